@@ -1,0 +1,35 @@
+"""The one description of a piece of music, speech or noise with known sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+Sound = Path | np.ndarray
+"""A sound file, or its samples: float32 [channels, samples], full scale +-1."""
+
+
+class CorpusError(ValueError):
+    """A corpus folder that is not laid out as its adapter expects."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A mixture with its sources, as files or as arrays.
+
+    Attributes:
+        name: Unique within its split, such as ``"example00012"``.
+        sample_rate: Rate that the sounds are expected to have, in Hz.
+        samples: Length of the track in samples at that rate.
+        sources: Sound of each source by name, in the order of the corpus.
+        mixture: Sound of the mixture, or None where it is the sum of the sources.
+    """
+
+    name: str
+    sample_rate: int
+    samples: int
+    sources: Mapping[str, Sound]
+    mixture: Sound | None = None

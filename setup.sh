@@ -173,7 +173,7 @@ install_packages() {
   elif grep -qE 'Max retries|NewConnectionError|ConnectionError|Temporary failure|ProxyError|ReadTimeout|from versions: none' "$log"; then
     fail "pip cannot reach its package index: connect to the network or set PIP_INDEX_URL to a mirror, then start again (log: $log)."
   fi
-  tail -n 5 -- "$log" >&2
+  tail -n 12 -- "$log" >&2
   fail "pip could not install the packages of LANE=$lane, for the reason above: clear it and start again (log: $log)."
 }
 

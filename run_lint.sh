@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Checks form, types, scripts and spelling; changes nothing. `ruff format` and
+# `ruff check --fix` mend what they can.
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+# shellcheck source=setup.sh
+source ./setup.sh
+
+set -x
+ruff format --check .
+ruff check .
+mypy
+shellcheck -x ./*.sh .ci/run
+codespell common mixit tests setup.py ./*.sh ./*.md .ci constraints CITATION.cff NOTICE

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs the fast tests on one lane; arguments go to pytest.
+#
+#   ./run_tests.sh                   every fast test
+#   LANE=tfio ./run_tests.sh         the same with tensorflow-io
+#   ./run_tests.sh -m slow           subprocesses, kills, small trainings
+#   ./run_tests.sh tests/mixit -x    a part
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+# shellcheck source=setup.sh
+source ./setup.sh
+exec python -m pytest "$@"

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Trains MixIT on FUSS, evaluates it, separates one held-out mixture and draws it.
+#
+#   FUSS_ROOT_DIR=/data/fuss ./run_train_model_on_fuss.sh     the published preset
+#   ./run_train_model_on_fuss.sh                              a few minutes, no data
+#   ./run_train_model_on_fuss.sh batch_size=4 epochs=20       changes of the preset
+#   ./run_train_model_on_fuss.sh tiny                         another preset, then changes
+#   RUN_DIR=runs/mixit/fuss/2030-01-31_12-00-00 ./run_train_model_on_fuss.sh
+#                                                             goes on with that run
+#   ./run_train_model_on_fuss.sh --check                      two steps, then stop
+#
+# Arguments go to `python -m mixit.train`. See setup.sh for the variables it reads.
+set -euo pipefail
+repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=setup.sh
+source "$repo/setup.sh"
+
+# A file named common.py in the caller's folder must not be taken for ours.
+export PYTHONSAFEPATH=1
+export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
+
+say() { printf '%s\n' "$*"; }
+
+if ! python -c '
+import tensorflow as tf
+
+assert int(tf.reduce_sum(tf.ones([2, 2]))) == 4
+gpus = len(tf.config.list_physical_devices("GPU"))
+print(f"TensorFlow {tf.__version__} on " + (f"{gpus} GPU(s)" if gpus else "CPU"))
+'; then
+  say "TensorFlow cannot run an operation in $VIRTUAL_ENV: delete that folder and start again." >&2
+  exit 1
+fi
+
+preset=tiny
+data=()
+if [[ -n "${FUSS_ROOT_DIR:-}" ]]; then
+  preset=fuss
+  data=("data_root=$FUSS_ROOT_DIR")
+  say "Training on FUSS in $FUSS_ROOT_DIR."
+else
+  say "FUSS_ROOT_DIR is not set: training on a miniature corpus of synthetic sounds, made"
+  say "here in the layout of FUSS. Its numbers say that the program works, no more."
+fi
+# The first argument may name another preset.
+if [[ "${1:-}" =~ ^[a-z][a-z0-9_]*$ ]]; then
+  preset=$1
+  shift
+fi
+
+run=${RUN_DIR:-$ROOT_DIR/mixit/fuss/$(date +%Y-%m-%d_%H-%M-%S)}
+only_training=false
+previous=
+for argument in "$@"; do
+  case "$argument" in
+    output=* | --output=*) run=${argument#*=} ;;
+    --check | --help | -h) only_training=true ;;
+    *) [[ "$previous" != --output ]] || run=$argument ;;
+  esac
+  previous=$argument
+done
+
+say "Run folder: $run"
+say "Stopped at any time, this goes on from the last checkpoint:"
+say "  RUN_DIR=$(printf %q "$run") $0${*:+ $(printf '%q ' "$@")}"
+python -m mixit.train with "$preset" "${data[@]}" "output=$run" "$@"
+if "$only_training"; then exit 0; fi
+
+python -m mixit.evaluate --model "$run" --split eval --output "$run/evaluation" --draw 1
+
+say ""
+say "Weights and configuration  $run"
+say "Scores                     $run/evaluation"
+say "One example, heard, drawn  $run/evaluation/example_0 and example_0.png"
+say "Curves, sounds, pictures   tensorboard --logdir=$(printf %q "$run")"
+say "Separate a file            python -m mixit.separate FILE --model $(printf %q "$run") --output FOLDER"
+say "(both after: source $(printf %q "$repo/setup.sh"))"

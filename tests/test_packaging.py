@@ -1,0 +1,139 @@
+"""What pip installs: these packages, these commands, these requirements and no more."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import common
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LANES = ("current", "tfio")
+COMMANDS = {
+    "mixit-train": "mixit.train:main",
+    "mixit-separate": "mixit.separate:main",
+    "mixit-evaluate": "mixit.evaluate:main",
+    "mixit-convert": "mixit.convert:main",
+    "separation-doctor": "common.doctor:main",
+}
+
+
+@pytest.fixture(scope="module")
+def setup_py() -> dict[str, object]:
+    """The literals that setup.py assigns."""
+    tree = ast.parse((REPOSITORY / "setup.py").read_text(encoding="utf-8"))
+    literals = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List | ast.Dict):
+            literals[node.targets[0].id] = ast.literal_eval(node.value)
+    return literals
+
+
+def project(requirement: str) -> str:
+    """The normalised name of a requirement, as PyPI compares names."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(lane: str) -> dict[str, str]:
+    """Version by name of one constraints file."""
+    lines = (REPOSITORY / "constraints" / f"{lane}.txt").read_text().splitlines()
+    pairs = [line.split(";")[0].split("==") for line in lines if line[0] != "#"]
+    return {project(name): version.strip() for name, version in pairs}
+
+
+def test_every_package_is_listed_and_nothing_else(setup_py):
+    rooms = {"common", "mixit", "unmix", "adversarial", "clustering"}
+    present = {
+        ".".join(path.parent.relative_to(REPOSITORY).parts)
+        for room in rooms
+        for path in (REPOSITORY / room).rglob("__init__.py")
+    }
+    assert set(setup_py["PACKAGES"]) == present
+
+
+def test_the_card_is_complete(setup_py):
+    core = {project(name) for name in setup_py["REQUIRES"]}
+    card = {"tensorflow", "tf-keras", "numpy", "librosa", "museval", "sacred"}
+    assert card | {"ffmpeg-python"} <= core
+    assert "tensorflow-io" not in core
+    assert "tensorflow-cpu" not in core
+    assert "tensorflow-io" in {project(n) for n in setup_py["EXTRAS"]["tfio"]}
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_every_requirement_has_a_tested_version(setup_py, lane):
+    wanted = setup_py["REQUIRES"] + setup_py["EXTRAS"]["plots"]
+    wanted = wanted + setup_py["EXTRAS"]["dev"]
+    if lane == "tfio":
+        wanted = wanted + setup_py["EXTRAS"]["tfio"]
+    assert {project(name) for name in wanted} <= set(pins(lane))
+
+
+def test_lanes_stand_at_the_ends_of_the_range():
+    ends = [tuple(map(int, pins(lane)["tensorflow"].split("."))) for lane in LANES]
+    assert [end[:2] for end in ends] == [(2, 21), (2, 16)]
+    assert pins("tfio")["tensorflow-io"] == "0.37.1"
+    assert "tensorflow-io" not in pins("current")
+
+
+def test_commands_are_functions_of_the_tree(setup_py):
+    assert dict(line.split(" = ") for line in setup_py["COMMANDS"]) == COMMANDS
+    for target in COMMANDS.values():
+        module, name = target.split(":")
+        path = REPOSITORY / f"{module.replace('.', '/')}.py"
+        functions = {
+            node.name
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef)
+        }
+        assert name in functions, target
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel that pip builds from this tree, without the network."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in ("common", "mixit", "tests"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(REPOSITORY / name, folder)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "-q"]
+    command += ["--no-build-isolation", "-w", str(folder / "dist"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = (folder / "dist").glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_packages_alone(wheel):
+    files = wheel.namelist()
+    information = f"tf_separation_suite-{common.__version__}.dist-info"
+    assert {name.split("/")[0] for name in files} == {"common", "mixit", information}
+    assert "common/corpora/track.py" in files
+    licences = {Path(name).name for name in files if name.startswith(information)}
+    assert {"LICENSE", "NOTICE"} <= licences
+
+
+@pytest.mark.slow
+def test_wheel_states_commands_and_requirements(wheel):
+    (entry,) = (n for n in wheel.namelist() if n.endswith("/entry_points.txt"))
+    lines = wheel.read(entry).decode().split("\n")
+    assert {line for line in lines if " = " in line} == {
+        f"{name} = {target}" for name, target in COMMANDS.items()
+    }
+    (path,) = (n for n in wheel.namelist() if n.endswith("/METADATA"))
+    metadata = wheel.read(path).decode().split("\n\n")[0].split("\n")
+    python = next(m for m in metadata if m.startswith("Requires-Python"))
+    assert set(python.split(": ")[1].split(",")) == {">=3.10", "<3.14"}
+    extras = {m.split(": ")[1] for m in metadata if m.startswith("Provides-Extra")}
+    assert extras == {"tfio", "gpu", "plots", "dev"}

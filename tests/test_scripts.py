@@ -1,0 +1,373 @@
+"""The shell scripts, with programs of their own on PATH in place of the machine's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROGRAMS = (
+    "awk bash cat chmod cksum cp date dirname env flock grep mkdir mv rm tail tee"
+)
+
+# Answers as an interpreter would; an environment made from it holds itself.
+PYTHON = """#!/usr/bin/env bash
+printf '%s\\n' "$*" >>"$CALLS"
+case "$1 ${2:-}" in
+  "-c import sys"*) echo "${FAKE_VERSION:-3.11}" ;;
+  "-c import ensurepip"*) [[ ! -e "$CALLS.no-venv" ]] ;;
+  *tensorflow*) [[ -z "${NO_TENSORFLOW:-}" ]] ;;
+  "-m venv")
+    "$REAL_PYTHON" -m venv --without-pip "$3"
+    rm "$3"/bin/python*
+    cp "$0" "$3/bin/python"
+    ;;
+  "-m pip") printf '%s\\n' "${PIP_SAYS:-Collecting numpy}"; exit "${PIP_EXIT:-0}" ;;
+  "-m mixit.train") exit "${TRAIN_EXIT:-0}" ;;
+esac
+"""
+APT = """#!/usr/bin/env bash
+printf 'apt-get %s\\n' "$*" >>"$CALLS"
+case "$*" in
+  *ffmpeg) printf '#!/bin/sh\\n' >"${0%/*}/ffmpeg"; chmod +x "${0%/*}/ffmpeg" ;;
+  *python3-venv) rm -f "$CALLS.no-venv" ;;
+esac
+"""
+
+
+@dataclass
+class Machine:
+    """A clone in a folder with a space, and a PATH that holds nothing else."""
+
+    clone: Path
+    programs: Path
+    calls: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, text: str) -> None:
+        path = self.programs / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        self.calls.write_text("")
+        return subprocess.run(
+            command,
+            cwd=self.clone.parent,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def setup(self, **environment: str) -> subprocess.CompletedProcess:
+        return self.run(str(self.clone / "setup.sh"), **environment)
+
+    def bash(self, script: str, **environment: str) -> subprocess.CompletedProcess:
+        return self.run("bash", "-c", script, **environment)
+
+    def called(self, word: str) -> list[str]:
+        return [line for line in self.calls.read_text().split("\n") if word in line]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with Python 3.11 and ffmpeg, and a user who is not root."""
+    clone, programs = tmp_path / "a clone", tmp_path / "bin"
+    programs.mkdir()
+    shutil.copytree(REPOSITORY / "constraints", clone / "constraints")
+    for name in ("setup.sh", "setup.py", "run_train_model_on_fuss.sh", "run_tests.sh"):
+        shutil.copy(REPOSITORY / name, clone)
+    for name in PROGRAMS.split():
+        where = shutil.which(name)
+        if where:
+            (programs / name).symlink_to(where)
+    calls = tmp_path / "calls"
+    settings = {
+        "PATH": str(programs),
+        "HOME": str(tmp_path),
+        "CALLS": str(calls),
+        "REAL_PYTHON": sys.executable,
+    }
+    machine = Machine(clone, programs, calls, settings)
+    machine.add("python3", PYTHON)
+    machine.add("id", "#!/bin/sh\necho 1000\n")
+    machine.add("ffmpeg", "#!/bin/sh\n")
+    return machine
+
+
+def make_root(machine: Machine) -> None:
+    machine.add("id", "#!/bin/sh\necho 0\n")
+    machine.add("apt-get", APT)
+
+
+def one_line(done: subprocess.CompletedProcess, *words: str) -> None:
+    """The last line of the errors is a sentence that holds these words."""
+    last = done.stderr.strip().split("\n")[-1]
+    assert last.startswith("setup.sh: ")
+    assert last.endswith((".", ")."))
+    for word in words:
+        assert word in last
+
+
+@pytest.mark.parametrize(
+    ("lane", "folder", "extras"),
+    [("current", ".venv", "plots,dev"), ("tfio", ".venv-tfio", "tfio,plots,dev")],
+)
+def test_setup_installs_a_lane_with_its_constraints(machine, lane, folder, extras):
+    done = machine.setup(LANE=lane)
+    assert done.returncode == 0, done.stderr
+    (pip,) = machine.called("-m pip install")
+    assert pip.endswith(f"-c {machine.clone}/constraints/{lane}.txt -e .[{extras}]")
+    assert (machine.clone / folder / ".ready").exists()
+
+
+def test_second_setup_calls_neither_venv_nor_pip(machine):
+    machine.setup()
+    done = machine.setup()
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert machine.calls.read_text().split("\n") == ["-c ", ""]
+
+
+def test_changed_requirements_are_installed_over_the_old(machine):
+    machine.setup()
+    with (machine.clone / "constraints" / "current.txt").open("a") as file:
+        file.write("six==1.16.0\n")
+    assert machine.setup().returncode == 0
+    assert machine.called("-m pip")
+    assert not machine.called("-m venv")
+
+
+def test_moved_clone_is_installed_anew(machine):
+    machine.setup()
+    machine.clone = machine.clone.rename(machine.clone.with_name("elsewhere"))
+    assert machine.setup().returncode == 0
+    assert machine.called("-m pip")
+
+
+def test_interrupted_install_is_redone_from_the_start(machine):
+    assert machine.setup(PIP_EXIT="1").returncode == 1
+    (machine.clone / ".venv" / "half").write_text("")
+    assert machine.setup().returncode == 0
+    assert machine.called("-m venv")
+    assert not (machine.clone / ".venv" / "half").exists()
+
+
+def test_environment_of_the_user_is_left_alone(machine):
+    theirs = machine.clone / ".venv" / "bin" / "precious"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    done = machine.setup()
+    assert done.returncode == 1
+    one_line(done, ".venv exists", "move or delete")
+    assert theirs.read_text() == "mine"
+
+
+def test_gpu_brings_the_libraries_of_nvidia(machine):
+    machine.add("nvidia-smi", "#!/bin/sh\necho 'GPU 0: NVIDIA A100'\n")
+    machine.setup()
+    assert machine.called(".[plots,dev,gpu]")
+
+
+def test_unknown_lane_is_an_error(machine):
+    done = machine.setup(LANE="stable")
+    assert done.returncode == 1
+    one_line(done, "LANE=stable", "LANE=current", "LANE=tfio")
+
+
+@pytest.mark.parametrize(
+    ("lane", "version"), [("current", "3.9"), ("current", "3.14"), ("tfio", "3.13")]
+)
+def test_python_outside_the_range_is_an_error(machine, lane, version):
+    done = machine.setup(LANE=lane, FAKE_VERSION=version)
+    assert done.returncode == 1
+    one_line(done, f"LANE={lane}", f"python3 is {version}", "3.10 to 3.1")
+    assert not (machine.clone / ".venv").exists()
+    named = machine.setup(LANE=lane, FAKE_VERSION=version, PYTHON="python3")
+    one_line(named, f"PYTHON=python3 is {version}")
+
+
+def test_python_that_does_not_exist_is_an_error(machine):
+    done = machine.setup(PYTHON="python9")
+    assert done.returncode == 1
+    one_line(done, "PYTHON=python9 does not run")
+
+
+def test_missing_venv_module_names_the_package(machine):
+    Path(f"{machine.calls}.no-venv").touch()
+    done = machine.setup()
+    assert done.returncode == 1
+    one_line(done, "no venv module", "apt-get install python3-venv")
+
+
+def test_root_gets_the_venv_module_installed(machine):
+    Path(f"{machine.calls}.no-venv").touch()
+    make_root(machine)
+    assert machine.setup().returncode == 0
+    assert machine.called("apt-get install -y --no-install-recommends python3-venv")
+
+
+def test_missing_ffmpeg_is_one_line_and_no_failure(machine):
+    (machine.programs / "ffmpeg").unlink()
+    for _ in range(2):
+        done = machine.setup()
+        assert done.returncode == 0
+        assert done.stderr.count("apt-get install ffmpeg") == 1
+
+
+def test_root_gets_ffmpeg_installed(machine):
+    (machine.programs / "ffmpeg").unlink()
+    make_root(machine)
+    done = machine.setup()
+    assert done.returncode == 0
+    assert machine.called("apt-get install -y --no-install-recommends ffmpeg")
+    assert "m4a" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        ("NewConnectionError: ... Errno 101", ("cannot reach", "PIP_INDEX_URL")),
+        ("OSError: [Errno 28] No space left on device", ("disk is full",)),
+        ("ERROR: something else", ("could not install",)),
+    ],
+)
+def test_failing_pip_gets_its_sentence_and_another_try(machine, says, words):
+    done = machine.setup(PIP_SAYS=says, PIP_EXIT="1")
+    assert done.returncode == 1
+    one_line(done, *words, "install.log")
+    assert not (machine.clone / ".venv" / ".ready").exists()
+    assert machine.setup().returncode == 0
+
+
+@pytest.mark.slow
+def test_real_pip_without_network_gets_the_sentence(machine):
+    (machine.programs / "python3").unlink()
+    done = machine.setup(
+        PYTHON=sys._base_executable,
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_RETRIES="0",
+    )
+    assert done.returncode == 1
+    one_line(done, "cannot reach", "PIP_INDEX_URL")
+
+
+STATE = 'set +o; shopt -p; declare -F; compgen -v | grep -v "^BASH\\|^_$\\|^FUNCNAME$"'
+
+
+@pytest.mark.parametrize("options", ["", "set -euo pipefail;"])
+def test_sourcing_leaks_nothing_but_what_it_documents(machine, options):
+    """Options stay; new names are those documented and those of the venv itself."""
+    source = f'source "{machine.clone}/setup.sh"'
+    before = machine.bash(f"{options} {STATE}").stdout.split("\n")
+    done = machine.bash(f"{options} {source}; {STATE}")
+    assert done.returncode == 0, done.stderr
+    after = done.stdout.split("\n")
+    assert not set(before) - set(after)
+    venv = {"VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "declare -f deactivate", "PS1"}
+    venv |= {"_OLD_VIRTUAL_PATH", "_OLD_VIRTUAL_PS1"}
+    assert set(after) - set(before) - venv == {"LANE", "ROOT_DIR"}
+
+
+def test_sourcing_sets_what_it_documents(machine):
+    show = 'echo "$LANE|$ROOT_DIR|$VIRTUAL_ENV|$(env | grep -c "^FUSS_ROOT")|$*"'
+    done = machine.bash(
+        f'set -- a b; LANE=tfio; FUSS_ROOT_DIR=/f; . "a clone/setup.sh"; {show}'
+    )
+    clone = machine.clone
+    assert done.stdout.strip() == f"tfio|{clone}/runs|{clone}/.venv-tfio|1|a b"
+    kept = machine.bash(f'. "a clone/setup.sh"; {show}', ROOT_DIR="/mine")
+    assert kept.stdout.startswith("current|/mine|")
+
+
+def test_failing_setup_does_not_end_the_shell_that_sources_it(machine):
+    done = machine.bash('. "a clone/setup.sh"; echo "alive $?"', LANE="none")
+    assert done.stdout == "alive 1\n"
+    assert done.returncode == 0
+
+
+@pytest.fixture
+def trained(machine: Machine) -> Machine:
+    machine.setup()
+    return machine
+
+
+def train(machine: Machine, *arguments: str, **environment: str):
+    script = str(machine.clone / "run_train_model_on_fuss.sh")
+    return machine.run(script, *arguments, **environment)
+
+
+def test_main_job_without_tensorflow_fails_before_training(trained):
+    done = train(trained, NO_TENSORFLOW="1")
+    assert done.returncode == 1
+    assert "TensorFlow cannot run" in done.stderr
+    assert not trained.called("mixit")
+
+
+def test_main_job_without_fuss_says_so_and_runs_everything(trained):
+    done = train(trained, "epochs=2", "seed=3")
+    assert done.returncode == 0, done.stderr
+    assert "FUSS_ROOT_DIR is not set" in done.stdout
+    training, evaluation = trained.called("-m mixit")
+    head, run = training.removesuffix(" epochs=2 seed=3").split(" output=")
+    assert head == "-m mixit.train with tiny"
+    assert run.startswith(f"{trained.clone}/runs/mixit/fuss/20")
+    assert evaluation.startswith(f"-m mixit.evaluate --model {run} ")
+    assert f"--output {run}/evaluation" in evaluation
+    assert run in done.stdout.strip().split("\n")[-6]
+
+
+def test_main_job_on_fuss_trains_the_published_preset(trained):
+    train(trained, FUSS_ROOT_DIR="/data/my fuss", ROOT_DIR="/r")
+    training, _ = trained.called("-m mixit")
+    head = "-m mixit.train with fuss data_root=/data/my fuss output=/r/mixit/fuss/"
+    assert training.startswith(head)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        ([], {"RUN_DIR": "/old run"}),
+        (["output=/old run"], {}),
+        (["--output", "/old run"], {}),
+        (["--output=/old run"], {"RUN_DIR": "/other"}),
+    ],
+)
+def test_main_job_goes_on_with_a_named_run(trained, arguments, environment):
+    train(trained, *arguments, **environment)
+    training, evaluation = trained.called("-m mixit")
+    assert "output=/old run" in training
+    assert "--model /old run --" in evaluation
+
+
+def test_first_bare_word_names_the_preset(trained):
+    train(trained, "tiny", "epochs=1", FUSS_ROOT_DIR="/f")
+    training = trained.called("mixit.train")[0]
+    assert training.startswith("-m mixit.train with tiny data_root=/f output=")
+    assert training.endswith(" epochs=1")
+
+
+def test_check_stops_after_the_check(trained):
+    assert train(trained, "--check").returncode == 0
+    assert trained.called("mixit.train")
+    assert not trained.called("mixit.evaluate")
+
+
+def test_failing_training_ends_the_main_job(trained):
+    assert train(trained, TRAIN_EXIT="7").returncode == 7
+    assert not trained.called("mixit.evaluate")
+
+
+def test_tests_run_in_the_environment_of_the_lane(trained):
+    done = trained.run(str(trained.clone / "run_tests.sh"), "-m", "slow", LANE="tfio")
+    assert done.returncode == 0, done.stderr
+    assert trained.called("-m pytest -m slow")
+    assert (trained.clone / ".venv-tfio").exists()

@@ -20,6 +20,7 @@ export PYTHONSAFEPATH=1
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
 
 say() { printf '%s\n' "$*"; }
+again=$(printf ' %q' "$0" "$@")
 
 if ! python -c '
 import tensorflow as tf
@@ -32,38 +33,42 @@ print(f"TensorFlow {tf.__version__} on " + (f"{gpus} GPU(s)" if gpus else "CPU")
   exit 1
 fi
 
-preset=tiny
-data=()
-if [[ -n "${FUSS_ROOT_DIR:-}" ]]; then
-  preset=fuss
-  data=("data_root=$FUSS_ROOT_DIR")
-  say "Training on FUSS in $FUSS_ROOT_DIR."
-else
-  say "FUSS_ROOT_DIR is not set: training on a miniature corpus of synthetic sounds, made"
-  say "here in the layout of FUSS. Its numbers say that the program works, no more."
-fi
-# The first argument may name another preset.
-if [[ "${1:-}" =~ ^[a-z][a-z0-9_]*$ ]]; then
+# The first word may name a preset; else the data decide.
+preset=
+if [[ "${1:-}" == with ]]; then shift; fi
+if [[ "${1:-}" =~ ^[a-z][a-z0-9_]*$ && "$1" != print_config ]]; then
   preset=$1
   shift
 fi
 
+data=${FUSS_ROOT_DIR:-}
 run=${RUN_DIR:-$ROOT_DIR/mixit/fuss/$(date +%Y-%m-%d_%H-%M-%S)}
 only_training=false
 previous=
-for argument in "$@"; do
-  case "$argument" in
-    output=* | --output=*) run=${argument#*=} ;;
-    --check | --help | -h) only_training=true ;;
-    *) [[ "$previous" != --output ]] || run=$argument ;;
+for argument in "$@"; do # what the arguments say goes before the environment
+  case "$previous $argument" in
+    *" output="* | *" --output="*) run=${argument#*=} ;;
+    "--output "*) run=$argument ;;
+    *" data_root="* | *" --data"[_-]"root="*) data=${argument#*=} ;;
+    "--data"[_-]"root "*) data=$argument ;;
+    *" --check" | *" --help" | *" -h" | *" print_config") only_training=true ;;
   esac
   previous=$argument
 done
 
+if [[ -n "$data" ]]; then
+  words=(with "${preset:-fuss}" "data_root=$data" "output=$run" "$@")
+  say "Training on FUSS in $data."
+else
+  words=(with "${preset:-tiny}" "output=$run" "$@")
+  say "FUSS_ROOT_DIR is not set: this trains on a miniature corpus of synthetic sounds, made"
+  say "here in the layout of FUSS. Its numbers show that the program works, and no more."
+fi
+
 say "Run folder: $run"
 say "Stopped at any time, this goes on from the last checkpoint:"
-say "  RUN_DIR=$(printf %q "$run") $0${*:+ $(printf '%q ' "$@")}"
-python -m mixit.train with "$preset" "${data[@]}" "output=$run" "$@"
+say "  RUN_DIR=$(printf %q "$run")$again"
+python -m mixit.train "${words[@]}"
 if "$only_training"; then exit 0; fi
 
 python -m mixit.evaluate --model "$run" --split eval --output "$run/evaluation" --draw 1

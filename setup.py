@@ -9,7 +9,7 @@ HERE = Path(__file__).resolve().parent
 
 # Spelled out, never found: these names land at the top of site-packages, so nothing
 # may join them by accident, least of all ``tests``.
-PACKAGES = ["common", "common.corpora", "mixit"]
+PACKAGES = ["common", "common.corpora", "common.records", "mixit"]
 
 REQUIRES = [
     "tensorflow>=2.16,<2.22",

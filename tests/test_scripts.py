@@ -355,6 +355,19 @@ def test_first_bare_word_names_the_preset(trained):
     assert training.endswith(" epochs=1")
 
 
+def test_data_named_by_argument_are_as_good_as_the_variable(trained):
+    done = train(trained, "data_root=/mine", FUSS_ROOT_DIR="/f")
+    assert "Training on FUSS in /mine." in done.stdout
+    training = trained.called("mixit.train")[0]
+    assert training.startswith("-m mixit.train with fuss data_root=/mine output=")
+
+
+def test_main_job_says_how_to_go_on(trained):
+    done = train(trained, "tiny", "epochs=1", RUN_DIR="/old run")
+    script = str(trained.clone / "run_train_model_on_fuss.sh").replace(" ", "\\ ")
+    assert f"  RUN_DIR=/old\\ run {script} tiny epochs=1\n" in done.stdout
+
+
 def test_check_stops_after_the_check(trained):
     assert train(trained, "--check").returncode == 0
     assert trained.called("mixit.train")

@@ -1,0 +1,192 @@
+"""Checkpoints of a run: everything that the next step depends on, saved at once.
+
+A checkpoint holds the model with its optimizers and metric accumulators, the step, and
+the state of the callbacks. ``latest`` goes on after a kill, ``best`` is what is used
+afterwards, ``kept`` stays for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, or of another model."""
+
+
+class _Json(tf.train.experimental.PythonState):
+    """Plain values that travel inside a TensorFlow checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, Any] = {}
+
+    def serialize(self) -> str:
+        return json.dumps(self.values)
+
+    def deserialize(self, string_value: str | bytes) -> None:
+        self.values = json.loads(string_value)
+
+
+class Checkpoints:
+    """The checkpoints of one run folder.
+
+    Args:
+        folder: The run folder.
+        model: A built model, with its optimizers built too; its ``network`` is the
+            part that separates.
+        keep: Number of latest checkpoints that stay.
+        chief: Whether this process writes; others write to a folder of their own that
+            is removed, because saving is done by all workers together.
+    """
+
+    def __init__(
+        self, folder: str | Path, model: Any, keep: int = 2, chief: bool = True
+    ) -> None:
+        self._folder = Path(folder)
+        self._state = _Json()
+        self._step = tf.Variable(tf.zeros([], tf.int64), trainable=False)
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, network=model.network, state=self._state, step=self._step
+        )
+        self._model = model
+        self._chief = chief
+        self._latest = self._manager("latest", keep)
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Save everything as the latest checkpoint.
+
+        Raises:
+            CheckpointError: A weight is not finite; nothing is written.
+        """
+        self._write(self._latest, step, state)
+
+    def save_best(self, step: int, state: Mapping[str, Any]) -> None:
+        """Save everything as the best checkpoint in the place of the one before."""
+        self._write(self._manager("best", 1), step, state)
+
+    def save_kept(self, step: int, state: Mapping[str, Any]) -> None:
+        """Save everything as a checkpoint that is never removed."""
+        self._write(self._manager("kept", None), step, state)
+
+    def restore_latest(self) -> tuple[int, dict[str, Any]] | None:
+        """Restore the latest checkpoint, if the folder has one.
+
+        Returns:
+            The step and the state given to :meth:`save`, or None.
+
+        Raises:
+            CheckpointError: The checkpoint is damaged or of another model.
+        """
+        path = tf.train.latest_checkpoint(str(self._folder / "latest"))
+        if path is None:
+            return None
+        _restore(self._checkpoint, path)
+        return int(self._step.numpy()), self._state.values
+
+    def _write(self, manager: Any, step: int, state: Mapping[str, Any]) -> None:
+        _demand_finite(self._model, step)
+        self._state.values = dict(state)
+        self._step.assign(step)
+        try:
+            manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as error:
+            raise OSError(
+                f"checkpoint of step {step} cannot be written to {self._folder} "
+                f"({_first_line(error)}); free space or choose another output, then "
+                "run the same command again to go on from the checkpoint before"
+            ) from error
+
+    def _manager(self, name: str, keep: int | None) -> tf.train.CheckpointManager:
+        folder = self._folder / name
+        if not self._chief:
+            folder = self._folder / ".workers" / name
+        return tf.train.CheckpointManager(
+            self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
+        )
+
+
+def restore_network(folder: str | Path, network: Any) -> Path:
+    """Restore a built network from a run folder, the best checkpoint before the latest.
+
+    Args:
+        folder: A run folder.
+        network: Built network of the architecture that the folder's config.json tells.
+
+    Returns:
+        The prefix of the checkpoint that was restored.
+
+    Raises:
+        CheckpointError: There is none, it is damaged, or it is of another model.
+    """
+    path = find(folder)
+    _restore(tf.train.Checkpoint(network=network), str(path))
+    return path
+
+
+def save_network(folder: str | Path, network: Any) -> None:
+    """Save a network alone, for use, as the best checkpoint of a run folder."""
+    place = str(Path(folder) / "best")
+    checkpoint = tf.train.Checkpoint(network=network)
+    tf.train.CheckpointManager(checkpoint, place, 1, checkpoint_name="step").save(0)
+
+
+def find(folder: str | Path) -> Path:
+    """Find the checkpoint of a run folder that is to be used: best, else latest.
+
+    Raises:
+        CheckpointError: The folder has no checkpoint.
+    """
+    for name in ("best", "latest"):
+        path = tf.train.latest_checkpoint(str(Path(folder) / name))
+        if path is not None:
+            return Path(path)
+    raise CheckpointError(
+        f"{folder} holds no checkpoint (looked for best/ and latest/); expected the "
+        "output folder of a training run"
+    )
+
+
+def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
+    try:
+        status = checkpoint.restore(path)
+        status.assert_existing_objects_matched()
+        status.expect_partial()
+    except AssertionError as error:
+        raise CheckpointError(
+            f"checkpoint {path} lacks variables of this model "
+            f"({_first_line(error)}); it was saved by another configuration"
+        ) from error
+    except (tf.errors.OpError, OSError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or incomplete ({_first_line(error)}); "
+            "remove its files to go on from an earlier one, or copy it again"
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(
+            f"checkpoint {path} does not fit this model ({_first_line(error)}); it was "
+            "saved by another configuration"
+        ) from error
+
+
+def _demand_finite(model: Any, step: int) -> None:
+    bad = [v.name for v in model.trainable_variables if not _finite(v)]
+    if bad:
+        raise CheckpointError(
+            f"{len(bad)} weights are not finite after step {step}, the first "
+            f"{bad[0]}; the last good checkpoint is kept, lower the learning rate"
+        )
+
+
+def _finite(variable: Any) -> bool:
+    return bool(np.isfinite(variable.numpy()).all())
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

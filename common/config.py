@@ -1,0 +1,275 @@
+"""Configuration: frozen dataclasses, complete presets, typed overrides.
+
+A configuration is a frozen dataclass whose fields are numbers, strings, booleans,
+tuples, ``Literal`` choices, ``None`` where allowed, or further such dataclasses. It is
+the one source of truth: command lines, YAML files and saved runs are turned into one
+here, and whatever does not fit is an error that names the key.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+
+class ConfigError(ValueError):
+    """A key that does not exist, or a value of the wrong type."""
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Turn a configuration into plain nested dictionaries and lists, ready for JSON.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Small:
+    ...     widths: tuple[int, ...] = (1, 2)
+    >>> to_dict(Small())
+    {'widths': [1, 2]}
+    """
+    return _plain(dataclasses.asdict(config))
+
+
+def from_dict(cls: type[Config], values: Mapping[str, Any], where: str = "") -> Config:
+    """Build a configuration from plain values and check every one of them.
+
+    Args:
+        cls: The dataclass to build.
+        values: Value by field name; fields left out keep their defaults.
+        where: Dotted place of these values, for the error sentence.
+
+    Returns:
+        The configuration, with texts turned into the types of their fields.
+
+    Raises:
+        ConfigError: A key is unknown or a value has the wrong type.
+    """
+    types_ = typing.get_type_hints(cls)
+    unknown = [key for key in values if key not in types_]
+    if unknown:
+        raise ConfigError(_unknown(where + unknown[0], keys(cls, where)))
+    return cls(**{k: _typed(types_[k], v, where + k) for k, v in values.items()})
+
+
+def override(config: Config, updates: Mapping[str, Any]) -> Config:
+    """Replace fields by dotted key, with the same checks as :func:`from_dict`.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Small:
+    ...     lr: float = 0.1
+    >>> override(Small(), {"lr": "5e-4"})
+    Small(lr=0.0005)
+    """
+    for key, value in updates.items():
+        config = _replace(config, key, value)
+    return config
+
+
+def keys(cls: Any, where: str = "") -> list[str]:
+    """List the dotted keys of a configuration class.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Small:
+    ...     lr: float = 0.1
+    >>> keys(Small)
+    ['lr']
+    """
+    return [key for key, _ in _leaves(cls, where)]
+
+
+def key_types(cls: Any) -> dict[str, Any]:
+    """Map every dotted key of a configuration class to the type of its value."""
+    return dict(_leaves(cls, ""))
+
+
+def read_values(path: str | Path) -> dict[str, Any]:
+    """Read overrides from a YAML or JSON file as a flat mapping of dotted keys.
+
+    Raises:
+        ConfigError: The file is missing, or is no mapping of keys to values.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(
+            f"configuration file {path} cannot be read ({problem}); expected YAML or "
+            "JSON that maps keys to values"
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"configuration file {path} holds a {type(values).__name__}; expected a "
+            "mapping of keys to values, such as 'lr: 0.001'"
+        )
+    return flatten(values)
+
+
+def flatten(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one mapping with dotted keys.
+
+    >>> flatten({"model": {"layers": 3}, "lr": 0.1})
+    {'model.layers': 3, 'lr': 0.1}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{where}{key}."))
+        else:
+            flat[f"{where}{key}"] = value
+    return flat
+
+
+def save(config: Any, path: str | Path) -> None:
+    """Write a configuration as JSON, all of it or nothing."""
+    write_json(to_dict(config), path)
+
+
+def load(cls: type[Config], path: str | Path) -> Config:
+    """Read a configuration that :func:`save` wrote.
+
+    Raises:
+        ConfigError: The file is missing or broken, or does not fit ``cls``.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} is not a readable configuration ({error}); expected the "
+            "config.json of a run folder"
+        ) from error
+    return from_dict(cls, values)
+
+
+def write_json(values: Any, path: str | Path) -> None:
+    """Write JSON under a temporary name and move it into place."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(
+        json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    temporary.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _leaves(cls: Any, where: str) -> Iterator[tuple[str, Any]]:
+    for name, kind in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(kind):
+            yield from _leaves(kind, f"{where}{name}.")
+        else:
+            yield where + name, kind
+
+
+def _replace(config: Any, key: str, value: Any, where: str = "") -> Any:
+    head, _, rest = key.partition(".")
+    kinds = typing.get_type_hints(type(config))
+    if head not in kinds or bool(rest) != dataclasses.is_dataclass(kinds[head]):
+        raise ConfigError(_unknown(where + key, keys(type(config), where)))
+    if rest:
+        new = _replace(getattr(config, head), rest, value, f"{where}{head}.")
+    else:
+        new = _typed(kinds[head], value, where + key)
+    return dataclasses.replace(config, **{head: new})
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"unknown configuration key {key!r}; {hint}"
+
+
+def _typed(kind: Any, value: Any, key: str) -> Any:
+    """Convert ``value`` to the annotated type ``kind``, or say why not."""
+    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        return from_dict(typing.cast(type, kind), value, f"{key}.")
+    literal = _literal(value)
+    kinds = _candidates(kind)
+    if literal is None and type(None) in kinds:
+        return None
+    for candidate in kinds:
+        try:
+            return _convert(candidate, value if candidate is str else literal)
+        except (TypeError, ValueError):
+            continue
+    raise ConfigError(f"{key}={value!r}: expected {describe(kind)}")
+
+
+def _literal(value: Any) -> Any:
+    """Read a text from the command line as a Python literal where it is one."""
+    if not isinstance(value, str):
+        return value
+    words: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    try:
+        return ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
+
+
+def _candidates(kind: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    return typing.get_args(kind) if union else (kind,)
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin is typing.Literal:
+        return _choice(typing.get_args(kind), value)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        items = [items] if isinstance(items, int | float) else items
+        item = typing.get_args(kind)[0]
+        return tuple(_convert(item, i if item is str else _literal(i)) for i in items)
+    if isinstance(value, bool) and kind is not bool:
+        raise TypeError
+    if kind is float and isinstance(value, int | float):
+        return float(value)
+    if kind is str and isinstance(value, str | Path | int | float):
+        return str(value)
+    if kind in (int, bool) and type(value) is kind:
+        return value
+    raise TypeError
+
+
+def _choice(choices: tuple[Any, ...], value: Any) -> Any:
+    if value in choices and not isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+def describe(kind: Any) -> str:
+    """Say in words what a field of this type takes.
+
+    >>> describe(int | None)
+    'a whole number or none'
+    """
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        type(None): "none",
+    }
+    if typing.get_origin(kind) is typing.Literal:
+        return "one of " + ", ".join(repr(c) for c in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return f"a list of which each is {describe(typing.get_args(kind)[0])}"
+    if len(_candidates(kind)) > 1:
+        return " or ".join(describe(c) for c in _candidates(kind))
+    return words.get(kind, getattr(kind, "__name__", str(kind)))

@@ -1,0 +1,186 @@
+"""One flag from one device to several machines, and data that fits all of them.
+
+Examples are functions of their position in an endless sequence, so every replica can
+ask for its own ones: N replicas see what one replica with N times the batch would see.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import tensorflow as tf
+import tf_keras as keras
+
+Kind = Literal["auto", "one", "mirrored", "multiworker"]
+Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
+"""Graph function from a position (int64) to one example, without any other state."""
+
+
+def prepare(seed: int) -> None:
+    """Seed everything, and make operations repeat to the bit where no GPU is used.
+
+    On a GPU some gradients have no deterministic kernel, so runs there are seeded but
+    not promised to the bit.
+    """
+    keras.utils.set_random_seed(seed)
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        tf.config.experimental.enable_op_determinism()
+
+
+def choose(kind: Kind = "auto", replicas: int = 0) -> tf.distribute.Strategy:
+    """Pick the strategy of a run.
+
+    Args:
+        kind: ``auto`` takes several machines where ``TF_CONFIG`` names them, else all
+            visible GPUs, else the one device; the others insist.
+        replicas: Number of devices for ``mirrored``, 0 for all; without a GPU the CPU
+            is divided into so many logical devices.
+
+    Returns:
+        The strategy, under whose scope model and optimizer are made.
+
+    Raises:
+        ValueError: There are fewer devices than asked for, or no ``TF_CONFIG``.
+    """
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if kind == "auto":
+        several = "multiworker" if "TF_CONFIG" in os.environ else "mirrored"
+        wanted = "TF_CONFIG" in os.environ or gpus > 1 or replicas > 1
+        return choose(several if wanted else "one", replicas)  # type: ignore[arg-type]
+    if kind == "multiworker":
+        return _multiworker()
+    return (
+        _mirrored(gpus, replicas)
+        if kind == "mirrored"
+        else tf.distribute.get_strategy()
+    )
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Say whether this process writes the run's files.
+
+    >>> is_chief(tf.distribute.get_strategy())
+    True
+    """
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.cluster_spec().jobs:
+        return True
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return resolver.task_type == first and resolver.task_id == 0
+
+
+def training_batches(
+    strategy: tf.distribute.Strategy,
+    example: Example,
+    batch_size: int,
+    start_step: int,
+) -> Any:
+    """Make the endless training data of a run, from any step on.
+
+    Args:
+        strategy: The run's strategy.
+        example: The example at a position; must depend on nothing else.
+        batch_size: Examples per replica and step.
+        start_step: Step at which the data begin; position ``step * global batch``.
+
+    Returns:
+        A dataset for ``fit``, whose batches are per replica.
+    """
+    rows = batch_size * strategy.num_replicas_in_sync
+
+    def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        share = rows // context.num_input_pipelines
+        first = context.input_pipeline_id * share
+
+        def positions(step: tf.Tensor) -> tf.data.Dataset:
+            begin = step * rows + first
+            return tf.data.Dataset.range(begin, begin + share)
+
+        steps = tf.data.Dataset.range(start_step, tf.int64.max)
+        return _examples(steps.flat_map(positions), example, batch_size)
+
+    return strategy.distribute_datasets_from_function(pipeline)
+
+
+def validation_batches(
+    strategy: tf.distribute.Strategy, example: Example, count: int, batch_size: int
+) -> tuple[Any, int]:
+    """Make one pass over all examples, the last batch filled up with weight 0.
+
+    Args:
+        strategy: The run's strategy.
+        example: The example at a position from 0 to ``count - 1``.
+        count: Number of examples.
+        batch_size: Examples per replica and step.
+
+    Returns:
+        A dataset whose elements also hold ``weight`` (1, or 0 for filling), and its
+        number of steps.
+    """
+    rows = batch_size * strategy.num_replicas_in_sync
+    steps = -(-count // rows)
+
+    def weighted(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        weight = tf.cast(position < count, tf.float32)
+        return {**example(tf.math.floormod(position, count)), "weight": weight}
+
+    def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        share = rows // context.num_input_pipelines
+        first = context.input_pipeline_id * share
+
+        def positions(step: tf.Tensor) -> tf.data.Dataset:
+            begin = step * rows + first
+            return tf.data.Dataset.range(begin, begin + share)
+
+        indices = tf.data.Dataset.range(steps).flat_map(positions)
+        return _examples(indices, weighted, batch_size)
+
+    return strategy.distribute_datasets_from_function(pipeline), steps
+
+
+def _examples(
+    positions: tf.data.Dataset, example: Example, batch_size: int
+) -> tf.data.Dataset:
+    """Build examples in parallel and in order, and batch them."""
+    built = positions.map(
+        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return built.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _multiworker() -> tf.distribute.Strategy:
+    if "TF_CONFIG" not in os.environ:
+        raise ValueError(
+            "strategy=multiworker needs the environment variable TF_CONFIG, which "
+            "names the machines; set it on each of them, or choose strategy=auto"
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _mirrored(gpus: int, replicas: int) -> tf.distribute.Strategy:
+    kind = "GPU" if gpus else "CPU"
+    if not gpus and replicas > 1:
+        _divide_cpu(replicas)
+    devices = [device.name for device in tf.config.list_logical_devices(kind)]
+    if replicas > len(devices):
+        raise ValueError(
+            f"replicas={replicas} asked for, but {len(devices)} {kind} devices are "
+            "visible; lower replicas or set it to 0 for all of them"
+        )
+    chosen = devices[: replicas or len(devices)]
+    reduction = None if gpus else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(chosen, cross_device_ops=reduction)
+
+
+def _divide_cpu(replicas: int) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration()] * replicas
+    try:
+        tf.config.set_logical_device_configuration(cpu, parts)
+    except RuntimeError:
+        return  # Too late in this process: take the devices that there are.

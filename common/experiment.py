@@ -1,0 +1,260 @@
+"""The one place where Sacred is used: command line in, checked configuration out.
+
+Two spellings mean the same: Sacred's ``with umxhq target=vocals lr=5e-4`` and classic
+flags, ``--preset umxhq --target vocals --lr 5e-4``; they may be mixed. Sacred only
+warns
+of wrong types, so every value passes through :mod:`common.config` first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic
+
+from common import run_folder
+from common.config import (
+    Config,
+    ConfigError,
+    describe,
+    from_dict,
+    key_types,
+    override,
+    read_values,
+    to_dict,
+)
+from common.errors import exit_code
+
+
+@dataclasses.dataclass(frozen=True)
+class Command(Generic[Config]):
+    """A trainable pillar as its command line sees it.
+
+    Attributes:
+        name: Program name, such as ``"mixit.train"``.
+        presets: Complete configuration by name.
+        default: Preset used when the command line names none.
+        main: Called with the configuration and whether only to check; returns the
+            exit code.
+        aliases: Further flags, such as ``{"--data_dir": "data_root"}``.
+    """
+
+    name: str
+    presets: Mapping[str, Config]
+    default: str
+    main: Callable[[Config, bool], int]
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Request:
+    """What a command line asks for, before any value is checked."""
+
+    preset: str | None = None
+    updates: dict[str, Any] = dataclasses.field(default_factory=dict)
+    check: bool = False
+    show: bool = False
+    usage: bool = False
+
+
+def run(command: Command, argv: Sequence[str] | None = None) -> int:
+    """Read a command line, record the run with Sacred and call the command's main.
+
+    Returns:
+        The exit code: 0 on success, 1 after bad input.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    return exit_code(command.name, lambda: _run(command, arguments))
+
+
+def configure(command: Command[Config], request: Request) -> Config:
+    """Apply a request's overrides to its preset.
+
+    Raises:
+        ConfigError: A key is unknown or a value has the wrong type.
+    """
+    preset = command.presets[request.preset or command.default]
+    return override(preset, request.updates)
+
+
+def parse(command: Command, arguments: Sequence[str]) -> Request:
+    """Read both spellings of a command line.
+
+    Raises:
+        ConfigError: A word is no preset, key, flag or configuration file.
+    """
+    request = Request()
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if word in ("-h", "--help"):
+            request.usage = True
+        elif word == "--check":
+            request.check = True
+        elif word == "print_config":
+            request.show = True
+        elif word.startswith("-"):
+            _flag(command, request, word, words)
+        elif "=" in word:
+            key, _, value = word.partition("=")
+            request.updates[_key(command, key)] = value
+        elif word != "with":
+            _word(command, request, word)
+    return request
+
+
+def _run(command: Command, arguments: Sequence[str]) -> int:
+    request = parse(command, arguments)
+    if request.usage:
+        sys.stdout.write(usage(command))
+        return 0
+    config = configure(command, request)
+    experiment = _sacred(command, request.preset or command.default)
+    if request.show:
+        experiment.run("print_config", config_updates=to_dict(config))
+        return 0
+    if request.check:
+        return command.main(config, True)
+    pillar = command.name.partition(".")[0]
+    preset = request.preset or command.default
+    output = run_folder.name(getattr(config, "output", None), pillar, preset)
+    return _recorded(command, experiment, override(config, {"output": output}))
+
+
+def _recorded(command: Command[Config], experiment: Any, config: Config) -> int:
+    """Run main under Sacred's record, which lies in the run folder."""
+    from sacred.observers import FileStorageObserver
+
+    def main(_config: Mapping[str, Any]) -> int:
+        values = {key: value for key, value in _config.items() if key in own}
+        return command.main(from_dict(type(config), _thawed(values)), False)
+
+    own = to_dict(config)
+    folder = Path(own["output"])
+    run_folder.prepare(folder, config)
+    experiment.observers.append(FileStorageObserver(str(folder / "sacred")))
+    experiment.main(main)
+    return int(experiment.run(config_updates=own).result)
+
+
+def _sacred(command: Command, preset: str) -> Any:
+    """Build the Sacred experiment: the presets are its named configurations."""
+    from sacred import SETTINGS, Experiment
+
+    # Sacred's capture loses printed lines in short runs: the run keeps its own logs.
+    SETTINGS.CAPTURE_MODE = "no"
+    experiment = Experiment(command.name, interactive=True, save_git_info=False)
+    experiment.logger = _logger(command.name)
+    experiment.add_config(to_dict(command.presets[preset]))
+    for name, values in command.presets.items():
+        experiment.add_named_config(name, to_dict(values))
+    return experiment
+
+
+def _logger(name: str) -> Any:
+    import logging
+
+    logger = logging.getLogger(f"sacred.{name}")
+    logger.setLevel(logging.ERROR)
+    return logger
+
+
+def _thawed(value: Any) -> Any:
+    """Copy Sacred's read-only containers into plain ones."""
+    if isinstance(value, Mapping):
+        return {key: _thawed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_thawed(item) for item in value]
+    return value
+
+
+def _word(command: Command, request: Request, word: str) -> None:
+    if word in command.presets:
+        if request.preset not in (None, word):
+            raise ConfigError(
+                f"two presets, {request.preset!r} and {word!r}; name one and override "
+                "single keys with key=value"
+            )
+        request.preset = word
+    elif Path(word).suffix in (".yml", ".yaml", ".json"):
+        request.updates.update(read_values(word))
+    else:
+        known = ", ".join(command.presets)
+        raise ConfigError(
+            f"{word!r} is neither a preset ({known}), nor key=value, nor a .yml or "
+            ".json file"
+        )
+
+
+def _flag(command: Command, request: Request, word: str, rest: list[str]) -> None:
+    """Read one classic flag, with its value where it takes one."""
+    name, equals, value = word.partition("=")
+    if name in ("--preset", "--config"):
+        _word(command, request, value if equals else _next(rest, name))
+        return
+    key = command.aliases.get(name) or name.lstrip("-").replace("-", "_")
+    kinds = key_types(type(command.presets[command.default]))
+    if key.startswith("no_") and kinds.get(key[3:]) is bool and not equals:
+        request.updates[key[3:]] = False
+        return
+    key = _key(command, key, word)
+    if kinds[key] is bool and not equals and not _is_truth(rest):
+        request.updates[key] = True
+        return
+    request.updates[key] = value if equals else _next(rest, name)
+
+
+def _is_truth(rest: Sequence[str]) -> bool:
+    return bool(rest) and rest[0].lower() in ("true", "false")
+
+
+def _next(rest: list[str], name: str) -> str:
+    if not rest:
+        raise ConfigError(f"{name} needs a value after it")
+    return rest.pop(0)
+
+
+def _key(command: Command, key: str, shown: str | None = None) -> str:
+    """Find a key by its dotted name or, where it is unique, by its last part."""
+    known = list(key_types(type(command.presets[command.default])))
+    if key in known:
+        return key
+    same = [name for name in known if name.rpartition(".")[2] == key]
+    if len(same) == 1:
+        return same[0]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    if len(same) > 1:
+        hint = f"it could be {' or '.join(same)}"
+    raise ConfigError(f"unknown configuration key {shown or key!r}; {hint}")
+
+
+def usage(command: Command) -> str:
+    """List presets, options and every key with its default and what it takes."""
+    config = command.presets[command.default]
+    lines = [
+        f"usage: python -m {command.name} [--check] [with] [PRESET] [FILE.yml]"
+        " [key=value | --key value]...",
+        "",
+        "  --check       build, train two steps, save, restore, compare, then stop",
+        "  print_config  show the configuration and stop",
+        "",
+        f"presets: {', '.join(command.presets)} (default: {command.default})",
+        "",
+        f"keys, with the values of {command.default}:",
+    ]
+    kinds = key_types(type(config))
+    values = {key: _value(config, key) for key in kinds}
+    lines += [
+        f"  {key}={values[key]!r}: {describe(kind)}" for key, kind in kinds.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _value(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config

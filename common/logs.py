@@ -1,0 +1,167 @@
+"""What a run tells while it goes: scalars for machines and pictures for people.
+
+Every scalar goes to ``scalars.jsonl``, one JSON object a line, and to TensorBoard under
+``events/train`` and ``events/validation`` with the tag that the pillar gave it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from common.stft import Stft, stft
+
+
+class Scalars(keras.callbacks.Callback):
+    """Write the scalars of training and validation.
+
+    Args:
+        folder: The run folder.
+        every: Steps between two lines of training scalars.
+        start_step: Step at which this process goes on; lines of later steps, written
+            before a kill, are removed because they come again.
+    """
+
+    def __init__(self, folder: str | Path, every: int, start_step: int) -> None:
+        super().__init__()
+        self._path = Path(folder) / "scalars.jsonl"
+        self._every = every
+        self._step = start_step
+        self._writers = {
+            name: tf.summary.create_file_writer(str(Path(folder) / "events" / name))
+            for name in ("train", "validation")
+        }
+        _cut(self._path, start_step)
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the running means of the epoch every few steps."""
+        self._step += 1
+        if self._step % self._every == 0:
+            values = {key: float(value) for key, value in (logs or {}).items()}
+            self._write("train", values)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Write the epoch's means, those of validation without their prefix."""
+        values = {key: float(value) for key, value in (logs or {}).items()}
+        valid = {k[4:]: v for k, v in values.items() if k.startswith("val_")}
+        train = {k: v for k, v in values.items() if not k.startswith("val_")}
+        self._write("train", train, epoch + 1)
+        if valid:
+            self._write("validation", valid, epoch + 1)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Bring every event to disk."""
+        for writer in self._writers.values():
+            writer.flush()
+
+    def _write(
+        self, split: str, values: dict[str, float], epoch: int | None = None
+    ) -> None:
+        if split == "train":
+            values = {**values, "learning_rate": self._learning_rate()}
+        line: dict[str, Any] = {"split": split, "step": self._step}
+        if epoch is not None:
+            line["epoch"] = epoch
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**line, **values}) + "\n")
+        with self._writers[split].as_default(step=self._step):
+            for tag, value in values.items():
+                tf.summary.scalar(tag, value)
+
+    def _learning_rate(self) -> float:
+        return float(keras.backend.get_value(self.model.optimizer.learning_rate))
+
+
+class Sounds(keras.callbacks.Callback):
+    """Write sounds and their spectrograms to TensorBoard after every epoch.
+
+    Args:
+        folder: The run folder.
+        sounds: Returns waveforms [examples, samples] by tag.
+        sample_rate: Rate of the waveforms in Hz.
+        start_step: Step at which this process goes on.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        sounds: Callable[[], Mapping[str, tf.Tensor]],
+        sample_rate: int,
+        start_step: int,
+    ) -> None:
+        super().__init__()
+        path = str(Path(folder) / "events" / "validation")
+        self._writer = tf.summary.create_file_writer(path, filename_suffix=".sounds")
+        self._sounds = sounds
+        self._sample_rate = sample_rate
+        self._step = start_step
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Count the steps."""
+        self._step += 1
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Write at most three examples of every sound."""
+        with self._writer.as_default(step=self._step):
+            for tag, waveform in self._sounds().items():
+                examples = tf.clip_by_value(waveform[..., tf.newaxis], -1.0, 1.0)
+                tf.summary.audio(f"{tag}_audio", examples, self._sample_rate, 3)
+                image = spectrogram_image(waveform, self._sample_rate)
+                tf.summary.image(f"{tag}_spectrogram", image, max_outputs=3)
+        self._writer.flush()
+
+
+def spectrogram_image(waveform: tf.Tensor, sample_rate: int) -> tf.Tensor:
+    """Draw magnitudes to the power 0.3 as a grey image, low frequencies below.
+
+    Google's program draws with the window of its model, 2.5 ms, which leaves 33 bins;
+    a window of 32 ms with a hop of 8 ms shows harmonics.
+
+    Args:
+        waveform: Waveforms [examples, samples].
+        sample_rate: Their rate in Hz.
+
+    Returns:
+        Images [examples, bins, frames, 1] from 0 to 1.
+    """
+    hop = max(1, round(0.008 * sample_rate))
+    spectrogram = stft(waveform, Stft(4 * hop, hop, padding="end"))
+    power = tf.maximum(tf.abs(spectrogram), 1e-6) ** 0.3
+    image = tf.reverse(tf.linalg.matrix_transpose(power), axis=[1])[..., tf.newaxis]
+    peak = tf.reduce_max(image, axis=[1, 2, 3], keepdims=True)
+    return image / tf.maximum(peak, 1e-6)
+
+
+def read_scalars(folder: str | Path) -> list[dict[str, Any]]:
+    """Read the scalars of a run folder, in the order in which they were written."""
+    path = Path(folder) / "scalars.jsonl"
+    if not path.exists():
+        return []
+    return [line for line in map(_line, path.read_text("utf-8").splitlines()) if line]
+
+
+def _cut(path: Path, start_step: int) -> None:
+    """Drop the lines of steps that come again, and a line broken by a kill."""
+    if not path.exists():
+        return
+    lines = [_line(text) for text in path.read_text("utf-8").splitlines()]
+    kept = [json.dumps(line) for line in lines if line and line["step"] <= start_step]
+    part = path.with_name(".scalars.jsonl.part")
+    part.write_text("".join(text + "\n" for text in kept), encoding="utf-8")
+    part.replace(path)
+
+
+def _line(text: str) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(text))
+    except ValueError:
+        return None

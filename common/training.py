@@ -1,0 +1,332 @@
+"""Keras trains; this adds what it lacks: exact resume and the dry run.
+
+A run is a function of its configuration: data are functions of (seed, step), and the
+checkpoint holds everything else. Killed at any time, the same command goes on and ends
+with the bits of an undisturbed run (on CPU, same machine, threads and lane).
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from common import distribution, run_folder
+from common.checkpoint import Checkpoints
+from common.logs import Scalars
+
+State = dict[str, Any]
+
+
+class TrainingError(ValueError):
+    """A run that cannot go on, such as one with a loss that is not finite."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run goes, what it keeps, and how it is spread over devices.
+
+    Attributes:
+        epochs: Number of epochs.
+        steps_per_epoch: Optimizer steps of one epoch; validation follows each.
+        checkpoint_steps: Steps between two checkpoints within an epoch; one more is
+            saved after every epoch.
+        keep: Number of latest checkpoints that stay.
+        keep_every_epochs: Every so many epochs one checkpoint stays for ever; 0: none.
+        log_steps: Steps between two lines of training scalars.
+        best: Validation value that the best checkpoint minimises.
+        seed: Seed of weights, data order and noise.
+        strategy: How the run is spread over devices.
+        replicas: Number of devices, 0 for all that are visible.
+    """
+
+    epochs: int = 1
+    steps_per_epoch: int = 1000
+    checkpoint_steps: int = 500
+    keep: int = 2
+    keep_every_epochs: int = 0
+    log_steps: int = 100
+    best: str = "val_loss"
+    seed: int = 0
+    strategy: distribution.Kind = "auto"
+    replicas: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, ready to start.
+
+    Attributes:
+        model: Compiled model, built together with its optimizers.
+        train: Makes the endless training data from a step on.
+        valid: Makes the validation data and tells their number of steps.
+        digest: Digest of the data, for the record.
+        callbacks: Makes the pillar's own callbacks, given the step of the start.
+    """
+
+    model: Any
+    train: Callable[[int], Any]
+    valid: Callable[[], tuple[Any, int]]
+    digest: str
+    callbacks: Callable[[int], Sequence[keras.callbacks.Callback]] = lambda step: ()
+
+
+Build = Callable[[Any, tf.distribute.Strategy], Job]
+"""A pillar's function from its configuration to a job, called under the strategy."""
+
+
+def train(config: Any, build: Build) -> Any:
+    """Run a job to its end, from the start or from its latest checkpoint.
+
+    Args:
+        config: The pillar's configuration, with ``output`` (the run folder) and
+            ``train`` (the :class:`Schedule`).
+        build: The pillar's function that makes the job.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        TrainingError: The loss is not finite.
+        RunFolderError: The folder holds a run of another configuration.
+    """
+    schedule, folder = config.train, Path(config.output)
+    strategy, job = _start(config, build)
+    chief = distribution.is_chief(strategy)
+    store = Checkpoints(folder, job.model, schedule.keep, chief)
+    step, state = store.restore_latest() or (0, {})
+    callbacks = [*job.callbacks(step), _DemandFinite(folder)]
+    if chief:
+        run_folder.record(folder, step, job.digest, replicas=_replicas(strategy))
+        callbacks.append(Scalars(folder, schedule.log_steps, step))
+    say(f"{folder}: step {step} of {schedule.epochs * schedule.steps_per_epoch}")
+    _fit(job, schedule, step, _Saver(store, schedule, callbacks, step, state))
+    return job.model
+
+
+def check(config: Any, build: Build) -> int:
+    """Dry run: two steps, save, restore in a new process, a third step in both.
+
+    Args:
+        config: The pillar's configuration.
+        build: The pillar's function that makes the job; importable by name.
+
+    Returns:
+        0, after both processes have come to the same weights.
+
+    Raises:
+        TrainingError: They have not.
+    """
+    with tempfile.TemporaryDirectory(prefix="check-") as folder:
+        config = replace(config, output=folder)
+        _, job = _start(config, build)
+        store = Checkpoints(folder, job.model)
+        job.model.fit(job.train(0), steps_per_epoch=2, verbose=0)
+        store.save(2, {})
+        valid, _ = job.valid()
+        loss = job.model.evaluate(valid, steps=1, verbose=0, return_dict=True)["loss"]
+        say(f"two steps, validation loss {loss:.4f}, checkpoint saved")
+        here = _third_step(job)
+        there = _in_new_process(_check_again, config, build)
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
+    say(f"third step after restoring in a new process: largest difference {worst:.3g}")
+    if not math.isfinite(loss) or worst > 1e-5:
+        raise TrainingError(
+            f"check failed: the restored run differs by {worst:.3g} (expected 0) or "
+            f"its loss {loss} is not finite; a long run could not be resumed"
+        )
+    say("check passed")
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell the user a line, at once.
+
+    >>> say("hello")
+    hello
+    """
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _start(config: Any, build: Build) -> tuple[tf.distribute.Strategy, Job]:
+    """Seed, choose devices, open the folder and build the job."""
+    schedule = config.train
+    distribution.prepare(schedule.seed)
+    strategy = distribution.choose(schedule.strategy, schedule.replicas)
+    if distribution.is_chief(strategy):
+        run_folder.prepare(Path(config.output), config)
+    with strategy.scope():
+        return strategy, build(config, strategy)
+
+
+def _fit(job: Job, schedule: Schedule, step: int, saver: _Saver) -> None:
+    """Finish an epoch that was broken off, then run the others."""
+    epoch, done = divmod(step, schedule.steps_per_epoch)
+    if done:
+        steps = schedule.steps_per_epoch - done
+        _fit_epochs(job, steps, step, range(epoch, epoch + 1), saver)
+        epoch += 1
+    if epoch < schedule.epochs and not job.model.stop_training:
+        steps = schedule.steps_per_epoch
+        _fit_epochs(job, steps, epoch * steps, range(epoch, schedule.epochs), saver)
+
+
+def _fit_epochs(
+    job: Job, steps: int, start_step: int, epochs: range, saver: _Saver
+) -> None:
+    valid, valid_steps = job.valid()
+    job.model.fit(
+        job.train(start_step),
+        validation_data=valid,
+        validation_steps=valid_steps,
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
+        steps_per_epoch=steps,
+        callbacks=saver.all,
+        verbose="auto" if sys.stdout.isatty() else 2,
+    )
+
+
+class _Saver(keras.callbacks.Callback):
+    """Save the run and bring its callbacks and metrics back; the last to be called."""
+
+    def __init__(
+        self,
+        store: Checkpoints,
+        schedule: Schedule,
+        others: Sequence[keras.callbacks.Callback],
+        step: int,
+        state: State,
+    ) -> None:
+        super().__init__()
+        self.all = [*others, self]
+        self._store = store
+        self._schedule = schedule
+        self._others = others
+        self._step = step
+        self._state = state.get("callbacks", {})
+        self._best = state.get("best", math.inf)
+        self._metrics: list[np.ndarray] | None = None
+        self._broken = step % schedule.steps_per_epoch > 0
+
+    def set_model(self, model: Any) -> None:
+        """Take the metric accumulators of a broken epoch before fit resets them."""
+        super().set_model(model)
+        if self._broken:
+            self._metrics = [v.numpy() for v in _accumulators(model)]
+            self._broken = False
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Give the other callbacks their state back, which they have just reset."""
+        for key, callback in _named(self._others):
+            vars(callback).update(self._state.get(key, {}))
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Give a broken epoch its metric accumulators back."""
+        if self._metrics is not None:
+            for variable, value in zip(
+                _accumulators(self.model), self._metrics, strict=True
+            ):
+                variable.assign(value)
+            self._metrics = None
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Save within the epoch; its end is saved after validation."""
+        self._step += 1
+        at_end = self._step % self._schedule.steps_per_epoch == 0
+        if self._step % self._schedule.checkpoint_steps == 0 and not at_end:
+            self._store.save(self._step, self._states())
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Save the epoch, the best one and those that stay."""
+        schedule, value = self._schedule, (logs or {}).get(self._schedule.best)
+        better = value is not None and float(value) < self._best
+        if better:
+            self._best = float(value)  # type: ignore[arg-type]
+        self._state = _states(self._others)
+        if better:
+            self._store.save_best(self._step, self._states())
+        if schedule.keep_every_epochs and (epoch + 1) % schedule.keep_every_epochs == 0:
+            self._store.save_kept(self._step, self._states())
+        self._store.save(self._step, self._states())
+
+    def _states(self) -> State:
+        return {"best": self._best, "callbacks": _states(self._others)}
+
+
+class _DemandFinite(keras.callbacks.Callback):
+    """Stop the run at the first loss that is not finite."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            step = int(self.model.optimizer.iterations.numpy())
+            raise TrainingError(
+                f"loss is {loss} at step {step}; the last good checkpoint is kept in "
+                f"{self._folder}/latest, look at the data or lower the learning rate"
+            )
+
+
+def _accumulators(model: Any) -> list[Any]:
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def _named(callbacks: Sequence[Any]) -> list[tuple[str, Any]]:
+    return [(f"{i}_{type(c).__name__}", c) for i, c in enumerate(callbacks)]
+
+
+def _states(callbacks: Sequence[Any]) -> State:
+    """Take every public plain attribute: the counters of Keras' own callbacks."""
+    return {key: _plain(vars(callback)) for key, callback in _named(callbacks)}
+
+
+def _plain(attributes: Mapping[str, Any]) -> State:
+    values = {k: v.item() if hasattr(v, "item") else v for k, v in attributes.items()}
+    kinds = (bool, int, float, str, type(None))
+    return {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, kinds) and not key.startswith("_")
+    }
+
+
+def _third_step(job: Job) -> list[np.ndarray]:
+    job.model.fit(job.train(2), steps_per_epoch=1, verbose=0)
+    return [variable.numpy() for variable in job.model.variables]
+
+
+def _check_again(config: Any, build: Build) -> list[np.ndarray]:
+    """Restore the dry run and take its third step, in the other process."""
+    _, job = _start(config, build)
+    if Checkpoints(config.output, job.model).restore_latest() is None:
+        raise TrainingError(f"check failed: no checkpoint was found in {config.output}")
+    return _third_step(job)
+
+
+def _in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _replicas(strategy: tf.distribute.Strategy) -> int:
+    return int(strategy.num_replicas_in_sync)

@@ -1,0 +1,83 @@
+"""Bringing estimates without names into the order of others of the same sound."""
+
+from __future__ import annotations
+
+import numpy as np
+
+FRAME_SAMPLES = 1024
+FRAMES_AT_ONCE = 64
+
+
+def match_channels(estimates: np.ndarray) -> np.ndarray:
+    """Order the sources of every channel as those of the first.
+
+    Cosines between magnitude spectra are compared, so that neither polarity nor the
+    loudness of a source in a channel matters.
+
+    Args:
+        estimates: Float32 [sources, channels, samples].
+
+    Returns:
+        Float32 [sources, channels, samples].
+
+    >>> left, right = np.array([[3.0, 0.0], [1.0, 1.0]]), np.array([[2.0, 2.0], [1, 0]])
+    >>> match_channels(np.stack([left, right], 1))[:, 1].tolist()
+    [[1.0, 0.0], [2.0, 2.0]]
+    """
+    if estimates.shape[1] == 1:
+        return estimates
+    matched = estimates.copy()
+    for channel in range(1, estimates.shape[1]):
+        cosines = _cosines(estimates[:, 0], estimates[:, channel])
+        matched[:, channel] = estimates[_assign(cosines), channel]
+    return matched
+
+
+def match_beginnings(before: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """Order the sources of a block as those of the sound that it continues.
+
+    sum |a_s - b_p(s)|^2 is least where sum <a_s, b_p(s)> is greatest, because all else
+    in it does not depend on the order p.
+
+    Args:
+        before: Float32 [sources, channels, overlap], the end of the earlier estimates.
+        estimates: Float32 [sources, channels, samples] whose first ``overlap`` samples
+            are of the same sound.
+
+    Returns:
+        Float32 [sources, channels, samples].
+
+    >>> match_beginnings(np.eye(2)[:, None], np.eye(2)[::-1, None]).tolist()
+    [[[1.0, 0.0]], [[0.0, 1.0]]]
+    """
+    sources, _, overlap = before.shape
+    beginnings = estimates[..., :overlap].reshape(sources, -1)
+    return estimates[_assign(before.reshape(sources, -1) @ beginnings.T)]
+
+
+def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosine of each pair of magnitude spectra, [sources, samples] twice -> [i, j]."""
+    step = FRAME_SAMPLES * FRAMES_AT_ONCE
+    products = np.zeros((len(first), len(second)))
+    energy_first, energy_second = np.zeros(len(first)), np.zeros(len(second))
+    for start in range(0, first.shape[1], step):
+        ours = _magnitudes(first[:, start : start + step])
+        theirs = _magnitudes(second[:, start : start + step])
+        products += ours @ theirs.T
+        energy_first += np.square(ours).sum(-1)
+        energy_second += np.square(theirs).sum(-1)
+    return products / np.maximum(np.sqrt(np.outer(energy_first, energy_second)), 1e-20)
+
+
+def _magnitudes(signals: np.ndarray) -> np.ndarray:
+    """Magnitudes of side by side sine-windowed frames, [sources, frames x bins]."""
+    padded = np.pad(signals, [(0, 0), (0, -signals.shape[1] % FRAME_SAMPLES)])
+    window = np.sin(np.pi * (np.arange(FRAME_SAMPLES) + 0.5) / FRAME_SAMPLES)
+    frames = padded.reshape(len(signals), -1, FRAME_SAMPLES) * window
+    return np.abs(np.fft.rfft(frames)).reshape(len(signals), -1)
+
+
+def _assign(gains: np.ndarray) -> np.ndarray:
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(gains, maximize=True)[1]

@@ -1,0 +1,36 @@
+"""Records: tracks in sharded TFRecord files, written once, read at random in a graph.
+
+A record is one piece of a track, with all its sources; an index in JSON beside the
+shards says where each piece begins. :func:`write` makes them, :func:`load_index` opens
+them, :func:`excerpt` and :func:`shuffled` read them inside ``Dataset.map``:
+
+    index = records.load_index(folder)
+    positions = tf.data.Dataset.range(first_step, 2**62)
+    examples = positions.map(lambda position: records.excerpt(
+        index, records.shuffled(position, len(index), seed), 0, 160_000))
+"""
+
+from __future__ import annotations
+
+from common.records.check import explain, verify
+from common.records.flac import flac_decoder
+from common.records.format import ENCODINGS, RecordsError
+from common.records.index import Entry, Index, load_index
+from common.records.reader import excerpt, shuffled
+from common.records.roomsim import roomsim
+from common.records.writer import write
+
+__all__ = [
+    "ENCODINGS",
+    "Entry",
+    "Index",
+    "RecordsError",
+    "excerpt",
+    "explain",
+    "flac_decoder",
+    "load_index",
+    "roomsim",
+    "shuffled",
+    "verify",
+    "write",
+]

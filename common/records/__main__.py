@@ -1,0 +1,41 @@
+"""``python -m common.records verify FOLDER...`` reads and checks every record."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from common.errors import exit_code
+from common.records.check import verify
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check folders of records.
+
+    Args:
+        arguments: Words of the command line, by default those of the process.
+
+    Returns:
+        The exit code, 0 if all records are as they were written.
+    """
+    parser = argparse.ArgumentParser(prog="python -m common.records")
+    commands = parser.add_subparsers(required=True, metavar="verify")
+    command = commands.add_parser("verify", help="read and check every record")
+    command.add_argument("folders", nargs="+", metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    return exit_code("records", lambda: _verify(options.folders))
+
+
+def _verify(folders: Sequence[str]) -> int:
+    for folder in folders:
+        index = verify(folder)
+        sys.stdout.write(
+            f"{index.folder}: {len(index)} tracks, {index.hours:.2f} hours, "
+            f"{len(index.shards)} shards, all intact\n"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

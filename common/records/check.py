@@ -1,0 +1,96 @@
+"""Finding the damaged record: all records of a folder, or those an error points at."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from common.records.format import RecordsError
+from common.records.index import Entry, Index, load_index
+from common.records.reader import read_records
+
+HEADER_BYTES = 12
+"""Length and its checksum, which TensorFlow has passed when the content is wrong."""
+
+
+def verify(folder: str | Path) -> Index:
+    """Read every record of a folder and compare it with its checksum and the index.
+
+    Args:
+        folder: The records.
+
+    Returns:
+        The index, if all is as it was written.
+
+    Raises:
+        RecordsError: On the first damaged record, naming its shard and track.
+    """
+    index = load_index(folder)
+    for number, shard in enumerate(index.shards):
+        path = index.folder / shard.name
+        content = hashlib.sha256()
+        records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        for entry, offset in _places(index, number):
+            try:
+                record = bytes(next(records))
+            except (tf.errors.OpError, StopIteration):
+                raise RecordsError(_damaged(path, entry, offset)) from None
+            content.update(record)
+        if content.hexdigest() != shard.sha256:
+            raise RecordsError(
+                f"{path} holds other records than the index beside it describes; copy "
+                "or write them again."
+            )
+    return index
+
+
+def explain(error: Exception, index: Index) -> str:
+    """Say which record a TensorFlow error in reading is about.
+
+    TensorFlow names only a byte (``corrupted record at 1028``). The records that begin
+    there, at most one a shard, are read again to see which one is damaged.
+
+    Args:
+        error: What a pipeline over :func:`common.records.excerpt` raised.
+        index: The records that it read.
+
+    Returns:
+        One sentence with shard and track, or how to look for them.
+    """
+    found = re.search(r"(?:corrupted|truncated) record at (\d+)", str(error))
+    byte = int(found.group(1)) if found else -1
+    for number, shard in enumerate(index.shards):
+        path = index.folder / shard.name
+        for entry, offset in _places(index, number):
+            if offset in (byte, byte - HEADER_BYTES) and not _readable(path, offset):
+                return _damaged(path, entry, offset)
+    return (
+        f"Reading {index.folder} failed; `python -m common.records verify "
+        f"'{index.folder}'` names a damaged shard."
+    )
+
+
+def _places(index: Index, shard: int) -> Iterator[tuple[Entry, int]]:
+    for entry in index.tracks:
+        if entry.shard == shard:
+            for offset in entry.offsets:
+                yield entry, offset
+
+
+def _readable(path: Path, offset: int) -> bool:
+    try:
+        read_records(str(path), tf.constant(offset, tf.int64), 1)
+    except tf.errors.OpError:
+        return False
+    return True
+
+
+def _damaged(path: Path, entry: Entry, offset: int) -> str:
+    return (
+        f"{path} is damaged in the record of track {entry.name!r} that begins at byte "
+        f"{offset}; copy this file again, or delete it and write the records again."
+    )

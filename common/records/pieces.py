@@ -1,0 +1,105 @@
+"""The pieces of a track, read from its files by blocks and serialized as records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from common import audio, resample
+from common.corpora.track import Sound, Track
+from common.records.format import encode, example
+from common.records.plan import Plan
+
+BLOCK_SAMPLES = 65536
+"""Least number of samples read from a file at a time."""
+
+
+def records(plan: Plan, position: int) -> Iterator[bytes]:
+    """Serialize a track piece by piece, in memory for one piece.
+
+    Args:
+        plan: The plan.
+        position: Number of the track in the plan.
+
+    Yields:
+        The records of the track, in order.
+    """
+    track, samples = plan.tracks[position], plan.samples[position]
+    step = plan.piece_samples or samples
+    sounds = list(track.sources.values())
+    sounds += [] if track.mixture is None else [track.mixture]
+    pieces = [
+        _pieces(sound, rate, plan, samples)
+        for sound, rate in zip(sounds, plan.rates[position], strict=True)
+    ]
+    streams = dict(zip(track.sources, pieces, strict=False))
+    mixture = None if track.mixture is None else pieces[-1]
+    for piece, start in enumerate(range(0, samples, step)):
+        heading: dict[str, str | int] = {
+            "name": track.name,
+            "piece": piece,
+            "start": start,
+            "samples": min(step, samples - start),
+            "channels": plan.channels,
+            "sample_rate": plan.sample_rate,
+        }
+        blobs = [
+            _blob(streams[name], plan, track, name) if name in streams else b""
+            for name in plan.sources
+        ]
+        mixed = None if mixture is None else _blob(mixture, plan, track, "mixture")
+        yield example(heading, plan.sources, blobs, mixed)
+
+
+def _blob(stream: Iterator[np.ndarray], plan: Plan, track: Track, source: str) -> bytes:
+    where = f"Track {track.name!r}, {source!r}"
+    return encode(next(stream), plan.encoding, plan.sample_rate, where)
+
+
+def _pieces(sound: Sound, rate: int, plan: Plan, samples: int) -> Iterator[np.ndarray]:
+    """Cut a sound into pieces, padded or cut to the length of its track."""
+    step = plan.piece_samples or samples
+    blocks = _blocks(sound, rate, plan, max(step, BLOCK_SAMPLES))
+    held = np.zeros((plan.channels, 0), np.float32)
+    for start in range(0, samples, step):
+        wanted = min(step, samples - start)
+        parts = [held]
+        while sum(part.shape[1] for part in parts) < wanted:
+            block = next(blocks, None)
+            if block is None:
+                missing = wanted - sum(part.shape[1] for part in parts)
+                block = np.zeros((plan.channels, missing), np.float32)
+            parts.append(block)
+        joined = np.concatenate(parts, axis=1) if len(parts) > 1 else held
+        yield joined[:, :wanted]
+        held = joined[:, wanted:]
+
+
+def _blocks(
+    sound: Sound, rate: int, plan: Plan, block_samples: int
+) -> Iterator[np.ndarray]:
+    """Give the blocks of a sound at the rate and with the channels of the plan."""
+    blocks: Iterator[np.ndarray]
+    if isinstance(sound, np.ndarray):
+        starts = range(0, sound.shape[1], block_samples)
+        blocks = (sound[:, start : start + block_samples] for start in starts)
+    else:
+        blocks = audio.blocks(sound, block_samples)
+    fitted = (_fit_channels(block, plan.channels) for block in blocks)
+    if rate == plan.sample_rate:
+        yield from fitted
+        return
+    stream = resample.ResampleStream(rate, plan.sample_rate, plan.channels)
+    for block in fitted:
+        yield stream.push(block)
+    yield stream.push(np.zeros((plan.channels, 0), np.float32), last=True)
+
+
+def _fit_channels(block: np.ndarray, channels: int) -> np.ndarray:
+    block = block.astype(np.float32, copy=False)
+    if block.shape[0] == channels:
+        return block
+    if channels == 1:
+        return block.mean(axis=0, keepdims=True)
+    return np.repeat(block, channels, axis=0)

@@ -1,0 +1,272 @@
+"""What is to be written: tracks and their files looked over before any byte is."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from common import audio
+from common.corpora.track import Sound, Track
+from common.records.format import BYTES_PER_SAMPLE, ENCODINGS, RecordsError
+
+SHARD_BYTES = 128 * 2**20
+"""Size aimed at for a shard, in bytes of decoded samples."""
+RECORD_BYTES = 2**31 - 2**16
+"""What a record may hold; a serialized example ends at 2 GiB."""
+
+
+class Options(NamedTuple):
+    """What the caller chose; None in ``sample_rate`` and ``channels`` keeps theirs."""
+
+    encoding: str
+    piece_samples: int | None
+    sample_rate: int | None
+    channels: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the bytes of the records.
+
+    Attributes:
+        encoding: One of :data:`common.records.ENCODINGS`.
+        piece_samples: Length of a piece, or None where a track is one piece.
+        sample_rate: Rate in Hz that is written.
+        channels: Channels that are written.
+        sources: Names of all sources, in order of first appearance.
+        tracks: The tracks.
+        samples: Length of each track at ``sample_rate``.
+        rates: Rate of each sound of each track, its mixture last.
+        padded: Number of sounds that are shorter than their track.
+        cut: Number of sounds that are longer than their track.
+        shards: First and one past the last track of each shard.
+        digest: SHA-256 of all that, with size and time of every file.
+    """
+
+    encoding: str
+    piece_samples: int | None
+    sample_rate: int
+    channels: int
+    sources: tuple[str, ...]
+    tracks: tuple[Track, ...]
+    samples: tuple[int, ...]
+    rates: tuple[tuple[int, ...], ...]
+    padded: int
+    cut: int
+    shards: tuple[tuple[int, int], ...]
+    digest: str
+
+
+class _Heard(NamedTuple):
+    """One sound as it is: ``label`` for errors, ``identity`` for the digest."""
+
+    label: str
+    sample_rate: int
+    channels: int
+    samples: int
+    identity: tuple[object, ...]
+
+
+def make_plan(
+    tracks: Iterable[Track], options: Options, shards: int | None, jobs: int
+) -> Plan:
+    """Look over all tracks and their files, and decide what is written.
+
+    Args:
+        tracks: The tracks.
+        options: Encoding, piece length, rate and channels.
+        shards: Number of files, or None for files of about 128 MiB.
+        jobs: Number of files looked at together; has no influence on the plan.
+
+    Returns:
+        The plan.
+
+    Raises:
+        RecordsError: If the tracks do not fit together or an option is wrong.
+    """
+    tracks = tuple(tracks)
+    _check_options(options, shards)
+    _check_tracks(tracks)
+    sample_rate = options.sample_rate or tracks[0].sample_rate
+    with ThreadPoolExecutor(jobs) as pool:
+        heard = list(pool.map(_hear, tracks))
+    for track, sounds in zip(tracks, heard, strict=True):
+        _check_rates(track, sounds, tracks[0], options)
+    channels = options.channels or heard[0][0].channels
+    _check_channels([sound for sounds in heard for sound in sounds], options, channels)
+    names = tuple(dict.fromkeys(name for track in tracks for name in track.sources))
+    lengths = tuple(
+        converted(track.samples, track.sample_rate, sample_rate) for track in tracks
+    )
+    frame_bytes = BYTES_PER_SAMPLE[options.encoding] * channels * (len(names) + 1)
+    _check_sizes(tracks, lengths, options.piece_samples, frame_bytes)
+    excess = [
+        converted(sound.samples, sound.sample_rate, sample_rate) - length
+        for sounds, length in zip(heard, lengths, strict=True)
+        for sound in sounds
+    ]
+    files = min(shards or -(-sum(lengths) * frame_bytes // SHARD_BYTES), len(tracks))
+    identity = [options, sample_rate, channels, names, files]
+    identity += [
+        (track.name, list(track.sources), track.sample_rate, track.samples, sounds)
+        for track, sounds in zip(tracks, heard, strict=True)
+    ]
+    return Plan(
+        encoding=options.encoding,
+        piece_samples=options.piece_samples,
+        sample_rate=sample_rate,
+        channels=channels,
+        sources=names,
+        tracks=tracks,
+        samples=lengths,
+        rates=tuple(tuple(sound.sample_rate for sound in sounds) for sounds in heard),
+        padded=sum(number < 0 for number in excess),
+        cut=sum(number > 0 for number in excess),
+        shards=tuple(_even_parts(len(tracks), files)),
+        digest=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
+    )
+
+
+def converted(samples: int, source_rate: int, target_rate: int) -> int:
+    """Length of a sound after its rate is converted.
+
+    Args:
+        samples: Length at ``source_rate``.
+        source_rate: Rate in Hz.
+        target_rate: Rate in Hz.
+
+    Returns:
+        ``ceil(samples * target_rate / source_rate)``.
+
+    >>> converted(44100, 44100, 16000), converted(1, 48000, 44100)
+    (16000, 1)
+    """
+    return -(-samples * target_rate // source_rate)
+
+
+def _even_parts(count: int, parts: int) -> Iterator[tuple[int, int]]:
+    edges = [count * part // parts for part in range(parts + 1)]
+    yield from itertools.pairwise(edges)
+
+
+def _hear(track: Track) -> list[_Heard]:
+    sounds = dict(track.sources)
+    heard = [
+        _hear_one(track, f"source {key!r}", sound) for key, sound in sounds.items()
+    ]
+    if track.mixture is not None:
+        heard.append(_hear_one(track, "mixture", track.mixture))
+    return heard
+
+
+def _hear_one(track: Track, role: str, sound: Sound) -> _Heard:
+    if isinstance(sound, np.ndarray):
+        label = f"track {track.name!r}, {role}"
+        if sound.ndim != 2 or not np.issubdtype(sound.dtype, np.floating):
+            raise RecordsError(
+                f"{label} is an array {sound.dtype} {list(sound.shape)}, expected "
+                "float32 [channels, samples] with full scale +-1; reshape or scale it."
+            )
+        content = hashlib.sha256(np.ascontiguousarray(sound).data).hexdigest()
+        channels, samples = sound.shape
+        kind = (role, str(sound.dtype), content)
+        return _Heard(label, track.sample_rate, channels, samples, kind)
+    info = audio.probe(sound)
+    status = sound.stat()
+    stamp = (role, sound.name, status.st_size, status.st_mtime_ns)
+    return _Heard(str(sound), info.sample_rate, info.channels, info.samples, stamp)
+
+
+def _check_options(options: Options, shards: int | None) -> None:
+    if options.encoding not in ENCODINGS:
+        raise RecordsError(
+            f"encoding={options.encoding!r} is unknown; use one of "
+            + ", ".join(ENCODINGS)
+            + "."
+        )
+    numbers = {**options._asdict(), "shards": shards}
+    for key in ("piece_samples", "sample_rate", "channels", "shards"):
+        if numbers[key] is not None and numbers[key] < 1:
+            raise RecordsError(
+                f"{key}={numbers[key]} is not a positive number; give one, or None."
+            )
+
+
+def _check_tracks(tracks: tuple[Track, ...]) -> None:
+    if not any(track.sources for track in tracks):
+        raise RecordsError(
+            f"There is nothing to write: {len(tracks)} tracks with no source among "
+            "them; check the corpus and the split."
+        )
+    names: set[str] = set()
+    for track in tracks:
+        if track.name in names:
+            raise RecordsError(
+                f"Two tracks are named {track.name!r}; names must differ in one set."
+            )
+        names.add(track.name)
+        if track.samples < 1 or not (track.sources or track.mixture is not None):
+            raise RecordsError(
+                f"Track {track.name!r} has {track.samples} samples and "
+                f"{len(track.sources)} sources; leave out what is empty."
+            )
+
+
+def _check_rates(
+    track: Track, sounds: list[_Heard], first: Track, options: Options
+) -> None:
+    if options.sample_rate is not None:
+        return
+    if track.sample_rate != first.sample_rate:
+        raise RecordsError(
+            f"Track {track.name!r} has {track.sample_rate} Hz and track {first.name!r} "
+            f"{first.sample_rate} Hz; sample_rate={first.sample_rate} resamples all."
+        )
+    for sound in sounds:
+        if sound.sample_rate != track.sample_rate:
+            raise RecordsError(
+                f"{sound.label} has {sound.sample_rate} Hz where track {track.name!r} "
+                f"says {track.sample_rate} Hz; sample_rate={track.sample_rate} "
+                "resamples it."
+            )
+
+
+def _check_channels(sounds: list[_Heard], options: Options, channels: int) -> None:
+    # One channel goes into any number by repetition, any number into one by the mean.
+    fitting = {channels} if options.channels is None else {channels, 1}
+    for sound in sounds:
+        if channels == 1 and options.channels == 1:
+            continue
+        if sound.channels not in fitting:
+            raise RecordsError(
+                f"{sound.label} has {sound.channels} channels, expected {channels} as "
+                f"in {sounds[0].label}; channels=1 mixes all down to one."
+            )
+    if options.encoding == "flac" and channels > 8:
+        raise RecordsError(
+            f'encoding="flac" holds at most 8 channels, not {channels}; use '
+            'encoding="pcm16".'
+        )
+
+
+def _check_sizes(
+    tracks: tuple[Track, ...],
+    lengths: tuple[int, ...],
+    piece_samples: int | None,
+    frame_bytes: int,
+) -> None:
+    for track, samples in zip(tracks, lengths, strict=True):
+        size = min(piece_samples or samples, samples) * frame_bytes
+        if size > RECORD_BYTES:
+            raise RecordsError(
+                f"Track {track.name!r} would be a record of {size} bytes, more than "
+                f"the {RECORD_BYTES} that one can hold; give piece_samples, such as "
+                "six seconds."
+            )

@@ -1,0 +1,243 @@
+"""Writing records: shards in parallel, resumable, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from common.corpora.track import Track
+from common.records.format import FRAMING_BYTES, RecordsError
+from common.records.index import (
+    INDEX_NAME,
+    Entry,
+    Index,
+    Shard,
+    load_index,
+    replace_text,
+    save_index,
+)
+from common.records.pieces import records
+from common.records.plan import Options, Plan, make_plan
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the threads of one write share."""
+
+    plan: Plan
+    folder: Path
+    progress: tqdm
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class _Stopped(Exception):  # noqa: N818 (a signal between our own threads)
+    """Another shard failed, so this one is given up."""
+
+
+def write(  # noqa: PLR0913 (each is one independent choice of the caller)
+    tracks: Iterable[Track],
+    folder: str | Path,
+    *,
+    encoding: str = "pcm16",
+    piece_samples: int | None = None,
+    sample_rate: int | None = None,
+    channels: int | None = None,
+    shards: int | None = None,
+    jobs: int | None = None,
+) -> Index:
+    """Write tracks as sharded records with an index.
+
+    The same tracks and options give the same bytes, however many jobs write them. A
+    write that was killed goes on with its unfinished shards when it is called again,
+    one that was finished is only opened, and changed tracks or files start over.
+
+    Args:
+        tracks: The tracks. A sound shorter than its track is zero padded at the end, a
+            longer one is cut; the index counts both.
+        folder: Where the shards and ``index.json`` go; made if missing.
+        encoding: ``"pcm16"``, ``"float32"`` or ``"flac"`` (16 bits, compressed).
+        piece_samples: Length of a record. An excerpt reads only the records that it
+            touches, so give a few seconds for songs; None keeps each track in one.
+        sample_rate: Rate in Hz to which all sounds are resampled; by default they must
+            have the rate that their tracks say.
+        channels: Channels to write: 1 mixes down by the mean, more repeat a single
+            channel; by default all sounds must have equally many.
+        shards: Number of files, at most that of tracks; by default files of about
+            128 MiB.
+        jobs: Number of threads, by default one per processor.
+
+    Returns:
+        The index of the finished records.
+
+    Raises:
+        RecordsError: If a track or an option does not fit, or the disk is full.
+        AudioError: If a sound file cannot be read.
+    """
+    folder = Path(folder).absolute()
+    jobs = jobs or len(os.sched_getaffinity(0))
+    options = Options(encoding, piece_samples, sample_rate, channels)
+    plan = make_plan(tracks, options, shards, jobs)
+    finished = _finished_index(folder, plan)
+    if finished is not None:
+        return finished
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _write_missing(plan, folder, jobs)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "message", error)
+        raise RecordsError(
+            f"The records could not be written into {folder} ({reason}); make room "
+            "there and give the same command, which goes on with what is missing."
+        ) from error
+
+
+def _write_missing(plan: Plan, folder: Path, jobs: int) -> Index:
+    written = _clear(folder, plan)
+    progress = tqdm(
+        total=len(plan.tracks), desc=str(folder), unit="track", disable=None
+    )
+    with progress:
+        progress.update(sum(len(part["tracks"]) for part in written.values()))
+        job = _Job(plan, folder, progress)
+        missing = set(range(len(plan.shards))) - set(written)
+        written.update(_write_shards(job, sorted(missing), jobs))
+    index = _assemble(plan, folder, [written[number] for number in sorted(written)])
+    save_index(index)
+    for number in written:
+        _sidecar(folder, plan, number).unlink()
+    return index
+
+
+def _write_shards(job: _Job, numbers: list[int], jobs: int) -> dict[int, dict]:
+    with ThreadPoolExecutor(min(jobs, len(numbers)) or 1) as pool:
+        futures = {pool.submit(_write_shard, job, number): number for number in numbers}
+        try:
+            return {futures[done]: done.result() for done in as_completed(futures)}
+        except BaseException:
+            job.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _write_shard(job: _Job, number: int) -> dict[str, Any]:
+    path = _shard_path(job.folder, job.plan, number)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    first, end = job.plan.shards[number]
+    content = hashlib.sha256()
+    tracks = []
+    offset = 0
+    try:
+        with closing(tf.io.TFRecordWriter(str(partial))) as writer:
+            for position in range(first, end):
+                offsets = []
+                for record in records(job.plan, position):
+                    if job.stop.is_set():
+                        raise _Stopped
+                    writer.write(record)
+                    content.update(record)
+                    offsets.append(offset)
+                    offset += len(record) + FRAMING_BYTES
+                tracks.append(offsets)
+                job.progress.update()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    shard = Shard(path.name, offset, content.hexdigest())
+    part = {"plan": job.plan.digest, "shard": shard._asdict(), "tracks": tracks}
+    replace_text(_sidecar(job.folder, job.plan, number), json.dumps(part))
+    return part
+
+
+def _assemble(plan: Plan, folder: Path, parts: list[dict[str, Any]]) -> Index:
+    entries = []
+    for number, (part, (first, _)) in enumerate(zip(parts, plan.shards, strict=True)):
+        for position, offsets in enumerate(part["tracks"], start=first):
+            track = plan.tracks[position]
+            present = tuple(name for name in plan.sources if name in track.sources)
+            stored = track.mixture is not None
+            samples = plan.samples[position]
+            entries.append(
+                Entry(track.name, samples, present, stored, number, tuple(offsets))
+            )
+    return Index(
+        folder=folder,
+        encoding=plan.encoding,
+        sample_rate=plan.sample_rate,
+        channels=plan.channels,
+        sources=plan.sources,
+        piece_samples=plan.piece_samples,
+        padded=plan.padded,
+        cut=plan.cut,
+        shards=tuple(Shard(**part["shard"]) for part in parts),
+        tracks=tuple(entries),
+        plan=plan.digest,
+    )
+
+
+def _finished_index(folder: Path, plan: Plan) -> Index | None:
+    if not (folder / INDEX_NAME).exists():
+        return None
+    try:
+        index = load_index(folder)
+    except RecordsError as error:
+        logger.warning("Writing the records anew: %s", error)
+        return None
+    if index.plan == plan.digest:
+        return index
+    logger.warning(
+        "%s holds records of other tracks, files or options; writing anew.", folder
+    )
+    return None
+
+
+def _clear(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
+    """Remove what an earlier write left, but for finished shards of the same plan."""
+    # The index goes first: what it would describe is about to change.
+    (folder / INDEX_NAME).unlink(missing_ok=True)
+    finished = {
+        number: part
+        for number in range(len(plan.shards))
+        if (part := _finished_part(folder, plan, number)) is not None
+    }
+    kept = {_shard_path(folder, plan, number) for number in finished}
+    kept |= {_sidecar(folder, plan, number) for number in finished}
+    patterns = ("records-*-of-*.tfrecord", "records-*-of-*.json")
+    temporary = (".records-*.partial", f".{INDEX_NAME}.*.partial")
+    for path in [
+        path for pattern in (*patterns, *temporary) for path in folder.glob(pattern)
+    ]:
+        if path not in kept:
+            path.unlink(missing_ok=True)
+    return finished
+
+
+def _finished_part(folder: Path, plan: Plan, number: int) -> dict[str, Any] | None:
+    try:
+        part = json.loads(_sidecar(folder, plan, number).read_text("utf-8"))
+        size = _shard_path(folder, plan, number).stat().st_size
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return None
+    same = part.get("plan") == plan.digest and part["shard"]["bytes"] == size
+    return part if same else None
+
+
+def _shard_path(folder: Path, plan: Plan, number: int) -> Path:
+    return folder / f"records-{number:05d}-of-{len(plan.shards):05d}.tfrecord"
+
+
+def _sidecar(folder: Path, plan: Plan, number: int) -> Path:
+    return _shard_path(folder, plan, number).with_suffix(".json")

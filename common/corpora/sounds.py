@@ -47,8 +47,8 @@ def plucked_string(
     >>> plucked_string(8000, 8000, np.random.default_rng(0)).shape
     (8000,)
     """
-    pick, softness = rng.uniform(0.08, 0.4), rng.uniform(0.15, 0.5)
-    decay_seconds = rng.uniform(0.8, 3.0)
+    pick, softness = rng.uniform(0.08, 0.4), rng.uniform(0.05, 0.3)
+    decay_seconds = rng.uniform(1.5, 4.0)
     wave = np.zeros(samples)
     for note in synthesis.melody(samples, sample_rate, rng, pitch_hz, beat=(0.12, 0.4)):
         ringing = min(samples - note.start, note.samples + sample_rate // 10)
@@ -190,13 +190,15 @@ def rain(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray
     near = np.zeros(samples)
     surfaces = rng.uniform(0.08, 0.4, 4) * sample_rate
     for hertz in surfaces:
-        drops = rng.random(samples) < rng.uniform(4.0, 25.0) / sample_rate
-        falls = drops * rng.exponential(1.0, samples)
+        count = rng.poisson(rng.uniform(4.0, 25.0) * samples / sample_rate)
+        falls = np.zeros(samples)
+        falls[rng.integers(samples, size=count)] = rng.exponential(1.0, count)
         near += synthesis.resonate(
             falls, [hertz], [rng.uniform(150, 700)], [1.0], sample_rate
         )
     near *= rng.uniform(0.4, 1.2) * np.std(hiss) / (np.std(near) + 1e-9)
-    return synthesis.finish(hiss + near, sample_rate)
+    # A drop on the microphone must not push the rest of the rain down.
+    return synthesis.finish(np.tanh((hiss + near) / 4), sample_rate)
 
 
 def engine(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -267,18 +269,21 @@ def _string(
     burst: np.ndarray, samples: int, period: float, softness: float, loss: float
 ) -> np.ndarray:
     """Send a burst round a lossy loop of a fractional number of samples."""
-    delay = int(period - softness)
-    tuning = period - softness - delay
-    taps = loss * np.convolve([1 - softness, softness], [1 - tuning, tuning])
+    delay = int(period - softness) - 1
+    place = period - softness - delay
+    # Cubic interpolation: a linear one would damp the high notes away.
+    cubic = [
+        np.prod([(place - m) / (k - m) for m in range(4) if m != k]) for k in range(4)
+    ]
+    taps = loss * np.convolve([1 - softness, softness], cubic)
     lead = delay + len(taps)
     wave = np.zeros(lead + samples)
     wave[lead : lead + len(burst)] = burst[:samples]
     # One period at a time: within it, nothing depends on what is being written.
     for start in range(lead, lead + samples, delay):
         stop = min(start + delay, lead + samples)
-        for extra, tap in enumerate(taps):
-            back = delay + extra
-            wave[start:stop] += tap * wave[start - back : stop - back]
+        period_ago = wave[start - delay - len(taps) + 1 : stop - delay]
+        wave[start:stop] += np.convolve(period_ago, taps, "valid")
     return wave[lead:]
 
 

@@ -53,7 +53,9 @@ def melody(
     beat_samples = rng.uniform(*beat) * sample_rate
     start = 0
     while start < samples:
-        length = min(samples - start, int(beat_samples * rng.choice([1, 1, 2, 3])) + 1)
+        length = min(
+            samples - start, int(beat_samples * rng.choice([1, 1, 1, 2, 3])) + 1
+        )
         if start == 0 or rng.random() >= rests:
             hertz = low * 2 ** (steps[place] / 12)
             yield Note(start, length, hertz, rng.uniform(0.6, 1.0))
@@ -155,11 +157,26 @@ def finish(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def ramps(samples: int, rise: int, fall: int) -> np.ndarray:
-    """Envelope of ones that rises from 0 and falls to 0 along raised cosines."""
-    place = np.arange(samples)
-    up = np.clip(place / max(rise, 1), 0, 1)
-    down = np.clip((samples - 1 - place) / max(fall, 1), 0, 1)
-    return (0.5 - 0.5 * np.cos(np.pi * up)) * (0.5 - 0.5 * np.cos(np.pi * down))
+    """Envelope of ones that rises from 0 and falls to 0 along raised cosines.
+
+    Args:
+        samples: Length.
+        rise: Samples of the rise.
+        fall: Samples of the fall.
+
+    Returns:
+        [samples], from 0 to 1.
+
+    >>> ramps(6, 2, 2).round(2).tolist()
+    [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    envelope = np.ones(samples)
+    start = min(rise, samples)
+    envelope[:start] = 0.5 - 0.5 * np.cos(np.pi * np.arange(start) / max(rise, 1))
+    stop = min(fall, samples)
+    down = 0.5 - 0.5 * np.cos(np.pi * np.arange(stop) / max(fall, 1))
+    envelope[samples - stop :] *= down[::-1]
+    return envelope
 
 
 def drift(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

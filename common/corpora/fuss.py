@@ -1,0 +1,312 @@
+"""FUSS, the Free Universal Sound Separation data set, read from its example lists.
+
+A line of ``{split}_example_list.txt`` holds tab separated paths: the mixture, the
+background, then the foregrounds. The mixture is the sum of its sources, so its file is
+never read. Any folder with such lists is a corpus; ``python -m common.corpora.fuss``
+makes one from recordings of your own (see :mod:`common.corpora.mixing`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common import audio
+from common.corpora.track import CorpusError, Track
+from common.corpora.writing import quantise, write_wav
+
+LOG = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "eval")
+SIZES = {"train": 20_000, "validation": 1_000, "eval": 1_000}
+"""Examples of each split of the published data set (10 s, 16 kHz, mono, 16 bits)."""
+FOLDERS = ("fuss_dev/ssdata", "ssdata", "fuss_dev/ssdata_reverb", "ssdata_reverb")
+"""Where the lists are looked for below a folder, the dry set before the reverberant."""
+REMOTE = "https://zenodo.org/record/3743844/files/"
+REMOTES = {
+    "dry": "FUSS_ssdata.tar.gz",
+    "reverberant": "FUSS_ssdata_reverb.tar.gz",
+    "single sources": "FUSS_fsd_data.tar.gz",
+    "room responses": "FUSS_rir_data.tar.gz",
+    "licences": "FUSS_license_doc.tar.gz",
+}
+"""Archives below REMOTE; Zenodo redirects, so fetch with ``curl -L --fail -C -``."""
+LICENCE = "CC BY 4.0; the source clips are CC0 from freesound.org (FSD50K)"
+CITATION = (
+    "S. Wisdom et al., What's all the FUSS about free universal sound separation "
+    "data?, ICASSP 2021, arXiv:2011.00803"
+)
+THREADS = 8
+
+
+class Example(NamedTuple):
+    """One line of an example list: its number, the mixture and the source files."""
+
+    line: int
+    mixture: Path
+    sources: tuple[Path, ...]
+
+
+def find_root(folder: Path | str) -> Path:
+    """Find the folder that holds the example lists.
+
+    Args:
+        folder: That folder, or one that holds it as ``fuss_dev/ssdata``, ``ssdata`` or,
+            where the dry set is absent, ``ssdata_reverb``.
+
+    Returns:
+        The folder of the lists.
+
+    Raises:
+        CorpusError: The folder is missing or no list stands at any of these places.
+
+    >>> find_root("no/such/folder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    common.corpora.track.CorpusError: FUSS: the folder no/such/folder does not exist...
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CorpusError(
+            f"FUSS: the folder {folder} does not exist; pass the one that holds "
+            f"{list_name('train')}, or its parent."
+        )
+    places = [folder, *(folder / name for name in FOLDERS)]
+    for place in places:
+        if any((place / list_name(split)).is_file() for split in SPLITS):
+            return place
+    held = sorted(entry.name for entry in folder.iterdir())
+    holds = ", ".join(held[:5]) + (", ..." if len(held) > 5 else "") or "nothing"
+    raise CorpusError(
+        f"FUSS: no {list_name('train')} in {folder} or its {', '.join(FOLDERS)}; the "
+        f"folder holds {holds}; unpack {REMOTES['dry']} from {REMOTE} there, or make a "
+        "set of your own with python -m common.corpora.fuss."
+    )
+
+
+def list_name(split: str) -> str:
+    """Name of the example list of a split.
+
+    Args:
+        split: ``"train"``, ``"validation"`` or ``"eval"``.
+
+    Returns:
+        The file name.
+
+    Raises:
+        CorpusError: There is no such split.
+
+    >>> list_name("eval")
+    'eval_example_list.txt'
+    """
+    if split not in SPLITS:
+        raise CorpusError(f"FUSS: no split {split!r}; it has {', '.join(SPLITS)}.")
+    return f"{split}_example_list.txt"
+
+
+def source_names(count: int) -> tuple[str, ...]:
+    """Names of the sources by their position in a list line.
+
+    Args:
+        count: Number of sources, at least 1.
+
+    Returns:
+        ``background``, ``foreground_1``, ``foreground_2``, ...
+
+    >>> source_names(3)
+    ('background', 'foreground_1', 'foreground_2')
+    """
+    return ("background", *(f"foreground_{index}" for index in range(1, count)))
+
+
+def tracks(root: Path | str, split: str, *, samples: int | None = None) -> list[Track]:
+    """Turn a split into tracks whose mixture is the sum of their sources.
+
+    Args:
+        root: Folder of the lists, or a parent as in :func:`find_root`.
+        split: ``"train"``, ``"validation"`` or ``"eval"``.
+        samples: Length that readers pad or cut every track to, as the original program
+            does; None takes the length of each track's longest source.
+
+    Returns:
+        Tracks in the order of the list, named after their mixture files.
+
+    Raises:
+        CorpusError: The list is missing, empty or malformed, names missing files, or
+            the files differ in sample rate.
+    """
+    root = find_root(root)
+    examples = read_list(root, split)
+    files = list(dict.fromkeys(file for each in examples for file in each.sources))
+    with ThreadPoolExecutor(THREADS) as pool:
+        infos = dict(zip(files, pool.map(audio.probe, files), strict=True))
+    rate = _one_rate(infos)
+    _compare_size(root, split, len(examples))
+    found = []
+    for name, example in zip(_names(root, examples), examples, strict=True):
+        length = max(infos[file].samples for file in example.sources)
+        sources = dict(
+            zip(source_names(len(example.sources)), example.sources, strict=True)
+        )
+        found.append(Track(name, rate, samples or length, sources))
+    return found
+
+
+def read_list(root: Path, split: str) -> list[Example]:
+    """Read the example list of a split and see that its sources exist.
+
+    Args:
+        root: Folder of the lists.
+        split: ``"train"``, ``"validation"`` or ``"eval"``.
+
+    Returns:
+        The examples, paths made absolute against the root.
+
+    Raises:
+        CorpusError: The list is missing, empty or malformed, or names missing files.
+    """
+    path = root / list_name(split)
+    if not path.is_file():
+        present = [list_name(other) for other in SPLITS]
+        present = [name for name in present if (root / name).is_file()]
+        has = ", ".join(present) or "no list"
+        raise CorpusError(f"FUSS: {root} has no {path.name}; it has {has}.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"FUSS: {path} is not UTF-8 text ({error.reason} at byte {error.start}); "
+            "save it as UTF-8."
+        ) from error
+    examples = list(_parse(path, text))
+    if not examples:
+        raise CorpusError(f"FUSS: {path} names no example; every line is empty.")
+    _see_files(path, examples)
+    return examples
+
+
+def write_example(
+    root: Path, split: str, index: int, sources: np.ndarray, sample_rate: int
+) -> str:
+    """Write the wav files of one example as FUSS names them.
+
+    Args:
+        root: Folder of the lists.
+        split: ``"train"``, ``"validation"`` or ``"eval"``.
+        index: Number of the example in its split.
+        sources: [sources, samples], full scale +-1, the background first; scaled down
+            together where they would clip.
+        sample_rate: In Hz.
+
+    Returns:
+        The example's line of the list.
+    """
+    stem = f"{split}/example{index:05d}"
+    labels = ["background0", *(f"foreground{i}" for i in range(len(sources) - 1))]
+    names = [f"{stem}.wav", *(f"{stem}_sources/{each}_sound.wav" for each in labels)]
+    whole = quantise(sources)
+    # The sum fits 16 bits: quantise leaves room for it.
+    for name, wave in zip(names, [whole.sum(axis=0), *whole], strict=True):
+        write_wav(root / name, wave, sample_rate)
+    return "\t".join(names)
+
+
+def write_list(root: Path, split: str, lines: Sequence[str]) -> None:
+    """Write the example list of a split.
+
+    Args:
+        root: Folder of the lists.
+        split: ``"train"``, ``"validation"`` or ``"eval"``.
+        lines: One of :func:`write_example` for each example.
+    """
+    text = "".join(f"{line}\n" for line in lines)
+    (root / list_name(split)).write_text(text, encoding="utf-8")
+
+
+def _parse(path: Path, text: str) -> Iterator[Example]:
+    """Examples of a list's text; blank lines and trailing tabs are passed over."""
+    for number, line in enumerate(text.split("\n"), 1):
+        fields = [field.strip() for field in line.split("\t")]
+        fields = [field for field in fields if field]
+        if not fields:
+            continue
+        if len(fields) == 1:
+            raise CorpusError(
+                f"FUSS: {path} line {number} names only the mixture {fields[0]}; its "
+                "sources must follow, separated by tabs."
+            )
+        mixture, *sources = (path.parent / field for field in fields)
+        yield Example(number, mixture, tuple(sources))
+
+
+def _see_files(path: Path, examples: Sequence[Example]) -> None:
+    """Refuse a list that names sources that are not there."""
+    missing = [
+        (file, example.line)
+        for example in examples
+        for file in example.sources
+        if not file.is_file()
+    ]
+    if missing:
+        file, line = missing[0]
+        total = sum(len(example.sources) for example in examples)
+        raise CorpusError(
+            f"FUSS: {path} line {line} names {file}, which does not exist "
+            f"({len(missing)} of {total} source files are missing); unpack the archive "
+            "again or mend the list."
+        )
+
+
+def _names(root: Path, examples: Sequence[Example]) -> list[str]:
+    """Unique names: the mixture's own, with its folder where two share it."""
+    count = Counter(example.mixture.stem for example in examples)
+    names: dict[str, int] = {}
+    for example in examples:
+        name = example.mixture.stem
+        if count[name] > 1:
+            name = os.path.relpath(example.mixture.with_suffix(""), root)
+        if name in names:
+            raise CorpusError(
+                f"FUSS: lines {names[name]} and {example.line} both name the mixture "
+                f"{example.mixture}; keep one of them."
+            )
+        names[name] = example.line
+    return list(names)
+
+
+def _one_rate(infos: dict[Path, audio.AudioInfo]) -> int:
+    """The sample rate that all files share."""
+    first, expected = next(iter(infos.items()))
+    for file, info in infos.items():
+        if info.sample_rate != expected.sample_rate:
+            raise CorpusError(
+                f"FUSS: {first} has {expected.sample_rate} Hz but {file} has "
+                f"{info.sample_rate} Hz; resample the set to one rate."
+            )
+        if info.samples == 0:
+            raise CorpusError(f"FUSS: {file} holds no sound (0 samples); replace it.")
+    return expected.sample_rate
+
+
+def _compare_size(root: Path, split: str, count: int) -> None:
+    """Warn when what is named like the published data set has another size."""
+    if root.parent.name == "fuss_dev" and count != SIZES[split]:
+        LOG.warning(
+            "FUSS: %s names %d examples; the published %s split has %d.",
+            root / list_name(split),
+            count,
+            split,
+            SIZES[split],
+        )
+
+
+if __name__ == "__main__":
+    from common.corpora.mixing import main
+
+    raise SystemExit(main())

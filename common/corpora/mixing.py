@@ -1,0 +1,346 @@
+"""Make a FUSS-layout set from recordings of one's own.
+
+``python -m common.corpora.fuss SOURCE... --output DIR``: every SOURCE, a folder or a
+file of any audio format, is one kind of sound. A mixture takes at most one source of a
+kind: a background that lasts throughout, and foregrounds placed at an offset. No
+recording, or with ``--by-time`` no part of one, is heard in two splits. Short takes are
+strung together, long files are read by excerpt, silent excerpts are passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from common import audio
+from common.corpora import fuss
+from common.corpora.recordings import Kinds, Recording, divide, find_kinds
+from common.corpora.synthesis import ramps
+from common.corpora.track import CorpusError
+from common.corpora.writing import whole_folder
+from common.errors import exit_code
+from common.resample import resample
+
+BACKGROUND_DB = -25.0
+"""Level of the background, root mean square relative to full scale."""
+SILENCE_DB = -60.0
+"""An excerpt below this level, relative to full scale, is silent."""
+ACTIVE_SHARE = {"background": 0.5, "foreground": 0.25}
+"""Share of an excerpt's 25 ms frames that must lie within 40 dB of its loudest."""
+TRIES = 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How mixtures are made.
+
+    Attributes:
+        seconds: Length of every mixture.
+        sample_rate: Rate of the written files, in Hz.
+        max_sources: Most sources in a mixture; 1 of them is the background.
+        single_share: Share of training mixtures with the background alone; the others
+            have 2 to max_sources, each as often. Validation and eval draw 1 to
+            max_sources, each as often.
+        snr_range: Lowest and highest level of a foreground over the background, in dB.
+        by_time: Cut each recording in time (first part for training, last quarter for
+            eval) where a kind has few recordings.
+        seed: Equal seeds and sources give equal files.
+    """
+
+    seconds: float = 4.0
+    sample_rate: int = 8000
+    max_sources: int = 2
+    single_share: float = 0.1
+    snr_range: tuple[float, float] = (-5.0, 5.0)
+    by_time: bool = False
+    seed: int = 0
+
+
+def make(
+    sources: Sequence[Path],
+    output: Path,
+    counts: Mapping[str, int],
+    recipe: Recipe,
+    *,
+    jobs: int | None = None,
+    overwrite: bool = False,
+) -> Counter[str]:
+    """Make a set in the layout of FUSS, whole or not at all.
+
+    Args:
+        sources: Folders or files, each one kind of sound.
+        output: Folder to make.
+        counts: Number of mixtures of each split; a split of 0 is left out.
+        recipe: How mixtures are made.
+        jobs: Threads; None takes one a processor. The result does not depend on it.
+        overwrite: Replace an earlier set in that folder.
+
+    Returns:
+        What was done: ``"train 2"`` counts training mixtures of two sources,
+        ``"silent <source>"`` the excerpts of a source passed over.
+
+    Raises:
+        CorpusError: The sources are missing, too few or silent, the recipe is
+            impossible, or the output folder is in use.
+    """
+    counts = {split: counts[split] for split in fuss.SPLITS if counts.get(split)}
+    _check(recipe, counts)
+    kinds = find_kinds(sources)
+    if len(kinds) < recipe.max_sources:
+        raise CorpusError(
+            f"Mixtures of {recipe.max_sources} sources need as many kinds of sound; "
+            f"{len(kinds)} given; name more folders or lower --max-sources."
+        )
+    splits = divide(kinds, list(counts), by_time=recipe.by_time, seed=recipe.seed)
+    lists = [output / fuss.list_name(split) for split in fuss.SPLITS]
+    replace = overwrite and any(path.is_file() for path in lists)
+    done: Counter[str] = Counter()
+    with (
+        whole_folder(output, replace=replace) as root,
+        ThreadPoolExecutor(jobs or os.cpu_count()) as pool,
+    ):
+        for split, count in counts.items():
+            work = partial(_make_example, root, split, splits[split], recipe)
+            results = list(pool.map(work, range(count)))
+            fuss.write_list(root, split, [line for line, _ in results])
+            for line, silent in results:
+                done[f"{split} {line.count(chr(9))}"] += 1
+                done.update(silent)
+    return done
+
+
+def draw_sound(
+    recordings: Sequence[Recording],
+    samples: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+    *,
+    active_share: float,
+) -> tuple[np.ndarray | None, int]:
+    """Draw a sound of one kind: an excerpt, or takes strung together.
+
+    Args:
+        recordings: What to draw from.
+        samples: Length wanted; less comes where there is less.
+        sample_rate: Rate of the result, in Hz.
+        rng: Seeded generator.
+        active_share: Share of frames that must not be silent.
+
+    Returns:
+        The sound, [samples], or None where 20 excerpts were silent; and the number of
+        silent excerpts passed over.
+    """
+    for silent in range(TRIES):
+        sound = _string_together(recordings, samples, sample_rate, rng)
+        level = 20 * np.log10(np.std(sound) + 1e-12)
+        if level > SILENCE_DB and _active_share(sound, sample_rate) >= active_share:
+            fade = sample_rate // 200
+            return sound * ramps(len(sound), fade, fade), silent
+    return None, TRIES
+
+
+def _string_together(
+    recordings: Sequence[Recording],
+    samples: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """One excerpt after another, each recording at most once, short pauses between."""
+    lengths = np.array([each.samples / each.sample_rate for each in recordings])
+    order = rng.choice(
+        len(recordings), len(recordings), replace=False, p=lengths / lengths.sum()
+    )
+    sound = np.zeros(0)
+    for index in order:
+        if len(sound) >= samples:
+            break
+        excerpt = _read(recordings[index], samples - len(sound), sample_rate, rng)
+        fade = sample_rate // 200
+        sound = np.append(sound, excerpt * ramps(len(excerpt), fade, fade))
+        pause = round(rng.uniform(0.0, 0.1) * sample_rate)
+        sound = np.append(sound, np.zeros(min(pause, samples - len(sound))))
+    return sound[:samples]
+
+
+def _read(
+    recording: Recording, samples: int, sample_rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    """At most so many samples from a random place of a recording, mono, resampled."""
+    wanted = -(-samples * recording.sample_rate // sample_rate)
+    start = int(rng.integers(max(0, recording.samples - wanted) + 1))
+    waveform, rate = audio.read(
+        recording.path, recording.start + start, min(wanted, recording.samples)
+    )
+    mono = waveform.mean(axis=0, keepdims=True)
+    return resample(mono, rate, sample_rate)[0, :samples]
+
+
+def _active_share(sound: np.ndarray, sample_rate: int) -> float:
+    """Share of the 25 ms frames that lie within 40 dB of the loudest."""
+    frame = max(1, sample_rate // 40)
+    frames = np.pad(sound, (0, -len(sound) % frame)).reshape(-1, frame)
+    power = np.mean(frames**2, axis=1)
+    return float(np.mean(power > 1e-4 * power.max()))
+
+
+def _make_example(
+    root: Path, split: str, kinds: Kinds, recipe: Recipe, index: int
+) -> tuple[str, Counter[str]]:
+    """Draw, level and write one example; return its line and the silences met."""
+    rng = np.random.default_rng([recipe.seed, fuss.SPLITS.index(split), index])
+    samples = round(recipe.seconds * recipe.sample_rate)
+    count = _draw_count(split, recipe, rng)
+    sources = np.zeros((count, samples))
+    names = list(map(str, rng.permutation(list(kinds))))
+    silences: Counter[str] = Counter()
+    for row in range(count):
+        role = "foreground" if row else "background"
+        length = round(samples * rng.uniform(0.5, 1.0)) if row else samples
+        level = BACKGROUND_DB + (rng.uniform(*recipe.snr_range) if row else 0.0)
+        for name in _candidates(names, kinds, 0.0 if row else recipe.seconds):
+            names.remove(name)
+            sound, silent = draw_sound(
+                kinds[name],
+                length,
+                recipe.sample_rate,
+                rng,
+                active_share=ACTIVE_SHARE[role],
+            )
+            silences[f"silent {name}"] += silent
+            if sound is not None:
+                break
+        else:
+            raise CorpusError(
+                f"No source is left for a {role} of {recipe.seconds:g} s in split "
+                f"{split}: too short or silent; lower --seconds or add recordings."
+            )
+        offset = int(rng.integers(samples - len(sound) + 1))
+        sound = sound * 10 ** (level / 20) / np.sqrt(np.mean(sound**2))
+        sources[row, offset : offset + len(sound)] = sound
+    return fuss.write_example(root, split, index, sources, recipe.sample_rate), silences
+
+
+def _candidates(names: Sequence[str], kinds: Kinds, seconds: float) -> list[str]:
+    """Kinds that hold so much sound, in the order given."""
+    return [
+        name for name in names if sum(each.seconds for each in kinds[name]) >= seconds
+    ]
+
+
+def _draw_count(split: str, recipe: Recipe, rng: np.random.Generator) -> int:
+    """Number of sources of an example."""
+    if recipe.max_sources == 1:
+        return 1
+    if split != "train":
+        return int(rng.integers(1, recipe.max_sources + 1))
+    if rng.random() < recipe.single_share:
+        return 1
+    return int(rng.integers(2, recipe.max_sources + 1))
+
+
+def _check(recipe: Recipe, counts: Mapping[str, int]) -> None:
+    """Refuse a recipe that cannot be cooked."""
+    if not counts or min(counts.values()) < 0:
+        raise CorpusError(f"The numbers of mixtures are {dict(counts)}; ask for some.")
+    for name in ("seconds", "sample_rate", "max_sources"):
+        if getattr(recipe, name) <= 0:
+            raise CorpusError(f"{name} is {getattr(recipe, name)}; it must be above 0.")
+    if recipe.snr_range[0] > recipe.snr_range[1]:
+        raise CorpusError(
+            f"snr_range is {recipe.snr_range}; the lower level comes first."
+        )
+    if not 0 <= recipe.single_share <= 1:
+        raise CorpusError(
+            f"single_share is {recipe.single_share}; it must lie between 0 and 1."
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The command line; None takes the program's own.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    return exit_code("python -m common.corpora.fuss", partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Make the set that the options ask for and say what came of it."""
+    recipe = Recipe(
+        seconds=options.seconds,
+        sample_rate=options.rate,
+        max_sources=options.max_sources,
+        single_share=options.single_share,
+        snr_range=tuple(options.snr_range),
+        by_time=options.by_time,
+        seed=options.seed,
+    )
+    done = make(
+        options.sources,
+        options.output,
+        {split: getattr(options, split) for split in fuss.SPLITS},
+        recipe,
+        jobs=options.jobs,
+        overwrite=options.overwrite,
+    )
+    for split in fuss.SPLITS:
+        parts = sorted(key for key in done if key.startswith(f"{split} "))
+        text = ", ".join(f"{done[key]} of {key.split()[1]} source(s)" for key in parts)
+        sys.stdout.write(f"{split}: {text or 'left out'}\n")
+    for key in sorted(done):
+        if key.startswith("silent ") and done[key]:
+            name = key.removeprefix("silent ")
+            sys.stdout.write(f"{done[key]} silent excerpts of {name} passed over\n")
+    sys.stdout.write(f"{options.output}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    usual = Recipe()
+    parser = argparse.ArgumentParser(
+        prog="python -m common.corpora.fuss",
+        description=__doc__.split("\n\n")[1],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("sources", nargs="+", type=Path, help="folder or file, one kind of sound each")
+    add("--output", type=Path, required=True, help="folder to make")
+    add("--seconds", type=float, default=usual.seconds, help="length of a mixture")
+    add("--rate", type=int, default=usual.sample_rate, help="sample rate in Hz")
+    add("--train", type=int, default=200, help="mixtures for training")
+    add("--validation", type=int, default=20, help="mixtures for validation")
+    add("--eval", type=int, default=40, help="mixtures for evaluation")
+    add("--max-sources", type=int, default=usual.max_sources, help="sources at most")
+    add(
+        "--single-share",
+        type=float,
+        default=usual.single_share,
+        help="share of training mixtures of one source",
+    )
+    add(
+        "--snr-range",
+        type=float,
+        nargs=2,
+        default=usual.snr_range,
+        metavar=("LOW", "HIGH"),
+        help="foreground over background in dB",
+    )
+    add("--by-time", action="store_true", help="cut recordings in time where few")
+    add("--seed", type=int, default=usual.seed, help="seed of every draw")
+    add("--jobs", type=int, default=None, help="threads; none: one a processor")
+    add("--overwrite", action="store_true", help="replace an earlier set")
+    return parser

@@ -1,0 +1,146 @@
+"""Recordings of one's own: kinds of sound, divided among the splits of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common import audio
+from common.corpora.track import CorpusError
+
+SUFFIXES = (
+    *(".aac", ".aif", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mkv"),
+    *(".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"),
+    *(".webm", ".wma", ".wv"),
+)
+"""What is taken for a recording in a folder; a file named itself may be anything."""
+TIME_PARTS = {"train": (0.0, 0.65), "validation": (0.65, 0.75), "eval": (0.75, 1.0)}
+"""Part of a recording that a split takes when recordings are cut in time."""
+FILE_SHARES = {"eval": 0.2, "validation": 0.1}
+MANY = 10
+"""Kinds of so many recordings are divided by file even with --by-time."""
+THREADS = 8
+
+
+class Recording(NamedTuple):
+    """The part of a file that a split may use, in samples at the file's rate."""
+
+    path: Path
+    sample_rate: int
+    start: int
+    samples: int
+
+    @property
+    def seconds(self) -> float:
+        """Length of the part."""
+        return self.samples / self.sample_rate
+
+
+Kinds = Mapping[str, Sequence[Recording]]
+"""Recordings of each kind of sound that a split may use."""
+
+
+def find_kinds(sources: Sequence[Path]) -> dict[str, list[Recording]]:
+    """Find the recordings of each kind of sound.
+
+    Args:
+        sources: Folders, searched to any depth, or files.
+
+    Returns:
+        Whole recordings of each source, by the source's path.
+
+    Raises:
+        CorpusError: A source is missing, named twice or holds no recording.
+    """
+    kinds = {}
+    for source in sources:
+        if not source.exists():
+            raise CorpusError(f"The source {source} does not exist.")
+        files = [source]
+        if source.is_dir():
+            files = sorted(
+                file
+                for file in source.rglob("*")
+                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+            )
+        if not files:
+            raise CorpusError(
+                f"The folder {source} holds no recording; looked to any depth for "
+                f"{' '.join(SUFFIXES)}."
+            )
+        if str(source) in kinds:
+            raise CorpusError(f"The source {source} is named twice; name it once.")
+        with ThreadPoolExecutor(THREADS) as pool:
+            infos = pool.map(audio.probe, files)
+            kinds[str(source)] = [
+                Recording(file, info.sample_rate, 0, info.samples)
+                for file, info in zip(files, infos, strict=True)
+            ]
+    return kinds
+
+
+def divide(
+    kinds: Kinds, splits: Sequence[str], *, by_time: bool, seed: int
+) -> dict[str, dict[str, list[Recording]]]:
+    """Divide every kind among the splits, none of it in two.
+
+    Args:
+        kinds: Recordings of each kind.
+        splits: The splits to make, of ``train``, ``validation`` and ``eval``.
+        by_time: Cut each recording in time (first part for training, last quarter for
+            eval) where a kind has fewer than MANY.
+        seed: Seed of the division by file.
+
+    Returns:
+        Recordings by split and kind.
+
+    Raises:
+        CorpusError: A kind has fewer recordings than there are splits, or parts of no
+            length.
+    """
+    divided: dict[str, dict[str, list[Recording]]] = {split: {} for split in splits}
+    for index, (name, recordings) in enumerate(kinds.items()):
+        if by_time and len(recordings) < MANY:
+            parts = {s: [_cut(each, s) for each in recordings] for s in splits}
+        else:
+            rng = np.random.default_rng([seed, index])
+            parts = _by_file(name, recordings, splits, rng)
+        for split, part in parts.items():
+            divided[split][name] = [each for each in part if each.samples > 0]
+            if not divided[split][name]:
+                raise CorpusError(
+                    f"The source {name} is too short to be divided among "
+                    f"{', '.join(splits)}; add recordings."
+                )
+    return divided
+
+
+def _cut(recording: Recording, split: str) -> Recording:
+    """The part of a recording that belongs to a split."""
+    first, last = (round(share * recording.samples) for share in TIME_PARTS[split])
+    return recording._replace(start=first, samples=last - first)
+
+
+def _by_file(
+    name: str,
+    recordings: Sequence[Recording],
+    splits: Sequence[str],
+    rng: np.random.Generator,
+) -> dict[str, list[Recording]]:
+    """Whole recordings, shuffled: a fifth for eval, a tenth for validation."""
+    if len(recordings) < len(splits):
+        raise CorpusError(
+            f"The source {name} has {len(recordings)} recording(s), too few to divide "
+            f"among {', '.join(splits)}; pass --by-time to cut recordings in time, or "
+            "add recordings."
+        )
+    shuffled = [recordings[index] for index in rng.permutation(len(recordings))]
+    parts = {}
+    for split in reversed(splits[1:]):
+        count = max(1, round(FILE_SHARES[split] * len(recordings)))
+        parts[split], shuffled = shuffled[:count], shuffled[count:]
+    return {splits[0]: shuffled, **parts}

@@ -75,8 +75,11 @@ python -m mixit.evaluate --model "$run" --split eval --output "$run/evaluation" 
 
 say ""
 say "Weights and configuration  $run"
-say "Scores                     $run/evaluation"
-say "One example, heard, drawn  $run/evaluation/example_0 and example_0.png"
+say "Scores                     $run/evaluation/summary.md"
+for picture in "$run"/evaluation/*/picture.png; do
+  say "One mixture, separated     ${picture%/*}"
+  say "The same, drawn            $picture"
+done
 say "Curves, sounds, pictures   tensorboard --logdir=$(printf %q "$run")"
 say "Separate a file            python -m mixit.separate FILE --model $(printf %q "$run") --output FOLDER"
-say "(both after: source $(printf %q "$repo/setup.sh"))"
+say "(the last two in a shell that has said: source $(printf %q "$repo/setup.sh"))"

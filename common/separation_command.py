@@ -1,0 +1,136 @@
+"""The command line of separation, the same words in every pillar."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from common import audio
+from common.errors import exit_code
+from common.separation import SeparationError, Separator
+from common.stems import check_targets, separate_file
+
+SHARED = (
+    "input", "model", "output", "format", "segment", "overlap", "targets", "overwrite"
+)  # fmt: skip
+"""Options that mean the same in every pillar."""
+
+
+def command(
+    load: Callable[..., Separator],
+    argv: Sequence[str] | None,
+    description: str,
+    *,
+    model: str | None = None,
+    configure: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> int:
+    """Run the command line that all pillars share.
+
+    Args:
+        load: ``load(model, **options)`` makes the separator of a name or a folder;
+            bad models are ``ValueError`` or ``OSError`` with one sentence.
+        argv: Arguments without the program's name; None takes those of the process.
+        description: First line of the help.
+        model: Default of ``--model``; None makes it required.
+        configure: Adds the pillar's own options to the parser; their values are the
+            ``options`` of ``load``.
+
+    Returns:
+        0 if every input was separated, else 1; 130 when interrupted.
+    """
+    parser = _parser(description, model)
+    if configure:
+        configure(parser)
+    options = vars(parser.parse_args(argv))
+    shared = {name: options.pop(name) for name in SHARED}
+    return exit_code("separate", lambda: _run(load, shared, options))
+
+
+def _parser(description: str, model: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog="Put INPUT before --targets, which takes all words that follow.",
+    )
+    add = parser.add_argument
+    add("input", nargs="+", metavar="INPUT", help="sound files, of any format and rate")
+    add(
+        "--model",
+        default=model,
+        required=model is None,
+        help="name of a published model, run folder or checkpoint "
+        + ("(required)" if model is None else "(default: %(default)s)"),
+    )
+    add(
+        "--output",
+        default="separated",
+        metavar="FOLDER",
+        help="stems go to FOLDER/INPUT/SOURCE (default: %(default)s)",
+    )
+    add(
+        "--format",
+        default="wav",
+        choices=list(audio.FORMATS),
+        help="of the stems; wav is 32-bit float (default: %(default)s)",
+    )
+    add(
+        "--segment",
+        type=float,
+        metavar="SECONDS",
+        help="longest sound in one pass, in seconds (default: the model's own)",
+    )
+    add(
+        "--overlap",
+        type=float,
+        metavar="FRACTION",
+        help="part of a segment that neighbours share, 0 to below 1 (default: the "
+        "model's own, mostly 0.25)",
+    )
+    add(
+        "--targets", nargs="+", metavar="SOURCE", help="write these only (default: all)"
+    )
+    add("--overwrite", action="store_true", help="replace stems that exist")
+    return parser
+
+
+def _run(load: Callable[..., Separator], shared: dict, options: dict) -> int:
+    inputs = [Path(name) for name in shared["input"]]
+    _check_distinct(inputs)
+    separator = load(shared["model"], **options)
+    changes = {"segment_seconds": shared["segment"], "overlap": shared["overlap"]}
+    given = {name: value for name, value in changes.items() if value is not None}
+    separator = dataclasses.replace(separator, **given)
+    check_targets(separator, shared["targets"])
+
+    def one(path: Path) -> int:
+        summary = separate_file(
+            separator,
+            path,
+            shared["output"],
+            format=shared["format"],
+            targets=shared["targets"],
+            overwrite=shared["overwrite"],
+        )
+        sys.stdout.write(f"{summary}\n")
+        sys.stdout.flush()
+        return 0
+
+    codes = []
+    for path in inputs:
+        codes.append(exit_code("separate", lambda path=path: one(path)))  # type: ignore[misc]
+        if codes[-1] not in (0, 1):
+            break
+    return max(codes)
+
+
+def _check_distinct(inputs: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in inputs:
+        other = seen.setdefault(path.stem, path)
+        if other is not path:
+            raise SeparationError(
+                f"{other} and {path} would both be written to the folder "
+                f"{path.stem}; rename one or separate them into different --output"
+            )

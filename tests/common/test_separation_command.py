@@ -1,0 +1,174 @@
+"""The command line: exit codes, one line per error, and what it tells the reader."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from common import audio
+from common.separation import SeparationError, Separator
+from common.separation_command import command
+
+RATE = 8000
+
+
+def load(model, **options):
+    if model == "missing":
+        raise SeparationError("model 'missing' is not known; expected tiny")
+    factor = options.get("factor", 1.0)
+
+    def network(batch):
+        return np.stack([0.75 * factor * batch, 0.25 * factor * batch], 1)
+
+    return Separator(network, ["vocals", "rest"], RATE, named=True)
+
+
+def run(*arguments, **options):
+    words = [str(argument) for argument in arguments]
+    return command(load, words, "Separate sounds.", model="tiny", **options)
+
+
+@pytest.fixture
+def song(tmp_path):
+    path = tmp_path / "song.wav"
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 9000))
+    audio.write(path, wave.astype(np.float32), RATE)
+    return path
+
+
+def test_one_line_per_file_and_code_zero(tmp_path, song, capsys):
+    assert run(song, "--output", tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    line = printed.out
+    assert line.startswith(f"song.wav: 2 stems of 1.1 s in {tmp_path / 'out' / 'song'}")
+    assert "x real time, sum of stems " in line
+    assert line.count("\n") == 1
+    assert audio.probe(tmp_path / "out" / "song" / "vocals.wav").samples == 9000
+
+
+def test_all_words_are_obeyed(tmp_path, song):
+    out = tmp_path / "out"
+    words = ["--format", "flac", "--segment", "0.25", "--overlap", "0.5"]
+    assert run(song, "--output", out, *words, "--targets", "rest") == 0
+    assert [path.name for path in (out / "song").iterdir()] == ["rest.flac"]
+    assert run(song, "--output", out, *words, "--targets", "rest") == 1
+    again = [*words, "--overwrite", "--targets", "rest", "vocals"]
+    assert run(song, "--output", out, *again) == 0
+    assert len(list((out / "song").iterdir())) == 2
+
+
+def test_segments_reach_the_separator(tmp_path, song):
+    lengths = []
+
+    def watched(model):
+        def network(batch):
+            lengths.append(batch.shape[-1])
+            return batch[:, None]
+
+        return Separator(network, ["all"], RATE, named=True)
+
+    words = [str(song), "--model", "x", "--output", str(tmp_path), "--segment", "0.5"]
+    assert command(watched, words, "Separate.") == 0
+    assert lengths == [4000] * 3
+
+
+def test_a_pillar_adds_its_own_options(tmp_path, song):
+    def configure(parser):
+        parser.add_argument("--factor", type=float, default=1.0)
+
+    words = ["--output", tmp_path, "--factor", "0.5"]
+    assert run(song, *words, configure=configure) == 0
+    stem = audio.read(tmp_path / "song" / "vocals.wav")[0]
+    np.testing.assert_allclose(stem, 0.375 * audio.read(song)[0], atol=1e-7)
+
+
+def test_a_broken_file_does_not_stop_the_others(tmp_path, song, capsys):
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF not a sound")
+    absent = tmp_path / "absent.wav"
+    assert run(broken, absent, song, "--output", tmp_path / "out") == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("song.wav: ")
+    lines = printed.err.splitlines()
+    assert len(lines) == 2
+    assert "broken.wav" in lines[0]
+    assert "absent.wav" in lines[1]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["song"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model", "missing"], "model 'missing' is not known"),
+        (["--targets", "drums"], "drums is not among the model's sources"),
+        (["--segment", "0"], "segment is 0 s"),
+        (["--overlap", "1.5"], "overlap is 1.5"),
+    ],
+)
+def test_expected_errors_are_one_line(tmp_path, song, capsys, words, sentence):
+    assert run(song, "--output", tmp_path / "out", *words) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert sentence in printed.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_inputs_with_the_same_outputs_are_an_error(tmp_path, song, capsys):
+    assert run(song, tmp_path / "other" / "song.flac", "--output", tmp_path) == 1
+    assert "would both be written to" in capsys.readouterr().err
+    assert not (tmp_path / "song").exists()
+
+
+def test_a_folder_as_input_is_one_sentence(tmp_path, capsys):
+    assert run(tmp_path, "--output", tmp_path / "out") == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, song, capsys):
+    assert run(song, "--output", song) == 1
+    assert "choose another --output" in capsys.readouterr().err
+
+
+def test_help_states_units_and_defaults(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--help")
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("Separate sounds.", "SECONDS", "in seconds", "(default: tiny)"):
+        assert words in text
+    for option in ("model", "output", "format", "segment", "overlap", "targets"):
+        assert f"--{option} " in text
+    assert "--overwrite" in text
+
+
+def test_usage_errors_have_a_code_too():
+    with pytest.raises(SystemExit) as stop:
+        run()
+    assert stop.value.code == 2
+
+
+@pytest.mark.slow
+def test_a_process_shows_no_traceback(tmp_path):
+    program = """
+        import sys
+        from common.separation import Separator
+        from common.separation_command import command
+
+        def load(model):
+            raise ValueError("model has no weights; train it first")
+
+        sys.exit(command(load, sys.argv[1:], "Separate.", model="x"))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "a.wav")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "separate: model has no weights; train it first\n"

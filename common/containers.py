@@ -1,0 +1,158 @@
+"""What the headers of sound files promise, held against the bytes that are there.
+
+libsndfile reads a wav that was cut short, the first song of a chained ogg and the
+guessed length of an mp3 without a word. The functions here notice.
+
+References:
+    EBU Tech 3306, "RF64: an extended file format for audio data", 2018.
+    RFC 3533, "The Ogg encapsulation format version 0", 2003.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+RIFF_BYTES = 0xFFFFFFFF
+"""Largest size that a RIFF header can state; a wav beyond it becomes RF64."""
+
+ELSEWHERE = 0xFFFFFFFF  # where the true size stands in the chunk "ds64"
+
+STREAMED = {0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**64 - 1}
+"""Data sizes that programs write to a pipe, before they know the length."""
+
+OGG_PAGE_BYTES = 65307
+
+
+class AudioError(ValueError):
+    """Sound that cannot be read or written as asked."""
+
+
+def is_whole(path: Path, container: str) -> bool:
+    """Tells whether libsndfile finds all the sound that a file holds.
+
+    Args:
+        path: A file that libsndfile opens.
+        container: libsndfile's name of its format, such as ``"WAV"``.
+
+    Returns:
+        False where ffmpeg is needed, which looks at every packet: an ogg of several
+        streams in a row, an mp3 or wav that does not state its length.
+
+    Raises:
+        AudioError: The file ends before the sound that its header promises.
+    """
+    check = {"OGG": _is_single_ogg, "MP3": _is_measured_mp3}.get(
+        container, _check_chunks
+    )
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        return check(path, file, size)
+
+
+def _check_chunks(path: Path, file: BinaryIO, size: int) -> bool:
+    """Holds the data chunk of RIFF, RIFX, RF64 and AIFF files against their size."""
+    magic, stated, wide = *struct.unpack("<4sI", file.read(8).ljust(8)), None
+    if magic not in {b"RIFF", b"RIFX", b"RF64", b"FORM"}:
+        return True
+    order = ">" if magic in {b"RIFX", b"FORM"} else "<"
+    position = 12
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack(order + "4sI", file.read(8))
+        if name == b"ds64" and position + 24 <= size:
+            wide = struct.unpack("<8xQ", file.read(16))[0]
+        if name in {b"data", b"SSND"}:
+            if wide is not None and length == ELSEWHERE:
+                length = wide
+            if length not in STREAMED:
+                _check_bytes(path, length, size - position - 8)
+            # No size, as programs write to a pipe: libsndfile finds nothing then.
+            return length > 0 or stated + 8 == size or position + 8 == size
+        position += 8 + length + length % 2
+    return True
+
+
+def _check_bytes(path: Path, promised: int, there: int) -> None:
+    if there < promised:
+        raise AudioError(
+            f"{path} breaks off: its header promises {promised} bytes of sound, "
+            f"{max(there, 0)} are there; copy or download it again."
+        )
+
+
+def _is_single_ogg(path: Path, file: BinaryIO, size: int) -> bool:
+    """Looks whether the last page is complete and of the stream of the first one."""
+    serial = file.read(18)[14:]
+    file.seek(max(0, size - 2 * OGG_PAGE_BYTES))
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0:
+        return False
+    page = tail[at:]
+    segments = page[26] if len(page) > 26 else 0
+    whole = 27 + segments + sum(page[27 : 27 + segments])
+    _check_bytes(path, size - len(page) + whole, size)
+    return page[14:18] == serial
+
+
+def _is_measured_mp3(path: Path, file: BinaryIO, size: int) -> bool:
+    """Compares the Xing/Info header's byte count with the size of the file."""
+    head = file.read(10)
+    start = 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        a, b, c, d = head[6:]  # seven bits each
+        start = 10 + (a << 21 | b << 14 | c << 7 | d)
+    file.seek(start)
+    frame = file.read(4096)
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if at < 0 or at + 16 > len(frame):
+        return False
+    flags, _, length = struct.unpack_from(">3I", frame, at + 4)
+    if flags & 3 != 3:
+        return False
+    rest = size - start
+    if rest < length - 2048:  # encoders differ in whether this frame counts itself
+        _check_bytes(path, length, rest)
+    return rest - length <= max(4096, length // 100)  # tags may follow, not music
+
+
+def wav_header(
+    sample_rate: int, channels: int, sample_bytes: int, samples: int
+) -> bytes:
+    """Lays out a wav header with room to become RF64 [EBU Tech 3306, section 4].
+
+    Args:
+        sample_rate: In Hz.
+        channels: Number of channels.
+        sample_bytes: 2 or 3 (integers) or 4 (float) bytes a sample.
+        samples: Length in samples; beyond 4 GiB the header is that of RF64.
+
+    Returns:
+        92 bytes for floats, 80 for integers, whatever the length.
+
+    >>> wav_header(8000, 1, 2, 100)[:4], wav_header(8000, 1, 2, 2**32)[:4]
+    (b'RIFF', b'RF64')
+    """
+    frame_bytes = channels * sample_bytes
+    kind = 3 if sample_bytes == 4 else 1
+    data = samples * frame_bytes
+    layout = struct.pack(
+        "<4sIHHIIHH",
+        *(b"fmt ", 16, kind, channels, sample_rate),
+        *(sample_rate * frame_bytes, frame_bytes, 8 * sample_bytes),
+    )
+    if kind == 3:
+        layout += struct.pack("<4sII", b"fact", 4, min(samples, ELSEWHERE))
+    riff = 4 + 36 + len(layout) + 8 + data + data % 2
+    large = riff > RIFF_BYTES
+    size, stated = (ELSEWHERE, ELSEWHERE) if large else (riff, data)
+    sizes = (riff, data, samples) if large else (0, 0, 0)
+    return (
+        struct.pack("<4sI4s", b"RF64" if large else b"RIFF", size, b"WAVE")
+        + struct.pack("<4sI3QI", b"ds64" if large else b"JUNK", 28, *sizes, 0)
+        + layout
+        + struct.pack("<4sI", b"data", stated)
+    )

@@ -200,13 +200,13 @@ def _make_example(
     samples = round(recipe.seconds * recipe.sample_rate)
     count = _draw_count(split, recipe, rng)
     sources = np.zeros((count, samples))
-    names = list(map(str, rng.permutation(list(kinds))))
-    silences: Counter[str] = Counter()
+    names, silences = list(kinds), Counter[str]()
     for row in range(count):
         role = "foreground" if row else "background"
         length = round(samples * rng.uniform(0.5, 1.0)) if row else samples
         level = BACKGROUND_DB + (rng.uniform(*recipe.snr_range) if row else 0.0)
-        for name in _candidates(names, kinds, 0.0 if row else recipe.seconds):
+        fitting = _candidates(names, kinds, 0.0 if row else recipe.seconds)
+        for name in map(str, rng.permutation(fitting)):
             names.remove(name)
             sound, silent = draw_sound(
                 kinds[name],
@@ -230,7 +230,7 @@ def _make_example(
 
 
 def _candidates(names: Sequence[str], kinds: Kinds, seconds: float) -> list[str]:
-    """Kinds that hold so much sound, in the order given."""
+    """Kinds that hold so much sound."""
     return [
         name for name in names if sum(each.seconds for each in kinds[name]) >= seconds
     ]

@@ -47,7 +47,7 @@ def melody(
     low, high = pitch_hz
     scale = SCALES[rng.integers(len(SCALES))]
     steps = np.arange(int(12 * np.log2(high / low)) + 1)
-    root = rng.integers(12)
+    root = rng.integers(min(12, len(steps)))
     steps = steps[np.isin((steps - root) % 12, scale)]
     place = int(rng.integers(len(steps)))
     beat_samples = rng.uniform(*beat) * sample_rate
@@ -74,7 +74,7 @@ def sawtooth(pitch_hz: np.ndarray, sample_rate: int) -> np.ndarray:
         Wave from -1 to 1, [samples].
 
     >>> sawtooth(np.full(4, 1.0), 4).round(2).tolist()
-    [0.0, 0.0, 0.0, 0.0]
+    [-0.5, 0.0, 0.5, 0.0]
     """
     advance = pitch_hz / sample_rate
     phase = np.cumsum(advance) % 1

@@ -92,7 +92,7 @@ def make_plan(
         RecordsError: If the tracks do not fit together or an option is wrong.
     """
     tracks = tuple(tracks)
-    _check_options(options, shards)
+    _check_options(options, shards, jobs)
     _check_tracks(tracks)
     sample_rate = options.sample_rate or tracks[0].sample_rate
     with ThreadPoolExecutor(jobs) as pool:
@@ -113,11 +113,11 @@ def make_plan(
         for sound in sounds
     ]
     files = min(shards or -(-sum(lengths) * frame_bytes // SHARD_BYTES), len(tracks))
-    identity = [options, sample_rate, channels, names, files]
-    identity += [
-        (track.name, list(track.sources), track.sample_rate, track.samples, sounds)
-        for track, sounds in zip(tracks, heard, strict=True)
-    ]
+    identity: list[object] = [options, sample_rate, channels, names, files]
+    for track, sounds in zip(tracks, heard, strict=True):
+        # The folder of a file is left out: a corpus may be moved.
+        identity += [track.name, track.sample_rate, track.samples]
+        identity += [sound[1:] for sound in sounds]
     return Plan(
         encoding=options.encoding,
         piece_samples=options.piece_samples,
@@ -184,15 +184,15 @@ def _hear_one(track: Track, role: str, sound: Sound) -> _Heard:
     return _Heard(str(sound), info.sample_rate, info.channels, info.samples, stamp)
 
 
-def _check_options(options: Options, shards: int | None) -> None:
+def _check_options(options: Options, shards: int | None, jobs: int) -> None:
     if options.encoding not in ENCODINGS:
         raise RecordsError(
             f"encoding={options.encoding!r} is unknown; use one of "
             + ", ".join(ENCODINGS)
             + "."
         )
-    numbers = {**options._asdict(), "shards": shards}
-    for key in ("piece_samples", "sample_rate", "channels", "shards"):
+    numbers = {**options._asdict(), "shards": shards, "jobs": jobs}
+    for key in ("piece_samples", "sample_rate", "channels", "shards", "jobs"):
         if numbers[key] is not None and numbers[key] < 1:
             raise RecordsError(
                 f"{key}={numbers[key]} is not a positive number; give one, or None."

@@ -44,10 +44,6 @@ class _Job:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-class _Stopped(Exception):  # noqa: N818 (a signal between our own threads)
-    """Another shard failed, so this one is given up."""
-
-
 def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     tracks: Iterable[Track],
     folder: str | Path,
@@ -126,14 +122,14 @@ def _write_shards(job: _Job, numbers: list[int], jobs: int) -> dict[int, dict]:
     with ThreadPoolExecutor(min(jobs, len(numbers)) or 1) as pool:
         futures = {pool.submit(_write_shard, job, number): number for number in numbers}
         try:
-            return {futures[done]: done.result() for done in as_completed(futures)}
-        except BaseException:
+            parts = {futures[done]: done.result() for done in as_completed(futures)}
+        finally:
             job.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return {number: part for number, part in parts.items() if part is not None}
 
 
-def _write_shard(job: _Job, number: int) -> dict[str, Any]:
+def _write_shard(job: _Job, number: int) -> dict[str, Any] | None:
+    """Write one shard, or give it up where another one has failed."""
     path = _shard_path(job.folder, job.plan, number)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     first, end = job.plan.shards[number]
@@ -143,10 +139,10 @@ def _write_shard(job: _Job, number: int) -> dict[str, Any]:
     try:
         with closing(tf.io.TFRecordWriter(str(partial))) as writer:
             for position in range(first, end):
+                if job.stop.is_set():
+                    return None
                 offsets = []
                 for record in records(job.plan, position):
-                    if job.stop.is_set():
-                        raise _Stopped
                     writer.write(record)
                     content.update(record)
                     offsets.append(offset)
@@ -154,12 +150,15 @@ def _write_shard(job: _Job, number: int) -> dict[str, Any]:
                 tracks.append(offsets)
                 job.progress.update()
         partial.replace(path)
+        shard = Shard(path.name, offset, content.hexdigest())
+        part = {"plan": job.plan.digest, "shard": shard._asdict(), "tracks": tracks}
+        replace_text(_sidecar(job.folder, job.plan, number), json.dumps(part))
+        return part
+    except BaseException:
+        job.stop.set()
+        raise
     finally:
         partial.unlink(missing_ok=True)
-    shard = Shard(path.name, offset, content.hexdigest())
-    part = {"plan": job.plan.digest, "shard": shard._asdict(), "tracks": tracks}
-    replace_text(_sidecar(job.folder, job.plan, number), json.dumps(part))
-    return part
 
 
 def _assemble(plan: Plan, folder: Path, parts: list[dict[str, Any]]) -> Index:

@@ -107,7 +107,6 @@ def test_foreign_wav_encodings(tmp_path, subtype):
         (".aiff", "AIFF", "PCM_16"),
         (".w64", "W64", "PCM_24"),
         (".rf64", "RF64", "FLOAT"),
-        (".caf", "CAF", "PCM_16"),
         (".au", "AU", "PCM_16"),
     ],
 )
@@ -139,7 +138,7 @@ def test_awkward_names(tmp_path, monkeypatch, name):
 
 
 def test_a_name_that_is_not_unicode(tmp_path):
-    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    path = tmp_path / os.fsdecode(b"gr\xfcn.wav")
     audio.write(path, music(1, 50), 8000)
     assert audio.probe(path).samples == 50
 

@@ -1,0 +1,240 @@
+"""Pictures of separated sounds and of training, as matplotlib figures.
+
+No display and no pyplot is needed: each function returns a Figure of its own, and
+`save` writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WINDOW_SECONDS = 0.032
+HOP_SECONDS = 0.008
+COLUMNS = 1000  # of a spectrogram, and pairs of extremes of a waveform
+RANGE_DB = 80.0
+COLOURS = {"mixture": "0.25", "source": "#0072b2", "estimate": "#d55e00"}
+SPLITS = {"train": "#0072b2", "validation": "#d55e00"}
+
+
+class PlotError(ValueError):
+    """What cannot be drawn as asked."""
+
+
+def separation(
+    mixture: np.ndarray,
+    sources: Mapping[str, np.ndarray],
+    estimates: Mapping[str, np.ndarray],
+    sample_rate: int,
+) -> Figure:
+    """Draw a row for every sound: its waveform and its spectrogram.
+
+    All waveforms share one scale. Spectrograms (Hann window of 32 ms, hop 8 ms, or mean
+    power over several hops where there are more than 1000) share one range of 80 dB
+    below the peak of the mixture's spectrogram. Channels are drawn over each other and
+    their powers averaged.
+
+    Args:
+        mixture: Float [samples] or [channels, samples].
+        sources: References by name, float [..., samples]; may be empty.
+        estimates: Estimates by name, float [..., samples]; may be empty.
+        sample_rate: In Hz.
+
+    Returns:
+        A figure 10 inches wide.
+
+    Raises:
+        PlotError: A sound holds no samples or one that is not finite.
+
+    >>> noise = np.random.default_rng(0).normal(size=(2, 8000))
+    >>> len(separation(noise, {}, {"voice": noise / 2}, 8000).axes)
+    5
+    """
+    sounds = [("mixture", "mixture", _channels("mixture", mixture))]
+    for kind, group in (("source", sources), ("estimate", estimates)):
+        sounds += [(kind, f"{kind}: {n}", _channels(n, w)) for n, w in group.items()]
+    peak = max(float(np.abs(waveform).max()) for _, _, waveform in sounds) or 1.0
+    spectra = [_power(waveform, sample_rate) for _, _, waveform in sounds]
+    reference = float(spectra[0].max()) or 1.0
+    seconds = max(waveform.shape[1] for _, _, waveform in sounds) / sample_rate
+
+    figure = _figure(10.0, 0.7 + 1.25 * len(sounds))
+    grid = figure.subplots(
+        len(sounds), 2, sharex=True, squeeze=False, width_ratios=[4, 5]
+    )
+    for (kind, title, waveform), power, (left, right) in zip(
+        sounds, spectra, grid, strict=True
+    ):
+        left.set_title(_short(title), loc="left", fontsize=9, parse_math=False)
+        _draw_waveform(left, waveform, sample_rate, COLOURS[kind])
+        left.set_ylim(-1.05 * peak, 1.05 * peak)
+        level = 10 * np.log10(np.maximum(power / reference, 10 ** (-RANGE_DB / 10)))
+        image = right.imshow(
+            level,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=-RANGE_DB,
+            vmax=0.0,
+            extent=(0.0, waveform.shape[1] / sample_rate, 0.0, sample_rate / 2000),
+        )
+        right.set_ylabel("kHz", fontsize=8)
+        right.set_facecolor("black")
+    grid[0, 0].set_xlim(0.0, seconds)
+    for axes in grid.flat:
+        axes.tick_params(labelsize=8)
+    for axes in grid[-1]:
+        axes.set_xlabel("time (s)", fontsize=8)
+    slim = 12 * len(sounds)
+    bar = figure.colorbar(image, ax=list(grid[:, 1]), pad=0.02, aspect=slim)
+    bar.set_label("level re the mixture's peak (dB)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def curves(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
+    """Draw scalars of a run over its steps, one below the other.
+
+    Args:
+        records: Dictionaries with ``step``, numbers by name and maybe a ``split``, such
+            as the lines of ``scalars.jsonl``; a record need not hold every name.
+        names: What to draw, one panel each; train and validation share a panel.
+
+    Returns:
+        A figure 8 inches wide.
+
+    Raises:
+        PlotError: No record holds a name; the text lists what there is.
+
+    >>> len(curves([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], ["loss"]).axes)
+    1
+    """
+    figure = _figure(8.0, 0.6 + 2.2 * max(1, len(names)))
+    grid = figure.subplots(max(1, len(names)), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(grid, names, strict=False):
+        _draw_curves(axes, records, name)
+    grid[-1].set_xlabel("step")
+    return figure
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure, whole or not at all.
+
+    Args:
+        figure: What `separation` or `curves` returned.
+        path: The file; its suffix (.png, .pdf, .svg) decides on the format.
+
+    Raises:
+        PlotError: The suffix is none that matplotlib writes.
+        OSError: The file cannot be written.
+
+    >>> import tempfile
+    >>> figure = curves([{"step": 1, "loss": 2.0}], ["loss"])
+    >>> save(figure, Path(tempfile.mkdtemp(), "a.png"))
+    """
+    path = Path(path)
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        raise PlotError(
+            f"{path} does not end in a kind of picture; use one of "
+            f"{', '.join('.' + kind for kind in sorted(kinds))}."
+        )
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix.lower()}")
+    try:
+        figure.savefig(temporary, dpi=150)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise PlotError(
+            "pictures need matplotlib; install it with pip install matplotlib."
+        ) from error
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def _channels(name: str, waveform: np.ndarray) -> np.ndarray:
+    """Bring a sound to [channels, samples]."""
+    waveform = np.atleast_1d(np.asarray(waveform, np.float32))
+    if not waveform.size or not np.isfinite(waveform).all():
+        raise PlotError(
+            f"the sound {name!r} of shape {list(waveform.shape)} is empty or not "
+            "finite; pictures need at least one sample and no NaN."
+        )
+    return waveform.reshape(-1, waveform.shape[-1])
+
+
+def _short(title: str, length: int = 60) -> str:
+    return title if len(title) <= length else title[: length - 3] + "..."
+
+
+def _power(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Compute the mean power of all channels [bins, at most COLUMNS]."""
+    window = max(2, round(WINDOW_SECONDS * sample_rate))
+    hop = max(1, round(HOP_SECONDS * sample_rate))
+    frames = -(-waveform.shape[1] // hop)
+    group = -(-frames // COLUMNS)
+    half = window // 2
+    behind = half + group * hop * -(-frames // group) - waveform.shape[1] + window
+    hann = np.hanning(window + 1)[:-1].astype(np.float32)
+    padded = np.pad(waveform, ((0, 0), (half, behind)))
+    columns = []
+    for first in range(0, frames, group):
+        part = padded[:, first * hop : (first + group - 1) * hop + window]
+        views = np.lib.stride_tricks.sliding_window_view(part, window, axis=1)[:, ::hop]
+        columns.append(np.mean(np.abs(np.fft.rfft(views * hann)) ** 2, axis=(0, 1)))
+    return np.array(columns, np.float32).T
+
+
+def _draw_waveform(
+    axes: Axes, waveform: np.ndarray, sample_rate: int, colour: str
+) -> None:
+    samples = waveform.shape[1]
+    if samples <= 2 * COLUMNS:
+        seconds = np.arange(samples) / sample_rate
+        marker = "." if samples == 1 else ""
+        axes.plot(seconds, waveform.T, color=colour, linewidth=0.6, marker=marker)
+        return
+    edges = np.linspace(0, samples, COLUMNS + 1).astype(int)[:-1]
+    low = np.minimum.reduceat(waveform.min(axis=0), edges)
+    high = np.maximum.reduceat(waveform.max(axis=0), edges)
+    axes.fill_between(edges / sample_rate, low, high, color=colour, linewidth=0.3)
+
+
+def _draw_curves(axes: Axes, records: Sequence[Mapping[str, Any]], name: str) -> None:
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for record in records:
+        if name in record:
+            split = str(record.get("split", ""))
+            lines.setdefault(split, []).append((record["step"], record[name]))
+    if not lines:
+        there = sorted({key for r in records for key in r} - {"step", "split", "epoch"})
+        raise PlotError(
+            f"no record holds {name!r}; there is {', '.join(there) or 'nothing'}."
+        )
+    for split, points in lines.items():
+        steps, values = zip(*points, strict=True)
+        marker = "." if len(points) < 30 else ""
+        colour = SPLITS.get(split, "#0072b2")
+        axes.plot(
+            steps, values, color=colour, label=split, marker=marker, linewidth=1.2
+        )
+    axes.set_ylabel(name, parse_math=False)
+    axes.grid(alpha=0.3)
+    if set(lines) != {""}:
+        axes.legend(frameon=False, fontsize=8)

@@ -20,7 +20,11 @@ export PYTHONSAFEPATH=1
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
 
 say() { printf '%s\n' "$*"; }
-again=$(printf ' %q' "$0" "$@")
+again=$(printf ' %q' "$repo/run_train_model_on_fuss.sh" "$@")
+if [[ -n "${FUSS_ROOT_DIR:-}" ]]; then
+  again=" FUSS_ROOT_DIR=$(printf %q "$FUSS_ROOT_DIR")$again"
+fi
+if [[ "$LANE" != current ]]; then again=" LANE=$LANE$again"; fi
 
 if ! python -c '
 import tensorflow as tf

@@ -366,6 +366,9 @@ def test_main_job_says_how_to_go_on(trained):
     done = train(trained, "tiny", "epochs=1", RUN_DIR="/old run")
     script = str(trained.clone / "run_train_model_on_fuss.sh").replace(" ", "\\ ")
     assert f"  RUN_DIR=/old\\ run {script} tiny epochs=1\n" in done.stdout
+    done = train(trained, RUN_DIR="/r", FUSS_ROOT_DIR="/my fuss", LANE="tfio")
+    expected = f"  RUN_DIR=/r LANE=tfio FUSS_ROOT_DIR=/my\\ fuss {script}\n"
+    assert expected in done.stdout
 
 
 def test_check_stops_after_the_check(trained):

@@ -1,0 +1,381 @@
+"""Says what this machine has, what works, and what to do about what does not.
+
+``python -m common.doctor`` prints it for people, ``--json`` for programs. Nothing is
+believed that can be tried: packages are imported, a product is computed on every GPU,
+sound is written and read back. The exit code is 1 where something needed is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+
+SUITE = "tf-separation-suite"
+LANES = {
+    "current": "current: TensorFlow 2.21 with numpy 2, without tensorflow-io",
+    "tfio": "tfio: TensorFlow 2.16.2 with tensorflow-io 0.37.1 and numpy 1.26",
+}
+MODULES = {
+    "tensorflow": "tensorflow",
+    "tf-keras": "tf_keras",
+    "numpy": "numpy",
+    "librosa": "librosa",
+    "museval": "museval",
+    "sacred": "sacred",
+    "ffmpeg-python": "ffmpeg",
+    "soundfile": "soundfile",
+    "soxr": "soxr",
+    "tensorboard": "tensorboard",
+    "matplotlib": "matplotlib",
+}
+"""Module of each package; tensorflow-io is judged by the lane."""
+
+OPTIONAL = {"matplotlib", "museval"}
+FREE_BYTES = 2 * 10**9
+
+
+class Problem(NamedTuple):
+    """What is wrong, its cure, and whether the suite cannot work with it."""
+
+    what: str
+    cure: str
+    needed: bool
+
+
+def examine() -> dict[str, Any]:
+    """Try everything that the suite uses.
+
+    Returns:
+        Facts by topic, fit for JSON; ``problems`` is a list of `Problem`.
+    """
+    problems: list[Problem] = []
+    packages = {name: _version(name) for name in (*MODULES, "tensorflow-io")}
+    loaded = {name: _load(name, packages[name], problems) for name in MODULES}
+    lane = judge_lane(
+        packages["tensorflow"],
+        packages["tf-keras"],
+        packages["tensorflow-io"],
+        problems,
+    )
+    if lane == LANES["tfio"]:
+        _load_tfio(problems)
+    return {
+        "suite": _suite(problems),
+        "python": f"{platform.python_version()} at {sys.executable}",
+        "system": platform.platform(),
+        "packages": packages,
+        "lane": lane,
+        "cpus": _cpus(),
+        "gpus": _gpus(loaded["tensorflow"], problems),
+        "ffmpeg": _ffmpeg(problems),
+        "formats": _formats(loaded["soundfile"] and loaded["numpy"], problems),
+        "disk": {
+            str(Path(folder).resolve()): _free(folder, problems)
+            for folder in (".", tempfile.gettempdir())
+        },
+        "problems": problems,
+    }
+
+
+def judge_lane(
+    tensorflow: str | None,
+    tf_keras: str | None,
+    tensorflow_io: str | None,
+    problems: list[Problem],
+) -> str:
+    """Say in words which set of versions is installed.
+
+    Args:
+        tensorflow: Version, or None where it is missing.
+        tf_keras: Version of tf-keras, or None.
+        tensorflow_io: Version of tensorflow-io, or None.
+        problems: What does not fit is appended.
+
+    Returns:
+        The lane, or what there is instead.
+
+    >>> judge_lane("2.21.0", "2.21.0", None, [])
+    'current: TensorFlow 2.21 with numpy 2, without tensorflow-io'
+    """
+    if tensorflow is None:
+        return "none: TensorFlow is not installed"
+    minor = _minor(tensorflow)
+    if not (2, 16) <= minor < (2, 22):
+        what = f"TensorFlow {tensorflow} is outside the range 2.16 to 2.21"
+        problems.append(Problem(what, "pip install 'tensorflow>=2.16,<2.22'", True))
+    if tf_keras is not None and _minor(tf_keras) != minor:
+        series = ".".join(map(str, minor))
+        what = f"tf-keras {tf_keras} does not fit TensorFlow {tensorflow}"
+        problems.append(Problem(what, f"pip install 'tf-keras=={series}.*'", True))
+    if tensorflow_io is not None and minor > (2, 17):
+        what = (
+            f"tensorflow-io {tensorflow_io} cannot load beside TensorFlow {tensorflow}"
+        )
+        problems.append(Problem(what, "pip uninstall tensorflow-io", False))
+    if minor == (2, 16) and tensorflow_io is not None:
+        return LANES["tfio"]
+    if minor == (2, 21):
+        return LANES["current"]
+    beside = f"tensorflow-io {tensorflow_io}" if tensorflow_io else "no tensorflow-io"
+    return f"neither of the two tested: TensorFlow {tensorflow} with {beside}"
+
+
+def _minor(version: str) -> tuple[int, int]:
+    first, second = re.findall(r"\d+", version)[:2]
+    return int(first), int(second)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        pass
+    if name == "tensorflow":  # the same module under the names of its other builds
+        for other in ("tensorflow-cpu", "tensorflow-intel", "tensorflow-rocm"):
+            try:
+                return metadata.version(other)
+            except metadata.PackageNotFoundError:
+                continue
+    return None
+
+
+def _import(module: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(module)
+
+
+def _load(name: str, version: str | None, problems: list[Problem]) -> Any:
+    """Import a package; report and return None where that fails, however it does."""
+    try:
+        return _import(MODULES[name])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    cure = f"pip install {name}, or run ./setup.sh"
+    if version is None:
+        what = f"{name} is not installed"
+    else:
+        what = f"{name} {version} does not load ({reason})"
+        cure = f"pip install --force-reinstall {name}, or run ./setup.sh"
+    if name == "museval" and version and not shutil.which("ffmpeg"):
+        cure = "install ffmpeg, which museval asks for when it is imported"
+    problems.append(Problem(what, cure, name not in OPTIONAL))
+    return None
+
+
+def _load_tfio(problems: list[Problem]) -> None:
+    """Decode a sound in the graph, because tensorflow-io loads its half lazily."""
+    try:
+        tfio = _import("tensorflow_io")
+        tf = _import("tensorflow")
+        wav = tf.audio.encode_wav(tf.zeros([10, 1]), 8000)
+        tfio.audio.decode_wav(wav, dtype=tf.int16).numpy()
+    except Exception as error:
+        what = f"tensorflow-io does not work ({str(error).splitlines()[0]})"
+        cure = "pip install tensorflow-io==0.37.1 tensorflow==2.16.2"
+        problems.append(Problem(what, cure, True))
+
+
+def _suite(problems: list[Problem]) -> str:
+    """Check that the package named common is this suite's, and nobody else's too."""
+    where = str(Path(common.__file__ or "?").parent)
+    if getattr(common, "__suite__", None) != SUITE:
+        what = f"the package common in {where} is not of {SUITE}"
+        cure = "run from the suite's folder, or uninstall what brought the other one"
+        problems.append(Problem(what, cure, True))
+        return f"not {SUITE} in {where}"
+    others = set(metadata.packages_distributions().get("common", [])) - {SUITE}
+    if others:
+        what = f"{', '.join(sorted(others))} also installs a package named common"
+        cure = f"pip uninstall {' '.join(sorted(others))}, then reinstall the suite"
+        problems.append(Problem(what, cure, False))
+    return f"{SUITE} {common.__version__} in {where}"
+
+
+def _cpus() -> str:
+    usable = os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):
+        usable = len(os.sched_getaffinity(0))
+    return f"{usable} usable of {os.cpu_count()} ({platform.machine()})"
+
+
+def _gpus(tf: Any, problems: list[Problem]) -> list[str]:
+    """Multiply matrices on every GPU that TensorFlow sees."""
+    if tf is None:
+        return []
+    try:
+        devices = tf.config.list_logical_devices("GPU")
+    except Exception as error:
+        problems.append(
+            Problem(
+                f"TensorFlow cannot open the GPUs ({str(error).splitlines()[0]})",
+                "update the driver, or set CUDA_VISIBLE_DEVICES=-1 to use the CPU",
+                False,
+            )
+        )
+        return []
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"-1", ""}
+    if not devices and not hidden and Path("/dev/nvidia0").exists():
+        what = "this machine has an NVIDIA GPU that TensorFlow does not use"
+        version = _version("tensorflow")
+        cure = f"pip install 'tensorflow[and-cuda]=={version}' and check nvidia-smi"
+        problems.append(Problem(what, cure, False))
+    return [_multiply(tf, device.name, problems) for device in devices]
+
+
+def _multiply(tf: Any, name: str, problems: list[Problem]) -> str:
+    try:
+        with tf.device(name):
+            ones = tf.ones([256, 256])
+            product = ones @ ones
+            right = float(tf.reduce_sum(product)) == 256.0**3
+        reason = "" if right else "a wrong product"
+        if not product.device.endswith(name):  # TensorFlow moves it without a word
+            reason = f"the product came from {product.device}"
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+    if not reason:
+        return f"{name}: computes"
+    cure = "update the driver, or set CUDA_VISIBLE_DEVICES=-1 to use the CPU"
+    problems.append(Problem(f"{name} does not compute ({reason})", cure, False))
+    return f"{name}: fails"
+
+
+def _ffmpeg(problems: list[Problem]) -> str | None:
+    path = shutil.which("ffmpeg")
+    if path and shutil.which("ffprobe"):
+        text = subprocess.run([path, "-version"], capture_output=True, check=False)
+        return (
+            f"{text.stdout.decode(errors='replace').split(' Copyright')[0]} at {path}"
+        )
+    problems.append(
+        Problem(
+            "ffmpeg and ffprobe are not on PATH: m4a, mp4, stems and museval need them",
+            "apt install ffmpeg, brew install ffmpeg or conda install -c conda-forge "
+            "ffmpeg",
+            False,
+        )
+    )
+    return None
+
+
+def _formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
+    """Write and read a tone in every format, and read m4a where ffmpeg is."""
+    if not possible:
+        return {}
+    import numpy as np
+
+    from common import audio
+
+    tone = 0.5 * np.sin(np.arange(8000, dtype=np.float32) / 8)[np.newaxis]
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, kind in audio.FORMATS.items():
+            path = Path(folder, name + kind.suffix)
+            results[name] = _attempt(
+                f"{name} files",
+                lambda path=path, name=name: audio.write(path, tone, 16000, name),
+                lambda path=path: audio.read(path),
+                problems,
+            )
+        if shutil.which("ffmpeg") and shutil.which("ffprobe"):
+            path = Path(folder, "tone.m4a")
+            command = ["ffmpeg", "-v", "error", "-nostdin", "-i", f"{folder}/wav.wav"]
+            results["m4a"] = _attempt(
+                "m4a files through ffmpeg",
+                lambda: subprocess.run([*command, path], check=True, timeout=60),
+                lambda: audio.read(path),
+                problems,
+            )
+    return results
+
+
+def _attempt(what: str, write: Any, read: Any, problems: list[Problem]) -> str:
+    """Write and read back; the tone must keep its length and level."""
+    try:
+        write()
+        waveform, rate = read()
+        error = abs(float((waveform**2).mean()) - 0.125)
+        if rate == 16000 and 8000 <= waveform.shape[1] < 12000 and error < 0.03:
+            return "reads" if "ffmpeg" in what else "reads and writes"
+        reason = f"came back as {list(waveform.shape)} at {rate} Hz"
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+    cure = "pip install --upgrade soundfile, which brings a newer libsndfile"
+    if "ffmpeg" in what:
+        cure = "install a complete build of ffmpeg"
+    problems.append(Problem(f"{what} do not work ({reason})", cure, False))
+    return "fails"
+
+
+def _free(folder: str, problems: list[Problem]) -> str:
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        what = f"only {free / 1e9:.1f} GB are free in {Path(folder).resolve()}"
+        problems.append(
+            Problem(what, "make room, or set TMPDIR to another disk", False)
+        )
+    return f"{free / 1e9:.1f} GB free"
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """Lay out what `examine` found, problems and their cures last.
+
+    >>> facts = {"lane": "tfio", "gpus": [], "problems": []}
+    >>> print(describe(facts))
+    lane      tfio
+    gpus      none
+    <BLANKLINE>
+    no problems
+    """
+    lines = []
+    for topic, value in facts.items():
+        if topic != "problems":
+            rows = _rows(value) or ["none"]
+            heads = [topic] + [""] * (len(rows) - 1)
+            lines += [f"{h:9} {row}" for h, row in zip(heads, rows, strict=True)]
+    lines += ["", "no problems" if not facts["problems"] else "problems"]
+    for problem in facts["problems"]:
+        kind = "needed" if problem.needed else "optional"
+        lines.append(f"- {problem.what} [{kind}]: {problem.cure}")
+    return "\n".join(lines)
+
+
+def _rows(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [f"{key:16} {fact or 'not installed'}" for key, fact in value.items()]
+    return value if isinstance(value, list) else [value or "none"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the findings; return 1 where something needed is missing."""
+    parser = argparse.ArgumentParser(prog="separation-doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    facts = examine()
+    failed = any(problem.needed for problem in facts["problems"])
+    if options.json:
+        facts["problems"] = [problem._asdict() for problem in facts["problems"]]
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    else:
+        sys.stdout.write(describe(facts) + "\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy import signal
 
 from common import audio
 from common.corpora import fuss
@@ -181,7 +182,10 @@ def _read(
         recording.path, recording.start + start, min(wanted, recording.samples)
     )
     mono = waveform.mean(axis=0, keepdims=True)
-    return resample(mono, rate, sample_rate)[0, :samples]
+    # An offset or a rumble would set the level of what is heard.
+    rumble = signal.butter(2, 20.0, "highpass", fs=rate, output="sos")
+    mono = signal.sosfilt(rumble, mono - mono.mean())
+    return resample(mono.astype(np.float32), rate, sample_rate)[0, :samples]
 
 
 def _active_share(sound: np.ndarray, sample_rate: int) -> float:

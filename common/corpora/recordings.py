@@ -13,7 +13,7 @@ from common import audio
 from common.corpora.track import CorpusError
 
 SUFFIXES = (
-    *(".aac", ".aif", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mkv"),
+    *(".aac", ".aif", ".aiff", ".au", ".flac", ".m4a", ".mka", ".mkv"),
     *(".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"),
     *(".webm", ".wma", ".wv"),
 )

@@ -134,5 +134,7 @@ def num_sources(
 
 def _at_level(wave: np.ndarray, level_db: float) -> np.ndarray:
     """Scale to a root mean square relative to full scale; silence stays."""
-    level = np.sqrt(np.mean(np.square(wave, dtype=np.float64)))
+    # Double precision, so that every version of numpy rounds to the same 16 bits.
+    wave = wave.astype(np.float64)
+    level = np.sqrt(np.mean(wave**2))
     return wave * (10 ** (level_db / 20) / max(level, 1e-9))

@@ -47,15 +47,18 @@ def plucked_string(
     >>> plucked_string(8000, 8000, np.random.default_rng(0)).shape
     (8000,)
     """
-    pick, softness = rng.uniform(0.08, 0.4), rng.uniform(0.05, 0.3)
+    pick, softness = rng.uniform(0.08, 0.4), rng.uniform(0.03, 0.2)
+    pole = np.exp(-2 * np.pi * rng.uniform(500.0, 1500.0) / sample_rate)
     decay_seconds = rng.uniform(1.5, 4.0)
     wave = np.zeros(samples)
     for note in synthesis.melody(samples, sample_rate, rng, pitch_hz, beat=(0.12, 0.4)):
         ringing = min(samples - note.start, note.samples + sample_rate // 10)
         period = sample_rate / note.pitch_hz
-        burst = _pluck(rng.uniform(-1, 1, int(period) + 3), pick, softness)
+        burst = _pluck(rng.uniform(-1, 1, int(period) + 3), pick, pole)
         loss = 10 ** (-3 * period / (decay_seconds * sample_rate))
-        tone = _string(burst, ringing, period, softness, loss)
+        tone = synthesis.string_loop(
+            burst, ringing, period, loss * _damping(softness, sample_rate)
+        )
         tone *= synthesis.ramps(ringing, 1, sample_rate // 12)
         wave[note.start : note.start + ringing] += note.loudness * tone
     return synthesis.finish(wave, sample_rate)
@@ -265,31 +268,17 @@ def drums(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarra
     return synthesis.finish(wave, sample_rate)
 
 
-def _string(
-    burst: np.ndarray, samples: int, period: float, softness: float, loss: float
-) -> np.ndarray:
-    """Send a burst round a lossy loop of a fractional number of samples."""
-    delay = int(period - softness) - 1
-    place = period - softness - delay
-    # Cubic interpolation: a linear one would damp the high notes away.
-    cubic = [
-        np.prod([(place - m) / (k - m) for m in range(4) if m != k]) for k in range(4)
-    ]
-    taps = loss * np.convolve([1 - softness, softness], cubic)
-    lead = delay + len(taps)
-    wave = np.zeros(lead + samples)
-    wave[lead : lead + len(burst)] = burst[:samples]
-    # One period at a time: within it, nothing depends on what is being written.
-    for start in range(lead, lead + samples, delay):
-        stop = min(start + delay, lead + samples)
-        period_ago = wave[start - delay - len(taps) + 1 : stop - delay]
-        wave[start:stop] += np.convolve(period_ago, taps, "valid")
-    return wave[lead:]
+def _damping(softness: float, sample_rate: int) -> np.ndarray:
+    """Smoother that takes as much of the highs a turn at every sample rate."""
+    spread = max(1, round(sample_rate / 8000))
+    average = np.zeros(2 * spread + 1)
+    average[[0, spread, -1]] = softness / 2, 1 - softness, softness / 2
+    return np.convolve(average, np.full(spread, 1 / spread))
 
 
-def _pluck(noise: np.ndarray, pick: float, softness: float) -> np.ndarray:
+def _pluck(noise: np.ndarray, pick: float, pole: float) -> np.ndarray:
     """Soften noise twice and notch it by the place of the pick, 0 to 1."""
-    soft = signal.lfilter([1.0], np.poly([0.85 * softness + 0.4] * 2), noise)
+    soft = signal.lfilter([(1 - pole) ** 2], np.poly([pole, pole]), noise)
     return soft - np.roll(soft, max(1, round(pick * len(noise))))
 
 

@@ -137,6 +137,41 @@ def resonate(
     return total
 
 
+def string_loop(
+    burst: np.ndarray, samples: int, period: float, damping: np.ndarray
+) -> np.ndarray:
+    """Send a burst round a delay loop (Karplus and Strong 1983) of any period.
+
+    Args:
+        burst: What the string starts with, [about one period].
+        samples: Length of the result.
+        period: Length of the loop in samples, the damping's delay included.
+        damping: Symmetric smoother passed at each turn, [taps] of gain below 1.
+
+    Returns:
+        [samples].
+
+    >>> string_loop(np.ones(1), 9, 4.0, np.array([0.5])).round(2).tolist()
+    [1.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.25]
+    """
+    delay = int(period - (len(damping) - 1) / 2) - 1
+    place = period - (len(damping) - 1) / 2 - delay
+    # Cubic interpolation: a linear one would damp the high notes away.
+    cubic = [
+        np.prod([(place - m) / (k - m) for m in range(4) if m != k]) for k in range(4)
+    ]
+    taps = np.convolve(damping, cubic)
+    lead = delay + len(taps)
+    wave = np.zeros(lead + samples)
+    wave[lead : lead + len(burst)] = burst[:samples]
+    # One period at a time: within it, nothing depends on what is being written.
+    for start in range(lead, lead + samples, delay):
+        stop = min(start + delay, lead + samples)
+        period_ago = wave[start - delay - len(taps) + 1 : stop - delay]
+        wave[start:stop] += np.convolve(period_ago, taps, "valid")
+    return wave[lead:]
+
+
 def finish(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     """Take out the offset, fade both ends over 8 ms and set the peak to 0.5.
 

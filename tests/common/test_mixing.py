@@ -158,6 +158,20 @@ def test_loud_sources_are_scaled_together(tmp_path):
         assert np.abs(mixture).max() <= round(0.98 * 32767) + 1
 
 
+def test_an_offset_does_not_count_as_sound(tmp_path):
+    tone(tmp_path / "a.wav", [300], 2.0)
+    wave, rate = soundfile.read(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "a.wav", 0.1 * wave + 0.4, rate)
+    recipe = mixing.Recipe(seconds=0.5, max_sources=1)
+    mixing.make([tmp_path / "a.wav"], tmp_path / "o", {"train": 1}, recipe)
+    for track in fuss.tracks(tmp_path / "o", "train"):
+        wave = samples_of(track.sources["background"]) / 32768
+        assert abs(np.mean(wave)) < 0.002
+        assert 20 * np.log10(np.std(wave)) == pytest.approx(
+            mixing.BACKGROUND_DB, abs=0.3
+        )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -163,7 +163,7 @@ def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
             f"checkpoint {path} lacks variables of this model "
             f"({_first_line(error)}); it was saved by another configuration"
         ) from error
-    except (tf.errors.OpError, OSError) as error:
+    except (tf.errors.OpError, OSError, IndexError) as error:
         raise CheckpointError(
             f"checkpoint {path} is damaged or incomplete ({_first_line(error)}); "
             "remove its files to go on from an earlier one, or copy it again"

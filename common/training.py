@@ -24,6 +24,7 @@ import tf_keras as keras
 from common import distribution, run_folder
 from common.checkpoint import Checkpoints
 from common.logs import Scalars
+from common.records import Index, explain
 
 State = dict[str, Any]
 
@@ -70,14 +71,14 @@ class Job:
         model: Compiled model, built together with its optimizers.
         train: Makes the endless training data from a step on.
         valid: Makes the validation data and tells their number of steps.
-        digest: Digest of the data, for the record.
+        records: The records that it reads, those of the training first.
         callbacks: Makes the pillar's own callbacks, given the step of the start.
     """
 
     model: Any
     train: Callable[[int], Any]
     valid: Callable[[], tuple[Any, int]]
-    digest: str
+    records: Sequence[Index]
     callbacks: Callable[[int], Sequence[keras.callbacks.Callback]] = lambda step: ()
 
 
@@ -97,8 +98,9 @@ def train(config: Any, build: Build) -> Any:
         The trained model.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite, or a record is damaged.
         RunFolderError: The folder holds a run of another configuration.
+        CheckpointError: The latest checkpoint is damaged.
     """
     schedule, folder = config.train, Path(config.output)
     strategy, job = _start(config, build)
@@ -107,10 +109,15 @@ def train(config: Any, build: Build) -> Any:
     step, state = store.restore_latest() or (0, {})
     callbacks = [*job.callbacks(step), _DemandFinite(folder)]
     if chief:
-        run_folder.record(folder, step, job.digest, replicas=_replicas(strategy))
+        run_folder.record(
+            folder, step, job.records[0].digest, replicas=_replicas(strategy)
+        )
         callbacks.append(Scalars(folder, schedule.log_steps, step))
     say(f"{folder}: step {step} of {schedule.epochs * schedule.steps_per_epoch}")
-    _fit(job, schedule, step, _Saver(store, schedule, callbacks, step, state))
+    try:
+        _fit(job, schedule, step, _Saver(store, schedule, callbacks, step, state))
+    except tf.errors.DataLossError as error:
+        raise TrainingError(_damage(error, job.records)) from error
     return job.model
 
 
@@ -157,6 +164,12 @@ def say(text: str) -> None:
     """
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _damage(error: Exception, indexes: Sequence[Index]) -> str:
+    """Name the damaged record that an error is about."""
+    texts = [explain(error, index) for index in indexes]
+    return next((text for text in texts if "is damaged" in text), texts[0])
 
 
 def _start(config: Any, build: Build) -> tuple[tf.distribute.Strategy, Job]:

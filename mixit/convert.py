@@ -98,7 +98,7 @@ def read(prefix: str | Path) -> dict[str, np.ndarray]:
         reader = tf.train.load_checkpoint(str(path))
         wanted = [n for n in reader.get_variable_to_shape_map() if not SLOTS.search(n)]
         return {name: reader.get_tensor(name) for name in sorted(wanted)}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise CheckpointError(
             f"checkpoint {path} is damaged or incomplete "
             f"({str(error).splitlines()[0]}); copy its .index and .data files again"
@@ -189,8 +189,8 @@ def _main(options: argparse.Namespace) -> int:
     run_folder.prepare(folder, config)
     save_network(folder, network)
     sys.stdout.write(
-        f"{folder}: {len(network.variables)} tensors, {network.count_params()} weights, "
-        f"{network.config.num_sources} sources\n"
+        f"{folder}: {len(network.variables)} tensors, "
+        f"{network.count_params()} weights, {network.config.num_sources} sources\n"
     )
     return 0
 

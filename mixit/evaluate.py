@@ -1,10 +1,10 @@
 """The paper's measures on a split: ``python -m mixit.evaluate --model RUN``.
 
-One row for each example goes to ``scores.csv``, the means to ``summary.json`` and, as a
-table, to ``summary.md``. The measures are those of the FUSS baseline: SI-SNR of single
-sources (1S), improvement of SI-SNR by number of sources (2Si, 3Si, 4Si) and for all
-mixtures of several (MSi), each a mean over sources, and how often fewer, as many or more
-estimates than references are active.
+One row for each example goes to ``scores.csv``, the means to ``summary.json`` and, as
+a table, to ``summary.md``. The measures are those of the FUSS baseline: SI-SNR of
+single sources (1S), improvement of SI-SNR by number of sources (2Si, 3Si, 4Si) and for
+all mixtures of several (MSi), each a mean over sources, and how often fewer, as many or
+more estimates than references are active.
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ def table(summary: dict[str, Any]) -> str:
         else:
             numbers = "none in this set | "
         lines.append(f"| {name} | {numbers} | {cell['sources']} |")
+    count = summary["examples"]
     lines += [
-        f"| {name}-separation | {summary[name]:.2f} | | {summary['examples']} examples |"
+        f"| {name}-separation | {summary[name]:.2f} | | {count} examples |"
         for name in ("under", "equal", "over")
     ]
     return "\n".join(lines) + "\n"

@@ -96,12 +96,16 @@ class Block(keras.layers.Layer):
         super().__init__(**kwargs)
         width, channels = config.bottleneck, config.conv_channels
         dilation = 2 ** (index % config.num_dilations)
-        self.widen = Projection(width, channels, scale=1.0, name="widen")
-        self.norm1 = Activation(name="norm1")
-        self.convolve = Depthwise(channels, config.kernel_size, dilation, name="conv")
-        self.norm2 = Activation(name="norm2")
+        self.widen = Projection(width, channels, scale=1.0, name=f"{self.name}/widen")
+        self.norm1 = Activation(name=f"{self.name}/norm1")
+        self.convolve = Depthwise(
+            channels, config.kernel_size, dilation, name=f"{self.name}/conv"
+        )
+        self.norm2 = Activation(name=f"{self.name}/norm2")
         # The residual path weighs more the later the block, as in Google's program.
-        self.narrow = Projection(channels, width, scale=0.9**index, name="narrow")
+        self.narrow = Projection(
+            channels, width, scale=0.9**index, name=f"{self.name}/narrow"
+        )
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -132,15 +136,15 @@ class Projection(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.kernel = self.add_weight(
-            "kernel", (inputs, outputs), initializer="glorot_uniform"
+        self.kernel = _weight(
+            self, "kernel", (inputs, outputs), initializer="glorot_uniform"
         )
         self.bias = (
-            self.add_weight("bias", (outputs,), initializer="zeros") if bias else None
+            _weight(self, "bias", (outputs,), initializer="zeros") if bias else None
         )
         start = keras.initializers.Constant(scale or 0.0)
         self.scale = (
-            None if scale is None else self.add_weight("scale", (), initializer=start)
+            None if scale is None else _weight(self, "scale", (), initializer=start)
         )
         self.built = True
 
@@ -162,9 +166,9 @@ class Activation(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         tenth = keras.initializers.Constant(0.1)
-        self.slope = self.add_weight("slope", (), initializer=tenth)
-        self.gamma = self.add_weight("gamma", (1,), initializer="ones")
-        self.beta = self.add_weight("beta", (1,), initializer="zeros")
+        self.slope = _weight(self, "slope", (), initializer=tenth)
+        self.gamma = _weight(self, "gamma", (1,), initializer="ones")
+        self.beta = _weight(self, "beta", (1,), initializer="zeros")
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -193,8 +197,8 @@ class Depthwise(keras.layers.Layer):
         # Google's program initialises for fan-in size * channels and fan-out size.
         limit = (6.0 / (size * channels + size)) ** 0.5
         uniform = keras.initializers.RandomUniform(-limit, limit)
-        self.kernel = self.add_weight("kernel", (size, channels), initializer=uniform)
-        self.bias = self.add_weight("bias", (channels,), initializer="zeros")
+        self.kernel = _weight(self, "kernel", (size, channels), initializer=uniform)
+        self.bias = _weight(self, "bias", (channels,), initializer="zeros")
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -207,3 +211,8 @@ class Depthwise(keras.layers.Layer):
             start = tap * self.dilation
             outputs = outputs + self.kernel[tap] * padded[:, start : start + frames]
         return outputs
+
+
+def _weight(layer: keras.layers.Layer, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Add a weight named after its layer, because names are part of checkpoints."""
+    return layer.add_weight(f"{layer.name}/{name}", *args, **kwargs)

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from common.checkpoint import restore_network
 from common.config import load as load_config
-from common.separation import Separator, command
+from common.separation import Separator
+from common.separation_command import command
 from mixit import convert
 from mixit.config import MixitConfig
 from mixit.model import Tdcn
@@ -73,7 +74,7 @@ def separator(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the separation; returns the exit code."""
-    return command(load, argv, program="mixit.separate", description=__doc__)
+    return command(load, argv, "Separate sound files into unnamed sources.")
 
 
 if __name__ == "__main__":

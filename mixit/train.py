@@ -64,13 +64,14 @@ class MixitTraining(keras.Model):
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on mixtures of mixtures, measures on the single mixtures."""
         sources, weight = batch["sources"], batch["weight"]
-        mixtures = tf.reduce_sum(sources, axis=2)
-        estimates = self.network(tf.reduce_sum(mixtures, axis=1))
-        losses, _ = mixit(mixtures, estimates, self.max_snr)
+        mixtures = tf.reduce_sum(sources, axis=2)  # [batch, 2, samples]
+        singles = [mixtures[:, 0], mixtures[:, 1]]
+        everything = tf.concat([tf.reduce_sum(mixtures, axis=1), *singles], axis=0)
+        together, *apart = tf.split(self.network(everything), 3)
+        losses, _ = mixit(mixtures, together, self.max_snr)
         self.loss_mean.update_state(losses, weight)
-        for place in range(2):
-            single = self.network(mixtures[:, place])
-            self._measure(sources[:, place], single, mixtures[:, place], weight)
+        for place, (mixture, estimates) in enumerate(zip(singles, apart, strict=True)):
+            self._measure(sources[:, place], estimates, mixture, weight)
         return {metric.name: metric.result() for metric in self.metrics}
 
     def _measure(
@@ -103,7 +104,7 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
         )
     pairs = config.batch_size // 2
     train, valid = (data.load_records(config, s) for s in ("train", "validation"))
-    model = _model(config, strategy.num_replicas_in_sync)
+    model = compiled(config, strategy.num_replicas_in_sync)
     example = data.validation_example(config, valid)
     count = data.validation_count(config, valid)
     return training.Job(
@@ -112,9 +113,23 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
             strategy, data.training_example(config, train), pairs, step
         ),
         valid=lambda: distribution.validation_batches(strategy, example, count, pairs),
-        digest=train.digest,
+        records=(train, valid),
         callbacks=lambda step: [_sounds(config, model, example, step)],
     )
+
+
+def compiled(config: MixitConfig, replicas: int) -> MixitTraining:
+    """Make the network and its optimizer, both built, ready for ``fit``."""
+    network = Tdcn(config.model)
+    schedule = keras.optimizers.schedules.ExponentialDecay(
+        config.lr, config.lr_decay_steps, config.lr_decay_rate
+    )
+    # Keras' Adam has the "epsilon hat" form of TF1, with another default epsilon.
+    optimizer = keras.optimizers.Adam(schedule, epsilon=1e-8, jit_compile=False)
+    optimizer.build(network.trainable_variables)
+    model = MixitTraining(network, config.max_snr, replicas)
+    model.compile(optimizer)
+    return model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,19 +155,6 @@ def _main(config: MixitConfig, check: bool) -> int:
     model = training.train(config, build)
     training.say(f"trained {model.optimizer.iterations.numpy()} steps: {config.output}")
     return 0
-
-
-def _model(config: MixitConfig, replicas: int) -> MixitTraining:
-    network = Tdcn(config.model)
-    schedule = keras.optimizers.schedules.ExponentialDecay(
-        config.lr, config.lr_decay_steps, config.lr_decay_rate
-    )
-    # Keras' Adam has the "epsilon hat" form of TF1, with another default epsilon.
-    optimizer = keras.optimizers.Adam(schedule, epsilon=1e-8, jit_compile=False)
-    optimizer.build(network.trainable_variables)
-    model = MixitTraining(network, config.max_snr, replicas)
-    model.compile(optimizer)
-    return model
 
 
 def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:

@@ -1,0 +1,116 @@
+"""Both spellings of a command line, and Sacred's record of the run."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from common import experiment as e
+
+
+@dataclass(frozen=True)
+class Model:
+    layers: int = 3
+
+
+@dataclass(frozen=True)
+class Config:
+    model: Model = Model()
+    lr: float = 0.1
+    seed: int = 0
+    seq_dur: float = 6.0
+    flag: bool = False
+    output: str | None = None
+
+
+def command(main):
+    presets = {"small": Config(), "large": Config(lr=0.5)}
+    return e.Command("pillar.train", presets, "small", main, {"-md": "output"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "with large model.layers=7 seq_dur=2 flag=true",
+        "--check with large layers=7 seq_dur=2 flag=True",
+        "--preset large --model.layers 7 --seq-dur 2.0 --flag",
+        "--preset=large --layers=7 --seq_dur=2 --flag true --no-flag --flag",
+    ],
+)
+def test_spellings_mean_the_same(line):
+    cmd = command(None)
+    request = e.parse(cmd, line.split())
+    config = e.configure(cmd, request)
+    assert config == Config(Model(7), lr=0.5, seq_dur=2.0, flag=True)
+    assert request.check == ("--check" in line)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("with lrr=1", "unknown configuration key 'lrr'; did you mean 'lr'?"),
+        ("--lrr 1", "unknown configuration key '--lrr'; did you mean 'lr'?"),
+        ("with lr=abc", "lr='abc': expected a number"),
+        ("with large small", "two presets, 'large' and 'small'"),
+        ("bogus", "'bogus' is neither a preset (small, large)"),
+        ("--lr", "--lr needs a value after it"),
+    ],
+)
+def test_bad_lines_are_one_sentence(line, sentence, capsys):
+    assert e.run(command(None), line.split()) == 1
+    text = capsys.readouterr().err
+    assert sentence in text
+    assert text.count("\n") == 1
+
+
+def test_run_is_recorded(tmp_path):
+    seen = []
+
+    def main(config, check):
+        seen.append((config, check))
+        return 0
+
+    line = ["with", "large", "seed=3", "-md", str(tmp_path / "räum 1")]
+    assert e.run(command(main), line) == 0
+    wanted = Config(lr=0.5, seed=3, output=str(tmp_path / "räum 1"))
+    assert seen == [(wanted, False)]
+    record = tmp_path / "räum 1" / "sacred" / "1"
+    assert json.loads((record / "config.json").read_text())["lr"] == 0.5
+    assert json.loads((record / "run.json").read_text())["status"] == "COMPLETED"
+
+
+def test_failure_is_recorded_and_told(tmp_path, capsys):
+    def main(config, check):
+        raise ValueError("nothing to train on; name a folder")
+
+    assert e.run(command(main), [f"output={tmp_path}"]) == 1
+    assert capsys.readouterr().err.endswith("nothing to train on; name a folder\n")
+    record = json.loads((tmp_path / "sacred" / "1" / "run.json").read_text())
+    assert record["status"] == "FAILED"
+
+
+def test_exit_code_of_main_is_kept(tmp_path):
+    assert e.run(command(lambda config, check: 3), [f"output={tmp_path}"]) == 3
+
+
+def test_output_is_named_by_date(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROOT_DIR", str(tmp_path))
+    seen = []
+    assert (
+        e.run(command(lambda c, _: seen.append(c.output) or 0), ["with", "large"]) == 0
+    )
+    assert seen[0].startswith(str(tmp_path / "pillar" / "large" / "20"))
+
+
+def test_unwritable_output(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    line = [f"output={tmp_path / 'file' / 'run'}"]
+    assert e.run(command(lambda c, _: 0), line) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_usage_and_configuration_are_shown(capsys):
+    assert e.run(command(None), ["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "model.layers=3: a whole number" in text
+    assert e.run(command(None), ["print_config", "with", "large"]) == 0

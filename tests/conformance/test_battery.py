@@ -1,0 +1,150 @@
+"""What every model of every pillar must do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from common import distribution
+from common.checkpoint import restore_network, save_network
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "conformance"
+
+
+def fill(network):
+    """Give every weight values that need no random generator, moderate in size."""
+    for number, variable in enumerate(network.variables):
+        count = int(np.prod(variable.shape))
+        wave = np.sin(np.arange(count) * 0.7 + number).reshape(variable.shape)
+        variable.assign(0.5 * variable.numpy().mean() + wave / np.sqrt(count + 1.0) * 2)
+
+
+def inputs(case, batch=2):
+    count = batch * int(np.prod(case.inputs))
+    wave = 0.3 * np.sin(np.arange(count) ** 1.3)
+    return tf.constant(wave.reshape(batch, *case.inputs), tf.float32)
+
+
+def test_variables_are_those_of_the_committed_list(case, name):
+    network = case.network()
+    reader = [[v.name.removesuffix(":0"), v.shape.as_list()] for v in network.variables]
+    assert reader == json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def test_forward_pass_is_golden(case, name):
+    network = case.network()
+    fill(network)
+    outputs = network(inputs(case)).numpy()
+    assert np.abs(outputs).max() > 1e-3
+    np.testing.assert_allclose(outputs, np.load(GOLDEN / f"{name}.npy"), atol=2e-5)
+
+
+def test_a_graph_serves_every_batch_size(case):
+    network = case.network()
+    graph = tf.function(network, input_signature=[tf.TensorSpec([None, *case.inputs])])
+    for batch in (1, 3):
+        assert graph(inputs(case, batch)).shape[0] == batch
+    assert graph.experimental_get_tracing_count() == 1
+
+
+def test_gradients_reach_every_weight(case):
+    model = case.training(1)
+    with tf.GradientTape() as tape:
+        outputs = model.network(inputs(case), training=True)
+        weight = tf.random.stateless_normal(tf.shape(outputs), [1, 2])
+        loss = tf.reduce_sum(outputs * weight)
+    gradients = tape.gradient(loss, model.network.trainable_variables)
+    for variable, gradient in zip(
+        model.network.trainable_variables, gradients, strict=True
+    ):
+        assert gradient is not None, variable.name
+        assert np.abs(gradient.numpy()).max() > 0, variable.name
+
+
+def test_saved_and_restored(case, tmp_path):
+    network, other = case.network(), case.network()
+    fill(network)
+    save_network(tmp_path, network)
+    restore_network(tmp_path, other)
+    np.testing.assert_array_equal(network(inputs(case)), other(inputs(case)))
+
+
+def test_saved_model_round_trip(case, tmp_path):
+    network = case.network()
+    signature = tf.TensorSpec([None, *case.inputs], tf.float32)
+    module = tf.Module()
+    module.network = network
+    module.separate = tf.function(network, input_signature=[signature])
+    wanted = module.separate(inputs(case))
+    tf.saved_model.save(module, str(tmp_path))
+    again = tf.saved_model.load(str(tmp_path)).separate(inputs(case))
+    np.testing.assert_allclose(again, wanted, atol=1e-6)
+
+
+def test_two_replicas_equal_one(case):
+    one = trained(case, tf.distribute.get_strategy(), batch_size=4)
+    two = trained(case, distribution.choose("mirrored", 2), batch_size=2)
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def trained(case, strategy, batch_size, steps=3):
+    """Weights after a few steps from the same start."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        model = case.training(strategy.num_replicas_in_sync)
+    start = [v.numpy() for v in model.network.variables]
+    data = distribution.training_batches(strategy, case.example, batch_size, 0)
+    model.fit(data, steps_per_epoch=steps, verbose=0)
+    weights = [v.numpy() for v in model.network.variables]
+    assert max(np.abs(a - b).max() for a, b in zip(start, weights, strict=True)) > 1e-5
+    return weights
+
+
+def test_blocks_agree_with_the_whole(case):
+    network = case.network()
+    separator = case.separator(network, 1.0)
+    samples = 3 * separator.sample_rate + 123
+    noise = np.random.default_rng(0).standard_normal((separator.channels, samples))
+    mixture = (0.1 * noise).astype(np.float32)
+    whole = case.separator(network, 60.0)(mixture)
+    blocks = separator(mixture)
+    for source, wanted in whole.items():
+        assert blocks[source].shape == mixture.shape
+        error = np.square(blocks[source] - wanted).sum()
+        assert 10 * np.log10(np.square(wanted).sum() / error) > 20, source
+
+
+def test_checkpoints_of_earlier_releases_load(case, name):
+    folders = sorted((GOLDEN / "checkpoints").glob(f"{name}-*"))
+    assert folders, "no committed checkpoint of this model"
+    for folder in folders:
+        golden = np.load(folder / "outputs.npz")
+        estimates = case.load(folder)(golden["mixture"])
+        for source, estimate in estimates.items():
+            np.testing.assert_allclose(estimate, golden[source], atol=2e-5)
+
+
+@pytest.mark.slow
+def test_restored_in_a_new_process(case, name, tmp_path):
+    network = case.network()
+    fill(network)
+    save_network(tmp_path, network)
+    np.save(tmp_path / "wanted.npy", network(inputs(case)).numpy())
+    program = (
+        "import sys, numpy as np; sys.path[:0] = sys.argv[1:3]\n"
+        "import conftest, test_battery as t\n"
+        "from common.checkpoint import restore_network\n"
+        "case = conftest.MODELS[sys.argv[3]]; network = case.network()\n"
+        "restore_network(sys.argv[4], network)\n"
+        "wanted = np.load(sys.argv[4] + '/wanted.npy')\n"
+        "assert (network(t.inputs(case)).numpy() == wanted).all()\n"
+    )
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", program, str(here), str(here.parents[1])]
+    subprocess.run([*command, name, str(tmp_path)], check=True)

@@ -1,0 +1,45 @@
+"""A miniature that is built in a moment, and a network that is trained in one."""
+
+from dataclasses import replace
+
+import pytest
+
+from common.corpora import miniature
+from mixit.config import TINY, MixitConfig, Network
+
+MICRO = Network(
+    sample_rate=8000,
+    num_sources=4,
+    window_samples=64,
+    hop_samples=32,
+    num_coeffs=16,
+    bottleneck=8,
+    conv_channels=16,
+    num_dilations=2,
+    num_repeats=1,
+)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """A FUSS folder of 8 + 3 + 4 examples of one second."""
+    folder = tmp_path_factory.mktemp("corpus") / "fuss"
+    return miniature.write_fuss(folder, seconds=1.0, train=8, validation=3, eval=4)
+
+
+@pytest.fixture
+def config(corpus, tmp_path) -> MixitConfig:
+    """Two epochs of three steps, saved after the second step of each."""
+    schedule = replace(
+        TINY.train, epochs=2, steps_per_epoch=3, checkpoint_steps=2, log_steps=1
+    )
+    return replace(
+        TINY,
+        model=MICRO,
+        train=schedule,
+        data_root=str(corpus),
+        records=str(corpus.parent / "records"),
+        output=str(tmp_path / "run"),
+        segment_seconds=0.5,
+        batch_size=4,
+    )

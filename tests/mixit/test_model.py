@@ -1,0 +1,63 @@
+"""TDCN++ against Google's outputs, its own shape, and its lengths."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mixit import convert
+from mixit.config import Network
+from mixit.model import Depthwise, Tdcn
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "mixit" / "small"
+
+
+@pytest.fixture(scope="module")
+def small():
+    return convert.load(GOLDEN, num_dilations=3)
+
+
+@pytest.mark.parametrize("samples", [8000, 59, 41, 40])
+def test_outputs_of_google(small, samples):
+    golden = np.load(GOLDEN / "outputs.npz")
+    estimates = small(golden[f"in_{samples}"][:, 0])
+    np.testing.assert_allclose(estimates, golden[f"out_{samples}"], atol=2e-6)
+
+
+def test_default_size():
+    network = Tdcn(Network())
+    assert network.count_params() == 9_067_009
+    assert len(network.trainable_variables) == 391
+
+
+@pytest.mark.parametrize("samples", [1, 20, 39, 40, 41, 60, 61, 1000])
+def test_any_length_sums_to_the_mixture(small, samples):
+    mixture = np.random.default_rng(samples).standard_normal((2, samples)) / 10
+    estimates = small(tf.constant(mixture, tf.float32))
+    assert estimates.shape == (2, 4, samples)
+    np.testing.assert_allclose(estimates.numpy().sum(1), mixture, atol=1e-6)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 8])
+def test_depthwise_equals_the_general_convolution(dilation):
+    layer = Depthwise(6, 3, dilation)
+    layer.bias.assign(np.arange(6.0))
+    inputs = tf.random.stateless_normal([2, 30, 6], [1, dilation])
+    wanted = tf.nn.depthwise_conv2d(
+        inputs[:, :, tf.newaxis],
+        layer.kernel[:, tf.newaxis, :, tf.newaxis],
+        strides=[1, 1, 1, 1],
+        padding="SAME",
+        dilations=[dilation, 1],
+    )[:, :, 0]
+    np.testing.assert_allclose(layer(inputs), wanted + layer.bias, atol=1e-5)
+
+
+def test_start_values():
+    network = Tdcn(Network(num_coeffs=8, bottleneck=4, conv_channels=512))
+    block = network.blocks[31]
+    assert float(block.narrow.scale) == pytest.approx(0.9**31)
+    assert float(block.norm1.slope) == pytest.approx(0.1)
+    limit = np.abs(block.convolve.kernel.numpy()).max()
+    assert 0.055 < limit <= 0.0625

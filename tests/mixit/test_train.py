@@ -1,0 +1,202 @@
+"""Runs that are broken off, spread, or fed with what they cannot eat."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import training
+from common.checkpoint import CheckpointError
+from common.config import ConfigError, to_dict
+from common.logs import read_scalars
+from common.run_folder import RunFolderError
+from mixit.config import PRESETS
+from mixit.train import build, main
+
+
+def weights(model):
+    return [variable.numpy() for variable in model.variables]
+
+
+def moved(config, folder, **changes):
+    schedule = replace(config.train, **changes)
+    return replace(config, output=str(folder), train=schedule)
+
+
+class Killed(BaseException):
+    """Stands for a kill that leaves nothing but the files."""
+
+
+def break_off_at(monkeypatch, step):
+    finite = training._DemandFinite.on_train_batch_end
+
+    def kill(self, batch, logs=None):
+        finite(self, batch, logs)
+        if int(self.model.optimizer.iterations.numpy()) == step:
+            raise Killed
+
+    monkeypatch.setattr(training._DemandFinite, "on_train_batch_end", kill)
+
+
+def test_broken_off_runs_end_with_the_same_bits(config, tmp_path, monkeypatch):
+    straight = weights(training.train(config, build))
+    for step in (3, 5):
+        broken = moved(config, tmp_path / f"broken{step}")
+        assert_same_after_break(config, broken, step, straight, monkeypatch)
+
+
+def assert_same_after_break(config, broken, step, straight, monkeypatch):
+    with monkeypatch.context() as patch:
+        break_off_at(patch, step)
+        with pytest.raises(Killed):
+            training.train(broken, build)
+    resumed = weights(training.train(broken, build))
+    for a, b in zip(straight, resumed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert read_scalars(broken.output) == read_scalars(config.output)
+
+
+def test_run_folder_holds_everything(config):
+    model = training.train(config, build)
+    folder = Path(config.output)
+    assert json.loads((folder / "config.json").read_text()) == to_dict(config)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["starts"][0]["packages"]["tensorflow"]
+    lines = read_scalars(folder)
+    assert [x["step"] for x in lines if x["split"] == "validation"] == [3, 6]
+    assert (folder / "latest" / "checkpoint").exists()
+    assert (folder / "best" / "checkpoint").exists()
+    assert int(model.optimizer.iterations.numpy()) == 6
+    again = training.train(config, build)
+    assert int(again.optimizer.iterations.numpy()) == 6
+
+
+def test_two_replicas_give_the_numbers_of_one(config, tmp_path):
+    one = training.train(replace(config, batch_size=8), build)
+    spread = moved(config, tmp_path / "two", strategy="mirrored", replicas=2)
+    two = training.train(spread, build)
+    for a, b in zip(weights(one.network), weights(two.network), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    ours, theirs = read_scalars(config.output), read_scalars(spread.output)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-3)
+
+
+def test_other_configuration_is_refused(config):
+    training.train(moved(config, config.output, epochs=1), build)
+    with pytest.raises(RunFolderError, match=r"holds a run with lr=0.001, now lr=0.1"):
+        training.train(replace(config, lr=0.1), build)
+    more = training.train(config, build)
+    assert int(more.optimizer.iterations.numpy()) == 6
+
+
+def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(config):
+    wild = replace(config, lr=1e30)
+    with pytest.raises(
+        (training.TrainingError, CheckpointError), match=r"not finite|nan"
+    ):
+        training.train(wild, build)
+
+
+def test_truncated_checkpoint_is_told(config):
+    training.train(moved(config, config.output, epochs=1), build)
+    for file in Path(config.output, "latest").glob("*.data*"):
+        file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(CheckpointError, match="damaged or incomplete"):
+        training.train(config, build)
+
+
+def test_corrupt_record_is_named(config, tmp_path):
+    broken = replace(config, records=str(tmp_path / "records"))
+    build(broken, training.tf.distribute.get_strategy())
+    (shard,) = Path(tmp_path, "records", "train").glob("*.tfrecord*")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(training.TrainingError, match=r"is damaged in the record of"):
+        training.train(broken, build)
+
+
+@pytest.mark.parametrize("batch_size", [0, 1, 5])
+def test_odd_batch(config, batch_size):
+    with pytest.raises(ConfigError, match=f"batch_size={batch_size}: expected an even"):
+        training.train(replace(config, batch_size=batch_size), build)
+
+
+def test_no_corpus(config, capsys):
+    with pytest.raises(ConfigError, match="data_root is not set"):
+        build(replace(PRESETS["fuss"], output=config.output), None)
+    line = ["with", "tiny", "data_root=/no/such", f"output={config.output}"]
+    assert main(line) == 1
+    assert "the folder /no/such does not exist" in capsys.readouterr().err
+
+
+def test_other_rate_is_refused_or_resampled(config, tmp_path):
+    faster = replace(config, model=replace(config.model, sample_rate=16000))
+    with pytest.raises(ConfigError, match="has 8000 Hz, the model 16000 Hz"):
+        build(faster, None)
+    job = build(
+        replace(faster, resample=True, records=str(tmp_path / "r")),
+        training.tf.distribute.get_strategy(),
+    )
+    batch = next(iter(job.train(0)))
+    assert batch["sources"].shape == (2, 2, 2, 8000)
+
+
+def test_data_are_a_function_of_the_step(config):
+    job = build(config, training.tf.distribute.get_strategy())
+    batches = iter(job.train(0))
+    first = [next(batches)["sources"].numpy() for _ in range(4)]
+    later = next(iter(job.train(3)))["sources"].numpy()
+    np.testing.assert_array_equal(first[3], later)
+    assert np.abs(first[0] - first[1]).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_check_in_a_new_process():
+    command = [sys.executable, "-m", "mixit.train", "--check", "with", "tiny"]
+    start = time.monotonic()
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "check passed"
+    assert time.monotonic() - start < 300
+
+
+@pytest.mark.slow
+def test_sigkill_and_the_same_command_again(config, corpus, tmp_path):
+    words = [f"{k}={v}" for k, v in _flat(config.model, "model.").items()]
+    words += [f"data_root={corpus}", f"records={corpus.parent / 'records'}"]
+    words += ["epochs=4", "steps_per_epoch=8", "checkpoint_steps=3"]
+    words += ["segment_seconds=0.5", "batch_size=4"]
+    base = [sys.executable, "-m", "mixit.train", "with", "tiny", *words]
+    straight, broken = tmp_path / "straight", tmp_path / "broken é"
+    subprocess.run([*base, f"output={straight}"], check=True)
+    process = subprocess.Popen([*base, f"output={broken}"])
+    while not list(broken.glob("latest/step-*.index")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run([*base, f"output={broken}"], check=True)
+    assert _tensors(straight) == _tensors(broken)
+
+
+def _flat(config, prefix):
+    return {prefix + key: value for key, value in to_dict(config).items()}
+
+
+def _tensors(folder):
+    reader = training.tf.train.load_checkpoint(str(folder / "latest"))
+    names = reader.get_variable_to_shape_map()
+    return {
+        name: reader.get_tensor(name).tobytes()
+        for name in names
+        if "state" not in name and "save_counter" not in name and "OBJECT" not in name
+    }

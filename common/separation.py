@@ -143,8 +143,7 @@ class Separator:
             queue.push(block)
             while segment is not None:
                 shift = 0 if pending is None else self._hop_samples
-                # Without this one more sample the end may follow, and one pass do.
-                if queue.samples < shift + segment + (pending is None):
+                if queue.samples < shift + segment:
                     break
                 queue.drop(shift)
                 estimates = self._separate(queue.peek(segment))

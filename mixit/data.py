@@ -37,14 +37,21 @@ def root(config: MixitConfig) -> Path:
     return miniature.write_fuss(folder, sample_rate=config.model.sample_rate)
 
 
-def load_records(config: MixitConfig, split: str) -> records.Index:
+def load_records(config: MixitConfig, place: Path, split: str) -> records.Index:
     """Make the records of a split where they are missing, and open them.
+
+    Args:
+        config: Gives the rate and the folder of the records.
+        place: Folder of the corpus, from :func:`root`.
+        split: ``train``, ``validation`` or ``eval``.
+
+    Returns:
+        The index of the records.
 
     Raises:
         CorpusError: The corpus lacks the split or a file.
         ConfigError: The corpus has another sample rate than the model.
     """
-    place = root(config)
     tracks = fuss.tracks(place, split)
     rate, wanted = tracks[0].sample_rate, config.model.sample_rate
     if rate != wanted and not config.resample:

@@ -103,7 +103,9 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
             "each replica, because two make one mixture of mixtures"
         )
     pairs = config.batch_size // 2
-    train, valid = (data.load_records(config, s) for s in ("train", "validation"))
+    place = data.root(config)
+    train = data.load_records(config, place, "train")
+    valid = data.load_records(config, place, "validation")
     model = compiled(config, strategy.num_replicas_in_sync)
     example = data.validation_example(config, valid)
     count = data.validation_count(config, valid)

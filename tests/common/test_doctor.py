@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import common
-from common import audio, doctor
+from common import audio, doctor, trials
 
 ROOT = Path(common.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.parametrize(
-    ("tensorflow", "tf_keras", "tensorflow_io", "lane", "whats"),
+    ("tensorflow", "tf_keras", "tensorflow_io", "lane", "faults"),
     [
         ("2.21.0", "2.21.0", None, "current: ", []),
         ("2.16.2", "2.16.0", "0.37.1", "tfio: ", []),
@@ -33,12 +33,12 @@ ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROO
         (None, None, None, "none: TensorFlow is not installed", []),
     ],
 )
-def test_lanes(tensorflow, tf_keras, tensorflow_io, lane, whats):
+def test_lanes(tensorflow, tf_keras, tensorflow_io, lane, faults):
     problems = []
     found = doctor.judge_lane(tensorflow, tf_keras, tensorflow_io, problems)
-    assert len(problems) == len(whats)
+    assert len(problems) == len(faults)
     assert re.match(lane, found)
-    for what, problem in zip(whats, problems, strict=True):
+    for what, problem in zip(faults, problems, strict=True):
         assert re.search(what, problem.what)
         assert problem.cure.startswith("pip ")
         assert problem.needed == ("tensorflow-io" not in what)
@@ -70,7 +70,7 @@ def test_a_package_that_does_not_load_is_no_crash(monkeypatch):
 
 def test_formats_are_tried(monkeypatch):
     problems = []
-    assert set(doctor._formats(True, problems)) >= set(audio.FORMATS)
+    assert set(trials.formats(True, problems)) >= set(audio.FORMATS)
     assert not problems
     real = audio.write
 
@@ -78,7 +78,7 @@ def test_formats_are_tried(monkeypatch):
         real(path, waveform * (name != "mp3"), rate, name)
 
     monkeypatch.setattr(audio, "write", silent)
-    results = doctor._formats(True, problems)
+    results = trials.formats(True, problems)
     assert (results["mp3"], results["ogg"]) == ("fails", "reads and writes")
     assert [p.what for p in problems] == [
         "mp3 files do not work (came back as [1, 8000] at 16000 Hz)"
@@ -88,23 +88,23 @@ def test_formats_are_tried(monkeypatch):
 def test_no_ffmpeg(monkeypatch):
     monkeypatch.setenv("PATH", "")
     problems = []
-    assert doctor._ffmpeg(problems) is None
+    assert trials.ffmpeg(problems) is None
     assert "apt install ffmpeg" in problems[0].cure
-    assert "m4a" not in doctor._formats(True, problems)
+    assert "m4a" not in trials.formats(True, problems)
 
 
 def test_a_gpu_has_to_compute():
     import tensorflow as tf
 
     problems = []
-    assert doctor._multiply(tf, "/device:CPU:0", problems) == "/device:CPU:0: computes"
-    assert doctor._multiply(tf, "/device:GPU:7", problems) == "/device:GPU:7: fails"
+    assert trials.multiply(tf, "/device:CPU:0", problems) == "/device:CPU:0: computes"
+    assert trials.multiply(tf, "/device:GPU:7", problems) == "/device:GPU:7: fails"
     assert "CUDA_VISIBLE_DEVICES" in problems[0].cure
     assert "the product came from" in problems[0].what
     wrong = SimpleNamespace(
         device=tf.device, ones=tf.ones, reduce_sum=lambda x: 2 * np.sum(x)
     )
-    assert doctor._multiply(wrong, "/device:CPU:0", problems) == "/device:CPU:0: fails"
+    assert trials.multiply(wrong, "/device:CPU:0", problems) == "/device:CPU:0: fails"
     assert "a wrong product" in problems[1].what
 
 
@@ -129,7 +129,7 @@ def test_the_exit_code_and_the_last_lines(monkeypatch, capsys, needed):
     facts = {
         "packages": {"tensorflow": None},
         "gpus": ["/GPU:0: computes"],
-        "problems": [doctor.Problem("tensorflow is not installed", "install", needed)],
+        "problems": [trials.Problem("tensorflow is not installed", "install", needed)],
     }
     monkeypatch.setattr(doctor, "examine", lambda: dict(facts))
     assert doctor.main([]) == int(needed)

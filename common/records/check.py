@@ -13,6 +13,7 @@ from common.records.format import RecordsError
 from common.records.index import Entry, Index, load_index
 from common.records.reader import read_records
 
+BUFFER_BYTES = 2**20
 HEADER_BYTES = 12
 """Length and its checksum, which TensorFlow has passed when the content is wrong."""
 
@@ -33,7 +34,9 @@ def verify(folder: str | Path) -> Index:
     for number, shard in enumerate(index.shards):
         path = index.folder / shard.name
         content = hashlib.sha256()
-        records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        records = tf.data.TFRecordDataset(
+            str(path), None, BUFFER_BYTES
+        ).as_numpy_iterator()
         for entry, offset in _places(index, number):
             try:
                 record = bytes(next(records))

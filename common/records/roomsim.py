@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from common.records.format import RecordsError
 
+BUFFER_BYTES = 2**20
 MIXTURE, SOURCES = "receiver_audio", "source_images"
 
 
@@ -33,7 +34,7 @@ def roomsim(files: Sequence[str | os.PathLike[str]], samples: int) -> tf.data.Da
         RecordsError: If the first example does not fit ``samples``.
     """
     names = [os.fspath(file) for file in files]
-    records = tf.data.TFRecordDataset(names)
+    records = tf.data.TFRecordDataset(names, None, BUFFER_BYTES)
     channels, sources = _first_shape(names, records, samples)
     shapes = {
         "mixture": [channels, samples],

@@ -82,6 +82,12 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     Raises:
         RecordsError: If a track or an option does not fit, or the disk is full.
         AudioError: If a sound file cannot be read.
+
+    >>> import tempfile, numpy
+    >>> tone = numpy.full((1, 100), 0.5, numpy.float32)
+    >>> index = write([Track("a", 8000, 100, {"x": tone})], tempfile.mkdtemp())
+    >>> len(index), index.sources, index.shards[0].name
+    (1, ('x',), 'records-00000-of-00001.tfrecord')
     """
     folder = Path(folder).absolute()
     jobs = jobs or len(os.sched_getaffinity(0))

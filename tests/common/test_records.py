@@ -115,7 +115,7 @@ def test_a_float_record_keeps_what_is_beyond_full_scale(tmp_path):
 
 
 def test_the_index_says_what_was_written(tmp_path):
-    folder = tmp_path / "Ordner ñ 数"
+    folder = tmp_path / "Klänge ñ 数"
     written = records.write(make_tracks(1), folder, piece_samples=7, shards=2)
     index = records.load_index(str(folder))
     assert index == written
@@ -252,7 +252,7 @@ def epochs(count, number, seed):
     return np.array(list(order.as_numpy_iterator())).reshape(number, count)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("count", [1, 2, 37])
 def test_every_epoch_is_a_permutation(count):
     for epoch in epochs(count, 5, seed=3):
         assert sorted(epoch) == list(range(count))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,3 +18,17 @@ def folder(*parts: str) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     root = os.environ.get("SEPARATION_CACHE") or Path(home) / "tf-separation-suite"
     return Path(root, *parts)
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Let one process at a time make what lies at a place; the others wait for it.
+
+    Args:
+        place: File or folder to be made; the lock is a hidden file beside it, and it
+            ends with its process however that ends.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (place.parent / f".{place.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

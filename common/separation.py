@@ -55,6 +55,9 @@ class Separator:
             memory grows with the sound.
         overlap: Part of a segment that neighbouring blocks share, from 0 to below 1.
         named: Whether each output always holds the source of that name.
+        grid_samples: Distance between the frames of the network. Blocks begin on whole
+            frames, so that they see the frames that one long pass would see; the last
+            block is up to a frame longer than a segment instead.
 
     Raises:
         SeparationError: If an attribute is out of its range.
@@ -72,6 +75,7 @@ class Separator:
     segment_seconds: float | None = None
     overlap: float = 0.25
     named: bool = False
+    grid_samples: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -80,6 +84,10 @@ class Separator:
             raise SeparationError(
                 f"sample_rate is {self.sample_rate} Hz and channels {self.channels}; "
                 "expected at least 1 of each"
+            )
+        if self.grid_samples < 1:
+            raise SeparationError(
+                f"grid_samples is {self.grid_samples}; expected at least 1"
             )
         if not 0 <= self.overlap < 1:
             raise SeparationError(
@@ -91,6 +99,11 @@ class Separator:
             raise SeparationError(
                 f"segment is {self.segment_seconds:g} s; expected at least one sample "
                 f"({1 / self.sample_rate:g} s)"
+            )
+        if (self.segment_samples or 0) < self.grid_samples:
+            raise SeparationError(
+                f"segment is {self.segment_seconds:g} s; expected at least one frame "
+                f"({self.grid_samples / self.sample_rate:g} s)"
             )
         if not (self.overlap or self.named):
             raise SeparationError(
@@ -156,10 +169,11 @@ class Separator:
         if pending is None or segment is None:
             yield self._separate(queue.peek(queue.samples))
             return
-        shift = queue.samples - segment
-        if shift:
+        rest = queue.samples - segment
+        if rest:
+            shift = rest - rest % self.grid_samples
             queue.drop(shift)
-            estimates = self._separate(queue.peek(segment))
+            estimates = self._separate(queue.peek(queue.samples))
             done, pending = self._join(pending, estimates, shift)
             yield done
         yield pending
@@ -167,7 +181,8 @@ class Separator:
     @property
     def _hop_samples(self) -> int:
         segment = self.segment_samples or 1
-        return max(1, segment - round(self.overlap * segment))
+        hop = segment - round(self.overlap * segment)
+        return max(self.grid_samples, hop - hop % self.grid_samples)
 
     def _separate(self, mixture: np.ndarray) -> np.ndarray:
         """Run one block: [channels, samples] -> [sources, channels, samples]."""

@@ -4,7 +4,15 @@ Wisdom, Tzinis, Erdogan, Weiss, Wilson, Hershey: Unsupervised Sound Separation U
 Mixture Invariant Training, NeurIPS 2020, arXiv 2006.12701.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import common
+
+if TYPE_CHECKING:
+    from common.separation import Separator
 
 if getattr(common, "__suite__", None) != "tf-separation-suite":
     raise ImportError(
@@ -13,6 +21,21 @@ if getattr(common, "__suite__", None) != "tf-separation-suite":
         "so that the current folder is not searched first"
     )
 
-from mixit.separate import load
+
+def load(path: str | Path, **options: Any) -> Separator:
+    """Make a separator; see :func:`mixit.separate.load` for the options.
+
+    Args:
+        path: Output folder of a training run, or a checkpoint of Google's program.
+        **options: Passed on.
+
+    Returns:
+        The separator: ``separator(mixture)`` takes [channels, samples] and returns a
+        dictionary of such arrays by source.
+    """
+    from mixit import separate
+
+    return separate.load(path, **options)
+
 
 __all__ = ["load"]

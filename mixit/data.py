@@ -103,8 +103,9 @@ def validation_example(config: MixitConfig, index: records.Index) -> Example:
     samples = segment_samples(config)
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        first = tf.constant(0, tf.int64)
         pair = [
-            records.excerpt(index, tf.math.floormod(track, len(index)), 0, samples)
+            records.excerpt(index, tf.math.floormod(track, len(index)), first, samples)
             for track in (2 * position, 2 * position + 1)
         ]
         return {"sources": tf.stack([each["sources"][:, 0] for each in pair])}

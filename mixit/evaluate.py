@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from common import audio, plots
@@ -178,7 +179,8 @@ def _row(separator: Separator, name: str, sources: np.ndarray) -> dict[str, Any]
     estimates = np.concatenate(list(separator(mixture).values()))
     missing = len(sources) - len(estimates)
     estimates = np.pad(estimates, [(0, max(0, missing)), (0, 0)])
-    scores = score(sources[np.newaxis], estimates[np.newaxis], mixture)
+    batch = [tf.constant(each[np.newaxis]) for each in (sources, estimates, mixture[0])]
+    scores = score(batch[0], batch[1], batch[2])
     references = scores.active_references.numpy()[0]
     found = scores.active_estimates.numpy()[0]
     pairs = references & found

@@ -49,7 +49,7 @@ def mixit(
     Raises:
         ValueError: There are more mixtures than sources, or no assignment is left.
     """
-    mixtures, sources = references.shape[1], estimates.shape[1]
+    mixtures, sources = references.shape[1] or 0, estimates.shape[1] or 0
     candidates = assignments(mixtures, sources, allow, deny)
     best = _search(references, estimates, candidates, max_snr)
     assignment = tf.stop_gradient(tf.gather(_constant(candidates), best))
@@ -107,14 +107,16 @@ def _search(
     """
     references = tf.cast(tf.stop_gradient(references), tf.float64)
     estimates = tf.cast(tf.stop_gradient(estimates), tf.float64)
-    choose = tf.constant(candidates, tf.float64)  # [assignments, mixtures, sources]
+    choose = tf.constant(
+        candidates, tf.float64
+    )  # p: assignments, m: mixtures, s: sources
     gram = tf.matmul(
         estimates, estimates, transpose_b=True
     )  # [batch, sources, sources]
     cross = tf.matmul(references, estimates, transpose_b=True)
     power = tf.reduce_sum(tf.square(references), axis=-1)[:, tf.newaxis]
-    quadratic = tf.einsum("ans,bst,ant->ban", choose, gram, choose)
-    linear = tf.einsum("ans,bns->ban", choose, cross)
+    quadratic = tf.einsum("pms,bst,pmt->bpm", choose, gram, choose)
+    linear = tf.einsum("pms,bms->bpm", choose, cross)
     error = tf.maximum(power - 2.0 * linear + quadratic, 0.0)
     losses = tf.reduce_mean(_decibels(error, power, max_snr), axis=-1)
     lowest = tf.reduce_min(losses, axis=-1, keepdims=True)

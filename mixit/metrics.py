@@ -42,14 +42,14 @@ class Scores(NamedTuple):
         return self.separated - self.mixture
 
     @property
-    def count(self) -> tf.Tensor:
+    def active_count(self) -> tf.Tensor:
         """Number of references that are not silent [batch]."""
         return tf.reduce_sum(tf.cast(self.active_references, tf.int32), axis=-1)
 
 
 def pad_sources(sources: tf.Tensor, count: int) -> tf.Tensor:
     """Add silent sources up to a count; [batch, sources, samples]."""
-    missing = max(0, count - sources.shape[1])
+    missing = max(0, count - (sources.shape[1] or 0))
     return tf.pad(sources, [[0, 0], [0, missing], [0, 0]])
 
 
@@ -110,7 +110,7 @@ def score(
     Raises:
         ValueError: There are more references than estimates.
     """
-    count = estimates.shape[1]
+    count = estimates.shape[1] or 0
     references = pad_sources(references, count)
     costs = log_mse_costs if by == "log_mse" else si_snr_costs
     _, permutation = best_permutation(costs(references, estimates))

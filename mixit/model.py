@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -203,14 +204,41 @@ class Depthwise(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve [batch, frames, channels] with zeros beyond both ends."""
-        size, frames = self.kernel.shape[0], tf.shape(inputs)[1]
-        reach = (size // 2) * self.dilation
-        padded = tf.pad(inputs, [[0, 0], [reach, reach], [0, 0]])
-        outputs = self.bias
-        for tap in range(size):
-            start = tap * self.dilation
-            outputs = outputs + self.kernel[tap] * padded[:, start : start + frames]
-        return outputs
+        kernel = tf.convert_to_tensor(self.kernel)
+        return _convolve(inputs, kernel, self.dilation) + self.bias
+
+
+def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Sum of shifted products, with the gradient written as such a sum too.
+
+    Derived automatically, the gradient of every slice would be padded to full length.
+    """
+
+    @tf.custom_gradient
+    def convolve(
+        inputs: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        taps = tf.unstack(kernel)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            mirrored = _shifted(upstream, len(taps), dilation)[::-1]
+            products = [tf.reduce_sum(inputs * each, [0, 1]) for each in mirrored]
+            return _weighted(mirrored, taps), tf.stack(products)
+
+        return _weighted(_shifted(inputs, len(taps), dilation), taps), gradient
+
+    return convolve(inputs, kernel)
+
+
+def _shifted(signal: tf.Tensor, size: int, dilation: int) -> list[tf.Tensor]:
+    """Copies of [batch, frames, channels] moved by the taps of a kernel."""
+    frames, reach = tf.shape(signal)[1], (size // 2) * dilation
+    padded = tf.pad(signal, [[0, 0], [reach, reach], [0, 0]])
+    return [padded[:, tap * dilation : tap * dilation + frames] for tap in range(size)]
+
+
+def _weighted(signals: list[tf.Tensor], weights: list[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([w * each for w, each in zip(weights, signals, strict=True)])
 
 
 def _weight(layer: keras.layers.Layer, name: str, *args: Any, **kwargs: Any) -> Any:

@@ -69,6 +69,7 @@ def separator(
         channels=1,
         segment_seconds=segment_seconds,
         overlap=overlap,
+        grid_samples=network.config.hop_samples,
     )
 
 

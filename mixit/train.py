@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -55,9 +54,8 @@ class MixitTraining(keras.Model):
             losses, _ = mixit(mixtures, estimates, self.max_snr)
             loss = tf.reduce_mean(losses) / self.replicas
         weights = self.network.trainable_variables
-        self.optimizer.apply_gradients(
-            zip(tape.gradient(loss, weights), weights, strict=True)
-        )
+        gradients: Any = tape.gradient(loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         self.loss_mean.update_state(losses)
         return {"loss": self.loss_mean.result()}
 
@@ -83,8 +81,8 @@ class MixitTraining(keras.Model):
     ) -> None:
         scores = score(sources, estimates, mixture, by="log_mse")
         for metric, values, counted in (
-            (self.msi, scores.improvement, scores.count > 1),
-            (self.one_source, scores.separated, scores.count == 1),
+            (self.msi, scores.improvement, scores.active_count > 1),
+            (self.one_source, scores.separated, scores.active_count == 1),
         ):
             of_example = weight * tf.cast(counted, tf.float32)
             active = tf.cast(scores.active_references, tf.float32)
@@ -175,7 +173,7 @@ def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
         outputs = tf.unstack(estimates, axis=1)
         return {**heard, **{f"separated_{i}": s for i, s in enumerate(outputs)}}
 
-    return Sounds(Path(config.output), sounds, config.model.sample_rate, step)
+    return Sounds(str(config.output), sounds, config.model.sample_rate, step)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import cache
 from common.corpora import fuss, scenes, sounds, synthesis, talkers, writing
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -260,21 +261,28 @@ def _build(
     digest = _digest(kind, parameters)
     if _marker(folder).get("digest") == digest:
         return folder
-    LOG.info("Making the synthetic miniature %s in %s.", kind, folder)
-    try:
-        with writing.whole_folder(folder, replace=_is_ours(folder)) as work:
-            write(work)
-            text = README.format(kind=kind, parameters=json.dumps(parameters))
-            (work / "README.txt").write_text(text, encoding="utf-8")
-            entries = sorted(entry.name for entry in work.iterdir())
-            marker = {"kind": kind, "parameters": dict(parameters), "digest": digest}
-            marker["entries"] = [*entries, MARKER]
-            (work / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
-    except (CorpusError, OSError):
-        # Another process may have finished the same corpus meanwhile.
+    with cache.locked(folder):
         if _marker(folder).get("digest") != digest:
-            raise
+            _build_now(folder, kind, parameters, digest, write)
     return folder
+
+
+def _build_now(
+    folder: Path,
+    kind: str,
+    parameters: Mapping[str, float],
+    digest: str,
+    write: Callable[[Path], None],
+) -> None:
+    LOG.info("Making the synthetic miniature %s in %s.", kind, folder)
+    with writing.whole_folder(folder, replace=_is_ours(folder)) as work:
+        write(work)
+        text = README.format(kind=kind, parameters=json.dumps(parameters))
+        (work / "README.txt").write_text(text, encoding="utf-8")
+        entries = sorted(entry.name for entry in work.iterdir())
+        marker = {"kind": kind, "parameters": dict(parameters), "digest": digest}
+        marker["entries"] = [*entries, MARKER]
+        (work / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
 
 
 def _digest(kind: str, parameters: Mapping[str, float]) -> str:

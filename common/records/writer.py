@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
+from common import cache
 from common.corpora.track import Track
 from common.records.format import FRAMING_BYTES, RecordsError
 from common.records.index import (
@@ -98,7 +99,8 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
         return finished
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _write_missing(plan, folder, jobs)
+        with cache.locked(folder):
+            return _finished_index(folder, plan) or _write_missing(plan, folder, jobs)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", error)
         raise RecordsError(

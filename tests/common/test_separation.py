@@ -308,3 +308,23 @@ def test_a_queue_gives_back_what_was_pushed():
     queue.drop(20)
     assert queue.samples == 6
     assert queue.take(6).tolist() == list(range(24, 30))
+
+
+@pytest.mark.parametrize("samples", [800, 801, 831, 832, 5000, 5013])
+def test_blocks_begin_on_whole_frames(samples):
+    frame = 32
+
+    def network(mixture):
+        """Hold the first sample of every frame, which depends on where frames begin."""
+        held = np.repeat(mixture[..., ::frame], frame, -1)[..., : mixture.shape[-1]]
+        return held[:, np.newaxis]
+
+    mixture = np.random.default_rng(0).standard_normal((1, samples)).astype(np.float32)
+    options = {"sources": ["all"], "sample_rate": 8000, "named": True}
+    separator = Separator(
+        network, segment_seconds=0.1, grid_samples=frame, overlap=0.3, **options
+    )
+    whole = Separator(network, **options)(mixture)["all"]
+    np.testing.assert_allclose(separator(mixture)["all"], whole, atol=1e-6)
+    with pytest.raises(SeparationError, match="expected at least one frame"):
+        Separator(network, segment_seconds=0.001, grid_samples=frame, **options)

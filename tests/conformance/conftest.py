@@ -18,11 +18,13 @@ class Case:
 
     Attributes:
         network: Builds the separation network of the ``tiny`` preset.
-        training: Builds the compiled training model for a number of replicas.
+        training: Builds the compiled training model of the small network for a number
+            of replicas.
         example: One training example as a function of its position.
         inputs: Shape of one input of the network, without the batch.
         separator: Wraps a network for separation, given the segment in seconds.
         load: Loads a run folder.
+        small: Builds a network of some kilobytes and its configuration.
     """
 
     network: Callable[[], Any]
@@ -31,6 +33,7 @@ class Case:
     inputs: tuple[int, ...]
     separator: Callable[[Any, float], Any]
     load: Callable[[Any], Any]
+    small: Callable[[], tuple[Any, Any]]
 
 
 def _mixit_example(position):
@@ -40,14 +43,24 @@ def _mixit_example(position):
 
 TINY = replace(mixit.config.TINY, lr=1e-4)
 
+
+SMALL = replace(
+    TINY,
+    model=replace(
+        TINY.model, num_coeffs=16, bottleneck=8, conv_channels=16, num_dilations=2
+    ),
+)
+
+
 MODELS = {
     "mixit_tiny": Case(
         network=lambda: mixit.model.Tdcn(TINY.model),
-        training=lambda replicas: mixit.train.compiled(TINY, replicas),
+        training=lambda replicas: mixit.train.compiled(SMALL, replicas),
         example=_mixit_example,
         inputs=(2000,),
         separator=mixit.separate.separator,
         load=mixit.separate.load,
+        small=lambda: (mixit.model.Tdcn(SMALL.model), SMALL),
     ),
 }
 

@@ -43,7 +43,7 @@ def test_more_outputs_than_references():
     scores = score(references, noise, references.sum(1))
     assert (scores.separated.numpy()[0, :2] > 30).all()
     assert scores.active_references.numpy()[0].tolist() == [True, True] + [False] * 4
-    assert int(scores.count[0]) == 2
+    assert int(scores.active_count[0]) == 2
 
 
 def test_costs_equal_their_definitions():
@@ -65,7 +65,7 @@ def test_silence_is_finite():
     zeros = tf.zeros([1, 2, 100])
     scores = score(zeros, tf.zeros([1, 4, 100]), zeros[:, 0])
     assert np.isfinite(scores.improvement).all()
-    assert int(scores.count[0]) == 0
+    assert int(scores.active_count[0]) == 0
 
 
 def test_summary_pools_sources_not_examples():

@@ -44,14 +44,22 @@ def test_depthwise_equals_the_general_convolution(dilation):
     layer = Depthwise(6, 3, dilation)
     layer.bias.assign(np.arange(6.0))
     inputs = tf.random.stateless_normal([2, 30, 6], [1, dilation])
-    wanted = tf.nn.depthwise_conv2d(
-        inputs[:, :, tf.newaxis],
-        layer.kernel[:, tf.newaxis, :, tf.newaxis],
-        strides=[1, 1, 1, 1],
-        padding="SAME",
-        dilations=[dilation, 1],
-    )[:, :, 0]
-    np.testing.assert_allclose(layer(inputs), wanted + layer.bias, atol=1e-5)
+    upstream = tf.random.stateless_normal([2, 30, 6], [2, dilation])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        ours = layer(inputs)
+        wanted = tf.nn.depthwise_conv2d(
+            inputs[:, :, tf.newaxis],
+            layer.kernel[:, tf.newaxis, :, tf.newaxis],
+            strides=[1, 1, 1, 1],
+            padding="SAME",
+            dilations=[dilation, 1],
+        )[:, :, 0]
+        wanted = wanted + layer.bias
+    np.testing.assert_allclose(ours, wanted, atol=1e-5)
+    for variable in (inputs, layer.kernel, layer.bias):
+        one, other = (tape.gradient(y, variable, upstream) for y in (ours, wanted))
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_start_values():

@@ -1,0 +1,48 @@
+"""Write the committed values of a new model: ``python regenerate.py NAME VERSION``.
+
+Run once, when a pillar adds its line to MODELS; afterwards the values only change with
+the format of checkpoints or the numbers of a preset, which is a new major release.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+
+# ruff: noqa: E402 (the folders must be on the path first)
+import conftest
+import test_battery as battery
+
+from common.checkpoint import save_network
+from common.config import save
+
+
+def main() -> None:
+    """Write variable names, the golden pass and a checkpoint of the small network."""
+    name, version = sys.argv[1:]
+    case = conftest.MODELS[name]
+    network = case.network()
+    variables = [
+        [v.name.removesuffix(":0"), v.shape.as_list()] for v in network.variables
+    ]
+    lines = ",\n".join(json.dumps(each) for each in variables)
+    (battery.GOLDEN / f"{name}.json").write_text(f"[\n{lines}\n]\n")
+    battery.fill(network)
+    np.save(battery.GOLDEN / f"{name}.npy", network(battery.inputs(case)).numpy())
+    folder = battery.GOLDEN / "checkpoints" / f"{name}-{version}"
+    folder.mkdir(parents=True)
+    small, config = case.small()
+    battery.fill(small)
+    save(config, folder / "config.json")
+    save_network(folder, small)
+    rate = case.load(folder).sample_rate
+    mixture = 0.3 * np.sin(np.arange(rate) ** 1.3).astype(np.float32)[np.newaxis]
+    estimates = case.load(folder)(mixture)
+    np.savez_compressed(folder / "outputs.npz", mixture=mixture, **estimates)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 
 def folder(*parts: str) -> Path:
@@ -25,10 +26,26 @@ def locked(place: Path) -> Iterator[None]:
     """Let one process at a time make what lies at a place; the others wait for it.
 
     Args:
-        place: File or folder to be made; the lock is a hidden file beside it, and it
-            ends with its process however that ends.
+        place: File or folder to be made; the lock is a hidden file beside it, which
+            goes with the work and holds nobody up after a kill.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    with (place.parent / f".{place.name}.lock").open("w") as file:
+    path = place.parent / f".{place.name}.lock"
+    with _hold(path):
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
+def _hold(path: Path) -> TextIO:
+    """Lock a file that still has its name once it is locked."""
+    while True:
+        file = path.open("w")
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except FileNotFoundError:
+            pass  # The process before has removed it: make a new one.
+        file.close()

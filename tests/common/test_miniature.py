@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -143,17 +144,18 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
         miniature.write_fuss(folder / "mine.txt", **SMALL)
 
 
-def test_another_process_that_was_faster_wins(tmp_path, monkeypatch):
-    real = scenes.universal_mixture
+def test_several_makers_write_it_once(tmp_path, monkeypatch):
+    real, made = scenes.universal_mixture, []
 
-    def overtaken(*arguments):
-        monkeypatch.setattr(scenes, "universal_mixture", real)
-        miniature.write_fuss(tmp_path / "mini", **SMALL)
+    def counted(*arguments):
+        made.append(1)
         return real(*arguments)
 
-    monkeypatch.setattr(scenes, "universal_mixture", overtaken)
-    folder = miniature.write_fuss(tmp_path / "mini", **SMALL)
-    assert len(fuss.tracks(folder, "eval")) == 5
+    monkeypatch.setattr(scenes, "universal_mixture", counted)
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(3):
+            pool.submit(miniature.write_fuss, tmp_path / "mini", **SMALL)
+    assert len(made) == sum(SMALL[split] for split in fuss.SPLITS)
     assert [each.name for each in tmp_path.iterdir()] == ["mini"]
 
 

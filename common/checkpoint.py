@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,8 @@ class Checkpoints:
         model: A built model, with its optimizers built too; its ``network`` is the
             part that separates.
         keep: Number of latest checkpoints that stay.
-        chief: Whether this process writes; others write to a folder of their own that
-            is removed, because saving is done by all workers together.
+        chief: Whether this process writes for good; the others, because all workers
+            save together, write to a temporary folder of their own.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Checkpoints:
             model=model, network=model.network, state=self._state, step=self._step
         )
         self._model = model
-        self._chief = chief
+        self._scratch = None if chief else TemporaryDirectory(prefix="worker-")
         self._latest = self._manager("latest", keep)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
@@ -104,9 +105,8 @@ class Checkpoints:
             ) from error
 
     def _manager(self, name: str, keep: int | None) -> tf.train.CheckpointManager:
-        folder = self._folder / name
-        if not self._chief:
-            folder = self._folder / ".workers" / name
+        root = Path(self._scratch.name) if self._scratch else self._folder
+        folder = root / name
         return tf.train.CheckpointManager(
             self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
         )

@@ -6,6 +6,7 @@ ask for its own ones: N replicas see what one replica with N times the batch wou
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -61,17 +62,24 @@ def choose(kind: Kind = "auto", replicas: int = 0) -> tf.distribute.Strategy:
     )
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Say whether this process writes the run's files.
+def is_chief() -> bool:
+    """Say whether this process writes the run's files, by ``TF_CONFIG``.
 
-    >>> is_chief(tf.distribute.get_strategy())
-    True
+    Raises:
+        ValueError: ``TF_CONFIG`` is no JSON with a task.
     """
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.cluster_spec().jobs:
+    text = os.environ.get("TF_CONFIG")
+    if not text:
         return True
-    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
-    return resolver.task_type == first and resolver.task_id == 0
+    try:
+        config = json.loads(text)
+        kind, index = config["task"]["type"], int(config["task"]["index"])
+        return kind == "chief" or ("chief" not in config["cluster"] and index == 0)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"TF_CONFIG={text!r} is not understood ({error!r}); expected JSON with "
+            '"cluster" and "task": {"type": ..., "index": ...}'
+        ) from error
 
 
 def training_batches(

@@ -26,6 +26,7 @@ from common.config import (
     read_values,
     to_dict,
 )
+from common.distribution import is_chief
 from common.errors import exit_code
 
 
@@ -134,8 +135,9 @@ def _recorded(command: Command[Config], experiment: Any, config: Config) -> int:
 
     own = to_dict(config)
     folder = Path(own["output"])
-    run_folder.prepare(folder, config)
-    experiment.observers.append(FileStorageObserver(str(folder / "sacred")))
+    if is_chief():
+        run_folder.prepare(folder, config)
+        experiment.observers.append(FileStorageObserver(str(folder / "sacred")))
     experiment.main(main)
     return int(experiment.run(config_updates=own).result)
 

@@ -104,7 +104,9 @@ def train(config: Any, build: Build) -> Any:
     """
     schedule, folder = config.train, Path(config.output)
     strategy, job = _start(config, build)
-    chief = distribution.is_chief(strategy)
+    # Every replica returns the metrics of all; the default would add them up.
+    job.model.distribute_reduction_method = "first"
+    chief = distribution.is_chief()
     store = Checkpoints(folder, job.model, schedule.keep, chief)
     step, state = store.restore_latest() or (0, {})
     callbacks = [*job.callbacks(step), _DemandFinite(folder)]
@@ -177,7 +179,7 @@ def _start(config: Any, build: Build) -> tuple[tf.distribute.Strategy, Job]:
     schedule = config.train
     distribution.prepare(schedule.seed)
     strategy = distribution.choose(schedule.strategy, schedule.replicas)
-    if distribution.is_chief(strategy):
+    if distribution.is_chief():
         run_folder.prepare(Path(config.output), config)
     with strategy.scope():
         return strategy, build(config, strategy)

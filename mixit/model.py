@@ -174,10 +174,8 @@ class Activation(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Activate and normalise [batch, frames, channels]."""
-        active = tf.maximum(inputs, 0.0) + self.slope * tf.minimum(inputs, 0.0)
-        mean, variance = tf.nn.moments(active, axes=[1], keepdims=True)
-        gain = self.gamma * tf.math.rsqrt(variance + NORM_EPSILON)
-        return active * gain + (self.beta - mean * gain)
+        scalars = (self.slope, self.gamma[0], self.beta[0])
+        return _activate(inputs, *map(tf.convert_to_tensor, scalars))
 
 
 class Depthwise(keras.layers.Layer):
@@ -206,6 +204,37 @@ class Depthwise(keras.layers.Layer):
         """Convolve [batch, frames, channels] with zeros beyond both ends."""
         kernel = tf.convert_to_tensor(self.kernel)
         return _convolve(inputs, kernel, self.dilation) + self.bias
+
+
+@tf.custom_gradient
+def _activate(
+    inputs: tf.Tensor, slope: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
+    """Parametric ReLU and instance normalisation with their gradient in few passes.
+
+    With the normalised y and the upstream gradient g, the gradient before the norm is
+    gamma / deviation * (g - mean(g) - y mean(g y)), means over the frames.
+    """
+    active = tf.where(inputs > 0.0, inputs, slope * inputs)
+    mean, variance = tf.nn.moments(active, axes=[1], keepdims=True)
+    inverse = tf.math.rsqrt(variance + NORM_EPSILON)
+    gain = gamma * inverse
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        level = tf.reduce_mean(upstream, 1, keepdims=True)
+        product = tf.reduce_mean(upstream * (active - mean), 1, keepdims=True) * inverse
+        tilt = inverse * product
+        before = gain * (upstream - active * tilt - (level - mean * tilt))
+        frames = tf.cast(tf.shape(inputs)[1], tf.float32)
+        negative = tf.minimum(inputs, 0.0)
+        return (
+            tf.where(inputs > 0.0, before, slope * before),
+            tf.reduce_sum(before * negative),
+            tf.reduce_sum(product) * frames,
+            tf.reduce_sum(level) * frames,
+        )
+
+    return active * gain + (beta - mean * gain), gradient
 
 
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:

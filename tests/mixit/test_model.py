@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from mixit import convert
 from mixit.config import Network
-from mixit.model import Depthwise, Tdcn
+from mixit.model import NORM_EPSILON, Activation, Depthwise, Tdcn
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit" / "small"
 
@@ -69,3 +69,26 @@ def test_start_values():
     assert float(block.norm1.slope) == pytest.approx(0.1)
     limit = np.abs(block.convolve.kernel.numpy()).max()
     assert 0.055 < limit <= 0.0625
+
+
+def test_gradient_of_the_activation():
+    layer = Activation()
+    for variable, value in (
+        (layer.slope, 0.3),
+        (layer.gamma, [1.4]),
+        (layer.beta, [0.2]),
+    ):
+        variable.assign(value)
+    inputs = 3.0 * tf.random.stateless_normal([2, 40, 5], [1, 1]) + 1.0
+    upstream = tf.random.stateless_normal([2, 40, 5], [1, 2])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        ours = layer(inputs)
+        active = tf.maximum(inputs, 0.0) + layer.slope * tf.minimum(inputs, 0.0)
+        mean, variance = tf.nn.moments(active, [1], keepdims=True)
+        normal = (active - mean) / tf.sqrt(variance + NORM_EPSILON)
+        wanted = layer.gamma * normal + layer.beta
+    np.testing.assert_allclose(ours, wanted, atol=1e-5)
+    for variable in (inputs, layer.slope, layer.gamma, layer.beta):
+        one, other = (tape.gradient(y, variable, upstream) for y in (ours, wanted))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

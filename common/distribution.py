@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
-Kind = Literal["auto", "one", "mirrored", "multiworker"]
+from common.schedule import Strategy
+
 Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
 """Graph function from a position (int64) to one example, without any other state."""
 
@@ -26,6 +27,9 @@ def prepare(seed: int) -> None:
     not promised to the bit.
     """
     keras.utils.set_random_seed(seed)
+    # Grappler's dependency optimizer drops edges between the reads and writes of weights
+    # that one graph updates several times: such steps then differ from run to run.
+    tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -33,7 +37,7 @@ def prepare(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def choose(kind: Kind = "auto", replicas: int = 0) -> tf.distribute.Strategy:
+def choose(kind: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy:
     """Pick the strategy of a run.
 
     Args:

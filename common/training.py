@@ -11,7 +11,7 @@ import math
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,42 +25,8 @@ from common import distribution, run_folder
 from common.checkpoint import Checkpoints
 from common.logs import Scalars
 from common.records import Index, explain
-
-State = dict[str, Any]
-
-
-class TrainingError(ValueError):
-    """A run that cannot go on, such as one with a loss that is not finite."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a run goes, what it keeps, and how it is spread over devices.
-
-    Attributes:
-        epochs: Number of epochs.
-        steps_per_epoch: Optimizer steps of one epoch; validation follows each.
-        checkpoint_steps: Steps between two checkpoints within an epoch; one more is
-            saved after every epoch.
-        keep: Number of latest checkpoints that stay.
-        keep_every_epochs: Every so many epochs one checkpoint stays for ever; 0: none.
-        log_steps: Steps between two lines of training scalars.
-        best: Validation value that the best checkpoint minimises.
-        seed: Seed of weights, data order and noise.
-        strategy: How the run is spread over devices.
-        replicas: Number of devices, 0 for all that are visible.
-    """
-
-    epochs: int = 1
-    steps_per_epoch: int = 1000
-    checkpoint_steps: int = 500
-    keep: int = 2
-    keep_every_epochs: int = 0
-    log_steps: int = 100
-    best: str = "val_loss"
-    seed: int = 0
-    strategy: distribution.Kind = "auto"
-    replicas: int = 0
+from common.resume import DemandFinite, Saver, TrainingError
+from common.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -109,7 +75,7 @@ def train(config: Any, build: Build) -> Any:
     chief = distribution.is_chief()
     store = Checkpoints(folder, job.model, schedule.keep, chief)
     step, state = store.restore_latest() or (0, {})
-    callbacks = [*job.callbacks(step), _DemandFinite(folder)]
+    callbacks = [*job.callbacks(step), DemandFinite(folder)]
     if chief:
         run_folder.record(
             folder, step, job.records[0].digest, replicas=_replicas(strategy)
@@ -117,7 +83,7 @@ def train(config: Any, build: Build) -> Any:
         callbacks.append(Scalars(folder, schedule.log_steps, step))
     say(f"{folder}: step {step} of {schedule.epochs * schedule.steps_per_epoch}")
     try:
-        _fit(job, schedule, step, _Saver(store, schedule, callbacks, step, state))
+        _fit(job, schedule, step, Saver(store, schedule, callbacks, step, state))
     except tf.errors.DataLossError as error:
         raise TrainingError(_damage(error, job.records)) from error
     return job.model
@@ -185,7 +151,7 @@ def _start(config: Any, build: Build) -> tuple[tf.distribute.Strategy, Job]:
         return strategy, build(config, strategy)
 
 
-def _fit(job: Job, schedule: Schedule, step: int, saver: _Saver) -> None:
+def _fit(job: Job, schedule: Schedule, step: int, saver: Saver) -> None:
     """Finish an epoch that was broken off, then run the others."""
     epoch, done = divmod(step, schedule.steps_per_epoch)
     if done:
@@ -198,7 +164,7 @@ def _fit(job: Job, schedule: Schedule, step: int, saver: _Saver) -> None:
 
 
 def _fit_epochs(
-    job: Job, steps: int, start_step: int, epochs: range, saver: _Saver
+    job: Job, steps: int, start_step: int, epochs: range, saver: Saver
 ) -> None:
     valid, valid_steps = job.valid()
     job.model.fit(
@@ -211,117 +177,6 @@ def _fit_epochs(
         callbacks=saver.all,
         verbose="auto" if sys.stdout.isatty() else 2,
     )
-
-
-class _Saver(keras.callbacks.Callback):
-    """Save the run and bring its callbacks and metrics back; the last to be called."""
-
-    def __init__(
-        self,
-        store: Checkpoints,
-        schedule: Schedule,
-        others: Sequence[keras.callbacks.Callback],
-        step: int,
-        state: State,
-    ) -> None:
-        super().__init__()
-        self.all = [*others, self]
-        self._store = store
-        self._schedule = schedule
-        self._others = others
-        self._step = step
-        self._state = state.get("callbacks", {})
-        self._best = state.get("best", math.inf)
-        self._metrics: list[np.ndarray] | None = None
-        self._broken = step % schedule.steps_per_epoch > 0
-
-    def set_model(self, model: Any) -> None:
-        """Take the metric accumulators of a broken epoch before fit resets them."""
-        super().set_model(model)
-        if self._broken:
-            self._metrics = [v.numpy() for v in _accumulators(model)]
-            self._broken = False
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Give the other callbacks their state back, which they have just reset."""
-        for key, callback in _named(self._others):
-            vars(callback).update(self._state.get(key, {}))
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Give a broken epoch its metric accumulators back."""
-        if self._metrics is not None:
-            for variable, value in zip(
-                _accumulators(self.model), self._metrics, strict=True
-            ):
-                variable.assign(value)
-            self._metrics = None
-
-    def on_train_batch_end(
-        self, batch: int, logs: Mapping[str, Any] | None = None
-    ) -> None:
-        """Save within the epoch; its end is saved after validation."""
-        self._step += 1
-        at_end = self._step % self._schedule.steps_per_epoch == 0
-        if self._step % self._schedule.checkpoint_steps == 0 and not at_end:
-            self._store.save(self._step, self._states())
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Save the epoch, the best one and those that stay."""
-        schedule, value = self._schedule, (logs or {}).get(self._schedule.best)
-        better = value is not None and float(value) < self._best
-        if better:
-            self._best = float(value)  # type: ignore[arg-type]
-        self._state = _states(self._others)
-        if better:
-            self._store.save_best(self._step, self._states())
-        if schedule.keep_every_epochs and (epoch + 1) % schedule.keep_every_epochs == 0:
-            self._store.save_kept(self._step, self._states())
-        self._store.save(self._step, self._states())
-
-    def _states(self) -> State:
-        return {"best": self._best, "callbacks": _states(self._others)}
-
-
-class _DemandFinite(keras.callbacks.Callback):
-    """Stop the run at the first loss that is not finite."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._folder = folder
-
-    def on_train_batch_end(
-        self, batch: int, logs: Mapping[str, Any] | None = None
-    ) -> None:
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            step = int(self.model.optimizer.iterations.numpy())
-            raise TrainingError(
-                f"loss is {loss} at step {step}; the last good checkpoint is kept in "
-                f"{self._folder}/latest, look at the data or lower the learning rate"
-            )
-
-
-def _accumulators(model: Any) -> list[Any]:
-    return [variable for metric in model.metrics for variable in metric.variables]
-
-
-def _named(callbacks: Sequence[Any]) -> list[tuple[str, Any]]:
-    return [(f"{i}_{type(c).__name__}", c) for i, c in enumerate(callbacks)]
-
-
-def _states(callbacks: Sequence[Any]) -> State:
-    """Take every public plain attribute: the counters of Keras' own callbacks."""
-    return {key: _plain(vars(callback)) for key, callback in _named(callbacks)}
-
-
-def _plain(attributes: Mapping[str, Any]) -> State:
-    values = {k: v.item() if hasattr(v, "item") else v for k, v in attributes.items()}
-    kinds = (bool, int, float, str, type(None))
-    return {
-        key: value
-        for key, value in values.items()
-        if isinstance(value, kinds) and not key.startswith("_")
-    }
 
 
 def _third_step(job: Job) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.training import Schedule
+from common.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,13 @@ TINY = MixitConfig(
         num_dilations=6,
         num_repeats=2,
     ),
-    train=Schedule(epochs=6, steps_per_epoch=150, checkpoint_steps=50, log_steps=25),
+    train=Schedule(epochs=5, steps_per_epoch=150, checkpoint_steps=50, log_steps=25),
     miniature=True,
     segment_seconds=2.0,
     batch_size=8,
     validation_examples=0,
-    lr=1e-3,
-    lr_decay_steps=500,
+    lr=3e-3,
+    lr_decay_steps=400,
 )
 
 PRESETS = {"fuss": FUSS, "tiny": TINY}

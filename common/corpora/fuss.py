@@ -2,7 +2,7 @@
 
 A line of ``{split}_example_list.txt`` holds tab separated paths: the mixture, the
 background, then the foregrounds. The mixture is the sum of its sources, so its file is
-never read. Any folder with such lists is a corpus; ``python -m common.corpora.fuss``
+never read. Any folder with such lists is a corpus; ``python -m common.corpora.mixing``
 makes one from recordings of your own (see :mod:`common.corpora.mixing`).
 """
 
@@ -86,7 +86,7 @@ def find_root(folder: Path | str) -> Path:
     raise CorpusError(
         f"FUSS: no {list_name('train')} in {folder} or its {', '.join(FOLDERS)}; the "
         f"folder holds {holds}; unpack {REMOTES['dry']} from {REMOTE} there, or make a "
-        "set of your own with python -m common.corpora.fuss."
+        "set of your own with python -m common.corpora.mixing."
     )
 
 
@@ -304,9 +304,3 @@ def _compare_size(root: Path, split: str, count: int) -> None:
             split,
             SIZES[split],
         )
-
-
-if __name__ == "__main__":
-    from common.corpora.mixing import main
-
-    raise SystemExit(main())

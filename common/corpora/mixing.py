@@ -1,6 +1,6 @@
 """Make a FUSS-layout set from recordings of one's own.
 
-``python -m common.corpora.fuss SOURCE... --output DIR``: every SOURCE, a folder or a
+``python -m common.corpora.mixing SOURCE... --output DIR``: every SOURCE, a folder or a
 file of any audio format, is one kind of sound. A mixture takes at most one source of a
 kind: a background that lasts throughout, and foregrounds placed at an offset. No
 recording, or with ``--by-time`` no part of one, is heard in two splits. Short takes are
@@ -278,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    return exit_code("python -m common.corpora.fuss", partial(_run, options))
+    return exit_code("python -m common.corpora.mixing", partial(_run, options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -316,7 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     """Options of the command."""
     usual = Recipe()
     parser = argparse.ArgumentParser(
-        prog="python -m common.corpora.fuss",
+        prog="python -m common.corpora.mixing",
         description=__doc__.split("\n\n")[1],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -348,3 +348,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, default=None, help="threads; none: one a processor")
     add("--overwrite", action="store_true", help="replace an earlier set")
     return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

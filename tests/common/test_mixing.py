@@ -222,7 +222,7 @@ def test_the_command_makes_says_and_refuses(sources, tmp_path, capsys):
     assert out.endswith(f"{tmp_path / 'out'}\n")
     assert mixing.main(arguments) == 1
     error = capsys.readouterr().err
-    assert error.startswith("python -m common.corpora.fuss: The folder")
+    assert error.startswith("python -m common.corpora.mixing: The folder")
     assert error.count("\n") == 1
     assert mixing.main([*arguments, "--overwrite", "--train", "5"]) == 0
     assert len(fuss.tracks(tmp_path / "out", "train")) == 5
@@ -231,7 +231,7 @@ def test_the_command_makes_says_and_refuses(sources, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_command_runs_as_a_module(sources, tmp_path):
-    command = [sys.executable, "-m", "common.corpora.fuss", *map(str, sources)]
+    command = [sys.executable, "-m", "common.corpora.mixing", *map(str, sources)]
     options = ["--output", str(tmp_path / "out"), "--seconds", "0.5", "--train", "2"]
     root = Path(mixing.__file__).parents[2]
     done = subprocess.run(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import training
+from common import resume, training
 from common.checkpoint import CheckpointError
 from common.config import ConfigError, to_dict
 from common.logs import read_scalars
@@ -35,14 +35,14 @@ class Killed(BaseException):
 
 
 def break_off_at(monkeypatch, step):
-    finite = training._DemandFinite.on_train_batch_end
+    finite = resume.DemandFinite.on_train_batch_end
 
     def kill(self, batch, logs=None):
         finite(self, batch, logs)
         if int(self.model.optimizer.iterations.numpy()) == step:
             raise Killed
 
-    monkeypatch.setattr(training._DemandFinite, "on_train_batch_end", kill)
+    monkeypatch.setattr(resume.DemandFinite, "on_train_batch_end", kill)
 
 
 def test_broken_off_runs_end_with_the_same_bits(config, tmp_path, monkeypatch):
@@ -91,7 +91,7 @@ def test_two_replicas_give_the_numbers_of_one(config, tmp_path):
 
 def test_other_configuration_is_refused(config):
     training.train(moved(config, config.output, epochs=1), build)
-    with pytest.raises(RunFolderError, match=r"holds a run with lr=0.001, now lr=0.1"):
+    with pytest.raises(RunFolderError, match=r"holds a run with lr=0.003, now lr=0.1"):
         training.train(replace(config, lr=0.1), build)
     more = training.train(config, build)
     assert int(more.optimizer.iterations.numpy()) == 6
@@ -100,7 +100,7 @@ def test_other_configuration_is_refused(config):
 def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(config):
     wild = replace(config, lr=1e30)
     with pytest.raises(
-        (training.TrainingError, CheckpointError), match=r"not finite|nan"
+        (resume.TrainingError, CheckpointError), match=r"not finite|nan"
     ):
         training.train(wild, build)
 
@@ -120,7 +120,7 @@ def test_corrupt_record_is_named(config, tmp_path):
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
-    with pytest.raises(training.TrainingError, match=r"is damaged in the record of"):
+    with pytest.raises(resume.TrainingError, match=r"is damaged in the record of"):
         training.train(broken, build)
 
 

@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common import distribution, records, training
+from common import distribution, records, resume, training
 from common.corpora.track import Track
+from common.schedule import Schedule
 
 CRITIC_STEPS = 5
 
@@ -73,7 +74,7 @@ class Rivals(keras.Model):
 class Config:
     output: str
     data: str
-    train: training.Schedule
+    train: Schedule
     batch_size: int = 4
 
 
@@ -124,7 +125,7 @@ def config(tmp_path):
     ]
     data = tmp_path / "records"
     records.write(tracks, data, encoding="float32")
-    schedule = training.Schedule(epochs=3, steps_per_epoch=4, checkpoint_steps=3)
+    schedule = Schedule(epochs=3, steps_per_epoch=4, checkpoint_steps=3)
     return Config(str(tmp_path / "run"), str(data), schedule)
 
 
@@ -135,7 +136,7 @@ def weights(model):
 def test_both_optimizers_resume_to_the_bit(config, tmp_path, monkeypatch):
     straight = training.train(config, build)
     broken = Config(str(tmp_path / "broken"), config.data, config.train)
-    saver = training._Saver.on_train_batch_end
+    saver = resume.Saver.on_train_batch_end
 
     def kill(self, batch, logs=None):
         saver(self, batch, logs)
@@ -143,7 +144,7 @@ def test_both_optimizers_resume_to_the_bit(config, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Saver, "on_train_batch_end", kill)
+        patch.setattr(resume.Saver, "on_train_batch_end", kill)
         with pytest.raises(KeyboardInterrupt):
             training.train(broken, build)
     assert not Path(broken.output, "latest", "step-8.index").exists()
@@ -158,7 +159,7 @@ def test_both_optimizers_resume_to_the_bit(config, tmp_path, monkeypatch):
 
 def test_two_replicas_equal_one(config, tmp_path):
     """After a few steps: later ones amplify the rounding of another order of sums."""
-    short = training.Schedule(epochs=1, steps_per_epoch=4)
+    short = Schedule(epochs=1, steps_per_epoch=4)
     one = training.train(Config(config.output, config.data, short), build)
     schedule = replace(short, strategy="mirrored", replicas=2)
     spread = Config(str(tmp_path / "two"), config.data, schedule, batch_size=2)

@@ -1,0 +1,38 @@
+"""How long a run goes, what it keeps, and how it is spread over devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Strategy = Literal["auto", "one", "mirrored", "multiworker"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run goes, what it keeps, and how it is spread over devices.
+
+    Attributes:
+        epochs: Number of epochs.
+        steps_per_epoch: Optimizer steps of one epoch; validation follows each.
+        checkpoint_steps: Steps between two checkpoints within an epoch; one more is
+            saved after every epoch.
+        keep: Number of latest checkpoints that stay.
+        keep_every_epochs: Every so many epochs one checkpoint stays for ever; 0: none.
+        log_steps: Steps between two lines of training scalars.
+        best: Validation value that the best checkpoint minimises.
+        seed: Seed of weights, data order and noise.
+        strategy: How the run is spread over devices.
+        replicas: Number of devices, 0 for all that are visible.
+    """
+
+    epochs: int = 1
+    steps_per_epoch: int = 1000
+    checkpoint_steps: int = 500
+    keep: int = 2
+    keep_every_epochs: int = 0
+    log_steps: int = 100
+    best: str = "val_loss"
+    seed: int = 0
+    strategy: Strategy = "auto"
+    replicas: int = 0

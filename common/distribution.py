@@ -27,8 +27,8 @@ def prepare(seed: int) -> None:
     not promised to the bit.
     """
     keras.utils.set_random_seed(seed)
-    # Grappler's dependency optimizer drops edges between the reads and writes of weights
-    # that one graph updates several times: such steps then differ from run to run.
+    # Grappler drops edges between the reads and writes of weights
+    # that one graph updates several times: such steps would differ from run to run.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:

@@ -1,11 +1,14 @@
 """A miniature that is built in a moment, and a network that is trained in one."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from common import training
 from common.corpora import miniature
 from mixit.config import TINY, MixitConfig, Network
+from mixit.train import build
 
 MICRO = Network(
     sample_rate=8000,
@@ -27,8 +30,7 @@ def corpus(tmp_path_factory):
     return miniature.write_fuss(folder, seconds=1.0, train=8, validation=3, eval=4)
 
 
-@pytest.fixture
-def config(corpus, tmp_path) -> MixitConfig:
+def micro(corpus, output) -> MixitConfig:
     """Two epochs of three steps, saved after the second step of each."""
     schedule = replace(
         TINY.train, epochs=2, steps_per_epoch=3, checkpoint_steps=2, log_steps=1
@@ -39,7 +41,21 @@ def config(corpus, tmp_path) -> MixitConfig:
         train=schedule,
         data_root=str(corpus),
         records=str(corpus.parent / "records"),
-        output=str(tmp_path / "run"),
+        output=str(output),
         segment_seconds=0.5,
         batch_size=4,
     )
+
+
+@pytest.fixture
+def config(corpus, tmp_path) -> MixitConfig:
+    """The configuration of a run that takes a moment."""
+    return micro(corpus, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def run(corpus, tmp_path_factory):
+    """The folder of a finished run."""
+    finished = micro(corpus, tmp_path_factory.mktemp("runs") / "run")
+    training.train(finished, build)
+    return Path(finished.output)

@@ -1,0 +1,84 @@
+"""From a trained run folder to stems and scores, by command and from Python."""
+
+import json
+
+import numpy as np
+import pytest
+
+import mixit
+from common import audio
+from common.checkpoint import CheckpointError
+from mixit import evaluate, separate
+
+
+@pytest.fixture
+def song(tmp_path):
+    """Two seconds of stereo at 44.1 kHz, in 24 bits, under a difficult name."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 88200))
+    path = tmp_path / "grüße an alle.wav"
+    audio.write(path, noise.astype(np.float32), 44100, "wav24")
+    return path
+
+
+def test_python(run):
+    separator = mixit.load(run)
+    assert separator.sources == ("source0", "source1", "source2", "source3")
+    assert (separator.sample_rate, separator.channels) == (8000, 1)
+    for samples in (1, 31, 8000, 90001):
+        noise = np.random.default_rng(1).standard_normal((1, samples))
+        mixture = (0.1 * noise).astype(np.float32)
+        estimates = separator(mixture)
+        assert all(each.shape == mixture.shape for each in estimates.values())
+        np.testing.assert_allclose(sum(estimates.values()), mixture, atol=1e-5)
+    silence = separator(np.zeros((2, 500), np.float32))
+    assert all(not each.any() for each in silence.values())
+
+
+def test_command(run, song, tmp_path, capsys):
+    words = [str(song), "--model", str(run), "--output", str(tmp_path / "out")]
+    assert separate.main(words) == 0
+    assert "4 stems of 2.0 s" in capsys.readouterr().out
+    stems = sorted((tmp_path / "out" / song.stem).iterdir())
+    assert [stem.name for stem in stems] == [f"source{i}.wav" for i in range(4)]
+    assert audio.probe(stems[0]) == (44100, 2, 88200)
+    assert separate.main(words) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert separate.main([*words, "--overwrite", "--targets", "source1"]) == 0
+
+
+@pytest.mark.parametrize("broken", ["nothing", "empty"])
+def test_no_model(tmp_path, song, capsys, broken):
+    folder = tmp_path / broken
+    if broken == "empty":
+        folder.mkdir()
+    assert separate.main([str(song), "--model", str(folder)]) == 1
+    assert "is no checkpoint" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        mixit.load(folder)
+
+
+def test_evaluation_writes_rows_summary_and_pictures(run, tmp_path, capsys):
+    output = tmp_path / "evaluation"
+    words = ["--model", str(run), "--output", str(output), "--draw", "1"]
+    assert evaluate.main(words) == 0
+    assert "| MSi |" in capsys.readouterr().out
+    rows = (output / "scores.csv").read_text().splitlines()
+    assert len(rows) == 5
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["examples"] == 4
+    assert summary["under"] + summary["equal"] + summary["over"] == pytest.approx(1)
+    (drawn,) = [path for path in output.iterdir() if path.is_dir()]
+    names = {path.name for path in drawn.iterdir()}
+    assert {"mixture.wav", "background.wav", "source0.wav", "picture.png"} <= names
+
+
+def test_evaluation_of_a_foreign_checkpoint_needs_data(tmp_path, capsys):
+    assert evaluate.main(["--model", str(tmp_path)]) == 1
+    assert capsys.readouterr().err
+
+
+def test_sources_that_are_longer_than_the_track_are_cut(run, corpus):
+    from common.corpora import fuss
+
+    (track, *_) = fuss.tracks(corpus, "eval", samples=3000)
+    assert evaluate.read_sources(track, 8000).shape == (len(track.sources), 3000)

@@ -14,7 +14,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,7 +54,7 @@ def from_dict(cls: type[Config], values: Mapping[str, Any], where: str = "") -> 
     types_ = typing.get_type_hints(cls)
     unknown = [key for key in values if key not in types_]
     if unknown:
-        raise ConfigError(_unknown(where + unknown[0], keys(cls, where)))
+        raise ConfigError(unknown_key(where + unknown[0], keys(cls, where)))
     return cls(**{k: _typed(types_[k], v, where + k) for k, v in values.items()})
 
 
@@ -179,18 +179,12 @@ def _replace(config: Any, key: str, value: Any, where: str = "") -> Any:
     head, _, rest = key.partition(".")
     kinds = typing.get_type_hints(type(config))
     if head not in kinds or bool(rest) != dataclasses.is_dataclass(kinds[head]):
-        raise ConfigError(_unknown(where + key, keys(type(config), where)))
+        raise ConfigError(unknown_key(where + key, keys(type(config), where)))
     if rest:
         new = _replace(getattr(config, head), rest, value, f"{where}{head}.")
     else:
         new = _typed(kinds[head], value, where + key)
     return dataclasses.replace(config, **{head: new})
-
-
-def _unknown(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return f"unknown configuration key {key!r}; {hint}"
 
 
 def _typed(kind: Any, value: Any, key: str) -> Any:
@@ -251,6 +245,17 @@ def _choice(choices: tuple[Any, ...], value: Any) -> Any:
     if value in choices and not isinstance(value, bool):
         return value
     raise ValueError
+
+
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    """Say that a key does not exist, and which one may have been meant.
+
+    >>> unknown_key("lrr", ["lr", "epochs"])
+    "unknown configuration key 'lrr'; did you mean 'lr'?"
+    """
+    near = difflib.get_close_matches(key.lstrip("-"), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"unknown configuration key {key!r}; {hint}"
 
 
 def describe(kind: Any) -> str:

@@ -103,20 +103,8 @@ def training_batches(
     Returns:
         A dataset for ``fit``, whose batches are per replica.
     """
-    rows = batch_size * strategy.num_replicas_in_sync
-
-    def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        share = rows // context.num_input_pipelines
-        first = context.input_pipeline_id * share
-
-        def positions(step: tf.Tensor) -> tf.data.Dataset:
-            begin = step * rows + first
-            return tf.data.Dataset.range(begin, begin + share)
-
-        steps = tf.data.Dataset.range(start_step, tf.int64.max)
-        return _examples(steps.flat_map(positions), example, batch_size)
-
-    return strategy.distribute_datasets_from_function(pipeline)
+    steps = tf.data.Dataset.range(start_step, tf.int64.max)
+    return _batches(strategy, example, batch_size, steps)
 
 
 def validation_batches(
@@ -141,6 +129,19 @@ def validation_batches(
         weight = tf.cast(position < count, tf.float32)
         return {**example(tf.math.floormod(position, count)), "weight": weight}
 
+    batches = _batches(strategy, weighted, batch_size, tf.data.Dataset.range(steps))
+    return batches, steps
+
+
+def _batches(
+    strategy: tf.distribute.Strategy,
+    example: Example,
+    batch_size: int,
+    steps: tf.data.Dataset,
+) -> Any:
+    """Give every process the examples of its replicas, built in parallel, in order."""
+    rows = batch_size * strategy.num_replicas_in_sync
+
     def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
         share = rows // context.num_input_pipelines
         first = context.input_pipeline_id * share
@@ -149,20 +150,12 @@ def validation_batches(
             begin = step * rows + first
             return tf.data.Dataset.range(begin, begin + share)
 
-        indices = tf.data.Dataset.range(steps).flat_map(positions)
-        return _examples(indices, weighted, batch_size)
+        built = steps.flat_map(positions).map(
+            example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return built.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
-    return strategy.distribute_datasets_from_function(pipeline), steps
-
-
-def _examples(
-    positions: tf.data.Dataset, example: Example, batch_size: int
-) -> tf.data.Dataset:
-    """Build examples in parallel and in order, and batch them."""
-    built = positions.map(
-        example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    return built.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return strategy.distribute_datasets_from_function(pipeline)
 
 
 def _multiworker() -> tf.distribute.Strategy:

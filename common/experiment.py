@@ -9,7 +9,6 @@ of wrong types, so every value passes through :mod:`common.config` first.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from common.config import (
     override,
     read_values,
     to_dict,
+    unknown_key,
 )
 from common.distribution import is_chief
 from common.errors import exit_code
@@ -227,11 +227,9 @@ def _key(command: Command, key: str, shown: str | None = None) -> str:
     same = [name for name in known if name.rpartition(".")[2] == key]
     if len(same) == 1:
         return same[0]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     if len(same) > 1:
-        hint = f"it could be {' or '.join(same)}"
-    raise ConfigError(f"unknown configuration key {shown or key!r}; {hint}")
+        raise ConfigError(f"key {shown or key!r} could be {' or '.join(same)}")
+    raise ConfigError(unknown_key(shown or key, known))
 
 
 def usage(command: Command) -> str:

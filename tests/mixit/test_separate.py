@@ -15,7 +15,7 @@ from mixit import evaluate, separate
 def song(tmp_path):
     """Two seconds of stereo at 44.1 kHz, in 24 bits, under a difficult name."""
     noise = 0.1 * np.random.default_rng(0).standard_normal((2, 88200))
-    path = tmp_path / "grüße an alle.wav"
+    path = tmp_path / "grüße 1.wav"
     audio.write(path, noise.astype(np.float32), 44100, "wav24")
     return path
 

@@ -114,7 +114,9 @@ class Sounds(keras.callbacks.Callback):
         with self._writer.as_default(step=self._step):
             for tag, waveform in self._sounds().items():
                 examples = tf.clip_by_value(waveform[..., tf.newaxis], -1.0, 1.0)
-                tf.summary.audio(f"{tag}_audio", examples, self._sample_rate, 3)
+                tf.summary.audio(
+                    f"{tag}_audio", examples, self._sample_rate, max_outputs=3
+                )
                 image = spectrogram_image(waveform, self._sample_rate)
                 tf.summary.image(f"{tag}_spectrogram", image, max_outputs=3)
         self._writer.flush()

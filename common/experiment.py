@@ -157,10 +157,11 @@ def _sacred(command: Command, preset: str) -> Any:
 
 
 def _logger(name: str) -> Any:
+    """Silence Sacred, whose every message the command says better itself."""
     import logging
 
     logger = logging.getLogger(f"sacred.{name}")
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     return logger
 
 

@@ -9,7 +9,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +44,14 @@ def name(output: str | None, pillar: str, preset: str) -> str:
     return str(Path(os.environ.get("ROOT_DIR") or "runs") / pillar / preset / date)
 
 
-def prepare(folder: Path, config: Any, may_change: Collection[str] = ()) -> None:
+def prepare(folder: Path, config: Any) -> None:
     """Make a run folder, or make sure that it holds this very run.
+
+    A run that failed before its first checkpoint leaves nothing to protect.
 
     Args:
         folder: The run folder.
         config: The configuration of the run.
-        may_change: Keys that may differ, besides those of :data:`MAY_CHANGE`.
 
     Raises:
         OSError: The folder cannot be written.
@@ -60,14 +60,14 @@ def prepare(folder: Path, config: Any, may_change: Collection[str] = ()) -> None
     path = folder / "config.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if not path.exists() or not any(folder.glob("*/checkpoint")):
             save(config, path)
     except OSError as error:
         raise OSError(
             f"output={folder} cannot be written ({error.strerror}); name a folder that "
             "you may write to"
         ) from error
-    _demand_same(path, flatten(to_dict(config)), {*MAY_CHANGE, *may_change})
+    _demand_same(path, flatten(to_dict(config)))
     save(config, path)
 
 
@@ -79,7 +79,7 @@ def record(folder: Path, step: int, digest: str, **facts: Any) -> None:
     """
     path = folder / "run.json"
     past = json.loads(path.read_text("utf-8")) if path.exists() else {"starts": []}
-    if past.get("data_digest", digest) != digest:
+    if step and past.get("data_digest", digest) != digest:
         raise RunFolderError(
             f"{folder} was trained on other data (digest {past['data_digest'][:12]}, "
             f"now {digest[:12]}); name another output, or bring the old data back"
@@ -98,14 +98,16 @@ def record(folder: Path, step: int, digest: str, **facts: Any) -> None:
     write_json({"data_digest": digest, "starts": [*past["starts"], start]}, path)
 
 
-def _demand_same(path: Path, now: dict[str, Any], free: set[str]) -> None:
+def _demand_same(path: Path, now: dict[str, Any]) -> None:
     try:
         then = flatten(json.loads(path.read_text("utf-8")))
     except ValueError as error:
         raise RunFolderError(
             f"{path} is damaged ({error}); remove the folder or name another output"
         ) from error
-    changed = [key for key in now if key not in free and then.get(key) != now[key]]
+    changed = [
+        key for key in now if key not in MAY_CHANGE and then.get(key) != now[key]
+    ]
     if changed:
         key = changed[0]
         raise RunFolderError(

@@ -97,6 +97,14 @@ def test_other_configuration_is_refused(config):
     assert int(more.optimizer.iterations.numpy()) == 6
 
 
+def test_a_run_that_never_began_can_be_corrected(config):
+    wrong = replace(config, data_root=str(Path(config.output).parent))
+    with pytest.raises(ValueError, match="no train_example_list"):
+        training.train(wrong, build)
+    model = training.train(moved(config, config.output, epochs=1), build)
+    assert int(model.optimizer.iterations.numpy()) == 3
+
+
 def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(config):
     wild = replace(config, lr=1e30)
     with pytest.raises(

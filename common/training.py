@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -102,17 +104,16 @@ def check(config: Any, build: Build) -> int:
     Raises:
         TrainingError: They have not.
     """
-    with tempfile.TemporaryDirectory(prefix="check-") as folder:
+    context = multiprocessing.get_context("spawn")
+    # The folder goes first, also after a failure, which tells the other process to end.
+    with (
+        ProcessPoolExecutor(1, mp_context=context) as pool,
+        TemporaryDirectory(prefix="check-") as folder,
+    ):
         config = replace(config, output=folder)
-        _, job = _start(config, build)
-        store = Checkpoints(folder, job.model)
-        job.model.fit(job.train(0), steps_per_epoch=2, verbose=0)
-        store.save(2, {})
-        valid, _ = job.valid()
-        loss = job.model.evaluate(valid, steps=1, verbose=0, return_dict=True)["loss"]
-        say(f"two steps, validation loss {loss:.4f}, checkpoint saved")
-        here = _third_step(job)
-        there = _in_new_process(_check_again, config, build)
+        other = pool.submit(_check_again, config, build, os.getpid())
+        here, loss = _three_steps(config, build)
+        there = other.result()
     worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
     say(f"third step after restoring in a new process: largest difference {worst:.3g}")
     if not math.isfinite(loss) or worst > 1e-5:
@@ -179,23 +180,31 @@ def _fit_epochs(
     )
 
 
-def _third_step(job: Job) -> list[np.ndarray]:
-    job.model.fit(job.train(2), steps_per_epoch=1, verbose=0)
-    return [variable.numpy() for variable in job.model.variables]
-
-
-def _check_again(config: Any, build: Build) -> list[np.ndarray]:
-    """Restore the dry run and take its third step, in the other process."""
+def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
+    """Take two steps, save, validate, and take the third: its weights and the loss."""
     _, job = _start(config, build)
-    if Checkpoints(config.output, job.model).restore_latest() is None:
-        raise TrainingError(f"check failed: no checkpoint was found in {config.output}")
+    job.model.fit(job.train(0), steps_per_epoch=2, verbose=0)
+    Checkpoints(config.output, job.model).save(2, {})
+    valid, _ = job.valid()
+    loss = job.model.evaluate(valid, steps=1, verbose=0, return_dict=True)["loss"]
+    say(f"two steps, validation loss {loss:.4f}, checkpoint saved")
+    return _third_step(job), loss
+
+
+def _check_again(config: Any, build: Build, parent: int) -> list[np.ndarray]:
+    """Wait for the dry run's checkpoint in a process that has built the same job."""
+    _, job = _start(config, build)
+    store = Checkpoints(config.output, job.model)
+    while store.restore_latest() is None:
+        if os.getppid() != parent or not Path(config.output).exists():
+            raise TrainingError("check failed before it had saved a checkpoint")
+        time.sleep(0.2)
     return _third_step(job)
 
 
-def _in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
+def _third_step(job: Job) -> list[np.ndarray]:
+    job.model.fit(job.train(2), steps_per_epoch=1, verbose=0)
+    return [variable.numpy() for variable in job.model.variables]
 
 
 def _replicas(strategy: tf.distribute.Strategy) -> int:

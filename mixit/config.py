@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from common.schedule import Schedule
 
@@ -14,26 +15,51 @@ class Network:
     Attributes:
         sample_rate: Rate of the waveforms in Hz.
         num_sources: Number of outputs.
+        num_mics: Microphones of the mixture; sources are estimated at the first.
+        basis: ``learned``, or ``stft`` with a square-root Hann window.
         window_samples: Length of a frame.
         hop_samples: Distance between frames.
-        num_coeffs: Coefficients of the learned basis for each frame.
+        num_coeffs: Coefficients of the learned basis for each frame; the STFT has as
+            many as its transform, the next power of two of the window, gives.
+        front_padding: With the STFT, begin with frames that hold zeros and the first
+            samples, so that the beginning is covered as often as the rest.
         bottleneck: Channels between the blocks.
         conv_channels: Channels within a block.
         kernel_size: Frames that a depthwise convolution sees, odd.
         num_dilations: Blocks of one repeat, dilated by 1, 2, 4, ...
         num_repeats: Number of repeats.
+        norm: ``instance_norm`` over the frames, ``layer_norm`` over the channels or
+            ``global_layer_norm`` over both.
+        skip_connections: Add the input of the first block of every repeat, through a
+            dense layer, to that of the first block of every later repeat.
+        block_scale: ``exponential``: blocks end in a learned scalar that starts at
+            0.9^b; ``none``: they have none.
+        mask: Activation of the masks, ``sigmoid``, or ``relu``.
+        mixture_consistency: How the difference between the mixture and the sum of the
+            estimates is shared out: ``pred_source`` by predicted weights, ``magsq`` by
+            their power, ``uniform`` equally, ``none`` not at all.
     """
 
     sample_rate: int = 16000
     num_sources: int = 8
+    num_mics: int = 1
+    basis: Literal["learned", "stft"] = "learned"
     window_samples: int = 40
     hop_samples: int = 20
     num_coeffs: int = 256
+    front_padding: bool = False
     bottleneck: int = 256
     conv_channels: int = 512
     kernel_size: int = 3
     num_dilations: int = 8
     num_repeats: int = 4
+    norm: Literal["instance_norm", "layer_norm", "global_layer_norm"] = "instance_norm"
+    skip_connections: bool = False
+    block_scale: Literal["exponential", "none"] = "exponential"
+    mask: Literal["sigmoid", "relu"] = "sigmoid"
+    mixture_consistency: Literal["pred_source", "magsq", "uniform", "none"] = (
+        "pred_source"
+    )
 
 
 @dataclass(frozen=True)
@@ -56,6 +82,19 @@ class MixitConfig:
         lr_decay_steps: Steps in which it falls to ``lr_decay_rate`` of itself.
         lr_decay_rate: See ``lr_decay_steps``.
         max_snr: Signal-to-noise ratio at which the loss saturates, in dB.
+        clip_norm: Largest norm of the gradient of all weights, 0 for no limit.
+        labelled: Chance that a training example comes from the labelled recordings and
+            is trained with the supervised loss on its own mixture: 0 trains without
+            labels, 1 with labels alone.
+        labelled_root: Folder of the labelled corpus; none: that share of the training
+            recordings of ``data_root`` is labelled, the others are not.
+        zero_weight: Weight of silent references in the supervised loss.
+        assignment: ``search`` finds the best of all assignments, ``least_squares``
+            rounds the best unconstrained one, for 16 outputs and more.
+        sparsity: Penalty on using many outputs: ``none``, ``l1_l2`` or ``covariance``.
+        sparsity_weight: Its weight beside the loss.
+        gradient_checkpointing: Compute the blocks again for the gradient instead of
+            keeping their activations: less memory for more time.
     """
 
     model: Network = Network()
@@ -72,12 +111,38 @@ class MixitConfig:
     lr_decay_steps: int = 2_000_000
     lr_decay_rate: float = 0.5
     max_snr: float = 30.0
+    clip_norm: float = 0.0
+    labelled: float = 0.0
+    labelled_root: str | None = None
+    zero_weight: float = 1.0
+    assignment: Literal["search", "least_squares"] = "search"
+    sparsity: Literal["none", "l1_l2", "covariance"] = "none"
+    sparsity_weight: float = 0.0
+    gradient_checkpointing: bool = False
 
 
 # Paper, table 1, the row "MixIT, FUSS only"; 20 million steps of three mixtures of
 # mixtures of 10 s, some 20 GB of memory for each replica.
 FUSS = MixitConfig(
     train=Schedule(epochs=4000, steps_per_epoch=5000, checkpoint_steps=1000, keep=5),
+)
+
+# The model of the YFCC100m rows: the same network and schedule on clips without labels.
+YFCC100M = replace(FUSS)
+
+# The baseline of FUSS, arXiv 2011.00803: STFT basis, four outputs, labels.
+FUSS_SUPERVISED = replace(
+    FUSS,
+    model=Network(
+        num_sources=4,
+        basis="stft",
+        window_samples=512,
+        hop_samples=128,
+        front_padding=True,
+    ),
+    batch_size=6,
+    labelled=1.0,
+    clip_norm=5.0,
 )
 
 # Minutes on two cores: a small network on short examples at 8 kHz. It is the preset of
@@ -103,4 +168,9 @@ TINY = MixitConfig(
     lr_decay_steps=400,
 )
 
-PRESETS = {"fuss": FUSS, "tiny": TINY}
+PRESETS = {
+    "fuss": FUSS,
+    "yfcc100m": YFCC100M,
+    "fuss_supervised": FUSS_SUPERVISED,
+    "tiny": TINY,
+}

@@ -197,10 +197,16 @@ def _typed(kind: Any, value: Any, key: str) -> Any:
         return None
     for candidate in kinds:
         try:
-            return _convert(candidate, value if candidate is str else literal)
+            return _convert(candidate, value if _is_text(candidate, value) else literal)
         except (TypeError, ValueError):
             continue
     raise ConfigError(f"{key}={value!r}: expected {describe(kind)}")
+
+
+def _is_text(kind: Any, value: Any) -> bool:
+    """Whether a value is taken as it is, even if it reads like a number or ``none``."""
+    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+    return kind is str or (isinstance(value, str) and value in choices)
 
 
 def _literal(value: Any) -> Any:

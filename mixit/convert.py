@@ -35,12 +35,12 @@ def names(network: Tdcn) -> dict[str, tf.Variable]:
     any number there; names are compared after :func:`canonical`.
     """
     table = {
-        "conv_encoder/dense/kernel": network.encoder.kernel,
+        "conv_encoder/dense/kernel": network.basis.encoder.kernel,
         "initial_dense/dense/kernel": network.initial.kernel,
         "initial_dense/dense/bias": network.initial.bias,
         "initial_dense/dense_scale/scale_layer": network.initial.scale,
         "dense/kernel": network.mask.kernel,
-        "conv_decoder/dense/kernel": network.decoder.kernel,
+        "conv_decoder/dense/kernel": network.basis.decoder.kernel,
         "mix_weights/dense/kernel": network.weighting.kernel,
     }
     for index, block in enumerate(network.blocks):

@@ -56,17 +56,17 @@ def separator(
     network: Tdcn, segment_seconds: float = SEGMENT_SECONDS, overlap: float = 0.25
 ) -> Separator:
     """Make a separator of a network."""
-    signature = [tf.TensorSpec([None, None], tf.float32)]
-    graph = tf.function(network, input_signature=signature)
+    signature = [tf.TensorSpec([None, network.config.num_mics, None], tf.float32)]
+    graph = tf.function(network.images, input_signature=signature)
 
     def separate(mixture: np.ndarray) -> np.ndarray:
-        return graph(tf.constant(mixture[:, 0])).numpy()[:, :, np.newaxis]
+        return graph(tf.constant(mixture)).numpy()
 
     return Separator(
         separate,
         sources=tuple(f"source{i}" for i in range(network.config.num_sources)),
         sample_rate=network.config.sample_rate,
-        channels=1,
+        channels=network.config.num_mics,
         segment_seconds=segment_seconds,
         overlap=overlap,
         grid_samples=network.config.hop_samples,

@@ -101,3 +101,14 @@ def test_yaml_files(tmp_path):
         c.read_values(path)
     with pytest.raises(c.ConfigError, match="cannot be read"):
         c.read_values(tmp_path / "absent.yml")
+
+
+def test_a_choice_may_be_called_none():
+    @dataclass(frozen=True)
+    class Choice:
+        kind: Literal["none", "l1"] = "l1"
+
+    assert c.override(Choice(), {"kind": "none"}).kind == "none"
+    assert c.from_dict(Choice, {"kind": "none"}).kind == "none"
+    with pytest.raises(c.ConfigError, match="expected one of 'none', 'l1'"):
+        c.override(Choice(), {"kind": "l2"})

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from mixit import convert
 from mixit.config import Network
-from mixit.model import NORM_EPSILON, Activation, Depthwise, Tdcn
+from mixit.layers import NORM_EPSILON, Activation, Depthwise
+from mixit.model import Tdcn
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit" / "small"
 

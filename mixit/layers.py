@@ -1,0 +1,207 @@
+"""Layers of the TDCN++, with gradients written out where the derived ones are slow.
+
+Slopes, gains and offsets are one scalar each for a whole layer, as in Google's program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+NORM_EPSILON = 1e-3
+
+NORM_AXES = {"instance_norm": (1,), "layer_norm": (2,), "global_layer_norm": (1, 2)}
+"""Axes of [batch, frames, channels] that a normalisation takes its moments over."""
+
+
+class Projection(keras.layers.Layer):
+    """Product with a matrix, scaled by a learned scalar, with or without bias.
+
+    The scalar multiplies the matrix instead of the product, which is the same and
+    costs less; the bias is scaled too.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        bias: Whether to add a bias.
+        scale: Start value of the learned scalar; None: no scalar.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        bias: bool = False,
+        scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kernel = _weight(
+            self, "kernel", (inputs, outputs), initializer="glorot_uniform"
+        )
+        self.bias = (
+            _weight(self, "bias", (outputs,), initializer="zeros") if bias else None
+        )
+        start = keras.initializers.Constant(scale or 0.0)
+        self.scale = (
+            None if scale is None else _weight(self, "scale", (), initializer=start)
+        )
+        self.built = True
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Project the last axis."""
+        kernel = self.kernel if self.scale is None else self.kernel * self.scale
+        outputs = tf.matmul(inputs, kernel)
+        if self.bias is None:
+            return outputs
+        return outputs + (self.bias if self.scale is None else self.bias * self.scale)
+
+
+class Activation(keras.layers.Layer):
+    """Parametric ReLU, then a normalisation.
+
+    Args:
+        norm: One of the names in :data:`NORM_AXES`.
+    """
+
+    def __init__(self, norm: str = "instance_norm", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axes = NORM_AXES[norm]
+        tenth = keras.initializers.Constant(0.1)
+        self.slope = _weight(self, "slope", (), initializer=tenth)
+        self.gamma = _weight(self, "gamma", (1,), initializer="ones")
+        self.beta = _weight(self, "beta", (1,), initializer="zeros")
+        self.built = True
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Activate and normalise [batch, frames, channels]."""
+        scalars = (self.slope, self.gamma[0], self.beta[0])
+        return _activate(inputs, *map(tf.convert_to_tensor, scalars), self.axes)
+
+
+class MagnitudeNorm(keras.layers.Layer):
+    """Normalisation of a whole magnitude spectrogram, the input of an STFT network."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gamma = _weight(self, "gamma", (1,), initializer="ones")
+        self.beta = _weight(self, "beta", (1,), initializer="zeros")
+        self.built = True
+
+    def call(self, magnitude: tf.Tensor) -> tf.Tensor:
+        """Normalise [batch, frames, bins] over frames and bins."""
+        mean, variance = tf.nn.moments(magnitude, axes=[1, 2], keepdims=True)
+        gain = self.gamma * tf.math.rsqrt(variance + NORM_EPSILON)
+        return magnitude * gain + (self.beta - mean * gain)
+
+
+class Depthwise(keras.layers.Layer):
+    """Dilated convolution of every channel along the frames, as shifted products.
+
+    Three products and sums of whole tensors are faster on a CPU than the general
+    dilated convolution, which first rearranges its input.
+
+    Args:
+        channels: Number of channels.
+        size: Frames that the kernel covers, odd.
+        dilation: Distance between these frames.
+    """
+
+    def __init__(self, channels: int, size: int, dilation: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dilation = dilation
+        # Google's program initialises for fan-in size * channels and fan-out size.
+        limit = (6.0 / (size * channels + size)) ** 0.5
+        uniform = keras.initializers.RandomUniform(-limit, limit)
+        self.kernel = _weight(self, "kernel", (size, channels), initializer=uniform)
+        self.bias = _weight(self, "bias", (channels,), initializer="zeros")
+        self.built = True
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Convolve [batch, frames, channels] with zeros beyond both ends."""
+        kernel = tf.convert_to_tensor(self.kernel)
+        return _convolve(inputs, kernel, self.dilation) + self.bias
+
+
+def _activate(
+    inputs: tf.Tensor,
+    slope: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    axes: tuple[int, ...],
+) -> tf.Tensor:
+    """Parametric ReLU and normalisation with their gradient in few passes.
+
+    With the normalised y and the upstream gradient g, the gradient before the norm is
+    gamma / deviation * (g - mean(g) - y mean(g y)), means over the axes.
+    """
+
+    @tf.custom_gradient
+    def activate(
+        inputs: tf.Tensor, slope: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
+        active = tf.where(inputs > 0.0, inputs, slope * inputs)
+        mean, variance = tf.nn.moments(active, axes=axes, keepdims=True)
+        inverse = tf.math.rsqrt(variance + NORM_EPSILON)
+        gain = gamma * inverse
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            level = tf.reduce_mean(upstream, axes, keepdims=True)
+            product = inverse * tf.reduce_mean(
+                upstream * (active - mean), axes, keepdims=True
+            )
+            tilt = inverse * product
+            before = gain * (upstream - active * tilt - (level - mean * tilt))
+            count = tf.cast(tf.size(inputs) // tf.size(mean), tf.float32)
+            negative = tf.minimum(inputs, 0.0)
+            return (
+                tf.where(inputs > 0.0, before, slope * before),
+                tf.reduce_sum(before * negative),
+                tf.reduce_sum(product) * count,
+                tf.reduce_sum(level) * count,
+            )
+
+        return active * gain + (beta - mean * gain), gradient
+
+    return activate(inputs, slope, gamma, beta)
+
+
+def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Sum of shifted products, with the gradient written as such a sum too.
+
+    Derived automatically, the gradient of every slice would be padded to full length.
+    """
+
+    @tf.custom_gradient
+    def convolve(
+        inputs: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        taps = tf.unstack(kernel)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            mirrored = _shifted(upstream, len(taps), dilation)[::-1]
+            products = [tf.reduce_sum(inputs * each, [0, 1]) for each in mirrored]
+            return _weighted(mirrored, taps), tf.stack(products)
+
+        return _weighted(_shifted(inputs, len(taps), dilation), taps), gradient
+
+    return convolve(inputs, kernel)
+
+
+def _shifted(signal: tf.Tensor, size: int, dilation: int) -> list[tf.Tensor]:
+    """Copies of [batch, frames, channels] moved by the taps of a kernel."""
+    frames, reach = tf.shape(signal)[1], (size // 2) * dilation
+    padded = tf.pad(signal, [[0, 0], [reach, reach], [0, 0]])
+    return [padded[:, tap * dilation : tap * dilation + frames] for tap in range(size)]
+
+
+def _weighted(signals: list[tf.Tensor], weights: list[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([w * each for w, each in zip(weights, signals, strict=True)])
+
+
+def _weight(layer: keras.layers.Layer, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Add a weight named after its layer, because names are part of checkpoints."""
+    return layer.add_weight(f"{layer.name}/{name}", *args, **kwargs)

@@ -45,6 +45,10 @@ class LearnedBasis(keras.layers.Layer):
         """Input of the mask network [batch, frames, mics * coefficients]."""
         return _joined(coefficients)
 
+    def masked(self, masks: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
+        """Coefficients times masks [batch, frames, mics, sources, coefficients]."""
+        return masks * coefficients[:, :, :, tf.newaxis]
+
     def synthesise(self, masked: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
         """Waveforms [batch, mics, sources, samples] of masked coefficients.
 
@@ -90,6 +94,11 @@ class StftBasis(keras.layers.Layer):
     def features(self, spectrogram: tf.Tensor) -> tf.Tensor:
         """Normalised magnitudes [batch, frames, mics * bins]."""
         return self.norm(_joined(tf.abs(spectrogram)))
+
+    def masked(self, masks: tf.Tensor, spectrogram: tf.Tensor) -> tf.Tensor:
+        """Spectrogram times masks [batch, frames, mics, sources, bins]."""
+        parts = tf.math.real(spectrogram), tf.math.imag(spectrogram)
+        return tf.complex(*(masks * part[:, :, :, tf.newaxis] for part in parts))
 
     def synthesise(self, masked: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
         """Waveforms [batch, mics, sources, samples] of masked spectrograms.

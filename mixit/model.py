@@ -77,8 +77,7 @@ class Tdcn(keras.Model):
         """Separate [batch, mics, samples] into [batch, sources, mics, samples]."""
         coefficients = self.basis.analyse(mixture)
         core = self._core(self.basis.features(coefficients))
-        masks = self._masks(core)
-        masked = tf.cast(masks, coefficients.dtype) * coefficients[:, :, :, tf.newaxis]
+        masked = self.basis.masked(self._masks(core), coefficients)
         estimates = self.basis.synthesise(masked, tf.shape(mixture)[-1])
         consistent = self._consistent(mixture, estimates, core)
         return tf.transpose(consistent, [0, 2, 1, 3])

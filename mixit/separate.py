@@ -13,7 +13,7 @@ from common.checkpoint import restore_network
 from common.config import load as load_config
 from common.separation import Separator
 from common.separation_command import command
-from mixit import convert
+from mixit import convert, process_wav
 from mixit.config import MixitConfig
 from mixit.model import Tdcn
 
@@ -75,6 +75,9 @@ def separator(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the separation; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if process_wav.is_meant(argv):
+        return process_wav.main(load, argv)
     return command(load, argv, "Separate sound files into unnamed sources.")
 
 

@@ -76,7 +76,8 @@ class MixitConfig:
         output: Run folder; none: a new one named by the date.
         segment_seconds: Length of the training examples; shorter ones are filled with
             zeros, of longer ones a random part is taken.
-        batch_size: Mixtures per replica and step, even: two make a mixture of mixtures.
+        batch_size: Mixtures per replica and step, even: two make a mixture of mixtures;
+            a labelled example takes the place of two.
         validation_examples: Mixtures of the validation split that are used, 0 for all.
         lr: Learning rate at the start.
         lr_decay_steps: Steps in which it falls to ``lr_decay_rate`` of itself.

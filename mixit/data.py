@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from common import cache, records
@@ -37,13 +39,28 @@ def root(config: MixitConfig) -> Path:
     return miniature.write_fuss(folder, sample_rate=config.model.sample_rate)
 
 
-def load_records(config: MixitConfig, place: Path, split: str) -> records.Index:
+def labelled_records(config: MixitConfig) -> records.Index | None:
+    """Open the training split of the labelled corpus, where it is another one.
+
+    Raises:
+        CorpusError: The folder holds no corpus.
+    """
+    if config.labelled_root is None:
+        return None
+    place = fuss.find_root(config.labelled_root)
+    return load_records(config, place, "train", "labelled")
+
+
+def load_records(
+    config: MixitConfig, place: Path, split: str, part: str = ""
+) -> records.Index:
     """Make the records of a split where they are missing, and open them.
 
     Args:
         config: Gives the rate and the folder of the records.
         place: Folder of the corpus, from :func:`root`.
         split: ``train``, ``validation`` or ``eval``.
+        part: Folder within ``config.records``, for a second corpus.
 
     Returns:
         The index of the records.
@@ -59,33 +76,100 @@ def load_records(config: MixitConfig, place: Path, split: str) -> records.Index:
             f"the corpus in {place} has {rate} Hz, the model {wanted} Hz; set "
             f"model.sample_rate={rate}, or resample=true"
         )
-    folder = Path(config.records or _default_folder(place, wanted)) / split
+    own = Path(config.records) / part if config.records else None
+    folder = (own or _default_folder(place, wanted)) / split
     return records.write(tracks, folder, sample_rate=wanted, channels=1)
 
 
-def training_example(config: MixitConfig, index: records.Index) -> Example:
-    """Make the function from a position to a mixture of mixtures.
+@dataclass(frozen=True)
+class Pool:
+    """Recordings that training examples are drawn from.
 
-    Both partners are drawn from the whole set, each recording once an epoch, where
-    Google's program pairs neighbours of a fixed list.
+    Attributes:
+        index: Records that hold them.
+        tracks: Their numbers in the records.
+    """
+
+    index: records.Index
+    tracks: np.ndarray
+
+
+def pools(
+    config: MixitConfig, index: records.Index, labelled: records.Index | None = None
+) -> tuple[Pool | None, Pool | None]:
+    """Part the recordings into those used without labels and those with.
 
     Args:
-        config: Gives the length and the seed.
+        config: Gives the share of labelled examples and the seed.
         index: Records of the training split.
+        labelled: Records of the labelled corpus, where it is another one; else that
+            share of ``index``, drawn by the seed, is labelled and the rest is not.
 
     Returns:
-        Function from a position to ``sources`` [mixtures = 2, sources, samples].
+        The recordings without labels and those with; None where no example is drawn.
+
+    Raises:
+        ConfigError: The share is not from 0 to 1, or leaves one kind without any.
+    """
+    share, every = config.labelled, np.arange(len(index))
+    if not 0 <= share <= 1:
+        raise ConfigError(f"labelled={share:g}: expected a share from 0 to 1")
+    if share in (0, 1):
+        return (
+            (_whole(index), None) if share == 0 else (None, _whole(labelled or index))
+        )
+    if labelled is not None:
+        return _whole(index), _whole(labelled)
+    mixed = np.random.default_rng(config.train.seed).permutation(every)
+    count = round(share * len(every))
+    if not 0 < count < len(every):
+        raise ConfigError(
+            f"labelled={share:g} of {len(every)} recordings leaves none with or none "
+            "without labels; use more recordings or another share"
+        )
+    return Pool(index, mixed[count:]), Pool(index, mixed[:count])
+
+
+def training_example(
+    config: MixitConfig, unlabelled: Pool | None, labelled: Pool | None
+) -> Example:
+    """Make the function from a position to a training example.
+
+    Without labels an example is a mixture of mixtures. Both partners are drawn from
+    the whole set, each recording once an epoch, where Google's program pairs neighbours
+    of a fixed list. A labelled example is one mixture; its second one is silent.
+
+    Args:
+        config: Gives the length, the share of labelled examples and the seed.
+        unlabelled: Recordings used without labels, from :func:`pools`.
+        labelled: Recordings used with labels.
+
+    Returns:
+        Function from a position to ``sources`` [mixtures = 2, sources, samples] and
+        ``labelled``, a boolean.
     """
     seed = config.train.seed
-    samples = segment_samples(config)
+    given = [pool for pool in (unlabelled, labelled) if pool is not None]
+    most = max(len(pool.index.sources) for pool in given)
+
+    def pair(position: tf.Tensor) -> tf.Tensor:
+        places = (2 * position, 2 * position + 1)
+        drawn = [_recording(config, given[0], place, most) for place in places]
+        return tf.stack(drawn)
+
+    def alone(position: tf.Tensor) -> tf.Tensor:
+        sources = _recording(config, given[-1], position, most)
+        return tf.stack([sources, tf.zeros_like(sources)])
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
-        pair = []
-        for place in (2 * position, 2 * position + 1):
-            track = records.shuffled(place, len(index), seed)
-            start = _random_start(index, track, samples, seed, place)
-            pair.append(records.excerpt(index, track, start, samples)["sources"][:, 0])
-        return {"sources": tf.stack(pair)}
+        if labelled is None:
+            return {"sources": pair(position), "labelled": tf.constant(False)}
+        if unlabelled is None:
+            return {"sources": alone(position), "labelled": tf.constant(True)}
+        key = tf.stack([tf.constant(seed, tf.int64), -1 - position])
+        with_labels = tf.random.stateless_uniform([], key) < config.labelled
+        sources = tf.cond(with_labels, lambda: alone(position), lambda: pair(position))
+        return {"sources": sources, "labelled": with_labels}
 
     return example
 
@@ -122,6 +206,22 @@ def validation_count(config: MixitConfig, index: records.Index) -> int:
 def segment_samples(config: MixitConfig) -> int:
     """Length of an example in samples."""
     return round(config.segment_seconds * config.model.sample_rate)
+
+
+def _whole(index: records.Index) -> Pool:
+    return Pool(index, np.arange(len(index)))
+
+
+def _recording(
+    config: MixitConfig, pool: Pool, place: tf.Tensor, most: int
+) -> tf.Tensor:
+    """Sources [most, samples] of the recording at a place of the endless sequence."""
+    seed, samples = config.train.seed, segment_samples(config)
+    drawn = records.shuffled(place, len(pool.tracks), seed)
+    track = tf.gather(tf.constant(pool.tracks, tf.int64), drawn)
+    start = _random_start(pool.index, track, samples, seed, place)
+    sources = records.excerpt(pool.index, track, start, samples)["sources"][:, 0]
+    return tf.pad(sources, [[0, most - len(pool.index.sources)], [0, 0]])
 
 
 def _random_start(

@@ -53,10 +53,17 @@ def mixit(
     candidates = assignments(mixtures, sources, allow, deny)
     best = _search(references, estimates, candidates, max_snr)
     assignment = tf.stop_gradient(tf.gather(_constant(candidates), best))
+    return assigned_loss(references, estimates, assignment, max_snr), assignment
+
+
+def assigned_loss(
+    references: tf.Tensor, estimates: tf.Tensor, assignment: tf.Tensor, max_snr: float
+) -> tf.Tensor:
+    """Mixture invariant loss [batch] of a given assignment, as in :func:`mixit`."""
     mixed = tf.matmul(assignment, estimates)
     error = tf.reduce_sum(tf.square(references - mixed), axis=-1)
     power = tf.reduce_sum(tf.square(references), axis=-1)
-    return tf.reduce_mean(_decibels(error, power, max_snr), axis=-1), assignment
+    return tf.reduce_mean(_decibels(error, power, max_snr), axis=-1)
 
 
 def assignments(

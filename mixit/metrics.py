@@ -15,7 +15,11 @@ import tensorflow as tf
 
 from common.metrics import si_sdr
 from common.permutation import best_permutation, permute
+from mixit.least_squares import least_squares
+from mixit.loss import mixit
 
+# Outputs of which all assignments to mixtures are tried; 2^S of them for two mixtures.
+MOST_SEARCHED = 12
 ACTIVE_RMS = 1e-8
 # An estimate counts as a source when it is less than 20 dB below the weakest reference.
 ACTIVE_POWER_RATIO = 0.01
@@ -29,12 +33,16 @@ class Scores(NamedTuple):
         mixture: SI-SNR of the mixture taken as an estimate [batch, sources] in dB.
         active_references: Which references are not silent [batch, sources].
         active_estimates: Which aligned estimates are not negligible [batch, sources].
+        reference_power: Mean power of the references [batch, sources].
+        estimate_power: Mean power of the aligned estimates [batch, sources].
     """
 
     separated: tf.Tensor
     mixture: tf.Tensor
     active_references: tf.Tensor
     active_estimates: tf.Tensor
+    reference_power: tf.Tensor
+    estimate_power: tf.Tensor
 
     @property
     def improvement(self) -> tf.Tensor:
@@ -92,6 +100,45 @@ def si_snr_costs(references: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:
     return 10.0 / math.log(10.0) * tf.math.log((noise + 1e-8) / (signal + 1e-8))
 
 
+def align(
+    references: tf.Tensor, estimates: tf.Tensor, by: str = "si_snr"
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Put estimates into the order of the references that they fit best.
+
+    Missing references are silent. Silent references take the estimates that are left:
+    by ``si_snr`` any, by ``log_mse`` rather the quiet ones.
+
+    Args:
+        references: Waveforms [batch, references, samples]; silent ones are filling.
+        estimates: Waveforms [batch, estimates, samples], at least as many.
+        by: What the alignment minimises, ``si_snr`` or ``log_mse``.
+
+    Returns:
+        References and aligned estimates, both [batch, estimates, samples].
+
+    Raises:
+        ValueError: There are more references than estimates, or no such alignment.
+
+    >>> voices = tf.constant([[[1.0, -1.0, 0.0], [0.0, 1.0, -1.0]]])
+    >>> _, aligned = align(voices, tf.reverse(voices, [1]), by="log_mse")
+    >>> bool(tf.reduce_all(aligned == voices))
+    True
+    """
+    costs = {"si_snr": si_snr_costs, "log_mse": log_mse_costs}
+    if by not in costs:
+        raise ValueError(f"by is {by!r}; expected one of {', '.join(costs)}")
+    wanted, count = references.shape[1] or 0, estimates.shape[1] or 0
+    if wanted > count:
+        raise ValueError(
+            f"there are {wanted} references and {count} estimates; every reference "
+            "needs an estimate of its own: take a model with more outputs, or leave "
+            "out silent references"
+        )
+    references = pad_sources(references, count)
+    _, permutation = best_permutation(costs[by](references, estimates))
+    return references, permute(estimates, permutation)
+
+
 def score(
     references: tf.Tensor, estimates: tf.Tensor, mixture: tf.Tensor, by: str = "si_snr"
 ) -> Scores:
@@ -110,18 +157,44 @@ def score(
     Raises:
         ValueError: There are more references than estimates.
     """
-    count = estimates.shape[1] or 0
-    references = pad_sources(references, count)
-    costs = log_mse_costs if by == "log_mse" else si_snr_costs
-    _, permutation = best_permutation(costs(references, estimates))
-    aligned = permute(estimates, permutation)
-    active = tf.sqrt(_power(references)) > ACTIVE_RMS
+    references, aligned = align(references, estimates, by)
+    power, found = _power(references), _power(aligned)
+    active = tf.sqrt(power) > ACTIVE_RMS
     return Scores(
         separated=si_sdr(references, aligned),
-        mixture=si_sdr(references, mixture[:, tf.newaxis] + tf.zeros_like(references)),
+        mixture=si_sdr(references, mixture[:, tf.newaxis]),
         active_references=active,
-        active_estimates=_active(_power(references), _power(aligned), active),
+        active_estimates=_active(power, found, active),
+        reference_power=power,
+        estimate_power=found,
     )
+
+
+def score_mixtures(
+    mixtures: tf.Tensor, estimates: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Put mixtures together again from the estimates of their sum and measure them.
+
+    The test of [1] for recordings whose sources are unknown: every estimate goes to
+    the mixture that the loss gives it to.
+
+    Args:
+        mixtures: Waveforms [batch, mixtures, samples].
+        estimates: Estimates for their sum [batch, estimates, samples].
+
+    Returns:
+        SI-SNR of the mixtures put together again, and of the sum taken for each of
+        them, both [batch, mixtures] in dB.
+
+    Raises:
+        ValueError: There are more mixtures than estimates.
+    """
+    count = estimates.shape[1] or 0
+    find = mixit if count <= MOST_SEARCHED else least_squares
+    _, assignment = find(mixtures, estimates)
+    together = tf.reduce_sum(mixtures, axis=1, keepdims=True)
+    again = tf.matmul(assignment, estimates)
+    return si_sdr(mixtures, again), si_sdr(mixtures, together)
 
 
 def _active(

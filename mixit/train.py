@@ -14,9 +14,12 @@ from common.config import ConfigError
 from common.logs import Sounds
 from mixit import data
 from mixit.config import PRESETS, MixitConfig
+from mixit.least_squares import least_squares
 from mixit.loss import mixit
 from mixit.metrics import score
 from mixit.model import Tdcn
+from mixit.sparsity import sparsity
+from mixit.supervised import supervised
 
 MSI = "SNR/snr_gain_invariant/improvement_signals_mean_min2src_ref_nonzero"
 ONE_SOURCE = "SNR/snr_gain_invariant/separated_signals_mean_1src_ref_nonzero"
@@ -27,14 +30,14 @@ class MixitTraining(keras.Model):
 
     Args:
         network: Separates mixtures [batch, samples] into [batch, sources, samples].
-        max_snr: Ratio at which the loss saturates, in dB.
+        config: Gives the losses and their weights.
         replicas: Number of replicas that share a global batch.
     """
 
-    def __init__(self, network: Tdcn, max_snr: float, replicas: int) -> None:
+    def __init__(self, network: Tdcn, config: MixitConfig, replicas: int) -> None:
         super().__init__(name="mixit")
         self.network = network
-        self.max_snr = max_snr
+        self.config = config
         self.replicas = replicas
         self.loss_mean = keras.metrics.Mean("loss")
         self.msi = keras.metrics.Mean(MSI)
@@ -44,14 +47,15 @@ class MixitTraining(keras.Model):
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Separate mixtures of mixtures and take one optimizer step.
 
-        The gradient is of the sum over the batch divided by the global batch size, so
-        that replicas add up to one.
+        The second mixture of a labelled example is silent, so that its own mixture is
+        what is separated. The gradient is of the sum over the batch divided by the
+        global batch size, so that replicas add up to one.
         """
         mixtures = tf.reduce_sum(batch["sources"], axis=2)  # [batch, 2, samples]
         mixture_of_mixtures = tf.reduce_sum(mixtures, axis=1)
         with tf.GradientTape() as tape:
             estimates = self.network(mixture_of_mixtures, training=True)
-            losses, _ = mixit(mixtures, estimates, self.max_snr)
+            losses = self._training_losses(batch, estimates)
             loss = tf.reduce_mean(losses) / self.replicas
         weights = self.network.trainable_variables
         gradients: Any = tape.gradient(loss, weights)
@@ -66,11 +70,42 @@ class MixitTraining(keras.Model):
         singles = [mixtures[:, 0], mixtures[:, 1]]
         everything = tf.concat([tf.reduce_sum(mixtures, axis=1), *singles], axis=0)
         together, *apart = tf.split(self.network(everything), 3)
-        losses, _ = mixit(mixtures, together, self.max_snr)
+        if self.config.labelled == 1.0:
+            parts = zip(tf.unstack(sources, axis=1), apart, singles, strict=True)
+            losses = tf.add_n([self._supervised(*part) for part in parts]) / 2.0
+        else:
+            losses = self._invariant(mixtures, together)
         self.loss_mean.update_state(losses, weight)
         for place, (mixture, estimates) in enumerate(zip(singles, apart, strict=True)):
             self._measure(sources[:, place], estimates, mixture, weight)
         return {metric.name: metric.result() for metric in self.metrics}
+
+    def _training_losses(
+        self, batch: Mapping[str, tf.Tensor], estimates: tf.Tensor
+    ) -> tf.Tensor:
+        """Loss of each training example [batch], by its labels where it has them."""
+        mixtures = tf.reduce_sum(batch["sources"], axis=2)
+        mixture = tf.reduce_sum(mixtures, axis=1)
+        share, kind = self.config.labelled, self.config.sparsity
+        if share == 0.0:
+            losses = self._invariant(mixtures, estimates)
+        else:
+            losses = self._supervised(batch["sources"][:, 0], estimates, mixture)
+        if 0.0 < share < 1.0:
+            without = self._invariant(mixtures, estimates)
+            losses = tf.where(batch["labelled"], losses, without)
+        if kind == "none":
+            return losses
+        return losses + self.config.sparsity_weight * sparsity(estimates, mixture, kind)
+
+    def _invariant(self, mixtures: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:
+        assign = mixit if self.config.assignment == "search" else least_squares
+        return assign(mixtures, estimates, self.config.max_snr)[0]
+
+    def _supervised(
+        self, sources: tf.Tensor, estimates: tf.Tensor, mixture: tf.Tensor
+    ) -> tf.Tensor:
+        return supervised(sources, estimates, mixture, self.config.zero_weight)
 
     def _measure(
         self,
@@ -103,6 +138,8 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     pairs = config.batch_size // 2
     place = data.root(config)
     train = data.load_records(config, place, "train")
+    labelled = data.labelled_records(config)
+    drawn = data.pools(config, train, labelled)
     valid = data.load_records(config, place, "validation")
     model = compiled(config, strategy.num_replicas_in_sync)
     example = data.validation_example(config, valid)
@@ -110,24 +147,29 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     return training.Job(
         model=model,
         train=lambda step: distribution.training_batches(
-            strategy, data.training_example(config, train), pairs, step
+            strategy, data.training_example(config, *drawn), pairs, step
         ),
         valid=lambda: distribution.validation_batches(strategy, example, count, pairs),
-        records=(train, valid),
+        records=(train, valid) if labelled is None else (train, valid, labelled),
         callbacks=lambda step: [_sounds(config, model, example, step)],
     )
 
 
 def compiled(config: MixitConfig, replicas: int) -> MixitTraining:
     """Make the network and its optimizer, both built, ready for ``fit``."""
-    network = Tdcn(config.model)
+    network = Tdcn(config.model, config.gradient_checkpointing)
     schedule = keras.optimizers.schedules.ExponentialDecay(
         config.lr, config.lr_decay_steps, config.lr_decay_rate
     )
     # Keras' Adam has the "epsilon hat" form of TF1, with another default epsilon.
-    optimizer = keras.optimizers.Adam(schedule, epsilon=1e-8, jit_compile=False)
+    optimizer = keras.optimizers.Adam(
+        schedule,
+        epsilon=1e-8,
+        global_clipnorm=config.clip_norm or None,
+        jit_compile=False,
+    )
     optimizer.build(network.trainable_variables)
-    model = MixitTraining(network, config.max_snr, replicas)
+    model = MixitTraining(network, config, replicas)
     model.compile(optimizer)
     return model
 

@@ -25,6 +25,25 @@ def weights(model):
     return [variable.numpy() for variable in model.variables]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labelled": 1.0, "clip_norm": 5.0},
+        {"labelled": 0.5},
+        {"assignment": "least_squares", "sparsity": "l1_l2", "sparsity_weight": 1.0},
+        {"gradient_checkpointing": True, "sparsity": "covariance"},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_every_way_of_training_runs_and_lowers_its_loss(config, changes):
+    schedule = replace(config.train, epochs=2, steps_per_epoch=8, checkpoint_steps=8)
+    model = training.train(replace(config, train=schedule, **changes), build)
+    lines = [x for x in read_scalars(config.output) if x["split"] == "validation"]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[-1][MSI] != 0
+    assert int(model.optimizer.iterations.numpy()) == 16
+
+
 def moved(config, folder, **changes):
     schedule = replace(config.train, **changes)
     return replace(config, output=str(folder), train=schedule)

@@ -88,7 +88,7 @@ class StftBasis(keras.layers.Layer):
         window, hop = self.params.window_samples, self.params.hop_samples
         samples = tf.shape(mixture)[-1] + self.front
         missing = (-(-samples // hop) - 1) * hop + window - samples
-        pads = [[0, 0], [0, 0], [self.front, missing]]
+        pads: Any = [[0, 0], [0, 0], [self.front, missing]]
         return tf.transpose(stft(tf.pad(mixture, pads), self.params), [0, 2, 1, 3])
 
     def features(self, spectrogram: tf.Tensor) -> tf.Tensor:
@@ -124,5 +124,5 @@ def transform_samples(window_samples: int) -> int:
 def _joined(coefficients: tf.Tensor) -> tf.Tensor:
     """Put the microphones of [batch, frames, mics, coefficients] side by side."""
     shape = tf.shape(coefficients)
-    width = coefficients.shape[2] * coefficients.shape[3]
-    return tf.reshape(coefficients, [shape[0], shape[1], width])
+    mics, width = coefficients.shape[2] or 0, coefficients.shape[3] or 0
+    return tf.reshape(coefficients, [shape[0], shape[1], mics * width])

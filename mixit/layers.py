@@ -78,8 +78,10 @@ class Activation(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Activate and normalise [batch, frames, channels]."""
-        scalars = (self.slope, self.gamma[0], self.beta[0])
-        return _activate(inputs, *map(tf.convert_to_tensor, scalars), self.axes)
+        slope, gamma, beta = map(
+            tf.convert_to_tensor, (self.slope, self.gamma[0], self.beta[0])
+        )
+        return _activate(inputs, slope, gamma, beta, self.axes)
 
 
 class MagnitudeNorm(keras.layers.Layer):

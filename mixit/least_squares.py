@@ -59,7 +59,7 @@ def _mixing_matrix(references: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:
     """Weights [batch, mixtures, sources] of the estimates in the mixtures."""
     gram = tf.cast(tf.matmul(estimates, estimates, transpose_b=True), tf.float64)
     cross = tf.cast(tf.matmul(references, estimates, transpose_b=True), tf.float64)
-    sources = gram.shape[-1]
+    sources = gram.shape[-1] or 0
     power = tf.linalg.trace(gram)[:, tf.newaxis, tf.newaxis] / sources
     ridge = (RIDGE * power + EPSILON) * tf.eye(sources, dtype=tf.float64)
     return tf.linalg.matrix_transpose(

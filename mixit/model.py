@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -17,7 +18,7 @@ from mixit.basis import LearnedBasis, StftBasis
 from mixit.config import Network
 from mixit.layers import Activation, Depthwise, Projection
 
-MASKS = {"sigmoid": tf.sigmoid, "relu": tf.nn.relu}
+MASKS: dict[str, Callable] = {"sigmoid": tf.sigmoid, "relu": tf.nn.relu}
 # Keeps the shares of silent estimates defined, as in Google's program.
 POWER_FLOOR = 1e-8
 
@@ -85,7 +86,7 @@ class Tdcn(keras.Model):
     def _core(self, features: tf.Tensor) -> tf.Tensor:
         """Run the blocks; [batch, frames, bottleneck]."""
         core = self.initial(features)
-        inputs = []
+        inputs: list[tf.Tensor] = []
         for index, block in enumerate(self.blocks):
             for start in range(index):
                 if f"{start}_to_{index}" in self.skips:

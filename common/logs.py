@@ -87,6 +87,9 @@ class Sounds(keras.callbacks.Callback):
         sounds: Returns waveforms [examples, samples] by tag.
         sample_rate: Rate of the waveforms in Hz.
         start_step: Step at which this process goes on.
+        images: Makes images [examples, rows, columns, 1] of those sounds, by tag. Tags
+            are then written as TensorFlow 1 wrote them, ``{tag}/audio/{example}`` and
+            ``{tag}/image/{example}``; none: ``{tag}_audio`` and ``{tag}_spectrogram``.
     """
 
     def __init__(
@@ -95,11 +98,14 @@ class Sounds(keras.callbacks.Callback):
         sounds: Callable[[], Mapping[str, tf.Tensor]],
         sample_rate: int,
         start_step: int,
+        images: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]]
+        | None = None,
     ) -> None:
         super().__init__()
         path = str(Path(folder) / "events" / "validation")
         self._writer = tf.summary.create_file_writer(path, filename_suffix=".sounds")
         self._sounds = sounds
+        self._images = images
         self._sample_rate = sample_rate
         self._step = start_step
 
@@ -111,15 +117,32 @@ class Sounds(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write at most three examples of every sound."""
+        sounds = self._sounds()
         with self._writer.as_default(step=self._step):
-            for tag, waveform in self._sounds().items():
-                examples = tf.clip_by_value(waveform[..., tf.newaxis], -1.0, 1.0)
-                tf.summary.audio(
-                    f"{tag}_audio", examples, self._sample_rate, max_outputs=3
-                )
-                image = spectrogram_image(waveform, self._sample_rate)
-                tf.summary.image(f"{tag}_spectrogram", image, max_outputs=3)
+            if self._images is None:
+                self._write(sounds)
+            else:
+                self._write_examples(sounds, self._images(sounds))
         self._writer.flush()
+
+    def _write(self, sounds: Mapping[str, tf.Tensor]) -> None:
+        for tag, waveform in sounds.items():
+            tf.summary.audio(
+                f"{tag}_audio", _playable(waveform), self._sample_rate, max_outputs=3
+            )
+            image = spectrogram_image(waveform, self._sample_rate)
+            tf.summary.image(f"{tag}_spectrogram", image, max_outputs=3)
+
+    def _write_examples(
+        self, sounds: Mapping[str, tf.Tensor], images: Mapping[str, tf.Tensor]
+    ) -> None:
+        for tag, waveform in sounds.items():
+            for index, sound in enumerate(_playable(waveform)[:3]):
+                name = f"{tag}/audio/{index}"
+                tf.summary.audio(name, sound[tf.newaxis], self._sample_rate)
+        for tag, image in images.items():
+            for index, each in enumerate(_visible(image)[:3]):
+                tf.summary.image(f"{tag}/image/{index}", each[tf.newaxis])
 
 
 def spectrogram_image(waveform: tf.Tensor, sample_rate: int) -> tf.Tensor:
@@ -139,6 +162,16 @@ def spectrogram_image(waveform: tf.Tensor, sample_rate: int) -> tf.Tensor:
     spectrogram = stft(waveform, Stft(4 * hop, hop, padding="end"))
     power = tf.maximum(tf.abs(spectrogram), 1e-6) ** 0.3
     image = tf.reverse(tf.linalg.matrix_transpose(power), axis=[1])[..., tf.newaxis]
+    return _visible(image)
+
+
+def _playable(waveform: tf.Tensor) -> tf.Tensor:
+    """Clip waveforms [examples, samples] to full scale; [examples, samples, 1]."""
+    return tf.clip_by_value(waveform[..., tf.newaxis], -1.0, 1.0)
+
+
+def _visible(image: tf.Tensor) -> tf.Tensor:
+    """Scale images [examples, rows, columns, 1] so that the brightest point is 1."""
     peak = tf.reduce_max(image, axis=[1, 2, 3], keepdims=True)
     return image / tf.maximum(peak, 1e-6)
 

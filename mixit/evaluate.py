@@ -1,151 +1,117 @@
 """The paper's measures on a split: ``python -m mixit.evaluate --model RUN``.
 
-One row for each example goes to ``scores.csv``, the means to ``summary.json`` and, as
-a table, to ``summary.md``. The measures are those of the FUSS baseline: SI-SNR of
-single sources (1S), improvement of SI-SNR by number of sources (2Si, 3Si, 4Si) and for
-all mixtures of several (MSi), each a mean over sources, and how often fewer, as many or
-more estimates than references are active.
+One row for each example goes to ``scores.csv``, the means to ``summary.json``,
+``summary.md`` and, in the words of the FUSS baseline, ``scores_summary.txt``. The
+measures are those of the baseline: SI-SNR of single sources (1S), improvement of SI-SNR
+by number of sources (2Si, 3Si, 4Si) and for all mixtures of several (MSi), each a mean
+over sources, and how often fewer, as many or more estimates than references are active.
+``--moms`` measures mixtures of mixtures instead (MoMi), which needs no sources.
+
+Stopped at any time, the same command goes on after the last example that it measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import hashlib
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from common import audio, plots
 from common.config import load as load_config
 from common.config import write_json
-from common.corpora import fuss
+from common.corpora import fuss, miniature
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
-from common.resample import resample
 from common.separation import Separator
-from mixit import data
+from mixit import data, results, scores
 from mixit.config import MixitConfig
-from mixit.metrics import score
+from mixit.examples import (
+    Group,
+    cut,
+    group_name,
+    listed,
+    of_mixtures,
+    pairs,
+    read_mixtures,
+    read_sources,
+)
+from mixit.rows import Row, Rows
 from mixit.separate import load
 
-SILENT_RMS = 1e-8
+# Google's program pads or cuts every example to this.
+FUSS_SECONDS = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the evaluation; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        "mixit.evaluate",
-        description="Measure a model on a corpus in the layout of FUSS.",
-    )
-    parser.add_argument("--model", required=True, help="run folder or TF1 checkpoint")
-    parser.add_argument("--data", help="corpus folder; default: that of the run")
-    parser.add_argument("--split", default="eval", choices=fuss.SPLITS)
-    parser.add_argument(
-        "--output", help="folder of the results; default: RUN/evaluation"
-    )
-    parser.add_argument("--limit", type=int, help="number of examples, default all")
-    parser.add_argument(
-        "--draw", type=int, default=0, help="examples to write as sound and picture"
-    )
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     return exit_code("mixit.evaluate", lambda: _main(options))
 
 
 def evaluate(
-    separator: Separator, tracks: Sequence[Track]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    separator: Separator,
+    tracks: Sequence[Track],
+    rows: MutableMapping[str, Row] | None = None,
+) -> tuple[list[Row], dict[str, Any]]:
     """Measure a separator on tracks.
 
     Args:
         separator: What separates.
         tracks: Mixtures with their sources; the mixture is the sum of the sources.
+        rows: Where to keep rows by name; those that are there are not measured again.
 
     Returns:
         One row of measures for each track that is not silent, and their summary.
+
+    Raises:
+        ValueError: A track has more sources than the separator has outputs.
     """
-    rows = []
-    for track in tqdm(tracks, desc="evaluate", unit="mixture", disable=None):
+
+    def measure(track: Track) -> Row | None:
         sources = read_sources(track, separator.sample_rate)
-        if np.sqrt(np.mean(np.square(sources))) > SILENT_RMS:
-            rows.append(_row(separator, track.name, sources))
-    return rows, summarise(rows)
+        if not scores.active(sources).any():
+            return None
+        mixture = sources.sum(axis=0)
+        return scores.row(track.name, sources, _estimates(separator, mixture), mixture)
+
+    names = [track.name for track in tracks]
+    measured = _collect(names, tracks, measure, rows)
+    return measured, scores.summarise(measured)
 
 
-def read_sources(track: Track, sample_rate: int) -> np.ndarray:
-    """Read a track's sources as one channel at a rate; [sources, samples]."""
-    sources = []
-    for sound in track.sources.values():
-        waveform, rate = audio.read(Path(str(sound)), samples=None)
-        mono = waveform.mean(axis=0, keepdims=True)[:, : track.samples]
-        missing = track.samples - mono.shape[1]
-        padded = np.pad(mono, [(0, 0), (0, missing)])
-        sources.append(resample(padded, rate, sample_rate)[0])
-    return np.stack(sources)
-
-
-def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Pool the active sources of all examples by number of sources.
+def evaluate_mixtures(
+    separator: Separator,
+    groups: Sequence[Group],
+    rows: MutableMapping[str, Row] | None = None,
+) -> tuple[list[Row], dict[str, Any]]:
+    """Measure how well mixtures are put together again from estimates of their sum.
 
     Args:
-        rows: As :func:`evaluate` returns them.
+        separator: What separates.
+        groups: Tracks whose mixtures are added up, as many in each group.
+        rows: As for :func:`evaluate`.
 
     Returns:
-        ``1S``, ``2Si``, ``3Si``, ``4Si`` and ``MSi`` with mean and population deviation
-        in dB and the number of sources; ``under``, ``equal``, ``over`` as shares.
+        One row for each group without a silent mixture, and their summary.
     """
-    summary: dict[str, Any] = {"examples": len(rows)}
-    groups = {"1S": [1], "2Si": [2], "3Si": [3], "4Si": [4], "MSi": [2, 3, 4]}
-    for name, counts in groups.items():
-        measure = "si_snr" if name == "1S" else "si_snr_improvement"
-        chosen = [row for row in rows if row["references"] in counts]
-        values = [v for row in chosen for v in row[measure]]
-        summary[name] = _moments(values)
-    for name in ("under", "equal", "over"):
-        summary[name] = _share([row[name] for row in rows])
-    return summary
 
+    def measure(group: Group) -> Row | None:
+        mixtures = read_mixtures(group, separator.sample_rate)
+        if not scores.active(mixtures).all():
+            return None
+        estimates = _estimates(separator, mixtures.sum(axis=0))
+        return scores.mixture_row(group_name(group), mixtures, estimates)
 
-def table(summary: dict[str, Any]) -> str:
-    """Write a summary as a Markdown table."""
-    lines = ["| measure | mean | deviation | sources |", "|---|---|---|---|"]
-    for name in ("1S", "2Si", "3Si", "4Si", "MSi"):
-        cell = summary[name]
-        if cell["sources"]:
-            numbers = f"{cell['mean']:.1f} dB | {cell['deviation']:.1f} dB"
-        else:
-            numbers = "none in this set | "
-        lines.append(f"| {name} | {numbers} | {cell['sources']} |")
-    count = summary["examples"]
-    lines += [
-        f"| {name}-separation | {summary[name]:.2f} | | {count} examples |"
-        for name in ("under", "equal", "over")
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _main(options: argparse.Namespace) -> int:
-    separator = load(options.model)
-    place = _data(options)
-    tracks = fuss.tracks(place, options.split)[: options.limit]
-    output = Path(options.output or Path(options.model) / "evaluation")
-    output.mkdir(parents=True, exist_ok=True)
-    rows, summary = evaluate(separator, tracks)
-    if not rows:
-        raise CorpusError(f"every example of {options.split} in {place} is silent")
-    summary = {"model": str(options.model), "data": str(place), **summary}
-    _write_rows(rows, output / "scores.csv")
-    write_json(summary, output / "summary.json")
-    (output / "summary.md").write_text(table(summary), encoding="utf-8")
-    sys.stdout.write(f"{options.split} split of {place}\n{table(summary)}")
-    for track in _richest(tracks)[: options.draw]:
-        draw(separator, track, output / track.name)
-    sys.stdout.write(f"results: {output}\n")
-    return 0
+    names = [group_name(group) for group in groups]
+    measured = _collect(names, groups, measure, rows)
+    return measured, scores.summarise_mixtures(measured)
 
 
 def draw(separator: Separator, track: Track, folder: Path) -> None:
@@ -162,73 +128,198 @@ def draw(separator: Separator, track: Track, folder: Path) -> None:
     plots.save(figure, folder / "picture.png")
 
 
-def _data(options: argparse.Namespace) -> Path:
-    """Find the corpus: as asked, else that of the run."""
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "mixit.evaluate",
+        description="Measure a model on a corpus in the layout of FUSS.",
+    )
+    add = parser.add_argument
+    add(
+        *("--model", "-cp", "--checkpoint_path"),
+        help="run folder, or prefix or folder of a TF1 checkpoint",
+    )
+    add("--data", help="corpus folder; default: that of the run")
+    add("--split", choices=fuss.SPLITS, help="default: eval")
+    add(
+        "-dp", "--data_list_path", help="SPLIT_example_list.txt, for --data and --split"
+    )
+    add(
+        *("--output", "-op", "--output_path"),
+        help="folder of the results, or name of the .csv; default: RUN/evaluation",
+    )
+    add("--limit", type=int, help="number of examples, default all")
+    add(
+        "--seconds",
+        type=float,
+        help="pad or cut every example to this; default: its own length, with -dp 10",
+    )
+    add(
+        "--moms",
+        nargs="?",
+        const="neighbours",
+        choices=("neighbours", "sources"),
+        help="measure mixtures of mixtures: the sums of neighbours in the list, or the "
+        "examples themselves where their sources are mixtures",
+    )
+    add(
+        "--draw",
+        type=int,
+        default=0,
+        help="examples to write as sound and picture",
+    )
+    add(
+        "--row",
+        choices=[*results.PUBLISHED, "none"],
+        help="published row to print beside; default: the one that the run repeats",
+    )
+    add(
+        "--table",
+        nargs="*",
+        metavar="SUMMARY",
+        help="only print the table of published numbers with those of summary.json",
+    )
+    return parser
+
+
+def _main(options: argparse.Namespace) -> int:
+    if options.table is not None:
+        summaries = [
+            json.loads(Path(each).read_text("utf-8")) for each in options.table
+        ]
+        sys.stdout.write(results.table(summaries))
+        return 0
+    if not options.model:
+        raise CorpusError("no model is named; give --model RUN, or a TF1 checkpoint")
+    separator = load(options.model)
+    place, split = _data(options)
+    seconds = options.seconds or (FUSS_SECONDS if options.data_list_path else None)
+    tracks = cut(fuss.tracks(place, split)[: options.limit], seconds)
+    path = _scores_path(options)
+    rows = Rows(path, _columns(options, separator), _key(separator, place, options))
+    if len(rows):
+        sys.stdout.write(f"going on after {len(rows)} examples in {rows.part}\n")
+    measured, summary = _measure(options, separator, tracks, rows)
+    if not measured:
+        raise CorpusError(
+            f"nothing was measured: every example of {split} in {place} is silent, or "
+            "there is none to pair"
+        )
+    summary = {**_origin(options, place, split), **summary}
+    rows.finish(row["example"] for row in measured)
+    _write(summary, path)
+    sys.stdout.write(f"{split} split of {place}\n{results.summary_table(summary)}")
+    for track in _richest(tracks)[: options.draw]:
+        draw(separator, track, path.parent / track.name)
+    sys.stdout.write(f"results: {path.parent}\n")
+    return 0
+
+
+def _data(options: argparse.Namespace) -> tuple[Path, str]:
+    """Find corpus and split: as asked, else those of the run."""
+    if options.data_list_path:
+        if options.data or options.split:
+            raise CorpusError(
+                "--data_list_path names corpus and split already; leave out --data and "
+                "--split"
+            )
+        return listed(options.data_list_path)
+    split = options.split or "eval"
     if options.data:
-        return fuss.find_root(options.data)
-    path = Path(options.model) / "config.json"
-    if not path.exists():
+        return fuss.find_root(options.data), split
+    config = _config(options.model)
+    if config is None:
         raise CorpusError(
             f"{options.model} is no run folder, so it names no corpus; give --data"
         )
-    return data.root(load_config(MixitConfig, path))
+    return data.root(config), split
 
 
-def _row(separator: Separator, name: str, sources: np.ndarray) -> dict[str, Any]:
-    mixture = sources.sum(axis=0, keepdims=True)
-    estimates = np.concatenate(list(separator(mixture).values()))
-    missing = len(sources) - len(estimates)
-    estimates = np.pad(estimates, [(0, max(0, missing)), (0, 0)])
-    batch = [tf.constant(each[np.newaxis]) for each in (sources, estimates, mixture[0])]
-    scores = score(batch[0], batch[1], batch[2])
-    references = scores.active_references.numpy()[0]
-    found = scores.active_estimates.numpy()[0]
-    pairs = references & found
-    count, active = int(references.sum()), int(found.sum())
+def _measure(
+    options: argparse.Namespace, separator: Separator, tracks: list[Track], rows: Rows
+) -> tuple[list[Row], dict[str, Any]]:
+    if options.moms is None:
+        return evaluate(separator, tracks, rows)
+    group = pairs if options.moms == "neighbours" else of_mixtures
+    return evaluate_mixtures(separator, group(tracks), rows)
+
+
+def _columns(options: argparse.Namespace, separator: Separator) -> list[str]:
+    if options.moms is None:
+        return scores.columns(len(separator.sources))
+    return scores.mixture_columns()
+
+
+def _key(separator: Separator, place: Path, options: argparse.Namespace) -> str:
+    """Name what the rows depend on: the model by what it makes of a little noise."""
+    noise = np.random.default_rng(0).standard_normal(separator.sample_rate // 4)
+    estimates = _estimates(separator, 0.1 * noise.astype(np.float32))
+    digest = hashlib.sha256(estimates.tobytes()).hexdigest()
+    facts = (place.resolve(), options.split, options.data_list_path, options.seconds)
+    return "\n".join(map(str, (digest, *facts, options.moms)))
+
+
+def _collect(
+    names: Sequence[str],
+    items: Sequence[Any],
+    measure: Callable[[Any], Row | None],
+    rows: MutableMapping[str, Row] | None,
+) -> list[Row]:
+    """Measure what has no row yet, and return the rows in the order of the names."""
+    kept = {} if rows is None else rows
+    pending = list(zip(names, items, strict=True))
+    for name, item in tqdm(pending, desc="evaluate", unit="mixture", disable=None):
+        row = None if name in kept else measure(item)
+        if row is not None:
+            kept[name] = row
+    return [kept[name] for name in names if name in kept]
+
+
+def _estimates(separator: Separator, mixture: np.ndarray) -> np.ndarray:
+    """Separate [samples] into [outputs, samples]."""
+    return np.concatenate(list(separator(mixture[np.newaxis]).values()))
+
+
+def _scores_path(options: argparse.Namespace) -> Path:
+    if options.output:
+        path = Path(options.output)
+        return path if path.suffix == ".csv" else path / "scores.csv"
+    model = Path(options.model)
+    return (model if model.is_dir() else model.parent) / "evaluation" / "scores.csv"
+
+
+def _origin(options: argparse.Namespace, place: Path, split: str) -> dict[str, Any]:
+    """Say what was measured on what, and which published row stands for it."""
+    config = _config(options.model)
+    row = options.row or (results.row_of(config) if config else None)
     return {
-        "example": name,
-        "references": count,
-        "estimates": active,
-        "si_snr": scores.separated.numpy()[0][pairs].tolist(),
-        "si_snr_mixture": scores.mixture.numpy()[0][pairs].tolist(),
-        "si_snr_improvement": scores.improvement.numpy()[0][pairs].tolist(),
-        "under": active < count,
-        "equal": active == count,
-        "over": active > count,
+        "model": str(options.model),
+        "data": str(place),
+        "split": split,
+        "row": None if row == "none" else row,
+        "synthetic": (place / miniature.MARKER).exists(),
     }
 
 
-def _write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write one line for each example, lists separated by blanks."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: _cell(value) for key, value in row.items()})
-    part.replace(path)
+def _config(model: str) -> MixitConfig | None:
+    path = Path(model) / "config.json"
+    return load_config(MixitConfig, path) if path.exists() else None
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return " ".join(f"{number:.4f}" for number in value)
-    return int(value) if isinstance(value, bool) else value
+def _write(summary: dict[str, Any], path: Path) -> None:
+    """Write the summary in the three forms, each at once."""
+    write_json(summary, path.with_name("summary.json"))
+    texts = {path.with_name("summary.md"): results.summary_table(summary)}
+    if "MSi" in summary:
+        texts[path.with_name(f"{path.stem}_summary.txt")] = scores.report(summary)
+    for target, text in texts.items():
+        part = target.with_name(f".{target.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(target)
 
 
 def _richest(tracks: Sequence[Track]) -> list[Track]:
     """Order tracks by number of sources, the most first, else as they come."""
     return sorted(tracks, key=lambda track: -len(track.sources))
-
-
-def _moments(values: Sequence[float]) -> dict[str, Any]:
-    if not values:
-        return {"mean": None, "deviation": None, "sources": 0}
-    mean, deviation = float(np.mean(values)), float(np.std(values))
-    return {"mean": mean, "deviation": deviation, "sources": len(values)}
-
-
-def _share(flags: Sequence[bool]) -> float:
-    return float(np.mean(flags)) if flags else 0.0
 
 
 if __name__ == "__main__":

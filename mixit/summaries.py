@@ -113,7 +113,7 @@ def tags(names: Sequence[str], suffixes: Sequence[str] = INVARIANT) -> tuple[str
     )
 
 
-def scalars(  # noqa: PLR0913 (what is measured, and how it is averaged)
+def scalars(
     sources: tf.Tensor,
     estimates: tf.Tensor,
     mixture: tf.Tensor,
@@ -264,9 +264,7 @@ def images(
     """
     window, hop = (round(sample_rate * each) for each in (window_seconds, hop_seconds))
     params = Stft(window, hop, 2 ** (window - 1).bit_length(), "sqrt_hann", "end")
-    return {
-        _image_tag(tag): _draw(waveform, params) for tag, waveform in heard.items()
-    }
+    return {_image_tag(tag): _draw(waveform, params) for tag, waveform in heard.items()}
 
 
 def _selected(sources: tf.Tensor, suffix: str) -> tf.Tensor:
@@ -292,7 +290,9 @@ def _with_pool(parts: tf.Tensor) -> tf.Tensor:
 
 
 def _image_tag(tag: str) -> str:
-    return "mixture_1" if tag == "mixture" else f"{tag.removesuffix('_audio')}_spectrogram"
+    return (
+        "mixture_1" if tag == "mixture" else f"{tag.removesuffix('_audio')}_spectrogram"
+    )
 
 
 def _draw(waveform: tf.Tensor, params: Stft) -> tf.Tensor:

@@ -1,0 +1,110 @@
+"""A table that grows row by row and outlives a kill.
+
+Rows are appended to a hidden file beside the one that is wanted, each at once. The same
+evaluation, started again, goes on after the last whole row; when all are there the file
+takes its place under its own name, complete.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import UserDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+Row = dict[str, Any]
+"""Cells by column: texts, whole numbers, floats and booleans."""
+
+
+@final
+class Rows(UserDict[str, Row]):
+    """Rows by the text in their first column, on disk as soon as they are set.
+
+    Args:
+        path: The file that is wanted.
+        columns: Its columns, of which the first names the row.
+        key: What the numbers depend on; rows of another key are not taken up.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+
+    def __init__(self, path: str | Path, columns: Sequence[str], key: str) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self._columns = tuple(columns)
+        digest = hashlib.sha256("\n".join([key, *columns]).encode()).hexdigest()
+        self.part = self.path.with_name(f".{self.path.stem}.{digest[:12]}.part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.part.exists():
+            self._take_up()
+        else:
+            self.part.write_text(_lines([self._columns]), encoding="utf-8", newline="")
+
+    def __setitem__(self, name: str, row: Row) -> None:
+        """Keep a row and append it to the file."""
+        super().__setitem__(name, row)
+        with self.part.open("a", encoding="utf-8", newline="") as file:
+            file.write(_lines([self._cells(row)]))
+
+    def finish(self, names: Iterable[str]) -> None:
+        """Put the rows of these names, in this order, under the name of the file."""
+        cells = [self._cells(self[name]) for name in names]
+        whole = self.part.with_suffix(".whole")
+        whole.write_text(_lines([self._columns, *cells]), "utf-8", newline="")
+        whole.replace(self.path)
+        self.part.unlink()
+
+    def _cells(self, row: Row) -> list[Any]:
+        return [row[column] for column in self._columns]
+
+    def _take_up(self) -> None:
+        """Read the rows of a broken-off evaluation; drop a line that is not whole."""
+        text = self.part.read_text(encoding="utf-8")
+        lines = text[: text.rfind("\n") + 1]
+        self.part.write_text(
+            lines or _lines([self._columns]), encoding="utf-8", newline=""
+        )
+        for row in read(io.StringIO(lines)):
+            self.data[row[self._columns[0]]] = row
+
+
+def read(lines: Iterable[str]) -> list[Row]:
+    """Read rows back with the types that they had.
+
+    >>> read(["example,power,active", "e1,0.5,True"])
+    [{'example': 'e1', 'power': 0.5, 'active': True}]
+    """
+    return [
+        {
+            column: text if place == 0 else _value(text)
+            for place, (column, text) in enumerate(row.items())
+        }
+        for row in csv.DictReader(lines)
+    ]
+
+
+def number(value: Any) -> float:
+    """Shorten a float32 to the digits that tell it from others.
+
+    >>> number(np.float32(0.1))
+    0.1
+    """
+    return float(str(np.float32(value)))
+
+
+def _value(text: str) -> Any:
+    if text in ("True", "False"):
+        return text == "True"
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,334 @@
+"""The evaluation: Google's numbers, rows that outlive a kill, and bad input."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import audio
+from common.corpora import fuss
+from common.corpora.track import CorpusError, Track
+from common.separation import Separator
+from mixit import evaluate, examples, results, scores, separate
+from mixit.config import FUSS, FUSS_SUPERVISED, TINY
+from mixit.convert import load as load_checkpoint
+from mixit.rows import Rows, read
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(GOLDEN / "evaluate_out.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def listed(golden, tmp_path_factory):
+    """The small FUSS folder that Google's program was run on, as it was on disk."""
+    root = tmp_path_factory.mktemp("fuss")
+    lines = []
+    for number, (sources, count) in enumerate(
+        zip(golden["sources"], golden["counts"], strict=True)
+    ):
+        names = [f"eval/example{number:05d}.wav"]
+        for index in range(count):
+            names.append(f"eval/example{number:05d}_sources/{index}.wav")
+            wave = sources[index : index + 1].astype(np.float32) / 32768
+            (root / names[-1]).parent.mkdir(parents=True, exist_ok=True)
+            audio.write(root / names[-1], wave, 16000, "wav16")
+        lines.append("\t".join(names))
+    fuss.write_list(root, "eval", lines)
+    return root / "eval_example_list.txt"
+
+
+def test_files_are_read_as_google_reads_them(golden, listed):
+    for track, wanted in zip(
+        fuss.tracks(listed.parent, "eval"), golden["sources"], strict=True
+    ):
+        sources = examples.read_sources(track, 16000)
+        np.testing.assert_array_equal(sources, wanted[: len(sources)] / 32768)
+
+
+def test_google_scores_and_summary(golden, listed, tmp_path):
+    network = load_checkpoint(GOLDEN / "small", num_dilations=3)
+    tracks = examples.cut(fuss.tracks(listed.parent, "eval"), evaluate.FUSS_SECONDS)
+    rows = Rows(tmp_path / "scores.csv", scores.columns(4), "")
+    measured, summary = evaluate.evaluate(separate.separator(network), tracks, rows)
+    rows.finish(row["example"] for row in measured)
+    with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
+        written = read(file)
+    names = list(golden["columns"])
+    assert list(written[0]) == ["example", *names]
+    # Google's values stand in the order in which its program made them.
+    order = [
+        *("sisnr_separated", "sisnr_mixture", "sisnr_improvement"),
+        *("power_separated", "power_sources"),
+        *("under_separation", "equal_separation", "over_separation"),
+        *("weights_active_refs", "weights_active_seps", "weights_active_pairs"),
+        *("num_active_refs", "num_active_seps", "num_active_pairs"),
+    ]
+    columns = [name for start in order for name in names if name.startswith(start)]
+    assert sorted(columns) == names
+    ours = [[float(row[name]) for name in columns] for row in written]
+    np.testing.assert_allclose(ours, golden["values"], atol=2e-3)
+    assert scores.report(summary) == str(golden["summary"])
+
+
+def test_google_words(golden, listed, run, tmp_path, capsys):
+    output = tmp_path / "out" / "mine.csv"
+    words = ["-cp", str(run), "-dp", str(listed), "-op", str(output), "--limit", "2"]
+    assert evaluate.main(words) == 0
+    names = {path.name for path in output.parent.iterdir()}
+    assert names == {"mine.csv", "mine_summary.txt", "summary.json", "summary.md"}
+    assert "SI-SNR for count(s) [1] = " in output.with_name(
+        "mine_summary.txt"
+    ).read_text("utf-8")
+    summary = json.loads(output.with_name("summary.json").read_text("utf-8"))
+    assert (summary["split"], summary["examples"]) == ("eval", 2)
+    assert summary["synthetic"] is False
+    assert "2Si" in capsys.readouterr().out
+
+
+def even(outputs):
+    """A separator that shares the mixture equally."""
+
+    def network(batch):
+        return np.repeat(batch[:, np.newaxis] / outputs, outputs, axis=1)
+
+    return Separator(network, [f"source{i}" for i in range(outputs)], RATE)
+
+
+def perfect(track, outputs):
+    """A separator that knows the sources of a track, in another order."""
+    sources = np.zeros((outputs, track.samples), np.float32)
+    own = np.concatenate(list(track.sources.values()))
+    sources[outputs - len(own) :] = own
+
+    def network(batch):
+        return sources[np.newaxis, :, np.newaxis] + 1e-5 * batch[:, np.newaxis]
+
+    return Separator(network, [f"source{i}" for i in range(outputs)], RATE)
+
+
+def track(name, count, seed=0):
+    noise = 0.1 * np.random.default_rng(seed).standard_normal((count, 1, 4000))
+    sources = dict(zip("abcdefgh", noise.astype(np.float32), strict=False))
+    return Track(name, RATE, 4000, sources)
+
+
+@pytest.mark.parametrize(("count", "outputs"), [(2, 4), (3, 8), (6, 8)])
+def test_more_outputs_than_sources(count, outputs):
+    one = track("one", count)
+    (row,), summary = evaluate.evaluate(perfect(one, outputs), [one])
+    assert row["num_active_refs"] == row["num_active_pairs"] == count
+    assert summary[f"{count}Si"]["sources"] == count
+    assert summary["MSi"]["mean"] > 60
+    assert summary["equal"] == 1.0
+    assert set(row) == set(scores.columns(outputs))
+
+
+def test_over_and_under_separation():
+    _, over = evaluate.evaluate(even(4), [track("one", 2)])
+    assert over["over"] == 1.0
+    loud = track("one", 3)
+
+    def first(batch):
+        return np.stack([batch, 0 * batch, 0 * batch, 0 * batch], axis=1)
+
+    _, under = evaluate.evaluate(Separator(first, tuple("abcd"), RATE), [loud])
+    assert (under["under"], under["MSi"]["sources"]) == (1.0, 1)
+
+
+def test_silent_examples_are_left_out():
+    silent = Track("none", RATE, 100, {"a": np.zeros((1, 100), np.float32)})
+    rows, summary = evaluate.evaluate(even(4), [silent, track("one", 1)])
+    assert [row["example"] for row in rows] == ["one"]
+    assert summary["1S"]["mean"] > 70
+    assert summary["MSi"] == {"mean": None, "deviation": None, "sources": 0}
+    assert "| MSi | none in this set |" in results.summary_table(summary)
+
+
+def test_too_few_outputs():
+    with pytest.raises(ValueError, match="one has 3 sources and the model 2 outputs"):
+        evaluate.evaluate(even(2), [track("one", 3)])
+    filled = replace(track("one", 2))
+    sources = {**filled.sources, "z": np.zeros((1, 4000), np.float32)}
+    rows, _ = evaluate.evaluate(even(2), [replace(filled, sources=sources)])
+    assert rows[0]["num_active_refs"] == 2
+
+
+def test_summary_pools_sources_not_examples():
+    rows = [
+        pooled(1, [30.0], [-10.0], "equal"),
+        pooled(2, [5.0, 7.0], [2.0, 4.0], "equal"),
+        pooled(3, [9.0, 9.0, 9.0], [6.0, 6.0, 6.0], "over"),
+        pooled(2, [1.0], [0.0], "under"),
+    ]
+    summary = scores.summarise(rows)
+    assert summary["1S"] == {"mean": 30.0, "deviation": 0.0, "sources": 1}
+    assert summary["2Si"]["mean"] == pytest.approx(2.0)
+    assert summary["2Si"]["deviation"] == pytest.approx(np.std([2.0, 4.0, 0.0]))
+    assert summary["MSi"]["mean"] == pytest.approx(4.0)
+    assert summary["MSi"]["sources"] == 6
+    assert (summary["under"], summary["equal"], summary["over"]) == (0.25, 0.5, 0.25)
+
+
+def pooled(count, si_snr, improvement, kind):
+    row = {f"{name}_separation": float(name == kind) for name in scores.RATES}
+    row["num_active_refs"] = count
+    for index in range(1, 5):
+        row[f"weights_active_pairs_source{index}"] = index <= len(si_snr)
+        row[f"sisnr_separated_source{index}"] = (si_snr + [-80.0] * 4)[index - 1]
+        row[f"sisnr_improvement_source{index}"] = (improvement + [0.0] * 4)[index - 1]
+    return row
+
+
+def test_more_sources_than_fuss_has_get_lines_of_their_own():
+    summary = scores.summarise([pooled(6, [1.0], [3.0], "under")])
+    assert list(summary)[1:8] == ["1S", "2Si", "3Si", "4Si", "5Si", "6Si", "MSi"]
+    assert summary["MSi"]["mean"] == 3.0
+    assert "[2, 3, 4, 5, 6] = 3.0 +/- 0.0 dB" in scores.report(summary)
+
+
+class Killed(BaseException):
+    """Stands for a kill that leaves nothing but the files."""
+
+
+def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsys):
+    words = ["--model", str(run), "--data", str(corpus), "--output"]
+    assert evaluate.main([*words, str(tmp_path / "straight")]) == 0
+    measured = []
+    plain = scores.row
+
+    def counted(name, *signals):
+        measured.append(name)
+        if len(measured) == 3:
+            raise Killed
+        return plain(name, *signals)
+
+    monkeypatch.setattr(scores, "row", counted)
+    broken = tmp_path / "broken"
+    with pytest.raises(Killed):
+        evaluate.main([*words, str(broken)])
+    assert not (broken / "scores.csv").exists()
+    (part,) = broken.glob(".scores.*.part")
+    with part.open("a", encoding="utf-8") as file:
+        file.write("example00002,0.0,3")  # a line that a kill cut short
+    capsys.readouterr()
+    assert evaluate.main([*words, str(broken)]) == 0
+    assert "going on after 2 examples" in capsys.readouterr().out
+    assert measured[3:] == measured[2:3] + measured[-1:]
+    for name in ("scores.csv", "scores_summary.txt", "summary.json", "summary.md"):
+        straight = (tmp_path / "straight" / name).read_bytes()
+        assert (broken / name).read_bytes() == straight, name
+    assert not list(broken.glob(".*"))
+
+
+def test_rows_of_another_model_are_not_taken_up(tmp_path):
+    path = tmp_path / "scores.csv"
+    row = {"example": "a", "active": True, "power": 0.1, "count": 3}
+    Rows(path, list(row), "one")["a"] = row
+    assert not len(Rows(path, list(row), "two"))
+    again = Rows(path, list(row), "one")
+    assert dict(again) == {"a": row}
+    again["grüße, 1"] = {**row, "example": "grüße, 1", "active": False}
+    again.finish(["grüße, 1", "a"])
+    with path.open(encoding="utf-8", newline="") as file:
+        names = [each["example"] for each in csv.DictReader(file)]
+    assert names == ["grüße, 1", "a"]
+
+
+def test_mixtures_of_mixtures(run, corpus, tmp_path, capsys):
+    words = ["--model", str(run), "--output", str(tmp_path), "--moms"]
+    assert evaluate.main([*words, "--data", str(corpus)]) == 0
+    assert "| MoMi | " in capsys.readouterr().out
+    rows = (tmp_path / "scores.csv").read_text("utf-8").splitlines()
+    assert rows[0].split(",") == scores.mixture_columns()
+    assert rows[1].startswith("example00000+example00001,")
+    assert len(rows) == 3
+    assert evaluate.main([*words, "sources", "--data", str(corpus)]) == 1
+    assert "a mixture of mixtures has two" in capsys.readouterr().err
+
+
+def test_mixtures_that_are_separated_well_are_put_together():
+    one, other = track("one", 1, seed=1), track("other", 1, seed=2)
+    both = Track("both", RATE, 4000, {"a": one.sources["a"], "b": other.sources["a"]})
+    separator = perfect(both, 4)
+    rows, summary = evaluate.evaluate_mixtures(separator, examples.pairs([one, other]))
+    assert rows[0]["example"] == "one+other"
+    assert summary["MoMi"]["sources"] == 2
+    assert summary["MoMi"]["mean"] > 60
+    same, _ = evaluate.evaluate_mixtures(separator, examples.of_mixtures([both]))
+    assert same[0]["sisnr_improvement_mix1"] == rows[0]["sisnr_improvement_mix1"]
+    assert examples.pairs([one]) == []
+
+
+def test_published_numbers_stand_beside_recordings_only():
+    summary = {**scores.summarise([pooled(2, [9.0], [8.0], "equal")]), "model": "m"}
+    supervised = {**summary, "row": "fuss_supervised", "synthetic": False}
+    text = results.summary_table(supervised)
+    assert "arXiv 2011.00803" in text
+    assert "| MSi | 8.0 dB | 0.0 dB | 1 | 9.8 dB |" in text
+    made = {**supervised, "synthetic": True}
+    assert "published" not in results.summary_table(made)
+    assert results.summary_table(made).startswith("Synthetic sounds")
+    table = results.table([supervised, made])
+    assert "| none in this set | 35.5 dB | 8.0 dB | 9.8 dB |" in table
+    assert table.count("9.8") == 1
+    assert table.index("On synthetic sounds") < table.index("| `m` | 1 ")
+
+
+def test_which_published_row_a_run_repeats():
+    assert results.row_of(FUSS) == "fuss"
+    assert results.row_of(replace(FUSS, data_root="/data", lr=1.0)) == "fuss"
+    assert results.row_of(FUSS_SUPERVISED) == "fuss_supervised"
+    many = replace(FUSS.model, num_sources=16)
+    sparse = replace(FUSS, model=many, sparsity="covariance", sparsity_weight=0.1)
+    assert results.row_of(sparse) == "sparse"
+    assert results.row_of(TINY) is None
+    assert results.row_of(replace(FUSS, model=many)) is None
+
+
+def test_committed_table_is_generated(capsys):
+    assert evaluate.main(["--table"]) == 0
+    table = capsys.readouterr().out
+    text = (Path(results.__file__).parent / "results.md").read_text("utf-8")
+    assert table in text
+    assert table.count(results.NOT_RUN) == 2 * len(results.PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "no model is named; give --model RUN"),
+        (["--data", "/no/such"], "FUSS: the folder /no/such does not exist"),
+        (["-dp", "list.txt"], "list.txt is no example list; expected train_example_l"),
+        (["-dp", "eval_example_list.txt", "--split", "train"], "leave out --data and"),
+        (["--data", "corpus", "--seconds", "0.00001"], "examples of 1e-05 s: expected"),
+        (["--data", "corpus", "--seconds", "-1"], "examples of -1 s: expected at"),
+        (["--data", "corpus", "--moms", "--limit", "1"], "there is none to pair"),
+    ],
+)
+def test_bad_input(run, corpus, tmp_path, capsys, words, sentence):
+    model = ["--model", str(run), "--output", str(tmp_path)] if words else []
+    words = [str(corpus) if word == "corpus" else word for word in words]
+    assert evaluate.main([*model, *words]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_longest_example_decides_the_length_of_a_pair(tmp_path):
+    short = Track("s", RATE, 10, {"a": np.ones((1, 10), np.float32)})
+    mixtures = examples.read_mixtures([short, track("one", 2)], RATE)
+    assert mixtures.shape == (2, 4000)
+    assert not mixtures[0, 10:].any()
+
+
+def test_list_of_a_missing_split(tmp_path):
+    (tmp_path / "eval_example_list.txt").write_text("mix.wav\tgone.wav\n", "utf-8")
+    with pytest.raises(CorpusError, match=r"names .*gone.wav, which does not exist"):
+        fuss.tracks(*examples.listed(tmp_path / "eval_example_list.txt"))

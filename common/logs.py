@@ -122,7 +122,7 @@ class Sounds(keras.callbacks.Callback):
             if self._images is None:
                 self._write(sounds)
             else:
-                self._write_examples(sounds, self._images(sounds))
+                write_examples(sounds, self._images(sounds), self._sample_rate)
         self._writer.flush()
 
     def _write(self, sounds: Mapping[str, tf.Tensor]) -> None:
@@ -133,16 +133,27 @@ class Sounds(keras.callbacks.Callback):
             image = spectrogram_image(waveform, self._sample_rate)
             tf.summary.image(f"{tag}_spectrogram", image, max_outputs=3)
 
-    def _write_examples(
-        self, sounds: Mapping[str, tf.Tensor], images: Mapping[str, tf.Tensor]
-    ) -> None:
-        for tag, waveform in sounds.items():
-            for index, sound in enumerate(_playable(waveform)[:3]):
-                name = f"{tag}/audio/{index}"
-                tf.summary.audio(name, sound[tf.newaxis], self._sample_rate)
-        for tag, image in images.items():
-            for index, each in enumerate(_visible(image)[:3]):
-                tf.summary.image(f"{tag}/image/{index}", each[tf.newaxis])
+
+def write_examples(
+    sounds: Mapping[str, tf.Tensor], images: Mapping[str, tf.Tensor], sample_rate: int
+) -> None:
+    """Write at most three examples of sounds and images to the current writer.
+
+    As TensorFlow 1: ``{tag}/audio/{example}`` and ``{tag}/image/{example}``.
+
+    Args:
+        sounds: Waveforms [examples, samples] by tag.
+        images: Images [examples, rows, columns, 1], not negative, by tag; each is
+            scaled so that its brightest point is white.
+        sample_rate: Rate of the sounds in Hz.
+    """
+    for tag, waveform in sounds.items():
+        for index, sound in enumerate(_playable(waveform[:3])):
+            name = f"{tag}/audio/{index}"
+            tf.summary.audio(name, sound[tf.newaxis], sample_rate)
+    for tag, image in images.items():
+        for index, each in enumerate(_visible(image[:3])):
+            tf.summary.image(f"{tag}/image/{index}", each[tf.newaxis])
 
 
 def spectrogram_image(waveform: tf.Tensor, sample_rate: int) -> tf.Tensor:

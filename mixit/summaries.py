@@ -216,7 +216,7 @@ class Summaries(keras.metrics.Metric):
 
 def sounds(
     mixture: tf.Tensor,
-    sources: tf.Tensor,
+    sources: tf.Tensor | None,
     estimates: tf.Tensor,
     names: Sequence[str],
 ) -> dict[str, tf.Tensor]:
@@ -224,19 +224,22 @@ def sounds(
 
     Args:
         mixture: Waveforms [batch, samples].
-        sources: Waveforms [batch, references, samples].
+        sources: Waveforms [batch, references, samples]; None leaves the estimates in
+            their own order.
         estimates: Waveforms [batch, estimates, samples], at least as many.
         names: Names of the outputs.
 
     Returns:
-        Waveforms [batch, samples] by tag: ``mixture``, ``separated_{name}_audio`` and
-        ``source_{name}_audio``.
+        Waveforms [batch, samples] by tag: ``mixture``, ``separated_{name}_audio`` and,
+        with sources, ``source_{name}_audio``.
     """
-    references, aligned = align(sources, estimates, by="log_mse")
     heard = {"mixture": mixture}
+    if sources is not None:
+        sources, estimates = align(sources, estimates, by="log_mse")
     for index, name in enumerate(names):
-        heard[f"separated_{name}_audio"] = aligned[:, index]
-        heard[f"source_{name}_audio"] = references[:, index]
+        heard[f"separated_{name}_audio"] = estimates[:, index]
+        if sources is not None:
+            heard[f"source_{name}_audio"] = sources[:, index]
     return heard
 
 

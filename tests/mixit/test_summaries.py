@@ -20,6 +20,7 @@ from mixit.summaries import (
     sounds,
     tags,
 )
+from mixit.watch import TrainingSummaries
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 SUFFIX = {"1src": INVARIANT[0], "min2src": INVARIANT[1], "none": ""}
@@ -34,6 +35,16 @@ def batch():
 
 def listed(name):
     return (GOLDEN / name).read_text("utf-8").split()
+
+
+def events(folder):
+    """Tag and step of every summary of a folder."""
+    found = set()
+    for path in folder.iterdir():
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())  # noqa: TID251
+            found |= {(value.tag, event.step) for value in event.summary.value}
+    return found
 
 
 def noise(*shape, seed=0):
@@ -224,16 +235,10 @@ def test_google_tags_of_sounds_and_images_in_tensorboard(batch, tmp_path):
         images=lambda heard: images(heard, 16000),
     )
     network.fit(np.ones((1, 1)), np.ones((1, 1)), verbose=0, callbacks=[writer])
-    found, steps = set(), set()
-    (path,) = (tmp_path / "events" / "validation").iterdir()
-    for record in tf.data.TFRecordDataset(str(path)):
-        event = tf.compat.v1.Event.FromString(record.numpy())  # noqa: TID251
-        found |= {value.tag for value in event.summary.value}
-        steps |= {event.step for value in event.summary.value}
+    found = events(tmp_path / "events" / "validation")
     wanted = [tag for tag in listed("tags_train.txt") if tag[-2] == "/"]
     assert len(wanted) == 54
-    assert found == set(wanted)
-    assert steps == {3}
+    assert found == {(tag, 3) for tag in wanted}
 
 
 def test_what_is_heard_is_aligned(batch):
@@ -250,3 +255,29 @@ def test_what_is_heard_is_aligned(batch):
         np.testing.assert_array_equal(first[active], second[active])
         source = straight[f"source_{name}_audio"]
         np.testing.assert_array_equal(source, batch["ref"][:, index])
+
+
+def watched(folder, sources, **options):
+    """Tags and steps that five steps of a network of two outputs write."""
+    network = keras.Sequential([keras.layers.Dense(1, input_shape=(1,))])
+    network.compile(keras.optimizers.Adam(jit_compile=False), "mse")
+    network.network = lambda mixture: tf.stack([0.75 * mixture, 0.25 * mixture], 1)
+    writer = TrainingSummaries(
+        folder, lambda step: tf.constant(sources), signal_names(2), 8000, **options
+    )
+    data = np.ones((5, 1)), np.ones((5, 1))
+    network.fit(*data, batch_size=1, verbose=0, callbacks=[writer])
+    return events(folder / "events" / "train")
+
+
+def test_training_batches_are_shown(tmp_path):
+    sources = noise(2, 2, 1, 400)
+    found = watched(tmp_path / "a", sources, every=2, start_step=1)
+    assert {step for _, step in found} == {2, 4, 6}
+    shown = {tag for tag, step in found if step == 4}
+    assert set(tags(signal_names(2))) <= shown
+    assert {"mixture/audio/1", "source_mix2_background_spectrogram/image/0"} <= shown
+    more = watched(tmp_path / "b", noise(2, 2, 3, 400), every=5, start_step=0)
+    tagged = {tag for tag, _ in more}
+    assert not any(tag.startswith(("SNR", "source")) for tag in tagged)
+    assert "separated_mix2_background_audio/audio/0" in tagged

@@ -20,8 +20,8 @@ NORM_AXES = {"instance_norm": (1,), "layer_norm": (2,), "global_layer_norm": (1,
 class Projection(keras.layers.Layer):
     """Product with a matrix, scaled by a learned scalar, with or without bias.
 
-    The scalar multiplies the matrix instead of the product, which is the same and
-    costs less; the bias is scaled too.
+    Without a bias the scalar multiplies the matrix instead of the product, which is the
+    same and costs less.
 
     Args:
         inputs: Channels of the input.
@@ -53,11 +53,11 @@ class Projection(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Project the last axis."""
+        if self.bias is not None:
+            outputs = tf.matmul(inputs, self.kernel) + self.bias
+            return outputs if self.scale is None else outputs * self.scale
         kernel = self.kernel if self.scale is None else self.kernel * self.scale
-        outputs = tf.matmul(inputs, kernel)
-        if self.bias is None:
-            return outputs
-        return outputs + (self.bias if self.scale is None else self.bias * self.scale)
+        return tf.matmul(inputs, kernel)
 
 
 class Activation(keras.layers.Layer):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
@@ -183,19 +182,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main(options: argparse.Namespace) -> int:
     if options.table is not None:
-        summaries = [
-            json.loads(Path(each).read_text("utf-8")) for each in options.table
-        ]
-        sys.stdout.write(results.table(summaries))
+        sys.stdout.write(results.table([results.read(each) for each in options.table]))
         return 0
     if not options.model:
         raise CorpusError("no model is named; give --model RUN, or a TF1 checkpoint")
     separator = load(options.model)
     place, split = _data(options)
-    seconds = options.seconds or (FUSS_SECONDS if options.data_list_path else None)
+    if options.limit is not None and options.limit < 1:
+        raise CorpusError(f"--limit is {options.limit}; expected at least 1 example")
+    seconds = FUSS_SECONDS if options.data_list_path else None
+    seconds = seconds if options.seconds is None else options.seconds
     tracks = cut(fuss.tracks(place, split)[: options.limit], seconds)
     path = _scores_path(options)
-    rows = Rows(path, _columns(options, separator), _key(separator, place, options))
+    key = _key(separator, place, split, seconds)
+    rows = Rows(path, _columns(options, separator), key)
     if len(rows):
         sys.stdout.write(f"going on after {len(rows)} examples in {rows.part}\n")
     measured, summary = _measure(options, separator, tracks, rows)
@@ -249,13 +249,13 @@ def _columns(options: argparse.Namespace, separator: Separator) -> list[str]:
     return scores.mixture_columns()
 
 
-def _key(separator: Separator, place: Path, options: argparse.Namespace) -> str:
+def _key(separator: Separator, place: Path, split: str, seconds: float | None) -> str:
     """Name what the rows depend on: the model by what it makes of a little noise."""
     noise = np.random.default_rng(0).standard_normal(separator.sample_rate // 4)
     estimates = _estimates(separator, 0.1 * noise.astype(np.float32))
     digest = hashlib.sha256(estimates.tobytes()).hexdigest()
-    facts = (place.resolve(), options.split, options.data_list_path, options.seconds)
-    return "\n".join(map(str, (digest, *facts, options.moms)))
+    listed_as = (place / fuss.list_name(split)).read_text("utf-8-sig")
+    return "\n".join(map(str, (digest, place.resolve(), split, seconds, listed_as)))
 
 
 def _collect(

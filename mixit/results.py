@@ -8,8 +8,10 @@ own, without published numbers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mixit import scores
@@ -71,6 +73,22 @@ def row_of(config: MixitConfig) -> str | None:
         if same == (preset.model, preset.labelled, preset.segment_seconds):
             return name
     return None
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a ``summary.json``.
+
+    Raises:
+        ValueError: The file is something else.
+    """
+    try:
+        summary = json.loads(Path(path).read_text("utf-8"))
+        return {**summary, "examples": int(summary["examples"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no summary.json of an evaluation ({error!r}); name one that "
+            "python -m mixit.evaluate wrote"
+        ) from error
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:

@@ -64,28 +64,35 @@ class Rows(UserDict[str, Row]):
         return [row[column] for column in self._columns]
 
     def _take_up(self) -> None:
-        """Read the rows of a broken-off evaluation; drop a line that is not whole."""
-        text = self.part.read_text(encoding="utf-8")
-        lines = text[: text.rfind("\n") + 1]
-        self.part.write_text(
-            lines or _lines([self._columns]), encoding="utf-8", newline=""
-        )
-        for row in read(io.StringIO(lines)):
-            self.data[row[self._columns[0]]] = row
+        """Read a broken-off evaluation; rows that are not whole come again."""
+        text = self.part.read_text(encoding="utf-8", errors="replace")
+        for line in text[: text.rfind("\n") + 1].splitlines(keepends=True)[1:]:
+            try:
+                (row,) = read([_lines([self._columns]), line])
+                self.data[row[self._columns[0]]] = row
+            except ValueError:
+                continue
+        kept = [self._cells(row) for row in self.values()]
+        self.part.write_text(_lines([self._columns, *kept]), "utf-8", newline="")
 
 
 def read(lines: Iterable[str]) -> list[Row]:
     """Read rows back with the types that they had.
 
+    Raises:
+        ValueError: A row has more or fewer cells than there are columns, or one that
+            is no number.
+
     >>> read(["example,power,active", "e1,0.5,True"])
     [{'example': 'e1', 'power': 0.5, 'active': True}]
     """
+    columns, *rows = csv.reader(lines)
     return [
         {
             column: text if place == 0 else _value(text)
-            for place, (column, text) in enumerate(row.items())
+            for place, (column, text) in enumerate(zip(columns, row, strict=True))
         }
-        for row in csv.DictReader(lines)
+        for row in rows
     ]
 
 

@@ -234,6 +234,9 @@ def test_rows_of_another_model_are_not_taken_up(tmp_path):
     row = {"example": "a", "active": True, "power": 0.1, "count": 3}
     Rows(path, list(row), "one")["a"] = row
     assert not len(Rows(path, list(row), "two"))
+    part = Rows(path, list(row), "one").part
+    with part.open("ab") as file:
+        file.write(b"b,True,no number,1\nc,True\nd,False,2.0,\xff\nhalf,Tr")
     again = Rows(path, list(row), "one")
     assert dict(again) == {"a": row}
     again["grüße, 1"] = {**row, "example": "grüße, 1", "active": False}
@@ -311,7 +314,10 @@ def test_committed_table_is_generated(capsys):
         (["-dp", "eval_example_list.txt", "--split", "train"], "leave out --data and"),
         (["--data", "corpus", "--seconds", "0.00001"], "examples of 1e-05 s: expected"),
         (["--data", "corpus", "--seconds", "-1"], "examples of -1 s: expected at"),
+        (["--data", "corpus", "--seconds", "0"], "examples of 0 s: expected at least"),
         (["--data", "corpus", "--moms", "--limit", "1"], "there is none to pair"),
+        (["--data", "corpus", "--limit", "0"], "--limit is 0; expected at least 1"),
+        (["--table", __file__], "is no summary.json of an evaluation"),
     ],
 )
 def test_bad_input(run, corpus, tmp_path, capsys, words, sentence):

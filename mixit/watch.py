@@ -1,4 +1,4 @@
-"""What a run shows of its training batches: scalars, sounds and images."""
+"""What a run lets hear and see of its training examples."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common.logs import write_examples
-from mixit.summaries import arrange, images, scalars, sounds, tags
+from mixit.summaries import arrange, images, sounds
 
 
 @final
-class TrainingSummaries(keras.callbacks.Callback):
-    """Measure a training batch every few steps, as Google's program does.
+class TrainingSounds(keras.callbacks.Callback):
+    """Write sounds and images of training examples every few steps.
 
-    The batch is drawn and separated again, after its step. Scalars, three sounds and
-    three images of each signal go to TensorBoard's ``train``. Where a mixture has more
-    sources than names, nothing can be aligned: then only the mixtures and the estimates
-    are written.
+    Examples are drawn and separated again, after their step. They go to TensorBoard's
+    ``train``. Where a mixture has more sources than names, nothing can be aligned: then
+    only the mixtures and the estimates are written.
 
     Args:
         folder: The run folder.
-        sources: Returns the sources [batch, mixtures, sources, samples] of a step.
+        sources: Returns the sources [examples, mixtures, sources, samples] of a step,
+            of which three are written.
         names: Of the outputs, from :func:`mixit.summaries.signal_names` for as many
             mixtures.
         sample_rate: In Hz.
-        every: Steps between two batches.
+        every: Steps between two writings; Google's program has 1000.
         start_step: Step at which this process goes on.
     """
 
@@ -60,17 +60,10 @@ class TrainingSummaries(keras.callbacks.Callback):
             self._write()
 
     def _write(self) -> None:
-        sources = self._sources(self._step)
+        sources = self._sources(self._step)[:3]
         mixture = tf.reduce_sum(sources, axis=[1, 2])
-        estimates = self.model.network(mixture)
         references = arrange(sources, self._names)
-        every = sounds(mixture, references, estimates, self._names)
-        heard = {tag: waveform[:3] for tag, waveform in every.items()}
+        heard = sounds(mixture, references, self.model.network(mixture), self._names)
         with self._writer.as_default(step=self._step):
-            if references is not None:
-                means = scalars(references, estimates, mixture).means()
-                for tag, value in zip(tags(self._names), means.numpy(), strict=True):
-                    tf.summary.scalar(tag, value)
-            seen = images(heard, self._sample_rate)
-            write_examples(heard, seen, self._sample_rate)
+            write_examples(heard, images(heard, self._sample_rate), self._sample_rate)
         self._writer.flush()

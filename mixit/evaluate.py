@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import audio, plots
+from common.checkpoint import CheckpointError
 from common.config import load as load_config
 from common.config import write_json
 from common.corpora import fuss, miniature
@@ -137,6 +138,12 @@ def _parser() -> argparse.ArgumentParser:
         *("--model", "-cp", "--checkpoint_path"),
         help="run folder, or prefix or folder of a TF1 checkpoint",
     )
+    add(
+        *("-mp", "--metagraph_path"),
+        help="run this graph beside the checkpoint as it is",
+    )
+    add("--num-dilations", type=int, help="of a TF1 checkpoint: blocks of one repeat")
+    add("--sample-rate", type=int, help="of a TF1 checkpoint, in Hz")
     add("--data", help="corpus folder; default: that of the run")
     add("--split", choices=fuss.SPLITS, help="default: eval")
     add(
@@ -186,7 +193,7 @@ def _main(options: argparse.Namespace) -> int:
         return 0
     if not options.model:
         raise CorpusError("no model is named; give --model RUN, or a TF1 checkpoint")
-    separator = load(options.model)
+    separator = _load(options)
     place, split = _data(options)
     if options.limit is not None and options.limit < 1:
         raise CorpusError(f"--limit is {options.limit}; expected at least 1 example")
@@ -212,6 +219,23 @@ def _main(options: argparse.Namespace) -> int:
         draw(separator, track, path.parent / track.name)
     sys.stdout.write(f"results: {path.parent}\n")
     return 0
+
+
+def _load(options: argparse.Namespace) -> Separator:
+    """Load the model; with a meta graph, run that graph."""
+    names = ("num_dilations", "sample_rate")
+    told: dict[str, Any] = {name: getattr(options, name) for name in names}
+    told = {name: value for name, value in told.items() if value is not None}
+    if options.metagraph_path:
+        graph, model = Path(options.metagraph_path), Path(options.model)
+        beside = model if model.is_dir() else model.parent
+        if not graph.is_file() or graph.parent.resolve() != beside.resolve():
+            raise CheckpointError(
+                f"--metagraph_path is {graph}; expected a file in {beside}, beside the "
+                "checkpoint: copy it there, or leave it out"
+            )
+        told["metagraph"] = True
+    return load(options.model, **told)
 
 
 def _data(options: argparse.Namespace) -> tuple[Path, str]:

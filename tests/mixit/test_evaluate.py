@@ -94,6 +94,31 @@ def test_google_words(golden, listed, run, tmp_path, capsys):
     assert "2Si" in capsys.readouterr().out
 
 
+def test_google_words_for_a_checkpoint_and_its_graph(
+    listed, tmp_path, capsys, monkeypatch
+):
+    for path in (GOLDEN / "small").glob("model.ckpt*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    prefix = str(tmp_path / "model.ckpt")
+    words = ["-cp", prefix, "-dp", str(listed), "--limit", "1"]
+    assert evaluate.main([*words, "--num-dilations", "3", "--row", "none"]) == 0
+    assert "No published number stands" in capsys.readouterr().out
+    assert (tmp_path / "evaluation" / "scores.csv").exists()
+    graph = tmp_path / "inference.meta"
+    assert evaluate.main([*words, "-mp", str(graph)]) == 1
+    assert "inference.meta; expected a file in" in capsys.readouterr().err
+    graph.touch()
+    told = {}
+
+    def shipped(path, **options):
+        told.update(options)
+        return replace(even(4), sample_rate=16000)
+
+    monkeypatch.setattr(evaluate, "load", shipped)
+    assert evaluate.main([*words, "-mp", str(graph)]) == 0
+    assert told == {"metagraph": True}
+
+
 def even(outputs):
     """A separator that shares the mixture equally."""
 

@@ -25,10 +25,18 @@ class Scalars(keras.callbacks.Callback):
         every: Steps between two lines of training scalars.
         start_step: Step at which this process goes on; lines of later steps, written
             before a kill, are removed because they come again.
+        more: Tells further scalars of ``train`` or ``validation``, too many to print.
     """
 
-    def __init__(self, folder: str | Path, every: int, start_step: int) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        every: int,
+        start_step: int,
+        more: Callable[[str], Mapping[str, float]] = lambda split: {},
+    ) -> None:
         super().__init__()
+        self._more = more
         self._path = Path(folder) / "scalars.jsonl"
         self._every = every
         self._step = start_step
@@ -45,7 +53,7 @@ class Scalars(keras.callbacks.Callback):
         self._step += 1
         if self._step % self._every == 0:
             values = {key: float(value) for key, value in (logs or {}).items()}
-            self._write("train", values)
+            self._write("train", {**self._more("train"), **values})
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write the epoch's means, those of validation without their prefix."""
@@ -54,7 +62,7 @@ class Scalars(keras.callbacks.Callback):
         train = {k: v for k, v in values.items() if not k.startswith("val_")}
         self._write("train", train, epoch + 1)
         if valid:
-            self._write("validation", valid, epoch + 1)
+            self._write("validation", {**self._more("validation"), **valid}, epoch + 1)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Bring every event to disk."""

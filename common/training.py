@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,8 @@ class Job:
         valid: Makes the validation data and tells their number of steps.
         records: The records that it reads, those of the training first.
         callbacks: Makes the pillar's own callbacks, given the step of the start.
+        scalars: Tells more scalars of ``train`` or ``validation``, which are written
+            with the others but not printed.
     """
 
     model: Any
@@ -48,6 +50,7 @@ class Job:
     valid: Callable[[], tuple[Any, int]]
     records: Sequence[Index]
     callbacks: Callable[[int], Sequence[keras.callbacks.Callback]] = lambda step: ()
+    scalars: Callable[[str], Mapping[str, float]] = lambda split: {}
 
 
 Build = Callable[[Any, tf.distribute.Strategy], Job]
@@ -82,7 +85,7 @@ def train(config: Any, build: Build) -> Any:
         run_folder.record(
             folder, step, job.records[0].digest, replicas=_replicas(strategy)
         )
-        callbacks.append(Scalars(folder, schedule.log_steps, step))
+        callbacks.append(Scalars(folder, schedule.log_steps, step, job.scalars))
     say(f"{folder}: step {step} of {schedule.epochs * schedule.steps_per_epoch}")
     try:
         _fit(job, schedule, step, Saver(store, schedule, callbacks, step, state))

@@ -12,17 +12,17 @@ import tf_keras as keras
 from common import distribution, experiment, training
 from common.config import ConfigError
 from common.logs import Sounds
-from mixit import data
+from mixit import data, summaries
 from mixit.config import PRESETS, MixitConfig
 from mixit.least_squares import least_squares
 from mixit.loss import mixit
-from mixit.metrics import score
 from mixit.model import Tdcn
 from mixit.sparsity import sparsity
 from mixit.supervised import supervised
 
 MSI = "SNR/snr_gain_invariant/improvement_signals_mean_min2src_ref_nonzero"
 ONE_SOURCE = "SNR/snr_gain_invariant/separated_signals_mean_1src_ref_nonzero"
+SUPERVISED = tuple(dict.fromkeys((*summaries.INVARIANT, *summaries.SUPERVISED)))
 
 
 class MixitTraining(keras.Model):
@@ -40,8 +40,11 @@ class MixitTraining(keras.Model):
         self.config = config
         self.replicas = replicas
         self.loss_mean = keras.metrics.Mean("loss")
-        self.msi = keras.metrics.Mean(MSI)
-        self.one_source = keras.metrics.Mean(ONE_SOURCE)
+        self.parts = 1 if config.labelled == 1.0 else 2
+        self.names = summaries.signal_names(config.model.num_sources, self.parts)
+        suffixes = SUPERVISED if self.parts == 1 else summaries.INVARIANT
+        self.seen = summaries.Summaries(self.names, suffixes, "seen")
+        self.held_out = summaries.Summaries(self.names, suffixes, "held_out")
         self.built = True
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -61,6 +64,8 @@ class MixitTraining(keras.Model):
         gradients: Any = tape.gradient(loss, weights)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         self.loss_mean.update_state(losses)
+        logged = self.optimizer.iterations % self.config.train.log_steps == 0
+        tf.cond(logged, lambda: self._measure(batch, estimates), lambda: None)
         return {"loss": self.loss_mean.result()}
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -77,8 +82,23 @@ class MixitTraining(keras.Model):
             losses = self._invariant(mixtures, together)
         self.loss_mean.update_state(losses, weight)
         for place, (mixture, estimates) in enumerate(zip(singles, apart, strict=True)):
-            self._measure(sources[:, place], estimates, mixture, weight)
-        return {metric.name: metric.result() for metric in self.metrics}
+            self.held_out.update_state(sources[:, place], estimates, mixture, weight)
+        measured = self.held_out.result()
+        table = {tag: measured[tag] for tag in (MSI, ONE_SOURCE)}
+        return {"loss": self.loss_mean.result(), **table}
+
+    def scalars(self, split: str) -> dict[str, float]:
+        """Tell all measures of the last logged batch, or of the last validation."""
+        metric = self.seen if split == "train" else self.held_out
+        return {tag: float(value) for tag, value in metric.result().items()}
+
+    def _measure(self, batch: Mapping[str, tf.Tensor], estimates: tf.Tensor) -> None:
+        """Measure a training batch, where outputs can be aligned to all sources."""
+        mixture = tf.reduce_sum(batch["sources"], axis=[1, 2])
+        sources = summaries.arrange(batch["sources"][:, : self.parts], self.names)
+        self.seen.reset_state()
+        if sources is not None:
+            self.seen.update_state(sources, estimates, mixture)
 
     def _training_losses(
         self, batch: Mapping[str, tf.Tensor], estimates: tf.Tensor
@@ -106,22 +126,6 @@ class MixitTraining(keras.Model):
         self, sources: tf.Tensor, estimates: tf.Tensor, mixture: tf.Tensor
     ) -> tf.Tensor:
         return supervised(sources, estimates, mixture, self.config.zero_weight)
-
-    def _measure(
-        self,
-        sources: tf.Tensor,
-        estimates: tf.Tensor,
-        mixture: tf.Tensor,
-        weight: tf.Tensor,
-    ) -> None:
-        scores = score(sources, estimates, mixture, by="log_mse")
-        for metric, values, counted in (
-            (self.msi, scores.improvement, scores.active_count > 1),
-            (self.one_source, scores.separated, scores.active_count == 1),
-        ):
-            of_example = weight * tf.cast(counted, tf.float32)
-            active = tf.cast(scores.active_references, tf.float32)
-            metric.update_state(values, of_example[:, tf.newaxis] * active)
 
 
 def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job:
@@ -152,6 +156,7 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
         valid=lambda: distribution.validation_batches(strategy, example, count, pairs),
         records=(train, valid) if labelled is None else (train, valid, labelled),
         callbacks=lambda step: [_sounds(config, model, example, step)],
+        scalars=model.scalars,
     )
 
 
@@ -207,15 +212,16 @@ def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
             [example(tf.constant(i, tf.int64))["sources"][0] for i in range(3)]
         )
         mixture = tf.reduce_sum(sources, axis=1)
-        estimates = model.network(mixture)
-        heard = {"mixture": mixture}
-        heard.update(
-            {f"source_{i}": s for i, s in enumerate(tf.unstack(sources, axis=1))}
-        )
-        outputs = tf.unstack(estimates, axis=1)
-        return {**heard, **{f"separated_{i}": s for i, s in enumerate(outputs)}}
+        return summaries.sounds(mixture, sources, model.network(mixture), model.names)
 
-    return Sounds(str(config.output), sounds, config.model.sample_rate, step)
+    rate = config.model.sample_rate
+    return Sounds(
+        str(config.output),
+        sounds,
+        rate,
+        step,
+        lambda heard: summaries.images(heard, rate),
+    )
 
 
 if __name__ == "__main__":

@@ -19,9 +19,12 @@ from mixit.loss import mixit
 from mixit.model import Tdcn
 from mixit.sparsity import sparsity
 from mixit.supervised import supervised
+from mixit.watch import TrainingSounds
 
 MSI = "SNR/snr_gain_invariant/improvement_signals_mean_min2src_ref_nonzero"
 ONE_SOURCE = "SNR/snr_gain_invariant/separated_signals_mean_1src_ref_nonzero"
+# Steps between two sounds of training examples, as in Google's program.
+SOUND_STEPS = 1000
 SUPERVISED = tuple(dict.fromkeys((*summaries.INVARIANT, *summaries.SUPERVISED)))
 
 
@@ -146,16 +149,18 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     drawn = data.pools(config, train, labelled)
     valid = data.load_records(config, place, "validation")
     model = compiled(config, strategy.num_replicas_in_sync)
+    seen = data.training_example(config, *drawn)
     example = data.validation_example(config, valid)
     count = data.validation_count(config, valid)
     return training.Job(
         model=model,
-        train=lambda step: distribution.training_batches(
-            strategy, data.training_example(config, *drawn), pairs, step
-        ),
+        train=lambda step: distribution.training_batches(strategy, seen, pairs, step),
         valid=lambda: distribution.validation_batches(strategy, example, count, pairs),
         records=(train, valid) if labelled is None else (train, valid, labelled),
-        callbacks=lambda step: [_sounds(config, model, example, step)],
+        callbacks=lambda step: [
+            _seen_sounds(config, model, seen, pairs * model.replicas, step),
+            _sounds(config, model, example, step),
+        ],
         scalars=model.scalars,
     )
 
@@ -202,6 +207,25 @@ def _main(config: MixitConfig, check: bool) -> int:
     model = training.train(config, build)
     training.say(f"trained {model.optimizer.iterations.numpy()} steps: {config.output}")
     return 0
+
+
+def _seen_sounds(
+    config: MixitConfig, model: Any, example: Any, rows: int, start_step: int
+) -> TrainingSounds:
+    """Let the first examples of a training step be heard, as Google's program does."""
+
+    def sources(step: int) -> tf.Tensor:
+        places = [tf.constant((step - 1) * rows + i, tf.int64) for i in range(3)]
+        return tf.stack([example(each)["sources"][: model.parts] for each in places])
+
+    return TrainingSounds(
+        str(config.output),
+        sources,
+        model.names,
+        config.model.sample_rate,
+        every=SOUND_STEPS,
+        start_step=start_step,
+    )
 
 
 def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:

@@ -26,6 +26,8 @@ class Scalars(keras.callbacks.Callback):
         start_step: Step at which this process goes on; lines of later steps, written
             before a kill, are removed because they come again.
         more: Tells further scalars of ``train`` or ``validation``, too many to print.
+        chief: Whether this process writes. The others of several machines ask for the
+            same scalars at the same steps, because metrics are added up together.
     """
 
     def __init__(
@@ -34,17 +36,21 @@ class Scalars(keras.callbacks.Callback):
         every: int,
         start_step: int,
         more: Callable[[str], Mapping[str, float]] = lambda split: {},
+        chief: bool = True,
     ) -> None:
         super().__init__()
         self._more = more
+        self._chief = chief
         self._path = Path(folder) / "scalars.jsonl"
         self._every = every
         self._step = start_step
-        self._writers = {
-            name: tf.summary.create_file_writer(str(Path(folder) / "events" / name))
-            for name in ("train", "validation")
-        }
-        _cut(self._path, start_step)
+        self._writers = {}
+        if chief:
+            self._writers = {
+                name: tf.summary.create_file_writer(str(Path(folder) / "events" / name))
+                for name in ("train", "validation")
+            }
+            _cut(self._path, start_step)
 
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
@@ -72,6 +78,8 @@ class Scalars(keras.callbacks.Callback):
     def _write(
         self, split: str, values: dict[str, float], epoch: int | None = None
     ) -> None:
+        if not self._chief:
+            return
         if split == "train":
             values = {**values, "learning_rate": self._learning_rate()}
         line: dict[str, Any] = {"split": split, "step": self._step}

@@ -85,7 +85,7 @@ def train(config: Any, build: Build) -> Any:
         run_folder.record(
             folder, step, job.records[0].digest, replicas=_replicas(strategy)
         )
-        callbacks.append(Scalars(folder, schedule.log_steps, step, job.scalars))
+    callbacks.append(Scalars(folder, schedule.log_steps, step, job.scalars, chief))
     say(f"{folder}: step {step} of {schedule.epochs * schedule.steps_per_epoch}")
     try:
         _fit(job, schedule, step, Saver(store, schedule, callbacks, step, state))

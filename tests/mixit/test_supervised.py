@@ -1,12 +1,15 @@
-"""The supervised loss against a plain search in numpy."""
+"""The supervised loss against Google's numbers and a plain search in numpy."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mixit.supervised import supervised
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "mixit" / "supervised.npz"
 
 
 def searched(references, estimates, mixture, zero_weight):
@@ -27,7 +30,30 @@ def searched(references, estimates, mixture, zero_weight):
     return np.where(power > 0, sounding, zero_weight * silent).mean()
 
 
-@pytest.mark.parametrize("zero_weight", [1.0, 0.3])
+@pytest.mark.parametrize(
+    ("case", "types", "zero_weight"),
+    [
+        ("one", None, 1.0),
+        ("weighted", None, 0.3),
+        ("typed", ["speech", "noise", "speech", "noise"], 1.0),
+    ],
+)
+def test_google_numbers(case, types, zero_weight):
+    golden = np.load(GOLDEN)
+    estimates = tf.constant(golden["estimates"])
+    with tf.GradientTape() as tape:
+        tape.watch(estimates)
+        losses = supervised(
+            golden["references"], estimates, golden["mixture"], zero_weight, types
+        )
+        loss = tf.reduce_mean(losses)
+    assert float(loss) == pytest.approx(float(golden[f"{case}_loss"]), rel=2e-6)
+    wanted = golden[f"{case}_gradient"]
+    gradient = tape.gradient(loss, estimates)
+    np.testing.assert_allclose(gradient, wanted, atol=2e-6 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("zero_weight", [1.0, 0.3, 0.0])
 def test_equals_the_search(zero_weight):
     rng = np.random.default_rng(0)
     references = rng.standard_normal((5, 3, 400)).astype(np.float32)
@@ -59,6 +85,36 @@ def test_saturates_at_30_db_and_has_finite_gradients():
     assert np.isfinite(tape.gradient(loss, estimates)).all()
 
 
-def test_more_references_than_estimates():
+def test_a_silent_example_counts_whatever_its_neighbours_are():
+    rng = np.random.default_rng(1)
+    references = rng.standard_normal((2, 2, 100)).astype(np.float32)
+    estimates = rng.standard_normal((2, 2, 100)).astype(np.float32)
+    references[1] = 0.0
+    together = supervised(references, estimates, references.sum(1))
+    alone = supervised(references[1:], estimates[1:], references[1:].sum(1))
+    wanted = (10 * np.log10(np.square(estimates[1]).sum(-1) + 1e-8)).mean()
+    np.testing.assert_allclose([together[1], alone[0]], wanted, rtol=1e-5)
+
+
+def test_more_than_six_outputs():
+    rng = np.random.default_rng(2)
+    references = rng.standard_normal((2, 8, 200)).astype(np.float32)
+    references[0, 3:] = 0.0
+    noise = 0.1 * rng.standard_normal((2, 8, 200)).astype(np.float32)
+    places = rng.permutation(8)
+    mixture = references.sum(1)
+    mixed = tf.function(supervised)(
+        references, (references + noise)[:, places], mixture
+    )
+    kept = supervised(references, references + noise, mixture)
+    np.testing.assert_allclose(mixed[1], kept[1], rtol=1e-6)
+    assert float(mixed[0]) <= float(kept[0]) + 0.5
+
+
+def test_bad_counts():
     with pytest.raises(ValueError, match=r"3 references .* 2"):
         supervised(tf.zeros([1, 3, 9]), tf.zeros([1, 2, 9]), tf.zeros([1, 9]))
+    with pytest.raises(ValueError, match="1 types, 2 references and 2 estimates"):
+        supervised(
+            tf.zeros([1, 2, 9]), tf.zeros([1, 2, 9]), tf.zeros([1, 9]), types=["voice"]
+        )

@@ -33,7 +33,7 @@ def weights(model):
         {"assignment": "least_squares", "sparsity": "l1_l2", "sparsity_weight": 1.0},
         {"gradient_checkpointing": True, "sparsity": "covariance"},
     ],
-    ids=lambda changes: "-".join(changes),
+    ids="-".join,
 )
 def test_every_way_of_training_runs_and_lowers_its_loss(config, changes):
     schedule = replace(config.train, epochs=2, steps_per_epoch=8, checkpoint_steps=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,42 +14,80 @@ from common.checkpoint import restore_network
 from common.config import load as load_config
 from common.separation import Separator
 from common.separation_command import command
-from mixit import convert, process_wav
+from common.tf1 import MetaGraphError
+from mixit import convert, process_wav, published
+from mixit.architecture import PUBLISHED_DILATIONS, PUBLISHED_RATE, Options
 from mixit.config import MixitConfig
+from mixit.metagraph import INPUT, OUTPUT
 from mixit.model import Tdcn
+from mixit.shipped import Shipped
+from mixit.tensors import locate
 
 SEGMENT_SECONDS = 10.0
 
 
-def load(
+def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
     path: str | Path,
     *,
     segment_seconds: float = SEGMENT_SECONDS,
     overlap: float = 0.25,
-    num_dilations: int = 8,
-    sample_rate: int = 16000,
+    num_dilations: int = PUBLISHED_DILATIONS,
+    window_samples: int | None = None,
+    hop_samples: int | None = None,
+    sample_rate: int = PUBLISHED_RATE,
+    mixture_consistency: str | None = None,
+    front_padding: bool | None = None,
+    metagraph: bool = False,
+    input_tensor: str = INPUT,
+    output_tensor: str = OUTPUT,
 ) -> Separator:
     """Make a separator from a run folder, or from a checkpoint of Google's program.
 
+    What neither the tensors of a TF1 checkpoint nor a meta graph beside it tell is
+    taken from the options, see :class:`mixit.architecture.Options`.
+
     Args:
-        path: Output folder of a training run, or prefix or folder of a TF1 checkpoint.
+        path: Output folder of a training run, or prefix or folder of a TF1 checkpoint,
+            or the name of a model in :data:`mixit.published.MODELS`.
         segment_seconds: Longest part that goes through the network in one pass.
         overlap: Part of a segment that it shares with the next one, 0 to 0.5.
-        num_dilations: For a TF1 checkpoint, the blocks of one repeat.
-        sample_rate: For a TF1 checkpoint, the rate of its training in Hz.
+        num_dilations: Blocks of one repeat.
+        window_samples: Length of a frame.
+        hop_samples: Distance between frames.
+        sample_rate: Rate of the training in Hz.
+        mixture_consistency: ``pred_source``, ``magsq``, ``uniform`` or ``none``.
+        front_padding: Whether the STFT begins with frames that hold zeros.
+        metagraph: Run the meta graph of a TF1 checkpoint as it is.
+        input_tensor: Its input [1, mics, samples].
+        output_tensor: Its output [1, sources, samples].
 
     Returns:
-        The separator; its sources are named source0, source1, ... and keep their order
-        from block to block, but have no meaning.
+        The separator; its sources are named source0, source1, ... in the order of the
+        outputs and keep it from block to block, but have no meaning.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or of another model.
+        MetaGraphError: The meta graph is, or it is missing and was asked for.
     """
-    if (Path(path) / "config.json").exists():
-        network = Tdcn(load_config(MixitConfig, Path(path) / "config.json").model)
+    path = published.resolve(path)
+    blocks = {"segment_seconds": segment_seconds, "overlap": overlap}
+    told = Options(
+        num_dilations,
+        window_samples,
+        hop_samples,
+        sample_rate,
+        mixture_consistency,
+        front_padding,
+    )
+    if (path / "config.json").exists():
+        network = Tdcn(load_config(MixitConfig, path / "config.json").model)
         restore_network(path, network)
+    elif metagraph:
+        rate = published.with_rate(locate(path), told).sample_rate
+        return _of_graph(Shipped(path, input_tensor, output_tensor), rate, blocks)
     else:
-        network = convert.load(path, num_dilations, sample_rate)
+        options = dataclasses.asdict(told)
+        network = convert.load(path, output_tensor=output_tensor, **options)
     return separator(network, segment_seconds, overlap)
 
 
@@ -70,6 +109,22 @@ def separator(
         segment_seconds=segment_seconds,
         overlap=overlap,
         grid_samples=network.config.hop_samples,
+    )
+
+
+def _of_graph(shipped: Shipped, sample_rate: int, blocks: dict) -> Separator:
+    """Make a separator of a meta graph, which estimates at one microphone."""
+    if shipped.num_mics > 1:
+        raise MetaGraphError(
+            f"the meta graph takes {shipped.num_mics} microphones and estimates the "
+            "sources at the first alone; use mixit.shipped.Shipped, or leave "
+            "metagraph out"
+        )
+    return Separator(
+        lambda mixture: shipped(mixture)[:, :, np.newaxis],
+        sources=tuple(f"source{i}" for i in range(shipped.num_sources)),
+        sample_rate=sample_rate,
+        **blocks,
     )
 
 

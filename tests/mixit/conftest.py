@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common import training
@@ -59,3 +60,25 @@ def run(corpus, tmp_path_factory):
     finished = micro(corpus, tmp_path_factory.mktemp("runs") / "run")
     training.train(finished, build)
     return Path(finished.output)
+
+
+@pytest.fixture
+def unpack(tmp_path):
+    """Lay out a checkpoint of Google's program; gives its folder and signals."""
+
+    def unpack(name, *leave_out):
+        folder = tmp_path / name
+        folder.mkdir()
+        place = Path(__file__).parents[1] / "golden" / "mixit" / "restore"
+        signals = {}
+        with np.load(place / f"{name}.npz") as packed:
+            for key in packed.files:
+                if key.startswith(("in_", "out_")):
+                    signals[key] = packed[key]
+                elif key not in leave_out:
+                    (folder / key).write_bytes(packed[key].tobytes())
+        lengths = [key.removeprefix("in_") for key in signals if key.startswith("in_")]
+        pairs = [(signals[f"in_{n}"], signals[f"out_{n}"]) for n in lengths]
+        return folder, pairs
+
+    return unpack

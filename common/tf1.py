@@ -1,0 +1,158 @@
+"""Graphs and checkpoints of TensorFlow 1; its API is used in this file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+v1 = tf.compat.v1  # noqa: TID251 (this is the one place)
+
+IDLE = {"NoOp", "Shape", "Assert"}
+"""Operations whose results nobody asks for."""
+
+
+class MetaGraphError(ValueError):
+    """A meta graph that is damaged, or not of the kind that is expected."""
+
+
+def read_meta_graph(path: str | Path) -> Any:
+    """Read a meta graph, such as ``inference.meta``.
+
+    Args:
+        path: File that ``export_meta_graph`` of TensorFlow 1 wrote.
+
+    Returns:
+        The ``MetaGraphDef``.
+
+    Raises:
+        MetaGraphError: The file is damaged or something else.
+        OSError: It cannot be read.
+    """
+    meta = v1.MetaGraphDef()
+    try:
+        meta.ParseFromString(Path(path).read_bytes())
+    except DecodeError as error:
+        raise MetaGraphError(
+            f"{path} is no meta graph or is cut off ({error}); copy it again"
+        ) from error
+    if not meta.graph_def.node:
+        raise MetaGraphError(f"{path} holds a graph without nodes; copy it again")
+    return meta
+
+
+@final
+class Session:
+    """A meta graph with the weights of a checkpoint, run as it is.
+
+    Args:
+        meta_graph: File of the graph.
+        checkpoint: Prefix of the checkpoint.
+        input_tensor: Name of the tensor that is fed, such as ``audio:0``.
+        output_tensor: Name of the tensor that is computed.
+
+    Raises:
+        MetaGraphError: The graph is damaged, lacks one of the tensors, or is not the
+            graph of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        meta_graph: str | Path,
+        checkpoint: str | Path,
+        input_tensor: str,
+        output_tensor: str,
+    ) -> None:
+        meta = read_meta_graph(meta_graph)
+        demand(meta, (input_tensor, output_tensor), meta_graph)
+        graph = tf.Graph()
+        self._session = v1.Session(graph=graph)
+        try:
+            with graph.as_default():
+                saver = v1.train.import_meta_graph(meta, clear_devices=True)
+        except (ValueError, tf.errors.OpError) as error:
+            raise MetaGraphError(
+                f"{meta_graph} cannot be run by TensorFlow {tf.__version__} "
+                f"({str(error).splitlines()[0]})"
+            ) from error
+        self._input = _tensor(graph, input_tensor, meta_graph)
+        self._output = _tensor(graph, output_tensor, meta_graph)
+        try:
+            with graph.as_default():
+                _restore(saver, self._session, str(checkpoint))
+        except (tf.errors.OpError, ValueError) as error:
+            raise MetaGraphError(
+                f"checkpoint {checkpoint} does not fit the graph {meta_graph}, or is "
+                f"damaged ({str(error).splitlines()[0]}); give those of one model"
+            ) from error
+
+    @property
+    def input_shape(self) -> list[int | None]:
+        """Shape of what is fed, None where any length is taken."""
+        shape = self._input.shape
+        return [] if shape.rank is None else shape.as_list()
+
+    @property
+    def output_shape(self) -> list[int | None]:
+        """Shape of what is computed, as far as the graph tells."""
+        shape = self._output.shape
+        return [] if shape.rank is None else shape.as_list()
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        """Compute the output of one input."""
+        return self._session.run(self._output, {self._input: array})
+
+
+def demand(meta: Any, tensors: Iterable[str], place: str | Path) -> None:
+    """Make sure that a meta graph has the expected tensors.
+
+    Args:
+        meta: The ``MetaGraphDef``.
+        tensors: Their names.
+        place: Its file, for the sentence.
+
+    Raises:
+        MetaGraphError: It lacks some; lists what is fed and computed instead.
+    """
+    nodes = {node.name: node for node in meta.graph_def.node}
+    absent = [name for name in tensors if name.split(":")[0] not in nodes]
+    if not absent:
+        return
+    used = {i.split(":")[0].lstrip("^") for n in nodes.values() for i in n.input}
+    inputs = [node.name for node in nodes.values() if node.op == "Placeholder"]
+    outputs = [
+        name
+        for name, node in nodes.items()
+        if name not in used and "/" not in name and node.op not in IDLE and node.input
+    ]
+    raise MetaGraphError(
+        f"{place} has no tensor {' and no '.join(absent)}; its placeholders are "
+        f"{_listed(inputs)}, and it computes {_listed(outputs)}"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(f"{name}:0" for name in names[:8])
+    return (shown or "none") + (", ..." if len(names) > 8 else "")
+
+
+def _tensor(graph: Any, name: str, place: str | Path) -> Any:
+    try:
+        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
+    except (KeyError, ValueError) as error:
+        raise MetaGraphError(f"{place} has no tensor {name} ({error})") from error
+
+
+def _restore(saver: Any, session: Any, checkpoint: str) -> None:
+    """Restore without the line that TensorFlow logs about it."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        saver.restore(session, checkpoint)
+    finally:
+        logger.setLevel(level)

@@ -15,7 +15,7 @@ from common.logs import Sounds
 from mixit import data, summaries
 from mixit.config import PRESETS, MixitConfig
 from mixit.least_squares import least_squares
-from mixit.loss import mixit
+from mixit.loss import MOST_ASSIGNMENTS, mixit
 from mixit.model import Tdcn
 from mixit.sparsity import sparsity
 from mixit.supervised import supervised
@@ -135,12 +135,19 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     """Make the job of a configuration.
 
     Raises:
-        ConfigError: The batch cannot be divided into mixtures of mixtures.
+        ConfigError: The batch cannot be divided into mixtures of mixtures, or there
+            are too many outputs for the search.
     """
     if config.batch_size < 2 or config.batch_size % 2:
         raise ConfigError(
             f"batch_size={config.batch_size}: expected an even number of mixtures for "
             "each replica, because two make one mixture of mixtures"
+        )
+    outputs = config.model.num_sources
+    if config.assignment == "search" and 2**outputs > MOST_ASSIGNMENTS:
+        raise ConfigError(
+            f"model.num_sources={outputs}: {2**outputs} assignments are too many to "
+            "search; set assignment=least_squares, or use fewer outputs"
         )
     pairs = config.batch_size // 2
     place = data.root(config)

@@ -44,6 +44,12 @@ def test_every_way_of_training_runs_and_lowers_its_loss(config, changes):
     assert int(model.optimizer.iterations.numpy()) == 16
 
 
+def test_too_many_outputs_for_the_search(config):
+    config = replace(config, model=replace(config.model, num_sources=17))
+    with pytest.raises(ConfigError, match="set assignment=least_squares"):
+        training.train(config, build)
+
+
 def moved(config, folder, **changes):
     schedule = replace(config.train, **changes)
     return replace(config, output=str(folder), train=schedule)

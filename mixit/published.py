@@ -1,13 +1,14 @@
 """The models that Google published: where they lie, and what is known of them.
 
-The folders are not part of this repository; ``run_verify_published_weights.sh``
-downloads them into the cache and compares each with its own meta graph.
+None of them is part of this repository; ``./run_verify_published_weights.sh`` downloads
+them into the cache and compares each with the meta graph that was published with it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,18 @@ from common import cache
 from common.checkpoint import CheckpointError
 from mixit.architecture import PUBLISHED_RATE, Options
 
-APACHE = "Apache-2.0"
 SYNTHETIC = "verified on a synthetic file of the same layout"
 VERIFIED = "verified on the published file"
+
+HOSTS = {
+    "GRESEARCH_URL": "https://storage.googleapis.com/gresearch/sound_separation",
+    "ZENODO_URL": "https://zenodo.org/record/3743844/files",
+}
+"""Where models lie, by the environment variable that names another place."""
+
+BIRDS = "bird_mixit_model_checkpoints"
+APACHE = "Apache-2.0"
+UNSTATED = "none is stated; Google's code is Apache-2.0, FUSS is CC BY 4.0"
 logger = logging.getLogger(__name__)
 
 
@@ -28,63 +38,64 @@ class Published:
     """One published model.
 
     Attributes:
-        place: Folder below the root of its host, or an archive.
-        files: Size in bytes of each file, 0 where it is not known.
-        prefix: Name of the checkpoint among them.
+        host: Key of :data:`HOSTS`.
+        place: Folder on the host, empty for its top.
+        files: What is downloaded, with its size in bytes, 0 where it is not known.
+        prefix: Name of the checkpoint.
         sample_rate: Rate that it was trained at, in Hz.
         num_sources: Number of its outputs.
-        state: What the native network was compared with.
         licence: Of the weights.
+        state: What the native network was compared with for this release.
     """
 
+    host: str
     place: str
     files: Mapping[str, int]
     prefix: str
     sample_rate: int
     num_sources: int
-    state: str = SYNTHETIC
     licence: str = APACHE
+    state: str = SYNTHETIC
+
+    def url(self, file: str) -> str:
+        """Name the address of one of the files."""
+        root = os.environ.get(self.host) or HOSTS[self.host]
+        return "/".join(part for part in (root.rstrip("/"), self.place, file) if part)
 
 
 def _folder(
-    place: str, step: int, sample_rate: int, num_sources: int, data: int, index: int = 0
+    place: str, step: int, sizes: tuple[int, int], sample_rate: int, num_sources: int
 ) -> Published:
-    """Describe a folder of files with the names that training gives them."""
+    """Describe a folder with names as training gives them; sizes of index and data."""
     prefix = f"model.ckpt-{step}"
+    index, data = sizes
     files = {
         "inference.meta": 0,
         f"{prefix}.index": index,
         f"{prefix}.data-00000-of-00001": data,
     }
-    return Published(place, files, prefix, sample_rate, num_sources)
+    return Published("GRESEARCH_URL", place, files, prefix, sample_rate, num_sources)
 
 
-def _archive(name: str, stem: str) -> Published:
-    return Published(
-        f"{name}.tar.gz",
-        {
-            f"{stem}_inference.meta": 0,
-            f"{stem}_model.index": 0,
-            f"{stem}_model.data-00000-of-00001": 0,
-        },
-        f"{stem}_model",
-        16000,
-        4,
-        licence="see the record",
-    )
+def _archive(name: str, prefix: str) -> Published:
+    files = {f"{name}.tar.gz": 0}
+    return Published("ZENODO_URL", "", files, prefix, 16000, 4, UNSTATED)
 
 
-BIRDS = "bird_mixit_model_checkpoints"
-
+# Data files hold 12 bytes for every weight, because Adam's moments are in them, and 16.
 MODELS: Mapping[str, Published] = MappingProxyType(
     {
-        "yfcc100m": _folder("yfcc100m_mixit_model_checkpoint", 3547330, 16000, 8, 0),
-        "bird4": _folder(
-            f"{BIRDS}/output_sources4", 3223090, 22050, 4, 110_260_324, 17_670
+        "yfcc100m": _folder(
+            "yfcc100m_mixit_model_checkpoint", 3547330, (0, 0), 16000, 8
         ),
-        "bird8": _folder(f"{BIRDS}/output_sources8", 2178900, 22050, 8, 113_406_052),
-        "fuss_baseline": _archive("FUSS_baseline_model", "baseline"),
-        "fuss_baseline_dry": _archive("FUSS_baseline_dry_model", "baseline_dry"),
+        "bird4": _folder(
+            f"{BIRDS}/output_sources4", 3223090, (17_670, 110_260_324), 22050, 4
+        ),
+        "bird8": _folder(
+            f"{BIRDS}/output_sources8", 2178900, (0, 113_406_052), 22050, 8
+        ),
+        "fuss_baseline": _archive("FUSS_baseline_model", "baseline_model"),
+        "fuss_baseline_dry": _archive("FUSS_baseline_dry_model", "baseline_dry_model"),
     }
 )
 """Models by the names that ``mixit.load`` takes."""
@@ -112,17 +123,19 @@ def resolve(path: str | Path) -> Path:
     name = str(path)
     if Path(path).exists() or name not in MODELS:
         return Path(path)
-    prefix = _within(folder(name), MODELS[name].prefix)
-    if prefix is None:
-        raise CheckpointError(
-            f"{name} is a published model that is not in {folder(name)}; "
-            f"'./run_verify_published_weights.sh {name}' downloads and checks it"
-        )
-    return prefix
+    place, prefix = folder(name), MODELS[name].prefix
+    # An archive may hold its files in a folder of their own.
+    found = sorted(place.rglob(f"{prefix}.index"))
+    if found:
+        return found[0].with_suffix("")
+    raise CheckpointError(
+        f"{name} is a published model, but {place} does not hold {prefix}; "
+        f"'./run_verify_published_weights.sh {name}' downloads and checks it"
+    )
 
 
 def with_rate(prefix: Path, options: Options) -> Options:
-    """Give a checkpoint with a published name the rate of its training.
+    """Give a checkpoint with the name of a published one the rate of its training.
 
     Args:
         prefix: Prefix of the checkpoint.
@@ -132,28 +145,27 @@ def with_rate(prefix: Path, options: Options) -> Options:
         return options
     for name, model in MODELS.items():
         if model.prefix == prefix.name and model.sample_rate != options.sample_rate:
-            logger.warning("%s is %s: %d Hz", prefix, name, model.sample_rate)
+            logger.info("%s is %s: %d Hz", prefix, name, model.sample_rate)
             return dataclasses.replace(options, sample_rate=model.sample_rate)
     return options
 
 
-def _within(place: Path, prefix: str) -> Path | None:
-    """Find a checkpoint in a folder or a folder of that, as archives have them."""
-    found = sorted(place.rglob(f"{prefix}.index"))
-    return found[0].with_suffix("") if found else None
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table of published models; returns the exit code."""
-    lines = [
-        "\t".join((name, model.place, file, str(size), str(folder(name)), model.prefix))
-        for name, model in MODELS.items()
-        for file, size in model.files.items()
-        if not argv or name in argv
-    ]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0 if lines else 1
+    """Print name, folder, address and size of every download; returns the exit code."""
+    wanted = list(sys.argv[1:] if argv is None else argv) or list(MODELS)
+    unknown = [name for name in wanted if name not in MODELS]
+    if unknown:
+        sys.stderr.write(
+            f"mixit.published: {unknown[0]} is no published model; expected "
+            f"{', '.join(MODELS)}\n"
+        )
+        return 1
+    for name in wanted:
+        for file, size in MODELS[name].files.items():
+            row = name, folder(name), MODELS[name].url(file), size
+            sys.stdout.write("\t".join(map(str, row)) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

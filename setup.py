@@ -79,6 +79,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=PACKAGES,
+    package_data={"mixit": ["models/*/*", "models/*/*/*"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": COMMANDS},

@@ -15,7 +15,7 @@ from common.config import load as load_config
 from common.separation import Separator
 from common.separation_command import command
 from common.tf1 import MetaGraphError
-from mixit import convert, process_wav, published
+from mixit import convert, embedded, process_wav, published
 from mixit.architecture import PUBLISHED_DILATIONS, PUBLISHED_RATE, Options
 from mixit.config import MixitConfig
 from mixit.metagraph import INPUT, OUTPUT
@@ -48,7 +48,8 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
 
     Args:
         path: Output folder of a training run, or prefix or folder of a TF1 checkpoint,
-            or the name of a model in :data:`mixit.published.MODELS`.
+            or ``mini``, which comes with the package, or the name of a model in
+            :data:`mixit.published.MODELS`.
         segment_seconds: Longest part that goes through the network in one pass.
         overlap: Part of a segment that it shares with the next one, 0 to 0.5.
         num_dilations: Blocks of one repeat.
@@ -69,7 +70,8 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
         CheckpointError: The checkpoint is missing, damaged or of another model.
         MetaGraphError: The meta graph is, or it is missing and was asked for.
     """
-    path = published.resolve(path)
+    own = None if Path(path).exists() else embedded.find(str(path))
+    path = own or published.resolve(path)
     blocks = {"segment_seconds": segment_seconds, "overlap": overlap}
     told = Options(
         num_dilations,

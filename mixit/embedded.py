@@ -45,8 +45,8 @@ def embed(run: str | Path, folder: str | Path = FOLDER / NAME) -> None:
     network = Tdcn(config.model)
     if network.count_params() > MOST_WEIGHTS:
         raise ConfigError(
-            f"{run} has {network.count_params()} weights; an embedded model has at most "
-            f"{MOST_WEIGHTS}, which is 3 MB"
+            f"{run} has {network.count_params()} weights; an embedded model has at "
+            f"most {MOST_WEIGHTS}, which is 3 MB"
         )
     restore_network(run, network)
     Path(folder).mkdir(parents=True, exist_ok=True)

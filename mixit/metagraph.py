@@ -63,8 +63,8 @@ def find(prefix: Path) -> Path | None:
         prefix: Prefix of the checkpoint, such as ``model.ckpt-3547330``.
 
     Returns:
-        ``inference.meta``, or the ``*inference.meta`` whose name fits best, or
-        ``{prefix}.meta``; None if the folder holds none of them.
+        ``inference.meta``, or the ``*inference.meta`` that is named like the prefix or
+        is the only one, or ``{prefix}.meta``; None if the folder holds none of them.
     """
     exact = prefix.with_name("inference.meta")
     if exact.exists():
@@ -243,18 +243,24 @@ def _demand_epsilon(nodes: Nodes) -> None:
             raise _UnknownError(f"adds {epsilon:g} to the variance in {name}")
 
 
-def least_samples(path: str | Path) -> int:
-    """Tell the shortest mixture that a graph separates.
+def framing(path: str | Path) -> tuple[int, int]:
+    """Tell the shortest mixture that a graph separates, and the hop of its frames.
 
-    The framing of the learned basis has no frame for sounds that are shorter.
+    Nothing else of the graph is looked at. The framing of the learned basis has no
+    frame for sounds that are shorter.
 
     Args:
         path: File of the meta graph.
+
+    Returns:
+        Both in samples, 1 where the graph does not tell.
 
     Raises:
         MetaGraphError: The file is damaged.
     """
     nodes = {node.name: node for node in read_meta_graph(path).graph_def.node}
-    window = _scalars(nodes, "conv_encoder/frame/frame_length")
-    hop = _scalars(nodes, "conv_encoder/frame/frame_step")
-    return max(window) - min(hop) + 1 if window and hop else 1
+    scopes = "(conv_encoder/frame|complex_spectrogram)/"
+    hops = _scalars(nodes, f"{scopes}frame_step")
+    windows = _scalars(nodes, "conv_encoder/frame/frame_length")
+    hop = min(hops, default=1)
+    return (max(windows) - hop + 1 if windows else 1), hop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from common.checkpoint import restore_network
+from common.checkpoint import CheckpointError, restore_network
 from common.config import load as load_config
 from common.separation import Separator
 from common.separation_command import command
@@ -82,6 +83,11 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
         front_padding,
     )
     if (path / "config.json").exists():
+        if metagraph or told != Options():
+            raise CheckpointError(
+                f"{path} is a run folder, which tells all of its model and has no meta "
+                "graph; leave out the options for TF1 checkpoints"
+            )
         network = Tdcn(load_config(MixitConfig, path / "config.json").model)
         restore_network(path, network)
     elif metagraph:
@@ -126,6 +132,7 @@ def _of_graph(shipped: Shipped, sample_rate: int, blocks: dict) -> Separator:
         lambda mixture: shipped(mixture)[:, :, np.newaxis],
         sources=tuple(f"source{i}" for i in range(shipped.num_sources)),
         sample_rate=sample_rate,
+        grid_samples=shipped.hop_samples,
         **blocks,
     )
 
@@ -135,7 +142,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if process_wav.is_meant(argv):
         return process_wav.main(load, argv)
-    return command(load, argv, "Separate sound files into unnamed sources.")
+    return command(
+        load, argv, "Separate sound files into unnamed sources.", configure=_configure
+    )
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    """Add what :func:`load` takes for checkpoints of Google's program."""
+    convert.add_options(parser)
+    parser.add_argument(
+        "--metagraph",
+        action="store_true",
+        help="run the meta graph beside a TF1 checkpoint as it is",
+    )
+    parser.add_argument("--input-tensor", default=INPUT, help="of the meta graph")
+    parser.add_argument("--output-tensor", default=OUTPUT, help="of the meta graph")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class Shipped:
     Attributes:
         num_mics: Microphones that it takes.
         num_sources: Estimates that it gives.
+        hop_samples: Distance between its frames.
 
     Raises:
         CheckpointError: There is no checkpoint.
@@ -55,7 +56,7 @@ class Shipped:
                 "with known numbers of both"
             )
         self.num_mics, self.num_sources = int(fed[1] or 0), int(computed[1] or 0)
-        self._least = metagraph.least_samples(meta_graph)
+        self._least, self.hop_samples = metagraph.framing(meta_graph)
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         """Separate mixtures one by one.

@@ -8,9 +8,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 import mixit
+from common import audio
 from common.checkpoint import CheckpointError
 from common.tf1 import MetaGraphError, Session
-from mixit import convert, metagraph
+from mixit import convert, metagraph, separate
 from mixit.shipped import Shipped, largest_difference
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
@@ -195,6 +196,30 @@ def test_which_graph_belongs_to_a_checkpoint(tmp_path):
     ):
         (tmp_path / name).touch()
         assert metagraph.find(prefix) == tmp_path / name
+
+
+def test_command_separates_by_the_graph(unpack, tmp_path, capsys):
+    folder, ((mixture, wanted), *_) = unpack("twice")
+    audio.write(tmp_path / "mix.wav", mixture[0], 16000)
+    words = [str(tmp_path / "mix.wav"), "--model", str(folder)]
+    words += ["--output", str(tmp_path / "out")]
+    assert separate.main(words) == 1
+    assert "--metagraph" in capsys.readouterr().err
+    assert separate.main([*words, "--metagraph"]) == 0
+    for index in range(2):
+        stem, rate = audio.read(tmp_path / "out" / "mix" / f"source{index}.wav")
+        assert rate == 16000
+        np.testing.assert_allclose(stem, wanted[:, index], atol=1e-5)
+
+
+def test_options_of_a_checkpoint_for_a_run_folder(unpack, tmp_path):
+    folder, _ = unpack("scopes")
+    run = tmp_path / "run"
+    assert convert.main([str(folder), str(run)]) == 0
+    assert mixit.load(run).sample_rate == 16000
+    for options in ({"metagraph": True}, {"sample_rate": 8000}):
+        with pytest.raises(CheckpointError, match="is a run folder, which tells all"):
+            mixit.load(run, **options)
 
 
 def test_check_refuses_what_differs(unpack, tmp_path, capsys):

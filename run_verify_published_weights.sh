@@ -61,6 +61,7 @@ download() { # folder, address, size in bytes or 0
       return 1
     fi
     mv -- "$file.part" "$file"
+    printf '%s\n' "$2" >>"$1/addresses.txt" # the report says where a model came from
   fi
   if [[ "$file" == *.tar.gz ]] && ! tar -xzf "$file" -C "$1"; then
     rm -f -- "$file"

@@ -57,9 +57,9 @@ class Published:
     licence: str = APACHE
     state: str = SYNTHETIC
 
-    def url(self, file: str) -> str:
-        """Name the address of one of the files."""
-        root = os.environ.get(self.host) or HOSTS[self.host]
+    def url(self, file: str, published: bool = False) -> str:
+        """Name the address of one of the files, or the one that was published."""
+        root = (not published and os.environ.get(self.host)) or HOSTS[self.host]
         return "/".join(part for part in (root.rstrip("/"), self.place, file) if part)
 
 

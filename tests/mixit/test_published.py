@@ -113,7 +113,12 @@ def test_report(unpack, tmp_path, capsys):
     assert verify.main(["yfcc100m", "--report", str(place)]) == 0
     text = place.read_text()
     assert "| yfcc100m | model.ckpt-3547330 | 1,219 | 2 | 16000 | 32, 16 |" in text
-    assert f"| {published.VERIFIED} | Apache-2.0 |" in text
+    assert "| verified on a file from an unknown place | Apache-2.0 |" in text
+    model = published.MODELS["yfcc100m"]
+    addresses = published.folder("yfcc100m") / verify.ADDRESSES
+    addresses.write_text("\n".join(map(model.url, model.files)))
+    assert verify.main(["yfcc100m", "--report", str(place)]) == 0
+    assert f"| {published.VERIFIED} | Apache-2.0 |" in place.read_text()
     assert verify.main(["yfcc100m", "bird4", "bird8", "--report", str(place)]) == 1
     rows = [
         line for line in place.read_text().splitlines() if line.startswith("| bird")
@@ -212,7 +217,7 @@ def test_script_downloads_follows_redirects_and_verifies(
     assert (f"/{published.MODELS['yfcc100m'].place}/{data}", 1000) in Handler.asked
     assert (cached / data).read_bytes() == (place / data).read_bytes()
     text = (tmp_path / "published_weights.md").read_text()
-    assert text.count(f"verified on a file of {address}/moved") == 2
+    assert text.count(f"verified on a file from {address}/moved") == 2
     assert not list(tmp_path.glob("cache/**/*.part"))
     Handler.asked.clear()
     assert script("yfcc100m", "fuss_baseline", **hosts).returncode == 0
@@ -236,5 +241,5 @@ def test_script_refuses_what_is_no_model(unpack, served, script, tmp_path):
     text = (tmp_path / "published_weights.md").read_text()
     assert text.count("does not hold") == 4
     kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
-    assert kept == {"inference.meta"}
+    assert kept == {"inference.meta", "addresses.txt"}
     assert script("nightingale").returncode != 0

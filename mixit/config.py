@@ -74,6 +74,8 @@ class MixitConfig:
         resample: Resample a corpus of another rate instead of refusing it.
         records: Folder for the records made from the corpus; none: in the cache.
         output: Run folder; none: a new one named by the date.
+        initial: Run folder or TF1 checkpoint whose weights, and state of the optimizer
+            where it holds one, a new run starts from.
         segment_seconds: Length of the training examples; shorter ones are filled with
             zeros, of longer ones a random part is taken.
         batch_size: Mixtures per replica and step, even: two make a mixture of mixtures;
@@ -105,6 +107,7 @@ class MixitConfig:
     resample: bool = False
     records: str | None = None
     output: str | None = None
+    initial: str | None = None
     segment_seconds: float = 10.0
     batch_size: int = 6
     validation_examples: int = 800

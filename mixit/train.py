@@ -12,7 +12,7 @@ import tf_keras as keras
 from common import distribution, experiment, training
 from common.config import ConfigError
 from common.logs import Sounds
-from mixit import data, summaries
+from mixit import convert, data, summaries
 from mixit.config import PRESETS, MixitConfig
 from mixit.least_squares import least_squares
 from mixit.loss import MOST_ASSIGNMENTS, mixit
@@ -156,6 +156,8 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     drawn = data.pools(config, train, labelled)
     valid = data.load_records(config, place, "validation")
     model = compiled(config, strategy.num_replicas_in_sync)
+    if config.initial:
+        convert.start_from(model, config.initial)
     seen = data.training_example(config, *drawn)
     example = data.validation_example(config, valid)
     count = data.validation_count(config, valid)

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+import mixit
 from common import resume, training
 from common.checkpoint import CheckpointError
 from common.config import ConfigError, to_dict
 from common.logs import read_scalars
 from common.run_folder import RunFolderError
 from mixit.config import PRESETS
+from mixit.separate import separator
 from mixit.train import MSI, build, main
 
 
@@ -42,6 +45,18 @@ def test_every_way_of_training_runs_and_lowers_its_loss(config, changes):
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert lines[-1][MSI] != 0
     assert int(model.optimizer.iterations.numpy()) == 16
+
+
+def test_a_run_starts_from_the_weights_of_another(config, run):
+    strategy = tf.distribute.get_strategy()
+    job = build(replace(config, initial=str(run)), strategy)
+    wanted = mixit.load(run)
+    mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
+    estimates = separator(job.model.network)(mixture)
+    for name, estimate in wanted(mixture).items():
+        np.testing.assert_array_equal(estimates[name], estimate)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        build(replace(config, initial="nowhere"), strategy)
 
 
 def test_too_many_outputs_for_the_search(config):

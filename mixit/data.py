@@ -111,20 +111,20 @@ def pools(
     Raises:
         ConfigError: The share is not from 0 to 1, or leaves one kind without any.
     """
-    share, every = config.labelled, np.arange(len(index))
+    share = config.labelled
     if not 0 <= share <= 1:
         raise ConfigError(f"labelled={share:g}: expected a share from 0 to 1")
-    if share in (0, 1):
-        return (
-            (_whole(index), None) if share == 0 else (None, _whole(labelled or index))
-        )
+    if share == 0:
+        return _whole(index), None
+    if share == 1:
+        return None, _whole(labelled or index)
     if labelled is not None:
         return _whole(index), _whole(labelled)
-    mixed = np.random.default_rng(config.train.seed).permutation(every)
-    count = round(share * len(every))
-    if not 0 < count < len(every):
+    mixed = np.random.default_rng(config.train.seed).permutation(len(index))
+    count = round(share * len(index))
+    if not 0 < count < len(index):
         raise ConfigError(
-            f"labelled={share:g} of {len(every)} recordings leaves none with or none "
+            f"labelled={share:g} of {len(index)} recordings leaves none with or none "
             "without labels; use more recordings or another share"
         )
     return Pool(index, mixed[count:]), Pool(index, mixed[:count])

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from common import cache
 from common.checkpoint import CheckpointError
+from mixit import embedded
 from mixit.architecture import PUBLISHED_RATE, Options
 
 SYNTHETIC = "verified on a synthetic file of the same layout"
@@ -114,15 +115,17 @@ def resolve(path: str | Path) -> Path:
     """Find the checkpoint that a name or a path stands for.
 
     Args:
-        path: Name of a published model, or any path, which is returned as it is. What
-            exists goes before a name.
+        path: Name of the embedded or of a published model, or any path, which is
+            returned as it is. What exists goes before a name.
 
     Raises:
         CheckpointError: The model is not in the cache.
     """
     name = str(path)
-    if Path(path).exists() or name not in MODELS:
+    if Path(path).exists():
         return Path(path)
+    if name not in MODELS:
+        return embedded.find(name) or Path(path)
     place, prefix = folder(name), MODELS[name].prefix
     # An archive may hold its files in a folder of their own.
     found = sorted(place.rglob(f"{prefix}.index"))

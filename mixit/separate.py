@@ -16,7 +16,7 @@ from common.config import load as load_config
 from common.separation import Separator
 from common.separation_command import command
 from common.tf1 import MetaGraphError
-from mixit import convert, embedded, process_wav, published
+from mixit import convert, process_wav, published
 from mixit.architecture import PUBLISHED_DILATIONS, PUBLISHED_RATE, Options
 from mixit.config import MixitConfig
 from mixit.metagraph import INPUT, OUTPUT
@@ -71,8 +71,7 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
         CheckpointError: The checkpoint is missing, damaged or of another model.
         MetaGraphError: The meta graph is, or it is missing and was asked for.
     """
-    own = None if Path(path).exists() else embedded.find(str(path))
-    path = own or published.resolve(path)
+    path = published.resolve(path)
     blocks = {"segment_seconds": segment_seconds, "overlap": overlap}
     told = Options(
         num_dilations,

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from common.metrics import si_sdr
 from common.permutation import best_permutation, permute
+from mixit.alignment import log_mse
 from mixit.least_squares import least_squares
 from mixit.loss import mixit
 
@@ -61,29 +62,6 @@ def pad_sources(sources: tf.Tensor, count: int) -> tf.Tensor:
     return tf.pad(sources, [[0, 0], [0, missing], [0, 0]])
 
 
-def log_mse_costs(
-    references: tf.Tensor, estimates: tf.Tensor, max_snr: float = 30.0
-) -> tf.Tensor:
-    """Cost of every pair by which training aligns estimates to references.
-
-    10 log10(|e - r|^2 + 10^(-max_snr/10) |r|^2 + 1e-8), from products of the signals.
-
-    Args:
-        references: Waveforms [batch, references, samples].
-        estimates: Waveforms [batch, estimates, samples].
-        max_snr: Ratio at which the cost saturates, in dB.
-
-    Returns:
-        Costs [batch, references, estimates] in dB.
-    """
-    wanted = tf.reduce_sum(tf.square(references), axis=-1)[..., tf.newaxis]
-    got = tf.reduce_sum(tf.square(estimates), axis=-1)[:, tf.newaxis]
-    product = tf.matmul(references, estimates, transpose_b=True)
-    error = tf.maximum(wanted - 2.0 * product + got, 0.0)
-    floor = 10.0 ** (-max_snr / 10.0) * wanted + 1e-8
-    return 10.0 / math.log(10.0) * tf.math.log(error + floor)
-
-
 def si_snr_costs(references: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:
     """Negative SI-SNR of every pair, from products of the signals.
 
@@ -124,7 +102,7 @@ def align(
     >>> bool(tf.reduce_all(aligned == voices))
     True
     """
-    costs = {"si_snr": si_snr_costs, "log_mse": log_mse_costs}
+    costs = {"si_snr": si_snr_costs, "log_mse": log_mse}
     if by not in costs:
         raise ValueError(f"by is {by!r}; expected one of {', '.join(costs)}")
     wanted, count = references.shape[1] or 0, estimates.shape[1] or 0

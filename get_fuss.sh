@@ -1,0 +1,377 @@
+#!/usr/bin/env bash
+# Downloads FUSS from Zenodo, checks it, and unpacks it for run_train_model_on_fuss.sh.
+#
+#   ./get_fuss.sh                  dry mixtures: 8.9 GB, about 25 GB more unpacked
+#   ./get_fuss.sh reverberant      reverberant mixtures: 7.9 GB, about 25 GB more
+#   ./get_fuss.sh sources rooms    single sounds and room responses, to mix anew
+#   ./get_fuss.sh licence          the licence texts
+#   ./get_fuss.sh all              all of these
+#
+# Stopped or broken off, the same command goes on where it was; what is there already is
+# neither downloaded nor unpacked again. Needs curl, tar, gzip and GNU coreutils.
+#   ROOT_DIR            where all of it goes; default: the folder runs beside this file
+#   DOWNLOAD_DIR        the archives; default $ROOT_DIR/download
+#   DEV_DATA_DIR        the mixtures; default $ROOT_DIR/fuss_dev
+#   RAW_DATA_DIR        sources and rooms; default $ROOT_DIR/fuss_sources_and_rirs
+#   FUSS_URL            folder of the archives, for a mirror or a set of your own
+#   FUSS_RECORD_URL     JSON with their sizes and md5 sums; empty: there is none
+#   FUSS_RETRY_SECONDS  pause after a broken connection, doubled each time; default 2
+# The set is CC BY 4.0, its source clips are CC0 from freesound.org (FSD50K).
+set -euo pipefail
+repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+root=${ROOT_DIR:-$repo/runs}
+downloads=${DOWNLOAD_DIR:-$root/download}
+mixtures=${DEV_DATA_DIR:-$root/fuss_dev}
+raw=${RAW_DATA_DIR:-$root/fuss_sources_and_rirs}
+base=${FUSS_URL:-https://zenodo.org/records/3743844/files}
+record=${FUSS_RECORD_URL-https://zenodo.org/api/records/3743844}
+retry_seconds=${FUSS_RETRY_SECONDS:-2}
+tries_at_most=5
+page=https://zenodo.org/records/3743844
+work='' child='' unpacking=''
+
+say() { printf '%s\n' "$*"; }
+
+warn() { printf 'get_fuss.sh: %s\n' "$*" >&2; }
+
+fail() {
+  warn "$@"
+  exit 1
+}
+
+run() { # command; in the background, so that a signal is heard at once
+  local code=0
+  "$@" <&0 &
+  child=$!
+  wait "$child" || code=$?
+  child=
+  return "$code"
+}
+
+stop() { # exit code
+  trap '' INT TERM HUP
+  if [[ -n "$child" ]]; then
+    kill "$child" 2>/dev/null || true
+    wait "$child" || true
+  fi
+  warn "stopped: what was downloaded stays in $downloads, and the same command goes on."
+  exit "$1"
+}
+
+clean() {
+  [[ -z "$work" ]] || rm -rf -- "$work"
+  [[ -z "$unpacking" ]] || rm -rf -- "$unpacking"
+}
+
+describe() { # part; sets archive, goal and what the unpacked folder must hold
+  local lists=(train_example_list.txt validation_example_list.txt eval_example_list.txt)
+  needs=(train validation eval)
+  case "$1" in
+    dry) archive=FUSS_ssdata goal=$mixtures/ssdata needs=("${lists[@]}") ;;
+    reverberant)
+      archive=FUSS_ssdata_reverb goal=$mixtures/ssdata_reverb needs=("${lists[@]}")
+      ;;
+    sources) archive=FUSS_fsd_data goal=$raw/fsd_data ;;
+    rooms) archive=FUSS_rir_data goal=$raw/rir_data ;;
+    licence)
+      archive=FUSS_license_doc goal=$mixtures/FUSS_license_doc needs=(LICENSE-DATASET)
+      ;;
+  esac
+  archive+=.tar.gz
+  file=$downloads/$archive
+  partial=$file.partial
+  url=${base%/}/$archive
+}
+
+bytes() { # file
+  if [[ -e "$1" ]]; then stat -L -c %s -- "$1"; else echo 0; fi
+}
+
+human() { # bytes
+  local unit=1000000000 name=GB
+  if (($1 < 1000000)); then unit=1000 name=kB; elif (($1 < unit)); then unit=1000000 name=MB; fi
+  local tenths=$((($1 * 10 + unit / 2) / unit))
+  echo "$((tenths / 10)).$((tenths % 10)) $name"
+}
+
+is_gzip() { # file; two bytes tell an archive from a web page
+  [[ -e "$1" && "$(head -c 2 -- "$1" | od -An -tx1)" == " 1f 8b" ]]
+}
+
+ask_record() { # sets size and md5, from the object of the archive
+  local text object part='([^{}]|\{[^{}]*\})*'
+  size='' md5=''
+  [[ -n "$record" ]] || return 0
+  if [[ ! -e "$work/record" ]]; then
+    run curl --silent --location --fail --connect-timeout 30 --max-time 120 --retry 2 \
+      --output "$work/record" -- "$record" || rm -f -- "$work/record"
+  fi
+  if [[ -e "$work/record" ]]; then
+    text=$(tr -d '\0 \t\r\n' <"$work/record")
+    object="\{$part\"key\":\"${archive//./\\.}\"$part\}"
+    if [[ "$text" =~ $object ]]; then
+      text=${BASH_REMATCH[0]}
+      if [[ "$text" =~ \"size\":([0-9]+) ]]; then size=${BASH_REMATCH[1]}; fi
+      if [[ "$text" =~ \"checksum\":\"md5:([0-9a-f]{32})\" ]]; then
+        md5=${BASH_REMATCH[1]}
+      fi
+    fi
+  fi
+  if [[ -z "$size" || -z "$md5" ]]; then
+    warn "$record gives no size and md5 sum of $archive: the size that the server says and gzip -t are the check."
+  fi
+}
+
+ask_server() { # sets size where the last of its answers names it
+  local name value
+  run curl --silent --location --fail --connect-timeout 30 --max-time 120 --head \
+    -- "$url" >"$work/head" || return 0
+  while IFS=': ' read -r name value; do
+    case "$name" in
+      HTTP/*) size= ;;
+      [Cc]ontent-[Ll]ength) size=${value//[!0-9]/} ;;
+    esac
+  done <"$work/head"
+  if [[ "$size" == 0 ]]; then size=; fi
+}
+
+see_room() { # folder, bytes that go there
+  local line free
+  line=$(df -Pk -- "$1" | tail -n 1) || return 0
+  [[ "$line" =~ [[:space:]]([0-9]+)[[:space:]]+(-|[0-9]+%)[[:space:]] ]] || return 0
+  free=$((BASH_REMATCH[1] * 1024))
+  ((free >= $2)) ||
+    fail "$archive needs $(human "$2") in $1, where $(human "$free") are free: make room, or name a folder on another disk by ROOT_DIR."
+}
+
+see_rooms() { # the wav files take up to three times the room of their archive
+  local rest unpacked=$((3 * ${size:-0})) folder=${goal%/*}
+  [[ -n "$size" && ! -e "$file" ]] || rest=0
+  : "${rest:=$((size - $(bytes "$partial")))}"
+  if [[ "$(stat -L -c %d -- "$downloads")" == "$(stat -L -c %d -- "$folder")" ]]; then
+    see_room "$folder" $((rest + unpacked))
+  else
+    see_room "$downloads" "$rest"
+    see_room "$folder" "$unpacked"
+  fi
+}
+
+look() { # file; sets fault to what is wrong with it
+  local found
+  fault=
+  found=$(bytes "$1")
+  if ! is_gzip "$1"; then
+    fault='is no gzip archive'
+  elif [[ -n "$size" && "$found" != "$size" ]]; then
+    fault="has $found bytes and not $size"
+  elif [[ -n "$md5" ]]; then
+    run md5sum <"$1" >"$work/md5"
+    read -r found _ <"$work/md5"
+    if [[ "$found" != "$md5" ]]; then fault="has the md5 sum $found and not $md5"; fi
+  elif ! run gzip -t <"$1" 2>/dev/null; then
+    fault='is damaged, says gzip -t'
+  fi
+}
+
+fetch() { # continues the partial file to its end; resumed=0 where that was refused
+  # curl's own --retry would throw away what it had received before a break.
+  local options=(--location --fail --connect-timeout 30 --speed-limit 1 --speed-time 60)
+  local code http before tries=0 pause=$retry_seconds resumable=true received=false
+  if [[ -t 2 ]]; then options+=(--progress-bar); else options+=(--silent --show-error); fi
+  while :; do
+    before=$(bytes "$partial")
+    code=0
+    run curl "${options[@]}" --continue-at - --output "$partial" \
+      --write-out '%{http_code} %{content_type}\n' -- "$url" >"$work/answer" || code=$?
+    read -r http sent <"$work/answer" || true
+    if (($(bytes "$partial") > before)); then
+      received=true
+      if "$resumable"; then tries=0 pause=$retry_seconds; fi
+    fi
+    case "$code $http" in
+      0\ * | *\ 416) return ;; # 416: there is no rest; look says whether it is whole
+      33\ *)
+        [[ "$sent" != text/html* ]] || fail "$url sends a web page now: start again later to go on, or see $page."
+        say "The server cannot send the rest alone: starting anew."
+        rm -f -- "$partial"
+        resumed=0 resumable=false
+        continue
+        ;;
+      18\ * | 28\ * | 35\ * | 52\ * | 55\ * | 56\ * | 92\ *) ;;
+      22\ 408 | 22\ 425 | 22\ 429 | 22\ 5??) ;;
+      22\ *) fail "$url is not there (the server says $http): look for the file on $page and set FUSS_URL to its folder." ;;
+      23\ *) fail "$partial cannot be written: make room on that disk, then start again to go on." ;;
+      [567]\ *)
+        "$received" || fail "$url cannot be reached (curl says $code): connect to the network, then start again."
+        ;;
+      *) fail "$url could not be downloaded (curl says $code): start again to go on." ;;
+    esac
+    tries=$((tries + 1))
+    ((tries <= tries_at_most)) ||
+      fail "$url broke off $tries times in a row (curl says $code, the server $http): start again later to go on."
+    say "Broken off at $(human "$(bytes "$partial")"): going on in $pause s."
+    run sleep "$pause"
+    pause=$((pause * 2))
+  done
+}
+
+download() { # leaves the right file, or fails
+  local resumed sent
+  if [[ -e "$file" ]]; then
+    look "$file"
+    if [[ -z "$fault" ]]; then
+      say "$file is whole: it is not downloaded again."
+      return
+    fi
+    say "$file $fault: it is replaced."
+    # wget and browsers leave a cut file under the name of the whole one.
+    if is_gzip "$file" && [[ ! -e "$partial" ]]; then mv -- "$file" "$partial"; fi
+  fi
+  while :; do
+    resumed=$(bytes "$partial")
+    if ((resumed > ${size:-resumed})) || ! is_gzip "$partial"; then
+      rm -f -- "$partial"
+      resumed=0
+    fi
+    if ((resumed > 0)); then say "Going on with $archive at $(human "$resumed")."; fi
+    if ((resumed == 0 || resumed != ${size:-0})); then fetch; fi
+    look "$partial"
+    if [[ -z "$fault" ]]; then break; fi
+    rm -f -- "$partial"
+    ((resumed > 0)) ||
+      fail "$url sent a file (${sent:-of no type}) that $fault, so it was deleted: look for the right one on $page and set FUSS_URL to its folder."
+    say "$partial $fault: starting anew."
+  done
+  mv -f -- "$partial" "$file"
+}
+
+lacking() { # folder; prints the first thing that it ought to hold and does not
+  local name field fields
+  for name in "${needs[@]}"; do
+    if [[ ! -e "$1/$name" ]]; then
+      echo "$name"
+      return
+    fi
+    [[ -f "$1/$name" ]] || continue
+    IFS=$'\t' read -ra fields < <(tail -n 1 -- "$1/$name") || true
+    for field in "${fields[@]}"; do
+      if [[ "$name" == *.txt && ! -e "$1/$field" ]]; then
+        echo "$field"
+        return
+      fi
+    done
+  done
+}
+
+is_unpacked() { # refuses a folder of something else
+  local missing
+  [[ -e "$goal" || -L "$goal" ]] || return 1
+  missing=$(lacking "$goal")
+  if [[ -z "$missing" ]]; then return; fi
+  if rmdir -- "$goal" 2>/dev/null; then return 1; fi
+  fail "$goal exists and lacks $missing: move or delete it, then start again."
+}
+
+unpack() { # into a folder beside the goal, which is moved when it is whole
+  local depth each found='' missing
+  unpacking=$goal.unpacking
+  say "Unpacking $archive into $goal."
+  rm -rf -- "$unpacking"
+  mkdir -- "$unpacking"
+  run tar -xzf "$file" -C "$unpacking" --no-same-owner --no-same-permissions ||
+    fail "$file could not be unpacked into ${goal%/*}: the lines above say why."
+  for depth in '' '/*' '/*/*' '/*/*/*'; do # archives nest the folder differently
+    for each in "$unpacking"$depth; do
+      if [[ -z "$found" && -e "$each/${needs[0]}" ]]; then found=$each; fi
+    done
+    if [[ -n "$found" ]]; then break; fi
+  done
+  [[ -n "$found" ]] || fail "$file holds no ${needs[0]}: it is another archive; delete it and start again."
+  missing=$(lacking "$found")
+  [[ -z "$missing" ]] || fail "$file lacks $missing: it is another archive; delete it and start again."
+  mv -T -- "$found" "$goal"
+  rm -rf -- "$unpacking"
+  unpacking=
+  say "$file is not needed any more: delete it to have $(human "$(bytes "$file")") back."
+}
+
+count_examples() { # beside the published numbers
+  local name line number numbers=()
+  for name in "${needs[@]}"; do
+    number=0
+    while read -r line || [[ -n "$line" ]]; do
+      if [[ -n "$line" ]]; then number=$((number + 1)); fi
+    done <"$goal/$name"
+    numbers+=("$number")
+  done
+  say "$goal holds ${numbers[0]} examples to train with, ${numbers[1]} to validate, ${numbers[2]} to evaluate."
+  [[ "${numbers[*]}" == '20000 1000 1000' ]] ||
+    warn "the published set has 20000, 1000 and 1000 examples: the one in $goal is another."
+}
+
+get() { # part
+  describe "$1"
+  mkdir -p -- "$downloads" "${goal%/*}"
+  if is_unpacked; then
+    say "$goal stands already: nothing to download."
+  else
+    ask_record
+    if [[ -z "$size" ]]; then ask_server; fi
+    say "$archive: $(if [[ -n "$size" ]]; then human "$size"; else echo 'of unknown size'; fi)"
+    see_rooms
+    download
+    unpack
+  fi
+  if [[ "${needs[0]}" == *_list.txt ]]; then count_examples; fi
+}
+
+next() { # folder for FUSS_ROOT_DIR
+  say "  FUSS_ROOT_DIR=$(printf %q "$1") $(printf %q "$repo/run_train_model_on_fuss.sh")"
+}
+
+for word in "$@"; do
+  case "$word" in
+    -h | --help)
+      while IFS= read -r line && [[ "$line" == '#'* ]]; do
+        if [[ "$line" != '#!'* ]]; then say "${line#\#}"; fi
+      done <"${BASH_SOURCE[0]}"
+      exit
+      ;;
+    dry | reverberant | sources | rooms | licence | all) ;;
+    *)
+      warn "$word is unknown: name dry, reverberant, sources, rooms, licence or all."
+      exit 2
+      ;;
+  esac
+done
+for program in curl tar gzip md5sum stat; do
+  command -v "$program" >/dev/null ||
+    fail "$program is not installed: run 'apt-get install curl tar gzip coreutils' as root."
+done
+words=" ${*:-dry} "
+if [[ "$words" == *' all '* ]]; then words=' dry reverberant sources rooms licence '; fi
+
+trap clean EXIT
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
+work=$(mktemp -d)
+mkdir -p -- "$downloads"
+if command -v flock >/dev/null; then
+  exec 9<"$downloads"
+  if ! flock -n 9; then
+    say "Another get_fuss.sh is at work in $downloads: waiting for it."
+    run flock 9
+  fi
+fi
+for word in dry reverberant sources rooms licence; do
+  if [[ "$words" == *" $word "* ]]; then get "$word"; fi
+done
+
+if [[ "$words" == *' dry '* || "$words" == *' reverberant '* ]]; then
+  mixtures=$(cd -- "$mixtures" && pwd)
+  say "" "Train on it by:"
+  if [[ "$words" == *' dry '* ]]; then
+    if [[ "${mixtures##*/}" == fuss_dev ]]; then next "${mixtures%/*}"; else next "$mixtures"; fi
+  fi
+  if [[ "$words" == *' reverberant '* ]]; then next "$mixtures/ssdata_reverb"; fi
+fi

@@ -1,0 +1,169 @@
+"""The check of a set in the layout of FUSS: every mixture is the sum of its sources.
+
+The tolerances are those of FUSS: 1e-4 of a sample and 1e-5 of full scale.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from common import audio
+from common.corpora import fuss
+from common.corpora.writing import quantise
+
+RELATIVE, ABSOLUTE = 1e-4, 1e-5
+FORMATS = {"PCM_16": "wav16", "PCM_24": "wav24"}
+SHOWN = 5
+"""Wrong examples that are told; the others are counted."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with a file, and whether it was mended."""
+
+    file: Path
+    problem: str
+    mended: bool = False
+
+
+def check(
+    root: Path,
+    samples: int,
+    sample_rate: int,
+    *,
+    fix: bool = False,
+    jobs: int | None = None,
+) -> tuple[int, list[list[Fault]]]:
+    """Check all examples of a set.
+
+    Args:
+        root: Folder of the lists.
+        samples: Length that every file has.
+        sample_rate: In Hz.
+        fix: Whether to pad or cut sources, and to write wrong mixtures anew.
+        jobs: Threads; None takes one a processor.
+
+    Returns:
+        Number of examples, and the faults of each wrong one.
+
+    Raises:
+        CorpusError: A list is malformed or names sources that are not there.
+    """
+    lists = [each for each in fuss.SPLITS if (root / fuss.list_name(each)).is_file()]
+    examples = [each for split in lists for each in fuss.read_list(root, split)]
+    look = partial(_examine, samples=samples, sample_rate=sample_rate, fix=fix)
+    with ThreadPoolExecutor(jobs or len(os.sched_getaffinity(0))) as pool:
+        results = tqdm(
+            pool.map(look, examples),
+            desc="check",
+            total=len(examples),
+            unit="mixture",
+            disable=None,
+        )
+        return len(examples), [faults for faults in results if faults]
+
+
+def report(root: Path, count: int, faults: Sequence[Sequence[Fault]]) -> int:
+    """Say what a check found.
+
+    Args:
+        root: Folder of the lists.
+        count: Number of examples.
+        faults: Of :func:`check`.
+
+    Returns:
+        The exit code: 1 where something wrong remains.
+    """
+    for each in faults[:SHOWN]:
+        for fault in each:
+            mended = "; mended" if fault.mended else ""
+            sys.stdout.write(f"{fault.file}: {fault.problem}{mended}\n")
+    if len(faults) > SHOWN:
+        sys.stdout.write(f"... and {len(faults) - SHOWN} more\n")
+    left = sum(not all(fault.mended for fault in each) for each in faults)
+    count_mended = len(faults) - left
+    said = f", {count_mended} mended, {left} left" if count_mended else ""
+    sys.stdout.write(f"{root}: {count} examples checked, {len(faults)} wrong{said}\n")
+    return 1 if left else 0
+
+
+def _examine(
+    example: fuss.Example, *, samples: int, sample_rate: int, fix: bool
+) -> list[Fault]:
+    """Find the faults of an example, and mend them."""
+    waveforms: list[np.ndarray] = []
+    faults, lost, misfit = [], [], []
+    for number, path in enumerate(example.sources):
+        waveform, problem = _read(path, sample_rate)
+        if problem:
+            lost.append(Fault(path, problem))
+        elif waveforms and len(waveform) != len(waveforms[0]):
+            lost.append(Fault(path, f"{len(waveform)} channels instead of the others'"))
+        elif waveform.shape[1] != samples:
+            faults.append(Fault(path, f"{waveform.shape[1]} samples, not {samples}"))
+            misfit.append(number)
+        waveforms.append(_fit(waveform, samples))
+    if lost:
+        return lost + faults
+    sources = np.stack(waveforms)
+    mixture, problem = _read(example.mixture, sample_rate)
+    problem = problem or _compare(mixture, sources.sum(axis=0))
+    if problem:
+        faults.append(Fault(example.mixture, problem))
+    if not (fix and faults):
+        return faults
+    _mend(example, sources, misfit, sample_rate)
+    return [fault._replace(mended=True) for fault in faults]
+
+
+def _read(path: Path, sample_rate: int) -> tuple[np.ndarray, str]:
+    """The sound of a file, and what is wrong with it."""
+    try:
+        waveform, rate = audio.read(path)
+    except (audio.AudioError, OSError) as error:
+        return np.zeros((1, 0)), f"unreadable ({error})"
+    problem = f"{rate} Hz instead of {sample_rate} Hz" if rate != sample_rate else ""
+    return waveform.astype(np.float64), problem
+
+
+def _fit(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """A waveform padded or cut at its end."""
+    waveform = waveform[:, :samples]
+    return np.pad(waveform, ((0, 0), (0, samples - waveform.shape[1])))
+
+
+def _compare(mixture: np.ndarray, total: np.ndarray) -> str:
+    """What is wrong with a mixture, beside the sum of its sources."""
+    if mixture.shape[1] != total.shape[1]:
+        return f"{mixture.shape[1]} samples, not {total.shape[1]}"
+    if len(mixture) != len(total):
+        return f"{len(mixture)} channels, its sources have {len(total)}"
+    if np.allclose(mixture, total, rtol=RELATIVE, atol=ABSOLUTE):
+        return ""
+    return f"differs from the sum by up to {np.abs(mixture - total).max():.2g}"
+
+
+def _mend(
+    example: fuss.Example, sources: np.ndarray, changed: list[int], sample_rate: int
+) -> None:
+    """Write what is wrong anew, the mixture last.
+
+    Where the sum would clip, all files are scaled down and written with 16 bits.
+    """
+    kinds = {FORMATS.get(soundfile.info(p).subtype, "wav") for p in example.sources}
+    kind = kinds.pop() if len(kinds) == 1 else "wav"
+    if kind != "wav" and np.abs(sources.sum(axis=0)).max() > 32767 / 32768:
+        kind, changed = "wav16", list(range(len(sources)))
+        sources = quantise(sources) / 32768
+    for number in changed:
+        audio.write(example.sources[number], sources[number], sample_rate, kind)
+    audio.write(example.mixture, sources.sum(axis=0), sample_rate, kind)

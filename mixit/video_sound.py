@@ -1,0 +1,183 @@
+"""The sound of a part of a video, to the sample, as if all of it had been decoded.
+
+Time is counted as players and ``ffmpeg -ss`` count it, from the start of the file. In
+mp4 and mov every packet states its time in samples, so ffmpeg starts shortly before
+the part; sound that sets in late, or packets that are damaged, leave silence and move
+nothing. Other containers round their times (Matroska to milliseconds), which would
+shift a part by dozens of samples; there all is decoded from the start and counted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import lru_cache
+from math import ceil, gcd
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common.containers import AudioError
+from common.corpora.track import CorpusError
+from common.decoding import BROKEN_OFF, FFMPEG_CURE, check_finite
+from common.resample import resample
+
+LEAD_SECONDS = 2
+"""Decoded before a part, so that no decoder starts within it."""
+MARGIN_SECONDS = 0.1
+"""Read on both sides of a part, so that the resampler finds no edge in it."""
+END_SECONDS = 0.1
+"""What a part may lack at its end; sound is often a little shorter than its video."""
+
+
+class ClipError(CorpusError):
+    """A clip that cannot be made, with the reason in a word or two."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Stream(NamedTuple):
+    """The first sound of a video; ``seconds`` is where it ends, or None if not said."""
+
+    path: Path
+    sample_rate: int
+    channels: int
+    seconds: float | None
+    seekable: bool
+
+
+def need_ffmpeg() -> None:
+    """See that ffmpeg is there.
+
+    Raises:
+        CorpusError: It is not.
+    """
+    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+        raise CorpusError(
+            f"ffmpeg and ffprobe read videos and are not on PATH; {FFMPEG_CURE}."
+        )
+
+
+@lru_cache(maxsize=1024)
+def look(path: Path) -> Stream:
+    """Find the sound of a video.
+
+    Args:
+        path: The video.
+
+    Raises:
+        ClipError: The file is broken, or has no sound.
+    """
+    import ffmpeg
+
+    try:
+        found = ffmpeg.probe(_url(path), v="error", select_streams="a")
+    except ffmpeg.Error as error:
+        raise ClipError("broken", _last_line(error.stderr, path)) from error
+    if not found["streams"]:
+        raise ClipError("without sound", "no stream of sound")
+    sound = found["streams"][0]
+    rate, channels = int(sound.get("sample_rate", 0)), int(sound.get("channels", 0))
+    if not (rate and channels):
+        raise ClipError("broken", "its sound has no sample rate")
+    end = None
+    if "duration" in sound:
+        end = float(sound["duration"]) + float(sound.get("start_time", 0))
+    is_mov = "mov" in found["format"]["format_name"].split(",")
+    counts_samples = sound.get("time_base") == f"1/{rate}"
+    return Stream(path, rate, channels, end, is_mov and counts_samples)
+
+
+def read(path: Path, start: int, samples: int, sample_rate: int) -> np.ndarray:
+    """Read a part of a video's sound as one channel at a sample rate.
+
+    The samples are those of the whole sound after its conversion, from ``start`` on.
+
+    Args:
+        path: The video.
+        start: First sample, at ``sample_rate``.
+        samples: How many.
+        sample_rate: In Hz.
+
+    Returns:
+        Float32 [samples], full scale +-1, the mean over the channels; what lacks at the
+        end, up to 0.1 s, is silence.
+
+    Raises:
+        ClipError: The file is broken, has no sound or ends before the part does.
+    """
+    stream = look(path)
+    # Both rates tick together once in a step, so the excerpt starts on a step.
+    common = gcd(stream.sample_rate, sample_rate)
+    step, source_step = sample_rate // common, stream.sample_rate // common
+    margin = ceil(MARGIN_SECONDS * sample_rate)
+    steps = max(0, start - margin) // step
+    last = ceil((start + samples + margin) * stream.sample_rate / sample_rate)
+    found, remark = _decode(stream, steps * source_step, last)
+    skip = start - steps * step
+    mono = found.mean(axis=1, dtype=np.float32)[np.newaxis]
+    if mono.size:
+        mono = resample(mono, stream.sample_rate, sample_rate)
+    part = mono[0, skip : skip + samples]
+    lacking = samples - len(part)
+    if lacking > END_SECONDS * sample_rate or not len(part):
+        there = steps * step / sample_rate + mono.shape[1] / sample_rate
+        _refuse(stream, (start + samples) / sample_rate, there, remark)
+    return np.pad(part, (0, lacking))
+
+
+def _refuse(stream: Stream, wanted: float, there: float, remark: str) -> None:
+    """Tell a file that breaks off from a part that was never in it."""
+    promised = stream.seconds is not None and stream.seconds + END_SECONDS >= wanted
+    if promised or any(word in remark for word in BROKEN_OFF):
+        detail = f"breaks off before {wanted:.3f} s; {remark}".rstrip("; ")
+        raise ClipError("broken", detail)
+    end = stream.seconds if stream.seconds is not None else there
+    raise ClipError(
+        "past the end", f"the clip ends at {wanted:.3f} s, the sound at {end:.3f} s"
+    )
+
+
+def _decode(stream: Stream, start: int, end: int) -> tuple[np.ndarray, str]:
+    """Samples [frames, channels] of a part at the stream's own rate, and a remark."""
+    import ffmpeg
+
+    rate = stream.sample_rate
+    lead = max(0, start // rate - LEAD_SECONDS) if stream.seekable else 0
+    # -ss 0 would drop the packets before time 0, which the first samples build on.
+    seek = {"noaccurate_seek": None, "ss": lead} if lead else {}
+    first, last = start - lead * rate, end - lead * rate
+    count = "" if stream.seekable else "asetpts=N/SR/TB,"
+    graph = ffmpeg.input(_url(stream.path), **seek).output(
+        "pipe:",
+        map="0:a:0",
+        af=f"{count}atrim=start_pts={first}:end_pts={last},"
+        f"aresample=async=1:min_comp=0:first_pts={first}",
+        format="f32le",
+        acodec="pcm_f32le",
+        ac=stream.channels,
+        ar=rate,
+    )
+    command = graph.global_args("-nostdin", "-loglevel", "error")
+    try:
+        sound, remarks = command.run(capture_stdout=True, capture_stderr=True)
+    except ffmpeg.Error as error:
+        raise ClipError("broken", _last_line(error.stderr, stream.path)) from error
+    frames = np.frombuffer(sound, "<f4").reshape(-1, stream.channels)
+    try:
+        check_finite(frames.T, start, rate, stream.path)
+    except AudioError as error:
+        raise ClipError("broken", str(error)) from error
+    return frames, _last_line(remarks, stream.path) if remarks else ""
+
+
+def _url(path: Path) -> str:
+    return f"file:{path.absolute()}"  # neither an option nor a protocol of ffmpeg
+
+
+def _last_line(remarks: bytes, path: Path) -> str:
+    lines = remarks.decode(errors="replace").strip().splitlines() or ["no reason given"]
+    return lines[-1].replace(_url(path) + ": ", "").strip()

@@ -130,7 +130,8 @@ def _read(path: Path, sample_rate: int) -> tuple[np.ndarray, str]:
     try:
         waveform, rate = audio.read(path)
     except (audio.AudioError, OSError) as error:
-        return np.zeros((1, 0)), f"unreadable ({error})"
+        reason = str(error).removeprefix(f"{path} ")
+        return np.zeros((1, 0)), f"unreadable, {reason}"
     problem = f"{rate} Hz instead of {sample_rate} Hz" if rate != sample_rate else ""
     return waveform.astype(np.float64), problem
 

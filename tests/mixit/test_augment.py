@@ -204,19 +204,25 @@ def test_a_whole_set_is_left_alone(made):
 
 def test_silence_stays_silent_and_is_told(tmp_path, capsys):
     write(tmp_path / "in/train/sound/long.wav", np.zeros(5000))
-    write(tmp_path / "in/train/sound/short.wav", np.full(800, 2e-5), RATE)
+    write(tmp_path / "in/train/sound/short.wav", np.full(800, 3 / 32768))
     place = Place(tmp_path / "in", None, tmp_path / "out")
     arguments = command(place, "--validation", "0", "--train", "20")
     del arguments[2:4]
     assert augment.main(arguments) == 0
     said = capsys.readouterr().out
     assert "validation: left out" in said
-    counts = [ints(p).any() for p in (place.output / "ssdata").rglob("back*.wav")]
-    assert counts == [False] * 20
-    assert int(said.split(" of the new sources are silent")[0].split("\n")[-1]) >= 20
-    # -94 dB is taken for -70 dB: at most 24 + 25 - 55 dB come of it.
-    loudest = max(np.abs(ints(path)).max() for path in place.output.rglob("fore*.wav"))
-    assert loudest <= 32767 * 10 ** ((70 - 94 - 55 + 25 + 1) / 20)
+    assert not any(ints(path).any() for path in place.output.rglob("back*.wav"))
+    assert "20 of the new sources are silent" in said
+    # The other is -81 dB and is taken for -70 dB.
+    mixtures = mixing_list.read(place.output / "train_mixing_list.jsonl")
+    foregrounds = 0
+    for mixture in mixtures:
+        for name, event in zip(mixture.files[2:], mixture.events[1:], strict=True):
+            wave = ints(place.output / "ssdata" / name)
+            peak = 3 / 32768 * 10 ** ((70 - 55 + event.snr_db) / 20) * 32767
+            assert wave.max() == pytest.approx(peak, abs=0.51)
+            foregrounds += 1
+    assert foregrounds > 10
 
 
 def test_what_would_clip_is_scaled_as_a_whole(tmp_path):

@@ -9,6 +9,7 @@ shift a part by dozens of samples; there all is decoded from the start and count
 
 from __future__ import annotations
 
+import re
 import shutil
 from functools import lru_cache
 from math import ceil, gcd
@@ -131,8 +132,8 @@ def read(path: Path, start: int, samples: int, sample_rate: int) -> np.ndarray:
 
 def _refuse(stream: Stream, wanted: float, there: float, remark: str) -> None:
     """Tell a file that breaks off from a part that was never in it."""
-    promised = stream.seconds is not None and stream.seconds + END_SECONDS >= wanted
-    if promised or any(word in remark for word in BROKEN_OFF):
+    promised = min(wanted, stream.seconds if stream.seconds is not None else there)
+    if promised > there + END_SECONDS or any(word in remark for word in BROKEN_OFF):
         detail = f"breaks off before {wanted:.3f} s; {remark}".rstrip("; ")
         raise ClipError("broken", detail)
     end = stream.seconds if stream.seconds is not None else there
@@ -180,4 +181,5 @@ def _url(path: Path) -> str:
 
 def _last_line(remarks: bytes, path: Path) -> str:
     lines = remarks.decode(errors="replace").strip().splitlines() or ["no reason given"]
-    return lines[-1].replace(_url(path) + ": ", "").strip()
+    plain = re.sub(r" @ 0x[0-9a-f]+", "", lines[-1])  # an address, new in every run
+    return plain.replace(_url(path) + ": ", "").strip()

@@ -23,11 +23,11 @@ root=${ROOT_DIR:-$repo/runs}
 downloads=${DOWNLOAD_DIR:-$root/download}
 mixtures=${DEV_DATA_DIR:-$root/fuss_dev}
 raw=${RAW_DATA_DIR:-$root/fuss_sources_and_rirs}
-base=${FUSS_URL:-https://zenodo.org/records/3743844/files}
+page=https://zenodo.org/records/3743844
+base=${FUSS_URL:-$page/files}
 record=${FUSS_RECORD_URL-https://zenodo.org/api/records/3743844}
 retry_seconds=${FUSS_RETRY_SECONDS:-2}
-tries_at_most=5
-page=https://zenodo.org/records/3743844
+ask=(--silent --location --fail --connect-timeout 30 --max-time 120)
 work='' child='' unpacking=''
 
 say() { printf '%s\n' "$*"; }
@@ -51,33 +51,22 @@ run() { # command; in the background, so that a signal is heard at once
 stop() { # exit code
   trap '' INT TERM HUP
   if [[ -n "$child" ]]; then
-    kill "$child" 2>/dev/null || true
-    wait "$child" || true
+    kill "$child" && wait "$child" || true
   fi
   warn "stopped: what was downloaded stays in $downloads, and the same command goes on."
   exit "$1"
 }
 
-clean() {
-  [[ -z "$work" ]] || rm -rf -- "$work"
-  [[ -z "$unpacking" ]] || rm -rf -- "$unpacking"
-}
-
 describe() { # part; sets archive, goal and what the unpacked folder must hold
-  local lists=(train_example_list.txt validation_example_list.txt eval_example_list.txt)
-  needs=(train validation eval)
+  needs=({train,validation,eval}_example_list.txt)
   case "$1" in
-    dry) archive=FUSS_ssdata goal=$mixtures/ssdata needs=("${lists[@]}") ;;
-    reverberant)
-      archive=FUSS_ssdata_reverb goal=$mixtures/ssdata_reverb needs=("${lists[@]}")
-      ;;
-    sources) archive=FUSS_fsd_data goal=$raw/fsd_data ;;
-    rooms) archive=FUSS_rir_data goal=$raw/rir_data ;;
-    licence)
-      archive=FUSS_license_doc goal=$mixtures/FUSS_license_doc needs=(LICENSE-DATASET)
-      ;;
+    dry) goal=$mixtures/ssdata ;;
+    reverberant) goal=$mixtures/ssdata_reverb ;;
+    sources) goal=$raw/fsd_data needs=(train validation eval) ;;
+    rooms) goal=$raw/rir_data needs=(train validation eval) ;;
+    licence) goal=$mixtures/license_doc needs=(LICENSE-DATASET) ;;
   esac
-  archive+=.tar.gz
+  archive=FUSS_${goal##*/}.tar.gz
   file=$downloads/$archive
   partial=$file.partial
   url=${base%/}/$archive
@@ -99,33 +88,23 @@ is_gzip() { # file; two bytes tell an archive from a web page
 }
 
 ask_record() { # sets size and md5, from the object of the archive
-  local text object part='([^{}]|\{[^{}]*\})*'
+  local text='' object part='([^{}]|\{[^{}]*\})*'
   size='' md5=''
   [[ -n "$record" ]] || return 0
   if [[ ! -e "$work/record" ]]; then
-    run curl --silent --location --fail --connect-timeout 30 --max-time 120 --retry 2 \
-      --output "$work/record" -- "$record" || rm -f -- "$work/record"
+    run curl "${ask[@]}" --retry 2 -- "$record" >"$work/record" || : >"$work/record"
   fi
-  if [[ -e "$work/record" ]]; then
-    text=$(tr -d '\0 \t\r\n' <"$work/record")
-    object="\{$part\"key\":\"${archive//./\\.}\"$part\}"
-    if [[ "$text" =~ $object ]]; then
-      text=${BASH_REMATCH[0]}
-      if [[ "$text" =~ \"size\":([0-9]+) ]]; then size=${BASH_REMATCH[1]}; fi
-      if [[ "$text" =~ \"checksum\":\"md5:([0-9a-f]{32})\" ]]; then
-        md5=${BASH_REMATCH[1]}
-      fi
-    fi
-  fi
-  if [[ -z "$size" || -z "$md5" ]]; then
+  object="\{$part\"key\":\"${archive//./\\.}\"$part\}"
+  if [[ "$(tr -d '\0 \t\r\n' <"$work/record")" =~ $object ]]; then text=${BASH_REMATCH[0]}; fi
+  if [[ "$text" =~ \"size\":([0-9]+) ]]; then size=${BASH_REMATCH[1]}; fi
+  if [[ "$text" =~ \"checksum\":\"md5:([0-9a-f]{32})\" ]]; then md5=${BASH_REMATCH[1]}; fi
+  [[ -n "$size" && -n "$md5" ]] ||
     warn "$record gives no size and md5 sum of $archive: the size that the server says and gzip -t are the check."
-  fi
 }
 
 ask_server() { # sets size where the last of its answers names it
   local name value
-  run curl --silent --location --fail --connect-timeout 30 --max-time 120 --head \
-    -- "$url" >"$work/head" || return 0
+  run curl "${ask[@]}" --head -- "$url" >"$work/head" || return 0
   while IFS=': ' read -r name value; do
     case "$name" in
       HTTP/*) size= ;;
@@ -145,9 +124,8 @@ see_room() { # folder, bytes that go there
 }
 
 see_rooms() { # the wav files take up to three times the room of their archive
-  local rest unpacked=$((3 * ${size:-0})) folder=${goal%/*}
-  [[ -n "$size" && ! -e "$file" ]] || rest=0
-  : "${rest:=$((size - $(bytes "$partial")))}"
+  local rest=0 unpacked=$((3 * ${size:-0})) folder=${goal%/*}
+  if [[ -n "$size" && ! -e "$file" ]]; then rest=$((size - $(bytes "$partial"))); fi
   if [[ "$(stat -L -c %d -- "$downloads")" == "$(stat -L -c %d -- "$folder")" ]]; then
     see_room "$folder" $((rest + unpacked))
   else
@@ -199,7 +177,7 @@ fetch() { # continues the partial file to its end; resumed=0 where that was refu
         ;;
       18\ * | 28\ * | 35\ * | 52\ * | 55\ * | 56\ * | 92\ *) ;;
       22\ 408 | 22\ 425 | 22\ 429 | 22\ 5??) ;;
-      22\ *) fail "$url is not there (the server says $http): look for the file on $page and set FUSS_URL to its folder." ;;
+      22\ *) fail "$url cannot be had (the server says $http): look for the file on $page and set FUSS_URL to its folder." ;;
       23\ *) fail "$partial cannot be written: make room on that disk, then start again to go on." ;;
       [567]\ *)
         "$received" || fail "$url cannot be reached (curl says $code): connect to the network, then start again."
@@ -207,7 +185,7 @@ fetch() { # continues the partial file to its end; resumed=0 where that was refu
       *) fail "$url could not be downloaded (curl says $code): start again to go on." ;;
     esac
     tries=$((tries + 1))
-    ((tries <= tries_at_most)) ||
+    ((tries <= 5)) ||
       fail "$url broke off $tries times in a row (curl says $code, the server $http): start again later to go on."
     say "Broken off at $(human "$(bytes "$partial")"): going on in $pause s."
     run sleep "$pause"
@@ -239,24 +217,22 @@ download() { # leaves the right file, or fails
     if [[ -z "$fault" ]]; then break; fi
     rm -f -- "$partial"
     ((resumed > 0)) ||
-      fail "$url sent a file (${sent:-of no type}) that $fault, so it was deleted: look for the right one on $page and set FUSS_URL to its folder."
+      fail "$url sent a file (${sent:-of no type}) that $fault, so it was deleted: look for the right one on $page and set FUSS_URL to its folder, or FUSS_RECORD_URL= for a set of your own."
     say "$partial $fault: starting anew."
   done
   mv -f -- "$partial" "$file"
 }
 
 lacking() { # folder; prints the first thing that it ought to hold and does not
-  local name field fields
+  local name each fields
   for name in "${needs[@]}"; do
-    if [[ ! -e "$1/$name" ]]; then
-      echo "$name"
-      return
+    fields=()
+    if [[ "$name" == *_list.txt && -e "$1/$name" ]]; then
+      IFS=$'\t\r' read -ra fields < <(tail -n 1 -- "$1/$name") || true
     fi
-    [[ -f "$1/$name" ]] || continue
-    IFS=$'\t' read -ra fields < <(tail -n 1 -- "$1/$name") || true
-    for field in "${fields[@]}"; do
-      if [[ "$name" == *.txt && ! -e "$1/$field" ]]; then
-        echo "$field"
+    for each in "$name" "${fields[@]:1}"; do # the mixture's own file is never read
+      if [[ ! -e "$1/$each" && ! ("$each" == /* && -e "$each") ]]; then
+        echo "$each"
         return
       fi
     done
@@ -276,7 +252,6 @@ unpack() { # into a folder beside the goal, which is moved when it is whole
   local depth each found='' missing
   unpacking=$goal.unpacking
   say "Unpacking $archive into $goal."
-  rm -rf -- "$unpacking"
   mkdir -- "$unpacking"
   run tar -xzf "$file" -C "$unpacking" --no-same-owner --no-same-permissions ||
     fail "$file could not be unpacked into ${goal%/*}: the lines above say why."
@@ -318,6 +293,7 @@ get() { # part
     ask_record
     if [[ -z "$size" ]]; then ask_server; fi
     say "$archive: $(if [[ -n "$size" ]]; then human "$size"; else echo 'of unknown size'; fi)"
+    rm -rf -- "$goal.unpacking" # of a run that was killed
     see_rooms
     download
     unpack
@@ -325,16 +301,10 @@ get() { # part
   if [[ "${needs[0]}" == *_list.txt ]]; then count_examples; fi
 }
 
-next() { # folder for FUSS_ROOT_DIR
-  say "  FUSS_ROOT_DIR=$(printf %q "$1") $(printf %q "$repo/run_train_model_on_fuss.sh")"
-}
-
 for word in "$@"; do
   case "$word" in
     -h | --help)
-      while IFS= read -r line && [[ "$line" == '#'* ]]; do
-        if [[ "$line" != '#!'* ]]; then say "${line#\#}"; fi
-      done <"${BASH_SOURCE[0]}"
+      sed -n '1d;/^#/!q;s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
       exit
       ;;
     dry | reverberant | sources | rooms | licence | all) ;;
@@ -344,6 +314,10 @@ for word in "$@"; do
       ;;
   esac
 done
+if [[ ! "$retry_seconds" =~ ^[0-9]+$ ]]; then
+  warn "FUSS_RETRY_SECONDS=$retry_seconds is no whole number of seconds: set it to 2."
+  exit 2
+fi
 for program in curl tar gzip md5sum stat; do
   command -v "$program" >/dev/null ||
     fail "$program is not installed: run 'apt-get install curl tar gzip coreutils' as root."
@@ -351,10 +325,10 @@ done
 words=" ${*:-dry} "
 if [[ "$words" == *' all '* ]]; then words=' dry reverberant sources rooms licence '; fi
 
-trap clean EXIT
+work=$(mktemp -d)
+trap 'rm -rf -- "${work:?}" "${unpacking:-$work}"' EXIT
 trap 'stop 130' INT
 trap 'stop 143' TERM HUP
-work=$(mktemp -d)
 mkdir -p -- "$downloads"
 if command -v flock >/dev/null; then
   exec 9<"$downloads"
@@ -369,9 +343,12 @@ done
 
 if [[ "$words" == *' dry '* || "$words" == *' reverberant '* ]]; then
   mixtures=$(cd -- "$mixtures" && pwd)
-  say "" "Train on it by:"
-  if [[ "$words" == *' dry '* ]]; then
-    if [[ "${mixtures##*/}" == fuss_dev ]]; then next "${mixtures%/*}"; else next "$mixtures"; fi
-  fi
-  if [[ "$words" == *' reverberant '* ]]; then next "$mixtures/ssdata_reverb"; fi
+  places=()
+  if [[ "$words" == *' dry '* ]]; then places+=("${mixtures%/fuss_dev}"); fi
+  if [[ "$words" == *' reverberant '* ]]; then places+=("$mixtures/ssdata_reverb"); fi
+  say ""
+  say "Train on it by:"
+  for each in "${places[@]}"; do
+    say "  FUSS_ROOT_DIR=$(printf %q "$each") $(printf %q "$repo/run_train_model_on_fuss.sh")"
+  done
 fi

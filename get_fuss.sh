@@ -207,7 +207,7 @@ download() { # leaves the right file, or fails
   fi
   while :; do
     resumed=$(bytes "$partial")
-    if ((resumed > ${size:-resumed})) || ! is_gzip "$partial"; then
+    if ! is_gzip "$partial"; then # a web page must not be continued
       rm -f -- "$partial"
       resumed=0
     fi

@@ -29,7 +29,7 @@ from common.corpora.writing import whole_folder
 from common.errors import exit_code
 from mixit import mixing_list, sums
 from mixit.mixing_list import Mixture
-from mixit.realisation import REVERBERANT, Place, realise, write_list
+from mixit.realisation import REVERBERANT, Place, realise
 from mixit.recipe import Recipe
 from mixit.reverberation import find_rooms, furnish, mix_info
 
@@ -136,7 +136,7 @@ def _realise_all(
             done[f"{split} {'kept' if silent is None else 'made'}"] += 1
             done["silent"] += silent or 0
     for root in place.sets:
-        write_list(root, split, mixtures)
+        fuss.write_list(root, split, ["\t".join(each.files) for each in mixtures])
     return done
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,10 +103,7 @@ def make(
             f"{first.reason}: {first.detail}; all are in {root}/skipped_{split}.csv."
         )
     lines = [each.line for each in made if each.skip is None]
-    with tempfile.TemporaryDirectory(dir=root, prefix=".list.") as part:
-        fuss.write_list(Path(part), split, lines)
-        name = fuss.list_name(split)
-        (Path(part) / name).replace(root / name)
+    fuss.write_list(root, split, lines)
     return done
 
 

@@ -8,15 +8,12 @@ comes fainter than there, a sound with long pauses louder.
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from common import audio
-from common.corpora import fuss
 from common.corpora.synthesis import ramps
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
@@ -143,18 +140,3 @@ def _write(root: Path, mixture: Mixture, sources: np.ndarray, recipe: Recipe) ->
         unfinished = path.with_name(f".{path.name}.partial")
         write_wav(unfinished, wave, recipe.sample_rate)
         unfinished.replace(path)
-
-
-def write_list(root: Path, split: str, mixtures: Sequence[Mixture]) -> None:
-    """Write the example list of a split, whole or not at all.
-
-    Args:
-        root: Folder of the lists.
-        split: Which one.
-        mixtures: Its mixtures, all realised.
-    """
-    lines = ["\t".join(each.files) for each in mixtures]
-    with tempfile.TemporaryDirectory(dir=root, prefix=".partial.") as folder:
-        fuss.write_list(Path(folder), split, lines)
-        path = Path(folder) / fuss.list_name(split)
-        path.replace(root / path.name)

@@ -29,7 +29,7 @@ SIZES = {"train": 20_000, "validation": 1_000, "eval": 1_000}
 """Examples of each split of the published data set (10 s, 16 kHz, mono, 16 bits)."""
 FOLDERS = ("fuss_dev/ssdata", "ssdata", "fuss_dev/ssdata_reverb", "ssdata_reverb")
 """Where the lists are looked for below a folder, the dry set before the reverberant."""
-REMOTE = "https://zenodo.org/record/3743844/files/"
+REMOTE = "https://zenodo.org/records/3743844/files/"
 REMOTES = {
     "dry": "FUSS_ssdata.tar.gz",
     "reverberant": "FUSS_ssdata_reverb.tar.gz",
@@ -37,7 +37,7 @@ REMOTES = {
     "room responses": "FUSS_rir_data.tar.gz",
     "licences": "FUSS_license_doc.tar.gz",
 }
-"""Archives below REMOTE; Zenodo redirects, so fetch with ``curl -L --fail -C -``."""
+"""Archives below REMOTE; ``get_fuss.sh`` fetches them."""
 LICENCE = "CC BY 4.0; the source clips are CC0 from freesound.org (FSD50K)"
 CITATION = (
     "S. Wisdom et al., What's all the FUSS about free universal sound separation "
@@ -85,8 +85,9 @@ def find_root(folder: Path | str) -> Path:
     holds = ", ".join(held[:5]) + (", ..." if len(held) > 5 else "") or "nothing"
     raise CorpusError(
         f"FUSS: no {list_name('train')} in {folder} or its {', '.join(FOLDERS)}; the "
-        f"folder holds {holds}; unpack {REMOTES['dry']} from {REMOTE} there, or make a "
-        "set of your own with python -m common.corpora.mixing."
+        f"folder holds {holds}; fetch FUSS with ./get_fuss.sh (or unpack "
+        f"{REMOTES['dry']} from {REMOTE} there), or make a set of your own with "
+        "python -m common.corpora.mixing."
     )
 
 
@@ -218,15 +219,17 @@ def write_example(
 
 
 def write_list(root: Path, split: str, lines: Sequence[str]) -> None:
-    """Write the example list of a split.
+    """Write the example list of a split, whole or not at all.
 
     Args:
         root: Folder of the lists.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
         lines: One of :func:`write_example` for each example.
     """
-    text = "".join(f"{line}\n" for line in lines)
-    (root / list_name(split)).write_text(text, encoding="utf-8")
+    path = root / list_name(split)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    part.replace(path)
 
 
 def _parse(path: Path, text: str) -> Iterator[Example]:

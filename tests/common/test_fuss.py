@@ -74,7 +74,7 @@ def test_an_empty_folder_is_told_where_the_search_went(tmp_path):
 
 def test_a_folder_of_other_things_is_told_what_it_holds(tmp_path):
     (tmp_path / "holiday.jpg").touch()
-    with pytest.raises(CorpusError, match=r"holds holiday\.jpg; unpack FUSS_ssdata"):
+    with pytest.raises(CorpusError, match=r"holds holiday\.jpg; fetch FUSS with"):
         fuss.tracks(tmp_path, "train")
 
 

@@ -1,0 +1,349 @@
+"""Training and separation beside Google's program, in one run and in turn.
+
+``python benchmarks/against_google.py --source DIR --python PYTHON``: DIR holds the
+folder ``models`` of google-research/sound-separation, and PYTHON is the interpreter of
+an environment in which that program can run (TensorFlow 2.15, attrs, immutabledict,
+six, pandas, soundfile). Both programs read the same files and hold the same weights;
+each lives in a process of its own that is told when to work. The table is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RATE = 16_000
+SECONDS = 2.0
+"""Length of the training examples."""
+MIXTURES = 4
+"""Mixtures of a training step; two make a mixture of mixtures."""
+Work = Callable[[Any], Any]
+
+
+@dataclass
+class Place:
+    """Where both programs find the data and the weights."""
+
+    folder: Path
+    source: Path
+
+    @property
+    def corpus(self) -> Path:
+        """Mixtures in the layout of FUSS."""
+        return self.folder / "corpus"
+
+    @property
+    def model(self) -> Path:
+        """Google's checkpoint and meta graph."""
+        return self.folder / "model"
+
+    def sound(self, seconds: float) -> Path:
+        """Sound to separate."""
+        return self.folder / f"sound{seconds:g}.wav"
+
+
+def google_parts(place: Place) -> tuple[Any, dict[str, Any]]:
+    """Import Google's program; its modules and the parameters of its own driver."""
+    import tensorflow.compat.v1 as tf  # noqa: TID251 (Google's program is TF1)
+
+    tf.keras.layers.Layer.apply = lambda layer, inputs: layer(inputs)
+    for folder in ("models", "models/neurips2020_mixit"):
+        sys.path.insert(0, str(place.source / folder))
+    import model  # type: ignore[import-not-found]
+    from train import data_io, inference_graph  # type: ignore[import-not-found]
+
+    tf.disable_eager_execution()
+    hparams = model.get_model_hparams()
+    hparams.sr = float(RATE)
+    samples = int(RATE * SECONDS)
+    spec = data_io.get_roomsim_spec(len(hparams.signal_names), 1, samples)
+    parameters = {
+        "feature_spec": spec,
+        "inference_spec": data_io.get_inference_spec(),
+        "hparams": hparams,
+        "io_params": {"parallel_readers": 512, "num_samples": samples},
+        "batch_size": MIXTURES,
+        "randomize_order": True,
+    }
+    return (tf, model, data_io, inference_graph), parameters
+
+
+def make_google_model(place: Place) -> None:
+    """Write the meta graph and a checkpoint of the default network."""
+    (tf, model, data_io, inference_graph), parameters = google_parts(place)
+    place.model.mkdir()
+    inference_graph.write(
+        model.model_fn, data_io.input_fn, parameters, str(place.model)
+    )
+    with tf.Graph().as_default(), tf.Session() as session:
+        saver = tf.train.import_meta_graph(str(place.model / "inference.meta"))
+        tf.set_random_seed(0)
+        session.run([each.initializer for each in tf.global_variables()])
+        saver.save(session, str(place.model / "model.ckpt"))
+
+
+def google_training(place: Place) -> Work:
+    """Google's training step, fed by its own pipeline."""
+    (tf, model, data_io, _), parameters = google_parts(place)
+    lines = str(place.corpus / "train_example_list.txt")
+    parameters["input_data"] = data_io.read_lines_from_file(lines, skip_fields=1)
+    features = data_io.input_fn(parameters)
+    mode = tf.estimator.ModeKeys.TRAIN
+    spec = model.model_fn(features, None, mode, parameters)
+    session = tf.Session()
+    session.run(tf.global_variables_initializer())
+    return lambda steps: [
+        float(session.run([spec.loss, spec.train_op])[0]) for _ in range(steps)
+    ]
+
+
+def google_separation(place: Place) -> Work:
+    """Google's separation of a file: read, separate, write every source."""
+    google_parts(place)
+    import numpy as np
+    import soundfile
+    from tools import inference  # type: ignore[import-not-found]
+
+    graph = str(place.model / "inference.meta")
+    program = inference.SeparationModel(str(place.model / "model.ckpt"), graph)
+
+    def separate(seconds: float) -> None:
+        mixture, rate = soundfile.read(place.sound(seconds), dtype="float32")
+        sources = program.separate(mixture)
+        for number, source in enumerate(np.clip(sources, -1.0, 1.0)):
+            soundfile.write(
+                place.folder / f"google{number}.wav", source, rate, "PCM_16"
+            )
+
+    return separate
+
+
+def our_training(place: Place) -> Work:
+    """Our training step of the same size, fed by records."""
+    from dataclasses import replace
+
+    from common import distribution
+    from mixit import train
+    from mixit.config import PRESETS
+
+    config = replace(
+        PRESETS["fuss"],
+        data_root=str(place.corpus),
+        records=str(place.folder / "records"),
+        segment_seconds=SECONDS,
+        batch_size=MIXTURES,
+    )
+    distribution.prepare(0)
+    strategy = distribution.choose("auto", 0)
+    with strategy.scope():
+        job = train.build(config, strategy)
+    step = job.model.make_train_function()
+    batches = iter(job.train(0))
+    return lambda steps: [float(step(batches)["loss"]) for _ in range(steps)]
+
+
+def our_separation(place: Place) -> Work:
+    """Our separation of a file, with Google's weights."""
+    import mixit
+    from common.stems import separate_file
+
+    separator = mixit.load(str(place.model / "model.ckpt"), sample_rate=RATE)
+
+    def separate(seconds: float) -> None:
+        output = str(place.folder / "ours")
+        sound = place.sound(seconds)
+        separate_file(separator, sound, output, format="wav16", overwrite=True)
+
+    return separate
+
+
+def make_data(place: Place) -> None:
+    """Write the corpus and the sounds."""
+    import numpy as np
+
+    from common import audio
+    from common.corpora import miniature
+
+    seconds = int(SECONDS)
+    miniature.write_fuss(
+        place.corpus,
+        sample_rate=RATE,
+        seconds=seconds,
+        train=200,
+        validation=4,
+        eval=4,
+        max_sources=4,
+    )
+    files = sorted((place.corpus / "train").glob("*.wav"))[:60]
+    heard = np.concatenate([audio.read(file)[0] for file in files], axis=1)
+    for length in (10, 60):
+        audio.write(place.sound(length), heard[:, : length * RATE], RATE, "wav16")
+
+
+ROLES: dict[str, Callable[[Place], Any]] = {
+    "data": make_data,
+    "model": make_google_model,
+    "google-train": google_training,
+    "google-separate": google_separation,
+    "our-train": our_training,
+    "our-separate": our_separation,
+}
+
+
+class Worker:
+    """A program in a process of its own that works when it is told.
+
+    Args:
+        python: Its interpreter.
+        place: Where data and weights are.
+        role: Which program, one of ROLES.
+    """
+
+    def __init__(self, python: str, place: Place, role: str) -> None:
+        words = [python, __file__, "--source", str(place.source)]
+        words += ["--role", role, "--folder", str(place.folder)]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT) if role.startswith(("our", "data")) else "",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "CUDA_VISIBLE_DEVICES": "-1",
+        }
+        self.log = place.folder / f"{role}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                words,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        if not self._answer():
+            raise SystemExit(self.log.read_text())
+
+    def ask(self, what: float) -> dict[str, float]:
+        """Let it do a piece of work; its seconds and its memory so far."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        answer = self._answer()
+        if not answer:
+            raise SystemExit(self.log.read_text())
+        return answer
+
+    def _answer(self) -> dict[str, float]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("answer "):
+                return dict(json.loads(line.removeprefix("answer ")))
+        return {}
+
+    def end(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+def serve(place: Place, role: str) -> None:
+    """Do what each line of the standard input asks for; answer with the cost."""
+    work = ROLES[role](place)
+    _reply({"wall": 0.0})
+    for line in sys.stdin:
+        wall, cpu = time.perf_counter(), time.process_time()
+        work(int(float(line)))
+        spent = {
+            "wall": time.perf_counter() - wall,
+            "cpu": time.process_time() - cpu,
+            "megabytes": _peak(),
+        }
+        _reply(spent)
+
+
+def compare(workers: dict[str, Worker], work: float, runs: int) -> dict[str, Any]:
+    """Let the workers do the same in turn; medians, and the lowest CPU seconds."""
+    for worker in workers.values():
+        worker.ask(work)  # traces, allocates
+    answers: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
+    for _ in range(runs):
+        for name, worker in workers.items():
+            answers[name].append(worker.ask(work))
+    return {name: _summary(given) for name, given in answers.items()}
+
+
+def table(name: str, results: dict[str, dict[str, float]]) -> str:
+    """One line for each program and one for the ratio ours / Google's."""
+    ours, theirs = results["ours"], results["Google's"]
+    ratio = {key: ours[key] / theirs[key] for key in ours}
+    lines = [f"\n{name}: wall s, CPU s, lowest CPU s, peak MB\n"]
+    for label, row in (*results.items(), ("ratio", ratio)):
+        numbers = " ".join(f"{value:10.3f}" for value in row.values())
+        lines.append(f"  {label:10s}{numbers}\n")
+    return "".join(lines)
+
+
+def main() -> int:
+    """Make data and weights, then compare training and separation."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--role", choices=list(ROLES), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.role:
+        serve(Place(given.folder, given.source), given.role)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder), given.source.resolve())
+        Worker(sys.executable, place, "data").end()
+        Worker(given.python, place, "model").end()
+        work = {"train": [2.0], "separate": [10.0, 60.0]}
+        for kind, amounts in work.items():
+            workers = {
+                "ours": Worker(sys.executable, place, f"our-{kind}"),
+                "Google's": Worker(given.python, place, f"google-{kind}"),
+            }
+            for amount in amounts:
+                results = compare(workers, amount, given.runs)
+                sys.stdout.write(table(f"{kind} {amount:g}", results))
+                sys.stdout.flush()
+            for worker in workers.values():
+                worker.end()
+    return 0
+
+
+def _reply(answer: dict[str, float]) -> None:
+    sys.stdout.write(f"answer {json.dumps(answer)}\n")
+    sys.stdout.flush()
+
+
+def _summary(answers: list[dict[str, float]]) -> dict[str, float]:
+    cpus = [each["cpu"] for each in answers]
+    return {
+        "wall": statistics.median(each["wall"] for each in answers),
+        "cpu": statistics.median(cpus),
+        "lowest": min(cpus),
+        "megabytes": answers[-1]["megabytes"],
+    }
+
+
+def _peak() -> float:
+    """Peak memory of this process in MB, from Linux."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status has no VmHWM; this script needs Linux")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

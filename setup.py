@@ -9,7 +9,16 @@ HERE = Path(__file__).resolve().parent
 
 # Spelled out, never found: these names land at the top of site-packages, so nothing
 # may join them by accident, least of all ``tests``.
-PACKAGES = ["common", "common.corpora", "common.records", "mixit"]
+PACKAGES = [
+    "common",
+    "common.corpora",
+    "common.records",
+    "mixit",
+    "mixit.checkpoints",
+    "mixit.clips",
+    "mixit.mixing",
+    "mixit.scoring",
+]
 
 REQUIRES = [
     "tensorflow>=2.16,<2.22",

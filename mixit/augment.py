@@ -27,11 +27,11 @@ from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.corpora.writing import whole_folder
 from common.errors import exit_code
-from mixit import mixing_list, sums
-from mixit.mixing_list import Mixture
-from mixit.realisation import REVERBERANT, Place, realise
-from mixit.recipe import Recipe
-from mixit.reverberation import find_rooms, furnish, mix_info
+from mixit.mixing import mixing_list, sums
+from mixit.mixing.mixing_list import Mixture
+from mixit.mixing.realisation import REVERBERANT, Place, realise
+from mixit.mixing.recipe import Recipe
+from mixit.mixing.reverberation import find_rooms, furnish, mix_info
 
 RECIPE = "recipe.json"
 

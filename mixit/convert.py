@@ -22,12 +22,13 @@ import tensorflow as tf
 from common import run_folder
 from common.checkpoint import CheckpointError, restore_network, save_network
 from common.errors import exit_code
-from mixit import metagraph, published
-from mixit.architecture import CONSISTENCIES, Options, derive
+from mixit import published
+from mixit.checkpoints import metagraph
+from mixit.checkpoints.architecture import CONSISTENCIES, Options, derive
+from mixit.checkpoints.shipped import TOLERANCE, Shipped, largest_difference
+from mixit.checkpoints.tensors import SLOTS, STEM, canonical, locate, ordered, read
 from mixit.config import FUSS, Network
 from mixit.model import Tdcn
-from mixit.shipped import TOLERANCE, Shipped, largest_difference
-from mixit.tensors import SLOTS, STEM, canonical, locate, ordered, read
 
 __all__ = [
     "architecture", "assign", "canonical", "check", "load", "main", "names", "read",
@@ -89,10 +90,10 @@ def architecture(
     options: Options | None = None,
     facts: metagraph.Facts | None = None,
 ) -> Network:
-    """Derive the shape of the network; see :func:`mixit.architecture.derive`.
+    """Derive the network; see :func:`mixit.checkpoints.architecture.derive`.
 
     Args:
-        tensors: Tensor by name, as :func:`mixit.tensors.read` gives them.
+        tensors: Tensor by name, as :func:`mixit.checkpoints.tensors.read` gives them.
         options: What names and shapes do not tell.
         facts: What the meta graph tells.
 
@@ -111,7 +112,7 @@ def load(
     Args:
         path: Checkpoint prefix, or the folder of one; a meta graph beside it is read.
         output_tensor: Name of the estimates in that graph.
-        **options: Those of :class:`mixit.architecture.Options`.
+        **options: Those of :class:`mixit.checkpoints.architecture.Options`.
 
     Raises:
         CheckpointError: The checkpoint is damaged or of another architecture.

@@ -30,9 +30,10 @@ from common.corpora import fuss, miniature
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
 from common.separation import Separator
-from mixit import data, results, scores
+from mixit import data
 from mixit.config import MixitConfig
-from mixit.examples import (
+from mixit.scoring import results, scores
+from mixit.scoring.examples import (
     Group,
     cut,
     group_name,
@@ -42,7 +43,7 @@ from mixit.examples import (
     read_mixtures,
     read_sources,
 )
-from mixit.rows import Row, Rows
+from mixit.scoring.rows import Row, Rows
 from mixit.separate import load
 
 # Google's program pads or cuts every example to this.

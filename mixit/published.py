@@ -17,7 +17,7 @@ from types import MappingProxyType
 from common import cache
 from common.checkpoint import CheckpointError
 from mixit import embedded
-from mixit.architecture import PUBLISHED_RATE, Options
+from mixit.checkpoints.architecture import PUBLISHED_RATE, Options
 
 SYNTHETIC = "verified on a synthetic file of the same layout"
 VERIFIED = "verified on the published file"

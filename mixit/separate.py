@@ -17,12 +17,12 @@ from common.separation import Separator
 from common.separation_command import command
 from common.tf1 import MetaGraphError
 from mixit import convert, process_wav, published
-from mixit.architecture import PUBLISHED_DILATIONS, PUBLISHED_RATE, Options
+from mixit.checkpoints.architecture import PUBLISHED_DILATIONS, PUBLISHED_RATE, Options
+from mixit.checkpoints.metagraph import INPUT, OUTPUT
+from mixit.checkpoints.shipped import Shipped
+from mixit.checkpoints.tensors import locate
 from mixit.config import MixitConfig
-from mixit.metagraph import INPUT, OUTPUT
 from mixit.model import Tdcn
-from mixit.shipped import Shipped
-from mixit.tensors import locate
 
 SEGMENT_SECONDS = 10.0
 
@@ -45,7 +45,7 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
     """Make a separator from a run folder, or from a checkpoint of Google's program.
 
     What neither the tensors of a TF1 checkpoint nor a meta graph beside it tell is
-    taken from the options, see :class:`mixit.architecture.Options`.
+    taken from the options, see :class:`mixit.checkpoints.architecture.Options`.
 
     Args:
         path: Output folder of a training run, or prefix or folder of a TF1 checkpoint,
@@ -124,8 +124,8 @@ def _of_graph(shipped: Shipped, sample_rate: int, blocks: dict) -> Separator:
     if shipped.num_mics > 1:
         raise MetaGraphError(
             f"the meta graph takes {shipped.num_mics} microphones and estimates the "
-            "sources at the first alone; use mixit.shipped.Shipped, or leave "
-            "metagraph out"
+            "sources at the first alone; use mixit.checkpoints.shipped.Shipped, or "
+            "leave metagraph out"
         )
     return Separator(
         lambda mixture: shipped(mixture)[:, :, np.newaxis],

@@ -16,8 +16,8 @@ import tensorflow as tf
 from common import __version__
 from common.errors import exit_code
 from mixit import convert, published
+from mixit.checkpoints.shipped import TOLERANCE, Shipped
 from mixit.published import MODELS
-from mixit.shipped import TOLERANCE, Shipped
 
 ADDRESSES = "addresses.txt"
 """File beside a downloaded model that names the address of each of its files."""

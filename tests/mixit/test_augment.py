@@ -11,9 +11,10 @@ import soundfile
 
 from common.corpora import fuss
 from common.corpora.track import CorpusError
-from mixit import augment, mixing_list
+from mixit import augment
 from mixit.augment import Place, make
-from mixit.recipe import Recipe
+from mixit.mixing import mixing_list
+from mixit.mixing.recipe import Recipe
 
 RATE = 8000
 RECIPE = Recipe(train=10, validation=3, seconds=0.5, sample_rate=RATE)

@@ -12,10 +12,10 @@ import pytest
 import mixit
 from common.checkpoint import CheckpointError
 from mixit import convert
-from mixit.architecture import Options, derive
+from mixit.checkpoints.architecture import Options, derive
+from mixit.checkpoints.tensors import locate, ordered
 from mixit.config import FUSS, Network
 from mixit.model import Tdcn
-from mixit.tensors import locate, ordered
 from mixit.train import compiled
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"

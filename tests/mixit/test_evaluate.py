@@ -12,10 +12,11 @@ from common import audio
 from common.corpora import fuss
 from common.corpora.track import CorpusError, Track
 from common.separation import Separator
-from mixit import evaluate, examples, results, scores, separate
+from mixit import evaluate, separate
 from mixit.config import FUSS, FUSS_SUPERVISED, TINY
 from mixit.convert import load as load_checkpoint
-from mixit.rows import Rows, read
+from mixit.scoring import examples, results, scores
+from mixit.scoring.rows import Rows, read
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 RATE = 8000
@@ -325,7 +326,7 @@ def test_which_published_row_a_run_repeats():
 def test_committed_table_is_generated(capsys):
     assert evaluate.main(["--table"]) == 0
     table = capsys.readouterr().out
-    text = (Path(results.__file__).parent / "results.md").read_text("utf-8")
+    text = (Path(evaluate.__file__).parent / "results.md").read_text("utf-8")
     assert table in text
     assert table.count(results.NOT_RUN) == 2 * len(results.PUBLISHED)
 

@@ -11,8 +11,9 @@ import mixit
 from common import audio
 from common.checkpoint import CheckpointError
 from common.tf1 import MetaGraphError, Session
-from mixit import convert, metagraph, separate
-from mixit.shipped import Shipped, largest_difference
+from mixit import convert, separate
+from mixit.checkpoints import metagraph
+from mixit.checkpoints.shipped import Shipped, largest_difference
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 NATIVE = {

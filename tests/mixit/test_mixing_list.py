@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from common.corpora.track import CorpusError
-from mixit import mixing_list
-from mixit.mixing_list import draw, endless
-from mixit.recipe import Recipe
-from mixit.reverberation import Room, furnish, reverberate
+from mixit.mixing import mixing_list
+from mixit.mixing.mixing_list import draw, endless
+from mixit.mixing.recipe import Recipe
+from mixit.mixing.reverberation import Room, furnish, reverberate
 
 RECIPE = Recipe(train=4000, seconds=10, sample_rate=100)
 FILES = {

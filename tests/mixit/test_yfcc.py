@@ -14,8 +14,10 @@ import soundfile
 
 from common import records
 from common.corpora import fuss
-from mixit import clip_corpus, clip_list, data, evaluate, examples, video_sound, yfcc
+from mixit import data, evaluate, yfcc
+from mixit.clips import clip_corpus, clip_list, video_sound
 from mixit.config import TINY
+from mixit.scoring import examples
 
 if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
     pytest.skip("videos are made with ffmpeg", allow_module_level=True)

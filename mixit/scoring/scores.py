@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from mixit.metrics import ACTIVE_RMS, Scores, score, score_mixtures
-from mixit.rows import Row, number
+from mixit.scoring.rows import Row, number
 
 PER_SOURCE = (
     "power_separated",

@@ -17,9 +17,9 @@ from common import audio
 from common.corpora.synthesis import ramps
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
-from mixit.mixing_list import Event, Mixture
-from mixit.recipe import Recipe
-from mixit.reverberation import read_response, reverberate
+from mixit.mixing.mixing_list import Event, Mixture
+from mixit.mixing.recipe import Recipe
+from mixit.mixing.reverberation import read_response, reverberate
 
 LEVEL_DB = -55.0
 """Level of a dry background, root mean square relative to full scale."""

@@ -16,8 +16,8 @@ from scipy.signal import oaconvolve
 from common import audio
 from common.corpora import fuss
 from common.corpora.track import CorpusError
-from mixit.mixing_list import ROOMS, Mixture, endless
-from mixit.recipe import Recipe
+from mixit.mixing.mixing_list import ROOMS, Mixture, endless
+from mixit.mixing.recipe import Recipe
 
 GAIN = 10.0
 """Responses of FUSS are faint: the source is 10 times louder than they say."""

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mixit import scores
 from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
+from mixit.scoring import scores
 
 NOT_RUN = "not run here"
 NOT_ESTABLISHED = "not established"
@@ -95,8 +95,9 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     """Write the summary of one evaluation as a Markdown table.
 
     Args:
-        summary: Of :func:`mixit.scores.summarise` or ``summarise_mixtures``, with
-            ``row`` (a name in ``PUBLISHED`` or None) and ``synthetic``.
+        summary: Of :func:`mixit.scoring.scores.summarise` or
+            ``summarise_mixtures``, with ``row`` (a name in ``PUBLISHED`` or None) and
+            ``synthetic``.
 
     Returns:
         A line of origin and a table with a published column where a row is known.

@@ -11,10 +11,10 @@ from typing import Any, get_args, get_type_hints
 
 from common.checkpoint import CheckpointError
 from mixit.basis import transform_samples
+from mixit.checkpoints.metagraph import AS_IT_IS, Facts
+from mixit.checkpoints.tensors import STEM
 from mixit.config import Network
 from mixit.layers import NORM_AXES
-from mixit.metagraph import AS_IT_IS, Facts
-from mixit.tensors import STEM
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shape of each tensor by its canonical name."""

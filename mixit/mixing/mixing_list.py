@@ -21,7 +21,7 @@ import numpy as np
 from common.corpora import fuss
 from common.corpora.recordings import find_kinds
 from common.corpora.track import CorpusError
-from mixit.recipe import Recipe
+from mixit.mixing.recipe import Recipe
 
 SNR_DB = (-5.0, 25.0)
 """Lowest and highest level of a foreground over the background."""

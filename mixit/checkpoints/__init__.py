@@ -1,0 +1,1 @@
+"""Google's TF1 checkpoints and meta graphs: what they hold and how they run."""

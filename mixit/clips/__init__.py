@@ -1,0 +1,1 @@
+"""YFCC100m: lists of clips, the sound of videos, a corpus made of both."""

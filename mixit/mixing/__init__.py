@@ -1,0 +1,1 @@
+"""FUSS's offline recipe: lists drawn, mixtures realised, rooms added, sums checked."""

@@ -1,0 +1,1 @@
+"""The table: examples in, scores of each, files out."""

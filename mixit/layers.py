@@ -53,11 +53,12 @@ class Projection(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Project the last axis."""
+        # One product of matrices, where tf.matmul has one for each frame.
         if self.bias is not None:
-            outputs = tf.matmul(inputs, self.kernel) + self.bias
+            outputs = tf.tensordot(inputs, self.kernel, 1) + self.bias
             return outputs if self.scale is None else outputs * self.scale
         kernel = self.kernel if self.scale is None else self.kernel * self.scale
-        return tf.matmul(inputs, kernel)
+        return tf.tensordot(inputs, kernel, 1)
 
 
 class Activation(keras.layers.Layer):
@@ -101,10 +102,11 @@ class MagnitudeNorm(keras.layers.Layer):
 
 
 class Depthwise(keras.layers.Layer):
-    """Dilated convolution of every channel along the frames, as shifted products.
+    """Dilated convolution of every channel along the frames.
 
-    Three products and sums of whole tensors are faster on a CPU than the general
-    dilated convolution, which first rearranges its input.
+    Frames laid out as [batch, frames / dilation, dilation, channels] make it a dense
+    convolution of a kernel of one column, without copies: on a CPU it takes half the
+    time of the general dilated one and of shifted products.
 
     Args:
         channels: Number of channels.
@@ -124,8 +126,18 @@ class Depthwise(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve [batch, frames, channels] with zeros beyond both ends."""
-        kernel = tf.convert_to_tensor(self.kernel)
-        return _convolve(inputs, kernel, self.dilation) + self.bias
+        shape = tf.shape(inputs)
+        frames, channels = shape[1], inputs.shape[2] or 0
+        missing = tf.math.floormod(-frames, self.dilation)
+        # A last row that is full needs neither the padding nor the cut: TensorFlow
+        # then passes the tensor on.
+        padded = tf.pad(inputs, [[0, 0], [0, missing], [0, 0]])
+        rows = (frames + missing) // self.dilation
+        grid = tf.reshape(padded, [shape[0], rows, self.dilation, channels])
+        kernel = tf.convert_to_tensor(self.kernel)[:, tf.newaxis, :, tf.newaxis]
+        convolved = tf.nn.depthwise_conv2d(grid, kernel, [1, 1, 1, 1], "SAME")
+        line = tf.reshape(convolved, [shape[0], frames + missing, channels])
+        return line[:, :frames] + self.bias
 
 
 def _activate(
@@ -146,15 +158,14 @@ def _activate(
         inputs: tf.Tensor, slope: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
         active = tf.where(inputs > 0.0, inputs, slope * inputs)
-        mean, variance = tf.nn.moments(active, axes=axes, keepdims=True)
+        mean = _mean(active, axes)
+        variance = _mean(tf.math.squared_difference(active, mean), axes)
         inverse = tf.math.rsqrt(variance + NORM_EPSILON)
         gain = gamma * inverse
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            level = tf.reduce_mean(upstream, axes, keepdims=True)
-            product = inverse * tf.reduce_mean(
-                upstream * (active - mean), axes, keepdims=True
-            )
+            level = _mean(upstream, axes)
+            product = inverse * _mean(upstream * (active - mean), axes)
             tilt = inverse * product
             before = gain * (upstream - active * tilt - (level - mean * tilt))
             count = tf.cast(tf.size(inputs) // tf.size(mean), tf.float32)
@@ -171,37 +182,17 @@ def _activate(
     return activate(inputs, slope, gamma, beta)
 
 
-def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
-    """Sum of shifted products, with the gradient written as such a sum too.
+def _mean(signal: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
+    """Mean of [batch, frames, channels] over axes, which are kept with length 1.
 
-    Derived automatically, the gradient of every slice would be padded to full length.
+    Over the frames it is a product with a row of ones, which takes a third of the time
+    of a reduction.
     """
-
-    @tf.custom_gradient
-    def convolve(
-        inputs: tf.Tensor, kernel: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-        taps = tf.unstack(kernel)
-
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            mirrored = _shifted(upstream, len(taps), dilation)[::-1]
-            products = [tf.reduce_sum(inputs * each, [0, 1]) for each in mirrored]
-            return _weighted(mirrored, taps), tf.stack(products)
-
-        return _weighted(_shifted(inputs, len(taps), dilation), taps), gradient
-
-    return convolve(inputs, kernel)
-
-
-def _shifted(signal: tf.Tensor, size: int, dilation: int) -> list[tf.Tensor]:
-    """Copies of [batch, frames, channels] moved by the taps of a kernel."""
-    frames, reach = tf.shape(signal)[1], (size // 2) * dilation
-    padded = tf.pad(signal, [[0, 0], [reach, reach], [0, 0]])
-    return [padded[:, tap * dilation : tap * dilation + frames] for tap in range(size)]
-
-
-def _weighted(signals: list[tf.Tensor], weights: list[tf.Tensor]) -> tf.Tensor:
-    return tf.add_n([w * each for w, each in zip(weights, signals, strict=True)])
+    if axes != (1,):
+        return tf.reduce_mean(signal, axes, keepdims=True)
+    frames = tf.shape(signal)[1]
+    ones = tf.ones([1, 1, frames], signal.dtype)
+    return tf.matmul(ones, signal) / tf.cast(frames, signal.dtype)
 
 
 def _weight(layer: keras.layers.Layer, name: str, *args: Any, **kwargs: Any) -> Any:

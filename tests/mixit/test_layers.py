@@ -1,0 +1,64 @@
+"""Layers of the TDCN++ against loops and float64, at every length."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mixit.layers import NORM_EPSILON, Activation, Depthwise
+
+
+def convolved(inputs, kernel, bias, dilation):
+    """Convolve frame by frame, in float64."""
+    frames, size = inputs.shape[1], len(kernel)
+    outputs = np.tile(bias.astype(np.float64), (*inputs.shape[:2], 1))
+    for frame in range(frames):
+        for tap in range(size):
+            seen = frame + (tap - size // 2) * dilation
+            if 0 <= seen < frames:
+                outputs[:, frame] += kernel[tap].astype(np.float64) * inputs[:, seen]
+    return outputs
+
+
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("dilation", [1, 4, 16])
+def test_depthwise_at_lengths_that_do_and_do_not_fill_its_rows(size, dilation):
+    layer = Depthwise(6, size, dilation)
+    layer.bias.assign(np.arange(6.0))
+    graph = tf.function(layer, input_signature=[tf.TensorSpec([None, None, 6])])
+    for frames in (1, 3, 15, 16, 17, 64):
+        inputs = np.random.default_rng(frames).standard_normal((2, frames, 6))
+        inputs = inputs.astype(np.float32)
+        weights = layer.kernel.numpy(), layer.bias.numpy()
+        wanted = convolved(inputs, *weights, dilation)
+        np.testing.assert_allclose(layer(inputs), wanted, atol=1e-5)
+        np.testing.assert_allclose(graph(inputs), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("slope", [-0.5, 0.1, 1.7])
+def test_activation_takes_any_slope(slope):
+    layer = Activation()
+    layer.slope.assign(slope)
+    inputs = np.random.default_rng(0).standard_normal((3, 50, 4)).astype(np.float32)
+    np.testing.assert_allclose(layer(inputs), normalised(inputs, slope), atol=2e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_moments_are_exact_over_many_frames(level):
+    """Minutes of frames, and channels whose mean is large beside their deviation."""
+    noise = np.random.default_rng(1).standard_normal((1, 60_001, 3))
+    inputs = (level + noise * [0.1, 1.0, 3.0]).astype(np.float32)
+    layer = Activation()
+    np.testing.assert_allclose(layer(inputs), normalised(inputs, 0.1), atol=5e-5)
+
+
+def test_constant_channels_become_zero():
+    inputs = np.full([1, 999, 2], [1e-3, 70.0], np.float32)
+    np.testing.assert_allclose(Activation()(inputs), np.zeros([1, 999, 2]), atol=1e-3)
+
+
+def normalised(inputs, slope):
+    """Activate and normalise over the frames, in float64."""
+    inputs = inputs.astype(np.float64)
+    active = np.where(inputs > 0, inputs, slope * inputs)
+    centred = active - active.mean(1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(1, keepdims=True) + NORM_EPSILON)

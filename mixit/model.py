@@ -16,6 +16,7 @@ import tf_keras as keras
 from common.masking import mixture_consistency
 from mixit.basis import LearnedBasis, StftBasis
 from mixit.config import Network
+from mixit.fusion import between
 from mixit.layers import Activation, Depthwise, Projection
 
 MASKS: dict[str, Callable] = {"sigmoid": tf.sigmoid, "relu": tf.nn.relu}
@@ -74,16 +75,24 @@ class Tdcn(keras.Model):
             mixture = mixture[:, tf.newaxis]
         return self.images(mixture)[:, :, 0]
 
-    def images(self, mixture: tf.Tensor) -> tf.Tensor:
-        """Separate [batch, mics, samples] into [batch, sources, mics, samples]."""
+    def images(self, mixture: tf.Tensor, fused: bool = False) -> tf.Tensor:
+        """Separate at every microphone.
+
+        Args:
+            mixture: Waveforms [batch, mics, samples], full scale +-1.
+            fused: Let XLA compile the blocks, see :mod:`mixit.fusion`.
+
+        Returns:
+            Sources [batch, sources, mics, samples].
+        """
         coefficients = self.basis.analyse(mixture)
-        core = self._core(self.basis.features(coefficients))
+        core = self._core(self.basis.features(coefficients), fused)
         masked = self.basis.masked(self._masks(core), coefficients)
         estimates = self.basis.synthesise(masked, tf.shape(mixture)[-1])
         consistent = self._consistent(mixture, estimates, core)
         return tf.transpose(consistent, [0, 2, 1, 3])
 
-    def _core(self, features: tf.Tensor) -> tf.Tensor:
+    def _core(self, features: tf.Tensor, fused: bool) -> tf.Tensor:
         """Run the blocks; [batch, frames, bottleneck]."""
         core = self.initial(features)
         inputs: list[tf.Tensor] = []
@@ -93,7 +102,7 @@ class Tdcn(keras.Model):
                     core += self.skips[f"{start}_to_{index}"](inputs[start])
             inputs.append(core)
             run = tf.recompute_grad(block) if self.gradient_checkpointing else block
-            core = run(core)
+            core = block(core, fused=True) if fused else run(core)
         return core
 
     def _masks(self, core: tf.Tensor) -> tf.Tensor:
@@ -145,10 +154,14 @@ class Block(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, fused: bool = False) -> tf.Tensor:
         """Add the block's output to its input [batch, frames, bottleneck]."""
-        wide = self.norm1(self.widen(inputs))
-        return inputs + self.narrow(self.norm2(self.convolve(wide)))
+        wide = self.widen(inputs)
+        if fused:
+            normal = between(wide, self.norm1, self.convolve, self.norm2)
+        else:
+            normal = self.norm2(self.convolve(self.norm1(wide)))
+        return inputs + self.narrow(normal)
 
 
 def skip_edges(config: Network) -> list[tuple[int, int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from common.config import load as load_config
 from common.separation import Separator
 from common.separation_command import command
 from common.tf1 import MetaGraphError
-from mixit import convert, process_wav, published
+from mixit import convert, fusion, process_wav, published
 from mixit.checkpoints.architecture import PUBLISHED_DILATIONS, PUBLISHED_RATE, Options
 from mixit.checkpoints.metagraph import INPUT, OUTPUT
 from mixit.checkpoints.shipped import Shipped
@@ -104,9 +106,16 @@ def separator(
     """Make a separator of a network."""
     signature = [tf.TensorSpec([None, network.config.num_mics, None], tf.float32)]
     graph = tf.function(network.images, input_signature=signature)
+    fused = tf.function(
+        functools.partial(network.images, fused=True), input_signature=signature
+    )
+    # Blocks of long sound have one or two numbers of frames, each compiled once.
+    segment = segment_seconds * network.config.sample_rate - 0.5
+    fused_from = segment if fusion.pays() else math.inf
 
     def separate(mixture: np.ndarray) -> np.ndarray:
-        return graph(tf.constant(mixture)).numpy()
+        run = fused if mixture.shape[-1] >= fused_from else graph
+        return run(tf.constant(mixture)).numpy()
 
     return Separator(
         separate,

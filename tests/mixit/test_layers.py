@@ -4,7 +4,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mixit.layers import NORM_EPSILON, Activation, Depthwise
+from mixit import fusion
+from mixit.config import Network
+from mixit.layers import NORM_AXES, NORM_EPSILON, Activation, Depthwise
+from mixit.model import Tdcn
+from mixit.separate import separator
+
+MICRO = Network(
+    sample_rate=8000,
+    num_sources=3,
+    window_samples=64,
+    hop_samples=32,
+    num_coeffs=16,
+    bottleneck=8,
+    conv_channels=16,
+    num_dilations=3,
+    num_repeats=2,
+)
 
 
 def convolved(inputs, kernel, bias, dilation):
@@ -62,3 +78,51 @@ def normalised(inputs, slope):
     active = np.where(inputs > 0, inputs, slope * inputs)
     centred = active - active.mean(1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(1, keepdims=True) + NORM_EPSILON)
+
+
+@pytest.mark.parametrize("norm", NORM_AXES)
+def test_one_program_does_what_the_layers_do(norm):
+    norm1, norm2 = Activation(norm), Activation(norm)
+    for number, variable in enumerate(norm1.weights + norm2.weights):
+        variable.assign(tf.fill(variable.shape, 0.3 + 0.2 * number))
+    for dilation, frames in ((1, 40), (4, 40), (16, 40), (16, 5)):
+        convolve = Depthwise(6, 3, dilation)
+        convolve.bias.assign(np.arange(6.0) - 3.0)
+        wide = tf.random.stateless_normal([2, frames, 6], [dilation, frames])
+        wanted = norm2(convolve(norm1(wide)))
+        got = fusion.between(wide, norm1, convolve, norm2)
+        np.testing.assert_allclose(got, wanted, atol=3e-5)
+
+
+def test_one_program_serves_all_blocks():
+    network = Tdcn(MICRO)
+    before = fusion._between.experimental_get_tracing_count()
+    run = tf.function(lambda mixture: network.images(mixture, fused=True))
+    mixture = tf.random.stateless_normal([1, 1, 700], [1, 2])
+    np.testing.assert_allclose(run(mixture), network.images(mixture), atol=1e-5)
+    assert fusion._between.experimental_get_tracing_count() == before + 1
+
+
+def test_long_sound_is_fused_and_short_sound_is_not(monkeypatch):
+    lengths = {True: [], False: []}
+    network = Tdcn(MICRO)
+    plain = network.images
+
+    def images(mixture, fused=False):
+        def see(samples):
+            lengths[fused].append(int(samples))
+
+        tf.py_function(see, [tf.shape(mixture)[-1]], [])
+        return plain(mixture, fused)
+
+    monkeypatch.setattr(network, "images", images)
+    monkeypatch.setattr(fusion, "pays", lambda: True)
+    noise = np.random.default_rng(0).standard_normal(9_990).astype(np.float32)
+    separate = separator(network, segment_seconds=0.5)
+    fused = separate(noise)
+    separate(noise[:3999])
+    assert lengths == {True: [4000, 4000, 4000, 4006], False: [3999]}
+    monkeypatch.setattr(fusion, "pays", lambda: False)
+    wanted = separator(network, segment_seconds=0.5)(noise)
+    for name, estimate in wanted.items():
+        np.testing.assert_allclose(fused[name], estimate, atol=1e-5)

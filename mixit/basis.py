@@ -13,7 +13,7 @@ import tf_keras as keras
 
 from common.stft import Stft, istft, stft
 from mixit.config import Network
-from mixit.layers import MagnitudeNorm, Projection
+from mixit.layers import MagnitudeNorm, Projection, length
 
 
 @final
@@ -34,8 +34,9 @@ class LearnedBasis(keras.layers.Layer):
 
     def analyse(self, mixture: tf.Tensor) -> tf.Tensor:
         """Coefficients [batch, frames, mics, coefficients], not negative."""
-        samples = tf.shape(mixture)[-1]
-        count = 1 + tf.maximum(0, -((self.window - samples) // self.hop))
+        samples = length(mixture, -1)
+        hops = -((self.window - samples) // self.hop)
+        count = 1 + (max(0, hops) if isinstance(hops, int) else tf.maximum(0, hops))
         missing = self.window + (count - 1) * self.hop - samples
         padded = tf.pad(mixture, [[0, 0], [0, 0], [0, missing]])
         frames = tf.signal.frame(padded, self.window, self.hop)
@@ -86,7 +87,7 @@ class StftBasis(keras.layers.Layer):
     def analyse(self, mixture: tf.Tensor) -> tf.Tensor:
         """Spectrogram [batch, frames, mics, bins], complex."""
         window, hop = self.params.window_samples, self.params.hop_samples
-        samples = tf.shape(mixture)[-1] + self.front
+        samples = length(mixture, -1) + self.front
         missing = (-(-samples // hop) - 1) * hop + window - samples
         pads: Any = [[0, 0], [0, 0], [self.front, missing]]
         return tf.transpose(stft(tf.pad(mixture, pads), self.params), [0, 2, 1, 3])
@@ -123,6 +124,6 @@ def transform_samples(window_samples: int) -> int:
 
 def _joined(coefficients: tf.Tensor) -> tf.Tensor:
     """Put the microphones of [batch, frames, mics, coefficients] side by side."""
-    shape = tf.shape(coefficients)
+    batch, frames = length(coefficients, 0), length(coefficients, 1)
     mics, width = coefficients.shape[2] or 0, coefficients.shape[3] or 0
-    return tf.reshape(coefficients, [shape[0], shape[1], mics * width])
+    return tf.reshape(coefficients, [batch, frames, mics * width])

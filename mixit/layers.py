@@ -126,18 +126,8 @@ class Depthwise(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolve [batch, frames, channels] with zeros beyond both ends."""
-        shape = tf.shape(inputs)
-        frames, channels = shape[1], inputs.shape[2] or 0
-        missing = tf.math.floormod(-frames, self.dilation)
-        # A last row that is full needs neither the padding nor the cut: TensorFlow
-        # then passes the tensor on.
-        padded = tf.pad(inputs, [[0, 0], [0, missing], [0, 0]])
-        rows = (frames + missing) // self.dilation
-        grid = tf.reshape(padded, [shape[0], rows, self.dilation, channels])
-        kernel = tf.convert_to_tensor(self.kernel)[:, tf.newaxis, :, tf.newaxis]
-        convolved = tf.nn.depthwise_conv2d(grid, kernel, [1, 1, 1, 1], "SAME")
-        line = tf.reshape(convolved, [shape[0], frames + missing, channels])
-        return line[:, :frames] + self.bias
+        kernel = tf.convert_to_tensor(self.kernel)
+        return _convolve(inputs, kernel, self.dilation) + self.bias
 
 
 def _activate(
@@ -180,6 +170,61 @@ def _activate(
         return active * gain + (beta - mean * gain), gradient
 
     return activate(inputs, slope, gamma, beta)
+
+
+def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Convolve each column of the grid, with the gradient on the grid too.
+
+    Derived automatically, the gradient of cutting the line would be a copy for every
+    block, even where nothing is cut.
+    """
+    steps = [1, 1, 1, 1]
+
+    @tf.custom_gradient
+    def convolve(
+        inputs: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        taps = kernel[:, tf.newaxis, :, tf.newaxis]
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            seen, grid = _grid(inputs, dilation), _grid(upstream, dilation)
+            before = tf.nn.depthwise_conv2d_backprop_input(
+                tf.shape(seen), taps, grid, steps, "SAME"
+            )
+            slope = tf.nn.depthwise_conv2d_backprop_filter(
+                seen, tf.shape(taps), grid, steps, "SAME"
+            )
+            return _line(before, inputs), tf.reshape(slope, tf.shape(kernel))
+
+        grid = _grid(inputs, dilation)
+        convolved = tf.nn.depthwise_conv2d(grid, taps, steps, "SAME")
+        return _line(convolved, inputs), gradient
+
+    return convolve(inputs, kernel)
+
+
+def _grid(signal: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Lay [batch, frames, channels] out as [batch, rows, dilation, channels]."""
+    frames, channels = length(signal, 1), signal.shape[2] or 0
+    missing = -frames % dilation
+    if not isinstance(missing, int) or missing:
+        signal = tf.pad(signal, [[0, 0], [0, missing], [0, 0]])
+    rows = (frames + missing) // dilation
+    return tf.reshape(signal, [length(signal, 0), rows, dilation, channels])
+
+
+def _line(grid: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Undo :func:`_grid`, with as many frames as another signal has."""
+    frames, filled = length(like, 1), length(grid, 1) * length(grid, 2)
+    line = tf.reshape(grid, [length(like, 0), filled, like.shape[2] or 0])
+    same = isinstance(frames, int) and isinstance(filled, int) and frames == filled
+    return line if same else line[:, :frames]
+
+
+def length(tensor: tf.Tensor, axis: int) -> Any:
+    """Length of an axis: a number where it is known beforehand, else a tensor."""
+    known = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if known is None else known
 
 
 def _mean(signal: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:

@@ -154,14 +154,16 @@ def _activate(
         gain = gamma * inverse
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            # The activation again, in other words, so that it is not kept for this.
+            negative = tf.minimum(inputs, 0.0)
+            active = inputs + (slope - 1.0) * negative
             level = _mean(upstream, axes)
-            product = inverse * _mean(upstream * (active - mean), axes)
+            product = inverse * (_mean(upstream * active, axes) - mean * level)
             tilt = inverse * product
             before = gain * (upstream - active * tilt - (level - mean * tilt))
             count = tf.cast(tf.size(inputs) // tf.size(mean), tf.float32)
-            negative = tf.minimum(inputs, 0.0)
             return (
-                tf.where(inputs > 0.0, before, slope * before),
+                tf.where(inputs <= 0.0, slope * before, before),
                 tf.reduce_sum(before * negative),
                 tf.reduce_sum(product) * count,
                 tf.reduce_sum(level) * count,

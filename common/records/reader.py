@@ -13,7 +13,7 @@ BUFFER_BYTES = 0
 
 
 def excerpt(
-    index: Index, track: tf.Tensor, start: tf.Tensor, samples: int
+    index: Index, track: tf.Tensor, start: tf.Tensor, samples: int | tf.Tensor
 ) -> dict[str, tf.Tensor]:
     """Read an excerpt of a track, with all its sources, by graph operations alone.
 
@@ -24,7 +24,7 @@ def excerpt(
         index: The records, from :func:`common.records.load_index`.
         track: Number of the track in the index, int64 scalar.
         start: First sample of the excerpt, int64 scalar; may be negative.
-        samples: Length of the excerpt.
+        samples: Length of the excerpt; an int64 tensor where lengths differ.
 
     Returns:
         ``sources`` [sources, channels, samples] in the order of the index, and
@@ -125,7 +125,9 @@ def _decode(index: Index, blobs: tf.Tensor, piece_samples: tf.Tensor) -> tf.Tens
     return tf.reshape(tf.transpose(frames, [1, 0, 2]), [sounds, -1, channels])
 
 
-def _window(frames: tf.Tensor, begin: tf.Tensor, samples: int) -> tf.Tensor:
+def _window(frames: tf.Tensor, begin: tf.Tensor, samples: int | tf.Tensor) -> tf.Tensor:
+    known = samples if isinstance(samples, int) else None
+    samples = tf.cast(samples, tf.int32)
     total = tf.shape(frames)[1]
     first = tf.clip_by_value(begin, 0, total)
     end = tf.clip_by_value(begin + samples, 0, total)
@@ -133,7 +135,7 @@ def _window(frames: tf.Tensor, begin: tf.Tensor, samples: int) -> tf.Tensor:
     back = samples - front - (end - first)
     edges = [tf.zeros(2, tf.int32), tf.stack([front, back]), tf.zeros(2, tf.int32)]
     padded = tf.pad(frames[:, first:end], tf.stack(edges))
-    return tf.ensure_shape(padded, [None, samples, None])
+    return tf.ensure_shape(padded, [None, known, None])
 
 
 def _waveforms(

@@ -1,0 +1,262 @@
+"""MUSDB18: 150 songs of four stems, as wav files (HQ) or as stem files (mp4).
+
+``<root>/{train,test}/<Artist - Title>/{mixture,vocals,drums,bass,other}.wav`` is the
+layout of MUSDB18-HQ, ``<root>/{train,test}/<Artist - Title>.stem.mp4`` that of MUSDB18.
+Stem files are decoded once, all five streams in one pass of ffmpeg, into the layout of
+the wav files in the cache.
+
+References:
+    Rafii, Liutkus, Stoter, Mimilakis, Bittner: The MUSDB18 corpus for music separation,
+    2017, doi:10.5281/zenodo.1117372.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from common import cache
+from common.corpora import reading
+from common.corpora.track import CorpusError, Track
+from common.corpora.writing import whole_folder
+from common.decoding import FFMPEG_CURE
+
+LOG = logging.getLogger(__name__)
+
+SOURCES = ("vocals", "drums", "bass", "other")
+STREAMS = ("mixture", "drums", "bass", "other", "vocals")
+"""Audio streams of a stem file in their order."""
+SPLITS = {"train": "train", "valid": "train", "test": "test"}
+"""Folder that each split is found in."""
+SUFFIX = ".stem.mp4"
+SAMPLE_RATE = 44100
+VALIDATION = (
+    "Actions - One Minute Smile",
+    "Clara Berry And Wooldog - Waltz For My Victims",
+    "Johnny Lokke - Promises & Lies",
+    "Patrick Talbot - A Reason To Leave",
+    "Triviul - Angelsaint",
+    "Alexander Ross - Goodbye Bolero",
+    "Fergessen - Nos Palpitants",
+    "Leaf - Summerghost",
+    "Skelpolu - Human Mistakes",
+    "Young Griffo - Pennies",
+    "ANiMAL - Rockshow",
+    "James May - On The Line",
+    "Meaxic - Take A Step",
+    "Traffic Experiment - Sirens",
+)
+"""Tracks of the training folder that everybody holds out for validation."""
+OTHER_SHARE = 0.14
+"""Share held out of a corpus of this layout that has none of these tracks."""
+PREVIEW_URL = (
+    "https://github.com/sigsep/sigsep-mus-db/releases/download/v0.4.0/"
+    "MUSDB18-7-STEMS.zip"
+)
+PREVIEW_SECONDS = 7
+LICENCE = "for research and teaching only; most tracks CC BY-NC-SA 3.0 or 4.0"
+
+
+def find_root(folder: Path | str) -> Path:
+    """Find the folder that holds ``train`` or ``test``.
+
+    Args:
+        folder: That folder, or one that holds it as ``MUSDB18``, ``musdb18hq``, ...
+
+    Raises:
+        CorpusError: There is none.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise CorpusError(
+            f"MUSDB18: the folder {folder} does not exist; pass the one that holds "
+            "train and test, or another kind of corpus with dataset=..."
+        )
+    for place in (folder, *reading.subfolders(folder)):
+        if any((place / split).is_dir() for split in ("train", "test")):
+            return place
+    raise CorpusError(
+        f"MUSDB18: {folder} holds neither train nor test but "
+        f"{reading.contents(folder)}; unpack MUSDB18 or MUSDB18-HQ there, or choose "
+        "the kind of your corpus with dataset=..."
+    )
+
+
+def tracks(root: Path | str, split: str, *, is_wav: bool = False) -> list[Track]:
+    """Turn a split into tracks of four sources and a mixture, all as wav files.
+
+    Args:
+        root: Folder of the corpus, as for :func:`find_root`.
+        split: ``"train"`` (without validation tracks), ``"valid"`` or ``"test"``.
+        is_wav: Take only tracks of wav files; otherwise stem files are decoded too.
+
+    Returns:
+        Tracks by name, their sources in the order of :data:`SOURCES`.
+
+    Raises:
+        CorpusError: The split is empty or a track lacks a file.
+    """
+    if split not in SPLITS:
+        raise CorpusError(f"MUSDB18: no split {split!r}; it has {', '.join(SPLITS)}.")
+    root = find_root(root)
+    place = reading.folder_of("MUSDB18", root / SPLITS[split], "a folder a track")
+    stems = [] if is_wav else sorted(place.glob(f"*{SUFFIX}"))
+    found = {each.name.removesuffix(SUFFIX): each for each in stems}
+    # A track that is there as both needs no decoding.
+    found.update((each.name, each) for each in reading.subfolders(place))
+    if not found:
+        kinds = "folders of wav files" if is_wav else f"wav folders or *{SUFFIX}"
+        raise CorpusError(
+            f"MUSDB18: the split {split!r} is empty: {place} holds no {kinds} but "
+            f"{reading.contents(place)}; unpack the corpus there."
+        )
+    names = _held_out(place, sorted(found), split)
+    folders = _wav_folders([found[name] for name in names], place)
+    return reading.make_tracks(
+        _laid_out(name, folder) for name, folder in zip(names, folders, strict=True)
+    )
+
+
+def preview() -> Path:
+    """Download the excerpts of 7 s of all tracks into the cache, unless they are there.
+
+    Returns:
+        The folder of the corpus.
+
+    Raises:
+        CorpusError: There is no network, or what comes is not the archive.
+    """
+    place = cache.folder("musdb18-7")
+    if (place / "train").is_dir():
+        return place
+    with cache.locked(place):
+        if not (place / "train").is_dir():
+            _fetch_preview(place)
+    return place
+
+
+def decode(stem_file: Path, folder: Path) -> Path:
+    """Decode all streams of a stem file into 16-bit wav files, in one pass.
+
+    Args:
+        stem_file: A file of five audio streams.
+        folder: Folder to make, with a file for each of :data:`STREAMS`; one that is
+            newer than the stem file is taken as it is.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CorpusError: There is no ffmpeg, or it cannot decode the file.
+    """
+    if folder.is_dir() and folder.stat().st_mtime >= stem_file.stat().st_mtime:
+        return folder
+    if not shutil.which("ffmpeg"):
+        raise CorpusError(
+            f"{stem_file} needs ffmpeg to be decoded and there is none on PATH; "
+            f"{FFMPEG_CURE}, or take MUSDB18-HQ, which is wav."
+        )
+    import ffmpeg
+
+    with whole_folder(folder, replace=True) as work:
+        source = ffmpeg.input(f"file:{stem_file.absolute()}")
+        outputs = [
+            source[f"a:{place}"].output(str(work / f"{name}.wav"), acodec="pcm_s16le")
+            for place, name in enumerate(STREAMS)
+        ]
+        job = ffmpeg.merge_outputs(*outputs)
+        job = job.global_args("-nostdin", "-loglevel", "error", "-xerror")
+        try:
+            job.run(capture_stderr=True)
+        except ffmpeg.Error as error:
+            lines = error.stderr.decode(errors="replace").strip().splitlines() or ["?"]
+            raise CorpusError(
+                f"{stem_file} cannot be decoded into {len(STREAMS)} stems "
+                f"({lines[-1]}); copy or download it again."
+            ) from error
+    return folder
+
+
+def _held_out(place: Path, names: Sequence[str], split: str) -> list[str]:
+    """Names of the tracks of a split, those of the validation apart."""
+    if split == "test":
+        return list(names)
+    valid = [name for name in names if name in VALIDATION]
+    if not valid:
+        if len(names) < 2:
+            raise CorpusError(
+                f"MUSDB18: {place} holds one track, {names[0]!r}; training needs at "
+                "least two, one of them for validation."
+            )
+        _, valid = reading.divide(names, OTHER_SHARE)
+        if split == "valid":
+            LOG.warning(
+                "%s holds none of MUSDB18's validation tracks: holding out %d of its "
+                "%d tracks: %s",
+                place,
+                len(valid),
+                len(names),
+                ", ".join(valid),
+            )
+    chosen = [name for name in names if (name in valid) == (split == "valid")]
+    if not chosen:
+        raise CorpusError(
+            f"MUSDB18: the split {split!r} is empty: {place} holds nothing but "
+            "validation tracks; add training tracks."
+        )
+    return chosen
+
+
+def _wav_folders(places: Sequence[Path], parent: Path) -> list[Path]:
+    """Folders of wav files, stem files decoded into the cache where they are not."""
+    encoded = [each for each in places if not each.is_dir()]
+    if not encoded:
+        return list(places)
+    digest = hashlib.sha256(str(parent.resolve()).encode()).hexdigest()[:12]
+    target = cache.folder(f"musdb18-{digest}", parent.name)
+    folders = {each: target / each.name.removesuffix(SUFFIX) for each in encoded}
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        work = pool.map(decode, encoded, folders.values())
+        list(tqdm(work, f"decoding into {target}", len(encoded), disable=None))
+    return [folders.get(each, each) for each in places]
+
+
+def _laid_out(name: str, folder: Path) -> tuple[str, dict[str, Path], Path]:
+    files = {source: folder / f"{source}.wav" for source in ("mixture", *SOURCES)}
+    missing = [file.name for file in files.values() if not file.is_file()]
+    if missing:
+        raise CorpusError(
+            f"MUSDB18: the track {folder} lacks {', '.join(missing)}; it holds "
+            f"{reading.contents(folder)}; unpack it again, or use "
+            "dataset=trackfolder_fix for other stems."
+        )
+    mixture = files.pop("mixture")
+    return name, files, mixture
+
+
+def _fetch_preview(place: Path) -> None:
+    url = os.environ.get("MUSDB_PREVIEW_URL", PREVIEW_URL)
+    with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".partial") as part:
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                shutil.copyfileobj(answer, part)
+            with whole_folder(place) as work, zipfile.ZipFile(part) as archive:
+                archive.extractall(work)
+                find_root(work)
+        except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:
+            raise CorpusError(
+                f"no --root was given, and downloading the {PREVIEW_SECONDS}-second "
+                f"previews of MUSDB18 from {url} fails ({error}); it needs the "
+                "internet: pass --root FOLDER, or another corpus with --dataset"
+            ) from error

@@ -1,0 +1,110 @@
+"""Reading corpora: folders that must be there, and the lengths of many files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from common import audio
+from common.corpora.track import CorpusError, Track
+
+THREADS = 8
+Item = TypeVar("Item")
+
+
+def folder_of(corpus: str, place: Path, purpose: str) -> Path:
+    """See that a folder is there.
+
+    Args:
+        corpus: Name of the layout, for the error.
+        place: The folder.
+        purpose: What it should hold, for the error.
+
+    Raises:
+        CorpusError: It is not there; the sentence tells what its parent holds.
+    """
+    if place.is_dir():
+        return place
+    near = place.parent
+    while not near.is_dir():
+        near = near.parent
+    raise CorpusError(
+        f"{corpus}: the folder {place} does not exist; it should hold {purpose}; "
+        f"{near} holds {contents(near)}; check the root and the names."
+    )
+
+
+def contents(folder: Path) -> str:
+    """Name the first five entries of a folder, for an error.
+
+    >>> import tempfile
+    >>> contents(Path(tempfile.mkdtemp()))
+    'nothing'
+    """
+    held = sorted(each.name for each in folder.iterdir())
+    return ", ".join(held[:5]) + (", ..." if len(held) > 5 else "") or "nothing"
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """List the folders in a folder by name, hidden ones left out."""
+    inside = sorted(folder.iterdir())
+    return [each for each in inside if each.is_dir() and not each.name.startswith(".")]
+
+
+def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:
+    """Find rate, channels and length of many files at once.
+
+    Raises:
+        AudioError: One of them cannot be read.
+    """
+    unique = list(dict.fromkeys(files))
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(unique, pool.map(audio.probe, unique), strict=True))
+
+
+def make_tracks(
+    laid_out: Iterable[tuple[str, Mapping[str, Path], Path | None]],
+) -> list[Track]:
+    """Make tracks as long as the shortest of their files, at the rate of the first.
+
+    Args:
+        laid_out: Name, sources and mixture of each track.
+
+    Raises:
+        AudioError: A file cannot be read.
+    """
+    rows = list(laid_out)
+    every = [[*sources.values(), *([mix] if mix else [])] for _, sources, mix in rows]
+    infos = measure(file for files in every for file in files)
+    tracks = []
+    for (name, sources, mixture), files in zip(rows, every, strict=True):
+        rate = infos[files[0]].sample_rate
+        samples = min(
+            -(-infos[file].samples * rate // infos[file].sample_rate) for file in files
+        )
+        tracks.append(Track(name, rate, samples, sources, mixture))
+    return tracks
+
+
+def divide(items: Sequence[Item], share: float, seed: int = 42) -> tuple[list, list]:
+    """Part a list at random, always alike, keeping the order within the parts.
+
+    Args:
+        items: The list.
+        share: Share of the second part, which gets at least one.
+        seed: Seed of the division.
+
+    Returns:
+        The larger and the smaller part.
+
+    >>> [len(part) for part in divide(range(20), 0.1)]
+    [18, 2]
+    """
+    count = max(1, round(share * len(items)))
+    chosen = set(np.random.default_rng(seed).permutation(len(items))[:count].tolist())
+    first = [item for place, item in enumerate(items) if place not in chosen]
+    return first, [items[place] for place in sorted(chosen)]

@@ -1,0 +1,41 @@
+"""A corpus to copy: one file that turns a folder of your own into tracks.
+
+The example layout is flat, ``<root>/<split>/<track>_<source>.wav``. Copy this file,
+change :func:`tracks` to find your files, and name it in the table ``LAYOUTS`` of the
+pillar that should train on it (``unmix/corpus.py``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.corpora import reading
+from common.corpora.track import CorpusError, Track
+
+
+def tracks(root: Path | str, split: str, *, ext: str = ".wav") -> list[Track]:
+    """Turn a split into tracks.
+
+    Args:
+        root: Folder of the corpus.
+        split: ``"train"`` or ``"valid"``.
+        ext: Suffix of the files.
+
+    Returns:
+        Tracks by name. A track may have a mixture; without one it is the sum.
+
+    Raises:
+        CorpusError: The split is empty. Say what was looked for and what was found.
+    """
+    place = reading.folder_of("template", Path(root) / split, f"<track>_<source>{ext}")
+    found: dict[str, dict[str, Path]] = {}
+    for file in sorted(place.glob(f"*_*{ext}")):
+        name, _, source = file.name.removesuffix(ext).rpartition("_")
+        found.setdefault(name, {})[source] = file
+    if not found:
+        raise CorpusError(
+            f"template: the split {split!r} is empty: {place} holds no "
+            f"<track>_<source>{ext} but {reading.contents(place)}; check the root."
+        )
+    # Rates, channels and lengths are read from the files; an array does as well.
+    return reading.make_tracks((name, found[name], None) for name in found)

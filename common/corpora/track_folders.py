@@ -1,0 +1,158 @@
+"""Folders of tracks: ``<root>/<split>/<track>/<file>``, in the layouts of Open-Unmix.
+
+``aligned``: each track has its input and its output. ``fixed``: each track has the same
+files, a target and its interferers. ``variable``: what else lies beside the target.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from common.corpora import reading
+from common.corpora.track import CorpusError, Track
+
+LOG = logging.getLogger(__name__)
+VALIDATION_SHARE = 0.1
+
+
+def aligned(
+    root: Path | str, split: str, input_file: str, output_file: str
+) -> list[Track]:
+    """Turn tracks of an input and an output into tracks of a mixture and one source.
+
+    A root without folders of splits, as in the first version of Open-Unmix, is divided:
+    a tenth of its tracks is for validation, always the same ones.
+
+    Args:
+        root: Folder of the corpus.
+        split: ``"train"`` or ``"valid"``.
+        input_file: Name or pattern of the mixture; the first match counts.
+        output_file: Name or pattern of the target, whose stem names the source.
+
+    Raises:
+        CorpusError: The split is empty, or a track lacks one of the two.
+    """
+    source = Path(output_file).stem
+    rows = []
+    for folder in _track_folders(Path(root), split, "aligned"):
+        mixture = _first(folder, input_file, "input_file")
+        target = _first(folder, output_file, "output_file")
+        rows.append((folder.name, {source: target}, mixture))
+    return reading.make_tracks(rows)
+
+
+def fixed(
+    root: Path | str, split: str, target_file: str, interferer_files: Sequence[str]
+) -> list[Track]:
+    """Turn tracks that all have the same files into tracks, the target first.
+
+    Args:
+        root: Folder of the corpus.
+        split: ``"train"`` or ``"valid"``.
+        target_file: Name of the target.
+        interferer_files: Names of the other sources.
+
+    Raises:
+        CorpusError: The split is empty, or a track lacks a file.
+    """
+    wanted = (target_file, *interferer_files)
+    rows = []
+    for folder in _track_folders(Path(root), split, "trackfolder_fix"):
+        found = [_first(folder, name, "target_file") for name in wanted[:1]]
+        found += [_first(folder, name, "interferer_files") for name in wanted[1:]]
+        sources = dict(zip((Path(name).stem for name in wanted), found, strict=True))
+        if len(sources) < len(wanted):
+            raise CorpusError(
+                f"trackfolder_fix: two of {', '.join(wanted)} have one name without "
+                "their suffix; rename one of them."
+            )
+        rows.append((folder.name, sources, None))
+    return reading.make_tracks(rows)
+
+
+def variable(
+    root: Path | str,
+    split: str,
+    target_file: str,
+    ext: str = ".wav",
+    silence_missing: bool = False,
+) -> list[Track]:
+    """Turn tracks of any number of files into tracks, the target first.
+
+    Args:
+        root: Folder of the corpus.
+        split: ``"train"`` or ``"valid"``.
+        target_file: Name of the target.
+        ext: Suffix of the files that count as sources beside it.
+        silence_missing: Whether a track may lack the target.
+
+    Raises:
+        CorpusError: The split is empty, or a track lacks the target or any file.
+    """
+    rows = []
+    for folder in _track_folders(Path(root), split, "trackfolder_var"):
+        target = folder / target_file
+        others = [each for each in sorted(folder.glob(f"*{ext}")) if each != target]
+        if not target.is_file():
+            if not silence_missing:
+                raise CorpusError(
+                    f"trackfolder_var: the track {folder} lacks its target "
+                    f"{target_file}; it holds {reading.contents(folder)}; add it, or "
+                    "set silence_missing=true to take it as silence."
+                )
+            if not others:
+                raise CorpusError(
+                    f"trackfolder_var: the track {folder} holds neither {target_file} "
+                    f"nor *{ext} but {reading.contents(folder)}; remove it."
+                )
+        _warn_of_mixture(folder, others)
+        files = [target] if target.is_file() else []
+        rows.append((folder.name, {each.stem: each for each in files + others}, None))
+    return reading.make_tracks(rows)
+
+
+def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:
+    """Folders of the tracks of a split."""
+    root = reading.folder_of(layout, root.expanduser(), "train and valid")
+    undivided = layout == "aligned" and not any(
+        (root / each).is_dir() for each in ("train", "valid")
+    )
+    if not undivided:
+        place = reading.folder_of(layout, root / split, "a folder for each track")
+        folders = reading.subfolders(place)
+    else:
+        place, folders = root, reading.subfolders(root)
+        if len(folders) > 1:
+            parts = reading.divide(folders, VALIDATION_SHARE)
+            folders = parts[split == "valid"]
+            if split == "valid":
+                LOG.warning(
+                    "%s has no folders train and valid: %d of its tracks are held out",
+                    root,
+                    len(folders),
+                )
+        else:
+            folders = []
+    if not folders:
+        raise CorpusError(
+            f"{layout}: the split {split!r} is empty: {place} should hold a folder for "
+            f"each track and holds {reading.contents(place)}; check the root."
+        )
+    yield from folders
+
+
+def _first(folder: Path, pattern: str, key: str) -> Path:
+    found = sorted(each for each in folder.glob(pattern) if each.is_file())
+    if found:
+        return found[0]
+    raise CorpusError(
+        f"The track {folder} lacks {pattern} ({key}); it holds "
+        f"{reading.contents(folder)}; add the file, correct {key}, or remove the track."
+    )
+
+
+def _warn_of_mixture(folder: Path, files: Sequence[Path]) -> None:
+    if any(each.stem == "mixture" for each in files):
+        LOG.warning("%s: mixture is taken for one more source; move it away", folder)

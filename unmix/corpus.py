@@ -1,0 +1,155 @@
+"""The tracks that a configuration trains on, whatever kind of corpus it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from common import cache
+from common.config import ConfigError
+from common.corpora import miniature, musdb, source_folders, track_folders
+from common.corpora.track import CorpusError, Track
+from common.training import say
+from unmix.config import UnmixConfig
+
+Layout = Callable[[UnmixConfig, Path, str], list[Track]]
+
+NEEDED = {
+    "musdb": (),
+    "aligned": ("input_file", "output_file"),
+    "sourcefolder": ("target_dir", "interferer_dirs"),
+    "unaligned": ("target_dir", "interferer_dirs"),
+    "trackfolder_fix": ("target_file", "interferer_files"),
+    "trackfolder_var": ("target_file",),
+}
+"""Keys that each kind of corpus cannot do without."""
+COMPOUND = {
+    "accompaniment": ("drums", "bass", "other"),
+    "linear_mixture": musdb.SOURCES,
+}
+"""Targets of MUSDB18 that are sums of its sources."""
+MINIATURE_TRACKS = {"train": 16, "test": 4}
+
+
+def root(config: UnmixConfig) -> Path:
+    """Find the corpus of a run; without a root the previews, else the miniature.
+
+    Raises:
+        ConfigError: A key that this kind of corpus needs is not set.
+        CorpusError: The folder does not exist, or holds no corpus.
+    """
+    for key in ("root", *NEEDED[config.dataset]):
+        optional = key == "root" and config.dataset == "musdb"
+        if not optional and not getattr(config, key):
+            raise ConfigError(
+                f"{key} is not set; dataset={config.dataset} needs it "
+                f"(--{key.replace('_', '-')} ...)"
+            )
+    if config.root is None:
+        return _without_root(config)
+    folder = Path(config.root).expanduser()
+    if config.dataset == "musdb":
+        return musdb.find_root(folder)
+    if not folder.is_dir():
+        raise CorpusError(
+            f"{config.dataset}: the root {folder} does not exist; check its name"
+        )
+    return folder
+
+
+def tracks(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+    """List the tracks of a split.
+
+    Args:
+        config: Gives the kind of corpus and its names.
+        place: Its folder, from :func:`root`.
+        split: ``"train"`` or ``"valid"``; of MUSDB18 also ``"test"``.
+
+    Raises:
+        CorpusError: The split is empty or a track lacks a file.
+    """
+    return LAYOUTS[config.dataset](config, place, split)
+
+
+def targets(config: UnmixConfig) -> tuple[str, ...]:
+    """Name the sources that are trained; a corpus of folders names its own."""
+    if config.dataset == "musdb":
+        return config.target
+    if config.dataset in ("sourcefolder", "unaligned"):
+        return (str(config.target_dir),)
+    name = config.output_file if config.dataset == "aligned" else config.target_file
+    return (Path(str(name)).stem,)
+
+
+def parts(config: UnmixConfig, target: str) -> tuple[str, ...]:
+    """Name the sources of MUSDB18 that a target is the sum of.
+
+    Raises:
+        ConfigError: The corpus has no such target.
+    """
+    if config.dataset != "musdb":
+        return (target,)
+    if target not in (*musdb.SOURCES, *COMPOUND):
+        raise ConfigError(
+            f"target={target!r} is no source of MUSDB18; expected one or more of "
+            f"{', '.join((*musdb.SOURCES, *COMPOUND))}"
+        )
+    return COMPOUND.get(target, (target,))
+
+
+def _without_root(config: UnmixConfig) -> Path:
+    if not config.miniature:
+        try:
+            place = musdb.preview()
+        except CorpusError as error:
+            say(str(error))
+        else:
+            say(
+                f"no root: using the {musdb.PREVIEW_SECONDS}-second previews of "
+                f"MUSDB18 in {place}; they are for trying out, not for training"
+            )
+            return musdb.find_root(place)
+    rate = config.model.sample_rate
+    folder = cache.folder("miniature", f"musdb-{rate}")
+    say(
+        f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
+        "nothing about real recordings"
+    )
+    return miniature.write_musdb(folder, sample_rate=rate, **MINIATURE_TRACKS)
+
+
+def _musdb(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+    return musdb.tracks(place, split, is_wav=config.is_wav)
+
+
+def _aligned(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+    names = str(config.input_file), str(config.output_file)
+    return track_folders.aligned(place, split, *names)
+
+
+def _sources(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+    kind = source_folders.unaligned
+    if config.dataset == "sourcefolder":
+        kind = source_folders.tracks
+    names = (*config.interferer_dirs, str(config.target_dir))
+    return kind(place, split, names, config.ext)
+
+
+def _fixed(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+    target = str(config.target_file)
+    return track_folders.fixed(place, split, target, config.interferer_files)
+
+
+def _variable(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+    target, silence = str(config.target_file), config.silence_missing
+    return track_folders.variable(place, split, target, config.ext, silence)
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "musdb": _musdb,
+    "aligned": _aligned,
+    "sourcefolder": _sources,
+    "unaligned": _sources,
+    "trackfolder_fix": _fixed,
+    "trackfolder_var": _variable,
+}

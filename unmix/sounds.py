@@ -1,0 +1,183 @@
+"""Sounds by number, read at any place in a graph: from wav files or from records.
+
+Wav files that are all alike (16 bits or float, one rate, one number of channels) are
+read as they lie. Any others are written once as records, one track a sound, so that a
+mixture of several tracks reads only what is heard in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import tensorflow as tf
+
+from common import cache, records
+from common.config import ConfigError
+from common.corpora import reading
+from common.corpora.track import Sound, Track
+from common.wav_excerpts import WavFiles, layout
+from unmix.config import UnmixConfig
+
+PIECE_SECONDS = 2
+EXACT = ("PCM_16", "PCM_S8", "PCM_U8")
+"""Encodings that records of 16 bits keep bit for bit."""
+
+
+class _Heard(NamedTuple):
+    label: str
+    sample_rate: int
+    channels: int
+
+
+class Sounds:
+    """A bank of sounds of one rate and number of channels.
+
+    Attributes:
+        sample_rate: Rate in Hz.
+        channels: 1 or 2.
+        samples: Length of each sound.
+        records: The records that are read, or None where wav files are.
+        digest: Fingerprint of all sounds.
+    """
+
+    def __init__(
+        self, source: WavFiles | records.Index, sample_rate: int, channels: int
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.wav = source if isinstance(source, WavFiles) else None
+        self.records = None if isinstance(source, WavFiles) else source
+        if isinstance(source, WavFiles):
+            self.samples = np.array([each.samples for each in source.layouts], np.int64)
+            self.digest = _fingerprint([each.path for each in source.layouts])
+        else:
+            self.samples = source.tables.samples
+            self.digest = source.digest
+
+    def read(
+        self, number: tf.Tensor, start: tf.Tensor, samples: int | tf.Tensor
+    ) -> tf.Tensor:
+        """Read an excerpt of a sound, by graph operations alone.
+
+        Args:
+            number: Number of the sound, int64 scalar.
+            start: First sample, int64 scalar.
+            samples: Length; the excerpt lies within the sound.
+
+        Returns:
+            float32 [channels, samples], full scale +-1.
+        """
+        if self.wav is not None:
+            return self.wav.excerpt(number, start, samples)[: self.channels]
+        return records.excerpt(self.records, number, start, samples)["sources"][0]
+
+
+def open_sounds(
+    config: UnmixConfig, split: str, named: Mapping[str, tuple[Sound, Track]]
+) -> Sounds:
+    """Open sounds where they lie, or write them as records first.
+
+    Args:
+        config: Gives rate, channels and the folder of records, whose naming asks for
+            records in any case.
+        split: Name of the folder within it.
+        named: Sounds by a name of their own, each with its track.
+
+    Returns:
+        The bank, numbered in the order given.
+
+    Raises:
+        ConfigError: A sound has another rate than the model and ``resample`` is off.
+        AudioError: A file cannot be read.
+    """
+    sounds = [sound for sound, _ in named.values()]
+    heard = _hear(named)
+    rate = config.model.sample_rate
+    for each in heard:
+        if each.sample_rate != rate and not config.resample:
+            raise ConfigError(
+                f"{each.label} has {each.sample_rate} Hz, the model {rate} Hz; set "
+                f"resample=true, or model.sample_rate={each.sample_rate}"
+            )
+    # A mono model hears the channels of its corpus, and takes the mean of magnitudes.
+    most = max(each.channels for each in heard)
+    channels = min(2, max(config.model.channels, most))
+    wav = None if config.records else _alike(sounds, rate, channels)
+    if wav is not None:
+        return Sounds(wav, rate, channels)
+    tracks = [
+        Track(name, each.sample_rate, _length(sound, track, each), {"sound": sound})
+        for (name, (sound, track)), each in zip(named.items(), heard, strict=True)
+    ]
+    exact = all(_is_exact(sound) for sound in sounds)
+    same = all(each.sample_rate == rate for each in heard)
+    index = records.write(
+        tracks,
+        Path(config.records or _default_folder(sounds, rate)) / split,
+        encoding="pcm16" if exact and same else "float32",
+        piece_samples=PIECE_SECONDS * rate,
+        sample_rate=rate,
+        channels=channels,
+    )
+    return Sounds(index, rate, channels)
+
+
+def _hear(named: Mapping[str, tuple[Sound, Track]]) -> list[_Heard]:
+    infos = reading.measure(
+        sound for sound, _ in named.values() if isinstance(sound, Path)
+    )
+    return [
+        _Heard(str(sound), infos[sound].sample_rate, infos[sound].channels)
+        if isinstance(sound, Path)
+        else _Heard(name, track.sample_rate, len(sound))
+        for name, (sound, track) in named.items()
+    ]
+
+
+def _alike(sounds: Sequence[Sound], rate: int, channels: int) -> WavFiles | None:
+    """The sounds as wav files that can be read as they lie, if they are such."""
+    files = [sound for sound in sounds if isinstance(sound, Path)]
+    if len(files) < len(sounds):
+        return None
+    with ThreadPoolExecutor(reading.THREADS) as pool:
+        layouts = [each for each in pool.map(layout, files) if each is not None]
+    kinds = {(each.encoding, each.channels, each.sample_rate) for each in layouts}
+    if len(layouts) < len(files) or len(kinds) > 1:
+        return None
+    _, there, sample_rate = kinds.pop()
+    if sample_rate != rate or there < channels:
+        return None
+    return WavFiles(layouts)
+
+
+def _length(sound: Sound, track: Track, heard: _Heard) -> int:
+    if isinstance(sound, np.ndarray):
+        return sound.shape[1]
+    return -(-track.samples * heard.sample_rate // track.sample_rate)
+
+
+def _is_exact(sound: Sound) -> bool:
+    if isinstance(sound, np.ndarray):
+        return False
+    try:
+        return soundfile.info(sound).subtype in EXACT
+    except (soundfile.LibsndfileError, TypeError):
+        return False
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    stamps = [(each.name, each.stat()) for each in files]
+    text = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stamps]
+    return hashlib.sha256(repr(text).encode()).hexdigest()
+
+
+def _default_folder(sounds: Sequence[Sound], rate: int) -> Path:
+    places = [str(each) for each in sounds if isinstance(each, Path)]
+    digest = hashlib.sha256(f"{places} {rate}".encode()).hexdigest()
+    return cache.folder("records", f"unmix-{digest[:12]}")

@@ -1,0 +1,284 @@
+"""Weights of the original for our networks, and back.
+
+``python -m unmix.convert SOURCE --check`` restores every target of a folder as the
+original writes it (``vocals.pth``, ``vocals.json``, ``separator.json``, the last two
+where they are there), of a run folder, or of a publication, and compares the networks
+with the same computed plainly in float64. Every tensor must find its place. ``--export
+OUT`` writes the folder that the original loads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from common import checkpoint
+from common.checkpoint import CheckpointError
+from common.config import load as load_config
+from common.config import write_json
+from common.errors import exit_code
+from unmix import original_folder, plain, published, tensors, torch_file
+from unmix.config import Network, UnmixConfig
+from unmix.model import OpenUnmix, folded
+
+CONFIG = "config.json"
+TOLERANCE = 1e-4
+"""Largest difference of any two magnitudes, by the largest magnitude."""
+
+
+def load(
+    path: str | Path, targets: Sequence[str] | None = None
+) -> dict[str, OpenUnmix]:
+    """Restore the networks of a folder.
+
+    Args:
+        path: Folder as the original writes it, run folder of a training, or name of a
+            publication, which is downloaded where it is not in the cache.
+        targets: Names of the targets; by default all that are there.
+
+    Returns:
+        Network by target, in the order of ``targets``, else in that of the source. Its
+        ``config`` tells its shape.
+
+    Raises:
+        CheckpointError: There is nothing, or it does not fit.
+        PublishedError: A publication cannot be had.
+        TorchFileError: A weight file is damaged, or is none.
+    """
+    if published.is_published(path):
+        network = published.MODELS[str(path)].network
+        return {
+            target: _filled(network, file, original_folder.read(file))
+            for target, file in published.fetch(str(path), targets).items()
+        }
+    folder = Path(path).expanduser()
+    if (folder / CONFIG).exists():
+        return _from_run(folder, targets)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{path} does not exist; expected a run folder, a folder as the original "
+            f"writes it, or one of {', '.join(published.MODELS)}"
+        )
+    return _from_original(folder, targets)
+
+
+def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
+    """Write networks as the original does, all files or none.
+
+    Args:
+        models: Network by target.
+        folder: The folder to make.
+
+    Raises:
+        CheckpointError: The folder exists, or the networks are of several kinds.
+        OSError: It cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise CheckpointError(f"{folder} exists; name a folder that does not")
+    separators = {
+        target: original_folder.separator(model.config)
+        for target, model in models.items()
+    }
+    separator = next(iter(separators.values()), None)
+    if separator is None or any(each != separator for each in separators.values()):
+        raise CheckpointError(
+            f"the networks of {', '.join(models) or 'no target'} have several rates or "
+            "transforms; expected one, so export them one by one"
+        )
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        for target, model in models.items():
+            torch_file.write(part / f"{target}.pth", tensors.collect(model))
+            write_json(
+                original_folder.results(target, model.config), part / f"{target}.json"
+            )
+        write_json(separator, part / original_folder.SEPARATOR)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check(
+    model: OpenUnmix, source: Mapping[str, np.ndarray], frames: int = 64
+) -> float:
+    """Compare a network with the same computed plainly in float64.
+
+    Args:
+        model: The network.
+        source: Its tensors by the original's names.
+        frames: Length of the noise that goes through both.
+
+    Returns:
+        Largest difference of the magnitudes, by the largest magnitude; of two ways
+        through our network, the worse.
+
+    Raises:
+        CheckpointError: It is above 1e-4.
+    """
+    magnitude = _noise(model, frames)
+    wanted = plain.estimate(source, magnitude)
+    batch = tf.constant(magnitude[np.newaxis])
+    ways = model(batch)[0].numpy(), _folded_estimate(model, magnitude)
+    largest = float(np.abs(wanted).max()) or 1.0
+    difference = max(float(np.abs(way - wanted).max()) for way in ways) / largest
+    if not difference <= TOLERANCE:
+        raise CheckpointError(
+            f"the network differs from its tensors, computed plainly, by "
+            f"{difference:.3g}, expected at most {TOLERANCE:g}: it was not restored"
+        )
+    return difference
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check or export networks of Open-Unmix; returns the exit code."""
+    parser = argparse.ArgumentParser("unmix.convert", description=main.__doc__)
+    parser.add_argument("source", help="folder of weights, run folder, or a name")
+    parser.add_argument("--targets", nargs="+", help="by default all that are there")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare each network with the same computed plainly in float64, print "
+        f"the largest difference, refuse it above {TOLERANCE:g}",
+    )
+    parser.add_argument("--export", metavar="OUT", help="folder for the original")
+    options = parser.parse_args(argv)
+    return exit_code("unmix.convert", lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    if not options.check and not options.export:
+        raise CheckpointError("nothing to do; give --check or --export OUT")
+    models = load(options.source, options.targets)
+    for target, model in models.items():
+        sys.stdout.write(f"{target}: {_description(model)}\n")
+        if options.check:
+            difference = check(model, _original(options.source, target, model))
+            sys.stdout.write(f"{target}: largest difference {difference:.3g}\n")
+    if options.export:
+        export(models, options.export)
+        sys.stdout.write(f"{options.export}: {len(models)} targets\n")
+        odd = [
+            t
+            for t, model in models.items()
+            if not original_folder.is_loadable(model.config)
+        ]
+        if odd:
+            sys.stdout.write(
+                f"{', '.join(odd)}: the original's loader knows networks of three "
+                "layers and two directions only; this one needs a call of its own\n"
+            )
+    return 0
+
+
+def _from_run(folder: Path, targets: Sequence[str] | None) -> dict[str, OpenUnmix]:
+    """Restore from our run folder, where targets may have folders of their own."""
+    config = load_config(UnmixConfig, folder / CONFIG)
+    models = {}
+    for target in _chosen(folder, config.target, targets):
+        models[target] = model = OpenUnmix(config.model)
+        own = folder / target
+        place = (
+            own if any((own / name).is_dir() for name in ("best", "latest")) else folder
+        )
+        keys = tf.train.load_checkpoint(str(checkpoint.find(place)))
+        # Networks that were trained together lie in one checkpoint, by target.
+        joint = any(
+            key.startswith(f"network/{target}/")
+            for key in keys.get_variable_to_shape_map()
+        )
+        checkpoint.restore_network(place, {target: model} if joint else model)
+    return models
+
+
+def _from_original(folder: Path, targets: Sequence[str] | None) -> dict[str, OpenUnmix]:
+    files = original_folder.files(folder)
+    models = {}
+    for target in _chosen(folder, list(files), targets):
+        path = files[target]
+        found = original_folder.read(path)
+        network = original_folder.network(path, target, found)
+        models[target] = _filled(network, path, found)
+    return models
+
+
+def _original(source: str, target: str, model: OpenUnmix) -> Mapping[str, np.ndarray]:
+    """Find the tensors that a network was restored from."""
+    if published.is_published(source):
+        path = published.fetch(source, [target])[target]
+    elif (Path(source).expanduser() / CONFIG).exists():
+        return tensors.collect(model)
+    else:
+        path = original_folder.files(Path(source).expanduser())[target]
+    published.verify(path)
+    return original_folder.read(path)
+
+
+def _chosen(
+    folder: Path, there: Sequence[str], targets: Sequence[str] | None
+) -> list[str]:
+    if not there:
+        raise CheckpointError(
+            f"{folder} holds neither {CONFIG} nor a file named TARGET.pth; expected a "
+            "run folder, or a folder as the original writes it"
+        )
+    unknown = [target for target in targets or () if target not in there]
+    if unknown:
+        raise CheckpointError(
+            f"{folder} has no target {unknown[0]}; expected one of {', '.join(there)}"
+        )
+    return list(targets or there)
+
+
+def _filled(network: Network, path: Path, found: Mapping[str, Any]) -> OpenUnmix:
+    model = OpenUnmix(network)
+    tensors.assign(model, found, str(path))
+    return model
+
+
+def _description(model: OpenUnmix) -> str:
+    network = model.config
+    trained = sum(v.shape.num_elements() for v in model.trainable_variables)
+    return (
+        f"{network.sample_rate} Hz, {network.channels} channels, frames of "
+        f"{network.window_samples} every {network.hop_samples}, "
+        f"{network.hidden_size} wide, {network.layers} layers of "
+        f"{1 + network.bidirectional} directions, {trained} weights"
+    )
+
+
+def _noise(model: OpenUnmix, frames: int) -> np.ndarray:
+    """Draw magnitudes with the mean and deviation that the network was told."""
+    mean, scale = -model.input_mean.numpy(), np.abs(model.input_scale.numpy())
+    deviation = 1.0 / np.maximum(scale, 1e-6)
+    place = [model.config.channels, frames, model.bins]
+    noise = np.abs(np.random.default_rng(0).standard_normal(place))
+    seen = noise[..., : len(mean)] * deviation + np.maximum(mean, 0.0)
+    noise[..., : len(mean)] = seen
+    return noise.astype(np.float32)
+
+
+def _folded_estimate(model: OpenUnmix, magnitude: np.ndarray) -> np.ndarray:
+    """Estimate with the folded products and the recurrent stack for inference."""
+    products = folded(model)
+    channels, frames, bins = magnitude.shape
+    rows = magnitude[..., : model.input_bins].transpose(1, 0, 2).reshape(frames, -1)
+    first = np.tanh(rows @ products.encode.kernel + products.encode.bias)
+    recurrent = model.lstm.infer(tf.constant(first[np.newaxis]))[0].numpy()
+    rows = np.concatenate([first, recurrent], axis=1)
+    rows = np.maximum(rows @ products.hidden.kernel + products.hidden.bias, 0.0)
+    mask = np.maximum(rows @ products.decode.kernel + products.decode.bias, 0.0)
+    return mask.reshape(frames, channels, bins).transpose(1, 0, 2) * magnitude
+
+
+if __name__ == "__main__":
+    sys.exit(main())

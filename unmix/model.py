@@ -1,0 +1,301 @@
+"""The network of Open-Unmix: a mask on magnitudes from a recurrent stack.
+
+[1] Stöter, Uhlich, Liutkus, Mitsufuji: Open-Unmix - A Reference Implementation for
+    Music Source Separation, Journal of Open Source Software, 2019.
+[2] Ioffe, Szegedy: Batch Normalization, ICML 2015.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from common.recurrent import RecurrentStack
+from unmix.config import Network
+
+EPSILON = 1e-5
+MOMENTUM = 0.9
+
+
+def num_bins(config: Network) -> int:
+    """Count the bins of a spectrum.
+
+    >>> num_bins(Network())
+    2049
+    """
+    return config.window_samples // 2 + 1
+
+
+def num_input_bins(config: Network) -> int:
+    """Count the bins up to the bandwidth, which the network sees.
+
+    >>> num_input_bins(Network())
+    1487
+    """
+    bins = num_bins(config)
+    frequencies = np.linspace(0.0, config.sample_rate / 2, bins)
+    return int(np.searchsorted(frequencies, config.bandwidth, side="right"))
+
+
+class OpenUnmix(keras.Model):
+    """The network of one target [1].
+
+    Args:
+        config: Its shape.
+        name: Name of the model.
+
+    Raises:
+        ValueError: The shape is that of no network.
+    """
+
+    def __init__(self, config: Network, name: str = "open_unmix") -> None:
+        super().__init__(name=name)
+        _check(config)
+        self.config = config
+        self.bins, self.input_bins = num_bins(config), num_input_bins(config)
+        width, inputs = config.hidden_size, config.channels * self.input_bins
+        outputs = config.channels * self.bins
+        self.input_mean = _vector(self, "input_mean", self.input_bins, "zeros")
+        self.input_scale = _vector(self, "input_scale", self.input_bins, "ones")
+        self.fc1 = Dense(inputs, width, name="fc1")
+        self.bn1 = Normalisation(width, name="bn1")
+        self.lstm = RecurrentStack(
+            width,
+            width // 2 if config.bidirectional else width,
+            config.layers,
+            config.bidirectional,
+            config.dropout,
+            name="lstm",
+        )
+        self.fc2 = Dense(2 * width, width, name="fc2")
+        self.bn2 = Normalisation(width, name="bn2")
+        self.fc3 = Dense(width, outputs, name="fc3")
+        self.bn3 = Normalisation(outputs, name="bn3")
+        self.output_scale = _vector(self, "output_scale", self.bins, "ones")
+        # One, not zero: the untrained network then passes the mixture on.
+        self.output_mean = _vector(self, "output_mean", self.bins, "ones")
+        self.built = True
+
+    def call(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Estimate the target's magnitude.
+
+        Args:
+            magnitude: Magnitude of the mixture [batch, channels, frames, bins].
+            training: Whether to drop outputs between recurrent layers, and to
+                normalise by this batch, whose moments are then remembered.
+
+        Returns:
+            Magnitude of the target, of the same shape.
+        """
+        batch, channels, frames, _ = tf.unstack(tf.shape(magnitude))
+        width = self.config.hidden_size
+        seen = (magnitude[..., : self.input_bins] + self.input_mean) * self.input_scale
+        rows = tf.transpose(seen, [0, 2, 1, 3])
+        rows = tf.reshape(rows, [-1, self.config.channels * self.input_bins])
+        rows = tf.tanh(self.bn1(self.fc1(rows), training))
+        recurrent = self.lstm(tf.reshape(rows, [batch, frames, width]), training)
+        rows = tf.concat([rows, tf.reshape(recurrent, [-1, width])], axis=-1)
+        rows = tf.nn.relu(self.bn2(self.fc2(rows), training))
+        rows = self.bn3(self.fc3(rows), training)
+        mask = tf.reshape(rows, [batch, frames, channels, self.bins])
+        mask = tf.nn.relu(mask * self.output_scale + self.output_mean)
+        return tf.transpose(mask, [0, 2, 1, 3]) * magnitude
+
+    def set_statistics(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Let the network begin with standardised inputs.
+
+        Args:
+            mean: Mean magnitude of every bin over the training set [bins].
+            deviation: Its standard deviation [bins].
+
+        Raises:
+            ValueError: They are of another length or not finite, or a deviation is
+                not positive.
+        """
+        moments = np.asarray([mean, deviation], np.float64)
+        fits = moments.shape == (2, self.bins) and np.isfinite(moments).all()
+        if not fits or (moments[1] <= 0.0).any():
+            raise ValueError(
+                f"statistics of {moments.shape[1:]} bins, means from "
+                f"{moments[0].min():g} and deviations from {moments[1].min():g}, do "
+                f"not fit a network of {self.bins} bins; expected finite means and "
+                "positive deviations, so look whether the training set is silent"
+            )
+        self.input_mean.assign(-moments[0, : self.input_bins])
+        self.input_scale.assign(1.0 / moments[1, : self.input_bins])
+
+
+class Dense(keras.layers.Layer):
+    """Product with a matrix.
+
+    Args:
+        inputs: Width of the input.
+        outputs: Width of the output.
+        name: Name of the layer.
+    """
+
+    def __init__(self, inputs: int, outputs: int, name: str) -> None:
+        super().__init__(name=name)
+        limit = inputs**-0.5
+        uniform = keras.initializers.RandomUniform(-limit, limit)
+        self.kernel = self.add_weight(
+            f"{name}/kernel", (inputs, outputs), initializer=uniform
+        )
+        self.built = True
+
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
+        """Multiply rows [rows, inputs]."""
+        return tf.matmul(rows, self.kernel)
+
+
+class Normalisation(keras.layers.Layer):
+    """Batch normalisation [2] over the rows of all replicas.
+
+    What it remembers is the unbiased variance, while it normalises by the biased one:
+    so does the original, and the layer of Keras does not.
+
+    Args:
+        width: Number of columns.
+        name: Name of the layer.
+    """
+
+    def __init__(self, width: int, name: str) -> None:
+        super().__init__(name=name)
+        self.gamma = _vector(self, f"{name}/gamma", width, "ones")
+        self.beta = _vector(self, f"{name}/beta", width, "zeros")
+        self.moving_mean = _moving(self, f"{name}/moving_mean", width, "zeros")
+        self.moving_variance = _moving(self, f"{name}/moving_variance", width, "ones")
+        self.built = True
+
+    def call(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Normalise every column of [rows, width]."""
+        if not training:
+            return self._normal(rows, self.moving_mean, self.moving_variance)
+        number = _sum_of_replicas(tf.cast(tf.shape(rows)[0], rows.dtype))
+        mean = _sum_of_replicas(tf.reduce_sum(rows, axis=0)) / number
+        squares = tf.reduce_sum(tf.math.squared_difference(rows, mean), axis=0)
+        squares = _sum_of_replicas(squares)
+        self._remember(mean, squares / tf.maximum(number - 1.0, 1.0))
+        return self._normal(rows, mean, squares / number)
+
+    def _remember(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        for moving, value in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            moving.assign_add((tf.stop_gradient(value) - moving) * (1.0 - MOMENTUM))
+
+    def _normal(
+        self, rows: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+    ) -> tf.Tensor:
+        gain = self.gamma * tf.math.rsqrt(variance + EPSILON)
+        return rows * gain + (self.beta - mean * gain)
+
+
+class Affine(NamedTuple):
+    """A product with a matrix and a sum: kernel [inputs, outputs], bias [outputs]."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+class Folded(NamedTuple):
+    """The trained network without its recurrent stack, in three products.
+
+    With ``x`` [frames, channels * input bins], channel after channel: ``s = tanh(x @
+    encode)``, ``h = relu([s, lstm(s)] @ hidden)``, mask = ``relu(h @ decode)``
+    [frames, channels * bins].
+    """
+
+    encode: Affine
+    hidden: Affine
+    decode: Affine
+
+
+def folded(model: OpenUnmix) -> Folded:
+    """Fold scales, means and normalisations into the products beside them.
+
+    Args:
+        model: The trained network.
+
+    Returns:
+        Kernels and biases, computed in float64, as float32.
+    """
+    channels = model.config.channels
+    mean, scale, gain, offset = (
+        np.tile(_float64(variable), channels)
+        for variable in (
+            model.input_mean,
+            model.input_scale,
+            model.output_scale,
+            model.output_mean,
+        )
+    )
+    kernel, bias = _normalised(model.fc1, model.bn1)
+    kernel = scale[:, np.newaxis] * kernel
+    encode = kernel, bias + mean @ kernel
+    kernel, bias = _normalised(model.fc3, model.bn3)
+    decode = kernel * gain, bias * gain + offset
+    products = encode, _normalised(model.fc2, model.bn2), decode
+    return Folded(*(Affine(*(p.astype(np.float32) for p in pair)) for pair in products))
+
+
+def _normalised(dense: Dense, norm: Normalisation) -> tuple[np.ndarray, np.ndarray]:
+    """Fold a normalisation into the product before it, in float64."""
+    gain = _float64(norm.gamma) / np.sqrt(_float64(norm.moving_variance) + EPSILON)
+    bias = _float64(norm.beta) - _float64(norm.moving_mean) * gain
+    return _float64(dense.kernel) * gain, bias
+
+
+def _float64(variable: tf.Variable) -> np.ndarray:
+    return variable.numpy().astype(np.float64)
+
+
+def _sum_of_replicas(value: tf.Tensor) -> tf.Tensor:
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def _vector(layer: Any, name: str, size: int, initializer: str) -> tf.Variable:
+    return layer.add_weight(name, (size,), initializer=initializer)
+
+
+def _moving(layer: Any, name: str, size: int, initializer: str) -> tf.Variable:
+    """Make a moment that every replica keeps, all of them the same."""
+    return layer.add_weight(
+        name,
+        (size,),
+        initializer=initializer,
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.MEAN,
+        experimental_autocast=False,
+    )
+
+
+def _check(config: Network) -> None:
+    """Say which number of a configuration makes no network."""
+    width = config.hidden_size
+    even = "expected an even number, at least 2"
+    wrong = {
+        f"channels={config.channels}: expected 1 or 2": config.channels not in (1, 2),
+        f"window_samples={config.window_samples}: {even}": _odd(config.window_samples),
+        f"hidden_size={width}: {even}, as each direction has half of it": (
+            config.bidirectional and _odd(width)
+        ),
+        f"bandwidth={config.bandwidth}: expected a frequency in Hz": (
+            config.bandwidth < 0
+        ),
+    }
+    for problem, holds in wrong.items():
+        if holds:
+            raise ValueError(f"model.{problem}")
+
+
+def _odd(number: int) -> bool:
+    return number < 2 or number % 2 > 0

@@ -1,0 +1,309 @@
+"""Weight files of PyTorch, read and written without it.
+
+A ``.pth`` file is a pickle, which may name any function to be called on loading. Here
+a short list of harmless names is known: every other one is refused before it is looked
+up, so nothing from the file is ever run. The two forms are the zip archive of today and
+the row of pickles from before 2020, which the first published weights have.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Date of every entry: equal weights make equal files."""
+
+STORAGES = {
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+"""Type of the elements by PyTorch's name of the storage."""
+
+Order = Literal["<", ">"]
+Find = Callable[["_Kind", str, int], np.ndarray]
+"""Function from type, key and number of elements to a storage."""
+
+
+class TorchFileError(ValueError):
+    """A weight file that is damaged, or holds more than plain tensors."""
+
+
+def read(path: str | Path) -> Any:
+    """Read what ``torch.save`` wrote: numbers, texts, containers and tensors.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object, with numpy arrays in place of tensors, in the file's byte order.
+
+    Raises:
+        TorchFileError: The file is damaged, of another kind, or names a class or
+            function that is no part of a tensor; nothing of it was run.
+        OSError: It cannot be opened.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(0)
+        try:
+            return _read_zip(file) if head == b"PK\3\4" else _read_legacy(file)
+        except _RefusedError as error:
+            raise TorchFileError(f"{path} {error}") from error
+        # Whatever an unpickler meets in damaged bytes.
+        except Exception as error:
+            problem = " ".join(str(error).split()) or type(error).__name__
+            raise TorchFileError(
+                f"{path} is damaged or no weight file of PyTorch ({problem[:200]}); "
+                "expected what torch.save writes, so copy or download it again"
+            ) from error
+
+
+def write(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write tensors so that ``torch.load`` reads them, ``weights_only`` or not.
+
+    Args:
+        path: The file, which appears whole or not at all.
+        tensors: Arrays of the types in :data:`STORAGES`, by name.
+
+    Raises:
+        TorchFileError: An array has another type.
+    """
+    path = Path(path)
+    arrays = {name: _storable(name, array) for name, array in tensors.items()}
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            _write(archive, path.stem, arrays)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _RefusedError(ValueError):
+    """Ends with what is wrong, to be put behind the name of the file."""
+
+
+class _Kind:
+    """Type of a storage, which the pickle names as a class."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+
+
+class _Tensor:
+    """Function of PyTorch that the pickle calls to make a tensor of a storage."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        storage: np.ndarray,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        *_: Any,
+    ) -> np.ndarray:
+        last = offset + sum(
+            (size - 1) * step for size, step in zip(shape, strides, strict=True)
+        )
+        numbers = [offset, *shape, *strides]
+        inside = min(numbers) >= 0 and (0 in shape or last < storage.size)
+        # A step of 0 would let a few bytes stand for any number of elements.
+        if not inside or math.prod(shape) > storage.size:
+            raise ValueError(f"tensor of shape {shape} reaches beyond its storage")
+        steps = [step * storage.itemsize for step in strides]
+        # Even one element is a view: the old form fills the storages afterwards.
+        return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps)
+
+
+class _Parameter:
+    """Function of PyTorch that the pickle calls to make a parameter of a tensor."""
+
+    __slots__ = ()
+
+    def __call__(self, tensor: np.ndarray, *_: Any) -> np.ndarray:
+        return tensor
+
+
+class _Unpickler(pickle.Unpickler):
+    """Unpickler that knows the names in a file of tensors and no other.
+
+    What it gives out for them has no attributes that a pickle could set.
+    """
+
+    def __init__(self, file: BinaryIO, order: Order, find: Find) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._order, self._storage = order, find
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch" and name in STORAGES:
+            return _Kind(np.dtype(STORAGES[name]).newbyteorder(self._order))
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _Tensor()
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return _Parameter()
+        raise _RefusedError(
+            f"names {module}.{name}, which is no part of a tensor; it was not run. "
+            "Expected a dictionary of tensors, as torch.save(model.state_dict()) makes"
+        )
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        what, kind, key, _, number, *view = pid
+        if what != "storage" or not isinstance(kind, _Kind) or any(view):
+            raise ValueError(f"storage {str(pid)[:80]} is of an unknown kind")
+        if number < 0:
+            raise ValueError(f"storage {key} of {number} elements")
+        return self._storage(kind, key, number)
+
+
+def _read_zip(file: BinaryIO) -> Any:
+    archive = zipfile.ZipFile(file)
+    names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+    if len(names) != 1:
+        raise ValueError("the archive has no data.pkl")
+    root = names[0].removesuffix("data.pkl")
+    big = _entry(archive, f"{root}byteorder", b"little") == b"big"
+    storages: dict[str, np.ndarray] = {}
+
+    def find(kind: _Kind, key: str, number: int) -> np.ndarray:
+        if key not in storages:
+            content = _entry(archive, f"{root}data/{key}")
+            storages[key] = np.frombuffer(content, kind.dtype)
+        if storages[key].size != number or storages[key].dtype != kind.dtype:
+            raise ValueError(f"storage {key} has not {number} elements")
+        return storages[key]
+
+    content = _entry(archive, names[0])
+    return _Unpickler(BytesIO(content), ">" if big else "<", find).load()
+
+
+def _entry(archive: zipfile.ZipFile, name: str, default: bytes | None = None) -> bytes:
+    """Read an entry, none of which PyTorch compresses: no small file becomes large."""
+    if default is not None and name not in archive.namelist():
+        return default
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    return archive.read(name)
+
+
+def _read_legacy(file: BufferedReader) -> Any:
+    left = os.fstat(file.fileno()).st_size
+    storages: dict[str, np.ndarray] = {}
+
+    def find(kind: _Kind, key: str, number: int) -> np.ndarray:
+        nonlocal left
+        if key not in storages:
+            left -= number * kind.dtype.itemsize
+            if left < 0:
+                raise ValueError(f"storage {key} is longer than the file")
+            storages[key] = np.zeros(number, kind.dtype)
+        return storages[key]
+
+    def load(order: Order = "<") -> Any:
+        return _Unpickler(file, order, find).load()
+
+    if (load(), load()) != (MAGIC, PROTOCOL):
+        raise ValueError("it does not begin as one")
+    order: Order = "<" if load().get("little_endian", True) else ">"
+    loaded, keys = load(order), load()
+    if set(keys) != set(storages):
+        raise ValueError("its list of storages is not that of its tensors")
+    for key in keys:
+        storage = storages[key]
+        (number,) = struct.unpack(f"{order}q", file.read(8))
+        if number != storage.size or file.readinto(storage.data) != storage.nbytes:
+            raise ValueError(f"it ends within storage {key}")
+    return loaded
+
+
+def _storable(name: str, array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype.newbyteorder("=").str[1:] not in _NAMES:
+        raise TorchFileError(
+            f"{name} has elements of type {array.dtype}, which PyTorch's file has no "
+            f"storage for; expected one of {', '.join(STORAGES.values())}"
+        )
+    return np.array(array, array.dtype.newbyteorder("<"), order="C")
+
+
+def _write(
+    archive: zipfile.ZipFile, root: str, arrays: Mapping[str, np.ndarray]
+) -> None:
+    def entry(name: str, content: bytes) -> None:
+        archive.writestr(zipfile.ZipInfo(f"{root}/{name}", EPOCH), content)
+
+    # PyTorch takes the first entry's folder for that of all.
+    entry("data.pkl", _pickle(arrays))
+    entry("byteorder", b"little")
+    for key, array in enumerate(arrays.values()):
+        entry(f"data/{key}", array.tobytes())
+    entry("version", b"3\n")
+
+
+_NAMES = {np.dtype(code).str[1:]: name for name, code in STORAGES.items()}
+# Opcodes of pickle protocol 2.
+_EMPTY_ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
+
+
+def _pickle(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Write the ordered dictionary of tensors, for which no class is at hand here."""
+    items = (
+        _text(name) + _tensor(str(key), array)
+        for key, (name, array) in enumerate(arrays.items())
+    )
+    return b"\x80\2" + _EMPTY_ORDERED_DICT + b"(" + b"".join(items) + b"u."
+
+
+def _tensor(key: str, array: np.ndarray) -> bytes:
+    storage = (
+        _text("storage")
+        + f"ctorch\n{_NAMES[array.dtype.str[1:]]}\n".encode()
+        + _text(key)
+        + _text("cpu")
+        + _number(array.size)
+    )
+    strides = [step // array.itemsize for step in array.strides]
+    arguments = (
+        b"((" + storage + b"tQ" + _number(0) + _tuple(array.shape) + _tuple(strides)
+        # Needs no gradient, has no hooks.
+        + b"\x89" + _EMPTY_ORDERED_DICT + b"t"
+    )  # fmt: skip
+    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
+
+
+def _text(text: str) -> bytes:
+    content = text.encode()
+    return b"X" + struct.pack("<I", len(content)) + content
+
+
+def _number(number: int) -> bytes:
+    return b"J" + struct.pack("<i", number)
+
+
+def _tuple(numbers: Any) -> bytes:
+    return b"(" + b"".join(map(_number, numbers)) + b"t"

@@ -1,0 +1,119 @@
+"""The optimizers of the original, which differ from those of Keras in small things.
+
+Where squares are small, it matters whether the constant that keeps a division finite is
+added before or after a root or a correction. The decay of the weights is part of the
+gradient, so it goes through the moments; it concerns every trained tensor, biases,
+normalisation and scales included. It acts after the gradients of all replicas were
+added, so its strength does not depend on their number.
+
+[1] Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tensorflow as tf
+import tf_keras as keras
+
+
+class Adam(keras.optimizers.Adam):
+    r"""Adam as in algorithm 1 of [1], with the decay of the weights in the gradient.
+
+    .. math:: \theta \gets \theta - \eta \frac{m / (1 - \beta_1^t)}
+        {\sqrt{v / (1 - \beta_2^t)} + \epsilon}
+
+    Args:
+        learning_rate: Step size.
+        decay: Share of each weight that is added to its gradient.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        decay: float = 0.0,
+        name: str = "Adam",
+        **options: Any,
+    ) -> None:
+        options = {"epsilon": 1e-8, "jit_compile": False, **options}
+        super().__init__(learning_rate, name=name, **options)
+        self.decay = decay
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one tensor; the counter of the steps is still that of the last one."""
+        gradient = tf.convert_to_tensor(gradient) + self.decay * variable
+        index = self._index_dict[self._var_key(variable)]
+        mean, square = self._momentums[index], self._velocities[index]
+        mean.assign_add((gradient - mean) * (1.0 - self.beta_1))
+        square.assign_add((tf.square(gradient) - square) * (1.0 - self.beta_2))
+        # In float32 the first steps would lose digits of 1 - beta^t.
+        step = tf.cast(self.iterations + 1, tf.float64)
+        rate = tf.cast(self.learning_rate, tf.float64) / (1.0 - self.beta_1**step)
+        root = tf.sqrt(1.0 - self.beta_2**step)
+        deviation = tf.sqrt(square) / tf.cast(root, variable.dtype) + self.epsilon
+        variable.assign_sub(tf.cast(rate, variable.dtype) * mean / deviation)
+
+    def get_config(self) -> dict[str, Any]:
+        """Tell the arguments that make an equal one."""
+        return {**super().get_config(), "decay": self.decay}
+
+
+class RmsProp(keras.optimizers.RMSprop):
+    r"""Steps divided by the root of the mean square of the gradient.
+
+    .. math:: s \gets 0.99 s + 0.01 g^2, \quad
+        \theta \gets \theta - \eta g / (\sqrt s + \epsilon)
+
+    Args:
+        learning_rate: Step size.
+        decay: Share of each weight that is added to its gradient.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        decay: float = 0.0,
+        name: str = "RMSprop",
+        **options: Any,
+    ) -> None:
+        options = {"rho": 0.99, "epsilon": 1e-8, "jit_compile": False, **options}
+        super().__init__(learning_rate, name=name, **options)
+        self.decay = decay
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one tensor."""
+        gradient = tf.convert_to_tensor(gradient) + self.decay * variable
+        square = self._velocities[self._index_dict[self._var_key(variable)]]
+        square.assign_add((tf.square(gradient) - square) * (1.0 - self.rho))
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        variable.assign_sub(rate * gradient / (tf.sqrt(square) + self.epsilon))
+
+    def get_config(self) -> dict[str, Any]:
+        """Tell the arguments that make an equal one."""
+        return {**super().get_config(), "decay": self.decay}
+
+
+def optimizer(
+    kind: Literal["adam", "rmsprop"], learning_rate: float, decay: float
+) -> keras.optimizers.Optimizer:
+    """Make the optimizer of a configuration, not yet built.
+
+    Args:
+        kind: ``adam``, or ``rmsprop`` of 2019.
+        learning_rate: Step size at the start.
+        decay: Share of each weight that is added to its gradient.
+
+    Returns:
+        Its state is in the checkpoints of the model that is compiled with it, and the
+        learning rate with it.
+
+    Raises:
+        ValueError: There is no such kind.
+
+    >>> optimizer("adam", 1e-3, 1e-5).epsilon
+    1e-08
+    """
+    kinds = {"adam": Adam, "rmsprop": RmsProp}
+    if kind not in kinds:
+        raise ValueError(f"optimizer is {kind!r}; expected 'adam' or 'rmsprop'")
+    return kinds[kind](learning_rate, decay)

@@ -1,0 +1,154 @@
+"""When the validation loss does not fall: a lower learning rate, then the end.
+
+Both count as the original does, which differs from the callbacks of Keras. What they
+know is in their public attributes, plain values that the checkpoints of a run hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import tf_keras as keras
+
+# A smaller change of the learning rate is not made.
+LEAST_CHANGE = 1e-8
+
+
+class Plateau(keras.callbacks.Callback):
+    """Lower the learning rate when the loss has stayed for more epochs than patience.
+
+    An epoch is good if its loss is below the best one by a share of the threshold. For
+    some epochs after a change none counts as bad.
+
+    Args:
+        patience: Bad epochs in a row that are borne.
+        factor: What the learning rate is multiplied with.
+        cooldown: Epochs after a change that do not count.
+        threshold: Share of the best loss by which a better one is lower.
+        monitor: Name of the loss.
+
+    Attributes:
+        best: Lowest loss so far.
+        bad_epochs: Bad epochs in a row.
+        cooldown_left: Epochs that still do not count.
+    """
+
+    def __init__(
+        self,
+        patience: int = 80,
+        factor: float = 0.3,
+        cooldown: int = 10,
+        threshold: float = 1e-4,
+        monitor: str = "val_loss",
+    ) -> None:
+        super().__init__()
+        self._patience = patience
+        self._factor = factor
+        self._cooldown = cooldown
+        self._threshold = threshold
+        self._monitor = monitor
+        self.best = math.inf
+        self.bad_epochs = 0
+        self.cooldown_left = 0
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Count the epoch and change the learning rate if it is time."""
+        if not self.step(_value(logs, self._monitor)):
+            return
+        rate = self.model.optimizer.learning_rate
+        old = float(rate.numpy())
+        if old - old * self._factor > LEAST_CHANGE:
+            rate.assign(old * self._factor)
+
+    def step(self, loss: float) -> bool:
+        """Count an epoch.
+
+        Args:
+            loss: Its validation loss.
+
+        Returns:
+            Whether the learning rate has to fall now.
+
+        >>> plateau = Plateau(patience=1)
+        >>> [plateau.step(loss) for loss in (1.0, 0.5, 0.6, 0.7)]
+        [False, False, False, True]
+        """
+        if loss < self.best * (1.0 - self._threshold):
+            self.best, self.bad_epochs = loss, 0
+        else:
+            self.bad_epochs += 1
+        if self.cooldown_left:
+            self.cooldown_left -= 1
+            self.bad_epochs = 0
+        if self.bad_epochs <= self._patience:
+            return False
+        self.bad_epochs, self.cooldown_left = 0, self._cooldown
+        return True
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """End the training when the loss has not fallen for as many epochs as patience.
+
+    A loss that is not a number ends it at once. With no patience it ends after the
+    second epoch, as the original does.
+
+    Args:
+        patience: Epochs without a lower loss after which the training ends.
+        monitor: Name of the loss.
+
+    Attributes:
+        best: Lowest loss so far, None before the first.
+        bad_epochs: Epochs since.
+        stopped: Whether the training has come to its end.
+    """
+
+    def __init__(self, patience: int = 140, monitor: str = "val_loss") -> None:
+        super().__init__()
+        self._patience = patience
+        self._monitor = monitor
+        self.best: float | None = None
+        self.bad_epochs = 0
+        self.stopped = False
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Count the epoch and end the training if it is time."""
+        self.stopped = self.step(_value(logs, self._monitor))
+        if self.stopped:
+            self.model.stop_training = True
+
+    def step(self, loss: float) -> bool:
+        """Count an epoch.
+
+        Args:
+            loss: Its validation loss.
+
+        Returns:
+            Whether it was the last one.
+
+        >>> stopping = EarlyStopping(patience=2)
+        >>> [stopping.step(loss) for loss in (1.0, 0.5, 0.6, 0.5)]
+        [False, False, False, True]
+        """
+        if math.isnan(loss):
+            return True
+        if self.best is None:
+            self.best = loss
+            return False
+        if loss < self.best or self._patience == 0:
+            self.best, self.bad_epochs = loss, 0
+        else:
+            self.bad_epochs += 1
+        return self.bad_epochs >= self._patience
+
+
+def _value(logs: Mapping[str, Any] | None, monitor: str) -> float:
+    """Read the loss of an epoch."""
+    if not logs or monitor not in logs:
+        measured = ", ".join(logs or ())
+        raise ValueError(
+            f"{monitor} is not among what the epoch measured ({measured}); the "
+            "learning rate and the end of the training need a validation"
+        )
+    return float(logs[monitor])

@@ -1,0 +1,389 @@
+"""From the magnitudes of the targets to their spectrograms: the Wiener filter.
+
+The networks tell how loud each target is in each bin. This finds complex spectrograms
+that go with the mixture: first by its phase or by a ratio mask, then by rounds of
+expectation maximisation, which use where in the stereo image each target lies.
+
+[1] Uhlich et al., Improving music source separation based on deep neural networks
+through data augmentation and network blending, ICASSP 2017.
+[2] Duong, Vincent and Gribonval, Under-determined reverberant audio source separation
+using a full-rank spatial covariance model, IEEE TASLP 18 (7), 2010.
+[3] Prätzlich et al., Kernel additive modeling for interference reduction in
+multi-channel music recordings, ICASSP 2015.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+# Steepness of the compression of masks in [3].
+SLOPE = 15.0
+
+
+class Planes(NamedTuple):
+    """Complex numbers as two float64 tensors, whose products compilers fuse well."""
+
+    real: tf.Tensor
+    imag: tf.Tensor
+
+
+class First(NamedTuple):
+    """First estimates, real gains on one complex carrier.
+
+    Attributes:
+        gains: [..., targets, channels or 1, frames, bins].
+        carrier: [..., channels, frames, bins].
+        loudness: Squared magnitude of the carrier, None where all of it is 1.
+        whole: What the gains have to sum to [..., channels, frames, bins].
+    """
+
+    gains: tf.Tensor
+    carrier: Planes
+    loudness: tf.Tensor | None
+    whole: tf.Tensor
+
+
+class Model(NamedTuple):
+    """Each target as a Gaussian with one covariance for every bin, as in [2].
+
+    Attributes:
+        power: Mean over the channels [..., targets, frames, bins].
+        left: Variance of the first channel, relative to it [..., targets, bins].
+        right: The same of the last channel.
+        cross: Their covariance.
+    """
+
+    power: tf.Tensor
+    left: tf.Tensor
+    right: tf.Tensor
+    cross: Planes
+
+
+def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
+    magnitudes: tf.Tensor,
+    mixture: tf.Tensor,
+    niter: int = 1,
+    softmask: bool = False,
+    residual: bool = False,
+    alpha: float = 1.0,
+    logit: float | None = None,
+    *,
+    scale_factor: float = 10.0,
+    eps: float = 1e-10,
+) -> tf.Tensor:
+    r"""Separate a mixture with the magnitudes of its targets.
+
+    The first estimates of target j are y_j = V_j x / |x|, or with ``softmask`` y_j =
+    x V_j^alpha / (eps + sum_k V_k^alpha). Each of the rounds then takes
+
+    .. math:: v_j = \frac 1 C \|y_j\|^2, \quad
+        R_j = \sum_t y_j y_j^H / (eps + \sum_t v_j), \quad
+        y_j = v_j R_j (\sqrt{eps} I + \sum_k v_k R_k)^{-1} x,
+
+    the approximation of [1] to the algorithm of [2]. It is computed in float64 with
+    the determinant as a sum of terms that cannot be negative: where all estimates
+    have the same channels, float32 finds a matrix that cannot be inverted.
+
+    Frames of zeros at the end change nothing. What is separated should be one window
+    of a few seconds, because each bin has one direction for all its frames.
+
+    Args:
+        magnitudes: float [..., targets, channels or 1, frames, bins], not negative.
+        mixture: complex64 or complex128 [..., channels, frames, bins] of one or two
+            channels.
+        niter: Rounds of expectation maximisation, 0 for the first estimates.
+        softmask: Share the mixture among the targets in the first place, rather than
+            giving its phase to their magnitudes.
+        residual: Add a last target, what the first estimates leave of the mixture.
+        alpha: Exponent of the magnitudes in the shares; the original had it up to
+            version 1.0. Only with ``softmask``.
+        logit: Share at which a target has one half, those above and below are drawn
+            to 1 and 0 by 1 / (1 + exp(-15 (share - logit))) of [3], as in the original
+            of April 2019; None or 0 leaves the shares. Only with ``softmask``.
+        scale_factor: The rounds see a mixture whose largest magnitude is at most this.
+        eps: Energy of the noise that is put into the model of the rounds.
+
+    Returns:
+        Spectrograms [..., targets (+ 1), channels, frames, bins], of the type of the
+        mixture. They sum to it for ``niter=0`` with a residual, or with a mask that is
+        not compressed wherever a target sounds.
+
+    Raises:
+        ValueError: The shapes or the options do not go together.
+
+    >>> mixture = tf.constant([[[3.0 + 4.0j]]], tf.complex64)
+    >>> estimates = wiener(tf.constant([[[[2.0]]]]), mixture, niter=0, residual=True)
+    >>> [f"{each:.2f}" for each in estimates.numpy().ravel()]
+    ['1.20+1.60j', '1.80+2.40j']
+    """
+    magnitudes, mixture = map(tf.convert_to_tensor, (magnitudes, mixture))
+    _check_shapes(magnitudes, mixture)
+    _check_options(niter, softmask, alpha, logit)
+    x = Planes(*(tf.cast(f(mixture), tf.float64) for f in (tf.math.real, tf.math.imag)))
+    if softmask:
+        first = _shares(magnitudes, x, alpha, logit, eps)
+    else:
+        first = _phases(magnitudes, x)
+    if residual:
+        first = _append_rest(first)
+    y = _planes(first) if niter == 0 else _rounds(first, x, niter, scale_factor, eps)
+    part = tf.float32 if mixture.dtype == tf.complex64 else tf.float64
+    return tf.complex(tf.cast(y.real, part), tf.cast(y.imag, part))
+
+
+def windowed(
+    magnitudes: tf.Tensor,
+    mixture: tf.Tensor,
+    window_frames: int | None = 300,
+    **options: Any,
+) -> tf.Tensor:
+    """Apply :func:`wiener` to windows of a spectrogram, each by itself.
+
+    Args:
+        magnitudes: float [..., targets, channels or 1, frames, bins].
+        mixture: complex [..., channels, frames, bins].
+        window_frames: Length of the windows, of which the last may be shorter; None
+            takes the whole.
+        options: Of :func:`wiener`.
+
+    Returns:
+        Spectrograms [..., targets (+ 1), channels, frames, bins].
+
+    Raises:
+        ValueError: The window has no frames, or as :func:`wiener`.
+
+    >>> sound = tf.complex(tf.random.stateless_normal([2, 7, 3], [1, 2]), 0.0)
+    >>> windowed(tf.abs(sound)[tf.newaxis], sound, window_frames=4).shape.as_list()
+    [1, 2, 7, 3]
+    """
+    if window_frames is None:
+        return wiener(magnitudes, mixture, **options)
+    if window_frames < 1:
+        raise ValueError(
+            f"window_frames is {window_frames}; expected at least 1, or None to "
+            "filter the whole at once"
+        )
+    magnitudes, mixture = map(tf.convert_to_tensor, (magnitudes, mixture))
+    length = min(window_frames, mixture.shape[-2] or window_frames)
+    estimates = wiener(_cut(magnitudes, length), _cut(mixture, length), **options)
+    joined = _join(estimates)[..., : tf.shape(mixture)[-2], :]
+    shape = [*estimates.shape[1:-2], *mixture.shape[-2:]]
+    return tf.ensure_shape(joined, shape)
+
+
+def _phases(magnitudes: tf.Tensor, x: Planes) -> First:
+    """Give the magnitudes the phase of the mixture, which is 0 in bins of zeros."""
+    power = _power(x)
+    sounds = power > 0.0
+    absolute = tf.sqrt(tf.where(sounds, power, 1.0))
+    carrier = Planes(tf.where(sounds, x.real / absolute, 1.0), x.imag / absolute)
+    whole = tf.where(sounds, absolute, 0.0)
+    return First(tf.cast(magnitudes, tf.float64), carrier, None, whole)
+
+
+def _shares(
+    magnitudes: tf.Tensor, x: Planes, alpha: float, logit: float | None, eps: float
+) -> First:
+    """Give each target its share of the mixture."""
+    gains = tf.cast(magnitudes, tf.float64)
+    if alpha != 1.0:
+        gains = tf.pow(gains, alpha)
+    gains /= eps + tf.reduce_sum(gains, axis=-4, keepdims=True)
+    if logit:
+        gains = tf.sigmoid(SLOPE * (gains - logit))
+    return First(gains, x, _power(x), tf.ones_like(x.real))
+
+
+def _append_rest(first: First) -> First:
+    """Add the target that makes the sum the mixture."""
+    whole = first.whole[..., tf.newaxis, :, :, :]
+    rest = whole - tf.reduce_sum(first.gains, axis=-4, keepdims=True)
+    gains = first.gains
+    if gains.shape[-3] != rest.shape[-3]:
+        gains = tf.repeat(gains, rest.shape[-3], axis=-3)
+    return first._replace(gains=tf.concat([gains, rest], axis=-4))
+
+
+def _rounds(
+    first: First, x: Planes, niter: int, scale_factor: float, eps: float
+) -> Planes:
+    """Take the rounds of expectation maximisation.
+
+    To make a loud mixture quieter, as the original does, comes to the same as more
+    noise.
+    """
+    loudest = tf.reduce_max(_power(x), axis=[-3, -2, -1])[..., tf.newaxis, tf.newaxis]
+    scale = tf.maximum(loudest / scale_factor**2, 1.0)
+    model = _model(*_first_moments(first), eps * scale)
+    y = _filter(model, x, eps**0.5 * scale)
+    for _ in range(niter - 1):
+        model = _model(_power(y), _cross(y), eps * scale)
+        y = _filter(model, x, eps**0.5 * scale)
+    return y
+
+
+def _first_moments(first: First) -> tuple[tf.Tensor, Planes]:
+    """Energy and cross products of the first estimates, with few passes over them."""
+    gains, turn = first.gains, _cross(first.carrier)
+    energy = tf.square(gains)
+    if first.loudness is not None:
+        energy *= first.loudness[..., tf.newaxis, :, :, :]
+    both = gains[..., 0, :, :] * gains[..., -1, :, :]
+    return energy, Planes(*(both * part[..., tf.newaxis, :, :] for part in turn))
+
+
+def _model(energy: tf.Tensor, cross: Planes, eps: tf.Tensor) -> Model:
+    """Make the model of estimates with these energies and cross products."""
+    power = tf.reduce_mean(energy, axis=-3)
+    sums = _sum_frames(energy)
+    left, right = sums[..., 0, :], sums[..., -1, :]
+    weight = 1.0 / (eps + 0.5 * (left + right))
+    both = Planes(*(_sum_frames(part) * weight for part in cross))
+    return Model(power, left * weight, right * weight, both)
+
+
+def _filter(model: Model, x: Planes, noise: tf.Tensor) -> Planes:
+    """Estimate the targets of a model from the mixture."""
+    w = _solve(model, x, noise)
+    real = imag = tf.zeros([], tf.float64)
+    for channel, column in enumerate(_columns(model, x.real.shape[-3])):
+        one = Planes(*(part[..., tf.newaxis, channel, tf.newaxis, :, :] for part in w))
+        term = _times(Planes(*(part[..., tf.newaxis, :] for part in column)), one)
+        real, imag = real + term.real, imag + term.imag
+    power = model.power[..., tf.newaxis, :, :]
+    return Planes(power * real, power * imag)
+
+
+def _columns(model: Model, channels: int | None) -> list[Planes]:
+    """Columns [..., targets, channels, bins] of the covariances of the targets."""
+    zero = tf.zeros_like(model.left)
+    if channels == 1:
+        return [Planes(model.left[..., tf.newaxis, :], zero[..., tf.newaxis, :])]
+    left, right, (cross, phase) = model.left, model.right, model.cross
+    return [
+        Planes(tf.stack([left, cross], -2), tf.stack([zero, -phase], -2)),
+        Planes(tf.stack([cross, right], -2), tf.stack([phase, zero], -2)),
+    ]
+
+
+def _solve(model: Model, x: Planes, noise: tf.Tensor) -> Planes:
+    """Multiply the mixture by the inverse of the covariance that the model gives it."""
+    left = _mix(model, model.left)
+    if x.real.shape[-3] == 1:
+        inverse = 1.0 / (noise + left)[..., tf.newaxis, :, :]
+        return Planes(x.real * inverse, x.imag * inverse)
+    right = _mix(model, model.right)
+    cross, phase = (_mix(model, part) for part in model.cross)
+    # Where all targets have one direction, the last term is a difference of equals.
+    volume = tf.maximum(left * right - cross**2 - phase**2, 0.0)
+    inverse = 1.0 / (noise * (noise + left + right) + volume)
+    left, right = left + noise, right + noise
+    (a, b), (c, d) = (tf.unstack(part, axis=-3) for part in x)
+    real = [right * a - cross * b + phase * d, left * b - cross * a - phase * c]
+    imag = [right * c - cross * d - phase * b, left * d - cross * c + phase * a]
+    return Planes(*(tf.stack([p * inverse for p in part], -3) for part in (real, imag)))
+
+
+def _mix(model: Model, entry: tf.Tensor) -> tf.Tensor:
+    """Add up one entry of the covariances of the targets [..., frames, bins]."""
+    targets = zip(
+        tf.unstack(model.power, axis=-3), tf.unstack(entry, axis=-2), strict=True
+    )
+    return tf.add_n([power * each[..., tf.newaxis, :] for power, each in targets])
+
+
+def _planes(first: First) -> Planes:
+    parts = (part[..., tf.newaxis, :, :, :] for part in first.carrier)
+    return Planes(*(first.gains * part for part in parts))
+
+
+def _power(y: Planes) -> tf.Tensor:
+    return tf.square(y.real) + tf.square(y.imag)
+
+
+def _cross(y: Planes) -> Planes:
+    """Multiply the first channel by the conjugate of the last."""
+    left, right = (Planes(*(part[..., c, :, :] for part in y)) for c in (0, -1))
+    return _times(left, Planes(right.real, -right.imag))
+
+
+def _times(a: Planes, b: Planes) -> Planes:
+    return Planes(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
+
+
+def _sum_frames(spectra: tf.Tensor) -> tf.Tensor:
+    """Sum over frames [..., bins].
+
+    The quarters are added first: the loop that compilers make of a plain sum goes
+    through the frames of one bin after the other and takes four times as long.
+    """
+    quarter = (spectra.shape[-2] or tf.shape(spectra)[-2]) // 4
+    parts = [spectra[..., i * quarter : (i + 1) * quarter, :] for i in range(4)]
+    rest = tf.reduce_sum(spectra[..., 4 * quarter :, :], axis=-2)
+    return rest + tf.reduce_sum(tf.add_n(parts), axis=-2)
+
+
+def _cut(spectra: tf.Tensor, length: int) -> tf.Tensor:
+    """Cut [..., frames, bins] into windows [windows, ..., length, bins]."""
+    shape = tf.shape(spectra)
+    missing = tf.math.floormod(-shape[-2], length)
+    none = [0, 0]
+    ends = tf.stack([none] * (len(spectra.shape) - 2) + [[0, missing], none])
+    padded = tf.pad(spectra, ends)
+    split = tf.concat([shape[:-2], [-1, length], shape[-1:]], axis=0)
+    rank = len(spectra.shape)
+    order = [rank - 2, *range(rank - 2), rank - 1, rank]
+    windows = tf.transpose(tf.reshape(padded, split), order)
+    return tf.ensure_shape(
+        windows, [None, *spectra.shape[:-2], length, spectra.shape[-1]]
+    )
+
+
+def _join(windows: tf.Tensor) -> tf.Tensor:
+    """Put windows [windows, ..., length, bins] one behind the other."""
+    rank = windows.shape.rank
+    shape = tf.shape(windows)
+    together = tf.transpose(windows, [*range(1, rank - 2), 0, rank - 2, rank - 1])
+    joined = tf.concat([shape[1:-2], [shape[0] * shape[-2]], shape[-1:]], axis=0)
+    return tf.reshape(together, joined)
+
+
+def _check_shapes(magnitudes: tf.Tensor, mixture: tf.Tensor) -> None:
+    channels = mixture.shape[-3] if (mixture.shape.rank or 0) >= 3 else None
+    if channels not in (1, 2):
+        raise ValueError(
+            f"the mixture has shape {mixture.shape}; expected [..., channels, frames, "
+            "bins] with 1 or 2 channels, separate more of them in pairs"
+        )
+    if magnitudes.shape.rank is None or magnitudes.shape.rank < 4:
+        raise ValueError(
+            f"the magnitudes have shape {magnitudes.shape}; expected [..., targets, "
+            "channels, frames, bins], with an axis of 1 for a single target"
+        )
+    targets, own = magnitudes.shape[-4:-2]
+    if not targets or own not in (1, channels):
+        raise ValueError(
+            f"the magnitudes have shape {magnitudes.shape}; expected a known number of "
+            f"targets, and 1 or the {channels} channels of the mixture"
+        )
+    if not magnitudes.shape[-2:].is_compatible_with(mixture.shape[-2:]):
+        raise ValueError(
+            f"the magnitudes have shape {magnitudes.shape} and the mixture "
+            f"{mixture.shape}; expected the same frames and bins, of one transform"
+        )
+
+
+def _check_options(
+    niter: int, softmask: bool, alpha: float, logit: float | None
+) -> None:
+    if niter < 0:
+        raise ValueError(
+            f"niter is {niter}; expected the number of rounds, 0 for none of them"
+        )
+    if not softmask and (alpha != 1.0 or logit):
+        raise ValueError(
+            f"alpha={alpha} and logit={logit} shape the masks of softmask, which is "
+            "off; set softmask, or leave alpha at 1 and logit at none"
+        )

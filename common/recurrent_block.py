@@ -1,0 +1,108 @@
+"""One direction of an LSTM layer over many frames, as one XLA program for inference.
+
+The program has a fixed number of frames and takes weights and state as arguments, so
+one compilation serves all layers, directions, networks and lengths of equal widths. One
+direction at a time: its matrix stays in the processor's cache, where several at once
+would have to be fetched anew for every frame.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import tensorflow as tf
+
+from common.recurrent_loop import State, Weights
+
+SIZES = (1, 16, 256)
+"""Frames of a program; few for streams, which bring few at a time."""
+
+
+@functools.lru_cache(maxsize=1)
+def compiles() -> bool:
+    """Whether this TensorFlow has an XLA compiler for the device in use."""
+    with tf.init_scope():
+        try:
+            tf.function(tf.square, jit_compile=True)(tf.constant(2.0))
+        except (tf.errors.OpError, ValueError):
+            return False
+    return True
+
+
+def direction(
+    inputs: tf.Tensor, weights: Weights, state: State, reverse: bool = False
+) -> tuple[tf.Tensor, State]:
+    """Run one direction on from a state, block by block.
+
+    Args:
+        inputs: Inputs [frames, batch, inputs] of any length.
+        weights: The direction's weights.
+        state: Output and cell [batch, units] of the frame before.
+        reverse: Whether to run from the last frame to the first.
+
+    Returns:
+        Outputs [frames, batch, units], and the state after the last frame that was run.
+    """
+    frames = inputs.shape[0]
+    size = next((s for s in SIZES if frames is not None and frames <= s), SIZES[-1])
+    length = tf.shape(inputs)[0]
+    if reverse:
+        inputs = tf.reverse(inputs, [0])
+    blocks = -(-length // size)
+    padded = tf.pad(inputs, [[0, blocks * size - length], [0, 0], [0, 0]])
+    shape = [size, inputs.shape[1], state[0].shape[1]]
+    outputs = tf.TensorArray(tf.float32, blocks, element_shape=shape)
+
+    def step(
+        number: tf.Tensor, state: State, outputs: tf.TensorArray
+    ) -> tuple[tf.Tensor, State, tf.TensorArray]:
+        start = number * size
+        count = tf.minimum(length - start, size)
+        part = tf.ensure_shape(padded[start : start + size], [size, *inputs.shape[1:]])
+        output, state = block(part, count, weights, state)
+        return number + 1, state, outputs.write(number, output)
+
+    _, state, outputs = tf.while_loop(
+        lambda number, *_: number < blocks, step, (tf.constant(0), state, outputs)
+    )
+    joined = outputs.concat()[:length]
+    return (tf.reverse(joined, [0]) if reverse else joined), state
+
+
+@tf.function(jit_compile=True, autograph=False)
+def block(
+    inputs: tf.Tensor, count: tf.Tensor, weights: Weights, state: State
+) -> tuple[tf.Tensor, State]:
+    """Run over the first frames of a block of fixed size.
+
+    Args:
+        inputs: Inputs [size, batch, inputs].
+        count: Number of frames to run.
+        weights: Weights of the direction.
+        state: Output and cell [batch, units] of the frame before.
+
+    Returns:
+        Outputs [size, batch, units], zero beyond ``count``, and the last state.
+    """
+    kernel, recurrent, bias, recurrent_bias = weights
+    size, batch = tf.unstack(tf.shape(inputs)[:2])
+    rows = tf.reshape(inputs, [size * batch, kernel.shape[0]])
+    shares = tf.matmul(rows, kernel) + (bias + recurrent_bias)
+    shares = tf.reshape(shares, [size, batch, kernel.shape[1]])
+    outputs = tf.zeros([size, batch, recurrent.shape[0]])
+
+    def step(
+        time: tf.Tensor, state: State, outputs: tf.Tensor
+    ) -> tuple[tf.Tensor, State, tf.Tensor]:
+        output, cell = state
+        gates = shares[time] + tf.matmul(output, recurrent)
+        enter, forget, new, leave = tf.split(gates, 4, axis=1)
+        cell = tf.sigmoid(forget) * cell + tf.sigmoid(enter) * tf.tanh(new)
+        output = tf.sigmoid(leave) * tf.tanh(cell)
+        outputs = tf.tensor_scatter_nd_update(outputs, [[time]], output[tf.newaxis])
+        return time + 1, (output, cell), outputs
+
+    _, state, outputs = tf.while_loop(
+        lambda time, *_: time < count, step, (tf.constant(0), state, outputs)
+    )
+    return outputs, state

@@ -1,0 +1,209 @@
+"""The recurrent part of one LSTM layer as a loop of the graph, its gradient written.
+
+With the input's share of all frames computed beforehand in one product, a frame costs
+one product a direction. The gradient keeps the gates, so it repeats none, and leaves
+the weights' own gradient to one product after the loop. Both directions share the
+loop: nothing in one waits for the other.
+
+The gates are in the order of Keras: input, forget, cell, output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+State = tuple[tf.Tensor, tf.Tensor]
+"""Output and cell [batch, units] after a frame."""
+
+Weights = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+"""Kernel [inputs, 4 * units], recurrent kernel [units, 4 * units], their biases."""
+
+REVERSED = (False, True)
+
+
+def recurrence(
+    shares: Sequence[tf.Tensor], recurrent: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Run one layer forward in time and, if there is a second direction, backward.
+
+    With the gates' inputs a = share(t) + h(t-1) U, at every frame t
+    c(t) = sigmoid(a_f) c(t-1) + sigmoid(a_i) tanh(a_c) and
+    h(t) = sigmoid(a_o) tanh(c(t)), from h = c = 0.
+
+    Args:
+        shares: The input's share of the gates' inputs, biases included, for every
+            direction [frames, batch, 4 * units].
+        recurrent: Matrix U of every direction [units, 4 * units].
+
+    Returns:
+        h of every direction [frames, batch, units]; differentiable once.
+    """
+    count = len(shares)
+
+    @tf.custom_gradient
+    def run(*tensors: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
+        shares, recurrent = tensors[:count], tensors[count:]
+        zero = tf.zeros_like(shares[0][0, :, : recurrent[0].shape[0]])
+        states = [(zero, zero)] * count
+        kept, _ = _forward(shares, recurrent, states, REVERSED[:count])
+
+        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+            return _backward(upstream, recurrent, kept)
+
+        return [each.outputs for each in kept], gradient
+
+    return run(*shares, *recurrent)
+
+
+def direction(
+    inputs: tf.Tensor, weights: Weights, state: State, reverse: bool = False
+) -> tuple[tf.Tensor, State]:
+    """Run one direction on from a state, without a gradient.
+
+    Args:
+        inputs: Inputs [frames, batch, inputs].
+        weights: The direction's weights.
+        state: Output and cell [batch, units] of the frame before.
+        reverse: Whether to run from the last frame to the first.
+
+    Returns:
+        Outputs [frames, batch, units], and the state after the last frame that was run.
+    """
+    share = input_share(inputs, weights)
+    kept, states = _forward([share], [weights[1]], [state], [reverse])
+    return kept[0].outputs, states[0]
+
+
+def input_share(inputs: tf.Tensor, weights: Weights) -> tf.Tensor:
+    """Input's share of the gates' inputs [frames, batch, 4 * units], with biases."""
+    kernel, _, bias, recurrent_bias = weights
+    # One product of matrices, where tf.matmul has one for each frame.
+    rows = tf.reshape(inputs, [-1, kernel.shape[0]])
+    product = tf.nn.bias_add(tf.matmul(rows, kernel), bias + recurrent_bias)
+    shape = tf.concat([tf.shape(inputs)[:2], [kernel.shape[1]]], axis=0)
+    return tf.ensure_shape(
+        tf.reshape(product, shape), [*inputs.shape[:2], kernel.shape[1]]
+    )
+
+
+class _Kept(NamedTuple):
+    """What the gradient needs of one direction."""
+
+    outputs: tf.Tensor
+    """h [frames, batch, units]."""
+    gates: tf.Tensor
+    """Gates [frames, batch, 4 * units], after their sigmoid or tanh."""
+    cells: tf.Tensor
+    """c before and after every frame [frames + 1, batch, units]."""
+
+
+def _forward(
+    shares: Sequence[tf.Tensor],
+    recurrent: Sequence[tf.Tensor],
+    states: Sequence[State],
+    reverses: Sequence[bool],
+) -> tuple[list[_Kept], list[State]]:
+    """Loop over the frames."""
+    frames = tf.shape(shares[0])[0]
+    arrays = []
+    for (_, cell), reverse in zip(states, reverses, strict=True):
+        cells = _array(frames + 1, cell).write(frames if reverse else 0, cell)
+        arrays.append((_array(frames, cell), _array(frames), cells))
+
+    def step(time: tf.Tensor, states: Any, arrays: Any) -> Any:
+        after, written = [], []
+        for share, matrix, (output, cell), kept, reverse in zip(
+            shares, recurrent, states, arrays, reverses, strict=True
+        ):
+            place = frames - 1 - time if reverse else time
+            gates = _activate(share[place] + tf.matmul(output, matrix))
+            enter, forget, new, leave = tf.split(gates, 4, axis=1)
+            later_cell = forget * cell + enter * new
+            later = leave * tf.tanh(later_cell)
+            after.append((later, later_cell))
+            places = place, place, place + (not reverse)
+            values = later, gates, later_cell
+            written.append(
+                tuple(
+                    array.write(where, value)
+                    for array, where, value in zip(kept, places, values, strict=True)
+                )
+            )
+        return time + 1, after, written
+
+    _, states, arrays = tf.while_loop(
+        lambda time, *_: time < frames,
+        step,
+        (tf.constant(0), list(states), arrays),
+        maximum_iterations=frames,
+    )
+    kept = [_Kept(*(array.stack() for array in each)) for each in arrays]
+    for each, share in zip(kept, shares, strict=True):
+        each.outputs.set_shape([*share.shape[:2], (share.shape[2] or 0) // 4])
+    return kept, list(states)
+
+
+def _activate(gates: tf.Tensor) -> tf.Tensor:
+    enter, forget, new, leave = tf.split(gates, 4, axis=1)
+    enter, forget, leave = map(tf.sigmoid, (enter, forget, leave))
+    return tf.concat([enter, forget, tf.tanh(new), leave], axis=1)
+
+
+def _backward(
+    upstream: Sequence[tf.Tensor], recurrent: Sequence[tf.Tensor], kept: Sequence[_Kept]
+) -> list[tf.Tensor]:
+    """Loop back over the frames: gradients of the shares and of the matrices."""
+    frames = tf.shape(upstream[0])[0]
+    zero = tf.zeros_like(upstream[0][0])
+
+    def step(time: tf.Tensor, states: Any, arrays: Any) -> Any:
+        after, written = [], []
+        for direction, (outputs, gates, cells) in enumerate(kept):
+            later, later_cell = states[direction]
+            place = frames - 1 - time if direction else time
+            before = cells[place + direction]
+            output = outputs[place]
+            shown = tf.tanh(cells[place + 1 - direction])
+            enter, forget, new, leave = tf.split(gates[place], 4, axis=1)
+            slope = upstream[direction][place] + later
+            cell = later_cell + slope * (leave - output * shown)
+            slopes = tf.concat(
+                [
+                    cell * new * enter * (1.0 - enter),
+                    cell * before * forget * (1.0 - forget),
+                    cell * enter * (1.0 - new * new),
+                    slope * output * (1.0 - leave),
+                ],
+                axis=1,
+            )
+            earlier = tf.matmul(slopes, recurrent[direction], transpose_b=True)
+            after.append((earlier, cell * forget))
+            written.append(arrays[direction].write(place, slopes))
+        return time - 1, after, written
+
+    _, _, arrays = tf.while_loop(
+        lambda time, *_: time >= 0,
+        step,
+        (frames - 1, [(zero, zero)] * len(kept), [_array(frames) for _ in kept]),
+        maximum_iterations=frames,
+    )
+    shares, matrices = [], []
+    for direction, array in enumerate(arrays):
+        share, outputs = array.stack(), kept[direction].outputs
+        share.set_shape([*outputs.shape[:2], 4 * (outputs.shape[2] or 0)])
+        pair = (outputs[1:], share[:-1]) if direction else (outputs[:-1], share[1:])
+        shares.append(share)
+        matrices.append(tf.tensordot(*pair, [[0, 1], [0, 1]]))
+    return shares + matrices
+
+
+def _array(size: tf.Tensor, like: tf.Tensor | None = None) -> tf.TensorArray:
+    return tf.TensorArray(
+        tf.float32,
+        size,
+        clear_after_read=False,
+        element_shape=None if like is None else like.shape,
+    )

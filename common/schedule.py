@@ -14,7 +14,8 @@ class Schedule:
 
     Attributes:
         epochs: Number of epochs.
-        steps_per_epoch: Optimizer steps of one epoch; validation follows each.
+        steps_per_epoch: Optimizer steps of one epoch; validation follows each. With 0
+            a pillar whose data have epochs of their own takes theirs.
         checkpoint_steps: Steps between two checkpoints within an epoch; one more is
             saved after every epoch.
         keep: Number of latest checkpoints that stay.

@@ -38,7 +38,8 @@ class Separator:
 
     A mono network separates every channel on its own. A network for more channels
     takes exactly that many, or mono, which is copied to all of them and whose
-    estimates are averaged.
+    estimates are averaged. With ``pairs`` it takes any number, in groups of as many as
+    it wants, and treats what is left over as mono.
 
     Outputs without names (``named=False``) may come in another order in every pass.
     The channels of a mono network are then matched by their magnitude spectra, and
@@ -76,6 +77,7 @@ class Separator:
     overlap: float = 0.25
     named: bool = False
     grid_samples: int = 1
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -152,7 +154,7 @@ class Separator:
         segment = self.segment_samples
         queue = Queue()
         pending: np.ndarray | None = None  # estimates that begin where the queue does
-        for block in _checked(blocks, self.channels):
+        for block in _checked(blocks, 1 if self.pairs else self.channels):
             queue.push(block)
             while segment is not None:
                 shift = 0 if pending is None else self._hop_samples
@@ -191,10 +193,15 @@ class Separator:
             estimates = self._run(mixture[:, np.newaxis])  # [given, sources, 1, ...]
             estimates = estimates[:, :, 0].swapaxes(0, 1)
             return estimates if self.named else match_channels(estimates)
-        if given == self.channels:
-            return self._run(mixture[np.newaxis])[0]
-        copies = np.repeat(mixture, self.channels, 0)
-        return self._run(copies[np.newaxis])[0].mean(1, keepdims=True)
+        whole = given - given % self.channels
+        groups = mixture[:whole].reshape(
+            whole // self.channels, self.channels, mixture.shape[1]
+        )
+        single = np.repeat(mixture[whole:, np.newaxis], self.channels, 1)
+        estimates = self._run(np.concatenate([groups, single]))
+        together, alone = np.split(estimates.swapaxes(0, 1), [len(groups)], axis=1)
+        together = together.reshape(len(together), whole, mixture.shape[1])
+        return np.concatenate([together, alone.mean(2)], axis=1)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
         estimates = np.asarray(self.network(np.ascontiguousarray(batch)), np.float32)

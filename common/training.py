@@ -40,6 +40,8 @@ class Job:
         train: Makes the endless training data from a step on.
         valid: Makes the validation data and tells their number of steps.
         records: The records that it reads, those of the training first.
+        digest: Fingerprint of the training data; empty: that of the first records.
+        steps_per_epoch: Where the schedule leaves it to the data.
         callbacks: Makes the pillar's own callbacks, given the step of the start.
         scalars: Tells more scalars of ``train`` or ``validation``, which are written
             with the others but not printed.
@@ -49,6 +51,8 @@ class Job:
     train: Callable[[int], Any]
     valid: Callable[[], tuple[Any, int]]
     records: Sequence[Index]
+    digest: str = ""
+    steps_per_epoch: int = 0
     callbacks: Callable[[int], Sequence[keras.callbacks.Callback]] = lambda step: ()
     scalars: Callable[[str], Mapping[str, float]] = lambda split: {}
 
@@ -73,8 +77,15 @@ def train(config: Any, build: Build) -> Any:
         RunFolderError: The folder holds a run of another configuration.
         CheckpointError: The latest checkpoint is damaged.
     """
-    schedule, folder = config.train, Path(config.output)
+    folder = Path(config.output)
     strategy, job = _start(config, build)
+    steps = config.train.steps_per_epoch or job.steps_per_epoch
+    if steps < 1:
+        raise TrainingError(
+            f"train.steps_per_epoch={steps}: expected at least 1, because these data "
+            "have no epochs of their own"
+        )
+    schedule = replace(config.train, steps_per_epoch=steps)
     # Every replica returns the metrics of all; the default would add them up.
     job.model.distribute_reduction_method = "first"
     chief = distribution.is_chief()
@@ -82,14 +93,15 @@ def train(config: Any, build: Build) -> Any:
     step, state = store.restore_latest() or (0, {})
     callbacks = [*job.callbacks(step), DemandFinite(folder)]
     if chief:
-        run_folder.record(
-            folder, step, job.records[0].digest, replicas=_replicas(strategy)
-        )
+        digest = job.digest or job.records[0].digest
+        run_folder.record(folder, step, digest, replicas=_replicas(strategy))
     callbacks.append(Scalars(folder, schedule.log_steps, step, job.scalars, chief))
     say(f"{folder}: step {step} of {schedule.epochs * schedule.steps_per_epoch}")
     try:
         _fit(job, schedule, step, Saver(store, schedule, callbacks, step, state))
     except tf.errors.DataLossError as error:
+        if not job.records:
+            raise
         raise TrainingError(_damage(error, job.records)) from error
     return job.model
 

@@ -1,0 +1,203 @@
+"""Configuration of Open-Unmix and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from common.schedule import Schedule
+
+Target = str
+"""Name of a source, such as ``vocals``, and of the file that holds its weights."""
+
+Augmentation = Literal["gain", "channelswap"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Shape of the network of one target (names in brackets are the original's).
+
+    Attributes:
+        sample_rate: Rate of the waveforms in Hz.
+        window_samples: Length of a frame and of its transform (``nfft``).
+        hop_samples: Distance between frames (``nhop``).
+        channels: 2 for stereo, 1 for mono (``nb_channels``).
+        hidden_size: Width between the layers; each direction of the recurrent stack
+            has half of it (``hidden_size``).
+        layers: Layers of the recurrent stack.
+        bidirectional: Whether the stack sees the future as well (``unidirectional``
+            is its opposite).
+        bandwidth: Highest frequency that the network sees, in Hz (``bandwidth``).
+        dropout: Part of the outputs of all but the last layer of the stack that
+            training sets to zero.
+    """
+
+    sample_rate: int = 44100
+    window_samples: int = 4096
+    hop_samples: int = 1024
+    channels: int = 2
+    hidden_size: int = 512
+    layers: int = 3
+    bidirectional: bool = True
+    bandwidth: float = 16000.0
+    dropout: float = 0.4
+
+
+@dataclass(frozen=True)
+class UnmixConfig:
+    """Everything that a training run depends on.
+
+    Attributes:
+        model: Shape of the network.
+        train: Length of the run and how it is spread over devices.
+        target: Source to separate, or several, one network each: ``vocals,drums``.
+        dataset: Kind of corpus: MUSDB18 (stems or wav), or one of the folder layouts.
+        root: Folder of the corpus; none: the 7-second previews of MUSDB18 where there
+            is a network, else the miniature.
+        miniature: Without a root, make the embedded miniature corpus.
+        is_wav: Expect MUSDB18 as wav files; the layout is found without it.
+        resample: Resample files of another rate instead of refusing them.
+        records: Folder for the records made from the corpus; none: in the cache.
+        output: Run folder; none: a new one named by the date.
+        initial: Run folder, or folder of the original's files, to start from.
+        batch_size: Excerpts per replica and step.
+        seq_dur: Length of the training excerpts in seconds, at most 0: whole files.
+        samples_per_track: Excerpts of each track of MUSDB18 in one epoch.
+        source_augmentations: Applied to each source of a training excerpt.
+        random_track_mix: Sources of one excerpt come from different tracks.
+        balanced: Tracks of every class are drawn equally often, not files.
+        input_file: Mixture of an aligned corpus, a name or a pattern.
+        output_file: Target of an aligned corpus.
+        target_dir: Target folder of a source folder corpus.
+        interferer_dirs: Folders of the other sources of a source folder corpus.
+        target_file: Target of a track folder corpus.
+        interferer_files: Other sources of a track folder corpus.
+        silence_missing: Take a missing target as silence.
+        ext: Suffix of the files of a folder corpus.
+        nb_train_samples: Excerpts of an epoch of a source folder corpus.
+        nb_valid_samples: Excerpts of its validation.
+        lr: Learning rate at the start.
+        lr_decay_patience: Epochs without improvement before it falls.
+        lr_decay_gamma: Factor by which it falls.
+        patience: Epochs without improvement before the training stops.
+        weight_decay: Weight of the squares of all weights in the gradient.
+        optimizer: ``adam``, or ``rmsprop`` of 2019.
+        end_to_end: Train the networks of all targets together on the waveforms that
+            the whole separator estimates.
+    """
+
+    model: Network = Network()
+    train: Schedule = Schedule()
+    target: tuple[Target, ...] = ("vocals",)
+    dataset: Literal[
+        "musdb",
+        "aligned",
+        "sourcefolder",
+        "trackfolder_fix",
+        "trackfolder_var",
+        "unaligned",
+    ] = "musdb"
+    root: str | None = None
+    miniature: bool = False
+    is_wav: bool = False
+    resample: bool = False
+    records: str | None = None
+    output: str | None = None
+    initial: str | None = None
+    batch_size: int = 16
+    seq_dur: float = 6.0
+    samples_per_track: int = 64
+    source_augmentations: tuple[Augmentation, ...] = ("gain", "channelswap")
+    random_track_mix: bool = True
+    balanced: bool = False
+    input_file: str | None = None
+    output_file: str | None = None
+    target_dir: str | None = None
+    interferer_dirs: tuple[str, ...] = ()
+    target_file: str | None = None
+    interferer_files: tuple[str, ...] = ()
+    silence_missing: bool = False
+    ext: str = ".wav"
+    nb_train_samples: int = 1000
+    nb_valid_samples: int = 100
+    lr: float = 1e-3
+    lr_decay_patience: int = 80
+    lr_decay_gamma: float = 0.3
+    patience: int = 140
+    weight_decay: float = 1e-5
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    end_to_end: bool = False
+
+
+# One network of each target on MUSDB18; an epoch is 86 tracks of 64 excerpts.
+UMX = UnmixConfig(
+    train=Schedule(
+        epochs=1000, steps_per_epoch=0, checkpoint_steps=100, log_steps=50, seed=42
+    ),
+)
+
+# The same on the uncompressed MUSDB18-HQ.
+UMXHQ = replace(UMX, is_wav=True)
+
+# Twice as wide; the published weights come from 400 hours of private music.
+UMXL = replace(UMX, model=Network(hidden_size=1024))
+
+# Speech enhancement at 16 kHz, mono; of its training only the shape is published.
+UMXSE = replace(
+    UMX,
+    model=Network(
+        sample_rate=16000,
+        window_samples=1024,
+        hop_samples=512,
+        channels=1,
+        hidden_size=256,
+    ),
+    target=("speech",),
+)
+
+# The defaults of the first public version, April 2019, on the network of today.
+UMX_2019 = replace(
+    UMX,
+    model=Network(channels=1, bandwidth=15000.0),
+    train=replace(UMX.train, seed=1),
+    seq_dur=5.0,
+    source_augmentations=(),
+    random_track_mix=False,
+    patience=20,
+    # It had no schedule of the learning rate: patience ends the run before.
+    lr_decay_patience=1000,
+    weight_decay=0.0,
+    optimizer="rmsprop",
+)
+
+# Minutes on two cores, for the tests and the first steps: no row of any table.
+TINY = UnmixConfig(
+    model=Network(
+        sample_rate=16000,
+        window_samples=1024,
+        hop_samples=512,
+        hidden_size=64,
+        layers=2,
+        bandwidth=8000.0,
+    ),
+    train=Schedule(
+        epochs=8, steps_per_epoch=40, checkpoint_steps=20, log_steps=10, seed=42
+    ),
+    target=("vocals", "drums", "bass", "other"),
+    miniature=True,
+    resample=True,
+    seq_dur=2.0,
+    batch_size=8,
+    lr=5e-3,
+    lr_decay_patience=4,
+    patience=8,
+)
+
+PRESETS = {
+    "umx": UMX,
+    "umxhq": UMXHQ,
+    "umxl": UMXL,
+    "umxse": UMXSE,
+    "umx_2019": UMX_2019,
+    "tiny": TINY,
+}

@@ -1,0 +1,155 @@
+"""Training of one network for each target: ``python -m unmix.train with tiny``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from common import distribution, experiment, training
+from common.stft import Stft, stft
+from unmix import convert, data
+from unmix.config import PRESETS, UnmixConfig
+from unmix.loss import spectrogram_loss
+from unmix.model import OpenUnmix
+from unmix.optimizer import optimizer
+from unmix.plateau import EarlyStopping, Plateau
+from unmix.statistics import statistics
+
+
+class UnmixTraining(keras.Model):
+    """The network of one target together with its loss.
+
+    Args:
+        network: Estimates the magnitude of the target from that of the mixture.
+        config: Gives the transform.
+        replicas: Number of replicas that share a global batch.
+    """
+
+    def __init__(self, network: OpenUnmix, config: UnmixConfig, replicas: int) -> None:
+        super().__init__(name="unmix")
+        self.network = network
+        self.config = config
+        self.replicas = replicas
+        self.stft = Stft(config.model.window_samples, config.model.hop_samples)
+        self.loss_mean = keras.metrics.Mean("loss")
+        self.built = True
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Estimate magnitudes of the target and take one optimizer step.
+
+        The gradient is of the sum over the batch divided by the global batch size, so
+        that replicas add up to one.
+        """
+        mixture = self.magnitude(batch["mixture"])  # [batch, channels, frames, bins]
+        target = self.magnitude(batch["sources"][:, 0])
+        with tf.GradientTape() as tape:
+            estimate = self.network(mixture, training=True)
+            losses = spectrogram_loss(estimate, target)
+            loss = tf.reduce_mean(losses) / self.replicas
+        weights = self.network.trainable_variables
+        gradients: Any = tape.gradient(loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        self.loss_mean.update_state(losses)
+        return {"loss": self.loss_mean.result()}
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Loss on whole tracks, each of which counts the same."""
+        estimate = self.network(self.magnitude(batch["mixture"]))
+        target = self.magnitude(batch["sources"][:, 0])
+        losses = spectrogram_loss(estimate, target)
+        self.loss_mean.update_state(losses, batch["weight"])
+        return {"loss": self.loss_mean.result()}
+
+    def magnitude(self, waveform: tf.Tensor) -> tf.Tensor:
+        """Magnitudes [batch, channels, frames, bins]; mono networks see their mean."""
+        magnitude = tf.abs(stft(waveform, self.stft))
+        if self.config.model.channels == 1:
+            return tf.reduce_mean(magnitude, axis=1, keepdims=True)
+        return magnitude
+
+
+def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:
+    """Make the job of a configuration of one target."""
+    replicas = strategy.num_replicas_in_sync
+    train, valid = data.load(config)
+    model = UnmixTraining(OpenUnmix(config.model), config, replicas)
+    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
+    model.optimizer.build(model.network.trainable_variables)
+    if config.initial:
+        convert.start_from(model.network, config.initial, train.targets[0])
+    elif tf.train.latest_checkpoint(str(Path(str(config.output)) / "latest")) is None:
+        model.network.set_statistics(*statistics(config, train))
+    seen = data.training_example(config, train)
+    example = data.validation_example(config, valid)
+    count = data.validation_count(config, valid)
+    indexes = [split.sounds.records for split in (train, valid)]
+    return training.Job(
+        model=model,
+        train=lambda step: distribution.training_batches(
+            strategy, seen, config.batch_size, step
+        ),
+        # Whole tracks have lengths of their own.
+        valid=lambda: distribution.validation_batches(strategy, example, count, 1),
+        records=[index for index in indexes if index is not None],
+        digest=train.sounds.digest,
+        steps_per_epoch=data.epoch_steps(config, train, replicas),
+        callbacks=lambda step: [
+            Plateau(config.lr_decay_patience, config.lr_decay_gamma),
+            EarlyStopping(config.patience),
+        ],
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of the training; returns the exit code."""
+    command = experiment.Command(
+        name="unmix.train",
+        presets=PRESETS,
+        default="umx",
+        main=_main,
+        aliases=ALIASES,
+    )
+    return experiment.run(command, argv)
+
+
+ALIASES = {
+    "--nfft": "model.window_samples",
+    "--nhop": "model.hop_samples",
+    "--nb-channels": "model.channels",
+    "--targets": "target",
+    "--model": "initial",
+    "--checkpoint": "initial",
+    "--data_dir": "root",
+    "--model_dir": "output",
+}
+"""Flags of the original whose keys have other names here."""
+
+
+def _main(config: UnmixConfig, check: bool) -> int:
+    jobs = [_single(config, target) for target in config.target]
+    if check:
+        return training.check(jobs[0], build)
+    for job in jobs:
+        model = training.train(job, build)
+        steps = model.optimizer.iterations.numpy()
+        training.say(f"trained {steps} steps for {job.target[0]}: {job.output}")
+        keras.backend.clear_session()
+    return 0
+
+
+def _single(config: UnmixConfig, target: str) -> UnmixConfig:
+    """Make the configuration of one target; several have a folder each."""
+    if len(config.target) == 1:
+        return config
+    output = None if config.output is None else str(Path(config.output) / target)
+    return replace(config, target=(target,), output=output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,7 +33,7 @@ class First(NamedTuple):
     """First estimates, real gains on one complex carrier.
 
     Attributes:
-        gains: [..., targets, channels or 1, frames, bins].
+        gains: [..., targets, channels, frames, bins].
         carrier: [..., channels, frames, bins].
         loudness: Squared magnitude of the carrier, None where all of it is 1.
         whole: What the gains have to sum to [..., channels, frames, bins].
@@ -50,14 +50,12 @@ class Model(NamedTuple):
 
     Attributes:
         power: Mean over the channels [..., targets, frames, bins].
-        left: Variance of the first channel, relative to it [..., targets, bins].
-        right: The same of the last channel.
-        cross: Their covariance.
+        variance: Of the channels, relative to it [..., targets, channels, bins].
+        cross: Covariance of the first channel with the last [..., targets, 1, bins].
     """
 
     power: tf.Tensor
-    left: tf.Tensor
-    right: tf.Tensor
+    variance: tf.Tensor
     cross: Planes
 
 
@@ -121,6 +119,8 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
     magnitudes, mixture = map(tf.convert_to_tensor, (magnitudes, mixture))
     _check_shapes(magnitudes, mixture)
     _check_options(niter, softmask, alpha, logit)
+    if magnitudes.shape[-3] != mixture.shape[-3]:
+        magnitudes = tf.repeat(magnitudes, mixture.shape[-3], axis=-3)
     x = Planes(*(tf.cast(f(mixture), tf.float64) for f in (tf.math.real, tf.math.imag)))
     if softmask:
         first = _shares(magnitudes, x, alpha, logit, eps)
@@ -200,10 +200,7 @@ def _append_rest(first: First) -> First:
     """Add the target that makes the sum the mixture."""
     whole = first.whole[..., tf.newaxis, :, :, :]
     rest = whole - tf.reduce_sum(first.gains, axis=-4, keepdims=True)
-    gains = first.gains
-    if gains.shape[-3] != rest.shape[-3]:
-        gains = tf.repeat(gains, rest.shape[-3], axis=-3)
-    return first._replace(gains=tf.concat([gains, rest], axis=-4))
+    return first._replace(gains=tf.concat([first.gains, rest], axis=-4))
 
 
 def _rounds(
@@ -217,10 +214,10 @@ def _rounds(
     loudest = tf.reduce_max(_power(x), axis=[-3, -2, -1])[..., tf.newaxis, tf.newaxis]
     scale = tf.maximum(loudest / scale_factor**2, 1.0)
     model = _model(*_first_moments(first), eps * scale)
-    y = _filter(model, x, eps**0.5 * scale)
+    y = _filter(model, x, eps**0.5 * scale[..., tf.newaxis])
     for _ in range(niter - 1):
         model = _model(_power(y), _cross(y), eps * scale)
-        y = _filter(model, x, eps**0.5 * scale)
+        y = _filter(model, x, eps**0.5 * scale[..., tf.newaxis])
     return y
 
 
@@ -236,62 +233,58 @@ def _first_moments(first: First) -> tuple[tf.Tensor, Planes]:
 
 def _model(energy: tf.Tensor, cross: Planes, eps: tf.Tensor) -> Model:
     """Make the model of estimates with these energies and cross products."""
-    power = tf.reduce_mean(energy, axis=-3)
     sums = _sum_frames(energy)
-    left, right = sums[..., 0, :], sums[..., -1, :]
-    weight = 1.0 / (eps + 0.5 * (left + right))
-    both = Planes(*(_sum_frames(part) * weight for part in cross))
-    return Model(power, left * weight, right * weight, both)
+    weight = 1.0 / (eps + tf.reduce_mean(sums, axis=-2))
+    weight = weight[..., tf.newaxis, :]
+    parts = (_sum_frames(part)[..., tf.newaxis, :] * weight for part in cross)
+    return Model(tf.reduce_mean(energy, axis=-3), sums * weight, Planes(*parts))
 
 
 def _filter(model: Model, x: Planes, noise: tf.Tensor) -> Planes:
     """Estimate the targets of a model from the mixture."""
-    w = _solve(model, x, noise)
-    real = imag = tf.zeros([], tf.float64)
-    for channel, column in enumerate(_columns(model, x.real.shape[-3])):
-        one = Planes(*(part[..., tf.newaxis, channel, tf.newaxis, :, :] for part in w))
-        term = _times(Planes(*(part[..., tf.newaxis, :] for part in column)), one)
-        real, imag = real + term.real, imag + term.imag
+    w = Planes(*(part[..., tf.newaxis, :, :, :] for part in _solve(model, x, noise)))
+    variance = model.variance[..., tf.newaxis, :]  # [..., targets, channels, 1, bins]
+    y = Planes(variance * w.real, variance * w.imag)
+    if variance.shape[-3] == 2:
+        other = _across(Planes(*(part[..., tf.newaxis, :] for part in model.cross)), w)
+        y = Planes(y.real + other.real, y.imag + other.imag)
     power = model.power[..., tf.newaxis, :, :]
-    return Planes(power * real, power * imag)
-
-
-def _columns(model: Model, channels: int | None) -> list[Planes]:
-    """Columns [..., targets, channels, bins] of the covariances of the targets."""
-    zero = tf.zeros_like(model.left)
-    if channels == 1:
-        return [Planes(model.left[..., tf.newaxis, :], zero[..., tf.newaxis, :])]
-    left, right, (cross, phase) = model.left, model.right, model.cross
-    return [
-        Planes(tf.stack([left, cross], -2), tf.stack([zero, -phase], -2)),
-        Planes(tf.stack([cross, right], -2), tf.stack([phase, zero], -2)),
-    ]
+    return Planes(power * y.real, power * y.imag)
 
 
 def _solve(model: Model, x: Planes, noise: tf.Tensor) -> Planes:
     """Multiply the mixture by the inverse of the covariance that the model gives it."""
-    left = _mix(model, model.left)
+    variance = _mix(model.power, model.variance)
     if x.real.shape[-3] == 1:
-        inverse = 1.0 / (noise + left)[..., tf.newaxis, :, :]
+        inverse = 1.0 / (noise + variance)
         return Planes(x.real * inverse, x.imag * inverse)
-    right = _mix(model, model.right)
-    cross, phase = (_mix(model, part) for part in model.cross)
+    cross = Planes(*(_mix(model.power, part) for part in model.cross))
+    left, right = variance[..., :1, :, :], variance[..., 1:, :, :]
     # Where all targets have one direction, the last term is a difference of equals.
-    volume = tf.maximum(left * right - cross**2 - phase**2, 0.0)
+    volume = tf.maximum(left * right - _power(cross), 0.0)
     inverse = 1.0 / (noise * (noise + left + right) + volume)
-    left, right = left + noise, right + noise
-    (a, b), (c, d) = (tf.unstack(part, axis=-3) for part in x)
-    real = [right * a - cross * b + phase * d, left * b - cross * a - phase * c]
-    imag = [right * c - cross * d - phase * b, left * d - cross * c + phase * a]
-    return Planes(*(tf.stack([p * inverse for p in part], -3) for part in (real, imag)))
+    others = noise + tf.reverse(variance, [-3])
+    back = _across(cross, x)
+    real, imag = (others * p - q for p, q in zip(x, back, strict=True))
+    return Planes(real * inverse, imag * inverse)
 
 
-def _mix(model: Model, entry: tf.Tensor) -> tf.Tensor:
-    """Add up one entry of the covariances of the targets [..., frames, bins]."""
+def _mix(power: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+    """Add up parts [..., targets, channels, bins] of covariances, times the power."""
     targets = zip(
-        tf.unstack(model.power, axis=-3), tf.unstack(entry, axis=-2), strict=True
+        tf.unstack(power, axis=-3),
+        tf.unstack(part[..., tf.newaxis, :], axis=-4),
+        strict=True,
     )
-    return tf.add_n([power * each[..., tf.newaxis, :] for power, each in targets])
+    terms = [each[..., tf.newaxis, :, :] * one for each, one in targets]
+    return tf.add_n(terms)
+
+
+def _across(cross: Planes, x: Planes) -> Planes:
+    """Multiply both channels by the covariance [..., 1, frames, bins] of the other."""
+    sign = tf.constant([[[1.0]], [[-1.0]]], tf.float64)
+    hermitian = Planes(cross.real, sign * cross.imag)
+    return _times(hermitian, Planes(*(tf.reverse(part, [-3]) for part in x)))
 
 
 def _planes(first: First) -> Planes:

@@ -8,71 +8,22 @@ corpus apart, and with it what random track mixing means.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from common import records
 from common.config import ConfigError
-from common.corpora.track import CorpusError, Sound, Track
 from common.distribution import Example
-from common.training import say
 from unmix import corpus
 from unmix.config import UnmixConfig
-from unmix.sounds import Sounds, open_sounds
+from unmix.slots import POOLED, Slot, Split, open_split
 
-SILENCE = -1
 GAINS = (0.25, 1.25)
-MIXTURE = "mixture"
-POOLED = ("sourcefolder", "unaligned")
-"""Kinds of corpus whose sounds belong to no track."""
 VALID_SEED = 1 << 40
 """Added to the seed for what is drawn of the validation."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """What one part of a mixture is drawn from.
-
-    Attributes:
-        sounds: Number of the sound in each row, or SILENCE.
-        lengths: Length of each row in samples.
-        first: First row of each class.
-        count: Rows of each class; one class holds all unless sampling is balanced.
-    """
-
-    sounds: np.ndarray
-    lengths: np.ndarray
-    first: np.ndarray
-    count: np.ndarray
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split of a corpus, ready to be drawn from.
-
-    Attributes:
-        sounds: The bank that is read.
-        slots: Parts of a mixture.
-        mixtures: Number of the stored mixture of each row; None where a mixture is
-            the sum of the slots.
-        wanted: Slots that each target is the sum of.
-        targets: Names of the targets.
-    """
-
-    sounds: Sounds
-    slots: tuple[Slot, ...]
-    mixtures: np.ndarray | None
-    wanted: tuple[tuple[int, ...], ...]
-    targets: tuple[str, ...]
-
-    @property
-    def rows(self) -> int:
-        """Number of tracks, or of sounds of the first slot."""
-        return len(self.slots[0].sounds)
 
 
 class Data(NamedTuple):
@@ -90,8 +41,8 @@ def load(config: UnmixConfig) -> Data:
         CorpusError: A split is empty, a track lacks its target, or all are too short.
     """
     place = corpus.root(config)
-    train = _split(config, "train", corpus.tracks(config, place, "train"))
-    return Data(train, _split(config, "valid", corpus.tracks(config, place, "valid")))
+    train, valid = (corpus.tracks(config, place, split) for split in Data._fields)
+    return Data(open_split(config, "train", train), open_split(config, "valid", valid))
 
 
 def epoch_steps(config: UnmixConfig, split: Split, replicas: int = 1) -> int:
@@ -133,23 +84,18 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
             f"seq_dur={config.seq_dur:g} takes whole tracks, which differ in length; "
             f"set batch_size=1 instead of {config.batch_size}, or a positive seq_dur"
         )
-    aligned = config.dataset == "aligned"
-    augmentations = () if aligned else config.source_augmentations
+    # What is done to a source alone would no longer fit a mixture that is a file.
+    augmentations = () if config.dataset == "aligned" else config.source_augmentations
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         uniform = _uniform(config.train.seed, position, len(split.slots))
-        rows, starts, samples = _draw(config, split, position, uniform)
-        waves = [
-            _augment(_read(split, slot, row, start, samples), draws, augmentations)
-            for slot, row, start, draws in zip(
-                split.slots, rows, starts, uniform, strict=True
-            )
-        ]
-        if not aligned:
-            return _mixed(split, waves)
-        stored = tf.gather(split.mixtures, rows[0])
-        mixture = split.sounds.read(stored, starts[0], samples)
-        return _mixed(split, waves, mixture)
+        gains, swaps = tf.ones_like(uniform[:, 3]), uniform[:, 4] < 0
+        if "gain" in augmentations:
+            gains = GAINS[0] + (GAINS[1] - GAINS[0]) * uniform[:, 3]
+        if "channelswap" in augmentations and split.sounds.channels == 2:
+            swaps = uniform[:, 4] < 0.5
+        drawn = _draw(config, split, position, uniform)
+        return _mix(split, drawn, _outputs(config, split), gains, swaps)
 
     return example
 
@@ -172,7 +118,7 @@ def validation_example(config: UnmixConfig, split: Split) -> Example:
     if config.dataset in POOLED:
         return functools.partial(_pooled, config, split, "drawn")
     most = _excerpt_samples(config) if config.dataset == "aligned" else None
-    return functools.partial(_whole, split, range(len(split.targets)), most)
+    return functools.partial(_whole, split, most, True)
 
 
 def validation_count(config: UnmixConfig, split: Split) -> int:
@@ -195,119 +141,16 @@ def whole_mixtures(config: UnmixConfig, split: Split) -> tuple[Example, int]:
     if config.dataset in POOLED:
         middle = functools.partial(_pooled, config, split, "middle")
         return middle, config.nb_train_samples
-    return functools.partial(_whole, split, (), None), split.rows
+    return functools.partial(_whole, split, None, False), split.rows
 
 
-def _split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Split:
-    targets = corpus.targets(config)
-    parts = [corpus.parts(config, target) for target in targets]
-    tracks = _long_enough(config, split, tracks)
-    named: dict[str, tuple[Sound, Track]] = {}
-    for track in tracks:
-        for source, sound in track.sources.items():
-            named[f"{track.name}/{source}"] = sound, track
-        if track.mixture is not None:
-            named[f"{track.name}/{MIXTURE} of all"] = track.mixture, track
-    numbers = {name: number for number, name in enumerate(named)}
-    sounds = open_sounds(config, split, named)
-    make = _pools if config.dataset in POOLED else _rows
-    slots, names = make(config, tracks, numbers, sounds.samples)
-    mixtures = None
-    if all(track.mixture is not None for track in tracks):
-        stored = [numbers[f"{track.name}/{MIXTURE} of all"] for track in tracks]
-        mixtures = np.array(stored, np.int64)
-    wanted = tuple(tuple(names.index(part) for part in each) for each in parts)
-    return Split(sounds, slots, mixtures, wanted, targets)
+class _Drawn(NamedTuple):
+    """What is read for one example: a row of every slot, from where, how much of it."""
 
-
-def _long_enough(
-    config: UnmixConfig, split: str, tracks: Sequence[Track]
-) -> list[Track]:
-    """Leave out tracks that are shorter than an excerpt, and say so."""
-    whole = split == "valid" and config.dataset not in (*POOLED, "aligned")
-    window = config.model.window_samples / config.model.sample_rate
-    seconds = window if whole else max(window, config.seq_dur)
-    kept: list[Track] = []
-    short: list[Track] = []
-    for track in tracks:
-        enough = track.samples >= round(seconds * track.sample_rate)
-        (kept if enough else short).append(track)
-    present = {source for track in kept for source in track.sources}
-    lost = {source for track in short for source in track.sources} - present
-    if not short:
-        return kept
-    longest = max(short, key=lambda track: track.samples / track.sample_rate)
-    lasts = longest.samples / longest.sample_rate
-    counts = f"{len(short)} of {len(tracks)} tracks of the split {split!r}"
-    reason = f"shorter than {'a frame' if whole else 'seq_dur'} ({seconds:g} s)"
-    if not kept or lost:
-        of = f" with {', '.join(sorted(lost))}" if kept else ""
-        raise CorpusError(
-            f"no track{of} is left: {counts} are {reason}; the longest of them, "
-            f"{longest.name}, lasts {lasts:.2f} s; lower seq_dur or add longer files"
-        )
-    say(f"leaving out {counts}, {reason}, such as {longest.name} ({lasts:.2f} s)")
-    return kept
-
-
-def _rows(
-    config: UnmixConfig,
-    tracks: Sequence[Track],
-    numbers: Mapping[str, int],
-    samples: np.ndarray,
-) -> tuple[tuple[Slot, ...], list[str]]:
-    """Slots whose rows are the tracks; a variable corpus numbers its interferers."""
-    first = corpus.targets(config)[0]
-    if config.dataset == "trackfolder_var":
-        others = [[name for name in t.sources if name != first] for t in tracks]
-        most = max(len(each) for each in others)
-        names = [first, *(f"interferer {place}" for place in range(most))]
-        sources = [
-            [first if first in t.sources else None, *each, *[None] * (most - len(each))]
-            for t, each in zip(tracks, others, strict=True)
-        ]
-    else:
-        names = list(tracks[0].sources)
-        sources = [list(names) for _ in tracks]
-    table = np.array(
-        [
-            [numbers[f"{t.name}/{s}"] if s else SILENCE for s in row]
-            for t, row in zip(tracks, sources, strict=True)
-        ],
-        np.int64,
-    )
-    known = np.where(table == SILENCE, np.iinfo(np.int64).max, samples[table])
-    lengths = known.min(axis=1)
-    if tracks[0].mixture is not None:
-        stored = [numbers[f"{track.name}/{MIXTURE} of all"] for track in tracks]
-        lengths = np.minimum(lengths, samples[stored])
-    whole = np.array([0], np.int64), np.array([len(tracks)], np.int64)
-    return tuple(Slot(column, lengths, *whole) for column in table.T), names
-
-
-def _pools(
-    config: UnmixConfig,
-    tracks: Sequence[Track],
-    numbers: Mapping[str, int],
-    samples: np.ndarray,
-) -> tuple[tuple[Slot, ...], list[str]]:
-    """Slots that each have the sounds of one folder, ordered by class."""
-    names = [*config.interferer_dirs, str(config.target_dir)]
-    slots = []
-    for name in names:
-        own = sorted(track.name for track in tracks if name in track.sources)
-        classes = [_class(each, config.balanced) for each in own]
-        ordered = [own[place] for place in np.argsort(classes, kind="stable")]
-        _, count = np.unique(classes, return_counts=True)
-        rows = np.array([numbers[f"{each}/{name}"] for each in ordered], np.int64)
-        slots.append(Slot(rows, samples[rows], np.cumsum(count) - count, count))
-    return tuple(slots), names
-
-
-def _class(name: str, balanced: bool) -> str:
-    """First folder below that of the source, where classes are told apart."""
-    below = name.split("/")[1:-1]
-    return below[0] if balanced and below else ""
+    slots: Sequence[Slot]
+    rows: Sequence[tf.Tensor]
+    starts: Sequence[tf.Tensor]
+    samples: int | tf.Tensor
 
 
 def _excerpt_samples(config: UnmixConfig) -> int | None:
@@ -316,107 +159,110 @@ def _excerpt_samples(config: UnmixConfig) -> int | None:
     return int(config.seq_dur * config.model.sample_rate)
 
 
-def _uniform(seed: int, position: tf.Tensor, slots: int) -> list[tf.Tensor]:
+def _uniform(seed: int, position: tf.Tensor, slots: int) -> tf.Tensor:
     """Five numbers in [0, 1) for each slot: class, row, start, gain and swap."""
     key = tf.stack([tf.constant(seed, tf.int64), tf.cast(position, tf.int64)])
-    return tf.unstack(tf.random.stateless_uniform([slots, 5], key, dtype=tf.float64))
+    return tf.random.stateless_uniform([slots, 5], key, dtype=tf.float64)
+
+
+def _leaders(config: UnmixConfig, slots: int) -> tuple[bool, list[int]]:
+    """Tell whether tracks take turns, and which slot's track and place each one takes.
+
+    Tracks that do not take turns are drawn anew for every excerpt.
+    """
+    apart, together = list(range(slots)), [0] * slots
+    if config.dataset in POOLED:
+        return False, apart
+    if not config.random_track_mix or config.dataset == "aligned":
+        return True, together
+    if config.dataset == "trackfolder_var":
+        return True, [min(slot, 1) for slot in apart]
+    return config.dataset != "musdb", apart
 
 
 def _draw(
-    config: UnmixConfig, split: Split, position: tf.Tensor, uniform: list[tf.Tensor]
-) -> tuple[list[tf.Tensor], list[tf.Tensor], Any]:
+    config: UnmixConfig, split: Split, position: tf.Tensor, uniform: tf.Tensor
+) -> _Drawn:
     """Draw row and start of every slot, and the length that they share."""
-    slots = split.slots
-    if config.dataset in POOLED or (
-        config.dataset == "musdb" and config.random_track_mix
-    ):
-        rows = [_draw_row(*pair) for pair in zip(slots, uniform, strict=True)]
-        own = list(range(len(slots)))
-        return _places(config, slots, rows, uniform, own)
-    repeats = config.samples_per_track if config.dataset == "musdb" else 1
-    item = records.shuffled(position, split.rows * repeats, config.train.seed)
-    rows = [item // repeats] * len(slots)
-    own = [0] * len(slots)
-    if config.random_track_mix and config.dataset == "trackfolder_fix":
-        own = list(range(len(slots)))
-    elif config.random_track_mix and config.dataset == "trackfolder_var":
-        own = [min(place, 1) for place in range(len(slots))]
-    for place, of in enumerate(own):
-        rows[place] = _draw_row(slots[of], uniform[of]) if of else rows[0]
-    if config.dataset == "musdb" and repeats > 1:
-        even = tf.cast(tf.math.floormod(item, repeats), tf.float64) / (repeats - 1)
-        uniform = [tf.tensor_scatter_nd_update(u, [[2]], [even]) for u in uniform]
-    return _places(config, slots, rows, uniform, own)
+    slots, places = split.slots, uniform[:, 2]
+    turns, leaders = _leaders(config, len(slots))
+    rows: list[tf.Tensor] = []
+    for slot, leader in enumerate(leaders):
+        rows.append(rows[leader] if leader < slot else _row(slots[slot], uniform[slot]))
+    if turns:
+        repeats = config.samples_per_track if config.dataset == "musdb" else 1
+        item = records.shuffled(position, split.rows * repeats, config.train.seed)
+        rows = [
+            rows[k] if leader else item // repeats for k, leader in enumerate(leaders)
+        ]
+        if repeats > 1:  # The excerpts of a track lie at even distances.
+            turn = tf.cast(tf.math.floormod(item, repeats), tf.float64)
+            places = tf.fill([len(slots)], turn / (repeats - 1))
+    lengths = [tf.gather(s.lengths, row) for s, row in zip(slots, rows, strict=True)]
+    samples = _excerpt_samples(config) or tf.reduce_min(tf.stack(lengths))
+    starts = [_pick(places[k], lengths[k] - samples + 1) for k in leaders]
+    if config.dataset != "aligned":
+        return _Drawn(slots, rows, starts, samples)
+    return _Drawn([*slots, split.mixture], rows * 2, starts * 2, samples)
 
 
-def _draw_row(slot: Slot, uniform: tf.Tensor) -> tf.Tensor:
-    group = _pick(uniform[0], len(slot.first))
-    count = tf.gather(slot.count, group)
-    return tf.gather(slot.first, group) + _pick(uniform[1], count)
+def _row(slot: Slot, uniform: tf.Tensor) -> tf.Tensor:
+    """Draw a class, and a row of it."""
+    group = _pick(uniform[0], tf.constant(len(slot.first), tf.int64))
+    return tf.gather(slot.first, group) + _pick(
+        uniform[1], tf.gather(slot.count, group)
+    )
 
 
-def _pick(uniform: tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
-    """Turn a number in [0, 1] into one of ``count`` whole numbers."""
-    count = tf.cast(count, tf.int64)
+def _pick(uniform: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Turn a number in [0, 1] into one of ``count`` whole numbers from 0."""
     picked = tf.cast(uniform * tf.cast(count, tf.float64), tf.int64)
     return tf.minimum(picked, count - 1)
 
 
-def _places(
-    config: UnmixConfig,
-    slots: Sequence[Slot],
-    rows: list[tf.Tensor],
-    uniform: list[tf.Tensor],
-    own: list[int],
-) -> tuple[list[tf.Tensor], list[tf.Tensor], Any]:
-    """Starts of the excerpts; slot k takes the place of slot ``own[k]``."""
-    lengths = [tf.gather(s.lengths, row) for s, row in zip(slots, rows, strict=True)]
-    samples: Any = _excerpt_samples(config)
-    if samples is None:
-        samples = tf.reduce_min(tf.stack(lengths))
-    spare = [length - samples for length in lengths]
-    starts = [_pick(uniform[of][2], spare[of] + 1) for of in own]
-    return rows, starts, samples
+def _outputs(config: UnmixConfig, split: Split) -> np.ndarray:
+    """What of each slot is heard in the mixture and in each target, [1 + T, slots]."""
+    sums = np.zeros([1 + len(split.wanted), len(split.slots)], np.float32)
+    sums[0] = 1
+    for target, slots in enumerate(split.wanted):
+        sums[1 + target, list(slots)] = 1
+    if config.dataset == "aligned":
+        sums[0] = 0
+        return np.append(sums, np.eye(len(sums), 1, dtype=np.float32), axis=1)
+    return sums
 
 
-def _read(
+def _mix(
     split: Split,
-    slot: Slot,
-    row: tf.Tensor,
-    start: tf.Tensor,
-    samples: int | tf.Tensor,
-) -> tf.Tensor:
-    number = tf.gather(slot.sounds, row)
-
-    def read() -> tf.Tensor:
-        return split.sounds.read(number, start, samples)
-
-    if SILENCE not in slot.sounds:
-        return read()
-    silence = functools.partial(tf.zeros, [split.sounds.channels, samples])
-    return tf.cond(number == SILENCE, silence, read)
-
-
-def _augment(
-    wave: tf.Tensor, uniform: tf.Tensor, augmentations: Sequence[str]
-) -> tf.Tensor:
-    if "gain" in augmentations:
-        least, most = GAINS
-        gain = least + (most - least) * uniform[3]
-        wave = wave * tf.cast(gain, tf.float32)
-    if "channelswap" in augmentations and wave.shape[0] == 2:
-        order = tf.where(uniform[4] < 0.5, [1, 0], [0, 1])
-        wave = tf.gather(wave, order)
-    return wave
-
-
-def _mixed(
-    split: Split, waves: Sequence[tf.Tensor], mixture: tf.Tensor | None = None
+    drawn: _Drawn,
+    outputs: np.ndarray,
+    gains: tf.Tensor | None = None,
+    swaps: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Sum up the slots of the mixture and of every target."""
-    mixture = tf.add_n(list(waves)) if mixture is None else mixture
-    sources = [tf.add_n([waves[slot] for slot in each]) for each in split.wanted]
-    return {"mixture": mixture, "sources": tf.stack(sources)}
+    """Read what was drawn, and make the mixture and the targets in one product.
+
+    The product of a small matrix and all channels applies scale, gains and exchanged
+    channels while it adds up: fewer passes over the samples than one after the other.
+    """
+    picked = list(zip(drawn.slots, drawn.rows, strict=True))
+    numbers = tf.stack([tf.gather(slot.sounds, row) for slot, row in picked])
+    factors = tf.stack([tf.gather(slot.heard, row) for slot, row in picked])
+    waves = split.sounds.read(numbers, tf.stack(drawn.starts), drawn.samples)
+    channels = split.sounds.channels
+    # [slots, channels out, channels in]
+    turned = tf.tile(tf.eye(channels)[tf.newaxis], [len(picked), 1, 1])
+    if gains is not None and swaps is not None:
+        swaps = tf.ensure_shape(swaps, [None])
+        turned = tf.where(swaps[:, tf.newaxis, tf.newaxis], turned[:, ::-1], turned)
+        factors = factors * tf.cast(gains, tf.float32)
+    turned = turned * (factors * split.sounds.scale)[:, tf.newaxis, tf.newaxis]
+    matrix = tf.einsum("ok,kcd->ockd", outputs, turned)
+    count = len(outputs) * channels
+    flat = tf.reshape(waves, [len(picked) * channels, -1])
+    mixed = tf.reshape(matrix, [count, len(picked) * channels]) @ flat
+    known = drawn.samples if isinstance(drawn.samples, int) else -1
+    mixed = tf.reshape(mixed, [len(outputs), channels, known])
+    return {"mixture": mixed[0], "sources": mixed[1:]}
 
 
 def _pooled(
@@ -426,31 +272,31 @@ def _pooled(
     offset = VALID_SEED if place == "drawn" else 0
     uniform = _uniform(config.train.seed + offset, position, len(split.slots))
     if place == "middle":
-        half = tf.constant(0.5, tf.float64)
-        uniform = [tf.tensor_scatter_nd_update(u, [[2]], [half]) for u in uniform]
-    rows, starts, samples = _draw(config, split, position, uniform)
-    drawn = zip(split.slots, rows, starts, strict=True)
-    return _mixed(split, [_read(split, *each, samples) for each in drawn])
+        middle = np.array([[1, 1, 0, 1, 1]]), np.array([[0, 0, 0.5, 0, 0]])
+        uniform = uniform * middle[0] + middle[1]
+    drawn = _draw(config, split, position, uniform)
+    return _mix(split, drawn, _outputs(config, split))
 
 
 def _whole(
-    split: Split, targets: Sequence[int], most: int | None, row: tf.Tensor
+    split: Split, most: int | None, with_targets: bool, row: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """A track from its start, with its own mixture and the targets that are wanted."""
-    start = tf.constant(0, tf.int64)
+    """A track from its start, with its own mixture where it has one."""
     samples = tf.gather(split.slots[0].lengths, row)
     if most is not None:
         samples = tf.minimum(samples, most)
-
-    def sum_of(slots: Sequence[int]) -> tf.Tensor:
-        read: Callable = functools.partial(_read, split)
-        return tf.add_n([read(split.slots[s], row, start, samples) for s in slots])
-
-    if split.mixtures is None:
-        mixture = sum_of(range(len(split.slots)))
-    else:
-        mixture = split.sounds.read(tf.gather(split.mixtures, row), start, samples)
-    if not targets:
-        return {"mixture": mixture}
-    sources = tf.stack([sum_of(split.wanted[target]) for target in targets])
-    return {"mixture": mixture, "sources": sources}
+    wanted = split.wanted if with_targets else ()
+    heard = list(range(len(split.slots)))
+    if split.mixture is not None:
+        heard = sorted({slot for slots in wanted for slot in slots})
+    slots = [split.slots[slot] for slot in heard]
+    outputs = np.zeros([1 + len(wanted), len(slots)], np.float32)
+    for target, parts in enumerate([heard, *wanted]):
+        outputs[target] = [slot in parts for slot in heard]
+    if split.mixture is not None:
+        outputs[0] = 0
+        outputs = np.append(outputs, np.eye(len(outputs), 1, dtype=np.float32), axis=1)
+        slots.append(split.mixture)
+    zero = tf.constant(0, tf.int64)
+    drawn = _Drawn(slots, [row] * len(slots), [zero] * len(slots), samples)
+    return _mix(split, drawn, outputs)

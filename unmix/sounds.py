@@ -42,7 +42,7 @@ class Sounds:
         sample_rate: Rate in Hz.
         channels: 1 or 2.
         samples: Length of each sound.
-        records: The records that are read, or None where wav files are.
+        scale: What makes samples that are read full scale +-1.
         digest: Fingerprint of all sounds.
     """
 
@@ -51,8 +51,8 @@ class Sounds:
     ) -> None:
         self.sample_rate = sample_rate
         self.channels = channels
-        self.wav = source if isinstance(source, WavFiles) else None
-        self.records = None if isinstance(source, WavFiles) else source
+        self.source = source
+        self.scale = source.scale if isinstance(source, WavFiles) else 1.0
         if isinstance(source, WavFiles):
             self.samples = np.array([each.samples for each in source.layouts], np.int64)
             self.digest = _fingerprint([each.path for each in source.layouts])
@@ -61,21 +61,29 @@ class Sounds:
             self.digest = source.digest
 
     def read(
-        self, number: tf.Tensor, start: tf.Tensor, samples: int | tf.Tensor
+        self, numbers: tf.Tensor, starts: tf.Tensor, samples: int | tf.Tensor
     ) -> tf.Tensor:
-        """Read an excerpt of a sound, by graph operations alone.
+        """Read excerpts of sounds, inside a graph.
 
         Args:
-            number: Number of the sound, int64 scalar.
-            start: First sample, int64 scalar.
-            samples: Length; the excerpt lies within the sound.
+            numbers: Numbers of the sounds, int64 [excerpts].
+            starts: First samples, int64 [excerpts].
+            samples: Length; the excerpts lie within their sounds.
 
         Returns:
-            float32 [channels, samples], full scale +-1.
+            float32 [excerpts, channels, samples]; times ``scale`` full scale is +-1.
         """
-        if self.wav is not None:
-            return self.wav.excerpt(number, start, samples)[: self.channels]
-        return records.excerpt(self.records, number, start, samples)["sources"][0]
+        if isinstance(self.source, WavFiles):
+            excerpts = self.source.excerpts(numbers, starts, samples)
+            return excerpts[:, : self.channels]
+        pairs = zip(tf.unstack(numbers), tf.unstack(starts), strict=True)
+        read = [records.excerpt(self.source, *pair, samples) for pair in pairs]
+        return tf.concat([each["sources"] for each in read], axis=0)
+
+    @property
+    def records(self) -> records.Index | None:
+        """The records that are read, or None where wav files are."""
+        return None if isinstance(self.source, WavFiles) else self.source
 
 
 def open_sounds(

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from common.stft import Stft, stft
 from unmix import data
 from unmix.config import UnmixConfig
+from unmix.slots import Split
 
 BLOCK_FRAMES = 1024
 FLOOR = 1e-4
@@ -57,7 +58,7 @@ class Moments:
         return self.squares / max(self.count, 1)
 
 
-def statistics(config: UnmixConfig, split: data.Split) -> tuple[np.ndarray, np.ndarray]:
+def statistics(config: UnmixConfig, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Take the statistics that the network's input is scaled by.
 
     Mean and population deviation of the magnitudes of the mixtures, mean over their

@@ -108,8 +108,9 @@ def variable(
                     f"nor *{ext} but {reading.contents(folder)}; remove it."
                 )
         _warn_of_mixture(folder, others)
-        files = [target] if target.is_file() else []
-        rows.append((folder.name, {each.stem: each for each in files + others}, None))
+        sources = {target.stem: target} if target.is_file() else {}
+        sources.update((each.name, each) for each in others)
+        rows.append((folder.name, sources, None))
     return reading.make_tracks(rows)
 
 

@@ -23,7 +23,7 @@ def model():
     """The least that has an optimizer."""
     network = keras.Sequential([keras.layers.Dense(1)])
     network.build([None, 1])
-    network.compile(optimizer("adam", 1e-3, 0.0), loss="mse")
+    network.compile(optimizer("adam", 1e-3, 0.0), loss="mse", run_eagerly=True)
     return network
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic
@@ -200,14 +201,40 @@ def _flag(command: Command, request: Request, word: str, rest: list[str]) -> Non
         return
     key = command.aliases.get(name) or name.lstrip("-").replace("-", "_")
     kinds = key_types(type(command.presets[command.default]))
-    if key.startswith("no_") and kinds.get(key[3:]) is bool and not equals:
+    if key.startswith("no_") and _is_switch(kinds.get(key[3:])) and not equals:
         request.updates[key[3:]] = False
         return
     key = _key(command, key, word)
-    if kinds[key] is bool and not equals and not _is_truth(rest):
+    if equals:
+        request.updates[key] = value
+    elif _is_switch(kinds[key]) and not _is_truth(rest):
         request.updates[key] = True
-        return
-    request.updates[key] = value if equals else _next(rest, name)
+    elif _is_list(kinds[key]):
+        request.updates[key] = _several(command, rest, name)
+    else:
+        request.updates[key] = _next(rest, name)
+
+
+def _is_switch(kind: Any) -> bool:
+    """Whether a key is true or false, or may be left open besides."""
+    return kind is bool or bool in typing.get_args(kind)
+
+
+def _is_list(kind: Any) -> bool:
+    kinds = (kind, *typing.get_args(kind))
+    return any(typing.get_origin(each) is tuple for each in kinds)
+
+
+def _several(command: Command, rest: list[str], name: str) -> Any:
+    """Take the words up to the next flag, key or preset."""
+    words = [_next(rest, name)]
+    while rest and not (
+        rest[0].startswith("-")
+        or "=" in rest[0]
+        or rest[0] in ("with", "print_config", *command.presets)
+    ):
+        words.append(rest.pop(0))
+    return words if len(words) > 1 else words[0]
 
 
 def _is_truth(rest: Sequence[str]) -> bool:

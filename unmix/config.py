@@ -63,8 +63,10 @@ class UnmixConfig:
         batch_size: Excerpts per replica and step.
         seq_dur: Length of the training excerpts in seconds, at most 0: whole files.
         samples_per_track: Excerpts of each track of MUSDB18 in one epoch.
-        source_augmentations: Applied to each source of a training excerpt.
-        random_track_mix: Sources of one excerpt come from different tracks.
+        source_augmentations: Applied to each source of a training excerpt; none: gain
+            and channelswap with MUSDB18, nothing with other corpora.
+        random_track_mix: Sources of one excerpt come from different tracks; none: with
+            MUSDB18 alone.
         balanced: Tracks of every class are drawn equally often, not files.
         input_file: Mixture of an aligned corpus, a name or a pattern.
         output_file: Target of an aligned corpus.
@@ -107,8 +109,8 @@ class UnmixConfig:
     batch_size: int = 16
     seq_dur: float = 6.0
     samples_per_track: int = 64
-    source_augmentations: tuple[Augmentation, ...] = ("gain", "channelswap")
-    random_track_mix: bool = True
+    source_augmentations: tuple[Augmentation, ...] | None = None
+    random_track_mix: bool | None = None
     balanced: bool = False
     input_file: str | None = None
     output_file: str | None = None
@@ -201,3 +203,18 @@ PRESETS = {
     "umx_2019": UMX_2019,
     "tiny": TINY,
 }
+
+
+def resolved(config: UnmixConfig) -> UnmixConfig:
+    """Settle what a configuration leaves to the kind of corpus.
+
+    >>> resolved(UMX).source_augmentations
+    ('gain', 'channelswap')
+    """
+    music = config.dataset == "musdb"
+    if config.source_augmentations is None:
+        augmentations = ("gain", "channelswap") if music else ()
+        config = replace(config, source_augmentations=augmentations)
+    if config.random_track_mix is None:
+        config = replace(config, random_track_mix=music)
+    return config

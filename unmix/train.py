@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +14,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common import distribution, experiment, training
+from common.errors import exit_code
 from common.stft import Stft, stft
-from unmix import convert, data
-from unmix.config import PRESETS, UnmixConfig
+from unmix import convert, data, original_flags
+from unmix.config import PRESETS, UnmixConfig, resolved
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix
 from unmix.optimizer import optimizer
@@ -108,30 +111,31 @@ def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the training; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with contextlib.ExitStack() as stack:
+        if "--quiet" in arguments:
+            arguments.remove("--quiet")
+            silence = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(silence))
+        for word in {"--no-cuda", "--no_cuda"} & set(arguments):
+            arguments.remove(word)
+            os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        return exit_code("unmix.train", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     command = experiment.Command(
         name="unmix.train",
         presets=PRESETS,
         default="umx",
         main=_main,
-        aliases=ALIASES,
+        aliases=original_flags.ALIASES,
     )
-    return experiment.run(command, argv)
-
-
-ALIASES = {
-    "--nfft": "model.window_samples",
-    "--nhop": "model.hop_samples",
-    "--nb-channels": "model.channels",
-    "--targets": "target",
-    "--model": "initial",
-    "--checkpoint": "initial",
-    "--data_dir": "root",
-    "--model_dir": "output",
-}
-"""Flags of the original whose keys have other names here."""
+    return experiment.run(command, original_flags.translated(arguments))
 
 
 def _main(config: UnmixConfig, check: bool) -> int:
+    config = resolved(config)
     jobs = [_single(config, target) for target in config.target]
     if check:
         return training.check(jobs[0], build)

@@ -10,6 +10,7 @@ OUT`` writes the folder that the original loads.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,14 +60,39 @@ def load(
             for target, file in published.fetch(str(path), targets).items()
         }
     folder = Path(path).expanduser()
-    if (folder / CONFIG).exists():
-        return _from_run(folder, targets)
+    if _runs(folder):
+        return _from_runs(folder, targets)
     if not folder.is_dir():
         raise CheckpointError(
             f"{path} does not exist; expected a run folder, a folder as the original "
             f"writes it, or one of {', '.join(published.MODELS)}"
         )
     return _from_original(folder, targets)
+
+
+def start_from(model: OpenUnmix, path: str | Path, target: str) -> None:
+    """Let a training begin with the weights of another network of the same shape.
+
+    Args:
+        model: The network to be trained.
+        path: Where the other lies, see :func:`load`.
+        target: Its target.
+
+    Raises:
+        CheckpointError: It is not there, or of another shape.
+    """
+    other = load(path, [target])[target]
+    ours, theirs = (_described(each) for each in (model, other))
+    if ours != theirs:
+        differing = [k for k in ours if ours[k] != theirs[k]]
+        raise CheckpointError(
+            f"initial={path}: its network of {target} has "
+            + ", ".join(f"model.{key}={theirs[key]}" for key in differing)
+            + ", expected "
+            + ", ".join(str(ours[key]) for key in differing)
+            + "; set the same"
+        )
+    tensors.assign(model, tensors.collect(other), str(path))
 
 
 def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
@@ -128,7 +154,7 @@ def check(
     magnitude = _noise(model, frames)
     wanted = plain.estimate(source, magnitude)
     batch = tf.constant(magnitude[np.newaxis])
-    ways = model(batch)[0].numpy(), _folded_estimate(model, magnitude)
+    ways = model(batch)[0].numpy(), folded_estimate(model, magnitude)
     largest = float(np.abs(wanted).max()) or 1.0
     difference = max(float(np.abs(way - wanted).max()) for way in ways) / largest
     if not difference <= TOLERANCE:
@@ -180,23 +206,29 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _from_run(folder: Path, targets: Sequence[str] | None) -> dict[str, OpenUnmix]:
-    """Restore from our run folder, where targets may have folders of their own."""
-    config = load_config(UnmixConfig, folder / CONFIG)
+def _runs(folder: Path) -> dict[str, Path]:
+    """Find the run folder of every target: this one, or one in it for each."""
+    if (folder / CONFIG).exists():
+        targets = load_config(UnmixConfig, folder / CONFIG).target
+        return dict.fromkeys(targets, folder)
+    if any(folder.glob("*.pth")):
+        return {}
+    below = {path.parent.name: path.parent for path in folder.glob(f"*/{CONFIG}")}
+    return {target: below[target] for target in original_folder.ordered(below)}
+
+
+def _from_runs(folder: Path, targets: Sequence[str] | None) -> dict[str, OpenUnmix]:
+    runs = _runs(folder)
     models = {}
-    for target in _chosen(folder, config.target, targets):
-        models[target] = model = OpenUnmix(config.model)
-        own = folder / target
-        place = (
-            own if any((own / name).is_dir() for name in ("best", "latest")) else folder
-        )
-        keys = tf.train.load_checkpoint(str(checkpoint.find(place)))
+    for target in _chosen(folder, list(runs), targets):
+        place = runs[target]
+        model = OpenUnmix(load_config(UnmixConfig, place / CONFIG).model)
         # Networks that were trained together lie in one checkpoint, by target.
-        joint = any(
-            key.startswith(f"network/{target}/")
-            for key in keys.get_variable_to_shape_map()
-        )
+        keys = tf.train.load_checkpoint(str(checkpoint.find(place)))
+        root = f"network/{target}/"
+        joint = any(k.startswith(root) for k in keys.get_variable_to_shape_map())
         checkpoint.restore_network(place, {target: model} if joint else model)
+        models[target] = model
     return models
 
 
@@ -215,7 +247,7 @@ def _original(source: str, target: str, model: OpenUnmix) -> Mapping[str, np.nda
     """Find the tensors that a network was restored from."""
     if published.is_published(source):
         path = published.fetch(source, [target])[target]
-    elif (Path(source).expanduser() / CONFIG).exists():
+    elif _runs(Path(source).expanduser()):
         return tensors.collect(model)
     else:
         path = original_folder.files(Path(source).expanduser())[target]
@@ -245,6 +277,17 @@ def _filled(network: Network, path: Path, found: Mapping[str, Any]) -> OpenUnmix
     return model
 
 
+def _described(model: OpenUnmix) -> dict[str, Any]:
+    """Take what two networks of one shape have in common."""
+    config = dataclasses.replace(
+        model.config,
+        dropout=0.0,
+        # Bandwidths that end within the same bin are the same.
+        bandwidth=model.input_bins * model.config.sample_rate / 2 / model.bins,
+    )
+    return dataclasses.asdict(config)
+
+
 def _description(model: OpenUnmix) -> str:
     network = model.config
     trained = sum(v.shape.num_elements() for v in model.trainable_variables)
@@ -267,7 +310,7 @@ def _noise(model: OpenUnmix, frames: int) -> np.ndarray:
     return noise.astype(np.float32)
 
 
-def _folded_estimate(model: OpenUnmix, magnitude: np.ndarray) -> np.ndarray:
+def folded_estimate(model: OpenUnmix, magnitude: np.ndarray) -> np.ndarray:
     """Estimate with the folded products and the recurrent stack for inference."""
     products = folded(model)
     channels, frames, bins = magnitude.shape

@@ -79,6 +79,8 @@ class OpenUnmix(keras.Model):
         self.output_mean = _vector(self, "output_mean", self.bins, "ones")
         self.built = True
 
+    # There is no Python control flow on tensors, and the look for it takes seconds.
+    @tf.autograph.experimental.do_not_convert
     def call(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Estimate the target's magnitude.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from unmix.tensors import Shape
 SEPARATOR = "separator.json"
 
 ORDER = ("vocals", "drums", "bass", "other", "speech", "noise")
-"""Sources in the order of the publications; others come after them, by name."""
 
 WEIGHTS = re.compile(r"(?P<target>.+?)(?:[-_][0-9a-f]{8})?\.pth$")
 logger = logging.getLogger(__name__)
@@ -47,9 +46,17 @@ def files(folder: Path) -> dict[str, Path]:
     described = [target for target in found if (folder / f"{target}.json").exists()]
     if described and len(described) < len(found):
         logger.info("%s: left out what has no .json beside it", folder)
+    return {target: found[target] for target in ordered(described or found)}
+
+
+def ordered(targets: Iterable[str]) -> list[str]:
+    """Put targets in the order of the publications, and others after them, by name.
+
+    >>> ordered(["choir", "bass", "vocals"])
+    ['vocals', 'bass', 'choir']
+    """
     rank = {target: place for place, target in enumerate(ORDER)}
-    order = sorted(described or found, key=lambda t: (rank.get(t, len(rank)), t))
-    return {target: found[target] for target in order}
+    return sorted(targets, key=lambda target: (rank.get(target, len(rank)), target))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from unmix.wiener import wiener, windowed
+from unmix.wiener import wiener
+from unmix.windows import windowed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "wiener.npz"
 CASES = [name for name in np.load(GOLDEN).files if name.startswith("y")]

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from common.containers import AudioError, is_whole
 
-ENCODINGS = {"PCM_16": np.dtype("<i2"), "FLOAT": np.dtype("<f4")}
+ENCODINGS: dict[str, np.dtype] = {"PCM_16": np.dtype("<i2"), "FLOAT": np.dtype("<f4")}
 SCALES = {"PCM_16": 1 / 32768, "FLOAT": 1.0}
 
 

@@ -18,7 +18,7 @@ from common import records
 from common.config import ConfigError
 from common.distribution import Example
 from unmix import corpus
-from unmix.config import UnmixConfig
+from unmix.config import UnmixConfig, resolved
 from unmix.slots import POOLED, Slot, Split, open_split
 
 GAINS = (0.25, 1.25)
@@ -79,13 +79,15 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
     Raises:
         ConfigError: Whole tracks (``seq_dur`` at most 0) in batches of several.
     """
+    config = resolved(config)
     if config.seq_dur <= 0 and config.batch_size > 1:
         raise ConfigError(
             f"seq_dur={config.seq_dur:g} takes whole tracks, which differ in length; "
             f"set batch_size=1 instead of {config.batch_size}, or a positive seq_dur"
         )
     # What is done to a source alone would no longer fit a mixture that is a file.
-    augmentations = () if config.dataset == "aligned" else config.source_augmentations
+    asked = config.source_augmentations or ()
+    augmentations = () if config.dataset == "aligned" else asked
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         uniform = _uniform(config.train.seed, position, len(split.slots))

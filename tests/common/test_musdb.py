@@ -1,0 +1,176 @@
+"""MUSDB18 as wav and as stems: splits, decoding in one pass, errors in one sentence."""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from common import audio
+from common.corpora import musdb
+from common.corpora.track import CorpusError
+
+FILES = ("mixture", *musdb.SOURCES)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+
+
+def song(folder: Path, samples: int = 400, without: str = "") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, name in enumerate(FILES):
+        if name != without:
+            wave = np.full((samples, 2), 0.1 * (place + 1))
+            soundfile.write(folder / f"{name}.wav", wave, 44100, subtype="PCM_16")
+    return folder
+
+
+def shipped_stems() -> Path:
+    """The excerpt that comes with the stempeg package (CC BY-NC-SA)."""
+    found = importlib.util.find_spec("stempeg")
+    files = sorted(Path(found.origin).parent.glob("data/*.stem.mp4")) if found else []
+    if not files:
+        pytest.skip("needs the stem file of the package stempeg")
+    return files[0]
+
+
+def test_the_validation_tracks_are_held_out(tmp_path):
+    names = [musdb.VALIDATION[3], "Somebody - Something", musdb.VALIDATION[10]]
+    for name in names:
+        song(tmp_path / "train" / name)
+    song(tmp_path / "test" / "Last - One")
+    assert len(musdb.VALIDATION) == len(set(musdb.VALIDATION)) == 14
+    found = {split: musdb.tracks(tmp_path, split) for split in musdb.SPLITS}
+    assert [each.name for each in found["train"]] == ["Somebody - Something"]
+    assert [each.name for each in found["valid"]] == sorted([names[0], names[2]])
+    assert [each.name for each in found["test"]] == ["Last - One"]
+    (track,) = found["train"]
+    assert tuple(track.sources) == ("vocals", "drums", "bass", "other")
+    assert (track.sample_rate, track.samples) == (44100, 400)
+    assert track.mixture.name == "mixture.wav"
+
+
+def test_other_songs_are_divided_always_alike(tmp_path, caplog):
+    for number in range(10):
+        song(tmp_path / "musdb18hq" / "train" / f"A - {number}")
+    train, valid = (musdb.tracks(tmp_path, split) for split in ("train", "valid"))
+    assert (len(train), len(valid)) == (9, 1)
+    assert not {each.name for each in train} & {each.name for each in valid}
+    assert valid == musdb.tracks(tmp_path, "valid")
+    assert "holds none of MUSDB18's validation tracks" in caplog.text
+
+
+def test_stems_are_decoded_once_by_one_process(tmp_path, monkeypatch):
+    import ffmpeg
+
+    stems = shipped_stems()
+    (tmp_path / "train").mkdir()
+    for name in ("A - A", musdb.VALIDATION[0]):
+        (tmp_path / "train" / f"{name}{musdb.SUFFIX}").symlink_to(stems)
+    runs = []
+    real = ffmpeg._run.run_async
+    monkeypatch.setattr(
+        ffmpeg._run, "run_async", lambda *a, **k: runs.append(1) or real(*a, **k)
+    )
+    (track,) = musdb.tracks(tmp_path, "train")
+    assert (track.name, track.samples, len(runs)) == ("A - A", 268288, 1)
+    for source, stream in (("vocals", 4), ("drums", 1), ("bass", 2), ("other", 3)):
+        wanted, rate = audio.read(stems, 44100, 1000, stream=stream)
+        got, _ = audio.read(track.sources[source], 44100, 1000)
+        assert rate == 44100
+        np.testing.assert_allclose(got, wanted, atol=1.01 / 32768)
+    wanted, _ = audio.read(stems, 44100, 1000)
+    np.testing.assert_allclose(
+        audio.read(track.mixture, 44100, 1000)[0], wanted, atol=1.01 / 32768
+    )
+    assert musdb.tracks(tmp_path, "train") == [track]
+    assert len(runs) == 1
+
+
+def test_wav_goes_before_stems_of_the_same_track(tmp_path):
+    song(tmp_path / "test" / "A - A")
+    (tmp_path / "test" / f"A - A{musdb.SUFFIX}").write_bytes(b"not read")
+    assert musdb.tracks(tmp_path, "test")[0].samples == 400
+
+
+def test_a_damaged_stem_file_leaves_nothing(tmp_path):
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / f"A - A{musdb.SUFFIX}").write_bytes(b"nothing of the kind")
+    with pytest.raises(CorpusError, match="cannot be decoded into 5 stems"):
+        musdb.tracks(tmp_path, "test")
+    assert not list((tmp_path / "cache").rglob("*.wav"))
+
+
+def test_stems_without_ffmpeg_tell_the_cure(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "a.stem.mp4").touch()
+    with pytest.raises(CorpusError, match=r"apt install ffmpeg.*MUSDB18-HQ"):
+        musdb.decode(tmp_path / "a.stem.mp4", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("make", "split", "sentence"),
+    [
+        (lambda root: root.rmdir(), "train", "does not exist; pass the one that"),
+        (lambda root: (root / "x").touch(), "train", "neither train nor test but x"),
+        (lambda root: (root / "train").mkdir(), "train", "split 'train' is empty"),
+        (lambda root: (root / "test").mkdir(), "train", "it should hold a folder a"),
+        (lambda root: (root / "test").mkdir(), "eval", "no split 'eval'"),
+        (lambda root: song(root / "train" / "A"), "train", "needs at least two"),
+        (
+            lambda root: song(root / "train" / musdb.VALIDATION[0]),
+            "train",
+            "nothing but validation tracks",
+        ),
+        (
+            lambda root: song(root / "test" / "A", without="vocals"),
+            "test",
+            r"test/A lacks vocals.wav; it holds bass.wav, drums.wav",
+        ),
+    ],
+)
+def test_wrong_layouts_are_one_sentence(tmp_path, make, split, sentence):
+    root = tmp_path / "root"
+    root.mkdir()
+    make(root)
+    with pytest.raises(CorpusError, match=sentence):
+        musdb.tracks(root, split)
+
+
+def test_wav_is_insisted_on(tmp_path):
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / f"A{musdb.SUFFIX}").touch()
+    with pytest.raises(CorpusError, match="no folders of wav files"):
+        musdb.tracks(tmp_path, "test", is_wav=True)
+
+
+def test_the_preview_is_downloaded_once(tmp_path, monkeypatch):
+    song(tmp_path / "made" / "train" / "A")
+    archive = tmp_path / "preview.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in (tmp_path / "made").rglob("*.wav"):
+            file.write(path, path.relative_to(tmp_path / "made"))
+    monkeypatch.setenv("MUSDB_PREVIEW_URL", archive.as_uri())
+    place = musdb.preview()
+    archive.unlink()
+    assert musdb.preview() == place
+    assert (place / "train" / "A" / "vocals.wav").is_file()
+
+
+@pytest.mark.parametrize("content", [None, b"<html>not an archive</html>"])
+def test_a_failing_preview_tells_what_to_do_and_leaves_nothing(
+    tmp_path, monkeypatch, content
+):
+    archive = tmp_path / "preview.zip"
+    if content:
+        archive.write_bytes(content)
+    monkeypatch.setenv("MUSDB_PREVIEW_URL", archive.as_uri())
+    with pytest.raises(CorpusError, match="needs the internet: pass --root"):
+        musdb.preview()
+    assert not list((tmp_path / "cache").iterdir())

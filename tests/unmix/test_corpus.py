@@ -1,0 +1,85 @@
+"""Which corpus a configuration means, and what is said where it means none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from common.config import ConfigError
+from common.corpora import miniature, musdb
+from common.corpora.track import CorpusError
+from unmix import corpus
+from unmix.config import PRESETS, UnmixConfig
+
+FOLDERS = {
+    "aligned": {"input_file": "mixture.wav", "output_file": "vocals.wav"},
+    "sourcefolder": {"target_dir": "vocals", "interferer_dirs": ("noise",)},
+    "unaligned": {"target_dir": "vocals", "interferer_dirs": ("noise",)},
+    "trackfolder_fix": {"target_file": "vocals.wav", "interferer_files": ("b.wav",)},
+    "trackfolder_var": {"target_file": "vocals.wav"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("dataset", FOLDERS)
+def test_folders_need_a_root_and_their_names(tmp_path, dataset):
+    config = UnmixConfig(dataset=dataset, **FOLDERS[dataset])
+    assert corpus.targets(config) == ("vocals",)
+    with pytest.raises(ConfigError, match=f"root is not set; dataset={dataset} needs"):
+        corpus.root(config)
+    assert corpus.root(replace(config, root=str(tmp_path))) == tmp_path
+    with pytest.raises(CorpusError, match=r"the root .*/nowhere does not exist"):
+        corpus.root(replace(config, root=str(tmp_path / "nowhere")))
+    for key in FOLDERS[dataset]:
+        empty = () if isinstance(FOLDERS[dataset][key], tuple) else None
+        with pytest.raises(ConfigError, match=f"--{key.replace('_', '-')}"):
+            corpus.root(replace(config, root=str(tmp_path), **{key: empty}))
+
+
+@pytest.mark.parametrize("dataset", FOLDERS)
+def test_an_empty_split_is_one_sentence(tmp_path, dataset):
+    (tmp_path / "train").mkdir()
+    config = UnmixConfig(dataset=dataset, root=str(tmp_path), **FOLDERS[dataset])
+    with pytest.raises(CorpusError, match=r"is empty|does not exist"):
+        corpus.tracks(config, corpus.root(config), "train")
+
+
+def test_without_a_root_the_preview_is_taken_and_announced(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "train").mkdir()
+    monkeypatch.setattr(musdb, "preview", lambda: tmp_path)
+    assert corpus.root(PRESETS["umx"]) == tmp_path
+    assert "7-second previews of MUSDB18" in capsys.readouterr().out
+
+
+def test_offline_the_miniature_is_taken_and_announced(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(
+        miniature, "write_musdb", lambda *a, **k: asked.append(k) or a[0]
+    )
+    monkeypatch.setenv("MUSDB_PREVIEW_URL", (tmp_path / "none.zip").as_uri())
+    place = corpus.root(PRESETS["umx"])
+    assert place == tmp_path / "cache" / "miniature" / "musdb-44100"
+    said = capsys.readouterr().out
+    assert "needs the internet: pass --root" in said
+    assert "using the synthetic miniature corpus" in said
+    assert asked[0]["sample_rate"] == 44100
+
+
+def test_tiny_takes_the_miniature_at_its_rate_without_asking(monkeypatch):
+    monkeypatch.setattr(miniature, "write_musdb", lambda place, **k: place)
+    monkeypatch.setattr(musdb, "preview", lambda: pytest.fail("asked the network"))
+    assert corpus.root(PRESETS["tiny"]).name == "musdb-16000"
+
+
+def test_an_unknown_target_is_named():
+    config = UnmixConfig(target=("vocals", "piano"))
+    with pytest.raises(ConfigError, match=r"target='piano' is no source of MUSDB18"):
+        [corpus.parts(config, target) for target in corpus.targets(config)]
+    assert corpus.parts(config, "accompaniment") == ("drums", "bass", "other")

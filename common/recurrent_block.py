@@ -9,6 +9,7 @@ would have to be fetched anew for every frame.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 
@@ -45,28 +46,52 @@ def direction(
     """
     frames = inputs.shape[0]
     size = next((s for s in SIZES if frames is not None and frames <= s), SIZES[-1])
-    length = tf.shape(inputs)[0]
-    if reverse:
-        inputs = tf.reverse(inputs, [0])
-    blocks = -(-length // size)
-    padded = tf.pad(inputs, [[0, blocks * size - length], [0, 0], [0, 0]])
-    shape = [size, inputs.shape[1], state[0].shape[1]]
-    outputs = tf.TensorArray(tf.float32, blocks, element_shape=shape)
+    width, units = weights[0].shape[0], weights[1].shape[0]
+    return _program(width, units, size, reverse)(inputs, weights, state)
+
+
+@functools.lru_cache(maxsize=64)
+def _program(width: int, units: int, size: int, reverse: bool) -> Any:
+    """Make the graph of one direction, which is traced once for all lengths."""
+
+    def run(
+        inputs: tf.Tensor, weights: Weights, state: State
+    ) -> tuple[tf.Tensor, State]:
+        signal = tf.reverse(inputs, [0]) if reverse else inputs
+        outputs, state = _run(signal, weights, state, size)
+        return (tf.reverse(outputs, [0]) if reverse else outputs), state
+
+    gates = 4 * units
+    shapes = [width, gates], [units, gates], [gates], [gates]
+    signature = (
+        tf.TensorSpec([None, None, width]),
+        tuple(tf.TensorSpec(shape) for shape in shapes),
+        tuple(tf.TensorSpec([None, units]) for _ in range(2)),
+    )
+    return tf.function(run, input_signature=signature, autograph=False)
+
+
+def _run(
+    inputs: tf.Tensor, weights: Weights, state: State, size: int
+) -> tuple[tf.Tensor, State]:
+    """Run forward over blocks of a size, the last one filled up."""
+    frames = tf.shape(inputs)[0]
+    blocks = -(-frames // size)
+    padded = tf.pad(inputs, [[0, blocks * size - frames], [0, 0], [0, 0]])
+    outputs = tf.TensorArray(tf.float32, blocks, infer_shape=False)
 
     def step(
         number: tf.Tensor, state: State, outputs: tf.TensorArray
     ) -> tuple[tf.Tensor, State, tf.TensorArray]:
         start = number * size
-        count = tf.minimum(length - start, size)
         part = tf.ensure_shape(padded[start : start + size], [size, *inputs.shape[1:]])
-        output, state = block(part, count, weights, state)
+        output, state = block(part, tf.minimum(frames - start, size), weights, state)
         return number + 1, state, outputs.write(number, output)
 
     _, state, outputs = tf.while_loop(
         lambda number, *_: number < blocks, step, (tf.constant(0), state, outputs)
     )
-    joined = outputs.concat()[:length]
-    return (tf.reverse(joined, [0]) if reverse else joined), state
+    return outputs.concat()[:frames], state
 
 
 @tf.function(jit_compile=True, autograph=False)

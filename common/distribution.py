@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from common import memory
 from common.schedule import Strategy
 
 Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
@@ -26,7 +27,7 @@ def prepare(seed: int) -> None:
     On a GPU some gradients have no deterministic kernel, so runs there are seeded but
     not promised to the bit.
     """
-    _keep_memory()
+    memory.keep()
     keras.utils.set_random_seed(seed)
     # Grappler drops edges between the reads and writes of weights
     # that one graph updates several times: such steps would differ from run to run.
@@ -36,17 +37,6 @@ def prepare(seed: int) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         tf.config.experimental.enable_op_determinism()
-
-
-def _keep_memory() -> None:
-    """Let TensorFlow keep the memory of large tensors from one step to the next.
-
-    Otherwise the C library returns it to the system after every operation, and a
-    training step on a CPU takes a tenth more time. It holds if nothing was computed yet.
-    """
-    megabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
-    os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(megabytes))
 
 
 def choose(kind: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy:

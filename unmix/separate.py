@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import memory
 from common.separation import SeparationError, Separator
 from common.separation_command import command
 from unmix import convert, umx_command
@@ -71,6 +72,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     >>> load("mini").sources
     ('vocals', 'drums', 'bass', 'other')
     """
+    memory.keep()
     networks = convert.load(path, targets)
     _check_alike(networks)
     names = [*networks]

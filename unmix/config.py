@@ -178,7 +178,7 @@ TINY = UnmixConfig(
         sample_rate=16000,
         window_samples=1024,
         hop_samples=512,
-        hidden_size=64,
+        hidden_size=56,
         layers=2,
         bandwidth=8000.0,
     ),

@@ -13,7 +13,7 @@ import numpy as np
 from common import memory
 from common.separation import SeparationError, Separator
 from common.separation_command import command
-from unmix import convert, umx_command
+from unmix import convert, stream_command, umx_command
 from unmix.model import OpenUnmix
 from unmix.passes import Filtering, Passes
 
@@ -133,6 +133,8 @@ def _check_alike(networks: Mapping[str, OpenUnmix]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the separation; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    if "--stream" in argv:
+        return stream_command.main(load, argv)
     if umx_command.is_meant(argv):
         return umx_command.main(load, argv)
     return command(

@@ -38,9 +38,11 @@ def main() -> None:
     battery.fill(small)
     save(config, folder / "config.json")
     save_network(folder, small)
-    rate = case.load(folder).sample_rate
-    mixture = 0.3 * np.sin(np.arange(rate) ** 1.3).astype(np.float32)[np.newaxis]
-    estimates = case.load(folder)(mixture)
+    separator = case.load(folder)
+    channels, samples = separator.channels, separator.sample_rate // 2
+    wave = 0.3 * np.sin(np.arange(channels * samples) ** 1.3)
+    mixture = wave.astype(np.float32).reshape(channels, samples)
+    estimates = separator(mixture)
     np.savez_compressed(folder / "outputs.npz", mixture=mixture, **estimates)
 
 

@@ -1,0 +1,276 @@
+"""Scores on MUSDB18 by museval: ``python -m unmix.evaluate --model RUN --root MUSDB``.
+
+``EVALDIR/test/SONG.json`` holds the scores of every second of a song in museval's form,
+``scores.csv`` their medians for each song, ``summary.json`` and ``summary.md`` the
+medians over all songs beside the published ones, and ``scores.png`` a picture. The
+words are those of the original's ``evaluate.py``, and of ``eval.py`` of 2019.
+
+Songs are scored in processes of their own while the next ones are separated. Stopped at
+any time, the same command goes on with the songs that have no scores yet. A song that
+cannot be scored is told, the others are scored, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from common import plots
+from common.config import load as load_config
+from common.config import write_json
+from common.corpora import miniature
+from common.corpora.track import CorpusError
+from common.decoding import FFMPEG_CURE
+from common.errors import exit_code
+from common.separation import Separator
+from common.training import say
+from unmix import corpus, umx_command
+from unmix.config import UMX, UnmixConfig
+from unmix.scoring import boxes, results, scores, songs
+from unmix.scoring.record import check_record
+from unmix.scoring.run import PROGRAM, Folders, evaluate
+from unmix.scoring.worker import HOP_SECONDS, MODE, WINDOW_SECONDS
+from unmix.separate import load
+
+ROOT_VARIABLE = "MUSDB_PATH"
+"""Names the corpus where ``--root`` does not, as for the original."""
+
+__all__ = ["evaluate", "main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of the evaluation; returns the exit code."""
+    options = _parser().parse_args(argv)
+    return exit_code(PROGRAM, lambda: _main(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        PROGRAM, description="Score a model on MUSDB18 as museval does."
+    )
+    add = parser.add_argument
+    add("model_dir", nargs="?", metavar="MODEL", help="the same as --model (2019)")
+    add("--model", help="name of a publication, or folder (default: umxl)")
+    add("--targets", nargs="+", help="networks to use (default: all of the model)")
+    add("--outdir", metavar="ESTIMATES", help="keep the estimates here, as 32-bit wav")
+    add(
+        "--evaldir",
+        metavar="SCORES",
+        help="folder of the results; default: RUN/evaluation, or evaluation/NAME",
+    )
+    add(
+        "--root",
+        help=f"MUSDB18 or MUSDB18-HQ; default: {ROOT_VARIABLE}, that of the run, else "
+        "the previews",
+    )
+    add("--subset", choices=("test", "train"), default="test", help="default: test")
+    add("--is-wav", action="store_true", help="leave out stem files")
+    add("--cores", type=int, default=1, help="songs scored at once (default: 1)")
+    add("--limit", type=int, metavar="SONGS", help="score no more than so many")
+    add("--overwrite", action="store_true", help="score all again")
+    add("--no-cuda", action="store_true", help="use no GPU")
+    add("--niter", type=int, default=1, help="rounds of the filter (default: 1)")
+    add(
+        "--wiener-win-len",
+        type=int,
+        metavar="FRAMES",
+        help="frames that are filtered at once; default: all of a song, as published, "
+        "which takes 1.6 GB a minute: with 300 frames a quarter of it",
+    )
+    add("--softmask", action="store_true", help="begin with shares of the mixture")
+    add("--alpha", type=float, default=1.0, help="exponent of these shares")
+    add("--logit", type=float, help="centre of their compression")
+    add(
+        "--residual",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="NAME",
+        help="what the targets leave of the mixture; named accompaniment it is scored",
+    )
+    add("--aggregate", type=umx_command.sums, metavar="JSON", help="score sums as well")
+    add(
+        "--row",
+        choices=[*results.PUBLISHED, "none"],
+        help="published row to print beside; default: the one that the model repeats",
+    )
+    add(
+        "--table",
+        nargs="*",
+        metavar="SUMMARY",
+        help="only print the table of published numbers with those of summary.json",
+    )
+    add("--input", help=argparse.SUPPRESS)
+    return parser
+
+
+def _main(options: argparse.Namespace) -> int:
+    if options.table is not None:
+        sys.stdout.write(results.table([results.read(each) for each in options.table]))
+        return 0
+    _check(options)
+    model = options.model or options.model_dir or "umxl"
+    config = _config(model)
+    root = _root(options, config)
+    found = songs.find(root, options.subset, is_wav=options.is_wav)[: options.limit]
+    place = Path(options.evaldir or _usual_place(model))
+    folders = _folders(options, root, place)
+    separator = _load(options, model)
+    told = {
+        "subset": options.subset,
+        "root": str(root.resolve()),
+        "options": _told(options),
+    }
+    names = [song.name for song in found]
+    check_record(separator, folders, told, names, overwrite=options.overwrite)
+    failed = evaluate(separator, found, folders, options.cores)
+    files = {name: folders.json(name) for name in names if folders.json(name).exists()}
+    if not files:
+        raise CorpusError(f"none of the {len(found)} songs in {root} has scores")
+    row = options.row or (model if model in results.PUBLISHED else None)
+    row = row or (results.row_of(config) if config else None)
+    summary = {
+        "model": model,
+        **told,
+        "row": None if row == "none" else row,
+        "synthetic": (root / miniature.MARKER).exists(),
+        "museval": _museval(separator),
+        "tracks": len(files),
+        "seconds": statistics.median(map(scores.seconds, files.values())),
+        "failed": failed,
+    }
+    _write(summary, {name: scores.read(file) for name, file in files.items()}, place)
+    say(f"results: {place}")
+    return 1 if failed else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what would fail only after a while, or not be done as asked."""
+    if options.input:
+        raise CorpusError(
+            "--input names a file to separate, and a file has no score: "
+            f"python -m unmix.separate {options.input}"
+        )
+    if options.model and options.model_dir:
+        raise CorpusError(
+            f"two models are named, {options.model_dir} and {options.model}; give one"
+        )
+    if options.limit is not None and options.limit < 1:
+        raise CorpusError(f"--limit is {options.limit}; expected at least 1 song")
+    missing = [name for name in ("ffmpeg", "ffprobe") if not shutil.which(name)]
+    if missing:
+        raise CorpusError(
+            f"museval does not load without ffmpeg and ffprobe, and {missing[0]} is "
+            f"not on PATH; {FFMPEG_CURE}"
+        )
+    if options.no_cuda:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
+def _config(model: str) -> UnmixConfig | None:
+    """Read the configuration of a run folder; None of what is none."""
+    folder = Path(model).expanduser()
+    files = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
+    there = [file for file in files if file.exists()]
+    return load_config(UnmixConfig, there[0]) if there else None
+
+
+def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
+    """Find the corpus: as asked, else that of the run, else as for a training."""
+    root = options.root or os.environ.get(ROOT_VARIABLE)
+    if root:
+        return corpus.root(replace(UMX, root=root))
+    if config and config.dataset == "musdb":
+        return corpus.root(config)
+    return corpus.root(UMX)
+
+
+def _usual_place(model: str) -> Path:
+    folder = Path(model).expanduser()
+    return folder / "evaluation" if folder.is_dir() else Path("evaluation", model)
+
+
+def _folders(options: argparse.Namespace, root: Path, place: Path) -> Folders:
+    if options.outdir is None:
+        return Folders(place / options.subset)
+    estimates = Path(options.outdir)
+    if estimates.resolve() == root.resolve():
+        raise CorpusError(
+            f"--outdir is {estimates}, the corpus: its sources would be replaced by "
+            "estimates; name another folder"
+        )
+    return Folders(place / options.subset, estimates / options.subset)
+
+
+def _load(options: argparse.Namespace, model: str) -> Separator:
+    """Load the model; by default a song is filtered in one window, as published."""
+    separator = load(
+        model,
+        options.targets,
+        options.niter,
+        options.softmask,
+        options.residual,
+        options.wiener_win_len,
+        options.aggregate,
+        alpha=options.alpha,
+        logit=options.logit,
+        segment_seconds=None,
+    )
+    songs.scored(separator.sources)
+    return separator
+
+
+def _told(options: argparse.Namespace) -> dict[str, Any]:
+    """What the scores depend on beside model and songs."""
+    names = ("targets", "niter", "wiener_win_len", "softmask", "alpha", "logit")
+    told = {name: getattr(options, name) for name in (*names, "residual", "aggregate")}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _museval(separator: Separator) -> dict[str, Any]:
+    """Say how scores were made: sources, windows and medians."""
+    targets = songs.scored(separator.sources)
+    together = [target for target in targets if target != "accompaniment"]
+    pair = ["vocals", "accompaniment"]
+    if not set(pair) <= set(targets):
+        together, pair = targets, []
+    return {
+        "mode": MODE,
+        "window_seconds": WINDOW_SECONDS,
+        "hop_seconds": HOP_SECONDS,
+        "scored_together": [each for each in (together, pair) if len(each) > 1],
+        "over_seconds": "median of those with a score",
+        "over_tracks": "median",
+    }
+
+
+def _write(
+    summary: Mapping[str, Any], read: Mapping[str, scores.Medians], place: Path
+) -> None:
+    """Write and print the summary, each file at once."""
+    whole = {**summary, "targets": scores.summarise(read)}
+    write_json(whole, place / "summary.json")
+    scores.write(read, place / "scores.csv")
+    text = results.summary_table(whole)
+    part = place / ".summary.md.part"
+    part.write_text(text, encoding="utf-8")
+    part.replace(place / "summary.md")
+    sys.stdout.write(text)
+    title = f"{whole['model']}, {whole['tracks']} songs of {whole['subset']}"
+    title += ", synthetic sounds" if whole["synthetic"] else ""
+    row = None if whole["synthetic"] else results.PUBLISHED.get(whole["row"] or "")
+    try:
+        plots.save(boxes.draw(read, title, row), place / "scores.png")
+    except plots.PlotError as error:
+        sys.stdout.write(f"no scores.png: {error}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

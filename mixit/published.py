@@ -16,8 +16,10 @@ from types import MappingProxyType
 
 from common import cache
 from common.checkpoint import CheckpointError
+from common.registry import UNKNOWN, Entry, File, shipped
 from mixit import embedded
 from mixit.checkpoints.architecture import PUBLISHED_RATE, Options
+from mixit.scoring.results import PUBLISHED
 
 SYNTHETIC = "verified on a synthetic file of the same layout"
 VERIFIED = "verified on the published file"
@@ -31,6 +33,9 @@ HOSTS = {
 BIRDS = "bird_mixit_model_checkpoints"
 APACHE = "Apache-2.0"
 UNSTATED = "none is stated; Google's code is Apache-2.0, FUSS is CC BY 4.0"
+ROWS = {"yfcc100m": "yfcc100m", "fuss_baseline": "fuss_supervised"}
+"""Row of the table of published scores that a model belongs to, by its name."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -151,6 +156,41 @@ def with_rate(prefix: Path, options: Options) -> Options:
             logger.info("%s is %s: %d Hz", prefix, name, model.sample_rate)
             return dataclasses.replace(options, sample_rate=model.sample_rate)
     return options
+
+
+def entries() -> list[Entry]:
+    """Describe all models for :mod:`common.registry`, those that come along first."""
+    models = (_entry(name, model) for name, model in MODELS.items())
+    return [*shipped("mixit", embedded.FOLDER), *models]
+
+
+def _entry(name: str, model: Published) -> Entry:
+    place = folder(name)
+    return Entry(
+        name,
+        "mixit",
+        f"{HOSTS[model.host]}/{model.place}".rstrip("/"),
+        model.licence,
+        _score(name),
+        any(place.rglob(f"{model.prefix}.index")),
+        [
+            File(place / file, model.url(file), size or None)
+            for file, size in model.files.items()
+        ],
+        {
+            "sample rate": f"{model.sample_rate} Hz",
+            "outputs": model.num_sources,
+            "state": model.state,
+        },
+    )
+
+
+def _score(name: str) -> str:
+    if name not in ROWS:
+        return UNKNOWN
+    row = PUBLISHED[ROWS[name]]
+    values = ", ".join(f"{measure} {value}" for measure, value in row.values.items())
+    return f"{values or UNKNOWN} on {row.test_set} ({row.source})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

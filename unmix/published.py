@@ -7,7 +7,6 @@ files into the cache once; without a network they can be put there by hand.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import http.client
 import logging
 import os
@@ -20,7 +19,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common import cache
+from common.registry import UNKNOWN, Entry, File, digest, shipped
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network
+from unmix.scoring.results import PUBLISHED
 
 HOST = "https://zenodo.org/records"
 """Where the records lie; the environment variable ``UNMIX_URL`` names another place."""
@@ -162,13 +163,13 @@ def verify(path: Path) -> str:
     Raises:
         PublishedError: It is another one.
     """
-    digest, head = _digest(path), expected_digest(path)
-    if head and not digest.startswith(head):
+    whole, head = digest(path), expected_digest(path)
+    if head and not whole.startswith(head):
         raise PublishedError(
-            f"{path} has SHA-256 {digest[:8]}..., expected {head}... by its name; it "
+            f"{path} has SHA-256 {whole[:8]}..., expected {head}... by its name; it "
             "is damaged or another file, so remove and download it again"
         )
-    return digest
+    return whole
 
 
 def _obtain(model: Published, path: Path, missing: Sequence[str]) -> None:
@@ -186,7 +187,7 @@ def _obtain(model: Published, path: Path, missing: Sequence[str]) -> None:
             f"again to go on, or put {others} into {path.parent}"
         ) from error
     head = expected_digest(path)
-    if head and not _digest(part).startswith(head):
+    if head and not digest(part).startswith(head):
         part.unlink()
         raise PublishedError(
             f"{url} gave a file whose SHA-256 does not begin with {head}; it was "
@@ -217,12 +218,46 @@ def _download(url: str, part: Path) -> None:
         raise ConnectionError(f"it broke off after {received} of {length} bytes")
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def entries() -> list[Entry]:
+    """Describe all models for :mod:`common.registry`, those that come along first."""
+    models = (_entry(name, model) for name, model in MODELS.items())
+    return [*shipped("unmix", Path(__file__).parent / "models"), *models]
+
+
+def _entry(name: str, model: Published) -> Entry:
+    paths = [folder(name) / file for file in model.files.values()]
+    network = model.network
+    return Entry(
+        name,
+        "unmix",
+        f"{HOST}/{model.record}",
+        model.licence,
+        _score(name),
+        all(path.exists() for path in paths),
+        [_file(model, path) for path in paths],
+        {
+            "targets": ", ".join(model.files),
+            "sample rate": f"{network.sample_rate} Hz",
+            "channels": network.channels,
+            "hidden size": network.hidden_size,
+            "weights": f"{model.weights} for each target",
+        },
+    )
+
+
+def _file(model: Published, path: Path) -> File:
+    there = path.exists()
+    size = path.stat().st_size if there else 4 * model.weights
+    head = expected_digest(path) or ""
+    return File(path, model.url(path.name), size, about=not there, sha256=head)
+
+
+def _score(name: str) -> str:
+    """Tell the medians of the signal to distortion ratio."""
+    if name not in PUBLISHED:
+        return UNKNOWN
+    values = (f"{target} {row['SDR']}" for target, row in PUBLISHED[name].items())
+    return f"SDR {', '.join(values)} dB (MUSDB18 test, medians)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from common.checkpoint import CheckpointError
 from common.config import load as load_config
 from common.config import write_json
 from common.errors import exit_code
-from unmix import original_folder, plain, published, tensors, torch_file
+from unmix import embedded, original_folder, plain, published, tensors, torch_file
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix, folded
 
@@ -40,8 +40,8 @@ def load(
     """Restore the networks of a folder.
 
     Args:
-        path: Folder as the original writes it, run folder of a training, or name of a
-            publication, which is downloaded where it is not in the cache.
+        path: Folder as the original writes it, run folder of a training, ``mini``, or
+            name of a publication, which is downloaded where it is not in the cache.
         targets: Names of the targets; by default all that are there.
 
     Returns:
@@ -59,13 +59,13 @@ def load(
             target: _filled(network, file, original_folder.read(file))
             for target, file in published.fetch(str(path), targets).items()
         }
-    folder = Path(path).expanduser()
-    if _runs(folder):
+    folder = _place(path)
+    if runs(folder):
         return _from_runs(folder, targets)
     if not folder.is_dir():
         raise CheckpointError(
             f"{path} does not exist; expected a run folder, a folder as the original "
-            f"writes it, or one of {', '.join(published.MODELS)}"
+            f"writes it, or one of {', '.join([embedded.NAME, *published.MODELS])}"
         )
     return _from_original(folder, targets)
 
@@ -206,22 +206,28 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _runs(folder: Path) -> dict[str, Path]:
-    """Find the run folder of every target: this one, or one in it for each."""
-    if (folder / CONFIG).exists():
-        targets = load_config(UnmixConfig, folder / CONFIG).target
-        return dict.fromkeys(targets, folder)
-    if any(folder.glob("*.pth")):
+def runs(folder: Path) -> dict[str, Path]:
+    """Find the run folder of every target: one in this for each, else this one."""
+    alone = (folder / CONFIG).exists()
+    if not alone and any(folder.glob("*.pth")):
         return {}
     below = {path.parent.name: path.parent for path in folder.glob(f"*/{CONFIG}")}
-    return {target: below[target] for target in original_folder.ordered(below)}
+    if below or not alone:
+        return {target: below[target] for target in original_folder.ordered(below)}
+    targets = load_config(UnmixConfig, folder / CONFIG).target
+    return dict.fromkeys(targets, folder)
+
+
+def _place(path: str | Path) -> Path:
+    """Find a folder of networks, by its place or as one that comes with the package."""
+    return embedded.find(path) or Path(path).expanduser()
 
 
 def _from_runs(folder: Path, targets: Sequence[str] | None) -> dict[str, OpenUnmix]:
-    runs = _runs(folder)
+    places = runs(folder)
     models = {}
-    for target in _chosen(folder, list(runs), targets):
-        place = runs[target]
+    for target in _chosen(folder, list(places), targets):
+        place = places[target]
         model = OpenUnmix(load_config(UnmixConfig, place / CONFIG).model)
         # Networks that were trained together lie in one checkpoint, by target.
         keys = tf.train.load_checkpoint(str(checkpoint.find(place)))
@@ -247,10 +253,10 @@ def _original(source: str, target: str, model: OpenUnmix) -> Mapping[str, np.nda
     """Find the tensors that a network was restored from."""
     if published.is_published(source):
         path = published.fetch(source, [target])[target]
-    elif _runs(Path(source).expanduser()):
+    elif runs(_place(source)):
         return tensors.collect(model)
     else:
-        path = original_folder.files(Path(source).expanduser())[target]
+        path = original_folder.files(_place(source))[target]
     published.verify(path)
     return original_folder.read(path)
 

@@ -28,7 +28,7 @@ COMPOUND = {
     "linear_mixture": musdb.SOURCES,
 }
 """Targets of MUSDB18 that are sums of its sources."""
-MINIATURE_TRACKS = {"train": 16, "test": 4}
+MINIATURE_TRACKS = {"train": 40, "test": 10}
 
 
 def root(config: UnmixConfig) -> Path:

@@ -45,11 +45,12 @@ def recurrence(
     count = len(shares)
 
     @tf.custom_gradient
-    def run(*tensors: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
-        shares, recurrent = tensors[:count], tensors[count:]
+    def run(*given: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
+        shares, recurrent = given[:count], given[count:]
         zero = tf.zeros_like(shares[0][0, :, : recurrent[0].shape[0]])
         states = [(zero, zero)] * count
-        kept, _ = _forward(shares, recurrent, states, REVERSED[:count])
+        tensors, _ = _forward(shares, recurrent, states, REVERSED[:count], keep=True)
+        kept = [_Kept(*each) for each in tensors]
 
         def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
             return _backward(upstream, recurrent, kept)
@@ -74,8 +75,8 @@ def direction(
         Outputs [frames, batch, units], and the state after the last frame that was run.
     """
     share = input_share(inputs, weights)
-    kept, states = _forward([share], [weights[1]], [state], [reverse])
-    return kept[0].outputs, states[0]
+    kept, states = _forward([share], [weights[1]], [state], [reverse], keep=False)
+    return kept[0][0], states[0]
 
 
 def input_share(inputs: tf.Tensor, weights: Weights) -> tf.Tensor:
@@ -106,16 +107,19 @@ def _forward(
     recurrent: Sequence[tf.Tensor],
     states: Sequence[State],
     reverses: Sequence[bool],
-) -> tuple[list[_Kept], list[State]]:
-    """Loop over the frames."""
+    keep: bool,
+) -> tuple[list[Any], list[State]]:
+    """Loop over the frames; outputs alone are kept where there is no gradient."""
     frames = tf.shape(shares[0])[0]
     # A product with each gate's matrix: rows as long as all four are fetched so slowly
     # that one product takes half as much time again.
     parts = [tf.split(matrix, 4, axis=1) for matrix in recurrent]
     arrays = []
     for (_, cell), reverse in zip(states, reverses, strict=True):
-        cells = _array(frames + 1, cell).write(frames if reverse else 0, cell)
-        arrays.append((_array(frames, cell), _array(frames), cells))
+        arrays.append([_array(frames, cell)])
+        if keep:
+            cells = _array(frames + 1, cell).write(frames if reverse else 0, cell)
+            arrays[-1] += [_array(frames), cells]
 
     def step(time: tf.Tensor, states: Any, arrays: Any) -> Any:
         after, written = [], []
@@ -137,10 +141,10 @@ def _forward(
             places = place, place, place + (not reverse)
             values = later, gates, later_cell
             written.append(
-                tuple(
+                [
                     array.write(where, value)
-                    for array, where, value in zip(kept, places, values, strict=True)
-                )
+                    for array, where, value in zip(kept, places, values, strict=False)
+                ]
             )
         return time + 1, after, written
 
@@ -150,9 +154,9 @@ def _forward(
         (tf.constant(0), list(states), arrays),
         maximum_iterations=frames,
     )
-    kept = [_Kept(*(array.stack() for array in each)) for each in arrays]
-    for each, share in zip(kept, shares, strict=True):
-        each.outputs.set_shape([*share.shape[:2], (share.shape[2] or 0) // 4])
+    kept = [[array.stack() for array in each] for each in arrays]
+    for (outputs, *_), share in zip(kept, shares, strict=True):
+        outputs.set_shape([*share.shape[:2], (share.shape[2] or 0) // 4])
     return kept, list(states)
 
 

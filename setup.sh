@@ -11,8 +11,9 @@
 #   ROOT_DIR           where runs are written; default: the folder runs beside this file
 #   FUSS_ROOT_DIR      the FUSS corpus, where there is one
 #   YFCC100M_ROOT_DIR  the YFCC100m clips, where there are any
+#   MUSDB18_ROOT_DIR   the MUSDB18 or MUSDB18-HQ corpus, where there is one
 #
-# Sourcing exports LANE and ROOT_DIR (and the two corpora where they are set) and
+# Sourcing exports LANE and ROOT_DIR (and the corpora where they are set) and
 # activates .venv (current) or .venv-tfio (tfio). It changes no shell option, sets
 # nothing else and never ends the shell that sources it.
 
@@ -26,6 +27,7 @@ _separation_source() { # folder of this file
   export LANE="${LANE:-current}" ROOT_DIR="${ROOT_DIR:-$1/runs}"
   [[ -z "${FUSS_ROOT_DIR:-}" ]] || export FUSS_ROOT_DIR
   [[ -z "${YFCC100M_ROOT_DIR:-}" ]] || export YFCC100M_ROOT_DIR
+  [[ -z "${MUSDB18_ROOT_DIR:-}" ]] || export MUSDB18_ROOT_DIR
   # shellcheck source=/dev/null
   source "$1/$(_separation_folder "$LANE")/bin/activate"
 }

@@ -30,7 +30,7 @@ case "$1 ${2:-}" in
     cp "$0" "$3/bin/python"
     ;;
   "-m pip") printf '%s\\n' "${PIP_SAYS:-Collecting numpy}"; exit "${PIP_EXIT:-0}" ;;
-  "-m mixit.train") exit "${TRAIN_EXIT:-0}" ;;
+  "-m mixit.train" | "-m unmix.train") exit "${TRAIN_EXIT:-0}" ;;
 esac
 """
 APT = """#!/usr/bin/env bash
@@ -91,7 +91,8 @@ def machine(tmp_path: Path, a_venv: Path) -> Machine:
     clone, programs = tmp_path / "a clone", tmp_path / "bin"
     programs.mkdir()
     shutil.copytree(REPOSITORY / "constraints", clone / "constraints")
-    for name in ("setup.sh", "setup.py", "run_train_model_on_fuss.sh", "run_tests.sh"):
+    scripts = [f"run_train_model_on_{corpus}.sh" for corpus in ("fuss", "musdb18")]
+    for name in ("setup.sh", "setup.py", *scripts, "run_tests.sh"):
         shutil.copy(REPOSITORY / name, clone)
     for name in PROGRAMS.split():
         where = shutil.which(name)
@@ -389,6 +390,112 @@ def test_check_stops_after_the_check(trained):
 def test_failing_training_ends_the_main_job(trained):
     assert train(trained, TRAIN_EXIT="7").returncode == 7
     assert not trained.called("mixit.evaluate")
+
+
+def unmix(machine: Machine, *arguments: str, **environment: str):
+    script = str(machine.clone / "run_train_model_on_musdb18.sh")
+    return machine.run(script, *arguments, **environment)
+
+
+FOUR = "target=vocals,drums,bass,other"
+
+
+def test_music_without_a_corpus_says_so_and_runs_everything(trained):
+    done = unmix(trained, "epochs=2", "--target", "bass")
+    assert done.returncode == 0, done.stderr
+    assert "No corpus is named" in done.stdout
+    assert "miniature of synthetic music, made here" in done.stdout
+    training, evaluation = trained.called("-m unmix")
+    head, run = training.split(" output=")
+    assert head == f"-m unmix.train with tiny {FOUR} epochs=2 --target bass"
+    assert run.startswith(f"{trained.clone}/runs/unmix/musdb18/20")
+    options = f"--model {run} --evaldir {run}/evaluation"
+    assert evaluation == f"-m unmix.evaluate {options}"
+    assert f"{run}/evaluation/summary.md\n" in done.stdout
+
+
+def test_published_preset_without_a_corpus_tells_of_the_previews(trained):
+    done = unmix(trained, "umx")
+    assert "previews of MUSDB18, 7 seconds of each track" in done.stdout
+    assert trained.called("unmix.train")[0].startswith("-m unmix.train with umx target")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "root"),
+    [
+        (["/data/my music"], {"MUSDB18_ROOT_DIR": "/other"}, "/data/my music"),
+        (["some-music"], {}, "some-music"),
+        ([], {"MUSDB18_ROOT_DIR": "/my music", "MUSDB_PATH": "/other"}, "/my music"),
+        ([], {"MUSDB_PATH": "/music"}, "/music"),
+        (["--root", "/music"], {"MUSDB18_ROOT_DIR": "/other"}, "/music"),
+        (["root=/a=b"], {}, "/a=b"),
+        (["umx", "/music"], {}, "/music"),
+        (["with", "/music", "umx"], {}, "/music"),
+    ],
+)
+def test_corpus_of_music_is_named_in_several_ways(
+    trained, arguments, environment, root
+):
+    done = unmix(trained, *arguments, **environment)
+    assert f"Training on MUSDB18 in {root}." in done.stdout
+    training, evaluation = trained.called("-m unmix")
+    assert training.startswith(f"-m unmix.train with umx {FOUR} root={root} ")
+    assert f" --root={root} --evaldir " in evaluation
+
+
+def test_wav_files_are_named_as_the_published_row(trained, tmp_path):
+    stem = tmp_path / "hq" / "train" / "a - b" / "vocals.wav"
+    stem.parent.mkdir(parents=True)
+    stem.touch()
+    unmix(trained, str(tmp_path / "hq"))
+    assert " with umxhq " in trained.called("unmix.train")[0]
+    unmix(trained, str(tmp_path / "hq"), "umx_2019")
+    assert " with umx_2019 " in trained.called("unmix.train")[0]
+
+
+@pytest.mark.parametrize("words", [["--seeds", "4"], ["--seeds=4"]])
+def test_several_seeds_keep_the_best_of_each_target(trained, words):
+    done = unmix(trained, "/m", "epochs=3", *words, "--lr", "1", RUN_DIR="/old run")
+    assert done.returncode == 0, done.stderr
+    *trainings, best, evaluation = trained.called("-m unmix")
+    head = f"-m unmix.train with umx {FOUR} root=/m epochs=3 --lr 1 output=/old run/"
+    assert trainings == [f"{head}seed{n} train.seed={n}" for n in (42, 43, 44, 45)]
+    assert best == "-m unmix.seeds /old run"
+    assert "--model /old run/best --root=/m --evaldir /old run/eval" in evaluation
+
+
+@pytest.mark.parametrize("words", [["--seeds", "x"], ["--seeds=0"], ["--seeds"]])
+def test_seeds_without_a_number_are_an_error(trained, words):
+    done = unmix(trained, *words)
+    assert done.returncode == 1
+    assert "expected how many seeds to train, 1 to 9" in done.stderr
+    assert not trained.called("-m unmix")
+
+
+def test_music_goes_on_with_a_named_run_and_says_how(trained):
+    done = unmix(trained, "tiny", "--seeds", "2", RUN_DIR="/old run", LANE="tfio")
+    script = str(trained.clone / "run_train_model_on_musdb18.sh").replace(" ", "\\ ")
+    expected = f"  RUN_DIR=/old\\ run LANE=tfio {script} tiny --seeds 2\n"
+    assert expected in done.stdout
+    unmix(trained, "--output", "/mine", RUN_DIR="/old run")
+    training, evaluation = trained.called("-m unmix")
+    assert training.endswith(" --output /mine output=/mine")
+    assert evaluation.startswith("-m unmix.evaluate --model /mine ")
+
+
+def test_failing_training_ends_the_seeds(trained):
+    assert unmix(trained, "--seeds", "3", TRAIN_EXIT="7").returncode == 7
+    assert len(trained.called("unmix.train")) == 1
+    assert not trained.called("unmix.seeds")
+
+
+def test_check_of_music_stops_after_the_check(trained):
+    assert unmix(trained, "--check", "--seeds", "4").returncode == 0
+    (training,) = trained.called("-m unmix")
+    assert "--check" in training
+    assert "--seeds" not in training
+    assert unmix(trained, NO_TENSORFLOW="1").returncode == 1
+    assert not trained.called("-m unmix")
 
 
 def test_tests_run_in_the_environment_of_the_lane(trained):

@@ -1,0 +1,161 @@
+"""The best of several trainings that differ in their seed, target by target.
+
+``python -m unmix.seeds FOLDER`` looks at the runs ``FOLDER/seed42``, ``FOLDER/seed43``
+and so on, each of one or more targets, and links for every target the run of the lowest
+validation loss to ``FOLDER/best/TARGET``, as the published networks were chosen.
+``FOLDER/best`` is then a run folder like any other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from common.checkpoint import CheckpointError
+from common.errors import exit_code
+from unmix import convert, original_folder
+
+BEST = "best"
+PATTERN = "seed*"
+
+
+class Run(NamedTuple):
+    """A training of one target, and the validation loss of the network it keeps."""
+
+    seed: str
+    folder: Path
+    loss: float
+
+
+def find(folder: str | Path) -> dict[str, list[Run]]:
+    """Find the runs of every target that have kept a network so far.
+
+    Args:
+        folder: Holds a run folder for each seed.
+
+    Returns:
+        Runs by target, in the order of their seeds.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    found: dict[str, list[Run]] = {}
+    seeds = sorted(Path(folder).glob(PATTERN), key=lambda p: (len(p.name), p.name))
+    for place in seeds:
+        for target, run in convert.runs(place).items():
+            loss = _loss(run)
+            if loss is not None:
+                found.setdefault(target, []).append(Run(place.name, run, loss))
+    if not found:
+        raise CheckpointError(
+            f"{folder} holds no finished epoch of a run ({PATTERN}/TARGET/best); "
+            "expected the folder of a training with --seeds"
+        )
+    return {target: found[target] for target in original_folder.ordered(found)}
+
+
+def keep_best(folder: str | Path) -> dict[str, Run]:
+    """Link the best run of every target into the folder ``best``.
+
+    Args:
+        folder: Holds a run folder for each seed.
+
+    Returns:
+        The chosen run by target.
+
+    Raises:
+        CheckpointError: There is no run, or something else is in the way.
+    """
+    chosen = _best(find(folder))
+    for target, run in chosen.items():
+        _link(Path(folder) / BEST / target, run.folder)
+    return chosen
+
+
+def table(found: Mapping[str, Sequence[Run]]) -> str:
+    """Show the validation losses, a line for each target and a column for each seed.
+
+    >>> runs = [Run("seed42", Path(), 0.5), Run("seed43", Path(), 0.25)]
+    >>> print(table({"bass": runs}))
+    target   seed42   seed43   best
+    bass     0.5000   0.2500   seed43
+    """
+    seeds = list(dict.fromkeys(run.seed for runs in found.values() for run in runs))
+    seeds.sort(key=lambda name: (len(name), name))
+    rows = [["target", *seeds, BEST]]
+    for target, run in _best(found).items():
+        losses = {each.seed: f"{each.loss:.4f}" for each in found[target]}
+        rows.append([target, *(losses.get(seed, "-") for seed in seeds), run.seed])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "   ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Keep the best run of every target; returns the exit code."""
+    parser = argparse.ArgumentParser("unmix.seeds", description=main.__doc__)
+    parser.add_argument("folder", help="holds a run folder for each seed")
+    options = parser.parse_args(argv)
+    return exit_code("unmix.seeds", lambda: _main(options.folder))
+
+
+def _main(folder: str) -> int:
+    keep_best(folder)
+    sys.stdout.write(f"validation loss\n{table(find(folder))}\n")
+    sys.stdout.write(f"best of each target: {Path(folder) / BEST}\n")
+    return 0
+
+
+def _best(found: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
+    """Choose the lowest loss; of equal ones the first."""
+    return {
+        target: min(runs, key=lambda run: run.loss) for target, runs in found.items()
+    }
+
+
+def _loss(run: Path) -> float | None:
+    """Read the validation loss of the best checkpoint, None where there is none yet."""
+    path = tf.train.latest_checkpoint(str(run / "best"))
+    scalars = run / "scalars.jsonl"
+    if path is None or not scalars.exists():
+        return None
+    step = int(path.rpartition("-")[2])
+    for line in scalars.read_text("utf-8").splitlines():
+        values = _values(line)
+        if values.get("split") == "validation" and values.get("step") == step:
+            return float(values["loss"])
+    return None
+
+
+def _values(line: str) -> dict:
+    """Read a line, of which a kill may have left the half."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {}
+
+
+def _link(place: Path, run: Path) -> None:
+    """Point to a run from beside it, in one step, so that the folder can be moved."""
+    if place.exists() and not place.is_symlink():
+        raise CheckpointError(
+            f"{place} is no link of a training with --seeds; move it elsewhere"
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f".{place.name}.part")
+    part.unlink(missing_ok=True)
+    part.symlink_to(os.path.relpath(run, place.parent), target_is_directory=True)
+    part.replace(place)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

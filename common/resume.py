@@ -50,6 +50,11 @@ class Saver(keras.callbacks.Callback):
         self._metrics: list[np.ndarray] | None = None
         self._broken = step % schedule.steps_per_epoch > 0
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a callback had ended the run, which fit would not look at again."""
+        return any(state.get("stopped", False) for state in self._state.values())
+
     def set_model(self, model: Any) -> None:
         """Take the metric accumulators of a broken epoch before fit resets them."""
         super().set_model(model)

@@ -97,8 +97,12 @@ def train(config: Any, build: Build) -> Any:
         run_folder.record(folder, step, digest, replicas=_replicas(strategy))
     callbacks.append(Scalars(folder, schedule.log_steps, step, job.scalars, chief))
     say(f"{folder}: step {step} of {schedule.epochs * schedule.steps_per_epoch}")
+    saver = Saver(store, schedule, callbacks, step, state)
+    if saver.stopped:
+        say(f"{folder}: this run has stopped early")
+        return job.model
     try:
-        _fit(job, schedule, step, Saver(store, schedule, callbacks, step, state))
+        _fit(job, schedule, step, saver)
     except tf.errors.DataLossError as error:
         if not job.records:
             raise

@@ -1,0 +1,94 @@
+"""Runs take the original's steps, and end when they should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import unmix
+from common import training
+from common.logs import read_scalars
+from common.run_folder import RunFolderError
+from unmix import tensors
+from unmix.config import UMX, Network
+from unmix.model import OpenUnmix
+from unmix.optimizer import optimizer
+from unmix.train import UnmixTraining, build, main
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "five_steps.npz"
+
+
+def test_five_steps_of_the_original_through_the_training_itself():
+    golden = np.load(GOLDEN)
+    model = Network(8000, 128, 32, 2, 16, 3, True, 3200.0, 0.0)
+    network = OpenUnmix(model)
+    start = {
+        name.removeprefix("bi/init/"): golden[name]
+        for name in golden.files
+        if name.startswith("bi/init/")
+    }
+    tensors.assign(network, start, "golden")
+    trainer = UnmixTraining(network, replace(UMX, model=model), 1)
+    trainer.compile(optimizer("adam", 1e-3, 1e-5))
+    mixture, target = map(tf.constant, (golden["x"], golden["y"]))
+    batch = {"mixture": mixture, "sources": target[:, tf.newaxis]}
+    data = tf.data.Dataset.from_tensors(batch).repeat()
+    losses = []
+    remember = training.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: losses.append(logs["loss"])
+    )
+    trainer.fit(data, epochs=5, steps_per_epoch=1, verbose=0, callbacks=[remember])
+    np.testing.assert_allclose(losses, golden["bi/losses"], atol=1e-6)
+
+
+def test_an_early_stop_is_final(config, capsys):
+    schedule = replace(config.train, epochs=9)
+    model = replace(config.model, layers=1, dropout=0.0)
+    config = replace(config, model=model)
+    short = replace(config, train=schedule, lr=0.0, weight_decay=0.0, patience=1)
+    assert int(training.train(short, build).optimizer.iterations.numpy()) == 6
+    capsys.readouterr()
+    before = read_scalars(short.output)
+    again = training.train(short, build)
+    assert int(again.optimizer.iterations.numpy()) == 6
+    assert read_scalars(short.output) == before
+    assert "stopped early" in capsys.readouterr().out
+    longer = replace(short, train=replace(schedule, epochs=20))
+    assert int(training.train(longer, build).optimizer.iterations.numpy()) == 6
+    with pytest.raises(RunFolderError, match="patience=1, now patience=3"):
+        training.train(replace(short, patience=3), build)
+
+
+@pytest.mark.slow
+def test_two_targets_in_one_command_have_a_folder_each(config, tmp_path):
+    shape = [f"model.{key}={value}" for key, value in vars(config.model).items()]
+    schedule = ["epochs=1", "steps_per_epoch=2", "seq_dur=0.5", "batch_size=2"]
+    rest = ["--targets", "drums", "vocals", "--root", config.root]
+    output = tmp_path / "both"
+    assert main(["with", "tiny", *shape, *schedule, *rest, f"output={output}"]) == 0
+    assert {path.parent.name for path in output.glob("*/config.json")} >= {
+        "drums",
+        "vocals",
+    }
+    separator = unmix.load(output)
+    assert separator.sources == ("vocals", "drums")
+    estimates = separator(np.ones([2, 1000], np.float32))
+    assert estimates["drums"].shape == (2, 1000)
+
+
+@pytest.mark.slow
+def test_check_in_a_new_process():
+    command = [sys.executable, "-m", "unmix.train", "--check", "with", "tiny"]
+    start = time.monotonic()
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "check passed"
+    # A quiet machine takes half a minute; this one may be doing other things.
+    assert time.monotonic() - start < 300

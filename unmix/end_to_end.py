@@ -1,0 +1,150 @@
+"""Training of the networks of all targets together, on the sound that they make.
+
+By themselves the networks learn magnitudes; here the loss is that of the waveforms
+which come out of the whole separator, so that they learn what the filter and the
+phase of the mixture make of their estimates. This training is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from common import distribution, training
+from common.config import ConfigError
+from common.stft import Stft, istft, stft
+from unmix import convert, data
+from unmix.config import UnmixConfig
+from unmix.loss import waveform_loss
+from unmix.model import OpenUnmix
+from unmix.optimizer import optimizer
+from unmix.plateau import EarlyStopping, Plateau
+from unmix.statistics import statistics
+from unmix.windows import windowed
+
+WINDOW_FRAMES = 300
+"""Frames that are filtered at once, as in separation."""
+
+
+class EndToEnd(keras.Model):
+    """The networks of all targets together with the filter and the loss.
+
+    Args:
+        networks: Network of every target, in the order of the sources of a batch.
+        config: Gives the transform.
+        replicas: Number of replicas that share a global batch.
+        niter: Rounds of the filter; without one each target keeps the phase of the
+            mixture.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, OpenUnmix],
+        config: UnmixConfig,
+        replicas: int,
+        niter: int = 0,
+    ) -> None:
+        super().__init__(name="end_to_end")
+        # In a checkpoint each lies under its target: network/vocals/...
+        self.network = dict(networks)
+        self.config = config
+        self.replicas = replicas
+        self.niter = niter
+        window, hop = config.model.window_samples, config.model.hop_samples
+        self.stft = Stft(window, hop, padding="reflect")
+        self.loss_mean = keras.metrics.Mean("loss")
+        self.built = True
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Estimate the waveforms of all targets and take one optimizer step.
+
+        The gradient is of the sum over the batch divided by the global batch size, so
+        that replicas add up to one.
+        """
+        with tf.GradientTape() as tape:
+            estimates = self.separate(batch["mixture"], training=True)
+            losses = waveform_loss(estimates, batch["sources"])
+            loss = tf.reduce_mean(losses) / self.replicas
+        weights = self.trainable_variables
+        gradients: Any = tape.gradient(loss, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        self.loss_mean.update_state(losses)
+        return {"loss": self.loss_mean.result()}
+
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Loss on whole tracks, each of which counts the same."""
+        losses = waveform_loss(self.separate(batch["mixture"]), batch["sources"])
+        self.loss_mean.update_state(losses, batch["weight"])
+        return {"loss": self.loss_mean.result()}
+
+    def separate(self, mixture: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Separate waveforms, differentiably.
+
+        Args:
+            mixture: Waveforms [batch, channels, samples].
+            training: Whether the networks drop outputs and normalise by the batch.
+
+        Returns:
+            Estimates [batch, targets, channels, samples].
+        """
+        spectra = stft(mixture, self.stft)  # [batch, channels, frames, bins]
+        seen = tf.abs(spectra)
+        if self.config.model.channels == 1:
+            seen = tf.reduce_mean(seen, axis=1, keepdims=True)
+        networks = self.network.values()
+        magnitudes = [network(seen, training=training) for network in networks]
+        estimates = windowed(
+            tf.stack(magnitudes, axis=1), spectra, WINDOW_FRAMES, niter=self.niter
+        )
+        return istft(estimates, self.stft, tf.shape(mixture)[-1])
+
+
+def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:
+    """Make the job of a configuration, one network for each of its targets."""
+    replicas = strategy.num_replicas_in_sync
+    train, valid = data.load(config)
+    _check_targets(config, train.targets)
+    networks = {target: OpenUnmix(config.model) for target in config.target}
+    model = EndToEnd(networks, config, replicas)
+    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
+    model.optimizer.build(model.trainable_variables)
+    if config.initial:
+        for target, network in networks.items():
+            convert.start_from(network, config.initial, target)
+    elif tf.train.latest_checkpoint(str(Path(str(config.output)) / "latest")) is None:
+        moments = statistics(config, train)
+        for network in networks.values():
+            network.set_statistics(*moments)
+    seen = data.training_example(config, train)
+    example = data.validation_example(config, valid)
+    count = data.validation_count(config, valid)
+    indexes = [split.sounds.records for split in (train, valid)]
+    return training.Job(
+        model=model,
+        train=lambda step: distribution.training_batches(
+            strategy, seen, config.batch_size, step
+        ),
+        valid=lambda: distribution.validation_batches(strategy, example, count, 1),
+        records=[index for index in indexes if index is not None],
+        digest=train.sounds.digest,
+        steps_per_epoch=data.epoch_steps(config, train, replicas),
+        callbacks=lambda step: [
+            Plateau(config.lr_decay_patience, config.lr_decay_gamma),
+            EarlyStopping(config.patience),
+        ],
+    )
+
+
+def _check_targets(config: UnmixConfig, there: tuple[str, ...]) -> None:
+    """Demand one name for each of the sources that the corpus gives."""
+    names = config.target
+    if len(set(names)) < len(names) or len(names) != len(there):
+        raise ConfigError(
+            f"target={','.join(names)}: expected as many different names as "
+            f"dataset={config.dataset} gives, which is {len(there)} "
+            f"({', '.join(there)}), because end_to_end trains one network for each"
+        )

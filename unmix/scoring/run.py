@@ -61,8 +61,10 @@ def evaluate(
     folders.scores.mkdir(parents=True, exist_ok=True)
     near = folders.estimates or folders.scores
     near.mkdir(parents=True, exist_ok=True)
-    passing = tempfile.TemporaryDirectory(prefix=".songs-", dir=near.parent)
-    with Scorers(cores) as scorers, passing as work:
+    with (
+        Scorers(cores) as scorers,
+        tempfile.TemporaryDirectory(prefix=".songs-", dir=near.parent) as work,
+    ):
         run = _Run(scorers, folders, len(found))
         for song in found:
             if folders.json(song.name).exists():

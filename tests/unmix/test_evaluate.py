@@ -1,0 +1,425 @@
+"""The evaluation: museval's numbers, songs that cannot be scored, and bad input."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import audio
+from common.corpora import miniature
+from common.corpora.track import CorpusError
+from common.separation import Separator
+from unmix import convert, evaluate
+from unmix.config import Network
+from unmix.model import OpenUnmix
+from unmix.scoring import processes, record, run, scores, songs, worker
+from unmix.scoring.worker import ScoringError
+
+RATE = 8000
+PAIR = ("vocals", "accompaniment")
+STEMS = ("vocals", "drums", "bass", "other")
+
+
+def blurred(*names):
+    """A separator whose sources are the mixture, shifted, scaled and distorted."""
+
+    def network(batch):
+        odd = batch + 0.5 * np.abs(batch)
+        shifted = [np.roll(odd, 3 * k, axis=-1) / (k + 2) for k in range(len(names))]
+        return np.stack(shifted, axis=1)
+
+    return Separator(network, names, RATE, 2, named=True)
+
+
+def noisy(folder, seed, seconds, channels):
+    """Write a song of four stems that are coloured noise."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    mixture = np.zeros([channels, round(seconds * RATE)], np.float32)
+    for name in STEMS:
+        stem = 0.05 * rng.standard_normal(mixture.shape).astype(np.float32)
+        stem[:, 1:] += 0.8 * stem[:, :-1]
+        stem[1:] += 0.4 * stem[0]
+        audio.write(folder / f"{name}.wav", stem, RATE, "wav16")
+        mixture += audio.read(folder / f"{name}.wav")[0]
+    audio.write(folder / "mixture.wav", mixture, RATE, "wav24")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus_root(tmp_path_factory):
+    """Two good songs among a silent, an incomplete and a damaged one."""
+    root = tmp_path_factory.mktemp("musdb")
+    test = root / "test"
+    for seed, name in enumerate(["a - good", "b - silent", "c - lacking", "d - torn"]):
+        noisy(test / name, seed, 1.5, 1)
+    noisy(test / "e - good", 9, 2.5, 2)
+    silence = np.zeros([1, round(1.5 * RATE)], np.float32)
+    audio.write(test / "b - silent" / "vocals.wav", silence, RATE, "wav16")
+    (test / "c - lacking" / "bass.wav").unlink()
+    torn = test / "d - torn" / "drums.wav"
+    torn.write_bytes(torn.read_bytes()[:1000])
+    return root
+
+
+@pytest.fixture(scope="module")
+def scored(corpus_root, tmp_path_factory):
+    """Folders of one evaluation of them all, and why some have no scores."""
+    place = tmp_path_factory.mktemp("results")
+    folders = run.Folders(place / "scores" / "test", place / "estimates" / "test")
+    found = songs.find(corpus_root, "test")
+    failed = evaluate.evaluate(blurred(*PAIR), found, folders, cores=2)
+    return folders, failed
+
+
+def by_hand(references, estimates):
+    """Frames of museval, called on [sources, samples, channels], rounded as it does."""
+    import museval
+
+    every = museval.evaluate(references, estimates, win=RATE, hop=RATE)
+    return {
+        metric: np.round(values, 5)
+        for metric, values in zip(("SDR", "ISR", "SIR", "SAR"), every, strict=True)
+    }
+
+
+def frames(path, target):
+    """Values of a target in museval's JSON, [frames] by metric."""
+    held = json.loads(path.read_text("utf-8"))
+    (one,) = [each for each in held["targets"] if each["name"] == target]
+    return {
+        metric: np.array([frame["metrics"][metric] for frame in one["frames"]])
+        for metric in ("SDR", "ISR", "SIR", "SAR")
+    }
+
+
+def test_scores_are_those_of_museval_called_by_hand(scored, corpus_root):
+    folders, _ = scored
+    song = corpus_root / "test" / "e - good"
+    stems = {name: audio.read(song / f"{name}.wav")[0].astype(float) for name in STEMS}
+    references = [stems["vocals"], stems["bass"] + stems["drums"] + stems["other"]]
+    made = folders.estimates / "e - good"
+    estimates = [audio.read(made / f"{name}.wav")[0] for name in PAIR]
+    wanted = by_hand([x.T for x in references], [x.T for x in estimates])
+    for place, target in enumerate(PAIR):
+        ours = frames(folders.json("e - good"), target)
+        for metric, values in ours.items():
+            assert len(values) == 2  # the half second at the end is dropped
+            # Threads add up in another order, which may turn the last digit.
+            np.testing.assert_allclose(values, wanted[metric][place], atol=1.1e-5)
+    held = json.loads(folders.json("e - good").read_text("utf-8"))
+    assert held["museval_version"]
+    frame = held["targets"][0]["frames"][1]
+    assert (frame["time"], frame["duration"]) == (1.0, 1.0)
+
+
+def test_estimates_are_kept_as_float(scored, corpus_root):
+    folders, _ = scored
+    made = folders.estimates / "a - good"
+    assert sorted(each.name for each in made.iterdir()) == [
+        "accompaniment.wav",
+        "vocals.wav",
+    ]
+    mixture, _ = audio.read(corpus_root / "test" / "a - good" / "mixture.wav")
+    wanted = (mixture + 0.5 * np.abs(mixture)) / 2
+    np.testing.assert_array_equal(audio.read(made / "vocals.wav")[0], wanted)
+
+
+def test_bad_songs_are_told_and_the_others_scored(scored):
+    folders, failed = scored
+    assert sorted(each.name for each in folders.scores.iterdir()) == [
+        "a - good.json",
+        "e - good.json",
+    ]
+    assert sorted(failed) == ["b - silent", "c - lacking", "d - torn"]
+    assert "reference of vocals is silent throughout" in failed["b - silent"]
+    assert "c - lacking lacks bass.wav; it holds" in failed["c - lacking"]
+    assert "drums.wav" in failed["d - torn"]
+    assert not list(folders.scores.parent.glob(".songs-*"))
+    assert not list(folders.estimates.parent.glob(".songs-*"))
+
+
+def test_songs_with_scores_are_skipped(scored, corpus_root, tmp_path):
+    folders = run.Folders(tmp_path / "test")
+    shutil.copytree(scored[0].scores, folders.scores)
+    before = {each.name: each.read_bytes() for each in folders.scores.iterdir()}
+
+    def never(batch):
+        raise AssertionError("separated a song that has scores")
+
+    separator = Separator(never, PAIR, RATE, 2, named=True)
+    good = [s for s in songs.find(corpus_root, "test") if "good" in s.name]
+    assert evaluate.evaluate(separator, good, folders) == {}
+    after = {each.name: each.read_bytes() for each in folders.scores.iterdir()}
+    assert before == after
+
+
+def test_four_targets_without_their_sum_are_scored_together():
+    assert songs.scored(["residual", *reversed(STEMS)]) == list(STEMS)
+    assert songs.scored(["accompaniment", "vocals"]) == list(PAIR)
+    with pytest.raises(CorpusError, match="makes vocals, residual, and museval needs"):
+        songs.scored(["vocals", "residual"])
+
+
+def test_the_pair_is_scored_apart(corpus_root):
+    """Vocals have the score of the pair, not that among all, as museval has it."""
+    song = corpus_root / "test" / "a - good"
+    names = ("vocals", "drums", "accompaniment")
+    files = songs.references(song, names)
+    # Estimates that are other stems: nothing is perfect, so no score is infinite.
+    guesses = dict.fromkeys(names, song / "mixture.wav")
+    held = json.loads(worker.score("a", files, guesses))
+    assert [each["name"] for each in held["targets"]] == [
+        "drums",
+        "vocals",
+        "accompaniment",
+    ]
+    two = {name: files[name] for name in PAIR}
+    pair = json.loads(worker.score("a", two, {name: guesses[name] for name in PAIR}))
+    assert held["targets"][1:] == pair["targets"]
+
+
+def test_what_does_not_fit_is_told(corpus_root, tmp_path):
+    song = corpus_root / "test" / "a - good"
+    files = songs.references(song, PAIR)
+    wide = tmp_path / "wide.wav"
+    audio.write(wide, np.repeat(audio.read(song / "mixture.wav")[0], 2, 0), RATE)
+    with pytest.raises(ScoringError, match="estimated vocals has 2 channels"):
+        worker.score("a", files, {"vocals": wide, "accompaniment": wide})
+    silent = tmp_path / "silent.wav"
+    audio.write(silent, np.zeros([1, round(1.5 * RATE)], np.float32), RATE)
+    guesses = {"vocals": silent, "accompaniment": song / "mixture.wav"}
+    with pytest.raises(ScoringError, match="estimate of vocals is silent"):
+        worker.score("a", files, guesses)
+
+
+def test_museval_finds_the_name_that_numpy_lacks():
+    before = set(vars(np.linalg))
+    with worker._alias_of_numpy():
+        assert issubclass(np.linalg.linalg.LinAlgError, np.linalg.LinAlgError)
+    assert set(vars(np.linalg)) == before
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`rcond`:FutureWarning")  # NumPy 1 and museval
+def test_a_singular_matrix_is_scored(corpus_root, monkeypatch):
+    song = corpus_root / "test" / "a - good"
+    files = songs.references(song, PAIR)
+    guesses = dict.fromkeys(PAIR, song / "mixture.wav")
+    usual = json.loads(worker.score("a", files, guesses))
+
+    def singular(matrix, vectors):
+        raise np.linalg.LinAlgError
+
+    monkeypatch.setattr(np.linalg, "solve", singular)
+    again = json.loads(worker.score("a", files, guesses))
+    for one, other in zip(usual["targets"], again["targets"], strict=True):
+        metrics = [each["frames"][0]["metrics"] for each in (one, other)]
+        assert metrics[0]["SDR"] == pytest.approx(metrics[1]["SDR"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_killed_process_costs_one_song(corpus_root):
+    song = corpus_root / "test" / "a - good"
+    files = songs.references(song, PAIR)
+    guesses = dict.fromkeys(PAIR, song / "mixture.wav")
+    with processes.Scorers(1) as scorers:
+        lost = scorers.submit(processes.Job("a", files, guesses))
+        while not scorers._running:
+            time.sleep(0.01)
+        (process,) = scorers._running
+        os.kill(process._popen.pid, signal.SIGKILL)
+        with pytest.raises(ScoringError, match="ended with code -9"):
+            lost.result()
+        again = scorers.submit(processes.Job("a", files, guesses)).result()
+    assert json.loads(again.text)["targets"][0]["name"] == "vocals"
+
+
+def test_cores_below_one():
+    with pytest.raises(ScoringError, match="--cores is 0; expected at least 1"):
+        processes.Scorers(0)
+
+
+def test_the_record_keeps_scores_of_models_apart(tmp_path):
+    folders = run.Folders(tmp_path / "test")
+    told = {"subset": "test", "options": {"niter": 1}}
+    record.check_record(blurred(*PAIR), folders, told, ["a"])
+    folders.scores.mkdir()
+    folders.json("a").write_text("{}")
+    record.check_record(blurred(*PAIR), folders, told, ["a"])
+    louder = Separator(
+        lambda batch: 1.01 * blurred(*PAIR).network(batch), PAIR, RATE, 2, named=True
+    )
+    with pytest.raises(ScoringError, match="other weights, expected these; name an"):
+        record.check_record(louder, folders, told, ["a"])
+    other = {**told, "options": {"niter": 0}}
+    with pytest.raises(
+        ScoringError, match=r"options=\{'niter': 1\}, expected options="
+    ):
+        record.check_record(blurred(*PAIR), folders, other, ["a"])
+    record.check_record(louder, folders, other, ["a"], overwrite=True)
+    assert not folders.json("a").exists()
+    (tmp_path / record.RECORD).unlink()
+    folders.json("a").write_text("{}")
+    with pytest.raises(ScoringError, match=r"scores without evaluation\.json"):
+        record.check_record(louder, folders, other, ["a"])
+
+
+def test_empty_and_missing_folders(tmp_path):
+    with pytest.raises(CorpusError, match="does not exist"):
+        songs.find(tmp_path / "nowhere", "test")
+    (tmp_path / "test").mkdir()
+    with pytest.raises(CorpusError, match="holds no song but nothing"):
+        songs.find(tmp_path, "test")
+    with pytest.raises(CorpusError, match="train does not exist"):
+        songs.find(tmp_path, "train")
+    (tmp_path / "test" / "x.stem.mp4").touch()
+    assert [each.name for each in songs.find(tmp_path, "test")] == ["x"]
+    with pytest.raises(CorpusError, match="or leave out --is-wav"):
+        songs.find(tmp_path, "test", is_wav=True)
+
+
+@pytest.fixture
+def fixed_model(monkeypatch):
+    """Let the command load the pair's separator; returns what it was asked for."""
+    asked: dict = {}
+
+    def load(model, *told, **options):
+        asked.update(model=model, told=told, **options)
+        return blurred(*PAIR)
+
+    monkeypatch.setattr(evaluate, "load", load)
+    return asked
+
+
+def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
+    """The words of 2019: model in front, outdir and evaldir."""
+    place = tmp_path / "scores"
+    words = ["model", "--root", str(corpus_root), "--evaldir", str(place)]
+    words += ["--outdir", str(tmp_path / "kept"), "--limit", "2", "--row", "umx"]
+    assert evaluate.main([*words, "--targets", "vocals", "--residual", PAIR[1]]) == 1
+    said = capsys.readouterr()
+    assert "b - silent: the reference of vocals is silent" in said.err
+    assert "a - good: SDR vocals" in said.out
+    assert fixed_model["model"] == "model"
+    assert fixed_model["told"] == (["vocals"], 1, False, "accompaniment", None, None)
+    assert fixed_model["segment_seconds"] is None
+    summary = json.loads((place / "summary.json").read_text("utf-8"))
+    assert summary["museval"]["scored_together"] == [list(PAIR)]
+    assert (summary["tracks"], summary["seconds"]) == (1, 1)
+    assert list(summary["failed"]) == ["b - silent"]
+    assert (tmp_path / "kept" / "test" / "a - good" / "vocals.wav").exists()
+    medians = frames(place / "test" / "a - good.json", "vocals")["SDR"]
+    assert summary["targets"]["vocals"]["SDR"] == np.median(medians)
+    assert "| vocals |" in (place / "summary.md").read_text("utf-8")
+    assert "6.32" in (place / "summary.md").read_text("utf-8")
+    assert "compares with nothing" in said.out
+    with (place / "scores.csv").open(encoding="utf-8") as file:
+        assert file.readline() == "track,target,SDR,SIR,SAR,ISR\n"
+    assert (place / "scores.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--input", "x.wav"], "python -m unmix.separate x.wav"),
+        (["a", "--model", "b"], "two models are named, a and b"),
+        (["--limit", "0"], "--limit is 0; expected at least 1 song"),
+        (["--cores", "0"], "--cores is 0; expected at least 1"),
+        (["--root", "/nowhere"], "/nowhere does not exist"),
+        (["--table", "/nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_bad_words(words, sentence, corpus_root, fixed_model, tmp_path, capsys):
+    words = ["--root", str(corpus_root), "--evaldir", str(tmp_path), *words]
+    assert evaluate.main(words) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_corpus_is_not_overwritten(corpus_root, fixed_model, tmp_path, capsys):
+    words = ["--root", str(corpus_root), "--evaldir", str(tmp_path)]
+    assert evaluate.main([*words, "--outdir", str(corpus_root)]) == 1
+    assert "its sources would be replaced by estimates" in capsys.readouterr().err
+
+
+def test_without_ffmpeg(corpus_root, fixed_model, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert evaluate.main(["--root", str(corpus_root)]) == 1
+    assert "ffmpeg is not on PATH" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_networks_on_the_miniature_equal_museval_by_hand(tmp_path, capsys):
+    """Four targets from files to the table, in the command's own words."""
+    root = miniature.write_musdb(
+        tmp_path / "mini", sample_rate=RATE, seconds=3.0, train=2, test=1
+    )
+    network = Network(RATE, 512, 128, hidden_size=16, bandwidth=4000.0)
+    models = {name: OpenUnmix(network) for name in STEMS}
+    convert.export(models, tmp_path / "model")
+    words = ["--model", str(tmp_path / "model"), "--root", str(root), "--cores", "2"]
+    assert evaluate.main([*words, "--outdir", str(tmp_path / "kept")]) == 0
+    assert "Synthetic sounds" in capsys.readouterr().out
+    place = tmp_path / "model" / "evaluation"
+    for song in sorted((root / "test").iterdir()):
+        made = tmp_path / "kept" / "test" / song.name
+        pairs = [(song, made) for _ in STEMS]
+        references, estimates = (
+            [
+                audio.read(p[k] / f"{n}.wav")[0].T
+                for n, p in zip(STEMS, pairs, strict=True)
+            ]
+            for k in (0, 1)
+        )
+        wanted = by_hand(references, estimates)
+        for number, target in enumerate(STEMS):
+            ours = frames(place / "test" / f"{song.name}.json", target)
+            for metric, values in ours.items():
+                np.testing.assert_allclose(values, wanted[metric][number], atol=1.1e-5)
+
+
+@pytest.mark.slow
+def test_stem_file_equals_museval_on_musdb(tmp_path):
+    """The song in the wheel of stempeg, read here and by musdb."""
+    museval = pytest.importorskip("museval")
+    musdb = pytest.importorskip("musdb")
+    stempeg = pytest.importorskip("stempeg")
+    (file,) = Path(stempeg.__file__).parent.glob("data/*.stem.mp4")
+    (tmp_path / "db" / "test").mkdir(parents=True)
+    shutil.copy(file, tmp_path / "db" / "test")
+    folders = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
+    separator = Separator(blurred(*PAIR).network, PAIR, 44100, 2, named=True)
+    found = songs.find(tmp_path / "db", "test")
+    assert evaluate.evaluate(separator, found, folders) == {}
+    (track,) = musdb.DB(root=str(tmp_path / "db"), subsets="test").tracks
+    assert track.name == found[0].name
+    made = folders.estimates / track.name
+    guesses = {name: audio.read(made / f"{name}.wav")[0].T for name in PAIR}
+    museval.eval_mus_track(track, guesses, output_dir=str(tmp_path / "by hand"))
+    wanted = tmp_path / "by hand" / "test" / f"{track.name}.json"
+    for target in PAIR:
+        ours, theirs = frames(folders.json(track.name), target), frames(wanted, target)
+        for metric, values in theirs.items():
+            np.testing.assert_allclose(ours[metric], values, atol=1.1e-5)
+
+
+def test_medians_are_those_of_museval_s_own_tables(scored, tmp_path):
+    import museval
+
+    folders, _ = scored
+    store = museval.EvalStore()
+    store.add_eval_dir(str(folders.scores.parent))
+    theirs = store.agg_frames_tracks_scores()
+    ours = scores.summarise(
+        {file.stem: scores.read(file) for file in folders.scores.iterdir()}
+    )
+    for target in PAIR:
+        for metric in scores.METRICS:
+            assert ours[target][metric] == pytest.approx(
+                theirs[target][metric], abs=1e-5
+            )

@@ -21,6 +21,11 @@ COMMANDS = {
     "mixit-separate": "mixit.separate:main",
     "mixit-evaluate": "mixit.evaluate:main",
     "mixit-convert": "mixit.convert:main",
+    "unmix-train": "unmix.train:main",
+    "unmix-separate": "unmix.separate:main",
+    "umx-tf": "unmix.separate:main",
+    "unmix-evaluate": "unmix.evaluate:main",
+    "unmix-convert": "unmix.convert:main",
     "separation-doctor": "common.doctor:main",
 }
 
@@ -101,7 +106,7 @@ def test_commands_are_functions_of_the_tree(setup_py):
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel that pip builds from this tree, without the network."""
     folder = tmp_path_factory.mktemp("source")
-    for name in ("common", "mixit", "tests"):
+    for name in ("common", "mixit", "unmix", "tests"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignore)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
@@ -118,10 +123,24 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_wheel_holds_the_packages_alone(wheel):
     files = wheel.namelist()
     information = f"tf_separation_suite-{common.__version__}.dist-info"
-    assert {name.split("/")[0] for name in files} == {"common", "mixit", information}
+    rooms = {"common", "mixit", "unmix"}
+    assert {name.split("/")[0] for name in files} == rooms | {information}
     assert "common/corpora/track.py" in files
     licences = {Path(name).name for name in files if name.startswith(information)}
     assert {"LICENSE", "NOTICE"} <= licences
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_small_models_whole(wheel):
+    packed = {name for name in wheel.namelist() if "/models/" in name}
+    there = {
+        str(path.relative_to(REPOSITORY))
+        for room in ("mixit", "unmix")
+        for path in (REPOSITORY / room / "models").rglob("*")
+        if path.is_file()
+    }
+    assert packed == there
+    assert len(there) > 20
 
 
 @pytest.mark.slow

@@ -213,7 +213,9 @@ def resolved(config: UnmixConfig) -> UnmixConfig:
     """
     music = config.dataset == "musdb"
     if config.source_augmentations is None:
-        augmentations = ("gain", "channelswap") if music else ()
+        augmentations: tuple[Augmentation, ...] = ()
+        if music:
+            augmentations = ("gain", "channelswap")
         config = replace(config, source_augmentations=augmentations)
     if config.random_track_mix is None:
         config = replace(config, random_track_mix=music)

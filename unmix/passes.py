@@ -75,6 +75,13 @@ class Passes:
         filtering: How magnitudes become sound.
         sums: Matrix [sources, targets, and the residual where there is one] that makes
             the sources that are returned; None returns the targets themselves.
+
+    Attributes:
+        encode: From samples [channels, samples] of some frames to what goes into the
+            recurrent stacks [frames, targets * width].
+        decode: From such samples, what went into and came out of each stack [targets,
+            frames, 2 * width] and the number of frames that are there, to windowed and
+            overlapped sources [sources, channels, samples].
     """
 
     def __init__(
@@ -92,8 +99,8 @@ class Passes:
         count = len(models) + filtering.residual
         self.sums = tf.constant(np.eye(count) if sums is None else sums, tf.float32)
         self.hann = _hann(self.config.window_samples)
-        self._encode = tf.function(self._encoded, reduce_retracing=True)
-        self._decode = tf.function(self._decoded, reduce_retracing=True)
+        self.encode = tf.function(self._encoded)
+        self.decode = tf.function(self._decoded)
         self._estimate = tf.function(self._estimates, jit_compile=True)
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
@@ -139,7 +146,7 @@ class Passes:
         """Keep input and output of each stack, [frames, 2 * width] of each target."""
 
         def encode(start: int) -> np.ndarray:
-            return self._encode(self._piece(padded, start, BLOCK_FRAMES)).numpy()
+            return self.encode(self._piece(padded, start, BLOCK_FRAMES)).numpy()
 
         pieces = _ahead(pool, encode, range(0, frames, BLOCK_FRAMES))
         encoded = np.concatenate(list(pieces))[:frames]
@@ -159,7 +166,7 @@ class Passes:
         count = rows.shape[1]
         rows = np.pad(rows, [(0, 0), (0, window - count), (0, 0)])
         piece = self._piece(padded, start, window)
-        made = self._decode(piece, tf.constant(rows), tf.constant(count)).numpy()
+        made = self.decode(piece, tf.constant(rows), tf.constant(count)).numpy()
         hop, size = self.config.hop_samples, self.config.window_samples
         return made[..., : (count - 1) * hop + size]
 

@@ -149,7 +149,7 @@ class Stream:
         samples = (size - 1) * self.hop_samples + self.window_samples
         there = self._ahead[:, :samples]
         piece = tf.constant(np.pad(there, [(0, 0), (0, samples - there.shape[1])]))
-        encoded = passes._encode(piece)[:count]
+        encoded = passes.encode(piece)[:count]
         rows = []
         for place, share in enumerate(tf.split(encoded, len(passes.stacks), axis=1)):
             outputs, self._states[place] = passes.stacks[place].stream(
@@ -157,7 +157,7 @@ class Stream:
             )
             rows.append(tf.concat([share, outputs[0]], axis=1))
         filled = tf.pad(tf.stack(rows), [[0, 0], [0, size - count], [0, 0]])
-        made = passes._decode(piece, filled, tf.constant(count)).numpy()
+        made = passes.decode(piece, filled, tf.constant(count)).numpy()
         if not np.isfinite(made).all():
             raise SeparationError(
                 "the network returned estimates that are not finite; its weights or "

@@ -184,9 +184,9 @@ def test_ends(separator):
 
 def test_compiled_ahead(separator):
     stream_command.compile_ahead(separator, 2)
-    before = separator.network._decode.experimental_get_tracing_count()
+    before = separator.network.decode.experimental_get_tracing_count()
     streamed(Stream(separator), sound(2, 2000), (HOP, 3 * HOP, 16 * HOP))
-    assert separator.network._decode.experimental_get_tracing_count() == before
+    assert separator.network.decode.experimental_get_tracing_count() == before
 
 
 def command(monkeypatch, capsys, separator, words, raw):

@@ -1,0 +1,180 @@
+"""The whole separator beside the original's estimates, and its command lines."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import unmix
+from common import audio
+from common.separation import SeparationError
+from unmix import convert, separate
+from unmix.passes import Filtering, Passes
+
+MODEL = Path(__file__).resolve().parents[1] / "golden" / "unmix" / "estimates"
+MONO = MODEL.parent / "original_micro_mono"
+REFERENCE = dict(np.load(MODEL / "reference.npz"))
+AUDIO = REFERENCE.pop("audio")
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def separator():
+    return unmix.load(MODEL)
+
+
+@pytest.fixture
+def song(tmp_path):
+    """Two seconds of stereo noise."""
+    file = tmp_path / "song.wav"
+    noise = np.random.default_rng(0).standard_normal([2, 2 * RATE]) * 0.1
+    audio.write(file, noise.astype(np.float32), RATE)
+    return file
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_estimates_are_those_of_the_original(name):
+    niter, softmask, residual, window = re.findall(r"\d+|None", name)
+    separator = unmix.load(
+        MODEL,
+        niter=int(niter),
+        softmask=softmask == "1",
+        residual=residual == "1",
+        wiener_win_len=None if window == "None" else int(window),
+    )
+    estimates = np.stack(list(separator(AUDIO[0]).values()))
+    np.testing.assert_allclose(estimates, REFERENCE[name][0], atol=1e-5)
+    names = ("vocals", "drums", "residual")
+    assert separator.sources == names[: 2 + (residual == "1")]
+
+
+def test_blocks_are_close_to_one_pass(separator):
+    sound = np.random.default_rng(1).standard_normal([2, 40_000]).astype(np.float32)
+    whole = unmix.load(MODEL, segment_seconds=None, wiener_win_len=20)(sound)
+    blocks = unmix.load(MODEL, segment_seconds=1.5, wiener_win_len=20)(sound)
+    for name, estimate in whole.items():
+        error = np.square(blocks[name] - estimate).sum()
+        assert error < 1e-3 * np.square(estimate).sum()
+
+
+@pytest.mark.parametrize("samples", [1, 63, 64, 65, 2001])
+@pytest.mark.parametrize("channels", [1, 2, 5, 6])
+def test_any_sound_is_separated(separator, channels, samples):
+    sound = np.random.default_rng(2).standard_normal([channels, samples])
+    estimates = separator(sound.astype(np.float32))
+    for estimate in estimates.values():
+        assert estimate.shape == (channels, samples)
+        assert np.isfinite(estimate).all()
+    if channels == 6:
+        alone = separator(sound[2:4].astype(np.float32))
+        np.testing.assert_allclose(estimates["drums"][2:4], alone["drums"], atol=1e-6)
+
+
+def test_silence_stays_silence(separator):
+    for estimate in separator(np.zeros([2, 3000], np.float32)).values():
+        assert not estimate.any()
+
+
+def test_a_mono_network_takes_equal_and_different_channels():
+    passes = Passes(convert.load(MONO), Filtering(residual=True))
+    sound = np.random.default_rng(3).standard_normal([1, 2, 2000]).astype(np.float32)
+    equal = np.repeat(sound[:, :1], 2, axis=1)
+    one = passes(equal[:, :1])
+    np.testing.assert_array_equal(passes(equal)[:, :, :1], one)
+    different = passes(sound)
+    assert np.abs(different[:, :, 0] - different[:, :, 1]).max() > 1e-3
+
+
+def test_a_single_target_is_filtered_against_the_rest():
+    alone = unmix.load(MODEL, ["vocals"])
+    both = unmix.load(MODEL, ["vocals"], residual="rest")
+    assert alone.sources == ("vocals",)
+    assert both.sources == ("vocals", "rest")
+    vocals = alone(AUDIO[0])["vocals"]
+    np.testing.assert_allclose(vocals, both(AUDIO[0])["vocals"], atol=1e-6)
+    assert np.abs(vocals - AUDIO[0]).max() > 0.01
+
+
+def test_aggregate_sums(separator):
+    summed = unmix.load(MODEL, aggregate={"all": ["vocals", "drums"]})
+    apart = separator(AUDIO[0])
+    together = summed(AUDIO[0])["all"]
+    np.testing.assert_allclose(together, apart["vocals"] + apart["drums"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"aggregate": {"rest": ["bass"]}}, "aggregate makes 'rest' of 'bass'"),
+        ({"residual": "drums"}, "residual is named 'drums' like a target"),
+        ({"targets": ["bass"]}, "has no target bass"),
+    ],
+)
+def test_bad_options_are_named(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        unmix.load(MODEL, **options)
+
+
+def test_house_words(song, tmp_path, capsys):
+    words = [str(song), "--model", str(MODEL), "--output", str(tmp_path / "out")]
+    assert separate.main([*words, "--residual", "rest", "--targets", "rest"]) == 0
+    assert [f.name for f in (tmp_path / "out" / "song").iterdir()] == ["rest.wav"]
+    assert "song.wav: 1 stem of 2.0 s" in capsys.readouterr().out
+
+
+def test_words_of_the_original(song, tmp_path):
+    out = tmp_path / "stems"
+    words = [str(song), "--model", str(MODEL), "--outdir", str(out)]
+    assert separate.main([*words, "--start", "0.5", "--ext", "flac"]) == 0
+    stems = sorted(file.name for file in (out / "song").iterdir())
+    assert stems == ["drums.flac", "vocals.flac"]
+    assert audio.probe(out / "song" / "drums.flac").samples == 1.5 * RATE
+
+
+def test_without_outdir_the_folder_is_named_for_song_and_model(
+    song, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = [str(song), "--model", str(MODEL), "--ext", ".wav", "--duration", "1"]
+    assert separate.main(words) == 0
+    assert audio.probe(tmp_path / "song_estimates" / "vocals.wav").samples == RATE
+
+
+def test_a_broken_file_does_not_stop_the_rest(song, tmp_path, capsys):
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF of nothing")
+    out = tmp_path / "stems"
+    words = [str(broken), str(song), "--model", str(MODEL), "--outdir", str(out)]
+    assert separate.main(words) == 1
+    assert (out / "song" / "vocals.wav").exists()
+    assert str(broken) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--ext", ".xyz"], "--ext is '.xyz'"),
+        (["--ext", ".wav", "--start", "9"], "leave nothing of"),
+        (["--ext", ".wav", "--samplerate", "44100"], "--samplerate is 44100"),
+    ],
+)
+def test_bad_words_are_named(song, tmp_path, capsys, words, sentence):
+    assert separate.main([str(song), "--model", str(MODEL), *words]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_existing_stems_stay(song, tmp_path, capsys):
+    words = [str(song), "--model", str(MODEL), "--outdir", str(tmp_path)]
+    assert separate.main(words) == 0
+    assert separate.main(words) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_networks_of_different_shapes_are_refused(monkeypatch):
+    pair = {"a": convert.load(MODEL)["vocals"], "b": convert.load(MONO)["vocals"]}
+    monkeypatch.setattr(convert, "load", lambda path, targets: pair)
+    with pytest.raises(SeparationError, match="networks of a and b differ"):
+        unmix.load("pair")

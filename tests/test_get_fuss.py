@@ -239,6 +239,8 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A test run in the background ignores SIGINT, and so would the script.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def put(self, path: Path, content: bytes) -> None:
@@ -672,7 +674,7 @@ def test_stopped_run_is_continued(machine, site, sign, code):
     with machine.start() as process:
         wait_for(lambda: machine.partial.exists() and machine.partial.stat().st_size)
         process.send_signal(sign)
-        _, errors = process.communicate(timeout=2)
+        _, errors = process.communicate(timeout=10)
     assert process.returncode == code
     assert "stopped" in errors
     assert machine.left() == [machine.partial.name]

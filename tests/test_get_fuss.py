@@ -233,14 +233,13 @@ class Machine:
         )
 
     def start(self, **settings: str) -> subprocess.Popen[str]:
+        # A test run in the background ignores SIGINT, and so would the script.
         return subprocess.Popen(
-            ["bash", str(SCRIPT)],
+            ["env", "--default-signal=INT", "bash", str(SCRIPT)],
             env=self.environment(**settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A test run in the background ignores SIGINT, and so would the script.
-            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def put(self, path: Path, content: bytes) -> None:

@@ -233,8 +233,9 @@ class Machine:
         )
 
     def start(self, **settings: str) -> subprocess.Popen[str]:
+        # A test run in the background ignores SIGINT, and so would the script.
         return subprocess.Popen(
-            ["bash", str(SCRIPT)],
+            ["env", "--default-signal=INT", "bash", str(SCRIPT)],
             env=self.environment(**settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -672,7 +673,7 @@ def test_stopped_run_is_continued(machine, site, sign, code):
     with machine.start() as process:
         wait_for(lambda: machine.partial.exists() and machine.partial.stat().st_size)
         process.send_signal(sign)
-        _, errors = process.communicate(timeout=2)
+        _, errors = process.communicate(timeout=10)
     assert process.returncode == code
     assert "stopped" in errors
     assert machine.left() == [machine.partial.name]

@@ -39,20 +39,6 @@ def prepare(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-<<<<<<< HEAD
-=======
-def _keep_memory() -> None:
-    """Let TensorFlow keep the memory of large tensors from one step to the next.
-
-    Otherwise the C library returns it to the system after every operation, and a
-    training step on a CPU takes a tenth more time. It must come before any operation.
-    """
-    megabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
-    os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(megabytes))
-
-
->>>>>>> main
 def choose(kind: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy:
     """Pick the strategy of a run.
 

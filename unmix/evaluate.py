@@ -182,7 +182,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _config(model: str) -> UnmixConfig | None:
     """Read the configuration of a run folder; None of what is none."""
-    folder = Path(model).expanduser()
+    folder = embedded.find(model) or Path(model).expanduser()
     files = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
     there = [file for file in files if file.exists()]
     return load_config(UnmixConfig, there[0]) if there else None

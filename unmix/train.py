@@ -16,8 +16,8 @@ import tf_keras as keras
 from common import distribution, experiment, training
 from common.errors import exit_code
 from common.stft import Stft, stft
-from unmix import convert, data, original_flags
-from unmix.config import PRESETS, UnmixConfig, resolved
+from unmix import convert, data, end_to_end, original_flags
+from unmix.config import PRESETS, UnmixConfig
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix
 from unmix.optimizer import optimizer
@@ -135,14 +135,16 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _main(config: UnmixConfig, check: bool) -> int:
-    config = resolved(config)
-    jobs = [_single(config, target) for target in config.target]
+    make = end_to_end.build if config.end_to_end else build
+    apart = () if config.end_to_end else config.target
+    jobs = [_single(config, target) for target in apart] or [config]
     if check:
-        return training.check(jobs[0], build)
+        return training.check(jobs[0], make)
     for job in jobs:
-        model = training.train(job, build)
+        model = training.train(job, make)
         steps = model.optimizer.iterations.numpy()
-        training.say(f"trained {steps} steps for {job.target[0]}: {job.output}")
+        names = ", ".join(job.target)
+        training.say(f"trained {steps} steps for {names}: {job.output}")
         keras.backend.clear_session()
     return 0
 

@@ -31,7 +31,7 @@ from common.decoding import FFMPEG_CURE
 from common.errors import exit_code
 from common.separation import Separator
 from common.training import say
-from unmix import corpus, umx_command
+from unmix import corpus, embedded, umx_command
 from unmix.config import UMX, UnmixConfig
 from unmix.scoring import boxes, results, scores, songs
 from unmix.scoring.record import check_record

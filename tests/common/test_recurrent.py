@@ -126,6 +126,7 @@ def test_one_program_serves_all_layers_directions_networks_and_lengths(monkeypat
         recurrent_block.block.python_function, jit_compile=True, autograph=False
     )
     monkeypatch.setattr(recurrent_block, "block", fresh)
+    recurrent_block._program.cache_clear()  # other tests have traced the same widths
     for seed, frames in enumerate((100, 256, 700)):
         stack = make(8, 4, layers=3, seed=seed)
         inputs = noise(1, frames, 8)

@@ -8,22 +8,19 @@ phase of the mixture make of their estimates. This training is our own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
-from common import distribution, training
+from common import training
 from common.config import ConfigError
 from common.stft import Stft, istft, stft
-from unmix import convert, data
+from unmix import data
 from unmix.config import UnmixConfig
+from unmix.job import job
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
-from unmix.optimizer import optimizer
-from unmix.plateau import EarlyStopping, Plateau
-from unmix.statistics import statistics
 from unmix.windows import windowed
 
 WINDOW_FRAMES = 300
@@ -105,38 +102,11 @@ class EndToEnd(keras.Model):
 
 def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:
     """Make the job of a configuration, one network for each of its targets."""
-    replicas = strategy.num_replicas_in_sync
-    train, valid = data.load(config)
-    _check_targets(config, train.targets)
+    found = data.load(config)
+    _check_targets(config, found.train.targets)
     networks = {target: OpenUnmix(config.model) for target in config.target}
-    model = EndToEnd(networks, config, replicas)
-    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
-    model.optimizer.build(model.trainable_variables)
-    if config.initial:
-        for target, network in networks.items():
-            convert.start_from(network, config.initial, target)
-    elif tf.train.latest_checkpoint(str(Path(str(config.output)) / "latest")) is None:
-        moments = statistics(config, train)
-        for network in networks.values():
-            network.set_statistics(*moments)
-    seen = data.training_example(config, train)
-    example = data.validation_example(config, valid)
-    count = data.validation_count(config, valid)
-    indexes = [split.sounds.records for split in (train, valid)]
-    return training.Job(
-        model=model,
-        train=lambda step: distribution.training_batches(
-            strategy, seen, config.batch_size, step
-        ),
-        valid=lambda: distribution.validation_batches(strategy, example, count, 1),
-        records=[index for index in indexes if index is not None],
-        digest=train.sounds.digest,
-        steps_per_epoch=data.epoch_steps(config, train, replicas),
-        callbacks=lambda step: [
-            Plateau(config.lr_decay_patience, config.lr_decay_gamma),
-            EarlyStopping(config.patience),
-        ],
-    )
+    model = EndToEnd(networks, config, strategy.num_replicas_in_sync)
+    return job(config, strategy, found, model, networks)
 
 
 def _check_targets(config: UnmixConfig, there: tuple[str, ...]) -> None:

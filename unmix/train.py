@@ -13,16 +13,14 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from common import distribution, experiment, training
+from common import experiment, training
 from common.errors import exit_code
 from common.stft import Stft, stft
-from unmix import convert, data, end_to_end, original_flags
+from unmix import data, end_to_end, original_flags
 from unmix.config import PRESETS, UnmixConfig
+from unmix.job import job
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix
-from unmix.optimizer import optimizer
-from unmix.plateau import EarlyStopping, Plateau
-from unmix.statistics import statistics
 
 
 class UnmixTraining(keras.Model):
@@ -79,34 +77,10 @@ class UnmixTraining(keras.Model):
 
 def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:
     """Make the job of a configuration of one target."""
-    replicas = strategy.num_replicas_in_sync
-    train, valid = data.load(config)
-    model = UnmixTraining(OpenUnmix(config.model), config, replicas)
-    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
-    model.optimizer.build(model.network.trainable_variables)
-    if config.initial:
-        convert.start_from(model.network, config.initial, train.targets[0])
-    elif tf.train.latest_checkpoint(str(Path(str(config.output)) / "latest")) is None:
-        model.network.set_statistics(*statistics(config, train))
-    seen = data.training_example(config, train)
-    example = data.validation_example(config, valid)
-    count = data.validation_count(config, valid)
-    indexes = [split.sounds.records for split in (train, valid)]
-    return training.Job(
-        model=model,
-        train=lambda step: distribution.training_batches(
-            strategy, seen, config.batch_size, step
-        ),
-        # Whole tracks have lengths of their own.
-        valid=lambda: distribution.validation_batches(strategy, example, count, 1),
-        records=[index for index in indexes if index is not None],
-        digest=train.sounds.digest,
-        steps_per_epoch=data.epoch_steps(config, train, replicas),
-        callbacks=lambda step: [
-            Plateau(config.lr_decay_patience, config.lr_decay_gamma),
-            EarlyStopping(config.patience),
-        ],
-    )
+    found = data.load(config)
+    network = OpenUnmix(config.model)
+    model = UnmixTraining(network, config, strategy.num_replicas_in_sync)
+    return job(config, strategy, found, model, {found.train.targets[0]: network})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,11 +114,11 @@ def _main(config: UnmixConfig, check: bool) -> int:
     jobs = [_single(config, target) for target in apart] or [config]
     if check:
         return training.check(jobs[0], make)
-    for job in jobs:
-        model = training.train(job, make)
+    for each in jobs:
+        model = training.train(each, make)
         steps = model.optimizer.iterations.numpy()
-        names = ", ".join(job.target)
-        training.say(f"trained {steps} steps for {names}: {job.output}")
+        names = ", ".join(each.target)
+        training.say(f"trained {steps} steps for {names}: {each.output}")
         keras.backend.clear_session()
     return 0
 

@@ -1,0 +1,67 @@
+"""What a training of one target and one of all targets together share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras as keras
+
+from common import distribution, training
+from unmix import convert, data
+from unmix.config import UnmixConfig
+from unmix.model import OpenUnmix
+from unmix.optimizer import optimizer
+from unmix.plateau import EarlyStopping, Plateau
+from unmix.statistics import statistics
+
+
+def job(
+    config: UnmixConfig,
+    strategy: tf.distribute.Strategy,
+    found: data.Data,
+    model: keras.Model,
+    networks: Mapping[str, OpenUnmix],
+) -> training.Job:
+    """Compile a model, give its networks their start and its data their order.
+
+    Args:
+        config: The configuration.
+        strategy: The run's strategy, under whose scope this is called.
+        found: Training and validation.
+        model: What is trained.
+        networks: The networks in it, by target.
+
+    Returns:
+        The job.
+    """
+    train, valid = found
+    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
+    model.optimizer.build(model.trainable_variables)
+    if config.initial:
+        for target, network in networks.items():
+            convert.start_from(network, config.initial, target)
+    elif tf.train.latest_checkpoint(str(Path(str(config.output)) / "latest")) is None:
+        moments = statistics(config, train)
+        for network in networks.values():
+            network.set_statistics(*moments)
+    seen = data.training_example(config, train)
+    example = data.validation_example(config, valid)
+    count = data.validation_count(config, valid)
+    indexes = [split.sounds.records for split in found]
+    return training.Job(
+        model=model,
+        train=lambda step: distribution.training_batches(
+            strategy, seen, config.batch_size, step
+        ),
+        # Whole tracks have lengths of their own.
+        valid=lambda: distribution.validation_batches(strategy, example, count, 1),
+        records=[index for index in indexes if index is not None],
+        digest=train.sounds.digest,
+        steps_per_epoch=data.epoch_steps(config, train, strategy.num_replicas_in_sync),
+        callbacks=lambda step: [
+            Plateau(config.lr_decay_patience, config.lr_decay_gamma),
+            EarlyStopping(config.patience),
+        ],
+    )

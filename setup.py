@@ -75,6 +75,7 @@ COMMANDS = [
     "unmix-evaluate = unmix.evaluate:main",
     "unmix-convert = unmix.convert:main",
     "separation-doctor = common.doctor:main",
+    "separation-registry = common.registry:main",
 ]
 
 # The small networks that separate offline.

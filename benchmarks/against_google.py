@@ -10,25 +10,21 @@ each lives in a process of its own that is told when to work. The table is print
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+import turns
+
 RATE = 16_000
 SECONDS = 2.0
 """Length of the training examples."""
 MIXTURES = 4
 """Mixtures of a training step; two make a mixture of mixtures."""
-Work = Callable[[Any], Any]
+Work = Callable[[str], Any]
 
 
 @dataclass
@@ -48,9 +44,15 @@ class Place:
         """Google's checkpoint and meta graph."""
         return self.folder / "model"
 
-    def sound(self, seconds: float) -> Path:
+    def sound(self, seconds: str) -> Path:
         """Sound to separate."""
-        return self.folder / f"sound{seconds:g}.wav"
+        return self.folder / f"sound{seconds}.wav"
+
+    def worker(self, python: str, role: str) -> turns.Worker:
+        """Start a program, one of ROLES."""
+        words = [python, __file__, "--source", str(self.source), "--role", role]
+        ours = role.startswith(("our", "data"))
+        return turns.Worker([*words, "--folder", str(self.folder)], ours)
 
 
 def google_parts(place: Place) -> tuple[Any, dict[str, Any]]:
@@ -104,7 +106,7 @@ def google_training(place: Place) -> Work:
     session = tf.Session()
     session.run(tf.global_variables_initializer())
     return lambda steps: [
-        float(session.run([spec.loss, spec.train_op])[0]) for _ in range(steps)
+        float(session.run([spec.loss, spec.train_op])[0]) for _ in range(int(steps))
     ]
 
 
@@ -118,7 +120,7 @@ def google_separation(place: Place) -> Work:
     graph = str(place.model / "inference.meta")
     program = inference.SeparationModel(str(place.model / "model.ckpt"), graph)
 
-    def separate(seconds: float) -> None:
+    def separate(seconds: str) -> None:
         mixture, rate = soundfile.read(place.sound(seconds), dtype="float32")
         sources = program.separate(mixture)
         for number, source in enumerate(np.clip(sources, -1.0, 1.0)):
@@ -150,7 +152,7 @@ def our_training(place: Place) -> Work:
         job = train.build(config, strategy)
     step = job.model.make_train_function()
     batches = iter(job.train(0))
-    return lambda steps: [float(step(batches)["loss"]) for _ in range(steps)]
+    return lambda steps: [float(step(batches)["loss"]) for _ in range(int(steps))]
 
 
 def our_separation(place: Place) -> Work:
@@ -160,7 +162,7 @@ def our_separation(place: Place) -> Work:
 
     separator = mixit.load(str(place.model / "model.ckpt"), sample_rate=RATE)
 
-    def separate(seconds: float) -> None:
+    def separate(seconds: str) -> None:
         output = str(place.folder / "ours")
         sound = place.sound(seconds)
         separate_file(separator, sound, output, format="wav16", overwrite=True)
@@ -188,7 +190,7 @@ def make_data(place: Place) -> None:
     files = sorted((place.corpus / "train").glob("*.wav"))[:60]
     heard = np.concatenate([audio.read(file)[0] for file in files], axis=1)
     for length in (10, 60):
-        audio.write(place.sound(length), heard[:, : length * RATE], RATE, "wav16")
+        audio.write(place.sound(str(length)), heard[:, : length * RATE], RATE, "wav16")
 
 
 ROLES: dict[str, Callable[[Place], Any]] = {
@@ -201,96 +203,6 @@ ROLES: dict[str, Callable[[Place], Any]] = {
 }
 
 
-class Worker:
-    """A program in a process of its own that works when it is told.
-
-    Args:
-        python: Its interpreter.
-        place: Where data and weights are.
-        role: Which program, one of ROLES.
-    """
-
-    def __init__(self, python: str, place: Place, role: str) -> None:
-        words = [python, __file__, "--source", str(place.source)]
-        words += ["--role", role, "--folder", str(place.folder)]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT) if role.startswith(("our", "data")) else "",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "CUDA_VISIBLE_DEVICES": "-1",
-        }
-        self.log = place.folder / f"{role}.log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                words,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        if not self._answer():
-            raise SystemExit(self.log.read_text())
-
-    def ask(self, what: float) -> dict[str, float]:
-        """Let it do a piece of work; its seconds and its memory so far."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{what}\n")
-        self.process.stdin.flush()
-        answer = self._answer()
-        if not answer:
-            raise SystemExit(self.log.read_text())
-        return answer
-
-    def _answer(self) -> dict[str, float]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("answer "):
-                return dict(json.loads(line.removeprefix("answer ")))
-        return {}
-
-    def end(self) -> None:
-        """End it."""
-        self.process.communicate()
-
-
-def serve(place: Place, role: str) -> None:
-    """Do what each line of the standard input asks for; answer with the cost."""
-    work = ROLES[role](place)
-    _reply({"wall": 0.0})
-    for line in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        work(int(float(line)))
-        spent = {
-            "wall": time.perf_counter() - wall,
-            "cpu": time.process_time() - cpu,
-            "megabytes": _peak(),
-        }
-        _reply(spent)
-
-
-def compare(workers: dict[str, Worker], work: float, runs: int) -> dict[str, Any]:
-    """Let the workers do the same in turn; medians, and the lowest CPU seconds."""
-    for worker in workers.values():
-        worker.ask(work)  # traces, allocates
-    answers: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
-    for _ in range(runs):
-        for name, worker in workers.items():
-            answers[name].append(worker.ask(work))
-    return {name: _summary(given) for name, given in answers.items()}
-
-
-def table(name: str, results: dict[str, dict[str, float]]) -> str:
-    """One line for each program and one for the ratio ours / Google's."""
-    ours, theirs = results["ours"], results["Google's"]
-    ratio = {key: ours[key] / theirs[key] for key in ours}
-    lines = [f"\n{name}: wall s, CPU s, lowest CPU s, peak MB\n"]
-    for label, row in (*results.items(), ("ratio", ratio)):
-        numbers = " ".join(f"{value:10.3f}" for value in row.values())
-        lines.append(f"  {label:10s}{numbers}\n")
-    return "".join(lines)
-
-
 def main() -> int:
     """Make data and weights, then compare training and separation."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -301,48 +213,25 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.role:
-        serve(Place(given.folder, given.source), given.role)
+        turns.serve(ROLES[given.role](Place(given.folder, given.source)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), given.source.resolve())
-        Worker(sys.executable, place, "data").end()
-        Worker(given.python, place, "model").end()
-        work = {"train": [2.0], "separate": [10.0, 60.0]}
+        place.worker(sys.executable, "data").end()
+        place.worker(given.python, "model").end()
+        work = {"train": [2], "separate": [10, 60]}
         for kind, amounts in work.items():
             workers = {
-                "ours": Worker(sys.executable, place, f"our-{kind}"),
-                "Google's": Worker(given.python, place, f"google-{kind}"),
+                "ours": place.worker(sys.executable, f"our-{kind}"),
+                "Google's": place.worker(given.python, f"google-{kind}"),
             }
             for amount in amounts:
-                results = compare(workers, amount, given.runs)
-                sys.stdout.write(table(f"{kind} {amount:g}", results))
+                results = turns.compare(workers, given.runs, amount)
+                sys.stdout.write(turns.table(f"{kind} {amount}", results))
                 sys.stdout.flush()
             for worker in workers.values():
                 worker.end()
     return 0
-
-
-def _reply(answer: dict[str, float]) -> None:
-    sys.stdout.write(f"answer {json.dumps(answer)}\n")
-    sys.stdout.flush()
-
-
-def _summary(answers: list[dict[str, float]]) -> dict[str, float]:
-    cpus = [each["cpu"] for each in answers]
-    return {
-        "wall": statistics.median(each["wall"] for each in answers),
-        "cpu": statistics.median(cpus),
-        "lowest": min(cpus),
-        "megabytes": answers[-1]["megabytes"],
-    }
-
-
-def _peak() -> float:
-    """Peak memory of this process in MB, from Linux."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise OSError("/proc/self/status has no VmHWM; this script needs Linux")
 
 
 if __name__ == "__main__":

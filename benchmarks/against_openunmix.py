@@ -10,25 +10,25 @@ sound; each lives in a process of its own that is told when to work. Tables go t
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
+import turns
 
-ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ["vocals", "drums", "bass", "other"]
 RATE = 44_100
 BATCH, TRAIN_SECONDS = 16, 6.0
-Work = Callable[[float], np.ndarray]
+Work = Callable[..., None]
 
 
 def sound(seconds: float) -> np.ndarray:
@@ -45,9 +45,10 @@ def our_separation(folder: Path, options: str) -> Work:
 
     separator = unmix.load(str(folder))
 
-    def work(seconds: float) -> np.ndarray:
-        estimates = separator(sound(seconds)[0])
-        return np.stack(list(estimates.values()))
+    def work(seconds: str, result: str = "") -> None:
+        estimates = separator(sound(float(seconds))[0])
+        if result:
+            np.save(result, np.stack(list(estimates.values())))
 
     return work
 
@@ -64,9 +65,11 @@ def their_separation(folder: Path, options: str) -> Work:
             network = separator.target_models[name]
             separator.target_models[name] = torch.compile(network)
 
-    def work(seconds: float) -> np.ndarray:
+    def work(seconds: str, result: str = "") -> None:
         with torch.no_grad():
-            return separator(torch.from_numpy(sound(seconds)))[0].numpy()
+            estimates = separator(torch.from_numpy(sound(float(seconds))))[0].numpy()
+        if result:
+            np.save(result, estimates)
 
     return work
 
@@ -89,9 +92,9 @@ def our_training(folder: Path, options: str) -> Work:
     mixture, target = map(tf.constant, _batch())
     batch = {"mixture": mixture, "sources": target[:, tf.newaxis]}
 
-    def work(seconds: float) -> np.ndarray:
+    def work() -> None:
         model.loss_mean.reset_state()
-        return step(batch)["loss"].numpy()
+        step(batch)["loss"].numpy()
 
     return work
 
@@ -108,12 +111,11 @@ def their_training(folder: Path, options: str) -> Work:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-5)
     mixture, target = map(torch.from_numpy, _batch())
 
-    def work(seconds: float) -> np.ndarray:
+    def work() -> None:
         optimizer.zero_grad()
         loss = torch.nn.functional.mse_loss(network(encoder(mixture)), encoder(target))
         loss.backward()
         optimizer.step()
-        return loss.detach().numpy()
 
     return work
 
@@ -132,7 +134,7 @@ def make(folder: Path, options: str) -> Work:
         models[target] = network = OpenUnmix(UMX.model)
         network.set_statistics(np.full(network.bins, 5.0), np.full(network.bins, 9.0))
     convert.export(models, folder)
-    return lambda seconds: np.zeros(1)
+    return lambda: None
 
 
 ROLES: dict[str, Callable[[Path, str], Work]] = {
@@ -144,135 +146,59 @@ ROLES: dict[str, Callable[[Path, str], Work]] = {
 }
 
 
-class Worker:
-    """A program in a process of its own that works when it is told.
-
-    Args:
-        python: Its interpreter.
-        folder: Where the weights are.
-        role: Which program, one of ROLES.
-        threads: Number of threads of the original; 0 leaves it.
-        options: Further words for the program.
-    """
-
-    def __init__(
-        self, python: str, folder: Path, role: str, threads: int = 0, options: str = ""
-    ) -> None:
-        words = [python, __file__, "--role", role, "--folder", str(folder)]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": "" if role.startswith("their") else str(ROOT),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "CUDA_VISIBLE_DEVICES": "-1",
-        }
-        if threads:
-            environment["OMP_NUM_THREADS"] = str(threads)
-        self.process = subprocess.Popen(
-            [*words, "--options", options],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if not self._answer():
-            raise SystemExit(f"{role} did not start")
-
-    def ask(self, seconds: float, result: Path | None = None) -> dict[str, float]:
-        """Let it do a piece of work; its seconds and its memory so far."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{seconds} {result or ''}\n")
-        self.process.stdin.flush()
-        answer = self._answer()
-        if not answer:
-            raise SystemExit("a program ended early, see its messages above")
-        return answer
-
-    def end(self) -> None:
-        """End it."""
-        self.process.communicate()
-
-    def _answer(self) -> dict[str, float]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("answer "):
-                return dict(json.loads(line.removeprefix("answer ")))
-        return {}
+def worker(python: str, folder: Path, role: str, options: str = "") -> turns.Worker:
+    """Start a program, one of ROLES, with a thread for each core."""
+    words = [python, __file__, "--role", role, "--folder", str(folder)]
+    ours, cores = not role.startswith("their"), str(os.cpu_count())
+    return turns.Worker([*words, "--options", options], ours, OMP_NUM_THREADS=cores)
 
 
-def serve(folder: Path, role: str, options: str) -> None:
-    """Do what each line of the standard input asks for; answer with the cost."""
-    work = ROLES[role](folder, options)
-    _reply({"wall": 0.0})
-    for line in sys.stdin:
-        seconds, _, result = line.strip().partition(" ")
-        wall, cpu = time.perf_counter(), time.process_time()
-        made = work(float(seconds))
-        spent = {
-            "wall": time.perf_counter() - wall,
-            "cpu": time.process_time() - cpu,
-            "megabytes": _peak(),
-        }
-        if result:
-            np.save(result, made)
-        _reply(spent)
-
-
-def compare(workers: dict[str, Worker], seconds: float, runs: int) -> dict[str, Any]:
-    """Let the workers do the same in turn; medians, and the lowest CPU seconds."""
-    for worker in workers.values():
-        worker.ask(seconds)  # compiles, allocates
-    answers: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
-    for _ in range(runs):
-        for name, worker in workers.items():
-            answers[name].append(worker.ask(seconds))
-    return {name: _summary(given) for name, given in answers.items()}
-
-
-def table(name: str, results: dict[str, dict[str, float]]) -> str:
-    """One line for each program and one for every ratio to ours."""
-    lines = [
-        f"\n## {name}\n\n| | wall s | CPU s | lowest CPU s | peak MB |\n"
-        "|---|---|---|---|---|\n"
-    ]
-    for label, row in results.items():
-        numbers = [row["wall"], row["cpu"], row["lowest"]]
-        cells = [*(f"{value:.2f}" for value in numbers), f"{row['megabytes']:.0f}"]
-        lines.append(f"| {label} | {' | '.join(cells)} |\n")
-    ours = results["ours"]
-    for label, row in results.items():
-        if label != "ours":
-            cells = [f"x {row[key] / ours[key]:.2f}" for key in row]
-            lines.append(f"| {label} / ours | {' | '.join(cells)} |\n")
-    return "".join(lines)
-
-
-def measure(python: str, folder: Path, runs: int, quick: bool) -> str:
-    """Compare separation, then training; the tables."""
-    cores = os.cpu_count() or 1
+def measure(python: str, folder: Path, runs: int, quick: bool) -> Iterator[str]:
+    """Compare separation, then training; the tables, one after the other."""
     workers = {
-        "ours": Worker(sys.executable, folder, "our-separation"),
-        "original": Worker(python, folder, "their-separation", cores),
+        "ours": worker(sys.executable, folder, "our-separation"),
+        "original": worker(python, folder, "their-separation"),
     }
-    lengths = [3.0] if quick else [30.0, 240.0]
-    text = f"\n{_difference(workers, folder)}\n"
-    for seconds in lengths:
+    yield f"\n{_difference(workers, folder)}\n"
+    for seconds in [3] if quick else [30, 240]:
         times = runs if seconds < 100 else 1
-        text += table(f"Separation of {seconds:g} s", compare(workers, seconds, times))
-    workers["original"].end()
+        results = turns.compare(workers, times, seconds)
+        yield turns.table(f"Separation of {seconds} s", results)
+    workers.pop("original").end()
     if not quick:
-        compiled = Worker(python, folder, "their-separation", cores, "compiled")
-        both = {"ours": workers["ours"], "original, compiled": compiled}
-        text += table("Separation of 30 s, torch.compile", compare(both, 30.0, runs))
+        compiled = worker(python, folder, "their-separation", "compiled")
+        workers["original, compiled"] = compiled
+        results = turns.compare(workers, runs, 30)
+        yield turns.table("Separation of 30 s, torch.compile", results)
         compiled.end()
     workers["ours"].end()
     workers = {
-        "ours": Worker(sys.executable, folder, "our-training"),
-        "original": Worker(python, folder, "their-training", cores),
+        "ours": worker(sys.executable, folder, "our-training"),
+        "original": worker(python, folder, "their-training"),
     }
-    text += table("Training step, 16 x 6 s", compare(workers, TRAIN_SECONDS, runs))
-    for worker in workers.values():
-        worker.end()
-    return text
+    yield turns.table("Training step, 16 x 6 s", turns.compare(workers, runs))
+    for each in workers.values():
+        each.end()
+
+
+def commands(folder: Path, lengths: list[int]) -> Iterator[str]:
+    """Separate files of these lengths in seconds by the command, and tell its cost."""
+    yield "\n## The command, file to files\n\n| sound s | wall s | peak MB |\n"
+    yield "|---|---|---|\n"
+    for seconds in lengths:
+        file = folder.parent / f"{seconds}.wav"
+        with soundfile.SoundFile(file, "w", RATE, 2, "PCM_16") as sink:
+            for start in range(0, seconds, 30):
+                sink.write(sound(min(30, seconds - start))[0].T)
+        words = [sys.executable, "-m", "unmix.separate", str(file), "--model"]
+        words += [str(folder), "--output", str(folder.parent), "--format", "wav16"]
+        began = time.perf_counter()
+        process = subprocess.Popen(words, cwd=turns.ROOT)
+        _, code, spent = os.wait4(process.pid, 0)
+        if code:
+            raise SystemExit(f"{' '.join(words)} failed")
+        wall = time.perf_counter() - began
+        yield f"| {seconds} | {wall:.1f} | {spent.ru_maxrss / 1024:.0f} |\n"
 
 
 def main() -> int:
@@ -286,11 +212,11 @@ def main() -> int:
     parser.add_argument("--options", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.role:
-        serve(given.folder, given.role, given.options)
+        turns.serve(ROLES[given.role](given.folder, given.options))
         return 0
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "weights"
-        Worker(sys.executable, folder, "make").end()
+        worker(sys.executable, folder, "make").end()
         text = (
             "# Beside the original, openunmix 1.3.0 on PyTorch\n\nFour targets, 512 "
             "wide, one round of the filter, random weights; written by `python "
@@ -298,8 +224,13 @@ def main() -> int:
             f"machine, load {os.getloadavg()[0]:.1f}: CPU seconds, of all threads, are "
             f"the fairer ones. Medians of {given.runs} runs in turn, one of 240 s.\n"
         )
-        text += measure(given.python, folder, given.runs, given.quick)
-    sys.stdout.write(text)
+        parts = [measure(given.python, folder, given.runs, given.quick)]
+        if not given.quick:
+            parts.append(commands(folder, [240, 3600]))
+        for part in chain(*parts):
+            sys.stdout.write(part)
+            sys.stdout.flush()
+            text += part
     if not given.quick:
         Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
     return 0
@@ -324,41 +255,17 @@ def _batch() -> tuple[np.ndarray, np.ndarray]:
     return mixture, target
 
 
-def _difference(workers: dict[str, Worker], folder: Path) -> str:
+def _difference(workers: dict[str, turns.Worker], folder: Path) -> str:
     """Largest difference of the estimates of three seconds."""
     made = []
-    for name, worker in workers.items():
+    for name, each in workers.items():
         file = folder.parent / f"{name}.npy"
-        worker.ask(3.0, file)
+        each.ask(3, file)
         made.append(np.load(file))
     worst, largest = np.abs(made[0] - made[1]).max(), np.abs(made[1]).max()
     return (
         f"Largest difference of the estimates of 3 s: {worst:.1e} (of {largest:.2f})."
     )
-
-
-def _summary(answers: list[dict[str, float]]) -> dict[str, float]:
-    def median(key: str) -> float:
-        return statistics.median(answer[key] for answer in answers)
-
-    return {
-        "wall": median("wall"),
-        "cpu": median("cpu"),
-        "lowest": min(answer["cpu"] for answer in answers),
-        "megabytes": max(answer["megabytes"] for answer in answers),
-    }
-
-
-def _peak() -> float:
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise OSError("/proc/self/status has no VmHWM; this script needs Linux")
-
-
-def _reply(answer: dict[str, float]) -> None:
-    sys.stdout.write(f"answer {json.dumps(answer)}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from common.recurrent_loop import State, Weights
 
-SIZES = (1, 16, 256)
-"""Frames of a program; few for streams, which bring few at a time."""
+SIZES = (16, 256)
+"""Frames of a program; few for streams, which bring few at a time. One needs none."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -46,6 +46,8 @@ def direction(
     """
     frames = inputs.shape[0]
     size = next((s for s in SIZES if frames is not None and frames <= s), SIZES[-1])
+    if frames == 1:
+        size = 1
     width, units = weights[0].shape[0], weights[1].shape[0]
     return _program(width, units, size, reverse)(inputs, weights, state)
 
@@ -57,6 +59,8 @@ def _program(width: int, units: int, size: int, reverse: bool) -> Any:
     def run(
         inputs: tf.Tensor, weights: Weights, state: State
     ) -> tuple[tf.Tensor, State]:
+        if size == 1:
+            return _single(inputs, weights, state)
         signal = tf.reverse(inputs, [0]) if reverse else inputs
         outputs, state = _run(signal, weights, state, size)
         return (tf.reverse(outputs, [0]) if reverse else outputs), state
@@ -69,6 +73,16 @@ def _program(width: int, units: int, size: int, reverse: bool) -> Any:
         tuple(tf.TensorSpec([None, units]) for _ in range(2)),
     )
     return tf.function(run, input_signature=signature, autograph=False)
+
+
+def _single(
+    inputs: tf.Tensor, weights: Weights, state: State
+) -> tuple[tf.Tensor, State]:
+    """Run over one frame, for which the loop and its compiled block cost too much."""
+    kernel, recurrent, bias, recurrent_bias = weights
+    gates = tf.matmul(inputs[0], kernel) + tf.matmul(state[0], recurrent)
+    output, cell = _gated(gates + (bias + recurrent_bias), state[1])
+    return output[tf.newaxis], (output, cell)
 
 
 def _run(
@@ -121,9 +135,7 @@ def block(
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
         output, cell = state
         gates = shares[time] + tf.matmul(output, recurrent)
-        enter, forget, new, leave = tf.split(gates, 4, axis=1)
-        cell = tf.sigmoid(forget) * cell + tf.sigmoid(enter) * tf.tanh(new)
-        output = tf.sigmoid(leave) * tf.tanh(cell)
+        output, cell = _gated(gates, cell)
         outputs = tf.tensor_scatter_nd_update(outputs, [[time]], output[tf.newaxis])
         return time + 1, (output, cell), outputs
 
@@ -131,3 +143,10 @@ def block(
         lambda time, *_: time < count, step, (tf.constant(0), state, outputs)
     )
     return outputs, state
+
+
+def _gated(gates: tf.Tensor, cell: tf.Tensor) -> State:
+    """Let the gates, before their activations, make the output and the new cell."""
+    enter, forget, new, leave = tf.split(gates, 4, axis=1)
+    cell = tf.sigmoid(forget) * cell + tf.sigmoid(enter) * tf.tanh(new)
+    return tf.sigmoid(leave) * tf.tanh(cell), cell

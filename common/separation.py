@@ -20,6 +20,7 @@ Network = Callable[[np.ndarray], np.ndarray]
 """Float32 [batch, channels, samples] -> [batch, sources, channels, samples]."""
 
 MOST_CHANNELS = 32
+PIECE_SAMPLES = 1 << 18
 
 
 class SeparationError(ValueError):
@@ -135,7 +136,12 @@ class Separator:
         """
         mixture = np.asarray(mixture)
         whole = mixture[np.newaxis] if mixture.ndim == 1 else mixture
-        estimates = np.concatenate(list(self.stream(iter([whole]))), -1)
+        estimates, done = np.zeros([0]), 0
+        for piece in self.stream(iter([whole])):
+            if not done:
+                estimates = np.empty([*piece.shape[:2], whole.shape[1]], np.float32)
+            estimates[..., done : done + piece.shape[2]] = piece
+            done += piece.shape[2]
         return dict(zip(self.sources, estimates, strict=True))
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -151,34 +157,30 @@ class Separator:
         Raises:
             SeparationError: As the call.
         """
-        segment = self.segment_samples
+        segment, hop = self.segment_samples or math.inf, self._hop_samples
         queue = Queue()
         pending: np.ndarray | None = None  # estimates that begin where the queue does
         for block in _checked(blocks, 1 if self.pairs else self.channels):
             queue.push(block)
-            while segment is not None:
-                shift = 0 if pending is None else self._hop_samples
-                if queue.samples < shift + segment:
-                    break
-                queue.drop(shift)
-                estimates = self._separate(queue.peek(segment))
-                if pending is not None:
-                    done, estimates = self._join(pending, estimates, shift)
-                    yield done
-                pending = estimates
+            if pending is None and queue.samples >= segment:
+                pending = self._separate(queue.peek(int(segment)))
+            while pending is not None and queue.samples >= hop + segment:
+                yield from _pieces(pending[..., :hop])
+                # All else is let go before the network needs memory.
+                pending = pending[..., hop:].copy()
+                queue.drop(hop)
+                pending = self._join(pending, self._separate(queue.peek(int(segment))))
         if not queue.samples:
             raise SeparationError("the mixture has no samples; give at least one")
-        if pending is None or segment is None:
-            yield self._separate(queue.peek(queue.samples))
-            return
-        rest = queue.samples - segment
-        if rest:
+        if pending is None:
+            pending = self._separate(queue.peek(queue.samples))
+        elif rest := queue.samples - int(segment):
             shift = rest - rest % self.grid_samples
+            yield from _pieces(pending[..., :shift])
+            pending = pending[..., shift:].copy()
             queue.drop(shift)
-            estimates = self._separate(queue.peek(queue.samples))
-            done, pending = self._join(pending, estimates, shift)
-            yield done
-        yield pending
+            pending = self._join(pending, self._separate(queue.peek(queue.samples)))
+        yield from _pieces(pending)
 
     @property
     def _hop_samples(self) -> int:
@@ -201,6 +203,8 @@ class Separator:
         estimates = self._run(np.concatenate([groups, single]))
         together, alone = np.split(estimates.swapaxes(0, 1), [len(groups)], axis=1)
         together = together.reshape(len(together), whole, mixture.shape[1])
+        if whole == given:
+            return together
         return np.concatenate([together, alone.mean(2)], axis=1)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
@@ -218,22 +222,14 @@ class Separator:
             )
         return estimates
 
-    def _join(
-        self, pending: np.ndarray, estimates: np.ndarray, shift: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Crossfade a block that begins ``shift`` samples after the pending one.
-
-        Returns the samples that no later block reaches, and the new pending ones.
-        """
-        before = pending[..., shift:]
+    def _join(self, before: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+        """Crossfade estimates that overlap with the end of those before."""
         overlap = before.shape[-1]
         if overlap and not self.named:
             estimates = match_beginnings(before, estimates)
         fade = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / max(1, overlap)) ** 2
         blend = before + fade.astype(np.float32) * (estimates[..., :overlap] - before)
-        return pending[..., :shift], np.concatenate(
-            [blend, estimates[..., overlap:]], -1
-        )
+        return np.concatenate([blend, estimates[..., overlap:]], -1)
 
 
 class Queue:
@@ -257,22 +253,33 @@ class Queue:
 
     def peek(self, samples: int) -> np.ndarray:
         """Show the first samples and leave them."""
-        if len(self._pieces) > 1:
-            self._pieces = deque([np.concatenate(list(self._pieces), -1)])
-        return self._pieces[0][..., :samples]
+        taken, there = [self._pieces.popleft()], 0
+        while (there := there + taken[-1].shape[-1]) < samples:
+            taken.append(self._pieces.popleft())
+        joined = np.concatenate(taken, -1) if len(taken) > 1 else taken[0]
+        self._pieces.appendleft(joined)
+        return joined[..., :samples]
 
     def drop(self, samples: int) -> None:
         """Forget the first samples."""
-        if samples:
-            self.peek(samples)
-            self._pieces[0] = self._pieces[0][..., samples:]
-            self.samples -= samples
+        self.samples -= samples
+        while samples:
+            first = self._pieces.popleft()
+            if first.shape[-1] > samples:
+                self._pieces.appendleft(first[..., samples:])
+            samples -= min(samples, first.shape[-1])
 
     def take(self, samples: int) -> np.ndarray:
         """Remove the first samples and return them."""
         taken = self.peek(samples)
         self.drop(samples)
         return taken
+
+
+def _pieces(estimates: np.ndarray) -> Iterator[np.ndarray]:
+    """Copy estimates piece by piece, so that whoever holds one does not hold all."""
+    for start in range(0, estimates.shape[-1], PIECE_SAMPLES):
+        yield estimates[..., start : start + PIECE_SAMPLES].copy()
 
 
 def _check_sources(sources: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "unmix-evaluate": "unmix.evaluate:main",
     "unmix-convert": "unmix.convert:main",
     "separation-doctor": "common.doctor:main",
+    "separation-registry": "common.registry:main",
 }
 
 

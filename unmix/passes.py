@@ -9,17 +9,16 @@ spectrogram of the whole sound ever exists, and the estimates are those of one p
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, final
 
 import numpy as np
 import tensorflow as tf
 
 from common.recurrent import RecurrentStack
+from common.recurrent_loop import State
 from unmix.config import Network
 from unmix.model import Folded, OpenUnmix, folded
 from unmix.wiener import wiener
@@ -79,6 +78,8 @@ class Passes:
     Attributes:
         encode: From samples [channels, samples] of some frames to what goes into the
             recurrent stacks [frames, targets * width].
+        step: From such samples, the state of each stack and the number of frames that
+            are there, to what ``decode`` makes and the states after all frames.
         decode: From such samples, what went into and came out of each stack [targets,
             frames, 2 * width] and the number of frames that are there, to windowed and
             overlapped sources [sources, channels, samples].
@@ -97,11 +98,18 @@ class Passes:
         self.weights = _gathered([folded(model) for model in models])
         self.input_bins: int = models[0].input_bins
         count = len(models) + filtering.residual
-        self.sums = tf.constant(np.eye(count) if sums is None else sums, tf.float32)
+        matrix = np.eye(count) if sums is None else sums
+        plain = np.array_equal(matrix, np.eye(count))
+        self.sums = None if plain else tf.constant(matrix, tf.float32)
+        self.sources = len(matrix)
         self.hann = _hann(self.config.window_samples)
         self.encode = tf.function(self._encoded)
+        self.step = tf.function(self._stepped, autograph=False)
         self.decode = tf.function(self._decoded)
-        self._estimate = tf.function(self._estimates, jit_compile=True)
+        # Compiled one by one: in one program the compiler would work out the filter
+        # anew for each of the sums, three times as long.
+        self._magnitude = tf.function(self._magnitudes, jit_compile=True)
+        self._filter = tf.function(self._filtered, jit_compile=True)
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         """Separate float32 [batch, channels, samples] of one or two channels.
@@ -109,7 +117,8 @@ class Passes:
         Returns:
             Float32 [batch, sources, channels, samples].
         """
-        return np.stack([self._one_or_two(each) for each in mixture])
+        estimates = [self._one_or_two(each) for each in mixture]
+        return estimates[0][np.newaxis] if len(estimates) == 1 else np.stack(estimates)
 
     def _one_or_two(self, mixture: np.ndarray) -> np.ndarray:
         """Take equal channels as one where the networks do, which tells them no more.
@@ -124,39 +133,43 @@ class Passes:
         config, samples = self.config, mixture.shape[-1]
         frames = 1 + samples // config.hop_samples
         padded = _mirrored(mixture, config.window_samples // 2)
-        window = self.filtering.wiener_win_len or frames
-        with ThreadPoolExecutor(THREADS) as pool:
-            kept = self._first_pass(padded, frames, pool)
-            starts = range(0, frames, window)
-            work = partial(self._second_pass, kept, padded, window)
-            summed = np.zeros([self.sums.shape[0], *padded.shape], np.float32)
-            for start, piece in zip(starts, _ahead(pool, work, starts), strict=True):
-                first = start * config.hop_samples
-                place = summed[..., first : first + piece.shape[-1]]
-                place += piece[..., : place.shape[-1]]
+        summed = self._overlapped(padded, frames)
         summed /= _squared_window_sum(
             self.hann, config.hop_samples, frames, padded.shape[-1]
         )
         half = config.window_samples // 2
         return summed[..., half : half + samples]
 
-    def _first_pass(
-        self, padded: np.ndarray, frames: int, pool: ThreadPoolExecutor
-    ) -> list[np.ndarray]:
+    def _overlapped(self, padded: np.ndarray, frames: int) -> np.ndarray:
+        """Both passes: windowed and overlapped sources [sources, channels, samples].
+
+        The windows follow one another, as the filter has work for all cores and needs
+        more memory than all else.
+        """
+        hop, window = self.config.hop_samples, self.filtering.wiener_win_len or frames
+        kept = self._first_pass(padded, frames)
+        summed = np.zeros([self.sources, *padded.shape], np.float32)
+        for start in range(0, frames, window):
+            piece = self._second_pass(kept, padded, window, start)
+            place = summed[..., start * hop : start * hop + piece.shape[-1]]
+            place += piece[..., : place.shape[-1]]
+        return summed
+
+    def _first_pass(self, padded: np.ndarray, frames: int) -> list[np.ndarray]:
         """Keep input and output of each stack, [frames, 2 * width] of each target."""
 
         def encode(start: int) -> np.ndarray:
             return self.encode(self._piece(padded, start, BLOCK_FRAMES)).numpy()
 
-        pieces = _ahead(pool, encode, range(0, frames, BLOCK_FRAMES))
-        encoded = np.concatenate(list(pieces))[:frames]
-        shares = np.split(encoded, len(self.stacks), axis=1)
-
         def run(stack: RecurrentStack, share: np.ndarray) -> np.ndarray:
             outputs = stack.infer(tf.constant(share[np.newaxis])).numpy()[0]
             return np.concatenate([share, outputs], axis=1)
 
-        return list(pool.map(run, self.stacks, shares))
+        with ThreadPoolExecutor(THREADS) as pool:
+            pieces = pool.map(encode, range(0, frames, BLOCK_FRAMES))
+            encoded = np.concatenate(list(pieces))[:frames]
+            shares = np.split(encoded, len(self.stacks), axis=1)
+            return list(pool.map(run, self.stacks, shares))
 
     def _second_pass(
         self, kept: list[np.ndarray], padded: np.ndarray, window: int, start: int
@@ -177,6 +190,18 @@ class Passes:
         piece = padded[:, first : first + size]
         return tf.constant(np.pad(piece, [(0, 0), (0, size - piece.shape[1])]))
 
+    def _stepped(
+        self, piece: tf.Tensor, states: list[list[State]], count: tf.Tensor
+    ) -> tuple[tf.Tensor, list[list[State]]]:
+        """Encode, run on from the states and decode."""
+        encoded, rows, after = self._encoded(piece), [], []
+        shares = tf.split(encoded, len(self.stacks), axis=1)
+        for stack, share, state in zip(self.stacks, shares, states, strict=True):
+            outputs, last = stack.stream(share[tf.newaxis], state)
+            rows.append(tf.concat([share, outputs[0]], axis=1))
+            after.append(last)
+        return self._decoded(piece, tf.stack(rows), count), after
+
     def _encoded(self, piece: tf.Tensor) -> tf.Tensor:
         """First product of all targets, [frames, targets * width]."""
         magnitude = self._seen(tf.abs(self._spectra(piece)))[..., : self.input_bins]
@@ -192,14 +217,24 @@ class Passes:
         spectra = self._spectra(piece)
         there = tf.range(tf.shape(spectra)[1]) < count
         spectra = tf.where(there[:, tf.newaxis], spectra, 0.0)
-        sources = self._estimate(spectra, rows)
-        frames = tf.signal.irfft(sources, [self.config.window_samples]) * self.hann
+        estimates = self._filter(self._magnitude(spectra, rows), spectra)
+        # One after the other, in a quarter of the memory.
+        return tf.map_fn(
+            self._sound,
+            self._summed(estimates),
+            parallel_iterations=1,
+            fn_output_signature=tf.float32,
+        )
+
+    def _sound(self, spectra: tf.Tensor) -> tf.Tensor:
+        """Windowed and overlapped frames [..., samples] of [..., frames, bins]."""
+        frames = tf.signal.irfft(spectra, [self.config.window_samples]) * self.hann
         return tf.signal.overlap_and_add(frames, self.config.hop_samples)
 
-    def _estimates(self, spectra: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """Spectra of the sources [sources, 2, frames, bins]."""
-        magnitude = self._seen(tf.abs(spectra))
-        channels, _, bins = magnitude.shape
+    def _magnitudes(self, spectra: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Magnitudes of the targets [targets, channels, frames, bins]."""
+        mixture = self._seen(tf.abs(spectra))
+        channels, _, bins = mixture.shape
         masks = []
         for place, (hidden, decode) in enumerate(
             zip(self.weights.hidden, self.weights.decode, strict=True)
@@ -208,9 +243,13 @@ class Passes:
             mask = tf.nn.relu(tf.matmul(inner, decode[0]) + decode[1])
             mask = tf.reshape(mask, [-1, channels, bins])
             masks.append(tf.transpose(mask, [1, 0, 2]))
+        return tf.stack(masks) * mixture
+
+    def _filtered(self, magnitudes: tf.Tensor, spectra: tf.Tensor) -> tf.Tensor:
+        """Spectra of the targets [targets, 2, frames, bins]."""
         options = self.filtering
-        estimates = wiener(
-            tf.stack(masks) * magnitude,
+        return wiener(
+            magnitudes,
             spectra,
             options.niter,
             options.softmask,
@@ -218,12 +257,13 @@ class Passes:
             options.alpha,
             options.logit,
         )
-        shape = tf.shape(estimates)
-        flat = tf.reshape(estimates, [shape[0], -1])
-        mixed = [
-            tf.matmul(self.sums, part(flat)) for part in (tf.math.real, tf.math.imag)
-        ]
-        return tf.reshape(tf.complex(*mixed), tf.concat([[-1], shape[1:]], 0))
+
+    def _summed(self, estimates: tf.Tensor) -> tf.Tensor:
+        """Sources, of which each is a sum of targets."""
+        if self.sums is None:
+            return estimates
+        parts = (tf.math.real(estimates), tf.math.imag(estimates))
+        return tf.complex(*(tf.tensordot(self.sums, part, 1) for part in parts))
 
     def _spectra(self, piece: tf.Tensor) -> tf.Tensor:
         size = self.config.window_samples
@@ -245,21 +285,6 @@ def _gathered(parts: list[Folded]) -> Weights:
         [(tf.constant(p.hidden.kernel), tf.constant(p.hidden.bias)) for p in parts],
         [(tf.constant(p.decode.kernel), tf.constant(p.decode.bias)) for p in parts],
     )
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    work: Callable[[int], np.ndarray],
-    starts: Iterable[int],
-) -> Iterator[np.ndarray]:
-    """Work on as many pieces as there are threads, and give results in their order."""
-    waiting: deque[Future[np.ndarray]] = deque()
-    for start in starts:
-        waiting.append(pool.submit(work, start))
-        if len(waiting) > THREADS:
-            yield waiting.popleft().result()
-    for each in waiting:
-        yield each.result()
 
 
 def _mirrored(mixture: np.ndarray, half: int) -> np.ndarray:

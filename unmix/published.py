@@ -6,6 +6,7 @@ files into the cache once; without a network they can be put there by hand.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import http.client
 import logging
@@ -261,8 +262,12 @@ def _score(name: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print name, folder, address and size of every download; returns the exit code."""
-    wanted = list(sys.argv[1:] if argv is None else argv) or list(MODELS)
+    """Print name, folder, address and size of every download."""
+    parser = argparse.ArgumentParser("unmix.published", description=main.__doc__)
+    parser.add_argument(
+        "model", nargs="*", help=f"of {', '.join(MODELS)} (default: all)"
+    )
+    wanted = parser.parse_args(argv).model or list(MODELS)
     unknown = [name for name in wanted if name not in MODELS]
     if unknown:
         sys.stderr.write(

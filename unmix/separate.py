@@ -17,8 +17,8 @@ from unmix import convert, stream_command, umx_command
 from unmix.model import OpenUnmix
 from unmix.passes import Filtering, Passes
 
-SEGMENT_SECONDS = 100.0
-OVERLAP = 0.1
+SEGMENT_SECONDS = 56.0
+OVERLAP = 0.125
 WINDOW_FRAMES = 300
 RESIDUAL = "residual"
 logger = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     ('vocals', 'drums', 'bass', 'other')
     """
     memory.keep()
+    memory.give_back()
     networks = convert.load(path, targets)
     _check_alike(networks)
     names = [*networks]
@@ -140,7 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command(
         load,
         argv,
-        "Separate music into its stems.",
+        "Separate music into its stems; --stream --help tells how to separate raw "
+        "samples from standard input while they come.",
         model="umxhq",
         configure=_configure,
     )

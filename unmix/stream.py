@@ -135,10 +135,13 @@ class Stream:
         return np.concatenate(done, axis=-1)
 
     def _pieces(self, frames: int) -> Iterator[tuple[int, int]]:
-        """Cut frames into pieces: how many, and the size that they are filled up to."""
+        """Cut frames into pieces: how many, and the size that they are filled up to.
+
+        Only a last one is filled up, after which no state is needed.
+        """
         while frames:
-            few = 1 if frames == 1 else FEW if frames < MANY else MANY
-            size = self._together or few
+            fitting = (each for each in (MANY, FEW, 1) if each <= frames)
+            size = self._together or next(fitting)
             count = min(size, frames)
             yield count, size
             frames -= count
@@ -149,15 +152,8 @@ class Stream:
         samples = (size - 1) * self.hop_samples + self.window_samples
         there = self._ahead[:, :samples]
         piece = tf.constant(np.pad(there, [(0, 0), (0, samples - there.shape[1])]))
-        encoded = passes.encode(piece)[:count]
-        rows = []
-        for place, share in enumerate(tf.split(encoded, len(passes.stacks), axis=1)):
-            outputs, self._states[place] = passes.stacks[place].stream(
-                share[tf.newaxis], self._states[place]
-            )
-            rows.append(tf.concat([share, outputs[0]], axis=1))
-        filled = tf.pad(tf.stack(rows), [[0, 0], [0, size - count], [0, 0]])
-        made = passes.decode(piece, filled, tf.constant(count)).numpy()
+        made, self._states = passes.step(piece, self._states, tf.constant(count))
+        made = made.numpy()
         if not np.isfinite(made).all():
             raise SeparationError(
                 "the network returned estimates that are not finite; its weights or "

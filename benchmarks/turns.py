@@ -1,0 +1,138 @@
+"""Programs in processes of their own that work in turn, and what each of them takes.
+
+A program calls :func:`serve`; the one that compares starts some as :class:`Worker` and
+asks them for the same in turn, so that what else the machine does falls on all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+Spent = dict[str, float]
+COLUMNS = {
+    "wall": "wall s",
+    "cpu": "CPU s",
+    "lowest": "lowest CPU s",
+    "peak": "peak MB",
+}
+
+
+class Worker:
+    """A program in a process of its own that works when it is told.
+
+    Args:
+        words: Its command line, the interpreter first.
+        ours: Whether it may import this suite.
+        variables: Further variables of its environment.
+    """
+
+    def __init__(self, words: list[str], ours: bool, **variables: str) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT) if ours else "",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "CUDA_VISIBLE_DEVICES": "-1",
+            **variables,
+        }
+        self.words = words
+        self.process = subprocess.Popen(
+            words,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answer()
+
+    def ask(self, *what: Any) -> Spent:
+        """Let it do a piece of work; its seconds, and its memory so far."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(" ".join(map(str, what)) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+    def _answer(self) -> Spent:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("answer "):
+                return dict(json.loads(line.removeprefix("answer ")))
+        raise SystemExit(f"{' '.join(self.words)} ended early, see its messages above")
+
+
+def serve(work: Callable[..., Any]) -> None:
+    """Call ``work`` with the words of each line of standard input; tell the cost."""
+    _reply({})
+    for line in sys.stdin:
+        wall, cpu = time.perf_counter(), time.process_time()
+        work(*line.split())
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        _reply({"wall": wall, "cpu": cpu, "peak": _peak()})
+
+
+def compare(workers: Mapping[str, Worker], runs: int, *what: Any) -> dict[str, Spent]:
+    """Let all do the same in turn; medians, lowest CPU seconds and peak memory of each.
+
+    Args:
+        workers: Programs by name.
+        runs: How often, after once that compiles and allocates.
+        what: What to ask them for.
+    """
+    answers: dict[str, list[Spent]] = {name: [] for name in workers}
+    for _ in range(runs + 1):
+        for name, worker in workers.items():
+            answers[name].append(worker.ask(*what))
+    return {name: _summary(given[1:]) for name, given in answers.items()}
+
+
+def table(title: str, results: Mapping[str, Spent]) -> str:
+    """Make lines of Markdown: each program, and what the others take of the first's."""
+    (first, ours), *others = results.items()
+    lines = [
+        f"\n## {title}\n\n| | {' | '.join(COLUMNS)} |\n",
+        f"|{'---|' * (1 + len(COLUMNS))}\n",
+    ]
+    for name, row in results.items():
+        cells = [
+            f"{row[key]:.0f}" if key == "peak" else f"{row[key]:.2f}" for key in row
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |\n")
+    for name, row in others:
+        cells = [f"x {row[key] / ours[key]:.2f}" for key in row]
+        lines.append(f"| {name} / {first} | {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
+def _summary(answers: list[Spent]) -> Spent:
+    cpu = [answer["cpu"] for answer in answers]
+    return {
+        "wall": statistics.median(answer["wall"] for answer in answers),
+        "cpu": statistics.median(cpu),
+        "lowest": min(cpu),
+        "peak": max(answer["peak"] for answer in answers),
+    }
+
+
+def _peak() -> float:
+    """Peak memory of this process in MB, from Linux."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status has no VmHWM; this script needs Linux")
+
+
+def _reply(answer: Spent) -> None:
+    sys.stdout.write(f"answer {json.dumps(answer)}\n")
+    sys.stdout.flush()

@@ -18,12 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 Spent = dict[str, float]
-COLUMNS = {
-    "wall": "wall s",
-    "cpu": "CPU s",
-    "lowest": "lowest CPU s",
-    "peak": "peak MB",
-}
+COLUMNS = ("wall s", "CPU s", "lowest CPU s", "peak MB")
 
 
 class Worker:

@@ -86,6 +86,8 @@ class UnmixConfig:
         optimizer: ``adam``, or ``rmsprop`` of 2019.
         end_to_end: Train the networks of all targets together on the waveforms that
             the whole separator estimates.
+        niter: Rounds of the filter in that training; without any each target keeps the
+            phase of the mixture.
     """
 
     model: Network = Network()
@@ -129,6 +131,7 @@ class UnmixConfig:
     weight_decay: float = 1e-5
     optimizer: Literal["adam", "rmsprop"] = "adam"
     end_to_end: bool = False
+    niter: int = 0
 
 
 # One network of each target on MUSDB18; an epoch is 86 tracks of 64 excerpts.

@@ -32,10 +32,8 @@ class EndToEnd(keras.Model):
 
     Args:
         networks: Network of every target, in the order of the sources of a batch.
-        config: Gives the transform.
+        config: Gives the transform and the rounds of the filter.
         replicas: Number of replicas that share a global batch.
-        niter: Rounds of the filter; without one each target keeps the phase of the
-            mixture.
     """
 
     def __init__(
@@ -43,14 +41,12 @@ class EndToEnd(keras.Model):
         networks: Mapping[str, OpenUnmix],
         config: UnmixConfig,
         replicas: int,
-        niter: int = 0,
     ) -> None:
         super().__init__(name="end_to_end")
         # In a checkpoint each lies under its target: network/vocals/...
         self.network = dict(networks)
         self.config = config
         self.replicas = replicas
-        self.niter = niter
         window, hop = config.model.window_samples, config.model.hop_samples
         self.stft = Stft(window, hop, padding="reflect")
         self.loss_mean = keras.metrics.Mean("loss")
@@ -95,7 +91,10 @@ class EndToEnd(keras.Model):
         networks = self.network.values()
         magnitudes = [network(seen, training=training) for network in networks]
         estimates = windowed(
-            tf.stack(magnitudes, axis=1), spectra, WINDOW_FRAMES, niter=self.niter
+            tf.stack(magnitudes, axis=1),
+            spectra,
+            WINDOW_FRAMES,
+            niter=self.config.niter,
         )
         return istft(estimates, self.stft, tf.shape(mixture)[-1])
 

@@ -33,7 +33,7 @@ def noise(*shape, seed=0):
 @pytest.mark.parametrize("niter", [0, 1])
 def test_gradients_reach_every_network(joint, niter):
     networks = {target: OpenUnmix(joint.model) for target in TARGETS}
-    model = EndToEnd(networks, joint, 1, niter)
+    model = EndToEnd(networks, replace(joint, niter=niter), 1)
     sources = noise(2, 2, 2, 1500)
     with tf.GradientTape() as tape:
         estimates = model.separate(tf.reduce_sum(sources, axis=1), training=True)
@@ -54,7 +54,9 @@ def test_estimates_are_those_of_the_separator(joint, tmp_path):
     networks = {target: OpenUnmix(joint.model) for target in TARGETS}
     convert.export(networks, tmp_path / "weights")
     mixture = noise(2, 3000)
-    estimates = EndToEnd(networks, joint, 1, niter=1).separate(mixture[tf.newaxis])[0]
+    estimates = EndToEnd(networks, replace(joint, niter=1), 1).separate(
+        mixture[tf.newaxis]
+    )[0]
     wanted = unmix.load(tmp_path / "weights")(mixture.numpy())
     for target, estimate in zip(TARGETS, estimates, strict=True):
         np.testing.assert_allclose(estimate, wanted[target], atol=1e-6)

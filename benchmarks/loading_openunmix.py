@@ -1,0 +1,168 @@
+"""Loading of training excerpts beside the original, from wav in MUSDB18-HQ's layout.
+
+``python benchmarks/loading_openunmix.py --python PYTHON``: PYTHON is the interpreter of
+an environment with openunmix 1.3.0, torch and musdb, which needs ffmpeg (torchaudio may
+be broken there, it is not used). Excerpts of 6 s, mixed from random tracks with both
+augmentations, in batches of 16. The table goes to ``loading_openunmix.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import turns
+
+RATE, SONGS, SONG_SECONDS = 44_100, 6, 120
+BATCH = 16
+SOURCES = ("vocals", "drums", "bass", "other")
+BATCHES = {
+    "ours, wav": 32,
+    "ours, records": 32,
+    "original": 1,
+    "original, 2 workers": 2,
+}
+"""How many each of them loads in its turn, which then lasts some seconds."""
+Work = Callable[[], None]
+
+
+def make(folder: Path) -> Work:
+    """Write a corpus of noise."""
+    import numpy as np
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    for split, count in (("train", SONGS), ("test", 1)):
+        for song in range(count):
+            place = folder / "hq" / split / f"Artist - Song {song}"
+            place.mkdir(parents=True)
+            shape = len(SOURCES), SONG_SECONDS * RATE, 2
+            sources = rng.integers(-3000, 3000, shape, np.int16)
+            for name, source in zip(SOURCES, sources, strict=True):
+                soundfile.write(place / f"{name}.wav", source, RATE)
+            mixture = sources.sum(0, dtype=np.int16)
+            soundfile.write(place / "mixture.wav", mixture, RATE)
+    return lambda: None
+
+
+def ours(folder: Path, name: str) -> Work:
+    """Load as our training does."""
+    os.environ["SEPARATION_CACHE"] = str(folder / "cache")
+    import tensorflow as tf
+
+    from common import distribution
+    from unmix import data
+    from unmix.config import UMXHQ
+
+    records = str(folder / "records") if "records" in name else None
+    config = dataclasses.replace(UMXHQ, root=str(folder / "hq"), records=records)
+    example = data.training_example(config, data.load(config).train)
+    strategy = tf.distribute.get_strategy()
+    batches = iter(distribution.training_batches(strategy, example, BATCH, 0))
+
+    def work() -> None:
+        for _ in range(BATCHES[name]):
+            next(batches)["mixture"].numpy()
+
+    return work
+
+
+def original(folder: Path, name: str) -> Work:
+    """Load as the original's training does."""
+    sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    import torch
+    from openunmix import data
+
+    augmentations = data.aug_from_str(["gain", "channelswap"])
+    dataset = data.MUSDBDataset(
+        root=str(folder / "hq"),
+        is_wav=True,
+        split="train",
+        target="vocals",
+        seq_duration=6.0,
+        samples_per_track=64,
+        source_augmentations=augmentations,
+        random_track_mix=True,
+    )
+    workers = 2 if "workers" in name else 0
+    loader: Any = torch.utils.data.DataLoader(
+        dataset, batch_size=BATCH, shuffle=True, num_workers=workers
+    )
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+
+    def work() -> None:
+        for _ in range(BATCHES[name]):
+            next(batches)
+
+    return work
+
+
+def work_of(folder: Path, name: str) -> Work:
+    """Make what a process does that has this name."""
+    if name == "make":
+        return make(folder)
+    return (ours if name.startswith("ours") else original)(folder, name)
+
+
+def worker(python: str, folder: Path, name: str) -> turns.Worker:
+    """Start a program."""
+    words = [python, __file__, "--role", name, "--folder", str(folder)]
+    return turns.Worker(words, not name.startswith("original"))
+
+
+def table(answers: dict[str, list[turns.Spent]]) -> str:
+    """Items per second of each, and how many times the original's."""
+    speeds = {
+        name: BATCHES[name] * BATCH / statistics.median(each["wall"] for each in given)
+        for name, given in answers.items()
+    }
+    lines = ["| | items / s | original x |\n|---|---|---|\n"]
+    for name, speed in speeds.items():
+        ratio = speed / speeds["original"]
+        lines.append(f"| {name} | {speed:.1f} | {ratio:.1f} |\n")
+    return "".join(lines)
+
+
+def main() -> int:
+    """Write a corpus, then let all load from it in turn."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--role", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.role:
+        turns.serve(work_of(given.folder, given.role))
+        return 0
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        worker(sys.executable, folder, "make").end()
+        answers: dict[str, list[turns.Spent]] = {}
+        for name in BATCHES:
+            python = given.python if name.startswith("original") else sys.executable
+            program = worker(python, folder, name)
+            answers[name] = [program.ask() for _ in range(given.runs + 1)][1:]
+            program.end()
+    text = (
+        "# Loading beside the original, openunmix 1.3.0 with musdb\n\nExcerpts of 6 s "
+        "from wav in MUSDB18-HQ's layout, written by `python "
+        f"benchmarks/loading_openunmix.py`; {os.cpu_count()} cores of a shared "
+        f"machine, medians of {given.runs} runs. Files are in the system's "
+        "cache.\n\n" + table(answers)
+    )
+    sys.stdout.write(text)
+    Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

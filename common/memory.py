@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 LARGE_BYTES = 1 << 21
 _M_MMAP_THRESHOLD = -3
@@ -28,6 +29,8 @@ def give_back() -> None:
     that blocks of sound leave behind come to some hundred megabytes. Only where its
     C library is GNU's.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = None
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)

@@ -17,7 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+import turns
+
 FULL = {2.0: (True, False), 4.0: (True, False), 10.0: (True, False)}
 QUICK = {0.5: (True, False)}
 SOURCES = 4
@@ -39,14 +40,14 @@ def measure(preset: str, seconds: float, checkpointing: bool) -> dict[str, float
     samples = round(seconds * config.model.sample_rate)
     shape = config.batch_size // 2, 2, SOURCES, samples
     batch = {"sources": 0.1 * tf.random.stateless_normal(shape, (1, 2))}
-    before = _status("VmRSS")
+    before = turns.megabytes("VmRSS") / 1024
     model = compiled(config, replicas=1)
     step = tf.function(model.train_step)
     step(batch)
     begin = time.perf_counter(), time.process_time()
     loss = float(step(batch)["loss"])
     return {
-        "gigabytes": _status("VmHWM") - before,
+        "gigabytes": turns.megabytes("VmHWM") / 1024 - before,
         "wall": time.perf_counter() - begin[0],
         "cpu": time.process_time() - begin[1],
         "loss": loss,
@@ -106,7 +107,7 @@ def main() -> int:
 def _ask(preset: str, seconds: float, checkpointing: bool) -> Any:
     """Measure in another process, which ends with its answer."""
     what = json.dumps([preset, seconds, checkpointing])
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(turns.ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -121,14 +122,6 @@ def _ask(preset: str, seconds: float, checkpointing: bool) -> Any:
         text=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _status(field: str) -> float:
-    """Memory of this process in GB, from Linux."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024**2
-    raise OSError(f"/proc/self/status has no {field}; this script needs Linux")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+import turns
+
 NAMES = {"unrolled": "all assignments, unrolled", "ours": "`mixit.loss.mixit`"}
 FULL = {"batch": 3, "sources": 8, "samples": 160_000, "runs": 15}
 QUICK = {"batch": 2, "sources": 4, "samples": 4_000, "runs": 3}
@@ -111,13 +112,13 @@ def measure_time(size: dict[str, int]) -> dict[str, Any]:
 def measure_memory(size: dict[str, int], name: str) -> dict[str, float]:
     """Run one of them alone; peak of the process above what it held before, in MB."""
     inputs = signals(size)
-    before, begin = _status("VmRSS"), time.perf_counter()
+    before, begin = turns.megabytes("VmRSS"), time.perf_counter()
     run = step({"unrolled": unrolled, "ours": ours}[name])
     for place in range(MEASURED_STEPS):
         run(*inputs)[0].numpy()
         if place == 0:
             build = time.perf_counter() - begin
-    return {"megabytes": _status("VmHWM") - before, "build": build}
+    return {"megabytes": turns.megabytes("VmHWM") - before, "build": build}
 
 
 def table(size: dict[str, int], timed: dict[str, Any], held: dict[str, Any]) -> str:
@@ -188,7 +189,7 @@ def _row(
 def _ask(what: str, quick: bool) -> Any:
     """Measure in another process, which ends with its answer."""
     command = [sys.executable, __file__, "--measure", what, *["--quick"] * quick]
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(turns.ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -204,14 +205,6 @@ def _ask(what: str, quick: bool) -> Any:
 def _answer(measured: dict[str, Any]) -> int:
     sys.stdout.write(json.dumps(measured) + "\n")
     return 0
-
-
-def _status(field: str) -> float:
-    """Memory of this process in MB, from Linux."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"/proc/self/status has no {field}; this script needs Linux")
 
 
 if __name__ == "__main__":

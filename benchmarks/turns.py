@@ -74,7 +74,7 @@ def serve(work: Callable[..., Any]) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         work(*line.split())
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        _reply({"wall": wall, "cpu": cpu, "peak": _peak()})
+        _reply({"wall": wall, "cpu": cpu, "peak": megabytes("VmHWM")})
 
 
 def compare(workers: Mapping[str, Worker], runs: int, *what: Any) -> dict[str, Spent]:
@@ -110,6 +110,14 @@ def table(title: str, results: Mapping[str, Spent]) -> str:
     return "".join(lines)
 
 
+def megabytes(field: str) -> float:
+    """Memory of this process by a field of Linux, such as ``VmHWM``, its peak."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"/proc/self/status has no {field}; this script needs Linux")
+
+
 def _summary(answers: list[Spent]) -> Spent:
     cpu = [answer["cpu"] for answer in answers]
     return {
@@ -118,14 +126,6 @@ def _summary(answers: list[Spent]) -> Spent:
         "lowest": min(cpu),
         "peak": max(answer["peak"] for answer in answers),
     }
-
-
-def _peak() -> float:
-    """Peak memory of this process in MB, from Linux."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise OSError("/proc/self/status has no VmHWM; this script needs Linux")
 
 
 def _reply(answer: Spent) -> None:

@@ -10,6 +10,8 @@ HERE = Path(__file__).resolve().parent
 # Spelled out, never found: these names land at the top of site-packages, so nothing
 # may join them by accident, least of all ``tests``.
 PACKAGES = [
+    "clustering",
+    "clustering.models",
     "common",
     "common.corpora",
     "common.records",

@@ -9,7 +9,7 @@ for training (:mod:`common.recurrent_loop`), a compiled block for inference
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,12 @@ DIRECTIONS = ("forward", "backward")
 
 Run = Callable[[tf.Tensor, Weights, State, bool], tuple[tf.Tensor, State]]
 """Program of one direction, such as :func:`common.recurrent_block.direction`."""
+
+Initial = Literal["uniform", "xavier"]
+"""How weights start: uniform in +-1 / sqrt(units), or normal by Glorot and Bengio."""
+
+Start = Callable[[tuple[int, ...]], keras.initializers.Initializer]
+"""Initializer of a weight from its shape."""
 
 
 class RecurrentStack(keras.layers.Layer):
@@ -38,19 +44,23 @@ class RecurrentStack(keras.layers.Layer):
         dropout: Part of the outputs of all but the last layer that is set to zero in
             training; the others grow to keep the mean.
         forget_bias: Start of the forget gate in each of the two biases, whose other
-            gates then start at 0. By default every weight is uniform in
-            +-1 / sqrt(units).
+            gates then start at 0. By default a bias starts as ``initial`` says.
+        initial: ``"uniform"``: every weight is uniform in +-1 / sqrt(units), as in
+            PyTorch. ``"xavier"``: matrices are normal with variance 2 / (rows +
+            columns), all four gates counted (Glorot and Bengio, AISTATS 2010, eq.
+            12), and biases 0.
         name: Name of the layer, which the names of its weights begin with.
 
     Raises:
-        ValueError: A width or number below 1, or a dropout outside [0, 1).
+        ValueError: A width or number below 1, a dropout outside [0, 1), or an unknown
+            start.
 
     >>> stack = RecurrentStack(3, 5, layers=2)
     >>> stack(tf.zeros([4, 7, 3])).shape
     TensorShape([4, 7, 10])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is one independent choice)
         self,
         inputs: int,
         units: int,
@@ -59,10 +69,12 @@ class RecurrentStack(keras.layers.Layer):
         dropout: float = 0.0,
         *,
         forget_bias: float | None = None,
+        initial: Initial = "uniform",
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
         _check(inputs, units, layers, dropout)
+        start = _start(initial, forget_bias)
         self.inputs, self.units, self.dropout = inputs, units, dropout
         self.directions = 2 if bidirectional else 1
         self.cells = []
@@ -71,7 +83,7 @@ class RecurrentStack(keras.layers.Layer):
             width = units * self.directions if layer else inputs
             cells = zip(range(self.directions), names, strict=False)
             self.cells.append(
-                [Direction(width, units, forget_bias, name=name) for _, name in cells]
+                [Direction(width, units, start, name=name) for _, name in cells]
             )
         # Seed and number of the masks drawn, so that a resumed run draws what an
         # undisturbed one would.
@@ -202,34 +214,21 @@ class Direction(keras.layers.Layer):
     Args:
         inputs: Width of the input.
         units: Width of the output.
-        forget_bias: See :class:`RecurrentStack`.
+        start: Makes the initializer of a weight from its shape.
         name: Name of the layer, which the names of its weights begin with.
     """
 
-    def __init__(
-        self, inputs: int, units: int, forget_bias: float | None, name: str
-    ) -> None:
+    def __init__(self, inputs: int, units: int, start: Start, name: str) -> None:
         super().__init__(name=name)
-        limit = units**-0.5
 
-        def start(bias: bool) -> keras.initializers.Initializer:
-            if bias and forget_bias is not None:
-                gates = [0.0, forget_bias, 0.0, 0.0]
-                return keras.initializers.Constant(np.repeat(gates, units))
-            return keras.initializers.RandomUniform(-limit, limit)
+        def weight(part: str, *shape: int) -> tf.Variable:
+            initializer = start(shape)
+            return self.add_weight(f"{name}/{part}", shape, initializer=initializer)
 
-        self.kernel = self.add_weight(
-            f"{name}/kernel", [inputs, 4 * units], initializer=start(False)
-        )
-        self.recurrent_kernel = self.add_weight(
-            f"{name}/recurrent_kernel", [units, 4 * units], initializer=start(False)
-        )
-        self.bias = self.add_weight(
-            f"{name}/bias", [4 * units], initializer=start(True)
-        )
-        self.recurrent_bias = self.add_weight(
-            f"{name}/recurrent_bias", [4 * units], initializer=start(True)
-        )
+        self.kernel = weight("kernel", inputs, 4 * units)
+        self.recurrent_kernel = weight("recurrent_kernel", units, 4 * units)
+        self.bias = weight("bias", 4 * units)
+        self.recurrent_bias = weight("recurrent_bias", 4 * units)
         self.built = True
 
     def tensors(self) -> Weights:
@@ -239,6 +238,28 @@ class Direction(keras.layers.Layer):
             (self.kernel, self.recurrent_kernel, self.bias, self.recurrent_bias),
         )
         return kernel, recurrent, bias, recurrent_bias
+
+
+def _start(initial: Initial, forget_bias: float | None) -> Start:
+    """Make the initializers of matrices [rows, 4 * units] and biases [4 * units]."""
+    if initial not in ("uniform", "xavier"):
+        raise ValueError(
+            f"initial={initial!r} of a recurrent stack; expected 'uniform' or 'xavier'"
+        )
+
+    def start(shape: tuple[int, ...]) -> keras.initializers.Initializer:
+        units = shape[-1] // 4
+        if len(shape) == 1 and forget_bias is not None:
+            gates = [0.0, forget_bias, 0.0, 0.0]
+            return keras.initializers.Constant(np.repeat(gates, units))
+        if initial == "uniform":
+            return keras.initializers.RandomUniform(-(units**-0.5), units**-0.5)
+        if len(shape) == 1:
+            return keras.initializers.Zeros()
+        # Not Keras' GlorotNormal, which cuts the tails off.
+        return keras.initializers.RandomNormal(stddev=(2.0 / sum(shape)) ** 0.5)
+
+    return start
 
 
 def _trained(signal: tf.Tensor, weights: list[Weights]) -> list[tf.Tensor]:

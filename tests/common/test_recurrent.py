@@ -358,6 +358,21 @@ def test_cudnn_builds_a_graph_with_a_gradient(monkeypatch):
     assert None not in graph.structured_outputs
 
 
+@pytest.mark.parametrize(("forget_bias", "forget"), [(None, 0.0), (1.0, 1.0)])
+def test_xavier_start(forget_bias, forget):
+    keras.utils.set_random_seed(2)
+    stack = RecurrentStack(64, 48, 2, forget_bias=forget_bias, initial="xavier")
+    for cell in (cell for cells in stack.cells for cell in cells):
+        for matrix in (cell.kernel, cell.recurrent_kernel):
+            normal = matrix.numpy() / np.sqrt(2.0 / sum(matrix.shape))
+            assert np.std(normal) == pytest.approx(1.0, abs=0.03)
+            assert np.abs(normal).max() > 2.5
+        for bias in (cell.bias, cell.recurrent_bias):
+            gates = np.split(bias.numpy(), 4)
+            np.testing.assert_array_equal(gates[1], np.full(48, forget))
+            assert not np.any(gates[:1] + gates[2:])
+
+
 @pytest.mark.slow
 def test_saved_model_keeps_both_programs(tmp_path):
     module = tf.Module()
@@ -380,6 +395,7 @@ def test_saved_model_keeps_both_programs(tmp_path):
         ({"inputs": 4, "units": 0}, "units=0"),
         ({"inputs": 4, "units": 4, "layers": 0}, "layers=0"),
         ({"inputs": 4, "units": 4, "dropout": 1.0}, "dropout=1.0"),
+        ({"inputs": 4, "units": 4, "initial": "ones"}, "initial='ones'"),
     ],
 )
 def test_bad_shape_of_the_stack(options, text):

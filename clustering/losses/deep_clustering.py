@@ -1,0 +1,231 @@
+"""Losses of embeddings: points of one source shall lie together, others apart.
+
+[1] Hershey, Chen, Le Roux and Watanabe, Deep clustering: discriminative embeddings for
+segmentation and separation, ICASSP 2016.
+[2] Wang, Le Roux and Hershey, Alternative objective functions for deep clustering,
+ICASSP 2018.
+
+Affinities of points are never formed: of the embedding V, the assignment Y and the
+weights W on a diagonal, only the small V'WV, V'WY and Y'WY are. All is computed in
+float32, also where the network runs in half precision, because large sums cancel.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import tensorflow as tf
+
+Kind = Literal["classic", "batch", "active"]
+
+# Added to what is divided by, so that an example without weight has a loss of 0.
+EPSILON = 1e-8
+# Energy of an embedding that has no direction: a norm of 1e-12, as in nussl.
+NO_ENERGY = 1e-24
+
+
+class Chimera(NamedTuple):
+    """The loss of two heads, each [batch], and what it was made of."""
+
+    loss: tf.Tensor
+    clustering: tf.Tensor
+    inference: tf.Tensor
+
+
+def unit_norm(embedding: tf.Tensor) -> tf.Tensor:
+    """Give every embedding a length of 1.
+
+    v / |v|, and 0 for 0. The gradient there is 0 as well, where nussl multiplies it by
+    1e12: one such point would decide the norm of the gradient of all weights.
+
+    Args:
+        embedding: float32 [..., dim].
+
+    Returns:
+        float32 [..., dim].
+
+    >>> unit_norm([[0.0, 4.0], [0.0, 0.0]]).numpy().tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
+    embedding = tf.convert_to_tensor(embedding)
+    energy = tf.reduce_sum(tf.square(embedding), -1, keepdims=True)
+    directed = energy > tf.cast(NO_ENERGY, energy.dtype)
+    # The inner choice keeps the gradient of the outer one from being 0 * infinity.
+    scale = tf.math.rsqrt(tf.where(directed, energy, tf.ones_like(energy)))
+    return embedding * tf.where(directed, scale, tf.zeros_like(scale))
+
+
+def deep_clustering(
+    embedding: tf.Tensor,
+    assignment: tf.Tensor,
+    weights: tf.Tensor,
+    kind: Kind = "classic",
+) -> tf.Tensor:
+    r"""Compare affinities of embeddings with those of the true sources, [1] eq. (1).
+
+    .. math:: \frac{|W^{1/2} (V V^T - Y Y^T) W^{1/2}|_F^2}{n} =
+        \frac{|V^T W V|_F^2 - 2 |V^T W Y|_F^2 + |Y^T W Y|_F^2}{n}
+
+    with n, for w the sum of an example's weights:
+    ``"classic"``: w^2, every example counts the same (nussl 1.x). The range is 0 to
+    about 1 for embeddings that are not negative, 0 to 2 for others.
+    ``"batch"``: the mean of w^2 over the batch, so that the mean of the losses is the
+    ratio of the sums (nussl before 1.0). Replicas each take the mean of their part.
+    ``"active"``: w, the number of active points where weights are 0 or 1 (asteroid).
+    It grows with the number of points.
+
+    Near 0 rounding can leave a value as low as -1e-6: take no logarithm of it.
+
+    Args:
+        embedding: float32 [batch, points, dim], usually of unit norm.
+        assignment: float32 [batch, points, sources], one-hot, or 0 for no source.
+        weights: float32 [batch, points], not negative; their square roots multiply
+            the rows of embedding and assignment.
+        kind: What to divide by.
+
+    Returns:
+        float32 [batch]; 0 with a gradient of 0 for an example without weight.
+
+    Raises:
+        ValueError: If the kind is not one of these or shapes do not fit.
+
+    >>> apart = tf.eye(2)[tf.newaxis]
+    >>> deep_clustering(apart, apart, tf.ones([1, 2])).numpy().tolist()
+    [0.0]
+    >>> deep_clustering(tf.ones([1, 2, 1]), apart, tf.ones([1, 2])).numpy().tolist()
+    [0.5]
+    """
+    if kind not in get_args(Kind):
+        raise ValueError(
+            f"kind of deep clustering is {kind!r}; expected one of "
+            f"{', '.join(get_args(Kind))}"
+        )
+    own, cross, ideal = _grams(embedding, assignment, weights)
+    distance = _energy(own) - 2.0 * _energy(cross) + _energy(ideal)
+    total = tf.reduce_sum(tf.cast(weights, tf.float32), -1)
+    if kind == "active":
+        return distance / (total + EPSILON)
+    squared = tf.square(total)
+    if kind == "batch":
+        squared = tf.reduce_mean(squared)
+    return distance / (squared + EPSILON)
+
+
+def whitened_kmeans(
+    embedding: tf.Tensor, assignment: tf.Tensor, weights: tf.Tensor
+) -> tf.Tensor:
+    r"""Compare the subspaces of embeddings and assignments, [2] section 3.
+
+    .. math:: D + S - 2 \operatorname{tr}((V^T W V + I)^{-1} V^T W Y
+        (Y^T W Y + I)^{-1} Y^T W V)
+
+    for D dimensions and S sources, as in nussl: the squared distance of the two
+    projections, from D - S for embeddings that tell the sources exactly to D + S.
+    [2] writes D - tr(...), from D - S to D, which has half the gradient; I is added so
+    that unused dimensions and silent sources have an inverse. It is solved by Cholesky
+    factors, where nussl inverts, which costs float32 two to three digits.
+
+    Args:
+        embedding: float32 [batch, points, dim], usually of unit norm.
+        assignment: float32 [batch, points, sources], one-hot, or 0 for no source.
+        weights: float32 [batch, points], not negative, see :func:`deep_clustering`.
+
+    Returns:
+        float32 [batch]; D + S with a gradient of 0 for an example without weight.
+
+    Raises:
+        ValueError: If shapes do not fit.
+
+    >>> apart = tf.eye(2)[tf.newaxis]
+    >>> whitened_kmeans(apart, apart, tf.fill([1, 2], 1e4)).numpy().round(2).tolist()
+    [0.0]
+    """
+    own, cross, ideal = _grams(embedding, assignment, weights)
+    left = tf.linalg.cholesky(_plus_identity(own))
+    right = tf.linalg.cholesky(_plus_identity(ideal))
+    half = tf.linalg.triangular_solve(left, cross)  # [batch, dim, sources]
+    whitened = tf.linalg.triangular_solve(right, tf.linalg.matrix_transpose(half))
+    most = tf.shape(own)[-1] + tf.shape(ideal)[-1]
+    return tf.cast(most, tf.float32) - 2.0 * _energy(whitened)
+
+
+def chimera(
+    clustering: tf.Tensor,
+    inference: tf.Tensor,
+    clustering_weight: float,
+    inference_weight: float,
+) -> Chimera:
+    """Add the losses of the two heads of a chimera network.
+
+    a L_clustering + b L_inference. Papers write a and 1 - a, some the other way round,
+    and their values fit one normalisation only; here both weights are said. A head of
+    weight 0 is only watched: even a loss that is not finite leaves the sum alone.
+
+    Args:
+        clustering: Loss of the embeddings, float32 [batch].
+        inference: Loss of the masked magnitudes, float32 [batch].
+        clustering_weight: a, at least 0.
+        inference_weight: b, at least 0.
+
+    Returns:
+        The sum and both losses without their weights, for the logs.
+
+    Raises:
+        ValueError: If a weight is negative, or both are 0.
+
+    >>> chimera(tf.constant([0.5]), tf.constant([0.002]), 1.0, 1e3).loss.numpy()
+    array([2.5], dtype=float32)
+    """
+    weights = (clustering_weight, inference_weight)
+    if min(weights) < 0 or not any(weights):
+        raise ValueError(
+            f"weights of clustering and inference are {weights[0]} and {weights[1]}; "
+            "expected none below 0 and one above"
+        )
+    terms = zip(weights, (clustering, inference), strict=True)
+    loss = tf.add_n([weight * term for weight, term in terms if weight])
+    return Chimera(loss, clustering, inference)
+
+
+def _grams(
+    embedding: tf.Tensor, assignment: tf.Tensor, weights: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """V'WV, V'WY and Y'WY."""
+    embedding = tf.cast(embedding, tf.float32)
+    assignment = tf.cast(assignment, tf.float32)
+    weights = tf.cast(weights, tf.float32)
+    _check_points(embedding.shape, assignment.shape, weights.shape)
+    # Weights stand on one side, not as roots on both: fewer products, and no root of
+    # 0, whose gradient is infinite.
+    columns = weights[..., tf.newaxis]
+    weighted = columns * embedding
+    own = tf.matmul(weighted, embedding, transpose_a=True)
+    cross = tf.matmul(weighted, assignment, transpose_a=True)
+    ideal = tf.matmul(columns * assignment, assignment, transpose_a=True)
+    return own, cross, ideal
+
+
+def _plus_identity(gram: tf.Tensor) -> tf.Tensor:
+    return tf.linalg.set_diag(gram, tf.linalg.diag_part(gram) + 1.0)
+
+
+def _check_points(
+    embedding: tf.TensorShape, assignment: tf.TensorShape, weights: tf.TensorShape
+) -> None:
+    fits = (
+        embedding.rank == assignment.rank == 3
+        and embedding[:2].is_compatible_with(assignment[:2])
+        and embedding[:2].is_compatible_with(weights)
+        and None not in (embedding[-1], assignment[-1])
+    )
+    if not fits:
+        raise ValueError(
+            f"embedding {embedding}, assignment {assignment} and weights {weights} do "
+            "not fit; expected [batch, points, dim], [batch, points, sources] and "
+            "[batch, points] with dim and sources known"
+        )
+
+
+def _energy(matrices: tf.Tensor) -> tf.Tensor:
+    """Squared Frobenius norm."""
+    return tf.reduce_sum(tf.square(matrices), [-2, -1])

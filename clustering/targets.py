@@ -1,0 +1,215 @@
+"""What masks and embeddings are trained towards, from the spectra of the sources.
+
+[1] Erdogan, Hershey, Watanabe and Le Roux, Phase-sensitive and recognition-boosted
+speech separation using deep recurrent neural networks, ICASSP 2015.
+[2] Wang, Le Roux and Hershey, Alternative objective functions for deep clustering,
+ICASSP 2018.
+
+Weights are handed out as the losses take them: their square roots, which nussl stores,
+are what multiplies the rows of an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import tensorflow as tf
+
+from common.masking import binary_mask
+
+Weight = Literal["magnitude", "threshold", "vad", "class"]
+
+
+def magnitudes(sources: tf.Tensor) -> tf.Tensor:
+    """Take the sources as they are (MSA), |S_s|.
+
+    Args:
+        sources: Spectra, complex64 [batch, sources, frames, bins].
+
+    Returns:
+        float32 [batch, sources, frames, bins].
+
+    >>> magnitudes(tf.constant([3.0 + 4.0j])).numpy().tolist()
+    [5.0]
+    """
+    return tf.abs(sources)
+
+
+def phase_sensitive(
+    sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True
+) -> tf.Tensor:
+    """Take the part of the sources that is in phase with the mixture (PSA), [1].
+
+    |S_s| cos(arg S_s - arg X) = Re(S_s conj X) / |X|, and if truncated (tPSA) no less
+    than 0 and no more than |X|, which a mask between 0 and 1 can reach. Where the
+    mixture is 0 so is the target, since no mask reaches another.
+
+    Args:
+        sources: Spectra, complex64 [batch, sources, frames, bins].
+        mixture: Spectrum, complex64 [batch, frames, bins].
+        truncated: Whether to keep it within the reach of a mask.
+
+    Returns:
+        float32 [batch, sources, frames, bins].
+
+    >>> sources = tf.constant([[[[3.0 + 0.0j]], [[-1.0 + 0.0j]]]])
+    >>> mixture = tf.constant([[[2.0 + 0.0j]]])
+    >>> phase_sensitive(sources, mixture).numpy().ravel().tolist()
+    [2.0, 0.0]
+    >>> phase_sensitive(sources, mixture, truncated=False).numpy().ravel().tolist()
+    [3.0, -1.0]
+    """
+    mixture = tf.expand_dims(mixture, -3)
+    loudness = tf.abs(mixture)
+    # The direction first: the product of two quiet bins would leave float32.
+    real = tf.math.divide_no_nan(tf.math.real(mixture), loudness)
+    imaginary = tf.math.divide_no_nan(tf.math.imag(mixture), loudness)
+    part = tf.math.real(sources) * real + tf.math.imag(sources) * imaginary
+    return tf.minimum(tf.maximum(part, 0.0), loudness) if truncated else part
+
+
+def ideal_binary(targets: tf.Tensor) -> tf.Tensor:
+    """Give every point to its loudest source, and points without one to nobody.
+
+    The assignment that the losses of embeddings take. Ties, silence among them, are all
+    zeros as in nussl 1.x; before 1.0 they were all ones.
+
+    Args:
+        targets: Magnitudes, float32 [batch, sources, frames, bins], not negative.
+
+    Returns:
+        float32 [batch, points, sources], points = frames * bins, frames first.
+
+    >>> ideal_binary(tf.constant([[[[3.0, 0.0]], [[1.0, 0.0]]]])).numpy().tolist()
+    [[[1.0, 0.0], [0.0, 0.0]]]
+    """
+    last = tf.transpose(binary_mask(targets), [0, 2, 3, 1])
+    batch, frames, bins, _ = tf.unstack(tf.shape(last))
+    points = tf.reshape(last, [batch, frames * bins, last.shape[-1]])
+    return tf.ensure_shape(points, [targets.shape[0], None, targets.shape[1]])
+
+
+def point_weights(
+    mixture: tf.Tensor,
+    assignment: tf.Tensor,
+    kinds: Sequence[Weight] = ("magnitude",),
+    threshold: float = -40.0,
+) -> tf.Tensor:
+    """Multiply the weights of several kinds.
+
+    ``"magnitude"``: :func:`magnitude_ratio`; ``"threshold"``: :func:`above`;
+    ``"vad"``: :func:`active`; ``"class"``: :func:`rarity`.
+
+    Args:
+        mixture: Magnitudes, float32 [batch, frames, bins].
+        assignment: float32 [batch, points, sources].
+        kinds: Any of the four, none for weights of 1.
+        threshold: Level for ``"threshold"`` in dB of the magnitudes.
+
+    Returns:
+        float32 [batch, points], not negative.
+
+    Raises:
+        ValueError: If a kind is not one of the four.
+
+    >>> mixture, assignment = tf.constant([[[3.0, 0.001]]]), tf.eye(2)[tf.newaxis]
+    >>> point_weights(mixture, assignment, ["magnitude", "vad"]).numpy().round(2)
+    array([[2., 0.]], dtype=float32)
+    """
+    unknown = [kind for kind in kinds if kind not in get_args(Weight)]
+    if unknown:
+        raise ValueError(
+            f"kind of weight is {unknown[0]!r}; expected some of "
+            f"{', '.join(get_args(Weight))}"
+        )
+    made = {
+        "magnitude": lambda: magnitude_ratio(mixture),
+        "threshold": lambda: above(mixture, threshold),
+        "vad": lambda: active(mixture),
+        "class": lambda: rarity(assignment),
+    }
+    product = tf.ones_like(_points(mixture))
+    for kind in kinds:
+        product *= made[kind]()
+    return product
+
+
+def magnitude_ratio(mixture: tf.Tensor) -> tf.Tensor:
+    """Weigh points by their share of the mixture, |X| N / (sum |X| + 1e-6), [2].
+
+    Args:
+        mixture: Magnitudes, float32 [batch, frames, bins], N = frames * bins.
+
+    Returns:
+        float32 [batch, points] with a mean of 1, 0 for silence.
+
+    >>> magnitude_ratio(tf.constant([[[3.0, 1.0]]])).numpy().round(3).tolist()
+    [[1.5, 0.5]]
+    """
+    loudness = _points(mixture)
+    count = tf.cast(tf.shape(loudness)[-1], tf.float32)
+    return loudness * count / (tf.reduce_sum(loudness, -1, keepdims=True) + 1e-6)
+
+
+def above(mixture: tf.Tensor, decibels: float = -40.0) -> tf.Tensor:
+    """Keep points above a fixed level, 20 log10 |X| > level.
+
+    It is that of nussl before 1.0, without the floor under its spectrogram of 80 dB
+    below the loudest point, over which a low threshold lets everything pass.
+
+    Args:
+        mixture: Magnitudes, float32 [batch, frames, bins].
+        decibels: Level in dB, 0 for a magnitude of 1.
+
+    Returns:
+        float32 [batch, points], 1 above and 0 elsewhere.
+
+    >>> above(tf.constant([[[0.1, 0.001]]])).numpy().tolist()
+    [[1.0, 0.0]]
+    """
+    return tf.cast(_points(mixture) > 10.0 ** (decibels / 20.0), tf.float32)
+
+
+def active(mixture: tf.Tensor, decibels: float = 40.0) -> tf.Tensor:
+    """Keep points near the loudest one of the utterance, |X| > 10^(-dB / 20) max |X|.
+
+    Args:
+        mixture: Magnitudes, float32 [batch, frames, bins].
+        decibels: How far below the loudest point a point may be, in dB.
+
+    Returns:
+        float32 [batch, points], 1 within reach and 0 elsewhere, 0 for silence.
+
+    >>> active(tf.constant([[[10.0, 0.2, 0.05]]])).numpy().tolist()
+    [[1.0, 1.0, 0.0]]
+    """
+    loudness = _points(mixture)
+    loudest = tf.reduce_max(loudness, -1, keepdims=True)
+    return tf.cast(loudness > 10.0 ** (-decibels / 20.0) * loudest, tf.float32)
+
+
+def rarity(assignment: tf.Tensor) -> tf.Tensor:
+    """Weigh points by how few their source has, 1 / sqrt(share of the source).
+
+    Args:
+        assignment: float32 [batch, points, sources], one-hot, or 0 for no source.
+
+    Returns:
+        float32 [batch, points], at least 1; 0 for points without a source.
+
+    >>> assignment = tf.one_hot([[0, 0, 0, 1]], 2)
+    >>> rarity(assignment).numpy().round(2)
+    array([[1.15, 1.15, 1.15, 2.  ]], dtype=float32)
+    """
+    counts = tf.reduce_sum(assignment, -2)  # [batch, sources]
+    total = tf.reduce_sum(counts, -1, keepdims=True)
+    weights = tf.sqrt(tf.math.divide_no_nan(total, counts))
+    return tf.linalg.matvec(assignment, weights)
+
+
+def _points(mixture: tf.Tensor) -> tf.Tensor:
+    """[batch, frames, bins] -> [batch, points]."""
+    mixture = tf.cast(mixture, tf.float32)
+    batch, frames, bins = tf.unstack(tf.shape(mixture))
+    return tf.reshape(mixture, [batch, frames * bins])

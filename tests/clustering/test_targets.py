@@ -1,0 +1,136 @@
+"""Targets and weights against nussl and asteroid, and where a mixture is silent."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clustering.targets import (
+    above,
+    active,
+    ideal_binary,
+    magnitude_ratio,
+    magnitudes,
+    phase_sensitive,
+    point_weights,
+    rarity,
+)
+from common.stft import Stft, stft
+
+GOLDENS = Path(__file__).parents[1] / "golden"
+NUSSL = Stft(256, 64, None, "sqrt_hann", "constant_whole", "window_sum")
+
+
+def nussl_targets(case, golden):
+    sources, mixture = golden["sources"], golden["mixture"]
+    if case == "msa":
+        return magnitudes(sources)
+    return phase_sensitive(sources, mixture, truncated=case == "psa")
+
+
+@pytest.mark.parametrize("case", ["msa", "psa", "psa_untruncated"])
+def test_targets_and_their_assignment_are_those_of_nussl(case):
+    golden = np.load(GOLDENS / "clustering" / "nussl_targets.npz")
+    targets = nussl_targets(case, golden).numpy()
+    wanted = golden[case]
+    np.testing.assert_allclose(targets, wanted, atol=2e-6 * abs(wanted).max())
+    given = ideal_binary(golden[case][np.newaxis]).numpy()
+    binary = golden[f"{case}/binary"].reshape(2, -1).T
+    np.testing.assert_array_equal(given[0], binary)
+
+
+def test_weights_of_a_whole_utterance_are_those_of_nussl():
+    golden = np.load(GOLDENS / "clustering" / "nussl_targets.npz")
+    signal = np.load(GOLDENS / "stft_nussl.npz")["signal"]
+    mixture = tf.abs(stft(signal[np.newaxis], NUSSL))
+    weights = tf.reshape(magnitude_ratio(mixture), [189, 129])
+    np.testing.assert_allclose(tf.reduce_mean(weights), 1.0, rtol=1e-4)
+    wanted = golden["root_weights"]
+    found = tf.sqrt(weights[::40])
+    np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-6 * wanted.max())
+
+
+def test_activity_is_that_of_asteroid():
+    golden = np.load(GOLDENS / "clustering" / "asteroid_vad.npz")
+    found = active(golden["magnitude"]).numpy()
+    np.testing.assert_array_equal(found, golden["active"].reshape(3, -1))
+    assert 0.1 < found.mean() < 0.9
+
+
+def test_phase_sensitive_is_the_cosine_of_angles():
+    random = np.random.default_rng(0)
+    parts = random.standard_normal([2, 2, 3, 5, 4])
+    sources = (parts[0] + 1j * parts[1]).astype(np.complex64)
+    mixture = sources.sum(1)
+    angles = np.angle(sources) - np.angle(mixture)[:, np.newaxis]
+    wanted = abs(sources) * np.cos(angles)
+    found = phase_sensitive(sources, mixture, truncated=False)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(found, 1), abs(mixture), atol=1e-5)
+    kept = phase_sensitive(sources, mixture).numpy()
+    assert (kept >= 0).all()
+    assert (kept <= abs(mixture)[:, np.newaxis] + 1e-6).all()
+
+
+def test_silence_and_very_quiet_sound_have_finite_targets():
+    sources = np.zeros([1, 2, 3, 4], np.complex64)
+    sources[:, :, 1] = 1e-30
+    sources[:, 0, 2], sources[:, 1, 2] = 1.0, -1.0
+    mixture = sources.sum(1)
+    for truncated in (True, False):
+        found = phase_sensitive(sources, mixture, truncated).numpy()
+        np.testing.assert_array_equal(found[:, :, [0, 2]], 0.0)
+        np.testing.assert_allclose(found[:, :, 1], 1e-30, rtol=1e-5)
+
+
+def test_ties_have_no_source_and_points_are_frames_first():
+    targets = np.zeros([1, 3, 2, 4], np.float32)
+    targets[0, 2, 1, 3] = 1.0
+    targets[0, :2, 0, 0] = 2.0
+    assignment = ideal_binary(targets).numpy()
+    assert assignment.shape == (1, 8, 3)
+    assert assignment.sum() == 1.0
+    assert assignment[0, 1 * 4 + 3, 2] == 1.0
+
+
+def test_level_and_rarity():
+    mixture = tf.constant([[[1.0, 0.02], [0.005, 0.0]]])
+    np.testing.assert_array_equal(above(mixture, -40.0), [[1, 1, 0, 0]])
+    assignment = tf.constant([[[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]]])
+    wanted = np.sqrt([[1.5, 1.5, 3.0, 0.0]])
+    np.testing.assert_allclose(rarity(assignment), wanted, rtol=1e-6)
+
+
+def test_weights_multiply():
+    random = np.random.default_rng(1)
+    mixture = random.random([2, 5, 6], np.float32) ** 4
+    assignment = np.eye(2, dtype=np.float32)[random.integers(0, 2, [2, 30])]
+    kinds = ["magnitude", "threshold", "vad", "class"]
+    found = point_weights(mixture, assignment, kinds, -20.0)
+    each = (
+        magnitude_ratio(mixture),
+        above(mixture, -20.0),
+        active(mixture),
+        rarity(assignment),
+    )
+    np.testing.assert_allclose(found, np.prod(each, axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(point_weights(mixture, assignment, []), 1.0)
+    with pytest.raises(ValueError, match=r"'loudness'; expected some of magnitude"):
+        point_weights(mixture, assignment, ["loudness"])
+
+
+def test_silent_mixtures_weigh_nothing_and_shapes_may_be_unknown():
+    silent, nobody = np.zeros([1, 3, 4], np.float32), np.zeros([1, 12, 2], np.float32)
+    for kind in ("magnitude", "threshold", "vad", "class"):
+        assert not point_weights(silent, nobody, [kind]).numpy().any()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2, None, 4])])
+    def prepare(targets):
+        assignment = ideal_binary(targets)
+        assert assignment.shape.as_list() == [None, None, 2]
+        mixture = tf.reduce_sum(targets, 1)
+        return point_weights(mixture, assignment, ["magnitude", "class"])
+
+    targets = np.random.default_rng(2).random([3, 2, 5, 4], np.float32)
+    assert prepare(targets).shape == (3, 20)

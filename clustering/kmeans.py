@@ -156,10 +156,10 @@ def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
         centroids: float32 [batch or 1, clusters, dim].
 
     Returns:
-        Euclidean distances, float32 [batch, points, clusters].
+        Euclidean distances, float32 [batch, clusters, points].
 
     >>> distances([[[3.0, 4.0]]], [[[0.0, 0.0], [3.0, 3.0]]]).numpy().tolist()
-    [[[5.0, 1.0]]]
+    [[[5.0], [1.0]]]
     """
     points = tf.convert_to_tensor(points, tf.float32)
     each = tf.unstack(tf.convert_to_tensor(centroids, tf.float32), axis=1)
@@ -167,7 +167,7 @@ def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
         tf.reduce_sum(tf.math.squared_difference(points, one[:, tf.newaxis]), -1)
         for one in each
     ]
-    return tf.sqrt(tf.maximum(tf.stack(squares, -1), 1e-24))
+    return tf.sqrt(tf.maximum(tf.stack(squares, 1), 1e-24))
 
 
 def _space(points: tf.Tensor, weights: tf.Tensor | None) -> Space:
@@ -177,21 +177,23 @@ def _space(points: tf.Tensor, weights: tf.Tensor | None) -> Space:
             f"the points have shape {points.shape}; expected [batch, points, dim] with "
             "at least one point"
         )
+    equal = weights is None
     weights, scale = _weights(points, weights)
     share = weights[..., tf.newaxis] / tf.cast(tf.shape(points)[1], tf.float32)
     mean = tf.matmul(share, points, transpose_a=True)
-    points -= mean
-    whole = tf.concat([points, tf.ones_like(points[..., :1])], -1)
-    squares = tf.square(points)
+    whole = tf.concat([points - mean, tf.ones_like(points[..., :1])], -1)
+    rows = tf.transpose(whole, [0, 2, 1])
+    power = tf.reduce_sum(tf.square(rows[:, :-1]), 1, keepdims=True)
+    dim = tf.cast(tf.shape(points)[2], tf.float32)
     return Space(
-        points=points,
+        points=whole[..., :-1],
         weights=weights,
         scale=scale,
-        moments=weights[..., tf.newaxis] * whole,
-        rows=tf.transpose(whole, [0, 2, 1]),
-        power=tf.reduce_sum(squares, -1)[:, tf.newaxis],
+        moments=whole if equal else weights[..., tf.newaxis] * whole,
+        rows=rows,
+        power=power,
         mean=mean,
-        spread=tf.reduce_mean(tf.matmul(share, squares, transpose_a=True), -1),
+        spread=tf.matmul(power, share)[..., 0] / dim,
     )
 
 
@@ -319,13 +321,11 @@ def _squares(space: Space, centroids: tf.Tensor) -> tf.Tensor:
 
 def _best(space: Space, centroids: tf.Tensor) -> Clusters:
     """Choose among the restarts [batch, restarts, clusters, dim]."""
-    if centroids.shape[1] != 1:
-        nearest = tf.reduce_min(_squares(space, centroids), 2)
-        inertia = tf.linalg.matvec(nearest, space.weights)
-        chosen = tf.gather(centroids, tf.argmin(inertia, -1), batch_dims=1)
-    else:
-        chosen = centroids[:, 0]
-    away = distances(space.points, chosen)
-    labels = tf.argmin(away, -1, output_type=tf.int32)
-    inertia = tf.reduce_sum(space.weights * tf.square(tf.reduce_min(away, -1)), -1)
+    away = _squares(space, centroids)
+    inertia = tf.linalg.matvec(tf.reduce_min(away, 2), space.weights)
+    choice = tf.argmin(inertia, -1)
+    chosen, away, inertia = (
+        tf.gather(each, choice, batch_dims=1) for each in (centroids, away, inertia)
+    )
+    labels = tf.argmin(away, 1, output_type=tf.int32)
     return Clusters(chosen + space.mean, labels, inertia * space.scale)

@@ -1,0 +1,166 @@
+"""Limits for the gradient of all weights, fixed or found from the training itself.
+
+[1] Seetharaman, Wichern, Pardo and Le Roux, AutoClip: Adaptive gradient clipping for
+source separation networks, MLSP 2020.
+[2] Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural
+networks, ICML 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+Gradients = Sequence[tf.Tensor | None]
+
+
+def clip_by_norm(
+    gradients: Gradients, limit: float | tf.Tensor
+) -> tuple[list[tf.Tensor | None], tf.Tensor]:
+    """Scale all gradients together until their norm is within a limit, [2].
+
+    g min(1, limit / |g|), |g| the norm of all of them as one vector. Unlike
+    ``tf.clip_by_global_norm`` this holds for a limit of 0, and leaves gradients that
+    are not finite for the training to find.
+
+    Args:
+        gradients: One a variable, summed over replicas; None where a variable has none.
+        limit: Largest norm, at least 0.
+
+    Returns:
+        The gradients in the same order, and their norm before, float32 [].
+
+    Raises:
+        ValueError: If a limit that is a number is negative or not finite.
+
+    >>> clipped, norm = clip_by_norm([tf.constant([3.0, 4.0]), None], 2.5)
+    >>> float(norm), clipped[0].numpy().tolist(), clipped[1]
+    (5.0, [1.5, 2.0], None)
+    """
+    if isinstance(limit, int | float) and not 0 <= limit < float("inf"):
+        raise ValueError(
+            f"largest norm of gradients is {limit}; expected a number of at least 0"
+        )
+    norm = global_norm(gradients)
+    return _scaled(gradients, norm, tf.cast(limit, tf.float32)), norm
+
+
+def global_norm(gradients: Gradients) -> tf.Tensor:
+    """Measure all gradients as one vector.
+
+    Args:
+        gradients: One a variable; None where a variable has none.
+
+    Returns:
+        sqrt(sum g^2), float32 [].
+
+    >>> float(global_norm([tf.constant([3.0]), None, tf.constant([4.0])]))
+    5.0
+    """
+    present = [tf.cast(g, tf.float32) for g in gradients if g is not None]
+    return tf.linalg.global_norm(present) if present else tf.constant(0.0)
+
+
+class AutoClip(tf.Module):
+    """Clip to a percentile of the norms that the training has had so far, [1].
+
+    The norm of this step counts too, so the first one is never clipped. [1] keeps all
+    norms; here it is the latest ``capacity``, so that a checkpoint has a fixed size.
+    The authors' code for TensorFlow clips each tensor by itself; this clips all as one
+    vector, as the paper does.
+
+    Attributes:
+        norms: The latest norms, float32 [capacity], oldest overwritten first.
+        seen: Number of norms that were ever recorded, int64 [].
+
+    >>> clip = AutoClip(percentile=50.0)
+    >>> steps = [clip([tf.constant([norm])]) for norm in (1.0, 3.0, 8.0)]
+    >>> [round(float(clipped[0][0]), 4) for clipped, _ in steps]
+    [1.0, 2.0, 3.0]
+    """
+
+    def __init__(self, percentile: float = 10.0, capacity: int = 65536) -> None:
+        """Start without a history.
+
+        Args:
+            percentile: 0 to 100; 10 in [1], 100 clips nothing but what exceeds all.
+            capacity: Number of norms that are kept, at least 1.
+
+        Raises:
+            ValueError: If one of them is out of its range.
+        """
+        super().__init__(name="auto_clip")
+        if not 0 <= percentile <= 100:
+            raise ValueError(
+                f"percentile of AutoClip is {percentile}; expected 0 to 100, such as 10"
+            )
+        if capacity < 1:
+            raise ValueError(
+                f"capacity of AutoClip is {capacity}; expected at least 1 norm to keep"
+            )
+        self.percentile = percentile
+        self.norms = _state(tf.zeros([capacity]), "norms")
+        self.seen = _state(tf.zeros([], tf.int64), "seen")
+
+    def __call__(
+        self, gradients: Gradients
+    ) -> tuple[list[tf.Tensor | None], tf.Tensor]:
+        """Record the norm of these gradients and clip them.
+
+        Args:
+            gradients: As for :func:`clip_by_norm`. A norm that is not finite is not
+                recorded, or no later one could be compared with it.
+
+        Returns:
+            As :func:`clip_by_norm`.
+        """
+        norm = global_norm(gradients)
+        self._record(norm)
+        return _scaled(gradients, norm, self.limit()), norm
+
+    def limit(self) -> tf.Tensor:
+        """Give the percentile of the kept norms, as ``numpy.percentile`` does.
+
+        Returns:
+            float32 []; infinite before the first norm.
+        """
+        norms = tf.convert_to_tensor(self.norms)
+        capacity = tf.size(norms)
+        kept = tf.cast(tf.minimum(self.seen, tf.cast(capacity, tf.int64)), tf.int32)
+        unused = tf.range(capacity) >= kept
+        ordered = tf.sort(tf.where(unused, norms.dtype.max, norms))
+        place = self.percentile / 100.0 * tf.cast(tf.maximum(kept - 1, 0), tf.float32)
+        below = tf.cast(tf.floor(place), tf.int32)
+        above = tf.minimum(below + 1, tf.maximum(kept - 1, 0))
+        low, high = ordered[below], ordered[above]
+        found = low + (place - tf.floor(place)) * (high - low)
+        return tf.where(kept > 0, found, float("inf"))
+
+    def _record(self, norm: tf.Tensor) -> None:
+        finite = tf.math.is_finite(norm)
+        norms, seen = tf.convert_to_tensor(self.norms), tf.convert_to_tensor(self.seen)
+        slot = seen % tf.size(norms, tf.int64)
+        value = tf.where(finite, norm, norms[slot])
+        self.norms.assign(tf.tensor_scatter_nd_update(norms, [[slot]], [value]))
+        self.seen.assign_add(tf.cast(finite, tf.int64))
+
+
+def _scaled(
+    gradients: Gradients, norm: tf.Tensor, limit: tf.Tensor
+) -> list[tf.Tensor | None]:
+    # A norm that is not a number compares as false, and its gradients pass as they are.
+    infinite = tf.math.is_inf(norm)
+    scale = tf.where((norm > limit) & ~infinite, limit / norm, 1.0)
+    return [None if g is None else g * tf.cast(scale, g.dtype) for g in gradients]
+
+
+def _state(value: tf.Tensor, name: str) -> tf.Variable:
+    # All replicas see the same sum of gradients: each keeps a copy, the first is saved.
+    return tf.Variable(
+        value,
+        trainable=False,
+        name=name,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )

@@ -169,12 +169,11 @@ def test_gradients_reach_the_embedding(mask):
 @pytest.mark.parametrize("method", ["kmeans", "gmm"])
 def test_unknown_batch_and_frames(method):
     params = Clustering(3, method, restarts=2)
+    signature = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None, 9])]
     traced = tf.function(
         lambda embedding, magnitude: cluster(embedding, magnitude, params),
-        input_signature=[
-            tf.TensorSpec([None, None, 4]),
-            tf.TensorSpec([None, None, 9]),
-        ],
+        input_signature=signature,
+        autograph=False,
     )
     for frames in (5, 12):
         embedding, magnitude, _ = scene(frames=frames)

@@ -21,7 +21,7 @@ from common.masking import binary_mask
 Weight = Literal["magnitude", "threshold", "vad", "class"]
 
 
-def magnitudes(sources: tf.Tensor) -> tf.Tensor:
+def msa(sources: tf.Tensor) -> tf.Tensor:
     """Take the sources as they are (MSA), |S_s|.
 
     Args:
@@ -30,15 +30,13 @@ def magnitudes(sources: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [batch, sources, frames, bins].
 
-    >>> magnitudes(tf.constant([3.0 + 4.0j])).numpy().tolist()
+    >>> msa(tf.constant([3.0 + 4.0j])).numpy().tolist()
     [5.0]
     """
     return tf.abs(sources)
 
 
-def phase_sensitive(
-    sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True
-) -> tf.Tensor:
+def psa(sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True) -> tf.Tensor:
     """Take the part of the sources that is in phase with the mixture (PSA), [1].
 
     |S_s| cos(arg S_s - arg X) = Re(S_s conj X) / |X|, and if truncated (tPSA) no less
@@ -55,9 +53,9 @@ def phase_sensitive(
 
     >>> sources = tf.constant([[[[3.0 + 0.0j]], [[-1.0 + 0.0j]]]])
     >>> mixture = tf.constant([[[2.0 + 0.0j]]])
-    >>> phase_sensitive(sources, mixture).numpy().ravel().tolist()
+    >>> psa(sources, mixture).numpy().ravel().tolist()
     [2.0, 0.0]
-    >>> phase_sensitive(sources, mixture, truncated=False).numpy().ravel().tolist()
+    >>> psa(sources, mixture, truncated=False).numpy().ravel().tolist()
     [3.0, -1.0]
     """
     mixture = tf.expand_dims(mixture, -3)
@@ -94,18 +92,18 @@ def point_weights(
     mixture: tf.Tensor,
     assignment: tf.Tensor,
     kinds: Sequence[Weight] = ("magnitude",),
-    threshold: float = -40.0,
+    threshold_db: float = -40.0,
 ) -> tf.Tensor:
     """Multiply the weights of several kinds.
 
-    ``"magnitude"``: :func:`magnitude_ratio`; ``"threshold"``: :func:`above`;
-    ``"vad"``: :func:`active`; ``"class"``: :func:`rarity`.
+    ``"magnitude"``: :func:`magnitude_ratio`; ``"threshold"``: :func:`threshold`;
+    ``"vad"``: :func:`vad`; ``"class"``: :func:`class_balance`.
 
     Args:
         mixture: Magnitudes, float32 [batch, frames, bins].
         assignment: float32 [batch, points, sources].
         kinds: Any of the four, none for weights of 1.
-        threshold: Level for ``"threshold"`` in dB of the magnitudes.
+        threshold_db: Level for ``"threshold"`` in dB of the magnitudes.
 
     Returns:
         float32 [batch, points], not negative.
@@ -125,9 +123,9 @@ def point_weights(
         )
     made = {
         "magnitude": lambda: magnitude_ratio(mixture),
-        "threshold": lambda: above(mixture, threshold),
-        "vad": lambda: active(mixture),
-        "class": lambda: rarity(assignment),
+        "threshold": lambda: threshold(mixture, threshold_db),
+        "vad": lambda: vad(mixture),
+        "class": lambda: class_balance(assignment),
     }
     product = tf.ones_like(_points(mixture))
     for kind in kinds:
@@ -152,7 +150,7 @@ def magnitude_ratio(mixture: tf.Tensor) -> tf.Tensor:
     return loudness * count / (tf.reduce_sum(loudness, -1, keepdims=True) + 1e-6)
 
 
-def above(mixture: tf.Tensor, decibels: float = -40.0) -> tf.Tensor:
+def threshold(mixture: tf.Tensor, decibels: float = -40.0) -> tf.Tensor:
     """Keep points above a fixed level, 20 log10 |X| > level.
 
     It is that of nussl before 1.0, without the floor under its spectrogram of 80 dB
@@ -165,13 +163,13 @@ def above(mixture: tf.Tensor, decibels: float = -40.0) -> tf.Tensor:
     Returns:
         float32 [batch, points], 1 above and 0 elsewhere.
 
-    >>> above(tf.constant([[[0.1, 0.001]]])).numpy().tolist()
+    >>> threshold(tf.constant([[[0.1, 0.001]]])).numpy().tolist()
     [[1.0, 0.0]]
     """
     return tf.cast(_points(mixture) > 10.0 ** (decibels / 20.0), tf.float32)
 
 
-def active(mixture: tf.Tensor, decibels: float = 40.0) -> tf.Tensor:
+def vad(mixture: tf.Tensor, decibels: float = 40.0) -> tf.Tensor:
     """Keep points near the loudest one of the utterance, |X| > 10^(-dB / 20) max |X|.
 
     Args:
@@ -181,7 +179,7 @@ def active(mixture: tf.Tensor, decibels: float = 40.0) -> tf.Tensor:
     Returns:
         float32 [batch, points], 1 within reach and 0 elsewhere, 0 for silence.
 
-    >>> active(tf.constant([[[10.0, 0.2, 0.05]]])).numpy().tolist()
+    >>> vad(tf.constant([[[10.0, 0.2, 0.05]]])).numpy().tolist()
     [[1.0, 1.0, 0.0]]
     """
     loudness = _points(mixture)
@@ -189,7 +187,7 @@ def active(mixture: tf.Tensor, decibels: float = 40.0) -> tf.Tensor:
     return tf.cast(loudness > 10.0 ** (-decibels / 20.0) * loudest, tf.float32)
 
 
-def rarity(assignment: tf.Tensor) -> tf.Tensor:
+def class_balance(assignment: tf.Tensor) -> tf.Tensor:
     """Weigh points by how few their source has, 1 / sqrt(share of the source).
 
     Args:
@@ -199,7 +197,7 @@ def rarity(assignment: tf.Tensor) -> tf.Tensor:
         float32 [batch, points], at least 1; 0 for points without a source.
 
     >>> assignment = tf.one_hot([[0, 0, 0, 1]], 2)
-    >>> rarity(assignment).numpy().round(2)
+    >>> class_balance(assignment).numpy().round(2)
     array([[1.15, 1.15, 1.15, 2.  ]], dtype=float32)
     """
     counts = tf.reduce_sum(assignment, -2)  # [batch, sources]

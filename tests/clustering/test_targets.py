@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 
 from clustering.targets import (
-    above,
-    active,
+    class_balance,
     ideal_binary,
     magnitude_ratio,
-    magnitudes,
-    phase_sensitive,
+    msa,
     point_weights,
-    rarity,
+    psa,
+    threshold,
+    vad,
 )
 from common.stft import Stft, stft
 
@@ -25,8 +25,8 @@ NUSSL = Stft(256, 64, None, "sqrt_hann", "constant_whole", "window_sum")
 def nussl_targets(case, golden):
     sources, mixture = golden["sources"], golden["mixture"]
     if case == "msa":
-        return magnitudes(sources)
-    return phase_sensitive(sources, mixture, truncated=case == "psa")
+        return msa(sources)
+    return psa(sources, mixture, truncated=case == "psa")
 
 
 @pytest.mark.parametrize("case", ["msa", "psa", "psa_untruncated"])
@@ -53,7 +53,7 @@ def test_weights_of_a_whole_utterance_are_those_of_nussl():
 
 def test_activity_is_that_of_asteroid():
     golden = np.load(GOLDENS / "clustering" / "asteroid_vad.npz")
-    found = active(golden["magnitude"]).numpy()
+    found = vad(golden["magnitude"]).numpy()
     np.testing.assert_array_equal(found, golden["active"].reshape(3, -1))
     assert 0.1 < found.mean() < 0.9
 
@@ -65,10 +65,10 @@ def test_phase_sensitive_is_the_cosine_of_angles():
     mixture = sources.sum(1)
     angles = np.angle(sources) - np.angle(mixture)[:, np.newaxis]
     wanted = abs(sources) * np.cos(angles)
-    found = phase_sensitive(sources, mixture, truncated=False)
+    found = psa(sources, mixture, truncated=False)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     np.testing.assert_allclose(tf.reduce_sum(found, 1), abs(mixture), atol=1e-5)
-    kept = phase_sensitive(sources, mixture).numpy()
+    kept = psa(sources, mixture).numpy()
     assert (kept >= 0).all()
     assert (kept <= abs(mixture)[:, np.newaxis] + 1e-6).all()
 
@@ -79,7 +79,7 @@ def test_silence_and_very_quiet_sound_have_finite_targets():
     sources[:, 0, 2], sources[:, 1, 2] = 1.0, -1.0
     mixture = sources.sum(1)
     for truncated in (True, False):
-        found = phase_sensitive(sources, mixture, truncated).numpy()
+        found = psa(sources, mixture, truncated).numpy()
         np.testing.assert_array_equal(found[:, :, [0, 2]], 0.0)
         np.testing.assert_allclose(found[:, :, 1], 1e-30, rtol=1e-5)
 
@@ -96,10 +96,10 @@ def test_ties_have_no_source_and_points_are_frames_first():
 
 def test_level_and_rarity():
     mixture = tf.constant([[[1.0, 0.02], [0.005, 0.0]]])
-    np.testing.assert_array_equal(above(mixture, -40.0), [[1, 1, 0, 0]])
+    np.testing.assert_array_equal(threshold(mixture, -40.0), [[1, 1, 0, 0]])
     assignment = tf.constant([[[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]]])
     wanted = np.sqrt([[1.5, 1.5, 3.0, 0.0]])
-    np.testing.assert_allclose(rarity(assignment), wanted, rtol=1e-6)
+    np.testing.assert_allclose(class_balance(assignment), wanted, rtol=1e-6)
 
 
 def test_weights_multiply():
@@ -110,9 +110,9 @@ def test_weights_multiply():
     found = point_weights(mixture, assignment, kinds, -20.0)
     each = (
         magnitude_ratio(mixture),
-        above(mixture, -20.0),
-        active(mixture),
-        rarity(assignment),
+        threshold(mixture, -20.0),
+        vad(mixture),
+        class_balance(assignment),
     )
     np.testing.assert_allclose(found, np.prod(each, axis=0), rtol=1e-6)
     np.testing.assert_array_equal(point_weights(mixture, assignment, []), 1.0)

@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 # may join them by accident, least of all ``tests``.
 PACKAGES = [
     "clustering",
+    "clustering.losses",
     "clustering.models",
     "common",
     "common.corpora",

@@ -45,7 +45,6 @@ class Recurrent:
         layers: Number of layers.
         bidirectional: Whether a second direction runs from the last frame to the first.
         dropout: Part of the outputs between the layers that training sets to zero.
-        output_dropout: The same, of the outputs of the last layer.
         initial: How the weights start, see :class:`common.recurrent.RecurrentStack`.
         forget_bias: Start of the forget gate in each of the two biases; none: as the
             other gates.
@@ -55,7 +54,6 @@ class Recurrent:
     layers: int = 4
     bidirectional: bool = True
     dropout: float = 0.3
-    output_dropout: float = 0.0
     initial: Initial = "xavier"
     forget_bias: float | None = 1.0
 

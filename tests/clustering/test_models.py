@@ -1,0 +1,226 @@
+"""The networks against nussl and asteroid, and what they must hold by themselves."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clustering import config, tensors
+from clustering.models.chimera import Chimera
+from clustering.models.deep_clustering import DeepClustering
+from clustering.models.embedding import Embedding
+from clustering.models.end_to_end import EndToEnd
+from clustering.models.features import FeatureStage, level
+from clustering.models.mask_inference import MaskInference
+from clustering.models.tasnet import Tasnet
+from common.checkpoint import CheckpointError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
+STACK = config.Recurrent(hidden=12, layers=2, dropout=0.0)
+BATCH = config.Features(33, norm="batch")
+CHIMERA = config.Chimera(BATCH, STACK, embedding=5)
+TALL = config.MaskInference(BATCH, STACK, mask_activation=("sigmoid",))
+
+
+def golden(name):
+    return np.load(GOLDEN / f"{name}.npz")
+
+
+def weights(file):
+    return {name[2:]: file[name] for name in file.files if name.startswith("w/")}
+
+
+def close(ours, theirs):
+    """2e-6 relative to the largest value."""
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6 * np.abs(theirs).max())
+
+
+def noise(*shape, seed=0):
+    draw = np.random.default_rng(seed).standard_normal(shape)
+    return tf.constant(draw, tf.float32)
+
+
+def nussl_chimera():
+    file, model = golden("nussl_chimera"), Chimera(CHIMERA)
+    tensors.assign(tensors.nussl(model), weights(file), "nussl_chimera")
+    return file, model, tf.constant(file["in/mix_magnitude"][..., 0])
+
+
+@pytest.mark.parametrize("program", ["__call__", "infer"])
+def test_heads_of_nussl(program):
+    file, model, magnitude = nussl_chimera()
+    heads = getattr(model, program)(magnitude)
+    embedding = tf.reshape(heads.embedding, [3, 20, 33, 5])
+    close(embedding[:, ::10], file["eval/embedding"][..., 0, :])
+    mask = file["eval/mask"][..., 0, :].transpose(0, 3, 1, 2)
+    close(heads.mask[:, :, ::10], mask)
+
+
+def test_each_head_alone_is_that_of_the_chimera():
+    _, model, magnitude = nussl_chimera()
+    heads = model(magnitude)
+    single = DeepClustering(
+        config.DeepClustering(BATCH, STACK, 5, ("sigmoid", "unit_norm"))
+    )
+    masker = MaskInference(TALL)
+    for name, alone, wanted in (("mask", single, 0), ("embedding", masker, 1)):
+        file = weights(golden("nussl_chimera"))
+        found = {k: v for k, v in file.items() if f".{name}." not in k}
+        tensors.assign(tensors.nussl(alone), found, "nussl_chimera")
+        np.testing.assert_array_equal(alone(magnitude), heads[wanted])
+        np.testing.assert_allclose(alone.infer(magnitude), heads[wanted], atol=1e-5)
+
+
+def test_batch_statistics_of_nussl():
+    file, model, magnitude = nussl_chimera()
+    model(magnitude, training=True)
+    norm, name = model.stack.features.norm, "after/layers.normalization.batch_norm"
+    close(norm.moving_mean, file[f"{name}.running_mean"][0])
+    close(norm.moving_variance, file[f"{name}.running_var"][0])
+
+
+def test_end_to_end_of_nussl():
+    file = golden("nussl_end_to_end_rnn_learned")
+    model = EndToEnd(config.EndToEnd(TALL, 64, 16, learned=True))
+    assert not EndToEnd(config.EndToEnd(TALL, 64, 16)).analysis_filters.trainable
+    # Theirs are those of the Fourier transform, as ours are at the start.
+    table = tensors.nussl(model)
+    kept = {name: v for name, v in table.items() if "_filters" not in name}
+    assert len(table) == len(kept) + 2
+    tensors.assign(kept, weights(file), "end_to_end")
+    estimates = model(tf.constant(file["in/mix_audio"][:, 0]))
+    wanted = file["eval/audio"][:, 0].transpose(0, 2, 1)
+    close(estimates[..., ::5], wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "bank", "recipe"),
+    [
+        ("asteroid_tasnet_recipe", config.Filterbank(16, 40, 20), True),
+        ("asteroid_lstmtasnet", config.Filterbank(16, 16, 8), False),
+    ],
+)
+def test_tasnet_of_asteroid(name, bank, recipe):
+    file = golden(name)
+    stack = config.Recurrent(10, 2, dropout=0.0, initial="uniform", forget_bias=None)
+    model = Tasnet(config.Tasnet(bank, stack))
+    tensors.assign(tensors.asteroid(model, recipe), weights(file), name)
+    close(model(tf.constant(file["in/mix"]))[..., ::5], file["eval/out"])
+
+
+def test_levels():
+    magnitude = tf.constant([10.0, 1.0, 1e-3, 1e-9, 0.0])
+    np.testing.assert_allclose(
+        level(magnitude, "decibels"), [20, 0, -60, -80, -80], atol=1e-4
+    )
+    np.testing.assert_allclose(
+        level(magnitude, "log"), np.log(np.float64(magnitude) + 1e-8), atol=1e-5
+    )
+
+
+def test_instance_normalisation():
+    magnitude = tf.exp(noise(3, 11, 5))
+    plain = config.Features(5, "log", "none")
+    features = FeatureStage(plain)(magnitude).numpy().astype(float)
+    mean, variance = (f(features, (1, 2), keepdims=True) for f in (np.mean, np.var))
+    close(
+        FeatureStage(replace(plain, norm="instance"))(magnitude),
+        (features - mean) / np.sqrt(variance + 1e-5),
+    )
+
+
+def test_silence_is_finite():
+    model, silence = Chimera(replace(CHIMERA, features=config.Features(33))), tf.zeros
+    with tf.GradientTape() as tape:
+        heads = model(silence([2, 9, 33]), training=True)
+        loss = tf.reduce_sum(heads.embedding) + tf.reduce_sum(heads.mask)
+    for gradient in tape.gradient(loss, model.trainable_variables):
+        assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("activation", ["softmax", "l1_norm", "relu", "gated_tanh"])
+def test_activations(activation):
+    head = Embedding(4, 6, 3, [activation], name="mask")
+    rows = noise(2, 5, 4)
+    hidden = rows.numpy()
+    if head.value is not None:
+        gate = 1.0 / (1.0 + np.exp(-(hidden @ head.gate.kernel + head.gate.bias)))
+        hidden = np.tanh(hidden @ head.value.kernel + head.value.bias) * gate
+    wanted = (hidden @ head.linear.kernel.numpy()).reshape(2, 5, 6, 3)
+    if activation == "softmax":
+        wanted = np.exp(wanted) / np.exp(wanted).sum(-1, keepdims=True)
+    if activation == "l1_norm":
+        wanted = wanted / np.abs(wanted).sum(-1, keepdims=True)
+    if activation == "relu":
+        wanted = np.maximum(wanted, 0.0)
+    np.testing.assert_allclose(head(rows), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_start_of_nussl():
+    model = Chimera(replace(CHIMERA, recurrent=config.Recurrent(40, 1)))
+    bias = model.stack.recurrent.cells[0][0].bias.numpy()
+    np.testing.assert_array_equal(bias, np.repeat([0.0, 1.0, 0.0, 0.0], 40))
+    kernel = model.embedding.linear.kernel.numpy()
+    assert np.std(kernel) == pytest.approx((2 / (80 + 165)) ** 0.5, rel=0.03)
+    assert not np.any(model.embedding.linear.bias)
+
+
+def test_dropout_in_training_only():
+    model = DeepClustering(
+        config.DeepClustering(config.Features(33), replace(STACK, dropout=0.4))
+    )
+    magnitude = tf.abs(noise(2, 9, 33))
+    np.testing.assert_array_equal(model(magnitude), model(magnitude))
+    first, second = (model(magnitude, training=True).numpy() for _ in range(2))
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_one_function_for_every_length():
+    model, traces = Chimera(CHIMERA), []
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 33])], autograph=False)
+    def heads(magnitude):
+        traces.append(magnitude)
+        return model(magnitude)
+
+    for shape in ((1, 1, 33), (3, 20, 33)):
+        magnitude = tf.abs(noise(*shape))
+        found, wanted = heads(magnitude), model(magnitude)
+        np.testing.assert_allclose(found.embedding, wanted.embedding, atol=1e-5)
+        np.testing.assert_allclose(found.mask, wanted.mask, atol=1e-5)
+    assert len(traces) == 1
+    assert found.embedding.shape[-1] == 5
+
+
+def test_names_of_variables():
+    names = [variable.name for variable in Chimera(CHIMERA).weights]
+    assert len(set(names)) == len(names)
+    assert {"features/norm/gamma:0", "embedding/linear/kernel:0"} < set(names)
+    assert "recurrent/layer1/backward/recurrent_kernel:0" in names
+
+
+def test_tensors_that_do_not_fit():
+    model, file = Chimera(CHIMERA), weights(golden("nussl_chimera"))
+    file["layers.more"] = file.pop("layers.mask.linear.bias")
+    file["layers.embedding.linear.bias"] = np.zeros(3, np.float32)
+    file["layers.mask.linear.weight"] = np.full((66, 24), np.nan, np.float32)
+    with pytest.raises(CheckpointError, match="4 tensors do not fit") as error:
+        tensors.assign(tensors.nussl(model), file, "model.pth")
+    for problem in ("missing layers.mask", "extra layers.more", "misshapen", "finite"):
+        assert problem in str(error.value)
+
+
+def test_networks_that_others_do_not_have():
+    with pytest.raises(ValueError, match="Tasnet: nussl has no such network"):
+        tensors.nussl(Tasnet(config.Tasnet(recurrent=STACK)))
+    with pytest.raises(ValueError, match="MaskInference: asteroid has no such"):
+        tensors.asteroid(MaskInference(TALL))
+
+
+def test_shapes_of_no_network():
+    with pytest.raises(ValueError, match=r"bins=33: expected 65"):
+        EndToEnd(config.EndToEnd(TALL, 128, 32))
+    with pytest.raises(ValueError, match=r"model.mask_activation='sin'"):
+        MaskInference(replace(TALL, mask_activation=("sin",)))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from common.corpora.track import CorpusError, Sound, Track
+from common.sound_bank import Sounds, open_sounds
 from common.training import say
 from unmix import corpus
 from unmix.config import UnmixConfig
-from unmix.sounds import Sounds, open_sounds
 
 POOLED = ("sourcefolder", "unaligned")
 """Kinds of corpus whose sounds belong to no track."""
@@ -84,7 +85,13 @@ def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Spli
         if track.mixture is not None:
             named[f"{track.name}/{MIXTURE}"] = track.mixture, track
     numbers = {name: number for number, name in enumerate(named)}
-    sounds = open_sounds(config, split, named)
+    sounds = open_sounds(
+        named,
+        config.model.sample_rate,
+        config.model.channels,
+        resample=config.resample,
+        folder=Path(config.records) / split if config.records else None,
+    )
     make = _pools if config.dataset in POOLED else _rows
     slots, names = make(config, tracks, numbers, sounds.samples)
     mixture = slots.pop() if names[-1] == MIXTURE else None

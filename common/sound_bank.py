@@ -22,7 +22,6 @@ from common.config import ConfigError
 from common.corpora import reading
 from common.corpora.track import Sound, Track
 from common.wav_excerpts import WavFiles, layout
-from unmix.config import UnmixConfig
 
 PIECE_SECONDS = 2
 EXACT = ("PCM_16", "PCM_S8", "PCM_U8")
@@ -87,53 +86,58 @@ class Sounds:
 
 
 def open_sounds(
-    config: UnmixConfig, split: str, named: Mapping[str, tuple[Sound, Track]]
+    named: Mapping[str, tuple[Sound, Track]],
+    sample_rate: int,
+    channels: int,
+    *,
+    resample: bool = False,
+    folder: Path | str | None = None,
 ) -> Sounds:
     """Open sounds where they lie, or write them as records first.
 
     Args:
-        config: Gives rate, channels and the folder of records, whose naming asks for
-            records in any case.
-        split: Name of the folder within it.
         named: Sounds by a name of their own, each with its track.
+        sample_rate: Rate to read at, in Hz.
+        channels: How many are wanted, 1 or 2; two as soon as one sound has them.
+        resample: Whether other rates are converted, rather than refused.
+        folder: Where to write records, which are then made in any case; None reads wav
+            files as they lie where that can be, else writes to the cache.
 
     Returns:
         The bank, numbered in the order given.
 
     Raises:
-        ConfigError: A sound has another rate than the model and ``resample`` is off.
+        ConfigError: A sound has another rate and ``resample`` is off.
         AudioError: A file cannot be read.
     """
     sounds = [sound for sound, _ in named.values()]
     heard = _hear(named)
-    rate = config.model.sample_rate
     for each in heard:
-        if each.sample_rate != rate and not config.resample:
+        if each.sample_rate != sample_rate and not resample:
             raise ConfigError(
-                f"{each.label} has {each.sample_rate} Hz, the model {rate} Hz; set "
-                f"resample=true, or model.sample_rate={each.sample_rate}"
+                f"{each.label} has {each.sample_rate} Hz, the model {sample_rate} Hz; "
+                f"set resample=true, or model.sample_rate={each.sample_rate}"
             )
     # A mono model hears the channels of its corpus, and takes the mean of magnitudes.
-    most = max(each.channels for each in heard)
-    channels = min(2, max(config.model.channels, most))
-    wav = None if config.records else _alike(sounds, rate, channels)
+    channels = min(2, max(channels, *(each.channels for each in heard)))
+    wav = None if folder else _alike(sounds, sample_rate, channels)
     if wav is not None:
-        return Sounds(wav, rate, channels)
+        return Sounds(wav, sample_rate, channels)
     tracks = [
         Track(name, each.sample_rate, _length(sound, track, each), {"sound": sound})
         for (name, (sound, track)), each in zip(named.items(), heard, strict=True)
     ]
     exact = all(_is_exact(sound) for sound in sounds)
-    same = all(each.sample_rate == rate for each in heard)
+    same = all(each.sample_rate == sample_rate for each in heard)
     index = records.write(
         tracks,
-        Path(config.records or _default_folder(sounds, rate)) / split,
+        folder or _default_folder(named, sample_rate),
         encoding="pcm16" if exact and same else "float32",
-        piece_samples=PIECE_SECONDS * rate,
-        sample_rate=rate,
+        piece_samples=PIECE_SECONDS * sample_rate,
+        sample_rate=sample_rate,
         channels=channels,
     )
-    return Sounds(index, rate, channels)
+    return Sounds(index, sample_rate, channels)
 
 
 def _hear(named: Mapping[str, tuple[Sound, Track]]) -> list[_Heard]:
@@ -185,7 +189,10 @@ def _fingerprint(files: Sequence[Path]) -> str:
     return hashlib.sha256(repr(text).encode()).hexdigest()
 
 
-def _default_folder(sounds: Sequence[Sound], rate: int) -> Path:
-    places = [str(each) for each in sounds if isinstance(each, Path)]
+def _default_folder(named: Mapping[str, tuple[Sound, Track]], rate: int) -> Path:
+    places = [
+        str(sound) if isinstance(sound, Path) else name
+        for name, (sound, _) in named.items()
+    ]
     digest = hashlib.sha256(f"{places} {rate}".encode()).hexdigest()
-    return cache.folder("records", f"unmix-{digest[:12]}")
+    return cache.folder("records", f"sounds-{digest[:12]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,7 @@ import tensorflow as tf
 from common import resample
 from common.config import ConfigError
 from common.corpora.track import Track
-from unmix.config import Network, UnmixConfig
-from unmix.sounds import open_sounds
-
-CONFIG = UnmixConfig(model=Network(sample_rate=800, window_samples=16, hop_samples=8))
+from common.sound_bank import open_sounds
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +27,9 @@ def write(path: Path, channels=2, rate=800, samples=3000, subtype="PCM_16"):
     return path, Track(path.stem, rate, samples, {"x": path})
 
 
-def opened(config: UnmixConfig, *pairs):
+def opened(*pairs, channels=2, **options):
     named = {f"{path.stem}/x": (path, track) for path, track in pairs}
-    return open_sounds(config, "train", named)
+    return open_sounds(named, 800, channels, **options)
 
 
 def read(sounds, number: int, start: int, samples: int) -> np.ndarray:
@@ -45,11 +41,11 @@ def read(sounds, number: int, start: int, samples: int) -> np.ndarray:
 
 def test_wav_and_records_give_the_same_bits(tmp_path):
     pairs = write(tmp_path / "a.wav"), write(tmp_path / "b.wav")
-    straight = opened(CONFIG, *pairs)
-    written = opened(replace(CONFIG, records=str(tmp_path / "records")), *pairs)
+    straight = opened(*pairs)
+    written = opened(*pairs, folder=tmp_path / "records")
     assert straight.records is None
     assert written.records.encoding == "pcm16"
-    assert (tmp_path / "records" / "train" / "index.json").is_file()
+    assert (tmp_path / "records" / "index.json").is_file()
     for number, start in ((0, 0), (1, 1234), (1, 2200)):
         got = read(straight, number, start, 800)
         np.testing.assert_array_equal(got, read(written, number, start, 800))
@@ -61,8 +57,8 @@ def test_wav_and_records_give_the_same_bits(tmp_path):
 def test_another_rate_is_refused_or_resampled(tmp_path):
     pairs = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", rate=1600)
     with pytest.raises(ConfigError, match=r"b.wav has 1600 Hz, the model 800 Hz; set"):
-        opened(CONFIG, *pairs)
-    sounds = opened(replace(CONFIG, resample=True), *pairs)
+        opened(*pairs)
+    sounds = opened(*pairs, resample=True)
     assert list(sounds.samples) == [3000, 1500]
     wave, _ = soundfile.read(pairs[1][0], dtype="float32")
     wanted = resample.resample(wave.T, 1600, 800)[:, 100:900]
@@ -71,7 +67,7 @@ def test_another_rate_is_refused_or_resampled(tmp_path):
 
 def test_mono_among_stereo_is_heard_on_both_sides(tmp_path):
     pairs = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", channels=1)
-    sounds = opened(CONFIG, *pairs)
+    sounds = opened(*pairs)
     assert sounds.channels == 2
     left, right = read(sounds, 1, 5, 100)
     np.testing.assert_array_equal(left, right)
@@ -82,9 +78,8 @@ def test_mono_among_stereo_is_heard_on_both_sides(tmp_path):
     ("model", "file", "heard"), [(2, 1, 2), (2, 6, 2), (1, 1, 1), (1, 2, 2)]
 )
 def test_channels_are_those_of_the_model_and_the_corpus(tmp_path, model, file, heard):
-    config = replace(CONFIG, model=replace(CONFIG.model, channels=model))
     path, track = write(tmp_path / "a.wav", channels=file)
-    sounds = opened(config, (path, track))
+    sounds = opened((path, track), channels=model)
     got = read(sounds, 0, 0, 50)
     assert got.shape == (sounds.channels, 50) == (heard, 50)
     wanted, _ = soundfile.read(path, 50, dtype="float32", always_2d=True)
@@ -92,7 +87,7 @@ def test_channels_are_those_of_the_model_and_the_corpus(tmp_path, model, file, h
 
 
 def test_other_encodings_are_written_as_records_first(tmp_path):
-    sounds = opened(CONFIG, write(tmp_path / "a.flac", subtype="PCM_24"))
+    sounds = opened(write(tmp_path / "a.flac", subtype="PCM_24"))
     assert sounds.records.encoding == "float32"
     wanted, _ = soundfile.read(tmp_path / "a.flac", 100, 7, dtype="float32")
     np.testing.assert_array_equal(read(sounds, 0, 7, 100), wanted.T)
@@ -100,6 +95,6 @@ def test_other_encodings_are_written_as_records_first(tmp_path):
 
 def test_the_digest_tells_changed_files(tmp_path):
     pair = write(tmp_path / "a.wav")
-    before = opened(CONFIG, pair).digest
-    assert opened(CONFIG, pair).digest == before
-    assert opened(CONFIG, write(tmp_path / "a.wav", samples=2999)).digest != before
+    before = opened(pair).digest
+    assert opened(pair).digest == before
+    assert opened(write(tmp_path / "a.wav", samples=2999)).digest != before

@@ -79,9 +79,9 @@ def our_training(folder: Path, options: str) -> Work:
     import tensorflow as tf
 
     from common import distribution
+    from common.optimizer import optimizer
     from unmix import convert
     from unmix.config import UMX
-    from unmix.optimizer import optimizer
     from unmix.train import UnmixTraining
 
     distribution.prepare(0)

@@ -9,11 +9,11 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common import distribution, training
+from common.optimizer import optimizer
+from common.plateau import EarlyStopping, Plateau
 from unmix import convert, data
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix
-from unmix.optimizer import optimizer
-from unmix.plateau import EarlyStopping, Plateau
 from unmix.statistics import statistics
 
 

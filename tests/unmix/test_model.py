@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.optimizer import optimizer
 from common.stft import Stft, stft
 from unmix import convert, tensors
 from unmix.config import PRESETS, UMX, Network
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix, folded, num_bins, num_input_bins
-from unmix.optimizer import optimizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix"
 SMALL = Network(8000, 128, 32, 2, 16, 2, True, 3200.0, 0.0)

@@ -15,11 +15,11 @@ import tensorflow as tf
 import unmix
 from common import training
 from common.logs import read_scalars
+from common.optimizer import optimizer
 from common.run_folder import RunFolderError
 from unmix import tensors
 from unmix.config import UMX, Network
 from unmix.model import OpenUnmix
-from unmix.optimizer import optimizer
 from unmix.train import UnmixTraining, build, main
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "five_steps.npz"

@@ -1,4 +1,4 @@
-"""The optimizers of the original, which differ from those of Keras in small things.
+"""Optimizers as PyTorch has them, which differ from those of Keras in small things.
 
 Where squares are small, it matters whether the constant that keeps a division finite is
 added before or after a root or a correction. The decay of the weights is part of the

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from common.optimizer import optimizer
+from common.plateau import EarlyStopping, Plateau
 from common.resume import Saver
 from common.schedule import Schedule
-from unmix.optimizer import optimizer
-from unmix.plateau import EarlyStopping, Plateau
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "schedules.json"
 SCHEDULES = json.loads(GOLDEN.read_text(encoding="utf-8"))

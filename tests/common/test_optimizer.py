@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from unmix.optimizer import Adam, RmsProp, optimizer
+from common.optimizer import Adam, RmsProp, optimizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "first_step.npz"
 KINDS = pytest.mark.parametrize("kind", ["adam", "rmsprop"])

@@ -17,7 +17,8 @@ from clustering.models.embedding import FUNCTIONS, sources_first
 from clustering.models.recurrent import recurrent_stack
 from clustering.models.windowed_filterbank import analyse, synthesise
 
-EPSILON = 1e-5
+INPUT_EPSILON = 1e-5
+"""Of the first normalisation alone: those of the blocks have 1e-8 in nussl 1.1.9."""
 
 
 class DualPath(keras.Model):
@@ -45,7 +46,7 @@ class DualPath(keras.Model):
         self.synthesis_filters = self._filters(
             "synthesis_filters", filters, size, normal
         )
-        self.input_norm = Normalisation("gLN", filters, "input_norm", EPSILON)
+        self.input_norm = Normalisation("gLN", filters, "input_norm", INPUT_EPSILON)
         self.bottleneck = Linear(filters, width, name="bottleneck")
         self.blocks = [Block(config, f"block{n}") for n in range(config.layers)]
         self.activation = ParametricRelu("activation")
@@ -136,7 +137,7 @@ class Side(keras.layers.Layer):
         shape = Recurrent(config.hidden, layers=1, initial="uniform", forget_bias=None)
         self.recurrent = recurrent_stack(width, shape, f"{name}/recurrent")
         self.linear = Linear(2 * config.hidden, width, name=f"{name}/linear")
-        self.norm = Normalisation("gLN", width, f"{name}/norm", EPSILON)
+        self.norm = Normalisation("gLN", width, f"{name}/norm")
         self.built = True
 
     def call(self, grid: tf.Tensor) -> tf.Tensor:

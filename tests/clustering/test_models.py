@@ -10,6 +10,7 @@ import tensorflow as tf
 from clustering import config, tensors
 from clustering.models.chimera import Chimera
 from clustering.models.deep_clustering import DeepClustering
+from clustering.models.dual_path import DualPath
 from clustering.models.embedding import Embedding
 from clustering.models.end_to_end import EndToEnd
 from clustering.models.features import FeatureStage, level
@@ -224,3 +225,16 @@ def test_shapes_of_no_network():
         EndToEnd(config.EndToEnd(TALL, 128, 32))
     with pytest.raises(ValueError, match=r"model.mask_activation='sin'"):
         MaskInference(replace(TALL, mask_activation=("sin",)))
+
+
+def test_dual_path_trains_every_variable_at_any_length():
+    bank = config.Filterbank(16, 16, 8)
+    model = DualPath(config.DualPath(bank, 8, 6, layers=2, chunk=10, chunk_hop=5))
+    assert len(tensors.nussl(model)) == len(model.trainable_variables)
+    with tf.GradientTape() as tape:
+        estimates = model(noise(2, 1021), training=True)
+        loss = tf.reduce_sum(estimates**2)
+    assert estimates.shape == [2, 2, 1021]
+    for gradient in tape.gradient(loss, model.trainable_variables):
+        assert np.isfinite(gradient).all()
+        assert np.any(gradient)

@@ -1,223 +1,162 @@
-"""Shapes of the networks of the clustering pillar."""
+"""Configuration of the clustering pillar and its presets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from common.recurrent import Initial
+from clustering.cluster import Clustering
+from clustering.losses.deep_clustering import Kind as ClusteringLoss
+from clustering.losses.permutation_invariant import Kind as InferenceLoss
+from clustering.shapes import Chimera, ConvTasnet, Features, Recurrent, Tasnet
+from clustering.targets import Weight
+from common.schedule import Schedule
+from common.stft import Stft
 
-Activation = Literal[
-    "sigmoid", "tanh", "relu", "softmax", "gated_tanh", "unit_norm", "l1_norm"
-]
-"""What a head does to its last axis; several are applied one after another."""
+Kind = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
+Dataset = Literal["wsj0_2mix", "musdb"]
+Target = Literal["psa", "psa_untruncated", "msa"]
 
-Level = Literal["decibels", "log"]
-FeatureNorm = Literal["instance", "batch", "none"]
-ChannelNorm = Literal["gLN", "cLN", "cgLN", "fgLN"]
-MaskActivation = Literal["sigmoid", "relu", "softmax", "none"]
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a network sees of a magnitude.
-
-    Attributes:
-        bins: Bins of a spectrum. A network that hears several channels at once has
-            bins * channels of them, the channels of one bin beside each other.
-        level: ``"decibels"``: 10 log10(max(magnitude^2, 1e-8)). ``"log"``:
-            ln(magnitude + 1e-8).
-        norm: ``"instance"``: every item to mean 0 and variance 1 over frames and bins.
-            ``"batch"``: the whole batch, with a learned gain and offset. ``"none"``.
-    """
-
-    bins: int = 257
-    level: Level = "decibels"
-    norm: FeatureNorm = "instance"
+SPECTRAL = Chimera(embedding_activation=("tanh",))
+TASNET, CONV_TASNET = Tasnet(), ConvTasnet()
+CLUSTER = Clustering(percentile=95.0)
 
 
 @dataclass(frozen=True)
-class Recurrent:
-    """Shape of a recurrent stack.
+class Loss:
+    """What is minimised; the raw terms are logged beside the weighted sum.
 
     Attributes:
-        hidden: Width of each direction.
-        layers: Number of layers.
-        bidirectional: Whether a second direction runs from the last frame to the first.
-        dropout: Part of the outputs between the layers that training sets to zero.
-        initial: How the weights start, see :class:`common.recurrent.RecurrentStack`.
-        forget_bias: Start of the forget gate in each of the two biases; none: as the
-            other gates.
+        clustering: Weight of the loss of the embedding.
+        clustering_kind: Its normalisation, or ``"whitened"`` k-means.
+        inference: Weight of the loss of the masks, or of the waveforms.
+        inference_kind: How estimates are compared with their targets.
+        target: Magnitudes that masks and assignments are made for.
+        weights: How points of the embedding are weighed.
+        threshold_db: Level for ``"threshold"``, in dB.
     """
 
-    hidden: int = 300
-    layers: int = 4
-    bidirectional: bool = True
-    dropout: float = 0.3
-    initial: Initial = "xavier"
-    forget_bias: float | None = 1.0
+    clustering: float = 1.0
+    clustering_kind: ClusteringLoss | Literal["whitened"] = "classic"
+    inference: float = 1.0
+    inference_kind: InferenceLoss = "l1"
+    target: Target = "psa"
+    weights: tuple[Weight, ...] = ("magnitude",)
+    threshold_db: float = -40.0
 
 
 @dataclass(frozen=True)
-class DeepClustering:
-    """Network from a magnitude to an embedding of every bin.
+class ClusteringConfig:
+    """Everything that a training run depends on.
 
     Attributes:
-        features: What it sees.
-        recurrent: Its stack.
-        embedding: Dimensions of the embedding.
-        embedding_activation: What is done to the embedding, in this order.
+        train: Length of the run and how it is spread over devices.
+        kind: Which network.
+        spectral: Shape of the networks on spectra; ``dpcl`` has the embedding of it,
+            ``mask_inference`` the masks, ``chimera`` both.
+        tasnet: Shape of ``tasnet``.
+        conv_tasnet: Shape of ``conv_tasnet``.
+        loss: What is minimised.
+        cluster: How masks are made of embeddings.
+        sample_rate: Rate of the waveforms in Hz.
+        window_samples: Length of a frame of the spectra.
+        hop_samples: Distance between frames.
+        dataset: Kind of corpus.
+        root: Folder of the corpus; none: the miniature.
+        sources: Names of the sources to separate, each of one source of the corpus or
+            of several joined by ``+``; none: those of the corpus.
+        mixing: ``"tracks"``: sources of one track, from one place. ``"random"``: each
+            source from a track and a place of its own.
+        snr_db: Range of the level of each source against the first in random mixtures,
+            in dB; none: levels as they are.
+        records: Folder of records to make of the corpus; none: wav files as they lie
+            where they are alike, else records in the cache.
+        resample: Resample files of another rate instead of refusing them.
+        output: Run folder.
+        segment_seconds: Length of an excerpt; shorter tracks end with silence.
+        batch_size: Excerpts per replica and step.
+        optimizer: Adam as PyTorch has it, or RMSprop.
+        lr: Learning rate at the start.
+        weight_decay: Share of each weight that is added to its gradient.
+        clip: Percentile of AutoClip, or largest norm of the gradient.
+        clip_kind: Which of the two; ``"none"``: neither.
+        lr_decay_patience: Epochs without progress before the rate falls.
+        lr_decay_gamma: What it is multiplied with then.
+        patience: Epochs without progress before the run ends.
     """
 
-    features: Features = Features()
-    recurrent: Recurrent = Recurrent()
-    embedding: int = 20
-    embedding_activation: tuple[Activation, ...] = ("tanh",)
-
-
-@dataclass(frozen=True)
-class MaskInference:
-    """Network from a magnitude to a mask for every source.
-
-    Attributes:
-        features: What it sees.
-        recurrent: Its stack.
-        sources: Number of masks.
-        mask_activation: What is done to the masks of a bin, in this order.
-    """
-
-    features: Features = Features()
-    recurrent: Recurrent = Recurrent()
-    sources: int = 2
-    mask_activation: tuple[Activation, ...] = ("softmax",)
-
-
-@dataclass(frozen=True)
-class Chimera:
-    """Network with the heads of :class:`DeepClustering` and :class:`MaskInference`.
-
-    Attributes:
-        features: What it sees.
-        recurrent: Its stack.
-        embedding: Dimensions of the embedding.
-        embedding_activation: What is done to the embedding, in this order.
-        sources: Number of masks.
-        mask_activation: What is done to the masks of a bin, in this order.
-    """
-
-    features: Features = Features()
-    recurrent: Recurrent = Recurrent()
-    embedding: int = 20
-    embedding_activation: tuple[Activation, ...] = ("sigmoid", "unit_norm")
-    sources: int = 2
-    mask_activation: tuple[Activation, ...] = ("sigmoid",)
-
-
-@dataclass(frozen=True)
-class EndToEnd:
-    """Mask inference with the Fourier transform inside the network.
-
-    Attributes:
-        network: Mask inference; its bins must be window_samples / 2 + 1.
-        window_samples: Length of a frame, in samples.
-        hop_samples: Distance of frames, in samples.
-        learned: Whether training changes the transform and its inverse.
-    """
-
-    network: MaskInference = MaskInference()
+    train: Schedule = Schedule(epochs=100, steps_per_epoch=500)
+    kind: Kind = "dpcl"
+    spectral: Chimera = SPECTRAL
+    tasnet: Tasnet = TASNET
+    conv_tasnet: ConvTasnet = CONV_TASNET
+    loss: Loss = Loss()
+    cluster: Clustering = CLUSTER
+    sample_rate: int = 16000
     window_samples: int = 512
     hop_samples: int = 128
-    learned: bool = False
+    dataset: Dataset = "wsj0_2mix"
+    root: str | None = None
+    sources: tuple[str, ...] = ()
+    mixing: Literal["tracks", "random"] = "tracks"
+    snr_db: tuple[float, float] | None = None
+    records: str | None = None
+    resample: bool = False
+    output: str | None = None
+    segment_seconds: float = 3.2
+    batch_size: int = 40
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    lr: float = 2e-4
+    weight_decay: float = 0.0
+    clip: float = 10.0
+    clip_kind: Literal["none", "auto", "norm"] = "none"
+    lr_decay_patience: int = 5
+    lr_decay_gamma: float = 0.5
+    patience: int = 30
+
+    @property
+    def stft(self) -> Stft:
+        """The transform of the networks on spectra, that of nussl."""
+        return Stft(
+            self.window_samples,
+            self.hop_samples,
+            window="sqrt_hann",
+            padding="constant_whole",
+            scale="window_sum",
+        )
+
+    @property
+    def segment_samples(self) -> int:
+        """Length of an excerpt in samples."""
+        return round(self.segment_seconds * self.sample_rate)
 
 
-@dataclass(frozen=True)
-class Filterbank:
-    """Learned filters that take the place of a Fourier transform.
+# A network in small for two talkers at 8 kHz, on the miniature.
+TINY = ClusteringConfig(
+    train=Schedule(epochs=8, steps_per_epoch=100, checkpoint_steps=100, log_steps=20),
+    spectral=Chimera(
+        features=Features(bins=129),
+        recurrent=Recurrent(hidden=96, layers=2, dropout=0.0),
+        embedding_activation=("sigmoid", "unit_norm"),
+        mask_activation=("sigmoid",),
+    ),
+    cluster=Clustering(percentile=80.0, mask="binary"),
+    sample_rate=8000,
+    window_samples=256,
+    hop_samples=64,
+    segment_seconds=0.8,
+    batch_size=16,
+    lr=1e-3,
+    clip_kind="auto",
+)
 
-    Attributes:
-        filters: Number of filters.
-        size: Length of a filter, in samples.
-        stride: Distance of frames, in samples.
-    """
-
-    filters: int = 512
-    size: int = 16
-    stride: int = 8
-
-
-@dataclass(frozen=True)
-class Tasnet:
-    """TasNet with a recurrent stack.
-
-    Attributes:
-        filterbank: Its filters.
-        recurrent: Its stack.
-        sources: Number of masks.
-        norm: Normalisation of the gated mixture before the stack; none: none.
-        mask_activation: What is done to the masks.
-    """
-
-    filterbank: Filterbank = Filterbank(512, 40, 20)
-    recurrent: Recurrent = Recurrent(600, initial="uniform", forget_bias=None)
-    sources: int = 2
-    norm: ChannelNorm | None = "gLN"
-    mask_activation: MaskActivation = "sigmoid"
-
-
-@dataclass(frozen=True)
-class ConvTasnet:
-    """Conv-TasNet (letters in brackets are the paper's).
-
-    Attributes:
-        filterbank: Its filters (N, L, L / 2).
-        bottleneck: Channels between blocks (B).
-        hidden: Channels within a block (H).
-        skip: Channels of the skip path (Sc); 0: none, masks come from the last block.
-        kernel: Frames that a filter of a block covers, odd (P).
-        blocks: Blocks with dilations 1, 2, 4, ... (X).
-        repeats: Times that these are repeated (R).
-        sources: Number of masks (C).
-        norm: Normalisation: over channels and frames (gLN), over channels (cLN), over
-            channels and the frames until now (cgLN), or over frames (fgLN).
-        mask_activation: What is done to the masks.
-        causal: Whether blocks see no later frame; needs norm cLN or cgLN to hold.
-        encoder_relu: Whether the mixture is rectified after the filters.
-    """
-
-    filterbank: Filterbank = Filterbank()
-    bottleneck: int = 128
-    hidden: int = 512
-    skip: int = 128
-    kernel: int = 3
-    blocks: int = 8
-    repeats: int = 3
-    sources: int = 2
-    norm: ChannelNorm = "gLN"
-    mask_activation: MaskActivation = "relu"
-    causal: bool = False
-    encoder_relu: bool = False
-
-
-@dataclass(frozen=True)
-class DualPath:
-    """Dual-path recurrent TasNet, in the form of nussl.
-
-    Attributes:
-        filterbank: Its filters.
-        bottleneck: Channels between layers.
-        hidden: Width of each direction of the stacks.
-        layers: Pairs of a stack within chunks and a stack across chunks.
-        chunk: Frames of a chunk.
-        chunk_hop: Distance of chunks, in frames.
-        sources: Number of masks.
-        mask_activation: What is done to the masks.
-    """
-
-    filterbank: Filterbank = Filterbank(64, 16, 8)
-    bottleneck: int = 64
-    hidden: int = 128
-    layers: int = 6
-    chunk: int = 100
-    chunk_hop: int = 50
-    sources: int = 2
-    mask_activation: MaskActivation = "sigmoid"
+PRESETS = {
+    "dpcl": ClusteringConfig(),
+    "mask_inference": ClusteringConfig(kind="mask_inference"),
+    "chimera": ClusteringConfig(kind="chimera"),
+    "tasnet": ClusteringConfig(kind="tasnet"),
+    "conv_tasnet": ClusteringConfig(kind="conv_tasnet"),
+    "tiny": TINY,
+    "tiny_mask_inference": replace(TINY, kind="mask_inference"),
+    "tiny_chimera": replace(TINY, kind="chimera"),
+}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import ChannelNorm
+from clustering.shapes import ChannelNorm
 
 EPSILON = 1e-8
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import Chimera as Config
 from clustering.models.embedding import Embedding, points, sources_first
 from clustering.models.spectral import SpectralStack
+from clustering.shapes import Chimera as Config
 
 
 class Heads(NamedTuple):

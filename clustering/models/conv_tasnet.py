@@ -10,7 +10,6 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import ConvTasnet as Config
 from clustering.models.channels import (
     Depthwise,
     Linear,
@@ -19,6 +18,7 @@ from clustering.models.channels import (
 )
 from clustering.models.filterbank import Analysis, Synthesis
 from clustering.models.masking import masks
+from clustering.shapes import ConvTasnet as Config
 
 
 class ConvTasnet(keras.Model):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import DeepClustering as Config
 from clustering.models.embedding import Embedding, points
 from clustering.models.spectral import SpectralStack
+from clustering.shapes import DeepClustering as Config
 
 
 class DeepClustering(keras.Model):

@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import DualPath as Config
-from clustering.config import Recurrent
 from clustering.models.channels import Linear, Normalisation, ParametricRelu
 from clustering.models.embedding import FUNCTIONS, sources_first
 from clustering.models.recurrent import recurrent_stack
 from clustering.models.windowed_filterbank import analyse, synthesise
+from clustering.shapes import DualPath as Config
+from clustering.shapes import Recurrent
 
 INPUT_EPSILON = 1e-5
 """Of the first normalisation alone: those of the blocks have 1e-8 in nussl 1.1.9."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import Activation
 from clustering.losses.deep_clustering import unit_norm
 from clustering.models.channels import Linear
+from clustering.shapes import Activation
 
 FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sigmoid": tf.sigmoid,

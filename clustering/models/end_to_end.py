@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import EndToEnd as Config
 from clustering.models.mask_inference import MaskInference
 from clustering.models.windowed_filterbank import analyse, synthesise
+from clustering.shapes import EndToEnd as Config
 
 TINY = 1e-8
 """What real and imaginary parts smaller than it are set to, as in nussl."""

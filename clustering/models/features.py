@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import Features, Level
+from clustering.shapes import Features, Level
 
 EPSILON = 1e-5
 MOMENTUM = 0.9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import Filterbank
+from clustering.shapes import Filterbank
 
 
 class Analysis(keras.layers.Layer):

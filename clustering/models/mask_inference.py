@@ -10,9 +10,9 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import MaskInference as Config
 from clustering.models.embedding import Embedding, sources_first
 from clustering.models.spectral import SpectralStack
+from clustering.shapes import MaskInference as Config
 
 
 class MaskInference(keras.Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from clustering.config import MaskActivation
+from clustering.shapes import MaskActivation
 
 
 def masks(rows: tf.Tensor, sources: int, activation: MaskActivation) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clustering.config import Recurrent
+from clustering.shapes import Recurrent
 from common.recurrent import RecurrentStack
 
 

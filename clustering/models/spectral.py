@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import Features, Recurrent
 from clustering.models.features import FeatureStage
 from clustering.models.recurrent import recurrent_stack
+from clustering.shapes import Features, Recurrent
 
 
 class SpectralStack(keras.layers.Layer):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.config import Tasnet as Config
 from clustering.models.channels import Linear, Normalisation
 from clustering.models.filterbank import Analysis, Synthesis
 from clustering.models.masking import masks
 from clustering.models.recurrent import recurrent_stack
+from clustering.shapes import Tasnet as Config
 
 
 class Tasnet(keras.Model):
@@ -27,7 +27,7 @@ class Tasnet(keras.Model):
         config: Its shape.
         name: Name of the model.
 
-    >>> from clustering.config import Recurrent
+    >>> from clustering.shapes import Recurrent
     >>> model = Tasnet(Config(recurrent=Recurrent(hidden=4, layers=2)))
     >>> model(tf.zeros([3, 400])).shape
     TensorShape([3, 2, 400])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import config, tensors
+from clustering import shapes, tensors
 from clustering.models.chimera import Chimera
 from clustering.models.deep_clustering import DeepClustering
 from clustering.models.dual_path import DualPath
@@ -19,10 +19,10 @@ from clustering.models.tasnet import Tasnet
 from common.checkpoint import CheckpointError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
-STACK = config.Recurrent(hidden=12, layers=2, dropout=0.0)
-BATCH = config.Features(33, norm="batch")
-CHIMERA = config.Chimera(BATCH, STACK, embedding=5)
-TALL = config.MaskInference(BATCH, STACK, mask_activation=("sigmoid",))
+STACK = shapes.Recurrent(hidden=12, layers=2, dropout=0.0)
+BATCH = shapes.Features(33, norm="batch")
+CHIMERA = shapes.Chimera(BATCH, STACK, embedding=5)
+TALL = shapes.MaskInference(BATCH, STACK, mask_activation=("sigmoid",))
 
 
 def golden(name):
@@ -63,7 +63,7 @@ def test_each_head_alone_is_that_of_the_chimera():
     _, model, magnitude = nussl_chimera()
     heads = model(magnitude)
     single = DeepClustering(
-        config.DeepClustering(BATCH, STACK, 5, ("sigmoid", "unit_norm"))
+        shapes.DeepClustering(BATCH, STACK, 5, ("sigmoid", "unit_norm"))
     )
     masker = MaskInference(TALL)
     for name, alone, wanted in (("mask", single, 0), ("embedding", masker, 1)):
@@ -84,8 +84,8 @@ def test_batch_statistics_of_nussl():
 
 def test_end_to_end_of_nussl():
     file = golden("nussl_end_to_end_rnn_learned")
-    model = EndToEnd(config.EndToEnd(TALL, 64, 16, learned=True))
-    assert not EndToEnd(config.EndToEnd(TALL, 64, 16)).analysis_filters.trainable
+    model = EndToEnd(shapes.EndToEnd(TALL, 64, 16, learned=True))
+    assert not EndToEnd(shapes.EndToEnd(TALL, 64, 16)).analysis_filters.trainable
     # Theirs are those of the Fourier transform, as ours are at the start.
     table = tensors.nussl(model)
     kept = {name: v for name, v in table.items() if "_filters" not in name}
@@ -99,14 +99,14 @@ def test_end_to_end_of_nussl():
 @pytest.mark.parametrize(
     ("name", "bank", "recipe"),
     [
-        ("asteroid_tasnet_recipe", config.Filterbank(16, 40, 20), True),
-        ("asteroid_lstmtasnet", config.Filterbank(16, 16, 8), False),
+        ("asteroid_tasnet_recipe", shapes.Filterbank(16, 40, 20), True),
+        ("asteroid_lstmtasnet", shapes.Filterbank(16, 16, 8), False),
     ],
 )
 def test_tasnet_of_asteroid(name, bank, recipe):
     file = golden(name)
-    stack = config.Recurrent(10, 2, dropout=0.0, initial="uniform", forget_bias=None)
-    model = Tasnet(config.Tasnet(bank, stack))
+    stack = shapes.Recurrent(10, 2, dropout=0.0, initial="uniform", forget_bias=None)
+    model = Tasnet(shapes.Tasnet(bank, stack))
     tensors.assign(tensors.asteroid(model, recipe), weights(file), name)
     close(model(tf.constant(file["in/mix"]))[..., ::5], file["eval/out"])
 
@@ -123,7 +123,7 @@ def test_levels():
 
 def test_instance_normalisation():
     magnitude = tf.exp(noise(3, 11, 5))
-    plain = config.Features(5, "log", "none")
+    plain = shapes.Features(5, "log", "none")
     features = FeatureStage(plain)(magnitude).numpy().astype(float)
     mean, variance = (f(features, (1, 2), keepdims=True) for f in (np.mean, np.var))
     close(
@@ -133,7 +133,7 @@ def test_instance_normalisation():
 
 
 def test_silence_is_finite():
-    model, silence = Chimera(replace(CHIMERA, features=config.Features(33))), tf.zeros
+    model, silence = Chimera(replace(CHIMERA, features=shapes.Features(33))), tf.zeros
     with tf.GradientTape() as tape:
         heads = model(silence([2, 9, 33]), training=True)
         loss = tf.reduce_sum(heads.embedding) + tf.reduce_sum(heads.mask)
@@ -160,7 +160,7 @@ def test_activations(activation):
 
 
 def test_start_of_nussl():
-    model = Chimera(replace(CHIMERA, recurrent=config.Recurrent(40, 1)))
+    model = Chimera(replace(CHIMERA, recurrent=shapes.Recurrent(40, 1)))
     bias = model.stack.recurrent.cells[0][0].bias.numpy()
     np.testing.assert_array_equal(bias, np.repeat([0.0, 1.0, 0.0, 0.0], 40))
     kernel = model.embedding.linear.kernel.numpy()
@@ -170,7 +170,7 @@ def test_start_of_nussl():
 
 def test_dropout_in_training_only():
     model = DeepClustering(
-        config.DeepClustering(config.Features(33), replace(STACK, dropout=0.4))
+        shapes.DeepClustering(shapes.Features(33), replace(STACK, dropout=0.4))
     )
     magnitude = tf.abs(noise(2, 9, 33))
     np.testing.assert_array_equal(model(magnitude), model(magnitude))
@@ -215,21 +215,21 @@ def test_tensors_that_do_not_fit():
 
 def test_networks_that_others_do_not_have():
     with pytest.raises(ValueError, match="Tasnet: nussl has no such network"):
-        tensors.nussl(Tasnet(config.Tasnet(recurrent=STACK)))
+        tensors.nussl(Tasnet(shapes.Tasnet(recurrent=STACK)))
     with pytest.raises(ValueError, match="MaskInference: asteroid has no such"):
         tensors.asteroid(MaskInference(TALL))
 
 
 def test_shapes_of_no_network():
     with pytest.raises(ValueError, match=r"bins=33: expected 65"):
-        EndToEnd(config.EndToEnd(TALL, 128, 32))
+        EndToEnd(shapes.EndToEnd(TALL, 128, 32))
     with pytest.raises(ValueError, match=r"model.mask_activation='sin'"):
         MaskInference(replace(TALL, mask_activation=("sin",)))
 
 
 def test_dual_path_trains_every_variable_at_any_length():
-    bank = config.Filterbank(16, 16, 8)
-    model = DualPath(config.DualPath(bank, 8, 6, layers=2, chunk=10, chunk_hop=5))
+    bank = shapes.Filterbank(16, 16, 8)
+    model = DualPath(shapes.DualPath(bank, 8, 6, layers=2, chunk=10, chunk_hop=5))
     assert len(tensors.nussl(model)) == len(model.trainable_variables)
     with tf.GradientTape() as tape:
         estimates = model(noise(2, 1021), training=True)

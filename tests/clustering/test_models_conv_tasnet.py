@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 
 from clustering import tensors
-from clustering.config import ConvTasnet as Config
-from clustering.config import Filterbank
 from clustering.models.channels import Depthwise, Normalisation
 from clustering.models.conv_tasnet import ConvTasnet
 from clustering.models.masking import masks
+from clustering.shapes import ConvTasnet as Config
+from clustering.shapes import Filterbank
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
 SMALL = Config(Filterbank(16, 16, 8), 8, 12, 8, blocks=3, repeats=2)

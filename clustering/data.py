@@ -1,0 +1,148 @@
+"""Excerpts of mixtures with their sources as functions of their position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from clustering import corpus
+from clustering.config import ClusteringConfig
+from common import records
+from common.corpora.track import CorpusError, Sound, Track
+from common.distribution import Example
+from common.sound_bank import Sounds, open_sounds
+
+
+class Split(NamedTuple):
+    """One split of a corpus, ready to be drawn from.
+
+    Attributes:
+        sounds: The bank that is read.
+        numbers: Number of the sound of each source in each track [tracks, sources].
+        lengths: Samples that all sources of a track have [tracks].
+        names: Names of the sources.
+    """
+
+    sounds: Sounds
+    numbers: np.ndarray
+    lengths: np.ndarray
+    names: tuple[str, ...]
+
+
+class Data(NamedTuple):
+    """Training and validation of a configuration."""
+
+    train: Split
+    valid: Split
+
+
+def load(config: ClusteringConfig) -> Data:
+    """Find the corpus of a run and open what it is drawn from.
+
+    Raises:
+        ConfigError: A rate is not the model's.
+        CorpusError: A split is empty or the tracks have no common sources.
+    """
+    place = corpus.root(config)
+    train, valid = (corpus.tracks(config, place, split) for split in Data._fields)
+    return Data(open_split(config, "train", train), open_split(config, "valid", valid))
+
+
+def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) -> Split:
+    """Open the sounds of tracks that all have the same sources."""
+    names = tuple(tracks[0].sources)
+    named: dict[str, tuple[Sound, Track]] = {}
+    for track in tracks:
+        if tuple(track.sources) != names:
+            raise CorpusError(
+                f"{track.name} has the sources {', '.join(track.sources)} and "
+                f"{tracks[0].name} {', '.join(names)}; group them by sources=..."
+            )
+        named |= {f"{track.name}/{n}": (s, track) for n, s in track.sources.items()}
+    folder = f"{config.records}/{split}" if config.records else None
+    sounds = open_sounds(
+        named, config.sample_rate, 1, resample=config.resample, folder=folder
+    )
+    numbers = np.arange(len(named), dtype=np.int64).reshape(len(tracks), len(names))
+    return Split(sounds, numbers, sounds.samples[numbers].min(axis=1), names)
+
+
+def training_example(config: ClusteringConfig, split: Split) -> Example:
+    """Make the function from a position to a training excerpt.
+
+    Args:
+        config: Gives the length, the way of mixing and the seed.
+        split: The training split.
+
+    Returns:
+        Function from a position to ``mixture`` [samples] and ``sources`` [sources,
+        samples].
+    """
+    count = len(split.names)
+    tracks = len(split.lengths)
+
+    def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        key = tf.stack([tf.constant(config.train.seed, tf.int64), position])
+        drawn = tf.random.stateless_uniform([count, 3], key, dtype=tf.float64)
+        rows = tf.fill([count], records.shuffled(position, tracks, config.train.seed))
+        places = tf.fill([count], drawn[0, 1])
+        if config.mixing == "random":
+            others = tf.cast(drawn[1:, 0] * tracks, tf.int64)
+            rows = tf.concat([rows[:1], others], axis=0)
+            places = drawn[:, 1]
+        gains = None
+        if config.snr_db is not None:
+            low, high = config.snr_db
+            gains = tf.cast(low + (high - low) * drawn[:, 2], tf.float32)
+        return _mix(config, split, rows, places, gains)
+
+    return example
+
+
+def validation_example(config: ClusteringConfig, split: Split) -> Example:
+    """Make the function from a position to the middle of a track of the validation."""
+    count = len(split.names)
+
+    def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        places = tf.fill([count], tf.constant(0.5, tf.float64))
+        return _mix(config, split, tf.fill([count], position), places, None)
+
+    return example
+
+
+def _mix(
+    config: ClusteringConfig,
+    split: Split,
+    rows: tf.Tensor,
+    places: tf.Tensor,
+    gains_db: tf.Tensor | None,
+) -> dict[str, tf.Tensor]:
+    """Read one excerpt of each source and add them up."""
+    wanted = tf.constant(config.segment_samples, tf.int64)
+    lengths = tf.gather(split.lengths, rows)
+    samples = tf.minimum(wanted, tf.reduce_min(lengths))
+    starts = tf.cast(places * tf.cast(lengths - samples + 1, tf.float64), tf.int64)
+    starts = tf.minimum(starts, lengths - samples)
+    numbers = tf.gather_nd(
+        split.numbers,
+        tf.stack([rows, tf.range(len(split.names), dtype=tf.int64)], axis=1),
+    )
+    waves = split.sounds.read(numbers, starts, samples) * split.sounds.scale
+    sources = tf.reduce_mean(waves, axis=1)
+    if gains_db is not None:
+        sources = _levelled(sources, gains_db)
+    sources = tf.pad(sources, [[0, 0], [0, wanted - samples]])
+    sources = tf.ensure_shape(sources, [len(split.names), config.segment_samples])
+    return {"mixture": tf.reduce_sum(sources, axis=0), "sources": sources}
+
+
+def _levelled(sources: tf.Tensor, gains_db: tf.Tensor) -> tf.Tensor:
+    """Bring each source to a level against the first, which keeps its own."""
+    power = tf.reduce_mean(tf.square(sources), axis=1)
+    wanted = power[0] * tf.pow(10.0, gains_db / 10.0)
+    gains = tf.sqrt(tf.math.divide_no_nan(wanted, power))
+    gains = tf.concat([[1.0], gains[1:]], axis=0)
+    return sources * gains[:, tf.newaxis]

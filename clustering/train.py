@@ -1,0 +1,136 @@
+"""Training of every network of the pillar: ``python -m clustering.train with tiny``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from clustering import data, objective
+from clustering.clipping import AutoClip, clip_by_norm
+from clustering.config import PRESETS, ClusteringConfig
+from clustering.network import network
+from common import distribution, experiment, training
+from common.errors import exit_code
+from common.optimizer import optimizer
+from common.plateau import EarlyStopping, Plateau
+
+
+class ClusteringTraining(keras.Model):
+    """A network together with its loss.
+
+    Args:
+        net: From magnitudes or waveforms of mixtures to embeddings, masks or both, or
+            to waveforms.
+        config: Gives the kind, the transform and the losses.
+        replicas: Number of replicas that share a global batch.
+    """
+
+    def __init__(
+        self, net: keras.Model, config: ClusteringConfig, replicas: int
+    ) -> None:
+        super().__init__(name="clustering")
+        self.network = net
+        self.config = config
+        self.replicas = replicas
+        self.clip = AutoClip(config.clip) if config.clip_kind == "auto" else None
+        names = ["loss", *objective.terms(config), "gradient"]
+        self.means = {name: keras.metrics.Mean(name) for name in names}
+        self.built = True
+
+    # There is no Python control flow on tensors, and the look for it takes seconds.
+    @tf.autograph.experimental.do_not_convert
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Take one optimizer step on a batch of mixtures.
+
+        The gradient is of the sum over the batch divided by the global batch size, so
+        that replicas add up to one; it is clipped after they did.
+        """
+        given = objective.given(self.config, batch)
+        with tf.GradientTape() as tape:
+            outputs = self.network(given.input, training=True)
+            losses = objective.losses(self.config, given, outputs)
+            loss = tf.reduce_mean(losses["loss"]) / self.replicas
+        weights = self.network.trainable_variables
+        pairs = zip(tape.gradient(loss, weights), weights, strict=True)
+        whole = [each for each, _ in self.optimizer.aggregate_gradients(pairs)]
+        gradients, norm = self._clipped(whole)
+        self.optimizer.apply_gradients(
+            zip(gradients, weights, strict=True), skip_gradients_aggregation=True
+        )
+        self.means["gradient"].update_state(norm)
+        return self._told(losses)
+
+    @tf.autograph.experimental.do_not_convert
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Loss on a batch of the validation."""
+        given = objective.given(self.config, batch)
+        losses = objective.losses(self.config, given, self.network(given.input))
+        told = self._told(losses, batch["weight"])
+        return {name: value for name, value in told.items() if name != "gradient"}
+
+    def _clipped(self, gradients: Sequence[Any]) -> tuple[Sequence[Any], tf.Tensor]:
+        if self.clip is not None:
+            return self.clip(gradients)
+        limit = self.config.clip if self.config.clip_kind == "norm" else float(2**100)
+        return clip_by_norm(gradients, limit)
+
+    def _told(
+        self, losses: Mapping[str, tf.Tensor], weight: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        for name, each in losses.items():
+            self.means[name].update_state(each, weight)
+        return {name: mean.result() for name, mean in self.means.items()}
+
+
+def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> training.Job:
+    """Make the job of a configuration."""
+    train, valid = data.load(config)
+    model = ClusteringTraining(
+        network(config, len(train.names)), config, strategy.num_replicas_in_sync
+    )
+    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
+    model.optimizer.build(model.network.trainable_variables)
+    seen = data.training_example(config, train)
+    example = data.validation_example(config, valid)
+    indexes = [split.sounds.records for split in (train, valid)]
+    return training.Job(
+        model=model,
+        train=lambda step: distribution.training_batches(
+            strategy, seen, config.batch_size, step
+        ),
+        valid=lambda: distribution.validation_batches(
+            strategy, example, len(valid.lengths), config.batch_size
+        ),
+        records=[index for index in indexes if index is not None],
+        digest=train.sounds.digest,
+        callbacks=lambda step: [
+            Plateau(config.lr_decay_patience, config.lr_decay_gamma, cooldown=0),
+            EarlyStopping(config.patience),
+        ],
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of the training; returns the exit code."""
+    command = experiment.Command(
+        name="clustering.train", presets=PRESETS, default="dpcl", main=_main
+    )
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return exit_code("clustering.train", lambda: experiment.run(command, arguments))
+
+
+def _main(config: ClusteringConfig, check: bool) -> int:
+    if check:
+        return training.check(config, build)
+    model = training.train(config, build)
+    steps = model.optimizer.iterations.numpy()
+    training.say(f"trained {steps} steps: {config.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

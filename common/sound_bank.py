@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from common import cache, records
 from common.config import ConfigError
-from common.corpora import reading
-from common.corpora.track import Sound, Track
+from common.corpora import reading, waveforms
+from common.corpora.track import Sound, Sum, Track
 from common.wav_excerpts import WavFiles, layout
 
 PIECE_SECONDS = 2
@@ -142,14 +142,14 @@ def open_sounds(
 
 def _hear(named: Mapping[str, tuple[Sound, Track]]) -> list[_Heard]:
     infos = reading.measure(
-        sound for sound, _ in named.values() if isinstance(sound, Path)
+        file for sound, _ in named.values() for file in waveforms.files(sound)
     )
-    return [
-        _Heard(str(sound), infos[sound].sample_rate, infos[sound].channels)
-        if isinstance(sound, Path)
-        else _Heard(name, track.sample_rate, len(sound))
-        for name, (sound, track) in named.items()
-    ]
+    heard = []
+    for name, (sound, track) in named.items():
+        info = waveforms.info(sound, track.sample_rate, infos.__getitem__)
+        label = name if isinstance(sound, np.ndarray) else waveforms.label(sound)
+        heard.append(_Heard(label, info.sample_rate, info.channels))
+    return heard
 
 
 def _alike(sounds: Sequence[Sound], rate: int, channels: int) -> WavFiles | None:
@@ -175,10 +175,11 @@ def _length(sound: Sound, track: Track, heard: _Heard) -> int:
 
 
 def _is_exact(sound: Sound) -> bool:
-    if isinstance(sound, np.ndarray):
+    # A sum of such files may pass full scale.
+    if isinstance(sound, np.ndarray | Sum):
         return False
     try:
-        return soundfile.info(sound).subtype in EXACT
+        return soundfile.info(*waveforms.files(sound)).subtype in EXACT
     except (soundfile.LibsndfileError, TypeError):
         return False
 
@@ -191,7 +192,7 @@ def _fingerprint(files: Sequence[Path]) -> str:
 
 def _default_folder(named: Mapping[str, tuple[Sound, Track]], rate: int) -> Path:
     places = [
-        str(sound) if isinstance(sound, Path) else name
+        name if isinstance(sound, np.ndarray) else waveforms.label(sound)
         for name, (sound, _) in named.items()
     ]
     digest = hashlib.sha256(f"{places} {rate}".encode()).hexdigest()

@@ -10,9 +10,12 @@ from typing import TypeVar
 import numpy as np
 
 from common import audio
-from common.corpora.track import CorpusError, Track
+from common.corpora import waveforms
+from common.corpora.track import Channel, CorpusError, Sum, Track
 
 THREADS = 8
+FileSound = Path | Channel | Sum
+"""A sound in files, so that its rate and length can be looked up."""
 Item = TypeVar("Item")
 
 
@@ -67,9 +70,9 @@ def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:
 
 
 def make_tracks(
-    laid_out: Iterable[tuple[str, Mapping[str, Path], Path | None]],
+    laid_out: Iterable[tuple[str, Mapping[str, FileSound], FileSound | None]],
 ) -> list[Track]:
-    """Make tracks as long as the shortest of their files, at the rate of the first.
+    """Make tracks as long as the shortest of their sounds, at the rate of the first.
 
     Args:
         laid_out: Name, sources and mixture of each track.
@@ -79,13 +82,14 @@ def make_tracks(
     """
     rows = list(laid_out)
     every = [[*sources.values(), *([mix] if mix else [])] for _, sources, mix in rows]
-    infos = measure(file for files in every for file in files)
+    measured = measure(
+        file for sounds in every for each in sounds for file in waveforms.files(each)
+    )
     tracks = []
-    for (name, sources, mixture), files in zip(rows, every, strict=True):
-        rate = infos[files[0]].sample_rate
-        samples = min(
-            -(-infos[file].samples * rate // infos[file].sample_rate) for file in files
-        )
+    for (name, sources, mixture), sounds in zip(rows, every, strict=True):
+        infos = [waveforms.info(each, 0, measured.__getitem__) for each in sounds]
+        rate = infos[0].sample_rate
+        samples = min(-(-each.samples * rate // each.sample_rate) for each in infos)
         tracks.append(Track(name, rate, samples, sources, mixture))
     return tracks
 

@@ -8,8 +8,34 @@ from pathlib import Path
 
 import numpy as np
 
-Sound = Path | np.ndarray
-"""A sound file, or its samples: float32 [channels, samples], full scale +-1."""
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a sound file, a sound of one channel.
+
+    Attributes:
+        file: The file.
+        channel: Which channel, counted from 0.
+    """
+
+    file: Path
+    channel: int
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Sounds that are heard as one; shorter ones are silent after their end.
+
+    Attributes:
+        parts: What is added up, of one rate, with one channel or equally many.
+    """
+
+    parts: tuple[Path | np.ndarray | Channel, ...]
+
+
+Sound = Path | np.ndarray | Channel | Sum
+"""A sound file, its samples (float32 [channels, samples], full scale +-1), a channel
+of a file, or several of these added up; :mod:`common.corpora.waveforms` reads them."""
 
 
 class CorpusError(ValueError):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from common import audio, resample
+from common import resample
+from common.corpora import waveforms
 from common.corpora.track import Sound, Track
 from common.records.format import encode, example
 from common.records.plan import Plan
@@ -80,12 +81,7 @@ def _blocks(
     sound: Sound, rate: int, plan: Plan, block_samples: int
 ) -> Iterator[np.ndarray]:
     """Give the blocks of a sound at the rate and with the channels of the plan."""
-    blocks: Iterator[np.ndarray]
-    if isinstance(sound, np.ndarray):
-        starts = range(0, sound.shape[1], block_samples)
-        blocks = (sound[:, start : start + block_samples] for start in starts)
-    else:
-        blocks = audio.blocks(sound, block_samples)
+    blocks = waveforms.blocks(sound, block_samples)
     fitted = (_fit_channels(block, plan.channels) for block in blocks)
     if rate == plan.sample_rate:
         yield from fitted

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common import audio
+from common.corpora import waveforms
 from common.corpora.track import Sound, Track
 from common.records.format import BYTES_PER_SAMPLE, ENCODINGS, RecordsError
 
@@ -178,10 +178,9 @@ def _hear_one(track: Track, role: str, sound: Sound) -> _Heard:
         channels, samples = sound.shape
         kind = (role, str(sound.dtype), content)
         return _Heard(label, track.sample_rate, channels, samples, kind)
-    info = audio.probe(sound)
-    status = sound.stat()
-    stamp = (role, sound.name, status.st_size, status.st_mtime_ns)
-    return _Heard(str(sound), info.sample_rate, info.channels, info.samples, stamp)
+    info = waveforms.info(sound, track.sample_rate)
+    stamp = (role, *waveforms.identity(sound))
+    return _Heard(waveforms.label(sound), *info, stamp)
 
 
 def _check_options(options: Options, shards: int | None, jobs: int) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import audio
-from common.corpora import fuss
+from common.corpora import fuss, waveforms
 from common.corpora.track import CorpusError, Track
 from common.resample import resample
 
@@ -51,10 +50,7 @@ def read_sources(track: Track, sample_rate: int) -> np.ndarray:
     """Read a track's sources as one channel at a rate; [sources, samples]."""
     sources = []
     for sound in track.sources.values():
-        if isinstance(sound, np.ndarray):
-            waveform, rate = sound, track.sample_rate
-        else:
-            waveform, rate = audio.read(sound, samples=None)
+        waveform, rate = waveforms.read(sound, track.sample_rate)
         mono = waveform.mean(axis=0, keepdims=True)[:, : track.samples]
         missing = track.samples - mono.shape[1]
         padded = np.pad(mono, [(0, 0), (0, missing)])

@@ -1,0 +1,180 @@
+"""Waveforms of the sounds of tracks: files, arrays, channels of files and sums."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from common import audio
+from common.corpora.track import Channel, CorpusError, Sound, Sum
+
+
+def files(sound: Sound) -> tuple[Path, ...]:
+    """Name the files that a sound is read from; none for an array.
+
+    >>> [file.name for file in files(Sum((Path("a.wav"), Channel(Path("b.wav"), 1))))]
+    ['a.wav', 'b.wav']
+    """
+    if isinstance(sound, Sum):
+        return tuple(file for part in sound.parts for file in files(part))
+    if isinstance(sound, Channel):
+        return (sound.file,)
+    return (sound,) if isinstance(sound, Path) else ()
+
+
+def label(sound: Sound) -> str:
+    """Name a sound in an error.
+
+    >>> label(Sum((Path("a.wav"), Channel(Path("b.wav"), 1))))
+    'a.wav + b.wav, channel 1'
+    """
+    if isinstance(sound, Sum):
+        return " + ".join(map(label, sound.parts))
+    if isinstance(sound, Channel):
+        return f"{sound.file}, channel {sound.channel}"
+    return str(sound) if isinstance(sound, Path) else f"array {list(sound.shape)}"
+
+
+def info(
+    sound: Sound,
+    sample_rate: int,
+    probe: Callable[[Path], audio.AudioInfo] = audio.probe,
+) -> audio.AudioInfo:
+    """Tell rate, channels and length of a sound.
+
+    Args:
+        sound: The sound.
+        sample_rate: Rate of arrays, in Hz.
+        probe: Tells those of a file, such as a look-up in what is measured already.
+
+    Returns:
+        Sample rate in Hz, channels and samples; a sum is as long as its longest part.
+
+    Raises:
+        AudioError: A file cannot be read.
+        CorpusError: A file has no such channel, or parts of a sum do not fit together.
+
+    >>> info(Sum((np.zeros((1, 5)), np.zeros((2, 3)))), 8000)
+    AudioInfo(sample_rate=8000, channels=2, samples=5)
+    """
+    if isinstance(sound, Sum):
+        return _info_of_sum(
+            sound, [info(each, sample_rate, probe) for each in sound.parts]
+        )
+    if isinstance(sound, Channel):
+        whole = probe(sound.file)
+        if not 0 <= sound.channel < whole.channels:
+            raise CorpusError(
+                f"{sound.file} has {whole.channels} channels, so there is no channel "
+                f"{sound.channel} (counted from 0); check the file."
+            )
+        return whole._replace(channels=1)
+    if isinstance(sound, Path):
+        return probe(sound)
+    return audio.AudioInfo(sample_rate, *sound.shape)
+
+
+def identity(sound: Sound) -> tuple[object, ...]:
+    """Tell a sound from others without reading its files: names, sizes and times.
+
+    The folder of a file is left out, because a corpus may be moved.
+    """
+    if isinstance(sound, Sum):
+        return tuple(identity(part) for part in sound.parts)
+    if isinstance(sound, Channel):
+        return (*identity(sound.file), sound.channel)
+    if isinstance(sound, Path):
+        status = sound.stat()
+        return (sound.name, status.st_size, status.st_mtime_ns)
+    content = hashlib.sha256(np.ascontiguousarray(sound).data).hexdigest()
+    return (str(sound.dtype), list(sound.shape), content)
+
+
+def blocks(sound: Sound, block_samples: int) -> Iterator[np.ndarray]:
+    """Read a sound block after block, in the memory of one block of each part.
+
+    Args:
+        sound: The sound.
+        block_samples: Length of every block but the last.
+
+    Yields:
+        Float [channels, at most block_samples], full scale +-1.
+
+    Raises:
+        AudioError: A file cannot be read.
+        CorpusError: As :func:`info`.
+
+    >>> both = Sum((np.ones((1, 3)), np.ones((2, 5))))
+    >>> [block.tolist() for block in blocks(both, 4)]
+    [[[2.0, 2.0, 2.0, 1.0], [2.0, 2.0, 2.0, 1.0]], [[1.0], [1.0]]]
+    """
+    if isinstance(sound, Sum):
+        info(sound, 0)
+        streams = [blocks(part, block_samples) for part in sound.parts]
+        for heard in itertools.zip_longest(*streams):
+            yield reduce(_add, [block for block in heard if block is not None])
+    elif isinstance(sound, Channel):
+        info(sound, 0)
+        for block in audio.blocks(sound.file, block_samples):
+            yield block[sound.channel : sound.channel + 1]
+    elif isinstance(sound, Path):
+        yield from audio.blocks(sound, block_samples)
+    else:
+        for start in range(0, sound.shape[1], block_samples):
+            yield sound[:, start : start + block_samples]
+
+
+def read(sound: Sound, sample_rate: int) -> tuple[np.ndarray, int]:
+    """Read a sound whole.
+
+    Args:
+        sound: The sound.
+        sample_rate: Rate of arrays, in Hz.
+
+    Returns:
+        Float [channels, samples], full scale +-1, and the sample rate in Hz.
+
+    Raises:
+        AudioError: A file cannot be read.
+        CorpusError: As :func:`info`.
+    """
+    if isinstance(sound, np.ndarray):
+        return sound, sample_rate
+    if isinstance(sound, Path):
+        return audio.read(sound)
+    about = info(sound, sample_rate)
+    pieces = list(blocks(sound, audio.PIECE_SAMPLES))
+    return np.concatenate(pieces, axis=1), about.sample_rate
+
+
+def _info_of_sum(sound: Sum, infos: list[audio.AudioInfo]) -> audio.AudioInfo:
+    # An array has the rate of its track, which blocks() does not know and passes as 0.
+    rates = {each.sample_rate for each in infos if each.sample_rate}
+    channels = {each.channels for each in infos}
+    if len(rates) > 1:
+        told = " and ".join(f"{each} Hz" for each in sorted(rates))
+        raise CorpusError(
+            f"{label(sound)} cannot be added up: they have {told}; resample one."
+        )
+    if len(channels - {1}) > 1:
+        told = " and ".join(map(str, sorted(channels)))
+        raise CorpusError(
+            f"{label(sound)} cannot be added up: they have {told} channels; expected "
+            "equally many, or one; mix one of them down."
+        )
+    longest = max(each.samples for each in infos)
+    return audio.AudioInfo(max(rates, default=0), max(channels), longest)
+
+
+def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Add two blocks, the shorter one silent after its end, one channel to each."""
+    longest = max(one.shape[1], other.shape[1])
+    first, second = (
+        np.pad(each, [(0, 0), (0, longest - each.shape[1])]) for each in (one, other)
+    )
+    return first + second

@@ -1,0 +1,114 @@
+"""MIR-1K: karaoke clips of Chinese pop songs, the accompaniment left, the voice right.
+
+``MIR-1K/Wavfile/<singer>_<song>_<clip>.wav`` are 1000 clips of 16 kHz,
+``MIR-1K/UndividedWavfile/<singer>_<song>.wav`` the 110 songs that they are cut from.
+The mixture is the sum of the two channels.
+
+References:
+    Hsu, Jang: On the improvement of singing voice separation for monaural recordings
+    using the MIR-1K dataset, IEEE TASLP 18(2), 2010.
+    Huang, Kim, Hasegawa-Johnson, Smaragdis: Singing-voice separation from monaural
+    recordings using deep recurrent neural networks, ISMIR 2014 (the usual split).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.corpora import completeness, reading
+from common.corpora.track import Channel, CorpusError, Track
+
+CORPUS = "MIR-1K"
+FOLDERS = {"clips": "Wavfile", "songs": "UndividedWavfile"}
+CHANNELS = {"vocals": 1, "accompaniment": 0}
+TRAIN_SINGERS = ("abjones", "amy")
+"""The male and the female singer that everybody trains on."""
+TOTALS = {"clips": 1000, "songs": 110}
+
+
+def tracks(
+    root: Path | str,
+    split: str,
+    *,
+    units: str = "clips",
+    train_singers: Sequence[str] = TRAIN_SINGERS,
+) -> list[Track]:
+    """Turn a split into tracks of ``vocals`` and ``accompaniment``.
+
+    The corpus has no validation set: a tenth of the songs of the training singers,
+    always the same ones, is held out whole, because clips of one song are alike.
+
+    Args:
+        root: The folder MIR-1K, or the one that holds it.
+        split: ``"train"``, ``"valid"`` or ``"test"`` (all other singers).
+        units: ``"clips"`` or ``"songs"``.
+        train_singers: Singers of train and valid.
+
+    Returns:
+        Tracks by name, whose mixture is the sum of their sources.
+
+    Raises:
+        CorpusError: The split is empty, or a file has not two channels.
+    """
+    completeness.expect_split(CORPUS, split)
+    if units not in FOLDERS:
+        raise CorpusError(f"{CORPUS}: units={units!r}; expected {', '.join(FOLDERS)}.")
+    place = _find(Path(root).expanduser(), FOLDERS[units])
+    files = sorted(place.glob("*.wav"))
+    if not files:
+        raise CorpusError(
+            f"{CORPUS}: {place} should hold <singer>_<song>_<clip>.wav and holds "
+            f"{reading.contents(place)}; unpack the corpus there."
+        )
+    completeness.expect_count(CORPUS, "all", len(files), [TOTALS[units]])
+    chosen = _part(files, split, train_singers)
+    if not chosen:
+        singers = sorted({_singer(file) for file in files})
+        raise CorpusError(
+            f"{CORPUS}: the split {split!r} is empty: {place} holds the singers "
+            f"{', '.join(singers)}; train_singers={', '.join(train_singers)} leaves "
+            "none for it."
+        )
+    _check_channels(chosen)
+    return reading.make_tracks(
+        (file.stem, {name: Channel(file, at) for name, at in CHANNELS.items()}, None)
+        for file in chosen
+    )
+
+
+def _find(root: Path, folder: str) -> Path:
+    purpose = f"MIR-1K with its folder {folder}"
+    reading.folder_of(CORPUS, root, purpose)
+    for place in (root, *reading.subfolders(root)):
+        if (place / folder).is_dir():
+            return place / folder
+    return reading.folder_of(CORPUS, root / folder, "<singer>_<song>_<clip>.wav")
+
+
+def _singer(file: Path) -> str:
+    return file.stem.split("_")[0]
+
+
+def _song(file: Path) -> str:
+    return "_".join(file.stem.split("_")[:2])
+
+
+def _part(files: list[Path], split: str, train_singers: Sequence[str]) -> list[Path]:
+    known = [file for file in files if _singer(file) in train_singers]
+    if split == "test":
+        return [file for file in files if file not in set(known)]
+    songs = sorted({_song(file) for file in known})
+    if len(songs) < 2:
+        return known if split == "train" else []
+    held_out = set(reading.divide(songs, completeness.HELD_OUT)[1])
+    return [file for file in known if (_song(file) in held_out) == (split == "valid")]
+
+
+def _check_channels(files: list[Path]) -> None:
+    for file, info in reading.measure(files).items():
+        if info.channels != len(CHANNELS):
+            raise CorpusError(
+                f"{CORPUS}: {file} has {info.channels} channel(s); the set has 2 (left "
+                "accompaniment, right voice); unpack it again."
+            )

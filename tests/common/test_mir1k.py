@@ -1,0 +1,90 @@
+"""MIR-1K: channels as sources, singers apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from common.corpora import mir1k, waveforms
+from common.corpora.track import CorpusError
+
+
+def clip(root, name, channels=2, folder="Wavfile"):
+    place = root / "MIR-1K" / folder
+    place.mkdir(parents=True, exist_ok=True)
+    samples = np.tile([0.25, -0.5, 0.1][:channels], (80, 1))
+    soundfile.write(place / f"{name}.wav", samples, 16000, subtype="PCM_16")
+
+
+@pytest.fixture
+def root(tmp_path):
+    for song in range(1, 6):
+        for part in (1, 2):
+            clip(tmp_path, f"abjones_{song}_{part:02d}")
+    clip(tmp_path, "amy_1_01")
+    clip(tmp_path, "bobon_1_01")
+    clip(tmp_path, "bobon_1", folder="UndividedWavfile")
+    return tmp_path
+
+
+def test_the_voice_is_the_right_channel(root, caplog):
+    for place in (root, root / "MIR-1K"):
+        (track,) = mir1k.tracks(place, "test")
+    assert (track.name, track.samples, track.sample_rate) == ("bobon_1_01", 80, 16000)
+    assert list(track.sources) == ["vocals", "accompaniment"]
+    assert track.mixture is None
+    heard = [waveforms.read(each, 0)[0] for each in track.sources.values()]
+    assert [each.shape for each in heard] == [(1, 80)] * 2
+    assert [each[0, 0] for each in heard] == [-0.5, 0.25]
+    assert "'all' has 12 tracks, the published set 1000" in caplog.text
+    (song,) = mir1k.tracks(root, "test", units="songs")
+    assert song.name == "bobon_1"
+
+
+def test_songs_are_held_out_whole(root):
+    train, valid = (
+        {each.name for each in mir1k.tracks(root, split)}
+        for split in ("train", "valid")
+    )
+    assert len(train | valid) == 11
+    assert not train & valid
+    songs = [{name.rsplit("_", 1)[0] for name in part} for part in (train, valid)]
+    assert not songs[0] & songs[1]
+    assert len(songs[1]) == 1
+
+
+def test_other_singers_may_train(root):
+    tracks = mir1k.tracks(root, "test", train_singers=["bobon"])
+    assert {each.name.split("_")[0] for each in tracks} == {"abjones", "amy"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "split", "sentence"),
+    [
+        (lambda root: clip(root, "x_1_01", 1), "test", r"x_1_01.wav has 1 channel.*2 "),
+        (lambda root: None, "eval", "no split 'eval'; it has train, valid, test"),
+        (
+            lambda root: (root / "MIR-1K/Wavfile/bobon_1_01.wav").unlink(),
+            "test",
+            "'test' is empty.*abjones, amy; ",
+        ),
+        (
+            lambda root: (root / "MIR-1K").rename(root / "other"),
+            "none",
+            "no split 'none'",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(root, spoil, split, sentence):
+    spoil(root)
+    with pytest.raises(CorpusError, match=sentence):
+        mir1k.tracks(root, split)
+
+
+def test_another_folder_is_told(tmp_path):
+    (tmp_path / "Wavefile").mkdir()
+    with pytest.raises(CorpusError, match=r"Wavfile does not exist.*holds Wavefile"):
+        mir1k.tracks(tmp_path, "train")
+    with pytest.raises(CorpusError, match=r"nowhere does not exist"):
+        mir1k.tracks(tmp_path / "nowhere", "train")

@@ -17,12 +17,12 @@ from clustering.models.tasnet import Tasnet
 from common.config import ConfigError
 
 
-def network(config: ClusteringConfig, sources: int) -> keras.Model:
+def network(config: ClusteringConfig, sources: int | None = None) -> keras.Model:
     """Make the network of a configuration.
 
     Args:
         config: Gives the kind and its shape.
-        sources: Number of sources of the corpus.
+        sources: Number of sources of the corpus, where there is one.
 
     Raises:
         ConfigError: The network has another number of bins or masks.
@@ -49,6 +49,6 @@ def _part(kind: type, shape: shapes.Chimera) -> Any:
     return kind(**{name: getattr(shape, name) for name in names})
 
 
-def _check(key: str, value: int, expected: int) -> None:
-    if value != expected:
+def _check(key: str, value: int, expected: int | None) -> None:
+    if expected is not None and value != expected:
         raise ConfigError(f"{key}={value}; expected {expected}, as the data have")

@@ -1,0 +1,135 @@
+"""Separation by any network of the pillar: ``python -m clustering.separate a.wav``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from clustering.cluster import cluster
+from clustering.config import ClusteringConfig
+from clustering.network import network
+from clustering.objective import SPECTRAL
+from common.checkpoint import CheckpointError, restore_network
+from common.config import load as load_config
+from common.masking import mixture_consistency
+from common.separation import Separator
+from common.separation_command import command
+from common.stft import istft, stft
+
+CONFIG = "config.json"
+SEGMENT_SECONDS = 60.0
+
+
+def load(
+    path: str | Path,
+    *,
+    consistent: bool = False,
+    segment_seconds: float | None = SEGMENT_SECONDS,
+    overlap: float = 0.25,
+) -> Separator:
+    """Make a separator of a trained network.
+
+    Args:
+        path: Run folder.
+        consistent: Give what the estimates leave of the mixture to all of them alike.
+        segment_seconds: Longest sound in one pass; longer sound goes through in blocks,
+            whose sources are matched over the overlap.
+        overlap: Part of a segment that neighbouring blocks share.
+
+    Raises:
+        CheckpointError: The folder holds no run, or its weights do not fit.
+    """
+    folder = Path(path).expanduser()
+    if not (folder / CONFIG).exists():
+        raise CheckpointError(f"{folder} holds no {CONFIG}; expected a run folder")
+    config = load_config(ClusteringConfig, folder / CONFIG)
+    net = network(config)
+    restore_network(folder, net)
+    return separator(net, config, consistent, segment_seconds, overlap)
+
+
+def separator(
+    net: keras.Model,
+    config: ClusteringConfig,
+    consistent: bool = False,
+    segment_seconds: float | None = SEGMENT_SECONDS,
+    overlap: float = 0.25,
+) -> Separator:
+    """Make a separator of a network."""
+    spectral = config.kind in SPECTRAL
+    estimate = _of_spectra(net, config) if spectral else _of_waveforms(net, config)
+    count = sources(config)
+
+    def separate(mixture: np.ndarray) -> np.ndarray:
+        waveform = tf.constant(mixture[:, 0])
+        estimates = estimate(waveform)
+        if consistent:
+            estimates = mixture_consistency(waveform, estimates)
+        return estimates.numpy()[:, :, np.newaxis]
+
+    return Separator(
+        separate,
+        sources=[f"source{number}" for number in range(count)],
+        sample_rate=config.sample_rate,
+        segment_seconds=segment_seconds,
+        overlap=overlap,
+        grid_samples=config.hop_samples,
+    )
+
+
+def sources(config: ClusteringConfig) -> int:
+    """Count the sources that a configuration separates."""
+    counts = {
+        "dpcl": config.cluster.sources,
+        "tasnet": config.tasnet.sources,
+        "conv_tasnet": config.conv_tasnet.sources,
+    }
+    return counts.get(config.kind, config.spectral.sources)
+
+
+def _of_spectra(
+    net: keras.Model, config: ClusteringConfig
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
+
+    def estimate(waveform: tf.Tensor) -> tf.Tensor:
+        spectrum = stft(waveform, config.stft)
+        magnitude = tf.abs(spectrum)
+        outputs = net.infer(magnitude)
+        if config.kind == "dpcl":
+            masks = cluster(outputs, magnitude, config.cluster).masks
+        else:
+            masks = outputs.mask if config.kind == "chimera" else outputs
+        masked = tf.cast(masks, tf.complex64) * spectrum[:, tf.newaxis]
+        return istft(masked, config.stft, tf.shape(waveform)[-1])
+
+    return estimate
+
+
+def _of_waveforms(
+    net: keras.Model, config: ClusteringConfig
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Estimate waveforms; zeros fill up the last frame, which would be left out."""
+    bank = (config.tasnet if config.kind == "tasnet" else config.conv_tasnet).filterbank
+    graph = tf.function(net, input_signature=[tf.TensorSpec([None, None], tf.float32)])
+
+    def estimate(waveform: tf.Tensor) -> tf.Tensor:
+        samples = int(waveform.shape[-1] or 0)
+        missing = max(bank.size - samples, (bank.size - samples) % bank.stride)
+        return graph(tf.pad(waveform, [[0, 0], [0, missing]]))[..., :samples]
+
+    return estimate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of the separation; returns the exit code."""
+    return command(load, argv, "Separate speech or music into sources.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

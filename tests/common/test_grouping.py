@@ -1,0 +1,97 @@
+"""Targets out of sources: groups, the rest, labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.corpora import grouping, waveforms
+from common.corpora.track import CorpusError, Sum, Track
+
+
+def track(name="a", mixture=Path("mix"), **values: float) -> Track:
+    sources = {
+        key.replace("_", "::"): np.full((1, 4), value, np.float32)
+        for key, value in values.items()
+    }
+    return Track(name, 8000, 4, sources, mixture)
+
+
+def heard(track: Track) -> dict[str, float]:
+    return {
+        name: float(waveforms.read(sound, 8000)[0][0, 0])
+        for name, sound in track.sources.items()
+    }
+
+
+SONG = {"vocals": 1, "drums": 2, "bass": 4, "other": 8}
+
+
+def test_vocals_against_the_rest():
+    (song,) = grouping.against_rest([track(**SONG)], "vocals")
+    assert heard(song) == {"vocals": 1, "accompaniment": 14}
+    assert song.mixture == Path("mix")
+
+
+def test_what_is_left_out_leaves_the_mixture():
+    groups = {"rhythm": ["drums", "bass"], "voice": ["vocals"]}
+    (song,) = grouping.group([track(**SONG)], groups)
+    assert heard(song) == {"rhythm": 6, "voice": 1}
+    assert song.mixture is None
+
+
+def test_labels_mean_all_of_their_sources_and_names_one():
+    band = track(piano_0=1, piano_1=2, guitar_0=4, drums_0=8)
+    (song,) = grouping.group([band], {"keys": ["piano"]}, rest="other")
+    assert heard(song) == {"keys": 3, "other": 12}
+    (song,) = grouping.group([band], {"second": ["piano::1"], "first": ["piano"]})
+    assert heard(song) == {"second": 2, "first": 1}
+    (song,) = grouping.by_label([band])
+    assert heard(song) == {"piano": 3, "guitar": 4, "drums": 8}
+
+
+def test_groups_of_groups_are_one_sum():
+    (song,) = grouping.against_rest([track(**SONG)], "vocals")
+    (song,) = grouping.group([song], {"all": ["vocals", "accompaniment"]})
+    assert isinstance(song.sources["all"], Sum)
+    assert len(song.sources["all"].parts) == 4
+    assert heard(song) == {"all": 15}
+
+
+def test_tracks_without_a_group_keep_the_others_or_go(caplog):
+    songs = [track("a", **SONG), track("b", drums=2), track("c", horn=1)]
+    groups = {"vocals": ["vocals"], "drums": ["drums"]}
+    kept = grouping.group(songs, groups)
+    assert [list(each.sources) for each in kept] == [["vocals", "drums"], ["drums"]]
+    assert "1 of 3 tracks lack one of vocals, drums and are left out" in caplog.text
+    (whole,) = grouping.group(songs, groups, complete=True)
+    assert whole.name == "a"
+    assert "2 of 3 tracks" in caplog.text
+
+
+def test_the_order_is_that_of_the_groups():
+    songs = [track(drums=1, vocals=2), track(vocals=2, drums=1)]
+    groups = {"vocals": ["vocals"], "drums": ["drums"]}
+    orders = [list(each.sources) for each in grouping.group(songs, groups)]
+    assert orders == [["vocals", "drums"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "options", "sentence"),
+    [
+        ({"x": ["piano"]}, {}, r"'x' \(piano\) is in none of 1 tracks.*bass, drums"),
+        ({"x": ["bass"], "y": ["bass"]}, {}, "'bass' is in the groups 'x' and 'y'"),
+        ({"x": ["bass"]}, {"rest": "x"}, "rest='x' is the name of a group"),
+    ],
+)
+def test_wrong_groups_are_one_sentence(groups, options, sentence):
+    with pytest.raises(CorpusError, match=sentence):
+        grouping.group([track(**SONG)], groups, **options)
+
+
+def test_no_whole_track_is_an_error():
+    songs = [track(vocals=1), track(drums=1)]
+    with pytest.raises(CorpusError, match="None of 2 tracks has all of v, d"):
+        grouping.group(songs, {"v": ["vocals"], "d": ["drums"]}, complete=True)

@@ -1,0 +1,139 @@
+"""WSJ0-2mix, WSJ0-3mix and WHAM!: utterances of several speakers at once, and noise.
+
+``2speakers/{wav8k,wav16k}/{min,max}/{tr,cv,tt}/{mix,s1,s2}/<name>.wav`` is WSJ0-2mix,
+``{wav8k,wav16k}/{min,max}/{tr,cv,tt}/{mix_clean,mix_both,mix_single,noise,s1,s2}/``
+WHAM!. ``min`` is cut to the shorter utterance, ``max`` padded to the longer one.
+
+References:
+    Hershey, Chen, Le Roux, Watanabe: Deep clustering, ICASSP 2016, arXiv 1508.04306.
+    Wichern et al.: WHAM!: extending speech separation to noisy environments,
+    Interspeech 2019, arXiv 1907.01160.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.corpora import completeness, mix_folders, reading
+from common.corpora.track import CorpusError, Track
+
+TASKS = {
+    "mix": (),
+    "mix_clean": (),
+    "mix_both": ("noise",),
+    "mix_single": ("noise",),
+}
+"""Folder of the mixtures of each task, and what is in them besides speech. ``mix`` is
+the one of WSJ0-2mix, the others are those of WHAM!."""
+SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
+COUNTS = {"train": 20000, "valid": 5000, "test": 3000}
+LENGTHS = ("min", "max")
+
+
+def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
+    root: Path | str,
+    split: str,
+    *,
+    task: str = "mix",
+    sample_rate: int = 8000,
+    length: str = "min",
+    speakers: int = 2,
+    noise: bool = False,
+    skip: bool = False,
+) -> list[Track]:
+    """Turn a split into tracks of ``s1``, ``s2`` and so on, with their mixture.
+
+    Args:
+        root: Folder that holds ``2speakers``, ``wav8k`` or ``wav16k``, or a folder of
+            these.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        task: ``"mix"`` (WSJ0-2mix), ``"mix_clean"``, ``"mix_both"`` (with noise) or
+            ``"mix_single"`` (the first speaker with noise) of WHAM!.
+        sample_rate: 8000 or 16000, in Hz; names the folder.
+        length: ``"min"`` or ``"max"``.
+        speakers: 2, or 3 for WSJ0-3mix.
+        noise: Whether the noise of a noisy task is a source too, the last one.
+        skip: Leave out mixtures that lack a file and say how many, not refuse.
+
+    Returns:
+        Tracks by name. With noise that is no source, the mixture is more than the sum.
+
+    Raises:
+        CorpusError: There is no such folder; the sentence names the nearest one. A
+            mixture lacks a file, or has another rate than its folder says.
+    """
+    corpus = f"WSJ0-{speakers}mix" if task == "mix" else "WHAM!"
+    completeness.expect_split(corpus, split, SPLITS)
+    _check(corpus, task, length, noise)
+    wanted = f"wav{sample_rate // 1000}k/{length}/{SPLITS[split]}"
+    place = _find(corpus, Path(root).expanduser(), wanted, speakers)
+    voices = 1 if task == "mix_single" else speakers
+    sources = [f"s{number + 1}" for number in range(voices)]
+    _check_folders(corpus, place, [task, *sources, *(TASKS[task] if noise else ())])
+    laid_out = mix_folders.rows(
+        corpus, place, task, [*sources, *(TASKS[task] if noise else ())]
+    )
+    completeness.expect_count(corpus, split, len(laid_out), [COUNTS[split]])
+    found = reading.make_tracks(completeness.complete(corpus, laid_out, skip=skip))
+    for track in found:
+        if track.sample_rate != sample_rate:
+            raise CorpusError(
+                f"{corpus}: {track.sources['s1']} has {track.sample_rate} Hz "
+                f"where its folder {wanted} says {sample_rate}; generate it again."
+            )
+    return found
+
+
+def _check(corpus: str, task: str, length: str, noise: bool) -> None:
+    if task not in TASKS:
+        raise CorpusError(f"WHAM!: task={task!r}; expected {', '.join(TASKS)}.")
+    if length not in LENGTHS:
+        raise CorpusError(f"{corpus}: length={length!r}; expected min or max.")
+    if noise and not TASKS[task]:
+        raise CorpusError(
+            f"{corpus}: task={task} has no noise that could be a source; choose "
+            "mix_both or mix_single, or noise=False."
+        )
+
+
+def _find(corpus: str, root: Path, wanted: str, speakers: int) -> Path:
+    """Find the folder of a split, or say which ones there are."""
+    reading.folder_of(corpus, root, f"the mixtures, such as {wanted}")
+    nested = root / f"{speakers}speakers"
+    bases = [nested, root, *(each / nested.name for each in reading.subfolders(root))]
+    bases += reading.subfolders(root)
+    for base in bases:
+        if (base / wanted).is_dir():
+            return base / wanted
+    found = [
+        place.relative_to(base).as_posix()
+        for base in bases
+        for place in base.glob("wav*k/m??/*")
+        if place.is_dir()
+    ]
+    if not found:
+        raise CorpusError(
+            f"{corpus}: {root} holds no {wanted} but {reading.contents(root)}; "
+            "generate the mixtures there, or check the root."
+        )
+    nearest = max(sorted(set(found)), key=lambda each: _likeness(each, wanted))
+    raise CorpusError(
+        f"{corpus}: found {nearest}, asked for {wanted} below {root}; set sample_rate "
+        "and length to what is there, or generate what was asked for."
+    )
+
+
+def _likeness(found: str, wanted: str) -> int:
+    parts = zip(found.split("/"), wanted.split("/"), strict=True)
+    return sum(one == other for one, other in parts)
+
+
+def _check_folders(corpus: str, place: Path, wanted: list[str]) -> None:
+    missing = [name for name in wanted if not (place / name).is_dir()]
+    if missing:
+        there = ", ".join(each.name for each in reading.subfolders(place)) or "nothing"
+        raise CorpusError(
+            f"{corpus}: found {there} in {place}, asked for {', '.join(missing)}; "
+            "choose a task whose folders are there (mix is WSJ0-2mix, mix_clean, "
+            "mix_both and mix_single are WHAM!), or generate them."
+        )

@@ -1,0 +1,141 @@
+"""Slakh2100: music rendered from MIDI, every instrument a file of its own.
+
+``{train,validation,test}/TrackXXXXX/{metadata.yaml,mix.flac,stems/Sxx.flac}``, as flac
+or wav; BabySlakh is twenty tracks without folders of splits. ``omitted`` holds the
+duplicates that redux took out.
+
+References:
+    Manilow, Wichern, Seetharaman, Le Roux: Cutting music source separation some Slakh,
+    WASPAA 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from common.corpora import completeness, grouping, reading
+from common.corpora.instruments import instrument, rendered_stems
+from common.corpora.track import CorpusError, Track
+
+CORPUS = "Slakh2100"
+SPLITS = {
+    "train": "train",
+    "valid": "validation",
+    "test": "test",
+    "omitted": "omitted",
+}
+COUNTS = {"train": (1500, 1289), "valid": (375, 270), "test": (225, 151)}
+"""Tracks of each split in the original and in redux."""
+SUFFIXES = (".flac", ".wav")
+
+
+def tracks(
+    root: Path | str,
+    split: str,
+    *,
+    groups: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    rest: str | None = None,
+    complete: bool = False,
+    skip: bool = False,
+) -> list[Track]:
+    """Turn a split into tracks of instruments, or of groups of them.
+
+    Args:
+        root: Folder of the corpus, or one that holds it.
+        split: ``"train"``, ``"valid"``, ``"test"`` or ``"omitted"``.
+        groups: Instruments that are sources, such as ``["piano", "guitar", "bass",
+            "drums"]``, or groups of them by name; None makes every stem a source,
+            ``piano::0``, ``piano::1``, ``drums::0``. Names are ``drums`` and those of
+            :data:`common.corpora.instruments.FAMILIES`.
+        rest: Name of the group of all others; None leaves them out, of the mixture too.
+        complete: Leave out tracks that lack a group, as :func:`grouping.group`.
+        skip: Leave out tracks that lack a file and say how many, not refuse.
+
+    Returns:
+        Tracks by name.
+
+    Raises:
+        CorpusError: A stem is declared as rendered and absent, or a metadata.yaml
+            cannot be read, or no track has a group.
+    """
+    completeness.expect_split(CORPUS, split, SPLITS)
+    folders = _folders(Path(root).expanduser(), split)
+    with ThreadPoolExecutor(reading.THREADS) as pool:
+        rows = list(pool.map(_lay_out, folders))
+    whole = _whole(rows, skip)
+    found = reading.make_tracks(completeness.complete(CORPUS, whole, skip=skip))
+    if groups is None:
+        return found
+    if not isinstance(groups, Mapping):
+        groups = {each: [each] for each in groups}
+    return grouping.group(found, groups, rest=rest, complete=complete)
+
+
+def _folders(root: Path, split: str) -> list[Path]:
+    """Folders of the tracks of a split; without splits they are divided."""
+    reading.folder_of(CORPUS, root, "train, validation and test")
+    for place in (root, *reading.subfolders(root)):
+        if any((place / each).is_dir() for each in SPLITS.values()):
+            folder = reading.folder_of(CORPUS, place / SPLITS[split], "TrackXXXXX")
+            found = _track_folders(folder)
+            if split in COUNTS:
+                completeness.expect_count(CORPUS, split, len(found), COUNTS[split])
+            break
+    else:
+        folder, found = root, _undivided(root, split)
+    if not found:
+        raise CorpusError(
+            f"{CORPUS}: the split {split!r} is empty: {folder} should hold "
+            f"TrackXXXXX/metadata.yaml and holds {reading.contents(folder)}; unpack "
+            "the corpus there."
+        )
+    return found
+
+
+def _undivided(root: Path, split: str) -> list[Path]:
+    """The part of BabySlakh that is taken for a split."""
+    every = map(_track_folders, (root, *reading.subfolders(root)))
+    found = next(filter(None, every), [])
+    if not found or split not in completeness.SPLITS:
+        return []
+    return completeness.part_of(CORPUS, found, split)
+
+
+def _track_folders(place: Path) -> list[Path]:
+    inside = reading.subfolders(place)
+    return [each for each in inside if (each / "metadata.yaml").is_file()]
+
+
+def _lay_out(folder: Path) -> tuple[completeness.Row, str | None]:
+    """The files of a track, and what is wrong with it."""
+    stems = rendered_stems(folder)
+    files = {name: _file(folder / "stems", name) for name in stems}
+    labels = [instrument(stem) for stem in stems.values()]
+    sources = dict(zip(grouping.count_labels(labels), files.values(), strict=True))
+    absent = [name for name, file in files.items() if not file.is_file()]
+    fault = None
+    if absent:
+        fault = (
+            f"{folder.name} lists {', '.join(absent)} as rendered but "
+            f"{files[absent[0]]} is absent"
+        )
+    elif not stems:
+        fault = f"{folder / 'metadata.yaml'} lists no stem as rendered"
+    return (folder.name, sources, _file(folder, "mix")), fault
+
+
+def _file(folder: Path, name: str) -> Path:
+    files = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def _whole(
+    rows: Sequence[tuple[completeness.Row, str | None]], skip: bool
+) -> Iterator[completeness.Row]:
+    faults = [fault for _, fault in rows if fault]
+    if faults:
+        told = f"{CORPUS}: {faults[0]} (first of {len(faults)} of {len(rows)} tracks)"
+        completeness.report(told, skip=skip and len(faults) < len(rows))
+    yield from (row for row, fault in rows if not fault)

@@ -1,0 +1,153 @@
+"""Scaper: both layouts, moved corpora, labels and groups."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from common.corpora import scaper_output, waveforms
+from common.corpora.track import CorpusError
+
+LABELS = ("dog", "car", "dog")
+
+
+def sound(path, level):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.full(80, level / 64), 8000)
+
+
+def write_jams(place, name, labels, scaper, roles=None):
+    data = [
+        {"time": 0.0, "value": {"label": label, "role": role}, "confidence": 1.0}
+        for label, role in zip(labels, roles or ["foreground"] * 9, strict=False)
+    ]
+    annotation = {"namespace": "scaper", "data": data, "sandbox": {"scaper": scaper}}
+    other = {"namespace": "beat", "data": []}
+    content = {"annotations": [other, annotation], "file_metadata": {}, "sandbox": {}}
+    (place / f"{name}.jams").write_text(json.dumps(content))
+
+
+def new(place, name, labels=LABELS, home="/gone/from/here"):
+    sound(place / f"{name}.wav", 7)
+    paths = []
+    for number, label in enumerate(labels):
+        file = f"foreground{number}_{label}.wav"
+        sound(place / f"{name}_events" / file, 2**number)
+        paths.append(f"{home}/{name}_events/{file}")
+    scaper = {
+        "soundscape_audio_path": f"{home}/{name}.wav",
+        "isolated_events_audio_path": paths,
+    }
+    write_jams(place, name, labels, scaper)
+
+
+def old(place, name, labels=LABELS):
+    sound(place / f"{name}.wav", 7)
+    for number, _ in enumerate(labels):
+        sound(place / f"{name}_sources" / "foreground" / f"{number}.wav", 2**number)
+    write_jams(
+        place, name, ["hum", *labels], {}, ["background", *["foreground"] * len(labels)]
+    )
+
+
+def heard(track):
+    return {
+        name: 64 * float(waveforms.read(each, 0)[0][0, 0])
+        for name, each in track.sources.items()
+    }
+
+
+@pytest.mark.parametrize("write", [new, old])
+def test_both_layouts_give_events_by_label(tmp_path, write):
+    (tmp_path / "train").mkdir()
+    write(tmp_path / "train", "00000001")
+    write(tmp_path / "train", "00000000")
+    first, second = scaper_output.tracks(tmp_path, "train")
+    assert (first.name, second.name) == ("00000000", "00000001")
+    assert heard(first) == {"dog::0": 1, "car::0": 2, "dog::1": 4}
+    assert first.mixture == tmp_path / "train" / "00000000.wav"
+    groups = {"animals": ["dog"]}
+    (grouped, _) = scaper_output.tracks(tmp_path, "train", groups=groups, rest="other")
+    assert heard(grouped) == {"animals": 5, "other": 2}
+
+
+def test_paths_of_windows_are_found_by_name(tmp_path):
+    place = tmp_path / "test"
+    place.mkdir()
+    new(place, "a", home="C:\\sets\\made")
+    (track,) = scaper_output.tracks(tmp_path, "test")
+    assert heard(track)["dog::1"] == 4
+
+
+def test_paths_that_are_still_there_are_taken(tmp_path):
+    place = tmp_path / "test"
+    place.mkdir()
+    new(place, "a", home=str(place))
+    (place / "a_events").rename(tmp_path / "moved")
+    text = (place / "a.jams").read_text()
+    (place / "a.jams").write_text(
+        text.replace(f"{place}/a_events", f"{tmp_path}/moved")
+    )
+    (track,) = scaper_output.tracks(tmp_path, "test")
+    assert track.sources["car::0"].parent == tmp_path / "moved"
+
+
+def test_more_than_ten_events_keep_their_order(tmp_path):
+    (tmp_path / "train").mkdir()
+    labels = [f"l{number}" for number in range(12)]
+    old(tmp_path / "train", "a", labels)
+    (track,) = scaper_output.tracks(tmp_path, "train")
+    files = [each.name for each in track.sources.values()]
+    assert files == [f"{number}.wav" for number in range(12)]
+
+
+def test_without_splits_they_are_divided(tmp_path):
+    for number in range(5):
+        new(tmp_path, f"{number:08d}")
+    parts = [
+        {each.name for each in scaper_output.tracks(tmp_path, split)}
+        for split in ("train", "valid", "test")
+    ]
+    assert [len(part) for part in parts] == [3, 1, 1]
+
+
+def test_a_missing_event_is_counted(tmp_path, caplog):
+    (tmp_path / "train").mkdir()
+    for name in "abc":
+        new(tmp_path / "train", name)
+    (tmp_path / "train/b_events/foreground1_car.wav").unlink()
+    with pytest.raises(
+        CorpusError, match=r"1 of 3 .*first: .*b_events/foreground1_car"
+    ):
+        scaper_output.tracks(tmp_path, "train")
+    assert len(scaper_output.tracks(tmp_path, "train", skip=True)) == 2
+    assert "1 of 3" in caplog.text
+
+
+def no_events(place):
+    write_jams(place, "x", ["a"], {"isolated_events_audio_path": []})
+
+
+def too_few(place):
+    old(place, "x")
+    (place / "x_sources/foreground/1.wav").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda at: None, r"should hold soundscapes.*holds nothing"),
+        (no_events, r"x.jams names no isolated events.*save_isolated_events=True"),
+        (too_few, r"x.jams describes 3 events and has 2 isolated files"),
+        (lambda at: (at / "x.jams").write_text("{"), "x.jams holds no annotation"),
+        (lambda at: (at / "x.jams").write_text("[1]"), "x.jams holds no annotation"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(tmp_path, spoil, sentence):
+    (tmp_path / "train").mkdir()
+    spoil(tmp_path / "train")
+    with pytest.raises(CorpusError, match=sentence):
+        scaper_output.tracks(tmp_path, "train")

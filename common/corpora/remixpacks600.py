@@ -1,0 +1,92 @@
+"""RemixPacks600: stems of some 600 songs, collected by the authors of nussl.
+
+``organized_{train,valid,test}/<song>/{vocals,bass,drums,other}.*`` in any of wav, flac,
+mp3 and ogg; ``{train,valid,test}/<song>/`` are taken as well. The collection was never
+published, and those who had it tested on MUSDB18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.corpora import completeness, reading
+from common.corpora.mix_folders import SUFFIXES
+from common.corpora.track import CorpusError, Track
+
+CORPUS = "RemixPacks600"
+SOURCES = ("vocals", "drums", "bass", "other")
+
+
+def tracks(
+    root: Path | str,
+    split: str,
+    *,
+    sources: Sequence[str] = SOURCES,
+    skip: bool = False,
+) -> list[Track]:
+    """Turn songs into tracks of four sources, whose mixture is their sum.
+
+    Without a folder for valid a tenth of the training songs, always the same ones, is
+    held out.
+
+    Args:
+        root: Folder of the corpus, or one that holds ``remixpacks600``.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        sources: Names of the files, without suffix.
+        skip: Leave out songs that lack a file and say how many, not refuse.
+
+    Returns:
+        Tracks by name.
+
+    Raises:
+        CorpusError: The split is empty, or a song lacks a file.
+    """
+    completeness.expect_split(CORPUS, split)
+    songs = _songs(Path(root).expanduser(), split)
+    rows = [
+        (song.name, {name: _file(song, name) for name in sources}, None)
+        for song in songs
+    ]
+    return reading.make_tracks(completeness.complete(CORPUS, rows, skip=skip))
+
+
+def _songs(root: Path, split: str) -> list[Path]:
+    reading.folder_of(CORPUS, root, "organized_train")
+    folder = _folder(root, split)
+    if folder is not None:
+        songs = reading.subfolders(folder)
+        if split == "train" and _folder(root, "valid") is None:
+            songs = _part(songs, split)
+    else:
+        folder = _folder(root, "train") if split == "valid" else None
+        songs = _part(reading.subfolders(folder), split) if folder else []
+    if not songs:
+        raise CorpusError(
+            f"{CORPUS}: the split {split!r} is empty: {folder or root} should hold "
+            f"{'a folder for each song' if folder else f'organized_{split}'} and holds "
+            f"{reading.contents(folder or root)}; those who made the collection tested "
+            "on MUSDB18."
+        )
+    return songs
+
+
+def _folder(root: Path, split: str) -> Path | None:
+    """Folder of a split, in the root or in a folder of it."""
+    for place in (root, *reading.subfolders(root)):
+        for name in (f"organized_{split}", split):
+            if (place / name).is_dir():
+                return place / name
+    return None
+
+
+def _part(songs: list[Path], split: str) -> list[Path]:
+    if len(songs) < 2:
+        return songs if split == "train" else []
+    return reading.divide(songs, completeness.HELD_OUT)[split == "valid"]
+
+
+def _file(song: Path, name: str) -> Path:
+    files = [song / f"{name}{suffix}" for suffix in SUFFIXES]
+    # What is missing is told by its stem, because any suffix would do.
+    return next((file for file in files if file.is_file()), song / f"{name}.*")

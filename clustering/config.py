@@ -133,11 +133,11 @@ class ClusteringConfig:
 
 # A network in small for two talkers at 8 kHz, on the miniature.
 TINY = ClusteringConfig(
-    train=Schedule(epochs=8, steps_per_epoch=100, checkpoint_steps=100, log_steps=20),
+    train=Schedule(epochs=15, steps_per_epoch=100, checkpoint_steps=100, log_steps=20),
     spectral=Chimera(
         features=Features(bins=129),
         recurrent=Recurrent(hidden=96, layers=2, dropout=0.0),
-        embedding_activation=("sigmoid", "unit_norm"),
+        embedding_activation=("tanh", "unit_norm"),
         mask_activation=("sigmoid",),
     ),
     cluster=Clustering(percentile=80.0, mask="binary"),

@@ -1,42 +1,51 @@
 """The embedded miniature corpus: made-up sounds in the real layouts, built in seconds.
 
-``python -m common.corpora.miniature fuss|musdb|wsj0_2mix DIR`` writes what the loaders
-of FUSS, MUSDB18-HQ and WSJ0-2mix read, so that every script runs on a fresh machine
-with no download, through the code of the real corpus. Scores on it say that training
-works; they compare with no published number.
+``python -m common.corpora.miniature KIND DIR`` writes what the loader of a corpus reads
+(FUSS, MUSDB18-HQ, WSJ0-2mix, WHAM!, MIR-1K, Slakh2100, ...), so that every script runs
+on a fresh machine with no download, through the code of the real corpus. Scores on it
+say that training works; they compare with no published number.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import inspect
-import json
-import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from common import cache
-from common.corpora import fuss, scenes, sounds, synthesis, talkers, writing
+from common.corpora import fuss, scenes, sounds
+from common.corpora.building import MARKER, build, write_sum
+from common.corpora.miniature_music import (
+    write_mir1k,
+    write_remixpacks600,
+    write_scaper,
+)
+from common.corpora.miniature_slakh import write_slakh
+from common.corpora.miniature_speech import (
+    write_mix_folders,
+    write_wham,
+    write_wsj0_2mix,
+)
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 
-LOG = logging.getLogger(__name__)
-
-MARKER = "miniature.json"
-TALKERS = {"tr": range(8), "cv": range(8), "tt": range(8, 12)}
-"""Talkers of each split: those of the test set are heard in no other."""
-README = """This is the miniature corpus {kind}: synthetic sounds, made by code.
-
-Nothing here was recorded, and nothing of the real data set is in it but its layout.
-Use it to see that everything runs and learns, and never compare scores on it with
-published ones. Written by python -m common.corpora.miniature with these parameters:
-{parameters}
-It may be deleted at any time: the same command makes the same files again.
-"""
+__all__ = [
+    "MARKER",
+    "WRITERS",
+    "main",
+    "write_fuss",
+    "write_mir1k",
+    "write_mix_folders",
+    "write_musdb",
+    "write_remixpacks600",
+    "write_scaper",
+    "write_slakh",
+    "write_wham",
+    "write_wsj0_2mix",
+]
 
 
 def write_fuss(  # noqa: PLR0913 (each is one number of the set)
@@ -102,7 +111,7 @@ def write_fuss(  # noqa: PLR0913 (each is one number of the set)
                 )
             fuss.write_list(root, split, lines)
 
-    return _build(Path(folder), "fuss", parameters, write)
+    return build(Path(folder), "fuss", parameters, write)
 
 
 def write_musdb(
@@ -144,68 +153,21 @@ def write_musdb(
                 rng = np.random.default_rng([seed, 2, number, index])
                 stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
                 place = root / split / f"Miniature {split} - Piece {index + 1:02d}"
-                _write_sum(place, "{}.wav", "mixture", stems, sample_rate)
+                write_sum(place, "{}.wav", "mixture", stems, sample_rate)
 
-    return _build(Path(folder), "musdb", parameters, write)
-
-
-def write_wsj0_2mix(
-    folder: Path | str,
-    *,
-    seed: int = 0,
-    sample_rate: int = 8000,
-    train: int = 60,
-    validation: int = 10,
-    test: int = 10,
-) -> Path:
-    """Write mixtures of two made-up talkers in the layout of WSJ0-2mix, or find them.
-
-    Utterances of 2 to 5 s, the mixture cut to the shorter one (``min``), levels up to
-    2.5 dB up and down as in the file name; the talkers of ``tt`` speak nowhere else.
-
-    Args:
-        folder: Folder to make, with ``2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}``.
-        seed: Equal parameters give equal files.
-        sample_rate: In Hz; names the folder ``wav8k``.
-        train: Number of mixtures in ``tr``.
-        validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
-        test: Number of mixtures in ``tt``.
-
-    Returns:
-        The folder.
-
-    Raises:
-        CorpusError: The folder holds something else, or a number is out of range.
-    """
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "train": train,
-        "validation": validation,
-        "test": test,
-    }
-
-    def write(root: Path) -> None:
-        parent = root / "2speakers" / f"wav{sample_rate // 1000}k" / "min"
-        counts = {"tr": train, "cv": validation, "tt": test}
-        for number, (split, count) in enumerate(counts.items()):
-            for kind in ("mix", "s1", "s2"):
-                (parent / split / kind).mkdir(parents=True)
-            for index in range(count):
-                rng = np.random.default_rng([seed, 3, number, index])
-                take = 10 * index + number
-                name, sources = scenes.dialogue(TALKERS[split], take, sample_rate, rng)
-                _write_sum(
-                    parent / split, f"{{}}/{name}.wav", "mix", sources, sample_rate
-                )
-
-    return _build(Path(folder), "wsj0_2mix", parameters, write)
+    return build(Path(folder), "musdb", parameters, write)
 
 
 WRITERS: dict[str, Callable[..., Path]] = {
     "fuss": write_fuss,
     "musdb": write_musdb,
     "wsj0_2mix": write_wsj0_2mix,
+    "wham": write_wham,
+    "mir1k": write_mir1k,
+    "slakh": write_slakh,
+    "remixpacks600": write_remixpacks600,
+    "scaper": write_scaper,
+    "mix_folders": write_mix_folders,
 }
 
 
@@ -245,90 +207,6 @@ def _options(writer: Callable[..., Path]) -> dict[str, float]:
     """Keywords of a writer with their defaults, which are its command's options."""
     every = inspect.signature(writer).parameters
     return {name: each.default for name, each in every.items() if name != "folder"}
-
-
-def _build(
-    folder: Path,
-    kind: str,
-    parameters: Mapping[str, float],
-    write: Callable[[Path], None],
-) -> Path:
-    """Write a corpus as a whole, unless it stands already with these parameters."""
-    for name, value in parameters.items():
-        least = 0 if name in ("seed", "train", "validation", "eval", "test") else 1e-3
-        if not value >= least:
-            raise CorpusError(f"{name} is {value}; it must be {least:g} or more.")
-    digest = _digest(kind, parameters)
-    if _marker(folder).get("digest") == digest:
-        return folder
-    with cache.locked(folder):
-        if _marker(folder).get("digest") != digest:
-            _build_now(folder, kind, parameters, digest, write)
-    return folder
-
-
-def _build_now(
-    folder: Path,
-    kind: str,
-    parameters: Mapping[str, float],
-    digest: str,
-    write: Callable[[Path], None],
-) -> None:
-    LOG.info("Making the synthetic miniature %s in %s.", kind, folder)
-    with writing.whole_folder(folder, replace=_is_ours(folder)) as work:
-        write(work)
-        text = README.format(kind=kind, parameters=json.dumps(parameters))
-        (work / "README.txt").write_text(text, encoding="utf-8")
-        entries = sorted(entry.name for entry in work.iterdir())
-        marker = {"kind": kind, "parameters": dict(parameters), "digest": digest}
-        marker["entries"] = [*entries, MARKER]
-        (work / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
-
-
-def _digest(kind: str, parameters: Mapping[str, float]) -> str:
-    """Fingerprint of all that the files depend on, this code included."""
-    state = hashlib.sha256(json.dumps([kind, dict(parameters)]).encode())
-    for module in (
-        synthesis,
-        sounds,
-        talkers,
-        scenes,
-        writing,
-        fuss,
-        sys.modules[__name__],
-    ):
-        state.update(Path(str(module.__file__)).read_bytes())
-    return state.hexdigest()
-
-
-def _marker(folder: Path) -> dict:
-    """What a finished miniature says of itself; empty where there is none."""
-    try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return marker if isinstance(marker, dict) else {}
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds a miniature and nothing that was put there since."""
-    entries = _marker(folder).get("entries", [])
-    return bool(entries) and {each.name for each in folder.iterdir()} <= set(entries)
-
-
-def _write_sum(
-    folder: Path,
-    pattern: str,
-    mixture: str,
-    sources: Mapping[str, np.ndarray],
-    sample_rate: int,
-) -> None:
-    """Write sources and their exact sum as 16-bit files of one folder."""
-    whole = writing.quantise(np.stack(list(sources.values())))
-    for name, wave in zip(
-        (mixture, *sources), [whole.sum(axis=0), *whole], strict=True
-    ):
-        writing.write_wav(folder / pattern.format(name), wave, sample_rate)
 
 
 if __name__ == "__main__":

@@ -32,14 +32,14 @@ def universal_mixture(
     count, samples = shape
     sources = np.zeros(shape)
     background = list(sounds.SUSTAINED.values())[rng.integers(len(sounds.SUSTAINED))]
-    sources[0] = _at_level(background(samples, sample_rate, rng), LEVEL_DB)
+    sources[0] = at_level(background(samples, sample_rate, rng), LEVEL_DB)
     events = list(sounds.EVENTS.values())
     for row, kind in enumerate(rng.permutation(len(events))[: count - 1], 1):
         length = max(1, round(samples * rng.uniform(0.5, 1.0)))
         offset = int(rng.integers(samples - length + 1))
         event = events[kind](length, sample_rate, rng)
         level = LEVEL_DB + rng.uniform(*SNR_DB)
-        sources[row, offset : offset + length] = _at_level(event, level)
+        sources[row, offset : offset + length] = at_level(event, level)
     return sources
 
 
@@ -72,7 +72,7 @@ def song(
             angle = np.pi / 4 + side * rng.uniform(0.0, width)
             pan = np.array([[np.cos(angle)], [np.sin(angle)]])
             stem += pan * play(samples, sample_rate, rng)
-        stems[name] = _at_level(stem, STEMS_DB[name] + rng.uniform(-3, 3))
+        stems[name] = at_level(stem, STEMS_DB[name] + rng.uniform(-3, 3))
     return stems
 
 
@@ -97,14 +97,17 @@ def dialogue(
     samples = int(lengths.min())
     parts, sources = [], {}
     for number, (person, snr_db) in enumerate(zip(who, (more, -more), strict=True), 1):
-        # The person depends on the number alone, not on the example.
-        kind = ("low", "high")[person % 2]
-        talker = talkers.draw_talker(np.random.default_rng([4, person]), kind)
-        speech = talkers.voice(samples, sample_rate, rng, talker)
-        sources[f"s{number}"] = _at_level(speech, LEVEL_DB + snr_db)
+        speech = talkers.voice(samples, sample_rate, rng, talker(person))
+        sources[f"s{number}"] = at_level(speech, LEVEL_DB + snr_db)
         code = f"{person + 1:02d}{'abcd'[person % 4]}o{take:04d}"
         parts.append(f"{code}_{snr_db:.4f}")
     return "_".join(parts), sources
+
+
+def talker(number: int) -> talkers.Talker:
+    """Give the talker of a number: always the same person, even ones low, odd high."""
+    kind = ("low", "high")[number % 2]
+    return talkers.draw_talker(np.random.default_rng([4, number]), kind)
 
 
 def num_sources(
@@ -132,8 +135,8 @@ def num_sources(
     return int(rng.integers(3, max_sources + 1)) if many else 2
 
 
-def _at_level(wave: np.ndarray, level_db: float) -> np.ndarray:
-    """Scale to a root mean square relative to full scale; silence stays."""
+def at_level(wave: np.ndarray, level_db: float) -> np.ndarray:
+    """Scale to a root mean square in dB relative to full scale; silence stays."""
     # Double precision, so that every version of numpy rounds to the same 16 bits.
     wave = wave.astype(np.float64)
     level = np.sqrt(np.mean(wave**2))

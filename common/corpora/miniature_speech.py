@@ -1,0 +1,209 @@
+"""Miniatures of speech: made-up talkers in the layouts of WSJ0-2mix, WHAM! and others.
+
+The talkers of a test set speak in no other split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from common.corpora import scenes, sounds, talkers, writing
+from common.corpora.building import build, write_sum
+
+TALKERS = {"tr": range(8), "cv": range(8), "tt": range(8, 12)}
+"""Talkers of each split: those of the test set are heard in no other."""
+SNR_DB = (-6.0, 3.0)
+"""Level of the louder talker over the noise, as in WHAM!."""
+WHAM_MIXES = {
+    "mix_clean": ("s1", "s2"),
+    "mix_both": ("s1", "s2", "noise"),
+    "mix_single": ("s1", "noise"),
+}
+
+
+def write_wsj0_2mix(
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    sample_rate: int = 8000,
+    train: int = 60,
+    validation: int = 10,
+    test: int = 10,
+) -> Path:
+    """Write mixtures of two made-up talkers in the layout of WSJ0-2mix, or find them.
+
+    Utterances of 2 to 5 s, the mixture cut to the shorter one (``min``), levels up to
+    2.5 dB up and down as in the file name; the talkers of ``tt`` speak nowhere else.
+
+    Args:
+        folder: Folder to make, with ``2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}``.
+        seed: Equal parameters give equal files.
+        sample_rate: In Hz; names the folder ``wav8k``.
+        train: Number of mixtures in ``tr``.
+        validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
+        test: Number of mixtures in ``tt``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CorpusError: The folder holds something else, or a number is out of range.
+    """
+    parameters = {
+        "seed": seed,
+        "sample_rate": sample_rate,
+        "train": train,
+        "validation": validation,
+        "test": test,
+    }
+
+    def write(root: Path) -> None:
+        parent = root / "2speakers" / f"wav{sample_rate // 1000}k" / "min"
+        counts = {"tr": train, "cv": validation, "tt": test}
+        for number, (split, count) in enumerate(counts.items()):
+            for kind in ("mix", "s1", "s2"):
+                (parent / split / kind).mkdir(parents=True)
+            for index in range(count):
+                rng = np.random.default_rng([seed, 3, number, index])
+                take = 10 * index + number
+                name, sources = scenes.dialogue(TALKERS[split], take, sample_rate, rng)
+                write_sum(
+                    parent / split, f"{{}}/{name}.wav", "mix", sources, sample_rate
+                )
+
+    return build(Path(folder), "wsj0_2mix", parameters, write)
+
+
+def write_wham(
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    sample_rate: int = 8000,
+    train: int = 40,
+    validation: int = 10,
+    test: int = 10,
+) -> Path:
+    """Write mixtures of two made-up talkers and noise in the layout of WHAM!.
+
+    Utterances as those of :func:`write_wsj0_2mix`; the noise lasts throughout and lies
+    3 dB below to 6 dB above the louder talker.
+
+    Args:
+        folder: Folder to make, with ``wav8k/min/{tr,cv,tt}/{mix_clean,mix_both,
+            mix_single,noise,s1,s2}``.
+        seed: Equal parameters give equal files.
+        sample_rate: In Hz; names the folder ``wav8k``.
+        train: Number of mixtures in ``tr``.
+        validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
+        test: Number of mixtures in ``tt``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CorpusError: The folder holds something else, or a number is out of range.
+    """
+    counts = {"tr": train, "cv": validation, "tt": test}
+    parameters = {
+        "seed": seed,
+        "sample_rate": sample_rate,
+        "train": train,
+        "validation": validation,
+        "test": test,
+    }
+
+    def write(root: Path) -> None:
+        parent = root / f"wav{sample_rate // 1000}k" / "min"
+        for number, (split, count) in enumerate(counts.items()):
+            for kind in ("s1", "s2", "noise", *WHAM_MIXES):
+                (parent / split / kind).mkdir(parents=True)
+            for index in range(count):
+                rng = np.random.default_rng([seed, 5, number, index])
+                take = 10 * index + number
+                name, sources = scenes.dialogue(TALKERS[split], take, sample_rate, rng)
+                loudest = max(map(_level_db, sources.values()))
+                sources["noise"] = _noise(len(sources["s1"]), sample_rate, rng)
+                level = loudest - rng.uniform(*SNR_DB)
+                sources["noise"] = scenes.at_level(sources["noise"], level)
+                _write_wham(parent / split, name, sources, sample_rate)
+
+    return build(Path(folder), "wham", parameters, write)
+
+
+def write_mix_folders(
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    sample_rate: int = 8000,
+    seconds: float = 3.0,
+    train: int = 20,
+    valid: int = 4,
+    test: int = 4,
+) -> Path:
+    """Write a voice in noise as folders of mixtures and sources with equal names.
+
+    Args:
+        folder: Folder to make, with ``{train,valid,test}/{mix,voice,noise}``.
+        seed: Equal parameters give equal files.
+        sample_rate: In Hz.
+        seconds: Length of every mixture.
+        train: Number of training mixtures.
+        valid: Number of validation mixtures, talkers of train in new utterances.
+        test: Number of test mixtures.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CorpusError: The folder holds something else, or a number is out of range.
+    """
+    counts = {"train": train, "valid": valid, "test": test}
+    parameters = {
+        "seed": seed,
+        "sample_rate": sample_rate,
+        "seconds": seconds,
+        **counts,
+    }
+
+    def write(root: Path) -> None:
+        samples = round(seconds * sample_rate)
+        for number, (split, count) in enumerate(counts.items()):
+            people = TALKERS["tt" if split == "test" else "tr"]
+            for index in range(count):
+                rng = np.random.default_rng([seed, 6, number, index])
+                person = scenes.talker(int(rng.choice(people)))
+                voice = talkers.voice(samples, sample_rate, rng, person)
+                noise = _noise(samples, sample_rate, rng)
+                level = scenes.LEVEL_DB + rng.uniform(*scenes.SNR_DB)
+                sources = {
+                    "voice": scenes.at_level(voice, level),
+                    "noise": scenes.at_level(noise, scenes.LEVEL_DB),
+                }
+                pattern = f"{{}}/{index:05d}.wav"
+                write_sum(root / split, pattern, "mix", sources, sample_rate)
+
+    return build(Path(folder), "mix_folders", parameters, write)
+
+
+def _noise(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    kinds = (sounds.rain, sounds.engine)
+    return kinds[rng.integers(len(kinds))](samples, sample_rate, rng)
+
+
+def _level_db(wave: np.ndarray) -> float:
+    return float(20 * np.log10(max(np.sqrt(np.mean(wave**2)), 1e-9)))
+
+
+def _write_wham(
+    folder: Path, name: str, sources: dict[str, np.ndarray], sample_rate: int
+) -> None:
+    """Write the sources and all mixtures of some of them, each an exact sum."""
+    waves = np.stack(list(sources.values()))
+    # Not only the sum of all must fit: any of them may be loud where another cancels.
+    waves *= min(1.0, writing.HEADROOM / np.max(np.sum(np.abs(waves), axis=0)))
+    whole = dict(zip(sources, writing.quantise(waves), strict=True))
+    mixes = {mix: sum(whole[part] for part in of) for mix, of in WHAM_MIXES.items()}
+    for kind, wave in {**whole, **mixes}.items():
+        writing.write_wav(folder / kind / f"{name}.wav", wave, sample_rate)

@@ -21,6 +21,8 @@ from common.corpora.track import CorpusError, Track
 
 CORPUS = "Scaper"
 SUFFIXES = (".wav", ".flac", ".ogg")
+TOLERANCE_SECONDS = 0.1
+"""How much shorter an event may be, because resampling rounds."""
 
 
 def tracks(
@@ -66,6 +68,7 @@ def tracks(
         found = completeness.part_of(CORPUS, found, split)
     rows = [_lay_out(jams) for jams in found]
     heard = reading.make_tracks(completeness.complete(CORPUS, rows, skip=skip))
+    _check_lengths(heard)
     if groups is None:
         return heard
     return grouping.group(heard, groups, rest=rest, complete=complete)
@@ -131,6 +134,21 @@ def _soundscape(jams: Path, recorded: Mapping) -> Path:
     beside = [jams.with_name(named)] if named else []
     beside += [jams.with_suffix(suffix) for suffix in SUFFIXES]
     return next((file for file in beside if file.is_file()), beside[0])
+
+
+def _check_lengths(tracks: Sequence[Track]) -> None:
+    """See that events are padded to their soundscape, or they would be out of place."""
+    mixtures = [track.mixture for track in tracks if isinstance(track.mixture, Path)]
+    infos = reading.measure(mixtures)
+    for track, mixture in zip(tracks, mixtures, strict=True):
+        seconds = infos[mixture].samples / infos[mixture].sample_rate
+        shortest = track.samples / track.sample_rate
+        if seconds - shortest > TOLERANCE_SECONDS:
+            raise CorpusError(
+                f"{CORPUS}: {mixture} lasts {seconds:.2f} s and an isolated event of "
+                f"it {shortest:.2f} s; expected events padded to the soundscape; "
+                "generate it again with save_isolated_events=True."
+            )
 
 
 def _numbered(folder: Path) -> list[Path]:

@@ -127,6 +127,14 @@ def test_a_missing_event_is_counted(tmp_path, caplog):
     assert "1 of 3" in caplog.text
 
 
+def test_events_that_are_not_padded_are_refused(tmp_path):
+    (tmp_path / "train").mkdir()
+    new(tmp_path / "train", "a")
+    soundfile.write(tmp_path / "train/a.wav", np.full(8000, 0.1), 8000)
+    with pytest.raises(CorpusError, match=r"a\.wav lasts 1\.00 s .* it 0\.01 s;"):
+        scaper_output.tracks(tmp_path, "train")
+
+
 def no_events(place):
     write_jams(place, "x", ["a"], {"isolated_events_audio_path": []})
 

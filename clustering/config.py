@@ -14,7 +14,16 @@ from common.schedule import Schedule
 from common.stft import Stft
 
 Kind = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
-Dataset = Literal["wsj0_2mix", "musdb"]
+Dataset = Literal[
+    "wsj0_2mix",
+    "wham",
+    "musdb",
+    "mir1k",
+    "slakh",
+    "remixpacks600",
+    "scaper",
+    "mix_folders",
+]
 Target = Literal["psa", "psa_untruncated", "msa"]
 
 SPECTRAL = Chimera(embedding_activation=("tanh",))
@@ -65,6 +74,9 @@ class ClusteringConfig:
         root: Folder of the corpus; none: the miniature.
         sources: Names of the sources to separate, each of one source of the corpus or
             of several joined by ``+``; none: those of the corpus.
+        task: Of WHAM!: ``"mix_clean"``, ``"mix_both"`` or ``"mix_single"``.
+        length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
+        skip: Leave out tracks that lack a file, and say how many, instead of refusing.
         mixing: ``"tracks"``: sources of one track, from one place. ``"random"``: each
             source from a track and a place of its own.
         snr_db: Range of the level of each source against the first in random mixtures,
@@ -98,6 +110,9 @@ class ClusteringConfig:
     dataset: Dataset = "wsj0_2mix"
     root: str | None = None
     sources: tuple[str, ...] = ()
+    task: Literal["mix_clean", "mix_both", "mix_single"] = "mix_clean"
+    length: Literal["min", "max"] = "min"
+    skip: bool = False
     mixing: Literal["tracks", "random"] = "tracks"
     snr_db: tuple[float, float] | None = None
     records: str | None = None

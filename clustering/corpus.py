@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from clustering.config import ClusteringConfig
 from common import cache
-from common.corpora import miniature, reading
+from common.corpora import (
+    grouping,
+    mir1k,
+    mix_folders,
+    musdb,
+    remixpacks600,
+    scaper_output,
+    slakh,
+    speaker_mixtures,
+)
+from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError, Track
 from common.training import say
 
-SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
-MINIATURE_MIXTURES = {"train": 400, "validation": 40, "test": 40}
+Layout = Callable[[ClusteringConfig, Path, str], list[Track]]
+
+JOINED = "+"
+MINIATURE: Mapping[str, Mapping[str, int]] = {
+    "wsj0_2mix": {"train": 400, "validation": 40, "test": 40},
+    "wham": {"train": 400, "validation": 40, "test": 40},
+    "musdb": {"train": 20, "test": 4},
+    "mir1k": {"train": 40, "test": 10},
+    "slakh": {"train": 20, "validation": 4, "test": 4},
+    "remixpacks600": {"train": 20, "test": 4},
+    "scaper": {"train": 60, "valid": 10, "test": 10},
+    "mix_folders": {},
+}
+"""Numbers of tracks of the miniature of each kind of corpus."""
 
 
 def root(config: ClusteringConfig) -> Path:
@@ -23,30 +46,82 @@ def root(config: ClusteringConfig) -> Path:
     if config.root is not None:
         place = Path(config.root).expanduser()
         if not place.is_dir():
-            raise CorpusError(f"the root {place} does not exist; check its name")
+            raise CorpusError(
+                f"{config.dataset}: the root {place} does not exist; check its name"
+            )
         return place
-    folder = cache.folder("miniature", f"wsj0_2mix-{config.sample_rate}")
+    name = config.dataset
+    folder = cache.folder("miniature", f"{name}-{config.sample_rate}")
     say(
         f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
         "nothing about real recordings"
     )
-    return miniature.write_wsj0_2mix(
-        folder, sample_rate=config.sample_rate, **MINIATURE_MIXTURES
-    )
+    return WRITERS[name](folder, sample_rate=config.sample_rate, **MINIATURE[name])
 
 
 def tracks(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    """List the tracks of a split.
+    """List the tracks of a split, all of the same sources.
+
+    Args:
+        config: Gives the kind of corpus and the sources to separate.
+        place: Its folder, from :func:`root`.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
 
     Raises:
-        CorpusError: The split is empty or a source is missing.
+        CorpusError: The split is empty, a file is missing, or a source is not there.
     """
-    rate = f"wav{config.sample_rate // 1000}k"
-    folder = place / "2speakers" / rate / "min" / SPLITS[split]
-    rows = []
-    for mixture in sorted((folder / "mix").glob("*.wav")):
-        sources = {name: folder / name / mixture.name for name in ("s1", "s2")}
-        rows.append((mixture.stem, sources, mixture))
-    if not rows:
-        raise CorpusError(f"no mixture in {folder / 'mix'}; expected *.wav")
-    return reading.make_tracks(rows)
+    found = LAYOUTS[config.dataset](config, place, split)
+    if config.sources:
+        groups = {name: name.split(JOINED) for name in config.sources}
+        return grouping.group(found, groups, complete=True)
+    if config.dataset in ("slakh", "scaper"):
+        return grouping.numbered(found)
+    return found
+
+
+def _speakers(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+    task = "mix" if config.dataset == "wsj0_2mix" else config.task
+    return speaker_mixtures.tracks(
+        place,
+        split,
+        task=task,
+        sample_rate=config.sample_rate,
+        length=config.length,
+        skip=config.skip,
+    )
+
+
+def _musdb(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+    return musdb.tracks(musdb.find_root(place), split)
+
+
+def _mir1k(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+    return mir1k.tracks(place, split)
+
+
+def _slakh(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+    return slakh.tracks(place, split, skip=config.skip)
+
+
+def _remixpacks600(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+    return remixpacks600.tracks(place, split, skip=config.skip)
+
+
+def _scaper(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+    return scaper_output.tracks(place, split, skip=config.skip)
+
+
+def _mix_folders(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+    return mix_folders.tracks(place, split, skip=config.skip)
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "wsj0_2mix": _speakers,
+    "wham": _speakers,
+    "musdb": _musdb,
+    "mir1k": _mir1k,
+    "slakh": _slakh,
+    "remixpacks600": _remixpacks600,
+    "scaper": _scaper,
+    "mix_folders": _mix_folders,
+}

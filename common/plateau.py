@@ -1,7 +1,7 @@
 """When the validation loss does not fall: a lower learning rate, then the end.
 
-Both count as PyTorch and Open-Unmix do, not as the callbacks of Keras. What they know is
-in their public attributes, plain values that the checkpoints of a run hold.
+Both count as PyTorch and Open-Unmix do, not as the callbacks of Keras. What they know
+is in their public attributes, plain values that the checkpoints of a run hold.
 """
 
 from __future__ import annotations

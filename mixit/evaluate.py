@@ -29,6 +29,7 @@ from common.config import write_json
 from common.corpora import fuss, miniature
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
+from common.rows import Row, Rows
 from common.separation import Separator
 from mixit import data
 from mixit.config import MixitConfig
@@ -43,7 +44,6 @@ from mixit.scoring.examples import (
     read_mixtures,
     read_sources,
 )
-from mixit.scoring.rows import Row, Rows
 from mixit.separate import load
 
 # Google's program pads or cuts every example to this.

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common.rows import Row, number
 from mixit.metrics import ACTIVE_RMS, Scores, score, score_mixtures
-from mixit.scoring.rows import Row, number
 
 PER_SOURCE = (
     "power_separated",

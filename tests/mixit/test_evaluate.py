@@ -11,12 +11,12 @@ import pytest
 from common import audio
 from common.corpora import fuss
 from common.corpora.track import CorpusError, Track
+from common.rows import Rows, read
 from common.separation import Separator
 from mixit import evaluate, separate
 from mixit.config import FUSS, FUSS_SUPERVISED, TINY
 from mixit.convert import load as load_checkpoint
 from mixit.scoring import examples, results, scores
-from mixit.scoring.rows import Rows, read
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 RATE = 8000

@@ -1,0 +1,42 @@
+"""A corpus and a configuration that train in seconds."""
+
+from dataclasses import replace
+
+import pytest
+
+from clustering.cluster import Clustering
+from clustering.config import TINY
+from clustering.shapes import ConvTasnet, Features, Filterbank, Recurrent, Tasnet
+from common.corpora import miniature
+from common.schedule import Schedule
+
+STACK = Recurrent(hidden=8, layers=1, dropout=0.0)
+
+
+@pytest.fixture(scope="session")
+def talkers(tmp_path_factory):
+    """A folder of mixtures of two talkers."""
+    place = tmp_path_factory.mktemp("talkers") / "corpus"
+    return miniature.WRITERS["wsj0_2mix"](place, train=6, validation=2, test=2)
+
+
+@pytest.fixture
+def config(talkers, tmp_path, monkeypatch):
+    """The small network in miniature, of which four steps are an epoch."""
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+    return replace(
+        TINY,
+        train=Schedule(epochs=1, steps_per_epoch=4, checkpoint_steps=2, log_steps=2),
+        spectral=replace(TINY.spectral, features=Features(bins=33), recurrent=STACK),
+        tasnet=Tasnet(Filterbank(16, 40, 20), STACK),
+        conv_tasnet=ConvTasnet(
+            Filterbank(16, 16, 8), bottleneck=8, hidden=8, skip=8, blocks=2, repeats=1
+        ),
+        cluster=Clustering(percentile=80.0, mask="binary"),
+        window_samples=64,
+        hop_samples=16,
+        root=str(talkers),
+        output=str(tmp_path / "run"),
+        segment_seconds=0.1,
+        batch_size=2,
+    )

@@ -1,0 +1,119 @@
+"""Every kind of network trains, separates and is scored by the same commands."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clustering import data, evaluate, objective, separate
+from clustering.config import PRESETS
+from clustering.network import network
+from clustering.train import build
+from common import training
+from common.config import ConfigError
+from common.corpora.track import CorpusError
+
+KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_trains_separates_and_is_scored(config, kind, capsys):
+    config = replace(config, kind=kind)
+    training.train(config, build)
+    assert evaluate.main([config.output]) == 0
+    summary = json.loads((Path(config.output) / "evaluation/summary.json").read_text())
+    assert summary["all"]["count"] == 4
+    assert all(np.isfinite(list(summary["all"].values())))
+    assert "| s1 |" in capsys.readouterr().out
+    separator = separate.load(config.output)
+    for samples in (1, 63, 1234):
+        sound = np.random.default_rng(0).standard_normal([2, samples])
+        for estimate in separator(0.1 * sound.astype(np.float32)).values():
+            assert estimate.shape == (2, samples)
+            assert np.isfinite(estimate).all()
+
+
+def test_the_terms_of_a_chimera_add_up(config):
+    config = replace(config, kind="chimera", loss=replace(config.loss, inference=3.0))
+    split = data.load(config).train
+    example = data.training_example(config, split)(tf.constant(0, tf.int64))
+    known = objective.given(config, {k: v[tf.newaxis] for k, v in example.items()})
+    found = objective.losses(config, known, network(config)(known.input))
+    expected = found["clustering"] + 3.0 * found["inference"]
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    assert objective.terms(config) == ("clustering", "inference")
+
+
+def test_estimates_that_are_the_targets_cost_nothing(config):
+    config = replace(config, kind="mask_inference")
+    split = data.load(config).train
+    example = data.training_example(config, split)(tf.constant(0, tf.int64))
+    known = objective.given(config, {k: v[tf.newaxis] for k, v in example.items()})
+    masks = tf.math.divide_no_nan(known.targets, known.input[:, tf.newaxis])
+    assert float(objective.losses(config, known, masks[:, ::-1])["loss"][0]) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["none", "norm", "auto"])
+def test_every_kind_of_clipping_takes_steps(config, kind):
+    config = replace(config, clip_kind=kind, clip=1e-3 if kind == "norm" else 10.0)
+    model = training.train(config, build)
+    assert model.optimizer.iterations.numpy() == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"window_samples": 128}, "spectral.features.bins=33; expected 65"),
+        ({"kind": "tasnet", "tasnet": PRESETS["tasnet"].tasnet}, None),
+    ],
+)
+def test_networks_fit_their_data(config, change, sentence):
+    changed = replace(config, **change)
+    if sentence is None:
+        assert network(changed, 2).count_params()
+        return
+    with pytest.raises(ConfigError, match=sentence):
+        network(changed, 2)
+
+
+def test_more_sources_than_masks_is_one_sentence(config):
+    with pytest.raises(ConfigError, match=r"spectral\.sources=2; expected 3"):
+        network(replace(config, kind="chimera"), 3)
+
+
+def test_a_missing_root_is_one_sentence(config):
+    with pytest.raises(CorpusError, match="wsj0_2mix: the root /nowhere does not"):
+        data.load(replace(config, root="/nowhere"))
+
+
+def test_excerpts_are_functions_of_their_position(config):
+    split = data.load(config).train
+    make = data.training_example(config, split)
+    first, again, other = (make(tf.constant(p, tf.int64)) for p in (5, 5, 6))
+    np.testing.assert_array_equal(first["sources"], again["sources"])
+    assert np.abs(first["mixture"] - other["mixture"]).max() > 0
+    np.testing.assert_allclose(
+        first["mixture"], tf.reduce_sum(first["sources"], 0), atol=1e-7
+    )
+
+
+def test_random_mixtures_have_the_levels_asked_for(config):
+    config = replace(config, mixing="random", snr_db=(-6.0, -6.0))
+    make = data.training_example(config, data.load(config).train)
+    for position in range(5):
+        sources = make(tf.constant(position, tf.int64))["sources"].numpy()
+        power = np.square(sources).mean(axis=1)
+        if power.min() > 0:
+            assert 10 * np.log10(power[1] / power[0]) == pytest.approx(-6.0, abs=1e-3)
+
+
+def test_tracks_shorter_than_an_excerpt_end_with_silence(config):
+    config = replace(config, segment_seconds=30.0)
+    split = data.load(config).train
+    example = data.training_example(config, split)(tf.constant(0, tf.int64))
+    assert example["mixture"].shape == (240_000,)
+    assert not example["mixture"][-1000:].numpy().any()
+    assert example["mixture"][:1000].numpy().any()

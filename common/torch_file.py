@@ -79,22 +79,25 @@ def read(path: str | Path) -> Any:
             ) from error
 
 
-def write(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
+def write(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write tensors so that ``torch.load`` reads them, ``weights_only`` or not.
 
     Args:
         path: The file, which appears whole or not at all.
-        tensors: Arrays of the types in :data:`STORAGES`, by name.
+        content: Arrays of the types in :data:`STORAGES`, by name, beside plain data:
+            texts, numbers, truth values, None, and mappings, lists and tuples of all
+            of these. Mappings are written as ordered dictionaries.
 
     Raises:
-        TorchFileError: An array has another type.
+        TorchFileError: A value is none of these, or an array has another type.
     """
     path = Path(path)
-    arrays = {name: _storable(name, array) for name, array in tensors.items()}
+    arrays: list[np.ndarray] = []
+    pickled = b"\x80\2" + _value("the content", content, arrays) + b"."
     temporary = path.with_name(f".{path.name}.part")
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
-            _write(archive, path.stem, arrays)
+            _write(archive, path.stem, pickled, arrays)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -252,15 +255,15 @@ def _storable(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _write(
-    archive: zipfile.ZipFile, root: str, arrays: Mapping[str, np.ndarray]
+    archive: zipfile.ZipFile, root: str, pickled: bytes, arrays: list[np.ndarray]
 ) -> None:
     def entry(name: str, content: bytes) -> None:
         archive.writestr(zipfile.ZipInfo(f"{root}/{name}", EPOCH), content)
 
     # PyTorch takes the first entry's folder for that of all.
-    entry("data.pkl", _pickle(arrays))
+    entry("data.pkl", pickled)
     entry("byteorder", b"little")
-    for key, array in enumerate(arrays.values()):
+    for key, array in enumerate(arrays):
         entry(f"data/{key}", array.tobytes())
     entry("version", b"3\n")
 
@@ -270,13 +273,31 @@ _NAMES = {np.dtype(code).str[1:]: name for name, code in STORAGES.items()}
 _EMPTY_ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
 
 
-def _pickle(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Write the ordered dictionary of tensors, for which no class is at hand here."""
-    items = (
-        _text(name) + _tensor(str(key), array)
-        for key, (name, array) in enumerate(arrays.items())
-    )
-    return b"\x80\2" + _EMPTY_ORDERED_DICT + b"(" + b"".join(items) + b"u."
+def _value(name: str, value: Any, arrays: list[np.ndarray]) -> bytes:
+    """Pickle a value by hand: PyTorch has classes for tensors that are not here.
+
+    Args:
+        name: What the value is called, for the error.
+        value: The value.
+        arrays: Storages until now, which those of the value are added to.
+    """
+    if isinstance(value, Mapping):
+        items = (
+            _value(str(key), key, arrays) + _value(str(key), each, arrays)
+            for key, each in value.items()
+        )
+        return _EMPTY_ORDERED_DICT + b"(" + b"".join(items) + b"u"
+    if isinstance(value, list | tuple):
+        content = b"".join(_value(name, each, arrays) for each in value)
+        return b"](" + content + b"e" if isinstance(value, list) else b"(%bt" % content
+    if value is None or isinstance(value, bool):
+        return {None: b"N", True: b"\x88", False: b"\x89"}[value]
+    if isinstance(value, str):
+        return _text(value)
+    if type(value) in (int, float):
+        return pickle.dumps(value, 2)[2:-1]
+    arrays.append(_storable(name, value))
+    return _tensor(str(len(arrays) - 1), arrays[-1])
 
 
 def _tensor(key: str, array: np.ndarray) -> bytes:

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import checkpoint
+from common import checkpoint, torch_file
 from common.checkpoint import CheckpointError
 from common.config import load as load_config
 from common.config import write_json
 from common.errors import exit_code
-from unmix import embedded, original_folder, plain, published, tensors, torch_file
+from unmix import embedded, original_folder, plain, published, tensors
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix, folded
 

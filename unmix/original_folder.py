@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from common import torch_file
 from common.checkpoint import CheckpointError
-from unmix import published, tensors, torch_file
+from unmix import published, tensors
 from unmix.config import Network
 from unmix.model import num_input_bins
 from unmix.tensors import Shape

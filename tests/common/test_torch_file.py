@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmix import torch_file
-from unmix.torch_file import TorchFileError
+from common import torch_file
+from common.torch_file import TorchFileError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "original_micro"
 FORMS = pytest.mark.parametrize("form", ["zip", "legacy"])
@@ -103,6 +103,38 @@ def test_what_is_written_is_read(tmp_path):
     assert path.read_bytes() == before
 
 
+PLAIN = {
+    "state_dict": {"matrix": np.arange(6, dtype=np.float32).reshape(2, 3)},
+    "config": '{"name": "Stöter"}',
+    "metadata": {
+        "sizes": (33, -7, 2**40),
+        "losses": [0.5, -1e300, [], ()],
+        "flags": [True, False, None],
+        3: {"empty": {}, "matrix": np.array([1, 2])},
+    },
+}
+
+
+def test_plain_data_beside_tensors(tmp_path):
+    torch_file.write(tmp_path / "m.pth", PLAIN)
+    found = torch_file.read(tmp_path / "m.pth")
+    plain, wanted = (dict(each["metadata"]) for each in (found, PLAIN))
+    for each, key in ((found, "state_dict"), (plain, 3)):
+        array = (PLAIN if key in PLAIN else wanted)[key]["matrix"]
+        np.testing.assert_array_equal(each[key]["matrix"], array)
+    assert plain.pop(3)["empty"] == wanted.pop(3)["empty"] == {}
+    assert plain == wanted
+    assert [type(each) for each in plain["flags"]] == [bool, bool, type(None)]
+    assert found["config"] == PLAIN["config"]
+
+
+@pytest.mark.parametrize("value", [{1}, b"bytes", object(), 1j])
+def test_what_is_no_plain_data_is_not_written(tmp_path, value):
+    with pytest.raises(TorchFileError, match="x has elements of type"):
+        torch_file.write(tmp_path / "w.pth", {"metadata": {"x": value}})
+    assert not list(tmp_path.iterdir())
+
+
 def test_torch_reads_what_is_written(tmp_path):
     torch = pytest.importorskip("torch")
     tensors = torch_file.read(GOLDEN / "vocals.pth")
@@ -148,7 +180,7 @@ def test_foreign_functions_are_refused_and_not_run(tmp_path, form, how, protocol
         b"\x80\4\x8c\x0bcollections\x8c\x14OrderedDict.fromkeys\x93.",
         b"ctorch._utils\n_rebuild_device_tensor_from_numpy\n.",
         b"ctorch\nload\n.",
-        b"cunmix.torch_file\nread\n.",
+        b"ccommon.torch_file\nread\n.",
     ],
 )
 def test_every_way_to_name_a_function_is_watched(tmp_path, form, content):

@@ -11,11 +11,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common import config as configuration
+from common import torch_file
 from common.checkpoint import CheckpointError, save_network
-from unmix import convert, tensors, torch_file
+from common.torch_file import TorchFileError
+from unmix import convert, tensors
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix
-from unmix.torch_file import TorchFileError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix"
 MICRO = Network(8000, 128, 32, 2, 16, 3, True, 3200.0, 0.4)

@@ -127,6 +127,7 @@ class Depthwise(keras.layers.Layer):
         reach = (size - 1) * dilation
         front = reach if causal else reach // 2
         self.offsets = [tap * dilation for tap in range(size)]
+        self.shifts = tuple(offset - front for offset in self.offsets)
         self.padding = [[0, 0], [front, reach - front], [0, 0]]
         self.kernel = self.add_weight(
             f"{name}/kernel", (size, channels), initializer=uniform(size)

@@ -16,6 +16,7 @@ from clustering.models.channels import (
     Normalisation,
     ParametricRelu,
 )
+from clustering.models.conv_block import Weights, written_block
 from clustering.models.filterbank import Analysis, Synthesis
 from clustering.models.masking import masks
 from clustering.shapes import ConvTasnet as Config
@@ -74,7 +75,7 @@ class ConvTasnet(keras.Model):
         signal = self.bottleneck(self.input_norm(filtered))
         skips = []
         for block in self.blocks:
-            signal, skip = block(signal)
+            signal, skip = block(signal, training)
             skips.append(skip)
         rows = self.mask(
             self.activation(tf.add_n(skips) if self.config.skip else signal)
@@ -107,12 +108,35 @@ class Block(keras.layers.Layer):
         self.skip = Linear(hidden, skip, name=f"{name}/skip") if skip else None
         self.built = True
 
-    def call(self, signal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def call(
+        self, signal: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Run on [batch, frames, bottleneck]; give the next input and the skip path."""
+        if self.norm1.kind == "gLN":
+            fused = training and None not in signal.shape
+            outputs = written_block(
+                signal, self._weights(), self.depthwise.shifts, fused
+            )
+            width = signal.shape[-1]
+            skip = outputs[..., width:] if self.skip is not None else None
+            return signal + outputs[..., :width], skip
         hidden = self.norm1(self.activation1(self.widen(signal)))
         hidden = self.norm2(self.activation2(self.depthwise(hidden)))
         skip = self.skip(hidden) if self.skip is not None else None
         return signal + self.residual(hidden), skip
+
+    def _weights(self) -> Weights:
+        """List the weights, the last two matrices as one."""
+        last = [self.residual, self.skip] if self.skip is not None else [self.residual]
+        weights = (
+            *(self.widen.kernel, self.widen.bias),
+            *(self.activation1.slope, self.norm1.gamma, self.norm1.beta),
+            *(self.depthwise.kernel, self.depthwise.bias),
+            *(self.activation2.slope, self.norm2.gamma, self.norm2.beta),
+            tf.concat([layer.kernel for layer in last], 1),
+            tf.concat([layer.bias for layer in last], 0),
+        )
+        return Weights(*map(tf.convert_to_tensor, weights))
 
 
 def _check(config: Config) -> None:

@@ -65,7 +65,8 @@ def test_estimates_of_asteroid(name, config):
     )
 
 
-def test_gradients_of_asteroid():
+@pytest.mark.parametrize("fused", [True, False])
+def test_gradients_of_asteroid(fused):
     file, model, found = of_asteroid("asteroid_convtasnet", SMALL)
     table = tensors.asteroid(model)
     assert len(model.trainable_variables) == len(table)
@@ -73,7 +74,7 @@ def test_gradients_of_asteroid():
     @tf.function(autograph=False)
     def step(mixture, sources):
         with tf.GradientTape() as tape:
-            loss = loss_of(model(mixture, training=True), sources)
+            loss = loss_of(model(mixture, training=fused), sources)
         return loss, tape.gradient(loss, table)
 
     loss, gradients = step(file["in/mix"], file["in/target"])

@@ -1,0 +1,286 @@
+"""A block of Conv-TasNet with global normalisation, its gradient written out.
+
+Beside its input the block keeps two tensors for the gradient, what the first product
+and the convolution gave; the derived gradient keeps a dozen. Everything else is a short
+way from these two. The second normalisation is part of the last product: a gain for
+every channel goes into the matrix and one for every item comes out of it. The sums that
+the gradients of both normalisations need are those that the gradients of the last
+product and of the taps consist of, taken item by item.
+
+What lies between products and sums is one pass over the frames where XLA compiles it,
+for every number of frames anew: that pays in training, not for signals of all lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from clustering.models.channels import EPSILON
+
+Tensors = tuple[tf.Tensor, ...]
+
+
+class Weights(NamedTuple):
+    """Weights of a block.
+
+    Attributes:
+        widen: First matrix [width, hidden].
+        bias1: What is added to its product [hidden].
+        slope1: Slope of the first activation [].
+        gamma1: Gain after it [hidden].
+        beta1: Offset after it [hidden].
+        taps: Taps of the convolution [size, hidden].
+        bias2: What is added to it [hidden].
+        slope2: Slope of the second activation [].
+        gamma2: Gain after it [hidden].
+        beta2: Offset after it [hidden].
+        narrow: Matrices of residual and skip path side by side [hidden, width + skip].
+        bias3: What is added to their product [width + skip].
+    """
+
+    widen: tf.Tensor
+    bias1: tf.Tensor
+    slope1: tf.Tensor
+    gamma1: tf.Tensor
+    beta1: tf.Tensor
+    taps: tf.Tensor
+    bias2: tf.Tensor
+    slope2: tf.Tensor
+    gamma2: tf.Tensor
+    beta2: tf.Tensor
+    narrow: tf.Tensor
+    bias3: tf.Tensor
+
+
+def written_block(
+    signal: tf.Tensor, weights: Weights, shifts: tuple[int, ...], fused: bool
+) -> tf.Tensor:
+    """Run the products, activations, normalisations and the convolution of a block.
+
+    Args:
+        signal: Input [batch, frames, width].
+        weights: Its weights.
+        shifts: Which frame each tap sees, counted from the present one.
+        fused: Let XLA compile what lies between products and sums; the number of
+            frames must be known then.
+
+    Returns:
+        Residual and skip path side by side [batch, frames, width + skip].
+    """
+    run: Callable[[Callable], Callable] = _compiled if fused else lambda f: f
+
+    @tf.custom_gradient
+    def core(
+        signal: tf.Tensor, *weights: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], Tensors]]:
+        w = Weights(*weights)
+        wide = _product(signal, w.widen, w.bias1)
+        mean1, inverse1 = _moments(run(_activate)(wide, w.slope1))
+        gain1 = inverse1 * w.gamma1
+        offset1 = w.beta1 - mean1 * gain1
+        norm = w.slope1, gain1, offset1
+        convolved = run(_convolved)(wide, norm, w.taps, w.bias2, shifts)
+        active = run(_activate)(convolved, w.slope2)
+        mean2, inverse2 = _moments(active)
+        matrix = w.gamma2[:, tf.newaxis] * w.narrow
+        rest = w.bias3 + tf.linalg.matvec(w.narrow, w.beta2, transpose_a=True)
+        rest -= inverse2 * mean2 * tf.reduce_sum(matrix, 0)
+
+        def gradient(upstream: tf.Tensor) -> Tensors:
+            last = _Last(upstream, run(_activate)(convolved, w.slope2), mean2, inverse2)
+            grads2, share, tilt, level = _narrow_gradients(last, w, matrix)
+            before, bent = run(_before_norm)(convolved, share, w.slope2, tilt, level)
+            slope2 = tf.reduce_sum(bent)
+            products = run(_tap_products)(wide, before, w.slope1, shifts)
+            first = _First(before, products, mean1, inverse1)
+            grads1, tilt, level = _tap_gradients(first, w, shifts)
+            norm = w.slope1, gain1, tilt, level
+            before, bent = run(_before_convolution)(wide, before, norm, w.taps, shifts)
+            slope1 = tf.reduce_sum(bent)
+            rows, inputs = _rows(before), _rows(signal)
+            widen = tf.matmul(inputs, rows, transpose_a=True)
+            back = tf.matmul(rows, w.widen, transpose_b=True)
+            bias1 = tf.reduce_sum(_over_frames(before), [0, 1])
+            gamma1, beta1, taps, bias2 = grads1
+            gamma2, beta2, narrow, bias3 = grads2
+            return (
+                tf.reshape(back, tf.shape(signal)),
+                *(widen, bias1, slope1, gamma1, beta1, taps, bias2),
+                *(slope2, gamma2, beta2, narrow, bias3),
+            )
+
+        outputs = _product(active, matrix)
+        return run(_scaled)(outputs, inverse2, rest), gradient
+
+    return core(signal, *weights)
+
+
+class _Last(NamedTuple):
+    upstream: tf.Tensor
+    active: tf.Tensor
+    mean: tf.Tensor
+    inverse: tf.Tensor
+
+
+class _First(NamedTuple):
+    before: tf.Tensor
+    products: Tensors
+    mean: tf.Tensor
+    inverse: tf.Tensor
+
+
+def _narrow_gradients(
+    last: _Last, w: Weights, matrix: tf.Tensor
+) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Gradients of the last product and of the normalisation that it contains."""
+    sums = _over_frames(last.upstream)
+    product = tf.matmul(last.active, last.upstream, transpose_a=True)
+    # Item by item, the sums over frames of the normalised signal times upstream.
+    normal = last.inverse * (product - last.mean * sums)
+    moved = tf.reduce_sum(normal, 0)
+    total = tf.reduce_sum(sums, [0, 1])
+    gamma = tf.reduce_sum(w.narrow * moved, 1)
+    beta = tf.linalg.matvec(w.narrow, total)
+    narrow = w.gamma2[:, tf.newaxis] * moved + w.beta2[:, tf.newaxis] * total
+    count = _count(last.active)
+    along = tf.reduce_sum(matrix * normal, [1, 2], keepdims=True) / count
+    level = tf.reduce_sum(sums * tf.reduce_sum(matrix, 0), 2, keepdims=True) / count
+    tilt = last.inverse**2 * along
+    share = _product(last.upstream * last.inverse, tf.transpose(matrix))
+    level = last.inverse * level - last.mean * tilt
+    return (gamma, beta, narrow, total), share, tilt, level
+
+
+def _tap_gradients(
+    first: _First, w: Weights, shifts: tuple[int, ...]
+) -> tuple[Tensors, tf.Tensor, tf.Tensor]:
+    """Gradients of the convolution and of the normalisation before it."""
+    whole = _over_frames(first.before)
+    sums = tf.stack([whole - _unseen(first.before, s) for s in shifts])
+    products = tf.stack([_over_frames(product) for product in first.products])
+    normal = first.inverse * (products - first.mean * sums)
+    taps = w.taps[:, tf.newaxis, tf.newaxis]
+    moved, total = (tf.reduce_sum(taps * part, 0) for part in (normal, sums))
+    gamma, beta = (tf.reduce_sum(part, [0, 1]) for part in (moved, total))
+    seen = w.gamma1 * normal + w.beta1 * sums
+    count = _count(first.before)
+    along = tf.reduce_sum(w.gamma1 * moved, 2, keepdims=True) / count
+    level = tf.reduce_sum(w.gamma1 * total, 2, keepdims=True) / count
+    tilt = first.inverse**2 * along
+    level = first.inverse * level - first.mean * tilt
+    bias = tf.reduce_sum(whole, [0, 1])
+    return (gamma, beta, tf.reduce_sum(seen, [1, 2]), bias), tilt, level
+
+
+def _activate(signal: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+    return tf.where(signal > 0.0, signal, slope * signal)
+
+
+def _convolved(
+    wide: tf.Tensor,
+    norm: Tensors,
+    taps: tf.Tensor,
+    bias: tf.Tensor,
+    shifts: tuple[int, ...],
+) -> tf.Tensor:
+    """Activate, normalise by a gain and an offset, and convolve."""
+    slope, gain, offset = norm
+    normal = _activate(wide, slope) * gain + offset
+    seen = zip(tf.unstack(taps), _shifted(normal, shifts), strict=True)
+    return sum((tap * part for tap, part in seen), bias)
+
+
+def _scaled(outputs: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    return outputs * gain + offset
+
+
+def _before_norm(
+    signal: tf.Tensor,
+    share: tf.Tensor,
+    slope: tf.Tensor,
+    tilt: tf.Tensor,
+    level: tf.Tensor,
+) -> Tensors:
+    """Gradient before an activation, and what the one of its slope is the sum of."""
+    before = share - _activate(signal, slope) * tilt - level
+    bent = tf.minimum(signal, 0.0) * before
+    return tf.where(signal > 0.0, before, slope * before), bent
+
+
+def _before_convolution(
+    wide: tf.Tensor,
+    upstream: tf.Tensor,
+    norm: Tensors,
+    taps: tf.Tensor,
+    shifts: tuple[int, ...],
+) -> Tensors:
+    """Gradient before the convolution and the activation and norm in front of it."""
+    slope, gain, tilt, level = norm
+    mirrored = tuple(-shift for shift in shifts)
+    seen = zip(tf.unstack(taps), _shifted(upstream, mirrored), strict=True)
+    share = tf.add_n([tap * part for tap, part in seen]) * gain
+    return _before_norm(wide, share, slope, tilt, level)
+
+
+def _tap_products(
+    wide: tf.Tensor, upstream: tf.Tensor, slope: tf.Tensor, shifts: tuple[int, ...]
+) -> Tensors:
+    seen = _shifted(_activate(wide, slope), shifts)
+    return tuple(part * upstream for part in seen)
+
+
+def _shifted(signal: tf.Tensor, shifts: tuple[int, ...]) -> list[tf.Tensor]:
+    """Let every frame see another one, zeros beyond both ends."""
+    front, back = max(0, -min(shifts)), max(0, *shifts)
+    frames = signal.shape[1] or tf.shape(signal)[1]
+    padded = tf.pad(signal, [[0, 0], [front, back], [0, 0]])
+    return [padded[:, front + shift : front + shift + frames] for shift in shifts]
+
+
+def _unseen(signal: tf.Tensor, shift: int) -> tf.Tensor:
+    """Add up the frames of [batch, frames, channels] that see beyond an end."""
+    if not shift:
+        return tf.zeros_like(signal[:, :1])
+    edge = signal[:, :-shift] if shift < 0 else signal[:, -shift:]
+    return tf.reduce_sum(edge, 1, keepdims=True)
+
+
+def _moments(active: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean of each item, and the inverse of its deviation."""
+    mean = tf.reduce_mean(active, [1, 2], keepdims=True)
+    norm = tf.math.reduce_euclidean_norm(active, [1, 2], keepdims=True)
+    # Rounding can leave a difference below zero where all is the same.
+    variance = tf.maximum(norm**2 / _count(active) - mean**2, 0.0)
+    return mean, tf.math.rsqrt(variance + EPSILON)
+
+
+def _count(signal: tf.Tensor) -> tf.Tensor:
+    """Number of values of an item."""
+    return tf.cast(tf.reduce_prod(tf.shape(signal)[1:]), tf.float32)
+
+
+def _over_frames(signal: tf.Tensor) -> tf.Tensor:
+    """Sum over frames, as a product with a row of ones: half the time of a sum."""
+    return tf.matmul(tf.ones([1, 1, tf.shape(signal)[1]]), signal)
+
+
+def _rows(signal: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(signal, [-1, signal.shape[-1] or 0])
+
+
+def _product(
+    signal: tf.Tensor, matrix: tf.Tensor, bias: tf.Tensor | None = None
+) -> tf.Tensor:
+    rows = tf.matmul(_rows(signal), matrix)
+    rows = rows if bias is None else tf.nn.bias_add(rows, bias)
+    frames = signal.shape[1] or tf.shape(signal)[1]
+    return tf.reshape(rows, [-1, frames, matrix.shape[1] or 0])
+
+
+@cache
+def _compiled(function: Callable) -> Any:
+    return tf.function(function, jit_compile=True, autograph=False)

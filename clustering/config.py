@@ -165,13 +165,17 @@ TINY = ClusteringConfig(
     clip_kind="auto",
 )
 
+# The scale of the spectra makes an error of magnitudes a thousand times smaller than
+# that of an embedding.
+BOTH = Loss(inference=1000.0)
+
 PRESETS = {
     "dpcl": ClusteringConfig(),
     "mask_inference": ClusteringConfig(kind="mask_inference"),
-    "chimera": ClusteringConfig(kind="chimera"),
+    "chimera": ClusteringConfig(kind="chimera", loss=BOTH),
     "tasnet": ClusteringConfig(kind="tasnet"),
     "conv_tasnet": ClusteringConfig(kind="conv_tasnet"),
     "tiny": TINY,
     "tiny_mask_inference": replace(TINY, kind="mask_inference"),
-    "tiny_chimera": replace(TINY, kind="chimera"),
+    "tiny_chimera": replace(TINY, kind="chimera", loss=BOTH),
 }

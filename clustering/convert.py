@@ -244,7 +244,7 @@ def _read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, An
             f"{str(path)!r})[0].save(NEW)"
         ) from error
     parts = content if isinstance(content, Mapping) else {}
-    metadata, state = parts.get("metadata", {}), parts.get("state_dict")
+    metadata, state = parts.get("metadata", {}), parts.get("state_dict", {})
     if not isinstance(metadata, Mapping) or not _are_tensors(state):
         raise CheckpointError(
             f"{path} is no model of nussl 1.x; expected a dictionary with state_dict, "
@@ -258,16 +258,21 @@ def _read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, An
 
 
 def _are_tensors(state: Any) -> bool:
-    return isinstance(state, Mapping) and all(
-        isinstance(name, str) and isinstance(tensor, np.ndarray)
-        for name, tensor in state.items()
+    return (
+        isinstance(state, Mapping)
+        and bool(state)
+        and all(
+            isinstance(name, str) and isinstance(tensor, np.ndarray)
+            for name, tensor in state.items()
+        )
     )
 
 
 def _graph(path: str | Path, text: Any) -> Any:
     try:
-        return json.loads(text) if isinstance(text, str) else text
-    except ValueError as error:
+        # A dictionary has tuples where JSON has lists.
+        return json.loads(text if isinstance(text, str) else json.dumps(text))
+    except (ValueError, TypeError) as error:
         raise CheckpointError(
             f"{path}: its config is no JSON ({error}); expected what nussl writes"
         ) from error
@@ -278,7 +283,8 @@ def _once(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {
         name: tensor
         for name, tensor in state.items()
-        if not np.array_equal(state.get(f"layers.{name}"), tensor)
+        if f"layers.{name}" not in state
+        or not np.array_equal(state[f"layers.{name}"], tensor)
     }
 
 

@@ -230,6 +230,7 @@ def _head(modules: Modules, name: str, dims: Any = -1) -> tuple[int, tuple[Any, 
     known = dict.fromkeys(
         ("num_features", "hidden_size", "embedding_size", "activation"), REQUIRED
     )
+    known |= {"dim_to_embed": -1}
     fixed = {"num_audio_channels": 1, "bias": True, "reshape": True}
     head = _arguments(modules, name, known, {**fixed, "dim_to_embed": dims})
     given = head.values["activation"]
@@ -271,11 +272,8 @@ def _end_to_end(modules: Modules) -> shapes.EndToEnd:
     bank.demand("num_filters", window)
     bins = window // 2 + 1
     for name, wanted in (("split", {"split_sizes": [bins, bins]}), ("concatenate", {})):
-        args = {
-            k: list(v) if isinstance(v, tuple) else v
-            for k, v in modules[name]["args"].items()
-        }
-        Arguments(name, {"dim": -1, **args}, {}, {"dim": 2, **wanted})
+        known = {"dim": -1, **dict.fromkeys(wanted, REQUIRED)}
+        _arguments(modules, name, known, {"dim": 2, **wanted})
     _arguments(modules, "expand", {}, {})
     learned = bool(bank.values["requires_grad"])
     return shapes.EndToEnd(network, window, bank.size("hop_length"), learned)
@@ -295,7 +293,9 @@ def _dual_path(modules: Modules) -> shapes.DualPath:
     bank = _bank(modules, "rectangular", True)
     filters = bank.size("num_filters")
     sizes = ("num_layers", "chunk_size", "hop_size", "bottleneck_size", "hidden_size")
-    known = dict.fromkeys((*sizes, "intra_processor", "inter_processor"), REQUIRED)
+    known = dict.fromkeys(
+        (*sizes, "in_features", "intra_processor", "inter_processor"), REQUIRED
+    )
     fixed = {"skip_connection": False, "in_features": filters}
     path = _arguments(modules, "dual_path", known, fixed)
     path.demand("inter_processor", path.values["intra_processor"])

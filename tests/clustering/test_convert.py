@@ -1,0 +1,460 @@
+"""Models of nussl become run folders, and whatever else is in a file is refused."""
+
+import functools
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clustering import convert, nussl_graph, separate, shapes, tensors
+from clustering.config import ClusteringConfig
+from clustering.models.dual_path import DualPath
+from clustering.network import network
+from common import config as configuration
+from common import torch_file
+from common.checkpoint import CheckpointError, restore_network
+from common.torch_file import TorchFileError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
+STACK = shapes.Recurrent(6, 2, dropout=0.3)
+FEATURES = shapes.Features(9, norm="batch")
+MASKER = shapes.MaskInference(FEATURES, STACK, 3, ("softmax",))
+GATED = ("gated_tanh", "sigmoid", "unit_norm")
+SHAPES = {
+    "dpcl": shapes.DeepClustering(shapes.Features(9), STACK, 5, ("tanh",)),
+    "mask_inference": MASKER,
+    "chimera": shapes.Chimera(FEATURES, STACK, 4, GATED, 2, ("relu", "l1_norm")),
+    "end_to_end": shapes.EndToEnd(MASKER, 16, 4, learned=True),
+    "dual_path": shapes.DualPath(
+        shapes.Filterbank(10, 16, 8), 4, 3, 2, 6, 3, 2, "sigmoid"
+    ),
+}
+KINDS = pytest.mark.parametrize("kind", SHAPES)
+
+
+def module(kind, **args):
+    return {"class": kind, "args": args, "module_snapshot": "source of the class"}
+
+
+def stack(inputs, hidden, layers, dropout, **more):
+    sizes = {"num_features": inputs, "hidden_size": hidden, "num_layers": layers}
+    more = {"bidirectional": True, "dropout": dropout, "rnn_type": "lstm", **more}
+    return module("RecurrentStack", **sizes, **more)
+
+
+def head(bins, inputs, size, activation, **more):
+    sizes = {"num_features": bins, "hidden_size": inputs, "embedding_size": size}
+    more = {"activation": list(activation), "num_audio_channels": 1, **more}
+    return module("Embedding", **sizes, **more)
+
+
+def graph(kind):
+    """Describe a network of :data:`SHAPES` as nussl's builder does."""
+    if kind == "dual_path":
+        return dual_path()
+    shape, mixture = SHAPES[kind], "mix_magnitude"
+    network, source = shape, mixture
+    modules, connections, output = {}, [], []
+    if kind == "end_to_end":
+        network, mixture, source = shape.network, "mix_audio", "split:0"
+        sizes = {"num_filters": 16, "filter_length": 16, "hop_length": 4}
+        modules = {
+            "audio": module("STFT", **sizes, window_type="sqrt_hann", requires_grad=1),
+            "split": module("Split", split_sizes=(9, 9), dim=2),
+            "concatenate": module("Concatenate", dim=2),
+            "expand": {"class": "Expand"},
+        }
+        connections = [["audio", [mixture, {"direction": "transform"}]]]
+        connections += [["split", ["audio"]]]
+    batch = network.features.norm == "batch"
+    modules |= {
+        mixture: {},
+        "log_spectrogram": {"class": "AmplitudeToDB"},
+        "normalization": module("BatchNorm" if batch else "InstanceNorm"),
+        "recurrent_stack": stack(9, 6, 2, 0.3),
+    }
+    connections += [["log_spectrogram", [source]]]
+    connections += [["normalization", ["log_spectrogram"]]]
+    connections += [["recurrent_stack", ["normalization"]]]
+    if kind in ("dpcl", "chimera"):
+        activation = network.embedding_activation
+        modules["embedding"] = head(9, 12, network.embedding, activation)
+        connections += [["embedding", ["recurrent_stack"]]]
+        output += ["embedding"]
+    if kind != "dpcl":
+        modules["mask"] = head(9, 12, network.sources, network.mask_activation)
+        modules["estimates"] = {"class": "Mask"}
+        connections += [["mask", ["recurrent_stack"]], ["estimates", ["mask", source]]]
+        output += ["estimates", "mask"]
+    if kind == "end_to_end":
+        connections += [["expand", ["mask", "split:1"]]]
+        connections += [["concatenate", ["estimates", "expand"]]]
+        connections += [["audio", ["concatenate", {"direction": "inverse"}]]]
+        output = ["audio", "mask"]
+    return {
+        "name": "N",
+        "modules": modules,
+        "connections": connections,
+        "output": output,
+    }
+
+
+def dual_path():
+    sizes = {"num_filters": 10, "filter_length": 16, "hop_length": 8}
+    inner = stack(4, 3, 1, 0.0, batch_first=True, init_forget=False)
+    path = {"num_layers": 2, "chunk_size": 6, "hop_size": 3, "in_features": 10}
+    path |= {"intra_processor": inner, "inter_processor": inner, "hidden_size": 6}
+    modules = {
+        "mix": {},
+        "audio": module("LearnedFilterBank", **sizes, window_type="rectangular"),
+        "mixture_weights": {"class": "ReLU"},
+        "dual_path": module("DualPath", **path, bottleneck_size=4),
+        "mask": head(10, 10, 2, ["sigmoid"], bias=True, dim_to_embed=(2, 3)),
+        "estimates": {"class": "Mask"},
+    }
+    connections = [
+        ["audio", ["mix", {"direction": "transform"}]],
+        ["mixture_weights", ["audio"]],
+        ["dual_path", ["mixture_weights"]],
+        ["mask", ["dual_path"]],
+        ["estimates", ["mask", "mixture_weights"]],
+        ["audio", ["estimates", {"direction": "inverse"}]],
+    ]
+    names = {"modules": modules, "connections": connections}
+    return {"name": "DualPathRNN", **names, "output": ["audio", "mask"]}
+
+
+@functools.cache
+def state(kind):
+    """Draw tensors by nussl's names, each of which is listed twice there."""
+    model, random = convert.MODELS[type(SHAPES[kind])](SHAPES[kind]), np.random
+    draw = random.default_rng(5)
+    found = {}
+    for name, variable in tensors.nussl(model).items():
+        value = 0.4 * draw.standard_normal(variable.shape)
+        # A decibel's mean and variance, and gains that are not near 0.
+        value = np.abs(value) + 0.5 if name.endswith("_var") else value
+        turned = value if tensors.UNTURNED.match(name) else value.T
+        found[name] = np.atleast_1d(turned).astype(np.float32)
+        if name.endswith("running_var"):
+            counter = name.replace("running_var", "num_batches_tracked")
+            found[counter] = np.array(7, np.int64)
+    return {**found, **{k.removeprefix("layers."): v for k, v in found.items()}}
+
+
+def save(path, kind, config=None, found=None, **metadata):
+    config = config or graph(kind)
+    content = {
+        "state_dict": state(kind) if found is None else found,
+        "config": json.dumps(config),
+        "metadata": {"config": config, "nussl_version": "1.1.9", **metadata},
+    }
+    torch_file.write(path, content)
+    return path
+
+
+def refused(path, match):
+    with pytest.raises(ValueError, match=match) as error:
+        convert.load(path)
+    sentence = str(error.value)
+    assert str(path) in sentence
+    assert "\n" not in sentence
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.pth"
+
+
+@KINDS
+def test_every_kind_is_restored(path, kind):
+    restored = convert.load(save(path, kind))
+    assert restored.model.config == nussl_graph.translate(restored.graph)
+    assert restored.model.config == SHAPES[kind]
+    assert convert.check(restored) < 1e-5
+
+
+def test_check(path, capsys):
+    assert convert.main([str(save(path, "dual_path")), "--check"]) == 0
+    told = capsys.readouterr().out
+    assert "DualPath, 1" in told
+    assert "largest difference" in told
+
+
+def test_what_nussl_computed(path):
+    file = np.load(GOLDEN / "nussl_chimera.npz")
+    config = graph("chimera")
+    config["modules"]["recurrent_stack"] = stack(33, 12, 2, 0.0)
+    config["modules"]["embedding"] = head(33, 24, 5, ["sigmoid", "unit_norm"])
+    config["modules"]["mask"] = head(33, 24, 2, ["sigmoid"])
+    found = {name[2:]: file[name] for name in file.files if name.startswith("w/")}
+    restored = convert.load(save(path, "chimera", config, found))
+    heads = restored.model(tf.constant(file["in/mix_magnitude"][..., 0]))
+    wanted = file["eval/mask"][..., 0, :].transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(heads.mask[:, :, ::10], wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["dpcl", "mask_inference", "chimera"])
+def test_run_folder(path, tmp_path, kind):
+    run = tmp_path / "runs" / "converted"
+    told = {"stft_params": {"hop_length": 8, "window_type": "sqrt_hann"}}
+    save(path, kind, sample_rate=8000, **told)
+    convert.export(convert.load(path), run)
+    config = configuration.load(ClusteringConfig, run / "config.json")
+    assert (config.kind, config.cluster.percentile) == (kind, 90.0)
+    assert (config.sample_rate, config.hop_samples) == (8000, 8)
+    net = network(config)
+    restore_network(run, net)
+    magnitude = tf.abs(tf.random.stateless_normal([2, 11, 9], [1, 2]))
+    theirs = convert.load(path).model(magnitude)
+    tf.nest.map_structure(np.testing.assert_array_equal, net(magnitude), theirs)
+    separator = separate.load(run)
+    count = 3 if kind == "mask_inference" else 2
+    assert len(separator.sources) == count
+    assert sorted(each.name for each in run.parent.iterdir()) == ["converted"]
+
+
+def test_output(path, tmp_path, capsys):
+    run = tmp_path / "run"
+    command = [str(save(path, "dpcl")), "--output", str(run), "--sample-rate", "8000"]
+    assert convert.main(command) == 0
+    assert "dpcl, 8000 Hz, frames of 16 every 4" in capsys.readouterr().out
+    assert (run / "config.json").exists()
+
+
+def test_sample_rate(path, tmp_path):
+    restored, run = convert.load(save(path, "dpcl")), tmp_path / "run"
+    with pytest.raises(CheckpointError, match="give that of the training with --sam"):
+        convert.export(restored, run)
+    assert not run.exists()
+    config = convert.export(restored, run, 16000)
+    assert (config.sample_rate, config.hop_samples) == (16000, 4)
+    with pytest.raises(CheckpointError, match="exists; name a folder that does not"):
+        convert.export(restored, run, 16000)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "rate", "match"),
+    [
+        ({"sample_rate": 8000}, 16000, "--sample-rate 16000: expected 8000"),
+        ({"sample_rate": "8k"}, None, "sample rate 8k: expected a whole number"),
+        (
+            {"stft_params": (32, 8, "sqrt_hann")},
+            8000,
+            "window_length is 32; expected 16",
+        ),
+        ({"stft_params": [16, 4, "hann"]}, 8000, "window_type is hann; expected sqrt"),
+        ({"stft_params": {"hop_length": 99}}, 8000, "hop_length is 99; expected a"),
+    ],
+)
+def test_transforms_that_a_run_folder_cannot_hold(path, metadata, rate, match):
+    restored = convert.load(save(path, "dpcl", **metadata))
+    with pytest.raises(CheckpointError, match=match):
+        convert.config(restored, rate)
+
+
+@pytest.mark.parametrize("kind", ["end_to_end", "dual_path"])
+def test_networks_that_a_run_folder_cannot_hold(path, tmp_path, kind, capsys):
+    save(path, kind, sample_rate=8000)
+    assert convert.main([str(path), "--output", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert "a run folder cannot hold the network" in error
+    assert "only --check is possible" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_of_other_weights_is_noticed(path):
+    restored = convert.load(save(path, "dual_path"))
+    assert isinstance(restored.model, DualPath)
+    restored.model.activation.slope.assign_add(0.5)
+    with pytest.raises(CheckpointError, match=r"computed plainly, by .* not restored"):
+        convert.check(restored)
+
+
+def test_no_file(tmp_path, capsys):
+    refused(tmp_path / "none.pth", r"none\.pth is no file; expected one as")
+    refused(tmp_path, "is no file; expected one as")
+    assert convert.main([str(tmp_path / "none.pth"), "--check"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kept", [0, 100, 0.5, 0.99])
+def test_damaged_file(path, kept):
+    content = save(path, "dpcl").read_bytes()
+    path.write_bytes(content[: int(kept if kept > 1 else kept * len(content))])
+    refused(path, "is damaged or no weight file of PyTorch")
+
+
+class Writes:
+    """Object whose pickle writes a file when it is loaded."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.place)!r}, 'w').close()",)
+
+
+def test_foreign_class_is_refused_and_not_run(path, tmp_path):
+    place = tmp_path / "written"
+    content = pickle.dumps({"metadata": {"stft_params": Writes(place)}}, 2)
+    pickle.loads(content)
+    assert place.exists()
+    place.unlink()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", content)
+    with pytest.raises(TorchFileError, match=r"names .*exec, .* it was not run"):
+        convert.load(path)
+    refused(path, r"leaves them out in SeparationModel\.load\(")
+    assert not place.exists()
+
+
+@KINDS
+def test_missing_tensor(path, kind):
+    found = dict(state(kind))
+    gone = [name for name in found if name.endswith("mask.linear.bias")]
+    gone = gone or ["layers.embedding.linear.bias", "embedding.linear.bias"]
+    for name in gone:
+        del found[name]
+    refused(save(path, kind, found=found), r"missing layers\.(mask|embedding)\.linear")
+
+
+def test_tensors_that_are_one_in_nussl_but_differ(path):
+    found = dict(state("dpcl"))
+    found["embedding.linear.bias"] = found["embedding.linear.bias"] + 1
+    refused(save(path, "dpcl", found=found), r"extra embedding\.linear\.bias")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "match"),
+    [
+        ("mel", module("MelProjection"), "module mel of the class MelProjection"),
+        ("normalization", module("LayerNorm"), "normalization of the class LayerNorm"),
+        ("mask", module("Linear"), "module mask of the class Linear"),
+        ("more", module("Mask"), "module more of the class Mask"),
+        ("second", {}, r"2 inputs \(mix_magnitude, second\)"),
+    ],
+)
+def test_unknown_module(path, name, values, match):
+    config = graph("chimera")
+    config["modules"][name] = values
+    refused(save(path, "chimera", config), f"{match}, for which there is no network")
+
+
+def test_modules_that_are_fed_otherwise(path):
+    config = graph("chimera")
+    config["connections"][3] = ["embedding", ["normalization"]]
+    refused(save(path, "chimera", config), r"module embedding fed with \['normaliz")
+    config["connections"] += [["normalization", ["embedding"]]]
+    refused(save(path, "chimera", config), "it has module embedding fed with")
+    config = graph("mask_inference")
+    config["output"] = ["mask"]
+    refused(save(path, "mask_inference", config), "it has no output estimates")
+    del config["connections"][-1]
+    refused(save(path, "mask_inference", config), "nothing that feeds module estimates")
+    del config["modules"]["estimates"]
+    refused(save(path, "mask_inference", config), "it has no module estimates")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "values", "match"),
+    [
+        ("dpcl", "recurrent_stack", {"rnn_type": "gru"}, "rnn_type=gru; expected 'l"),
+        ("dpcl", "recurrent_stack", {"dropout": 1.5}, "dropout=1.5; expected a number"),
+        ("dpcl", "recurrent_stack", {"hidden_size": 0}, "hidden_size=0; expected a wh"),
+        ("dpcl", "recurrent_stack", {"depth": 3}, "has the unknown argument depth"),
+        ("dpcl", "normalization", {"eps": 1e-3}, r"eps=0.001; expected 1e-05"),
+        ("dpcl", "embedding", {"num_audio_channels": 2}, "num_audio_channels=2; exp"),
+        ("dpcl", "embedding", {"bias": False}, "bias=False; expected True"),
+        (
+            "dpcl",
+            "embedding",
+            {"activation": ["softplus"]},
+            r"\['softplus'\]; expected",
+        ),
+        ("end_to_end", "audio", {"window_type": "hann"}, "=hann; expected 'sqrt_hann'"),
+        ("end_to_end", "audio", {"filter_length": 15}, "=15; expected an even number"),
+        ("end_to_end", "audio", {"num_filters": 8}, "num_filters=8; expected 16"),
+        ("end_to_end", "split", {"dim": 3}, "has dim=3; expected 2"),
+        ("dual_path", "dual_path", {"skip_connection": True}, "skip_connection=True"),
+        ("dual_path", "dual_path", {"hidden_size": 8}, "hidden_size=8; expected 6"),
+        ("dual_path", "dual_path", {"inter_processor": {}}, "inter_processor={}"),
+        (
+            "dual_path",
+            "mask",
+            {"activation": ["tanh"]},
+            "activation=tanh; expected one",
+        ),
+    ],
+)
+def test_arguments_that_no_network_has(path, kind, name, values, match):
+    config = graph(kind)
+    config["modules"][name].setdefault("args", {}).update(values)
+    refused(save(path, kind, config), f"cannot be converted: module {name} .*{match}")
+
+
+def test_arguments_that_are_missing(path):
+    config = graph("dpcl")
+    del config["modules"]["embedding"]["args"]["activation"]
+    refused(
+        save(path, "dpcl", config), "module embedding lacks the argument activation"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("sigmoid", ("sigmoid",)),
+        ("none", ()),
+        ("gated_tanh", ("gated_tanh", "tanh")),
+        (["gated_tanh"], ("gated_tanh",)),
+        (["unit_norm", "tanh"], ("tanh", "unit_norm")),
+        (["tanh", "sigmoid", "l1_norm", "unit_norm"], ("sigmoid", "unit_norm")),
+    ],
+)
+def test_activations_in_the_order_of_nussl(given, wanted):
+    config = graph("dpcl")
+    config["modules"]["embedding"]["args"]["activation"] = given
+    assert nussl_graph.translate(config).embedding_activation == wanted
+
+
+def test_start_of_a_stack():
+    config = graph("dpcl")
+    config["modules"]["recurrent_stack"]["args"]["init_forget"] = False
+    found = nussl_graph.translate(config).recurrent
+    assert (found.initial, found.forget_bias) == ("uniform", None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"fc1.weight": np.ones(3, np.float32)},
+        {"state_dict": {}, "config": "{}"},
+        {"state_dict": {"layers.x": "text"}, "config": "{}"},
+        {"state_dict": {"x": np.ones(3)}, "metadata": 3},
+    ],
+)
+def test_files_of_other_programs(path, content):
+    torch_file.write(path, content)
+    refused(path, "is no model of nussl 1.x; expected a dictionary with state_dict")
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ("{", "its config is no JSON"),
+        (None, "its configuration is not that of a model of nussl"),
+        ("{}", "its configuration is not that of a model of nussl"),
+        ('{"modules": [], "connections": [], "output": []}', "is not that of a model"),
+        ('{"modules": {}, "connections": [3], "output": []}', "is not that of a model"),
+        ('{"modules": {}, "connections": [], "output": [[]]}', "is not that of a mod"),
+        ('{"modules": {}, "connections": [], "output": []}', "it has 0 inputs"),
+    ],
+)
+def test_configurations_of_nothing(path, config, match):
+    torch_file.write(path, {"state_dict": {"x": np.ones(3)}, "config": config})
+    refused(path, match)

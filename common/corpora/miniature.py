@@ -24,6 +24,11 @@ from common.corpora.miniature_music import (
     write_scaper,
 )
 from common.corpora.miniature_slakh import write_slakh
+from common.corpora.miniature_songs import (
+    write_ccmixter,
+    write_dsd100,
+    write_moisesdb,
+)
 from common.corpora.miniature_speech import (
     write_mix_folders,
     write_wham,
@@ -36,9 +41,12 @@ __all__ = [
     "MARKER",
     "WRITERS",
     "main",
+    "write_ccmixter",
+    "write_dsd100",
     "write_fuss",
     "write_mir1k",
     "write_mix_folders",
+    "write_moisesdb",
     "write_musdb",
     "write_remixpacks600",
     "write_scaper",
@@ -168,6 +176,9 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "remixpacks600": write_remixpacks600,
     "scaper": write_scaper,
     "mix_folders": write_mix_folders,
+    "moisesdb": write_moisesdb,
+    "dsd100": write_dsd100,
+    "ccmixter": write_ccmixter,
 }
 
 

@@ -71,11 +71,15 @@ def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:
 
 def make_tracks(
     laid_out: Iterable[tuple[str, Mapping[str, FileSound], FileSound | None]],
+    *,
+    longest: bool = False,
 ) -> list[Track]:
     """Make tracks as long as the shortest of their sounds, at the rate of the first.
 
     Args:
         laid_out: Name, sources and mixture of each track.
+        longest: As long as the longest sound instead; shorter ones are silent after
+            their end.
 
     Raises:
         AudioError: A file cannot be read.
@@ -89,7 +93,8 @@ def make_tracks(
     for (name, sources, mixture), sounds in zip(rows, every, strict=True):
         infos = [waveforms.info(each, 0, measured.__getitem__) for each in sounds]
         rate = infos[0].sample_rate
-        samples = min(-(-each.samples * rate // each.sample_rate) for each in infos)
+        lengths = [-(-each.samples * rate // each.sample_rate) for each in infos]
+        samples = max(lengths) if longest else min(lengths)
         tracks.append(Track(name, rate, samples, sources, mixture))
     return tracks
 

@@ -1,0 +1,66 @@
+"""CCMixter: 50 songs, each of a voice, its accompaniment and their mixture.
+
+``<root>/ccmixter_corpus/<song>/{source-01,source-02,mix}.wav``, where 01 is the
+accompaniment and 02 the voice.
+
+References:
+    Liutkus, Fitzgerald, Rafii, Pardo, Daudet: Kernel additive models for source
+    separation, IEEE Transactions on Signal Processing 62(16), 2014.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.corpora import completeness, reading
+from common.corpora.track import CorpusError, Track
+
+CORPUS = "CCMixter"
+FILES = {"vocals": "source-02.wav", "accompaniment": "source-01.wav"}
+MIXTURE = "mix.wav"
+COUNT = 50
+"""Songs of the published corpus."""
+SPLITS = ("all", *completeness.SPLITS)
+
+
+def tracks(root: Path | str, split: str = "all", *, skip: bool = False) -> list[Track]:
+    """Turn songs into tracks of vocals and accompaniment with their mixture.
+
+    Args:
+        root: Folder of the corpus, or one that holds ``ccmixter_corpus``.
+        split: ``"all"``; or ``"train"``, ``"valid"`` or ``"test"``, into which nobody
+            but this function divides the corpus.
+        skip: Leave out songs that lack a file and say how many, not refuse.
+
+    Returns:
+        Tracks by name.
+
+    Raises:
+        CorpusError: There is no song, or one lacks a file.
+    """
+    completeness.expect_split(CORPUS, split, SPLITS)
+    rows = [_row(song) for song in _songs(Path(root).expanduser())]
+    whole = completeness.complete(CORPUS, rows, skip=skip)
+    completeness.expect_count(CORPUS, "all", len(whole), (COUNT,))
+    if split != "all":
+        whole = completeness.part_of(CORPUS, whole, split)
+    return reading.make_tracks(whole)
+
+
+def _songs(root: Path) -> list[Path]:
+    reading.folder_of(CORPUS, root, "ccmixter_corpus")
+    known = (*FILES.values(), MIXTURE)
+    for place in (root, *reading.subfolders(root)):
+        inside = reading.subfolders(place)
+        songs = [each for each in inside if any((each / n).is_file() for n in known)]
+        if songs:
+            return songs
+    raise CorpusError(
+        f"{CORPUS}: {root} should hold ccmixter_corpus/<song>/{MIXTURE} and holds "
+        f"{reading.contents(root)}; unpack the corpus there."
+    )
+
+
+def _row(song: Path) -> completeness.Row:
+    files = {source: song / name for source, name in FILES.items()}
+    return song.name, files, song / MIXTURE

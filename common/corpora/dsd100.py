@@ -1,0 +1,68 @@
+"""DSD100: 100 songs of four stems, the mixtures in a folder of their own.
+
+``<root>/Mixtures/{Dev,Test}/<number - Artist - Title>/mixture.wav`` and
+``<root>/Sources/{Dev,Test}/<the same>/{bass,drums,other,vocals}.wav``. All of it is
+part of MUSDB18, so train on one of the two and do not test on the other.
+
+References:
+    Liutkus, Stoter, Rafii, Kitamura, Rivet, Ito, Ono, Fontecave: The 2016 signal
+    separation evaluation campaign, LVA/ICA 2017.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.corpora import completeness, reading
+from common.corpora.track import CorpusError, Track
+
+CORPUS = "DSD100"
+SOURCES = ("vocals", "drums", "bass", "other")
+SPLITS = {"train": "Dev", "test": "Test"}
+COUNT = 50
+"""Songs of each split of the published corpus."""
+
+
+def tracks(root: Path | str, split: str, *, skip: bool = False) -> list[Track]:
+    """Turn a split into tracks of four sources and a mixture.
+
+    Args:
+        root: Folder of the corpus, or one that holds ``DSD100``.
+        split: ``"train"`` (Dev) or ``"test"``.
+        skip: Leave out songs that lack a file and say how many, not refuse.
+
+    Returns:
+        Tracks by name, their sources in the order of :data:`SOURCES`.
+
+    Raises:
+        CorpusError: The split is empty, or a song lacks a file.
+    """
+    completeness.expect_split(CORPUS, split, SPLITS)
+    root = _find_root(Path(root).expanduser())
+    place = root / "Mixtures" / SPLITS[split]
+    songs = reading.subfolders(reading.folder_of(CORPUS, place, "a folder a song"))
+    if not songs:
+        raise CorpusError(
+            f"{CORPUS}: the split {split!r} is empty: {place} should hold a folder for "
+            f"each song and holds {reading.contents(place)}; unpack the corpus there."
+        )
+    rows = [_row(root / "Sources" / SPLITS[split], song) for song in songs]
+    whole = completeness.complete(CORPUS, rows, skip=skip)
+    completeness.expect_count(CORPUS, split, len(whole), (COUNT,))
+    return reading.make_tracks(whole)
+
+
+def _find_root(folder: Path) -> Path:
+    reading.folder_of(CORPUS, folder, "Mixtures and Sources")
+    for place in (folder, *reading.subfolders(folder)):
+        if (place / "Mixtures").is_dir():
+            return place
+    raise CorpusError(
+        f"{CORPUS}: {folder} should hold Mixtures and Sources and holds "
+        f"{reading.contents(folder)}; unpack the corpus there."
+    )
+
+
+def _row(sources: Path, song: Path) -> completeness.Row:
+    files = {name: sources / song.name / f"{name}.wav" for name in SOURCES}
+    return song.name, files, song / "mixture.wav"

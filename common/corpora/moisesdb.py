@@ -1,0 +1,186 @@
+"""MoisesDB: 240 songs, each in files of single instruments under eleven stems.
+
+``<root>/moisesdb_v0.1/<song>/data.json`` lists the stems of a song and their files,
+``<song>/<stem>/<id>.<extension>``. A stem may be listed twice, files of one song differ
+in length and in channels, some songs have no vocals, and what bleeds into another
+microphone is marked.
+
+References:
+    Pereira, Araujo, Korzeniowski, Vogl: MoisesDB: a dataset for source separation
+    beyond 4-stems, ISMIR 2023 (arXiv 2307.15913).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common.corpora import completeness, reading, waveforms
+from common.corpora.track import CorpusError, Sum, Track
+
+CORPUS = "MoisesDB"
+INDEX = "data.json"
+VOCALS = "vocals"
+COUNT = 240
+"""Songs of the published corpus."""
+SPLITS = ("all", *completeness.SPLITS)
+
+
+class Song(NamedTuple):
+    """A song as a track, with what its description says besides.
+
+    Attributes:
+        track: Its stems, the vocals first where there are any; the mixture is the sum.
+        artist: Whose song it is.
+        bleeding: Stems of which a file holds the sound of others as well.
+    """
+
+    track: Track
+    artist: str
+    bleeding: frozenset[str]
+
+
+class _Described(NamedTuple):
+    folder: Path
+    artist: str
+    stems: Mapping[str, Sequence[Path]]
+    bleeding: frozenset[str]
+
+
+def tracks(root: Path | str, split: str = "all", *, skip: bool = False) -> list[Track]:
+    """Turn songs into tracks of the stems that they have.
+
+    Args:
+        root: Folder of the corpus, or one that holds ``moisesdb_v0.1``.
+        split: ``"all"``; or ``"train"``, ``"valid"`` or ``"test"``, into which nobody
+            but this function divides the corpus: a tenth of the artists is held out for
+            each of the latter two.
+        skip: Leave out songs that lack a file or cannot be added up, and say how many,
+            not refuse.
+
+    Returns:
+        Tracks by the name of their folder, as long as their longest file.
+
+    Raises:
+        CorpusError: There is no song, or one lacks a file or its description.
+    """
+    completeness.expect_split(CORPUS, split, SPLITS)
+    found = songs(root, skip=skip)
+    if split == "all":
+        return [song.track for song in found]
+    artists = sorted({song.artist for song in found})
+    if len(artists) < 3:
+        return [song.track for song in completeness.part_of(CORPUS, found, split)]
+    chosen = completeness.part_of(CORPUS, artists, split)
+    return [song.track for song in found if song.artist in chosen]
+
+
+def songs(root: Path | str, *, skip: bool = False) -> list[Song]:
+    """List the songs with what is known of each, as :func:`tracks`.
+
+    Args:
+        root: Folder of the corpus, or one that holds ``moisesdb_v0.1``.
+        skip: Leave out songs with a fault and say how many, not refuse.
+
+    Raises:
+        CorpusError: There is no song, or one lacks a file or its description.
+    """
+    folders = _song_folders(Path(root).expanduser())
+    described = [_describe(folder) for folder in folders]
+    rows = {each.folder.name: each for each in described}
+    laid_out = [_row(each) for each in described]
+    whole = completeness.complete(CORPUS, laid_out, skip=skip)
+    completeness.expect_count(CORPUS, "all", len(whole), (COUNT,))
+    made = reading.make_tracks(_one_rate(whole, skip), longest=True)
+    return [
+        Song(track, rows[track.name].artist, rows[track.name].bleeding)
+        for track in made
+    ]
+
+
+def _song_folders(root: Path) -> list[Path]:
+    reading.folder_of(CORPUS, root, "moisesdb_v0.1")
+    for place in (root, *reading.subfolders(root)):
+        inside = reading.subfolders(place)
+        found = [each for each in inside if (each / INDEX).is_file()]
+        if found:
+            return found
+    raise CorpusError(
+        f"{CORPUS}: {root} should hold moisesdb_v0.1/<song>/{INDEX} and holds "
+        f"{reading.contents(root)}; unpack the corpus there."
+    )
+
+
+def _describe(folder: Path) -> _Described:
+    """Read what a song says of itself."""
+    path = folder / INDEX
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stems: dict[str, list[Path]] = {}
+        bleeding = set()
+        for stem in content["stems"]:
+            name = _plain_name(stem["stemName"])
+            files = stems.setdefault(name, [])
+            files += [_file(folder / name, each) for each in stem["tracks"]]
+            if any(each.get("has_bleed", False) for each in stem["tracks"]):
+                bleeding.add(name)
+        artist = str(content.get("artist") or folder.name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorpusError(
+            f"{path} is not the description of a song ({error!r}); expected "
+            '{"artist": ..., "stems": [{"stemName": ..., "tracks": [{"id": ..., '
+            '"extension": ...}]}]}; unpack the song again.'
+        ) from error
+    whole = {name: files for name, files in stems.items() if files}
+    if not whole:
+        raise CorpusError(f"{path} lists no file in any stem; unpack the song again.")
+    return _Described(folder, artist, whole, frozenset(bleeding))
+
+
+def _file(folder: Path, track: Mapping[str, Any]) -> Path:
+    return folder / f"{_plain_name(track['id'])}.{_plain_name(track['extension'])}"
+
+
+def _plain_name(name: Any) -> str:
+    # A description comes from elsewhere, and must not lead out of its folder.
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise ValueError(f"{name!r} is no name of a file or folder")
+    return name
+
+
+def _row(song: _Described) -> completeness.Row:
+    # Vocals first, then as they are listed.
+    names = sorted(song.stems, key=lambda name: name != VOCALS)
+    sources = {name: _sum(song.stems[name]) for name in names}
+    return song.folder.name, sources, None
+
+
+def _sum(files: Sequence[Path]) -> Path | Sum:
+    return files[0] if len(files) == 1 else Sum(tuple(files))
+
+
+def _one_rate(rows: Sequence[completeness.Row], skip: bool) -> list[completeness.Row]:
+    """The songs whose files all have one rate, so that they can be added up."""
+    files = {row[0]: _files(row) for row in rows}
+    infos = reading.measure(file for each in files.values() for file in each)
+    kept, faults = [], []
+    for row in rows:
+        first, *others = files[row[0]]
+        rate = infos[first].sample_rate
+        other = next((file for file in others if infos[file].sample_rate != rate), None)
+        if other is None:
+            kept.append(row)
+        else:
+            odd = infos[other].sample_rate
+            faults.append(f"{first} has {rate} Hz and {other} {odd} Hz")
+    if faults:
+        told = f"{len(faults)} of {len(rows)} songs have several rates"
+        told = f"{CORPUS}: {told}, first: {faults[0]}; resample one"
+        completeness.report(told, skip=skip and bool(kept))
+    return kept
+
+
+def _files(row: completeness.Row) -> list[Path]:
+    return [file for sound in row[1].values() for file in waveforms.files(sound)]

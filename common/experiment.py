@@ -42,6 +42,7 @@ class Command(Generic[Config]):
         main: Called with the configuration and whether only to check; returns the
             exit code.
         aliases: Further flags, such as ``{"--data_dir": "data_root"}``.
+        root: Tells the folder of run folders that a configuration names, if any.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Command(Generic[Config]):
     default: str
     main: Callable[[Config, bool], int]
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    root: Callable[[Config], str | None] = lambda config: None
 
 
 @dataclasses.dataclass
@@ -122,7 +124,8 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
         return command.main(config, True)
     pillar = command.name.partition(".")[0]
     preset = request.preset or command.default
-    output = run_folder.name(getattr(config, "output", None), pillar, preset)
+    asked, root = getattr(config, "output", None), command.root(config)
+    output = run_folder.name(asked, pillar, preset, root)
     return _recorded(command, experiment, override(config, {"output": output}))
 
 

@@ -32,8 +32,16 @@ class RunFolderError(ValueError):
     """A run folder that holds another run than the one that is asked for."""
 
 
-def name(output: str | None, pillar: str, preset: str) -> str:
+def name(
+    output: str | None, pillar: str, preset: str, root: str | None = None
+) -> str:
     """Name the folder of a run: as asked, else by pillar, preset and date.
+
+    Args:
+        output: What was asked for.
+        pillar: Name of the pillar.
+        preset: Name of the preset.
+        root: Folder of the pillar's runs; none: below ``ROOT_DIR``, else ``runs``.
 
     >>> name("runs/mine", "mixit", "tiny")
     'runs/mine'
@@ -41,6 +49,8 @@ def name(output: str | None, pillar: str, preset: str) -> str:
     if output:
         return output
     date = dt.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    if root:
+        return str(Path(root) / date)
     return str(Path(os.environ.get("ROOT_DIR") or "runs") / pillar / preset / date)
 
 

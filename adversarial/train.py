@@ -1,0 +1,218 @@
+"""Training in both phases: ``python -m adversarial.train with tiny``.
+
+First the separator learns from songs whose sources are known, then again with critics
+that compare its estimates of other songs with single voices and accompaniments. Each
+phase has a run folder of its own, ``sup`` and ``semisup`` within that of the run.
+Stopped at any time, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from adversarial import loss, phases, spectra, tags
+from adversarial.config import PRESETS, AdversarialConfig
+from adversarial.critic import Critic
+from adversarial.geometry import solve
+from adversarial.model import Separator
+from common import experiment, training
+from common.errors import exit_code
+
+
+class SupervisedTraining(keras.Model):
+    """The separator with what it learns from songs whose sources are known.
+
+    Args:
+        separator: The network.
+        config: Gives transform and sizes.
+        replicas: Number of replicas that share a global batch.
+
+    Attributes:
+        tags: Names of the scalars of a step, those of the original and ``loss``.
+    """
+
+    tags = tags.SUPERVISED
+
+    def __init__(
+        self, separator: Separator, config: AdversarialConfig, replicas: int
+    ) -> None:
+        super().__init__(name="supervised")
+        self.network = separator
+        self.settings, self.replicas = config.model_config, replicas
+        self.geometry = solve(self.settings)
+        self.means = {name: keras.metrics.Mean(name) for name in self.tags}
+        self.built = True
+
+    # There is no Python control flow on tensors, and the look for it takes seconds.
+    @tf.autograph.experimental.do_not_convert
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Take one step of the separator on songs with their sources.
+
+        The gradient is of the sum over the batch divided by the global batch size, so
+        that replicas add up to one.
+        """
+        mixture = spectra.mixtures(batch["mixture"], self.settings, self.geometry)
+        sources = spectra.sources(batch["sources"], self.settings, self.geometry)
+        with tf.GradientTape() as tape:
+            estimates = self.network(mixture.log, training=True)
+            losses = loss.supervised(estimates, sources)
+            total = tf.reduce_mean(losses) / self.replicas
+        weights = self.network.trainable_variables
+        gradients: Any = tape.gradient(total, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        told = {"loss": losses, "sup_sep_loss": losses, "sep_loss": losses}
+        told["mask_loss"] = loss.additivity(estimates, mixture.linear)
+        return self._told({**told, **tags.levels(sources, estimates, "")})
+
+    @tf.autograph.experimental.do_not_convert
+    def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Supervised loss on windows of whole songs."""
+        mixture = spectra.mixtures(batch["mixture"], self.settings, self.geometry)
+        sources = spectra.sources(batch["sources"], self.settings, self.geometry)
+        losses = loss.supervised(self.network(mixture.log), sources)
+        self.means["loss"].update_state(losses, batch["weight"])
+        return {"loss": self.means["loss"].result()}
+
+    def _told(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        for name, value in values.items():
+            self.means[name].update_state(value)
+        return {name: mean.result() for name, mean in self.means.items()}
+
+
+class SemiSupervisedTraining(SupervisedTraining):
+    """The separator with its critics, on songs with and without their sources.
+
+    Args:
+        separator: The network.
+        config: Gives transform, sizes and the weights of the losses.
+        replicas: Number of replicas that share a global batch.
+    """
+
+    tags = tags.SEMI_SUPERVISED
+
+    def __init__(
+        self, separator: Separator, config: AdversarialConfig, replicas: int
+    ) -> None:
+        super().__init__(separator, config, replicas)
+        self.critics = [Critic(self.settings, f"{name}_disc") for name in tags.SOURCES]
+        self.critic_optimizers = [
+            phases.adam(config, "init_disc_lr") for _ in tags.SOURCES
+        ]
+        for critic, optimizer in zip(self.critics, self.critic_optimizers, strict=True):
+            optimizer.build(critic.trainable_variables)
+
+    @tf.autograph.experimental.do_not_convert
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Take some steps of both critics, each on new songs, then one of
+        the separator.
+        """
+        told: dict[str, tf.Tensor] = {}
+        for number in range(self.settings.num_disc):
+            unpaired = {k: batch[k][:, number] for k in phases.UNPAIRED}
+            told = self._critic_step(unpaired)
+        return self._told({**told, **self._separator_step(batch)})
+
+    def _critic_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Take one step of each critic; the separator estimates once for both."""
+        mixture = spectra.mixtures(batch["mixtures"], self.settings, self.geometry)
+        estimates = self.network(mixture.log)
+        waves = tf.stack([batch["accompaniments"], batch["vocals"]], axis=1)
+        sources = spectra.sources(waves, self.settings, self.geometry)
+        told: dict[str, tf.Tensor] = tags.levels(sources, estimates, "_u")
+        for number, name in enumerate(tags.SOURCES):
+            found = self._update(
+                number,
+                spectra.for_critics(sources[:, number], self.geometry),
+                tf.stop_gradient(
+                    spectra.for_critics(estimates[:, number], self.geometry)
+                ),
+                batch["shares"][:, number],
+            )
+            told |= {f"{name}_disc_{key}": value for key, value in found.items()}
+        return told
+
+    def _update(
+        self, number: int, real: tf.Tensor, estimated: tf.Tensor, shares: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Take one step of one critic.
+
+        The original puts the real examples in another order before they are mixed with
+        estimates; those of ours come from songs of their own already.
+        """
+        critic = self.critics[number]
+        between = loss.between(real, estimated, shares)
+        with tf.GradientTape() as tape:
+            scores, fakes = critic(real), critic(estimated)
+            penalties = loss.penalty(critic, between)
+            losses = loss.critic(scores, fakes, penalties, self.settings.lam)
+            total = tf.reduce_mean(losses) / self.replicas
+        weights = critic.trainable_variables
+        gradients: Any = tape.gradient(total, weights)
+        self.critic_optimizers[number].apply_gradients(
+            zip(gradients, weights, strict=True)
+        )
+        values = (losses, scores, fakes, scores - fakes, penalties)
+        return dict(zip(tags.CRITIC, values, strict=True))
+
+    def _separator_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Take one step of the separator on paired songs and on others at once."""
+        settings, geometry = self.settings, self.geometry
+        paired = spectra.mixtures(batch["mixture"], settings, geometry)
+        sources = spectra.sources(batch["sources"], settings, geometry)
+        unpaired = spectra.mixtures(batch["mixtures"][:, -1], settings, geometry)
+        with tf.GradientTape() as tape:
+            both = tf.concat([paired.log, unpaired.log], axis=0)
+            known, guessed = tf.split(self.network(both, training=True), 2)
+            supervised = loss.supervised(known, sources)
+            seen = spectra.for_critics(guessed, geometry)
+            scores = [critic(seen[:, k]) for k, critic in enumerate(self.critics)]
+            adversarial = loss.adversarial(*scores)
+            additivity = loss.additivity(guessed, unpaired.linear)
+            losses = (
+                supervised + settings.alpha * adversarial + settings.beta * additivity
+            )
+            total = tf.reduce_mean(losses) / self.replicas
+        weights = self.network.trainable_variables
+        gradients: Any = tape.gradient(total, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        told = {"loss": losses, "sep_loss": losses, "sup_sep_loss": supervised}
+        told |= {"unsup_sep_loss": adversarial, "mask_loss_u": additivity}
+        told["mask_loss"] = loss.additivity(known, paired.linear)
+        return {**told, **tags.levels(sources, known, "")}
+
+
+KINDS = {
+    phases.SUPERVISED: SupervisedTraining,
+    phases.SEMI_SUPERVISED: SemiSupervisedTraining,
+}
+
+
+def build(config: AdversarialConfig, strategy: tf.distribute.Strategy) -> training.Job:
+    """Make the job of one phase."""
+    return phases.job(config, strategy, KINDS[config.phases])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of the training; returns the exit code."""
+    command = experiment.Command(
+        name="adversarial.train",
+        presets=PRESETS,
+        default="musdb_moisesdb",
+        main=_main,
+        root=lambda config: config.model_config.model_base_dir,
+    )
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return exit_code("adversarial.train", lambda: experiment.run(command, arguments))
+
+
+def _main(config: AdversarialConfig, check: bool) -> int:
+    return phases.run(config, build, check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

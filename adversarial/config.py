@@ -146,7 +146,9 @@ class AdversarialConfig:
         corpora: The songs.
         phases: ``"both"``, or one of them alone.
         precision: ``"bfloat16"`` outside the critics and the losses, or ``"float32"``.
-        output: Run folder; none: one below ``model_config.model_base_dir``.
+        experiment_id: Name of the run folder below ``model_config.model_base_dir``;
+            none: the date.
+        output: Run folder, wherever it lies.
     """
 
     train: Schedule = Schedule(epochs=1000, steps_per_epoch=1000)
@@ -154,6 +156,7 @@ class AdversarialConfig:
     corpora: Corpora = field(default_factory=Corpora)
     phases: Literal["both", "sup", "semisup"] = "both"
     precision: Literal["float32", "bfloat16"] = "float32"
+    experiment_id: str | None = None
     output: str | None = None
 
 

@@ -13,7 +13,7 @@ import tf_keras as keras
 from adversarial import data
 from adversarial.config import AdversarialConfig
 from adversarial.model import Separator
-from common import distribution, training
+from common import distribution, run_folder, training
 from common.checkpoint import restore_network
 from common.plateau import EarlyStopping
 
@@ -47,6 +47,12 @@ def run(config: AdversarialConfig, build: training.Build, check: bool) -> int:
         training.say(f"trained {steps} steps: {each.output}")
         keras.backend.clear_session()
     return 0
+
+
+def folder(config: AdversarialConfig) -> str:
+    """Name the run folder where none is asked for, by the number of the experiment."""
+    name = config.experiment_id or run_folder.date()
+    return str(Path(config.model_config.model_base_dir) / name)
 
 
 def phases(config: AdversarialConfig, unpaired: bool) -> list[str]:

@@ -108,8 +108,9 @@ class SemiSupervisedTraining(SupervisedTraining):
 
     @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Take some steps of both critics, each on new songs, then one of
-        the separator.
+        """Take some steps of both critics, each on new songs, then one separator step.
+
+        As many as ``num_disc`` says; the separator sees paired songs and others.
         """
         told: dict[str, tf.Tensor] = {}
         for number in range(self.settings.num_disc):
@@ -204,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         presets=PRESETS,
         default="musdb_moisesdb",
         main=_main,
-        root=lambda config: config.model_config.model_base_dir,
+        folder=phases.folder,
     )
     arguments = list(sys.argv[1:] if argv is None else argv)
     return exit_code("adversarial.train", lambda: experiment.run(command, arguments))

@@ -42,7 +42,8 @@ class Command(Generic[Config]):
         main: Called with the configuration and whether only to check; returns the
             exit code.
         aliases: Further flags, such as ``{"--data_dir": "data_root"}``.
-        root: Tells the folder of run folders that a configuration names, if any.
+        folder: Tells the run folder of a configuration that names no ``output``; none:
+            by pillar, preset and date.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Command(Generic[Config]):
     default: str
     main: Callable[[Config, bool], int]
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    root: Callable[[Config], str | None] = lambda config: None
+    folder: Callable[[Config], str | None] = lambda config: None
 
 
 @dataclasses.dataclass
@@ -124,8 +125,8 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
         return command.main(config, True)
     pillar = command.name.partition(".")[0]
     preset = request.preset or command.default
-    asked, root = getattr(config, "output", None), command.root(config)
-    output = run_folder.name(asked, pillar, preset, root)
+    asked = getattr(config, "output", None) or command.folder(config)
+    output = run_folder.name(asked, pillar, preset)
     return _recorded(command, experiment, override(config, {"output": output}))
 
 

@@ -32,26 +32,20 @@ class RunFolderError(ValueError):
     """A run folder that holds another run than the one that is asked for."""
 
 
-def name(
-    output: str | None, pillar: str, preset: str, root: str | None = None
-) -> str:
-    """Name the folder of a run: as asked, else by pillar, preset and date.
+def date() -> str:
+    """Tell the date and time, as folders of runs are named by it."""
+    return dt.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
-    Args:
-        output: What was asked for.
-        pillar: Name of the pillar.
-        preset: Name of the preset.
-        root: Folder of the pillar's runs; none: below ``ROOT_DIR``, else ``runs``.
+
+def name(output: str | None, pillar: str, preset: str) -> str:
+    """Name the folder of a run: as asked, else by pillar, preset and date.
 
     >>> name("runs/mine", "mixit", "tiny")
     'runs/mine'
     """
     if output:
         return output
-    date = dt.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    if root:
-        return str(Path(root) / date)
-    return str(Path(os.environ.get("ROOT_DIR") or "runs") / pillar / preset / date)
+    return str(Path(os.environ.get("ROOT_DIR") or "runs") / pillar / preset / date())
 
 
 def prepare(folder: Path, config: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from adversarial.config import ModelConfig
@@ -128,9 +129,7 @@ def covering(frames: int, geometry: Geometry) -> int:
     >>> covering(7500, solve(ModelConfig()))
     7506
     """
-    period = geometry.period
-    least = geometry.output_frames % period or period
-    return max(least, frames + (geometry.output_frames - frames) % period)
+    return frames + (geometry.output_frames - frames) % geometry.period
 
 
 def paddings(have: int, wanted: int) -> tuple[int, int]:
@@ -168,14 +167,14 @@ def crop(images: tf.Tensor, bins: int, frames: int) -> tf.Tensor:
     >>> crop(tf.ones([2, 258, 66, 1]), 256, 64).shape
     TensorShape([2, 256, 64, 1])
     """
-    have = images.shape[-3:-1].as_list()
-    around = have[0] - bins, have[1] - frames
-    if min(around) < 0 or any(each % 2 for each in around):
+    have = np.array(images.shape[-3:-1].as_list())
+    around = have - [bins, frames]
+    if min(around) < 0 or any(around % 2):
         raise ValueError(
             f"images of {have[0]} x {have[1]} have no centre of {bins} x {frames}; "
             "expected as much around it on both sides"
         )
-    low, left = (each // 2 for each in around)
+    low, left = around // 2
     return images[..., low : low + bins, left : left + frames, :]
 
 

@@ -134,7 +134,9 @@ def steepness(critic: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf
 
 
 def between(real: tf.Tensor, estimated: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
-    r"""Mix each real example with an estimate, :math:`s + e (\hat s - s)`.
+    r"""Mix each real example with an estimate, :math:`s + e (\hat s - s)` [2].
+
+    The pairs must be random: both come from streams of their own.
 
     Args:
         real: Real examples [batch, bins, frames, 1].
@@ -149,35 +151,3 @@ def between(real: tf.Tensor, estimated: tf.Tensor, shares: tf.Tensor) -> tf.Tens
     2.0
     """
     return real + shares[:, tf.newaxis, tf.newaxis, tf.newaxis] * (estimated - real)
-
-
-def shares(
-    seed: tf.Tensor, batch: int, replica: Any = 0, replicas: int = 1
-) -> tf.Tensor:
-    """Draw the shares for :func:`between`, the same for any number of replicas.
-
-    Args:
-        seed: int32 [2], another one for each step and critic.
-        batch: Examples of this replica.
-        replica: Number of this replica.
-        replicas: How many there are.
-
-    Returns:
-        Uniform numbers [batch] from 0 to 1.
-
-    >>> whole = shares(tf.constant([1, 2]), 4)
-    >>> bool(tf.reduce_all(shares(tf.constant([1, 2]), 2, 1, 2) == whole[2:]))
-    True
-    """
-    whole = tf.random.stateless_uniform([replicas, batch], seed)
-    return whole[replica]
-
-
-def shuffled(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Put the examples of a batch in another order, as the original does before mixing.
-
-    Args:
-        images: [batch, ...].
-        seed: int32 [2], another one for each step and critic.
-    """
-    return tf.random.experimental.stateless_shuffle(images, seed)

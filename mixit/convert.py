@@ -22,11 +22,12 @@ import tensorflow as tf
 from common import run_folder
 from common.checkpoint import CheckpointError, restore_network, save_network
 from common.errors import exit_code
+from common.tf1_checkpoint import locate
 from mixit import published
 from mixit.checkpoints import metagraph
 from mixit.checkpoints.architecture import CONSISTENCIES, Options, derive
 from mixit.checkpoints.shipped import TOLERANCE, Shipped, largest_difference
-from mixit.checkpoints.tensors import SLOTS, STEM, canonical, locate, ordered, read
+from mixit.checkpoints.tensors import SLOTS, STEM, canonical, ordered, read
 from mixit.config import FUSS, Network
 from mixit.model import Tdcn
 

@@ -18,11 +18,11 @@ from common.config import load as load_config
 from common.separation import Separator
 from common.separation_command import command
 from common.tf1 import MetaGraphError
+from common.tf1_checkpoint import locate
 from mixit import convert, fusion, process_wav, published
 from mixit.checkpoints.architecture import PUBLISHED_DILATIONS, PUBLISHED_RATE, Options
 from mixit.checkpoints.metagraph import INPUT, OUTPUT
 from mixit.checkpoints.shipped import Shipped
-from mixit.checkpoints.tensors import locate
 from mixit.config import MixitConfig
 from mixit.model import Tdcn
 

@@ -9,8 +9,8 @@ from typing import Any, final
 import numpy as np
 
 from common.tf1 import MetaGraphError, Session
+from common.tf1_checkpoint import locate
 from mixit.checkpoints import metagraph
-from mixit.checkpoints.tensors import locate
 
 TOLERANCE = 1e-4
 

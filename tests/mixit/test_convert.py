@@ -11,9 +11,10 @@ import pytest
 
 import mixit
 from common.checkpoint import CheckpointError
+from common.tf1_checkpoint import locate
 from mixit import convert
 from mixit.checkpoints.architecture import Options, derive
-from mixit.checkpoints.tensors import locate, ordered
+from mixit.checkpoints.tensors import ordered
 from mixit.config import FUSS, Network
 from mixit.model import Tdcn
 from mixit.train import compiled

@@ -33,6 +33,9 @@ class ModelConfig:
         num_hop: Distance between frames in samples.
         expected_sr: Working rate in Hz.
         mono_downmix: Take the mean of the channels; nothing else is possible.
+        excerpts_reused: Draw several windows of each excerpt, as the original does to
+            read less; otherwise every window is an excerpt of its own, and the keys
+            below that tell of excerpts have no effect.
         cache_size: Excerpts of which windows are drawn at a time.
         num_workers: Threads that read excerpts; 0: as many as are good.
         duration: Length of an excerpt that windows are drawn from, in seconds.
@@ -74,6 +77,7 @@ class ModelConfig:
     num_hop: int = 256
     expected_sr: int = 8192
     mono_downmix: bool = True
+    excerpts_reused: bool = True
     cache_size: int = 64
     num_workers: int = 4
     duration: float = 10.0

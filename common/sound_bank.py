@@ -91,6 +91,7 @@ def open_sounds(
     channels: int,
     *,
     resample: bool = False,
+    downmix: bool = False,
     folder: Path | str | None = None,
 ) -> Sounds:
     """Open sounds where they lie, or write them as records first.
@@ -100,6 +101,7 @@ def open_sounds(
         sample_rate: Rate to read at, in Hz.
         channels: How many are wanted, 1 or 2; two as soon as one sound has them.
         resample: Whether other rates are converted, rather than refused.
+        downmix: Never more channels than wanted: their mean is kept.
         folder: Where to write records, which are then made in any case; None reads wav
             files as they lie where that can be, else writes to the cache.
 
@@ -119,19 +121,22 @@ def open_sounds(
                 f"set resample=true, or model.sample_rate={each.sample_rate}"
             )
     # A mono model hears the channels of its corpus, and takes the mean of magnitudes.
-    channels = min(2, max(channels, *(each.channels for each in heard)))
-    wav = None if folder else _alike(sounds, sample_rate, channels)
+    there = max(each.channels for each in heard)
+    if not downmix:
+        channels = min(2, max(channels, there))
+    mixed = downmix and there > channels
+    wav = None if folder or mixed else _alike(sounds, sample_rate, channels)
     if wav is not None:
         return Sounds(wav, sample_rate, channels)
     tracks = [
         Track(name, each.sample_rate, _length(sound, track, each), {"sound": sound})
         for (name, (sound, track)), each in zip(named.items(), heard, strict=True)
     ]
-    exact = all(_is_exact(sound) for sound in sounds)
+    exact = not mixed and all(_is_exact(sound) for sound in sounds)
     same = all(each.sample_rate == sample_rate for each in heard)
     index = records.write(
         tracks,
-        folder or _default_folder(named, sample_rate),
+        folder or _default_folder(named, sample_rate, mixed),
         encoding="pcm16" if exact and same else "float32",
         piece_samples=PIECE_SECONDS * sample_rate,
         sample_rate=sample_rate,
@@ -190,10 +195,13 @@ def _fingerprint(files: Sequence[Path]) -> str:
     return hashlib.sha256(repr(text).encode()).hexdigest()
 
 
-def _default_folder(named: Mapping[str, tuple[Sound, Track]], rate: int) -> Path:
+def _default_folder(
+    named: Mapping[str, tuple[Sound, Track]], rate: int, mixed: bool
+) -> Path:
     places = [
         name if isinstance(sound, np.ndarray) else waveforms.label(sound)
         for name, (sound, _) in named.items()
     ]
-    digest = hashlib.sha256(f"{places} {rate}".encode()).hexdigest()
+    kind = f"{places} {rate}{' downmix' if mixed else ''}"
+    digest = hashlib.sha256(kind.encode()).hexdigest()
     return cache.folder("records", f"sounds-{digest[:12]}")

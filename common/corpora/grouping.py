@@ -136,6 +136,20 @@ def label(source: str) -> str:
     return source.partition(COUNT)[0]
 
 
+def added(sounds: Sequence[Sound]) -> Sound:
+    """Make one sound of several, of which any may be a sum already.
+
+    Args:
+        sounds: At least one.
+    """
+    if len(sounds) == 1:
+        return sounds[0]
+    flat: list[Path | np.ndarray | Channel] = []
+    for sound in sounds:
+        flat += sound.parts if isinstance(sound, Sum) else [sound]
+    return Sum(tuple(flat))
+
+
 def _owners(
     tracks: Sequence[Track], groups: Mapping[str, Sequence[str]], rest: str | None
 ) -> dict[str, str]:
@@ -172,14 +186,5 @@ def _group(
             left_out = True
         else:
             parts[owner].append(sound)
-    sources = {name: _sum(sounds) for name, sounds in parts.items() if sounds}
+    sources = {name: added(sounds) for name, sounds in parts.items() if sounds}
     return replace(track, sources=sources, mixture=None if left_out else track.mixture)
-
-
-def _sum(sounds: Sequence[Sound]) -> Sound:
-    if len(sounds) == 1:
-        return sounds[0]
-    flat: list[Path | np.ndarray | Channel] = []
-    for sound in sounds:
-        flat += sound.parts if isinstance(sound, Sum) else [sound]
-    return Sum(tuple(flat))

@@ -217,7 +217,7 @@ def _write_stems(
         np.stack([np.broadcast_to(s, (2, longest)) for s in spaced])
     )
     waves = iter(exact)
-    told = []
+    told: list[Mapping[str, object]] = []
     for name, every in stems:
         tracks = []
         for part in every:

@@ -1,0 +1,84 @@
+"""How each kind of corpus is divided, with its sources together and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from adversarial.config import Corpora
+from common.corpora import ccmixter, dsd100, moisesdb, musdb, song_folders
+from common.corpora.track import CorpusError, Track
+
+Splits = tuple[list[Track], list[Track], list[Track]]
+"""Songs for training, validation and test."""
+
+
+class Song(NamedTuple):
+    """A song of an unpaired corpus, and which of its sources are no clean examples."""
+
+    track: Track
+    bleeding: frozenset[str] = frozenset()
+
+
+def _halves(test: list[Track]) -> tuple[list[Track], list[Track]]:
+    """The first half for the validation, the rest for the test."""
+    if len(test) < 2:
+        raise CorpusError(
+            f"the test folder holds {len(test)} songs; expected at least two, half of "
+            "them for the validation; add songs, or set corpora.split=museval"
+        )
+    return test[: len(test) // 2], test[len(test) // 2 :]
+
+
+def _musdb(corpora: Corpora, place: Path) -> Splits:
+    if corpora.split == "museval":
+        train, valid, test = (
+            musdb.tracks(place, s) for s in ("train", "valid", "test")
+        )
+        return train, valid, test
+    return _musdb_training(place), *_halves(musdb.tracks(place, "test"))
+
+
+def _musdb_training(place: Path) -> list[Track]:
+    both = musdb.tracks(place, "train") + musdb.tracks(place, "valid")
+    return sorted(both, key=lambda track: track.name)
+
+
+def _dsd100(corpora: Corpora, place: Path) -> Splits:
+    return dsd100.tracks(place, "train"), *_halves(dsd100.tracks(place, "test"))
+
+
+def _divided(read: Callable[[Path, str], list[Track]]) -> Callable[..., Splits]:
+    def splits(corpora: Corpora, place: Path) -> Splits:
+        return read(place, "train"), read(place, "valid"), read(place, "test")
+
+    return splits
+
+
+def _every_folder(place: Path) -> list[Song]:
+    split = "train" if song_folders.is_divided(place) else None
+    return [Song(track) for track in song_folders.tracks(place, split)]
+
+
+def _every_dsd100(place: Path) -> list[Song]:
+    return [Song(t) for split in dsd100.SPLITS for t in dsd100.tracks(place, split)]
+
+
+PAIRED: Mapping[str, Callable[[Corpora, Path], Splits]] = {
+    "musdb": _musdb,
+    "dsd100": _dsd100,
+    "ccmixter": _divided(ccmixter.tracks),
+    "moisesdb": _divided(moisesdb.tracks),
+    "track_folders": _divided(song_folders.tracks),
+}
+WHOLE: Mapping[str, Callable[[Path], list[Song]]] = {
+    "musdb": lambda place: [Song(track) for track in _musdb_training(place)],
+    "dsd100": _every_dsd100,
+    "ccmixter": lambda place: [Song(track) for track in ccmixter.tracks(place)],
+    "moisesdb": lambda place: [
+        Song(song.track, song.bleeding) for song in moisesdb.songs(place)
+    ],
+    "track_folders": _every_folder,
+}
+"""All songs of each kind of corpus that may be used without their sources."""

@@ -1,0 +1,357 @@
+"""Lists of songs out of corpora, folders and functions, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+
+from adversarial import corpus, lists
+from adversarial.config import TINY, Corpora
+from common.config import ConfigError
+from common.containers import AudioError
+from common.corpora import miniature
+from common.corpora.track import CorpusError, Sum, Track
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Miniatures of every kind of corpus, short."""
+    place = tmp_path_factory.mktemp("corpora")
+    short = {"sample_rate": RATE, "seconds": 0.3}
+    miniature.write_musdb(place / "musdb", **short, train=5, test=5)
+    miniature.write_moisesdb(place / "moisesdb", **short, songs=6)
+    miniature.write_dsd100(place / "dsd100", **short, train=2, test=4)
+    miniature.write_ccmixter(place / "ccmixter", **short, songs=4)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+
+
+def config(**corpora):
+    return replace(TINY, corpora=Corpora(**corpora))
+
+
+def both(made, unpaired="moisesdb", **more):
+    roots = {"root": str(made / "musdb"), "unpaired_root": str(made / str(unpaired))}
+    return config(paired="musdb", unpaired=unpaired, **roots, **more)
+
+
+def counts(found):
+    return [len(each) for each in found]
+
+
+def names(tracks):
+    return [track.name for track in tracks]
+
+
+def write_song(folder, **files):
+    folder.mkdir(parents=True)
+    for name, (samples, rate) in files.items():
+        soundfile.write(folder / f"{name}.wav", np.full(samples, 0.1), rate)
+
+
+@pytest.mark.parametrize("kind", ["musdb", "dsd100", "ccmixter", "moisesdb"])
+def test_every_kind_is_paired_and_unpaired(made, kind):
+    paired = config(paired=kind, root=str(made / kind), unpaired=None)
+    found = corpus.read(paired)
+    assert (
+        counts(found)
+        == {
+            "musdb": [5, 0, 0, 0, 2, 3],
+            "dsd100": [2, 0, 0, 0, 2, 2],
+            "ccmixter": [2, 0, 0, 0, 1, 1],
+            "moisesdb": [4, 0, 0, 0, 1, 1],
+        }[kind]
+    )
+    whole = names(found.paired + found.valid + found.test)
+    assert len(set(whole)) == len(whole)
+    assert all(next(iter(t.sources)) == "accompaniment" for t in found.paired)
+    unpaired = corpus.read(both(made, kind))
+    assert (
+        counts(unpaired)[1:4]
+        == {
+            "musdb": [5, 5, 5],
+            "dsd100": [6, 6, 6],
+            "ccmixter": [4, 4, 4],
+            "moisesdb": [6, 6, 5],
+        }[kind]
+    )
+    assert all(name.startswith(f"{kind}/") for name in names(unpaired.vocals))
+
+
+def test_musdb_is_split_as_the_card_says_or_as_everybody_does(made):
+    card, museval = (corpus.read(both(made, split=s)) for s in ("card", "museval"))
+    assert counts(card)[:1] + counts(card)[4:] == [5, 2, 3]
+    assert counts(museval)[:1] + counts(museval)[4:] == [4, 1, 5]
+    assert names(card.valid + card.test) == names(museval.test)
+    assert sorted(names(museval.paired + museval.valid)) == names(card.paired)
+    song = card.paired[0]
+    stems = [file.name for file in song.sources["accompaniment"].parts]
+    assert stems == ["drums.wav", "bass.wav", "other.wav"]
+    assert song.mixture.name == "mixture.wav"
+
+
+def test_few_songs_stay_paired_and_the_others_join_the_unpaired(made):
+    found = corpus.read(both(made, unpaired=None, paired_tracks=2))
+    whole = corpus.read(both(made, unpaired=None))
+    assert counts(found)[:4] == [2, 3, 3, 3]
+    assert found.paired + found.vocals == whole.paired
+    more = corpus.read(both(made, paired_tracks=2, unpaired_tracks=3))
+    assert counts(more)[:4] == [2, 6, 6, 6]
+    with pytest.raises(ConfigError, match=r"paired_tracks=9; expected 0 \(all\) to 5"):
+        corpus.read(both(made, paired_tracks=9))
+
+
+def test_songs_without_a_voice_or_with_bleed_are_no_examples_for_critics(made):
+    found = corpus.read(both(made))
+    (instrumental,) = set(names(found.mixtures)) - set(names(found.vocals))
+    assert instrumental in names(found.accompaniments)
+    clean = corpus.read(both(made, bleed=False))
+    assert counts(clean)[1:4] == [6, 3, 5]
+    assert isinstance(found.vocals[0].sources["vocals"], Sum)
+
+
+def test_a_third_of_the_unpaired_for_each_list(made):
+    found = corpus.read(both(made, thirds=True))
+    assert counts(found) == [5, 2, 2, 2, 4, 5]
+    assert names(found.valid)[2].startswith("moisesdb/")
+    assert not set(names(found.mixtures)) & set(names(found.valid + found.test))
+
+
+def test_unpaired_songs_that_are_held_out_are_left_out(made, tmp_path, capsys):
+    test = corpus.read(both(made, unpaired=None)).test[0]
+    place = tmp_path / "DSD100"
+    for kind, files in (("Mixtures", ["mixture"]), ("Sources", ["vocals"])):
+        for title in (f"007 - {test.name.upper()}", "008 - Another - One"):
+            folder = place / kind / "Dev" / title
+            write_song(folder, **dict.fromkeys(files, (RATE, RATE)))
+            for name in ("drums", "bass", "other") if kind == "Sources" else ():
+                soundfile.write(folder / f"{name}.wav", np.full(RATE, 0.1), RATE)
+    (place / "Mixtures/Test").mkdir()
+    write_song(place / "Mixtures/Test/001 - A - B", mixture=(RATE, RATE))
+    stems = dict.fromkeys(("vocals", "drums", "bass", "other"), (RATE, RATE))
+    write_song(place / "Sources/Test/001 - A - B", **stems)
+    roots = {"root": str(made / "musdb"), "unpaired_root": str(place)}
+    found = corpus.read(config(unpaired="dsd100", **roots))
+    assert names(found.mixtures) == ["dsd100/008 - Another - One", "dsd100/001 - A - B"]
+    assert "1 of 3 unpaired songs are left out" in capsys.readouterr().out
+
+
+def test_no_unpaired_corpus_is_supervised_only(made, capsys):
+    found = corpus.read(both(made, unpaired=None))
+    corpus.tell(found)
+    said = capsys.readouterr().out
+    assert "songs: 5 paired, 0 mixtures, 0 accompaniments, 0 vocals, 2 valid" in said
+    assert "training is supervised only; name a corpus" in said
+
+
+def test_the_miniature_is_announced(monkeypatch, capsys):
+    asked = {}
+
+    def writer(kind):
+        return lambda folder, **more: asked.setdefault(kind, (folder, more))[0]
+
+    monkeypatch.setattr(corpus, "WRITERS", {k: writer(k) for k in corpus.MINIATURE})
+    with pytest.raises(CorpusError, match="MUSDB18: the folder"):
+        corpus.read(config())
+    assert asked["musdb"][1]["sample_rate"] == 8192
+    assert "synthetic miniature corpus" in capsys.readouterr().out
+
+
+def test_plain_folders_may_lack_what_they_like(made, tmp_path, capsys):
+    same = (RATE, RATE)
+    for split in ("train", "valid", "test"):
+        write_song(tmp_path / "p" / split / "a", mix=same, vocals=same, band=same)
+        write_song(tmp_path / "p" / split / "b", accompaniment=same)
+    roots = {"root": str(tmp_path / "p"), "paired": "track_folders"}
+    found = corpus.read(config(**roots, unpaired=None))
+    told = capsys.readouterr().out
+    assert "3 of 6 paired songs have no vocals, first 'b': their vocals are si" in told
+    assert counts(found)[::5] == [2, 2]
+    assert found.paired[0].mixture.name == "mix.wav"
+    assert lists.mixture(found.paired[1]).name == "accompaniment.wav"
+    few = corpus.read(config(**roots, silent=False, unpaired=None))
+    assert [names(each) for each in few] == [["a"], [], [], [], ["a"], ["a"]]
+    write_song(tmp_path / "u" / "c", mixture=same)
+    write_song(tmp_path / "u" / "d", vocals=same)
+    write_song(tmp_path / "u" / "e", guitar=same)
+    roots |= {"unpaired": "track_folders", "unpaired_root": str(tmp_path / "u")}
+    loose = corpus.read(config(**roots))
+    every = [[name[-1] for name in names(each)] for each in loose[1:4]]
+    assert every == [["c", "e"], ["e"], ["d"]]
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"mixture": (8000, 8000), "vocals": (8000, 8000)}, "no accompaniment but voc"),
+        (
+            {"vocals": (8000, 8000), "band": (6000, 8000)},
+            r"'a': .*vocals.wav has 1.00 s and .*band.wav 0.75 s; expected equal",
+        ),
+        (
+            {"vocals": (8000, 8000), "band": (16000, 16000)},
+            r"'a': .*vocals.wav has 8000 Hz and .*band.wav 16000 Hz; expected one rate",
+        ),
+        ({"band": (8000, 8000)}, "none of 1 paired songs has vocals, the first is 'a'"),
+        ({}, "the song .*a holds no sound"),
+    ],
+)
+def test_songs_that_do_not_fit_are_named(tmp_path, files, sentence):
+    for split in ("train", "valid", "test"):
+        write_song(tmp_path / split / "a", **files)
+    with pytest.raises(CorpusError, match=sentence):
+        corpus.read(config(paired="track_folders", root=str(tmp_path), unpaired=None))
+
+
+def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
+    for split in ("train", "valid", "test"):
+        write_song(tmp_path / split / "a", vocals=(RATE, RATE), band=(RATE, RATE))
+    broken = tmp_path / "train/a/drums.mp3"
+    broken.write_bytes(b"ID3 this is no sound")
+    with pytest.raises(AudioError, match=str(broken)):
+        corpus.read(config(paired="track_folders", root=str(tmp_path), unpaired=None))
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "sentence"),
+    [
+        (
+            {"root": "/nowhere"},
+            CorpusError,
+            "musdb: the folder /nowhere does not exist",
+        ),
+        (
+            {"paired": "track_folders"},
+            ConfigError,
+            "the root of track_folders is not se",
+        ),
+        (
+            {"root": "MADE"},
+            ConfigError,
+            "unpaired_root is not set; corpora.unpaired=moi",
+        ),
+        (
+            {"root": "MADE", "unpaired_root": "/gone"},
+            CorpusError,
+            "moisesdb: the folder /gone does not exist; .*corpora.unpaired=none",
+        ),
+        ({"function": "a:b", "foreign_pickle": "c"}, ConfigError, "are both set"),
+        ({"function": "nowhere"}, ConfigError, "'nowhere' cannot be imported"),
+        (
+            {"function": "json:nothing"},
+            ConfigError,
+            "'json:nothing' cannot be imported",
+        ),
+        (
+            {"function": "json:__name__"},
+            ConfigError,
+            "gives str; expected a dictionary",
+        ),
+    ],
+)
+def test_what_is_missing_is_one_sentence(made, keys, error, sentence):
+    at = {k: str(made / "musdb") if v == "MADE" else v for k, v in keys.items()}
+    with pytest.raises(error, match=sentence):
+        corpus.read(config(**at))
+
+
+@pytest.fixture
+def sounds(tmp_path, monkeypatch):
+    """Files that a user's function may name, relative to the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        write_song(tmp_path / name, mix=(800, RATE), acc=(800, RATE), voice=(800, RATE))
+    return tmp_path
+
+
+def triple(name):
+    return (
+        SimpleNamespace(path=f"{name}/mix.wav"),
+        f"{name}/acc.wav",
+        f"{name}/voice.wav",
+    )
+
+
+@pytest.mark.parametrize("keys", [("valid", "test"), ("train_valid", "train_test")])
+def test_a_function_gives_the_documented_dictionary(sounds, monkeypatch, keys):
+    mix, acc, _ = triple("two")
+    given = {
+        "train_sup": [triple("one"), (mix, acc, 0.1)],
+        "train_unsup": [[mix], [acc, 3.0], ["one/voice.wav", "two/voice.wav"]],
+        keys[0]: [triple("one")],
+        keys[1]: [triple("two")],
+    }
+    monkeypatch.setattr(lists, "call", lambda function: given)
+    found = corpus.read(config(function="mine:songs"))
+    assert counts(found) == [2, 1, 1, 2, 1, 1]
+    first, second = found.paired
+    assert first.sources["accompaniment"] == sounds / "one/acc.wav"
+    assert first.sources["vocals"] == sounds / "one/voice.wav"
+    assert list(second.sources) == ["accompaniment"]
+    assert (second.mixture, second.samples) == (sounds / "two/mix.wav", 800)
+    assert found.mixtures[0].sources == {}
+    assert list(found.vocals[1].sources) == ["vocals"]
+
+
+def test_the_function_is_imported_by_its_path(sounds, monkeypatch):
+    code = "def songs():\n    return {'train_sup': [], 'valid': [], 'test': []}\n"
+    (sounds / "my_songs.py").write_text(code)
+    monkeypatch.syspath_prepend(str(sounds))
+    with pytest.raises(CorpusError, match="there are 0 songs in the list 'paired'"):
+        corpus.read(config(function="my_songs:songs"))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        (
+            {"valid": None},
+            ConfigError,
+            "has no valid or train_valid; expected the keys",
+        ),
+        ({"test": []}, CorpusError, "0 songs in the list 'test'"),
+        (
+            {"train_sup": ["one/mix.wav"]},
+            ConfigError,
+            "entry 0 is 'one/mix.wav'; expec",
+        ),
+        (
+            {"train_sup": [(1.0, "one/acc.wav", 2.0)]},
+            ConfigError,
+            "mixture of entry 0 i",
+        ),
+        ({"train_sup": [(None, 1.0, 2.0)]}, ConfigError, "None is no path, no object"),
+        ({"train_unsup": [["one/mix.wav"]]}, ConfigError, "no list of three lists"),
+        (
+            {"train_unsup": [["one/mix.wav"], [], [2.0]]},
+            CorpusError,
+            "no accompaniments and no vocals; the second phase needs all three",
+        ),
+    ],
+)
+def test_a_dictionary_that_does_not_fit(sounds, monkeypatch, change, error, sentence):
+    songs = {"train_sup": [triple("one")], "valid": [triple("one")]}
+    given = {**songs, "test": [triple("two")], **change}
+    given = {key: value for key, value in given.items() if value is not None}
+    monkeypatch.setattr(lists, "call", lambda function: given)
+    with pytest.raises(error, match=sentence):
+        corpus.read(config(function="mine:songs"))
+
+
+def test_all_but_the_vocals_are_the_accompaniment():
+    wave = np.ones((1, 4), np.float32)
+    parts = {"vocals": wave, "drums": Sum((wave, wave)), "bass": wave}
+    song = lists.song(Track("a", RATE, 4, parts))
+    assert list(song.sources) == ["accompaniment", "vocals"]
+    assert len(song.sources["accompaniment"].parts) == 3
+    assert len(lists.mixture(song).parts) == 4

@@ -1,0 +1,233 @@
+"""Excerpts are where their positions say, to the sample, with what is around them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from adversarial import data, excerpts, songs, spectra
+from adversarial.config import TINY
+from adversarial.geometry import solve
+from adversarial.lists import Lists
+from common import distribution, resample
+from common.config import ConfigError
+from common.corpora.track import CorpusError, Track
+
+RATE = 8192
+HOP = 256
+RNG = np.random.default_rng(0)
+GEOMETRY = solve(TINY.model_config)
+INSIDE = (GEOMETRY.output_frames - 1) * HOP + 512
+OUTSIDE = (GEOMETRY.input_frames - 1) * HOP + 512
+BEFORE = GEOMETRY.context_frames * HOP + 256
+
+
+def noise(samples):
+    return RNG.uniform(-0.3, 0.3, (1, samples)).astype(np.float32)
+
+
+def song(name, samples, vocals=True):
+    parts = {"accompaniment": noise(samples)}
+    if vocals:
+        parts["vocals"] = noise(samples)
+    return Track(name, RATE, samples, parts, sum(parts.values()))
+
+
+def settings(**more):
+    return replace(TINY, model_config=replace(TINY.model_config, **more))
+
+
+@pytest.fixture(scope="module")
+def tracks():
+    """Songs of several lengths, one without a voice, one shorter than a tile."""
+    lengths = {"a": 50_000, "b": 41_234, "c": 3_000}
+    return {name: song(name, n, name != "b") for name, n in lengths.items()}
+
+
+@pytest.fixture(scope="module")
+def found(tracks, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEPARATION_CACHE", str(tmp_path_factory.mktemp("cache")))
+        a, b, _ = every = list(tracks.values())
+        single = Track("v", RATE, 30_000, {"vocals": np.full((1, 30_000), 0.5, "f4")})
+        return data.open_lists(TINY, Lists([a, b], [a, b], [a], [single], every, [b]))
+
+
+def around(track, role, start, samples):
+    """Samples of a sound and zeros around it, by numpy alone."""
+    sound = track.mixture if role == "mixture" else track.sources.get(role)
+    whole = np.zeros(track.samples) if sound is None else sound[0]
+    return np.pad(whole, (OUTSIDE, OUTSIDE))[OUTSIDE + start :][:samples]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("start", [0, 1, 12_345, 41_234 - 17 * HOP, 41_233])
+def test_a_window_is_what_is_heard_there_and_around(found, tracks, number, start):
+    track = list(tracks.values())[number]
+    place = tf.constant(number, tf.int64), tf.constant(start, tf.int64)
+    cut = excerpts.pair(TINY, found.paired, *place)
+    outer = around(track, "mixture", start - BEFORE, OUTSIDE)
+    np.testing.assert_array_equal(cut["mixture"], outer)
+    for row, role in enumerate(("accompaniment", "vocals")):
+        inner = around(track, role, start - 256, INSIDE)
+        np.testing.assert_array_equal(cut["sources"][row], inner)
+
+
+def test_frames_are_those_of_the_whole_song_at_target_edges_too(found, tracks):
+    whole = np.pad(tracks["a"].sources["vocals"], [(0, 0), (256, 256)])
+    image = spectra.magnitude(tf.constant(whole), TINY.model_config)
+    cut = excerpts.pair(TINY, found.paired, tf.constant(0, tf.int64), 10 * HOP)
+    part = spectra.magnitude(cut["sources"][1:], TINY.model_config)
+    expected = image[:, :, 10 : 10 + GEOMETRY.output_frames]
+    np.testing.assert_allclose(part, expected, atol=1e-5)
+
+
+def test_positions_decide_everything(found):
+    graph = tf.function(data.semi_supervised_example(TINY, found))
+    one, again, other = (graph(tf.constant(p, tf.int64)) for p in (3, 3, 4))
+    seeded = replace(TINY, train=replace(TINY.train, seed=1))
+    seed = data.semi_supervised_example(seeded, found)(tf.constant(3, tf.int64))
+    assert {name: each.shape.as_list() for name, each in one.items()} == {
+        "mixture": [OUTSIDE],
+        "sources": [2, INSIDE],
+        "mixtures": [3, OUTSIDE],
+        "accompaniments": [3, INSIDE],
+        "vocals": [3, INSIDE],
+        "shares": [3, 2],
+    }
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, again[name])
+        assert np.abs(value - other[name]).max() > 1e-3
+        assert np.abs(value - seed[name]).max() > 1e-3
+
+
+def test_streams_are_independent_and_gains_are_of_unpaired_excerpts(found, tracks):
+    example = tf.function(data.unpaired_example(TINY, found))
+    drawn = [example(tf.constant(p, tf.int64)) for p in range(60)]
+    gains = np.array([2 * d["vocals"].numpy().max() for d in drawn])
+    assert gains.min() >= 0.2 - 1e-6
+    assert gains.max() <= 1.2 + 1e-6
+    assert gains.max() - gains.min() > 0.7
+    draws = {n: excerpts.drawing(TINY, n, found.paired) for n in songs.STREAMS}
+    places = {
+        name: [int(draw(tf.constant(p, tf.int64)).start) for p in range(20)]
+        for name, draw in draws.items()
+    }
+    assert len({tuple(each) for each in places.values()}) == 4
+    paired = tf.function(data.paired_example(TINY, found))
+    for position in range(5):
+        drawn = paired(tf.constant(position, tf.int64))
+        middle = drawn["mixture"][BEFORE - 256 : BEFORE - 256 + INSIDE]
+        np.testing.assert_allclose(
+            middle, tf.reduce_sum(drawn["sources"], 0), atol=1e-6
+        )
+
+
+def test_excerpts_serve_as_often_as_in_the_cache_of_the_original(found):
+    config = settings(batch_size=16, min_replacement_rate=2, cache_size=16)
+    draw = tf.function(excerpts.drawing(config, "paired", found.paired))
+    drawn = [draw(tf.constant(p, tf.int64)) for p in range(16 * 20)]
+    seen = [(int(d.song), float(d.gain)) for d in drawn]
+    # 20 batches replace 2 excerpts each; 16 are there before.
+    assert 45 <= len(set(seen)) <= 56
+    assert len({(int(d.song), int(d.start)) for d in drawn}) > 150
+    first, last = set(seen[:16]), set(seen[-16:])
+    assert not first & last
+    fresh = settings(excerpts_reused=False)
+    draw = tf.function(excerpts.drawing(fresh, "paired", found.paired))
+    drawn = [draw(tf.constant(p, tf.int64)) for p in range(100)]
+    assert len({(int(d.song), int(d.start)) for d in drawn}) > 97
+    assert sum(int(d.song) for d in drawn) == 50
+
+
+@pytest.mark.parametrize("reused", [True, False])
+def test_windows_lie_anywhere_in_a_song_and_never_outside(found, reused):
+    config = settings(excerpts_reused=reused)
+    draw = tf.function(excerpts.drawing(config, "vocals", found.paired))
+    drawn = [draw(tf.constant(p, tf.int64)) for p in range(400)]
+    for number, length in enumerate(found.paired.samples):
+        starts = np.array([int(d.start) for d in drawn if d.song == number])
+        last = length - (GEOMETRY.output_frames - 1) * HOP
+        assert starts.min() >= 0
+        assert starts.max() <= last
+        assert starts.min() < 0.15 * last
+        assert starts.max() > 0.85 * last
+
+
+def test_the_validation_hears_every_frame_once(found, tracks):
+    example, count = data.validation_example(TINY, found.valid)
+    frames = [1 + t.samples // HOP for t in tracks.values()]
+    windows = [-(-n // GEOMETRY.output_frames) for n in frames]
+    assert count == sum(windows)
+    graph = tf.function(example)
+    every = [graph(tf.constant(p, tf.int64)) for p in range(count)]
+    weights = np.array([each["frame_weight"] for each in every])
+    assert weights.sum() == sum(frames)
+    assert weights[windows[0] - 1].tolist() == [1.0] * 16 + [0.0] * 2
+    step = GEOMETRY.output_frames * HOP
+    place = 0
+    for track, number in zip(tracks.values(), windows, strict=True):
+        for index in range(number):
+            expected = around(track, "mixture", index * step - BEFORE, OUTSIDE)
+            np.testing.assert_array_equal(every[place]["mixture"], expected)
+            expected = around(track, "vocals", index * step - 256, INSIDE)
+            np.testing.assert_array_equal(every[place]["sources"][1], expected)
+            place += 1
+
+
+def test_batches_are_built_for_any_strategy(found):
+    strategy = tf.distribute.get_strategy()
+    example = data.paired_example(TINY, found)
+    batches = distribution.training_batches(strategy, example, 2, 5)
+    batch = next(iter(batches))
+    expected = example(tf.constant(11, tf.int64))
+    np.testing.assert_allclose(batch["mixture"][1], expected["mixture"], atol=1e-7)
+    example, count = data.validation_example(TINY, found.valid)
+    batches, _ = distribution.validation_batches(strategy, example, count, 4)
+    assert sum(float(tf.reduce_sum(b["weight"])) for b in batches) == count
+
+
+def test_stems_are_kept_as_one_channel_at_the_working_rate(tmp_path):
+    wave = RNG.uniform(-0.2, 0.2, (40_000, 2)).astype(np.float32)
+    files = {}
+    for name, part in (("vocals", wave), ("accompaniment", wave[::-1])):
+        files[name] = tmp_path / f"{name}.wav"
+        soundfile.write(files[name], part, 16_000, "FLOAT")
+    track = Track("a", 16_000, 40_000, files)
+    config = replace(TINY, corpora=replace(TINY.corpora, records=str(tmp_path / "r")))
+    empty = Lists([track], [], [], [], [track], [track])
+    opened = data.open_lists(config, empty)
+    assert opened.unpaired is None
+    assert (tmp_path / "r/train/index.json").is_file()
+    assert [each.channels for each in opened.records] == [1, 1, 1]
+    assert opened.digest == opened.records[0].digest
+    assert opened.paired.samples.tolist() == [20_480]
+    cut = excerpts.pair(config, opened.paired, tf.constant(0, tf.int64), 256)
+    mono = wave.mean(axis=1)[np.newaxis]
+    expected = resample.resample(mono, 16_000, RATE)[0, :INSIDE]
+    np.testing.assert_allclose(cut["sources"][1], expected, atol=1e-6)
+    whole = cut["mixture"][BEFORE - 256 :][:INSIDE]
+    np.testing.assert_allclose(whole, tf.reduce_sum(cut["sources"], 0), atol=1e-5)
+
+
+def test_songs_that_hold_no_window_are_left_out_and_told(tracks, capsys):
+    kept = songs.long_enough(TINY, list(tracks.values()), "vocals")
+    assert [each.name for each in kept] == ["a", "b"]
+    told = (
+        "1 of 3 songs of the list 'vocals' are shorter than a window of 0.59 s, first"
+    )
+    assert f"{told} 'c' with 0.37 s; they are left out" in capsys.readouterr().out
+    with pytest.raises(
+        CorpusError, match=r"1 of 1 songs of the list 'paired' are short"
+    ):
+        songs.long_enough(TINY, [tracks["c"]], "paired")
+
+
+def test_an_excerpt_shorter_than_a_window_is_named(found):
+    with pytest.raises(ConfigError, match=r"duration=1.0; expected at least 1.16 s"):
+        data.paired_example(settings(duration=1.0), found)
+    data.paired_example(settings(duration=1.0, excerpts_reused=False), found)

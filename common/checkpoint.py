@@ -116,7 +116,7 @@ def restore_network(folder: str | Path, network: Any) -> Path:
     """Restore a built network from a run folder, the best checkpoint before the latest.
 
     Args:
-        folder: A run folder.
+        folder: A run folder, or the prefix of one of its checkpoints.
         network: Built network of the architecture that the folder's config.json tells.
 
     Returns:
@@ -140,9 +140,14 @@ def save_network(folder: str | Path, network: Any) -> None:
 def find(folder: str | Path) -> Path:
     """Find the checkpoint of a run folder that is to be used: best, else latest.
 
+    Args:
+        folder: A run folder, or the prefix of one checkpoint, which is given back.
+
     Raises:
         CheckpointError: The folder has no checkpoint.
     """
+    if Path(f"{folder}.index").is_file():
+        return Path(folder)
     for name in ("best", "latest"):
         path = tf.train.latest_checkpoint(str(Path(folder) / name))
         if path is not None:

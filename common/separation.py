@@ -60,6 +60,11 @@ class Separator:
         grid_samples: Distance between the frames of the network. Blocks begin on whole
             frames, so that they see the frames that one long pass would see; the last
             block is up to a frame longer than a segment instead.
+        context_samples: Reach of the network to either side, where it has one. Blocks
+            overlap by at least twice as much, and of neither block is used what the
+            cut could have changed: estimates are those of one long pass.
+        together: Whether a mono network sees all channels at once, [1, channels,
+            samples], and each of them has its estimates.
 
     Raises:
         SeparationError: If an attribute is out of its range.
@@ -79,6 +84,8 @@ class Separator:
     named: bool = False
     grid_samples: int = 1
     pairs: bool = False
+    context_samples: int = 0
+    together: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -107,6 +114,13 @@ class Separator:
             raise SeparationError(
                 f"segment is {self.segment_seconds:g} s; expected at least one frame "
                 f"({self.grid_samples / self.sample_rate:g} s)"
+            )
+        least = 2 * self.context_samples + self.grid_samples
+        if self.context_samples and (self.segment_samples or 0) < least:
+            raise SeparationError(
+                f"segment is {self.segment_seconds:g} s; expected at least "
+                f"{math.ceil(100 * least / self.sample_rate) / 100:g} s, because the "
+                f"network looks {self.context_samples / self.sample_rate:.3g} s around"
             )
         if not (self.overlap or self.named):
             raise SeparationError(
@@ -185,12 +199,15 @@ class Separator:
     @property
     def _hop_samples(self) -> int:
         segment = self.segment_samples or 1
-        hop = segment - round(self.overlap * segment)
+        overlap = max(round(self.overlap * segment), 2 * self.context_samples)
+        hop = segment - overlap
         return max(self.grid_samples, hop - hop % self.grid_samples)
 
     def _separate(self, mixture: np.ndarray) -> np.ndarray:
         """Run one block: [channels, samples] -> [sources, channels, samples]."""
         given = len(mixture)
+        if self.together:
+            return self._run(mixture[np.newaxis])[0]
         if self.channels == 1:
             estimates = self._run(mixture[:, np.newaxis])  # [given, sources, 1, ...]
             estimates = estimates[:, :, 0].swapaxes(0, 1)
@@ -227,7 +244,9 @@ class Separator:
         overlap = before.shape[-1]
         if overlap and not self.named:
             estimates = match_beginnings(before, estimates)
-        fade = np.sin(np.pi / 2 * (np.arange(overlap) + 0.5) / max(1, overlap)) ** 2
+        inner = max(1, overlap - 2 * self.context_samples)
+        place = (np.arange(overlap) + 0.5 - self.context_samples) / inner
+        fade = np.sin(np.pi / 2 * np.clip(place, 0, 1)) ** 2
         blend = before + fade.astype(np.float32) * (estimates[..., :overlap] - before)
         return np.concatenate([blend, estimates[..., overlap:]], -1)
 

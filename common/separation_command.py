@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common import audio
 from common.errors import exit_code
 from common.separation import SeparationError, Separator
-from common.stems import check_targets, separate_file
+from common.stems import FOLDERS, Form, check_targets, separate_file
 
 SHARED = (
     "input", "model", "output", "format", "segment", "overlap", "targets", "overwrite"
 )  # fmt: skip
 """Options that mean the same in every pillar."""
+
+NONE: Mapping[str, Sequence[str]] = {}
 
 
 def command(
@@ -26,6 +29,8 @@ def command(
     *,
     model: str | None = None,
     configure: Callable[[argparse.ArgumentParser], None] | None = None,
+    form: Callable[[Mapping[str, Any]], Form] | None = None,
+    words: Mapping[str, Sequence[str]] = NONE,
 ) -> int:
     """Run the command line that all pillars share.
 
@@ -37,27 +42,50 @@ def command(
         model: Default of ``--model``; None makes it required.
         configure: Adds the pillar's own options to the parser; their values are the
             ``options`` of ``load``.
+        form: Tells, by these options, what is written and where.
+        words: Further flags by option, such as ``{"model": ["--checkpoint"]}``; those
+            of ``input`` take one file each.
 
     Returns:
         0 if every input was separated, else 1; 130 when interrupted.
     """
-    parser = _parser(description, model)
+    parser = _parser(description, model, words)
     if configure:
         configure(parser)
     options = vars(parser.parse_args(argv))
+    named = options.pop("named_input", [])
     shared = {name: options.pop(name) for name in SHARED}
+    shared["input"] = [*shared["input"], *named]
+    if not shared["input"]:
+        parser.error("no sound file is named; expected at least one INPUT")
+    shared["form"] = form(options) if form else FOLDERS
     return exit_code("separate", lambda: _run(load, shared, options))
 
 
-def _parser(description: str, model: str | None) -> argparse.ArgumentParser:
+def _parser(
+    description: str, model: str | None, words: Mapping[str, Sequence[str]]
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description,
         epilog="Put INPUT before --targets, which takes all words that follow.",
     )
     add = parser.add_argument
-    add("input", nargs="+", metavar="INPUT", help="sound files, of any format and rate")
+    inputs = "sound files, of any format and rate"
+    if "input" in words:
+        add("input", nargs="*", metavar="INPUT", help=inputs)
+        add(
+            *words["input"],
+            dest="named_input",
+            action="append",
+            default=[],
+            metavar="INPUT",
+            help="one more of them",
+        )
+    else:
+        add("input", nargs="+", metavar="INPUT", help=inputs)
     add(
         "--model",
+        *words.get("model", ()),
         default=model,
         required=model is None,
         help="name of a published model, run folder or checkpoint "
@@ -65,9 +93,10 @@ def _parser(description: str, model: str | None) -> argparse.ArgumentParser:
     )
     add(
         "--output",
+        *words.get("output", ()),
         default="separated",
         metavar="FOLDER",
-        help="stems go to FOLDER/INPUT/SOURCE (default: %(default)s)",
+        help="folder of the stems (default: %(default)s)",
     )
     add(
         "--format",
@@ -112,6 +141,7 @@ def _run(load: Callable[..., Separator], shared: dict, options: dict) -> int:
             format=shared["format"],
             targets=shared["targets"],
             overwrite=shared["overwrite"],
+            form=shared["form"],
         )
         sys.stdout.write(f"{summary}\n")
         sys.stdout.flush()
@@ -131,6 +161,6 @@ def _check_distinct(inputs: Sequence[Path]) -> None:
         other = seen.setdefault(path.stem, path)
         if other is not path:
             raise SeparationError(
-                f"{other} and {path} would both be written to the folder "
+                f"{other} and {path} would both be written under the name "
                 f"{path.stem}; rename one or separate them into different --output"
             )

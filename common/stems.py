@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,30 @@ from common.resample import ResampleStream
 from common.separation import Queue, SeparationError, Separator
 
 Rate = Literal["input", "model"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is written of a file, and where.
+
+    Attributes:
+        pattern: Place of a stem below the output folder, without its suffix, of the
+            input's ``{name}`` and the ``{source}``.
+        original: Place of a copy of the input, byte for byte, of its ``{name}``; None:
+            no copy.
+        rate: Write at the sample rate of the ``"input"`` or of the ``"model"``.
+        remainder: Source that takes what the others leave of the mixture instead of
+            its estimate, so that stems add up to the mixture at its own rate.
+    """
+
+    pattern: str = "{name}/{source}"
+    original: str | None = None
+    rate: Rate = "input"
+    remainder: str | None = None
+
+
+FOLDERS = Form()
+"""A folder for each input."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +108,9 @@ def separate_file(
     format: str = "wav",  # noqa: A002
     targets: Sequence[str] | None = None,
     overwrite: bool = False,
-    rate: Rate = "input",
+    form: Form = FOLDERS,
 ) -> Summary:
-    """Separate a sound file into ``{output}/{input's stem}/{source}.{suffix}``.
+    """Separate a sound file, mostly to ``{output}/{input's stem}/{source}.{suffix}``.
 
     The stems have the channels and the exact length of the input, and appear all
     together or not at all.
@@ -97,7 +122,7 @@ def separate_file(
         format: A key of `audio.FORMATS`.
         targets: Sources to write; None writes all.
         overwrite: Replace stems that exist.
-        rate: Write at the sample rate of the ``"input"`` or of the ``"model"``.
+        form: What is written, and where.
 
     Returns:
         What was written.
@@ -113,31 +138,37 @@ def separate_file(
     {'b': 0.25, 'c': 0.25}
     """
     began, source, folder = time.perf_counter(), Path(input), Path(output)
-    stems = _stem_paths(separator, folder / Path(input).stem, format, targets)
-    _check_stems(stems, source, overwrite)
+    stems = _stem_paths(separator, source, folder, format, targets, form)
+    copy = _copy_path(source, folder, form)
+    _check_stems([*stems.values(), *copy], source, overwrite)
     info = audio.probe(source)
-    target_rate = separator.sample_rate if rate == "model" else info.sample_rate
+    target_rate = separator.sample_rate if form.rate == "model" else info.sample_rate
     meter = _Meter(len(separator.sources))
     with _staging(folder) as staging:
-        drafts = {name: staging / path.name for name, path in stems.items()}
+        drafts = {staging / path.name: path for path in (*stems.values(), *copy)}
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(
-                    audio.Writer(draft, target_rate, info.channels, format)
+                    audio.Writer(
+                        staging / path.name, target_rate, info.channels, format
+                    )
                 )
-                for name, draft in drafts.items()
+                for name, path in stems.items()
             }
             for mixture, estimates in _walk(separator, source, info, target_rate):
+                _complete(mixture, estimates, separator.sources, form.remainder)
                 meter.add(mixture, estimates)
                 for name, writer in writers.items():
                     writer.write(estimates[separator.sources.index(name)])
-        (folder / source.stem).mkdir(exist_ok=True)
-        for name, draft in drafts.items():
-            draft.replace(stems[name])
+        if copy:
+            shutil.copyfile(source, staging / copy[0].name)
+        for draft, path in drafts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(path)
     places = {name: separator.sources.index(name) for name in stems}
     return Summary(
         source.name,
-        folder / source.stem,
+        next(iter(stems.values())).parent,
         meter.samples,
         target_rate,
         time.perf_counter() - began,
@@ -163,9 +194,11 @@ def check_targets(separator: Separator, targets: Sequence[str] | None) -> None:
 
 def _stem_paths(
     separator: Separator,
+    source: Path,
     folder: Path,
     format: str,  # noqa: A002
     targets: Sequence[str] | None,
+    form: Form,
 ) -> dict[str, Path]:
     check_targets(separator, targets)
     if format not in audio.FORMATS:
@@ -173,12 +206,35 @@ def _stem_paths(
             f"format is {format!r}; expected one of {', '.join(audio.FORMATS)}"
         )
     suffix = audio.FORMATS[format].suffix
-    wanted = dict.fromkeys(targets or separator.sources)
-    return {name: folder / f"{name}{suffix}" for name in wanted}
+    return {
+        name: folder / (form.pattern.format(name=source.stem, source=name) + suffix)
+        for name in dict.fromkeys(targets or separator.sources)
+    }
 
 
-def _check_stems(stems: Mapping[str, Path], source: Path, overwrite: bool) -> None:
-    for path in stems.values():
+def _copy_path(source: Path, folder: Path, form: Form) -> list[Path]:
+    """Place of the copy of the input, if there is to be one."""
+    if form.original is None:
+        return []
+    return [folder / (form.original.format(name=source.stem) + source.suffix)]
+
+
+def _complete(
+    mixture: np.ndarray,
+    estimates: np.ndarray,
+    sources: Sequence[str],
+    name: str | None,
+) -> None:
+    """Give one source, if any, what the others leave, in place."""
+    if name is None:
+        return
+    place = sources.index(name)
+    others = np.delete(estimates, place, axis=0)
+    estimates[place] = mixture - others.sum(0, dtype=np.float64)
+
+
+def _check_stems(paths: Sequence[Path], source: Path, overwrite: bool) -> None:
+    for path in paths:
         if path.parent.exists() and not path.parent.is_dir():
             raise SeparationError(
                 f"{path.parent} is a file where the folder of the stems should be; "

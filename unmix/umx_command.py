@@ -23,7 +23,7 @@ import numpy as np
 from common import audio
 from common.errors import exit_code
 from common.separation import SeparationError, Separator
-from common.stems import Summary, separate_file
+from common.stems import Form, Summary, separate_file
 
 MARKS = {
     "--outdir",
@@ -156,7 +156,8 @@ def _separate(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".separate-", dir=folder) as place:
         part = _part(path, Path(place), options)
-        summary = separate_file(separator, part, place, format=format_, rate="model")
+        form = Form(rate="model")
+        summary = separate_file(separator, part, place, format=format_, form=form)
         for file in files:
             (summary.folder / file.name).replace(file)
     return dataclasses.replace(summary, name=path.name, folder=folder)

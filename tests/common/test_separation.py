@@ -328,3 +328,40 @@ def test_blocks_begin_on_whole_frames(samples):
     np.testing.assert_allclose(separator(mixture)["all"], whole, atol=1e-6)
     with pytest.raises(SeparationError, match="expected at least one frame"):
         Separator(network, segment_seconds=0.001, grid_samples=frame, **options)
+
+
+def test_blocks_of_a_network_that_looks_around_equal_the_whole():
+    reach = 40
+    shape = np.hanning(2 * reach + 1) / reach
+
+    def smoothed(batch):
+        wave = np.stack([np.convolve(each, shape, "same") for each in batch[:, 0]])
+        return wave[:, None, None].astype(np.float32)
+
+    options = {"sources": ["all"], "named": True, "segment_seconds": 0.1}
+    mixture = noise(1, 9001)
+    whole = smoothed(mixture[:, None])[0, 0]
+    options |= {"overlap": 0.0}
+    exact = separator(smoothed, context_samples=reach, **options)(mixture)["all"]
+    np.testing.assert_allclose(exact, whole, atol=1e-6)
+    rough = separator(smoothed, **options)(mixture)["all"]
+    assert np.abs(rough - whole).max() > 0.01
+    with pytest.raises(SeparationError, match=r"looks 0\.05 s around"):
+        separator(smoothed, context_samples=RATE // 20, **options)
+
+
+def test_all_channels_may_go_through_together():
+    seen = []
+
+    def mean(batch):
+        seen.append(batch.shape)
+        wave = np.broadcast_to(batch.mean(1, keepdims=True), batch.shape)
+        return np.stack([wave, batch - wave], 1)
+
+    options = {"sources": ["middle", "sides"], "named": True, "segment_seconds": 0.1}
+    mixture = noise(3, 2000)
+    found = separator(mean, together=True, **options)(mixture)
+    assert {shape[:2] for shape in seen} == {(1, 3)}
+    for wave in found["middle"]:
+        np.testing.assert_allclose(wave, mixture.mean(0), atol=1e-6)
+    np.testing.assert_allclose(sum(found.values()), mixture, atol=1e-6)

@@ -10,6 +10,7 @@ import pytest
 from common import audio
 from common.separation import SeparationError, Separator
 from common.separation_command import command
+from common.stems import Form
 
 RATE = 8000
 
@@ -119,7 +120,7 @@ def test_expected_errors_are_one_line(tmp_path, song, capsys, words, sentence):
 
 def test_inputs_with_the_same_outputs_are_an_error(tmp_path, song, capsys):
     assert run(song, tmp_path / "other" / "song.flac", "--output", tmp_path) == 1
-    assert "would both be written to" in capsys.readouterr().err
+    assert "would both be written" in capsys.readouterr().err
     assert not (tmp_path / "song").exists()
 
 
@@ -149,6 +150,22 @@ def test_usage_errors_have_a_code_too():
     with pytest.raises(SystemExit) as stop:
         run()
     assert stop.value.code == 2
+
+
+def test_a_pillar_has_words_and_a_form_of_its_own(tmp_path, song, capsys):
+    words = {"input": ["--input"], "model": ["--checkpoint"], "output": ["-o"]}
+    options = {"words": words, "form": lambda options: Form("{name}_{source}")}
+    given = ["--input", song, "-o", tmp_path / "out", "--checkpoint", "missing"]
+    assert run(*given, **options) == 1
+    assert "model 'missing' is not known" in capsys.readouterr().err
+    given[-1] = "tiny"
+    assert run(*given, **options) == 0
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["song_rest.wav", "song_vocals.wav"]
+    with pytest.raises(SystemExit) as stop:
+        run("-o", "out", **options)
+    assert stop.value.code == 2
+    assert "no sound file is named" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from common import audio
 from common.separation import SeparationError, Separator
-from common.stems import separate_file
+from common.stems import Form, separate_file
 
 RATE = 16000
 
@@ -78,7 +78,11 @@ def test_odd_rates_keep_length_channels_and_sound(tmp_path, rate, samples):
 def test_stems_come_at_the_rate_of_the_model_on_request(tmp_path):
     audio.write(tmp_path / "a.wav", sine(44_101, 44_100), 44_100)
     summary = separate_file(
-        separator(), tmp_path / "a.wav", tmp_path, rate="model", targets=["rest"]
+        separator(),
+        tmp_path / "a.wav",
+        tmp_path,
+        form=Form(rate="model"),
+        targets=["rest"],
     )
     info = audio.probe(tmp_path / "a" / "rest.wav")
     assert info == (RATE, 1, math.ceil(44_101 * RATE / 44_100))
@@ -210,7 +214,7 @@ PEAK = """
     import numpy as np
     from common import audio
     from common.separation import Separator
-    from common.stems import separate_file
+    from common.stems import Form, separate_file
 
     folder, seconds = Path(sys.argv[1]), int(sys.argv[2])
     minute = np.random.default_rng(0).uniform(-1, 1, (2, 44100 * 10)).astype("f4")
@@ -239,3 +243,29 @@ def test_ten_minutes_need_no_more_memory_than_one(tmp_path):
         peaks.append(int(done.stdout) / 1024)
         assert audio.probe(folder / "long" / "a.wav").samples == seconds * 44100
     assert peaks[1] < peaks[0] + 20, f"{peaks} MB"
+
+
+def test_another_form_puts_stems_side_by_side_with_the_original(tmp_path, song):
+    form = Form("{name}_{source}", "{name}_original")
+    summary = separate_file(separator(), song, tmp_path / "out", form=form)
+    assert names(tmp_path / "out") == [
+        f"song_{name}.wav" for name in ("original", "rest", "vocals")
+    ]
+    assert summary.folder == tmp_path / "out"
+    copy = tmp_path / "out" / "song_original.wav"
+    assert copy.read_bytes() == song.read_bytes()
+    (tmp_path / "out" / "song_vocals.wav").unlink()
+    (tmp_path / "out" / "song_rest.wav").unlink()
+    with pytest.raises(SeparationError, match=r"song_original\.wav exists"):
+        separate_file(separator(), song, tmp_path / "out", form=form)
+
+
+def test_one_source_takes_what_the_others_leave(tmp_path):
+    mixture = noise(2, 30_000)
+    audio.write(tmp_path / "a.wav", mixture, 44_100)
+    form = Form(remainder="rest")
+    quiet = separator(lambda batch: np.stack([batch / 2, batch * 0], 1))
+    summary = separate_file(quiet, tmp_path / "a.wav", tmp_path, form=form)
+    stems = [audio.read(tmp_path / "a" / f"{n}.wav")[0] for n in ("vocals", "rest")]
+    np.testing.assert_allclose(sum(stems), mixture, atol=1e-7)
+    assert summary.residual_db < -140

@@ -8,19 +8,26 @@ context of a mixture is what is really heard around it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from adversarial import corpus, manifest
 from adversarial.config import AdversarialConfig
-from adversarial.excerpts import drawing, key_of, pair, window
+from adversarial.excerpts import drawing, key_of, length, pair, window
 from adversarial.geometry import solve
 from adversarial.lists import Lists
 from adversarial.songs import STREAMS, Songs, long_enough, open_songs
 from common import records
 from common.distribution import Example
+
+# There is no Python control flow on tensors, and the look for it takes seconds.
+unconverted = tf.autograph.experimental.do_not_convert
+
+MIXTURES = "mixtures"
+UNPAIRED = (MIXTURES, "accompaniments", "vocals")
 
 
 class Data(NamedTuple):
@@ -90,7 +97,7 @@ def open_lists(config: AdversarialConfig, found: Lists) -> Data:
     training = {name: getattr(found, name) for name in STREAMS}
     training = {k: long_enough(config, v, k) for k, v in training.items() if v}
     opened = open_songs(config, "train", training)
-    unpaired = {name: opened[name] for name in STREAMS[1:] if name in opened}
+    unpaired = {name: opened[name] for name in UNPAIRED if name in opened}
     valid = open_songs(config, "valid", {"paired": found.valid})
     test = open_songs(config, "test", {"paired": found.test})
     return Data(opened["paired"], unpaired or None, valid["paired"], test["paired"])
@@ -109,6 +116,7 @@ def paired_example(config: AdversarialConfig, found: Data) -> Example:
     """
     draw = drawing(config, "paired", found.paired)
 
+    @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         drawn = draw(position)
         return pair(config, found.paired, drawn.song, drawn.start)
@@ -116,25 +124,29 @@ def paired_example(config: AdversarialConfig, found: Data) -> Example:
     return example
 
 
-def unpaired_example(config: AdversarialConfig, found: Data) -> Example:
+def unpaired_example(
+    config: AdversarialConfig, found: Data, names: Sequence[str] = UNPAIRED
+) -> Example:
     """Make the function from a position to excerpts that do not belong together.
 
     Args:
         config: Gives sizes, way of drawing, gains and seed.
         found: The data of the run, with unpaired songs.
+        names: Streams that are drawn from.
 
     Returns:
         Function from a position to ``mixtures`` [samples] of the separator's input,
         ``accompaniments`` and ``vocals`` [samples] of its output.
     """
     songs = found.unpaired or {}
-    drawings = {name: drawing(config, name, songs[name]) for name in STREAMS[1:]}
+    drawings = {name: drawing(config, name, songs[name]) for name in names}
 
+    @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         heard = {}
         for name, draw in drawings.items():
             song, start, gain = draw(position)
-            wide = name == "mixtures"
+            wide = name == MIXTURES
             cut = window(config, songs[name], song, start, with_context=wide)
             heard[name] = gain * cut[0]
         return heard
@@ -145,8 +157,8 @@ def unpaired_example(config: AdversarialConfig, found: Data) -> Example:
 def semi_supervised_example(config: AdversarialConfig, found: Data) -> Example:
     """Make the function from a position to what a step of the second phase needs.
 
-    Each step of the critics has unpaired excerpts of its own, and so has that of the
-    separator, of which only the mixture is used.
+    Each step of the critics has unpaired excerpts of its own, and that of the separator
+    has one more mixture.
 
     Args:
         config: Gives sizes, steps of the critics, gains and seed.
@@ -154,21 +166,33 @@ def semi_supervised_example(config: AdversarialConfig, found: Data) -> Example:
 
     Returns:
         Function from a position to ``mixture`` and ``sources`` as
-        :func:`paired_example`, those of :func:`unpaired_example` [num_disc + 1,
-        samples], and ``shares`` [num_disc + 1, 2], uniform from 0 to 1: how much of an
-        estimate is in what the penalty of each critic is measured at.
+        :func:`paired_example`; ``mixtures`` [num_disc + 1, samples], the last that of
+        the separator; ``accompaniments`` and ``vocals`` [num_disc, samples]; and
+        ``shares`` [num_disc, 2], uniform from 0 to 1: how much of an estimate is in
+        what the penalty of each critic is measured at.
     """
-    rounds = config.model_config.num_disc + 1
+    rounds = config.model_config.num_disc
     paired = paired_example(config, found)
     unpaired = unpaired_example(config, found)
+    alone = unpaired_example(config, found, (MIXTURES,))
+    kinds = {
+        name: tf.TensorSpec([length(config, name == MIXTURES)], tf.float32)
+        for name in UNPAIRED
+    }
 
+    @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
-        places = position * rounds + tf.range(rounds, dtype=tf.int64)
-        kinds = dict.fromkeys(STREAMS[1:], tf.TensorSpec(None, tf.float32))
-        stacked = tf.map_fn(unpaired, places, fn_output_signature=kinds)
+        first = position * (rounds + 1)
+        places = first + tf.range(rounds, dtype=tf.int64)
+        # Traced once, because a graph of so many readings takes seconds to make.
+        heard: Any = tf.map_fn(  # type: ignore[call-overload]
+            unpaired, places, fn_output_signature=kinds
+        )
+        last = alone(first + rounds)[MIXTURES][tf.newaxis]
+        heard[MIXTURES] = tf.concat([heard[MIXTURES], last], axis=0)
         key = key_of(config, 2 * len(STREAMS), position)
         shares = tf.random.stateless_uniform([rounds, 2], key)
-        return {**paired(position), **stacked, "shares": shares}
+        return {**paired(position), **heard, "shares": shares}
 
     return example
 
@@ -194,6 +218,7 @@ def validation_example(config: AdversarialConfig, songs: Songs) -> tuple[Example
     firsts = np.concatenate([np.arange(each) for each in windows])
     firsts = firsts * geometry.output_frames
 
+    @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         row, first = tf.gather(rows, position), tf.gather(firsts, position)
         cut = pair(config, songs, row, first * settings.num_hop)

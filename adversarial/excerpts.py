@@ -118,10 +118,9 @@ def window(
     Returns:
         Float32 [roles, samples].
     """
-    settings, geometry = config.model_config, solve(config.model_config)
-    frames = geometry.input_frames if with_context else geometry.output_frames
-    before = geometry.context_frames if with_context else 0
-    samples = (frames - 1) * settings.num_hop + settings.num_fft
+    settings = config.model_config
+    samples = length(config, with_context)
+    before = solve(settings).context_frames if with_context else 0
     begin = tf.cast(start, tf.int64) - before * settings.num_hop - settings.num_fft // 2
     end = tf.gather(songs.samples, song)
     first = tf.clip_by_value(begin, 0, end - 1)
@@ -130,6 +129,17 @@ def window(
     edges = tf.stack([first - begin, begin + samples - last])
     waves = tf.pad(waves, tf.stack([tf.zeros_like(edges), edges]))
     return tf.ensure_shape(waves, [None, samples])
+
+
+def length(config: AdversarialConfig, with_context: bool) -> int:
+    """Tell how many samples the frames of the separator's input or output have.
+
+    >>> length(AdversarialConfig(), with_context=True)
+    40704
+    """
+    settings, geometry = config.model_config, solve(config.model_config)
+    frames = geometry.input_frames if with_context else geometry.output_frames
+    return (frames - 1) * settings.num_hop + settings.num_fft
 
 
 def key_of(config: AdversarialConfig, number: int, position: tf.Tensor) -> tf.Tensor:

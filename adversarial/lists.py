@@ -140,18 +140,18 @@ def from_dictionary(given: Mapping[str, Any], where: str, folder: Path) -> Lists
         _triples(_value(given, KEYS[key], where), f"{where}, {KEYS[key][0]}", folder)
         for key in ("paired", "valid", "test")
     )
-    unpaired = given.get("train_unsup") or ([], [], [])
+    unpaired: Any = given.get("train_unsup") or ([], [], [])
     if not isinstance(unpaired, list | tuple) or len(unpaired) != 3:
         raise ConfigError(
             f"{where}: train_unsup is no list of three lists; expected mixtures, "
             "accompaniments, vocals"
         )
-    singles = [
+    mixtures, accompaniments, vocals = (
         _singles(each, role, f"{where}, train_unsup", folder)
         for each, role in zip(unpaired, (MIXTURE, ACCOMPANIMENT, VOCALS), strict=True)
-    ]
+    )
     expect_aligned([*paired, *valid, *test])
-    return Lists(paired, *singles, valid, test)
+    return Lists(paired, mixtures, accompaniments, vocals, valid, test)
 
 
 def _files(track: Track) -> list[Path]:

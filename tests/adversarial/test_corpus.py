@@ -323,7 +323,7 @@ def test_the_function_is_imported_by_its_path(sounds, monkeypatch):
         (
             {"train_sup": ["one/mix.wav"]},
             ConfigError,
-            "entry 0 is 'one/mix.wav'; expec",
+            "entry 0 is 'one/mix.wav'; e",
         ),
         (
             {"train_sup": [(1.0, "one/acc.wav", 2.0)]},

@@ -71,11 +71,12 @@ class SupervisedTraining(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Supervised loss on windows of whole songs."""
+        """Supervised loss on the frames of whole songs, each of which counts the same."""
         mixture = spectra.mixtures(batch["mixture"], self.settings, self.geometry)
         sources = spectra.sources(batch["sources"], self.settings, self.geometry)
-        losses = loss.supervised(self.network(mixture.log), sources)
-        self.means["loss"].update_state(losses, batch["weight"])
+        losses = loss.by_frame(self.network(mixture.log), sources)
+        weights = batch["frame_weight"] * batch["weight"][:, tf.newaxis]
+        self.means["loss"].update_state(losses, weights)
         return {"loss": self.means["loss"].result()}
 
     def _told(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

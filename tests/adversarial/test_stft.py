@@ -1,6 +1,5 @@
 """The transform of the pillar is that of librosa, with either padding."""
 
-import librosa
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,6 +18,8 @@ def noise(samples=SAMPLES):
 @pytest.mark.parametrize("padding", ["constant", "reflect"])
 @pytest.mark.parametrize("samples", [SAMPLES, 78 * 256, 700])
 def test_spectra_are_those_of_librosa(padding, samples):
+    import librosa
+
     config = ModelConfig(center_pad=padding)
     params = Stft(config.num_fft, config.num_hop, padding=padding)
     ours = stft(noise(samples), params).numpy().T
@@ -29,6 +30,8 @@ def test_spectra_are_those_of_librosa(padding, samples):
 
 @pytest.mark.parametrize("padding", ["constant", "reflect"])
 def test_inverse_is_that_of_librosa(padding):
+    import librosa
+
     params = Stft(512, 256, padding=padding)
     spectrum = stft(noise(), params)
     # A changed spectrum has no sound of its own, so the way back matters.
@@ -40,6 +43,8 @@ def test_inverse_is_that_of_librosa(padding):
 
 
 def test_magnitudes_of_training_are_inner_frames_of_a_whole_song():
+    import librosa
+
     song = noise()
     whole = np.abs(librosa.stft(song, n_fft=512, hop_length=256))
     window = song[2 * 256 : 2 * 256 + 512 + 9 * 256]

@@ -1,0 +1,175 @@
+"""Losses, penalty and gradients against the original's and against differences."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adversarial import convert, loss
+from adversarial.config import ModelConfig
+from adversarial.critic import Critic
+from adversarial.geometry import crop
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "adversarial"
+SMALL = ModelConfig(
+    num_layers=2, num_frames=16, num_fft=64, initial_filters=4, disc_filters=3
+)
+NAMES = ("acc", "accompaniment"), ("voice", "vocals")
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return dict(np.load(GOLDEN / "original.npz"))
+
+
+@pytest.fixture(scope="module")
+def restored():
+    return convert.load(GOLDEN / "original", SMALL)
+
+
+@pytest.fixture(scope="module")
+def separated(golden, restored):
+    """Losses of a step of the separator and their gradients."""
+    network = restored.separator
+    sources = [golden["accompaniment"], golden["vocals"]]
+    sources = tf.math.log1p(tf.stack(sources, 1))
+    linear = crop(tf.constant(golden["unpaired"]), 34, 18)
+    both = tf.concat([golden["mixture"], golden["unpaired"]], 0)
+    with tf.GradientTape(persistent=True) as tape:
+        known, guessed = tf.split(network(tf.math.log1p(both)), 2)
+        seen = crop(guessed, 32, 16)
+        scores = [
+            restored.critics[f"{name}_disc"](seen[:, number])
+            for number, (name, _) in enumerate(NAMES)
+        ]
+        each = {
+            "sup_loss": loss.supervised(known, sources),
+            "additivity": loss.additivity(guessed, linear),
+            "adversarial": loss.adversarial(*scores),
+        }
+        means = {name: tf.reduce_mean(value) for name, value in each.items()}
+        unpaired = 1e-3 * (means["adversarial"] + means["additivity"])
+        total = means["sup_loss"] + unpaired
+    weights = network.trainable_variables
+    return {
+        "each": each,
+        "sup": tape.gradient(means["sup_loss"], weights),
+        "total": tape.gradient(total, weights),
+        "critics": tape.gradient(
+            means["sup_loss"], restored.critics["acc_disc"].trainable_variables
+        ),
+    }
+
+
+def norms(gradients):
+    return np.array([float(tf.norm(gradient)) for gradient in gradients])
+
+
+def by_original(golden, table, weights, gradients, scope):
+    """Norms in the order of the original's variables."""
+    places = {id(v): i for i, v in enumerate(weights)}
+    order = [str(name).removesuffix(":0") for name in golden[f"{scope}_names"]]
+    return norms([gradients[places[id(table[name])]] for name in order])
+
+
+@pytest.mark.parametrize("name", ["sup_loss", "additivity", "adversarial"])
+def test_losses_are_those_of_the_original(golden, separated, name):
+    found = separated["each"][name]
+    assert found.shape == [3]
+    np.testing.assert_allclose(tf.reduce_mean(found), golden[name], rtol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["sup", "total"])
+def test_gradients_of_the_separator(golden, restored, separated, name):
+    network = restored.separator
+    table = convert.tensors.separator(network)
+    weights = network.trainable_variables
+    found = by_original(golden, table, weights, separated[name], "sup")
+    np.testing.assert_allclose(found, golden[f"{name}_gradients"], rtol=1e-5)
+
+
+def test_supervised_loss_leaves_the_critics_alone(separated):
+    assert separated["critics"] == [None] * len(separated["critics"])
+
+
+@pytest.mark.parametrize(("name", "source"), NAMES)
+def test_step_of_a_critic(golden, restored, name, source):
+    critic = restored.critics[f"{name}_disc"]
+    real = tf.math.log1p(golden[source][:, 1:33, 1:17])
+    fake = tf.constant(golden[f"{name}_u"][:, 1:33, 1:17])
+    # The original was run with the real examples in reverse order.
+    images = loss.between(real[::-1], fake, tf.constant(golden["shares"]))
+    with tf.GradientTape() as tape:
+        penalties = loss.penalty(critic, images)
+        total = tf.reduce_mean(loss.critic(critic(real), critic(fake), penalties, 10.0))
+    np.testing.assert_allclose(
+        tf.reduce_mean(penalties), golden[f"{name}_penalty"], rtol=2e-6
+    )
+    np.testing.assert_allclose(total, golden[f"{name}_loss"], rtol=2e-6)
+    weights = critic.trainable_variables
+    gradients = norms(tape.gradient(total, weights))
+    np.testing.assert_allclose(gradients, golden[f"{name}_gradients"], rtol=1e-5)
+
+
+def test_losses_count_every_example_and_cell_the_same():
+    draw = np.random.default_rng(1).random
+    estimates, sources = draw([2, 3, 2, 4, 5, 1])
+    mixture = draw([3, 4, 5, 1])
+    expected = ((estimates - sources) ** 2).sum(1).mean(axis=(1, 2, 3))
+    found = loss.supervised(tf.constant(estimates), tf.constant(sources))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    expected = (mixture - np.expm1(estimates).sum(1)) ** 2
+    found = loss.additivity(tf.constant(estimates), tf.constant(mixture))
+    np.testing.assert_allclose(found, expected.mean(axis=(1, 2, 3)), rtol=1e-12)
+
+
+def test_the_penalty_has_one_side():
+    for slope, expected in ((0.0, 0.0), (0.9, 0.0), (1.5, 0.25)):
+
+        def critic(images, slope=slope):
+            return slope * images[:, 0, 0, 0]
+
+        found = loss.penalty(critic, tf.ones([2, 3, 3, 1]))
+        np.testing.assert_allclose(found, [expected] * 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_critic_without_slope_has_finite_gradients(compiled):
+    critic = Critic(ModelConfig(num_fft=16, num_frames=4, disc_filters=2))
+    for variable in critic.variables:
+        variable.assign(tf.zeros_like(variable))
+    images = tf.random.stateless_uniform([2, 8, 4, 1], [1, 2])
+
+    @tf.function(jit_compile=compiled)
+    def gradients():
+        with tf.GradientTape() as tape:
+            total = tf.reduce_mean(loss.penalty(critic, images))
+        return tape.gradient(total, critic.trainable_variables)
+
+    found = [each for each in gradients() if each is not None]
+    assert found
+    assert all(np.isfinite(each).all() for each in found)
+
+
+def test_gradient_of_the_penalty_is_that_of_differences():
+    critic = Critic(ModelConfig(num_fft=32, num_frames=8, disc_filters=2))
+    images = tf.random.stateless_normal([2, 16, 8, 1], [3, 4])
+    for variable in critic.variables:
+        variable.assign(2.0 * variable)
+    kernel = critic.convolutions[0].kernel
+    direction = tf.random.stateless_normal(kernel.shape, [5, 6])
+
+    def total():
+        return tf.reduce_sum(loss.penalty(critic, images))
+
+    with tf.GradientTape() as tape:
+        value = total()
+    gradient = tape.gradient(value, kernel)
+    start, step, values = tf.identity(kernel), 1e-3, []
+    for sign in (1, -1):
+        kernel.assign(start + sign * step * direction)
+        values.append(float(total()))
+    numeric = (values[0] - values[1]) / (2 * step)
+    assert abs(numeric) > 1e-2
+    np.testing.assert_allclose(tf.reduce_sum(gradient * direction), numeric, rtol=0.02)

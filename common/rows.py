@@ -29,14 +29,17 @@ class Rows(UserDict[str, Row]):
         path: The file that is wanted.
         columns: Its columns, of which the first names the row.
         key: What the numbers depend on; rows of another key are not taken up.
+        texts: How many of the first columns hold texts; all others hold numbers.
 
     Raises:
         OSError: The folder cannot be written.
     """
 
-    def __init__(self, path: str | Path, columns: Sequence[str], key: str) -> None:
+    def __init__(
+        self, path: str | Path, columns: Sequence[str], key: str, texts: int = 1
+    ) -> None:
         super().__init__()
-        self.path = Path(path)
+        self.path, self._texts = Path(path), texts
         self._columns = tuple(columns)
         digest = hashlib.sha256("\n".join([key, *columns]).encode()).hexdigest()
         self.part = self.path.with_name(f".{self.path.stem}.{digest[:12]}.part")
@@ -68,7 +71,7 @@ class Rows(UserDict[str, Row]):
         text = self.part.read_text(encoding="utf-8", errors="replace")
         for line in text[: text.rfind("\n") + 1].splitlines(keepends=True)[1:]:
             try:
-                (row,) = read([_lines([self._columns]), line])
+                (row,) = read([_lines([self._columns]), line], self._texts)
                 self.data[row[self._columns[0]]] = row
             except ValueError:
                 continue
@@ -76,8 +79,12 @@ class Rows(UserDict[str, Row]):
         self.part.write_text(_lines([self._columns, *kept]), "utf-8", newline="")
 
 
-def read(lines: Iterable[str]) -> list[Row]:
+def read(lines: Iterable[str], texts: int = 1) -> list[Row]:
     """Read rows back with the types that they had.
+
+    Args:
+        lines: Those of the file.
+        texts: How many of the first columns hold texts.
 
     Raises:
         ValueError: A row has more or fewer cells than there are columns, or one that
@@ -89,7 +96,7 @@ def read(lines: Iterable[str]) -> list[Row]:
     columns, *rows = csv.reader(lines)
     return [
         {
-            column: text if place == 0 else _value(text)
+            column: text if place < texts else _value(text)
             for place, (column, text) in enumerate(zip(columns, row, strict=True))
         }
         for row in rows

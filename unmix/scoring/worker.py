@@ -10,15 +10,14 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from common import audio
+from common import audio, bss_eval
 
 WINDOW_SECONDS = 1.0
 HOP_SECONDS = 1.0
@@ -48,8 +47,9 @@ def score(
     Raises:
         AudioError: A file cannot be read.
         ScoringError: A sound is silent throughout, or they do not fit together.
+        MeasureError: Museval cannot be loaded.
     """
-    museval = _museval()
+    museval = bss_eval.load()
     sounds = {target: _sum(files) for target, files in references.items()}
     guesses = {target: _read(file) for target, file in estimates.items()}
     rate = _check_alike(sounds, guesses)
@@ -64,7 +64,7 @@ def score(
             for target, (sound, _) in sounds.items()
         },
     )
-    with _alias_of_numpy():
+    with bss_eval.alias_of_numpy():
         store = museval.eval_mus_track(
             track,
             {target: guess[:, :samples].T for target, (guess, _) in guesses.items()},
@@ -96,17 +96,6 @@ def _answer(job: dict[str, Any]) -> dict[str, str]:
     except Exception:
         # It comes up again in the process that asked.
         return {"fault": traceback.format_exc()}
-
-
-def _museval() -> Any:
-    try:
-        import museval
-    except RuntimeError as error:
-        # It loads packages that look for both programs at once.
-        raise ScoringError(
-            f"museval cannot be loaded ({error}); it needs ffmpeg and ffprobe on PATH"
-        ) from error
-    return museval
 
 
 def _read(file: Path | str) -> tuple[np.ndarray, int]:
@@ -155,19 +144,6 @@ def _check_heard(kind: str, sounds: Mapping[str, tuple[np.ndarray, int]]) -> Non
                 f"the {kind} of {name} is silent throughout, and museval has no score "
                 "for a song with a silent source; leave it out with --targets"
             )
-
-
-@contextmanager
-def _alias_of_numpy() -> Iterator[None]:
-    """Lend NumPy 2.4 a name that museval 0.4.1 uses where a matrix is singular."""
-    if hasattr(np.linalg, "linalg"):
-        yield
-        return
-    np.linalg.linalg = np.linalg  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        del np.linalg.linalg  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

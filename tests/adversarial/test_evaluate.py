@@ -1,0 +1,241 @@
+"""Scores of songs: the numbers of mir_eval, silence, one row a song, and resuming."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adversarial import evaluate, results
+from adversarial.config import TINY
+from adversarial.model import Separator as Network
+from adversarial.scores import MEASURES, scores, snr
+from common import audio, bss_eval
+from common.checkpoint import save_network
+from common.config import save
+from common.corpora import miniature
+from common.corpora.track import CorpusError, Track
+from common.separation import Separator
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "adversarial" / "bss_eval.npz"
+RATE = 8192
+SOURCES = "vocals", "accompaniment"
+
+
+def golden(name):
+    return np.load(GOLDEN)[name] / 32768
+
+
+def noise(seed, samples=2 * RATE):
+    return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
+
+
+def song(name, **sources):
+    named = {key: value[np.newaxis] for key, value in sources.items()}
+    return Track(name, RATE, 2 * RATE, named)
+
+
+def leaky(leak=0.2):
+    """A separator that knows nothing but the level of the mixture."""
+
+    def network(batch):
+        quiet = leak * np.roll(batch, 1, axis=-1)
+        return np.stack([quiet, batch - quiet], 1)
+
+    return Separator(network, SOURCES, RATE, named=True)
+
+
+def cheap(truth, heard, mixture, rate):
+    """Numbers that need no time, of the estimates."""
+    return {measure: np.log10(heard.std(axis=1)) for measure in MEASURES}
+
+
+def test_global_measures_are_those_of_mir_eval():
+    truth = golden("references")
+    pairs = {"estimates": golden("estimates"), "mixture": [golden("mixture")] * 2}
+    for name, heard in pairs.items():
+        found = bss_eval.whole(truth, np.array(heard))
+        for measure, values in found.items():
+            expected = np.load(GOLDEN)[f"{name}_{measure}"]
+            np.testing.assert_allclose(values, expected, rtol=1e-6, err_msg=measure)
+
+
+def test_normalised_measures_are_against_the_mixture():
+    truth, heard = golden("references"), golden("estimates")
+    found = scores(truth, heard, golden("mixture"), RATE)
+    saved = np.load(GOLDEN)
+    for name in ("SDR", "SIR"):
+        better = saved[f"estimates_{name}"] - saved[f"mixture_{name}"]
+        np.testing.assert_allclose(found[f"N{name}"], better, rtol=1e-6)
+    gain = (truth * heard).sum(1) / np.square(heard).sum(1)
+    noise_ = np.square(truth - gain[:, None] * heard).sum(1)
+    expected = 10 * np.log10(np.square(truth).sum(1) / noise_)
+    np.testing.assert_allclose(found["SNR"], expected, rtol=1e-9)
+    both = snr(truth, np.stack([golden("mixture")] * 2))
+    np.testing.assert_allclose(found["NSNR"], expected - both, rtol=1e-9)
+    assert (found["NSDR"] > 5).all()
+
+
+def test_museval_measures_are_medians_over_seconds():
+    import museval
+
+    truth, heard = (
+        np.stack([noise(s, 5 * RATE), noise(s + 1, 5 * RATE)]) for s in (0, 2)
+    )
+    heard = truth + 0.5 * heard
+    truth[:, RATE : 2 * RATE] = 0  # a second without scores
+    found = scores(truth, heard, truth.sum(0), RATE)
+    sdr, isr, sir, sar = museval.evaluate(
+        truth[..., None], heard[..., None], win=RATE, hop=RATE
+    )
+    assert np.isnan(sdr[:, 1]).all()
+    for name, values in zip(
+        ("SDR", "ISR", "SIR", "SAR"), (sdr, isr, sir, sar), strict=True
+    ):
+        expected = np.nanmedian(values, axis=1)
+        np.testing.assert_allclose(found[f"museval_{name}"], expected, rtol=1e-6)
+
+
+def test_silence_is_named_and_has_no_scores(tmp_path):
+    tracks = [
+        song("loud", vocals=noise(0), accompaniment=noise(1)),
+        song("mute", accompaniment=noise(2)),
+    ]
+    whole = evaluate.score(leaky(), tracks, tmp_path)
+    loud, mute = json.loads((tmp_path / "scores.json").read_text())
+    assert loud["Silent"] == []
+    assert mute["Silent"] == ["vocals"]
+    assert mute["SDR"]["vocals"] is None
+    assert mute["SDR"]["accompaniment"] > 0
+    assert mute["NSDR"] == {"vocals": None, "accompaniment": None}
+    cells = whole["databases"]["MUSDB18"]["vocals"]
+    assert cells["SDR"]["count"] == 1
+    assert cells["SDR"]["mean"] == cells["SDR"]["median"] == loud["SDR"]["vocals"]
+
+
+def test_a_network_that_has_died_is_scored_and_named(tmp_path):
+    dead = Separator(
+        lambda batch: np.stack([0 * batch, batch], 1), SOURCES, RATE, named=True
+    )
+    tracks = [song("a", vocals=noise(0), accompaniment=noise(1))]
+    evaluate.score(dead, tracks, tmp_path)
+    (row,) = json.loads((tmp_path / "scores.json").read_text())
+    assert row["Silent"] == ["estimated vocals"]
+    assert row["SDR"]["vocals"] < -10
+
+
+def test_a_row_for_each_song_and_the_bandwidth_beside_it(tmp_path):
+    tracks = [
+        song("A - B", vocals=noise(0), accompaniment=noise(1)),
+        song("moisesdb/C, D", vocals=noise(2), accompaniment=0.3 * noise(3)),
+    ]
+    whole = evaluate.score(leaky(), tracks, tmp_path, "dsd100")
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    told = [(row["Title"], row["Database"], row["Bandwidth_Hz"]) for row in rows]
+    assert told == [("A - B", "DSD100", "4096.0"), ("C, D", "MoisesDB", "4096.0")]
+    assert set(whole["databases"]) == {"DSD100", "MoisesDB", "all"}
+    sdrs = [float(row["vocals_SDR"]) for row in rows]
+    overall = whole["databases"]["all"]["vocals"]["SDR"]
+    assert overall["mean"] == pytest.approx(np.mean(sdrs), abs=1e-4)
+    assert overall["count"] == 2
+    assert json.loads((tmp_path / "summary.json").read_text()) == whole
+    lines = (tmp_path / "summary.md").read_text().splitlines()
+    assert sum("| 4.1 kHz |" in line for line in lines) == 6
+    assert f"{overall['median']:.2f} ({overall['mean']:.2f})" in lines[6]
+
+
+def test_a_broken_off_evaluation_goes_on(tmp_path, monkeypatch):
+    tracks = [
+        song(n, vocals=noise(k), accompaniment=noise(k + 9))
+        for k, n in enumerate("abc")
+    ]
+    monkeypatch.setattr(evaluate, "scores", cheap)
+    whole = evaluate.score(leaky(), tracks, tmp_path / "whole")
+    seen = []
+
+    def breaks(*arguments):
+        seen.append(1)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return cheap(*arguments)
+
+    monkeypatch.setattr(evaluate, "scores", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.score(leaky(), tracks, tmp_path / "part")
+    assert not (tmp_path / "part" / "scores.csv").exists()
+    assert evaluate.score(leaky(), tracks, tmp_path / "part") == whole
+    assert len(seen) == 4
+    for name in ("scores.csv", "scores.json", "summary.md"):
+        ours = (tmp_path / "part" / name).read_text()
+        assert ours == (tmp_path / "whole" / name).read_text()
+
+
+def test_rows_of_another_network_are_not_taken_up(tmp_path, monkeypatch):
+    tracks = [song("a", vocals=noise(0), accompaniment=noise(1))]
+    monkeypatch.setattr(evaluate, "scores", cheap)
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "summary", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            evaluate.score(leaky(0.2), tracks, tmp_path)
+    found = evaluate.score(leaky(0.7), tracks, tmp_path)
+    assert found == evaluate.score(leaky(0.7), tracks, tmp_path / "other")
+
+
+def test_songs_that_cannot_be_told_apart_or_are_not_there(tmp_path):
+    track = song("a", vocals=noise(0), accompaniment=noise(1))
+    with pytest.raises(CorpusError, match="two songs are named 'a'"):
+        evaluate.score(leaky(), [track, track], tmp_path)
+    with pytest.raises(CorpusError, match="0 songs to measure"):
+        evaluate.score(leaky(), [], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_songs_are_read_in_mono_at_the_working_rate(tmp_path):
+    wave = np.stack([noise(0, 32000), noise(1, 32000)])
+    wave[:, 12000:16000] = 0
+    audio.write(tmp_path / "v.wav", wave, 16000)
+    audio.write(tmp_path / "a.wav", wave[:, :16000], 16000)
+    files = {"vocals": tmp_path / "v.wav", "accompaniment": tmp_path / "a.wav"}
+    read = evaluate.read(Track("a", 16000, 32000, files), SOURCES, RATE)
+    assert {name: each.shape for name, each in read.items()} == dict.fromkeys(
+        ("mixture", *SOURCES), (2 * RATE,)
+    )
+    together = read["vocals"] + read["accompaniment"]
+    np.testing.assert_allclose(read["mixture"], together, atol=1e-6)
+    assert not read["accompaniment"][RATE + 200 :].any()
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    base = tmp_path_factory.mktemp("run")
+    root = miniature.write_musdb(base / "musdb", sample_rate=RATE, train=4, test=4)
+    corpora = replace(TINY.corpora, root=str(root), unpaired="moisesdb")
+    config = replace(TINY, corpora=replace(corpora, unpaired_root="/gone"))
+    folder = base / "run" / "sup"
+    folder.mkdir(parents=True)
+    settings = replace(config.model_config, head="mask")
+    config = replace(config, model_config=settings)
+    save_network(folder, Network(settings))
+    save(config, folder / "config.json")
+    save(config, base / "run" / "config.json")
+    return base / "run"
+
+
+def test_the_command_scores_a_run(run_folder, capsys):
+    assert evaluate.main([str(run_folder), "--limit", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "| MUSDB18 | vocals | 1 | 4.1 kHz |" in said
+    assert said.rstrip().endswith(f"results: {run_folder / 'sup' / 'evaluation'}")
+    (row,) = json.loads((run_folder / "sup" / "evaluation" / "scores.json").read_text())
+    assert row["Silent"] == []
+    assert all(np.isfinite(list(row[measure].values())).all() for measure in MEASURES)
+
+
+def test_what_cannot_be_scored_is_told(run_folder, capsys):
+    assert evaluate.main([str(run_folder), "--limit", "0"]) == 1
+    assert "--limit is 0; expected at least 1 song" in capsys.readouterr().err
+    assert evaluate.main([str(run_folder), "--root", "/nowhere"]) == 1
+    assert "/nowhere does not exist" in capsys.readouterr().err

@@ -153,23 +153,25 @@ def test_a_critic_without_slope_has_finite_gradients(compiled):
 
 
 def test_gradient_of_the_penalty_is_that_of_differences():
-    critic = Critic(ModelConfig(num_fft=32, num_frames=8, disc_filters=2))
+    # Bends of a critic are jumps of its gradient, which differences would see.
+    config = ModelConfig(num_fft=32, num_frames=8, disc_filters=2, leaky_slope=1.0)
+    critic = Critic(config)
     images = tf.random.stateless_normal([2, 16, 8, 1], [3, 4])
-    for variable in critic.variables:
-        variable.assign(2.0 * variable)
+    for number, variable in enumerate(critic.variables):
+        variable.assign(tf.random.stateless_normal(variable.shape, [number, 7]))
     kernel = critic.convolutions[0].kernel
     direction = tf.random.stateless_normal(kernel.shape, [5, 6])
 
     def total():
-        return tf.reduce_sum(loss.penalty(critic, images))
+        return tf.math.log(tf.reduce_sum(loss.penalty(critic, images)))
 
     with tf.GradientTape() as tape:
         value = total()
     gradient = tape.gradient(value, kernel)
-    start, step, values = tf.identity(kernel), 1e-3, []
+    start, step, values = tf.identity(kernel), 1e-2, []
     for sign in (1, -1):
         kernel.assign(start + sign * step * direction)
         values.append(float(total()))
     numeric = (values[0] - values[1]) / (2 * step)
-    assert abs(numeric) > 1e-2
-    np.testing.assert_allclose(tf.reduce_sum(gradient * direction), numeric, rtol=0.02)
+    assert abs(numeric) > 0.1
+    np.testing.assert_allclose(tf.reduce_sum(gradient * direction), numeric, rtol=0.01)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from adversarial import convert
 from adversarial.config import ModelConfig
@@ -16,6 +17,11 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "adversarial"
 SMALL = ModelConfig(
     num_layers=2, num_frames=16, num_fft=64, initial_filters=4, disc_filters=3
 )
+
+
+@pytest.fixture(autouse=True)
+def same_weights():
+    keras.utils.set_random_seed(1)
 
 
 def images(config, periods=0, seed=0):

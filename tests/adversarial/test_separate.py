@@ -62,13 +62,13 @@ def net():
 
 @pytest.mark.parametrize("head", ["relu", "mask"])
 def test_tiles_and_blocks_equal_one_pass(head):
-    net, mixture = network(head), noise(1, 9 * RATE + 77)
+    net, mixture = network(head), noise(1, 5 * RATE + 77)
     whole = separate.separator(net, tile_frames=0, segment_seconds=None)(mixture)
     assert all(np.abs(wave).max() > 1e-3 for wave in whole.values())
     ways = [
         {"tile_frames": 64, "segment_seconds": None},
-        {"tile_frames": 16, "segment_seconds": 3.01},
-        {"tile_frames": 0, "segment_seconds": 4.3, "overlap": 0.5},
+        {"tile_frames": 16, "segment_seconds": 2.01},
+        {"tile_frames": 0, "segment_seconds": 2.6, "overlap": 0.5},
     ]
     for way in ways:
         found = separate.separator(net, **way)(mixture)

@@ -10,12 +10,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from clustering import embedded
 from clustering.cluster import cluster
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.objective import SPECTRAL
 from common.checkpoint import CheckpointError, restore_network
 from common.config import load as load_config
+from common.embedded import NAME
 from common.masking import mixture_consistency
 from common.separation import Separator
 from common.separation_command import command
@@ -35,7 +37,7 @@ def load(
     """Make a separator of a trained network.
 
     Args:
-        path: Run folder.
+        path: Run folder, or the name of a model that comes with the package.
         consistent: Give what the estimates leave of the mixture to all of them alike.
         segment_seconds: Longest sound in one pass; longer sound goes through in blocks,
             whose sources are matched over the overlap.
@@ -44,9 +46,12 @@ def load(
     Raises:
         CheckpointError: The folder holds no run, or its weights do not fit.
     """
-    folder = Path(path).expanduser()
+    folder = embedded.find(path) or Path(path).expanduser()
     if not (folder / CONFIG).exists():
-        raise CheckpointError(f"{folder} holds no {CONFIG}; expected a run folder")
+        raise CheckpointError(
+            f"{folder} holds no {CONFIG}; expected a run folder or the name of a model "
+            f"that comes with the package, {NAME}"
+        )
     config = load_config(ClusteringConfig, folder / CONFIG)
     net = network(config)
     restore_network(folder, net)

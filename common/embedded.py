@@ -1,0 +1,93 @@
+"""The small models that come with the pillars, so that separation works offline.
+
+Each lies in ``models/NAME`` of its pillar: a run folder without optimizer and paths,
+and its card. A pillar's module ``embedded`` takes the networks of a finished run there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.config import ConfigError
+from common.corpora.writing import whole_folder
+from common.errors import exit_code
+
+NAME = "mini"
+CARD = "README.md"
+CONFIG = "config.json"
+MOST_WEIGHTS = 730_000
+"""What fills 3 MB together with the running statistics and the files around."""
+
+
+def find(models: Path, name: str | Path) -> Path | None:
+    """Give the run folder of an embedded model, or None for any other name.
+
+    Args:
+        models: Folder of the models of a pillar.
+        name: What may be the name of one of them.
+    """
+    folder = models / name
+    known = bool(str(name)) and "/" not in str(name) and (folder / CONFIG).exists()
+    return folder if known else None
+
+
+def refuse_large(run: str | Path, weights: int) -> None:
+    """Refuse what would make the package too large.
+
+    Args:
+        run: Run folder, for the message.
+        weights: Number of its weights.
+
+    Raises:
+        ConfigError: There are too many weights.
+
+    >>> refuse_large("runs/2030", 1000)
+    """
+    if weights > MOST_WEIGHTS:
+        raise ConfigError(
+            f"{run} has {weights} weights; an embedded model has at most "
+            f"{MOST_WEIGHTS}, which is 3 MB"
+        )
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Give a folder to write a model to, which takes the place of another at the end.
+
+    Args:
+        folder: The folder to make or to replace; its card stays.
+    """
+    with whole_folder(folder, replace=True) as work:
+        yield work
+        if (folder / CARD).exists():
+            shutil.copyfile(folder / CARD, work / CARD)
+
+
+def command(
+    pillar: str, embed: Callable[[str], None], argv: Sequence[str] | None = None
+) -> int:
+    """Run the command line of a pillar's module; returns the exit code.
+
+    Args:
+        pillar: Its name.
+        embed: Takes the networks of a run folder.
+        argv: Words of the command line; none: those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        f"{pillar}.embedded",
+        description=f"Take the networks of a run as the model {NAME} of {pillar}.",
+    )
+    parser.add_argument("run", help="run folder")
+    options = parser.parse_args(argv)
+
+    def work() -> int:
+        embed(options.run)
+        sys.stdout.write(f"{pillar}/models/{NAME}: the networks of {options.run}\n")
+        return 0
+
+    return exit_code(f"{pillar}.embedded", work)

@@ -22,6 +22,7 @@ Dataset = Literal[
     "slakh",
     "remixpacks600",
     "scaper",
+    "snippets",
     "mix_folders",
 ]
 Target = Literal["psa", "psa_untruncated", "msa"]
@@ -72,8 +73,11 @@ class ClusteringConfig:
         hop_samples: Distance between frames.
         dataset: Kind of corpus.
         root: Folder of the corpus; none: the miniature.
+        folders: Of ``scaper``, ``snippets`` and ``mix_folders``: folder of each split
+            that lies by itself, as ``test=/data/test_set``.
         sources: Names of the sources to separate, each of one source of the corpus or
-            of several joined by ``+``; none: those of the corpus.
+            of several joined by ``+``; ``*``: all others added up; none: those of the
+            corpus.
         task: Of WHAM!: ``"mix_clean"``, ``"mix_both"`` or ``"mix_single"``.
         length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
         skip: Leave out tracks that lack a file, and say how many, instead of refusing.
@@ -109,6 +113,7 @@ class ClusteringConfig:
     hop_samples: int = 128
     dataset: Dataset = "wsj0_2mix"
     root: str | None = None
+    folders: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     task: Literal["mix_clean", "mix_both", "mix_single"] = "mix_clean"
     length: Literal["min", "max"] = "min"

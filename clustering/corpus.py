@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from clustering.config import ClusteringConfig
 from common import cache
@@ -21,9 +22,12 @@ from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError, Track
 from common.training import say
 
-Layout = Callable[[ClusteringConfig, Path, str], list[Track]]
+Layout = Callable[[ClusteringConfig, Path, Any], list[Track]]
+"""Lists a split; None for all in the folder, of those that can lie in :data:`FLAT`."""
+FLAT = ("scaper", "snippets", "mix_folders")
 
 JOINED = "+"
+REST = "*"
 MINIATURE: Mapping[str, Mapping[str, int]] = {
     "wsj0_2mix": {"train": 400, "validation": 40, "test": 40},
     "wham": {"train": 400, "validation": 40, "test": 40},
@@ -32,6 +36,7 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "slakh": {"train": 20, "validation": 4, "test": 4},
     "remixpacks600": {"train": 20, "test": 4},
     "scaper": {"train": 60, "valid": 10, "test": 10},
+    "snippets": {"test": 30},
     "mix_folders": {},
 }
 """Numbers of tracks of the miniature of each kind of corpus."""
@@ -40,9 +45,14 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
 def root(config: ClusteringConfig) -> Path:
     """Find the corpus of a run, or make the miniature where none is named.
 
+    Returns:
+        Its folder; the current one where each split has a folder of its own.
+
     Raises:
         CorpusError: The folder does not exist.
     """
+    if config.folders and config.root is None:
+        return Path()
     if config.root is not None:
         place = Path(config.root).expanduser()
         if not place.is_dir():
@@ -70,13 +80,37 @@ def tracks(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
     Raises:
         CorpusError: The split is empty, a file is missing, or a source is not there.
     """
-    found = LAYOUTS[config.dataset](config, place, split)
+    found = _listed(config, place, split)
     if config.sources:
-        groups = {name: name.split(JOINED) for name in config.sources}
-        return grouping.group(found, groups, complete=True)
-    if config.dataset in ("slakh", "scaper"):
+        groups = {n: n.split(JOINED) for n in config.sources if n != REST}
+        rest = REST if REST in config.sources else None
+        return grouping.group(found, groups, rest=rest, complete=True)
+    if config.dataset in ("slakh", "scaper", "snippets"):
         return grouping.numbered(found)
     return found
+
+
+def _listed(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+    """List the tracks below the root, or in the folder that a split has by itself."""
+    own = dict(each.split("=", 1) for each in config.folders if "=" in each)
+    if len(own) < len(config.folders):
+        raise CorpusError(
+            f"folders={','.join(config.folders)}; expected a folder for each split, "
+            "such as test=/data/test_set"
+        )
+    if split not in own:
+        if own and config.root is None:
+            raise CorpusError(
+                f"{config.dataset}: no folder is named for the split {split!r}, only "
+                f"for {', '.join(own)}; add {split}=FOLDER to folders"
+            )
+        return LAYOUTS[config.dataset](config, place, split)
+    if config.dataset not in FLAT:
+        raise CorpusError(
+            f"{config.dataset}: its splits lie below one root; expected root=..., "
+            f"and folders=... only for {', '.join(FLAT)}"
+        )
+    return LAYOUTS[config.dataset](config, Path(own[split]), None)
 
 
 def _speakers(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
@@ -107,12 +141,16 @@ def _remixpacks600(config: ClusteringConfig, place: Path, split: str) -> list[Tr
     return remixpacks600.tracks(place, split, skip=config.skip)
 
 
-def _scaper(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+def _scaper(config: ClusteringConfig, place: Path, split: str | None) -> list[Track]:
     return scaper_output.tracks(place, split, skip=config.skip)
 
 
-def _mix_folders(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return mix_folders.tracks(place, split, skip=config.skip)
+def _mix_folders(
+    config: ClusteringConfig, place: Path, split: str | None
+) -> list[Track]:
+    named = [part for name in config.sources for part in name.split(JOINED)]
+    folders = None if REST in named or not named else named
+    return mix_folders.tracks(place, split, sources=folders, skip=config.skip)
 
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -123,5 +161,6 @@ LAYOUTS: Mapping[str, Layout] = {
     "slakh": _slakh,
     "remixpacks600": _remixpacks600,
     "scaper": _scaper,
+    "snippets": _scaper,
     "mix_folders": _mix_folders,
 }

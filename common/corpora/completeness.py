@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from common.corpora import reading, waveforms
@@ -85,6 +86,26 @@ def expect_split(corpus: str, split: str, splits: Iterable[str] = SPLITS) -> Non
     """
     if split not in splits:
         raise CorpusError(f"{corpus}: no split {split!r}; it has {', '.join(splits)}.")
+
+
+def place_of(corpus: str, root: Path | str, split: str | None, purpose: str) -> Path:
+    """Find the folder of a split, which is the root where there are no such folders.
+
+    Args:
+        corpus: Name of the layout, for the error.
+        root: Folder of the corpus.
+        split: One of :data:`SPLITS`; None means the root itself.
+        purpose: What the folder should hold, for the error.
+
+    Raises:
+        CorpusError: There is no such split, or the folder does not exist.
+    """
+    if split is not None:
+        expect_split(corpus, split)
+    place = reading.folder_of(corpus, Path(root).expanduser(), purpose)
+    if split is None or not any((place / each).is_dir() for each in SPLITS):
+        return place
+    return reading.folder_of(corpus, place / split, purpose)
 
 
 def part_of(corpus: str, items: Sequence[Item], split: str) -> list[Item]:

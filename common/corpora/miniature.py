@@ -24,6 +24,7 @@ from common.corpora.miniature_music import (
     write_scaper,
 )
 from common.corpora.miniature_slakh import write_slakh
+from common.corpora.miniature_snippets import write_snippets
 from common.corpora.miniature_speech import (
     write_mix_folders,
     write_wham,
@@ -43,6 +44,7 @@ __all__ = [
     "write_remixpacks600",
     "write_scaper",
     "write_slakh",
+    "write_snippets",
     "write_wham",
     "write_wsj0_2mix",
 ]
@@ -168,6 +170,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "remixpacks600": write_remixpacks600,
     "scaper": write_scaper,
     "mix_folders": write_mix_folders,
+    "snippets": write_snippets,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering import data, objective
+from clustering import data, experiment_file, objective
 from clustering.clipping import AutoClip, clip_by_norm
 from clustering.config import PRESETS, ClusteringConfig
 from clustering.network import network
@@ -116,11 +116,19 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the training; returns the exit code."""
-    command = experiment.Command(
-        name="clustering.train", presets=PRESETS, default="dpcl", main=_main
-    )
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return exit_code("clustering.train", lambda: experiment.run(command, arguments))
+    return exit_code("clustering.train", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Train what presets, keys and an experiment file (``-p FILE``) tell."""
+    file, words = experiment_file.taken(arguments)
+    presets, default = PRESETS, "dpcl"
+    if file is not None:
+        # Its values are complete: no other preset goes with them.
+        presets, default = {file.path.stem: file.config}, file.path.stem
+    command = experiment.Command("clustering.train", presets, default, _main)
+    return experiment.run(command, words)
 
 
 def _main(config: ClusteringConfig, check: bool) -> int:

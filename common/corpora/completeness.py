@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,20 +36,21 @@ def complete(corpus: str, laid_out: Iterable[Row], *, skip: bool = False) -> lis
     Raises:
         CorpusError: A file is missing; with ``skip``, every track lacks one.
     """
-    whole: list[Row] = []
-    lacking = []
-    for row in laid_out:
-        sounds = [*row[1].values(), *([row[2]] if row[2] is not None else [])]
-        needed = [file for sound in sounds for file in waveforms.files(sound)]
-        missing = next((file for file in needed if not file.is_file()), None)
-        if missing is None:
-            whole.append(row)
-        else:
-            lacking.append(missing)
+    rows = list(laid_out)
+    needed = [_files(row) for row in rows]
+    gone = reading.missing(itertools.chain.from_iterable(needed))
+    firsts = [next((f for f in files if f in gone), None) for files in needed]
+    whole = [row for row, first in zip(rows, firsts, strict=True) if first is None]
+    lacking = [first for first in firsts if first is not None]
     if lacking:
         told = f"{len(lacking)} of {len(lacking) + len(whole)} tracks lack a file"
         report(f"{corpus}: {told}, first: {lacking[0]}", skip=skip and bool(whole))
     return whole
+
+
+def _files(row: Row) -> list[Path]:
+    sounds = [*row[1].values(), *([row[2]] if row[2] is not None else [])]
+    return [file for sound in sounds for file in waveforms.files(sound)]
 
 
 def report(finding: str, *, skip: bool) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clustering import experiment_file
-from clustering.config import PRESETS, ClusteringConfig
+from clustering.config import ClusteringConfig
+from clustering.presets import PRESETS
 from common.config import ConfigError, from_dict, key_types, to_dict, unknown_key
 
 Changes = dict[str, Any]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from clustering import extension
 from clustering.config import ClusteringConfig
 from common import cache
 from common.corpora import (
@@ -30,6 +31,7 @@ JOINED = "+"
 REST = "*"
 MINIATURE: Mapping[str, Mapping[str, int]] = {
     "wsj0_2mix": {"train": 400, "validation": 40, "test": 40},
+    "wsj0_3mix": {"train": 400, "validation": 40, "test": 40},
     "wham": {"train": 400, "validation": 40, "test": 40},
     "musdb": {"train": 20, "test": 4},
     "mir1k": {"train": 40, "test": 10},
@@ -61,6 +63,8 @@ def root(config: ClusteringConfig) -> Path:
             )
         return place
     name = config.dataset
+    if extension.is_path(name):
+        raise CorpusError(f"dataset={name} has no miniature; name its folder by root=")
     folder = cache.folder("miniature", f"{name}-{config.sample_rate}")
     say(
         f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
@@ -104,7 +108,7 @@ def _listed(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
                 f"{config.dataset}: no folder is named for the split {split!r}, only "
                 f"for {', '.join(own)}; add {split}=FOLDER to folders"
             )
-        return LAYOUTS[config.dataset](config, place, split)
+        return _layout(config)(config, place, split)
     if config.dataset not in FLAT:
         raise CorpusError(
             f"{config.dataset}: its splits lie below one root; expected root=..., "
@@ -113,14 +117,40 @@ def _listed(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
     return LAYOUTS[config.dataset](config, Path(own[split]), None)
 
 
+def _layout(config: ClusteringConfig) -> Layout:
+    if extension.is_path(config.dataset):
+        return _own(extension.function("dataset", config.dataset))
+    return LAYOUTS[config.dataset]
+
+
+def _own(function: Callable[..., Any]) -> Layout:
+    """Check what a function of the user's gives."""
+
+    def layout(config: ClusteringConfig, place: Path, split: Any) -> list[Track]:
+        found = list(function(config, place, split))
+        if not all(isinstance(track, Track) for track in found):
+            raise CorpusError(
+                f"dataset={config.dataset} gave something else; expected a list of "
+                "tracks of common.corpora.track"
+            )
+        if not found:
+            raise CorpusError(
+                f"dataset={config.dataset}: no track of {split} in {place}"
+            )
+        return found
+
+    return layout
+
+
 def _speakers(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    task = "mix" if config.dataset == "wsj0_2mix" else config.task
+    task = config.task if config.dataset == "wham" else "mix"
     return speaker_mixtures.tracks(
         place,
         split,
         task=task,
         sample_rate=config.sample_rate,
         length=config.length,
+        speakers=3 if config.dataset == "wsj0_3mix" else 2,
         skip=config.skip,
     )
 
@@ -155,6 +185,7 @@ def _mix_folders(
 
 LAYOUTS: Mapping[str, Layout] = {
     "wsj0_2mix": _speakers,
+    "wsj0_3mix": _speakers,
     "wham": _speakers,
     "musdb": _musdb,
     "mir1k": _mir1k,

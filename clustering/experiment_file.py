@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from clustering import cookiecutter, embedded, plain_yaml
-from clustering.config import PRESETS, ClusteringConfig, Dataset
+from clustering import cookiecutter, embedded, extension, plain_yaml
+from clustering.config import ClusteringConfig, Dataset
+from clustering.presets import PRESETS
 from common.config import ConfigError, flatten, keys, override, unknown_key
 from common.training import say
 
@@ -161,6 +162,29 @@ def output(experiment: Experiment) -> Path:
     return Path(plain_yaml.expand(experiment.output, where)).expanduser()
 
 
+def with_data(
+    config: ClusteringConfig, experiment: Experiment, split: str
+) -> ClusteringConfig:
+    """Give a configuration the data of an experiment file.
+
+    Args:
+        config: That of a model.
+        experiment: What the file tells.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+
+    Raises:
+        ConfigError: The file names no data set of that split.
+    """
+    found = [data.config for data in experiment.data.values() if data.split == split]
+    if not found:
+        raise ConfigError(
+            f"{experiment.path} names no data set of the split {split!r}; expected it "
+            "below datasets"
+        )
+    names = ("dataset", "root", "folders", "sources", "task", "length", "skip")
+    return replace(config, **{name: getattr(found[0], name) for name in names})
+
+
 def locate(name: str, beside: Path) -> Path:
     """Find a path relative to the folder of a file, else to the current one.
 
@@ -235,9 +259,11 @@ def _data(
             raise ConfigError(f"{where} is {each!r}; expected a class and a folder")
         for name in each:
             if name not in ("class", "folder"):
-                raise ConfigError(unknown_key(f"{where}.{name}", ["class", "folder"]))
+                names = [f"{where}.class", f"{where}.folder"]
+                raise ConfigError(unknown_key(f"{where}.{name}", names))
         known = (*CLASSES, *get_args(Dataset))
-        if each.get("class") not in known:
+        own = extension.is_path(str(each.get("class")))
+        if each.get("class") not in known and not own:
             raise ConfigError(
                 f"{where}.class is {each.get('class')!r}; expected one of "
                 f"{', '.join(known)}"
@@ -260,7 +286,7 @@ def _placed(
     """Name the corpus of a data set: one folder for a split, or a root."""
     split, mix = of
     if name not in CLASSES:
-        return replace(config, dataset=name, root=folder)  # type: ignore[arg-type]
+        return replace(config, dataset=name, root=folder)
     place = Path(str(folder))
     speakers = SPEAKERS.get(place.name) == split and mix in SPEAKER_MIXES
     if name == "MixSourceFolder" and speakers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from clustering.cluster import cluster
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.objective import SPECTRAL
+from clustering.shapes import Filterbank
 from common.checkpoint import CheckpointError, restore_network
 from common.config import ConfigError, override
 from common.config import load as load_config
@@ -113,7 +115,7 @@ def separator(
     overlap: float = 0.25,
 ) -> Separator:
     """Make a separator of a network."""
-    spectral = config.kind in SPECTRAL
+    spectral = config.role in SPECTRAL
     estimate = _of_spectra(net, config) if spectral else _of_waveforms(net, config)
     count = sources(config)
 
@@ -130,7 +132,7 @@ def separator(
         sample_rate=config.sample_rate,
         segment_seconds=segment_seconds,
         overlap=overlap,
-        grid_samples=config.hop_samples,
+        grid_samples=config.hop_samples if spectral else _bank(config).stride,
     )
 
 
@@ -141,24 +143,27 @@ def sources(config: ClusteringConfig) -> int:
         "tasnet": config.tasnet.sources,
         "conv_tasnet": config.conv_tasnet.sources,
     }
-    return counts.get(config.kind, config.spectral.sources)
+    return counts.get(config.role, config.spectral.sources)
 
 
 def _of_spectra(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
+    # Centred frames reach all of a sound, however the network was trained.
+    params = replace(config.stft, padding="constant_whole")
+    infer = getattr(net, "infer", net)
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
-        spectrum = stft(waveform, config.stft)
+        spectrum = stft(waveform, params)
         magnitude = tf.abs(spectrum)
-        outputs = net.infer(magnitude)
-        if config.kind == "dpcl":
+        outputs = infer(magnitude)
+        if config.role == "dpcl":
             masks = cluster(outputs, magnitude, config.cluster).masks
         else:
-            masks = outputs.mask if config.kind == "chimera" else outputs
+            masks = outputs.mask if config.role == "chimera" else outputs
         masked = tf.cast(masks, tf.complex64) * spectrum[:, tf.newaxis]
-        return istft(masked, config.stft, tf.shape(waveform)[-1])
+        return istft(masked, params, tf.shape(waveform)[-1])
 
     return estimate
 
@@ -167,7 +172,7 @@ def _of_waveforms(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Estimate waveforms; zeros fill up the last frame, which would be left out."""
-    bank = (config.tasnet if config.kind == "tasnet" else config.conv_tasnet).filterbank
+    bank = _bank(config)
     graph = tf.function(net, input_signature=[tf.TensorSpec([None, None], tf.float32)])
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
@@ -176,6 +181,11 @@ def _of_waveforms(
         return graph(tf.pad(waveform, [[0, 0], [0, missing]]))[..., :samples]
 
     return estimate
+
+
+def _bank(config: ClusteringConfig) -> Filterbank:
+    shape = config.tasnet if config.role == "tasnet" else config.conv_tasnet
+    return shape.filterbank
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,8 @@ from typing import Any
 
 from clustering import analyze, combinations, plain_yaml
 from clustering.combinations import Changes
-from clustering.config import PRESETS, ClusteringConfig
+from clustering.config import ClusteringConfig
+from clustering.presets import PRESETS
 from clustering.separate import CONFIG
 from common.config import ConfigError, save, to_dict
 from common.errors import exit_code

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from clustering import analyze
-from clustering.config import TINY
+from clustering.presets import TINY
 from common.config import save, write_json
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clustering import combinations, sweep
-from clustering.config import TINY
+from clustering.presets import TINY
 from common.config import ConfigError, write_json
 
 WORDS = ["with", "tiny", "lr=1e-3,2e-4", "kind=dpcl,chimera"]

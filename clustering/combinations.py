@@ -144,8 +144,11 @@ def changed_config(config: ClusteringConfig, changes: Changes) -> ClusteringConf
 def changed_everywhere(values: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     """Change nested mappings: a dotted key by its path, a bare one wherever it is.
 
+    A bare key that is nowhere changes nothing, because the experiments that people have
+    set keys of other networks.
+
     Raises:
-        ConfigError: A key is nowhere.
+        ConfigError: There is no such path.
 
     >>> changed_everywhere({"a": {"n": 1}, "b": {"n": 1}}, {"n": 2, "a.m": 3})
     {'a': {'n': 2, 'm': 3}, 'b': {'n': 2}}
@@ -155,8 +158,8 @@ def changed_everywhere(values: Mapping[str, Any], changes: Changes) -> dict[str,
         *path, last = key.split(".")
         if path:
             _walk(changed, path)[last] = value
-        elif not _put(changed, key, value):
-            raise ConfigError(f"sweep: the key {key!r} is nowhere in the experiment")
+        else:
+            _put(changed, key, value)
     return changed
 
 
@@ -171,15 +174,13 @@ def _walk(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> int:
-    """Set every key of a name; tell how many there were."""
-    count = sum(
-        _put(each, key, value) for each in values.values() if type(each) is dict
-    )
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set every key of a name."""
+    for each in values.values():
+        if isinstance(each, dict):
+            _put(each, key, value)
     if key in values:
         values[key] = value
-        count += 1
-    return count
 
 
 def _resolved(key: str) -> list[str]:

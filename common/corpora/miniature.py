@@ -29,6 +29,7 @@ from common.corpora.miniature_speech import (
     write_mix_folders,
     write_wham,
     write_wsj0_2mix,
+    write_wsj0_3mix,
 )
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -47,6 +48,7 @@ __all__ = [
     "write_snippets",
     "write_wham",
     "write_wsj0_2mix",
+    "write_wsj0_3mix",
 ]
 
 
@@ -164,6 +166,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "fuss": write_fuss,
     "musdb": write_musdb,
     "wsj0_2mix": write_wsj0_2mix,
+    "wsj0_3mix": write_wsj0_3mix,
     "wham": write_wham,
     "mir1k": write_mir1k,
     "slakh": write_slakh,

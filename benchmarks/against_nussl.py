@@ -8,7 +8,6 @@ its own that is told when to work; both see the same numbers. Tables go to
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 import warnings
@@ -283,34 +282,49 @@ ROLES: dict[str, Callable[[Path], Work]] = {
 }
 
 
-def measure(given: argparse.Namespace, folder: Path) -> Iterator[str]:
-    """Compare one piece of work after another; their tables."""
-    runs = given.runs
-
-    def start(what: str, peer: str) -> dict[str, turns.Worker]:
-        return peers.pair(__file__, given, folder, what, peer)
-
+def compare_training(start: peers.Start, runs: int, folder: Path) -> Iterator[str]:
+    """Compare a training step."""
     workers = start("training", "nussl")
     yield turns.table(
         f"Training step, 4 x BLSTM {HIDDEN}, {BATCH} x {FRAMES} frames x {BINS} bins",
         turns.compare(workers, runs),
     )
     peers.end(workers)
+
+
+def compare_loss(start: peers.Start, runs: int, folder: Path) -> Iterator[str]:
+    """Compare losses of embeddings."""
     workers = start("loss", "nussl")
     for kind in ("deep_clustering", "whitened_kmeans"):
         title = f"`{kind}` with gradient, {BATCH} x {FRAMES * BINS} x {DIM}, ten times"
         yield peers.compared(title, workers, runs, kind, folder=folder)
     peers.end(workers)
+
+
+def compare_kmeans(start: peers.Start, runs: int, folder: Path) -> Iterator[str]:
+    """Compare k-means of an utterance, of a tenth of it and of all."""
     workers = start("kmeans", "scikit-learn")
     for name, restarts in itertools.product(CLUSTERED, (1, 10)):
         title = f"k-means of {name} points, best of {restarts}, ten times"
         yield peers.compared(title, workers, runs, name, restarts, folder=folder)
     peers.end(workers)
+
+
+def compare_items(start: peers.Start, runs: int, folder: Path) -> Iterator[str]:
+    """Compare what a training step waits for."""
     write_corpus(folder / "corpus")
     workers = start("items", "nussl")
     title = f"{ITEMS} training items of {SECONDS:.0f} s, files to targets"
     yield turns.table(title, turns.compare(workers, runs))
     peers.end(workers)
+
+
+PARTS = {
+    "training": compare_training,
+    "loss": compare_loss,
+    "kmeans": compare_kmeans,
+    "items": compare_items,
+}
 
 
 def theirs() -> tuple[Any, Any]:
@@ -324,4 +338,4 @@ def theirs() -> tuple[Any, Any]:
 
 if __name__ == "__main__":
     TITLE = "Beside nussl 1.1.9 on PyTorch and scikit-learn"
-    sys.exit(peers.main(__file__, TITLE, ROLES, measure))
+    sys.exit(peers.main(__file__, TITLE, ROLES, PARTS))

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import turns
 
 Work = Callable[..., Any]
 Roles = Mapping[str, Callable[[Path], Work]]
-Tables = Callable[[argparse.Namespace, Path], Iterator[str]]
+Start = Callable[[str, str], dict[str, turns.Worker]]
+Part = Callable[[Start, int, Path], Iterator[str]]
+"""Compares something by programs that it starts, so often, and gives the tables."""
 
 
 def pair(
@@ -65,13 +68,14 @@ def tell(result: str, **values: float) -> None:
     Path(result).write_text(json.dumps(numbers), encoding="utf-8")
 
 
-def main(file: str, head: str, roles: Roles, tables: Tables) -> int:
+def main(file: str, head: str, roles: Roles, parts: Mapping[str, Part]) -> int:
     """Compare all and write the tables beside ``file``, or play a role."""
     parser = argparse.ArgumentParser(description=head)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=list(parts), help="write no file")
     parser.add_argument("--role", choices=list(roles), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -88,11 +92,13 @@ def main(file: str, head: str, roles: Roles, tables: Tables) -> int:
     )
     sys.stdout.write(text)
     with tempfile.TemporaryDirectory() as place:
-        for part in tables(given, Path(place)):
-            whole = f"{part}\nLoad {os.getloadavg()[0]:.1f}.\n"
-            sys.stdout.write(whole)
-            sys.stdout.flush()
-            text += whole
-    if not given.quick:
+        start = partial(pair, file, given, Path(place))
+        for name in [given.only] if given.only else parts:
+            for table in parts[name](start, given.runs, Path(place)):
+                whole = f"{table}\nLoad {os.getloadavg()[0]:.1f}.\n"
+                sys.stdout.write(whole)
+                sys.stdout.flush()
+                text += whole
+    if not (given.quick or given.only):
         Path(file).with_suffix(".md").write_text(text, encoding="utf-8")
     return 0

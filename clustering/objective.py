@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, cast
 import tensorflow as tf
 
 from clustering import extension, targets
-from clustering.config import ClusteringConfig, InferenceLoss
+from clustering.config import ClusteringConfig
 from clustering.losses.deep_clustering import Kind as ClusteringLoss
 from clustering.losses.deep_clustering import deep_clustering, whitened_kmeans
+from clustering.losses.permutation_invariant import Kind as InferenceLoss
 from clustering.losses.permutation_invariant import pit
 from common.stft import istft, stft
 

@@ -8,7 +8,7 @@ known to mean nothing here; any other is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,6 +30,7 @@ SAME = {
     "dataset_config.output_type": "loss.target",
     "dataset_config.weight_type": "loss.weights",
     "dataset_config.weight_threshold": "loss.threshold_db",
+    "dataset_config.excerpt_selection_strategy": "excerpt",
     "train_config.batch_size": "batch_size",
     "train_config.learning_rate": "lr",
     "train_config.learning_rate_decay": "lr_decay_gamma",
@@ -48,7 +49,6 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "dataset_config.num_channels": (1,),
     "dataset_config.fraction_of_dataset": (1.0,),
     "dataset_config.use_librosa_stft": (False,),
-    "dataset_config.excerpt_selection_strategy": ("random",),
     "train_config.class": ("Trainer",),
     "algorithm_config.class": ("DeepClustering", "DeepMaskEstimation"),
     "algorithm_config.args.enhancement_amount": (0.0,),
@@ -200,33 +200,45 @@ def _check(key: str, value: Any) -> None:
 
 
 def _lengths(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate the length of excerpts, which the original counts in frames."""
+    """Translate lengths of excerpts, which the original counts in frames."""
     length = flat.get("dataset_config.length")
     if length is None:
         return {}
-    for step in flat.get("train_config.curriculum_learning") or []:
-        if step != {"args": [length], "command": "set_current_length", "num_epoch": 0}:
-            raise ConfigError(
-                f"train_config.curriculum_learning has the step {step}; only one to "
-                f"set_current_length to {length}, dataset_config.length, in epoch 0 "
-                "has a counterpart here"
-            )
-    if flat.get("train_config.initial_length", length) != length:
-        raise ConfigError(
-            "train_config.initial_length is "
-            f"{flat['train_config.initial_length']}; only {length}, as "
-            "dataset_config.length, has a counterpart here"
-        )
     try:
         hop, rate = (
             flat[f"dataset_config.{name}"] for name in ("hop_length", "sample_rate")
         )
-        return {"segment_seconds": length * hop / rate}
-    except (KeyError, TypeError, ZeroDivisionError) as error:
+        if min(hop, rate, length) < 1:
+            raise ValueError(f"{hop}, {rate}, {length}")
+        frame = hop / rate
+        first = flat.get("train_config.initial_length", length)
+        steps = _steps(flat.get("train_config.curriculum_learning") or [], first)
+        # No excerpt of the original is longer than dataset_config.length.
+        lengths = {epoch: min(frames, length) for epoch, frames in steps.items()}
+        found: dict[str, Any] = {"segment_seconds": length * frame}
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(
             f"dataset_config.length is {length}, in frames; expected hop_length and "
-            "sample_rate beside it, all whole numbers above 0"
+            "sample_rate beside it, whole numbers above 0, and in train_config."
+            "curriculum_learning only steps such as {command: set_current_length, "
+            "args: [400], num_epoch: 0}"
         ) from error
+    if set(lengths.values()) != {length}:
+        pairs = sorted(lengths.items())
+        found["curriculum"] = [[epoch, frames * frame] for epoch, frames in pairs]
+    return found
+
+
+def _steps(steps: Sequence[Mapping[str, Any]], first: int) -> dict[int, int]:
+    """Tell the length from each epoch on, in frames."""
+    found = {0: first}
+    for step in steps:
+        if set(step) != {"command", "args", "num_epoch"}:
+            raise KeyError(str(step))
+        if step["command"] != "set_current_length":
+            raise ValueError(step["command"])
+        (found[step["num_epoch"]],) = step["args"]
+    return found
 
 
 def _clustering(flat: Mapping[str, Any]) -> dict[str, Any]:

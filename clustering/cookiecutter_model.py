@@ -49,6 +49,7 @@ STACK = {
     "num_layers": "layers",
     "bidirectional": "bidirectional",
     "dropout": "dropout",
+    "rnn_type": "kind",
 }
 ACTIVATIONS = {"unitnorm": "unit_norm", "l1norm": "l1_norm"}
 
@@ -76,7 +77,6 @@ def settings(config: Any, bins: int) -> dict[str, Any]:
     norm = _check_way(stacks[0], modules, inputs)
     stack = _arguments(modules, stacks[0])
     _demand(stacks[0], stack, "num_features", bins)
-    _demand(stacks[0], stack, "rnn_type", "lstm")
     found = {f"spectral.recurrent.{STACK[k]}": stack[k] for k in STACK if k in stack}
     width = stack.get("hidden_size", 300) * (2 if stack.get("bidirectional") else 1)
     heads = [n for n in inputs if modules[n].get("class") == "Embedding"]

@@ -22,10 +22,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from clustering import bss_eval, corpus, embedded, published
+from clustering import bss_eval, corpus, embedded, experiment_file, published
 from clustering.config import ClusteringConfig
 from clustering.oracle import Kind, oracle
-from clustering.separate import CONFIG, load
+from clustering.separate import CONFIG, load, restore_named
+from clustering.separate import separator as separator_of
 from common import resample
 from common.config import load as load_config
 from common.config import write_json
@@ -37,6 +38,7 @@ from common.permutation import best_permutation, permute
 from common.rows import Row, Rows
 from common.separation import Separator
 
+FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 SYNTHETIC = "Synthetic sounds: these numbers say nothing about real recordings.\n"
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -165,11 +167,21 @@ def table(means: Mapping[str, Mapping[str, float]]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a run; returns the exit code."""
     parser = argparse.ArgumentParser("clustering.evaluate", description=main.__doc__)
-    parser.add_argument("model", help="run folder, or name of an embedded model")
+    parser.add_argument(
+        "model", nargs="?", help="run folder, or name of an embedded model"
+    )
+    parser.add_argument(
+        "-p",
+        dest="file",
+        metavar="FILE",
+        help="experiment file (.yml) that names the model and the data instead",
+    )
     parser.add_argument("--root", help="folder of the corpus (default: the run's)")
     parser.add_argument("--split", default="test", choices=["train", "valid", "test"])
     parser.add_argument(
-        "--output", type=Path, help="default: RUN/evaluation, or evaluation/NAME"
+        "--output",
+        type=Path,
+        help="default: RUN/evaluation, evaluation/NAME, or that of the experiment file",
     )
     parser.add_argument(
         "--oracle", action="store_true", help="score ideal masks of the transform too"
@@ -178,14 +190,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval"
     )
     options = parser.parse_args(argv)
+    if (options.model is None) == (options.file is None):
+        parser.error("name a run folder or a model, or an experiment file by -p")
     return exit_code("clustering.evaluate", lambda: _main(options))
 
 
 def _main(options: argparse.Namespace) -> int:
-    embedded_ = embedded.find(options.model)
-    run = embedded_ or Path(options.model).expanduser()
-    separator = load(run)
-    config = load_config(ClusteringConfig, run / CONFIG)
+    separator, config, usual = _asked(options)
     if options.root:
         config = replace(config, root=options.root)
     place = corpus.root(config)
@@ -195,7 +206,6 @@ def _main(options: argparse.Namespace) -> int:
             f"{tracks[0].name} has {len(tracks[0].sources)} sources and the model "
             f"{len(separator.sources)} outputs; group them by sources=..."
         )
-    usual = Path("evaluation", options.model) if embedded_ else run / "evaluation"
     output = options.output or usual
     means: dict[str, dict[str, float]] = {}
     for name, estimate in _estimates(separator, config, options.oracle).items():
@@ -214,6 +224,19 @@ def _main(options: argparse.Namespace) -> int:
     part.replace(output / "summary.md")
     sys.stdout.write(text)
     return 0
+
+
+def _asked(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Path]:
+    """Restore what shall be scored; tell its data and where scores usually go."""
+    if options.file:
+        told = experiment_file.read(options.file)
+        trained = restore_named(told)
+        config = experiment_file.with_data(trained.config, told, options.split)
+        return separator_of(*trained), config, experiment_file.output(told) / FOLDER
+    own = embedded.find(options.model)
+    run = own or Path(options.model).expanduser()
+    usual = Path(FOLDER, options.model) if own else run / FOLDER
+    return load(run), load_config(ClusteringConfig, run / CONFIG), usual
 
 
 def _estimates(

@@ -79,7 +79,8 @@ def our_config(**changes: Any) -> Any:
         ClusteringConfig(), spectral=shape, sample_rate=RATE, batch_size=BATCH, lr=1e-3
     )
     config = replace(config, window_samples=256, hop_samples=64, dataset="wham")
-    return replace(config, segment_seconds=(FRAMES - 1) * 64 / RATE, **changes)
+    config = replace(config, segment_seconds=(FRAMES - 1) * 64 / RATE)
+    return replace(config, **changes)
 
 
 def our_step(config: Any, sources: np.ndarray) -> Work:

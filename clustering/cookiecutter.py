@@ -87,6 +87,9 @@ VOID = (
 )
 """What has no meaning here."""
 
+LEVEL = "librosa"
+"""How decibels are taken of magnitudes there."""
+
 LOSSES = {"pit:l1": "l1", "pit:mse": "mse"}
 
 
@@ -131,11 +134,11 @@ def settings(values: Mapping[str, Any]) -> dict[str, Any]:
     if "model_config" in values:
         bins = int(flat.get("dataset_config.n_fft", 512)) // 2 + 1
         found |= cookiecutter_model.settings(values["model_config"], bins)
-        found |= {"spectral.features.bins": bins}
+        found |= {"spectral.features.bins": bins, "spectral.features.level": LEVEL}
     found |= _losses(flat)
     if "train.epochs" in found:
-        # The original has no early end.
-        found["patience"] = found["train.epochs"]
+        # An epoch of the original is all of the data, and there is no early end.
+        found |= {"train.steps_per_epoch": 0, "patience": found["train.epochs"]}
     return found
 
 

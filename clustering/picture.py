@@ -137,7 +137,9 @@ def _draw_line(axes: Axes, principal: Principal) -> None:
     axes.set_xlabel(_component(principal, 0), fontsize=9)
     axes.set_ylabel("points", fontsize=9)
     axes.margins(y=0.25)
-    axes.legend(fontsize=8, frameon=False, loc="upper center", ncols=len(groups))
+    axes.legend(
+        fontsize=8, frameon=False, loc="upper center", ncols=len(groups), reverse=True
+    )
     axes.tick_params(labelsize=8)
 
 

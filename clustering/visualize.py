@@ -144,7 +144,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
     return replace(
         plain,
         masks=masks,
-        confidence=_clearness(shares),
+        confidence=_clearness(shares if role == "dpcl" else masks),
         principal=_loud_points(embedding, spectrum, shares, centres, config),
     )
 

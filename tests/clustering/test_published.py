@@ -59,6 +59,8 @@ def test_ideal_masks_stand_beside_ideal_masks_whatever_was_trained():
 def test_tasks_and_corpora_are_kept_apart():
     noisy = replace(DPCL, dataset="wham", task="mix_both")
     assert {row.value for row in published.rows(noisy)} == {12.0, 13.7}
+    three = replace(DPCL, dataset="wsj0_3mix")
+    assert [row.value for row in published.rows(three)] == [7.1]
     assert published.table(replace(DPCL, dataset="musdb"), MEANS) == ""
 
 

@@ -46,7 +46,7 @@ TINY = ClusteringConfig(
         embedding_activation=("tanh", "unit_norm"),
         mask_activation=("sigmoid",),
     ),
-    cluster=Clustering(percentile=80.0, mask="binary"),
+    cluster=Clustering(percentile=80.0),
     sample_rate=8000,
     window_samples=256,
     hop_samples=64,

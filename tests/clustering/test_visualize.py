@@ -14,6 +14,7 @@ from clustering.principal import principal
 from common import audio, plots
 from common import config as configuration
 from common.checkpoint import save_network
+from common.corpora import waveforms
 from common.corpora.miniature import MARKER
 from common.corpora.track import Track
 
@@ -28,7 +29,8 @@ def snippets(config, tmp_path, monkeypatch):
     monkeypatch.setitem(corpus.MINIATURE, "snippets", {"test": 3, "seconds": 0.5})
     monkeypatch.setitem(corpus.WRITERS, "snippets", write)
     monkeypatch.chdir(tmp_path)
-    return replace(config, dataset="snippets", root=None)
+    groups = ("vocals", "drums+bass+other")
+    return replace(config, dataset="snippets", root=None, sources=groups)
 
 
 def saved(config):
@@ -277,15 +279,14 @@ def test_points_in_one_dimension_have_zeros_in_the_others():
     assert found.shares.tolist() == [1.0, 0.0, 0.0]
 
 
-def test_the_snippets_are_a_test_set_of_two_talkers(snippets, tmp_path):
+def test_the_snippets_are_a_test_set_of_two_sources(snippets):
     place = corpus.root(snippets)
     tracks = corpus.tracks(snippets, place, "test")
     assert [track.name for track in tracks] == ["00000000", "00000001", "00000002"]
     for track in tracks:
-        assert (track.samples, list(track.sources)) == (4000, ["source0", "source1"])
-        mixture, *sources = (
-            audio.read(file)[0] for file in (track.mixture, *track.sources.values())
-        )
+        assert (track.samples, list(track.sources)) == (4000, list(snippets.sources))
+        mixture = audio.read(track.mixture)[0]
+        sources = [waveforms.read(each, 8000)[0] for each in track.sources.values()]
         np.testing.assert_allclose(sum(sources), mixture, atol=1e-6)
         assert all(np.abs(source).max() > 0.01 for source in sources)
     assert json.loads((place / MARKER).read_text())["kind"] == "snippets"

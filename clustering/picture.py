@@ -230,7 +230,9 @@ def _draw_waveforms(place: Any, view: View) -> None:
         row, waves, shades, ["mixture", *view.captions], strict=True
     ):
         draw_waveform(axes, wave[np.newaxis], view.sample_rate, shade)
-        axes.set_title(title, fontsize=10, parse_math=False)
+        # Narrow panels have the numbers below the name.
+        lines = title.replace(": ", "\n", 1) if len(waves) > 3 else title
+        axes.set_title(lines, fontsize=10, parse_math=False)
         axes.set_xlabel("time (s)", fontsize=9)
         axes.tick_params(labelsize=8)
     row[0].set_xlim(0.0, len(view.mixture) / view.sample_rate)

@@ -20,7 +20,7 @@ def test_it_separates_what_it_never_heard(tmp_path):
     separator = clustering.load("mini")
     config = load_config(ClusteringConfig, embedded.find("mini") / "config.json")
     place = miniature.write_musdb(
-        tmp_path / "new", seed=77, sample_rate=16000, train=1, test=2
+        tmp_path / "new", seed=77, sample_rate=16000, train=1, test=4
     )
     tracks = corpus.tracks(config, place, "test")
     file = tmp_path / "scores.csv"
@@ -32,7 +32,8 @@ def test_it_separates_what_it_never_heard(tmp_path):
     )
     means = evaluate.summary(rows)
     assert means["vocals"]["si_sdr_improvement"] > 4
-    assert means["drums+bass+other"]["si_sdr_improvement"] > 2
+    assert means["drums+bass+other"]["si_sdr_improvement"] > 1
+    assert means["all"]["si_sdr_improvement"] > 3
 
 
 def test_small_complete_and_without_paths():

@@ -11,4 +11,4 @@ ruff format --check .
 ruff check .
 mypy
 shellcheck -x ./*.sh .ci/run
-codespell common mixit unmix tests setup.py ./*.sh ./*.md .ci constraints CITATION.cff NOTICE
+codespell clustering common mixit unmix tests setup.py ./*.sh ./*.md .ci constraints CITATION.cff NOTICE

@@ -77,12 +77,18 @@ COMMANDS = [
     "umx-tf = unmix.separate:main",
     "unmix-evaluate = unmix.evaluate:main",
     "unmix-convert = unmix.convert:main",
+    "clustering-train = clustering.train:main",
+    "clustering-separate = clustering.separate:main",
+    "clustering-evaluate = clustering.evaluate:main",
+    "clustering-convert = clustering.convert:main",
+    "clustering-visualize = clustering.visualize:main",
     "separation-doctor = common.doctor:main",
     "separation-registry = common.registry:main",
 ]
 
 # The small networks that separate offline.
 MODELS = {
+    "clustering": ["models/*/*", "models/*/*/*"],
     "mixit": ["models/*/*", "models/*/*/*"],
     "unmix": ["models/*/*", "models/*/*/*", "models/*/*/*/*"],
 }

@@ -6,6 +6,9 @@ segmentation and separation, ICASSP 2016.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import common
 
 if getattr(common, "__suite__", None) != "tf-separation-suite":
@@ -14,3 +17,25 @@ if getattr(common, "__suite__", None) != "tf-separation-suite":
         "of tf-separation-suite; rename that folder or file, or run 'python -P -m ...' "
         "so that the current folder is not searched first"
     )
+
+if TYPE_CHECKING:
+    from common.separation import Separator
+
+
+def load(path: str | Path, **options: Any) -> Separator:
+    """Make a separator; see :func:`clustering.separate.load` for the options.
+
+    Args:
+        path: Run folder, or the name of a model that comes with the package.
+        **options: Passed on.
+
+    Returns:
+        The separator: ``separator(mixture)`` takes [channels, samples] and returns a
+        dictionary of such arrays by source.
+    """
+    from clustering import separate
+
+    return separate.load(path, **options)
+
+
+__all__ = ["load"]

@@ -1,30 +1,35 @@
-"""Configuration of the clustering pillar and its presets."""
+"""Configuration of the clustering pillar; its presets are in the module beside."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
+from clustering import extension
 from clustering.cluster import Clustering
 from clustering.losses.deep_clustering import Kind as ClusteringLoss
 from clustering.losses.permutation_invariant import Kind as InferenceLoss
-from clustering.shapes import Chimera, ConvTasnet, Features, Recurrent, Tasnet
+from clustering.shapes import Chimera, ConvTasnet, Tasnet
 from clustering.targets import Weight
+from common.config import ConfigError
 from common.schedule import Schedule
 from common.stft import Stft
 
 Kind = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
 Dataset = Literal[
     "wsj0_2mix",
+    "wsj0_3mix",
     "wham",
     "musdb",
     "mir1k",
     "slakh",
     "remixpacks600",
     "scaper",
+    "snippets",
     "mix_folders",
 ]
-Target = Literal["psa", "psa_untruncated", "msa"]
+Target = Literal["psa", "psa_untruncated", "msa", "irm"]
+Curriculum = tuple[tuple[int, float], ...]
 
 SPECTRAL = Chimera(embedding_activation=("tanh",))
 TASNET, CONV_TASNET = Tasnet(), ConvTasnet()
@@ -37,21 +42,32 @@ class Loss:
 
     Attributes:
         clustering: Weight of the loss of the embedding.
-        clustering_kind: Its normalisation, or ``"whitened"`` k-means.
+        clustering_kind: Its normalisation, ``"whitened"`` k-means, or the import path
+            of a function as in :mod:`clustering.extension`. The mean of ``"batch"`` is
+            over the batch of a replica, so that it changes with their number.
         inference: Weight of the loss of the masks, or of the waveforms.
-        inference_kind: How estimates are compared with their targets.
-        target: Magnitudes that masks and assignments are made for.
+        inference_kind: How estimates are compared with their targets, of the same kinds
+            for masked magnitudes and for waveforms; the ratios are of waveforms, for
+            which masked spectra are transformed back. Or an import path.
+        target: Magnitudes that masks and assignments are made for; ``"irm"`` shares
+            the mixture's among the sources as theirs are.
         weights: How points of the embedding are weighed.
         threshold_db: Level for ``"threshold"``, in dB.
     """
 
     clustering: float = 1.0
-    clustering_kind: ClusteringLoss | Literal["whitened"] = "classic"
+    clustering_kind: ClusteringLoss | Literal["whitened"] | str = "classic"
     inference: float = 1.0
-    inference_kind: InferenceLoss = "l1"
+    inference_kind: InferenceLoss | str = "l1"
     target: Target = "psa"
     weights: tuple[Weight, ...] = ("magnitude",)
     threshold_db: float = -40.0
+
+    def __post_init__(self) -> None:
+        known = (*get_args(ClusteringLoss), "whitened")
+        extension.check("loss.clustering_kind", self.clustering_kind, known)
+        known = get_args(InferenceLoss)
+        extension.check("loss.inference_kind", self.inference_kind, known)
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class ClusteringConfig:
 
     Attributes:
         train: Length of the run and how it is spread over devices.
-        kind: Which network.
+        kind: Which network, or the import path of a class.
         spectral: Shape of the networks on spectra; ``dpcl`` has the embedding of it,
             ``mask_inference`` the masks, ``chimera`` both.
         tasnet: Shape of ``tasnet``.
@@ -70,10 +86,17 @@ class ClusteringConfig:
         sample_rate: Rate of the waveforms in Hz.
         window_samples: Length of a frame of the spectra.
         hop_samples: Distance between frames.
-        dataset: Kind of corpus.
+        frontend: Transform of the networks on spectra. ``"nussl"``: frames are centred
+            and spectra divided by the sum of the window. ``"asteroid"``: frames begin
+            with the sound, the last ones that are not whole are left out of training,
+            and spectra have the energy of the sound.
+        dataset: Kind of corpus, or the import path of a function.
         root: Folder of the corpus; none: the miniature.
+        folders: Of ``scaper``, ``snippets`` and ``mix_folders``: folder of each split
+            that lies by itself, as ``test=/data/test_set``.
         sources: Names of the sources to separate, each of one source of the corpus or
-            of several joined by ``+``; none: those of the corpus.
+            of several joined by ``+``; ``*``: all others added up; none: those of the
+            corpus.
         task: Of WHAM!: ``"mix_clean"``, ``"mix_both"`` or ``"mix_single"``.
         length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
         skip: Leave out tracks that lack a file, and say how many, instead of refusing.
@@ -86,8 +109,14 @@ class ClusteringConfig:
         resample: Resample files of another rate instead of refusing them.
         output: Run folder.
         segment_seconds: Length of an excerpt; shorter tracks end with silence.
+        curriculum: Pairs of an epoch and the length of an excerpt in seconds from that
+            epoch on, the first of epoch 0; the validation has the last. None: always
+            ``segment_seconds``.
+        excerpt: ``"random"``: any place of a track is as likely. ``"balanced"``: of
+            places drawn at random one in whose first frame more sources are loud than
+            in half of them.
         batch_size: Excerpts per replica and step.
-        optimizer: Adam as PyTorch has it, or RMSprop.
+        optimizer: Adam or RMSprop as PyTorch has it, or gradient descent with momentum.
         lr: Learning rate at the start.
         weight_decay: Share of each weight that is added to its gradient.
         clip: Percentile of AutoClip, or largest norm of the gradient.
@@ -98,7 +127,7 @@ class ClusteringConfig:
     """
 
     train: Schedule = Schedule(epochs=100, steps_per_epoch=500)
-    kind: Kind = "dpcl"
+    kind: Kind | str = "dpcl"
     spectral: Chimera = SPECTRAL
     tasnet: Tasnet = TASNET
     conv_tasnet: ConvTasnet = CONV_TASNET
@@ -107,8 +136,10 @@ class ClusteringConfig:
     sample_rate: int = 16000
     window_samples: int = 512
     hop_samples: int = 128
-    dataset: Dataset = "wsj0_2mix"
+    frontend: Literal["nussl", "asteroid"] = "nussl"
+    dataset: Dataset | str = "wsj0_2mix"
     root: str | None = None
+    folders: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     task: Literal["mix_clean", "mix_both", "mix_single"] = "mix_clean"
     length: Literal["min", "max"] = "min"
@@ -119,8 +150,10 @@ class ClusteringConfig:
     resample: bool = False
     output: str | None = None
     segment_seconds: float = 3.2
+    curriculum: Curriculum = ()
+    excerpt: Literal["random", "balanced"] = "random"
     batch_size: int = 40
-    optimizer: Literal["adam", "rmsprop"] = "adam"
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: float = 2e-4
     weight_decay: float = 0.0
     clip: float = 10.0
@@ -129,53 +162,42 @@ class ClusteringConfig:
     lr_decay_gamma: float = 0.5
     patience: int = 30
 
+    def __post_init__(self) -> None:
+        extension.check("kind", self.kind, get_args(Kind))
+        extension.check("dataset", self.dataset, get_args(Dataset))
+        begins = [epoch for epoch, _ in self.curriculum]
+        rising = begins[:1] in ([], [0]) and begins == sorted(set(begins))
+        if not (rising and all(seconds > 0 for _, seconds in self.curriculum)):
+            raise ConfigError(
+                f"curriculum={self.curriculum}: expected pairs of an epoch and seconds "
+                "above 0, the first of epoch 0, the others of later and later ones"
+            )
+        if self.excerpt == "balanced" and self.mixing == "random":
+            raise ConfigError(
+                "excerpt=balanced needs sources of one track; expected mixing=tracks"
+            )
+
+    @property
+    def role(self) -> Kind:
+        """Kind of the network; of a user's own one that whose place it takes."""
+        if self.kind in get_args(Kind):
+            return cast(Kind, self.kind)
+        return extension.network("kind", self.kind, get_args(Kind)).role
+
     @property
     def stft(self) -> Stft:
-        """The transform of the networks on spectra, that of nussl."""
+        """The transform of the networks on spectra."""
+        nussl = self.frontend == "nussl"
         return Stft(
             self.window_samples,
             self.hop_samples,
             window="sqrt_hann",
-            padding="constant_whole",
-            scale="window_sum",
+            padding="constant_whole" if nussl else "none",
+            scale="window_sum" if nussl else "tight",
         )
 
     @property
     def segment_samples(self) -> int:
-        """Length of an excerpt in samples."""
-        return round(self.segment_seconds * self.sample_rate)
-
-
-# A network in small for two talkers at 8 kHz, on the miniature.
-TINY = ClusteringConfig(
-    train=Schedule(epochs=15, steps_per_epoch=100, checkpoint_steps=100, log_steps=20),
-    spectral=Chimera(
-        features=Features(bins=129),
-        recurrent=Recurrent(hidden=96, layers=2, dropout=0.0),
-        embedding_activation=("tanh", "unit_norm"),
-        mask_activation=("sigmoid",),
-    ),
-    cluster=Clustering(percentile=80.0, mask="binary"),
-    sample_rate=8000,
-    window_samples=256,
-    hop_samples=64,
-    segment_seconds=0.8,
-    batch_size=16,
-    lr=1e-3,
-    clip_kind="auto",
-)
-
-# The scale of the spectra makes an error of magnitudes a thousand times smaller than
-# that of an embedding.
-BOTH = Loss(inference=1000.0)
-
-PRESETS = {
-    "dpcl": ClusteringConfig(),
-    "mask_inference": ClusteringConfig(kind="mask_inference"),
-    "chimera": ClusteringConfig(kind="chimera", loss=BOTH),
-    "tasnet": ClusteringConfig(kind="tasnet"),
-    "conv_tasnet": ClusteringConfig(kind="conv_tasnet"),
-    "tiny": TINY,
-    "tiny_mask_inference": replace(TINY, kind="mask_inference"),
-    "tiny_chimera": replace(TINY, kind="chimera", loss=BOTH),
-}
+        """Length of an excerpt in samples, the last one of a curriculum."""
+        last = self.curriculum[-1][1] if self.curriculum else self.segment_seconds
+        return round(last * self.sample_rate)

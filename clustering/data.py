@@ -15,6 +15,11 @@ from common.corpora.track import CorpusError, Sound, Track
 from common.distribution import Example
 from common.sound_bank import Sounds, open_sounds
 
+CANDIDATES = 16
+"""Places of a track that a balanced excerpt is chosen from."""
+# Sets the draws of the places apart from the others of the same position.
+PLACES = 2**40
+
 
 class Split(NamedTuple):
     """One split of a corpus, ready to be drawn from.
@@ -70,12 +75,22 @@ def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) ->
     return Split(sounds, numbers, sounds.samples[numbers].min(axis=1), names)
 
 
-def training_example(config: ClusteringConfig, split: Split) -> Example:
+def epoch_steps(config: ClusteringConfig, split: Split, replicas: int) -> int:
+    """Count the steps of an epoch: as configured, or such that all tracks come once."""
+    rows = config.batch_size * replicas
+    return config.train.steps_per_epoch or -(-len(split.lengths) // rows)
+
+
+def training_example(
+    config: ClusteringConfig, split: Split, replicas: int = 1
+) -> Example:
     """Make the function from a position to a training excerpt.
 
     Args:
         config: Gives the length, the way of mixing and the seed.
         split: The training split.
+        replicas: Number of replicas that share a global batch, which the epoch of a
+            position follows from.
 
     Returns:
         Function from a position to ``mixture`` [samples] and ``sources`` [sources,
@@ -83,12 +98,18 @@ def training_example(config: ClusteringConfig, split: Split) -> Example:
     """
     count = len(split.names)
     tracks = len(split.lengths)
+    epoch = epoch_steps(config, split, replicas) * config.batch_size * replicas
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         key = tf.stack([tf.constant(config.train.seed, tf.int64), position])
         drawn = tf.random.stateless_uniform([count, 3], key, dtype=tf.float64)
         rows = tf.fill([count], records.shuffled(position, tracks, config.train.seed))
         places = tf.fill([count], drawn[0, 1])
+        if config.excerpt == "balanced":
+            draws = tf.random.stateless_uniform(
+                [CANDIDATES + 1], key + tf.constant([0, PLACES], tf.int64)
+            )
+            places = tf.fill([count], _balanced(config, split, rows, draws))
         if config.mixing == "random":
             others = tf.cast(drawn[1:, 0] * tracks, tf.int64)
             rows = tf.concat([rows[:1], others], axis=0)
@@ -97,7 +118,8 @@ def training_example(config: ClusteringConfig, split: Split) -> Example:
         if config.snr_db is not None:
             low, high = config.snr_db
             gains = tf.cast(low + (high - low) * drawn[:, 2], tf.float32)
-        return _mix(config, split, rows, places, gains)
+        samples = _samples(config, position // epoch)
+        return _mix(split, rows, places, samples, gains)
 
     return example
 
@@ -108,20 +130,55 @@ def validation_example(config: ClusteringConfig, split: Split) -> Example:
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         places = tf.fill([count], tf.constant(0.5, tf.float64))
-        return _mix(config, split, tf.fill([count], position), places, None)
+        rows = tf.fill([count], position)
+        return _mix(split, rows, places, config.segment_samples, None)
 
     return example
 
 
+def _samples(config: ClusteringConfig, epoch: tf.Tensor) -> int | tf.Tensor:
+    """Length of an excerpt in an epoch."""
+    if not config.curriculum:
+        return config.segment_samples
+    begins = tf.constant([begin for begin, _ in config.curriculum], tf.int64)
+    lengths = [round(each * config.sample_rate) for _, each in config.curriculum]
+    place = tf.reduce_sum(tf.cast(begins <= epoch, tf.int32)) - 1
+    return tf.constant(lengths, tf.int64)[place]
+
+
+def _balanced(
+    config: ClusteringConfig, split: Split, rows: tf.Tensor, draws: tf.Tensor
+) -> tf.Tensor:
+    """Choose one of the places of a track where its sources are equally loud.
+
+    A frame is heard at every candidate. Those of the upper half by the product of the
+    sources' shares of its energy are as likely.
+    """
+    count = len(split.names)
+    places = tf.cast(draws[:CANDIDATES], tf.float64)
+    length = tf.gather(split.lengths, rows[0])
+    samples = tf.minimum(tf.constant(config.window_samples, tf.int64), length)
+    starts = tf.cast(places * tf.cast(length - samples + 1, tf.float64), tf.int64)
+    numbers = tf.repeat(tf.gather(split.numbers, rows[0]), CANDIDATES)
+    waves = split.sounds.read(
+        numbers, tf.tile(tf.minimum(starts, length - samples), [count]), samples
+    )
+    waves = tf.reshape(tf.reduce_mean(waves, axis=1), [count, CANDIDATES, -1])
+    energy = tf.reduce_sum(tf.square(waves), axis=2)
+    shares = tf.math.divide_no_nan(energy, tf.reduce_sum(energy, axis=0))
+    best = tf.math.top_k(tf.reduce_prod(shares, axis=0), CANDIDATES // 2)[1]
+    return places[best[tf.cast(draws[-1] * (CANDIDATES // 2), tf.int32)]]
+
+
 def _mix(
-    config: ClusteringConfig,
     split: Split,
     rows: tf.Tensor,
     places: tf.Tensor,
+    samples_wanted: int | tf.Tensor,
     gains_db: tf.Tensor | None,
 ) -> dict[str, tf.Tensor]:
     """Read one excerpt of each source and add them up."""
-    wanted = tf.constant(config.segment_samples, tf.int64)
+    wanted = tf.cast(samples_wanted, tf.int64)
     lengths = tf.gather(split.lengths, rows)
     samples = tf.minimum(wanted, tf.reduce_min(lengths))
     starts = tf.cast(places * tf.cast(lengths - samples + 1, tf.float64), tf.int64)
@@ -135,7 +192,8 @@ def _mix(
     if gains_db is not None:
         sources = _levelled(sources, gains_db)
     sources = tf.pad(sources, [[0, 0], [0, wanted - samples]])
-    sources = tf.ensure_shape(sources, [len(split.names), config.segment_samples])
+    known = samples_wanted if isinstance(samples_wanted, int) else None
+    sources = tf.ensure_shape(sources, [len(split.names), known])
     return {"mixture": tf.reduce_sum(sources, axis=0), "sources": sources}
 
 

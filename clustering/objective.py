@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import tensorflow as tf
 
-from clustering import targets
+from clustering import extension, targets
 from clustering.config import ClusteringConfig
+from clustering.losses.deep_clustering import Kind as ClusteringLoss
 from clustering.losses.deep_clustering import deep_clustering, whitened_kmeans
+from clustering.losses.permutation_invariant import Kind as InferenceLoss
 from clustering.losses.permutation_invariant import pit
-from common.stft import stft
+from common.stft import istft, stft
 
 SPECTRAL = ("dpcl", "mask_inference", "chimera")
+RATIOS = ("si_sdr", "snr")
+"""Losses that only waveforms have."""
 
 
 class Given(NamedTuple):
@@ -24,28 +28,35 @@ class Given(NamedTuple):
             [batch, samples].
         targets: What its estimates are compared with: magnitudes [batch, sources,
             frames, bins], or waveforms [batch, sources, samples].
+        spectrum: Of the mixture, complex64 [batch, frames, bins]; none for waveforms.
+        sources: Waveforms [batch, sources, samples].
     """
 
     input: tf.Tensor
     targets: tf.Tensor
+    spectrum: tf.Tensor | None
+    sources: tf.Tensor
 
 
 def terms(config: ClusteringConfig) -> tuple[str, ...]:
     """Name the terms that the loss of a configuration is the weighted sum of."""
     both = "clustering", "inference"
-    return {"dpcl": both[:1], "chimera": both}.get(config.kind, both[1:])
+    return {"dpcl": both[:1], "chimera": both}.get(config.role, both[1:])
 
 
 def given(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Given:
     """Transform a batch as the network needs it."""
     mixture, sources = batch["mixture"], batch["sources"]
-    if config.kind not in SPECTRAL:
-        return Given(mixture, sources)
+    if config.role not in SPECTRAL:
+        return Given(mixture, sources, None, sources)
     spectrum, spectra = stft(mixture, config.stft), stft(sources, config.stft)
-    if config.loss.target == "msa":
-        return Given(tf.abs(spectrum), targets.msa(spectra))
-    truncated = config.loss.target == "psa"
-    return Given(tf.abs(spectrum), targets.psa(spectra, spectrum, truncated))
+    made = {
+        "msa": lambda: targets.msa(spectra),
+        "irm": lambda: targets.irm(spectra, spectrum),
+        "psa": lambda: targets.psa(spectra, spectrum),
+        "psa_untruncated": lambda: targets.psa(spectra, spectrum, truncated=False),
+    }
+    return Given(tf.abs(spectrum), made[config.loss.target](), spectrum, sources)
 
 
 def losses(
@@ -62,15 +73,12 @@ def losses(
         ``loss`` and each of :func:`terms`, float32 [batch].
     """
     loss, found = config.loss, {}
-    if config.kind in ("dpcl", "chimera"):
-        embedding = outputs if config.kind == "dpcl" else outputs.embedding
+    if config.role in ("dpcl", "chimera"):
+        embedding = outputs if config.role == "dpcl" else outputs.embedding
         found["clustering"] = _clustering(config, known, embedding)
-    if config.kind != "dpcl":
-        mask = outputs.mask if config.kind == "chimera" else outputs
-        spectral = config.kind in SPECTRAL
-        estimates = mask * known.input[:, tf.newaxis] if spectral else outputs
-        kind = loss.inference_kind if spectral else "si_sdr"
-        found["inference"] = pit(estimates, known.targets, kind)
+    if config.role != "dpcl":
+        outputs = outputs.mask if config.role == "chimera" else outputs
+        found["inference"] = _inference(config, known, outputs)
     total = sum(getattr(loss, name) * term for name, term in found.items())
     return {"loss": total, **found}
 
@@ -83,6 +91,24 @@ def _clustering(
     weights = targets.point_weights(
         known.input, assignment, loss.weights, loss.threshold_db
     )
-    if loss.clustering_kind == "whitened":
+    kind = loss.clustering_kind
+    if extension.is_path(kind):
+        own = extension.function("loss.clustering_kind", kind)
+        return own(embedding, assignment, weights)
+    if kind == "whitened":
         return whitened_kmeans(embedding, assignment, weights)
-    return deep_clustering(embedding, assignment, weights, loss.clustering_kind)
+    return deep_clustering(embedding, assignment, weights, cast(ClusteringLoss, kind))
+
+
+def _inference(config: ClusteringConfig, known: Given, outputs: tf.Tensor) -> tf.Tensor:
+    """Compare masked magnitudes or waveforms with their targets."""
+    kind, estimates, wanted = config.loss.inference_kind, outputs, known.targets
+    if known.spectrum is not None and kind in RATIOS:
+        masked = tf.cast(outputs, tf.complex64) * known.spectrum[:, tf.newaxis]
+        wanted = known.sources
+        estimates = istft(masked, config.stft, tf.shape(wanted)[-1])
+    elif known.spectrum is not None:
+        estimates = outputs * known.input[:, tf.newaxis]
+    if extension.is_path(kind):
+        return extension.function("loss.inference_kind", kind)(estimates, wanted)
+    return pit(estimates, wanted, cast(InferenceLoss, kind))

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from clustering import convert, embedded, experiment_file
 from clustering.cluster import cluster
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.objective import SPECTRAL
+from clustering.shapes import Filterbank
 from common.checkpoint import CheckpointError, restore_network
+from common.config import ConfigError, override
 from common.config import load as load_config
+from common.embedded import NAME
 from common.masking import mixture_consistency
 from common.separation import Separator
 from common.separation_command import command
@@ -23,6 +30,14 @@ from common.stft import istft, stft
 
 CONFIG = "config.json"
 SEGMENT_SECONDS = 60.0
+TORCH = (".pth", ".pt")
+
+
+class Trained(NamedTuple):
+    """A network with its weights, and its configuration."""
+
+    net: keras.Model
+    config: ClusteringConfig
 
 
 def load(
@@ -35,7 +50,8 @@ def load(
     """Make a separator of a trained network.
 
     Args:
-        path: Run folder.
+        path: Run folder, the name of a model that comes with the package, a model of
+            nussl (``.pth``), or an experiment file (``.yml``) that names one of these.
         consistent: Give what the estimates leave of the mixture to all of them alike.
         segment_seconds: Longest sound in one pass; longer sound goes through in blocks,
             whose sources are matched over the overlap.
@@ -44,13 +60,51 @@ def load(
     Raises:
         CheckpointError: The folder holds no run, or its weights do not fit.
     """
-    folder = Path(path).expanduser()
+    net, config = restore(path)
+    return separator(net, config, consistent, segment_seconds, overlap)
+
+
+def restore(path: str | Path, sample_rate: int | None = None) -> Trained:
+    """Restore a trained network.
+
+    Args:
+        path: See :func:`load`. What an experiment file tells of clustering holds in
+            place of what the model was trained with.
+        sample_rate: In Hz, of a model of nussl that does not tell it.
+
+    Raises:
+        CheckpointError: The folder holds no run, or its weights do not fit.
+        ConfigError: The experiment file does not fit or names no model.
+    """
+    if experiment_file.is_file(path):
+        return restore_named(experiment_file.read(path))
+    if Path(path).suffix.lower() in TORCH:
+        restored = convert.load(path)
+        convert.check(restored)
+        return Trained(restored.model, convert.config(restored, sample_rate))
+    folder = embedded.find(path) or Path(path).expanduser()
     if not (folder / CONFIG).exists():
-        raise CheckpointError(f"{folder} holds no {CONFIG}; expected a run folder")
+        raise CheckpointError(
+            f"{folder} holds no {CONFIG}; expected a run folder, the name of a model "
+            f"that comes with the package, {NAME}, a model of nussl (.pth) or an "
+            "experiment file (.yml)"
+        )
     config = load_config(ClusteringConfig, folder / CONFIG)
     net = network(config)
     restore_network(folder, net)
-    return separator(net, config, consistent, segment_seconds, overlap)
+    return Trained(net, config)
+
+
+def restore_named(experiment: experiment_file.Experiment) -> Trained:
+    """Restore the network that an experiment file names; see :func:`restore`."""
+    name = experiment_file.model(experiment)
+    if experiment_file.is_file(name):
+        raise ConfigError(
+            f"{experiment.path}: the model is {name}, an experiment file; expected a "
+            "run folder, the name of a model of the package, or a .pth of nussl"
+        )
+    net, config = restore(name, experiment.config.sample_rate)
+    return Trained(net, override(config, experiment.masks))
 
 
 def separator(
@@ -61,7 +115,7 @@ def separator(
     overlap: float = 0.25,
 ) -> Separator:
     """Make a separator of a network."""
-    spectral = config.kind in SPECTRAL
+    spectral = config.role in SPECTRAL
     estimate = _of_spectra(net, config) if spectral else _of_waveforms(net, config)
     count = sources(config)
 
@@ -78,7 +132,7 @@ def separator(
         sample_rate=config.sample_rate,
         segment_seconds=segment_seconds,
         overlap=overlap,
-        grid_samples=config.hop_samples,
+        grid_samples=config.hop_samples if spectral else _bank(config).stride,
     )
 
 
@@ -89,24 +143,27 @@ def sources(config: ClusteringConfig) -> int:
         "tasnet": config.tasnet.sources,
         "conv_tasnet": config.conv_tasnet.sources,
     }
-    return counts.get(config.kind, config.spectral.sources)
+    return counts.get(config.role, config.spectral.sources)
 
 
 def _of_spectra(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
+    # Centred frames reach all of a sound, however the network was trained.
+    params = replace(config.stft, padding="constant_whole")
+    infer = getattr(net, "infer", net)
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
-        spectrum = stft(waveform, config.stft)
+        spectrum = stft(waveform, params)
         magnitude = tf.abs(spectrum)
-        outputs = net.infer(magnitude)
-        if config.kind == "dpcl":
+        outputs = infer(magnitude)
+        if config.role == "dpcl":
             masks = cluster(outputs, magnitude, config.cluster).masks
         else:
-            masks = outputs.mask if config.kind == "chimera" else outputs
+            masks = outputs.mask if config.role == "chimera" else outputs
         masked = tf.cast(masks, tf.complex64) * spectrum[:, tf.newaxis]
-        return istft(masked, config.stft, tf.shape(waveform)[-1])
+        return istft(masked, params, tf.shape(waveform)[-1])
 
     return estimate
 
@@ -115,7 +172,7 @@ def _of_waveforms(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Estimate waveforms; zeros fill up the last frame, which would be left out."""
-    bank = (config.tasnet if config.kind == "tasnet" else config.conv_tasnet).filterbank
+    bank = _bank(config)
     graph = tf.function(net, input_signature=[tf.TensorSpec([None, None], tf.float32)])
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
@@ -126,9 +183,30 @@ def _of_waveforms(
     return estimate
 
 
+def _bank(config: ClusteringConfig) -> Filterbank:
+    shape = config.tasnet if config.role == "tasnet" else config.conv_tasnet
+    return shape.filterbank
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the separation; returns the exit code."""
-    return command(load, argv, "Separate speech or music into sources.")
+    return command(
+        load,
+        argv,
+        "Separate speech or music into sources.",
+        model=NAME,
+        configure=_configure,
+    )
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p",
+        dest="model",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="experiment file (.yml) that names the model",
+    )
 
 
 if __name__ == "__main__":

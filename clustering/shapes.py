@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.recurrent import Initial
+from common.recurrent import Kind as RecurrentKind
 
 Activation = Literal[
     "sigmoid", "tanh", "relu", "softmax", "gated_tanh", "unit_norm", "l1_norm"
 ]
 """What a head does to its last axis; several are applied one after another."""
 
-Level = Literal["decibels", "log"]
+Level = Literal["decibels", "librosa", "log"]
 FeatureNorm = Literal["instance", "batch", "none"]
 ChannelNorm = Literal["gLN", "cLN", "cgLN", "fgLN"]
 MaskActivation = Literal["sigmoid", "relu", "softmax", "none"]
@@ -25,15 +26,21 @@ class Features:
     Attributes:
         bins: Bins of a spectrum. A network that hears several channels at once has
             bins * channels of them, the channels of one bin beside each other.
-        level: ``"decibels"``: 10 log10(max(magnitude^2, 1e-8)). ``"log"``:
-            ln(magnitude + 1e-8).
+        level: ``"decibels"``: 10 log10(max(magnitude^2, 1e-8)). ``"librosa"``: 20
+            log10(max(magnitude, 1e-5)), no less than 80 dB below the loudest point of
+            the item. ``"log"``: ln(magnitude + 1e-8).
         norm: ``"instance"``: every item to mean 0 and variance 1 over frames and bins.
             ``"batch"``: the whole batch, with a learned gain and offset. ``"none"``.
+        mels: Filters on the scale of mel, each of sum 1, that are laid over the
+            magnitude first; 0: none. Masks and embeddings keep the bins.
+        mel_rate: Rate of the waveforms in Hz, by which these filters lie.
     """
 
     bins: int = 257
     level: Level = "decibels"
     norm: FeatureNorm = "instance"
+    mels: int = 0
+    mel_rate: int = 16000
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,10 @@ class Recurrent:
         bidirectional: Whether a second direction runs from the last frame to the first.
         dropout: Part of the outputs between the layers that training sets to zero.
         initial: How the weights start, see :class:`common.recurrent.RecurrentStack`.
-        forget_bias: Start of the forget gate in each of the two biases; none: as the
-            other gates.
+        forget_bias: Start of the forget gate of an LSTM in each of the two biases;
+            none: as the other gates.
+        kind: ``"lstm"`` or ``"gru"``.
+        dropout_last: Whether what leaves the last layer is dropped as well.
     """
 
     hidden: int = 300
@@ -56,6 +65,8 @@ class Recurrent:
     dropout: float = 0.3
     initial: Initial = "xavier"
     forget_bias: float | None = 1.0
+    kind: RecurrentKind = "lstm"
+    dropout_last: bool = False
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,28 @@ def psa(sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True) -> tf.Te
     return tf.minimum(tf.maximum(part, 0.0), loudness) if truncated else part
 
 
+def irm(sources: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
+    """Share the mixture out as the sources share their magnitudes (IRM).
+
+    |X| |S_s| / sum_s |S_s|, so that the mask of a source is its share.
+
+    Args:
+        sources: Spectra, complex64 [batch, sources, frames, bins].
+        mixture: Spectrum, complex64 [batch, frames, bins].
+
+    Returns:
+        float32 [batch, sources, frames, bins], 0 where all sources are.
+
+    >>> sources = tf.constant([[[[3.0 + 0.0j]], [[-1.0 + 0.0j]]]])
+    >>> irm(sources, tf.constant([[[2.0 + 0.0j]]])).numpy().ravel().tolist()
+    [1.5, 0.5]
+    """
+    magnitudes = tf.abs(sources)
+    total = tf.reduce_sum(magnitudes, -3, keepdims=True)
+    shares = tf.math.divide_no_nan(magnitudes, total)
+    return shares * tf.abs(mixture)[..., tf.newaxis, :, :]
+
+
 def ideal_binary(targets: tf.Tensor) -> tf.Tensor:
     """Give every point to its loudest source, and points without one to nobody.
 

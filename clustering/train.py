@@ -9,10 +9,11 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering import data, objective
+from clustering import data, experiment_file, objective
 from clustering.clipping import AutoClip, clip_by_norm
-from clustering.config import PRESETS, ClusteringConfig
+from clustering.config import ClusteringConfig
 from clustering.network import network
+from clustering.presets import PRESETS
 from common import distribution, experiment, training
 from common.errors import exit_code
 from common.optimizer import optimizer
@@ -89,12 +90,11 @@ class ClusteringTraining(keras.Model):
 def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> training.Job:
     """Make the job of a configuration."""
     train, valid = data.load(config)
-    model = ClusteringTraining(
-        network(config, len(train.names)), config, strategy.num_replicas_in_sync
-    )
+    replicas = strategy.num_replicas_in_sync
+    model = ClusteringTraining(network(config, len(train.names)), config, replicas)
     model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
     model.optimizer.build(model.network.trainable_variables)
-    seen = data.training_example(config, train)
+    seen = data.training_example(config, train, replicas)
     example = data.validation_example(config, valid)
     indexes = [split.sounds.records for split in (train, valid)]
     return training.Job(
@@ -107,6 +107,7 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
         ),
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
+        steps_per_epoch=data.epoch_steps(config, train, replicas),
         callbacks=lambda step: [
             Plateau(config.lr_decay_patience, config.lr_decay_gamma, cooldown=0),
             EarlyStopping(config.patience),
@@ -116,11 +117,19 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the training; returns the exit code."""
-    command = experiment.Command(
-        name="clustering.train", presets=PRESETS, default="dpcl", main=_main
-    )
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return exit_code("clustering.train", lambda: experiment.run(command, arguments))
+    return exit_code("clustering.train", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Train what presets, keys and an experiment file (``-p FILE``) tell."""
+    file, words = experiment_file.taken(arguments)
+    presets, default = PRESETS, "dpcl"
+    if file is not None:
+        # Its values are complete: no other preset goes with them.
+        presets, default = {file.path.stem: file.config}, file.path.stem
+    command = experiment.Command("clustering.train", presets, default, _main)
+    return experiment.run(command, words)
 
 
 def _main(config: ClusteringConfig, check: bool) -> int:

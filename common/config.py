@@ -234,7 +234,11 @@ def _convert(kind: Any, value: Any) -> Any:
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         items = [items] if isinstance(items, int | float) else items
-        item = typing.get_args(kind)[0]
+        parts = typing.get_args(kind)
+        if Ellipsis not in parts:
+            pairs = zip(parts, items, strict=True)
+            return tuple(_convert(part, _literal(each)) for part, each in pairs)
+        item = parts[0]
         return tuple(_convert(item, i if item is str else _literal(i)) for i in items)
     if isinstance(value, bool) and kind is not bool:
         raise TypeError
@@ -279,6 +283,9 @@ def describe(kind: Any) -> str:
     }
     if typing.get_origin(kind) is typing.Literal:
         return "one of " + ", ".join(repr(c) for c in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple and Ellipsis not in typing.get_args(kind):
+        parts = [describe(part) for part in typing.get_args(kind)]
+        return f"a list of {len(parts)}: {', '.join(parts)}"
     if typing.get_origin(kind) is tuple:
         return f"a list of which each is {describe(typing.get_args(kind)[0])}"
     if len(_candidates(kind)) > 1:

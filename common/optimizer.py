@@ -93,13 +93,47 @@ class RmsProp(keras.optimizers.RMSprop):
         return {**super().get_config(), "decay": self.decay}
 
 
+class Sgd(keras.optimizers.SGD):
+    r"""Stochastic gradient descent with momentum.
+
+    .. math:: m \gets 0.9 m + g, \quad \theta \gets \theta - \eta m
+
+    Args:
+        learning_rate: Step size, which acts on the momentum as it is at the step.
+        decay: Share of each weight that is added to its gradient.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        decay: float = 0.0,
+        name: str = "SGD",
+        **options: Any,
+    ) -> None:
+        options = {"momentum": 0.9, "jit_compile": False, **options}
+        super().__init__(learning_rate, name=name, **options)
+        self.decay = decay
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one tensor."""
+        gradient = tf.convert_to_tensor(gradient) + self.decay * variable
+        momentum = self.momentums[self._index_dict[self._var_key(variable)]]
+        momentum.assign(self.momentum * momentum + gradient)
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        variable.assign_sub(rate * momentum)
+
+    def get_config(self) -> dict[str, Any]:
+        """Tell the arguments that make an equal one."""
+        return {**super().get_config(), "decay": self.decay}
+
+
 def optimizer(
-    kind: Literal["adam", "rmsprop"], learning_rate: float, decay: float
+    kind: Literal["adam", "rmsprop", "sgd"], learning_rate: float, decay: float
 ) -> keras.optimizers.Optimizer:
     """Make the optimizer of a configuration, not yet built.
 
     Args:
-        kind: ``adam``, or ``rmsprop`` of 2019.
+        kind: ``adam``, ``rmsprop`` of 2019, or ``sgd`` with a momentum of 0.9.
         learning_rate: Step size at the start.
         decay: Share of each weight that is added to its gradient.
 
@@ -113,7 +147,7 @@ def optimizer(
     >>> optimizer("adam", 1e-3, 1e-5).epsilon
     1e-08
     """
-    kinds = {"adam": Adam, "rmsprop": RmsProp}
+    kinds = {"adam": Adam, "rmsprop": RmsProp, "sgd": Sgd}
     if kind not in kinds:
-        raise ValueError(f"optimizer is {kind!r}; expected 'adam' or 'rmsprop'")
+        raise ValueError(f"optimizer is {kind!r}; expected one of {', '.join(kinds)}")
     return kinds[kind](learning_rate, decay)

@@ -67,7 +67,7 @@ def separation(
     reference = float(spectra[0].max()) or 1.0
     seconds = max(waveform.shape[1] for _, _, waveform in sounds) / sample_rate
 
-    figure = _figure(10.0, 0.7 + 1.25 * len(sounds))
+    figure = new_figure(10.0, 0.7 + 1.25 * len(sounds))
     grid = figure.subplots(
         len(sounds), 2, sharex=True, squeeze=False, width_ratios=[4, 5]
     )
@@ -75,7 +75,7 @@ def separation(
         sounds, spectra, grid, strict=True
     ):
         left.set_title(_short(title), loc="left", fontsize=9, parse_math=False)
-        _draw_waveform(left, waveform, sample_rate, COLOURS[kind])
+        draw_waveform(left, waveform, sample_rate, COLOURS[kind])
         left.set_ylim(-1.05 * peak, 1.05 * peak)
         level = 10 * np.log10(np.maximum(power / reference, 10 ** (-RANGE_DB / 10)))
         image = right.imshow(
@@ -118,7 +118,7 @@ def curves(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure
     >>> len(curves([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], ["loss"]).axes)
     1
     """
-    figure = _figure(8.0, 0.6 + 2.2 * max(1, len(names)))
+    figure = new_figure(8.0, 0.6 + 2.2 * max(1, len(names)))
     grid = figure.subplots(max(1, len(names)), 1, sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(grid, names, strict=False):
         _draw_curves(axes, records, name)
@@ -156,7 +156,19 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Make a figure whose panels keep out of each other's way.
+
+    Args:
+        width: In inches.
+        height: In inches.
+
+    Raises:
+        PlotError: matplotlib is not installed.
+
+    >>> new_figure(4.0, 3.0).get_size_inches().tolist()
+    [4.0, 3.0]
+    """
     try:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -166,6 +178,29 @@ def _figure(width: float, height: float) -> Figure:
         ) from error
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
     return Figure(figsize=(width, height), layout=layout)
+
+
+def draw_waveform(
+    axes: Axes, waveform: np.ndarray, sample_rate: int, colour: str
+) -> None:
+    """Draw a waveform over seconds, a long one as its extremes.
+
+    Args:
+        axes: Where.
+        waveform: Float [channels, samples], drawn over each other.
+        sample_rate: In Hz.
+        colour: Of matplotlib.
+    """
+    samples = waveform.shape[1]
+    if samples <= 2 * COLUMNS:
+        seconds = np.arange(samples) / sample_rate
+        marker = "." if samples == 1 else ""
+        axes.plot(seconds, waveform.T, color=colour, linewidth=0.6, marker=marker)
+        return
+    edges = np.linspace(0, samples, COLUMNS + 1).astype(int)[:-1]
+    low = np.minimum.reduceat(waveform.min(axis=0), edges)
+    high = np.maximum.reduceat(waveform.max(axis=0), edges)
+    axes.fill_between(edges / sample_rate, low, high, color=colour, linewidth=0.3)
 
 
 def _channels(name: str, waveform: np.ndarray) -> np.ndarray:
@@ -199,21 +234,6 @@ def _power(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         views = np.lib.stride_tricks.sliding_window_view(part, window, axis=1)[:, ::hop]
         columns.append(np.mean(np.abs(np.fft.rfft(views * hann)) ** 2, axis=(0, 1)))
     return np.array(columns, np.float32).T
-
-
-def _draw_waveform(
-    axes: Axes, waveform: np.ndarray, sample_rate: int, colour: str
-) -> None:
-    samples = waveform.shape[1]
-    if samples <= 2 * COLUMNS:
-        seconds = np.arange(samples) / sample_rate
-        marker = "." if samples == 1 else ""
-        axes.plot(seconds, waveform.T, color=colour, linewidth=0.6, marker=marker)
-        return
-    edges = np.linspace(0, samples, COLUMNS + 1).astype(int)[:-1]
-    low = np.minimum.reduceat(waveform.min(axis=0), edges)
-    high = np.maximum.reduceat(waveform.max(axis=0), edges)
-    axes.fill_between(edges / sample_rate, low, high, color=colour, linewidth=0.3)
 
 
 def _draw_curves(axes: Axes, records: Sequence[Mapping[str, Any]], name: str) -> None:

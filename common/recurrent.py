@@ -1,9 +1,9 @@
-"""Stack of LSTM layers, of one or two directions, faster than Keras' on a CPU.
+"""Stack of LSTM or GRU layers, of one or two directions.
 
-One set of weights serves three programs: a loop of the graph with a written gradient
-for training (:mod:`common.recurrent_loop`), a compiled block for inference
-(:mod:`common.recurrent_block`) and cuDNN where there is a GPU
-(:mod:`common.recurrent_cudnn`).
+The LSTM is faster than Keras' on a CPU: one set of weights serves three programs, a
+loop of the graph with a written gradient for training (:mod:`common.recurrent_loop`),
+a compiled block for inference (:mod:`common.recurrent_block`) and cuDNN where there is
+a GPU (:mod:`common.recurrent_cudnn`). The GRU is a plain loop of the graph.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from common import recurrent_block, recurrent_cudnn, recurrent_loop
+from common import recurrent_block, recurrent_cudnn, recurrent_gru, recurrent_loop
 from common.recurrent_loop import State, Weights
 
 DIRECTIONS = ("forward", "backward")
@@ -26,12 +26,15 @@ Run = Callable[[tf.Tensor, Weights, State, bool], tuple[tf.Tensor, State]]
 Initial = Literal["uniform", "xavier"]
 """How weights start: uniform in +-1 / sqrt(units), or normal by Glorot and Bengio."""
 
+Kind = Literal["lstm", "gru"]
+GATES = {"lstm": 4, "gru": 3}
+
 Start = Callable[[tuple[int, ...]], keras.initializers.Initializer]
 """Initializer of a weight from its shape."""
 
 
 class RecurrentStack(keras.layers.Layer):
-    """LSTM layers one after another.
+    """Recurrent layers one after another.
 
     Every direction has two biases, as cuDNN and PyTorch have: the steps of an optimizer
     move their sum twice as far as one bias.
@@ -44,11 +47,14 @@ class RecurrentStack(keras.layers.Layer):
         dropout: Part of the outputs of all but the last layer that is set to zero in
             training; the others grow to keep the mean.
         forget_bias: Start of the forget gate in each of the two biases, whose other
-            gates then start at 0. By default a bias starts as ``initial`` says.
+            gates then start at 0. By default a bias starts as ``initial`` says, as it
+            always does in a GRU, which has no such gate.
         initial: ``"uniform"``: every weight is uniform in +-1 / sqrt(units), as in
             PyTorch. ``"xavier"``: matrices are normal with variance 2 / (rows +
             columns), all four gates counted (Glorot and Bengio, AISTATS 2010, eq.
             12), and biases 0.
+        kind: ``"lstm"``, or ``"gru"`` as in :mod:`common.recurrent_gru`.
+        dropout_last: Whether outputs of the last layer are dropped as well.
         name: Name of the layer, which the names of its weights begin with.
 
     Raises:
@@ -70,11 +76,15 @@ class RecurrentStack(keras.layers.Layer):
         *,
         forget_bias: float | None = None,
         initial: Initial = "uniform",
+        kind: Kind = "lstm",
+        dropout_last: bool = False,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
         _check(inputs, units, layers, dropout)
-        start = _start(initial, forget_bias)
+        gates = _gates(kind)
+        start = _start(initial, forget_bias if kind == "lstm" else None, gates)
+        self.kind, self.dropout_last = kind, dropout_last
         self.inputs, self.units, self.dropout = inputs, units, dropout
         self.directions = 2 if bidirectional else 1
         self.cells = []
@@ -83,11 +93,12 @@ class RecurrentStack(keras.layers.Layer):
             width = units * self.directions if layer else inputs
             cells = zip(range(self.directions), names, strict=False)
             self.cells.append(
-                [Direction(width, units, start, name=name) for _, name in cells]
+                [Direction(width, units, gates, start, name) for _, name in cells]
             )
         # Seed and number of the masks drawn, so that a resumed run draws what an
         # undisturbed one would.
-        self.drawn: Any = self._drawn() if dropout and layers > 1 else None
+        drops = dropout and (layers > 1 or dropout_last)
+        self.drawn: Any = self._drawn() if drops else None
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -105,7 +116,10 @@ class RecurrentStack(keras.layers.Layer):
         for layer, cells in enumerate(self.cells):
             if masks is not None and layer:
                 signal *= masks(layer)
-            signal = tf.concat(_trained(signal, [c.tensors() for c in cells]), axis=-1)
+            weights = [cell.tensors() for cell in cells]
+            signal = tf.concat(_trained(self.kind, signal, weights), axis=-1)
+        if masks is not None and self.dropout_last:
+            signal *= masks(len(self.cells))
         return tf.transpose(signal, [1, 0, 2])
 
     def infer(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -117,7 +131,7 @@ class RecurrentStack(keras.layers.Layer):
         Returns:
             The same as from :meth:`call`.
         """
-        signal, run = self._time_major(inputs), _fastest()
+        signal, run = self._time_major(inputs), _fastest(self.kind)
         for cells in self.cells:
             outputs = []
             for reverse, cell in zip((False, True), cells, strict=False):
@@ -152,7 +166,8 @@ class RecurrentStack(keras.layers.Layer):
                 f"{self.name} has two directions, the second of which begins at the "
                 "end; expected bidirectional=False to run frame by frame"
             )
-        signal, run, after = self._time_major(inputs), _fastest(), []
+        signal, after = self._time_major(inputs), []
+        run = _fastest(self.kind)
         for (cell,), before in zip(self.cells, state, strict=True):
             signal, last = run(signal, cell.tensors(), before, False)
             after.append(last)
@@ -214,21 +229,24 @@ class Direction(keras.layers.Layer):
     Args:
         inputs: Width of the input.
         units: Width of the output.
+        gates: 4 of an LSTM, 3 of a GRU.
         start: Makes the initializer of a weight from its shape.
         name: Name of the layer, which the names of its weights begin with.
     """
 
-    def __init__(self, inputs: int, units: int, start: Start, name: str) -> None:
+    def __init__(
+        self, inputs: int, units: int, gates: int, start: Start, name: str
+    ) -> None:
         super().__init__(name=name)
 
         def weight(part: str, *shape: int) -> tf.Variable:
             initializer = start(shape)
             return self.add_weight(f"{name}/{part}", shape, initializer=initializer)
 
-        self.kernel = weight("kernel", inputs, 4 * units)
-        self.recurrent_kernel = weight("recurrent_kernel", units, 4 * units)
-        self.bias = weight("bias", 4 * units)
-        self.recurrent_bias = weight("recurrent_bias", 4 * units)
+        self.kernel = weight("kernel", inputs, gates * units)
+        self.recurrent_kernel = weight("recurrent_kernel", units, gates * units)
+        self.bias = weight("bias", gates * units)
+        self.recurrent_bias = weight("recurrent_bias", gates * units)
         self.built = True
 
     def tensors(self) -> Weights:
@@ -240,18 +258,26 @@ class Direction(keras.layers.Layer):
         return kernel, recurrent, bias, recurrent_bias
 
 
-def _start(initial: Initial, forget_bias: float | None) -> Start:
-    """Make the initializers of matrices [rows, 4 * units] and biases [4 * units]."""
+def _gates(kind: Kind) -> int:
+    if kind not in GATES:
+        raise ValueError(
+            f"kind={kind!r} of a recurrent stack; expected 'lstm' or 'gru'"
+        )
+    return GATES[kind]
+
+
+def _start(initial: Initial, forget_bias: float | None, gates: int) -> Start:
+    """Make the initializers of matrices [rows, gates * units] and their biases."""
     if initial not in ("uniform", "xavier"):
         raise ValueError(
             f"initial={initial!r} of a recurrent stack; expected 'uniform' or 'xavier'"
         )
 
     def start(shape: tuple[int, ...]) -> keras.initializers.Initializer:
-        units = shape[-1] // 4
+        units = shape[-1] // gates
         if len(shape) == 1 and forget_bias is not None:
-            gates = [0.0, forget_bias, 0.0, 0.0]
-            return keras.initializers.Constant(np.repeat(gates, units))
+            biases = np.repeat([0.0, forget_bias, 0.0, 0.0], units)
+            return keras.initializers.Constant(biases)
         if initial == "uniform":
             return keras.initializers.RandomUniform(-(units**-0.5), units**-0.5)
         if len(shape) == 1:
@@ -262,18 +288,21 @@ def _start(initial: Initial, forget_bias: float | None) -> Start:
     return start
 
 
-def _trained(signal: tf.Tensor, weights: list[Weights]) -> list[tf.Tensor]:
+def _trained(kind: Kind, signal: tf.Tensor, weights: list[Weights]) -> list[tf.Tensor]:
     """Run all directions of a layer, differentiably."""
-    if recurrent_cudnn.available():
+    if kind == "gru" or recurrent_cudnn.available():
+        run = _fastest(kind)
         return [
-            recurrent_cudnn.direction(signal, each, _zeros(signal, each), reverse)[0]
+            run(signal, each, _zeros(signal, each), reverse)[0]
             for each, reverse in zip(weights, (False, True), strict=False)
         ]
     shares = [recurrent_loop.input_share(signal, each) for each in weights]
     return recurrent_loop.recurrence(shares, [each[1] for each in weights])
 
 
-def _fastest() -> Run:
+def _fastest(kind: Kind) -> Run:
+    if kind == "gru":
+        return recurrent_gru.direction
     if recurrent_cudnn.available():
         return recurrent_cudnn.direction
     if recurrent_block.compiles():

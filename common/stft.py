@@ -21,7 +21,7 @@ Length = int | tf.Tensor
 
 Window = Literal["hann", "sqrt_hann"]
 Padding = Literal["none", "end", "constant", "reflect", "constant_whole"]
-Scale = Literal["none", "window_sum"]
+Scale = Literal["none", "window_sum", "tight"]
 
 COVERED = 1e-10
 """Squared window sum below which a sample counts as seen by no frame."""
@@ -55,7 +55,10 @@ class Stft:
             ``"constant_whole"``: W / 2 zeros at both ends, then zeros up to a whole
             hop; 1 + ceil(n / H) frames.
         scale: ``"window_sum"`` divides the spectrogram by the sum of the window, so
-            that a sine of amplitude a peaks at a / 2. ``"none"`` is the plain sum.
+            that a sine of amplitude a peaks at a / 2. ``"tight"`` multiplies it with
+            2 sqrt(hop / (window * transform)), as asteroid does: with square-root Hann
+            windows the squares of all bins, the first and last by half, add up to
+            those of the signal. ``"none"`` is the plain sum.
 
     Raises:
         StftError: If a length or a name is not among the ones above.
@@ -133,8 +136,7 @@ def stft(waveform: tf.Tensor, params: Stft) -> tf.Tensor:
     padded = _pad(waveform, samples, frames, params)  # [..., padded samples]
     framed = tf.signal.frame(padded, params.window_samples, params.hop_samples)
     window = _window(params)
-    if params.scale == "window_sum":
-        window = window / window.sum()
+    window = window * _factor(window, params)
     windowed = framed * tf.constant(window, tf.float32)
     return tf.signal.rfft(windowed, [params.transform_samples])
 
@@ -193,7 +195,7 @@ def _check_names(params: Stft) -> None:
     known = {
         "window": ("hann", "sqrt_hann"),
         "padding": ("none", "end", "constant", "reflect", "constant_whole"),
-        "scale": ("none", "window_sum"),
+        "scale": ("none", "window_sum", "tight"),
     }
     for field, names in known.items():
         value = getattr(params, field)
@@ -262,10 +264,20 @@ def _window(params: Stft) -> np.ndarray:
 
 def _synthesis_window(params: Stft) -> np.ndarray:
     window = _window(params)
-    scale = window.sum() if params.scale == "window_sum" else 1.0
+    scale = 1.0 / _factor(window, params)
     if params.padding == "end":
         window = window / _endless_sum(window**2, params.hop_samples)
     return window * scale
+
+
+def _factor(window: np.ndarray, params: Stft) -> float:
+    """What a spectrogram of the plain sum is multiplied with."""
+    if params.scale == "window_sum":
+        return float(1.0 / window.sum())
+    if params.scale == "tight":
+        size = params.window_samples * params.transform_samples
+        return 2.0 * math.sqrt(params.hop_samples / size)
+    return 1.0
 
 
 def _endless_sum(squared: np.ndarray, hop: int) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 import tensorflow as tf
 
+from common import plain_wav
 from common.containers import AudioError, is_whole
 
 ENCODINGS: dict[str, np.dtype] = {"PCM_16": np.dtype("<i2"), "FLOAT": np.dtype("<f4")}
@@ -64,6 +65,12 @@ def layout(path: Path) -> WavLayout | None:
     >>> layout(file).first_byte
     44
     """
+    head = plain_wav.read(path)
+    if head is not None:
+        rate, channels, samples, encoding, first = head
+        if encoding not in ENCODINGS:
+            return None
+        return WavLayout(path, encoding, channels, rate, samples, first)
     try:
         info = soundfile.info(path)
     except (soundfile.LibsndfileError, TypeError):

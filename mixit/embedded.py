@@ -11,63 +11,49 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from common import embedded
 from common.checkpoint import restore_network, save_network
-from common.config import ConfigError, save
 from common.config import load as load_config
-from common.errors import exit_code
+from common.config import save
 from mixit.config import MixitConfig
 from mixit.model import Tdcn
 
 FOLDER = Path(__file__).parent / "models"
-NAME = "mini"
-MOST_WEIGHTS = 750_000
 
 
-def find(name: str) -> Path | None:
+def find(name: str | Path) -> Path | None:
     """Give the run folder of an embedded model, or None for any other name.
 
     >>> find("mini").name
     'mini'
     """
-    folder = FOLDER / name
-    known = bool(name) and "/" not in name and (folder / "config.json").exists()
-    return folder if known else None
+    return embedded.find(FOLDER, name)
 
 
-def embed(run: str | Path, folder: str | Path = FOLDER / NAME) -> None:
+def embed(run: str | Path, folder: str | Path = FOLDER / embedded.NAME) -> None:
     """Write the network of a run, without optimizer and paths, as an embedded model.
+
+    Args:
+        run: Run folder.
+        folder: The folder to make or to replace; its card stays.
 
     Raises:
         ConfigError: The network is too large to be shipped.
         CheckpointError: The run has no checkpoint.
     """
-    config = load_config(MixitConfig, Path(run) / "config.json")
+    config = load_config(MixitConfig, Path(run) / embedded.CONFIG)
     network = Tdcn(config.model)
-    if network.count_params() > MOST_WEIGHTS:
-        raise ConfigError(
-            f"{run} has {network.count_params()} weights; an embedded model has at "
-            f"most {MOST_WEIGHTS}, which is 3 MB"
-        )
+    embedded.refuse_large(run, network.count_params())
     restore_network(run, network)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    save_network(folder, network)
     bare = replace(config, data_root=None, records=None, output=None)
-    save(bare, Path(folder) / "config.json")
+    with embedded.replacing(Path(folder)) as work:
+        save_network(work, network)
+        save(bare, work / embedded.CONFIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if len(words) != 1:
-        sys.stderr.write("usage: python -m mixit.embedded RUN\n")
-        return 2
-
-    def work() -> int:
-        embed(words[0])
-        sys.stdout.write(f"{FOLDER / NAME}: the network of {words[0]}\n")
-        return 0
-
-    return exit_code("mixit.embedded", work)
+    return embedded.command("mixit", embed, argv)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+CORPORA = ("fuss", "musdb18", "wsj0_2mix")
 PROGRAMS = (
     "awk bash cat chmod cksum cp date dirname env flock grep mkdir mv rm sed tail tee"
 )
@@ -30,7 +31,8 @@ case "$1 ${2:-}" in
     cp "$0" "$3/bin/python"
     ;;
   "-m pip") printf '%s\\n' "${PIP_SAYS:-Collecting numpy}"; exit "${PIP_EXIT:-0}" ;;
-  "-m mixit.train" | "-m unmix.train") exit "${TRAIN_EXIT:-0}" ;;
+  "-m mixit.train" | "-m unmix.train" | "-m clustering.train")
+    exit "${TRAIN_EXIT:-0}" ;;
 esac
 """
 APT = """#!/usr/bin/env bash
@@ -91,7 +93,7 @@ def machine(tmp_path: Path, a_venv: Path) -> Machine:
     clone, programs = tmp_path / "a clone", tmp_path / "bin"
     programs.mkdir()
     shutil.copytree(REPOSITORY / "constraints", clone / "constraints")
-    scripts = [f"run_train_model_on_{corpus}.sh" for corpus in ("fuss", "musdb18")]
+    scripts = [f"run_train_model_on_{corpus}.sh" for corpus in CORPORA]
     for name in ("setup.sh", "setup.py", *scripts, "run_tests.sh"):
         shutil.copy(REPOSITORY / name, clone)
     for name in PROGRAMS.split():
@@ -496,6 +498,74 @@ def test_check_of_music_stops_after_the_check(trained):
     assert "--seeds" not in training
     assert unmix(trained, NO_TENSORFLOW="1").returncode == 1
     assert not trained.called("-m unmix")
+
+
+def talkers(machine: Machine, *arguments: str, **environment: str):
+    script = str(machine.clone / "run_train_model_on_wsj0_2mix.sh")
+    return machine.run(script, *arguments, **environment)
+
+
+def test_talkers_without_a_corpus_say_so_and_run_everything(trained):
+    done = talkers(trained, "epochs=2", "--lr", "1")
+    assert done.returncode == 0, done.stderr
+    assert "No corpus is named" in done.stdout
+    training, evaluation = trained.called("-m clustering")
+    head, run = training.split(" output=")
+    assert head == "-m clustering.train with tiny dataset=wsj0_2mix epochs=2 --lr 1"
+    assert run.startswith(f"{trained.clone}/runs/clustering/wsj0_2mix/20")
+    assert evaluation == f"-m clustering.evaluate {run}"
+    assert f"{run}/evaluation/summary.md\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (
+            ["/my talk"],
+            {"WSJ0_2MIX_ROOT_DIR": "/w"},
+            "dpcl dataset=wsj0_2mix root=/my talk",
+        ),
+        ([], {"WSJ0_2MIX_ROOT_DIR": "/w"}, "dpcl dataset=wsj0_2mix root=/w"),
+        ([], {"WHAM_ROOT_DIR": "/h"}, "dpcl dataset=wham root=/h"),
+        (["chimera", "/w"], {}, "chimera dataset=wsj0_2mix root=/w"),
+        (["with", "chimera", "--root", "/w"], {}, "chimera dataset=wsj0_2mix root=/w"),
+    ],
+)
+def test_corpus_of_talkers_is_named_in_several_ways(
+    trained, arguments, environment, words
+):
+    done = talkers(trained, *arguments, RUN_DIR="/r", **environment)
+    assert done.returncode == 0, done.stderr
+    training, evaluation = trained.called("-m clustering")
+    head = f"-m clustering.train with {words} sample_rate=8000 "
+    assert training.startswith(head)
+    assert training.endswith(" output=/r")
+    assert evaluation == "-m clustering.evaluate /r"
+
+
+def test_two_corpora_of_talkers_are_an_error(trained):
+    done = talkers(trained, WHAM_ROOT_DIR="/h", WSJ0_2MIX_ROOT_DIR="/w")
+    assert done.returncode == 1
+    assert "unset the one that is not meant" in done.stderr
+    assert not trained.called("-m clustering")
+
+
+def test_talkers_go_on_with_a_named_run_and_say_how(trained):
+    done = talkers(trained, "tiny", RUN_DIR="/old run", WHAM_ROOT_DIR="/my wham")
+    script = str(trained.clone / "run_train_model_on_wsj0_2mix.sh").replace(" ", "\\ ")
+    expected = f"  RUN_DIR=/old\\ run WHAM_ROOT_DIR=/my\\ wham {script} tiny\n"
+    assert expected in done.stdout
+    talkers(trained, "--output", "/mine", RUN_DIR="/old run")
+    assert trained.called("clustering.evaluate") == ["-m clustering.evaluate /mine"]
+
+
+def test_failing_or_checking_training_of_talkers_is_not_scored(trained):
+    assert talkers(trained, TRAIN_EXIT="7").returncode == 7
+    assert not trained.called("clustering.evaluate")
+    assert talkers(trained, "--check").returncode == 0
+    assert not trained.called("clustering.evaluate")
+    assert talkers(trained, NO_TENSORFLOW="1").returncode == 1
+    assert not trained.called("-m clustering")
 
 
 def test_tests_run_in_the_environment_of_the_lane(trained):

@@ -24,6 +24,7 @@ from common import checkpoint, torch_file
 from common.checkpoint import CheckpointError
 from common.config import load as load_config
 from common.config import write_json
+from common.embedded import NAME
 from common.errors import exit_code
 from unmix import embedded, original_folder, plain, published, tensors
 from unmix.config import Network, UnmixConfig
@@ -65,7 +66,7 @@ def load(
     if not folder.is_dir():
         raise CheckpointError(
             f"{path} does not exist; expected a run folder, a folder as the original "
-            f"writes it, or one of {', '.join([embedded.NAME, *published.MODELS])}"
+            f"writes it, or one of {', '.join([NAME, *published.MODELS])}"
         )
     return _from_original(folder, targets)
 

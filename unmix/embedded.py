@@ -7,26 +7,19 @@ it.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from common import embedded
 from common.checkpoint import CheckpointError, restore_network, save_network
-from common.config import ConfigError, save
 from common.config import load as load_config
-from common.corpora.writing import whole_folder
-from common.errors import exit_code
+from common.config import save
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix
 
 FOLDER = Path(__file__).parent / "models"
-NAME = "mini"
-CARD = "README.md"
-CONFIG = "config.json"
-MOST_WEIGHTS = 730_000
-"""What fills 3 MB together with the running statistics and the files around."""
 
 
 def find(name: str | Path) -> Path | None:
@@ -35,12 +28,10 @@ def find(name: str | Path) -> Path | None:
     >>> find("mini").name
     'mini'
     """
-    folder = FOLDER / name
-    known = bool(str(name)) and "/" not in str(name) and (folder / CONFIG).exists()
-    return folder if known else None
+    return embedded.find(FOLDER, name)
 
 
-def embed(run: str | Path, folder: str | Path = FOLDER / NAME) -> None:
+def embed(run: str | Path, folder: str | Path = FOLDER / embedded.NAME) -> None:
     """Write the networks of a run, without optimizer and paths, as an embedded model.
 
     Args:
@@ -54,31 +45,26 @@ def embed(run: str | Path, folder: str | Path = FOLDER / NAME) -> None:
     run, folder = Path(run), Path(folder)
     configs = _configs(run)
     networks = {target: OpenUnmix(config.model) for target, config in configs.items()}
-    weights = sum(network.count_params() for network in networks.values())
-    if weights > MOST_WEIGHTS:
-        raise ConfigError(
-            f"{run} has {weights} weights in {len(networks)} networks; an embedded "
-            f"model has at most {MOST_WEIGHTS}, which is 3 MB"
-        )
-    with whole_folder(folder, replace=True) as work:
+    embedded.refuse_large(run, sum(n.count_params() for n in networks.values()))
+    with embedded.replacing(folder) as work:
         for target, network in networks.items():
             restore_network(run / target, network)
             save_network(work / target, network)
-            save(_bare(configs[target], (target,)), work / target / CONFIG)
-        save(_bare(next(iter(configs.values())), tuple(networks)), work / CONFIG)
-        if (folder / CARD).exists():
-            shutil.copyfile(folder / CARD, work / CARD)
+            save(_bare(configs[target], (target,)), work / target / embedded.CONFIG)
+        whole = _bare(next(iter(configs.values())), tuple(networks))
+        save(whole, work / embedded.CONFIG)
 
 
 def _configs(run: Path) -> dict[str, UnmixConfig]:
     """Read the configuration of every target of a run."""
-    if not (run / CONFIG).exists():
+    if not (run / embedded.CONFIG).exists():
         raise CheckpointError(
-            f"{run} holds no {CONFIG}; expected the run folder of several targets"
+            f"{run} holds no {embedded.CONFIG}; expected the run folder of "
+            "several targets"
         )
     return {
-        target: load_config(UnmixConfig, run / target / CONFIG)
-        for target in load_config(UnmixConfig, run / CONFIG).target
+        target: load_config(UnmixConfig, run / target / embedded.CONFIG)
+        for target in load_config(UnmixConfig, run / embedded.CONFIG).target
     }
 
 
@@ -88,17 +74,7 @@ def _bare(config: UnmixConfig, targets: tuple[str, ...]) -> UnmixConfig:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if len(words) != 1:
-        sys.stderr.write("usage: python -m unmix.embedded RUN\n")
-        return 2
-
-    def work() -> int:
-        embed(words[0])
-        sys.stdout.write(f"{FOLDER / NAME}: the networks of {words[0]}\n")
-        return 0
-
-    return exit_code("unmix.embedded", work)
+    return embedded.command("unmix", embed, argv)
 
 
 if __name__ == "__main__":

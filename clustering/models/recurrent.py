@@ -27,5 +27,7 @@ def recurrent_stack(
         config.dropout,
         forget_bias=config.forget_bias,
         initial=config.initial,
+        kind=config.kind,
+        dropout_last=config.dropout_last,
         name=name,
     )

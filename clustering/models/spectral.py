@@ -28,7 +28,7 @@ class SpectralStack(keras.layers.Layer):
     ) -> None:
         super().__init__(name=name)
         self.features = FeatureStage(features)
-        self.recurrent = recurrent_stack(features.bins, recurrent)
+        self.recurrent = recurrent_stack(self.features.width, recurrent)
         self.width = self.recurrent.units * self.recurrent.directions
         self.built = True
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from common.corpora import reading, waveforms
@@ -34,20 +36,21 @@ def complete(corpus: str, laid_out: Iterable[Row], *, skip: bool = False) -> lis
     Raises:
         CorpusError: A file is missing; with ``skip``, every track lacks one.
     """
-    whole: list[Row] = []
-    lacking = []
-    for row in laid_out:
-        sounds = [*row[1].values(), *([row[2]] if row[2] is not None else [])]
-        needed = [file for sound in sounds for file in waveforms.files(sound)]
-        missing = next((file for file in needed if not file.is_file()), None)
-        if missing is None:
-            whole.append(row)
-        else:
-            lacking.append(missing)
+    rows = list(laid_out)
+    needed = [_files(row) for row in rows]
+    gone = reading.missing(itertools.chain.from_iterable(needed))
+    firsts = [next((f for f in files if f in gone), None) for files in needed]
+    whole = [row for row, first in zip(rows, firsts, strict=True) if first is None]
+    lacking = [first for first in firsts if first is not None]
     if lacking:
         told = f"{len(lacking)} of {len(lacking) + len(whole)} tracks lack a file"
         report(f"{corpus}: {told}, first: {lacking[0]}", skip=skip and bool(whole))
     return whole
+
+
+def _files(row: Row) -> list[Path]:
+    sounds = [*row[1].values(), *([row[2]] if row[2] is not None else [])]
+    return [file for sound in sounds for file in waveforms.files(sound)]
 
 
 def report(finding: str, *, skip: bool) -> None:
@@ -85,6 +88,26 @@ def expect_split(corpus: str, split: str, splits: Iterable[str] = SPLITS) -> Non
     """
     if split not in splits:
         raise CorpusError(f"{corpus}: no split {split!r}; it has {', '.join(splits)}.")
+
+
+def place_of(corpus: str, root: Path | str, split: str | None, purpose: str) -> Path:
+    """Find the folder of a split, which is the root where there are no such folders.
+
+    Args:
+        corpus: Name of the layout, for the error.
+        root: Folder of the corpus.
+        split: One of :data:`SPLITS`; None means the root itself.
+        purpose: What the folder should hold, for the error.
+
+    Raises:
+        CorpusError: There is no such split, or the folder does not exist.
+    """
+    if split is not None:
+        expect_split(corpus, split)
+    place = reading.folder_of(corpus, Path(root).expanduser(), purpose)
+    if split is None or not any((place / each).is_dir() for each in SPLITS):
+        return place
+    return reading.folder_of(corpus, place / split, purpose)
 
 
 def part_of(corpus: str, items: Sequence[Item], split: str) -> list[Item]:

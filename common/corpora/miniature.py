@@ -24,6 +24,7 @@ from common.corpora.miniature_music import (
     write_scaper,
 )
 from common.corpora.miniature_slakh import write_slakh
+from common.corpora.miniature_snippets import write_snippets
 from common.corpora.miniature_songs import (
     write_ccmixter,
     write_dsd100,
@@ -33,6 +34,7 @@ from common.corpora.miniature_speech import (
     write_mix_folders,
     write_wham,
     write_wsj0_2mix,
+    write_wsj0_3mix,
 )
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -51,8 +53,10 @@ __all__ = [
     "write_remixpacks600",
     "write_scaper",
     "write_slakh",
+    "write_snippets",
     "write_wham",
     "write_wsj0_2mix",
+    "write_wsj0_3mix",
 ]
 
 
@@ -170,6 +174,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "fuss": write_fuss,
     "musdb": write_musdb,
     "wsj0_2mix": write_wsj0_2mix,
+    "wsj0_3mix": write_wsj0_3mix,
     "wham": write_wham,
     "mir1k": write_mir1k,
     "slakh": write_slakh,
@@ -179,6 +184,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "moisesdb": write_moisesdb,
     "dsd100": write_dsd100,
     "ccmixter": write_ccmixter,
+    "snippets": write_snippets,
 }
 
 

@@ -168,20 +168,39 @@ def write_scaper(  # noqa: PLR0913 (each is one number of the set)
                 rng = np.random.default_rng([seed, 10, number, index])
                 stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
                 mono = {name: wave.mean(axis=0) for name, wave in stems.items()}
-                files = _event_files(f"{index:08d}", list(mono), version)
-                named = dict(zip(files, mono.values(), strict=True))
-                mixture = f"{index:08d}.wav"
-                write_sum(root / split, "{}", mixture, named, sample_rate)
-                content = _jams(list(mono), seconds)
-                if version >= 1.3:
-                    content["annotations"][0]["sandbox"]["scaper"] = {
-                        "soundscape_audio_path": f"{GONE}/{mixture}",
-                        "isolated_events_audio_path": [f"{GONE}/{at}" for at in files],
-                    }
-                jams = root / split / f"{index:08d}.jams"
-                jams.write_text(json.dumps(content, indent=1), encoding="utf-8")
+                place = root / split / f"{index:08d}"
+                write_soundscape(place, mono, sample_rate, version)
 
     return build(Path(folder), "scaper", parameters, write)
+
+
+def write_soundscape(
+    place: Path,
+    events: Mapping[str, np.ndarray],
+    sample_rate: int,
+    version: float = 1.3,
+) -> None:
+    """Write one soundscape with its annotation and its isolated events.
+
+    Args:
+        place: Path of the soundscape without a suffix.
+        events: Sound of each event by its label, all of one length, [samples].
+        sample_rate: In Hz.
+        version: See :func:`write_scaper`.
+    """
+    files = _event_files(place.name, list(events), version)
+    named = dict(zip(files, events.values(), strict=True))
+    mixture = f"{place.name}.wav"
+    write_sum(place.parent, "{}", mixture, named, sample_rate)
+    samples = len(next(iter(events.values())))
+    content = _jams(list(events), samples / sample_rate)
+    if version >= 1.3:
+        content["annotations"][0]["sandbox"]["scaper"] = {
+            "soundscape_audio_path": f"{GONE}/{mixture}",
+            "isolated_events_audio_path": [f"{GONE}/{file}" for file in files],
+        }
+    jams = place.with_name(f"{place.name}.jams")
+    jams.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _karaoke(

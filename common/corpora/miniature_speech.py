@@ -5,6 +5,7 @@ The talkers of a test set speak in no other split.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from common.corpora.building import build, write_sum
 
 TALKERS = {"tr": range(8), "cv": range(8), "tt": range(8, 12)}
 """Talkers of each split: those of the test set are heard in no other."""
+SEEDS = {2: 3, 3: 12}
+"""What the mixtures of so many talkers are drawn by, besides the seed."""
 SNR_DB = (-6.0, 3.0)
 """Level of the louder talker over the noise, as in WHAM!."""
 WHAM_MIXES = {
@@ -51,29 +54,39 @@ def write_wsj0_2mix(
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "train": train,
-        "validation": validation,
-        "test": test,
-    }
+    counts = {"tr": train, "cv": validation, "tt": test}
+    return _write_speakers(Path(folder), 2, counts, (seed, sample_rate))
 
-    def write(root: Path) -> None:
-        parent = root / "2speakers" / f"wav{sample_rate // 1000}k" / "min"
-        counts = {"tr": train, "cv": validation, "tt": test}
-        for number, (split, count) in enumerate(counts.items()):
-            for kind in ("mix", "s1", "s2"):
-                (parent / split / kind).mkdir(parents=True)
-            for index in range(count):
-                rng = np.random.default_rng([seed, 3, number, index])
-                take = 10 * index + number
-                name, sources = scenes.dialogue(TALKERS[split], take, sample_rate, rng)
-                write_sum(
-                    parent / split, f"{{}}/{name}.wav", "mix", sources, sample_rate
-                )
 
-    return build(Path(folder), "wsj0_2mix", parameters, write)
+def write_wsj0_3mix(
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    sample_rate: int = 8000,
+    train: int = 60,
+    validation: int = 10,
+    test: int = 10,
+) -> Path:
+    """Write mixtures of three made-up talkers in the layout of WSJ0-3mix, or find them.
+
+    As :func:`write_wsj0_2mix`, with a third talker, as loud as the mean of the others.
+
+    Args:
+        folder: Folder to make, with ``3speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2,s3}``.
+        seed: Equal parameters give equal files.
+        sample_rate: In Hz; names the folder ``wav8k``.
+        train: Number of mixtures in ``tr``.
+        validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
+        test: Number of mixtures in ``tt``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CorpusError: The folder holds something else, or a number is out of range.
+    """
+    counts = {"tr": train, "cv": validation, "tt": test}
+    return _write_speakers(Path(folder), 3, counts, (seed, sample_rate))
 
 
 def write_wham(
@@ -185,6 +198,34 @@ def write_mix_folders(
                 write_sum(root / split, pattern, "mix", sources, sample_rate)
 
     return build(Path(folder), "mix_folders", parameters, write)
+
+
+def _write_speakers(
+    folder: Path, speakers: int, counts: Mapping[str, int], of: tuple[int, int]
+) -> Path:
+    """Write mixtures of so many talkers, given seed and sample rate."""
+    seed, sample_rate = of
+    names = ("train", "validation", "test")
+    parameters = {"seed": seed, "sample_rate": sample_rate}
+    parameters |= dict(zip(names, counts.values(), strict=True))
+
+    def write(root: Path) -> None:
+        rate = f"wav{sample_rate // 1000}k"
+        parent = root / f"{speakers}speakers" / rate / "min"
+        for number, (split, count) in enumerate(counts.items()):
+            for kind in ("mix", *(f"s{each + 1}" for each in range(speakers))):
+                (parent / split / kind).mkdir(parents=True)
+            for index in range(count):
+                rng = np.random.default_rng([seed, SEEDS[speakers], number, index])
+                take = 10 * index + number
+                name, sources = scenes.dialogue(
+                    TALKERS[split], take, sample_rate, rng, speakers
+                )
+                write_sum(
+                    parent / split, f"{{}}/{name}.wav", "mix", sources, sample_rate
+                )
+
+    return build(folder, f"wsj0_{speakers}mix", parameters, write)
 
 
 def _noise(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

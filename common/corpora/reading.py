@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from common import audio
+from common import audio, plain_wav
 from common.corpora import waveforms
 from common.corpora.track import Channel, CorpusError, Sum, Track
 
 THREADS = 8
+BATCH = 256
+"""Files that a thread measures at once, because handing one over takes longer."""
 FileSound = Path | Channel | Sum
 """A sound in files, so that its rate and length can be looked up."""
 Item = TypeVar("Item")
@@ -65,8 +68,48 @@ def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:
         AudioError: One of them cannot be read.
     """
     unique = list(dict.fromkeys(files))
+    batches = [unique[at : at + BATCH] for at in range(0, len(unique), BATCH)]
     with ThreadPoolExecutor(THREADS) as pool:
-        return dict(zip(unique, pool.map(audio.probe, unique), strict=True))
+        infos = [info for part in pool.map(_measure, batches) for info in part]
+    return dict(zip(unique, infos, strict=True))
+
+
+def missing(files: Iterable[Path]) -> set[Path]:
+    """Find which of many files are not there, by one look into each of their folders.
+
+    >>> missing([Path("not/there.wav")])
+    {PosixPath('not/there.wav')}
+    """
+    folders: dict[str, set[str]] = {}
+    lacking = set()
+    for file in files:
+        folder, name = os.path.split(file)
+        if folder not in folders:
+            folders[folder] = names(folder)
+        if name not in folders[folder]:
+            lacking.add(file)
+    return lacking
+
+
+def _measure(files: Sequence[Path]) -> list[audio.AudioInfo]:
+    plain = map(plain_wav.read, files)
+    return [
+        audio.AudioInfo(*head[:3]) if head else audio.probe(file)
+        for file, head in zip(files, plain, strict=True)
+    ]
+
+
+def names(folder: Path | str) -> set[str]:
+    """Name the files in a folder, if it is there; links that lead nowhere are none.
+
+    >>> names("not/there")
+    set()
+    """
+    try:
+        with os.scandir(folder or os.curdir) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()
 
 
 def make_tracks(

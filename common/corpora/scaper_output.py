@@ -27,7 +27,7 @@ TOLERANCE_SECONDS = 0.1
 
 def tracks(
     root: Path | str,
-    split: str,
+    split: str | None,
     *,
     groups: Mapping[str, Sequence[str]] | None = None,
     rest: str | None = None,
@@ -39,7 +39,8 @@ def tracks(
     Args:
         root: Folder of the corpus; without folders of splits a tenth of the soundscapes
             is held out for each of valid and test.
-        split: ``"train"``, ``"valid"`` or ``"test"``.
+        split: ``"train"``, ``"valid"`` or ``"test"``; None takes all that lies in the
+            root itself.
         groups: Labels of the events of each source, by its name; None makes every event
             a source, ``dog::0``, ``dog::1``, ``car::0``.
         rest: Name of the group of all other labels.
@@ -53,18 +54,14 @@ def tracks(
         CorpusError: There is no jams file, one is not of Scaper, or it was made without
             isolated events.
     """
-    completeness.expect_split(CORPUS, split)
-    root = reading.folder_of(CORPUS, Path(root).expanduser(), "soundscapes (*.jams)")
-    is_divided = any((root / each).is_dir() for each in completeness.SPLITS)
-    place = root / split if is_divided else root
-    reading.folder_of(CORPUS, place, "soundscapes (*.jams)")
+    place = completeness.place_of(CORPUS, root, split, "soundscapes (*.jams)")
     found = sorted(place.glob("*.jams"))
     if not found:
         raise CorpusError(
             f"{CORPUS}: {place} should hold soundscapes (*.jams, *.wav) and holds "
             f"{reading.contents(place)}; check the root."
         )
-    if not is_divided:
+    if split is not None and place == Path(root).expanduser():
         found = completeness.part_of(CORPUS, found, split)
     rows = [_lay_out(jams) for jams in found]
     heard = reading.make_tracks(completeness.complete(CORPUS, rows, skip=skip))

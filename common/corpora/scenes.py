@@ -77,26 +77,32 @@ def song(
 
 
 def dialogue(
-    people: range, take: int, sample_rate: int, rng: np.random.Generator
+    people: range,
+    take: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+    count: int = 2,
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """Let two talkers speak at once.
+    """Let two or three talkers speak at once.
 
     Args:
         people: Numbers of the talkers to choose from; a number is always one person.
         take: Number of the utterances, part of the name.
         sample_rate: In Hz.
         rng: Seeded generator.
+        count: Number of talkers; the third is as loud as the mean of the others.
 
     Returns:
         The name in the manner of WSJ0-2mix, ``<utterance>_<dB>_<utterance>_<dB>``, and
-        the sources s1 and s2, each [samples].
+        the sources s1, s2 and so on, each [samples].
     """
-    who = rng.permutation(people)[:2]
+    who = rng.permutation(people)[:count]
     more = rng.uniform(0.0, 2.5)
-    lengths = rng.uniform(2.0, 5.0, 2) * sample_rate
+    lengths = rng.uniform(2.0, 5.0, count) * sample_rate
     samples = int(lengths.min())
     parts, sources = [], {}
-    for number, (person, snr_db) in enumerate(zip(who, (more, -more), strict=True), 1):
+    levels = (more, -more, 0.0)[:count]
+    for number, (person, snr_db) in enumerate(zip(who, levels, strict=True), 1):
         speech = talkers.voice(samples, sample_rate, rng, talker(person))
         sources[f"s{number}"] = at_level(speech, LEVEL_DB + snr_db)
         code = f"{person + 1:02d}{'abcd'[person % 4]}o{take:04d}"

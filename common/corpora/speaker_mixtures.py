@@ -70,6 +70,11 @@ def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
     voices = 1 if task == "mix_single" else speakers
     sources = [f"s{number + 1}" for number in range(voices)]
     _check_folders(corpus, place, [task, *sources, *(TASKS[task] if noise else ())])
+    if (place / f"s{speakers + 1}").is_dir():
+        raise CorpusError(
+            f"{corpus}: {place} holds s{speakers + 1}, so its mixtures are of more "
+            f"than {speakers} talkers; read them as such, or check the root."
+        )
     laid_out = mix_folders.rows(
         corpus, place, task, [*sources, *(TASKS[task] if noise else ())]
     )

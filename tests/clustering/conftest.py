@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from clustering.cluster import Clustering
-from clustering.config import TINY
+from clustering.presets import TINY
 from clustering.shapes import ConvTasnet, Features, Filterbank, Recurrent, Tasnet
 from common.corpora import miniature
 from common.schedule import Schedule

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from clustering import data, evaluate, objective, separate
-from clustering.config import PRESETS
 from clustering.network import network
+from clustering.presets import PRESETS
 from clustering.train import build
 from common import training
 from common.config import ConfigError

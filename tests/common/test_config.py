@@ -23,6 +23,8 @@ class Outer:
     kind: Literal["a", "b"] = "a"
     widths: tuple[int, ...] = (1, 2)
     words: tuple[str, ...] = ()
+    pair: tuple[float, float] | None = None
+    steps: tuple[tuple[int, float], ...] = ()
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,9 @@ class Outer:
         ("widths", "[4, 5, 6]", (4, 5, 6)),
         ("widths", "9", (9,)),
         ("words", "x,y", ("x", "y")),
+        ("pair", "-5,5", (-5.0, 5.0)),
+        ("steps", "((0, 0.8), (10, 3.2))", ((0, 0.8), (10, 3.2))),
+        ("steps", [[0, 1]], ((0, 1.0),)),
     ],
 )
 def test_texts_become_the_types_of_their_fields(key, text, value):
@@ -65,6 +70,8 @@ def _holder(value):
         ({"flag": "1"}, "flag='1': expected true or false"),
         ({"kind": "c"}, "expected one of 'a', 'b'"),
         ({"widths": "1,x"}, "expected a list of which each is a whole number"),
+        ({"pair": "5"}, "pair='5': expected a list of 2: a number, a number or none"),
+        ({"steps": "((0.5, 1),)"}, "each is a list of 2: a whole number, a number"),
         ({"layer": 1}, "unknown configuration key 'layer'"),
         ({"inner.layer": 1}, "did you mean 'inner.layers'"),
         ({"inner": 1}, "unknown configuration key 'inner'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from common.corpora import (
 SHORT = {"seconds": 0.5}
 WRITERS = {
     "wsj0_2mix": {"train": 2, "validation": 1, "test": 2},
+    "wsj0_3mix": {"train": 2, "validation": 1, "test": 2},
     "wham": {"train": 2, "validation": 1, "test": 2},
     "mir1k": {**SHORT, "train": 4, "test": 2},
     "slakh": {**SHORT, "train": 2, "validation": 1, "test": 1},
@@ -35,6 +37,7 @@ WRITERS = {
 }
 READERS = {
     "wsj0_2mix": speaker_mixtures.tracks,
+    "wsj0_3mix": partial(speaker_mixtures.tracks, speakers=3),
     "wham": lambda root, split: speaker_mixtures.tracks(
         root, split, task="mix_both", noise=True
     ),
@@ -46,6 +49,7 @@ READERS = {
 }
 FOUND = {
     "wsj0_2mix": (2, 1, 2),
+    "wsj0_3mix": (2, 1, 2),
     "wham": (2, 1, 2),
     "mir1k": (6, 2, 4),
     "slakh": (2, 1, 1),

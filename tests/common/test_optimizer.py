@@ -140,5 +140,22 @@ def test_configuration_makes_an_equal_one(kind):
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match="'sgd'; expected 'adam' or 'rmsprop'"):
-        optimizer("sgd", 1e-3, 0.0)
+    with pytest.raises(ValueError, match="'adamw'; expected one of adam, rmsprop, sgd"):
+        optimizer("adamw", 1e-3, 0.0)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_momentum_is_a_sum_of_gradients(decay):
+    start, gradients = draw(scale=1e-2)
+    weight = tf.Variable(start, dtype=tf.float32)
+    chosen = optimizer("sgd", 1e-2, decay)
+    chosen.build([weight])
+    wanted, momentum = start, 0.0
+    for gradient in gradients:
+        chosen.apply_gradients([(tf.constant(gradient, tf.float32), weight)])
+        momentum = 0.9 * momentum + gradient + decay * wanted
+        wanted = wanted - 1e-2 * momentum
+    assert np.abs(wanted - start).max() > 1e-2
+    np.testing.assert_allclose(weight, wanted, rtol=1e-5, atol=2e-6)
+    again = type(chosen).from_config(chosen.get_config())
+    assert (again.decay, again.momentum) == (decay, 0.9)

@@ -409,3 +409,60 @@ def test_bad_input():
         stack.infer(tf.zeros([1, 2, 4]))
     with pytest.raises(ValueError, match="bidirectional=False"):
         stack.stream(tf.zeros([1, 2, 5]), stack.initial_state(1))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_gru_is_that_of_keras(bidirectional):
+    stack = make(5, 4, bidirectional=bidirectional, kind="gru", scale=1.5)
+    inputs = tf.constant(noise(3, 6, 5))
+    weights = stack.trainable_weights
+    results, wanted = [], []
+    with tf.GradientTape() as tape:
+        outputs = stack(inputs)
+        loss = tf.reduce_sum(outputs**2)
+    results = [outputs, *tape.gradient(loss, weights)]
+    with tf.GradientTape() as tape:
+        parts = []
+        for reverse, cell in zip((False, True), stack.cells[0], strict=False):
+            layer = keras.layers.GRU(4, return_sequences=True, go_backwards=reverse)
+            layer.build(inputs.shape)
+            biases = np.stack([cell.bias.numpy(), cell.recurrent_bias.numpy()])
+            layer.set_weights([cell.kernel.numpy(), cell.recurrent_kernel, biases])
+            part = layer(inputs)
+            parts.append((part[:, ::-1] if reverse else part, layer))
+        outputs = tf.concat([part for part, _ in parts], -1)
+        loss = tf.reduce_sum(outputs**2)
+    wanted = [outputs]
+    for kernel, recurrent, bias in tape.gradient(
+        loss, [layer.trainable_weights for _, layer in parts]
+    ):
+        wanted += [kernel, recurrent, *tf.unstack(bias)]
+    for ours, theirs in zip(results, wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(stack.infer(inputs), results[0], atol=1e-6)
+
+
+def test_gru_goes_on_from_its_state():
+    stack = make(5, 4, layers=2, bidirectional=False, kind="gru")
+    inputs, state, parts = tf.constant(noise(2, 7, 5)), stack.initial_state(2), []
+    for part in (inputs[:, :3], inputs[:, 3:]):
+        outputs, state = stack.stream(part, state)
+        parts.append(outputs)
+    np.testing.assert_allclose(tf.concat(parts, 1), stack(inputs), atol=1e-6)
+
+
+def test_a_gru_has_no_forget_gate():
+    stack = RecurrentStack(3, 4, kind="gru", forget_bias=1.0, initial="xavier")
+    assert not np.any(stack.cells[0][0].bias)
+    assert stack.cells[0][0].kernel.shape == (3, 12)
+    with pytest.raises(ValueError, match="kind='rnn' of a recurrent stack"):
+        RecurrentStack(3, 4, kind="rnn")
+
+
+def test_dropout_of_the_last_layer():
+    stack = make(5, 40, layers=1, dropout=0.3, dropout_last=True)
+    inputs = tf.constant(noise(2, 30, 5))
+    whole, dropped = stack(inputs).numpy(), stack(inputs, training=True).numpy()
+    silent = dropped == 0.0
+    assert silent.mean() == pytest.approx(0.3, abs=0.03)
+    np.testing.assert_allclose(dropped[~silent], whole[~silent] / 0.7, rtol=1e-5)

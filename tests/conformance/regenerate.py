@@ -31,7 +31,8 @@ def main() -> None:
     lines = ",\n".join(json.dumps(each) for each in variables)
     (battery.GOLDEN / f"{name}.json").write_text(f"[\n{lines}\n]\n")
     battery.fill(network)
-    np.save(battery.GOLDEN / f"{name}.npy", network(battery.inputs(case)).numpy())
+    outputs = battery.values(network(battery.inputs(case)))
+    np.save(battery.GOLDEN / f"{name}.npy", outputs.numpy())
     folder = battery.GOLDEN / "checkpoints" / f"{name}-{version}"
     folder.mkdir(parents=True)
     small, config = case.small()

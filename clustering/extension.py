@@ -1,0 +1,100 @@
+"""What a user brings along: a network, a loss or a corpus, named by its import path.
+
+A path is ``package.module:name``. The module is imported as Python finds it: installed,
+on PYTHONPATH, or in the folder in which ``python -m`` was called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from common.config import ConfigError
+
+PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+def is_path(value: str) -> bool:
+    """Tell whether a value names something of the user's.
+
+    >>> is_path("my_nets.small:Small"), is_path("dpcl")
+    (True, False)
+    """
+    return PATH.fullmatch(value) is not None
+
+
+def check(key: str, value: str, known: Sequence[str]) -> None:
+    """Demand a name that is known here, or an import path.
+
+    Raises:
+        ConfigError: It is neither.
+
+    >>> check("kind", "my_nets:Small", ["dpcl"])
+    """
+    if value not in known and not is_path(value):
+        raise ConfigError(
+            f"{key}={value!r}: expected one of {', '.join(known)}, or what is your own "
+            "as package.module:name"
+        )
+
+
+def function(key: str, path: str) -> Callable[..., Any]:
+    """Import a function.
+
+    Args:
+        key: The key that names it, for errors.
+        path: Its import path.
+
+    Raises:
+        ConfigError: There is no such module or name, or it cannot be called.
+
+    >>> function("dataset", "math:floor")(2.5)
+    2
+    """
+    found = _named(key, path)
+    if not callable(found):
+        raise ConfigError(f"{key}={path!r}: {found!r} is no function")
+    return found
+
+
+def network(key: str, path: str, roles: Sequence[str]) -> Any:
+    """Import the class of a network.
+
+    Args:
+        key: The key that names it, for errors.
+        path: Its import path.
+        roles: What its attribute ``role`` may be.
+
+    Raises:
+        ConfigError: There is no such module or name, or it is no such class.
+    """
+    import tf_keras as keras
+
+    found = _named(key, path)
+    if not (isinstance(found, type) and issubclass(found, keras.Model)):
+        raise ConfigError(f"{key}={path!r}: expected a subclass of tf_keras.Model")
+    role = getattr(found, "role", None)
+    if role not in roles:
+        raise ConfigError(
+            f"{key}={path!r}: its attribute role is {role!r}; expected one of "
+            f"{', '.join(roles)}, whose input and outputs it has"
+        )
+    return found
+
+
+def _named(key: str, path: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigError(
+            f"{key}={path!r}: there is no module {error.name!r}; install it, or put "
+            "its folder on PYTHONPATH"
+        ) from error
+    if not hasattr(found, name):
+        raise ConfigError(f"{key}={path!r}: {found.__name__} has no {name!r}")
+    return getattr(found, name)

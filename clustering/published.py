@@ -1,0 +1,178 @@
+"""Published scores of the networks here on talkers, and the models of the pillar.
+
+Of the numbers that go round, only those stand here that were read where the source of
+each row says. ``python -m clustering.evaluate`` prints them beside its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from clustering.config import ClusteringConfig
+from clustering.embedded import FOLDER
+from common.registry import Entry, shipped
+
+NOT_RUN = "not run here"
+NOT_MEASURED = "not measured"
+TRACKS = 3000
+"""Mixtures of the test set of each of these corpora."""
+RATE = 8000
+NAMES = {
+    "si_sdr": "SI-SDR",
+    "si_sdr_improvement": "SI-SDRi",
+    "bss_sdr": "SDR",
+    "bss_sdr_improvement": "SDRi",
+}
+"""Measures of papers by ours."""
+
+ISIK = "Isik et al. 2016, abstract"
+AUTOCLIP = "Seetharaman et al. 2020 (AutoClip)"
+WANG = "Wang et al. 2018, quoted by AutoClip"
+QUOTED = "the papers, quoted by recipes of asteroid"
+ASTEROID = "recipe of asteroid 0.7"
+NUSSL = "recipe of nussl 1.1, 3,000 mixtures"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One published number.
+
+    Attributes:
+        dataset: The corpus.
+        kind: Kind of network, or of an ideal mask.
+        loss: Kind of the loss of embeddings; empty where there is none.
+        autoclip: Whether gradients were clipped to a percentile of their history.
+        measure: What was measured, one of :data:`NAMES`.
+        value: The mean over the test set, in dB.
+        source: Where it was read.
+        task: Of WHAM!.
+    """
+
+    dataset: str
+    kind: str
+    loss: str
+    autoclip: bool
+    measure: str
+    value: float
+    source: str
+    task: str = "mix_clean"
+
+    @property
+    def label(self) -> str:
+        """Name the network as the presets do, with its loss."""
+        parts = [self.kind, self.loss, "AutoClip" if self.autoclip else ""]
+        return ", ".join(part for part in parts if part)
+
+
+def _wsj0_2mix() -> list[Row]:
+    row = partial(Row, "wsj0_2mix")
+    return [
+        row("dpcl", "classic", False, "bss_sdr_improvement", 10.3, ISIK),
+        row("dpcl", "classic", False, "bss_sdr_improvement", 9.9, ASTEROID),
+        row("dpcl", "classic", False, "si_sdr", 10.2, WANG),
+        row("dpcl", "whitened", False, "si_sdr", 10.4, WANG),
+        row("dpcl", "classic", True, "si_sdr", 10.8, AUTOCLIP),
+        row("dpcl", "whitened", True, "si_sdr", 11.0, AUTOCLIP),
+        row("mask_inference", "", False, "bss_sdr_improvement", 10.0, ASTEROID),
+        row("mask_inference", "", False, "si_sdr", 10.0, WANG),
+        row("mask_inference", "", True, "si_sdr", 10.2, AUTOCLIP),
+        row("chimera", "classic", False, "bss_sdr_improvement", 11.5, ASTEROID),
+        row("chimera", "classic", False, "si_sdr", 11.2, WANG),
+        row("chimera", "whitened", True, "si_sdr", 11.3, AUTOCLIP),
+        row("conv_tasnet", "", False, "si_sdr_improvement", 15.3, QUOTED),
+        row("conv_tasnet", "", False, "bss_sdr_improvement", 15.6, QUOTED),
+    ]
+
+
+def _wham() -> list[Row]:
+    row = partial(Row, "wham")
+    noisy = partial(row, task="mix_both")
+    return [
+        row("dpcl", "classic", False, "si_sdr", 10.74, NUSSL),
+        row("mask_inference", "", False, "si_sdr", 10.03, NUSSL),
+        row("ideal_binary", "", False, "si_sdr", 13.48, NUSSL),
+        row("ideal_ratio", "", False, "si_sdr", 12.69, NUSSL),
+        row("tasnet", "", False, "si_sdr_improvement", 14.2, QUOTED),
+        row("tasnet", "", False, "si_sdr_improvement", 16.8, ASTEROID),
+        row("conv_tasnet", "", False, "si_sdr_improvement", 16.2, ASTEROID),
+        noisy("tasnet", "", False, "si_sdr_improvement", 12.0, QUOTED),
+        noisy("tasnet", "", False, "si_sdr_improvement", 13.7, ASTEROID),
+    ]
+
+
+THREE = Row("wsj0_3mix", "dpcl", "classic", False, "bss_sdr_improvement", 7.1, ISIK)
+PUBLISHED: Sequence[Row] = (*_wsj0_2mix(), THREE, *_wham())
+"""Numbers at 8 kHz, of mixtures that are cut to the shorter utterance."""
+
+
+def rows(config: ClusteringConfig) -> list[Row]:
+    """List what was published on the corpus and the task of a run.
+
+    >>> from clustering.config import ClusteringConfig
+    >>> rows(ClusteringConfig())[0].value
+    10.3
+    """
+    task = config.task if config.dataset == "wham" else "mix_clean"
+    return [
+        row for row in PUBLISHED if (row.dataset, row.task) == (config.dataset, task)
+    ]
+
+
+def is_comparable(config: ClusteringConfig, split: str, count: int) -> bool:
+    """Whether scores are those of the whole test set, as it was published."""
+    asked = config.sample_rate, config.length, split, count, config.sources
+    return asked == (RATE, "min", "test", TRACKS, ())
+
+
+def table(
+    config: ClusteringConfig, means: Mapping[str, Mapping[str, float]] | None
+) -> str:
+    """Write what was published on the corpus of a run, and its own numbers beside.
+
+    Args:
+        config: Of the run.
+        means: Means of the measures, in ``all`` those of the run, in ``ideal_binary``
+            and ``ideal_ratio`` those of ideal masks where they were made; None where
+            they do not compare.
+
+    Returns:
+        A table of Markdown, empty for a corpus that nothing was published on.
+    """
+    found = rows(config)
+    if not found:
+        return ""
+    lines = ["| network | measure | published | here | source |", f"|{'---|' * 5}"]
+    for row in found:
+        cells = row.label, NAMES[row.measure], f"{row.value:.2f} dB"
+        lines.append(
+            f"| {' | '.join(cells)} | {_here(row, config, means)} | {row.source} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _here(
+    row: Row,
+    config: ClusteringConfig,
+    means: Mapping[str, Mapping[str, float]] | None,
+) -> str:
+    ideal = row.kind.startswith("ideal")
+    if means is None or not (ideal or _is_of(row, config)):
+        return NOT_RUN
+    found = means.get(row.kind if ideal else "all")
+    if found is None:
+        return NOT_RUN
+    return f"{found[row.measure]:.2f} dB" if row.measure in found else NOT_MEASURED
+
+
+def _is_of(row: Row, config: ClusteringConfig) -> bool:
+    embeds = config.kind in ("dpcl", "chimera")
+    loss = config.loss.clustering_kind if embeds else ""
+    run = config.kind, loss, config.clip_kind == "auto"
+    return run == (row.kind, row.loss, row.autoclip)
+
+
+def entries() -> list[Entry]:
+    """Describe the models that come with the pillar for :mod:`common.registry`."""
+    return shipped("clustering", FOLDER)

@@ -1,0 +1,95 @@
+"""What a plain wav file holds, told by its first bytes alone.
+
+A corpus has tens of thousands of files, and one read each tells their lengths ten times
+sooner than a decoder does. What is not plain is left to the decoder, with its errors.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple
+
+HEAD_BYTES = 512
+ENCODINGS = {
+    (1, 8): "PCM_U8",
+    (1, 16): "PCM_16",
+    (1, 24): "PCM_24",
+    (1, 32): "PCM_32",
+    (3, 32): "FLOAT",
+    (3, 64): "DOUBLE",
+}
+"""libsndfile's names of the samples, by format and bits."""
+
+
+class Header(NamedTuple):
+    """Rate in Hz, channels and length in samples, and how and where these are kept."""
+
+    sample_rate: int
+    channels: int
+    samples: int
+    encoding: str
+    first_byte: int
+
+
+def read(path: str | os.PathLike[str]) -> Header | None:
+    """Read the header of a wav file.
+
+    Args:
+        path: A file of any kind.
+
+    Returns:
+        The header; None where the file is no wav of plain samples, does not hold as
+        many bytes as it says, or states no length.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> file = Path(tempfile.mkdtemp(), "a.wav")
+    >>> header = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 44, b"WAVE", b"fmt ",
+    ...     16, 1, 1, 8000, 16000, 2, 16) + struct.pack("<4sI", b"data", 8)
+    >>> _ = file.write_bytes(header + bytes(8))
+    >>> read(file)
+    Header(sample_rate=8000, channels=1, samples=4, encoding='PCM_16', first_byte=44)
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        head, size = os.read(file, HEAD_BYTES), os.fstat(file).st_size
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    return _parse(head, size)
+
+
+def _parse(head: bytes, size: int) -> Header | None:
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None
+    position, form = 12, None
+    while position + 8 <= len(head):
+        name, length = struct.unpack_from("<4sI", head, position)
+        position += 8
+        if name == b"fmt " and position + 16 <= len(head):
+            form = struct.unpack_from("<HHIIHH", head, position)
+        if name == b"data":
+            return _header(form, length, position, size)
+        position += length + length % 2
+    return None
+
+
+def _header(
+    form: tuple[int, ...] | None, length: int, first_byte: int, size: int
+) -> Header | None:
+    """The header, where all its numbers agree with one another."""
+    if form is None:
+        return None
+    kind, channels, rate, _, frame_bytes, bits = form
+    encoding = ENCODINGS.get((kind, bits))
+    if not rate or not frame_bytes or channels * bits != 8 * frame_bytes:
+        return None
+    is_all = 0 < length <= size - first_byte and not length % frame_bytes
+    if encoding is None or not is_all:
+        return None
+    return Header(rate, channels, length // frame_bytes, encoding, first_byte)

@@ -1,0 +1,167 @@
+"""Scores are those of the best order, against the mixture that was heard."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from clustering import evaluate, published
+from clustering.bss_eval import MEASURES, bss_eval
+from clustering.network import network
+from clustering.oracle import oracle
+from common.checkpoint import save_network
+from common.config import save
+from common.corpora.track import Track
+from common.metrics import si_sdr
+from common.stft import Stft
+
+
+@pytest.fixture
+def waves():
+    return np.random.default_rng(0).standard_normal([2, 4000]).astype(np.float32)
+
+
+@pytest.fixture
+def run(config):
+    """A run folder of an untrained network."""
+    folder = Path(config.output)
+    folder.mkdir()
+    save_network(folder, network(config))
+    save(config, folder / "config.json")
+    return folder
+
+
+def test_estimates_are_scored_in_their_best_order(waves):
+    leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32) @ waves
+    found = evaluate.scores(waves.sum(0), waves, leak[::-1], bss=False)
+    np.testing.assert_allclose(found["si_sdr"], [20.0, 20.0], atol=0.5)
+    np.testing.assert_allclose(found["sdr"], [20.0, 20.0], atol=0.5)
+    gain = found["si_sdr"] - found["si_sdr_improvement"]
+    np.testing.assert_allclose(gain, [0.0, 0.0], atol=0.5)
+
+
+def test_what_improves_is_the_mixture_that_was_heard(waves):
+    noise = np.random.default_rng(1).standard_normal(4000).astype(np.float32)
+    clean = evaluate.scores(waves.sum(0), waves, waves, bss=False)
+    noisy = evaluate.scores(waves.sum(0) + 2 * noise, waves, waves, bss=False)
+    more = noisy["sdr_improvement"] - clean["sdr_improvement"]
+    np.testing.assert_allclose(more, 10 * np.log10(5), atol=0.3)
+
+
+def test_a_mixture_of_its_own_goes_before_the_sum(waves):
+    sources = {name: wave[np.newaxis] for name, wave in zip("ab", waves, strict=True)}
+    track = Track("t", 8000, 4000, sources)
+    mixture, references = evaluate.read(track, 8000)
+    np.testing.assert_allclose(mixture, waves.sum(0)[np.newaxis], rtol=1e-6)
+    mixture, references = evaluate.read(
+        replace(track, mixture=np.full([2, 3000], 0.5, np.float32)), 8000
+    )
+    assert references.shape == (2, 2, 3000)
+    np.testing.assert_array_equal(mixture, np.full([2, 3000], 0.5))
+
+
+def test_bss_eval_forgives_a_filter_and_si_sdr_does_not(waves):
+    delayed = np.pad(waves, [[0, 0], [5, 0]])[:, :4000]
+    assert bss_eval(waves.sum(0), waves, delayed)["bss_sdr"].min() > 25
+    assert np.max(si_sdr(waves, delayed)) < -10
+    leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32) @ waves
+    found = bss_eval(waves.sum(0), waves, leak)
+    assert set(found) == set(MEASURES)
+    np.testing.assert_allclose(found["bss_sir"], [20.0, 20.0], atol=1.0)
+    np.testing.assert_allclose(found["bss_sdr_improvement"], [20, 20], atol=2.0)
+
+
+def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves, tmp_path):
+    silent = np.stack([waves[0], 0 * waves[1]])
+    tracks = [
+        Track("quiet", 8000, 4000, dict(zip("ab", silent[:, np.newaxis], strict=True))),
+        Track("loud", 8000, 4000, dict(zip("ab", waves[:, np.newaxis], strict=True))),
+    ]
+    leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32)
+    rows = evaluate.evaluate(
+        lambda mixture, references: np.einsum("ij,jcs->ics", leak, references),
+        tracks,
+        8000,
+        tmp_path / "scores.csv",
+        bss=True,
+    )
+    assert np.isnan(rows["quiet/a"]["bss_sdr"])
+    means = evaluate.summary(rows)
+    assert means["all"]["count"] == 4
+    loud = [rows[f"loud/{name}"]["bss_sdr"] for name in "ab"]
+    assert means["all"]["bss_sdr"] == pytest.approx(np.mean(loud))
+    some = {name: rows[name] for name in ("quiet/b", "loud/a")}
+    only = evaluate.summary(some)
+    assert "bss_sdr" not in only["b"]
+    assert "| none |" in evaluate.table(only)
+    json.loads(json.dumps(means, allow_nan=False))
+
+
+@pytest.mark.parametrize("kind", ["ideal_binary", "ideal_ratio"])
+def test_ideal_masks_separate_what_lies_in_bands_of_its_own(kind):
+    time = np.arange(4000) / 8000
+    tones = np.sin(2 * np.pi * np.array([[[500.0]], [[2000.0]]]) * time)
+    tones = np.concatenate([tones, 0.5 * tones], axis=1).astype(np.float32)
+    params = Stft(256, 64, window="sqrt_hann", padding="constant_whole")
+    found = oracle(tones.sum(0), tones, params, kind)
+    assert found.shape == (2, 2, 4000)
+    inner = slice(256, -256)
+    np.testing.assert_allclose(found[..., inner], tones[..., inner], atol=0.02)
+
+
+def test_the_command_scores_ideal_masks_and_prints_what_was_published(run, capsys):
+    assert evaluate.main([str(run), "--oracle"]) == 0
+    told = capsys.readouterr().out
+    means = json.loads((run / "evaluation/summary.json").read_text())
+    assert means["ideal_binary"]["si_sdr_improvement"] > 5
+    assert means["ideal_binary"]["count"] == means["all"]["count"] == 4
+    ratio, own = (means[name]["si_sdr"] for name in ("ideal_ratio", "all"))
+    assert ratio > own
+    assert evaluate.SYNTHETIC in told
+    assert "| dpcl, classic | SDRi | 10.30 dB | not run here | Isik" in told
+    assert (run / "evaluation/summary.md").read_text() == told
+    names = {file.name for file in (run / "evaluation").iterdir()}
+    tables = {"scores.csv", "ideal_binary.csv", "ideal_ratio.csv"}
+    assert names == tables | {"summary.json", "summary.md"}
+
+
+def test_a_whole_real_test_set_stands_beside_the_published_one(
+    run, talkers, tmp_path, monkeypatch, capsys
+):
+    real = tmp_path / "real"
+    shutil.copytree(talkers, real)
+    (real / "miniature.json").unlink()
+    monkeypatch.setattr(published, "TRACKS", 2)
+    settings = json.loads((run / "config.json").read_text())
+    settings["clip_kind"] = "none"
+    (run / "config.json").write_text(json.dumps(settings))
+    assert evaluate.main([str(run), "--root", str(real), "--bss"]) == 0
+    told = capsys.readouterr().out
+    assert evaluate.SYNTHETIC not in told
+    means = json.loads((run / "evaluation/summary.json").read_text())["all"]
+    for measure, published_ in (("bss_sdr_improvement", "10.30"), ("si_sdr", "10.20")):
+        here = f"{published_} dB | {means[measure]:.2f} dB |"
+        assert here in told
+
+
+def test_the_noise_of_a_mixture_is_heard(talkers, run, tmp_path, capsys):
+    noisy = tmp_path / "noisy"
+    shutil.copytree(talkers, noisy)
+    for file in noisy.rglob("tt/mix/*.wav"):
+        wave, rate = soundfile.read(file)
+        rng = np.random.default_rng(0)
+        wave += wave.std() * rng.standard_normal(wave.shape)
+        soundfile.write(file, wave, rate)
+    means = []
+    for place in (talkers, noisy):
+        output = tmp_path / f"scores-{place.name}"
+        words = [str(run), "--root", str(place), "--output", str(output), "--oracle"]
+        assert evaluate.main(words) == 0
+        means.append(json.loads((output / "summary.json").read_text()))
+    clean, heard = (each["ideal_ratio"]["si_sdr"] for each in means)
+    assert heard < clean - 2
+    capsys.readouterr()

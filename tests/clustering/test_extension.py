@@ -1,0 +1,133 @@
+"""Networks, losses and corpora of a user: the examples of the README, and errors."""
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+import clustering
+from clustering import data, evaluate, extension, objective, separate
+from clustering.network import network
+from clustering.train import build
+from common import training
+from common.config import ConfigError
+from common.corpora.track import CorpusError
+
+README = (Path(clustering.__file__).parent / "README.md").read_text(encoding="utf-8")
+MODULES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", README, re.DOTALL))
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The modules of the README, and a corpus that one of them reads."""
+    for name, source in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    draw = np.random.default_rng(0).standard_normal
+    for split in ("train", "valid", "test"):
+        (tmp_path / "sounds" / split).mkdir(parents=True)
+        for number, name in ((n, name) for n in range(2) for name in ("low", "high")):
+            place = tmp_path / "sounds" / split / f"{number}_{name}.wav"
+            soundfile.write(place, 0.1 * draw(4000), 8000)
+    return tmp_path / "sounds"
+
+
+@pytest.fixture
+def of_user(config, own):
+    """A run in which everything is the user's."""
+    loss = replace(
+        config.loss,
+        inference_kind="my_losses:roots",
+        clustering_kind="my_losses:even",
+    )
+    kind, dataset = "my_network:Plain", "my_corpus:pairs"
+    return replace(config, kind=kind, dataset=dataset, root=str(own), loss=loss)
+
+
+def test_all_modules_of_the_page_are_run():
+    assert set(MODULES) == {"my_network", "my_losses", "my_corpus"}
+
+
+def test_a_users_network_loss_and_corpus_train_separate_and_are_scored(of_user):
+    model = training.train(of_user, build)
+    assert type(model.network).__name__ == "Plain"
+    assert evaluate.main([of_user.output]) == 0
+    separator = separate.load(of_user.output)
+    mixture = np.random.default_rng(1).standard_normal([2, 999]).astype(np.float32)
+    for estimate in separator(mixture).values():
+        assert estimate.shape == (2, 999)
+        assert np.abs(estimate).max() > 0
+
+
+def test_losses_are_those_of_the_user(of_user):
+    config = replace(of_user, kind="chimera")
+    split = data.load(config).train
+    assert split.names == ("low", "high")
+    example = data.training_example(config, split)(tf.constant(0, tf.int64))
+    known = objective.given(config, {k: v[tf.newaxis] for k, v in example.items()})
+    outputs = network(config)(known.input)
+    found = objective.losses(config, known, outputs)
+    usual = replace(config, loss=replace(config.loss, clustering_kind="classic"))
+    other = objective.losses(usual, known, outputs)
+    assert float(found["clustering"][0]) != float(other["clustering"][0])
+    estimates = outputs.mask * known.input[:, tf.newaxis]
+    roots = sys.modules["my_losses"].roots(estimates, known.targets)
+    np.testing.assert_allclose(found["inference"], roots)
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("no_such_module:Net", "there is no module 'no_such_module'; install it"),
+        ("math.inner:Net", "there is no module 'math.inner'"),
+        ("math:Net", "math has no 'Net'"),
+        ("math:floor", r"expected a subclass of tf_keras\.Model"),
+        ("tf_keras:Model", "its attribute role is None; expected one of dpcl"),
+    ],
+)
+def test_what_is_no_network_is_one_sentence(config, path, sentence):
+    with pytest.raises(ConfigError, match=f"kind='{path}': .*{sentence}"):
+        network(replace(config, kind=path))
+
+
+def test_errors_within_a_users_module_are_the_users(tmp_path, monkeypatch):
+    (tmp_path / "my_broken.py").write_text("import no_such_dependency")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+        extension.function("dataset", "my_broken:tracks")
+
+
+def test_what_is_no_function_is_one_sentence():
+    with pytest.raises(ConfigError, match=r"dataset='math:pi': 3\.14.* is no function"):
+        extension.function("dataset", "math:pi")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("kind", "dpc"), ("dataset", "wham!"), ("kind", "a b:C"), ("dataset", "x:")],
+)
+def test_what_is_neither_known_nor_a_path_is_one_sentence(config, key, value):
+    words = f"{key}='{value}': expected one of .*, or what is your own as package"
+    with pytest.raises(ConfigError, match=words):
+        replace(config, **{key: value})
+
+
+@pytest.mark.parametrize("key", ["clustering_kind", "inference_kind"])
+def test_unknown_losses_are_one_sentence(config, key):
+    with pytest.raises(ConfigError, match=rf"loss\.{key}='l3': expected one of"):
+        replace(config.loss, **{key: "l3"})
+
+
+def test_a_users_corpus_needs_its_folder_and_tracks(of_user, own):
+    with pytest.raises(CorpusError, match="my_corpus:pairs has no miniature"):
+        data.load(replace(of_user, root=None))
+    for file in (own / "valid").iterdir():
+        file.unlink()
+    with pytest.raises(CorpusError, match="my_corpus:pairs: no track of valid in"):
+        data.load(of_user)

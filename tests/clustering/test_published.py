@@ -1,0 +1,91 @@
+"""Published numbers stand beside ours only where both measure the same."""
+
+from dataclasses import replace
+
+import pytest
+
+from clustering import published
+from clustering.config import ClusteringConfig
+from common import registry
+
+DPCL = ClusteringConfig(sample_rate=8000)
+MEANS = {
+    "all": {"si_sdr": 9.25, "si_sdr_improvement": 9.5},
+    "ideal_binary": {"si_sdr": 13.0},
+}
+
+
+def cells(config, means):
+    """Cells of the table but its head, a row by its network and source."""
+    lines = published.table(config, means).splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {(row[0], row[1], row[4]): row[3] for row in rows}
+
+
+def test_numbers_without_a_run_say_so():
+    found = cells(DPCL, None)
+    assert set(found.values()) == {"not run here"}
+    assert len(found) == 14
+
+
+def test_ours_stand_beside_the_same_network_loss_and_clipping():
+    found = cells(DPCL, MEANS)
+    here = {row: value for row, value in found.items() if value != "not run here"}
+    assert here == {
+        ("dpcl, classic", "SI-SDR", published.WANG): "9.25 dB",
+        ("dpcl, classic", "SDRi", published.ISIK): "not measured",
+        ("dpcl, classic", "SDRi", published.ASTEROID): "not measured",
+    }
+    whitened = replace(
+        DPCL, clip_kind="auto", loss=replace(DPCL.loss, clustering_kind="whitened")
+    )
+    here = cells(whitened, MEANS)
+    assert here["dpcl, whitened, AutoClip", "SI-SDR", published.AUTOCLIP] == "9.25 dB"
+    assert list(here.values()).count("not run here") == 13
+
+
+def test_the_loss_of_embeddings_makes_no_difference_to_networks_without_any():
+    config = replace(DPCL, kind="conv_tasnet")
+    found = cells(config, MEANS)
+    assert found["conv_tasnet", "SI-SDRi", published.QUOTED] == "9.50 dB"
+
+
+def test_ideal_masks_stand_beside_ideal_masks_whatever_was_trained():
+    found = cells(replace(DPCL, dataset="wham", kind="tasnet"), MEANS)
+    assert found["ideal_binary", "SI-SDR", published.NUSSL] == "13.00 dB"
+    assert found["ideal_ratio", "SI-SDR", published.NUSSL] == "not run here"
+
+
+def test_tasks_and_corpora_are_kept_apart():
+    noisy = replace(DPCL, dataset="wham", task="mix_both")
+    assert {row.value for row in published.rows(noisy)} == {12.0, 13.7}
+    three = replace(DPCL, dataset="wsj0_3mix")
+    assert [row.value for row in published.rows(three)] == [7.1]
+    assert published.table(replace(DPCL, dataset="musdb"), MEANS) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "split", "count", "same"),
+    [
+        ({}, "test", 3000, True),
+        ({}, "valid", 3000, False),
+        ({}, "test", 2999, False),
+        ({"sample_rate": 16000}, "test", 3000, False),
+        ({"length": "max"}, "test", 3000, False),
+        ({"sources": ("s1",)}, "test", 3000, False),
+    ],
+)
+def test_only_the_whole_test_set_compares(change, split, count, same):
+    assert published.is_comparable(replace(DPCL, **change), split, count) is same
+
+
+def test_the_registry_asks_for_the_models_that_come_along(tmp_path, monkeypatch):
+    (tmp_path / "little").mkdir()
+    (tmp_path / "little/config.json").write_text("{}")
+    (tmp_path / "little/README.md").write_text("# little\n\n- Licence: Apache-2.0\n")
+    monkeypatch.setattr(published, "FOLDER", tmp_path)
+    found = {entry.name: entry for entry in registry.entries()}
+    assert (found["little"].pillar, found["little"].licence) == (
+        "clustering",
+        "Apache-2.0",
+    )

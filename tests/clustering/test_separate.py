@@ -1,0 +1,182 @@
+"""Any sound goes through every kind of network, at its own length and level."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+import tf_keras as keras
+
+from clustering import evaluate, separate
+from clustering.network import network
+from common.checkpoint import save_network
+from common.config import save
+from common.metrics import si_sdr
+
+KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
+RATE = 8000
+FRAMES = {"window_samples": 256, "hop_samples": 64}
+
+
+def noise(*shape, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def separator(config, kind):
+    config = replace(config, kind=kind)
+    return separate.separator(network(config), config)
+
+
+def spoken(separator, mixture):
+    """Estimates [sources, channels, samples], checked for their shape."""
+    estimates = np.stack(list(separator(mixture).values()))
+    assert estimates.shape == (2, *mixture.shape)
+    assert np.isfinite(estimates).all()
+    return estimates
+
+
+def test_every_length_comes_out_as_long(separator):
+    for samples in (1, 63, 1001):
+        spoken(separator, noise(1, samples))
+
+
+def test_masked_sources_add_up(config):
+    separator = separate.separator(network(config), config)
+    tone = 0.3 * np.sin(np.arange(900) * 0.7, dtype=np.float32)[np.newaxis]
+    for mixture in (noise(1, 1), noise(1, 900), tone):
+        estimates = spoken(separator, mixture)
+        np.testing.assert_allclose(estimates.sum(0), mixture, atol=1e-5)
+
+
+def test_channels_are_separated_each_by_itself(separator):
+    mixture = noise(2, 700)
+    both = spoken(separator, mixture)
+    for channel in range(2):
+        alone = spoken(separator, mixture[channel : channel + 1])[:, 0]
+        pairs = np.abs(both[:, np.newaxis, channel] - alone[np.newaxis]).max(-1)
+        # Which source is the first may differ from channel to channel.
+        assert min(np.trace(pairs), np.trace(pairs[::-1])) < 1e-4
+
+
+def test_a_silent_channel_leaves_the_other_alone(separator):
+    mixture = noise(2, 700)
+    mixture[1] = 0.0
+    estimates = spoken(separator, mixture)
+    assert not estimates[:, 1].any()
+    assert estimates[:, 0].any()
+
+
+def test_frames_of_asteroid_reach_all_of_a_sound(config):
+    config = replace(config, frontend="asteroid")
+    separator = separate.separator(network(config), config)
+    for samples in (1, 63, 900):
+        mixture = noise(2, samples)
+        estimates = spoken(separator, mixture)
+        np.testing.assert_allclose(estimates.sum(0), mixture, atol=1e-5)
+
+
+def test_stereo_is_scored(config, tmp_path, capsys):
+    for split in ("train", "valid", "test"):
+        for name in ("mix", "s1", "s2"):
+            folder = tmp_path / "corpus" / split / name
+            folder.mkdir(parents=True)
+            wave = noise(4000, 2, seed=len(name))
+            wave = 2 * wave if name == "mix" else wave
+            soundfile.write(folder / "a.wav", wave, RATE, subtype="FLOAT")
+    place = str(tmp_path / "corpus")
+    config = replace(config, dataset="mix_folders", root=place)
+    run = tmp_path / "run"
+    run.mkdir()
+    save(config, run / "config.json")
+    save_network(run, network(config))
+    assert evaluate.main([str(run)]) == 0
+    assert "| s2 |" in capsys.readouterr().out
+    whole = np.stack(list(separate.load(run)(noise(2, 900)).values()))
+    assert whole.shape == (2, 2, 900)
+
+
+class Bands(keras.Model):
+    """An embedding of two points, for low and high bins.
+
+    Where the bands meet, and so which of them is the larger one and comes first, hangs
+    on the first frame.
+    """
+
+    role = "dpcl"
+
+    def call(self, magnitude, training=False):
+        batch, frames, bins = tf.unstack(tf.shape(magnitude))
+        low, high = tf.split(magnitude[0, 0, 1:], 2)
+        tenths = 4 if tf.reduce_sum(low) > tf.reduce_sum(high) else 6
+        halves = tf.one_hot(tf.cast(10 * tf.range(bins) > tenths * bins, tf.int32), 2)
+        return tf.tile(halves, [frames, 1])[tf.newaxis] + tf.zeros([batch, 1, 1])
+
+
+def bursts(minutes):
+    """Low and high tones with beats, each pausing now and then."""
+    time = np.arange(minutes * 60 * RATE) / RATE
+    low = np.sin(2 * np.pi * 700 * time) * (np.sin(2.1 * time) > -0.3)
+    high = 0.7 * np.sin(2 * np.pi * 3100 * time) * (np.sin(1.3 * time + 1.0) > -0.3)
+    return (0.3 * np.stack([low, high])).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_ten_minutes_keep_their_sources_in_order(config):
+    """Clusters of every block come in an order of their own."""
+    config = replace(config, **FRAMES)
+    separator = separate.separator(Bands(), config, segment_seconds=17.0)
+    assert worst(separator, bursts(10)) > 20
+    # Blocks that are joined as they come mix the sources up.
+    assert worst(replace(separator, named=True), bursts(2)) < 10
+
+
+def worst(separator, sources):
+    """Lowest SI-SDR of the sources in their best order."""
+    estimates = spoken(separator, sources.sum(0, keepdims=True))[:, 0]
+    pairs = np.array([[float(si_sdr(s, e)) for e in estimates] for s in sources])
+    return max(min(np.diag(pairs)), min(np.diag(pairs[::-1])))
+
+
+MEASURE = """
+import resource, sys
+from clustering import separate
+code = separate.main(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_ten_minutes_need_the_memory_of_four(config, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    features = replace(config.spectral.features, bins=129)
+    spectral = replace(config.spectral, features=features, embedding=4)
+    config = replace(config, spectral=spectral, **FRAMES)
+    save(config, run / "config.json")
+    save_network(run, network(config))
+    peaks = []
+    for minutes in (4, 10):
+        file = tmp_path / f"long{minutes}.wav"
+        soundfile.write(file, bursts(minutes).sum(0), RATE)
+        words = [str(file), "--model", str(run), "--output", str(tmp_path / "out")]
+        told = subprocess.run(
+            [sys.executable, "-c", MEASURE, *words],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        peaks.append(int(told.stdout.split()[-1]))
+        for source in range(2):
+            stem = tmp_path / "out" / file.stem / f"source{source}.wav"
+            assert soundfile.info(stem).frames == minutes * 60 * RATE
+    assert peaks[1] < peaks[0] + 60

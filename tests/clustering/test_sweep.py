@@ -1,0 +1,192 @@
+"""Sweeps: which configurations come of them, and what is done with these."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clustering import combinations, sweep
+from clustering.presets import TINY
+from common.config import ConfigError, write_json
+
+WORDS = ["with", "tiny", "lr=1e-3,2e-4", "kind=dpcl,chimera"]
+
+
+class Machine:
+    """Takes note of commands, and leaves behind what they would."""
+
+    def __init__(self):
+        self.called = []
+        self.fails = ""
+
+    def __call__(self, words):
+        module, place = words
+        name = Path(place).name.removesuffix(".json")
+        self.called.append((module, name))
+        if self.fails and self.fails in name and module.endswith("train"):
+            return 3
+        if module == "clustering.train":
+            values = json.loads(Path(place).read_text())
+            Path(values["output"]).mkdir(parents=True)
+            write_json(values, Path(values["output"]) / "config.json")
+        else:
+            (Path(place) / "evaluation").mkdir()
+            scores = {"si_sdr": 5.0, "si_sdr_improvement": 6.0}
+            write_json({"all": scores}, Path(place) / "evaluation" / "summary.json")
+        return 0
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+def test_every_combination_is_trained_and_scored_and_told(tmp_path, machine, capsys):
+    assert sweep.main([*WORDS, "--output", str(tmp_path / "s")], machine) == 0
+    names = [
+        f"{number:02d}_lr-{lr}_kind-{kind}"
+        for number, (lr, kind) in enumerate(
+            [(a, b) for a in ("1e-3", "2e-4") for b in ("dpcl", "chimera")]
+        )
+    ]
+    steps = ("clustering.train", "clustering.evaluate")
+    assert machine.called == [(step, name) for name in names for step in steps]
+    values = json.loads((tmp_path / "s" / names[3] / "config.json").read_text())
+    assert (values["lr"], values["kind"]) == (2e-4, "chimera")
+    assert values["batch_size"] == TINY.batch_size
+    told = capsys.readouterr().out
+    assert f"| {names[3]} | chimera | 0.0002 |" in told
+    assert (tmp_path / "s" / "analysis.csv").read_text().count("\n") == 5
+
+
+def test_failed_run_is_told_stops_no_other_and_is_tried_again(
+    tmp_path, machine, capsys
+):
+    words = [*WORDS, "--output", str(tmp_path / "s")]
+    machine.fails = "01_"
+    assert sweep.main(words, machine) == 1
+    told = capsys.readouterr().err
+    assert "1 of 4 runs failed: 01_lr-1e-3_kind-chimera" in told
+    assert "clustering.train, exit code 3" in told
+    assert len(machine.called) == 7
+    machine.fails, machine.called = "", []
+    assert sweep.main(words, machine) == 0
+    assert [name[:2] for _, name in machine.called] == ["01", "01"]
+
+
+def test_dry_run_prints_and_writes_nothing(tmp_path, machine, capsys, monkeypatch):
+    monkeypatch.setenv("ROOT_DIR", str(tmp_path / "root"))
+    assert sweep.main([*WORDS, "--dry-run"], machine) == 0
+    told = capsys.readouterr().out
+    assert "03_lr-2e-4_kind-chimera: preset=tiny lr=2e-4 kind=chimera" in told
+    assert f"4 runs in {tmp_path / 'root'}" in told
+    assert list(tmp_path.iterdir()) == []
+    assert machine.called == []
+
+
+def test_folder_of_another_sweep_is_left_alone(tmp_path, machine, capsys):
+    output = ["--output", str(tmp_path / "s")]
+    sweep.main(["tiny", "lr=1e-3,2e-4", *output], machine)
+    assert sweep.main(["tiny", "lr=1e-3,3e-4", *output], machine) == 1
+    assert "holds another sweep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["tiny", "lrr=1,2"], "did you mean 'lr'?"),
+        (["tiny", "lr=1,fast"], "lr='fast': expected a number"),
+        (["tiny", "lr=1e-3,0.001"], "are the same configuration"),
+        (["tiny", "output=a,b"], "name a folder by --output"),
+        (["tiny", "lr,batch_size=1,2;3"], "2 keys and 1 values"),
+        (["small", "lr=1,2"], "'small' is neither a preset"),
+        (["preset=tiny,small"], "preset='small': expected one of"),
+        (["-p", "gone.yml"], "gone.yml cannot be read"),
+        (["-p", "a.yml", "lr=1"], "name either a file or keys"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_anything_is_run(
+    words, sentence, machine, capsys
+):
+    assert sweep.main(words, machine) == 1
+    assert sentence in capsys.readouterr().err
+    assert machine.called == []
+
+
+def test_lists_and_tied_keys_are_parted_by_semicolons():
+    found = combinations.of_words(
+        ["tiny", "tiny_chimera", "loss.weights=magnitude;magnitude,vad", "snr_db=-5,5"]
+    )
+    assert [each["preset"] for each in found] == ["tiny"] * 2 + ["tiny_chimera"] * 2
+    assert [each["loss.weights"] for each in found[:2]] == [
+        "magnitude",
+        "magnitude,vad",
+    ]
+    assert {each["snr_db"] for each in found} == {"-5,5"}
+    tied = combinations.of_words(["lr,batch_size=1e-3,8;2e-4,16"])
+    assert tied == [
+        {"lr": "1e-3", "batch_size": "8"},
+        {"lr": "2e-4", "batch_size": "16"},
+    ]
+
+
+def test_bare_key_changes_all_of_its_name_and_a_dotted_one_itself():
+    changed = combinations.changed_config(TINY, {"hidden": 7})
+    assert changed.spectral.recurrent.hidden == changed.tasnet.recurrent.hidden == 7
+    dotted = combinations.changed_config(TINY, {"tasnet.recurrent.hidden": "7"})
+    assert dotted.tasnet.recurrent.hidden == 7
+    assert dotted.spectral == TINY.spectral
+    # The key of that name at the top is meant, not the numbers below.
+    named = combinations.changed_config(TINY, {"sources": "a,b"})
+    assert named.sources == ("a", "b")
+    assert named.cluster == TINY.cluster
+
+
+def test_file_of_plain_keys_is_swept_over(tmp_path, machine, capsys):
+    file = tmp_path / "a.yml"
+    file.write_text(
+        "preset: tiny\nbatch_size: 4\nsweep:\n"
+        "  hidden: [8, 16]\n"
+        "  multiple_parameters_1:\n"
+        "  - {lr: 0.01, loss.weights: [magnitude]}\n"
+        "  - {lr: 0.02, loss.weights: [magnitude, threshold]}\n"
+    )
+    output = tmp_path / "s"
+    assert sweep.main(["-p", str(file), "--output", str(output)], machine) == 0
+    files = sorted((output / "configurations").glob("*.json"))
+    values = [json.loads(each.read_text()) for each in files]
+    told = [(v["spectral"]["recurrent"]["hidden"], v["lr"]) for v in values]
+    assert told == [(8, 0.01), (8, 0.02), (16, 0.01), (16, 0.02)]
+    assert values[1]["loss"]["weights"] == ["magnitude", "threshold"]
+    assert {v["batch_size"] for v in values} == {4}
+
+
+def test_experiment_of_nussl_is_changed_before_it_is_translated():
+    values = {
+        "model_config": {"modules": {"stack": {"args": {"hidden_size": 1}}}},
+        "dataset_config": {"n_fft": 0, "inner": {"n_fft": 0}},
+    }
+    changes = {"model_config.modules.stack.args.hidden_size": 5, "n_fft": 64}
+    changed = combinations.changed_everywhere(values, changes)
+    assert changed["model_config"]["modules"]["stack"]["args"]["hidden_size"] == 5
+    assert changed["dataset_config"] == {"n_fft": 64, "inner": {"n_fft": 64}}
+    assert values["dataset_config"]["n_fft"] == 0
+    assert combinations.changed_everywhere(values, {"num_sources": 1}) == values
+    with pytest.raises(ConfigError, match="no section 'train_config'"):
+        combinations.changed_everywhere(values, {"train_config.lr": 1})
+
+
+def test_sweep_of_nussl_ties_parameters_and_passes_over_its_cache():
+    found = combinations.product(
+        {
+            "n_fft": 512,
+            "populate_cache": True,
+            "multiple_parameters_1": [{"hidden": 300, "n": 600}, {"hidden": 150}],
+        }
+    )
+    assert found == [
+        {"n_fft": 512, "hidden": 300, "n": 600},
+        {"n_fft": 512, "hidden": 150},
+    ]
+    with pytest.raises(ConfigError, match="expected a list of mappings"):
+        combinations.product({"multiple_parameters": [1, 2]})

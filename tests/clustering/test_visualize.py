@@ -1,0 +1,292 @@
+"""Items are separated and drawn, and every way to ask for the wrong thing is told."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clustering import corpus, separate, visualize
+from clustering.network import network
+from clustering.picture import COLOURS, View, assignment, picture
+from clustering.principal import principal
+from common import audio, plots
+from common import config as configuration
+from common.checkpoint import save_network
+from common.corpora import waveforms
+from common.corpora.miniature import MARKER
+from common.corpora.track import Track
+
+KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
+FILES = ["mixture.wav", "source0.wav", "source1.wav", "viz.png"]
+
+
+@pytest.fixture
+def snippets(config, tmp_path, monkeypatch):
+    """A configuration of three snippets of half a second, in an own current folder."""
+    write = corpus.WRITERS["snippets"]
+    monkeypatch.setitem(corpus.MINIATURE, "snippets", {"test": 3, "seconds": 0.5})
+    monkeypatch.setitem(corpus.WRITERS, "snippets", write)
+    monkeypatch.chdir(tmp_path)
+    groups = ("vocals", "drums+bass+other")
+    return replace(config, dataset="snippets", root=None, sources=groups)
+
+
+def saved(config):
+    """Write the run folder of a network that nobody has trained."""
+    folder = Path(config.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration.save(config, folder / "config.json")
+    save_network(folder, network(config))
+    return str(folder)
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """Keep the figures and write empty files, because drawing takes seconds."""
+    figures = []
+
+    def save(figure, path):
+        figures.append(figure)
+        path.touch()
+
+    monkeypatch.setattr(plots, "save", save)
+    return figures
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_drawn_with_what_it_has(snippets, pictures, kind, capsys):
+    run = saved(replace(snippets, kind=kind))
+    assert visualize.main(["-p", run, "--seed", "3"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    folder = Path(told[-1])
+    assert folder.parent == Path("output/viz/test")
+    assert folder.name in ("00000000", "00000001", "00000002")
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    mixture, rate = audio.read(folder / "mixture.wav")
+    assert (mixture.shape, rate) == ((1, 4000), 8000)
+    stems = separate.load(run)(mixture)
+    for name, wave in stems.items():
+        written, _ = audio.read(folder / f"{name}.wav")
+        np.testing.assert_allclose(written, wave, atol=1e-5)
+    titles = [axes.get_title() for axes in pictures[0].get_axes()]
+    assert ("3 components" in titles) == (kind in ("dpcl", "chimera"))
+    has_masks = kind not in ("tasnet", "conv_tasnet")
+    assert ("mask of source1" in titles) == has_masks
+    assert ("spectrogram of source1" in titles) == (not has_masks)
+    assert sum("SI-SDR" in title for title in titles) == 2
+    lacks = any("has no embedding" in line for line in told)
+    assert lacks == (kind not in ("dpcl", "chimera"))
+
+
+def test_the_picture_is_twenty_by_ten_inches(snippets, capsys):
+    assert visualize.main(["-p", saved(snippets), "-f", "00000001"]) == 0
+    from matplotlib.image import imread
+
+    file = Path("output/viz/test/00000001/viz.png")
+    assert imread(file).shape[:2] == (1500, 3000)
+
+
+def test_items_are_chosen_by_name_and_seed(snippets, pictures, capsys):
+    run = saved(snippets)
+
+    def made(*words):
+        assert visualize.main(["-p", run, *words]) == 0
+        return [x for x in capsys.readouterr().out.splitlines() if "viz" in x]
+
+    names = ["-f", "00000002", "test/00000000.jams", "00000002"]
+    assert made(*names) == ["output/viz/test/00000002", "output/viz/test/00000000"]
+    first = made("--seed", "1")
+    assert made("--seed", "1", "--output", "o") == [f"o{first[0][6:]}"]
+
+
+def test_every_data_set_has_an_item_of_its_own(config, pictures, tmp_path, capsys):
+    words = [
+        "-p",
+        saved(config),
+        "-e",
+        "valid",
+        "test",
+        "--output",
+        str(tmp_path / "o"),
+    ]
+    assert visualize.main(words) == 0
+    made = [x for x in capsys.readouterr().out.splitlines() if "viz" in x]
+    folders = [Path(line) for line in made]
+    assert [folder.parent.name for folder in folders] == ["valid", "test"]
+    assert all(folder.name in ("00000000", "00000001") for folder in folders)
+    first, second = (audio.read(folder / "mixture.wav")[0] for folder in folders)
+    assert first.shape != second.shape or not np.array_equal(first, second)
+
+
+def test_the_seed_s_command_works(snippets, pictures, tmp_path, capsys):
+    text = (Path(__file__).parents[2] / "best_model/config.yml").read_text()
+    (tmp_path / "best_model").mkdir()
+    file = tmp_path / "best_model/config.yml"
+    # The network of this test, beside the file.
+    saved(replace(snippets, output=str(tmp_path / "best_model/run")))
+    file.write_text(text.replace("model_path: mini", "model_path: run"))
+    assert visualize.main(["-p", "best_model/config.yml"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert Path(told[-1]).parent == Path("output/viz/test")
+    assert sorted(path.name for path in Path(told[-1]).iterdir()) == FILES
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["-f", "00000007"], "no item is named '00000007'; near names of 3 are 0"),
+        (["-e", "val"], "has no data set 'val'; expected one of train, valid, test"),
+        (["-e", "train"], "train"),
+    ],
+)
+def test_what_is_not_there_is_one_sentence(snippets, words, sentence, capsys):
+    assert visualize.main(["-p", saved(snippets), *words]) == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert not Path("output").exists()
+
+
+def test_unknown_words_are_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        visualize.main(["-p", "x", "--sed", "3"])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: --sed 3" in capsys.readouterr().err
+
+
+def test_a_failed_picture_leaves_what_was_there(snippets, monkeypatch, capsys):
+    run = saved(snippets)
+    folder = Path("output/viz/test/00000001")
+    folder.mkdir(parents=True)
+    (folder / "mixture.wav").write_text("before")
+
+    def save(figure, path):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(plots, "save", save)
+    assert visualize.main(["-p", run, "-f", "00000001"]) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert [path.name for path in folder.parent.iterdir()] == ["00000001"]
+    assert (folder / "mixture.wav").read_text() == "before"
+
+
+def test_captions_follow_the_order_of_the_estimates():
+    truth = np.eye(2, 50, dtype=np.float32)
+    named = Track("a", 8000, 50, {"low": Path("l"), "high": Path("h")})
+    found = visualize.captions(named, truth, truth[::-1])
+    assert found[0].startswith("source0 (high): SI-SDR 80")
+    assert found[1].startswith("source1 (low): SI-SDR 80")
+    plain = Track("a", 8000, 50, {"source0": Path("l"), "source1": Path("h")})
+    assert visualize.captions(plain, truth, truth)[1].startswith("source1: SI-SDR")
+    assert visualize.captions(plain, truth, truth[:1]) == ["source0"]
+
+
+def test_folders_have_eight_digits():
+    assert visualize.digits("12345678", 0) == "12345678"
+    assert visualize.digits("123456789", 5) == "00000005"
+
+
+def drawn(sources=3):
+    """A view of random numbers, the first source loudest in the low bins."""
+    rng = np.random.default_rng(0)
+    masks = rng.uniform(0.0, 0.1, [sources, 20, 9]).astype(np.float32)
+    masks[0, :, :5] = 1.0
+    masks[-1, :, 5:] = 1.0
+    magnitude = np.ones([20, 9], np.float32)
+    magnitude[3:5] = 1e-3
+    waves = rng.normal(size=[sources, 320]).astype(np.float32)
+    points = rng.normal(size=[200, 4])
+    labels = rng.integers(sources, size=200)
+    return View(
+        "title",
+        8000,
+        16,
+        waves[0],
+        waves,
+        [f"caption {number}" for number in range(sources)],
+        magnitude,
+        np.ones([sources, 20, 9], np.float32),
+        masks,
+        masks.max(axis=0),
+        principal(points, labels, rng.normal(size=[sources, 4])),
+    )
+
+
+def test_points_go_to_the_largest_mask_or_to_silence():
+    found = assignment(drawn())
+    assert (found[3:5] == 0).all()
+    assert (found[6:, :5] == 1).all()
+    assert (found[6:, 5:] == 3).all()
+
+
+def test_a_source_has_one_colour_in_all_panels():
+    from matplotlib.colors import to_hex
+
+    panels = {}
+    for axes in picture(drawn()).get_axes():
+        panels.setdefault(axes.get_title(), axes)
+    for number in range(3):
+        bars = panels["embedding, 1 principal component, centres dashed"].patches
+        assert to_hex(bars[2 - number].get_facecolor()) == COLOURS[number]
+        plane = panels["2 components"].collections[number]
+        assert to_hex(plane.get_facecolor()[0]) == COLOURS[number]
+        mask = panels[f"mask of source{number}"].images[0]
+        assert to_hex(mask.cmap(1.0)) == COLOURS[number]
+        wave = panels[f"caption {number}"].lines[0]
+        assert to_hex(wave.get_color()) == COLOURS[number]
+    shown = next(axes for name, axes in panels.items() if name.startswith("assignment"))
+    colours = shown.images[0].cmap(np.arange(4))
+    assert [to_hex(colour) for colour in colours[1:]] == list(COLOURS[:3])
+    assert shown.get_xlabel() == "time (s)"
+    low, high = shown.images[0].get_extent()[2:]
+    assert (low, high) == (0.0, 4000.0)
+
+
+def test_silence_and_one_source_are_drawn(tmp_path):
+    silent = replace(
+        drawn(1),
+        mixture=np.zeros(320, np.float32),
+        estimates=np.zeros([1, 320], np.float32),
+        magnitude=np.zeros([20, 9], np.float32),
+        principal=principal(np.zeros([5, 2]), np.zeros(5, int), np.zeros([1, 2])),
+    )
+    assert (assignment(silent) == 0).all()
+    plots.save(picture(silent), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_principal_components_are_those_of_the_covariance():
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=[500, 6]) * [1, 5, 2, 0.1, 3, 1]
+    found = principal(points, np.zeros(500, int), points[:2])
+    variances = np.linalg.eigvalsh(np.cov(points.T))[::-1]
+    np.testing.assert_allclose(found.points.var(axis=0, ddof=1), variances[:3])
+    np.testing.assert_allclose(found.shares, variances[:3] / variances.sum())
+    np.testing.assert_allclose(found.centres, found.points[:2])
+    products = np.cov(found.points.T)
+    np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-9)
+    turned = principal(-points, np.zeros(500, int), points[:2])
+    np.testing.assert_allclose(turned.points, -found.points, atol=1e-9)
+    assert len(found.part(100).points) == len(found.part(100).labels) == 100
+    assert found.part(500) is found
+
+
+def test_points_in_one_dimension_have_zeros_in_the_others():
+    found = principal(np.array([[1.0], [3.0]]), np.array([0, 1]), np.array([[1.0]]))
+    np.testing.assert_allclose(found.points, [[-1, 0, 0], [1, 0, 0]])
+    assert found.shares.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_the_snippets_are_a_test_set_of_two_sources(snippets):
+    place = corpus.root(snippets)
+    tracks = corpus.tracks(snippets, place, "test")
+    assert [track.name for track in tracks] == ["00000000", "00000001", "00000002"]
+    for track in tracks:
+        assert (track.samples, list(track.sources)) == (4000, list(snippets.sources))
+        mixture = audio.read(track.mixture)[0]
+        sources = [waveforms.read(each, 8000)[0] for each in track.sources.values()]
+        np.testing.assert_allclose(sum(sources), mixture, atol=1e-6)
+        assert all(np.abs(source).max() > 0.01 for source in sources)
+    assert json.loads((place / MARKER).read_text())["kind"] == "snippets"

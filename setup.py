@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 # Spelled out, never found: these names land at the top of site-packages, so nothing
 # may join them by accident, least of all ``tests``.
 PACKAGES = [
+    "adversarial",
     "clustering",
     "clustering.losses",
     "clustering.models",
@@ -82,12 +83,17 @@ COMMANDS = [
     "clustering-evaluate = clustering.evaluate:main",
     "clustering-convert = clustering.convert:main",
     "clustering-visualize = clustering.visualize:main",
+    "adversarial-train = adversarial.train:main",
+    "adversarial-separate = adversarial.separate:main",
+    "adversarial-evaluate = adversarial.evaluate:main",
+    "adversarial-convert = adversarial.convert:main",
     "separation-doctor = common.doctor:main",
     "separation-registry = common.registry:main",
 ]
 
 # The small networks that separate offline.
 MODELS = {
+    "adversarial": ["models/*/*", "models/*/*/*"],
     "clustering": ["models/*/*", "models/*/*/*"],
     "mixit": ["models/*/*", "models/*/*/*"],
     "unmix": ["models/*/*", "models/*/*/*", "models/*/*/*/*"],

@@ -31,6 +31,10 @@ COMMANDS = {
     "clustering-evaluate": "clustering.evaluate:main",
     "clustering-convert": "clustering.convert:main",
     "clustering-visualize": "clustering.visualize:main",
+    "adversarial-train": "adversarial.train:main",
+    "adversarial-separate": "adversarial.separate:main",
+    "adversarial-evaluate": "adversarial.evaluate:main",
+    "adversarial-convert": "adversarial.convert:main",
     "separation-doctor": "common.doctor:main",
     "separation-registry": "common.registry:main",
 }

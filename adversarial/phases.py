@@ -10,12 +10,15 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from adversarial import data
+from adversarial import data, evaluate, results
 from adversarial.config import AdversarialConfig
 from adversarial.model import Separator
+from adversarial.separate import load
 from common import distribution, run_folder, training
 from common.checkpoint import restore_network
+from common.config import override, write_json
 from common.plateau import EarlyStopping
+from common.resume import TrainingError
 
 SUPERVISED, SEMI_SUPERVISED = "sup", "semisup"
 """Names of the phases and of their folders."""
@@ -45,8 +48,33 @@ def run(config: AdversarialConfig, build: training.Build, check: bool) -> int:
         model = training.train(each, build)
         steps = model.optimizer.iterations.numpy()
         training.say(f"trained {steps} steps: {each.output}")
+        if distribution.is_chief():
+            test(each, model)
         keras.backend.clear_session()
     return 0
+
+
+def test(config: AdversarialConfig, model: Any) -> None:
+    """Measure the best weights of a phase on the test songs, as the original does.
+
+    Args:
+        config: Configuration of the phase.
+        model: What was trained.
+    """
+    place, found = Path(str(config.output)), data.load(config)
+    restore_network(place, model.network)
+    example, count = data.validation_example(config, found.test)
+    batches, steps = distribution.validation_batches(
+        tf.distribute.get_strategy(), example, count, config.model_config.batch_size
+    )
+    told = model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
+    with tf.summary.create_file_writer(str(place / "events" / "test")).as_default():
+        tf.summary.scalar("test_loss", told["loss"], model.optimizer.iterations)
+    tracks = data.read_lists(config).test
+    kind = config.corpora.paired
+    whole = evaluate.score(load(place), tracks, place / "evaluation", kind)
+    write_json({"test_loss": told["loss"], **whole}, place / "test.json")
+    training.say(f"test loss {told['loss']:.4f}\n{results.table(whole)}")
 
 
 def folder(config: AdversarialConfig) -> str:
@@ -72,11 +100,10 @@ def phases(config: AdversarialConfig, unpaired: bool) -> list[str]:
     }[config.phases]
     if SEMI_SUPERVISED in names and not unpaired:
         if names == [SEMI_SUPERVISED]:
-            raise training.TrainingError(
+            raise TrainingError(
                 "phases=semisup needs unpaired songs; name their corpus with "
                 "corpora.unpaired=..., or set corpora.paired_tracks"
             )
-        training.say("there are no unpaired songs: this run is supervised only")
         return [SUPERVISED]
     return names
 
@@ -86,7 +113,7 @@ def part(config: AdversarialConfig, phase: str) -> AdversarialConfig:
     steps = config.model_config.epoch_it
     output = None if config.output is None else str(Path(config.output) / phase)
     schedule = replace(config.train, steps_per_epoch=steps)
-    return replace(config, phases=phase, output=output, train=schedule)
+    return override(replace(config, output=output, train=schedule), {"phases": phase})
 
 
 def adam(config: AdversarialConfig, rate: str) -> keras.optimizers.Optimizer:

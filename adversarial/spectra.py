@@ -50,7 +50,7 @@ def mixtures(waveform: tf.Tensor, config: ModelConfig, geometry: Geometry) -> Im
         geometry: Gives the sizes.
     """
     image = magnitude(waveform, config)
-    bins = image.shape[1]
+    bins = config.num_fft // 2 + 1
     centre = pad_output(crop(image, bins, geometry.output_frames), geometry)
     return Images(tf.math.log1p(pad_bins(image, geometry.input_bins)), centre)
 
@@ -74,7 +74,7 @@ def sources(waveforms: tf.Tensor, config: ModelConfig, geometry: Geometry) -> tf
 
 def pad_output(images: tf.Tensor, geometry: Geometry) -> tf.Tensor:
     """Add the silent rows on top that the separator's output has."""
-    missing = geometry.output_bins - images.shape[1]
+    missing = geometry.output_bins - int(images.shape[1] or 0)
     return tf.pad(images, [[0, 0], [0, missing], [0, 0], [0, 0]])
 
 

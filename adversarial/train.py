@@ -71,7 +71,7 @@ class SupervisedTraining(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Supervised loss on the frames of whole songs, each of which counts the same."""
+        """Supervised loss on whole songs, of which each frame counts the same."""
         mixture = spectra.mixtures(batch["mixture"], self.settings, self.geometry)
         sources = spectra.sources(batch["sources"], self.settings, self.geometry)
         losses = loss.by_frame(self.network(mixture.log), sources)
@@ -183,7 +183,9 @@ class SemiSupervisedTraining(SupervisedTraining):
         gradients: Any = tape.gradient(total, weights)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         told = {"loss": losses, "sep_loss": losses, "sup_sep_loss": supervised}
-        told |= {"unsup_sep_loss": adversarial, "mask_loss_u": additivity}
+        told |= {"mask_loss_u": additivity}
+        weighed = settings.alpha * adversarial + settings.beta * additivity
+        told["unsup_sep_loss"] = weighed
         told["mask_loss"] = loss.additivity(known, paired.linear)
         return {**told, **tags.levels(sources, known, "")}
 

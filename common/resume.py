@@ -103,7 +103,10 @@ class Saver(keras.callbacks.Callback):
 
 
 class DemandFinite(keras.callbacks.Callback):
-    """Stop the run at the first loss that is not finite."""
+    """Stop the run at the first scalar that is not finite.
+
+    A network beside the one that separates may break long before the loss tells of it.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -112,13 +115,16 @@ class DemandFinite(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Look at the running mean, which one bad step makes bad."""
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
+        """Look at the running means, which one bad step makes bad."""
+        values = {key: float(value) for key, value in (logs or {}).items()}
+        bad = [each for each in values.items() if not math.isfinite(each[1])]
+        if bad:
+            # Where the loss is bad too, it is what people look for.
+            name, value = min(bad, key=lambda each: each[0] != "loss")
             step = int(self.model.optimizer.iterations.numpy())
             raise TrainingError(
-                f"loss is {loss} at step {step}; the last good checkpoint is kept in "
-                f"{self._folder}/latest, look at the data or lower the learning rate"
+                f"{name} is {value} at step {step}; the last good checkpoint is kept "
+                f"in {self._folder}/latest, look at the data or lower the learning rate"
             )
 
 

@@ -17,7 +17,8 @@ class ModelConfig:
 
     Attributes:
         model_base_dir: Folder of run folders.
-        log_dir: Folder of TensorBoard's events; none: in the run folder.
+        log_dir: Folder of links to TensorBoard's events of each phase, for runs below
+            ``model_base_dir``; the events are in the run folder. None: no links.
         batch_size: Excerpts of a batch per replica: paired, unpaired, validation.
         alpha: Weight of what the critics say, in the second phase.
         beta: Weight of the additivity of unpaired estimates, in the second phase.
@@ -37,7 +38,7 @@ class ModelConfig:
             read less; otherwise every window is an excerpt of its own, and the keys
             below that tell of excerpts have no effect.
         cache_size: Excerpts of which windows are drawn at a time.
-        num_workers: Threads that read excerpts; 0: as many as are good.
+        num_workers: Excerpts that are read at the same time; 0: as many as are good.
         duration: Length of an excerpt that windows are drawn from, in seconds.
         min_replacement_rate: New excerpts for each batch; each then serves
             ``batch_size / min_replacement_rate`` windows.
@@ -53,7 +54,8 @@ class ModelConfig:
         adam_epsilon: Of all optimizers.
         gain_low: Least factor of an unpaired excerpt.
         gain_high: Largest factor of an unpaired excerpt.
-        center_pad: What the transform sees beyond both ends of a sound.
+        center_pad: What the transform of a sound that is separated sees beyond both
+            ends: zeros, or the sound mirrored. Windows of the training lie in silence.
         init_from: Weights that the second phase starts with: ``"none"``: new ones, as
             in the original; ``"sup"``: those of the first phase.
         tile_hop: Frames between two tiles of a song that is separated.
@@ -62,7 +64,7 @@ class ModelConfig:
     """
 
     model_base_dir: str = "checkpoints"
-    log_dir: str | None = None
+    log_dir: str | None = "logs"
     batch_size: int = 64
     alpha: float = 0.001
     beta: float = 0.001

@@ -65,19 +65,7 @@ def load(config: AdversarialConfig) -> Data:
         CorpusError: A corpus is not there, or its songs cannot be used.
         AudioError: A file cannot be read.
     """
-    found = read_lists(config)
-    corpus.tell(found)
-    return open_lists(config, found)
-
-
-def has_unpaired(config: AdversarialConfig) -> bool:
-    """Tell whether a configuration has songs for a second phase.
-
-    Raises:
-        ConfigError: A key does not fit the others.
-        CorpusError: A corpus is not there, or its songs cannot be used.
-    """
-    return bool(read_lists(config).mixtures)
+    return open_lists(config, read_lists(config))
 
 
 def read_lists(config: AdversarialConfig) -> Lists:
@@ -98,9 +86,13 @@ def open_lists(config: AdversarialConfig, found: Lists) -> Data:
     training = {k: long_enough(config, v, k) for k, v in training.items() if v}
     opened = open_songs(config, "train", training)
     unpaired = {name: opened[name] for name in UNPAIRED if name in opened}
-    valid = open_songs(config, "valid", {"paired": found.valid})
-    test = open_songs(config, "test", {"paired": found.test})
-    return Data(opened["paired"], unpaired or None, valid["paired"], test["paired"])
+    valid, test = open_whole(config, "valid", found), open_whole(config, "test", found)
+    return Data(opened["paired"], unpaired or None, valid, test)
+
+
+def open_whole(config: AdversarialConfig, split: str, found: Lists) -> Songs:
+    """Open the songs of the validation, ``valid``, or of the ``test``."""
+    return open_songs(config, split, {"paired": getattr(found, split)})["paired"]
 
 
 def paired_example(config: AdversarialConfig, found: Data) -> Example:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
-from adversarial import data, evaluate, results
+from adversarial import corpus, data, evaluate, limits, results
 from adversarial.config import AdversarialConfig
+from adversarial.job import SEMI_SUPERVISED, SUPERVISED, Kind
+from adversarial.lists import Lists
 from adversarial.model import Separator
 from adversarial.separate import load
 from common import distribution, run_folder, training
 from common.checkpoint import restore_network
 from common.config import override, write_json
-from common.plateau import EarlyStopping
 from common.resume import TrainingError
 
-SUPERVISED, SEMI_SUPERVISED = "sup", "semisup"
-"""Names of the phases and of their folders."""
-
-UNPAIRED = "mixtures", "accompaniments", "vocals", "shares"
-"""What a batch holds of unpaired songs, each for all steps of critics and separator."""
-
-Kind = Callable[[Separator, AdversarialConfig, int], keras.Model]
+TEST = "test.json"
+"""File of a phase's loss and scores on the test songs."""
 
 
 def run(config: AdversarialConfig, build: training.Build, check: bool) -> int:
@@ -40,41 +35,75 @@ def run(config: AdversarialConfig, build: training.Build, check: bool) -> int:
     Returns:
         The exit code.
     """
-    names = phases(config, data.has_unpaired(config))
+    limits.demand(config.model_config)
+    found = data.read_lists(config)
+    corpus.tell(found)
+    names = phases(config, bool(found.mixtures))
     if check:
         return training.check(part(config, names[-1]), build)
     for name in names:
         each = part(config, name)
+        if distribution.is_chief():
+            link_events(each)
         model = training.train(each, build)
-        steps = model.optimizer.iterations.numpy()
+        steps = int(model.optimizer.iterations.numpy())
         training.say(f"trained {steps} steps: {each.output}")
         if distribution.is_chief():
-            test(each, model)
+            test(each, found, steps, type(model))
         keras.backend.clear_session()
     return 0
 
 
-def test(config: AdversarialConfig, model: Any) -> None:
+def test(config: AdversarialConfig, found: Lists, step: int, kind: Kind) -> None:
     """Measure the best weights of a phase on the test songs, as the original does.
+
+    One device does it all, whatever the strategy of the training. What a run that went
+    on has measured already is not measured again.
 
     Args:
         config: Configuration of the phase.
-        model: What was trained.
+        found: The songs.
+        step: Step at which the training has ended.
+        kind: Makes what was trained of the separator.
     """
-    place, found = Path(str(config.output)), data.load(config)
-    restore_network(place, model.network)
-    example, count = data.validation_example(config, found.test)
+    place = Path(str(config.output))
+    if _tested(place / TEST) == step:
+        return
+    separator = Separator(config.model_config, config.precision)
+    restore_network(place, separator)
+    model = kind(separator, config, 1)
+    model.compile()
+    songs = data.open_whole(config, "test", found)
+    example, count = data.validation_example(config, songs)
     batches, steps = distribution.validation_batches(
         tf.distribute.get_strategy(), example, count, config.model_config.batch_size
     )
-    told = model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
+    told = model.evaluate(batches, steps=steps, verbose=0, return_dict=True)["loss"]
     with tf.summary.create_file_writer(str(place / "events" / "test")).as_default():
-        tf.summary.scalar("test_loss", told["loss"], model.optimizer.iterations)
-    tracks = data.read_lists(config).test
-    kind = config.corpora.paired
-    whole = evaluate.score(load(place), tracks, place / "evaluation", kind)
-    write_json({"test_loss": told["loss"], **whole}, place / "test.json")
-    training.say(f"test loss {told['loss']:.4f}\n{results.table(whole)}")
+        tf.summary.scalar("test_loss", told, step)
+    paired = config.corpora.paired
+    whole = evaluate.score(load(place), found.test, place / "evaluation", paired)
+    write_json({"step": step, "test_loss": told, **whole}, place / TEST)
+    training.say(f"test loss {told:.4f}\n{results.table(whole)}")
+
+
+def _tested(path: Path) -> int | None:
+    """Step of the training that was measured."""
+    if not path.exists():
+        return None
+    return json.loads(path.read_text(encoding="utf-8"))["step"]
+
+
+def link_events(config: AdversarialConfig) -> None:
+    """Let TensorBoard find a phase below ``log_dir``, under the name it had there."""
+    settings, place = config.model_config, Path(str(config.output)).absolute()
+    run, base = place.parent, Path(settings.model_base_dir).absolute()
+    if settings.log_dir is None or run.parent != base:
+        return
+    link = Path(settings.log_dir) / f"{run.name}_{place.name}"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink() and not link.exists():
+        link.symlink_to(place / "events", target_is_directory=True)
 
 
 def folder(config: AdversarialConfig) -> str:
@@ -114,66 +143,3 @@ def part(config: AdversarialConfig, phase: str) -> AdversarialConfig:
     output = None if config.output is None else str(Path(config.output) / phase)
     schedule = replace(config.train, steps_per_epoch=steps)
     return override(replace(config, output=output, train=schedule), {"phases": phase})
-
-
-def adam(config: AdversarialConfig, rate: str) -> keras.optimizers.Optimizer:
-    """Make an optimizer as TensorFlow 1 has it, by the name of its learning rate."""
-    settings = config.model_config
-    return keras.optimizers.Adam(
-        getattr(settings, rate),
-        settings.adam_beta1,
-        settings.adam_beta2,
-        settings.adam_epsilon,
-        jit_compile=False,
-    )
-
-
-def job(
-    config: AdversarialConfig, strategy: tf.distribute.Strategy, kind: Kind
-) -> training.Job:
-    """Make the job of one phase.
-
-    Args:
-        config: Its configuration, from :func:`part`.
-        strategy: The run's strategy, under whose scope this is called.
-        kind: Makes what is trained of the separator.
-    """
-    found = data.load(config)
-    separator = Separator(config.model_config, config.precision)
-    if config.phases == SEMI_SUPERVISED and config.model_config.init_from == "sup":
-        start_from_supervised(config, separator)
-    replicas = strategy.num_replicas_in_sync
-    model = kind(separator, config, replicas)
-    rate = {SUPERVISED: "init_sup_sep_lr", SEMI_SUPERVISED: "init_unsup_sep_lr"}
-    model.compile(adam(config, rate[config.phases]))
-    model.optimizer.build(separator.trainable_variables)
-    examples = {
-        SUPERVISED: data.paired_example,
-        SEMI_SUPERVISED: data.semi_supervised_example,
-    }
-    seen = examples[config.phases](config, found)
-    example, count = data.validation_example(config, found.valid)
-    batch = config.model_config.batch_size
-    return training.Job(
-        model=model,
-        train=lambda step: distribution.training_batches(strategy, seen, batch, step),
-        valid=lambda: distribution.validation_batches(strategy, example, count, batch),
-        records=found.records,
-        digest=found.digest,
-        callbacks=lambda step: [EarlyStopping(config.model_config.patience)],
-        scalars=lambda split: _scalars(model, split),
-    )
-
-
-def start_from_supervised(config: AdversarialConfig, separator: Separator) -> None:
-    """Give the separator the weights that the first phase ended with, at the start."""
-    folder = Path(str(config.output))
-    if tf.train.latest_checkpoint(str(folder / "latest")) is None:
-        restore_network(folder.parent / SUPERVISED, separator)
-
-
-def _scalars(model: Any, split: str) -> dict[str, float]:
-    """Tell the validation under the tag of the original, and apart from the test."""
-    if split != "validation":
-        return {}
-    return {"valid_loss": float(model.means["loss"].result())}

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from adversarial import loss, phases, spectra, tags
+from adversarial import job, loss, phases, spectra, tags
 from adversarial.config import PRESETS, AdversarialConfig
 from adversarial.critic import Critic
 from adversarial.geometry import solve
@@ -102,7 +102,7 @@ class SemiSupervisedTraining(SupervisedTraining):
         super().__init__(separator, config, replicas)
         self.critics = [Critic(self.settings, f"{name}_disc") for name in tags.SOURCES]
         self.critic_optimizers = [
-            phases.adam(config, "init_disc_lr") for _ in tags.SOURCES
+            job.adam(config, "init_disc_lr") for _ in tags.SOURCES
         ]
         for critic, optimizer in zip(self.critics, self.critic_optimizers, strict=True):
             optimizer.build(critic.trainable_variables)
@@ -114,9 +114,13 @@ class SemiSupervisedTraining(SupervisedTraining):
         As many as ``num_disc`` says; the separator sees paired songs and others.
         """
         told: dict[str, tf.Tensor] = {}
+        step: Any = self._critic_step
+        if not tf.distribute.has_strategy():
+            # Traced once, because each trace takes seconds. Replicas cannot add up
+            # their gradients within a graph of its own.
+            step = tf.function(step, autograph=False)
         for number in range(self.settings.num_disc):
-            unpaired = {k: batch[k][:, number] for k in phases.UNPAIRED}
-            told = self._critic_step(unpaired)
+            told = step({k: batch[k][:, number] for k in job.UNPAIRED})
         return self._told({**told, **self._separator_step(batch)})
 
     def _critic_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -191,14 +195,14 @@ class SemiSupervisedTraining(SupervisedTraining):
 
 
 KINDS = {
-    phases.SUPERVISED: SupervisedTraining,
-    phases.SEMI_SUPERVISED: SemiSupervisedTraining,
+    job.SUPERVISED: SupervisedTraining,
+    job.SEMI_SUPERVISED: SemiSupervisedTraining,
 }
 
 
 def build(config: AdversarialConfig, strategy: tf.distribute.Strategy) -> training.Job:
     """Make the job of one phase."""
-    return phases.job(config, strategy, KINDS[config.phases])
+    return job.job(config, strategy, KINDS[config.phases])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

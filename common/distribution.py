@@ -93,6 +93,7 @@ def training_batches(
     example: Example,
     batch_size: int,
     start_step: int,
+    workers: int = 0,
 ) -> Any:
     """Make the endless training data of a run, from any step on.
 
@@ -101,12 +102,14 @@ def training_batches(
         example: The example at a position; must depend on nothing else.
         batch_size: Examples per replica and step.
         start_step: Step at which the data begin; position ``step * global batch``.
+        workers: Examples that are made at the same time, 0 for as many as are good;
+            their order and values do not depend on it.
 
     Returns:
         A dataset for ``fit``, whose batches are per replica.
     """
     steps = tf.data.Dataset.range(start_step, tf.int64.max)
-    return _batches(strategy, example, batch_size, steps)
+    return _batches(strategy, example, batch_size, steps, workers)
 
 
 def validation_batches(
@@ -140,6 +143,7 @@ def _batches(
     example: Example,
     batch_size: int,
     steps: tf.data.Dataset,
+    workers: int = 0,
 ) -> Any:
     """Give every process the examples of its replicas, built in parallel, in order."""
     rows = batch_size * strategy.num_replicas_in_sync
@@ -153,7 +157,7 @@ def _batches(
             return tf.data.Dataset.range(begin, begin + share)
 
         built = steps.flat_map(positions).map(
-            example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            example, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True
         )
         return built.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 

@@ -8,46 +8,585 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adversarial import data, loss, phases, spectra, train
+from adversarial import evaluate, job, loss, phases, train
 from adversarial.config import PRESETS
-from adversarial.geometry import solve
-from common import training
-from common.checkpoint import restore_network
+from adversarial.geometry import crop, pad_bins
+from adversarial.scores import MEASURES
+from common import experiment, resume, training
+from common.checkpoint import CheckpointError, find, restore_network
 from common.config import override
+from common.logs import read_scalars
 from common.resume import TrainingError
+
+pytestmark = [
+    pytest.mark.usefixtures("eager"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
+]
+SUPERVISED = {
+    *("sup_sep_loss", "sep_loss", "mask_loss", "acc_norm_mean", "voice_norm_mean"),
+    *("acc_sep_norm_mean", "voice_sep_norm_mean"),
+}
+UNPAIRED = {
+    *("mask_loss_u", "unsup_sep_loss", "acc_norm_mean_u", "voice_norm_mean_u"),
+    *("acc_sep_norm_mean_u", "voice_sep_norm_mean_u"),
+    *("acc_disc_disc_loss", "acc_disc_disc_real", "acc_disc_disc_fake"),
+    *("acc_disc_wasserstein_dist", "acc_disc_grad_pen"),
+    *("voice_disc_disc_loss", "voice_disc_disc_real", "voice_disc_disc_fake"),
+    *("voice_disc_wasserstein_dist", "voice_disc_grad_pen"),
+}
+OURS = {"split", "step", "epoch", "loss", "learning_rate"}
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    """The small networks in miniature, of which four steps are an epoch."""
-    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
-    values = {
-        "output": str(tmp_path / "run"),
-        "train.epochs": 1,
-        "train.checkpoint_steps": 2,
-        "train.log_steps": 1,
-        "model_config.epoch_it": 4,
-        "model_config.batch_size": 2,
-    }
-    return override(PRESETS["tiny"], values)
+def eager():
+    """Run functions as they stand: graphs take longer to make than they are run."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
-def scalars(folder):
-    lines = (Path(folder) / "scalars.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+@pytest.fixture
+def graphs(eager):
+    """Run graphs nevertheless."""
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
+def cheap_scores(monkeypatch):
+    """Numbers that need no time in the place of measures of quality."""
+    monkeypatch.setattr(
+        evaluate, "scores", lambda truth, *_: dict.fromkeys(MEASURES, np.ones(2))
+    )
+
+
+def changed(config, **values):
+    """The same configuration with other keys, named by two underscores for a dot."""
+    named = {key.replace("__", "."): value for key, value in values.items()}
+    return override(config, named)
+
+
+def made(config, phase):
+    """The job of one phase."""
+    training.distribution.prepare(config.train.seed)
+    each = phases.part(config, phase)
+    return train.build(each, tf.distribute.get_strategy())
+
+
+def model_of(config, phase):
+    """What is trained in one phase, without its data."""
+    training.distribution.prepare(config.train.seed)
+    network = train.Separator(config.model_config, config.precision)
+    model = train.KINDS[phase](network, config, 1)
+    model.compile(job.adam(config, RATES[phase]))
+    model.optimizer.build(model.network.trainable_variables)
+    return model
+
+
+RATES = {"sup": "init_sup_sep_lr", "semisup": "init_unsup_sep_lr"}
+
+
+@pytest.fixture(scope="module")
+def a_batch():
+    """The first batch of the second phase, of the first test that asks for it."""
+    return {}
+
+
+@pytest.fixture
+def batch(a_batch, config):
+    """What a step of either phase needs."""
+    if not a_batch:
+        a_batch.update(batch_of(made(config, "semisup")))
+    return a_batch
+
+
+def batch_of(task):
+    return next(iter(task.train(0)))
+
+
+def values(network):
+    return [variable.numpy() for variable in network.trainable_variables]
+
+
+def equal(one, other):
+    return all((a == b).all() for a, b in zip(one, other, strict=True))
+
+
+def best(folder):
+    """Weights of the best checkpoint of a phase by name."""
+    reader = tf.train.load_checkpoint(str(find(folder)))
+    names = reader.get_variable_to_shape_map()
+    return {n: reader.get_tensor(n) for n in names if n.startswith("network/")}
+
+
+def lines(folder, split):
+    return [each for each in read_scalars(folder) if each["split"] == split]
+
+
+def one_sentence(capsys):
+    """The error that a command has told, which must be one line."""
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1, told
+    return told[0]
 
 
 def test_both_phases_run_to_their_end(config, capsys):
+    config = changed(config, train__epochs=2)
     assert phases.run(config, train.build, check=False) == 0
-    told = scalars(Path(config.output) / "semisup")
-    steps = [each for each in told if each["split"] == "train"]
-    names = {"unsup_sep_loss", "acc_disc_disc_loss", "voice_disc_grad_pen"}
-    assert names < set(steps[0])
+    output = capsys.readouterr().out
+    assert output.count("songs: 3 paired, 3 mixtures") == 1
+    tags = {"sup": SUPERVISED, "semisup": SUPERVISED | UNPAIRED}
+    for phase, expected in tags.items():
+        folder = Path(config.output) / phase
+        told = lines(folder, "train")
+        # A line each step, and the means of each epoch of three steps.
+        assert [each["step"] for each in told] == [1, 2, 3, 3, 4, 5, 6, 6]
+        assert all(set(each) - OURS == expected for each in told)
+        assert all(np.isfinite([each[tag] for tag in expected]).all() for each in told)
+        valid = lines(folder, "validation")
+        assert [each["step"] for each in valid] == [3, 6]
+        assert all(each["valid_loss"] == each["loss"] for each in valid)
+        tested = json.loads((folder / "test.json").read_text())
+        assert tested["step"] == 6
+        assert tested["databases"]["folders"]["vocals"]["SDR"]["count"] == 1
+        assert tested["test_loss"] == pytest.approx(valid[-1]["loss"], rel=0.5)
+        assert f"test loss {tested['test_loss']:.4f}" in output
+        events = list(tf.io.gfile.glob(f"{folder}/events/test/*"))
+        assert "test_loss" in written(events)
+    assert output.count("trained 6 steps") == 2
+
+
+def written(files):
+    """Tags of event files."""
+    found = set()
+    for record in tf.data.TFRecordDataset(files):
+        event = tf.compat.v1.Event.FromString(record.numpy())  # noqa: TID251
+        found |= {value.tag for value in event.summary.value}
+    return found
+
+
+@pytest.mark.slow
+def test_images_are_written_under_the_tags_of_the_original(config):
+    phases.run(changed(config, phases="semisup"), train.build, check=False)
+    events = tf.io.gfile.glob(f"{config.output}/semisup/events/validation/*")
+    images = {tag for tag in written(events) if "/image/" in tag}
+    names = ["sep_acc_norm", "sep_voice_norm"]
+    names += [f"{k}_disc_{x}_input" for k in ("acc", "voice") for x in ("real", "fake")]
+    assert images == {f"{name}/image/{number}" for name in names for number in range(3)}
+
+
+@pytest.mark.slow
+def test_finished_phases_are_neither_trained_nor_tested_again(config, monkeypatch):
+    config = changed(config, phases="sup")
+    phases.run(config, train.build, check=False)
+    before = read_scalars(f"{config.output}/sup")
+    monkeypatch.setattr(evaluate, "score", None)
+    assert phases.run(config, train.build, check=False) == 0
+    assert read_scalars(f"{config.output}/sup") == before
+
+
+def test_critics_take_their_steps_and_the_separator_one(config, batch):
+    model = model_of(config, "semisup")
+    model.train_step(batch)
+    assert int(model.optimizer.iterations) == 1
+    assert [int(each.iterations) for each in model.critic_optimizers] == [2, 2]
+
+
+def test_no_step_touches_the_weights_of_the_other(config, batch):
+    model = model_of(config, "semisup")
+    separator, critics = values(model.network), [values(c) for c in model.critics]
+    model._critic_step({k: batch[k][:, 0] for k in job.UNPAIRED})
+    assert equal(values(model.network), separator)
+    moved = [values(critic) for critic in model.critics]
+    assert not any(equal(a, b) for a, b in zip(moved, critics, strict=True))
+    model._separator_step(batch)
+    assert not equal(values(model.network), separator)
     assert all(
-        np.isfinite(list(v for k, v in e.items() if k != "split")).all() for e in steps
+        equal(values(critic), before)
+        for critic, before in zip(model.critics, moved, strict=True)
     )
-    assert [e["step"] for e in told if e["split"] == "validation"] == [4]
-    assert "valid_loss" in next(e for e in told if e["split"] == "validation")
-    tested = json.loads((Path(config.output) / "semisup" / "test.json").read_text())
-    assert np.isfinite(tested["test_loss"])
-    assert "trained 4 steps" in capsys.readouterr().out
+
+
+def test_each_step_of_the_critics_has_examples_of_its_own(config, batch, monkeypatch):
+    model = model_of(config, "semisup")
+    seen = []
+    step = model._critic_step
+    monkeypatch.setattr(
+        model, "_critic_step", lambda batch: seen.append(batch) or step(batch)
+    )
+    model.train_step(batch)
+    assert len(seen) == config.model_config.num_disc
+    for name in job.UNPAIRED:
+        assert np.abs(seen[0][name] - seen[1][name]).max() > 1e-3, name
+    last = batch["mixtures"][:, -1]
+    assert all(np.abs(each["mixtures"] - last).max() > 1e-3 for each in seen)
+
+
+def image(waves, settings):
+    """Magnitudes [batch, bins, frames, 1] of whole frames, by TensorFlow's own."""
+    spectrum = tf.signal.stft(
+        waves, settings.num_fft, settings.num_hop, settings.num_fft
+    )
+    return tf.abs(tf.transpose(spectrum, [0, 2, 1]))[..., tf.newaxis]
+
+
+def as_seen(waves, settings, geometry):
+    """The separator's input, and the linear magnitude of its centre."""
+    whole = image(waves, settings)
+    bins = settings.num_fft // 2 + 1
+    centre = tf.pad(crop(whole, bins, geometry.output_frames), [[0, 0], [0, 1]] + ZERO)
+    return tf.math.log1p(pad_bins(whole, geometry.input_bins)), centre
+
+
+ZERO = [[0, 0], [0, 0]]
+
+
+def truth(waves, settings):
+    return tf.math.log1p(tf.pad(image(waves, settings), [[0, 0], [0, 1]] + ZERO))
+
+
+def first_adam_step(weight, gradient, rate):
+    """Where Adam goes at first: its means are the gradient and its square."""
+    return weight - rate * gradient / (np.abs(gradient) + 1e-8 / np.sqrt(1e-3))
+
+
+def assert_stepped(variables, before, gradients, rate):
+    for variable, old, gradient in zip(variables, before, gradients, strict=True):
+        expected = first_adam_step(old, gradient.numpy(), rate)
+        big = np.abs(gradient) > 1e-5
+        np.testing.assert_allclose(variable.numpy()[big], expected[big], atol=1e-5)
+
+
+def test_a_supervised_step_is_that_of_the_paper(config, batch):
+    model, settings = model_of(config, "sup"), config.model_config
+    seen, mixture = as_seen(batch["mixture"], settings, model.geometry)
+    acc, voice = (truth(batch["sources"][:, k], settings) for k in range(2))
+    before = values(model.network)
+    with tf.GradientTape() as tape:
+        outputs = model.network(seen)
+        total = tf.reduce_mean(tf.square(outputs[:, 0] - acc))
+        total += tf.reduce_mean(tf.square(outputs[:, 1] - voice))
+    gradients = tape.gradient(total, model.network.trainable_variables)
+    told = model.train_step(batch)
+    for name in ("loss", "sep_loss", "sup_sep_loss"):
+        assert float(told[name]) == pytest.approx(float(total), rel=1e-4)
+    heard = tf.exp(outputs[:, 0]) + tf.exp(outputs[:, 1]) - 2
+    rest = tf.reduce_mean(tf.square(mixture - heard))
+    assert float(told["mask_loss"]) == pytest.approx(float(rest), rel=1e-4)
+    assert float(told["acc_norm_mean"]) == pytest.approx(np.mean(acc), rel=1e-4)
+    assert float(told["voice_sep_norm_mean"]) == pytest.approx(
+        np.mean(outputs[:, 1]), rel=1e-4
+    )
+    rate = settings.init_sup_sep_lr
+    assert_stepped(model.network.trainable_variables, before, gradients, rate)
+
+
+def test_a_semi_supervised_step_is_that_of_the_paper(config, batch):
+    config = changed(config, model_config__alpha=0.3, model_config__beta=0.7)
+    model, settings = model_of(config, "semisup"), config.model_config
+    geometry, network = model.geometry, model.network
+    seen, _ = as_seen(batch["mixture"], settings, geometry)
+    other, mixture = as_seen(batch["mixtures"][:, -1], settings, geometry)
+    sources = [truth(batch["sources"][:, k], settings) for k in range(2)]
+    before = values(network)
+    with tf.GradientTape() as tape:
+        known, guessed = network(seen), network(other)
+        sup = sum(tf.reduce_mean(tf.square(known[:, k] - sources[k])) for k in range(2))
+        inner = guessed[:, :, 1:-1, 1:-1]
+        fooled = sum(
+            -tf.reduce_mean(c(inner[:, k])) for k, c in enumerate(model.critics)
+        )
+        heard = tf.exp(guessed[:, 0]) + tf.exp(guessed[:, 1]) - 2
+        rest = tf.reduce_mean(tf.square(mixture - heard))
+        total = sup + 0.3 * fooled + 0.7 * rest
+    gradients = tape.gradient(total, network.trainable_variables)
+    told = model._separator_step(batch)
+    means = {name: float(tf.reduce_mean(value)) for name, value in told.items()}
+    expected = {
+        "loss": total,
+        "sep_loss": total,
+        "sup_sep_loss": sup,
+        "mask_loss_u": rest,
+        "unsup_sep_loss": 0.3 * fooled + 0.7 * rest,
+    }
+    for name, value in expected.items():
+        assert means[name] == pytest.approx(float(value), rel=1e-4), name
+    rate = settings.init_unsup_sep_lr
+    assert_stepped(network.trainable_variables, before, gradients, rate)
+
+
+def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
+    model = model_of(changed(config, model_config__lam=7.0), "semisup")
+    settings, batch = config.model_config, {k: batch[k][:, 0] for k in job.UNPAIRED}
+    seen, _ = as_seen(batch["mixtures"], settings, model.geometry)
+    fake = model.network(seen)[:, 1, 1:-1, 1:-1]
+    real = truth(batch["vocals"], settings)[:, 1:-1, 1:-1]
+    critic = model.critics[1]
+    # Steeper than 1, so that there is a penalty.
+    critic.score.kernel.assign(50 * critic.score.kernel)
+    before = values(critic)
+    share = tf.reshape(batch["shares"][:, 1], [-1, 1, 1, 1])
+    between = (1 - share) * real + share * fake
+    with tf.GradientTape() as tape:
+        with tf.GradientTape() as inner:
+            inner.watch(between)
+            scores = critic(between)
+        slope = tf.norm(tf.reshape(inner.gradient(scores, between), [2, -1]), axis=1)
+        penalty = tf.reduce_mean(tf.square(tf.nn.relu(slope - 1)))
+        distance = tf.reduce_mean(critic(real)) - tf.reduce_mean(critic(fake))
+        total = -distance + 7.0 * penalty
+    assert float(penalty) > 0
+    gradients = tape.gradient(total, critic.trainable_variables)
+    told = model._critic_step(batch)
+    expected = {"disc_loss": total, "wasserstein_dist": distance, "grad_pen": penalty}
+    for name, value in expected.items():
+        mean = float(tf.reduce_mean(told[f"voice_disc_{name}"]))
+        assert mean == pytest.approx(float(value), rel=1e-3), name
+    assert_stepped(critic.trainable_variables, before, gradients, settings.init_disc_lr)
+
+
+def test_bfloat16_is_of_the_convolutions_alone_and_stays_near(config, batch):
+    kinds = "float32", "bfloat16"
+    models = [model_of(replace(config, precision=kind), "semisup") for kind in kinds]
+    assert equal(*(values(model) for model in models))
+    one, other = (model.train_step(batch) for model in models)
+    for name, value in one.items():
+        assert float(other[name]) == pytest.approx(float(value), rel=0.05, abs=0.02)
+    assert float(one["loss"]) != float(other["loss"])
+    network = models[1].network
+    assert network.encoder[0].compute_dtype == "bfloat16"
+    dtypes = {v.dtype for critic in models[1].critics for v in critic.variables}
+    assert dtypes == {tf.float32}
+    assert {layer.compute_dtype for layer in network.heads} == {"float32"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["none", "sup"])
+def test_the_second_phase_starts_with_new_weights_or_the_best_of_the_first(
+    config, source
+):
+    config = changed(config, model_config__init_from=source)
+    new = values(made(config, "sup").model.network)
+    training.train(phases.part(config, "sup"), train.build)
+    start = made(config, "semisup").model.network
+    learnt = train.Separator(config.model_config)
+    restore_network(f"{config.output}/sup", learnt)
+    assert not equal(new, values(learnt))
+    assert equal(values(start), values(learnt)) == (source == "sup")
+    assert equal(values(start), new) == (source == "none")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patience", [1, 2])
+def test_a_phase_ends_after_epochs_without_progress(config, patience):
+    config = changed(
+        config,
+        train__epochs=9,
+        model_config__patience=patience,
+        model_config__init_sup_sep_lr=0.0,
+    )
+    each = phases.part(config, "sup")
+    model = training.train(each, train.build)
+    assert int(model.optimizer.iterations) == 3 * (1 + patience)
+    assert int(training.train(each, train.build).optimizer.iterations) == 3 * (
+        1 + patience
+    )
+
+
+@pytest.mark.slow
+def test_without_unpaired_songs_training_is_supervised_and_told_so_once(config, capsys):
+    config = changed(config, corpora__unpaired=None)
+    assert phases.run(config, train.build, check=False) == 0
+    assert capsys.readouterr().out.count("training is supervised only") == 1
+    assert (Path(config.output) / "sup" / "test.json").exists()
+    assert not (Path(config.output) / "semisup").exists()
+
+
+def words(config, *more):
+    """A command line of the same corpora and networks."""
+    keys = {
+        "corpora.paired": "track_folders",
+        "corpora.root": config.corpora.root,
+        "corpora.unpaired": "track_folders",
+        "corpora.unpaired_root": config.corpora.unpaired_root,
+        "output": config.output,
+    }
+    return ["with", "tiny", *(f"{key}={value}" for key, value in keys.items()), *more]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (["phases=semisup", "corpora.unpaired=none"], "phases=semisup needs unpaired"),
+        (["mono_downmix=false"], "mono_downmix=false; expected true"),
+        (["num_disc=0"], r"model_config.num_disc=0; expected at least 1"),
+        (["corpora.root=/nowhere"], "the folder /nowhere does not exist"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(config, capsys, change, sentence):
+    assert train.main(words(config, *change)) == 1
+    assert sentence in one_sentence(capsys)
+    assert not list(Path(config.output).glob("*/latest"))
+
+
+@pytest.mark.slow
+def test_a_critic_that_breaks_ends_the_run_and_the_last_checkpoint_is_kept(
+    config, monkeypatch
+):
+    config = changed(config, phases="semisup")
+    phases.run(config, train.build, check=False)
+    longer = phases.part(changed(config, train__epochs=2), "semisup")
+    whole, nan = loss.critic, tf.stop_gradient(np.float32("nan"))
+    with monkeypatch.context() as patch:
+        patch.setattr(loss, "critic", lambda *given: whole(*given) + nan)
+        with pytest.raises(TrainingError, match=r"acc_disc_disc_loss is nan at step 4"):
+            training.train(longer, train.build)
+    latest = tf.train.latest_checkpoint(f"{config.output}/semisup/latest")
+    assert latest.endswith("step-3")
+    model = training.train(longer, train.build)
+    assert int(model.optimizer.iterations) == 6
+
+
+@pytest.mark.slow
+def test_weights_of_another_number_of_layers_are_refused(config):
+    training.train(phases.part(config, "sup"), train.build)
+    other = changed(config, model_config__init_from="sup", model_config__num_layers=2)
+    with pytest.raises(CheckpointError, match=r"saved by another configuration"):
+        made(other, "semisup")
+
+
+class Killed(BaseException):
+    """Stands for a kill that leaves nothing but the files."""
+
+
+def break_off(config, monkeypatch, phase, step):
+    """Run both phases until a step of one of them."""
+    finite = resume.DemandFinite.on_train_batch_end
+
+    def kill(self, batch, logs=None):
+        finite(self, batch, logs)
+        here = int(self.model.optimizer.iterations.numpy()) == step
+        if here and self._folder.name == phase:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume.DemandFinite, "on_train_batch_end", kill)
+        with pytest.raises(Killed):
+            phases.run(config, train.build, check=False)
+
+
+def assert_goes_on(config, tmp_path, monkeypatch, places):
+    phases.run(config, train.build, check=False)
+    for phase, step in places:
+        broken = replace(config, output=str(tmp_path / f"{phase}{step}"))
+        break_off(broken, monkeypatch, phase, step)
+        phases.run(broken, train.build, check=False)
+        for each in ("sup", "semisup"):
+            folders = [Path(c.output) / each for c in (config, broken)]
+            one, other = (saved(folder) for folder in folders)
+            assert one.keys() == other.keys()
+            for name, value in one.items():
+                np.testing.assert_array_equal(other[name], value, err_msg=name)
+            assert read_scalars(folders[0]) == read_scalars(folders[1])
+
+
+def saved(folder):
+    """Every tensor of the latest checkpoint, without what tells where it was saved."""
+    reader = tf.train.load_checkpoint(str(folder / "latest"))
+    ends = "/.ATTRIBUTES/VARIABLE_VALUE"
+    names = [n for n in reader.get_variable_to_shape_map() if n.endswith(ends)]
+    return {n: reader.get_tensor(n) for n in names if "save_counter" not in n}
+
+
+@pytest.mark.slow
+def test_a_run_broken_off_goes_on_to_the_same_bits(config, tmp_path, monkeypatch):
+    assert_goes_on(config, tmp_path, monkeypatch, [("semisup", 3)])
+
+
+@pytest.mark.slow
+def test_graphs_broken_off_anywhere_go_on_to_the_same_bits(
+    graphs, config, tmp_path, monkeypatch
+):
+    config = changed(config, train__epochs=2, model_config__init_from="sup")
+    places = [("sup", 1), ("sup", 5), ("semisup", 1), ("semisup", 5)]
+    assert_goes_on(config, tmp_path, monkeypatch, places)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["sup", "semisup"])
+def test_two_replicas_equal_one(graphs, config, phase):
+    rates = dict.fromkeys(
+        ("init_sup_sep_lr", "init_unsup_sep_lr", "init_disc_lr"), 1e-4
+    )
+    named = {f"model_config.{key}": value for key, value in rates.items()}
+    config = override(config, named)
+    one = stepped(config, phase, tf.distribute.get_strategy(), 4)
+    two = stepped(config, phase, training.distribution.choose("mirrored", 2), 2)
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def stepped(config, phase, strategy, batch_size):
+    """All weights after three steps."""
+    training.distribution.prepare(1)
+    # The cache of excerpts turns over with the batch, which is not the global one.
+    config = changed(
+        config,
+        model_config__batch_size=batch_size,
+        model_config__excerpts_reused=False,
+    )
+    with strategy.scope():
+        task = train.build(phases.part(config, phase), strategy)
+    start = values(task.model)
+    task.model.fit(task.train(0), steps_per_epoch=3, verbose=0)
+    assert not equal(values(task.model), start)
+    return values(task.model)
+
+
+def test_keys_are_spelled_as_in_the_original():
+    command = experiment.Command("adversarial.train", PRESETS, "musdb_moisesdb", None)
+    spelled = ["with", "model_config.alpha=0.01", "model_config.batch_size=32"]
+    config = experiment.configure(command, experiment.parse(command, spelled))
+    settings = config.model_config
+    assert (settings.alpha, settings.batch_size) == (0.01, 32)
+    defaults = {
+        "model_base_dir": "checkpoints",
+        "log_dir": "logs",
+        "batch_size": 64,
+        "alpha": 0.001,
+        "beta": 0.001,
+        "lam": 10,
+        "init_disc_lr": 5e-5,
+        "init_sup_sep_lr": 5e-5,
+        "init_unsup_sep_lr": 5e-5,
+        "epoch_it": 1000,
+        "num_disc": 5,
+        "num_frames": 64,
+        "num_fft": 512,
+        "num_hop": 256,
+        "expected_sr": 8192,
+        "mono_downmix": True,
+        "cache_size": 64,
+        "num_workers": 4,
+        "duration": 10,
+        "min_replacement_rate": 8,
+        "num_layers": 4,
+    }
+    settings = PRESETS["musdb_moisesdb"].model_config
+    assert {key: getattr(settings, key) for key in defaults} == defaults
+
+
+@pytest.mark.slow
+def test_logs_are_found_where_the_original_has_them(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = changed(config, phases="sup", output="checkpoints/542621")
+    phases.run(config, train.build, check=False)
+    assert list(Path("logs/542621_sup/train").glob("events.*"))
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_no_batch(config):
+    one, other = (
+        batch_of(made(changed(config, model_config__num_workers=n), "sup"))
+        for n in (1, 3)
+    )
+    np.testing.assert_array_equal(one["mixture"], other["mixture"])

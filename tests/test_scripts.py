@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CORPORA = ("fuss", "musdb18", "wsj0_2mix")
+CORPORA = ("fuss", "musdb18", "wsj0_2mix", "musdb18_and_moisesdb")
 PROGRAMS = (
     "awk bash cat chmod cksum cp date dirname env flock grep mkdir mv rm sed tail tee"
 )
@@ -31,7 +31,7 @@ case "$1 ${2:-}" in
     cp "$0" "$3/bin/python"
     ;;
   "-m pip") printf '%s\\n' "${PIP_SAYS:-Collecting numpy}"; exit "${PIP_EXIT:-0}" ;;
-  "-m mixit.train" | "-m unmix.train" | "-m clustering.train")
+  "-m mixit.train" | "-m unmix.train" | "-m clustering.train" | "-m adversarial.train")
     exit "${TRAIN_EXIT:-0}" ;;
 esac
 """
@@ -566,6 +566,82 @@ def test_failing_or_checking_training_of_talkers_is_not_scored(trained):
     assert not trained.called("clustering.evaluate")
     assert talkers(trained, NO_TENSORFLOW="1").returncode == 1
     assert not trained.called("-m clustering")
+
+
+def singing(machine: Machine, *arguments: str, **environment: str):
+    script = str(machine.clone / "run_train_model_on_musdb18_and_moisesdb.sh")
+    return machine.run(script, *arguments, **environment)
+
+
+def test_singing_without_a_corpus_says_so_and_runs_everything(trained):
+    done = singing(trained, "train.epochs=2", "--alpha", "1", SONG="/a song.mp3")
+    assert done.returncode == 0, done.stderr
+    assert "MUSDB18_ROOT_DIR is not set" in done.stdout
+    training, evaluation, separation = trained.called("-m adversarial")
+    head, run = training.split(" output=")
+    assert head == "-m adversarial.train with tiny train.epochs=2 --alpha 1"
+    assert run.startswith(f"{trained.clone}/runs/adversarial/musdb18_and_moisesdb/20")
+    assert evaluation == f"-m adversarial.evaluate {run}"
+    options = f"--model {run} --output {run}/separated --overwrite"
+    assert separation == f"-m adversarial.separate /a song.mp3 {options}"
+    assert f"{run}/sup/evaluation/summary.md\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (
+            [],
+            {"MOISESDB_ROOT_DIR": "/my moises"},
+            "musdb_moisesdb corpora.root=/m corpora.unpaired_root=/my moises",
+        ),
+        ([], {}, "musdb_moisesdb corpora.root=/m corpora.unpaired=none"),
+        (
+            ["with", "museval", "alpha=1"],
+            {},
+            "museval corpora.root=/m corpora.unpaired=none alpha=1",
+        ),
+    ],
+)
+def test_corpora_of_singing_are_named_by_the_environment(
+    trained, arguments, environment, words
+):
+    given = {"MUSDB18_ROOT_DIR": "/m", "RUN_DIR": "/r", "SONG": "s.wav", **environment}
+    done = singing(trained, *arguments, **given)
+    assert done.returncode == 0, done.stderr
+    training = trained.called("adversarial.train")
+    assert training == [f"-m adversarial.train with {words} output=/r"]
+    assert ("supervised only" in done.stdout) == ("unpaired=none" in words)
+
+
+def test_unpaired_songs_alone_are_an_error(trained):
+    done = singing(trained, MOISESDB_ROOT_DIR="/m")
+    assert done.returncode == 1
+    assert "MUSDB18_ROOT_DIR is not; set it" in done.stderr
+    assert not trained.called("-m adversarial")
+
+
+def test_singing_goes_on_with_a_named_run_and_says_how(trained, tmp_path):
+    run = tmp_path / "old run"
+    (run / "semisup").mkdir(parents=True)
+    given = {"RUN_DIR": str(run), "SONG": "s.wav", "LANE": "tfio"}
+    done = singing(trained, "tiny", MUSDB18_ROOT_DIR="/my m", **given)
+    script = str(trained.clone / "run_train_model_on_musdb18_and_moisesdb.sh")
+    script, place = (text.replace(" ", "\\ ") for text in (script, str(run)))
+    settings = "LANE=tfio MUSDB18_ROOT_DIR=/my\\ m SONG=s.wav"
+    assert f"  RUN_DIR={place} {settings} {script} tiny\n" in done.stdout
+    assert f"{run}/semisup/evaluation/summary.md\n" in done.stdout
+    singing(trained, "--output", "/mine", RUN_DIR="/old run", SONG="s.wav")
+    assert trained.called("adversarial.evaluate") == ["-m adversarial.evaluate /mine"]
+
+
+def test_failing_or_checking_training_of_singing_is_not_scored(trained):
+    assert singing(trained, TRAIN_EXIT="7").returncode == 7
+    assert not trained.called("adversarial.evaluate")
+    assert singing(trained, "--check").returncode == 0
+    assert not trained.called("adversarial.evaluate")
+    assert singing(trained, NO_TENSORFLOW="1").returncode == 1
+    assert not trained.called("-m adversarial")
 
 
 def test_tests_run_in_the_environment_of_the_lane(trained):

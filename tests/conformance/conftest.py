@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
+import adversarial.config
+import adversarial.geometry
+import adversarial.job
+import adversarial.model
+import adversarial.separate
+import adversarial.train
 import clustering.network
 import clustering.presets
 import clustering.separate
@@ -43,6 +50,7 @@ class Case:
         small: Builds a network of some kilobytes and its configuration.
         command: Words of a short training, which saves within its epochs.
         no_gradient: Weights that the loss does not depend on, by the ends of names.
+        phase: Folder of the command's checkpoints below that of its run.
     """
 
     network: Callable[[], Any]
@@ -54,6 +62,7 @@ class Case:
     small: Callable[[], tuple[Any, Any]]
     command: tuple[str, ...]
     no_gradient: tuple[str, ...] = ()
+    phase: str = ""
 
 
 MIXIT = replace(mixit.config.TINY, lr=1e-4)
@@ -99,6 +108,48 @@ def _unmix_separator(network, segment_seconds):
         return unmix.separate.load(
             folder, wiener_win_len=30, segment_seconds=segment_seconds
         )
+
+
+ADVERSARIAL = adversarial.config.TINY
+ADVERSARIAL_SMALL = replace(
+    ADVERSARIAL,
+    model_config=replace(
+        ADVERSARIAL.model_config,
+        initial_filters=2,
+        init_sup_sep_lr=1e-4,
+    ),
+)
+IMAGES = adversarial.geometry.solve(ADVERSARIAL.model_config)
+
+
+def _adversarial_network(config=ADVERSARIAL):
+    # Many seeds make heads of which one is silent from the start.
+    keras.utils.set_random_seed(1)
+    return adversarial.model.Separator(config.model_config)
+
+
+def _adversarial_training(replicas):
+    network = _adversarial_network(ADVERSARIAL_SMALL)
+    model = adversarial.train.SupervisedTraining(network, ADVERSARIAL_SMALL, replicas)
+    model.compile(adversarial.job.adam(ADVERSARIAL_SMALL, "init_sup_sep_lr"))
+    model.optimizer.build(network.trainable_variables)
+    return model
+
+
+def _adversarial_example(position):
+    settings = ADVERSARIAL_SMALL.model_config
+    seed = tf.stack([tf.constant(1, tf.int64), position])
+    geometry = adversarial.geometry.solve(settings)
+    outside, inside = (
+        (frames - 1) * settings.num_hop + settings.num_fft
+        for frames in (geometry.input_frames, geometry.output_frames)
+    )
+    sources = 0.1 * tf.random.stateless_normal([2, outside], seed)
+    edge = (outside - inside) // 2
+    return {
+        "mixture": tf.reduce_sum(sources, axis=0),
+        "sources": sources[:, edge : edge + inside],
+    }
 
 
 STACK = clustering.shapes.Recurrent(hidden=6, layers=2, dropout=0.0)
@@ -161,6 +212,22 @@ def _clustering(preset, inputs, no_gradient=()):
 
 
 MODELS = {
+    "adversarial_tiny": Case(
+        network=_adversarial_network,
+        training=_adversarial_training,
+        example=_adversarial_example,
+        inputs=(IMAGES.input_bins, IMAGES.input_frames, 1),
+        separator=lambda network, seconds: adversarial.separate.separator(
+            network, segment_seconds=seconds
+        ),
+        load=adversarial.separate.load,
+        small=lambda: (_adversarial_network(ADVERSARIAL_SMALL), ADVERSARIAL_SMALL),
+        command=(
+            *("adversarial.train", "with", "tiny", "phases=semisup"),
+            *("initial_filters=2", "batch_size=2", "epoch_it=8"),
+        ),
+        phase="semisup",
+    ),
     "clustering_tiny": _clustering("tiny", (7, 129)),
     "clustering_tiny_mask_inference": _clustering("tiny_mask_inference", (7, 129)),
     "clustering_tiny_chimera": _clustering("tiny_chimera", (7, 129)),

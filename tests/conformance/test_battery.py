@@ -138,7 +138,8 @@ def test_blocks_agree_with_the_whole(case):
     for source, wanted in whole.items():
         assert blocks[source].shape == mixture.shape
         error = np.square(blocks[source] - wanted).sum()
-        assert 10 * np.log10(np.square(wanted).sum() / error) > 15, source
+        # 15 dB below; blocks may as well be the whole to the bit.
+        assert error < np.square(wanted).sum() / 10**1.5, source
 
 
 def test_checkpoints_of_earlier_releases_load(case, name):
@@ -178,15 +179,16 @@ def test_killed_and_the_same_command_again(case, tmp_path):
     straight, broken = tmp_path / "straight", tmp_path / "broken \u00e9"
     subprocess.run([*base, f"output={straight}"], check=True)
     process = subprocess.Popen([*base, f"output={broken}"])
-    while not list(broken.glob("latest/step-*.index")):
+    places = [folder / case.phase for folder in (straight, broken)]
+    while not list(places[1].glob("latest/step-*.index")):
         assert process.poll() is None
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert saved(broken)["step"] < saved(straight)["step"]
+    assert saved(places[1])["step"] < saved(places[0])["step"]
     subprocess.run([*base, f"output={broken}"], check=True)
-    for name, tensor in saved(straight).items():
-        np.testing.assert_array_equal(saved(broken)[name], tensor, err_msg=name)
+    for name, tensor in saved(places[0]).items():
+        np.testing.assert_array_equal(saved(places[1])[name], tensor, err_msg=name)
 
 
 def saved(folder):

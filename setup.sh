@@ -12,6 +12,7 @@
 #   FUSS_ROOT_DIR      the FUSS corpus, where there is one
 #   YFCC100M_ROOT_DIR  the YFCC100m clips, where there are any
 #   MUSDB18_ROOT_DIR   the MUSDB18 or MUSDB18-HQ corpus, where there is one
+#   MOISESDB_ROOT_DIR  the MoisesDB corpus, where there is one
 #
 # Sourcing exports LANE and ROOT_DIR (and the corpora where they are set) and
 # activates .venv (current) or .venv-tfio (tfio). It changes no shell option, sets
@@ -28,6 +29,7 @@ _separation_source() { # folder of this file
   [[ -z "${FUSS_ROOT_DIR:-}" ]] || export FUSS_ROOT_DIR
   [[ -z "${YFCC100M_ROOT_DIR:-}" ]] || export YFCC100M_ROOT_DIR
   [[ -z "${MUSDB18_ROOT_DIR:-}" ]] || export MUSDB18_ROOT_DIR
+  [[ -z "${MOISESDB_ROOT_DIR:-}" ]] || export MOISESDB_ROOT_DIR
   # shellcheck source=/dev/null
   source "$1/$(_separation_folder "$LANE")/bin/activate"
 }

@@ -574,12 +574,41 @@ def test_keys_are_spelled_as_in_the_original():
     assert {key: getattr(settings, key) for key in defaults} == defaults
 
 
-@pytest.mark.slow
-def test_logs_are_found_where_the_original_has_them(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("output", "log_dir", "linked"),
+    [
+        ("checkpoints/542621", "logs", ["542621_semisup", "542621_sup"]),
+        ("elsewhere/542621", "logs", []),
+        ("checkpoints/542621", "none", []),
+    ],
+)
+def test_logs_are_found_where_the_original_has_them(
+    config, tmp_path, monkeypatch, output, log_dir, linked
+):
     monkeypatch.chdir(tmp_path)
-    config = changed(config, phases="sup", output="checkpoints/542621")
-    phases.run(config, train.build, check=False)
-    assert list(Path("logs/542621_sup/train").glob("events.*"))
+    config = changed(config, output=output, model_config__log_dir=log_dir)
+    for phase in ("sup", "semisup"):
+        events = Path(output) / phase / "events"
+        events.mkdir(parents=True)
+        (events / "told").touch()
+        for _ in range(2):
+            phases.link_events(phases.part(config, phase))
+    assert sorted(each.parent.name for each in Path().glob("logs/*/told")) == linked
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"voice_disc_grad_pen": np.inf, "loss": 1.0}, "voice_disc_grad_pen is inf"),
+        ({"mask_loss": np.nan, "loss": np.nan}, "loss is nan"),
+    ],
+)
+def test_the_scalar_that_is_not_finite_is_named(config, values, name):
+    finite = resume.DemandFinite(Path("/run"))
+    finite.set_model(model_of(config, "sup"))
+    finite.on_train_batch_end(0, dict.fromkeys(values, 1.0))
+    with pytest.raises(TrainingError, match=rf"^{name} at step 0; .* in /run/latest"):
+        finite.on_train_batch_end(0, values)
 
 
 @pytest.mark.slow

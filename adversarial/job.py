@@ -61,7 +61,8 @@ def job(
         SUPERVISED: data.paired_example,
         SEMI_SUPERVISED: data.semi_supervised_example,
     }
-    seen = examples[config.phases](config, found)
+    # Traced once, because every start and every broken epoch asks for new batches.
+    seen = tf.function(examples[config.phases](config, found), autograph=False)
     example, count = data.validation_example(config, found.valid)
     batch, workers = config.model_config.batch_size, config.model_config.num_workers
     batches = distribution.training_batches

@@ -6,6 +6,7 @@ ask for its own ones: N replicas see what one replica with N times the batch wou
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -164,6 +165,8 @@ def _batches(
     return strategy.distribute_datasets_from_function(pipeline)
 
 
+# A second one in a process would reset what other workers already talk to.
+@functools.cache
 def _multiworker() -> tf.distribute.Strategy:
     if "TF_CONFIG" not in os.environ:
         raise ValueError(

@@ -30,8 +30,8 @@ def level(magnitude: tf.Tensor, kind: Level) -> tf.Tensor:
 
     >>> level(tf.constant([1.0, 0.1, 0.0]), "decibels").numpy().tolist()
     [0.0, -20.0, -80.0]
-    >>> level(tf.constant([[0.1, 0.0]]), "librosa").numpy().tolist()
-    [[-20.0, -100.0]]
+    >>> level(tf.constant([[1.0, 0.0]]), "librosa").numpy().tolist()
+    [[0.0, -80.0]]
     """
     if kind == "log":
         return tf.math.log(magnitude + 1e-8)

@@ -12,7 +12,9 @@ HERE = Path(__file__).resolve().parent
 PACKAGES = [
     "clustering",
     "clustering.losses",
+    "clustering.mixing",
     "clustering.models",
+    "clustering.nussl",
     "common",
     "common.corpora",
     "common.records",

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from clustering import (
-    cookiecutter,
     embedded,
     evaluate,
     experiment_file,
@@ -18,6 +17,7 @@ from clustering import (
 from clustering import train as train_command
 from clustering.config import ClusteringConfig
 from clustering.network import network
+from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common import audio, torch_file
 from common import config as configuration

@@ -143,7 +143,9 @@ def our_loss(folder: Path) -> Work:
     def work(result: str) -> None:
         for _ in range(REPEATS):
             value, found = run()
-        peers.tell(result, loss=value.numpy(), norm=np.linalg.norm(found.numpy()))
+        peers.tell(
+            result, loss=value.numpy(), norm=np.linalg.norm(found.numpy().astype(float))
+        )
 
     return work
 
@@ -161,7 +163,7 @@ def their_loss(folder: Path) -> Work:
             points.grad = None
             value = deep_clustering_loss(points, sources[:, None]).mean()
             value.backward()
-        peers.tell(result, loss=value.item(), norm=points.grad.norm().item())
+        peers.tell(result, loss=value.item(), norm=points.grad.double().norm().item())
 
     return work
 

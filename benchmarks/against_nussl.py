@@ -162,7 +162,9 @@ def our_loss(folder: Path) -> Work:
     def work(kind: str, result: str) -> None:
         for _ in range(REPEATS):
             value, found = made[kind]()
-        peers.tell(result, loss=value.numpy(), norm=np.linalg.norm(found.numpy()))
+        peers.tell(
+            result, loss=value.numpy(), norm=np.linalg.norm(found.numpy().astype(float))
+        )
 
     return work
 
@@ -183,7 +185,7 @@ def their_loss(folder: Path) -> Work:
             points.grad = None
             value = made[kind](points, assignment, roots)
             value.backward()
-        peers.tell(result, loss=value.item(), norm=points.grad.norm().item())
+        peers.tell(result, loss=value.item(), norm=points.grad.double().norm().item())
 
     return work
 

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering import nussl_graph, nussl_plain, shapes, tensors
+from clustering import shapes, tensors
 from clustering.cluster import Clustering
 from clustering.config import ClusteringConfig
 from clustering.models.chimera import Chimera
@@ -30,6 +30,7 @@ from clustering.models.dual_path import DualPath
 from clustering.models.end_to_end import EndToEnd
 from clustering.models.mask_inference import MaskInference
 from clustering.network import network
+from clustering.nussl import computation, graphs
 from common import config as configuration
 from common import torch_file
 from common.checkpoint import CheckpointError, save_network
@@ -84,7 +85,7 @@ def load(path: str | Path) -> Restored:
     """
     graph, found, metadata = _read(path)
     try:
-        shape = nussl_graph.translate(graph)
+        shape = graphs.translate(graph)
         model = MODELS[type(shape)](shape)
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be converted: {error}") from error
@@ -109,7 +110,7 @@ def check(restored: Restored, frames: int = 40) -> float:
     """
     mixture = _noise(restored.model, frames)
     wide = mixture[..., np.newaxis] if mixture.ndim == 3 else mixture[:, np.newaxis]
-    plain = nussl_plain.outputs(restored.graph, restored.tensors, wide)
+    plain = computation.outputs(restored.graph, restored.tensors, wide)
     wanted = _ours(restored.model, plain)
     ways = [restored.model]
     if type(restored.model.config) in KINDS:

@@ -142,6 +142,12 @@ def _own(function: Callable[..., Any]) -> Layout:
     return layout
 
 
+def noisy(config: ClusteringConfig) -> bool:
+    """Tell whether mixtures may hold more than their sources, such as noise."""
+    noise = config.dataset == "wham" and config.task != "mix_clean"
+    return noise or config.dataset == "mix_folders"
+
+
 def _speakers(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
     task = config.task if config.dataset == "wham" else "mix"
     return speaker_mixtures.tracks(

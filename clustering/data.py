@@ -11,6 +11,7 @@ import tensorflow as tf
 from clustering import corpus
 from clustering.config import ClusteringConfig
 from common import records
+from common.config import ConfigError
 from common.corpora.track import CorpusError, Sound, Track
 from common.distribution import Example
 from common.sound_bank import Sounds, open_sounds
@@ -29,12 +30,15 @@ class Split(NamedTuple):
         numbers: Number of the sound of each source in each track [tracks, sources].
         lengths: Samples that all sources of a track have [tracks].
         names: Names of the sources.
+        mixtures: Number of the sound of each mixture that holds more than the sources
+            [tracks]; None: they are the sums.
     """
 
     sounds: Sounds
     numbers: np.ndarray
     lengths: np.ndarray
     names: tuple[str, ...]
+    mixtures: np.ndarray | None = None
 
 
 class Data(NamedTuple):
@@ -57,7 +61,12 @@ def load(config: ClusteringConfig) -> Data:
 
 
 def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) -> Split:
-    """Open the sounds of tracks that all have the same sources."""
+    """Open the sounds of tracks that all have the same sources.
+
+    Raises:
+        ConfigError: Noise is asked for of mixtures that are made on the fly.
+        CorpusError: Two tracks have different sources.
+    """
     names = tuple(tracks[0].sources)
     named: dict[str, tuple[Sound, Track]] = {}
     for track in tracks:
@@ -67,12 +76,33 @@ def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) ->
                 f"{tracks[0].name} {', '.join(names)}; group them by sources=..."
             )
         named |= {f"{track.name}/{n}": (s, track) for n, s in track.sources.items()}
+    numbers = np.arange(len(named), dtype=np.int64).reshape(len(tracks), len(names))
+    mixtures = None
+    if _own_mixtures(config, tracks):
+        mixtures = len(named) + np.arange(len(tracks), dtype=np.int64)
+        named |= {f"{t.name}/": (t.mixture, t) for t in tracks if t.mixture is not None}
     folder = f"{config.records}/{split}" if config.records else None
     sounds = open_sounds(
         named, config.sample_rate, 1, resample=config.resample, folder=folder
     )
-    numbers = np.arange(len(named), dtype=np.int64).reshape(len(tracks), len(names))
-    return Split(sounds, numbers, sounds.samples[numbers].min(axis=1), names)
+    lengths = sounds.samples[numbers].min(axis=1)
+    if mixtures is not None:
+        lengths = np.minimum(lengths, sounds.samples[mixtures])
+    return Split(sounds, numbers, lengths, names, mixtures)
+
+
+def _own_mixtures(config: ClusteringConfig, tracks: Sequence[Track]) -> bool:
+    """Tell whether the mixtures are heard as they are and not as the sums."""
+    if not corpus.noisy(config) or any(track.mixture is None for track in tracks):
+        return False
+    made = config.mixing == "random" or config.snr_db is not None
+    if made and config.dataset == "wham":
+        raise ConfigError(
+            f"mixing={config.mixing} and snr_db={config.snr_db} make mixtures without "
+            f"the noise of task={config.task}; expected mixing=tracks and no snr_db, "
+            "or task=mix_clean"
+        )
+    return not made
 
 
 def epoch_steps(config: ClusteringConfig, split: Split, replicas: int) -> int:
@@ -177,7 +207,7 @@ def _mix(
     samples_wanted: int | tf.Tensor,
     gains_db: tf.Tensor | None,
 ) -> dict[str, tf.Tensor]:
-    """Read one excerpt of each source and add them up."""
+    """Read one excerpt of each source, and add them up or read their mixture."""
     wanted = tf.cast(samples_wanted, tf.int64)
     lengths = tf.gather(split.lengths, rows)
     samples = tf.minimum(wanted, tf.reduce_min(lengths))
@@ -194,7 +224,12 @@ def _mix(
     sources = tf.pad(sources, [[0, 0], [0, wanted - samples]])
     known = samples_wanted if isinstance(samples_wanted, int) else None
     sources = tf.ensure_shape(sources, [len(split.names), known])
-    return {"mixture": tf.reduce_sum(sources, axis=0), "sources": sources}
+    if split.mixtures is None:
+        return {"mixture": tf.reduce_sum(sources, axis=0), "sources": sources}
+    number = tf.gather(split.mixtures, rows[:1])
+    whole = split.sounds.read(number, starts[:1], samples) * split.sounds.scale
+    mixture = tf.pad(tf.reduce_mean(whole, axis=1)[0], [[0, wanted - samples]])
+    return {"mixture": tf.ensure_shape(mixture, [known]), "sources": sources}
 
 
 def _levelled(sources: tf.Tensor, gains_db: tf.Tensor) -> tf.Tensor:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from clustering import cookiecutter, embedded, extension, plain_yaml
+from clustering import embedded, extension, plain_yaml
 from clustering.config import ClusteringConfig, Dataset
+from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common.config import ConfigError, flatten, keys, override, unknown_key
 from common.training import say

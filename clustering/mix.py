@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from clustering.clean_sounds import SPLITS, Pool, Rules, of_folder, of_tracks
-from clustering.mixture_layouts import LAYOUTS, Mixed, Name
-from clustering.mixtures import Recipe, draw
+from clustering.mixing.clean_sounds import SPLITS, Pool, Rules, of_folder, of_tracks
+from clustering.mixing.layouts import LAYOUTS, Mixed, Name
+from clustering.mixing.mixtures import Recipe, draw
 from common import cache
 from common.config import write_json
 from common.corpora.track import CorpusError

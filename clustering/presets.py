@@ -53,7 +53,6 @@ TINY = ClusteringConfig(
     segment_seconds=0.8,
     batch_size=16,
     lr=1e-3,
-    clip_kind="auto",
 )
 TINY_TASNET = replace(
     TINY,

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import convert, nussl_graph, separate, shapes, tensors
+from clustering import convert, separate, shapes, tensors
 from clustering.config import ClusteringConfig
 from clustering.models.dual_path import DualPath
 from clustering.network import network
+from clustering.nussl import graphs
 from common import config as configuration
 from common import torch_file
 from common.checkpoint import CheckpointError, restore_network
@@ -173,7 +174,7 @@ def path(tmp_path):
 @KINDS
 def test_every_kind_is_restored(path, kind):
     restored = convert.load(save(path, kind))
-    assert restored.model.config == nussl_graph.translate(restored.graph)
+    assert restored.model.config == graphs.translate(restored.graph)
     assert restored.model.config == SHAPES[kind]
     assert convert.check(restored) < 1e-5
 
@@ -419,13 +420,13 @@ def test_arguments_that_are_missing(path):
 def test_activations_in_the_order_of_nussl(given, wanted):
     config = graph("dpcl")
     config["modules"]["embedding"]["args"]["activation"] = given
-    assert nussl_graph.translate(config).embedding_activation == wanted
+    assert graphs.translate(config).embedding_activation == wanted
 
 
 def test_start_of_a_stack():
     config = graph("dpcl")
     config["modules"]["recurrent_stack"]["args"]["init_forget"] = False
-    found = nussl_graph.translate(config).recurrent
+    found = graphs.translate(config).recurrent
     assert (found.initial, found.forget_bias) == ("uniform", None)
 
 

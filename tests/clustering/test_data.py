@@ -7,10 +7,11 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from clustering import data
+from clustering import corpus, data
 from clustering.train import build
 from common import distribution, training
 from common.config import ConfigError
+from common.corpora.miniature import WRITERS
 from common.schedule import Schedule
 
 CURRICULUM = ((0, 0.05), (1, 0.1))
@@ -103,3 +104,37 @@ def test_balanced_excerpts_begin_where_both_sources_are_loud(config, tmp_path):
     assert share("balanced") > 0.55
     with pytest.raises(ConfigError, match="excerpt=balanced needs sources of one"):
         replace(config, excerpt="balanced", mixing="random")
+
+
+@pytest.fixture
+def wham(config, tmp_path):
+    """The configuration of noisy mixtures."""
+    root = WRITERS["wham"](tmp_path / "wham", train=4, validation=2, test=2)
+    return replace(config, dataset="wham", root=str(root), task="mix_both")
+
+
+def test_the_noise_of_mixtures_is_heard(wham):
+    split = data.load(wham).train
+    track = corpus.tracks(wham, corpus.root(wham), "train")[0]
+    noisy, _ = soundfile.read(track.mixture, dtype="float32")
+    seen = data.training_example(wham, split)
+    found = [seen(tf.constant(p, tf.int64)) for p in range(len(split.lengths))]
+    rest = [each["mixture"] - tf.reduce_sum(each["sources"], axis=0) for each in found]
+    assert all(np.abs(noise).max() > 1e-3 for noise in rest)
+    excerpts = np.lib.stride_tricks.sliding_window_view(noisy, wham.segment_samples)
+    nearest = [np.abs(excerpts - each["mixture"]).max(axis=1).min() for each in found]
+    assert min(nearest) < 1e-6
+
+
+def test_without_noise_the_mixture_is_the_sum(wham):
+    clean = replace(wham, task="mix_clean")
+    seen = data.training_example(clean, data.load(clean).train)
+    found = seen(tf.constant(0, tf.int64))
+    np.testing.assert_array_equal(
+        found["mixture"], tf.reduce_sum(found["sources"], axis=0)
+    )
+
+
+def test_mixtures_made_on_the_fly_have_no_noise(wham):
+    with pytest.raises(ConfigError, match="without the noise of task=mix_both"):
+        data.load(replace(wham, mixing="random"))

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import yaml
 
-from clustering import cookiecutter, evaluate, experiment_file, plain_yaml, separate
+from clustering import (
+    embedded,
+    evaluate,
+    experiment_file,
+    plain_yaml,
+    separate,
+)
 from clustering import train as train_command
 from clustering.config import ClusteringConfig
 from clustering.network import network
+from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common import audio, torch_file
 from common import config as configuration
@@ -439,15 +446,16 @@ def test_names_are_searched_beside_the_file_first(tmp_path, monkeypatch):
     assert experiment_file.locate("nowhere", file) == Path("beside/nowhere")
 
 
-def test_the_experiment_of_the_package_fits_its_preset():
+def test_the_experiment_of_the_package_is_that_of_its_model():
     found = experiment_file.read(REPOSITORY / "best_model/config.yml")
-    assert found.model == "mini"
+    folder = embedded.find("mini")
+    assert experiment_file.model(found) == str(folder)
     assert found.data["test"].config.dataset == "snippets"
     assert found.data["train"].config.root is None
-    tiny = PRESETS["tiny"]
-    assert found.config.stft == tiny.stft
-    assert found.config.spectral.recurrent == tiny.spectral.recurrent
-    assert network(found.config).count_params() == network(tiny).count_params()
+    mini = configuration.load(ClusteringConfig, folder / "config.json")
+    assert (found.config.kind, found.config.stft) == (mini.kind, mini.stft)
+    assert found.config.spectral.recurrent == mini.spectral.recurrent
+    assert network(found.config).count_params() == network(mini).count_params()
 
 
 def test_the_commands_take_an_experiment_file(run, config, talkers, tmp_path, capsys):

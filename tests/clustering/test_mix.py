@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clustering import clean_sounds, mix
-from clustering.clean_sounds import Rules
-from clustering.mixtures import Recipe, remake
+from clustering import mix
+from clustering.mixing import clean_sounds
+from clustering.mixing.clean_sounds import Rules
+from clustering.mixing.mixtures import Recipe, remake
 from common import audio
 from common.corpora import mix_folders, scaper_output, speaker_mixtures
 from common.corpora.miniature import WRITERS

@@ -121,6 +121,42 @@ def test_levels():
     )
 
 
+def test_level_of_librosa():
+    import librosa
+
+    magnitude = np.abs(noise(2, 7, 5).numpy()) * np.float32([1.0, 1e-6])[:, None, None]
+    magnitude[0, 0, 0] = 0.0
+    for item, ours in zip(magnitude, level(magnitude, "librosa"), strict=True):
+        theirs = librosa.amplitude_to_db(item, ref=1.0)
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_features_of_mel_keep_the_bins_of_masks():
+    import librosa
+
+    features = shapes.Features(129, norm="none", mels=24, mel_rate=8000)
+    magnitude = tf.abs(noise(2, 6, 129))
+    filters = librosa.filters.mel(sr=8000, n_fft=256, n_mels=24)
+    wanted = (filters / filters.sum(1, keepdims=True)) @ magnitude[0].numpy().T
+    found = FeatureStage(features)(magnitude)
+    np.testing.assert_allclose(found[0], 20 * np.log10(wanted.T), atol=1e-3)
+    model = MaskInference(shapes.MaskInference(features, STACK))
+    assert model(magnitude).shape == (2, 2, 6, 129)
+    with pytest.raises(ValueError, match=r"mels=400: \d+ of these filters hold no bin"):
+        FeatureStage(replace(features, mels=400))
+
+
+def test_gated_units_train_a_network():
+    stack = replace(STACK, kind="gru")
+    model = DeepClustering(shapes.DeepClustering(shapes.Features(33), stack))
+    magnitude = tf.abs(noise(2, 9, 33))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(magnitude, training=True) ** 2)
+    for gradient in tape.gradient(loss, model.trainable_variables):
+        assert np.any(gradient)
+    np.testing.assert_allclose(model.infer(magnitude), model(magnitude), atol=1e-5)
+
+
 def test_instance_normalisation():
     magnitude = tf.exp(noise(3, 11, 5))
     plain = shapes.Features(5, "log", "none")

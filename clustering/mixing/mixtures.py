@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from clustering.clean_sounds import Clean, Pool
+from clustering.mixing.clean_sounds import Clean, Pool
 from common import audio
 from common.corpora.synthesis import ramps
 from common.corpora.track import Channel, CorpusError, Sum

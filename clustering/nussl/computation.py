@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from clustering import nussl_graph
+from clustering.nussl import graphs
 
 Weights = Mapping[str, np.ndarray]
 
@@ -31,7 +31,7 @@ class Module:
 def outputs(
     config: Any, tensors: Mapping[str, Any], mixture: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Compute every module of a graph that :func:`nussl_graph.translate` knows.
+    """Compute every module of a graph that :func:`graphs.translate` knows.
 
     Args:
         config: Configuration of the model.
@@ -41,8 +41,8 @@ def outputs(
     Returns:
         What came out of each module last.
     """
-    modules, connections = nussl_graph.parts(config)
-    values = {nussl_graph.INPUT: np.asarray(mixture, np.float64)}
+    modules, connections = graphs.parts(config)
+    values = {graphs.INPUT: np.asarray(mixture, np.float64)}
     for name, sources in connections:
         operands = [values[each] for each in sources if isinstance(each, str)]
         options = {

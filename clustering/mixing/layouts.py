@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from clustering.mixtures import Annotation
+from clustering.mixing.mixtures import Annotation
 from common.corpora import speaker_mixtures, writing
 
 Name = Literal["wsj0_2mix", "mix_folders", "scaper"]

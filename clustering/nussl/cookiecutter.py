@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from clustering import cookiecutter_model
+from clustering.nussl import cookiecutter_model
 from common.config import ConfigError, flatten, unknown_key
 
 SECTIONS = (

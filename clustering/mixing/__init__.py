@@ -1,0 +1,1 @@
+"""Fixed sets of mixtures, made of clean sounds."""

@@ -1,0 +1,1 @@
+"""What others train with nussl: its models as graphs, its experiment files."""

@@ -17,7 +17,25 @@ import tensorflow as tf
 import tf_keras as keras
 
 
-class Adam(keras.optimizers.Adam):
+class _Decaying:
+    """The decay of the weights, which is part of the gradient."""
+
+    decay: float
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one tensor; the counter of the steps is still that of the last one."""
+        self.move(tf.convert_to_tensor(gradient) + self.decay * variable, variable)
+
+    def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one tensor by the gradient with its decay."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """Tell the arguments that make an equal one."""
+        return {**super().get_config(), "decay": self.decay}  # type: ignore[misc]
+
+
+class Adam(_Decaying, keras.optimizers.Adam):
     r"""Adam as in algorithm 1 of [1], with the decay of the weights in the gradient.
 
     .. math:: \theta \gets \theta - \eta \frac{m / (1 - \beta_1^t)}
@@ -39,9 +57,8 @@ class Adam(keras.optimizers.Adam):
         super().__init__(learning_rate, name=name, **options)
         self.decay = decay
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one tensor; the counter of the steps is still that of the last one."""
-        gradient = tf.convert_to_tensor(gradient) + self.decay * variable
+    def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one tensor by the gradient with its decay."""
         index = self._index_dict[self._var_key(variable)]
         mean, square = self._momentums[index], self._velocities[index]
         mean.assign_add((gradient - mean) * (1.0 - self.beta_1))
@@ -53,12 +70,8 @@ class Adam(keras.optimizers.Adam):
         deviation = tf.sqrt(square) / tf.cast(root, variable.dtype) + self.epsilon
         variable.assign_sub(tf.cast(rate, variable.dtype) * mean / deviation)
 
-    def get_config(self) -> dict[str, Any]:
-        """Tell the arguments that make an equal one."""
-        return {**super().get_config(), "decay": self.decay}
 
-
-class RmsProp(keras.optimizers.RMSprop):
+class RmsProp(_Decaying, keras.optimizers.RMSprop):
     r"""Steps divided by the root of the mean square of the gradient.
 
     .. math:: s \gets 0.99 s + 0.01 g^2, \quad
@@ -80,20 +93,15 @@ class RmsProp(keras.optimizers.RMSprop):
         super().__init__(learning_rate, name=name, **options)
         self.decay = decay
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one tensor."""
-        gradient = tf.convert_to_tensor(gradient) + self.decay * variable
+    def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one tensor by the gradient with its decay."""
         square = self._velocities[self._index_dict[self._var_key(variable)]]
         square.assign_add((tf.square(gradient) - square) * (1.0 - self.rho))
         rate = tf.cast(self.learning_rate, variable.dtype)
         variable.assign_sub(rate * gradient / (tf.sqrt(square) + self.epsilon))
 
-    def get_config(self) -> dict[str, Any]:
-        """Tell the arguments that make an equal one."""
-        return {**super().get_config(), "decay": self.decay}
 
-
-class Sgd(keras.optimizers.SGD):
+class Sgd(_Decaying, keras.optimizers.SGD):
     r"""Stochastic gradient descent with momentum.
 
     .. math:: m \gets 0.9 m + g, \quad \theta \gets \theta - \eta m
@@ -114,17 +122,12 @@ class Sgd(keras.optimizers.SGD):
         super().__init__(learning_rate, name=name, **options)
         self.decay = decay
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one tensor."""
-        gradient = tf.convert_to_tensor(gradient) + self.decay * variable
+    def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Move one tensor by the gradient with its decay."""
         momentum = self.momentums[self._index_dict[self._var_key(variable)]]
         momentum.assign(self.momentum * momentum + gradient)
         rate = tf.cast(self.learning_rate, variable.dtype)
         variable.assign_sub(rate * momentum)
-
-    def get_config(self) -> dict[str, Any]:
-        """Tell the arguments that make an equal one."""
-        return {**super().get_config(), "decay": self.decay}
 
 
 def optimizer(

@@ -2,7 +2,6 @@
 
 [1] Stöter, Uhlich, Liutkus, Mitsufuji: Open-Unmix - A Reference Implementation for
     Music Source Separation, Journal of Open Source Software, 2019.
-[2] Ioffe, Szegedy: Batch Normalization, ICML 2015.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from common.normalisation import EPSILON, BatchNormalisation
 from common.recurrent import RecurrentStack
 from unmix.config import Network
-
-EPSILON = 1e-5
-MOMENTUM = 0.9
 
 
 def num_bins(config: Network) -> int:
@@ -61,7 +58,7 @@ class OpenUnmix(keras.Model):
         self.input_mean = _vector(self, "input_mean", self.input_bins, "zeros")
         self.input_scale = _vector(self, "input_scale", self.input_bins, "ones")
         self.fc1 = Dense(inputs, width, name="fc1")
-        self.bn1 = Normalisation(width, name="bn1")
+        self.bn1 = BatchNormalisation((width,), "bn1")
         self.lstm = RecurrentStack(
             width,
             width // 2 if config.bidirectional else width,
@@ -71,9 +68,9 @@ class OpenUnmix(keras.Model):
             name="lstm",
         )
         self.fc2 = Dense(2 * width, width, name="fc2")
-        self.bn2 = Normalisation(width, name="bn2")
+        self.bn2 = BatchNormalisation((width,), "bn2")
         self.fc3 = Dense(width, outputs, name="fc3")
-        self.bn3 = Normalisation(outputs, name="bn3")
+        self.bn3 = BatchNormalisation((outputs,), "bn3")
         self.output_scale = _vector(self, "output_scale", self.bins, "ones")
         # One, not zero: the untrained network then passes the mixture on.
         self.output_mean = _vector(self, "output_mean", self.bins, "ones")
@@ -153,50 +150,6 @@ class Dense(keras.layers.Layer):
         return tf.matmul(rows, self.kernel)
 
 
-class Normalisation(keras.layers.Layer):
-    """Batch normalisation [2] over the rows of all replicas.
-
-    What it remembers is the unbiased variance, while it normalises by the biased one:
-    so does the original, and the layer of Keras does not.
-
-    Args:
-        width: Number of columns.
-        name: Name of the layer.
-    """
-
-    def __init__(self, width: int, name: str) -> None:
-        super().__init__(name=name)
-        self.gamma = _vector(self, f"{name}/gamma", width, "ones")
-        self.beta = _vector(self, f"{name}/beta", width, "zeros")
-        self.moving_mean = _moving(self, f"{name}/moving_mean", width, "zeros")
-        self.moving_variance = _moving(self, f"{name}/moving_variance", width, "ones")
-        self.built = True
-
-    def call(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalise every column of [rows, width]."""
-        if not training:
-            return self._normal(rows, self.moving_mean, self.moving_variance)
-        number = _sum_of_replicas(tf.cast(tf.shape(rows)[0], rows.dtype))
-        mean = _sum_of_replicas(tf.reduce_sum(rows, axis=0)) / number
-        squares = tf.reduce_sum(tf.math.squared_difference(rows, mean), axis=0)
-        squares = _sum_of_replicas(squares)
-        self._remember(mean, squares / tf.maximum(number - 1.0, 1.0))
-        return self._normal(rows, mean, squares / number)
-
-    def _remember(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        for moving, value in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
-            moving.assign_add((tf.stop_gradient(value) - moving) * (1.0 - MOMENTUM))
-
-    def _normal(
-        self, rows: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
-    ) -> tf.Tensor:
-        gain = self.gamma * tf.math.rsqrt(variance + EPSILON)
-        return rows * gain + (self.beta - mean * gain)
-
-
 class Affine(NamedTuple):
     """A product with a matrix and a sum: kernel [inputs, outputs], bias [outputs]."""
 
@@ -245,7 +198,9 @@ def folded(model: OpenUnmix) -> Folded:
     return Folded(*(Affine(*(p.astype(np.float32) for p in pair)) for pair in products))
 
 
-def _normalised(dense: Dense, norm: Normalisation) -> tuple[np.ndarray, np.ndarray]:
+def _normalised(
+    dense: Dense, norm: BatchNormalisation
+) -> tuple[np.ndarray, np.ndarray]:
     """Fold a normalisation into the product before it, in float64."""
     gain = _float64(norm.gamma) / np.sqrt(_float64(norm.moving_variance) + EPSILON)
     bias = _float64(norm.beta) - _float64(norm.moving_mean) * gain
@@ -256,28 +211,8 @@ def _float64(variable: tf.Variable) -> np.ndarray:
     return variable.numpy().astype(np.float64)
 
 
-def _sum_of_replicas(value: tf.Tensor) -> tf.Tensor:
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-
-
 def _vector(layer: Any, name: str, size: int, initializer: str) -> tf.Variable:
     return layer.add_weight(name, (size,), initializer=initializer)
-
-
-def _moving(layer: Any, name: str, size: int, initializer: str) -> tf.Variable:
-    """Make a moment that every replica keeps, all of them the same."""
-    return layer.add_weight(
-        name,
-        (size,),
-        initializer=initializer,
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation.MEAN,
-        experimental_autocast=False,
-    )
 
 
 def _check(config: Network) -> None:

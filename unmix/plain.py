@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from unmix.model import EPSILON
+from common.normalisation import EPSILON
 
 Tensors = Mapping[str, np.ndarray]
 

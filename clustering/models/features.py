@@ -1,21 +1,15 @@
-"""From magnitudes to what a recurrent stack sees.
-
-[1] Ioffe, Szegedy: Batch Normalization, ICML 2015.
-"""
+"""From magnitudes to what a recurrent stack sees."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from clustering.shapes import Features, Level
-
-EPSILON = 1e-5
-MOMENTUM = 0.9
+from common.normalisation import EPSILON, BatchNormalisation
 
 
 def level(magnitude: tf.Tensor, kind: Level) -> tf.Tensor:
@@ -97,7 +91,7 @@ class FeatureStage(keras.layers.Layer):
         self.width = config.mels or config.bins
         self.norm = None
         if config.norm == "batch":
-            self.norm = BatchNormalisation(f"{name}/norm")
+            self.norm = BatchNormalisation((), f"{name}/norm")
         self.built = True
 
     def call(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -111,66 +105,3 @@ class FeatureStage(keras.layers.Layer):
             return features
         mean, variance = tf.nn.moments(features, [1, 2], keepdims=True)
         return (features - mean) * tf.math.rsqrt(variance + EPSILON)
-
-
-class BatchNormalisation(keras.layers.Layer):
-    """Batch normalisation [1] of everything as one feature, over all replicas.
-
-    What it remembers is the unbiased variance, while it normalises by the biased one:
-    so does PyTorch, and the layer of Keras does not.
-
-    Args:
-        name: Name of the layer, which the names of its weights begin with.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name=name)
-        self.gamma = self.add_weight(f"{name}/gamma", (), initializer="ones")
-        self.beta = self.add_weight(f"{name}/beta", (), initializer="zeros")
-        self.moving_mean = _moving(self, f"{name}/moving_mean", "zeros")
-        self.moving_variance = _moving(self, f"{name}/moving_variance", "ones")
-        self.built = True
-
-    def call(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalise features of any shape."""
-        if not training:
-            return self._normal(features, self.moving_mean, self.moving_variance)
-        number = _sum_of_replicas(tf.cast(tf.size(features), features.dtype))
-        mean = _sum_of_replicas(tf.reduce_sum(features)) / number
-        squares = tf.reduce_sum(tf.math.squared_difference(features, mean))
-        squares = _sum_of_replicas(squares)
-        self._remember(mean, squares / tf.maximum(number - 1.0, 1.0))
-        return self._normal(features, mean, squares / number)
-
-    def _remember(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        for moving, value in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
-            moving.assign_add((tf.stop_gradient(value) - moving) * (1.0 - MOMENTUM))
-
-    def _normal(
-        self, features: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
-    ) -> tf.Tensor:
-        gain = self.gamma * tf.math.rsqrt(variance + EPSILON)
-        return (features - mean) * gain + self.beta
-
-
-def _sum_of_replicas(value: tf.Tensor) -> tf.Tensor:
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-
-
-def _moving(layer: Any, name: str, initializer: str) -> tf.Variable:
-    """Make a moment that every replica keeps, all of them the same."""
-    return layer.add_weight(
-        name,
-        (),
-        initializer=initializer,
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation.MEAN,
-        experimental_autocast=False,
-    )

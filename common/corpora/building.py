@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 import numpy as np
 
@@ -28,39 +31,70 @@ published ones. Written by python -m common.corpora.miniature with these paramet
 {parameters}
 It may be deleted at any time: the same command makes the same files again.
 """
+P = ParamSpec("P")
 
 
-def build(
-    folder: Path,
+class Made(NamedTuple):
+    """What a miniature says of itself: layout, keywords, fingerprint of all."""
+
+    kind: str
+    parameters: dict[str, float]
+    digest: str
+
+
+def layout(
     kind: str,
-    parameters: Mapping[str, float],
-    write: Callable[[Path], None],
-) -> Path:
-    """Write a corpus as a whole, unless it stands already with these parameters.
+) -> Callable[
+    [Callable[Concatenate[Path, P], None]], Callable[Concatenate[Any, P], Path]
+]:
+    """Let a function that writes files into a folder make a corpus of them.
+
+    The corpus is written as a whole, unless it stands already with the same keywords
+    (all that decides the files, besides the code); the function then gives its folder.
+    CorpusError: the folder holds something else, or a number is out of range.
 
     Args:
-        folder: Folder to make.
         kind: Name of the layout.
-        parameters: All that decides the files, besides the code.
-        write: Writes the files into a folder; its module is part of the fingerprint.
-
-    Returns:
-        The folder.
-
-    Raises:
-        CorpusError: The folder holds something else, or a number is out of range.
     """
-    for name, value in parameters.items():
-        least = 0 if name in MAY_BE_ZERO else 1e-3
-        if not value >= least:
-            raise CorpusError(f"{name} is {value}; it must be {least:g} or more.")
-    digest = _digest(kind, parameters, sys.modules[write.__module__])
-    if _marker(folder).get("digest") == digest:
-        return folder
-    with cache.locked(folder):
-        if _marker(folder).get("digest") != digest:
-            _build_now(folder, kind, parameters, digest, write)
-    return folder
+
+    def made(
+        write: Callable[Concatenate[Path, P], None],
+    ) -> Callable[Concatenate[Any, P], Path]:
+        @functools.wraps(write)
+        def corpus(folder: Path | str, *args: P.args, **options: P.kwargs) -> Path:
+            given = inspect.signature(write).bind(Path(folder), *args, **options)
+            given.apply_defaults()
+            parameters = given.kwargs
+            _check(parameters)
+            work = functools.partial(write, **parameters)
+            code = sys.modules[write.__module__]
+            digest = _digest(kind, parameters, code)
+            _build(Path(folder), Made(kind, parameters, digest), work)
+            return Path(folder)
+
+        return corpus
+
+    return made
+
+
+def draws(
+    seed: Sequence[int], counts: Mapping[str, int]
+) -> Iterator[tuple[str, int, np.random.Generator]]:
+    """Give every item of a corpus numbers of its own.
+
+    Args:
+        seed: What decides the numbers, besides the item.
+        counts: Items of each split.
+
+    Yields:
+        Split, place of the item in it, and its generator.
+
+    >>> [(split, index) for split, index, _ in draws([0], {"train": 2, "test": 1})]
+    [('train', 0), ('train', 1), ('test', 0)]
+    """
+    for number, (split, count) in enumerate(counts.items()):
+        for index in range(count):
+            yield split, index, np.random.default_rng([*seed, number, index])
 
 
 def write_sum(
@@ -86,21 +120,30 @@ def write_sum(
         writing.write_wav(folder / pattern.format(name), wave, sample_rate)
 
 
-def _build_now(
-    folder: Path,
-    kind: str,
-    parameters: Mapping[str, float],
-    digest: str,
-    write: Callable[[Path], None],
-) -> None:
-    LOG.info("Making the synthetic miniature %s in %s.", kind, folder)
+def _check(parameters: Mapping[str, float]) -> None:
+    for name, value in parameters.items():
+        least = 0 if name in MAY_BE_ZERO else 1e-3
+        if not value >= least:
+            raise CorpusError(f"{name} is {value}; it must be {least:g} or more.")
+
+
+def _build(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
+    if _marker(folder).get("digest") == made.digest:
+        return
+    with cache.locked(folder):
+        if _marker(folder).get("digest") != made.digest:
+            _build_now(folder, made, write)
+
+
+def _build_now(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
+    LOG.info("Making the synthetic miniature %s in %s.", made.kind, folder)
     with writing.whole_folder(folder, replace=_is_ours(folder)) as work:
         write(work)
-        text = README.format(kind=kind, parameters=json.dumps(parameters))
+        parameters = json.dumps(made.parameters)
+        text = README.format(kind=made.kind, parameters=parameters)
         (work / "README.txt").write_text(text, encoding="utf-8")
         entries = sorted(entry.name for entry in work.iterdir())
-        marker = {"kind": kind, "parameters": dict(parameters), "digest": digest}
-        marker["entries"] = [*entries, MARKER]
+        marker = {**made._asdict(), "entries": [*entries, MARKER]}
         (work / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
 
 

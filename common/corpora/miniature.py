@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from common.corpora import fuss, scenes, sounds
-from common.corpora.building import MARKER, build, write_sum
+from common.corpora.building import MARKER, draws, layout, write_sum
 from common.corpora.miniature_music import (
     write_mir1k,
     write_remixpacks600,
@@ -60,8 +60,9 @@ __all__ = [
 ]
 
 
+@layout("fuss")
 def write_fuss(  # noqa: PLR0913 (each is one number of the set)
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 8000,
@@ -70,7 +71,7 @@ def write_fuss(  # noqa: PLR0913 (each is one number of the set)
     validation: int = 20,
     eval: int = 40,  # noqa: A002 (the name of the split)
     max_sources: int = 2,
-) -> Path:
+) -> None:
     """Write universal sound mixtures in the layout of FUSS, or find them written.
 
     Backgrounds last throughout (rain, engine, bowed string), foregrounds are events
@@ -88,53 +89,38 @@ def write_fuss(  # noqa: PLR0913 (each is one number of the set)
         eval: Number of evaluation examples.
         max_sources: Most sources in an example, 1 to 6.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"train": train, "validation": validation, "eval": eval}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        "max_sources": max_sources,
-        **counts,
-    }
     if max_sources > 1 + len(sounds.EVENTS):
         raise CorpusError(
             f"max_sources is {max_sources}; the miniature has a background and "
             f"{len(sounds.EVENTS)} kinds of events."
         )
-
-    def write(root: Path) -> None:
-        for number, (split, count) in enumerate(counts.items()):
-            lines = []
-            for index in range(count):
-                rng = np.random.default_rng([seed, 1, number, index])
-                shape = (
-                    scenes.num_sources(split, index, max_sources, rng),
-                    round(seconds * sample_rate),
-                )
-                sources = scenes.universal_mixture(shape, sample_rate, rng)
-                lines.append(
-                    fuss.write_example(root, split, index, sources, sample_rate)
-                )
-            fuss.write_list(root, split, lines)
-
-    return build(Path(folder), "fuss", parameters, write)
+    for number, (split, count) in enumerate(counts.items()):
+        lines = []
+        for index in range(count):
+            rng = np.random.default_rng([seed, 1, number, index])
+            shape = (
+                scenes.num_sources(split, index, max_sources, rng),
+                round(seconds * sample_rate),
+            )
+            sources = scenes.universal_mixture(shape, sample_rate, rng)
+            lines.append(fuss.write_example(folder, split, index, sources, sample_rate))
+        fuss.write_list(folder, split, lines)
 
 
+@layout("musdb")
 def write_musdb(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 44100,
     seconds: float = 7.0,
     train: int = 4,
     test: int = 2,
-) -> Path:
+) -> None:
     """Write stereo music of four stems in the layout of MUSDB18-HQ, or find it written.
 
     Args:
@@ -145,29 +131,14 @@ def write_musdb(
         train: Number of training tracks.
         test: Number of test tracks.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"train": train, "test": test}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        **counts,
-    }
-
-    def write(root: Path) -> None:
-        for number, (split, count) in enumerate(counts.items()):
-            for index in range(count):
-                rng = np.random.default_rng([seed, 2, number, index])
-                stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
-                place = root / split / f"Miniature {split} - Piece {index + 1:02d}"
-                write_sum(place, "{}.wav", "mixture", stems, sample_rate)
-
-    return build(Path(folder), "musdb", parameters, write)
+    for split, index, rng in draws([seed, 2], counts):
+        stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
+        place = folder / split / f"Miniature {split} - Piece {index + 1:02d}"
+        write_sum(place, "{}.wav", "mixture", stems, sample_rate)
 
 
 WRITERS: dict[str, Callable[..., Path]] = {

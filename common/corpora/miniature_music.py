@@ -10,7 +10,7 @@ import numpy as np
 
 from common import audio
 from common.corpora import scenes, talkers, writing
-from common.corpora.building import build, write_sum
+from common.corpora.building import draws, layout, write_sum
 
 SINGERS = {
     "train": {"abjones": 0, "amy": 1},
@@ -23,15 +23,16 @@ GONE = "/made/elsewhere"
 """Where the soundscapes say that they lie, as those of another machine do."""
 
 
+@layout("mir1k")
 def write_mir1k(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 16000,
     seconds: float = 4.0,
     train: int = 6,
     test: int = 4,
-) -> Path:
+) -> None:
     """Write karaoke in the layout of MIR-1K: accompaniment left, voice right.
 
     Args:
@@ -42,47 +43,33 @@ def write_mir1k(
         train: Number of songs of the two training singers.
         test: Number of songs of the four others.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"train": train, "test": test}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        **counts,
-    }
-
-    def write(root: Path) -> None:
-        samples = round(seconds * sample_rate)
-        for number, (split, count) in enumerate(counts.items()):
-            singers = list(SINGERS[split].items())
-            for index in range(count):
-                rng = np.random.default_rng([seed, 8, number, index])
-                name, person = singers[index % len(singers)]
-                song = _karaoke(person, CLIPS * samples, sample_rate, rng)
-                title = f"{name}_{index // len(singers) + 1}"
-                whole = root / "MIR-1K" / "UndividedWavfile" / f"{title}.wav"
-                writing.write_wav(whole, song, sample_rate)
-                for clip, part in enumerate(np.split(song, CLIPS, axis=1), 1):
-                    file = root / "MIR-1K" / "Wavfile" / f"{title}_{clip:02d}.wav"
-                    writing.write_wav(file, part, sample_rate)
-
-    return build(Path(folder), "mir1k", parameters, write)
+    samples = round(seconds * sample_rate)
+    for split, index, rng in draws([seed, 8], counts):
+        singers = list(SINGERS[split].items())
+        name, person = singers[index % len(singers)]
+        song = _karaoke(person, CLIPS * samples, sample_rate, rng)
+        title = f"{name}_{index // len(singers) + 1}"
+        whole = folder / "MIR-1K" / "UndividedWavfile" / f"{title}.wav"
+        writing.write_wav(whole, song, sample_rate)
+        for clip, part in enumerate(np.split(song, CLIPS, axis=1), 1):
+            file = folder / "MIR-1K" / "Wavfile" / f"{title}_{clip:02d}.wav"
+            writing.write_wav(file, part, sample_rate)
 
 
+@layout("remixpacks600")
 def write_remixpacks600(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 16000,
     seconds: float = 4.0,
     train: int = 4,
     test: int = 2,
-) -> Path:
+) -> None:
     """Write stereo songs of four stems, wav and flac, in the layout of RemixPacks600.
 
     Args:
@@ -93,37 +80,23 @@ def write_remixpacks600(
         train: Number of training songs.
         test: Number of test songs.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"train": train, "test": test}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        **counts,
-    }
-
-    def write(root: Path) -> None:
-        for number, (split, count) in enumerate(counts.items()):
-            for index in range(count):
-                rng = np.random.default_rng([seed, 9, number, index])
-                stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
-                place = root / f"organized_{split}" / f"Song {index + 1:02d}"
-                place.mkdir(parents=True)
-                for name, wave in stems.items():
-                    kind = KINDS[name]
-                    file = place / f"{name}{audio.FORMATS[kind].suffix}"
-                    audio.write(file, wave, sample_rate, kind)
-
-    return build(Path(folder), "remixpacks600", parameters, write)
+    for split, index, rng in draws([seed, 9], counts):
+        stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
+        place = folder / f"organized_{split}" / f"Song {index + 1:02d}"
+        place.mkdir(parents=True)
+        for name, wave in stems.items():
+            kind = KINDS[name]
+            file = place / f"{name}{audio.FORMATS[kind].suffix}"
+            audio.write(file, wave, sample_rate, kind)
 
 
+@layout("scaper")
 def write_scaper(  # noqa: PLR0913 (each is one number of the set)
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 16000,
@@ -132,7 +105,7 @@ def write_scaper(  # noqa: PLR0913 (each is one number of the set)
     valid: int = 2,
     test: int = 2,
     version: float = 1.3,
-) -> Path:
+) -> None:
     """Write soundscapes of four stems as Scaper does, with isolated events.
 
     Args:
@@ -147,31 +120,15 @@ def write_scaper(  # noqa: PLR0913 (each is one number of the set)
             paths in the jams lead nowhere; before, as the fork of nussl's authors,
             ``<name>_sources/foreground/0.wav``.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"train": train, "valid": valid, "test": test}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        "version": version,
-        **counts,
-    }
-
-    def write(root: Path) -> None:
-        for number, (split, count) in enumerate(counts.items()):
-            for index in range(count):
-                rng = np.random.default_rng([seed, 10, number, index])
-                stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
-                mono = {name: wave.mean(axis=0) for name, wave in stems.items()}
-                place = root / split / f"{index:08d}"
-                write_soundscape(place, mono, sample_rate, version)
-
-    return build(Path(folder), "scaper", parameters, write)
+    for split, index, rng in draws([seed, 10], counts):
+        stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
+        mono = {name: wave.mean(axis=0) for name, wave in stems.items()}
+        place = folder / split / f"{index:08d}"
+        write_soundscape(place, mono, sample_rate, version)
 
 
 def write_soundscape(

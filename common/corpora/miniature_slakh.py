@@ -12,7 +12,7 @@ import soundfile
 import yaml
 
 from common.corpora import scenes, sounds, writing
-from common.corpora.building import build
+from common.corpora.building import layout
 
 
 class _Player(NamedTuple):
@@ -35,8 +35,9 @@ LEVEL_DB = -24.0
 RANGE_DB = 3.0
 
 
+@layout("slakh")
 def write_slakh(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 16000,
@@ -44,7 +45,7 @@ def write_slakh(
     train: int = 4,
     validation: int = 2,
     test: int = 2,
-) -> Path:
+) -> None:
     """Write music of six made-up instruments in the layout of Slakh2100.
 
     Every second track lacks one instrument: its metadata says that it was not rendered.
@@ -58,33 +59,20 @@ def write_slakh(
         validation: Number of validation tracks.
         test: Number of test tracks.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"train": train, "validation": validation, "test": test}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        **counts,
-    }
-
-    def write(root: Path) -> None:
-        first = 1
-        for number, (split, count) in enumerate(counts.items()):
-            (root / split).mkdir()
-            for index in range(count):
-                rng = np.random.default_rng([seed, 7, number, index])
-                silent = index % 2 * int(rng.integers(1, len(PLAYERS)))
-                place = root / split / f"Track{first + index:05d}"
-                stems = _stems(silent, round(seconds * sample_rate), sample_rate, rng)
-                _write_track(place, stems, sample_rate)
-            first += count
-
-    return build(Path(folder), "slakh", parameters, write)
+    first = 1
+    for number, (split, count) in enumerate(counts.items()):
+        (folder / split).mkdir()
+        for index in range(count):
+            rng = np.random.default_rng([seed, 7, number, index])
+            silent = index % 2 * int(rng.integers(1, len(PLAYERS)))
+            place = folder / split / f"Track{first + index:05d}"
+            stems = _stems(silent, round(seconds * sample_rate), sample_rate, rng)
+            _write_track(place, stems, sample_rate)
+        first += count
 
 
 def _stems(

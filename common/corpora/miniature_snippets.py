@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from common.corpora import scenes
-from common.corpora.building import build
+from common.corpora.building import layout
 from common.corpora.miniature_music import write_soundscape
 
 
+@layout("snippets")
 def write_snippets(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 16000,
     seconds: float = 4.0,
     test: int = 30,
-) -> Path:
+) -> None:
     """Write snippets of four stems to look at, a test set alone.
 
     A test set of 3000 snippets, as experiments of nussl have it, would hold as many
@@ -32,24 +33,11 @@ def write_snippets(
         seconds: Length of every snippet.
         test: Number of snippets.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        "test": test,
-    }
-
-    def write(root: Path) -> None:
-        for index in range(test):
-            rng = np.random.default_rng([seed, 11, index])
-            stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
-            mono = {name: wave.mean(axis=0) for name, wave in stems.items()}
-            write_soundscape(root / "test" / f"{index:08d}", mono, sample_rate)
-
-    return build(Path(folder), "snippets", parameters, write)
+    for index in range(test):
+        rng = np.random.default_rng([seed, 11, index])
+        stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
+        mono = {name: wave.mean(axis=0) for name, wave in stems.items()}
+        write_soundscape(folder / "test" / f"{index:08d}", mono, sample_rate)

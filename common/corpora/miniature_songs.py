@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.corpora import scenes, talkers, writing
-from common.corpora.building import build, write_sum
+from common.corpora.building import draws, layout, write_sum
 
 DSD100_PARTS = {"train": "Dev", "test": "Test"}
 KINDS = ("Mixtures", "Sources")
@@ -27,14 +27,15 @@ class _Part(NamedTuple):
     has_bleed: bool = False
 
 
+@layout("moisesdb")
 def write_moisesdb(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 16000,
     seconds: float = 7.0,
     songs: int = 6,
-) -> Path:
+) -> None:
     """Write songs in the layout of MoisesDB, with all that is odd about it.
 
     A stem is listed twice, the choir is a mono file that ends early, into every second
@@ -47,46 +48,34 @@ def write_moisesdb(
         seconds: Length of every song.
         songs: Number of songs, each by an artist of its own.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        "songs": songs,
-    }
-
-    def write(root: Path) -> None:
-        for index in range(songs):
-            rng = np.random.default_rng([seed, 11, index])
-            place = root / "moisesdb_v0.1" / str(_identifier(rng))
-            stems = _stems(round(seconds * sample_rate), sample_rate, index, rng)
-            told = _write_stems(place, stems, sample_rate, rng)
-            content = {
-                "artist": f"Miniature {index + 1:02d}",
-                "song": f"Piece {index + 1:02d}",
-                "genre": "synthetic",
-                "stems": told,
-            }
-            text = json.dumps(content, indent=1)
-            (place / "data.json").write_text(text, encoding="utf-8")
-
-    return build(Path(folder), "moisesdb", parameters, write)
+    for index in range(songs):
+        rng = np.random.default_rng([seed, 11, index])
+        place = folder / "moisesdb_v0.1" / str(_identifier(rng))
+        stems = _stems(round(seconds * sample_rate), sample_rate, index, rng)
+        told = _write_stems(place, stems, sample_rate, rng)
+        content = {
+            "artist": f"Miniature {index + 1:02d}",
+            "song": f"Piece {index + 1:02d}",
+            "genre": "synthetic",
+            "stems": told,
+        }
+        text = json.dumps(content, indent=1)
+        (place / "data.json").write_text(text, encoding="utf-8")
 
 
+@layout("dsd100")
 def write_dsd100(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 16000,
     seconds: float = 7.0,
     train: int = 4,
     test: int = 4,
-) -> Path:
+) -> None:
     """Write stereo music of four stems in the layout of DSD100.
 
     Args:
@@ -97,47 +86,31 @@ def write_dsd100(
         train: Number of songs in Dev.
         test: Number of songs in Test.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"train": train, "test": test}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        **counts,
-    }
-
-    def write(root: Path) -> None:
-        for number, (split, count) in enumerate(counts.items()):
-            for index in range(count):
-                rng = np.random.default_rng([seed, 12, number, index])
-                stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
-                whole = writing.quantise(np.stack(list(stems.values())))
-                name = f"{index + 1:03d} - Miniature {split} - Song {index + 1:02d}"
-                parts = {
-                    kind: root / kind / DSD100_PARTS[split] / name for kind in KINDS
-                }
-                mixture = parts["Mixtures"] / "mixture.wav"
-                writing.write_wav(mixture, whole.sum(axis=0), sample_rate)
-                for source, wave in zip(stems, whole, strict=True):
-                    file = parts["Sources"] / f"{source}.wav"
-                    writing.write_wav(file, wave, sample_rate)
-
-    return build(Path(folder), "dsd100", parameters, write)
+    for split, index, rng in draws([seed, 12], counts):
+        stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
+        whole = writing.quantise(np.stack(list(stems.values())))
+        name = f"{index + 1:03d} - Miniature {split} - Song {index + 1:02d}"
+        parts = {kind: folder / kind / DSD100_PARTS[split] / name for kind in KINDS}
+        mixture = parts["Mixtures"] / "mixture.wav"
+        writing.write_wav(mixture, whole.sum(axis=0), sample_rate)
+        for source, wave in zip(stems, whole, strict=True):
+            file = parts["Sources"] / f"{source}.wav"
+            writing.write_wav(file, wave, sample_rate)
 
 
+@layout("ccmixter")
 def write_ccmixter(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 16000,
     seconds: float = 7.0,
     songs: int = 6,
-) -> Path:
+) -> None:
     """Write songs of voice and accompaniment in the layout of CCMixter.
 
     Args:
@@ -147,30 +120,17 @@ def write_ccmixter(
         seconds: Length of every song.
         songs: Number of songs.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        "songs": songs,
-    }
-
-    def write(root: Path) -> None:
-        for index in range(songs):
-            rng = np.random.default_rng([seed, 13, index])
-            stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
-            voice = stems.pop("vocals")
-            pair = {"source-01": np.sum(list(stems.values()), axis=0)}
-            pair["source-02"] = voice
-            place = root / "ccmixter_corpus" / f"miniature_-_song_{index + 1:02d}"
-            write_sum(place, "{}.wav", "mix", pair, sample_rate)
-
-    return build(Path(folder), "ccmixter", parameters, write)
+    for index in range(songs):
+        rng = np.random.default_rng([seed, 13, index])
+        stems = scenes.song(round(seconds * sample_rate), sample_rate, rng)
+        voice = stems.pop("vocals")
+        pair = {"source-01": np.sum(list(stems.values()), axis=0)}
+        pair["source-02"] = voice
+        place = folder / "ccmixter_corpus" / f"miniature_-_song_{index + 1:02d}"
+        write_sum(place, "{}.wav", "mix", pair, sample_rate)
 
 
 def _identifier(rng: np.random.Generator) -> uuid.UUID:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from common.corpora import scenes, sounds, talkers, writing
-from common.corpora.building import build, write_sum
+from common.corpora.building import draws, layout, write_sum
 
 TALKERS = {"tr": range(8), "cv": range(8), "tt": range(8, 12)}
 """Talkers of each split: those of the test set are heard in no other."""
@@ -26,15 +26,16 @@ WHAM_MIXES = {
 }
 
 
+@layout("wsj0_2mix")
 def write_wsj0_2mix(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 8000,
     train: int = 60,
     validation: int = 10,
     test: int = 10,
-) -> Path:
+) -> None:
     """Write mixtures of two made-up talkers in the layout of WSJ0-2mix, or find them.
 
     Utterances of 2 to 5 s, the mixture cut to the shorter one (``min``), levels up to
@@ -48,25 +49,23 @@ def write_wsj0_2mix(
         validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
         test: Number of mixtures in ``tt``.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"tr": train, "cv": validation, "tt": test}
-    return _write_speakers(Path(folder), 2, counts, (seed, sample_rate))
+    _write_speakers(folder, 2, counts, (seed, sample_rate))
 
 
+@layout("wsj0_3mix")
 def write_wsj0_3mix(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 8000,
     train: int = 60,
     validation: int = 10,
     test: int = 10,
-) -> Path:
+) -> None:
     """Write mixtures of three made-up talkers in the layout of WSJ0-3mix, or find them.
 
     As :func:`write_wsj0_2mix`, with a third talker, as loud as the mean of the others.
@@ -79,25 +78,23 @@ def write_wsj0_3mix(
         validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
         test: Number of mixtures in ``tt``.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"tr": train, "cv": validation, "tt": test}
-    return _write_speakers(Path(folder), 3, counts, (seed, sample_rate))
+    _write_speakers(folder, 3, counts, (seed, sample_rate))
 
 
+@layout("wham")
 def write_wham(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 8000,
     train: int = 40,
     validation: int = 10,
     test: int = 10,
-) -> Path:
+) -> None:
     """Write mixtures of two made-up talkers and noise in the layout of WHAM!.
 
     Utterances as those of :func:`write_wsj0_2mix`; the noise lasts throughout and lies
@@ -112,41 +109,28 @@ def write_wham(
         validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
         test: Number of mixtures in ``tt``.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"tr": train, "cv": validation, "tt": test}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "train": train,
-        "validation": validation,
-        "test": test,
-    }
-
-    def write(root: Path) -> None:
-        parent = root / f"wav{sample_rate // 1000}k" / "min"
-        for number, (split, count) in enumerate(counts.items()):
-            for kind in ("s1", "s2", "noise", *WHAM_MIXES):
-                (parent / split / kind).mkdir(parents=True)
-            for index in range(count):
-                rng = np.random.default_rng([seed, 5, number, index])
-                take = 10 * index + number
-                name, sources = scenes.dialogue(TALKERS[split], take, sample_rate, rng)
-                loudest = max(map(_level_db, sources.values()))
-                sources["noise"] = _noise(len(sources["s1"]), sample_rate, rng)
-                level = loudest - rng.uniform(*SNR_DB)
-                sources["noise"] = scenes.at_level(sources["noise"], level)
-                _write_wham(parent / split, name, sources, sample_rate)
-
-    return build(Path(folder), "wham", parameters, write)
+    parent = folder / f"wav{sample_rate // 1000}k" / "min"
+    for number, (split, count) in enumerate(counts.items()):
+        for kind in ("s1", "s2", "noise", *WHAM_MIXES):
+            (parent / split / kind).mkdir(parents=True)
+        for index in range(count):
+            rng = np.random.default_rng([seed, 5, number, index])
+            take = 10 * index + number
+            name, sources = scenes.dialogue(TALKERS[split], take, sample_rate, rng)
+            loudest = max(map(_level_db, sources.values()))
+            sources["noise"] = _noise(len(sources["s1"]), sample_rate, rng)
+            level = loudest - rng.uniform(*SNR_DB)
+            sources["noise"] = scenes.at_level(sources["noise"], level)
+            _write_wham(parent / split, name, sources, sample_rate)
 
 
+@layout("mix_folders")
 def write_mix_folders(
-    folder: Path | str,
+    folder: Path,
     *,
     seed: int = 0,
     sample_rate: int = 8000,
@@ -154,7 +138,7 @@ def write_mix_folders(
     train: int = 20,
     valid: int = 4,
     test: int = 4,
-) -> Path:
+) -> None:
     """Write a voice in noise as folders of mixtures and sources with equal names.
 
     Args:
@@ -166,66 +150,42 @@ def write_mix_folders(
         valid: Number of validation mixtures, talkers of train in new utterances.
         test: Number of test mixtures.
 
-    Returns:
-        The folder.
-
     Raises:
         CorpusError: The folder holds something else, or a number is out of range.
     """
     counts = {"train": train, "valid": valid, "test": test}
-    parameters = {
-        "seed": seed,
-        "sample_rate": sample_rate,
-        "seconds": seconds,
-        **counts,
-    }
-
-    def write(root: Path) -> None:
-        samples = round(seconds * sample_rate)
-        for number, (split, count) in enumerate(counts.items()):
-            people = TALKERS["tt" if split == "test" else "tr"]
-            for index in range(count):
-                rng = np.random.default_rng([seed, 6, number, index])
-                person = scenes.talker(int(rng.choice(people)))
-                voice = talkers.voice(samples, sample_rate, rng, person)
-                noise = _noise(samples, sample_rate, rng)
-                level = scenes.LEVEL_DB + rng.uniform(*scenes.SNR_DB)
-                sources = {
-                    "voice": scenes.at_level(voice, level),
-                    "noise": scenes.at_level(noise, scenes.LEVEL_DB),
-                }
-                pattern = f"{{}}/{index:05d}.wav"
-                write_sum(root / split, pattern, "mix", sources, sample_rate)
-
-    return build(Path(folder), "mix_folders", parameters, write)
+    samples = round(seconds * sample_rate)
+    for split, index, rng in draws([seed, 6], counts):
+        people = TALKERS["tt" if split == "test" else "tr"]
+        person = scenes.talker(int(rng.choice(people)))
+        voice = talkers.voice(samples, sample_rate, rng, person)
+        noise = _noise(samples, sample_rate, rng)
+        level = scenes.LEVEL_DB + rng.uniform(*scenes.SNR_DB)
+        sources = {
+            "voice": scenes.at_level(voice, level),
+            "noise": scenes.at_level(noise, scenes.LEVEL_DB),
+        }
+        pattern = f"{{}}/{index:05d}.wav"
+        write_sum(folder / split, pattern, "mix", sources, sample_rate)
 
 
 def _write_speakers(
     folder: Path, speakers: int, counts: Mapping[str, int], of: tuple[int, int]
-) -> Path:
+) -> None:
     """Write mixtures of so many talkers, given seed and sample rate."""
     seed, sample_rate = of
-    names = ("train", "validation", "test")
-    parameters = {"seed": seed, "sample_rate": sample_rate}
-    parameters |= dict(zip(names, counts.values(), strict=True))
-
-    def write(root: Path) -> None:
-        rate = f"wav{sample_rate // 1000}k"
-        parent = root / f"{speakers}speakers" / rate / "min"
-        for number, (split, count) in enumerate(counts.items()):
-            for kind in ("mix", *(f"s{each + 1}" for each in range(speakers))):
-                (parent / split / kind).mkdir(parents=True)
-            for index in range(count):
-                rng = np.random.default_rng([seed, SEEDS[speakers], number, index])
-                take = 10 * index + number
-                name, sources = scenes.dialogue(
-                    TALKERS[split], take, sample_rate, rng, speakers
-                )
-                write_sum(
-                    parent / split, f"{{}}/{name}.wav", "mix", sources, sample_rate
-                )
-
-    return build(folder, f"wsj0_{speakers}mix", parameters, write)
+    parent = folder / f"{speakers}speakers" / f"wav{sample_rate // 1000}k" / "min"
+    for number, (split, count) in enumerate(counts.items()):
+        place = parent / split
+        for kind in ("mix", *(f"s{each + 1}" for each in range(speakers))):
+            (place / kind).mkdir(parents=True)
+        for index in range(count):
+            rng = np.random.default_rng([seed, SEEDS[speakers], number, index])
+            take = 10 * index + number
+            name, sources = scenes.dialogue(
+                TALKERS[split], take, sample_rate, rng, speakers
+            )
+            write_sum(place, f"{{}}/{name}.wav", "mix", sources, sample_rate)
 
 
 def _noise(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

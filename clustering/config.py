@@ -101,7 +101,7 @@ class ClusteringConfig:
         length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
         skip: Leave out tracks that lack a file, and say how many, instead of refusing.
         mixing: ``"tracks"``: sources of one track, from one place. ``"random"``: each
-            source from a track and a place of its own.
+            source from a track and a place of its own, no talker twice.
         snr_db: Range of the level of each source against the first in random mixtures,
             in dB; none: levels as they are.
         records: Folder of records to make of the corpus; none: wav files as they lie

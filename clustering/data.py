@@ -17,7 +17,8 @@ from common.distribution import Example
 from common.sound_bank import Sounds, open_sounds
 
 CANDIDATES = 16
-"""Places of a track that a balanced excerpt is chosen from."""
+"""Places of a track that a balanced excerpt is chosen from, and tracks among which the
+other talker of a random mixture is sought."""
 # Sets the draws of the places apart from the others of the same position.
 PLACES = 2**40
 
@@ -32,6 +33,8 @@ class Split(NamedTuple):
         names: Names of the sources.
         mixtures: Number of the sound of each mixture that holds more than the sources
             [tracks]; None: they are the sums.
+        talkers: Number of who speaks in each source of each track [tracks, sources],
+            below zero where nobody knows; None: nobody knows of any.
     """
 
     sounds: Sounds
@@ -39,6 +42,7 @@ class Split(NamedTuple):
     lengths: np.ndarray
     names: tuple[str, ...]
     mixtures: np.ndarray | None = None
+    talkers: np.ndarray | None = None
 
 
 class Data(NamedTuple):
@@ -88,7 +92,19 @@ def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) ->
     lengths = sounds.samples[numbers].min(axis=1)
     if mixtures is not None:
         lengths = np.minimum(lengths, sounds.samples[mixtures])
-    return Split(sounds, numbers, lengths, names, mixtures)
+    return Split(sounds, numbers, lengths, names, mixtures, _talkers(tracks, names))
+
+
+def _talkers(tracks: Sequence[Track], names: Sequence[str]) -> np.ndarray | None:
+    """Number the talkers of a split, if any is known."""
+    people = sorted({person for track in tracks for person in track.talkers.values()})
+    if not people:
+        return None
+    known = {person: number for number, person in enumerate(people)}
+    return np.array(
+        [[known.get(track.talkers.get(n, ""), -1) for n in names] for track in tracks],
+        np.int64,
+    )
 
 
 def _own_mixtures(config: ClusteringConfig, tracks: Sequence[Track]) -> bool:
@@ -141,8 +157,7 @@ def training_example(
             )
             places = tf.fill([count], _balanced(config, split, rows, draws))
         if config.mixing == "random":
-            others = tf.cast(drawn[1:, 0] * tracks, tf.int64)
-            rows = tf.concat([rows[:1], others], axis=0)
+            rows = _unlike(split, rows[0], drawn[:, 0], key)
             places = drawn[:, 1]
         gains = None
         if config.snr_db is not None:
@@ -164,6 +179,30 @@ def validation_example(config: ClusteringConfig, split: Split) -> Example:
         return _mix(split, rows, places, config.segment_samples, None)
 
     return example
+
+
+def _unlike(
+    split: Split, first: tf.Tensor, drawn: tf.Tensor, key: tf.Tensor
+) -> tf.Tensor:
+    """Choose a track for each source such that nobody speaks in two of them."""
+    tracks, count = len(split.lengths), len(split.names)
+    others = tf.cast(drawn * tracks, tf.int64)
+    if split.talkers is None:
+        return tf.concat([[first], others[1:]], axis=0)
+    more = tf.random.stateless_uniform(
+        [count, CANDIDATES], key + tf.constant([0, PLACES], tf.int64), dtype=tf.float64
+    )
+    tried = tf.concat([others[:, tf.newaxis], tf.cast(more * tracks, tf.int64)], axis=1)
+    rows, people = [first], [tf.gather(split.talkers[:, 0], first)]
+    for number in range(1, count):
+        heard = tf.gather(split.talkers[:, number], tried[number])
+        known = tf.logical_and(
+            heard[:, tf.newaxis] == tf.stack(people), heard[:, tf.newaxis] >= 0
+        )
+        best = tf.argmin(tf.cast(tf.reduce_any(known, axis=1), tf.int32))
+        rows.append(tried[number, best])
+        people.append(heard[best])
+    return tf.stack(rows)
 
 
 def _samples(config: ClusteringConfig, epoch: tf.Tensor) -> int | tf.Tensor:

@@ -12,6 +12,8 @@ References:
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from common.corpora import completeness, mix_folders, reading
@@ -28,6 +30,9 @@ the one of WSJ0-2mix, the others are those of WHAM!."""
 SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
 COUNTS = {"train": 20000, "valid": 5000, "test": 3000}
 LENGTHS = ("min", "max")
+LEVEL = re.compile(r"_-?\d+(?:\.\d+)?(?:_|$)")
+UTTERANCE = re.compile(r"\d{2}[0-9a-z][a-z]\w{4}")
+"""An utterance of WSJ0: speaker, session, number of the sentence."""
 
 
 def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
@@ -86,7 +91,32 @@ def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
                 f"{corpus}: {track.sources['s1']} has {track.sample_rate} Hz "
                 f"where its folder {wanted} says {sample_rate}; generate it again."
             )
-    return found
+    return [replace(track, talkers=talkers(track.name)) for track in found]
+
+
+def talkers(name: str) -> dict[str, str]:
+    """Tell who speaks in each source of a mixture, as the name of its file says.
+
+    Utterances of WSJ0 begin with the three letters of their speaker; any other word is
+    the speaker's name.
+
+    Args:
+        name: ``<utterance>_<dB>_<utterance>_<dB>`` and so on, with or without a number
+            before.
+
+    Returns:
+        The speaker of ``s1``, ``s2`` and so on; none where the name is another.
+
+    >>> talkers("01aa010b_0.97482_209a010p_-0.97482")
+    {'s1': '01a', 's2': '209'}
+    >>> talkers("00000_theo_0.00_yweweler_-2.08")
+    {'s1': 'theo', 's2': 'yweweler'}
+    """
+    parts = LEVEL.split(re.sub(r"^\d{5}_", "", name))
+    if len(parts) < 3 or parts.pop():
+        return {}
+    voices = [each[:3] if UTTERANCE.fullmatch(each) else each for each in parts]
+    return {f"s{number}": voice for number, voice in enumerate(voices, 1)}
 
 
 def _check(corpus: str, task: str, length: str, noise: bool) -> None:

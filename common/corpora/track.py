@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,7 @@ class Track:
         samples: Length of the track in samples at that rate.
         sources: Sound of each source by name, in the order of the corpus.
         mixture: Sound of the mixture, or None where it is the sum of the sources.
+        talkers: Who speaks in each source, by its name, where the corpus tells.
     """
 
     name: str
@@ -59,3 +60,4 @@ class Track:
     samples: int
     sources: Mapping[str, Sound]
     mixture: Sound | None = None
+    talkers: Mapping[str, str] = field(default_factory=dict)

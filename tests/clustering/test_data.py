@@ -1,5 +1,6 @@
 """Excerpts by a curriculum and at balanced places, as functions of their position."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from clustering.train import build
 from common import distribution, training
 from common.config import ConfigError
 from common.corpora.miniature import WRITERS
+from common.corpora.track import Track
 from common.schedule import Schedule
 
 CURRICULUM = ((0, 0.05), (1, 0.1))
@@ -138,3 +140,28 @@ def test_without_noise_the_mixture_is_the_sum(wham):
 def test_mixtures_made_on_the_fly_have_no_noise(wham):
     with pytest.raises(ConfigError, match="without the noise of task=mix_both"):
         data.load(replace(wham, mixing="random"))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_nobody_speaks_twice_in_a_random_mixture(config, count):
+    """Sounds are constants that tell the talker."""
+    names = [f"s{number + 1}" for number in range(count)]
+    rng, tracks = np.random.default_rng(0), []
+    for number in range(40):
+        people = rng.permutation(count)
+        waves = [np.full([1, 900], (each + 1) / 8, np.float32) for each in people]
+        told = {n: f"talker {each}" for n, each in zip(names, people, strict=True)}
+        sounds = dict(zip(names, waves, strict=True))
+        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, talkers=told))
+    config = replace(config, mixing="random", segment_seconds=0.1)
+
+    def heard(tracks):
+        seen = data.training_example(config, data.open_split(config, "train", tracks))
+        found = (seen(tf.constant(p, tf.int64))["sources"] for p in range(60))
+        return [tuple(np.round(8 * each[:, 0]).astype(int)) for each in found]
+
+    found = heard(tracks)
+    assert all(len(set(each)) == count for each in found)
+    assert len(set(found)) == math.factorial(count)
+    unknown = heard([replace(track, talkers={}) for track in tracks])
+    assert any(len(set(each)) < count for each in unknown)

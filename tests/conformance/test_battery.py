@@ -97,7 +97,8 @@ def test_saved_model_round_trip(case, tmp_path):
     network = case.network()
     signature = tf.TensorSpec([None, *case.inputs], tf.float32)
     module = tf.Module()
-    module.network = network
+    # The weights alone: of a whole model, Keras saves functions of each of its layers.
+    module.weights = network.variables
     module.separate = tf.function(network, input_signature=[signature])
     wanted = values(module.separate(inputs(case)))
     tf.saved_model.save(module, str(tmp_path))

@@ -1,0 +1,157 @@
+"""Whether the second phase is worth its cost: few paired songs and many unpaired ones.
+
+``python benchmarks/second_phase.py --output DIR`` trains, for each seed, a supervised
+control and semi-supervised separators on made-up music, with equally many separator
+steps at most, the same early stopping and equally many settings to choose from. The
+setting is chosen by the median SDR of the vocals of the validation songs, the test
+songs are measured with it alone, and their differences are resampled: songs and seeds
+with replacement, 10,000 times. Stopped at any time, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+SONGS = {"--train": 64, "--test": 48, "--seconds": 8, "--sample-rate": 8192}
+COMMON = {
+    "corpora.unpaired": "none",
+    "model_config.log_dir": "none",
+    "head": "mask",
+    "num_layers": 3,
+    "num_frames": 32,
+    "initial_filters": 8,
+    "disc_filters": 8,
+    "num_disc": 2,
+    "batch_size": 8,
+    "epoch_it": 100,
+    "patience": 4,
+    "excerpts_reused": "false",
+    "gain_low": 1.0,
+    "gain_high": 1.0,
+    "train.epochs": 12,
+    "train.checkpoint_steps": 1000,
+    "train.log_steps": 50,
+}
+CONTROL = {f"rate {rate:g}": {"init_sup_sep_lr": rate} for rate in (1e-3, 5e-4, 2e-4)}
+SECOND = {
+    f"alpha {alpha:g}": {"alpha": alpha, "init_unsup_sep_lr": 1e-3, "beta": 0.0}
+    for alpha in (1e-3, 3e-3, 1e-2)
+}
+RESAMPLED = 10_000
+
+
+def main() -> None:
+    """Train and measure everything that is not there yet, and print the comparison."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--paired-tracks", type=int, default=4)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    place = options.output.absolute()
+    songs = [str(word) for pair in SONGS.items() for word in pair]
+    call("common.corpora.miniature", "musdb", str(place / "songs"), *songs)
+    common = {**COMMON, "corpora.paired_tracks": options.paired_tracks}
+    common["corpora.root"] = place / "songs"
+    runs = []
+    for seed in options.seeds:
+        given = {**common, "train.seed": seed}
+        runs += [(place, seed, "sup", n, {**given, **s}) for n, s in CONTROL.items()]
+        runs += [(place, seed, "semisup", n, {**given, **s}) for n, s in SECOND.items()]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda run: train(*run), runs))
+    report(place, options.seeds)
+
+
+def train(
+    place: Path, seed: int, phase: str, name: str, settings: Mapping[str, object]
+) -> None:
+    """Train one separator and measure it on the songs of the validation."""
+    run = place / f"{phase}, {name}, seed {seed}"
+    words = [f"{key}={value}" for key, value in settings.items()]
+    words += [f"phases={phase}", f"output={run}"]
+    call("adversarial.train", "with", "tiny", *words)
+    told = run / phase / "validation"
+    call("adversarial.evaluate", str(run), "--split", "valid", "--output", str(told))
+
+
+def call(module: str, *words: str) -> None:
+    """Run a command on one thread, as several run at once."""
+    one = {f"TF_NUM_{kind}_THREADS": "1" for kind in ("INTRAOP", "INTEROP")}
+    subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=ROOT,
+        env={**os.environ, **one, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def report(place: Path, seeds: Sequence[int]) -> None:
+    """Choose by validation, compare by test."""
+    say("| separator | seed | setting | validation | test |", "|---|---|---|---|---|")
+    chosen = {}
+    for phase, settings in (("sup", CONTROL), ("semisup", SECOND)):
+        for seed in seeds:
+            runs = {name: place / f"{phase}, {name}, seed {seed}" for name in settings}
+            valid = {
+                name: float(np.median(vocals(run / phase / "validation")))
+                for name, run in runs.items()
+            }
+            best = max(valid, key=lambda name: valid[name])
+            test = vocals(runs[best] / phase / "evaluation")
+            chosen[phase, seed] = test
+            setting = f"{best} (of {told(valid)})"
+            scores = f"{valid[best]:.2f} dB | {np.median(test):.2f} dB"
+            say(f"| {phase} | {seed} | {setting} | {scores} |")
+    control = np.stack([chosen["sup", seed] for seed in seeds])
+    second = np.stack([chosen["semisup", seed] for seed in seeds])
+    low, high = interval(control, second)
+    gain = np.median(second) - np.median(control)
+    say(
+        f"\n{control.shape[1]} test songs, {len(seeds)} seeds, median SDR of vocals: "
+        f"{np.median(control):.2f} dB supervised, {np.median(second):.2f} dB "
+        f"semi-supervised, {gain:+.2f} dB, 95 % interval {low:+.2f} to {high:+.2f} dB"
+    )
+
+
+def say(*lines: str) -> None:
+    """Write lines of the report."""
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def vocals(folder: Path) -> np.ndarray:
+    """SDR of the vocals of every song, in the order of their titles."""
+    rows = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    rows.sort(key=lambda row: row["Title"])
+    return np.array([row["SDR"]["vocals"] for row in rows], np.float64)
+
+
+def told(scores: Mapping[str, float]) -> str:
+    """Write the scores of all settings."""
+    return ", ".join(f"{name}: {value:.2f}" for name, value in scores.items())
+
+
+def interval(control: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Resample songs and seeds, paired: 95 % of the differences of the medians."""
+    rng, found = np.random.default_rng(0), []
+    seeds, songs = control.shape
+    for _ in range(RESAMPLED):
+        pick = np.ix_(rng.integers(seeds, size=seeds), rng.integers(songs, size=songs))
+        found.append(np.median(second[pick]) - np.median(control[pick]))
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(low), float(high)
+
+
+if __name__ == "__main__":
+    main()

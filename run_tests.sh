@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fast tests on one lane; arguments go to pytest.
 #
-#   ./run_tests.sh                   every fast test
+#   ./run_tests.sh                   every fast test, two at a time
 #   LANE=tfio ./run_tests.sh         the same with tensorflow-io
 #   ./run_tests.sh -m slow           subprocesses, kills, small trainings
 #   ./run_tests.sh tests/mixit -x    a part
@@ -9,4 +9,6 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 # shellcheck source=setup.sh
 source ./setup.sh
+# A process takes 3 GB and most of a minute to start with, so few are best.
+if (($# == 0)); then set -- --numprocesses=2 --dist=worksteal; fi
 exec python -m pytest "$@"

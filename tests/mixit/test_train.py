@@ -85,11 +85,11 @@ def break_off_at(monkeypatch, step):
     monkeypatch.setattr(resume.DemandFinite, "on_train_batch_end", kill)
 
 
-def test_broken_off_runs_end_with_the_same_bits(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 5])
+def test_broken_off_runs_end_with_the_same_bits(config, tmp_path, monkeypatch, step):
     straight = weights(training.train(config, build))
-    for step in (3, 5):
-        broken = moved(config, tmp_path / f"broken{step}")
-        assert_same_after_break(config, broken, step, straight, monkeypatch)
+    broken = moved(config, tmp_path / "broken")
+    assert_same_after_break(config, broken, step, straight, monkeypatch)
 
 
 def assert_same_after_break(config, broken, step, straight, monkeypatch):
@@ -118,6 +118,7 @@ def test_run_folder_holds_everything(config):
     assert int(again.optimizer.iterations.numpy()) == 6
 
 
+@pytest.mark.slow
 def test_two_replicas_give_the_numbers_of_one(config, tmp_path):
     one = training.train(replace(config, batch_size=8), build)
     spread = moved(config, tmp_path / "two", strategy="mirrored", replicas=2)

@@ -133,6 +133,7 @@ def weights(model):
     return [variable.numpy() for variable in model.variables]
 
 
+@pytest.mark.slow
 def test_both_optimizers_resume_to_the_bit(config, tmp_path, monkeypatch):
     straight = training.train(config, build)
     broken = Config(str(tmp_path / "broken"), config.data, config.train)

@@ -119,7 +119,10 @@ class Corpora:
         thirds: A third of the unpaired corpus to each of training, validation, test.
         bleed: Take stems with bleed of other sources as examples for the critics.
         silent: Take songs without a voice; their vocals are silence, and never
-            examples for the critic.
+            examples for the critic. Otherwise they are neither paired songs nor
+            unpaired mixtures.
+        skip: Leave out songs that lack a file and say how many, instead of refusing;
+            not of MUSDB18 and of folders.
         function: A function by its import path, ``package.module:name``, that gives
             the dictionary of lists of the original instead.
         foreign_pickle: A ``dataset.pkl`` that the original wrote, read instead.
@@ -136,6 +139,7 @@ class Corpora:
     thirds: bool = False
     bleed: bool = True
     silent: bool = True
+    skip: bool = False
     function: str | None = None
     foreign_pickle: str | None = None
     records: str | None = None

@@ -149,7 +149,7 @@ def _unpaired(config: AdversarialConfig) -> list[Song]:
             "because corpora.root is no miniature; set it, or corpora.unpaired=none"
         )
     place = _root(config, kind, corpora.unpaired_root, 1)
-    found = WHOLE[kind](place)
+    found = WHOLE[kind](corpora, place)
     named = [
         song._replace(
             track=replace(lists.song(song.track), name=f"{kind}/{song.track.name}")
@@ -210,7 +210,7 @@ def _roles(songs: list[Song], bleed: bool) -> list[list[Track]]:
 
 
 def _voiced(found: Lists, silent: bool) -> Lists:
-    """Tell of paired songs without a voice, and leave them out if told so."""
+    """Tell of paired songs without a voice; leave out all of these if told so."""
     voiced = {
         name: [track for track in getattr(found, name) if VOCALS in track.sources]
         for name in ("paired", "valid", "test")
@@ -229,7 +229,15 @@ def _voiced(found: Lists, silent: bool) -> Lists:
             f"{len(silence)} of {len(whole)} paired songs have no vocals, first "
             f"{silence[0]!r}: {done} (corpora.silent={str(silent).lower()})"
         )
-    return found if silent else found._replace(**voiced)
+    if silent:
+        return found
+    # Of a mixture alone nobody knows whether it has a voice.
+    voiced["mixtures"] = [
+        track
+        for track in found.mixtures
+        if VOCALS in track.sources or ACCOMPANIMENT not in track.sources
+    ]
+    return found._replace(**voiced)
 
 
 def _expect_accompaniment(tracks: list[Track]) -> None:

@@ -46,23 +46,50 @@ def _musdb_training(place: Path) -> list[Track]:
 
 
 def _dsd100(corpora: Corpora, place: Path) -> Splits:
-    return dsd100.tracks(place, "train"), *_halves(dsd100.tracks(place, "test"))
+    train, test = (
+        dsd100.tracks(place, split, skip=corpora.skip) for split in ("train", "test")
+    )
+    return train, *_halves(test)
 
 
-def _divided(read: Callable[[Path, str], list[Track]]) -> Callable[..., Splits]:
+def _divided(read: Callable[..., list[Track]]) -> Callable[..., Splits]:
     def splits(corpora: Corpora, place: Path) -> Splits:
-        return read(place, "train"), read(place, "valid"), read(place, "test")
+        train, valid, test = (
+            read(place, split, skip=corpora.skip)
+            for split in ("train", "valid", "test")
+        )
+        return train, valid, test
 
     return splits
 
 
-def _every_folder(place: Path) -> list[Song]:
+def _folders(corpora: Corpora, place: Path) -> Splits:
+    train, valid, test = (
+        song_folders.tracks(place, split) for split in ("train", "valid", "test")
+    )
+    return train, valid, test
+
+
+def _every_folder(corpora: Corpora, place: Path) -> list[Song]:
     split = "train" if song_folders.is_divided(place) else None
     return [Song(track) for track in song_folders.tracks(place, split)]
 
 
-def _every_dsd100(place: Path) -> list[Song]:
-    return [Song(t) for split in dsd100.SPLITS for t in dsd100.tracks(place, split)]
+def _every_dsd100(corpora: Corpora, place: Path) -> list[Song]:
+    return [
+        Song(track)
+        for split in dsd100.SPLITS
+        for track in dsd100.tracks(place, split, skip=corpora.skip)
+    ]
+
+
+def _every_ccmixter(corpora: Corpora, place: Path) -> list[Song]:
+    return [Song(track) for track in ccmixter.tracks(place, skip=corpora.skip)]
+
+
+def _every_moisesdb(corpora: Corpora, place: Path) -> list[Song]:
+    found = moisesdb.songs(place, skip=corpora.skip)
+    return [Song(song.track, song.bleeding) for song in found]
 
 
 PAIRED: Mapping[str, Callable[[Corpora, Path], Splits]] = {
@@ -70,15 +97,13 @@ PAIRED: Mapping[str, Callable[[Corpora, Path], Splits]] = {
     "dsd100": _dsd100,
     "ccmixter": _divided(ccmixter.tracks),
     "moisesdb": _divided(moisesdb.tracks),
-    "track_folders": _divided(song_folders.tracks),
+    "track_folders": _folders,
 }
-WHOLE: Mapping[str, Callable[[Path], list[Song]]] = {
-    "musdb": lambda place: [Song(track) for track in _musdb_training(place)],
+WHOLE: Mapping[str, Callable[[Corpora, Path], list[Song]]] = {
+    "musdb": lambda _, place: [Song(track) for track in _musdb_training(place)],
     "dsd100": _every_dsd100,
-    "ccmixter": lambda place: [Song(track) for track in ccmixter.tracks(place)],
-    "moisesdb": lambda place: [
-        Song(song.track, song.bleeding) for song in moisesdb.songs(place)
-    ],
+    "ccmixter": _every_ccmixter,
+    "moisesdb": _every_moisesdb,
     "track_folders": _every_folder,
 }
 """All songs of each kind of corpus that may be used without their sources."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -188,6 +189,21 @@ def test_plain_folders_may_lack_what_they_like(made, tmp_path, capsys):
     loose = corpus.read(config(**roots))
     every = [[name[-1] for name in names(each)] for each in loose[1:4]]
     assert every == [["c", "e"], ["e"], ["d"]]
+    loose = corpus.read(config(**roots, silent=False))
+    every = [[name[-1] for name in names(each)] for each in loose[1:4]]
+    assert every == [["c"], ["e"], ["d"]]
+
+
+def test_songs_that_lack_a_file_are_left_out_if_told_so(made, tmp_path):
+    place = tmp_path / "moisesdb"
+    shutil.copytree(made / "moisesdb", place)
+    next(place.rglob("*.wav")).unlink()
+    given = config(root=str(made / "musdb"), unpaired_root=str(place))
+    with pytest.raises(CorpusError, match="MoisesDB"):
+        corpus.read(given)
+    skipped = replace(given, corpora=replace(given.corpora, skip=True))
+    whole = corpus.read(both(made))
+    assert len(corpus.read(skipped).mixtures) == len(whole.mixtures) - 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ then writes the run folder that :mod:`adversarial.separate` loads.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from adversarial.model import Separator
 from common import config as configuration
 from common import tf1_checkpoint
 from common.checkpoint import CheckpointError, save_network
+from common.corpora.writing import whole_folder
 from common.errors import exit_code
 
 TOLERANCE = 1e-4
@@ -163,15 +163,9 @@ def export(restored: Restored, folder: str | Path) -> AdversarialConfig:
         model_config=restored.separator.config,
         phases=phase,  # type: ignore[arg-type]
     )
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        configuration.save(settings, part / "config.json")
-        save_network(part, restored.separator)
-        part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with whole_folder(folder) as work:
+        configuration.save(settings, work / "config.json")
+        save_network(work, restored.separator)
     return settings
 
 

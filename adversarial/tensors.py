@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from adversarial.critic import Critic
 from adversarial.model import Separator
-from common.checkpoint import CheckpointError
+from common.foreign_tensors import demand_fit
 
 Table = dict[str, tf.Variable]
 """Variable of ours by the original's name."""
@@ -74,15 +74,7 @@ def assign(table: Table, tensors: Mapping[str, np.ndarray], source: str) -> None
         CheckpointError: Tensors are missing, extra, misshapen or not finite; all of
             them are named.
     """
-    problems = [f"missing {name}" for name in table if name not in tensors]
-    problems += [f"extra {name}" for name in tensors if name not in table]
-    for name in sorted(table.keys() & tensors.keys()):
-        problems += _misfit(name, tensors[name], table[name])
-    if problems:
-        raise CheckpointError(
-            f"{source}: {len(problems)} tensors do not fit the networks: "
-            f"{'; '.join(problems)}"
-        )
+    demand_fit(source, table, tensors, lambda n: _misfit(n, tensors[n], table[n]))
     for name, variable in table.items():
         variable.assign(tensors[name])
 

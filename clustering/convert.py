@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -34,6 +33,7 @@ from clustering.nussl import computation, graphs
 from common import config as configuration
 from common import torch_file
 from common.checkpoint import CheckpointError, save_network
+from common.corpora.writing import whole_folder
 from common.errors import exit_code
 from common.torch_file import TorchFileError
 
@@ -182,15 +182,9 @@ def export(
     # What is loaded later is the network of the configuration: its names are saved.
     net = network(settings)
     tensors.assign(tensors.nussl(net), restored.tensors, str(folder))
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        configuration.save(settings, part / "config.json")
-        save_network(part, net)
-        part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with whole_folder(folder) as work:
+        configuration.save(settings, work / "config.json")
+        save_network(work, net)
     return settings
 
 

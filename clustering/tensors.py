@@ -23,7 +23,7 @@ from clustering.models.embedding import Embedding
 from clustering.models.end_to_end import EndToEnd
 from clustering.models.mask_inference import MaskInference
 from clustering.models.tasnet import Tasnet
-from common.checkpoint import CheckpointError
+from common.foreign_tensors import demand_fit
 from common.recurrent import RecurrentStack
 
 Table = dict[str, tf.Variable]
@@ -118,15 +118,7 @@ def assign(table: Table, tensors: Mapping[str, Any], source: str) -> None:
             them are named.
     """
     found = {name: value for name, value in tensors.items() if not IGNORED.match(name)}
-    problems = [f"missing {name}" for name in table if name not in found]
-    problems += [f"extra {name}" for name in found if name not in table]
-    for name in sorted(table.keys() & found.keys()):
-        problems += _misfit(name, found[name], table[name])
-    if problems:
-        raise CheckpointError(
-            f"{source}: {len(problems)} tensors do not fit the network: "
-            f"{'; '.join(problems)}"
-        )
+    demand_fit(source, table, found, lambda n: _misfit(n, found[n], table[n]))
     for name, variable in table.items():
         variable.assign(_turned(name, found[name]).reshape(variable.shape))
 

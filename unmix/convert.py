@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from common import checkpoint, torch_file
 from common.checkpoint import CheckpointError
 from common.config import load as load_config
 from common.config import write_json
+from common.corpora.writing import whole_folder
 from common.embedded import NAME
 from common.errors import exit_code
 from unmix import embedded, original_folder, plain, published, tensors
@@ -120,19 +120,13 @@ def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
             f"the networks of {', '.join(models) or 'no target'} have several rates or "
             "transforms; expected one, so export them one by one"
         )
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as work:
         for target, model in models.items():
-            torch_file.write(part / f"{target}.pth", tensors.collect(model))
+            torch_file.write(work / f"{target}.pth", tensors.collect(model))
             write_json(
-                original_folder.results(target, model.config), part / f"{target}.json"
+                original_folder.results(target, model.config), work / f"{target}.json"
             )
-        write_json(separator, part / original_folder.SEPARATOR)
-        part.replace(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        write_json(separator, work / original_folder.SEPARATOR)
 
 
 def check(

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.checkpoint import CheckpointError
+from common.foreign_tensors import demand_fit
 from unmix.model import OpenUnmix
 
 IGNORED = re.compile(
@@ -89,15 +90,8 @@ def assign(model: OpenUnmix, tensors: Mapping[str, Any], source: str) -> None:
     """
     table = names(model)
     found = {name: value for name, value in tensors.items() if not IGNORED.match(name)}
-    problems = [f"missing {name}" for name in table if name not in found]
-    problems += [f"extra {name}" for name in found if name not in table]
-    for name in table.keys() & found.keys():
-        problems += _misfit(name, found[name], tuple(table[name].shape)[::-1])
-    if problems:
-        raise CheckpointError(
-            f"{source}: {len(problems)} tensors do not fit the network: "
-            f"{'; '.join(sorted(problems))}"
-        )
+    shapes = {name: tuple(table[name].shape)[::-1] for name in table}
+    demand_fit(source, table, found, lambda n: _misfit(n, found[n], shapes[n]))
     for name, variable in table.items():
         variable.assign(np.asarray(found[name], np.float32).T)
 

@@ -34,18 +34,18 @@ COMMON = {
     "num_disc": 2,
     "batch_size": 8,
     "epoch_it": 100,
-    "patience": 4,
+    "patience": 3,
     "excerpts_reused": "false",
     "gain_low": 1.0,
     "gain_high": 1.0,
-    "train.epochs": 12,
+    "train.epochs": 8,
     "train.checkpoint_steps": 1000,
     "train.log_steps": 50,
 }
-CONTROL = {f"rate {rate:g}": {"init_sup_sep_lr": rate} for rate in (1e-3, 5e-4, 2e-4)}
+CONTROL = {f"rate {rate:g}": {"init_sup_sep_lr": rate} for rate in (1e-3, 3e-4)}
 SECOND = {
     f"alpha {alpha:g}": {"alpha": alpha, "init_unsup_sep_lr": 1e-3, "beta": 0.0}
-    for alpha in (1e-3, 3e-3, 1e-2)
+    for alpha in (1e-3, 3e-3)
 }
 RESAMPLED = 10_000
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--paired-tracks", type=int, default=4)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at a time")
     options = parser.parse_args()
     place = options.output.absolute()
     songs = [str(word) for pair in SONGS.items() for word in pair]

@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 
+import adversarial
 from adversarial import embedded, published, runs
 from adversarial.config import TINY
 from adversarial.model import Separator
+from common import metrics
 from common.checkpoint import CheckpointError, save_network
 from common.config import ConfigError, save
+from common.corpora import miniature, musdb
 
 
 def write_run(folder, phases=("sup", "semisup"), **changes):
@@ -25,6 +29,39 @@ def write_run(folder, phases=("sup", "semisup"), **changes):
         save(replace(config, output=str(folder)), folder / phase / "config.json")
     save(replace(config, output=str(folder)), folder / "config.json")
     return nets
+
+
+def test_it_separates_what_it_never_heard(tmp_path):
+    separator, gains = adversarial.load("mini"), []
+    place = miniature.write_musdb(
+        tmp_path / "new", seed=77, sample_rate=8192, train=0, test=4
+    )
+    for track in musdb.tracks(place, "test"):
+        truth = {
+            name: soundfile.read(file)[0].T for name, file in track.sources.items()
+        }
+        mixture = sum(truth.values()).astype(np.float32)
+        found = separator(mixture)
+        assert list(found) == ["vocals", "accompaniment"]
+        wanted = truth["vocals"].mean(axis=0).astype(np.float32)
+        heard = np.stack([found["vocals"].mean(axis=0), mixture.mean(axis=0)])
+        after, before = metrics.si_sdr(wanted, heard).numpy()
+        gains.append(after - before)
+    assert np.mean(gains) > 6
+    assert min(gains) > 4
+
+
+def test_small_complete_and_without_paths():
+    folder = embedded.find("mini")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3_000_000
+    told = json.loads((folder / "config.json").read_text())
+    assert told["output"] is None
+    assert told["corpora"]["root"] is None
+    assert told["corpora"]["unpaired_root"] is None
+    card = (folder / "README.md").read_text()
+    assert "Apache-2.0" in card
+    assert " dB" in card
 
 
 def test_the_later_phase_is_taken_without_paths(tmp_path, monkeypatch):

@@ -13,9 +13,11 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import tensorflow as tf
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 ORIGINAL = {
     ("sup", 4): 0.093,
     ("sup", 16): 0.37,

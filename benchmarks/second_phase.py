@@ -49,6 +49,7 @@ SECOND = {
     for alpha in (1e-3, 3e-3, 1e-2)
 }
 PHASES = {"sup": CONTROL, "semisup": SECOND}
+SOURCES = ("vocals", "accompaniment")
 RESAMPLED = 10_000
 
 
@@ -110,31 +111,37 @@ def call(module: str, *words: str) -> None:
 def choose(place: Path, seed: int, phase: str) -> str:
     """Choose a setting by the validation songs, and tell what each came to."""
     medians = {
-        name: float(np.median(vocals(place / f"{phase}, {name}, seed {seed}", phase)))
+        name: float(np.median(scores(place / f"{phase}, {name}, seed {seed}", phase)))
         for name in PHASES[phase]
     }
-    scores = ", ".join(f"{name}: {value:.2f} dB" for name, value in medians.items())
-    say(f"{phase}, validation: {scores}")
+    listed = ", ".join(f"{name}: {value:.2f} dB" for name, value in medians.items())
+    say(f"{phase}, validation: {listed}")
     return max(medians, key=lambda name: medians[name])
 
 
 def report(place: Path, seeds: Sequence[int], best: Mapping[str, str]) -> None:
     """Compare by the test songs."""
-    say(
-        "\n| separator | setting | seed | median SDR of the vocals |",
-        "|---|---|---|---|",
-    )
+    say("\n| source | separator | setting | seed | median SDR |", f"|{'---|' * 5}")
+    ends = [compare(place, seeds, best, source) for source in SOURCES]
+    say("", *ends)
+
+
+def compare(
+    place: Path, seeds: Sequence[int], best: Mapping[str, str], source: str
+) -> str:
+    """Tell the scores of a source for each seed, and how the separators differ."""
     tests = {}
     for phase, name in best.items():
         runs = [place / f"{phase}, {name}, seed {seed}" for seed in seeds]
-        tests[phase] = np.stack([vocals(run, phase, "evaluation") for run in runs])
-        for seed, test in zip(seeds, tests[phase], strict=True):
-            say(f"| {phase} | {name} | {seed} | {np.median(test):.2f} dB |")
+        found = [scores(run, phase, "evaluation", source) for run in runs]
+        for seed, test in zip(seeds, found, strict=True):
+            say(f"| {source} | {phase} | {name} | {seed} | {np.median(test):.2f} dB |")
+        tests[phase] = np.stack(found)
     control, second = tests["sup"], tests["semisup"]
     low, high = interval(control, second)
     gain = np.median(second) - np.median(control)
-    say(
-        f"\n{control.shape[1]} test songs, {len(seeds)} seeds: "
+    return (
+        f"{source}, {control.shape[1]} test songs, {len(seeds)} seeds: "
         f"{np.median(control):.2f} dB supervised, {np.median(second):.2f} dB "
         f"semi-supervised, {gain:+.2f} dB, 95 % interval {low:+.2f} to {high:+.2f} dB"
     )
@@ -145,12 +152,14 @@ def say(*lines: str) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def vocals(run: Path, phase: str, part: str = "validation") -> np.ndarray:
-    """SDR of the vocals of every song, in the order of their titles."""
+def scores(
+    run: Path, phase: str, part: str = "validation", source: str = "vocals"
+) -> np.ndarray:
+    """SDR of a source of every song, in the order of their titles."""
     file = run / phase / part / "scores.json"
     rows = json.loads(file.read_text(encoding="utf-8"))
     rows.sort(key=lambda row: row["Title"])
-    return np.array([row["SDR"]["vocals"] for row in rows], np.float64)
+    return np.array([row["SDR"][source] for row in rows], np.float64)
 
 
 def interval(control: np.ndarray, second: np.ndarray) -> tuple[float, float]:

@@ -63,11 +63,9 @@ def _divided(read: Callable[..., list[Track]]) -> Callable[..., Splits]:
     return splits
 
 
-def _folders(corpora: Corpora, place: Path) -> Splits:
-    train, valid, test = (
-        song_folders.tracks(place, split) for split in ("train", "valid", "test")
-    )
-    return train, valid, test
+def _folders(place: Path, split: str, *, skip: bool) -> list[Track]:
+    """Read a split of folders, where no file is wanted that could be lacking."""
+    return song_folders.tracks(place, split)
 
 
 def _every_folder(corpora: Corpora, place: Path) -> list[Song]:
@@ -97,7 +95,7 @@ PAIRED: Mapping[str, Callable[[Corpora, Path], Splits]] = {
     "dsd100": _dsd100,
     "ccmixter": _divided(ccmixter.tracks),
     "moisesdb": _divided(moisesdb.tracks),
-    "track_folders": _folders,
+    "track_folders": _divided(_folders),
 }
 WHOLE: Mapping[str, Callable[[Corpora, Path], list[Song]]] = {
     "musdb": lambda _, place: [Song(track) for track in _musdb_training(place)],

@@ -196,10 +196,9 @@ def _unlike(
     rows, people = [first], [tf.gather(split.talkers[:, 0], first)]
     for number in range(1, count):
         heard = tf.gather(split.talkers[:, number], tried[number])
-        known = tf.logical_and(
-            heard[:, tf.newaxis] == tf.stack(people), heard[:, tf.newaxis] >= 0
-        )
-        best = tf.argmin(tf.cast(tf.reduce_any(known, axis=1), tf.int32))
+        same = heard[:, tf.newaxis] == tf.stack(people)
+        taken = tf.logical_and(tf.reduce_any(same, axis=1), heard >= 0)
+        best = tf.argmin(tf.cast(taken, tf.int32))
         rows.append(tried[number, best])
         people.append(heard[best])
     return tf.stack(rows)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from clustering import mixture_model
 from clustering.kmeans import Seed, distances, kmeans
 from clustering.mixture_model import Mixture
+from clustering.targets import vad
 
 Method = Literal["kmeans", "gmm"]
 MaskKind = Literal["soft", "binary", "posterior"]
@@ -31,6 +32,9 @@ class Clustering:
             responsibilities are the masks.
         percentile: Points are clustered if their magnitude is not below this percentile
             of the item, 0 to 100; 0 takes all. See :func:`loudest`.
+        within_db: Of these, points are clustered that are less than so many dB below
+            the loudest of the item, as the weight ``"vad"`` of training has it; none:
+            all of them.
         mask: Of k-means: see :func:`soft_masks`, :func:`posterior_masks` and
             :func:`binary_masks`. A mixture has the last one, or its responsibilities.
         beta: How fast soft and posterior masks fall with the distance, above 0.
@@ -45,6 +49,7 @@ class Clustering:
     sources: int = 2
     method: Method = "kmeans"
     percentile: float = 90.0
+    within_db: float | None = None
     mask: MaskKind = "soft"
     beta: float = 5.0
     restarts: int = 1
@@ -62,6 +67,10 @@ class Clustering:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
         _check_percentile(self.percentile)
+        if self.within_db is not None and not self.within_db > 0:
+            raise ValueError(
+                f"within_db is {self.within_db}; expected none or a number above 0"
+            )
         if not self.beta > 0:
             raise ValueError(f"beta is {self.beta}; expected a number above 0")
 
@@ -106,7 +115,9 @@ def cluster(
     flat = tf.reshape(magnitude, tf.shape(embedding)[:2])
     places = loudest(flat, params.percentile)
     points = tf.gather(embedding, places, batch_dims=1)
-    weights = tf.gather(flat, places, batch_dims=1) if params.weighted else None
+    weights = _weights(magnitude, flat, params)
+    if weights is not None:
+        weights = tf.gather(weights, places, batch_dims=1)
     model: Model
     if params.method == "gmm":
         model = mixture_model.fit(points, params.sources, weights, seed=seed)
@@ -244,6 +255,17 @@ def loudest(magnitude: tf.Tensor, percentile: float) -> tf.Tensor:
     # A product such as 0.9 * 10 may come out a little above the whole number.
     below = tf.cast(tf.math.ceil(place - 1e-6), tf.int32)
     return tf.math.top_k(magnitude, total - below, sorted=False)[1]
+
+
+def _weights(
+    magnitude: tf.Tensor, flat: tf.Tensor, params: Clustering
+) -> tf.Tensor | None:
+    """What points count, [batch, points]: 0 leaves one out; none: all count alike."""
+    weights = flat if params.weighted else None
+    if params.within_db is None:
+        return weights
+    near = vad(magnitude, params.within_db)
+    return near if weights is None else near * weights
 
 
 def _ordered(model: Model, order: tf.Tensor) -> Model:

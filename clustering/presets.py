@@ -164,7 +164,8 @@ ASTEROID = ClusteringConfig(
         mask_activation=("sigmoid",),
     ),
     loss=Loss(1.0, "active", 0.0, "mse", target="irm", weights=("vad",)),
-    cluster=Clustering(percentile=95.0, mask="binary"),
+    # Points that asteroid does not cluster are in all of its masks, here in one.
+    cluster=Clustering(percentile=0.0, within_db=40.0, mask="binary"),
     sample_rate=8000,
     window_samples=256,
     hop_samples=64,
@@ -208,6 +209,7 @@ PRESETS: Mapping[str, ClusteringConfig] = {
             embedding_activation=("tanh", "unit_norm"),
         ),
         loss=Loss(weights=("vad",)),
+        cluster=Clustering(percentile=0.0, within_db=40.0, mask="binary"),
         segment_seconds=0.8,
         optimizer="sgd",
         lr=1e-5,

@@ -130,6 +130,26 @@ def test_weights_are_magnitudes():
     np.testing.assert_allclose(np.sort(whole.model, 1), centroids, atol=1e-5)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("method", ["kmeans", "gmm"])
+def test_points_far_below_the_loudest_are_not_clustered(method, weighted):
+    embedding, magnitude, _ = scene()
+    params = Clustering(3, method, percentile=0.0, weighted=weighted)
+    expected = cluster(embedding[:, 54:], magnitude[:, 6:], params)
+    # 34 dB below the loudest points, which would otherwise draw the centres to them.
+    magnitude[:, :6] = 0.02 * magnitude[:, 6:].max()
+    embedding[:, :54] = 50.0 + embedding[:, 54:108]
+    found = cluster(embedding, magnitude, replace(params, within_db=30.0))
+    np.testing.assert_allclose(_centres(found), _centres(expected), atol=1e-4)
+    drawn = cluster(embedding, magnitude, replace(params, within_db=40.0))
+    assert np.abs(_centres(drawn) - _centres(expected)).max() > 1
+
+
+def _centres(found):
+    model = found.model
+    return np.sort(getattr(model, "means", model), 1)
+
+
 @pytest.mark.parametrize("method", ["kmeans", "gmm"])
 def test_silence_and_one_point(method):
     for frames, bins in ((1, 1), (4, 3)):
@@ -223,6 +243,7 @@ def test_samples_follow_the_mixture():
         ({"method": "dbscan"}, "method is 'dbscan'; expected one of kmeans, gmm"),
         ({"mask": "hard"}, "mask is 'hard'; expected one of soft, binary, posterior"),
         ({"percentile": 101.0}, "percentile is 101.0; expected 0 to 100"),
+        ({"within_db": -40.0}, "within_db is -40.0; expected none or a number above 0"),
         ({"beta": 0.0}, "beta is 0.0; expected a number above 0"),
     ],
 )

@@ -16,7 +16,7 @@ from adversarial import model, passes, runs
 from adversarial.passes import Passing
 from common.separation import SeparationError, Separator
 from common.separation_command import command
-from common.stems import Form
+from common.stem_files import Form
 
 SEGMENT_SECONDS = 60.0
 OVERLAP = 0.0

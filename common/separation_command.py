@@ -12,7 +12,8 @@ from typing import Any
 from common import audio
 from common.errors import exit_code
 from common.separation import SeparationError, Separator
-from common.stems import FOLDERS, Form, check_targets, separate_file
+from common.stem_files import FOLDERS, Form, check_targets
+from common.stems import separate_file
 
 SHARED = (
     "input", "model", "output", "format", "segment", "overlap", "targets", "overwrite"

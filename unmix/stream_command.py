@@ -19,7 +19,7 @@ import numpy as np
 
 from common.errors import exit_code
 from common.separation import SeparationError, Separator
-from common.stems import check_targets
+from common.stem_files import check_targets
 from unmix.stream import FEW, Stream
 from unmix.umx_command import sums
 

@@ -23,7 +23,9 @@ import numpy as np
 from common import audio
 from common.errors import exit_code
 from common.separation import SeparationError, Separator
-from common.stems import Form, Summary, separate_file
+from common.stem_files import Form
+from common.stem_summary import Summary
+from common.stems import separate_file
 
 MARKS = {
     "--outdir",

@@ -10,7 +10,7 @@ import pytest
 from common import audio
 from common.separation import SeparationError, Separator
 from common.separation_command import command
-from common.stems import Form
+from common.stem_files import Form
 
 RATE = 8000
 

@@ -10,7 +10,8 @@ import pytest
 
 from common import audio
 from common.separation import SeparationError, Separator
-from common.stems import Form, separate_file
+from common.stem_files import Form
+from common.stems import separate_file
 
 RATE = 16000
 
@@ -214,7 +215,7 @@ PEAK = """
     import numpy as np
     from common import audio
     from common.separation import Separator
-    from common.stems import Form, separate_file
+    from common.stems import separate_file
 
     folder, seconds = Path(sys.argv[1]), int(sys.argv[2])
     minute = np.random.default_rng(0).uniform(-1, 1, (2, 44100 * 10)).astype("f4")

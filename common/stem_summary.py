@@ -1,0 +1,104 @@
+"""What became of a sound file: levels, peaks and the rest of its stems."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of one file; its ``str`` is one line for the reader.
+
+    Attributes:
+        name: File name of the input.
+        folder: Where the stems are.
+        samples: Length of the stems, in samples.
+        sample_rate: Rate of the stems, in Hz.
+        elapsed_seconds: Time taken, reading and writing included.
+        residual_db: Energy of the mixture minus the sum of all the model's sources,
+            relative to the mixture: -inf where they are equal, inf where only the
+            mixture is silent. It holds what resampling to the model's rate cuts off.
+        peaks: Largest absolute sample of each stem, 1 is full scale.
+        levels_db: Mean power of each stem, in dB of full scale.
+        clipped: Samples of each stem that an integer format cut at full scale.
+    """
+
+    name: str
+    folder: Path
+    samples: int
+    sample_rate: int
+    elapsed_seconds: float
+    residual_db: float
+    peaks: Mapping[str, float]
+    levels_db: Mapping[str, float]
+    clipped: Mapping[str, int]
+
+    def __str__(self) -> str:
+        seconds = self.samples / self.sample_rate
+        stems = f"{len(self.peaks)} stem{'s' if len(self.peaks) > 1 else ''}"
+        line = (
+            f"{self.name}: {stems} of {seconds:.1f} s in {self.folder}, "
+            f"{self.elapsed_seconds / seconds:.2g} x real time, {self._residual}"
+        )
+        cut = {name: count for name, count in self.clipped.items() if count}
+        for name, count in cut.items():
+            line += f", {count} samples of {name} clipped"
+        return line
+
+    @property
+    def _residual(self) -> str:
+        if self.residual_db == -math.inf:
+            return "sum of stems equals the mixture"
+        if self.residual_db == math.inf:
+            return "the mixture is silent and the stems are not"
+        return f"sum of stems differs from the mixture by {self.residual_db:.1f} dB"
+
+
+class Meter:
+    """Sums over a file as it goes by.
+
+    Args:
+        sources: Number of the estimates.
+
+    >>> meter = Meter(1)
+    >>> meter.add(np.full([2, 10], 1.0), np.full([1, 2, 10], 0.5))
+    >>> meter.samples, float(meter.peaks[0]), round(meter.residual_db, 2)
+    (10, 0.5, -6.02)
+    """
+
+    def __init__(self, sources: int) -> None:
+        self.samples = 0
+        self.peaks = np.zeros(sources)
+        self._values = 0
+        self._energies = np.zeros(sources)
+        self._mixture = self._residual = 0.0
+
+    def add(self, mixture: np.ndarray, estimates: np.ndarray) -> None:
+        """Take in a piece [channels, n] and its estimates [sources, channels, n]."""
+        residual = mixture - estimates.sum(0, dtype=np.float64)
+        self.samples += mixture.shape[1]
+        self._values += mixture.size
+        self.peaks = np.maximum(self.peaks, np.abs(estimates).max((1, 2)))
+        self._energies += np.square(estimates, dtype=np.float64).sum((1, 2))
+        self._mixture += float(np.square(mixture, dtype=np.float64).sum())
+        self._residual += float(np.square(residual).sum())
+
+    def level_db(self, source: int) -> float:
+        """Mean power of a source, in dB of full scale."""
+        return _decibel(self._energies[source], self._values)
+
+    @property
+    def residual_db(self) -> float:
+        """See :class:`Summary`."""
+        return _decibel(self._residual, self._mixture)
+
+
+def _decibel(part: float, whole: float) -> float:
+    if not part:
+        return -math.inf
+    return 10 * math.log10(part / whole) if whole else math.inf

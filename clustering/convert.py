@@ -9,7 +9,6 @@ then writes the run folder that :mod:`clustering.separate` loads.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -29,13 +28,11 @@ from clustering.models.dual_path import DualPath
 from clustering.models.end_to_end import EndToEnd
 from clustering.models.mask_inference import MaskInference
 from clustering.network import network
-from clustering.nussl import computation, graphs
+from clustering.nussl import computation, graphs, model_file
 from common import config as configuration
-from common import torch_file
 from common.checkpoint import CheckpointError, save_network
 from common.corpora.writing import whole_folder
 from common.errors import exit_code
-from common.torch_file import TorchFileError
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -83,7 +80,7 @@ def load(path: str | Path) -> Restored:
             kind, or a tensor is missing or does not fit.
         TorchFileError: The file is damaged, or names a class; nothing of it was run.
     """
-    graph, found, metadata = _read(path)
+    graph, found, metadata = model_file.read(path)
     try:
         shape = graphs.translate(graph)
         model = MODELS[type(shape)](shape)
@@ -155,9 +152,9 @@ def config(restored: Restored, sample_rate: int | None = None) -> ClusteringConf
         kind=KINDS[type(shape)],
         spectral=shapes.Chimera(**values),
         cluster=Clustering(sources=getattr(shape, "sources", 2)),
-        sample_rate=_sample_rate(restored.metadata, sample_rate),
+        sample_rate=model_file.sample_rate(restored.metadata, sample_rate),
         window_samples=window,
-        hop_samples=_hop(restored.metadata, window),
+        hop_samples=model_file.hop(restored.metadata, window),
     )
 
 
@@ -220,106 +217,6 @@ def _main(options: argparse.Namespace) -> int:
             f"{made.window_samples} every {made.hop_samples}\n"
         )
     return 0
-
-
-def _read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, Any]]:
-    """Take graph, tensors and metadata out of a file."""
-    if not Path(path).is_file():
-        raise CheckpointError(
-            f"{path} is no file; expected one as SeparationModel.save of nussl writes"
-        )
-    try:
-        content = torch_file.read(path)
-    except TorchFileError as error:
-        if "it was not run" not in str(error):
-            raise
-        raise TorchFileError(
-            f"{error}; nussl keeps objects of its own beside the weights where it is "
-            "given data to save with, and leaves them out in SeparationModel.load("
-            f"{str(path)!r})[0].save(NEW)"
-        ) from error
-    parts = content if isinstance(content, Mapping) else {}
-    metadata, state = parts.get("metadata", {}), parts.get("state_dict", {})
-    if not isinstance(metadata, Mapping) or not _are_tensors(state):
-        raise CheckpointError(
-            f"{path} is no model of nussl 1.x; expected a dictionary with state_dict, "
-            "config and metadata"
-        )
-    return (
-        _graph(path, parts.get("config", metadata.get("config"))),
-        _once(state),
-        metadata,
-    )
-
-
-def _are_tensors(state: Any) -> bool:
-    return (
-        isinstance(state, Mapping)
-        and bool(state)
-        and all(
-            isinstance(name, str) and isinstance(tensor, np.ndarray)
-            for name, tensor in state.items()
-        )
-    )
-
-
-def _graph(path: str | Path, text: Any) -> Any:
-    try:
-        # A dictionary has tuples where JSON has lists.
-        return json.loads(text if isinstance(text, str) else json.dumps(text))
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: its config is no JSON ({error}); expected what nussl writes"
-        ) from error
-
-
-def _once(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Leave out second names: nussl lists layers.mask.weight as mask.weight too."""
-    return {
-        name: tensor
-        for name, tensor in state.items()
-        if f"layers.{name}" not in state
-        or not np.array_equal(state[f"layers.{name}"], tensor)
-    }
-
-
-def _sample_rate(metadata: Mapping[str, Any], wanted: int | None) -> int:
-    told = metadata.get("sample_rate")
-    if told is None and wanted is None:
-        raise CheckpointError(
-            "the file tells no sample rate; give that of the training with "
-            "--sample-rate HZ"
-        )
-    if wanted is not None and told not in (None, wanted):
-        raise CheckpointError(
-            f"--sample-rate {wanted}: expected {told}, as the file tells"
-        )
-    rate = wanted if told is None else told
-    if type(rate) is not int or rate < 1:
-        raise CheckpointError(f"sample rate {rate}: expected a whole number above 0")
-    return rate
-
-
-def _hop(metadata: Mapping[str, Any], window: int) -> int:
-    """Tell the distance of frames; nussl's own is a quarter of the window."""
-    told = metadata.get("stft_params")
-    names = ("window_length", "hop_length", "window_type")
-    if isinstance(told, list | tuple):
-        told = dict(zip(names, told, strict=False))
-    known = dict(told) if isinstance(told, Mapping) else {}
-    wanted = {"window_length": window, "window_type": "sqrt_hann"}
-    for name, value in wanted.items():
-        if known.get(name) not in (None, value):
-            raise CheckpointError(
-                f"stft_params.{name} is {known[name]}; expected {value}, for which "
-                "there is a transform here"
-            )
-    hop = known.get("hop_length") or window // 4
-    if type(hop) is not int or not 0 < hop <= window:
-        raise CheckpointError(
-            f"stft_params.hop_length is {hop}; expected a whole number up to {window}"
-        )
-    return hop
 
 
 def _noise(model: keras.Model, frames: int) -> np.ndarray:

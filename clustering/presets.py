@@ -28,10 +28,10 @@ from clustering.shapes import (
 )
 from common.schedule import Schedule
 
-# The scale of the spectra makes an error of magnitudes a thousand times smaller than
+# The scale of the spectra makes an error of magnitudes some thousand times smaller than
 # that of an embedding, and its gradient no larger than what Adam adds to its divisor:
-# masks alone learn faster with this weight too.
-BOTH = Loss(inference=1000.0)
+# masks alone need a weight too. At full level 1000, as in nussl's recipe, is too much.
+BOTH = Loss(inference=100.0)
 WAVEFORM = Loss(inference_kind="si_sdr")
 
 DPCL = ClusteringConfig()
@@ -241,7 +241,7 @@ PRESETS: Mapping[str, ClusteringConfig] = {
     "nussl_wham_dpcl": NUSSL,
     "nussl_wham_mi": replace(NUSSL, kind="mask_inference", clip=2e-5),
     "nussl_wham_chimera": replace(
-        NUSSL, kind="chimera", loss=replace(BOTH, target="msa")
+        NUSSL, kind="chimera", loss=Loss(inference=1000.0, target="msa")
     ),
     "autoclip_dc": AUTOCLIP,
     "autoclip_wkm": replace(AUTOCLIP, loss=Loss(1.0, "whitened", target="msa")),

@@ -81,8 +81,8 @@ ASTEROID = {
 
 TABLE = {
     "dpcl": {**STACK, "kind": "dpcl", "embedding": 20},
-    "mask_inference": {"kind": "mask_inference", "inference": 1000.0},
-    "chimera": {"kind": "chimera", "inference": 1000.0},
+    "mask_inference": {"kind": "mask_inference", "inference": 100.0},
+    "chimera": {"kind": "chimera", "inference": 100.0},
     "tasnet": {"kind": "tasnet", "inference_kind": "si_sdr"},
     "conv_tasnet": {"kind": "conv_tasnet", "inference_kind": "si_sdr"},
     "dpcl_paper": {
@@ -223,7 +223,7 @@ TABLE = {
         "clip": 5.0,
     },
     "tiny": {"kind": "dpcl"},
-    "tiny_mask_inference": {"kind": "mask_inference", "inference": 1000.0},
+    "tiny_mask_inference": {"kind": "mask_inference", "inference": 100.0},
     "tiny_chimera": {"kind": "chimera"},
     "tiny_tasnet": {"kind": "tasnet", "inference_kind": "si_sdr"},
     "tiny_conv_tasnet": {"kind": "conv_tasnet", "inference_kind": "si_sdr"},

@@ -1,0 +1,181 @@
+"""What the small presets learn in minutes about two talkers, beside ideal masks.
+
+``python benchmarks/two_talkers.py --digits RECORDINGS --output DIR`` takes the
+recordings of the Free Spoken Digit Dataset, strings some together for each talker and
+mixes two of them. In ``seen`` the test has talkers of the training and takes that are
+in no other split. In ``FIRST and SECOND`` these two are never heard together before the
+test; the other pairs of the talkers are. Without ``--digits`` the miniature is the only
+set, whose test has talkers of its own. Stopped at any time, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+PRESETS = ("tiny", "tiny_chimera", "tiny_mask_inference")
+TALKERS = ("jackson", "nicolas", "theo", "yweweler")
+"""Those who spoke first; the dataset has grown since."""
+MIXED = ["--seconds", "2", "4", "--snr", "-2.5", "2.5", "--speaker", "_([a-z]+)_"]
+LAYOUT = Path("2speakers", "wav8k", "min")
+HELD = {"test": r"_[0-4]\.wav$", "valid": r"_[56]\.wav$"}
+COUNTS = {"train": 2000, "valid": 100, "test": 200}
+IDEAL = {
+    "ideal_binary": "ideal binary mask",
+    "ideal_ratio": "ideal ratio mask",
+}
+WORDS = {"seen": ("mixing=random", "snr_db=-2.5,2.5", "train.epochs=30")}
+"""Keys that differ from the presets, by set: talkers meet anew in each excerpt."""
+AND = " and "
+"""Between the talkers in the name of a set of a pair."""
+
+
+class Run(NamedTuple):
+    """A network to train and to measure."""
+
+    folder: Path
+    name: str
+    words: tuple[str, ...]
+
+
+def main() -> None:
+    """Train and measure everything that is not there yet, and print the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--digits", type=Path, help="folder of the recordings")
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at a time")
+    options = parser.parse_args()
+    place = options.output.absolute()
+    roots: dict[str, Path | None] = {"miniature": None}
+    if options.digits:
+        roots |= sets(options.digits, place / "sets")
+    runs = {name: plan(place / name, root, options) for name, root in roots.items()}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(measure, itertools.chain(*runs.values())))
+    for name, group in runs.items():
+        say(*table(name, group))
+    pairs = [gain(means(runs[name][0])["all"]) for name in runs if AND in name]
+    if pairs:
+        say("", f"Pairs: mean {statistics.mean(pairs):.2f}, worst {min(pairs):.2f} dB")
+
+
+def plan(folder: Path, root: Path | None, options: argparse.Namespace) -> list[Run]:
+    """List the runs on a set; on a pair the first preset with one seed alone."""
+    corpus = WORDS.get(folder.name, ())
+    corpus += () if root is None else ("dataset=wsj0_2mix", f"root={root}")
+    presets, seeds = options.presets, options.seeds
+    found = []
+    for preset, seed in itertools.product(presets, seeds):
+        words = (preset, f"train.seed={seed}", *corpus)
+        found.append(Run(folder / f"{preset}, seed {seed}", preset, words))
+    if AND in folder.name:
+        return found[:1]
+    for preset in presets:
+        still = "lr=0.0", "train.epochs=1", "train.steps_per_epoch=1"
+        name = f"{preset}, untrained"
+        found.append(Run(folder / name, name, (preset, *corpus, *still)))
+    return found
+
+
+def sets(digits: Path, place: Path) -> dict[str, Path | None]:
+    """Mix the sets of digits, or find them."""
+    found: dict[str, Path | None] = {"seen": place / "seen"}
+    mix(digits, place / "seen", 1.0)
+    pairs = list(itertools.combinations(TALKERS, 2))
+    for pair in pairs:
+        mix(digits, place / "-".join(pair), 1 / (len(pairs) - 1), "|".join(pair))
+    for pair in pairs:
+        name = AND.join(pair)
+        found[name] = place / name
+        if not (place / name).exists():
+            join(place, pair, [other for other in pairs if other != pair])
+    return found
+
+
+def mix(digits: Path, output: Path, share: float, match: str = "") -> None:
+    """Mix a set by the command; so much of the usual training and validation."""
+    words = [str(digits.absolute()), "--output", str(output), *MIXED]
+    for split, count in COUNTS.items():
+        number = count if split == "test" else round(share * count)
+        words += [f"--{split}", str(number)]
+    for split, pattern in HELD.items():
+        words += [f"--{split}-files", pattern]
+    call("clustering.mix", *words, *(("--match", match) if match else ()))
+
+
+def join(place: Path, pair: Sequence[str], others: Sequence[Sequence[str]]) -> None:
+    """Link the test of a pair and all else of the other pairs into one set."""
+    part = place / "joined.part"
+    shutil.rmtree(part, ignore_errors=True)
+    for split, whole in {"tr": others, "cv": others, "tt": [pair]}.items():
+        for name in ("mix", "s1", "s2"):
+            folder = part / LAYOUT / split / name
+            folder.mkdir(parents=True)
+            for each in whole:
+                for file in (place / "-".join(each) / LAYOUT / split / name).iterdir():
+                    (folder / file.name).symlink_to(file)
+    part.rename(place / AND.join(pair))
+
+
+def measure(run: Run) -> None:
+    """Train a network and measure it on the test."""
+    call("clustering.train", "with", *run.words, f"output={run.folder}")
+    call("clustering.evaluate", str(run.folder), "--oracle")
+
+
+def means(run: Run) -> dict[str, dict[str, float]]:
+    """Read the mean scores of a network and of the ideal masks."""
+    file = run.folder / "evaluation" / "summary.json"
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def table(name: str, runs: Sequence[Run]) -> Iterator[str]:
+    """Write what was found on a set, in dB of SI-SDR over the mixture."""
+    yield from ("", f"## {name}", "", "| network | each seed | mean |", "|---|---|---|")
+    for name_, group in itertools.groupby(runs, lambda run: run.name):
+        gains = [gain(means(run)["all"]) for run in group]
+        each = ", ".join(f"{value:.2f}" for value in gains)
+        yield f"| {name_} | {each} | {statistics.mean(gains):.2f} dB |"
+    ideal = means(runs[0])
+    yield from (
+        f"| {label} | | {gain(ideal[kind]):.2f} dB |" for kind, label in IDEAL.items()
+    )
+
+
+def gain(row: Mapping[str, float]) -> float:
+    """How much better than the mixture, in dB."""
+    return row["si_sdr_improvement"]
+
+
+def call(module: str, *words: str) -> None:
+    """Run a command on one thread, as several run at once."""
+    one = {f"TF_NUM_{kind}_THREADS": "1" for kind in ("INTRAOP", "INTEROP")}
+    subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=ROOT,
+        env={**os.environ, **one, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def say(*lines: str) -> None:
+    """Write lines of the report."""
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adversarial import evaluate, job, loss, phases, train
+from adversarial import evaluate, job, loss, phases, spectra, train
 from adversarial.config import PRESETS
 from adversarial.geometry import crop, pad_bins
 from adversarial.scores import MEASURES
@@ -318,15 +318,21 @@ def test_a_semi_supervised_step_is_that_of_the_paper(config, batch):
 def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
     model = model_of(changed(config, model_config__lam=7.0), "semisup")
     settings, batch = config.model_config, {k: batch[k][:, 0] for k in job.UNPAIRED}
-    seen, _ = as_seen(batch["mixtures"], settings, model.geometry)
+    seen = spectra.mixtures(batch["mixtures"], settings, model.geometry).log
+    waves = tf.stack([batch["accompaniments"], batch["vocals"]], axis=1)
+    real = spectra.sources(waves, settings, model.geometry)[:, 1, 1:-1, 1:-1]
+    # The slope jumps where a unit turns, so that both ways must see the same bits.
+    np.testing.assert_allclose(
+        real, truth(batch["vocals"], settings)[:, 1:-1, 1:-1], atol=1e-5
+    )
+    expected = as_seen(batch["mixtures"], settings, model.geometry)[0]
+    np.testing.assert_allclose(seen, expected, atol=1e-5)
     fake = model.network(seen)[:, 1, 1:-1, 1:-1]
-    real = truth(batch["vocals"], settings)[:, 1:-1, 1:-1]
     critic = model.critics[1]
     # Steeper than 1, so that there is a penalty.
     critic.score.kernel.assign(50 * critic.score.kernel)
     before = values(critic)
-    share = tf.reshape(batch["shares"][:, 1], [-1, 1, 1, 1])
-    between = (1 - share) * real + share * fake
+    between = loss.between(real, fake, batch["shares"][:, 1])
     with tf.GradientTape() as tape:
         with tf.GradientTape() as inner:
             inner.watch(between)

@@ -57,7 +57,10 @@ def test_forward_pass_is_golden(case, name):
     fill(network)
     outputs = values(network(inputs(case))).numpy()
     assert np.abs(outputs).max() > 1e-3
-    np.testing.assert_allclose(outputs, np.load(GOLDEN / f"{name}.npy"), atol=2e-5)
+    expected = np.load(GOLDEN / f"{name}.npy")
+    # Processors round in other places: by their largest number, here up to 16.
+    closeness = max(2e-5, 1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=closeness)
 
 
 def test_a_graph_serves_every_batch_size(case):

@@ -84,11 +84,10 @@ class Normalisation(keras.layers.Layer):
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """Normalise [batch, frames, channels]."""
         mean, variance = _moments(signal, self.kind)
-        gain = tf.math.rsqrt(variance + self.epsilon)
-        if self.kind == "fgLN":
-            gain *= self.gamma
-            return signal * gain + (self.beta - mean * gain)
-        return (signal - mean) * gain * self.gamma + self.beta
+        # Not (signal - mean) first: TensorFlow 2.16 takes that for another function of
+        # oneDNN, which ends the program on some processors.
+        gain = tf.math.rsqrt(variance + self.epsilon) * self.gamma
+        return signal * gain + (self.beta - mean * gain)
 
 
 class ParametricRelu(keras.layers.Layer):

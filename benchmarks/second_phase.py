@@ -15,15 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from commands import call
 
-ROOT = Path(__file__).resolve().parents[1]
 SONGS = {"--train": 64, "--test": 96, "--seconds": 8, "--sample-rate": 8192}
 COMMON = {
     "corpora.unpaired": "none",
@@ -95,18 +94,6 @@ def train(
     call("adversarial.train", "with", "tiny", *words)
     told = run / phase / "validation"
     call("adversarial.evaluate", str(run), "--split", "valid", "--output", str(told))
-
-
-def call(module: str, *words: str) -> None:
-    """Run a command on one thread, as several run at once."""
-    one = {f"TF_NUM_{kind}_THREADS": "1" for kind in ("INTRAOP", "INTEROP")}
-    subprocess.run(
-        [sys.executable, "-m", module, *words],
-        cwd=ROOT,
-        env={**os.environ, **one, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
 
 
 def choose(place: Path, seed: int, phase: str) -> str:

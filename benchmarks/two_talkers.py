@@ -16,14 +16,14 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
+from commands import call
+
 PRESETS = ("tiny", "tiny_chimera", "tiny_mask_inference")
 TALKERS = ("jackson", "nicolas", "theo", "yweweler")
 """Those who spoke first; the dataset has grown since."""
@@ -158,18 +158,6 @@ def table(name: str, runs: Sequence[Run]) -> Iterator[str]:
 def gain(row: Mapping[str, float]) -> float:
     """How much better than the mixture, in dB."""
     return row["si_sdr_improvement"]
-
-
-def call(module: str, *words: str) -> None:
-    """Run a command on one thread, as several run at once."""
-    one = {f"TF_NUM_{kind}_THREADS": "1" for kind in ("INTRAOP", "INTEROP")}
-    subprocess.run(
-        [sys.executable, "-m", module, *words],
-        cwd=ROOT,
-        env={**os.environ, **one, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
 
 
 def say(*lines: str) -> None:

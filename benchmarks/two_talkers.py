@@ -31,10 +31,7 @@ MIXED = ["--seconds", "2", "4", "--snr", "-2.5", "2.5", "--speaker", "_([a-z]+)_
 LAYOUT = Path("2speakers", "wav8k", "min")
 HELD = {"test": r"_[0-4]\.wav$", "valid": r"_[56]\.wav$"}
 COUNTS = {"train": 2000, "valid": 100, "test": 200}
-IDEAL = {
-    "ideal_binary": "ideal binary mask",
-    "ideal_ratio": "ideal ratio mask",
-}
+IDEAL = ("ideal_binary", "ideal_ratio")
 WORDS = {"seen": ("mixing=random", "snr_db=-2.5,2.5", "train.epochs=30")}
 """Keys that differ from the presets, by set: talkers meet anew in each excerpt."""
 AND = " and "
@@ -145,14 +142,13 @@ def means(run: Run) -> dict[str, dict[str, float]]:
 def table(name: str, runs: Sequence[Run]) -> Iterator[str]:
     """Write what was found on a set, in dB of SI-SDR over the mixture."""
     yield from ("", f"## {name}", "", "| network | each seed | mean |", "|---|---|---|")
-    for name_, group in itertools.groupby(runs, lambda run: run.name):
+    for network, group in itertools.groupby(runs, lambda run: run.name):
         gains = [gain(means(run)["all"]) for run in group]
         each = ", ".join(f"{value:.2f}" for value in gains)
-        yield f"| {name_} | {each} | {statistics.mean(gains):.2f} dB |"
+        yield f"| {network} | {each} | {statistics.mean(gains):.2f} dB |"
     ideal = means(runs[0])
-    yield from (
-        f"| {label} | | {gain(ideal[kind]):.2f} dB |" for kind, label in IDEAL.items()
-    )
+    for kind in IDEAL:
+        yield f"| {kind.replace('_', ' ')} mask | | {gain(ideal[kind]):.2f} dB |"
 
 
 def gain(row: Mapping[str, float]) -> float:

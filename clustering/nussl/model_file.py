@@ -123,9 +123,10 @@ def hop(metadata: Mapping[str, Any], window: int) -> int:
                 f"stft_params.{name} is {known[name]}; expected {value}, for which "
                 "there is a transform here"
             )
-    hop = known.get("hop_length") or window // 4
-    if type(hop) is not int or not 0 < hop <= window:
+    samples = known.get("hop_length") or window // 4
+    if type(samples) is not int or not 0 < samples <= window:
         raise CheckpointError(
-            f"stft_params.hop_length is {hop}; expected a whole number up to {window}"
+            f"stft_params.hop_length is {samples}; expected a whole number up to "
+            f"{window}"
         )
-    return hop
+    return samples

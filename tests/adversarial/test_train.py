@@ -333,6 +333,9 @@ def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
     critic.score.kernel.assign(50 * critic.score.kernel)
     before = values(critic)
     between = loss.between(real, fake, batch["shares"][:, 1])
+    share = tf.reshape(batch["shares"][:, 1], [-1, 1, 1, 1])
+    mixed = (1 - share) * real + share * fake
+    np.testing.assert_allclose(between, mixed, atol=1e-6)
     with tf.GradientTape() as tape:
         with tf.GradientTape() as inner:
             inner.watch(between)

@@ -58,8 +58,8 @@ def test_forward_pass_is_golden(case, name):
     outputs = values(network(inputs(case))).numpy()
     assert np.abs(outputs).max() > 1e-3
     expected = np.load(GOLDEN / f"{name}.npy")
-    # Processors round in other places: by their largest number, here up to 16.
-    closeness = max(2e-5, 1e-5 * np.abs(expected).max())
+    # Processors round in other places, by 2e-6 of the largest number, here up to 16.
+    closeness = max(2e-5, 4e-6 * np.abs(expected).max())
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=closeness)
 
 

@@ -25,8 +25,8 @@ from adversarial.model import Separator
 from common import config as configuration
 from common import tf1_checkpoint
 from common.checkpoint import CheckpointError, save_network
-from common.corpora.writing import whole_folder
 from common.errors import exit_code
+from common.files import replacing_folder
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -163,7 +163,7 @@ def export(restored: Restored, folder: str | Path) -> AdversarialConfig:
         model_config=restored.separator.config,
         phases=phase,  # type: ignore[arg-type]
     )
-    with whole_folder(folder) as work:
+    with replacing_folder(folder) as work:
         configuration.save(settings, work / "config.json")
         save_network(work, restored.separator)
     return settings

@@ -11,7 +11,7 @@ from adversarial import lists, manifest
 from adversarial.config import AdversarialConfig, Corpora
 from adversarial.layouts import PAIRED, WHOLE, Song
 from adversarial.lists import ACCOMPANIMENT, VOCALS, Lists
-from common import cache
+from common import files
 from common.config import ConfigError
 from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError, Track
@@ -131,7 +131,7 @@ def _root(config: AdversarialConfig, kind: str, root: str | None, seed: int) -> 
             "or corpora.unpaired_root"
         )
     rate = config.model_config.expected_sr
-    folder = cache.folder("miniature", f"{kind}-{rate}-{seed}")
+    folder = files.cache_folder("miniature", f"{kind}-{rate}-{seed}")
     say(
         f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
         "nothing about real recordings"

@@ -24,10 +24,10 @@ from adversarial.config import AdversarialConfig
 from adversarial.scores import MEASURES, scores, silent
 from adversarial.separate import load
 from common import embedded, resample
-from common.config import write_json
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track
 from common.errors import exit_code
+from common.files import write_json
 from common.rows import Row, Rows
 from common.separation import Separator
 from common.training import say

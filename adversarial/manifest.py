@@ -18,10 +18,11 @@ from typing import IO, Any
 import common
 from adversarial.config import AdversarialConfig
 from adversarial.lists import Lists
-from common import cache
-from common.config import ConfigError, write_json
+from common import files
+from common.config import ConfigError
 from common.corpora import reading, waveforms
 from common.corpora.track import Channel, Sound, Sum, Track
+from common.files import write_json
 
 SCHEMA = 1
 FILE = "manifest.json"
@@ -39,7 +40,7 @@ def place(config: AdversarialConfig) -> Path:
         return Path(config.corpora.records).expanduser() / FILE
     text = json.dumps(_settings(config), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return cache.folder("adversarial", f"manifest-{digest}.json")
+    return files.cache_folder("adversarial", f"manifest-{digest}.json")
 
 
 def save(found: Lists, config: AdversarialConfig, path: Path) -> None:

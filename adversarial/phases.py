@@ -17,7 +17,8 @@ from adversarial.model import Separator
 from adversarial.separate import load
 from common import distribution, run_folder, training
 from common.checkpoint import restore_network
-from common.config import override, write_json
+from common.config import override
+from common.files import write_json
 from common.resume import TrainingError
 
 TEST = "test.json"

@@ -31,8 +31,8 @@ from clustering.network import network
 from clustering.nussl import computation, graphs, model_file
 from common import config as configuration
 from common.checkpoint import CheckpointError, save_network
-from common.corpora.writing import whole_folder
 from common.errors import exit_code
+from common.files import replacing_folder
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -179,7 +179,7 @@ def export(
     # What is loaded later is the network of the configuration: its names are saved.
     net = network(settings)
     tensors.assign(tensors.nussl(net), restored.tensors, str(folder))
-    with whole_folder(folder) as work:
+    with replacing_folder(folder) as work:
         configuration.save(settings, work / "config.json")
         save_network(work, net)
     return settings

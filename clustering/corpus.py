@@ -8,7 +8,7 @@ from typing import Any
 
 from clustering import extension
 from clustering.config import ClusteringConfig
-from common import cache
+from common import files
 from common.corpora import (
     grouping,
     mir1k,
@@ -65,7 +65,7 @@ def root(config: ClusteringConfig) -> Path:
     name = config.dataset
     if extension.is_path(name):
         raise CorpusError(f"dataset={name} has no miniature; name its folder by root=")
-    folder = cache.folder("miniature", f"{name}-{config.sample_rate}")
+    folder = files.cache_folder("miniature", f"{name}-{config.sample_rate}")
     say(
         f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
         "nothing about real recordings"

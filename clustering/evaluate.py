@@ -29,10 +29,10 @@ from clustering.separate import CONFIG, load, restore_named
 from clustering.separate import separator as separator_of
 from common import resample
 from common.config import load as load_config
-from common.config import write_json
 from common.corpora import miniature, waveforms
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
+from common.files import write_json
 from common.metrics import sdr, si_sdr
 from common.permutation import best_permutation, permute
 from common.rows import Row, Rows

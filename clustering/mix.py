@@ -26,11 +26,11 @@ from tqdm import tqdm
 from clustering.mixing.clean_sounds import SPLITS, Pool, Rules, of_folder, of_tracks
 from clustering.mixing.layouts import LAYOUTS, Mixed, Name
 from clustering.mixing.mixtures import Recipe, draw
-from common import cache
-from common.config import write_json
+from common import files
 from common.corpora.track import CorpusError
 from common.corpora.waveforms import identity
 from common.errors import exit_code
+from common.files import write_json
 
 MARKER = "mixtures.json"
 ANNOTATIONS = "annotations"
@@ -71,7 +71,7 @@ def make(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         return _is_other(output, marker)
     work = output.with_name(f".{output.name}.{marker['digest'][:12]}.partial")
-    with cache.locked(work):
+    with files.locked(work):
         work.mkdir(parents=True, exist_ok=True)
         tasks = [(split, index) for split in counts for index in range(counts[split])]
         write = partial(_write, work, pools, recipe, layout)

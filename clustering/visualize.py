@@ -31,8 +31,8 @@ from clustering.principal import Principal, principal
 from clustering.separate import Trained, restore, restore_named, separator
 from common import audio, plots
 from common.corpora.track import CorpusError, Track
-from common.corpora.writing import whole_folder
 from common.errors import exit_code
+from common.files import replacing_folder
 from common.metrics import si_sdr
 from common.permutation import best_permutation
 from common.stft import stft
@@ -183,7 +183,7 @@ def write(folder: Path, sounds: dict[str, np.ndarray], seen: View) -> None:
         seen: What the picture shows.
     """
     drawn = picture(seen)
-    with whole_folder(folder, replace=True) as work:
+    with replacing_folder(folder, overwrite=True) as work:
         for name, wave in sounds.items():
             audio.write(work / f"{name}.wav", wave, seen.sample_rate)
         plots.save(drawn, work / "viz.png")

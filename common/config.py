@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from common.files import write_json
+
 Config = TypeVar("Config")
 
 
@@ -129,7 +131,7 @@ def flatten(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 
 
 def save(config: Any, path: str | Path) -> None:
-    """Write a configuration as JSON, all of it or nothing."""
+    """Write a configuration as JSON; the file is whole or absent."""
     write_json(to_dict(config), path)
 
 
@@ -147,16 +149,6 @@ def load(cls: type[Config], path: str | Path) -> Config:
             "config.json of a run folder"
         ) from error
     return from_dict(cls, values)
-
-
-def write_json(values: Any, path: str | Path) -> None:
-    """Write JSON under a temporary name and move it into place."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(
-        json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    temporary.replace(path)
 
 
 def _plain(value: Any) -> Any:

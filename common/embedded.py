@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.config import ConfigError
-from common.corpora.writing import whole_folder
 from common.errors import exit_code
+from common.files import replacing_folder
 
 NAME = "mini"
 CARD = "README.md"
@@ -62,7 +62,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     Args:
         folder: The folder to make or to replace; its card stays.
     """
-    with whole_folder(folder, replace=True) as work:
+    with replacing_folder(folder, overwrite=True) as work:
         yield work
         if (folder / CARD).exists():
             shutil.copyfile(folder / CARD, work / CARD)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from common import __version__
-from common.config import flatten, save, to_dict, write_json
+from common.config import flatten, save, to_dict
+from common.files import write_json
 
 MAY_CHANGE = (
     "output",

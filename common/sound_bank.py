@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import tensorflow as tf
 
-from common import cache, records
+from common import files, records
 from common.config import ConfigError
 from common.corpora import reading, waveforms
 from common.corpora.track import Sound, Sum, Track
@@ -204,4 +204,4 @@ def _default_folder(
     ]
     kind = f"{places} {rate}{' downmix' if mixed else ''}"
     digest = hashlib.sha256(kind.encode()).hexdigest()
-    return cache.folder("records", f"sounds-{digest[:12]}")
+    return files.cache_folder("records", f"sounds-{digest[:12]}")

@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from common.corpora import fuss
 from common.corpora.track import CorpusError
-from common.corpora.writing import whole_folder
 from common.errors import exit_code
+from common.files import replacing_folder
 from mixit.mixing import mixing_list, sums
 from mixit.mixing.mixing_list import Mixture
 from mixit.mixing.realisation import REVERBERANT, Place, realise
@@ -59,7 +59,7 @@ def make(place: Place, recipe: Recipe, *, jobs: int | None = None) -> Counter[st
     if (place.output / RECIPE).is_file():
         _see_same(place.output, identity)
     else:
-        with whole_folder(place.output) as folder:
+        with replacing_folder(place.output) as folder:
             for split in splits:
                 mixtures = mixing_list.draw(recipe, split, files[split])
                 if rooms:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from common import cache, records
+from common import files, records
 from common.config import ConfigError
 from common.corpora import fuss, miniature
 from common.distribution import Example
@@ -31,7 +31,7 @@ def root(config: MixitConfig) -> Path:
             "data_root is not set; name the folder of FUSS (data_root=...), or train "
             "'with tiny' on the miniature that is made here"
         )
-    folder = cache.folder("miniature", "fuss")
+    folder = files.cache_folder("miniature", "fuss")
     say(
         f"no data_root: using the synthetic miniature corpus in {folder}; its numbers "
         "say nothing about real recordings"
@@ -235,4 +235,4 @@ def _random_start(
 
 def _default_folder(place: Path, sample_rate: int) -> Path:
     digest = hashlib.sha256(f"{place.resolve()} {sample_rate}".encode()).hexdigest()
-    return cache.folder("records", f"fuss-{digest[:12]}")
+    return files.cache_folder("records", f"fuss-{digest[:12]}")

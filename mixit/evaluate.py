@@ -25,10 +25,10 @@ from tqdm import tqdm
 from common import audio, plots
 from common.checkpoint import CheckpointError
 from common.config import load as load_config
-from common.config import write_json
 from common.corpora import fuss, miniature
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
+from common.files import write_json
 from common.rows import Row, Rows
 from common.separation import Separator
 from mixit import data

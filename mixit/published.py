@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from common import cache
+from common import files
 from common.checkpoint import CheckpointError
 from common.registry import UNKNOWN, Entry, File, shipped
 from mixit import embedded
@@ -113,7 +113,7 @@ def folder(name: str) -> Path:
     >>> folder("bird4").name
     'bird4'
     """
-    return cache.folder("published", name)
+    return files.cache_folder("published", name)
 
 
 def resolve(path: str | Path) -> Path:

@@ -22,10 +22,9 @@ import tensorflow as tf
 from common import checkpoint, torch_file
 from common.checkpoint import CheckpointError
 from common.config import load as load_config
-from common.config import write_json
-from common.corpora.writing import whole_folder
 from common.embedded import NAME
 from common.errors import exit_code
+from common.files import replacing_folder, write_json
 from unmix import embedded, original_folder, plain, published, tensors
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix, folded
@@ -120,7 +119,7 @@ def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
             f"the networks of {', '.join(models) or 'no target'} have several rates or "
             "transforms; expected one, so export them one by one"
         )
-    with whole_folder(folder) as work:
+    with replacing_folder(folder) as work:
         for target, model in models.items():
             torch_file.write(work / f"{target}.pth", tensors.collect(model))
             write_json(

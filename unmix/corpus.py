@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from common import cache
+from common import files
 from common.config import ConfigError
 from common.corpora import miniature, musdb, source_folders, track_folders
 from common.corpora.track import CorpusError, Track
@@ -110,7 +110,7 @@ def _without_root(config: UnmixConfig) -> Path:
             )
             return musdb.find_root(place)
     rate = config.model.sample_rate
-    folder = cache.folder("miniature", f"musdb-{rate}")
+    folder = files.cache_folder("miniature", f"musdb-{rate}")
     say(
         f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
         "nothing about real recordings"

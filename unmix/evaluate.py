@@ -24,11 +24,11 @@ from typing import Any
 
 from common import plots
 from common.config import load as load_config
-from common.config import write_json
 from common.corpora import miniature
 from common.corpora.track import CorpusError
 from common.decoding import FFMPEG_CURE
 from common.errors import exit_code
+from common.files import write_json
 from common.separation import Separator
 from common.training import say
 from unmix import corpus, embedded, umx_command

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from common import cache
+from common import files
 from common.registry import UNKNOWN, Entry, File, digest, shipped
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network
 from unmix.scoring.results import PUBLISHED
@@ -100,7 +100,7 @@ def folder(name: str) -> Path:
     >>> folder("umxhq").name
     'umxhq'
     """
-    return cache.folder("published", name)
+    return files.cache_folder("published", name)
 
 
 def is_published(path: str | Path) -> bool:
@@ -137,7 +137,7 @@ def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
     found = {target: place / model.files[target] for target in wanted}
     missing = [path.name for path in found.values() if not path.exists()]
     for file in missing:
-        with cache.locked(place / file):
+        with files.locked(place / file):
             _obtain(model, place / file, missing)
     return found
 

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 import numpy as np
 
-from common import cache
+from common import files
 from common.corpora import fuss, scenes, sounds, synthesis, talkers, writing
 from common.corpora.track import CorpusError
 
@@ -130,14 +130,14 @@ def _check(parameters: Mapping[str, float]) -> None:
 def _build(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
     if _marker(folder).get("digest") == made.digest:
         return
-    with cache.locked(folder):
+    with files.locked(folder):
         if _marker(folder).get("digest") != made.digest:
             _build_now(folder, made, write)
 
 
 def _build_now(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
     LOG.info("Making the synthetic miniature %s in %s.", made.kind, folder)
-    with writing.whole_folder(folder, replace=_is_ours(folder)) as work:
+    with files.replacing_folder(folder, overwrite=_is_ours(folder)) as work:
         write(work)
         parameters = json.dumps(made.parameters)
         text = README.format(kind=made.kind, parameters=parameters)

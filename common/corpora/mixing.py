@@ -27,8 +27,8 @@ from common.corpora import fuss
 from common.corpora.recordings import Kinds, Recording, divide, find_kinds
 from common.corpora.synthesis import ramps
 from common.corpora.track import CorpusError
-from common.corpora.writing import whole_folder
 from common.errors import exit_code
+from common.files import replacing_folder
 from common.resample import resample
 
 BACKGROUND_DB = -25.0
@@ -106,7 +106,7 @@ def make(
     replace = overwrite and any(path.is_file() for path in lists)
     done: Counter[str] = Counter()
     with (
-        whole_folder(output, replace=replace) as root,
+        replacing_folder(output, overwrite=replace) as root,
         ThreadPoolExecutor(jobs or os.cpu_count()) as pool,
     ):
         for split, count in counts.items():

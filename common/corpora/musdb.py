@@ -26,11 +26,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common import cache
+from common import files
 from common.corpora import reading
 from common.corpora.track import CorpusError, Track
-from common.corpora.writing import whole_folder
 from common.decoding import FFMPEG_CURE
+from common.files import replacing_folder
 
 LOG = logging.getLogger(__name__)
 
@@ -137,10 +137,10 @@ def preview() -> Path:
     Raises:
         CorpusError: There is no network, or what comes is not the archive.
     """
-    place = cache.folder("musdb18-7")
+    place = files.cache_folder("musdb18-7")
     if (place / "train").is_dir():
         return place
-    with cache.locked(place):
+    with files.locked(place):
         if not (place / "train").is_dir():
             _fetch_preview(place)
     return place
@@ -169,7 +169,7 @@ def decode(stem_file: Path, folder: Path) -> Path:
         )
     import ffmpeg
 
-    with whole_folder(folder, replace=True) as work:
+    with replacing_folder(folder, overwrite=True) as work:
         source = ffmpeg.input(f"file:{stem_file.absolute()}")
         outputs = [
             source[f"a:{place}"].output(str(work / f"{name}.wav"), acodec="pcm_s16le")
@@ -224,7 +224,7 @@ def _wav_folders(places: Sequence[Path], parent: Path) -> list[Path]:
     if not encoded:
         return list(places)
     digest = hashlib.sha256(str(parent.resolve()).encode()).hexdigest()[:12]
-    target = cache.folder(f"musdb18-{digest}", parent.name)
+    target = files.cache_folder(f"musdb18-{digest}", parent.name)
     folders = {each: target / each.name.removesuffix(SUFFIX) for each in encoded}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         work = pool.map(decode, encoded, folders.values())
@@ -251,7 +251,7 @@ def _fetch_preview(place: Path) -> None:
         try:
             with urllib.request.urlopen(url, timeout=20) as answer:
                 shutil.copyfileobj(answer, part)
-            with whole_folder(place) as work, zipfile.ZipFile(part) as archive:
+            with replacing_folder(place) as work, zipfile.ZipFile(part) as archive:
                 archive.extractall(work)
                 find_root(work)
         except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:

@@ -1,17 +1,11 @@
-"""Writing corpora: a folder whole or not at all, sums exact to the bit."""
+"""Writing corpora: 16-bit sources whose mixture is their sum to the bit."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-
-from common.corpora.track import CorpusError
 
 HEADROOM = 0.98
 """Largest peak of a source or a mixture, full scale 1."""
@@ -55,42 +49,3 @@ def write_wav(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
         writer.setsampwidth(2)
         writer.setframerate(sample_rate)
         writer.writeframes(frames.tobytes())
-
-
-@contextmanager
-def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Give a temporary folder that takes its name only when all went well.
-
-    Args:
-        folder: The name it gets; its parents are made.
-        replace: Whether a folder of that name that is not empty gives way.
-
-    Yields:
-        The temporary folder, beside the final one.
-
-    Raises:
-        CorpusError: The name is taken, by a file or by a folder that is not empty.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise CorpusError(f"{folder} is a file; choose another name for the folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not replace:
-        raise CorpusError(
-            f"The folder {folder} is not empty; choose another or empty it."
-        )
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.partial."))
-    try:
-        work.chmod(0o755)
-        yield work
-        if replace and folder.is_dir():
-            old = Path(
-                tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old.")
-            )
-            folder.replace(old)
-            shutil.rmtree(old, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            folder.rmdir()
-        work.replace(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

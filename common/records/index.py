@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.files import write_text
 from common.records.format import ENCODINGS, RecordsError
 
 INDEX_NAME = "index.json"
@@ -143,7 +143,7 @@ def save_index(index: Index) -> None:
     tracks = [_json(_track_fields(index, entry)) for entry in index.tracks]
     for key, rows in (("shards", shards), ("tracks", tracks)):
         lines.append(f"{_json(key)}: [\n  " + ",\n  ".join(rows) + "\n ]")
-    replace_text(index.folder / INDEX_NAME, "{\n " + ",\n ".join(lines) + "\n}\n")
+    write_text(index.folder / INDEX_NAME, "{\n " + ",\n ".join(lines) + "\n}\n")
 
 
 def load_index(folder: str | Path) -> Index:
@@ -176,21 +176,6 @@ def load_index(folder: str | Path) -> Index:
     for shard in index.shards:
         _check_size(folder / shard.name, shard.bytes)
     return index
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small text file so that it is there whole or not at all.
-
-    Args:
-        path: The file.
-        text: Its content.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, "utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _json(value: object) -> str:

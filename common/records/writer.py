@@ -17,8 +17,9 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from common import cache
+from common import files
 from common.corpora.track import Track
+from common.files import write_text
 from common.records.format import FRAMING_BYTES, RecordsError
 from common.records.index import (
     INDEX_NAME,
@@ -26,7 +27,6 @@ from common.records.index import (
     Index,
     Shard,
     load_index,
-    replace_text,
     save_index,
 )
 from common.records.pieces import records
@@ -99,7 +99,7 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
         return finished
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with cache.locked(folder):
+        with files.locked(folder):
             return _finished_index(folder, plan) or _write_missing(plan, folder, jobs)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", error)
@@ -160,7 +160,7 @@ def _write_shard(job: _Job, number: int) -> dict[str, Any] | None:
         partial.replace(path)
         shard = Shard(path.name, offset, content.hexdigest())
         part = {"plan": job.plan.digest, "shard": shard._asdict(), "tracks": tracks}
-        replace_text(_sidecar(job.folder, job.plan, number), json.dumps(part))
+        write_text(_sidecar(job.folder, job.plan, number), json.dumps(part))
         return part
     except BaseException:
         job.stop.set()

@@ -21,10 +21,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from common.config import write_json
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
+from common.files import write_json
 from mixit.clips import clip_list, video_sound
 from mixit.clips.clip_list import Clip, ClipList, Row, Skip
 from mixit.clips.video_sound import ClipError

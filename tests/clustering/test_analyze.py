@@ -8,7 +8,8 @@ import pytest
 
 from clustering import analyze
 from clustering.presets import TINY
-from common.config import save, write_json
+from common.config import save
+from common.files import write_json
 
 
 def lay(folder, config=TINY, losses=(), scores=None):

@@ -7,7 +7,8 @@ import pytest
 
 from clustering import combinations, sweep
 from clustering.presets import TINY
-from common.config import ConfigError, write_json
+from common.config import ConfigError
+from common.files import write_json
 
 WORDS = ["with", "tiny", "lr=1e-3,2e-4", "kind=dpcl,chimera"]
 

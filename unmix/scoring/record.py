@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common.config import write_json
+from common.files import write_json
 from common.separation import Separator
 from unmix.scoring.run import Folders
 from unmix.scoring.worker import ScoringError

@@ -1,0 +1,248 @@
+"""Files that are whole or absent, locks between processes, and the cache folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+PREFIX = ".partial-"
+"""First letters of the names of all drafts."""
+
+_swept: set[tuple[int, Path]] = set()
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a draft that takes the name of a file once it is whole and on disk.
+
+    The draft lies in the same folder, under a name of its own that ends in the same
+    suffix, so any number of processes may write one file: the last to finish wins.
+    After an error it is removed and the file stays as it was; after a kill it is
+    removed by the next process that writes to the folder.
+
+    Args:
+        path: The file to create or replace; its folder must exist.
+
+    Yields:
+        The path to write to, an empty file.
+
+    Raises:
+        OSError: The folder cannot be written.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.txt")
+    >>> with replacing(file) as draft:
+    ...     _ = draft.write_text("whole")
+    >>> file.read_text()
+    'whole'
+    """
+    path = Path(path)
+    _sweep(path.parent)
+    draft, lock = _create_file(path)
+    try:
+        yield draft
+        _sync(draft)
+        draft.replace(path)
+        _sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+        os.close(lock)
+
+
+@contextmanager
+def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a folder that takes its name once all files in it are whole and on disk.
+
+    Args:
+        path: The name that it gets; parents are made.
+        overwrite: Whether a folder of that name that is not empty is replaced.
+
+    Yields:
+        The temporary folder, beside the final one.
+
+    Raises:
+        FileExistsError: The name is that of a file or of a folder that is not empty.
+        OSError: The parent folder cannot be written.
+    """
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    with locked(_old(path)):
+        _recover(path)
+    refuse_existing(path, overwrite=overwrite)
+    draft, lock = _create_folder(path.parent)
+    try:
+        yield draft
+        for folder, _, names in os.walk(draft):
+            for name in names:
+                _sync(Path(folder, name))
+            _sync(Path(folder))
+        with locked(_old(path)):
+            refuse_existing(path, overwrite=overwrite)
+            _exchange(draft, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        os.close(lock)
+
+
+def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a name for a new folder that is taken.
+
+    Args:
+        path: The name.
+        overwrite: Whether a folder that is not empty may be replaced.
+
+    Raises:
+        FileExistsError: The name is that of a file or of a folder that is not empty.
+    """
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path} is a file; choose another name for the folder.")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise FileExistsError(
+            f"The folder {path} is not empty; choose another or empty it."
+        )
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8 so that it is whole or absent."""
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(values: Any, path: str | Path) -> None:
+    """Write values as indented JSON so that the file is whole or absent."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time make a file or folder; the others wait for it.
+
+    Args:
+        path: What is made; the lock is a hidden file beside it, which is removed
+            afterwards and does not block anybody after a kill.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.parent / f".{path.name}.lock"
+    with _hold(lock):
+        try:
+            yield
+        finally:
+            lock.unlink()
+
+
+def cache_folder(*parts: str) -> Path:
+    """Return a folder of the cache, ``SEPARATION_CACHE`` or one in the home folder.
+
+    >>> cache_folder("records").name
+    'records'
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    root = os.environ.get("SEPARATION_CACHE") or Path(home) / "tf-separation-suite"
+    return Path(root, *parts)
+
+
+def _create_file(path: Path) -> tuple[Path, int]:
+    """Create and lock a draft; one that a sweep removed in between is made again."""
+    while True:
+        draft = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{path.suffix}")
+        lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        if _is_locked(lock, draft):
+            return draft, lock
+        os.close(lock)
+
+
+def _create_folder(parent: Path) -> tuple[Path, int]:
+    while True:
+        draft = parent / f"{PREFIX}{secrets.token_hex(8)}"
+        draft.mkdir()
+        with suppress(FileNotFoundError):
+            lock = os.open(draft, os.O_RDONLY)
+            if _is_locked(lock, draft):
+                return draft, lock
+            os.close(lock)
+
+
+def _is_locked(lock: int, draft: Path) -> bool:
+    """Lock a draft where the file system can; say whether it still has its name."""
+    with suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    with suppress(FileNotFoundError):
+        return draft.stat().st_ino == os.fstat(lock).st_ino
+    return False
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the drafts of killed processes, once per process and folder."""
+    key = (os.getpid(), folder.absolute())
+    if key in _swept:
+        return
+    _swept.add(key)
+    for draft in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # Held by its writer, or removed by another process.
+            _remove_unlocked(draft)
+
+
+def _remove_unlocked(draft: Path) -> None:
+    """Remove a draft, or raise where its writer holds it."""
+    lock = os.open(draft, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        else:
+            draft.unlink()
+    finally:
+        os.close(lock)
+
+
+def _exchange(draft: Path, path: Path) -> None:
+    """Move a finished folder to its name, in the place of an old one."""
+    old = _old(path)
+    if path.is_dir() and any(path.iterdir()):
+        shutil.rmtree(old, ignore_errors=True)
+        path.replace(old)
+    elif path.is_dir():
+        path.rmdir()
+    draft.replace(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(path: Path) -> None:
+    """Give a folder back that a kill caught between its two names."""
+    if _old(path).is_dir() and not path.exists():
+        _old(path).replace(path)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".replaced-{path.name}")
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or a folder's list of names to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _hold(path: Path) -> TextIO:
+    """Lock a file that still has its name once it is locked."""
+    while True:
+        file = path.open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except FileNotFoundError:
+            pass  # The process before has removed it: make a new one.
+        file.close()

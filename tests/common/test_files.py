@@ -1,0 +1,151 @@
+"""Files that are whole or absent, locks between processes, the cache folder."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from common import files
+
+
+def test_an_error_leaves_the_old_file_and_no_draft(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(TypeError), files.replacing(path) as draft:
+        draft.write_bytes("not bytes")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_draft_keeps_the_suffix_and_fits_long_names(tmp_path):
+    path = tmp_path / ("x" * 250 + ".flac")
+    with files.replacing(path) as draft:
+        assert draft.suffix == ".flac"
+        draft.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "a", "x")
+        with files.replacing_folder(tmp_path / "b") as draft:
+            (draft / "c").write_text("x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o750
+
+
+def _write_often(path, text, count):
+    for _ in range(count):
+        files.write_json({"text": text}, path)
+
+
+def test_many_processes_write_one_file(tmp_path):
+    context = multiprocessing.get_context("fork")
+    writers = [
+        context.Process(target=_write_often, args=(tmp_path / "a.json", text, 300))
+        for text in "abcd"
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+KILLED = """
+import os, sys, signal
+from pathlib import Path
+from common import files
+with files.replacing(Path(sys.argv[1], "a.txt")) as draft:
+    draft.write_text("half")
+    with files.replacing_folder(Path(sys.argv[1], "b")) as folder:
+        (folder / "c").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_next_process_removes_what_a_kill_left(tmp_path, monkeypatch):
+    code = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
+    assert code.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".partial-*"))) == 2
+    monkeypatch.setattr(files, "_swept", set())
+    files.write_text(tmp_path / "d.txt", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["d.txt"]
+
+
+def test_a_draft_that_is_being_written_is_not_removed(tmp_path, monkeypatch):
+    with files.replacing(tmp_path / "a.txt") as draft:
+        draft.write_text("whole")
+        monkeypatch.setattr(files, "_swept", set())
+        files.write_text(tmp_path / "b.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_a_folder_is_replaced_only_on_request(tmp_path):
+    folder = tmp_path / "a"
+    for text in ("one", "two"):
+        with files.replacing_folder(folder, overwrite=True) as draft:
+            (draft / "b").write_text(text)
+        assert (folder / "b").read_text() == text
+    with (
+        pytest.raises(FileExistsError, match="not empty; choose another"),
+        files.replacing_folder(folder),
+    ):
+        raise AssertionError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_caught_between_two_names_comes_back(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "b").write_text("old")
+    folder.replace(tmp_path / ".replaced-a")
+    with pytest.raises(KeyError), files.replacing_folder(folder, overwrite=True):
+        raise KeyError
+    assert (folder / "b").read_text() == "old"
+
+
+def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
+    assert files.cache_folder("a", "b") == tmp_path / "a" / "b"
+    monkeypatch.delenv("SEPARATION_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert files.cache_folder("a") == tmp_path / "x" / "tf-separation-suite" / "a"
+
+
+def test_one_maker_at_a_time(tmp_path):
+    inside, most = [], []
+
+    def make():
+        with files.locked(tmp_path / "sub" / "thing"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 6
+    assert not list((tmp_path / "sub").iterdir())
+
+
+def test_the_lock_ends_with_an_error(tmp_path):
+    for _ in range(2):
+        try:
+            with files.locked(tmp_path / "thing"):
+                raise KeyError
+        except KeyError:
+            continue
+    assert not list(tmp_path.iterdir())

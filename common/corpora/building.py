@@ -51,7 +51,8 @@ def layout(
 
     The corpus is written as a whole, unless it stands already with the same keywords
     (all that decides the files, besides the code); the function then gives its folder.
-    CorpusError: the folder holds something else, or a number is out of range.
+    FileExistsError: the folder holds something else. CorpusError: a number is out of
+    range.
 
     Args:
         kind: Name of the layout.

@@ -90,8 +90,9 @@ def make(
         ``"silent <source>"`` the excerpts of a source passed over.
 
     Raises:
-        CorpusError: The sources are missing, too few or silent, the recipe is
-            impossible, or the output folder is in use.
+        CorpusError: The sources are missing, too few or silent, or the recipe is
+            impossible.
+        FileExistsError: The output folder is in use.
     """
     counts = {split: counts[split] for split in fuss.SPLITS if counts.get(split)}
     _check(recipe, counts)

@@ -133,14 +133,14 @@ def test_a_half_written_miniature_never_appears(tmp_path, monkeypatch):
 
 def test_what_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(CorpusError, match="is not empty; choose another"):
+    with pytest.raises(FileExistsError, match="is not empty; choose another"):
         miniature.write_fuss(tmp_path, **SMALL)
     folder = miniature.write_fuss(tmp_path / "mini", **SMALL)
     (folder / "mine.txt").write_text("keep")
-    with pytest.raises(CorpusError, match="is not empty; choose another"):
+    with pytest.raises(FileExistsError, match="is not empty; choose another"):
         miniature.write_fuss(folder, **SMALL, seed=5)
     assert (folder / "mine.txt").read_text() == "keep"
-    with pytest.raises(CorpusError, match=r"mine\.txt is a file"):
+    with pytest.raises(FileExistsError, match=r"mine\.txt is a file"):
         miniature.write_fuss(folder / "mine.txt", **SMALL)
 
 

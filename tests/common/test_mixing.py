@@ -245,6 +245,6 @@ def test_the_command_runs_as_a_module(sources, tmp_path):
 def test_overwrite_replaces_sets_only(sources, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.txt").write_text("keep")
-    with pytest.raises(CorpusError, match="is not empty"):
+    with pytest.raises(FileExistsError, match="is not empty"):
         mixing.make(sources, tmp_path / "out", COUNTS, RECIPE, overwrite=True)
     assert (tmp_path / "out/thesis.txt").read_text() == "keep"

@@ -25,6 +25,8 @@ from unmix.windows import windowed
 
 WINDOW_FRAMES = 300
 """Frames that are filtered at once, as in separation."""
+CHUNK_FRAMES = 5 * WINDOW_FRAMES
+"""Frames of a validation track that are separated at once, to bound the memory."""
 
 
 class EndToEnd(keras.Model):
@@ -69,13 +71,17 @@ class EndToEnd(keras.Model):
         return {"loss": self.loss_mean.result()}
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss on whole tracks, each of which counts the same."""
-        losses = waveform_loss(self.separate(batch["mixture"]), batch["sources"])
+        """Loss on whole tracks, each of which counts the same, separated in chunks."""
+        estimates = self.separate_in_chunks(batch["mixture"])
+        losses = waveform_loss(estimates, batch["sources"])
         self.loss_mean.update_state(losses, batch["weight"])
         return {"loss": self.loss_mean.result()}
 
     def separate(self, mixture: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Separate waveforms, differentiably.
+
+        The filter of a single target also models the rest of the mixture, as in
+        separation: without it the filtered target would be the mixture itself.
 
         Args:
             mixture: Waveforms [batch, channels, samples].
@@ -88,15 +94,46 @@ class EndToEnd(keras.Model):
         seen = tf.abs(spectra)
         if self.config.model.channels == 1:
             seen = tf.reduce_mean(seen, axis=1, keepdims=True)
-        networks = self.network.values()
+        networks = list(self.network.values())
         magnitudes = [network(seen, training=training) for network in networks]
         estimates = windowed(
             tf.stack(magnitudes, axis=1),
             spectra,
             WINDOW_FRAMES,
             niter=self.config.niter,
-        )
+            residual=len(networks) == 1 and self.config.niter > 0,
+        )[:, : len(networks)]
         return istft(estimates, self.stft, tf.shape(mixture)[-1])
+
+    def separate_in_chunks(self, mixture: tf.Tensor) -> tf.Tensor:
+        """Separate waveforms of any length chunk by chunk, without crossfade.
+
+        Args:
+            mixture: Waveforms [batch, channels, samples].
+
+        Returns:
+            Estimates [batch, targets, channels, samples].
+        """
+        chunk_samples = CHUNK_FRAMES * self.config.model.hop_samples
+        samples = tf.shape(mixture)[-1]
+        count = tf.maximum(samples // chunk_samples, 1)
+
+        def separate_one(index: tf.Tensor, done: Any) -> tuple[tf.Tensor, Any]:
+            start = index * chunk_samples
+            # The last chunk takes what is left: it may be too short to be mirrored.
+            end = tf.where(index == count - 1, samples, start + chunk_samples)
+            estimates = self.separate(mixture[..., start:end])
+            return index + 1, done.write(index, tf.transpose(estimates, [3, 0, 1, 2]))
+
+        chunks = tf.TensorArray(tf.float32, count, infer_shape=False)
+        _, chunks = tf.while_loop(
+            lambda index, _: index < count,
+            separate_one,
+            (tf.constant(0), chunks),
+            parallel_iterations=1,
+        )
+        shape = [*mixture.shape[:1], len(self.network), *mixture.shape[1:]]
+        return tf.ensure_shape(tf.transpose(chunks.concat(), [1, 2, 3, 0]), shape)
 
 
 def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:

@@ -12,7 +12,7 @@ import unmix
 from common import training
 from common.config import ConfigError
 from common.logs import read_scalars
-from unmix import convert
+from unmix import convert, end_to_end
 from unmix.end_to_end import EndToEnd, build
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
@@ -49,17 +49,36 @@ def test_gradients_reach_every_network(joint, niter):
             assert np.abs(gradient).max() > 0, variable.name
 
 
-def test_estimates_are_those_of_the_separator(joint, tmp_path):
+@pytest.mark.parametrize("targets", [TARGETS, TARGETS[:1]])
+def test_estimates_are_those_of_the_separator(joint, tmp_path, targets):
     training.keras.utils.set_random_seed(1)
-    networks = {target: OpenUnmix(joint.model) for target in TARGETS}
+    networks = {target: OpenUnmix(joint.model) for target in targets}
     convert.export(networks, tmp_path / "weights")
     mixture = noise(2, 3000)
     estimates = EndToEnd(networks, replace(joint, niter=1), 1).separate(
         mixture[tf.newaxis]
     )[0]
     wanted = unmix.load(tmp_path / "weights")(mixture.numpy())
-    for target, estimate in zip(TARGETS, estimates, strict=True):
+    for target, estimate in zip(targets, estimates, strict=True):
         np.testing.assert_allclose(estimate, wanted[target], atol=1e-6)
+        assert np.abs(estimate - mixture).max() > 1e-3
+
+
+def test_validation_separates_every_sample_in_chunks(joint, monkeypatch):
+    training.keras.utils.set_random_seed(1)
+    networks = {target: OpenUnmix(joint.model) for target in TARGETS}
+    model = EndToEnd(networks, joint, 1)
+    chunk = 12 * joint.model.hop_samples
+    monkeypatch.setattr(end_to_end, "CHUNK_FRAMES", 12)
+    mixture = noise(1, 2, 3 * chunk + chunk // 2)
+    parts = [slice(0, chunk), slice(chunk, 2 * chunk), slice(2 * chunk, None)]
+    expected = [model.separate(mixture[..., part]) for part in parts]
+    estimates = tf.function(model.separate_in_chunks)(mixture)
+    np.testing.assert_allclose(estimates, tf.concat(expected, -1), atol=1e-6)
+    short = mixture[..., : chunk // 2]
+    np.testing.assert_allclose(
+        model.separate_in_chunks(short), model.separate(short), atol=1e-6
+    )
 
 
 @pytest.mark.slow

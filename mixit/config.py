@@ -94,7 +94,7 @@ class MixitConfig:
         zero_weight: Weight of silent references in the supervised loss.
         assignment: ``search`` finds the best of all assignments, ``least_squares``
             rounds the best unconstrained one, for 16 outputs and more.
-        sparsity: Penalty on using many outputs: ``none``, ``l1_l2`` or ``covariance``.
+        sparsity: Penalty on using many outputs, ``none`` or ``l1_l2``.
         sparsity_weight: Its weight beside the loss.
         gradient_checkpointing: Compute the blocks again for the gradient instead of
             keeping their activations: less memory for more time.
@@ -120,7 +120,7 @@ class MixitConfig:
     labelled_root: str | None = None
     zero_weight: float = 1.0
     assignment: Literal["search", "least_squares"] = "search"
-    sparsity: Literal["none", "l1_l2", "covariance"] = "none"
+    sparsity: Literal["none", "l1_l2"] = "none"
     sparsity_weight: float = 0.0
     gradient_checkpointing: bool = False
 

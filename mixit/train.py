@@ -109,7 +109,7 @@ class MixitTraining(keras.Model):
         """Loss of each training example [batch], by its labels where it has them."""
         mixtures = tf.reduce_sum(batch["sources"], axis=2)
         mixture = tf.reduce_sum(mixtures, axis=1)
-        share, kind = self.config.labelled, self.config.sparsity
+        share = self.config.labelled
         if share == 0.0:
             losses = self._invariant(mixtures, estimates)
         else:
@@ -117,9 +117,10 @@ class MixitTraining(keras.Model):
         if 0.0 < share < 1.0:
             without = self._invariant(mixtures, estimates)
             losses = tf.where(batch["labelled"], losses, without)
-        if kind == "none":
+        weight = self.config.sparsity_weight
+        if self.config.sparsity == "none" or weight == 0.0:
             return losses
-        return losses + self.config.sparsity_weight * sparsity(estimates, mixture, kind)
+        return losses + weight * sparsity(estimates, mixture)
 
     def _invariant(self, mixtures: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:
         assign = mixit if self.config.assignment == "search" else least_squares

@@ -317,7 +317,7 @@ def test_which_published_row_a_run_repeats():
     assert results.row_of(replace(FUSS, data_root="/data", lr=1.0)) == "fuss"
     assert results.row_of(FUSS_SUPERVISED) == "fuss_supervised"
     many = replace(FUSS.model, num_sources=16)
-    sparse = replace(FUSS, model=many, sparsity="covariance", sparsity_weight=0.1)
+    sparse = replace(FUSS, model=many, sparsity="l1_l2", sparsity_weight=0.1)
     assert results.row_of(sparse) == "sparse"
     assert results.row_of(TINY) is None
     assert results.row_of(replace(FUSS, model=many)) is None

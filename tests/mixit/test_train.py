@@ -34,7 +34,7 @@ def weights(model):
         {"labelled": 1.0, "clip_norm": 5.0},
         {"labelled": 0.5},
         {"assignment": "least_squares", "sparsity": "l1_l2", "sparsity_weight": 1.0},
-        {"gradient_checkpointing": True, "sparsity": "covariance"},
+        {"gradient_checkpointing": True, "sparsity": "l1_l2"},
     ],
     ids="-".join,
 )

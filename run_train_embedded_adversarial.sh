@@ -13,7 +13,6 @@ repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=setup.sh
 source "$repo/setup.sh"
 export PYTHONSAFEPATH=1
-export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
 
 data=$ROOT_DIR/adversarial/embedded/data
 run=${RUN_DIR:-$ROOT_DIR/adversarial/embedded/$(date +%Y-%m-%d_%H-%M-%S)}

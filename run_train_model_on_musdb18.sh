@@ -22,7 +22,6 @@ source "$repo/setup.sh"
 
 # A file named common.py in the caller's folder must not be taken for ours.
 export PYTHONSAFEPATH=1
-export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
 
 say() { printf '%s\n' "$*"; }
 again=$(printf ' %q' "$repo/run_train_model_on_musdb18.sh" "$@")

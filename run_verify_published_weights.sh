@@ -17,7 +17,6 @@ source "$repo/setup.sh"
 
 # A file named common.py in the caller's folder must not be taken for ours.
 export PYTHONSAFEPATH=1
-export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
 report=${REPORT:-$ROOT_DIR/published_weights.md}
 
 say() { printf '%s\n' "$*" >&2; }

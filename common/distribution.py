@@ -33,7 +33,7 @@ def prepare(seed: int) -> None:
     # Grappler drops edges between the reads and writes of weights
     # that one graph updates several times: such steps would differ from run to run.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
@@ -55,7 +55,7 @@ def choose(kind: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy
     Raises:
         ValueError: There are fewer devices than asked for, or no ``TF_CONFIG``.
     """
-    gpus = len(tf.config.list_physical_devices("GPU"))
+    gpus = len(tf.config.get_visible_devices("GPU"))
     if kind == "auto":
         several = "multiworker" if "TF_CONFIG" in os.environ else "mirrored"
         wanted = "TF_CONFIG" in os.environ or gpus > 1 or replicas > 1

@@ -30,6 +30,7 @@ from common.decoding import FFMPEG_CURE
 from common.errors import exit_code
 from common.files import write_json
 from common.separation import Separator
+from common.startup import hide_gpus
 from common.training import say
 from unmix import corpus, embedded, umx_command
 from unmix.config import UMX, UnmixConfig
@@ -177,7 +178,7 @@ def _check(options: argparse.Namespace) -> None:
             f"not on PATH; {FFMPEG_CURE}"
         )
     if options.no_cuda:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        hide_gpus()
 
 
 def _config(model: str) -> UnmixConfig | None:

@@ -15,6 +15,7 @@ import tf_keras as keras
 
 from common import experiment, training
 from common.errors import exit_code
+from common.startup import hide_gpus
 from common.stft import Stft, stft
 from unmix import data, end_to_end, original_flags
 from unmix.config import PRESETS, UnmixConfig
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stack.enter_context(contextlib.redirect_stdout(silence))
         for word in {"--no-cuda", "--no_cuda"} & set(arguments):
             arguments.remove(word)
-            os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+            hide_gpus()
         return exit_code("unmix.train", lambda: _run(arguments))
 
 

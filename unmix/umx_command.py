@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import json
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from common import audio
 from common.errors import exit_code
 from common.separation import SeparationError, Separator
+from common.startup import hide_gpus
 from common.stem_files import Form
 from common.stem_summary import Summary
 from common.stems import separate_file
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main(load: Callable[..., Separator], options: argparse.Namespace) -> int:
     if options.no_cuda:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        hide_gpus()
     inputs = [*options.input, *filter(None, [options.one_input])]
     if not inputs:
         raise SeparationError("no sound file is given; name one or more")

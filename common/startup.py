@@ -1,0 +1,100 @@
+"""TensorFlow's start without its log lines, unless something fails.
+
+TensorFlow writes a dozen lines to the C-level standard error while it is imported and
+looks for GPUs, among them an error where a machine simply has none. They are held back
+and shown only where the import fails or where a GPU is installed that TensorFlow does
+not see. A user who sets ``TF_CPP_MIN_LOG_LEVEL`` gets all that this level shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
+MARK = "SEPARATION_QUIET_TENSORFLOW"
+NVIDIA = Path("/proc/driver/nvidia/version")
+
+
+class Finder:
+    """Finds TensorFlow once, and holds back what its import writes."""
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Any = None, target: Any = None
+    ) -> ModuleSpec | None:
+        """Return the specification of TensorFlow, with a quiet loader."""
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(cls)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            load = functools.partial(_load, spec.loader.exec_module)
+            spec.loader.exec_module = load  # type: ignore[method-assign]
+        return spec
+
+
+def quiet_tensorflow() -> None:
+    """Hold back the log lines of the import of TensorFlow that is to come."""
+    by_user = VARIABLE in os.environ and MARK not in os.environ
+    if by_user or "tensorflow" in sys.modules:
+        return
+    # Errors alone, also in the processes that this one starts.
+    os.environ.update({VARIABLE: "2", MARK: "1"})
+    sys.meta_path.insert(0, Finder)
+
+
+def hide_gpus() -> None:
+    """Let this process compute on the CPU; to be called before TensorFlow computes."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+
+
+def _load(run: Callable[[ModuleType], None], module: ModuleType) -> None:
+    """Import TensorFlow and let it look for devices; show its log where that fails."""
+    with contextlib.ExitStack() as stack:
+        log = _divert(stack)
+        is_well = False
+        try:
+            run(module)
+            gpus = module.config.list_physical_devices("GPU")
+            is_well = bool(gpus) or not NVIDIA.exists()
+        finally:
+            stack.close()
+            if log is not None and not is_well:
+                os.write(2, log)
+
+
+def _divert(stack: contextlib.ExitStack) -> bytearray | None:
+    """Divert standard error into the returned bytes until the stack is closed."""
+    if sys.stderr is None:
+        return None
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (the stack closes it)
+        before = os.dup(2)
+    except OSError:
+        return None
+    text = bytearray()
+
+    def restore() -> None:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        file.seek(0)
+        text.extend(file.read())
+        file.close()
+
+    stack.callback(restore)
+    sys.stderr.flush()
+    os.dup2(file.fileno(), 2)
+    return text

@@ -1,0 +1,72 @@
+"""TensorFlow starts without a word, and with its words where something fails."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import common
+
+ROOT = str(Path(common.__file__).parents[1])
+NOISY = """
+import os, sys
+os.write(2, b"noise of the C library\\n")
+{}
+class config:
+    @staticmethod
+    def list_physical_devices(name):
+        os.write(2, b"failed call to cuInit\\n")
+        return []
+"""
+
+
+def run(tmp_path, code, *, broken="", **environment):
+    (tmp_path / "tensorflow.py").write_text(NOISY.format(broken))
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("TF_CPP")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**keep, "PYTHONPATH": f"{tmp_path}:{ROOT}", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+IMPORT = (
+    "import common, sys\nimport tensorflow\nsys.stderr.write('ours')\n"
+    "print(tensorflow.__name__)"
+)
+
+
+def test_the_start_is_silent_and_our_messages_are_not(tmp_path):
+    done = run(tmp_path, IMPORT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "tensorflow\n", "ours")
+
+
+def test_processes_that_a_process_starts_are_silent_too(tmp_path):
+    code = "import common, subprocess, sys\n"
+    code += f"subprocess.run([sys.executable, '-c', {IMPORT!r}])"
+    assert run(tmp_path, code).stderr == "ours"
+
+
+def test_a_failing_import_shows_everything(tmp_path):
+    done = run(tmp_path, IMPORT, broken="raise ImportError('no AVX')")
+    assert done.returncode == 1
+    assert "noise of the C library" in done.stderr
+    assert "no AVX" in done.stderr
+
+
+def test_a_gpu_that_is_not_seen_shows_everything(tmp_path):
+    code = IMPORT.replace(
+        "import tensorflow",
+        "import pathlib; common.startup.NVIDIA = pathlib.Path('/'); import tensorflow",
+    )
+    assert "failed call to cuInit" in run(tmp_path, code).stderr
+
+
+@pytest.mark.parametrize("level", ["0", "3"])
+def test_a_level_of_the_user_is_left_alone(tmp_path, level):
+    done = run(tmp_path, IMPORT, TF_CPP_MIN_LOG_LEVEL=level)
+    assert "noise of the C library" in done.stderr

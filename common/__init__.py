@@ -4,9 +4,9 @@ Nothing heavy is imported here, so that ``import common`` costs nothing and the 
 can ask whose ``common`` they have got (see :data:`__suite__`).
 """
 
-from common.startup import quiet_tensorflow
+from common.startup import prepare_tensorflow
 
 __suite__ = "tf-separation-suite"
 __version__ = "0.1.0"
 
-quiet_tensorflow()
+prepare_tensorflow()

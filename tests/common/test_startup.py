@@ -70,3 +70,21 @@ def test_a_gpu_that_is_not_seen_shows_everything(tmp_path):
 def test_a_level_of_the_user_is_left_alone(tmp_path, level):
     done = run(tmp_path, IMPORT, TF_CPP_MIN_LOG_LEVEL=level)
     assert "noise of the C library" in done.stderr
+
+
+def test_separation_needs_neither_keras_3_nor_matplotlib():
+    code = (
+        "import sys, mixit.separate, unmix.separate, adversarial.separate\n"
+        "import clustering.separate\n"
+        "print([name for name in ('keras', 'matplotlib') if name in sys.modules])\n"
+        "import tensorflow as tf\n"
+        "print(tf.keras.__version__[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[:2] == ["[]", "3"], done.stderr

@@ -223,10 +223,13 @@ def _ffprobe(path: Path, stream: int) -> Sound:
             f"{path} is not audio that libsndfile or ffmpeg reads ({reason}); "
             "give a sound file."
         ) from error
+    if not found:
+        raise AudioError(f"{path} holds no sound; give a file with an audio stream.")
     if stream >= len(found):
+        streams = "1 audio stream" if len(found) == 1 else f"{len(found)} audio streams"
         raise AudioError(
-            f"{path} holds {len(found)} audio streams that libsndfile or ffmpeg reads; "
-            f"stream {stream}, counted from 0, is not among them."
+            f"{path} holds {streams}, so stream {stream} does not exist; "
+            f"expected 0 to {len(found) - 1}."
         )
     rate = int(found[stream].get("sample_rate", 0))
     channels = int(found[stream].get("channels", 0))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+
+TEMPORARY_BYTES = 1 << 20
+"""Room that a command needs in the temporary folder: TensorFlow writes code there."""
 
 
 def exit_code(program: str, action: Callable[[], int]) -> int:
@@ -25,6 +29,7 @@ def exit_code(program: str, action: Callable[[], int]) -> int:
     0
     """
     try:
+        _check_temporary_folder()
         return action()
     except (ValueError, OSError) as error:
         if os.environ.get("SEPARATION_TRACEBACK"):
@@ -34,3 +39,20 @@ def exit_code(program: str, action: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: interrupted\n")
         return 130
+
+
+def _check_temporary_folder() -> None:
+    """Refuse a full temporary folder, in which TensorFlow fails in pages of warnings.
+
+    Raises:
+        OSError: A small file cannot be written to it.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(TEMPORARY_BYTES))
+            file.flush()
+    except OSError as error:
+        raise OSError(
+            f"the temporary folder cannot take {TEMPORARY_BYTES} bytes ({error}); free "
+            "some space or set TMPDIR to another folder"
+        ) from error

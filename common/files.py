@@ -130,7 +130,7 @@ def locked(path: Path) -> Iterator[None]:
         path: What is made; the lock is a hidden file beside it, which is removed
             afterwards and does not block anybody after a kill.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     lock = path.parent / f".{path.name}.lock"
     with _hold(lock):
         try:
@@ -142,12 +142,59 @@ def locked(path: Path) -> Iterator[None]:
 def cache_folder(*parts: str) -> Path:
     """Return a folder of the cache, ``SEPARATION_CACHE`` or one in the home folder.
 
+    Raises:
+        FileNotFoundError: Neither is known.
+
     >>> cache_folder("records").name
     'records'
     """
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = os.environ.get("SEPARATION_CACHE") or Path(home) / "tf-separation-suite"
-    return Path(root, *parts)
+    return Path(_cache_root(), *parts)
+
+
+def user_path(path: str | Path) -> Path:
+    """Return a path with a leading ``~`` replaced by the home folder.
+
+    Raises:
+        FileNotFoundError: The home folder is not known.
+
+    >>> user_path("a/b").as_posix()
+    'a/b'
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"{path}: the home folder that ~ stands for is not known; write the whole "
+            "path"
+        ) from error
+
+
+def _cache_root() -> Path:
+    if root := os.environ.get("SEPARATION_CACHE"):
+        return Path(root)
+    if home := os.environ.get("XDG_CACHE_HOME"):
+        return Path(home, "tf-separation-suite")
+    try:
+        return Path.home() / ".cache" / "tf-separation-suite"
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            "there is no home folder to keep records and downloads in; set "
+            "SEPARATION_CACHE to a folder that you may write to"
+        ) from error
+
+
+def _make_parent(path: Path) -> None:
+    """Make the folder of a file; say what to do where that is the cache."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / f".{path.name}.lock").touch()
+    except OSError as error:
+        if path.is_relative_to(_cache_root()):
+            raise OSError(
+                f"the cache {path.parent} cannot be written ({error.strerror}); set "
+                "SEPARATION_CACHE to a folder that you may write to"
+            ) from error
+        raise
 
 
 def _create_file(path: Path) -> tuple[Path, int]:

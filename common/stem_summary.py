@@ -41,14 +41,23 @@ class Summary:
     def __str__(self) -> str:
         seconds = self.samples / self.sample_rate
         stems = f"{len(self.peaks)} stem{'s' if len(self.peaks) > 1 else ''}"
+        length = f"{seconds:.1f} s" if seconds >= 0.1 else f"{self.samples} samples"
         line = (
-            f"{self.name}: {stems} of {seconds:.1f} s in {self.folder}, "
-            f"{self.elapsed_seconds / seconds:.2g} x real time, {self._residual}"
+            f"{self.name}: {stems} of {length} in {self.folder}, "
+            f"{self._speed}, {self._residual}"
         )
         cut = {name: count for name, count in self.clipped.items() if count}
         for name, count in cut.items():
             line += f", {count} samples of {name} clipped"
         return line
+
+    @property
+    def _speed(self) -> str:
+        """A share of real time, which says nothing about a short sound."""
+        seconds = self.samples / self.sample_rate
+        if seconds < 1.0:
+            return f"took {self.elapsed_seconds:.1f} s"
+        return f"{self.elapsed_seconds / seconds:.2g} x real time"
 
     @property
     def _residual(self) -> str:

@@ -122,6 +122,33 @@ def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
     assert files.cache_folder("a") == tmp_path / "x" / "tf-separation-suite" / "a"
 
 
+def test_without_a_home_the_cache_names_its_variable(monkeypatch):
+    for name in ("SEPARATION_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def no_home():
+        raise RuntimeError
+
+    monkeypatch.setattr(files.Path, "home", no_home)
+    with pytest.raises(FileNotFoundError, match="set SEPARATION_CACHE to a folder"):
+        files.cache_folder("records")
+
+
+def test_a_cache_that_cannot_be_written_names_its_variable(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "file"))
+    with (
+        pytest.raises(OSError, match=r"cannot be written .* set SEPARATION_CACHE"),
+        files.locked(files.cache_folder("records", "a")),
+    ):
+        raise AssertionError
+
+
+def test_the_home_of_nobody_is_one_sentence():
+    with pytest.raises(FileNotFoundError, match=r"~nobody2/run: the home folder"):
+        files.user_path("~nobody2/run")
+
+
 def test_one_maker_at_a_time(tmp_path):
     inside, most = [], []
 

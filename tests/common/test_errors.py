@@ -1,0 +1,35 @@
+"""Bad input and broken machines are one line and an exit code."""
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from common import errors
+
+
+def fail(error):
+    def action():
+        raise error
+
+    return action
+
+
+def test_bad_input_is_one_line(capsys):
+    assert errors.exit_code("demo", fail(ValueError("x=1: expected 2"))) == 1
+    assert capsys.readouterr().err == "demo: x=1: expected 2\n"
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    with pytest.raises(KeyError):
+        errors.exit_code("demo", fail(KeyError("x")))
+
+
+def test_a_full_temporary_folder_is_one_line(capsys, monkeypatch):
+    full = functools.partial(Path("/dev/full").open, "wb")
+    monkeypatch.setattr(errors.tempfile, "TemporaryFile", full)
+    assert errors.exit_code("demo", lambda: 0) == 1
+    line = capsys.readouterr().err
+    assert "the temporary folder cannot take" in line
+    assert "set TMPDIR to another folder" in line
+    assert line.count("\n") == 1

@@ -73,12 +73,10 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     """
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
     with locked(_old(path)):
         _recover(path)
     refuse_existing(path, overwrite=overwrite)
-    draft, lock = _create_folder(path.parent)
-    try:
+    with scratch_folder(path.parent) as draft:
         yield draft
         for folder, _, names in os.walk(draft):
             for name in names:
@@ -88,6 +86,22 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             refuse_existing(path, overwrite=overwrite)
             _exchange(draft, path)
         _sync(path.parent)
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Yield a folder that is removed at the end, or after a kill by the next process.
+
+    Args:
+        parent: The folder to make it in, which must exist.
+
+    Raises:
+        OSError: ``parent`` cannot be written.
+    """
+    _sweep(parent)
+    draft, lock = _create_folder(parent)
+    try:
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         os.close(lock)

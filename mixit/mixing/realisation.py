@@ -17,6 +17,7 @@ from common import audio
 from common.corpora.synthesis import ramps
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
+from common.files import replacing
 from mixit.mixing.mixing_list import Event, Mixture
 from mixit.mixing.recipe import Recipe
 from mixit.mixing.reverberation import read_response, reverberate
@@ -136,7 +137,6 @@ def _write(root: Path, mixture: Mixture, sources: np.ndarray, recipe: Recipe) ->
     waves = [*sources, sources.sum(axis=0)]
     names = [*mixture.files[1:], mixture.files[0]]
     for name, wave in zip(names, waves, strict=True):
-        path = root / name
-        unfinished = path.with_name(f".{path.name}.partial")
-        write_wav(unfinished, wave, recipe.sample_rate)
-        unfinished.replace(path)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(root / name) as draft:
+            write_wav(draft, wave, recipe.sample_rate)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from common.checkpoint import CheckpointError, restore_network
 from common.config import load as load_config
+from common.graphs import graph
 from common.separation import Separator
 from common.separation_command import command
 from common.tf1 import MetaGraphError
@@ -114,8 +115,8 @@ def separator(
 ) -> Separator:
     """Make a separator of a network."""
     signature = [tf.TensorSpec([None, network.config.num_mics, None], tf.float32)]
-    graph = tf.function(network.images, input_signature=signature)
-    fused = tf.function(
+    plain = graph(network.images, input_signature=signature)
+    fused = graph(
         functools.partial(network.images, fused=True), input_signature=signature
     )
     # Blocks of long sound have one or two numbers of frames, each compiled once.
@@ -123,7 +124,7 @@ def separator(
     fused_from = segment if fusion.pays() else math.inf
 
     def separate(mixture: np.ndarray) -> np.ndarray:
-        run = fused if mixture.shape[-1] >= fused_from else graph
+        run = fused if mixture.shape[-1] >= fused_from else plain
         return run(tf.constant(mixture)).numpy()
 
     return Separator(

@@ -26,8 +26,9 @@ def load(path: str | Path = "newest", **options: Any) -> Separator:
     """Make a separator; see :func:`adversarial.separate.load` for the options.
 
     Args:
-        path: Run folder, folder of a phase, prefix of a checkpoint, ``newest``, or the
-            name of a model that comes with the package.
+        path: Run folder, folder of a phase, prefix of a checkpoint, ``newest``, the
+            name of a model that comes with the package, or prefix or folder of a
+            checkpoint of the original.
         **options: Passed on.
 
     Returns:

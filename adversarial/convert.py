@@ -9,10 +9,12 @@ then writes the run folder that :mod:`adversarial.separate` loads.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import tensorflow as tf
@@ -34,8 +36,10 @@ TOLERANCE = 1e-4
 PHASES = "sup", "semisup"
 """The phases by whether the checkpoint has critics."""
 
-OPTIONS = "num_frames", "num_fft", "num_hop", "expected_sr"
+OPTIONS = "num_frames", "num_fft", "num_hop", "expected_sr", "center_pad"
 """What shapes do not tell."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,24 @@ def load(path: str | Path, settings: ModelConfig | None = None) -> Restored:
         table |= tensors.critic(critics[scope], scope)
     tensors.assign(table, found, str(path))
     return Restored(separator, critics, found)
+
+
+def settings(**given: Any) -> ModelConfig:
+    """Complete what shapes do not tell by the original's defaults, and say which.
+
+    Args:
+        **given: Values by :data:`OPTIONS`; None where one is not given.
+    """
+    known = {name: value for name, value in given.items() if value is not None}
+    config = ModelConfig(**known)
+    assumed = [f"{n}={getattr(config, n)}" for n in OPTIONS if n not in known]
+    if assumed:
+        logger.warning(
+            "%s: the original's defaults, because a checkpoint does not tell them; "
+            "give those of its training where they differ",
+            ", ".join(assumed),
+        )
+    return config
 
 
 def architecture(
@@ -155,7 +177,7 @@ def export(restored: Restored, folder: str | Path) -> AdversarialConfig:
         CheckpointError: The folder exists.
         OSError: It cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if folder.exists():
         raise CheckpointError(f"{folder} exists; name a folder that does not")
     phase = PHASES[bool(restored.critics)]
@@ -181,19 +203,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"the largest difference, refuse it above {TOLERANCE:g}",
     )
     what.add_argument("--output", metavar="RUN", help="do so, and write a run folder")
-    for name in OPTIONS:
-        default = getattr(ModelConfig, name)
-        word = f"--{name.replace('_', '-')}"
-        parser.add_argument(
-            word, type=int, default=default, metavar="N", help=f"default {default}"
-        )
+    add_options(parser)
     options = parser.parse_args(argv)
     return exit_code("adversarial.convert", lambda: _main(options))
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add :data:`OPTIONS`, what a checkpoint of the original does not tell."""
+    group = parser.add_argument_group("checkpoints of the original")
+    for name in OPTIONS[:-1]:
+        default = getattr(ModelConfig, name)
+        word = f"--{name.replace('_', '-')}"
+        group.add_argument(word, type=int, metavar="N", help=f"default {default}")
+    group.add_argument(
+        "--center-pad",
+        choices=get_args(get_type_hints(ModelConfig)["center_pad"]),
+        help=f"beyond both ends of a sound, default {ModelConfig.center_pad}: reflect "
+        "for what was made with librosa before 0.10",
+    )
+
+
 def _main(options: argparse.Namespace) -> int:
-    settings = ModelConfig(**{name: getattr(options, name) for name in OPTIONS})
-    restored = load(options.source, settings)
+    given = {name: getattr(options, name) for name in OPTIONS}
+    restored = load(Path(options.source).expanduser(), settings(**given))
     config = restored.separator.config
     weights = sum(each.size for each in restored.tensors.values())
     sys.stdout.write(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from adversarial.config import ModelConfig
 from adversarial.geometry import Geometry, covering, pad_bins
 from adversarial.model import Separator
+from common.graphs import graph
 from common.masking import ratio_mask
 from common.separation import Network, SeparationError
 from common.stft import Stft, istft, stft
@@ -62,12 +63,14 @@ def network(separator: Separator, passing: Passing) -> Network:
     """
     config, geometry = separator.config, separator.geometry
     image = tf.TensorSpec([None, geometry.input_bins, None, 1], tf.float32)
-    graph = tf.function(separator, input_signature=[image])
+    compiled = graph(separator, input_signature=[image])
 
     def separate(mixture: np.ndarray) -> np.ndarray:
         spectrum = transform(tf.constant(mixture), config)[:, :, tf.newaxis]
         seen = tf.reduce_mean(spectrum, 1, keepdims=True) if passing.masks else spectrum
-        found = magnitudes(graph, tf.abs(seen[:, :, 0]), geometry, passing.tile_frames)
+        found = magnitudes(
+            compiled, tf.abs(seen[:, :, 0]), geometry, passing.tile_frames
+        )
         gains = ratio_mask(found) if passing.masks else _gains(found, tf.abs(seen))
         estimates = tf.cast(gains, tf.complex64) * spectrum
         samples = mixture.shape[-1]
@@ -104,7 +107,7 @@ def transform(waveform: tf.Tensor, config: ModelConfig) -> tf.Tensor:
 
 
 def magnitudes(
-    graph: Callable[[tf.Tensor], tf.Tensor],
+    estimate: Callable[[tf.Tensor], tf.Tensor],
     magnitude: tf.Tensor,
     geometry: Geometry,
     tile_frames: int = 0,
@@ -112,7 +115,7 @@ def magnitudes(
     """Estimate the magnitudes of the sources of whole sounds.
 
     Args:
-        graph: The separator.
+        estimate: The separator.
         magnitude: That of the mixtures, float32 [batch, channels, frames, bins].
         geometry: That of the separator.
         tile_frames: Frames that are estimated at once; 0: all.
@@ -126,7 +129,7 @@ def magnitudes(
     images = pad_bins(
         tf.linalg.matrix_transpose(flat)[..., tf.newaxis], geometry.input_bins
     )
-    whole = _tiled(graph, images, geometry, min(tile_frames or frames, frames))
+    whole = _tiled(estimate, images, geometry, min(tile_frames or frames, frames))
     found = tf.linalg.matrix_transpose(tf.math.expm1(whole[:, ::-1, :bins, :, 0]))
     return tf.reshape(found, [batch, channels, len(SOURCES), frames, bins])
 
@@ -145,7 +148,7 @@ def improved(spectrum: tf.Tensor, config: ModelConfig, samples: int) -> tf.Tenso
 
 
 def _tiled(
-    graph: Callable[[tf.Tensor], tf.Tensor],
+    estimate: Callable[[tf.Tensor], tf.Tensor],
     images: tf.Tensor,
     geometry: Geometry,
     hop: int,
@@ -157,7 +160,7 @@ def _tiled(
     behind = context + starts[-1] + wanted - frames
     padded = tf.pad(images, [[0, 0], [0, 0], [context, behind], [0, 0]])
     tiles = [padded[:, :, s : s + wanted + 2 * context] for s in starts]
-    outputs = [graph(tile)[..., :hop, :] for tile in tiles]
+    outputs = [estimate(tile)[..., :hop, :] for tile in tiles]
     return tf.concat(outputs, axis=-2)[..., :frames, :]
 
 

@@ -37,6 +37,17 @@ def load(path: str | Path) -> Separator:
     return separator
 
 
+def of_original(path: str | Path) -> Path | None:
+    """Find a checkpoint of the original, or None for anything that is ours."""
+    if str(path) == NEWEST or embedded.find(MODELS, path):
+        return None
+    place = Path(path).expanduser()
+    if Path(f"{place}.index").is_file():
+        return None if (place.parent.parent / CONFIG).exists() else place
+    ours = (place / CONFIG).exists()
+    return place if not ours and any(place.glob("*.index")) else None
+
+
 def config(place: Path) -> AdversarialConfig:
     """Read the configuration of what :func:`locate` found."""
     folder = place if place.is_dir() else place.parent.parent

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from adversarial import model, passes, runs
+from adversarial import convert, model, passes, runs
 from adversarial.passes import Passing
+from common.checkpoint import CheckpointError
 from common.separation import SeparationError, Separator
 from common.separation_command import command
 from common.stem_files import Form
@@ -31,13 +32,15 @@ def load(
     griffin_lim: int | None = None,
     segment_seconds: float | None = SEGMENT_SECONDS,
     overlap: float = OVERLAP,
+    **settings: Any,
 ) -> Separator:
     """Make a separator of a trained network.
 
     Args:
         path: Run folder, of which the semi-supervised phase is taken if it is there;
             folder of a phase; prefix of a checkpoint; ``newest``: the newest run below
-            ``checkpoints``; or the name of a model that comes with the package.
+            ``checkpoints``; the name of a model that comes with the package; or prefix
+            or folder of a checkpoint of the original.
         sample_rate: See :func:`separator`.
         tile_frames: See :func:`separator`.
         griffin_lim: See :func:`separator`.
@@ -45,6 +48,8 @@ def load(
             with the estimates of one long pass.
         overlap: Part of a segment that neighbouring blocks share; at least what the
             network looks around.
+        **settings: Of a checkpoint of the original, what it does not tell: any of
+            :data:`adversarial.convert.OPTIONS`.
 
     Returns:
         The separator, whose sources are vocals and accompaniment.
@@ -54,13 +59,32 @@ def load(
         SeparationError: An option is out of its range.
     """
     return separator(
-        runs.load(path),
+        _network(path, settings),
         sample_rate=sample_rate,
         tile_frames=tile_frames,
         griffin_lim=griffin_lim,
         segment_seconds=segment_seconds,
         overlap=overlap,
     )
+
+
+def _network(path: str | Path, settings: dict[str, Any]) -> model.Separator:
+    """Restore what this program or the original trained."""
+    unknown = [name for name in settings if name not in convert.OPTIONS]
+    if unknown:
+        raise TypeError(f"load() got an unexpected keyword argument {unknown[0]!r}")
+    original = runs.of_original(path)
+    if original is not None:
+        restored = convert.load(original, convert.settings(**settings))
+        convert.check(restored)
+        return restored.separator
+    given = [name for name, value in settings.items() if value is not None]
+    if given:
+        raise CheckpointError(
+            f"{path} is a run of this program, which tells all of its network; leave "
+            f"{' and '.join(given)} out"
+        )
+    return runs.load(path)
 
 
 def separator(
@@ -180,6 +204,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="ROUNDS",
         help="rounds that improve the phase (default: the model's own, mostly 0)",
     )
+    convert.add_options(parser)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from common.checkpoint import CheckpointError, restore_network
 from common.config import ConfigError, override
 from common.config import load as load_config
 from common.embedded import NAME
+from common.graphs import graph
 from common.masking import mixture_consistency
 from common.separation import Separator
 from common.separation_command import command
@@ -173,12 +174,12 @@ def _of_waveforms(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Estimate waveforms; zeros fill up the last frame, which would be left out."""
     bank = _bank(config)
-    graph = tf.function(net, input_signature=[tf.TensorSpec([None, None], tf.float32)])
+    run = graph(net, input_signature=[tf.TensorSpec([None, None], tf.float32)])
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
         samples = int(waveform.shape[-1] or 0)
         missing = max(bank.size - samples, (bank.size - samples) % bank.stride)
-        return graph(tf.pad(waveform, [[0, 0], [0, missing]]))[..., :samples]
+        return run(tf.pad(waveform, [[0, 0], [0, missing]]))[..., :samples]
 
     return estimate
 

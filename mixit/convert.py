@@ -3,8 +3,9 @@
 ``python -m mixit.convert SOURCE DEST`` reads a TF1 checkpoint (Apache-2.0 weights of
 google-research/sound-separation keep their licence) and writes a run folder that
 ``mixit.load`` and the other commands take. Every tensor must find its place: a missing,
-extra or misshapen one is an error that lists all of them by name. ``--check`` compares
-the native network with the meta graph that was shipped beside the checkpoint.
+extra or misshapen one is an error that lists all of them by name. Where a meta graph
+for inference lies beside the checkpoint, the native network is compared with it;
+``--check`` demands one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from common.errors import exit_code
 from common.tf1_checkpoint import locate
 from mixit import published
 from mixit.checkpoints import metagraph
-from mixit.checkpoints.architecture import CONSISTENCIES, Options, derive
+from mixit.checkpoints.architecture import (
+    CONSISTENCIES,
+    NORMS,
+    Options,
+    derive,
+    norm_names,
+)
 from mixit.checkpoints.shipped import TOLERANCE, Shipped, largest_difference
 from mixit.checkpoints.tensors import SLOTS, STEM, canonical, ordered, read
 from mixit.config import FUSS, Network
@@ -33,15 +40,24 @@ from mixit.model import Tdcn
 
 __all__ = [
     "architecture", "assign", "canonical", "check", "load", "main", "names", "read",
-    "start_from",
+    "restore", "start_from",
 ]  # fmt: skip
+
+OPTIONS = tuple(field.name for field in dataclasses.fields(Options))
+"""Names of what :func:`add_options` adds."""
 
 ADAM = "Adam", "Adam_1"
 """Slots of the two moments beside each variable."""
 
 
-def names(network: Tdcn) -> dict[str, tf.Variable]:
-    """Map canonical names of Google's program to the variables of our network."""
+def names(network: Tdcn, norm: str | None = None) -> dict[str, tf.Variable]:
+    """Map canonical names of Google's program to the variables of our network.
+
+    Args:
+        network: The network.
+        norm: Name that its norms have in the checkpoint; None: that of our
+            configuration.
+    """
     table = _projection("initial_dense", network.initial)
     table.update(_projection("", network.mask))
     if network.config.basis == "learned":
@@ -56,7 +72,7 @@ def names(network: Tdcn) -> dict[str, tf.Variable]:
         table.update(_projection(f"{STEM}/res_dense_{edge}", layer))
     for index, block in enumerate(network.blocks):
         root = f"{STEM}/conv_block_{index}/tdcn_block"
-        table.update(_block(root, block, network.config.norm))
+        table.update(_block(root, block, norm or network.config.norm))
     return table
 
 
@@ -70,7 +86,8 @@ def assign(network: Tdcn, tensors: Mapping[str, np.ndarray]) -> None:
     Raises:
         CheckpointError: Tensors are missing, extra or misshapen; lists all of them.
     """
-    table, found = names(network), ordered(tensors)
+    found = ordered(tensors)
+    table = _table(network, found)
     problems = [f"missing {name}" for name in table if name not in found]
     problems += [f"extra {found[name]}" for name in found if name not in table]
     for name, variable in table.items():
@@ -105,28 +122,45 @@ def architecture(
     return derive(shapes, options, facts)
 
 
-def load(
-    path: str | Path, *, output_tensor: str = metagraph.OUTPUT, **options: Any
-) -> Tdcn:
-    """Build and fill the network of a TF1 checkpoint.
+def load(path: str | Path, **options: Any) -> Tdcn:
+    """Build and fill the network of a TF1 checkpoint; see :func:`restore`."""
+    return restore(path, **options)[0]
+
+
+def restore(
+    path: str | Path,
+    *,
+    input_tensor: str = metagraph.INPUT,
+    output_tensor: str = metagraph.OUTPUT,
+    **options: Any,
+) -> tuple[Tdcn, float | None]:
+    """Build and fill the network of a TF1 checkpoint, and compare it with its graph.
 
     Args:
-        path: Checkpoint prefix, or the folder of one; a meta graph beside it is read.
-        output_tensor: Name of the estimates in that graph.
+        path: Name of a published model, checkpoint prefix, or the folder of one; a
+            meta graph beside it is read, and run where it has the input.
+        input_tensor: Name of the mixture in that graph.
+        output_tensor: Name of the estimates in it.
         **options: Those of :class:`mixit.checkpoints.architecture.Options`.
 
+    Returns:
+        The network, and its largest difference from the graph, see :func:`check`; None
+        where no graph could be run.
+
     Raises:
-        CheckpointError: The checkpoint is damaged or of another architecture.
-        MetaGraphError: The meta graph beside it is.
+        CheckpointError: The checkpoint is damaged or of another architecture, or the
+            network differs from the graph.
+        MetaGraphError: The meta graph beside it is damaged or of another model.
     """
-    prefix = locate(path)
-    tensors = read(prefix)
-    beside = metagraph.find(prefix)
+    prefix = locate(published.resolve(path))
+    tensors, beside = read(prefix), metagraph.find(prefix)
     facts = metagraph.read(beside, output_tensor) if beside else None
     told = published.with_rate(prefix, Options(**options))
     network = Tdcn(architecture(tensors, told, facts))
     assign(network, tensors)
-    return network
+    if beside is None or not metagraph.has(beside, input_tensor):
+        return network, None
+    return network, check(network, Shipped(prefix, input_tensor, output_tensor))
 
 
 def start_from(model: Any, path: str | Path) -> int:
@@ -150,11 +184,12 @@ def start_from(model: Any, path: str | Path) -> int:
         return 0
     tensors = read(path, slots=True)
     found = ordered(name for name in tensors if not SLOTS.search(name))
+    _demand_graph(model.network.config, tensors, path)
     assign(model.network, {name: tensors[name] for name in found.values()})
     slots = [[f"{name}/{slot}" for name in found.values()] for slot in ADAM]
     if not all(name in tensors for each in slots for name in each):
         return 0
-    table, optimizer = names(model.network), model.optimizer
+    table, optimizer = _table(model.network, found), model.optimizer
     places = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}
     # Keras keeps these two lists in the order of the variables and tells it nowhere.
     kept = optimizer._momentums, optimizer._velocities
@@ -192,8 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="run the meta graph beside the checkpoint too, print the largest "
-        f"difference, refuse the network above {TOLERANCE:g}",
+        help="demand a meta graph beside the checkpoint that can be run; where there "
+        "is one, the network is compared with it in any case, and refused where any "
+        f"two samples differ by more than {TOLERANCE:g} of full scale",
     )
     parser.add_argument("--input-tensor", default=metagraph.INPUT)
     parser.add_argument("--output-tensor", default=metagraph.OUTPUT)
@@ -203,46 +239,71 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what the shapes of a TF1 checkpoint do not tell."""
+    """Add the fields of :class:`Options`, what a TF1 checkpoint may not tell."""
     group = parser.add_argument_group("TF1 checkpoints")
-    defaults = Options()
     add = group.add_argument
-    add("--num-dilations", type=int, default=defaults.num_dilations)
+    add("--num-dilations", type=int, help="blocks of one repeat")
     add("--window-samples", type=int, help="length of a frame")
     add("--hop-samples", type=int, help="distance between frames")
-    add("--sample-rate", type=int, default=defaults.sample_rate, help="in Hz")
+    add("--sample-rate", type=int, help="in Hz")
     add("--mixture-consistency", choices=CONSISTENCIES)
-    add("--front-padding", action="store_true", default=None)
+    add(
+        "--front-padding",
+        action=argparse.BooleanOptionalAction,
+        help="whether the STFT begins with frames that hold zeros",
+    )
+    add(
+        "--norm",
+        choices=NORMS,
+        help="over frames (instance_norm), channels (layer_norm) or both "
+        "(global_layer_norm), whatever the checkpoint calls it",
+    )
 
 
 def _main(options: argparse.Namespace) -> int:
     if options.dest is None and not options.check:
         raise CheckpointError("DEST is not given; name a run folder, or give --check")
-    if options.dest and (Path(options.dest) / "config.json").exists():
-        raise CheckpointError(
-            f"{options.dest} holds a run already; name another folder"
-        )
+    dest = options.dest and Path(options.dest).expanduser()
+    if dest and (dest / "config.json").exists():
+        raise CheckpointError(f"{dest} holds a run already; name another folder")
     source = published.resolve(options.source)
-    told = {each.name: getattr(options, each.name, None) for each in _OPTIONS}
-    network = load(source, output_tensor=options.output_tensor, **told)
-    if options.check:
-        shipped = Shipped(source, options.input_tensor, options.output_tensor)
-        difference = check(network, shipped)
+    tensors = {"input_tensor": options.input_tensor}
+    tensors["output_tensor"] = options.output_tensor
+    told = {name: getattr(options, name) for name in OPTIONS}
+    network, difference = restore(source, **tensors, **told)
+    if options.check and difference is None:
+        difference = check(network, Shipped(source, **tensors))
+    if difference is not None:
         sys.stdout.write(
             f"largest difference from the shipped graph: {difference:.3g}\n"
         )
-    if options.dest:
-        config = dataclasses.replace(FUSS, model=network.config, output=options.dest)
-        run_folder.prepare(Path(options.dest), config)
-        save_network(options.dest, network)
+    if dest:
+        config = dataclasses.replace(FUSS, model=network.config, output=str(dest))
+        run_folder.prepare(dest, config)
+        save_network(dest, network)
     sys.stdout.write(
-        f"{options.dest or source}: {len(network.variables)} tensors, "
+        f"{dest or source}: {len(network.variables)} tensors, "
         f"{network.count_params()} weights, {network.config.num_sources} sources\n"
     )
     return 0
 
 
-_OPTIONS = dataclasses.fields(Options)
+def _table(network: Tdcn, found: Mapping[str, str]) -> dict[str, tf.Variable]:
+    """Map names to variables, with the name that a checkpoint gives to our norm."""
+    norms = norm_names(found)
+    known = len(norms) == 1 and network.config.norm in NORMS.get(norms[0], ())
+    return names(network, norms[0] if known else None)
+
+
+def _demand_graph(
+    config: Network, tensors: Mapping[str, np.ndarray], path: str | Path
+) -> None:
+    """Make sure that a network is that of the meta graph beside a checkpoint."""
+    beside = metagraph.find(locate(path))
+    if beside is not None and metagraph.has(beside, metagraph.OUTPUT):
+        weights = {n: tensor for n, tensor in tensors.items() if not SLOTS.search(n)}
+        told = Options(**{name: getattr(config, name) for name in OPTIONS})
+        architecture(weights, told, metagraph.read(beside))
 
 
 def _long_axes(shape: Any) -> list[int]:

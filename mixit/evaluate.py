@@ -31,7 +31,7 @@ from common.errors import exit_code
 from common.files import write_json, write_text
 from common.rows import Row, Rows
 from common.separation import Separator
-from mixit import data
+from mixit import convert, data, published
 from mixit.config import MixitConfig
 from mixit.scoring import results, scores
 from mixit.scoring.examples import (
@@ -143,8 +143,6 @@ def _parser() -> argparse.ArgumentParser:
         *("-mp", "--metagraph_path"),
         help="run this graph beside the checkpoint as it is",
     )
-    add("--num-dilations", type=int, help="of a TF1 checkpoint: blocks of one repeat")
-    add("--sample-rate", type=int, help="of a TF1 checkpoint, in Hz")
     add("--data", help="corpus folder; default: that of the run")
     add("--split", choices=fuss.SPLITS, help="default: eval")
     add(
@@ -185,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SUMMARY",
         help="only print the table of published numbers with those of summary.json",
     )
+    convert.add_options(parser)
     return parser
 
 
@@ -224,11 +223,10 @@ def _main(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> Separator:
     """Load the model; with a meta graph, run that graph."""
-    names = ("num_dilations", "sample_rate")
-    told: dict[str, Any] = {name: getattr(options, name) for name in names}
-    told = {name: value for name, value in told.items() if value is not None}
+    told: dict[str, Any] = {name: getattr(options, name) for name in convert.OPTIONS}
     if options.metagraph_path:
-        graph, model = Path(options.metagraph_path), Path(options.model)
+        graph = Path(options.metagraph_path).expanduser()
+        model = published.resolve(options.model)
         beside = model if model.is_dir() else model.parent
         if not graph.is_file() or graph.parent.resolve() != beside.resolve():
             raise CheckpointError(
@@ -306,9 +304,9 @@ def _estimates(separator: Separator, mixture: np.ndarray) -> np.ndarray:
 
 def _scores_path(options: argparse.Namespace) -> Path:
     if options.output:
-        path = Path(options.output)
+        path = Path(options.output).expanduser()
         return path if path.suffix == ".csv" else path / "scores.csv"
-    model = Path(options.model)
+    model = Path(options.model).expanduser()
     return (model if model.is_dir() else model.parent) / "evaluation" / "scores.csv"
 
 
@@ -326,7 +324,7 @@ def _origin(options: argparse.Namespace, place: Path, split: str) -> dict[str, A
 
 
 def _config(model: str) -> MixitConfig | None:
-    path = Path(model) / "config.json"
+    path = published.resolve(model) / "config.json"
     return load_config(MixitConfig, path) if path.exists() else None
 
 

@@ -18,7 +18,7 @@ from common import files
 from common.checkpoint import CheckpointError
 from common.registry import UNKNOWN, Entry, File, shipped
 from mixit import embedded
-from mixit.checkpoints.architecture import PUBLISHED_RATE, Options
+from mixit.checkpoints.architecture import Options
 from mixit.scoring.results import PUBLISHED
 
 SYNTHETIC = "verified on a synthetic file of the same layout"
@@ -120,22 +120,22 @@ def resolve(path: str | Path) -> Path:
     """Find the checkpoint that a name or a path stands for.
 
     Args:
-        path: Name of the embedded or of a published model, or any path, which is
-            returned as it is. What exists goes before a name.
+        path: Name of the embedded or of a published model, or any path, whose ``~`` is
+            expanded. A checkpoint or folder that exists goes before a name.
 
     Raises:
         CheckpointError: The model is not in the cache.
     """
-    name = str(path)
-    if Path(path).exists():
-        return Path(path)
+    name, found = str(path), Path(path).expanduser()
+    if found.exists() or Path(f"{found}.index").exists():
+        return found
     if name not in MODELS:
-        return embedded.find(name) or Path(path)
+        return embedded.find(name) or found
     place, prefix = folder(name), MODELS[name].prefix
     # An archive may hold its files in a folder of their own.
-    found = sorted(place.rglob(f"{prefix}.index"))
-    if found:
-        return found[0].with_suffix("")
+    indices = sorted(place.rglob(f"{prefix}.index"))
+    if indices:
+        return indices[0].with_suffix("")
     raise CheckpointError(
         f"{name} is a published model, but {place} does not hold {prefix}; "
         f"'./run_verify_published_weights.sh {name}' downloads and checks it"
@@ -147,12 +147,12 @@ def with_rate(prefix: Path, options: Options) -> Options:
 
     Args:
         prefix: Prefix of the checkpoint.
-        options: Those of the caller; a rate other than the default stays.
+        options: Those of the caller; a rate that is given stays.
     """
-    if options.sample_rate != PUBLISHED_RATE:
+    if options.sample_rate is not None:
         return options
     for name, model in MODELS.items():
-        if model.prefix == prefix.name and model.sample_rate != options.sample_rate:
+        if model.prefix == prefix.name:
             logger.info("%s is %s: %d Hz", prefix, name, model.sample_rate)
             return dataclasses.replace(options, sample_rate=model.sample_rate)
     return options

@@ -15,12 +15,13 @@ import tensorflow as tf
 
 from common.checkpoint import CheckpointError, restore_network
 from common.config import load as load_config
+from common.graphs import graph
 from common.separation import Separator
 from common.separation_command import command
 from common.tf1 import MetaGraphError
 from common.tf1_checkpoint import locate
 from mixit import convert, fusion, process_wav, published
-from mixit.checkpoints.architecture import PUBLISHED_DILATIONS, PUBLISHED_RATE, Options
+from mixit.checkpoints.architecture import Options
 from mixit.checkpoints.metagraph import INPUT, OUTPUT
 from mixit.checkpoints.shipped import Shipped
 from mixit.config import MixitConfig
@@ -34,15 +35,16 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
     *,
     segment_seconds: float = SEGMENT_SECONDS,
     overlap: float = 0.25,
-    num_dilations: int = PUBLISHED_DILATIONS,
+    num_dilations: int | None = None,
     window_samples: int | None = None,
     hop_samples: int | None = None,
-    sample_rate: int = PUBLISHED_RATE,
+    sample_rate: int | None = None,
     mixture_consistency: str | None = None,
     front_padding: bool | None = None,
+    norm: str | None = None,
     metagraph: bool = False,
-    input_tensor: str = INPUT,
-    output_tensor: str = OUTPUT,
+    input_tensor: str | None = None,
+    output_tensor: str | None = None,
 ) -> Separator:
     """Make a separator from a run folder, or from a checkpoint of Google's program.
 
@@ -55,22 +57,25 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
             :data:`mixit.published.MODELS`.
         segment_seconds: Longest part that goes through the network in one pass.
         overlap: Part of a segment that it shares with the next one, 0 to 0.5.
-        num_dilations: Blocks of one repeat.
+        num_dilations: Blocks of one repeat, by default 8.
         window_samples: Length of a frame.
         hop_samples: Distance between frames.
-        sample_rate: Rate of the training in Hz.
+        sample_rate: Rate of the training in Hz, by default 16000.
         mixture_consistency: ``pred_source``, ``magsq``, ``uniform`` or ``none``.
         front_padding: Whether the STFT begins with frames that hold zeros.
+        norm: ``instance_norm`` over frames, ``layer_norm`` over channels or
+            ``global_layer_norm`` over both, whatever the checkpoint calls it.
         metagraph: Run the meta graph of a TF1 checkpoint as it is.
-        input_tensor: Its input [1, mics, samples].
-        output_tensor: Its output [1, sources, samples].
+        input_tensor: Name of its input [1, mics, samples], by default Google's.
+        output_tensor: Name of its output [1, sources, samples], likewise.
 
     Returns:
         The separator; its sources are named source0, source1, ... in the order of the
         outputs and keep it from block to block, but have no meaning.
 
     Raises:
-        CheckpointError: The checkpoint is missing, damaged or of another model.
+        CheckpointError: The checkpoint is missing, damaged or of another model, or the
+            network differs from the meta graph beside it.
         MetaGraphError: The meta graph is, or it is missing and was asked for.
     """
     path = published.resolve(path)
@@ -82,21 +87,26 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
         sample_rate,
         mixture_consistency,
         front_padding,
+        norm,
     )
     if (path / "config.json").exists():
-        if metagraph or told != Options():
+        if metagraph or input_tensor or output_tensor or told != Options():
             raise CheckpointError(
                 f"{path} is a run folder, which tells all of its model and has no meta "
                 "graph; leave out the options for TF1 checkpoints"
             )
         network = Tdcn(load_config(MixitConfig, path / "config.json").model)
         restore_network(path, network)
-    elif metagraph:
-        rate = published.with_rate(locate(path), told).sample_rate
-        return _of_graph(Shipped(path, input_tensor, output_tensor), rate, blocks)
     else:
-        options = dataclasses.asdict(told)
-        network = convert.load(path, output_tensor=output_tensor, **options)
+        names = {
+            "input_tensor": input_tensor or INPUT,
+            "output_tensor": output_tensor or OUTPUT,
+        }
+        if metagraph:
+            _demand_rate_alone(told)
+            rate = published.with_rate(locate(path), told).rate
+            return _of_graph(Shipped(path, **names), rate, blocks)
+        network = convert.load(path, **names, **dataclasses.asdict(told))
     return separator(network, segment_seconds, overlap)
 
 
@@ -105,8 +115,8 @@ def separator(
 ) -> Separator:
     """Make a separator of a network."""
     signature = [tf.TensorSpec([None, network.config.num_mics, None], tf.float32)]
-    graph = tf.function(network.images, input_signature=signature)
-    fused = tf.function(
+    plain = graph(network.images, input_signature=signature)
+    fused = graph(
         functools.partial(network.images, fused=True), input_signature=signature
     )
     # Blocks of long sound have one or two numbers of frames, each compiled once.
@@ -114,7 +124,7 @@ def separator(
     fused_from = segment if fusion.pays() else math.inf
 
     def separate(mixture: np.ndarray) -> np.ndarray:
-        run = fused if mixture.shape[-1] >= fused_from else graph
+        run = fused if mixture.shape[-1] >= fused_from else plain
         return run(tf.constant(mixture)).numpy()
 
     return Separator(
@@ -126,6 +136,17 @@ def separator(
         overlap=overlap,
         grid_samples=network.config.hop_samples,
     )
+
+
+def _demand_rate_alone(told: Options) -> None:
+    """Refuse what a meta graph that is run as it is cannot obey."""
+    given = dataclasses.asdict(dataclasses.replace(told, sample_rate=None))
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise MetaGraphError(
+            f"the meta graph is run as it is, whatever {' and '.join(names)}; leave "
+            "that out, or leave metagraph out"
+        )
 
 
 def _of_graph(shipped: Shipped, sample_rate: int, blocks: dict) -> Separator:
@@ -163,8 +184,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the meta graph beside a TF1 checkpoint as it is",
     )
-    parser.add_argument("--input-tensor", default=INPUT, help="of the meta graph")
-    parser.add_argument("--output-tensor", default=OUTPUT, help="of the meta graph")
+    parser.add_argument("--input-tensor", help=f"of the meta graph, default {INPUT}")
+    parser.add_argument("--output-tensor", help=f"of the meta graph, default {OUTPUT}")
 
 
 if __name__ == "__main__":

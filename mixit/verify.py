@@ -48,8 +48,9 @@ def verify(name: str) -> tuple[bool, list[str]]:
     model = MODELS[name]
     try:
         prefix = published.resolve(name)
-        network = convert.load(prefix, sample_rate=model.sample_rate)
-        difference = convert.check(network, Shipped(prefix))
+        network, difference = convert.restore(prefix, sample_rate=model.sample_rate)
+        if difference is None:
+            difference = convert.check(network, Shipped(prefix))
     except (ValueError, OSError) as error:
         reason = str(error).replace("|", "/")
         unknown = ["?"] * 5

@@ -17,6 +17,7 @@ from typing import NamedTuple, final
 import numpy as np
 import tensorflow as tf
 
+from common.graphs import graph
 from common.recurrent import RecurrentStack
 from common.recurrent_loop import State
 from unmix.config import Network
@@ -103,13 +104,13 @@ class Passes:
         self.sums = None if plain else tf.constant(matrix, tf.float32)
         self.sources = len(matrix)
         self.hann = _hann(self.config.window_samples)
-        self.encode = tf.function(self._encoded)
-        self.step = tf.function(self._stepped, autograph=False)
-        self.decode = tf.function(self._decoded)
+        self.encode = graph(self._encoded)
+        self.step = graph(self._stepped, autograph=False)
+        self.decode = graph(self._decoded)
         # Compiled one by one: in one program the compiler would work out the filter
         # anew for each of the sums, three times as long.
-        self._magnitude = tf.function(self._magnitudes, jit_compile=True)
-        self._filter = tf.function(self._filtered, jit_compile=True)
+        self._magnitude = graph(self._magnitudes, jit_compile=True)
+        self._filter = graph(self._filtered, jit_compile=True)
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         """Separate float32 [batch, channels, samples] of one or two channels.

@@ -81,7 +81,8 @@ def deep_clustering(
         embedding: float32 [batch, points, dim], usually of unit norm.
         assignment: float32 [batch, points, sources], one-hot, or 0 for no source.
         weights: float32 [batch, points], not negative; their square roots multiply
-            the rows of embedding and assignment.
+            the rows of embedding and assignment. nussl stores these roots as its
+            ``weights``: square what comes from there.
         kind: What to divide by.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -29,34 +29,50 @@ INITIAL = "initial_dense/dense/kernel"
 MASK = "dense/kernel"
 WEIGHTING = "mix_weights/dense/kernel"
 DEPTHWISE = f"{BLOCK}/timeconv/separable_conv/depthwise_kernel"
+NORMS = {
+    "instance_norm": ("instance_norm",),
+    "layer_norm": ("layer_norm",),
+    "global_layer_norm": ("instance_norm", "global_layer_norm"),
+}
+"""What the name of a norm in a checkpoint may mean: the baseline of the DCASE 2020
+challenge gives the last name to norms over the frames alone."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What neither names nor shapes tell, with the published defaults.
+    """What neither names nor shapes tell.
 
-    What is given here goes before what a meta graph tells.
+    None stands for what a meta graph tells, or for a default where there is no graph.
+    A value that contradicts the graph is an error.
 
     Attributes:
-        num_dilations: Blocks of one repeat, 8 as published; skip connections tell it
-            too, and then another number is an error.
+        num_dilations: Blocks of one repeat; skip connections tell it too, and then
+            another number is an error; None: 8, as published.
         window_samples: Length of a frame; None: with a learned basis that of its
             kernel, with the STFT the length of the transform.
         hop_samples: Distance between frames; None: with a learned basis half a window,
             with the STFT a quarter of one.
-        sample_rate: Rate of the training in Hz.
+        sample_rate: Rate of the training in Hz; None: 16000, as published.
         mixture_consistency: As in :class:`mixit.config.Network`; None: ``pred_source``
             if there are weights for it, else ``none``.
         front_padding: Whether the STFT begins with frames that hold zeros; None: no.
+        norm: As in :class:`mixit.config.Network`; None: as the checkpoint names it,
+            but ``global_layer_norm`` is ambiguous and without a meta graph an error.
     """
 
-    num_dilations: int = PUBLISHED_DILATIONS
+    num_dilations: int | None = None
     window_samples: int | None = None
     hop_samples: int | None = None
-    sample_rate: int = PUBLISHED_RATE
+    sample_rate: int | None = None
     mixture_consistency: str | None = None
     front_padding: bool | None = None
+    norm: str | None = None
+
+    @property
+    def rate(self) -> int:
+        """Rate of the training in Hz, by default the published one."""
+        return PUBLISHED_RATE if self.sample_rate is None else self.sample_rate
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,7 @@ def derive(
     blocks = _blocks(shapes)
     dilations = _dilations(shapes, blocks, options, facts)
     known: dict[str, Any] = {
-        "norm": _norm(shapes),
+        "norm": _norm(shapes, options, facts),
         "mask": facts.mask or "sigmoid",
         "mixture_consistency": _consistency(shapes, options, facts),
         "block_scale": "exponential"
@@ -104,13 +120,13 @@ def derive(
         "basis": "learned" if ENCODER in shapes else "stft",
     }
     return Network(
-        sample_rate=options.sample_rate,
+        sample_rate=options.rate,
         num_sources=sizes.sources,
         num_mics=sizes.mics,
         window_samples=window,
         hop_samples=hop,
         num_coeffs=sizes.coefficients,
-        front_padding=_front_padding(window, hop, options, facts),
+        front_padding=_front_padding(ENCODER in shapes, window - hop, options, facts),
         bottleneck=shapes[INITIAL][1],
         conv_channels=channels,
         kernel_size=size,
@@ -180,12 +196,14 @@ def _framing(
         kernel, part = 2 * (sizes.coefficients - 1), 4
         fits = lambda window: transform_samples(window) == kernel  # noqa: E731
         whole = f"the transform has {kernel}"
-    window = options.window_samples or facts.window_samples or kernel
+    window = _agreed("window_samples", options.window_samples, facts.window_samples)
+    window = kernel if window is None else window
     if not fits(window):
         raise CheckpointError(
             f"window_samples is {window}, but {whole} samples; leave it out"
         )
-    hop = options.hop_samples or facts.hop_samples or max(1, window // part)
+    hop = _agreed("hop_samples", options.hop_samples, facts.hop_samples)
+    hop = max(1, window // part) if hop is None else hop
     if not 1 <= hop <= window:
         raise CheckpointError(
             f"hop_samples is {hop}, but a window has {window} samples; expected 1 to "
@@ -194,14 +212,34 @@ def _framing(
     return window, hop
 
 
-def _front_padding(window: int, hop: int, options: Options, facts: Facts) -> bool:
-    told = facts.front_padding
-    if told not in (0, window - hop):
+def _agreed(name: str, given: Any, told: Any) -> Any:
+    """Give an option, or what the graph tells, or None where there is neither."""
+    if None not in (given, told) and given != told:
         raise CheckpointError(
-            f"the meta graph puts {told} zeros in front, and the native network "
-            f"{window - hop} or none; {AS_IT_IS}"
+            f"{name} is {given}, but the meta graph beside the checkpoint has {told}; "
+            "give that, or leave it out"
         )
-    return bool(told) if options.front_padding is None else options.front_padding
+    return told if given is None else given
+
+
+def _front_padding(learned: bool, usual: int, options: Options, facts: Facts) -> bool:
+    zeros = facts.front_padding
+    if zeros not in (None, 0, usual):
+        raise CheckpointError(
+            f"the meta graph puts {zeros} zeros in front, and the native network "
+            f"{usual} or none; {AS_IT_IS}"
+        )
+    told = None if zeros is None else zeros > 0
+    padded = _agreed("front_padding", options.front_padding, told)
+    if padded is None and not learned:
+        logger.warning(
+            "front padding: none, because there is no meta graph; Google's program in "
+            "models/train begins the STFT with %d zeros (front_padding=True, "
+            "--front-padding), its dcase2020 baseline does not (front_padding=False, "
+            "--no-front-padding)",
+            usual,
+        )
+    return bool(padded)
 
 
 def _blocks(shapes: Shapes) -> int:
@@ -225,26 +263,25 @@ def _numbers(shapes: Shapes, pattern: str) -> set[tuple[int, ...]]:
 
 def _dilations(shapes: Shapes, blocks: int, options: Options, facts: Facts) -> int:
     """Count the blocks of one repeat: from the skips, as given, from the graph."""
-    edges = _edges(shapes)
-    given = options.num_dilations
-    told = facts.dilations
-    if edges:
+    given, told = options.num_dilations, facts.dilations
+    if edges := _edges(shapes):
         length = _length_of_repeats(edges, blocks)
-        if given not in (length, PUBLISHED_DILATIONS):
+        if given not in (None, length):
             raise CheckpointError(
                 f"num_dilations is {given}, but the skip connections lead from repeats "
                 f"of {length} blocks; leave it out"
             )
-    elif given == PUBLISHED_DILATIONS and told:
+    elif told:
         length = next((i for i, d in enumerate(told) if i and d == 1), len(told))
+        length = _agreed("num_dilations", given, length)
     else:
-        length = given
+        length = PUBLISHED_DILATIONS if given is None else given
     if length < 1 or blocks % length:
         raise CheckpointError(
             f"{blocks} blocks make no whole repeats of {length} dilations; give "
             "num_dilations"
         )
-    if told and (edges or given == PUBLISHED_DILATIONS):
+    if told:
         _demand_doubling(told, length, blocks)
     return length
 
@@ -272,17 +309,39 @@ def _length_of_repeats(edges: set[tuple[int, ...]], blocks: int) -> int:
     return length
 
 
-def _norm(shapes: Shapes) -> str:
-    pattern = rf"{BLOCK}/normact1/(\w+)/gamma$"
-    found = [
-        match[1] for match in (re.match(pattern, name) for name in shapes) if match
-    ]
-    if len(found) != 1 or found[0] not in NORM_AXES:
+def norm_names(names: Iterable[str]) -> list[str]:
+    """List the names of the first norm among canonical names, one if all is well."""
+    found = (re.match(rf"{BLOCK}/normact1/(\w+)/gamma$", name) for name in names)
+    return [match[1] for match in found if match]
+
+
+def _norm(shapes: Shapes, options: Options, facts: Facts) -> str:
+    """Tell what the norms take their moments over, which their name alone may not."""
+    found, given = norm_names(shapes), options.norm
+    if len(found) != 1 or found[0] not in NORMS:
         raise CheckpointError(
             f"{BLOCK}/normact1 has the norms {', '.join(found) or 'none'}; expected "
-            f"one of {', '.join(NORM_AXES)}"
+            f"one of {', '.join(NORMS)}"
         )
-    return found[0]
+    if given not in (None, *NORM_AXES):
+        raise CheckpointError(
+            f"norm is {given!r}; expected one of {', '.join(NORM_AXES)}"
+        )
+    meanings, norm = NORMS[found[0]], _agreed("norm", given, facts.norm)
+    if norm is None and len(meanings) > 1:
+        raise CheckpointError(
+            f"the checkpoint names its norms {found[0]}, which Google's dcase2020 "
+            "baseline takes over the frames (norm=instance_norm) and its models/train "
+            "over frames and channels (norm=global_layer_norm), and no meta graph "
+            "tells which; copy inference.meta beside the checkpoint, or give norm"
+        )
+    norm = norm or meanings[0]
+    if norm not in meanings:
+        raise CheckpointError(
+            f"norm is {norm}, but the checkpoint names its norms {found[0]}; "
+            + ("leave it out" if given else "the meta graph is of another model")
+        )
+    return norm
 
 
 def _consistency(shapes: Shapes, options: Options, facts: Facts) -> str:
@@ -292,7 +351,7 @@ def _consistency(shapes: Shapes, options: Options, facts: Facts) -> str:
         raise CheckpointError(
             f"mixture_consistency is {given!r}; expected one of {known}"
         )
-    kind = given or facts.mixture_consistency
+    kind = _agreed("mixture_consistency", given, facts.mixture_consistency)
     if kind is None and not weights:
         logger.warning(
             "mixture consistency: none, because the checkpoint has no weights for "

@@ -30,6 +30,9 @@ VIEWS = {
 }  # fmt: skip
 """Operations that pass on the numbers of their first input."""
 
+NORMS = {(1,): "instance_norm", (3,): "layer_norm", (1, 3): "global_layer_norm"}
+"""Norm by the axes of [batch, frames, 1, channels] that it takes its moments over."""
+
 Nodes = Mapping[str, Any]
 
 
@@ -45,6 +48,7 @@ class Facts:
         mask: Activation of the masks.
         front_padding: Number of zeros in front of the mixture.
         num_mics: Microphones that are fed.
+        norm: As in :class:`mixit.config.Network`.
     """
 
     window_samples: int | None = None
@@ -52,8 +56,9 @@ class Facts:
     dilations: tuple[int, ...] = ()
     mixture_consistency: str | None = None
     mask: str | None = None
-    front_padding: int = 0
+    front_padding: int | None = None
     num_mics: int | None = None
+    norm: str | None = None
 
 
 def find(prefix: Path) -> Path | None:
@@ -106,6 +111,7 @@ def read(path: str | Path, output_tensor: str = OUTPUT) -> Facts:
             mask=_mask(nodes),
             front_padding=max(_front_paddings(nodes), default=0),
             num_mics=_mics(nodes),
+            norm=_norm(nodes),
         )
     except _UnknownError as error:
         raise MetaGraphError(f"{path} {error}; {AS_IT_IS}") from error
@@ -212,6 +218,28 @@ def _mask(nodes: Nodes) -> str | None:
     raise _UnknownError(f"activates its masks by {', '.join(sorted(kinds))}")
 
 
+def _norm(nodes: Nodes) -> str | None:
+    """Tell the norm of the blocks by its axes: its name has meant different ones."""
+    within = [node for name, node in nodes.items() if re.search(r"normact\d+/", name)]
+    norms = {_normalised(nodes, node) for node in within if node.op == "Mean"}
+    if any(node.op.startswith("FusedBatchNorm") for node in within):
+        norms.add("layer_norm")  # Keras fuses the norm over the channels alone.
+    if len(norms) > 1:
+        raise _UnknownError(f"holds blocks with {' and '.join(sorted(norms))}")
+    return next(iter(norms), None)
+
+
+def _normalised(nodes: Nodes, mean: Any) -> str:
+    axes = _constant(nodes[_name(mean.input[1])])
+    if axes is None:
+        raise _UnknownError(f"does not tell the axes of {mean.name}")
+    over = tuple(sorted(int(axis) % 4 for axis in axes.ravel()))
+    if over not in NORMS:
+        shown = ", ".join(map(str, over))
+        raise _UnknownError(f"takes {mean.name} over the axes {shown}")
+    return NORMS[over]
+
+
 def _front_paddings(nodes: Nodes) -> Iterable[int]:
     """Zeros put in front of signals [batch, mics, samples] and nowhere else."""
     for node in nodes.values():
@@ -241,6 +269,20 @@ def _demand_epsilon(nodes: Nodes) -> None:
             continue
         if not np.isclose(epsilon, NORM_EPSILON):
             raise _UnknownError(f"adds {epsilon:g} to the variance in {name}")
+
+
+def has(path: str | Path, tensor: str) -> bool:
+    """Say whether a graph has a tensor; graphs of training lack that of the input.
+
+    Args:
+        path: File of the meta graph.
+        tensor: Name of the tensor.
+
+    Raises:
+        MetaGraphError: The file is damaged.
+    """
+    nodes = read_meta_graph(path).graph_def.node
+    return any(node.name == _name(tensor) for node in nodes)
 
 
 def framing(path: str | Path) -> tuple[int, int]:

@@ -97,16 +97,12 @@ def largest_difference(network: Any, shipped: Shipped) -> float:
 
 
 def _signals(config: Any, mics: int) -> Iterator[np.ndarray]:
-    """Noise, a chord that fades, and hiss [1, mics, samples] of growing lengths."""
+    """Noise, a chord that fades, and hiss [3, mics, samples] of growing lengths."""
     draw, rate = np.random.default_rng(0), config.sample_rate
     window = config.window_samples
     for samples in (window, 2 * window + 1, rate // 4 + 7, rate):
         time = np.arange(samples) / rate
         noise = 0.1 * draw.standard_normal((mics, samples))
         chord = sum(np.sin(2 * np.pi * pitch * time) for pitch in (220, 277.2, 1318.5))
-        for signal in (
-            noise,
-            0.2 * chord * np.exp(-3 * time) + 0.1 * noise,
-            noise / 100,
-        ):
-            yield signal[np.newaxis].astype(np.float32)
+        fading = 0.2 * chord * np.exp(-3 * time) + 0.1 * noise
+        yield np.stack([noise, fading, noise / 100]).astype(np.float32)

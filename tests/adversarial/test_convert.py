@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import adversarial
 from adversarial import convert, runs, tensors
 from adversarial.config import ModelConfig
 from adversarial.critic import Critic
@@ -100,6 +101,45 @@ def test_a_run_folder_gives_the_estimates_of_the_original(tmp_path, capsys):
         "semisup"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_separator_of_the_original(caplog):
+    known = {"num_frames": 16, "num_fft": 64, "num_hop": 32, "expected_sr": 8000}
+    draw = np.random.default_rng(3)
+    mixture = (0.1 * draw.standard_normal((1, 3000))).astype(np.float32)
+    estimates = {}
+    for pad in ("constant", "reflect"):
+        for path in (ORIGINAL, ORIGINAL / "run-2"):
+            separator = adversarial.load(path, center_pad=pad, **known)
+            assert separator.sample_rate == 8000
+            estimates[pad] = separator(mixture)["vocals"]
+    assert not caplog.records
+    assert not np.allclose(estimates["constant"], estimates["reflect"])
+    with pytest.raises(CheckpointError, match="which tells all of its network; leave"):
+        adversarial.load("mini", num_fft=512)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'frames'"):
+        adversarial.load(ORIGINAL, frames=16)
+
+
+def test_a_run_folder_keeps_the_padding(tmp_path):
+    run = tmp_path / "run"
+    words = [str(ORIGINAL), "--output", str(run), *WORDS, "--center-pad", "reflect"]
+    assert convert.main(words) == 0
+    assert runs.load(run).config.center_pad == "reflect"
+
+
+def test_what_is_assumed_is_said(tmp_path, caplog):
+    values = {k: v for k, v in original().items() if k.startswith("separator/")}
+    save(tmp_path / "run-1001", values)
+    assert convert.main([str(tmp_path), "--check", "--num-hop", "256"]) == 0
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "num_frames=64, num_fft=512, expected_sr=8192, center_pad=constant: the orig"
+    )
+    caplog.clear()
+    adversarial.load(tmp_path, num_frames=16)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("num_fft=512, num_hop=256, expected_sr=8192")
 
 
 def test_check_writes_nothing(tmp_path, monkeypatch, capsys):

@@ -12,8 +12,9 @@ import pytest
 import mixit
 from common.checkpoint import CheckpointError
 from common.tf1_checkpoint import locate
-from mixit import convert
+from mixit import convert, evaluate
 from mixit.checkpoints.architecture import Options, derive
+from mixit.checkpoints.metagraph import Facts
 from mixit.checkpoints.tensors import ordered
 from mixit.config import FUSS, Network
 from mixit.model import Tdcn
@@ -74,7 +75,7 @@ def test_architecture_from_shapes(options):
         if name.endswith("depthwise_kernel"):
             size, channels = shapes[name]
             shapes[name] = (size, 1, channels, 1)
-    derived = derive(shapes, Options(num_dilations=2))
+    derived = derive(shapes, Options(num_dilations=2, norm=config.norm))
     assert replace(derived, num_coeffs=12) == wanted
     assert derived.num_coeffs == (12 if config.basis == "learned" else size_of(config))
 
@@ -197,6 +198,19 @@ def test_tensors_of_another_architecture(tensors, changes, sentence):
         derive(changed(shapes, **changes), THREE)
 
 
+def test_ambiguous_norms_are_never_guessed():
+    config = replace(TINY, norm="global_layer_norm")
+    shapes = shapes_of(Tdcn(config))
+    with pytest.raises(
+        CheckpointError, match=r"dcase2020.*; copy inference.meta besid"
+    ):
+        derive(shapes, Options(num_dilations=2))
+    for norm in ("instance_norm", "global_layer_norm"):
+        given = Options(num_dilations=2, norm=norm)
+        assert derive(shapes, given).norm == norm
+        assert derive(shapes, Options(num_dilations=2), Facts(norm=norm)).norm == norm
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -208,6 +222,10 @@ def test_tensors_of_another_architecture(tensors, changes, sentence):
         ({"hop_samples": -1}, "hop_samples is -1"),
         ({"mixture_consistency": "magsq"}, "is magsq, but the checkpoint has mix_w"),
         ({"mixture_consistency": "other"}, "'other'; expected one of pred_source"),
+        ({"window_samples": 0}, "window_samples is 0, but the basis has 40"),
+        ({"hop_samples": 0}, "hop_samples is 0, but a window has 40"),
+        ({"norm": "other"}, "'other'; expected one of instance_norm"),
+        ({"norm": "layer_norm"}, "is layer_norm, but .* instance_norm; leave it out"),
     ],
 )
 def test_options_that_do_not_fit(tensors, options, sentence):
@@ -327,6 +345,24 @@ def test_weights_alone_begin_a_training_at_step_0(copy, tmp_path):
     other = compiled(replace(FUSS, model=TINY), replicas=1)
     with pytest.raises(CheckpointError, match="do not fit"):
         convert.start_from(other, copy)
+
+
+def test_home_stands_for_itself_in_every_command(copy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["--num-dilations", "3"]
+    assert convert.main(["~/model.ckpt", "~/run", *words]) == 0
+    assert (tmp_path / "run" / "config.json").exists()
+    assert convert.load("~/model.ckpt", num_dilations=3).config.num_sources == 4
+    for model, options in (("~/run", {}), ("~/model.ckpt", {"num_dilations": 3})):
+        assert len(mixit.load(model, **options).sources) == 4
+    # The model is found, and only what it is measured on is not.
+    for model, more in (("~/run", []), ("~/model.ckpt", words)):
+        words = ["--model", model, "--data", str(tmp_path / "none"), *more]
+        assert evaluate.main(words) == 1
+        assert "none" in capsys.readouterr().err
+    assert evaluate._scores_path(
+        evaluate._parser().parse_args(["--model", "~/run"])
+    ) == (tmp_path / "run" / "evaluation" / "scores.csv")
 
 
 def test_command_writes_a_run_folder(tmp_path, capsys):

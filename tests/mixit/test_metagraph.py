@@ -1,5 +1,6 @@
 """Meta graphs of Google's program: what they tell, run as they are, and compared."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,18 @@ from common.tf1 import MetaGraphError, Session
 from mixit import convert, separate
 from mixit.checkpoints import metagraph
 from mixit.checkpoints.shipped import Shipped, largest_difference
+from mixit.config import FUSS
+from mixit.train import compiled
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 NATIVE = {
-    "skips_magsq": (40, 16, "magsq", 0, 1),
-    "mics_none_global": (40, 20, "none", 0, 2),
-    "layer_unscaled_kernel5": (40, 20, "pred_source", 0, 1),
-    "scopes": (32, 16, "pred_source", 0, 1),
-    "stft_window": (40, 16, "pred_source", 0, 2),
-    "fuss": (64, 16, "pred_source", 48, 1),
+    "skips_magsq": (40, 16, "magsq", 0, 1, "instance_norm"),
+    "mics_none_global": (40, 20, "none", 0, 2, "global_layer_norm"),
+    "layer_unscaled_kernel5": (40, 20, "pred_source", 0, 1, "layer_norm"),
+    "scopes": (32, 16, "pred_source", 0, 1, "instance_norm"),
+    "stft_window": (40, 16, "pred_source", 0, 2, "instance_norm"),
+    "fuss": (64, 16, "pred_source", 48, 1, "instance_norm"),
+    "dcase2020": (64, 16, "pred_source", 0, 1, "instance_norm"),
 }
 
 
@@ -51,11 +55,12 @@ def valued(leaf, value, kind=np.int32):
 def test_facts_and_outputs(unpack, name):
     folder, pairs = unpack(name)
     facts = metagraph.read(folder / "inference.meta")
-    window, hop, consistency, front, mics = NATIVE[name]
+    window, hop, consistency, front, mics, norm = NATIVE[name]
     assert facts == metagraph.Facts(
-        window, hop, (1, 2, 1, 2), consistency, "sigmoid", front, mics
+        window, hop, (1, 2, 1, 2), consistency, "sigmoid", front, mics, norm
     )
-    network = convert.load(folder)
+    network, difference = convert.restore(folder)
+    assert difference < 1e-5
     shipped = Shipped(folder)
     for mixture, wanted in pairs:
         np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
@@ -105,6 +110,16 @@ def unmask(node):
         node.op = "Tanh"
 
 
+def reduce_over(*axes):
+    """Let the norms of the second block take their moments over other axes."""
+
+    def change(node):
+        if "conv_block_1" in node.name:
+            valued("reduction_indices", axes)(node)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -113,6 +128,9 @@ def unmask(node):
         (unmask, "activates its masks by tanh"),
         (valued("batchnorm/add/y", 1e-5, np.float32), "adds 1e-05 to the variance in"),
         (valued("Pad/paddings", [[0, 0], [0, 0], [7, 0]]), "puts 7 zeros in front"),
+        (reduce_over(2), "takes .*conv_block_1.* over the axes 2; run the graph"),
+        (reduce_over(1, 3), "blocks with global_layer_norm and instance_norm"),
+        (valued("reduction_indices", [3]), "is layer_norm, but .* of another model"),
     ],
 )
 def test_graphs_that_the_native_network_is_not(unpack, change, sentence):
@@ -123,15 +141,120 @@ def test_graphs_that_the_native_network_is_not(unpack, change, sentence):
         return
     with pytest.raises(ValueError, match=sentence) as caught:
         convert.load(folder)
-    assert "--metagraph" in str(caught.value)
+    assert ("--metagraph" in str(caught.value)) == ("another model" not in sentence)
 
 
-def test_options_go_before_the_graph(unpack):
-    folder, _ = unpack("scopes")
-    shape = convert.load(folder, hop_samples=8, num_dilations=4).config
-    assert (shape.hop_samples, shape.num_dilations) == (8, 4)
-    folder, _ = unpack("skips_magsq")
-    assert convert.load(folder, mixture_consistency="none").config.hop_samples == 16
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("scopes", {"hop_samples": 8}, "16"),
+        ("scopes", {"num_dilations": 4}, "2"),
+        ("scopes", {"num_dilations": 8}, "2"),
+        ("skips_magsq", {"mixture_consistency": "none"}, "magsq"),
+        ("fuss", {"front_padding": False}, "True"),
+        ("dcase2020", {"front_padding": True}, "False"),
+        ("dcase2020", {"norm": "global_layer_norm"}, "instance_norm"),
+    ],
+)
+def test_options_that_contradict_the_graph(
+    unpack, tmp_path, capsys, name, options, told
+):
+    folder, _ = unpack(name)
+    ((key, value),) = options.items()
+    sentence = f"{key} is {value}, but the meta graph beside the checkpoint has {told}"
+    for load in (convert.load, mixit.load):
+        with pytest.raises(CheckpointError, match=sentence):
+            load(folder, **options)
+    run = tmp_path / "run"
+    word = f"--{key.replace('_', '-')}"
+    words = {True: [word], False: [word.replace("--", "--no-")]}
+    words = words.get(value, [word, str(value)])
+    assert convert.main([str(folder), str(run), *words]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_options_that_agree_with_the_graph(unpack):
+    folder, _ = unpack("fuss")
+    known = {"hop_samples": 16, "num_dilations": 2, "front_padding": True}
+    shape = convert.load(folder, norm="instance_norm", **known).config
+    assert {name: getattr(shape, name) for name in known} == known
+
+
+@pytest.mark.parametrize("front", [None, "padded"])
+def test_norms_of_the_dcase_baseline_without_a_graph(unpack, caplog, front):
+    name = "fuss" if front else "dcase2020"
+    folder, pairs = unpack(name, "inference.meta")
+    if front is None:
+        sentence = "names its norms global_layer_norm, .*dcase2020.* over the frames"
+        for load in (convert.load, mixit.load):
+            with pytest.raises(CheckpointError, match=sentence):
+                load(folder)
+        known = {"norm": "instance_norm", "front_padding": False}
+    else:
+        known = {"front_padding": True, "num_dilations": 2}
+    network = convert.load(folder, **known)
+    assert not caplog.records
+    for mixture, wanted in pairs:
+        np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
+    known.pop("front_padding")
+    assert not convert.load(folder, **known).config.front_padding
+    (record,) = caplog.records
+    assert "front padding: none, because there is no meta graph" in record.message
+
+
+def test_what_the_facts_do_not_tell_is_compared_in_any_case(unpack, tmp_path, capsys):
+    folder, _ = unpack("dcase2020")
+
+    def square(node):  # a window of another form
+        if node.op == "Sqrt":
+            node.op = "Identity"
+
+    edited(folder / "inference.meta", square)
+    for load in (convert.load, mixit.load):
+        with pytest.raises(CheckpointError, match="differs from the shipped graph by"):
+            load(folder)
+    run = tmp_path / "run"
+    for words in ([], ["--check"]):
+        assert convert.main([str(folder), str(run), *words]) == 1
+        assert "differs from the shipped graph by" in capsys.readouterr().err
+    assert not run.exists()
+
+
+def test_graph_of_a_training_is_read_and_not_run(unpack, capsys):
+    folder, ((mixture, wanted), *_) = unpack("dcase2020")
+
+    def rename(node):
+        node.name = node.name.replace("input_audio/receiver_audio", "IteratorGetNext")
+        node.input[:] = [
+            source.replace("input_audio/receiver_audio", "IteratorGetNext")
+            for source in node.input
+        ]
+
+    edited(folder / "inference.meta", rename)
+    (folder / "inference.meta").replace(folder / "model.ckpt-7.meta")
+    network, difference = convert.restore(folder)
+    assert difference is None
+    np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
+    assert convert.main([str(folder), "--check"]) == 1
+    assert "has no tensor input_audio/receiver_audio" in capsys.readouterr().err
+
+
+def test_training_goes_on_with_the_network_of_the_graph(unpack):
+    folder, _ = unpack("dcase2020")
+    config = convert.load(folder).config
+    model = compiled(replace(FUSS, model=config), replicas=1)
+    assert convert.start_from(model, folder) == 0
+    for change in ({"norm": "global_layer_norm"}, {"hop_samples": 32}):
+        other = compiled(replace(FUSS, model=replace(config, **change)), replicas=1)
+        with pytest.raises(CheckpointError, match="but the meta graph beside the ch"):
+            convert.start_from(other, folder)
+
+
+def test_a_graph_that_is_run_as_it_is_takes_no_options_of_the_network(unpack):
+    folder, _ = unpack("dcase2020")
+    with pytest.raises(MetaGraphError, match="whatever hop_samples and norm; leave"):
+        mixit.load(folder, metagraph=True, hop_samples=16, norm="instance_norm")
 
 
 def test_graph_of_another_checkpoint(unpack):
@@ -218,7 +341,14 @@ def test_options_of_a_checkpoint_for_a_run_folder(unpack, tmp_path):
     run = tmp_path / "run"
     assert convert.main([str(folder), str(run)]) == 0
     assert mixit.load(run).sample_rate == 16000
-    for options in ({"metagraph": True}, {"sample_rate": 8000}):
+    for options in (
+        {"metagraph": True},
+        {"sample_rate": 8000},
+        {"sample_rate": 16000},
+        {"num_dilations": 8},
+        {"front_padding": False},
+        {"output_tensor": metagraph.OUTPUT},
+    ):
         with pytest.raises(CheckpointError, match="is a run folder, which tells all"):
             mixit.load(run, **options)
 
@@ -232,8 +362,7 @@ def test_check_refuses_what_differs(unpack, tmp_path, capsys):
     other = tmp_path / "other"
     assert convert.main([str(folder), str(other), "--check", "--hop-samples", "8"]) == 1
     text = capsys.readouterr().err
-    assert "differs from the shipped graph by" in text
-    assert "--metagraph" in text
+    assert "hop_samples is 8, but the meta graph beside the checkpoint has 16" in text
     assert not other.exists()
     (folder / "inference.meta").unlink()
     words = [str(folder), "--check", "--num-dilations", "2"]

@@ -14,7 +14,7 @@ import pytest
 
 import mixit
 from common.checkpoint import CheckpointError
-from mixit import published, verify
+from mixit import convert, published, verify
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "run_verify_published_weights.sh"
@@ -86,7 +86,9 @@ def test_name_that_is_downloaded(unpack):
     for graph in (False, True):
         separator = mixit.load("bird4", metagraph=graph)
         assert (separator.sample_rate, len(separator.sources)) == (22050, 2)
-    assert mixit.load("bird4", sample_rate=8000).sample_rate == 8000
+    assert convert.load("bird4").config.sample_rate == 22050
+    for rate in (8000, 16000):
+        assert mixit.load("bird4", sample_rate=rate).sample_rate == rate
     assert mixit.load(published.folder("bird4")).sample_rate == 22050
     assert mixit.load("fuss_baseline_dry").sample_rate == 16000
 

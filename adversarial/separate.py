@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from adversarial import model, passes, runs
 from adversarial.passes import Passing
+from common.checkpoint import CheckpointError, is_choice
 from common.separation import SeparationError, Separator
 from common.separation_command import command
 from common.stem_files import Form
@@ -31,6 +32,7 @@ def load(
     griffin_lim: int | None = None,
     segment_seconds: float | None = SEGMENT_SECONDS,
     overlap: float = OVERLAP,
+    checkpoint: str | None = None,
 ) -> Separator:
     """Make a separator of a trained network.
 
@@ -45,6 +47,8 @@ def load(
             with the estimates of one long pass.
         overlap: Part of a segment that neighbouring blocks share; at least what the
             network looks around.
+        checkpoint: Of a folder: ``latest``, ``best`` or ``step-N``; by default the
+            best, else the latest.
 
     Returns:
         The separator, whose sources are vocals and accompaniment.
@@ -54,7 +58,7 @@ def load(
         SeparationError: An option is out of its range.
     """
     return separator(
-        runs.load(path),
+        runs.load(path, checkpoint),
         sample_rate=sample_rate,
         tile_frames=tile_frames,
         griffin_lim=griffin_lim,
@@ -141,14 +145,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         form=lambda options: form(options["sample_rate"]),
         words={
             "input": ["-i", "--input"],
-            "model": ["--checkpoint"],
             "output": ["-o", "--output_dir"],
         },
     )
 
 
 def _load(path: str, **options: Any) -> Separator:
-    """Load a model; which one is the newest is told."""
+    """Load a model; which one is the newest is told.
+
+    The original's ``--checkpoint`` names a model.
+    """
+    checkpoint = options.get("checkpoint")
+    if checkpoint is not None and not is_choice(checkpoint):
+        if path != runs.NEWEST:
+            raise CheckpointError(
+                f"two models are named, {path} and {checkpoint}; give one, or choose "
+                "its checkpoint: latest, best or step-N"
+            )
+        path = options.pop("checkpoint")
     if path != runs.NEWEST:
         return load(path, **options)
     found = runs.newest()

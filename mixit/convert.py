@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from common import run_folder
-from common.checkpoint import CheckpointError, restore_network, save_network
+from common.checkpoint import CheckpointError, restore_network, run_of, save_network
 from common.errors import exit_code
 from common.tf1_checkpoint import locate
 from mixit import published
@@ -119,6 +119,11 @@ def load(
         CheckpointError: The checkpoint is damaged or of another architecture.
         MetaGraphError: The meta graph beside it is.
     """
+    if run_of(path) is not None:
+        raise CheckpointError(
+            f"{path} is of this suite and needs no conversion; give it to "
+            "mixit.separate as it is"
+        )
     prefix = locate(path)
     tensors = read(prefix)
     beside = metagraph.find(prefix)
@@ -145,7 +150,7 @@ def start_from(model: Any, path: str | Path) -> int:
     Raises:
         CheckpointError: The weights are not those of the model's network.
     """
-    if (Path(path) / "config.json").exists():
+    if run_of(path) is not None:
         restore_network(path, model.network)
         return 0
     tensors = read(path, slots=True)

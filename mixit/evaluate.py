@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import audio, plots
-from common.checkpoint import CheckpointError
+from common.checkpoint import CheckpointError, run_of, scores_folder
 from common.config import load as load_config
 from common.corpora import fuss, miniature
 from common.corpora.track import CorpusError, Track
@@ -31,6 +31,7 @@ from common.errors import exit_code
 from common.files import write_json
 from common.rows import Row, Rows
 from common.separation import Separator
+from common.separation_command import add_checkpoint
 from mixit import data
 from mixit.config import MixitConfig
 from mixit.scoring import results, scores
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         *("-mp", "--metagraph_path"),
         help="run this graph beside the checkpoint as it is",
     )
+    add_checkpoint(parser)
     add("--num-dilations", type=int, help="of a TF1 checkpoint: blocks of one repeat")
     add("--sample-rate", type=int, help="of a TF1 checkpoint, in Hz")
     add("--data", help="corpus folder; default: that of the run")
@@ -224,7 +226,7 @@ def _main(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> Separator:
     """Load the model; with a meta graph, run that graph."""
-    names = ("num_dilations", "sample_rate")
+    names = ("num_dilations", "sample_rate", "checkpoint")
     told: dict[str, Any] = {name: getattr(options, name) for name in names}
     told = {name: value for name, value in told.items() if value is not None}
     if options.metagraph_path:
@@ -309,7 +311,8 @@ def _scores_path(options: argparse.Namespace) -> Path:
         path = Path(options.output)
         return path if path.suffix == ".csv" else path / "scores.csv"
     model = Path(options.model)
-    return (model if model.is_dir() else model.parent) / "evaluation" / "scores.csv"
+    folder = run_of(model) or (model if model.is_dir() else model.parent)
+    return folder / scores_folder(model, options.checkpoint) / "scores.csv"
 
 
 def _origin(options: argparse.Namespace, place: Path, split: str) -> dict[str, Any]:
@@ -326,8 +329,8 @@ def _origin(options: argparse.Namespace, place: Path, split: str) -> dict[str, A
 
 
 def _config(model: str) -> MixitConfig | None:
-    path = Path(model) / "config.json"
-    return load_config(MixitConfig, path) if path.exists() else None
+    run = run_of(model)
+    return load_config(MixitConfig, run / "config.json") if run else None
 
 
 def _write(summary: dict[str, Any], path: Path) -> None:

@@ -183,7 +183,8 @@ def scores_folder(
     >>> scores_folder("run", None), scores_folder("run", "latest")
     ('evaluation', 'evaluation-latest')
     """
-    prefix = Path(path).name if Path(f"{path}.index").is_file() else None
+    run = run_of(path)
+    prefix = Path(path).name if run and Path(f"{path}.index").is_file() else None
     return "-".join(filter(None, (name, checkpoint or prefix)))
 
 

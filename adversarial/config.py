@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 
 from common.schedule import Schedule
@@ -155,17 +156,17 @@ class AdversarialConfig:
         model_config: The networks, losses and steps.
         corpora: The songs.
         phases: ``"both"``, or one of them alone.
-        precision: ``"bfloat16"`` outside the critics and the losses, or ``"float32"``.
         experiment_id: Name of the run folder below ``model_config.model_base_dir``;
             none: the date.
         output: Run folder, wherever it lies.
     """
 
+    RENAMED = MappingProxyType({"precision": "train.precision"})
+
     train: Schedule = Schedule(epochs=1000, steps_per_epoch=1000)
     model_config: ModelConfig = field(default_factory=ModelConfig)
     corpora: Corpora = field(default_factory=Corpora)
     phases: Literal["both", "sup", "semisup"] = "both"
-    precision: Literal["float32", "bfloat16"] = "float32"
     experiment_id: str | None = None
     output: str | None = None
 

@@ -84,7 +84,7 @@ class Critic(keras.Model):
     """
 
     def __init__(self, config: ModelConfig, name: str = "critic") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         if config.disc_filters < 1:
             raise ConfigError(
                 f"disc_filters={config.disc_filters}; expected at least 1"

@@ -24,12 +24,14 @@ from adversarial.config import AdversarialConfig
 from adversarial.scores import MEASURES, scores, silent
 from adversarial.separate import load
 from common import embedded, resample
+from common.checkpoint import scores_folder
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track
 from common.errors import exit_code
 from common.files import write_json, write_text
 from common.rows import Row, Rows
 from common.separation import Separator
+from common.separation_command import add_checkpoint
 from common.training import say
 
 DATABASES = {
@@ -160,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("adversarial.evaluate", description=main.__doc__)
     add = parser.add_argument
     add("run", help="run folder, that of a phase, prefix of a checkpoint, or mini")
+    add_checkpoint(parser)
     add("--output", type=Path, help="default: the folder evaluation of the phase")
     add("--root", help="folder of the paired corpus (default: the run's)")
     add("--split", default="test", choices=["test", "valid"])
@@ -172,9 +175,10 @@ def _main(options: argparse.Namespace) -> int:
     if options.limit is not None and options.limit < 1:
         raise CorpusError(f"--limit is {options.limit}; expected at least 1 song")
     place = runs.locate(options.run)
-    separator, config = load(place), _corpora(runs.config(place), options.root)
+    separator = load(place, checkpoint=options.checkpoint)
+    config = _corpora(runs.config(place), options.root)
     tracks = getattr(corpus.read(config), options.split)[: options.limit]
-    output = options.output or _usual_place(options.run, place, options.split)
+    output = options.output or _usual_place(options, place)
     whole = score(separator, tracks, output, config.corpora.paired)
     sys.stdout.write(results.table(whole))
     say(f"results: {output}")
@@ -189,13 +193,13 @@ def _corpora(config: AdversarialConfig, root: str | None) -> AdversarialConfig:
     return replace(config, corpora=corpora)
 
 
-def _usual_place(run: str, place: Path, split: str) -> Path:
+def _usual_place(options: argparse.Namespace, place: Path) -> Path:
+    split = options.split
     name = "evaluation" if split == "test" else f"evaluation-{split}"
-    if embedded.find(runs.MODELS, run):
-        return Path(name, run)
-    return (
-        place / name if place.is_dir() else place.parent.parent / f"{name}-{place.name}"
-    )
+    if embedded.find(runs.MODELS, options.run):
+        return Path(name, options.run)
+    folder = place if place.is_dir() else place.parent.parent
+    return folder / scores_folder(place, options.checkpoint, name)
 
 
 if __name__ == "__main__":

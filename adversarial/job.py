@@ -49,7 +49,7 @@ def job(
         kind: Makes what is trained of the separator.
     """
     found = data.load(config)
-    separator = Separator(config.model_config, config.precision)
+    separator = Separator(config.model_config, config.train.precision)
     if config.phases == SEMI_SUPERVISED and config.model_config.init_from == "sup":
         start_from_supervised(config, separator)
     replicas = strategy.num_replicas_in_sync

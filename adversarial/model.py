@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import tensorflow as tf
 import tf_keras as keras
@@ -17,8 +17,7 @@ import tf_keras as keras
 from adversarial.config import Head, ModelConfig
 from adversarial.geometry import Geometry, margins, solve
 from common.config import ConfigError
-
-Precision = Literal["float32", "bfloat16"]
+from common.schedule import Precision
 
 POSITIVE = {"relu": tf.nn.relu, "softplus": tf.nn.softplus}
 """What makes magnitudes of the outputs of the heads, where they are no masks."""
@@ -49,7 +48,7 @@ class Separator(keras.Model):
         precision: Precision = "float32",
         name: str = "separator",
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         _check(config)
         self.config, self.geometry = config, solve(config)
         self.margins = margins(config.num_layers)

@@ -70,7 +70,7 @@ def test(config: AdversarialConfig, found: Lists, step: int, kind: Kind) -> None
     place = Path(str(config.output))
     if _tested(place / TEST) == step:
         return
-    separator = Separator(config.model_config, config.precision)
+    separator = Separator(config.model_config, config.train.precision)
     restore_network(place, separator)
     model = kind(separator, config, 1)
     model.compile()

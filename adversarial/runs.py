@@ -20,20 +20,23 @@ PHASES = "semisup", "sup"
 """Folders of the phases, the one that is preferred first."""
 
 
-def load(path: str | Path) -> Separator:
+def load(path: str | Path, checkpoint: str | None = None) -> Separator:
     """Restore a separator.
 
     Args:
         path: Run folder, of which the semi-supervised phase is taken if it is there;
             folder of a phase; prefix of a checkpoint; ``newest``; or the name of a
             model that comes with the package.
+        checkpoint: Of a folder: ``latest``, ``best`` or ``step-N``; by default the
+            best, else the latest.
 
     Raises:
         CheckpointError: There is no checkpoint, or it does not fit its configuration.
     """
     place = locate(path)
-    separator = Separator(config(place).model_config)
-    restore_network(place, separator)
+    told = config(place)
+    separator = Separator(told.model_config, told.train.precision)
+    restore_network(place, separator, checkpoint)
     return separator
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from adversarial import convert, model, passes, runs
 from adversarial.passes import Passing
-from common.checkpoint import CheckpointError
+from common.checkpoint import CheckpointError, is_choice, not_a_run
 from common.separation import SeparationError, Separator
 from common.separation_command import command
 from common.stem_files import Form
@@ -32,6 +32,7 @@ def load(
     griffin_lim: int | None = None,
     segment_seconds: float | None = SEGMENT_SECONDS,
     overlap: float = OVERLAP,
+    checkpoint: str | None = None,
     **settings: Any,
 ) -> Separator:
     """Make a separator of a trained network.
@@ -48,6 +49,8 @@ def load(
             with the estimates of one long pass.
         overlap: Part of a segment that neighbouring blocks share; at least what the
             network looks around.
+        checkpoint: Of a folder: ``latest``, ``best`` or ``step-N``; by default the
+            best, else the latest.
         **settings: Of a checkpoint of the original, what it does not tell: any of
             :data:`adversarial.convert.OPTIONS`.
 
@@ -59,7 +62,7 @@ def load(
         SeparationError: An option is out of its range.
     """
     return separator(
-        _network(path, settings),
+        _network(path, checkpoint, settings),
         sample_rate=sample_rate,
         tile_frames=tile_frames,
         griffin_lim=griffin_lim,
@@ -68,13 +71,17 @@ def load(
     )
 
 
-def _network(path: str | Path, settings: dict[str, Any]) -> model.Separator:
+def _network(
+    path: str | Path, checkpoint: str | None, settings: dict[str, Any]
+) -> model.Separator:
     """Restore what this program or the original trained."""
     unknown = [name for name in settings if name not in convert.OPTIONS]
     if unknown:
         raise TypeError(f"load() got an unexpected keyword argument {unknown[0]!r}")
     original = runs.of_original(path)
     if original is not None:
+        if checkpoint is not None:
+            raise not_a_run(path, checkpoint)
         restored = convert.load(original, convert.settings(**settings))
         convert.check(restored)
         return restored.separator
@@ -84,7 +91,7 @@ def _network(path: str | Path, settings: dict[str, Any]) -> model.Separator:
             f"{path} is a run of this program, which tells all of its network; leave "
             f"{' and '.join(given)} out"
         )
-    return runs.load(path)
+    return runs.load(path, checkpoint)
 
 
 def separator(
@@ -165,14 +172,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         form=lambda options: form(options["sample_rate"]),
         words={
             "input": ["-i", "--input"],
-            "model": ["--checkpoint"],
             "output": ["-o", "--output_dir"],
         },
     )
 
 
 def _load(path: str, **options: Any) -> Separator:
-    """Load a model; which one is the newest is told."""
+    """Load a model; which one is the newest is told.
+
+    The original's ``--checkpoint`` names a model.
+    """
+    checkpoint = options.get("checkpoint")
+    if checkpoint is not None and not is_choice(checkpoint):
+        if path != runs.NEWEST:
+            raise CheckpointError(
+                f"two models are named, {path} and {checkpoint}; give one, or choose "
+                "its checkpoint: latest, best or step-N"
+            )
+        path = options.pop("checkpoint")
     if path != runs.NEWEST:
         return load(path, **options)
     found = runs.newest()

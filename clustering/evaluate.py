@@ -25,10 +25,10 @@ from tqdm import tqdm
 from clustering import bss_eval, corpus, embedded, experiment_file, published
 from clustering.config import ClusteringConfig
 from clustering.oracle import Kind, oracle
-from clustering.separate import CONFIG, load, restore_named
+from clustering.separate import restore, restore_named
 from clustering.separate import separator as separator_of
 from common import resample
-from common.config import load as load_config
+from common.checkpoint import run_of, scores_folder
 from common.corpora import miniature, waveforms
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
@@ -37,6 +37,7 @@ from common.metrics import sdr, si_sdr
 from common.permutation import best_permutation, permute
 from common.rows import Row, Rows
 from common.separation import Separator
+from common.separation_command import add_checkpoint
 
 FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
@@ -176,6 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="experiment file (.yml) that names the model and the data instead",
     )
+    add_checkpoint(parser)
     parser.add_argument("--root", help="folder of the corpus (default: the run's)")
     parser.add_argument("--split", default="test", choices=["train", "valid", "test"])
     parser.add_argument(
@@ -230,13 +232,16 @@ def _asked(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Pa
     """Restore what shall be scored; tell its data and where scores usually go."""
     if options.file:
         told = experiment_file.read(options.file)
-        trained = restore_named(told)
+        trained = restore_named(told, options.checkpoint)
         config = experiment_file.with_data(trained.config, told, options.split)
-        return separator_of(*trained), config, experiment_file.output(told) / FOLDER
+        name = scores_folder(told.path, options.checkpoint)
+        return separator_of(*trained), config, experiment_file.output(told) / name
     own = embedded.find(options.model)
-    run = own or Path(options.model).expanduser()
-    usual = Path(FOLDER, options.model) if own else run / FOLDER
-    return load(run), load_config(ClusteringConfig, run / CONFIG), usual
+    trained = restore(options.model, checkpoint=options.checkpoint)
+    path = Path(options.model).expanduser()
+    usual = (run_of(path) or path.parent) / scores_folder(path, options.checkpoint)
+    usual = Path(FOLDER, options.model) if own else usual
+    return separator_of(*trained), trained.config, usual
 
 
 def _estimates(

@@ -15,10 +15,11 @@ from clustering.models.deep_clustering import DeepClustering
 from clustering.models.mask_inference import MaskInference
 from clustering.models.tasnet import Tasnet
 from common.config import ConfigError
+from common.precision import set_precision
 
 
 def network(config: ClusteringConfig, sources: int | None = None) -> keras.Model:
-    """Make the network of a configuration.
+    """Make the network of a configuration, in the precision of its training.
 
     Args:
         config: Gives the kind and its shape.
@@ -28,6 +29,12 @@ def network(config: ClusteringConfig, sources: int | None = None) -> keras.Model
         ConfigError: The network has another number of bins or masks, or there is no
             such class of the user's.
     """
+    made = _made(config, sources)
+    set_precision(made, config.train.precision)
+    return made
+
+
+def _made(config: ClusteringConfig, sources: int | None) -> keras.Model:
     role = config.role
     if role == "tasnet":
         _check("tasnet.sources", config.tasnet.sources, sources)

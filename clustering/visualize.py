@@ -35,6 +35,7 @@ from common.errors import exit_code
 from common.files import replacing_folder
 from common.metrics import si_sdr
 from common.permutation import best_permutation
+from common.separation_command import add_checkpoint
 from common.stft import stft
 from common.training import say
 
@@ -43,12 +44,13 @@ LEAST_PERCENTILE = 70.0
 PICTURE_SECONDS = 60.0
 
 
-def experiment(path: str) -> tuple[Experiment, Trained]:
+def experiment(path: str, checkpoint: str | None = None) -> tuple[Experiment, Trained]:
     """Restore what shall be looked at.
 
     Args:
         path: Experiment file, run folder, name of a model that comes with the package,
             or model of nussl.
+        checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``.
 
     Raises:
         CheckpointError: It holds no model.
@@ -56,8 +58,8 @@ def experiment(path: str) -> tuple[Experiment, Trained]:
     """
     if experiment_file.is_file(path):
         told = experiment_file.read(path)
-        return told, restore_named(told)
-    trained = restore(path)
+        return told, restore_named(told, checkpoint)
+    trained = restore(path, checkpoint=checkpoint)
     splits = ("train", "valid", "test")
     data = {split: Data(trained.config, split) for split in splits}
     return Experiment(Path(path), trained.config, data, path), trained
@@ -222,13 +224,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="data sets, such as test or val (default: test)",
     )
     add("--seed", type=int, help="of the random choice (default: another each time)")
+    add_checkpoint(parser)
     add("--output", type=Path, help="default: that of the experiment file, or output")
     options = parser.parse_args(argv)
     return exit_code("clustering.visualize", lambda: _main(options))
 
 
 def _main(options: argparse.Namespace) -> int:
-    told, trained = experiment(options.path)
+    told, trained = experiment(options.path, options.checkpoint)
     rng = np.random.default_rng(options.seed)
     output = options.output or experiment_file.output(told)
     missing = [key for key in options.keys if key not in told.data]

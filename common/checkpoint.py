@@ -8,6 +8,7 @@ afterwards, ``kept`` stays for ever.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+FOLDERS = ("latest", "best", "kept")
+"""Folders of a run that hold checkpoints."""
+
+STEP = re.compile(r"(step-(\d+))\.(index|data-\d+-of-\d+)")
+
+CONFIG = "config.json"
 
 
 class CheckpointError(ValueError):
@@ -112,12 +120,15 @@ class Checkpoints:
         )
 
 
-def restore_network(folder: str | Path, network: Any) -> Path:
+def restore_network(
+    folder: str | Path, network: Any, checkpoint: str | None = None
+) -> Path:
     """Restore a built network from a run folder, the best checkpoint before the latest.
 
     Args:
         folder: A run folder, or the prefix of one of its checkpoints.
         network: Built network of the architecture that the folder's config.json tells.
+        checkpoint: Which one of a run folder, see :func:`find`.
 
     Returns:
         The prefix of the checkpoint that was restored.
@@ -125,7 +136,7 @@ def restore_network(folder: str | Path, network: Any) -> Path:
     Raises:
         CheckpointError: There is none, it is damaged, or it is of another model.
     """
-    path = find(folder)
+    path = find(folder, checkpoint)
     _restore(tf.train.Checkpoint(network=network), str(path))
     return path
 
@@ -137,25 +148,123 @@ def save_network(folder: str | Path, network: Any) -> None:
     tf.train.CheckpointManager(checkpoint, place, 1, checkpoint_name="step").save(0)
 
 
-def find(folder: str | Path) -> Path:
+def run_of(path: str | Path) -> Path | None:
+    """Find the run folder that a path names or, being a checkpoint, lies in.
+
+    Args:
+        path: A run folder, or the prefix of one of its checkpoints.
+
+    Returns:
+        The folder of config.json, or None where the path is neither.
+    """
+    path = Path(path).expanduser()
+    folder = path.parent.parent if Path(f"{path}.index").is_file() else path
+    return folder if (folder / CONFIG).exists() else None
+
+
+def not_a_run(path: str | Path, checkpoint: str) -> CheckpointError:
+    """Make the error of a choice among the checkpoints of what is no run folder."""
+    return CheckpointError(
+        f"{path} is no run folder, so {checkpoint} cannot be chosen of it; leave out "
+        "the choice of a checkpoint"
+    )
+
+
+def scores_folder(
+    path: str | Path, checkpoint: str | None, name: str = "evaluation"
+) -> str:
+    """Name the folder of scores in a run folder, one for each checkpoint chosen.
+
+    Args:
+        path: The run folder, or the prefix of one of its checkpoints.
+        checkpoint: Which one of the run folder.
+        name: Name of the folder where nothing is chosen.
+
+    >>> scores_folder("run", None), scores_folder("run", "latest")
+    ('evaluation', 'evaluation-latest')
+    """
+    run = run_of(path)
+    prefix = Path(path).name if run and Path(f"{path}.index").is_file() else None
+    return "-".join(filter(None, (name, checkpoint or prefix)))
+
+
+def is_choice(word: str) -> bool:
+    """Say whether a word chooses among the checkpoints of a run, as no path does.
+
+    >>> [is_choice(word) for word in ("latest", "best", "step-300", "runs/mine")]
+    [True, True, True, False]
+    """
+    return word in ("latest", "best") or bool(re.fullmatch(r"step-\d+", word))
+
+
+def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     """Find the checkpoint of a run folder that is to be used: best, else latest.
 
     Args:
         folder: A run folder, or the prefix of one checkpoint, which is given back.
+        checkpoint: Which one of a run folder: ``latest``, ``best``, or ``step-N``,
+            also one that was kept; by default the best, else the latest.
 
     Raises:
-        CheckpointError: The folder has no checkpoint.
+        CheckpointError: The folder has no such checkpoint.
     """
+    folder = Path(folder).expanduser()
+    if checkpoint is not None:
+        return _chosen(folder, checkpoint)
     if Path(f"{folder}.index").is_file():
-        return Path(folder)
+        return folder
     for name in ("best", "latest"):
-        path = tf.train.latest_checkpoint(str(Path(folder) / name))
+        path = tf.train.latest_checkpoint(str(folder / name))
         if path is not None:
             return Path(path)
     raise CheckpointError(
         f"{folder} holds no checkpoint (looked for best/ and latest/); expected the "
         "output folder of a training run"
     )
+
+
+def _chosen(folder: Path, checkpoint: str) -> Path:
+    """Find a checkpoint of a run folder by its name."""
+    if not is_choice(checkpoint):
+        raise CheckpointError(
+            f"checkpoint is {checkpoint!r}; expected latest, best or step-N"
+        )
+    if Path(f"{folder}.index").is_file():
+        raise CheckpointError(
+            f"{folder} is one checkpoint, so {checkpoint} cannot be chosen of it; "
+            "name its run folder, or leave out the choice"
+        )
+    held = {name: _prefixes(folder / name) for name in FOLDERS}
+    if checkpoint in held:
+        listed = tf.train.latest_checkpoint(str(folder / checkpoint))
+        found = [Path(listed)] if listed else held[checkpoint]
+    else:
+        found = [p for each in held.values() for p in each if p.name == checkpoint]
+    if found:
+        return found[0]
+    names = (
+        f"{name} ({', '.join(path.name for path in reversed(each))})"
+        for name, each in held.items()
+        if each
+    )
+    raise CheckpointError(
+        f"{folder} holds no checkpoint {checkpoint}; it holds "
+        f"{', '.join(names) or 'none'}"
+    )
+
+
+def _prefixes(folder: Path) -> list[Path]:
+    """List checkpoints by their files, newest first.
+
+    TensorFlow's own list in the file ``checkpoint`` may be lost or name what is gone.
+    """
+    files = folder.glob("step-*") if folder.is_dir() else ()
+    names = {match[1] for file in files if (match := STEP.fullmatch(file.name))}
+    return sorted((folder / name for name in names), key=_step, reverse=True)
+
+
+def _step(prefix: Path) -> int:
+    return int(prefix.name.rpartition("-")[2])
 
 
 def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:

@@ -148,7 +148,19 @@ def load(cls: type[Config], path: str | Path) -> Config:
             f"{path} is not a readable configuration ({error}); expected the "
             "config.json of a run folder"
         ) from error
-    return from_dict(cls, values)
+    return from_dict(cls, _renamed(cls, values))
+
+
+def _renamed(cls: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Give the values of an earlier release the keys that ``cls.RENAMED`` tells."""
+    for old, new in getattr(cls, "RENAMED", {}).items():
+        if old in values:
+            *groups, name = new.split(".")
+            inner = values
+            for group in groups:
+                inner = inner.setdefault(group, {})
+            inner.setdefault(name, values.pop(old))
+    return values
 
 
 def _plain(value: Any) -> Any:

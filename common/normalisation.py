@@ -34,7 +34,7 @@ class BatchNormalisation(keras.layers.Layer):
     """
 
     def __init__(self, shape: tuple[int, ...], name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.gamma = self.add_weight(f"{name}/gamma", shape, initializer="ones")
         self.beta = self.add_weight(f"{name}/beta", shape, initializer="zeros")
         self.moving_mean = _moving(self, f"{name}/moving_mean", shape, "zeros")

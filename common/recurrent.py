@@ -80,7 +80,7 @@ class RecurrentStack(keras.layers.Layer):
         dropout_last: bool = False,
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         _check(inputs, units, layers, dropout)
         gates = _gates(kind)
         start = _start(initial, forget_bias if kind == "lstm" else None, gates)
@@ -237,7 +237,7 @@ class Direction(keras.layers.Layer):
     def __init__(
         self, inputs: int, units: int, gates: int, start: Start, name: str
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
 
         def weight(part: str, *shape: int) -> tf.Variable:
             initializer = start(shape)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Strategy = Literal["auto", "one", "mirrored", "multiworker"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Schedule:
         seed: Seed of weights, data order and noise.
         strategy: How the run is spread over devices.
         replicas: Number of devices, 0 for all that are visible.
+        precision: Of the factors of matrix products and convolutions in the network,
+            in training, validation and separation. Recurrent layers, normalisations,
+            transforms, losses and weights are float32 in any case.
     """
 
     epochs: int = 1
@@ -37,3 +41,4 @@ class Schedule:
     seed: int = 0
     strategy: Strategy = "auto"
     replicas: int = 0
+    precision: Precision = "float32"

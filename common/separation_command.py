@@ -60,6 +60,8 @@ def command(
     if not shared["input"]:
         parser.error("no sound file is named; expected at least one INPUT")
     shared["form"] = form(options) if form else FOLDERS
+    if options["checkpoint"] is None:
+        del options["checkpoint"]
     return exit_code("separate", lambda: _run(load, shared, options))
 
 
@@ -92,6 +94,7 @@ def _parser(
         help="name of a published model, run folder or checkpoint "
         + ("(required)" if model is None else "(default: %(default)s)"),
     )
+    add_checkpoint(parser)
     add(
         "--output",
         *words.get("output", ()),
@@ -123,6 +126,16 @@ def _parser(
     )
     add("--overwrite", action="store_true", help="replace stems that exist")
     return parser
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses among the checkpoints of a run folder."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="WHICH",
+        help="of a run folder: latest, best or step-N (default: best, where there is "
+        "none latest)",
+    )
 
 
 def _run(load: Callable[..., Separator], shared: dict, options: dict) -> int:

@@ -25,11 +25,12 @@ class LearnedBasis(keras.layers.Layer):
     """
 
     def __init__(self, config: Network, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.window, self.hop = config.window_samples, config.hop_samples
         self.coefficients = config.num_coeffs
         self.encoder = Projection(self.window, self.coefficients, name="encoder")
         self.decoder = Projection(self.coefficients, self.window, name="decoder")
+        self.encoder.exact = self.decoder.exact = True
         self.built = True
 
     def analyse(self, mixture: tf.Tensor) -> tf.Tensor:
@@ -74,7 +75,7 @@ class StftBasis(keras.layers.Layer):
     """
 
     def __init__(self, config: Network, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         window, hop = config.window_samples, config.hop_samples
         self.params = Stft(
             window, hop, transform_samples(window), window="sqrt_hann", padding="end"

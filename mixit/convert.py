@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from common import run_folder
-from common.checkpoint import CheckpointError, restore_network, save_network
+from common.checkpoint import CheckpointError, restore_network, run_of, save_network
 from common.errors import exit_code
 from common.tf1_checkpoint import locate
 from mixit import published
@@ -152,7 +152,13 @@ def restore(
             network differs from the graph.
         MetaGraphError: The meta graph beside it is damaged or of another model.
     """
-    prefix = locate(published.resolve(path))
+    path = published.resolve(path)
+    if run_of(path) is not None:
+        raise CheckpointError(
+            f"{path} is of this suite and needs no conversion; give it to "
+            "mixit.separate as it is"
+        )
+    prefix = locate(path)
     tensors, beside = read(prefix), metagraph.find(prefix)
     facts = metagraph.read(beside, output_tensor) if beside else None
     told = published.with_rate(prefix, Options(**options))
@@ -179,7 +185,7 @@ def start_from(model: Any, path: str | Path) -> int:
     Raises:
         CheckpointError: The weights are not those of the model's network.
     """
-    if (Path(path) / "config.json").exists():
+    if run_of(path) is not None:
         restore_network(path, model.network)
         return 0
     tensors = read(path, slots=True)

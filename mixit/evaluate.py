@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import audio, plots
-from common.checkpoint import CheckpointError
+from common.checkpoint import CheckpointError, run_of, scores_folder
 from common.config import load as load_config
 from common.corpora import fuss, miniature
 from common.corpora.track import CorpusError, Track
@@ -31,6 +31,7 @@ from common.errors import exit_code
 from common.files import write_json, write_text
 from common.rows import Row, Rows
 from common.separation import Separator
+from common.separation_command import add_checkpoint
 from mixit import convert, data, published
 from mixit.config import MixitConfig
 from mixit.scoring import results, scores
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         *("-mp", "--metagraph_path"),
         help="run this graph beside the checkpoint as it is",
     )
+    add_checkpoint(parser)
     add("--data", help="corpus folder; default: that of the run")
     add("--split", choices=fuss.SPLITS, help="default: eval")
     add(
@@ -223,7 +225,8 @@ def _main(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> Separator:
     """Load the model; with a meta graph, run that graph."""
-    told: dict[str, Any] = {name: getattr(options, name) for name in convert.OPTIONS}
+    names = (*convert.OPTIONS, "checkpoint")
+    told: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.metagraph_path:
         graph = Path(options.metagraph_path).expanduser()
         model = published.resolve(options.model)
@@ -306,8 +309,9 @@ def _scores_path(options: argparse.Namespace) -> Path:
     if options.output:
         path = Path(options.output).expanduser()
         return path if path.suffix == ".csv" else path / "scores.csv"
-    model = Path(options.model).expanduser()
-    return (model if model.is_dir() else model.parent) / "evaluation" / "scores.csv"
+    model = published.resolve(options.model)
+    folder = run_of(model) or (model if model.is_dir() else model.parent)
+    return folder / scores_folder(model, options.checkpoint) / "scores.csv"
 
 
 def _origin(options: argparse.Namespace, place: Path, split: str) -> dict[str, Any]:
@@ -324,8 +328,8 @@ def _origin(options: argparse.Namespace, place: Path, split: str) -> dict[str, A
 
 
 def _config(model: str) -> MixitConfig | None:
-    path = published.resolve(model) / "config.json"
-    return load_config(MixitConfig, path) if path.exists() else None
+    run = run_of(published.resolve(model))
+    return load_config(MixitConfig, run / "config.json") if run else None
 
 
 def _write(summary: dict[str, Any], path: Path) -> None:

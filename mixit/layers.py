@@ -11,13 +11,15 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from common.precision import Product
+
 NORM_EPSILON = 1e-3
 
 NORM_AXES = {"instance_norm": (1,), "layer_norm": (2,), "global_layer_norm": (1, 2)}
 """Axes of [batch, frames, channels] that a normalisation takes its moments over."""
 
 
-class Projection(keras.layers.Layer):
+class Projection(Product):
     """Product with a matrix, scaled by a learned scalar, with or without bias.
 
     Without a bias the scalar multiplies the matrix instead of the product, which is the
@@ -38,7 +40,7 @@ class Projection(keras.layers.Layer):
         scale: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.kernel = _weight(
             self, "kernel", (inputs, outputs), initializer="glorot_uniform"
         )
@@ -53,12 +55,11 @@ class Projection(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Project the last axis."""
-        # One product of matrices, where tf.matmul has one for each frame.
         if self.bias is not None:
-            outputs = tf.tensordot(inputs, self.kernel, 1) + self.bias
+            outputs = self.product(inputs, self.kernel) + self.bias
             return outputs if self.scale is None else outputs * self.scale
         kernel = self.kernel if self.scale is None else self.kernel * self.scale
-        return tf.tensordot(inputs, kernel, 1)
+        return self.product(inputs, kernel)
 
 
 class Activation(keras.layers.Layer):
@@ -69,7 +70,7 @@ class Activation(keras.layers.Layer):
     """
 
     def __init__(self, norm: str = "instance_norm", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.axes = NORM_AXES[norm]
         tenth = keras.initializers.Constant(0.1)
         self.slope = _weight(self, "slope", (), initializer=tenth)
@@ -89,7 +90,7 @@ class MagnitudeNorm(keras.layers.Layer):
     """Normalisation of a whole magnitude spectrogram, the input of an STFT network."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.gamma = _weight(self, "gamma", (1,), initializer="ones")
         self.beta = _weight(self, "beta", (1,), initializer="zeros")
         self.built = True
@@ -115,7 +116,7 @@ class Depthwise(keras.layers.Layer):
     """
 
     def __init__(self, channels: int, size: int, dilation: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.dilation = dilation
         # Google's program initialises for fan-in size * channels and fan-out size.
         limit = (6.0 / (size * channels + size)) ** 0.5

@@ -14,6 +14,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common.masking import mixture_consistency
+from common.precision import set_precision
+from common.schedule import Precision
 from mixit.basis import LearnedBasis, StftBasis
 from mixit.config import Network
 from mixit.fusion import between
@@ -31,10 +33,16 @@ class Tdcn(keras.Model):
         config: Its shape.
         gradient_checkpointing: Compute each block again for the gradient instead of
             keeping what it computed.
+        precision: Of the products between the two ends of the basis.
     """
 
-    def __init__(self, config: Network, gradient_checkpointing: bool = False) -> None:
-        super().__init__(name="tdcn")
+    def __init__(
+        self,
+        config: Network,
+        gradient_checkpointing: bool = False,
+        precision: Precision = "float32",
+    ) -> None:
+        super().__init__(name="tdcn", dtype="float32")
         self.config = config
         self.gradient_checkpointing = gradient_checkpointing
         width, sources = config.bottleneck, config.num_sources
@@ -57,6 +65,7 @@ class Tdcn(keras.Model):
             if config.mixture_consistency == "pred_source"
             else None
         )
+        set_precision(self, precision)
         self.built = True
 
     def call(self, mixture: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -138,7 +147,7 @@ class Block(keras.layers.Layer):
     """
 
     def __init__(self, config: Network, index: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         width, channels = config.bottleneck, config.conv_channels
         dilation = 2 ** (index % config.num_dilations)
         self.widen = Projection(width, channels, scale=1.0, name=f"{self.name}/widen")

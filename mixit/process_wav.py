@@ -19,7 +19,7 @@ from common.errors import exit_code
 from common.separation import SeparationError, Separator
 from common.stems import separate_file
 
-MARKS = {"-i", "--input", "-m", "--model_dir", "-c", "--checkpoint"}
+MARKS = {"-i", "--input", "-m", "--model_dir"}
 TRUE, FALSE = (
     {"true", "t", "yes", "y", "on", "1"},
     {"false", "f", "no", "n", "off", "0"},

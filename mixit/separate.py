@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from common.checkpoint import CheckpointError, restore_network
+from common.checkpoint import CheckpointError, not_a_run, restore_network, run_of
 from common.config import load as load_config
 from common.graphs import graph
 from common.separation import Separator
@@ -45,6 +45,7 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
     metagraph: bool = False,
     input_tensor: str | None = None,
     output_tensor: str | None = None,
+    checkpoint: str | None = None,
 ) -> Separator:
     """Make a separator from a run folder, or from a checkpoint of Google's program.
 
@@ -52,9 +53,9 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
     taken from the options, see :class:`mixit.checkpoints.architecture.Options`.
 
     Args:
-        path: Output folder of a training run, or prefix or folder of a TF1 checkpoint,
-            or ``mini``, which comes with the package, or the name of a model in
-            :data:`mixit.published.MODELS`.
+        path: Output folder of a training run or prefix of one of its checkpoints, or
+            prefix or folder of a TF1 checkpoint, or ``mini``, which comes with the
+            package, or the name of a model in :data:`mixit.published.MODELS`.
         segment_seconds: Longest part that goes through the network in one pass.
         overlap: Part of a segment that it shares with the next one, 0 to 0.5.
         num_dilations: Blocks of one repeat, by default 8.
@@ -68,6 +69,8 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
         metagraph: Run the meta graph of a TF1 checkpoint as it is.
         input_tensor: Name of its input [1, mics, samples], by default Google's.
         output_tensor: Name of its output [1, sources, samples], likewise.
+        checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
+            best, else the latest.
 
     Returns:
         The separator; its sources are named source0, source1, ... in the order of the
@@ -89,14 +92,18 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
         front_padding,
         norm,
     )
-    if (path / "config.json").exists():
+    run = run_of(path)
+    if run is not None:
         if metagraph or input_tensor or output_tensor or told != Options():
             raise CheckpointError(
                 f"{path} is a run folder, which tells all of its model and has no meta "
                 "graph; leave out the options for TF1 checkpoints"
             )
-        network = Tdcn(load_config(MixitConfig, path / "config.json").model)
-        restore_network(path, network)
+        config = load_config(MixitConfig, run / "config.json")
+        network = Tdcn(config.model, precision=config.train.precision)
+        restore_network(path, network, checkpoint)
+    elif checkpoint is not None:
+        raise not_a_run(path, checkpoint)
     else:
         names = {
             "input_tensor": input_tensor or INPUT,

@@ -177,7 +177,8 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
 
 def compiled(config: MixitConfig, replicas: int) -> MixitTraining:
     """Make the network and its optimizer, both built, ready for ``fit``."""
-    network = Tdcn(config.model, config.gradient_checkpointing)
+    checkpointing, precision = config.gradient_checkpointing, config.train.precision
+    network = Tdcn(config.model, checkpointing, precision)
     schedule = keras.optimizers.schedules.ExponentialDecay(
         config.lr, config.lr_decay_steps, config.lr_decay_rate
     )

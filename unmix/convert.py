@@ -19,12 +19,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import checkpoint, torch_file
-from common.checkpoint import CheckpointError
+from common import torch_file
+from common.checkpoint import (
+    CheckpointError,
+    find,
+    not_a_run,
+    restore_network,
+    run_of,
+)
 from common.config import load as load_config
 from common.embedded import NAME
 from common.errors import exit_code
 from common.files import replacing_folder, write_json
+from common.precision import set_precision
+from common.separation_command import add_checkpoint
 from unmix import embedded, original_folder, plain, published, tensors
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix, folded
@@ -35,14 +43,19 @@ TOLERANCE = 1e-4
 
 
 def load(
-    path: str | Path, targets: Sequence[str] | None = None
+    path: str | Path,
+    targets: Sequence[str] | None = None,
+    checkpoint: str | None = None,
 ) -> dict[str, OpenUnmix]:
     """Restore the networks of a folder.
 
     Args:
-        path: Folder as the original writes it, run folder of a training, ``mini``, or
-            name of a publication, which is downloaded where it is not in the cache.
+        path: Folder as the original writes it, run folder of a training or prefix of
+            one of its checkpoints, ``mini``, or name of a publication, which is
+            downloaded where it is not in the cache.
         targets: Names of the targets; by default all that are there.
+        checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
+            best, else the latest.
 
     Returns:
         Network by target, in the order of ``targets``, else in that of the source. Its
@@ -53,15 +66,18 @@ def load(
         PublishedError: A publication cannot be had.
         TorchFileError: A weight file is damaged, or is none.
     """
+    folder = _place(path)
+    found = {} if published.is_published(path) else runs(run_of(folder) or folder)
+    if checkpoint is not None and not found:
+        raise not_a_run(path, checkpoint)
+    if found:
+        return _from_runs(folder, found, targets, checkpoint)
     if published.is_published(path):
         network = published.MODELS[str(path)].network
         return {
             target: _filled(network, file, original_folder.read(file))
             for target, file in published.fetch(str(path), targets).items()
         }
-    folder = _place(path)
-    if runs(folder):
-        return _from_runs(folder, targets)
     if not folder.is_dir():
         raise CheckpointError(
             f"{path} does not exist; expected a run folder, a folder as the original "
@@ -170,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="compare each network with the same computed plainly in float64, print "
         f"the largest difference, refuse it above {TOLERANCE:g}",
     )
+    add_checkpoint(parser)
     parser.add_argument("--export", metavar="OUT", help="folder for the original")
     options = parser.parse_args(argv)
     return exit_code("unmix.convert", lambda: _main(options))
@@ -178,10 +195,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(options: argparse.Namespace) -> int:
     if not options.check and not options.export:
         raise CheckpointError("nothing to do; give --check or --export OUT")
-    models = load(options.source, options.targets)
+    models = load(options.source, options.targets, options.checkpoint)
     for target, model in models.items():
         sys.stdout.write(f"{target}: {_description(model)}\n")
         if options.check:
+            # The tensors are compared, not the rounding of a run in half precision.
+            set_precision(model, "float32")
             difference = check(model, _original(options.source, target, model))
             sys.stdout.write(f"{target}: largest difference {difference:.3g}\n")
     if options.export:
@@ -217,17 +236,25 @@ def _place(path: str | Path) -> Path:
     return embedded.find(path) or Path(path).expanduser()
 
 
-def _from_runs(folder: Path, targets: Sequence[str] | None) -> dict[str, OpenUnmix]:
-    places = runs(folder)
+def _from_runs(
+    folder: Path,
+    places: Mapping[str, Path],
+    targets: Sequence[str] | None,
+    which: str | None,
+) -> dict[str, OpenUnmix]:
+    """Restore the networks of run folders, or those in one checkpoint."""
     models = {}
     for target in _chosen(folder, list(places), targets):
         place = places[target]
-        model = OpenUnmix(load_config(UnmixConfig, place / CONFIG).model)
+        config = load_config(UnmixConfig, place / CONFIG)
+        model = OpenUnmix(config.model, config.train.precision)
         # Networks that were trained together lie in one checkpoint, by target.
-        keys = tf.train.load_checkpoint(str(checkpoint.find(place)))
+        alone = folder if run_of(folder) == place else place
+        prefix = find(alone, which)
+        keys = tf.train.load_checkpoint(str(prefix))
         root = f"network/{target}/"
         joint = any(k.startswith(root) for k in keys.get_variable_to_shape_map())
-        checkpoint.restore_network(place, {target: model} if joint else model)
+        restore_network(prefix, {target: model} if joint else model)
         models[target] = model
     return models
 
@@ -247,7 +274,7 @@ def _original(source: str, target: str, model: OpenUnmix) -> Mapping[str, np.nda
     """Find the tensors that a network was restored from."""
     if published.is_published(source):
         path = published.fetch(source, [target])[target]
-    elif runs(_place(source)):
+    elif runs(run_of(_place(source)) or _place(source)):
         return tensors.collect(model)
     else:
         path = original_folder.files(_place(source))[target]

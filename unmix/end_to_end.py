@@ -140,7 +140,8 @@ def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job
     """Make the job of a configuration, one network for each of its targets."""
     found = data.load(config)
     _check_targets(config, found.train.targets)
-    networks = {target: OpenUnmix(config.model) for target in config.target}
+    model, precision = config.model, config.train.precision
+    networks = {target: OpenUnmix(model, precision) for target in config.target}
     model = EndToEnd(networks, config, strategy.num_replicas_in_sync)
     return job(config, strategy, found, model, networks)
 

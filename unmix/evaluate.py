@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from common import plots
+from common.checkpoint import run_of, scores_folder
 from common.config import load as load_config
 from common.corpora import miniature
 from common.corpora.track import CorpusError
@@ -30,6 +31,7 @@ from common.decoding import FFMPEG_CURE
 from common.errors import exit_code
 from common.files import write_json, write_text
 from common.separation import Separator
+from common.separation_command import add_checkpoint
 from common.startup import hide_gpus
 from common.training import say
 from unmix import corpus, embedded, umx_command
@@ -59,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("model_dir", nargs="?", metavar="MODEL", help="the same as --model (2019)")
     add("--model", help="name of a publication, or folder (default: umxl)")
+    add_checkpoint(parser)
     add("--targets", nargs="+", help="networks to use (default: all of the model)")
     add("--outdir", metavar="ESTIMATES", help="keep the estimates here, as 32-bit wav")
     add(
@@ -127,7 +130,7 @@ def _main(options: argparse.Namespace) -> int:
     config = _config(model)
     root = _root(options, config)
     found = songs.find(root, options.subset, is_wav=options.is_wav)[: options.limit]
-    place = Path(options.evaldir or _usual_place(model))
+    place = Path(options.evaldir or _usual_place(model, options.checkpoint))
     folders = _folders(options, root, place)
     separator = _load(options, model)
     told = {
@@ -183,7 +186,8 @@ def _check(options: argparse.Namespace) -> None:
 
 def _config(model: str) -> UnmixConfig | None:
     """Read the configuration of a run folder; None of what is none."""
-    folder = embedded.find(model) or Path(model).expanduser()
+    path = Path(model).expanduser()
+    folder = embedded.find(model) or run_of(path) or path
     files = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
     there = [file for file in files if file.exists()]
     return load_config(UnmixConfig, there[0]) if there else None
@@ -199,9 +203,12 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     return corpus.root(UMX)
 
 
-def _usual_place(model: str) -> Path:
-    folder = Path(model).expanduser()
-    return folder / "evaluation" if folder.is_dir() else Path("evaluation", model)
+def _usual_place(model: str, checkpoint: str | None) -> Path:
+    path = Path(model).expanduser()
+    folder = run_of(path) or path
+    if folder.is_dir():
+        return folder / scores_folder(path, checkpoint)
+    return Path("evaluation", model)
 
 
 def _folders(options: argparse.Namespace, root: Path, place: Path) -> Folders:
@@ -229,6 +236,7 @@ def _load(options: argparse.Namespace, model: str) -> Separator:
         alpha=options.alpha,
         logit=options.logit,
         segment_seconds=None,
+        checkpoint=options.checkpoint,
     )
     songs.scored(separator.sources)
     return separator

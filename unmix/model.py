@@ -13,7 +13,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common.normalisation import EPSILON, BatchNormalisation
+from common.precision import Product, set_precision
 from common.recurrent import RecurrentStack
+from common.schedule import Precision
 from unmix.config import Network
 
 
@@ -42,16 +44,22 @@ class OpenUnmix(keras.Model):
 
     Args:
         config: Its shape.
+        precision: Of its three products.
         name: Name of the model.
 
     Raises:
         ValueError: The shape is that of no network.
     """
 
-    def __init__(self, config: Network, name: str = "open_unmix") -> None:
-        super().__init__(name=name)
+    def __init__(
+        self,
+        config: Network,
+        precision: Precision = "float32",
+        name: str = "open_unmix",
+    ) -> None:
+        super().__init__(name=name, dtype="float32")
         _check(config)
-        self.config = config
+        self.config, self.precision = config, precision
         self.bins, self.input_bins = num_bins(config), num_input_bins(config)
         width, inputs = config.hidden_size, config.channels * self.input_bins
         outputs = config.channels * self.bins
@@ -74,6 +82,7 @@ class OpenUnmix(keras.Model):
         self.output_scale = _vector(self, "output_scale", self.bins, "ones")
         # One, not zero: the untrained network then passes the mixture on.
         self.output_mean = _vector(self, "output_mean", self.bins, "ones")
+        set_precision(self, precision)
         self.built = True
 
     # There is no Python control flow on tensors, and the look for it takes seconds.
@@ -89,19 +98,36 @@ class OpenUnmix(keras.Model):
         Returns:
             Magnitude of the target, of the same shape.
         """
-        batch, channels, frames, _ = tf.unstack(tf.shape(magnitude))
-        width = self.config.hidden_size
+        rows = self.encode(magnitude, training)
+        rows = tf.concat([rows, self.lstm(rows, training)], axis=-1)
+        return self.mask(rows, training) * magnitude
+
+    def encode(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Make the input of the recurrent stack [batch, frames, width]."""
+        batch, _, frames, _ = tf.unstack(tf.shape(magnitude))
         seen = (magnitude[..., : self.input_bins] + self.input_mean) * self.input_scale
         rows = tf.transpose(seen, [0, 2, 1, 3])
         rows = tf.reshape(rows, [-1, self.config.channels * self.input_bins])
         rows = tf.tanh(self.bn1(self.fc1(rows), training))
-        recurrent = self.lstm(tf.reshape(rows, [batch, frames, width]), training)
-        rows = tf.concat([rows, tf.reshape(recurrent, [-1, width])], axis=-1)
+        return tf.reshape(rows, [batch, frames, self.config.hidden_size])
+
+    def mask(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Make the mask of what goes into and comes out of the recurrent stack.
+
+        Args:
+            rows: Both [batch, frames, 2 * width].
+            training: Whether to normalise by this batch.
+
+        Returns:
+            Mask [batch, channels, frames, bins].
+        """
+        batch, frames, _ = tf.unstack(tf.shape(rows))
+        rows = tf.reshape(rows, [-1, 2 * self.config.hidden_size])
         rows = tf.nn.relu(self.bn2(self.fc2(rows), training))
         rows = self.bn3(self.fc3(rows), training)
-        mask = tf.reshape(rows, [batch, frames, channels, self.bins])
+        mask = tf.reshape(rows, [batch, frames, self.config.channels, self.bins])
         mask = tf.nn.relu(mask * self.output_scale + self.output_mean)
-        return tf.transpose(mask, [0, 2, 1, 3]) * magnitude
+        return tf.transpose(mask, [0, 2, 1, 3])
 
     def set_statistics(self, mean: np.ndarray, deviation: np.ndarray) -> None:
         """Let the network begin with standardised inputs.
@@ -127,7 +153,7 @@ class OpenUnmix(keras.Model):
         self.input_scale.assign(1.0 / moments[1, : self.input_bins])
 
 
-class Dense(keras.layers.Layer):
+class Dense(Product):
     """Product with a matrix.
 
     Args:
@@ -137,7 +163,7 @@ class Dense(keras.layers.Layer):
     """
 
     def __init__(self, inputs: int, outputs: int, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         limit = inputs**-0.5
         uniform = keras.initializers.RandomUniform(-limit, limit)
         self.kernel = self.add_weight(
@@ -147,7 +173,7 @@ class Dense(keras.layers.Layer):
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         """Multiply rows [rows, inputs]."""
-        return tf.matmul(rows, self.kernel)
+        return self.product(rows, self.kernel)
 
 
 class Affine(NamedTuple):

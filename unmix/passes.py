@@ -96,6 +96,8 @@ class Passes:
         self.config: Network = models[0].config
         self.filtering = filtering
         self.stacks: list[RecurrentStack] = [model.lstm for model in models]
+        # Folding would round other factors to half precision than training did.
+        self.whole = models if models[0].precision != "float32" else []
         self.weights = _gathered([folded(model) for model in models])
         self.input_bins: int = models[0].input_bins
         count = len(models) + filtering.residual
@@ -109,7 +111,9 @@ class Passes:
         self.decode = graph(self._decoded)
         # Compiled one by one: in one program the compiler would work out the filter
         # anew for each of the sums, three times as long.
-        self._magnitude = graph(self._magnitudes, jit_compile=True)
+        # XLA may leave out the rounding to half precision.
+        exact = not self.whole
+        self._magnitude = graph(self._magnitudes, jit_compile=exact)
         self._filter = graph(self._filtered, jit_compile=True)
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
@@ -206,6 +210,9 @@ class Passes:
     def _encoded(self, piece: tf.Tensor) -> tf.Tensor:
         """First product of all targets, [frames, targets * width]."""
         magnitude = self._seen(tf.abs(self._spectra(piece)))[..., : self.input_bins]
+        if self.whole:
+            batch = magnitude[tf.newaxis]
+            return tf.concat([model.encode(batch)[0] for model in self.whole], axis=1)
         rows = tf.transpose(magnitude, [1, 0, 2])
         inputs = self.config.channels * self.input_bins
         kernel, bias = self.weights.encode
@@ -235,6 +242,10 @@ class Passes:
     def _magnitudes(self, spectra: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """Magnitudes of the targets [targets, channels, frames, bins]."""
         mixture = self._seen(tf.abs(spectra))
+        if self.whole:
+            pairs = zip(self.whole, tf.unstack(rows), strict=True)
+            masks = [model.mask(row[tf.newaxis])[0] for model, row in pairs]
+            return tf.stack(masks) * mixture
         channels, _, bins = mixture.shape
         masks = []
         for place, (hidden, decode) in enumerate(

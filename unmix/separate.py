@@ -40,6 +40,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     logit: float | None = None,
     segment_seconds: float | None = SEGMENT_SECONDS,
     overlap: float = OVERLAP,
+    checkpoint: str | None = None,
 ) -> Separator:
     """Make a separator of the networks of several targets.
 
@@ -60,6 +61,8 @@ def load(  # noqa: PLR0913 (each is one independent choice)
         segment_seconds: Longest sound in one pass; longer sound goes through in blocks.
             None takes everything in one pass, as the original does.
         overlap: Part of a segment that neighbouring blocks share.
+        checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
+            best, else the latest.
 
     Returns:
         The separator, for stereo; mono is copied to both channels, more than two are
@@ -74,7 +77,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     """
     memory.keep()
     memory.give_back()
-    networks = convert.load(path, targets)
+    networks = convert.load(path, targets, checkpoint)
     _check_alike(networks)
     names = [*networks]
     # Of a single target the filter would make the mixture: it needs the rest as well.
@@ -124,10 +127,10 @@ def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarr
 def _check_alike(networks: Mapping[str, OpenUnmix]) -> None:
     (first, one), *others = networks.items()
     for name, other in others:
-        if other.config != one.config:
+        if (other.config, other.precision) != (one.config, one.precision):
             raise SeparationError(
-                f"the networks of {first} and {name} differ in shape; expected one "
-                "transform and width for all targets, separate them one by one"
+                f"the networks of {first} and {name} differ in shape or precision; "
+                "expected one for all targets, separate them one by one"
             )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from common.errors import exit_code
 from common.separation import SeparationError, Separator
+from common.separation_command import add_checkpoint
 from common.stem_files import check_targets
 from unmix.stream import FEW, Stream
 from unmix.umx_command import sums
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--stream", action="store_true", help="separate standard input as it comes")
     add("--model", required=True, help="run folder, or folder of the original")
+    add_checkpoint(parser)
     add(
         "--targets",
         nargs="+",
@@ -162,6 +164,7 @@ def _main(load: Callable[..., Separator], options: argparse.Namespace) -> int:
         options.residual,
         options.wiener_win_len,
         options.aggregate,
+        checkpoint=options.checkpoint,
     )
     if options.rate not in (None, separator.sample_rate):
         raise SeparationError(

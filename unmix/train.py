@@ -79,7 +79,7 @@ class UnmixTraining(keras.Model):
 def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:
     """Make the job of a configuration of one target."""
     found = data.load(config)
-    network = OpenUnmix(config.model)
+    network = OpenUnmix(config.model, config.train.precision)
     model = UnmixTraining(network, config, strategy.num_replicas_in_sync)
     return job(config, strategy, found, model, {found.train.targets[0]: network})
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from clustering.shapes import ChannelNorm
+from common.precision import Product
 
 EPSILON = 1e-8
 
@@ -21,7 +22,7 @@ NORM_AXES = {"gLN": [1, 2], "cLN": [2], "fgLN": [1]}
 Gradients = tuple[tf.Tensor, tf.Tensor]
 
 
-class Linear(keras.layers.Layer):
+class Linear(Product):
     """Product of the last axis with a matrix, and a bias.
 
     Args:
@@ -38,7 +39,7 @@ class Linear(keras.layers.Layer):
     def __init__(
         self, inputs: int, outputs: int, xavier: bool = False, *, name: str
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         normal = keras.initializers.RandomNormal(stddev=(2 / (inputs + outputs)) ** 0.5)
         self.kernel = self.add_weight(
             f"{name}/kernel",
@@ -54,8 +55,7 @@ class Linear(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Multiply [..., inputs]."""
-        # One product of matrices, where tf.matmul has one for every item.
-        return tf.tensordot(inputs, self.kernel, 1) + self.bias
+        return self.product(inputs, self.kernel) + self.bias
 
 
 class Normalisation(keras.layers.Layer):
@@ -75,7 +75,7 @@ class Normalisation(keras.layers.Layer):
     def __init__(
         self, kind: ChannelNorm, channels: int, name: str, epsilon: float = EPSILON
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.kind, self.epsilon = kind, epsilon
         self.gamma = self.add_weight(f"{name}/gamma", (channels,), initializer="ones")
         self.beta = self.add_weight(f"{name}/beta", (channels,), initializer="zeros")
@@ -98,7 +98,7 @@ class ParametricRelu(keras.layers.Layer):
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         quarter = keras.initializers.Constant(0.25)
         self.slope = self.add_weight(f"{name}/slope", (), initializer=quarter)
         self.built = True
@@ -122,7 +122,7 @@ class Depthwise(keras.layers.Layer):
     def __init__(
         self, channels: int, size: int, dilation: int, causal: bool, name: str
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         reach = (size - 1) * dilation
         front = reach if causal else reach // 2
         self.offsets = [tap * dilation for tap in range(size)]

@@ -36,7 +36,7 @@ class Chimera(keras.Model):
     """
 
     def __init__(self, config: Config, name: str = "chimera") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config, bins = config, config.features.bins
         self.stack = SpectralStack(config.features, config.recurrent)
         width, activation = self.stack.width, config.embedding_activation

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from clustering.models.channels import EPSILON
+from common.precision import matmul
+from common.schedule import Precision
 
 Tensors = tuple[tf.Tensor, ...]
 
@@ -57,7 +59,11 @@ class Weights(NamedTuple):
 
 
 def written_block(
-    signal: tf.Tensor, weights: Weights, shifts: tuple[int, ...], fused: bool
+    signal: tf.Tensor,
+    weights: Weights,
+    shifts: tuple[int, ...],
+    fused: bool,
+    dtype: Precision = "float32",
 ) -> tf.Tensor:
     """Run the products, activations, normalisations and the convolution of a block.
 
@@ -67,6 +73,7 @@ def written_block(
         shifts: Which frame each tap sees, counted from the present one.
         fused: Let XLA compile what lies between products and sums; the number of
             frames must be known then.
+        dtype: Of the factors of the two products and of those in their gradients.
 
     Returns:
         Residual and skip path side by side [batch, frames, width + skip].
@@ -78,7 +85,7 @@ def written_block(
         signal: tf.Tensor, *weights: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], Tensors]]:
         w = Weights(*weights)
-        wide = _product(signal, w.widen, w.bias1)
+        wide = _product(signal, w.widen, dtype, w.bias1)
         mean1, inverse1 = _moments(run(_activate)(wide, w.slope1))
         gain1 = inverse1 * w.gamma1
         offset1 = w.beta1 - mean1 * gain1
@@ -92,7 +99,7 @@ def written_block(
 
         def gradient(upstream: tf.Tensor) -> Tensors:
             last = _Last(upstream, run(_activate)(convolved, w.slope2), mean2, inverse2)
-            grads2, share, tilt, level = _narrow_gradients(last, w, matrix)
+            grads2, share, tilt, level = _narrow_gradients(last, w, matrix, dtype)
             before, bent = run(_before_norm)(convolved, share, w.slope2, tilt, level)
             slope2 = tf.reduce_sum(bent)
             products = run(_tap_products)(wide, before, w.slope1, shifts)
@@ -102,8 +109,8 @@ def written_block(
             before, bent = run(_before_convolution)(wide, before, norm, w.taps, shifts)
             slope1 = tf.reduce_sum(bent)
             rows, inputs = _rows(before), _rows(signal)
-            widen = tf.matmul(inputs, rows, transpose_a=True)
-            back = tf.matmul(rows, w.widen, transpose_b=True)
+            widen = matmul(inputs, rows, dtype, transpose_a=True)
+            back = matmul(rows, w.widen, dtype, transpose_b=True)
             bias1 = tf.reduce_sum(_over_frames(before), [0, 1])
             gamma1, beta1, taps, bias2 = grads1
             gamma2, beta2, narrow, bias3 = grads2
@@ -113,7 +120,7 @@ def written_block(
                 *(slope2, gamma2, beta2, narrow, bias3),
             )
 
-        outputs = _product(active, matrix)
+        outputs = _product(active, matrix, dtype)
         return run(_scaled)(outputs, inverse2, rest), gradient
 
     return core(signal, *weights)
@@ -134,11 +141,11 @@ class _First(NamedTuple):
 
 
 def _narrow_gradients(
-    last: _Last, w: Weights, matrix: tf.Tensor
+    last: _Last, w: Weights, matrix: tf.Tensor, dtype: Precision
 ) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Gradients of the last product and of the normalisation that it contains."""
     sums = _over_frames(last.upstream)
-    product = tf.matmul(last.active, last.upstream, transpose_a=True)
+    product = matmul(last.active, last.upstream, dtype, transpose_a=True)
     # Item by item, the sums over frames of the normalised signal times upstream.
     normal = last.inverse * (product - last.mean * sums)
     moved = tf.reduce_sum(normal, 0)
@@ -150,7 +157,7 @@ def _narrow_gradients(
     along = tf.reduce_sum(matrix * normal, [1, 2], keepdims=True) / count
     level = tf.reduce_sum(sums * tf.reduce_sum(matrix, 0), 2, keepdims=True) / count
     tilt = last.inverse**2 * along
-    share = _product(last.upstream * last.inverse, tf.transpose(matrix))
+    share = _product(last.upstream * last.inverse, tf.transpose(matrix), dtype)
     level = last.inverse * level - last.mean * tilt
     return (gamma, beta, narrow, total), share, tilt, level
 
@@ -273,9 +280,12 @@ def _rows(signal: tf.Tensor) -> tf.Tensor:
 
 
 def _product(
-    signal: tf.Tensor, matrix: tf.Tensor, bias: tf.Tensor | None = None
+    signal: tf.Tensor,
+    matrix: tf.Tensor,
+    dtype: Precision,
+    bias: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    rows = tf.matmul(_rows(signal), matrix)
+    rows = matmul(_rows(signal), matrix, dtype)
     rows = rows if bias is None else tf.nn.bias_add(rows, bias)
     frames = signal.shape[1] or tf.shape(signal)[1]
     return tf.reshape(rows, [-1, frames, matrix.shape[1] or 0])

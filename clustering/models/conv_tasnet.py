@@ -38,7 +38,7 @@ class ConvTasnet(keras.Model):
     """
 
     def __init__(self, config: Config, name: str = "conv_tasnet") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         _check(config)
         self.config, filters = config, config.filterbank.filters
         self.analysis = Analysis(config.filterbank, name="analysis")
@@ -94,7 +94,7 @@ class Block(keras.layers.Layer):
     """
 
     def __init__(self, config: Config, dilation: int, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         width, hidden, skip = config.bottleneck, config.hidden, config.skip
         self.widen = Linear(width, hidden, name=f"{name}/widen")
         self.activation1 = ParametricRelu(f"{name}/activation1")
@@ -115,7 +115,11 @@ class Block(keras.layers.Layer):
         if self.norm1.kind == "gLN":
             fused = training and None not in signal.shape
             outputs = written_block(
-                signal, self._weights(), self.depthwise.shifts, fused
+                signal,
+                self._weights(),
+                self.depthwise.shifts,
+                fused,
+                self.widen.product_dtype,
             )
             width = signal.shape[-1]
             skip = outputs[..., width:] if self.skip is not None else None

@@ -26,7 +26,7 @@ class DeepClustering(keras.Model):
     """
 
     def __init__(self, config: Config, name: str = "deep_clustering") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config, bins = config, config.features.bins
         self.stack = SpectralStack(config.features, config.recurrent)
         self.embedding = Embedding(

@@ -37,7 +37,7 @@ class DualPath(keras.Model):
     """
 
     def __init__(self, config: Config, name: str = "dual_path") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config, width = config, config.bottleneck
         filters, size = config.filterbank.filters, config.filterbank.size
         self.window = np.ones(size)
@@ -112,7 +112,7 @@ class Block(keras.layers.Layer):
     """
 
     def __init__(self, config: Config, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.intra = Side(config, f"{name}/intra")
         self.inter = Side(config, f"{name}/inter")
         self.built = True
@@ -132,7 +132,7 @@ class Side(keras.layers.Layer):
     """
 
     def __init__(self, config: Config, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         width = config.bottleneck
         shape = Recurrent(config.hidden, layers=1, initial="uniform", forget_bias=None)
         self.recurrent = recurrent_stack(width, shape, f"{name}/recurrent")

@@ -52,7 +52,7 @@ class Embedding(keras.layers.Layer):
         *,
         name: str,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         _check(name, activations)
         self.bins, self.size = bins, size
         self.functions = [FUNCTIONS[a] for a in activations if a != "gated_tanh"]

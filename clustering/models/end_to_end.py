@@ -32,7 +32,7 @@ class EndToEnd(keras.Model):
     """
 
     def __init__(self, config: Config, name: str = "end_to_end") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config, size = config, config.window_samples
         _check(config)
         phase = 2.0 * np.pi * np.arange(size) / size

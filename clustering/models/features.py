@@ -83,7 +83,7 @@ class FeatureStage(keras.layers.Layer):
     """
 
     def __init__(self, config: Features, name: str = "features") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config = config
         self.filters = None
         if config.mels:

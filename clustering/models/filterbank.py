@@ -23,7 +23,7 @@ class Analysis(keras.layers.Layer):
     """
 
     def __init__(self, config: Filterbank, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config = config
         self.filters = _filters(self, config)
         self.built = True
@@ -51,7 +51,7 @@ class Synthesis(keras.layers.Layer):
     """
 
     def __init__(self, config: Filterbank, name: str) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config = config
         self.filters = _filters(self, config)
         self.built = True

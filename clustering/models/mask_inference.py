@@ -27,7 +27,7 @@ class MaskInference(keras.Model):
     """
 
     def __init__(self, config: Config, name: str = "mask_inference") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config, bins = config, config.features.bins
         self.stack = SpectralStack(config.features, config.recurrent)
         self.mask = Embedding(

@@ -26,7 +26,7 @@ class SpectralStack(keras.layers.Layer):
     def __init__(
         self, features: Features, recurrent: Recurrent, name: str = "stack"
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.features = FeatureStage(features)
         self.recurrent = recurrent_stack(self.features.width, recurrent)
         self.width = self.recurrent.units * self.recurrent.directions

@@ -34,7 +34,7 @@ class Tasnet(keras.Model):
     """
 
     def __init__(self, config: Config, name: str = "tasnet") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.config, filters = config, config.filterbank.filters
         self.analysis = Analysis(config.filterbank, name="analysis")
         self.gate = Analysis(config.filterbank, name="gate")

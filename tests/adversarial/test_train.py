@@ -75,7 +75,7 @@ def made(config, phase):
 def model_of(config, phase):
     """What is trained in one phase, without its data."""
     training.distribution.prepare(config.train.seed)
-    network = train.Separator(config.model_config, config.precision)
+    network = train.Separator(config.model_config, config.train.precision)
     model = train.KINDS[phase](network, config, 1)
     model.compile(job.adam(config, RATES[phase]))
     model.optimizer.build(model.network.trainable_variables)
@@ -358,7 +358,8 @@ def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
 
 def test_bfloat16_is_of_the_convolutions_alone_and_stays_near(config, batch):
     kinds = "float32", "bfloat16"
-    models = [model_of(replace(config, precision=kind), "semisup") for kind in kinds]
+    schedules = [replace(config.train, precision=kind) for kind in kinds]
+    models = [model_of(replace(config, train=each), "semisup") for each in schedules]
     assert equal(*(values(model) for model in models))
     one, other = (model.train_step(batch) for model in models)
     for name, value in one.items():

@@ -28,8 +28,9 @@ def root(config: MixitConfig) -> Path:
         return fuss.find_root(config.data_root)
     if not config.miniature:
         raise ConfigError(
-            "data_root is not set; name the folder of FUSS (data_root=...), or train "
-            "'with tiny' on the miniature that is made here"
+            "data_root is not set; name the folder of FUSS (data_root=FOLDER, or "
+            "FUSS_ROOT_DIR for ./run_train_model_on_fuss.sh), or train 'with tiny' on "
+            "the miniature that is made here"
         )
     folder = files.cache_folder("miniature", "fuss")
     say(

@@ -281,7 +281,7 @@ def _fetch_preview(place: Path) -> None:
                 find_root(work)
         except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:
             raise CorpusError(
-                f"no --root was given, and downloading the {PREVIEW_SECONDS}-second "
-                f"previews of MUSDB18 from {url} fails ({error}); it needs the "
-                "internet: pass --root FOLDER, or another corpus with --dataset"
+                f"downloading the {PREVIEW_SECONDS}-second previews of MUSDB18 from "
+                f"{url} fails ({error}); it needs the internet: name the folder of the "
+                "corpus instead (--root FOLDER)"
             ) from error

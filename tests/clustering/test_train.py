@@ -1,6 +1,7 @@
 """Every kind of network trains, separates and is scored by the same commands."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 from clustering import data, evaluate, objective, separate
 from clustering.network import network
 from clustering.presets import PRESETS
-from clustering.train import build
+from clustering.train import build, main
 from common import training
 from common.config import ConfigError
 from common.corpora.track import CorpusError
@@ -133,3 +134,13 @@ def test_tracks_shorter_than_an_excerpt_end_with_silence(config):
     assert example["mixture"].shape == (240_000,)
     assert not example["mixture"][-1000:].numpy().any()
     assert example["mixture"][:1000].numpy().any()
+
+
+@pytest.mark.parametrize("preset", [each for each in PRESETS if each[:4] != "tiny"])
+def test_a_published_preset_without_a_root_is_refused(preset, tmp_path, capsys):
+    assert main(["with", preset, f"output={tmp_path / 'run'}"]) == 1
+    said = capsys.readouterr().err
+    assert "root is not set" in said
+    assert "WSJ0_2MIX_ROOT_DIR" in said
+    assert re.search("'with (tiny[a-z_]*)'", said)[1] in PRESETS
+    assert not (tmp_path / "run").exists()

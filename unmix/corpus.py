@@ -105,8 +105,8 @@ def parts(config: UnmixConfig, target: str) -> tuple[str, ...]:
 def _without_root(config: UnmixConfig) -> Path:
     if not config.miniature:
         raise ConfigError(
-            "root is not set; name the folder of MUSDB18 (root=FOLDER, --root FOLDER, or "
-            "MUSDB18_ROOT_DIR for ./run_train_model_on_musdb18.sh), train 'with "
+            "root is not set; name the folder of MUSDB18 (root=FOLDER, --root FOLDER "
+            "or MUSDB18_ROOT_DIR for ./run_train_model_on_musdb18.sh), train 'with "
             f"tiny' on the miniature that is made here, or ask for the "
             f"{musdb.PREVIEW_SECONDS}-second previews (root={PREVIEWS})"
         )

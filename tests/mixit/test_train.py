@@ -181,7 +181,7 @@ def test_odd_batch(config, batch_size):
 
 def test_no_corpus(config, capsys):
     with pytest.raises(
-        ConfigError, match="data_root is not set; .*FUSS_ROOT_DIR.*tiny"
+        ConfigError, match=r"data_root is not set; .*FUSS_ROOT_DIR.*tiny"
     ):
         build(replace(PRESETS["fuss"], output=config.output), None)
     line = ["with", "tiny", "data_root=/no/such", f"output={config.output}"]

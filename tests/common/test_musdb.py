@@ -173,6 +173,6 @@ def test_a_failing_preview_tells_what_to_do_and_leaves_nothing(
     if content:
         archive.write_bytes(content)
     monkeypatch.setenv("MUSDB_PREVIEW_URL", archive.as_uri())
-    with pytest.raises(CorpusError, match="needs the internet: pass --root"):
+    with pytest.raises(CorpusError, match="needs the internet: name the folder"):
         musdb.preview()
     assert not list((tmp_path / "cache").iterdir())

@@ -64,8 +64,10 @@ if [[ -n "$data" ]]; then
   say "Training on FUSS in $data."
 else
   words=(with "${preset:-tiny}" "output=$run" "$@")
-  say "FUSS_ROOT_DIR is not set: this trains on a miniature corpus of synthetic sounds, made"
-  say "here in the layout of FUSS. Its numbers show that the program works, and no more."
+  if [[ "${preset:-tiny}" == tiny* ]]; then
+    say "FUSS_ROOT_DIR is not set: this trains on a miniature corpus of synthetic sounds, made"
+    say "here in the layout of FUSS. Its numbers show that the program works, and no more."
+  fi
 fi
 
 say "Run folder: $run"

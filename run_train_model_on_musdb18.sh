@@ -4,7 +4,7 @@
 #   ./run_train_model_on_musdb18.sh /data/musdb18hq         the published preset
 #   MUSDB18_ROOT_DIR=/data/musdb18hq ./run_train_model_on_musdb18.sh       the same
 #   ./run_train_model_on_musdb18.sh                         some minutes, no data
-#   ./run_train_model_on_musdb18.sh umx                     on previews of 7 seconds
+#   ./run_train_model_on_musdb18.sh previews                on previews of 7 seconds
 #   ./run_train_model_on_musdb18.sh /data/musdb18hq --target vocals lr=5e-4
 #                                                           changes of the preset
 #   ./run_train_model_on_musdb18.sh /data/musdb18hq --seeds 4
@@ -84,7 +84,9 @@ if [[ -n "$data" ]]; then
   if [[ -z "$preset" ]]; then
     preset=umx
     # The same network; the scores are published for both kinds of files.
-    if compgen -G "$data/train/*/vocals.wav" >/dev/null; then preset=umxhq; fi
+    for file in "$data"/train/*/vocals.wav; do
+      if [[ -e "$file" ]]; then preset=umxhq; fi
+    done
   fi
   given=("root=$data")
   say "Training on MUSDB18 in $data."
@@ -95,10 +97,6 @@ else
     say "No corpus is named, neither as first argument nor as MUSDB18_ROOT_DIR: this trains on a"
     say "miniature of synthetic music, made here in the layout of MUSDB18. Its numbers show that"
     say "the program works, and no more."
-  else
-    say "No corpus is named, neither as first argument nor as MUSDB18_ROOT_DIR: this trains on the"
-    say "previews of MUSDB18, 7 seconds of each track, which are downloaded if need be; without a"
-    say "network on a miniature of synthetic music. Neither gives the published numbers."
   fi
 fi
 words=(with "$preset" "target=vocals,drums,bass,other" "${given[@]}" "${words[@]}")

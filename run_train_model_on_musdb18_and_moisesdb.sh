@@ -80,8 +80,10 @@ elif [[ -n "${MOISESDB_ROOT_DIR:-}" ]]; then
   exit 1
 else
   words+=("${preset:-tiny}")
-  say "MUSDB18_ROOT_DIR is not set: this trains on miniatures of synthetic music, made here in the"
-  say "layouts of MUSDB18 and MoisesDB. Their numbers show that the program works, and no more."
+  if [[ "${preset:-tiny}" == tiny* ]]; then
+    say "MUSDB18_ROOT_DIR is not set: this trains on miniatures of synthetic music, made here in the"
+    say "layouts of MUSDB18 and MoisesDB. Their numbers show that the program works, and no more."
+  fi
 fi
 
 say "Run folder: $run"

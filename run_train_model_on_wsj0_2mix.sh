@@ -87,9 +87,11 @@ if [[ -n "$data" ]]; then
   say "Training on $dataset in $data."
 else
   words+=("${preset:-tiny}" "dataset=$dataset")
-  say "No corpus is named, neither as first argument nor as WSJ0_2MIX_ROOT_DIR: this trains on a"
-  say "miniature of made-up talkers, made here in the layout of $dataset. Its numbers show that"
-  say "the program works, and no more."
+  if [[ "${preset:-tiny}" == tiny* ]]; then
+    say "No corpus is named, neither as first argument nor as WSJ0_2MIX_ROOT_DIR: this trains on a"
+    say "miniature of made-up talkers, made here in the layout of $dataset. Its numbers show that"
+    say "the program works, and no more."
+  fi
 fi
 
 say "Run folder: $run"

@@ -108,7 +108,7 @@ class Corpora:
 
     Attributes:
         paired: Kind of the corpus whose songs come with their sources.
-        root: Its folder; none: the miniature.
+        root: Its folder; none, in ``tiny`` alone: the miniature.
         unpaired: Kind of the corpus of single mixtures and sources; none: there is no
             second phase, unless ``paired_tracks`` leaves some songs.
         unpaired_root: Its folder; none: the miniature.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.config import ConfigError
-from common.corpora import grouping, reading, waveforms
+from common.corpora import grouping, reading, sound_files, waveforms
 from common.corpora.track import CorpusError, Sound, Track
 
 ACCOMPANIMENT, VOCALS, MIXTURE = "accompaniment", "vocals", "mixture"
@@ -217,7 +217,7 @@ def _path(item: Any, where: str, folder: Path) -> Path | None:
             f"{where}: {item!r} is no path, no object with a path and no number of "
             "seconds"
         )
-    return folder / Path(path).expanduser()
+    return sound_files.listed(str(path), folder)
 
 
 def _title(place: int, path: Path) -> str:

@@ -213,9 +213,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="musdb_moisesdb",
         main=_main,
         folder=phases.folder,
+        without_corpus=_without_corpus,
     )
     arguments = list(sys.argv[1:] if argv is None else argv)
     return exit_code("adversarial.train", lambda: experiment.run(command, arguments))
+
+
+def _without_corpus(config: AdversarialConfig) -> str | None:
+    corpora = config.corpora
+    if corpora.root or corpora.function or corpora.foreign_pickle:
+        return None
+    return (
+        f"corpora.root is not set; name the folder of {corpora.paired} "
+        "(corpora.root=FOLDER, or MUSDB18_ROOT_DIR for "
+        "./run_train_model_on_musdb18_and_moisesdb.sh), or train 'with tiny' on the "
+        "miniature that is made here"
+    )
 
 
 def _main(config: AdversarialConfig, check: bool) -> int:

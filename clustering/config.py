@@ -91,7 +91,7 @@ class ClusteringConfig:
             with the sound, the last ones that are not whole are left out of training,
             and spectra have the energy of the sound.
         dataset: Kind of corpus, or the import path of a function.
-        root: Folder of the corpus; none: the miniature.
+        root: Folder of the corpus; none, in ``tiny`` presets alone: the miniature.
         folders: Of ``scaper``, ``snippets`` and ``mix_folders``: folder of each split
             that lies by itself, as ``test=/data/test_set``.
         sources: Names of the sources to separate, each of one source of the corpus or

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,8 +18,9 @@ from common.distribution import Example
 from common.sound_bank import Sounds, open_sounds
 
 CANDIDATES = 16
-"""Places of a track that a balanced excerpt is chosen from, and tracks among which the
-other talker of a random mixture is sought."""
+"""Positions in a track that a balanced excerpt is chosen from."""
+PAUSE_DB = 60.0
+"""A source that is this much quieter than another one of the excerpt pauses."""
 # Sets the draws of the places apart from the others of the same position.
 PLACES = 2**40
 
@@ -141,7 +143,12 @@ def training_example(
     Returns:
         Function from a position to ``mixture`` [samples] and ``sources`` [sources,
         samples].
+
+    Raises:
+        CorpusError: Mixtures of different speakers are drawn from too few speakers.
     """
+    if config.mixing == "random":
+        _expect_speakers(split)
     count = len(split.names)
     tracks = len(split.lengths)
     epoch = epoch_steps(config, split, replicas) * config.batch_size * replicas
@@ -157,7 +164,7 @@ def training_example(
             )
             places = tf.fill([count], _balanced(config, split, rows, draws))
         if config.mixing == "random":
-            rows = _unlike(split, rows[0], drawn[:, 0], key)
+            rows = _unlike(split, rows[0], drawn[:, 0])
             places = drawn[:, 1]
         gains = None
         if config.snr_db is not None:
@@ -181,27 +188,42 @@ def validation_example(config: ClusteringConfig, split: Split) -> Example:
     return example
 
 
-def _unlike(
-    split: Split, first: tf.Tensor, drawn: tf.Tensor, key: tf.Tensor
-) -> tf.Tensor:
+def _unlike(split: Split, first: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
     """Choose a track for each source such that nobody speaks in two of them."""
     tracks, count = len(split.lengths), len(split.names)
     others = tf.cast(drawn * tracks, tf.int64)
     if split.talkers is None:
         return tf.concat([[first], others[1:]], axis=0)
-    more = tf.random.stateless_uniform(
-        [count, CANDIDATES], key + tf.constant([0, PLACES], tf.int64), dtype=tf.float64
-    )
-    tried = tf.concat([others[:, tf.newaxis], tf.cast(more * tracks, tf.int64)], axis=1)
     rows, people = [first], [tf.gather(split.talkers[:, 0], first)]
     for number in range(1, count):
-        heard = tf.gather(split.talkers[:, number], tried[number])
-        same = heard[:, tf.newaxis] == tf.stack(people)
-        taken = tf.logical_and(tf.reduce_any(same, axis=1), heard >= 0)
-        best = tf.argmin(tf.cast(taken, tf.int32))
-        rows.append(tried[number, best])
-        people.append(heard[best])
+        voices = split.talkers[:, number]
+        same = voices[:, np.newaxis] == tf.stack(people)
+        free = tf.logical_or(~tf.reduce_any(same, axis=1), voices < 0)
+        allowed = tf.where(free)[:, 0]
+        some = tf.cast(tf.size(allowed), tf.float64)
+        rows.append(allowed[tf.cast(drawn[number] * some, tf.int64)])
+        people.append(tf.gather(voices, rows[-1]))
     return tf.stack(rows)
+
+
+def _expect_speakers(split: Split) -> None:
+    """Refuse a split in which the other sources can leave nobody for one of them."""
+    if split.talkers is None:
+        return
+    voices = [set(column.tolist()) for column in split.talkers.T]
+    for number, own in enumerate(voices):
+        # Each of them may already speak in a source of its own among those before.
+        taken = any(
+            all(person in before for person, before in zip(own, order, strict=True))
+            for order in itertools.permutations(voices[:number], len(own))
+        )
+        if taken and -1 not in own:
+            raise CorpusError(
+                f"mixing=random needs a different speaker for each source, and the "
+                f"{len(split.lengths)} training tracks have only {len(own)} in "
+                f"{split.names[number]}, who may already speak in the sources before "
+                "it; add speakers, or set mixing=tracks"
+            )
 
 
 def _samples(config: ClusteringConfig, epoch: tf.Tensor) -> int | tf.Tensor:
@@ -271,9 +293,15 @@ def _mix(
 
 
 def _levelled(sources: tf.Tensor, gains_db: tf.Tensor) -> tf.Tensor:
-    """Bring each source to a level against the first, which keeps its own."""
+    """Bring each source to a level against the first, which keeps its own.
+
+    Where one of the two pauses there is no level between them: the source stays as it
+    is, instead of a silent first source making the whole excerpt silent.
+    """
     power = tf.reduce_mean(tf.square(sources), axis=1)
     wanted = power[0] * tf.pow(10.0, gains_db / 10.0)
-    gains = tf.sqrt(tf.math.divide_no_nan(wanted, power))
+    least = 10.0 ** (-PAUSE_DB / 10.0)
+    both = (power > least * power[0]) & (power[0] > least * power)
+    gains = tf.where(both, tf.sqrt(tf.math.divide_no_nan(wanted, power)), 1.0)
     gains = tf.concat([[1.0], gains[1:]], axis=0)
     return sources * gains[:, tf.newaxis]

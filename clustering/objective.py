@@ -28,12 +28,15 @@ class Given(NamedTuple):
             [batch, samples].
         targets: What its estimates are compared with: magnitudes [batch, sources,
             frames, bins], or waveforms [batch, sources, samples].
+        magnitudes: Of the sources [batch, sources, frames, bins], which tell the
+            loudest source of each bin; none for waveforms.
         spectrum: Of the mixture, complex64 [batch, frames, bins]; none for waveforms.
         sources: Waveforms [batch, sources, samples].
     """
 
     input: tf.Tensor
     targets: tf.Tensor
+    magnitudes: tf.Tensor | None
     spectrum: tf.Tensor | None
     sources: tf.Tensor
 
@@ -48,7 +51,7 @@ def given(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Given:
     """Transform a batch as the network needs it."""
     mixture, sources = batch["mixture"], batch["sources"]
     if config.role not in SPECTRAL:
-        return Given(mixture, sources, None, sources)
+        return Given(mixture, sources, None, None, sources)
     spectrum, spectra = stft(mixture, config.stft), stft(sources, config.stft)
     made = {
         "msa": lambda: targets.msa(spectra),
@@ -56,7 +59,8 @@ def given(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Given:
         "psa": lambda: targets.psa(spectra, spectrum),
         "psa_untruncated": lambda: targets.psa(spectra, spectrum, truncated=False),
     }
-    return Given(tf.abs(spectrum), made[config.loss.target](), spectrum, sources)
+    wanted, magnitudes = made[config.loss.target](), tf.abs(spectra)
+    return Given(tf.abs(spectrum), wanted, magnitudes, spectrum, sources)
 
 
 def losses(
@@ -87,7 +91,7 @@ def _clustering(
     config: ClusteringConfig, known: Given, embedding: tf.Tensor
 ) -> tf.Tensor:
     loss = config.loss
-    assignment = targets.ideal_binary(tf.maximum(known.targets, 0.0))
+    assignment = targets.ideal_binary(cast(tf.Tensor, known.magnitudes))
     weights = targets.point_weights(
         known.input, assignment, loss.weights, loss.threshold_db
     )

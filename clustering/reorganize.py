@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from common.corpora import reading
+from common.corpora import reading, sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -99,9 +99,7 @@ def reorganize(
     source = reading.folder_of("reorganize", source.expanduser(), "sounds")
     endings = tuple(suffix.lower() for suffix in suffixes)
     found = [
-        file.relative_to(source)
-        for file in sorted(source.rglob("*"))
-        if file.name.lower().endswith(endings) and not file.name.startswith(".")
+        file.relative_to(source) for file in sound_files.sounds_below(source, endings)
     ]
     missing = sorted(set(wanted or ()) - {file.as_posix() for file in found})
     if missing:

@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common import audio
+from common.corpora import sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -139,9 +140,7 @@ def _pairs(
         )
     wanted = tuple(suffix.lower() for suffix in suffixes)
     pairs: dict[Path, Path] = {}
-    for file in sorted(source.rglob("*")):
-        if file.name.startswith(".") or not file.name.lower().endswith(wanted):
-            continue
+    for file in sound_files.sounds_below(source, wanted):
         place = target / file.relative_to(source)
         place = place.with_name(f"{file.stem}{audio.FORMATS[kind].suffix}")
         if place in pairs:

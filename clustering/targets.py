@@ -89,14 +89,15 @@ def irm(sources: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
     return shares * tf.abs(mixture)[..., tf.newaxis, :, :]
 
 
-def ideal_binary(targets: tf.Tensor) -> tf.Tensor:
+def ideal_binary(magnitudes: tf.Tensor) -> tf.Tensor:
     """Give every point to its loudest source, and points without one to nobody.
 
     The assignment that the losses of embeddings take. Ties, silence among them, are all
     zeros as in nussl 1.x; before 1.0 they were all ones.
 
     Args:
-        targets: Magnitudes, float32 [batch, sources, frames, bins], not negative.
+        magnitudes: Of the sources, float32 [batch, sources, frames, bins]; targets
+            that are cut at the mixture's magnitude would tie, or name another source.
 
     Returns:
         float32 [batch, points, sources], points = frames * bins, frames first.
@@ -104,10 +105,10 @@ def ideal_binary(targets: tf.Tensor) -> tf.Tensor:
     >>> ideal_binary(tf.constant([[[[3.0, 0.0]], [[1.0, 0.0]]]])).numpy().tolist()
     [[[1.0, 0.0], [0.0, 0.0]]]
     """
-    last = tf.transpose(binary_mask(targets), [0, 2, 3, 1])
+    last = tf.transpose(binary_mask(magnitudes), [0, 2, 3, 1])
     batch, frames, bins, _ = tf.unstack(tf.shape(last))
     points = tf.reshape(last, [batch, frames * bins, last.shape[-1]])
-    return tf.ensure_shape(points, [targets.shape[0], None, targets.shape[1]])
+    return tf.ensure_shape(points, [magnitudes.shape[0], None, magnitudes.shape[1]])
 
 
 def point_weights(

@@ -128,8 +128,21 @@ def _run(arguments: Sequence[str]) -> int:
     if file is not None:
         # Its values are complete: no other preset goes with them.
         presets, default = {file.path.stem: file.config}, file.path.stem
-    command = experiment.Command("clustering.train", presets, default, _main)
+    command = experiment.Command(
+        "clustering.train", presets, default, _main, without_corpus=_without_corpus
+    )
     return experiment.run(command, words)
+
+
+def _without_corpus(config: ClusteringConfig) -> str | None:
+    if config.root is not None or config.folders:
+        return None
+    tiny = f"tiny_{config.kind}" if f"tiny_{config.kind}" in PRESETS else "tiny"
+    return (
+        f"root is not set; name the folder of {config.dataset} (root=FOLDER, or "
+        "WSJ0_2MIX_ROOT_DIR or WHAM_ROOT_DIR for ./run_train_model_on_wsj0_2mix.sh), "
+        f"or train 'with {tiny}' on the miniature that is made here"
+    )
 
 
 def _main(config: ClusteringConfig, check: bool) -> int:

@@ -44,6 +44,8 @@ class Command(Generic[Config]):
         aliases: Further flags, such as ``{"--data_dir": "data_root"}``.
         folder: Tells the run folder of a configuration that names no ``output``; none:
             by pillar, preset and date.
+        without_corpus: Returns the error of a configuration that names no corpus, else
+            None; only presets whose names begin with ``tiny`` train without one.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Command(Generic[Config]):
     main: Callable[[Config, bool], int]
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     folder: Callable[[Config], str | None] = lambda config: None
+    without_corpus: Callable[[Config], str | None] = lambda config: None
 
 
 @dataclasses.dataclass
@@ -117,14 +120,17 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
         sys.stdout.write(usage(command))
         return 0
     config = configure(command, request)
-    experiment = _sacred(command, request.preset or command.default)
+    preset = request.preset or command.default
+    experiment = _sacred(command, preset)
     if request.show:
         experiment.run("print_config", config_updates=to_dict(config))
         return 0
+    lacking = command.without_corpus(config)
+    if lacking and not preset.startswith("tiny"):
+        raise ConfigError(lacking)
     if request.check:
         return command.main(config, True)
     pillar = command.name.partition(".")[0]
-    preset = request.preset or command.default
     asked = getattr(config, "output", None) or command.folder(config)
     output = run_folder.name(asked, pillar, preset)
     return _recorded(command, experiment, override(config, {"output": output}))

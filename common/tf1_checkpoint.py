@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def locate(path: str | Path) -> Path:
         path = path.with_suffix("")
     prefix = path if not path.is_dir() else _named(path) or _newest(path) or path
     index = prefix.with_name(f"{prefix.name}.index")
-    data = sorted(prefix.parent.glob(f"{prefix.name}.data-*-of-*"))
+    data = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*"))
     if not index.exists() and data:
         raise CheckpointError(f"{prefix} lacks its file {index.name}; copy it here")
     if not index.exists():
@@ -76,7 +77,7 @@ def _named(folder: Path) -> Path | None:
     if state is None or not state.model_checkpoint_path:
         return None
     prefix = folder / Path(state.model_checkpoint_path).name
-    return prefix if any(folder.glob(f"{prefix.name}.*")) else None
+    return prefix if any(folder.glob(f"{glob.escape(prefix.name)}.*")) else None
 
 
 def _newest(folder: Path) -> Path | None:

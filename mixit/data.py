@@ -28,8 +28,9 @@ def root(config: MixitConfig) -> Path:
         return fuss.find_root(config.data_root)
     if not config.miniature:
         raise ConfigError(
-            "data_root is not set; name the folder of FUSS (data_root=...), or train "
-            "'with tiny' on the miniature that is made here"
+            "data_root is not set; name the folder of FUSS (data_root=FOLDER, or "
+            "FUSS_ROOT_DIR for ./run_train_model_on_fuss.sh), or train 'with tiny' on "
+            "the miniature that is made here"
         )
     folder = files.cache_folder("miniature", "fuss")
     say(
@@ -182,30 +183,39 @@ def validation_example(config: MixitConfig, index: records.Index) -> Example:
         index: Records of the validation split.
 
     Returns:
-        Function from a position to ``sources`` [mixtures = 2, sources, samples].
+        Function from a position to ``sources`` [mixtures = 2, sources, samples] and
+        ``counted`` [mixtures = 2], which is 0 for a second mixture that only keeps the
+        last of an odd number of mixtures company, and 1 for all others.
     """
-    samples = segment_samples(config)
+    samples, used = segment_samples(config), _validation_mixtures(config, index)
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         first = tf.constant(0, tf.int64)
+        tracks = tf.stack([2 * position, 2 * position + 1])
         pair = [
             records.excerpt(index, tf.math.floormod(track, len(index)), first, samples)
-            for track in (2 * position, 2 * position + 1)
+            for track in tf.unstack(tracks)
         ]
-        return {"sources": tf.stack([each["sources"][:, 0] for each in pair])}
+        return {
+            "sources": tf.stack([each["sources"][:, 0] for each in pair]),
+            "counted": tf.cast(tracks < used, tf.float32),
+        }
 
     return example
 
 
 def validation_count(config: MixitConfig, index: records.Index) -> int:
     """Count the mixtures of mixtures of the validation, half the mixtures used."""
-    used = min(config.validation_examples or len(index), len(index))
-    return -(-used // 2)
+    return -(-_validation_mixtures(config, index) // 2)
 
 
 def segment_samples(config: MixitConfig) -> int:
     """Length of an example in samples."""
     return round(config.segment_seconds * config.model.sample_rate)
+
+
+def _validation_mixtures(config: MixitConfig, index: records.Index) -> int:
+    return min(config.validation_examples or len(index), len(index))
 
 
 def _whole(index: records.Index) -> Pool:

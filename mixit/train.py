@@ -72,20 +72,28 @@ class MixitTraining(keras.Model):
         return {"loss": self.loss_mean.result()}
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss on mixtures of mixtures, measures on the single mixtures."""
-        sources, weight = batch["sources"], batch["weight"]
-        mixtures = tf.reduce_sum(sources, axis=2)  # [batch, 2, samples]
-        singles = [mixtures[:, 0], mixtures[:, 1]]
-        everything = tf.concat([tf.reduce_sum(mixtures, axis=1), *singles], axis=0)
-        together, *apart = tf.split(self.network(everything), 3)
+        """Loss on mixtures of mixtures, measures on the single mixtures.
+
+        A run whose examples all have labels takes its loss on the single mixtures too.
+        """
+        weights = batch["counted"] * batch["weight"][:, tf.newaxis]  # [batch, 2]
+        mixtures = tf.reduce_sum(batch["sources"], axis=2)  # [batch, 2, samples]
+        singles = tf.unstack(mixtures, axis=1)
         if self.config.labelled == 1.0:
-            parts = zip(tf.unstack(sources, axis=1), apart, singles, strict=True)
-            losses = tf.add_n([self._supervised(*part) for part in parts]) / 2.0
+            apart = tf.split(self.network(tf.concat(singles, axis=0)), 2)
         else:
+            everything = [tf.reduce_sum(mixtures, axis=1), *singles]
+            together, *apart = tf.split(self.network(tf.concat(everything, axis=0)), 3)
             losses = self._invariant(mixtures, together)
-        self.loss_mean.update_state(losses, weight)
-        for place, (mixture, estimates) in enumerate(zip(singles, apart, strict=True)):
-            self.held_out.update_state(sources[:, place], estimates, mixture, weight)
+            self.loss_mean.update_state(losses, tf.reduce_mean(weights, axis=1))
+        parts = (tf.unstack(each, axis=1) for each in (batch["sources"], weights))
+        for sources, weight, estimates, mixture in zip(
+            *parts, apart, singles, strict=True
+        ):
+            if self.config.labelled == 1.0:
+                losses = self._supervised(sources, estimates, mixture)
+                self.loss_mean.update_state(losses, weight)
+            self.held_out.update_state(sources, estimates, mixture, weight)
         measured = self.held_out.result()
         table = {tag: measured[tag] for tag in (MSI, ONE_SOURCE)}
         return {"loss": self.loss_mean.result(), **table}

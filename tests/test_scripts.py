@@ -416,10 +416,18 @@ def test_music_without_a_corpus_says_so_and_runs_everything(trained):
     assert f"{run}/evaluation/summary.md\n" in done.stdout
 
 
-def test_published_preset_without_a_corpus_tells_of_the_previews(trained):
+def test_a_published_preset_without_a_corpus_announces_no_miniature(trained):
     done = unmix(trained, "umx")
-    assert "previews of MUSDB18, 7 seconds of each track" in done.stdout
+    assert "miniature" not in done.stdout
     assert trained.called("unmix.train")[0].startswith("-m unmix.train with umx target")
+
+
+def test_previews_are_a_root(trained):
+    unmix(trained, "previews")
+    training, evaluation = trained.called("-m unmix")
+    assert training.startswith("-m unmix.train with umx ")
+    assert " root=previews " in training
+    assert " --root=previews " in evaluation
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ class UnmixConfig:
         train: Length of the run and how it is spread over devices.
         target: Source to separate, or several, one network each: ``vocals,drums``.
         dataset: Kind of corpus: MUSDB18 (stems or wav), or one of the folder layouts.
-        root: Folder of the corpus; none: the 7-second previews of MUSDB18 where there
-            is a network, else the miniature.
+        root: Folder of the corpus, or ``previews``: the 7-second previews of MUSDB18,
+            which are downloaded.
         miniature: Without a root, make the embedded miniature corpus.
         is_wav: Expect MUSDB18 as wav files; the layout is found without it.
         resample: Resample files of another rate instead of refusing them.

@@ -28,14 +28,17 @@ COMPOUND = {
     "linear_mixture": musdb.SOURCES,
 }
 """Targets of MUSDB18 that are sums of its sources."""
+PREVIEWS = "previews"
+"""The root that stands for the previews of MUSDB18, which are downloaded."""
 MINIATURE_TRACKS = {"train": 40, "test": 10}
 
 
 def root(config: UnmixConfig) -> Path:
-    """Find the corpus of a run; without a root the previews, else the miniature.
+    """Find the corpus of a run, or make the miniature where the preset is for it.
 
     Raises:
-        ConfigError: A key that this kind of corpus needs is not set.
+        ConfigError: A key that this kind of corpus needs is not set, or no folder is
+            named and the preset does not use the miniature.
         CorpusError: The folder does not exist, or holds no corpus.
     """
     for key in ("root", *NEEDED[config.dataset]):
@@ -47,6 +50,8 @@ def root(config: UnmixConfig) -> Path:
             )
     if config.root is None:
         return _without_root(config)
+    if config.root == PREVIEWS and config.dataset == "musdb":
+        return _previews()
     folder = Path(config.root).expanduser()
     if config.dataset == "musdb":
         return musdb.find_root(folder)
@@ -99,16 +104,12 @@ def parts(config: UnmixConfig, target: str) -> tuple[str, ...]:
 
 def _without_root(config: UnmixConfig) -> Path:
     if not config.miniature:
-        try:
-            place = musdb.preview()
-        except CorpusError as error:
-            say(str(error))
-        else:
-            say(
-                f"no root: using the {musdb.PREVIEW_SECONDS}-second previews of "
-                f"MUSDB18 in {place}; they are for trying out, not for training"
-            )
-            return musdb.find_root(place)
+        raise ConfigError(
+            "root is not set; name the folder of MUSDB18 (root=FOLDER, --root FOLDER "
+            "or MUSDB18_ROOT_DIR for ./run_train_model_on_musdb18.sh), train 'with "
+            f"tiny' on the miniature that is made here, or ask for the "
+            f"{musdb.PREVIEW_SECONDS}-second previews (root={PREVIEWS})"
+        )
     rate = config.model.sample_rate
     folder = files.cache_folder("miniature", f"musdb-{rate}")
     say(
@@ -116,6 +117,15 @@ def _without_root(config: UnmixConfig) -> Path:
         "nothing about real recordings"
     )
     return miniature.write_musdb(folder, sample_rate=rate, **MINIATURE_TRACKS)
+
+
+def _previews() -> Path:
+    place = musdb.preview()
+    say(
+        f"using the {musdb.PREVIEW_SECONDS}-second previews of MUSDB18 in {place}; "
+        "they are for trying out, not for training"
+    )
+    return musdb.find_root(place)
 
 
 def _musdb(config: UnmixConfig, place: Path, split: str) -> list[Track]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.corpora import reading
+from common.corpora import reading, sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import Channel, CorpusError, Sum, Track
 
@@ -156,8 +156,7 @@ def _files(place: Path, rules: Rules) -> list[str]:
     """Paths of the sounds to use, relative to the folder."""
     found = sorted(
         file.relative_to(place).as_posix()
-        for file in place.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        for file in sound_files.sounds_below(place, SUFFIXES)
     )
     wanted = _finder(rules.match) if rules.match else lambda file: True
     unwanted = _finder(rules.exclude) if rules.exclude else lambda file: False

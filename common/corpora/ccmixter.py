@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.corpora import completeness, reading
+from common.corpora import completeness, reading, sound_files
 from common.corpora.track import CorpusError, Track
 
 CORPUS = "CCMixter"
@@ -52,7 +52,7 @@ def _songs(root: Path) -> list[Path]:
     known = (*FILES.values(), MIXTURE)
     for place in (root, *reading.subfolders(root)):
         inside = reading.subfolders(place)
-        songs = [each for each in inside if any((each / n).is_file() for n in known)]
+        songs = [e for e in inside if any(sound_files.find(e / n) for n in known)]
         if songs:
             return songs
     raise CorpusError(
@@ -62,5 +62,6 @@ def _songs(root: Path) -> list[Path]:
 
 
 def _row(song: Path) -> completeness.Row:
-    files = {source: song / name for source, name in FILES.items()}
-    return song.name, files, song / MIXTURE
+    plain = {source: song / name for source, name in FILES.items()}
+    files = {name: sound_files.find(file) or file for name, file in plain.items()}
+    return song.name, files, sound_files.find(song / MIXTURE) or song / MIXTURE

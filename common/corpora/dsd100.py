@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.corpora import completeness, reading
+from common.corpora import completeness, reading, sound_files
 from common.corpora.track import CorpusError, Track
 
 CORPUS = "DSD100"
@@ -64,5 +64,7 @@ def _find_root(folder: Path) -> Path:
 
 
 def _row(sources: Path, song: Path) -> completeness.Row:
-    files = {name: sources / song.name / f"{name}.wav" for name in SOURCES}
-    return song.name, files, song / "mixture.wav"
+    plain = {name: sources / song.name / f"{name}.wav" for name in SOURCES}
+    files = {name: sound_files.find(file) or file for name, file in plain.items()}
+    mixture = song / "mixture.wav"
+    return song.name, files, sound_files.find(mixture) or mixture

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import audio
+from common.corpora import sound_files
 from common.corpora.track import CorpusError, Track
 from common.corpora.writing import quantise, write_wav
 from common.files import write_text
@@ -72,7 +73,7 @@ def find_root(folder: Path | str) -> Path:
     Traceback (most recent call last):
     common.corpora.track.CorpusError: FUSS: the folder no/such/folder does not exist...
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise CorpusError(
             f"FUSS: the folder {folder} does not exist; pass the one that holds "
@@ -242,7 +243,7 @@ def _parse(path: Path, text: str) -> Iterator[Example]:
                 f"FUSS: {path} line {number} names only the mixture {fields[0]}; its "
                 "sources must follow, separated by tabs."
             )
-        mixture, *sources = (path.parent / field for field in fields)
+        mixture, *sources = (sound_files.listed(each, path.parent) for each in fields)
         yield Example(number, mixture, tuple(sources))
 
 

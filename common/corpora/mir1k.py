@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.corpora import completeness, reading
+from common.corpora import completeness, reading, sound_files
 from common.corpora.track import Channel, CorpusError, Track
 
 CORPUS = "MIR-1K"
@@ -55,7 +55,7 @@ def tracks(
     if units not in FOLDERS:
         raise CorpusError(f"{CORPUS}: units={units!r}; expected {', '.join(FOLDERS)}.")
     place = _find(Path(root).expanduser(), FOLDERS[units])
-    files = sorted(place.glob("*.wav"))
+    files = sound_files.sounds(place, ".wav")
     if not files:
         raise CorpusError(
             f"{CORPUS}: {place} should hold <singer>_<song>_<clip>.wav and holds "

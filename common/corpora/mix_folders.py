@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.corpora import completeness, reading
+from common.corpora import completeness, reading, sound_files
 from common.corpora.track import CorpusError, Track
 
 CORPUS = "mix folders"
@@ -78,7 +78,7 @@ def rows(
         name
         for each in places
         for name in reading.names(each)
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        if sound_files.is_sound(name, SUFFIXES)
     }
     if not names:
         raise CorpusError(

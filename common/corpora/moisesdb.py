@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.corpora import completeness, reading, waveforms
+from common.corpora import completeness, reading, sound_files, waveforms
 from common.corpora.track import CorpusError, Sum, Track
 
 CORPUS = "MoisesDB"
@@ -140,7 +140,8 @@ def _describe(folder: Path) -> _Described:
 
 
 def _file(folder: Path, track: Mapping[str, Any]) -> Path:
-    return folder / f"{_plain_name(track['id'])}.{_plain_name(track['extension'])}"
+    name = f"{_plain_name(track['id'])}.{_plain_name(track['extension'])}"
+    return sound_files.find(folder / name) or folder / name
 
 
 def _plain_name(name: Any) -> str:

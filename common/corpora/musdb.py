@@ -27,7 +27,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common import files
-from common.corpora import reading
+from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
 from common.decoding import FFMPEG_CURE
 from common.files import replacing_folder
@@ -39,7 +39,7 @@ STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 """Audio streams of a stem file in their order."""
 SPLITS = {"train": "train", "valid": "train", "test": "test"}
 """Folder that each split is found in."""
-SUFFIX = ".stem.mp4"
+SUFFIXES = (".stem.mp4", ".stem.m4a")
 SAMPLE_RATE = 44100
 VALIDATION = (
     "Actions - One Minute Smile",
@@ -111,12 +111,10 @@ def tracks(root: Path | str, split: str, *, is_wav: bool = False) -> list[Track]
         raise CorpusError(f"MUSDB18: no split {split!r}; it has {', '.join(SPLITS)}.")
     root = find_root(root)
     place = reading.folder_of("MUSDB18", root / SPLITS[split], "a folder a track")
-    stems = [] if is_wav else sorted(place.glob(f"*{SUFFIX}"))
-    found = {each.name.removesuffix(SUFFIX): each for each in stems}
-    # A track that is there as both needs no decoding.
-    found.update((each.name, each) for each in reading.subfolders(place))
+    found = songs(place, is_wav=is_wav)
     if not found:
-        kinds = "folders of wav files" if is_wav else f"wav folders or *{SUFFIX}"
+        stems = " or ".join(f"*{suffix}" for suffix in SUFFIXES)
+        kinds = "folders of wav files" if is_wav else f"wav folders or {stems}"
         raise CorpusError(
             f"MUSDB18: the split {split!r} is empty: {place} holds no {kinds} but "
             f"{reading.contents(place)}; unpack the corpus there."
@@ -126,6 +124,27 @@ def tracks(root: Path | str, split: str, *, is_wav: bool = False) -> list[Track]
     return reading.make_tracks(
         _laid_out(name, folder) for name, folder in zip(names, folders, strict=True)
     )
+
+
+def songs(place: Path, *, is_wav: bool = False) -> dict[str, Path]:
+    """List the songs of a folder by name: folders of wav files, or stem files.
+
+    Args:
+        place: Folder of a split.
+        is_wav: Leave stem files out.
+
+    Raises:
+        CorpusError: Two stem files are of one song.
+    """
+    found: dict[str, Path] = {}
+    for file in [] if is_wav else sound_files.sounds(place, SUFFIXES):
+        if found.setdefault(_title(file), file) != file:
+            raise CorpusError(
+                f"MUSDB18: {found[_title(file)]} and {file.name} are both stems of one "
+                "song; remove one of them."
+            )
+    # A song that is there as both needs no decoding.
+    return found | {each.name: each for each in reading.subfolders(place)}
 
 
 def preview() -> Path:
@@ -225,15 +244,21 @@ def _wav_folders(places: Sequence[Path], parent: Path) -> list[Path]:
         return list(places)
     digest = hashlib.sha256(str(parent.resolve()).encode()).hexdigest()[:12]
     target = files.cache_folder(f"musdb18-{digest}", parent.name)
-    folders = {each: target / each.name.removesuffix(SUFFIX) for each in encoded}
+    folders = {each: target / _title(each) for each in encoded}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         work = pool.map(decode, encoded, folders.values())
         list(tqdm(work, f"decoding into {target}", len(encoded), disable=None))
     return [folders.get(each, each) for each in places]
 
 
+def _title(stem_file: Path) -> str:
+    # The last two suffixes, in whatever case.
+    return stem_file.name.rsplit(".", 2)[0]
+
+
 def _laid_out(name: str, folder: Path) -> tuple[str, dict[str, Path], Path]:
-    files = {source: folder / f"{source}.wav" for source in ("mixture", *SOURCES)}
+    plain = {source: folder / f"{source}.wav" for source in ("mixture", *SOURCES)}
+    files = {source: sound_files.find(file) or file for source, file in plain.items()}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing:
         raise CorpusError(
@@ -256,7 +281,7 @@ def _fetch_preview(place: Path) -> None:
                 find_root(work)
         except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:
             raise CorpusError(
-                f"no --root was given, and downloading the {PREVIEW_SECONDS}-second "
-                f"previews of MUSDB18 from {url} fails ({error}); it needs the "
-                "internet: pass --root FOLDER, or another corpus with --dataset"
+                f"downloading the {PREVIEW_SECONDS}-second previews of MUSDB18 from "
+                f"{url} fails ({error}); it needs the internet: name the folder of the "
+                "corpus instead (--root FOLDER)"
             ) from error

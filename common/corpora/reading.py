@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from common import audio, plain_wav
-from common.corpora import waveforms
+from common.corpora import sound_files, waveforms
 from common.corpora.track import Channel, CorpusError, Sum, Track
 
 THREADS = 8
@@ -56,9 +56,9 @@ def contents(folder: Path) -> str:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """List the folders in a folder by name, hidden ones left out."""
-    inside = sorted(folder.iterdir())
-    return [each for each in inside if each.is_dir() and not each.name.startswith(".")]
+    """List the folders in a folder by name, hidden and system ones left out."""
+    inside = (each for each in folder.iterdir() if not sound_files.is_junk(each.name))
+    return sorted(each for each in inside if each.is_dir())
 
 
 def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import audio
+from common.corpora import sound_files
 from common.corpora.track import CorpusError
 
 SUFFIXES = (
@@ -62,11 +63,7 @@ def find_kinds(sources: Sequence[Path]) -> dict[str, list[Recording]]:
             raise CorpusError(f"The source {source} does not exist.")
         files = [source]
         if source.is_dir():
-            files = sorted(
-                file
-                for file in source.rglob("*")
-                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-            )
+            files = sound_files.sounds_below(source, SUFFIXES)
         if not files:
             raise CorpusError(
                 f"The folder {source} holds no recording; looked to any depth for "

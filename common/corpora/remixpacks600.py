@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.corpora import completeness, reading
+from common.corpora import completeness, reading, sound_files
 from common.corpora.mix_folders import SUFFIXES
 from common.corpora.track import CorpusError, Track
 
@@ -87,6 +87,5 @@ def _part(songs: list[Path], split: str) -> list[Path]:
 
 
 def _file(song: Path, name: str) -> Path:
-    files = [song / f"{name}{suffix}" for suffix in SUFFIXES]
     # What is missing is told by its stem, because any suffix would do.
-    return next((file for file in files if file.is_file()), song / f"{name}.*")
+    return sound_files.find(song / name, *SUFFIXES) or song / f"{name}.*"

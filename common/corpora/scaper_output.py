@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from common.corpora import completeness, grouping, reading
+from common.corpora import completeness, grouping, reading, sound_files
 from common.corpora.track import CorpusError, Track
 
 CORPUS = "Scaper"
@@ -55,7 +55,7 @@ def tracks(
             isolated events.
     """
     place = completeness.place_of(CORPUS, root, split, "soundscapes (*.jams)")
-    found = sorted(place.glob("*.jams"))
+    found = sound_files.sounds(place, ".jams")
     if not found:
         raise CorpusError(
             f"{CORPUS}: {place} should hold soundscapes (*.jams, *.wav) and holds "
@@ -123,14 +123,14 @@ def _resolve(recorded: str, jams: Path) -> Path:
     beside = jams.with_name(f"{jams.stem}_events")
     places = [beside, jams.parent.joinpath(*parts[-2:-1])]
     files = [place / parts[-1] for place in places]
-    return next((file for file in files if file.is_file()), files[0])
+    return next(filter(None, map(sound_files.find, files)), files[0])
 
 
 def _soundscape(jams: Path, recorded: Mapping) -> Path:
     named = PureWindowsPath(recorded.get("soundscape_audio_path") or "").name
-    beside = [jams.with_name(named)] if named else []
-    beside += [jams.with_suffix(suffix) for suffix in SUFFIXES]
-    return next((file for file in beside if file.is_file()), beside[0])
+    plain = jams.with_name(named or f"{jams.stem}{SUFFIXES[0]}")
+    beside = sound_files.find(plain) if named else None
+    return beside or sound_files.find(jams.with_name(jams.stem), *SUFFIXES) or plain
 
 
 def _check_lengths(tracks: Sequence[Track]) -> None:
@@ -152,5 +152,5 @@ def _numbered(folder: Path) -> list[Path]:
     """Files 0.wav, 1.wav, ... 10.wav in the order of their numbers."""
     if not folder.is_dir():
         return []
-    files = [each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES]
+    files = sound_files.sounds(folder, SUFFIXES)
     return sorted(files, key=lambda file: (len(file.stem), file.stem))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common.corpora import completeness, grouping, reading
+from common.corpora import completeness, grouping, reading, sound_files
 from common.corpora.instruments import instrument, rendered_stems
 from common.corpora.track import CorpusError, Track
 
@@ -127,8 +127,8 @@ def _lay_out(folder: Path) -> tuple[completeness.Row, str | None]:
 
 
 def _file(folder: Path, name: str) -> Path:
-    files = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
-    return next((file for file in files if file.is_file()), files[0])
+    plain = folder / f"{name}{SUFFIXES[0]}"
+    return sound_files.find(folder / name, *SUFFIXES) or plain
 
 
 def _whole(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.corpora import completeness, reading
+from common.corpora import completeness, reading, sound_files
 from common.corpora.mix_folders import SUFFIXES
 from common.corpora.track import CorpusError, Track
 
@@ -52,9 +52,7 @@ def tracks(root: Path | str, split: str | None = None) -> list[Track]:
 
 def _row(song: Path) -> completeness.Row:
     files: dict[str, Path] = {}
-    for file in sorted(song.iterdir()):
-        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
-            continue
+    for file in sound_files.sounds(song, SUFFIXES):
         name = "mixture" if file.stem in MIXTURES else file.stem
         if files.setdefault(name, file) != file:
             raise CorpusError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.corpora import reading
+from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
 
 VALIDATION_SHARE = 0.1
@@ -65,12 +65,9 @@ def _tracks(
 ) -> list[Track]:
     rows: list[tuple[str, dict[str, Path], None]] = []
     for source in sources:
-        folder = reading.folder_of(layout, place / source, f"sounds *{ext}")
-        files = [
-            each
-            for each in sorted(folder.rglob(f"*{ext}"))
-            if each.is_file() and not each.name.startswith(".")
-        ]
+        named = sound_files.in_track(place, source, "a folder of sources")
+        folder = reading.folder_of(layout, named, f"sounds *{ext}")
+        files = sound_files.sounds_below(folder, ext)
         least = 1 if part is None else 2
         if len(files) < least:
             raise CorpusError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.corpora import reading
+from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
 
 
@@ -27,10 +27,11 @@ def tracks(root: Path | str, split: str, *, ext: str = ".wav") -> list[Track]:
     Raises:
         CorpusError: The split is empty. Say what was looked for and what was found.
     """
-    place = reading.folder_of("template", Path(root) / split, f"<track>_<source>{ext}")
+    place = Path(root).expanduser() / split
+    reading.folder_of("template", place, f"<track>_<source>{ext}")
     found: dict[str, dict[str, Path]] = {}
-    for file in sorted(place.glob(f"*_*{ext}")):
-        name, _, source = file.name.removesuffix(ext).rpartition("_")
+    for file in sound_files.sounds(place, ext):
+        name, _, source = file.name[: -len(ext)].rpartition("_")
         found.setdefault(name, {})[source] = file
     if not found:
         raise CorpusError(

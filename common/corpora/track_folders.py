@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from common.corpora import reading
+from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
 
 LOG = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ def aligned(
     Args:
         root: Folder of the corpus.
         split: ``"train"`` or ``"valid"``.
-        input_file: Name or pattern of the mixture; the first match counts.
+        input_file: Name of the mixture. Where a track has no file of this name, it is
+            a pattern, such as ``noisy*.wav``; the first match counts.
         output_file: Name or pattern of the target, whose stem names the source.
 
     Raises:
@@ -37,8 +38,8 @@ def aligned(
     source = Path(output_file).stem
     rows = []
     for folder in _track_folders(Path(root), split, "aligned"):
-        mixture = _first(folder, input_file, "input_file")
-        target = _first(folder, output_file, "output_file")
+        mixture = _first(folder, input_file, "input_file", is_pattern=True)
+        target = _first(folder, output_file, "output_file", is_pattern=True)
         rows.append((folder.name, {source: target}, mixture))
     return reading.make_tracks(rows)
 
@@ -93,8 +94,8 @@ def variable(
     """
     rows = []
     for folder in _track_folders(Path(root), split, "trackfolder_var"):
-        target = folder / target_file
-        others = [each for each in sorted(folder.glob(f"*{ext}")) if each != target]
+        target = sound_files.in_track(folder, target_file, "target_file")
+        others = [each for each in sound_files.sounds(folder, ext) if each != target]
         if not target.is_file():
             if not silence_missing:
                 raise CorpusError(
@@ -144,12 +145,20 @@ def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:
     yield from folders
 
 
-def _first(folder: Path, pattern: str, key: str) -> Path:
-    found = sorted(each for each in folder.glob(pattern) if each.is_file())
+def _first(folder: Path, name: str, key: str, *, is_pattern: bool = False) -> Path:
+    file = sound_files.in_track(folder, name, key)
+    found = [file] if file.is_file() else []
+    if is_pattern and not found:
+        found = [
+            each
+            for each in sorted(folder.glob(name))
+            if each.is_file()
+            and not any(map(sound_files.is_junk, each.relative_to(folder).parts))
+        ]
     if found:
         return found[0]
     raise CorpusError(
-        f"The track {folder} lacks {pattern} ({key}); it holds "
+        f"The track {folder} lacks {name} ({key}); it holds "
         f"{reading.contents(folder)}; add the file, correct {key}, or remove the track."
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.signal import oaconvolve
 
 from common import audio
-from common.corpora import fuss
+from common.corpora import fuss, sound_files
 from common.corpora.track import CorpusError
 from mixit.mixing.mixing_list import ROOMS, Mixture, endless
 from mixit.mixing.recipe import Recipe
@@ -45,7 +45,7 @@ def find_rooms(folder: Path, split: str) -> dict[str, Room]:
     """
     rooms = {}
     for place in sorted((folder / split).glob("rirs_*/")):
-        names = sorted(path.name for path in place.glob("*.wav"))
+        names = [path.name for path in sound_files.sounds(place, ".wav")]
         prefix = f"{split}/{place.name}"
         rooms[prefix] = Room(
             [f"{prefix}/{name}" for name in names if "background" in name],

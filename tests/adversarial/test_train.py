@@ -632,3 +632,12 @@ def test_the_number_of_workers_changes_no_batch(config):
         for n in (1, 3)
     )
     np.testing.assert_array_equal(one["mixture"], other["mixture"])
+
+
+@pytest.mark.parametrize("preset", [each for each in PRESETS if each != "tiny"])
+def test_a_published_preset_without_a_root_is_refused(preset, tmp_path, capsys):
+    assert train.main(["with", preset, f"output={tmp_path / 'run'}"]) == 1
+    said = capsys.readouterr().err
+    for word in ("corpora.root is not set", "MUSDB18_ROOT_DIR", "'with tiny'"):
+        assert word in said
+    assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from clustering.train import build
 from common import distribution, training
 from common.config import ConfigError
 from common.corpora.miniature import WRITERS
-from common.corpora.track import Track
+from common.corpora.track import CorpusError, Track
 from common.schedule import Schedule
 
 CURRICULUM = ((0, 0.05), (1, 0.1))
@@ -165,3 +165,72 @@ def test_nobody_speaks_twice_in_a_random_mixture(config, count):
     assert len(set(found)) == math.factorial(count)
     unknown = heard([replace(track, talkers={}) for track in tracks])
     assert any(len(set(each)) < count for each in unknown)
+
+
+def of_speakers(*voices):
+    """Tracks of two named speakers each."""
+    sounds = {"s1": np.ones([1, 900], np.float32), "s2": np.ones([1, 900], np.float32)}
+    return [
+        Track(
+            f"t{number:03d}",
+            8000,
+            900,
+            sounds,
+            talkers=dict(zip(sounds, pair, strict=True)),
+        )
+        for number, pair in enumerate(voices)
+    ]
+
+
+def test_a_rare_speaker_is_found_beside_one_who_has_nearly_all_tracks(config):
+    config = replace(config, mixing="random")
+    tracks = of_speakers(*[("a", "a")] * 399, ("b", "b"))
+    split = data.open_split(config, "train", tracks)
+    draws = tf.constant([[0.5, at] for at in np.linspace(0, 0.999, 50)], tf.float64)
+    rows = [data._unlike(split, tf.constant(3, tf.int64), each) for each in draws]
+    assert {tuple(each.numpy()) for each in rows} == {(3, 399)}
+    rare = [data._unlike(split, tf.constant(399, tf.int64), each) for each in draws]
+    assert 399 not in {int(each[1]) for each in rare}
+
+
+@pytest.mark.parametrize(
+    ("voices", "enough"),
+    [
+        ([("a", "a")], False),
+        ([("a", "b")], True),
+        ([("a", "b"), ("b", "b")], False),
+        ([("a", "b"), ("b", "a")], True),
+    ],
+)
+def test_too_few_speakers_are_refused(config, voices, enough):
+    config = replace(config, mixing="random")
+    split = data.open_split(config, "train", of_speakers(*voices))
+    if enough:
+        seen = data.training_example(config, split)
+        assert seen(tf.constant(0, tf.int64))["sources"].shape[0] == 2
+        return
+    with pytest.raises(CorpusError, match=r"only 1 in s2.*mixing=tracks"):
+        data.training_example(config, split)
+
+
+def test_levels_are_set_only_between_sources_that_sound(config):
+    tone = np.sin(np.arange(900, dtype=np.float32))
+    silence, murmur = np.zeros(900, np.float32), 1e-5 * tone
+    decibels = tf.constant([0.0, -6.0])
+    for first, second in [(silence, tone), (murmur, tone), (tone, silence)]:
+        found = data._levelled(tf.constant(np.stack([first, second])), decibels)
+        np.testing.assert_array_equal(found, [first, second])
+    found = data._levelled(tf.constant(np.stack([tone, 0.1 * tone])), decibels)
+    powers = np.square(found).mean(axis=1)
+    assert 10 * np.log10(powers[1] / powers[0]) == pytest.approx(-6.0, abs=1e-4)
+
+
+def test_an_excerpt_is_heard_although_its_first_source_pauses(config):
+    sounds = {
+        "s1": np.zeros([1, 900], np.float32),
+        "s2": np.full([1, 900], 0.25, np.float32),
+    }
+    config = replace(config, snr_db=(-5.0, 5.0))
+    split = data.open_split(config, "train", [Track("t", 8000, 900, sounds)])
+    found = data.training_example(config, split)(tf.constant(0, tf.int64))
+    np.testing.assert_allclose(found["mixture"], 0.25, atol=1e-4)

@@ -38,6 +38,8 @@ def test_targets_and_their_assignment_are_those_of_nussl(case):
     given = ideal_binary(golden[case][np.newaxis]).numpy()
     binary = golden[f"{case}/binary"].reshape(2, -1).T
     np.testing.assert_array_equal(given[0], binary)
+    of_two = ideal_binary(np.abs(golden["sources"])[np.newaxis]).numpy()
+    np.testing.assert_array_equal(of_two[0], binary)
 
 
 def test_weights_of_a_whole_utterance_are_those_of_nussl():

@@ -1,6 +1,7 @@
 """Every kind of network trains, separates and is scored by the same commands."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import tensorflow as tf
 from clustering import data, evaluate, objective, separate
 from clustering.network import network
 from clustering.presets import PRESETS
-from clustering.train import build
+from clustering.train import build, main
 from common import training
 from common.config import ConfigError
 from common.corpora.track import CorpusError
+from common.stft import stft
 
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 
@@ -54,6 +56,20 @@ def test_estimates_that_are_the_targets_cost_nothing(config):
     known = objective.given(config, {k: v[tf.newaxis] for k, v in example.items()})
     masks = tf.math.divide_no_nan(known.targets, known.input[:, tf.newaxis])
     assert float(objective.losses(config, known, masks[:, ::-1])["loss"][0]) < 1e-6
+
+
+@pytest.mark.parametrize("target", ["psa", "psa_untruncated", "msa", "irm"])
+def test_embeddings_learn_the_loudest_source_whatever_the_mask_learns(config, target):
+    """Three sources and noise, of which truncated targets are equal in many bins."""
+    config = replace(config, kind="dpcl", loss=replace(config.loss, target=target))
+    waves = np.random.default_rng(0).standard_normal([1, 4, 800]).astype(np.float32)
+    sources = tf.constant(waves[:, :3])
+    batch = {"mixture": tf.constant(waves.sum(1)), "sources": sources}
+    known = objective.given(config, batch)
+    magnitudes = np.abs(stft(sources, config.stft))
+    loudest = np.eye(3)[magnitudes.argmax(1).reshape(1, -1)]
+    ideal = tf.constant(loudest, tf.float32)
+    assert float(objective.losses(config, known, ideal)["clustering"][0]) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["none", "norm", "auto"])
@@ -103,11 +119,12 @@ def test_excerpts_are_functions_of_their_position(config):
 def test_random_mixtures_have_the_levels_asked_for(config):
     config = replace(config, mixing="random", snr_db=(-6.0, -6.0))
     make = data.training_example(config, data.load(config).train)
-    for position in range(5):
-        sources = make(tf.constant(position, tf.int64))["sources"].numpy()
-        power = np.square(sources).mean(axis=1)
-        if power.min() > 0:
-            assert 10 * np.log10(power[1] / power[0]) == pytest.approx(-6.0, abs=1e-3)
+    sources = [make(tf.constant(p, tf.int64))["sources"].numpy() for p in range(5)]
+    power = np.square(sources).mean(axis=2)
+    assert power.max(axis=1).min() > 0
+    both = power[power.min(axis=1) > 0.01 * power.max(axis=1)]
+    assert len(both) >= 3
+    np.testing.assert_allclose(10 * np.log10(both[:, 1] / both[:, 0]), -6.0, atol=1e-3)
 
 
 def test_tracks_shorter_than_an_excerpt_end_with_silence(config):
@@ -117,3 +134,13 @@ def test_tracks_shorter_than_an_excerpt_end_with_silence(config):
     assert example["mixture"].shape == (240_000,)
     assert not example["mixture"][-1000:].numpy().any()
     assert example["mixture"][:1000].numpy().any()
+
+
+@pytest.mark.parametrize("preset", [each for each in PRESETS if each[:4] != "tiny"])
+def test_a_published_preset_without_a_root_is_refused(preset, tmp_path, capsys):
+    assert main(["with", preset, f"output={tmp_path / 'run'}"]) == 1
+    said = capsys.readouterr().err
+    assert "root is not set" in said
+    assert "WSJ0_2MIX_ROOT_DIR" in said
+    assert re.search("'with (tiny[a-z_]*)'", said)[1] in PRESETS
+    assert not (tmp_path / "run").exists()

@@ -72,7 +72,7 @@ def test_stems_are_decoded_once_by_one_process(tmp_path, monkeypatch):
     stems = shipped_stems()
     (tmp_path / "train").mkdir()
     for name in ("A - A", musdb.VALIDATION[0]):
-        (tmp_path / "train" / f"{name}{musdb.SUFFIX}").symlink_to(stems)
+        (tmp_path / "train" / f"{name}{musdb.SUFFIXES[0]}").symlink_to(stems)
     runs = []
     real = ffmpeg._run.run_async
     monkeypatch.setattr(
@@ -95,13 +95,15 @@ def test_stems_are_decoded_once_by_one_process(tmp_path, monkeypatch):
 
 def test_wav_goes_before_stems_of_the_same_track(tmp_path):
     song(tmp_path / "test" / "A - A")
-    (tmp_path / "test" / f"A - A{musdb.SUFFIX}").write_bytes(b"not read")
+    (tmp_path / "test" / f"A - A{musdb.SUFFIXES[0]}").write_bytes(b"not read")
     assert musdb.tracks(tmp_path, "test")[0].samples == 400
 
 
 def test_a_damaged_stem_file_leaves_nothing(tmp_path):
     (tmp_path / "test").mkdir()
-    (tmp_path / "test" / f"A - A{musdb.SUFFIX}").write_bytes(b"nothing of the kind")
+    (tmp_path / "test" / f"A - A{musdb.SUFFIXES[0]}").write_bytes(
+        b"nothing of the kind"
+    )
     with pytest.raises(CorpusError, match="cannot be decoded into 5 stems"):
         musdb.tracks(tmp_path, "test")
     assert not list((tmp_path / "cache").rglob("*.wav"))
@@ -145,7 +147,7 @@ def test_wrong_layouts_are_one_sentence(tmp_path, make, split, sentence):
 
 def test_wav_is_insisted_on(tmp_path):
     (tmp_path / "test").mkdir()
-    (tmp_path / "test" / f"A{musdb.SUFFIX}").touch()
+    (tmp_path / "test" / f"A{musdb.SUFFIXES[0]}").touch()
     with pytest.raises(CorpusError, match="no folders of wav files"):
         musdb.tracks(tmp_path, "test", is_wav=True)
 
@@ -171,6 +173,6 @@ def test_a_failing_preview_tells_what_to_do_and_leaves_nothing(
     if content:
         archive.write_bytes(content)
     monkeypatch.setenv("MUSDB_PREVIEW_URL", archive.as_uri())
-    with pytest.raises(CorpusError, match="needs the internet: pass --root"):
+    with pytest.raises(CorpusError, match="needs the internet: name the folder"):
         musdb.preview()
     assert not list((tmp_path / "cache").iterdir())

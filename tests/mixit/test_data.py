@@ -78,3 +78,16 @@ def test_labels_from_another_corpus(config, index, corpus):
 def test_shares_that_cannot_be(config, index, share, sentence):
     with pytest.raises(ConfigError, match=sentence):
         data.pools(replace(config, labelled=share), index)
+
+
+@pytest.mark.parametrize(("used", "counted"), [(0, 3), (2, 2), (1, 1)])
+def test_the_validation_counts_every_mixture_once(config, used, counted):
+    valid = data.load_records(config, data.root(config), "validation")
+    config = replace(config, validation_examples=used)
+    example = data.validation_example(config, valid)
+    count = data.validation_count(config, valid)
+    found = [example(tf.constant(i, tf.int64)) for i in range(count)]
+    marks = np.concatenate([each["counted"] for each in found])
+    assert marks.sum() == counted
+    heard = np.concatenate([each["sources"] for each in found])[marks == 1]
+    assert len(np.unique(heard.reshape(counted, -1), axis=0)) == counted

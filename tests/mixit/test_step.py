@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mixit import convert
 from mixit.config import FUSS
-from mixit.train import compiled
+from mixit.train import MixitTraining, compiled
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 FIRST_RATE = 1e-4
@@ -97,3 +97,43 @@ def test_step_of_adam(model, batch, golden):
     result = model.train_step(batch)
     assert float(result["loss"]) == pytest.approx(float(golden["after|loss"]), rel=1e-5)
     assert int(model.optimizer.iterations.numpy()) == 8
+
+
+def validation(sources, counted, labelled):
+    """A network that keeps what it separated, and the loss of a validation."""
+    config = replace(FUSS, labelled=labelled, model=replace(FUSS.model, num_sources=2))
+    asked = []
+
+    class Network:
+        def __call__(self, mixture):
+            asked.append(mixture.numpy())
+            return tf.stack([0.7 * mixture, 0.3 * mixture], axis=1)
+
+    model = MixitTraining(Network(), config, 1)
+    batch = {"sources": sources, "counted": counted, "weight": tf.ones([len(sources)])}
+    loss = float(model.test_step(batch)["loss"])
+    measures = {k: float(v) for k, v in model.held_out.result().items()}
+    return np.concatenate(asked), loss, measures
+
+
+def test_an_odd_validation_scores_every_mixture_once():
+    sources = tf.random.stateless_normal([3, 1, 2, 500], [1, 2])
+    sources = sources * tf.reshape([1.0, 0.5, 0.1], [3, 1, 1, 1])
+    paired = tf.stack(
+        [tf.concat([sources[0], sources[1]], 0), tf.concat([sources[2], sources[0]], 0)]
+    )
+    odd = validation(paired, tf.constant([[1.0, 1.0], [1.0, 0.0]]), 1.0)
+    silent = tf.concat([sources, tf.zeros_like(sources)], axis=1)
+    alone = validation(silent, tf.constant([[1.0, 0.0]] * 3), 1.0)
+    assert odd[1] == pytest.approx(alone[1], rel=1e-5)
+    assert odd[2] == pytest.approx(alone[2], rel=1e-4)
+
+
+def test_a_supervised_validation_separates_single_mixtures_alone():
+    sources = tf.random.stateless_normal([2, 2, 2, 500], [3, 4])
+    counted = tf.ones([2, 2])
+    singles = tf.reduce_sum(sources, axis=2)
+    separated = validation(sources, counted, 1.0)[0]
+    wanted = tf.concat([singles[:, 0], singles[:, 1]], axis=0)
+    np.testing.assert_array_equal(separated, wanted)
+    assert len(validation(sources, counted, 0.0)[0]) == 6

@@ -180,7 +180,9 @@ def test_odd_batch(config, batch_size):
 
 
 def test_no_corpus(config, capsys):
-    with pytest.raises(ConfigError, match="data_root is not set"):
+    with pytest.raises(
+        ConfigError, match=r"data_root is not set; .*FUSS_ROOT_DIR.*tiny"
+    ):
         build(replace(PRESETS["fuss"], output=config.output), None)
     line = ["with", "tiny", "data_root=/no/such", f"output={config.output}"]
     assert main(line) == 1

@@ -49,27 +49,29 @@ def test_an_empty_split_is_one_sentence(tmp_path, dataset):
         corpus.tracks(config, corpus.root(config), "train")
 
 
-def test_without_a_root_the_preview_is_taken_and_announced(
+def test_previews_are_taken_and_announced_where_they_are_asked_for(
     tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "train").mkdir()
     monkeypatch.setattr(musdb, "preview", lambda: tmp_path)
-    assert corpus.root(PRESETS["umx"]) == tmp_path
+    assert corpus.root(replace(PRESETS["umx"], root="previews")) == tmp_path
     assert "7-second previews of MUSDB18" in capsys.readouterr().out
 
 
-def test_offline_the_miniature_is_taken_and_announced(tmp_path, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(
-        miniature, "write_musdb", lambda *a, **k: asked.append(k) or a[0]
-    )
+def test_a_published_preset_without_a_root_is_refused(monkeypatch):
+    monkeypatch.setattr(musdb, "preview", lambda: pytest.fail("downloaded"))
+    sentence = "root is not set; .*MUSDB18_ROOT_DIR.*'with tiny'.*root=previews"
+    for name in PRESETS:
+        if name != "tiny":
+            config = replace(PRESETS[name], dataset="musdb", root=None)
+            with pytest.raises(ConfigError, match=sentence):
+                corpus.root(config)
+
+
+def test_previews_offline_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSDB_PREVIEW_URL", (tmp_path / "none.zip").as_uri())
-    place = corpus.root(PRESETS["umx"])
-    assert place == tmp_path / "cache" / "miniature" / "musdb-44100"
-    said = capsys.readouterr().out
-    assert "needs the internet: pass --root" in said
-    assert "using the synthetic miniature corpus" in said
-    assert asked[0]["sample_rate"] == 44100
+    with pytest.raises(CorpusError, match="needs the internet: name the folder"):
+        corpus.root(replace(PRESETS["umx"], root="previews"))
 
 
 def test_tiny_takes_the_miniature_at_its_rate_without_asking(monkeypatch):

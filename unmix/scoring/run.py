@@ -154,7 +154,7 @@ def _separate(
     """Write the estimates of a song as 32-bit wav, into its folder or a passing one."""
     folder = songs.opened(song, place / "stems")
     references = songs.references(folder, targets)
-    made = separate_file(separator, folder / songs.MIXTURE, place / "made").folder
+    made = separate_file(separator, songs.mixture(folder), place / "made").folder
     if estimates:
         kept = estimates / song.name
         kept.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from common.corpora import musdb, reading
+from common.corpora import musdb, reading, sound_files
 from common.corpora.track import CorpusError
 from unmix.corpus import COMPOUND
 
@@ -39,10 +39,7 @@ def find(root: Path | str, subset: str, *, is_wav: bool = False) -> list[Song]:
         CorpusError: There is no song.
     """
     place = reading.folder_of("MUSDB18", musdb.find_root(root) / subset, "songs")
-    stems = [] if is_wav else sorted(place.glob(f"*{musdb.SUFFIX}"))
-    found = {each.name.removesuffix(musdb.SUFFIX): each for each in stems}
-    # What is there as both needs no decoding.
-    found.update((each.name, each) for each in reading.subfolders(place))
+    found = musdb.songs(place, is_wav=is_wav)
     if not found:
         raise CorpusError(
             f"MUSDB18: {place} holds no song but {reading.contents(place)}; unpack the "
@@ -75,9 +72,10 @@ def references(folder: Path, targets: Iterable[str]) -> dict[str, list[Path]]:
         CorpusError: A file, or the mixture, is not there.
     """
     files = {
-        target: [folder / f"{part}.wav" for part in PARTS[target]] for target in targets
+        target: [_file(folder / f"{part}.wav") for part in PARTS[target]]
+        for target in targets
     }
-    wanted = [folder / MIXTURE, *(file for each in files.values() for file in each)]
+    wanted = [mixture(folder), *(file for each in files.values() for file in each)]
     missing = dict.fromkeys(file.name for file in wanted if not file.is_file())
     if missing:
         raise CorpusError(
@@ -85,6 +83,15 @@ def references(folder: Path, targets: Iterable[str]) -> dict[str, list[Path]]:
             f"{reading.contents(folder)}: unpack it again"
         )
     return files
+
+
+def mixture(folder: Path) -> Path:
+    """Name the file of the mixture of a song."""
+    return _file(folder / MIXTURE)
+
+
+def _file(path: Path) -> Path:
+    return sound_files.find(path) or path
 
 
 def scored(sources: Sequence[str]) -> list[str]:

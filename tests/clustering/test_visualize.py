@@ -244,6 +244,19 @@ def test_a_source_has_one_colour_in_all_panels():
     assert (low, high) == (0.0, 4000.0)
 
 
+def test_maps_have_time_across_and_frequency_up():
+    view = drawn()
+    panels = {axes.get_title(): axes for axes in picture(view).get_axes()}
+    maps = {f"mask of source{k}": mask for k, mask in enumerate(view.masks)}
+    title = next(name for name in panels if name.startswith("assignment"))
+    for name, values in (maps | {title: assignment(view)}).items():
+        (image,) = panels[name].images
+        np.testing.assert_allclose(image.get_array(), values.T, atol=1e-6)
+        assert image.origin == "lower"
+        # A frame is drawn around its centre; the last one is cut at the sound's end.
+        assert image.get_extent() == pytest.approx([-0.001, 0.039, 0, 4000])
+
+
 def test_silence_and_one_source_are_drawn(tmp_path):
     silent = replace(
         drawn(1),

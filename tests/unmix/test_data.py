@@ -297,6 +297,9 @@ def test_validation_of_source_folders_is_fixed(pools):
     np.testing.assert_array_equal(once, again)
     assert once[0].shape == (2, LENGTH)
     assert len({float(each[0, 0]) for each in once}) == 5
+    # The folders hold the same sounds here, so that only the draws can differ.
+    for trained, each in zip(examples(pools, 5), once, strict=True):
+        assert not np.array_equal(trained["mixture"], each)
 
 
 def test_statistics_of_source_folders_take_the_middle(pools):

@@ -74,7 +74,12 @@ MIXIT = replace(mixit.config.TINY, lr=1e-4)
 MIXIT_SMALL = replace(
     MIXIT,
     model=replace(
-        MIXIT.model, num_coeffs=16, bottleneck=8, conv_channels=16, num_dilations=2
+        MIXIT.model,
+        num_coeffs=16,
+        bottleneck=8,
+        conv_channels=16,
+        num_dilations=2,
+        num_repeats=1,
     ),
 )
 
@@ -212,8 +217,10 @@ def _clustering_example(position):
 def _clustering_separator(network, config, segment_seconds):
     if config.role == "dpcl":
         _embed_bands(network)
+    # Without an order of its own, that of each chunk is by chance.
+    cluster = replace(config.cluster, order_by_size=False)
     return clustering.separate.separator(
-        network, config, segment_seconds=segment_seconds
+        network, replace(config, cluster=cluster), segment_seconds=segment_seconds
     )
 
 
@@ -240,6 +247,7 @@ def _clustering(preset, inputs, closeness_db, no_gradient=()):
         command=(
             *("clustering.train", "with", preset, "dataset=mix_folders"),
             *("segment_seconds=0.2", "batch_size=2"),
+            "spectral.recurrent.hidden=6",
         ),
         no_gradient=no_gradient,
         is_ordered=config.role == "dpcl",
@@ -260,7 +268,8 @@ MODELS = {
         small=lambda: (_adversarial_network(ADVERSARIAL_SMALL), ADVERSARIAL_SMALL),
         command=(
             *("adversarial.train", "with", "tiny", "phases=semisup"),
-            *("initial_filters=2", "batch_size=2", "epoch_it=8"),
+            *("initial_filters=2", "disc_filters=2", "num_disc=1"),
+            *("batch_size=2", "epoch_it=8"),
         ),
         phase="semisup",
         closeness_db=120.0,
@@ -286,7 +295,10 @@ MODELS = {
         separator=mixit.separate.separator,
         load=mixit.separate.load,
         small=lambda: (mixit.model.Tdcn(MIXIT_SMALL.model), MIXIT_SMALL),
-        command=("mixit.train", "with", "tiny", "segment_seconds=0.5", "batch_size=4"),
+        command=(
+            *("mixit.train", "with", "tiny", "segment_seconds=0.5", "batch_size=4"),
+            *("num_coeffs=16", "bottleneck=8", "conv_channels=16", "num_dilations=2"),
+        ),
     ),
     "unmix_tiny": Case(
         network=lambda: unmix.model.OpenUnmix(UNMIX.model),
@@ -296,7 +308,10 @@ MODELS = {
         separator=_unmix_separator,
         load=unmix.separate.load,
         small=lambda: (unmix.model.OpenUnmix(UNMIX_SMALL.model), UNMIX_SMALL),
-        command=("unmix.train", "with", "tiny", "target=bass", "seq_dur=1"),
+        command=(
+            *("unmix.train", "with", "tiny", "target=bass", "seq_dur=1"),
+            *("hidden_size=8", "batch_size=2"),
+        ),
         # The normalisation of the batch takes every constant away again.
         no_gradient=("input_mean:0",),
         closeness_db=40.0,
@@ -321,6 +336,7 @@ def case(request):
 
 
 ONE_A_PILLAR = ("adversarial_tiny", "clustering_tiny", "mixit_tiny", "unmix_tiny")
+OTHERS = set(MODELS) - set(ONE_A_PILLAR)
 
 
 @pytest.fixture(
@@ -333,7 +349,13 @@ def killed_case(request):
     return MODELS[request.param]
 
 
-@pytest.fixture(params=TRAININGS)
+# Of the networks that one class trains, all but one are slow.
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if name in OTHERS else [])
+        for name in TRAININGS
+    ]
+)
 def training_case(request):
     return TRAININGS[request.param]
 

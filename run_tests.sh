@@ -4,6 +4,7 @@
 #   ./run_tests.sh                   every fast test, two at a time
 #   LANE=tfio ./run_tests.sh         the same with tensorflow-io
 #   ./run_tests.sh -m slow           subprocesses, kills, small trainings
+#   ./run_tests.sh -m ci             of these, the ones that .ci/run runs
 #   ./run_tests.sh tests/mixit -x    a part
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"

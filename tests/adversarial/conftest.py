@@ -41,7 +41,8 @@ def songs(tmp_path_factory):
 @pytest.fixture
 def config(songs, tmp_path, monkeypatch):
     """Networks of a few filters, of which three steps are an epoch."""
-    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+    # The records of the same songs are written once.
+    monkeypatch.setenv("SEPARATION_CACHE", str(songs / "cache"))
     model = replace(
         TINY.model_config,
         num_fft=64,

@@ -105,6 +105,10 @@ def test_positions_decide_everything(found):
         np.testing.assert_array_equal(value, again[name])
         assert np.abs(value - other[name]).max() > 1e-3
         assert np.abs(value - seed[name]).max() > 1e-3
+    # No excerpt of one step comes back in the next one.
+    for name in data.UNPAIRED:
+        waves = np.concatenate([one[name], other[name]])
+        assert len(np.unique(waves, axis=0)) == len(waves), name
 
 
 def test_streams_are_independent_and_gains_are_of_unpaired_excerpts(found, tracks):
@@ -237,3 +241,10 @@ def test_an_excerpt_shorter_than_a_window_is_named(found):
     with pytest.raises(ConfigError, match=r"duration=1.0; expected at least 1.16 s"):
         data.paired_example(settings(duration=1.0), found)
     data.paired_example(settings(duration=1.0, excerpts_reused=False), found)
+
+
+def test_mixtures_need_excerpts_with_context_and_sources_none(found):
+    config = settings(duration=1.0)
+    with pytest.raises(ConfigError, match=r"duration=1.0; expected at least 1.16 s"):
+        data.unpaired_example(config, found, ("mixtures",))
+    data.unpaired_example(config, found, ("accompaniments", "vocals"))

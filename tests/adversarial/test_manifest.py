@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import common
 from adversarial import corpus, data, manifest
 from adversarial.config import TINY, Corpora
 from adversarial.lists import Lists
@@ -96,6 +97,13 @@ def other_schema(root, config):
     return config
 
 
+def other_version(root, config):
+    path = manifest.place(config)
+    written = f'"version": "{common.__version__}"'
+    path.write_text(path.read_text().replace(written, '"version": "0.0"'))
+    return config
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -106,6 +114,7 @@ def other_schema(root, config):
         change_corpora,
         damage,
         other_schema,
+        other_version,
     ],
 )
 def test_a_change_is_noticed(config, root, change):

@@ -23,7 +23,8 @@ def talkers(tmp_path_factory):
 @pytest.fixture
 def config(talkers, tmp_path, monkeypatch):
     """The small network in miniature, of which four steps are an epoch."""
-    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+    # The records of the same mixtures are written once.
+    monkeypatch.setenv("SEPARATION_CACHE", str(talkers.parent / "cache"))
     return replace(
         TINY,
         train=Schedule(epochs=1, steps_per_epoch=4, checkpoint_steps=2, log_steps=2),

@@ -37,7 +37,7 @@ def lay(folder, config=TINY, losses=(), scores=None):
 def runs(tmp_path):
     """Two runs that differ in two keys, of which one is not evaluated."""
     folder = tmp_path / "runs"
-    scores = {"all": 8.0, "s1": 9.0, "s2": 7.0}
+    scores = {"all": 8.123456789, "s1": 9.0, "s2": 7.0}
     lay(folder / "a", losses=[0.5, 0.25, 0.75], scores=scores)
     other = replace(TINY, lr=2e-4, cluster=replace(TINY.cluster, beta=1.0))
     lay(folder / "deep" / "b", other)
@@ -62,7 +62,7 @@ def test_row_has_what_differs_the_steps_the_best_loss_and_the_scores(runs, capsy
         "300",
         "0.25",
     )
-    assert (first["SI-SDR"], first["SI-SDRi"]) == ("8.00", "9.00")
+    assert (first["SI-SDR"], first["SI-SDRi"]) == ("8.12", "9.12")
     assert (first["s1 SI-SDR"], first["s2 SI-SDR"]) == ("9.00", "7.00")
     assert second["run"] == "deep/b"
     assert (second["cluster.beta"], second["steps"]) == ("1.00", "7")
@@ -75,6 +75,8 @@ def test_csv_holds_all_digits(runs, tmp_path):
     assert analyze.main([str(runs / "a"), str(runs / "deep"), "--csv", str(file)]) == 0
     first, second = csv.DictReader(file.read_text().splitlines())
     assert (first["run"], second["run"]) == ("a", "b")
+    assert (first["SI-SDR"], first["SI-SDRi"]) == ("8.123456789", "9.123456789")
+    assert first["validation loss"] == "0.25"
     assert (first["lr"], second["lr"]) == ("0.001", "0.0002")
     assert second["s1 SI-SDR"] == ""
 

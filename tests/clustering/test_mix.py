@@ -11,7 +11,7 @@ import pytest
 from clustering import mix
 from clustering.mixing import clean_sounds
 from clustering.mixing.clean_sounds import Rules
-from clustering.mixing.mixtures import Recipe, remake
+from clustering.mixing.mixtures import LEVEL_DB, Recipe, remake
 from common import audio
 from common.corpora import mix_folders, scaper_output, speaker_mixtures
 from common.corpora.miniature import WRITERS
@@ -78,6 +78,7 @@ SPEECH = ("--seconds", "0.5", "1", "--snr", "-2.5", "2.5", *TAKES)
 def test_speakers_are_mixed_in_the_layout_of_wsj0_2mix(people, tmp_path):
     output = tmp_path / "mixed"
     assert run(people, output, *SPEECH) == 0
+    levels = []
     for split, count in (("train", 6), ("valid", 2), ("test", 3)):
         tracks = speaker_mixtures.tracks(output, split)
         told = annotations(output, split)
@@ -89,9 +90,13 @@ def test_speakers_are_mixed_in_the_layout_of_wsj0_2mix(people, tmp_path):
             assert np.abs(mixture).max() < 0.99
             assert 0.5 * RATE <= track.samples <= RATE
             powers = [np.mean(np.square(source)) for source in sources]
-            assert abs(10 * np.log10(powers[1] / powers[0])) <= 2.55
+            levels.append(10 * np.log10(powers[1] / powers[0]))
+            first = 10 * np.log10(powers[0]) - 20 * np.log10(told[track.name]["gain"])
+            assert first == pytest.approx(LEVEL_DB, abs=0.01)
             parts = told[track.name]["sources"]
             assert parts[0]["label"] != parts[1]["label"]
+    assert -2.55 <= min(levels) < -1
+    assert 1 < max(levels) <= 2.55
 
 
 def test_takes_of_a_split_are_heard_in_no_other(people, tmp_path):

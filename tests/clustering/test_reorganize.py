@@ -40,6 +40,14 @@ def test_links_of_a_relative_input_lead_to_it(songs, tmp_path, monkeypatch):
     assert linked.read_text() == "one vocals.wav"
 
 
+def test_links_to_sounds_that_were_moved_are_made_again(songs, tmp_path):
+    assert run(songs, tmp_path / "new", "split_folder_by_class") == 0
+    songs.rename(tmp_path / "moved")
+    assert run(tmp_path / "moved", tmp_path / "new", "split_folder_by_class") == 0
+    linked = tmp_path / "new" / "vocals" / "one.wav"
+    assert linked.resolve() == tmp_path / "moved" / "one" / "vocals.wav"
+
+
 def test_list_chooses_files_that_keep_their_paths(songs, tmp_path, capsys):
     listed = tmp_path / "list.txt"
     listed.write_text("one/vocals.wav\n\n")

@@ -52,6 +52,11 @@ def test_second_run_redoes_only_what_is_newer_or_broken_off(music, tmp_path, cap
     audio.write(target / "b/c/d.wav", np.zeros((1, 5), np.float32), 16000)
     run(music, target)
     assert "2 sounds at 16000 Hz, 0 were there" in capsys.readouterr().out
+    wave, _ = audio.read(target / "a.wav")
+    audio.write(target / "a.wav", wave, 8000)
+    run(music, target)
+    assert "1 sounds at 16000 Hz, 1 were there" in capsys.readouterr().out
+    assert audio.probe(target / "a.wav").sample_rate == 16000
 
 
 def test_one_broken_file_is_told_and_the_others_are_done(music, tmp_path, capsys):

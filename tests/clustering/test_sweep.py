@@ -18,17 +18,17 @@ class Machine:
 
     def __init__(self):
         self.called = []
-        self.fails = ""
+        self.fails, self.command = "", "clustering.train"
 
     def __call__(self, words):
         module, place = words
         name = Path(place).name.removesuffix(".json")
         self.called.append((module, name))
-        if self.fails and self.fails in name and module.endswith("train"):
+        if self.fails and self.fails in name and module == self.command:
             return 3
         if module == "clustering.train":
             values = json.loads(Path(place).read_text())
-            Path(values["output"]).mkdir(parents=True)
+            Path(values["output"]).mkdir(parents=True, exist_ok=True)
             write_json(values, Path(values["output"]) / "config.json")
         else:
             (Path(place) / "evaluation").mkdir()
@@ -60,16 +60,19 @@ def test_every_combination_is_trained_and_scored_and_told(tmp_path, machine, cap
     assert (tmp_path / "s" / "analysis.csv").read_text().count("\n") == 5
 
 
+@pytest.mark.parametrize(
+    ("command", "calls"), [("clustering.train", 7), ("clustering.evaluate", 8)]
+)
 def test_failed_run_is_told_stops_no_other_and_is_tried_again(
-    tmp_path, machine, capsys
+    tmp_path, machine, capsys, command, calls
 ):
     words = [*WORDS, "--output", str(tmp_path / "s")]
-    machine.fails = "01_"
+    machine.fails, machine.command = "01_", command
     assert sweep.main(words, machine) == 1
     told = capsys.readouterr().err
     assert "1 of 4 runs failed: 01_lr-1e-3_kind-chimera" in told
-    assert "clustering.train, exit code 3" in told
-    assert len(machine.called) == 7
+    assert f"{command}, exit code 3" in told
+    assert len(machine.called) == calls
     machine.fails, machine.called = "", []
     assert sweep.main(words, machine) == 0
     assert [name[:2] for _, name in machine.called] == ["01", "01"]

@@ -244,6 +244,44 @@ def test_a_source_has_one_colour_in_all_panels():
     assert (low, high) == (0.0, 4000.0)
 
 
+def test_maps_have_time_across_and_frequency_up():
+    view = drawn()
+    panels = {axes.get_title(): axes for axes in picture(view).get_axes()}
+    maps = {f"mask of source{k}": mask for k, mask in enumerate(view.masks)}
+    title = next(name for name in panels if name.startswith("assignment"))
+    maps |= {title: assignment(view), "confidence of the assignment": view.confidence}
+    for name, values in maps.items():
+        (image,) = panels[name].images
+        np.testing.assert_allclose(image.get_array(), values.T, atol=1e-6)
+        assert image.origin == "lower"
+        # A frame is drawn around its centre; the last one is cut at the sound's end.
+        assert image.get_extent() == pytest.approx([-0.001, 0.039, 0, 4000])
+
+
+def test_levels_are_below_the_loudest_of_the_mixture():
+    view = replace(drawn(), masks=None, estimates=0.1 * drawn().estimates)
+    view = replace(view, spectra=0.1 * view.spectra)
+    panels = {axes.get_title(): axes for axes in picture(view).get_axes()}
+    (mixture,) = panels["spectrogram of the mixture"].images
+    np.testing.assert_allclose(mixture.get_array()[:, 3:5], -60, atol=1e-3)
+    np.testing.assert_allclose(mixture.get_array()[:, 5:], 0, atol=1e-3)
+    (source,) = panels["spectrogram of source1"].images
+    np.testing.assert_allclose(source.get_array(), -20, atol=1e-3)
+    peak = np.abs(view.mixture).max()
+    for title in ("mixture", "caption 0", "caption 2"):
+        low, high = panels[title].get_ylim()
+        assert -low == high == pytest.approx(1.05 * peak)
+
+
+def test_points_are_drawn_at_their_components():
+    view = drawn()
+    panels = {axes.get_title(): axes for axes in picture(view).get_axes()}
+    for number in range(3):
+        own = view.principal.points[view.principal.labels == number]
+        points = panels["2 components"].collections[number].get_offsets()
+        np.testing.assert_allclose(points, own[:, :2])
+
+
 def test_silence_and_one_source_are_drawn(tmp_path):
     silent = replace(
         drawn(1),

@@ -6,7 +6,13 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from common.logs import Scalars, Sounds, read_scalars, spectrogram_image
+from common.logs import (
+    Scalars,
+    Sounds,
+    read_scalars,
+    spectrogram_image,
+    write_examples,
+)
 
 
 def model():
@@ -70,6 +76,23 @@ def test_sounds_are_heard_and_seen(tmp_path):
     found = events(tmp_path / "events" / "validation")
     assert ("mixture_audio", "audio", 4) in found
     assert ("mixture_spectrogram", "images", 4) in found
+
+
+def test_three_examples_are_written_under_the_tags_of_tensorflow_1(tmp_path):
+    waveforms = {"sound": tf.zeros([5, 100])}
+    images = {"image": tf.ones([5, 4, 4, 1])}
+    with tf.summary.create_file_writer(str(tmp_path)).as_default(step=7):
+        write_examples(waveforms, images, 8000)
+    sounds = [(f"sound/audio/{index}", "audio", 7) for index in range(3)]
+    assert events(tmp_path) == [
+        *sounds,
+        *((f"image/image/{index}", "images", 7) for index in range(3)),
+    ]
+
+
+def test_only_the_chief_writes(tmp_path):
+    fit([Scalars(tmp_path, every=1, start_step=0, chief=False)], epochs=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_low_frequencies_are_below():

@@ -233,9 +233,10 @@ def test_missing_and_half_copied_files_are_named(tmp_path):
     index = records.write(make_tracks(1), tmp_path)
     shard = tmp_path / index.shards[0].name
     content = shard.read_bytes()
-    shard.write_bytes(content[:-3])
-    with pytest.raises(records.RecordsError, match=f"has {len(content) - 3} bytes"):
-        records.load_index(tmp_path)
+    for other in (content[:-3], content + b"more"):
+        shard.write_bytes(other)
+        with pytest.raises(records.RecordsError, match=f"has {len(other)} bytes"):
+            records.load_index(tmp_path)
     shard.unlink()
     with pytest.raises(records.RecordsError, match=f"{shard.name} is missing"):
         records.load_index(tmp_path)

@@ -4,11 +4,13 @@ import math
 import subprocess
 import sys
 import textwrap
+from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from common import audio
+from common import audio, stems
 from common.separation import SeparationError, Separator
 from common.stem_files import Form
 from common.stems import separate_file
@@ -131,6 +133,49 @@ def test_the_summary_states_levels_residual_and_clipping(tmp_path):
     assert str(summary).endswith(f"{RATE} samples of vocals clipped")
 
 
+def test_the_summary_holds_of_all_channels_chunks_and_of_each_target(tmp_path):
+    mixture = 0.1 * noise(2, 3 * RATE)
+    mixture[1, 1000] = 0.8
+    audio.write(tmp_path / "a.wav", mixture, RATE)
+    summary = separate_file(separator(), tmp_path / "a.wav", tmp_path, targets=["rest"])
+    level = 10 * math.log10(np.mean(np.square(0.25 * mixture, dtype=np.float64)))
+    assert summary.peaks == pytest.approx({"rest": 0.2})
+    assert summary.levels_db == pytest.approx({"rest": level}, abs=1e-4)
+    quick = replace(summary, elapsed_seconds=0.6)
+    assert ": 1 stem of 3.0 s in " in str(quick)
+    assert ", 0.2 x real time, " in str(quick)
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_progress_is_counted_in_seconds_of_the_file(tmp_path, rate, monkeypatch):
+    class Bar(ExitStack):
+        def __init__(self, total, **options):
+            super().__init__()
+            bars.append((total, steps))
+
+        def update(self, seconds):
+            steps.append(seconds)
+
+    bars, steps = [], []
+    monkeypatch.setattr(stems, "tqdm", Bar)
+    audio.write(tmp_path / "a.wav", sine(2 * rate, rate), rate)
+    separate_file(separator(), tmp_path / "a.wav", tmp_path)
+    assert bars == [(2.0, steps)]
+    assert sum(steps) == pytest.approx(2.0)
+    assert len(steps) > 2
+
+
+def test_estimates_that_end_early_are_an_error_and_leave_nothing(tmp_path, song):
+    class Short(Separator):
+        def stream(self, blocks):
+            return (block[..., :-1] for block in super().stream(blocks))
+
+    short = Short(halves, ("vocals", "rest"), RATE, segment_seconds=0.5, named=True)
+    with pytest.raises(RuntimeError, match=r"song\.wav end \d+ samples early"):
+        separate_file(short, song, tmp_path / "out")
+    assert names(tmp_path) == ["song.wav"]
+
+
 def test_silence_and_equality_are_said_in_words(tmp_path):
     audio.write(tmp_path / "a.wav", np.zeros((1, 900), np.float32), RATE)
     summary = separate_file(separator(), tmp_path / "a.wav", tmp_path)
@@ -158,6 +203,13 @@ def test_existing_stems_are_kept_without_overwrite(tmp_path, song):
     assert not (tmp_path / "song" / "vocals.wav").exists()
     separate_file(separator(), song, tmp_path, overwrite=True)
     assert audio.probe(tmp_path / "song" / "rest.wav").channels == 2
+
+
+def test_a_folder_in_place_of_a_stem_is_never_replaced(tmp_path, song):
+    (tmp_path / "song" / "rest.wav" / "inner").mkdir(parents=True)
+    with pytest.raises(SeparationError, match=r"rest\.wav exists"):
+        separate_file(separator(), song, tmp_path, overwrite=True)
+    assert names(tmp_path / "song") == ["inner", "rest.wav"]
 
 
 def test_the_input_is_never_replaced(tmp_path):

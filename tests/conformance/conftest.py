@@ -51,6 +51,9 @@ class Case:
         command: Words of a short training, which saves within its epochs.
         no_gradient: Weights that the loss does not depend on, by the ends of names.
         phase: Folder of the command's checkpoints below that of its run.
+        is_ordered: Whether the sources of the untrained network differ so much that
+            the order is kept from chunk to chunk.
+        closeness_db: By how much chunked inference is below the whole, at the least.
     """
 
     network: Callable[[], Any]
@@ -63,13 +66,20 @@ class Case:
     command: tuple[str, ...]
     no_gradient: tuple[str, ...] = ()
     phase: str = ""
+    is_ordered: bool = False
+    closeness_db: float = 15.0
 
 
 MIXIT = replace(mixit.config.TINY, lr=1e-4)
 MIXIT_SMALL = replace(
     MIXIT,
     model=replace(
-        MIXIT.model, num_coeffs=16, bottleneck=8, conv_channels=16, num_dilations=2
+        MIXIT.model,
+        num_coeffs=16,
+        bottleneck=8,
+        conv_channels=16,
+        num_dilations=2,
+        num_repeats=1,
     ),
 )
 
@@ -116,7 +126,10 @@ ADVERSARIAL_SMALL = replace(
     model_config=replace(
         ADVERSARIAL.model_config,
         initial_filters=2,
+        disc_filters=2,
         init_sup_sep_lr=1e-4,
+        init_unsup_sep_lr=1e-4,
+        init_disc_lr=1e-4,
     ),
 )
 IMAGES = adversarial.geometry.solve(ADVERSARIAL.model_config)
@@ -128,27 +141,45 @@ def _adversarial_network(config=ADVERSARIAL):
     return adversarial.model.Separator(config.model_config)
 
 
-def _adversarial_training(replicas):
+def _adversarial_training(replicas, phase="sup"):
     network = _adversarial_network(ADVERSARIAL_SMALL)
-    model = adversarial.train.SupervisedTraining(network, ADVERSARIAL_SMALL, replicas)
+    model = adversarial.train.KINDS[phase](network, ADVERSARIAL_SMALL, replicas)
     model.compile(adversarial.job.adam(ADVERSARIAL_SMALL, "init_sup_sep_lr"))
     model.optimizer.build(network.trainable_variables)
     return model
 
 
 def _adversarial_example(position):
-    settings = ADVERSARIAL_SMALL.model_config
     seed = tf.stack([tf.constant(1, tf.int64), position])
-    geometry = adversarial.geometry.solve(settings)
-    outside, inside = (
-        (frames - 1) * settings.num_hop + settings.num_fft
-        for frames in (geometry.input_frames, geometry.output_frames)
-    )
+    outside, inside = _adversarial_samples()
     sources = 0.1 * tf.random.stateless_normal([2, outside], seed)
     edge = (outside - inside) // 2
     return {
         "mixture": tf.reduce_sum(sources, axis=0),
         "sources": sources[:, edge : edge + inside],
+    }
+
+
+def _adversarial_samples():
+    """Length of a mixture with its context, and of a source without."""
+    settings = ADVERSARIAL_SMALL.model_config
+    return [
+        (frames - 1) * settings.num_hop + settings.num_fft
+        for frames in (IMAGES.input_frames, IMAGES.output_frames)
+    ]
+
+
+def _semi_supervised_example(position):
+    seed = tf.stack([tf.constant(2, tf.int64), position])
+    outside, inside = _adversarial_samples()
+    rounds = ADVERSARIAL_SMALL.model_config.num_disc
+    noise = 0.1 * tf.random.stateless_normal([rounds + 1, 3, outside], seed)
+    return {
+        **_adversarial_example(position),
+        "mixtures": noise[:, 0],
+        "accompaniments": noise[:-1, 1, :inside],
+        "vocals": noise[:-1, 2, :inside],
+        "shares": tf.random.stateless_uniform([rounds, 2], seed),
     }
 
 
@@ -184,15 +215,25 @@ def _clustering_example(position):
 
 
 def _clustering_separator(network, config, segment_seconds):
-    # Which clusters an untrained embedding falls into hangs on the piece of sound, so
-    # that only masks that hardly do can be compared.
-    cluster = replace(config.cluster, mask="soft", beta=1e-3)
+    if config.role == "dpcl":
+        _embed_bands(network)
+    # Without an order of its own, that of each chunk is by chance.
+    cluster = replace(config.cluster, order_by_size=False)
     return clustering.separate.separator(
         network, replace(config, cluster=cluster), segment_seconds=segment_seconds
     )
 
 
-def _clustering(preset, inputs, no_gradient=()):
+def _embed_bands(network):
+    """Embed low and high bins far apart, which an untrained network does by chance."""
+    linear = network.embedding.linear
+    far = np.zeros([network.embedding.bins, network.embedding.size], np.float32)
+    low = len(far) // 3
+    far[:low, 0] = far[low:, 1] = 1.0
+    linear.bias.assign(far.ravel())
+
+
+def _clustering(preset, inputs, closeness_db, no_gradient=()):
     config = clustering.presets.PRESETS[preset]
     small = _clustering_small(config)
     return Case(
@@ -206,8 +247,11 @@ def _clustering(preset, inputs, no_gradient=()):
         command=(
             *("clustering.train", "with", preset, "dataset=mix_folders"),
             *("segment_seconds=0.2", "batch_size=2"),
+            "spectral.recurrent.hidden=6",
         ),
         no_gradient=no_gradient,
+        is_ordered=config.role == "dpcl",
+        closeness_db=closeness_db,
     )
 
 
@@ -224,17 +268,22 @@ MODELS = {
         small=lambda: (_adversarial_network(ADVERSARIAL_SMALL), ADVERSARIAL_SMALL),
         command=(
             *("adversarial.train", "with", "tiny", "phases=semisup"),
-            *("initial_filters=2", "batch_size=2", "epoch_it=8"),
+            *("initial_filters=2", "disc_filters=2", "num_disc=1"),
+            *("batch_size=2", "epoch_it=8"),
         ),
         phase="semisup",
+        closeness_db=120.0,
     ),
-    "clustering_tiny": _clustering("tiny", (7, 129)),
-    "clustering_tiny_mask_inference": _clustering("tiny_mask_inference", (7, 129)),
-    "clustering_tiny_chimera": _clustering("tiny_chimera", (7, 129)),
-    "clustering_tiny_tasnet": _clustering("tiny_tasnet", (2000,)),
+    "clustering_tiny": _clustering("tiny", (7, 129), 40.0),
+    "clustering_tiny_mask_inference": _clustering(
+        "tiny_mask_inference", (7, 129), 25.0
+    ),
+    "clustering_tiny_chimera": _clustering("tiny_chimera", (7, 129), 25.0),
+    "clustering_tiny_tasnet": _clustering("tiny_tasnet", (2000,), 60.0),
     "clustering_tiny_conv_tasnet": _clustering(
         "tiny_conv_tasnet",
         (2000,),
+        30.0,
         # The last block hands on its skip path alone.
         ("repeat0/block1/residual/kernel:0", "repeat0/block1/residual/bias:0"),
     ),
@@ -246,7 +295,10 @@ MODELS = {
         separator=mixit.separate.separator,
         load=mixit.separate.load,
         small=lambda: (mixit.model.Tdcn(MIXIT_SMALL.model), MIXIT_SMALL),
-        command=("mixit.train", "with", "tiny", "segment_seconds=0.5", "batch_size=4"),
+        command=(
+            *("mixit.train", "with", "tiny", "segment_seconds=0.5", "batch_size=4"),
+            *("num_coeffs=16", "bottleneck=8", "conv_channels=16", "num_dilations=2"),
+        ),
     ),
     "unmix_tiny": Case(
         network=lambda: unmix.model.OpenUnmix(UNMIX.model),
@@ -256,16 +308,56 @@ MODELS = {
         separator=_unmix_separator,
         load=unmix.separate.load,
         small=lambda: (unmix.model.OpenUnmix(UNMIX_SMALL.model), UNMIX_SMALL),
-        command=("unmix.train", "with", "tiny", "target=bass", "seq_dur=1"),
+        command=(
+            *("unmix.train", "with", "tiny", "target=bass", "seq_dur=1"),
+            *("hidden_size=8", "batch_size=2"),
+        ),
         # The normalisation of the batch takes every constant away again.
         no_gradient=("input_mean:0",),
+        closeness_db=40.0,
     ),
 }
+
+
+TRAININGS = {
+    **MODELS,
+    "adversarial_tiny_semisup": replace(
+        MODELS["adversarial_tiny"],
+        training=lambda replicas: _adversarial_training(replicas, "semisup"),
+        example=_semi_supervised_example,
+    ),
+}
+"""Every way to train one of the models."""
 
 
 @pytest.fixture(params=MODELS)
 def case(request):
     return MODELS[request.param]
+
+
+ONE_A_PILLAR = ("adversarial_tiny", "clustering_tiny", "mixit_tiny", "unmix_tiny")
+OTHERS = set(MODELS) - set(ONE_A_PILLAR)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.ci] if name in ONE_A_PILLAR else [])
+        for name in MODELS
+    ]
+)
+def killed_case(request):
+    return MODELS[request.param]
+
+
+# Of the networks that one class trains, all but one are slow.
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if name in OTHERS else [])
+        for name in TRAININGS
+    ]
+)
+def training_case(request):
+    return TRAININGS[request.param]
 
 
 @pytest.fixture

@@ -156,3 +156,15 @@ def test_digest_is_that_of_the_clips(write):
     moved = read([write("p,s,e,o\n" + GOOD, "b.csv")], 1, seconds=10).digest()
     other = read([write(GOOD.replace("1.5", "1.6"))], 1, seconds=10).digest()
     assert plain == moved != other
+
+
+def test_names_hold_the_nearest_millisecond():
+    # 1000 times 4.035 is a little below 4035, and 2.0006 s are nearer to 2001 ms.
+    assert clip_name(Clip("x/y.mp4", 4.035, 9, 0)) == "y_4035"
+    assert clip_name(Clip("x/y.mp4", 2.0006, 9, 0)) == "y_2001"
+
+
+def test_rows_that_repeat_are_no_bad_rows(write):
+    found = read([write(GOOD + GOOD)], 1, seconds=10, strict=True)
+    assert len(found.rows) == 1
+    assert [skip.reason for skip in found.skipped] == ["repeated"]

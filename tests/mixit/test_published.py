@@ -198,6 +198,18 @@ def script(tmp_path):
     return run
 
 
+def test_only_a_whole_checkpoint_is_in_the_cache(tmp_path, monkeypatch):
+    def is_cached():
+        return next(e for e in published.entries() if e.name == "bird4").cached
+
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
+    place = published.folder("bird4")
+    (place / "inner").mkdir(parents=True)
+    assert not is_cached()
+    (place / "inner" / "model.ckpt-3223090.index").touch()
+    assert is_cached()
+
+
 @pytest.mark.slow
 def test_script_downloads_follows_redirects_and_verifies(
     unpack, served, script, tmp_path

@@ -146,6 +146,32 @@ def test_validation_is_whole_tracks_with_their_mixtures(tmp_path):
     assert [heard(wave.numpy()) for wave in got["sources"]] == [(32, 0), (30, 0)]
 
 
+def test_each_split_has_records_of_its_own(tmp_path):
+    for split, name in (("train", "A"), ("valid", "B"), ("valid", "C")):
+        wave = np.full([400, 2], 0.5 if split == "train" else 0.25)
+        for each in ("x", "y"):
+            file = tmp_path / split / name / f"{each}.wav"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(file, wave, RATE)
+    config = replace(
+        CONFIG,
+        dataset="trackfolder_fix",
+        root=str(tmp_path),
+        target_file="x.wav",
+        interferer_files=("y.wav",),
+        records=str(tmp_path / "records"),
+    )
+    for _ in range(2):
+        train, valid = data.load(config)
+        assert (train.rows, valid.rows) == (1, 2)
+        got = data.training_example(config, train)(tf.constant(0, tf.int64))
+        np.testing.assert_allclose(got["sources"], 0.5, atol=1e-4)
+        got = data.validation_example(config, valid)(tf.constant(1, tf.int64))
+        np.testing.assert_allclose(got["sources"], 0.25, atol=1e-4)
+    indices = (tmp_path / "records").glob("*/index.json")
+    assert {path.parent.name for path in indices} == {"train", "valid"}
+
+
 def test_batches_go_through_the_strategy(tmp_path):
     config = songs(tmp_path)
     train, valid = data.load(config)
@@ -297,6 +323,9 @@ def test_validation_of_source_folders_is_fixed(pools):
     np.testing.assert_array_equal(once, again)
     assert once[0].shape == (2, LENGTH)
     assert len({float(each[0, 0]) for each in once}) == 5
+    # The folders hold the same sounds here, so that only the draws can differ.
+    for trained, each in zip(examples(pools, 5), once, strict=True):
+        assert not np.array_equal(trained["mixture"], each)
 
 
 def test_statistics_of_source_folders_take_the_middle(pools):

@@ -150,6 +150,19 @@ def test_what_exists_goes_before_a_name(tmp_path, monkeypatch):
     assert not published.is_published("umxhq")
 
 
+def test_the_registry_tells_what_is_there_and_what_would_come(server):
+    def small():
+        (entry,) = (each for each in published.entries() if each.name == "small")
+        return entry.cached, [(file.size, file.about) for file in entry.files]
+
+    guess = 4 * published.MODELS["small"].weights
+    assert small() == (False, [(guess, True), (guess, True)])
+    published.fetch("small", ["bass"])
+    assert small() == (False, [(guess, True), (len(CONTENT), False)])
+    published.fetch("small")
+    assert small() == (True, [(len(CONTENT), False)] * 2)
+
+
 def test_command(capsys):
     assert published.main(["umxse"]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]

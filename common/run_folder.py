@@ -60,8 +60,16 @@ def prepare(folder: Path, config: Any) -> None:
 
     Raises:
         OSError: The folder cannot be written.
-        RunFolderError: It holds a run of another configuration.
+        RunFolderError: It holds a run of another configuration, or its path holds a
+            letter that TensorFlow takes for a pattern.
     """
+    # TensorFlow would write checkpoints there, and then not find them again.
+    letters = sorted(set(str(folder.absolute())) & set("[]*?\\"))
+    if letters:
+        raise RunFolderError(
+            f"output={folder} has {' '.join(letters)} in its path, which TensorFlow "
+            "takes for a pattern when it looks for checkpoints; name another folder"
+        )
     path = folder / "config.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from common import experiment as e
+from common import run_folder
+from common.run_folder import RunFolderError
 
 
 @dataclass(frozen=True)
@@ -114,3 +116,10 @@ def test_usage_and_configuration_are_shown(capsys):
     text = capsys.readouterr().out
     assert "model.layers=3: a whole number" in text
     assert e.run(command(None), ["print_config", "with", "large"]) == 0
+
+
+@pytest.mark.parametrize("name", ["run [1]", "run*", "what?"])
+def test_a_run_folder_whose_checkpoints_would_not_be_found_is_refused(tmp_path, name):
+    with pytest.raises(RunFolderError, match="in its path, which TensorFlow"):
+        run_folder.prepare(tmp_path / name, None)
+    assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ State = dict[str, Any]
 EARLIER_NAMES = {"Plateau": "plateau", "EarlyStopping": "early_stopping"}
 """Names of the callbacks that release 0.1.0 kept by position and class."""
 
-KERAS_OWN = ("validation_data",)
+KERAS_OWN = ("validation_data", "model", "params")
 """Attributes of every callback that are no state."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,6 @@ def job(
     """
     found = data.load(config)
     separator = Separator(config.model_config, config.train.precision)
-    if config.phases == SEMI_SUPERVISED and config.model_config.init_from == "sup":
-        start_from_supervised(config, separator)
     replicas = strategy.num_replicas_in_sync
     model = kind(separator, config, replicas)
     rate = {SUPERVISED: "init_sup_sep_lr", SEMI_SUPERVISED: "init_unsup_sep_lr"}
@@ -72,6 +70,9 @@ def job(
         valid=lambda: distribution.validation_batches(strategy, example, count, batch),
         records=found.records,
         digest=found.digest,
+        # How long an excerpt is used again depends on the batch of each replica.
+        divisible=not config.model_config.excerpts_reused,
+        start=lambda: start_from_supervised(config, separator),
         callbacks=lambda step: _callbacks(config, found, model, step),
         scalars=lambda split: _scalars(model, split),
     )
@@ -79,25 +80,26 @@ def job(
 
 def _callbacks(
     config: AdversarialConfig, found: data.Data, model: Any, step: int
-) -> Sequence[keras.callbacks.Callback]:
+) -> Mapping[str, keras.callbacks.Callback]:
     """Early stopping, and the images of the original once an epoch."""
-    stopping = EarlyStopping(config.model_config.patience)
-    if not distribution.is_chief():
-        return [stopping]
     paired, unpaired = data.paired_example(config, found), None
     if config.phases == SEMI_SUPERVISED:
         unpaired = data.unpaired_example(config, found)
     draw = pictures.drawing(model, paired, unpaired)
     rate = config.model_config.expected_sr
-    place = str(config.output)
-    return [stopping, Sounds(place, dict, rate, step, lambda sounds: draw())]
+    chief = distribution.is_chief()
+    return {
+        "early_stopping": EarlyStopping(config.model_config.patience),
+        "images": Sounds(
+            str(config.output), dict, rate, step, lambda sounds: draw(), chief
+        ),
+    }
 
 
 def start_from_supervised(config: AdversarialConfig, separator: Separator) -> None:
-    """Give the separator the weights that the first phase ended with, at the start."""
-    folder = Path(str(config.output))
-    if tf.train.latest_checkpoint(str(folder / "latest")) is None:
-        restore_network(folder.parent / SUPERVISED, separator)
+    """Give the second phase the weights that the first ended with, where it asks so."""
+    if config.phases == SEMI_SUPERVISED and config.model_config.init_from == "sup":
+        restore_network(Path(str(config.output)).parent / SUPERVISED, separator)
 
 
 def _scalars(model: Any, split: str) -> dict[str, float]:

@@ -44,6 +44,7 @@ def ours(folder: Path, steps: int) -> list[float]:
         lr=UMX.lr,
     )
     job = train.build(resolved(config), tf.distribute.get_strategy())
+    job.start()
     convert.export({TARGET: job.model.network}, folder / "weights")
     batches = [batch for batch, _ in zip(job.train(0), range(steps), strict=False)]
     mixture = np.stack([batch["mixture"].numpy() for batch in batches])

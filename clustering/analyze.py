@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clustering.config import ClusteringConfig
 from clustering.separate import CONFIG
-from common.config import ConfigError, flatten
+from common.config import ConfigError, flatten, load, to_dict
 from common.errors import exit_code
 from common.files import write_text
 from common.logs import read_scalars
@@ -74,7 +75,9 @@ def rows(runs: Mapping[str, Path]) -> list[Row]:
     Raises:
         ConfigError: A file of a run is damaged.
     """
-    configs = [flatten(_read(run / CONFIG)) for run in runs.values()]
+    configs = [
+        flatten(to_dict(load(ClusteringConfig, run / CONFIG))) for run in runs.values()
+    ]
     keys = differing(configs)
     return [
         {"run": name}

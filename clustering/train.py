@@ -108,10 +108,12 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
         steps_per_epoch=data.epoch_steps(config, train, replicas),
-        callbacks=lambda step: [
-            Plateau(config.lr_decay_patience, config.lr_decay_gamma, cooldown=0),
-            EarlyStopping(config.patience),
-        ],
+        callbacks=lambda step: {
+            "plateau": Plateau(
+                config.lr_decay_patience, config.lr_decay_gamma, cooldown=0
+            ),
+            "early_stopping": EarlyStopping(config.patience),
+        },
     )
 
 

@@ -2,20 +2,22 @@
 
 A checkpoint holds the model with its optimizers and metric accumulators, the step, and
 the state of the callbacks. ``latest`` goes on after a kill, ``best`` is what is used
-afterwards, ``kept`` stays for ever.
+afterwards, ``kept`` is never removed.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from common.files import write_text
 
 FOLDERS = ("latest", "best", "kept")
 """Folders of a run that hold checkpoints."""
@@ -27,6 +29,20 @@ CONFIG = "config.json"
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, or of another model."""
+
+
+class Restored(NamedTuple):
+    """What a run goes on from.
+
+    Attributes:
+        step: Number of steps that were taken.
+        state: What was saved with them.
+        skipped: One sentence for each newer checkpoint that cannot be read.
+    """
+
+    step: int
+    state: dict[str, Any]
+    skipped: tuple[str, ...]
 
 
 class _Json(tf.train.experimental.PythonState):
@@ -65,6 +81,7 @@ class Checkpoints:
             model=model, network=model.network, state=self._state, step=self._step
         )
         self._model = model
+        self._keep = keep
         self._scratch = None if chief else TemporaryDirectory(prefix="worker-")
         self._latest = self._manager("latest", keep)
 
@@ -84,20 +101,51 @@ class Checkpoints:
         """Save everything as a checkpoint that is never removed."""
         self._write(self._manager("kept", None), step, state)
 
-    def restore_latest(self) -> tuple[int, dict[str, Any]] | None:
-        """Restore the latest checkpoint, if the folder has one.
+    def restore_latest(self) -> Restored | None:
+        """Restore the newest checkpoint that can be read, if the folder has any.
 
         Returns:
-            The step and the state given to :meth:`save`, or None.
+            The step and the state given to :meth:`save`, or None for a new run.
 
         Raises:
-            CheckpointError: The checkpoint is damaged or of another model.
+            CheckpointError: There are checkpoints, but none can be restored. The
+                folder stays as it is.
         """
-        path = tf.train.latest_checkpoint(str(self._folder / "latest"))
-        if path is None:
-            return None
-        _restore(self._checkpoint, path)
-        return int(self._step.numpy()), self._state.values
+        problems: dict[Path, str] = {}
+        for path in _newest_first(self._folder):
+            try:
+                _restore(self._checkpoint, str(path))
+            except CheckpointError as error:
+                problems[path] = str(error)
+                continue
+            if problems:
+                self._leave_out(problems)
+            step, skipped = int(self._step.numpy()), tuple(problems.values())
+            return Restored(step, self._state.values, skipped)
+        if problems:
+            raise CheckpointError(
+                f"{next(iter(problems.values()))}; none of the {len(problems)} "
+                f"checkpoints in {self._folder} can be restored and nothing was "
+                "changed: copy the folder again, or name another output"
+            )
+        return None
+
+    def _leave_out(self, damaged: Collection[Path]) -> None:
+        """Let ``keep`` count whole checkpoints alone, or it would remove those first.
+
+        The damaged files stay until the run reaches their step again.
+        """
+        if self._scratch:
+            return
+        folder = self._folder / "latest"
+        whole = [each.name for each in _prefixes(folder) if each not in damaged]
+        if whole:
+            listed = [f'all_model_checkpoint_paths: "{name}"' for name in whole[::-1]]
+            lines = [f'model_checkpoint_path: "{whole[0]}"', *listed]
+            write_text(folder / "checkpoint", "\n".join(lines) + "\n")
+        else:
+            (folder / "checkpoint").unlink(missing_ok=True)
+        self._latest = self._manager("latest", self._keep)
 
     def _write(self, manager: Any, step: int, state: Mapping[str, Any]) -> None:
         _demand_finite(self._model, step)
@@ -138,6 +186,28 @@ def restore_network(
     """
     path = find(folder, checkpoint)
     _restore(tf.train.Checkpoint(network=network), str(path))
+    return path
+
+
+def restore_training(folder: str | Path, model: Any) -> Path:
+    """Restore the network of a model and, where they were saved, its optimizer's state.
+
+    Args:
+        folder: A run folder, or the prefix of one of its checkpoints.
+        model: Built model of the same architecture, compiled with an optimizer that is
+            built too.
+
+    Returns:
+        The prefix of the checkpoint that was restored.
+
+    Raises:
+        CheckpointError: There is none, it is damaged, or it is of another model.
+    """
+    path = restore_network(folder, model.network)
+    saved = tf.train.load_checkpoint(str(path)).get_variable_to_shape_map()
+    if any(name.startswith("model/optimizer/") for name in saved):
+        inner = tf.train.Checkpoint(optimizer=model.optimizer)
+        _restore(tf.train.Checkpoint(model=inner), str(path))
     return path
 
 
@@ -214,9 +284,11 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     if Path(f"{folder}.index").is_file():
         return folder
     for name in ("best", "latest"):
-        path = tf.train.latest_checkpoint(str(folder / name))
-        if path is not None:
-            return Path(path)
+        place = Path(folder) / name
+        listed = tf.train.latest_checkpoint(str(place))
+        found = [Path(listed)] if listed else _prefixes(place)
+        if found:
+            return found[0]
     raise CheckpointError(
         f"{folder} holds no checkpoint (looked for best/ and latest/); expected the "
         "output folder of a training run"
@@ -253,6 +325,17 @@ def _chosen(folder: Path, checkpoint: str) -> Path:
     )
 
 
+def exist(folder: str | Path) -> bool:
+    """Say whether a run folder holds any checkpoint, damaged ones included."""
+    return any(_prefixes(Path(folder) / name) for name in FOLDERS)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """List the checkpoints of a run folder that a run could go on from."""
+    found = [path for name in FOLDERS for path in _prefixes(folder / name)]
+    return sorted(found, key=_step, reverse=True)
+
+
 def _prefixes(folder: Path) -> list[Path]:
     """List checkpoints by their files, newest first.
 
@@ -279,8 +362,7 @@ def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
         ) from error
     except (tf.errors.OpError, OSError, IndexError) as error:
         raise CheckpointError(
-            f"checkpoint {path} is damaged or incomplete ({_first_line(error)}); "
-            "remove its files to go on from an earlier one, or copy it again"
+            f"checkpoint {path} is damaged or incomplete ({_first_line(error)})"
         ) from error
     except ValueError as error:
         raise CheckpointError(

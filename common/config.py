@@ -22,6 +22,17 @@ from common.files import write_json
 
 Config = TypeVar("Config")
 
+FORMAT = 2
+"""Number of the format of saved configurations; files without one have 1.
+
+It rises when a key is renamed or removed. The class that had the key then names it in
+``RENAMED``, a mapping from the old dotted key to the new one, or to None where the key
+was removed. Keys are relative to that class. Keys that a saved configuration does not
+have keep their defaults.
+"""
+
+FORMAT_KEY = "format"
+
 
 class ConfigError(ValueError):
     """A key that does not exist, or a value of the wrong type."""
@@ -112,6 +123,7 @@ def read_values(path: str | Path) -> dict[str, Any]:
             f"configuration file {path} holds a {type(values).__name__}; expected a "
             "mapping of keys to values, such as 'lr: 0.001'"
         )
+    values.pop(FORMAT_KEY, None)
     return flatten(values)
 
 
@@ -132,35 +144,81 @@ def flatten(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 
 def save(config: Any, path: str | Path) -> None:
     """Write a configuration as JSON; the file is whole or absent."""
-    write_json(to_dict(config), path)
+    write_json({FORMAT_KEY: FORMAT, **to_dict(config)}, path)
 
 
 def load(cls: type[Config], path: str | Path) -> Config:
-    """Read a configuration that :func:`save` wrote.
+    """Read a configuration that :func:`save` wrote, in this release or an earlier one.
 
     Raises:
-        ConfigError: The file is missing or broken, or does not fit ``cls``.
+        ConfigError: The file is missing or broken, does not fit ``cls``, or was saved
+            by a later release.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
             f"{path} is not a readable configuration ({error}); expected the "
             "config.json of a run folder"
         ) from error
-    return from_dict(cls, _renamed(cls, values))
+    number = values.pop(FORMAT_KEY, 1)
+    if not isinstance(number, int) or number > FORMAT:
+        raise ConfigError(
+            f"{path} has format {number}; this release reads up to {FORMAT}, so use "
+            "the release that saved it, or a later one"
+        )
+    try:
+        return from_dict(cls, _nested(renamed(cls, flatten(values))))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
-def _renamed(cls: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Give the values of an earlier release the keys that ``cls.RENAMED`` tells."""
-    for old, new in getattr(cls, "RENAMED", {}).items():
-        if old in values:
-            *groups, name = new.split(".")
-            inner = values
-            for group in groups:
-                inner = inner.setdefault(group, {})
-            inner.setdefault(name, values.pop(old))
-    return values
+def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the values of an earlier release the keys of this one.
+
+    Args:
+        cls: The configuration class.
+        values: Value by dotted key.
+
+    Returns:
+        Value by dotted key of ``cls``, without those of removed keys.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Small:
+    ...     RENAMED = {"rate": "lr", "tower": None}
+    ...     lr: float = 0.1
+    >>> renamed(Small, {"rate": 0.2, "tower": 3})
+    {'lr': 0.2}
+    """
+    table = _renames(cls, "")
+    new = {key: value for key, value in values.items() if key not in table}
+    for key in table.keys() & values.keys():
+        name = table[key]
+        if name is not None:
+            new.setdefault(name, values[key])
+    return new
+
+
+def _renames(cls: Any, where: str) -> dict[str, str | None]:
+    """Collect the renamed keys of a class and of those within it."""
+    own = getattr(cls, "RENAMED", {})
+    table = {where + old: new and where + new for old, new in own.items()}
+    for name, kind in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(kind):
+            table |= _renames(kind, f"{where}{name}.")
+    return table
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo :func:`flatten`."""
+    whole: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        inner = whole
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[name] = value
+    return whole
 
 
 def _plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ from common.config import (
     key_types,
     override,
     read_values,
+    renamed,
     to_dict,
     unknown_key,
 )
@@ -194,7 +195,8 @@ def _word(command: Command, request: Request, word: str) -> None:
             )
         request.preset = word
     elif Path(word).suffix in (".yml", ".yaml", ".json"):
-        request.updates.update(read_values(word))
+        kind = type(command.presets[command.default])
+        request.updates.update(renamed(kind, read_values(word)))
     else:
         known = ", ".join(command.presets)
         raise ConfigError(

@@ -107,6 +107,8 @@ class Sounds(keras.callbacks.Callback):
         images: Makes images [examples, rows, columns, 1] of those sounds, by tag. Tags
             are then written as TensorFlow 1 wrote them, ``{tag}/audio/{example}`` and
             ``{tag}/image/{example}``; none: ``{tag}_audio`` and ``{tag}_spectrogram``.
+        chief: Whether this process writes. The others make the same sounds and images,
+            because weights of several machines may be read together.
     """
 
     def __init__(
@@ -117,10 +119,11 @@ class Sounds(keras.callbacks.Callback):
         start_step: int,
         images: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]]
         | None = None,
+        chief: bool = True,
     ) -> None:
         super().__init__()
-        path = str(Path(folder) / "events" / "validation")
-        self._writer = tf.summary.create_file_writer(path, filename_suffix=".sounds")
+        path = Path(folder) / "events" / "validation"
+        self._writer = sound_writer(path, chief)
         self._sounds = sounds
         self._images = images
         self._sample_rate = sample_rate
@@ -149,6 +152,18 @@ class Sounds(keras.callbacks.Callback):
             )
             image = spectrogram_image(waveform, self._sample_rate)
             tf.summary.image(f"{tag}_spectrogram", image, max_outputs=3)
+
+
+def sound_writer(path: Path, chief: bool) -> Any:
+    """Make the writer of sounds and images of a folder of events.
+
+    Args:
+        path: The folder.
+        chief: Whether this process writes; else the writer drops everything.
+    """
+    if not chief:
+        return tf.summary.create_noop_writer()
+    return tf.summary.create_file_writer(str(path), filename_suffix=".sounds")
 
 
 def write_examples(

@@ -10,11 +10,21 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from common import __version__
-from common.config import flatten, save, to_dict
+from common import __version__, checkpoint
+from common.config import (
+    ConfigError,
+    flatten,
+    key_types,
+    load,
+    override,
+    save,
+    to_dict,
+)
 from common.files import write_json
+
+Config = TypeVar("Config")
 
 MAY_CHANGE = (
     "output",
@@ -24,8 +34,12 @@ MAY_CHANGE = (
     "train.keep",
     "train.log_steps",
 )
-"""Keys that may differ when a run goes on, because the numbers stay the same."""
+"""Keys that may differ when a run goes on, because the numbers stay the same.
 
+Other devices divide the global batch of the run anew, see :func:`divided`.
+"""
+
+RECORD = "run.json"
 PACKAGES = ("tensorflow", "tf-keras", "numpy", "soundfile", "soxr", "tensorflow-io")
 
 
@@ -60,8 +74,9 @@ def prepare(folder: Path, config: Any) -> None:
 
     Raises:
         OSError: The folder cannot be written.
-        RunFolderError: It holds a run of another configuration, or its path holds a
-            letter that TensorFlow takes for a pattern.
+        RunFolderError: It holds a run of another configuration, its configuration is
+            missing or damaged, or its path holds a letter that TensorFlow takes for a
+            pattern.
     """
     # TensorFlow would write checkpoints there, and then not find them again.
     letters = sorted(set(str(folder.absolute())) & set("[]*?\\"))
@@ -71,27 +86,66 @@ def prepare(folder: Path, config: Any) -> None:
             "takes for a pattern when it looks for checkpoints; name another folder"
         )
     path = folder / "config.json"
+    if checkpoint.exist(folder):
+        _demand_same(path, config)
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or not any(folder.glob("*/checkpoint")):
-            save(config, path)
+        save(config, path)
     except OSError as error:
         raise OSError(
             f"output={folder} cannot be written ({error.strerror}); name a folder that "
             "you may write to"
         ) from error
-    _demand_same(path, flatten(to_dict(config)))
-    save(config, path)
 
 
-def record(folder: Path, step: int, digest: str, **facts: Any) -> None:
+def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
+    """Divide the global batch of a run among the replicas that there are now.
+
+    The position of the data is the step times the global batch, so that another global
+    batch would skip examples or repeat them.
+
+    Args:
+        folder: The run folder.
+        config: The configuration; its batch size counts for each replica that the run
+            was started with.
+        replicas: Number of replicas now.
+
+    Returns:
+        The configuration with the batch size of each replica now, and the global batch
+        size.
+
+    Raises:
+        RunFolderError: The global batch cannot be divided equally.
+    """
+    keys = key_types(type(config))
+    key = next(key for key in keys if key.rpartition(".")[2] == "batch_size")
+    size = int(flatten(to_dict(config))[key])
+    total = _global_batch(folder, size) or size * replicas
+    if total % replicas:
+        raise RunFolderError(
+            f"{folder} has a global batch of {total}, which {replicas} replicas cannot "
+            "share equally; set train.replicas to a number that divides it"
+        )
+    if total != size * replicas:
+        config = override(config, {key: total // replicas})
+    return config, total
+
+
+def record(folder: Path, config: Any, step: int, digest: str, **facts: Any) -> None:
     """Write down with what and from where a run started or went on, in run.json.
+
+    Args:
+        folder: The run folder.
+        config: The configuration, which may have other keys of :data:`MAY_CHANGE`.
+        step: Step from which the run goes on.
+        digest: Fingerprint of its training data.
+        **facts: What else is known of this start.
 
     Raises:
         RunFolderError: The run goes on with other data than it started with.
     """
-    path = folder / "run.json"
-    past = json.loads(path.read_text("utf-8")) if path.exists() else {"starts": []}
+    past = _read(folder)
     if step and past.get("data_digest", digest) != digest:
         raise RunFolderError(
             f"{folder} was trained on other data (digest {past['data_digest'][:12]}, "
@@ -108,23 +162,49 @@ def record(folder: Path, step: int, digest: str, **facts: Any) -> None:
         "commit": _commit(),
         **facts,
     }
-    write_json({"data_digest": digest, "starts": [*past["starts"], start]}, path)
+    starts = [*past.get("starts", []), start]
+    write_json({"data_digest": digest, "starts": starts}, folder / RECORD)
+    save(config, folder / "config.json")
 
 
-def _demand_same(path: Path, now: dict[str, Any]) -> None:
+def _read(folder: Path) -> dict[str, Any]:
+    """Read run.json; of a run that has none, nothing."""
+    path = folder / RECORD
+    if not path.exists():
+        return {}
     try:
-        then = flatten(json.loads(path.read_text("utf-8")))
-    except ValueError as error:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
         raise RunFolderError(
-            f"{path} is damaged ({error}); remove the folder or name another output"
+            f"{path} is damaged ({error}); copy it again or name another output"
         ) from error
-    changed = [
-        key for key in now if key not in MAY_CHANGE and then.get(key) != now[key]
-    ]
+
+
+def _global_batch(folder: Path, size: int) -> int | None:
+    """Read the global batch of a run that has a checkpoint, None for a new one.
+
+    Runs of release 0.1.0 recorded the number of replicas alone.
+    """
+    starts = _read(folder).get("starts", []) if checkpoint.exist(folder) else []
+    if not starts:
+        return None
+    return int(starts[-1].get("global_batch") or size * starts[-1]["replicas"])
+
+
+def _demand_same(path: Path, config: Any) -> None:
+    try:
+        then = flatten(to_dict(load(type(config), path)))
+    except ConfigError as error:
+        raise RunFolderError(
+            f"{path.parent} holds a run whose configuration cannot be read: {error}; "
+            "copy its config.json again, or name another output"
+        ) from error
+    now = flatten(to_dict(config))
+    changed = [key for key in now if key not in MAY_CHANGE and then[key] != now[key]]
     if changed:
         key = changed[0]
         raise RunFolderError(
-            f"{path.parent} holds a run with {key}={then.get(key)!r}, now "
+            f"{path.parent} holds a run with {key}={then[key]!r}, now "
             f"{key}={now[key]!r}; use the same value to go on, or another output"
         )
 

@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +27,7 @@ from common import distribution, run_folder
 from common.checkpoint import Checkpoints
 from common.logs import Scalars
 from common.records import Index, explain
-from common.resume import DemandFinite, Saver, TrainingError
+from common.resume import DemandFinite, Progress, Saver, TrainingError
 from common.schedule import Schedule
 
 
@@ -42,7 +42,12 @@ class Job:
         records: The records that it reads, those of the training first.
         digest: Fingerprint of the training data; empty: that of the first records.
         steps_per_epoch: Where the schedule leaves it to the data.
-        callbacks: Makes the pillar's own callbacks, given the step of the start.
+        divisible: Whether another batch size of each replica leaves every example as it
+            is, so that the global batch can be divided anew.
+        start: Gives a new run its start, such as weights of another one. A run that
+            goes on takes all from its checkpoint.
+        callbacks: Makes the pillar's own callbacks by name, given the step of the
+            start. The state of a callback is kept under its name.
         scalars: Tells more scalars of ``train`` or ``validation``, which are written
             with the others but not printed.
     """
@@ -53,7 +58,9 @@ class Job:
     records: Sequence[Index]
     digest: str = ""
     steps_per_epoch: int = 0
-    callbacks: Callable[[int], Sequence[keras.callbacks.Callback]] = lambda step: ()
+    divisible: bool = True
+    start: Callable[[], Any] = lambda: None
+    callbacks: Callable[[int], Mapping[str, keras.callbacks.Callback]] = lambda step: {}
     scalars: Callable[[str], Mapping[str, float]] = lambda split: {}
 
 
@@ -74,11 +81,12 @@ def train(config: Any, build: Build) -> Any:
 
     Raises:
         TrainingError: The loss is not finite, or a record is damaged.
-        RunFolderError: The folder holds a run of another configuration.
-        CheckpointError: The latest checkpoint is damaged.
+        RunFolderError: The folder holds a run of another configuration, or its global
+            batch cannot be divided among the replicas.
+        CheckpointError: There are checkpoints and none can be restored.
     """
     folder = Path(config.output)
-    strategy, job = _start(config, build)
+    job, batch = _start(config, build)
     steps = config.train.steps_per_epoch or job.steps_per_epoch
     if steps < 1:
         raise TrainingError(
@@ -90,13 +98,24 @@ def train(config: Any, build: Build) -> Any:
     job.model.distribute_reduction_method = "first"
     chief = distribution.is_chief()
     store = Checkpoints(folder, job.model, schedule.keep, chief)
-    step, state = store.restore_latest() or (0, {})
-    callbacks = [*job.callbacks(step), DemandFinite(folder)]
+    restored = store.restore_latest()
+    if restored is None:
+        job.start()
+    step, state, skipped = restored or (0, {}, ())
+    for sentence in skipped:
+        say(f"{folder}: {sentence}: going on from step {step}")
+    _demand_batch(folder, state, batch)
     if chief:
         digest = job.digest or job.records[0].digest
-        run_folder.record(folder, step, digest, replicas=_replicas(strategy))
-    callbacks.append(Scalars(folder, schedule.log_steps, step, job.scalars, chief))
-    say(f"{folder}: step {step} of {schedule.epochs * schedule.steps_per_epoch}")
+        run_folder.record(folder, config, step, digest, **batch._asdict())
+    callbacks = {
+        **job.callbacks(step),
+        "finite": DemandFinite(folder),
+        "scalars": Scalars(folder, schedule.log_steps, step, job.scalars, chief),
+    }
+    total = schedule.epochs * schedule.steps_per_epoch
+    say(f"{folder}: step {step} of {total}, {batch}")
+    state = {"global_batch": batch.global_batch, **state}
     saver = Saver(store, schedule, callbacks, step, state)
     if saver.stopped:
         say(f"{folder}: this run has stopped early")
@@ -160,48 +179,90 @@ def _damage(error: Exception, indexes: Sequence[Index]) -> str:
     return next((text for text in texts if "is damaged" in text), texts[0])
 
 
-def _start(config: Any, build: Build) -> tuple[tf.distribute.Strategy, Job]:
+class Batch(NamedTuple):
+    """How the examples of a step are divided.
+
+    Attributes:
+        replicas: Number of devices that take a batch each.
+        global_batch: Number of examples of all of them.
+    """
+
+    replicas: int
+    global_batch: int
+
+    def __str__(self) -> str:
+        if self.replicas == 1:
+            return f"global batch {self.global_batch}"
+        each = self.global_batch // self.replicas
+        return f"global batch {self.global_batch}, {each} for each replica"
+
+
+def _start(config: Any, build: Build) -> tuple[Job, Batch]:
     """Seed, choose devices, open the folder and build the job."""
-    schedule = config.train
+    schedule, folder = config.train, Path(config.output)
     distribution.prepare(schedule.seed)
     strategy = distribution.choose(schedule.strategy, schedule.replicas)
     if distribution.is_chief():
-        run_folder.prepare(Path(config.output), config)
+        run_folder.prepare(folder, config)
+    replicas = int(strategy.num_replicas_in_sync)
+    each, total = run_folder.divided(folder, config, replicas)
     with strategy.scope():
-        return strategy, build(config, strategy)
+        job = build(each, strategy)
+    if each != config and not job.divisible:
+        raise run_folder.RunFolderError(
+            f"{folder} was started with another number of replicas than {replicas}, "
+            "and its examples depend on the batch size of each; set train.replicas to "
+            "the number in run.json"
+        )
+    return job, Batch(replicas, total)
+
+
+def _demand_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
+    """Refuse a global batch that the checkpoint was not trained with.
+
+    It can differ only where run.json is gone, which tells it at the start.
+    """
+    trained = state.get("global_batch", batch.global_batch)
+    if trained != batch.global_batch:
+        raise run_folder.RunFolderError(
+            f"{folder} was trained with a global batch of {trained}, now "
+            f"{batch.global_batch}, and has no run.json to divide it by; copy run.json "
+            f"again, or use as many replicas as before"
+        )
 
 
 def _fit(job: Job, schedule: Schedule, step: int, saver: Saver) -> None:
     """Finish an epoch that was broken off, then run the others."""
     epoch, done = divmod(step, schedule.steps_per_epoch)
     if done:
-        steps = schedule.steps_per_epoch - done
-        _fit_epochs(job, steps, step, range(epoch, epoch + 1), saver)
+        _fit_epochs(job, schedule, step, epoch + 1, saver)
         epoch += 1
     if epoch < schedule.epochs and not job.model.stop_training:
-        steps = schedule.steps_per_epoch
-        _fit_epochs(job, steps, epoch * steps, range(epoch, schedule.epochs), saver)
+        start = epoch * schedule.steps_per_epoch
+        _fit_epochs(job, schedule, start, schedule.epochs, saver)
 
 
 def _fit_epochs(
-    job: Job, steps: int, start_step: int, epochs: range, saver: Saver
+    job: Job, schedule: Schedule, start_step: int, end_epoch: int, saver: Saver
 ) -> None:
     valid, valid_steps = job.valid()
+    epoch, done = divmod(start_step, schedule.steps_per_epoch)
     job.model.fit(
         job.train(start_step),
         validation_data=valid,
         validation_steps=valid_steps,
-        initial_epoch=epochs.start,
-        epochs=epochs.stop,
-        steps_per_epoch=steps,
-        callbacks=saver.all,
+        initial_epoch=epoch,
+        epochs=end_epoch,
+        steps_per_epoch=schedule.steps_per_epoch - done,
+        callbacks=[*saver.all, Progress(schedule, done)],
         verbose="auto" if sys.stdout.isatty() else 2,
     )
 
 
 def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
     """Take two steps, save, validate, and take the third: its weights and the loss."""
-    _, job = _start(config, build)
+    job, _ = _start(config, build)
+    job.start()
     job.model.fit(job.train(0), steps_per_epoch=2, verbose=0)
     Checkpoints(config.output, job.model).save(2, {})
     valid, _ = job.valid()
@@ -212,7 +273,7 @@ def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
 
 def _check_again(config: Any, build: Build, parent: int) -> list[np.ndarray]:
     """Wait for the dry run's checkpoint in a process that has built the same job."""
-    _, job = _start(config, build)
+    job, _ = _start(config, build)
     store = Checkpoints(config.output, job.model)
     while store.restore_latest() is None:
         if os.getppid() != parent or not Path(config.output).exists():
@@ -224,7 +285,3 @@ def _check_again(config: Any, build: Build, parent: int) -> list[np.ndarray]:
 def _third_step(job: Job) -> list[np.ndarray]:
     job.model.fit(job.train(2), steps_per_epoch=1, verbose=0)
     return [variable.numpy() for variable in job.model.variables]
-
-
-def _replicas(strategy: tf.distribute.Strategy) -> int:
-    return int(strategy.num_replicas_in_sync)

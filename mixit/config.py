@@ -74,8 +74,9 @@ class MixitConfig:
         resample: Resample a corpus of another rate instead of refusing it.
         records: Folder for the records made from the corpus; none: in the cache.
         output: Run folder; none: a new one named by the date.
-        initial: Run folder or TF1 checkpoint whose weights, and state of the optimizer
-            where it holds one, a new run starts from.
+        initial: Run folder, TF1 checkpoint or name of a model, whose weights, and state
+            of the optimizer where it holds one, a new run starts from. A run that goes
+            on does not read it again.
         segment_seconds: Length of the training examples; shorter ones are filled with
             zeros, of longer ones a random part is taken.
         batch_size: Mixtures per replica and step, even: two make a mixture of mixtures;

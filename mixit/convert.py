@@ -21,7 +21,12 @@ import numpy as np
 import tensorflow as tf
 
 from common import run_folder
-from common.checkpoint import CheckpointError, restore_network, run_of, save_network
+from common.checkpoint import (
+    CheckpointError,
+    restore_training,
+    run_of,
+    save_network,
+)
 from common.errors import exit_code
 from common.tf1_checkpoint import locate
 from mixit import published
@@ -172,12 +177,12 @@ def restore(
 def start_from(model: Any, path: str | Path) -> int:
     """Let a training begin with the weights of a run folder or a TF1 checkpoint.
 
-    Where a TF1 checkpoint has the moments of Adam, they and the step are taken too, so
-    that the training goes on as Google's program would.
+    Where the checkpoint has the moments of Adam, they and the step are taken too, so
+    that the training goes on where that one ended.
 
     Args:
         model: Compiled model of :func:`mixit.train.compiled`, fresh.
-        path: Run folder, or prefix or folder of a TF1 checkpoint.
+        path: Run folder, prefix or folder of a TF1 checkpoint, or name of a model.
 
     Returns:
         Number of steps that the optimizer has behind it.
@@ -185,9 +190,10 @@ def start_from(model: Any, path: str | Path) -> int:
     Raises:
         CheckpointError: The weights are not those of the model's network.
     """
+    path = published.resolve(path)
     if run_of(path) is not None:
-        restore_network(path, model.network)
-        return 0
+        restore_training(path, model)
+        return int(model.optimizer.iterations.numpy())
     tensors = read(path, slots=True)
     found = ordered(name for name in tensors if not SLOTS.search(name))
     _demand_graph(model.network.config, tensors, path)

@@ -165,8 +165,6 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     drawn = data.pools(config, train, labelled)
     valid = data.load_records(config, place, "validation")
     model = compiled(config, strategy.num_replicas_in_sync)
-    if config.initial:
-        convert.start_from(model, config.initial)
     seen = data.training_example(config, *drawn)
     example = data.validation_example(config, valid)
     count = data.validation_count(config, valid)
@@ -175,10 +173,13 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
         train=lambda step: distribution.training_batches(strategy, seen, pairs, step),
         valid=lambda: distribution.validation_batches(strategy, example, count, pairs),
         records=(train, valid) if labelled is None else (train, valid, labelled),
-        callbacks=lambda step: [
-            _seen_sounds(config, model, seen, pairs * model.replicas, step),
-            _sounds(config, model, example, step),
-        ],
+        start=lambda: config.initial and convert.start_from(model, config.initial),
+        callbacks=lambda step: {
+            "training_sounds": _seen_sounds(
+                config, model, seen, pairs * model.replicas, step
+            ),
+            "sounds": _sounds(config, model, example, step),
+        },
         scalars=model.scalars,
     )
 
@@ -244,6 +245,7 @@ def _seen_sounds(
         config.model.sample_rate,
         every=SOUND_STEPS,
         start_step=start_step,
+        chief=distribution.is_chief(),
     )
 
 
@@ -264,6 +266,7 @@ def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
         rate,
         step,
         lambda heard: summaries.images(heard, rate),
+        chief=distribution.is_chief(),
     )
 
 

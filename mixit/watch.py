@@ -9,7 +9,7 @@ from typing import Any, final
 import tensorflow as tf
 import tf_keras as keras
 
-from common.logs import write_examples
+from common.logs import sound_writer, write_examples
 from mixit.summaries import arrange, images, sounds
 
 
@@ -30,6 +30,8 @@ class TrainingSounds(keras.callbacks.Callback):
         sample_rate: In Hz.
         every: Steps between two writings; Google's program has 1000.
         start_step: Step at which this process goes on.
+        chief: Whether this process writes. The others separate the same examples,
+            because weights of several machines may be read together.
     """
 
     def __init__(
@@ -41,10 +43,11 @@ class TrainingSounds(keras.callbacks.Callback):
         *,
         every: int,
         start_step: int,
+        chief: bool = True,
     ) -> None:
         super().__init__()
-        path = str(Path(folder) / "events" / "train")
-        self._writer = tf.summary.create_file_writer(path, filename_suffix=".sounds")
+        path = Path(folder) / "events" / "train"
+        self._writer = sound_writer(path, chief)
         self._sources = sources
         self._names = tuple(names)
         self._sample_rate = sample_rate

@@ -59,7 +59,8 @@ class UnmixConfig:
         resample: Resample files of another rate instead of refusing them.
         records: Folder for the records made from the corpus; none: in the cache.
         output: Run folder; none: a new one named by the date.
-        initial: Run folder, or folder of the original's files, to start from.
+        initial: Run folder, folder of the original's files, or name of a model, whose
+            weights a new run starts from.
         batch_size: Excerpts per replica and step.
         seq_dur: Length of the training excerpts in seconds, at most 0: whole files.
         samples_per_track: Excerpts of each track of MUSDB18 in one epoch.

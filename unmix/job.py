@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import tensorflow as tf
 import tf_keras as keras
@@ -14,6 +13,7 @@ from common.plateau import EarlyStopping, Plateau
 from unmix import convert, data
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix
+from unmix.slots import Split
 from unmix.statistics import statistics
 
 
@@ -39,13 +39,6 @@ def job(
     train, valid = found
     model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
     model.optimizer.build(model.trainable_variables)
-    if config.initial:
-        for target, network in networks.items():
-            convert.start_from(network, config.initial, target)
-    elif tf.train.latest_checkpoint(str(Path(str(config.output)) / "latest")) is None:
-        moments = statistics(config, train)
-        for network in networks.values():
-            network.set_statistics(*moments)
     seen = data.training_example(config, train)
     example = data.validation_example(config, valid)
     count = data.validation_count(config, valid)
@@ -60,8 +53,22 @@ def job(
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
         steps_per_epoch=data.epoch_steps(config, train, strategy.num_replicas_in_sync),
-        callbacks=lambda step: [
-            Plateau(config.lr_decay_patience, config.lr_decay_gamma),
-            EarlyStopping(config.patience),
-        ],
+        start=lambda: _start(config, train, networks),
+        callbacks=lambda step: {
+            "plateau": Plateau(config.lr_decay_patience, config.lr_decay_gamma),
+            "early_stopping": EarlyStopping(config.patience),
+        },
     )
+
+
+def _start(
+    config: UnmixConfig, train: Split, networks: Mapping[str, OpenUnmix]
+) -> None:
+    """Give networks the weights of others, or the statistics of the training."""
+    if config.initial:
+        for target, network in networks.items():
+            convert.start_from(network, config.initial, target)
+        return
+    moments = statistics(config, train)
+    for network in networks.values():
+        network.set_statistics(*moments)

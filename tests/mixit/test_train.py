@@ -16,7 +16,7 @@ import tensorflow as tf
 import mixit
 from common import resume, training
 from common.checkpoint import CheckpointError
-from common.config import ConfigError, to_dict
+from common.config import FORMAT, ConfigError, to_dict
 from common.logs import read_scalars
 from common.run_folder import RunFolderError
 from mixit.config import PRESETS
@@ -50,13 +50,14 @@ def test_every_way_of_training_runs_and_lowers_its_loss(config, changes):
 def test_a_run_starts_from_the_weights_of_another(config, run):
     strategy = tf.distribute.get_strategy()
     job = build(replace(config, initial=str(run)), strategy)
+    job.start()
     wanted = mixit.load(run)
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
     estimates = separator(job.model.network)(mixture)
     for name, estimate in wanted(mixture).items():
         np.testing.assert_array_equal(estimates[name], estimate)
     with pytest.raises(CheckpointError, match="nowhere"):
-        build(replace(config, initial="nowhere"), strategy)
+        build(replace(config, initial="nowhere"), strategy).start()
 
 
 def test_too_many_outputs_for_the_search(config):
@@ -106,7 +107,8 @@ def assert_same_after_break(config, broken, step, straight, monkeypatch):
 def test_run_folder_holds_everything(config):
     model = training.train(config, build)
     folder = Path(config.output)
-    assert json.loads((folder / "config.json").read_text()) == to_dict(config)
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved == {"format": FORMAT, **to_dict(config)}
     record = json.loads((folder / "run.json").read_text())
     assert record["starts"][0]["packages"]["tensorflow"]
     lines = read_scalars(folder)

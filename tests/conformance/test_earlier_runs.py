@@ -1,0 +1,81 @@
+"""Runs that an earlier release left in the middle of an epoch go on and separate."""
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from common import training
+from common.config import load
+from common.corpora import miniature
+from common.logs import read_scalars
+
+RUNS = Path(__file__).parents[1] / "golden" / "runs"
+CLASSES = {
+    "mixit": "MixitConfig",
+    "unmix": "UnmixConfig",
+    "adversarial": "AdversarialConfig",
+    "clustering": "ClusteringConfig",
+}
+
+
+def write_songs(folder, names):
+    """Write songs of one second in folders of tracks."""
+    for number, name in enumerate(names):
+        noise = np.random.default_rng(number).normal(0, 0.1, [2, 8192])
+        (folder / name).mkdir(parents=True)
+        sounds = {"vocals": noise[0], "accompaniment": noise[1], "mixture": sum(noise)}
+        for role, sound in sounds.items():
+            soundfile.write(folder / name / f"{role}.wav", sound, 8192, "FLOAT")
+
+
+def write_corpus(pillar, folder):
+    """Write a corpus like that of the committed run."""
+    if pillar == "mixit":
+        sizes = {"train": 8, "validation": 3, "eval": 4}
+        miniature.write_fuss(folder / "fuss", seconds=1.0, **sizes)
+    elif pillar == "unmix":
+        sizes = {"train": 3, "test": 1, "seconds": 1.0}
+        miniature.write_musdb(folder / "musdb", sample_rate=8000, **sizes)
+    elif pillar == "clustering":
+        sizes = {"train": 6, "validation": 2, "test": 2}
+        miniature.WRITERS["wsj0_2mix"](folder / "talkers", **sizes)
+    else:
+        for split, names in {"train": "abc", "valid": "d", "test": "e"}.items():
+            write_songs(folder / "songs" / "paired" / split, names)
+        write_songs(folder / "songs" / "unpaired", "xyz")
+
+
+def unpacked(run, folder):
+    """Copy a committed run to where its configuration says that it is."""
+    text = (run / "config.json").read_text().replace("CORPORA", str(folder))
+    output = Path(json.loads(text)["output"])
+    shutil.copytree(run, output)
+    (output / "config.json").write_text(text)
+    return output
+
+
+@pytest.mark.parametrize("run", sorted(RUNS.iterdir()), ids=lambda run: run.name)
+def test_a_run_of_an_earlier_release_goes_on(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+    pillar = run.name.partition("-")[0]
+    write_corpus(pillar, tmp_path)
+    folder = unpacked(run, tmp_path)
+    module = importlib.import_module(f"{pillar}.config")
+    config = load(getattr(module, CLASSES[pillar]), folder / "config.json")
+    before = [x for x in read_scalars(folder) if x["step"] <= 4]
+    build = importlib.import_module(f"{pillar}.train").build
+    model = training.train(config, build)
+    told = capsys.readouterr().out
+    assert "step 4 of 6, global batch" in told
+    assert "Epoch 2/2" in told
+    assert int(model.optimizer.iterations.numpy()) == 6
+    assert read_scalars(folder)[: len(before)] == before
+    separator = importlib.import_module(pillar).load(folder)
+    mixture = np.random.default_rng(0).normal(0, 0.1, [separator.channels, 8000])
+    estimates = separator(mixture.astype(np.float32))
+    assert all(np.isfinite(each).all() for each in estimates.values())

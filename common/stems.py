@@ -53,6 +53,7 @@ def separate_file(
 
     Raises:
         SeparationError: A stem exists, or a target or format is not known.
+        OverwriteError: A stem would replace the input.
         AudioError: The input cannot be read or a stem not be written.
 
     >>> import tempfile

@@ -22,6 +22,7 @@ import tensorflow as tf
 from common import run_folder
 from common.checkpoint import CheckpointError, restore_network, save_network
 from common.errors import exit_code
+from common.inputs import refuse_overwriting
 from common.tf1_checkpoint import locate
 from mixit import published
 from mixit.checkpoints import metagraph
@@ -223,6 +224,8 @@ def _main(options: argparse.Namespace) -> int:
             f"{options.dest} holds a run already; name another folder"
         )
     source = published.resolve(options.source)
+    if options.dest:
+        refuse_overwriting([options.dest], [source, locate(source).parent])
     told = {each.name: getattr(options, each.name, None) for each in _OPTIONS}
     network = load(source, output_tensor=options.output_tensor, **told)
     if options.check:

@@ -13,9 +13,10 @@ import numpy as np
 from common import memory
 from common.separation import SeparationError, Separator
 from common.separation_command import command
-from unmix import convert, stream_command, umx_command
+from unmix import convert, stream_command
 from unmix.model import OpenUnmix
 from unmix.passes import Filtering, Passes
+from unmix.source_options import Residual, sums
 
 SEGMENT_SECONDS = 56.0
 OVERLAP = 0.125
@@ -136,13 +137,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "--stream" in argv:
         return stream_command.main(load, argv)
-    if umx_command.is_meant(argv):
-        return umx_command.main(load, argv)
     return command(
         load,
         argv,
         "Separate music into its stems; --stream --help tells how to separate raw "
-        "samples from standard input while they come.",
+        "samples from standard input while they come. The options of the original's "
+        "umx belong to umx-tf.",
         model="umxhq",
         configure=_configure,
     )
@@ -158,6 +158,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=True,
         default=False,
+        action=Residual,
         metavar="NAME",
         help="also write what the targets leave of the mixture",
     )
@@ -170,7 +171,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--aggregate",
-        type=umx_command.sums,
+        type=sums,
         metavar="JSON",
         help='write sums, such as \'{"accompaniment": ["drums", "bass", "other"]}\'',
     )

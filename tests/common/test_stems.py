@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common import audio
+from common.inputs import OverwriteError
 from common.separation import SeparationError, Separator
 from common.stem_files import Form
 from common.stems import separate_file
@@ -164,8 +165,29 @@ def test_the_input_is_never_replaced(tmp_path):
     path = tmp_path / "vocals" / "vocals.wav"
     path.parent.mkdir()
     audio.write(path, noise(1, 900), RATE)
-    with pytest.raises(SeparationError, match="is the input"):
+    before = path.read_bytes()
+    with pytest.raises(OverwriteError, match="is an input and would be replaced"):
         separate_file(separator(), path, tmp_path, overwrite=True)
+    (tmp_path / "link").symlink_to(path.parent)
+    form = Form("{source}")
+    with pytest.raises(OverwriteError, match="is the input"):
+        separate_file(separator(), path, tmp_path / "link", overwrite=True, form=form)
+    assert path.read_bytes() == before
+
+
+def test_stems_of_one_file_name_do_not_share_a_draft(tmp_path, song):
+    separate_file(separator(), song, tmp_path / "out", form=Form("{source}/{name}"))
+    stems = [
+        audio.read(tmp_path / "out" / n / "song.wav")[0] for n in ("vocals", "rest")
+    ]
+    np.testing.assert_allclose(stems[0], 3 * stems[1], atol=1e-6)
+
+
+def test_bad_input_leaves_none_of_the_folders_that_it_needed(tmp_path):
+    (tmp_path / "bad.wav").write_text("no sound")
+    with pytest.raises(ValueError, match="bad"):
+        separate_file(separator(), tmp_path / "bad.wav", tmp_path / "a" / "b" / "c")
+    assert names(tmp_path) == ["bad.wav"]
 
 
 def test_all_stems_or_none(tmp_path, song):

@@ -65,6 +65,7 @@ class Separator:
             cut could have changed: estimates are those of one long pass.
         together: Whether a mono network sees all channels at once, [1, channels,
             samples], and each of them has its estimates.
+        complete: Whether the sources make up all of the mixture.
 
     Raises:
         SeparationError: If an attribute is out of its range.
@@ -86,6 +87,7 @@ class Separator:
     pairs: bool = False
     context_samples: int = 0
     together: bool = False
+    complete: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from common import audio
 from common.errors import exit_code
@@ -17,6 +17,7 @@ from common.separation import Separator
 from common.stem_files import (
     FOLDERS,
     Form,
+    Rate,
     check_targets,
     copy_path,
     output_names,
@@ -26,11 +27,16 @@ from common.stems import separate_file
 
 SHARED = (
     "input", "model", "output", "format", "segment", "overlap", "targets", "overwrite",
-    "skip_existing",
+    "skip_existing", "rate",
 )  # fmt: skip
 """Options that mean the same in every pillar."""
 
 NONE: Mapping[str, Sequence[str]] = {}
+
+RATE_HELP = (
+    "of the stems: input, with all that lies above the model's band divided among the "
+    "sources, or model, as published (default: input)"
+)
 
 
 class Names(argparse.Action):
@@ -95,14 +101,18 @@ def command(
     shared["input"] = [*shared["input"], *named]
     if not shared["input"]:
         parser.error("no sound file is named; expected at least one INPUT")
-    shared["form"] = form(options) if form else FOLDERS
+    plain = replace(FOLDERS, rate=shared["rate"])
+    shared["form"] = form(options) if form else plain
     return exit_code("separate", lambda: _run(load, shared, options))
 
 
 def _parser(
     description: str, model: str | None, words: Mapping[str, Sequence[str]]
 ) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description)
+    # A pillar may give --sample-rate further values.
+    parser = argparse.ArgumentParser(
+        description=description, conflict_handler="resolve"
+    )
     parser.set_defaults(named_input=[])
     add = parser.add_argument
     add(
@@ -141,6 +151,13 @@ def _parser(
         choices=list(audio.FORMATS),
         help="of the stems; wav is 32-bit float (default: %(default)s)",
     )
+    add(
+        "--sample-rate",
+        dest="rate",
+        choices=get_args(Rate),
+        help=RATE_HELP,
+    )
+    parser.set_defaults(rate="input")
     add(
         "--segment",
         type=float,

@@ -30,7 +30,8 @@ class Form:
             input's ``{name}`` and the ``{source}``.
         original: Place of a copy of the input, byte for byte, of its ``{name}``; None:
             no copy.
-        rate: Write at the sample rate of the ``"input"`` or of the ``"model"``.
+        rate: Write at the sample rate of the ``"input"``, and divide what lies above
+            the band of the model among its sources, or of the ``"model"``.
         remainder: Source that takes what the others leave of the mixture instead of
             its estimate, so that stems add up to the mixture at its own rate.
         name: Stands for the input in the places; None takes its file name without the

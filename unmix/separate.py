@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ SEGMENT_SECONDS = 56.0
 OVERLAP = 0.125
 WINDOW_FRAMES = 300
 RESIDUAL = "residual"
+WHOLES = {"vocals", "drums", "bass", "other"}, {"speech", "noise"}
 logger = logging.getLogger(__name__)
 
 Sums = Mapping[str, Sequence[str]]
@@ -82,9 +83,9 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     rest = bool(residual) or (len(names) == 1 and niter > 0)
     if residual:
         names.append(residual if isinstance(residual, str) else RESIDUAL)
-    sums = _sums(names, len(networks) + rest, aggregate)
+    matrix = _sums(names, len(networks) + rest, aggregate)
     filtering = Filtering(niter, softmask, rest, wiener_win_len, alpha, logit)
-    passes = Passes(networks, filtering, sums)
+    passes = Passes(networks, filtering, matrix)
     config = passes.config
     return Separator(
         passes,
@@ -97,7 +98,15 @@ def load(  # noqa: PLR0913 (each is one independent choice)
         # Blocks begin where the filter's windows do.
         grid_samples=(wiener_win_len or 1) * config.hop_samples,
         pairs=True,
+        complete=bool(
+            (residual or _make_up_all(networks)) and (matrix.sum(0) == 1).all()
+        ),
     )
+
+
+def _make_up_all(names: Iterable[str]) -> bool:
+    """Say whether targets make up all of a mixture."""
+    return any(whole <= {*names} for whole in WHOLES)
 
 
 def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarray:

@@ -184,6 +184,17 @@ def test_targets_leave_files_to_the_inputs(tmp_path, song, words):
     assert stems == ["rest.wav", "vocals.wav"]
 
 
+@pytest.mark.parametrize(("words", "rate"), [([], 22050), (["model"], RATE)])
+def test_stems_have_the_rate_that_is_asked_for(tmp_path, capsys, words, rate):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 9000)).astype(np.float32)
+    audio.write(tmp_path / "high.wav", wave, 22050)
+    words = ["--sample-rate", *words] if words else []
+    assert run(tmp_path / "high.wav", "--output", tmp_path / "out", *words) == 0
+    assert audio.probe(tmp_path / "out" / "high" / "rest.wav").sample_rate == rate
+    line = capsys.readouterr().out
+    assert float(line.split("mixture by ")[1].split(" dB")[0]) < -120
+
+
 def test_inputs_stand_anywhere(tmp_path, song):
     other = tmp_path / "other.wav"
     other.write_bytes(song.read_bytes())

@@ -292,3 +292,37 @@ def test_one_source_takes_what_the_others_leave(tmp_path):
     stems = [audio.read(tmp_path / "a" / f"{n}.wav")[0] for n in ("vocals", "rest")]
     np.testing.assert_allclose(sum(stems), mixture, atol=1e-7)
     assert summary.residual_db < -140
+
+
+@pytest.mark.parametrize("rate", [22050, 44100, 48000])
+@pytest.mark.parametrize("samples", [1, 700, 60_001])
+def test_stems_of_a_model_of_a_lower_rate_add_up(tmp_path, rate, samples):
+    mixture = noise(2, samples)
+    audio.write(tmp_path / "a.wav", mixture, rate)
+    summary = separate_file(separator(), tmp_path / "a.wav", tmp_path)
+    stems = [audio.read(tmp_path / "a" / f"{n}.wav")[0] for n in ("vocals", "rest")]
+    assert stems[0].shape == mixture.shape
+    np.testing.assert_allclose(sum(stems), mixture, atol=2e-7)
+    assert summary.residual_db < -120
+    form = Form(rate="model")
+    low = separate_file(
+        separator(), tmp_path / "a.wav", tmp_path, form=form, overwrite=True
+    )
+    assert low.sample_rate == RATE
+
+
+def test_sources_that_are_not_all_leave_the_rest(tmp_path):
+    mixture = noise(1, 2 * 44_100)
+    audio.write(tmp_path / "a.wav", mixture, 44_100)
+    part = separator(
+        lambda batch: 0.6 * batch[:, None], sources=["vocals"], complete=False
+    )
+    separate_file(part, tmp_path / "a.wav", tmp_path)
+    stem = audio.read(tmp_path / "a" / "vocals.wav")[0]
+    share = np.square(0.6) / (np.square(0.6) + np.square(0.4))
+    spectra = [np.abs(np.fft.rfft(wave[0])) for wave in (stem, mixture)]
+    for band, gain in ((slice(200, 14_000), 0.6), (slice(18_000, 44_000), share)):
+        ratio = np.sqrt(
+            np.square(spectra[0][band]).sum() / np.square(spectra[1][band]).sum()
+        )
+        assert ratio == pytest.approx(gain, rel=0.05)

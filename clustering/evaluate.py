@@ -32,7 +32,7 @@ from common.config import load as load_config
 from common.corpora import miniature, waveforms
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
-from common.files import write_json
+from common.files import user_path, write_json
 from common.metrics import sdr, si_sdr
 from common.permutation import best_permutation, permute
 from common.rows import Row, Rows
@@ -234,7 +234,7 @@ def _asked(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Pa
         config = experiment_file.with_data(trained.config, told, options.split)
         return separator_of(*trained), config, experiment_file.output(told) / FOLDER
     own = embedded.find(options.model)
-    run = own or Path(options.model).expanduser()
+    run = own or user_path(options.model)
     usual = Path(FOLDER, options.model) if own else run / FOLDER
     return load(run), load_config(ClusteringConfig, run / CONFIG), usual
 

@@ -23,6 +23,7 @@ from common.checkpoint import CheckpointError, restore_network
 from common.config import ConfigError, override
 from common.config import load as load_config
 from common.embedded import NAME
+from common.files import user_path
 from common.masking import mixture_consistency
 from common.separation import Separator
 from common.separation_command import command
@@ -82,7 +83,7 @@ def restore(path: str | Path, sample_rate: int | None = None) -> Trained:
         restored = convert.load(path)
         convert.check(restored)
         return Trained(restored.model, convert.config(restored, sample_rate))
-    folder = embedded.find(path) or Path(path).expanduser()
+    folder = embedded.find(path) or user_path(path)
     if not (folder / CONFIG).exists():
         raise CheckpointError(
             f"{folder} holds no {CONFIG}; expected a run folder, the name of a model "

@@ -24,7 +24,7 @@ from common.checkpoint import CheckpointError
 from common.config import load as load_config
 from common.embedded import NAME
 from common.errors import exit_code
-from common.files import replacing_folder, write_json
+from common.files import replacing_folder, user_path, write_json
 from common.separation_command import Names
 from unmix import embedded, original_folder, plain, published, tensors
 from unmix.config import Network, UnmixConfig
@@ -228,7 +228,7 @@ def runs(folder: Path) -> dict[str, Path]:
 
 def _place(path: str | Path) -> Path:
     """Find a folder of networks, by its place or as one that comes with the package."""
-    return embedded.find(path) or Path(path).expanduser()
+    return embedded.find(path) or user_path(path)
 
 
 def _from_runs(folder: Path, targets: Sequence[str] | None) -> dict[str, OpenUnmix]:

@@ -28,7 +28,7 @@ from common.corpora import miniature
 from common.corpora.track import CorpusError
 from common.decoding import FFMPEG_CURE
 from common.errors import exit_code
-from common.files import write_json
+from common.files import user_path, write_json
 from common.inputs import refuse_overwriting
 from common.separation import Separator
 from common.separation_command import Names
@@ -199,7 +199,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _config(model: str) -> UnmixConfig | None:
     """Read the configuration of a run folder; None of what is none."""
-    folder = embedded.find(model) or Path(model).expanduser()
+    folder = embedded.find(model) or user_path(model)
     files = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
     there = [file for file in files if file.exists()]
     return load_config(UnmixConfig, there[0]) if there else None
@@ -216,7 +216,7 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
 
 
 def _usual_place(model: str) -> Path:
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     return folder / "evaluation" if folder.is_dir() else Path("evaluation", model)
 
 

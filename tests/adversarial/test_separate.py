@@ -340,3 +340,8 @@ def test_an_hour_goes_through_in_flat_memory(tmp_path):
         )
         peaks.append(int(done.stdout.splitlines()[-1]))
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_home_folder_that_is_not_known_is_one_sentence():
+    with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
+        separate.load("~no-such-user/run")

@@ -217,3 +217,8 @@ def test_networks_of_different_shapes_are_refused(monkeypatch):
     monkeypatch.setattr(convert, "load", lambda path, targets: pair)
     with pytest.raises(SeparationError, match="networks of a and b differ"):
         unmix.load("pair")
+
+
+def test_a_home_folder_that_is_not_known_is_one_sentence():
+    with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
+        separate.load("~no-such-user/run")

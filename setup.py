@@ -78,7 +78,7 @@ COMMANDS = [
     "unmix-train = unmix.train:main",
     "unmix-separate = unmix.separate:main",
     # For those who type umx, the original's command, beside which it may stand.
-    "umx-tf = unmix.separate:main",
+    "umx-tf = unmix.umx_command:main",
     "unmix-evaluate = unmix.evaluate:main",
     "unmix-convert = unmix.convert:main",
     "clustering-train = clustering.train:main",

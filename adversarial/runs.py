@@ -10,6 +10,7 @@ from adversarial.model import Separator
 from common import embedded
 from common.checkpoint import CheckpointError, restore_network
 from common.config import load as load_config
+from common.files import user_path
 
 CONFIG = "config.json"
 MODELS = Path(__file__).parent / "models"
@@ -65,7 +66,7 @@ def locate(path: str | Path) -> Path:
     """
     if str(path) == NEWEST:
         path = newest()
-    place = embedded.find(MODELS, path) or Path(path).expanduser()
+    place = embedded.find(MODELS, path) or user_path(path)
     if Path(f"{place}.index").is_file():
         return _prefix(place)
     if not place.is_dir():

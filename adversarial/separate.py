@@ -21,7 +21,7 @@ from common.stem_files import Form
 
 SEGMENT_SECONDS = 60.0
 OVERLAP = 0.0
-Rate = Literal["model", "native"]
+Rate = Literal["model", "input", "native"]
 
 
 def load(
@@ -108,8 +108,8 @@ def separator(
     Args:
         network: The network.
         sample_rate: ``"model"``: estimates as published, of each channel on its own;
-            ``"native"``: shares of the mixture, the same for all channels, that belong
-            to sound of any rate: see :func:`form`.
+            ``"input"``: shares of the mixture, the same for all channels, that belong
+            to sound of any rate, see :func:`form`; ``"native"`` is its older name.
         tile_frames: Frames that the network estimates at once; 0: all of a segment;
             none: as its configuration says.
         griffin_lim: Rounds that improve the phase; none: as its configuration says.
@@ -127,7 +127,7 @@ def separator(
     passing = Passing(
         config.tile_hop if tile_frames is None else tile_frames,
         config.griffin_lim if griffin_lim is None else griffin_lim,
-        masks=sample_rate == "native",
+        masks=sample_rate != "model",
     )
     return Separator(
         passes.network(network, passing),
@@ -148,10 +148,10 @@ def form(sample_rate: Rate = "model") -> Form:
 
     Args:
         sample_rate: ``"model"``: at the rate of the network, which is all it makes;
-            ``"native"``: at that of the input, whose accompaniment takes what the
-            vocals leave, with all above the network's band.
+            ``"input"`` or ``"native"``: at that of the input, whose accompaniment takes
+            what the vocals leave, with all above the network's band.
     """
-    native = sample_rate == "native"
+    native = sample_rate != "model"
     return Form(
         "{name}_{source}",
         "{name}_original",
@@ -202,11 +202,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--sample-rate",
-        default="model",
+        default="input",
         choices=get_args(Rate),
-        help="of the stems: that of the model, as published, or native, that of the "
-        "input, of which the vocals are taken below half the model's rate and all "
-        "else is accompaniment (default: %(default)s)",
+        help="of the stems: that of the input (or native), of which the vocals are "
+        "taken below half the model's rate and all else is accompaniment, or that of "
+        "the model, as published (default: %(default)s)",
     )
     add(
         "--tile-frames",

@@ -32,7 +32,7 @@ from common.checkpoint import run_of, scores_folder
 from common.corpora import miniature, waveforms
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
-from common.files import write_json
+from common.files import user_path, write_json
 from common.metrics import sdr, si_sdr
 from common.permutation import best_permutation, permute
 from common.rows import Row, Rows
@@ -238,7 +238,7 @@ def _asked(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Pa
         return separator_of(*trained), config, experiment_file.output(told) / name
     own = embedded.find(options.model)
     trained = restore(options.model, checkpoint=options.checkpoint)
-    path = Path(options.model).expanduser()
+    path = user_path(options.model)
     usual = (run_of(path) or path.parent) / scores_folder(path, options.checkpoint)
     usual = Path(FOLDER, options.model) if own else usual
     return separator_of(*trained), trained.config, usual

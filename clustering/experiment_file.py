@@ -25,6 +25,7 @@ from clustering.config import ClusteringConfig, Dataset
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common.config import ConfigError, flatten, keys, override, unknown_key
+from common.files import user_path
 from common.training import say
 
 SUFFIXES = (".yml", ".yaml")
@@ -160,7 +161,7 @@ def output(experiment: Experiment) -> Path:
         ConfigError: A variable of the environment is not set.
     """
     where = f"{experiment.path}: the output folder"
-    return Path(plain_yaml.expand(experiment.output, where)).expanduser()
+    return user_path(plain_yaml.expand(experiment.output, where))
 
 
 def with_data(
@@ -192,7 +193,7 @@ def locate(name: str, beside: Path) -> Path:
     >>> str(locate("/data", Path("best_model/config.yml")))
     '/data'
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     near = beside.parent / path
     return near if near.exists() or not path.exists() else path
 

@@ -23,6 +23,7 @@ from common.corpora import sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
+from common.inputs import holds
 from common.resample import ResampleStream
 
 
@@ -132,8 +133,7 @@ def _pairs(
     """Each sound by the file that it is written to."""
     if not source.is_dir():
         raise CorpusError(f"--input-path {source} is no folder; check its name.")
-    inner, outer = source.resolve(), target.resolve()
-    if inner == outer or inner in outer.parents or outer in inner.parents:
+    if holds(source, target) or holds(target, source):
         raise CorpusError(
             f"--output-path {target} and --input-path {source} lie in one another; "
             "name a folder beside."

@@ -23,6 +23,7 @@ from common.checkpoint import CheckpointError, not_a_run, restore_network, run_o
 from common.config import ConfigError, override
 from common.config import load as load_config
 from common.embedded import NAME
+from common.files import user_path
 from common.graphs import graph
 from common.masking import mixture_consistency
 from common.separation import Separator
@@ -93,7 +94,7 @@ def restore(
         restored = convert.load(path)
         convert.check(restored)
         return Trained(restored.model, convert.config(restored, sample_rate))
-    folder = embedded.find(path) or Path(path).expanduser()
+    folder = embedded.find(path) or user_path(path)
     run = run_of(folder)
     if run is None:
         raise CheckpointError(

@@ -65,6 +65,7 @@ class Separator:
             cut could have changed: estimates are those of one long pass.
         together: Whether a mono network sees all channels at once, [1, channels,
             samples], and each of them has its estimates.
+        complete: Whether the sources make up all of the mixture.
 
     Raises:
         SeparationError: If an attribute is out of its range.
@@ -86,6 +87,7 @@ class Separator:
     pairs: bool = False
     context_samples: int = 0
     together: bool = False
+    complete: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -151,7 +153,7 @@ class Separator:
         mixture = np.asarray(mixture)
         whole = mixture[np.newaxis] if mixture.ndim == 1 else mixture
         estimates, done = np.zeros([0]), 0
-        for piece in self.stream(iter([whole])):
+        for piece in self._estimates([whole]):
             if not done:
                 estimates = np.empty([*piece.shape[:2], whole.shape[1]], np.float32)
             estimates[..., done : done + piece.shape[2]] = piece
@@ -162,7 +164,8 @@ class Separator:
         """Separate a sound that comes in blocks, in the memory of a few segments.
 
         Args:
-            blocks: Float [channels, samples] of any lengths, one after another.
+            blocks: Float [channels, samples] of any lengths, one after another. They
+                are copied, so one array may be filled again for each.
 
         Yields:
             Float32 [sources, channels, samples], the numbers of one long call
@@ -171,6 +174,10 @@ class Separator:
         Raises:
             SeparationError: As the call.
         """
+        yield from self._estimates(np.array(block) for block in blocks)
+
+    def _estimates(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Separate blocks that nobody else changes."""
         segment, hop = self.segment_samples or math.inf, self._hop_samples
         queue = Queue()
         pending: np.ndarray | None = None  # estimates that begin where the queue does

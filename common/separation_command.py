@@ -3,24 +3,66 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from common import audio
 from common.errors import exit_code
-from common.separation import SeparationError, Separator
-from common.stem_files import FOLDERS, Form, check_targets
+from common.inputs import refuse_overwriting
+from common.separation import Separator
+from common.stem_files import (
+    FOLDERS,
+    Form,
+    Rate,
+    check_targets,
+    copy_path,
+    output_names,
+    stem_paths,
+)
 from common.stems import separate_file
 
 SHARED = (
-    "input", "model", "output", "format", "segment", "overlap", "targets", "overwrite"
+    "input", "model", "output", "format", "segment", "overlap", "targets", "overwrite",
+    "skip_existing", "rate",
 )  # fmt: skip
 """Options that mean the same in every pillar."""
 
 NONE: Mapping[str, Sequence[str]] = {}
+
+RATE_HELP = (
+    "of the stems: input, with all that lies above the model's band divided among the "
+    "sources, or model, as published (default: input)"
+)
+
+
+class Names(argparse.Action):
+    """Takes names of sources, after commas or spaces, and leaves files to the inputs.
+
+    What follows the first word and has a folder or a suffix is a file. A parser that
+    uses it sets the default of ``named_input`` to ``[]``.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Put the names into the namespace, and files to ``named_input``."""
+        files = [word for word in values[1:] if os.sep in word or Path(word).suffix]
+        words = [word for word in values if word not in files]
+        names = [
+            name.strip() for word in words for name in word.split(",") if name.strip()
+        ]
+        if not names:
+            parser.error(f"argument {option_string}: expected names of sources")
+        setattr(namespace, self.dest, names)
+        namespace.named_input = [*namespace.named_input, *files]
 
 
 def command(
@@ -53,13 +95,14 @@ def command(
     parser = _parser(description, model, words)
     if configure:
         configure(parser)
-    options = vars(parser.parse_args(argv))
+    options = vars(parser.parse_intermixed_args(argv))
     named = options.pop("named_input", [])
     shared = {name: options.pop(name) for name in SHARED}
     shared["input"] = [*shared["input"], *named]
     if not shared["input"]:
         parser.error("no sound file is named; expected at least one INPUT")
-    shared["form"] = form(options) if form else FOLDERS
+    plain = replace(FOLDERS, rate=shared["rate"])
+    shared["form"] = form(options) if form else plain
     if options["checkpoint"] is None:
         del options["checkpoint"]
     return exit_code("separate", lambda: _run(load, shared, options))
@@ -68,24 +111,27 @@ def command(
 def _parser(
     description: str, model: str | None, words: Mapping[str, Sequence[str]]
 ) -> argparse.ArgumentParser:
+    # A pillar may give --sample-rate further values.
     parser = argparse.ArgumentParser(
-        description=description,
-        epilog="Put INPUT before --targets, which takes all words that follow.",
+        description=description, conflict_handler="resolve"
     )
+    parser.set_defaults(named_input=[])
     add = parser.add_argument
-    inputs = "sound files, of any format and rate"
+    add(
+        "input",
+        nargs="*",
+        metavar="INPUT",
+        help="sound files, of any format and rate; stems of files that share a name go "
+        "to the folders that the files are in",
+    )
     if "input" in words:
-        add("input", nargs="*", metavar="INPUT", help=inputs)
         add(
             *words["input"],
             dest="named_input",
             action="append",
-            default=[],
             metavar="INPUT",
             help="one more of them",
         )
-    else:
-        add("input", nargs="+", metavar="INPUT", help=inputs)
     add(
         "--model",
         *words.get("model", ()),
@@ -109,6 +155,13 @@ def _parser(
         help="of the stems; wav is 32-bit float (default: %(default)s)",
     )
     add(
+        "--sample-rate",
+        dest="rate",
+        choices=get_args(Rate),
+        help=RATE_HELP,
+    )
+    parser.set_defaults(rate="input")
+    add(
         "--segment",
         type=float,
         metavar="SECONDS",
@@ -122,9 +175,21 @@ def _parser(
         "model's own, mostly 0.25)",
     )
     add(
-        "--targets", nargs="+", metavar="SOURCE", help="write these only (default: all)"
+        "--targets",
+        nargs="+",
+        action=Names,
+        metavar="SOURCE,...",
+        help="write these only, such as vocals,drums (default: all)",
     )
-    add("--overwrite", action="store_true", help="replace stems that exist")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--overwrite", action="store_true", help="replace stems that exist"
+    )
+    again.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out files of which all stems exist",
+    )
     return parser
 
 
@@ -139,25 +204,52 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(load: Callable[..., Separator], shared: dict, options: dict) -> int:
-    inputs = [Path(name) for name in shared["input"]]
-    _check_distinct(inputs)
+    names = output_names([Path(name) for name in shared["input"]])
+    parts = {"segment_seconds": shared["segment"], "overlap": shared["overlap"]}
+    options |= {name: value for name, value in parts.items() if value is not None}
     separator = load(shared["model"], **options)
-    changes = {"segment_seconds": shared["segment"], "overlap": shared["overlap"]}
-    given = {name: value for name, value in changes.items() if value is not None}
-    separator = dataclasses.replace(separator, **given)
     check_targets(separator, shared["targets"])
+    folder, chosen = Path(shared["output"]), (shared["format"], shared["targets"])
+    forms = {path: replace(shared["form"], name=name) for path, name in names.items()}
+    stems = {
+        path: [
+            *stem_paths(separator, path, folder, *chosen, form).values(),
+            *copy_path(path, folder, form),
+        ]
+        for path, form in forms.items()
+    }
+    refuse_overwriting([stem for each in stems.values() for stem in each], names)
 
-    def one(path: Path) -> int:
+    def one(path: Path) -> str:
+        if shared["skip_existing"] and all(stem.exists() for stem in stems[path]):
+            return f"{path.name}: skipped, its stems exist in {stems[path][0].parent}"
         summary = separate_file(
             separator,
             path,
-            shared["output"],
+            folder,
             format=shared["format"],
             targets=shared["targets"],
             overwrite=shared["overwrite"],
-            form=shared["form"],
+            form=forms[path],
         )
-        sys.stdout.write(f"{summary}\n")
+        return str(summary)
+
+    return separate_all(list(names), one)
+
+
+def separate_all(inputs: Sequence[Path], separate: Callable[[Path], object]) -> int:
+    """Separate files one after another; a bad one does not stop the others.
+
+    Args:
+        inputs: Sound files.
+        separate: Separates one and returns the line to print.
+
+    Returns:
+        0 if every file is done, else 1; 130 when interrupted.
+    """
+
+    def one(path: Path) -> int:
+        sys.stdout.write(f"{separate(path)}\n")
         sys.stdout.flush()
         return 0
 
@@ -166,15 +258,8 @@ def _run(load: Callable[..., Separator], shared: dict, options: dict) -> int:
         codes.append(exit_code("separate", lambda path=path: one(path)))  # type: ignore[misc]
         if codes[-1] not in (0, 1):
             break
+    if any(codes) and len(inputs) > 1:
+        sys.stderr.write(
+            f"separate: {codes.count(0)} of {len(inputs)} files are done\n"
+        )
     return max(codes)
-
-
-def _check_distinct(inputs: Sequence[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for path in inputs:
-        other = seen.setdefault(path.stem, path)
-        if other is not path:
-            raise SeparationError(
-                f"{other} and {path} would both be written under the name "
-                f"{path.stem}; rename one or separate them into different --output"
-            )

@@ -22,7 +22,7 @@ class Summary:
         elapsed_seconds: Time taken, reading and writing included.
         residual_db: Energy of the mixture minus the sum of all the model's sources,
             relative to the mixture: -inf where they are equal, inf where only the
-            mixture is silent. It holds what resampling to the model's rate cuts off.
+            mixture is silent.
         peaks: Largest absolute sample of each stem, 1 is full scale.
         levels_db: Mean power of each stem, in dB of full scale.
         clipped: Samples of each stem that an integer format cut at full scale.

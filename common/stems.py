@@ -22,6 +22,7 @@ from common.resample import ResampleStream
 from common.separation import Queue, Separator
 from common.stem_files import FOLDERS, Form, check_new, copy_path, staged, stem_paths
 from common.stem_summary import Meter, Summary
+from common.upper_band import Pair, complete
 
 
 def separate_file(
@@ -53,6 +54,7 @@ def separate_file(
 
     Raises:
         SeparationError: A stem exists, or a target or format is not known.
+        OverwriteError: A stem would replace the input.
         AudioError: The input cannot be read or a stem not be written.
 
     >>> import tempfile
@@ -78,7 +80,7 @@ def separate_file(
             )
             for name, path in stems.items()
         }
-        for mixture, estimates in _walk(separator, source, info, rate):
+        for mixture, estimates in _walk(separator, source, info, form):
             _complete(mixture, estimates, separator.sources, form.remainder)
             meter.add(mixture, estimates)
             for name, writer in writers.items():
@@ -113,26 +115,45 @@ def _complete(
 
 
 def _walk(
-    separator: Separator, source: Path, info: audio.AudioInfo, rate: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    separator: Separator, source: Path, info: audio.AudioInfo, form: Form
+) -> Iterator[Pair]:
+    """Yield a file's [channels, n] and its [sources, channels, n] as it is written.
+
+    What a model of a lower rate leaves of the sound is divided among its sources. Of
+    sources that are not all, the rest is one more until that is done.
+    """
+    model = separator.sample_rate
+    if form.rate == "model" or model >= info.sample_rate or form.remainder:
+        rate = model if form.rate == "model" else info.sample_rate
+        yield from _separated(separator, source, info, rate)
+        return
+    pairs = _separated(
+        separator, source, info, info.sample_rate, not separator.complete
+    )
+    for mixture, estimates in complete(pairs, info.sample_rate, model):
+        yield mixture, estimates[: len(separator.sources)]
+
+
+def _separated(
+    separator: Separator,
+    source: Path,
+    info: audio.AudioInfo,
+    rate: int,
+    with_rest: bool = False,
+) -> Iterator[Pair]:
     """Yield a file's [channels, n] and its [sources, channels, n] at a sample rate.
 
     The mixture waits in a queue until its estimates are there.
     """
     waiting, ready = Queue(), Queue()
-
-    def kept(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        for block in blocks:
-            waiting.push(block)
-            yield block
-
     blocks = audio.blocks(source, info.sample_rate)
     if rate == info.sample_rate:
-        blocks = kept(blocks)
+        blocks = _kept(blocks, waiting)
     blocks = _resampled(blocks, info.sample_rate, separator.sample_rate)
     if rate != info.sample_rate:
-        blocks = kept(blocks)
-    estimates = _resampled(separator.stream(blocks), separator.sample_rate, rate)
+        blocks = _kept(blocks, waiting)
+    stream = _with_rest if with_rest else Separator.stream
+    estimates = _resampled(stream(separator, blocks), separator.sample_rate, rate)
     seconds = info.samples / info.sample_rate
     for block in _progress(estimates, source.name, seconds, rate):
         ready.push(block)
@@ -141,6 +162,22 @@ def _walk(
             yield waiting.take(here), ready.take(here)
     if waiting.samples:
         raise RuntimeError(f"estimates of {source} end {waiting.samples} samples early")
+
+
+def _kept(blocks: Iterator[np.ndarray], queue: Queue) -> Iterator[np.ndarray]:
+    for block in blocks:
+        queue.push(block)
+        yield block
+
+
+def _with_rest(
+    separator: Separator, blocks: Iterator[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Separate blocks; what the sources leave of the mixture is one more source."""
+    mixtures = Queue()
+    for estimates in separator.stream(_kept(blocks, mixtures)):
+        rest = mixtures.take(estimates.shape[-1]) - estimates.sum(0)
+        yield np.concatenate([estimates, rest[np.newaxis]])
 
 
 def _resampled(

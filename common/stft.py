@@ -4,7 +4,8 @@ One pair of functions, :func:`stft` and :func:`istft`, and one frozen :class:`St
 says how frames lie on the signal. The inverse is the least-squares one of Griffin and
 Lim (1984): every frame is windowed again and the overlap-added sum is divided by the
 overlap-added squared window, so analysis followed by synthesis is exact wherever that
-sum is not zero.
+sum is not zero. Where it is nearly zero, at the rim of a sound, a masked spectrogram
+would be blown up: the result is limited there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ Scale = Literal["none", "window_sum", "tight"]
 
 COVERED = 1e-10
 """Squared window sum below which a sample counts as seen by no frame."""
+
+RIM_GAIN = 4.0
+"""Largest sample of a result, relative to the sum of the peaks of the frames there.
+
+No sample whose squared window sum is at least 1 / 4 reaches it."""
 
 
 class StftError(ValueError):
@@ -150,7 +156,8 @@ def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:
         samples: Length of the result: longer than the frames reach gives zeros.
 
     Returns:
-        float32 [..., samples].
+        float32 [..., samples], at most 4 times as large as the peaks of the frames
+        that reach a sample add up to.
 
     >>> ones, params = tf.ones([1, 700]), Stft(128, 32, padding="reflect")
     >>> bool(tf.reduce_max(abs(istft(stft(ones, params), params, 700) - 1)) < 1e-6)
@@ -165,6 +172,8 @@ def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:
     )
     if params.padding != "end":
         summed = summed / _squared_window_sum(tf.shape(frames)[-2], params)
+        limit = _limit(frames, params)
+        summed = tf.maximum(tf.minimum(summed, limit), -limit)
     return _fit(_slice(summed, params._front_samples, None), samples)
 
 
@@ -293,3 +302,16 @@ def _squared_window_sum(frames: tf.Tensor, params: Stft) -> tf.Tensor:
         tf.broadcast_to(squared, [frames, params.window_samples]), params.hop_samples
     )
     return tf.where(total > COVERED, total, tf.ones_like(total))
+
+
+def _limit(frames: tf.Tensor, params: Stft) -> tf.Tensor:
+    """Bound the overlap-added samples by the peaks of the frames, [..., samples]."""
+    highest, lowest = tf.reduce_max(frames, -1), tf.reduce_min(frames, -1)
+    peaks = tf.stop_gradient(tf.maximum(highest, -lowest))  # [..., frames]
+    hop, window = params.hop_samples, params.window_samples
+    reach = -(-window // hop)  # hops that a frame reaches over
+    ones = tf.ones([reach], peaks.dtype)
+    summed = tf.signal.overlap_and_add(peaks[..., tf.newaxis] * ones, 1)
+    samples = (tf.shape(frames)[-2] - 1) * hop + window
+    scale = RIM_GAIN / _factor(_window(params), params)
+    return scale * _slice(tf.repeat(summed, hop, -1), 0, samples)

@@ -28,6 +28,7 @@ from common.checkpoint import (
     save_network,
 )
 from common.errors import exit_code
+from common.inputs import refuse_overwriting
 from common.tf1_checkpoint import locate
 from mixit import published
 from mixit.checkpoints import metagraph
@@ -279,6 +280,8 @@ def _main(options: argparse.Namespace) -> int:
     if dest and (dest / "config.json").exists():
         raise CheckpointError(f"{dest} holds a run already; name another folder")
     source = published.resolve(options.source)
+    if dest:
+        refuse_overwriting([dest], [source, locate(source).parent])
     tensors = {"input_tensor": options.input_tensor}
     tensors["output_tensor"] = options.output_tensor
     told = {name: getattr(options, name) for name in OPTIONS}

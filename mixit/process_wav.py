@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import audio
 from common.errors import exit_code
+from common.inputs import refuse_overwriting
 from common.separation import SeparationError, Separator
+from common.stem_files import Form, stem_paths, working_folder
 from common.stems import separate_file
 
 MARKS = {"-i", "--input", "-m", "--model_dir"}
@@ -70,9 +71,6 @@ def _parser() -> argparse.ArgumentParser:
 def _main(load: Callable[..., Separator], options: argparse.Namespace) -> int:
     _check(options)
     separator = load(options.checkpoint or options.model_dir, **_load_options(options))
-    if options.block_size_in_seconds is not None:
-        seconds = options.block_size_in_seconds
-        separator = dataclasses.replace(separator, segment_seconds=seconds)
     have = len(separator.sources)
     if options.num_sources not in (0, have):
         raise SeparationError(
@@ -80,18 +78,23 @@ def _main(load: Callable[..., Separator], options: argparse.Namespace) -> int:
             "outputs; leave it out, and give --output_channels to write the first only"
         )
     wanted = separator.sources[: options.output_channels or have]
-    files = _files(Path(options.output), wanted, options)
-    parent = Path(options.output).parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".separate-", dir=parent) as place:
-        source = _first_channels(options, Path(place))
+    output = Path(options.output)
+    pattern = output.stem.replace("{", "{{").replace("}", "}}") + "_{source}"
+    form, source = Form(pattern), Path(options.input)
+    paths = stem_paths(separator, source, output.parent, options.format, wanted, form)
+    refuse_overwriting(paths.values(), [source])
+    with working_folder(output.parent) as hidden:
         summary = separate_file(
-            separator, source, place, format=options.format, targets=wanted
+            separator,
+            _first_channels(options, hidden),
+            output.parent,
+            format=options.format,
+            targets=wanted,
+            overwrite=options.overwrite,
+            form=form,
         )
-        for name, path in files.items():
-            (summary.folder / f"{name}{path.suffix}").replace(path)
     summary = dataclasses.replace(
-        summary, name=Path(options.input).name, folder=parent.resolve()
+        summary, name=source.name, folder=output.parent.resolve()
     )
     sys.stdout.write(f"{summary}\n")
     return 0
@@ -131,20 +134,9 @@ def _load_options(options: argparse.Namespace) -> dict[str, object]:
             "--input_tensor and --output_tensor name tensors of a meta graph; give "
             "--metagraph to run it, or leave them out"
         )
-    return {"metagraph": True, **given} if options.metagraph else {}
-
-
-def _files(
-    output: Path, sources: Sequence[str], options: argparse.Namespace
-) -> dict[str, Path]:
-    suffix = audio.FORMATS[options.format].suffix
-    files = {
-        name: output.with_name(f"{output.stem}_{name}{suffix}") for name in sources
-    }
-    for path in files.values():
-        if path.exists() and not options.overwrite:
-            raise SeparationError(f"{path} exists; give --overwrite to replace it")
-    return files
+    if options.block_size_in_seconds is not None:
+        given["segment_seconds"] = options.block_size_in_seconds
+    return {"metagraph": True, **given} if options.metagraph else given
 
 
 def _first_channels(options: argparse.Namespace, folder: Path) -> Path:

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +18,8 @@ from common.checkpoint import CheckpointError, not_a_run, restore_network, run_o
 from common.config import load as load_config
 from common.graphs import graph
 from common.separation import Separator
-from common.separation_command import command
+from common.separation_command import RATE_HELP, command
+from common.stem_files import Rate
 from common.tf1 import MetaGraphError
 from common.tf1_checkpoint import locate
 from mixit import convert, fusion, process_wav, published
@@ -183,9 +185,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
+class StemsOrTraining(argparse.Action):
+    """Takes the rate of the stems by name, or that of the training as a number."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Put it to ``rate`` or to ``sample_rate``."""
+        if values in get_args(Rate):
+            namespace.rate = values
+        elif values.isdecimal():
+            namespace.sample_rate = int(values)
+        else:
+            parser.error(
+                f"argument {option_string}: {values!r} is neither input, model nor a "
+                "number of Hz"
+            )
+
+
 def _configure(parser: argparse.ArgumentParser) -> None:
     """Add what :func:`load` takes for checkpoints of Google's program."""
     convert.add_options(parser)
+    # Said before an option of the same name replaces that of the checkpoint.
+    parser.set_defaults(sample_rate=parser.get_default("sample_rate"))
+    parser.add_argument(
+        "--sample-rate",
+        action=StemsOrTraining,
+        default=argparse.SUPPRESS,
+        metavar="{input,model,HZ}",
+        help=f"{RATE_HELP}; a number is that of the training of a TF1 checkpoint",
+    )
     parser.add_argument(
         "--metagraph",
         action="store_true",

@@ -28,7 +28,7 @@ COMMANDS = {
     "mixit-convert": "mixit.convert:main",
     "unmix-train": "unmix.train:main",
     "unmix-separate": "unmix.separate:main",
-    "umx-tf": "unmix.separate:main",
+    "umx-tf": "unmix.umx_command:main",
     "unmix-evaluate": "unmix.evaluate:main",
     "unmix-convert": "unmix.convert:main",
     "clustering-train": "clustering.train:main",

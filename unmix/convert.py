@@ -30,9 +30,9 @@ from common.checkpoint import (
 from common.config import load as load_config
 from common.embedded import NAME
 from common.errors import exit_code
-from common.files import replacing_folder, write_json
+from common.files import replacing_folder, user_path, write_json
 from common.precision import set_precision
-from common.separation_command import add_checkpoint
+from common.separation_command import Names, add_checkpoint
 from unmix import embedded, original_folder, plain, published, tensors
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix, folded
@@ -178,8 +178,17 @@ def check(
 def main(argv: Sequence[str] | None = None) -> int:
     """Check or export networks of Open-Unmix; returns the exit code."""
     parser = argparse.ArgumentParser("unmix.convert", description=main.__doc__)
-    parser.add_argument("source", help="folder of weights, run folder, or a name")
-    parser.add_argument("--targets", nargs="+", help="by default all that are there")
+    parser.set_defaults(named_input=[])
+    parser.add_argument(
+        "source", nargs="?", help="folder of weights, run folder, or a name"
+    )
+    parser.add_argument(
+        "--targets",
+        nargs="+",
+        action=Names,
+        metavar="SOURCE,...",
+        help="by default all that are there",
+    )
     parser.add_argument(
         "--check",
         action="store_true",
@@ -188,7 +197,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_checkpoint(parser)
     parser.add_argument("--export", metavar="OUT", help="folder for the original")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
+    sources = [*filter(None, [options.source]), *options.named_input]
+    if len(sources) != 1:
+        parser.error(f"{len(sources)} sources are named; expected one SOURCE")
+    options.source = sources[0]
     return exit_code("unmix.convert", lambda: _main(options))
 
 
@@ -233,7 +246,7 @@ def runs(folder: Path) -> dict[str, Path]:
 
 def _place(path: str | Path) -> Path:
     """Find a folder of networks, by its place or as one that comes with the package."""
-    return embedded.find(path) or Path(path).expanduser()
+    return embedded.find(path) or user_path(path)
 
 
 def _from_runs(

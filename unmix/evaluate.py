@@ -29,18 +29,20 @@ from common.corpora import miniature
 from common.corpora.track import CorpusError
 from common.decoding import FFMPEG_CURE
 from common.errors import exit_code
-from common.files import write_json, write_text
+from common.files import user_path, write_json, write_text
+from common.inputs import refuse_overwriting
 from common.separation import Separator
-from common.separation_command import add_checkpoint
+from common.separation_command import Names, add_checkpoint
 from common.startup import hide_gpus
 from common.training import say
-from unmix import corpus, embedded, umx_command
+from unmix import corpus, embedded
 from unmix.config import UMX, UnmixConfig
 from unmix.scoring import boxes, results, scores, songs
 from unmix.scoring.record import check_record
 from unmix.scoring.run import PROGRAM, Folders, evaluate
 from unmix.scoring.worker import HOP_SECONDS, MODE, WINDOW_SECONDS
 from unmix.separate import load
+from unmix.source_options import Residual, sums
 
 ROOT_VARIABLE = "MUSDB_PATH"
 """Names the corpus where ``--root`` does not, as for the original."""
@@ -50,7 +52,12 @@ __all__ = ["evaluate", "main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the evaluation; returns the exit code."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_intermixed_args(argv)
+    models = [*filter(None, [options.model_dir]), *options.named_input]
+    if len(models) > 1:
+        parser.error(f"unrecognized arguments: {' '.join(models[1:])}")
+    options.model_dir = next(iter(models), None)
     return exit_code(PROGRAM, lambda: _main(options))
 
 
@@ -58,11 +65,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         PROGRAM, description="Score a model on MUSDB18 as museval does."
     )
+    parser.set_defaults(named_input=[])
     add = parser.add_argument
     add("model_dir", nargs="?", metavar="MODEL", help="the same as --model (2019)")
     add("--model", help="name of a publication, or folder (default: umxl)")
     add_checkpoint(parser)
-    add("--targets", nargs="+", help="networks to use (default: all of the model)")
+    add(
+        "--targets",
+        nargs="+",
+        action=Names,
+        metavar="SOURCE,...",
+        help="networks to use (default: all of the model)",
+    )
     add("--outdir", metavar="ESTIMATES", help="keep the estimates here, as 32-bit wav")
     add(
         "--evaldir",
@@ -102,10 +116,11 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const=True,
         default=False,
+        action=Residual,
         metavar="NAME",
         help="what the targets leave of the mixture; named accompaniment it is scored",
     )
-    add("--aggregate", type=umx_command.sums, metavar="JSON", help="score sums as well")
+    add("--aggregate", type=sums, metavar="JSON", help="score sums as well")
     add(
         "--row",
         choices=[*results.PUBLISHED, "none"],
@@ -186,7 +201,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _config(model: str) -> UnmixConfig | None:
     """Read the configuration of a run folder; None of what is none."""
-    path = Path(model).expanduser()
+    path = user_path(model)
     folder = embedded.find(model) or run_of(path) or path
     files = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
     there = [file for file in files if file.exists()]
@@ -204,7 +219,7 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
 
 
 def _usual_place(model: str, checkpoint: str | None) -> Path:
-    path = Path(model).expanduser()
+    path = user_path(model)
     folder = run_of(path) or path
     if folder.is_dir():
         return folder / scores_folder(path, checkpoint)
@@ -214,13 +229,9 @@ def _usual_place(model: str, checkpoint: str | None) -> Path:
 def _folders(options: argparse.Namespace, root: Path, place: Path) -> Folders:
     if options.outdir is None:
         return Folders(place / options.subset)
-    estimates = Path(options.outdir)
-    if estimates.resolve() == root.resolve():
-        raise CorpusError(
-            f"--outdir is {estimates}, the corpus: its sources would be replaced by "
-            "estimates; name another folder"
-        )
-    return Folders(place / options.subset, estimates / options.subset)
+    kept = Path(options.outdir) / options.subset
+    refuse_overwriting([options.outdir, kept], [root, root / options.subset])
+    return Folders(place / options.subset, kept)
 
 
 def _load(options: argparse.Namespace, model: str) -> Separator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,16 @@ import numpy as np
 from common import memory
 from common.separation import SeparationError, Separator
 from common.separation_command import command
-from unmix import convert, stream_command, umx_command
+from unmix import convert, stream_command
 from unmix.model import OpenUnmix
 from unmix.passes import Filtering, Passes
+from unmix.source_options import Residual, sums
 
 SEGMENT_SECONDS = 56.0
 OVERLAP = 0.125
 WINDOW_FRAMES = 300
 RESIDUAL = "residual"
+WHOLES = {"vocals", "drums", "bass", "other"}, {"speech", "noise"}
 logger = logging.getLogger(__name__)
 
 Sums = Mapping[str, Sequence[str]]
@@ -84,9 +86,9 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     rest = bool(residual) or (len(names) == 1 and niter > 0)
     if residual:
         names.append(residual if isinstance(residual, str) else RESIDUAL)
-    sums = _sums(names, len(networks) + rest, aggregate)
+    matrix = _sums(names, len(networks) + rest, aggregate)
     filtering = Filtering(niter, softmask, rest, wiener_win_len, alpha, logit)
-    passes = Passes(networks, filtering, sums)
+    passes = Passes(networks, filtering, matrix)
     config = passes.config
     return Separator(
         passes,
@@ -99,7 +101,15 @@ def load(  # noqa: PLR0913 (each is one independent choice)
         # Blocks begin where the filter's windows do.
         grid_samples=(wiener_win_len or 1) * config.hop_samples,
         pairs=True,
+        complete=bool(
+            (residual or _make_up_all(networks)) and (matrix.sum(0) == 1).all()
+        ),
     )
+
+
+def _make_up_all(names: Iterable[str]) -> bool:
+    """Say whether targets make up all of a mixture."""
+    return any(whole <= {*names} for whole in WHOLES)
 
 
 def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarray:
@@ -139,13 +149,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "--stream" in argv:
         return stream_command.main(load, argv)
-    if umx_command.is_meant(argv):
-        return umx_command.main(load, argv)
     return command(
         load,
         argv,
         "Separate music into its stems; --stream --help tells how to separate raw "
-        "samples from standard input while they come.",
+        "samples from standard input while they come. The options of the original's "
+        "umx belong to umx-tf.",
         model="umxhq",
         configure=_configure,
     )
@@ -161,6 +170,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=True,
         default=False,
+        action=Residual,
         metavar="NAME",
         help="also write what the targets leave of the mixture",
     )
@@ -173,7 +183,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--aggregate",
-        type=umx_command.sums,
+        type=sums,
         metavar="JSON",
         help='write sums, such as \'{"accompaniment": ["drums", "bass", "other"]}\'',
     )

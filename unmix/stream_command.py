@@ -21,8 +21,8 @@ from common.errors import exit_code
 from common.separation import SeparationError, Separator
 from common.separation_command import add_checkpoint
 from common.stem_files import check_targets
+from unmix.source_options import sums
 from unmix.stream import FEW, Stream
-from unmix.umx_command import sums
 
 FORMATS: dict[str, np.dtype] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 """Kinds of raw samples, by the names that ffmpeg gives them."""
@@ -110,6 +110,8 @@ def _encoded(estimates: np.ndarray, kind: np.dtype, tally: Tally) -> bytes:
 def main(load: Callable[..., Separator], argv: Sequence[str]) -> int:
     """Separate standard input to standard output; returns the exit code."""
     options = _parser().parse_args(argv)
+    words = [word.split(",") for word in options.targets or ()]
+    options.targets = [name for word in words for name in word if name] or None
     return exit_code("separate", lambda: _main(load, options))
 
 
@@ -122,10 +124,15 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--targets",
         nargs="+",
-        metavar="SOURCE",
+        metavar="SOURCE,...",
         help="write these only, in this order (default: all)",
     )
-    add("--aggregate", type=sums, metavar="JSON", help="write sums, as for files")
+    add(
+        "--aggregate",
+        type=sums,
+        metavar="JSON",
+        help="write sums, as for files",
+    )
     add("--residual", nargs="?", const=True, default=False, metavar="NAME")
     add("--softmask", action="store_true", help="begin with shares of the mixture")
     add("--niter", type=int, default=0, help="rounds of the filter (default: 0)")

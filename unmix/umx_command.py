@@ -1,90 +1,58 @@
-"""The original's command lines ``umx``, ``test.py`` in the words of this suite.
+"""``umx-tf``: the command lines of the original's ``umx`` and ``test.py``.
 
-``python -m unmix.separate song.mp3 --outdir DIR`` writes ``DIR/song/vocals.wav`` and so
-on, and without ``--outdir`` the folder ``song_umxl``, as ``umx`` does; the words of
-2019 work too. What the original ignores is honoured: the name of the residual,
-``--start`` without ``--duration``, every file of several.
+``umx-tf song.mp3 --outdir DIR`` writes ``DIR/song/vocals.wav`` and so on, and without
+``--outdir`` the folder ``song_umxl``, as ``umx`` does; the words of 2019 work too. What
+the original ignores is honoured: the name of the residual, ``--start`` without
+``--duration``, every file of several.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import logging
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from common import audio
 from common.errors import exit_code
+from common.inputs import refuse_overwriting
 from common.separation import SeparationError, Separator
+from common.separation_command import Names, separate_all
 from common.startup import hide_gpus
-from common.stem_files import Form
+from common.stem_files import Form, output_names, stem_paths, working_folder
 from common.stem_summary import Summary
 from common.stems import separate_file
+from unmix.separate import load
+from unmix.source_options import Residual, sums
 
-MARKS = {
-    "--outdir",
-    "--ext",
-    "--start",
-    "--duration",
-    "--no-cuda",
-    "--audio-backend",
-    "--filterbank",
-    "--samplerate",
-    "--input",
-    "--verbose",
-}
 BLOCK_SECONDS = 10
-logger = logging.getLogger(__name__)
+FORM = Form("{source}", rate="model")
+"""A folder of stems, at the rate of the model."""
 
 
-def is_meant(argv: Sequence[str]) -> bool:
-    """Say whether arguments are in the original's words.
-
-    >>> is_meant(["song.mp3", "--outdir", "stems"])
-    True
-    >>> is_meant(["song.mp3", "--output", "stems"])
-    False
-    """
-    return any(word.split("=")[0] in MARKS for word in argv)
-
-
-def sums(text: str) -> dict[str, list[str]]:
-    """Read the JSON of ``--aggregate``: new sources by the names of their parts.
-
-    >>> sums('{"accompaniment": ["drums", "bass"]}')
-    {'accompaniment': ['drums', 'bass']}
-    """
-    try:
-        read = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
-    lists = isinstance(read, dict) and all(isinstance(v, list) for v in read.values())
-    if not lists or not read:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is no list of names by a name, such as {{"rest": ["drums"]}}'
-        )
-    return read
-
-
-def main(load: Callable[..., Separator], argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return exit_code("separate", lambda: _main(load, options))
+    options = _parser().parse_intermixed_args(argv)
+    return exit_code("separate", lambda: _main(options))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("unmix.separate", description=__doc__)
+    parser = argparse.ArgumentParser("umx-tf", description=__doc__)
+    parser.set_defaults(named_input=[])
     add = parser.add_argument
     add("input", nargs="*", help="sound files of any format and rate")
-    add("--input", dest="one_input", help="a sound file (2019)")
+    add("--input", dest="named_input", action="append", help="a sound file (2019)")
     add("--model", default="umxl", help="publication, or folder (default: umxl)")
-    add("--targets", nargs="+", help="networks to use, by default all")
+    add(
+        "--targets",
+        nargs="+",
+        action=Names,
+        metavar="SOURCE,...",
+        help="networks to use, by default all",
+    )
     add("--outdir", help="folder of the results")
     add("--ext", default=".wav", help="suffix of the results (default: .wav)")
     add("--start", type=float, default=0.0, help="first second to separate")
@@ -94,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--softmask", action="store_true")
     add("--alpha", type=float, default=1.0)
     add("--logit", type=float)
-    add("--residual", nargs="?", const=True, default=False)
+    add("--residual", nargs="?", const=True, default=False, action=Residual)
     add("--aggregate", type=sums)
     add("--samplerate", type=int, help="must be the model's")
     add("--no-cuda", action="store_true", help="use no GPU")
@@ -105,12 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _main(load: Callable[..., Separator], options: argparse.Namespace) -> int:
+def _main(options: argparse.Namespace) -> int:
     if options.no_cuda:
         hide_gpus()
-    inputs = [*options.input, *filter(None, [options.one_input])]
+    inputs = [Path(name) for name in (*options.input, *options.named_input)]
     if not inputs:
         raise SeparationError("no sound file is given; name one or more")
+    folders = _folders(inputs, options)
     format_ = _format(options.ext)
     separator = load(
         options.model,
@@ -128,41 +97,44 @@ def _main(load: Callable[..., Separator], options: argparse.Namespace) -> int:
             f"--samplerate is {options.samplerate}, but the model works at "
             f"{separator.sample_rate} Hz; leave it out, files are resampled as needed"
         )
-
-    def one(path: Path) -> int:
-        summary = _separate(separator, path, format_, options)
-        sys.stdout.write(f"{summary}\n")
-        sys.stdout.flush()
-        return 0
-
-    codes = [
-        exit_code("separate", lambda path=path: one(Path(path)))  # type: ignore[misc]
-        for path in inputs
+    stems = [
+        stem
+        for path, folder in folders.items()
+        for stem in stem_paths(separator, path, folder, format_, None, FORM).values()
     ]
-    return max(codes)
+    refuse_overwriting(stems, inputs)
+    return separate_all(
+        list(folders),
+        lambda path: _separate(separator, path, folders[path], format_, options),
+    )
+
+
+def _folders(inputs: Sequence[Path], options: argparse.Namespace) -> dict[Path, Path]:
+    """Folder of the stems of each file, where the original would put them."""
+    names = output_names(inputs)
+    if options.outdir:
+        return {path: Path(options.outdir, name) for path, name in names.items()}
+    model = Path(options.model).stem
+    return {path: Path(f"{name}_{model}") for path, name in names.items()}
 
 
 def _separate(
-    separator: Separator, path: Path, format_: str, options: argparse.Namespace
+    separator: Separator,
+    path: Path,
+    folder: Path,
+    format_: str,
+    options: argparse.Namespace,
 ) -> Summary:
-    """Write the stems of one file to the folder that the original would."""
-    model = Path(options.model).stem
-    folder = Path(f"{path.stem}_{model}")
-    if options.outdir:
-        folder = Path(options.outdir) / path.stem
-    suffix = audio.FORMATS[format_].suffix
-    files = [folder / f"{name}{suffix}" for name in separator.sources]
-    there = [file for file in files if file.exists()]
-    if there and not options.overwrite:
-        raise SeparationError(f"{there[0]} exists; give --overwrite to replace it")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".separate-", dir=folder) as place:
-        part = _part(path, Path(place), options)
-        form = Form(rate="model")
-        summary = separate_file(separator, part, place, format=format_, form=form)
-        for file in files:
-            (summary.folder / file.name).replace(file)
-    return dataclasses.replace(summary, name=path.name, folder=folder)
+    with working_folder(folder) as hidden:
+        summary = separate_file(
+            separator,
+            _part(path, hidden, options),
+            folder,
+            format=format_,
+            overwrite=options.overwrite,
+            form=FORM,
+        )
+    return dataclasses.replace(summary, name=path.name)
 
 
 def _part(path: Path, place: Path, options: argparse.Namespace) -> Path:
@@ -195,3 +167,7 @@ def _format(ext: str) -> str:
             + ", ".join(f".{known}" for known in audio.FORMATS)
         )
     return name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

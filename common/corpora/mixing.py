@@ -29,6 +29,7 @@ from common.corpora.synthesis import ramps
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import replacing_folder
+from common.inputs import refuse_replacing_folder
 from common.resample import resample
 
 BACKGROUND_DB = -25.0
@@ -104,6 +105,7 @@ def make(
         )
     splits = divide(kinds, list(counts), by_time=recipe.by_time, seed=recipe.seed)
     lists = [output / fuss.list_name(split) for split in fuss.SPLITS]
+    refuse_replacing_folder(output, sources)
     replace = overwrite and any(path.is_file() for path in lists)
     done: Counter[str] = Counter()
     with (

@@ -182,7 +182,8 @@ def test_the_words_of_the_card(tmp_path, capsys, monkeypatch):
     path, wave = song(tmp_path)
     monkeypatch.chdir(tmp_path)
     prefix = "checkpoints/542621/sup/best/step-0"
-    assert run("--input", path, "--output", "out/", "--checkpoint", prefix) == 0
+    words = ["--input", path, "--output", "out/", "--checkpoint", prefix]
+    assert run(*words, "--sample-rate", "model") == 0
     written = sorted(each.name for each in (tmp_path / "out").rglob("*"))
     names = ["accompaniment.wav", "original.flac", "vocals.wav"]
     assert written == [f"my song_{name}" for name in names]
@@ -194,17 +195,18 @@ def test_the_words_of_the_card(tmp_path, capsys, monkeypatch):
     expected = separate.load(prefix)(mixture)["vocals"]
     found = audio.read(tmp_path / "out" / "my song_vocals.wav")[0]
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert run("--input", path, "--output", "out/", "--checkpoint", prefix) == 1
+    assert run(*words) == 1
     assert "my song_vocals.wav exists; give --overwrite" in capsys.readouterr().err
     again = [path, "--output", "out", "--model", prefix, "--overwrite"]
     assert run(*again, "--targets", "vocals") == 0
 
 
-def test_native_stems_add_up_and_agree_below_the_band(tmp_path, capsys):
+@pytest.mark.parametrize("rate", [(), ("--sample-rate", "native")])
+def test_stems_add_up_and_agree_below_the_band(tmp_path, capsys, rate):
     write_run(tmp_path, "run")
     path, wave = song(tmp_path)
     words = [path, "--model", tmp_path / "run", "--output", tmp_path / "out"]
-    assert run(*words, "--sample-rate", "native") == 0
+    assert run(*words, *rate) == 0
     vocals, accompaniment = (
         audio.read(tmp_path / "out" / f"my song_{name}.wav")[0]
         for name in ("vocals", "accompaniment")
@@ -215,7 +217,7 @@ def test_native_stems_add_up_and_agree_below_the_band(tmp_path, capsys):
     assert residual < -140
     high = np.abs(np.fft.rfft(vocals, axis=1))[:, 4200 * 3 :]
     assert high.max() < 1e-3 * np.abs(np.fft.rfft(wave, axis=1)).max()
-    working = separate.load(tmp_path / "run", sample_rate="native")
+    working = separate.load(tmp_path / "run", sample_rate="input")
     expected = working(resample.resample(wave, 22050, RATE))["vocals"]
     below = slice(0, 3600 * 3)
     truth = np.fft.rfft(expected, axis=1)[:, below] / RATE
@@ -303,7 +305,10 @@ def test_a_checkpoint_of_another_depth_is_refused(tmp_path):
     [
         ({"tile_frames": -1}, "tile_frames is -1; expected at least 0"),
         ({"griffin_lim": -2}, "griffin_lim is -2"),
-        ({"sample_rate": "44100"}, "sample_rate is '44100'; expected model or native"),
+        (
+            {"sample_rate": "44100"},
+            "sample_rate is '44100'; expected model or input or native",
+        ),
         ({"segment_seconds": 0.5}, r"segment is 0.5 s; expected at least .* around"),
     ],
 )
@@ -335,3 +340,8 @@ def test_an_hour_goes_through_in_flat_memory(tmp_path):
         )
         peaks.append(int(done.stdout.splitlines()[-1]))
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_home_folder_that_is_not_known_is_one_sentence():
+    with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
+        separate.load("~no-such-user/run")

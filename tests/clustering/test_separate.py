@@ -180,3 +180,8 @@ def test_ten_minutes_need_the_memory_of_four(config, tmp_path):
             stem = tmp_path / "out" / file.stem / f"source{source}.wav"
             assert soundfile.info(stem).frames == minutes * 60 * RATE
     assert peaks[1] < peaks[0] + 60
+
+
+def test_a_home_folder_that_is_not_known_is_one_sentence():
+    with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
+        separate.load("~no-such-user/run")

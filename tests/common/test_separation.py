@@ -365,3 +365,19 @@ def test_all_channels_may_go_through_together():
     for wave in found["middle"]:
         np.testing.assert_allclose(wave, mixture.mean(0), atol=1e-6)
     np.testing.assert_allclose(sum(found.values()), mixture, atol=1e-6)
+
+
+def test_a_source_may_fill_one_buffer_again_and_again():
+    sound = np.random.default_rng(0).standard_normal([2, 9000]).astype(np.float32)
+    same = Separator(lambda x: x[:, None], ["all"], 8000, segment_seconds=0.25)
+
+    def blocks():
+        buffer = np.empty([2, 700], np.float32)
+        for start in range(0, 9000, 700):
+            part = sound[:, start : start + 700]
+            buffer[:, : part.shape[1]] = part
+            yield buffer[:, : part.shape[1]]
+        buffer[:] = np.nan
+
+    joined = np.concatenate(list(same.stream(blocks())), -1)
+    np.testing.assert_allclose(joined[0], sound, atol=1e-6)

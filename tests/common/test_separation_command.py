@@ -18,12 +18,12 @@ RATE = 8000
 def load(model, **options):
     if model == "missing":
         raise SeparationError("model 'missing' is not known; expected tiny")
-    factor = options.get("factor", 1.0)
+    factor = options.pop("factor", 1.0)
 
     def network(batch):
         return np.stack([0.75 * factor * batch, 0.25 * factor * batch], 1)
 
-    return Separator(network, ["vocals", "rest"], RATE, named=True)
+    return Separator(network, ["vocals", "rest"], RATE, named=True, **options)
 
 
 def run(*arguments, **options):
@@ -64,12 +64,12 @@ def test_all_words_are_obeyed(tmp_path, song):
 def test_segments_reach_the_separator(tmp_path, song):
     lengths = []
 
-    def watched(model):
+    def watched(model, **options):
         def network(batch):
             lengths.append(batch.shape[-1])
             return batch[:, None]
 
-        return Separator(network, ["all"], RATE, named=True)
+        return Separator(network, ["all"], RATE, named=True, **options)
 
     words = [str(song), "--model", "x", "--output", str(tmp_path), "--segment", "0.5"]
     assert command(watched, words, "Separate.") == 0
@@ -94,9 +94,10 @@ def test_a_broken_file_does_not_stop_the_others(tmp_path, song, capsys):
     printed = capsys.readouterr()
     assert printed.out.startswith("song.wav: ")
     lines = printed.err.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "broken.wav" in lines[0]
     assert "absent.wav" in lines[1]
+    assert lines[2] == "separate: 1 of 3 files are done"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["song"]
 
 
@@ -118,10 +119,87 @@ def test_expected_errors_are_one_line(tmp_path, song, capsys, words, sentence):
     assert not (tmp_path / "out").exists()
 
 
-def test_inputs_with_the_same_outputs_are_an_error(tmp_path, song, capsys):
-    assert run(song, tmp_path / "other" / "song.flac", "--output", tmp_path) == 1
+@pytest.mark.parametrize("other", ["song.flac", "SONG.wav"])
+def test_inputs_with_the_same_outputs_are_an_error(tmp_path, song, capsys, other):
+    assert run(song, tmp_path / other, "--output", tmp_path) == 1
     assert "would both be written" in capsys.readouterr().err
     assert not (tmp_path / "song").exists()
+
+
+def test_inputs_of_one_name_are_written_by_their_folders(tmp_path, song, capsys):
+    for folder in ("d1", "d2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mix.wav").write_bytes(song.read_bytes())
+    out = tmp_path / "out"
+    mixes = [tmp_path / "d1" / "mix.wav", tmp_path / "d2" / "mix.wav"]
+    again = tmp_path / "d1" / ".." / "d1" / "mix.wav"
+    assert run(*mixes, again, song, "--output", out) == 0
+    stems = sorted(str(path.relative_to(out)) for path in out.rglob("vocals.wav"))
+    assert stems == ["d1/mix/vocals.wav", "d2/mix/vocals.wav", "song/vocals.wav"]
+    assert capsys.readouterr().out.count("2 stems") == 3
+
+
+def test_a_repeated_batch_does_what_is_left(tmp_path, song, capsys):
+    other = tmp_path / "other.wav"
+    other.write_bytes(song.read_bytes())
+    out = tmp_path / "out"
+    assert run(song, "--output", out) == 0
+    assert run(song, other, "--output", out) == 1
+    printed = capsys.readouterr()
+    assert "other.wav: 2 stems" in printed.out
+    assert "exists; give --overwrite" in printed.err
+    assert printed.err.endswith("separate: 1 of 2 files are done\n")
+    (out / "song" / "rest.wav").write_text("whole")
+    assert run(song, other, "--output", out, "--skip-existing") == 0
+    assert capsys.readouterr().out.count("skipped, its stems exist in") == 2
+    assert (out / "song" / "rest.wav").read_text() == "whole"
+    (out / "song" / "rest.wav").unlink()
+    assert run(song, other, "--output", out, "--skip-existing") == 1
+
+
+def test_no_input_of_a_batch_is_replaced(tmp_path, song, capsys):
+    stem = tmp_path / "song" / "vocals.wav"
+    stem.parent.mkdir()
+    stem.write_bytes(song.read_bytes())
+    before = stem.read_bytes()
+    assert run(song, stem, "--output", tmp_path, "--overwrite") == 1
+    assert "is an input and would be replaced" in capsys.readouterr().err
+    assert stem.read_bytes() == before
+    assert not (tmp_path / "song" / "rest.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--targets", "vocals,rest", "SONG"],
+        ["--targets", "vocals", "rest", "SONG"],
+        ["SONG", "--targets", "vocals", "rest"],
+        ["--targets", "rest, vocals", "--format", "wav", "SONG"],
+    ],
+)
+def test_targets_leave_files_to_the_inputs(tmp_path, song, words):
+    given = [song if word == "SONG" else word for word in words]
+    assert run(*given, "--output", tmp_path / "out") == 0
+    stems = sorted(path.name for path in (tmp_path / "out" / "song").iterdir())
+    assert stems == ["rest.wav", "vocals.wav"]
+
+
+@pytest.mark.parametrize(("words", "rate"), [([], 22050), (["model"], RATE)])
+def test_stems_have_the_rate_that_is_asked_for(tmp_path, capsys, words, rate):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 9000)).astype(np.float32)
+    audio.write(tmp_path / "high.wav", wave, 22050)
+    words = ["--sample-rate", *words] if words else []
+    assert run(tmp_path / "high.wav", "--output", tmp_path / "out", *words) == 0
+    assert audio.probe(tmp_path / "out" / "high" / "rest.wav").sample_rate == rate
+    line = capsys.readouterr().out
+    assert float(line.split("mixture by ")[1].split(" dB")[0]) < -120
+
+
+def test_inputs_stand_anywhere(tmp_path, song):
+    other = tmp_path / "other.wav"
+    other.write_bytes(song.read_bytes())
+    assert run(song, "--output", tmp_path / "out", other, "--targets", "rest") == 0
+    assert len(list((tmp_path / "out").rglob("rest.wav"))) == 2
 
 
 def test_a_folder_as_input_is_one_sentence(tmp_path, capsys):

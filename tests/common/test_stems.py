@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from common import audio, stems
+from common.inputs import OverwriteError
 from common.separation import SeparationError, Separator
 from common.stem_files import Form
 from common.stems import separate_file
@@ -216,8 +217,29 @@ def test_the_input_is_never_replaced(tmp_path):
     path = tmp_path / "vocals" / "vocals.wav"
     path.parent.mkdir()
     audio.write(path, noise(1, 900), RATE)
-    with pytest.raises(SeparationError, match="is the input"):
+    before = path.read_bytes()
+    with pytest.raises(OverwriteError, match="is an input and would be replaced"):
         separate_file(separator(), path, tmp_path, overwrite=True)
+    (tmp_path / "link").symlink_to(path.parent)
+    form = Form("{source}")
+    with pytest.raises(OverwriteError, match="is the input"):
+        separate_file(separator(), path, tmp_path / "link", overwrite=True, form=form)
+    assert path.read_bytes() == before
+
+
+def test_stems_of_one_file_name_do_not_share_a_draft(tmp_path, song):
+    separate_file(separator(), song, tmp_path / "out", form=Form("{source}/{name}"))
+    stems = [
+        audio.read(tmp_path / "out" / n / "song.wav")[0] for n in ("vocals", "rest")
+    ]
+    np.testing.assert_allclose(stems[0], 3 * stems[1], atol=1e-6)
+
+
+def test_bad_input_leaves_none_of_the_folders_that_it_needed(tmp_path):
+    (tmp_path / "bad.wav").write_text("no sound")
+    with pytest.raises(ValueError, match="bad"):
+        separate_file(separator(), tmp_path / "bad.wav", tmp_path / "a" / "b" / "c")
+    assert names(tmp_path) == ["bad.wav"]
 
 
 def test_all_stems_or_none(tmp_path, song):
@@ -322,3 +344,37 @@ def test_one_source_takes_what_the_others_leave(tmp_path):
     stems = [audio.read(tmp_path / "a" / f"{n}.wav")[0] for n in ("vocals", "rest")]
     np.testing.assert_allclose(sum(stems), mixture, atol=1e-7)
     assert summary.residual_db < -140
+
+
+@pytest.mark.parametrize("rate", [22050, 44100, 48000])
+@pytest.mark.parametrize("samples", [1, 700, 60_001])
+def test_stems_of_a_model_of_a_lower_rate_add_up(tmp_path, rate, samples):
+    mixture = noise(2, samples)
+    audio.write(tmp_path / "a.wav", mixture, rate)
+    summary = separate_file(separator(), tmp_path / "a.wav", tmp_path)
+    stems = [audio.read(tmp_path / "a" / f"{n}.wav")[0] for n in ("vocals", "rest")]
+    assert stems[0].shape == mixture.shape
+    np.testing.assert_allclose(sum(stems), mixture, atol=2e-7)
+    assert summary.residual_db < -120
+    form = Form(rate="model")
+    low = separate_file(
+        separator(), tmp_path / "a.wav", tmp_path, form=form, overwrite=True
+    )
+    assert low.sample_rate == RATE
+
+
+def test_sources_that_are_not_all_leave_the_rest(tmp_path):
+    mixture = noise(1, 2 * 44_100)
+    audio.write(tmp_path / "a.wav", mixture, 44_100)
+    part = separator(
+        lambda batch: 0.6 * batch[:, None], sources=["vocals"], complete=False
+    )
+    separate_file(part, tmp_path / "a.wav", tmp_path)
+    stem = audio.read(tmp_path / "a" / "vocals.wav")[0]
+    share = np.square(0.6) / (np.square(0.6) + np.square(0.4))
+    spectra = [np.abs(np.fft.rfft(wave[0])) for wave in (stem, mixture)]
+    for band, gain in ((slice(200, 14_000), 0.6), (slice(18_000, 44_000), share)):
+        ratio = np.sqrt(
+            np.square(spectra[0][band]).sum() / np.square(spectra[1][band]).sum()
+        )
+        assert ratio == pytest.approx(gain, rel=0.05)

@@ -228,3 +228,42 @@ def test_tight_spectrogram_keeps_the_energy():
 def test_bad_parameters_are_named(arguments, words):
     with pytest.raises(StftError, match=words):
         Stft(**arguments)
+
+
+@pytest.mark.parametrize("samples", [300, 1000, 1037, 2047])
+@pytest.mark.parametrize("padding", ["none", "constant", "reflect", "constant_whole"])
+@pytest.mark.parametrize(
+    ("window", "hop", "scale"),
+    [("hann", 32, "none"), ("hann", 64, "window_sum"), ("sqrt_hann", 64, "tight")],
+)
+def test_masked_spectrograms_stay_bounded_at_the_rim(
+    samples, padding, window, hop, scale
+):
+    params = Stft(64, hop, 64, window, padding, scale)
+    rng = np.random.default_rng(0)
+    noise = 0.1 * rng.standard_normal(samples).astype(np.float32)
+    spectrum = stft(noise, params)
+    masks = rng.uniform(size=(20, *spectrum.shape))
+    estimates = istft(spectrum * masks.astype(np.complex64), params, samples).numpy()
+    assert np.abs(estimates).max() < 4 * np.abs(noise).max()
+
+
+def test_the_limit_leaves_what_the_windows_cover():
+    params = Stft(64, 32)
+    signs = np.where(np.random.default_rng(0).uniform(size=[3, 64]) < 0.5, -1.0, 1.0)
+    window = np.hanning(65)[:-1]
+    summed, total = np.zeros([2, 128])
+    for place, frame in zip((0, 32, 64), signs, strict=True):
+        summed[place : place + 64] += window * frame
+        total[place : place + 64] += window**2
+    result = istft(np.fft.rfft(signs).astype(np.complex64), params, 128).numpy()
+    covered = total >= 0.25
+    np.testing.assert_allclose(
+        result[covered], summed[covered] / total[covered], atol=1e-5
+    )
+    assert np.abs(result[~covered]).max() == pytest.approx(4)
+
+
+def test_too_short_for_a_frame_gives_zeros():
+    params = Stft(64, 16)
+    assert not istft(stft(tf.ones([10]), params), params, 10).numpy().any()

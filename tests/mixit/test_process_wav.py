@@ -51,6 +51,47 @@ def test_every_source_at_the_rate_and_channels_of_the_file(stereo, capsys):
     assert run(stereo, "--overwrite") == 0
 
 
+def test_the_input_is_never_replaced(stereo, capsys):
+    named = stereo.with_name("mix_source0.wav")
+    stereo.rename(named)
+    before, output = named.read_bytes(), stereo.parent / "x" / ".." / "mix.wav"
+    words = ["-i", str(named), "-o", str(output), "-m", "model", "--overwrite"]
+    assert process_wav.main(load, words) == 1
+    assert process_wav.main(load, [*words, "-ic", "1"]) == 1
+    assert "is the input" in capsys.readouterr().err
+    assert named.read_bytes() == before
+    assert [path.name for path in stereo.parent.iterdir()] == ["mix_source0.wav"]
+
+
+def test_bad_input_leaves_no_folder(stereo):
+    def breaks(model):
+        return Separator(lambda batch: batch, ["a", "b", "c"], RATE)
+
+    output = stereo.parent / "new" / "deep" / "out.wav"
+    words = ["-i", str(stereo), "-o", str(output), "-m", "model"]
+    assert process_wav.main(breaks, words) == 1
+    assert [path.name for path in stereo.parent.iterdir()] == ["mix.wav"]
+
+
+def test_blocks_and_braces_are_taken_as_they_are(stereo):
+    lengths = []
+
+    def watched(model, **options):
+        assert options == {"segment_seconds": 0.125}
+
+        def network(batch):
+            lengths.append(batch.shape[-1])
+            return batch[:, None]
+
+        return Separator(network, ["source0"], RATE, named=True, **options)
+
+    output = stereo.parent / "{out}.wav"
+    words = ["-i", str(stereo), "-o", str(output), "-m", "model", "-bs", "0.125"]
+    assert process_wav.main(watched, words) == 0
+    assert set(lengths) == {1000}
+    assert (stereo.parent / "{out}_source0.wav").exists()
+
+
 def test_first_channels_only(stereo):
     assert run(stereo, "-ic", "1", "-oc", "2", "-pi", "True", "-wt", "vorbis") == 0
     written = sorted((stereo.parent / "new").iterdir())

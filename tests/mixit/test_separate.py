@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mixit
-from common import audio
+from common import audio, separation_command
 from common.checkpoint import CheckpointError
 from mixit import evaluate, separate
 
@@ -82,3 +82,26 @@ def test_sources_that_are_longer_than_the_track_are_cut(run, corpus):
 
     (track, *_) = fuss.tracks(corpus, "eval", samples=3000)
     assert evaluate.read_sources(track, 8000).shape == (len(track.sources), 3000)
+
+
+@pytest.mark.parametrize(
+    ("word", "rate", "training"),
+    [("model", "model", 16000), ("input", "input", 16000), ("8000", "input", 8000)],
+)
+def test_sample_rate_is_that_of_the_stems_or_of_the_training(
+    monkeypatch, word, rate, training
+):
+    seen = {}
+    monkeypatch.setattr(separate, "load", lambda path, **options: seen.update(options))
+    monkeypatch.setattr(separation_command, "check_targets", lambda *_: None)
+    monkeypatch.setattr(
+        separation_command,
+        "stem_paths",
+        lambda *given: seen.update(form=given[-1]) or {},
+    )
+    monkeypatch.setattr(separation_command, "separate_all", lambda *_: 0)
+    assert separate.main(["a.wav", "--model", "m", "--sample-rate", word]) == 0
+    assert seen["form"].rate == rate
+    assert seen["sample_rate"] == training
+    with pytest.raises(SystemExit):
+        separate.main(["a.wav", "--model", "m", "--sample-rate", "high"])

@@ -344,7 +344,7 @@ def test_bad_words(words, sentence, corpus_root, fixed_model, tmp_path, capsys):
 def test_the_corpus_is_not_overwritten(corpus_root, fixed_model, tmp_path, capsys):
     words = ["--root", str(corpus_root), "--evaldir", str(tmp_path)]
     assert evaluate.main([*words, "--outdir", str(corpus_root)]) == 1
-    assert "its sources would be replaced by estimates" in capsys.readouterr().err
+    assert "is an input and would be replaced" in capsys.readouterr().err
 
 
 def test_without_ffmpeg(corpus_root, fixed_model, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import pytest
 import unmix
 from common import audio
 from common.separation import SeparationError
-from unmix import convert, separate
+from unmix import convert, separate, umx_command
 from unmix.passes import Filtering, Passes
 
 MODEL = Path(__file__).resolve().parents[1] / "golden" / "unmix" / "estimates"
@@ -128,10 +128,48 @@ def test_house_words(song, tmp_path, capsys):
 def test_words_of_the_original(song, tmp_path):
     out = tmp_path / "stems"
     words = [str(song), "--model", str(MODEL), "--outdir", str(out)]
-    assert separate.main([*words, "--start", "0.5", "--ext", "flac"]) == 0
+    assert umx_command.main([*words, "--start", "0.5", "--ext", "flac"]) == 0
     stems = sorted(file.name for file in (out / "song").iterdir())
     assert stems == ["drums.flac", "vocals.flac"]
     assert audio.probe(out / "song" / "drums.flac").samples == 1.5 * RATE
+
+
+@pytest.mark.parametrize(
+    "flag", ["--outdir=x", "--ext=.wav", "--start=1", "--no-cuda", "--samplerate=8000"]
+)
+def test_words_of_the_original_belong_to_umx_tf_alone(song, flag, capsys):
+    with pytest.raises(SystemExit) as stop:
+        separate.main([str(song), "--model", str(MODEL), flag])
+    assert stop.value.code == 2
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_umx_tf_never_replaces_an_input(tmp_path, song, capsys):
+    stem = tmp_path / "vocals" / "vocals.wav"
+    stem.parent.mkdir()
+    stem.write_bytes(song.read_bytes())
+    words = ["--model", str(MODEL), "--outdir", str(tmp_path), "--overwrite"]
+    assert umx_command.main([str(stem), *words]) == 1
+    assert umx_command.main([str(stem), *words, "--start", "1"]) == 1
+    assert capsys.readouterr().err.count("would be replaced") == 2
+    assert stem.read_bytes() == song.read_bytes()
+
+
+def test_umx_tf_keeps_songs_of_one_name_apart(tmp_path, song):
+    songs = [tmp_path / folder / "mix.wav" for folder in ("d1", "d2")]
+    for file in songs:
+        file.parent.mkdir()
+        file.write_bytes(song.read_bytes())
+    words = ["--model", str(MODEL), "--outdir", str(tmp_path / "out"), "--targets"]
+    assert umx_command.main([*words, "vocals,drums", *map(str, songs)]) == 0
+    folders = {str(f.parent.parent.name) for f in (tmp_path / "out").rglob("drums.wav")}
+    assert folders == {"d1", "d2"}
+
+
+def test_the_residual_leaves_a_file_to_the_inputs(tmp_path, song):
+    words = ["--model", str(MODEL), "--output", str(tmp_path), "--residual", str(song)]
+    assert separate.main(words) == 0
+    assert (tmp_path / "song" / "residual.wav").exists()
 
 
 def test_without_outdir_the_folder_is_named_for_song_and_model(
@@ -139,7 +177,7 @@ def test_without_outdir_the_folder_is_named_for_song_and_model(
 ):
     monkeypatch.chdir(tmp_path)
     words = [str(song), "--model", str(MODEL), "--ext", ".wav", "--duration", "1"]
-    assert separate.main(words) == 0
+    assert umx_command.main(words) == 0
     assert audio.probe(tmp_path / "song_estimates" / "vocals.wav").samples == RATE
 
 
@@ -148,9 +186,10 @@ def test_a_broken_file_does_not_stop_the_rest(song, tmp_path, capsys):
     broken.write_bytes(b"RIFF of nothing")
     out = tmp_path / "stems"
     words = [str(broken), str(song), "--model", str(MODEL), "--outdir", str(out)]
-    assert separate.main(words) == 1
+    assert umx_command.main(words) == 1
     assert (out / "song" / "vocals.wav").exists()
     assert str(broken) in capsys.readouterr().err
+    assert [folder.name for folder in out.iterdir()] == ["song"]
 
 
 @pytest.mark.parametrize(
@@ -162,14 +201,14 @@ def test_a_broken_file_does_not_stop_the_rest(song, tmp_path, capsys):
     ],
 )
 def test_bad_words_are_named(song, tmp_path, capsys, words, sentence):
-    assert separate.main([str(song), "--model", str(MODEL), *words]) == 1
+    assert umx_command.main([str(song), "--model", str(MODEL), *words]) == 1
     assert sentence in capsys.readouterr().err
 
 
 def test_existing_stems_stay(song, tmp_path, capsys):
     words = [str(song), "--model", str(MODEL), "--outdir", str(tmp_path)]
-    assert separate.main(words) == 0
-    assert separate.main(words) == 1
+    assert umx_command.main(words) == 0
+    assert umx_command.main(words) == 1
     assert "--overwrite" in capsys.readouterr().err
 
 
@@ -178,3 +217,8 @@ def test_networks_of_different_shapes_are_refused(monkeypatch):
     monkeypatch.setattr(convert, "load", lambda *_: pair)
     with pytest.raises(SeparationError, match="networks of a and b differ"):
         unmix.load("pair")
+
+
+def test_a_home_folder_that_is_not_known_is_one_sentence():
+    with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
+        separate.load("~no-such-user/run")

@@ -1,0 +1,87 @@
+"""Protection of the files that a command reads from what it writes."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class OverwriteError(ValueError):
+    """An output that would replace an input."""
+
+
+def refuse_overwriting(
+    outputs: Iterable[str | Path], inputs: Iterable[str | Path]
+) -> None:
+    """Refuse outputs that are inputs, whatever they are called.
+
+    Paths are the same where they lead to one file or folder over links and other
+    spellings, and where they differ in the case of letters alone: on some disks these
+    are one file.
+
+    Args:
+        outputs: Files or folders to write; they need not exist.
+        inputs: Files or folders that the command reads, now or later.
+
+    Raises:
+        OverwriteError: An output is an input.
+
+    >>> refuse_overwriting(["stems/a.wav"], ["a.wav"])
+    >>> refuse_overwriting(["./stems/../A.wav"], ["a.wav"])
+    Traceback (most recent call last):
+    ...
+    common.inputs.OverwriteError: ./stems/../A.wav is the input a.wav and would be \
+replaced; choose another output
+    """
+    read = {key: path for path in inputs for key in _keys(path)}
+    for output in outputs:
+        for key in _keys(output) & read.keys():
+            name = (
+                "an input"
+                if str(read[key]) == str(output)
+                else f"the input {read[key]}"
+            )
+            raise OverwriteError(
+                f"{output} is {name} and would be replaced; choose another output"
+            )
+
+
+def refuse_replacing_folder(output: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse to replace a folder that is an input or holds one.
+
+    Args:
+        output: Folder to replace.
+        inputs: Files or folders that the command reads.
+
+    Raises:
+        OverwriteError: The folder is or holds an input.
+    """
+    for path in inputs:
+        if holds(output, path):
+            raise OverwriteError(
+                f"{output} is or holds the input {path}, which would be removed with "
+                "it; choose another output"
+            )
+
+
+def holds(folder: str | Path, path: str | Path) -> bool:
+    """Say whether a path is a folder or lies in it, whatever both are called.
+
+    >>> holds("music", "Music/../music/rock/a.wav"), holds("music/rock", "music")
+    (True, False)
+    """
+    whole = Path(os.path.realpath(path))
+    keys = _keys(folder)
+    return any(keys & _keys(each) for each in (whole, *whole.parents))
+
+
+def _keys(path: str | Path) -> set[tuple]:
+    """What the names of one file have in common."""
+    name = unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return {(name,)}
+    return {(name,), (status.st_dev, status.st_ino)}

@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--evaldir",
         metavar="SCORES",
-        help="folder of the results; default: RUN/evaluation, or evaluation/NAME",
+        help="folder of the results; default: RUN/evaluation, or evaluation/NAME; "
+        "evaluation-train for --subset train",
     )
     add(
         "--root",
@@ -127,7 +128,7 @@ def _main(options: argparse.Namespace) -> int:
     config = _config(model)
     root = _root(options, config)
     found = songs.find(root, options.subset, is_wav=options.is_wav)[: options.limit]
-    place = Path(options.evaldir or _usual_place(model))
+    place = Path(options.evaldir or _usual_place(model, options.subset))
     folders = _folders(options, root, place)
     separator = _load(options, model)
     told = {
@@ -136,7 +137,8 @@ def _main(options: argparse.Namespace) -> int:
         "options": _told(options),
     }
     names = [song.name for song in found]
-    check_record(separator, folders, told, names, overwrite=options.overwrite)
+    again = (names if options.limit else None) if options.overwrite else ()
+    check_record(separator, folders, told, again)
     failed = evaluate(separator, found, folders, options.cores)
     files = {name: folders.json(name) for name in names if folders.json(name).exists()}
     if not files:
@@ -199,9 +201,10 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     return corpus.root(UMX)
 
 
-def _usual_place(model: str) -> Path:
+def _usual_place(model: str, subset: str) -> Path:
     folder = Path(model).expanduser()
-    return folder / "evaluation" if folder.is_dir() else Path("evaluation", model)
+    name = "evaluation" if subset == "test" else f"evaluation-{subset}"
+    return folder / name if folder.is_dir() else Path(name, model)
 
 
 def _folders(options: argparse.Namespace, root: Path, place: Path) -> Folders:

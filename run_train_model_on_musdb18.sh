@@ -101,6 +101,7 @@ else
     say "network on a miniature of synthetic music. Neither gives the published numbers."
   fi
 fi
+[[ "$preset" == umxse ]] && given+=("dataset=musdb") # its own corpus is speech and noise
 words=(with "$preset" "target=vocals,drums,bass,other" "${given[@]}" "${words[@]}")
 
 say "Run folder: $run"

@@ -99,6 +99,7 @@ else
     say "the program works, and no more."
   fi
 fi
+[[ "$preset" == umxse ]] && given+=("dataset=musdb") # its own corpus is speech and noise
 words=(with "$preset" "target=vocals,drums,bass,other" "${given[@]}" "${words[@]}")
 
 say "Run folder: $run"

@@ -9,7 +9,6 @@ Stopped at any time, the same command goes on after the last song that it measur
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from adversarial import corpus, lists, results, runs
 from adversarial.config import AdversarialConfig
 from adversarial.scores import MEASURES, scores, silent
 from adversarial.separate import load
-from common import embedded, resample
+from common import embedded, resample, score_key
 from common.checkpoint import scores_folder
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track
@@ -69,7 +68,7 @@ def score(
     output, names = Path(output), [track.name for track in tracks]
     columns = ["Song", "Title", "Database", "Silent", "Bandwidth_Hz", "Seconds"]
     columns += [f"{source}_{m}" for source in separator.sources for m in MEASURES]
-    key = repr([database, *sorted(names), _fingerprint(separator)])
+    key = score_key.key(score_key.digest(separator), tracks, database=database)
     rows = Rows(output / "scores.csv", columns, key, texts=4)
     for track in tqdm(tracks, desc="evaluate", disable=None, leave=False):
         if track.name not in rows:
@@ -136,14 +135,6 @@ def _mono(sound: Sound, given: int, rate: int) -> np.ndarray:
     wave, given = waveforms.read(sound, given)
     mono = wave.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
     return resample.resample(mono, given, rate)[0]
-
-
-def _fingerprint(separator: Separator) -> str:
-    """Tell a separator from others by what it makes of noise."""
-    samples = 2 * separator.sample_rate
-    noise = np.random.default_rng(0).normal(0, 0.1, [1, samples]).astype(np.float32)
-    content = b"".join(wave.tobytes() for wave in separator(noise).values())
-    return hashlib.sha256(content).hexdigest()
 
 
 def _check_names(tracks: Sequence[Track]) -> None:

@@ -87,27 +87,25 @@ def adversarial(*scores: tf.Tensor) -> tf.Tensor:
     return -tf.add_n(scores)
 
 
-def critic(
-    real: tf.Tensor, estimated: tf.Tensor, penalties: tf.Tensor, lam: float
-) -> tf.Tensor:
-    r"""How badly a critic tells real from estimated examples, with its penalty [2].
+def critic(real: tf.Tensor, estimated: tf.Tensor) -> tf.Tensor:
+    r"""How badly a critic tells real from estimated examples [2].
 
-    .. math:: L_D = D(\hat s) - D(s) + \lambda P
+    .. math:: D(\hat s) - D(s)
+
+    Training adds the weighted :func:`penalty`.
 
     Args:
         real: Scores [batch] of real examples.
         estimated: Scores [batch] of estimates.
-        penalties: Those of :func:`penalty`, [batch].
-        lam: Weight of the penalty.
 
     Returns:
         Loss [batch].
 
     >>> one = tf.ones([1])
-    >>> float(critic(3 * one, one, one, 10.0)[0])
-    8.0
+    >>> float(critic(3 * one, one)[0])
+    -2.0
     """
-    return estimated - real + lam * penalties
+    return estimated - real
 
 
 def penalty(critic: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor) -> tf.Tensor:

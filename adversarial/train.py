@@ -82,7 +82,7 @@ class SupervisedTraining(keras.Model):
     def _told(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for name, value in values.items():
             self.means[name].update_state(value)
-        return {name: mean.result() for name, mean in self.means.items()}
+        return {name: self.means[name].result() for name in values}
 
 
 class SemiSupervisedTraining(SupervisedTraining):
@@ -154,16 +154,18 @@ class SemiSupervisedTraining(SupervisedTraining):
         between = loss.between(real, estimated, shares)
         with tf.GradientTape() as tape:
             scores, fakes = critic(real), critic(estimated)
-            penalties = loss.penalty(critic, between)
-            losses = loss.critic(scores, fakes, penalties, self.settings.lam)
+            values = {"disc_real": scores, "disc_fake": fakes}
+            losses = loss.critic(scores, fakes)
+            if self.settings.lam:
+                values["grad_pen"] = loss.penalty(critic, between)
+                losses += self.settings.lam * values["grad_pen"]
             total = tf.reduce_mean(losses) / self.replicas
         weights = critic.trainable_variables
         gradients: Any = tape.gradient(total, weights)
         self.critic_optimizers[number].apply_gradients(
             zip(gradients, weights, strict=True)
         )
-        values = (losses, scores, fakes, scores - fakes, penalties)
-        return dict(zip(tags.CRITIC, values, strict=True))
+        return {**values, "disc_loss": losses, "wasserstein_dist": scores - fakes}
 
     def _separator_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take one step of the separator on paired songs and on others at once."""
@@ -175,23 +177,34 @@ class SemiSupervisedTraining(SupervisedTraining):
             both = tf.concat([paired.log, unpaired.log], axis=0)
             known, guessed = tf.split(self.network(both, training=True), 2)
             supervised = loss.supervised(known, sources)
-            seen = spectra.for_critics(guessed, geometry)
-            scores = [critic(seen[:, k]) for k, critic in enumerate(self.critics)]
-            adversarial = loss.adversarial(*scores)
-            additivity = loss.additivity(guessed, unpaired.linear)
-            losses = (
-                supervised + settings.alpha * adversarial + settings.beta * additivity
-            )
+            unsupervised, told = self._unsupervised(guessed, unpaired.linear)
+            losses = supervised + unsupervised
             total = tf.reduce_mean(losses) / self.replicas
         weights = self.network.trainable_variables
         gradients: Any = tape.gradient(total, weights)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        told = {"loss": losses, "sep_loss": losses, "sup_sep_loss": supervised}
-        told |= {"mask_loss_u": additivity}
-        weighed = settings.alpha * adversarial + settings.beta * additivity
-        told["unsup_sep_loss"] = weighed
+        told |= {"loss": losses, "sep_loss": losses, "sup_sep_loss": supervised}
+        told["unsup_sep_loss"] = unsupervised
         told["mask_loss"] = loss.additivity(known, paired.linear)
         return {**told, **tags.levels(sources, known, "")}
+
+    def _unsupervised(
+        self, estimates: tf.Tensor, mixture: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Weighted loss of unpaired estimates [batch], without terms of weight 0.
+
+        Returns:
+            The sum, and the additivity by its tag where it has a weight.
+        """
+        total, told = tf.zeros(tf.shape(estimates)[:1]), {}
+        if self.settings.alpha:
+            seen = spectra.for_critics(estimates, self.geometry)
+            scores = [critic(seen[:, k]) for k, critic in enumerate(self.critics)]
+            total += self.settings.alpha * loss.adversarial(*scores)
+        if self.settings.beta:
+            told["mask_loss_u"] = loss.additivity(estimates, mixture)
+            total += self.settings.beta * told["mask_loss_u"]
+        return total, told
 
 
 KINDS = {

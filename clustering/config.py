@@ -40,6 +40,8 @@ CLUSTER = Clustering(percentile=95.0)
 class Loss:
     """What is minimised; the raw terms are logged beside the weighted sum.
 
+    A term of weight 0 is neither computed nor logged.
+
     Attributes:
         clustering: Weight of the loss of the embedding.
         clustering_kind: Its normalisation, ``"whitened"`` k-means, or the import path

@@ -22,12 +22,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from clustering import bss_eval, corpus, embedded, experiment_file, published
+from clustering import corpus, embedded, experiment_file, published
 from clustering.config import ClusteringConfig
 from clustering.oracle import Kind, oracle
 from clustering.separate import restore, restore_named
 from clustering.separate import separator as separator_of
-from common import resample
+from common import bss_eval, resample, score_key
 from common.checkpoint import run_of, scores_folder
 from common.corpora import miniature, waveforms
 from common.corpora.track import CorpusError, Track
@@ -41,6 +41,8 @@ from common.separation_command import add_checkpoint
 
 FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
+BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
+"""The ratios of BSS Eval, version 3, which papers before SI-SDR reported."""
 SYNTHETIC = "Synthetic sounds: these numbers say nothing about real recordings.\n"
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From a mixture [channels, samples] and its sources [sources, channels, samples],
@@ -74,8 +76,30 @@ def scores(
     better = {f"{name}_improvement": found[name] - before[name] for name in found}
     measured = {name: np.asarray(value) for name, value in {**found, **better}.items()}
     if bss:
-        measured |= bss_eval.bss_eval(mixture, references, ordered.numpy())
+        measured |= bss_ratios(mixture, references, ordered.numpy())
     return measured
+
+
+def bss_ratios(
+    mixture: np.ndarray, references: np.ndarray, estimates: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Measure estimates that are in the order of the sources by BSS Eval.
+
+    Args:
+        mixture: Float32 [samples].
+        references: Float32 [sources, samples].
+        estimates: Float32 [sources, samples].
+
+    Returns:
+        Each of :data:`BSS_MEASURES` in dB, [sources]; NaN for all where a source or an
+        estimate is silent.
+    """
+    found = bss_eval.whole(references, estimates)
+    unseparated = np.broadcast_to(mixture, references.shape)
+    # The difference of two infinite ratios is NaN.
+    with np.errstate(invalid="ignore"):
+        better = found["SDR"] - bss_eval.whole(references, unseparated)["SDR"]
+    return dict(zip(BSS_MEASURES, [*found.values(), better], strict=True))
 
 
 def read(track: Track, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,12 +127,27 @@ def evaluate(
     tracks: Sequence[Track],
     sample_rate: int,
     file: Path,
+    model: str,
     bss: bool = False,
 ) -> Rows:
-    """Score every track, each channel by itself, and write the rows to a file."""
-    measures = (*MEASURES, *(bss_eval.MEASURES if bss else ()))
+    """Score every track, each channel by itself, and write the rows to a file.
+
+    Args:
+        estimate: What separates.
+        tracks: Mixtures with their sources.
+        sample_rate: Rate to score at, in Hz.
+        file: The table to write.
+        model: Text that identifies ``estimate``, as :func:`common.score_key.digest`;
+            rows of another one are not taken up.
+        bss: Whether to add the measures of BSS Eval.
+
+    Returns:
+        The rows by track and source.
+    """
+    measures = (*MEASURES, *(BSS_MEASURES if bss else ()))
     columns = ("name", *measures)
-    rows = Rows(file, columns, repr(sorted(track.name for track in tracks)))
+    key = score_key.key(model, tracks, sample_rate=sample_rate)
+    rows = Rows(file, columns, key)
     wanted = []
     for track in tqdm(tracks, desc=file.stem, disable=None, leave=False):
         names = [f"{track.name}/{source}" for source in track.sources]
@@ -183,7 +222,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output",
         type=Path,
-        help="default: RUN/evaluation, evaluation/NAME, or that of the experiment file",
+        help="default: RUN/evaluation, evaluation/NAME, or that of the experiment "
+        "file; evaluation-SPLIT for another split than test",
     )
     parser.add_argument(
         "--oracle", action="store_true", help="score ideal masks of the transform too"
@@ -212,7 +252,8 @@ def _main(options: argparse.Namespace) -> int:
     means: dict[str, dict[str, float]] = {}
     for name, estimate in _estimates(separator, config, options.oracle).items():
         file = output / f"{name or 'scores'}.csv"
-        rows = evaluate(estimate, tracks, config.sample_rate, file, options.bss)
+        model = f"{name} {config.stft}" if name else score_key.digest(separator)
+        rows = evaluate(estimate, tracks, config.sample_rate, file, model, options.bss)
         found = summary(rows)
         means |= {name: found["all"]} if name else found
     synthetic = (place / miniature.MARKER).exists()
@@ -230,17 +271,19 @@ def _main(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Path]:
     """Restore what shall be scored; tell its data and where scores usually go."""
+    split = options.split
+    folder = FOLDER if split == "test" else f"{FOLDER}-{split}"
     if options.file:
         told = experiment_file.read(options.file)
         trained = restore_named(told, options.checkpoint)
         config = experiment_file.with_data(trained.config, told, options.split)
-        name = scores_folder(told.path, options.checkpoint)
+        name = scores_folder(told.path, options.checkpoint, folder)
         return separator_of(*trained), config, experiment_file.output(told) / name
     own = embedded.find(options.model)
     trained = restore(options.model, checkpoint=options.checkpoint)
     path = user_path(options.model)
-    usual = (run_of(path) or path.parent) / scores_folder(path, options.checkpoint)
-    usual = Path(FOLDER, options.model) if own else usual
+    name = scores_folder(path, options.checkpoint, folder)
+    usual = Path(folder, options.model) if own else (run_of(path) or path.parent) / name
     return separator_of(*trained), trained.config, usual
 
 

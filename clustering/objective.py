@@ -13,6 +13,7 @@ from clustering.losses.deep_clustering import Kind as ClusteringLoss
 from clustering.losses.deep_clustering import deep_clustering, whitened_kmeans
 from clustering.losses.permutation_invariant import Kind as InferenceLoss
 from clustering.losses.permutation_invariant import pit
+from common.config import ConfigError
 from common.stft import istft, stft
 
 SPECTRAL = ("dpcl", "mask_inference", "chimera")
@@ -66,7 +67,7 @@ def given(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Given:
 def losses(
     config: ClusteringConfig, known: Given, outputs: Any
 ) -> dict[str, tf.Tensor]:
-    """Compute the terms and their sum.
+    """Compute the terms whose weight is not 0, and their weighted sum.
 
     Args:
         config: Gives the kind and the weights.
@@ -74,17 +75,33 @@ def losses(
         outputs: Of the network.
 
     Returns:
-        ``loss`` and each of :func:`terms`, float32 [batch].
+        ``loss`` and each of :func:`terms` with a weight, float32 [batch].
     """
-    loss, found = config.loss, {}
-    if config.role in ("dpcl", "chimera"):
-        embedding = outputs if config.role == "dpcl" else outputs.embedding
+    weights = check_weights(config)
+    found, both = {}, config.role == "chimera"
+    if weights.get("clustering"):
+        embedding = outputs.embedding if both else outputs
         found["clustering"] = _clustering(config, known, embedding)
-    if config.role != "dpcl":
-        outputs = outputs.mask if config.role == "chimera" else outputs
+    if weights.get("inference"):
+        outputs = outputs.mask if both else outputs
         found["inference"] = _inference(config, known, outputs)
-    total = sum(getattr(loss, name) * term for name, term in found.items())
+    total = tf.add_n([weights[name] * term for name, term in found.items()])
     return {"loss": total, **found}
+
+
+def check_weights(config: ClusteringConfig) -> dict[str, float]:
+    """Give the weight of each of :func:`terms`.
+
+    Raises:
+        ConfigError: No term has a weight, or one has a negative weight.
+    """
+    weights = {name: getattr(config.loss, name) for name in terms(config)}
+    if min(weights.values()) < 0 or not any(weights.values()):
+        listed = ", ".join(f"loss.{name}={weights[name]:g}" for name in weights)
+        raise ConfigError(
+            f"{listed}: expected no weight below 0, and one above for {config.role}"
+        )
+    return weights
 
 
 def _clustering(

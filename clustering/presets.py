@@ -199,7 +199,8 @@ PRESETS: Mapping[str, ClusteringConfig] = {
     "chimera": replace(DPCL, kind="chimera", loss=BOTH),
     "tasnet": TASNET_RUN,
     "conv_tasnet": CONV_TASNET_RUN,
-    # [1], without the noise that it adds to its input.
+    # [1], without the noise that it adds to its input. Its rate belongs to a loss that
+    # grows with the number of points, as "active" does.
     "dpcl_paper": replace(
         LARGE,
         spectral=replace(
@@ -209,7 +210,7 @@ PRESETS: Mapping[str, ClusteringConfig] = {
             embedding=40,
             embedding_activation=("tanh", "unit_norm"),
         ),
-        loss=Loss(weights=("vad",)),
+        loss=Loss(clustering_kind="active", weights=("vad",)),
         cluster=Clustering(percentile=0.0, within_db=40.0, mask="binary"),
         segment_seconds=0.8,
         optimizer="sgd",

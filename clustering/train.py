@@ -56,22 +56,23 @@ class ClusteringTraining(keras.Model):
             losses = objective.losses(self.config, given, outputs)
             loss = tf.reduce_mean(losses["loss"]) / self.replicas
         weights = self.network.trainable_variables
-        pairs = zip(tape.gradient(loss, weights), weights, strict=True)
+        # A head whose loss has no weight is not connected, and stays as it is.
+        zero = tf.UnconnectedGradients.ZERO
+        pairs = zip(tape.gradient(loss, weights, None, zero), weights, strict=True)
         whole = [each for each, _ in self.optimizer.aggregate_gradients(pairs)]
         gradients, norm = self._clipped(whole)
         self.optimizer.apply_gradients(
             zip(gradients, weights, strict=True), skip_gradients_aggregation=True
         )
         self.means["gradient"].update_state(norm)
-        return self._told(losses)
+        return {**self._told(losses), "gradient": self.means["gradient"].result()}
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on a batch of the validation."""
         given = objective.given(self.config, batch)
         losses = objective.losses(self.config, given, self.network(given.input))
-        told = self._told(losses, batch["weight"])
-        return {name: value for name, value in told.items() if name != "gradient"}
+        return self._told(losses, batch["weight"])
 
     def _clipped(self, gradients: Sequence[Any]) -> tuple[Sequence[Any], tf.Tensor]:
         if self.clip is not None:
@@ -84,11 +85,12 @@ class ClusteringTraining(keras.Model):
     ) -> dict[str, tf.Tensor]:
         for name, each in losses.items():
             self.means[name].update_state(each, weight)
-        return {name: mean.result() for name, mean in self.means.items()}
+        return {name: self.means[name].result() for name in losses}
 
 
 def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> training.Job:
     """Make the job of a configuration."""
+    objective.check_weights(config)
     train, valid = data.load(config)
     replicas = strategy.num_replicas_in_sync
     model = ClusteringTraining(network(config, len(train.names)), config, replicas)

@@ -24,7 +24,10 @@ class _Decaying:
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Move one tensor; the counter of the steps is still that of the last one."""
-        self.move(tf.convert_to_tensor(gradient) + self.decay * variable, variable)
+        gradient = tf.convert_to_tensor(gradient)
+        self.move(
+            gradient + self.decay * variable if self.decay else gradient, variable
+        )
 
     def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Move one tensor by the gradient with its decay."""

@@ -13,7 +13,6 @@ Stopped at any time, the same command goes on after the last example that it mea
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from common import audio, plots
+from common import audio, plots, score_key
 from common.checkpoint import CheckpointError, run_of, scores_folder
 from common.config import load as load_config
 from common.corpora import fuss, miniature
@@ -152,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         *("--output", "-op", "--output_path"),
-        help="folder of the results, or name of the .csv; default: RUN/evaluation",
+        help="folder of the results, or name of the .csv; default: RUN/evaluation, "
+        "or RUN/evaluation-SPLIT for another split than eval",
     )
     add("--limit", type=int, help="number of examples, default all")
     add(
@@ -201,9 +201,11 @@ def _main(options: argparse.Namespace) -> int:
         raise CorpusError(f"--limit is {options.limit}; expected at least 1 example")
     seconds = FUSS_SECONDS if options.data_list_path else None
     seconds = seconds if options.seconds is None else options.seconds
-    tracks = cut(fuss.tracks(place, split)[: options.limit], seconds)
-    path = _scores_path(options)
-    key = _key(separator, place, split, seconds)
+    every = cut(fuss.tracks(place, split), seconds)
+    tracks = every[: options.limit]
+    path = _scores_path(options, split)
+    # Not of the limit: examples that a shorter evaluation measured are taken up.
+    key = score_key.key(score_key.digest(separator), every, moms=options.moms)
     rows = Rows(path, _columns(options, separator), key)
     if len(rows):
         sys.stdout.write(f"going on after {len(rows)} examples in {rows.part}\n")
@@ -275,15 +277,6 @@ def _columns(options: argparse.Namespace, separator: Separator) -> list[str]:
     return scores.mixture_columns()
 
 
-def _key(separator: Separator, place: Path, split: str, seconds: float | None) -> str:
-    """Name what the rows depend on: the model by what it makes of a little noise."""
-    noise = np.random.default_rng(0).standard_normal(separator.sample_rate // 4)
-    estimates = _estimates(separator, 0.1 * noise.astype(np.float32))
-    digest = hashlib.sha256(estimates.tobytes()).hexdigest()
-    listed_as = (place / fuss.list_name(split)).read_text("utf-8-sig")
-    return "\n".join(map(str, (digest, place.resolve(), split, seconds, listed_as)))
-
-
 def _collect(
     names: Sequence[str],
     items: Sequence[Any],
@@ -305,13 +298,14 @@ def _estimates(separator: Separator, mixture: np.ndarray) -> np.ndarray:
     return np.concatenate(list(separator(mixture[np.newaxis]).values()))
 
 
-def _scores_path(options: argparse.Namespace) -> Path:
+def _scores_path(options: argparse.Namespace, split: str) -> Path:
     if options.output:
         path = Path(options.output).expanduser()
         return path if path.suffix == ".csv" else path / "scores.csv"
     model = published.resolve(options.model)
+    name = "evaluation" if split == "eval" else f"evaluation-{split}"
     folder = run_of(model) or (model if model.is_dir() else model.parent)
-    return folder / scores_folder(model, options.checkpoint) / "scores.csv"
+    return folder / scores_folder(model, options.checkpoint, name) / "scores.csv"
 
 
 def _origin(options: argparse.Namespace, place: Path, split: str) -> dict[str, Any]:

@@ -65,8 +65,10 @@ def supervised(
     whole = tf.reduce_sum(tf.square(mixture), axis=-1, keepdims=True)
     silent = tf.sqrt(tf.reduce_mean(tf.square(references), axis=-1)) <= ACTIVE_RMS
     floor = tf.where(silent, _share(SILENT_SNR) * whole, _share(MAX_SNR) * power)
-    weights = tf.where(silent, zero_weight, 1.0)
-    return tf.reduce_mean(weights * decibels(error + floor), axis=-1)
+    terms = decibels(error + floor)
+    # Zero times a term that is not finite is not zero.
+    weighed = zero_weight * terms if zero_weight else tf.zeros_like(terms)
+    return tf.reduce_mean(tf.where(silent, weighed, terms), axis=-1)
 
 
 def _share(snr: float) -> float:

@@ -148,7 +148,8 @@ UMXHQ = replace(UMX, is_wav=True)
 # Twice as wide; the published weights come from 400 hours of private music.
 UMXL = replace(UMX, model=Network(hidden_size=1024))
 
-# Speech enhancement at 16 kHz, mono; of its training only the shape is published.
+# Speech enhancement at 16 kHz, mono; of its training only the shape is published. Its
+# corpus is ROOT/{train,valid}/{speech,noise}/*.wav.
 UMXSE = replace(
     UMX,
     model=Network(
@@ -159,6 +160,9 @@ UMXSE = replace(
         hidden_size=256,
     ),
     target=("speech",),
+    dataset="sourcefolder",
+    target_dir="speech",
+    interferer_dirs=("noise",),
 )
 
 # The defaults of the first public version, April 2019, on the network of today.

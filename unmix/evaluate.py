@@ -81,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--evaldir",
         metavar="SCORES",
-        help="folder of the results; default: RUN/evaluation, or evaluation/NAME",
+        help="folder of the results; default: RUN/evaluation, or evaluation/NAME; "
+        "evaluation-train for --subset train",
     )
     add(
         "--root",
@@ -145,7 +146,7 @@ def _main(options: argparse.Namespace) -> int:
     config = _config(model)
     root = _root(options, config)
     found = songs.find(root, options.subset, is_wav=options.is_wav)[: options.limit]
-    place = Path(options.evaldir or _usual_place(model, options.checkpoint))
+    place = Path(options.evaldir or _usual_place(options, model))
     folders = _folders(options, root, place)
     separator = _load(options, model)
     told = {
@@ -154,7 +155,8 @@ def _main(options: argparse.Namespace) -> int:
         "options": _told(options),
     }
     names = [song.name for song in found]
-    check_record(separator, folders, told, names, overwrite=options.overwrite)
+    again = (names if options.limit else None) if options.overwrite else ()
+    check_record(separator, folders, told, again)
     failed = evaluate(separator, found, folders, options.cores)
     files = {name: folders.json(name) for name in names if folders.json(name).exists()}
     if not files:
@@ -218,12 +220,14 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     return corpus.root(UMX)
 
 
-def _usual_place(model: str, checkpoint: str | None) -> Path:
+def _usual_place(options: argparse.Namespace, model: str) -> Path:
+    subset = options.subset
+    name = "evaluation" if subset == "test" else f"evaluation-{subset}"
     path = user_path(model)
     folder = run_of(path) or path
     if folder.is_dir():
-        return folder / scores_folder(path, checkpoint)
-    return Path("evaluation", model)
+        return folder / scores_folder(path, options.checkpoint, name)
+    return Path(name, model)
 
 
 def _folders(options: argparse.Namespace, root: Path, place: Path) -> Folders:

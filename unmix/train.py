@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common import experiment, training
+from common.config import ConfigError
 from common.errors import exit_code
 from common.startup import hide_gpus
 from common.stft import Stft, stft
@@ -110,6 +111,11 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _main(config: UnmixConfig, check: bool) -> int:
+    if len(config.target) > 1 and config.dataset != "musdb" and not config.end_to_end:
+        raise ConfigError(
+            f"target={','.join(config.target)}: dataset={config.dataset} names its one "
+            "target by target_dir, target_file or output_file; give one name"
+        )
     make = end_to_end.build if config.end_to_end else build
     apart = () if config.end_to_end else config.target
     jobs = [_single(config, target) for target in apart] or [config]

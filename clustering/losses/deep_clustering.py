@@ -13,7 +13,7 @@ float32, also where the network runs in half precision, because large sums cance
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import tensorflow as tf
 
@@ -23,14 +23,6 @@ Kind = Literal["classic", "batch", "active"]
 EPSILON = 1e-8
 # Energy of an embedding that has no direction: a norm of 1e-12, as in nussl.
 NO_ENERGY = 1e-24
-
-
-class Chimera(NamedTuple):
-    """The loss of two heads, each [batch], and what it was made of."""
-
-    loss: tf.Tensor
-    clustering: tf.Tensor
-    inference: tf.Tensor
 
 
 def unit_norm(embedding: tf.Tensor) -> tf.Tensor:
@@ -149,44 +141,6 @@ def whitened_kmeans(
     whitened = tf.linalg.triangular_solve(right, tf.linalg.matrix_transpose(half))
     most = tf.shape(own)[-1] + tf.shape(ideal)[-1]
     return tf.cast(most, tf.float32) - 2.0 * _energy(whitened)
-
-
-def chimera(
-    clustering: tf.Tensor,
-    inference: tf.Tensor,
-    clustering_weight: float,
-    inference_weight: float,
-) -> Chimera:
-    """Add the losses of the two heads of a chimera network.
-
-    a L_clustering + b L_inference. Papers write a and 1 - a, some the other way round,
-    and their values fit one normalisation only; here both weights are said. A head of
-    weight 0 is only watched: even a loss that is not finite leaves the sum alone.
-
-    Args:
-        clustering: Loss of the embeddings, float32 [batch].
-        inference: Loss of the masked magnitudes, float32 [batch].
-        clustering_weight: a, at least 0.
-        inference_weight: b, at least 0.
-
-    Returns:
-        The sum and both losses without their weights, for the logs.
-
-    Raises:
-        ValueError: If a weight is negative, or both are 0.
-
-    >>> chimera(tf.constant([0.5]), tf.constant([0.002]), 1.0, 1e3).loss.numpy()
-    array([2.5], dtype=float32)
-    """
-    weights = (clustering_weight, inference_weight)
-    if min(weights) < 0 or not any(weights):
-        raise ValueError(
-            f"weights of clustering and inference are {weights[0]} and {weights[1]}; "
-            "expected none below 0 and one above"
-        )
-    terms = zip(weights, (clustering, inference), strict=True)
-    loss = tf.add_n([weight * term for weight, term in terms if weight])
-    return Chimera(loss, clustering, inference)
 
 
 def _grams(

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tf_keras as keras
 
 from adversarial import evaluate, results
 from adversarial.config import TINY
@@ -182,6 +184,69 @@ def test_rows_of_another_network_are_not_taken_up(tmp_path, monkeypatch):
             evaluate.score(leaky(0.2), tracks, tmp_path)
     found = evaluate.score(leaky(0.7), tracks, tmp_path)
     assert found == evaluate.score(leaky(0.7), tracks, tmp_path / "other")
+
+
+def test_an_evaluation_that_was_killed_and_the_network_trained_on(
+    run_folder, tmp_path, monkeypatch, capsys
+):
+    place = tmp_path / "run"
+    shutil.copytree(run_folder, place)
+    words = [str(place), "--limit", "2", "--output"]
+    calls = []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return cheap(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "scores", killed)
+        assert evaluate.main([*words, str(tmp_path / "broken")]) == 130
+    monkeypatch.setattr(evaluate, "scores", cheap)
+    keras.utils.set_random_seed(7)
+    shutil.rmtree(place / "sup" / "best")
+    settings = replace(TINY.model_config, head="mask")
+    save_network(place / "sup", Network(settings))
+    for name in ("broken", "straight"):
+        assert evaluate.main([*words, str(tmp_path / name)]) == 0
+    broken, straight = (
+        (tmp_path / name / "scores.json").read_text("utf-8")
+        for name in ("broken", "straight")
+    )
+    assert broken == straight
+    capsys.readouterr()
+
+
+def test_rows_of_another_copy_of_the_songs_are_not_taken_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "scores", cheap)
+    first, second = (
+        [song("a", vocals=noise(seed), accompaniment=noise(1))] for seed in (0, 5)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "summary", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            evaluate.score(leaky(), first, tmp_path)
+    found = evaluate.score(leaky(), second, tmp_path)
+    assert found == evaluate.score(leaky(), second, tmp_path / "other")
+
+
+def test_edge_cases_have_numbers_or_none(tmp_path):
+    same = noise(0)
+    second = noise(2, 2 * RATE)
+    second[:RATE] = 0
+    tracks = [
+        song("identical", vocals=same, accompaniment=same),
+        song("opposite", vocals=same, accompaniment=-same),
+        song("pause", vocals=second, accompaniment=noise(3, 2 * RATE)),
+    ]
+    evaluate.score(leaky(), tracks, tmp_path)
+    for row in json.loads((tmp_path / "scores.json").read_text()):
+        assert all(set(row[measure]) == set(SOURCES) for measure in MEASURES)
+    perfect = np.stack([same, noise(1)])
+    found = scores(perfect, perfect, perfect.sum(0), RATE)
+    assert (found["SDR"] > 100).all()
+    assert not np.isnan(found["SNR"]).any()
 
 
 def test_songs_that_cannot_be_told_apart_or_are_not_there(tmp_path):

@@ -315,6 +315,22 @@ def test_a_semi_supervised_step_is_that_of_the_paper(config, batch):
     assert_stepped(network.trainable_variables, before, gradients, rate)
 
 
+def test_terms_of_weight_zero_are_not_computed(config, batch, monkeypatch):
+    for name in ("adversarial", "additivity", "penalty"):
+        monkeypatch.setattr(f"adversarial.train.loss.{name}", lambda *_: 1 / 0)
+    none = {f"model_config__{name}": 0.0 for name in ("alpha", "beta", "lam")}
+    model = model_of(changed(config, **none), "semisup")
+    guessed, mixture = tf.ones([2, 2, 8, 4, 1]), tf.ones([2, 8, 4, 1])
+    total, told = model._unsupervised(guessed, mixture)
+    np.testing.assert_array_equal(total, [0.0, 0.0])
+    assert told == {}
+    waves = {k: batch[k][:, 0] for k in job.UNPAIRED}
+    told = model._critic_step(waves)
+    assert "voice_disc_disc_loss" in told
+    assert "voice_disc_grad_pen" not in told
+    assert np.isfinite(told["voice_disc_disc_loss"]).all()
+
+
 def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
     model = model_of(changed(config, model_config__lam=7.0), "semisup")
     settings, batch = config.model_config, {k: batch[k][:, 0] for k in job.UNPAIRED}

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tf_keras as keras
 
 from clustering import evaluate, published
-from clustering.bss_eval import MEASURES, bss_eval
 from clustering.network import network
 from clustering.oracle import oracle
 from common.checkpoint import save_network
@@ -66,11 +66,11 @@ def test_a_mixture_of_its_own_goes_before_the_sum(waves):
 
 def test_bss_eval_forgives_a_filter_and_si_sdr_does_not(waves):
     delayed = np.pad(waves, [[0, 0], [5, 0]])[:, :4000]
-    assert bss_eval(waves.sum(0), waves, delayed)["bss_sdr"].min() > 25
+    assert evaluate.bss_ratios(waves.sum(0), waves, delayed)["bss_sdr"].min() > 25
     assert np.max(si_sdr(waves, delayed)) < -10
     leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32) @ waves
-    found = bss_eval(waves.sum(0), waves, leak)
-    assert set(found) == set(MEASURES)
+    found = evaluate.bss_ratios(waves.sum(0), waves, leak)
+    assert set(found) == set(evaluate.BSS_MEASURES)
     np.testing.assert_allclose(found["bss_sir"], [20.0, 20.0], atol=1.0)
     np.testing.assert_allclose(found["bss_sdr_improvement"], [20, 20], atol=2.0)
 
@@ -87,6 +87,7 @@ def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves, tmp_pat
         tracks,
         8000,
         tmp_path / "scores.csv",
+        "leak",
         bss=True,
     )
     assert np.isnan(rows["quiet/a"]["bss_sdr"])
@@ -99,6 +100,62 @@ def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves, tmp_pat
     assert "bss_sdr" not in only["b"]
     assert "| none |" in evaluate.table(only)
     json.loads(json.dumps(means, allow_nan=False))
+
+
+def test_bss_eval_of_edge_cases_is_a_number_or_nan(waves):
+    silence, same = 0 * waves[0], np.stack([waves[0], waves[0]])
+    for mixture, references, estimates in [
+        (silence, waves, waves),
+        (waves[0], same, same),
+        (1e4 * waves[0], 1e4 * np.round(8 * same), same),
+        (waves.sum(0), waves, np.stack([waves[0], silence])),
+        (waves[0], waves[:1], waves[:1]),
+    ]:
+        found = evaluate.bss_ratios(mixture, references, estimates)
+        assert set(found) == set(evaluate.BSS_MEASURES)
+        assert {len(values) for values in found.values()} == {len(references)}
+    assert np.isnan(
+        evaluate.bss_ratios(silence, waves, waves)["bss_sdr_improvement"]
+    ).all()
+
+
+def test_an_evaluation_that_was_killed_and_the_model_trained_on(
+    run, config, tmp_path, monkeypatch, capsys
+):
+    words = [str(run), "--output"]
+    plain, calls = evaluate.scores, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return plain(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "scores", killed)
+        assert evaluate.main([*words, str(tmp_path / "broken")]) == 130
+    keras.utils.set_random_seed(7)
+    shutil.rmtree(run / "best")
+    save_network(run, network(config))
+    for name in ("broken", "straight"):
+        assert evaluate.main([*words, str(tmp_path / name)]) == 0
+    tables = [
+        (tmp_path / name / "scores.csv").read_text("utf-8")
+        for name in ("broken", "straight")
+    ]
+    assert tables[0] == tables[1]
+    capsys.readouterr()
+
+
+def test_splits_have_folders_of_their_own(run, capsys):
+    for split in ("test", "valid"):
+        assert evaluate.main([str(run), "--split", split]) == 0
+    tables = [
+        (run / name / "scores.csv").read_text("utf-8")
+        for name in ("evaluation", "evaluation-valid")
+    ]
+    assert tables[0] != tables[1]
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("kind", ["ideal_binary", "ideal_ratio"])

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from clustering.losses.deep_clustering import (
-    chimera,
     deep_clustering,
     unit_norm,
     whitened_kmeans,
@@ -191,18 +190,6 @@ def test_unit_norm_has_a_gradient_of_zero_at_zero():
     gradient = tape.gradient(unit, vectors, tf.ones([3, 2])).numpy()
     np.testing.assert_allclose(gradient[0], [0.032, -0.024], rtol=1e-5)
     assert not gradient[1:].any()
-
-
-def test_chimera_adds_with_two_weights_and_only_watches_a_weight_of_zero():
-    clustering, inference = tf.constant([0.5, 1.0]), tf.constant([1e-3, 2e-3])
-    terms = chimera(clustering, inference, 1.0, 1e3)
-    np.testing.assert_allclose(terms.loss, [1.5, 3.0], rtol=1e-6)
-    np.testing.assert_array_equal(terms.clustering, clustering)
-    np.testing.assert_array_equal(terms.inference, inference)
-    watched = chimera(tf.constant([np.nan]), inference[:1], 0.0, 1.0)
-    np.testing.assert_allclose(watched.loss, [1e-3])
-    with pytest.raises(ValueError, match=r"-1.0 and 1.0; expected none below 0"):
-        chimera(clustering, inference, -1.0, 1.0)
 
 
 def test_bad_input_is_named():

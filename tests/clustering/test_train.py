@@ -49,6 +49,38 @@ def test_the_terms_of_a_chimera_add_up(config):
     assert objective.terms(config) == ("clustering", "inference")
 
 
+@pytest.mark.parametrize("kind", ["none", "norm", "auto"])
+def test_a_term_of_weight_zero_is_not_computed(config, kind, monkeypatch):
+    loss = replace(config.loss, inference=0.0)
+    config = replace(config, kind="chimera", loss=loss, clip_kind=kind)
+    monkeypatch.setattr(objective, "_inference", lambda *_: 1 / 0)
+    model = training.train(config, build)
+    lines = (Path(config.output) / "scalars.jsonl").read_text("utf-8").splitlines()
+    last = json.loads(lines[-1])
+    assert np.isfinite(last["loss"])
+    assert "inference" not in last
+    assert model.optimizer.iterations.numpy() == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "sentence"),
+    [
+        (
+            "chimera",
+            (0.0, 0.0),
+            "loss.inference=0: expected no weight below 0, and one",
+        ),
+        ("chimera", (1.0, -1.0), "loss.clustering=1, loss.inference=-1: expected"),
+        ("dpcl", (0.0, 1.0), "loss.clustering=0: expected .* above for dpcl"),
+        ("tasnet", (1.0, 0.0), "loss.inference=0: expected .* above for tasnet"),
+    ],
+)
+def test_weights_of_which_none_counts_are_one_sentence(config, kind, weights, sentence):
+    loss = replace(config.loss, clustering=weights[0], inference=weights[1])
+    with pytest.raises(ConfigError, match=sentence):
+        training.train(replace(config, kind=kind, loss=loss), build)
+
+
 def test_estimates_that_are_the_targets_cost_nothing(config):
     config = replace(config, kind="mask_inference")
     split = data.load(config).train

@@ -161,3 +161,13 @@ def test_momentum_is_a_sum_of_gradients(decay):
     np.testing.assert_allclose(weight, wanted, rtol=1e-5, atol=2e-6)
     again = type(chosen).from_config(chosen.get_config())
     assert (again.decay, again.momentum) == (decay, 0.9)
+
+
+@pytest.mark.parametrize("kind", ["adam", "rmsprop", "sgd"])
+def test_no_decay_leaves_the_gradient_alone(kind):
+    """Zero times a weight that is not finite is not zero."""
+    weight = tf.Variable([1.0, np.inf])
+    chosen = optimizer(kind, 1e-2, 0.0)
+    chosen.build([weight])
+    chosen.apply_gradients([(tf.constant([1.0, 1.0]), weight)])
+    assert weight.numpy()[1] == np.inf

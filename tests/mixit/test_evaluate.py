@@ -2,24 +2,29 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tf_keras as keras
 
 from common import audio
+from common.checkpoint import save_network
 from common.corpora import fuss
 from common.corpora.track import CorpusError, Track
 from common.rows import Rows, read
 from common.separation import Separator
 from mixit import evaluate, separate
-from mixit.config import FUSS, FUSS_SUPERVISED, TINY
+from mixit.config import FUSS, FUSS_SUPERVISED, TINY, Network
 from mixit.convert import load as load_checkpoint
+from mixit.model import Tdcn
 from mixit.scoring import examples, results, scores
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 RATE = 8000
+MICRO = Network(RATE, 4, 1, "learned", 64, 32, 16, False, 8, 16, 3, 2, 1)
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +258,46 @@ def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsy
         straight = (tmp_path / "straight" / name).read_bytes()
         assert (broken / name).read_bytes() == straight, name
     assert not list(broken.glob(".*"))
+
+
+def test_broken_off_evaluation_of_a_network_that_was_trained_on(
+    run, corpus, tmp_path, monkeypatch
+):
+    place = tmp_path / "run"
+    shutil.copytree(run, place)
+    words = ["--model", str(place), "--data", str(corpus), "--output"]
+    measured, plain = [], scores.row
+
+    def killed(name, *signals):
+        measured.append(name)
+        if len(measured) == 3:
+            raise Killed
+        return plain(name, *signals)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scores, "row", killed)
+        with pytest.raises(Killed):
+            evaluate.main([*words, str(tmp_path / "broken")])
+    keras.utils.set_random_seed(7)
+    shutil.rmtree(place / "best")
+    save_network(place, Tdcn(MICRO))
+    for name in ("broken", "straight"):
+        assert evaluate.main([*words, str(tmp_path / name)]) == 0
+    broken, straight = (
+        (tmp_path / name / "scores.csv").read_text("utf-8")
+        for name in ("broken", "straight")
+    )
+    assert broken == straight
+
+
+def test_splits_have_folders_of_their_own(run, corpus, tmp_path):
+    place = tmp_path / "run"
+    shutil.copytree(run, place)
+    words = ["--model", str(place), "--data", str(corpus), "--limit", "1", "--split"]
+    for split in ("eval", "validation"):
+        assert evaluate.main([*words, split]) == 0
+    for name in ("evaluation", "evaluation-validation"):
+        assert (place / name / "summary.json").exists()
 
 
 def test_rows_of_another_model_are_not_taken_up(tmp_path):

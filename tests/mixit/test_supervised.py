@@ -118,3 +118,12 @@ def test_bad_counts():
         supervised(
             tf.zeros([1, 2, 9]), tf.zeros([1, 2, 9]), tf.zeros([1, 9]), types=["voice"]
         )
+
+
+def test_silent_references_of_weight_zero_leave_the_loss_alone():
+    voice = tf.constant([[[0.5, -0.5, 0.0], [0.0, 0.0, 0.0]]])
+    mixture = tf.reduce_sum(voice, axis=1)
+    endless = voice + [[[0.0], [1e30]]]  # whose energy is infinite in float32
+    expected = supervised(voice, voice, mixture, zero_weight=0.0)
+    np.testing.assert_array_equal(supervised(voice, endless, mixture, 0.0), expected)
+    assert np.isinf(supervised(voice, endless, mixture, 1.0)).all()

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import unmix
-from common import training
+from common import audio, training
 from common.logs import read_scalars
 from common.optimizer import optimizer
 from common.run_folder import RunFolderError
@@ -92,3 +92,25 @@ def test_check_in_a_new_process():
     assert result.stdout.splitlines()[-1] == "check passed"
     # A quiet machine takes half a minute; this one may be doing other things.
     assert time.monotonic() - start < 300
+
+
+def test_umxse_starts_from_speech_and_noise(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for split in ("train", "valid"):
+        for source in ("speech", "noise"):
+            wave = 0.1 * rng.standard_normal([1, 16000]).astype(np.float32)
+            path = tmp_path / "data" / split / source / "1.wav"
+            path.parent.mkdir(parents=True)
+            audio.write(path, wave, 16000)
+    output = tmp_path / "run"
+    words = ["with", "umxse", f"root={tmp_path / 'data'}", f"output={output}"]
+    few = ["train.epochs=1", "nb_train_samples=1", "nb_valid_samples=1", "batch_size=1"]
+    assert main([*words, *few, "seq_dur=0.5", "model.hidden_size=8"]) == 0
+    assert "trained 1 steps for speech" in capsys.readouterr().out
+    assert unmix.load(output).sources[0] == "speech"
+    assert main([*words[:3], "target=speech,noise"]) == 1
+    assert (
+        "target=speech,noise: dataset=sourcefolder names its" in capsys.readouterr().err
+    )
+    assert main(words[:2]) == 1
+    assert "root is not set; dataset=sourcefolder needs it" in capsys.readouterr().err

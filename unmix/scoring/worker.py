@@ -64,7 +64,7 @@ def score(
             for target, (sound, _) in sounds.items()
         },
     )
-    with bss_eval.alias_of_numpy():
+    with bss_eval.repaired(museval):
         store = museval.eval_mus_track(
             track,
             {target: guess[:, :samples].T for target, (guess, _) in guesses.items()},

@@ -27,7 +27,7 @@ from common import embedded, resample
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track
 from common.errors import exit_code
-from common.files import write_json
+from common.files import write_json, write_text
 from common.rows import Row, Rows
 from common.separation import Separator
 from common.training import say
@@ -77,7 +77,7 @@ def score(
     songs = [results.nested(rows[name], separator.sources) for name in names]
     write_json(songs, output / "scores.json")
     write_json(whole, output / "summary.json")
-    (output / "summary.md").write_text(results.table(whole), encoding="utf-8")
+    write_text(output / "summary.md", results.table(whole))
     # It is the table of all songs, so its name stands for a finished evaluation.
     rows.finish(names)
     return whole

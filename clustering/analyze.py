@@ -18,6 +18,7 @@ from typing import Any
 from clustering.separate import CONFIG
 from common.config import ConfigError, flatten
 from common.errors import exit_code
+from common.files import write_text
 from common.logs import read_scalars
 
 SUMMARY = Path("evaluation", "summary.json")
@@ -120,9 +121,7 @@ def write_csv(table: Sequence[Row], path: Path) -> None:
     writer.writeheader()
     writer.writerows(table)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text.getvalue(), encoding="utf-8", newline="")
-    part.replace(path)
+    write_text(path, text.getvalue())
 
 
 def _columns(table: Sequence[Row]) -> list[str]:

@@ -17,6 +17,7 @@ from common.corpora import reading
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
+from common.files import replacing
 
 
 def split_folder_by_class(
@@ -138,9 +139,8 @@ def _put(file: Path, new: Path, make_copy: bool) -> None:
         return
     new.parent.mkdir(parents=True, exist_ok=True)
     if make_copy:
-        part = new.with_name(f".{new.name}.part")
-        shutil.copyfile(file, part)
-        part.replace(new)
+        with replacing(new) as draft:
+            shutil.copyfile(file, draft)
     else:
         new.symlink_to(file.resolve())
 

@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from common.files import write_text
 from common.stft import Stft, stft
 
 
@@ -217,9 +218,7 @@ def _cut(path: Path, start_step: int) -> None:
         return
     lines = [_line(text) for text in path.read_text("utf-8").splitlines()]
     kept = [json.dumps(line) for line in lines if line and line["step"] <= start_step]
-    part = path.with_name(".scalars.jsonl.part")
-    part.write_text("".join(text + "\n" for text in kept), encoding="utf-8")
-    part.replace(path)
+    write_text(path, "".join(text + "\n" for text in kept))
 
 
 def _line(text: str) -> dict[str, Any] | None:

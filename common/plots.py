@@ -7,12 +7,13 @@ No display and no pyplot is needed: each function returns a Figure of its own, a
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from common.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,12 +151,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
             f"{path} does not end in a kind of picture; use one of "
             f"{', '.join('.' + kind for kind in sorted(kinds))}."
         )
-    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix.lower()}")
-    try:
-        figure.savefig(temporary, dpi=150)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as draft:
+        figure.savefig(draft, format=path.suffix[1:].lower(), dpi=150)
 
 
 def new_figure(width: float, height: float) -> Figure:

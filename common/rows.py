@@ -17,6 +17,8 @@ from typing import Any, final
 
 import numpy as np
 
+from common.files import write_text
+
 Row = dict[str, Any]
 """Cells by column: texts, whole numbers, floats and booleans."""
 
@@ -47,7 +49,7 @@ class Rows(UserDict[str, Row]):
         if self.part.exists():
             self._take_up()
         else:
-            self.part.write_text(_lines([self._columns]), encoding="utf-8", newline="")
+            write_text(self.part, _lines([self._columns]))
 
     def __setitem__(self, name: str, row: Row) -> None:
         """Keep a row and append it to the file."""
@@ -58,9 +60,7 @@ class Rows(UserDict[str, Row]):
     def finish(self, names: Iterable[str]) -> None:
         """Put the rows of these names, in this order, under the name of the file."""
         cells = [self._cells(self[name]) for name in names]
-        whole = self.part.with_suffix(".whole")
-        whole.write_text(_lines([self._columns, *cells]), "utf-8", newline="")
-        whole.replace(self.path)
+        write_text(self.path, _lines([self._columns, *cells]))
         self.part.unlink()
 
     def _cells(self, row: Row) -> list[Any]:
@@ -76,7 +76,7 @@ class Rows(UserDict[str, Row]):
             except ValueError:
                 continue
         kept = [self._cells(row) for row in self.values()]
-        self.part.write_text(_lines([self._columns, *kept]), "utf-8", newline="")
+        write_text(self.part, _lines([self._columns, *kept]))
 
 
 def read(lines: Iterable[str], texts: int = 1) -> list[Row]:

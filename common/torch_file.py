@@ -21,6 +21,8 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from common.files import replacing
+
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -94,13 +96,8 @@ def write(path: str | Path, content: Mapping[str, Any]) -> None:
     path = Path(path)
     arrays: list[np.ndarray] = []
     pickled = b"\x80\2" + _value("the content", content, arrays) + b"."
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            _write(archive, path.stem, pickled, arrays)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as draft, zipfile.ZipFile(draft, "w") as archive:
+        _write(archive, path.stem, pickled, arrays)
 
 
 class _RefusedError(ValueError):

@@ -28,7 +28,7 @@ from common.config import load as load_config
 from common.corpora import fuss, miniature
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
-from common.files import write_json
+from common.files import write_json, write_text
 from common.rows import Row, Rows
 from common.separation import Separator
 from mixit import data
@@ -337,9 +337,7 @@ def _write(summary: dict[str, Any], path: Path) -> None:
     if "MSi" in summary:
         texts[path.with_name(f"{path.stem}_summary.txt")] = scores.report(summary)
     for target, text in texts.items():
-        part = target.with_name(f".{target.name}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
+        write_text(target, text)
 
 
 def _richest(tracks: Sequence[Track]) -> list[Track]:

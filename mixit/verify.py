@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from common import __version__
 from common.errors import exit_code
+from common.files import write_text
 from mixit import convert, published
 from mixit.checkpoints.shipped import TOLERANCE, Shipped
 from mixit.published import MODELS
@@ -115,9 +116,7 @@ def _main(options: argparse.Namespace) -> int:
         sys.stdout.flush()
     place = Path(options.report)
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.part")
-    part.write_text(report([row for _, row in found]), "utf-8")
-    part.replace(place)
+    write_text(place, report([row for _, row in found]))
     sys.stdout.write(f"report: {place}\n")
     return 0 if all(good for good, _ in found) else 1
 

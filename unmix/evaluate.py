@@ -28,7 +28,7 @@ from common.corpora import miniature
 from common.corpora.track import CorpusError
 from common.decoding import FFMPEG_CURE
 from common.errors import exit_code
-from common.files import write_json
+from common.files import write_json, write_text
 from common.separation import Separator
 from common.startup import hide_gpus
 from common.training import say
@@ -266,9 +266,7 @@ def _write(
     write_json(whole, place / "summary.json")
     scores.write(read, place / "scores.csv")
     text = results.summary_table(whole)
-    part = place / ".summary.md.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(place / "summary.md")
+    write_text(place / "summary.md", text)
     sys.stdout.write(text)
     title = f"{whole['model']}, {whole['tracks']} songs of {whole['subset']}"
     title += ", synthetic sounds" if whole["synthetic"] else ""

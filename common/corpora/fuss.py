@@ -21,6 +21,7 @@ import numpy as np
 from common import audio
 from common.corpora.track import CorpusError, Track
 from common.corpora.writing import quantise, write_wav
+from common.files import write_text
 
 LOG = logging.getLogger(__name__)
 
@@ -226,10 +227,7 @@ def write_list(root: Path, split: str, lines: Sequence[str]) -> None:
         split: ``"train"``, ``"validation"`` or ``"eval"``.
         lines: One of :func:`write_example` for each example.
     """
-    path = root / list_name(split)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    part.replace(path)
+    write_text(root / list_name(split), "".join(f"{line}\n" for line in lines))
 
 
 def _parse(path: Path, text: str) -> Iterator[Example]:

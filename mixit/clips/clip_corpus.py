@@ -24,7 +24,7 @@ from tqdm import tqdm
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
-from common.files import write_json
+from common.files import replacing, write_json
 from mixit.clips import clip_list, video_sound
 from mixit.clips.clip_list import Clip, ClipList, Row, Skip
 from mixit.clips.video_sound import ClipError
@@ -229,22 +229,16 @@ def _is_whole(path: Path, recipe: Recipe) -> bool:
 
 
 def _write_whole(path: Path, wave: np.ndarray, sample_rate: int) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        write_wav(part, wave, sample_rate)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as draft:
+        write_wav(draft, wave, sample_rate)
 
 
 def _write_skipped(path: Path, skipped: Sequence[Skip]) -> None:
     ordered = sorted(skipped, key=lambda skip: (skip.table, skip.line))
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
+    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as f:
+        writer = csv.writer(f)
         writer.writerow(["list", "row", "path", "reason", "detail"])
         writer.writerows(ordered)
-    part.replace(path)
 
 
 def counts(done: Counter[str]) -> str:

@@ -17,6 +17,7 @@ from common import audio
 from common.corpora.synthesis import ramps
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
+from common.files import replacing
 from mixit.mixing.mixing_list import Event, Mixture
 from mixit.mixing.recipe import Recipe
 from mixit.mixing.reverberation import read_response, reverberate
@@ -137,6 +138,5 @@ def _write(root: Path, mixture: Mixture, sources: np.ndarray, recipe: Recipe) ->
     names = [*mixture.files[1:], mixture.files[0]]
     for name, wave in zip(names, waves, strict=True):
         path = root / name
-        unfinished = path.with_name(f".{path.name}.partial")
-        write_wav(unfinished, wave, recipe.sample_rate)
-        unfinished.replace(path)
+        with replacing(path) as draft:
+            write_wav(draft, wave, recipe.sample_rate)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from common.files import write_text
 from common.separation import Separator
 from common.stems import separate_file
 from common.training import say
@@ -130,9 +131,7 @@ class _Run:
             self.fail(name, error, place)
             return
         path = self._folders.json(name)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(scored.text, encoding="utf-8")
-        part.replace(path)
+        write_text(path, scored.text)
         shutil.rmtree(place)
         self._done += 1
         medians = ", ".join(

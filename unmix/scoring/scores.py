@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from common.files import replacing
+
 METRICS = ("SDR", "SIR", "SAR", "ISR")
 
 Medians = dict[str, dict[str, float]]
@@ -84,14 +86,15 @@ def summarise(songs: Mapping[str, Medians]) -> dict[str, dict[str, Any]]:
 
 def write(songs: Mapping[str, Medians], path: Path) -> None:
     """Write a row for each song and target; what has no score stays empty."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with (
+        replacing(path) as draft,
+        draft.open("w", encoding="utf-8", newline="") as file,
+    ):
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["track", "target", *METRICS])
         for name, scores in songs.items():
             for target, cells in scores.items():
                 rows.writerow([name, target, *_cells(cells)])
-    part.replace(path)
 
 
 def _cells(cells: Mapping[str, float]) -> Sequence[float | str]:

@@ -32,7 +32,7 @@ from common.checkpoint import run_of, scores_folder
 from common.corpora import miniature, waveforms
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
-from common.files import user_path, write_json
+from common.files import user_path, write_json, write_text
 from common.metrics import sdr, si_sdr
 from common.permutation import best_permutation, permute
 from common.rows import Row, Rows
@@ -262,9 +262,7 @@ def _main(options: argparse.Namespace) -> int:
     same = published.is_comparable(config, options.split, len(tracks))
     row = published.table(config, means if same and not synthetic else None)
     text += f"\n{row}" if row else ""
-    part = output / ".summary.md.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(output / "summary.md")
+    write_text(output / "summary.md", text)
     sys.stdout.write(text)
     return 0
 

@@ -104,7 +104,7 @@ def _write(
     name = LAYOUTS[layout](work, mixed)
     annotation = work / ANNOTATIONS / split / f"{name}.json"
     annotation.parent.mkdir(parents=True, exist_ok=True)
-    annotation.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    files.write_text(annotation, json.dumps(told, indent=1) + "\n")
     done.parent.mkdir(exist_ok=True)
     done.touch()
 

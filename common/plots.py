@@ -152,7 +152,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
             f"{', '.join('.' + kind for kind in sorted(kinds))}."
         )
     with replacing(path) as draft:
-        figure.savefig(draft, dpi=150)
+        figure.savefig(draft, format=path.suffix[1:].lower(), dpi=150)
 
 
 def new_figure(width: float, height: float) -> Figure:

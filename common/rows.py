@@ -49,7 +49,7 @@ class Rows(UserDict[str, Row]):
         if self.part.exists():
             self._take_up()
         else:
-            self.part.write_text(_lines([self._columns]), encoding="utf-8", newline="")
+            write_text(self.part, _lines([self._columns]))
 
     def __setitem__(self, name: str, row: Row) -> None:
         """Keep a row and append it to the file."""

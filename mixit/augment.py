@@ -26,7 +26,7 @@ from tqdm import tqdm
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.errors import exit_code
-from common.files import replacing_folder
+from common.files import replacing_folder, write_text
 from mixit.mixing import mixing_list, sums
 from mixit.mixing.mixing_list import Mixture
 from mixit.mixing.realisation import REVERBERANT, Place, realise
@@ -112,7 +112,7 @@ def _read_recipe(output: Path) -> dict[str, Any]:
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def _write_mix_info(folder: Path, mixtures: Sequence[Mixture]) -> None:

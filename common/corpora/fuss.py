@@ -12,14 +12,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from common import audio
-from common.corpora import sound_files
+from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
 from common.corpora.writing import quantise, write_wav
 from common.files import write_text
@@ -45,7 +44,6 @@ CITATION = (
     "S. Wisdom et al., What's all the FUSS about free universal sound separation "
     "data?, ICASSP 2021, arXiv:2011.00803"
 )
-THREADS = 8
 
 
 class Example(NamedTuple):
@@ -146,9 +144,7 @@ def tracks(root: Path | str, split: str, *, samples: int | None = None) -> list[
     """
     root = find_root(root)
     examples = read_list(root, split)
-    files = list(dict.fromkeys(file for each in examples for file in each.sources))
-    with ThreadPoolExecutor(THREADS) as pool:
-        infos = dict(zip(files, pool.map(audio.probe, files), strict=True))
+    infos = reading.measure(file for each in examples for file in each.sources)
     rate = _one_rate(infos)
     _compare_size(root, split, len(examples))
     found = []

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from common.corpora import waveforms
+from common.audio import AudioInfo
+from common.corpora import reading, waveforms
 from common.corpora.track import Sound, Track
 from common.records.format import BYTES_PER_SAMPLE, ENCODINGS, RecordsError
+
+Probe = Callable[[Path], AudioInfo]
 
 SHARD_BYTES = 128 * 2**20
 """Size aimed at for a shard, in bytes of decoded samples."""
@@ -95,8 +99,9 @@ def make_plan(
     _check_options(options, shards, jobs)
     _check_tracks(tracks)
     sample_rate = options.sample_rate or tracks[0].sample_rate
+    probe = reading.measure(_files(tracks)).__getitem__
     with ThreadPoolExecutor(jobs) as pool:
-        heard = list(pool.map(_hear, tracks))
+        heard = list(pool.map(lambda track: _hear(track, probe), tracks))
     for track, sounds in zip(tracks, heard, strict=True):
         _check_rates(track, sounds, tracks[0], options)
     channels = options.channels or heard[0][0].channels
@@ -156,17 +161,25 @@ def _even_parts(count: int, parts: int) -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise(edges)
 
 
-def _hear(track: Track) -> list[_Heard]:
+def _files(tracks: tuple[Track, ...]) -> Iterator[Path]:
+    for track in tracks:
+        mixture = [] if track.mixture is None else [track.mixture]
+        for sound in [*track.sources.values(), *mixture]:
+            yield from waveforms.files(sound)
+
+
+def _hear(track: Track, probe: Probe) -> list[_Heard]:
     sounds = dict(track.sources)
     heard = [
-        _hear_one(track, f"source {key!r}", sound) for key, sound in sounds.items()
+        _hear_one(track, f"source {key!r}", sound, probe)
+        for key, sound in sounds.items()
     ]
     if track.mixture is not None:
-        heard.append(_hear_one(track, "mixture", track.mixture))
+        heard.append(_hear_one(track, "mixture", track.mixture, probe))
     return heard
 
 
-def _hear_one(track: Track, role: str, sound: Sound) -> _Heard:
+def _hear_one(track: Track, role: str, sound: Sound, probe: Probe) -> _Heard:
     if isinstance(sound, np.ndarray):
         label = f"track {track.name!r}, {role}"
         if sound.ndim != 2 or not np.issubdtype(sound.dtype, np.floating):
@@ -178,7 +191,7 @@ def _hear_one(track: Track, role: str, sound: Sound) -> _Heard:
         channels, samples = sound.shape
         kind = (role, str(sound.dtype), content)
         return _Heard(label, track.sample_rate, channels, samples, kind)
-    info = waveforms.info(sound, track.sample_rate)
+    info = waveforms.info(sound, track.sample_rate, probe)
     stamp = (role, *waveforms.identity(sound))
     return _Heard(waveforms.label(sound), *info, stamp)
 

@@ -45,6 +45,10 @@ class _Job:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
+class _StoppedError(Exception):
+    """Another shard failed, so this one is not finished."""
+
+
 def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     tracks: Iterable[Track],
     folder: str | Path,
@@ -139,16 +143,18 @@ def _write_shards(job: _Job, numbers: list[int], jobs: int) -> dict[int, dict]:
 def _write_shard(job: _Job, number: int) -> dict[str, Any] | None:
     """Write one shard, or give it up where another one has failed."""
     path = _shard_path(job.folder, job.plan, number)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     first, end = job.plan.shards[number]
     content = hashlib.sha256()
     tracks = []
     offset = 0
     try:
-        with closing(tf.io.TFRecordWriter(str(partial))) as writer:
+        with (
+            files.replacing(path) as draft,
+            closing(tf.io.TFRecordWriter(str(draft))) as writer,
+        ):
             for position in range(first, end):
                 if job.stop.is_set():
-                    return None
+                    raise _StoppedError
                 offsets = []
                 for record in records(job.plan, position):
                     writer.write(record)
@@ -157,16 +163,15 @@ def _write_shard(job: _Job, number: int) -> dict[str, Any] | None:
                     offset += len(record) + FRAMING_BYTES
                 tracks.append(offsets)
                 job.progress.update()
-        partial.replace(path)
         shard = Shard(path.name, offset, content.hexdigest())
         part = {"plan": job.plan.digest, "shard": shard._asdict(), "tracks": tracks}
         write_text(_sidecar(job.folder, job.plan, number), json.dumps(part))
         return part
+    except _StoppedError:
+        return None
     except BaseException:
         job.stop.set()
         raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _assemble(plan: Plan, folder: Path, parts: list[dict[str, Any]]) -> Index:

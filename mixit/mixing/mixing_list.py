@@ -21,6 +21,7 @@ import numpy as np
 from common.corpora import fuss
 from common.corpora.recordings import find_kinds
 from common.corpora.track import CorpusError
+from common.files import write_text
 from mixit.mixing.recipe import Recipe
 
 SNR_DB = (-5.0, 25.0)
@@ -236,7 +237,7 @@ def write(path: Path, mixtures: Sequence[Mixture]) -> None:
         {"name": each.name, "events": [event._asdict() for event in each.events]}
         for each in mixtures
     )
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def read(path: Path) -> list[Mixture]:

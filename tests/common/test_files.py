@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from common import files
+from common import files, torch_file
+from common.corpora import fuss
 
 
 def test_an_error_leaves_the_old_file_and_no_draft(tmp_path):
@@ -176,3 +178,17 @@ def test_the_lock_ends_with_an_error(tmp_path):
         except KeyError:
             continue
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: fuss.write_list(folder, "train", ["a.wav\tb.wav"]),
+        lambda folder: torch_file.write(folder / "a.pth", {"name": "a"}),
+    ],
+)
+def test_many_writers_of_one_file_do_not_meet(tmp_path, write):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, [tmp_path] * 200))
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size

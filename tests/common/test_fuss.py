@@ -11,6 +11,7 @@ import soundfile
 
 from common.corpora import fuss
 from common.corpora.track import CorpusError
+from common.records import plan
 
 
 def sound(path: Path, samples: int = 80, sample_rate: int = 8000) -> None:
@@ -177,3 +178,19 @@ def test_an_example_is_written_so_that_the_mixture_is_the_exact_sum(tmp_path):
     assert np.abs(mixture.astype(int)).max() < 32767
     gains = [np.dot(a, b) / np.dot(b, b) for a, b in zip(written, sources, strict=True)]
     np.testing.assert_allclose(gains, gains[0], rtol=1e-4)
+
+
+def test_plain_wav_files_are_measured_without_a_decoder(tmp_path, monkeypatch):
+    sources = np.full((2, 800), 0.25, np.float32)
+    fuss.write_list(
+        tmp_path, "train", [fuss.write_example(tmp_path, "train", 0, sources, 8000)]
+    )
+
+    def refuse(path):
+        raise AssertionError(f"{path} went to the decoder")
+
+    monkeypatch.setattr("common.audio.probe", refuse)
+    (track,) = fuss.tracks(tmp_path, "train")
+    assert (track.sample_rate, track.samples) == (8000, 800)
+    options = plan.Options("pcm16", None, None, 1)
+    assert plan.make_plan([track], options, None, 1).samples == (800,)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections import UserDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +22,10 @@ from common.files import write_text
 
 Row = dict[str, Any]
 """Cells by column: texts, whole numbers, floats and booleans."""
+
+
+PART = re.compile(r"[0-9a-f]{12}\.part")
+"""End of the name of an unfinished table: 12 digits of its key's digest."""
 
 
 @final
@@ -58,10 +63,16 @@ class Rows(UserDict[str, Row]):
             file.write(_lines([self._cells(row)]))
 
     def finish(self, names: Iterable[str]) -> None:
-        """Put the rows of these names, in this order, under the name of the file."""
+        """Put the rows of these names, in this order, under the name of the file.
+
+        What broken-off evaluations of other models left beside it is removed as well.
+        """
         cells = [self._cells(self[name]) for name in names]
         write_text(self.path, _lines([self._columns, *cells]))
-        self.part.unlink()
+        prefix = f".{self.path.stem}."
+        for file in self.path.parent.iterdir():
+            if file.name.startswith(prefix) and PART.fullmatch(file.name, len(prefix)):
+                file.unlink(missing_ok=True)
 
     def _cells(self, row: Row) -> list[Any]:
         return [row[column] for column in self._columns]

@@ -57,3 +57,13 @@ def test_another_key_begins_anew_and_leaves_the_rows_of_the_first(tmp_path):
     table(tmp_path)["a"] = row("a")
     assert not table(tmp_path, "another model")
     assert list(table(tmp_path)) == ["a"]
+
+
+def test_a_finished_table_removes_what_other_models_left(tmp_path):
+    table(tmp_path, "a model that was trained on since")["a"] = row("a")
+    (tmp_path / ".scores.notes.part").touch()
+    rows = table(tmp_path)
+    rows["a"] = row("a")
+    rows.finish(["a"])
+    names = sorted(each.name for each in tmp_path.iterdir())
+    assert names == [".scores.notes.part", "scores.csv"]

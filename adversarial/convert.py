@@ -28,7 +28,7 @@ from common import config as configuration
 from common import tf1_checkpoint
 from common.checkpoint import CheckpointError, save_network
 from common.errors import exit_code
-from common.files import replacing_folder
+from common.files import replacing_folder, user_path
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -177,7 +177,7 @@ def export(restored: Restored, folder: str | Path) -> AdversarialConfig:
         CheckpointError: The folder exists.
         OSError: It cannot be written.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     if folder.exists():
         raise CheckpointError(f"{folder} exists; name a folder that does not")
     phase = PHASES[bool(restored.critics)]
@@ -225,7 +225,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _main(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in OPTIONS}
-    restored = load(Path(options.source).expanduser(), settings(**given))
+    restored = load(user_path(options.source), settings(**given))
     config = restored.separator.config
     weights = sum(each.size for each in restored.tensors.values())
     sys.stdout.write(

@@ -15,6 +15,7 @@ from common import files
 from common.config import ConfigError
 from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 from common.training import say
 
 MINIATURE: Mapping[str, Mapping[str, int]] = {
@@ -47,7 +48,7 @@ def read(config: AdversarialConfig) -> Lists:
         given = lists.call(corpora.function)
         found = lists.from_dictionary(given, corpora.function, Path.cwd())
     elif corpora.foreign_pickle is not None:
-        path = Path(corpora.foreign_pickle).expanduser()
+        path = user_path(corpora.foreign_pickle)
         given = manifest.read_pickle(path)
         found = lists.from_dictionary(given, str(path), path.absolute().parent)
     else:
@@ -118,7 +119,7 @@ def _kept(corpora: Corpora, count: int) -> int:
 def _root(config: AdversarialConfig, kind: str, root: str | None, seed: int) -> Path:
     """Folder of a corpus, or of its miniature."""
     if root is not None:
-        place = Path(root).expanduser()
+        place = user_path(root)
         if not place.is_dir():
             raise CorpusError(
                 f"{kind}: the folder {place} does not exist; check its name, or set "

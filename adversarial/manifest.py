@@ -22,7 +22,7 @@ from common import files
 from common.config import ConfigError
 from common.corpora import reading, waveforms
 from common.corpora.track import Channel, Sound, Sum, Track
-from common.files import write_json
+from common.files import user_path, write_json
 
 SCHEMA = 1
 FILE = "manifest.json"
@@ -37,7 +37,7 @@ class Sample:
 def place(config: AdversarialConfig) -> Path:
     """Tell where the manifest of a configuration is kept."""
     if config.corpora.records is not None:
-        return Path(config.corpora.records).expanduser() / FILE
+        return user_path(config.corpora.records) / FILE
     text = json.dumps(_settings(config), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return files.cache_folder("adversarial", f"manifest-{digest}.json")
@@ -182,7 +182,7 @@ def _stamps(files: Iterable[Path]) -> Stamps:
 def _around(files: Iterable[Path], config: AdversarialConfig) -> list[Path]:
     """Folders whose time tells that a song was added."""
     named = (config.corpora.root, config.corpora.unpaired_root)
-    roots = [Path(each).expanduser() for each in named if each is not None]
+    roots = [user_path(each) for each in named if each is not None]
     folders = {each for root in roots for each in (root, *reading.subfolders(root))}
     for file in files:
         folders.update(file.parents[:2])

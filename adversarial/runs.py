@@ -45,7 +45,7 @@ def of_original(path: str | Path) -> Path | None:
     """Find a checkpoint of the original, or None for anything that is ours."""
     if str(path) == NEWEST or embedded.find(MODELS, path):
         return None
-    place = Path(path).expanduser()
+    place = user_path(path)
     if Path(f"{place}.index").is_file():
         return None if (place.parent.parent / CONFIG).exists() else place
     ours = (place / CONFIG).exists()

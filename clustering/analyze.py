@@ -19,7 +19,7 @@ from clustering.config import ClusteringConfig
 from clustering.separate import CONFIG
 from common.config import ConfigError, flatten, load, to_dict
 from common.errors import exit_code
-from common.files import write_text
+from common.files import user_path, write_text
 from common.logs import read_scalars
 
 SUMMARY = Path("evaluation", "summary.json")
@@ -46,7 +46,7 @@ def find(places: Iterable[Path]) -> dict[str, Path]:
     """
     runs: dict[str, Path] = {}
     for place in places:
-        folder = place.expanduser()
+        folder = user_path(place)
         inside = {file.parent for file in folder.rglob(CONFIG)}
         # Sacred keeps configurations of its own inside a run.
         found = sorted(each for each in inside if not inside & set(each.parents))

@@ -21,6 +21,7 @@ from common.corpora import (
 )
 from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 from common.training import say
 
 Layout = Callable[[ClusteringConfig, Path, Any], list[Track]]
@@ -56,7 +57,7 @@ def root(config: ClusteringConfig) -> Path:
     if config.folders and config.root is None:
         return Path()
     if config.root is not None:
-        place = Path(config.root).expanduser()
+        place = user_path(config.root)
         if not place.is_dir():
             raise CorpusError(
                 f"{config.dataset}: the root {place} does not exist; check its name"

@@ -30,7 +30,7 @@ from common import files
 from common.corpora.track import CorpusError
 from common.corpora.waveforms import identity
 from common.errors import exit_code
-from common.files import write_json
+from common.files import user_path, write_json
 
 MARKER = "mixtures.json"
 ANNOTATIONS = "annotations"
@@ -67,7 +67,7 @@ def make(
     counts = {split: counts[split] for split in SPLITS if counts.get(split)}
     _check(pools, counts, recipe)
     marker = _marker(pools, counts, recipe, layout)
-    output = output.expanduser().resolve()
+    output = user_path(output).resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         return _is_other(output, marker)
     work = output.with_name(f".{output.name}.{marker['digest'][:12]}.partial")

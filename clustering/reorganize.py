@@ -17,7 +17,7 @@ from common.corpora import reading, sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
-from common.files import replacing
+from common.files import replacing, user_path
 
 
 def split_folder_by_class(
@@ -96,7 +96,7 @@ def reorganize(
         CorpusError: No sound is found or wanted, a wanted one is missing, two would
             get one path, or a path is taken by something else.
     """
-    source = reading.folder_of("reorganize", source.expanduser(), "sounds")
+    source = reading.folder_of("reorganize", user_path(source), "sounds")
     endings = tuple(suffix.lower() for suffix in suffixes)
     found = [
         file.relative_to(source) for file in sound_files.sounds_below(source, endings)
@@ -122,7 +122,7 @@ def reorganize(
             "them has a place in the output; check the input and the list."
         )
     for new, file in places.items():
-        _put(source / file, target.expanduser() / new, make_copy)
+        _put(source / file, user_path(target) / new, make_copy)
     return len(places)
 
 

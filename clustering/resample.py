@@ -23,6 +23,7 @@ from common.corpora import sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
+from common.files import user_path
 from common.inputs import holds
 from common.resample import ResampleStream
 
@@ -83,7 +84,7 @@ def tree(
         CorpusError: There is no sound, two would get one name, one folder lies in the
             other, or files could not be converted; all others are then.
     """
-    pairs = _pairs(source.expanduser(), target.expanduser(), kind, suffixes)
+    pairs = _pairs(user_path(source), user_path(target), kind, suffixes)
     if sample_rate < 1 or workers < 1:
         raise CorpusError(
             f"--sample-rate is {sample_rate} and --num-workers {workers}; both must be "

@@ -26,6 +26,7 @@ from clustering.presets import PRESETS
 from clustering.separate import CONFIG
 from common.config import ConfigError, save, to_dict
 from common.errors import exit_code
+from common.files import user_path
 from common.training import say
 
 PRESET_OF_WORDS = "dpcl"
@@ -66,7 +67,7 @@ def plan(
         digests[text] = number
     whole = hashlib.sha256("\n".join(digests).encode()).hexdigest()[:8]
     usual = Path(os.environ.get("ROOT_DIR") or "runs", "clustering", f"sweep-{whole}")
-    folder = (output or usual).expanduser()
+    folder = user_path(output or usual)
     varied = analyze.differing([changes for changes, _ in found])
     named = {}
     for number, (changes, config) in enumerate(found):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from common.files import write_text
+from common.files import user_path, write_text
 
 FOLDERS = ("latest", "best", "kept")
 """Folders of a run that hold checkpoints."""
@@ -227,7 +227,7 @@ def run_of(path: str | Path) -> Path | None:
     Returns:
         The folder of config.json, or None where the path is neither.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     folder = path.parent.parent if Path(f"{path}.index").is_file() else path
     return folder if (folder / CONFIG).exists() else None
 
@@ -278,7 +278,7 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     Raises:
         CheckpointError: The folder has no such checkpoint.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     if checkpoint is not None:
         return _chosen(folder, checkpoint)
     if Path(f"{folder}.index").is_file():

@@ -6,15 +6,15 @@ They lie in a hidden folder until all of them are whole.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from common import audio
+from common.files import scratch_folder
 from common.inputs import refuse_overwriting
 from common.separation import SeparationError, Separator
 
@@ -158,18 +158,16 @@ def working_folder(folder: Path) -> Iterator[Path]:
     """
     # Path.exists raises in folders that may not be searched.
     made = [at for at in (folder, *folder.parents) if not os.path.exists(at)]  # noqa: PTH110
-    try:
+    with ExitStack() as stack:
+        stack.callback(_remove_empty, made)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            hidden = tempfile.TemporaryDirectory(prefix=".separate-", dir=folder)
+            hidden = stack.enter_context(scratch_folder(folder))
         except OSError as error:
             raise SeparationError(
                 f"{folder} cannot take stems: {error.strerror}; choose another --output"
             ) from error
-        with hidden as name:
-            yield Path(name)
-    finally:
-        _remove_empty(made)
+        yield hidden
 
 
 @contextmanager

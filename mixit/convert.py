@@ -28,6 +28,7 @@ from common.checkpoint import (
     save_network,
 )
 from common.errors import exit_code
+from common.files import user_path
 from common.inputs import refuse_overwriting
 from common.tf1_checkpoint import locate
 from mixit import published
@@ -276,7 +277,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _main(options: argparse.Namespace) -> int:
     if options.dest is None and not options.check:
         raise CheckpointError("DEST is not given; name a run folder, or give --check")
-    dest = options.dest and Path(options.dest).expanduser()
+    dest = options.dest and user_path(options.dest)
     if dest and (dest / "config.json").exists():
         raise CheckpointError(f"{dest} holds a run already; name another folder")
     source = published.resolve(options.source)

@@ -27,7 +27,7 @@ from common.config import load as load_config
 from common.corpora import fuss, miniature
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
-from common.files import write_json, write_text
+from common.files import user_path, write_json, write_text
 from common.rows import Row, Rows
 from common.separation import Separator
 from common.separation_command import add_checkpoint
@@ -230,7 +230,7 @@ def _load(options: argparse.Namespace) -> Separator:
     names = (*convert.OPTIONS, "checkpoint")
     told: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.metagraph_path:
-        graph = Path(options.metagraph_path).expanduser()
+        graph = user_path(options.metagraph_path)
         model = published.resolve(options.model)
         beside = model if model.is_dir() else model.parent
         if not graph.is_file() or graph.parent.resolve() != beside.resolve():
@@ -300,7 +300,7 @@ def _estimates(separator: Separator, mixture: np.ndarray) -> np.ndarray:
 
 def _scores_path(options: argparse.Namespace, split: str) -> Path:
     if options.output:
-        path = Path(options.output).expanduser()
+        path = user_path(options.output)
         return path if path.suffix == ".csv" else path / "scores.csv"
     model = published.resolve(options.model)
     name = "evaluation" if split == "eval" else f"evaluation-{split}"

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from common import files
 from common.checkpoint import CheckpointError
+from common.files import user_path
 from common.registry import UNKNOWN, Entry, File, shipped
 from mixit import embedded
 from mixit.checkpoints.architecture import Options
@@ -126,7 +127,7 @@ def resolve(path: str | Path) -> Path:
     Raises:
         CheckpointError: The model is not in the cache.
     """
-    name, found = str(path), Path(path).expanduser()
+    name, found = str(path), user_path(path)
     if found.exists() or Path(f"{found}.index").exists():
         return found
     if name not in MODELS:

@@ -9,6 +9,7 @@ from common import files
 from common.config import ConfigError
 from common.corpora import miniature, musdb, source_folders, track_folders
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 from common.training import say
 from unmix.config import UnmixConfig
 
@@ -52,7 +53,7 @@ def root(config: UnmixConfig) -> Path:
         return _without_root(config)
     if config.root == PREVIEWS and config.dataset == "musdb":
         return _previews()
-    folder = Path(config.root).expanduser()
+    folder = user_path(config.root)
     if config.dataset == "musdb":
         return musdb.find_root(folder)
     if not folder.is_dir():

@@ -17,6 +17,7 @@ import numpy as np
 from common.corpora import reading, sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import Channel, CorpusError, Sum, Track
+from common.files import user_path
 
 SPLITS = ("train", "valid", "test")
 ALIASES = {"tr": "train", "cv": "valid", "validation": "valid", "val": "valid"}
@@ -82,7 +83,7 @@ def of_folder(root: Path, rules: Rules) -> dict[str, Pool]:
         CorpusError: There is nothing to use, a sound has no label, or a pattern is
             wrong or finds nothing.
     """
-    place = reading.folder_of("clean sounds", root.expanduser(), "sounds by label")
+    place = reading.folder_of("clean sounds", user_path(root), "sounds by label")
     files = _files(place, rules)
     heads = {file.split("/")[0] for file in files}
     if heads <= set(ALIASES):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 CORPUS = "CCMixter"
 FILES = {"vocals": "source-02.wav", "accompaniment": "source-01.wav"}
@@ -39,7 +40,7 @@ def tracks(root: Path | str, split: str = "all", *, skip: bool = False) -> list[
         CorpusError: There is no song, or one lacks a file.
     """
     completeness.expect_split(CORPUS, split, SPLITS)
-    rows = [_row(song) for song in _songs(Path(root).expanduser())]
+    rows = [_row(song) for song in _songs(user_path(root))]
     whole = completeness.complete(CORPUS, rows, skip=skip)
     completeness.expect_count(CORPUS, "all", len(whole), (COUNT,))
     if split != "all":

@@ -11,6 +11,7 @@ from typing import TypeVar
 from common.corpora import reading, waveforms
 from common.corpora.reading import FileSound
 from common.corpora.track import CorpusError
+from common.files import user_path
 
 LOG = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def place_of(corpus: str, root: Path | str, split: str | None, purpose: str) -> 
     """
     if split is not None:
         expect_split(corpus, split)
-    place = reading.folder_of(corpus, Path(root).expanduser(), purpose)
+    place = reading.folder_of(corpus, user_path(root), purpose)
     if split is None or not any((place / each).is_dir() for each in SPLITS):
         return place
     return reading.folder_of(corpus, place / split, purpose)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 CORPUS = "DSD100"
 SOURCES = ("vocals", "drums", "bass", "other")
@@ -38,7 +39,7 @@ def tracks(root: Path | str, split: str, *, skip: bool = False) -> list[Track]:
         CorpusError: The split is empty, or a song lacks a file.
     """
     completeness.expect_split(CORPUS, split, SPLITS)
-    root = _find_root(Path(root).expanduser())
+    root = _find_root(user_path(root))
     place = root / "Mixtures" / SPLITS[split]
     songs = reading.subfolders(reading.folder_of(CORPUS, place, "a folder a song"))
     if not songs:

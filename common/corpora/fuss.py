@@ -21,7 +21,7 @@ from common import audio
 from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
 from common.corpora.writing import quantise, write_wav
-from common.files import write_text
+from common.files import user_path, write_text
 
 LOG = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def find_root(folder: Path | str) -> Path:
     Traceback (most recent call last):
     common.corpora.track.CorpusError: FUSS: the folder no/such/folder does not exist...
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     if not folder.is_dir():
         raise CorpusError(
             f"FUSS: the folder {folder} does not exist; pass the one that holds "

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
 from common.corpora.track import Channel, CorpusError, Track
+from common.files import user_path
 
 CORPUS = "MIR-1K"
 FOLDERS = {"clips": "Wavfile", "songs": "UndividedWavfile"}
@@ -54,7 +55,7 @@ def tracks(
     completeness.expect_split(CORPUS, split)
     if units not in FOLDERS:
         raise CorpusError(f"{CORPUS}: units={units!r}; expected {', '.join(FOLDERS)}.")
-    place = _find(Path(root).expanduser(), FOLDERS[units])
+    place = _find(user_path(root), FOLDERS[units])
     files = sound_files.sounds(place, ".wav")
     if not files:
         raise CorpusError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 CORPUS = "mix folders"
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
@@ -50,7 +51,7 @@ def tracks(
             f"{reading.contents(place)}; check the root."
         )
     laid_out = rows(CORPUS, place, mix if (place / mix).is_dir() else None, sources)
-    if split is not None and place == Path(root).expanduser():
+    if split is not None and place == user_path(root):
         laid_out = completeness.part_of(CORPUS, laid_out, split)
     return reading.make_tracks(completeness.complete(CORPUS, laid_out, skip=skip))
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from common.corpora import completeness, reading, sound_files, waveforms
 from common.corpora.track import CorpusError, Sum, Track
+from common.files import user_path
 
 CORPUS = "MoisesDB"
 INDEX = "data.json"
@@ -87,7 +88,7 @@ def songs(root: Path | str, *, skip: bool = False) -> list[Song]:
     Raises:
         CorpusError: There is no song, or one lacks a file or its description.
     """
-    folders = _song_folders(Path(root).expanduser())
+    folders = _song_folders(user_path(root))
     described = [_describe(folder) for folder in folders]
     rows = {each.folder.name: each for each in described}
     laid_out = [_row(each) for each in described]

@@ -30,7 +30,7 @@ from common import files
 from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
 from common.decoding import FFMPEG_CURE
-from common.files import replacing_folder
+from common.files import replacing_folder, user_path
 
 LOG = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def find_root(folder: Path | str) -> Path:
     Raises:
         CorpusError: There is none.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     if not folder.is_dir():
         raise CorpusError(
             f"MUSDB18: the folder {folder} does not exist; pass the one that holds "

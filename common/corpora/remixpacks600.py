@@ -13,6 +13,7 @@ from pathlib import Path
 from common.corpora import completeness, reading, sound_files
 from common.corpora.mix_folders import SUFFIXES
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 CORPUS = "RemixPacks600"
 SOURCES = ("vocals", "drums", "bass", "other")
@@ -43,7 +44,7 @@ def tracks(
         CorpusError: The split is empty, or a song lacks a file.
     """
     completeness.expect_split(CORPUS, split)
-    songs = _songs(Path(root).expanduser(), split)
+    songs = _songs(user_path(root), split)
     rows = [
         (song.name, {name: _file(song, name) for name in sources}, None)
         for song in songs

@@ -18,6 +18,7 @@ from pathlib import Path, PureWindowsPath
 
 from common.corpora import completeness, grouping, reading, sound_files
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 CORPUS = "Scaper"
 SUFFIXES = (".wav", ".flac", ".ogg")
@@ -61,7 +62,7 @@ def tracks(
             f"{CORPUS}: {place} should hold soundscapes (*.jams, *.wav) and holds "
             f"{reading.contents(place)}; check the root."
         )
-    if split is not None and place == Path(root).expanduser():
+    if split is not None and place == user_path(root):
         found = completeness.part_of(CORPUS, found, split)
     rows = [_lay_out(jams) for jams in found]
     heard = reading.make_tracks(completeness.complete(CORPUS, rows, skip=skip))

@@ -18,6 +18,7 @@ from pathlib import Path
 from common.corpora import completeness, grouping, reading, sound_files
 from common.corpora.instruments import instrument, rendered_stems
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 CORPUS = "Slakh2100"
 SPLITS = {
@@ -61,7 +62,7 @@ def tracks(
             cannot be read, or no track has a group.
     """
     completeness.expect_split(CORPUS, split, SPLITS)
-    folders = _folders(Path(root).expanduser(), split)
+    folders = _folders(user_path(root), split)
     with ThreadPoolExecutor(reading.THREADS) as pool:
         rows = list(pool.map(_lay_out, folders))
     whole = _whole(rows, skip)

@@ -12,6 +12,7 @@ from pathlib import Path
 from common.corpora import completeness, reading, sound_files
 from common.corpora.mix_folders import SUFFIXES
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 CORPUS = "track folders"
 MIXTURES = ("mixture", "mix")
@@ -19,7 +20,7 @@ MIXTURES = ("mixture", "mix")
 
 def is_divided(root: Path | str) -> bool:
     """Tell whether a corpus has folders of splits."""
-    root = Path(root).expanduser()
+    root = user_path(root)
     return any((root / split).is_dir() for split in completeness.SPLITS)
 
 
@@ -37,7 +38,7 @@ def tracks(root: Path | str, split: str | None = None) -> list[Track]:
         CorpusError: There is no song, one holds no sound, or two of one name.
         AudioError: A file cannot be read.
     """
-    place = Path(root).expanduser()
+    place = user_path(root)
     if split is not None:
         completeness.expect_split(CORPUS, split)
         place = place / split

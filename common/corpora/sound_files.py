@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 from common.corpora.track import CorpusError
+from common.files import user_path
 
 JUNK = frozenset(
     {
@@ -124,7 +125,7 @@ def listed(text: str, folder: Path) -> Path:
         return path
     other = Path(PureWindowsPath(text).as_posix() if "\\" in text else text)
     try:
-        return folder / other.expanduser()
+        return folder / user_path(other)
     except RuntimeError:  # There is no such user.
         return folder / other
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 VALIDATION_SHARE = 0.1
 
@@ -32,7 +33,7 @@ def tracks(
     Raises:
         CorpusError: A folder is missing or holds no sound.
     """
-    place = Path(root).expanduser() / split
+    place = user_path(root) / split
     reading.folder_of("sourcefolder", place, "a folder for each source")
     return _tracks("sourcefolder", place, sources, ext, None)
 
@@ -55,7 +56,7 @@ def unaligned(
     Raises:
         CorpusError: A folder is missing or holds fewer than two sounds.
     """
-    place = Path(root).expanduser()
+    place = user_path(root)
     reading.folder_of("unaligned", place, "a folder for each source")
     return _tracks("unaligned", place, sources, ext, split)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from common.corpora import completeness, mix_folders, reading
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 TASKS = {
     "mix": (),
@@ -71,7 +72,7 @@ def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
     completeness.expect_split(corpus, split, SPLITS)
     _check(corpus, task, length, noise)
     wanted = f"wav{sample_rate // 1000}k/{length}/{SPLITS[split]}"
-    place = _find(corpus, Path(root).expanduser(), wanted, speakers)
+    place = _find(corpus, user_path(root), wanted, speakers)
     voices = 1 if task == "mix_single" else speakers
     sources = [f"s{number + 1}" for number in range(voices)]
     _check_folders(corpus, place, [task, *sources, *(TASKS[task] if noise else ())])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 
 def tracks(root: Path | str, split: str, *, ext: str = ".wav") -> list[Track]:
@@ -27,7 +28,7 @@ def tracks(root: Path | str, split: str, *, ext: str = ".wav") -> list[Track]:
     Raises:
         CorpusError: The split is empty. Say what was looked for and what was found.
     """
-    place = Path(root).expanduser() / split
+    place = user_path(root) / split
     reading.folder_of("template", place, f"<track>_<source>{ext}")
     found: dict[str, dict[str, Path]] = {}
     for file in sound_files.sounds(place, ext):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
+from common.files import user_path
 
 LOG = logging.getLogger(__name__)
 VALIDATION_SHARE = 0.1
@@ -117,7 +118,7 @@ def variable(
 
 def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:
     """Folders of the tracks of a split."""
-    root = reading.folder_of(layout, root.expanduser(), "train and valid")
+    root = reading.folder_of(layout, user_path(root), "train and valid")
     undivided = layout == "aligned" and not any(
         (root / each).is_dir() for each in ("train", "valid")
     )

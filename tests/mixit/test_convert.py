@@ -361,7 +361,7 @@ def test_home_stands_for_itself_in_every_command(copy, tmp_path, monkeypatch, ca
         assert evaluate.main(words) == 1
         assert "none" in capsys.readouterr().err
     assert evaluate._scores_path(
-        evaluate._parser().parse_args(["--model", "~/run"])
+        evaluate._parser().parse_args(["--model", "~/run"]), "eval"
     ) == (tmp_path / "run" / "evaluation" / "scores.csv")
 
 

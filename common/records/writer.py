@@ -114,7 +114,17 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
 
 
 def _write_missing(plan: Plan, folder: Path, jobs: int) -> Index:
+    folder.mkdir(parents=True, exist_ok=True)
     written = _clear(folder, plan)
+    if plan.misfit:
+        logger.warning(
+            "%s: cut to the length of their track: %d sounds, padded with "
+            "silence: %d; the furthest: %s",
+            folder,
+            plan.cut,
+            plan.padded,
+            plan.misfit,
+        )
     progress = tqdm(
         total=len(plan.tracks), desc=str(folder), unit="track", disable=None
     )

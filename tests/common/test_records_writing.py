@@ -75,8 +75,8 @@ def test_files_are_kept_to_the_bit(tmp_path, subtype, encoding, piece_samples):
     np.testing.assert_array_equal(whole(index, 0)["sources"][0], waveform)
 
 
-def test_shorter_files_are_padded_and_longer_ones_cut_and_counted(tmp_path):
-    lengths = {"short": 70, "long": 130, "right": 100}
+def test_shorter_files_are_padded_and_longer_ones_cut_and_counted(tmp_path, caplog):
+    lengths = {"short": 70, "long": 150, "right": 100}
     sources = {key: tmp_path / f"{key}.wav" for key in lengths}
     waves = {key: write_sound(sources[key], lengths[key]) for key in lengths}
     index = records.write(
@@ -87,6 +87,10 @@ def test_shorter_files_are_padded_and_longer_ones_cut_and_counted(tmp_path):
     assert not read[0, :, 70:].any()
     np.testing.assert_array_equal(read[1], waves["long"][:, :100])
     np.testing.assert_array_equal(read[2], waves["right"])
+    assert (
+        "their track: 1 sounds, padded with silence: 1; the furthest: " in caplog.text
+    )
+    assert "long.wav lasts 0.02 s and its track 'a' 0.01 s" in caplog.text
     assert (index.padded, index.cut) == (1, 1)
     assert records.load_index(tmp_path / "out").padded == 1
 

@@ -198,7 +198,7 @@ def _refuse_losses(losses: Sequence[_Loss]) -> None:
                 "a track is as long as its shortest sound, which would cut more than "
                 f"{LOSS_SHARE:.0%} and {LOSS_SECONDS} s off track {loss}; pad the "
                 "shorter sound with silence, cut the longer one, or leave the track "
-                "out; of folders of tracks allow_cut=true cuts it."
+                "out; for folders of tracks allow_cut=true cuts it."
             )
 
 
@@ -207,8 +207,8 @@ def _report_losses(losses: Sequence[_Loss], tracks: int) -> None:
         return
     worst = max(losses, key=lambda loss: loss.seconds)
     _warn_once(
-        f"{len(losses)} of {tracks} tracks are cut to their shortest sound, most of "
-        f"all {worst}"
+        f"{len(losses)} of {tracks} tracks are cut to their shortest sound; the "
+        f"worst is {worst}"
     )
 
 

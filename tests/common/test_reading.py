@@ -36,7 +36,7 @@ def test_cut_tracks_are_one_warning_that_names_the_worst(tmp_path, caplog):
     (warning,) = caplog.records
     assert warning.levelno == logging.WARNING
     assert warning.getMessage() == (
-        "2 of 3 tracks are cut to their shortest sound, most of all 'worst', where "
+        "2 of 3 tracks are cut to their shortest sound; the worst is 'worst', where "
         f"{tmp_path}/worst0.wav lasts 19.10 s and {tmp_path}/worst2.wav 20.00 s"
     )
 

@@ -135,7 +135,7 @@ def _musdb(config: UnmixConfig, place: Path, split: str) -> list[Track]:
 
 def _aligned(config: UnmixConfig, place: Path, split: str) -> list[Track]:
     names = str(config.input_file), str(config.output_file)
-    return track_folders.aligned(place, split, *names)
+    return track_folders.aligned(place, split, *names, config.allow_cut)
 
 
 def _sources(config: UnmixConfig, place: Path, split: str) -> list[Track]:
@@ -147,13 +147,15 @@ def _sources(config: UnmixConfig, place: Path, split: str) -> list[Track]:
 
 
 def _fixed(config: UnmixConfig, place: Path, split: str) -> list[Track]:
-    target = str(config.target_file)
-    return track_folders.fixed(place, split, target, config.interferer_files)
+    target, others = str(config.target_file), config.interferer_files
+    return track_folders.fixed(place, split, target, others, config.allow_cut)
 
 
 def _variable(config: UnmixConfig, place: Path, split: str) -> list[Track]:
     target, silence = str(config.target_file), config.silence_missing
-    return track_folders.variable(place, split, target, config.ext, silence)
+    return track_folders.variable(
+        place, split, target, config.ext, silence, config.allow_cut
+    )
 
 
 LAYOUTS: Mapping[str, Layout] = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,9 +16,15 @@ from common import audio, plain_wav
 from common.corpora import sound_files, waveforms
 from common.corpora.track import Channel, CorpusError, Sum, Track
 
+LOG = logging.getLogger(__name__)
+
 THREADS = 8
 BATCH = 256
 """Files that a thread measures at once, because handing one over takes longer."""
+LOSS_SHARE = 0.05
+"""Share of its longest sound that a track may lose to its shortest one."""
+LOSS_SECONDS = 0.5
+"""What a track may lose even where that is a larger share."""
 FileSound = Path | Channel | Sum
 """A sound in files, so that its rate and length can be looked up."""
 Item = TypeVar("Item")
@@ -116,30 +124,98 @@ def make_tracks(
     laid_out: Iterable[tuple[str, Mapping[str, FileSound], FileSound | None]],
     *,
     longest: bool = False,
+    allow_cut: bool = False,
 ) -> list[Track]:
     """Make tracks as long as the shortest of their sounds, at the rate of the first.
+
+    One warning says how many tracks lose the end of a longer sound, and which loses
+    most.
 
     Args:
         laid_out: Name, sources and mixture of each track.
         longest: As long as the longest sound instead; shorter ones are silent after
             their end.
+        allow_cut: Whether a track may lose any length to its shortest sound.
 
     Raises:
         AudioError: A file cannot be read.
+        CorpusError: A track loses more than :data:`LOSS_SHARE` of its longest sound
+            and more than :data:`LOSS_SECONDS`.
     """
     rows = list(laid_out)
     every = [[*sources.values(), *([mix] if mix else [])] for _, sources, mix in rows]
     measured = measure(
         file for sounds in every for each in sounds for file in waveforms.files(each)
     )
-    tracks = []
+    tracks, losses = [], []
     for (name, sources, mixture), sounds in zip(rows, every, strict=True):
         infos = [waveforms.info(each, 0, measured.__getitem__) for each in sounds]
         rate = infos[0].sample_rate
         lengths = [-(-each.samples * rate // each.sample_rate) for each in infos]
         samples = max(lengths) if longest else min(lengths)
         tracks.append(Track(name, rate, samples, sources, mixture))
+        # Lengths at other rates are rounded up, which is no difference.
+        if max(lengths) - samples > 1:
+            losses.append(_loss(name, rate, sounds, lengths))
+    if not allow_cut:
+        _refuse_losses(losses)
+    _report_losses(losses, len(tracks))
     return tracks
+
+
+class _Loss(NamedTuple):
+    """What a track loses: its shortest and longest sound, and their seconds."""
+
+    name: str
+    shortest: FileSound
+    longest: FileSound
+    kept: float
+    whole: float
+
+    @property
+    def seconds(self) -> float:
+        return self.whole - self.kept
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r}, where {waveforms.label(self.shortest)} lasts "
+            f"{self.kept:.2f} s and {waveforms.label(self.longest)} {self.whole:.2f} s"
+        )
+
+
+def _loss(
+    name: str, rate: int, sounds: Sequence[FileSound], lengths: Sequence[int]
+) -> _Loss:
+    shortest, longest = int(np.argmin(lengths)), int(np.argmax(lengths))
+    kept, whole = lengths[shortest] / rate, lengths[longest] / rate
+    return _Loss(name, sounds[shortest], sounds[longest], kept, whole)
+
+
+def _refuse_losses(losses: Sequence[_Loss]) -> None:
+    for loss in losses:
+        if loss.seconds > max(LOSS_SECONDS, LOSS_SHARE * loss.whole):
+            raise CorpusError(
+                "a track is as long as its shortest sound, which would cut more than "
+                f"{LOSS_SHARE:.0%} and {LOSS_SECONDS} s off track {loss}; pad the "
+                "shorter sound with silence, cut the longer one, or leave the track "
+                "out; for folders of tracks allow_cut=true cuts it."
+            )
+
+
+def _report_losses(losses: Sequence[_Loss], tracks: int) -> None:
+    if not losses:
+        return
+    worst = max(losses, key=lambda loss: loss.seconds)
+    _warn_once(
+        f"{len(losses)} of {tracks} tracks are cut to their shortest sound; the "
+        f"worst is {worst}"
+    )
+
+
+@functools.cache
+def _warn_once(sentence: str) -> None:
+    """Warn of a corpus that is read again and again in one process only once."""
+    LOG.warning(sentence)
 
 
 def divide(items: Sequence[Item], share: float, seed: int = 42) -> tuple[list, list]:

@@ -19,7 +19,11 @@ VALIDATION_SHARE = 0.1
 
 
 def aligned(
-    root: Path | str, split: str, input_file: str, output_file: str
+    root: Path | str,
+    split: str,
+    input_file: str,
+    output_file: str,
+    allow_cut: bool = False,
 ) -> list[Track]:
     """Turn tracks of an input and an output into tracks of a mixture and one source.
 
@@ -32,6 +36,7 @@ def aligned(
         input_file: Name of the mixture. Where a track has no file of this name, it is
             a pattern, such as ``noisy*.wav``; the first match counts.
         output_file: Name or pattern of the target, whose stem names the source.
+        allow_cut: Whether a track may be much shorter than its longest file.
 
     Raises:
         CorpusError: The split is empty, or a track lacks one of the two.
@@ -42,11 +47,15 @@ def aligned(
         mixture = _first(folder, input_file, "input_file", is_pattern=True)
         target = _first(folder, output_file, "output_file", is_pattern=True)
         rows.append((folder.name, {source: target}, mixture))
-    return reading.make_tracks(rows)
+    return reading.make_tracks(rows, allow_cut=allow_cut)
 
 
 def fixed(
-    root: Path | str, split: str, target_file: str, interferer_files: Sequence[str]
+    root: Path | str,
+    split: str,
+    target_file: str,
+    interferer_files: Sequence[str],
+    allow_cut: bool = False,
 ) -> list[Track]:
     """Turn tracks that all have the same files into tracks, the target first.
 
@@ -55,6 +64,7 @@ def fixed(
         split: ``"train"`` or ``"valid"``.
         target_file: Name of the target.
         interferer_files: Names of the other sources.
+        allow_cut: Whether a track may be much shorter than its longest file.
 
     Raises:
         CorpusError: The split is empty, or a track lacks a file.
@@ -71,7 +81,7 @@ def fixed(
                 "their suffix; rename one of them."
             )
         rows.append((folder.name, sources, None))
-    return reading.make_tracks(rows)
+    return reading.make_tracks(rows, allow_cut=allow_cut)
 
 
 def variable(
@@ -80,6 +90,7 @@ def variable(
     target_file: str,
     ext: str = ".wav",
     silence_missing: bool = False,
+    allow_cut: bool = False,
 ) -> list[Track]:
     """Turn tracks of any number of files into tracks, the target first.
 
@@ -89,6 +100,7 @@ def variable(
         target_file: Name of the target.
         ext: Suffix of the files that count as sources beside it.
         silence_missing: Whether a track may lack the target.
+        allow_cut: Whether a track may be much shorter than its longest file.
 
     Raises:
         CorpusError: The split is empty, or a track lacks the target or any file.
@@ -113,7 +125,7 @@ def variable(
         sources = {target.stem: target} if target.is_file() else {}
         sources.update((each.name, each) for each in others)
         rows.append((folder.name, sources, None))
-    return reading.make_tracks(rows)
+    return reading.make_tracks(rows, allow_cut=allow_cut)
 
 
 def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:

@@ -50,6 +50,8 @@ class Plan:
         rates: Rate of each sound of each track, its mixture last.
         padded: Number of sounds that are shorter than their track.
         cut: Number of sounds that are longer than their track.
+        misfit: The sound that is furthest from the length of its track, with both
+            lengths; empty where all have it.
         shards: First and one past the last track of each shard.
         digest: SHA-256 of all that, with size and time of every file.
     """
@@ -64,6 +66,7 @@ class Plan:
     rates: tuple[tuple[int, ...], ...]
     padded: int
     cut: int
+    misfit: str
     shards: tuple[tuple[int, int], ...]
     digest: str
 
@@ -76,6 +79,21 @@ class _Heard(NamedTuple):
     channels: int
     samples: int
     identity: tuple[object, ...]
+
+
+class _Fit(NamedTuple):
+    """A sound beside its track, which has ``length`` samples at ``sample_rate``."""
+
+    track: str
+    length: int
+    sound: _Heard
+    sample_rate: int
+
+    @property
+    def excess(self) -> int:
+        sound = self.sound
+        samples = converted(sound.samples, sound.sample_rate, self.sample_rate)
+        return samples - self.length
 
 
 def make_plan(
@@ -112,9 +130,9 @@ def make_plan(
     )
     frame_bytes = BYTES_PER_SAMPLE[options.encoding] * channels * (len(names) + 1)
     _check_sizes(tracks, lengths, options.piece_samples, frame_bytes)
-    excess = [
-        converted(sound.samples, sound.sample_rate, sample_rate) - length
-        for sounds, length in zip(heard, lengths, strict=True)
+    fits = [
+        _Fit(track.name, length, sound, sample_rate)
+        for track, sounds, length in zip(tracks, heard, lengths, strict=True)
         for sound in sounds
     ]
     files = min(shards or -(-sum(lengths) * frame_bytes // SHARD_BYTES), len(tracks))
@@ -132,8 +150,9 @@ def make_plan(
         tracks=tracks,
         samples=lengths,
         rates=tuple(tuple(sound.sample_rate for sound in sounds) for sounds in heard),
-        padded=sum(number < 0 for number in excess),
-        cut=sum(number > 0 for number in excess),
+        padded=sum(fit.excess < 0 for fit in fits),
+        cut=sum(fit.excess > 0 for fit in fits),
+        misfit=_misfit(max(fits, key=lambda fit: abs(fit.excess))),
         shards=tuple(_even_parts(len(tracks), files)),
         digest=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
     )
@@ -154,6 +173,17 @@ def converted(samples: int, source_rate: int, target_rate: int) -> int:
     (16000, 1)
     """
     return -(-samples * target_rate // source_rate)
+
+
+def _misfit(worst: _Fit) -> str:
+    # Lengths at other rates are rounded up, which is no difference.
+    if abs(worst.excess) <= 1:
+        return ""
+    sound = worst.sound
+    return (
+        f"{sound.label} lasts {sound.samples / sound.sample_rate:.2f} s and its track "
+        f"{worst.track!r} {worst.length / worst.sample_rate:.2f} s"
+    )
 
 
 def _even_parts(count: int, parts: int) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ from tqdm import tqdm
 from common import files
 from common.corpora.track import Track
 from common.files import write_text
+from common.records import places
 from common.records.format import FRAMING_BYTES, RecordsError
 from common.records.index import (
     INDEX_NAME,
     Entry,
     Index,
     Shard,
-    load_index,
     save_index,
 )
 from common.records.pieces import records
@@ -64,12 +64,15 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
 
     The same tracks and options give the same bytes, however many jobs write them. A
     write that was killed goes on with its unfinished shards when it is called again,
-    one that was finished is only opened, and changed tracks or files start over.
+    one that was finished is only opened. Files of which only the times changed leave
+    the records as they are. For other tracks, files or options new records are written
+    into a folder of their own, so that a run goes on reading the old ones.
 
     Args:
         tracks: The tracks. A sound shorter than its track is zero padded at the end, a
             longer one is cut; the index counts both.
-        folder: Where the shards and ``index.json`` go; made if missing.
+        folder: Where the shards and ``index.json`` go; made if missing. Where it holds
+            other records, the new ones go into a folder inside it.
         encoding: ``"pcm16"``, ``"float32"`` or ``"flac"`` (16 bits, compressed).
         piece_samples: Length of a record. An excerpt reads only the records that it
             touches, so give a few seconds for songs; None keeps each track in one.
@@ -98,13 +101,13 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     jobs = jobs or len(os.sched_getaffinity(0))
     options = Options(encoding, piece_samples, sample_rate, channels)
     plan = make_plan(tracks, options, shards, jobs)
-    finished = _finished_index(folder, plan)
+    finished = places.finished(folder, plan)
     if finished is not None:
         return finished
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with files.locked(folder):
-            return _finished_index(folder, plan) or _write_missing(plan, folder, jobs)
+            return places.finished(folder, plan) or _keep_or_write(plan, folder, jobs)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", error)
         raise RecordsError(
@@ -113,8 +116,45 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
         ) from error
 
 
+def _keep_or_write(plan: Plan, folder: Path, jobs: int) -> Index:
+    """Keep records that would come out the same, and leave others to their readers."""
+    there = None
+    for there in _whole_indexes(folder):
+        if places.makes_same(plan, there, jobs):
+            places.remember(there, plan)
+            return there
+    if there is None:
+        return _write_missing(plan, folder, jobs)
+    place = places.own_folder(folder, plan)
+    logger.warning(
+        "%s holds records of other tracks, files or options; writing new ones into %s. "
+        "The old ones can be deleted once no run reads them.",
+        there.folder,
+        place,
+    )
+    place.mkdir(exist_ok=True)
+    return _write_missing(plan, place, jobs)
+
+
+def _whole_indexes(folder: Path) -> Iterator[Index]:
+    for index in places.whole(folder):
+        if isinstance(index, Index):
+            yield index
+        else:
+            logger.warning("Records are left out or written anew: %s", index)
+
+
 def _write_missing(plan: Plan, folder: Path, jobs: int) -> Index:
     written = _clear(folder, plan)
+    if plan.misfit:
+        logger.warning(
+            "%s: cut to the length of their track: %d sounds, padded with "
+            "silence: %d; the furthest: %s",
+            folder,
+            plan.cut,
+            plan.padded,
+            plan.misfit,
+        )
     progress = tqdm(
         total=len(plan.tracks), desc=str(folder), unit="track", disable=None
     )
@@ -200,26 +240,11 @@ def _assemble(plan: Plan, folder: Path, parts: list[dict[str, Any]]) -> Index:
     )
 
 
-def _finished_index(folder: Path, plan: Plan) -> Index | None:
-    if not (folder / INDEX_NAME).exists():
-        return None
-    try:
-        index = load_index(folder)
-    except RecordsError as error:
-        logger.warning("Writing the records anew: %s", error)
-        return None
-    if index.plan == plan.digest:
-        return index
-    logger.warning(
-        "%s holds records of other tracks, files or options; writing anew.", folder
-    )
-    return None
-
-
 def _clear(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
     """Remove what an earlier write left, but for finished shards of the same plan."""
     # The index goes first: what it would describe is about to change.
-    (folder / INDEX_NAME).unlink(missing_ok=True)
+    for name in (INDEX_NAME, places.SAME_NAME):
+        (folder / name).unlink(missing_ok=True)
     finished = {
         number: part
         for number in range(len(plan.shards))

@@ -75,8 +75,8 @@ def test_files_are_kept_to_the_bit(tmp_path, subtype, encoding, piece_samples):
     np.testing.assert_array_equal(whole(index, 0)["sources"][0], waveform)
 
 
-def test_shorter_files_are_padded_and_longer_ones_cut_and_counted(tmp_path):
-    lengths = {"short": 70, "long": 130, "right": 100}
+def test_shorter_files_are_padded_and_longer_ones_cut_and_counted(tmp_path, caplog):
+    lengths = {"short": 70, "long": 150, "right": 100}
     sources = {key: tmp_path / f"{key}.wav" for key in lengths}
     waves = {key: write_sound(sources[key], lengths[key]) for key in lengths}
     index = records.write(
@@ -87,6 +87,10 @@ def test_shorter_files_are_padded_and_longer_ones_cut_and_counted(tmp_path):
     assert not read[0, :, 70:].any()
     np.testing.assert_array_equal(read[1], waves["long"][:, :100])
     np.testing.assert_array_equal(read[2], waves["right"])
+    assert (
+        "their track: 1 sounds, padded with silence: 1; the furthest: " in caplog.text
+    )
+    assert "long.wav lasts 0.02 s and its track 'a' 0.01 s" in caplog.text
     assert (index.padded, index.cut) == (1, 1)
     assert records.load_index(tmp_path / "out").padded == 1
 
@@ -244,20 +248,59 @@ def test_a_failed_write_goes_on_with_the_missing_shards(tmp_path, monkeypatch):
     assert content(tmp_path / "out") == content(tmp_path / "calm")
 
 
-def test_changed_files_and_options_start_over(tmp_path, caplog):
-    tracks = file_tracks(tmp_path / "in", 2)
-    records.write(tracks, tmp_path / "out", shards=2)
-    path = tracks[0].sources["x"]
-    new = write_sound(path, 400, seed=77)
+def states(folder):
+    stats = {path: path.stat() for path in Path(folder).rglob("records-*")}
+    return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def test_changed_times_alone_leave_the_records_as_they_are(tmp_path, monkeypatch):
+    tracks = file_tracks(tmp_path / "in", 3)
+    first = records.write(tracks, tmp_path / "out", shards=2, piece_samples=150)
+    before = states(tmp_path / "out")
+    index_bytes = (tmp_path / "out" / "index.json").read_bytes()
+    for stamp in (1, 2):
+        for path in (tmp_path / "in").rglob("*.wav"):
+            os.utime(path, ns=(stamp, stamp))
+        again = records.write(tracks, tmp_path / "out", shards=2, piece_samples=150)
+        assert again == first
+    assert states(tmp_path / "out") == before
+    assert (tmp_path / "out" / "index.json").read_bytes() == index_bytes
+    monkeypatch.setattr(audio, "blocks", None)  # What was compared is not read again.
+    records.write(tracks, tmp_path / "out", shards=2, piece_samples=150)
+
+
+def test_changed_files_leave_the_old_records_to_their_readers(tmp_path, caplog):
+    tracks = file_tracks(tmp_path / "in", 3)
+    old = records.write(tracks, tmp_path / "out", shards=2)
+    before, kept = whole(old, 2), states(tmp_path / "out")
+    path = tracks[2].sources["x"]
+    changed = write_sound(path, 400, seed=77)
     os.utime(path, ns=(1, 1))
-    index = records.write(tracks, tmp_path / "out", shards=2)
+    new = records.write(tracks, tmp_path / "out", shards=2)
     assert "other tracks, files or options" in caplog.text
-    np.testing.assert_array_equal(whole(index, 0)["sources"][0], new)
-    records.write(tracks, tmp_path / "out", shards=1)
-    assert set(content(tmp_path / "out")) == {
-        "records-00000-of-00001.tfrecord",
-        "index.json",
-    }
+    assert new.folder.parent == tmp_path / "out"
+    np.testing.assert_array_equal(whole(new, 2)["sources"][0], changed)
+    np.testing.assert_array_equal(whole(old, 2)["sources"], before["sources"])
+    assert states(tmp_path / "out").items() >= kept.items()
+    assert records.write(tracks, tmp_path / "out", shards=2) == new
+    os.utime(path, ns=(2, 2))
+    assert records.write(tracks, tmp_path / "out", shards=2) == new
+    assert records.verify(tmp_path / "out") == old
+
+
+@pytest.mark.parametrize(
+    "options", [{"shards": 1}, {"encoding": "float32"}, {"piece_samples": 400}]
+)
+def test_other_options_are_other_records(tmp_path, options):
+    tracks = file_tracks(tmp_path / "in", 2)
+    old = records.write(tracks, tmp_path / "out", shards=2)
+    new = records.write(tracks, tmp_path / "out", **{"shards": 2, **options})
+    assert new.folder != old.folder
+    assert records.verify(old.folder) == old
+    assert records.verify(new.folder) == new
+    for index, chosen in ((old, {}), (new, options)):
+        again = records.write(tracks, tmp_path / "out", **{"shards": 2, **chosen})
+        assert again == index
 
 
 def test_changed_arrays_start_over(tmp_path):

@@ -24,7 +24,7 @@ from clustering.combinations import Changes
 from clustering.config import ClusteringConfig
 from clustering.presets import PRESETS
 from clustering.separate import CONFIG
-from common.config import ConfigError, save, to_dict
+from common.config import ConfigError, load, save, to_dict
 from common.errors import exit_code
 from common.files import user_path
 from common.training import say
@@ -121,11 +121,9 @@ def _write(folder: Path, runs: Plan) -> dict[str, Path]:
     place = folder / CONFIGURATIONS
     files = {name: place / f"{name}.json" for name in runs}
     if place.exists():
-        there = {
-            file: json.loads(file.read_text("utf-8")) for file in place.glob("*.json")
-        }
-        wanted = {files[name]: to_dict(config) for name, (_, config) in runs.items()}
-        if any(wanted.get(file) != values for file, values in there.items()):
+        there = {file: load(ClusteringConfig, file) for file in place.glob("*.json")}
+        planned = {files[name]: config for name, (_, config) in runs.items()}
+        if any(planned.get(file) != config for file, config in there.items()):
             raise ConfigError(
                 f"{folder} holds another sweep; name another --output, or remove it"
             )

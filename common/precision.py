@@ -39,7 +39,7 @@ def matmul(
     """Multiply matrices whose factors have a precision; the result is float32.
 
     >>> pair = tf.constant([[1.001]]), tf.constant([[1.0]])
-    >>> [float(matmul(*pair, dtype)) for dtype in ("float32", "bfloat16")]
+    >>> [float(matmul(*pair, dtype)[0, 0]) for dtype in ("float32", "bfloat16")]
     [1.0010000467300415, 1.0]
     """
     a, b = tf.cast(a, dtype), tf.cast(b, dtype)

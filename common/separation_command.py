@@ -86,7 +86,7 @@ def command(
         configure: Adds the pillar's own options to the parser; their values are the
             ``options`` of ``load``.
         form: Tells, by these options, what is written and where.
-        words: Further flags by option, such as ``{"model": ["--checkpoint"]}``; those
+        words: Further flags by option, such as ``{"output": ["-o"]}``; those
             of ``input`` take one file each.
 
     Returns:

@@ -152,8 +152,8 @@ def _separated(
     blocks = _resampled(blocks, info.sample_rate, separator.sample_rate)
     if rate != info.sample_rate:
         blocks = _kept(blocks, waiting)
-    stream = _with_rest if with_rest else Separator.stream
-    estimates = _resampled(stream(separator, blocks), separator.sample_rate, rate)
+    streamed = _with_rest(separator, blocks) if with_rest else separator.stream(blocks)
+    estimates = _resampled(streamed, separator.sample_rate, rate)
     seconds = info.samples / info.sample_rate
     for block in _progress(estimates, source.name, seconds, rate):
         ready.push(block)

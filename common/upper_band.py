@@ -48,7 +48,7 @@ def complete(
 
     >>> mixture, estimates = np.ones([1, 900]), np.full([2, 1, 900], 0.25)
     >>> whole = list(complete([(mixture, estimates)], 16000, 8000))
-    >>> np.concatenate([parts for _, parts in whole], -1).sum(0).min()
+    >>> float(np.concatenate([parts for _, parts in whole], -1).sum(0).min())
     1.0
     """
     hop = max(16, round(HOP_SECONDS * sample_rate))

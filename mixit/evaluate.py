@@ -229,6 +229,7 @@ def _load(options: argparse.Namespace) -> Separator:
     """Load the model; with a meta graph, run that graph."""
     names = (*convert.OPTIONS, "checkpoint")
     told: dict[str, Any] = {name: getattr(options, name) for name in names}
+    told = {name: value for name, value in told.items() if value is not None}
     if options.metagraph_path:
         graph = user_path(options.metagraph_path)
         model = published.resolve(options.model)

@@ -146,7 +146,8 @@ def _main(options: argparse.Namespace) -> int:
     config = _config(model)
     root = _root(options, config)
     found = songs.find(root, options.subset, is_wav=options.is_wav)[: options.limit]
-    place = Path(options.evaldir or _usual_place(options, model))
+    usual = _usual_place(model, options.subset, options.checkpoint)
+    place = Path(options.evaldir or usual)
     folders = _folders(options, root, place)
     separator = _load(options, model)
     told = {
@@ -220,13 +221,12 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     return corpus.root(UMX)
 
 
-def _usual_place(options: argparse.Namespace, model: str) -> Path:
-    subset = options.subset
+def _usual_place(model: str, subset: str, checkpoint: str | None = None) -> Path:
     name = "evaluation" if subset == "test" else f"evaluation-{subset}"
     path = user_path(model)
     folder = run_of(path) or path
     if folder.is_dir():
-        return folder / scores_folder(path, options.checkpoint, name)
+        return folder / scores_folder(path, checkpoint, name)
     return Path(name, model)
 
 

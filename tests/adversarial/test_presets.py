@@ -56,7 +56,7 @@ def losses_of(config):
     """Supervised loss of one batch before each of some steps on it."""
     keras.utils.set_random_seed(0)
     settings, phase = config.model_config, config.phases
-    network = Separator(settings, config.precision)
+    network = Separator(settings, config.train.precision)
     model = train.KINDS[phase](network, config, 1)
     model.compile(job.adam(config, RATES[phase]))
     model.optimizer.build(network.trainable_variables)

@@ -29,6 +29,7 @@ def test_it_separates_what_it_never_heard(tmp_path):
         tracks,
         16000,
         file,
+        "mini",
     )
     means = evaluate.summary(rows)
     assert means["vocals"]["si_sdr_improvement"] > 4

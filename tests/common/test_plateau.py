@@ -102,7 +102,7 @@ def test_a_resumed_run_goes_on_counting():
     losses = [1.0, *[1.1] * 8]
 
     def made(state):
-        callbacks = [Plateau(3, 0.1, 1), EarlyStopping(8)]
+        callbacks = {"plateau": Plateau(3, 0.1, 1), "stopping": EarlyStopping(8)}
         store = Store()
         return callbacks, store, Saver(store, schedule, callbacks, 0, state)
 
@@ -114,7 +114,8 @@ def test_a_resumed_run_goes_on_counting():
     losses_of_fit(network, losses[:4], saver.all)
     rest, _, saver = made(store.state)
     losses_of_fit(network, losses[4:], saver.all)
-    for before, after in zip(whole, rest, strict=True):
+    for name, before in whole.items():
+        after = rest[name]
         states = [
             {k: v for k, v in vars(each).items() if type(v) in (bool, int, float)}
             for each in (before, after)

@@ -231,9 +231,9 @@ def test_usage_errors_have_a_code_too():
 
 
 def test_a_pillar_has_words_and_a_form_of_its_own(tmp_path, song, capsys):
-    words = {"input": ["--input"], "model": ["--checkpoint"], "output": ["-o"]}
+    words = {"input": ["--input"], "model": ["--weights"], "output": ["-o"]}
     options = {"words": words, "form": lambda options: Form("{name}_{source}")}
-    given = ["--input", song, "-o", tmp_path / "out", "--checkpoint", "missing"]
+    given = ["--input", song, "-o", tmp_path / "out", "--weights", "missing"]
     assert run(*given, **options) == 1
     assert "model 'missing' is not known" in capsys.readouterr().err
     given[-1] = "tiny"

@@ -86,7 +86,7 @@ def test_sources_that_are_longer_than_the_track_are_cut(run, corpus):
 
 @pytest.mark.parametrize(
     ("word", "rate", "training"),
-    [("model", "model", 16000), ("input", "input", 16000), ("8000", "input", 8000)],
+    [("model", "model", None), ("input", "input", None), ("8000", "input", 8000)],
 )
 def test_sample_rate_is_that_of_the_stems_or_of_the_training(
     monkeypatch, word, rate, training

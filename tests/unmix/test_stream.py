@@ -196,7 +196,7 @@ def command(monkeypatch, capsys, separator, words, raw):
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(raw)))
     monkeypatch.setattr(sys, "stdout", out_text)
     words = ["--stream", "--model", "any", *words]
-    code = stream_command.main(lambda *_: separator, words)
+    code = stream_command.main(lambda *_, **__: separator, words)
     return code, out.getvalue(), capsys.readouterr().err
 
 
@@ -250,8 +250,8 @@ def test_command_clips(separator, monkeypatch, capsys):
     ],
 )
 def test_command_loads_what_is_needed(words, given, monkeypatch, capsys):
-    def load(*arguments):
-        bound = inspect.signature(separate.load).bind(*arguments).arguments
+    def load(*arguments, **options):
+        bound = inspect.signature(separate.load).bind(*arguments, **options).arguments
         assert given.items() <= bound.items()
         raise SeparationError("far enough")
 

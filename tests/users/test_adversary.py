@@ -105,9 +105,11 @@ def build(config, strategy):
             strategy, example, len(index), config.batch_size
         ),
         records=[index],
-        callbacks=lambda step: [
-            keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, factor=0.5)
-        ],
+        callbacks=lambda step: {
+            "plateau": keras.callbacks.ReduceLROnPlateau(
+                "val_loss", patience=1, factor=0.5
+            )
+        },
     )
 
 

@@ -128,6 +128,9 @@ class Corpora:
             the dictionary of lists of the original instead.
         foreign_pickle: A ``dataset.pkl`` that the original wrote, read instead.
         records: Folder of records to make of the songs; none: in the cache.
+        records_encoding: Encoding of the records, which any but auto makes in any case:
+            16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
+            they keep every sample, else float32.
     """
 
     paired: Paired = "musdb"
@@ -144,6 +147,7 @@ class Corpora:
     function: str | None = None
     foreign_pickle: str | None = None
     records: str | None = None
+    records_encoding: Literal["auto", "pcm16", "float32", "flac"] = "auto"
 
 
 @dataclass(frozen=True)

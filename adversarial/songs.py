@@ -46,7 +46,7 @@ def open_songs(
     """Open the songs of several streams as one bank, each sound once.
 
     Args:
-        config: Gives the rate, and the folder of records where one is named.
+        config: Gives the rate, and folder and encoding of the records.
         split: Name of the part of that folder.
         named: Songs by the name of their stream.
 
@@ -59,7 +59,15 @@ def open_songs(
         for track in tracks:
             sounds |= {f"{track.name}/{r}": (s, track) for r, s in _heard(name, track)}
     place = None if folder is None else f"{folder}/{split}"
-    bank = open_sounds(sounds, rate, 1, resample=True, downmix=True, folder=place)
+    bank = open_sounds(
+        sounds,
+        rate,
+        1,
+        resample=True,
+        downmix=True,
+        folder=place,
+        encoding=config.corpora.records_encoding,
+    )
     numbers = {name: number for number, name in enumerate(sounds)}
     return {name: _songs(bank, numbers, name, tracks) for name, tracks in named.items()}
 

@@ -108,6 +108,9 @@ class ClusteringConfig:
             in dB; none: levels as they are.
         records: Folder of records to make of the corpus; none: wav files as they lie
             where they are alike, else records in the cache.
+        records_encoding: Encoding of the records, which any but auto makes in any case:
+            16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
+            they keep every sample, else float32.
         resample: Resample files of another rate instead of refusing them.
         output: Run folder.
         segment_seconds: Length of an excerpt; shorter tracks end with silence.
@@ -149,6 +152,7 @@ class ClusteringConfig:
     mixing: Literal["tracks", "random"] = "tracks"
     snr_db: tuple[float, float] | None = None
     records: str | None = None
+    records_encoding: Literal["auto", "pcm16", "float32", "flac"] = "auto"
     resample: bool = False
     output: str | None = None
     segment_seconds: float = 3.2

@@ -89,7 +89,12 @@ def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) ->
         named |= {f"{t.name}/": (t.mixture, t) for t in tracks if t.mixture is not None}
     folder = f"{config.records}/{split}" if config.records else None
     sounds = open_sounds(
-        named, config.sample_rate, 1, resample=config.resample, folder=folder
+        named,
+        config.sample_rate,
+        1,
+        resample=config.resample,
+        folder=folder,
+        encoding=config.records_encoding,
     )
     lengths = sounds.samples[numbers].min(axis=1)
     if mixtures is not None:

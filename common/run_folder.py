@@ -33,9 +33,12 @@ MAY_CHANGE = (
     "train.replicas",
     "train.keep",
     "train.log_steps",
+    "records_encoding",
+    "corpora.records_encoding",
 )
 """Keys that may differ when a run goes on, because the numbers stay the same.
 
+The digest of the data tells whether they do with another encoding of the records.
 Other devices divide the global batch of the run anew, see :func:`divided`.
 """
 
@@ -149,7 +152,8 @@ def record(folder: Path, config: Any, step: int, digest: str, **facts: Any) -> N
     if step and past.get("data_digest", digest) != digest:
         raise RunFolderError(
             f"{folder} was trained on other data (digest {past['data_digest'][:12]}, "
-            f"now {digest[:12]}); name another output, or bring the old data back"
+            f"now {digest[:12]}); name another output, bring the old data back, or "
+            "set records_encoding to what it was"
         )
     start = {
         "time": dt.datetime.now(dt.timezone.utc).isoformat("T", "seconds"),

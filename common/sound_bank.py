@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 import tensorflow as tf
 
 from common import files, records
 from common.config import ConfigError
 from common.corpora import reading, waveforms
-from common.corpora.track import Sound, Sum, Track
+from common.corpora.track import Sound, Track
 from common.wav_excerpts import WavFiles, layout
 
 PIECE_SECONDS = 2
-EXACT = ("PCM_16", "PCM_S8", "PCM_U8")
-"""Encodings that records of 16 bits keep bit for bit."""
 
 
 class _Heard(NamedTuple):
@@ -93,6 +90,7 @@ def open_sounds(
     resample: bool = False,
     downmix: bool = False,
     folder: Path | str | None = None,
+    encoding: str = records.AUTO,
 ) -> Sounds:
     """Open sounds where they lie, or write them as records first.
 
@@ -104,6 +102,9 @@ def open_sounds(
         downmix: Never more channels than wanted: their mean is kept.
         folder: Where to write records, which are then made in any case; None reads wav
             files as they lie where that can be, else writes to the cache.
+        encoding: Encoding of the records, which are then made in any case; ``"auto"``:
+            from :func:`common.records.lossless`. Any other than that has a folder of
+            its own beside ``folder``.
 
     Returns:
         The bank, numbered in the order given.
@@ -125,19 +126,21 @@ def open_sounds(
     if not downmix:
         channels = min(2, max(channels, there))
     mixed = downmix and there > channels
-    wav = None if folder or mixed else _alike(sounds, sample_rate, channels)
+    as_they_lie = not folder and not mixed and encoding == records.AUTO
+    wav = _alike(sounds, sample_rate, channels) if as_they_lie else None
     if wav is not None:
         return Sounds(wav, sample_rate, channels)
     tracks = [
         Track(name, each.sample_rate, _length(sound, track, each), {"sound": sound})
         for (name, (sound, track)), each in zip(named.items(), heard, strict=True)
     ]
-    exact = not mixed and all(_is_exact(sound) for sound in sounds)
-    same = all(each.sample_rate == sample_rate for each in heard)
+    default = records.lossless(sounds, sample_rate, channels)
+    encoding = default if encoding == records.AUTO else encoding
+    place = Path(folder or _default_folder(named, sample_rate, mixed))
     index = records.write(
         tracks,
-        folder or _default_folder(named, sample_rate, mixed),
-        encoding="pcm16" if exact and same else "float32",
+        records.folder_of(place, encoding, default),
+        encoding=encoding,
         piece_samples=PIECE_SECONDS * sample_rate,
         sample_rate=sample_rate,
         channels=channels,
@@ -177,16 +180,6 @@ def _length(sound: Sound, track: Track, heard: _Heard) -> int:
     if isinstance(sound, np.ndarray):
         return sound.shape[1]
     return -(-track.samples * heard.sample_rate // track.sample_rate)
-
-
-def _is_exact(sound: Sound) -> bool:
-    # A sum of such files may pass full scale.
-    if isinstance(sound, np.ndarray | Sum):
-        return False
-    try:
-        return soundfile.info(*waveforms.files(sound)).subtype in EXACT
-    except (soundfile.LibsndfileError, TypeError):
-        return False
 
 
 def _fingerprint(files: Sequence[Path]) -> str:

@@ -73,6 +73,9 @@ class MixitConfig:
         miniature: Without a data root, make the embedded miniature corpus.
         resample: Resample a corpus of another rate instead of refusing it.
         records: Folder for the records made from the corpus; none: in the cache.
+        records_encoding: Encoding of the records: 16 bits, float32 or 16 bits
+            compressed without loss; auto: 16 bits where they keep every sample, else
+            float32.
         output: Run folder; none: a new one named by the date.
         initial: Run folder, TF1 checkpoint or name of a model, whose weights, and state
             of the optimizer where it holds one, a new run starts from. A run that goes
@@ -107,6 +110,7 @@ class MixitConfig:
     miniature: bool = False
     resample: bool = False
     records: str | None = None
+    records_encoding: Literal["auto", "pcm16", "float32", "flac"] = "auto"
     output: str | None = None
     initial: str | None = None
     segment_seconds: float = 10.0

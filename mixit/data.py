@@ -58,7 +58,7 @@ def load_records(
     """Make the records of a split where they are missing, and open them.
 
     Args:
-        config: Gives the rate and the folder of the records.
+        config: Gives the rate, the encoding and the folder of the records.
         place: Folder of the corpus, from :func:`root`.
         split: ``train``, ``validation`` or ``eval``.
         part: Folder within ``config.records``, for a second corpus.
@@ -79,7 +79,17 @@ def load_records(
         )
     own = Path(config.records) / part if config.records else None
     folder = (own or _default_folder(place, wanted)) / split
-    return records.write(tracks, folder, sample_rate=wanted, channels=1)
+    encoding: str = config.records_encoding
+    if encoding == records.AUTO:
+        sounds = (sound for track in tracks for sound in track.sources.values())
+        encoding = records.lossless(sounds, wanted, 1)
+    return records.write(
+        tracks,
+        records.folder_of(folder, encoding, "pcm16"),
+        encoding=encoding,
+        sample_rate=wanted,
+        channels=1,
+    )
 
 
 @dataclass(frozen=True)

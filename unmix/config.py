@@ -58,6 +58,9 @@ class UnmixConfig:
         is_wav: Expect MUSDB18 as wav files; the layout is found without it.
         resample: Resample files of another rate instead of refusing them.
         records: Folder for the records made from the corpus; none: in the cache.
+        records_encoding: Encoding of the records, which any but auto makes in any case:
+            16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
+            they keep every sample, else float32.
         output: Run folder; none: a new one named by the date.
         initial: Run folder, folder of the original's files, or name of a model, whose
             weights a new run starts from.
@@ -109,6 +112,7 @@ class UnmixConfig:
     is_wav: bool = False
     resample: bool = False
     records: str | None = None
+    records_encoding: Literal["auto", "pcm16", "float32", "flac"] = "auto"
     output: str | None = None
     initial: str | None = None
     batch_size: int = 16

@@ -91,6 +91,7 @@ def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Spli
         config.model.channels,
         resample=config.resample,
         folder=Path(config.records) / split if config.records else None,
+        encoding=config.records_encoding,
     )
     make = _pools if config.dataset in POOLED else _rows
     slots, names = make(config, tracks, numbers, sounds.samples)

@@ -13,6 +13,7 @@ them, :func:`excerpt` and :func:`shuffled` read them inside ``Dataset.map``:
 from __future__ import annotations
 
 from common.records.check import explain, verify
+from common.records.encoding import AUTO, folder_of, lossless
 from common.records.flac import flac_decoder
 from common.records.format import ENCODINGS, RecordsError
 from common.records.index import Entry, Index, load_index
@@ -21,6 +22,7 @@ from common.records.roomsim import roomsim
 from common.records.writer import write
 
 __all__ = [
+    "AUTO",
     "ENCODINGS",
     "Entry",
     "Index",
@@ -28,7 +30,9 @@ __all__ = [
     "excerpt",
     "explain",
     "flac_decoder",
+    "folder_of",
     "load_index",
+    "lossless",
     "roomsim",
     "shuffled",
     "verify",

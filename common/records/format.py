@@ -53,7 +53,7 @@ def encode(waveform: np.ndarray, encoding: str, sample_rate: int, where: str) ->
     if peak > 1.0:
         raise RecordsError(
             f"{where} peaks at {peak:.6g}, beyond the full scale of 1.0 that "
-            f'encoding="{encoding}" holds; use encoding="float32".'
+            f"records_encoding={encoding} holds; set records_encoding=float32."
         )
     pcm = np.minimum(np.rint(frames * PCM16_SCALE), PCM16_SCALE - 1).astype("<i2")
     return pcm.tobytes() if encoding == "pcm16" else flac.encode(pcm, sample_rate)

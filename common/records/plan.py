@@ -293,8 +293,8 @@ def _check_channels(sounds: list[_Heard], options: Options, channels: int) -> No
             )
     if options.encoding == "flac" and channels > 8:
         raise RecordsError(
-            f'encoding="flac" holds at most 8 channels, not {channels}; use '
-            'encoding="pcm16".'
+            f"records_encoding=flac holds at most 8 channels, not {channels}; set "
+            "records_encoding=pcm16."
         )
 
 

@@ -248,3 +248,12 @@ def test_mixtures_need_excerpts_with_context_and_sources_none(found):
     with pytest.raises(ConfigError, match=r"duration=1.0; expected at least 1.16 s"):
         data.unpaired_example(config, found, ("mixtures",))
     data.unpaired_example(config, found, ("accompaniments", "vocals"))
+
+
+def test_the_encoding_of_records_is_as_asked(tracks, tmp_path):
+    corpora = replace(
+        TINY.corpora, records=str(tmp_path / "records"), records_encoding="flac"
+    )
+    lists = Lists(*[[tracks["a"]]] * len(Lists._fields))
+    opened = data.open_whole(replace(TINY, corpora=corpora), "valid", lists)
+    assert opened.sounds.records.encoding == "flac"

@@ -234,3 +234,8 @@ def test_an_excerpt_is_heard_although_its_first_source_pauses(config):
     split = data.open_split(config, "train", [Track("t", 8000, 900, sounds)])
     found = data.training_example(config, split)(tf.constant(0, tf.int64))
     np.testing.assert_allclose(found["mixture"], 0.25, atol=1e-4)
+
+
+def test_the_encoding_of_records_is_as_asked(config, tmp_path):
+    config = replace(config, records=str(tmp_path), records_encoding="flac")
+    assert data.load(config).train.sounds.records.encoding == "flac"

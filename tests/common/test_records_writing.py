@@ -143,7 +143,7 @@ def test_beyond_full_scale_needs_floats(tmp_path, encoding):
     tracks = [Track("song", RATE, 2, {"drums": loud})]
     message = (
         r"Track 'song', 'drums' peaks at 1\.25.*"
-        rf'"{encoding}".*encoding="float32"'
+        rf"records_encoding={encoding} holds; set records_encoding=float32"
     )
     with pytest.raises(records.RecordsError, match=message):
         records.write(tracks, tmp_path, encoding=encoding)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from common.config import ConfigError, load
-from common.run_folder import RunFolderError, divided, prepare
+from common.run_folder import RunFolderError, divided, prepare, record
 from common.schedule import Schedule
 
 
@@ -20,6 +20,7 @@ class Now:
     lr: float = 0.1
     batch_size: int = 4
     added: str = "default"
+    records_encoding: str = "auto"
 
 
 def begun(folder, values):
@@ -47,6 +48,16 @@ def test_other_devices_and_more_epochs_are_no_other_configuration(tmp_path):
     prepare(tmp_path, Now(Schedule(epochs=9, replicas=2, strategy="mirrored", keep=4)))
     with pytest.raises(RunFolderError, match=r"train.seed=0, now train.seed=1"):
         prepare(tmp_path, Now(Schedule(seed=1)))
+
+
+def test_the_data_and_not_their_encoding_are_of_a_run(tmp_path):
+    begun(tmp_path, {})
+    (tmp_path / "run.json").write_text(json.dumps({"data_digest": "0" * 64}))
+    prepare(tmp_path, Now(records_encoding="pcm16"))
+    with pytest.raises(RunFolderError, match="set records_encoding to what it was"):
+        record(tmp_path, Now(), 1, "1" * 64)
+    record(tmp_path, Now(records_encoding="pcm16"), 1, "0" * 64)
+    assert load(Now, tmp_path / "config.json").records_encoding == "pcm16"
 
 
 def test_a_later_format_is_refused(tmp_path):

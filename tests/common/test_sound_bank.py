@@ -98,3 +98,22 @@ def test_the_digest_tells_changed_files(tmp_path):
     before = opened(pair).digest
     assert opened(pair).digest == before
     assert opened(write(tmp_path / "a.wav", samples=2999)).digest != before
+
+
+def test_records_of_every_encoding_have_a_folder_of_their_own(tmp_path):
+    pair = write(tmp_path / "a.wav")
+    folder = tmp_path / "records" / "train"
+    kept = opened(pair, folder=folder).records
+    assert (kept.encoding, kept.folder) == ("pcm16", folder)
+    for encoding in ("float32", "flac"):
+        sounds = opened(pair, folder=folder, encoding=encoding)
+        assert sounds.records.encoding == encoding
+        assert sounds.records.folder == folder.with_name(f"train-{encoding}")
+        wanted, _ = soundfile.read(pair[0], 100, 7, dtype="float32")
+        np.testing.assert_array_equal(read(sounds, 0, 7, 100), wanted.T)
+    again = opened(pair, folder=folder, encoding="pcm16").records
+    assert (again.folder, again.digest) == (folder, kept.digest)
+
+
+def test_an_encoding_makes_records_of_files_that_could_be_read_as_they_lie(tmp_path):
+    assert opened(write(tmp_path / "a.wav"), encoding="flac").records.encoding == "flac"

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 
+from common import records
 from common.config import ConfigError
+from common.corpora import fuss
 from mixit import data
 
 
@@ -91,3 +94,71 @@ def test_the_validation_counts_every_mixture_once(config, used, counted):
     assert marks.sum() == counted
     heard = np.concatenate([each["sources"] for each in found])[marks == 1]
     assert len(np.unique(heard.reshape(counted, -1), axis=0)) == counted
+
+
+def of_files(config, folder, wave, rate, subtype):
+    """The configuration with a corpus of two recordings of one source."""
+    folder.mkdir()
+    for name in ("a", "b"):
+        soundfile.write(folder / f"{name}.wav", wave, rate, subtype=subtype)
+        soundfile.write(folder / f"{name}_mix.wav", wave, rate, subtype=subtype)
+    lines = [f"{name}_mix.wav\t{name}.wav" for name in ("a", "b")]
+    (folder / "train_example_list.txt").write_text("\n".join(lines) + "\n")
+    return replace(config, data_root=str(folder), records=str(folder / "records"))
+
+
+def square_wave():
+    """Half a second of 44.1 kHz, which exceeds full scale once it is resampled."""
+    return 0.99 * np.sign(np.sin(np.arange(22050) * 0.06) + 1e-9)
+
+
+def test_loud_sound_is_resampled(config, tmp_path):
+    config = of_files(config, tmp_path / "c", square_wave(), 44100, "PCM_16")
+    config = replace(config, resample=True)
+    index = data.load_records(config, data.root(config), "train")
+    assert index.encoding == "float32"
+    assert index.folder.name == "train-float32"
+    example = data.training_example(config, *data.pools(config, index))
+    sources, _ = heard(example, 1)
+    assert 1 < np.abs(sources).max() < 1.5
+
+
+@pytest.mark.parametrize("encoding", ["pcm16", "flac"])
+def test_sound_beyond_full_scale_names_the_key(config, tmp_path, encoding):
+    config = of_files(config, tmp_path / "c", square_wave(), 44100, "PCM_16")
+    config = replace(config, resample=True, records_encoding=encoding)
+    with pytest.raises(ValueError, match="set records_encoding=float32"):
+        data.load_records(config, data.root(config), "train")
+
+
+def test_24_bits_are_kept(config, tmp_path):
+    wave = np.random.default_rng(0).uniform(-1, 1, 4000)
+    config = of_files(config, tmp_path / "c", wave, 8000, "PCM_24")
+    index = data.load_records(config, data.root(config), "train")
+    expected, _ = soundfile.read(tmp_path / "c" / "a.wav", dtype="float32")
+    read = records.excerpt(index, 0, 0, 4000)["sources"][0, 0]
+    np.testing.assert_array_equal(read, expected)
+
+
+def test_flac_is_as_exact_as_16_bits_and_apart_from_it(config, index):
+    small = data.load_records(
+        replace(config, records_encoding="flac"), data.root(config), "train"
+    )
+    assert small.encoding == "flac"
+    assert small.folder == index.folder.with_name("train-flac")
+    for track in range(len(index)):
+        one, other = (records.excerpt(each, track, 0, 8000) for each in (index, small))
+        np.testing.assert_array_equal(one["sources"], other["sources"])
+
+
+def test_16_bit_records_of_earlier_releases_are_used(config, tmp_path):
+    config = replace(config, records=str(tmp_path / "records"))
+    tracks = fuss.tracks(config.data_root, "train")
+    folder = tmp_path / "records" / "train"
+    earlier = records.write(
+        tracks, folder, encoding="pcm16", sample_rate=8000, channels=1
+    )
+    before = (folder / "index.json").stat().st_mtime_ns
+    found = data.load_records(config, data.root(config), "train")
+    assert (found.folder, found.digest) == (folder, earlier.digest)
+    assert (folder / "index.json").stat().st_mtime_ns == before

@@ -170,6 +170,8 @@ def test_each_split_has_records_of_its_own(tmp_path):
         np.testing.assert_allclose(got["sources"], 0.25, atol=1e-4)
     indices = (tmp_path / "records").glob("*/index.json")
     assert {path.parent.name for path in indices} == {"train", "valid"}
+    train, valid = data.load(replace(config, records_encoding="flac"))
+    assert train.sounds.records.encoding == valid.sounds.records.encoding == "flac"
 
 
 def test_batches_go_through_the_strategy(tmp_path):

@@ -1,0 +1,78 @@
+"""The encoding of records where none is named: the smallest that loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from common import plain_wav
+from common.corpora import reading
+from common.corpora.track import Channel, Sound, Sum
+
+AUTO = "auto"
+EXACT = ("PCM_16", "PCM_S8", "PCM_U8")
+"""Encodings of files that records of 16 bits keep bit for bit."""
+
+
+def lossless(sounds: Iterable[Sound], sample_rate: int, channels: int) -> str:
+    """Choose between 16 bits and float32, so that records keep every sample.
+
+    Args:
+        sounds: All sounds that are written.
+        sample_rate: Rate in Hz that is written.
+        channels: Number of channels that are written.
+
+    Returns:
+        ``"pcm16"`` where every file has 16 bits or fewer and none is resampled, mixed
+        down or added to another one, else ``"float32"``.
+    """
+    files: dict[Path, bool] = {}
+    for sound in sounds:
+        # A sum of 16-bit files may exceed full scale.
+        if isinstance(sound, np.ndarray | Sum):
+            return "float32"
+        file = sound.file if isinstance(sound, Channel) else sound
+        files[file] = files.get(file, True) and isinstance(sound, Channel)
+    rows = list(files.items())
+    size = reading.BATCH
+    batches = [rows[at : at + size] for at in range(0, len(rows), size)]
+    with ThreadPoolExecutor(reading.THREADS) as pool:
+        exact = pool.map(lambda rows: _exact(rows, sample_rate, channels), batches)
+        return "pcm16" if all(exact) else "float32"
+
+
+def folder_of(folder: Path, encoding: str, default: str) -> Path:
+    """Name the folder of records; any encoding but the default has its own.
+
+    >>> folder_of(Path("records/train"), "flac", "pcm16").name
+    'train-flac'
+    >>> folder_of(Path("records/train"), "pcm16", "pcm16").name
+    'train'
+    """
+    return folder if encoding == default else Path(f"{folder}-{encoding}")
+
+
+def _exact(rows: Sequence[tuple[Path, bool]], sample_rate: int, channels: int) -> bool:
+    """Whether 16 bits keep all these files, of which one channel may be taken."""
+    for file, single in rows:
+        encoding, rate, held = _format(file)
+        fits = single or held <= channels
+        if encoding not in EXACT or rate != sample_rate or not fits:
+            return False
+    return True
+
+
+def _format(file: Path) -> tuple[str, int, int]:
+    """Encoding, rate in Hz and channels; no encoding where libsndfile cannot tell."""
+    head = plain_wav.read(file)
+    if head is not None:
+        return head.encoding, head.sample_rate, head.channels
+    try:
+        info = soundfile.info(file)
+    except soundfile.LibsndfileError:
+        return "", 0, 0
+    return info.subtype, info.samplerate, info.channels

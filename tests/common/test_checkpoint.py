@@ -5,7 +5,14 @@ import pytest
 import tensorflow as tf
 
 from common import training
-from common.checkpoint import CheckpointError, Checkpoints, find
+from common.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    find,
+    restore_network,
+    run_of,
+    scores_folder,
+)
 from common.logs import read_scalars
 
 
@@ -97,3 +104,66 @@ def test_best_is_used_before_latest(saved):
     assert find(folder) == folder / "best" / "step-1"
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         find(folder / "nothing")
+
+
+@pytest.fixture
+def chosen(saved):
+    """The same folder with a best checkpoint of step 4 and a kept one of step 5."""
+    folder, model = saved
+    store = Checkpoints(folder, model, keep=3)
+    for step, save in ((4, store.save_best), (5, store.save_kept)):
+        model.network.set_weights([np.array([[float(step)]])])
+        save(step, {})
+    (folder / "config.json").write_text("{}")
+    return folder, model.network
+
+
+@pytest.mark.parametrize(
+    ("choice", "step"),
+    [
+        (None, 4),
+        ("best", 4),
+        ("latest", 3),
+        ("step-2", 2),
+        ("step-4", 4),
+        ("step-5", 5),
+    ],
+)
+def test_any_checkpoint_of_a_run_can_be_chosen(chosen, choice, step):
+    folder, network = chosen
+    restore_network(folder, network, choice)
+    assert float(network.kernel[0, 0]) == step
+
+
+def test_a_prefix_of_a_checkpoint_is_one_of_its_run(chosen):
+    folder, network = chosen
+    restore_network(folder / "kept" / "step-5", network)
+    assert float(network.kernel[0, 0]) == 5
+    assert run_of(folder / "kept" / "step-5") == run_of(folder) == folder
+    assert run_of(folder / "latest") is None
+    with pytest.raises(CheckpointError, match="is one checkpoint, so latest cannot"):
+        find(folder / "kept" / "step-5", "latest")
+
+
+@pytest.mark.parametrize("choice", ["step-7", "kept", "newest"])
+def test_a_choice_that_is_not_there_lists_what_is(chosen, choice):
+    folder, _ = chosen
+    with pytest.raises(CheckpointError) as error:
+        find(folder, choice)
+    if choice == "step-7":
+        for words in ("latest (step-1, step-2, step-3)", "best (step-4)", "step-5"):
+            assert words in str(error.value)
+    else:
+        assert "expected latest, best or step-N" in str(error.value)
+
+
+def test_every_choice_has_scores_of_its_own(chosen):
+    folder, _ = chosen
+    names = [scores_folder(folder, each) for each in (None, "latest", "step-2")]
+    names.append(scores_folder(folder / "best" / "step-4", None, "evaluation-train"))
+    assert names == [
+        "evaluation",
+        "evaluation-latest",
+        "evaluation-step-2",
+        "evaluation-train-step-4",
+    ]

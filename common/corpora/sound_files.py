@@ -126,7 +126,7 @@ def listed(text: str, folder: Path) -> Path:
     other = Path(PureWindowsPath(text).as_posix() if "\\" in text else text)
     try:
         return folder / user_path(other)
-    except RuntimeError:  # There is no such user.
+    except FileNotFoundError:  # There is no such user.
         return folder / other
 
 

@@ -121,7 +121,7 @@ def test_a_resumed_run_goes_on_counting():
             for each in (before, after)
         ]
         assert states[0] == states[1]
-    assert rest[1].stopped
+    assert rest["stopping"].stopped
     for each in (undisturbed, network):
         assert float(each.optimizer.learning_rate) == pytest.approx(1e-4)
 

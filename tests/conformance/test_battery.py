@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common import distribution
-from common.checkpoint import restore_network, save_network
+from common.checkpoint import find, restore_network, save_network
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "conformance"
 
@@ -226,7 +226,8 @@ def test_killed_and_the_same_command_again(killed_case, tmp_path):
 
 def saved(folder):
     """Every tensor of the latest checkpoint, without what tells where it was saved."""
-    reader = tf.train.load_checkpoint(str(folder / "latest"))
+    # A kill may come before TensorFlow has written its list of checkpoints.
+    reader = tf.train.load_checkpoint(str(find(folder, "latest")))
     return {
         name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE"): reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()

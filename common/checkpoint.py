@@ -284,9 +284,7 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     if Path(f"{folder}.index").is_file():
         return folder
     for name in ("best", "latest"):
-        place = Path(folder) / name
-        listed = tf.train.latest_checkpoint(str(place))
-        found = [Path(listed)] if listed else _prefixes(place)
+        found = _current_first(Path(folder) / name)
         if found:
             return found[0]
     raise CheckpointError(
@@ -308,8 +306,7 @@ def _chosen(folder: Path, checkpoint: str) -> Path:
         )
     held = {name: _prefixes(folder / name) for name in FOLDERS}
     if checkpoint in held:
-        listed = tf.train.latest_checkpoint(str(folder / checkpoint))
-        found = [Path(listed)] if listed else held[checkpoint]
+        found = _current_first(folder / checkpoint)
     else:
         found = [p for each in held.values() for p in each if p.name == checkpoint]
     if found:
@@ -334,6 +331,12 @@ def _newest_first(folder: Path) -> list[Path]:
     """List the checkpoints of a run folder that a run could go on from."""
     found = [path for name in FOLDERS for path in _prefixes(folder / name)]
     return sorted(found, key=_step, reverse=True)
+
+
+def _current_first(folder: Path) -> list[Path]:
+    """The checkpoint that TensorFlow's list names, or all where there is no list."""
+    listed = tf.train.latest_checkpoint(str(folder))
+    return [Path(listed)] if listed else _prefixes(folder)
 
 
 def _prefixes(folder: Path) -> list[Path]:

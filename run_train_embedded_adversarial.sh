@@ -16,9 +16,9 @@ export PYTHONSAFEPATH=1
 
 data=$ROOT_DIR/adversarial/embedded/data
 run=${RUN_DIR:-$ROOT_DIR/adversarial/embedded/$(date +%Y-%m-%d_%H-%M-%S)}
-python -m common.corpora.miniature musdb "$data/paired" \
+python -m common.synthetic.miniature musdb "$data/paired" \
   --sample-rate 8192 --train 40 --test 20
-python -m common.corpora.miniature moisesdb "$data/unpaired" \
+python -m common.synthetic.miniature moisesdb "$data/unpaired" \
   --sample-rate 8192 --songs 40 --seed 1
 python -m adversarial.train with tiny output="$run" \
   corpora.root="$data/paired" corpora.unpaired_root="$data/unpaired" \

@@ -16,7 +16,7 @@ export PYTHONSAFEPATH=1
 
 data=$ROOT_DIR/clustering/embedded/data
 run=${RUN_DIR:-$ROOT_DIR/clustering/embedded/$(date +%Y-%m-%d_%H-%M-%S)}
-python -m common.corpora.miniature musdb "$data" \
+python -m common.synthetic.miniature musdb "$data" \
   --sample-rate 16000 --train 100 --test 10
 python -m clustering.train with tiny dataset=musdb root="$data" output="$run" \
   sources=vocals,drums+bass+other mixing=random segment_seconds=1.6 batch_size=8 \

@@ -14,7 +14,7 @@ export PYTHONSAFEPATH=1
 
 data=$ROOT_DIR/mixit/embedded/data
 run=$ROOT_DIR/mixit/embedded/$(date +%Y-%m-%d_%H-%M-%S)
-python -m common.corpora.miniature fuss "$data" \
+python -m common.synthetic.miniature fuss "$data" \
   --train 2000 --validation 40 --eval 100 --seconds 4
 python -m mixit.train with tiny data_root="$data" records="$data-records" output="$run" \
   model.basis=stft model.window_samples=512 model.hop_samples=128 \

@@ -16,7 +16,7 @@ export PYTHONSAFEPATH=1
 
 data=$ROOT_DIR/unmix/embedded/data
 run=${RUN_DIR:-$ROOT_DIR/unmix/embedded/$(date +%Y-%m-%d_%H-%M-%S)}
-python -m common.corpora.miniature musdb "$data" \
+python -m common.synthetic.miniature musdb "$data" \
   --sample-rate 16000 --train 100 --test 10
 python -m unmix.train with tiny root="$data" output="$run" \
   lr=3e-3 train.epochs=25 train.steps_per_epoch=80 train.checkpoint_steps=80 "$@"

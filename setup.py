@@ -17,8 +17,16 @@ PACKAGES = [
     "clustering.models",
     "clustering.nussl",
     "common",
+    "common.audio",
     "common.corpora",
+    "common.evaluation",
+    "common.layers",
     "common.records",
+    "common.separation",
+    "common.signal",
+    "common.synthetic",
+    "common.training",
+    "common.weights",
     "mixit",
     "mixit.checkpoints",
     "mixit.clips",
@@ -91,7 +99,7 @@ COMMANDS = [
     "adversarial-evaluate = adversarial.evaluate:main",
     "adversarial-convert = adversarial.convert:main",
     "separation-doctor = common.doctor:main",
-    "separation-registry = common.registry:main",
+    "separation-registry = common.weights.registry:main",
 ]
 
 # The small networks that separate offline.

@@ -19,7 +19,7 @@ if getattr(common, "__suite__", None) != "tf-separation-suite":
     )
 
 if TYPE_CHECKING:
-    from common.separation import Separator
+    from common.separation.separator import Separator
 
 
 def load(path: str | Path = "newest", **options: Any) -> Separator:

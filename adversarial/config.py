@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from common.schedule import Schedule
+from common.training.schedule import Schedule
 
 Paired = Literal["musdb", "dsd100", "ccmixter", "moisesdb", "track_folders"]
 Head = Literal["relu", "softplus", "mask"]

@@ -25,10 +25,10 @@ from adversarial.critic import Critic, layers
 from adversarial.geometry import solve
 from adversarial.model import Separator
 from common import config as configuration
-from common import tf1_checkpoint
-from common.checkpoint import CheckpointError, save_network
 from common.errors import exit_code
 from common.files import replacing_folder, user_path
+from common.training.checkpoint import CheckpointError, save_network
+from common.weights import tf1_checkpoint
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""

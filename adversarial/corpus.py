@@ -13,10 +13,10 @@ from adversarial.layouts import PAIRED, WHOLE, Song
 from adversarial.lists import ACCOMPANIMENT, VOCALS, Lists
 from common import files
 from common.config import ConfigError
-from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
-from common.training import say
+from common.synthetic.miniature import WRITERS
+from common.training.loop import say
 
 MINIATURE: Mapping[str, Mapping[str, int]] = {
     "musdb": {"train": 12, "test": 8},

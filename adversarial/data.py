@@ -21,7 +21,7 @@ from adversarial.geometry import solve
 from adversarial.lists import Lists
 from adversarial.songs import STREAMS, Songs, long_enough, open_songs
 from common import records
-from common.distribution import Example
+from common.training.distribution import Example
 
 # There is no Python control flow on tensors, and the look for it takes seconds.
 unconverted = tf.autograph.experimental.do_not_convert

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from adversarial import runs
-from common import embedded
-from common.checkpoint import save_network
 from common.config import save
+from common.training.checkpoint import save_network
+from common.weights import bundled as embedded
 
 FOLDER = runs.MODELS
 

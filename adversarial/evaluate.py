@@ -22,16 +22,18 @@ from adversarial import corpus, lists, results, runs
 from adversarial.config import AdversarialConfig
 from adversarial.scores import MEASURES, scores, silent
 from adversarial.separate import load
-from common import embedded, resample, score_key
-from common.checkpoint import scores_folder
+from common.audio import resample
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track
 from common.errors import exit_code
+from common.evaluation import score_key
+from common.evaluation.table import Row, Rows
 from common.files import write_json, write_text
-from common.rows import Row, Rows
-from common.separation import Separator
-from common.separation_command import add_checkpoint
-from common.training import say
+from common.separation.command import add_checkpoint
+from common.separation.separator import Separator
+from common.training.checkpoint import scores_folder
+from common.training.loop import say
+from common.weights import bundled as embedded
 
 DATABASES = {
     "musdb": "MUSDB18",

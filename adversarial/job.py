@@ -12,10 +12,11 @@ import tf_keras as keras
 from adversarial import data, pictures
 from adversarial.config import AdversarialConfig
 from adversarial.model import Separator
-from common import distribution, training
-from common.checkpoint import restore_network
-from common.logs import Sounds
-from common.plateau import EarlyStopping
+from common import training
+from common.training import distribution
+from common.training.checkpoint import restore_network
+from common.training.logs import Sounds
+from common.training.plateau import EarlyStopping
 
 SUPERVISED, SEMI_SUPERVISED = "sup", "semisup"
 """Names of the phases and of their folders."""

@@ -17,7 +17,7 @@ import tf_keras as keras
 from adversarial.config import Head, ModelConfig
 from adversarial.geometry import Geometry, margins, solve
 from common.config import ConfigError
-from common.schedule import Precision
+from common.training.schedule import Precision
 
 POSITIVE = {"relu": tf.nn.relu, "softplus": tf.nn.softplus}
 """What makes magnitudes of the outputs of the heads, where they are no masks."""

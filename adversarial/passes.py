@@ -11,10 +11,10 @@ import tensorflow as tf
 from adversarial.config import ModelConfig
 from adversarial.geometry import Geometry, covering, pad_bins
 from adversarial.model import Separator
-from common.graphs import graph
-from common.masking import ratio_mask
-from common.separation import Network, SeparationError
-from common.stft import Stft, istft, stft
+from common.separation.graphs import graph
+from common.separation.separator import Network, SeparationError
+from common.signal.masking import ratio_mask
+from common.signal.stft import Stft, istft, stft
 
 SOURCES = "vocals", "accompaniment"
 """As users see them; the separator has them the other way round."""

@@ -15,11 +15,12 @@ from adversarial.job import SEMI_SUPERVISED, SUPERVISED, Kind
 from adversarial.lists import Lists
 from adversarial.model import Separator
 from adversarial.separate import load
-from common import distribution, run_folder, training
-from common.checkpoint import restore_network
+from common import training
 from common.config import override
 from common.files import write_json
-from common.resume import TrainingError
+from common.training import distribution, run_folder
+from common.training.checkpoint import restore_network
+from common.training.resume import TrainingError
 
 TEST = "test.json"
 """File of a phase's loss and scores on the test songs."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from adversarial import spectra, tags
 from adversarial.data import MIXTURES
-from common.distribution import Example
+from common.training.distribution import Example
 
 EXAMPLES = 3
 """How many are drawn, at the first positions of a stream."""

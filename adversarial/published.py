@@ -6,9 +6,9 @@ The original's were lost, and its numbers are not repeated here.
 from __future__ import annotations
 
 from adversarial.runs import MODELS
-from common.registry import Entry, shipped
+from common.weights.registry import Entry, shipped
 
 
 def entries() -> list[Entry]:
-    """Describe all models for :mod:`common.registry`."""
+    """Describe all models for :mod:`common.weights.registry`."""
     return shipped("adversarial", MODELS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adversarial.scores import MEASURES
-from common.rows import Row
+from common.evaluation.table import Row
 
 SHOWN = "SDR", "SIR", "SAR", "NSDR", "museval_SDR"
 """What the table tells; the files tell all."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from adversarial.config import AdversarialConfig, ModelConfig
 from adversarial.model import Separator
-from common import embedded
-from common.checkpoint import CheckpointError, restore_network
 from common.config import load as load_config
 from common.files import user_path
+from common.training.checkpoint import CheckpointError, restore_network
+from common.weights import bundled as embedded
 
 CONFIG = "config.json"
 MODELS = Path(__file__).parent / "models"

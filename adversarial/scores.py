@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common import bss_eval
+from common.evaluation import bss_eval
 
 ORIGINAL = "SDR", "SIR", "SAR", "NSDR", "NSIR", "SNR", "NSNR"
 """Of the whole song; N stands for what is better than the mixture itself."""

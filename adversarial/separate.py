@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 
 from adversarial import convert, model, passes, runs
 from adversarial.passes import Passing
-from common.checkpoint import CheckpointError, is_choice, not_a_run
-from common.separation import SeparationError, Separator
-from common.separation_command import command
-from common.stem_files import Form
+from common.separation.command import command
+from common.separation.outputs import Form
+from common.separation.separator import SeparationError, Separator
+from common.training.checkpoint import CheckpointError, is_choice, not_a_run
 
 SEGMENT_SECONDS = 60.0
 OVERLAP = 0.0

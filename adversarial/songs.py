@@ -12,8 +12,8 @@ from adversarial.config import AdversarialConfig
 from adversarial.geometry import solve
 from adversarial.lists import ACCOMPANIMENT, MIXTURE, VOCALS
 from common.corpora.track import CorpusError, Sound, Track
-from common.sound_bank import Sounds, open_sounds
-from common.training import say
+from common.records.sound_bank import Sounds, open_sounds
+from common.training.loop import say
 
 STREAMS = ("paired", "mixtures", "accompaniments", "vocals")
 ROLES = {

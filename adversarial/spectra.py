@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from adversarial.config import ModelConfig
 from adversarial.geometry import Geometry, crop, pad_bins
-from common.stft import Stft, stft
+from common.signal.stft import Stft, stft
 
 
 class Images(NamedTuple):

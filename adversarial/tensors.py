@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from adversarial.critic import Critic
 from adversarial.model import Separator
-from common.foreign_tensors import demand_fit
+from common.weights.foreign_tensors import demand_fit
 
 Table = dict[str, tf.Variable]
 """Variable of ours by the original's name."""

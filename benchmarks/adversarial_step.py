@@ -33,8 +33,8 @@ def measure(phase: str, batch: int, steps: int) -> tuple[float, float]:
     """Train some steps; median seconds of one, and the share of waiting for data."""
     from adversarial import phases, train
     from adversarial.config import PRESETS
-    from common import distribution
     from common.config import override
+    from common.training import distribution
 
     distribution.prepare(0)
     keys = {"model_config.batch_size": batch, "model_config.duration": 5.0}

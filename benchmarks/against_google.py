@@ -135,7 +135,7 @@ def our_training(place: Place) -> Work:
     """Our training step of the same size, fed by records."""
     from dataclasses import replace
 
-    from common import distribution
+    from common.training import distribution
     from mixit import train
     from mixit.config import PRESETS
 
@@ -158,7 +158,7 @@ def our_training(place: Place) -> Work:
 def our_separation(place: Place) -> Work:
     """Our separation of a file, with Google's weights."""
     import mixit
-    from common.stems import separate_file
+    from common.separation.files import separate_file
 
     separator = mixit.load(str(place.model / "model.ckpt"), sample_rate=RATE)
 
@@ -175,7 +175,7 @@ def make_data(place: Place) -> None:
     import numpy as np
 
     from common import audio
-    from common.corpora import miniature
+    from common.synthetic import miniature
 
     seconds = int(SECONDS)
     miniature.write_fuss(

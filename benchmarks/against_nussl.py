@@ -89,8 +89,8 @@ def our_step(config: Any, sources: np.ndarray) -> Work:
 
     from clustering.network import network
     from clustering.train import ClusteringTraining
-    from common import distribution
-    from common.optimizer import optimizer
+    from common.training import distribution
+    from common.training.optimizer import optimizer
 
     distribution.prepare(0)
     model = ClusteringTraining(network(config), config, 1)

@@ -78,8 +78,8 @@ def our_training(folder: Path, options: str) -> Work:
     """Take a training step for one target."""
     import tensorflow as tf
 
-    from common import distribution
-    from common.optimizer import optimizer
+    from common.training import distribution
+    from common.training.optimizer import optimizer
     from unmix import convert
     from unmix.config import UMX
     from unmix.train import UnmixTraining

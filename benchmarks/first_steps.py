@@ -30,7 +30,7 @@ def ours(folder: Path, steps: int) -> list[float]:
     """Draw weights and excerpts, write them down, and train."""
     import tensorflow as tf
 
-    from common import distribution
+    from common.training import distribution
     from unmix import convert, train
     from unmix.config import TINY, UMX, resolved
 

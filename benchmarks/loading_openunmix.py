@@ -59,7 +59,7 @@ def ours(folder: Path, name: str) -> Work:
     os.environ["SEPARATION_CACHE"] = str(folder / "cache")
     import tensorflow as tf
 
-    from common import distribution
+    from common.training import distribution
     from unmix import data
     from unmix.config import UMXHQ
 

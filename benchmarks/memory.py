@@ -31,7 +31,7 @@ def measure(preset: str, seconds: float, checkpointing: bool) -> dict[str, float
 
     import tensorflow as tf
 
-    from common import distribution
+    from common.training import distribution
     from mixit.config import PRESETS
     from mixit.train import compiled
 

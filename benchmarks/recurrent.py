@@ -22,8 +22,8 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {
     "keras": "`Bidirectional(LSTM)` of Keras",
-    "ours": "`common.recurrent`",
-    "loop": "`common.recurrent` without XLA",
+    "ours": "`common.layers.recurrent`",
+    "loop": "`common.layers.recurrent` without XLA",
 }
 FULL = {"frames": 1292, "excerpt": 255, "batch": 16, "units": 256, "runs": 5}
 QUICK = {"frames": 40, "excerpt": 9, "batch": 2, "units": 8, "runs": 2}
@@ -37,7 +37,7 @@ def twins(size: dict[str, int]) -> tuple[Any, list[Any]]:
     import tensorflow as tf
     import tf_keras as keras
 
-    from common.recurrent import RecurrentStack
+    from common.layers.recurrent import RecurrentStack
 
     units = size["units"]
     stack = RecurrentStack(2 * units, units, LAYERS)
@@ -58,7 +58,7 @@ def inference(size: dict[str, int]) -> dict[str, Run]:
     """Runs of the networks of all targets, each with weights of its own."""
     import tensorflow as tf
 
-    from common import recurrent_block
+    from common.layers import lstm_inference as recurrent_block
 
     pairs = [twins(size) for _ in range(TARGETS)]
     plain = [tf.function(_chain(layers), autograph=False) for _, layers in pairs]

@@ -63,7 +63,7 @@ def main() -> None:
     options = parser.parse_args()
     place = options.output.absolute()
     songs = [str(word) for pair in SONGS.items() for word in pair]
-    call("common.corpora.miniature", "musdb", str(place / "songs"), *songs)
+    call("common.synthetic.miniature", "musdb", str(place / "songs"), *songs)
     common = {**COMMON, "corpora.paired_tracks": options.paired_tracks}
     common["corpora.root"] = place / "songs"
     first, *others = options.seeds

@@ -20,7 +20,7 @@ from clustering.separate import CONFIG
 from common.config import ConfigError, flatten, load, to_dict
 from common.errors import exit_code
 from common.files import user_path, write_text
-from common.logs import read_scalars
+from common.training.logs import read_scalars
 
 SUMMARY = Path("evaluation", "summary.json")
 OVERALL = "all"

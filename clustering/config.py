@@ -12,8 +12,8 @@ from clustering.losses.permutation_invariant import Kind as InferenceLoss
 from clustering.shapes import Chimera, ConvTasnet, Tasnet
 from clustering.targets import Weight
 from common.config import ConfigError
-from common.schedule import Schedule
-from common.stft import Stft
+from common.signal.stft import Stft
+from common.training.schedule import Schedule
 
 Kind = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
 Dataset = Literal[

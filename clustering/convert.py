@@ -30,9 +30,9 @@ from clustering.models.mask_inference import MaskInference
 from clustering.network import network
 from clustering.nussl import computation, graphs, model_file
 from common import config as configuration
-from common.checkpoint import CheckpointError, save_network
 from common.errors import exit_code
 from common.files import replacing_folder
+from common.training.checkpoint import CheckpointError, save_network
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""

@@ -19,10 +19,10 @@ from common.corpora import (
     slakh,
     speaker_mixtures,
 )
-from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
-from common.training import say
+from common.synthetic.miniature import WRITERS
+from common.training.loop import say
 
 Layout = Callable[[ClusteringConfig, Path, Any], list[Track]]
 """Lists a split; None for all in the folder, of those that can lie in :data:`FLAT`."""

@@ -14,8 +14,8 @@ from clustering.config import ClusteringConfig
 from common import records
 from common.config import ConfigError
 from common.corpora.track import CorpusError, Sound, Track
-from common.distribution import Example
-from common.sound_bank import Sounds, open_sounds
+from common.records.sound_bank import Sounds, open_sounds
+from common.training.distribution import Example
 
 CANDIDATES = 16
 """Positions in a track that a balanced excerpt is chosen from."""

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from clustering.config import ClusteringConfig
 from clustering.network import network
-from common import embedded
-from common.checkpoint import restore_network, save_network
 from common.config import load as load_config
 from common.config import save
+from common.training.checkpoint import restore_network, save_network
+from common.weights import bundled as embedded
 
 FOLDER = Path(__file__).parent / "models"
 

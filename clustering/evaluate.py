@@ -27,17 +27,19 @@ from clustering.config import ClusteringConfig
 from clustering.oracle import Kind, oracle
 from clustering.separate import restore, restore_named
 from clustering.separate import separator as separator_of
-from common import bss_eval, resample, score_key
-from common.checkpoint import run_of, scores_folder
-from common.corpora import miniature, waveforms
+from common.audio import resample
+from common.corpora import waveforms
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
+from common.evaluation import bss_eval, score_key
+from common.evaluation.table import Row, Rows
 from common.files import user_path, write_json, write_text
-from common.metrics import sdr, si_sdr
-from common.permutation import best_permutation, permute
-from common.rows import Row, Rows
-from common.separation import Separator
-from common.separation_command import add_checkpoint
+from common.separation.command import add_checkpoint
+from common.separation.separator import Separator
+from common.signal.metrics import sdr, si_sdr
+from common.signal.permutation import best_permutation, permute
+from common.synthetic import miniature
+from common.training.checkpoint import run_of, scores_folder
 
 FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
@@ -137,8 +139,9 @@ def evaluate(
         tracks: Mixtures with their sources.
         sample_rate: Rate to score at, in Hz.
         file: The table to write.
-        model: Text that identifies ``estimate``, as :func:`common.score_key.digest`;
-            rows of another one are not taken up.
+        model: Text that identifies ``estimate``, as from
+            :func:`common.evaluation.score_key.digest`; rows of another one are not
+            taken up.
         bss: Whether to add the measures of BSS Eval.
 
     Returns:

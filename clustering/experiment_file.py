@@ -26,7 +26,7 @@ from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common.config import ConfigError, flatten, keys, override, unknown_key
 from common.files import user_path
-from common.training import say
+from common.training.loop import say
 
 SUFFIXES = (".yml", ".yaml")
 CLASSES = {"Scaper": "scaper", "MixSourceFolder": "mix_folders"}

@@ -15,7 +15,7 @@ from clustering.models.deep_clustering import DeepClustering
 from clustering.models.mask_inference import MaskInference
 from clustering.models.tasnet import Tasnet
 from common.config import ConfigError
-from common.precision import set_precision
+from common.layers.precision import set_precision
 
 
 def network(config: ClusteringConfig, sources: int | None = None) -> keras.Model:

@@ -14,7 +14,7 @@ from clustering.losses.deep_clustering import deep_clustering, whitened_kmeans
 from clustering.losses.permutation_invariant import Kind as InferenceLoss
 from clustering.losses.permutation_invariant import pit
 from common.config import ConfigError
-from common.stft import istft, stft
+from common.signal.stft import istft, stft
 
 SPECTRAL = ("dpcl", "mask_inference", "chimera")
 RATIOS = ("si_sdr", "snr")

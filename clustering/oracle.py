@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from common.masking import binary_mask, ratio_mask
-from common.stft import Stft, istft, stft
+from common.signal.masking import binary_mask, ratio_mask
+from common.signal.stft import Stft, istft, stft
 
 Kind = Literal["ideal_binary", "ideal_ratio"]
 

@@ -26,7 +26,7 @@ from clustering.shapes import (
     Recurrent,
     Tasnet,
 )
-from common.schedule import Schedule
+from common.training.schedule import Schedule
 
 # The scale of the spectra makes an error of magnitudes some thousand times smaller than
 # that of an embedding, and its gradient no larger than what Adam adds to its divisor:

@@ -12,7 +12,7 @@ from functools import partial
 
 from clustering.config import ClusteringConfig
 from clustering.embedded import FOLDER
-from common.registry import Entry, shipped
+from common.weights.registry import Entry, shipped
 
 NOT_RUN = "not run here"
 NOT_MEASURED = "not measured"
@@ -174,5 +174,5 @@ def _is_of(row: Row, config: ClusteringConfig) -> bool:
 
 
 def entries() -> list[Entry]:
-    """Describe the models that come with the pillar for :mod:`common.registry`."""
+    """Describe the bundled models, for :mod:`common.weights.registry`."""
     return shipped("clustering", FOLDER)

@@ -19,13 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from common import audio
+from common.audio.resample import ResampleStream
 from common.corpora import sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import user_path
 from common.inputs import holds
-from common.resample import ResampleStream
 
 
 def convert(source: Path, target: Path, sample_rate: int, kind: str) -> str:

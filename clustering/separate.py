@@ -19,16 +19,21 @@ from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.objective import SPECTRAL
 from clustering.shapes import Filterbank
-from common.checkpoint import CheckpointError, not_a_run, restore_network, run_of
 from common.config import ConfigError, override
 from common.config import load as load_config
-from common.embedded import NAME
 from common.files import user_path
-from common.graphs import graph
-from common.masking import mixture_consistency
-from common.separation import Separator
-from common.separation_command import command
-from common.stft import istft, stft
+from common.separation.command import command
+from common.separation.graphs import graph
+from common.separation.separator import Separator
+from common.signal.masking import mixture_consistency
+from common.signal.stft import istft, stft
+from common.training.checkpoint import (
+    CheckpointError,
+    not_a_run,
+    restore_network,
+    run_of,
+)
+from common.weights.bundled import NAME
 
 CONFIG = "config.json"
 SEGMENT_SECONDS = 60.0

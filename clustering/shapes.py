@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from common.recurrent import Initial
-from common.recurrent import Kind as RecurrentKind
+from common.layers.recurrent import Initial
+from common.layers.recurrent import Kind as RecurrentKind
 
 Activation = Literal[
     "sigmoid", "tanh", "relu", "softmax", "gated_tanh", "unit_norm", "l1_norm"
@@ -52,7 +52,8 @@ class Recurrent:
         layers: Number of layers.
         bidirectional: Whether a second direction runs from the last frame to the first.
         dropout: Part of the outputs between the layers that training sets to zero.
-        initial: How the weights start, see :class:`common.recurrent.RecurrentStack`.
+        initial: How the weights start, see
+            :class:`common.layers.recurrent.RecurrentStack`.
         forget_bias: Start of the forget gate of an LSTM in each of the two biases;
             none: as the other gates.
         kind: ``"lstm"`` or ``"gru"``.

@@ -27,7 +27,7 @@ from clustering.separate import CONFIG
 from common.config import ConfigError, load, save, to_dict
 from common.errors import exit_code
 from common.files import user_path
-from common.training import say
+from common.training.loop import say
 
 PRESET_OF_WORDS = "dpcl"
 CONFIGURATIONS = "configurations"

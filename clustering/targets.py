@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 import tensorflow as tf
 
-from common.masking import binary_mask
+from common.signal.masking import binary_mask
 
 Weight = Literal["magnitude", "threshold", "vad", "class"]
 

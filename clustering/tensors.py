@@ -23,8 +23,8 @@ from clustering.models.embedding import Embedding
 from clustering.models.end_to_end import EndToEnd
 from clustering.models.mask_inference import MaskInference
 from clustering.models.tasnet import Tasnet
-from common.foreign_tensors import demand_fit
-from common.recurrent import RecurrentStack
+from common.layers.recurrent import RecurrentStack
+from common.weights.foreign_tensors import demand_fit
 
 Table = dict[str, tf.Variable]
 """Variable of ours by the original's name."""

@@ -14,10 +14,11 @@ from clustering.clipping import AutoClip, clip_by_norm
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.presets import PRESETS
-from common import distribution, experiment, training
+from common import experiment, training
 from common.errors import exit_code
-from common.optimizer import optimizer
-from common.plateau import EarlyStopping, Plateau
+from common.training import distribution
+from common.training.optimizer import optimizer
+from common.training.plateau import EarlyStopping, Plateau
 
 
 class ClusteringTraining(keras.Model):

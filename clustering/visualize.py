@@ -33,11 +33,11 @@ from common import audio, plots
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
 from common.files import replacing_folder
-from common.metrics import si_sdr
-from common.permutation import best_permutation
-from common.separation_command import add_checkpoint
-from common.stft import stft
-from common.training import say
+from common.separation.command import add_checkpoint
+from common.signal.metrics import si_sdr
+from common.signal.permutation import best_permutation
+from common.signal.stft import stft
+from common.training.loop import say
 
 LEAST_PERCENTILE = 70.0
 """Points of the embedding below are too quiet to be shown."""

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic
 
-from common import run_folder
 from common.config import (
     Config,
     ConfigError,
@@ -28,8 +27,9 @@ from common.config import (
     to_dict,
     unknown_key,
 )
-from common.distribution import is_chief
 from common.errors import exit_code
+from common.training import run_folder
+from common.training.distribution import is_chief
 
 
 @dataclasses.dataclass(frozen=True)

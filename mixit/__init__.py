@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import common
 
 if TYPE_CHECKING:
-    from common.separation import Separator
+    from common.separation.separator import Separator
 
 if getattr(common, "__suite__", None) != "tf-separation-suite":
     raise ImportError(

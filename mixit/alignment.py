@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 import tensorflow as tf
 
-from common.permutation import best_permutation
+from common.signal.permutation import best_permutation
 from mixit.loss import decibels, products
 
 
@@ -51,7 +51,7 @@ def order(
 
     Returns:
         The estimate of each reference, int32 [batch, references], for
-        :func:`common.permutation.permute`.
+        :func:`common.signal.permutation.permute`.
 
     Raises:
         ValueError: There are more references than estimates, not as many types as

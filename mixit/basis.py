@@ -11,7 +11,7 @@ from typing import Any, final
 import tensorflow as tf
 import tf_keras as keras
 
-from common.stft import Stft, istft, stft
+from common.signal.stft import Stft, istft, stft
 from mixit.config import Network
 from mixit.layers import MagnitudeNorm, Projection, length
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from common.schedule import Schedule
+from common.training.schedule import Schedule
 
 
 @dataclass(frozen=True)

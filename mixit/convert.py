@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import run_folder
-from common.checkpoint import (
+from common.errors import exit_code
+from common.files import user_path
+from common.inputs import refuse_overwriting
+from common.training import run_folder
+from common.training.checkpoint import (
     CheckpointError,
     restore_training,
     run_of,
     save_network,
 )
-from common.errors import exit_code
-from common.files import user_path
-from common.inputs import refuse_overwriting
-from common.tf1_checkpoint import locate
+from common.weights.tf1_checkpoint import locate
 from mixit import published
 from mixit.checkpoints import metagraph
 from mixit.checkpoints.architecture import (

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from common import files, records
 from common.config import ConfigError
-from common.corpora import fuss, miniature
-from common.distribution import Example
-from common.training import say
+from common.corpora import fuss
+from common.synthetic import miniature
+from common.training.distribution import Example
+from common.training.loop import say
 from mixit.config import MixitConfig
 
 

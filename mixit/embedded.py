@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from common import embedded
-from common.checkpoint import restore_network, save_network
 from common.config import load as load_config
 from common.config import save
+from common.training.checkpoint import restore_network, save_network
+from common.weights import bundled as embedded
 from mixit.config import MixitConfig
 from mixit.model import Tdcn
 

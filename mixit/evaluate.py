@@ -21,16 +21,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from common import audio, plots, score_key
-from common.checkpoint import CheckpointError, run_of, scores_folder
+from common import audio, plots
 from common.config import load as load_config
-from common.corpora import fuss, miniature
+from common.corpora import fuss
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
+from common.evaluation import score_key
+from common.evaluation.table import Row, Rows
 from common.files import user_path, write_json, write_text
-from common.rows import Row, Rows
-from common.separation import Separator
-from common.separation_command import add_checkpoint
+from common.separation.command import add_checkpoint
+from common.separation.separator import Separator
+from common.synthetic import miniature
+from common.training.checkpoint import CheckpointError, run_of, scores_folder
 from mixit import convert, data, published
 from mixit.config import MixitConfig
 from mixit.scoring import results, scores

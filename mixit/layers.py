@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from common.precision import Product
+from common.layers.precision import Product
 
 NORM_EPSILON = 1e-3
 

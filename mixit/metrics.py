@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from common.metrics import si_sdr
-from common.permutation import best_permutation, permute
+from common.signal.metrics import si_sdr
+from common.signal.permutation import best_permutation, permute
 from mixit.alignment import log_mse
 from mixit.least_squares import least_squares
 from mixit.loss import mixit

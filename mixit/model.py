@@ -13,9 +13,9 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from common.masking import mixture_consistency
-from common.precision import set_precision
-from common.schedule import Precision
+from common.layers.precision import set_precision
+from common.signal.masking import mixture_consistency
+from common.training.schedule import Precision
 from mixit.basis import LearnedBasis, StftBasis
 from mixit.config import Network
 from mixit.fusion import between

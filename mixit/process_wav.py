@@ -16,9 +16,9 @@ from pathlib import Path
 from common import audio
 from common.errors import exit_code
 from common.inputs import refuse_overwriting
-from common.separation import SeparationError, Separator
-from common.stem_files import Form, stem_paths, working_folder
-from common.stems import separate_file
+from common.separation.files import separate_file
+from common.separation.outputs import Form, stem_paths, working_folder
+from common.separation.separator import SeparationError, Separator
 
 MARKS = {"-i", "--input", "-m", "--model_dir"}
 TRUE, FALSE = (

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common import files
-from common.checkpoint import CheckpointError
 from common.files import user_path
-from common.registry import UNKNOWN, Entry, File, shipped
+from common.training.checkpoint import CheckpointError
+from common.weights.registry import UNKNOWN, Entry, File, shipped
 from mixit import embedded
 from mixit.checkpoints.architecture import Options
 from mixit.scoring.results import PUBLISHED
@@ -160,7 +160,7 @@ def with_rate(prefix: Path, options: Options) -> Options:
 
 
 def entries() -> list[Entry]:
-    """Describe all models for :mod:`common.registry`, those that come along first."""
+    """Describe all models, the bundled ones first, for the registry."""
     models = (_entry(name, model) for name, model in MODELS.items())
     return [*shipped("mixit", embedded.FOLDER), *models]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple, final
 import tensorflow as tf
 import tf_keras as keras
 
-from common.metrics import sdr, si_sdr
-from common.stft import Stft, stft
+from common.signal.metrics import sdr, si_sdr
+from common.signal.stft import Stft, stft
 from mixit.metrics import ACTIVE_RMS, align
 
 MEASURES = {"snr_residual": sdr, "snr_gain_invariant": si_sdr}

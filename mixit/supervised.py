@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from common.permutation import permute
+from common.signal.permutation import permute
 from mixit.alignment import log_mse, order
 from mixit.loss import decibels
 from mixit.metrics import ACTIVE_RMS, pad_sources

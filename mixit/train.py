@@ -9,9 +9,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from common import distribution, experiment, training
+from common import experiment, training
 from common.config import ConfigError
-from common.logs import Sounds
+from common.training import distribution
+from common.training.logs import Sounds
 from mixit import convert, data, summaries
 from mixit.config import PRESETS, MixitConfig
 from mixit.least_squares import least_squares

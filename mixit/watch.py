@@ -9,7 +9,7 @@ from typing import Any, final
 import tensorflow as tf
 import tf_keras as keras
 
-from common.logs import sound_writer, write_examples
+from common.training.logs import sound_writer, write_examples
 from mixit.summaries import arrange, images, sounds
 
 

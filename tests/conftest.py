@@ -11,7 +11,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import tensorflow as tf
 
-from common import resume, training
+from common import training
+from common.training import resume
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -41,7 +41,7 @@ COMMANDS = {
     "adversarial-evaluate": "adversarial.evaluate:main",
     "adversarial-convert": "adversarial.convert:main",
     "separation-doctor": "common.doctor:main",
-    "separation-registry": "common.registry:main",
+    "separation-registry": "common.weights.registry:main",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from common.schedule import Schedule
+from common.training.schedule import Schedule
 
 Target = str
 """Name of a source, such as ``vocals``, and of the file that holds its weights."""

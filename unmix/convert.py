@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import torch_file
-from common.checkpoint import (
+from common.config import load as load_config
+from common.errors import exit_code
+from common.files import replacing_folder, user_path, write_json
+from common.layers.precision import set_precision
+from common.separation.command import Names, add_checkpoint
+from common.training.checkpoint import (
     CheckpointError,
     find,
     not_a_run,
     restore_network,
     run_of,
 )
-from common.config import load as load_config
-from common.embedded import NAME
-from common.errors import exit_code
-from common.files import replacing_folder, user_path, write_json
-from common.precision import set_precision
-from common.separation_command import Names, add_checkpoint
+from common.weights import torch_file
+from common.weights.bundled import NAME
 from unmix import embedded, original_folder, plain, published, tensors
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix, folded

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from common import files
 from common.config import ConfigError
-from common.corpora import miniature, musdb, source_folders, track_folders
+from common.corpora import musdb, source_folders, track_folders
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
-from common.training import say
+from common.synthetic import miniature
+from common.training.loop import say
 from unmix.config import UnmixConfig
 
 Layout = Callable[[UnmixConfig, Path, str], list[Track]]

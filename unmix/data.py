@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from common import records
 from common.config import ConfigError
-from common.distribution import Example
+from common.training.distribution import Example
 from unmix import corpus
 from unmix.config import UnmixConfig, resolved
 from unmix.slots import POOLED, Slot, Split, open_split

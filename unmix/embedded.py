@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from common import embedded
-from common.checkpoint import CheckpointError, restore_network, save_network
 from common.config import load as load_config
 from common.config import save
+from common.training.checkpoint import CheckpointError, restore_network, save_network
+from common.weights import bundled as embedded
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix
 

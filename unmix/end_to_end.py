@@ -15,7 +15,7 @@ import tf_keras as keras
 
 from common import training
 from common.config import ConfigError
-from common.stft import Stft, istft, stft
+from common.signal.stft import Stft, istft, stft
 from unmix import data
 from unmix.config import UnmixConfig
 from unmix.job import job

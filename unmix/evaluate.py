@@ -23,18 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from common import plots
-from common.checkpoint import run_of, scores_folder
+from common.audio.decoding import FFMPEG_CURE
 from common.config import load as load_config
-from common.corpora import miniature
 from common.corpora.track import CorpusError
-from common.decoding import FFMPEG_CURE
 from common.errors import exit_code
 from common.files import user_path, write_json, write_text
 from common.inputs import refuse_overwriting
-from common.separation import Separator
-from common.separation_command import Names, add_checkpoint
+from common.separation.command import Names, add_checkpoint
+from common.separation.separator import Separator
 from common.startup import hide_gpus
-from common.training import say
+from common.synthetic import miniature
+from common.training.checkpoint import run_of, scores_folder
+from common.training.loop import say
 from unmix import corpus, embedded
 from unmix.config import UMX, UnmixConfig
 from unmix.scoring import boxes, results, scores, songs

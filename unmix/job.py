@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tf_keras as keras
 
-from common import distribution, training
-from common.optimizer import optimizer
-from common.plateau import EarlyStopping, Plateau
+from common import training
+from common.training import distribution
+from common.training.optimizer import optimizer
+from common.training.plateau import EarlyStopping, Plateau
 from unmix import convert, data
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix

@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from common.normalisation import EPSILON, BatchNormalisation
-from common.precision import Product, set_precision
-from common.recurrent import RecurrentStack
-from common.schedule import Precision
+from common.layers.batch_norm import EPSILON, BatchNormalisation
+from common.layers.precision import Product, set_precision
+from common.layers.recurrent import RecurrentStack
+from common.training.schedule import Precision
 from unmix.config import Network
 
 

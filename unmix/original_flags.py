@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.config import ConfigError
-from common.training import say
+from common.training.loop import say
 
 ALIASES = {
     "--nfft": "model.window_samples",

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from common import torch_file
-from common.checkpoint import CheckpointError
+from common.training.checkpoint import CheckpointError
+from common.weights import torch_file
 from unmix import published, tensors
 from unmix.config import Network
 from unmix.model import num_input_bins

@@ -17,9 +17,9 @@ from typing import NamedTuple, final
 import numpy as np
 import tensorflow as tf
 
-from common.graphs import graph
-from common.recurrent import RecurrentStack
-from common.recurrent_loop import State
+from common.layers.lstm_training import State
+from common.layers.recurrent import RecurrentStack
+from common.separation.graphs import graph
 from unmix.config import Network
 from unmix.model import Folded, OpenUnmix, folded
 from unmix.wiener import wiener

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from common.normalisation import EPSILON
+from common.layers.batch_norm import EPSILON
 
 Tensors = Mapping[str, np.ndarray]
 

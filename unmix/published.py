@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common import files
-from common.registry import UNKNOWN, Entry, File, digest, shipped
+from common.weights.registry import UNKNOWN, Entry, File, digest, shipped
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network
 from unmix.scoring.results import PUBLISHED
 
@@ -220,7 +220,7 @@ def _download(url: str, part: Path) -> None:
 
 
 def entries() -> list[Entry]:
-    """Describe all models for :mod:`common.registry`, those that come along first."""
+    """Describe all models, the bundled ones first, for the registry."""
     models = (_entry(name, model) for name, model in MODELS.items())
     return [*shipped("unmix", Path(__file__).parent / "models"), *models]
 

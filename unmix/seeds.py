@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from common.checkpoint import CheckpointError
 from common.errors import exit_code
+from common.training.checkpoint import CheckpointError
 from unmix import convert, original_folder
 
 BEST = "best"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common import memory
-from common.separation import SeparationError, Separator
-from common.separation_command import command
+from common.separation.command import command
+from common.separation.separator import SeparationError, Separator
+from common.training import memory
 from unmix import convert, stream_command
 from unmix.model import OpenUnmix
 from unmix.passes import Filtering, Passes

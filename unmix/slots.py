@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from common.corpora.track import CorpusError, Sound, Track
-from common.sound_bank import Sounds, open_sounds
-from common.training import say
+from common.records.sound_bank import Sounds, open_sounds
+from common.training.loop import say
 from unmix import corpus
 from unmix.config import UnmixConfig
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from common.stft import Stft, stft
+from common.signal.stft import Stft, stft
 from unmix import data
 from unmix.config import UnmixConfig
 from unmix.slots import Split

@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 import tensorflow as tf
 
-from common.separation import SeparationError, Separator
+from common.separation.separator import SeparationError, Separator
 from unmix.passes import COVERED, Passes
 
 FEW, MANY = 16, 256

@@ -18,9 +18,9 @@ from typing import BinaryIO
 import numpy as np
 
 from common.errors import exit_code
-from common.separation import SeparationError, Separator
-from common.separation_command import add_checkpoint
-from common.stem_files import check_targets
+from common.separation.command import add_checkpoint
+from common.separation.outputs import check_targets
+from common.separation.separator import SeparationError, Separator
 from unmix.source_options import sums
 from unmix.stream import FEW, Stream
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from common.checkpoint import CheckpointError
-from common.foreign_tensors import demand_fit
+from common.training.checkpoint import CheckpointError
+from common.weights.foreign_tensors import demand_fit
 from unmix.model import OpenUnmix
 
 IGNORED = re.compile(

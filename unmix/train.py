@@ -16,8 +16,8 @@ import tf_keras as keras
 from common import experiment, training
 from common.config import ConfigError
 from common.errors import exit_code
+from common.signal.stft import Stft, stft
 from common.startup import hide_gpus
-from common.stft import Stft, stft
 from unmix import data, end_to_end, original_flags
 from unmix.config import PRESETS, UnmixConfig
 from unmix.job import job

@@ -19,12 +19,12 @@ import numpy as np
 from common import audio
 from common.errors import exit_code
 from common.inputs import refuse_overwriting
-from common.separation import SeparationError, Separator
-from common.separation_command import Names, separate_all
+from common.separation.command import Names, separate_all
+from common.separation.files import separate_file
+from common.separation.outputs import Form, output_names, stem_paths, working_folder
+from common.separation.separator import SeparationError, Separator
+from common.separation.summary import Summary
 from common.startup import hide_gpus
-from common.stem_files import Form, output_names, stem_paths, working_folder
-from common.stem_summary import Summary
-from common.stems import separate_file
 from unmix.separate import load
 from unmix.source_options import Residual, sums
 

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import tensorflow as tf
 
-from common.permutation import best_permutation, permute
+from common.signal.permutation import best_permutation, permute
 
 Kind = Literal["l1", "mse", "si_sdr", "snr"]
 

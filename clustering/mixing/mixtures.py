@@ -11,10 +11,10 @@ import numpy as np
 
 from clustering.mixing.clean_sounds import Clean, Pool
 from common import audio
-from common.corpora.synthesis import ramps
+from common.audio.resample import resample
 from common.corpora.track import Channel, CorpusError, Sum
 from common.corpora.writing import HEADROOM
-from common.resample import resample
+from common.synthetic.synthesis import ramps
 
 LEVEL_DB = -25.0
 """Level of the first source where levels are drawn, relative to full scale."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from clustering.shapes import ChannelNorm
-from common.precision import Product
+from common.layers.precision import Product
 
 EPSILON = 1e-8
 

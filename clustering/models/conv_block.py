@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from clustering.models.channels import EPSILON
-from common.precision import matmul
-from common.schedule import Precision
+from common.layers.precision import matmul
+from common.training.schedule import Precision
 
 Tensors = tuple[tf.Tensor, ...]
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from clustering.shapes import Features, Level
-from common.normalisation import EPSILON, BatchNormalisation
+from common.layers.batch_norm import EPSILON, BatchNormalisation
 
 
 def level(magnitude: tf.Tensor, kind: Level) -> tf.Tensor:

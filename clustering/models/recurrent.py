@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clustering.shapes import Recurrent
-from common.recurrent import RecurrentStack
+from common.layers.recurrent import RecurrentStack
 
 
 def recurrent_stack(

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from common import torch_file
-from common.checkpoint import CheckpointError
-from common.torch_file import TorchFileError
+from common.training.checkpoint import CheckpointError
+from common.weights import torch_file
+from common.weights.torch_file import TorchFileError
 
 
 def read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, Any]]:

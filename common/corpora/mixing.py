@@ -23,14 +23,14 @@ import numpy as np
 from scipy import signal
 
 from common import audio
+from common.audio.resample import resample
 from common.corpora import fuss
 from common.corpora.recordings import Kinds, Recording, divide, find_kinds
-from common.corpora.synthesis import ramps
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import replacing_folder
 from common.inputs import refuse_replacing_folder
-from common.resample import resample
+from common.synthetic.synthesis import ramps
 
 BACKGROUND_DB = -25.0
 """Level of the background, root mean square relative to full scale."""

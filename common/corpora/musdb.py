@@ -27,9 +27,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common import files
+from common.audio.decoding import FFMPEG_CURE
 from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
-from common.decoding import FFMPEG_CURE
 from common.files import replacing_folder, user_path
 
 LOG = logging.getLogger(__name__)

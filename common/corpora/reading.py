@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from common import audio, plain_wav
+from common import audio
+from common.audio import plain_wav
 from common.corpora import sound_files, waveforms
 from common.corpora.track import Channel, CorpusError, Sum, Track
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from common import plain_wav
+from common.audio import plain_wav
 from common.corpora import reading
 from common.corpora.track import Channel, Sound, Sum
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from common import resample
+from common.audio import resample
 from common.corpora import waveforms
 from common.corpora.track import Sound, Track
 from common.records.format import encode, example

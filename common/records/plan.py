@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.audio import AudioInfo
+from common.audio.files import AudioInfo
 from common.corpora import reading, waveforms
 from common.corpora.track import Sound, Track
 from common.records.format import BYTES_PER_SAMPLE, ENCODINGS, RecordsError

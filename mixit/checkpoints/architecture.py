@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from common.checkpoint import CheckpointError
+from common.training.checkpoint import CheckpointError
 from mixit.basis import transform_samples
 from mixit.checkpoints.metagraph import AS_IT_IS, Facts
 from mixit.checkpoints.tensors import STEM

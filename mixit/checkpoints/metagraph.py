@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.tf1 import MetaGraphError, demand, read_meta_graph
+from common.weights.tf1 import MetaGraphError, demand, read_meta_graph
 from mixit.layers import NORM_EPSILON
 
 INPUT = "input_audio/receiver_audio:0"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common import tf1_checkpoint
-from common.checkpoint import CheckpointError
+from common.training.checkpoint import CheckpointError
+from common.weights import tf1_checkpoint
 
 SLOTS = re.compile(r"/Adam(_1)?$|(^|/)(beta[12]_power|global_step)$")
 PLACES = re.compile(
@@ -23,7 +23,7 @@ def read(path: str | Path, slots: bool = False) -> dict[str, np.ndarray]:
     """Read the tensors of a TF1 checkpoint.
 
     Args:
-        path: As in :func:`common.tf1_checkpoint.locate`.
+        path: As in :func:`common.weights.tf1_checkpoint.locate`.
         slots: Read those of the optimizer and the step too.
 
     Returns:

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.containers import AudioError
+from common.audio.decoding import BROKEN_OFF, FFMPEG_CURE, check_finite
+from common.audio.headers import AudioError
+from common.audio.resample import resample
 from common.corpora.track import CorpusError
-from common.decoding import BROKEN_OFF, FFMPEG_CURE, check_finite
-from common.resample import resample
 
 LEAD_SECONDS = 2
 """Decoded before a part, so that no decoder starts within it."""

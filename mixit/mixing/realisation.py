@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from common import audio
-from common.corpora.synthesis import ramps
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
 from common.files import replacing
+from common.synthetic.synthesis import ramps
 from mixit.mixing.mixing_list import Event, Mixture
 from mixit.mixing.recipe import Recipe
 from mixit.mixing.reverberation import read_response, reverberate

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.audio.resample import resample
 from common.corpora import fuss, waveforms
 from common.corpora.track import CorpusError, Track
-from common.resample import resample
 
 Group = Sequence[Track]
 """Tracks whose mixtures are added up, or one track whose sources are mixtures."""

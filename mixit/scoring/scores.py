@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.rows import Row, number
+from common.evaluation.table import Row, number
 from mixit.metrics import ACTIVE_RMS, Scores, score, score_mixtures
 
 PER_SOURCE = (

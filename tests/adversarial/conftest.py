@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from adversarial.config import TINY, Corpora
-from common.schedule import Schedule
+from common.training.schedule import Schedule
 
 RATE = 8192
 

@@ -12,8 +12,8 @@ from adversarial import convert, runs, tensors
 from adversarial.config import ModelConfig
 from adversarial.critic import Critic
 from adversarial.model import Separator
-from common.checkpoint import CheckpointError
 from common.config import load as load_config
+from common.training.checkpoint import CheckpointError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "adversarial"
 ORIGINAL = GOLDEN / "original"

@@ -12,10 +12,10 @@ import soundfile
 
 from adversarial import corpus, lists
 from adversarial.config import TINY, Corpora
+from common.audio.headers import AudioError
 from common.config import ConfigError
-from common.containers import AudioError
-from common.corpora import miniature
 from common.corpora.track import CorpusError, Sum, Track
+from common.synthetic import miniature
 
 RATE = 8000
 

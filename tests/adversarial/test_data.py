@@ -13,9 +13,10 @@ from adversarial import data, excerpts, songs, spectra
 from adversarial.config import TINY
 from adversarial.geometry import solve
 from adversarial.lists import Lists
-from common import distribution, resample
+from common.audio import resample
 from common.config import ConfigError
 from common.corpora.track import CorpusError, Track
+from common.training import distribution
 
 RATE = 8192
 HOP = 256

@@ -11,10 +11,11 @@ import adversarial
 from adversarial import embedded, published, runs
 from adversarial.config import TINY
 from adversarial.model import Separator
-from common import metrics
-from common.checkpoint import CheckpointError, save_network
 from common.config import ConfigError, save
-from common.corpora import miniature, musdb
+from common.corpora import musdb
+from common.signal import metrics
+from common.synthetic import miniature
+from common.training.checkpoint import CheckpointError, save_network
 
 
 def write_run(folder, phases=("sup", "semisup"), **changes):

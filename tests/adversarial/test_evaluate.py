@@ -14,12 +14,13 @@ from adversarial import evaluate, results
 from adversarial.config import TINY
 from adversarial.model import Separator as Network
 from adversarial.scores import MEASURES, scores, snr
-from common import audio, bss_eval
-from common.checkpoint import save_network
+from common import audio
 from common.config import save
-from common.corpora import miniature
 from common.corpora.track import CorpusError, Track
-from common.separation import Separator
+from common.evaluation import bss_eval
+from common.separation.separator import Separator
+from common.synthetic import miniature
+from common.training.checkpoint import save_network
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "adversarial" / "bss_eval.npz"
 RATE = 8192

@@ -11,7 +11,7 @@ from adversarial.model import Separator
 from adversarial.separate import separator
 from adversarial.train import build
 from common.config import load
-from common.logs import read_scalars
+from common.training.logs import read_scalars
 
 
 def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(

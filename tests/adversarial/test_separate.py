@@ -13,10 +13,11 @@ import tf_keras as keras
 from adversarial import passes, runs, separate
 from adversarial.config import TINY, ModelConfig
 from adversarial.model import Separator
-from common import audio, resample
-from common.checkpoint import CheckpointError, save_network
+from common import audio
+from common.audio import resample
 from common.config import save
-from common.separation import SeparationError
+from common.separation.separator import SeparationError
+from common.training.checkpoint import CheckpointError, save_network
 
 RATE = 8192
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from adversarial import spectra
 from adversarial.config import ModelConfig
-from common.stft import Stft, istft, stft
+from common.signal.stft import Stft, istft, stft
 
 SAMPLES = 20_000
 

@@ -12,11 +12,12 @@ from adversarial import evaluate, job, loss, phases, spectra, train
 from adversarial.config import PRESETS
 from adversarial.geometry import crop, pad_bins
 from adversarial.scores import MEASURES
-from common import experiment, resume, training
-from common.checkpoint import CheckpointError, find, restore_network
+from common import experiment, training
 from common.config import override
-from common.logs import read_scalars
-from common.resume import TrainingError
+from common.training import resume
+from common.training.checkpoint import CheckpointError, find, restore_network
+from common.training.logs import read_scalars
+from common.training.resume import TrainingError
 
 pytestmark = [
     pytest.mark.usefixtures("eager"),

@@ -7,8 +7,8 @@ import pytest
 from clustering.cluster import Clustering
 from clustering.presets import TINY
 from clustering.shapes import ConvTasnet, Features, Filterbank, Recurrent, Tasnet
-from common.corpora import miniature
-from common.schedule import Schedule
+from common.synthetic import miniature
+from common.training.schedule import Schedule
 
 STACK = Recurrent(hidden=8, layers=1, dropout=0.0)
 

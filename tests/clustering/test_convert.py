@@ -16,9 +16,9 @@ from clustering.models.dual_path import DualPath
 from clustering.network import network
 from clustering.nussl import graphs
 from common import config as configuration
-from common import torch_file
-from common.checkpoint import CheckpointError, restore_network
-from common.torch_file import TorchFileError
+from common.training.checkpoint import CheckpointError, restore_network
+from common.weights import torch_file
+from common.weights.torch_file import TorchFileError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
 STACK = shapes.Recurrent(6, 2, dropout=0.3)

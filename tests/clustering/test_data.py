@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from clustering import corpus, data
 from clustering.train import build
-from common import distribution, training
+from common import training
 from common.config import ConfigError
-from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError, Track
-from common.schedule import Schedule
+from common.synthetic.miniature import WRITERS
+from common.training import distribution
+from common.training.schedule import Schedule
 
 CURRICULUM = ((0, 0.05), (1, 0.1))
 

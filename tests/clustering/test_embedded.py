@@ -10,10 +10,10 @@ from clustering import corpus, embedded, evaluate, separate
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.presets import PRESETS
-from common.checkpoint import CheckpointError, save_network
 from common.config import ConfigError, save
 from common.config import load as load_config
-from common.corpora import miniature
+from common.synthetic import miniature
+from common.training.checkpoint import CheckpointError, save_network
 
 
 def test_it_separates_what_it_never_heard(tmp_path):

@@ -13,11 +13,11 @@ import tf_keras as keras
 from clustering import evaluate, published
 from clustering.network import network
 from clustering.oracle import oracle
-from common.checkpoint import save_network
 from common.config import save
 from common.corpora.track import Track
-from common.metrics import si_sdr
-from common.stft import Stft
+from common.signal.metrics import si_sdr
+from common.signal.stft import Stft
+from common.training.checkpoint import save_network
 
 
 @pytest.fixture

@@ -19,10 +19,11 @@ from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
-from common import audio, torch_file
+from common import audio
 from common import config as configuration
-from common.checkpoint import CheckpointError, save_network
 from common.config import ConfigError
+from common.training.checkpoint import CheckpointError, save_network
+from common.weights import torch_file
 
 REPOSITORY = Path(__file__).parents[2]
 MUSIC = """

@@ -14,8 +14,8 @@ from clustering.mixing.clean_sounds import Rules
 from clustering.mixing.mixtures import LEVEL_DB, Recipe, remake
 from common import audio
 from common.corpora import mix_folders, scaper_output, speaker_mixtures
-from common.corpora.miniature import WRITERS
 from common.corpora.track import CorpusError
+from common.synthetic.miniature import WRITERS
 
 RATE = 8000
 

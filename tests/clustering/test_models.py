@@ -16,7 +16,7 @@ from clustering.models.end_to_end import EndToEnd
 from clustering.models.features import FeatureStage, level
 from clustering.models.mask_inference import MaskInference
 from clustering.models.tasnet import Tasnet
-from common.checkpoint import CheckpointError
+from common.training.checkpoint import CheckpointError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
 STACK = shapes.Recurrent(hidden=12, layers=2, dropout=0.0)

@@ -11,7 +11,7 @@ import clustering
 from clustering.network import network
 from clustering.separate import restore, separator
 from clustering.train import build
-from common.logs import read_scalars
+from common.training.logs import read_scalars
 
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 

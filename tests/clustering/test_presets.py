@@ -14,7 +14,7 @@ from clustering.network import network
 from clustering.presets import PRESETS
 from clustering.shapes import Recurrent
 from clustering.train import ClusteringTraining
-from common.optimizer import optimizer
+from common.training.optimizer import optimizer
 
 STEPS = 20
 FALL, FALL_DB = 0.05, 2.0

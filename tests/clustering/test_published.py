@@ -6,7 +6,7 @@ import pytest
 
 from clustering import published
 from clustering.config import ClusteringConfig
-from common import registry
+from common.weights import registry
 
 DPCL = ClusteringConfig(sample_rate=8000)
 MEANS = {

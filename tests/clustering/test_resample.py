@@ -7,7 +7,7 @@ import pytest
 
 from clustering import resample
 from common import audio
-from common.resample import resample as whole
+from common.audio.resample import resample as whole
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import tf_keras as keras
 
 from clustering import evaluate, separate
 from clustering.network import network
-from common.checkpoint import save_network
 from common.config import save
-from common.metrics import si_sdr
+from common.signal.metrics import si_sdr
+from common.training.checkpoint import save_network
 
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 RATE = 8000

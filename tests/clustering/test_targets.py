@@ -16,7 +16,7 @@ from clustering.targets import (
     threshold,
     vad,
 )
-from common.stft import Stft, stft
+from common.signal.stft import Stft, stft
 
 GOLDENS = Path(__file__).parents[1] / "golden"
 NUSSL = Stft(256, 64, None, "sqrt_hann", "constant_whole", "window_sum")

@@ -10,8 +10,8 @@ import pytest
 from clustering import corpus, evaluate, separate
 from clustering.train import build
 from common import audio, training
-from common.corpora import miniature
 from common.corpora.track import CorpusError
+from common.synthetic import miniature
 
 
 @pytest.fixture

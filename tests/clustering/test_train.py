@@ -16,7 +16,7 @@ from clustering.train import build, main
 from common import training
 from common.config import ConfigError
 from common.corpora.track import CorpusError
-from common.stft import stft
+from common.signal.stft import stft
 
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 

@@ -13,10 +13,10 @@ from clustering.picture import COLOURS, View, assignment, picture
 from clustering.principal import principal
 from common import audio, plots
 from common import config as configuration
-from common.checkpoint import save_network
 from common.corpora import waveforms
-from common.corpora.miniature import MARKER
 from common.corpora.track import Track
+from common.synthetic.miniature import MARKER
+from common.training.checkpoint import save_network
 
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 FILES = ["mixture.wav", "source0.wav", "source1.wav", "viz.png"]

@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common import distribution, training
-from common.plateau import EarlyStopping
-from common.resume import DemandFinite
-from common.schedule import Schedule
+from common import training
+from common.training import distribution
+from common.training.plateau import EarlyStopping
+from common.training.resume import DemandFinite
+from common.training.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from common import experiment as e
-from common import run_folder
-from common.run_folder import RunFolderError
+from common.training import run_folder
+from common.training.run_folder import RunFolderError
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from common import files, torch_file
+from common import files
 from common.corpora import fuss
+from common.weights import torch_file
 
 
 def test_an_error_leaves_the_old_file_and_no_draft(tmp_path):

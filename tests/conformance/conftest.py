@@ -30,9 +30,9 @@ import unmix.config
 import unmix.model
 import unmix.separate
 import unmix.train
-from common.checkpoint import save_network
 from common.config import save
-from common.optimizer import optimizer
+from common.training.checkpoint import save_network
+from common.training.optimizer import optimizer
 
 
 @dataclass(frozen=True)

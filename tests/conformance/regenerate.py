@@ -16,8 +16,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 import conftest
 import test_battery as battery
 
-from common.checkpoint import save_network
 from common.config import save
+from common.training.checkpoint import save_network
 
 
 def main() -> None:

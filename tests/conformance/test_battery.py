@@ -16,8 +16,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common import distribution
-from common.checkpoint import find, restore_network, save_network
+from common.training import distribution
+from common.training.checkpoint import find, restore_network, save_network
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "conformance"
 
@@ -191,7 +191,7 @@ def test_restored_in_a_new_process(case, name, tmp_path):
     program = (
         "import sys, numpy as np; sys.path[:0] = sys.argv[1:3]\n"
         "import conftest, test_battery as t\n"
-        "from common.checkpoint import restore_network\n"
+        "from common.training.checkpoint import restore_network\n"
         "case = conftest.MODELS[sys.argv[3]]; network = case.network()\n"
         "restore_network(sys.argv[4], network)\n"
         "wanted = np.load(sys.argv[4] + '/wanted.npy')\n"

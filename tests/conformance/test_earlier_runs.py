@@ -11,8 +11,8 @@ import soundfile
 
 from common import training
 from common.config import load
-from common.corpora import miniature
-from common.logs import read_scalars
+from common.synthetic import miniature
+from common.training.logs import read_scalars
 
 RUNS = Path(__file__).parents[1] / "golden" / "runs"
 CLASSES = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common import training
-from common.corpora import miniature
+from common.synthetic import miniature
 from mixit.config import TINY, MixitConfig, Network
 from mixit.train import build
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import mixit
-from common.checkpoint import CheckpointError
-from common.tf1_checkpoint import locate
+from common.training.checkpoint import CheckpointError
+from common.weights.tf1_checkpoint import locate
 from mixit import convert, evaluate
 from mixit.checkpoints.architecture import Options, derive
 from mixit.checkpoints.metagraph import Facts

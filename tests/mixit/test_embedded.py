@@ -8,7 +8,8 @@ import pytest
 import mixit
 from common import audio
 from common.config import ConfigError, save
-from common.corpora import fuss, miniature
+from common.corpora import fuss
+from common.synthetic import miniature
 from mixit import embedded
 from mixit.config import FUSS
 from mixit.evaluate import evaluate

@@ -11,11 +11,11 @@ import pytest
 import tf_keras as keras
 
 from common import audio
-from common.checkpoint import save_network
 from common.corpora import fuss
 from common.corpora.track import CorpusError, Track
-from common.rows import Rows, read
-from common.separation import Separator
+from common.evaluation.table import Rows, read
+from common.separation.separator import Separator
+from common.training.checkpoint import save_network
 from mixit import evaluate, separate
 from mixit.config import FUSS, FUSS_SUPERVISED, TINY, Network
 from mixit.convert import load as load_checkpoint

@@ -10,8 +10,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 import mixit
 from common import audio
-from common.checkpoint import CheckpointError
-from common.tf1 import MetaGraphError, Session
+from common.training.checkpoint import CheckpointError
+from common.weights.tf1 import MetaGraphError, Session
 from mixit import convert, separate
 from mixit.checkpoints import metagraph
 from mixit.checkpoints.shipped import Shipped, largest_difference

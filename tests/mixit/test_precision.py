@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import mixit
-from common.logs import read_scalars
+from common.training.logs import read_scalars
 from mixit.model import Tdcn
 from mixit.separate import separator
 from mixit.train import build

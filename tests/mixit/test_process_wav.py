@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common import audio
-from common.separation import Separator
+from common.separation.separator import Separator
 from mixit import process_wav
 
 RATE = 8000

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import mixit
-from common.checkpoint import CheckpointError
+from common.training.checkpoint import CheckpointError
 from mixit import convert, published, verify
 
 REPOSITORY = Path(__file__).resolve().parents[2]

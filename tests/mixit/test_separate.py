@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import mixit
-from common import audio, separation_command
-from common.checkpoint import CheckpointError
+from common import audio
+from common.separation import command as separation_command
+from common.training.checkpoint import CheckpointError
 from mixit import evaluate, separate
 
 

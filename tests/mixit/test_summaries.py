@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common.logs import Sounds
+from common.training.logs import Sounds
 from mixit import convert
 from mixit.summaries import (
     INVARIANT,

@@ -14,11 +14,12 @@ import pytest
 import tensorflow as tf
 
 import mixit
-from common import resume, training
-from common.checkpoint import CheckpointError
+from common import training
 from common.config import FORMAT, ConfigError, to_dict
-from common.logs import read_scalars
-from common.run_folder import RunFolderError
+from common.training import resume
+from common.training.checkpoint import CheckpointError
+from common.training.logs import read_scalars
+from common.training.run_folder import RunFolderError
 from mixit.config import PRESETS
 from mixit.separate import separator
 from mixit.train import MSI, build, main

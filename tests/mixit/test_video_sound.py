@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from common.resample import resample
+from common.audio.resample import resample
 from mixit.clips import video_sound
 from mixit.clips.video_sound import ClipError
 

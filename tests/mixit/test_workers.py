@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import distribution
 from common.config import flatten, to_dict
-from common.logs import read_scalars
+from common.training import distribution
+from common.training.logs import read_scalars
 
 
 def words(config, **changes):

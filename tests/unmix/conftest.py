@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.corpora import miniature
+from common.synthetic import miniature
 from unmix.config import TINY, Network, UnmixConfig, resolved
 
 MICRO = Network(

@@ -11,9 +11,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common import config as configuration
-from common import torch_file
-from common.checkpoint import CheckpointError, save_network
-from common.torch_file import TorchFileError
+from common.training.checkpoint import CheckpointError, save_network
+from common.weights import torch_file
+from common.weights.torch_file import TorchFileError
 from unmix import convert, tensors
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix

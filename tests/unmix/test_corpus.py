@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from common.config import ConfigError
-from common.corpora import miniature, musdb
+from common.corpora import musdb
 from common.corpora.track import CorpusError
+from common.synthetic import miniature
 from unmix import corpus
 from unmix.config import PRESETS, UnmixConfig
 

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from common import distribution
 from common.config import ConfigError
 from common.corpora import musdb
+from common.training import distribution
 from unmix import data
 from unmix.config import Network, UnmixConfig
 

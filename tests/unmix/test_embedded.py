@@ -10,9 +10,10 @@ import pytest
 
 import unmix
 from common import audio
-from common.checkpoint import CheckpointError, save_network
 from common.config import ConfigError, override, save
-from common.corpora import miniature, musdb
+from common.corpora import musdb
+from common.synthetic import miniature
+from common.training.checkpoint import CheckpointError, save_network
 from unmix import convert, embedded
 from unmix.config import TINY
 from unmix.model import OpenUnmix

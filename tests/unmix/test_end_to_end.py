@@ -11,7 +11,7 @@ import tensorflow as tf
 import unmix
 from common import training
 from common.config import ConfigError
-from common.logs import read_scalars
+from common.training.logs import read_scalars
 from unmix import convert, end_to_end
 from unmix.end_to_end import EndToEnd, build
 from unmix.loss import waveform_loss

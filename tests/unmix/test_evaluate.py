@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from common import audio
-from common.corpora import miniature
 from common.corpora.track import CorpusError
-from common.separation import Separator
+from common.separation.separator import Separator
+from common.synthetic import miniature
 from unmix import convert, evaluate
 from unmix.config import Network
 from unmix.model import OpenUnmix

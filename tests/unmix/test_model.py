@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.optimizer import optimizer
-from common.stft import Stft, stft
+from common.signal.stft import Stft, stft
+from common.training.optimizer import optimizer
 from unmix import convert, tensors
 from unmix.config import PRESETS, UMX, Network
 from unmix.loss import spectrogram_loss

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common.logs import read_scalars
-from common.stft import Stft, stft
+from common.signal.stft import Stft, stft
+from common.training.logs import read_scalars
 from unmix import convert, end_to_end, separate
 from unmix.model import OpenUnmix
 from unmix.passes import Filtering, Passes

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common.optimizer import optimizer
+from common.training.optimizer import optimizer
 from unmix.config import PRESETS
 from unmix.model import OpenUnmix
 from unmix.train import UnmixTraining

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from common.checkpoint import CheckpointError, save_network
 from common.config import override, save
+from common.training.checkpoint import CheckpointError, save_network
 from unmix import convert, seeds
 from unmix.config import TINY
 from unmix.model import OpenUnmix

@@ -10,7 +10,7 @@ import pytest
 
 import unmix
 from common import audio
-from common.separation import SeparationError
+from common.separation.separator import SeparationError
 from unmix import convert, separate, umx_command
 from unmix.passes import Filtering, Passes
 

@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 
-from common.separation import SeparationError, Separator
+from common.separation.separator import SeparationError, Separator
 from unmix import convert, separate, stream_command
 from unmix.config import Network
 from unmix.model import OpenUnmix

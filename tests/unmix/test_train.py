@@ -14,9 +14,9 @@ import tensorflow as tf
 
 import unmix
 from common import audio, training
-from common.logs import read_scalars
-from common.optimizer import optimizer
-from common.run_folder import RunFolderError
+from common.training.logs import read_scalars
+from common.training.optimizer import optimizer
+from common.training.run_folder import RunFolderError
 from unmix import tensors
 from unmix.config import UMX, Network
 from unmix.model import OpenUnmix

@@ -12,9 +12,10 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common import distribution, records, resume, training
+from common import records, training
 from common.corpora.track import Track
-from common.schedule import Schedule
+from common.training import distribution, resume
+from common.training.schedule import Schedule
 
 CRITIC_STEPS = 5
 

@@ -11,14 +11,15 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common import audio, distribution, records
-from common.corpora import miniature
+from common import audio, records
 from common.corpora.track import Track
-from common.masking import ratio_mask
-from common.metrics import sdr
-from common.separation import Separator
-from common.stems import separate_file
-from common.stft import Stft, istft, stft
+from common.separation.files import separate_file
+from common.separation.separator import Separator
+from common.signal.masking import ratio_mask
+from common.signal.metrics import sdr
+from common.signal.stft import Stft, istft, stft
+from common.synthetic import miniature
+from common.training import distribution
 
 TARGETS = ("vocals", "drums", "bass", "other")
 PARAMS = Stft(4096, 1024, padding="reflect")

@@ -7,14 +7,15 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common import audio, distribution, records
-from common.corpora import miniature
+from common import audio, records
 from common.corpora.track import Track
-from common.masking import binary_mask
-from common.metrics import si_sdr
-from common.permutation import best_permutation, permute
-from common.separation import Separator
-from common.stft import Stft, istft, stft
+from common.separation.separator import Separator
+from common.signal.masking import binary_mask
+from common.signal.metrics import si_sdr
+from common.signal.permutation import best_permutation, permute
+from common.signal.stft import Stft, istft, stft
+from common.synthetic import miniature
+from common.training import distribution
 
 PARAMS = Stft(256, 64, window="sqrt_hann", padding="constant_whole", scale="window_sum")
 SAMPLES = 6400

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from common import score_key
+from common.evaluation import score_key
 from common.files import write_json
-from common.separation import Separator
+from common.separation.separator import Separator
 from unmix.scoring.run import Folders
 from unmix.scoring.worker import ScoringError
 
@@ -25,7 +25,7 @@ def check_record(
     """See that scores which are there are those of this model and these options.
 
     Args:
-        separator: The model, identified by :func:`common.score_key.digest`.
+        separator: The model, identified by :func:`common.evaluation.score_key.digest`.
         folders: Where the scores are; the record lies beside their folder.
         told: What else they depend on.
         again: Songs whose scores are removed, to be scored again; None: all songs.

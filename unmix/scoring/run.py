@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import final
 
 from common.files import scratch_folder, write_text
-from common.separation import Separator
-from common.stems import separate_file
-from common.training import say
+from common.separation.files import separate_file
+from common.separation.separator import Separator
+from common.training.loop import say
 from unmix.scoring import scores, songs
 from unmix.scoring.processes import Job, Scored, Scorers
 

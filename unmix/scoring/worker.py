@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from common import audio, bss_eval
+from common import audio
+from common.evaluation import bss_eval
 
 WINDOW_SECONDS = 1.0
 HOP_SECONDS = 1.0

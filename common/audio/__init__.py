@@ -1,0 +1,29 @@
+"""Sound files of any container, in and out, in chunks: probe, read, blocks, write."""
+
+from __future__ import annotations
+
+from common.audio.files import (
+    FORMATS,
+    PIECE_SAMPLES,
+    AudioError,
+    AudioInfo,
+    Format,
+    Writer,
+    blocks,
+    probe,
+    read,
+    write,
+)
+
+__all__ = [
+    "FORMATS",
+    "PIECE_SAMPLES",
+    "AudioError",
+    "AudioInfo",
+    "Format",
+    "Writer",
+    "blocks",
+    "probe",
+    "read",
+    "write",
+]

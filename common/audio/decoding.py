@@ -1,0 +1,315 @@
+"""Samples out of sound files: libsndfile where it reads all of a file, else ffmpeg.
+
+Both hand out pieces one after the other, in the memory of one piece.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+import soundfile
+
+from common.audio.headers import AudioError, is_whole
+
+FFMPEG_CURE = (
+    "install it with 'apt install ffmpeg', 'brew install ffmpeg' or "
+    "'conda install -c conda-forge ffmpeg'"
+)
+MP3_FRAME_SAMPLES = 1152
+BROKEN_OFF = ("partial file", "ended prematurely")
+
+
+class Sound(NamedTuple):
+    """What a file holds, and which of its streams; no length where ffmpeg reads it."""
+
+    path: Path
+    sample_rate: int
+    channels: int
+    samples: int | None
+    stream: int
+
+
+def inspect(path: Path, stream: int = 0) -> Sound:
+    """Look into a file and decide who decodes it.
+
+    Args:
+        path: A sound file.
+        stream: Which audio stream of a container that holds several.
+
+    Raises:
+        AudioError: It is missing, a folder, empty, not audio, cut short or without a
+            sample, or needs ffmpeg where there is none.
+    """
+    _check_file(path)
+    file = None if stream else _open(path)
+    if file is None:
+        return _ffprobe(path, stream)
+    with file:
+        in_wav = file.subtype.startswith("MPEG") and file.format != "MP3"
+        if in_wav or not is_whole(path, file.format):
+            return _ffprobe(path, stream)
+        sound = Sound(path, file.samplerate, file.channels, file.frames, stream)
+    _check_start(sound, 0, file.frames)
+    return sound
+
+
+def decode(
+    sound: Sound, piece_samples: int, start: int, samples: int | None
+) -> Iterator[np.ndarray]:
+    """Decode an excerpt piece by piece, all but the last of one length.
+
+    mp3 and what ffmpeg reads are decoded from their beginning, because seeking in them
+    is not exact.
+
+    Args:
+        sound: From `inspect`.
+        piece_samples: Length of a piece.
+        start: First sample.
+        samples: How many at most, or None to the end.
+
+    Yields:
+        Float32 [channels, at most piece_samples], at least one of them, all finite.
+
+    Raises:
+        AudioError: The excerpt starts behind the end, the file is damaged, or a sample
+            is NaN or infinite.
+    """
+    pieces = _ffmpeg_pieces if sound.samples is None else _sndfile_pieces
+    position = start
+    for piece in pieces(sound, piece_samples, start, samples):
+        check_finite(piece, position, sound.sample_rate, sound.path)
+        yield piece
+        position += piece.shape[1]
+
+
+class _Forward(soundfile.SoundFile):
+    """A file that is read without the seek which soundfile does after every read.
+
+    In some mp3 files each of these seeks lands elsewhere, and is heard.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _open(path: Path) -> _Forward | None:
+    name = path.absolute()  # "-" alone would be standard input
+    try:
+        return _Forward(str(name) if os.name == "nt" else os.fsencode(name))
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: .raw has no header
+        return None
+
+
+def _check_file(path: Path) -> None:
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises without permission)
+        raise AudioError(f"{path} is a folder; give a sound file.")
+    try:
+        with path.open("rb") as file:
+            if file.read(1):
+                return
+    except FileNotFoundError:
+        raise AudioError(f"{path} does not exist; check its name.") from None
+    except OSError as error:
+        raise AudioError(f"{path} cannot be opened: {error.strerror}.") from error
+    raise AudioError(f"{path} is empty (0 bytes); copy or download it again.")
+
+
+def _check_start(sound: Sound, start: int, there: int) -> None:
+    if not there:
+        raise AudioError(f"{sound.path} holds no samples; give a file with sound.")
+    if start >= there:
+        raise AudioError(
+            f"{sound.path} holds {there} samples; an excerpt cannot start at {start}."
+        )
+
+
+def check_finite(
+    waveform: np.ndarray, position: int, sample_rate: int, name: object
+) -> None:
+    """Refuse NaN and infinite samples, naming the first.
+
+    Args:
+        waveform: Float [channels, samples].
+        position: Where in the whole sound its first sample stands.
+        sample_rate: In Hz.
+        name: Whose samples they are.
+
+    Raises:
+        AudioError: A sample is not finite.
+
+    >>> check_finite(np.zeros((1, 10)), 0, 8000, "a.wav")
+    """
+    finite = np.isfinite(waveform)
+    if finite.all():
+        return
+    column = int(np.argmin(finite.all(axis=0)))
+    value = waveform[:, column][~finite[:, column]][0]
+    raise AudioError(
+        f"{name} holds {value} at sample {position + column} "
+        f"({(position + column) / sample_rate:.6f} s); samples must be finite, "
+        "mend it where it was made."
+    )
+
+
+def _sndfile_pieces(
+    sound: Sound, piece_samples: int, start: int, samples: int | None
+) -> Iterator[np.ndarray]:
+    file = _open(sound.path)
+    if file is None:
+        raise AudioError(f"{sound.path} changed while it was read; try again.")
+    with file:
+        _check_start(sound, start, file.frames)
+        left = min(file.frames - start, samples or file.frames)
+        if file.format == "MP3":
+            for skip in _lengths(start, piece_samples):
+                _read_frames(file, skip, sound)
+        else:
+            file.seek(start)
+        for length in _lengths(left, piece_samples):
+            frames = _read_frames(file, length, sound)
+            if len(frames):
+                yield np.ascontiguousarray(frames.T)
+            if len(frames) < length:
+                return
+
+
+def _lengths(total: int, piece: int) -> Iterator[int]:
+    for done in range(0, total, piece):
+        yield min(piece, total - done)
+
+
+def _read_frames(file: _Forward, frames: int, sound: Sound) -> np.ndarray:
+    try:
+        piece = file.read(frames, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{sound.path} is damaged or breaks off "
+            f"({error.error_string.rstrip('.')}); copy or download it again."
+        ) from error
+    # Some mp3 encoders count the frame of their own header as sound.
+    slack = MP3_FRAME_SAMPLES if file.format == "MP3" else 0
+    if len(piece) + slack < frames:
+        raise AudioError(
+            f"{sound.path} breaks off: its header promises {sound.samples} samples, "
+            f"{frames - len(piece)} of them or more are missing; "
+            "copy or download it again."
+        )
+    return piece
+
+
+def _ffprobe(path: Path, stream: int) -> Sound:
+    """Ask ffprobe for the audio streams of a file."""
+    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+        raise AudioError(
+            f"{path} needs ffmpeg to be read and no ffmpeg and ffprobe are on PATH; "
+            f"{FFMPEG_CURE}."
+        )
+    import ffmpeg
+
+    try:
+        found = ffmpeg.probe(_url(path), v="error", select_streams="a")["streams"]
+    except ffmpeg.Error as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines() or ["?"]
+        reason = lines[-1].removeprefix(_url(path) + ": ")
+        raise AudioError(
+            f"{path} is not audio that libsndfile or ffmpeg reads ({reason}); "
+            "give a sound file."
+        ) from error
+    if not found:
+        raise AudioError(f"{path} holds no sound; give a file with an audio stream.")
+    if stream >= len(found):
+        streams = "1 audio stream" if len(found) == 1 else f"{len(found)} audio streams"
+        raise AudioError(
+            f"{path} holds {streams}, so stream {stream} does not exist; "
+            f"expected 0 to {len(found) - 1}."
+        )
+    rate = int(found[stream].get("sample_rate", 0))
+    channels = int(found[stream].get("channels", 0))
+    if not (rate and channels):
+        raise AudioError(
+            f"{path} is not audio that libsndfile or ffmpeg reads (no sample rate); "
+            "give a sound file."
+        )
+    return Sound(path, rate, channels, None, stream)
+
+
+def _url(path: Path) -> str:
+    return f"file:{path.absolute()}"  # neither an option nor a protocol of ffmpeg
+
+
+def _ffmpeg_pieces(
+    sound: Sound, piece_samples: int, start: int, samples: int | None
+) -> Iterator[np.ndarray]:
+    """Decode through a pipe; what comes before the excerpt is decoded and dropped."""
+    import ffmpeg
+
+    graph = ffmpeg.input(_url(sound.path)).output(
+        "pipe:", map=f"0:a:{sound.stream}", format="f32le", acodec="pcm_f32le"
+    )
+    command = graph.global_args("-nostdin", "-loglevel", "error")
+    process = command.run_async(pipe_stdout=True, pipe_stderr=True)
+    remarks: deque[bytes] = deque(maxlen=20)
+    listener = threading.Thread(target=remarks.extend, args=(process.stderr,))
+    listener.start()
+    pipe, channels = process.stdout, sound.channels
+    try:
+        before = sum(p.shape[1] for p in _pipe(pipe, channels, piece_samples, start))
+        given = 0
+        for piece in _pipe(pipe, channels, piece_samples, samples):
+            given += piece.shape[1]
+            yield piece
+        if samples is None or given < samples:
+            code = process.wait()
+            listener.join()
+            _check_ending(
+                sound, code, [line.decode(errors="replace") for line in remarks]
+            )
+        if not given:
+            _check_start(sound, start, before)
+    finally:
+        process.kill()
+        process.wait()
+        listener.join()
+        pipe.close()
+        process.stderr.close()
+
+
+def _pipe(
+    pipe: IO[bytes], channels: int, piece_samples: int, samples: int | None
+) -> Iterator[np.ndarray]:
+    left = samples
+    while left is None or left:
+        want = piece_samples if left is None else min(left, piece_samples)
+        data = pipe.read(4 * channels * want)
+        count = len(data) // (4 * channels)
+        if count:
+            frames = np.frombuffer(data, "<f4", count * channels)
+            yield np.ascontiguousarray(frames.reshape(count, channels).T)
+        if count < want:
+            return
+        left = None if left is None else left - count
+
+
+def _check_ending(sound: Sound, code: int, remarks: list[str]) -> None:
+    """Tell a decoder that gave up, and a file cut short, from harmless remarks."""
+    last = remarks[-1].strip() if remarks else "no reason given"
+    if code:
+        raise AudioError(
+            f"{sound.path} is damaged: ffmpeg stops ({last}); "
+            "copy or download it again."
+        )
+    cut = [line.strip() for line in remarks if any(w in line for w in BROKEN_OFF)]
+    if cut:
+        raise AudioError(
+            f"{sound.path} breaks off (ffmpeg: {cut[-1]}); copy or download it again."
+        )
+    if remarks:
+        logging.getLogger(__name__).warning("ffmpeg on %s: %s", sound.path, last)

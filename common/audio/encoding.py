@@ -1,0 +1,304 @@
+"""Sound files written whole or not at all, in the formats that users ask for.
+
+Integers are rounded to the nearest step of 1 / 2^(bits - 1), so that what was read from
+a 16 or 24 bit file is written back bit for bit. wav is laid out here, because only so a
+file can become RF64 when it is already long; libsndfile encodes the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from common.audio.decoding import check_finite
+from common.audio.headers import AudioError, wav_header
+
+PIECE_SAMPLES = 1 << 16  # libsndfile's ogg encoder overflows its stack on long pieces
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+class Format(NamedTuple):
+    """A kind of file to write; `bits` are those of integer samples, else None."""
+
+    suffix: str
+    container: str
+    subtype: str
+    bits: int | None
+    max_channels: int
+    max_rate: int
+
+
+FORMATS = {
+    "wav": Format(".wav", "WAV", "FLOAT", None, 1024, 1_000_000),
+    "wav16": Format(".wav", "WAV", "PCM_16", 16, 1024, 1_000_000),
+    "wav24": Format(".wav", "WAV", "PCM_24", 24, 1024, 1_000_000),
+    "flac": Format(".flac", "FLAC", "PCM_24", 24, 8, 655_350),
+    "ogg": Format(".ogg", "OGG", "VORBIS", None, 255, 200_000),
+    "mp3": Format(".mp3", "MP3", "MPEG_LAYER_III", None, 2, 48_000),
+}
+"""What can be written, by the name used on command lines."""
+
+
+class Writer:
+    """A sound file that appears whole at the end of its `with`, or not at all.
+
+    Integer formats clip at full scale; a wav of more than 4 GiB becomes RF64.
+
+    Args:
+        path: The file, with the suffix of the format; replaced if it exists.
+        sample_rate: In Hz.
+        channels: Number of channels.
+        format: A key of `FORMATS`.
+
+    Attributes:
+        samples: Samples written so far (of each channel).
+        clipped: Samples (of all channels) beyond full scale that an integer format cut.
+
+    Raises:
+        AudioError: The format does not fit the suffix, rate or channels; the folder
+            cannot be written or is full; a sample is not finite; nothing was written.
+
+    >>> import tempfile
+    >>> with Writer(Path(tempfile.mkdtemp(), "a.wav"), 8000, 1, "wav16") as writer:
+    ...     writer.write(np.array([[0.5, 2.0]]))
+    >>> writer.samples, writer.clipped
+    (2, 1)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        sample_rate: int,
+        channels: int,
+        format: str = "wav",  # noqa: A002
+    ) -> None:
+        self.path = Path(path)
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.samples = 0
+        self.clipped = 0
+        self._format = _checked_format(self.path, sample_rate, channels, format)
+        hidden = f".{secrets.token_hex(8)}{self._format.suffix}"
+        self._temporary = self.path.with_name(hidden)
+        self._encoder: soundfile.SoundFile | None = None
+
+    def __enter__(self) -> Writer:
+        if os.path.isdir(self.path):  # noqa: PTH112 (is_dir raises without permission)
+            raise AudioError(f"{self.path} is a folder; give the name of a file.")
+        try:
+            self._sink = _Sink(self._temporary.open("xb+"))
+        except OSError as error:
+            raise self._failure(error) from error
+        try:
+            self._start()
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._discard()
+
+    def write(self, waveform: np.ndarray) -> None:
+        """Append samples.
+
+        Args:
+            waveform: Float [channels, samples], full scale +-1; may hold no samples.
+        """
+        waveform = np.asarray(waveform)
+        if waveform.ndim != 2 or len(waveform) != self.channels:
+            raise AudioError(
+                f"{self.path} takes arrays [channels={self.channels}, samples], "
+                f"not one of shape {list(waveform.shape)}."
+            )
+        if not np.issubdtype(waveform.dtype, np.floating):
+            raise AudioError(
+                f"{self.path} takes float samples of full scale +-1, "
+                f"not {waveform.dtype}; divide by the integers' full scale first."
+            )
+        for first in range(0, waveform.shape[1], PIECE_SAMPLES):
+            piece = waveform[:, first : first + PIECE_SAMPLES]
+            with np.errstate(over="ignore"):
+                piece = piece.astype(np.float32)
+            check_finite(
+                piece, self.samples, self.sample_rate, f"the sound for {self.path}"
+            )
+            self._write_frames(np.ascontiguousarray(piece.T))
+            self.samples += piece.shape[1]
+
+    def _start(self) -> None:
+        kind = self._format
+        if kind.container == "WAV":
+            self._sink.write(self._wav_header())
+        else:
+            self._encode(self._open_encoder)
+        self._check_sink()
+
+    def _open_encoder(self) -> None:
+        kind = self._format
+        self._encoder = soundfile.SoundFile(
+            self._sink,
+            "w",
+            self.sample_rate,
+            self.channels,
+            kind.subtype,
+            format=kind.container,
+        )
+
+    def _wav_header(self) -> bytes:
+        sample_bytes = (self._format.bits or 32) // 8
+        return wav_header(self.sample_rate, self.channels, sample_bytes, self.samples)
+
+    def _write_frames(self, frames: np.ndarray) -> None:
+        bits = self._format.bits
+        if bits:
+            self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
+            frames = _quantised(frames, bits)
+        if self._encoder:
+            encoder = self._encoder
+            self._encode(lambda: encoder.write(frames))
+        else:
+            self._sink.write(_packed(frames, bits))
+        self._check_sink()
+
+    def _encode(self, action: Callable[[], object]) -> None:
+        """Run a call of libsndfile; AssertionError is soundfile's short write."""
+        try:
+            action()
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            self._check_sink()
+            raise AudioError(
+                f"{self.path} could not be encoded ({error}); write wav instead."
+            ) from error
+
+    def _check_sink(self) -> None:
+        if self._sink.failure:
+            raise self._failure(self._sink.failure) from self._sink.failure
+
+    def _failure(self, error: OSError) -> AudioError:
+        return AudioError(
+            f"{self.path} could not be written: {error.strerror}; "
+            "choose a folder that exists, may be written and has room."
+        )
+
+    def _finish(self) -> None:
+        if not self.samples:
+            raise AudioError(
+                f"{self.path} was given no samples, so it was not written."
+            )
+        if self._encoder:
+            encoder, self._encoder = self._encoder, None
+            self._encode(encoder.close)
+        else:
+            self._sink.write(b"\0" * (self._sink.tell() % 2))
+            self._sink.seek(0)
+            self._sink.write(self._wav_header())
+        self._check_sink()
+        try:
+            self._sink.file.close()
+            self._temporary.replace(self.path)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _discard(self) -> None:
+        """Close what is open and remove the temporary file, if it is still there."""
+        if self._encoder:
+            with contextlib.suppress(soundfile.LibsndfileError):
+                self._encoder.close()
+        with contextlib.suppress(OSError):
+            self._sink.file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+
+class _Sink:
+    """A file that keeps its first failure, which cannot be raised through C code."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        return self._try(self.file.write, data)
+
+    def read(self, size: int = -1) -> Any:
+        return self._try(self.file.read, size) or b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._try(self.file.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._try(self.file.tell)
+
+    def _try(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return action(*arguments)
+        except OSError as error:
+            self.failure = self.failure or error
+            return 0
+
+
+def _quantised(frames: np.ndarray, bits: int) -> np.ndarray:
+    """Round to integers: int16, or int32 with the bits at its upper end."""
+    full = 2 ** (bits - 1)
+    steps = np.clip(np.rint(frames * np.float32(full)), -full, full - 1)
+    if bits == 16:
+        return steps.astype("<i2")
+    return steps.astype("<i4") << (32 - bits)
+
+
+def _packed(frames: np.ndarray, bits: int | None) -> bytes:
+    """Lay out little-endian wav samples."""
+    if bits == 24:
+        return frames.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
+    return frames.astype(frames.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _checked_format(path: Path, sample_rate: int, channels: int, name: str) -> Format:
+    if name not in FORMATS:
+        raise AudioError(f"format {name!r} is not one of {', '.join(FORMATS)}.")
+    kind = FORMATS[name]
+    if path.suffix.lower() != kind.suffix:
+        raise AudioError(
+            f"{path} does not end in {kind.suffix}, the suffix of format {name!r}; "
+            f"change the name or the format (one of {', '.join(FORMATS)})."
+        )
+    if not 1 <= channels <= kind.max_channels:
+        raise AudioError(
+            f"{path}: format {name!r} takes 1 to {kind.max_channels} channels, "
+            f"not {channels}; write wav instead."
+        )
+    if not _takes_rate(kind, sample_rate):
+        rates = f"1 to {kind.max_rate} Hz, whole numbers"
+        if kind.container == "MP3":
+            rates = ", ".join(map(str, MP3_RATES)) + " Hz"
+        raise AudioError(
+            f"{path}: format {name!r} takes {rates}, not {sample_rate} Hz; "
+            "resample the sound or write wav instead."
+        )
+    return kind
+
+
+def _takes_rate(kind: Format, sample_rate: int) -> bool:
+    if kind.container == "MP3":
+        return sample_rate in MP3_RATES
+    if kind.container == "FLAC" and sample_rate > 65535:  # stated in units of 10 Hz
+        return sample_rate % 10 == 0 and sample_rate <= kind.max_rate
+    return int(sample_rate) == sample_rate and 1 <= sample_rate <= kind.max_rate

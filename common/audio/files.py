@@ -1,0 +1,183 @@
+"""Sound files in and out: any format in, a whole file or nothing out.
+
+libsndfile (soundfile) reads what it can read whole, ffmpeg through a pipe the rest
+(m4a, mp4, stems, wma, ...). Arrays are float32 [channels, samples], full scale +-1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common.audio.decoding import decode, inspect
+from common.audio.encoding import FORMATS, Format, Writer
+from common.audio.headers import AudioError
+
+__all__ = [
+    "FORMATS",
+    "AudioError",
+    "AudioInfo",
+    "Format",
+    "Writer",
+    "blocks",
+    "probe",
+    "read",
+    "write",
+]
+
+Name = str | os.PathLike[str]
+PIECE_SAMPLES = 1 << 16
+
+
+class AudioInfo(NamedTuple):
+    """Sample rate in Hz, number of channels and length in samples of a sound file."""
+
+    sample_rate: int
+    channels: int
+    samples: int
+
+
+def probe(path: Name, *, stream: int = 0) -> AudioInfo:
+    """Tell rate, channels and length of a sound file.
+
+    The length of what ffmpeg reads is found by decoding it once, because such
+    containers state it only roughly.
+
+    Args:
+        path: The file.
+        stream: Which audio stream of a container that holds several.
+
+    Returns:
+        Sample rate in Hz, channels and samples; at least one sample.
+
+    Raises:
+        AudioError: The file is missing, not audio, cut short or without a sample.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.wav")
+    >>> write(file, np.zeros((2, 100), np.float32), 8000)
+    >>> probe(file)
+    AudioInfo(sample_rate=8000, channels=2, samples=100)
+    """
+    sound = inspect(Path(path), stream)
+    samples = sound.samples
+    if samples is None:
+        samples = sum(p.shape[1] for p in decode(sound, PIECE_SAMPLES, 0, None))
+    return AudioInfo(sound.sample_rate, sound.channels, samples)
+
+
+def read(
+    path: Name, start: int = 0, samples: int | None = None, *, stream: int = 0
+) -> tuple[np.ndarray, int]:
+    """Read a sound file, or an excerpt of it, into memory.
+
+    Args:
+        path: The file.
+        start: First sample, counted from 0.
+        samples: How many at most; None reads to the end.
+        stream: Which audio stream of a container that holds several.
+
+    Returns:
+        Float32 [channels, samples] and the sample rate in Hz. Fewer samples than asked
+        for come only where the file ends.
+
+    Raises:
+        AudioError: As `blocks`.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.wav")
+    >>> write(file, np.full((1, 100), 0.5, np.float32), 8000)
+    >>> read(file, start=10, samples=2)
+    (array([[0.5, 0.5]], dtype=float32), 8000)
+    """
+    _check_range(path, start, samples)
+    sound = inspect(Path(path), stream)
+    pieces = decode(sound, PIECE_SAMPLES, start, samples)
+    if sound.samples is None:
+        return np.concatenate(list(pieces), axis=1), sound.sample_rate
+    there = max(0, sound.samples - start)
+    waveform = np.empty((sound.channels, min(there, samples or there)), np.float32)
+    filled = 0
+    for piece in pieces:
+        waveform[:, filled : filled + piece.shape[1]] = piece
+        filled += piece.shape[1]
+    return waveform[:, :filled], sound.sample_rate
+
+
+def blocks(
+    path: Name,
+    block_samples: int,
+    start: int = 0,
+    samples: int | None = None,
+    *,
+    stream: int = 0,
+) -> Iterator[np.ndarray]:
+    """Read a sound file block after block, in the memory of one block.
+
+    The blocks joined are one long `read`, bit for bit.
+
+    Args:
+        path: The file.
+        block_samples: Length of every block but the last.
+        start: First sample, counted from 0.
+        samples: How many at most in all; None reads to the end.
+        stream: Which audio stream of a container that holds several.
+
+    Yields:
+        Float32 [channels, at most block_samples], at least one of them.
+
+    Raises:
+        AudioError: The file is missing, not audio, damaged, cut short, without a sample
+            from `start` on, holds NaN or infinite samples, or needs ffmpeg where there
+            is none.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.wav")
+    >>> write(file, np.zeros((2, 100), np.float32), 8000)
+    >>> [block.shape for block in blocks(file, 64)]
+    [(2, 64), (2, 36)]
+    """
+    _check_range(path, start, samples)
+    if block_samples < 1:
+        raise AudioError(f"block_samples is {block_samples}; it must be 1 or more.")
+    yield from decode(inspect(Path(path), stream), block_samples, start, samples)
+
+
+def _check_range(path: Name, start: int, samples: int | None) -> None:
+    if start < 0 or (samples is not None and samples < 1):
+        raise AudioError(
+            f"{path} has no excerpt with start={start} and samples={samples}; "
+            "start counts from 0 and samples is 1 or more."
+        )
+
+
+def write(
+    path: Name,
+    waveform: np.ndarray,
+    sample_rate: int,
+    format: str = "wav",  # noqa: A002
+) -> None:
+    """Write a sound file, whole or not at all.
+
+    Args:
+        path: The file, with the suffix of the format; replaced if it exists.
+        waveform: Float [channels, samples], full scale +-1.
+        sample_rate: In Hz.
+        format: A key of `FORMATS`.
+
+    Raises:
+        AudioError: As `Writer`.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.flac")
+    >>> write(file, np.zeros((1, 100), np.float32), 8000, "flac")
+    >>> probe(file).samples
+    100
+    """
+    channels = len(np.atleast_1d(waveform))
+    with Writer(path, sample_rate, channels, format) as writer:
+        writer.write(waveform)

@@ -1,0 +1,1 @@
+"""Scores of separated files: BSS Eval and tables that resume after a kill."""

@@ -1,0 +1,80 @@
+"""What scores depend on, as one text: the model, the tracks and the settings.
+
+A resumable table takes up only the rows of the same key, so that a model that was
+trained on, another split or another option starts a table of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from common.corpora.track import Channel, Sound, Sum, Track
+from common.separation.separator import Separator
+
+NOISE_SECONDS = 2
+
+
+def digest(separator: Separator) -> str:
+    """Hash what a separator makes of noise, and the settings that noise cannot show.
+
+    Args:
+        separator: The separator, which runs once on two seconds of noise.
+
+    Returns:
+        SHA-256 in hexadecimal digits; another one for other weights, names of sources,
+        segments or overlaps.
+    """
+    shape = [separator.channels, NOISE_SECONDS * separator.sample_rate]
+    noise = 0.1 * np.random.default_rng(0).standard_normal(shape)
+    names = [each.name for each in fields(separator) if each.name != "network"]
+    settings = {name: getattr(separator, name) for name in names}
+    content = hashlib.sha256(repr(settings).encode())
+    # On a GPU equal networks differ in their last digits from one run to the next.
+    with tf.device("/CPU:0"):
+        estimates = separator(noise.astype(np.float32))
+    for estimate in estimates.values():
+        content.update(estimate.tobytes())
+    return content.hexdigest()
+
+
+def key(model: str, tracks: Sequence[Track], **settings: Any) -> str:
+    """Describe what the scores of a model on some tracks depend on.
+
+    Args:
+        model: Of :func:`digest`, or a text that identifies another estimator.
+        tracks: What is scored, in any order.
+        settings: Options that change a score.
+
+    Returns:
+        One text, equal for equal arguments in every process.
+
+    >>> track = Track("song", 8000, 1, {"vocals": Path("/data/vocals.wav")})
+    >>> key("model", [track], bss=True).splitlines()[:2]
+    ['model', "{'bss': True}"]
+    """
+    lines = sorted(repr(_described(track)) for track in tracks)
+    return "\n".join([model, repr(dict(sorted(settings.items()))), *lines])
+
+
+def _described(track: Track) -> tuple[Any, ...]:
+    sounds = {name: _identified(sound) for name, sound in track.sources.items()}
+    mixture = None if track.mixture is None else _identified(track.mixture)
+    return track.name, track.sample_rate, track.samples, sounds, mixture
+
+
+def _identified(sound: Sound) -> Any:
+    """Name the file of a sound, or hash its samples."""
+    if isinstance(sound, Sum):
+        return [_identified(part) for part in sound.parts]
+    if isinstance(sound, Channel):
+        return str(sound.file.absolute()), sound.channel
+    if isinstance(sound, Path):
+        return str(sound.absolute())
+    return sound.shape, hashlib.sha256(sound.tobytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Recurrent layers and batch normalisation that several papers need."""

@@ -1,0 +1,1 @@
+"""Short-time Fourier transform, masks, the order of estimates, metrics."""

@@ -1,0 +1,149 @@
+"""Scenes of the miniature corpus: what sounds together, when and how loud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from common.synthetic import sounds, talkers
+
+LEVEL_DB = -25.0
+"""Level of the first source, root mean square relative to full scale."""
+SNR_DB = (-5.0, 5.0)
+"""Level of a foreground over the background."""
+STEMS_DB = {"vocals": -20.0, "drums": -22.0, "bass": -22.0, "other": -23.0}
+
+
+def universal_mixture(
+    shape: tuple[int, int], sample_rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a background and events of different kinds over it.
+
+    Args:
+        shape: Number of sources and of samples.
+        sample_rate: In Hz.
+        rng: Seeded generator.
+
+    Returns:
+        [sources, samples], full scale +-1, the background first.
+    """
+    count, samples = shape
+    sources = np.zeros(shape)
+    background = list(sounds.SUSTAINED.values())[rng.integers(len(sounds.SUSTAINED))]
+    sources[0] = at_level(background(samples, sample_rate, rng), LEVEL_DB)
+    events = list(sounds.EVENTS.values())
+    for row, kind in enumerate(rng.permutation(len(events))[: count - 1], 1):
+        length = max(1, round(samples * rng.uniform(0.5, 1.0)))
+        offset = int(rng.integers(samples - length + 1))
+        event = events[kind](length, sample_rate, rng)
+        level = LEVEL_DB + rng.uniform(*SNR_DB)
+        sources[row, offset : offset + length] = at_level(event, level)
+    return sources
+
+
+def song(
+    samples: int, sample_rate: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draw four stereo stems.
+
+    Args:
+        samples: Length.
+        sample_rate: In Hz.
+        rng: Seeded generator.
+
+    Returns:
+        vocals, drums, bass and other, each [2, samples].
+    """
+    strings = partial(sounds.bowed_string, pitch_hz=(196.0, 660.0))
+    other = [strings, sounds.struck_bar, sounds.plucked_string]
+    players: dict[str, list[Callable]] = {
+        "vocals": [talkers.voice],
+        "drums": [sounds.drums],
+        "bass": [partial(sounds.plucked_string, pitch_hz=(41.0, 110.0))],
+        "other": [other[index] for index in rng.permutation(3)[:2]],
+    }
+    stems = {}
+    for name, instruments in players.items():
+        width = 0.6 if len(instruments) > 1 else 0.25
+        stem = np.zeros((2, samples))
+        for side, play in zip((1, -1), instruments, strict=False):
+            angle = np.pi / 4 + side * rng.uniform(0.0, width)
+            pan = np.array([[np.cos(angle)], [np.sin(angle)]])
+            stem += pan * play(samples, sample_rate, rng)
+        stems[name] = at_level(stem, STEMS_DB[name] + rng.uniform(-3, 3))
+    return stems
+
+
+def dialogue(
+    people: range,
+    take: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+    count: int = 2,
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Let two or three talkers speak at once.
+
+    Args:
+        people: Numbers of the talkers to choose from; a number is always one person.
+        take: Number of the utterances, part of the name.
+        sample_rate: In Hz.
+        rng: Seeded generator.
+        count: Number of talkers; the third is as loud as the mean of the others.
+
+    Returns:
+        The name in the manner of WSJ0-2mix, ``<utterance>_<dB>_<utterance>_<dB>``, and
+        the sources s1, s2 and so on, each [samples].
+    """
+    who = rng.permutation(people)[:count]
+    more = rng.uniform(0.0, 2.5)
+    lengths = rng.uniform(2.0, 5.0, count) * sample_rate
+    samples = int(lengths.min())
+    parts, sources = [], {}
+    levels = (more, -more, 0.0)[:count]
+    for number, (person, snr_db) in enumerate(zip(who, levels, strict=True), 1):
+        speech = talkers.voice(samples, sample_rate, rng, talker(person))
+        sources[f"s{number}"] = at_level(speech, LEVEL_DB + snr_db)
+        code = f"{person + 1:02d}{'abcd'[person % 4]}o{take:04d}"
+        parts.append(f"{code}_{snr_db:.4f}")
+    return "_".join(parts), sources
+
+
+def talker(number: int) -> talkers.Talker:
+    """Give the talker of a number: always the same person, even ones low, odd high."""
+    kind = ("low", "high")[number % 2]
+    return talkers.draw_talker(np.random.default_rng([4, number]), kind)
+
+
+def num_sources(
+    split: str, index: int, max_sources: int, rng: np.random.Generator
+) -> int:
+    """Draw the number of sources; the first of each split has as many as may be.
+
+    Args:
+        split: ``"train"``, ``"validation"`` or ``"eval"``.
+        index: Number of the example.
+        max_sources: Most sources of an example.
+        rng: Seeded generator.
+
+    Returns:
+        1 to max_sources.
+    """
+    if index == 0 or max_sources == 1:
+        return max_sources
+    if split == "train":
+        single = rng.random() < 0.1
+        return 1 if single else int(rng.integers(2, max_sources + 1))
+    if index % 4 == 3:
+        return 1
+    many = max_sources > 2 and index % 5 == 0
+    return int(rng.integers(3, max_sources + 1)) if many else 2
+
+
+def at_level(wave: np.ndarray, level_db: float) -> np.ndarray:
+    """Scale to a root mean square in dB relative to full scale; silence stays."""
+    # Double precision, so that every version of numpy rounds to the same 16 bits.
+    wave = wave.astype(np.float64)
+    level = np.sqrt(np.mean(wave**2))
+    return wave * (10 ** (level_db / 20) / max(level, 1e-9))

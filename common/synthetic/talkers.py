@@ -1,0 +1,201 @@
+"""Made-up talkers: glottal pulses through the formants of changing vowels.
+
+A talker is a pitch, a vocal tract length, a speed and a breathiness. Two talkers of the
+same kind differ as two people do; the kinds ``low`` and ``high`` never overlap.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import signal
+
+from common.synthetic import synthesis
+
+VOWELS_HZ = np.array(
+    [
+        (270, 2290, 3010),
+        (390, 1990, 2550),
+        (530, 1840, 2480),
+        (660, 1720, 2410),
+        (730, 1090, 2440),
+        (570, 840, 2410),
+        (440, 1020, 2240),
+        (300, 870, 2240),
+        (640, 1190, 2390),
+        (490, 1350, 1690),
+    ],
+    dtype=np.float64,
+)
+"""First three formants of ten vowels of adult males (Peterson and Barney 1952)."""
+UPPER_FORMANTS_HZ = (3400.0, 4300.0)
+WIDTHS_HZ = np.array([70.0, 90.0, 130.0, 200.0, 280.0])
+FRAMES_PER_SECOND = 100
+PITCHES_HZ = {"low": (85.0, 135.0), "high": (185.0, 290.0)}
+FORMANT_SCALES = {"low": (0.92, 1.02), "high": (1.14, 1.28)}
+
+
+class Talker(NamedTuple):
+    """What stays the same in one person's speech.
+
+    Attributes:
+        pitch_hz: Middle of the pitch range.
+        formant_scale: Formants relative to those of an adult male, 0.9 to 1.3.
+        syllables_per_second: Speed of speaking.
+        breath: Level of the noise in voiced sounds relative to the pulses.
+    """
+
+    pitch_hz: float
+    formant_scale: float
+    syllables_per_second: float
+    breath: float
+
+
+class _Speech(NamedTuple):
+    """Controls at FRAMES_PER_SECOND, each [frames] (formants: [frames, 5])."""
+
+    pitch_hz: np.ndarray
+    voiced: np.ndarray
+    noise: np.ndarray
+    formants_hz: np.ndarray
+
+
+def draw_talker(rng: np.random.Generator, kind: str | None = None) -> Talker:
+    """Draw a talker.
+
+    Args:
+        rng: Seeded generator.
+        kind: ``"low"`` (deep voice, long tract), ``"high"``, or None for either.
+
+    Returns:
+        The talker.
+
+    Raises:
+        ValueError: The kind is neither low nor high.
+
+    >>> 85 <= draw_talker(np.random.default_rng(0), "low").pitch_hz <= 135
+    True
+    """
+    if kind is None:
+        kind = ("low", "high")[rng.integers(2)]
+    if kind not in PITCHES_HZ:
+        raise ValueError(f"A talker's kind is 'low' or 'high', not {kind!r}.")
+    return Talker(
+        rng.uniform(*PITCHES_HZ[kind]),
+        rng.uniform(*FORMANT_SCALES[kind]),
+        rng.uniform(3.2, 5.5),
+        rng.uniform(0.02, 0.12),
+    )
+
+
+def voice(
+    samples: int,
+    sample_rate: int,
+    rng: np.random.Generator,
+    talker: Talker | None = None,
+) -> np.ndarray:
+    """Speak nonsense: syllables with gliding vowels, consonant noises and pauses.
+
+    Args:
+        samples: Length, at least 1.
+        sample_rate: In Hz.
+        rng: Seeded generator; equal generators give equal sounds.
+        talker: Who speaks, or None for a new one.
+
+    Returns:
+        float32 [samples], peak 0.5.
+
+    >>> voice(8000, 8000, np.random.default_rng(0)).shape
+    (8000,)
+    """
+    talker = talker or draw_talker(rng)
+    frame = max(1, sample_rate // FRAMES_PER_SECOND)
+    speech = _speech(-(-samples // frame), talker, rng)
+    at = np.arange(samples) / frame
+    frames = np.arange(len(speech.voiced))
+    pitch = np.interp(at, frames, speech.pitch_hz)
+    voiced = np.interp(at, frames, speech.voiced)
+    pulses = synthesis.sawtooth(pitch, sample_rate)
+    pulses = voiced * (pulses + talker.breath * rng.normal(size=samples))
+    vowels = _through_formants(pulses, speech.formants_hz, frame, sample_rate)
+    hertz = min(rng.uniform(3200.0, 5200.0) * talker.formant_scale, 0.4 * sample_rate)
+    hiss = synthesis.coloured_noise(samples, sample_rate, rng, hertz, 0.4)
+    hiss *= 0.5 * np.std(vowels) * np.interp(at, frames, speech.noise)
+    return synthesis.finish(vowels + hiss, sample_rate)
+
+
+def _speech(frames: int, talker: Talker, rng: np.random.Generator) -> _Speech:
+    """Draw syllable after syllable until the frames are filled."""
+    voiced, noise = np.zeros(frames), np.zeros(frames)
+    accent = np.zeros(frames)
+    knots, targets = [0.0], [_vowel(rng, talker)]
+    start = 0
+    in_phrase = int(rng.integers(4, 10))
+    while start < frames:
+        start = _consonant(noise, start, rng)
+        length = round(
+            FRAMES_PER_SECOND / talker.syllables_per_second * rng.uniform(0.6, 1.3)
+        )
+        bell = np.sin(np.pi * (np.arange(length) + 0.5) / length)
+        synthesis.add(voiced, start, rng.uniform(0.55, 1.0) * bell**0.5)
+        synthesis.add(accent, start, rng.normal(1.0, 1.5) * bell)
+        for place in (0.3, 0.75):
+            knots.append(start + place * length)
+            targets.append(_vowel(rng, talker) if rng.random() < 0.6 else targets[-1])
+        start += length
+        in_phrase -= 1
+        if in_phrase == 0:
+            start += round(rng.uniform(0.12, 0.4) * FRAMES_PER_SECOND)
+            in_phrase = int(rng.integers(4, 10))
+    at = np.arange(frames)
+    tracks = [np.interp(at, knots, formant) for formant in np.transpose(targets)]
+    fall = 1.5 - 3 * (at % (2 * FRAMES_PER_SECOND)) / (2 * FRAMES_PER_SECOND)
+    semitones = fall + accent + rng.normal(0, 0.3, frames)
+    pitch = talker.pitch_hz * 2 ** (semitones / 12)
+    return _Speech(pitch, voiced, noise, np.stack(tracks, axis=-1))
+
+
+def _vowel(rng: np.random.Generator, talker: Talker) -> np.ndarray:
+    """Formants of a vowel of this talker, [5] in Hz."""
+    vowel = VOWELS_HZ[rng.integers(len(VOWELS_HZ))] * rng.uniform(0.95, 1.05, 3)
+    return np.append(vowel, UPPER_FORMANTS_HZ) * talker.formant_scale
+
+
+def _consonant(noise: np.ndarray, start: int, rng: np.random.Generator) -> int:
+    """Write a hiss, a burst or nothing; return where the vowel starts, in frames."""
+    kind = rng.random()
+    if kind < 0.3:
+        length = int(rng.integers(6, 13))
+        shape = np.sin(np.pi * (np.arange(length) + 0.5) / length)
+        synthesis.add(noise, start, rng.uniform(0.4, 1.0) * shape)
+        return start + round(0.85 * length)
+    if kind < 0.65:
+        closure = int(rng.integers(3, 7)) if start else 0
+        synthesis.add(noise, start + closure, np.array([1.2, 0.5]))
+        return start + closure + 2
+    return start
+
+
+def _through_formants(
+    wave: np.ndarray, formants_hz: np.ndarray, frame: int, sample_rate: int
+) -> np.ndarray:
+    """Filter frame by frame through resonators in series, their state carried on."""
+    below = formants_hz.max(axis=0) < 0.47 * sample_rate
+    formants, widths = formants_hz[:, below], WIDTHS_HZ[below]
+    radius = np.exp(-np.pi * widths / sample_rate)
+    middle = -2 * radius * np.cos(2 * np.pi * formants / sample_rate)
+    denominators = np.ones((len(formants), 1))
+    for resonator in range(formants.shape[1]):
+        first, second = middle[:, resonator, np.newaxis], radius[resonator] ** 2
+        product = np.pad(denominators, ((0, 0), (0, 2)))
+        product[:, 1:-1] += first * denominators
+        product[:, 2:] += second * denominators
+        denominators = product
+    gains = denominators.sum(axis=-1)
+    state = np.zeros(denominators.shape[1] - 1)
+    output = np.empty_like(wave)
+    for index, (gain, taps) in enumerate(zip(gains, denominators, strict=True)):
+        part = slice(index * frame, (index + 1) * frame)
+        output[part], state = signal.lfilter([gain], taps, wave[part], zi=state)
+    return output

@@ -1,0 +1,200 @@
+"""One flag from one device to several machines, and data that fits all of them.
+
+Examples are functions of their position in an endless sequence, so every replica can
+ask for its own ones: N replicas see what one replica with N times the batch would see.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from common.training import memory
+from common.training.schedule import Strategy
+
+Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
+"""Graph function from a position (int64) to one example, without any other state."""
+
+
+def prepare(seed: int) -> None:
+    """Seed everything, and make operations repeat to the bit where no GPU is used.
+
+    On a GPU some gradients have no deterministic kernel, so runs there are seeded but
+    not promised to the bit.
+    """
+    memory.keep()
+    keras.utils.set_random_seed(seed)
+    # Grappler drops edges between the reads and writes of weights
+    # that one graph updates several times: such steps would differ from run to run.
+    tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
+    gpus = tf.config.get_visible_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        tf.config.experimental.enable_op_determinism()
+
+
+def choose(kind: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy:
+    """Pick the strategy of a run.
+
+    Args:
+        kind: ``auto`` takes several machines where ``TF_CONFIG`` names them, else all
+            visible GPUs, else the one device; the others insist.
+        replicas: Number of devices for ``mirrored``, 0 for all; without a GPU the CPU
+            is divided into so many logical devices.
+
+    Returns:
+        The strategy, under whose scope model and optimizer are made.
+
+    Raises:
+        ValueError: There are fewer devices than asked for, or no ``TF_CONFIG``.
+    """
+    gpus = len(tf.config.get_visible_devices("GPU"))
+    if kind == "auto":
+        several = "multiworker" if "TF_CONFIG" in os.environ else "mirrored"
+        wanted = "TF_CONFIG" in os.environ or gpus > 1 or replicas > 1
+        return choose(several if wanted else "one", replicas)  # type: ignore[arg-type]
+    if kind == "multiworker":
+        return _multiworker()
+    return (
+        _mirrored(gpus, replicas)
+        if kind == "mirrored"
+        else tf.distribute.get_strategy()
+    )
+
+
+def is_chief() -> bool:
+    """Say whether this process writes the run's files, by ``TF_CONFIG``.
+
+    Raises:
+        ValueError: ``TF_CONFIG`` is no JSON with a task.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return True
+    try:
+        config = json.loads(text)
+        kind, index = config["task"]["type"], int(config["task"]["index"])
+        return kind == "chief" or ("chief" not in config["cluster"] and index == 0)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"TF_CONFIG={text!r} is not understood ({error!r}); expected JSON with "
+            '"cluster" and "task": {"type": ..., "index": ...}'
+        ) from error
+
+
+def training_batches(
+    strategy: tf.distribute.Strategy,
+    example: Example,
+    batch_size: int,
+    start_step: int,
+    workers: int = 0,
+) -> Any:
+    """Make the endless training data of a run, from any step on.
+
+    Args:
+        strategy: The run's strategy.
+        example: The example at a position; must depend on nothing else.
+        batch_size: Examples per replica and step.
+        start_step: Step at which the data begin; position ``step * global batch``.
+        workers: Examples that are made at the same time, 0 for as many as are good;
+            their order and values do not depend on it.
+
+    Returns:
+        A dataset for ``fit``, whose batches are per replica.
+    """
+    steps = tf.data.Dataset.range(start_step, tf.int64.max)
+    return _batches(strategy, example, batch_size, steps, workers)
+
+
+def validation_batches(
+    strategy: tf.distribute.Strategy, example: Example, count: int, batch_size: int
+) -> tuple[Any, int]:
+    """Make one pass over all examples, the last batch filled up with weight 0.
+
+    Args:
+        strategy: The run's strategy.
+        example: The example at a position from 0 to ``count - 1``.
+        count: Number of examples.
+        batch_size: Examples per replica and step.
+
+    Returns:
+        A dataset whose elements also hold ``weight`` (1, or 0 for filling), and its
+        number of steps.
+    """
+    rows = batch_size * strategy.num_replicas_in_sync
+    steps = -(-count // rows)
+
+    def weighted(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        weight = tf.cast(position < count, tf.float32)
+        return {**example(tf.math.floormod(position, count)), "weight": weight}
+
+    batches = _batches(strategy, weighted, batch_size, tf.data.Dataset.range(steps))
+    return batches, steps
+
+
+def _batches(
+    strategy: tf.distribute.Strategy,
+    example: Example,
+    batch_size: int,
+    steps: tf.data.Dataset,
+    workers: int = 0,
+) -> Any:
+    """Give every process the examples of its replicas, built in parallel, in order."""
+    rows = batch_size * strategy.num_replicas_in_sync
+
+    def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        share = rows // context.num_input_pipelines
+        first = context.input_pipeline_id * share
+
+        def positions(step: tf.Tensor) -> tf.data.Dataset:
+            begin = step * rows + first
+            return tf.data.Dataset.range(begin, begin + share)
+
+        built = steps.flat_map(positions).map(
+            example, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True
+        )
+        return built.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+    return strategy.distribute_datasets_from_function(pipeline)
+
+
+# A second one in a process would reset what other workers already talk to.
+@functools.cache
+def _multiworker() -> tf.distribute.Strategy:
+    if "TF_CONFIG" not in os.environ:
+        raise ValueError(
+            "strategy=multiworker needs the environment variable TF_CONFIG, which "
+            "names the machines; set it on each of them, or choose strategy=auto"
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _mirrored(gpus: int, replicas: int) -> tf.distribute.Strategy:
+    kind = "GPU" if gpus else "CPU"
+    if not gpus and replicas > 1:
+        _divide_cpu(replicas)
+    devices = [device.name for device in tf.config.list_logical_devices(kind)]
+    if replicas > len(devices):
+        raise ValueError(
+            f"replicas={replicas} asked for, but {len(devices)} {kind} devices are "
+            "visible; lower replicas or set it to 0 for all of them"
+        )
+    chosen = devices[: replicas or len(devices)]
+    reduction = None if gpus else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(chosen, cross_device_ops=reduction)
+
+
+def _divide_cpu(replicas: int) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration()] * replicas
+    try:
+        tf.config.set_logical_device_configuration(cpu, parts)
+    except RuntimeError:
+        return  # Too late in this process: take the devices that there are.

@@ -1,0 +1,287 @@
+"""Keras trains; this adds what it lacks: exact resume and the dry run.
+
+A run is a function of its configuration: data are functions of (seed, step), and the
+checkpoint holds everything else. Killed at any time, the same command goes on and ends
+with the bits of an undisturbed run (on CPU, same machine, threads and lane).
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from common.records import Index, explain
+from common.training import distribution, run_folder
+from common.training.checkpoint import Checkpoints
+from common.training.logs import Scalars
+from common.training.resume import DemandFinite, Progress, Saver, TrainingError
+from common.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, ready to start.
+
+    Attributes:
+        model: Compiled model, built together with its optimizers.
+        train: Makes the endless training data from a step on.
+        valid: Makes the validation data and tells their number of steps.
+        records: The records that it reads, those of the training first.
+        digest: Fingerprint of the training data; empty: that of the first records.
+        steps_per_epoch: Where the schedule leaves it to the data.
+        divisible: Whether another batch size of each replica leaves every example as it
+            is, so that the global batch can be divided anew.
+        start: Gives a new run its start, such as weights of another one. A run that
+            goes on takes all from its checkpoint.
+        callbacks: Makes the pillar's own callbacks by name, given the step of the
+            start. The state of a callback is kept under its name.
+        scalars: Tells more scalars of ``train`` or ``validation``, which are written
+            with the others but not printed.
+    """
+
+    model: Any
+    train: Callable[[int], Any]
+    valid: Callable[[], tuple[Any, int]]
+    records: Sequence[Index]
+    digest: str = ""
+    steps_per_epoch: int = 0
+    divisible: bool = True
+    start: Callable[[], Any] = lambda: None
+    callbacks: Callable[[int], Mapping[str, keras.callbacks.Callback]] = lambda step: {}
+    scalars: Callable[[str], Mapping[str, float]] = lambda split: {}
+
+
+Build = Callable[[Any, tf.distribute.Strategy], Job]
+"""A pillar's function from its configuration to a job, called under the strategy."""
+
+
+def train(config: Any, build: Build) -> Any:
+    """Run a job to its end, from the start or from its latest checkpoint.
+
+    Args:
+        config: The pillar's configuration, with ``output`` (the run folder) and
+            ``train`` (the :class:`Schedule`).
+        build: The pillar's function that makes the job.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        TrainingError: The loss is not finite, or a record is damaged.
+        RunFolderError: The folder holds a run of another configuration, or its global
+            batch cannot be divided among the replicas.
+        CheckpointError: There are checkpoints and none can be restored.
+    """
+    folder = Path(config.output)
+    job, batch = _start(config, build)
+    steps = config.train.steps_per_epoch or job.steps_per_epoch
+    if steps < 1:
+        raise TrainingError(
+            f"train.steps_per_epoch={steps}: expected at least 1, because these data "
+            "have no epochs of their own"
+        )
+    schedule = replace(config.train, steps_per_epoch=steps)
+    # Every replica returns the metrics of all; the default would add them up.
+    job.model.distribute_reduction_method = "first"
+    chief = distribution.is_chief()
+    store = Checkpoints(folder, job.model, schedule.keep, chief)
+    restored = store.restore_latest()
+    if restored is None:
+        job.start()
+    step, state, skipped = restored or (0, {}, ())
+    for sentence in skipped:
+        say(f"{folder}: {sentence}: going on from step {step}")
+    _demand_batch(folder, state, batch)
+    if chief:
+        digest = job.digest or job.records[0].digest
+        run_folder.record(folder, config, step, digest, **batch._asdict())
+    callbacks = {
+        **job.callbacks(step),
+        "finite": DemandFinite(folder),
+        "scalars": Scalars(folder, schedule.log_steps, step, job.scalars, chief),
+    }
+    total = schedule.epochs * schedule.steps_per_epoch
+    say(f"{folder}: step {step} of {total}, {batch}")
+    state = {"global_batch": batch.global_batch, **state}
+    saver = Saver(store, schedule, callbacks, step, state)
+    if saver.stopped:
+        say(f"{folder}: this run has stopped early")
+        return job.model
+    try:
+        _fit(job, schedule, step, saver)
+    except tf.errors.DataLossError as error:
+        if not job.records:
+            raise
+        raise TrainingError(_damage(error, job.records)) from error
+    return job.model
+
+
+def check(config: Any, build: Build) -> int:
+    """Dry run: two steps, save, restore in a new process, a third step in both.
+
+    Args:
+        config: The pillar's configuration.
+        build: The pillar's function that makes the job; importable by name.
+
+    Returns:
+        0, after both processes have come to the same weights.
+
+    Raises:
+        TrainingError: They have not.
+    """
+    context = multiprocessing.get_context("spawn")
+    # The folder goes first, also after a failure, which tells the other process to end.
+    with (
+        ProcessPoolExecutor(1, mp_context=context) as pool,
+        TemporaryDirectory(prefix="check-") as folder,
+    ):
+        config = replace(config, output=folder)
+        other = pool.submit(_check_again, config, build, os.getpid())
+        here, loss = _three_steps(config, build)
+        there = other.result()
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
+    say(f"third step after restoring in a new process: largest difference {worst:.3g}")
+    if not math.isfinite(loss) or worst > 1e-5:
+        raise TrainingError(
+            f"check failed: the restored run differs by {worst:.3g} (expected 0) or "
+            f"its loss {loss} is not finite; a long run could not be resumed"
+        )
+    say("check passed")
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell the user a line, at once.
+
+    >>> say("hello")
+    hello
+    """
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _damage(error: Exception, indexes: Sequence[Index]) -> str:
+    """Name the damaged record that an error is about."""
+    texts = [explain(error, index) for index in indexes]
+    return next((text for text in texts if "is damaged" in text), texts[0])
+
+
+class Batch(NamedTuple):
+    """How the examples of a step are divided.
+
+    Attributes:
+        replicas: Number of devices that take a batch each.
+        global_batch: Number of examples of all of them.
+    """
+
+    replicas: int
+    global_batch: int
+
+    def __str__(self) -> str:
+        if self.replicas == 1:
+            return f"global batch {self.global_batch}"
+        each = self.global_batch // self.replicas
+        return f"global batch {self.global_batch}, {each} for each replica"
+
+
+def _start(config: Any, build: Build) -> tuple[Job, Batch]:
+    """Seed, choose devices, open the folder and build the job."""
+    schedule, folder = config.train, Path(config.output)
+    distribution.prepare(schedule.seed)
+    strategy = distribution.choose(schedule.strategy, schedule.replicas)
+    if distribution.is_chief():
+        run_folder.prepare(folder, config)
+    replicas = int(strategy.num_replicas_in_sync)
+    each, total = run_folder.divided(folder, config, replicas)
+    with strategy.scope():
+        job = build(each, strategy)
+    if each != config and not job.divisible:
+        raise run_folder.RunFolderError(
+            f"{folder} was started with another number of replicas than {replicas}, "
+            "and its examples depend on the batch size of each; set train.replicas to "
+            "the number in run.json"
+        )
+    return job, Batch(replicas, total)
+
+
+def _demand_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
+    """Refuse a global batch that the checkpoint was not trained with.
+
+    It can differ only where run.json is gone, which tells it at the start.
+    """
+    trained = state.get("global_batch", batch.global_batch)
+    if trained != batch.global_batch:
+        raise run_folder.RunFolderError(
+            f"{folder} was trained with a global batch of {trained}, now "
+            f"{batch.global_batch}, and has no run.json to divide it by; copy run.json "
+            f"again, or use as many replicas as before"
+        )
+
+
+def _fit(job: Job, schedule: Schedule, step: int, saver: Saver) -> None:
+    """Finish an epoch that was broken off, then run the others."""
+    epoch, done = divmod(step, schedule.steps_per_epoch)
+    if done:
+        _fit_epochs(job, schedule, step, epoch + 1, saver)
+        epoch += 1
+    if epoch < schedule.epochs and not job.model.stop_training:
+        start = epoch * schedule.steps_per_epoch
+        _fit_epochs(job, schedule, start, schedule.epochs, saver)
+
+
+def _fit_epochs(
+    job: Job, schedule: Schedule, start_step: int, end_epoch: int, saver: Saver
+) -> None:
+    valid, valid_steps = job.valid()
+    epoch, done = divmod(start_step, schedule.steps_per_epoch)
+    job.model.fit(
+        job.train(start_step),
+        validation_data=valid,
+        validation_steps=valid_steps,
+        initial_epoch=epoch,
+        epochs=end_epoch,
+        steps_per_epoch=schedule.steps_per_epoch - done,
+        callbacks=[*saver.all, Progress(schedule, done)],
+        verbose="auto" if sys.stdout.isatty() else 2,
+    )
+
+
+def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
+    """Take two steps, save, validate, and take the third: its weights and the loss."""
+    job, _ = _start(config, build)
+    job.start()
+    job.model.fit(job.train(0), steps_per_epoch=2, verbose=0)
+    Checkpoints(config.output, job.model).save(2, {})
+    valid, _ = job.valid()
+    loss = job.model.evaluate(valid, steps=1, verbose=0, return_dict=True)["loss"]
+    say(f"two steps, validation loss {loss:.4f}, checkpoint saved")
+    return _third_step(job), loss
+
+
+def _check_again(config: Any, build: Build, parent: int) -> list[np.ndarray]:
+    """Wait for the dry run's checkpoint in a process that has built the same job."""
+    job, _ = _start(config, build)
+    store = Checkpoints(config.output, job.model)
+    while store.restore_latest() is None:
+        if os.getppid() != parent or not Path(config.output).exists():
+            raise TrainingError("check failed before it had saved a checkpoint")
+        time.sleep(0.2)
+    return _third_step(job)
+
+
+def _third_step(job: Job) -> list[np.ndarray]:
+    job.model.fit(job.train(2), steps_per_epoch=1, verbose=0)
+    return [variable.numpy() for variable in job.model.variables]

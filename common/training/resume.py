@@ -1,0 +1,224 @@
+"""The callbacks that make a run resumable: all its state goes to the checkpoint."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+from common.training.checkpoint import Checkpoints
+from common.training.schedule import Schedule
+
+State = dict[str, Any]
+
+EARLIER_NAMES = {"Plateau": "plateau", "EarlyStopping": "early_stopping"}
+"""Names of the callbacks that release 0.1.0 kept by position and class."""
+
+KERAS_OWN = ("validation_data", "model", "params")
+"""Attributes of every callback that are no state."""
+
+
+class TrainingError(ValueError):
+    """A run that cannot go on, such as one with a loss that is not finite."""
+
+
+class Saver(keras.callbacks.Callback):
+    """Save the run and bring its callbacks and metrics back; the last to be called.
+
+    Args:
+        store: The checkpoints of the run folder.
+        schedule: When to save.
+        others: The other callbacks by name, whose public plain attributes are their
+            state.
+        step: Step at which the run goes on.
+        state: What was saved with it.
+    """
+
+    def __init__(
+        self,
+        store: Checkpoints,
+        schedule: Schedule,
+        others: Mapping[str, keras.callbacks.Callback],
+        step: int,
+        state: State,
+    ) -> None:
+        super().__init__()
+        self.all = [*others.values(), self]
+        self._store = store
+        self._schedule = schedule
+        self._others = others
+        self._step = step
+        self._state = _named(state["callbacks"]) if "callbacks" in state else None
+        self._global_batch = state.get("global_batch")
+        self._best = state.get("best", math.inf)
+        self._metrics: list[np.ndarray] | None = None
+        self._broken = step % schedule.steps_per_epoch > 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a callback had ended the run, which fit would not look at again."""
+        states = (self._state or {}).values()
+        return any(state.get("stopped", False) for state in states)
+
+    def set_model(self, model: Any) -> None:
+        """Take the metric accumulators of a broken epoch before fit resets them."""
+        super().set_model(model)
+        if self._broken:
+            self._metrics = [v.numpy() for v in _accumulators(model)]
+            self._broken = False
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Give the other callbacks their state back, which they have just reset.
+
+        Raises:
+            TrainingError: The checkpoint has other callbacks, or other state of them.
+        """
+        if self._state is None:
+            return
+        _demand_same(self._state, _states(self._others))
+        for name, values in self._state.items():
+            vars(self._others[name]).update(values)
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Give a broken epoch its metric accumulators back."""
+        if self._metrics is not None:
+            for variable, value in zip(
+                _accumulators(self.model), self._metrics, strict=True
+            ):
+                variable.assign(value)
+            self._metrics = None
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Save within the epoch; its end is saved after validation."""
+        self._step += 1
+        at_end = self._step % self._schedule.steps_per_epoch == 0
+        if self._step % self._schedule.checkpoint_steps == 0 and not at_end:
+            self._store.save(self._step, self._states())
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Save the epoch, the best one and those that stay."""
+        schedule, value = self._schedule, (logs or {}).get(self._schedule.best)
+        better = value is not None and float(value) < self._best
+        if better:
+            self._best = float(value)  # type: ignore[arg-type]
+        self._state = _states(self._others)
+        if better:
+            self._store.save_best(self._step, self._states())
+        if schedule.keep_every_epochs and (epoch + 1) % schedule.keep_every_epochs == 0:
+            self._store.save_kept(self._step, self._states())
+        self._store.save(self._step, self._states())
+
+    def _states(self) -> State:
+        return {
+            "best": self._best,
+            "callbacks": _states(self._others),
+            "global_batch": self._global_batch,
+        }
+
+
+class Progress(keras.callbacks.ProgbarLogger):
+    """Show the epoch and step of the whole run, also after a resume within an epoch.
+
+    Args:
+        schedule: Number of epochs and of steps in each.
+        done: Steps of the first epoch that were taken before.
+    """
+
+    def __init__(self, schedule: Schedule, done: int) -> None:
+        super().__init__(count_mode="steps")
+        self._schedule = schedule
+        self._done = done
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Replace the counts of the epochs that ``fit`` was called for."""
+        whole = {
+            "epochs": self._schedule.epochs,
+            "steps": self._schedule.steps_per_epoch,
+        }
+        super().set_params({**params, **whole})
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Count the steps of the epoch that were taken before."""
+        super().on_train_batch_end(batch + self._done, logs)
+
+
+class DemandFinite(keras.callbacks.Callback):
+    """Stop the run at the first scalar that is not finite.
+
+    A network beside the one that separates may break long before the loss tells of it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Look at the running means, which one bad step makes bad."""
+        values = {key: float(value) for key, value in (logs or {}).items()}
+        bad = [each for each in values.items() if not math.isfinite(each[1])]
+        if bad:
+            # Where the loss is bad too, it is what people look for.
+            name, value = min(bad, key=lambda each: each[0] != "loss")
+            step = int(self.model.optimizer.iterations.numpy())
+            raise TrainingError(
+                f"{name} is {value} at step {step}; the last good checkpoint is kept "
+                f"in {self._folder}/latest, look at the data or lower the learning rate"
+            )
+
+
+def _accumulators(model: Any) -> list[Any]:
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def _demand_same(saved: Mapping[str, State], now: Mapping[str, State]) -> None:
+    """Refuse state that has no owner, and owners that have no state."""
+    names = [
+        {f"{name}.{key}" for name, values in states.items() for key in values}
+        for states in (saved, now)
+    ]
+    unknown, missing = sorted(names[0] - names[1]), sorted(names[1] - names[0])
+    if unknown or missing:
+        problem = f"has {unknown[0]}" if unknown else f"lacks {missing[0]}"
+        raise TrainingError(
+            f"the checkpoint {problem}, a state of callbacks that this release "
+            f"{'does not know' if unknown else 'needs'}; go on with the release that "
+            "saved it, or name another output"
+        )
+
+
+def _named(states: Mapping[str, State]) -> dict[str, State]:
+    """Take state by name, that of release 0.1.0 by the names of its classes."""
+    named = {}
+    for key, values in states.items():
+        kept = {k: v for k, v in values.items() if k not in KERAS_OWN}
+        earlier = re.fullmatch(r"\d+_(\w+)", key)
+        if kept:
+            named[EARLIER_NAMES.get(earlier[1], key) if earlier else key] = kept
+    return named
+
+
+def _states(callbacks: Mapping[str, Any]) -> dict[str, State]:
+    """Take every public plain attribute: the counters of Keras' own callbacks."""
+    states = {name: _plain(vars(each)) for name, each in callbacks.items()}
+    return {name: values for name, values in states.items() if values}
+
+
+def _plain(attributes: Mapping[str, Any]) -> State:
+    values = {k: v.item() if hasattr(v, "item") else v for k, v in attributes.items()}
+    kinds = (bool, int, float, str, type(None))
+    return {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, kinds) and not key.startswith("_") and key not in KERAS_OWN
+    }

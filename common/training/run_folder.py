@@ -1,0 +1,240 @@
+"""The run folder: the configuration, the record of how it came about, its place."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common import __version__
+from common.config import (
+    ConfigError,
+    flatten,
+    key_types,
+    load,
+    override,
+    save,
+    to_dict,
+)
+from common.files import write_json
+from common.training import checkpoint
+
+Config = TypeVar("Config")
+
+MAY_CHANGE = (
+    "output",
+    "train.epochs",
+    "train.strategy",
+    "train.replicas",
+    "train.keep",
+    "train.log_steps",
+    "records_encoding",
+    "corpora.records_encoding",
+)
+"""Keys that may differ when a run goes on, because the numbers stay the same.
+
+The digest of the data tells whether they do with another encoding of the records.
+Other devices divide the global batch of the run anew, see :func:`divided`.
+"""
+
+RECORD = "run.json"
+PACKAGES = ("tensorflow", "tf-keras", "numpy", "soundfile", "soxr", "tensorflow-io")
+
+
+class RunFolderError(ValueError):
+    """A run folder that holds another run than the one that is asked for."""
+
+
+def date() -> str:
+    """Tell the date and time, as folders of runs are named by it."""
+    return dt.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def name(output: str | None, pillar: str, preset: str) -> str:
+    """Name the folder of a run: as asked, else by pillar, preset and date.
+
+    >>> name("runs/mine", "mixit", "tiny")
+    'runs/mine'
+    """
+    if output:
+        return output
+    return str(Path(os.environ.get("ROOT_DIR") or "runs") / pillar / preset / date())
+
+
+def prepare(folder: Path, config: Any) -> None:
+    """Make a run folder, or make sure that it holds this very run.
+
+    A run that failed before its first checkpoint leaves nothing to protect.
+
+    Args:
+        folder: The run folder.
+        config: The configuration of the run.
+
+    Raises:
+        OSError: The folder cannot be written.
+        RunFolderError: It holds a run of another configuration, its configuration is
+            missing or damaged, or its path holds a letter that TensorFlow takes for a
+            pattern.
+    """
+    # TensorFlow would write checkpoints there, and then not find them again.
+    letters = sorted(set(str(folder.absolute())) & set("[]*?\\"))
+    if letters:
+        raise RunFolderError(
+            f"output={folder} has {' '.join(letters)} in its path, which TensorFlow "
+            "takes for a pattern when it looks for checkpoints; name another folder"
+        )
+    path = folder / "config.json"
+    if checkpoint.exist(folder):
+        _demand_same(path, config)
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save(config, path)
+    except OSError as error:
+        raise OSError(
+            f"output={folder} cannot be written ({error.strerror}); name a folder that "
+            "you may write to"
+        ) from error
+
+
+def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
+    """Divide the global batch of a run among the replicas that there are now.
+
+    The position of the data is the step times the global batch, so that another global
+    batch would skip examples or repeat them.
+
+    Args:
+        folder: The run folder.
+        config: The configuration; its batch size counts for each replica that the run
+            was started with.
+        replicas: Number of replicas now.
+
+    Returns:
+        The configuration with the batch size of each replica now, and the global batch
+        size.
+
+    Raises:
+        RunFolderError: The global batch cannot be divided equally.
+    """
+    keys = key_types(type(config))
+    key = next(key for key in keys if key.rpartition(".")[2] == "batch_size")
+    size = int(flatten(to_dict(config))[key])
+    total = _global_batch(folder, size) or size * replicas
+    if total % replicas:
+        raise RunFolderError(
+            f"{folder} has a global batch of {total}, which {replicas} replicas cannot "
+            "share equally; set train.replicas to a number that divides it"
+        )
+    if total != size * replicas:
+        config = override(config, {key: total // replicas})
+    return config, total
+
+
+def record(folder: Path, config: Any, step: int, digest: str, **facts: Any) -> None:
+    """Write down with what and from where a run started or went on, in run.json.
+
+    Args:
+        folder: The run folder.
+        config: The configuration, which may have other keys of :data:`MAY_CHANGE`.
+        step: Step from which the run goes on.
+        digest: Fingerprint of its training data.
+        **facts: What else is known of this start.
+
+    Raises:
+        RunFolderError: The run goes on with other data than it started with.
+    """
+    past = _read(folder)
+    if step and past.get("data_digest", digest) != digest:
+        raise RunFolderError(
+            f"{folder} was trained on other data (digest {past['data_digest'][:12]}, "
+            f"now {digest[:12]}); name another output, bring the old data back, or "
+            "set records_encoding to what it was"
+        )
+    start = {
+        "time": dt.datetime.now(dt.timezone.utc).isoformat("T", "seconds"),
+        "step": step,
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "suite": __version__,
+        "commit": _commit(),
+        **facts,
+    }
+    starts = [*past.get("starts", []), start]
+    write_json({"data_digest": digest, "starts": starts}, folder / RECORD)
+    save(config, folder / "config.json")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Read run.json; of a run that has none, nothing."""
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunFolderError(
+            f"{path} is damaged ({error}); copy it again or name another output"
+        ) from error
+
+
+def _global_batch(folder: Path, size: int) -> int | None:
+    """Read the global batch of a run that has a checkpoint, None for a new one.
+
+    Runs of release 0.1.0 recorded the number of replicas alone.
+    """
+    starts = _read(folder).get("starts", []) if checkpoint.exist(folder) else []
+    if not starts:
+        return None
+    return int(starts[-1].get("global_batch") or size * starts[-1]["replicas"])
+
+
+def _demand_same(path: Path, config: Any) -> None:
+    try:
+        then = flatten(to_dict(load(type(config), path)))
+    except ConfigError as error:
+        raise RunFolderError(
+            f"{path.parent} holds a run whose configuration cannot be read: {error}; "
+            "copy its config.json again, or name another output"
+        ) from error
+    now = flatten(to_dict(config))
+    changed = [key for key in now if key not in MAY_CHANGE and then[key] != now[key]]
+    if changed:
+        key = changed[0]
+        raise RunFolderError(
+            f"{path.parent} holds a run with {key}={then[key]!r}, now "
+            f"{key}={now[key]!r}; use the same value to go on, or another output"
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Name the commit of the code, where it runs from a clone."""
+    place = Path(__file__).resolve().parent
+    command = [
+        "git",
+        "-C",
+        str(place),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()

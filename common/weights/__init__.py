@@ -1,0 +1,1 @@
+"""Pretrained and bundled weights: where they lie, their files, their registry."""

@@ -1,0 +1,672 @@
+"""Every format in, clear words for what is broken, nothing half written."""
+
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import tracemalloc
+import wave
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from common import audio
+from common.audio import headers as containers
+from common.audio.files import AudioError
+
+needs_ffmpeg = pytest.mark.skipif(
+    not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="no ffmpeg here"
+)
+LOSSLESS = ["wav", "wav16", "wav24", "flac"]
+
+
+def music(channels=2, samples=20000, rate=44100):
+    """Chords of a different pitch in every channel, peak 0.6, and a little noise."""
+    seconds = np.arange(samples) / rate
+    noise = np.random.default_rng(1).normal(size=(channels, samples))
+    tones = [
+        sum(np.sin(2 * np.pi * 220 * (1 + c) * k * seconds) / k for k in (1, 2, 3))
+        for c in range(channels)
+    ]
+    return (0.3 * np.array(tones) + 0.003 * noise).astype(np.float32)
+
+
+def ffmpeg(*words):
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, words)]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def cut(source, target, share=0.6):
+    data = source.read_bytes()
+    target.write_bytes(data[: int(len(data) * share)])
+    return target
+
+
+def best_error(estimate, reference, shifts=range(-2, 3)):
+    """Signal to error ratio in dB, over a few samples of codec delay."""
+    length = min(estimate.shape[1], reference.shape[1]) - 10
+    r = reference[:, 5:length]
+    errors = [np.sum((estimate[:, 5 + s : length + s] - r) ** 2) for s in shifts]
+    return 10 * np.log10(np.sum(r**2) / max(min(errors), 1e-20))
+
+
+# Round trips ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("samples", [1, 777])
+def test_lossless_formats_come_back(tmp_path, name, channels, samples):
+    kind = audio.FORMATS[name]
+    bits = kind.bits or 24
+    full = 2 ** (bits - 1)
+    values = np.random.default_rng(0).integers(-full, full, (channels, samples))
+    waveform = (values / full).astype(np.float32)
+    path = tmp_path / f"x{kind.suffix}"
+    audio.write(path, waveform, 22050, name)
+    back, rate = audio.read(path)
+    assert rate == 22050
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back, waveform)
+    assert audio.probe(path) == (22050, channels, samples)
+    assert soundfile.info(path).subtype == kind.subtype
+
+
+@pytest.mark.parametrize(("name", "floor"), [("ogg", 18), ("mp3", 18)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_lossy_formats_come_close(tmp_path, name, floor, channels):
+    waveform = music(channels, 44100)
+    path = tmp_path / f"x.{name}"
+    audio.write(path, waveform, 44100, name)
+    back, rate = audio.read(path)
+    assert (back.shape, rate) == (waveform.shape, 44100)
+    assert best_error(back, waveform) > floor
+
+
+def test_a_long_ogg_does_not_overflow_the_encoder(tmp_path):
+    path = tmp_path / "long.ogg"
+    audio.write(path, np.zeros((1, 8_000_000), np.float32), 8000, "ogg")
+    assert audio.probe(path).samples == 8_000_000
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_32", "DOUBLE", "ULAW", "IMA_ADPCM"])
+def test_foreign_wav_encodings(tmp_path, subtype):
+    soundfile.write(tmp_path / "x.wav", music(2, 4096).T, 11025, subtype)
+    back, rate = audio.read(tmp_path / "x.wav")
+    assert rate == 11025
+    assert back.shape[0] == 2
+    assert best_error(back, music(2, 4096)) > 15
+
+
+@pytest.mark.parametrize(
+    ("suffix", "container", "subtype"),
+    [
+        (".opus", "OGG", "OPUS"),
+        (".aiff", "AIFF", "PCM_16"),
+        (".w64", "W64", "PCM_24"),
+        (".rf64", "RF64", "FLOAT"),
+        (".au", "AU", "PCM_16"),
+    ],
+)
+def test_further_containers(tmp_path, suffix, container, subtype):
+    path = tmp_path / f"x{suffix}"
+    soundfile.write(path, music(2, 48000, 48000).T, 48000, subtype, format=container)
+    back, rate = audio.read(path)
+    assert (back.shape, rate) == ((2, 48000), 48000)
+    assert best_error(back, music(2, 48000, 48000)) > 15
+
+
+def test_silence_is_sound(tmp_path):
+    for name, kind in audio.FORMATS.items():
+        path = tmp_path / f"{name}{kind.suffix}"
+        audio.write(path, np.zeros((1, 3000), np.float32), 8000, name)
+        assert np.abs(audio.read(path)[0]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "name", ["-i.wav", "-", "a b.wav", "grün 音楽.flac", "x:y.wav"]
+)
+def test_awkward_names(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    suffix = os.path.splitext(name)[1]  # noqa: PTH122
+    audio.write("plain" + (suffix or ".wav"), music(1, 50), 8000, suffix[1:] or "wav")
+    os.replace("plain" + (suffix or ".wav"), name)  # noqa: PTH105
+    assert audio.probe(name) == (8000, 1, 50)
+    np.testing.assert_array_equal(audio.read(name)[0].shape, (1, 50))
+
+
+def test_a_name_that_is_not_unicode(tmp_path):
+    path = tmp_path / os.fsdecode(b"gr\xfcn.wav")
+    audio.write(path, music(1, 50), 8000)
+    assert audio.probe(path).samples == 50
+
+
+# Excerpts and blocks ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["wav", "wav16", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("block", [1 << 15, 4096, 997])
+def test_blocks_are_the_whole_file(tmp_path, name, block):
+    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
+    audio.write(path, music(2, 30000), 44100, name)
+    whole, _ = audio.read(path)
+    parts = list(audio.blocks(path, block))
+    assert {part.shape[1] for part in parts[:-1]} <= {block}
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+@pytest.mark.parametrize("name", ["wav24", "flac", "ogg", "mp3"])
+def test_excerpts_are_parts_of_the_whole(tmp_path, name):
+    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
+    audio.write(path, music(1, 30000), 44100, name)
+    whole, _ = audio.read(path)
+    np.testing.assert_array_equal(
+        audio.read(path, 12345, 678)[0], whole[:, 12345:13023]
+    )
+    np.testing.assert_array_equal(audio.read(path, 29990, 678)[0], whole[:, 29990:])
+    parts = list(audio.blocks(path, 100, 12345, 250))
+    assert [part.shape[1] for part in parts] == [100, 100, 50]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole[:, 12345:12595])
+
+
+def test_mp3_blocks_where_seeking_is_inexact(tmp_path):
+    path = tmp_path / "tone.mp3"
+    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(441000) / 44100)
+    with soundfile.SoundFile(
+        path, "w", 44100, 2, "MPEG_LAYER_III", bitrate_mode="VARIABLE",
+        compression_level=0.4,
+    ) as file:  # fmt: skip
+        file.write(np.stack([tone, tone], 1))
+    whole, _ = audio.read(path)
+    parts = np.concatenate(list(audio.blocks(path, 4096)), axis=1)
+    np.testing.assert_array_equal(parts, whole)
+    np.testing.assert_array_equal(
+        audio.read(path, 323457, 50)[0], whole[:, 323457:][:, :50]
+    )
+
+
+def test_blocks_hold_flat_memory(tmp_path):
+    path = tmp_path / "long.wav"
+    with audio.Writer(path, 8000, 2, "wav16") as writer:
+        for _ in range(100):
+            writer.write(np.zeros((2, 30000), np.float32))
+    tracemalloc.start()
+    total = sum(block.shape[1] for block in audio.blocks(path, 8192))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == 3_000_000  # 24 MB as float
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((-1, None), "start=-1"),
+        ((0, 0), "samples=0"),
+        ((100, None), "cannot start at 100"),
+        ((101, 5), "holds 100 samples"),
+    ],
+)
+def test_excerpts_outside_the_file(tmp_path, arguments, words):
+    audio.write(tmp_path / "x.wav", music(1, 100), 8000)
+    with pytest.raises(AudioError, match=words):
+        audio.read(tmp_path / "x.wav", *arguments)
+    with pytest.raises(AudioError, match=words):
+        list(audio.blocks(tmp_path / "x.wav", 10, *arguments))
+
+
+def test_block_samples_must_be_positive(tmp_path):
+    audio.write(tmp_path / "x.wav", music(1, 100), 8000)
+    with pytest.raises(AudioError, match="block_samples is 0"):
+        list(audio.blocks(tmp_path / "x.wav", 0))
+
+
+# Through ffmpeg ---------------------------------------------------------------------
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("name", "channels", "codec"),
+    [
+        ("-y ü %03d.m4a", 2, "aac"),
+        pytest.param("six.m4a", 6, "aac", marks=pytest.mark.slow),
+        pytest.param("x.mkv", 3, "flac", marks=pytest.mark.slow),
+        pytest.param("x.wma", 2, "wmav2", marks=pytest.mark.slow),
+    ],
+)
+def test_ffmpeg_reads_the_rest(tmp_path, monkeypatch, name, channels, codec):
+    monkeypatch.chdir(tmp_path)
+    waveform = music(channels, 48000)
+    audio.write("x.wav", waveform, 44100)
+    words = ["-c:a", codec, "-b:a", "400k", f"file:{tmp_path / 'out'}.{name[-3:]}"]
+    ffmpeg("-i", "x.wav", *words)
+    os.replace(f"out.{name[-3:]}", name)  # noqa: PTH105
+    whole, rate = audio.read(name)
+    assert rate == 44100
+    assert whole.shape[0] == channels
+    assert abs(whole.shape[1] - 48000) < 2048
+    assert audio.probe(name) == (44100, channels, whole.shape[1])
+    for channel in range(channels):
+        if channel != 3 and codec != "wmav2":  # the fourth of six is for low effects
+            one = slice(channel, channel + 1)
+            assert best_error(whole[one], waveform[one]) > 25
+    parts = list(audio.blocks(name, 5000))
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+    np.testing.assert_array_equal(audio.read(name, 1234, 567)[0], whole[:, 1234:1801])
+    with pytest.raises(AudioError, match=f"holds {whole.shape[1]} samples"):
+        audio.read(name, 10**6)
+
+
+@needs_ffmpeg
+def test_streams_of_a_container(tmp_path):
+    for index, level in enumerate([0.1, 0.5]):
+        audio.write(tmp_path / f"{index}.wav", np.full((1, 9000), level), 44100)
+    files = ["-i", tmp_path / "0.wav", "-i", tmp_path / "1.wav"]
+    ffmpeg(*files, "-map", "0:a", "-map", "1:a", "-c:a", "alac", tmp_path / "x.mp4")
+    for index, level in enumerate([0.1, 0.5]):
+        waveform, _ = audio.read(tmp_path / "x.mp4", stream=index)
+        assert waveform.shape == (1, 9000)
+        np.testing.assert_allclose(waveform, level, atol=1e-4)
+    with pytest.raises(AudioError, match="holds 2 audio streams"):
+        audio.read(tmp_path / "x.mp4", stream=2)
+    assert audio.probe(tmp_path / "0.wav", stream=0).samples == 9000
+    with pytest.raises(AudioError, match="holds 1 audio stream, so stream"):
+        audio.probe(tmp_path / "0.wav", stream=1)
+
+
+@needs_ffmpeg
+def test_stopping_early_ends_ffmpeg(tmp_path):
+    audio.write(tmp_path / "x.wav", np.zeros((2, 2_000_000), np.float32), 44100)
+    ffmpeg("-i", tmp_path / "x.wav", "-c:a", "alac", tmp_path / "x.m4a")
+    reader = audio.blocks(tmp_path / "x.m4a", 100)
+    assert next(reader).shape == (2, 100)
+    reader.close()
+    children = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
+    if os.path.exists(children):  # noqa: PTH110
+        with open(children) as file:  # noqa: PTH123
+            assert not file.read().split()
+
+
+@needs_ffmpeg
+def test_mp3_without_its_length_is_read_to_the_end(tmp_path):
+    waveform = np.concatenate([np.zeros((1, 200000)), music(1, 200000)], axis=1)
+    audio.write(tmp_path / "x.wav", waveform, 44100)
+    for name, words in {
+        "vbr": ["-q:a", "4", "-write_xing", "0"],
+        "cbr": ["-b:a", "128k", "-write_xing", "0"],
+    }.items():
+        ffmpeg("-i", tmp_path / "x.wav", *words, tmp_path / f"{name}.mp3")
+        length = audio.read(tmp_path / f"{name}.mp3")[0].shape[1]
+        assert 400000 <= length < 405000
+    audio.write(tmp_path / "a.mp3", music(1, 50000), 44100, "mp3")
+    twice = (tmp_path / "a.mp3").read_bytes() * 2
+    (tmp_path / "twice.mp3").write_bytes(twice)
+    assert audio.read(tmp_path / "twice.mp3")[0].shape[1] > 99000
+
+
+@needs_ffmpeg
+def test_an_ogg_of_two_songs_is_read_to_the_end(tmp_path):
+    for seed in (1, 2):
+        audio.write(tmp_path / f"{seed}.ogg", music(1, 40000 * seed), 44100, "ogg")
+    songs = [(tmp_path / f"{seed}.ogg").read_bytes() for seed in (1, 2)]
+    (tmp_path / "both.ogg").write_bytes(songs[0] + songs[1])
+    assert abs(audio.probe(tmp_path / "both.ogg").samples - 120000) < 3000
+
+
+@needs_ffmpeg
+def test_mp3_inside_wav(tmp_path):
+    audio.write(tmp_path / "x.wav", music(2, 50000), 44100)
+    ffmpeg("-i", tmp_path / "x.wav", "-c:a", "libmp3lame", tmp_path / "y.wav")
+    waveform, _ = audio.read(tmp_path / "y.wav")
+    assert 50000 <= waveform.shape[1] < 55000
+
+
+def test_no_ffmpeg(tmp_path, monkeypatch):
+    (tmp_path / "x.m4a").write_bytes(b"\0\0\0\x1cftypM4A ")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AudioError, match=r"needs ffmpeg .*'apt install ffmpeg'"):
+        audio.read(tmp_path / "x.m4a")
+    audio.write(tmp_path / "x.flac", music(1, 10), 8000, "flac")
+    assert audio.probe(tmp_path / "x.flac").samples == 10
+
+
+# Bad input --------------------------------------------------------------------------
+
+
+def test_missing_folder_and_empty(tmp_path):
+    (tmp_path / "empty.wav").touch()
+    for name, words in {
+        "none.wav": "does not exist",
+        "": "is a folder",
+        "empty.wav": r"is empty \(0 bytes\)",
+    }.items():
+        for action in (
+            audio.probe,
+            audio.read,
+            lambda path: next(audio.blocks(path, 9)),
+        ):
+            with pytest.raises(AudioError, match=words) as caught:
+                action(tmp_path / name)
+            assert str(tmp_path / name) in str(caught.value)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", [".txt", ".mp3", ".wav", ".raw", ".m4a", ".json"])
+def test_not_audio(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    path.write_text("These are words, not sound. " * 400)
+    with pytest.raises(AudioError, match=r"is not audio|holds no sound"):
+        audio.read(path)
+    path.write_bytes(np.random.default_rng(3).bytes(5000))
+    with pytest.raises(AudioError, match=r"is not audio|holds no sound"):
+        audio.probe(path)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff", ".ogg"])
+def test_zero_samples(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    soundfile.write(path, np.zeros((0, 2)), 8000)
+    for action in (audio.probe, audio.read, lambda path: next(audio.blocks(path, 9))):
+        with pytest.raises(AudioError, match=r"holds no samples|is empty"):
+            action(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype"),
+    [
+        (".wav", "PCM_16"),
+        (".wav", "FLOAT"),
+        (".rf64", "PCM_24"),
+        (".aiff", "PCM_16"),
+        (".flac", "PCM_16"),
+        (".mp3", "MPEG_LAYER_III"),
+        (".ogg", "VORBIS"),
+        (".opus", "OPUS"),
+    ],
+)
+def test_truncated(tmp_path, suffix, subtype):
+    kind = {".opus": "OGG", ".rf64": "RF64"}.get(suffix, suffix[1:].upper())
+    whole = tmp_path / f"whole{suffix}"
+    soundfile.write(whole, music(2, 96000, 48000).T, 48000, subtype, format=kind)
+    assert audio.read(whole)[0].shape == (2, 96000)
+    path = cut(whole, tmp_path / f"cut{suffix}")
+    with pytest.raises(AudioError, match="breaks off"):
+        audio.read(path)
+    with pytest.raises(AudioError, match="breaks off"):
+        list(audio.blocks(path, 1000))
+
+
+def test_one_missing_byte_is_noticed(tmp_path):
+    audio.write(tmp_path / "x.wav", music(1, 100), 8000, "wav16")
+    path = cut(tmp_path / "x.wav", tmp_path / "y.wav", 279 / 280)
+    with pytest.raises(AudioError, match=r"promises 200 bytes of sound, 199 are there"):
+        audio.probe(path)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["x.m4a", "x.mkv"])
+def test_truncated_behind_ffmpeg(tmp_path, name):
+    audio.write(tmp_path / "x.wav", music(2, 200000), 44100)
+    words = ["-c:a", "aac", "-movflags", "+faststart"]
+    ffmpeg("-i", tmp_path / "x.wav", *words, tmp_path / name)
+    path = cut(tmp_path / name, tmp_path / f"cut{name}")
+    with pytest.raises(AudioError, match="breaks off"):
+        audio.read(path)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, pytest.param(0, marks=needs_ffmpeg)])
+def test_a_streamed_wav_is_not_truncated(tmp_path, size):
+    waveform = music(2, 500)
+    path = tmp_path / "x.wav"
+    audio.write(path, waveform, 8000, "wav")
+    data = path.read_bytes()
+    head = data[:4] + struct.pack("<I", size) + data[8:88] + struct.pack("<I", size)
+    path.write_bytes(head + data[92:])
+    np.testing.assert_array_equal(audio.read(path)[0], waveform)
+
+
+@needs_ffmpeg
+def test_a_wav_from_a_pipe(tmp_path):
+    audio.write(tmp_path / "x.wav", music(2, 5000), 8000)
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "x.wav", "-f", "wav", "-"]
+    (tmp_path / "pipe.wav").write_bytes(subprocess.check_output(command))
+    assert audio.read(tmp_path / "pipe.wav")[0].shape == (2, 5000)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_finite(tmp_path, value):
+    waveform = music(2, 5000)
+    waveform[1, 4000] = value
+    waveform[0, 4500] = np.nan
+    soundfile.write(tmp_path / "x.wav", waveform.T, 8000, "FLOAT")
+    message = rf"holds {value} at sample 4000 \(0.500000 s\)"
+    with pytest.raises(AudioError, match=message):
+        audio.read(tmp_path / "x.wav")
+    with pytest.raises(AudioError, match=message):
+        list(audio.blocks(tmp_path / "x.wav", 300, 700))
+    with pytest.raises(AudioError, match=message):
+        audio.write(tmp_path / "y.wav", waveform, 8000)
+    assert os.listdir(tmp_path) == ["x.wav"]  # noqa: PTH208
+
+
+# Writing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["wav16", "wav24", "flac"])
+def test_integers_clip_and_never_wrap(tmp_path, name):
+    kind = audio.FORMATS[name]
+    waveform = np.array([[1.5, -1.5, 1.0, -1.0, 0.25], [0, 9e9, -3, 0.5, -0.5]])
+    path = tmp_path / f"x{kind.suffix}"
+    with audio.Writer(path, 8000, 2, name) as writer:
+        writer.write(waveform[:, :2])
+        writer.write(waveform[:, 2:])
+    assert (writer.samples, writer.clipped) == (5, 4)
+    step = 2.0 ** (1 - kind.bits)
+    expected = np.clip(waveform, -1, 1 - step)
+    np.testing.assert_array_equal(audio.read(path)[0], expected.astype(np.float32))
+
+
+def test_floats_beyond_full_scale_stay(tmp_path):
+    with audio.Writer(tmp_path / "x.wav", 8000, 1) as writer:
+        writer.write(np.array([[3.0, -7.5]]))
+    assert writer.clipped == 0
+    np.testing.assert_array_equal(audio.read(tmp_path / "x.wav")[0], [[3.0, -7.5]])
+
+
+@pytest.mark.parametrize("name", list(audio.FORMATS))
+def test_blockwise_writing_is_one_file(tmp_path, name):
+    kind = audio.FORMATS[name]
+    waveform = music(2, 3000)
+    audio.write(tmp_path / f"a{kind.suffix}", waveform, 44100, name)
+    with audio.Writer(tmp_path / f"b{kind.suffix}", 44100, 2, name) as writer:
+        for first in range(0, 3000, 700):
+            writer.write(waveform[:, first : first + 700])
+            writer.write(np.zeros((2, 0), np.float32))
+    whole, parts = (audio.read(tmp_path / f"{n}{kind.suffix}")[0] for n in "ab")
+    tolerance = {"ogg": 0.05}.get(name, 0)  # vorbis fades in by what it has been given
+    np.testing.assert_allclose(whole, parts, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_wav_headers_are_read_by_others(tmp_path, channels):
+    waveform = music(channels, 801)
+    audio.write(tmp_path / "x.wav", waveform, 44100, "wav16")
+    with wave.open(str(tmp_path / "x.wav")) as file:
+        assert file.getparams()[:4] == (channels, 2, 44100, 801)
+        values = np.frombuffer(file.readframes(801), "<i2")
+    np.testing.assert_array_equal(
+        values.reshape(-1, channels).T, np.rint(waveform * 32768)
+    )
+    decoded, rate = tf.audio.decode_wav((tmp_path / "x.wav").read_bytes())
+    np.testing.assert_allclose(decoded.numpy().T, waveform, atol=1 / 65536)
+    assert rate.numpy() == 44100
+    audio.write(tmp_path / "odd.wav", waveform[:, :801], 44100, "wav24")
+    assert (tmp_path / "odd.wav").stat().st_size % 2 == 0
+
+
+@pytest.mark.parametrize("name", ["wav", "wav16", "wav24"])
+def test_a_long_wav_becomes_rf64(tmp_path, monkeypatch, name):
+    waveform = np.clip(music(1, 1001), -0.99, 0.99)
+    path = tmp_path / "x.wav"
+    monkeypatch.setattr(containers, "RIFF_BYTES", 1500)
+    audio.write(path, waveform, 8000, name)
+    monkeypatch.undo()
+    assert path.read_bytes()[:4] == b"RF64"
+    assert soundfile.info(path).format == "RF64"
+    back, _ = audio.read(path)
+    np.testing.assert_allclose(back, waveform, atol=2**-16)
+    assert back.shape == (1, 1001)
+    if shutil.which("ffmpeg"):
+        ffmpeg("-i", path, tmp_path / "y.wav")
+        assert audio.probe(tmp_path / "y.wav").samples == 1001
+    with pytest.raises(AudioError, match="breaks off"):
+        audio.probe(cut(path, tmp_path / "cut.wav"))
+
+
+def test_sizes_of_a_header_beyond_four_gib():
+    header = containers.wav_header(48000, 2, 4, 2**31)
+    assert len(header) == len(containers.wav_header(48000, 2, 4, 0)) == 92
+    assert header[:20] == b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0"
+    riff, data, samples = struct.unpack("<3Q", header[20:44])
+    assert (riff, data, samples) == (2**34 + 84, 2**34, 2**31)
+    assert header[-8:] == b"data\xff\xff\xff\xff"
+
+
+def interrupted(path, name):
+    with audio.Writer(path, 8000, 1, name) as writer:
+        writer.write(np.zeros((1, 100000)))
+        raise KeyboardInterrupt
+
+
+def test_an_exception_leaves_nothing_and_keeps_the_old(tmp_path):
+    path = tmp_path / "x.wav"
+    audio.write(path, np.full((1, 10), 0.5), 8000)
+    for name, file in {"wav": path, "flac": tmp_path / "y.flac"}.items():
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(file, name)
+    assert os.listdir(tmp_path) == ["x.wav"]  # noqa: PTH208
+    np.testing.assert_array_equal(audio.read(path)[0], np.full((1, 10), 0.5))
+
+
+def test_nothing_appears_before_the_end(tmp_path):
+    with audio.Writer(tmp_path / "x.wav", 8000, 1) as writer:
+        writer.write(np.zeros((1, 10)))
+        assert not (tmp_path / "x.wav").exists()
+        (name,) = os.listdir(tmp_path)  # noqa: PTH208
+        assert name.endswith(".wav")
+    assert os.listdir(tmp_path) == ["x.wav"]  # noqa: PTH208
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "x.wav").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("name", list(audio.FORMATS))
+@pytest.mark.parametrize("limit", [20_000, 0])
+def test_a_full_disk(tmp_path, name, limit):
+    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
+    noise = 0.5 * np.random.default_rng(0).uniform(-1, 1, (1, 200_000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(AudioError, match="could not be written: File too large"):
+            audio.write(path, noise, 44100, name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not os.listdir(tmp_path)  # noqa: PTH208
+
+
+@pytest.mark.parametrize("name", list(audio.FORMATS))
+def test_a_disk_that_fills_at_the_last_moment(tmp_path, name):
+    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
+    noise = 0.5 * np.random.default_rng(0).uniform(-1, 1, (1, 50_000))
+    audio.write(path, noise, 44100, name)
+    size = path.stat().st_size
+    path.unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, hard))
+    try:
+        with pytest.raises(AudioError, match="could not be written"):
+            audio.write(path, noise, 44100, name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not os.listdir(tmp_path)  # noqa: PTH208
+
+
+def test_folders_that_cannot_take_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "x.wav").mkdir()
+    for path, words in {
+        tmp_path / "none" / "x.wav": "No such file or directory",
+        tmp_path / "file" / "x.wav": "Not a directory",
+        tmp_path / "x.wav": "is a folder",
+    }.items():
+        with pytest.raises(AudioError, match=words):
+            audio.write(path, music(1, 10), 8000)
+
+
+def test_a_folder_without_permission(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        with pytest.raises(AudioError, match="Permission denied; choose a folder"):
+            audio.write(tmp_path / "locked" / "x.wav", music(1, 10), 8000)
+        if not user:
+            with pytest.raises(AudioError, match="cannot be opened: Permission denied"):
+                audio.read(tmp_path / "locked" / "x.wav")
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "words"),
+    [
+        ("mp3", 44100, 3, "takes 1 to 2 channels, not 3; write wav instead"),
+        ("mp3", 96000, 2, r"takes 8000, .*48000 Hz, not 96000 Hz; resample"),
+        ("ogg", 384000, 1, "takes 1 to 200000 Hz, whole numbers, not 384000 Hz"),
+        ("ogg", 44100, 256, "takes 1 to 255 channels"),
+        ("flac", 44100, 9, "takes 1 to 8 channels"),
+        ("flac", 65536, 1, "not 65536 Hz"),
+        ("wav", 0, 1, "not 0 Hz"),
+        ("wav", 44100.5, 1, r"not 44100\.5 Hz"),
+        ("wav", 44100, 0, "not 0;"),
+        ("opus", 48000, 1, "format 'opus' is not one of wav, wav16"),
+    ],
+)
+def test_what_formats_cannot_hold(tmp_path, name, rate, channels, words):
+    with pytest.raises(AudioError, match=words):
+        audio.Writer(tmp_path / f"x.{name}", rate, channels, name)
+
+
+def test_a_suffix_that_does_not_fit(tmp_path):
+    with pytest.raises(AudioError, match=r"does not end in \.wav"):
+        audio.write(tmp_path / "x.flac", music(1, 10), 8000)
+
+
+def test_arrays_that_do_not_fit(tmp_path):
+    for waveform, words in {
+        "two": (np.zeros((2, 10)), r"takes arrays \[channels=1, samples\]"),
+        "flat": (np.zeros(10), r"not one of shape \[10\]"),
+        "whole": (np.zeros((1, 10), np.int16), "not int16"),
+    }.values():
+        with (
+            pytest.raises(AudioError, match=words),
+            audio.Writer(tmp_path / "x.wav", 8000, 1) as writer,
+        ):
+            writer.write(waveform)
+    with pytest.raises(AudioError, match="was given no samples"):
+        audio.write(tmp_path / "x.wav", np.zeros((1, 0)), 8000)
+    assert not os.listdir(tmp_path)  # noqa: PTH208
+
+
+def test_an_empty_wav_with_a_text_behind(tmp_path):
+    audio.write(tmp_path / "x.wav", music(1, 2), 8000, "wav16")
+    head = tmp_path.joinpath("x.wav").read_bytes()[:-12]
+    data = head + b"data\0\0\0\0" + b"LIST\x04\0\0\0INFO"
+    data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    (tmp_path / "y.wav").write_bytes(data)
+    with pytest.raises(AudioError, match="holds no samples"):
+        audio.probe(tmp_path / "y.wav")

@@ -1,0 +1,255 @@
+"""Sounds of corpora beside junk, and names that look like patterns."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+import soundfile
+
+from common.corpora import (
+    ccmixter,
+    dsd100,
+    fuss,
+    mir1k,
+    mix_folders,
+    moisesdb,
+    musdb,
+    recordings,
+    remixpacks600,
+    scaper_output,
+    slakh,
+    song_folders,
+    sound_files,
+    source_folders,
+    speaker_mixtures,
+    template,
+    track_folders,
+    waveforms,
+)
+from common.corpora.track import CorpusError
+from common.synthetic import miniature
+
+TINY = {"seconds": 0.05}
+WRITTEN = {
+    "fuss": {**TINY, "train": 2, "validation": 1, "eval": 1},
+    "musdb": {**TINY, "train": 3, "test": 2},
+    "wsj0_2mix": {"train": 2, "validation": 1, "test": 1},
+    "wham": {"train": 2, "validation": 1, "test": 1},
+    "mir1k": {**TINY, "train": 4, "test": 2},
+    "slakh": {**TINY, "train": 2, "validation": 1, "test": 1},
+    "remixpacks600": {**TINY, "train": 3, "test": 1},
+    "scaper": {**TINY, "train": 2, "valid": 1, "test": 1},
+    "mix_folders": {**TINY, "train": 2, "valid": 1, "test": 1},
+    "moisesdb": {**TINY, "songs": 4},
+    "dsd100": {**TINY, "train": 2, "test": 2},
+    "ccmixter": {**TINY, "songs": 4},
+}
+READERS = {
+    "moisesdb": moisesdb.tracks,
+    "fuss": fuss.tracks,
+    "musdb": musdb.tracks,
+    "wsj0_2mix": speaker_mixtures.tracks,
+    "wham": partial(speaker_mixtures.tracks, task="mix_both", noise=True),
+    "mir1k": mir1k.tracks,
+    "slakh": slakh.tracks,
+    "remixpacks600": remixpacks600.tracks,
+    "scaper": scaper_output.tracks,
+    "mix_folders": mix_folders.tracks,
+    "dsd100": dsd100.tracks,
+    "ccmixter": ccmixter.tracks,
+    "song_folders": song_folders.tracks,
+    "source_folders": partial(source_folders.tracks, sources=("vocals", "drums")),
+    "unaligned": partial(source_folders.unaligned, sources=("vocals", "drums")),
+    "aligned": partial(
+        track_folders.aligned, input_file="mix*.wav", output_file="vocals.wav"
+    ),
+    "fixed": partial(
+        track_folders.fixed, target_file="vocals.wav", interferer_files=("drums.wav",)
+    ),
+    "variable": partial(track_folders.variable, target_file="vocals.wav"),
+    "template": template.tracks,
+}
+OF_FOLDERS = {
+    "song_folders": "{split}/{n}/{source}.wav",
+    "aligned": "{split}/{n}/{source}.wav",
+    "fixed": "{split}/{n}/{source}.wav",
+    "variable": "{split}/{n}/{source}.wav",
+    "source_folders": "{split}/{source}/deep/{n}.wav",
+    "unaligned": "{source}/{n}.wav",
+    "template": "{split}/{n}_{source}.wav",
+}
+JUNK = (
+    ".DS_Store",
+    "Thumbs.db",
+    "desktop.ini",
+    ".hidden.wav",
+    "._x.jams",
+    "._A.stem.mp4",
+)
+
+
+def write_folders(folder, pattern):
+    for number in range(3):
+        for split in ("train", "valid"):
+            for source in ("vocals", "drums", "mixture"):
+                path = folder / pattern.format(split=split, n=number, source=source)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, np.full(80, 0.25), 8000)
+    return folder
+
+
+@pytest.fixture(scope="module", params=READERS)
+def corpus(request, tmp_path_factory):
+    """A layout and its clean folder."""
+    kind = request.param
+    folder = tmp_path_factory.mktemp("clean") / kind
+    if kind in OF_FOLDERS:
+        return kind, write_folders(folder, OF_FOLDERS[kind])
+    return kind, miniature.WRITERS[kind](folder, **WRITTEN[kind])
+
+
+def listing(kind, root):
+    """All tracks of a corpus with the files of their sounds below the root."""
+
+    def below(sound):
+        return [file.relative_to(root) for file in waveforms.files(sound)]
+
+    found = {}
+    for split in ("train", "valid", "validation", "test", "eval"):
+        try:
+            tracks = READERS[kind](root, split)
+        except CorpusError as error:
+            if "no split" in str(error) or "does not exist" in str(error):
+                continue
+            raise
+        for track in tracks:
+            sources = {name: below(sound) for name, sound in track.sources.items()}
+            mixture = below(track.mixture) if track.mixture is not None else None
+            found[split, track.name] = (track.samples, sources, mixture)
+    assert found
+    return found
+
+
+def salt(folder):
+    """Leave in every folder what macOS, Windows and two kinds of storage leave."""
+    every = [folder, *(each for each in folder.rglob("*") if each.is_dir())]
+    for place in every:
+        held = [each.name for each in place.iterdir()]
+        for name in JUNK:
+            (place / name).write_bytes(b"junk")
+        for name in ("@eaDir", ".@__thumb", ".hidden", "__MACOSX"):
+            (place / name).mkdir()
+            (place / name / "a_vocals.wav").write_bytes(b"junk")
+            (place / name / "metadata.yaml").write_bytes(b"junk")
+        for name in held:
+            (place / f"._{name}").write_bytes(b"junk")
+            (place / "@eaDir" / name).write_bytes(b"junk")
+
+
+def test_what_copies_leave_behind_is_in_no_corpus(corpus, tmp_path):
+    kind, clean = corpus
+    salted = shutil.copytree(clean, tmp_path / "salted")
+    salt(salted)
+    assert listing(kind, salted) == listing(kind, clean)
+
+
+def test_suffixes_in_capitals_are_those_of_the_same_files(corpus, tmp_path):
+    kind, clean = corpus
+    loud = shutil.copytree(clean, tmp_path / "loud")
+    for file in [each for each in loud.rglob("*.wav") if each.is_file()]:
+        file.rename(file.with_suffix(".WAV"))
+    if kind == "fuss":
+        for file in loud.glob("*_list.txt"):
+            file.write_text(file.read_text().replace(".wav", ".WAV"))
+    if kind == "aligned":
+        for file in loud.rglob("mixture.WAV"):
+            file.rename(file.with_suffix(".wav"))
+    found, wanted = listing(kind, loud), listing(kind, clean)
+    assert len(found) == len(wanted)
+    assert [each[0] for each in found.values()] == [e[0] for e in wanted.values()]
+
+
+def test_recordings_of_ones_own(tmp_path):
+    write_folders(tmp_path, "{split}/{source}{n}.wav")
+    salt(tmp_path)
+    kinds = recordings.find_kinds([tmp_path])
+    assert len(kinds[str(tmp_path)]) == 18
+
+
+def test_stem_files_have_two_suffixes_and_one_song(tmp_path):
+    for name in ("A.stem.mp4", "B.stem.m4a", "C.STEM.MP4", "._A.stem.mp4", "D.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "E").mkdir()
+    assert list(musdb.songs(tmp_path)) == ["A", "B", "C", "E"]
+    assert list(musdb.songs(tmp_path, is_wav=True)) == ["E"]
+    (tmp_path / "A.stem.m4a").touch()
+    with pytest.raises(CorpusError, match="both stems of one song"):
+        musdb.songs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["vocals [dry].wav", "what?.wav", "a*b.wav"])
+def test_names_are_names(tmp_path, name):
+    for split in ("train", "valid"):
+        folder = tmp_path / split / "song [live]"
+        folder.mkdir(parents=True)
+        for each in (name, "other.wav", "axb.wav"):
+            soundfile.write(folder / each, np.zeros(80), 8000)
+    sound = tmp_path / "train" / "song [live]" / name
+    (fixed,) = track_folders.fixed(tmp_path, "train", name, ["other.wav"])
+    (variable,) = track_folders.variable(tmp_path, "train", name)
+    (aligned,) = track_folders.aligned(tmp_path, "train", "other.wav", name)
+    found = [next(iter(track.sources.values())) for track in (fixed, variable, aligned)]
+    assert found == [sound] * 3
+    with pytest.raises(CorpusError, match=r"lacks \*file.wav"):
+        track_folders.fixed(tmp_path, "train", name, ["*file.wav"])
+
+
+@pytest.mark.parametrize("name", ["", " ", "/data/vocals.wav", "../vocals.wav"])
+def test_a_name_that_is_none_is_one_sentence(tmp_path, name):
+    write_folders(tmp_path, OF_FOLDERS["fixed"])
+    calls = {
+        "target_file": lambda: track_folders.variable(tmp_path, "train", name),
+        "interferer_files": lambda: track_folders.fixed(
+            tmp_path, "train", "vocals.wav", [name]
+        ),
+        "input_file": lambda: track_folders.aligned(tmp_path, "train", name, "a.wav"),
+        "output_file": lambda: track_folders.aligned(
+            tmp_path, "train", "mixture.wav", name
+        ),
+        "folder of sources": lambda: source_folders.tracks(tmp_path, "train", [name]),
+    }
+    for key, call in calls.items():
+        with pytest.raises(CorpusError, match=f"{key}=.*expected a name"):
+            call()
+
+
+def test_lists_may_have_backslashes_and_home_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root = miniature.write_fuss(tmp_path / "fuss", **WRITTEN["fuss"])
+    wanted = listing("fuss", root)
+    for file in root.glob("*_list.txt"):
+        text = file.read_text()
+        fields = [line.split("\t") for line in text.splitlines()]
+        for line in fields:
+            line[1] = f"~/fuss/{line[1]}"
+            line[0], line[2:] = (
+                line[0].replace("/", "\\"),
+                [each.replace("/", "\\") for each in line[2:]],
+            )
+        file.write_text("".join("\t".join(line) + "\n" for line in fields))
+    assert listing("fuss", root) == wanted
+    assert fuss.find_root("~/fuss") == root
+
+
+def test_a_name_with_a_backslash_is_taken_as_it_is_written(tmp_path):
+    (tmp_path / "a\\b.wav").touch()
+    assert sound_files.listed("a\\b.wav", tmp_path) == tmp_path / "a\\b.wav"
+    (tmp_path / "~").mkdir()
+    assert sound_files.listed("~", tmp_path) == tmp_path / "~"
+    assert (
+        sound_files.listed("~no_such_user/a.wav", tmp_path)
+        == tmp_path / "~no_such_user/a.wav"
+    )

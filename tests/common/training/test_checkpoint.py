@@ -1,0 +1,169 @@
+"""Checkpoints are kept, found and skipped by what can be read."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common import training
+from common.training.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    find,
+    restore_network,
+    run_of,
+    scores_folder,
+)
+from common.training.logs import read_scalars
+
+
+def damage(prefix):
+    data = prefix.with_name(f"{prefix.name}.data-00000-of-00001")
+    data.write_bytes(data.read_bytes()[:50])
+
+
+def steps(folder):
+    return sorted(int(each.stem.rpartition("-")[2]) for each in folder.glob("*.index"))
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("step-*")}
+
+
+@pytest.fixture
+def saved(toys):
+    """A run folder with checkpoints of the steps 1 to 3."""
+    job = toys.build(toys.config(), tf.distribute.get_strategy())
+    store = Checkpoints(toys.folder / "run", job.model, keep=3)
+    for step in (1, 2, 3):
+        job.model.network.set_weights([np.array([[float(step)]])])
+        store.save(step, {"number": step})
+    return toys.folder / "run", job.model
+
+
+@pytest.mark.parametrize("change", ["damaged", "removed", "list"])
+def test_the_newest_whole_checkpoint_is_restored(saved, change):
+    folder, model = saved
+    newest = folder / "latest" / "step-3"
+    if change == "damaged":
+        damage(newest)
+    elif change == "removed":
+        for part in newest.parent.glob("step-3.*"):
+            part.unlink()
+    else:
+        (newest.parent / "checkpoint").unlink()
+    step, state, skipped = Checkpoints(folder, model, 3).restore_latest()
+    expected = 3 if change == "list" else 2
+    assert (step, state) == (expected, {"number": expected})
+    assert float(model.network.kernel[0, 0]) == expected
+    assert len(skipped) == (change == "damaged")
+
+
+def test_the_whole_checkpoint_outlives_the_damaged_one(saved):
+    folder, model = saved
+    damage(folder / "latest" / "step-3")
+    store = Checkpoints(folder, model, keep=2)
+    store.restore_latest()
+    store.save(4, {})
+    assert set(steps(folder / "latest")) >= {2, 4}
+
+
+def test_nothing_is_touched_where_none_can_be_restored(toys):
+    config = toys.config()
+    toys.kill(config, 6)
+    folder = toys.folder / "run"
+    for index in folder.glob("*/step-*.index"):
+        damage(index.with_suffix(""))
+    before, lines = contents(folder), read_scalars(folder)
+    with pytest.raises(CheckpointError, match="nothing was changed: copy the folder"):
+        training.train(config, toys.build)
+    assert contents(folder) == before
+    assert read_scalars(folder) == lines
+
+
+def test_best_goes_on_where_latest_is_damaged(toys, capsys):
+    config = toys.config()
+    toys.kill(config, 6)
+    folder = toys.folder / "run"
+    for index in folder.glob("latest/step-*.index"):
+        damage(index.with_suffix(""))
+    training.train(config, toys.build)
+    assert "is damaged or incomplete" in capsys.readouterr().out
+    assert max(steps(folder / "latest")) == 12
+
+
+def test_keep_removes_the_oldest(saved):
+    folder, model = saved
+    Checkpoints(folder, model, keep=2).save(4, {})
+    assert steps(folder / "latest") == [3, 4]
+
+
+def test_best_is_used_before_latest(saved):
+    folder, model = saved
+    assert find(folder).name == "step-3"
+    Checkpoints(folder, model).save_best(1, {})
+    assert find(folder) == folder / "best" / "step-1"
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        find(folder / "nothing")
+
+
+@pytest.fixture
+def chosen(saved):
+    """The same folder with a best checkpoint of step 4 and a kept one of step 5."""
+    folder, model = saved
+    store = Checkpoints(folder, model, keep=3)
+    for step, save in ((4, store.save_best), (5, store.save_kept)):
+        model.network.set_weights([np.array([[float(step)]])])
+        save(step, {})
+    (folder / "config.json").write_text("{}")
+    return folder, model.network
+
+
+@pytest.mark.parametrize(
+    ("choice", "step"),
+    [
+        (None, 4),
+        ("best", 4),
+        ("latest", 3),
+        ("step-2", 2),
+        ("step-4", 4),
+        ("step-5", 5),
+    ],
+)
+def test_any_checkpoint_of_a_run_can_be_chosen(chosen, choice, step):
+    folder, network = chosen
+    restore_network(folder, network, choice)
+    assert float(network.kernel[0, 0]) == step
+
+
+def test_a_prefix_of_a_checkpoint_is_one_of_its_run(chosen):
+    folder, network = chosen
+    restore_network(folder / "kept" / "step-5", network)
+    assert float(network.kernel[0, 0]) == 5
+    assert run_of(folder / "kept" / "step-5") == run_of(folder) == folder
+    assert run_of(folder / "latest") is None
+    with pytest.raises(CheckpointError, match="is one checkpoint, so latest cannot"):
+        find(folder / "kept" / "step-5", "latest")
+
+
+@pytest.mark.parametrize("choice", ["step-7", "kept", "newest"])
+def test_a_choice_that_is_not_there_lists_what_is(chosen, choice):
+    folder, _ = chosen
+    with pytest.raises(CheckpointError) as error:
+        find(folder, choice)
+    if choice == "step-7":
+        for words in ("latest (step-1, step-2, step-3)", "best (step-4)", "step-5"):
+            assert words in str(error.value)
+    else:
+        assert "expected latest, best or step-N" in str(error.value)
+
+
+def test_every_choice_has_scores_of_its_own(chosen):
+    folder, _ = chosen
+    names = [scores_folder(folder, each) for each in (None, "latest", "step-2")]
+    names.append(scores_folder(folder / "best" / "step-4", None, "evaluation-train"))
+    assert names == [
+        "evaluation",
+        "evaluation-latest",
+        "evaluation-step-2",
+        "evaluation-train-step-4",
+    ]

@@ -1,0 +1,100 @@
+"""Examples by position, whatever the number of replicas; strategies by one flag."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.training import distribution
+
+
+def example(position):
+    return {"position": position}
+
+
+def positions(strategy, dataset, steps):
+    """Positions of each step, all replicas together."""
+    found = []
+    for batch, _ in zip(dataset, range(steps), strict=False):
+        parts = strategy.experimental_local_results(batch["position"])
+        found.append(np.concatenate([part.numpy() for part in parts]).tolist())
+    return found
+
+
+@pytest.fixture(params=["one", "mirrored"])
+def strategy(request):
+    return distribution.choose(request.param, 2 if request.param == "mirrored" else 0)
+
+
+def test_training_takes_every_position_once_from_any_step_on(strategy):
+    size = 4 // strategy.num_replicas_in_sync
+    batches = distribution.training_batches(strategy, example, size, 3)
+    assert positions(strategy, batches, 3) == [
+        [12, 13, 14, 15],
+        [16, 17, 18, 19],
+        [20, 21, 22, 23],
+    ]
+
+
+def test_validation_takes_every_position_once_and_fills_with_weight_0(strategy):
+    size = 4 // strategy.num_replicas_in_sync
+    batches, steps = distribution.validation_batches(strategy, example, 6, size)
+    assert steps == 2
+    weighted = {}
+    for batch in batches:
+        for name in ("position", "weight"):
+            parts = strategy.experimental_local_results(batch[name])
+            weighted.setdefault(name, []).extend(np.concatenate(parts).tolist())
+    assert weighted["position"] == [0, 1, 2, 3, 4, 5, 0, 1]
+    assert weighted["weight"] == [1.0] * 6 + [0.0] * 2
+
+
+def test_the_number_of_workers_changes_no_order(strategy):
+    batches = [
+        distribution.training_batches(strategy, example, 4, 0, workers)
+        for workers in (1, 3)
+    ]
+    first, second = (positions(strategy, each, 4) for each in batches)
+    assert first == second
+
+
+def test_more_replicas_than_devices_are_refused():
+    with pytest.raises(ValueError, match=r"replicas=9 asked for, but \d CPU devices"):
+        distribution.choose("mirrored", 9)
+
+
+def test_auto_is_one_device_without_gpus(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert distribution.choose("auto").num_replicas_in_sync == 1
+    mirrored = distribution.choose("auto", 2)
+    assert isinstance(mirrored, tf.distribute.MirroredStrategy)
+    assert mirrored.num_replicas_in_sync == 2
+
+
+def test_several_machines_need_their_names(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match="needs the environment variable TF_CONFIG"):
+        distribution.choose("multiworker")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task", "chief"),
+    [
+        ({"worker": ["a", "b"]}, ("worker", 0), True),
+        ({"worker": ["a", "b"]}, ("worker", 1), False),
+        ({"chief": ["a"], "worker": ["b"]}, ("chief", 0), True),
+        ({"chief": ["a"], "worker": ["b"]}, ("worker", 0), False),
+    ],
+)
+def test_one_process_is_the_chief(monkeypatch, cluster, task, chief):
+    entry = {"type": task[0], "index": task[1]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": entry}))
+    assert distribution.is_chief() is chief
+
+
+@pytest.mark.parametrize("text", ["no json", "{}", '{"task": {"type": "worker"}}'])
+def test_a_configuration_that_is_not_understood_is_one_sentence(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match=r"TF_CONFIG=.* is not understood"):
+        distribution.is_chief()

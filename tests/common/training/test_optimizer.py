@@ -1,0 +1,173 @@
+"""Steps are those of the original, whatever the size of the gradient."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from common.training.optimizer import optimizer
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "first_step.npz"
+KINDS = pytest.mark.parametrize("kind", ["adam", "rmsprop"])
+
+
+def reference(kind, weight, gradients, rate, decay):
+    """Both algorithms in float64, as their papers and the original have them."""
+    mean = square = 0.0
+    for step, plain in enumerate(gradients, 1):
+        gradient = plain + decay * weight
+        if kind == "adam":
+            mean = 0.9 * mean + 0.1 * gradient
+            square = 0.999 * square + 0.001 * gradient**2
+            root = np.sqrt(square / (1 - 0.999**step)) + 1e-8
+            weight = weight - rate * mean / (1 - 0.9**step) / root
+        else:
+            square = 0.99 * square + 0.01 * gradient**2
+            weight = weight - rate * gradient / (np.sqrt(square) + 1e-8)
+    return weight
+
+
+def draw(seed=0, scale=1e-7, steps=5):
+    """A weight, and gradients from far below the small constant to far above it."""
+    random = np.random.default_rng(seed)
+    weight = random.standard_normal([50, 3])
+    sizes = scale * 10.0 ** random.uniform(-3, 4, [50, 3])
+    return weight, [sizes * random.standard_normal([50, 3]) for _ in range(steps)]
+
+
+@pytest.mark.parametrize("recurrence", ["bi", "uni"])
+def test_first_step_of_the_original(recurrence):
+    golden = np.load(GOLDEN)
+    names = [n.split("/")[-1] for n in golden.files if n.startswith(f"{recurrence}/i")]
+    before, gradients, after = (
+        [golden[f"{recurrence}/{part}/{name}"] for name in names]
+        for part in ("init", "grad0", "step1")
+    )
+    weights = [tf.Variable(value) for value in before]
+    adam = optimizer("adam", 1e-3, 1e-5)
+    adam.apply_gradients(zip(map(tf.constant, gradients), weights, strict=True))
+    for name, weight, old, new in zip(names, weights, before, after, strict=True):
+        assert np.abs(new - old).max() > 1e-4, name
+        np.testing.assert_allclose(weight, new, rtol=0, atol=2.5e-7, err_msg=name)
+
+
+@KINDS
+@pytest.mark.parametrize("decay", [0.0, 1e-5, 0.1])
+def test_steps_follow_the_algorithm(kind, decay):
+    start, gradients = draw()
+    weight = tf.Variable(start, dtype=tf.float32)
+    chosen = optimizer(kind, 1e-2, decay)
+    chosen.build([weight])
+    step = tf.function(lambda g: chosen.apply_gradients([(g, weight)]))
+    for gradient in gradients:
+        step(tf.constant(gradient, tf.float32))
+    wanted = reference(kind, start, gradients, 1e-2, decay)
+    assert np.abs(wanted - start).max() > 1e-2
+    np.testing.assert_allclose(weight, wanted, rtol=0, atol=2e-6)
+
+
+def test_the_forms_of_keras_would_not_do():
+    start, gradients = draw()
+    forms = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+    for kind, form in forms.items():
+        weight = tf.Variable(start, dtype=tf.float32)
+        keras_form = form(1e-2, epsilon=1e-8, jit_compile=False)
+        for gradient in gradients:
+            keras_form.apply_gradients([(tf.constant(gradient, tf.float32), weight)])
+        wanted = reference(kind, start, gradients, 1e-2, 0.0)
+        assert np.abs(weight - wanted).max() > 1e-4
+
+
+@KINDS
+def test_state_goes_through_a_checkpoint(kind, tmp_path):
+    start, gradients = draw()
+
+    def made():
+        weight = tf.Variable(start, dtype=tf.float32)
+        chosen = optimizer(kind, 1e-2, 1e-5)
+        chosen.build([weight])
+        return weight, chosen, tf.train.Checkpoint(weight=weight, optimizer=chosen)
+
+    def run(weight, chosen, part):
+        for gradient in part:
+            chosen.apply_gradients([(tf.constant(gradient, tf.float32), weight)])
+
+    weight, chosen, checkpoint = made()
+    run(weight, chosen, gradients[:2])
+    chosen.learning_rate.assign(3e-3)
+    path = checkpoint.write(str(tmp_path / "step"))
+    run(weight, chosen, gradients[2:])
+    again, restored, checkpoint = made()
+    checkpoint.read(path).assert_consumed()
+    assert float(restored.learning_rate) == pytest.approx(3e-3)
+    run(again, restored, gradients[2:])
+    np.testing.assert_array_equal(again, weight)
+
+
+@KINDS
+def test_replicas_decay_once(kind):
+    start, gradients = draw(steps=3)
+    reduction = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], cross_device_ops=reduction
+    )
+    with strategy.scope():
+        weight = tf.Variable(start, dtype=tf.float32)
+        chosen = optimizer(kind, 1e-2, 0.1)
+        chosen.build([weight])
+
+    @tf.function
+    def step(gradient):
+        def replica():
+            number = tf.distribute.get_replica_context().replica_id_in_sync_group
+            share = 0.25 + 0.5 * tf.cast(number, tf.float32)
+            chosen.apply_gradients([(share * gradient, weight)])
+
+        strategy.run(replica)
+
+    for gradient in gradients:
+        step(tf.constant(gradient, tf.float32))
+    wanted = reference(kind, start, gradients, 1e-2, 0.1)
+    np.testing.assert_allclose(weight.numpy(), wanted, rtol=0, atol=2e-6)
+
+
+@KINDS
+def test_configuration_makes_an_equal_one(kind):
+    made = optimizer(kind, 1e-2, 1e-5)
+    again = type(made).from_config(made.get_config())
+    assert again.get_config() == made.get_config()
+    assert (again.decay, again.epsilon) == (1e-5, 1e-8)
+
+
+def test_unknown_kind():
+    with pytest.raises(ValueError, match="'adamw'; expected one of adam, rmsprop, sgd"):
+        optimizer("adamw", 1e-3, 0.0)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_momentum_is_a_sum_of_gradients(decay):
+    start, gradients = draw(scale=1e-2)
+    weight = tf.Variable(start, dtype=tf.float32)
+    chosen = optimizer("sgd", 1e-2, decay)
+    chosen.build([weight])
+    wanted, momentum = start, 0.0
+    for gradient in gradients:
+        chosen.apply_gradients([(tf.constant(gradient, tf.float32), weight)])
+        momentum = 0.9 * momentum + gradient + decay * wanted
+        wanted = wanted - 1e-2 * momentum
+    assert np.abs(wanted - start).max() > 1e-2
+    np.testing.assert_allclose(weight, wanted, rtol=1e-5, atol=2e-6)
+    again = type(chosen).from_config(chosen.get_config())
+    assert (again.decay, again.momentum) == (decay, 0.9)
+
+
+@pytest.mark.parametrize("kind", ["adam", "rmsprop", "sgd"])
+def test_no_decay_leaves_the_gradient_alone(kind):
+    """Zero times a weight that is not finite is not zero."""
+    weight = tf.Variable([1.0, np.inf])
+    chosen = optimizer(kind, 1e-2, 0.0)
+    chosen.build([weight])
+    chosen.apply_gradients([(tf.constant([1.0, 1.0]), weight)])
+    assert weight.numpy()[1] == np.inf

@@ -1,0 +1,132 @@
+"""Learning rates and ends of training as the original's, over many epochs."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from common.training.optimizer import optimizer
+from common.training.plateau import EarlyStopping, Plateau
+from common.training.resume import Saver
+from common.training.schedule import Schedule
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "schedules.json"
+SCHEDULES = json.loads(GOLDEN.read_text(encoding="utf-8"))
+LOSSES = SCHEDULES["losses"]
+
+
+def model():
+    """The least that has an optimizer."""
+    network = keras.Sequential([keras.layers.Dense(1)])
+    network.build([None, 1])
+    network.compile(optimizer("adam", 1e-3, 0.0), loss="mse", run_eagerly=True)
+    return network
+
+
+@pytest.mark.parametrize("setting", [(0.3, 80, 10), (0.3, 5, 2), (0.5, 3, 0)])
+def test_learning_rates_of_the_original(setting):
+    factor, patience, cooldown = setting
+    plateau = Plateau(patience, factor, cooldown)
+    plateau.set_model(model())
+    rates = []
+    for epoch, loss in enumerate(LOSSES):
+        plateau.on_epoch_end(epoch, {"val_loss": loss})
+        rates.append(float(plateau.model.optimizer.learning_rate))
+    wanted = SCHEDULES[f"plateau_f{factor}_p{patience}_c{cooldown}"]
+    np.testing.assert_allclose(rates, wanted, rtol=2e-6)
+
+
+@pytest.mark.parametrize("patience", [140, 5, 0])
+def test_ends_of_the_original(patience):
+    wanted = SCHEDULES[f"early_p{patience}"]
+    stopping = EarlyStopping(patience)
+    assert [stopping.step(loss) for loss in LOSSES] == wanted["stop"]
+    assert stopping.best == wanted["best"]
+    assert stopping.bad_epochs == wanted["bad"]
+
+
+def test_what_counts_as_better():
+    plateau = Plateau(patience=0, cooldown=0, threshold=1e-2)
+    assert [plateau.step(loss) for loss in (1.0, 0.98, 0.971)] == [False, False, True]
+    assert plateau.best == 0.98
+    assert plateau.step(math.nan)
+    stopping = EarlyStopping(patience=3)
+    assert not stopping.step(1.0)
+    assert stopping.step(math.nan)
+    assert EarlyStopping().step(math.nan)
+
+
+def losses_of_fit(network, losses, callbacks):
+    """Run fit with validation losses that are given."""
+
+    class Losses(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_loss"] = losses[epoch]
+
+    data = tf.data.Dataset.from_tensors((tf.zeros([1, 1]), tf.zeros([1, 1]))).repeat()
+    return network.fit(
+        data,
+        steps_per_epoch=1,
+        epochs=len(losses),
+        callbacks=[Losses(), *callbacks],
+        verbose=0,
+    )
+
+
+def test_in_fit():
+    plateau, stopping = Plateau(2, 0.1, 1), EarlyStopping(4)
+    network = model()
+    history = losses_of_fit(
+        network, [1.0, 0.9, *[0.95] * 10], [plateau, stopping]
+    ).history
+    assert len(history["loss"]) == 6
+    assert stopping.stopped
+    assert float(network.optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+class Store:
+    """Keeps what a run would save."""
+
+    def save(self, step, state):
+        self.state = json.loads(json.dumps(state))
+
+    save_best = save_kept = save
+
+
+def test_a_resumed_run_goes_on_counting():
+    schedule = Schedule(epochs=9, steps_per_epoch=1, checkpoint_steps=1)
+    losses = [1.0, *[1.1] * 8]
+
+    def made(state):
+        callbacks = {"plateau": Plateau(3, 0.1, 1), "stopping": EarlyStopping(8)}
+        store = Store()
+        return callbacks, store, Saver(store, schedule, callbacks, 0, state)
+
+    whole, _, saver = made({})
+    undisturbed = model()
+    losses_of_fit(undisturbed, losses, saver.all)
+    network = model()
+    _, store, saver = made({})
+    losses_of_fit(network, losses[:4], saver.all)
+    rest, _, saver = made(store.state)
+    losses_of_fit(network, losses[4:], saver.all)
+    for name, before in whole.items():
+        after = rest[name]
+        states = [
+            {k: v for k, v in vars(each).items() if type(v) in (bool, int, float)}
+            for each in (before, after)
+        ]
+        assert states[0] == states[1]
+    assert rest["stopping"].stopped
+    for each in (undisturbed, network):
+        assert float(each.optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("callback", [Plateau(), EarlyStopping()])
+def test_no_validation(callback):
+    with pytest.raises(ValueError, match=r"val_loss is not among .*\(loss\)"):
+        callback.on_epoch_end(0, {"loss": 1.0})

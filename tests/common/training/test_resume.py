@@ -1,0 +1,60 @@
+"""State of callbacks goes by name."""
+
+import pytest
+
+from common import training
+from common.training.logs import read_scalars
+from common.training.plateau import EarlyStopping, Plateau
+from common.training.resume import Saver, TrainingError
+from common.training.schedule import Schedule
+
+
+def saver(state, **others):
+    return Saver(None, Schedule(steps_per_epoch=4), others, 4, state)
+
+
+STATE = {"best": 0.5, "bad_epochs": 3, "stopped": False}
+
+
+@pytest.mark.parametrize("name", ["early_stopping", "7_EarlyStopping"])
+def test_state_is_given_to_the_callback_of_its_name(name):
+    empty = {"0_Sounds": {"validation_data": None}}
+    stopping = EarlyStopping(10)
+    saver(
+        {"callbacks": {**empty, name: STATE}}, early_stopping=stopping
+    ).on_train_begin()
+    assert (stopping.best, stopping.bad_epochs) == (0.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("states", "sentence"),
+    [
+        ({}, "lacks early_stopping.bad_epochs"),
+        ({"early_stopping": {**STATE, "age": 1}}, "has early_stopping.age"),
+        ({"early_stopping": STATE, "clip": {"a": 1}}, "has clip.a"),
+        ({"early_stopping": {"best": 0.5, "stopped": False}}, "lacks early_stopping"),
+    ],
+)
+def test_unknown_and_missing_state_is_refused(states, sentence):
+    with pytest.raises(TrainingError, match=sentence):
+        saver({"callbacks": states}, early_stopping=EarlyStopping(10)).on_train_begin()
+
+
+def test_a_callback_may_be_added_before_others():
+    stopping, plateau = EarlyStopping(10), Plateau()
+    first = {"plateau": vars(Plateau()), "early_stopping": STATE}
+    first["plateau"] = {k: first["plateau"][k] for k in ("best", "bad_epochs")}
+    first["plateau"]["cooldown_left"] = 2
+    saver(
+        {"callbacks": first}, early_stopping=stopping, plateau=plateau
+    ).on_train_begin()
+    assert (stopping.bad_epochs, plateau.cooldown_left) == (3, 2)
+
+
+def test_best_and_metrics_of_a_broken_epoch_are_kept(toys):
+    config = toys.config()
+    toys.kill(config, 6)
+    training.train(config, toys.build)
+    ends = [x for x in read_scalars(config.output) if "epoch" in x]
+    train = [x["position"] for x in ends if x["split"] == "train"]
+    assert train == pytest.approx([7.5, 23.5, 39.5])

@@ -1,0 +1,83 @@
+"""A run folder holds one run, of this release or an earlier one."""
+
+import json
+from dataclasses import dataclass, replace
+
+import pytest
+
+from common.config import ConfigError, load
+from common.training.run_folder import RunFolderError, divided, prepare, record
+from common.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Now:
+    """Configuration of this release."""
+
+    RENAMED = {"rate": "lr", "tower": None, "deep": "train.seed"}  # noqa: RUF012
+
+    train: Schedule = Schedule()
+    lr: float = 0.1
+    batch_size: int = 4
+    added: str = "default"
+    records_encoding: str = "auto"
+
+
+def begun(folder, values):
+    (folder / "latest").mkdir()
+    (folder / "latest" / "step-1.index").touch()
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+def test_keys_of_earlier_releases_are_taken(tmp_path):
+    begun(tmp_path, {"rate": 0.3, "tower": 5, "deep": 7, "train": {"epochs": 2}})
+    config = Now(Schedule(epochs=2, seed=7), lr=0.3)
+    assert load(Now, tmp_path / "config.json") == config
+    prepare(tmp_path, config)
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.2}, {"added": "x"}, {"batch_size": 5}])
+def test_another_configuration_is_refused(tmp_path, change):
+    begun(tmp_path, {"rate": 0.3})
+    with pytest.raises(RunFolderError, match=f"now {next(iter(change))}="):
+        prepare(tmp_path, replace(Now(lr=0.3), **change))
+
+
+def test_other_devices_and_more_epochs_are_no_other_configuration(tmp_path):
+    begun(tmp_path, {})
+    prepare(tmp_path, Now(Schedule(epochs=9, replicas=2, strategy="mirrored", keep=4)))
+    with pytest.raises(RunFolderError, match=r"train.seed=0, now train.seed=1"):
+        prepare(tmp_path, Now(Schedule(seed=1)))
+
+
+def test_the_data_and_not_their_encoding_are_of_a_run(tmp_path):
+    begun(tmp_path, {})
+    (tmp_path / "run.json").write_text(json.dumps({"data_digest": "0" * 64}))
+    prepare(tmp_path, Now(records_encoding="pcm16"))
+    with pytest.raises(RunFolderError, match="set records_encoding to what it was"):
+        record(tmp_path, Now(), 1, "1" * 64)
+    record(tmp_path, Now(records_encoding="pcm16"), 1, "0" * 64)
+    assert load(Now, tmp_path / "config.json").records_encoding == "pcm16"
+
+
+def test_a_later_format_is_refused(tmp_path):
+    begun(tmp_path, {"format": 99})
+    with pytest.raises(ConfigError, match="has format 99; this release reads up to"):
+        load(Now, tmp_path / "config.json")
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        prepare(tmp_path, Now())
+
+
+def test_checkpoints_without_their_configuration_are_not_overwritten(tmp_path):
+    begun(tmp_path, {})
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(RunFolderError, match=r"copy its config\.json again"):
+        prepare(tmp_path, Now())
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_runs_of_earlier_releases_tell_their_global_batch_by_their_replicas(tmp_path):
+    begun(tmp_path, {})
+    (tmp_path / "run.json").write_text(json.dumps({"starts": [{"replicas": 3}]}))
+    config, total = divided(tmp_path, Now(), 2)
+    assert (config.batch_size, total) == (6, 12)

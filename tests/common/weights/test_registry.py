@@ -1,0 +1,203 @@
+"""The registry of models: what the pillars tell, as a table, in full and as JSON."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from common.weights import registry
+from common.weights.registry import Entry, File
+
+CARD = """# small
+
+A network.
+
+- Data: nothing
+  recorded
+- Licence: MIT, as the code
+- Scores on 5 tracks: vocals 1.5 dB,
+  drums 2 dB
+
+No point any more.
+"""
+
+
+def model(name="small", pillar="unmix", **changes):
+    values = {
+        "source": "https://host/1",
+        "licence": "MIT",
+        "score": "5 dB",
+        "cached": False,
+        "files": [],
+    }
+    return Entry(name, pillar, **(values | changes))
+
+
+def offer(monkeypatch, **pillars):
+    """Let pillars of these names tell of these models, and no others be there."""
+    monkeypatch.setattr(registry, "PILLARS", ("absent", *pillars))
+    for pillar, models in pillars.items():
+        module = types.ModuleType(f"{pillar}.published")
+        module.entries = lambda models=models: models
+        monkeypatch.setitem(sys.modules, pillar, types.ModuleType(pillar))
+        monkeypatch.setitem(sys.modules, f"{pillar}.published", module)
+
+
+def test_absent_pillars_are_passed_over(monkeypatch):
+    offer(monkeypatch, one=[model("a")], two=[model("b"), model("c")])
+    assert [entry.name for entry in registry.entries()] == ["a", "b", "c"]
+
+
+def test_broken_pillars_are_not_passed_over(monkeypatch, tmp_path):
+    (tmp_path / "brokenpillar").mkdir()
+    (tmp_path / "brokenpillar" / "__init__.py").touch()
+    (tmp_path / "brokenpillar" / "published.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "PILLARS", ("brokenpillar",))
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        registry.entries()
+
+
+@pytest.mark.parametrize("name", ["mixit", "unmix"])
+def test_models_of_the_pillars(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
+    monkeypatch.setattr(registry, "PILLARS", (name,))
+    models = {entry.name: entry for entry in registry.entries()}
+    published = sys.modules[f"{name}.published"].MODELS
+    assert set(published) <= set(models)
+    for entry in models.values():
+        assert entry.pillar == name
+        assert entry.source
+        assert entry.licence
+        assert entry.score
+        assert entry.files
+        assert entry.cached == (entry.name not in published)
+
+
+def test_published_facts(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
+    models = {f"{entry.pillar}/{entry.name}": entry for entry in registry.entries()}
+    umxl = models["unmix/umxl"]
+    assert umxl.licence == "CC BY-NC-SA 4.0"
+    assert umxl.source.endswith("/5069601")
+    assert umxl.score.startswith("SDR vocals 7.21, drums 7.15, bass 6.02, other 4.89")
+    assert umxl.files[0].sha256 == "bccbd9aa"
+    assert umxl.size == 4 * 4 * 28_257_188
+    assert all(file.about for file in umxl.files)
+    assert "9.8 dB" in models["mixit/fuss_baseline"].score
+    assert models["mixit/bird4"].size is None
+    assert models["mixit/mini"].licence == "Apache-2.0, as the code"
+    assert len(models["mixit/mini"].files[0].sha256) == 64
+
+
+def test_what_is_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
+    umxse = next(entry for entry in registry.entries() if entry.name == "umxse")
+    for file in umxse.files:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.path.write_bytes(b"12345")
+    bird = next(entry for entry in registry.entries() if entry.name == "bird4")
+    assert not bird.cached
+    index = next(file.path for file in bird.files if file.path.suffix == ".index")
+    index.parent.mkdir(parents=True)
+    index.touch()
+    models = {entry.name: entry for entry in registry.entries()}
+    assert models["umxse"].cached
+    assert models["umxse"].size == 10
+    assert models["bird4"].cached
+    assert "expected f5e0d9f9...: damaged" in registry.describe(models["umxse"])
+
+
+def test_shipped_models_tell_of_themselves_by_their_cards(tmp_path):
+    (tmp_path / "small" / "vocals").mkdir(parents=True)
+    (tmp_path / "small" / "config.json").write_text("{}")
+    (tmp_path / "small" / "README.md").write_text(CARD)
+    data = tmp_path / "small" / "vocals" / "step-0.data-00000-of-00001"
+    data.write_bytes(b"weights")
+    (tmp_path / "no model").mkdir()
+    (entry,) = registry.shipped("unmix", tmp_path)
+    assert entry == Entry(
+        "small",
+        "unmix",
+        "comes with the package",
+        "MIT, as the code",
+        "vocals 1.5 dB, drums 2 dB (Scores on 5 tracks)",
+        True,
+        [File(data, "", 7, False, hashlib.sha256(b"weights").hexdigest())],
+        {"Data": "nothing recorded"},
+    )
+
+
+def test_one_line_for_each_model(monkeypatch, capsys):
+    files = [
+        File(Path("a"), size=2_000_000, about=True, sha256="0123456789"),
+        File(Path("b"), size=500_000, about=True, sha256="abcdefabcd"),
+    ]
+    offer(
+        monkeypatch,
+        one=[model("a", "one", files=files, score="word " * 40)],
+        two=[model("b", "two", cached=True, files=[File(Path("c"), sha256="0" * 64)])],
+    )
+    assert registry.main(["list"]) == 0
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("a     one     no      ~2.5 MB")
+    assert first.endswith(" ...  01234567 abcdefab")
+    assert second.startswith("b     two     yes     unknown")
+    assert second.endswith("0" * 64)
+
+
+def test_sizes_that_are_known_in_part(monkeypatch, capsys):
+    files = [File(Path("a"), size=3_000_000), File(Path("b"))]
+    offer(monkeypatch, one=[model(files=files)])
+    registry.main(["list"])
+    assert "> 3.0 MB" in capsys.readouterr().out
+
+
+def test_show(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"weights")
+    whole = hashlib.sha256(b"weights").hexdigest()
+    files = [
+        File(path, "https://host/1/weights", 7, sha256=whole[:8]),
+        File(tmp_path / "other", "https://host/1/other", sha256="01234567"),
+    ]
+    both = [model("a", "one", files=files, facts={"outputs": 4})], [model("a", "two")]
+    offer(monkeypatch, one=both[0], two=both[1])
+    assert registry.main(["show", "a"]) == 0
+    text = capsys.readouterr().out
+    assert f"SHA-256: {whole}\n" in text
+    assert "SHA-256: 01234567...\n" in text
+    assert "from: https://host/1/other\n" in text
+    assert "outputs: 4\n" in text
+    assert "two/a\n" in text
+    assert registry.main(["show", "two/a"]) == 0
+    assert "one/a" not in capsys.readouterr().out
+
+
+def test_json(monkeypatch, capsys):
+    offer(monkeypatch, one=[model("a", "one", files=[File(Path("x"), size=5)])])
+    for words in (["list", "--json"], ["show", "a", "--json"]):
+        assert registry.main(words) == 0
+        (found,) = json.loads(capsys.readouterr().out)
+        assert (found["name"], found["pillar"], found["size"]) == ("a", "one", 5)
+        assert found["files"][0]["path"] == "x"
+        assert found["facts"] == {}
+
+
+def test_unknown_name(monkeypatch, capsys):
+    offer(monkeypatch, one=[model("a", "one")])
+    assert registry.main(["show", "b"]) == 1
+    assert "b is no model that is known; expected one of one/a" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow
+def test_command():
+    command = [sys.executable, "-m", "common.weights.registry", "list", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert {"mini", "umxhq"} <= {entry["name"] for entry in json.loads(result.stdout)}

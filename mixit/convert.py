@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.errors import exit_code
 from common.files import user_path
 from common.inputs import refuse_overwriting
 from common.training import run_folder
@@ -30,6 +29,7 @@ from common.training.checkpoint import (
     run_of,
     save_network,
 )
+from common.weights import convert_command
 from common.weights.tf1_checkpoint import locate
 from mixit import published
 from mixit.checkpoints import metagraph
@@ -235,21 +235,17 @@ def check(network: Tdcn, shipped: Shipped) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Turn a TF1 checkpoint into a run folder; returns the exit code."""
-    parser = argparse.ArgumentParser("mixit.convert", description=main.__doc__)
-    parser.add_argument("source", help="TF1 checkpoint prefix or folder, or a name")
-    parser.add_argument("dest", nargs="?", help="run folder to make")
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="demand a meta graph beside the checkpoint that can be run; where there "
-        "is one, the network is compared with it in any case, and refused where any "
-        f"two samples differ by more than {TOLERANCE:g} of full scale",
+    parser = convert_command.parser(
+        "mixit.convert",
+        main.__doc__,
+        "demand a meta graph beside the checkpoint that can be run; where there is "
+        "one, the network is compared with it in any case, and refused where any two "
+        f"samples differ by more than {TOLERANCE:g} of full scale",
     )
     parser.add_argument("--input-tensor", default=metagraph.INPUT)
     parser.add_argument("--output-tensor", default=metagraph.OUTPUT)
     add_options(parser)
-    options = parser.parse_args(argv)
-    return exit_code("mixit.convert", lambda: _main(options))
+    return convert_command.command(parser, _main, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -275,8 +271,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _main(options: argparse.Namespace) -> int:
-    if options.dest is None and not options.check:
-        raise CheckpointError("DEST is not given; name a run folder, or give --check")
     dest = options.dest and user_path(options.dest)
     if dest and (dest / "config.json").exists():
         raise CheckpointError(f"{dest} holds a run already; name another folder")

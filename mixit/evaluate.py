@@ -14,25 +14,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from common import audio, plots
 from common.config import load as load_config
 from common.corpora import fuss
 from common.corpora.track import CorpusError, Track
-from common.errors import exit_code
-from common.evaluation import score_key
+from common.evaluation import command, score_key
+from common.evaluation.command import Evaluation
 from common.evaluation.table import Row, Rows
 from common.files import user_path, write_json, write_text
-from common.separation.command import add_checkpoint
 from common.separation.separator import Separator
 from common.synthetic import miniature
-from common.training.checkpoint import CheckpointError, run_of, scores_folder
+from common.training.checkpoint import CheckpointError, run_of
 from mixit import convert, data, published
 from mixit.config import MixitConfig
 from mixit.scoring import results, scores
@@ -51,24 +49,36 @@ from mixit.separate import load
 # Google's program pads or cuts every example to this.
 FUSS_SECONDS = 10.0
 
+SPLITS = {
+    "train": "train",
+    "valid": "validation",
+    "test": "eval",
+    "validation": "validation",
+    "eval": "eval",
+}
+"""Names of the splits in FUSS by the words of the command line."""
+ALIASES = {"model": ["-cp", "--checkpoint_path"], "output": ["-op", "--output_path"]}
+"""Flags of Google's program."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the evaluation; returns the exit code."""
-    options = _parser().parse_args(argv)
-    return exit_code("mixit.evaluate", lambda: _main(options))
+    return command.command(_parser(), _main, argv)
 
 
 def evaluate(
     separator: Separator,
     tracks: Sequence[Track],
     rows: MutableMapping[str, Row] | None = None,
-) -> tuple[list[Row], dict[str, Any]]:
+    jobs: int = 1,
+) -> Evaluation:
     """Measure a separator on tracks.
 
     Args:
         separator: What separates.
         tracks: Mixtures with their sources; the mixture is the sum of the sources.
         rows: Where to keep rows by name; those that are there are not measured again.
+        jobs: How many tracks to measure at once.
 
     Returns:
         One row of measures for each track that is not silent, and their summary.
@@ -84,22 +94,24 @@ def evaluate(
         mixture = sources.sum(axis=0)
         return scores.row(track.name, sources, _estimates(separator, mixture), mixture)
 
-    names = [track.name for track in tracks]
-    measured = _collect(names, tracks, measure, rows)
-    return measured, scores.summarise(measured)
+    items = {track.name: track for track in tracks}
+    measured = _collect(items, measure, rows, jobs)
+    return Evaluation(measured, scores.summarise(measured))
 
 
 def evaluate_mixtures(
     separator: Separator,
     groups: Sequence[Group],
     rows: MutableMapping[str, Row] | None = None,
-) -> tuple[list[Row], dict[str, Any]]:
+    jobs: int = 1,
+) -> Evaluation:
     """Measure how well mixtures are put together again from estimates of their sum.
 
     Args:
         separator: What separates.
         groups: Tracks whose mixtures are added up, as many in each group.
         rows: As for :func:`evaluate`.
+        jobs: How many groups to measure at once.
 
     Returns:
         One row for each group without a silent mixture, and their summary.
@@ -112,9 +124,9 @@ def evaluate_mixtures(
         estimates = _estimates(separator, mixtures.sum(axis=0))
         return scores.mixture_row(group_name(group), mixtures, estimates)
 
-    names = [group_name(group) for group in groups]
-    measured = _collect(names, groups, measure, rows)
-    return measured, scores.summarise_mixtures(measured)
+    items = {group_name(group): group for group in groups}
+    measured = _collect(items, measure, rows, jobs)
+    return Evaluation(measured, scores.summarise_mixtures(measured))
 
 
 def draw(separator: Separator, track: Track, folder: Path) -> None:
@@ -132,31 +144,20 @@ def draw(separator: Separator, track: Track, folder: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command.parser(
         "mixit.evaluate",
-        description="Measure a model on a corpus in the layout of FUSS.",
+        "Measure a model on a corpus in the layout of FUSS.",
+        splits=SPLITS,
+        aliases=ALIASES,
     )
     add = parser.add_argument
-    add(
-        *("--model", "-cp", "--checkpoint_path"),
-        help="run folder, or prefix or folder of a TF1 checkpoint",
-    )
     add(
         *("-mp", "--metagraph_path"),
         help="run this graph beside the checkpoint as it is",
     )
-    add_checkpoint(parser)
-    add("--data", help="corpus folder; default: that of the run")
-    add("--split", choices=fuss.SPLITS, help="default: eval")
     add(
         "-dp", "--data_list_path", help="SPLIT_example_list.txt, for --data and --split"
     )
-    add(
-        *("--output", "-op", "--output_path"),
-        help="folder of the results, or name of the .csv; default: RUN/evaluation, "
-        "or RUN/evaluation-SPLIT for another split than eval",
-    )
-    add("--limit", type=int, help="number of examples, default all")
     add(
         "--seconds",
         type=float,
@@ -198,12 +199,10 @@ def _main(options: argparse.Namespace) -> int:
     if not options.model:
         raise CorpusError("no model is named; give --model RUN, or a TF1 checkpoint")
     separator = _load(options)
-    place, split = _data(options)
-    if options.limit is not None and options.limit < 1:
-        raise CorpusError(f"--limit is {options.limit}; expected at least 1 example")
+    root, split = _data(options)
     seconds = FUSS_SECONDS if options.data_list_path else None
     seconds = seconds if options.seconds is None else options.seconds
-    every = cut(fuss.tracks(place, split), seconds)
+    every = cut(fuss.tracks(root, split), seconds)
     tracks = every[: options.limit]
     path = _scores_path(options, split)
     # Not of the limit: examples that a shorter evaluation measured are taken up.
@@ -211,16 +210,16 @@ def _main(options: argparse.Namespace) -> int:
     rows = Rows(path, _columns(options, separator), key)
     if len(rows):
         sys.stdout.write(f"going on after {len(rows)} examples in {rows.part}\n")
-    measured, summary = _measure(options, separator, tracks, rows)
+    measured, summary, _ = _measure(options, separator, tracks, rows)
     if not measured:
         raise CorpusError(
-            f"nothing was measured: every example of {split} in {place} is silent, or "
+            f"nothing was measured: every example of {split} in {root} is silent, or "
             "there is none to pair"
         )
-    summary = {**_origin(options, place, split), **summary}
+    summary = {**_origin(options, root, split), **summary}
     rows.finish(row["example"] for row in measured)
     _write(summary, path)
-    sys.stdout.write(f"{split} split of {place}\n{results.summary_table(summary)}")
+    sys.stdout.write(f"{split} split of {root}\n{results.summary_table(summary)}")
     for track in _richest(tracks)[: options.draw]:
         draw(separator, track, path.parent / track.name)
     sys.stdout.write(f"results: {path.parent}\n")
@@ -248,30 +247,29 @@ def _load(options: argparse.Namespace) -> Separator:
 def _data(options: argparse.Namespace) -> tuple[Path, str]:
     """Find corpus and split: as asked, else those of the run."""
     if options.data_list_path:
-        if options.data or options.split:
+        if options.data or options.split_word:
             raise CorpusError(
                 "--data_list_path names corpus and split already; leave out --data and "
                 "--split"
             )
         return listed(options.data_list_path)
-    split = options.split or "eval"
     if options.data:
-        return fuss.find_root(options.data), split
+        return fuss.find_root(options.data), options.split
     config = _config(options.model)
     if config is None:
         raise CorpusError(
             f"{options.model} is no run folder, so it names no corpus; give --data"
         )
-    return data.root(config), split
+    return data.root(config), options.split
 
 
 def _measure(
     options: argparse.Namespace, separator: Separator, tracks: list[Track], rows: Rows
-) -> tuple[list[Row], dict[str, Any]]:
+) -> Evaluation:
     if options.moms is None:
-        return evaluate(separator, tracks, rows)
+        return evaluate(separator, tracks, rows, options.jobs)
     group = pairs if options.moms == "neighbours" else of_mixtures
-    return evaluate_mixtures(separator, group(tracks), rows)
+    return evaluate_mixtures(separator, group(tracks), rows, options.jobs)
 
 
 def _columns(options: argparse.Namespace, separator: Separator) -> list[str]:
@@ -281,19 +279,18 @@ def _columns(options: argparse.Namespace, separator: Separator) -> list[str]:
 
 
 def _collect(
-    names: Sequence[str],
-    items: Sequence[Any],
+    items: Mapping[str, Any],
     measure: Callable[[Any], Row | None],
     rows: MutableMapping[str, Row] | None,
+    jobs: int,
 ) -> list[Row]:
-    """Measure what has no row yet, and return the rows in the order of the names."""
+    """Measure what has no row yet, and return the rows in the order of the items."""
     kept = {} if rows is None else rows
-    pending = list(zip(names, items, strict=True))
-    for name, item in tqdm(pending, desc="evaluate", unit="mixture", disable=None):
-        row = None if name in kept else measure(item)
+    pending = [item for name, item in items.items() if name not in kept]
+    for row in command.each(measure, pending, jobs, "mixture"):
         if row is not None:
-            kept[name] = row
-    return [kept[name] for name in names if name in kept]
+            kept[row["example"]] = row
+    return [kept[name] for name in items if name in kept]
 
 
 def _estimates(separator: Separator, mixture: np.ndarray) -> np.ndarray:
@@ -302,25 +299,22 @@ def _estimates(separator: Separator, mixture: np.ndarray) -> np.ndarray:
 
 
 def _scores_path(options: argparse.Namespace, split: str) -> Path:
-    if options.output:
-        path = user_path(options.output)
-        return path if path.suffix == ".csv" else path / "scores.csv"
-    model = published.resolve(options.model)
-    name = "evaluation" if split == "eval" else f"evaluation-{split}"
-    folder = run_of(model) or (model if model.is_dir() else model.parent)
-    return folder / scores_folder(model, options.checkpoint, name) / "scores.csv"
+    """Return the path of the table, which the original's flag may name itself."""
+    options.split = split
+    folder = command.results_folder(options, published.resolve(options.model))
+    return folder if folder.suffix == ".csv" else folder / "scores.csv"
 
 
-def _origin(options: argparse.Namespace, place: Path, split: str) -> dict[str, Any]:
+def _origin(options: argparse.Namespace, root: Path, split: str) -> dict[str, Any]:
     """Say what was measured on what, and which published row stands for it."""
     config = _config(options.model)
     row = options.row or (results.row_of(config) if config else None)
     return {
         "model": str(options.model),
-        "data": str(place),
+        "data": str(root),
         "split": split,
         "row": None if row == "none" else row,
-        "synthetic": (place / miniature.MARKER).exists(),
+        "synthetic": (root / miniature.MARKER).exists(),
     }
 
 

@@ -374,4 +374,4 @@ def test_command_writes_a_run_folder(tmp_path, capsys):
     assert convert.main([str(SMALL), str(folder)]) == 1
     assert "holds a run already" in capsys.readouterr().err
     assert convert.main([str(SMALL)]) == 1
-    assert "DEST is not given" in capsys.readouterr().err
+    assert "name a DEST, or give --check" in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_google_scores_and_summary(golden, listed, tmp_path):
     network = load_checkpoint(GOLDEN / "small", num_dilations=3)
     tracks = examples.cut(fuss.tracks(listed.parent, "eval"), evaluate.FUSS_SECONDS)
     rows = Rows(tmp_path / "scores.csv", scores.columns(4), "")
-    measured, summary = evaluate.evaluate(separate.separator(network), tracks, rows)
+    measured, summary, _ = evaluate.evaluate(separate.separator(network), tracks, rows)
     rows.finish(row["example"] for row in measured)
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
         written = read(file)
@@ -155,7 +155,7 @@ def track(name, count, seed=0):
 @pytest.mark.parametrize(("count", "outputs"), [(2, 4), (3, 8), (6, 8)])
 def test_more_outputs_than_sources(count, outputs):
     one = track("one", count)
-    (row,), summary = evaluate.evaluate(perfect(one, outputs), [one])
+    (row,), summary, _ = evaluate.evaluate(perfect(one, outputs), [one])
     assert row["num_active_refs"] == row["num_active_pairs"] == count
     assert summary[f"{count}Si"]["sources"] == count
     assert summary["MSi"]["mean"] > 60
@@ -164,20 +164,20 @@ def test_more_outputs_than_sources(count, outputs):
 
 
 def test_over_and_under_separation():
-    _, over = evaluate.evaluate(even(4), [track("one", 2)])
+    over = evaluate.evaluate(even(4), [track("one", 2)]).summary
     assert over["over"] == 1.0
     loud = track("one", 3)
 
     def first(batch):
         return np.stack([batch, 0 * batch, 0 * batch, 0 * batch], axis=1)
 
-    _, under = evaluate.evaluate(Separator(first, tuple("abcd"), RATE), [loud])
+    under = evaluate.evaluate(Separator(first, tuple("abcd"), RATE), [loud]).summary
     assert (under["under"], under["MSi"]["sources"]) == (1.0, 1)
 
 
 def test_silent_examples_are_left_out():
     silent = Track("none", RATE, 100, {"a": np.zeros((1, 100), np.float32)})
-    rows, summary = evaluate.evaluate(even(4), [silent, track("one", 1)])
+    rows, summary, _ = evaluate.evaluate(even(4), [silent, track("one", 1)])
     assert [row["example"] for row in rows] == ["one"]
     assert summary["1S"]["mean"] > 70
     assert summary["MSi"] == {"mean": None, "deviation": None, "sources": 0}
@@ -189,7 +189,7 @@ def test_too_few_outputs():
         evaluate.evaluate(even(2), [track("one", 3)])
     filled = replace(track("one", 2))
     sources = {**filled.sources, "z": np.zeros((1, 4000), np.float32)}
-    rows, _ = evaluate.evaluate(even(2), [replace(filled, sources=sources)])
+    rows = evaluate.evaluate(even(2), [replace(filled, sources=sources)]).rows
     assert rows[0]["num_active_refs"] == 2
 
 
@@ -333,11 +333,13 @@ def test_mixtures_that_are_separated_well_are_put_together():
     one, other = track("one", 1, seed=1), track("other", 1, seed=2)
     both = Track("both", RATE, 4000, {"a": one.sources["a"], "b": other.sources["a"]})
     separator = perfect(both, 4)
-    rows, summary = evaluate.evaluate_mixtures(separator, examples.pairs([one, other]))
+    rows, summary, _ = evaluate.evaluate_mixtures(
+        separator, examples.pairs([one, other])
+    )
     assert rows[0]["example"] == "one+other"
     assert summary["MoMi"]["sources"] == 2
     assert summary["MoMi"]["mean"] > 60
-    same, _ = evaluate.evaluate_mixtures(separator, examples.of_mixtures([both]))
+    same = evaluate.evaluate_mixtures(separator, examples.of_mixtures([both])).rows
     assert same[0]["sisnr_improvement_mix1"] == rows[0]["sisnr_improvement_mix1"]
     assert examples.pairs([one]) == []
 

@@ -1,0 +1,138 @@
+"""Every corpus by its name: ``tracks(name, root, split)`` for all pillars.
+
+The splits are ``"train"``, ``"valid"`` and ``"test"`` whatever a corpus calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.corpora import (
+    ccmixter,
+    dsd100,
+    fuss,
+    mir1k,
+    mix_folders,
+    moisesdb,
+    musdb,
+    remixpacks600,
+    scaper_output,
+    slakh,
+    song_folders,
+    speaker_mixtures,
+)
+from common.corpora.completeness import part_of
+from common.corpora.track import CorpusError, Track
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a corpus may be asked for beside its folder and its split.
+
+    Attributes:
+        sample_rate: Rate in Hz whose folder is read, where a corpus has several.
+        length: ``"min"`` or ``"max"``, of mixtures of speakers.
+        task: Set of WHAM!, such as ``"mix_both"``.
+        skip: Leave out tracks that lack a file and say how many, not refuse.
+        is_wav: Read the wav files of MUSDB18 alone, not its stem files.
+    """
+
+    sample_rate: int = 8000
+    length: str = "min"
+    task: str = "mix_both"
+    skip: bool = False
+    is_wav: bool = False
+
+
+Reader = Callable[[Path, str, Options], list[Track]]
+
+
+def tracks(
+    name: str, root: Path | str, split: str, options: Options | None = None
+) -> list[Track]:
+    """List the tracks of a split of a corpus.
+
+    Args:
+        name: One of :data:`CORPORA`.
+        root: Its folder.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        options: What else is asked for.
+
+    Returns:
+        Tracks by name, with the sources that the corpus names.
+
+    Raises:
+        CorpusError: The corpus is unknown, its folder is laid out otherwise, the split
+            is empty or a file is missing.
+        AudioError: A file cannot be read.
+    """
+    if name not in CORPORA:
+        raise CorpusError(
+            f"the corpus {name!r} is not known; expected one of {', '.join(CORPORA)}"
+        )
+    return CORPORA[name](Path(root), split, options or Options())
+
+
+def _fuss(root: Path, split: str, options: Options) -> list[Track]:
+    names = {"valid": "validation", "test": "eval"}
+    return fuss.tracks(fuss.find_root(root), names.get(split, split))
+
+
+def _musdb(root: Path, split: str, options: Options) -> list[Track]:
+    return musdb.tracks(musdb.find_root(root), split, is_wav=options.is_wav)
+
+
+def _dsd100(root: Path, split: str, options: Options) -> list[Track]:
+    """Hold out a tenth of the training songs, always the same ones, for validation."""
+    if split == "test":
+        return dsd100.tracks(root, "test", skip=options.skip)
+    songs = dsd100.tracks(root, "train", skip=options.skip)
+    return part_of(dsd100.CORPUS, songs, split)
+
+
+def _mir1k(root: Path, split: str, options: Options) -> list[Track]:
+    return mir1k.tracks(root, split)
+
+
+def _song_folders(root: Path, split: str, options: Options) -> list[Track]:
+    return song_folders.tracks(root, split)
+
+
+def _speakers(corpus: str) -> Reader:
+    def read(root: Path, split: str, options: Options) -> list[Track]:
+        return speaker_mixtures.tracks(
+            root,
+            split,
+            task=options.task if corpus == "wham" else "mix",
+            sample_rate=options.sample_rate,
+            length=options.length,
+            speakers=3 if corpus == "wsj0_3mix" else 2,
+            skip=options.skip,
+        )
+
+    return read
+
+
+def _complete(read: Callable[..., list[Track]]) -> Reader:
+    return lambda root, split, options: read(root, split, skip=options.skip)
+
+
+CORPORA: Mapping[str, Reader] = {
+    "fuss": _fuss,
+    "musdb": _musdb,
+    "moisesdb": _complete(moisesdb.tracks),
+    "dsd100": _dsd100,
+    "ccmixter": _complete(ccmixter.tracks),
+    "mir1k": _mir1k,
+    "slakh": _complete(slakh.tracks),
+    "remixpacks600": _complete(remixpacks600.tracks),
+    "wsj0_2mix": _speakers("wsj0_2mix"),
+    "wsj0_3mix": _speakers("wsj0_3mix"),
+    "wham": _speakers("wham"),
+    "scaper": _complete(scaper_output.tracks),
+    "mix_folders": _complete(mix_folders.tracks),
+    "song_folders": _song_folders,
+}
+"""The tracks of a split, by the name of the corpus."""

@@ -1,0 +1,87 @@
+"""Every corpus by its name, each read from its miniature."""
+
+import pytest
+
+from common.corpora import catalogue
+from common.corpora.catalogue import CORPORA, Options
+from common.corpora.track import CorpusError
+from common.synthetic.miniature import WRITERS
+
+SOURCES = {
+    "musdb": {"vocals", "drums", "bass", "other"},
+    "moisesdb": {"vocals", "drums", "bass", "other"},
+    "dsd100": {"vocals", "drums", "bass", "other"},
+    "ccmixter": {"vocals", "accompaniment"},
+    "mir1k": {"vocals", "accompaniment"},
+    "remixpacks600": {"vocals", "drums", "bass", "other"},
+    "wsj0_2mix": {"s1", "s2"},
+    "wsj0_3mix": {"s1", "s2", "s3"},
+    "wham": {"s1", "s2"},
+}
+SONGS = {name: {"songs": 10} for name in ("moisesdb", "ccmixter")}
+SPEECH = {
+    name: {"train": 4, "validation": 2, "test": 2}
+    for name in ("wsj0_2mix", "wsj0_3mix", "wham")
+}
+FEW = {"seconds": 1.0, "train": 12, "test": 2}
+COUNTS = {**SONGS, **SPEECH, "fuss": {"train": 4, "validation": 2, "eval": 2}}
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory):
+    """Write each miniature once, with as few tracks as its splits need."""
+    made = {}
+
+    def folder(name):
+        if name not in made:
+            path = tmp_path_factory.mktemp("corpora") / name
+            counts = COUNTS.get(name, FEW)
+            made[name] = WRITERS[name](path, sample_rate=8000, **counts)
+        return made[name]
+
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(set(CORPORA) & set(WRITERS) - {"mix_folders"}))
+def test_every_corpus_has_three_splits_without_a_track_in_two(name, miniature):
+    splits = [
+        catalogue.tracks(name, miniature(name), split)
+        for split in ("train", "valid", "test")
+    ]
+    files = [
+        {(str(sound), track.sample_rate) for sound in track.sources.values()}
+        for split in splits
+        for track in split
+    ]
+    assert all(splits)
+    assert len(set().union(*files)) == sum(map(len, files))
+    assert all(track.sources for split in splits for track in split)
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_sources_have_the_names_of_the_corpus(name, miniature):
+    found = catalogue.tracks(name, miniature(name), "train")
+    assert set(found[0].sources) == SOURCES[name]
+
+
+def test_folders_of_songs(miniature, tmp_path):
+    for split in ("train", "valid", "test"):
+        (tmp_path / split).symlink_to(miniature("musdb") / "train")
+    found = catalogue.tracks("song_folders", tmp_path, "valid")
+    assert len(found) == 12
+    assert set(found[0].sources) == SOURCES["musdb"]
+
+
+def test_an_option_reaches_its_corpus(miniature):
+    clean = catalogue.tracks(
+        "wham", miniature("wham"), "test", Options(task="mix_clean")
+    )
+    noisy = catalogue.tracks("wham", miniature("wham"), "test")
+    assert clean[0].mixture != noisy[0].mixture
+
+
+def test_an_unknown_corpus_is_an_error_with_the_known_ones():
+    with pytest.raises(
+        CorpusError, match=r"'mus' is not known; expected one of fuss, "
+    ):
+        catalogue.tracks("mus", "somewhere", "train")

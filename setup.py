@@ -102,12 +102,13 @@ COMMANDS = [
     "separation-registry = common.weights.registry:main",
 ]
 
-# The small networks that separate offline.
-MODELS = {
-    "adversarial": ["models/*/*", "models/*/*/*"],
-    "clustering": ["models/*/*", "models/*/*/*"],
-    "mixit": ["models/*/*", "models/*/*/*"],
-    "unmix": ["models/*/*", "models/*/*/*", "models/*/*/*/*"],
+# The bundled models, which separate offline, and the marks of typed packages.
+DATA = {
+    "adversarial": ["py.typed", "models/*/*", "models/*/*/*"],
+    "clustering": ["py.typed", "models/*/*", "models/*/*/*"],
+    "common": ["py.typed"],
+    "mixit": ["py.typed", "models/*/*", "models/*/*/*"],
+    "unmix": ["py.typed", "models/*/*", "models/*/*/*", "models/*/*/*/*"],
 }
 
 
@@ -129,7 +130,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=PACKAGES,
-    package_data=MODELS,
+    package_data=DATA,
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": COMMANDS},

@@ -28,7 +28,7 @@ from common import config as configuration
 from common.errors import exit_code
 from common.files import replacing_folder, user_path
 from common.training.checkpoint import CheckpointError, save_network
-from common.weights import tf1_checkpoint
+from common.weights import tf1
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -69,7 +69,7 @@ def load(path: str | Path, settings: ModelConfig | None = None) -> Restored:
             a tensor is missing, extra, misshapen or not finite.
         ConfigError: The settings are those of no separator.
     """
-    found = tf1_checkpoint.read(path, tensors.TRAINING)
+    found = tf1.read(path, tensors.TRAINING)
     config = architecture(found, settings or ModelConfig(), str(path))
     separator = Separator(config)
     table, critics = tensors.separator(separator), {}

@@ -11,8 +11,7 @@ import tensorflow as tf
 from adversarial.config import ModelConfig
 from adversarial.geometry import Geometry, covering, pad_bins
 from adversarial.model import Separator
-from common.separation.graphs import graph
-from common.separation.separator import Network, SeparationError
+from common.separation.separator import Network, SeparationError, graph
 from common.signal.masking import ratio_mask
 from common.signal.stft import Stft, istft, stft
 

@@ -24,8 +24,7 @@ from common.corpora import sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
-from common.files import user_path
-from common.inputs import holds
+from common.files import holds, user_path
 
 
 def convert(source: Path, target: Path, sample_rate: int, kind: str) -> str:
@@ -52,7 +51,7 @@ def convert(source: Path, target: Path, sample_rate: int, kind: str) -> str:
     nothing = np.zeros((info.channels, 0), np.float32)
     peak = 0.0
     with audio.Writer(target, sample_rate, info.channels, kind) as writer:
-        for block in audio.blocks(source, audio.PIECE_SAMPLES):
+        for block in audio.blocks(source, audio.CHUNK_SAMPLES):
             peak = max(peak, _write(writer, stream.push(block)))
         peak = max(peak, _write(writer, stream.push(nothing, last=True)))
     return "clipped" if peak > 1.0 and audio.FORMATS[kind].bits else "done"

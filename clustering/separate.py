@@ -23,8 +23,7 @@ from common.config import ConfigError, override
 from common.config import load as load_config
 from common.files import user_path
 from common.separation.command import command
-from common.separation.graphs import graph
-from common.separation.separator import Separator
+from common.separation.separator import Separator, graph
 from common.signal.masking import mixture_consistency
 from common.signal.stft import istft, stft
 from common.training.checkpoint import (

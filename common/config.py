@@ -56,7 +56,7 @@ def from_dict(cls: type[Config], values: Mapping[str, Any], where: str = "") -> 
     Args:
         cls: The dataclass to build.
         values: Value by field name; fields left out keep their defaults.
-        where: Dotted place of these values, for the error sentence.
+        where: Dotted name of the section with these values, for the error sentence.
 
     Returns:
         The configuration, with texts turned into the types of their fields.

@@ -1,4 +1,4 @@
-"""The one place where Sacred is used: command line in, checked configuration out.
+"""Sacred, used here alone: command line in, checked configuration out.
 
 Two spellings mean the same: Sacred's ``with umxhq target=vocals lr=5e-4`` and classic
 flags, ``--preset umxhq --target vocals --lr 5e-4``; they may be mixed. Sacred only
@@ -43,8 +43,8 @@ class Command(Generic[Config]):
         main: Called with the configuration and whether only to check; returns the
             exit code.
         aliases: Further flags, such as ``{"--data_dir": "data_root"}``.
-        folder: Tells the run folder of a configuration that names no ``output``; none:
-            by pillar, preset and date.
+        folder: Returns the run folder of a configuration that names no ``output``;
+            none: by pillar, preset and date.
         without_corpus: Returns the error of a configuration that names no corpus, else
             None; only presets whose names begin with ``tiny`` train without one.
     """
@@ -69,7 +69,7 @@ class Request:
     usage: bool = False
 
 
-def run(command: Command, argv: Sequence[str] | None = None) -> int:
+def run(command: Command[Any], argv: Sequence[str] | None = None) -> int:
     """Read a command line, record the run with Sacred and call the command's main.
 
     Returns:
@@ -89,7 +89,7 @@ def configure(command: Command[Config], request: Request) -> Config:
     return override(preset, request.updates)
 
 
-def parse(command: Command, arguments: Sequence[str]) -> Request:
+def parse(command: Command[Any], arguments: Sequence[str]) -> Request:
     """Read both spellings of a command line.
 
     Raises:
@@ -115,7 +115,7 @@ def parse(command: Command, arguments: Sequence[str]) -> Request:
     return request
 
 
-def _run(command: Command, arguments: Sequence[str]) -> int:
+def _run(command: Command[Any], arguments: Sequence[str]) -> int:
     request = parse(command, arguments)
     if request.usage:
         sys.stdout.write(usage(command))
@@ -154,7 +154,7 @@ def _recorded(command: Command[Config], experiment: Any, config: Config) -> int:
     return int(experiment.run(config_updates=own).result)
 
 
-def _sacred(command: Command, preset: str) -> Any:
+def _sacred(command: Command[Any], preset: str) -> Any:
     """Build the Sacred experiment: the presets are its named configurations."""
     from sacred import SETTINGS, Experiment
 
@@ -186,7 +186,7 @@ def _thawed(value: Any) -> Any:
     return value
 
 
-def _word(command: Command, request: Request, word: str) -> None:
+def _word(command: Command[Any], request: Request, word: str) -> None:
     if word in command.presets:
         if request.preset not in (None, word):
             raise ConfigError(
@@ -205,7 +205,7 @@ def _word(command: Command, request: Request, word: str) -> None:
         )
 
 
-def _flag(command: Command, request: Request, word: str, rest: list[str]) -> None:
+def _flag(command: Command[Any], request: Request, word: str, rest: list[str]) -> None:
     """Read one classic flag, with its value where it takes one."""
     name, equals, value = word.partition("=")
     if name in ("--preset", "--config"):
@@ -237,7 +237,7 @@ def _is_list(kind: Any) -> bool:
     return any(typing.get_origin(each) is tuple for each in kinds)
 
 
-def _several(command: Command, rest: list[str], name: str) -> Any:
+def _several(command: Command[Any], rest: list[str], name: str) -> Any:
     """Take the words up to the next flag, key or preset."""
     words = [_next(rest, name)]
     while rest and not (
@@ -259,7 +259,7 @@ def _next(rest: list[str], name: str) -> str:
     return rest.pop(0)
 
 
-def _key(command: Command, key: str, shown: str | None = None) -> str:
+def _key(command: Command[Any], key: str, shown: str | None = None) -> str:
     """Find a key by its dotted name or, where it is unique, by its last part."""
     known = list(key_types(type(command.presets[command.default])))
     if key in known:
@@ -272,7 +272,7 @@ def _key(command: Command, key: str, shown: str | None = None) -> str:
     raise ConfigError(unknown_key(shown or key, known))
 
 
-def usage(command: Command) -> str:
+def usage(command: Command[Any]) -> str:
     """List presets, options and every key with its default and what it takes."""
     config = command.presets[command.default]
     lines = [

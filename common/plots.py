@@ -78,9 +78,9 @@ def separation(
         left.set_title(_short(title), loc="left", fontsize=9, parse_math=False)
         draw_waveform(left, waveform, sample_rate, COLOURS[kind])
         left.set_ylim(-1.05 * peak, 1.05 * peak)
-        heard = np.maximum(power / reference, np.finfo(np.float32).tiny)
+        shares = np.maximum(power / reference, np.finfo(np.float32).tiny)
         # The floor is set in dB, as processors round logarithms in several ways.
-        level = np.maximum(10 * np.log10(heard), -RANGE_DB)
+        level = np.maximum(10 * np.log10(shares), -RANGE_DB)
         image = right.imshow(
             level,
             origin="lower",

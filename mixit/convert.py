@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.files import user_path
-from common.inputs import refuse_overwriting
+from common.files import refuse_overwriting, user_path
 from common.training import run_folder
 from common.training.checkpoint import (
     CheckpointError,
@@ -30,7 +29,7 @@ from common.training.checkpoint import (
     save_network,
 )
 from common.weights import convert_command
-from common.weights.tf1_checkpoint import locate
+from common.weights.tf1 import locate
 from mixit import published
 from mixit.checkpoints import metagraph
 from mixit.checkpoints.architecture import (

@@ -21,7 +21,10 @@ from mixit.config import Network
 from mixit.fusion import between
 from mixit.layers import Activation, Depthwise, Projection
 
-MASKS: dict[str, Callable] = {"sigmoid": tf.sigmoid, "relu": tf.nn.relu}
+MASKS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "sigmoid": tf.sigmoid,
+    "relu": tf.nn.relu,
+}
 # Keeps the shares of silent estimates defined, as in Google's program.
 POWER_FLOOR = 1e-8
 

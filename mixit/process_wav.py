@@ -15,7 +15,7 @@ from pathlib import Path
 
 from common import audio
 from common.errors import exit_code
-from common.inputs import refuse_overwriting
+from common.files import refuse_overwriting
 from common.separation.files import separate_file
 from common.separation.outputs import Form, stem_paths, working_folder
 from common.separation.separator import SeparationError, Separator

@@ -16,17 +16,15 @@ import tensorflow as tf
 
 from common.config import load as load_config
 from common.separation.command import RATE_HELP, command
-from common.separation.graphs import graph
 from common.separation.outputs import Rate
-from common.separation.separator import Separator
+from common.separation.separator import Separator, graph
 from common.training.checkpoint import (
     CheckpointError,
     not_a_run,
     restore_network,
     run_of,
 )
-from common.weights.tf1 import MetaGraphError
-from common.weights.tf1_checkpoint import locate
+from common.weights.tf1 import MetaGraphError, locate
 from mixit import convert, fusion, process_wav, published
 from mixit.checkpoints.architecture import Options
 from mixit.checkpoints.metagraph import INPUT, OUTPUT

@@ -23,6 +23,19 @@ TEN_FILES = {
     "evaluate.py",
     "convert.py",
 }
+LEVELS = (
+    ("errors", "startup"),
+    ("files",),
+    ("config", "plots"),
+    ("audio", "signal"),
+    ("corpora", "synthetic"),
+    ("records",),
+    ("training",),
+    ("layers", "separation", "weights"),
+    ("evaluation",),
+    ("experiment", "doctor"),
+)
+"""Rooms of ``common``; each imports from its own level and from those above it here."""
 NAMELESS = {"utils", "util", "helpers", "helper", "misc", "base", "core", "common"}
 KERAS_3 = ("tf.keras.", "tensorflow.keras.")
 MODULES = sorted(
@@ -107,3 +120,16 @@ def test_everything_public_is_documented(module):
     assert ast.get_docstring(tree), "the module has no docstring"
     undocumented = [name for name, node in public(tree) if not ast.get_docstring(node)]
     assert not undocumented
+
+
+def test_rooms_of_common_import_from_below():
+    level = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
+    upward = [
+        (module, name)
+        for module in MODULES
+        if module.startswith("common/") and module != "common/__init__.py"
+        for name in imported(parse(module))
+        if name.startswith("common.") and name.split(".")[1] in level
+        if level[name.split(".")[1]] > level[module.split("/")[1].removesuffix(".py")]
+    ]
+    assert not upward

@@ -27,8 +27,7 @@ from common.audio.decoding import FFMPEG_CURE
 from common.config import load as load_config
 from common.corpora.track import CorpusError
 from common.errors import exit_code
-from common.files import user_path, write_json, write_text
-from common.inputs import refuse_overwriting
+from common.files import refuse_overwriting, user_path, write_json, write_text
 from common.separation.command import Names, add_checkpoint
 from common.separation.separator import Separator
 from common.startup import hide_gpus

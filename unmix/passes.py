@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from common.layers.lstm_training import State
 from common.layers.recurrent import RecurrentStack
-from common.separation.graphs import graph
+from common.separation.separator import graph
 from unmix.config import Network
 from unmix.model import Folded, OpenUnmix, folded
 from unmix.wiener import wiener

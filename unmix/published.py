@@ -20,7 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common import files
-from common.weights.registry import UNKNOWN, Entry, File, digest, shipped
+from common.weights.download import digest
+from common.weights.registry import UNKNOWN, Entry, File, shipped
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network
 from unmix.scoring.results import PUBLISHED
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from common import audio
 from common.errors import exit_code
-from common.inputs import refuse_overwriting
+from common.files import refuse_overwriting
 from common.separation.command import Names, separate_all
 from common.separation.files import separate_file
 from common.separation.outputs import Form, output_names, stem_paths, working_folder

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from common.audio.files import (
+    CHUNK_SAMPLES,
     FORMATS,
-    PIECE_SAMPLES,
     AudioError,
     AudioInfo,
     Format,
@@ -16,8 +16,8 @@ from common.audio.files import (
 )
 
 __all__ = [
+    "CHUNK_SAMPLES",
     "FORMATS",
-    "PIECE_SAMPLES",
     "AudioError",
     "AudioInfo",
     "Format",

@@ -1,6 +1,6 @@
 """Samples out of sound files: libsndfile where it reads all of a file, else ffmpeg.
 
-Both hand out pieces one after the other, in the memory of one piece.
+Both hand out chunks one after the other, in the memory of one chunk.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ def inspect(path: Path, stream: int = 0) -> Sound:
     Raises:
         AudioError: It is missing, a folder, empty, not audio, cut short or without a
             sample, or needs ffmpeg where there is none.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "tone.wav")
+    >>> soundfile.write(path, np.zeros([30, 2]), 8000)
+    >>> inspect(path)[1:]
+    (8000, 2, 30, 0)
     """
     _check_file(path)
     file = None if stream else _open(path)
@@ -62,38 +68,44 @@ def inspect(path: Path, stream: int = 0) -> Sound:
 
 
 def decode(
-    sound: Sound, piece_samples: int, start: int, samples: int | None
+    sound: Sound, chunk_samples: int, start: int, samples: int | None
 ) -> Iterator[np.ndarray]:
-    """Decode an excerpt piece by piece, all but the last of one length.
+    """Decode an excerpt chunk by chunk, all but the last of one length.
 
     mp3 and what ffmpeg reads are decoded from their beginning, because seeking in them
     is not exact.
 
     Args:
         sound: From `inspect`.
-        piece_samples: Length of a piece.
+        chunk_samples: Length of a chunk.
         start: First sample.
         samples: How many at most, or None to the end.
 
     Yields:
-        Float32 [channels, at most piece_samples], at least one of them, all finite.
+        Float32 [channels, at most chunk_samples], at least one of them, all finite.
 
     Raises:
         AudioError: The excerpt starts behind the end, the file is damaged, or a sample
             is NaN or infinite.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "tone.wav")
+    >>> soundfile.write(path, np.zeros(30), 8000)
+    >>> [chunk.shape for chunk in decode(inspect(path), 12, 5, None)]
+    [(1, 12), (1, 12), (1, 1)]
     """
-    pieces = _ffmpeg_pieces if sound.samples is None else _sndfile_pieces
+    chunks = _ffmpeg_chunks if sound.samples is None else _sndfile_chunks
     position = start
-    for piece in pieces(sound, piece_samples, start, samples):
-        check_finite(piece, position, sound.sample_rate, sound.path)
-        yield piece
-        position += piece.shape[1]
+    for chunk in chunks(sound, chunk_samples, start, samples):
+        check_finite(chunk, position, sound.sample_rate, sound.path)
+        yield chunk
+        position += chunk.shape[1]
 
 
 class _Forward(soundfile.SoundFile):
     """A file that is read without the seek which soundfile does after every read.
 
-    In some mp3 files each of these seeks lands elsewhere, and is heard.
+    In some mp3 files each of these seeks lands elsewhere, audibly.
     """
 
     def seekable(self) -> bool:
@@ -159,8 +171,8 @@ def check_finite(
     )
 
 
-def _sndfile_pieces(
-    sound: Sound, piece_samples: int, start: int, samples: int | None
+def _sndfile_chunks(
+    sound: Sound, chunk_samples: int, start: int, samples: int | None
 ) -> Iterator[np.ndarray]:
     file = _open(sound.path)
     if file is None:
@@ -169,11 +181,11 @@ def _sndfile_pieces(
         _check_start(sound, start, file.frames)
         left = min(file.frames - start, samples or file.frames)
         if file.format == "MP3":
-            for skip in _lengths(start, piece_samples):
+            for skip in _lengths(start, chunk_samples):
                 _read_frames(file, skip, sound)
         else:
             file.seek(start)
-        for length in _lengths(left, piece_samples):
+        for length in _lengths(left, chunk_samples):
             frames = _read_frames(file, length, sound)
             if len(frames):
                 yield np.ascontiguousarray(frames.T)
@@ -181,14 +193,14 @@ def _sndfile_pieces(
                 return
 
 
-def _lengths(total: int, piece: int) -> Iterator[int]:
-    for done in range(0, total, piece):
-        yield min(piece, total - done)
+def _lengths(total: int, chunk: int) -> Iterator[int]:
+    for done in range(0, total, chunk):
+        yield min(chunk, total - done)
 
 
 def _read_frames(file: _Forward, frames: int, sound: Sound) -> np.ndarray:
     try:
-        piece = file.read(frames, dtype="float32", always_2d=True)
+        chunk = file.read(frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{sound.path} is damaged or breaks off "
@@ -196,13 +208,13 @@ def _read_frames(file: _Forward, frames: int, sound: Sound) -> np.ndarray:
         ) from error
     # Some mp3 encoders count the frame of their own header as sound.
     slack = MP3_FRAME_SAMPLES if file.format == "MP3" else 0
-    if len(piece) + slack < frames:
+    if len(chunk) + slack < frames:
         raise AudioError(
             f"{sound.path} breaks off: its header promises {sound.samples} samples, "
-            f"{frames - len(piece)} of them or more are missing; "
+            f"{frames - len(chunk)} of them or more are missing; "
             "copy or download it again."
         )
-    return piece
+    return chunk
 
 
 def _ffprobe(path: Path, stream: int) -> Sound:
@@ -245,8 +257,8 @@ def _url(path: Path) -> str:
     return f"file:{path.absolute()}"  # neither an option nor a protocol of ffmpeg
 
 
-def _ffmpeg_pieces(
-    sound: Sound, piece_samples: int, start: int, samples: int | None
+def _ffmpeg_chunks(
+    sound: Sound, chunk_samples: int, start: int, samples: int | None
 ) -> Iterator[np.ndarray]:
     """Decode through a pipe; what comes before the excerpt is decoded and dropped."""
     import ffmpeg
@@ -261,18 +273,18 @@ def _ffmpeg_pieces(
     listener.start()
     pipe, channels = process.stdout, sound.channels
     try:
-        before = sum(p.shape[1] for p in _pipe(pipe, channels, piece_samples, start))
-        given = 0
-        for piece in _pipe(pipe, channels, piece_samples, samples):
-            given += piece.shape[1]
-            yield piece
-        if samples is None or given < samples:
+        before = sum(p.shape[1] for p in _pipe(pipe, channels, chunk_samples, start))
+        decoded = 0
+        for chunk in _pipe(pipe, channels, chunk_samples, samples):
+            decoded += chunk.shape[1]
+            yield chunk
+        if samples is None or decoded < samples:
             code = process.wait()
             listener.join()
             _check_ending(
                 sound, code, [line.decode(errors="replace") for line in remarks]
             )
-        if not given:
+        if not decoded:
             _check_start(sound, start, before)
     finally:
         process.kill()
@@ -283,11 +295,11 @@ def _ffmpeg_pieces(
 
 
 def _pipe(
-    pipe: IO[bytes], channels: int, piece_samples: int, samples: int | None
+    pipe: IO[bytes], channels: int, chunk_samples: int, samples: int | None
 ) -> Iterator[np.ndarray]:
     left = samples
     while left is None or left:
-        want = piece_samples if left is None else min(left, piece_samples)
+        want = chunk_samples if left is None else min(left, chunk_samples)
         data = pipe.read(4 * channels * want)
         count = len(data) // (4 * channels)
         if count:
@@ -299,7 +311,7 @@ def _pipe(
 
 
 def _check_ending(sound: Sound, code: int, remarks: list[str]) -> None:
-    """Tell a decoder that gave up, and a file cut short, from harmless remarks."""
+    """Refuse a decoder that gave up and a truncated file; pass harmless remarks."""
     last = remarks[-1].strip() if remarks else "no reason given"
     if code:
         raise AudioError(

@@ -21,7 +21,7 @@ import soundfile
 from common.audio.decoding import check_finite
 from common.audio.headers import AudioError, wav_header
 
-PIECE_SAMPLES = 1 << 16  # libsndfile's ogg encoder overflows its stack on long pieces
+CHUNK_SAMPLES = 1 << 16  # libsndfile's ogg encoder overflows its stack on long chunks
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
@@ -133,15 +133,15 @@ class Writer:
                 f"{self.path} takes float samples of full scale +-1, "
                 f"not {waveform.dtype}; divide by the integers' full scale first."
             )
-        for first in range(0, waveform.shape[1], PIECE_SAMPLES):
-            piece = waveform[:, first : first + PIECE_SAMPLES]
+        for first in range(0, waveform.shape[1], CHUNK_SAMPLES):
+            chunk = waveform[:, first : first + CHUNK_SAMPLES]
             with np.errstate(over="ignore"):
-                piece = piece.astype(np.float32)
+                chunk = chunk.astype(np.float32)
             check_finite(
-                piece, self.samples, self.sample_rate, f"the sound for {self.path}"
+                chunk, self.samples, self.sample_rate, f"the sound for {self.path}"
             )
-            self._write_frames(np.ascontiguousarray(piece.T))
-            self.samples += piece.shape[1]
+            self._write_frames(np.ascontiguousarray(chunk.T))
+            self.samples += chunk.shape[1]
 
     def _start(self) -> None:
         kind = self._format

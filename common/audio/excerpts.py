@@ -133,12 +133,12 @@ class WavFiles:
         waves = np.empty([len(numbers), self.channels, samples], np.float32)
         frames = np.empty([samples, self.channels], ENCODINGS[self.encoding])
         for wave, number, start in zip(waves, numbers, starts, strict=True):
-            place = self.layouts[number]
-            with place.path.open("rb", buffering=0) as file:
-                first = place.first_byte + int(start) * frames.itemsize * self.channels
+            layout = self.layouts[number]
+            with layout.path.open("rb", buffering=0) as file:
+                first = layout.first_byte + int(start) * frames.itemsize * self.channels
                 if os.preadv(file.fileno(), [frames], first) < frames.nbytes:
                     raise AudioError(
-                        f"{place.path} became shorter while it was trained on; start "
+                        f"{layout.path} became shorter while it was trained on; start "
                         "the training again."
                     )
             wave[:] = frames.T

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 Name = str | os.PathLike[str]
-PIECE_SAMPLES = 1 << 16
+CHUNK_SAMPLES = 1 << 16
 
 
 class AudioInfo(NamedTuple):
@@ -42,7 +42,7 @@ class AudioInfo(NamedTuple):
 
 
 def probe(path: Name, *, stream: int = 0) -> AudioInfo:
-    """Tell rate, channels and length of a sound file.
+    """Return rate, channels and length of a sound file.
 
     The length of what ffmpeg reads is found by decoding it once, because such
     containers state it only roughly.
@@ -66,7 +66,7 @@ def probe(path: Name, *, stream: int = 0) -> AudioInfo:
     sound = inspect(Path(path), stream)
     samples = sound.samples
     if samples is None:
-        samples = sum(p.shape[1] for p in decode(sound, PIECE_SAMPLES, 0, None))
+        samples = sum(p.shape[1] for p in decode(sound, CHUNK_SAMPLES, 0, None))
     return AudioInfo(sound.sample_rate, sound.channels, samples)
 
 
@@ -96,15 +96,15 @@ def read(
     """
     _check_range(path, start, samples)
     sound = inspect(Path(path), stream)
-    pieces = decode(sound, PIECE_SAMPLES, start, samples)
+    chunks = decode(sound, CHUNK_SAMPLES, start, samples)
     if sound.samples is None:
-        return np.concatenate(list(pieces), axis=1), sound.sample_rate
+        return np.concatenate(list(chunks), axis=1), sound.sample_rate
     there = max(0, sound.samples - start)
     waveform = np.empty((sound.channels, min(there, samples or there)), np.float32)
     filled = 0
-    for piece in pieces:
-        waveform[:, filled : filled + piece.shape[1]] = piece
-        filled += piece.shape[1]
+    for chunk in chunks:
+        waveform[:, filled : filled + chunk.shape[1]] = chunk
+        filled += chunk.shape[1]
     return waveform[:, :filled], sound.sample_rate
 
 

@@ -30,7 +30,7 @@ class AudioError(ValueError):
 
 
 def is_whole(path: Path, container: str) -> bool:
-    """Tells whether libsndfile finds all the sound that a file holds.
+    """Returns whether libsndfile reads all the sound of a file.
 
     Args:
         path: A file that libsndfile opens.
@@ -42,6 +42,12 @@ def is_whole(path: Path, container: str) -> bool:
 
     Raises:
         AudioError: The file ends before the sound that its header promises.
+
+    >>> import soundfile, tempfile
+    >>> path = Path(tempfile.mkdtemp(), "tone.wav")
+    >>> soundfile.write(path, [0.0] * 30, 8000)
+    >>> is_whole(path, "WAV")
+    True
     """
     check = {"OGG": _is_single_ogg, "MP3": _is_measured_mp3}.get(
         container, _check_chunks

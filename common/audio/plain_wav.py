@@ -1,6 +1,6 @@
-"""What a plain wav file holds, told by its first bytes alone.
+"""The layout of a plain wav file, from its first bytes alone.
 
-A corpus has tens of thousands of files, and one read each tells their lengths ten times
+A corpus has tens of thousands of files, and one read each gives their lengths ten times
 sooner than a decoder does. What is not plain is left to the decoder, with its errors.
 """
 

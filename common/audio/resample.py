@@ -109,9 +109,9 @@ class ResampleStream:
             # soxr rounds the length; silence behind the end lets it reach the ceiling.
             silence = np.zeros((self._channels, -(-source // target) + 1), np.float32)
             block = np.concatenate([block, silence], axis=1)
-        piece = converter.resample_chunk(np.ascontiguousarray(block.T), last=last).T
+        chunk = converter.resample_chunk(np.ascontiguousarray(block.T), last=last).T
         if last:
             left = -(-self._taken * target // source) - self._given
-            piece = piece[:, :left]
-        self._given += piece.shape[1]
-        return np.ascontiguousarray(piece)
+            chunk = chunk[:, :left]
+        self._given += chunk.shape[1]
+        return np.ascontiguousarray(chunk)

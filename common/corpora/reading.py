@@ -219,7 +219,9 @@ def _warn_once(sentence: str) -> None:
     LOG.warning(sentence)
 
 
-def divide(items: Sequence[Item], share: float, seed: int = 42) -> tuple[list, list]:
+def divide(
+    items: Sequence[Item], share: float, seed: int = 42
+) -> tuple[list[Item], list[Item]]:
     """Part a list at random, always alike, keeping the order within the parts.
 
     Args:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from common.corpora import completeness, grouping, reading, sound_files
 from common.corpora.track import CorpusError, Track
@@ -96,7 +97,7 @@ def _lay_out(jams: Path) -> completeness.Row:
     return jams.stem, dict(zip(names, files, strict=True)), _soundscape(jams, recorded)
 
 
-def _annotation(jams: Path) -> tuple[list[Mapping], Mapping]:
+def _annotation(jams: Path) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
     """Events of a soundscape in order, and what Scaper wrote of its files."""
     try:
         content = json.loads(jams.read_text(encoding="utf-8"))
@@ -128,7 +129,7 @@ def _resolve(recorded: str, jams: Path) -> Path:
     return next(filter(None, map(sound_files.find, files)), files[0])
 
 
-def _soundscape(jams: Path, recorded: Mapping) -> Path:
+def _soundscape(jams: Path, recorded: Mapping[str, Any]) -> Path:
     named = PureWindowsPath(recorded.get("soundscape_audio_path") or "").name
     plain = jams.with_name(named or f"{jams.stem}{SUFFIXES[0]}")
     beside = sound_files.find(plain) if named else None

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from common.corpora import completeness, grouping, reading, sound_files
-from common.corpora.instruments import instrument, rendered_stems
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
 
@@ -49,7 +51,7 @@ def tracks(
         groups: Instruments that are sources, such as ``["piano", "guitar", "bass",
             "drums"]``, or groups of them by name; None makes every stem a source,
             ``piano::0``, ``piano::1``, ``drums::0``. Names are ``drums`` and those of
-            :data:`common.corpora.instruments.FAMILIES`.
+            :data:`FAMILIES`.
         rest: Name of the group of all others; None leaves them out, of the mixture too.
         complete: Leave out tracks that lack a group, as :func:`grouping.group`.
         skip: Leave out tracks that lack a file and say how many, not refuse.
@@ -140,3 +142,76 @@ def _whole(
         told = f"{CORPUS}: {faults[0]} (first of {len(faults)} of {len(rows)} tracks)"
         completeness.report(told, skip=skip and len(faults) < len(rows))
     yield from (row for row, fault in rows if not fault)
+
+
+FAMILIES = (
+    "piano",
+    "chromatic percussion",
+    "organ",
+    "guitar",
+    "bass",
+    "strings",
+    "ensemble",
+    "brass",
+    "reed",
+    "pipe",
+    "synth lead",
+    "synth pad",
+    "synth effects",
+    "ethnic",
+    "percussive",
+    "sound effects",
+)
+"""Instruments of General MIDI, eight programs each from number 0."""
+DRUMS = 128
+# The C loader reads 1500 files of metadata in seconds, and is as safe.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def instrument(stem: Mapping[str, Any]) -> str:
+    """Name the instrument of a stem from its metadata.
+
+    Args:
+        stem: Entry of metadata.yaml, with ``program_num`` and ``is_drum``.
+
+    Returns:
+        ``"drums"``, one of :data:`FAMILIES`, or what ``inst_class`` says where there is
+        no program number.
+
+    >>> instrument({"program_num": 33, "is_drum": False})
+    'bass'
+    >>> instrument({"program_num": 128})
+    'drums'
+    """
+    program = stem.get("program_num")
+    if stem.get("is_drum") or program == DRUMS:
+        return "drums"
+    if isinstance(program, int) and 0 <= program < DRUMS:
+        return FAMILIES[program // 8]
+    return str(stem.get("inst_class", "unknown")).lower()
+
+
+def rendered_stems(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Read which stems of a track were rendered.
+
+    Args:
+        folder: Folder of the track, with its metadata.yaml.
+
+    Returns:
+        The entry of each stem by its name, such as ``S00``.
+
+    Raises:
+        CorpusError: The file is no such metadata. Nothing in it is ever run.
+    """
+    path = folder / "metadata.yaml"
+    try:
+        metadata = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+        stems = dict(sorted(metadata["stems"].items()))
+        return {
+            name: stem for name, stem in stems.items() if stem.get("audio_rendered")
+        }
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CorpusError(
+            f"Slakh2100: {path} is not the metadata of a track with its stems "
+            f"({type(error).__name__}); unpack the track again."
+        ) from error

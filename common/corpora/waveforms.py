@@ -148,7 +148,7 @@ def read(sound: Sound, sample_rate: int) -> tuple[np.ndarray, int]:
     if isinstance(sound, Path):
         return audio.read(sound)
     about = info(sound, sample_rate)
-    pieces = list(blocks(sound, audio.PIECE_SAMPLES))
+    pieces = list(blocks(sound, audio.CHUNK_SAMPLES))
     return np.concatenate(pieces, axis=1), about.sample_rate
 
 

@@ -1,6 +1,6 @@
-"""A table that grows row by row and outlives a kill.
+"""A resumable CSV: rows are kept as soon as they are measured.
 
-Rows are appended to a hidden file beside the one that is wanted, each at once. The same
+Each row is appended at once to a hidden file beside the final one. The same
 evaluation, started again, goes on after the last whole row; when all are there the file
 takes its place under its own name, complete.
 """
@@ -33,7 +33,7 @@ class Rows(UserDict[str, Row]):
     """Rows by the text in their first column, on disk as soon as they are set.
 
     Args:
-        path: The file that is wanted.
+        path: The final file.
         columns: Its columns, of which the first names the row.
         key: What the numbers depend on; rows of another key are not taken up.
         texts: How many of the first columns hold texts; all others hold numbers.
@@ -107,15 +107,15 @@ def read(lines: Iterable[str], texts: int = 1) -> list[Row]:
     columns, *rows = csv.reader(lines)
     return [
         {
-            column: text if place < texts else _value(text)
-            for place, (column, text) in enumerate(zip(columns, row, strict=True))
+            column: text if index < texts else _value(text)
+            for index, (column, text) in enumerate(zip(columns, row, strict=True))
         }
         for row in rows
     ]
 
 
 def number(value: Any) -> float:
-    """Shorten a float32 to the digits that tell it from others.
+    """Shorten a float32 to the digits that identify it.
 
     >>> number(np.float32(0.1))
     0.1

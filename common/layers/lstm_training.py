@@ -45,8 +45,8 @@ def recurrence(
     count = len(shares)
 
     @tf.custom_gradient
-    def run(*given: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
-        shares, recurrent = given[:count], given[count:]
+    def run(*arguments: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., Any]]:
+        shares, recurrent = arguments[:count], arguments[count:]
         zero = tf.zeros_like(shares[0][0, :, : recurrent[0].shape[0]])
         states = [(zero, zero)] * count
         tensors, _ = _forward(shares, recurrent, states, REVERSED[:count], keep=True)
@@ -126,8 +126,8 @@ def _forward(
         for share, matrices, (output, cell), kept, reverse in zip(
             shares, parts, states, arrays, reverses, strict=True
         ):
-            place = frames - 1 - time if reverse else time
-            seen = tf.split(share[place], 4, axis=1)
+            frame = frames - 1 - time if reverse else time
+            seen = tf.split(share[frame], 4, axis=1)
             enter, forget, new, leave = (
                 activate(tf.matmul(output, matrix) + gate)
                 for activate, matrix, gate in zip(
@@ -138,12 +138,12 @@ def _forward(
             later_cell = forget * cell + enter * new
             later = leave * tf.tanh(later_cell)
             after.append((later, later_cell))
-            places = place, place, place + (not reverse)
+            frames_ = frame, frame, frame + (not reverse)
             values = later, gates, later_cell
             written.append(
                 [
                     array.write(where, value)
-                    for array, where, value in zip(kept, places, values, strict=False)
+                    for array, where, value in zip(kept, frames_, values, strict=False)
                 ]
             )
         return time + 1, after, written
@@ -173,12 +173,12 @@ def _backward(
         after, written = [], []
         for direction, (outputs, gates, cells) in enumerate(kept):
             later, later_cell = states[direction]
-            place = frames - 1 - time if direction else time
-            before = cells[place + direction]
-            output = outputs[place]
-            shown = tf.tanh(cells[place + 1 - direction])
-            enter, forget, new, leave = tf.split(gates[place], 4, axis=1)
-            slope = upstream[direction][place] + later
+            frame = frames - 1 - time if direction else time
+            before = cells[frame + direction]
+            output = outputs[frame]
+            shown = tf.tanh(cells[frame + 1 - direction])
+            enter, forget, new, leave = tf.split(gates[frame], 4, axis=1)
+            slope = upstream[direction][frame] + later
             cell = later_cell + slope * (leave - output * shown)
             slopes = tf.concat(
                 [
@@ -191,7 +191,7 @@ def _backward(
             )
             earlier = tf.matmul(slopes, turned[direction])
             after.append((earlier, cell * forget))
-            written.append(arrays[direction].write(place, slopes))
+            written.append(arrays[direction].write(frame, slopes))
         return time - 1, after, written
 
     _, _, arrays = tf.while_loop(

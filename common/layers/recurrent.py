@@ -16,10 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from common.layers import gru as recurrent_gru
-from common.layers import lstm_cudnn as recurrent_cudnn
-from common.layers import lstm_inference as recurrent_block
-from common.layers import lstm_training as recurrent_loop
+from common.layers import lstm_cudnn, lstm_inference, lstm_training
 from common.layers.lstm_training import State, Weights
 
 DIRECTIONS = ("forward", "backward")
@@ -57,7 +54,7 @@ class RecurrentStack(keras.layers.Layer):
             PyTorch. ``"xavier"``: matrices are normal with variance 2 / (rows +
             columns), all four gates counted (Glorot and Bengio, AISTATS 2010, eq.
             12), and biases 0.
-        kind: ``"lstm"``, or ``"gru"`` as in :mod:`common.layers.gru`.
+        kind: ``"lstm"``, or ``"gru"`` as in :func:`gru_direction`.
         dropout_last: Whether outputs of the last layer are dropped as well.
         name: Name of the layer, which the names of its weights begin with.
 
@@ -202,7 +199,7 @@ class RecurrentStack(keras.layers.Layer):
     def _masks(self, signal: tf.Tensor) -> Callable[[int], tf.Tensor]:
         """Count this step; make the function from a layer to the factors of its input.
 
-        Every row has noise of its own, by its place in the batch of all replicas, so
+        Every row has noise of its own, by its index in the batch of all replicas, so
         that replicas draw what one replica with the whole batch would.
         """
         seed = tf.convert_to_tensor(self.drawn)
@@ -214,14 +211,14 @@ class RecurrentStack(keras.layers.Layer):
         fold: Any = tf.random.fold_in
 
         def masks(layer: int) -> tf.Tensor:
-            def row(place: tf.Tensor) -> tf.Tensor:
+            def row(index: tf.Tensor) -> tf.Tensor:
                 noise = tf.random.stateless_uniform(
-                    shape, fold(fold(seed, layer), place)
+                    shape, fold(fold(seed, layer), index)
                 )
                 return tf.cast(noise >= self.dropout, tf.float32)
 
-            places = first + tf.range(rows)
-            mask = tf.map_fn(row, places, fn_output_signature=tf.float32)
+            indices = first + tf.range(rows)
+            mask = tf.map_fn(row, indices, fn_output_signature=tf.float32)
             return tf.transpose(mask, [1, 0, 2]) / (1.0 - self.dropout)
 
         return masks
@@ -294,24 +291,24 @@ def _start(initial: Initial, forget_bias: float | None, gates: int) -> Start:
 
 def _trained(kind: Kind, signal: tf.Tensor, weights: list[Weights]) -> list[tf.Tensor]:
     """Run all directions of a layer, differentiably."""
-    if kind == "gru" or recurrent_cudnn.available():
+    if kind == "gru" or lstm_cudnn.available():
         run = _fastest(kind)
         return [
             run(signal, each, _zeros(signal, each), reverse)[0]
             for each, reverse in zip(weights, (False, True), strict=False)
         ]
-    shares = [recurrent_loop.input_share(signal, each) for each in weights]
-    return recurrent_loop.recurrence(shares, [each[1] for each in weights])
+    shares = [lstm_training.input_share(signal, each) for each in weights]
+    return lstm_training.recurrence(shares, [each[1] for each in weights])
 
 
 def _fastest(kind: Kind) -> Run:
     if kind == "gru":
-        return recurrent_gru.direction
-    if recurrent_cudnn.available():
-        return recurrent_cudnn.direction
-    if recurrent_block.compiles():
-        return recurrent_block.direction
-    return recurrent_loop.direction
+        return gru_direction
+    if lstm_cudnn.available():
+        return lstm_cudnn.direction
+    if lstm_inference.compiles():
+        return lstm_inference.direction
+    return lstm_training.direction
 
 
 def _zeros(signal: tf.Tensor, weights: Weights) -> State:
@@ -329,3 +326,43 @@ def _check(inputs: int, units: int, layers: int, dropout: float) -> None:
         raise ValueError(
             f"dropout={dropout} of a recurrent stack; expected a part in [0, 1)"
         )
+
+
+def gru_direction(
+    inputs: tf.Tensor, weights: Weights, state: State, reverse: bool = False
+) -> tuple[tf.Tensor, State]:
+    """Run one direction on from a state; differentiable.
+
+    With the shares x(t) = inputs W + b of the input and r(t) = h(t-1) U + c of the
+    output before, h = z h(t-1) + (1 - z) tanh(x_n + sigmoid(x_r + r_r) r_n), where z =
+    sigmoid(x_z + r_z): the reset gate acts after the product, other than in [1].
+
+    Args:
+        inputs: Inputs [frames, batch, inputs].
+        weights: W [inputs, 3 * units], U [units, 3 * units], b and c, their gates in
+            the order of Keras: update, reset, new.
+        state: Output [batch, units] of the frame before, which stands for both parts
+            of the state of an LSTM.
+        reverse: Whether to run from the last frame to the first.
+
+    Returns:
+        Outputs [frames, batch, units], and the state after the last frame that was run.
+
+    >>> weights = tf.ones([2, 9]), tf.ones([3, 9]), tf.zeros(9), tf.zeros(9)
+    >>> zero = tf.zeros([4, 3])
+    >>> gru_direction(tf.ones([5, 4, 2]), weights, (zero, zero))[0].shape
+    TensorShape([5, 4, 3])
+    """
+    kernel, recurrent, bias, recurrent_bias = weights
+    shares = tf.tensordot(inputs, kernel, 1) + bias
+
+    def frame(before: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+        update, reset, new = tf.split(share, 3, axis=-1)
+        own = tf.split(before @ recurrent + recurrent_bias, 3, axis=-1)
+        keep = tf.sigmoid(update + own[0])
+        candidate = tf.tanh(new + tf.sigmoid(reset + own[1]) * own[2])
+        return keep * before + (1.0 - keep) * candidate
+
+    outputs = tf.scan(frame, shares, state[0], reverse=reverse)
+    last = outputs[0 if reverse else -1]
+    return outputs, (last, last)

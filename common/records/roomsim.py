@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,7 +14,9 @@ BUFFER_BYTES = 2**20
 MIXTURE, SOURCES = "receiver_audio", "source_images"
 
 
-def roomsim(files: Sequence[str | os.PathLike[str]], samples: int) -> tf.data.Dataset:
+def roomsim(
+    files: Sequence[str | os.PathLike[str]], samples: int
+) -> tf.data.Dataset[Any]:
     """Read examples with the features ``receiver_audio`` and ``source_images``.
 
     Both are flat lists of floats, the last axis varying fastest: ``receiver_audio``
@@ -55,7 +58,7 @@ def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _first_shape(
-    names: list[str], records: tf.data.Dataset, samples: int
+    names: list[str], records: tf.data.Dataset[Any], samples: int
 ) -> tuple[int, int]:
     first = next(iter(records.take(1)), None)
     if first is None:

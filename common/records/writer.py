@@ -170,7 +170,9 @@ def _write_missing(plan: Plan, folder: Path, jobs: int) -> Index:
     return index
 
 
-def _write_shards(job: _Job, numbers: list[int], jobs: int) -> dict[int, dict]:
+def _write_shards(
+    job: _Job, numbers: list[int], jobs: int
+) -> dict[int, dict[str, Any]]:
     with ThreadPoolExecutor(min(jobs, len(numbers)) or 1) as pool:
         futures = {pool.submit(_write_shard, job, number): number for number in numbers}
         try:

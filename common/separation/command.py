@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from common import audio
 from common.errors import exit_code
-from common.inputs import refuse_overwriting
+from common.files import refuse_overwriting
 from common.separation.files import separate_file
 from common.separation.outputs import (
     FOLDERS,
@@ -85,7 +85,7 @@ def command(
         model: Default of ``--model``; None makes it required.
         configure: Adds the pillar's own options to the parser; their values are the
             ``options`` of ``load``.
-        form: Tells, by these options, what is written and where.
+        form: Returns, by these options, what is written and where.
         words: Further flags by option, such as ``{"output": ["-o"]}``; those
             of ``input`` take one file each.
 
@@ -203,7 +203,9 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(load: Callable[..., Separator], shared: dict, options: dict) -> int:
+def _run(
+    load: Callable[..., Separator], shared: dict[str, Any], options: dict[str, Any]
+) -> int:
     names = output_names([Path(name) for name in shared["input"]])
     parts = {"segment_seconds": shared["segment"], "overlap": shared["overlap"]}
     options |= {name: value for name, value in parts.items() if value is not None}

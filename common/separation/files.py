@@ -60,7 +60,7 @@ def separate_file(
         What was written.
 
     Raises:
-        SeparationError: A stem exists, or a target or format is not known.
+        SeparationError: A stem exists, or a target or format is unknown.
         OverwriteError: A stem would replace the input.
         AudioError: The input cannot be read or a stem not be written.
 
@@ -78,7 +78,7 @@ def separate_file(
     check_new(paths, source, overwrite)
     info = audio.probe(source)
     rate = separator.sample_rate if form.rate == "model" else info.sample_rate
-    places = {name: separator.sources.index(name) for name in stems}
+    indices = {name: separator.sources.index(name) for name in stems}
     meter = Meter(len(separator.sources))
     with staged(folder, paths) as drafts, ExitStack() as stack:
         writers = {
@@ -91,7 +91,7 @@ def separate_file(
             _complete(mixture, estimates, separator.sources, form.remainder)
             meter.add(mixture, estimates)
             for name, writer in writers.items():
-                writer.write(estimates[places[name]])
+                writer.write(estimates[indices[name]])
         for path in copies:
             shutil.copyfile(source, drafts[path])
     return Summary(
@@ -101,8 +101,8 @@ def separate_file(
         rate,
         time.perf_counter() - began,
         meter.residual_db,
-        {name: float(meter.peaks[place]) for name, place in places.items()},
-        {name: meter.level_db(place) for name, place in places.items()},
+        {name: float(meter.peaks[index]) for name, index in indices.items()},
+        {name: meter.level_db(index) for name, index in indices.items()},
         {name: writer.clipped for name, writer in writers.items()},
     )
 
@@ -113,12 +113,12 @@ def _complete(
     sources: Sequence[str],
     name: str | None,
 ) -> None:
-    """Give one source, if any, what the others leave, in place."""
+    """Replace one source, if any, by what the others leave, in place."""
     if name is None:
         return
-    place = sources.index(name)
-    others = np.delete(estimates, place, axis=0)
-    estimates[place] = mixture - others.sum(0, dtype=np.float64)
+    index = sources.index(name)
+    others = np.delete(estimates, index, axis=0)
+    estimates[index] = mixture - others.sum(0, dtype=np.float64)
 
 
 def _walk(

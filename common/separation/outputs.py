@@ -1,4 +1,4 @@
-"""Where the stems of a sound file go: their places, and how they get there.
+"""Paths of the stems of a sound file, and how the stems are written.
 
 They lie in a hidden folder until all of them are whole.
 """
@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from common import audio
-from common.files import scratch_folder
-from common.inputs import refuse_overwriting
+from common.files import refuse_overwriting, scratch_folder
 from common.separation.separator import SeparationError, Separator
 
 Rate = Literal["input", "model"]
@@ -26,15 +25,15 @@ class Form:
     """What is written of a file, and where.
 
     Attributes:
-        pattern: Place of a stem below the output folder, without its suffix, of the
+        pattern: Path of a stem below the output folder, without its suffix, of the
             input's ``{name}`` and the ``{source}``.
-        original: Place of a copy of the input, byte for byte, of its ``{name}``; None:
+        original: Path of a copy of the input, byte for byte, of its ``{name}``; None:
             no copy.
         rate: Write at the sample rate of the ``"input"``, and divide what lies above
             the band of the model among its sources, or of the ``"model"``.
         remainder: Source that takes what the others leave of the mixture instead of
             its estimate, so that stems add up to the mixture at its own rate.
-        name: Stands for the input in the places; None takes its file name without the
+        name: Stands for the input in the paths; None takes its file name without the
             suffix.
     """
 
@@ -70,7 +69,7 @@ def output_names(inputs: Sequence[Path]) -> dict[Path, str]:
 
     Returns:
         The name of each input without its suffix. Inputs that share one have the
-        folders before it that tell them apart.
+        folders before it that distinguish them.
 
     Raises:
         SeparationError: Two inputs differ in their suffix or in case alone.
@@ -105,10 +104,15 @@ def stem_paths(
     targets: Sequence[str] | None,
     form: Form,
 ) -> dict[str, Path]:
-    """Place of the stem of each source that is asked for.
+    """Path of the stem of each source that is asked for.
 
     Raises:
-        SeparationError: A target or the format is not known.
+        SeparationError: A target or the format is unknown.
+
+    >>> separator = Separator(lambda x: x[:, None], ("vocals",), 8000)
+    >>> song, output = Path("song.mp3"), Path("out")
+    >>> str(stem_paths(separator, song, output, "flac", None, FOLDERS)["vocals"])
+    'out/song/vocals.flac'
     """
     check_targets(separator, targets)
     if format not in audio.FORMATS:
@@ -116,15 +120,19 @@ def stem_paths(
             f"format is {format!r}; expected one of {', '.join(audio.FORMATS)}"
         )
     suffix = audio.FORMATS[format].suffix
-    given = form.name or source.stem
+    name = form.name or source.stem
     return {
-        name: folder / (form.pattern.format(name=given, source=name) + suffix)
-        for name in dict.fromkeys(targets or separator.sources)
+        each: folder / (form.pattern.format(name=name, source=each) + suffix)
+        for each in dict.fromkeys(targets or separator.sources)
     }
 
 
 def copy_path(source: Path, folder: Path, form: Form) -> list[Path]:
-    """Place of the copy of the input, if there is to be one."""
+    """Path of the copy of the input, if there is to be one.
+
+    >>> copy_path(Path("song.mp3"), Path("out"), FOLDERS)
+    []
+    """
     if form.original is None:
         return []
     name = form.name or source.stem
@@ -132,7 +140,13 @@ def copy_path(source: Path, folder: Path, form: Form) -> list[Path]:
 
 
 def check_new(paths: Sequence[Path], source: Path, overwrite: bool) -> None:
-    """Refuse to replace the input, a folder, or anything without leave."""
+    """Refuse to replace the input, a folder, or anything without leave.
+
+    Raises:
+        SeparationError: A path exists and must stay.
+
+    >>> check_new([Path("new.wav")], Path("song.mp3"), overwrite=False)
+    """
     refuse_overwriting(paths, [source])
     for path in paths:
         if path.parent.exists() and not path.parent.is_dir():
@@ -178,6 +192,13 @@ def staged(folder: Path, paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
 
     Raises:
         SeparationError: The folder cannot be made or written to.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with staged(folder, [folder / "a.txt"]) as drafts:
+    ...     _ = drafts[folder / "a.txt"].write_text("whole")
+    >>> [path.name for path in folder.iterdir()]
+    ['a.txt']
     """
     with working_folder(folder) as hidden:
         drafts = {path: hidden / f"{i}{path.suffix}" for i, path in enumerate(paths)}

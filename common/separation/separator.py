@@ -1,4 +1,4 @@
-"""One way for sound of any length and channel count through any separation network.
+"""Chunked inference of any separation network on sound of any length.
 
 A :class:`Separator` cuts what is longer than one segment into overlapping blocks and
 crossfades their estimates. Memory holds a few segments, however long the sound is.
@@ -10,9 +10,10 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
+import tensorflow as tf
 
 from common.separation.source_order import match_beginnings, match_channels
 
@@ -20,7 +21,7 @@ Network = Callable[[np.ndarray], np.ndarray]
 """Float32 [batch, channels, samples] -> [batch, sources, channels, samples]."""
 
 MOST_CHANNELS = 32
-PIECE_SAMPLES = 1 << 18
+CHUNK_SAMPLES = 1 << 18
 
 
 class SeparationError(ValueError):
@@ -45,7 +46,7 @@ class Separator:
     Outputs without names (``named=False``) may come in another order in every pass.
     The channels of a mono network are then matched by their magnitude spectra, and
     successive blocks by least squares over the overlap. Where sources are silent
-    throughout an overlap nothing tells them apart, and the network's order stays.
+    throughout an overlap nothing distinguishes them, and the network's order stays.
 
     Attributes:
         network: Float32 [batch, channels, samples] -> [batch, sources, channels,
@@ -153,11 +154,11 @@ class Separator:
         mixture = np.asarray(mixture)
         whole = mixture[np.newaxis] if mixture.ndim == 1 else mixture
         estimates, done = np.zeros([0]), 0
-        for piece in self._estimates([whole]):
+        for chunk in self._estimates([whole]):
             if not done:
-                estimates = np.empty([*piece.shape[:2], whole.shape[1]], np.float32)
-            estimates[..., done : done + piece.shape[2]] = piece
-            done += piece.shape[2]
+                estimates = np.empty([*chunk.shape[:2], whole.shape[1]], np.float32)
+            estimates[..., done : done + chunk.shape[2]] = chunk
+            done += chunk.shape[2]
         return dict(zip(self.sources, estimates, strict=True))
 
     def stream(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -186,7 +187,7 @@ class Separator:
             if pending is None and queue.samples >= segment:
                 pending = self._separate(queue.peek(int(segment)))
             while pending is not None and queue.samples >= hop + segment:
-                yield from _pieces(pending[..., :hop])
+                yield from _chunks(pending[..., :hop])
                 # All else is let go before the network needs memory.
                 pending = pending[..., hop:].copy()
                 queue.drop(hop)
@@ -197,11 +198,11 @@ class Separator:
             pending = self._separate(queue.peek(queue.samples))
         elif rest := queue.samples - int(segment):
             shift = rest - rest % self.grid_samples
-            yield from _pieces(pending[..., :shift])
+            yield from _chunks(pending[..., :shift])
             pending = pending[..., shift:].copy()
             queue.drop(shift)
             pending = self._join(pending, self._separate(queue.peek(queue.samples)))
-        yield from _pieces(pending)
+        yield from _chunks(pending)
 
     @property
     def _hop_samples(self) -> int:
@@ -212,14 +213,14 @@ class Separator:
 
     def _separate(self, mixture: np.ndarray) -> np.ndarray:
         """Run one block: [channels, samples] -> [sources, channels, samples]."""
-        given = len(mixture)
+        channels = len(mixture)
         if self.together:
             return self._run(mixture[np.newaxis])[0]
         if self.channels == 1:
-            estimates = self._run(mixture[:, np.newaxis])  # [given, sources, 1, ...]
+            estimates = self._run(mixture[:, np.newaxis])  # [channels, sources, 1, ...]
             estimates = estimates[:, :, 0].swapaxes(0, 1)
             return estimates if self.named else match_channels(estimates)
-        whole = given - given % self.channels
+        whole = channels - channels % self.channels
         groups = mixture[:whole].reshape(
             whole // self.channels, self.channels, mixture.shape[1]
         )
@@ -227,7 +228,7 @@ class Separator:
         estimates = self._run(np.concatenate([groups, single]))
         together, alone = np.split(estimates.swapaxes(0, 1), [len(groups)], axis=1)
         together = together.reshape(len(together), whole, mixture.shape[1])
-        if whole == given:
+        if whole == channels:
             return together
         return np.concatenate([together, alone.mean(2)], axis=1)
 
@@ -252,8 +253,8 @@ class Separator:
         if overlap and not self.named:
             estimates = match_beginnings(before, estimates)
         inner = max(1, overlap - 2 * self.context_samples)
-        place = (np.arange(overlap) + 0.5 - self.context_samples) / inner
-        fade = np.sin(np.pi / 2 * np.clip(place, 0, 1)) ** 2
+        position = (np.arange(overlap) + 0.5 - self.context_samples) / inner
+        fade = np.sin(np.pi / 2 * np.clip(position, 0, 1)) ** 2
         blend = before + fade.astype(np.float32) * (estimates[..., :overlap] - before)
         return np.concatenate([blend, estimates[..., overlap:]], -1)
 
@@ -269,30 +270,30 @@ class Queue:
     """
 
     def __init__(self) -> None:
-        self._pieces: deque[np.ndarray] = deque()
+        self._chunks: deque[np.ndarray] = deque()
         self.samples = 0
 
-    def push(self, piece: np.ndarray) -> None:
+    def push(self, chunk: np.ndarray) -> None:
         """Put samples at the end."""
-        self._pieces.append(piece)
-        self.samples += piece.shape[-1]
+        self._chunks.append(chunk)
+        self.samples += chunk.shape[-1]
 
     def peek(self, samples: int) -> np.ndarray:
         """Show the first samples and leave them."""
-        taken, there = [self._pieces.popleft()], 0
+        taken, there = [self._chunks.popleft()], 0
         while (there := there + taken[-1].shape[-1]) < samples:
-            taken.append(self._pieces.popleft())
+            taken.append(self._chunks.popleft())
         joined = np.concatenate(taken, -1) if len(taken) > 1 else taken[0]
-        self._pieces.appendleft(joined)
+        self._chunks.appendleft(joined)
         return joined[..., :samples]
 
     def drop(self, samples: int) -> None:
         """Forget the first samples."""
         self.samples -= samples
         while samples:
-            first = self._pieces.popleft()
+            first = self._chunks.popleft()
             if first.shape[-1] > samples:
-                self._pieces.appendleft(first[..., samples:])
+                self._chunks.appendleft(first[..., samples:])
             samples -= min(samples, first.shape[-1])
 
     def take(self, samples: int) -> np.ndarray:
@@ -302,10 +303,10 @@ class Queue:
         return taken
 
 
-def _pieces(estimates: np.ndarray) -> Iterator[np.ndarray]:
-    """Copy estimates piece by piece, so that whoever holds one does not hold all."""
-    for start in range(0, estimates.shape[-1], PIECE_SAMPLES):
-        yield estimates[..., start : start + PIECE_SAMPLES].copy()
+def _chunks(estimates: np.ndarray) -> Iterator[np.ndarray]:
+    """Copy estimates chunk by chunk, so that whoever holds one does not hold all."""
+    for start in range(0, estimates.shape[-1], CHUNK_SAMPLES):
+        yield estimates[..., start : start + CHUNK_SAMPLES].copy()
 
 
 def _check_sources(sources: Sequence[str]) -> None:
@@ -356,3 +357,23 @@ def _check_block(block: np.ndarray, wanted: int) -> None:
             f"the mixture has {len(block)} channels and the model takes {wanted}; mix "
             f"it down to {wanted} or to 1 first"
         )
+
+
+def graph(function: Callable[..., Any], **options: Any) -> Any:
+    """Make a ``tf.function`` of a method or closure that each separator has anew.
+
+    TensorFlow counts the traces of all functions with the same code together, and
+    warns of retracing when a process makes its fifth separator, although each traces
+    its own graph once. That warning is left out.
+
+    Args:
+        function: What is traced.
+        **options: Those of ``tf.function``.
+
+    >>> [float(graph(lambda x: 2 * x)(tf.constant(x))) for x in (1.0, 2.0)]
+    [2.0, 4.0]
+    """
+    compiled = tf.function(function, **options)
+    # Set by TensorFlow on functions of saved models; there is no public switch.
+    compiled._omit_frequent_tracing_warning = True
+    return compiled

@@ -88,7 +88,7 @@ class Meter:
         self._mixture = self._residual = 0.0
 
     def add(self, mixture: np.ndarray, estimates: np.ndarray) -> None:
-        """Take in a piece [channels, n] and its estimates [sources, channels, n]."""
+        """Take in a chunk [channels, n] and its estimates [sources, channels, n]."""
         residual = mixture - estimates.sum(0, dtype=np.float64)
         self.samples += mixture.shape[1]
         self._values += mixture.size

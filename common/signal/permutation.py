@@ -100,10 +100,10 @@ def _first_best(costs: tf.Tensor, references: int, estimates: int) -> tf.Tensor:
     orders = np.array(
         list(itertools.permutations(range(estimates), references)), np.int32
     )
-    places = orders + estimates * np.arange(references, dtype=np.int32)
+    positions = orders + estimates * np.arange(references, dtype=np.int32)
     flat_shape = tf.concat([tf.shape(costs)[:-2], [references * estimates]], 0)
     flat = tf.reshape(costs, flat_shape)
-    totals = tf.reduce_sum(tf.gather(flat, places, axis=-1), -1)  # [..., orders]
+    totals = tf.reduce_sum(tf.gather(flat, positions, axis=-1), -1)  # [..., orders]
     totals = tf.where(tf.math.is_nan(totals), totals.dtype.max, totals)
     return tf.gather(orders, tf.argmin(totals, -1))
 

@@ -290,9 +290,9 @@ def _factor(window: np.ndarray, params: Stft) -> float:
 
 
 def _endless_sum(squared: np.ndarray, hop: int) -> np.ndarray:
-    """Sum of all hops of the squared window, at each place of one window."""
-    places = np.arange(len(squared)) % hop
-    return np.bincount(places, squared, minlength=hop)[places]
+    """Sum of all hops of the squared window, at each sample of one window."""
+    phases = np.arange(len(squared)) % hop
+    return np.bincount(phases, squared, minlength=hop)[phases]
 
 
 def _squared_window_sum(frames: tf.Tensor, params: Stft) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Building a made-up corpus: whole or not at all, once for equal parameters."""
+"""Building a synthetic corpus: whole or not at all, once for equal parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 from common import files
 from common.corpora import fuss, writing
 from common.corpora.track import CorpusError
-from common.synthetic import scenes, sounds, synthesis, talkers
+from common.synthetic import scenes, sounds, synthesis, voices
 
 LOG = logging.getLogger(__name__)
 
@@ -152,13 +152,13 @@ def _build_now(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
 def _digest(kind: str, parameters: Mapping[str, float], writer: ModuleType) -> str:
     """Fingerprint of all that the files depend on, this code included."""
     state = hashlib.sha256(json.dumps([kind, dict(parameters)]).encode())
-    code = [synthesis, sounds, talkers, scenes, writing, fuss, sys.modules[__name__]]
+    code = [synthesis, sounds, voices, scenes, writing, fuss, sys.modules[__name__]]
     for module in (*code, writer):
         state.update(Path(str(module.__file__)).read_bytes())
     return state.hexdigest()
 
 
-def _marker(folder: Path) -> dict:
+def _marker(folder: Path) -> dict[str, Any]:
     """What a finished miniature says of itself; empty where there is none."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))

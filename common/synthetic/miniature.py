@@ -25,9 +25,9 @@ from common.synthetic.miniature_music import (
     write_mir1k,
     write_remixpacks600,
     write_scaper,
+    write_slakh,
+    write_snippets,
 )
-from common.synthetic.miniature_slakh import write_slakh
-from common.synthetic.miniature_snippets import write_snippets
 from common.synthetic.miniature_songs import (
     write_ccmixter,
     write_dsd100,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.corpora import writing
-from common.synthetic import scenes, talkers
+from common.synthetic import scenes, voices
 from common.synthetic.building import draws, layout, write_sum
 
 DSD100_PARTS = {"train": "Dev", "test": "Test"}
@@ -144,7 +144,7 @@ def _stems(
     """Stems with their files, as a song of MoisesDB lists them."""
     song = scenes.song(samples, sample_rate, rng)
     early = samples - samples // 4
-    choir = talkers.voice(early, sample_rate, rng, scenes.talker(index))
+    choir = voices.voice(early, sample_rate, rng, scenes.speaker(index))
     strings = scenes.song(samples, sample_rate, rng)["other"]
     level = scenes.LEVEL_DB - 12
     bass = [_Part("bass guitar", song["bass"])]

@@ -1,6 +1,6 @@
-"""Miniatures of speech: made-up talkers in the layouts of WSJ0-2mix, WHAM! and others.
+"""Miniatures of speech in the layouts of WSJ0-2mix, WHAM! and others.
 
-The talkers of a test set speak in no other split.
+The speakers of a test set speak in no other split.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from common.corpora import writing
-from common.synthetic import scenes, sounds, talkers
+from common.synthetic import scenes, sounds, voices
 from common.synthetic.building import draws, layout, write_sum
 
-TALKERS = {"tr": range(8), "cv": range(8), "tt": range(8, 12)}
-"""Talkers of each split: those of the test set are heard in no other."""
+SPEAKERS = {"tr": range(8), "cv": range(8), "tt": range(8, 12)}
+"""Speakers of each split: those of the test set are heard in no other."""
 SEEDS = {2: 3, 3: 12}
-"""What the mixtures of so many talkers are drawn by, besides the seed."""
+"""What the mixtures of so many speakers are drawn by, besides the seed."""
 SNR_DB = (-6.0, 3.0)
-"""Level of the louder talker over the noise, as in WHAM!."""
+"""Level of the louder speaker over the noise, as in WHAM!."""
 WHAM_MIXES = {
     "mix_clean": ("s1", "s2"),
     "mix_both": ("s1", "s2", "noise"),
@@ -37,17 +37,17 @@ def write_wsj0_2mix(
     validation: int = 10,
     test: int = 10,
 ) -> None:
-    """Write mixtures of two made-up talkers in the layout of WSJ0-2mix, or find them.
+    """Write mixtures of two synthetic voices in the layout of WSJ0-2mix, or find them.
 
     Utterances of 2 to 5 s, the mixture cut to the shorter one (``min``), levels up to
-    2.5 dB up and down as in the file name; the talkers of ``tt`` speak nowhere else.
+    2.5 dB up and down as in the file name; the speakers of ``tt`` speak nowhere else.
 
     Args:
         folder: Folder to make, with ``2speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2}``.
         seed: Equal parameters give equal files.
         sample_rate: In Hz; names the folder ``wav8k``.
         train: Number of mixtures in ``tr``.
-        validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
+        validation: Number of mixtures in ``cv``, speakers of ``tr`` in new utterances.
         test: Number of mixtures in ``tt``.
 
     Raises:
@@ -67,16 +67,16 @@ def write_wsj0_3mix(
     validation: int = 10,
     test: int = 10,
 ) -> None:
-    """Write mixtures of three made-up talkers in the layout of WSJ0-3mix, or find them.
+    """Write mixtures of three synthetic voices in the layout of WSJ0-3mix, or find it.
 
-    As :func:`write_wsj0_2mix`, with a third talker, as loud as the mean of the others.
+    As :func:`write_wsj0_2mix`, with a third speaker, as loud as the mean of the others.
 
     Args:
         folder: Folder to make, with ``3speakers/wav8k/min/{tr,cv,tt}/{mix,s1,s2,s3}``.
         seed: Equal parameters give equal files.
         sample_rate: In Hz; names the folder ``wav8k``.
         train: Number of mixtures in ``tr``.
-        validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
+        validation: Number of mixtures in ``cv``, speakers of ``tr`` in new utterances.
         test: Number of mixtures in ``tt``.
 
     Raises:
@@ -96,10 +96,10 @@ def write_wham(
     validation: int = 10,
     test: int = 10,
 ) -> None:
-    """Write mixtures of two made-up talkers and noise in the layout of WHAM!.
+    """Write mixtures of two synthetic speakers and noise in the layout of WHAM!.
 
     Utterances as those of :func:`write_wsj0_2mix`; the noise lasts throughout and lies
-    3 dB below to 6 dB above the louder talker.
+    3 dB below to 6 dB above the louder speaker.
 
     Args:
         folder: Folder to make, with ``wav8k/min/{tr,cv,tt}/{mix_clean,mix_both,
@@ -107,7 +107,7 @@ def write_wham(
         seed: Equal parameters give equal files.
         sample_rate: In Hz; names the folder ``wav8k``.
         train: Number of mixtures in ``tr``.
-        validation: Number of mixtures in ``cv``, talkers of ``tr`` in new utterances.
+        validation: Number of mixtures in ``cv``, speakers of ``tr`` in new utterances.
         test: Number of mixtures in ``tt``.
 
     Raises:
@@ -121,7 +121,7 @@ def write_wham(
         for index in range(count):
             rng = np.random.default_rng([seed, 5, number, index])
             take = 10 * index + number
-            name, sources = scenes.dialogue(TALKERS[split], take, sample_rate, rng)
+            name, sources = scenes.dialogue(SPEAKERS[split], take, sample_rate, rng)
             loudest = max(map(_level_db, sources.values()))
             sources["noise"] = _noise(len(sources["s1"]), sample_rate, rng)
             level = loudest - rng.uniform(*SNR_DB)
@@ -148,7 +148,7 @@ def write_mix_folders(
         sample_rate: In Hz.
         seconds: Length of every mixture.
         train: Number of training mixtures.
-        valid: Number of validation mixtures, talkers of train in new utterances.
+        valid: Number of validation mixtures, speakers of train in new utterances.
         test: Number of test mixtures.
 
     Raises:
@@ -157,9 +157,9 @@ def write_mix_folders(
     counts = {"train": train, "valid": valid, "test": test}
     samples = round(seconds * sample_rate)
     for split, index, rng in draws([seed, 6], counts):
-        people = TALKERS["tt" if split == "test" else "tr"]
-        person = scenes.talker(int(rng.choice(people)))
-        voice = talkers.voice(samples, sample_rate, rng, person)
+        people = SPEAKERS["tt" if split == "test" else "tr"]
+        person = scenes.speaker(int(rng.choice(people)))
+        voice = voices.voice(samples, sample_rate, rng, person)
         noise = _noise(samples, sample_rate, rng)
         level = scenes.LEVEL_DB + rng.uniform(*scenes.SNR_DB)
         sources = {
@@ -173,7 +173,7 @@ def write_mix_folders(
 def _write_speakers(
     folder: Path, speakers: int, counts: Mapping[str, int], of: tuple[int, int]
 ) -> None:
-    """Write mixtures of so many talkers, given seed and sample rate."""
+    """Write mixtures of so many speakers, given seed and sample rate."""
     seed, sample_rate = of
     parent = folder / f"{speakers}speakers" / f"wav{sample_rate // 1000}k" / "min"
     for number, (split, count) in enumerate(counts.items()):
@@ -184,7 +184,7 @@ def _write_speakers(
             rng = np.random.default_rng([seed, SEEDS[speakers], number, index])
             take = 10 * index + number
             name, sources = scenes.dialogue(
-                TALKERS[split], take, sample_rate, rng, speakers
+                SPEAKERS[split], take, sample_rate, rng, speakers
             )
             write_sum(place, f"{{}}/{name}.wav", "mix", sources, sample_rate)
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from common.synthetic import sounds, talkers
+from common.synthetic import sounds, voices
 
 LEVEL_DB = -25.0
 """Level of the first source, root mean square relative to full scale."""
@@ -58,8 +58,8 @@ def song(
     """
     strings = partial(sounds.bowed_string, pitch_hz=(196.0, 660.0))
     other = [strings, sounds.struck_bar, sounds.plucked_string]
-    players: dict[str, list[Callable]] = {
-        "vocals": [talkers.voice],
+    players: dict[str, list[Callable[..., np.ndarray]]] = {
+        "vocals": [voices.voice],
         "drums": [sounds.drums],
         "bass": [partial(sounds.plucked_string, pitch_hz=(41.0, 110.0))],
         "other": [other[index] for index in rng.permutation(3)[:2]],
@@ -83,14 +83,14 @@ def dialogue(
     rng: np.random.Generator,
     count: int = 2,
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """Let two or three talkers speak at once.
+    """Let two or three speakers speak at once.
 
     Args:
-        people: Numbers of the talkers to choose from; a number is always one person.
+        people: Numbers of the speakers to choose from; a number is always one person.
         take: Number of the utterances, part of the name.
         sample_rate: In Hz.
         rng: Seeded generator.
-        count: Number of talkers; the third is as loud as the mean of the others.
+        count: Number of speakers; the third is as loud as the mean of the others.
 
     Returns:
         The name in the manner of WSJ0-2mix, ``<utterance>_<dB>_<utterance>_<dB>``, and
@@ -103,17 +103,17 @@ def dialogue(
     parts, sources = [], {}
     levels = (more, -more, 0.0)[:count]
     for number, (person, snr_db) in enumerate(zip(who, levels, strict=True), 1):
-        speech = talkers.voice(samples, sample_rate, rng, talker(person))
+        speech = voices.voice(samples, sample_rate, rng, speaker(person))
         sources[f"s{number}"] = at_level(speech, LEVEL_DB + snr_db)
         code = f"{person + 1:02d}{'abcd'[person % 4]}o{take:04d}"
         parts.append(f"{code}_{snr_db:.4f}")
     return "_".join(parts), sources
 
 
-def talker(number: int) -> talkers.Talker:
-    """Give the talker of a number: always the same person, even ones low, odd high."""
+def speaker(number: int) -> voices.Speaker:
+    """Give the speaker of a number: always the same person, even ones low, odd high."""
     kind = ("low", "high")[number % 2]
-    return talkers.draw_talker(np.random.default_rng([4, number]), kind)
+    return voices.draw_speaker(np.random.default_rng([4, number]), kind)
 
 
 def num_sources(

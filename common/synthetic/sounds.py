@@ -14,7 +14,7 @@ import numpy as np
 from scipy import signal
 
 from common.synthetic import synthesis
-from common.synthetic.talkers import voice
+from common.synthetic.voices import voice
 
 Synthesis = Callable[[int, int, np.random.Generator], np.ndarray]
 

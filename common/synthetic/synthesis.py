@@ -1,4 +1,4 @@
-"""Building blocks of the made-up sounds: melodies, pulses, noises, filters, fades."""
+"""Building blocks of the synthetic sounds: melodies, pulses, noises, filters, fades."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Checkpoints:
         self._write(self._latest, step, state)
 
     def save_best(self, step: int, state: Mapping[str, Any]) -> None:
-        """Save everything as the best checkpoint in the place of the one before."""
+        """Save everything as the best checkpoint, instead of the one before."""
         self._write(self._manager("best", 1), step, state)
 
     def save_kept(self, step: int, state: Mapping[str, Any]) -> None:
@@ -175,7 +175,7 @@ def restore_network(
 
     Args:
         folder: A run folder, or the prefix of one of its checkpoints.
-        network: Built network of the architecture that the folder's config.json tells.
+        network: Built network of the architecture in the folder's config.json.
         checkpoint: Which one of a run folder, see :func:`find`.
 
     Returns:
@@ -213,9 +213,9 @@ def restore_training(folder: str | Path, model: Any) -> Path:
 
 def save_network(folder: str | Path, network: Any) -> None:
     """Save a network alone, for use, as the best checkpoint of a run folder."""
-    place = str(Path(folder) / "best")
+    best = str(Path(folder) / "best")
     checkpoint = tf.train.Checkpoint(network=network)
-    tf.train.CheckpointManager(checkpoint, place, 1, checkpoint_name="step").save(0)
+    tf.train.CheckpointManager(checkpoint, best, 1, checkpoint_name="step").save(0)
 
 
 def run_of(path: str | Path) -> Path | None:
@@ -271,7 +271,7 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     """Find the checkpoint of a run folder that is to be used: best, else latest.
 
     Args:
-        folder: A run folder, or the prefix of one checkpoint, which is given back.
+        folder: A run folder, or the prefix of one checkpoint, which is returned.
         checkpoint: Which one of a run folder: ``latest``, ``best``, or ``step-N``,
             also one that was kept; by default the best, else the latest.
 

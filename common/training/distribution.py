@@ -58,8 +58,8 @@ def choose(kind: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy
     gpus = len(tf.config.get_visible_devices("GPU"))
     if kind == "auto":
         several = "multiworker" if "TF_CONFIG" in os.environ else "mirrored"
-        wanted = "TF_CONFIG" in os.environ or gpus > 1 or replicas > 1
-        return choose(several if wanted else "one", replicas)  # type: ignore[arg-type]
+        is_several = "TF_CONFIG" in os.environ or gpus > 1 or replicas > 1
+        return choose(several if is_several else "one", replicas)  # type: ignore[arg-type]
     if kind == "multiworker":
         return _multiworker()
     return (
@@ -143,17 +143,17 @@ def _batches(
     strategy: tf.distribute.Strategy,
     example: Example,
     batch_size: int,
-    steps: tf.data.Dataset,
+    steps: tf.data.Dataset[Any],
     workers: int = 0,
 ) -> Any:
     """Give every process the examples of its replicas, built in parallel, in order."""
     rows = batch_size * strategy.num_replicas_in_sync
 
-    def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset[Any]:
         share = rows // context.num_input_pipelines
         first = context.input_pipeline_id * share
 
-        def positions(step: tf.Tensor) -> tf.data.Dataset:
+        def positions(step: tf.Tensor) -> tf.data.Dataset[Any]:
             begin = step * rows + first
             return tf.data.Dataset.range(begin, begin + share)
 

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: scalars for machines and pictures for people.
+"""Scalars and summaries of a run: JSON lines, TensorBoard, sound and plots.
 
 Every scalar goes to ``scalars.jsonl``, one JSON object a line, and to TensorBoard under
 ``events/train`` and ``events/validation`` with the tag that the pillar gave it.
@@ -26,7 +26,7 @@ class Scalars(keras.callbacks.Callback):
         every: Steps between two lines of training scalars.
         start_step: Step at which this process goes on; lines of later steps, written
             before a kill, are removed because they come again.
-        more: Tells further scalars of ``train`` or ``validation``, too many to print.
+        more: Returns further scalars of ``train`` or ``validation``, too many to print.
         chief: Whether this process writes. The others of several machines ask for the
             same scalars at the same steps, because metrics are added up together.
     """

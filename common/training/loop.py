@@ -38,7 +38,7 @@ class Job:
     Attributes:
         model: Compiled model, built together with its optimizers.
         train: Makes the endless training data from a step on.
-        valid: Makes the validation data and tells their number of steps.
+        valid: Returns the validation data and their number of steps.
         records: The records that it reads, those of the training first.
         digest: Fingerprint of the training data; empty: that of the first records.
         steps_per_epoch: Where the schedule leaves it to the data.
@@ -48,7 +48,7 @@ class Job:
             goes on takes all from its checkpoint.
         callbacks: Makes the pillar's own callbacks by name, given the step of the
             start. The state of a callback is kept under its name.
-        scalars: Tells more scalars of ``train`` or ``validation``, which are written
+        scalars: Returns more scalars of ``train`` or ``validation``, which are written
             with the others but not printed.
     """
 
@@ -164,7 +164,7 @@ def check(config: Any, build: Build) -> int:
 
 
 def say(text: str) -> None:
-    """Tell the user a line, at once.
+    """Print a line for the user, at once.
 
     >>> say("hello")
     hello

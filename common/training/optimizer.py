@@ -34,7 +34,7 @@ class _Decaying:
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Tell the arguments that make an equal one."""
+        """Return the arguments that make an equal one."""
         return {**super().get_config(), "decay": self.decay}  # type: ignore[misc]
 
 

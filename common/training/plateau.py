@@ -23,7 +23,7 @@ class Plateau(keras.callbacks.Callback):
     some epochs after a change none counts as bad.
 
     Args:
-        patience: Bad epochs in a row that are borne.
+        patience: Epochs in a row without improvement before the rate falls.
         factor: What the learning rate is multiplied with.
         cooldown: Epochs after a change that do not count.
         threshold: Share of the best loss by which a better one is lower.

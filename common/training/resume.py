@@ -154,7 +154,7 @@ class Progress(keras.callbacks.ProgbarLogger):
 class DemandFinite(keras.callbacks.Callback):
     """Stop the run at the first scalar that is not finite.
 
-    A network beside the one that separates may break long before the loss tells of it.
+    A network beside the one that separates may diverge long before the loss shows it.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The run folder: the configuration, the record of how it came about, its place."""
+"""The run folder: its path, the configuration, and the record of how it was made."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAY_CHANGE = (
 )
 """Keys that may differ when a run goes on, because the numbers stay the same.
 
-The digest of the data tells whether they do with another encoding of the records.
+The digest of the data decides for another encoding of the records.
 Other devices divide the global batch of the run anew, see :func:`divided`.
 """
 
@@ -52,7 +52,7 @@ class RunFolderError(ValueError):
 
 
 def date() -> str:
-    """Tell the date and time, as folders of runs are named by it."""
+    """Return the date and time that names the folder of a run."""
     return dt.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
@@ -144,7 +144,7 @@ def record(folder: Path, config: Any, step: int, digest: str, **facts: Any) -> N
         config: The configuration, which may have other keys of :data:`MAY_CHANGE`.
         step: Step from which the run goes on.
         digest: Fingerprint of its training data.
-        **facts: What else is known of this start.
+        **facts: Further facts of this start.
 
     Raises:
         RunFolderError: The run goes on with other data than it started with.
@@ -223,11 +223,11 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """Name the commit of the code, where it runs from a clone."""
-    place = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parent
     command = [
         "git",
         "-C",
-        str(place),
+        str(folder),
         "describe",
         "--always",
         "--dirty",

@@ -25,15 +25,15 @@ MOST_WEIGHTS = 730_000
 
 
 def find(models: Path, name: str | Path) -> Path | None:
-    """Give the run folder of an embedded model, or None for any other name.
+    """Return the run folder of a bundled model, or None for any other name.
 
     Args:
         models: Folder of the models of a pillar.
         name: What may be the name of one of them.
     """
     folder = models / name
-    known = bool(str(name)) and "/" not in str(name) and (folder / CONFIG).exists()
-    return folder if known else None
+    exists = bool(str(name)) and "/" not in str(name) and (folder / CONFIG).exists()
+    return folder if exists else None
 
 
 def refuse_large(run: str | Path, weights: int) -> None:
@@ -50,14 +50,14 @@ def refuse_large(run: str | Path, weights: int) -> None:
     """
     if weights > MOST_WEIGHTS:
         raise ConfigError(
-            f"{run} has {weights} weights; an embedded model has at most "
+            f"{run} has {weights} weights; a bundled model has at most "
             f"{MOST_WEIGHTS}, which is 3 MB"
         )
 
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Give a folder to write a model to, which takes the place of another at the end.
+    """Yield a folder to write a model to, which replaces another at the end.
 
     Args:
         folder: The folder to make or to replace; its card stays.

@@ -8,7 +8,6 @@ passed over.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import json
 import os
@@ -20,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import exit_code
+from common.weights.download import digest
 
 PILLARS = ("mixit", "unmix", "adversarial", "clustering")
 UNKNOWN = "unknown"
 CARD = "README.md"
 CONFIG = "config.json"
 WEIGHTS = ("*.data-*-of-*", "*.pth")
-BLOCK = 1 << 20
 MOST_LETTERS = 60
 HEAD = 8
 
@@ -42,9 +41,9 @@ class File:
     Attributes:
         path: Where it lies, or will lie once it is there.
         address: Where it is published; empty where it comes with the package.
-        size: Size in bytes, None where it is not known.
+        size: Size in bytes, None where it is unknown.
         about: Whether the size is computed from the number of weights.
-        sha256: SHA-256 or its head, empty where it is not known.
+        sha256: SHA-256 or its head, empty where it is unknown.
     """
 
     path: Path
@@ -66,7 +65,7 @@ class Entry:
         score: What it reaches, on what.
         cached: Whether it is on this machine, ready to be loaded.
         files: Its weights.
-        facts: What else is known, by name.
+        facts: Further facts by name.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Entry:
 
     @property
     def size(self) -> int | None:
-        """Size of all files in bytes, None where that of one is not known."""
+        """Size of all files in bytes, None where one is unknown."""
         unknown = any(file.size is None for file in self.files)
         return None if unknown else sum(file.size or 0 for file in self.files)
 
@@ -131,15 +130,6 @@ def shipped(pillar: str, folder: Path) -> list[Entry]:
     return found
 
 
-def digest(path: Path) -> str:
-    """Compute the SHA-256 of a file."""
-    content = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            content.update(block)
-    return content.hexdigest()
-
-
 def table(models: Sequence[Entry]) -> str:
     """Lay out models, one on a line under the names of the columns.
 
@@ -170,7 +160,7 @@ def _row(model: Entry) -> tuple[str, ...]:
 
 
 def describe(model: Entry) -> str:
-    """Tell all of a model; files that are there are compared with their SHA-256."""
+    """Describe a model; files that are there are compared with their SHA-256."""
     lines = [
         f"{model.pillar}/{model.name}",
         f"source: {model.source}",
@@ -234,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("common.weights.registry", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="print one line for each model")
-    showing = commands.add_parser("show", help="print all that is known of a model")
+    showing = commands.add_parser("show", help="print all facts of a model")
     showing.add_argument("name", help="its name, or PILLAR/NAME")
     for each in (listing, showing):
         each.add_argument("--json", action="store_true", help="print a list in JSON")
@@ -261,9 +251,7 @@ def _named(models: Sequence[Entry], name: str) -> list[Entry]:
     found = [m for m in models if name in (m.name, f"{m.pillar}/{m.name}")]
     if not found:
         names = ", ".join(f"{model.pillar}/{model.name}" for model in models)
-        raise RegistryError(
-            f"{name} is no model that is known; expected one of {names}"
-        )
+        raise RegistryError(f"{name} is an unknown model; expected one of {names}")
     return found
 
 

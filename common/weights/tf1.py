@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, final
@@ -9,6 +11,8 @@ from typing import Any, final
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+
+from common.training.checkpoint import CheckpointError
 
 v1 = tf.compat.v1  # noqa: TID251 (this is the one place)
 
@@ -98,7 +102,7 @@ class Session:
 
     @property
     def output_shape(self) -> list[int | None]:
-        """Shape of what is computed, as far as the graph tells."""
+        """Shape of what is computed, as far as the graph says."""
         shape = self._output.shape
         return [] if shape.rank is None else shape.as_list()
 
@@ -107,13 +111,13 @@ class Session:
         return self._session.run(self._output, {self._input: array})
 
 
-def demand(meta: Any, tensors: Iterable[str], place: str | Path) -> None:
+def demand(meta: Any, tensors: Iterable[str], path: str | Path) -> None:
     """Make sure that a meta graph has the expected tensors.
 
     Args:
         meta: The ``MetaGraphDef``.
         tensors: Their names.
-        place: Its file, for the sentence.
+        path: Its file, for the error.
 
     Raises:
         MetaGraphError: It lacks some; lists what is fed and computed instead.
@@ -130,7 +134,7 @@ def demand(meta: Any, tensors: Iterable[str], place: str | Path) -> None:
         if name not in used and "/" not in name and node.op not in IDLE and node.input
     ]
     raise MetaGraphError(
-        f"{place} has no tensor {' and no '.join(absent)}; its placeholders are "
+        f"{path} has no tensor {' and no '.join(absent)}; its placeholders are "
         f"{_listed(inputs)}, and it computes {_listed(outputs)}"
     )
 
@@ -140,11 +144,11 @@ def _listed(names: list[str]) -> str:
     return (shown or "none") + (", ..." if len(names) > 8 else "")
 
 
-def _tensor(graph: Any, name: str, place: str | Path) -> Any:
+def _tensor(graph: Any, name: str, path: str | Path) -> Any:
     try:
         return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
     except (KeyError, ValueError) as error:
-        raise MetaGraphError(f"{place} has no tensor {name} ({error})") from error
+        raise MetaGraphError(f"{path} has no tensor {name} ({error})") from error
 
 
 def _restore(saver: Any, session: Any, checkpoint: str) -> None:
@@ -156,3 +160,81 @@ def _restore(saver: Any, session: Any, checkpoint: str) -> None:
         saver.restore(session, checkpoint)
     finally:
         logger.setLevel(level)
+
+
+def locate(path: str | Path) -> Path:
+    """Find the prefix of a checkpoint.
+
+    Args:
+        path: The prefix, or its ``.index`` file, or a folder. Of several checkpoints
+            in a folder, the one that its ``checkpoint`` file names is taken, else the
+            one of the latest step.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or a file of it is missing.
+    """
+    path = Path(path)
+    if path.suffix == ".index":
+        path = path.with_suffix("")
+    prefix = path if not path.is_dir() else _named(path) or _newest(path) or path
+    index = prefix.with_name(f"{prefix.name}.index")
+    data = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*"))
+    if not index.exists() and data:
+        raise CheckpointError(f"{prefix} lacks its file {index.name}; copy it here")
+    if not index.exists():
+        raise CheckpointError(
+            f"{path} is no checkpoint: neither {path.name}.index nor a folder with "
+            "*.index and *.data files was found"
+        )
+    if not data:
+        raise CheckpointError(
+            f"{prefix} lacks its file {prefix.name}.data-00000-of-00001; copy it here"
+        )
+    return prefix
+
+
+def read(
+    path: str | Path, without: re.Pattern[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Read the tensors of a checkpoint.
+
+    Args:
+        path: As in :func:`locate`.
+        without: What is found in the names of those that are left out.
+
+    Returns:
+        Tensor by the name that it has in the checkpoint.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it is damaged.
+    """
+    prefix = locate(path)
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        names = sorted(reader.get_variable_to_shape_map())
+        wanted = [name for name in names if not without or not without.search(name)]
+        return {name: reader.get_tensor(name) for name in wanted}
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
+        raise CheckpointError(
+            f"checkpoint {prefix} is damaged or incomplete "
+            f"({str(error).splitlines()[0]}); copy its .index and .data files again"
+        ) from error
+
+
+def _named(folder: Path) -> Path | None:
+    """Prefix that the ``checkpoint`` file names, wherever the folder was then."""
+    state = tf.train.get_checkpoint_state(str(folder))
+    if state is None or not state.model_checkpoint_path:
+        return None
+    prefix = folder / Path(state.model_checkpoint_path).name
+    return prefix if any(folder.glob(f"{glob.escape(prefix.name)}.*")) else None
+
+
+def _newest(folder: Path) -> Path | None:
+    found = sorted(folder.glob("*.index"), key=_step)
+    return found[-1].with_suffix("") if found else None
+
+
+def _step(path: Path) -> int:
+    digits = re.search(r"(\d+)$", path.stem)
+    return int(digits[1]) if digits else -1

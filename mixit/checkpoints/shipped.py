@@ -8,8 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from common.weights.tf1 import MetaGraphError, Session
-from common.weights.tf1_checkpoint import locate
+from common.weights.tf1 import MetaGraphError, Session, locate
 from mixit.checkpoints import metagraph
 
 TOLERANCE = 1e-4

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from common.training.checkpoint import CheckpointError
-from common.weights import tf1_checkpoint
+from common.weights import tf1
 
 SLOTS = re.compile(r"/Adam(_1)?$|(^|/)(beta[12]_power|global_step)$")
 PLACES = re.compile(
@@ -23,7 +23,7 @@ def read(path: str | Path, slots: bool = False) -> dict[str, np.ndarray]:
     """Read the tensors of a TF1 checkpoint.
 
     Args:
-        path: As in :func:`common.weights.tf1_checkpoint.locate`.
+        path: As in :func:`common.weights.tf1.locate`.
         slots: Read those of the optimizer and the step too.
 
     Returns:
@@ -32,7 +32,7 @@ def read(path: str | Path, slots: bool = False) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: There is no checkpoint, or it is damaged.
     """
-    return tf1_checkpoint.read(path, None if slots else SLOTS)
+    return tf1.read(path, None if slots else SLOTS)
 
 
 def canonical(name: str) -> str:

@@ -34,7 +34,7 @@ def save(prefix, values):
 
 
 def original():
-    return convert.tf1_checkpoint.read(ORIGINAL)
+    return convert.tf1.read(ORIGINAL)
 
 
 def drawn(config, critics=()):

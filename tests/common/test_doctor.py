@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import common
-from common import audio, doctor, trials
+from common import audio, doctor
 
 ROOT = Path(common.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
@@ -70,7 +70,7 @@ def test_a_package_that_does_not_load_is_no_crash(monkeypatch):
 
 def test_formats_are_tried(monkeypatch):
     problems = []
-    assert set(trials.formats(True, problems)) >= set(audio.FORMATS)
+    assert set(doctor.formats(True, problems)) >= set(audio.FORMATS)
     assert not problems
     real = audio.write
 
@@ -78,7 +78,7 @@ def test_formats_are_tried(monkeypatch):
         real(path, waveform * (name != "mp3"), rate, name)
 
     monkeypatch.setattr(audio, "write", silent)
-    results = trials.formats(True, problems)
+    results = doctor.formats(True, problems)
     assert (results["mp3"], results["ogg"]) == ("fails", "reads and writes")
     assert [p.what for p in problems] == [
         "mp3 files do not work (came back as [1, 8000] at 16000 Hz)"
@@ -88,23 +88,23 @@ def test_formats_are_tried(monkeypatch):
 def test_no_ffmpeg(monkeypatch):
     monkeypatch.setenv("PATH", "")
     problems = []
-    assert trials.ffmpeg(problems) is None
+    assert doctor.ffmpeg(problems) is None
     assert "apt install ffmpeg" in problems[0].cure
-    assert "m4a" not in trials.formats(True, problems)
+    assert "m4a" not in doctor.formats(True, problems)
 
 
 def test_a_gpu_has_to_compute():
     import tensorflow as tf
 
     problems = []
-    assert trials.multiply(tf, "/device:CPU:0", problems) == "/device:CPU:0: computes"
-    assert trials.multiply(tf, "/device:GPU:7", problems) == "/device:GPU:7: fails"
+    assert doctor.multiply(tf, "/device:CPU:0", problems) == "/device:CPU:0: computes"
+    assert doctor.multiply(tf, "/device:GPU:7", problems) == "/device:GPU:7: fails"
     assert "CUDA_VISIBLE_DEVICES" in problems[0].cure
     assert "the product came from" in problems[0].what
     wrong = SimpleNamespace(
         device=tf.device, ones=tf.ones, reduce_sum=lambda x: 2 * np.sum(x)
     )
-    assert trials.multiply(wrong, "/device:CPU:0", problems) == "/device:CPU:0: fails"
+    assert doctor.multiply(wrong, "/device:CPU:0", problems) == "/device:CPU:0: fails"
     assert "a wrong product" in problems[1].what
 
 
@@ -129,7 +129,7 @@ def test_the_exit_code_and_the_last_lines(monkeypatch, capsys, needed):
     facts = {
         "packages": {"tensorflow": None},
         "gpus": ["/GPU:0: computes"],
-        "problems": [trials.Problem("tensorflow is not installed", "install", needed)],
+        "problems": [doctor.Problem("tensorflow is not installed", "install", needed)],
     }
     monkeypatch.setattr(doctor, "examine", lambda: dict(facts))
     assert doctor.main([]) == int(needed)

@@ -11,7 +11,7 @@ import pytest
 
 import mixit
 from common.training.checkpoint import CheckpointError
-from common.weights.tf1_checkpoint import locate
+from common.weights.tf1 import locate
 from mixit import convert, evaluate
 from mixit.checkpoints.architecture import Options, derive
 from mixit.checkpoints.metagraph import Facts

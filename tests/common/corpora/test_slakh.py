@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import yaml
 
-from common.corpora import instruments, slakh, waveforms
+from common.corpora import slakh, waveforms
 from common.corpora.track import CorpusError
 
 BAND = {
@@ -160,4 +160,4 @@ def test_an_absent_split_is_told(root, split, sentence):
     ],
 )
 def test_instruments_by_program(stem, name):
-    assert instruments.instrument(stem) == name
+    assert slakh.instrument(stem) == name

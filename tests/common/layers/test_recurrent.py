@@ -7,8 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common.layers import lstm_cudnn as recurrent_cudnn
-from common.layers import lstm_inference as recurrent_block
+from common.layers import lstm_cudnn, lstm_inference
 from common.layers.recurrent import RecurrentStack
 from common.signal.stft import Stft, stft
 
@@ -117,17 +116,17 @@ def test_inference_without_xla(monkeypatch):
     stack = make(5, 6, layers=2)
     inputs = noise(2, 40, 5)
     wanted = run_stack(stack, inputs)
-    monkeypatch.setattr(recurrent_block, "direction", None)
-    monkeypatch.setattr(recurrent_block, "compiles", lambda: False)
+    monkeypatch.setattr(lstm_inference, "direction", None)
+    monkeypatch.setattr(lstm_inference, "compiles", lambda: False)
     np.testing.assert_allclose(tf.function(stack.infer)(inputs), wanted, atol=1e-6)
 
 
 def test_one_program_serves_all_layers_directions_networks_and_lengths(monkeypatch):
     fresh = tf.function(
-        recurrent_block.block.python_function, jit_compile=True, autograph=False
+        lstm_inference.block.python_function, jit_compile=True, autograph=False
     )
-    monkeypatch.setattr(recurrent_block, "block", fresh)
-    recurrent_block._program.cache_clear()  # other tests have traced the same widths
+    monkeypatch.setattr(lstm_inference, "block", fresh)
+    lstm_inference._program.cache_clear()  # other tests have traced the same widths
     for seed, frames in enumerate((100, 256, 700)):
         stack = make(8, 4, layers=3, seed=seed)
         inputs = noise(1, frames, 8)
@@ -185,7 +184,7 @@ def test_gradient_is_the_derived_one(bidirectional):
 @pytest.mark.parametrize("xla", [True, False])
 def test_stream_is_the_whole(monkeypatch, xla):
     if not xla:
-        monkeypatch.setattr(recurrent_block, "compiles", lambda: False)
+        monkeypatch.setattr(lstm_inference, "compiles", lambda: False)
     stack = make(5, 6, layers=2, bidirectional=False)
     inputs = noise(2, 40, 5)
     wanted = run_stack(stack, inputs)
@@ -337,7 +336,7 @@ def test_cudnn_gets_what_it_expects(monkeypatch):
     stack = make(5, 6, layers=2)
     inputs = noise(3, 8, 5)
     wanted = run_stack(stack, inputs)
-    monkeypatch.setattr(recurrent_cudnn, "available", lambda: True)
+    monkeypatch.setattr(lstm_cudnn, "available", lambda: True)
     monkeypatch.setattr(tf.raw_ops, "CudnnRNNV3", cudnn)
     np.testing.assert_allclose(stack(inputs), wanted, atol=1e-6)
     np.testing.assert_allclose(stack.infer(inputs), wanted, atol=1e-6)
@@ -345,7 +344,7 @@ def test_cudnn_gets_what_it_expects(monkeypatch):
 
 def test_cudnn_builds_a_graph_with_a_gradient(monkeypatch):
     stack = make(5, 6, layers=2)
-    monkeypatch.setattr(recurrent_cudnn, "available", lambda: True)
+    monkeypatch.setattr(lstm_cudnn, "available", lambda: True)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 5])], autograph=False)
     def gradients(inputs):

@@ -194,12 +194,12 @@ def test_musdb_layout(tmp_path):
 
 def test_wsj0_2mix_layout(tmp_path):
     folder = miniature.write_wsj0_2mix(tmp_path / "w", train=8, validation=3, test=4)
-    talkers = {}
+    speakers = {}
     for split, count in {"tr": 8, "cv": 3, "tt": 4}.items():
         place = folder / "2speakers" / "wav8k" / "min" / split
         names = sorted(path.name for path in (place / "mix").iterdir())
         assert len(names) == count
-        talkers[split] = set()
+        speakers[split] = set()
         for name in names:
             mix, s1, s2 = (
                 samples_of(place / kind / name) for kind in ("mix", "s1", "s2")
@@ -213,9 +213,9 @@ def test_wsj0_2mix_layout(tmp_path):
             assert one[:3] != two[:3]
             measured = 10 * np.log10(np.mean(s1**2) / np.mean(s2**2))
             assert measured == pytest.approx(2 * float(up), abs=0.01)
-            talkers[split] |= {one[:3], two[:3]}
-    assert not talkers["tt"] & (talkers["tr"] | talkers["cv"])
-    assert talkers["cv"] <= {f"{i + 1:02d}{'abcd'[i % 4]}" for i in range(8)}
+            speakers[split] |= {one[:3], two[:3]}
+    assert not speakers["tt"] & (speakers["tr"] | speakers["cv"])
+    assert speakers["cv"] <= {f"{i + 1:02d}{'abcd'[i % 4]}" for i in range(8)}
 
 
 def test_the_command_writes_and_announces_what_it_is(tmp_path, capsys):

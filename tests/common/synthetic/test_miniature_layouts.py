@@ -162,7 +162,7 @@ def test_singers_are_persons_and_train_apart(corpora):
     }
     assert names["train"] | names["valid"] == {"abjones", "amy"}
     assert names["test"] == {"bobon", "annar"}
-    assert scenes.talker(8) == scenes.talker(8) != scenes.talker(0)
+    assert scenes.speaker(8) == scenes.speaker(8) != scenes.speaker(0)
     whole = mir1k.tracks(corpora["mir1k"], "test", units="songs")[0]
     clips = [
         track

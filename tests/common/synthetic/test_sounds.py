@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from common.synthetic import sounds, synthesis, talkers
+from common.synthetic import sounds, synthesis, voices
 
 EVERY = {**sounds.SUSTAINED, **sounds.EVENTS}
 
@@ -72,7 +72,7 @@ def test_sustained_sounds_never_pause(name):
 
 
 def test_voice_pauses_and_drums_hit():
-    speech = talkers.voice(32000, 8000, np.random.default_rng(0))
+    speech = voices.voice(32000, 8000, np.random.default_rng(0))
     levels = frame_levels_db(speech, 200)
     assert np.mean(levels < levels.max() - 40) > 0.03
     assert np.mean(levels > levels.max() - 25) > 0.5
@@ -94,11 +94,11 @@ def test_two_kinds_of_talkers_differ_in_pitch_and_tract():
     for seed in range(6):
         for kind, heard in pitches.items():
             rng = np.random.default_rng(seed)
-            talker = talkers.draw_talker(rng, kind)
-            speech = talkers.voice(16000, 8000, rng, talker)
+            speaker = voices.draw_speaker(rng, kind)
+            speech = voices.voice(16000, 8000, rng, speaker)
             heard.append(pitch_of(speech, 8000))
-            scales[kind].append(talker.formant_scale)
-            assert heard[-1] == pytest.approx(talker.pitch_hz, rel=0.2)
+            scales[kind].append(speaker.formant_scale)
+            assert heard[-1] == pytest.approx(speaker.pitch_hz, rel=0.2)
     assert max(pitches["low"]) < min(pitches["high"])
     assert max(scales["low"]) < min(scales["high"])
 
@@ -106,8 +106,8 @@ def test_two_kinds_of_talkers_differ_in_pitch_and_tract():
 def test_the_tract_moves_the_formants():
     levels = []
     for scale in (0.95, 1.25):
-        talker = talkers.Talker(100.0, scale, 4.0, 0.05)
-        speech = talkers.voice(64000, 16000, np.random.default_rng(0), talker)
+        speaker = voices.Speaker(100.0, scale, 4.0, 0.05)
+        speech = voices.voice(64000, 16000, np.random.default_rng(0), speaker)
         frequencies, power = signal.welch(speech, 16000, nperseg=1024)
         band = (frequencies > 1000) & (frequencies < 5000)
         levels.append(np.average(frequencies[band], weights=power[band]))
@@ -116,7 +116,7 @@ def test_the_tract_moves_the_formants():
 
 def test_an_unknown_kind_of_talker_is_named():
     with pytest.raises(ValueError, match="'low' or 'high', not 'child'"):
-        talkers.draw_talker(np.random.default_rng(0), "child")
+        voices.draw_speaker(np.random.default_rng(0), "child")
 
 
 def test_chirps_stay_below_the_band_edge():

@@ -191,9 +191,7 @@ def test_json(monkeypatch, capsys):
 def test_unknown_name(monkeypatch, capsys):
     offer(monkeypatch, one=[model("a", "one")])
     assert registry.main(["show", "b"]) == 1
-    assert "b is no model that is known; expected one of one/a" in (
-        capsys.readouterr().err
-    )
+    assert "b is an unknown model; expected one of one/a" in (capsys.readouterr().err)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
-"""Made-up talkers: glottal pulses through the formants of changing vowels.
+"""Synthetic speakers: glottal pulses through the formants of changing vowels.
 
-A talker is a pitch, a vocal tract length, a speed and a breathiness. Two talkers of the
-same kind differ as two people do; the kinds ``low`` and ``high`` never overlap.
+A speaker has a pitch, a vocal tract length, a speed and a breathiness. Two speakers of
+the same kind differ as two people do; the kinds ``low`` and ``high`` never overlap.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PITCHES_HZ = {"low": (85.0, 135.0), "high": (185.0, 290.0)}
 FORMANT_SCALES = {"low": (0.92, 1.02), "high": (1.14, 1.28)}
 
 
-class Talker(NamedTuple):
+class Speaker(NamedTuple):
     """What stays the same in one person's speech.
 
     Attributes:
@@ -61,27 +61,27 @@ class _Speech(NamedTuple):
     formants_hz: np.ndarray
 
 
-def draw_talker(rng: np.random.Generator, kind: str | None = None) -> Talker:
-    """Draw a talker.
+def draw_speaker(rng: np.random.Generator, kind: str | None = None) -> Speaker:
+    """Draw a speaker.
 
     Args:
         rng: Seeded generator.
         kind: ``"low"`` (deep voice, long tract), ``"high"``, or None for either.
 
     Returns:
-        The talker.
+        The speaker.
 
     Raises:
         ValueError: The kind is neither low nor high.
 
-    >>> 85 <= draw_talker(np.random.default_rng(0), "low").pitch_hz <= 135
+    >>> 85 <= draw_speaker(np.random.default_rng(0), "low").pitch_hz <= 135
     True
     """
     if kind is None:
         kind = ("low", "high")[rng.integers(2)]
     if kind not in PITCHES_HZ:
-        raise ValueError(f"A talker's kind is 'low' or 'high', not {kind!r}.")
-    return Talker(
+        raise ValueError(f"A speaker's kind is 'low' or 'high', not {kind!r}.")
+    return Speaker(
         rng.uniform(*PITCHES_HZ[kind]),
         rng.uniform(*FORMANT_SCALES[kind]),
         rng.uniform(3.2, 5.5),
@@ -93,7 +93,7 @@ def voice(
     samples: int,
     sample_rate: int,
     rng: np.random.Generator,
-    talker: Talker | None = None,
+    speaker: Speaker | None = None,
 ) -> np.ndarray:
     """Speak nonsense: syllables with gliding vowels, consonant noises and pauses.
 
@@ -101,7 +101,7 @@ def voice(
         samples: Length, at least 1.
         sample_rate: In Hz.
         rng: Seeded generator; equal generators give equal sounds.
-        talker: Who speaks, or None for a new one.
+        speaker: Who speaks, or None for a new one.
 
     Returns:
         float32 [samples], peak 0.5.
@@ -109,40 +109,40 @@ def voice(
     >>> voice(8000, 8000, np.random.default_rng(0)).shape
     (8000,)
     """
-    talker = talker or draw_talker(rng)
+    speaker = speaker or draw_speaker(rng)
     frame = max(1, sample_rate // FRAMES_PER_SECOND)
-    speech = _speech(-(-samples // frame), talker, rng)
+    speech = _speech(-(-samples // frame), speaker, rng)
     at = np.arange(samples) / frame
     frames = np.arange(len(speech.voiced))
     pitch = np.interp(at, frames, speech.pitch_hz)
     voiced = np.interp(at, frames, speech.voiced)
     pulses = synthesis.sawtooth(pitch, sample_rate)
-    pulses = voiced * (pulses + talker.breath * rng.normal(size=samples))
+    pulses = voiced * (pulses + speaker.breath * rng.normal(size=samples))
     vowels = _through_formants(pulses, speech.formants_hz, frame, sample_rate)
-    hertz = min(rng.uniform(3200.0, 5200.0) * talker.formant_scale, 0.4 * sample_rate)
+    hertz = min(rng.uniform(3200.0, 5200.0) * speaker.formant_scale, 0.4 * sample_rate)
     hiss = synthesis.coloured_noise(samples, sample_rate, rng, hertz, 0.4)
     hiss *= 0.5 * np.std(vowels) * np.interp(at, frames, speech.noise)
     return synthesis.finish(vowels + hiss, sample_rate)
 
 
-def _speech(frames: int, talker: Talker, rng: np.random.Generator) -> _Speech:
+def _speech(frames: int, speaker: Speaker, rng: np.random.Generator) -> _Speech:
     """Draw syllable after syllable until the frames are filled."""
     voiced, noise = np.zeros(frames), np.zeros(frames)
     accent = np.zeros(frames)
-    knots, targets = [0.0], [_vowel(rng, talker)]
+    knots, targets = [0.0], [_vowel(rng, speaker)]
     start = 0
     in_phrase = int(rng.integers(4, 10))
     while start < frames:
         start = _consonant(noise, start, rng)
         length = round(
-            FRAMES_PER_SECOND / talker.syllables_per_second * rng.uniform(0.6, 1.3)
+            FRAMES_PER_SECOND / speaker.syllables_per_second * rng.uniform(0.6, 1.3)
         )
         bell = np.sin(np.pi * (np.arange(length) + 0.5) / length)
         synthesis.add(voiced, start, rng.uniform(0.55, 1.0) * bell**0.5)
         synthesis.add(accent, start, rng.normal(1.0, 1.5) * bell)
         for place in (0.3, 0.75):
             knots.append(start + place * length)
-            targets.append(_vowel(rng, talker) if rng.random() < 0.6 else targets[-1])
+            targets.append(_vowel(rng, speaker) if rng.random() < 0.6 else targets[-1])
         start += length
         in_phrase -= 1
         if in_phrase == 0:
@@ -152,14 +152,14 @@ def _speech(frames: int, talker: Talker, rng: np.random.Generator) -> _Speech:
     tracks = [np.interp(at, knots, formant) for formant in np.transpose(targets)]
     fall = 1.5 - 3 * (at % (2 * FRAMES_PER_SECOND)) / (2 * FRAMES_PER_SECOND)
     semitones = fall + accent + rng.normal(0, 0.3, frames)
-    pitch = talker.pitch_hz * 2 ** (semitones / 12)
+    pitch = speaker.pitch_hz * 2 ** (semitones / 12)
     return _Speech(pitch, voiced, noise, np.stack(tracks, axis=-1))
 
 
-def _vowel(rng: np.random.Generator, talker: Talker) -> np.ndarray:
-    """Formants of a vowel of this talker, [5] in Hz."""
+def _vowel(rng: np.random.Generator, speaker: Speaker) -> np.ndarray:
+    """Formants of a vowel of this speaker, [5] in Hz."""
     vowel = VOWELS_HZ[rng.integers(len(VOWELS_HZ))] * rng.uniform(0.95, 1.05, 3)
-    return np.append(vowel, UPPER_FORMANTS_HZ) * talker.formant_scale
+    return np.append(vowel, UPPER_FORMANTS_HZ) * speaker.formant_scale
 
 
 def _consonant(noise: np.ndarray, start: int, rng: np.random.Generator) -> int:

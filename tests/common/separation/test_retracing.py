@@ -9,7 +9,7 @@ import tensorflow as tf
 from adversarial import separate as adversarial
 from adversarial.config import ModelConfig
 from adversarial.model import Separator
-from common.separation.graphs import graph
+from common.separation.separator import graph
 from mixit import separate as mixit
 from mixit.config import Network
 from mixit.model import Tdcn

@@ -41,6 +41,7 @@ class Job:
         valid: Makes the validation data and tells their number of steps.
         records: The records that it reads, those of the training first.
         digest: Fingerprint of the training data; empty: that of the first records.
+        earlier_digest: Fingerprint by which an earlier release knew the same data.
         steps_per_epoch: Where the schedule leaves it to the data.
         divisible: Whether another batch size of each replica leaves every example as it
             is, so that the global batch can be divided anew.
@@ -57,6 +58,7 @@ class Job:
     valid: Callable[[], tuple[Any, int]]
     records: Sequence[Index]
     digest: str = ""
+    earlier_digest: str = ""
     steps_per_epoch: int = 0
     divisible: bool = True
     start: Callable[[], Any] = lambda: None
@@ -107,7 +109,8 @@ def train(config: Any, build: Build) -> Any:
     _demand_batch(folder, state, batch)
     if chief:
         digest = job.digest or job.records[0].digest
-        run_folder.record(folder, config, step, digest, **batch._asdict())
+        digests = digest, job.earlier_digest
+        run_folder.record(folder, config, step, *digests, **batch._asdict())
     callbacks = {
         **job.callbacks(step),
         "finite": DemandFinite(folder),

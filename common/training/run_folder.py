@@ -136,7 +136,14 @@ def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
     return config, total
 
 
-def record(folder: Path, config: Any, step: int, digest: str, **facts: Any) -> None:
+def record(
+    folder: Path,
+    config: Any,
+    step: int,
+    digest: str,
+    earlier_digest: str = "",
+    **facts: Any,
+) -> None:
     """Write down with what and from where a run started or went on, in run.json.
 
     Args:
@@ -144,13 +151,14 @@ def record(folder: Path, config: Any, step: int, digest: str, **facts: Any) -> N
         config: The configuration, which may have other keys of :data:`MAY_CHANGE`.
         step: Step from which the run goes on.
         digest: Fingerprint of its training data.
+        earlier_digest: Fingerprint of the same data as an earlier release recorded it.
         **facts: What else is known of this start.
 
     Raises:
         RunFolderError: The run goes on with other data than it started with.
     """
     past = _read(folder)
-    if step and past.get("data_digest", digest) != digest:
+    if step and past.get("data_digest", digest) not in (digest, earlier_digest):
         raise RunFolderError(
             f"{folder} was trained on other data (digest {past['data_digest'][:12]}, "
             f"now {digest[:12]}); name another output, bring the old data back, or "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -91,6 +93,32 @@ def test_stems_are_decoded_once_by_one_process(tmp_path, monkeypatch):
     )
     assert musdb.tracks(tmp_path, "train") == [track]
     assert len(runs) == 1
+
+
+def test_stems_are_decoded_again_where_their_content_changed(tmp_path):
+    stems, folder = tmp_path / "a.stem.mp4", tmp_path / "a"
+    shutil.copy(shipped_stems(), stems)
+    musdb.decode(stems, folder)
+    note = folder / musdb.DECODED_FROM
+    made = note.stat().st_ino
+    later = note.stat().st_mtime + 99
+    os.utime(stems, (later, later))
+    musdb.decode(stems, folder)
+    assert note.stat().st_ino == made
+    note.write_text("another file")
+    os.utime(stems, (1, 1))
+    musdb.decode(stems, folder)
+    assert note.read_text() != "another file"
+
+
+def test_decoded_stems_of_release_0_1_0_go_by_their_times(tmp_path):
+    stems, folder = tmp_path / "a.stem.mp4", tmp_path / "a"
+    stems.write_bytes(b"no stems")
+    folder.mkdir()
+    assert musdb.decode(stems, folder) == folder
+    os.utime(folder, (1, 1))
+    with pytest.raises(CorpusError, match="cannot be decoded"):
+        musdb.decode(stems, folder)
 
 
 def test_wav_goes_before_stems_of_the_same_track(tmp_path):

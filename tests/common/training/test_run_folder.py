@@ -60,6 +60,15 @@ def test_the_data_and_not_their_encoding_are_of_a_run(tmp_path):
     assert load(Now, tmp_path / "config.json").records_encoding == "pcm16"
 
 
+def test_the_digest_of_an_earlier_release_is_taken_and_replaced(tmp_path):
+    begun(tmp_path, {})
+    (tmp_path / "run.json").write_text(json.dumps({"data_digest": "0" * 64}))
+    with pytest.raises(RunFolderError, match="was trained on other data"):
+        record(tmp_path, Now(), 1, "1" * 64, "2" * 64)
+    record(tmp_path, Now(), 1, "1" * 64, "0" * 64)
+    assert json.loads((tmp_path / "run.json").read_text())["data_digest"] == "1" * 64
+
+
 def test_a_later_format_is_refused(tmp_path):
     begun(tmp_path, {"format": 99})
     with pytest.raises(ConfigError, match="has format 99; this release reads up to"):

@@ -19,6 +19,7 @@ from common.config import (
     key_types,
     load,
     override,
+    removed_choices,
     save,
     to_dict,
 )
@@ -212,6 +213,11 @@ def _demand_same(path: Path, config: Any) -> None:
             f"{path.parent} holds a run whose configuration cannot be read: {error}; "
             "copy its config.json again, or name another output"
         ) from error
+    for key, choice in removed_choices(type(config), path).items():
+        raise RunFolderError(
+            f"{path.parent} holds a run with {key}={choice!r}, which this release does "
+            "not train; the run still separates, but name another output to train"
+        )
     now = flatten(to_dict(config))
     changed = [key for key in now if key not in MAY_CHANGE and then[key] != now[key]]
     if changed:

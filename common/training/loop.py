@@ -82,7 +82,8 @@ def train(config: Any, build: Build) -> Any:
         The trained model.
 
     Raises:
-        TrainingError: The loss is not finite, or a record is damaged.
+        TrainingError: The loss is not finite, a record is damaged, or workers do not
+            go on from the same step.
         RunFolderError: The folder holds a run of another configuration, or its global
             batch cannot be divided among the replicas.
         CheckpointError: There are checkpoints and none can be restored.
@@ -101,9 +102,10 @@ def train(config: Any, build: Build) -> Any:
     chief = distribution.is_chief()
     store = Checkpoints(folder, job.model, schedule.keep, chief)
     restored = store.restore_latest()
+    step, state, skipped = restored or (0, {}, ())
+    _expect_one_step(folder, job.model.distribute_strategy, step)
     if restored is None:
         job.start()
-    step, state, skipped = restored or (0, {}, ())
     for sentence in skipped:
         say(f"{folder}: {sentence}: going on from step {step}")
     _demand_batch(folder, state, batch)
@@ -218,6 +220,16 @@ def _start(config: Any, build: Build) -> tuple[Job, Batch]:
             "the number in run.json"
         )
     return job, Batch(replicas, total)
+
+
+def _expect_one_step(folder: Path, strategy: tf.distribute.Strategy, step: int) -> None:
+    """Refuse workers that go on from other steps, which do not see one run folder."""
+    steps = sorted(set(distribution.of_workers(strategy, step)))
+    if len(steps) > 1:
+        raise TrainingError(
+            f"the workers would go on from different steps ({str(steps)[1:-1]}), so "
+            f"{folder} is not one for all; name an output on a disk that they share"
+        )
 
 
 def _demand_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:

@@ -79,17 +79,9 @@ def prepare(folder: Path, config: Any) -> None:
 
     Raises:
         OSError: The folder cannot be written.
-        RunFolderError: It holds a run of another configuration, its configuration is
-            missing or damaged, or its path holds a letter that TensorFlow takes for a
-            pattern.
+        RunFolderError: It holds a run of another configuration, or its configuration is
+            missing or damaged.
     """
-    # TensorFlow would write checkpoints there, and then not find them again.
-    letters = sorted(set(str(folder.absolute())) & set("[]*?\\"))
-    if letters:
-        raise RunFolderError(
-            f"output={folder} has {' '.join(letters)} in its path, which TensorFlow "
-            "takes for a pattern when it looks for checkpoints; name another folder"
-        )
     path = folder / "config.json"
     if checkpoint.exist(folder):
         _demand_same(path, config)

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from common.training.literal_path import literal
+
 v1 = tf.compat.v1  # noqa: TID251 (this is the one place)
 
 IDLE = {"NoOp", "Shape", "Assert"}
@@ -83,7 +85,7 @@ class Session:
         self._output = _tensor(graph, output_tensor, meta_graph)
         try:
             with graph.as_default():
-                _restore(saver, self._session, str(checkpoint))
+                _restore(saver, self._session, literal(checkpoint))
         except (tf.errors.OpError, ValueError) as error:
             raise MetaGraphError(
                 f"checkpoint {checkpoint} does not fit the graph {meta_graph}, or is "

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.training.checkpoint import CheckpointError
+from common.training.literal_path import literal
 
 
 def locate(path: str | Path) -> Path:
@@ -60,7 +61,7 @@ def read(
     """
     prefix = locate(path)
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
+        reader = tf.train.load_checkpoint(literal(prefix))
         names = sorted(reader.get_variable_to_shape_map())
         wanted = [name for name in names if not without or not without.search(name)]
         return {name: reader.get_tensor(name) for name in wanted}

@@ -233,6 +233,7 @@ def _of_corpus(options: argparse.Namespace, splits: Sequence[str]) -> dict[str, 
 
     given = {"dataset": options.dataset, "root": str(options.sounds)}
     given |= {"sample_rate": options.corpus_rate or options.sample_rate}
+    given |= {"allow_cut": options.allow_cut}
     given |= {"sources": options.group} if options.group else {}
     config = override(ClusteringConfig(), given)
     place = corpus.root(config)
@@ -248,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--layout", default="wsj0_2mix", choices=list(LAYOUTS), help="of the output")
     add("--dataset", help="the folder is a corpus of this kind, as in training")
     add("--group", help="sources of the corpus, such as vocals,drums+bass+other")
+    add("--allow-cut", action="store_true", help="cut tracks to their shortest file")
     add("--corpus-rate", type=int, help="rate that the corpus names its folders by")
     add("--sources", type=int, default=usual.sources, help="sources of a mixture")
     add("--labels", default=usual.labels, choices=["speakers", "classes"])

@@ -1,6 +1,8 @@
 """Runs that are broken off end as if they had not been."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +77,19 @@ def test_workers_that_do_not_share_the_run_folder_are_refused(toys, monkeypatch)
     with pytest.raises(TrainingError, match=r"different steps \(0, 6\), so"):
         training.train(config, build)
     assert not starts
+
+
+def test_data_that_an_earlier_release_knew_otherwise_are_the_same(toys):
+    config = toys.config(epochs=1)
+    toys.kill(config, 3)
+
+    def build(each, strategy):
+        job = toys.build(each, strategy)
+        return replace(job, digest="content", earlier_digest="toy")
+
+    training.train(config, build)
+    values = json.loads(Path(config.output, "run.json").read_text())
+    assert values["data_digest"] == "content"
 
 
 def test_a_finished_run_stays_as_it_is(toys):

@@ -17,7 +17,7 @@ from common.training.checkpoint import (
     variables,
 )
 from common.training.logs import read_scalars
-from common.weights import tf1_checkpoint
+from common.weights import tf1
 
 
 def damage(prefix):
@@ -71,7 +71,7 @@ def test_networks_and_checkpoints_of_others_may_lie_in_such_paths(toys):
     save_network(folder, network)
     kernel = "network/kernel/.ATTRIBUTES/VARIABLE_VALUE"
     assert kernel in variables(find(folder))
-    assert kernel in tf1_checkpoint.read(folder / "best")
+    assert kernel in tf1.read(folder / "best")
 
 
 @pytest.mark.parametrize("change", ["damaged", "removed", "list"])

@@ -8,7 +8,7 @@ from typing import Literal
 
 from common.training.schedule import Schedule
 
-Paired = Literal["musdb", "dsd100", "ccmixter", "moisesdb", "track_folders"]
+Paired = Literal["musdb", "dsd100", "ccmixter", "moisesdb", "mir1k", "track_folders"]
 Head = Literal["relu", "softplus", "mask"]
 
 

@@ -24,6 +24,7 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "moisesdb": {"songs": 20},
     "dsd100": {"train": 12, "test": 8},
     "ccmixter": {"songs": 20},
+    "mir1k": {"train": 40, "test": 10},
 }
 """Numbers of songs of the miniature of each kind of corpus."""
 SUPERVISED_ONLY = (

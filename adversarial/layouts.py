@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adversarial.config import Corpora
-from common.corpora import ccmixter, dsd100, moisesdb, musdb, song_folders
+from common.corpora import ccmixter, dsd100, mir1k, moisesdb, musdb, song_folders
 from common.corpora.track import CorpusError, Track
 
 Splits = tuple[list[Track], list[Track], list[Track]]
@@ -68,6 +68,11 @@ def _folders(place: Path, split: str, *, skip: bool) -> list[Track]:
     return song_folders.tracks(place, split)
 
 
+def _mir1k(place: Path, split: str, *, skip: bool) -> list[Track]:
+    """Read a split of clips, each of which is one file with both sources."""
+    return mir1k.tracks(place, split)
+
+
 def _every_folder(corpora: Corpora, place: Path) -> list[Song]:
     split = "train" if song_folders.is_divided(place) else None
     return [Song(track) for track in song_folders.tracks(place, split)]
@@ -95,6 +100,7 @@ PAIRED: Mapping[str, Callable[[Corpora, Path], Splits]] = {
     "dsd100": _dsd100,
     "ccmixter": _divided(ccmixter.tracks),
     "moisesdb": _divided(moisesdb.tracks),
+    "mir1k": _divided(_mir1k),
     "track_folders": _divided(_folders),
 }
 WHOLE: Mapping[str, Callable[[Corpora, Path], list[Song]]] = {
@@ -102,6 +108,7 @@ WHOLE: Mapping[str, Callable[[Corpora, Path], list[Song]]] = {
     "dsd100": _every_dsd100,
     "ccmixter": _every_ccmixter,
     "moisesdb": _every_moisesdb,
+    "mir1k": lambda _, place: [Song(track) for track in mir1k.tracks(place, "train")],
     "track_folders": _every_folder,
 }
 """All songs of each kind of corpus that may be used without their sources."""

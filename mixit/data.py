@@ -11,11 +11,17 @@ import tensorflow as tf
 
 from common import files, records
 from common.config import ConfigError
-from common.corpora import fuss
+from common.corpora import fuss, mir1k
+from common.corpora.track import Track
+from common.files import user_path
 from common.synthetic import miniature
 from common.training.distribution import Example
 from common.training.loop import say
 from mixit.config import MixitConfig
+
+
+MIR1K_SPLITS = {"train": "train", "validation": "valid", "eval": "test"}
+"""Splits of MIR-1K by the names that FUSS gives to its own."""
 
 
 def root(config: MixitConfig) -> Path:
@@ -26,7 +32,12 @@ def root(config: MixitConfig) -> Path:
         ConfigError: No folder is named and the preset does not use the miniature.
     """
     if config.data_root:
-        return fuss.find_root(config.data_root)
+        return _find(config, config.data_root)
+    if config.dataset != "fuss":
+        raise ConfigError(
+            f"data_root is not set; dataset={config.dataset} needs it; set "
+            "data_root=FOLDER"
+        )
     if not config.miniature:
         raise ConfigError(
             "data_root is not set; name the folder of FUSS (data_root=FOLDER, or "
@@ -41,6 +52,22 @@ def root(config: MixitConfig) -> Path:
     return miniature.write_fuss(folder, sample_rate=config.model.sample_rate)
 
 
+def tracks(config: MixitConfig, place: Path, split: str) -> list[Track]:
+    """List the tracks of a split.
+
+    Args:
+        config: Gives the kind of corpus.
+        place: Folder of the corpus, from :func:`root`.
+        split: ``train``, ``validation`` or ``eval``.
+
+    Raises:
+        CorpusError: The corpus lacks the split or a file.
+    """
+    if config.dataset == "mir1k":
+        return mir1k.tracks(place, MIR1K_SPLITS[split])
+    return fuss.tracks(place, split)
+
+
 def labelled_records(config: MixitConfig) -> records.Index | None:
     """Open the training split of the labelled corpus, where it is another one.
 
@@ -49,7 +76,7 @@ def labelled_records(config: MixitConfig) -> records.Index | None:
     """
     if config.labelled_root is None:
         return None
-    place = fuss.find_root(config.labelled_root)
+    place = _find(config, config.labelled_root)
     return load_records(config, place, "train", "labelled")
 
 
@@ -71,21 +98,21 @@ def load_records(
         CorpusError: The corpus lacks the split or a file.
         ConfigError: The corpus has another sample rate than the model.
     """
-    tracks = fuss.tracks(place, split)
-    rate, wanted = tracks[0].sample_rate, config.model.sample_rate
+    found = tracks(config, place, split)
+    rate, wanted = found[0].sample_rate, config.model.sample_rate
     if rate != wanted and not config.resample:
         raise ConfigError(
             f"the corpus in {place} has {rate} Hz, the model {wanted} Hz; set "
             f"model.sample_rate={rate}, or resample=true"
         )
     own = Path(config.records) / part if config.records else None
-    folder = (own or _default_folder(place, wanted)) / split
+    folder = (own or _default_folder(config.dataset, place, wanted)) / split
     encoding: str = config.records_encoding
     if encoding == records.AUTO:
-        sounds = (sound for track in tracks for sound in track.sources.values())
+        sounds = (sound for track in found for sound in track.sources.values())
         encoding = records.lossless(sounds, wanted, 1)
     return records.write(
-        tracks,
+        found,
         records.folder_of(folder, encoding, "pcm16"),
         encoding=encoding,
         sample_rate=wanted,
@@ -225,6 +252,10 @@ def segment_samples(config: MixitConfig) -> int:
     return round(config.segment_seconds * config.model.sample_rate)
 
 
+def _find(config: MixitConfig, folder: str) -> Path:
+    return fuss.find_root(folder) if config.dataset == "fuss" else user_path(folder)
+
+
 def _validation_mixtures(config: MixitConfig, index: records.Index) -> int:
     return min(config.validation_examples or len(index), len(index))
 
@@ -254,6 +285,6 @@ def _random_start(
     return tf.random.stateless_uniform([], key, 0, spare + 1, tf.int64)
 
 
-def _default_folder(place: Path, sample_rate: int) -> Path:
+def _default_folder(dataset: str, place: Path, sample_rate: int) -> Path:
     digest = hashlib.sha256(f"{place.resolve()} {sample_rate}".encode()).hexdigest()
-    return files.cache_folder("records", f"fuss-{digest[:12]}")
+    return files.cache_folder("records", f"{dataset}-{digest[:12]}")

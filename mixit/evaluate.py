@@ -202,7 +202,7 @@ def _main(options: argparse.Namespace) -> int:
     root, split = _data(options)
     seconds = FUSS_SECONDS if options.data_list_path else None
     seconds = seconds if options.seconds is None else options.seconds
-    every = cut(fuss.tracks(root, split), seconds)
+    every = cut(_tracks(options, root, split), seconds)
     tracks = every[: options.limit]
     path = _scores_path(options, split)
     # Not of the limit: examples that a shorter evaluation measured are taken up.
@@ -261,6 +261,14 @@ def _data(options: argparse.Namespace) -> tuple[Path, str]:
             f"{options.model} is no run folder, so it names no corpus; give --data"
         )
     return data.root(config), options.split
+
+
+def _tracks(options: argparse.Namespace, place: Path, split: str) -> list[Track]:
+    """List the tracks of the run's own kind of corpus, else of the layout of FUSS."""
+    config = None if options.data or options.data_list_path else _config(options.model)
+    return (
+        fuss.tracks(place, split) if not config else data.tracks(config, place, split)
+    )
 
 
 def _measure(

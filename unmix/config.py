@@ -51,7 +51,8 @@ class UnmixConfig:
         model: Shape of the network.
         train: Length of the run and how it is spread over devices.
         target: Source to separate, or several, one network each: ``vocals,drums``.
-        dataset: Kind of corpus: MUSDB18 (stems or wav), or one of the folder layouts.
+        dataset: Kind of corpus: MUSDB18 (stems or wav), MIR-1K, or one of the folder
+            layouts.
         root: Folder of the corpus, or ``previews``: the 7-second previews of MUSDB18,
             which are downloaded.
         miniature: Without a root, make the embedded miniature corpus.
@@ -100,6 +101,7 @@ class UnmixConfig:
     target: tuple[Target, ...] = ("vocals",)
     dataset: Literal[
         "musdb",
+        "mir1k",
         "aligned",
         "sourcefolder",
         "trackfolder_fix",

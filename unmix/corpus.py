@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common import files
 from common.config import ConfigError
-from common.corpora import musdb, reading, source_folders, track_folders
+from common.corpora import mir1k, musdb, reading, source_folders, track_folders
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
 from common.synthetic import miniature
@@ -18,6 +18,7 @@ Layout = Callable[[UnmixConfig, Path, str], list[Track]]
 
 NEEDED = {
     "musdb": (),
+    "mir1k": (),
     "aligned": ("input_file", "output_file"),
     "sourcefolder": ("target_dir", "interferer_dirs"),
     "unaligned": ("target_dir", "interferer_dirs"),
@@ -25,6 +26,11 @@ NEEDED = {
     "trackfolder_var": ("target_file",),
 }
 """Keys that each kind of corpus cannot do without."""
+NAMED: Mapping[str, tuple[str, ...]] = {
+    "musdb": musdb.SOURCES,
+    "mir1k": tuple(mir1k.CHANNELS),
+}
+"""Sources of each kind of corpus that names them itself."""
 COMPOUND = {
     "accompaniment": ("drums", "bass", "other"),
     "linear_mixture": musdb.SOURCES,
@@ -81,7 +87,7 @@ def tracks(config: UnmixConfig, place: Path, split: str) -> list[Track]:
 
 def targets(config: UnmixConfig) -> tuple[str, ...]:
     """Name the sources that are trained; a corpus of folders names its own."""
-    if config.dataset == "musdb":
+    if config.dataset in NAMED:
         return config.target
     if config.dataset in ("sourcefolder", "unaligned"):
         return (str(config.target_dir),)
@@ -90,19 +96,21 @@ def targets(config: UnmixConfig) -> tuple[str, ...]:
 
 
 def parts(config: UnmixConfig, target: str) -> tuple[str, ...]:
-    """Name the sources of MUSDB18 that a target is the sum of.
+    """Name the sources of the corpus that a target is the sum of.
 
     Raises:
         ConfigError: The corpus has no such target.
     """
-    if config.dataset != "musdb":
+    if config.dataset not in NAMED:
         return (target,)
-    if target not in (*musdb.SOURCES, *COMPOUND):
+    sums = COMPOUND if config.dataset == "musdb" else {}
+    known = (*NAMED[config.dataset], *sums)
+    if target not in known:
         raise ConfigError(
-            f"target={target!r} is no source of MUSDB18; expected one or more of "
-            f"{', '.join((*musdb.SOURCES, *COMPOUND))}"
+            f"target={target!r} is no source of {config.dataset}; expected one or more "
+            f"of {', '.join(known)}"
         )
-    return COMPOUND.get(target, (target,))
+    return sums.get(target, (target,))
 
 
 def _without_root(config: UnmixConfig) -> Path:
@@ -135,6 +143,10 @@ def _musdb(config: UnmixConfig, place: Path, split: str) -> list[Track]:
     return musdb.tracks(place, split, is_wav=config.is_wav)
 
 
+def _mir1k(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+    return mir1k.tracks(place, split)
+
+
 def _aligned(config: UnmixConfig, place: Path, split: str) -> list[Track]:
     names = str(config.input_file), str(config.output_file)
     return track_folders.aligned(place, split, *names)
@@ -160,6 +172,7 @@ def _variable(config: UnmixConfig, place: Path, split: str) -> list[Track]:
 
 LAYOUTS: Mapping[str, Layout] = {
     "musdb": _musdb,
+    "mir1k": _mir1k,
     "aligned": _aligned,
     "sourcefolder": _sources,
     "unaligned": _sources,

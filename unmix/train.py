@@ -18,7 +18,7 @@ from common.config import ConfigError
 from common.errors import exit_code
 from common.signal.stft import Stft, stft
 from common.startup import hide_gpus
-from unmix import data, end_to_end, original_flags
+from unmix import corpus, data, end_to_end, original_flags
 from unmix.config import PRESETS, UnmixConfig
 from unmix.job import job
 from unmix.loss import spectrogram_loss
@@ -111,14 +111,15 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _main(config: UnmixConfig, check: bool) -> int:
-    if len(config.target) > 1 and config.dataset != "musdb" and not config.end_to_end:
+    apart = len(config.target) > 1 and not config.end_to_end
+    if apart and config.dataset not in corpus.NAMED:
         raise ConfigError(
             f"target={','.join(config.target)}: dataset={config.dataset} names its one "
             "target by target_dir, target_file or output_file; give one name"
         )
     make = end_to_end.build if config.end_to_end else build
-    apart = () if config.end_to_end else config.target
-    jobs = [_single(config, target) for target in apart] or [config]
+    alone = () if config.end_to_end else config.target
+    jobs = [_single(config, target) for target in alone] or [config]
     if check:
         return training.check(jobs[0], make)
     for each in jobs:

@@ -19,7 +19,6 @@ from common.training.distribution import Example
 from common.training.loop import say
 from mixit.config import MixitConfig
 
-
 MIR1K_SPLITS = {"train": "train", "validation": "valid", "eval": "test"}
 """Splits of MIR-1K by the names that FUSS gives to its own."""
 

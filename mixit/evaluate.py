@@ -265,10 +265,9 @@ def _data(options: argparse.Namespace) -> tuple[Path, str]:
 
 def _tracks(options: argparse.Namespace, place: Path, split: str) -> list[Track]:
     """List the tracks of the run's own kind of corpus, else of the layout of FUSS."""
-    config = None if options.data or options.data_list_path else _config(options.model)
-    return (
-        fuss.tracks(place, split) if not config else data.tracks(config, place, split)
-    )
+    named = options.data or options.data_list_path
+    config = None if named else _config(options.model)
+    return data.tracks(config, place, split) if config else fuss.tracks(place, split)
 
 
 def _measure(

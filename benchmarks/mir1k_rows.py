@@ -48,8 +48,8 @@ SPECTRAL = {
 WAVEFORM = {
     **{key: SPECTRAL[key] for key in ("mixing", "snr_db", "clip_kind")},
     "conv_tasnet.filterbank.filters": 128,
-    "conv_tasnet.filterbank.window_samples": 32,
-    "conv_tasnet.filterbank.hop_samples": 16,
+    "conv_tasnet.filterbank.size": 32,
+    "conv_tasnet.filterbank.stride": 16,
     "conv_tasnet.bottleneck": 64,
     "conv_tasnet.hidden": 128,
     "conv_tasnet.skip": 64,

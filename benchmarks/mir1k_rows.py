@@ -164,6 +164,10 @@ ROWS: Mapping[str, Row] = {
     "mixit_171": Row("mixit", "fuss", {**MIXIT, "labelled": 1.0}, "the same with PIT"),
 }
 """Rows by name, in the order in which they are trained."""
+TIMES: Mapping[str, Mapping[str, Keys]] = {
+    "unmix": {"": {"niter": 1}, "_unfiltered": {"niter": 0}},
+}
+"""Options of the separation by what they add to the name of a row, where not one."""
 
 
 def words(row: Row, root: Path, output: Path, seed: int, tiny: bool) -> list[str]:

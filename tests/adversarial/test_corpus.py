@@ -29,6 +29,7 @@ def made(tmp_path_factory):
     miniature.write_moisesdb(place / "moisesdb", **short, songs=6)
     miniature.write_dsd100(place / "dsd100", **short, train=2, test=4)
     miniature.write_ccmixter(place / "ccmixter", **short, songs=4)
+    miniature.write_mir1k(place / "mir1k", **short, train=6, test=2)
     return place
 
 
@@ -110,6 +111,19 @@ def test_few_songs_stay_paired_and_the_others_join_the_unpaired(made):
     assert counts(more)[:4] == [2, 6, 6, 6]
     with pytest.raises(ConfigError, match=r"paired_tracks=9; expected 0 \(all\) to 5"):
         corpus.read(both(made, paired_tracks=9))
+
+
+def test_few_paired_clips_of_mir1k_are_of_many_songs(made):
+    root = str(made / "mir1k")
+    keys = {"paired": "mir1k", "root": root, "unpaired": None}
+    paired, *unpaired, _, _ = corpus.read(config(**keys, paired_tracks=3))
+    songs = [track.name.rpartition("_")[0] for track in paired]
+    assert len(set(songs)) == 3
+    assert {name.rpartition("_")[2] for name in names(paired)} == {"01"}
+    assert [len(each) for each in unpaired] == [7, 7, 7]
+    assert not set(names(paired)) & set(names(unpaired[0]))
+    others = corpus.read(both(made, unpaired="mir1k"))
+    assert len(others.mixtures) == 10
 
 
 def test_songs_without_a_voice_or_with_bleed_are_no_examples_for_critics(made):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from common import records
 from common.config import ConfigError
 from common.corpora import fuss
+from common.synthetic import miniature
 from mixit import data
 
 
@@ -162,3 +163,17 @@ def test_16_bit_records_of_earlier_releases_are_used(config, tmp_path):
     found = data.load_records(config, data.root(config), "train")
     assert (found.folder, found.digest) == (folder, earlier.digest)
     assert (folder / "index.json").stat().st_mtime_ns == before
+
+
+def test_the_two_sources_of_mir1k_make_a_mixture(config, tmp_path):
+    place = tmp_path / "mir1k"
+    miniature.write_mir1k(place, sample_rate=8000, seconds=0.6, train=4, test=2)
+    config = replace(config, dataset="mir1k", records=str(tmp_path / "records"))
+    config = replace(config, data_root=str(place))
+    found = data.tracks(config, data.root(config), "validation")
+    assert {tuple(track.sources) for track in found} == {("vocals", "accompaniment")}
+    index = data.load_records(config, data.root(config), "train")
+    sources, _ = heard(data.training_example(config, *data.pools(config, index)), 2)
+    assert sources.shape == (2, 2, 2, 4000)
+    with pytest.raises(ConfigError, match="not set; dataset=mir1k needs it; set data_"):
+        data.root(replace(config, data_root=None))

@@ -86,3 +86,19 @@ def test_an_unknown_target_is_named():
     with pytest.raises(ConfigError, match=r"target='piano' is no source of MUSDB18"):
         [corpus.parts(config, target) for target in corpus.targets(config)]
     assert corpus.parts(config, "accompaniment") == ("drums", "bass", "other")
+
+
+def test_the_sources_of_mir1k_are_targets(tmp_path):
+    miniature.write_mir1k(tmp_path / "mir1k", seconds=0.2, train=4, test=2)
+    both = ("vocals", "accompaniment")
+    config = UnmixConfig(
+        dataset="mir1k", root=str(tmp_path / "mir1k"), target=both, miniature=False
+    )
+    train = corpus.tracks(config, corpus.root(config), "train")
+    assert {tuple(track.sources) for track in train} == {both}
+    assert corpus.targets(config) == both
+    assert [corpus.parts(config, target) for target in both] == [(both[0],), (both[1],)]
+    with pytest.raises(ConfigError, match=r"'drums' is no source of mir1k.*vocals, acc"):
+        corpus.parts(config, "drums")
+    with pytest.raises(ConfigError, match="root is not set; dataset=mir1k needs"):
+        corpus.root(replace(config, root=None))

@@ -80,7 +80,7 @@ def main() -> None:
     tracks = mir1k.tracks(root, "test")
     for estimator in (*bounds(), *trained(runs, place), *models(options.models)):
         measure(estimator, tracks, options.limit, place)
-    sys.stdout.write(write(place))
+    sys.stdout.write(f"{write(place)}\ntable: {place / 'mir1k.md'}\n")
 
 
 def _options() -> argparse.Namespace:

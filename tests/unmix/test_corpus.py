@@ -98,7 +98,9 @@ def test_the_sources_of_mir1k_are_targets(tmp_path):
     assert {tuple(track.sources) for track in train} == {both}
     assert corpus.targets(config) == both
     assert [corpus.parts(config, target) for target in both] == [(both[0],), (both[1],)]
-    with pytest.raises(ConfigError, match=r"'drums' is no source of mir1k.*vocals, acc"):
+    with pytest.raises(
+        ConfigError, match=r"'drums' is no source of mir1k.*vocals, acc"
+    ):
         corpus.parts(config, "drums")
     with pytest.raises(ConfigError, match="root is not set; dataset=mir1k needs"):
         corpus.root(replace(config, root=None))

@@ -80,7 +80,10 @@ def main() -> None:
     tracks = mir1k.tracks(root, "test")
     for estimator in (*bounds(), *trained(runs, place), *models(options.models)):
         measure(estimator, tracks, options.limit, place)
-    sys.stdout.write(f"{write(place)}\ntable: {place / 'mir1k.md'}\n")
+    text = write(place)
+    if options.report:
+        write_text(options.report, text)
+    sys.stdout.write(f"{text}\ntable: {place / 'mir1k.md'}\n")
 
 
 def _options() -> argparse.Namespace:
@@ -91,6 +94,7 @@ def _options() -> argparse.Namespace:
     add("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     add("--seeds", type=int, nargs="+", default=[0])
     add("--models", nargs="*", default=[], metavar="PACKAGE:MODEL")
+    add("--report", type=Path, help="write the table to this file as well")
     add("--limit", type=int, help="clips to measure, default all")
     add("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
     add(

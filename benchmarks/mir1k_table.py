@@ -26,6 +26,8 @@ BOUNDS = {
     "ideal_ratio": "ideal ratio mask",
 }
 SUFFIXES = {"": ", with the filter", "_unfiltered": ", without the filter"}
+NO_ERROR = 100.0
+"""Ratio in dB above which an error is that of float64."""
 VOICE, REST = "vocals", "accompaniment"
 
 
@@ -72,9 +74,8 @@ def summary(file: Path) -> dict[str, Any]:
     """Average a file of scores, clips weighted by their length."""
     with file.open(encoding="utf-8", newline="") as opened:
         clips = table.read(opened)
-    name, _, seed = file.stem.rpartition("-")
-    row: dict[str, Any] = {"row": name or file.stem, "seed": seed or "0"}
-    row["clips"] = len(clips)
+    name, _, seed = file.stem.partition("-")
+    row: dict[str, Any] = {"row": name, "seed": seed, "clips": len(clips)}
     for source in (VOICE, REST):
         for measure, name in {"SDR": "SDR", **GLOBAL}.items():
             values = np.array([clip[f"{source}_{measure}"] for clip in clips])
@@ -95,7 +96,8 @@ def lines(rows: Sequence[Mapping[str, Any]], place: Path) -> Iterator[str]:
         yield f"**{count} clips, not the {CLIPS} of the published rows.**\n"
     yield (
         "dB over the test clips, weighted by length, mixed at 0 dB; BSS Eval 3. Means "
-        "of the seeds, in brackets least and greatest. CPU hours of one training.\n"
+        "of the seeds, in brackets least and greatest. CPU hours of one "
+        "training, without starts that were broken off.\n"
     )
     yield (
         "| separator | GNSDR | GSIR | GSAR | GNSDR of the accompaniment "
@@ -116,11 +118,11 @@ def lines(rows: Sequence[Mapping[str, Any]], place: Path) -> Iterator[str]:
         yield f"| {row.about} ({status}) | {' | '.join(numbers)} | | | |"
     yield ""
     yield from (f"- {row.about}: {row.status}." for row in PUBLISHED)
-    yield from ("", "Trainings, seed 0:", "")
+    yield from ("", "Trainings with seed 0, where DIR is --output:", "")
     for name in ROWS:
-        cost = _cost(place, name)
-        if "command" in cost:
-            yield f"- {ROWS[name].about}: `python {cost['command']}`"
+        command = _cost(place, name).get("command", "").replace(str(place), "DIR")
+        if command:
+            yield f"- {ROWS[name].pillar}, {ROWS[name].about}: `python {command}`"
 
 
 def about(name: str) -> str:
@@ -152,6 +154,8 @@ def draw(place: Path, name: str, seed: str) -> None:
 
 def _spread(group: Sequence[Mapping[str, Any]], column: str) -> str:
     values = [row[column] for row in group]
+    if min(values) > NO_ERROR:
+        return "inf"
     mean = f"{statistics.mean(values):.2f}"
     if len(values) == 1:
         return mean

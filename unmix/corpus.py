@@ -31,6 +31,7 @@ NAMED: Mapping[str, tuple[str, ...]] = {
     "mir1k": tuple(mir1k.CHANNELS),
 }
 """Sources of each kind of corpus that names them itself."""
+TITLES = {"musdb": "MUSDB18", "mir1k": mir1k.CORPUS}
 COMPOUND = {
     "accompaniment": ("drums", "bass", "other"),
     "linear_mixture": musdb.SOURCES,
@@ -107,8 +108,8 @@ def parts(config: UnmixConfig, target: str) -> tuple[str, ...]:
     known = (*NAMED[config.dataset], *sums)
     if target not in known:
         raise ConfigError(
-            f"target={target!r} is no source of {config.dataset}; expected one or more "
-            f"of {', '.join(known)}"
+            f"target={target!r} is no source of {TITLES[config.dataset]}; expected one "
+            f"or more of {', '.join(known)}"
         )
     return sums.get(target, (target,))
 

@@ -99,7 +99,7 @@ def test_the_sources_of_mir1k_are_targets(tmp_path):
     assert corpus.targets(config) == both
     assert [corpus.parts(config, target) for target in both] == [(both[0],), (both[1],)]
     with pytest.raises(
-        ConfigError, match=r"'drums' is no source of mir1k.*vocals, acc"
+        ConfigError, match=r"'drums' is no source of MIR-1K.*vocals, acc"
     ):
         corpus.parts(config, "drums")
     with pytest.raises(ConfigError, match="root is not set; dataset=mir1k needs"):

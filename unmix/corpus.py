@@ -25,6 +25,14 @@ NEEDED = {
     "trackfolder_var": ("target_file",),
 }
 """Keys that each kind of corpus cannot do without."""
+TARGET_KEY = {
+    "aligned": "output_file",
+    "sourcefolder": "target_dir",
+    "unaligned": "target_dir",
+    "trackfolder_fix": "target_file",
+    "trackfolder_var": "target_file",
+}
+"""Key that names the one target of a corpus of folders."""
 COMPOUND = {
     "accompaniment": ("drums", "bass", "other"),
     "linear_mixture": musdb.SOURCES,
@@ -82,10 +90,9 @@ def targets(config: UnmixConfig) -> tuple[str, ...]:
     """Name the sources that are trained; a corpus of folders names its own."""
     if config.dataset == "musdb":
         return config.target
-    if config.dataset in ("sourcefolder", "unaligned"):
-        return (str(config.target_dir),)
-    name = config.output_file if config.dataset == "aligned" else config.target_file
-    return (Path(str(name)).stem,)
+    key = TARGET_KEY[config.dataset]
+    name = str(getattr(config, key))
+    return (name if key == "target_dir" else Path(name).stem,)
 
 
 def parts(config: UnmixConfig, target: str) -> tuple[str, ...]:

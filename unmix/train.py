@@ -18,7 +18,7 @@ from common.config import ConfigError
 from common.errors import exit_code
 from common.signal.stft import Stft, stft
 from common.startup import hide_gpus
-from unmix import data, end_to_end, original_flags
+from unmix import corpus, data, end_to_end, original_flags
 from unmix.config import PRESETS, UnmixConfig
 from unmix.job import job
 from unmix.loss import spectrogram_loss
@@ -111,10 +111,12 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _main(config: UnmixConfig, check: bool) -> int:
-    if len(config.target) > 1 and config.dataset != "musdb" and not config.end_to_end:
+    key = corpus.TARGET_KEY.get(config.dataset)
+    if len(config.target) > 1 and key and not config.end_to_end:
         raise ConfigError(
-            f"target={','.join(config.target)}: dataset={config.dataset} names its one "
-            "target by target_dir, target_file or output_file; give one name"
+            f"target={','.join(config.target)} names {len(config.target)} targets, but "
+            f"dataset={config.dataset} has one, which {key} names; set target= to one "
+            f"name, such as target={config.target[0]}"
         )
     make = end_to_end.build if config.end_to_end else build
     apart = () if config.end_to_end else config.target

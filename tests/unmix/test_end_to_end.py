@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 import unmix
 from common import training
@@ -51,7 +52,7 @@ def test_gradients_reach_every_network(joint, niter):
 
 @pytest.mark.parametrize("targets", [TARGETS, TARGETS[:1]])
 def test_estimates_are_those_of_the_separator(joint, tmp_path, targets):
-    training.keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(1)
     networks = {target: OpenUnmix(joint.model) for target in targets}
     convert.export(networks, tmp_path / "weights")
     mixture = noise(2, 3000)
@@ -65,7 +66,7 @@ def test_estimates_are_those_of_the_separator(joint, tmp_path, targets):
 
 
 def test_validation_separates_every_sample_in_chunks(joint, monkeypatch):
-    training.keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(1)
     networks = {target: OpenUnmix(joint.model) for target in TARGETS}
     model = EndToEnd(networks, joint, 1)
     chunk = 12 * joint.model.hop_samples

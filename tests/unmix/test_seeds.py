@@ -79,6 +79,11 @@ def test_runs_of_one_target(tmp_path):
     assert float(convert.load(tmp_path / "best")["drums"].output_mean[0]) == 43.0
 
 
+def test_a_best_checkpoint_is_found_without_the_list_of_checkpoints(folder):
+    (folder / "seed9" / "vocals" / "best" / "checkpoint").unlink()
+    assert seeds.keep_best(folder)["vocals"].seed == "seed9"
+
+
 def test_bad_folders(folder, tmp_path, capsys):
     assert seeds.main([str(tmp_path / "none")]) == 1
     assert "none holds no finished epoch of a run" in capsys.readouterr().err

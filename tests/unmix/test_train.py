@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 import unmix
 from common import audio, training
@@ -41,7 +42,7 @@ def test_five_steps_of_the_original_through_the_training_itself():
     batch = {"mixture": mixture, "sources": target[:, tf.newaxis]}
     data = tf.data.Dataset.from_tensors(batch).repeat()
     losses = []
-    remember = training.keras.callbacks.LambdaCallback(
+    remember = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: losses.append(logs["loss"])
     )
     trainer.fit(data, epochs=5, steps_per_epoch=1, verbose=0, callbacks=[remember])
@@ -110,7 +111,10 @@ def test_umxse_starts_from_speech_and_noise(tmp_path, capsys):
     assert unmix.load(output).sources[0] == "speech"
     assert main([*words[:3], "target=speech,noise"]) == 1
     assert (
-        "target=speech,noise: dataset=sourcefolder names its" in capsys.readouterr().err
-    )
+        "target=speech,noise names 2 targets, but dataset=sourcefolder has one, which "
+        "target_dir names; set target= to one name, such as target=speech"
+    ) in capsys.readouterr().err
+    assert main(["with", "tiny", "dataset=trackfolder_fix", "target_file="]) == 1
+    assert "target_file names; set target= to one name" in capsys.readouterr().err
     assert main(words[:2]) == 1
     assert "root is not set; dataset=sourcefolder needs it" in capsys.readouterr().err

@@ -24,7 +24,6 @@ from typing import Any
 
 from common import plots
 from common.audio.decoding import FFMPEG_CURE
-from common.config import load as load_config
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import refuse_overwriting, user_path, write_json, write_text
@@ -34,8 +33,9 @@ from common.startup import hide_gpus
 from common.synthetic import miniature
 from common.training.checkpoint import run_of, scores_folder
 from common.training.loop import say
-from unmix import corpus, embedded
+from unmix import corpus, weights
 from unmix.config import UMX, UnmixConfig
+from unmix.published import SCORES
 from unmix.scoring import boxes, results, scores, songs
 from unmix.scoring.record import check_record
 from unmix.scoring.run import PROGRAM, Folders, evaluate
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--aggregate", type=sums, metavar="JSON", help="score sums as well")
     add(
         "--row",
-        choices=[*results.PUBLISHED, "none"],
+        choices=[*SCORES, "none"],
         help="published row to print beside; default: the one that the model repeats",
     )
     add(
@@ -142,7 +142,7 @@ def _main(options: argparse.Namespace) -> int:
         return 0
     _check(options)
     model = options.model or options.model_dir or "umxl"
-    config = _config(model)
+    config = weights.run_config(model)
     root = _root(options, config)
     found = songs.find(root, options.subset, is_wav=options.is_wav)[: options.limit]
     usual = _usual_place(model, options.subset, options.checkpoint)
@@ -161,7 +161,7 @@ def _main(options: argparse.Namespace) -> int:
     files = {name: folders.json(name) for name in names if folders.json(name).exists()}
     if not files:
         raise CorpusError(f"none of the {len(found)} songs in {root} has scores")
-    row = options.row or (model if model in results.PUBLISHED else None)
+    row = options.row or (model if model in SCORES else None)
     row = row or (results.row_of(config) if config else None)
     summary = {
         "model": model,
@@ -199,15 +199,6 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.no_cuda:
         hide_gpus()
-
-
-def _config(model: str) -> UnmixConfig | None:
-    """Read the configuration of a run folder; None of what is none."""
-    path = user_path(model)
-    folder = embedded.find(model) or run_of(path) or path
-    files = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
-    there = [file for file in files if file.exists()]
-    return load_config(UnmixConfig, there[0]) if there else None
 
 
 def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
@@ -292,7 +283,7 @@ def _write(
     sys.stdout.write(text)
     title = f"{whole['model']}, {whole['tracks']} songs of {whole['subset']}"
     title += ", synthetic sounds" if whole["synthetic"] else ""
-    row = None if whole["synthetic"] else results.PUBLISHED.get(whole["row"] or "")
+    row = None if whole["synthetic"] else SCORES.get(whole["row"] or "")
     try:
         plots.save(boxes.draw(read, title, row), place / "scores.png")
     except plots.PlotError as error:

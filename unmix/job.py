@@ -11,7 +11,7 @@ from common import training
 from common.training import distribution
 from common.training.optimizer import optimizer
 from common.training.plateau import EarlyStopping, Plateau
-from unmix import convert, data
+from unmix import data, weights
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix
 from unmix.slots import Split
@@ -68,7 +68,7 @@ def _start(
     """Give networks the weights of others, or the statistics of the training."""
     if config.initial:
         for target, network in networks.items():
-            convert.start_from(network, config.initial, target)
+            weights.start_from(network, config.initial, target)
         return
     moments = statistics(config, train)
     for network in networks.values():

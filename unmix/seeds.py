@@ -19,7 +19,7 @@ from typing import NamedTuple
 from common.errors import exit_code
 from common.training import checkpoint
 from common.training.checkpoint import CheckpointError
-from unmix import convert, original_folder
+from unmix import original_folder, weights
 
 BEST = "best"
 PATTERN = "seed*"
@@ -48,7 +48,7 @@ def find(folder: str | Path) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
     seeds = sorted(Path(folder).glob(PATTERN), key=lambda p: (len(p.name), p.name))
     for place in seeds:
-        for target, run in convert.runs(place).items():
+        for target, run in weights.runs(place).items():
             loss = _loss(run)
             if loss is not None:
                 found.setdefault(target, []).append(Run(place.name, run, loss))

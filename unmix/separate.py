@@ -13,7 +13,7 @@ import numpy as np
 from common.separation.command import command
 from common.separation.separator import SeparationError, Separator
 from common.training import memory
-from unmix import convert, stream_command
+from unmix import stream_command, weights
 from unmix.model import OpenUnmix
 from unmix.passes import Filtering, Passes
 from unmix.source_options import Residual, sums
@@ -79,7 +79,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     """
     memory.keep()
     memory.give_back()
-    networks = convert.load(path, targets, checkpoint)
+    networks = weights.load(path, targets, checkpoint)
     _check_alike(networks)
     names = [*networks]
     # Of a single target the filter would make the mixture: it needs the rest as well.

@@ -13,7 +13,7 @@ import unmix
 from common import training
 from common.config import ConfigError
 from common.training.logs import read_scalars
-from unmix import convert, end_to_end
+from unmix import convert, end_to_end, weights
 from unmix.end_to_end import EndToEnd, build
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
@@ -91,7 +91,7 @@ def test_a_run_lowers_its_loss_and_can_be_loaded(joint):
     assert valid[1] < valid[0] - 0.3
     separator = unmix.load(joint.output)
     assert separator.sources == TARGETS
-    networks = convert.load(joint.output)
+    networks = weights.load(joint.output)
     for target in TARGETS:
         for a, b in zip(
             networks[target].variables, model.network[target].variables, strict=True

@@ -9,7 +9,7 @@ import tf_keras as keras
 
 from common.signal.stft import Stft, stft
 from common.training.logs import read_scalars
-from unmix import convert, end_to_end, separate
+from unmix import end_to_end, separate, weights
 from unmix.model import OpenUnmix
 from unmix.passes import Filtering, Passes
 from unmix.train import build
@@ -37,7 +37,7 @@ def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
     for one, other in zip(straight.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(one, other)
     assert all(np.isfinite(line["loss"]) for line in read_scalars(config.output))
-    networks = convert.load(config.output, checkpoint="latest")
+    networks = weights.load(config.output, checkpoint="latest")
     assert networks["vocals"].precision == "bfloat16"
     mixture = noise(2, 3000)
     spectra = tf.abs(Passes(networks, Filtering())._spectra(mixture))

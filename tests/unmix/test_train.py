@@ -18,7 +18,7 @@ from common import audio, training
 from common.training.logs import read_scalars
 from common.training.optimizer import optimizer
 from common.training.run_folder import RunFolderError
-from unmix import tensors
+from unmix import original_folder
 from unmix.config import UMX, Network
 from unmix.model import OpenUnmix
 from unmix.train import UnmixTraining, build, main
@@ -35,7 +35,7 @@ def test_five_steps_of_the_original_through_the_training_itself():
         for name in golden.files
         if name.startswith("bi/init/")
     }
-    tensors.assign(network, start, "golden")
+    original_folder.assign(network, start, "golden")
     trainer = UnmixTraining(network, replace(UMX, model=model), 1)
     trainer.compile(optimizer("adam", 1e-3, 1e-5))
     mixture, target = map(tf.constant, (golden["x"], golden["y"]))

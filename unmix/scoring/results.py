@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unmix.config import UMX, UMXHQ, UnmixConfig
+from unmix.published import SCORES
 from unmix.scoring.scores import METRICS
 
 NOT_RUN = "not run here"
@@ -21,29 +22,6 @@ TRACKS = 50
 """Songs of the test set of MUSDB18."""
 WHOLE_SECONDS = 60.0
 """Songs are longer than this, excerpts of them shorter."""
-
-PUBLISHED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
-    "umx": {
-        "vocals": {"SDR": 6.32, "SIR": 13.33, "SAR": 6.52, "ISR": 11.93},
-        "drums": {"SDR": 5.73, "SIR": 11.12, "SAR": 6.02, "ISR": 10.51},
-        "bass": {"SDR": 5.23, "SIR": 10.93, "SAR": 6.34, "ISR": 9.23},
-        "other": {"SDR": 4.02, "SIR": 6.59, "SAR": 4.74, "ISR": 9.31},
-    },
-    "umxhq": {
-        "vocals": {"SDR": 6.25, "SIR": 12.95, "SAR": 6.50, "ISR": 12.70},
-        "drums": {"SDR": 6.04, "SIR": 11.65, "SAR": 5.93, "ISR": 11.17},
-        "bass": {"SDR": 5.07, "SIR": 10.35, "SAR": 6.02, "ISR": 9.71},
-        "other": {"SDR": 4.28, "SIR": 7.10, "SAR": 4.62, "ISR": 8.78},
-    },
-    "umxl": {
-        "vocals": {"SDR": 7.21},
-        "drums": {"SDR": 7.15},
-        "bass": {"SDR": 6.02},
-        "other": {"SDR": 4.89},
-    },
-}
-"""Medians in dB by publication, target and metric: the test set of MUSDB18, four
-targets, one round of the filter."""
 
 
 def row_of(config: UnmixConfig) -> str | None:
@@ -85,13 +63,13 @@ def summary_table(summary: Mapping[str, Any]) -> str:
 
     Args:
         summary: Scores by target in ``targets``, ``row`` (a name in
-            :data:`PUBLISHED` or None), ``tracks``, ``seconds``, ``subset`` and
+            :data:`SCORES` or None), ``tracks``, ``seconds``, ``subset`` and
             ``synthetic``.
 
     Returns:
         A line of origin, and a table with the published numbers where there are some.
     """
-    row = None if summary.get("synthetic") else PUBLISHED.get(summary.get("row") or "")
+    row = None if summary.get("synthetic") else SCORES.get(summary.get("row") or "")
     head = ["target"]
     for metric in METRICS:
         head += [metric, "published"] if row else [metric]
@@ -121,7 +99,7 @@ def table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
     for metric in METRICS:
         head += [f"{metric} published", "here"]
     cells = []
-    for name, row in PUBLISHED.items():
+    for name, row in SCORES.items():
         for target in row:
             line = [f"`{name}`", target]
             here = ours.get(name, {}).get("targets", {}).get(target, {})

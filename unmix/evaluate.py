@@ -2,12 +2,12 @@
 
 ``EVALDIR/test/SONG.json`` holds the scores of every second of a song in museval's form,
 ``scores.csv`` their medians for each song, ``summary.json`` and ``summary.md`` the
-medians over all songs beside the published ones, and ``scores.png`` a picture. The
+medians over all songs beside the published ones, and ``scores.png`` a plot. The
 words are those of the original's ``evaluate.py``, and of ``eval.py`` of 2019.
 
 Songs are scored in processes of their own while the next ones are separated. Stopped at
 any time, the same command goes on with the songs that have no scores yet. A song that
-cannot be scored is told, the others are scored, and the exit code is 1.
+cannot be scored is reported, the others are scored, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -36,12 +36,17 @@ from common.training.loop import say
 from unmix import corpus, weights
 from unmix.config import UMX, UnmixConfig
 from unmix.published import SCORES
-from unmix.scoring import boxes, results, scores, songs
-from unmix.scoring.record import check_record
-from unmix.scoring.run import PROGRAM, Folders, evaluate
+from unmix.scoring import tables
+from unmix.scoring.run import (
+    PROGRAM,
+    Folders,
+    check_record,
+    evaluate,
+    find_songs,
+    scored_targets,
+)
 from unmix.scoring.worker import HOP_SECONDS, MODE, WINDOW_SECONDS
-from unmix.separate import load
-from unmix.source_options import Residual, sums
+from unmix.separate import add_filter_options, load
 
 ROOT_VARIABLE = "MUSDB_PATH"
 """Names the corpus where ``--root`` does not, as for the original."""
@@ -64,7 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         PROGRAM, description="Score a model on MUSDB18 as museval does."
     )
-    parser.set_defaults(named_input=[])
     add = parser.add_argument
     add("model_dir", nargs="?", metavar="MODEL", help="the same as --model (2019)")
     add("--model", help="name of a publication, or folder (default: umxl)")
@@ -100,27 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit", type=int, metavar="SONGS", help="score no more than so many")
     add("--overwrite", action="store_true", help="score all again")
     add("--no-cuda", action="store_true", help="use no GPU")
-    add("--niter", type=int, default=1, help="rounds of the filter (default: 1)")
-    add(
-        "--wiener-win-len",
-        type=int,
-        metavar="FRAMES",
-        help="frames that are filtered at once; default: all of a song, as published, "
-        "which takes 1.6 GB a minute: with 300 frames a quarter of it",
+    add_filter_options(
+        parser,
+        window=None,
+        window_help="frames that are filtered at once; default: all of a song, as "
+        "published, which takes 1.6 GB a minute: with 300 frames a quarter of it",
     )
-    add("--softmask", action="store_true", help="begin with shares of the mixture")
-    add("--alpha", type=float, default=1.0, help="exponent of these shares")
-    add("--logit", type=float, help="centre of their compression")
-    add(
-        "--residual",
-        nargs="?",
-        const=True,
-        default=False,
-        action=Residual,
-        metavar="NAME",
-        help="what the targets leave of the mixture; named accompaniment it is scored",
-    )
-    add("--aggregate", type=sums, metavar="JSON", help="score sums as well")
     add(
         "--row",
         choices=[*SCORES, "none"],
@@ -138,43 +127,45 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main(options: argparse.Namespace) -> int:
     if options.table is not None:
-        sys.stdout.write(results.table([results.read(each) for each in options.table]))
+        sys.stdout.write(
+            tables.published_table([tables.read_summary(s) for s in options.table])
+        )
         return 0
     _check(options)
     model = options.model or options.model_dir or "umxl"
     config = weights.run_config(model)
     root = _root(options, config)
-    found = songs.find(root, options.subset, is_wav=options.is_wav)[: options.limit]
-    usual = _usual_place(model, options.subset, options.checkpoint)
-    place = Path(options.evaldir or usual)
-    folders = _folders(options, root, place)
+    songs = find_songs(root, options.subset, is_wav=options.is_wav)[: options.limit]
+    default = _default_folder(model, options.subset, options.checkpoint)
+    output = Path(options.evaldir or default)
+    folders = _folders(options, root, output)
     separator = _load(options, model)
-    told = {
+    settings = {
         "subset": options.subset,
         "root": str(root.resolve()),
-        "options": _told(options),
+        "options": _score_options(options),
     }
-    names = [song.name for song in found]
-    again = (names if options.limit else None) if options.overwrite else ()
-    check_record(separator, folders, told, again)
-    failed = evaluate(separator, found, folders, options.cores)
+    names = [song.name for song in songs]
+    repeated = (names if options.limit else None) if options.overwrite else ()
+    check_record(separator, folders, settings, repeated)
+    failed = evaluate(separator, songs, folders, options.cores)
     files = {name: folders.json(name) for name in names if folders.json(name).exists()}
     if not files:
-        raise CorpusError(f"none of the {len(found)} songs in {root} has scores")
+        raise CorpusError(f"none of the {len(songs)} songs in {root} has scores")
     row = options.row or (model if model in SCORES else None)
-    row = row or (results.row_of(config) if config else None)
+    row = row or (tables.row_of(config) if config else None)
     summary = {
         "model": model,
-        **told,
+        **settings,
         "row": None if row == "none" else row,
         "synthetic": (root / miniature.MARKER).exists(),
         "museval": _museval(separator),
         "tracks": len(files),
-        "seconds": statistics.median(map(scores.seconds, files.values())),
+        "seconds": statistics.median(map(tables.count_seconds, files.values())),
         "failed": failed,
     }
-    _write(summary, {name: scores.read(file) for name, file in files.items()}, place)
-    say(f"results: {place}")
+    _write(summary, {n: tables.read_scores(file) for n, file in files.items()}, output)
+    say(f"results: {output}")
     return 1 if failed else 0
 
 
@@ -211,7 +202,7 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     return corpus.root(UMX)
 
 
-def _usual_place(model: str, subset: str, checkpoint: str | None = None) -> Path:
+def _default_folder(model: str, subset: str, checkpoint: str | None = None) -> Path:
     name = "evaluation" if subset == "test" else f"evaluation-{subset}"
     path = user_path(model)
     folder = run_of(path) or path
@@ -220,12 +211,12 @@ def _usual_place(model: str, subset: str, checkpoint: str | None = None) -> Path
     return Path(name, model)
 
 
-def _folders(options: argparse.Namespace, root: Path, place: Path) -> Folders:
+def _folders(options: argparse.Namespace, root: Path, output: Path) -> Folders:
     if options.outdir is None:
-        return Folders(place / options.subset)
+        return Folders(output / options.subset)
     kept = Path(options.outdir) / options.subset
     refuse_overwriting([options.outdir, kept], [root, root / options.subset])
-    return Folders(place / options.subset, kept)
+    return Folders(output / options.subset, kept)
 
 
 def _load(options: argparse.Namespace, model: str) -> Separator:
@@ -243,20 +234,20 @@ def _load(options: argparse.Namespace, model: str) -> Separator:
         segment_seconds=None,
         checkpoint=options.checkpoint,
     )
-    songs.scored(separator.sources)
+    scored_targets(separator.sources)
     return separator
 
 
-def _told(options: argparse.Namespace) -> dict[str, Any]:
-    """What the scores depend on beside model and songs."""
+def _score_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that the scores depend on beside model and songs."""
     names = ("targets", "niter", "wiener_win_len", "softmask", "alpha", "logit")
-    told = {name: getattr(options, name) for name in (*names, "residual", "aggregate")}
-    return {name: value for name, value in told.items() if value is not None}
+    values = {n: getattr(options, n) for n in (*names, "residual", "aggregate")}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _museval(separator: Separator) -> dict[str, Any]:
-    """Say how scores were made: sources, windows and medians."""
-    targets = songs.scored(separator.sources)
+    """Describe how scores were made: sources, windows and medians."""
+    targets = scored_targets(separator.sources)
     together = [target for target in targets if target != "accompaniment"]
     pair = ["vocals", "accompaniment"]
     if not set(pair) <= set(targets):
@@ -272,20 +263,20 @@ def _museval(separator: Separator) -> dict[str, Any]:
 
 
 def _write(
-    summary: Mapping[str, Any], read: Mapping[str, scores.Medians], place: Path
+    summary: tables.Summary, scores: Mapping[str, tables.Medians], output: Path
 ) -> None:
-    """Write and print the summary, each file at once."""
-    whole = {**summary, "targets": scores.summarise(read)}
-    write_json(whole, place / "summary.json")
-    scores.write(read, place / "scores.csv")
-    text = results.summary_table(whole)
-    write_text(place / "summary.md", text)
+    """Write the summary, the scores of the songs and their plot; print the summary."""
+    summary = {**summary, "targets": tables.summarise(scores)}
+    write_json(summary, output / "summary.json")
+    tables.write_csv(scores, output / "scores.csv")
+    text = tables.summary_table(summary)
+    write_text(output / "summary.md", text)
     sys.stdout.write(text)
-    title = f"{whole['model']}, {whole['tracks']} songs of {whole['subset']}"
-    title += ", synthetic sounds" if whole["synthetic"] else ""
-    row = None if whole["synthetic"] else SCORES.get(whole["row"] or "")
+    title = f"{summary['model']}, {summary['tracks']} songs of {summary['subset']}"
+    title += ", synthetic sounds" if summary["synthetic"] else ""
+    row = None if summary["synthetic"] else SCORES.get(summary["row"] or "")
     try:
-        plots.save(boxes.draw(read, title, row), place / "scores.png")
+        plots.save(tables.plot_scores(scores, title, row), output / "scores.png")
     except plots.PlotError as error:
         sys.stdout.write(f"no scores.png: {error}\n")
 

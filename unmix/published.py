@@ -16,7 +16,7 @@ from common.weights.registry import UNKNOWN, Entry, File, shipped
 from unmix.weights import (
     BUNDLED,
     HOST,
-    PUBLISHED,
+    MODELS,
     Publication,
     download_folder,
     expected_digest,
@@ -49,7 +49,7 @@ targets, one iteration of the filter. All of them are numbers that the authors p
 
 def entries() -> list[Entry]:
     """Describe all models for the registry, the bundled ones first."""
-    published = (_entry(name, model) for name, model in PUBLISHED.items())
+    published = (_entry(name, model) for name, model in MODELS.items())
     return [*shipped("unmix", BUNDLED), *published]
 
 
@@ -93,18 +93,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print name, folder, address and size of every download."""
     parser = argparse.ArgumentParser("unmix.published", description=main.__doc__)
     parser.add_argument(
-        "model", nargs="*", help=f"of {', '.join(PUBLISHED)} (default: all)"
+        "model", nargs="*", help=f"of {', '.join(MODELS)} (default: all)"
     )
-    names = parser.parse_args(argv).model or list(PUBLISHED)
-    unknown = [name for name in names if name not in PUBLISHED]
+    names = parser.parse_args(argv).model or list(MODELS)
+    unknown = [name for name in names if name not in MODELS]
     if unknown:
         sys.stderr.write(
             f"unmix.published: {unknown[0]} is no published model; expected "
-            f"{', '.join(PUBLISHED)}\n"
+            f"{', '.join(MODELS)}\n"
         )
         return 1
     for name in names:
-        model = PUBLISHED[name]
+        model = MODELS[name]
         for file in model.files.values():
             row = name, download_folder(name), model.url(file), 4 * model.weights
             sys.stdout.write("\t".join(map(str, row)) + "\n")

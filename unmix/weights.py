@@ -87,7 +87,7 @@ def _music(record: int, heads: str, network: Network, weights: int) -> Publicati
     return Publication(record, names, network, weights, licence)
 
 
-PUBLISHED: Mapping[str, Publication] = MappingProxyType(
+MODELS: Mapping[str, Publication] = MappingProxyType(
     {
         "umx": _music(
             3370486, "c8df74a5 5a48008b 646024d3 f8e132cc", UMX.model, 8_893_348
@@ -142,9 +142,7 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
     if is_published(path):
         name = str(path)
         downloads = fetch(name, targets)
-        return Location(
-            download_folder(name), downloads, False, PUBLISHED[name].network
-        )
+        return Location(download_folder(name), downloads, False, MODELS[name].network)
     folder = bundled.find(BUNDLED, path) or files.user_path(path)
     run_folders = runs(run_of(folder) or folder)
     if run_folders:
@@ -152,7 +150,7 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
     if not folder.is_dir():
         raise CheckpointError(
             f"{path} does not exist; expected a run folder, a folder as the original "
-            f"writes it, or one of {', '.join([bundled.NAME, *PUBLISHED])}"
+            f"writes it, or one of {', '.join([bundled.NAME, *MODELS])}"
         )
     weight_files = original_folder.files(folder)
     return Location(folder, _chosen(folder, weight_files, targets), False)
@@ -287,7 +285,7 @@ def is_published(path: str | Path) -> bool:
     >>> is_published("umxhq")
     True
     """
-    return str(path) in PUBLISHED and not Path(path).exists()
+    return str(path) in MODELS and not Path(path).exists()
 
 
 def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
@@ -304,7 +302,7 @@ def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
         PublishedError: There is no such target, or a file cannot be downloaded or is
             not the published one.
     """
-    publication, folder = PUBLISHED[name], download_folder(name)
+    publication, folder = MODELS[name], download_folder(name)
     chosen = list(publication.files) if targets is None else list(targets)
     unknown = [target for target in chosen if target not in publication.files]
     if unknown:

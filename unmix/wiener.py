@@ -14,7 +14,7 @@ multi-channel music recordings, ICASSP 2015.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -131,6 +131,51 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
     y = _planes(first) if niter == 0 else _rounds(first, x, niter, scale_factor, eps)
     part = tf.float32 if mixture.dtype == tf.complex64 else tf.float64
     return tf.complex(tf.cast(y.real, part), tf.cast(y.imag, part))
+
+
+def windowed(
+    magnitudes: tf.Tensor,
+    mixture: tf.Tensor,
+    window_frames: int | None = 300,
+    **options: Any,
+) -> tf.Tensor:
+    """Apply :func:`wiener` to windows of a spectrogram, each by itself.
+
+    All windows go through in one graph, for training through the filter; separation of
+    files takes one window after the other.
+
+    Args:
+        magnitudes: float [..., targets, channels or 1, frames, bins].
+        mixture: complex [..., channels, frames, bins].
+        window_frames: Length of the windows, of which the last may be shorter; None:
+            one window.
+        options: Of :func:`wiener`.
+
+    Returns:
+        Spectrograms [..., targets (+ 1), channels, frames, bins].
+
+    Raises:
+        ValueError: The window has no frames, or as :func:`wiener`.
+
+    >>> sound = tf.complex(tf.random.stateless_normal([2, 7, 3], [1, 2]), 0.0)
+    >>> windowed(tf.abs(sound)[tf.newaxis], sound, window_frames=4).shape.as_list()
+    [1, 2, 7, 3]
+    """
+    if window_frames is None:
+        return wiener(magnitudes, mixture, **options)
+    if window_frames < 1:
+        raise ValueError(
+            f"window_frames is {window_frames}; expected at least 1, or None to "
+            "filter the whole at once"
+        )
+    magnitudes, mixture = map(tf.convert_to_tensor, (magnitudes, mixture))
+    length = min(window_frames, mixture.shape[-2] or window_frames)
+    estimates = wiener(
+        _split_windows(magnitudes, length), _split_windows(mixture, length), **options
+    )
+    joined = _join_windows(estimates)[..., : tf.shape(mixture)[-2], :]
+    shape = [*estimates.shape[1:-2], *mixture.shape[-2:]]
+    return tf.ensure_shape(joined, shape)
 
 
 def _phases(magnitudes: tf.Tensor, x: Planes) -> First:
@@ -276,6 +321,31 @@ def _sum_frames(spectra: tf.Tensor) -> tf.Tensor:
     parts = [spectra[..., i * quarter : (i + 1) * quarter, :] for i in range(4)]
     rest = tf.reduce_sum(spectra[..., 4 * quarter :, :], axis=-2)
     return rest + tf.reduce_sum(tf.add_n(parts), axis=-2)
+
+
+def _split_windows(spectra: tf.Tensor, length: int) -> tf.Tensor:
+    """Cut [..., frames, bins] into windows [windows, ..., length, bins]."""
+    shape = tf.shape(spectra)
+    missing = tf.math.floormod(-shape[-2], length)
+    none = [0, 0]
+    ends = tf.stack([none] * (len(spectra.shape) - 2) + [[0, missing], none])
+    padded = tf.pad(spectra, ends)
+    split = tf.concat([shape[:-2], [-1, length], shape[-1:]], axis=0)
+    rank = len(spectra.shape)
+    order = [rank - 2, *range(rank - 2), rank - 1, rank]
+    windows = tf.transpose(tf.reshape(padded, split), order)
+    return tf.ensure_shape(
+        windows, [None, *spectra.shape[:-2], length, spectra.shape[-1]]
+    )
+
+
+def _join_windows(windows: tf.Tensor) -> tf.Tensor:
+    """Put windows [windows, ..., length, bins] one behind the other."""
+    rank = windows.shape.rank
+    shape = tf.shape(windows)
+    together = tf.transpose(windows, [*range(1, rank - 2), 0, rank - 2, rank - 1])
+    joined = tf.concat([shape[1:-2], [shape[0] * shape[-2]], shape[-1:]], axis=0)
+    return tf.reshape(together, joined)
 
 
 def _check_shapes(magnitudes: tf.Tensor, mixture: tf.Tensor) -> None:

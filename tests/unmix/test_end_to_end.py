@@ -14,9 +14,10 @@ from common import training
 from common.config import ConfigError
 from common.training.logs import read_scalars
 from unmix import convert, end_to_end, weights
-from unmix.end_to_end import EndToEnd, build
+from unmix.end_to_end import EndToEnd
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
+from unmix.train import build
 
 TARGETS = ("vocals", "drums")
 

@@ -12,11 +12,11 @@ def test_the_registry_lists_what_is_cached_and_what_would_be_downloaded(
         (entry,) = (each for each in published.entries() if each.name == "umxse")
         return entry.cached, [(file.size, file.about) for file in entry.files]
 
-    guess = 4 * weights.PUBLISHED["umxse"].weights
+    guess = 4 * weights.MODELS["umxse"].weights
     assert umxse() == (False, [(guess, True), (guess, True)])
     folder = weights.download_folder("umxse")
     folder.mkdir(parents=True)
-    speech, noise = weights.PUBLISHED["umxse"].files.values()
+    speech, noise = weights.MODELS["umxse"].files.values()
     (folder / noise).write_bytes(bytes(10))
     assert umxse() == (False, [(guess, True), (10, False)])
     (folder / speech).write_bytes(bytes(20))

@@ -12,7 +12,7 @@ import unmix
 from common import audio
 from common.separation.separator import SeparationError
 from unmix import separate, umx_command, weights
-from unmix.passes import Filtering, Passes
+from unmix.two_pass import TwoPassSeparator, WienerOptions
 
 MODEL = Path(__file__).resolve().parents[1] / "golden" / "unmix" / "estimates"
 MONO = MODEL.parent / "original_micro_mono"
@@ -79,12 +79,12 @@ def test_silence_stays_silence(separator):
 
 
 def test_a_mono_network_takes_equal_and_different_channels():
-    passes = Passes(weights.load(MONO), Filtering(residual=True))
+    network = TwoPassSeparator(weights.load(MONO), WienerOptions(residual=True))
     sound = np.random.default_rng(3).standard_normal([1, 2, 2000]).astype(np.float32)
     equal = np.repeat(sound[:, :1], 2, axis=1)
-    one = passes(equal[:, :1])
-    np.testing.assert_array_equal(passes(equal)[:, :, :1], one)
-    different = passes(sound)
+    one = network(equal[:, :1])
+    np.testing.assert_array_equal(network(equal)[:, :, :1], one)
+    different = network(sound)
     assert np.abs(different[:, :, 0] - different[:, :, 1]).max() > 1e-3
 
 

@@ -15,13 +15,14 @@ import tf_keras as keras
 
 import unmix
 from common import audio, training
+from common.config import ConfigError
 from common.training.logs import read_scalars
 from common.training.optimizer import optimizer
 from common.training.run_folder import RunFolderError
 from unmix import original_folder
 from unmix.config import UMX, Network
 from unmix.model import OpenUnmix
-from unmix.train import UnmixTraining, build, main
+from unmix.train import UnmixTraining, build, main, translate_flags
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "five_steps.npz"
 
@@ -118,3 +119,14 @@ def test_umxse_starts_from_speech_and_noise(tmp_path, capsys):
     assert "target_file names; set target= to one name" in capsys.readouterr().err
     assert main(words[:2]) == 1
     assert "root is not set; dataset=sourcefolder needs it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", [["--nb-workers", "4"], ["--nb_workers=4"]])
+def test_a_flag_without_effect_takes_its_value_along_and_no_more(flag, capsys):
+    assert translate_flags([*flag, "--epochs", "3"]) == ["--epochs", "3"]
+    assert f"{flag[0].split('=')[0]} has no effect" in capsys.readouterr().out
+
+
+def test_a_flag_that_means_something_else_is_refused():
+    with pytest.raises(ConfigError, match=r"^--debug is refused: .* use --check"):
+        translate_flags(["--epochs", "3", "--debug"])

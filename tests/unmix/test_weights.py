@@ -191,9 +191,9 @@ def server(tmp_path, monkeypatch):
         monkeypatch.setenv("UNMIX_URL", f"http://127.0.0.1:{running.server_port}/")
         head = hashlib.sha256(CONTENT).hexdigest()[:8]
         files = {"vocals": f"vocals-{head}.pth", "bass": f"bass_{head}.pth"}
-        small = replace(weights.PUBLISHED["umx"], record=7, files=files)
-        models = MappingProxyType({**weights.PUBLISHED, "small": small})
-        monkeypatch.setattr(weights, "PUBLISHED", models)
+        small = replace(weights.MODELS["umx"], record=7, files=files)
+        models = MappingProxyType({**weights.MODELS, "small": small})
+        monkeypatch.setattr(weights, "MODELS", models)
         yield running
         running.shutdown()
         thread.join()
@@ -207,7 +207,7 @@ def test_addresses(monkeypatch):
     monkeypatch.delenv("UNMIX_URL", raising=False)
     urls = [
         model.url(file)
-        for model in weights.PUBLISHED.values()
+        for model in weights.MODELS.values()
         for file in model.files.values()
     ]
     assert len(set(urls)) == 14
@@ -216,12 +216,12 @@ def test_addresses(monkeypatch):
     assert f"{zenodo}/3370486/files/bass-646024d3.pth" in urls
     assert f"{zenodo}/5069601/files/drums-69e0ebd4.pth" in urls
     assert f"{zenodo}/3786908/files/noise_04a6fc2d.pth" in urls
-    assert list(weights.PUBLISHED["umxl"].files) == ["vocals", "drums", "bass", "other"]
-    assert list(weights.PUBLISHED["umxse"].files) == ["speech", "noise"]
-    for model in weights.PUBLISHED.values():
+    assert list(weights.MODELS["umxl"].files) == ["vocals", "drums", "bass", "other"]
+    assert list(weights.MODELS["umxse"].files) == ["speech", "noise"]
+    for model in weights.MODELS.values():
         for file in model.files.values():
             assert weights.expected_digest(weights.download_folder("x") / file)
-    assert weights.PUBLISHED["umxl"].licence == "CC BY-NC-SA 4.0"
+    assert weights.MODELS["umxl"].licence == "CC BY-NC-SA 4.0"
 
 
 def test_download_once(server):
@@ -256,7 +256,7 @@ def test_broken_download_goes_on(server, parts):
 def test_download_that_was_whole_but_not_yet_named(server):
     place = weights.download_folder("small")
     place.mkdir(parents=True)
-    file = weights.PUBLISHED["small"].files["vocals"]
+    file = weights.MODELS["small"].files["vocals"]
     (place / f"{file}.part").write_bytes(CONTENT)
     assert weights.fetch("small", ["vocals"])["vocals"].read_bytes() == CONTENT
     assert [asked for _, asked in server.asked] == ["bytes=10240-"]
@@ -275,7 +275,7 @@ def test_without_a_network_the_sentence_tells_what_to_put_where(server, monkeypa
     monkeypatch.setenv("UNMIX_URL", "http://127.0.0.1:1")
     with pytest.raises(PublishedError) as error:
         weights.fetch("small")
-    for file in weights.PUBLISHED["small"].files.values():
+    for file in weights.MODELS["small"].files.values():
         assert f"http://127.0.0.1:1/7/files/{file}" in str(error.value)
     assert f"into {weights.download_folder('small')}" in str(error.value)
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from unmix.wiener import wiener
-from unmix.windows import windowed
+from unmix.wiener import wiener, windowed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "wiener.npz"
 CASES = [name for name in np.load(GOLDEN).files if name.startswith("y")]

@@ -7,7 +7,7 @@ import pytest
 
 from common.plots import PlotError
 from unmix.config import TINY, UMX, UMXHQ, UMXL
-from unmix.scoring import boxes, results, scores
+from unmix.scoring import tables
 
 HERE = {"SDR": 6.0, "SIR": 12.0, "SAR": 6.5, "ISR": None, "tracks": 50}
 SUMMARY = {
@@ -23,7 +23,7 @@ SUMMARY = {
 
 def song(*values):
     """Scores of a song in museval's form, one frame for each value."""
-    metrics = [dict.fromkeys(scores.METRICS, value) for value in values]
+    metrics = [dict.fromkeys(tables.METRICS, value) for value in values]
     frames = [{"metrics": each} for each in metrics]
     return {"targets": [{"name": "vocals", "frames": frames}]}
 
@@ -38,24 +38,24 @@ def test_medians_leave_out_seconds_and_songs_without_scores(tmp_path):
         "c": (4.0, 5.0),
     }.items():
         path.write_text(json.dumps(song(*values)))
-        read[name] = scores.read(path)
+        read[name] = tables.read_scores(path)
     assert read["a"]["vocals"]["SDR"] == 2.0
-    assert scores.summarise(read)["vocals"]["SDR"] == 3.25
-    assert scores.summarise(read)["vocals"]["tracks"] == 2
-    scores.write(read, tmp_path / "scores.csv")
-    rows = (tmp_path / "scores.csv").read_text("utf-8").splitlines()
+    assert tables.summarise(read)["vocals"]["SDR"] == 3.25
+    assert tables.summarise(read)["vocals"]["tracks"] == 2
+    tables.write_csv(read, tmp_path / "tables.csv")
+    rows = (tmp_path / "tables.csv").read_text("utf-8").splitlines()
     assert rows[1:3] == ["a,vocals,2.0,2.0,2.0,2.0", "b,vocals,,,,"]
     path.write_text("{")
     with pytest.raises(ValueError, match=r"a\.json holds no scores of museval"):
-        scores.read(path)
+        tables.read_scores(path)
 
 
 def test_published_and_ours():
-    text = results.table([SUMMARY])
+    text = tables.published_table([SUMMARY])
     assert "| `umx` | vocals | 6.32 | 6.00 | 13.33 | 12.00 |" in text
     assert "| `umx` | drums | 5.73 | not run here |" in text
     assert "| `umxl` | bass | 6.02 | not run here | not published | not" in text
-    assert results.table().count("not run here") == 48
+    assert tables.published_table().count("not run here") == 48
 
 
 @pytest.mark.parametrize(
@@ -69,25 +69,25 @@ def test_published_and_ours():
 )
 def test_what_compares_with_nothing_stands_apart(change, words):
     summary = {**SUMMARY, **change}
-    text = results.table([summary])
+    text = tables.published_table([summary])
     published, apart = text.split("`umx`:")
     assert "6.00" not in published
     assert words in apart
 
 
 def test_summary_table():
-    lines = results.summary_table(SUMMARY).splitlines()
+    lines = tables.summary_table(SUMMARY).splitlines()
     assert lines[0].endswith("the 50 whole songs of the test set; here the same.")
     assert lines[4] == (
         "| vocals | 6.00 | 6.32 | 12.00 | 13.33 | 6.50 | 6.52 | none | 11.93 | 50 |"
     )
-    bare = results.summary_table({**SUMMARY, "row": None})
+    bare = tables.summary_table({**SUMMARY, "row": None})
     assert "published |" not in bare
     assert "No published number stands for this model." in bare
 
 
 def test_rows_of_runs():
-    assert [results.row_of(each) for each in (UMX, UMXHQ, UMXL, TINY)] == [
+    assert [tables.row_of(each) for each in (UMX, UMXHQ, UMXL, TINY)] == [
         "umx",
         "umxhq",
         None,
@@ -99,19 +99,19 @@ def test_no_summary(tmp_path):
     path = tmp_path / "summary.json"
     path.write_text("[]")
     with pytest.raises(ValueError, match=r"is no summary\.json of an evaluation"):
-        results.read(path)
+        tables.read_summary(path)
 
 
 def test_picture():
     tracks = {
-        name: {"vocals": dict.fromkeys(scores.METRICS, value)}
+        name: {"vocals": dict.fromkeys(tables.METRICS, value)}
         for name, value in {"a": 1.0, "b": 2.0, "c": math.nan}.items()
     }
-    figure = boxes.draw(tracks, "a $model", {"vocals": {"SDR": 1.5}})
+    figure = tables.plot_scores(tracks, "a $model", {"vocals": {"SDR": 1.5}})
     points = [line for line in figure.axes[0].lines if line.get_marker() == "."]
     assert sorted(points[0].get_ydata()) == [1.0, 2.0]
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     assert list(marks[0].get_ydata()) == [1.5]
     assert not [line for line in figure.axes[1].lines if line.get_marker() == "D"]
-    with pytest.raises(PlotError, match="no scores to draw"):
-        boxes.draw({}, "nothing")
+    with pytest.raises(PlotError, match="no scores to plot"):
+        tables.plot_scores({}, "nothing")

@@ -21,4 +21,4 @@ python -m common.synthetic.miniature musdb "$data" \
 python -m unmix.train with tiny root="$data" output="$run" \
   lr=3e-3 train.epochs=25 train.steps_per_epoch=80 train.checkpoint_steps=80 "$@"
 python -m unmix.evaluate --model "$run" --root "$data"
-python -m unmix.convert "$run" --bundle
+python -m unmix.convert "$run" "$repo/unmix/models/mini" --bundle

@@ -1,11 +1,10 @@
 """Weights of the original for our networks, and back.
 
-``python -m unmix.convert SOURCE --check`` restores every target of a folder as the
-original writes it (``vocals.pth``, ``vocals.json``, ``separator.json``, the last two
-where they are there), of a run folder, or of a publication, and compares the networks
-with the same computed by numpy in float64. No tensor may be missing or left over.
-``--export OUT`` writes the folder that the original loads, ``--bundle`` takes a run
-into the package as the model ``mini``.
+``python -m unmix.convert SOURCE DEST --check`` restores every target of a folder as the
+original writes it (``vocals.pth``, ``vocals.json``, ``separator.json``, the last two if
+they exist), of a run folder, or of a publication, and compares the networks with the
+same computed by numpy in float64. No tensor may be missing or left over. DEST is
+written as the original does, or with ``--bundle`` as a model that comes with a package.
 """
 
 from __future__ import annotations
@@ -21,13 +20,12 @@ import tensorflow as tf
 
 from common.config import load as load_config
 from common.config import save
-from common.errors import exit_code
 from common.files import replacing_folder, write_json
 from common.layers.batch_norm import EPSILON
 from common.layers.precision import set_precision
 from common.separation.command import Names, add_checkpoint
 from common.training.checkpoint import CheckpointError, restore_network, save_network
-from common.weights import bundled, torch_file
+from common.weights import bundled, convert_command, torch_file
 from unmix import original_folder, weights
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix, folded
@@ -68,9 +66,7 @@ def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
         write_json(separators[0], work / original_folder.SEPARATOR)
 
 
-def bundle(
-    run: str | Path, folder: str | Path = weights.BUNDLED / bundled.NAME
-) -> None:
+def bundle(run: str | Path, folder: str | Path) -> None:
     """Write the networks of a run, without optimizer and paths, as a bundled model.
 
     Args:
@@ -229,11 +225,16 @@ def _noise(model: OpenUnmix, frames: int) -> np.ndarray:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check, export or bundle networks of Open-Unmix; returns the exit code."""
-    parser = argparse.ArgumentParser("unmix.convert", description=main.__doc__)
+    """Check networks of Open-Unmix, or write them as the original does."""
+    parser = convert_command.parser(
+        "unmix.convert",
+        main.__doc__,
+        "compare each network with the same computed by numpy in float64, print the "
+        f"largest difference, refuse it above {TOLERANCE:g}",
+    )
     parser.set_defaults(named_input=[])
     parser.add_argument(
-        "source", nargs="?", help="folder of weights, run folder, or a name"
+        "--export", dest="output", metavar="DEST", help="the same as DEST"
     )
     parser.add_argument(
         "--targets",
@@ -242,42 +243,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="SOURCE,...",
         help="by default all",
     )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="compare each network with the same computed by numpy in float64, print "
-        f"the largest difference, refuse it above {TOLERANCE:g}",
-    )
     add_checkpoint(parser)
-    parser.add_argument("--export", metavar="OUT", help="folder for the original")
     parser.add_argument(
         "--bundle",
         action="store_true",
-        help=f"take the networks of a run into the package as {bundled.NAME}",
+        help="write a run folder of several targets to DEST, without optimizer and "
+        "paths, as a model that comes with the package",
     )
-    options = parser.parse_intermixed_args(argv)
-    sources = [*filter(None, [options.source]), *options.named_input]
-    if len(sources) != 1:
-        parser.error(f"{len(sources)} sources are named; expected one SOURCE")
-    options.source = sources[0]
-    return exit_code("unmix.convert", lambda: _main(options))
+    return convert_command.command(parser, _main, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
-    if not (options.check or options.export or options.bundle):
-        raise CheckpointError("nothing to do; give --check, --export OUT or --bundle")
+    if options.named_input:
+        raise CheckpointError(
+            f"{options.named_input[0]} follows --targets; name SOURCE and DEST before"
+        )
     if options.bundle:
-        bundle(options.source)
-        sys.stdout.write(f"{bundled.NAME}: the networks of {options.source}\n")
-    if options.check or options.export:
-        models = weights.load(options.source, options.targets, options.checkpoint)
-        for target, model in models.items():
-            sys.stdout.write(f"{target}: {_description(model)}\n")
-            if options.check:
-                _print_check(options.source, target, model)
-        if options.export:
-            export(models, options.export)
-            _print_export(options.export, models)
+        if options.dest is None:
+            raise CheckpointError("--bundle writes a folder; name a DEST")
+        bundle(options.source, options.dest)
+        sys.stdout.write(f"{options.dest}: the networks of {options.source}\n")
+        return 0
+    models = weights.load(options.source, options.targets, options.checkpoint)
+    for target, model in models.items():
+        sys.stdout.write(f"{target}: {_description(model)}\n")
+        if options.check:
+            _print_check(options.source, target, model)
+    if options.dest:
+        export(models, options.dest)
+        _print_export(options.dest, models)
     return 0
 
 

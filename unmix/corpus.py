@@ -14,7 +14,7 @@ import numpy as np
 
 from common import files
 from common.config import ConfigError
-from common.corpora import musdb, source_folders, track_folders
+from common.corpora import catalogue, musdb, source_folders, track_folders
 from common.corpora.track import CorpusError, Sound, Track
 from common.files import user_path
 from common.records.sound_bank import Sounds, open_sounds
@@ -230,7 +230,8 @@ def _previews() -> Path:
 
 
 def _musdb(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
-    return musdb.tracks(folder, split, is_wav=config.is_wav)
+    options = catalogue.Options(is_wav=config.is_wav)
+    return catalogue.tracks("musdb", folder, split, options)
 
 
 def _aligned(config: UnmixConfig, folder: Path, split: str) -> list[Track]:

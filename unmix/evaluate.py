@@ -1,9 +1,9 @@
-"""Scores on MUSDB18 by museval: ``python -m unmix.evaluate --model RUN --root MUSDB``.
+"""Scores on MUSDB18 by museval: ``python -m unmix.evaluate --model RUN --data MUSDB``.
 
-``EVALDIR/test/SONG.json`` holds the scores of every second of a song in museval's form,
+``OUTPUT/test/SONG.json`` holds the scores of every second of a song in museval's form,
 ``scores.csv`` their medians for each song, ``summary.json`` and ``summary.md`` the
 medians over all songs beside the published ones, and ``scores.png`` a plot. The
-words are those of the original's ``evaluate.py``, and of ``eval.py`` of 2019.
+flags of the original's ``evaluate.py``, and of ``eval.py`` of 2019, work as well.
 
 Songs are scored in processes of their own while the next ones are separated. Stopped at
 any time, the same command goes on with the songs that have no scores yet. A song that
@@ -15,9 +15,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,14 @@ from typing import Any
 from common import plots
 from common.audio.decoding import FFMPEG_CURE
 from common.corpora.track import CorpusError
-from common.errors import exit_code
+from common.evaluation import command
+from common.evaluation.table import Row
 from common.files import refuse_overwriting, user_path, write_json, write_text
-from common.separation.command import Names, add_checkpoint
+from common.separation.command import Names
 from common.separation.separator import Separator
 from common.startup import hide_gpus
 from common.synthetic import miniature
-from common.training.checkpoint import run_of, scores_folder
+from common.training.checkpoint import run_of
 from common.training.loop import say
 from unmix import corpus, weights
 from unmix.config import UMX, UnmixConfig
@@ -49,30 +49,29 @@ from unmix.scoring.worker import HOP_SECONDS, MODE, WINDOW_SECONDS
 from unmix.separate import add_filter_options, load
 
 ROOT_VARIABLE = "MUSDB_PATH"
-"""Names the corpus where ``--root`` does not, as for the original."""
+"""Names the corpus where ``--data`` does not, as for the original."""
+SPLITS = {"train": "train", "test": "test"}
+ALIASES = {"split": ["--subset"], "jobs": ["--cores"], "output": ["--evaldir"]}
+"""Flags of the original's programs."""
 
 __all__ = ["evaluate", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the evaluation; returns the exit code."""
-    parser = _parser()
-    options = parser.parse_intermixed_args(argv)
-    models = [*filter(None, [options.model_dir]), *options.named_input]
-    if len(models) > 1:
-        parser.error(f"unrecognized arguments: {' '.join(models[1:])}")
-    options.model_dir = next(iter(models), None)
-    return exit_code(PROGRAM, lambda: _main(options))
+    return command.command(_parser(), _main, argv)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        PROGRAM, description="Score a model on MUSDB18 as museval does."
+    parser = command.parser(
+        PROGRAM,
+        "Score a model (default: umxl) on MUSDB18 as museval does. Without --data the "
+        f"corpus is that of {ROOT_VARIABLE} or of the run, else the previews. Each of "
+        "--jobs takes 1.5 GB a minute of four targets.",
+        splits=SPLITS,
+        aliases=ALIASES,
     )
     add = parser.add_argument
-    add("model_dir", nargs="?", metavar="MODEL", help="the same as --model (2019)")
-    add("--model", help="name of a publication, or folder (default: umxl)")
-    add_checkpoint(parser)
     add(
         "--targets",
         nargs="+",
@@ -81,27 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="networks to use (default: all of the model)",
     )
     add("--outdir", metavar="ESTIMATES", help="keep the estimates here, as 32-bit wav")
-    add(
-        "--evaldir",
-        metavar="SCORES",
-        help="folder of the results; default: RUN/evaluation, or evaluation/NAME; "
-        "evaluation-train for --subset train",
-    )
-    add(
-        "--root",
-        help=f"MUSDB18 or MUSDB18-HQ; default: {ROOT_VARIABLE}, that of the run, else "
-        "the previews",
-    )
-    add("--subset", choices=("test", "train"), default="test", help="default: test")
     add("--is-wav", action="store_true", help="leave out stem files")
-    add(
-        "--cores",
-        type=int,
-        default=1,
-        help="songs scored at once, each in 1.5 GB a minute of four targets "
-        "(default: 1)",
-    )
-    add("--limit", type=int, metavar="SONGS", help="score no more than so many")
     add("--overwrite", action="store_true", help="score all again")
     add("--no-cuda", action="store_true", help="use no GPU")
     add_filter_options(
@@ -127,61 +106,52 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main(options: argparse.Namespace) -> int:
     if options.table is not None:
-        sys.stdout.write(
-            tables.published_table([tables.read_summary(s) for s in options.table])
-        )
+        summaries = [tables.read_summary(path) for path in options.table]
+        sys.stdout.write(tables.published_table(summaries))
         return 0
     _check(options)
-    model = options.model or options.model_dir or "umxl"
-    config = weights.run_config(model)
+    options.model = options.model or "umxl"
+    config = weights.run_config(options.model)
     root = _root(options, config)
-    songs = find_songs(root, options.subset, is_wav=options.is_wav)[: options.limit]
-    default = _default_folder(model, options.subset, options.checkpoint)
-    output = Path(options.evaldir or default)
+    songs = find_songs(root, options.split, is_wav=options.is_wav)[: options.limit]
+    path = user_path(options.model)
+    is_folder = run_of(path) is not None or path.is_dir()
+    output = command.results_folder(options, path if is_folder else None)
     folders = _folders(options, root, output)
-    separator = _load(options, model)
+    separator = _load(options)
     settings = {
-        "subset": options.subset,
+        "subset": options.split,
         "root": str(root.resolve()),
         "options": _score_options(options),
     }
     names = [song.name for song in songs]
     repeated = (names if options.limit else None) if options.overwrite else ()
     check_record(separator, folders, settings, repeated)
-    failed = evaluate(separator, songs, folders, options.cores)
-    files = {name: folders.json(name) for name in names if folders.json(name).exists()}
-    if not files:
+    evaluation = evaluate(separator, songs, folders, options.jobs)
+    if not evaluation.rows:
         raise CorpusError(f"none of the {len(songs)} songs in {root} has scores")
-    row = options.row or (model if model in SCORES else None)
+    row = options.row or (options.model if options.model in SCORES else None)
     row = row or (tables.row_of(config) if config else None)
     summary = {
-        "model": model,
+        "model": options.model,
         **settings,
         "row": None if row == "none" else row,
         "synthetic": (root / miniature.MARKER).exists(),
         "museval": _museval(separator),
-        "tracks": len(files),
-        "seconds": statistics.median(map(tables.count_seconds, files.values())),
-        "failed": failed,
+        **evaluation.summary,
     }
-    _write(summary, {n: tables.read_scores(file) for n, file in files.items()}, output)
+    _write(summary, evaluation.rows, output)
     say(f"results: {output}")
-    return 1 if failed else 0
+    return 1 if evaluation.failed else 0
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what would fail only after a while, or not be done as asked."""
+    """Refuse at once what would fail only after a while, or not be done as asked."""
     if options.input:
         raise CorpusError(
             "--input names a file to separate, and a file has no score: "
             f"python -m unmix.separate {options.input}"
         )
-    if options.model and options.model_dir:
-        raise CorpusError(
-            f"two models are named, {options.model_dir} and {options.model}; give one"
-        )
-    if options.limit is not None and options.limit < 1:
-        raise CorpusError(f"--limit is {options.limit}; expected at least 1 song")
     missing = [name for name in ("ffmpeg", "ffprobe") if not shutil.which(name)]
     if missing:
         raise CorpusError(
@@ -194,7 +164,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     """Find the corpus: as asked, else that of the run, else as for a training."""
-    root = options.root or os.environ.get(ROOT_VARIABLE)
+    root = options.data or os.environ.get(ROOT_VARIABLE)
     if root:
         return corpus.root(replace(UMX, root=root))
     if config and config.dataset == "musdb":
@@ -202,27 +172,18 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     return corpus.root(UMX)
 
 
-def _default_folder(model: str, subset: str, checkpoint: str | None = None) -> Path:
-    name = "evaluation" if subset == "test" else f"evaluation-{subset}"
-    path = user_path(model)
-    folder = run_of(path) or path
-    if folder.is_dir():
-        return folder / scores_folder(path, checkpoint, name)
-    return Path(name, model)
-
-
 def _folders(options: argparse.Namespace, root: Path, output: Path) -> Folders:
     if options.outdir is None:
-        return Folders(output / options.subset)
-    kept = Path(options.outdir) / options.subset
-    refuse_overwriting([options.outdir, kept], [root, root / options.subset])
-    return Folders(output / options.subset, kept)
+        return Folders(output / options.split)
+    kept = Path(options.outdir) / options.split
+    refuse_overwriting([options.outdir, kept], [root, root / options.split])
+    return Folders(output / options.split, kept)
 
 
-def _load(options: argparse.Namespace, model: str) -> Separator:
+def _load(options: argparse.Namespace) -> Separator:
     """Load the model; by default a song is filtered in one window, as published."""
     separator = load(
-        model,
+        options.model,
         options.targets,
         options.niter,
         options.softmask,
@@ -262,13 +223,10 @@ def _museval(separator: Separator) -> dict[str, Any]:
     }
 
 
-def _write(
-    summary: tables.Summary, scores: Mapping[str, tables.Medians], output: Path
-) -> None:
+def _write(summary: tables.Summary, rows: Sequence[Row], output: Path) -> None:
     """Write the summary, the scores of the songs and their plot; print the summary."""
-    summary = {**summary, "targets": tables.summarise(scores)}
     write_json(summary, output / "summary.json")
-    tables.write_csv(scores, output / "scores.csv")
+    tables.write_csv(rows, output / "scores.csv")
     text = tables.summary_table(summary)
     write_text(output / "summary.md", text)
     sys.stdout.write(text)
@@ -276,7 +234,7 @@ def _write(
     title += ", synthetic sounds" if summary["synthetic"] else ""
     row = None if summary["synthetic"] else SCORES.get(summary["row"] or "")
     try:
-        plots.save(tables.plot_scores(scores, title, row), output / "scores.png")
+        plots.save(tables.plot_scores(rows, title, row), output / "scores.png")
     except plots.PlotError as error:
         sys.stdout.write(f"no scores.png: {error}\n")
 

@@ -92,10 +92,7 @@ def test_command(folder, tmp_path, capsys):
     assert convert.main([out, "--check", "--targets", "vocals"]) == 0
     capsys.readouterr()
     assert convert.main([str(folder)]) == 1
-    assert (
-        "nothing to do; give --check, --export OUT or --bundle"
-        in capsys.readouterr().err
-    )
+    assert "name a DEST, or give --check" in capsys.readouterr().err
     assert convert.main([str(folder), "--check", "--targets", "drums"]) == 1
     assert "no target drums" in capsys.readouterr().err
 
@@ -177,7 +174,8 @@ def test_a_large_run_is_not_bundled(tmp_path, capsys):
     with pytest.raises(ConfigError, match="an embedded model has at most 730000"):
         convert.bundle(tmp_path / "run", tmp_path / "model")
     assert not (tmp_path / "model").exists()
-    assert convert.main([str(tmp_path / "none"), "--bundle"]) == 1
+    words = [str(tmp_path / "none"), str(tmp_path / "new"), "--bundle"]
+    assert convert.main(words) == 1
     assert "none holds no config.json; expected the run" in capsys.readouterr().err
 
 

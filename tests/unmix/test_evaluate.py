@@ -73,8 +73,8 @@ def scored(corpus_root, tmp_path_factory):
     place = tmp_path_factory.mktemp("results")
     folders = run.Folders(place / "scores" / "test", place / "estimates" / "test")
     found = run.find_songs(corpus_root, "test")
-    failed = evaluate.evaluate(blurred(*PAIR), found, folders, cores=2)
-    return folders, failed
+    evaluation = evaluate.evaluate(blurred(*PAIR), found, folders, jobs=2)
+    return folders, evaluation
 
 
 def by_hand(references, estimates):
@@ -131,11 +131,13 @@ def test_estimates_are_kept_as_float(scored, corpus_root):
 
 
 def test_bad_songs_are_told_and_the_others_scored(scored):
-    folders, failed = scored
+    folders, evaluation = scored
+    failed = evaluation.summary["failed"]
     assert sorted(each.name for each in folders.scores.iterdir()) == [
         "a - good.json",
         "e - good.json",
     ]
+    assert set(evaluation.failed) == set(failed)
     assert sorted(failed) == ["b - silent", "c - lacking", "d - torn"]
     assert "reference of vocals is silent throughout" in failed["b - silent"]
     assert "c - lacking lacks bass.wav; it holds" in failed["c - lacking"]
@@ -154,7 +156,7 @@ def test_songs_with_scores_are_skipped(scored, corpus_root, tmp_path):
 
     separator = Separator(never, PAIR, RATE, 2, named=True)
     good = [s for s in run.find_songs(corpus_root, "test") if "good" in s.name]
-    assert evaluate.evaluate(separator, good, folders) == {}
+    assert evaluate.evaluate(separator, good, folders).failed == ()
     after = {each.name: each.read_bytes() for each in folders.scores.iterdir()}
     assert before == after
 
@@ -233,7 +235,7 @@ def test_a_killed_process_costs_one_song(corpus_root):
 
 
 def test_cores_below_one():
-    with pytest.raises(ScoringError, match="--cores is 0; expected at least 1"):
+    with pytest.raises(ScoringError, match="--jobs is 0; expected at least 1"):
         run.Scorers(0)
 
 
@@ -288,7 +290,6 @@ def test_subsets_have_records_of_their_own(tmp_path):
         folders.scores.mkdir()
         folders.json("a").write_text("{}")
     run.check_record(blurred(*PAIR), test, {"subset": "test"})
-    assert evaluate._default_folder("umx", "train") == Path("evaluation-train/umx")
 
 
 def test_an_evaluation_that_was_killed_and_the_model_changed(
@@ -398,9 +399,9 @@ def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     ("words", "sentence"),
     [
         (["--input", "x.wav"], "python -m unmix.separate x.wav"),
-        (["a", "--model", "b"], "two models are named, a and b"),
-        (["--limit", "0"], "--limit is 0; expected at least 1 song"),
-        (["--cores", "0"], "--cores is 0; expected at least 1"),
+        (["a", "--model", "b"], "two models are named, b and a"),
+        (["--limit", "0"], "--limit is 0; expected at least 1"),
+        (["--cores", "0"], "--jobs is 0; expected at least 1"),
         (["--root", "/nowhere"], "/nowhere does not exist"),
         (["--table", "/nowhere.json"], "nowhere.json"),
     ],
@@ -465,7 +466,7 @@ def test_stem_file_equals_museval_on_musdb(tmp_path):
     folders = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
     separator = Separator(blurred(*PAIR).network, PAIR, 44100, 2, named=True)
     found = run.find_songs(tmp_path / "db", "test")
-    assert evaluate.evaluate(separator, found, folders) == {}
+    assert evaluate.evaluate(separator, found, folders).failed == ()
     (track,) = musdb.DB(root=str(tmp_path / "db"), subsets="test").tracks
     assert track.name == found[0].name
     made = folders.estimates / track.name
@@ -485,9 +486,7 @@ def test_medians_are_those_of_museval_s_own_tables(scored, tmp_path):
     store = museval.EvalStore()
     store.add_eval_dir(str(folders.scores.parent))
     theirs = store.agg_frames_tracks_scores()
-    ours = tables.summarise(
-        {file.stem: tables.read_scores(file) for file in folders.scores.iterdir()}
-    )
+    ours = scored[1].summary["targets"]
     for target in PAIR:
         for metric in tables.METRICS:
             assert ours[target][metric] == pytest.approx(

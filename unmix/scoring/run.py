@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, final
 from common.corpora import musdb, reading, sound_files
 from common.corpora.track import CorpusError
 from common.evaluation import score_key
+from common.evaluation.command import Evaluation
 from common.files import scratch_folder, write_json, write_text
 from common.separation.files import separate_file
 from common.separation.separator import Separator
@@ -35,7 +36,7 @@ PROGRAM = "unmix.evaluate"
 PARTS = {**{name: (name,) for name in musdb.SOURCES}, **COMPOUND}
 """What has a reference, and the sources that it is the sum of, in museval's order."""
 MIXTURE = "mixture.wav"
-CURE = "name another --evaldir, or give --overwrite without --limit to score all again"
+CURE = "name another --output, or give --overwrite without --limit to score all again"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CODE = Path(__file__).resolve().parents[2]
 
@@ -205,18 +206,19 @@ def evaluate(
     separator: Separator,
     songs: Sequence[Song],
     folders: Folders,
-    cores: int = 1,
-) -> dict[str, str]:
+    jobs: int = 1,
+) -> Evaluation:
     """Separate songs and score the estimates, unless they have scores.
 
     Args:
         separator: The model; of its sources those with references are scored.
         songs: The songs.
         folders: Where scores and estimates go.
-        cores: How many songs are scored at once.
+        jobs: How many songs are scored at once.
 
     Returns:
-        Why there is no score, by the name of the song.
+        Scores of each song and target, their medians over songs by target, and the
+        songs without scores; ``summary["failed"]`` has the reasons by song.
 
     Raises:
         CorpusError: Less than two sources have references.
@@ -225,14 +227,14 @@ def evaluate(
     folders.scores.mkdir(parents=True, exist_ok=True)
     near = folders.estimates or folders.scores
     near.mkdir(parents=True, exist_ok=True)
-    with Scorers(cores) as scorers, scratch_folder(near.parent) as scratch:
+    with Scorers(jobs) as scorers, scratch_folder(near.parent) as scratch:
         run = _Run(scorers, folders, len(songs))
         for song in songs:
             if folders.json(song.name).exists():
                 run.skip()
                 continue
             # One song more than is scored at once waits, so that no process has to.
-            run.collect(cores)
+            run.collect(jobs)
             work = Path(tempfile.mkdtemp(dir=scratch))
             try:
                 job = _separate(separator, song, targets, folders.estimates, work)
@@ -241,7 +243,23 @@ def evaluate(
             else:
                 run.submit(job, work)
         run.collect(0)
-    return run.failed
+    return _evaluation(folders, [song.name for song in songs], run.failed)
+
+
+def _evaluation(
+    folders: Folders, names: Sequence[str], failed: Mapping[str, str]
+) -> Evaluation:
+    """Read the scores of songs, and take their medians."""
+    files = {name: folders.json(name) for name in names if folders.json(name).exists()}
+    rows = tables.rows_of({n: tables.read_scores(file) for n, file in files.items()})
+    seconds = tables.median(map(tables.count_seconds, files.values()))
+    summary = {
+        "tracks": len(files),
+        "seconds": seconds,
+        "failed": dict(failed),
+        "targets": tables.summarise(rows),
+    }
+    return Evaluation(rows, summary, tuple(failed))
 
 
 def _separate(
@@ -348,7 +366,7 @@ class Scorers:
 
     def __init__(self, count: int) -> None:
         if count < 1:
-            raise ScoringError(f"--cores is {count}; expected at least 1")
+            raise ScoringError(f"--jobs is {count}; expected at least 1")
         self._pool = ThreadPoolExecutor(count)
         self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
@@ -393,7 +411,7 @@ class Scorers:
             raise ScoringError(
                 f"the process that scored it ended with code {process.returncode} "
                 f"({lines[-1] if lines else 'without a word'}); where the memory is "
-                "full use fewer --cores: the same command goes on"
+                "full use fewer --jobs: the same command goes on"
             )
         answer = json.loads(output)
         if "error" in answer:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.evaluation.table import Row
 from common.files import replacing
 from common.plots import PlotError
 from unmix.config import UMX, UMXHQ, UnmixConfig
@@ -80,42 +81,57 @@ def median(values: Iterable[float]) -> float:
     return float(np.median(finite)) if finite else math.nan
 
 
-def summarise(songs: Mapping[str, Medians]) -> dict[str, dict[str, Any]]:
+def rows_of(songs: Mapping[str, Medians]) -> list[Row]:
+    """Make a row for each song and target; None where there is no score.
+
+    >>> rows_of({"a": {"bass": dict.fromkeys(METRICS, 5.0)}})
+    [{'track': 'a', 'target': 'bass', 'SDR': 5.0, 'SIR': 5.0, 'SAR': 5.0, 'ISR': 5.0}]
+    """
+    rows = []
+    for name, scores in songs.items():
+        for target, cells in scores.items():
+            values = {m: None if math.isnan(cells[m]) else cells[m] for m in METRICS}
+            rows.append({"track": name, "target": target, **values})
+    return rows
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Take the medians over songs.
 
     Args:
-        songs: Scores by song.
+        rows: Scores by song and target.
 
     Returns:
         By target the score of each metric in dB, None where there is none, and as
         ``tracks`` the number of songs with an SDR.
     """
-    names = dict.fromkeys(target for scores in songs.values() for target in scores)
     summary: dict[str, dict[str, Any]] = {}
-    for target in names:
-        scores = [each[target] for each in songs.values() if target in each]
-        cells: dict[str, Any] = {}
+    for target in dict.fromkeys(row["target"] for row in rows):
         for metric in METRICS:
-            value = median(each[metric] for each in scores)
-            cells[metric] = None if math.isnan(value) else round(value, 5)
-        cells["tracks"] = sum(not math.isnan(each["SDR"]) for each in scores)
-        summary[target] = cells
+            values = _values(rows, target, metric)
+            cell = round(median(values), 5) if values else None
+            summary.setdefault(target, {})[metric] = cell
+        summary[target]["tracks"] = len(_values(rows, target, "SDR"))
     return summary
 
 
-def write_csv(songs: Mapping[str, Medians], path: Path) -> None:
+def _values(rows: Sequence[Row], target: str, metric: str) -> list[float]:
+    """List the scores of a target that are there."""
+    values = (row[metric] for row in rows if row["target"] == target)
+    return [value for value in values if value is not None]
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write a row for each song and target; missing scores are empty cells."""
     with (
         replacing(path) as draft,
         draft.open("w", encoding="utf-8", newline="") as file,
     ):
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["track", "target", *METRICS])
-        for name, scores in songs.items():
-            for target, cells in scores.items():
-                values = [cells[metric] for metric in METRICS]
-                rounded = ["" if math.isnan(v) else round(v, 5) for v in values]
-                rows.writerow([name, target, *rounded])
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["track", "target", *METRICS])
+        for row in rows:
+            scores = [row[m] if row[m] is None else round(row[m], 5) for m in METRICS]
+            writer.writerow([row["track"], row["target"], *scores])
 
 
 def row_of(config: UnmixConfig) -> str | None:
@@ -240,7 +256,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def plot_scores(
-    songs: Mapping[str, Medians],
+    rows: Sequence[Row],
     title: str,
     published: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Figure:
@@ -250,7 +266,7 @@ def plot_scores(
     quartiles.
 
     Args:
-        songs: Scores by song.
+        rows: Scores by song and target.
         title: Line above the panels.
         published: Medians by target and metric to mark, if there are some.
 
@@ -261,7 +277,7 @@ def plot_scores(
         PlotError: There is no matplotlib, or no score at all.
 
     >>> scores = dict.fromkeys(["SDR", "SIR", "SAR", "ISR"], 5.0)
-    >>> len(plot_scores({"song": {"vocals": scores}}, "a model").axes)
+    >>> len(plot_scores([{"target": "vocals", **scores}], "a model").axes)
     4
     """
     try:
@@ -270,16 +286,13 @@ def plot_scores(
         raise PlotError(
             "plots need matplotlib; install it with pip install matplotlib"
         ) from error
-    names = list(dict.fromkeys(name for scores in songs.values() for name in scores))
+    names = list(dict.fromkeys(row["target"] for row in rows))
     if not names:
         raise PlotError("there are no scores to plot")
     figure = Figure(figsize=(11.0, 4.2), layout="constrained")
     figure.suptitle(title, fontsize=10, parse_math=False)
     for axes, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
-        values = [
-            [s[name][metric] for s in songs.values() if name in s] for name in names
-        ]
-        _plot_panel(axes, names, values)
+        _plot_panel(axes, names, [_values(rows, name, metric) for name in names])
         marks = [(published or {}).get(name, {}).get(metric) for name in names]
         _mark(axes, marks)
         axes.set_title(metric, fontsize=10)
@@ -290,9 +303,8 @@ def plot_scores(
 def _plot_panel(
     axes: Axes, names: Sequence[str], values: Sequence[Sequence[float]]
 ) -> None:
-    finite = [[each for each in column if math.isfinite(each)] for column in values]
     axes.boxplot(
-        finite,
+        values,
         widths=0.6,
         showfliers=False,
         medianprops={"color": BOX, "linewidth": 2.0},
@@ -301,7 +313,7 @@ def _plot_panel(
         capprops={"color": BOX},
     )
     rng = np.random.default_rng(0)
-    for index, column in enumerate(finite, start=1):
+    for index, column in enumerate(values, start=1):
         spread = index + rng.uniform(-0.18, 0.18, len(column))
         axes.plot(spread, column, ".", color=POINT, markersize=3, alpha=0.6)
     axes.set_xticks(range(1, len(names) + 1), names, rotation=30, ha="right")

@@ -102,7 +102,7 @@ def _answer(job: Job) -> dict[str, str]:
     except (ValueError, OSError) as error:
         return {"error": str(error)}
     except MemoryError:
-        return {"error": "there is not enough memory to score it; use fewer --cores"}
+        return {"error": "there is not enough memory to score it; use fewer --jobs"}
 
 
 def _sum(files: Sequence[Path | str]) -> Waveform:

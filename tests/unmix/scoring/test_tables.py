@@ -1,4 +1,4 @@
-"""Tables of scores, and their picture."""
+"""Tables of scores, and their plot."""
 
 import json
 import math
@@ -40,11 +40,12 @@ def test_medians_leave_out_seconds_and_songs_without_scores(tmp_path):
         path.write_text(json.dumps(song(*values)))
         read[name] = tables.read_scores(path)
     assert read["a"]["vocals"]["SDR"] == 2.0
-    assert tables.summarise(read)["vocals"]["SDR"] == 3.25
-    assert tables.summarise(read)["vocals"]["tracks"] == 2
-    tables.write_csv(read, tmp_path / "tables.csv")
-    rows = (tmp_path / "tables.csv").read_text("utf-8").splitlines()
-    assert rows[1:3] == ["a,vocals,2.0,2.0,2.0,2.0", "b,vocals,,,,"]
+    rows = tables.rows_of(read)
+    assert tables.summarise(rows)["vocals"]["SDR"] == 3.25
+    assert tables.summarise(rows)["vocals"]["tracks"] == 2
+    tables.write_csv(rows, tmp_path / "scores.csv")
+    lines = (tmp_path / "scores.csv").read_text("utf-8").splitlines()
+    assert lines[1:3] == ["a,vocals,2.0,2.0,2.0,2.0", "b,vocals,,,,"]
     path.write_text("{")
     with pytest.raises(ValueError, match=r"a\.json holds no scores of museval"):
         tables.read_scores(path)
@@ -102,16 +103,17 @@ def test_no_summary(tmp_path):
         tables.read_summary(path)
 
 
-def test_picture():
+def test_plot():
     tracks = {
         name: {"vocals": dict.fromkeys(tables.METRICS, value)}
         for name, value in {"a": 1.0, "b": 2.0, "c": math.nan}.items()
     }
-    figure = tables.plot_scores(tracks, "a $model", {"vocals": {"SDR": 1.5}})
+    rows = tables.rows_of(tracks)
+    figure = tables.plot_scores(rows, "a $model", {"vocals": {"SDR": 1.5}})
     points = [line for line in figure.axes[0].lines if line.get_marker() == "."]
     assert sorted(points[0].get_ydata()) == [1.0, 2.0]
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     assert list(marks[0].get_ydata()) == [1.5]
     assert not [line for line in figure.axes[1].lines if line.get_marker() == "D"]
     with pytest.raises(PlotError, match="no scores to plot"):
-        tables.plot_scores({}, "nothing")
+        tables.plot_scores([], "nothing")

@@ -51,11 +51,11 @@ class UnmixConfig:
         model: Shape of the network.
         train: Length of the run and how it is spread over devices.
         target: Source to separate, or several, one network each: ``vocals,drums``.
-        dataset: Kind of corpus: MUSDB18 (stems or wav), or one of the folder layouts.
+        dataset: Corpus: MUSDB18 (stems or wav), or one of the folder layouts.
         root: Folder of the corpus, or ``previews``: the 7-second previews of MUSDB18,
             which are downloaded.
-        miniature: Without a root, make the embedded miniature corpus.
-        is_wav: Expect MUSDB18 as wav files; the layout is found without it.
+        miniature: Without a root, make the synthetic miniature corpus.
+        is_wav: Expect MUSDB18 as wav files; without it either layout is read.
         resample: Resample files of another rate instead of refusing them.
         records: Folder for the records made from the corpus; none: in the cache.
         records_encoding: Encoding of the records, which any but auto makes in any case:
@@ -92,8 +92,8 @@ class UnmixConfig:
         optimizer: ``adam``, or ``rmsprop`` of 2019.
         end_to_end: Train the networks of all targets together on the waveforms that
             the whole separator estimates.
-        niter: Rounds of the filter in that training; without any each target keeps the
-            phase of the mixture.
+        niter: Iterations of the filter in that training; without any each target has
+            the phase of the mixture.
     """
 
     model: Network = Network()
@@ -221,7 +221,7 @@ PRESETS = {
 
 
 def resolved(config: UnmixConfig) -> UnmixConfig:
-    """Settle what a configuration leaves to the kind of corpus.
+    """Fill in the options that depend on the corpus.
 
     >>> resolved(UMX).source_augmentations
     ('gain', 'channelswap')

@@ -30,7 +30,7 @@ class EndToEnd(keras.Model):
 
     Args:
         networks: Network of every target, in the order of the sources of a batch.
-        config: Gives the transform and the rounds of the filter.
+        config: Transform and iterations of the filter.
         replicas: Number of replicas that share a global batch.
     """
 

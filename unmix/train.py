@@ -72,7 +72,7 @@ class UnmixTraining(keras.Model):
 
     Args:
         network: Estimates the magnitude of the target from that of the mixture.
-        config: Gives the transform.
+        config: Names the transform.
         replicas: Number of replicas that share a global batch.
     """
 

@@ -71,7 +71,7 @@ def _main(options: argparse.Namespace) -> int:
         hide_gpus()
     inputs = [Path(name) for name in (*options.input, *options.named_input)]
     if not inputs:
-        raise SeparationError("no sound file is given; name one or more")
+        raise SeparationError("no sound file is named; expected one or more")
     folders = _folders(inputs, options)
     format_ = _format(options.ext)
     separator = load(

@@ -105,10 +105,8 @@ class OpenUnmix(keras.Model):
     def encode(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Make the input of the recurrent stack [batch, frames, width]."""
         batch, _, frames, _ = tf.unstack(tf.shape(magnitude))
-        inputs = (
-            magnitude[..., : self.input_bins] + self.input_mean
-        ) * self.input_scale
-        rows = tf.transpose(inputs, [0, 2, 1, 3])
+        rows = (magnitude[..., : self.input_bins] + self.input_mean) * self.input_scale
+        rows = tf.transpose(rows, [0, 2, 1, 3])
         rows = tf.reshape(rows, [-1, self.config.channels * self.input_bins])
         rows = tf.tanh(self.bn1(self.fc1(rows), training))
         return tf.reshape(rows, [batch, frames, self.config.hidden_size])

@@ -46,7 +46,7 @@ from unmix.scoring.run import (
     scored_targets,
 )
 from unmix.scoring.worker import HOP_SECONDS, MODE, WINDOW_SECONDS
-from unmix.separate import add_filter_options, load
+from unmix.separate import add_filter_options, filter_options, load
 
 ROOT_VARIABLE = "MUSDB_PATH"
 """Names the corpus where ``--data`` does not, as for the original."""
@@ -185,13 +185,7 @@ def _load(options: argparse.Namespace) -> Separator:
     separator = load(
         options.model,
         options.targets,
-        options.niter,
-        options.softmask,
-        options.residual,
-        options.wiener_win_len,
-        options.aggregate,
-        alpha=options.alpha,
-        logit=options.logit,
+        **filter_options(options),
         segment_seconds=None,
         checkpoint=options.checkpoint,
     )
@@ -201,8 +195,7 @@ def _load(options: argparse.Namespace) -> Separator:
 
 def _score_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options that the scores depend on beside model and songs."""
-    names = ("targets", "niter", "wiener_win_len", "softmask", "alpha", "logit")
-    values = {n: getattr(options, n) for n in (*names, "residual", "aggregate")}
+    values = {"targets": options.targets, **filter_options(options)}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,9 @@ WINDOW_FRAMES = 300
 RESIDUAL = "residual"
 WHOLES = {"vocals", "drums", "bass", "other"}, {"speech", "noise"}
 """Sets of targets whose sum is the mixture."""
+FILTER_OPTIONS = (
+    "niter", "softmask", "residual", "wiener_win_len", "aggregate", "alpha", "logit",
+)  # fmt: skip
 logger = logging.getLogger(__name__)
 
 Sums = Mapping[str, Sequence[str]]
@@ -209,6 +213,11 @@ def add_filter_options(
     add("--logit", type=float, help="centre of the compression of these masks")
 
 
+def filter_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of :func:`add_filter_options`, as :func:`load` takes them."""
+    return {name: getattr(options, name) for name in FILTER_OPTIONS}
+
+
 def parse_sums(text: str) -> dict[str, list[str]]:
     """Read the JSON of ``--aggregate``: new sources by the names of their parts.
 
@@ -289,13 +298,7 @@ def _run_stream(options: argparse.Namespace) -> int:
     separator = load(
         options.model,
         None if joint else options.targets,
-        options.niter,
-        options.softmask,
-        options.residual,
-        options.wiener_win_len,
-        options.aggregate,
-        alpha=options.alpha,
-        logit=options.logit,
+        **filter_options(options),
         checkpoint=options.checkpoint,
     )
     return stream.run(separator, options)

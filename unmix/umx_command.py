@@ -25,7 +25,7 @@ from common.separation.outputs import Form, output_names, stem_paths, working_fo
 from common.separation.separator import SeparationError, Separator
 from common.separation.summary import Summary
 from common.startup import hide_gpus
-from unmix.separate import add_filter_options, load
+from unmix.separate import add_filter_options, filter_options, load
 
 BLOCK_SECONDS = 10
 FORM = Form("{source}", rate="model")
@@ -77,13 +77,7 @@ def _main(options: argparse.Namespace) -> int:
     separator = load(
         options.model,
         options.targets,
-        options.niter,
-        options.softmask,
-        options.residual,
-        options.wiener_win_len,
-        options.aggregate,
-        alpha=options.alpha,
-        logit=options.logit,
+        **filter_options(options),
     )
     if options.samplerate not in (None, separator.sample_rate):
         raise SeparationError(

@@ -360,8 +360,8 @@ def fixed_model(monkeypatch):
     """Let the command load the pair's separator; returns what it was asked for."""
     asked: dict = {}
 
-    def load(model, *told, **options):
-        asked.update(model=model, told=told, **options)
+    def load(model, targets, **options):
+        asked.update(model=model, targets=targets, **options)
         return blurred(*PAIR)
 
     monkeypatch.setattr(evaluate, "load", load)
@@ -377,9 +377,19 @@ def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     said = capsys.readouterr()
     assert "b - silent: the reference of vocals is silent" in said.err
     assert "a - good: SDR vocals" in said.out
-    assert fixed_model["model"] == "model"
-    assert fixed_model["told"] == (["vocals"], 1, False, "accompaniment", None, None)
-    assert fixed_model["segment_seconds"] is None
+    assert fixed_model == {
+        "model": "model",
+        "targets": ["vocals"],
+        "niter": 1,
+        "softmask": False,
+        "residual": "accompaniment",
+        "wiener_win_len": None,
+        "aggregate": None,
+        "alpha": 1.0,
+        "logit": None,
+        "segment_seconds": None,
+        "checkpoint": None,
+    }
     summary = json.loads((place / "summary.json").read_text("utf-8"))
     assert summary["museval"]["scored_together"] == [list(PAIR)]
     assert (summary["tracks"], summary["seconds"]) == (1, 1)

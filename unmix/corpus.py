@@ -6,7 +6,7 @@ drawn for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from unmix.config import UnmixConfig
 Layout = Callable[[UnmixConfig, Path, str], list[Track]]
 
 NEEDED = {
-    "musdb": (),
     "aligned": ("input_file", "output_file"),
     "sourcefolder": ("target_dir", "interferer_dirs"),
     "unaligned": ("target_dir", "interferer_dirs"),
@@ -45,7 +44,7 @@ COMPOUND = {
     "accompaniment": ("drums", "bass", "other"),
     "linear_mixture": musdb.SOURCES,
 }
-"""Targets of MUSDB18 that are sums of its sources."""
+"""Targets of music that are sums of sources."""
 PREVIEWS = "previews"
 """The root that stands for the previews of MUSDB18, which are downloaded."""
 POOLED = ("sourcefolder", "unaligned")
@@ -106,7 +105,7 @@ def root(config: UnmixConfig) -> Path:
             named and the preset does not use the miniature.
         CorpusError: The folder does not exist, or holds no corpus.
     """
-    for key in ("root", *NEEDED[config.dataset]):
+    for key in ("root", *NEEDED.get(config.dataset, ())):
         optional = key == "root" and config.dataset == "musdb"
         if not optional and not getattr(config, key):
             raise ConfigError(
@@ -133,37 +132,51 @@ def tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     Args:
         config: Names the corpus and its sources.
         folder: Its folder, from :func:`root`.
-        split: ``"train"`` or ``"valid"``; of MUSDB18 also ``"test"``.
+        split: ``"train"`` or ``"valid"``.
 
     Raises:
         CorpusError: The split is empty or a track lacks a file.
     """
-    return LAYOUTS[config.dataset](config, folder, split)
+    if config.dataset in LAYOUTS:
+        return LAYOUTS[config.dataset](config, folder, split)
+    options = catalogue.Options(config.model.sample_rate, is_wav=config.is_wav)
+    return catalogue.tracks(config.dataset, folder, split, options)
 
 
 def targets(config: UnmixConfig) -> tuple[str, ...]:
-    """Name the sources that are trained; a corpus of folders names its own."""
-    if config.dataset == "musdb":
+    """Return the sources that are trained; a folder layout has a key for its one."""
+    key = TARGET_KEY.get(config.dataset)
+    if key is None:
         return config.target
-    key = TARGET_KEY[config.dataset]
     name = str(getattr(config, key))
     return (name if key == "target_dir" else Path(name).stem,)
 
 
-def parts(config: UnmixConfig, target: str) -> tuple[str, ...]:
-    """Name the sources of MUSDB18 that a target is the sum of.
+def parts(
+    config: UnmixConfig, target: str, sources: Collection[str]
+) -> tuple[str, ...]:
+    """Return the sources of a corpus that a target is the sum of.
+
+    Args:
+        config: Names the corpus.
+        target: One of its sources, or one of :data:`COMPOUND`.
+        sources: Its sources.
 
     Raises:
         ConfigError: The corpus has no such target.
     """
-    if config.dataset != "musdb":
+    if config.dataset in LAYOUTS:
         return (target,)
-    if target not in (*musdb.SOURCES, *COMPOUND):
+    sums: dict[str, tuple[str, ...]] = {name: (name,) for name in sources}
+    for name, summands in COMPOUND.items():
+        if {*summands} <= {*sources}:
+            sums.setdefault(name, summands)
+    if target not in sums:
         raise ConfigError(
-            f"target={target!r} is no source of MUSDB18; expected one or more of "
-            f"{', '.join((*musdb.SOURCES, *COMPOUND))}"
+            f"target={target!r} is no source of dataset={config.dataset}; expected one "
+            f"or more of {', '.join(sums)}"
         )
-    return COMPOUND.get(target, (target,))
+    return sums[target]
 
 
 def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Split:
@@ -179,7 +192,8 @@ def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Spli
         CorpusError: All tracks are too short.
     """
     names = targets(config)
-    sources = [parts(config, target) for target in names]
+    available = dict.fromkeys(source for each in tracks for source in each.sources)
+    sources = [parts(config, target, available) for target in names]
     tracks = _long_enough(config, split, tracks)
     named: dict[str, tuple[Sound, Track]] = {}
     for track in tracks:
@@ -227,11 +241,6 @@ def _previews() -> Path:
         "they are for trying out, not for training"
     )
     return musdb.find_root(folder)
-
-
-def _musdb(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
-    options = catalogue.Options(is_wav=config.is_wav)
-    return catalogue.tracks("musdb", folder, split, options)
 
 
 def _aligned(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
@@ -297,6 +306,10 @@ def _rows(
 ) -> tuple[list[Slot], list[str]]:
     """Make slots whose rows are the tracks; the last one holds a stored mixture."""
     names, rows = list(tracks[0].sources), [list(each.sources) for each in tracks]
+    if config.dataset not in LAYOUTS:
+        # A source that a track lacks is silent in it.
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        rows = [names] * len(tracks)
     if config.dataset == "trackfolder_var":
         names, rows = _interferers(targets(config)[0], tracks)
     if all(track.mixture is not None for track in tracks):
@@ -357,7 +370,6 @@ def _class(name: str, balanced: bool) -> str:
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    "musdb": _musdb,
     "aligned": _aligned,
     "sourcefolder": _sources,
     "unaligned": _sources,

@@ -18,7 +18,7 @@ from common import records
 from common.config import ConfigError
 from common.training.distribution import Example
 from unmix import corpus
-from unmix.config import UnmixConfig, resolved
+from unmix.config import FOLDER_LAYOUTS, UnmixConfig, resolved
 from unmix.corpus import POOLED, Slot, Split, open_split
 
 GAINS = (0.25, 1.25)
@@ -54,11 +54,11 @@ def epoch_steps(config: UnmixConfig, split: Split, replicas: int = 1) -> int:
         replicas: Devices that take a batch each.
 
     Returns:
-        Steps in which ``samples_per_track`` excerpts of every track of MUSDB18 are
+        Steps in which ``samples_per_track`` excerpts of every track of a corpus are
         drawn, ``nb_train_samples`` of source folders, or each other track once.
     """
     items = split.rows
-    if config.dataset == "musdb":
+    if config.dataset not in FOLDER_LAYOUTS:
         items *= config.samples_per_track
     elif config.dataset in POOLED:
         items = config.nb_train_samples
@@ -179,7 +179,7 @@ def _leaders(config: UnmixConfig, slots: int) -> tuple[bool, list[int]]:
         return True, together
     if config.dataset == "trackfolder_var":
         return True, [min(slot, 1) for slot in apart]
-    return config.dataset != "musdb", apart
+    return config.dataset in FOLDER_LAYOUTS, apart
 
 
 def _draw(
@@ -192,7 +192,8 @@ def _draw(
     for slot, leader in enumerate(leaders):
         rows.append(rows[leader] if leader < slot else _row(slots[slot], uniform[slot]))
     if turns:
-        repeats = config.samples_per_track if config.dataset == "musdb" else 1
+        is_layout = config.dataset in FOLDER_LAYOUTS
+        repeats = 1 if is_layout else config.samples_per_track
         item = records.shuffled(position, split.rows * repeats, config.train.seed)
         rows = [
             rows[k] if leader else item // repeats for k, leader in enumerate(leaders)

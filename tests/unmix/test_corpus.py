@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
 from common.config import ConfigError
 from common.corpora import musdb
@@ -86,9 +87,43 @@ def test_tiny_takes_the_miniature_at_its_rate_without_asking(monkeypatch):
 
 def test_an_unknown_target_is_named():
     config = UnmixConfig(target=("vocals", "piano"))
-    with pytest.raises(ConfigError, match=r"target='piano' is no source of MUSDB18"):
-        [corpus.parts(config, target) for target in corpus.targets(config)]
-    assert corpus.parts(config, "accompaniment") == ("drums", "bass", "other")
+    sources = musdb.SOURCES
+    with pytest.raises(ConfigError, match=r"target='piano' is no source of dataset=mu"):
+        [corpus.parts(config, target, sources) for target in corpus.targets(config)]
+    assert corpus.parts(config, "accompaniment", sources) == ("drums", "bass", "other")
+    karaoke = ("vocals", "accompaniment")
+    assert corpus.parts(config, "accompaniment", karaoke) == ("accompaniment",)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "counts"),
+    [
+        ("moisesdb", "vocals", {"seconds": 1.0, "songs": 10}),
+        ("mir1k", "accompaniment", {"seconds": 1.0, "train": 12, "test": 2}),
+        ("fuss", "foreground_1", {"train": 4, "validation": 2, "eval": 2}),
+        ("wsj0_2mix", "s2", {"train": 4, "validation": 2, "test": 2}),
+    ],
+)
+def test_corpora_of_the_catalogue_give_excerpts(tmp_path, name, target, counts):
+    folder = miniature.WRITERS[name](tmp_path / name, sample_rate=8000, **counts)
+    config = replace(
+        SHORT,
+        model=replace(SHORT.model, sample_rate=8000, channels=1),
+        dataset=name,
+        root=str(folder),
+        target=(target,),
+        seq_dur=0.1,
+    )
+    splits = data.load(config)
+    assert splits.train.targets == (target,)
+    position = tf.constant(3, tf.int64)
+    excerpt = data.training_example(config, splits.train)(position)
+    assert excerpt["sources"].shape == (1, 1, 800)
+    assert excerpt["mixture"].shape == (1, 800)
+    track = data.validation_example(config, splits.valid)(tf.constant(0, tf.int64))
+    assert np.abs(track["mixture"]).max() > 0.0
+    with pytest.raises(ConfigError, match=f"'kazoo' is no source of dataset={name}"):
+        data.load(replace(config, target=("kazoo",)))
 
 
 SHORT = UnmixConfig(

@@ -327,7 +327,7 @@ class _Run:
         name, work = self._pending.pop(future)
         try:
             scored = future.result()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.fail(name, error, work)
             return
         path = self._folders.json(name)

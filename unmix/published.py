@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.weights.download import expected_digest
 from common.weights.registry import UNKNOWN, Entry, File, shipped
 from unmix.weights import (
     BUNDLED,
@@ -19,7 +20,6 @@ from unmix.weights import (
     MODELS,
     Publication,
     download_folder,
-    expected_digest,
 )
 
 SCORES: Mapping[str, Mapping[str, Mapping[str, float]]] = {

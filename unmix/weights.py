@@ -8,12 +8,8 @@ checkpoints, or a folder of ``TARGET.pth`` files as the original writes it.
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import logging
 import os
-import re
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +27,7 @@ from common.training.checkpoint import (
     run_of,
 )
 from common.weights import bundled
-from common.weights.registry import digest
+from common.weights.download import DownloadError, digest, expected_digest, obtain
 from unmix import original_folder
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network, UnmixConfig
 from unmix.model import OpenUnmix
@@ -45,13 +41,7 @@ HOST = "https://zenodo.org/records"
 
 UNSTATED = "none is stated; the original's code is MIT"
 NON_COMMERCIAL = "CC BY-NC-SA 4.0"
-TIMEOUT_SECONDS = 30
-BLOCK_BYTES = 1 << 20
 logger = logging.getLogger(__name__)
-
-
-class PublishedError(ValueError):
-    """A published file that cannot be downloaded, or is not the published one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +127,7 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
 
     Raises:
         CheckpointError: There are no weights, or none of such a target.
-        PublishedError: A publication cannot be downloaded.
+        DownloadError: A publication cannot be downloaded.
     """
     if is_published(path):
         name = str(path)
@@ -175,7 +165,7 @@ def load(
 
     Raises:
         CheckpointError: There are no weights, or they do not fit.
-        PublishedError: A publication cannot be downloaded.
+        DownloadError: A publication cannot be downloaded.
         TorchFileError: A weight file is damaged, or is none.
 
     >>> load("mini", ["bass"])["bass"].config.sample_rate
@@ -299,33 +289,28 @@ def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
         File in the cache by target, in the order of the targets.
 
     Raises:
-        PublishedError: There is no such target, or a file cannot be downloaded or is
+        DownloadError: There is no such target, or a file cannot be downloaded or is
             not the published one.
     """
     publication, folder = MODELS[name], download_folder(name)
     chosen = list(publication.files) if targets is None else list(targets)
     unknown = [target for target in chosen if target not in publication.files]
     if unknown:
-        raise PublishedError(
+        raise DownloadError(
             f"{name} has no target {unknown[0]}; expected one of "
             f"{', '.join(publication.files)}"
         )
     paths = {target: folder / publication.files[target] for target in chosen}
-    missing = [path.name for path in paths.values() if not path.exists()]
-    for file in missing:
-        with files.locked(folder / file):
-            _obtain(publication, folder / file, missing)
+    missing = [path for path in paths.values() if not path.exists()]
+    if missing:
+        logger.info("%s: licence of the weights: %s", name, publication.licence)
+    for path in missing:
+        try:
+            obtain(publication.url(path.name), path, expected_digest(path) or "")
+        except DownloadError as error:
+            urls = ", ".join(publication.url(each.name) for each in missing)
+            raise DownloadError(f"{error}; {name} needs {urls}") from error
     return paths
-
-
-def expected_digest(path: Path) -> str | None:
-    """Return the first digits of the SHA-256 in the name of a file, if it has some.
-
-    >>> expected_digest(Path("vocals-b62c91ce.pth"))
-    'b62c91ce'
-    """
-    match = re.search(r"[-_]([0-9a-f]{8})$", path.stem)
-    return match and match[1]
 
 
 def verify(path: Path) -> str:
@@ -338,61 +323,15 @@ def verify(path: Path) -> str:
         The whole SHA-256.
 
     Raises:
-        PublishedError: It is another one.
+        DownloadError: It is another one.
     """
     whole, head = digest(path), expected_digest(path)
     if head and not whole.startswith(head):
-        raise PublishedError(
+        raise DownloadError(
             f"{path} has SHA-256 {whole[:8]}..., expected {head}... by its name; it "
             "is damaged or another file, so remove and download it again"
         )
     return whole
-
-
-def _obtain(publication: Publication, path: Path, missing: Sequence[str]) -> None:
-    """Download a file under another name; it appears when it is whole and checked."""
-    if path.exists():
-        return  # Another process was faster.
-    url, part = publication.url(path.name), path.with_name(f"{path.name}.part")
-    logger.info("downloading %s (weights: %s)", url, publication.licence)
-    try:
-        _download(url, part)
-    except (OSError, http.client.HTTPException) as error:
-        others = ", ".join(publication.url(file) for file in missing)
-        raise PublishedError(
-            f"{url} cannot be downloaded ({error}); connect to the network and start "
-            f"again to go on, or put {others} into {path.parent}"
-        ) from error
-    head = expected_digest(path)
-    if head and not digest(part).startswith(head):
-        part.unlink()
-        raise PublishedError(
-            f"{url} gave a file whose SHA-256 does not begin with {head}; it was "
-            f"removed, so start again, or download it by hand into {path.parent}"
-        )
-    part.replace(path)
-
-
-def _download(url: str, part: Path) -> None:
-    """Download the rest of a file, or all of it where the server has no ranges."""
-    start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"})
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
-            raise
-        return  # There is nothing after what we have.
-    resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
-    with answer, part.open("ab" if resumed else "wb") as file:
-        length = answer.headers.get("Content-Length")
-        received = 0
-        while block := answer.read(BLOCK_BYTES):
-            file.write(block)
-            received += len(block)
-    if length is not None and received != int(length):
-        raise ConnectionError(f"it broke off after {received} of {length} bytes")
 
 
 def _chosen(

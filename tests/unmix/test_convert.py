@@ -171,7 +171,7 @@ def test_a_run_is_bundled_in_place_of_another(tmp_path):
 
 def test_a_large_run_is_not_bundled(tmp_path, capsys):
     make_run(tmp_path / "run", **{"model.hidden_size": 256})
-    with pytest.raises(ConfigError, match="an embedded model has at most 730000"):
+    with pytest.raises(ConfigError, match="a bundled model has at most 730000"):
         convert.bundle(tmp_path / "run", tmp_path / "model")
     assert not (tmp_path / "model").exists()
     words = [str(tmp_path / "none"), str(tmp_path / "new"), "--bundle"]

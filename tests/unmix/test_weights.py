@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -22,10 +21,10 @@ from common import config as configuration
 from common.corpora import musdb
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
+from common.weights.download import DownloadError, expected_digest
 from unmix import original_folder, weights
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix
-from unmix.weights import PublishedError
 
 REPOSITORY = Path(__file__).parents[2]
 MICRO = Network(8000, 128, 32, 2, 16, 3, True, 3200.0, 0.4)
@@ -158,22 +157,14 @@ def test_a_file_is_separated_offline_from_a_clone(song, tmp_path):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Server of one content, whose habits its server object tells."""
+    """Server of one content for all paths."""
 
     def do_GET(self):
-        self.server.asked.append((self.path, self.headers["Range"]))
-        begun = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"])[1])
-        rest = self.server.content
-        if self.server.parts:
-            if begun >= len(rest):
-                self.send_response(416)
-                self.end_headers()
-                return
-            rest = rest[begun:]
-        self.send_response(206 if self.server.parts else 200)
-        self.send_header("Content-Length", str(len(rest)))
+        self.server.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
-        self.wfile.write(rest[: self.server.breaks_after])
+        self.wfile.write(CONTENT)
 
     def log_message(self, *_):
         """Say nothing."""
@@ -184,8 +175,7 @@ def server(tmp_path, monkeypatch):
     """A server with one publication, ``small``, of two targets."""
     monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.asked, running.parts = [], True
-        running.content, running.breaks_after = CONTENT, None
+        running.asked = []
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         monkeypatch.setenv("UNMIX_URL", f"http://127.0.0.1:{running.server_port}/")
@@ -220,7 +210,7 @@ def test_addresses(monkeypatch):
     assert list(weights.MODELS["umxse"].files) == ["speech", "noise"]
     for model in weights.MODELS.values():
         for file in model.files.values():
-            assert weights.expected_digest(weights.download_folder("x") / file)
+            assert expected_digest(weights.download_folder("x") / file)
     assert weights.MODELS["umxl"].licence == "CC BY-NC-SA 4.0"
 
 
@@ -228,7 +218,7 @@ def test_download_once(server):
     found = weights.fetch("small")
     assert list(found) == ["vocals", "bass"]
     assert found["vocals"].read_bytes() == CONTENT
-    assert server.asked[0] == (f"/7/files/{found['vocals'].name}", "bytes=0-")
+    assert server.asked[0] == f"/7/files/{found['vocals'].name}"
     assert weights.fetch("small", ["bass"]) == {"bass": found["bass"]}
     assert len(server.asked) == 2
     assert names(weights.download_folder("small")) == sorted(
@@ -237,43 +227,11 @@ def test_download_once(server):
     assert weights.verify(found["vocals"]) == hashlib.sha256(CONTENT).hexdigest()
 
 
-@pytest.mark.parametrize("parts", [True, False])
-def test_broken_download_goes_on(server, parts):
-    server.breaks_after, server.parts = 5000, parts
-    with pytest.raises(PublishedError, match="broke off after 5000 of 10240") as error:
-        weights.fetch("small", ["vocals"])
-    assert "vocals-" in str(error.value)
-    assert str(weights.download_folder("small")) in str(error.value)
-    (part,) = names(weights.download_folder("small"))
-    assert part.endswith(".part")
-    server.breaks_after = None
-    (path,) = weights.fetch("small", ["vocals"]).values()
-    assert path.read_bytes() == CONTENT
-    assert server.asked[1][1] == "bytes=5000-"
-    assert names(weights.download_folder("small")) == [path.name]
-
-
-def test_download_that_was_whole_but_not_yet_named(server):
-    place = weights.download_folder("small")
-    place.mkdir(parents=True)
-    file = weights.MODELS["small"].files["vocals"]
-    (place / f"{file}.part").write_bytes(CONTENT)
-    assert weights.fetch("small", ["vocals"])["vocals"].read_bytes() == CONTENT
-    assert [asked for _, asked in server.asked] == ["bytes=10240-"]
-
-
-def test_other_content_is_refused_and_removed(server):
-    server.content = b"<html>" + CONTENT
-    with pytest.raises(PublishedError, match="SHA-256 does not begin with"):
-        weights.fetch("small", ["vocals"])
-    assert names(weights.download_folder("small")) == []
-    server.content = CONTENT
-    assert weights.fetch("small", ["vocals"])["vocals"].read_bytes() == CONTENT
-
-
-def test_without_a_network_the_sentence_tells_what_to_put_where(server, monkeypatch):
+def test_without_a_network_the_error_lists_all_files_and_their_folder(
+    server, monkeypatch
+):
     monkeypatch.setenv("UNMIX_URL", "http://127.0.0.1:1")
-    with pytest.raises(PublishedError) as error:
+    with pytest.raises(DownloadError) as error:
         weights.fetch("small")
     for file in weights.MODELS["small"].files.values():
         assert f"http://127.0.0.1:1/7/files/{file}" in str(error.value)
@@ -281,7 +239,7 @@ def test_without_a_network_the_sentence_tells_what_to_put_where(server, monkeypa
 
 
 def test_unknown_target(server):
-    with pytest.raises(PublishedError, match="small has no target choir; expected one"):
+    with pytest.raises(DownloadError, match="small has no target choir; expected one"):
         weights.fetch("small", ["choir"])
     assert not server.asked
 

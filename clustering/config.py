@@ -102,6 +102,7 @@ class ClusteringConfig:
         task: Of WHAM!: ``"mix_clean"``, ``"mix_both"`` or ``"mix_single"``.
         length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
         skip: Leave out tracks that lack a file, and say how many, instead of refusing.
+        allow_cut: Cut a track to its shortest file, however much is lost.
         mixing: ``"tracks"``: sources of one track, from one place. ``"random"``: each
             source from a track and a place of its own, no talker twice.
         snr_db: Range of the level of each source against the first in random mixtures,
@@ -149,6 +150,7 @@ class ClusteringConfig:
     task: Literal["mix_clean", "mix_both", "mix_single"] = "mix_clean"
     length: Literal["min", "max"] = "min"
     skip: bool = False
+    allow_cut: bool = False
     mixing: Literal["tracks", "random"] = "tracks"
     snr_db: tuple[float, float] | None = None
     records: str | None = None

@@ -14,6 +14,7 @@ from common.corpora import (
     mir1k,
     mix_folders,
     musdb,
+    reading,
     remixpacks600,
     scaper_output,
     slakh,
@@ -85,7 +86,8 @@ def tracks(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
     Raises:
         CorpusError: The split is empty, a file is missing, or a source is not there.
     """
-    found = _listed(config, place, split)
+    with reading.cutting(config.allow_cut):
+        found = _listed(config, place, split)
     if config.sources:
         groups = {n: n.split(JOINED) for n in config.sources if n != REST}
         rest = REST if REST in config.sources else None

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -28,7 +28,7 @@ from clustering.mixing.layouts import LAYOUTS, Mixed, Name
 from clustering.mixing.mixtures import Recipe, draw
 from common import files
 from common.corpora.track import CorpusError
-from common.corpora.waveforms import identity
+from common.corpora.waveforms import fingerprint, identity, modified
 from common.errors import exit_code
 from common.files import user_path, write_json
 
@@ -66,11 +66,13 @@ def make(
     """
     counts = {split: counts[split] for split in SPLITS if counts.get(split)}
     _check(pools, counts, recipe)
-    marker = _marker(pools, counts, recipe, layout)
+    facts = {"layout": layout, "counts": counts, "recipe": asdict(recipe)}
+    digest = _digest(facts, pools)
     output = user_path(output).resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        return _is_other(output, marker)
-    work = output.with_name(f".{output.name}.{marker['digest'][:12]}.partial")
+        _expect_same(output, facts, pools, digest)
+        return False
+    work = output.with_name(f".{output.name}.{digest[:12]}.partial")
     with files.locked(work):
         work.mkdir(parents=True, exist_ok=True)
         tasks = [(split, index) for split in counts for index in range(counts[split])]
@@ -79,7 +81,8 @@ def make(
             done = pool.map(lambda task: write(*task), tasks)
             list(tqdm(done, "mix", len(tasks), disable=None, leave=False))
         shutil.rmtree(work / ".done")
-        write_json(marker, work / MARKER)
+        sounds = {split: _sizes(pools[split]) for split in counts}
+        write_json({**facts, "sounds": sounds, "digest": digest}, work / MARKER)
         if output.is_dir():
             output.rmdir()
         work.replace(output)
@@ -134,38 +137,42 @@ def _check(
         )
 
 
-def _marker(
-    pools: Mapping[str, Pool], counts: Mapping[str, int], recipe: Recipe, layout: Name
-) -> dict:
-    """All that decides the files, and a fingerprint of it and of the sounds."""
-    facts = {"layout": layout, "counts": dict(counts), "recipe": asdict(recipe)}
+def _digest(
+    facts: Mapping, pools: Mapping[str, Pool], stamp: Callable = fingerprint
+) -> str:
+    """Fingerprint of all that decides the files, the sounds included."""
     sounds = [
-        (split, label, name, clean.samples, identity(clean.sound))
-        for split in counts
+        (split, label, name, clean.samples, identity(clean.sound, stamp))
+        for split in facts["counts"]
         for label, row in sorted(pools[split].items())
         for name, clean in sorted(row.items())
     ]
     text = json.dumps([facts, sounds], sort_keys=True, default=str)
-    heard = {
-        split: {label: len(row) for label, row in sorted(pools[split].items())}
-        for split in counts
-    }
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return {**facts, "sounds": heard, "digest": digest}
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_other(output: Path, marker: Mapping) -> bool:
-    """See that a folder in use holds this very set; then nothing is to do."""
+def _sizes(pool: Pool) -> dict[str, int]:
+    return {label: len(row) for label, row in sorted(pool.items())}
+
+
+def _expect_same(
+    output: Path, facts: Mapping, pools: Mapping[str, Pool], digest: str
+) -> None:
+    """See that a folder in use holds this very set.
+
+    Raises:
+        CorpusError: It holds anything else.
+    """
     try:
         there = json.loads((output / MARKER).read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError, TypeError):
         there = None
-    if there != marker["digest"]:
+    # Releases up to 0.1.0 knew sounds by the times of their files.
+    if there not in (digest, _digest(facts, pools, modified)):
         raise CorpusError(
             f"{output} holds {'other mixtures' if there else 'something else'}; name "
             "another --output, or remove it."
         )
-    return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -226,6 +233,7 @@ def _of_corpus(options: argparse.Namespace, splits: Sequence[str]) -> dict[str, 
 
     given = {"dataset": options.dataset, "root": str(options.sounds)}
     given |= {"sample_rate": options.corpus_rate or options.sample_rate}
+    given |= {"allow_cut": options.allow_cut}
     given |= {"sources": options.group} if options.group else {}
     config = override(ClusteringConfig(), given)
     place = corpus.root(config)
@@ -241,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--layout", default="wsj0_2mix", choices=list(LAYOUTS), help="of the output")
     add("--dataset", help="the folder is a corpus of this kind, as in training")
     add("--group", help="sources of the corpus, such as vocals,drums+bass+other")
+    add("--allow-cut", action="store_true", help="cut tracks to their shortest file")
     add("--corpus-rate", type=int, help="rate that the corpus names its folders by")
     add("--sources", type=int, default=usual.sources, help="sources of a mixture")
     add("--labels", default=usual.labels, choices=["speakers", "classes"])

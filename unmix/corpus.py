@@ -14,7 +14,13 @@ import numpy as np
 
 from common import files
 from common.config import ConfigError
-from common.corpora import catalogue, musdb, source_folders, track_folders
+from common.corpora import (
+    catalogue,
+    musdb,
+    reading,
+    source_folders,
+    track_folders,
+)
 from common.corpora.track import CorpusError, Sound, Track
 from common.files import user_path
 from common.records.sound_bank import Sounds, open_sounds
@@ -138,8 +144,11 @@ def tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
         CorpusError: The split is empty or a track lacks a file.
     """
     if config.dataset in LAYOUTS:
-        return LAYOUTS[config.dataset](config, folder, split)
-    options = catalogue.Options(config.model.sample_rate, is_wav=config.is_wav)
+        with reading.cutting(config.allow_cut):
+            return LAYOUTS[config.dataset](config, folder, split)
+    options = catalogue.Options(
+        config.model.sample_rate, is_wav=config.is_wav, allow_cut=config.allow_cut
+    )
     return catalogue.tracks(config.dataset, folder, split, options)
 
 
@@ -245,7 +254,7 @@ def _previews() -> Path:
 
 def _aligned(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     names = str(config.input_file), str(config.output_file)
-    return track_folders.aligned(folder, split, *names, config.allow_cut)
+    return track_folders.aligned(folder, split, *names)
 
 
 def _sources(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
@@ -258,14 +267,12 @@ def _sources(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
 
 def _fixed(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     target, others = str(config.target_file), config.interferer_files
-    return track_folders.fixed(folder, split, target, others, config.allow_cut)
+    return track_folders.fixed(folder, split, target, others)
 
 
 def _variable(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     target, silence = str(config.target_file), config.silence_missing
-    return track_folders.variable(
-        folder, split, target, config.ext, silence, config.allow_cut
-    )
+    return track_folders.variable(folder, split, target, config.ext, silence)
 
 
 def _long_enough(

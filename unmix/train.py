@@ -178,6 +178,7 @@ def _job(
         valid=lambda: distribution.validation_batches(strategy, track, count, 1),
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
+        earlier_digest=train.sounds.earlier_digest,
         steps_per_epoch=data.epoch_steps(config, train, strategy.num_replicas_in_sync),
         start=lambda: _initialise(config, train, networks),
         callbacks=lambda step: {

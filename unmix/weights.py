@@ -15,8 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from common import files
 from common.config import load as load_config
 from common.training.checkpoint import (
@@ -25,6 +23,7 @@ from common.training.checkpoint import (
     not_a_run,
     restore_network,
     run_of,
+    variables,
 )
 from common.weights import bundled
 from common.weights.download import DownloadError, digest, expected_digest, obtain
@@ -195,8 +194,7 @@ def _restored(
     model = OpenUnmix(config.model, config.train.precision)
     prefix = find(folder if run_of(folder) == run else run, checkpoint)
     # Networks that were trained together lie in one checkpoint, by target.
-    saved = tf.train.load_checkpoint(str(prefix)).get_variable_to_shape_map()
-    joint = any(name.startswith(f"network/{target}/") for name in saved)
+    joint = any(name.startswith(f"network/{target}/") for name in variables(prefix))
     restore_network(prefix, {target: model} if joint else model)
     return model
 

@@ -118,8 +118,8 @@ def test_corpora_of_the_catalogue_give_excerpts(tmp_path, name, target, counts):
     assert splits.train.targets == (target,)
     position = tf.constant(3, tf.int64)
     excerpt = data.training_example(config, splits.train)(position)
-    assert excerpt["sources"].shape == (1, 1, 800)
-    assert excerpt["mixture"].shape == (1, 800)
+    assert excerpt["sources"].shape == (1, splits.train.sounds.channels, 800)
+    assert excerpt["mixture"].shape == (splits.train.sounds.channels, 800)
     track = data.validation_example(config, splits.valid)(tf.constant(0, tf.int64))
     assert np.abs(track["mixture"]).max() > 0.0
     with pytest.raises(ConfigError, match=f"'kazoo' is no source of dataset={name}"):

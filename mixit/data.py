@@ -12,6 +12,9 @@ import tensorflow as tf
 from common import files, records
 from common.config import ConfigError
 from common.corpora import fuss
+from common.corpora.track import CorpusError, Track
+from common.files import user_path
+from common.records import roomsim
 from common.synthetic import miniature
 from common.training.distribution import Example
 from common.training.loop import say
@@ -26,7 +29,7 @@ def root(config: MixitConfig) -> Path:
         ConfigError: No folder is named and the preset does not use the miniature.
     """
     if config.data_root:
-        return fuss.find_root(config.data_root)
+        return find_root(config.data_root)
     if not config.miniature:
         raise ConfigError(
             "data_root is not set; name the folder of FUSS (data_root=FOLDER, or "
@@ -41,6 +44,37 @@ def root(config: MixitConfig) -> Path:
     return miniature.write_fuss(folder, sample_rate=config.model.sample_rate)
 
 
+def find_root(folder: str | Path) -> Path:
+    """Find the folder of a corpus: example lists of FUSS, else records of roomsim.
+
+    Raises:
+        CorpusError: The folder holds neither.
+    """
+    try:
+        return fuss.find_root(folder)
+    except CorpusError:
+        folder = user_path(folder)
+        if any(folder.rglob(roomsim.FILES)):
+            return folder
+        raise
+
+
+def tracks(place: Path, split: str, sample_rate: int) -> list[Track]:
+    """List the examples of a split.
+
+    Args:
+        place: Folder of the corpus, from :func:`find_root`.
+        split: ``train``, ``validation`` or ``eval``.
+        sample_rate: Rate in Hz of records of roomsim, which do not state theirs.
+
+    Raises:
+        CorpusError: The corpus lacks the split or a file.
+    """
+    if _is_fuss(place):
+        return fuss.tracks(place, split)
+    return roomsim.tracks(place, split, sample_rate)
+
+
 def labelled_records(config: MixitConfig) -> records.Index | None:
     """Open the training split of the labelled corpus, where it is another one.
 
@@ -49,7 +83,7 @@ def labelled_records(config: MixitConfig) -> records.Index | None:
     """
     if config.labelled_root is None:
         return None
-    place = fuss.find_root(config.labelled_root)
+    place = find_root(config.labelled_root)
     return load_records(config, place, "train", "labelled")
 
 
@@ -71,26 +105,49 @@ def load_records(
         CorpusError: The corpus lacks the split or a file.
         ConfigError: The corpus has another sample rate than the model.
     """
-    tracks = fuss.tracks(place, split)
-    rate, wanted = tracks[0].sample_rate, config.model.sample_rate
+    wanted = config.model.sample_rate
+    own = Path(config.records) / part if config.records else None
+    folder = (own or _default_folder(place, wanted)) / split
+    if not _is_fuss(place):
+        return _roomsim_records(config, place, split, folder)
+    examples = fuss.tracks(place, split)
+    rate = examples[0].sample_rate
     if rate != wanted and not config.resample:
         raise ConfigError(
             f"the corpus in {place} has {rate} Hz, the model {wanted} Hz; set "
             f"model.sample_rate={rate}, or resample=true"
         )
-    own = Path(config.records) / part if config.records else None
-    folder = (own or _default_folder(place, wanted)) / split
     encoding: str = config.records_encoding
     if encoding == records.AUTO:
-        sounds = (sound for track in tracks for sound in track.sources.values())
+        sounds = (sound for track in examples for sound in track.sources.values())
         encoding = records.lossless(sounds, wanted, 1)
     return records.write(
-        tracks,
+        examples,
         records.folder_of(folder, encoding, "pcm16"),
         encoding=encoding,
         sample_rate=wanted,
         channels=1,
     )
+
+
+def _roomsim_records(
+    config: MixitConfig, place: Path, split: str, folder: Path
+) -> records.Index:
+    rate = config.model.sample_rate
+    index = roomsim.write(place, split, folder, config.records_encoding, rate)
+    seconds = [entry.samples / rate for entry in index.tracks]
+    ends = dict.fromkeys((min(seconds), max(seconds)))
+    shown = " to ".join(f"{each:g}" for each in ends)
+    say(
+        f"roomsim: {len(index)} examples of {split}, {shown} s with up to "
+        f"{len(index.sources)} sources, read as of one microphone at {rate} Hz because "
+        "the files state neither"
+    )
+    return index
+
+
+def _is_fuss(place: Path) -> bool:
+    return any((place / fuss.list_name(split)).is_file() for split in fuss.SPLITS)
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ def _main(options: argparse.Namespace) -> int:
     root, split = _data(options)
     seconds = FUSS_SECONDS if options.data_list_path else None
     seconds = seconds if options.seconds is None else options.seconds
-    every = cut(fuss.tracks(root, split), seconds)
+    every = cut(data.tracks(root, split, separator.sample_rate), seconds)
     tracks = every[: options.limit]
     path = _scores_path(options, split)
     # Not of the limit: examples that a shorter evaluation measured are taken up.
@@ -254,7 +254,7 @@ def _data(options: argparse.Namespace) -> tuple[Path, str]:
             )
         return listed(options.data_list_path)
     if options.data:
-        return fuss.find_root(options.data), options.split
+        return data.find_root(options.data), options.split
     config = _config(options.model)
     if config is None:
         raise CorpusError(

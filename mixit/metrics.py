@@ -15,13 +15,10 @@ import tensorflow as tf
 
 from common.signal.metrics import si_sdr
 from common.signal.permutation import best_permutation, permute
-from mixit.alignment import log_mse
-from mixit.least_squares import least_squares
-from mixit.loss import mixit
+from mixit.loss import ACTIVE_RMS, least_squares, log_mse, mixit, pad_sources
 
 # Outputs of which all assignments to mixtures are tried; 2^S of them for two mixtures.
 MOST_SEARCHED = 12
-ACTIVE_RMS = 1e-8
 # An estimate counts as a source when it is less than 20 dB below the weakest reference.
 ACTIVE_POWER_RATIO = 0.01
 
@@ -49,17 +46,6 @@ class Scores(NamedTuple):
     def improvement(self) -> tf.Tensor:
         """SI-SNR gained over the mixture [batch, sources] in dB."""
         return self.separated - self.mixture
-
-    @property
-    def active_count(self) -> tf.Tensor:
-        """Number of references that are not silent [batch]."""
-        return tf.reduce_sum(tf.cast(self.active_references, tf.int32), axis=-1)
-
-
-def pad_sources(sources: tf.Tensor, count: int) -> tf.Tensor:
-    """Add silent sources up to a count; [batch, sources, samples]."""
-    missing = max(0, count - (sources.shape[1] or 0))
-    return tf.pad(sources, [[0, 0], [0, missing], [0, 0]])
 
 
 def si_snr_costs(references: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:

@@ -16,20 +16,23 @@ import tensorflow as tf
 
 from common.config import load as load_config
 from common.separation.command import RATE_HELP, command
+from common.separation.graphs import graph
 from common.separation.outputs import Rate
-from common.separation.separator import Separator, graph
+from common.separation.separator import Separator
 from common.training.checkpoint import (
     CheckpointError,
     not_a_run,
     restore_network,
     run_of,
 )
-from common.weights.tf1 import MetaGraphError, locate
-from mixit import convert, fusion, process_wav, published
+from common.weights.tf1 import MetaGraphError
+from common.weights.tf1_checkpoint import locate
+from mixit import convert, process_wav, published
 from mixit.checkpoints.architecture import Options
 from mixit.checkpoints.metagraph import INPUT, OUTPUT
 from mixit.checkpoints.shipped import Shipped
 from mixit.config import MixitConfig
+from mixit.layers import fusion_pays
 from mixit.model import Tdcn
 
 SEGMENT_SECONDS = 10.0
@@ -133,7 +136,7 @@ def separator(
     )
     # Blocks of long sound have one or two numbers of frames, each compiled once.
     segment = segment_seconds * network.config.sample_rate - 0.5
-    fused_from = segment if fusion.pays() else math.inf
+    fused_from = segment if fusion_pays() else math.inf
 
     def separate(mixture: np.ndarray) -> np.ndarray:
         run = fused if mixture.shape[-1] >= fused_from else plain

@@ -15,12 +15,14 @@ from common.training import distribution
 from common.training.logs import Sounds
 from mixit import convert, data, summaries
 from mixit.config import PRESETS, MixitConfig
-from mixit.least_squares import least_squares
-from mixit.loss import MOST_ASSIGNMENTS, mixit
+from mixit.loss import (
+    MOST_ASSIGNMENTS,
+    least_squares,
+    mixit,
+    sparsity,
+    supervised,
+)
 from mixit.model import Tdcn
-from mixit.sparsity import sparsity
-from mixit.supervised import supervised
-from mixit.watch import TrainingSounds
 
 MSI = "SNR/snr_gain_invariant/improvement_signals_mean_min2src_ref_nonzero"
 ONE_SOURCE = "SNR/snr_gain_invariant/separated_signals_mean_1src_ref_nonzero"
@@ -232,14 +234,14 @@ def _main(config: MixitConfig, check: bool) -> int:
 
 def _seen_sounds(
     config: MixitConfig, model: Any, example: Any, rows: int, start_step: int
-) -> TrainingSounds:
+) -> summaries.TrainingSounds:
     """Let the first examples of a training step be heard, as Google's program does."""
 
     def sources(step: int) -> tf.Tensor:
         places = [tf.constant((step - 1) * rows + i, tf.int64) for i in range(3)]
         return tf.stack([example(each)["sources"][: model.parts] for each in places])
 
-    return TrainingSounds(
+    return summaries.TrainingSounds(
         str(config.output),
         sources,
         model.names,

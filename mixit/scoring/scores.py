@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from common.evaluation.table import Row, number
-from mixit.metrics import ACTIVE_RMS, Scores, score, score_mixtures
+from mixit.loss import ACTIVE_RMS
+from mixit.metrics import Scores, score, score_mixtures
 
 PER_SOURCE = (
     "power_separated",

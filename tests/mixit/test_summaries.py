@@ -13,6 +13,7 @@ from mixit.summaries import (
     INVARIANT,
     SUPERVISED,
     Summaries,
+    TrainingSounds,
     arrange,
     images,
     scalars,
@@ -20,7 +21,6 @@ from mixit.summaries import (
     sounds,
     tags,
 )
-from mixit.watch import TrainingSounds
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 SUFFIX = {"1src": INVARIANT[0], "min2src": INVARIANT[1], "none": ""}

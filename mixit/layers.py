@@ -5,9 +5,9 @@ Slopes, gains and offsets are one scalar each for a whole layer, as in Google's 
 What lies between the two products of a block exists twice: as layers, and as one XLA
 program for inference (:func:`fused_layers`). XLA of TensorFlow 2.21 passes over the
 frames a few times where the operations of the graph pass a dozen times: a fifth less
-time for separation. It pays for inference at few lengths, because every number of frames
-is compiled anew, for half a second; a training step gains nothing, because XLA's sums
-over frames are slow in the gradient.
+time for separation. It pays for inference at few lengths, because every number of
+frames is compiled anew, for half a second; a training step gains nothing, because XLA's
+sums over frames are slow in the gradient.
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ def sounds(
     estimates: tf.Tensor,
     names: Sequence[str],
 ) -> dict[str, tf.Tensor]:
-    """Collect what is to be heard, the estimates in the order of the references.
+    """Collect the sounds to log, with the estimates aligned to the references.
 
     Args:
         mixture: Waveforms [batch, samples].
@@ -236,30 +236,30 @@ def sounds(
         Waveforms [batch, samples] by tag: ``mixture``, ``separated_{name}_audio`` and,
         with sources, ``source_{name}_audio``.
     """
-    heard = {"mixture": mixture}
+    waveforms = {"mixture": mixture}
     if sources is not None:
         sources, estimates = align(sources, estimates, by="log_mse")
     for index, name in enumerate(names):
-        heard[f"separated_{name}_audio"] = estimates[:, index]
+        waveforms[f"separated_{name}_audio"] = estimates[:, index]
         if sources is not None:
-            heard[f"source_{name}_audio"] = sources[:, index]
-    return heard
+            waveforms[f"source_{name}_audio"] = sources[:, index]
+    return waveforms
 
 
 def images(
-    heard: Mapping[str, tf.Tensor],
+    waveforms: Mapping[str, tf.Tensor],
     sample_rate: int,
     window_seconds: float = 0.032,
     hop_seconds: float = 0.008,
 ) -> dict[str, tf.Tensor]:
-    """Draw the spectrogram of every sound, low frequencies below.
+    """Draw the spectrogram of every sound, with low frequencies at the bottom.
 
     Magnitudes to the power 0.3 of an STFT with the square root of a Hann window.
     Google's program takes the window of its model, 2.5 ms with a hop of 1.25 ms, which
     leaves 33 bins; 32 ms shows harmonics.
 
     Args:
-        heard: Waveforms [batch, samples] by tag, from :func:`sounds`.
+        waveforms: Waveforms [batch, samples] by tag, from :func:`sounds`.
         sample_rate: Their rate in Hz.
         window_seconds: Length of a frame.
         hop_seconds: Distance between frames.
@@ -270,7 +270,9 @@ def images(
     """
     window, hop = (round(sample_rate * each) for each in (window_seconds, hop_seconds))
     params = Stft(window, hop, 2 ** (window - 1).bit_length(), "sqrt_hann", "end")
-    return {_image_tag(tag): _draw(waveform, params) for tag, waveform in heard.items()}
+    return {
+        _image_tag(tag): _draw(waveform, params) for tag, waveform in waveforms.items()
+    }
 
 
 @final
@@ -325,9 +327,13 @@ class TrainingSounds(keras.callbacks.Callback):
         sources = self._sources(self._step)[:3]
         mixture = tf.reduce_sum(sources, axis=[1, 2])
         references = arrange(sources, self._names)
-        heard = sounds(mixture, references, self.model.network(mixture), self._names)
+        waveforms = sounds(
+            mixture, references, self.model.network(mixture), self._names
+        )
         with self._writer.as_default(step=self._step):
-            write_examples(heard, images(heard, self._sample_rate), self._sample_rate)
+            write_examples(
+                waveforms, images(waveforms, self._sample_rate), self._sample_rate
+            )
         self._writer.flush()
 
 

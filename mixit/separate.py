@@ -20,12 +20,14 @@ import numpy as np
 import tensorflow as tf
 
 from common.config import load as load_config
+from common.files import user_path
 from common.separation.command import RATE_HELP, command
 from common.separation.graphs import graph
 from common.separation.outputs import Form, Rate
 from common.separation.separator import SeparationError, Separator
 from common.training.checkpoint import (
     CheckpointError,
+    is_choice,
     not_a_run,
     restore_network,
     run_of,
@@ -201,12 +203,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _load(
     path: str,
-    prefix: str | None = None,
     num_sources: int | None = None,
+    checkpoint: str | None = None,
     **options: Any,
 ) -> Separator:
-    """Load a model; ``num_sources`` must be the number of its outputs."""
-    separator = load(prefix or path, **_without_form(options))
+    """Load a model; ``num_sources`` must be the number of its outputs.
+
+    Google's ``--checkpoint`` is the path of a checkpoint, which names the model.
+    """
+    if checkpoint and not is_choice(checkpoint) and _exists(user_path(checkpoint)):
+        path, checkpoint = checkpoint, None
+    separator = load(path, checkpoint=checkpoint, **_without_form(options))
     outputs = len(separator.sources)
     if num_sources not in (None, outputs):
         raise SeparationError(
@@ -214,6 +221,11 @@ def _load(
             "leave it out, and give --targets to write some of them"
         )
     return separator
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path is a file or folder or the prefix of a checkpoint."""
+    return path.exists() or Path(f"{path}.index").exists()
 
 
 def _form(options: Mapping[str, Any]) -> Form:
@@ -314,7 +326,12 @@ def _add_google_words(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="longest sound in one pass, in seconds (default: 10)",
     )
-    add("-c", dest="prefix", metavar="PREFIX", help="checkpoint in the folder MODEL")
+    add(
+        *("--checkpoint", "-c"),
+        metavar="WHICH",
+        help="of a run folder: latest, best or step-N (default: best, where there is "
+        "none latest); or the path of a TF1 checkpoint, instead of MODEL",
+    )
     add(
         *("-ns", "--num_sources"),
         type=int,

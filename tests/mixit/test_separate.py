@@ -161,11 +161,24 @@ def test_google_words_write_every_source_like_the_file(stereo, loaded, capsys):
 
 def test_google_words_in_full(stereo, loaded):
     output = str(stereo.parent / "{out}.WAV")
+    checkpoint = stereo.parent / "ckpt-1"
+    checkpoint.with_suffix(".index").touch()
     words = ["--input", str(stereo), "--output", output, "--model_dir", "model"]
-    more = ["-it", "in:0", "-ot", "out:0", "-bs", "0.125", "-ns", "3", "-c", "m/ckpt-1"]
+    more = [
+        "-it",
+        "in:0",
+        "-ot",
+        "out:0",
+        "-bs",
+        "0.125",
+        "-ns",
+        "3",
+        "-c",
+        str(checkpoint),
+    ]
     assert separate.main([*words, *more, "--metagraph"]) == 0
     ((path, seconds, options),) = loaded
-    assert (path, seconds) == ("m/ckpt-1", 0.125)
+    assert (path, seconds) == (str(checkpoint), 0.125)
     named = {name: value for name, value in options.items() if value is not None}
     assert named == {
         "input_tensor": "in:0",

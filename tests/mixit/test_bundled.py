@@ -26,7 +26,7 @@ def test_it_separates_what_it_never_heard(separator, tmp_path_factory):
     corpus = miniature.write_fuss(
         folder, seed=77, seconds=4.0, train=1, validation=1, eval=8
     )
-    rows, _ = evaluate(separator, fuss.tracks(corpus, "eval"))
+    rows = evaluate(separator, fuss.tracks(corpus, "eval")).rows
     assert len(rows) == 8
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 9000))
     estimates = separator(mixture.astype(np.float32))

@@ -246,7 +246,7 @@ def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsy
     with pytest.raises(Killed):
         evaluate.main([*words, str(broken)])
     assert not (broken / "scores.csv").exists()
-    (part,) = broken.glob(".metrics.*.part")
+    (part,) = broken.glob(".scores.*.part")
     with part.open("a", encoding="utf-8") as file:
         file.write("example00002,0.0,3")  # a line that a kill cut short
     capsys.readouterr()

@@ -350,7 +350,7 @@ def test_options_of_a_checkpoint_for_a_run_folder(unpack, tmp_path):
         {"front_padding": False},
         {"output_tensor": metagraph.OUTPUT},
     ):
-        with pytest.raises(CheckpointError, match="is a run folder, which tells all"):
+        with pytest.raises(CheckpointError, match="is a run folder, which states"):
             mixit.load(run, **options)
 
 

@@ -59,20 +59,20 @@ def find_root(folder: str | Path) -> Path:
         raise
 
 
-def tracks(place: Path, split: str, sample_rate: int) -> list[Track]:
+def tracks(corpus: Path, split: str, sample_rate: int) -> list[Track]:
     """List the examples of a split.
 
     Args:
-        place: Folder of the corpus, from :func:`find_root`.
+        corpus: Folder of the corpus, from :func:`find_root`.
         split: ``train``, ``validation`` or ``eval``.
         sample_rate: Rate in Hz of records of roomsim, which do not state theirs.
 
     Raises:
         CorpusError: The corpus lacks the split or a file.
     """
-    if _is_fuss(place):
-        return fuss.tracks(place, split)
-    return roomsim.tracks(place, split, sample_rate)
+    if _is_fuss(corpus):
+        return fuss.tracks(corpus, split)
+    return roomsim.tracks(corpus, split, sample_rate)
 
 
 def labelled_records(config: MixitConfig) -> records.Index | None:
@@ -83,18 +83,18 @@ def labelled_records(config: MixitConfig) -> records.Index | None:
     """
     if config.labelled_root is None:
         return None
-    place = find_root(config.labelled_root)
-    return load_records(config, place, "train", "labelled")
+    corpus = find_root(config.labelled_root)
+    return load_records(config, corpus, "train", "labelled")
 
 
 def load_records(
-    config: MixitConfig, place: Path, split: str, part: str = ""
+    config: MixitConfig, corpus: Path, split: str, part: str = ""
 ) -> records.Index:
     """Make the records of a split where they are missing, and open them.
 
     Args:
         config: Gives the rate, the encoding and the folder of the records.
-        place: Folder of the corpus, from :func:`root`.
+        corpus: Folder of the corpus, from :func:`root`.
         split: ``train``, ``validation`` or ``eval``.
         part: Folder within ``config.records``, for a second corpus.
 
@@ -107,14 +107,14 @@ def load_records(
     """
     wanted = config.model.sample_rate
     own = Path(config.records) / part if config.records else None
-    folder = (own or _default_folder(place, wanted)) / split
-    if not _is_fuss(place):
-        return _roomsim_records(config, place, split, folder)
-    examples = fuss.tracks(place, split)
+    folder = (own or _default_folder(corpus, wanted)) / split
+    if not _is_fuss(corpus):
+        return _roomsim_records(config, corpus, split, folder)
+    examples = fuss.tracks(corpus, split)
     rate = examples[0].sample_rate
     if rate != wanted and not config.resample:
         raise ConfigError(
-            f"the corpus in {place} has {rate} Hz, the model {wanted} Hz; set "
+            f"the corpus in {corpus} has {rate} Hz, the model {wanted} Hz; set "
             f"model.sample_rate={rate}, or resample=true"
         )
     encoding: str = config.records_encoding
@@ -131,10 +131,10 @@ def load_records(
 
 
 def _roomsim_records(
-    config: MixitConfig, place: Path, split: str, folder: Path
+    config: MixitConfig, corpus: Path, split: str, folder: Path
 ) -> records.Index:
     rate = config.model.sample_rate
-    index = roomsim.write(place, split, folder, config.records_encoding, rate)
+    index = roomsim.write(corpus, split, folder, config.records_encoding, rate)
     seconds = [entry.samples / rate for entry in index.tracks]
     ends = dict.fromkeys((min(seconds), max(seconds)))
     shown = " to ".join(f"{each:g}" for each in ends)
@@ -146,8 +146,8 @@ def _roomsim_records(
     return index
 
 
-def _is_fuss(place: Path) -> bool:
-    return any((place / fuss.list_name(split)).is_file() for split in fuss.SPLITS)
+def _is_fuss(corpus: Path) -> bool:
+    return any((corpus / fuss.list_name(split)).is_file() for split in fuss.SPLITS)
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,8 @@ def training_example(
     most = max(len(pool.index.sources) for pool in given)
 
     def pair(position: tf.Tensor) -> tf.Tensor:
-        places = (2 * position, 2 * position + 1)
-        drawn = [_recording(config, given[0], place, most) for place in places]
+        positions = (2 * position, 2 * position + 1)
+        drawn = [_recording(config, given[0], each, most) for each in positions]
         return tf.stack(drawn)
 
     def alone(position: tf.Tensor) -> tf.Tensor:
@@ -291,26 +291,26 @@ def _whole(index: records.Index) -> Pool:
 
 
 def _recording(
-    config: MixitConfig, pool: Pool, place: tf.Tensor, most: int
+    config: MixitConfig, pool: Pool, position: tf.Tensor, most: int
 ) -> tf.Tensor:
-    """Sources [most, samples] of the recording at a place of the endless sequence."""
+    """Sources [most, samples] of the recording at a position of the sequence."""
     seed, samples = config.train.seed, segment_samples(config)
-    drawn = records.shuffled(place, len(pool.tracks), seed)
+    drawn = records.shuffled(position, len(pool.tracks), seed)
     track = tf.gather(tf.constant(pool.tracks, tf.int64), drawn)
-    start = _random_start(pool.index, track, samples, seed, place)
+    start = _random_start(pool.index, track, samples, seed, position)
     sources = records.excerpt(pool.index, track, start, samples)["sources"][:, 0]
     return tf.pad(sources, [[0, most - len(pool.index.sources)], [0, 0]])
 
 
 def _random_start(
-    index: records.Index, track: tf.Tensor, samples: int, seed: int, place: tf.Tensor
+    index: records.Index, track: tf.Tensor, samples: int, seed: int, position: tf.Tensor
 ) -> tf.Tensor:
     """Draw where an excerpt starts, anywhere within a track that is long enough."""
     spare = tf.maximum(tf.gather(index.tables.samples, track) - samples, 0)
-    key = tf.stack([tf.constant(seed, tf.int64), place])
+    key = tf.stack([tf.constant(seed, tf.int64), position])
     return tf.random.stateless_uniform([], key, 0, spare + 1, tf.int64)
 
 
-def _default_folder(place: Path, sample_rate: int) -> Path:
-    digest = hashlib.sha256(f"{place.resolve()} {sample_rate}".encode()).hexdigest()
+def _default_folder(corpus: Path, sample_rate: int) -> Path:
+    digest = hashlib.sha256(f"{corpus.resolve()} {sample_rate}".encode()).hexdigest()
     return files.cache_folder("records", f"fuss-{digest[:12]}")

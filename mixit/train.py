@@ -163,11 +163,11 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
             "search; set assignment=least_squares, or use fewer outputs"
         )
     pairs = config.batch_size // 2
-    place = data.root(config)
-    train = data.load_records(config, place, "train")
+    corpus = data.root(config)
+    train = data.load_records(config, corpus, "train")
     labelled = data.labelled_records(config)
     drawn = data.pools(config, train, labelled)
-    valid = data.load_records(config, place, "validation")
+    valid = data.load_records(config, corpus, "validation")
     model = compiled(config, strategy.num_replicas_in_sync)
     seen = data.training_example(config, *drawn)
     example = data.validation_example(config, valid)

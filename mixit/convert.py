@@ -18,12 +18,11 @@ from pathlib import Path
 
 from common.config import load as load_config
 from common.config import save
-from common.files import user_path
-from common.inputs import refuse_overwriting
+from common.files import refuse_overwriting, user_path
 from common.training import run_folder
 from common.training.checkpoint import CheckpointError, restore_network, save_network
 from common.weights import bundled, convert_command
-from common.weights.tf1_checkpoint import locate
+from common.weights.tf1 import locate
 from mixit import published
 from mixit.config import FUSS, MixitConfig
 from mixit.google import graph

@@ -22,9 +22,8 @@ import tensorflow as tf
 from common.config import load as load_config
 from common.files import user_path
 from common.separation.command import RATE_HELP, command
-from common.separation.graphs import graph
 from common.separation.outputs import Form, Rate
-from common.separation.separator import SeparationError, Separator
+from common.separation.separator import SeparationError, Separator, graph
 from common.training.checkpoint import (
     CheckpointError,
     is_choice,
@@ -32,8 +31,7 @@ from common.training.checkpoint import (
     restore_network,
     run_of,
 )
-from common.weights.tf1 import MetaGraphError
-from common.weights.tf1_checkpoint import locate
+from common.weights.tf1 import MetaGraphError, locate
 from mixit import published
 from mixit.config import MixitConfig
 from mixit.convert import add_options

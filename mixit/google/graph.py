@@ -16,8 +16,7 @@ from typing import Any, final
 import numpy as np
 import tensorflow as tf
 
-from common.weights.tf1 import MetaGraphError, Session, demand, read_meta_graph
-from common.weights.tf1_checkpoint import locate
+from common.weights.tf1 import MetaGraphError, Session, demand, locate, read_meta_graph
 from mixit.layers import NORM_EPSILON
 
 INPUT = "input_audio/receiver_audio:0"

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.training.checkpoint import CheckpointError, restore_training, run_of
-from common.weights.tf1_checkpoint import locate
+from common.weights.tf1 import locate
 from mixit import published
 from mixit.config import Network
 from mixit.google import graph

@@ -21,4 +21,4 @@ python -m mixit.train with tiny data_root="$data" records="$data-records" output
   model.bottleneck=96 model.conv_channels=192 batch_size=16 lr=2e-3 lr_decay_steps=600 \
   train.epochs=5 train.steps_per_epoch=300 train.checkpoint_steps=300 "$@"
 python -m mixit.evaluate --model "$run" --split eval
-python -m mixit.embedded "$run"
+python -m mixit.convert "$run" "$repo/mixit/models/mini" --bundle

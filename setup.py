@@ -28,10 +28,9 @@ PACKAGES = [
     "common.training",
     "common.weights",
     "mixit",
-    "mixit.checkpoints",
-    "mixit.clips",
-    "mixit.mixing",
-    "mixit.scoring",
+    "mixit.augment",
+    "mixit.google",
+    "mixit.yfcc",
     "unmix",
     "unmix.scoring",
 ]

@@ -70,8 +70,8 @@ class MixitConfig:
     Attributes:
         model: Shape of the network.
         train: Length of the run and how it is spread over devices.
-        data_root: Folder of a corpus in the layout of FUSS.
-        miniature: Without a data root, make the embedded miniature corpus.
+        data_root: Folder of a corpus in the layout of FUSS, or of records of roomsim.
+        miniature: Without a data root, make the synthetic miniature corpus.
         resample: Resample a corpus of another rate instead of refusing it.
         records: Folder for the records made from the corpus; none: in the cache.
         records_encoding: Encoding of the records: 16 bits, float32 or 16 bits

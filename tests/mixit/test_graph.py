@@ -13,9 +13,10 @@ from common import audio
 from common.training.checkpoint import CheckpointError
 from common.weights.tf1 import MetaGraphError, Session
 from mixit import convert, separate
-from mixit.checkpoints import metagraph
-from mixit.checkpoints.shipped import Shipped, largest_difference
 from mixit.config import FUSS
+from mixit.google import graph as metagraph
+from mixit.google.graph import Shipped, largest_difference
+from mixit.google.restore import restore, start_from
 from mixit.train import compiled
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
@@ -59,7 +60,7 @@ def test_facts_and_outputs(unpack, name):
     assert facts == metagraph.Facts(
         window, hop, (1, 2, 1, 2), consistency, "sigmoid", front, mics, norm
     )
-    network, difference = convert.restore(folder)
+    network, difference = restore(folder)
     assert difference < 1e-5
     shipped = Shipped(folder)
     for mixture, wanted in pairs:
@@ -73,7 +74,7 @@ def test_networks_one_after_another_run_as_they_are(unpack):
     with pytest.raises(
         CheckpointError, match=r"holds 2 networks .*model_iter_0.*--meta"
     ):
-        convert.load(folder)
+        restore(folder)[0]
     separator = mixit.load(folder, metagraph=True, sample_rate=8000)
     assert (separator.sample_rate, separator.sources) == (8000, ("source0", "source1"))
     estimates = separator(mixture[0])
@@ -140,7 +141,7 @@ def test_graphs_that_the_native_network_is_not(unpack, change, sentence):
         assert metagraph.read(folder / "inference.meta").hop_samples == 8
         return
     with pytest.raises(ValueError, match=sentence) as caught:
-        convert.load(folder)
+        restore(folder)[0]
     assert ("--metagraph" in str(caught.value)) == ("another model" not in sentence)
 
 
@@ -162,7 +163,7 @@ def test_options_that_contradict_the_graph(
     folder, _ = unpack(name)
     ((key, value),) = options.items()
     sentence = f"{key} is {value}, but the meta graph beside the checkpoint has {told}"
-    for load in (convert.load, mixit.load):
+    for load in (restore, mixit.load):
         with pytest.raises(CheckpointError, match=sentence):
             load(folder, **options)
     run = tmp_path / "run"
@@ -177,7 +178,7 @@ def test_options_that_contradict_the_graph(
 def test_options_that_agree_with_the_graph(unpack):
     folder, _ = unpack("fuss")
     known = {"hop_samples": 16, "num_dilations": 2, "front_padding": True}
-    shape = convert.load(folder, norm="instance_norm", **known).config
+    shape = restore(folder, norm="instance_norm", **known)[0].config
     assert {name: getattr(shape, name) for name in known} == known
 
 
@@ -187,18 +188,18 @@ def test_norms_of_the_dcase_baseline_without_a_graph(unpack, caplog, front):
     folder, pairs = unpack(name, "inference.meta")
     if front is None:
         sentence = "names its norms global_layer_norm, .*dcase2020.* over the frames"
-        for load in (convert.load, mixit.load):
+        for load in (restore, mixit.load):
             with pytest.raises(CheckpointError, match=sentence):
                 load(folder)
         known = {"norm": "instance_norm", "front_padding": False}
     else:
         known = {"front_padding": True, "num_dilations": 2}
-    network = convert.load(folder, **known)
+    network = restore(folder, **known)[0]
     assert not caplog.records
     for mixture, wanted in pairs:
         np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
     known.pop("front_padding")
-    assert not convert.load(folder, **known).config.front_padding
+    assert not restore(folder, **known)[0].config.front_padding
     (record,) = caplog.records
     assert "front padding: none, because there is no meta graph" in record.message
 
@@ -211,7 +212,7 @@ def test_what_the_facts_do_not_tell_is_compared_in_any_case(unpack, tmp_path, ca
             node.op = "Identity"
 
     edited(folder / "inference.meta", square)
-    for load in (convert.load, mixit.load):
+    for load in (restore, mixit.load):
         with pytest.raises(CheckpointError, match="differs from the shipped graph by"):
             load(folder)
     run = tmp_path / "run"
@@ -233,7 +234,7 @@ def test_graph_of_a_training_is_read_and_not_run(unpack, capsys):
 
     edited(folder / "inference.meta", rename)
     (folder / "inference.meta").replace(folder / "model.ckpt-7.meta")
-    network, difference = convert.restore(folder)
+    network, difference = restore(folder)
     assert difference is None
     np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
     assert convert.main([str(folder), "--check"]) == 1
@@ -242,13 +243,13 @@ def test_graph_of_a_training_is_read_and_not_run(unpack, capsys):
 
 def test_training_goes_on_with_the_network_of_the_graph(unpack):
     folder, _ = unpack("dcase2020")
-    config = convert.load(folder).config
+    config = restore(folder)[0].config
     model = compiled(replace(FUSS, model=config), replicas=1)
-    assert convert.start_from(model, folder) == 0
+    assert start_from(model, folder) == 0
     for change in ({"norm": "global_layer_norm"}, {"hop_samples": 32}):
         other = compiled(replace(FUSS, model=replace(config, **change)), replicas=1)
         with pytest.raises(CheckpointError, match="but the meta graph beside the ch"):
-            convert.start_from(other, folder)
+            start_from(other, folder)
 
 
 def test_a_graph_that_is_run_as_it_is_takes_no_options_of_the_network(unpack):
@@ -261,7 +262,7 @@ def test_graph_of_another_checkpoint(unpack):
     folder, _ = unpack("scopes")
     edited(folder / "inference.meta", valued("/frame_length", 64))
     with pytest.raises(CheckpointError, match="is 64, but the basis has 32 samples"):
-        convert.load(folder)
+        restore(folder)[0]
 
 
 def test_graph_without_the_expected_tensors(unpack, capsys):
@@ -276,7 +277,7 @@ def test_graph_without_the_expected_tensors(unpack, capsys):
         node.input[:] = [renamed(source) for source in node.input]
 
     edited(folder / "inference.meta", rename)
-    for load in (convert.load, Shipped):
+    for load in (restore, Shipped):
         with pytest.raises(
             MetaGraphError, match=r"has no tensor .*denoised_wav"
         ) as error:
@@ -295,7 +296,7 @@ def test_damaged_graph(unpack, left):
     folder, _ = unpack("scopes")
     path = folder / "inference.meta"
     path.write_bytes(path.read_bytes()[:left])
-    for load in (convert.load, Shipped):
+    for load in (restore, Shipped):
         with pytest.raises(MetaGraphError, match=r"inference\.meta") as error:
             load(folder)
         assert "copy it again" in str(error.value)
@@ -349,7 +350,7 @@ def test_options_of_a_checkpoint_for_a_run_folder(unpack, tmp_path):
         {"front_padding": False},
         {"output_tensor": metagraph.OUTPUT},
     ):
-        with pytest.raises(CheckpointError, match="is a run folder, which tells all"):
+        with pytest.raises(CheckpointError, match="is a run folder, which states"):
             mixit.load(run, **options)
 
 

@@ -11,9 +11,9 @@ from typing import Any, get_args, get_type_hints
 
 from common.training.checkpoint import CheckpointError
 from mixit.basis import transform_samples
-from mixit.checkpoints.metagraph import AS_IT_IS, Facts
-from mixit.checkpoints.tensors import STEM
 from mixit.config import Network
+from mixit.google.graph import AS_IT_IS, Facts
+from mixit.google.names import STEM
 from mixit.layers import NORM_AXES
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -99,7 +99,7 @@ def derive(
             facts contradict them.
     """
     options, facts = options or Options(), facts or Facts()
-    _demand_network(shapes)
+    _check_network(shapes)
     size, _, channels, _ = (*shapes[DEPTHWISE], 1, 1, 1, 1)[:4]
     if size % 2 == 0:
         raise CheckpointError(
@@ -137,7 +137,7 @@ def derive(
     )
 
 
-def _demand_network(shapes: Shapes) -> None:
+def _check_network(shapes: Shapes) -> None:
     absent = [
         name for name in (INITIAL, MASK, DEPTHWISE) if len(shapes.get(name, ())) < 2
     ]
@@ -212,14 +212,14 @@ def _framing(
     return window, hop
 
 
-def _agreed(name: str, given: Any, told: Any) -> Any:
+def _agreed(name: str, given: Any, stated: Any) -> Any:
     """Give an option, or what the graph tells, or None where there is neither."""
-    if None not in (given, told) and given != told:
+    if None not in (given, stated) and given != stated:
         raise CheckpointError(
-            f"{name} is {given}, but the meta graph beside the checkpoint has {told}; "
-            "give that, or leave it out"
+            f"{name} is {given}, but the meta graph beside the checkpoint has "
+            f"{stated}; give that, or leave it out"
         )
-    return told if given is None else given
+    return stated if given is None else given
 
 
 def _front_padding(learned: bool, usual: int, options: Options, facts: Facts) -> bool:
@@ -229,8 +229,8 @@ def _front_padding(learned: bool, usual: int, options: Options, facts: Facts) ->
             f"the meta graph puts {zeros} zeros in front, and the native network "
             f"{usual} or none; {AS_IT_IS}"
         )
-    told = None if zeros is None else zeros > 0
-    padded = _agreed("front_padding", options.front_padding, told)
+    stated = None if zeros is None else zeros > 0
+    padded = _agreed("front_padding", options.front_padding, stated)
     if padded is None and not learned:
         logger.warning(
             "front padding: none, because there is no meta graph; Google's program in "
@@ -263,7 +263,7 @@ def _numbers(shapes: Shapes, pattern: str) -> set[tuple[int, ...]]:
 
 def _dilations(shapes: Shapes, blocks: int, options: Options, facts: Facts) -> int:
     """Count the blocks of one repeat: from the skips, as given, from the graph."""
-    given, told = options.num_dilations, facts.dilations
+    given, stated = options.num_dilations, facts.dilations
     if edges := _edges(shapes):
         length = _length_of_repeats(edges, blocks)
         if given not in (None, length):
@@ -271,8 +271,8 @@ def _dilations(shapes: Shapes, blocks: int, options: Options, facts: Facts) -> i
                 f"num_dilations is {given}, but the skip connections lead from repeats "
                 f"of {length} blocks; leave it out"
             )
-    elif told:
-        length = next((i for i, d in enumerate(told) if i and d == 1), len(told))
+    elif stated:
+        length = next((i for i, d in enumerate(stated) if i and d == 1), len(stated))
         length = _agreed("num_dilations", given, length)
     else:
         length = PUBLISHED_DILATIONS if given is None else given
@@ -281,17 +281,17 @@ def _dilations(shapes: Shapes, blocks: int, options: Options, facts: Facts) -> i
             f"{blocks} blocks make no whole repeats of {length} dilations; give "
             "num_dilations"
         )
-    if told:
-        _demand_doubling(told, length, blocks)
+    if stated:
+        _check_doubling(stated, length, blocks)
     return length
 
 
-def _demand_doubling(told: Sequence[int], length: int, blocks: int) -> None:
-    if list(told) != [2 ** (index % length) for index in range(blocks)]:
+def _check_doubling(stated: Sequence[int], length: int, blocks: int) -> None:
+    if list(stated) != [2 ** (index % length) for index in range(blocks)]:
         raise CheckpointError(
-            f"the meta graph has dilations {', '.join(map(str, told))}, and the native "
-            f"network 1 to {2 ** (length - 1)} over and over in {blocks} blocks; "
-            f"{AS_IT_IS}"
+            f"the meta graph has dilations {', '.join(map(str, stated))}, and the "
+            f"native network 1 to {2 ** (length - 1)} over and over in {blocks} "
+            f"blocks; {AS_IT_IS}"
         )
 
 

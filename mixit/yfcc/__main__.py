@@ -24,9 +24,9 @@ from pathlib import Path
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.errors import exit_code
-from mixit.clips import clip_list
-from mixit.clips.clip_corpus import Recipe, counts, make
-from mixit.clips.clip_list import ClipList
+from mixit.yfcc import clip_list
+from mixit.yfcc.clip_corpus import Recipe, counts, make
+from mixit.yfcc.clip_list import ClipList
 
 MOMS = "moms"
 """Folder of the mixtures of mixtures, below that of the corpus."""

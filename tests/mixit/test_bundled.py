@@ -10,8 +10,9 @@ from common import audio
 from common.config import ConfigError, save
 from common.corpora import fuss
 from common.synthetic import miniature
-from mixit import embedded
+from mixit import published
 from mixit.config import FUSS
+from mixit.convert import bundle
 from mixit.evaluate import evaluate
 
 
@@ -25,7 +26,7 @@ def test_it_separates_what_it_never_heard(separator, tmp_path_factory):
     corpus = miniature.write_fuss(
         folder, seed=77, seconds=4.0, train=1, validation=1, eval=8
     )
-    rows, _ = evaluate(separator, fuss.tracks(corpus, "eval"))
+    rows = evaluate(separator, fuss.tracks(corpus, "eval")).rows
     assert len(rows) == 8
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 9000))
     estimates = separator(mixture.astype(np.float32))
@@ -57,15 +58,14 @@ def _si_sdr(reference, estimate):
 
 
 def test_small_and_without_paths():
-    folder = embedded.find("mini")
+    folder = published.resolve("mini")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size < 3_000_000
     assert '"output": null' in (folder / "config.json").read_text()
-    assert embedded.find("maxi") is None
 
 
 def test_a_run_is_embedded(run, tmp_path):
-    embedded.embed(run, tmp_path / "other")
+    bundle(run, tmp_path / "other")
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
     wanted, got = (mixit.load(folder)(mixture) for folder in (run, tmp_path / "other"))
     for name, estimate in wanted.items():
@@ -75,4 +75,4 @@ def test_a_run_is_embedded(run, tmp_path):
 def test_a_large_one_is_not(tmp_path):
     save(replace(FUSS, output="x"), tmp_path / "config.json")
     with pytest.raises(ConfigError, match="9067009 weights; an embedded model has at"):
-        embedded.embed(tmp_path, tmp_path / "other")
+        bundle(tmp_path, tmp_path / "other")

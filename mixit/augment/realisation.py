@@ -18,9 +18,8 @@ from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
 from common.files import replacing
 from common.synthetic.synthesis import ramps
-from mixit.mixing.mixing_list import Event, Mixture
-from mixit.mixing.recipe import Recipe
-from mixit.mixing.reverberation import read_response, reverberate
+from mixit.augment.mixing_list import Event, Mixture, Recipe
+from mixit.augment.reverberation import read_response, reverberate
 
 LEVEL_DB = -55.0
 """Level of a dry background, root mean square relative to full scale."""
@@ -33,7 +32,7 @@ HEADER_BYTES = 44
 
 
 @dataclass(frozen=True)
-class Place:
+class Folders:
     """What a set is made from and where, as folders.
 
     Attributes:
@@ -54,14 +53,14 @@ class Place:
         ]
 
 
-def realise(place: Place, recipe: Recipe, mixture: Mixture) -> int | None:
+def realise(folders: Folders, recipe: Recipe, mixture: Mixture) -> int | None:
     """Write the files of a mixture, unless they are there.
 
     The reverberant sources are made of the dry ones as written. Either mixture is the
     sum of its sources to the bit: where it would clip, all its files are scaled down.
 
     Args:
-        place: Folders.
+        folders: Those of the sources, the rooms and the sets.
         recipe: Of the list.
         mixture: One of the list.
 
@@ -71,21 +70,21 @@ def realise(place: Place, recipe: Recipe, mixture: Mixture) -> int | None:
     Raises:
         CorpusError: A source became shorter, or a response has another sample rate.
     """
-    if all(is_whole(r / name, recipe) for r in place.sets for name in mixture.files):
+    if all(is_whole(r / name, recipe) for r in folders.sets for name in mixture.files):
         return None
-    sounds = [render(place.sources, each, recipe) for each in mixture.events]
+    sounds = [render(folders.sources, each, recipe) for each in mixture.events]
     dry = quantise(np.stack(sounds))
-    _write(place.sets[0], mixture, dry, recipe)
-    if place.rooms:
+    _write(folders.sets[0], mixture, dry, recipe)
+    if folders.rooms:
         wet = [
             reverberate(
                 source / 32768,
-                read_response(place.rooms / str(event.response), recipe.sample_rate),
+                read_response(folders.rooms / str(event.response), recipe.sample_rate),
                 align=recipe.align_sources,
             )
             for event, source in zip(mixture.events, dry, strict=True)
         ]
-        _write(place.sets[1], mixture, quantise(np.stack(wet)), recipe)
+        _write(folders.sets[1], mixture, quantise(np.stack(wet)), recipe)
     return int(np.sum(~dry.any(axis=1)))
 
 

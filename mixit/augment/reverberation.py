@@ -16,8 +16,7 @@ from scipy.signal import oaconvolve
 from common import audio
 from common.corpora import fuss, sound_files
 from common.corpora.track import CorpusError
-from mixit.mixing.mixing_list import ROOMS, Mixture, endless
-from mixit.mixing.recipe import Recipe
+from mixit.augment.mixing_list import ROOMS, Mixture, Recipe, endless
 
 GAIN = 10.0
 """Responses of FUSS are faint: the source is 10 times louder than they say."""
@@ -59,7 +58,7 @@ def find_rooms(folder: Path, split: str) -> dict[str, Room]:
     return rooms
 
 
-def furnish(
+def assign_rooms(
     mixtures: Sequence[Mixture], rooms: Mapping[str, Room], recipe: Recipe, split: str
 ) -> list[Mixture]:
     """Give every mixture a room, none twice before all had their turn.
@@ -78,12 +77,12 @@ def furnish(
     """
     names = endless(list(rooms), recipe.seed, fuss.SPLITS.index(split), ROOMS)
     return [
-        _furnish(mixture, name, rooms[name])
+        _assign_room(mixture, name, rooms[name])
         for mixture, name in zip(mixtures, names, strict=False)
     ]
 
 
-def _furnish(mixture: Mixture, name: str, room: Room) -> Mixture:
+def _assign_room(mixture: Mixture, name: str, room: Room) -> Mixture:
     """Give the events of a mixture the responses of a room."""
     needed = len(mixture.events) - 1
     for role, wanted, there in (

@@ -1,4 +1,4 @@
-"""What the meta graph beside a checkpoint tells that no weight does.
+"""The meta graph beside a checkpoint: what it states, and how it runs as it is.
 
 Hop, dilations, mixture consistency, the activation of the masks and padding leave no
 trace in names and shapes of weights; the graph that Google's program exports for
@@ -8,20 +8,22 @@ inference, and the one that it saves with each checkpoint, hold them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import tensorflow as tf
 
-from common.weights.tf1 import MetaGraphError, demand, read_meta_graph
+from common.weights.tf1 import MetaGraphError, Session, demand, locate, read_meta_graph
 from mixit.layers import NORM_EPSILON
 
 INPUT = "input_audio/receiver_audio:0"
 OUTPUT = "denoised_waveforms:0"
 
+TOLERANCE = 1e-4
+"""Largest difference of a network from its graph that is accepted, full scale 1."""
 AS_IT_IS = "run the graph as it is (metagraph=True, --metagraph)"
 
 VIEWS = {
@@ -102,7 +104,7 @@ def read(path: str | Path, output_tensor: str = OUTPUT) -> Facts:
     output = _name(output_tensor)
     nodes = {name: every[name] for name in _reached(every, output)}
     try:
-        _demand_epsilon(nodes)
+        _check_epsilon(nodes)
         return Facts(
             window_samples=_only(_scalars(nodes, "frame_length"), "window"),
             hop_samples=_only(_scalars(nodes, "frame_step"), "hop"),
@@ -256,7 +258,7 @@ def _mics(nodes: Nodes) -> int | None:
     return next(iter(sizes)) if len(sizes) == 1 and min(sizes) > 0 else None
 
 
-def _demand_epsilon(nodes: Nodes) -> None:
+def _check_epsilon(nodes: Nodes) -> None:
     """Make sure that what is added to variances is what the native layers add."""
     for name, node in nodes.items():
         if "_norm" not in name:
@@ -306,3 +308,96 @@ def framing(path: str | Path) -> tuple[int, int]:
     windows = _scalars(nodes, "conv_encoder/frame/frame_length")
     hop = min(hops, default=1)
     return (max(windows) - hop + 1 if windows else 1), hop
+
+
+@final
+class Shipped:
+    """The shipped graph as a network.
+
+    Args:
+        path: Prefix or folder of the checkpoint; the meta graph lies beside it.
+        input_tensor: Name of the mixture [1, mics, samples].
+        output_tensor: Name of the estimates [1, sources, samples].
+
+    Attributes:
+        num_mics: Microphones that it takes.
+        num_sources: Estimates that it gives.
+        hop_samples: Distance between its frames.
+
+    Raises:
+        CheckpointError: There is no checkpoint.
+        MetaGraphError: There is no meta graph, or it lacks these tensors.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        input_tensor: str = INPUT,
+        output_tensor: str = OUTPUT,
+    ) -> None:
+        prefix = locate(path)
+        meta_graph = find(prefix)
+        if meta_graph is None:
+            raise MetaGraphError(
+                f"{prefix.parent} holds no meta graph (inference.meta or "
+                f"{prefix.name}.meta); copy it there, or do without"
+            )
+        self._session = Session(meta_graph, prefix, input_tensor, output_tensor)
+        fed, computed = self._session.input_shape, self._session.output_shape
+        if len(fed) != 3 or len(computed) != 3 or None in (fed[1], computed[1]):
+            raise MetaGraphError(
+                f"{meta_graph}: {input_tensor} has shape {fed} and {output_tensor} "
+                f"{computed}; expected [1, mics, samples] and [1, sources, samples] "
+                "with known numbers of both"
+            )
+        self.num_mics, self.num_sources = int(fed[1] or 0), int(computed[1] or 0)
+        self._least, self.hop_samples = framing(meta_graph)
+
+    def __call__(self, mixture: np.ndarray) -> np.ndarray:
+        """Separate mixtures one by one.
+
+        Args:
+            mixture: Float32 [batch, mics, samples] of at least one sample.
+
+        Returns:
+            Float32 [batch, sources, samples] at the first microphone.
+        """
+        samples = mixture.shape[-1]
+        missing = max(0, self._least - samples)
+        padded = np.pad(mixture, [(0, 0), (0, 0), (0, missing)])
+        estimates = [self._session(each[np.newaxis]) for each in padded]
+        return np.concatenate(estimates)[..., :samples]
+
+
+def largest_difference(network: Any, shipped: Shipped) -> float:
+    """Compare the native network with the shipped graph on signals of several lengths.
+
+    Args:
+        network: Takes [batch, mics, samples] to [batch, sources, samples], with its
+            shape as ``config``.
+        shipped: The graph.
+
+    Returns:
+        Largest difference of any two samples, full scale 1; infinity if the numbers
+        of sources differ or a sample is not finite.
+    """
+    worst = 0.0
+    for mixture in _signals(network.config, shipped.num_mics):
+        wanted, got = shipped(mixture), np.asarray(network(mixture))
+        if wanted.shape != got.shape:
+            return float("inf")
+        difference = float(np.abs(wanted - got).max())
+        worst = max(worst, difference if np.isfinite(difference) else float("inf"))
+    return worst
+
+
+def _signals(config: Any, mics: int) -> Iterator[np.ndarray]:
+    """Noise, a chord that fades, and hiss [3, mics, samples] of growing lengths."""
+    draw, rate = np.random.default_rng(0), config.sample_rate
+    window = config.window_samples
+    for samples in (window, 2 * window + 1, rate // 4 + 7, rate):
+        time = np.arange(samples) / rate
+        noise = 0.1 * draw.standard_normal((mics, samples))
+        chord = sum(np.sin(2 * np.pi * pitch * time) for pitch in (220, 277.2, 1318.5))
+        fading = 0.2 * chord * np.exp(-3 * time) + 0.1 * noise
+        yield np.stack([noise, fading, noise / 100]).astype(np.float32)

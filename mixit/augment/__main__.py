@@ -27,20 +27,20 @@ from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import replacing_folder, write_text
-from mixit.mixing import mixing_list, sums
-from mixit.mixing.mixing_list import Mixture
-from mixit.mixing.realisation import REVERBERANT, Place, realise
-from mixit.mixing.recipe import Recipe
-from mixit.mixing.reverberation import find_rooms, furnish, mix_info
+from mixit.augment import mixing_list, sums
+from mixit.augment.mixing_list import Mixture, Recipe
+from mixit.augment.realisation import REVERBERANT, Folders, realise
+from mixit.augment.reverberation import assign_rooms, find_rooms, mix_info
 
 RECIPE = "recipe.json"
 
 
-def make(place: Place, recipe: Recipe, *, jobs: int | None = None) -> Counter[str]:
+def make(folders: Folders, recipe: Recipe, *, jobs: int | None = None) -> Counter[str]:
     """Make a set, or go on with one that was begun.
 
     Args:
-        place: Folders; the output is new, empty or of the same recipe.
+        folders: Those of the sources and the output, which is new, empty or of the
+            same recipe.
         recipe: What to make.
         jobs: Threads; None takes one a processor. The result does not depend on it.
 
@@ -53,17 +53,17 @@ def make(place: Place, recipe: Recipe, *, jobs: int | None = None) -> Counter[st
             else.
     """
     splits = [split for split, count in recipe.counts.items() if count]
-    files = {s: mixing_list.find_sources(place.sources, s, recipe) for s in splits}
-    rooms = {s: find_rooms(place.rooms, s) for s in splits} if place.rooms else {}
+    files = {s: mixing_list.find_sources(folders.sources, s, recipe) for s in splits}
+    rooms = {s: find_rooms(folders.rooms, s) for s in splits} if folders.rooms else {}
     identity = {**asdict(recipe), "sources": _digest(files), "rooms": _digest(rooms)}
-    if (place.output / RECIPE).is_file():
-        _see_same(place.output, identity)
+    if (folders.output / RECIPE).is_file():
+        _check_same(folders.output, identity)
     else:
-        with replacing_folder(place.output) as folder:
+        with replacing_folder(folders.output) as folder:
             for split in splits:
                 mixtures = mixing_list.draw(recipe, split, files[split])
                 if rooms:
-                    mixtures = furnish(mixtures, rooms[split], recipe, split)
+                    mixtures = assign_rooms(mixtures, rooms[split], recipe, split)
                     _write_mix_info(folder, mixtures)
                 backgrounds, foregrounds = mixing_list.divide(
                     files[split], recipe.samples
@@ -74,7 +74,7 @@ def make(place: Place, recipe: Recipe, *, jobs: int | None = None) -> Counter[st
             _write_lines(folder / RECIPE, [json.dumps(identity, indent=1)])
     done: Counter[str] = Counter()
     for split in splits:
-        done += _realise_all(place, recipe, split, jobs)
+        done += _realise_all(folders, recipe, split, jobs)
     return done
 
 
@@ -87,7 +87,7 @@ def _list_name(split: str) -> str:
     return f"{split}_mixing_list.jsonl"
 
 
-def _see_same(output: Path, identity: Mapping[str, Any]) -> None:
+def _check_same(output: Path, identity: Mapping[str, Any]) -> None:
     """Refuse to go on with a set of another recipe."""
     held = _read_recipe(output)
     for name, value in identity.items():
@@ -123,19 +123,19 @@ def _write_mix_info(folder: Path, mixtures: Sequence[Mixture]) -> None:
 
 
 def _realise_all(
-    place: Place, recipe: Recipe, split: str, jobs: int | None
+    folders: Folders, recipe: Recipe, split: str, jobs: int | None
 ) -> Counter[str]:
     """Realise the mixing list of a split, then write its example lists."""
-    mixtures = mixing_list.read(place.output / _list_name(split))
+    mixtures = mixing_list.read(folders.output / _list_name(split))
     done = Counter(f"{split} of {len(each.events)}" for each in mixtures)
     with ThreadPoolExecutor(jobs or len(os.sched_getaffinity(0))) as pool:
-        results = pool.map(partial(realise, place, recipe), mixtures)
+        results = pool.map(partial(realise, folders, recipe), mixtures)
         for silent in tqdm(
             results, desc=split, total=len(mixtures), unit="mixture", disable=None
         ):
             done[f"{split} {'kept' if silent is None else 'made'}"] += 1
             done["silent"] += silent or 0
-    for root in place.sets:
+    for root in folders.sets:
         fuss.write_list(root, split, ["\t".join(each.files) for each in mixtures])
     return done
 
@@ -171,8 +171,8 @@ def _make(options: argparse.Namespace) -> int:
     names = asdict(Recipe())
     given = {key: value for key, value in vars(options).items() if key in names}
     recipe = Recipe(**{key: each for key, each in given.items() if each is not None})
-    place = Place(options.sources, options.rooms, options.output)
-    done = make(place, recipe, jobs=options.jobs)
+    folders = Folders(options.sources, options.rooms, options.output)
+    done = make(folders, recipe, jobs=options.jobs)
     for split in recipe.counts:
         parts = [
             f"{done[f'{split} of {count}']} of {count}"

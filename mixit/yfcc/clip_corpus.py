@@ -25,9 +25,9 @@ from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
 from common.files import replacing, write_json
-from mixit.clips import clip_list, video_sound
-from mixit.clips.clip_list import Clip, ClipList, Row, Skip
-from mixit.clips.video_sound import ClipError
+from mixit.yfcc import clip_list, video_sound
+from mixit.yfcc.clip_list import Clip, ClipList, Row, Skip
+from mixit.yfcc.video_sound import ClipError
 
 WAV_HEADER_BYTES = 44
 AT_A_TIME = 256
@@ -67,7 +67,7 @@ def make(
     """Make the examples of a split, and its list once they are there.
 
     Args:
-        clips: From :func:`mixit.clips.clip_list.read`.
+        clips: From :func:`mixit.yfcc.clip_list.read`.
         videos: Folder of the videos.
         root: Folder of the corpus; what is there and whole is kept.
         split: ``"train"``, ``"validation"`` or ``"eval"``.

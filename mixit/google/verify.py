@@ -16,8 +16,9 @@ import tensorflow as tf
 from common import __version__
 from common.errors import exit_code
 from common.files import write_text
-from mixit import convert, published
-from mixit.checkpoints.shipped import TOLERANCE, Shipped
+from mixit import published
+from mixit.google.graph import TOLERANCE, Shipped
+from mixit.google.restore import check, restore
 from mixit.published import MODELS
 
 ADDRESSES = "addresses.txt"
@@ -48,9 +49,9 @@ def verify(name: str) -> tuple[bool, list[str]]:
     model = MODELS[name]
     try:
         prefix = published.resolve(name)
-        network, difference = convert.restore(prefix, sample_rate=model.sample_rate)
+        network, difference = restore(prefix, sample_rate=model.sample_rate)
         if difference is None:
-            difference = convert.check(network, Shipped(prefix))
+            difference = check(network, Shipped(prefix))
     except (ValueError, OSError) as error:
         reason = str(error).replace("|", "/")
         unknown = ["?"] * 5
@@ -97,7 +98,7 @@ def report(rows: Sequence[Sequence[str]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Verify models in the cache and write the report; returns the exit code."""
-    parser = argparse.ArgumentParser("mixit.verify", description=main.__doc__)
+    parser = argparse.ArgumentParser("mixit.google.verify", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MODELS))
     parser.add_argument(
         "--report", default="published_weights.md", help="file to write"
@@ -106,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     unknown = [name for name in options.names if name not in MODELS]
     if unknown:
         parser.error(f"unknown {unknown[0]}; expected {', '.join(MODELS)}")
-    return exit_code("mixit.verify", lambda: _main(options))
+    return exit_code("mixit.google.verify", lambda: _main(options))
 
 
 def _main(options: argparse.Namespace) -> int:

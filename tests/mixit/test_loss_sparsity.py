@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mixit.sparsity import sparsity
+from mixit.loss import sparsity
 
 SOUND = np.random.default_rng(0).standard_normal(400).astype(np.float32)
 OTHER = np.random.default_rng(1).standard_normal(400).astype(np.float32)

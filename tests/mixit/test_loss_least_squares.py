@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mixit.least_squares import least_squares
-from mixit.loss import mixit
+from mixit.loss import least_squares, mixit
 
 
 def separated(noise, mixtures=2, sources=8, batch=16, silent=0):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 from clustering import corpus, embedded, experiment_file, published
 from clustering.config import ClusteringConfig
-from clustering.oracle import Kind, oracle
 from clustering.separate import restore, restore_named
 from clustering.separate import separator as separator_of
 from common.audio import resample
@@ -36,8 +35,10 @@ from common.evaluation.table import Row, Rows
 from common.files import user_path, write_json, write_text
 from common.separation.command import add_checkpoint
 from common.separation.separator import Separator
+from common.signal.masking import binary_mask, ratio_mask
 from common.signal.metrics import sdr, si_sdr
 from common.signal.permutation import best_permutation, permute
+from common.signal.stft import Stft, istft, stft
 from common.synthetic import miniature
 from common.training.checkpoint import run_of, scores_folder
 
@@ -45,10 +46,11 @@ FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
 """The ratios of BSS Eval, version 3, which papers before SI-SDR reported."""
+IdealMask = Literal["ideal_binary", "ideal_ratio"]
 SYNTHETIC = "Synthetic sounds: these numbers say nothing about real recordings.\n"
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From a mixture [channels, samples] and its sources [sources, channels, samples],
-which only ideal masks look at, to estimates [estimates, channels, samples]."""
+which only ideal masks use, to estimates [estimates, channels, samples]."""
 
 
 def scores(
@@ -69,14 +71,13 @@ def scores(
     >>> scores(waves.sum(0), waves, waves[::-1], False)["si_sdr"].round().tolist()
     [80.0, 80.0]
     """
-    truth, heard = tf.constant(references), tf.constant(estimates)
-    pairs = si_sdr(truth[:, tf.newaxis], heard[tf.newaxis])
-    ordered = permute(heard, best_permutation(-pairs)[1])
-    found = {"si_sdr": si_sdr(truth, ordered), "sdr": sdr(truth, ordered)}
-    whole = tf.constant(mixture)
-    before = {"si_sdr": si_sdr(truth, whole), "sdr": sdr(truth, whole)}
-    better = {f"{name}_improvement": found[name] - before[name] for name in found}
-    measured = {name: np.asarray(value) for name, value in {**found, **better}.items()}
+    truth, unseparated = tf.constant(references), tf.constant(mixture)
+    pairs = si_sdr(truth[:, tf.newaxis], tf.constant(estimates)[tf.newaxis])
+    ordered = permute(tf.constant(estimates), best_permutation(-pairs)[1])
+    after = {"si_sdr": si_sdr(truth, ordered), "sdr": sdr(truth, ordered)}
+    before = {"si_sdr": si_sdr(truth, unseparated), "sdr": sdr(truth, unseparated)}
+    gains = {f"{name}_improvement": after[name] - before[name] for name in after}
+    measured = {name: np.asarray(value) for name, value in (after | gains).items()}
     if bss:
         measured |= bss_ratios(mixture, references, ordered.numpy())
     return measured
@@ -85,7 +86,7 @@ def scores(
 def bss_ratios(
     mixture: np.ndarray, references: np.ndarray, estimates: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Measure estimates that are in the order of the sources by BSS Eval.
+    """Measure estimates in the order of the sources by BSS Eval.
 
     Args:
         mixture: Float32 [samples].
@@ -96,12 +97,39 @@ def bss_ratios(
         Each of :data:`BSS_MEASURES` in dB, [sources]; NaN for all where a source or an
         estimate is silent.
     """
-    found = bss_eval.whole(references, estimates)
+    ratios = bss_eval.whole(references, estimates)
     unseparated = np.broadcast_to(mixture, references.shape)
     # The difference of two infinite ratios is NaN.
     with np.errstate(invalid="ignore"):
-        better = found["SDR"] - bss_eval.whole(references, unseparated)["SDR"]
-    return dict(zip(BSS_MEASURES, [*found.values(), better], strict=True))
+        gain = ratios["SDR"] - bss_eval.whole(references, unseparated)["SDR"]
+    return dict(zip(BSS_MEASURES, [*ratios.values(), gain], strict=True))
+
+
+def oracle(
+    mixture: np.ndarray, references: np.ndarray, params: Stft, mask: IdealMask
+) -> np.ndarray:
+    """Separate a mixture by ideal masks, the best that masks of a transform can reach.
+
+    Args:
+        mixture: Float32 [channels, samples].
+        references: Float32 [sources, channels, samples].
+        params: The transform.
+        mask: ``"ideal_binary"``: every bin goes to its loudest source.
+            ``"ideal_ratio"``: bins are divided in proportion to the magnitudes.
+
+    Returns:
+        Float32 [sources, channels, samples], with the phase of the mixture.
+
+    >>> waves = np.eye(2, 64, dtype=np.float32)[:, np.newaxis]
+    >>> oracle(waves.sum(0), waves, Stft(16, 4), "ideal_ratio").shape
+    (2, 1, 64)
+    """
+    make = {"ideal_binary": binary_mask, "ideal_ratio": ratio_mask}[mask]
+    by_channel = tf.constant(references.swapaxes(0, 1))
+    masks = tf.cast(make(tf.abs(stft(by_channel, params))), tf.complex64)
+    masked = masks * stft(tf.constant(mixture), params)[:, tf.newaxis]
+    estimates = istft(masked, params, mixture.shape[-1])
+    return estimates.numpy().swapaxes(0, 1)
 
 
 def read(track: Track, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,8 +145,8 @@ def read(track: Track, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     waves = [resample.resample(wave, rate, sample_rate) for wave, rate in read_]
     channels = max(len(wave) for wave in waves)
     samples = min(wave.shape[1] for wave in waves)
-    whole = [np.broadcast_to(wave[:, :samples], [channels, samples]) for wave in waves]
-    stacked = np.stack(whole).astype(np.float32)
+    alike = [np.broadcast_to(wave[:, :samples], [channels, samples]) for wave in waves]
+    stacked = np.stack(alike).astype(np.float32)
     if track.mixture is None:
         return stacked.sum(axis=0), stacked
     return stacked[-1], stacked[:-1]
@@ -135,13 +163,13 @@ def evaluate(
     """Score every track, each channel by itself, and write the rows to a file.
 
     Args:
-        estimate: What separates.
+        estimate: Separates a mixture.
         tracks: Mixtures with their sources.
         sample_rate: Rate to score at, in Hz.
         file: The table to write.
         model: Text that identifies ``estimate``, as from
-            :func:`common.evaluation.score_key.digest`; rows of another one are not
-            taken up.
+            :func:`common.evaluation.score_key.digest`; rows of another one are
+            discarded.
         bss: Whether to add the measures of BSS Eval.
 
     Returns:
@@ -151,10 +179,10 @@ def evaluate(
     columns = ("name", *measures)
     key = score_key.key(model, tracks, sample_rate=sample_rate)
     rows = Rows(file, columns, key)
-    wanted = []
+    complete = []
     for track in tqdm(tracks, desc=file.stem, disable=None, leave=False):
         names = [f"{track.name}/{source}" for source in track.sources]
-        wanted += names
+        complete += names
         if all(name in rows for name in names):
             continue
         mixture, references = read(track, sample_rate)
@@ -163,19 +191,19 @@ def evaluate(
             scores(mixture[c], references[:, c], estimates[:, c], bss)
             for c in range(len(mixture))
         ]
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             means = {
-                m: float(np.mean([c[m][place] for c in channels])) for m in measures
+                m: float(np.mean([c[m][index] for c in channels])) for m in measures
             }
             rows[name] = {"name": name, **means}
-    rows.finish(wanted)
+    rows.finish(complete)
     return rows
 
 
 def summary(rows: Rows) -> dict[str, dict[str, float]]:
     """Average the measures over all rows, and over those of each source.
 
-    A source that a measure is not defined for, a silent one, is left out of its mean.
+    A silent source, which a measure is not defined for, is left out of its mean.
     """
     groups = {"all": list(rows.values())}
     for row in rows.values():
@@ -211,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Score a run; returns the exit code."""
     parser = argparse.ArgumentParser("clustering.evaluate", description=main.__doc__)
     parser.add_argument(
-        "model", nargs="?", help="run folder, or name of an embedded model"
+        "model", nargs="?", help="run folder, or name of a bundled model"
     )
     parser.add_argument(
         "-p",
@@ -241,63 +269,65 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    separator, config, usual = _asked(options)
+    separator, config, default = _restored(options)
     if options.root:
         config = replace(config, root=options.root)
-    place = corpus.root(config)
-    tracks = corpus.tracks(config, place, options.split)
+    root = corpus.root(config)
+    tracks = corpus.tracks(config, root, options.split)
     if len(tracks[0].sources) > len(separator.sources):
         raise CorpusError(
             f"{tracks[0].name} has {len(tracks[0].sources)} sources and the model "
             f"{len(separator.sources)} outputs; group them by sources=..."
         )
-    output = options.output or usual
+    output = options.output or default
     means: dict[str, dict[str, float]] = {}
     for name, estimate in _estimates(separator, config, options.oracle).items():
         file = output / f"{name or 'scores'}.csv"
         model = f"{name} {config.stft}" if name else score_key.digest(separator)
         rows = evaluate(estimate, tracks, config.sample_rate, file, model, options.bss)
-        found = summary(rows)
-        means |= {name: found["all"]} if name else found
-    synthetic = (place / miniature.MARKER).exists()
+        averages = summary(rows)
+        means |= {name: averages["all"]} if name else averages
+    synthetic = (root / miniature.MARKER).exists()
     write_json(means, output / "summary.json")
     text = table(means) + (f"\n{SYNTHETIC}" if synthetic else "")
     same = published.is_comparable(config, options.split, len(tracks))
-    row = published.table(config, means if same and not synthetic else None)
-    text += f"\n{row}" if row else ""
+    beside = published.table(config, means if same and not synthetic else None)
+    text += f"\n{beside}" if beside else ""
     write_text(output / "summary.md", text)
     sys.stdout.write(text)
     return 0
 
 
-def _asked(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Path]:
-    """Restore what shall be scored; tell its data and where scores usually go."""
+def _restored(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Path]:
+    """Restore the model; return its configuration and default output as well."""
     split = options.split
     folder = FOLDER if split == "test" else f"{FOLDER}-{split}"
     if options.file:
-        told = experiment_file.read(options.file)
-        trained = restore_named(told, options.checkpoint)
-        config = experiment_file.with_data(trained.config, told, options.split)
-        name = scores_folder(told.path, options.checkpoint, folder)
-        return separator_of(*trained), config, experiment_file.output(told) / name
-    own = embedded.find(options.model)
+        experiment = experiment_file.read(options.file)
+        trained = restore_named(experiment, options.checkpoint)
+        config = experiment_file.with_data(trained.config, experiment, split)
+        name = scores_folder(experiment.path, options.checkpoint, folder)
+        return separator_of(*trained), config, experiment_file.output(experiment) / name
     trained = restore(options.model, checkpoint=options.checkpoint)
     path = user_path(options.model)
-    name = scores_folder(path, options.checkpoint, folder)
-    usual = Path(folder, options.model) if own else (run_of(path) or path.parent) / name
-    return separator_of(*trained), trained.config, usual
+    output = (run_of(path) or path.parent) / scores_folder(
+        path, options.checkpoint, folder
+    )
+    if embedded.find(options.model):
+        output = Path(folder, options.model)
+    return separator_of(*trained), trained.config, output
 
 
 def _estimates(
     separator: Separator, config: ClusteringConfig, ideal: bool
 ) -> dict[str, Estimate]:
-    """List what is scored, the run itself under no name."""
+    """List the separators to score, the model itself under an empty name."""
 
     def run(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
         return np.stack(list(separator(mixture).values()))
 
-    kinds = get_args(Kind) if ideal else ()
-    masks = {kind: partial(oracle, params=config.stft, kind=kind) for kind in kinds}
+    names = get_args(IdealMask) if ideal else ()
+    masks = {name: partial(oracle, params=config.stft, mask=name) for name in names}
     return {"": run, **masks}
 
 

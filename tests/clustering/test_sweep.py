@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clustering import combinations, sweep
+from clustering import sweep
 from clustering.presets import TINY
 from common.config import ConfigError
 from common.files import write_json
@@ -118,7 +118,7 @@ def test_bad_input_is_one_sentence_before_anything_is_run(
 
 
 def test_lists_and_tied_keys_are_parted_by_semicolons():
-    found = combinations.of_words(
+    found = sweep.parse_words(
         ["tiny", "tiny_chimera", "loss.weights=magnitude;magnitude,vad", "snr_db=-5,5"]
     )
     assert [each["preset"] for each in found] == ["tiny"] * 2 + ["tiny_chimera"] * 2
@@ -127,7 +127,7 @@ def test_lists_and_tied_keys_are_parted_by_semicolons():
         "magnitude,vad",
     ]
     assert {each["snr_db"] for each in found} == {"-5,5"}
-    tied = combinations.of_words(["lr,batch_size=1e-3,8;2e-4,16"])
+    tied = sweep.parse_words(["lr,batch_size=1e-3,8;2e-4,16"])
     assert tied == [
         {"lr": "1e-3", "batch_size": "8"},
         {"lr": "2e-4", "batch_size": "16"},
@@ -135,13 +135,13 @@ def test_lists_and_tied_keys_are_parted_by_semicolons():
 
 
 def test_bare_key_changes_all_of_its_name_and_a_dotted_one_itself():
-    changed = combinations.changed_config(TINY, {"hidden": 7})
+    changed = sweep.change_config(TINY, {"hidden": 7})
     assert changed.spectral.recurrent.hidden == changed.tasnet.recurrent.hidden == 7
-    dotted = combinations.changed_config(TINY, {"tasnet.recurrent.hidden": "7"})
+    dotted = sweep.change_config(TINY, {"tasnet.recurrent.hidden": "7"})
     assert dotted.tasnet.recurrent.hidden == 7
     assert dotted.spectral == TINY.spectral
     # The key of that name at the top is meant, not the numbers below.
-    named = combinations.changed_config(TINY, {"sources": "a,b"})
+    named = sweep.change_config(TINY, {"sources": "a,b"})
     assert named.sources == ("a", "b")
     assert named.cluster == TINY.cluster
 
@@ -171,17 +171,17 @@ def test_experiment_of_nussl_is_changed_before_it_is_translated():
         "dataset_config": {"n_fft": 0, "inner": {"n_fft": 0}},
     }
     changes = {"model_config.modules.stack.args.hidden_size": 5, "n_fft": 64}
-    changed = combinations.changed_everywhere(values, changes)
+    changed = sweep.change_everywhere(values, changes)
     assert changed["model_config"]["modules"]["stack"]["args"]["hidden_size"] == 5
     assert changed["dataset_config"] == {"n_fft": 64, "inner": {"n_fft": 64}}
     assert values["dataset_config"]["n_fft"] == 0
-    assert combinations.changed_everywhere(values, {"num_sources": 1}) == values
+    assert sweep.change_everywhere(values, {"num_sources": 1}) == values
     with pytest.raises(ConfigError, match="no section 'train_config'"):
-        combinations.changed_everywhere(values, {"train_config.lr": 1})
+        sweep.change_everywhere(values, {"train_config.lr": 1})
 
 
 def test_sweep_of_nussl_ties_parameters_and_passes_over_its_cache():
-    found = combinations.product(
+    found = sweep.combine(
         {
             "n_fft": 512,
             "populate_cache": True,
@@ -193,4 +193,4 @@ def test_sweep_of_nussl_ties_parameters_and_passes_over_its_cache():
         {"n_fft": 512, "hidden": 150},
     ]
     with pytest.raises(ConfigError, match="expected a list of mappings"):
-        combinations.product({"multiple_parameters": [1, 2]})
+        sweep.combine({"multiple_parameters": [1, 2]})

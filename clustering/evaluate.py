@@ -4,8 +4,8 @@ One row for each source of a track goes to ``scores.csv`` and the means to
 ``summary.json`` and ``summary.md``, beside what was published on the corpus. Estimates
 are in the order of the sources that has the highest SI-SDR, one order for a whole
 track. ``--oracle`` scores ideal masks of the same transform as well, ``--bss`` adds the
-ratios of BSS Eval. Stopped at any time, the same command goes on after the last track
-that it measured.
+ratios of BSS Eval, ``--confidence`` the confidence in each embedding. Stopped at any
+time, the same command goes on after the last track that it measured.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
+from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from clustering import corpus, embedded, experiment_file, published
+from clustering.confidence import MEASURES as CONFIDENCES
+from clustering.confidence import mixture_confidences
 from clustering.config import ClusteringConfig
-from clustering.separate import restore, restore_named
+from clustering.separate import SEGMENT_SECONDS, Trained, restore, restore_named
 from clustering.separate import separator as separator_of
 from common.audio import resample
+from common.config import ConfigError
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
@@ -46,6 +50,8 @@ FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
 """The ratios of BSS Eval, version 3, which papers before SI-SDR reported."""
+EMBEDDED = ("dpcl", "chimera")
+"""Networks with an embedding."""
 IdealMask = Literal["ideal_binary", "ideal_ratio"]
 SYNTHETIC = "Synthetic sounds: these numbers say nothing about real recordings.\n"
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -200,6 +206,69 @@ def evaluate(
     return rows
 
 
+def evaluate_confidence(
+    trained: Trained, tracks: Sequence[Track], file: Path, model: str
+) -> Rows:
+    """Measure the confidence in the embedding of every mixture, of 60 s at most.
+
+    Args:
+        trained: A network with an embedding.
+        tracks: The mixtures.
+        file: The table to write.
+        model: Text that identifies the network, see :func:`evaluate`.
+
+    Returns:
+        The measures of :mod:`clustering.confidence` by track.
+
+    Raises:
+        ConfigError: The network has no embedding.
+    """
+    rate = trained.config.sample_rate
+    if trained.config.role not in EMBEDDED:
+        raise ConfigError(
+            f"--confidence: {trained.config.kind} has no embedding; expected one of "
+            f"{', '.join(EMBEDDED)}, or leave it out"
+        )
+    key = score_key.key(model, tracks, sample_rate=rate)
+    rows = Rows(file, ("name", *CONFIDENCES), key)
+    samples = round(SEGMENT_SECONDS * rate)
+    for track in tqdm(tracks, desc=file.stem, disable=None, leave=False):
+        if track.name not in rows:
+            mixture, _ = read(track, rate)
+            measures = mixture_confidences(*trained, mixture[:, :samples])
+            rows[track.name] = {"name": track.name, **measures}
+    rows.finish([track.name for track in tracks])
+    return rows
+
+
+def correlate(
+    confidence: Mapping[str, Row], scored: Mapping[str, Row], tracks: Sequence[Track]
+) -> dict[str, float]:
+    """Average the confidences and rank them against SI-SDR.
+
+    Args:
+        confidence: Rows by track, from :func:`evaluate_confidence`.
+        scored: Rows by track and source, from :func:`evaluate`.
+        tracks: The mixtures.
+
+    Returns:
+        The mean of each measure, and as ``<measure>_correlation`` its rank correlation
+        (Spearman) with the mean SI-SDR of a mixture, from three different values on.
+    """
+    levels = [
+        float(np.mean([float(scored[f"{t.name}/{n}"]["si_sdr"]) for n in t.sources]))
+        for t in tracks
+    ]
+    means = {}
+    for measure in CONFIDENCES:
+        values = [float(confidence[track.name][measure]) for track in tracks]
+        means[measure] = float(np.mean(values))
+        if min(len(set(values)), len(set(levels))) > 2:
+            correlation = spearmanr(values, levels).statistic
+            means[f"{measure}_correlation"] = float(correlation)
+    return means
+
+
 def summary(rows: Rows) -> dict[str, dict[str, float]]:
     """Average the measures over all rows, and over those of each source.
 
@@ -235,6 +304,16 @@ def table(means: Mapping[str, Mapping[str, float]]) -> str:
     return "".join(lines)
 
 
+def confidence_table(means: Mapping[str, float]) -> str:
+    """Write confidences and their correlations as a table of Markdown."""
+    lines = ["| confidence | mean | rank correlation with SI-SDR |\n|---|---|---|\n"]
+    for measure in CONFIDENCES:
+        correlation = means.get(f"{measure}_correlation")
+        text = "none" if correlation is None else f"{correlation:.2f}"
+        lines.append(f"| {measure} | {means[measure]:.2f} | {text} |\n")
+    return "".join(lines)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Score a run; returns the exit code."""
     parser = argparse.ArgumentParser("clustering.evaluate", description=main.__doc__)
@@ -262,6 +341,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval"
     )
+    parser.add_argument(
+        "--confidence",
+        action="store_true",
+        help="measure the confidence in each embedding and its correlation with SI-SDR",
+    )
     options = parser.parse_args(argv)
     if (options.model is None) == (options.file is None):
         parser.error("name a run folder or a model, or an experiment file by -p")
@@ -269,7 +353,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    separator, config, default = _restored(options)
+    trained, config, default = _restored(options)
+    separator = separator_of(*trained)
     if options.root:
         config = replace(config, root=options.root)
     root = corpus.root(config)
@@ -280,25 +365,39 @@ def _main(options: argparse.Namespace) -> int:
             f"{len(separator.sources)} outputs; group them by sources=..."
         )
     output = options.output or default
-    means: dict[str, dict[str, float]] = {}
-    for name, estimate in _estimates(separator, config, options.oracle).items():
-        file = output / f"{name or 'scores'}.csv"
-        model = f"{name} {config.stft}" if name else score_key.digest(separator)
-        rows = evaluate(estimate, tracks, config.sample_rate, file, model, options.bss)
-        averages = summary(rows)
-        means |= {name: averages["all"]} if name else averages
+    key = score_key.digest(separator)
+    confidence = None
+    if options.confidence:
+        file = output / "confidence.csv"
+        confidence = evaluate_confidence(trained, tracks, file, key)
+    tables = {
+        name: evaluate(
+            estimate,
+            tracks,
+            config.sample_rate,
+            output / f"{name or 'scores'}.csv",
+            f"{name} {config.stft}" if name else key,
+            options.bss,
+        )
+        for name, estimate in _estimates(separator, config, options.oracle).items()
+    }
+    means = summary(tables[""])
+    means |= {name: summary(rows)["all"] for name, rows in tables.items() if name}
     synthetic = (root / miniature.MARKER).exists()
-    write_json(means, output / "summary.json")
     text = table(means) + (f"\n{SYNTHETIC}" if synthetic else "")
     same = published.is_comparable(config, options.split, len(tracks))
     beside = published.table(config, means if same and not synthetic else None)
     text += f"\n{beside}" if beside else ""
+    if confidence is not None:
+        means["confidence"] = correlate(confidence, tables[""], tracks)
+        text += f"\n{confidence_table(means['confidence'])}"
+    write_json(means, output / "summary.json")
     write_text(output / "summary.md", text)
     sys.stdout.write(text)
     return 0
 
 
-def _restored(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Path]:
+def _restored(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Path]:
     """Restore the model; return its configuration and default output as well."""
     split = options.split
     folder = FOLDER if split == "test" else f"{FOLDER}-{split}"
@@ -307,7 +406,7 @@ def _restored(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig,
         trained = restore_named(experiment, options.checkpoint)
         config = experiment_file.with_data(trained.config, experiment, split)
         name = scores_folder(experiment.path, options.checkpoint, folder)
-        return separator_of(*trained), config, experiment_file.output(experiment) / name
+        return trained, config, experiment_file.output(experiment) / name
     trained = restore(options.model, checkpoint=options.checkpoint)
     path = user_path(options.model)
     output = (run_of(path) or path.parent) / scores_folder(
@@ -315,7 +414,7 @@ def _restored(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig,
     )
     if embedded.find(options.model):
         output = Path(folder, options.model)
-    return separator_of(*trained), trained.config, output
+    return trained, trained.config, output
 
 
 def _estimates(

@@ -12,7 +12,8 @@ import tf_keras as keras
 
 from clustering import evaluate, published
 from clustering.network import network
-from common.config import save
+from clustering.separate import Trained
+from common.config import ConfigError, save
 from common.corpora.track import Track
 from common.signal.metrics import si_sdr
 from common.signal.stft import Stft
@@ -183,6 +184,38 @@ def test_the_command_scores_ideal_masks_and_prints_what_was_published(run, capsy
     names = {file.name for file in (run / "evaluation").iterdir()}
     tables = {"scores.csv", "ideal_binary.csv", "ideal_ratio.csv"}
     assert names == tables | {"summary.json", "summary.md"}
+
+
+def test_confidences_of_embeddings_are_ranked_against_si_sdr(run, capsys):
+    assert evaluate.main([str(run), "--confidence"]) == 0
+    printed = capsys.readouterr().out
+    means = json.loads((run / "evaluation/summary.json").read_text())
+    assert set(means["confidence"]) == set(evaluate.CONFIDENCES)
+    assert f"| silhouette | {means['confidence']['silhouette']:.2f} | none |" in printed
+    lines = (run / "evaluation/confidence.csv").read_text().splitlines()
+    assert lines[0] == "name,posterior,silhouette,deep_clustering"
+    assert len(lines) == 3
+
+
+def test_correlation_is_of_ranks():
+    tracks = [Track(name, 8000, 1, {"a": Path("a")}) for name in "wxyz"]
+    scored = {f"{t.name}/a": {"si_sdr": n**3} for n, t in enumerate(tracks)}
+    confidence = {
+        track.name: {"posterior": n, "silhouette": -n, "deep_clustering": 0.5}
+        for n, track in enumerate(tracks)
+    }
+    means = evaluate.correlate(confidence, scored, tracks)
+    assert means["posterior_correlation"] == pytest.approx(1.0)
+    assert means["silhouette_correlation"] == pytest.approx(-1.0)
+    assert means["silhouette"] == pytest.approx(-1.5)
+    assert "deep_clustering_correlation" not in means
+
+
+def test_confidence_needs_an_embedding(config, tmp_path):
+    config = replace(config, kind="mask_inference")
+    trained = Trained(network(config), config)
+    with pytest.raises(ConfigError, match="mask_inference has no embedding; expected"):
+        evaluate.evaluate_confidence(trained, [], tmp_path / "a.csv", "")
 
 
 def test_a_whole_real_test_set_stands_beside_the_published_one(

@@ -1,10 +1,9 @@
-"""The tracks that a configuration trains on, whatever kind of corpus it names."""
+"""Tracks of the corpus that a configuration names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from clustering import extension
 from clustering.config import ClusteringConfig
@@ -24,9 +23,10 @@ from common.files import user_path
 from common.synthetic.miniature import WRITERS
 from common.training.loop import say
 
-Layout = Callable[[ClusteringConfig, Path, Any], list[Track]]
-"""Lists a split; None for all in the folder, of those that can lie in :data:`FLAT`."""
-FLAT = ("scaper", "snippets", "mix_folders")
+Layout = Callable[[ClusteringConfig, Path, str], list[Track]]
+"""Lists the tracks of a split below a root."""
+FlatLayout = Callable[[ClusteringConfig, Path, str | None], list[Track]]
+"""Lists a split below a root; for None all tracks in a folder."""
 
 JOINED = "+"
 REST = "*"
@@ -42,11 +42,11 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "snippets": {"test": 30},
     "mix_folders": {},
 }
-"""Numbers of tracks of the miniature of each kind of corpus."""
+"""Numbers of tracks of the miniature in the layout of each corpus."""
 
 
 def root(config: ClusteringConfig) -> Path:
-    """Find the corpus of a run, or make the miniature where none is named.
+    """Locate the corpus of a run, or make the miniature where ``root`` is not set.
 
     Returns:
         Its folder; the current one where each split has a folder of its own.
@@ -57,12 +57,12 @@ def root(config: ClusteringConfig) -> Path:
     if config.folders and config.root is None:
         return Path()
     if config.root is not None:
-        place = user_path(config.root)
-        if not place.is_dir():
+        folder = user_path(config.root)
+        if not folder.is_dir():
             raise CorpusError(
-                f"{config.dataset}: the root {place} does not exist; check its name"
+                f"{config.dataset}: the root {folder} does not exist; check its name"
             )
-        return place
+        return folder
     name = config.dataset
     if extension.is_path(name):
         raise CorpusError(f"dataset={name} has no miniature; name its folder by root=")
@@ -74,30 +74,30 @@ def root(config: ClusteringConfig) -> Path:
     return WRITERS[name](folder, sample_rate=config.sample_rate, **MINIATURE[name])
 
 
-def tracks(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+def tracks(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
     """List the tracks of a split, all of the same sources.
 
     Args:
-        config: Gives the kind of corpus and the sources to separate.
-        place: Its folder, from :func:`root`.
+        config: Names the corpus and the sources to separate.
+        folder: Its root, from :func:`root`.
         split: ``"train"``, ``"valid"`` or ``"test"``.
 
     Raises:
-        CorpusError: The split is empty, a file is missing, or a source is not there.
+        CorpusError: The split is empty, or a file or a source is missing.
     """
-    found = _listed(config, place, split)
+    listed = _list(config, folder, split)
     if config.sources:
         groups = {n: n.split(JOINED) for n in config.sources if n != REST}
         rest = REST if REST in config.sources else None
-        return grouping.group(found, groups, rest=rest, complete=True)
+        return grouping.group(listed, groups, rest=rest, complete=True)
     if config.dataset in ("slakh", "scaper", "snippets"):
-        return grouping.numbered(found)
-    return found
+        return grouping.numbered(listed)
+    return listed
 
 
-def _listed(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    """List the tracks below the root, or in the folder that a split has by itself."""
-    own = dict(each.split("=", 1) for each in config.folders if "=" in each)
+def _list(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
+    """List the tracks below the root, or in the folder of the split alone."""
+    own = dict(pair.split("=", 1) for pair in config.folders if "=" in pair)
     if len(own) < len(config.folders):
         raise CorpusError(
             f"folders={','.join(config.folders)}; expected a folder for each split, "
@@ -109,50 +109,50 @@ def _listed(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
                 f"{config.dataset}: no folder is named for the split {split!r}, only "
                 f"for {', '.join(own)}; add {split}=FOLDER to folders"
             )
-        return _layout(config)(config, place, split)
+        return _layout(config)(config, folder, split)
     if config.dataset not in FLAT:
         raise CorpusError(
             f"{config.dataset}: its splits lie below one root; expected root=..., "
             f"and folders=... only for {', '.join(FLAT)}"
         )
-    return LAYOUTS[config.dataset](config, Path(own[split]), None)
+    return FLAT[config.dataset](config, Path(own[split]), None)
 
 
 def _layout(config: ClusteringConfig) -> Layout:
     if extension.is_path(config.dataset):
-        return _own(extension.function("dataset", config.dataset))
+        return _checked(extension.function("dataset", config.dataset))
     return LAYOUTS[config.dataset]
 
 
-def _own(function: Callable[..., Any]) -> Layout:
-    """Check what a function of the user's gives."""
+def _checked(function: Layout) -> Layout:
+    """Validate the result of a user's function."""
 
-    def layout(config: ClusteringConfig, place: Path, split: Any) -> list[Track]:
-        found = list(function(config, place, split))
-        if not all(isinstance(track, Track) for track in found):
+    def layout(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
+        listed = list(function(config, folder, split))
+        if not all(isinstance(track, Track) for track in listed):
             raise CorpusError(
-                f"dataset={config.dataset} gave something else; expected a list of "
-                "tracks of common.corpora.track"
+                f"dataset={config.dataset} returned something else; expected a list "
+                "of tracks of common.corpora.track"
             )
-        if not found:
+        if not listed:
             raise CorpusError(
-                f"dataset={config.dataset}: no track of {split} in {place}"
+                f"dataset={config.dataset}: no track of {split} in {folder}"
             )
-        return found
+        return listed
 
     return layout
 
 
 def noisy(config: ClusteringConfig) -> bool:
-    """Tell whether mixtures may hold more than their sources, such as noise."""
+    """Whether mixtures may hold more than their sources, such as noise."""
     noise = config.dataset == "wham" and config.task != "mix_clean"
     return noise or config.dataset == "mix_folders"
 
 
-def _speakers(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+def _speakers(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
     task = config.task if config.dataset == "wham" else "mix"
     return speaker_mixtures.tracks(
-        place,
+        folder,
         split,
         task=task,
         sample_rate=config.sample_rate,
@@ -162,34 +162,40 @@ def _speakers(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
     )
 
 
-def _musdb(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return musdb.tracks(musdb.find_root(place), split)
+def _musdb(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
+    return musdb.tracks(musdb.find_root(folder), split)
 
 
-def _mir1k(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return mir1k.tracks(place, split)
+def _mir1k(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
+    return mir1k.tracks(folder, split)
 
 
-def _slakh(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return slakh.tracks(place, split, skip=config.skip)
+def _slakh(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
+    return slakh.tracks(folder, split, skip=config.skip)
 
 
-def _remixpacks600(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return remixpacks600.tracks(place, split, skip=config.skip)
+def _remixpacks600(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
+    return remixpacks600.tracks(folder, split, skip=config.skip)
 
 
-def _scaper(config: ClusteringConfig, place: Path, split: str | None) -> list[Track]:
-    return scaper_output.tracks(place, split, skip=config.skip)
+def _scaper(config: ClusteringConfig, folder: Path, split: str | None) -> list[Track]:
+    return scaper_output.tracks(folder, split, skip=config.skip)
 
 
 def _mix_folders(
-    config: ClusteringConfig, place: Path, split: str | None
+    config: ClusteringConfig, folder: Path, split: str | None
 ) -> list[Track]:
     named = [part for name in config.sources for part in name.split(JOINED)]
-    folders = None if REST in named or not named else named
-    return mix_folders.tracks(place, split, sources=folders, skip=config.skip)
+    sources = None if REST in named or not named else named
+    return mix_folders.tracks(folder, split, sources=sources, skip=config.skip)
 
 
+FLAT: Mapping[str, FlatLayout] = {
+    "scaper": _scaper,
+    "snippets": _scaper,
+    "mix_folders": _mix_folders,
+}
+"""Layouts whose splits can be folders by themselves."""
 LAYOUTS: Mapping[str, Layout] = {
     "wsj0_2mix": _speakers,
     "wsj0_3mix": _speakers,
@@ -198,7 +204,5 @@ LAYOUTS: Mapping[str, Layout] = {
     "mir1k": _mir1k,
     "slakh": _slakh,
     "remixpacks600": _remixpacks600,
-    "scaper": _scaper,
-    "snippets": _scaper,
-    "mix_folders": _mix_folders,
+    **FLAT,
 }

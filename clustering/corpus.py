@@ -8,23 +8,13 @@ from pathlib import Path
 from clustering import extension
 from clustering.config import ClusteringConfig
 from common import files
-from common.corpora import (
-    grouping,
-    mir1k,
-    mix_folders,
-    musdb,
-    remixpacks600,
-    scaper_output,
-    slakh,
-    speaker_mixtures,
-)
+from common.corpora import catalogue, grouping, mix_folders, scaper_output
+from common.corpora.catalogue import Options
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
 from common.synthetic.miniature import WRITERS
 from common.training.loop import say
 
-Layout = Callable[[ClusteringConfig, Path, str], list[Track]]
-"""Lists the tracks of a split below a root."""
 FlatLayout = Callable[[ClusteringConfig, Path, str | None], list[Track]]
 """Lists a split below a root; for None all tracks in a folder."""
 
@@ -34,7 +24,11 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "wsj0_2mix": {"train": 400, "validation": 40, "test": 40},
     "wsj0_3mix": {"train": 400, "validation": 40, "test": 40},
     "wham": {"train": 400, "validation": 40, "test": 40},
+    "fuss": {"train": 400, "validation": 40, "eval": 40},
     "musdb": {"train": 20, "test": 4},
+    "moisesdb": {"songs": 24},
+    "dsd100": {"train": 20, "test": 4},
+    "ccmixter": {"songs": 24},
     "mir1k": {"train": 40, "test": 10},
     "slakh": {"train": 20, "validation": 4, "test": 4},
     "remixpacks600": {"train": 20, "test": 4},
@@ -42,7 +36,7 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "snippets": {"test": 30},
     "mix_folders": {},
 }
-"""Numbers of tracks of the miniature in the layout of each corpus."""
+"""Numbers of tracks of the miniature in the layout of a corpus."""
 
 
 def root(config: ClusteringConfig) -> Path:
@@ -64,7 +58,7 @@ def root(config: ClusteringConfig) -> Path:
             )
         return folder
     name = config.dataset
-    if extension.is_path(name):
+    if name not in MINIATURE:
         raise CorpusError(f"dataset={name} has no miniature; name its folder by root=")
     folder = files.cache_folder("miniature", f"{name}-{config.sample_rate}")
     say(
@@ -109,7 +103,7 @@ def _list(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
                 f"{config.dataset}: no folder is named for the split {split!r}, only "
                 f"for {', '.join(own)}; add {split}=FOLDER to folders"
             )
-        return _layout(config)(config, folder, split)
+        return _list_below(config, folder, split)
     if config.dataset not in FLAT:
         raise CorpusError(
             f"{config.dataset}: its splits lie below one root; expected root=..., "
@@ -118,29 +112,26 @@ def _list(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
     return FLAT[config.dataset](config, Path(own[split]), None)
 
 
-def _layout(config: ClusteringConfig) -> Layout:
+def _list_below(config: ClusteringConfig, root: Path, split: str) -> list[Track]:
     if extension.is_path(config.dataset):
-        return _checked(extension.function("dataset", config.dataset))
-    return LAYOUTS[config.dataset]
+        return _list_by_function(config, root, split)
+    if config.dataset in FLAT:
+        return FLAT[config.dataset](config, root, split)
+    return catalogue.tracks(config.dataset, root, split, _options(config))
 
 
-def _checked(function: Layout) -> Layout:
-    """Validate the result of a user's function."""
-
-    def layout(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
-        listed = list(function(config, folder, split))
-        if not all(isinstance(track, Track) for track in listed):
-            raise CorpusError(
-                f"dataset={config.dataset} returned something else; expected a list "
-                "of tracks of common.corpora.track"
-            )
-        if not listed:
-            raise CorpusError(
-                f"dataset={config.dataset}: no track of {split} in {folder}"
-            )
-        return listed
-
-    return layout
+def _list_by_function(config: ClusteringConfig, root: Path, split: str) -> list[Track]:
+    """List the tracks by a user's function and validate them."""
+    function = extension.function("dataset", config.dataset)
+    listed = list(function(config, root, split))
+    if not all(isinstance(track, Track) for track in listed):
+        raise CorpusError(
+            f"dataset={config.dataset} returned something else; expected a list of "
+            "tracks of common.corpora.track"
+        )
+    if not listed:
+        raise CorpusError(f"dataset={config.dataset}: no track of {split} in {root}")
+    return listed
 
 
 def noisy(config: ClusteringConfig) -> bool:
@@ -149,33 +140,13 @@ def noisy(config: ClusteringConfig) -> bool:
     return noise or config.dataset == "mix_folders"
 
 
-def _speakers(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
-    task = config.task if config.dataset == "wham" else "mix"
-    return speaker_mixtures.tracks(
-        folder,
-        split,
-        task=task,
+def _options(config: ClusteringConfig) -> Options:
+    return Options(
         sample_rate=config.sample_rate,
         length=config.length,
-        speakers=3 if config.dataset == "wsj0_3mix" else 2,
+        task=config.task,
         skip=config.skip,
     )
-
-
-def _musdb(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
-    return musdb.tracks(musdb.find_root(folder), split)
-
-
-def _mir1k(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
-    return mir1k.tracks(folder, split)
-
-
-def _slakh(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
-    return slakh.tracks(folder, split, skip=config.skip)
-
-
-def _remixpacks600(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
-    return remixpacks600.tracks(folder, split, skip=config.skip)
 
 
 def _scaper(config: ClusteringConfig, folder: Path, split: str | None) -> list[Track]:
@@ -196,13 +167,3 @@ FLAT: Mapping[str, FlatLayout] = {
     "mix_folders": _mix_folders,
 }
 """Layouts whose splits can be folders by themselves."""
-LAYOUTS: Mapping[str, Layout] = {
-    "wsj0_2mix": _speakers,
-    "wsj0_3mix": _speakers,
-    "wham": _speakers,
-    "musdb": _musdb,
-    "mir1k": _mir1k,
-    "slakh": _slakh,
-    "remixpacks600": _remixpacks600,
-    **FLAT,
-}

@@ -1,4 +1,4 @@
-"""Scores of a run on the test set: ``python -m clustering.evaluate RUN``.
+"""Scores of a model on a corpus: ``python -m clustering.evaluate RUN``.
 
 One row for each source of a track goes to ``scores.csv`` and the means to
 ``summary.json`` and ``summary.md``, beside what was published on the corpus. Estimates
@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import tensorflow as tf
 from scipy.stats import spearmanr
-from tqdm import tqdm
 
 from clustering import corpus, embedded, experiment_file, published
 from clustering.confidence import MEASURES as CONFIDENCES
@@ -33,20 +32,17 @@ from common.audio import resample
 from common.config import ConfigError
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Track
-from common.errors import exit_code
-from common.evaluation import bss_eval, score_key
+from common.evaluation import bss_eval, command, score_key
+from common.evaluation.command import Evaluation
 from common.evaluation.table import Row, Rows
 from common.files import user_path, write_json, write_text
-from common.separation.command import add_checkpoint
 from common.separation.separator import Separator
 from common.signal.masking import binary_mask, ratio_mask
 from common.signal.metrics import sdr, si_sdr
 from common.signal.permutation import best_permutation, permute
 from common.signal.stft import Stft, istft, stft
 from common.synthetic import miniature
-from common.training.checkpoint import run_of, scores_folder
 
-FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
 """The ratios of BSS Eval, version 3, which papers before SI-SDR reported."""
@@ -57,6 +53,16 @@ SYNTHETIC = "Synthetic sounds: these numbers say nothing about real recordings.\
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From a mixture [channels, samples] and its sources [sources, channels, samples],
 which only ideal masks use, to estimates [estimates, channels, samples]."""
+SavedRows = MutableMapping[str, Row]
+"""Rows by name, such as :class:`common.evaluation.table.Rows`; existing ones stay."""
+
+
+class Task(NamedTuple):
+    """An evaluation to run: identity of the model, columns of its table, function."""
+
+    model: str
+    columns: Sequence[str]
+    evaluate: Callable[[Sequence[Track], SavedRows, int], Evaluation]
 
 
 def scores(
@@ -159,139 +165,122 @@ def read(track: Track, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evaluate(
-    estimate: Estimate,
+    separator: Separator,
     tracks: Sequence[Track],
-    sample_rate: int,
-    file: Path,
-    model: str,
+    rows: SavedRows | None = None,
+    jobs: int = 1,
+    *,
     bss: bool = False,
-) -> Rows:
-    """Score every track, each channel by itself, and write the rows to a file.
+) -> Evaluation:
+    """Score a separator on tracks, each channel by itself.
 
     Args:
-        estimate: Separates a mixture.
+        separator: The model.
         tracks: Mixtures with their sources.
-        sample_rate: Rate to score at, in Hz.
-        file: The table to write.
-        model: Text that identifies ``estimate``, as from
-            :func:`common.evaluation.score_key.digest`; rows of another one are
-            discarded.
+        rows: Saves the rows; existing ones are not measured again.
+        jobs: Number of tracks to measure at once.
         bss: Whether to add the measures of BSS Eval.
 
     Returns:
-        The rows by track and source.
+        A row for each source of each track, and their :func:`summary`.
     """
-    measures = (*MEASURES, *(BSS_MEASURES if bss else ()))
-    columns = ("name", *measures)
-    key = score_key.key(model, tracks, sample_rate=sample_rate)
-    rows = Rows(file, columns, key)
-    complete = []
-    for track in tqdm(tracks, desc=file.stem, disable=None, leave=False):
-        names = [f"{track.name}/{source}" for source in track.sources]
-        complete += names
-        if all(name in rows for name in names):
-            continue
-        mixture, references = read(track, sample_rate)
-        estimates = estimate(mixture, references)
-        channels = [
-            scores(mixture[c], references[:, c], estimates[:, c], bss)
-            for c in range(len(mixture))
-        ]
-        for index, name in enumerate(names):
-            means = {
-                m: float(np.mean([c[m][index] for c in channels])) for m in measures
-            }
-            rows[name] = {"name": name, **means}
-    rows.finish(complete)
-    return rows
+
+    def estimate(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
+        return np.stack(list(separator(mixture).values()))
+
+    return _evaluate(estimate, tracks, separator.sample_rate, rows, jobs, bss)
+
+
+def evaluate_ideal(
+    mask: IdealMask,
+    config: ClusteringConfig,
+    tracks: Sequence[Track],
+    rows: SavedRows | None = None,
+    jobs: int = 1,
+    *,
+    bss: bool = False,
+) -> Evaluation:
+    """Score ideal masks of the transform of a configuration; see :func:`evaluate`."""
+    estimate = partial(oracle, params=config.stft, mask=mask)
+    return _evaluate(estimate, tracks, config.sample_rate, rows, jobs, bss)
 
 
 def evaluate_confidence(
-    trained: Trained, tracks: Sequence[Track], file: Path, model: str
-) -> Rows:
+    trained: Trained,
+    tracks: Sequence[Track],
+    rows: SavedRows | None = None,
+    jobs: int = 1,
+) -> Evaluation:
     """Measure the confidence in the embedding of every mixture, of 60 s at most.
 
     Args:
         trained: A network with an embedding.
         tracks: The mixtures.
-        file: The table to write.
-        model: Text that identifies the network, see :func:`evaluate`.
+        rows: Saves the rows; existing ones are not measured again.
+        jobs: Number of tracks to measure at once.
 
     Returns:
-        The measures of :mod:`clustering.confidence` by track.
+        The measures of :mod:`clustering.confidence` of each track, and their means.
 
     Raises:
         ConfigError: The network has no embedding.
     """
+    _expect_embedding(trained.config)
     rate = trained.config.sample_rate
-    if trained.config.role not in EMBEDDED:
-        raise ConfigError(
-            f"--confidence: {trained.config.kind} has no embedding; expected one of "
-            f"{', '.join(EMBEDDED)}, or leave it out"
-        )
-    key = score_key.key(model, tracks, sample_rate=rate)
-    rows = Rows(file, ("name", *CONFIDENCES), key)
     samples = round(SEGMENT_SECONDS * rate)
-    for track in tqdm(tracks, desc=file.stem, disable=None, leave=False):
-        if track.name not in rows:
-            mixture, _ = read(track, rate)
-            measures = mixture_confidences(*trained, mixture[:, :samples])
-            rows[track.name] = {"name": track.name, **measures}
-    rows.finish([track.name for track in tracks])
-    return rows
+
+    def measure(track: Track) -> Row:
+        mixture, _ = read(track, rate)
+        measures = mixture_confidences(*trained, mixture[:, :samples])
+        return {"name": track.name, **measures}
+
+    saved = {} if rows is None else rows
+    pending = [track for track in tracks if track.name not in saved]
+    for row in command.each(measure, pending, jobs):
+        saved[row["name"]] = row
+    measured = [saved[track.name] for track in tracks]
+    return Evaluation(measured, _means(measured))
 
 
-def correlate(
-    confidence: Mapping[str, Row], scored: Mapping[str, Row], tracks: Sequence[Track]
+def rank_correlations(
+    confidence: Sequence[Row], scored: Sequence[Row]
 ) -> dict[str, float]:
-    """Average the confidences and rank them against SI-SDR.
+    """Correlate the ranks of confidences and of SI-SDR over tracks (Spearman).
 
     Args:
         confidence: Rows by track, from :func:`evaluate_confidence`.
         scored: Rows by track and source, from :func:`evaluate`.
-        tracks: The mixtures.
 
     Returns:
-        The mean of each measure, and as ``<measure>_correlation`` its rank correlation
-        (Spearman) with the mean SI-SDR of a mixture, from three different values on.
+        The correlation of each measure with the mean SI-SDR of a mixture, -1 to 1; a
+        measure with fewer than three different values is left out.
     """
-    levels = [
-        float(np.mean([float(scored[f"{t.name}/{n}"]["si_sdr"]) for n in t.sources]))
-        for t in tracks
-    ]
-    means = {}
+    levels: dict[str, list[float]] = {}
+    for row in scored:
+        track = row["name"].rpartition("/")[0]
+        levels.setdefault(track, []).append(float(row["si_sdr"]))
+    means = [float(np.mean(levels[row["name"]])) for row in confidence]
+    correlations = {}
     for measure in CONFIDENCES:
-        values = [float(confidence[track.name][measure]) for track in tracks]
-        means[measure] = float(np.mean(values))
-        if min(len(set(values)), len(set(levels))) > 2:
-            correlation = spearmanr(values, levels).statistic
-            means[f"{measure}_correlation"] = float(correlation)
-    return means
+        values = [float(row[measure]) for row in confidence]
+        if min(len(set(values)), len(set(means))) > 2:
+            correlations[measure] = float(spearmanr(values, means).statistic)
+    return correlations
 
 
-def summary(rows: Rows) -> dict[str, dict[str, float]]:
+def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     """Average the measures over all rows, and over those of each source.
 
     A silent source, which a measure is not defined for, is left out of its mean.
     """
-    groups = {"all": list(rows.values())}
-    for row in rows.values():
+    groups = {"all": list(rows)}
+    for row in rows:
         groups.setdefault(row["name"].rpartition("/")[2], []).append(row)
     return {name: _means(group) for name, group in groups.items()}
 
 
-def _means(group: Sequence[Row]) -> dict[str, float]:
-    means: dict[str, float] = {"count": len(group)}
-    for measure in group[0]:
-        if measure != "name":
-            values = [float(row[measure]) for row in group]
-            defined = [value for value in values if np.isfinite(value)]
-            means |= {measure: float(np.mean(defined))} if defined else {}
-    return means
-
-
 def table(means: Mapping[str, Mapping[str, float]]) -> str:
-    """Write a summary as a table of Markdown."""
+    """Format a summary as a table of Markdown."""
     measures = [name for name in means["all"] if name != "count"]
     lines = [f"| source | {' | '.join(measures)} | count |\n"]
     lines.append(f"|{'---|' * (len(measures) + 2)}\n")
@@ -304,130 +293,179 @@ def table(means: Mapping[str, Mapping[str, float]]) -> str:
     return "".join(lines)
 
 
-def confidence_table(means: Mapping[str, float]) -> str:
-    """Write confidences and their correlations as a table of Markdown."""
+def confidence_table(
+    means: Mapping[str, float], correlations: Mapping[str, float]
+) -> str:
+    """Format confidences and their correlations as a table of Markdown."""
     lines = ["| confidence | mean | rank correlation with SI-SDR |\n|---|---|---|\n"]
     for measure in CONFIDENCES:
-        correlation = means.get(f"{measure}_correlation")
-        text = "none" if correlation is None else f"{correlation:.2f}"
+        text = f"{correlations[measure]:.2f}" if measure in correlations else "none"
         lines.append(f"| {measure} | {means[measure]:.2f} | {text} |\n")
     return "".join(lines)
 
 
+def _evaluate(
+    estimate: Estimate,
+    tracks: Sequence[Track],
+    sample_rate: int,
+    rows: SavedRows | None,
+    jobs: int,
+    bss: bool,
+) -> Evaluation:
+    """Score estimates of every track, and save a row for each source."""
+    saved = {} if rows is None else rows
+
+    def measure(track: Track) -> list[Row]:
+        mixture, references = read(track, sample_rate)
+        estimates = estimate(mixture, references)
+        channels = [
+            scores(mixture[c], references[:, c], estimates[:, c], bss)
+            for c in range(len(mixture))
+        ]
+        measured = []
+        for index, name in enumerate(_names(track)):
+            values = {m: [channel[m][index] for channel in channels] for m in columns}
+            means = {m: float(np.mean(values[m])) for m in columns}
+            measured.append({"name": name, **means})
+        return measured
+
+    columns = (*MEASURES, *(BSS_MEASURES if bss else ()))
+    pending = [t for t in tracks if not all(name in saved for name in _names(t))]
+    for measured in command.each(measure, pending, jobs):
+        saved.update({row["name"]: row for row in measured})
+    finished = [saved[name] for track in tracks for name in _names(track)]
+    return Evaluation(finished, summary(finished))
+
+
+def _names(track: Track) -> list[str]:
+    return [f"{track.name}/{source}" for source in track.sources]
+
+
+def _means(group: Sequence[Row]) -> dict[str, float]:
+    means: dict[str, float] = {"count": len(group)}
+    for measure in group[0]:
+        if measure != "name":
+            values = [float(row[measure]) for row in group]
+            defined = [value for value in values if np.isfinite(value)]
+            means |= {measure: float(np.mean(defined))} if defined else {}
+    return means
+
+
+def _expect_embedding(config: ClusteringConfig) -> None:
+    if config.role not in EMBEDDED:
+        raise ConfigError(
+            f"--confidence: {config.kind} has no embedding; expected one of "
+            f"{', '.join(EMBEDDED)}, or leave it out"
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score a run; returns the exit code."""
-    parser = argparse.ArgumentParser("clustering.evaluate", description=main.__doc__)
-    parser.add_argument(
-        "model", nargs="?", help="run folder, or name of a bundled model"
-    )
-    parser.add_argument(
+    """Score a model; returns the exit code."""
+    parser = command.parser("clustering.evaluate", main.__doc__)
+    add = parser.add_argument
+    add(
         "-p",
         dest="file",
         metavar="FILE",
         help="experiment file (.yml) that names the model and the data instead",
     )
-    add_checkpoint(parser)
-    parser.add_argument("--root", help="folder of the corpus (default: the run's)")
-    parser.add_argument("--split", default="test", choices=["train", "valid", "test"])
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="default: RUN/evaluation, evaluation/NAME, or that of the experiment "
-        "file; evaluation-SPLIT for another split than test",
-    )
-    parser.add_argument(
-        "--oracle", action="store_true", help="score ideal masks of the transform too"
-    )
-    parser.add_argument(
-        "--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval"
-    )
-    parser.add_argument(
+    add("--oracle", action="store_true", help="score ideal masks of the transform too")
+    add("--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval")
+    add(
         "--confidence",
         action="store_true",
         help="measure the confidence in each embedding and its correlation with SI-SDR",
     )
-    options = parser.parse_args(argv)
-    if (options.model is None) == (options.file is None):
-        parser.error("name a run folder or a model, or an experiment file by -p")
-    return exit_code("clustering.evaluate", lambda: _main(options))
+    return command.command(parser, _main, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
-    trained, config, default = _restored(options)
+    trained, config, output = _restore(options)
     separator = separator_of(*trained)
-    if options.root:
-        config = replace(config, root=options.root)
+    if options.confidence:
+        _expect_embedding(trained.config)
+    if options.data:
+        config = replace(config, root=options.data)
     root = corpus.root(config)
-    tracks = corpus.tracks(config, root, options.split)
-    if len(tracks[0].sources) > len(separator.sources):
+    every = corpus.tracks(config, root, options.split)
+    if len(every[0].sources) > len(separator.sources):
         raise CorpusError(
-            f"{tracks[0].name} has {len(tracks[0].sources)} sources and the model "
+            f"{every[0].name} has {len(every[0].sources)} sources and the model "
             f"{len(separator.sources)} outputs; group them by sources=..."
         )
-    output = options.output or default
-    key = score_key.digest(separator)
-    confidence = None
+    tracks = every[: options.limit]
+    results = {}
+    for name, task in _tasks(options, trained, config, separator).items():
+        # Rows of an evaluation with another limit are taken up.
+        key = score_key.key(task.model, every, sample_rate=config.sample_rate)
+        rows = Rows(output / f"{name}.csv", ("name", *task.columns), key)
+        results[name] = task.evaluate(tracks, rows, options.jobs)
+        rows.finish(row["name"] for row in results[name].rows)
+    means = results["scores"].summary
+    means |= {n: results[n].summary["all"] for n in get_args(IdealMask) if n in results}
+    text = _text(config, means, options.split, len(tracks), root)
     if options.confidence:
-        file = output / "confidence.csv"
-        confidence = evaluate_confidence(trained, tracks, file, key)
-    tables = {
-        name: evaluate(
-            estimate,
-            tracks,
-            config.sample_rate,
-            output / f"{name or 'scores'}.csv",
-            f"{name} {config.stft}" if name else key,
-            options.bss,
-        )
-        for name, estimate in _estimates(separator, config, options.oracle).items()
-    }
-    means = summary(tables[""])
-    means |= {name: summary(rows)["all"] for name, rows in tables.items() if name}
-    synthetic = (root / miniature.MARKER).exists()
-    text = table(means) + (f"\n{SYNTHETIC}" if synthetic else "")
-    same = published.is_comparable(config, options.split, len(tracks))
-    beside = published.table(config, means if same and not synthetic else None)
-    text += f"\n{beside}" if beside else ""
-    if confidence is not None:
-        means["confidence"] = correlate(confidence, tables[""], tracks)
-        text += f"\n{confidence_table(means['confidence'])}"
+        confidence = results["confidence"]
+        correlations = rank_correlations(confidence.rows, results["scores"].rows)
+        text += f"\n{confidence_table(confidence.summary, correlations)}"
+        named = {f"{name}_correlation": each for name, each in correlations.items()}
+        means["confidence"] = confidence.summary | named
     write_json(means, output / "summary.json")
     write_text(output / "summary.md", text)
     sys.stdout.write(text)
     return 0
 
 
-def _restored(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Path]:
-    """Restore the model; return its configuration and default output as well."""
-    split = options.split
-    folder = FOLDER if split == "test" else f"{FOLDER}-{split}"
+def _tasks(
+    options: argparse.Namespace,
+    trained: Trained,
+    config: ClusteringConfig,
+    separator: Separator,
+) -> dict[str, Task]:
+    """List the evaluations to run by the names of their tables."""
+    digest, bss = score_key.digest(separator), options.bss
+    columns = (*MEASURES, *(BSS_MEASURES if bss else ()))
+    tasks = {"scores": Task(digest, columns, partial(evaluate, separator, bss=bss))}
+    for mask in get_args(IdealMask) if options.oracle else ():
+        score = partial(evaluate_ideal, mask, config, bss=bss)
+        tasks[mask] = Task(f"{mask} {config.stft}", columns, score)
+    if options.confidence:
+        score = partial(evaluate_confidence, trained)
+        tasks["confidence"] = Task(digest, CONFIDENCES, score)
+    return tasks
+
+
+def _text(
+    config: ClusteringConfig,
+    means: Mapping[str, Mapping[str, float]],
+    split: str,
+    count: int,
+    root: Path,
+) -> str:
+    """Format the means, beside what was published on the corpus."""
+    synthetic = (root / miniature.MARKER).exists()
+    text = table(means) + (f"\n{SYNTHETIC}" if synthetic else "")
+    same = published.is_comparable(config, split, count) and not synthetic
+    beside = published.table(config, means if same else None)
+    return text + (f"\n{beside}" if beside else "")
+
+
+def _restore(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Path]:
+    """Restore the model; return the configuration of its data and the output too."""
+    if (options.model is None) == (options.file is None):
+        raise ConfigError("name a model, such as a run folder, or a file after -p")
     if options.file:
         experiment = experiment_file.read(options.file)
         trained = restore_named(experiment, options.checkpoint)
-        config = experiment_file.with_data(trained.config, experiment, split)
-        name = scores_folder(experiment.path, options.checkpoint, folder)
-        return trained, config, experiment_file.output(experiment) / name
+        config = experiment_file.with_data(trained.config, experiment, options.split)
+        output = command.results_folder(options, experiment.path)
+        if not options.output:
+            output = experiment_file.output(experiment) / output.name
+        return trained, config, output
     trained = restore(options.model, checkpoint=options.checkpoint)
-    path = user_path(options.model)
-    output = (run_of(path) or path.parent) / scores_folder(
-        path, options.checkpoint, folder
-    )
-    if embedded.find(options.model):
-        output = Path(folder, options.model)
+    own = embedded.find(options.model)
+    output = command.results_folder(options, None if own else user_path(options.model))
     return trained, trained.config, output
-
-
-def _estimates(
-    separator: Separator, config: ClusteringConfig, ideal: bool
-) -> dict[str, Estimate]:
-    """List the separators to score, the model itself under an empty name."""
-
-    def run(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
-        return np.stack(list(separator(mixture).values()))
-
-    names = get_args(IdealMask) if ideal else ()
-    masks = {name: partial(oracle, params=config.stft, mask=name) for name in names}
-    return {"": run, **masks}
 
 
 if __name__ == "__main__":

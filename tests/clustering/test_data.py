@@ -244,6 +244,27 @@ def test_an_excerpt_keeps_its_level_although_its_first_source_pauses(config):
     np.testing.assert_allclose(found["mixture"], 0.25, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["fuss", "dsd100", "ccmixter"])
+def test_corpora_of_the_catalogue_are_read(config, tmp_path, name):
+    counts = {
+        "fuss": {"train": 2, "validation": 1, "eval": 1},
+        "dsd100": {"train": 10, "test": 1, "seconds": 0.5},
+        "ccmixter": {"songs": 10, "seconds": 0.5},
+    }
+    root = WRITERS[name](tmp_path / name, sample_rate=8000, **counts[name])
+    first = {"fuss": "background", "dsd100": "vocals", "ccmixter": "vocals"}
+    sources = (first[name], "*")
+    config = replace(config, dataset=name, root=str(root), sources=sources)
+    for split in ("train", "valid", "test"):
+        assert tuple(corpus.tracks(config, root, split)[0].sources) == sources
+
+
+def test_a_corpus_without_a_miniature_needs_a_root(config):
+    config = replace(config, dataset="song_folders", root=None)
+    with pytest.raises(CorpusError, match="song_folders has no miniature; name"):
+        corpus.root(config)
+
+
 def test_the_encoding_of_records_is_the_configured_one(config, tmp_path):
     config = replace(config, records=str(tmp_path), records_encoding="flac")
     assert data.load(config).train.sounds.records.encoding == "flac"

@@ -15,6 +15,7 @@ from clustering.network import network
 from clustering.separate import Trained
 from common.config import ConfigError, save
 from common.corpora.track import Track
+from common.separation.separator import Separator
 from common.signal.metrics import si_sdr
 from common.signal.stft import Stft
 from common.training.checkpoint import save_network
@@ -75,27 +76,32 @@ def test_bss_eval_forgives_a_filter_and_si_sdr_does_not(waves):
     np.testing.assert_allclose(found["bss_sdr_improvement"], [20, 20], atol=2.0)
 
 
-def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves, tmp_path):
+def leaking(tracks):
+    """A separator whose estimates of these tracks hold a tenth of the other source."""
+    leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32)
+    mixtures = [evaluate.read(track, 8000) for track in tracks]
+
+    def separate(batch):
+        errors = [np.abs(batch[0] - mixture).max() for mixture, _ in mixtures]
+        references = mixtures[np.argmin(errors)][1]
+        return np.einsum("ij,jcs->ics", leak, references)[np.newaxis]
+
+    return Separator(separate, ["source0", "source1"], 8000)
+
+
+def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves):
     silent = np.stack([waves[0], 0 * waves[1]])
     tracks = [
         Track("quiet", 8000, 4000, dict(zip("ab", silent[:, np.newaxis], strict=True))),
         Track("loud", 8000, 4000, dict(zip("ab", waves[:, np.newaxis], strict=True))),
     ]
-    leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32)
-    rows = evaluate.evaluate(
-        lambda mixture, references: np.einsum("ij,jcs->ics", leak, references),
-        tracks,
-        8000,
-        tmp_path / "scores.csv",
-        "leak",
-        bss=True,
-    )
+    rows = {}
+    means = evaluate.evaluate(leaking(tracks), tracks, rows, bss=True).summary
     assert np.isnan(rows["quiet/a"]["bss_sdr"])
-    means = evaluate.summary(rows)
     assert means["all"]["count"] == 4
     loud = [rows[f"loud/{name}"]["bss_sdr"] for name in "ab"]
     assert means["all"]["bss_sdr"] == pytest.approx(np.mean(loud))
-    some = {name: rows[name] for name in ("quiet/b", "loud/a")}
+    some = [rows[name] for name in ("quiet/b", "loud/a")]
     only = evaluate.summary(some)
     assert "bss_sdr" not in only["b"]
     assert "| none |" in evaluate.table(only)
@@ -190,7 +196,7 @@ def test_confidences_of_embeddings_are_ranked_against_si_sdr(run, capsys):
     assert evaluate.main([str(run), "--confidence"]) == 0
     printed = capsys.readouterr().out
     means = json.loads((run / "evaluation/summary.json").read_text())
-    assert set(means["confidence"]) == set(evaluate.CONFIDENCES)
+    assert set(means["confidence"]) == {"count", *evaluate.CONFIDENCES}
     assert f"| silhouette | {means['confidence']['silhouette']:.2f} | none |" in printed
     lines = (run / "evaluation/confidence.csv").read_text().splitlines()
     assert lines[0] == "name,posterior,silhouette,deep_clustering"
@@ -198,24 +204,33 @@ def test_confidences_of_embeddings_are_ranked_against_si_sdr(run, capsys):
 
 
 def test_correlation_is_of_ranks():
-    tracks = [Track(name, 8000, 1, {"a": Path("a")}) for name in "wxyz"]
-    scored = {f"{t.name}/a": {"si_sdr": n**3} for n, t in enumerate(tracks)}
-    confidence = {
-        track.name: {"posterior": n, "silhouette": -n, "deep_clustering": 0.5}
-        for n, track in enumerate(tracks)
-    }
-    means = evaluate.correlate(confidence, scored, tracks)
-    assert means["posterior_correlation"] == pytest.approx(1.0)
-    assert means["silhouette_correlation"] == pytest.approx(-1.0)
-    assert means["silhouette"] == pytest.approx(-1.5)
-    assert "deep_clustering_correlation" not in means
+    scored = [{"name": f"{n}/a", "si_sdr": n**3} for n in range(4)]
+    confidence = [
+        {"name": f"{n}", "posterior": n, "silhouette": -n, "deep_clustering": 0.5}
+        for n in range(4)
+    ]
+    correlations = evaluate.rank_correlations(confidence, scored)
+    assert correlations["posterior"] == pytest.approx(1.0)
+    assert correlations["silhouette"] == pytest.approx(-1.0)
+    assert "deep_clustering" not in correlations
 
 
-def test_confidence_needs_an_embedding(config, tmp_path):
+def test_confidence_needs_an_embedding(config):
     config = replace(config, kind="mask_inference")
     trained = Trained(network(config), config)
     with pytest.raises(ConfigError, match="mask_inference has no embedding; expected"):
-        evaluate.evaluate_confidence(trained, [], tmp_path / "a.csv", "")
+        evaluate.evaluate_confidence(trained, [])
+
+
+def test_several_jobs_and_a_limit_give_the_same_rows(run, capsys):
+    tables = []
+    for words in (["--jobs", "2"], ["--limit", "1"]):
+        assert evaluate.main(["--model", str(run), *words]) == 0
+        tables.append((run / "evaluation/scores.csv").read_text().splitlines())
+    assert len(tables[0]) == 5
+    assert tables[1] == tables[0][:3]
+    assert evaluate.main(["--limit", "1"]) == 1
+    assert "name a model, such as a run folder" in capsys.readouterr().err
 
 
 def test_a_whole_real_test_set_stands_beside_the_published_one(

@@ -1,4 +1,4 @@
-"""Scores are those of the best order, against the mixture that was heard."""
+"""Scores are those of the best order, and improvements are against the mixture."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def test_estimates_are_scored_in_their_best_order(waves):
     np.testing.assert_allclose(gain, [0.0, 0.0], atol=0.5)
 
 
-def test_what_improves_is_the_mixture_that_was_heard(waves):
+def test_improvement_is_against_the_mixture_with_its_noise(waves):
     noise = np.random.default_rng(1).standard_normal(4000).astype(np.float32)
     clean = evaluate.scores(waves.sum(0), waves, waves, bss=False)
     noisy = evaluate.scores(waves.sum(0) + 2 * noise, waves, waves, bss=False)
@@ -178,15 +178,15 @@ def test_ideal_masks_separate_sources_in_disjoint_bands(mask):
 
 def test_the_command_scores_ideal_masks_and_prints_what_was_published(run, capsys):
     assert evaluate.main([str(run), "--oracle"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     means = json.loads((run / "evaluation/summary.json").read_text())
     assert means["ideal_binary"]["si_sdr_improvement"] > 5
     assert means["ideal_binary"]["count"] == means["all"]["count"] == 4
     ratio, own = (means[name]["si_sdr"] for name in ("ideal_ratio", "all"))
     assert ratio > own
-    assert evaluate.SYNTHETIC in told
-    assert "| dpcl, classic | SDRi | 10.30 dB | not run here | Isik" in told
-    assert (run / "evaluation/summary.md").read_text() == told
+    assert evaluate.SYNTHETIC in printed
+    assert "| dpcl, classic | SDRi | 10.30 dB | not run here | Isik" in printed
+    assert (run / "evaluation/summary.md").read_text() == printed
     names = {file.name for file in (run / "evaluation").iterdir()}
     tables = {"scores.csv", "ideal_binary.csv", "ideal_ratio.csv"}
     assert names == tables | {"summary.json", "summary.md"}
@@ -244,15 +244,15 @@ def test_a_whole_real_test_set_stands_beside_the_published_one(
     settings["clip_kind"] = "none"
     (run / "config.json").write_text(json.dumps(settings))
     assert evaluate.main([str(run), "--root", str(real), "--bss"]) == 0
-    told = capsys.readouterr().out
-    assert evaluate.SYNTHETIC not in told
+    printed = capsys.readouterr().out
+    assert evaluate.SYNTHETIC not in printed
     means = json.loads((run / "evaluation/summary.json").read_text())["all"]
     for measure, published_ in (("bss_sdr_improvement", "10.30"), ("si_sdr", "10.20")):
         here = f"{published_} dB | {means[measure]:.2f} dB |"
-        assert here in told
+        assert here in printed
 
 
-def test_the_noise_of_a_mixture_is_heard(talkers, run, tmp_path, capsys):
+def test_the_noise_of_a_mixture_lowers_the_scores(talkers, run, tmp_path, capsys):
     noisy = tmp_path / "noisy"
     shutil.copytree(talkers, noisy)
     for file in noisy.rglob("tt/mix/*.wav"):
@@ -266,6 +266,6 @@ def test_the_noise_of_a_mixture_is_heard(talkers, run, tmp_path, capsys):
         words = [str(run), "--root", str(place), "--output", str(output), "--oracle"]
         assert evaluate.main(words) == 0
         means.append(json.loads((output / "summary.json").read_text()))
-    clean, heard = (each["ideal_ratio"]["si_sdr"] for each in means)
-    assert heard < clean - 2
+    clean, noised = (each["ideal_ratio"]["si_sdr"] for each in means)
+    assert noised < clean - 2
     capsys.readouterr()

@@ -59,8 +59,8 @@ def figures(monkeypatch):
 def test_every_network_is_drawn_with_its_panels(snippets, figures, kind, capsys):
     run = saved(replace(snippets, kind=kind))
     assert visualize.main(["-p", run, "--seed", "3"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    folder = Path(told[-1])
+    lines = capsys.readouterr().out.splitlines()
+    folder = Path(lines[-1])
     assert folder.parent == Path("output/viz/test")
     assert folder.name in ("00000000", "00000001", "00000002")
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -76,7 +76,7 @@ def test_every_network_is_drawn_with_its_panels(snippets, figures, kind, capsys)
     assert ("mask of source1" in titles) == has_masks
     assert ("spectrogram of source1" in titles) == (not has_masks)
     assert sum("SI-SDR" in title for title in titles) == 2
-    lacks = any("has no embedding" in line for line in told)
+    lacks = any("has no embedding" in line for line in lines)
     assert lacks == (kind not in ("dpcl", "chimera"))
 
 
@@ -128,9 +128,9 @@ def test_the_seed_s_command_works(snippets, figures, tmp_path, capsys):
     saved(replace(snippets, output=str(tmp_path / "best_model/run")))
     file.write_text(text.replace("model_path: mini", "model_path: run"))
     assert visualize.main(["-p", "best_model/config.yml"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert Path(told[-1]).parent == Path("output/viz/test")
-    assert sorted(path.name for path in Path(told[-1]).iterdir()) == FILES
+    lines = capsys.readouterr().out.splitlines()
+    assert Path(lines[-1]).parent == Path("output/viz/test")
+    assert sorted(path.name for path in Path(lines[-1]).iterdir()) == FILES
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from clustering.config import ClusteringConfig
 from clustering.separate import CONFIG
 from common.config import ConfigError, flatten, load, to_dict
 from common.errors import exit_code
+from common.evaluation import table as tables
 from common.files import user_path, write_text
 from common.training.logs import read_scalars
 
@@ -109,15 +110,13 @@ def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 def markdown(table: Sequence[Row]) -> str:
     """Format rows as a table of Markdown, and name the runs without scores."""
     columns = _columns(table)
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    for row in table:
-        cells = [_cell(row.get(column, "")) for column in columns]
-        lines.append(f"| {' | '.join(cells)} |")
+    cells = [[_cell(row.get(column, "")) for column in columns] for row in table]
+    text = tables.markdown(columns, cells)
     unscored = [row["run"] for row in table if row["SI-SDR"] == NOT_EVALUATED]
     if unscored:
         hint = "python -m clustering.evaluate RUN"
-        lines += ["", f"Not evaluated: {', '.join(unscored)} ({hint})"]
-    return "\n".join(lines) + "\n"
+        text += f"\nNot evaluated: {', '.join(unscored)} ({hint})\n"
+    return text
 
 
 def write_csv(table: Sequence[Row], path: Path) -> None:
@@ -186,7 +185,7 @@ def _joined(value: Any) -> Any:
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, float):
-        return str(value).replace("|", "\\|")
+        return str(value)
     return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
 
 

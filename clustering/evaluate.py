@@ -34,7 +34,7 @@ from common.corpora import waveforms
 from common.corpora.track import CorpusError, Track
 from common.evaluation import bss_eval, command, score_key
 from common.evaluation.command import Evaluation
-from common.evaluation.table import Row, Rows
+from common.evaluation.table import Row, Rows, markdown
 from common.files import user_path, write_json, write_text
 from common.separation.separator import Separator
 from common.signal.masking import binary_mask, ratio_mask
@@ -282,26 +282,30 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 def table(means: Mapping[str, Mapping[str, float]]) -> str:
     """Format a summary as a table of Markdown."""
     measures = [name for name in means["all"] if name != "count"]
-    lines = [f"| source | {' | '.join(measures)} | count |\n"]
-    lines.append(f"|{'---|' * (len(measures) + 2)}\n")
-    for name, row in means.items():
-        cells = " | ".join(
-            f"{row[measure]:.2f} dB" if measure in row else "none"
-            for measure in measures
-        )
-        lines.append(f"| {name} | {cells} | {row['count']:.0f} |\n")
-    return "".join(lines)
+    rows = [
+        [
+            name,
+            *(f"{row[m]:.2f} dB" if m in row else "none" for m in measures),
+            f"{row['count']:.0f}",
+        ]
+        for name, row in means.items()
+    ]
+    return markdown(["source", *measures, "count"], rows)
 
 
 def confidence_table(
     means: Mapping[str, float], correlations: Mapping[str, float]
 ) -> str:
     """Format confidences and their correlations as a table of Markdown."""
-    lines = ["| confidence | mean | rank correlation with SI-SDR |\n|---|---|---|\n"]
-    for measure in CONFIDENCES:
-        text = f"{correlations[measure]:.2f}" if measure in correlations else "none"
-        lines.append(f"| {measure} | {means[measure]:.2f} | {text} |\n")
-    return "".join(lines)
+    rows = [
+        [
+            m,
+            f"{means[m]:.2f}",
+            f"{correlations[m]:.2f}" if m in correlations else "none",
+        ]
+        for m in CONFIDENCES
+    ]
+    return markdown(["confidence", "mean", "rank correlation with SI-SDR"], rows)
 
 
 def _evaluate(

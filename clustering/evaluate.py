@@ -46,7 +46,7 @@ from common.synthetic import miniature
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
 """The ratios of BSS Eval, version 3, which papers before SI-SDR reported."""
-EMBEDDED = ("dpcl", "chimera")
+WITH_EMBEDDING = ("dpcl", "chimera")
 """Networks with an embedding."""
 IdealMask = Literal["ideal_binary", "ideal_ratio"]
 SYNTHETIC = "Synthetic sounds: these numbers say nothing about real recordings.\n"
@@ -356,10 +356,10 @@ def _means(group: Sequence[Row]) -> dict[str, float]:
 
 
 def _expect_embedding(config: ClusteringConfig) -> None:
-    if config.role not in EMBEDDED:
+    if config.role not in WITH_EMBEDDING:
         raise ConfigError(
             f"--confidence: {config.kind} has no embedding; expected one of "
-            f"{', '.join(EMBEDDED)}, or leave it out"
+            f"{', '.join(WITH_EMBEDDING)}, or leave it out"
         )
 
 
@@ -400,7 +400,7 @@ def _main(options: argparse.Namespace) -> int:
     tracks = every[: options.limit]
     results = {}
     for name, task in _tasks(options, trained, config, separator).items():
-        # Rows of an evaluation with another limit are taken up.
+        # The limit is not part of the key, so rows of a broken-off evaluation count.
         key = score_key.key(task.model, every, sample_rate=config.sample_rate)
         rows = Rows(output / f"{name}.csv", ("name", *task.columns), key)
         results[name] = task.evaluate(tracks, rows, options.jobs)

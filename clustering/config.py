@@ -107,6 +107,7 @@ class ClusteringConfig:
         task: Of WHAM!: ``"mix_clean"``, ``"mix_both"`` or ``"mix_single"``.
         length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
         skip: Leave out tracks that lack a file, and say how many, instead of refusing.
+        allow_cut: Cut a track to its shortest file, however much is lost.
         mixing: ``"tracks"``: the same excerpt of the sources of one track.
             ``"random"``: a random excerpt for each source, and no speaker twice.
         snr_db: Range of the level of each source against the first, in dB; none: levels
@@ -154,6 +155,7 @@ class ClusteringConfig:
     task: Literal["mix_clean", "mix_both", "mix_single"] = "mix_clean"
     length: Literal["min", "max"] = "min"
     skip: bool = False
+    allow_cut: bool = False
     mixing: Literal["tracks", "random"] = "tracks"
     snr_db: tuple[float, float] | None = None
     records: str | None = None

@@ -13,7 +13,6 @@ PACKAGES = [
     "adversarial",
     "clustering",
     "clustering.losses",
-    "clustering.mixing",
     "clustering.models",
     "clustering.nussl",
     "common",

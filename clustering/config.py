@@ -1,4 +1,4 @@
-"""Configuration of the clustering pillar; its presets are in the module beside."""
+"""Configuration of training; the presets are in :mod:`clustering.presets`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ Dataset = Literal[
     "wsj0_2mix",
     "wsj0_3mix",
     "wham",
+    "fuss",
     "musdb",
+    "moisesdb",
+    "dsd100",
+    "ccmixter",
+    "song_folders",
     "mir1k",
     "slakh",
     "remixpacks600",
@@ -78,7 +83,7 @@ class ClusteringConfig:
 
     Attributes:
         train: Length of the run and how it is spread over devices.
-        kind: Which network, or the import path of a class.
+        kind: Name of the network, or the import path of a class.
         spectral: Shape of the networks on spectra; ``dpcl`` has the embedding of it,
             ``mask_inference`` the masks, ``chimera`` both.
         tasnet: Shape of ``tasnet``.
@@ -92,7 +97,7 @@ class ClusteringConfig:
             and spectra divided by the sum of the window. ``"asteroid"``: frames begin
             with the sound, the last ones that are not whole are left out of training,
             and spectra have the energy of the sound.
-        dataset: Kind of corpus, or the import path of a function.
+        dataset: Name of the corpus, or the import path of a function.
         root: Folder of the corpus; none, in ``tiny`` presets alone: the miniature.
         folders: Of ``scaper``, ``snippets`` and ``mix_folders``: folder of each split
             that lies by itself, as ``test=/data/test_set``.
@@ -103,24 +108,24 @@ class ClusteringConfig:
         length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
         skip: Leave out tracks that lack a file, and say how many, instead of refusing.
         allow_cut: Cut a track to its shortest file, however much is lost.
-        mixing: ``"tracks"``: sources of one track, from one place. ``"random"``: each
-            source from a track and a place of its own, no talker twice.
-        snr_db: Range of the level of each source against the first in random mixtures,
-            in dB; none: levels as they are.
-        records: Folder of records to make of the corpus; none: wav files as they lie
-            where they are alike, else records in the cache.
+        mixing: ``"tracks"``: the same excerpt of the sources of one track.
+            ``"random"``: a random excerpt for each source, and no speaker twice.
+        snr_db: Range of the level of each source against the first, in dB; none: levels
+            are kept.
+        records: Folder of records to make of the corpus; none: wav files of one rate
+            and format are read directly, others as records in the cache.
         records_encoding: Encoding of the records, which any but auto makes in any case:
             16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
             they keep every sample, else float32.
         resample: Resample files of another rate instead of refusing them.
         output: Run folder.
-        segment_seconds: Length of an excerpt; shorter tracks end with silence.
+        segment_seconds: Length of an excerpt; shorter tracks are padded with silence.
         curriculum: Pairs of an epoch and the length of an excerpt in seconds from that
             epoch on, the first of epoch 0; the validation has the last. None: always
             ``segment_seconds``.
-        excerpt: ``"random"``: any place of a track is as likely. ``"balanced"``: of
-            places drawn at random one in whose first frame more sources are loud than
-            in half of them.
+        excerpt: ``"random"``: all starts in a track are equally likely.
+            ``"balanced"``: of 16 random starts one of the 8 in whose first frame the
+            sources are closest in level.
         batch_size: Excerpts per replica and step.
         optimizer: Adam or RMSprop as PyTorch has it, or gradient descent with momentum.
         lr: Learning rate at the start.
@@ -128,8 +133,8 @@ class ClusteringConfig:
         clip: Percentile of AutoClip, or largest norm of the gradient.
         clip_kind: Which of the two; ``"none"``: neither.
         lr_decay_patience: Epochs without progress before the rate falls.
-        lr_decay_gamma: What it is multiplied with then.
-        patience: Epochs without progress before the run ends.
+        lr_decay_gamma: Factor of the rate then.
+        patience: Epochs without progress before early stopping.
     """
 
     train: Schedule = Schedule(epochs=100, steps_per_epoch=500)
@@ -187,7 +192,7 @@ class ClusteringConfig:
 
     @property
     def role(self) -> Kind:
-        """Kind of the network; of a user's own one that whose place it takes."""
+        """Name of the network; for a user's own class the one that it replaces."""
         if self.kind in get_args(Kind):
             return cast(Kind, self.kind)
         return extension.network("kind", self.kind, get_args(Kind)).role

@@ -1,4 +1,4 @@
-"""Three talkers at once: the same commands as for two."""
+"""Three speakers at once: the same commands as for two."""
 
 import json
 from dataclasses import replace
@@ -29,14 +29,14 @@ def three(config, tmp_path):
     )
 
 
-def test_three_talkers_are_loaded_trained_on_and_separated(three):
+def test_three_speakers_are_loaded_trained_on_and_separated(three):
     (track,) = corpus.tracks(three, corpus.root(three), "test")
     waves = [audio.read(file)[0] for file in track.sources.values()]
     assert list(track.sources) == ["s1", "s2", "s3"]
     np.testing.assert_array_equal(sum(waves), audio.read(track.mixture)[0])
     training.train(three, build)
-    heard = audio.read(track.mixture, 0, 3000)[0]
-    estimates = separate.load(three.output)(heard)
+    mixture = audio.read(track.mixture, 0, 3000)[0]
+    estimates = separate.load(three.output)(mixture)
     assert len(estimates) == 3
     assert all(each.shape == (1, 3000) for each in estimates.values())
     assert min(float(np.square(each).sum()) for each in estimates.values()) > 0
@@ -44,7 +44,7 @@ def test_three_talkers_are_loaded_trained_on_and_separated(three):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dpcl", "mask_inference", "tasnet"])
-def test_three_talkers_are_scored(three, kind):
+def test_three_speakers_are_scored(three, kind):
     config = replace(three, kind=kind)
     training.train(config, build)
     assert evaluate.main([config.output]) == 0
@@ -52,7 +52,7 @@ def test_three_talkers_are_scored(three, kind):
     assert summary["all"]["count"] == 3
 
 
-def test_two_and_three_talkers_are_not_taken_for_one_another(three, talkers):
+def test_two_and_three_speakers_are_not_confused(three, talkers):
     two = replace(three, dataset="wsj0_2mix")
     with pytest.raises(CorpusError, match="holds s3, so its mixtures are of more"):
         corpus.tracks(two, Path(str(three.root)), "test")

@@ -6,7 +6,7 @@
 #   RUN_DIR=runs/adversarial/embedded/2030-01-31_12-00-00 ./run_train_embedded_adversarial.sh
 #                                                       goes on with that run
 #
-# It replaces adversarial/models/mini; its scores belong on the card there. See setup.sh for
+# It replaces adversarial/bundled/mini; its scores belong on the card there. See setup.sh for
 # the variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -27,4 +27,4 @@ python -m adversarial.train with tiny output="$run" \
   init_from=sup init_sup_sep_lr=1e-3 init_unsup_sep_lr=3e-4 init_disc_lr=1e-3 \
   train.checkpoint_steps=100 train.log_steps=50 "$@"
 python -m adversarial.evaluate "$run"
-python -m adversarial.embedded "$run"
+python -m adversarial.convert "$run" --bundle

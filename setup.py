@@ -102,7 +102,7 @@ COMMANDS = [
 
 # The bundled models, which separate offline, and the marks of typed packages.
 DATA = {
-    "adversarial": ["py.typed", "models/*/*", "models/*/*/*"],
+    "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "clustering": ["py.typed", "models/*/*", "models/*/*/*"],
     "common": ["py.typed"],
     "mixit": ["py.typed", "models/*/*", "models/*/*/*"],

@@ -1,7 +1,7 @@
 """The small models that come with the pillars, so that separation works offline.
 
-Each lies in ``models/NAME`` of its pillar: a run folder without optimizer and paths,
-and its card. A pillar's module ``embedded`` takes the networks of a finished run there.
+Each has a folder in its pillar: a run folder without optimizer and paths, and its card.
+A command of the pillar writes the networks of a finished run there.
 """
 
 from __future__ import annotations

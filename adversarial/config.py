@@ -9,7 +9,22 @@ from typing import Literal
 from common.config import ConfigError
 from common.training.schedule import Schedule
 
-Paired = Literal["musdb", "dsd100", "ccmixter", "moisesdb", "track_folders"]
+Paired = Literal[
+    "musdb",
+    "dsd100",
+    "ccmixter",
+    "moisesdb",
+    "mir1k",
+    "track_folders",
+    "remixpacks600",
+    "slakh",
+    "fuss",
+    "wsj0_2mix",
+    "wsj0_3mix",
+    "wham",
+    "scaper",
+    "mix_folders",
+]
 Head = Literal["relu", "softplus", "mask"]
 
 
@@ -112,6 +127,7 @@ class Corpora:
         unpaired: Corpus of unpaired mixtures and sources; none: there is no second
             phase, unless ``paired_tracks`` leaves some songs.
         unpaired_root: Its folder; none: the miniature.
+        voice: Source that takes the part of the vocals; all others are accompaniment.
         split: ``"card"``: 100 songs of MUSDB18 for training, 25 for validation, 25 for
             the test; ``"museval"``: 86, 14 and 50.
         paired_tracks: Songs that keep their sources; the others of the training join
@@ -140,6 +156,7 @@ class Corpora:
     root: str | None = None
     unpaired: Paired | None = "moisesdb"
     unpaired_root: str | None = None
+    voice: str = "vocals"
     split: Literal["card", "museval"] = "card"
     paired_tracks: int = 0
     unpaired_tracks: int = 0

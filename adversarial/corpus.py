@@ -18,6 +18,7 @@ from adversarial.config import AdversarialConfig, Corpora
 from common import files
 from common.config import ConfigError
 from common.corpora import (
+    catalogue,
     ccmixter,
     dsd100,
     grouping,
@@ -28,6 +29,7 @@ from common.corpora import (
     sound_files,
     waveforms,
 )
+from common.corpora.catalogue import Options
 from common.corpora.track import CorpusError, Sound, Track
 from common.files import user_path
 from common.synthetic.miniature import WRITERS
@@ -41,6 +43,15 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "moisesdb": {"songs": 20},
     "dsd100": {"train": 12, "test": 8},
     "ccmixter": {"songs": 20},
+    "mir1k": {"train": 40, "test": 10},
+    "remixpacks600": {"train": 20, "test": 4},
+    "slakh": {"train": 20, "validation": 4, "test": 4},
+    "fuss": {"train": 60, "validation": 10, "eval": 10},
+    "wsj0_2mix": {"train": 60, "validation": 10, "test": 10},
+    "wsj0_3mix": {"train": 60, "validation": 10, "test": 10},
+    "wham": {"train": 60, "validation": 10, "test": 10},
+    "scaper": {"train": 60, "valid": 10, "test": 10},
+    "mix_folders": {"train": 20, "valid": 4, "test": 4},
 }
 """Numbers of songs of the miniature of each corpus."""
 KEYS = {
@@ -114,19 +125,23 @@ def report(songs: SongLists) -> None:
         say(SUPERVISED_ONLY)
 
 
-def group_accompaniment(track: Track) -> Track:
+def group_accompaniment(track: Track, voice: str = VOCALS) -> Track:
     """Sum all sources of a track but its vocals.
+
+    Args:
+        track: The track.
+        voice: Name of the source that is its vocals.
 
     >>> stems = {name: Path(name) for name in ("vocals", "drums", "bass")}
     >>> list(group_accompaniment(Track("a", 8000, 9, stems)).sources)
     ['accompaniment', 'vocals']
     """
-    others = [sound for name, sound in track.sources.items() if name != VOCALS]
+    others = [sound for name, sound in track.sources.items() if name != voice]
     sources: dict[str, Sound] = {}
     if others:
         sources[ACCOMPANIMENT] = grouping.added(others)
-    if VOCALS in track.sources:
-        sources[VOCALS] = track.sources[VOCALS]
+    if voice in track.sources:
+        sources[VOCALS] = track.sources[voice]
     return Track(track.name, track.sample_rate, track.samples, sources, track.mixture)
 
 
@@ -168,8 +183,8 @@ def _select_voiced(songs: SongLists, silent: bool) -> SongLists:
     if songs.paired and not voiced["paired"]:
         raise CorpusError(
             f"none of {len(songs.paired)} paired songs has vocals, the first is "
-            f"{songs.paired[0].name!r}; expected a source named vocals; rename the "
-            "files or choose another corpus"
+            f"{songs.paired[0].name!r}; expected a source named vocals; name the "
+            "one that takes their part by corpora.voice=..., or choose another corpus"
         )
     tracks = [*songs.paired, *songs.valid, *songs.test]
     voiceless = [track.name for track in tracks if VOCALS not in track.sources]
@@ -194,8 +209,8 @@ def _from_corpora(config: AdversarialConfig) -> SongLists:
     corpora = config.corpora
     root = _root(config, corpora.paired, corpora.root, 0)
     train, valid, test = (
-        [group_accompaniment(track) for track in split]
-        for split in SPLITS[corpora.paired](corpora, root)
+        [group_accompaniment(track, corpora.voice) for track in split]
+        for split in _splits(corpora, root)
     )
     paired = [*train, *valid, *test]
     _expect_accompaniment(paired)
@@ -258,10 +273,11 @@ def _unpaired_songs(config: AdversarialConfig) -> list[UnpairedSong]:
             f"corpora.unpaired_root is not set; corpora.unpaired={corpus} needs it, "
             "because corpora.root is no miniature; set it, or corpora.unpaired=none"
         )
-    songs = ALL_SONGS[corpus](corpora, _root(config, corpus, corpora.unpaired_root, 1))
+    root = _root(config, corpus, corpora.unpaired_root, 1)
+    songs = _all_songs(corpus, corpora, root)
     named = []
     for song in songs:
-        track = group_accompaniment(song.track)
+        track = group_accompaniment(song.track, corpora.voice)
         track = replace(track, name=f"{corpus}/{track.name}")
         named.append(song._replace(track=track))
     return named[: corpora.unpaired_tracks or None]
@@ -390,19 +406,21 @@ def _dsd100(corpora: Corpora, root: Path) -> Splits:
     return train, *_halves(test)
 
 
-def _three_splits(read: Callable[..., list[Track]]) -> Callable[..., Splits]:
-    def splits(corpora: Corpora, root: Path) -> Splits:
-        train, valid, test = (
-            read(root, split, skip=corpora.skip) for split in ("train", "valid", "test")
-        )
-        return train, valid, test
+def _mir1k(corpora: Corpora, root: Path) -> Splits:
+    """List clips, the first of every song first, so that few paired ones differ."""
+    train, valid, test = (
+        sorted(tracks, key=lambda track: track.name.rpartition("_")[::-1])
+        for tracks in _catalogued(corpora, "mir1k", root)
+    )
+    return train, valid, test
 
-    return splits
 
-
-def _folders(root: Path, split: str, *, skip: bool) -> list[Track]:
-    """List a split of track folders, in which no file is required."""
-    return song_folders.tracks(root, split)
+def _folders(corpora: Corpora, root: Path) -> Splits:
+    """List track folders, in which no file is required."""
+    train, valid, test = (
+        song_folders.tracks(root, split) for split in ("train", "valid", "test")
+    )
+    return train, valid, test
 
 
 def _all_folders(corpora: Corpora, root: Path) -> list[UnpairedSong]:
@@ -431,11 +449,10 @@ def _unmarked(tracks: Iterable[Track]) -> list[UnpairedSong]:
 SPLITS: Mapping[str, Callable[[Corpora, Path], Splits]] = {
     "musdb": _musdb,
     "dsd100": _dsd100,
-    "ccmixter": _three_splits(ccmixter.tracks),
-    "moisesdb": _three_splits(moisesdb.tracks),
-    "track_folders": _three_splits(_folders),
+    "mir1k": _mir1k,
+    "track_folders": _folders,
 }
-"""How each corpus is divided when its songs keep their sources."""
+"""Corpora that are divided otherwise than in :mod:`common.corpora.catalogue`."""
 
 ALL_SONGS: Mapping[str, Callable[[Corpora, Path], list[UnpairedSong]]] = {
     "musdb": lambda _, root: _unmarked(_musdb_training(root)),
@@ -446,7 +463,31 @@ ALL_SONGS: Mapping[str, Callable[[Corpora, Path], list[UnpairedSong]]] = {
     "moisesdb": _all_moisesdb,
     "track_folders": _all_folders,
 }
-"""The songs of each corpus that may be used without their sources."""
+"""All songs of corpora that may be used without their sources; of others, training."""
+
+
+def _splits(corpora: Corpora, root: Path) -> Splits:
+    read = SPLITS.get(corpora.paired)
+    return read(corpora, root) if read else _catalogued(corpora, corpora.paired, root)
+
+
+def _all_songs(corpus: str, corpora: Corpora, root: Path) -> list[UnpairedSong]:
+    read = ALL_SONGS.get(corpus)
+    return read(corpora, root) if read else _unmarked(_training(corpora, corpus, root))
+
+
+def _catalogued(corpora: Corpora, corpus: str, root: Path) -> Splits:
+    options = Options(skip=corpora.skip, noise=True)
+    train, valid, test = (
+        catalogue.tracks(corpus, root, split, options)
+        for split in ("train", "valid", "test")
+    )
+    return train, valid, test
+
+
+def _training(corpora: Corpora, corpus: str, root: Path) -> list[Track]:
+    options = Options(skip=corpora.skip, noise=True)
+    return catalogue.tracks(corpus, root, "train", options)
 
 
 def from_dictionary(lists: Mapping[str, Any], origin: str, folder: Path) -> SongLists:

@@ -40,6 +40,7 @@ DATABASES = {
     "dsd100": "DSD100",
     "ccmixter": "CCMixter",
     "moisesdb": "MoisesDB",
+    "mir1k": "MIR-1K",
     "track_folders": "folders",
 }
 """Names of the corpora in the tables."""

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from common import files, records
 from common.config import ConfigError
-from common.corpora import fuss
+from common.corpora import catalogue, fuss
+from common.corpora.catalogue import Options
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
 from common.records import roomsim
@@ -19,6 +20,9 @@ from common.synthetic import miniature
 from common.training.distribution import Example
 from common.training.loop import say
 from mixit.config import MixitConfig
+
+SPLITS = {"train": "train", "validation": "valid", "eval": "test"}
+"""Names of the splits in the catalogue by those of FUSS."""
 
 
 def root(config: MixitConfig) -> Path:
@@ -28,51 +32,59 @@ def root(config: MixitConfig) -> Path:
         CorpusError: The folder holds no corpus.
         ConfigError: No folder is named and the preset does not use the miniature.
     """
+    name, rate = config.dataset, config.model.sample_rate
     if config.data_root:
-        return find_root(config.data_root)
-    if not config.miniature:
+        return find_root(config.data_root, name)
+    if not config.miniature or name not in miniature.WRITERS:
         raise ConfigError(
-            "data_root is not set; name the folder of FUSS (data_root=FOLDER, or "
-            "FUSS_ROOT_DIR for ./run_train_model_on_fuss.sh), or train 'with tiny' on "
-            "the miniature that is made here"
+            f"data_root is not set; name the folder of dataset={name} "
+            "(data_root=FOLDER, or FUSS_ROOT_DIR for ./run_train_model_on_fuss.sh), or "
+            "train 'with tiny' on the miniature that is made here"
         )
-    folder = files.cache_folder("miniature", "fuss")
+    folder = files.cache_folder("miniature", name)
     say(
         f"no data_root: using the synthetic miniature corpus in {folder}; its numbers "
         "say nothing about real recordings"
     )
-    return miniature.write_fuss(folder, sample_rate=config.model.sample_rate)
+    return miniature.WRITERS[name](folder, sample_rate=rate)
 
 
-def find_root(folder: str | Path) -> Path:
-    """Find the folder of a corpus: example lists of FUSS, else records of roomsim.
+def find_root(folder: str | Path, dataset: str = "fuss") -> Path:
+    """Find the folder of a corpus: for FUSS its lists, else records of roomsim.
 
     Raises:
         CorpusError: The folder holds neither.
     """
+    folder = user_path(folder)
+    if dataset != "fuss":
+        return folder
     try:
         return fuss.find_root(folder)
     except CorpusError:
-        folder = user_path(folder)
         if any(folder.rglob(roomsim.FILES)):
             return folder
         raise
 
 
-def tracks(corpus: Path, split: str, sample_rate: int) -> list[Track]:
+def tracks(
+    corpus: Path, split: str, sample_rate: int, dataset: str = "fuss"
+) -> list[Track]:
     """List the examples of a split.
 
     Args:
         corpus: Folder of the corpus, from :func:`find_root`.
         split: ``train``, ``validation`` or ``eval``.
-        sample_rate: Rate in Hz of records of roomsim, which do not state theirs.
+        sample_rate: Rate in Hz of records of roomsim, which do not state theirs, and
+            of the folder that is read where a corpus has several.
+        dataset: Name of the corpus.
 
     Raises:
         CorpusError: The corpus lacks the split or a file.
     """
-    if _is_fuss(corpus):
-        return fuss.tracks(corpus, split)
-    return roomsim.tracks(corpus, split, sample_rate)
+    if dataset == "fuss" and not _is_fuss(corpus):
+        return roomsim.tracks(corpus, split, sample_rate)
+    options = Options(sample_rate=sample_rate, noise=True)
+    return catalogue.tracks(dataset, corpus, SPLITS[split], options)
 
 
 def labelled_records(config: MixitConfig) -> records.Index | None:
@@ -83,7 +95,7 @@ def labelled_records(config: MixitConfig) -> records.Index | None:
     """
     if config.labelled_root is None:
         return None
-    corpus = find_root(config.labelled_root)
+    corpus = find_root(config.labelled_root, config.dataset)
     return load_records(config, corpus, "train", "labelled")
 
 
@@ -107,10 +119,10 @@ def load_records(
     """
     wanted = config.model.sample_rate
     own = Path(config.records) / part if config.records else None
-    folder = (own or _default_folder(corpus, wanted)) / split
-    if not _is_fuss(corpus):
+    folder = (own or _default_folder(config.dataset, corpus, wanted)) / split
+    if config.dataset == "fuss" and not _is_fuss(corpus):
         return _roomsim_records(config, corpus, split, folder)
-    examples = fuss.tracks(corpus, split)
+    examples = tracks(corpus, split, wanted, config.dataset)
     rate = examples[0].sample_rate
     if rate != wanted and not config.resample:
         raise ConfigError(
@@ -311,6 +323,6 @@ def _random_start(
     return tf.random.stateless_uniform([], key, 0, spare + 1, tf.int64)
 
 
-def _default_folder(corpus: Path, sample_rate: int) -> Path:
+def _default_folder(dataset: str, corpus: Path, sample_rate: int) -> Path:
     digest = hashlib.sha256(f"{corpus.resolve()} {sample_rate}".encode()).hexdigest()
-    return files.cache_folder("records", f"fuss-{digest[:12]}")
+    return files.cache_folder("records", f"{dataset}-{digest[:12]}")

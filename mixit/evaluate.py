@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from common.separation.separator import Separator
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, run_of
 from mixit import data, metrics, published
-from mixit.config import MixitConfig
+from mixit.config import Dataset, MixitConfig
 from mixit.convert import add_options
 from mixit.google.restore import OPTIONS
 from mixit.separate import load
@@ -224,6 +224,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add(
+        "--dataset",
+        choices=get_args(Dataset),
+        metavar="NAME",
+        help="corpus in --data (default: the run's, else fuss)",
+    )
+    add(
         *("-mp", "--metagraph_path"),
         help="run this graph beside the checkpoint as it is",
     )
@@ -272,10 +278,11 @@ def _main(options: argparse.Namespace) -> int:
     if not options.model:
         raise CorpusError("no model is named; give --model RUN, or a TF1 checkpoint")
     separator = _load(options)
-    root, split = _data(options)
+    root, split, dataset = _data(options)
     seconds = FUSS_SECONDS if options.data_list_path else None
     seconds = seconds if options.seconds is None else options.seconds
-    every = cut(data.tracks(root, split, separator.sample_rate), seconds)
+    rate = separator.sample_rate
+    every = cut(data.tracks(root, split, rate, dataset), seconds)
     tracks = every[: options.limit]
     path = _scores_path(options, split)
     # Not of the limit: examples that a shorter evaluation measured are taken up.
@@ -317,23 +324,24 @@ def _load(options: argparse.Namespace) -> Separator:
     return load(options.model, **chosen)
 
 
-def _data(options: argparse.Namespace) -> tuple[Path, str]:
-    """Find corpus and split: as asked, else those of the run."""
+def _data(options: argparse.Namespace) -> tuple[Path, str, str]:
+    """Find folder, split and name of the corpus: as asked, else those of the run."""
     if options.data_list_path:
         if options.data or options.split_word:
             raise CorpusError(
                 "--data_list_path names corpus and split already; leave out --data and "
                 "--split"
             )
-        return listed(options.data_list_path)
-    if options.data:
-        return data.find_root(options.data), options.split
+        return *listed(options.data_list_path), "fuss"
     config = _config(options.model)
+    dataset = options.dataset or (config.dataset if config else "fuss")
+    if options.data:
+        return data.find_root(options.data, dataset), options.split, dataset
     if config is None:
         raise CorpusError(
             f"{options.model} is no run folder, so it names no corpus; give --data"
         )
-    return data.root(config), options.split
+    return data.root(config), options.split, dataset
 
 
 def _measure(

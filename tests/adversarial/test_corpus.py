@@ -29,6 +29,7 @@ def made(tmp_path_factory):
     miniature.write_moisesdb(place / "moisesdb", **short, songs=6)
     miniature.write_dsd100(place / "dsd100", **short, train=2, test=4)
     miniature.write_ccmixter(place / "ccmixter", **short, songs=4)
+    miniature.write_mir1k(place / "mir1k", **short, train=6, test=2)
     return place
 
 
@@ -389,3 +390,27 @@ def test_all_but_the_vocals_are_the_accompaniment():
     assert list(song.sources) == ["accompaniment", "vocals"]
     assert len(song.sources["accompaniment"].parts) == 3
     assert len(corpus.mixture_of(song).parts) == 4
+
+
+def test_few_paired_clips_of_mir1k_are_of_many_songs(made):
+    root = str(made / "mir1k")
+    keys = {"paired": "mir1k", "root": root, "unpaired": None}
+    paired, *unpaired, _, _ = corpus.list_songs(config(**keys, paired_tracks=3))
+    songs = [track.name.rpartition("_")[0] for track in paired]
+    assert len(set(songs)) == 3
+    assert {name.rpartition("_")[2] for name in names(paired)} == {"01"}
+    assert [len(tracks) for tracks in unpaired] == [7, 7, 7]
+    assert not set(names(paired)) & set(names(unpaired[0]))
+    others = corpus.list_songs(both(made, unpaired="mir1k"))
+    assert len(others.mixtures) == 10
+
+
+def test_a_source_may_take_the_part_of_the_vocals(tmp_path):
+    root = miniature.write_wham(tmp_path / "wham", train=2, validation=2, test=2)
+    keys = {"paired": "wham", "root": str(root), "unpaired": None}
+    songs = corpus.list_songs(config(**keys, voice="s1"))
+    accompaniment = songs.paired[0].sources["accompaniment"]
+    assert [file.parent.name for file in accompaniment.parts] == ["s2", "noise"]
+    assert songs.paired[0].sources["vocals"].parent.name == "s1"
+    with pytest.raises(CorpusError, match=r"by corpora\.voice=\.\.\."):
+        corpus.list_songs(config(**keys))

@@ -67,9 +67,9 @@ def our_config(**changes: Any) -> Any:
     from dataclasses import replace
 
     from clustering.config import ClusteringConfig
-    from clustering.shapes import Chimera, Features, Recurrent
+    from clustering.shapes import Features, Recurrent, Spectral
 
-    shape = Chimera(
+    shape = Spectral(
         features=Features(bins=BINS, norm="batch"),
         recurrent=Recurrent(hidden=HIDDEN, layers=4, dropout=0.3),
         embedding=DIM,

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from clustering.config import ClusteringConfig
-from clustering.separate import CONFIG
 from common.config import ConfigError, flatten, load, to_dict
 from common.errors import exit_code
 from common.files import user_path, write_text
+from common.training.checkpoint import CONFIG
 from common.training.logs import read_scalars
 
 SUMMARY = Path("evaluation", "summary.json")

@@ -11,14 +11,14 @@ from typing import Literal, NamedTuple, get_args
 
 import tensorflow as tf
 
-from clustering import mixture_model
+from clustering import gaussian_mixture
+from clustering.gaussian_mixture import GaussianMixture
 from clustering.kmeans import Seed, distances, kmeans
-from clustering.mixture_model import Mixture
 from clustering.targets import vad
 
 Method = Literal["kmeans", "gmm"]
 MaskKind = Literal["soft", "binary", "posterior"]
-Model = tf.Tensor | Mixture
+Model = tf.Tensor | GaussianMixture
 """Centroids, float32 [batch, sources, dim], or a mixture of Gaussians."""
 
 
@@ -120,7 +120,7 @@ def cluster(
         weights = tf.gather(weights, places, batch_dims=1)
     model: Model
     if params.method == "gmm":
-        model = mixture_model.fit(points, params.sources, weights, seed=seed)
+        model = gaussian_mixture.fit(points, params.sources, weights, seed=seed)
     else:
         model = kmeans(
             points, params.sources, weights, seed=seed, restarts=params.restarts
@@ -154,8 +154,8 @@ def masks(
     [1, 2, 1, 2]
     """
     embedding, magnitude = _checked(embedding, magnitude)
-    if isinstance(model, Mixture):
-        flat = mixture_model.responsibilities(model, embedding)
+    if isinstance(model, GaussianMixture):
+        flat = gaussian_mixture.responsibilities(model, embedding)
         flat = binary_masks(-flat) if params.mask == "binary" else flat
     else:
         away = distances(embedding, model)
@@ -269,8 +269,10 @@ def _weights(
 
 
 def _ordered(model: Model, order: tf.Tensor) -> Model:
-    if isinstance(model, Mixture):
-        return Mixture(*(tf.gather(each, order, batch_dims=1) for each in model))
+    if isinstance(model, GaussianMixture):
+        return GaussianMixture(
+            *(tf.gather(each, order, batch_dims=1) for each in model)
+        )
     return tf.gather(model, order, batch_dims=1)
 
 

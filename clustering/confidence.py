@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import tensorflow as tf
 
-from clustering import mixture_model
+from clustering import gaussian_mixture
 from clustering.cluster import binary_masks, loudest, posterior_masks
 from clustering.kmeans import Seed, distances, kmeans
 from clustering.losses import deep_clustering as losses
@@ -188,8 +188,8 @@ def jensen_shannon(
     >>> bool(jensen_shannon(apart, 2, samples=500) > jensen_shannon(apart, 1))
     True
     """
-    single = mixture_model.fit(points, 1, seed=seed)
-    several = mixture_model.fit(points, sources, seed=seed)
+    single = gaussian_mixture.fit(points, 1, seed=seed)
+    several = gaussian_mixture.fit(points, sources, seed=seed)
     seeds = tf.unstack(tf.random.split(tf.convert_to_tensor(seed, tf.int32)), num=2)
     halves = [
         _divergence(one, other, samples, part)
@@ -269,13 +269,13 @@ def _pairs(points: tf.Tensor) -> tf.Tensor:
 
 
 def _divergence(
-    one: mixture_model.Mixture,
-    other: mixture_model.Mixture,
+    one: gaussian_mixture.GaussianMixture,
+    other: gaussian_mixture.GaussianMixture,
     samples: int,
     seed: tf.Tensor,
 ) -> tf.Tensor:
     """Mean over draws from one of log(one / ((one + other) / 2)), [batch]."""
-    drawn = mixture_model.sample(one, samples, seed)
-    logs = [mixture_model.log_density(each, drawn) for each in (one, other)]
+    drawn = gaussian_mixture.sample(one, samples, seed)
+    logs = [gaussian_mixture.log_density(each, drawn) for each in (one, other)]
     both = tf.reduce_logsumexp(tf.stack(logs), 0) - math.log(2.0)
     return tf.reduce_mean(logs[0] - both, -1)

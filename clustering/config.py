@@ -9,7 +9,7 @@ from clustering import extension
 from clustering.cluster import Clustering
 from clustering.losses.deep_clustering import Kind as ClusteringLoss
 from clustering.losses.permutation_invariant import Kind as InferenceLoss
-from clustering.shapes import Chimera, ConvTasnet, Tasnet
+from clustering.shapes import ConvTasnet, Spectral, Tasnet
 from clustering.targets import Weight
 from common.config import ConfigError
 from common.signal.stft import Stft
@@ -31,7 +31,7 @@ Dataset = Literal[
 Target = Literal["psa", "psa_untruncated", "msa", "irm"]
 Curriculum = tuple[tuple[int, float], ...]
 
-SPECTRAL = Chimera(embedding_activation=("tanh",))
+SPECTRAL = Spectral(embedding_activation=("tanh",))
 TASNET, CONV_TASNET = Tasnet(), ConvTasnet()
 CLUSTER = Clustering(percentile=95.0)
 
@@ -133,7 +133,7 @@ class ClusteringConfig:
 
     train: Schedule = Schedule(epochs=100, steps_per_epoch=500)
     kind: Kind | str = "dpcl"
-    spectral: Chimera = SPECTRAL
+    spectral: Spectral = SPECTRAL
     tasnet: Tasnet = TASNET
     conv_tasnet: ConvTasnet = CONV_TASNET
     loss: Loss = Loss()

@@ -22,11 +22,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from clustering import corpus, embedded, experiment_file, published
+from clustering import corpus, experiment_file, published
+from clustering.bundled import FOLDER as BUNDLED
 from clustering.config import ClusteringConfig
 from clustering.oracle import Kind, oracle
-from clustering.separate import restore, restore_named
 from clustering.separate import separator as separator_of
+from clustering.weights import restore, restore_named
 from common.audio import resample
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Track
@@ -40,6 +41,7 @@ from common.signal.metrics import sdr, si_sdr
 from common.signal.permutation import best_permutation, permute
 from common.synthetic import miniature
 from common.training.checkpoint import run_of, scores_folder
+from common.weights import bundled
 
 FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
@@ -280,7 +282,7 @@ def _asked(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Pa
         config = experiment_file.with_data(trained.config, told, options.split)
         name = scores_folder(told.path, options.checkpoint, folder)
         return separator_of(*trained), config, experiment_file.output(told) / name
-    own = embedded.find(options.model)
+    own = bundled.find(BUNDLED, options.model)
     trained = restore(options.model, checkpoint=options.checkpoint)
     path = user_path(options.model)
     name = scores_folder(path, options.checkpoint, folder)

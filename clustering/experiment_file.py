@@ -20,13 +20,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from clustering import embedded, extension, plain_yaml
+from clustering import extension, plain_yaml
+from clustering.bundled import FOLDER
 from clustering.config import ClusteringConfig, Dataset
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common.config import ConfigError, flatten, keys, override, unknown_key
 from common.files import user_path
 from common.training.loop import say
+from common.weights import bundled
 
 SUFFIXES = (".yml", ".yaml")
 CLASSES = {"Scaper": "scaper", "MixSourceFolder": "mix_folders"}
@@ -150,8 +152,7 @@ def model(experiment: Experiment) -> str:
             "model_path, or model in a file of plain keys"
         )
     name = plain_yaml.expand(experiment.model, f"{experiment.path}: the model")
-    found = embedded.find(name)
-    return str(found or locate(name, experiment.path))
+    return str(bundled.find(FOLDER, name) or locate(name, experiment.path))
 
 
 def output(experiment: Experiment) -> Path:

@@ -19,11 +19,11 @@ from dataclasses import replace
 from clustering.cluster import Clustering
 from clustering.config import CONV_TASNET, TASNET, ClusteringConfig, Loss
 from clustering.shapes import (
-    Chimera,
     ConvTasnet,
     Features,
     Filterbank,
     Recurrent,
+    Spectral,
     Tasnet,
 )
 from common.training.schedule import Schedule
@@ -41,7 +41,7 @@ CONV_TASNET_RUN = replace(DPCL, kind="conv_tasnet", loss=WAVEFORM)
 # A network in small for two talkers at 8 kHz, on the miniature.
 TINY = ClusteringConfig(
     train=Schedule(epochs=15, steps_per_epoch=100, checkpoint_steps=100, log_steps=20),
-    spectral=Chimera(
+    spectral=Spectral(
         features=Features(bins=129),
         recurrent=Recurrent(hidden=96, layers=2, dropout=0.0),
         embedding_activation=("tanh", "unit_norm"),
@@ -76,7 +76,7 @@ TINY_CONV_TASNET = replace(
 # mixtures once an epoch.
 COOKIECUTTER = ClusteringConfig(
     train=Schedule(epochs=100, steps_per_epoch=500),
-    spectral=Chimera(
+    spectral=Spectral(
         features=Features(bins=257, level="librosa"),
         recurrent=Recurrent(hidden=300, layers=4, dropout=0.3),
         embedding=20,
@@ -123,7 +123,7 @@ COOKIECUTTER_SPEECH = replace(
 # Networks of nussl 1.x and of [2, 4]: 32 ms frames at 8 kHz, excerpts of 400 of them.
 LARGE = ClusteringConfig(
     train=Schedule(epochs=100, steps_per_epoch=0),
-    spectral=Chimera(
+    spectral=Spectral(
         features=Features(bins=129, norm="batch"),
         recurrent=Recurrent(hidden=600, layers=4, dropout=0.3),
         embedding=20,
@@ -150,7 +150,7 @@ AUTOCLIP_BOTH = Loss(0.125, "whitened", 0.75, target="msa")
 ASTEROID = ClusteringConfig(
     train=Schedule(epochs=200, steps_per_epoch=0),
     kind="chimera",
-    spectral=Chimera(
+    spectral=Spectral(
         features=Features(bins=129, level="log", norm="none"),
         recurrent=Recurrent(
             hidden=600,
@@ -222,7 +222,7 @@ PRESETS: Mapping[str, ClusteringConfig] = {
     "chimera_music": replace(
         DPCL,
         kind="chimera",
-        spectral=Chimera(
+        spectral=Spectral(
             features=Features(bins=513, mels=150),
             recurrent=Recurrent(hidden=500, layers=4, dropout=0.0),
             embedding=20,

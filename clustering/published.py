@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from clustering.bundled import FOLDER
 from clustering.config import ClusteringConfig
-from clustering.embedded import FOLDER
 from common.weights.registry import Entry, shipped
 
 NOT_RUN = "not run here"

@@ -23,10 +23,10 @@ from clustering import analyze, combinations, plain_yaml
 from clustering.combinations import Changes
 from clustering.config import ClusteringConfig
 from clustering.presets import PRESETS
-from clustering.separate import CONFIG
 from common.config import ConfigError, load, save, to_dict
 from common.errors import exit_code
 from common.files import user_path
+from common.training.checkpoint import CONFIG
 from common.training.loop import say
 
 PRESET_OF_WORDS = "dpcl"

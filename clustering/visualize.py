@@ -23,12 +23,13 @@ from clustering.cluster import Clustered, cluster, loudest, posterior_masks
 from clustering.config import ClusteringConfig
 from clustering.evaluate import read
 from clustering.experiment_file import Data, Experiment
+from clustering.gaussian_mixture import GaussianMixture
 from clustering.kmeans import distances
-from clustering.mixture_model import Mixture
 from clustering.objective import SPECTRAL
 from clustering.picture import View, picture
 from clustering.principal import Principal, principal
-from clustering.separate import Trained, restore, restore_named, separator
+from clustering.separate import separator
+from clustering.weights import Trained, restore, restore_named
 from common import audio, plots
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
@@ -283,7 +284,7 @@ def _in_order_of(
     Returns:
         Shares [clusters, frames, bins] and centres [clusters, dim].
     """
-    if isinstance(found.model, Mixture):
+    if isinstance(found.model, GaussianMixture):
         centres, shares = found.model.means, found.masks
     else:
         centres = found.model

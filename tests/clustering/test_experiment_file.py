@@ -8,13 +8,14 @@ import pytest
 import yaml
 
 from clustering import (
-    embedded,
     evaluate,
     experiment_file,
     plain_yaml,
     separate,
+    weights,
 )
 from clustering import train as train_command
+from clustering.bundled import FOLDER
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.nussl import cookiecutter
@@ -449,7 +450,7 @@ def test_names_are_searched_beside_the_file_first(tmp_path, monkeypatch):
 
 def test_the_experiment_of_the_package_is_that_of_its_model():
     found = experiment_file.read(REPOSITORY / "best_model/config.yml")
-    folder = embedded.find("mini")
+    folder = FOLDER / "mini"
     assert experiment_file.model(found) == str(folder)
     assert found.data["test"].config.dataset == "snippets"
     assert found.data["train"].config.root is None
@@ -465,7 +466,7 @@ def test_the_commands_take_an_experiment_file(run, config, talkers, tmp_path, ca
     values = {"preset": "tiny", "model": "run", "root": str(talkers)}
     values |= {"cluster": {"percentile": 50.0, "mask": "soft"}}
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
-    restored = separate.restore(file)
+    restored = weights.restore(file)
     changed = replace(config.cluster, percentile=50.0, mask="soft")
     assert restored.config == replace(config, cluster=changed)
     wave = 0.1 * np.random.default_rng(0).standard_normal([1, 800])
@@ -492,18 +493,18 @@ def test_an_experiment_file_may_not_name_another(tmp_path):
     with pytest.raises(
         ConfigError, match=r"b\.yml, an experiment file; expected a run"
     ):
-        separate.restore(file)
+        weights.restore(file)
 
 
 def test_a_model_that_is_nowhere_is_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no config\.json; expected a run"):
-        separate.restore(tmp_path)
+        weights.restore(tmp_path)
 
 
 def test_a_file_of_torch_that_is_no_model_is_refused(tmp_path):
     torch_file.write(tmp_path / "a.pth", {"a": np.ones(3, np.float32)})
     with pytest.raises(CheckpointError, match=r"no model of nussl 1\.x"):
-        separate.restore(tmp_path / "a.pth")
+        weights.restore(tmp_path / "a.pth")
 
 
 def test_defaults_of_the_preset_stay():

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clustering import analyze, combinations, plain_yaml
+from clustering import analyze, combinations, experiment_file
 from clustering.combinations import Changes
 from clustering.config import ClusteringConfig
 from clustering.presets import PRESETS
@@ -177,7 +177,9 @@ def _found(options: argparse.Namespace) -> list[tuple[Changes, Any]]:
             f"-p {options.file} and {options.words[0]!r}: name either a file or keys; "
             "a file holds its keys itself, those to try under sweep"
         )
-    return combinations.of_file(plain_yaml.read(options.file), str(options.file))
+    return combinations.of_file(
+        experiment_file.read_yaml(options.file), str(options.file)
+    )
 
 
 def _preset(name: str) -> str:

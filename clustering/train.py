@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     """Train what presets, keys and an experiment file (``-p FILE``) tell."""
-    file, words = experiment_file.taken(arguments)
+    file, words = experiment_file.pop_option(arguments)
     presets, default = PRESETS, "dpcl"
     if file is not None:
         # Its values are complete: no other preset goes with them.

@@ -238,7 +238,7 @@ def our_items(folder: Path) -> Work:
     @tf.function
     def item(position: tf.Tensor) -> tf.Tensor:
         batch = {name: value[tf.newaxis] for name, value in draw(position).items()}
-        known = objective.given(config, batch)
+        known = objective.prepare(config, batch)
         assignment = targets.ideal_binary(known.magnitudes)
         return known, assignment, targets.point_weights(known.input, assignment)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from clustering import extension
 from clustering.cluster import Clustering
-from clustering.losses.deep_clustering import Kind as ClusteringLoss
-from clustering.losses.permutation_invariant import Kind as InferenceLoss
+from clustering.losses.deep_clustering import Normalization
+from clustering.losses.permutation_invariant import InferenceLoss
 from clustering.shapes import ConvTasnet, Spectral, Tasnet
 from clustering.targets import Weight
 from common.config import ConfigError
@@ -36,6 +37,15 @@ TASNET, CONV_TASNET = Tasnet(), ConvTasnet()
 CLUSTER = Clustering(percentile=95.0)
 
 
+def _check_name(key: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a value that is neither a known name nor an import path."""
+    if value not in known and not extension.is_path(value):
+        raise ConfigError(
+            f"{key}={value!r}: expected one of {', '.join(known)}, or your own as "
+            "package.module:name"
+        )
+
+
 @dataclass(frozen=True)
 class Loss:
     """What is minimised; the raw terms are logged beside the weighted sum.
@@ -58,7 +68,7 @@ class Loss:
     """
 
     clustering: float = 1.0
-    clustering_kind: ClusteringLoss | Literal["whitened"] | str = "classic"
+    clustering_kind: Normalization | Literal["whitened"] | str = "classic"
     inference: float = 1.0
     inference_kind: InferenceLoss | str = "l1"
     target: Target = "psa"
@@ -66,10 +76,10 @@ class Loss:
     threshold_db: float = -40.0
 
     def __post_init__(self) -> None:
-        known = (*get_args(ClusteringLoss), "whitened")
-        extension.check("loss.clustering_kind", self.clustering_kind, known)
+        known = (*get_args(Normalization), "whitened")
+        _check_name("loss.clustering_kind", self.clustering_kind, known)
         known = get_args(InferenceLoss)
-        extension.check("loss.inference_kind", self.inference_kind, known)
+        _check_name("loss.inference_kind", self.inference_kind, known)
 
 
 @dataclass(frozen=True)
@@ -169,8 +179,8 @@ class ClusteringConfig:
     patience: int = 30
 
     def __post_init__(self) -> None:
-        extension.check("kind", self.kind, get_args(Kind))
-        extension.check("dataset", self.dataset, get_args(Dataset))
+        _check_name("kind", self.kind, get_args(Kind))
+        _check_name("dataset", self.dataset, get_args(Dataset))
         begins = [epoch for epoch, _ in self.curriculum]
         rising = begins[:1] in ([], [0]) and begins == sorted(set(begins))
         if not (rising and all(seconds > 0 for _, seconds in self.curriculum)):

@@ -27,7 +27,7 @@ class ClusteringTraining(keras.Model):
     Args:
         net: From magnitudes or waveforms of mixtures to embeddings, masks or both, or
             to waveforms.
-        config: Gives the kind, the transform and the losses.
+        config: Names the network, the transform and the losses.
         replicas: Number of replicas that share a global batch.
     """
 
@@ -51,10 +51,10 @@ class ClusteringTraining(keras.Model):
         The gradient is of the sum over the batch divided by the global batch size, so
         that replicas add up to one; it is clipped after they did.
         """
-        given = objective.given(self.config, batch)
+        prepared = objective.prepare(self.config, batch)
         with tf.GradientTape() as tape:
-            outputs = self.network(given.input, training=True)
-            losses = objective.losses(self.config, given, outputs)
+            outputs = self.network(prepared.input, training=True)
+            losses = objective.losses(self.config, prepared, outputs)
             loss = tf.reduce_mean(losses["loss"]) / self.replicas
         weights = self.network.trainable_variables
         # A head whose loss has no weight is not connected, and stays as it is.
@@ -66,14 +66,15 @@ class ClusteringTraining(keras.Model):
             zip(gradients, weights, strict=True), skip_gradients_aggregation=True
         )
         self.means["gradient"].update_state(norm)
-        return {**self._told(losses), "gradient": self.means["gradient"].result()}
+        return {**self._updated(losses), "gradient": self.means["gradient"].result()}
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on a batch of the validation."""
-        given = objective.given(self.config, batch)
-        losses = objective.losses(self.config, given, self.network(given.input))
-        return self._told(losses, batch["weight"])
+        prepared = objective.prepare(self.config, batch)
+        outputs = self.network(prepared.input)
+        losses = objective.losses(self.config, prepared, outputs)
+        return self._updated(losses, batch["weight"])
 
     def _clipped(self, gradients: Sequence[Any]) -> tuple[Sequence[Any], tf.Tensor]:
         if self.clip is not None:
@@ -81,7 +82,7 @@ class ClusteringTraining(keras.Model):
         limit = self.config.clip if self.config.clip_kind == "norm" else float(2**100)
         return clip_by_norm(gradients, limit)
 
-    def _told(
+    def _updated(
         self, losses: Mapping[str, tf.Tensor], weight: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
         for name, each in losses.items():
@@ -127,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Train what presets, keys and an experiment file (``-p FILE``) tell."""
+    """Train by presets, keys and an experiment file (``-p FILE``)."""
     file, words = experiment_file.pop_option(arguments)
     presets, default = PRESETS, "dpcl"
     if file is not None:

@@ -206,22 +206,13 @@ def nussl_waveforms(case):
     return golden, golden["estimates"], golden[name]
 
 
-@pytest.mark.parametrize(
-    ("case", "kind", "zero_mean"),
-    [
-        ("sisdr_none", "si_sdr", True),
-        ("sisdr_no_zero_mean", "si_sdr", False),
-        ("snr", "snr", True),
-    ],
-)
-def test_ratios_in_order_are_those_of_nussl(case, kind, zero_mean):
+@pytest.mark.parametrize(("case", "loss"), [("sisdr_none", "si_sdr"), ("snr", "snr")])
+def test_ratios_in_order_are_those_of_nussl(case, loss):
     golden, estimates, sources = nussl_waveforms(case)
-    losses, gradient = with_gradient(
-        lambda e: in_order(e, sources, kind, zero_mean), estimates
-    )
+    losses, gradient = with_gradient(lambda e: in_order(e, sources, loss), estimates)
     wanted = golden[f"{case}/out"]  # [batch, sources] or the mean of all
     if wanted.ndim:
-        costs = pairwise(estimates, sources, kind, zero_mean)
+        costs = pairwise(estimates, sources, loss)
         np.testing.assert_allclose(tf.linalg.diag_part(costs), wanted, rtol=2e-6)
     np.testing.assert_allclose(losses.mean(), wanted.mean(), rtol=2e-6)
     slope = golden[f"{case}/grad"]
@@ -304,10 +295,9 @@ def test_order_of_estimates_and_surplus_ones_do_not_matter(kind):
     assert gradient[:, 1:].any(-1).all()
 
 
-@pytest.mark.parametrize("snr_max", [None, 30.0])
 @pytest.mark.parametrize("kind", ["si_sdr", "snr"])
 @pytest.mark.parametrize("case", ["perfect", "silent", "all silent", "no estimate"])
-def test_ratios_are_finite_at_their_ends(case, kind, snr_max):
+def test_ratios_are_finite_at_their_ends(case, kind):
     sources = np.random.default_rng(4).standard_normal([2, 2, 400]).astype(np.float32)
     estimates = sources[:, ::-1].copy()
     if case == "silent":
@@ -316,14 +306,11 @@ def test_ratios_are_finite_at_their_ends(case, kind, snr_max):
         sources[:] = 0.0
     elif case == "no estimate":
         estimates[:] = 0.0
-    losses, gradient = with_gradient(
-        lambda e: pit(e, sources, kind, snr_max=snr_max), estimates
-    )
+    losses, gradient = with_gradient(lambda e: pit(e, sources, kind), estimates)
     assert np.isfinite(losses).all()
     assert np.isfinite(gradient).all()
     if case in ("perfect", "silent"):
-        best = -100.0 if snr_max is None else 1.0 - snr_max
-        assert (losses < best).all()
+        assert (losses < -100.0).all()
     if case == "all silent":
         assert not losses.any()
         assert not gradient.any()
@@ -338,16 +325,6 @@ def test_a_silent_source_leaves_the_mean_to_the_others():
     assert not costs[:, 2].any()
     free = in_order(estimates, sources, "snr")
     np.testing.assert_allclose(free, (costs[:, 0, 0] + costs[:, 1, 1]) / 2, rtol=1e-6)
-
-
-def test_threshold_ends_the_gain_softly():
-    source = np.random.default_rng(6).standard_normal([1, 1, 500]).astype(np.float32)
-    source -= source.mean()
-    noise = np.roll(source, 250, -1)
-    exact = in_order(source, source, "snr", snr_max=30.0)
-    np.testing.assert_allclose(exact, -30.0, rtol=1e-4)
-    close = in_order(source + 10**-1.5 * noise, source, "snr", snr_max=30.0)
-    np.testing.assert_allclose(close, -30.0 + 10 * np.log10(2), rtol=1e-3)
 
 
 def test_pit_is_traced_with_unknown_batch_and_length():

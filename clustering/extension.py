@@ -50,7 +50,7 @@ def network(key: str, path: str, roles: Sequence[str]) -> Any:
     Args:
         key: The key that names it, for errors.
         path: Its import path.
-        roles: What its attribute ``role`` may be.
+        roles: Values that its attribute ``role`` may have.
 
     Raises:
         ConfigError: There is no such module or name, or it is no such class.

@@ -61,8 +61,8 @@ def fit(
     Raises:
         ValueError: If there are no components or the shapes do not fit.
 
-    >>> found = fit([[[0.0], [2.0], [10.0], [12.0]]], 2)
-    >>> sorted(found.means.numpy().ravel().round(3).tolist())
+    >>> mixture = fit([[[0.0], [2.0], [10.0], [12.0]]], 2)
+    >>> sorted(mixture.means.numpy().ravel().round(3).tolist())
     [1.0, 11.0]
     """
     clusters = kmeans(points, components, weights, seed=seed)
@@ -107,8 +107,8 @@ def responsibilities(mixture: GaussianMixture, points: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [batch, components, points], of sum 1 over the components.
 
-    >>> found = fit([[[0.0], [2.0], [10.0], [12.0]]], 2)
-    >>> float(responsibilities(found, [[[1.0]]]).numpy().max())
+    >>> mixture = fit([[[0.0], [2.0], [10.0], [12.0]]], 2)
+    >>> float(responsibilities(mixture, [[[1.0]]]).numpy().max())
     1.0
     """
     logs = _log_parts(mixture, tf.cast(points, tf.float64))

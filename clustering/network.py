@@ -8,7 +8,7 @@ from typing import get_args
 import tf_keras as keras
 
 from clustering import extension
-from clustering.config import ClusteringConfig, Kind
+from clustering.config import ClusteringConfig, NetworkName
 from clustering.models.spectral import HeadName, SpectralNetwork
 from clustering.models.time_domain import ConvTasnet, Tasnet
 from common.config import ConfigError
@@ -36,7 +36,7 @@ def network(config: ClusteringConfig, sources: int | None = None) -> keras.Model
     _check_shape(config, sources)
     role = config.role
     model: keras.Model
-    if config.kind not in get_args(Kind):
+    if config.kind not in get_args(NetworkName):
         model = _own(config)
     elif role == "tasnet":
         model = Tasnet(config.tasnet)
@@ -63,7 +63,7 @@ def _check_shape(config: ClusteringConfig, sources: int | None) -> None:
 
 def _own(config: ClusteringConfig) -> keras.Model:
     """Make the user's network, the import path of whose class is the kind."""
-    model = extension.network("kind", config.kind, get_args(Kind))(config)
+    model = extension.network("kind", config.kind, get_args(NetworkName))(config)
     if not model.built:
         raise ConfigError(
             f"kind={config.kind!r}: its variables are not made yet; expected them in "

@@ -165,11 +165,11 @@ def translate(graph: Any) -> tuple[shapes.Spectral, tuple[HeadName, ...]]:
     if problem:
         raise _foreign(problem)
     recurrent, features = _recurrent(modules), _features(modules)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, size in (("embedding", "embedding"), ("mask", "sources")):
         if name in heads:
-            found[size], found[f"{name}_activation"] = _head(modules, name)
-    return shapes.Spectral(features, recurrent, **found), heads
+            values[size], values[f"{name}_activation"] = _head(modules, name)
+    return shapes.Spectral(features, recurrent, **values), heads
 
 
 def parts(graph: Any) -> tuple[Modules, list[Any]]:

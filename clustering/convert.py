@@ -1,8 +1,9 @@
-"""Conversion of models of nussl 1.x: ``python -m clustering.convert MODEL.pth``.
+"""Conversion of models of nussl 1.x: ``python -m clustering.convert SOURCE DEST``.
 
-``--check`` restores a file and compares our network with the graph of the file,
-computed module by module in float64 with numpy. ``--output RUN`` does the same and then
-writes the run folder that :mod:`clustering.separate` loads.
+A file that nussl's ``SeparationModel.save`` wrote is restored and our network compared
+with the graph of the file, computed module by module in float64 with numpy; then the
+run folder DEST is written, which :mod:`clustering.separate` loads. ``--check`` compares
+alone.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from clustering.network import network
 from clustering.nussl import model_file
 from clustering.nussl.model_file import NusslModel
 from common.config import save
-from common.errors import exit_code
 from common.files import replacing_folder
 from common.training.checkpoint import CONFIG, CheckpointError, save_network
+from common.weights import convert_command
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -123,32 +124,27 @@ def export(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check or convert a model of nussl 1.x; returns the exit code."""
-    parser = argparse.ArgumentParser("clustering.convert", description=main.__doc__)
-    parser.add_argument("model", help="file as SeparationModel.save writes it")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--check",
-        action="store_true",
-        help="compare the network with its graph computed in float64, print the "
-        f"largest difference, refuse it above {TOLERANCE:g}",
+    parser = convert_command.parser(
+        "clustering.convert",
+        main.__doc__,
+        "compare the network with its graph computed in float64, as before writing a "
+        f"run folder; refuse a largest difference above {TOLERANCE:g}",
     )
-    what.add_argument("--output", metavar="RUN", help="do so, and write a run folder")
     parser.add_argument(
         "--sample-rate", type=int, metavar="HZ", help="where the file does not say it"
     )
-    options = parser.parse_args(argv)
-    return exit_code("clustering.convert", lambda: _main(options))
+    return convert_command.command(parser, _main, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
-    model = model_file.load(options.model)
+    model = model_file.load(options.source)
     weights = sum(v.shape.num_elements() for v in model.network.trainable_variables)
-    sys.stdout.write(f"{options.model}: {model.kind}, {weights} weights\n")
+    sys.stdout.write(f"{options.source}: {model.kind}, {weights} weights\n")
     sys.stdout.write(f"largest difference {check(model):.3g}\n")
-    if options.output:
-        config = export(model, options.output, options.sample_rate)
+    if options.dest:
+        config = export(model, options.dest, options.sample_rate)
         sys.stdout.write(
-            f"{options.output}: {config.kind}, {config.sample_rate} Hz, frames of "
+            f"{options.dest}: {config.kind}, {config.sample_rate} Hz, frames of "
             f"{config.window_samples} every {config.hop_samples}\n"
         )
     return 0

@@ -169,9 +169,10 @@ def test_run_folder(path, tmp_path, kind):
     assert sorted(each.name for each in run.parent.iterdir()) == ["converted"]
 
 
-def test_output(path, tmp_path, capsys):
+@pytest.mark.parametrize("option", [[], ["--output"]])
+def test_a_run_folder_is_written(path, tmp_path, capsys, option):
     run = tmp_path / "run"
-    command = [str(save(path, "dpcl")), "--output", str(run), "--sample-rate", "8000"]
+    command = [str(save(path, "dpcl")), *option, str(run), "--sample-rate", "8000"]
     assert convert.main(command) == 0
     assert "dpcl, 8000 Hz, frames of 16 every 4" in capsys.readouterr().out
     assert (run / "config.json").exists()

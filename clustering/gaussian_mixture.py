@@ -117,55 +117,6 @@ def responsibilities(mixture: GaussianMixture, points: tf.Tensor) -> tf.Tensor:
     )
 
 
-def log_density(mixture: GaussianMixture, points: tf.Tensor) -> tf.Tensor:
-    """Compute the natural logarithm of the density.
-
-    Args:
-        mixture: From :func:`fit`.
-        points: float [batch, points, dim].
-
-    Returns:
-        float64 [batch, points].
-
-    >>> one = fit([[[-1.0], [1.0]]], 1)
-    >>> round(float(log_density(one, [[[0.0]]])[0, 0]), 3)
-    -0.919
-    """
-    return tf.reduce_logsumexp(_log_parts(mixture, tf.cast(points, tf.float64)), 1)
-
-
-def sample(mixture: GaussianMixture, count: int, seed: Seed) -> tf.Tensor:
-    """Draw points from the density, the same from equal mixtures in any batch.
-
-    Args:
-        mixture: From :func:`fit`.
-        count: Number of points for each item.
-        seed: Two integers.
-
-    Returns:
-        float64 [batch, count, dim].
-
-    >>> sample(fit([[[-1.0], [1.0]]], 1), 5, (0, 0)).shape.as_list()
-    [1, 5, 1]
-    """
-    first, second = tf.unstack(
-        tf.random.split(tf.convert_to_tensor(seed, tf.int32)), num=2
-    )
-    batch, dim = tf.shape(mixture.means)[0], tf.shape(mixture.means)[2]
-    chance = tf.random.stateless_uniform([1, count], first, dtype=tf.float64)
-    bounds = tf.cumsum(mixture.weights, -1)
-    places = tf.searchsorted(bounds, chance * bounds[:, -1:], side="right")
-    noise = tf.random.stateless_normal([1, count, dim], second, dtype=tf.float64)
-    # One product for each component and a choice, rather than a matrix for each point.
-    noise = tf.broadcast_to(noise, [batch, count, dim])
-    drawn = tf.zeros_like(noise)
-    for number in range(mixture.means.shape[1] or 1):
-        mean, factor = mixture.means[:, number], mixture.factors[:, number]
-        own = mean[:, tf.newaxis] + tf.matmul(noise, factor, transpose_b=True)
-        drawn = tf.where((places == number)[..., tf.newaxis], own, drawn)
-    return drawn
-
-
 def _normalised(points: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     """Weights [batch, 1, points] of sum 1, equal ones where all are 0."""
     if weights is None:

@@ -66,6 +66,6 @@ def test_a_large_one_is_not_bundled(tmp_path):
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         bundle(tmp_path, tmp_path / "other")
     save_network(tmp_path, network(config))
-    with pytest.raises(ConfigError, match="an embedded model has at most 730000"):
+    with pytest.raises(ConfigError, match="model has at most 730000"):
         bundle(tmp_path, tmp_path / "other")
     assert not (tmp_path / "other").exists()

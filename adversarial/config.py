@@ -124,6 +124,8 @@ class Corpora:
             unpaired mixtures.
         skip: Leave out songs that lack a file and say how many, instead of refusing;
             not of MUSDB18 and of folders.
+        allow_cut: Cut a song to its shortest file, however much is lost, instead of
+            refusing files of unequal lengths.
         function: A function by its import path, ``package.module:name``, that gives
             the dictionary of lists of the original instead.
         foreign_pickle: A ``dataset.pkl`` that the original wrote, read instead.
@@ -144,6 +146,7 @@ class Corpora:
     bleed: bool = True
     silent: bool = True
     skip: bool = False
+    allow_cut: bool = False
     function: str | None = None
     foreign_pickle: str | None = None
     records: str | None = None

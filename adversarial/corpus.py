@@ -13,6 +13,7 @@ from adversarial.layouts import PAIRED, WHOLE, Song
 from adversarial.lists import ACCOMPANIMENT, VOCALS, Lists
 from common import files
 from common.config import ConfigError
+from common.corpora import reading
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
 from common.synthetic.miniature import WRITERS
@@ -38,6 +39,11 @@ def read(config: AdversarialConfig) -> Lists:
         ConfigError: A key does not fit the others.
         CorpusError: A corpus is not there, or a list of paired songs is empty.
     """
+    with reading.cutting(config.corpora.allow_cut):
+        return _read(config)
+
+
+def _read(config: AdversarialConfig) -> Lists:
     corpora = config.corpora
     if corpora.function is not None and corpora.foreign_pickle is not None:
         raise ConfigError(

@@ -71,6 +71,7 @@ def job(
         valid=lambda: distribution.validation_batches(strategy, example, count, batch),
         records=found.records,
         digest=found.digest,
+        earlier_digest=found.paired.sounds.earlier_digest,
         # How long an excerpt is used again depends on the batch of each replica.
         divisible=not config.model_config.excerpts_reused,
         start=lambda: start_from_supervised(config, separator),

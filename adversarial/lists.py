@@ -86,11 +86,13 @@ def expect_aligned(tracks: Sequence[Track]) -> None:
                     f"the song {name!r}: {file} has {infos[file].sample_rate} Hz and "
                     f"{every[0]} {rate} Hz; expected one rate; resample one of them."
                 )
-            if abs(infos[file].samples - samples) > TOLERANCE_SECONDS * rate:
+            excess = abs(infos[file].samples - samples)
+            if excess > TOLERANCE_SECONDS * rate and not reading.may_cut():
                 raise CorpusError(
                     f"the song {name!r}: {file} has {infos[file].samples / rate:.2f} s "
                     f"and {every[0]} {samples / rate:.2f} s; expected equal lengths, "
-                    "because they must lie in time with each other; cut or pad one."
+                    "because they must lie in time with each other; cut or pad one, or "
+                    "set corpora.allow_cut=true to cut songs to their shortest file."
                 )
 
 

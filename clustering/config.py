@@ -115,12 +115,13 @@ class ClusteringConfig:
         task: Of WHAM!: ``"mix_clean"``, ``"mix_both"`` or ``"mix_single"``.
         length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
         skip: Leave out tracks that lack a file, and say how many, instead of refusing.
-        mixing: ``"tracks"``: sources of one track, from one position. ``"random"``:
-            each source from a track and a position of its own, no speaker twice.
-        snr_db: Range of the level of each source against the first in random mixtures,
-            in dB; none: levels as they are.
-        records: Folder of records to make of the corpus; none: wav files as they lie
-            where they are alike, else records in the cache.
+        allow_cut: Cut a track to its shortest file, however much is lost.
+        mixing: ``"tracks"``: the same excerpt of the sources of one track.
+            ``"random"``: a random excerpt for each source, and no speaker twice.
+        snr_db: Range of the level of each source against the first, in dB; none: levels
+            are kept.
+        records: Folder of records to make of the corpus; none: wav files of one rate
+            and format are read directly, others as records in the cache.
         records_encoding: Encoding of the records, which any but auto makes in any case:
             16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
             they keep every sample, else float32.
@@ -162,6 +163,7 @@ class ClusteringConfig:
     task: Literal["mix_clean", "mix_both", "mix_single"] = "mix_clean"
     length: Literal["min", "max"] = "min"
     skip: bool = False
+    allow_cut: bool = False
     mixing: Literal["tracks", "random"] = "tracks"
     snr_db: tuple[float, float] | None = None
     records: str | None = None

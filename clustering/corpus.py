@@ -8,7 +8,7 @@ from pathlib import Path
 from clustering import extension
 from clustering.config import ClusteringConfig
 from common import files
-from common.corpora import catalogue, grouping, mix_folders, scaper_output
+from common.corpora import catalogue, grouping, mix_folders, reading, scaper_output
 from common.corpora.catalogue import Options
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
@@ -79,7 +79,8 @@ def tracks(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
     Raises:
         CorpusError: The split is empty, or a file or a source is missing.
     """
-    listed = _list(config, folder, split)
+    with reading.cutting(config.allow_cut):
+        listed = _list(config, folder, split)
     if config.sources:
         groups = {n: n.split(JOINED) for n in config.sources if n != REST}
         rest = REST if REST in config.sources else None

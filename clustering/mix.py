@@ -37,7 +37,7 @@ from common import files
 from common.corpora import reading, sound_files
 from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError, Track
-from common.corpora.waveforms import identity
+from common.corpora.waveforms import fingerprint, identity, modified
 from common.errors import exit_code
 from common.files import user_path, write_json
 
@@ -185,12 +185,13 @@ def make(
     """
     counts = {split: counts[split] for split in SPLITS if counts.get(split)}
     _validate(pools, counts, config)
-    marker = _marker(pools, counts, config, layout)
+    facts = {"layout": layout, "counts": counts, "recipe": asdict(config)}
+    digest = _digest(facts, pools)
     output = user_path(output).resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        _expect_same(output, str(marker["digest"]))
+        _expect_same(output, facts, pools, digest)
         return False
-    work = output.with_name(f".{output.name}.{str(marker['digest'])[:12]}.partial")
+    work = output.with_name(f".{output.name}.{digest[:12]}.partial")
     with files.locked(work):
         work.mkdir(parents=True, exist_ok=True)
         tasks = [(split, index) for split in counts for index in range(counts[split])]
@@ -199,7 +200,8 @@ def make(
             done = pool.map(lambda task: write(*task), tasks)
             list(tqdm(done, "mix", len(tasks), disable=None, leave=False))
         shutil.rmtree(work / ".done")
-        write_json(marker, work / MARKER)
+        sounds = {split: _sizes(pools[split]) for split in counts}
+        write_json({**facts, "sounds": sounds, "digest": digest}, work / MARKER)
         if output.is_dir():
             output.rmdir()
         work.replace(output)
@@ -356,36 +358,34 @@ def _validate(
         )
 
 
-def _marker(
-    pools: Mapping[str, Pool],
-    counts: Mapping[str, int],
-    config: MixtureConfig,
-    layout: Layout,
-) -> dict[str, object]:
-    """Everything that decides the files, with a digest of it and of the sounds."""
-    facts = {"layout": layout, "counts": dict(counts), "recipe": asdict(config)}
+def _digest(
+    facts: Mapping, pools: Mapping[str, Pool], stamp: Callable = fingerprint
+) -> str:
+    """Digest of everything that decides the files, the sounds included."""
     sounds = [
-        (split, label, name, clean.samples, identity(clean.sound))
-        for split in counts
+        (split, label, name, clean.samples, identity(clean.sound, stamp))
+        for split in facts["counts"]
         for label, row in sorted(pools[split].items())
         for name, clean in sorted(row.items())
     ]
     text = json.dumps([facts, sounds], sort_keys=True, default=str)
-    numbers = {
-        split: {label: len(row) for label, row in sorted(pools[split].items())}
-        for split in counts
-    }
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return {**facts, "sounds": numbers, "digest": digest}
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _expect_same(output: Path, digest: str) -> None:
-    """Refuse a folder that does not hold the set of a digest."""
+def _sizes(pool: Pool) -> dict[str, int]:
+    return {label: len(row) for label, row in sorted(pool.items())}
+
+
+def _expect_same(
+    output: Path, facts: Mapping, pools: Mapping[str, Pool], digest: str
+) -> None:
+    """Refuse a folder that does not hold the same set."""
     try:
         present = json.loads((output / MARKER).read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError, TypeError):
         present = None
-    if present != digest:
+    # Releases up to 0.1.0 identified sounds by the times of their files.
+    if present not in (digest, _digest(facts, pools, modified)):
         raise CorpusError(
             f"{output} holds {'other mixtures' if present else 'something else'}; name "
             "another --output, or remove it."
@@ -456,6 +456,7 @@ def _corpus_pools(
 
     values = {"dataset": options.dataset, "root": str(options.sounds)}
     values |= {"sample_rate": options.corpus_rate or options.sample_rate}
+    values |= {"allow_cut": options.allow_cut}
     values |= {"sources": options.group} if options.group else {}
     config = override(ClusteringConfig(), values)
     root = corpus.root(config)
@@ -471,6 +472,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--layout", default="wsj0_2mix", choices=list(LAYOUTS), help="of the output")
     add("--dataset", help="corpus that the folder holds, named as in training")
     add("--group", help="sources of the corpus, such as vocals,drums+bass+other")
+    add("--allow-cut", action="store_true", help="cut tracks to their shortest file")
     add("--corpus-rate", type=int, help="rate that the corpus names its folders by")
     add("--sources", type=int, default=default.sources, help="sources of a mixture")
     add("--labels", default=default.labels, choices=["speakers", "classes"])

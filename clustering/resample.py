@@ -1,13 +1,15 @@
 """A tree of sounds at another rate: ``python -m clustering.resample``.
 
 ``--input-path MUSIC --output-path MUSIC16 --sample-rate 16000`` writes a sound for each
-sound below the folder, of any container, under the same path. Finished files are kept,
-so that the same command goes on after a kill.
+sound below the folder, of any container, under the same path. A result has the time of
+its sound; one that has that and the right length already is kept, so that the same
+command goes on after a kill.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +27,9 @@ from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import holds, user_path
+
+TIME_STEP = 2.0
+"""Seconds to which every file system keeps times; FAT keeps even ones."""
 
 
 def convert(source: Path, target: Path, sample_rate: int, audio_format: str) -> str:
@@ -54,6 +59,7 @@ def convert(source: Path, target: Path, sample_rate: int, audio_format: str) -> 
         for chunk in audio.blocks(source, audio.CHUNK_SAMPLES):
             peak = max(peak, _write(writer, stream.push(chunk)))
         peak = max(peak, _write(writer, stream.push(nothing, last=True)))
+    os.utime(target, (target.stat().st_atime, source.stat().st_mtime))
     return "clipped" if peak > 1.0 and audio.FORMATS[audio_format].bits else "done"
 
 
@@ -120,8 +126,12 @@ def _write(writer: audio.Writer, chunk: np.ndarray) -> float:
 
 
 def _is_done(source: Path, target: Path, sample_rate: int, samples: int) -> bool:
-    """Whether a file is newer than its sound and has this rate and length."""
-    if not target.is_file() or target.stat().st_mtime < source.stat().st_mtime:
+    """Whether a file has the time of its sound, this rate and this length."""
+    if not target.is_file():
+        return False
+    # A sound that replaced another one may be older than the result.
+    elapsed = target.stat().st_mtime - source.stat().st_mtime
+    if abs(elapsed) > TIME_STEP:
         return False
     info = audio.probe(target)
     return info.sample_rate == sample_rate and info.samples == samples

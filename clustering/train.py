@@ -110,6 +110,7 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
         ),
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
+        earlier_digest=train.sounds.earlier_digest,
         steps_per_epoch=data.epoch_steps(config, train, replicas),
         callbacks=lambda step: {
             "plateau": Plateau(

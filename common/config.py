@@ -29,6 +29,10 @@ It rises when a key is renamed or removed. The class that had the key then names
 ``RENAMED``, a mapping from the old dotted key to the new one, or to None where the key
 was removed. Keys are relative to that class. Keys that a saved configuration does not
 have keep their defaults.
+
+A choice that a key had once stands in ``REMOVED_CHOICES``, a mapping from the key to
+one from the old choice to that which separates alike. Such a run is used as before,
+but it does not go on.
 """
 
 FORMAT_KEY = "format"
@@ -150,10 +154,31 @@ def save(config: Any, path: str | Path) -> None:
 def load(cls: type[Config], path: str | Path) -> Config:
     """Read a configuration that :func:`save` wrote, in this release or an earlier one.
 
+    Choices that were removed since are replaced, see :data:`FORMAT`.
+
     Raises:
         ConfigError: The file is missing or broken, does not fit ``cls``, or was saved
             by a later release.
     """
+    values, removed = _saved(cls, path)
+    try:
+        return from_dict(cls, _nested({**values, **removed}))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def removed_choices(cls: Any, path: str | Path) -> dict[str, Any]:
+    """Return the choices of a saved configuration that were removed since, by key.
+
+    Raises:
+        ConfigError: The file is missing or broken, or was saved by a later release.
+    """
+    values, removed = _saved(cls, path)
+    return {key: values[key] for key in removed}
+
+
+def _saved(cls: Any, path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a file's values by the keys of today, and what replaces removed choices."""
     try:
         values = dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -167,10 +192,18 @@ def load(cls: type[Config], path: str | Path) -> Config:
             f"{path} has format {number}; this release reads up to {FORMAT}, so use "
             "the release that saved it, or a later one"
         )
-    try:
-        return from_dict(cls, _nested(renamed(cls, flatten(values))))
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    values = renamed(cls, flatten(values))
+    table = {
+        where + key: choices
+        for where, group in _groups(cls)
+        for key, choices in getattr(group, "REMOVED_CHOICES", {}).items()
+    }
+    removed = {
+        key: choices[values[key]]
+        for key, choices in table.items()
+        if isinstance(values.get(key), str) and values[key] in choices
+    }
+    return values, removed
 
 
 def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +223,11 @@ def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     >>> renamed(Small, {"rate": 0.2, "tower": 3})
     {'lr': 0.2}
     """
-    table = _renames(cls, "")
+    table = {
+        where + old: name and where + name
+        for where, group in _groups(cls)
+        for old, name in getattr(group, "RENAMED", {}).items()
+    }
     new = {key: value for key, value in values.items() if key not in table}
     for key in table.keys() & values.keys():
         name = table[key]
@@ -199,14 +236,12 @@ def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-def _renames(cls: Any, where: str) -> dict[str, str | None]:
-    """Collect the renamed keys of a class and of those within it."""
-    own = getattr(cls, "RENAMED", {})
-    table = {where + old: new and where + new for old, new in own.items()}
+def _groups(cls: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield a configuration class and those within it, each after its dotted prefix."""
+    yield where, cls
     for name, kind in typing.get_type_hints(cls).items():
         if dataclasses.is_dataclass(kind):
-            table |= _renames(kind, f"{where}{name}.")
-    return table
+            yield from _groups(kind, f"{where}{name}.")
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -144,10 +144,22 @@ def locked(path: Path) -> Iterator[None]:
     Args:
         path: What is made; the lock is a hidden file beside it, which is removed
             afterwards and does not block anybody after a kill.
+
+    Raises:
+        OSError: The folder of ``path`` cannot be made or written.
     """
-    _make_parent(path)
     lock = path.parent / f".{path.name}.lock"
-    with _hold(lock):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = _hold(lock)
+    except OSError as error:
+        if not _is_in_cache(path):
+            raise
+        raise OSError(
+            f"the cache {path.parent} cannot be written ({error.strerror}); set "
+            "SEPARATION_CACHE to a folder that you may write to"
+        ) from error
+    with held:
         try:
             yield
         finally:
@@ -198,18 +210,10 @@ def _cache_root() -> Path:
         ) from error
 
 
-def _make_parent(path: Path) -> None:
-    """Make the folder of a file; say what to do where that is the cache."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (path.parent / f".{path.name}.lock").touch()
-    except OSError as error:
-        if path.is_relative_to(_cache_root()):
-            raise OSError(
-                f"the cache {path.parent} cannot be written ({error.strerror}); set "
-                "SEPARATION_CACHE to a folder that you may write to"
-            ) from error
-        raise
+def _is_in_cache(path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return path.absolute().is_relative_to(_cache_root().absolute())
+    return False
 
 
 def _create_file(path: Path) -> tuple[Path, int]:

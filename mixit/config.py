@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from common.training.schedule import Schedule
@@ -103,6 +104,9 @@ class MixitConfig:
         gradient_checkpointing: Compute the blocks again for the gradient instead of
             keeping their activations: less memory for more time.
     """
+
+    # Release 0.1.0 had a penalty of its own invention under this name.
+    REMOVED_CHOICES = MappingProxyType({"sparsity": {"covariance": "none"}})
 
     model: Network = Network()
     train: Schedule = Schedule()

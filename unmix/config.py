@@ -79,8 +79,7 @@ class UnmixConfig:
         target_file: Target of a track folder corpus.
         interferer_files: Other sources of a track folder corpus.
         silence_missing: Take a missing target as silence.
-        allow_cut: Cut a track of such folders, or of an aligned corpus, to its shortest
-            file, however much is lost.
+        allow_cut: Cut a track to its shortest file, however much is lost.
         ext: Suffix of the files of a folder corpus.
         nb_train_samples: Excerpts of an epoch of a source folder corpus.
         nb_valid_samples: Excerpts of its validation.

@@ -30,6 +30,7 @@ from common.training.checkpoint import (
     not_a_run,
     restore_network,
     run_of,
+    variables,
 )
 from common.weights import torch_file
 from common.weights.bundled import NAME
@@ -264,9 +265,8 @@ def _from_runs(
         # Networks that were trained together lie in one checkpoint, by target.
         alone = folder if run_of(folder) == place else place
         prefix = find(alone, which)
-        keys = tf.train.load_checkpoint(str(prefix))
         root = f"network/{target}/"
-        joint = any(k.startswith(root) for k in keys.get_variable_to_shape_map())
+        joint = any(name.startswith(root) for name in variables(prefix))
         restore_network(prefix, {target: model} if joint else model)
         models[target] = model
     return models

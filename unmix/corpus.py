@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common import files
 from common.config import ConfigError
-from common.corpora import musdb, source_folders, track_folders
+from common.corpora import musdb, reading, source_folders, track_folders
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
 from common.synthetic import miniature
@@ -75,7 +75,8 @@ def tracks(config: UnmixConfig, place: Path, split: str) -> list[Track]:
     Raises:
         CorpusError: The split is empty or a track lacks a file.
     """
-    return LAYOUTS[config.dataset](config, place, split)
+    with reading.cutting(config.allow_cut):
+        return LAYOUTS[config.dataset](config, place, split)
 
 
 def targets(config: UnmixConfig) -> tuple[str, ...]:
@@ -136,7 +137,7 @@ def _musdb(config: UnmixConfig, place: Path, split: str) -> list[Track]:
 
 def _aligned(config: UnmixConfig, place: Path, split: str) -> list[Track]:
     names = str(config.input_file), str(config.output_file)
-    return track_folders.aligned(place, split, *names, config.allow_cut)
+    return track_folders.aligned(place, split, *names)
 
 
 def _sources(config: UnmixConfig, place: Path, split: str) -> list[Track]:
@@ -149,14 +150,12 @@ def _sources(config: UnmixConfig, place: Path, split: str) -> list[Track]:
 
 def _fixed(config: UnmixConfig, place: Path, split: str) -> list[Track]:
     target, others = str(config.target_file), config.interferer_files
-    return track_folders.fixed(place, split, target, others, config.allow_cut)
+    return track_folders.fixed(place, split, target, others)
 
 
 def _variable(config: UnmixConfig, place: Path, split: str) -> list[Track]:
     target, silence = str(config.target_file), config.silence_missing
-    return track_folders.variable(
-        place, split, target, config.ext, silence, config.allow_cut
-    )
+    return track_folders.variable(place, split, target, config.ext, silence)
 
 
 LAYOUTS: Mapping[str, Layout] = {

@@ -53,6 +53,7 @@ def job(
         valid=lambda: distribution.validation_batches(strategy, example, count, 1),
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
+        earlier_digest=train.sounds.earlier_digest,
         steps_per_epoch=data.epoch_steps(config, train, strategy.num_replicas_in_sync),
         start=lambda: _start(config, train, networks),
         callbacks=lambda step: {

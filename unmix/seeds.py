@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from common.errors import exit_code
+from common.training import checkpoint
 from common.training.checkpoint import CheckpointError
 from unmix import convert, original_folder
 
@@ -124,11 +123,13 @@ def _best(found: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
 
 def _loss(run: Path) -> float | None:
     """Read the validation loss of the best checkpoint, None where there is none yet."""
-    path = tf.train.latest_checkpoint(str(run / "best"))
     scalars = run / "scalars.jsonl"
-    if path is None or not scalars.exists():
+    try:
+        step = int(checkpoint.find(run, "best").name.rpartition("-")[2])
+    except CheckpointError:
         return None
-    step = int(path.rpartition("-")[2])
+    if not scalars.exists():
+        return None
     for line in scalars.read_text("utf-8").splitlines():
         values = _values(line)
         if values.get("split") == "validation" and values.get("step") == step:

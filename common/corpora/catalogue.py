@@ -17,6 +17,7 @@ from common.corpora import (
     mix_folders,
     moisesdb,
     musdb,
+    reading,
     remixpacks600,
     scaper_output,
     slakh,
@@ -37,6 +38,7 @@ class Options:
         task: Set of WHAM!, such as ``"mix_both"``.
         skip: Leave out tracks that lack a file and say how many, not refuse.
         is_wav: Read the wav files of MUSDB18 alone, not its stem files.
+        allow_cut: Cut a track to its shortest file, however much is lost.
     """
 
     sample_rate: int = 8000
@@ -44,6 +46,7 @@ class Options:
     task: str = "mix_both"
     skip: bool = False
     is_wav: bool = False
+    allow_cut: bool = False
 
 
 Reader = Callable[[Path, str, Options], list[Track]]
@@ -72,7 +75,9 @@ def tracks(
         raise CorpusError(
             f"the corpus {name!r} is not known; expected one of {', '.join(CORPORA)}"
         )
-    return CORPORA[name](Path(root), split, options or Options())
+    options = options or Options()
+    with reading.cutting(options.allow_cut):
+        return CORPORA[name](Path(root), split, options)
 
 
 def _fuss(root: Path, split: str, options: Options) -> list[Track]:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from common import files
 from common.audio.decoding import FFMPEG_CURE
-from common.corpora import reading, sound_files
+from common.corpora import reading, sound_files, waveforms
 from common.corpora.track import CorpusError, Track
 from common.files import replacing_folder, user_path
 
@@ -40,6 +40,8 @@ STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 SPLITS = {"train": "train", "valid": "train", "test": "test"}
 """Folder that each split is found in."""
 SUFFIXES = (".stem.mp4", ".stem.m4a")
+DECODED_FROM = "decoded-from.txt"
+"""In a folder of decoded stems, the fingerprint of the file that they come from."""
 SAMPLE_RATE = 44100
 VALIDATION = (
     "Actions - One Minute Smile",
@@ -170,8 +172,8 @@ def decode(stem_file: Path, folder: Path) -> Path:
 
     Args:
         stem_file: A file of five audio streams.
-        folder: Folder to make, with a file for each of :data:`STREAMS`; one that is
-            newer than the stem file is taken as it is.
+        folder: Folder to make, with a file for each of :data:`STREAMS`; one that was
+            decoded from a file of the same content is taken as it is.
 
     Returns:
         The folder.
@@ -179,7 +181,7 @@ def decode(stem_file: Path, folder: Path) -> Path:
     Raises:
         CorpusError: There is no ffmpeg, or it cannot decode the file.
     """
-    if folder.is_dir() and folder.stat().st_mtime >= stem_file.stat().st_mtime:
+    if _is_decoded(stem_file, folder):
         return folder
     if not shutil.which("ffmpeg"):
         raise CorpusError(
@@ -204,7 +206,19 @@ def decode(stem_file: Path, folder: Path) -> Path:
                 f"{stem_file} cannot be decoded into {len(STREAMS)} stems "
                 f"({lines[-1]}); copy or download it again."
             ) from error
+        (work / DECODED_FROM).write_text(waveforms.fingerprint(stem_file))
     return folder
+
+
+def _is_decoded(stem_file: Path, folder: Path) -> bool:
+    """Whether a folder holds what a stem file decodes to."""
+    if not folder.is_dir():
+        return False
+    note = folder / DECODED_FROM
+    if note.is_file():
+        return note.read_text() == waveforms.fingerprint(stem_file)
+    # Releases up to 0.1.0 went by the times.
+    return folder.stat().st_mtime >= stem_file.stat().st_mtime
 
 
 def _held_out(place: Path, names: Sequence[str], split: str) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -26,6 +28,7 @@ LOSS_SHARE = 0.05
 """Share of its longest sound that a track may lose to its shortest one."""
 LOSS_SECONDS = 0.5
 """What a track may lose even where that is a larger share."""
+_may_cut: ContextVar[bool] = ContextVar("may_cut", default=False)
 FileSound = Path | Channel | Sum
 """A sound in files, so that its rate and length can be looked up."""
 Item = TypeVar("Item")
@@ -121,6 +124,25 @@ def names(folder: Path | str) -> set[str]:
         return set()
 
 
+@contextmanager
+def cutting(allow: bool) -> Iterator[None]:
+    """Let the tracks that are made within lose any length to their shortest sound.
+
+    Args:
+        allow: Whether they may; else what is allowed around stays.
+    """
+    token = _may_cut.set(allow or _may_cut.get())
+    try:
+        yield
+    finally:
+        _may_cut.reset(token)
+
+
+def may_cut() -> bool:
+    """Say whether tracks may lose any length to their shortest sound."""
+    return _may_cut.get()
+
+
 def make_tracks(
     laid_out: Iterable[tuple[str, Mapping[str, FileSound], FileSound | None]],
     *,
@@ -136,7 +158,8 @@ def make_tracks(
         laid_out: Name, sources and mixture of each track.
         longest: As long as the longest sound instead; shorter ones are silent after
             their end.
-        allow_cut: Whether a track may lose any length to its shortest sound.
+        allow_cut: Whether a track may lose any length to its shortest sound, as within
+            :func:`cutting`.
 
     Raises:
         AudioError: A file cannot be read.
@@ -158,7 +181,7 @@ def make_tracks(
         # Lengths at other rates are rounded up, which is no difference.
         if max(lengths) - samples > 1:
             losses.append(_loss(name, rate, sounds, lengths))
-    if not allow_cut:
+    if not (allow_cut or may_cut()):
         _refuse_losses(losses)
     _report_losses(losses, len(tracks))
     return tracks
@@ -199,7 +222,7 @@ def _refuse_losses(losses: Sequence[_Loss]) -> None:
                 "a track is as long as its shortest sound, which would cut more than "
                 f"{LOSS_SHARE:.0%} and {LOSS_SECONDS} s off track {loss}; pad the "
                 "shorter sound with silence, cut the longer one, or leave the track "
-                "out; for folders of tracks allow_cut=true cuts it."
+                "out; in a training allow_cut=true cuts it."
             )
 
 

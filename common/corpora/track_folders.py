@@ -23,7 +23,6 @@ def aligned(
     split: str,
     input_file: str,
     output_file: str,
-    allow_cut: bool = False,
 ) -> list[Track]:
     """Turn tracks of an input and an output into tracks of a mixture and one source.
 
@@ -36,7 +35,6 @@ def aligned(
         input_file: Name of the mixture. Where a track has no file of this name, it is
             a pattern, such as ``noisy*.wav``; the first match counts.
         output_file: Name or pattern of the target, whose stem names the source.
-        allow_cut: Whether a track may be much shorter than its longest file.
 
     Raises:
         CorpusError: The split is empty, or a track lacks one of the two.
@@ -47,7 +45,7 @@ def aligned(
         mixture = _first(folder, input_file, "input_file", is_pattern=True)
         target = _first(folder, output_file, "output_file", is_pattern=True)
         rows.append((folder.name, {source: target}, mixture))
-    return reading.make_tracks(rows, allow_cut=allow_cut)
+    return reading.make_tracks(rows)
 
 
 def fixed(
@@ -55,7 +53,6 @@ def fixed(
     split: str,
     target_file: str,
     interferer_files: Sequence[str],
-    allow_cut: bool = False,
 ) -> list[Track]:
     """Turn tracks that all have the same files into tracks, the target first.
 
@@ -64,7 +61,6 @@ def fixed(
         split: ``"train"`` or ``"valid"``.
         target_file: Name of the target.
         interferer_files: Names of the other sources.
-        allow_cut: Whether a track may be much shorter than its longest file.
 
     Raises:
         CorpusError: The split is empty, or a track lacks a file.
@@ -81,7 +77,7 @@ def fixed(
                 "their suffix; rename one of them."
             )
         rows.append((folder.name, sources, None))
-    return reading.make_tracks(rows, allow_cut=allow_cut)
+    return reading.make_tracks(rows)
 
 
 def variable(
@@ -90,7 +86,6 @@ def variable(
     target_file: str,
     ext: str = ".wav",
     silence_missing: bool = False,
-    allow_cut: bool = False,
 ) -> list[Track]:
     """Turn tracks of any number of files into tracks, the target first.
 
@@ -100,7 +95,6 @@ def variable(
         target_file: Name of the target.
         ext: Suffix of the files that count as sources beside it.
         silence_missing: Whether a track may lack the target.
-        allow_cut: Whether a track may be much shorter than its longest file.
 
     Raises:
         CorpusError: The split is empty, or a track lacks the target or any file.
@@ -125,7 +119,7 @@ def variable(
         sources = {target.stem: target} if target.is_file() else {}
         sources.update((each.name, each) for each in others)
         rows.append((folder.name, sources, None))
-    return reading.make_tracks(rows, allow_cut=allow_cut)
+    return reading.make_tracks(rows)
 
 
 def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
@@ -12,6 +13,10 @@ import numpy as np
 
 from common import audio
 from common.corpora.track import Channel, CorpusError, Sound, Sum
+
+SAMPLED_BYTES = 4096
+SAMPLED_PARTS = 4
+"""Length and number of the parts of a file that :func:`fingerprint` reads."""
 
 
 def files(sound: Sound) -> tuple[Path, ...]:
@@ -79,18 +84,48 @@ def info(
     return audio.AudioInfo(sample_rate, *sound.shape)
 
 
-def identity(sound: Sound) -> tuple[object, ...]:
-    """Tell a sound from others without reading its files: names, sizes and times.
+def modified(file: Path) -> int:
+    """Return the time at which a file was modified, in nanoseconds."""
+    return file.stat().st_mtime_ns
+
+
+def fingerprint(file: Path) -> str:
+    """Return a digest of a file's first 4 KiB and of 4 KiB at each of its quarters.
+
+    It is the same after a copy or a new time, and another one for another recording,
+    also of the same length. An edit between these parts that keeps the size of the file
+    is not seen. 3,000 files take about 0.3 s from memory; each needs four reads.
+    """
+    content = hashlib.sha256()
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        size = os.fstat(handle).st_size
+        for part in range(SAMPLED_PARTS):
+            start = size * part // SAMPLED_PARTS
+            content.update(os.pread(handle, SAMPLED_BYTES, start))
+    finally:
+        os.close(handle)
+    return content.hexdigest()
+
+
+def identity(
+    sound: Sound, stamp: Callable[[Path], int | str] = modified
+) -> tuple[object, ...]:
+    """Tell a sound from others: by the names, sizes and stamps of its files.
 
     The folder of a file is left out, because a corpus may be moved.
+
+    Args:
+        sound: The sound.
+        stamp: Tells files of one name and size apart: :func:`modified`, which reads
+            nothing, or :func:`fingerprint`.
     """
     if isinstance(sound, Sum):
-        return tuple(identity(part) for part in sound.parts)
+        return tuple(identity(part, stamp) for part in sound.parts)
     if isinstance(sound, Channel):
-        return (*identity(sound.file), sound.channel)
+        return (*identity(sound.file, stamp), sound.channel)
     if isinstance(sound, Path):
-        status = sound.stat()
-        return (sound.name, status.st_size, status.st_mtime_ns)
+        return (sound.name, sound.stat().st_size, stamp(sound))
     content = hashlib.sha256(np.ascontiguousarray(sound).data).hexdigest()
     return (str(sound.dtype), list(sound.shape), content)
 

@@ -1,12 +1,18 @@
-"""``python -m common.records verify FOLDER...`` reads and checks every record."""
+"""``python -m common.records verify FOLDER...`` reads and checks every record.
+
+A folder may hold several sets of records, of other tracks, files or options; all of
+them are checked.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from common.errors import exit_code
+from common.records import places
 from common.records.check import verify
 
 
@@ -29,11 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _verify(folders: Sequence[str]) -> int:
     for folder in folders:
-        index = verify(folder)
-        sys.stdout.write(
-            f"{index.folder}: {len(index)} tracks, {index.hours:.2f} hours, "
-            f"{len(index.shards)} shards, all intact\n"
-        )
+        # A folder without any set is left to the error of verify.
+        sets = places.sets(Path(folder)) or [Path(folder)]
+        for place in sets:
+            index = verify(place)
+            sys.stdout.write(
+                f"{index.folder}: {len(index)} tracks, {index.hours:.2f} hours, "
+                f"{len(index.shards)} shards, all intact\n"
+            )
+        count = f"{len(sets)} sets" if len(sets) > 1 else "1 set"
+        sys.stdout.write(f"{folder}: {count} of records verified\n")
     return 0
 
 

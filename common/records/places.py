@@ -31,14 +31,19 @@ def own_folder(folder: Path, plan: Plan) -> Path:
     return folder / f"plan-{plan.digest[:16]}"
 
 
+def sets(folder: Path) -> list[Path]:
+    """List the folders of all finished sets of records of a folder."""
+    places = (folder, *sorted(folder.glob("plan-*")))
+    return [place for place in places if (place / INDEX_NAME).exists()]
+
+
 def whole(folder: Path) -> Iterator[Index | RecordsError]:
     """Open all sets of records of a folder, or tell what is wrong with them."""
-    for place in (folder, *sorted(folder.glob("plan-*"))):
-        if (place / INDEX_NAME).exists():
-            try:
-                yield load_index(place)
-            except RecordsError as error:
-                yield error
+    for place in sets(folder):
+        try:
+            yield load_index(place)
+        except RecordsError as error:
+            yield error
 
 
 def finished(folder: Path, plan: Plan) -> Index | None:

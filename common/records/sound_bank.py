@@ -8,8 +8,9 @@ mixture of several tracks reads only what is heard in it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +40,6 @@ class Sounds:
         channels: 1 or 2.
         samples: Length of each sound.
         scale: What makes samples that are read full scale +-1.
-        digest: Fingerprint of all sounds.
     """
 
     def __init__(
@@ -51,10 +51,25 @@ class Sounds:
         self.scale = source.scale if isinstance(source, WavFiles) else 1.0
         if isinstance(source, WavFiles):
             self.samples = np.array([each.samples for each in source.layouts], np.int64)
-            self.digest = _fingerprint([each.path for each in source.layouts])
         else:
             self.samples = source.tables.samples
-            self.digest = source.digest
+
+    @cached_property
+    def digest(self) -> str:
+        """Fingerprint of all sounds, by their content."""
+        if isinstance(self.source, WavFiles):
+            return _digest(self.source, waveforms.fingerprint)
+        return self.source.digest
+
+    @property
+    def earlier_digest(self) -> str:
+        """Fingerprint by the times of wav files, as releases up to 0.1.0 recorded it.
+
+        It is that of the content where records are read.
+        """
+        if isinstance(self.source, WavFiles):
+            return _digest(self.source, waveforms.modified)
+        return self.source.digest
 
     def read(
         self, numbers: tf.Tensor, starts: tf.Tensor, samples: int | tf.Tensor
@@ -182,10 +197,12 @@ def _length(sound: Sound, track: Track, heard: _Heard) -> int:
     return -(-track.samples * heard.sample_rate // track.sample_rate)
 
 
-def _fingerprint(files: Sequence[Path]) -> str:
-    stamps = [(each.name, each.stat()) for each in files]
-    text = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stamps]
-    return hashlib.sha256(repr(text).encode()).hexdigest()
+def _digest(source: WavFiles, stamp: Callable[[Path], int | str]) -> str:
+    """Digest of the names, sizes and stamps of all files."""
+    paths = [each.path for each in source.layouts]
+    with ThreadPoolExecutor(reading.THREADS) as pool:
+        rows = list(pool.map(partial(waveforms.identity, stamp=stamp), paths))
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def _default_folder(

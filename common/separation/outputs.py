@@ -154,9 +154,12 @@ def check_new(paths: Sequence[Path], source: Path, overwrite: bool) -> None:
                 f"{path.parent} is a file where the folder of the stems should be; "
                 "choose another --output"
             )
-        if not path.exists():
-            continue
-        if not overwrite or path.is_dir():
+        if path.is_dir():
+            raise SeparationError(
+                f"{path} is a folder where a stem should be; rename or remove it, or "
+                "choose another --output"
+            )
+        if path.exists() and not overwrite:
             raise SeparationError(f"{path} exists; give --overwrite to replace it")
 
 

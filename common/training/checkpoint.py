@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.files import user_path, write_text
+from common.training.literal_path import literal
 
 FOLDERS = ("latest", "best", "kept")
 """Folders of a run that hold checkpoints."""
@@ -162,9 +163,9 @@ class Checkpoints:
 
     def _manager(self, name: str, keep: int | None) -> tf.train.CheckpointManager:
         root = Path(self._scratch.name) if self._scratch else self._folder
-        folder = root / name
+        folder = literal(root / name)
         return tf.train.CheckpointManager(
-            self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
+            self._checkpoint, folder, max_to_keep=keep, checkpoint_name="step"
         )
 
 
@@ -204,16 +205,20 @@ def restore_training(folder: str | Path, model: Any) -> Path:
         CheckpointError: There is none, it is damaged, or it is of another model.
     """
     path = restore_network(folder, model.network)
-    saved = tf.train.load_checkpoint(str(path)).get_variable_to_shape_map()
-    if any(name.startswith("model/optimizer/") for name in saved):
+    if any(name.startswith("model/optimizer/") for name in variables(path)):
         inner = tf.train.Checkpoint(optimizer=model.optimizer)
         _restore(tf.train.Checkpoint(model=inner), str(path))
     return path
 
 
+def variables(prefix: str | Path) -> list[str]:
+    """Return the names of the variables in a checkpoint."""
+    return [*tf.train.load_checkpoint(literal(prefix)).get_variable_to_shape_map()]
+
+
 def save_network(folder: str | Path, network: Any) -> None:
     """Save a network alone, for use, as the best checkpoint of a run folder."""
-    best = str(Path(folder) / "best")
+    best = literal(Path(folder) / "best")
     checkpoint = tf.train.Checkpoint(network=network)
     tf.train.CheckpointManager(checkpoint, best, 1, checkpoint_name="step").save(0)
 
@@ -335,8 +340,8 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _current_first(folder: Path) -> list[Path]:
     """The checkpoint that TensorFlow's list names, or all where there is no list."""
-    listed = tf.train.latest_checkpoint(str(folder))
-    return [Path(listed)] if listed else _prefixes(folder)
+    listed = tf.train.latest_checkpoint(literal(folder))
+    return [folder / Path(listed).name] if listed else _prefixes(folder)
 
 
 def _prefixes(folder: Path) -> list[Path]:
@@ -355,7 +360,7 @@ def _step(prefix: Path) -> int:
 
 def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
     try:
-        status = checkpoint.restore(path)
+        status = checkpoint.restore(literal(path))
         status.assert_existing_objects_matched()
         status.expect_partial()
     except AssertionError as error:

@@ -89,6 +89,22 @@ def is_chief() -> bool:
         ) from error
 
 
+def of_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
+    """Collect a number of this worker and of all others.
+
+    Args:
+        strategy: The run's strategy; with one process there are no others.
+        number: The number here. Every worker must call this.
+
+    Returns:
+        The number of each worker, once for each of its replicas.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return [number]
+    here = strategy.run(lambda: tf.constant([number], tf.int64))
+    return strategy.gather(here, 0).numpy().tolist()
+
+
 def training_batches(
     strategy: tf.distribute.Strategy,
     example: Example,

@@ -41,6 +41,7 @@ class Job:
         valid: Returns the validation data and their number of steps.
         records: The records that it reads, those of the training first.
         digest: Fingerprint of the training data; empty: that of the first records.
+        earlier_digest: Fingerprint by which an earlier release knew the same data.
         steps_per_epoch: Where the schedule leaves it to the data.
         divisible: Whether another batch size of each replica leaves every example as it
             is, so that the global batch can be divided anew.
@@ -57,6 +58,7 @@ class Job:
     valid: Callable[[], tuple[Any, int]]
     records: Sequence[Index]
     digest: str = ""
+    earlier_digest: str = ""
     steps_per_epoch: int = 0
     divisible: bool = True
     start: Callable[[], Any] = lambda: None
@@ -80,7 +82,8 @@ def train(config: Any, build: Build) -> Any:
         The trained model.
 
     Raises:
-        TrainingError: The loss is not finite, or a record is damaged.
+        TrainingError: The loss is not finite, a record is damaged, or workers do not
+            go on from the same step.
         RunFolderError: The folder holds a run of another configuration, or its global
             batch cannot be divided among the replicas.
         CheckpointError: There are checkpoints and none can be restored.
@@ -99,15 +102,17 @@ def train(config: Any, build: Build) -> Any:
     chief = distribution.is_chief()
     store = Checkpoints(folder, job.model, schedule.keep, chief)
     restored = store.restore_latest()
+    step, state, skipped = restored or (0, {}, ())
+    _expect_one_step(folder, job.model.distribute_strategy, step)
     if restored is None:
         job.start()
-    step, state, skipped = restored or (0, {}, ())
     for sentence in skipped:
         say(f"{folder}: {sentence}: going on from step {step}")
     _demand_batch(folder, state, batch)
     if chief:
         digest = job.digest or job.records[0].digest
-        run_folder.record(folder, config, step, digest, **batch._asdict())
+        digests = digest, job.earlier_digest
+        run_folder.record(folder, config, step, *digests, **batch._asdict())
     callbacks = {
         **job.callbacks(step),
         "finite": DemandFinite(folder),
@@ -215,6 +220,16 @@ def _start(config: Any, build: Build) -> tuple[Job, Batch]:
             "the number in run.json"
         )
     return job, Batch(replicas, total)
+
+
+def _expect_one_step(folder: Path, strategy: tf.distribute.Strategy, step: int) -> None:
+    """Refuse workers that go on from other steps, which do not see one run folder."""
+    steps = sorted(set(distribution.of_workers(strategy, step)))
+    if len(steps) > 1:
+        raise TrainingError(
+            f"the workers would go on from different steps ({str(steps)[1:-1]}), so "
+            f"{folder} is not one for all; name an output on a disk that they share"
+        )
 
 
 def _demand_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:

@@ -19,6 +19,7 @@ from common.config import (
     key_types,
     load,
     override,
+    removed_choices,
     save,
     to_dict,
 )
@@ -78,17 +79,9 @@ def prepare(folder: Path, config: Any) -> None:
 
     Raises:
         OSError: The folder cannot be written.
-        RunFolderError: It holds a run of another configuration, its configuration is
-            missing or damaged, or its path holds a letter that TensorFlow takes for a
-            pattern.
+        RunFolderError: It holds a run of another configuration, or its configuration is
+            missing or damaged.
     """
-    # TensorFlow would write checkpoints there, and then not find them again.
-    letters = sorted(set(str(folder.absolute())) & set("[]*?\\"))
-    if letters:
-        raise RunFolderError(
-            f"output={folder} has {' '.join(letters)} in its path, which TensorFlow "
-            "takes for a pattern when it looks for checkpoints; name another folder"
-        )
     path = folder / "config.json"
     if checkpoint.exist(folder):
         _demand_same(path, config)
@@ -136,7 +129,14 @@ def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
     return config, total
 
 
-def record(folder: Path, config: Any, step: int, digest: str, **facts: Any) -> None:
+def record(
+    folder: Path,
+    config: Any,
+    step: int,
+    digest: str,
+    earlier_digest: str = "",
+    **facts: Any,
+) -> None:
     """Write down with what and from where a run started or went on, in run.json.
 
     Args:
@@ -144,13 +144,14 @@ def record(folder: Path, config: Any, step: int, digest: str, **facts: Any) -> N
         config: The configuration, which may have other keys of :data:`MAY_CHANGE`.
         step: Step from which the run goes on.
         digest: Fingerprint of its training data.
+        earlier_digest: Fingerprint of the same data as an earlier release recorded it.
         **facts: Further facts of this start.
 
     Raises:
         RunFolderError: The run goes on with other data than it started with.
     """
     past = _read(folder)
-    if step and past.get("data_digest", digest) != digest:
+    if step and past.get("data_digest", digest) not in (digest, earlier_digest):
         raise RunFolderError(
             f"{folder} was trained on other data (digest {past['data_digest'][:12]}, "
             f"now {digest[:12]}); name another output, bring the old data back, or "
@@ -204,6 +205,11 @@ def _demand_same(path: Path, config: Any) -> None:
             f"{path.parent} holds a run whose configuration cannot be read: {error}; "
             "copy its config.json again, or name another output"
         ) from error
+    for key, choice in removed_choices(type(config), path).items():
+        raise RunFolderError(
+            f"{path.parent} holds a run with {key}={choice!r}, which this release does "
+            "not train; the run still separates, but name another output to train"
+        )
     now = flatten(to_dict(config))
     changed = [key for key in now if key not in MAY_CHANGE and then[key] != now[key]]
     if changed:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from common.training.checkpoint import CheckpointError
+from common.training.literal_path import literal
 
 v1 = tf.compat.v1  # noqa: TID251 (this is the one place)
 
@@ -87,7 +88,7 @@ class Session:
         self._output = _tensor(graph, output_tensor, meta_graph)
         try:
             with graph.as_default():
-                _restore(saver, self._session, str(checkpoint))
+                _restore(saver, self._session, literal(checkpoint))
         except (tf.errors.OpError, ValueError) as error:
             raise MetaGraphError(
                 f"checkpoint {checkpoint} does not fit the graph {meta_graph}, or is "
@@ -210,7 +211,7 @@ def read(
     """
     prefix = locate(path)
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
+        reader = tf.train.load_checkpoint(literal(prefix))
         names = sorted(reader.get_variable_to_shape_map())
         wanted = [name for name in names if not without or not without.search(name)]
         return {name: reader.get_tensor(name) for name in wanted}

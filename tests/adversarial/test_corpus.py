@@ -229,6 +229,15 @@ def test_songs_that_do_not_fit_are_named(tmp_path, files, sentence):
         corpus.read(config(paired="track_folders", root=str(tmp_path), unpaired=None))
 
 
+def test_songs_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
+    for split in ("train", "valid", "test"):
+        write_song(tmp_path / split / "a", vocals=(40000, 8000), band=(8000, 8000))
+    keys = {"paired": "track_folders", "root": str(tmp_path), "unpaired": None}
+    with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
+        corpus.read(config(**keys))
+    assert corpus.read(config(**keys, allow_cut=True)).paired[0].samples == 8000
+
+
 def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
     for split in ("train", "valid", "test"):
         write_song(tmp_path / split / "a", vocals=(RATE, RATE), band=(RATE, RATE))

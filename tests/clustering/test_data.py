@@ -268,3 +268,16 @@ def test_a_corpus_without_a_miniature_needs_a_root(config):
 def test_the_encoding_of_records_is_the_configured_one(config, tmp_path):
     config = replace(config, records=str(tmp_path), records_encoding="flac")
     assert data.load(config).train.sounds.records.encoding == "flac"
+
+
+def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(config, tmp_path):
+    for split in ("train", "valid"):
+        for name, samples in (("s1", 40_000), ("s2", 8000)):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            wave = np.full(samples, 0.1)
+            soundfile.write(folder / "a.wav", wave, config.sample_rate)
+    config = replace(config, dataset="mix_folders", root=str(tmp_path), sources=())
+    with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
+        data.load(config)
+    assert data.load(replace(config, allow_cut=True)).train.lengths == [8000]

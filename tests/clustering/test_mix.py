@@ -1,6 +1,7 @@
 """Mixtures of clean sounds on disk, and the corpora that read them back."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -165,6 +166,26 @@ def test_a_complete_set_is_kept_and_another_one_is_left_alone(people, tmp_path, 
     assert run(people, output, *SPEECH, "--seed", "3") == 1
     assert "holds other mixtures" in capsys.readouterr().err
     assert content(output) == before
+
+
+def test_a_set_is_known_by_the_content_of_its_sounds(people, tmp_path, capsys):
+    sounds, output = tmp_path / "people", tmp_path / "mixed"
+    shutil.copytree(people, sounds)
+    run(sounds, output, *SPEECH)
+    for file in sounds.rglob("*.wav"):
+        os.utime(file, (1, 1))
+    assert run(sounds, output, *SPEECH) == 0
+    audio.write(sounds / "a" / "a_3.wav", np.zeros((1, 2880), np.float32), RATE)
+    assert run(sounds, output, *SPEECH) == 1
+    assert "holds other mixtures" in capsys.readouterr().err
+
+
+def test_a_set_of_release_0_1_0_is_known_by_the_times(people, tmp_path, monkeypatch):
+    output = tmp_path / "mixed"
+    monkeypatch.setattr(mix._digest, "__defaults__", (mix.modified,))
+    run(people, output, *SPEECH)
+    monkeypatch.undo()
+    assert run(people, output, *SPEECH) == 0
 
 
 def test_speakers_are_disjoint_where_nothing_defines_the_splits(people):

@@ -59,6 +59,16 @@ def test_second_run_redoes_only_newer_and_truncated_files(music, tmp_path, capsy
     assert audio.probe(target / "a.wav").sample_rate == 16000
 
 
+def test_an_older_sound_in_the_place_of_another_is_resampled(music, tmp_path, capsys):
+    target = tmp_path / "new"
+    run(music, target)
+    audio.write(music / "a.wav", np.zeros((2, 100_000), np.float32), 44100)
+    os.utime(music / "a.wav", (10**9, 10**9))
+    run(music, target)
+    assert "1 sounds at 16000 Hz, 1 were done before" in capsys.readouterr().out
+    assert not audio.read(target / "a.wav")[0].any()
+
+
 def test_one_broken_file_is_reported_and_the_others_are_done(music, tmp_path, capsys):
     (music / "bad.wav").write_bytes(b"RIFF no")
     assert run(music, tmp_path / "new") == 1

@@ -1,27 +1,36 @@
 """Both spellings of a command line, and Sacred's record of the run."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from common import experiment as e
-from common.training import run_folder
-from common.training.run_folder import RunFolderError
 
 
 @dataclass(frozen=True)
 class Model:
     layers: int = 3
+    width: int = 8
+
+
+@dataclass(frozen=True)
+class Filter:
+    width: int = 8
 
 
 @dataclass(frozen=True)
 class Config:
+    RENAMED = {"rate": "lr"}  # noqa: RUF012
+
     model: Model = Model()
+    filter: Filter = Filter()
     lr: float = 0.1
     seed: int = 0
     seq_dur: float = 6.0
     flag: bool = False
+    switch: bool | None = None
+    names: tuple[str, ...] = ()
     output: str | None = None
 
 
@@ -54,6 +63,8 @@ def test_spellings_mean_the_same(line):
         ("--lrr 1", "unknown configuration key '--lrr'; did you mean 'lr'?"),
         ("with lr=abc", "lr='abc': expected a number"),
         ("with large small", "two presets, 'large' and 'small'"),
+        ("width=4", "key 'width' could be model.width or filter.width"),
+        ("--no-flag=true", "unknown configuration key '--no-flag=true'"),
         ("bogus", "'bogus' is neither a preset (small, large)"),
         ("--lr", "--lr needs a value after it"),
     ],
@@ -63,6 +74,64 @@ def test_bad_lines_are_one_sentence(line, sentence, capsys):
     text = capsys.readouterr().err
     assert sentence in text
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("large with large", Config(lr=0.5)),
+        ("--names a b lr=3", Config(names=("a", "b"), lr=3)),
+        ("--names a b --flag", Config(names=("a", "b"), flag=True)),
+        ("--names a b large", Config(names=("a", "b"), lr=0.5)),
+        ("--names a,b", Config(names=("a", "b"))),
+        ("--switch", Config(switch=True)),
+        ("--no-switch", Config(switch=False)),
+    ],
+)
+def test_words_and_flags(line, expected):
+    cmd = command(None)
+    assert e.configure(cmd, e.parse(cmd, line.split())) == expected
+
+
+def test_files_may_have_keys_of_earlier_releases(tmp_path):
+    (tmp_path / "a.yml").write_text("rate: 0.25\nmodel: {layers: 2}")
+    cmd = command(None)
+    request = e.parse(cmd, [str(tmp_path / "a.yml")])
+    assert e.configure(cmd, request) == Config(Model(2), lr=0.25)
+
+
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_only_tiny_presets_train_without_a_corpus(more, tmp_path, capsys):
+    seen = []
+    cmd = replace(
+        command(lambda config, check: seen.append(check) or 0),
+        presets={"small": Config(), "large": Config(), "tiny": Config()},
+        without_corpus=lambda config: "root is not set",
+    )
+    line = [f"output={tmp_path}", *more]
+    assert e.run(cmd, ["large", *line]) == 1
+    assert capsys.readouterr().err == "pillar.train: root is not set\n"
+    assert e.run(cmd, ["tiny", *line]) == 0
+    assert seen == [bool(more)]
+
+
+def test_workers_leave_the_run_folder_to_the_chief(tmp_path, monkeypatch):
+    task = {"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(task))
+    folder = tmp_path / "run"
+    assert e.run(command(lambda config, check: 0), [f"output={folder}"]) == 0
+    assert not folder.exists()
+
+
+def test_a_pillar_may_name_the_run_folder(tmp_path):
+    seen = []
+    cmd = replace(
+        command(lambda config, check: seen.append(config.output) or 0),
+        folder=lambda config: str(tmp_path / f"lr{config.lr}"),
+    )
+    assert e.run(cmd, ["large"]) == 0
+    assert e.run(cmd, ["large", f"output={tmp_path / 'own'}"]) == 0
+    assert seen == [str(tmp_path / "lr0.5"), str(tmp_path / "own")]
 
 
 def test_run_is_recorded(tmp_path):
@@ -118,8 +187,9 @@ def test_usage_and_configuration_are_shown(capsys):
     assert e.run(command(None), ["print_config", "with", "large"]) == 0
 
 
-@pytest.mark.parametrize("name", ["run [1]", "run*", "what?"])
-def test_a_run_folder_whose_checkpoints_would_not_be_found_is_refused(tmp_path, name):
-    with pytest.raises(RunFolderError, match="in its path, which TensorFlow"):
-        run_folder.prepare(tmp_path / name, None)
-    assert not list(tmp_path.iterdir())
+def test_a_run_folder_may_have_letters_of_patterns(tmp_path):
+    folder = tmp_path / "run [1] *?"
+    assert e.run(command(lambda config, check: 0), [f"output={folder}"]) == 0
+    record = json.loads((folder / "sacred" / "1" / "run.json").read_text())
+    assert record["status"] == "COMPLETED"
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]

@@ -153,6 +153,31 @@ def test_a_cache_that_cannot_be_written_names_its_variable(monkeypatch, tmp_path
         raise AssertionError
 
 
+def test_without_a_home_a_folder_outside_the_cache_keeps_its_error(
+    monkeypatch, tmp_path
+):
+    for name in ("SEPARATION_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def no_home():
+        raise RuntimeError
+
+    monkeypatch.setattr(files.Path, "home", no_home)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), files.locked(tmp_path / "file" / "a" / "b"):
+        raise AssertionError
+
+
+def test_a_lock_is_created_once(monkeypatch, tmp_path):
+    opened, touched = [], []
+    hold = files._hold
+    monkeypatch.setattr(files, "_hold", lambda path: opened.append(path) or hold(path))
+    monkeypatch.setattr(files.Path, "touch", lambda *_: touched.append(1))
+    with files.locked(tmp_path / "a"):
+        assert opened == [*tmp_path.iterdir()] == [tmp_path / ".a.lock"]
+    assert not touched
+
+
 def test_the_home_of_nobody_is_one_sentence():
     with pytest.raises(FileNotFoundError, match=r"~nobody2/run: the home folder"):
         files.user_path("~nobody2/run")

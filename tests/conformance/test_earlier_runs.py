@@ -12,7 +12,9 @@ import soundfile
 from common import training
 from common.config import load
 from common.synthetic import miniature
+from common.training.checkpoint import CONFIG
 from common.training.logs import read_scalars
+from common.training.run_folder import RunFolderError
 
 RUNS = Path(__file__).parents[1] / "golden" / "runs"
 CLASSES = {
@@ -79,3 +81,17 @@ def test_a_run_of_an_earlier_release_goes_on(run, tmp_path, monkeypatch, capsys)
     mixture = np.random.default_rng(0).normal(0, 0.1, [separator.channels, 8000])
     estimates = separator(mixture.astype(np.float32))
     assert all(np.isfinite(each).all() for each in estimates.values())
+
+
+def test_a_run_with_a_removed_penalty_still_separates(tmp_path):
+    folder = unpacked(RUNS / "mixit-0.1.0", tmp_path)
+    values = json.loads((folder / "config.json").read_text())
+    values |= {"sparsity": "covariance", "sparsity_weight": 0.1}
+    (folder / "config.json").write_text(json.dumps(values))
+    separator = importlib.import_module("mixit").load(folder)
+    mixture = np.random.default_rng(0).normal(0, 0.1, [1, 800]).astype(np.float32)
+    assert len(separator(mixture)) == 4
+    config = load(importlib.import_module("mixit.config").MixitConfig, folder / CONFIG)
+    build = importlib.import_module("mixit.train").build
+    with pytest.raises(RunFolderError, match="with sparsity='covariance', which this"):
+        training.train(config, build)

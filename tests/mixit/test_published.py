@@ -15,6 +15,7 @@ import pytest
 import mixit
 from common.training.checkpoint import CheckpointError
 from mixit import convert, published, verify
+from mixit.checkpoints.architecture import Options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "run_verify_published_weights.sh"
@@ -61,6 +62,27 @@ def test_names():
         .url(archive)
         .endswith("/3743844/files/FUSS_baseline_model.tar.gz")
     )
+
+
+def test_rates_are_those_of_the_training():
+    rates = {name: model.sample_rate for name, model in published.MODELS.items()}
+    assert rates == {
+        "yfcc100m": 16000,
+        "bird4": 22050,
+        "bird8": 22050,
+        "fuss_baseline": 16000,
+        "fuss_baseline_dry": 16000,
+    }
+
+
+@pytest.mark.parametrize("name", ["bird4", "yfcc100m"])
+def test_a_checkpoint_of_a_published_name_has_its_rate(name):
+    model = published.MODELS[name]
+    prefix = Path("anywhere", model.prefix)
+    assert published.with_rate(prefix, Options()).sample_rate == model.sample_rate
+    own = Options(sample_rate=8000)
+    assert published.with_rate(prefix, own) == own
+    assert published.with_rate(Path("other"), Options()).sample_rate is None
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from common.config import ConfigError
 from common.corpora import musdb
+from common.corpora.track import CorpusError
 from common.training import distribution
-from unmix import data
+from unmix import corpus, data
 from unmix.config import Network, UnmixConfig
 
 RATE, SECONDS, LENGTH = 800, 0.1, 80
@@ -134,6 +135,16 @@ def test_accompaniment_is_all_but_the_vocals(tmp_path):
     got = data.validation_example(config, valid)(tf.constant(0, tf.int64))
     # Codes 31, 32 and 33: the stems, not what the mixture's file leaves without vocals.
     assert int(got["sources"][0, 0, 0]) == 96
+
+
+def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
+    config = songs(tmp_path, samples=48_000)
+    ramp(tmp_path / "train" / "A" / "drums.wav", 1, 8000)
+    with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
+        corpus.tracks(config, corpus.root(config), "train")
+    allowed = replace(config, allow_cut=True)
+    found = corpus.tracks(allowed, corpus.root(allowed), "train")
+    assert min(track.samples for track in found) == 8000
 
 
 def test_validation_is_whole_tracks_with_their_mixtures(tmp_path):

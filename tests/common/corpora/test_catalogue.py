@@ -1,6 +1,8 @@
 """Every corpus by its name, each read from its miniature."""
 
+import numpy as np
 import pytest
+import soundfile
 
 from common.corpora import catalogue
 from common.corpora.catalogue import CORPORA, Options
@@ -78,6 +80,18 @@ def test_an_option_reaches_its_corpus(miniature):
     )
     noisy = catalogue.tracks("wham", miniature("wham"), "test")
     assert clean[0].mixture != noisy[0].mixture
+
+
+def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
+    folder = tmp_path / "train" / "a"
+    folder.mkdir(parents=True)
+    for name, samples in (("vocals", 40_000), ("band", 8000)):
+        soundfile.write(folder / f"{name}.wav", np.zeros(samples), 8000)
+    with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
+        catalogue.tracks("song_folders", tmp_path, "train")
+    cut = Options(allow_cut=True)
+    (track,) = catalogue.tracks("song_folders", tmp_path, "train", cut)
+    assert track.samples == 8000
 
 
 def test_an_unknown_corpus_is_an_error_with_the_known_ones():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from common import audio
 from common.corpora import musdb
@@ -91,6 +94,61 @@ def test_stems_are_decoded_once_by_one_process(tmp_path, monkeypatch):
     )
     assert musdb.tracks(tmp_path, "train") == [track]
     assert len(runs) == 1
+
+
+def test_validation_tracks_are_those_of_the_published_set():
+    package = Path(importlib.util.find_spec("musdb").origin).parent
+    published = yaml.safe_load((package / "configs" / "mus.yaml").read_text("utf-8"))
+    assert sorted(musdb.VALIDATION) == sorted(published["validation_tracks"])
+
+
+def test_stem_files_of_any_case_and_suffix_are_songs(tmp_path):
+    for name in ("A.stem.mp4", "B.stem.m4a", "C.STEM.MP4", "D.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "E").mkdir()
+    songs = musdb.songs(tmp_path)
+    assert sorted(songs) == [*"ABCE"]
+    assert musdb.songs(tmp_path, is_wav=True) == {"E": tmp_path / "E"}
+    (tmp_path / "A.stem.m4a").touch()
+    with pytest.raises(CorpusError, match="are both stems of one song"):
+        musdb.songs(tmp_path)
+
+
+def test_folders_of_one_name_are_decoded_to_places_of_their_own(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(musdb, "decode", lambda _, folder: made.append(folder))
+    for root in ("one", "two"):
+        stems = tmp_path / root / "test" / "A.stem.mp4"
+        stems.parent.mkdir(parents=True)
+        stems.touch()
+        musdb._wav_folders([stems], stems.parent)
+    assert len(set(made)) == 2
+
+
+def test_stems_are_decoded_again_where_their_content_changed(tmp_path):
+    stems, folder = tmp_path / "a.stem.mp4", tmp_path / "a"
+    shutil.copy(shipped_stems(), stems)
+    musdb.decode(stems, folder)
+    note = folder / musdb.DECODED_FROM
+    made = note.stat().st_ino
+    later = note.stat().st_mtime + 99
+    os.utime(stems, (later, later))
+    musdb.decode(stems, folder)
+    assert note.stat().st_ino == made
+    note.write_text("another file")
+    os.utime(stems, (1, 1))
+    musdb.decode(stems, folder)
+    assert note.read_text() != "another file"
+
+
+def test_decoded_stems_of_release_0_1_0_go_by_their_times(tmp_path):
+    stems, folder = tmp_path / "a.stem.mp4", tmp_path / "a"
+    stems.write_bytes(b"no stems")
+    folder.mkdir()
+    assert musdb.decode(stems, folder) == folder
+    os.utime(folder, (1, 1))
+    with pytest.raises(CorpusError, match="cannot be decoded"):
+        musdb.decode(stems, folder)
 
 
 def test_wav_goes_before_stems_of_the_same_track(tmp_path):

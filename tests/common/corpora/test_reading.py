@@ -86,5 +86,7 @@ def test_folders_of_tracks_are_cut_where_that_is_allowed(tmp_path):
     for layout, names in layouts.items():
         with pytest.raises(CorpusError, match="allow_cut=true"):
             layout(tmp_path, "train", *names)
-        (track,) = layout(tmp_path, "train", *names, allow_cut=True)
+        with reading.cutting(True), reading.cutting(False):
+            (track,) = layout(tmp_path, "train", *names)
         assert track.samples == RATE
+    assert not reading.may_cut()

@@ -181,7 +181,27 @@ def test_a_flipped_byte_is_found_and_explained(tmp_path, byte_in_record, capsys)
 def test_verify_reports_intact_folders(tmp_path, capsys):
     records.write(make_tracks(1), tmp_path, shards=3)
     assert main(["verify", str(tmp_path)]) == 0
-    assert "3 tracks, 0.00 hours, 3 shards, all intact" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "3 tracks, 0.00 hours, 3 shards, all intact" in told
+    assert f"{tmp_path}: 1 set of records verified" in told
+
+
+def test_verify_reads_all_sets_of_a_folder(tmp_path, capsys):
+    records.write(make_tracks(1), tmp_path, shards=3)
+    other = records.write(make_tracks(1)[:2], tmp_path, shards=1)
+    assert other.folder.parent == tmp_path
+    assert main(["verify", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert f"{other.folder}: 2 tracks" in told
+    assert f"{tmp_path}: 2 sets of records verified" in told
+    flip(other.folder / other.shards[0].name, 30)
+    assert main(["verify", str(tmp_path)]) == 1
+    assert f"{other.folder}" in capsys.readouterr().err
+
+
+def test_verify_of_a_folder_without_records_is_an_error(tmp_path, capsys):
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "holds no index.json" in capsys.readouterr().err
 
 
 def test_verify_tells_exchanged_shards(tmp_path):

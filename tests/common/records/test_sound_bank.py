@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,31 @@ def test_the_digest_tells_changed_files(tmp_path):
     before = opened(pair).digest
     assert opened(pair).digest == before
     assert opened(write(tmp_path / "a.wav", samples=2999)).digest != before
+
+
+def test_the_digest_is_of_the_content_and_not_of_the_times(tmp_path):
+    pair = write(tmp_path / "a.wav", samples=9000)
+    digest = opened(pair).digest
+    os.utime(pair[0], (1, 1))
+    touched = opened(pair)
+    assert touched.digest == digest
+    wave, rate = soundfile.read(pair[0])
+    wave[4500] = 0.5
+    soundfile.write(pair[0], wave, rate, subtype="PCM_16")
+    os.utime(pair[0], (1, 1))
+    other = opened(pair)
+    assert other.digest != digest
+    assert other.earlier_digest == touched.earlier_digest
+
+
+def test_the_earlier_digest_is_that_of_release_0_1_0(tmp_path):
+    pair = write(tmp_path / "a.wav")
+    status = pair[0].stat()
+    text = repr([("a.wav", status.st_size, status.st_mtime_ns)])
+    recorded = hashlib.sha256(text.encode()).hexdigest()
+    assert opened(pair).earlier_digest == recorded
+    written = opened(pair, folder=tmp_path / "records")
+    assert written.earlier_digest == written.digest
 
 
 def test_records_of_every_encoding_have_a_folder_of_their_own(tmp_path):

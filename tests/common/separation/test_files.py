@@ -207,10 +207,11 @@ def test_existing_stems_are_kept_without_overwrite(tmp_path, song):
     assert audio.probe(tmp_path / "song" / "rest.wav").channels == 2
 
 
-def test_a_folder_in_place_of_a_stem_is_never_replaced(tmp_path, song):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_in_place_of_a_stem_is_never_replaced(tmp_path, song, overwrite):
     (tmp_path / "song" / "rest.wav" / "inner").mkdir(parents=True)
-    with pytest.raises(SeparationError, match=r"rest\.wav exists"):
-        separate_file(separator(), song, tmp_path, overwrite=True)
+    with pytest.raises(SeparationError, match=r"rest\.wav is a folder .* rename"):
+        separate_file(separator(), song, tmp_path, overwrite=overwrite)
     assert names(tmp_path / "song") == ["inner", "rest.wav"]
 
 

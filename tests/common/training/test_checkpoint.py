@@ -10,10 +10,14 @@ from common.training.checkpoint import (
     Checkpoints,
     find,
     restore_network,
+    restore_training,
     run_of,
+    save_network,
     scores_folder,
+    variables,
 )
 from common.training.logs import read_scalars
+from common.weights import tf1
 
 
 def damage(prefix):
@@ -38,6 +42,36 @@ def saved(toys):
         job.model.network.set_weights([np.array([[float(step)]])])
         store.save(step, {"number": step})
     return toys.folder / "run", job.model
+
+
+@pytest.mark.parametrize("name", ["a [b] c", "a*c", "what?", "a\\c"])
+def test_letters_of_patterns_in_a_path_are_letters(toys, name):
+    job = toys.build(toys.config(), tf.distribute.get_strategy())
+    folder = toys.folder / name
+    folder.mkdir()
+    store = Checkpoints(folder, job.model, keep=2)
+    for step in (1, 2, 3):
+        job.model.network.set_weights([np.array([[float(step)]])])
+        store.save(step, {})
+    store.save_best(3, {})
+    assert steps(folder / "latest") == [2, 3]
+    job.model.network.set_weights([np.zeros([1, 1])])
+    assert Checkpoints(folder, job.model, 2).restore_latest()[:2] == (3, {})
+    assert float(job.model.network.kernel[0, 0]) == 3
+    assert find(folder) == folder / "best" / "step-3"
+    assert restore_training(folder, job.model) == folder / "best" / "step-3"
+    moved = folder.rename(toys.folder / "plain")
+    assert Checkpoints(moved, job.model, 2).restore_latest()[0] == 3
+
+
+def test_networks_and_checkpoints_of_others_may_lie_in_such_paths(toys):
+    network = toys.build(toys.config(), tf.distribute.get_strategy()).model.network
+    folder = toys.folder / "[1]"
+    folder.mkdir()
+    save_network(folder, network)
+    kernel = "network/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    assert kernel in variables(find(folder))
+    assert kernel in tf1.read(folder / "best")
 
 
 @pytest.mark.parametrize("change", ["damaged", "removed", "list"])

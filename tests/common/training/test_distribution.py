@@ -1,6 +1,10 @@
 """Examples by position, whatever the number of replicas; strategies by one flag."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -57,6 +61,35 @@ def test_the_number_of_workers_changes_no_order(strategy):
     ]
     first, second = (positions(strategy, each, 4) for each in batches)
     assert first == second
+
+
+WORKER = """
+from common.training import distribution
+strategy = distribution.choose("multiworker")
+print(distribution.of_workers(strategy, 10 + strategy.cluster_resolver.task_id))
+"""
+
+
+@pytest.mark.slow
+def test_workers_learn_the_numbers_of_each_other():
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    hosts = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    cluster, workers = {"worker": hosts}, []
+    for index in range(2):
+        task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+        command = [sys.executable, "-c", WORKER]
+        workers.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        )
+    told = [worker.communicate(timeout=200)[0] for worker in workers]
+    assert [each.split(b"\n")[-2] for each in told] == [b"[10, 11]"] * 2
+
+
+def test_one_process_has_a_number_of_its_own():
+    assert distribution.of_workers(tf.distribute.get_strategy(), 3) == [3]
 
 
 def test_more_replicas_than_devices_are_refused():

@@ -1,13 +1,17 @@
 """Runs that are broken off end as if they had not been."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common import training
 from common.config import from_dict, to_dict
+from common.training import distribution
 from common.training.logs import read_scalars
+from common.training.resume import TrainingError
 from common.training.run_folder import RunFolderError
 
 
@@ -61,6 +65,31 @@ def test_epochs_and_steps_are_counted_over_the_whole_run(toys, capsys):
     ]
     assert sum(line.startswith("4/4 - ") for line in lines) == 2
     assert any("step 6 of 12, global batch 4" in line for line in lines)
+
+
+def test_workers_that_do_not_share_the_run_folder_are_refused(toys, monkeypatch):
+    config, starts = toys.config(), []
+
+    def build(each, strategy):
+        return replace(toys.build(each, strategy), start=lambda: starts.append(1))
+
+    monkeypatch.setattr(distribution, "of_workers", lambda strategy, step: [6, step])
+    with pytest.raises(TrainingError, match=r"different steps \(0, 6\), so"):
+        training.train(config, build)
+    assert not starts
+
+
+def test_data_that_an_earlier_release_knew_otherwise_are_the_same(toys):
+    config = toys.config(epochs=1)
+    toys.kill(config, 3)
+
+    def build(each, strategy):
+        job = toys.build(each, strategy)
+        return replace(job, digest="content", earlier_digest="toy")
+
+    training.train(config, build)
+    values = json.loads(Path(config.output, "run.json").read_text())
+    assert values["data_digest"] == "content"
 
 
 def test_a_finished_run_stays_as_it_is(toys):

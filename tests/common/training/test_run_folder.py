@@ -14,6 +14,7 @@ from common.training.schedule import Schedule
 class Now:
     """Configuration of this release."""
 
+    REMOVED_CHOICES = {"added": {"old": "default"}}  # noqa: RUF012
     RENAMED = {"rate": "lr", "tower": None, "deep": "train.seed"}  # noqa: RUF012
 
     train: Schedule = Schedule()
@@ -34,6 +35,14 @@ def test_keys_of_earlier_releases_are_taken(tmp_path):
     config = Now(Schedule(epochs=2, seed=7), lr=0.3)
     assert load(Now, tmp_path / "config.json") == config
     prepare(tmp_path, config)
+
+
+def test_a_removed_choice_is_read_and_not_trained(tmp_path):
+    begun(tmp_path, {"rate": 0.3, "added": "old"})
+    assert load(Now, tmp_path / "config.json") == Now(lr=0.3)
+    with pytest.raises(RunFolderError, match=r"with added='old', which this release"):
+        prepare(tmp_path, Now(lr=0.3))
+    assert json.loads((tmp_path / "config.json").read_text())["added"] == "old"
 
 
 @pytest.mark.parametrize("change", [{"lr": 0.2}, {"added": "x"}, {"batch_size": 5}])
@@ -58,6 +67,15 @@ def test_the_data_and_not_their_encoding_are_of_a_run(tmp_path):
         record(tmp_path, Now(), 1, "1" * 64)
     record(tmp_path, Now(records_encoding="pcm16"), 1, "0" * 64)
     assert load(Now, tmp_path / "config.json").records_encoding == "pcm16"
+
+
+def test_the_digest_of_an_earlier_release_is_taken_and_replaced(tmp_path):
+    begun(tmp_path, {})
+    (tmp_path / "run.json").write_text(json.dumps({"data_digest": "0" * 64}))
+    with pytest.raises(RunFolderError, match="was trained on other data"):
+        record(tmp_path, Now(), 1, "1" * 64, "2" * 64)
+    record(tmp_path, Now(), 1, "1" * 64, "0" * 64)
+    assert json.loads((tmp_path / "run.json").read_text())["data_digest"] == "1" * 64
 
 
 def test_a_later_format_is_refused(tmp_path):

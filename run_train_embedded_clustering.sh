@@ -25,4 +25,4 @@ python -m clustering.train with tiny dataset=musdb root="$data" output="$run" \
   lr=2e-3 lr_decay_patience=2 \
   train.epochs=10 train.steps_per_epoch=150 train.checkpoint_steps=150 "$@"
 python -m clustering.evaluate "$run" --root "$data"
-python -m clustering.embedded "$run"
+python -m clustering.bundled "$run"

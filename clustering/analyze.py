@@ -18,11 +18,11 @@ from typing import Any
 
 from clustering.confidence import MEASURES as CONFIDENCES
 from clustering.config import ClusteringConfig
-from clustering.separate import CONFIG
 from common.config import ConfigError, flatten, load, to_dict
 from common.errors import exit_code
 from common.evaluation import table as tables
 from common.files import user_path, write_text
+from common.training.checkpoint import CONFIG
 from common.training.logs import read_scalars
 
 SUMMARY = Path("evaluation", "summary.json")

@@ -22,12 +22,14 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import spearmanr
 
-from clustering import corpus, embedded, experiment_file, published
+from clustering import corpus, experiment_file, published
+from clustering.bundled import FOLDER as BUNDLED
 from clustering.confidence import MEASURES as CONFIDENCES
 from clustering.confidence import mixture_confidences
 from clustering.config import ClusteringConfig
-from clustering.separate import SEGMENT_SECONDS, Trained, restore, restore_named
+from clustering.separate import SEGMENT_SECONDS
 from clustering.separate import separator as separator_of
+from clustering.weights import Trained, restore, restore_named
 from common.audio import resample
 from common.config import ConfigError
 from common.corpora import waveforms
@@ -42,6 +44,7 @@ from common.signal.metrics import sdr, si_sdr
 from common.signal.permutation import best_permutation, permute
 from common.signal.stft import Stft, istft, stft
 from common.synthetic import miniature
+from common.weights import bundled
 
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
@@ -467,7 +470,7 @@ def _restore(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Pa
             output = experiment_file.output(experiment) / output.name
         return trained, config, output
     trained = restore(options.model, checkpoint=options.checkpoint)
-    own = embedded.find(options.model)
+    own = bundled.find(BUNDLED, options.model)
     output = command.results_folder(options, None if own else user_path(options.model))
     return trained, trained.config, output
 

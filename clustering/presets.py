@@ -20,11 +20,11 @@ from dataclasses import replace
 from clustering.cluster import Clustering
 from clustering.config import CONV_TASNET, TASNET, ClusteringConfig, Loss
 from clustering.shapes import (
-    Chimera,
     ConvTasnet,
     Features,
     Filterbank,
     Recurrent,
+    Spectral,
     Tasnet,
 )
 from common.training.schedule import Schedule
@@ -51,7 +51,7 @@ NETWORKS: Presets = {
 # Networks of nussl 1.x and [1, 2, 4]: 32 ms frames at 8 kHz, excerpts of 400 of them.
 LARGE = ClusteringConfig(
     train=Schedule(epochs=100, steps_per_epoch=0),
-    spectral=Chimera(
+    spectral=Spectral(
         features=Features(bins=129, norm="batch"),
         recurrent=Recurrent(hidden=600, layers=4, dropout=0.3),
         embedding=20,
@@ -92,7 +92,7 @@ PAPERS: Presets = {
     "chimera_music": replace(
         DPCL,
         kind="chimera",
-        spectral=Chimera(
+        spectral=Spectral(
             features=Features(bins=513, mels=150),
             recurrent=Recurrent(hidden=500, layers=4, dropout=0.0),
             embedding=20,
@@ -110,7 +110,7 @@ PAPERS: Presets = {
 # mixtures once an epoch.
 COOKIECUTTER = ClusteringConfig(
     train=Schedule(epochs=100, steps_per_epoch=500),
-    spectral=Chimera(
+    spectral=Spectral(
         features=Features(bins=257, level="librosa"),
         recurrent=Recurrent(hidden=300, layers=4, dropout=0.3),
         embedding=20,
@@ -187,7 +187,7 @@ AUTOCLIPS: Presets = {
 ASTEROID_CHIMERA = ClusteringConfig(
     train=Schedule(epochs=200, steps_per_epoch=0),
     kind="chimera",
-    spectral=Chimera(
+    spectral=Spectral(
         features=Features(bins=129, level="log", norm="none"),
         recurrent=Recurrent(
             hidden=600,
@@ -244,7 +244,7 @@ ASTEROIDS: Presets = {
 # Small networks for two speakers at 8 kHz, on the miniature.
 TINY = ClusteringConfig(
     train=Schedule(epochs=15, steps_per_epoch=100, checkpoint_steps=100, log_steps=20),
-    spectral=Chimera(
+    spectral=Spectral(
         features=Features(bins=129),
         recurrent=Recurrent(hidden=96, layers=2, dropout=0.0),
         embedding_activation=("tanh", "unit_norm"),

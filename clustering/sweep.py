@@ -24,10 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clustering import analyze, experiment_file, plain_yaml
+from clustering import analyze, experiment_file
 from clustering.config import ClusteringConfig
 from clustering.presets import PRESETS
-from clustering.separate import CONFIG
 from common.config import (
     ConfigError,
     from_dict,
@@ -39,6 +38,7 @@ from common.config import (
 )
 from common.errors import exit_code
 from common.files import user_path
+from common.training.checkpoint import CONFIG
 from common.training.loop import say
 
 Changes = dict[str, Any]
@@ -387,7 +387,7 @@ def _combinations(options: argparse.Namespace) -> list[Combination]:
             f"-p {options.file} and {options.words[0]!r}: name either a file or keys; "
             "a file holds its keys itself, those to try under sweep"
         )
-    return from_file(plain_yaml.read(options.file), str(options.file))
+    return from_file(experiment_file.read_yaml(options.file), str(options.file))
 
 
 def _text(value: object) -> str:

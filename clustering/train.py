@@ -50,10 +50,10 @@ class ClusteringTraining(keras.Model):
         The gradient is of the sum over the batch divided by the global batch size, so
         that replicas add up to one; their sum is clipped.
         """
-        given = objective.given(self.config, batch)
+        prepared = objective.prepare(self.config, batch)
         with tf.GradientTape() as tape:
-            outputs = self.network(given.input, training=True)
-            losses = objective.losses(self.config, given, outputs)
+            outputs = self.network(prepared.input, training=True)
+            losses = objective.losses(self.config, prepared, outputs)
             loss = tf.reduce_mean(losses["loss"]) / self.replicas
         weights = self.network.trainable_variables
         # A head whose loss has no weight is not connected, and stays as it is.
@@ -70,8 +70,9 @@ class ClusteringTraining(keras.Model):
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Compute the losses on a batch of the validation."""
-        given = objective.given(self.config, batch)
-        losses = objective.losses(self.config, given, self.network(given.input))
+        prepared = objective.prepare(self.config, batch)
+        outputs = self.network(prepared.input)
+        losses = objective.losses(self.config, prepared, outputs)
         return self._averages(losses, batch["weight"])
 
     def _clipped(self, gradients: Gradients) -> tuple[Gradients, tf.Tensor]:
@@ -128,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     """Train the configuration of presets, keys and an experiment file (``-p FILE``)."""
-    file, words = experiment_file.taken(arguments)
+    file, words = experiment_file.pop_option(arguments)
     presets, default = PRESETS, "dpcl"
     if file is not None:
         # Its values are complete: no other preset goes with them.

@@ -27,11 +27,12 @@ from clustering.confidence import confidences
 from clustering.config import ClusteringConfig
 from clustering.evaluate import read
 from clustering.experiment_file import Data, Experiment
+from clustering.gaussian_mixture import GaussianMixture
 from clustering.kmeans import distances
-from clustering.mixture_model import Mixture
 from clustering.objective import SPECTRAL
 from clustering.principal import Principal, principal
-from clustering.separate import Trained, restore, restore_named, separator
+from clustering.separate import separator
+from clustering.weights import Trained, restore, restore_named
 from common import audio, plots
 from common.corpora.track import CorpusError, Track
 from common.errors import exit_code
@@ -292,7 +293,7 @@ def _aligned(
     Returns:
         Weights of the clusters [clusters, frames, bins] and centres [clusters, dim].
     """
-    if isinstance(clustered.model, Mixture):
+    if isinstance(clustered.model, GaussianMixture):
         centres, weights = clustered.model.means, clustered.masks
     else:
         centres = clustered.model

@@ -1,4 +1,4 @@
-"""The networks against nussl and asteroid, and what they must hold by themselves."""
+"""The networks on spectra against nussl, and properties of their own."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,22 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import shapes, tensors
-from clustering.models.chimera import Chimera
-from clustering.models.deep_clustering import DeepClustering
-from clustering.models.dual_path import DualPath
-from clustering.models.embedding import Embedding
-from clustering.models.end_to_end import EndToEnd
-from clustering.models.features import FeatureStage, level
-from clustering.models.mask_inference import MaskInference
-from clustering.models.tasnet import Tasnet
+from clustering import shapes
+from clustering.models.spectral import FeatureStage, Head, SpectralNetwork, level
+from clustering.nussl import model_file
 from common.training.checkpoint import CheckpointError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
+GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 STACK = shapes.Recurrent(hidden=12, layers=2, dropout=0.0)
 BATCH = shapes.Features(33, norm="batch")
-CHIMERA = shapes.Chimera(BATCH, STACK, embedding=5)
-TALL = shapes.MaskInference(BATCH, STACK, mask_activation=("sigmoid",))
+CHIMERA = shapes.Spectral(BATCH, STACK, embedding=5)
 
 
 def golden(name):
@@ -44,8 +37,8 @@ def noise(*shape, seed=0):
 
 
 def nussl_chimera():
-    file, model = golden("nussl_chimera"), Chimera(CHIMERA)
-    tensors.assign(tensors.nussl(model), weights(file), "nussl_chimera")
+    file, model = golden("nussl_chimera"), SpectralNetwork(CHIMERA)
+    model_file.assign(model, weights(file), "nussl_chimera")
     return file, model, tf.constant(file["in/mix_magnitude"][..., 0])
 
 
@@ -62,16 +55,15 @@ def test_heads_of_nussl(program):
 def test_each_head_alone_is_that_of_the_chimera():
     _, model, magnitude = nussl_chimera()
     heads = model(magnitude)
-    single = DeepClustering(
-        shapes.DeepClustering(BATCH, STACK, 5, ("sigmoid", "unit_norm"))
-    )
-    masker = MaskInference(TALL)
-    for name, alone, wanted in (("mask", single, 0), ("embedding", masker, 1)):
+    for number, (name, other) in enumerate(
+        [("embedding", "mask"), ("mask", "embedding")]
+    ):
+        alone = SpectralNetwork(CHIMERA, [name])
         file = weights(golden("nussl_chimera"))
-        found = {k: v for k, v in file.items() if f".{name}." not in k}
-        tensors.assign(tensors.nussl(alone), found, "nussl_chimera")
-        np.testing.assert_array_equal(alone(magnitude), heads[wanted])
-        np.testing.assert_allclose(alone.infer(magnitude), heads[wanted], atol=1e-5)
+        kept = {k: v for k, v in file.items() if f".{other}." not in k}
+        model_file.assign(alone, kept, "nussl_chimera")
+        np.testing.assert_array_equal(alone(magnitude), heads[number])
+        np.testing.assert_allclose(alone.infer(magnitude), heads[number], atol=1e-5)
 
 
 def test_batch_statistics_of_nussl():
@@ -80,35 +72,6 @@ def test_batch_statistics_of_nussl():
     norm, name = model.stack.features.norm, "after/layers.normalization.batch_norm"
     close(norm.moving_mean, file[f"{name}.running_mean"][0])
     close(norm.moving_variance, file[f"{name}.running_var"][0])
-
-
-def test_end_to_end_of_nussl():
-    file = golden("nussl_end_to_end_rnn_learned")
-    model = EndToEnd(shapes.EndToEnd(TALL, 64, 16, learned=True))
-    assert not EndToEnd(shapes.EndToEnd(TALL, 64, 16)).analysis_filters.trainable
-    # Theirs are those of the Fourier transform, as ours are at the start.
-    table = tensors.nussl(model)
-    kept = {name: v for name, v in table.items() if "_filters" not in name}
-    assert len(table) == len(kept) + 2
-    tensors.assign(kept, weights(file), "end_to_end")
-    estimates = model(tf.constant(file["in/mix_audio"][:, 0]))
-    wanted = file["eval/audio"][:, 0].transpose(0, 2, 1)
-    close(estimates[..., ::5], wanted)
-
-
-@pytest.mark.parametrize(
-    ("name", "bank", "recipe"),
-    [
-        ("asteroid_tasnet_recipe", shapes.Filterbank(16, 40, 20), True),
-        ("asteroid_lstmtasnet", shapes.Filterbank(16, 16, 8), False),
-    ],
-)
-def test_tasnet_of_asteroid(name, bank, recipe):
-    file = golden(name)
-    stack = shapes.Recurrent(10, 2, dropout=0.0, initial="uniform", forget_bias=None)
-    model = Tasnet(shapes.Tasnet(bank, stack))
-    tensors.assign(tensors.asteroid(model, recipe), weights(file), name)
-    close(model(tf.constant(file["in/mix"]))[..., ::5], file["eval/out"])
 
 
 def test_levels():
@@ -140,7 +103,7 @@ def test_features_of_mel_keep_the_bins_of_masks():
     wanted = (filters / filters.sum(1, keepdims=True)) @ magnitude[0].numpy().T
     found = FeatureStage(features)(magnitude)
     np.testing.assert_allclose(found[0], 20 * np.log10(wanted.T), atol=1e-3)
-    model = MaskInference(shapes.MaskInference(features, STACK))
+    model = SpectralNetwork(shapes.Spectral(features, STACK), ["mask"])
     assert model(magnitude).shape == (2, 2, 6, 129)
     with pytest.raises(ValueError, match=r"mels=400: \d+ of these filters hold no bin"):
         FeatureStage(replace(features, mels=400))
@@ -148,7 +111,7 @@ def test_features_of_mel_keep_the_bins_of_masks():
 
 def test_gated_units_train_a_network():
     stack = replace(STACK, kind="gru")
-    model = DeepClustering(shapes.DeepClustering(shapes.Features(33), stack))
+    model = SpectralNetwork(shapes.Spectral(shapes.Features(33), stack), ["embedding"])
     magnitude = tf.abs(noise(2, 9, 33))
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(magnitude, training=True) ** 2)
@@ -169,9 +132,9 @@ def test_instance_normalisation():
 
 
 def test_silence_is_finite():
-    model, silence = Chimera(replace(CHIMERA, features=shapes.Features(33))), tf.zeros
+    model = SpectralNetwork(replace(CHIMERA, features=shapes.Features(33)))
     with tf.GradientTape() as tape:
-        heads = model(silence([2, 9, 33]), training=True)
+        heads = model(tf.zeros([2, 9, 33]), training=True)
         loss = tf.reduce_sum(heads.embedding) + tf.reduce_sum(heads.mask)
     for gradient in tape.gradient(loss, model.trainable_variables):
         assert np.isfinite(gradient).all()
@@ -179,7 +142,7 @@ def test_silence_is_finite():
 
 @pytest.mark.parametrize("activation", ["softmax", "l1_norm", "relu", "gated_tanh"])
 def test_activations(activation):
-    head = Embedding(4, 6, 3, [activation], name="mask")
+    head = Head(4, 6, 3, [activation], name="mask")
     rows = noise(2, 5, 4)
     hidden = rows.numpy()
     if head.value is not None:
@@ -196,7 +159,7 @@ def test_activations(activation):
 
 
 def test_start_of_nussl():
-    model = Chimera(replace(CHIMERA, recurrent=shapes.Recurrent(40, 1)))
+    model = SpectralNetwork(replace(CHIMERA, recurrent=shapes.Recurrent(40, 1)))
     bias = model.stack.recurrent.cells[0][0].bias.numpy()
     np.testing.assert_array_equal(bias, np.repeat([0.0, 1.0, 0.0, 0.0], 40))
     kernel = model.embedding.linear.kernel.numpy()
@@ -205,9 +168,8 @@ def test_start_of_nussl():
 
 
 def test_dropout_in_training_only():
-    model = DeepClustering(
-        shapes.DeepClustering(shapes.Features(33), replace(STACK, dropout=0.4))
-    )
+    shape = shapes.Spectral(shapes.Features(33), replace(STACK, dropout=0.4))
+    model = SpectralNetwork(shape, ["embedding"])
     magnitude = tf.abs(noise(2, 9, 33))
     np.testing.assert_array_equal(model(magnitude), model(magnitude))
     first, second = (model(magnitude, training=True).numpy() for _ in range(2))
@@ -215,7 +177,7 @@ def test_dropout_in_training_only():
 
 
 def test_one_function_for_every_length():
-    model, traces = Chimera(CHIMERA), []
+    model, traces = SpectralNetwork(CHIMERA), []
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 33])], autograph=False)
     def heads(magnitude):
@@ -232,45 +194,23 @@ def test_one_function_for_every_length():
 
 
 def test_names_of_variables():
-    names = [variable.name for variable in Chimera(CHIMERA).weights]
+    names = [variable.name for variable in SpectralNetwork(CHIMERA).weights]
     assert len(set(names)) == len(names)
     assert {"features/norm/gamma:0", "embedding/linear/kernel:0"} < set(names)
     assert "recurrent/layer1/backward/recurrent_kernel:0" in names
 
 
 def test_tensors_that_do_not_fit():
-    model, file = Chimera(CHIMERA), weights(golden("nussl_chimera"))
+    model, file = SpectralNetwork(CHIMERA), weights(golden("nussl_chimera"))
     file["layers.more"] = file.pop("layers.mask.linear.bias")
     file["layers.embedding.linear.bias"] = np.zeros(3, np.float32)
     file["layers.mask.linear.weight"] = np.full((66, 24), np.nan, np.float32)
     with pytest.raises(CheckpointError, match="4 tensors do not fit") as error:
-        tensors.assign(tensors.nussl(model), file, "model.pth")
+        model_file.assign(model, file, "model.pth")
     for problem in ("missing layers.mask", "extra layers.more", "misshapen", "finite"):
         assert problem in str(error.value)
 
 
-def test_networks_that_others_do_not_have():
-    with pytest.raises(ValueError, match="Tasnet: nussl has no such network"):
-        tensors.nussl(Tasnet(shapes.Tasnet(recurrent=STACK)))
-    with pytest.raises(ValueError, match="MaskInference: asteroid has no such"):
-        tensors.asteroid(MaskInference(TALL))
-
-
-def test_shapes_of_no_network():
-    with pytest.raises(ValueError, match=r"bins=33: expected 65"):
-        EndToEnd(shapes.EndToEnd(TALL, 128, 32))
+def test_an_activation_that_does_not_exist():
     with pytest.raises(ValueError, match=r"model.mask_activation='sin'"):
-        MaskInference(replace(TALL, mask_activation=("sin",)))
-
-
-def test_dual_path_trains_every_variable_at_any_length():
-    bank = shapes.Filterbank(16, 16, 8)
-    model = DualPath(shapes.DualPath(bank, 8, 6, layers=2, chunk=10, chunk_hop=5))
-    assert len(tensors.nussl(model)) == len(model.trainable_variables)
-    with tf.GradientTape() as tape:
-        estimates = model(noise(2, 1021), training=True)
-        loss = tf.reduce_sum(estimates**2)
-    assert estimates.shape == [2, 2, 1021]
-    for gradient in tape.gradient(loss, model.trainable_variables):
-        assert np.isfinite(gradient).all()
-        assert np.any(gradient)
+        SpectralNetwork(replace(CHIMERA, mask_activation=("sin",)))

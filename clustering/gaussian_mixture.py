@@ -21,16 +21,16 @@ TINY = 1e-15
 """Weight added to every component, so that one without points has a mean."""
 
 
-class Mixture(NamedTuple):
+class GaussianMixture(NamedTuple):
     """A density sum_k p_k N(x; m_k, L_k L_k').
 
     Attributes:
-        shares: p_k, float64 [batch, components], of sum 1.
+        weights: p_k, float64 [batch, components], of sum 1.
         means: m_k, float64 [batch, components, dim].
         factors: L_k, lower triangles, float64 [batch, components, dim, dim].
     """
 
-    shares: tf.Tensor
+    weights: tf.Tensor
     means: tf.Tensor
     factors: tf.Tensor
 
@@ -43,37 +43,40 @@ def fit(
     seed: Seed = (0, 0),
     rounds: int = 100,
     tolerance: float = 1e-3,
-) -> Mixture:
+) -> GaussianMixture:
     """Fit a mixture by expectation maximisation, from the clusters of k-means.
 
     Args:
         points: float32 [batch, points, dim], at least one point.
-        components: How many Gaussians, at least 1.
+        components: Number of Gaussians, at least 1.
         weights: float32 [batch, points], not negative; None for equal ones.
         seed: Two integers for the seeds of k-means.
-        rounds: Most rounds.
-        tolerance: The rounds of an item end when the mean log likelihood of its points
+        rounds: Maximum number of rounds.
+        tolerance: An item has converged when the mean log likelihood of its points
             changes by less.
 
     Returns:
-        Mixture.
+        The mixture.
 
     Raises:
         ValueError: If there are no components or the shapes do not fit.
 
-    >>> found = fit([[[0.0], [2.0], [10.0], [12.0]]], 2)
-    >>> sorted(found.means.numpy().ravel().round(3).tolist())
+    >>> mixture = fit([[[0.0], [2.0], [10.0], [12.0]]], 2)
+    >>> sorted(mixture.means.numpy().ravel().round(3).tolist())
     [1.0, 11.0]
     """
-    found = kmeans(points, components, weights, seed=seed)
+    clusters = kmeans(points, components, weights, seed=seed)
     points = tf.cast(tf.stop_gradient(tf.convert_to_tensor(points)), tf.float64)
-    parts = tf.one_hot(found.labels, components, axis=1, dtype=tf.float64)
-    weights = _shares(points, weights)
-    start = _maximised(points, parts * weights)
+    members = tf.one_hot(clusters.labels, components, axis=1, dtype=tf.float64)
+    weights = _normalised(points, weights)
+    start = _maximised(points, members * weights)
 
     def once(
-        number: tf.Tensor, mixture: Mixture, before: tf.Tensor, moving: tf.Tensor
-    ) -> tuple[tf.Tensor, Mixture, tf.Tensor, tf.Tensor]:
+        number: tf.Tensor,
+        mixture: GaussianMixture,
+        before: tf.Tensor,
+        moving: tf.Tensor,
+    ) -> tuple[tf.Tensor, GaussianMixture, tf.Tensor, tf.Tensor]:
         logs = _log_parts(mixture, points)
         total = tf.reduce_logsumexp(logs, 1, keepdims=True)
         better = _maximised(points, tf.exp(logs - total) * weights)
@@ -92,10 +95,10 @@ def fit(
     )[1]
 
 
-def responsibilities(mixture: Mixture, points: tf.Tensor) -> tf.Tensor:
-    """Tell how probably each point comes from each component.
+def responsibilities(mixture: GaussianMixture, points: tf.Tensor) -> tf.Tensor:
+    """Compute the probability that each point comes from each component.
 
-    p_k N(x; k) / sum_j p_j N(x; j)
+    r_k(x) = p_k N(x; k) / sum_j p_j N(x; j)
 
     Args:
         mixture: From :func:`fit`.
@@ -104,8 +107,8 @@ def responsibilities(mixture: Mixture, points: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [batch, components, points], of sum 1 over the components.
 
-    >>> found = fit([[[0.0], [2.0], [10.0], [12.0]]], 2)
-    >>> float(responsibilities(found, [[[1.0]]]).numpy().max())
+    >>> mixture = fit([[[0.0], [2.0], [10.0], [12.0]]], 2)
+    >>> float(responsibilities(mixture, [[[1.0]]]).numpy().max())
     1.0
     """
     logs = _log_parts(mixture, tf.cast(points, tf.float64))
@@ -114,56 +117,7 @@ def responsibilities(mixture: Mixture, points: tf.Tensor) -> tf.Tensor:
     )
 
 
-def log_density(mixture: Mixture, points: tf.Tensor) -> tf.Tensor:
-    """Take the natural logarithm of the density.
-
-    Args:
-        mixture: From :func:`fit`.
-        points: float [batch, points, dim].
-
-    Returns:
-        float64 [batch, points].
-
-    >>> one = fit([[[-1.0], [1.0]]], 1)
-    >>> round(float(log_density(one, [[[0.0]]])[0, 0]), 3)
-    -0.919
-    """
-    return tf.reduce_logsumexp(_log_parts(mixture, tf.cast(points, tf.float64)), 1)
-
-
-def sample(mixture: Mixture, count: int, seed: Seed) -> tf.Tensor:
-    """Draw points from the density, the same from equal mixtures in any batch.
-
-    Args:
-        mixture: From :func:`fit`.
-        count: How many for each item.
-        seed: Two integers.
-
-    Returns:
-        float64 [batch, count, dim].
-
-    >>> sample(fit([[[-1.0], [1.0]]], 1), 5, (0, 0)).shape.as_list()
-    [1, 5, 1]
-    """
-    first, second = tf.unstack(
-        tf.random.split(tf.convert_to_tensor(seed, tf.int32)), num=2
-    )
-    batch, dim = tf.shape(mixture.means)[0], tf.shape(mixture.means)[2]
-    chance = tf.random.stateless_uniform([1, count], first, dtype=tf.float64)
-    bounds = tf.cumsum(mixture.shares, -1)
-    places = tf.searchsorted(bounds, chance * bounds[:, -1:], side="right")
-    noise = tf.random.stateless_normal([1, count, dim], second, dtype=tf.float64)
-    # One product for each component and a choice, rather than a matrix for each point.
-    noise = tf.broadcast_to(noise, [batch, count, dim])
-    drawn = tf.zeros_like(noise)
-    for number in range(mixture.means.shape[1] or 1):
-        mean, factor = mixture.means[:, number], mixture.factors[:, number]
-        own = mean[:, tf.newaxis] + tf.matmul(noise, factor, transpose_b=True)
-        drawn = tf.where((places == number)[..., tf.newaxis], own, drawn)
-    return drawn
-
-
-def _shares(points: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+def _normalised(points: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     """Weights [batch, 1, points] of sum 1, equal ones where all are 0."""
     if weights is None:
         weights = tf.ones(tf.shape(points)[:2])
@@ -173,24 +127,24 @@ def _shares(points: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     return weights / tf.reduce_sum(weights, -1, keepdims=True)
 
 
-def _maximised(points: tf.Tensor, parts: tf.Tensor) -> Mixture:
-    """Make the mixture of components with parts [batch, components, points]."""
-    shares = tf.reduce_sum(parts, -1) + TINY
-    means = tf.matmul(parts, points) / shares[..., tf.newaxis]
+def _maximised(points: tf.Tensor, responsible: tf.Tensor) -> GaussianMixture:
+    """Take the maximisation step of responsibilities [batch, components, points]."""
+    totals = tf.reduce_sum(responsible, -1) + TINY
+    means = tf.matmul(responsible, points) / totals[..., tf.newaxis]
     floor = FLOOR * tf.eye(tf.shape(points)[-1], dtype=tf.float64)
     factors = []
     for mean, part in zip(
-        tf.unstack(means, axis=1), tf.unstack(parts, axis=1), strict=True
+        tf.unstack(means, axis=1), tf.unstack(responsible, axis=1), strict=True
     ):
         away = points - mean[:, tf.newaxis]
         scatter = tf.matmul(away, part[..., tf.newaxis] * away, transpose_a=True)
-        share = tf.reduce_sum(part, -1)[:, tf.newaxis, tf.newaxis] + TINY
-        factors.append(tf.linalg.cholesky(scatter / share + floor))
-    shares /= tf.reduce_sum(shares, -1, keepdims=True)
-    return Mixture(shares, means, tf.stack(factors, 1))
+        total = tf.reduce_sum(part, -1)[:, tf.newaxis, tf.newaxis] + TINY
+        factors.append(tf.linalg.cholesky(scatter / total + floor))
+    weights = totals / tf.reduce_sum(totals, -1, keepdims=True)
+    return GaussianMixture(weights, means, tf.stack(factors, 1))
 
 
-def _log_parts(mixture: Mixture, points: tf.Tensor) -> tf.Tensor:
+def _log_parts(mixture: GaussianMixture, points: tf.Tensor) -> tf.Tensor:
     """Log of p_k N(x; k), [batch, components, points]."""
     dim = tf.shape(points)[-1]
     whiten = tf.linalg.triangular_solve(
@@ -200,14 +154,16 @@ def _log_parts(mixture: Mixture, points: tf.Tensor) -> tf.Tensor:
     square = tf.reduce_sum(tf.square(tf.matmul(away, whiten, transpose_b=True)), -1)
     volume = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(mixture.factors)), -1)
     constant = 0.5 * math.log(2 * math.pi) * tf.cast(dim, tf.float64)
-    return (tf.math.log(mixture.shares) - volume - constant)[..., tf.newaxis] - (
+    return (tf.math.log(mixture.weights) - volume - constant)[..., tf.newaxis] - (
         0.5 * square
     )
 
 
-def _where(moving: tf.Tensor, better: Mixture, mixture: Mixture) -> Mixture:
+def _where(
+    moving: tf.Tensor, better: GaussianMixture, mixture: GaussianMixture
+) -> GaussianMixture:
     shapes = ([-1, 1], [-1, 1, 1], [-1, 1, 1, 1])
-    return Mixture(
+    return GaussianMixture(
         *(
             tf.where(tf.reshape(moving, shape), new, old)
             for shape, new, old in zip(shapes, better, mixture, strict=True)

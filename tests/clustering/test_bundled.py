@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import clustering
-from clustering import corpus, embedded, evaluate, separate
+from clustering import corpus, evaluate, separate
+from clustering.bundled import FOLDER, bundle
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.presets import PRESETS
@@ -18,7 +19,7 @@ from common.training.checkpoint import CheckpointError, save_network
 
 def test_it_separates_what_it_never_heard(tmp_path):
     separator = clustering.load("mini")
-    config = load_config(ClusteringConfig, embedded.find("mini") / "config.json")
+    config = load_config(ClusteringConfig, FOLDER / "mini/config.json")
     place = miniature.write_musdb(
         tmp_path / "new", seed=77, sample_rate=16000, train=1, test=4
     )
@@ -30,7 +31,7 @@ def test_it_separates_what_it_never_heard(tmp_path):
 
 
 def test_small_complete_and_without_paths():
-    folder = embedded.find("mini")
+    folder = FOLDER / "mini"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3_000_000
     text = (folder / "config.json").read_text()
@@ -39,10 +40,9 @@ def test_small_complete_and_without_paths():
     card = (folder / "README.md").read_text()
     assert "Apache-2.0" in card
     assert " dB" in card
-    assert embedded.find("maxi") is None
 
 
-def test_a_run_is_embedded_and_its_card_stays(config, tmp_path):
+def test_a_run_is_bundled_and_its_card_stays(config, tmp_path):
     net = network(config)
     run, place = tmp_path / "run", tmp_path / "model"
     run.mkdir()
@@ -51,7 +51,7 @@ def test_a_run_is_embedded_and_its_card_stays(config, tmp_path):
     place.mkdir()
     (place / "README.md").write_text("card")
     (place / "old").write_text("old")
-    embedded.embed(run, place)
+    bundle(run, place)
     found = {path.name for path in place.iterdir()}
     assert found == {"README.md", "config.json", "best"}
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
@@ -60,12 +60,12 @@ def test_a_run_is_embedded_and_its_card_stays(config, tmp_path):
         np.testing.assert_array_equal(got[name], estimate)
 
 
-def test_a_large_one_is_not_embedded(tmp_path):
+def test_a_large_one_is_not_bundled(tmp_path):
     config = replace(PRESETS["dpcl"], output=str(tmp_path))
     save(config, tmp_path / "config.json")
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        embedded.embed(tmp_path, tmp_path / "other")
+        bundle(tmp_path, tmp_path / "other")
     save_network(tmp_path, network(config))
-    with pytest.raises(ConfigError, match="an embedded model has at most 730000"):
-        embedded.embed(tmp_path, tmp_path / "other")
+    with pytest.raises(ConfigError, match="model has at most 730000"):
+        bundle(tmp_path, tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -1,4 +1,4 @@
-"""Layers on [batch, frames, channels]: products, normalisations and convolution.
+"""Layers on [batch, frames, channels]: dense, normalised, depthwise, recurrent.
 
 Luo, Mesgarani: Conv-TasNet, IEEE/ACM Transactions on Audio, Speech, and Language
 Processing, 2019.
@@ -11,8 +11,9 @@ from collections.abc import Callable
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.shapes import ChannelNorm
+from clustering.shapes import ChannelNorm, Recurrent
 from common.layers.precision import Product
+from common.layers.recurrent import RecurrentStack
 
 EPSILON = 1e-8
 
@@ -64,29 +65,26 @@ class Normalisation(keras.layers.Layer):
     y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the biased variance.
 
     Args:
-        kind: Moments over channels and frames (``"gLN"``), over channels (``"cLN"``),
+        norm: Moments over channels and frames (``"gLN"``), over channels (``"cLN"``),
             over channels and the frames until now (``"cgLN"``), or over the frames of
             each channel (``"fgLN"``).
         channels: Number of channels.
         name: Name of the layer, which the names of its weights begin with.
-        epsilon: What is added to the variance.
     """
 
-    def __init__(
-        self, kind: ChannelNorm, channels: int, name: str, epsilon: float = EPSILON
-    ) -> None:
+    def __init__(self, norm: ChannelNorm, channels: int, name: str) -> None:
         super().__init__(name=name, dtype="float32")
-        self.kind, self.epsilon = kind, epsilon
+        self.norm = norm
         self.gamma = self.add_weight(f"{name}/gamma", (channels,), initializer="ones")
         self.beta = self.add_weight(f"{name}/beta", (channels,), initializer="zeros")
         self.built = True
 
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """Normalise [batch, frames, channels]."""
-        mean, variance = _moments(signal, self.kind)
+        mean, variance = _moments(signal, self.norm)
         # Not (signal - mean) first: TensorFlow 2.16 takes that for another function of
         # oneDNN, which ends the program on some processors.
-        gain = tf.math.rsqrt(variance + self.epsilon) * self.gamma
+        gain = tf.math.rsqrt(variance + EPSILON) * self.gamma
         return signal * gain + (self.beta - mean * gain)
 
 
@@ -142,14 +140,38 @@ class Depthwise(keras.layers.Layer):
         return _convolve(signal, kernel, self.offsets, self.padding) + self.bias
 
 
+def recurrent_stack(inputs: int, config: Recurrent) -> RecurrentStack:
+    """Make the recurrent layers of a network.
+
+    Args:
+        inputs: Width of their input.
+        config: Their shape.
+
+    >>> recurrent_stack(3, Recurrent(hidden=5)).cells[3][1].name
+    'recurrent/layer3/backward'
+    """
+    return RecurrentStack(
+        inputs,
+        config.hidden,
+        config.layers,
+        config.bidirectional,
+        config.dropout,
+        forget_bias=config.forget_bias,
+        initial=config.initial,
+        kind=config.kind,
+        dropout_last=config.dropout_last,
+        name="recurrent",
+    )
+
+
 def uniform(inputs: int) -> keras.initializers.Initializer:
     """Make PyTorch's start of products and convolutions: within +-1 / sqrt(inputs)."""
     return keras.initializers.RandomUniform(-(inputs**-0.5), inputs**-0.5)
 
 
-def _moments(signal: tf.Tensor, kind: ChannelNorm) -> Gradients:
-    if kind != "cgLN":
-        return tf.nn.moments(signal, NORM_AXES[kind], keepdims=True)
+def _moments(signal: tf.Tensor, norm: ChannelNorm) -> Gradients:
+    if norm != "cgLN":
+        return tf.nn.moments(signal, NORM_AXES[norm], keepdims=True)
     frames, channels = tf.unstack(tf.shape(signal)[1:])
     count = tf.cast(channels * tf.range(1, frames + 1), tf.float32)[:, tf.newaxis]
     total = tf.cumsum(tf.reduce_sum(signal, 2, keepdims=True), 1)

@@ -1,4 +1,4 @@
-"""Conv-TasNet and its layers against asteroid and plain formulas."""
+"""TasNet, Conv-TasNet and their layers against asteroid and plain formulas."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import tensors
-from clustering.models.channels import Depthwise, Normalisation
-from clustering.models.conv_tasnet import ConvTasnet
-from clustering.models.masking import masks
-from clustering.shapes import ConvTasnet as Config
+from clustering import shapes
+from clustering.models.layers import Depthwise, Normalisation
+from clustering.models.time_domain import ConvTasnet, Tasnet, masks
 from clustering.shapes import Filterbank
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
-SMALL = Config(Filterbank(16, 16, 8), 8, 12, 8, blocks=3, repeats=2)
+GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
+SMALL = shapes.ConvTasnet(Filterbank(16, 16, 8), 8, 12, 8, blocks=3, repeats=2)
 PLAIN = replace(
     SMALL, skip=0, blocks=2, norm="cLN", mask_activation="sigmoid", encoder_relu=True
 )
@@ -43,11 +41,98 @@ def loss_of(estimates, sources):
     return tf.reduce_mean(tf.reduce_min(orders, axis=0))
 
 
+def linear(prefix, layer):
+    return {f"{prefix}.weight": layer.kernel, f"{prefix}.bias": layer.bias}
+
+
+def normalisation(prefix, layer):
+    return {f"{prefix}.gamma": layer.gamma, f"{prefix}.beta": layer.beta}
+
+
+def names_of_conv_tasnet(model):
+    """Variables by the names of asteroid."""
+    table = {
+        "encoder.filterbank._filters": model.analysis.filters,
+        **normalisation("masker.bottleneck.0", model.input_norm),
+        **linear("masker.bottleneck.1", model.bottleneck),
+        "masker.mask_net.0.weight": model.activation.slope,
+        **linear("masker.mask_net.1", model.mask),
+        "decoder.filterbank._filters": model.synthesis.filters,
+    }
+    for number, block in enumerate(model.blocks):
+        prefix = f"masker.TCN.{number}"
+        table |= {
+            **linear(f"{prefix}.shared_block.0", block.widen),
+            f"{prefix}.shared_block.1.weight": block.activation1.slope,
+            **normalisation(f"{prefix}.shared_block.2", block.norm1),
+            **linear(f"{prefix}.shared_block.3", block.depthwise),
+            f"{prefix}.shared_block.4.weight": block.activation2.slope,
+            **normalisation(f"{prefix}.shared_block.5", block.norm2),
+            **linear(f"{prefix}.res_conv", block.residual),
+        }
+        if block.skip is not None:
+            table |= linear(f"{prefix}.skip_conv", block.skip)
+    return table
+
+
+def names_of_tasnet(model, recipe):
+    """Variables by the names of asteroid's library, or of its recipe for WHAMR!."""
+    inner, relu, gate = "masker.", "encoder", "encoder.encoder_sig"
+    if recipe:
+        inner, relu, gate = "", "encoder_relu", "encoder_sig"
+    recurrent = {
+        f"{inner}masker.0.rnn.{theirs}_l{number}{suffix}": getattr(cell, ours)
+        for number, cells in enumerate(model.recurrent.cells)
+        for suffix, cell in zip(("", "_reverse"), cells, strict=True)
+        for theirs, ours in {
+            "weight_ih": "kernel",
+            "weight_hh": "recurrent_kernel",
+            "bias_ih": "bias",
+            "bias_hh": "recurrent_bias",
+        }.items()
+    }
+    return {
+        f"{relu}.filterbank._filters": model.analysis.filters,
+        f"{gate}.filterbank._filters": model.gate.filters,
+        "decoder.filterbank._filters": model.synthesis.filters,
+        **recurrent,
+        **linear(f"{inner}masker.1", model.mask),
+        **normalisation(f"{inner}bn_layer", model.norm),
+    }
+
+
+def assign(table, file):
+    """Assign all tensors of a file, and return them by their names."""
+    tensors = {key[2:]: file[key] for key in file.files if key.startswith("w/")}
+    # asteroid lists the filters of its encoder twice, and windows beside weights.
+    extra = set(tensors) - set(table)
+    assert all("window" in name or "encoder.encoder_relu." in name for name in extra)
+    for name, variable in table.items():
+        variable.assign(tensors[name].T.reshape(variable.shape))
+    return tensors
+
+
 def of_asteroid(name, config):
     file, model = np.load(GOLDEN / f"{name}.npz"), ConvTasnet(config)
-    found = {key[2:]: file[key] for key in file.files if key.startswith("w/")}
-    tensors.assign(tensors.asteroid(model), found, name)
-    return file, model, found
+    return file, model, assign(names_of_conv_tasnet(model), file)
+
+
+@pytest.mark.parametrize(
+    ("name", "bank", "recipe"),
+    [
+        ("asteroid_tasnet_recipe", shapes.Filterbank(16, 40, 20), True),
+        ("asteroid_lstmtasnet", shapes.Filterbank(16, 16, 8), False),
+    ],
+)
+def test_tasnet_of_asteroid(name, bank, recipe):
+    file = np.load(GOLDEN / f"{name}.npz")
+    stack = shapes.Recurrent(10, 2, dropout=0.0, initial="uniform", forget_bias=None)
+    model = Tasnet(shapes.Tasnet(bank, stack))
+    assign(names_of_tasnet(model, recipe), file)
+    expected = file["eval/out"]
+    estimates = model(tf.constant(file["in/mix"]))[..., ::5]
+    atol = 2e-6 * np.abs(expected).max()
+    np.testing.assert_allclose(estimates, expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +153,7 @@ def test_estimates_of_asteroid(name, config):
 @pytest.mark.parametrize("fused", [True, False])
 def test_gradients_of_asteroid(fused):
     file, model, found = of_asteroid("asteroid_convtasnet", SMALL)
-    table = tensors.asteroid(model)
+    table = names_of_conv_tasnet(model)
     assert len(model.trainable_variables) == len(table)
 
     @tf.function(autograph=False)
@@ -91,7 +176,7 @@ def test_gradients_of_asteroid(fused):
 
 
 def test_number_of_weights_of_the_original():
-    model = ConvTasnet(Config())
+    model = ConvTasnet(shapes.ConvTasnet())
     sizes = [variable.shape.num_elements() for variable in model.trainable_variables]
     assert sum(sizes) == 5_050_545
     names = [variable.name for variable in model.weights]

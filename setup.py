@@ -103,10 +103,10 @@ COMMANDS = [
 # The bundled models, which separate offline, and the marks of typed packages.
 DATA = {
     "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
-    "clustering": ["py.typed", "models/*/*", "models/*/*/*"],
+    "clustering": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "common": ["py.typed"],
-    "mixit": ["py.typed", "models/*/*", "models/*/*/*"],
-    "unmix": ["py.typed", "models/*/*", "models/*/*/*", "models/*/*/*/*"],
+    "mixit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
+    "unmix": ["py.typed", "bundled/*/*", "bundled/*/*/*", "bundled/*/*/*/*"],
 }
 
 

@@ -27,11 +27,10 @@ from adversarial.config import AdversarialConfig, ModelConfig
 from adversarial.critic import Critic, layers
 from adversarial.model import UNet, solve
 from common import config as configuration
-from common.errors import exit_code
 from common.files import replacing_folder, user_path
 from common.training.checkpoint import CheckpointError, save_network
 from common.weights import bundled as bundles
-from common.weights import tf1
+from common.weights import convert_command, tf1
 from common.weights.foreign_tensors import demand_fit
 
 TOLERANCE = 1e-4
@@ -231,7 +230,7 @@ def export(restored: Restored, folder: str | Path) -> AdversarialConfig:
     return config
 
 
-def bundle(run: str | Path, folder: str | Path = phases.BUNDLED / bundles.NAME) -> None:
+def bundle(run: str | Path, folder: str | Path) -> None:
     """Make the separator of a run a bundled model, without critics and paths.
 
     Args:
@@ -308,27 +307,14 @@ def reference_critic(tensors: Tensors, scope: str, images: np.ndarray) -> np.nda
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check or convert a checkpoint of the original; returns the exit code."""
-    parser = argparse.ArgumentParser("adversarial.convert", description=main.__doc__)
-    parser.add_argument(
-        "source",
-        help="checkpoint prefix or folder of the TF1 program; for --bundle, a run",
-    )
-    action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument(
-        "--check",
-        action="store_true",
-        help="compare the networks with their reference in float64, print the largest "
-        f"difference, refuse it above {TOLERANCE:g}",
-    )
-    action.add_argument("--output", metavar="RUN", help="do so, and write a run folder")
-    action.add_argument(
-        "--bundle",
-        action="store_true",
-        help="make the separator of a run the model that comes with the package",
+    parser = convert_command.parser(
+        "adversarial.convert",
+        main.__doc__,
+        "compare the networks with their reference in float64, as before writing a run "
+        f"folder; print the largest difference, refuse it above {TOLERANCE:g}",
     )
     add_options(parser)
-    options = parser.parse_args(argv)
-    return exit_code("adversarial.convert", lambda: _main(options))
+    return convert_command.command(parser, _main, bundle, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -347,11 +333,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _main(options: argparse.Namespace) -> int:
-    if options.bundle:
-        bundle(options.source)
-        folder = phases.BUNDLED / bundles.NAME
-        sys.stdout.write(f"{folder}: the separator of {options.source}\n")
-        return 0
     values = {name: getattr(options, name) for name in OPTIONS}
     restored = load(user_path(options.source), settings(**values))
     config = restored.separator.config
@@ -362,11 +343,9 @@ def _main(options: argparse.Namespace) -> int:
         f"{len(restored.critics)} critics\n"
     )
     sys.stdout.write(f"largest difference {check(restored):.3g}\n")
-    if options.output:
-        exported = export(restored, options.output)
-        sys.stdout.write(
-            f"{options.output}: run folder of the phase {exported.phases}\n"
-        )
+    if options.dest:
+        exported = export(restored, options.dest)
+        sys.stdout.write(f"{options.dest}: run folder of the phase {exported.phases}\n")
     return 0
 
 

@@ -13,11 +13,11 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from adversarial import phases
 from adversarial.config import AdversarialConfig
@@ -26,13 +26,11 @@ from adversarial.separate import load
 from common.audio import resample
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track
-from common.errors import exit_code
-from common.evaluation import bss_eval, score_key
+from common.evaluation import bss_eval, command, score_key
+from common.evaluation.command import Evaluation, each
 from common.evaluation.table import Row, Rows
 from common.files import write_json, write_text
-from common.separation.command import add_checkpoint
 from common.separation.separator import Separator
-from common.training.checkpoint import scores_folder
 from common.training.loop import say
 
 DATABASES = {
@@ -60,12 +58,13 @@ LEAST = 1e-10
 """Amplitude of the noise that replaces silence, which has no projection."""
 
 
-def score(
+def evaluate(
     separator: Separator,
     tracks: Sequence[Track],
     output: str | Path,
     database: str = "musdb",
-) -> dict[str, Any]:
+    jobs: int = 1,
+) -> Evaluation:
     """Score the separation of songs and write all results.
 
     Args:
@@ -73,9 +72,11 @@ def score(
         tracks: Songs with these sources; one that a song lacks is silent.
         output: Folder of the results.
         database: Corpus of the songs whose names do not begin with one.
+        jobs: How many songs to score at once.
 
     Returns:
-        The summary: by corpus, source and measure ``mean``, ``median`` and ``count``.
+        One row for each song, and the summary: by corpus, source and measure ``mean``,
+        ``median`` and ``count``.
 
     Raises:
         CorpusError: There is no song, or two have one name.
@@ -87,9 +88,9 @@ def score(
     columns += [f"{source}_{m}" for source in separator.sources for m in MEASURES]
     key = score_key.key(score_key.digest(separator), tracks, database=database)
     rows = Rows(output / "scores.csv", columns, key, texts=4)
-    for track in tqdm(tracks, desc="evaluate", disable=None, leave=False):
-        if track.name not in rows:
-            rows[track.name] = _row(separator, track, database)
+    pending = [track for track in tracks if track.name not in rows]
+    for row in each(partial(_row, separator, database), pending, jobs, "song"):
+        rows[row["Song"]] = row
     databases = summary([rows[name] for name in names], separator.sources)
     result = {"bandwidth_hz": separator.sample_rate / 2, "databases": databases}
     songs = [nested(rows[name], separator.sources) for name in names]
@@ -98,7 +99,7 @@ def score(
     write_text(output / "summary.md", table(result))
     # Last, because the table of all songs marks a finished evaluation.
     rows.finish(names)
-    return result
+    return Evaluation([rows[name] for name in names], result)
 
 
 def scores(
@@ -257,7 +258,7 @@ def silent(sounds: Mapping[str, np.ndarray]) -> list[str]:
     return [name for name, sound in sounds.items() if not sound.any()]
 
 
-def _row(separator: Separator, track: Track, database: str) -> Row:
+def _row(separator: Separator, database: str, track: Track) -> Row:
     rate, sources = separator.sample_rate, separator.sources
     sounds = read(track, sources, rate)
     mixture = sounds.pop(MIXTURE)
@@ -328,29 +329,23 @@ def _check_names(tracks: Sequence[Track]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score a run; returns the exit code."""
-    parser = argparse.ArgumentParser("adversarial.evaluate", description=main.__doc__)
-    add = parser.add_argument
-    add("run", help="run folder, that of a phase, prefix of a checkpoint, or mini")
-    add_checkpoint(parser)
-    add("--output", type=Path, help="default: the folder evaluation of the phase")
-    add("--root", help="folder of the paired corpus (default: the run's)")
-    add("--split", default="test", choices=["test", "valid"])
-    add("--limit", type=int, metavar="SONGS", help="score no more than so many")
-    options = parser.parse_args(argv)
-    return exit_code("adversarial.evaluate", lambda: _main(options))
+    """Score a run on its test songs; returns the exit code."""
+    splits = {"valid": "valid", "test": "test"}
+    parser = command.parser("adversarial.evaluate", main.__doc__, splits=splits)
+    return command.command(parser, _main, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
-    if options.limit is not None and options.limit < 1:
-        raise CorpusError(f"--limit is {options.limit}; expected at least 1 song")
-    path = phases.locate(options.run)
+    if options.model is None:
+        raise CorpusError("no model is named; give a run folder, a checkpoint or mini")
+    path = phases.locate(options.model)
     separator = load(path, checkpoint=options.checkpoint)
-    config = _test_config(phases.read_config(path), options.root)
+    config = _test_config(phases.read_config(path), options.data)
     tracks = getattr(list_songs(config), options.split)[: options.limit]
-    output = options.output or _default_output(options, path)
-    result = score(separator, tracks, output, config.corpora.paired)
-    sys.stdout.write(table(result))
+    own = phases.bundled(options.model)
+    output = command.results_folder(options, None if own else path)
+    result = evaluate(separator, tracks, output, config.corpora.paired, options.jobs)
+    sys.stdout.write(table(result.summary))
     say(f"results: {output}")
     return 0
 
@@ -361,15 +356,6 @@ def _test_config(config: AdversarialConfig, root: str | None) -> AdversarialConf
     if not corpora.thirds:
         corpora = replace(corpora, unpaired=None)
     return replace(config, corpora=corpora)
-
-
-def _default_output(options: argparse.Namespace, path: Path) -> Path:
-    split = options.split
-    name = "evaluation" if split == "test" else f"evaluation-{split}"
-    if phases.bundled(options.run):
-        return Path(name, options.run)
-    folder = path if path.is_dir() else path.parent.parent
-    return folder / scores_folder(path, options.checkpoint, name)
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def test(config: AdversarialConfig, songs: SongLists, step: int) -> None:
     with tf.summary.create_file_writer(str(folder / "events" / "test")).as_default():
         tf.summary.scalar("test_loss", loss, step)
     output, database = folder / "evaluation", config.corpora.paired
-    scores = evaluate.score(load(folder), songs.test, output, database)
+    scores = evaluate.evaluate(load(folder), songs.test, output, database).summary
     write_json({"step": step, "test_loss": loss, **scores}, folder / TEST)
     training.say(f"test loss {loss:.4f}\n{evaluate.table(scores)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast, get_args
 
 from clustering import extension
@@ -15,6 +16,9 @@ from clustering.targets import WeightName
 from common.config import ConfigError
 from common.signal.stft import Stft
 from common.training.schedule import Schedule
+
+BUNDLED = Path(__file__).parent / "bundled"
+"""Folder of the models that come with the package, a run folder each."""
 
 NetworkName = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
 Dataset = Literal[

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +22,16 @@ from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.nussl import model_file
 from clustering.nussl.model_file import NusslModel
+from common.config import load as load_config
 from common.config import save
 from common.files import replacing_folder
-from common.training.checkpoint import CONFIG, CheckpointError, save_network
-from common.weights import convert_command
+from common.training.checkpoint import (
+    CONFIG,
+    CheckpointError,
+    restore_network,
+    save_network,
+)
+from common.weights import bundled, convert_command
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -122,6 +129,27 @@ def export(
     return config
 
 
+def bundle(run: str | Path, folder: str | Path) -> None:
+    """Write the network of a run, without optimizer and paths, as a bundled model.
+
+    Args:
+        run: Run folder.
+        folder: The folder to make or to replace; its card stays.
+
+    Raises:
+        ConfigError: The network is too large for the package.
+        CheckpointError: The run has no checkpoint.
+    """
+    config = load_config(ClusteringConfig, Path(run) / CONFIG)
+    net = network(config)
+    restore_network(run, net)
+    bundled.refuse_large(run, net.count_params())
+    bare = replace(config, root=None, records=None, output=None)
+    with bundled.replacing(Path(folder)) as work:
+        save_network(work, net)
+        save(bare, work / CONFIG)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Check or convert a model of nussl 1.x; returns the exit code."""
     parser = convert_command.parser(
@@ -133,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sample-rate", type=int, metavar="HZ", help="where the file does not say it"
     )
-    return convert_command.command(parser, _main, argv)
+    return convert_command.command(parser, _main, bundle, argv)
 
 
 def _main(options: argparse.Namespace) -> int:

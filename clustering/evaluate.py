@@ -23,10 +23,9 @@ import tensorflow as tf
 from scipy.stats import spearmanr
 
 from clustering import corpus, experiment_file, published
-from clustering.bundled import FOLDER as BUNDLED
 from clustering.confidence import MEASURES as CONFIDENCES
 from clustering.confidence import mixture_confidences
-from clustering.config import ClusteringConfig
+from clustering.config import BUNDLED, ClusteringConfig
 from clustering.separate import SEGMENT_SECONDS
 from clustering.separate import separator as separator_of
 from clustering.weights import Trained, restore, restore_named

@@ -25,8 +25,7 @@ from typing import Any, NamedTuple, get_args
 import yaml
 
 from clustering import extension
-from clustering.bundled import FOLDER
-from clustering.config import ClusteringConfig, Dataset
+from clustering.config import BUNDLED, ClusteringConfig, Dataset
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common.config import ConfigError, flatten, keys, override, unknown_key
@@ -158,7 +157,7 @@ def model(experiment: Experiment) -> str:
             "model_path, or model in a file of plain keys"
         )
     name = expand(experiment.model, f"{experiment.path}: the model")
-    return str(bundled.find(FOLDER, name) or locate(name, experiment.path))
+    return str(bundled.find(BUNDLED, name) or locate(name, experiment.path))
 
 
 def output(experiment: Experiment) -> Path:

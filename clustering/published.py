@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from clustering.bundled import FOLDER
-from clustering.config import ClusteringConfig
+from clustering.config import BUNDLED, ClusteringConfig
 from common.weights.registry import Entry, shipped
 
 NOT_RUN = "not run here"
@@ -175,4 +174,4 @@ def _is_of(row: Row, config: ClusteringConfig) -> bool:
 
 def entries() -> list[Entry]:
     """Describe the bundled models, for :mod:`common.weights.registry`."""
-    return shipped("clustering", FOLDER)
+    return shipped("clustering", BUNDLED)

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import tf_keras as keras
 
 from clustering import experiment_file
-from clustering.bundled import FOLDER
-from clustering.config import ClusteringConfig
+from clustering.config import BUNDLED, ClusteringConfig
 from clustering.experiment_file import Experiment
 from clustering.network import network
 from clustering.nussl import model_file
@@ -64,7 +63,7 @@ def restore(
             raise not_a_run(path, checkpoint)
         model = model_file.load(path)
         return Trained(model.network, model_file.config(model, sample_rate))
-    folder = bundled.find(FOLDER, path) or user_path(path)
+    folder = bundled.find(BUNDLED, path) or user_path(path)
     run = run_of(folder)
     if run is None:
         raise CheckpointError(

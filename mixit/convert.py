@@ -41,15 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "one, the network is compared with it in any case, and refused where any two "
         f"samples differ by more than {TOLERANCE:g} of full scale",
     )
-    parser.add_argument(
-        "--bundle",
-        action="store_true",
-        help="write the network of the run SOURCE alone, as it comes with the package",
-    )
     parser.add_argument("--input-tensor", default=graph.INPUT)
     parser.add_argument("--output-tensor", default=graph.OUTPUT)
     add_options(parser)
-    return convert_command.command(parser, _main, argv)
+    return convert_command.command(parser, _main, bundle, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -75,10 +70,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _main(options: argparse.Namespace) -> int:
-    if options.bundle:
-        bundle(options.source, options.dest)
-        sys.stdout.write(f"{options.dest}: the network of {options.source}\n")
-        return 0
     dest = options.dest and user_path(options.dest)
     if dest and (dest / "config.json").exists():
         raise CheckpointError(f"{dest} holds a run already; name another folder")

@@ -30,7 +30,7 @@ from common.weights.registry import UNKNOWN, Entry, File, shipped
 from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
 from mixit.google.architecture import Options
 
-BUNDLED = Path(__file__).parent / "models"
+BUNDLED = Path(__file__).parent / "bundled"
 """Folder of the models that come with the package."""
 SYNTHETIC = "verified on a synthetic file of the same layout"
 VERIFIED = "verified on the published file"

@@ -244,13 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="by default all",
     )
     add_checkpoint(parser)
-    parser.add_argument(
-        "--bundle",
-        action="store_true",
-        help="write a run folder of several targets to DEST, without optimizer and "
-        "paths, as a model that comes with the package",
-    )
-    return convert_command.command(parser, _main, argv)
+    return convert_command.command(parser, _main, bundle, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -258,12 +252,6 @@ def _main(options: argparse.Namespace) -> int:
         raise CheckpointError(
             f"{options.named_input[0]} follows --targets; name SOURCE and DEST before"
         )
-    if options.bundle:
-        if options.dest is None:
-            raise CheckpointError("--bundle writes a folder; name a DEST")
-        bundle(options.source, options.dest)
-        sys.stdout.write(f"{options.dest}: the networks of {options.source}\n")
-        return 0
     models = weights.load(options.source, options.targets, options.checkpoint)
     for target, model in models.items():
         sys.stdout.write(f"{target}: {_description(model)}\n")

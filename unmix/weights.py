@@ -32,7 +32,7 @@ from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network, UnmixConfig
 from unmix.model import OpenUnmix
 
 CONFIG = "config.json"
-BUNDLED = Path(__file__).parent / "models"
+BUNDLED = Path(__file__).parent / "bundled"
 """Folder of the models that come with the package."""
 
 HOST = "https://zenodo.org/records"

@@ -107,7 +107,7 @@ def test_silence_is_named_and_has_no_scores(tmp_path):
         song("loud", vocals=noise(0), accompaniment=noise(1)),
         song("mute", accompaniment=noise(2)),
     ]
-    whole = evaluate.score(leaky(), tracks, tmp_path)
+    whole = evaluate.evaluate(leaky(), tracks, tmp_path).summary
     loud, mute = json.loads((tmp_path / "scores.json").read_text())
     assert loud["Silent"] == []
     assert mute["Silent"] == ["vocals"]
@@ -124,7 +124,7 @@ def test_a_network_that_has_died_is_scored_and_named(tmp_path):
         lambda batch: np.stack([0 * batch, batch], 1), SOURCES, RATE, named=True
     )
     tracks = [song("a", vocals=noise(0), accompaniment=noise(1))]
-    evaluate.score(dead, tracks, tmp_path)
+    evaluate.evaluate(dead, tracks, tmp_path)
     (row,) = json.loads((tmp_path / "scores.json").read_text())
     assert row["Silent"] == ["estimated vocals"]
     assert row["SDR"]["vocals"] < -10
@@ -135,7 +135,7 @@ def test_a_row_for_each_song_and_the_bandwidth_beside_it(tmp_path):
         song("A - B", vocals=noise(0), accompaniment=noise(1)),
         song("moisesdb/C, D", vocals=noise(2), accompaniment=0.3 * noise(3)),
     ]
-    whole = evaluate.score(leaky(), tracks, tmp_path, "dsd100")
+    whole = evaluate.evaluate(leaky(), tracks, tmp_path, "dsd100").summary
     with (tmp_path / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     facts = [(row["Title"], row["Database"], row["Bandwidth_Hz"]) for row in rows]
@@ -157,7 +157,7 @@ def test_an_interrupted_evaluation_resumes(tmp_path, monkeypatch):
         for k, n in enumerate("abc")
     ]
     monkeypatch.setattr(evaluate, "scores", cheap)
-    whole = evaluate.score(leaky(), tracks, tmp_path / "whole")
+    whole = evaluate.evaluate(leaky(), tracks, tmp_path / "whole").summary
     seen = []
 
     def breaks(*arguments):
@@ -168,9 +168,9 @@ def test_an_interrupted_evaluation_resumes(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluate, "scores", breaks)
     with pytest.raises(KeyboardInterrupt):
-        evaluate.score(leaky(), tracks, tmp_path / "part")
+        evaluate.evaluate(leaky(), tracks, tmp_path / "part")
     assert not (tmp_path / "part" / "scores.csv").exists()
-    assert evaluate.score(leaky(), tracks, tmp_path / "part") == whole
+    assert evaluate.evaluate(leaky(), tracks, tmp_path / "part").summary == whole
     assert len(seen) == 4
     for name in ("scores.csv", "scores.json", "summary.md"):
         ours = (tmp_path / "part" / name).read_text()
@@ -183,9 +183,9 @@ def test_rows_of_another_network_are_not_reused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "summary", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            evaluate.score(leaky(0.2), tracks, tmp_path)
-    values = evaluate.score(leaky(0.7), tracks, tmp_path)
-    assert values == evaluate.score(leaky(0.7), tracks, tmp_path / "other")
+            evaluate.evaluate(leaky(0.2), tracks, tmp_path)
+    values = evaluate.evaluate(leaky(0.7), tracks, tmp_path).summary
+    assert values == evaluate.evaluate(leaky(0.7), tracks, tmp_path / "other").summary
 
 
 def test_an_evaluation_killed_before_more_training_starts_anew(
@@ -228,9 +228,9 @@ def test_rows_of_another_copy_of_the_songs_are_not_reused(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "summary", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            evaluate.score(leaky(), first, tmp_path)
-    values = evaluate.score(leaky(), second, tmp_path)
-    assert values == evaluate.score(leaky(), second, tmp_path / "other")
+            evaluate.evaluate(leaky(), first, tmp_path)
+    values = evaluate.evaluate(leaky(), second, tmp_path).summary
+    assert values == evaluate.evaluate(leaky(), second, tmp_path / "other").summary
 
 
 def test_edge_cases_have_numbers_or_none(tmp_path):
@@ -242,7 +242,7 @@ def test_edge_cases_have_numbers_or_none(tmp_path):
         song("opposite", vocals=same, accompaniment=-same),
         song("pause", vocals=second, accompaniment=noise(3, 2 * RATE)),
     ]
-    evaluate.score(leaky(), tracks, tmp_path)
+    evaluate.evaluate(leaky(), tracks, tmp_path)
     for row in json.loads((tmp_path / "scores.json").read_text()):
         assert all(set(row[measure]) == set(SOURCES) for measure in MEASURES)
     perfect = np.stack([same, noise(1)])
@@ -254,9 +254,9 @@ def test_edge_cases_have_numbers_or_none(tmp_path):
 def test_songs_of_one_name_and_no_songs_are_refused(tmp_path):
     track = song("a", vocals=noise(0), accompaniment=noise(1))
     with pytest.raises(CorpusError, match="two songs are named 'a'"):
-        evaluate.score(leaky(), [track, track], tmp_path)
+        evaluate.evaluate(leaky(), [track, track], tmp_path)
     with pytest.raises(CorpusError, match="0 songs to score"):
-        evaluate.score(leaky(), [], tmp_path)
+        evaluate.evaluate(leaky(), [], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -303,7 +303,7 @@ def test_the_command_scores_a_run(run_folder, capsys):
 
 def test_bad_options_of_the_evaluation_give_one_sentence(run_folder, capsys):
     assert evaluate.main([str(run_folder), "--limit", "0"]) == 1
-    assert "--limit is 0; expected at least 1 song" in capsys.readouterr().err
+    assert "--limit is 0; expected at least 1" in capsys.readouterr().err
     assert evaluate.main([str(run_folder), "--root", "/nowhere"]) == 1
     assert "/nowhere does not exist" in capsys.readouterr().err
 

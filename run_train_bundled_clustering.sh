@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Trains the small model that comes with the package, on synthetic music made by code.
 #
-#   ./run_train_embedded_clustering.sh                  some 15 minutes on two cores
-#   ./run_train_embedded_clustering.sh train.seed=1     arguments go to the training
-#   RUN_DIR=runs/clustering/embedded/2030-01-31_12-00-00 ./run_train_embedded_clustering.sh
+#   ./run_train_bundled_clustering.sh                  some 15 minutes on two cores
+#   ./run_train_bundled_clustering.sh train.seed=1     arguments go to the training
+#   RUN_DIR=runs/clustering/embedded/2030-01-31_12-00-00 ./run_train_bundled_clustering.sh
 #                                                       goes on with that run
 #
-# It replaces clustering/models/mini; its scores belong on the card there. See setup.sh for
+# It replaces clustering/bundled/mini; its scores belong on the card there. See setup.sh for
 # the variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -14,8 +14,8 @@ repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 source "$repo/setup.sh"
 export PYTHONSAFEPATH=1
 
-data=$ROOT_DIR/clustering/embedded/data
-run=${RUN_DIR:-$ROOT_DIR/clustering/embedded/$(date +%Y-%m-%d_%H-%M-%S)}
+data=$ROOT_DIR/clustering/bundled/data
+run=${RUN_DIR:-$ROOT_DIR/clustering/bundled/$(date +%Y-%m-%d_%H-%M-%S)}
 python -m common.synthetic.miniature musdb "$data" \
   --sample-rate 16000 --train 100 --test 10
 python -m clustering.train with tiny dataset=musdb root="$data" output="$run" \
@@ -25,4 +25,4 @@ python -m clustering.train with tiny dataset=musdb root="$data" output="$run" \
   lr=2e-3 lr_decay_patience=2 \
   train.epochs=10 train.steps_per_epoch=150 train.checkpoint_steps=150 "$@"
 python -m clustering.evaluate "$run" --root "$data"
-python -m clustering.bundled "$run"
+python -m clustering.convert "$run" "$repo/clustering/bundled/mini" --bundle

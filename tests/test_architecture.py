@@ -207,6 +207,54 @@ def test_readme_names_every_file(pillar):
     assert not files - set(named)
 
 
+SECTIONS = (
+    "Commands",
+    "Presets",
+    "Data",
+    "Separation",
+    "Evaluation",
+    "Pretrained weights",
+    "Files",
+)
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_readmes_have_one_skeleton(pillar):
+    text = (REPOSITORY / pillar / "README.md").read_text("utf-8")
+    titles = re.findall("^## (.+)$", text, re.MULTILINE)
+    assert [title for title in titles if title in SECTIONS] == list(SECTIONS)
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_flags_in_readmes_are_those_of_the_code(pillar):
+    text = (REPOSITORY / pillar / "README.md").read_text("utf-8")
+    own = [m for m in MODULES if m.split("/")[0] in (pillar, "common")]
+    words = {word for module in own for word in texts(parse(module))}
+    fields = {word for module in own for word in annotated(parse(module))}
+    known = words | {f"--{name.replace('_', '-')}" for name in fields}
+    known |= {f"--{word}" for word in {*fields, *words}} | OTHERS_FLAGS
+    flags = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
+    assert not {flag for flag in flags if flag not in known}
+
+
+OTHERS_FLAGS = {"--no-front-padding", "--python", "--seeds"}
+"""Flags that argparse makes of another one, and those of scripts."""
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """Every text of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def annotated(tree: ast.Module) -> Iterator[str]:
+    """Every annotated name of a module, of which keys of configurations are some."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+
+
 def is_content(path: Path) -> bool:
     """Whether a table of files has to name a file or folder of a pillar."""
     if path.is_dir():

@@ -8,6 +8,23 @@ from typing import Literal
 
 from common.training.schedule import Schedule
 
+Dataset = Literal[
+    "fuss",
+    "musdb",
+    "moisesdb",
+    "dsd100",
+    "ccmixter",
+    "mir1k",
+    "slakh",
+    "remixpacks600",
+    "wsj0_2mix",
+    "wsj0_3mix",
+    "wham",
+    "scaper",
+    "mix_folders",
+    "song_folders",
+]
+
 
 @dataclass(frozen=True)
 class Network:
@@ -70,10 +87,9 @@ class MixitConfig:
     Attributes:
         model: Shape of the network.
         train: Length of the run and how it is spread over devices.
-        dataset: Kind of corpus: the layout of FUSS, or MIR-1K, whose two sources make
-            a mixture.
-        data_root: Folder of the corpus.
-        miniature: Without a data root, make the embedded miniature corpus.
+        dataset: Corpus by its name in ``common.corpora.catalogue``.
+        data_root: Its folder; for ``fuss`` also one of records of roomsim.
+        miniature: Without a data root, make the synthetic miniature corpus.
         resample: Resample a corpus of another rate instead of refusing it.
         records: Folder for the records made from the corpus; none: in the cache.
         records_encoding: Encoding of the records: 16 bits, float32 or 16 bits
@@ -96,8 +112,8 @@ class MixitConfig:
         labelled: Chance that a training example comes from the labelled recordings and
             is trained with the supervised loss on its own mixture: 0 trains without
             labels, 1 with labels alone.
-        labelled_root: Folder of the labelled corpus, of the same kind; none: that share
-            of the training recordings of ``data_root`` is labelled, the others are not.
+        labelled_root: Folder of the labelled corpus; none: that share of the training
+            recordings of ``data_root`` is labelled, the others are not.
         zero_weight: Weight of silent references in the supervised loss.
         assignment: ``search`` finds the best of all assignments, ``least_squares``
             rounds the best unconstrained one, for 16 outputs and more.
@@ -112,7 +128,7 @@ class MixitConfig:
 
     model: Network = Network()
     train: Schedule = Schedule()
-    dataset: Literal["fuss", "mir1k"] = "fuss"
+    dataset: Dataset = "fuss"
     data_root: str | None = None
     miniature: bool = False
     resample: bool = False

@@ -1,8 +1,8 @@
 """A corpus to copy: one file that turns a folder of your own into tracks.
 
 The example layout is flat, ``<root>/<split>/<track>_<source>.wav``. Copy this file,
-change :func:`tracks` to find your files, and name it in the table ``LAYOUTS`` of the
-pillar that should train on it (``unmix/corpus.py``).
+change :func:`tracks` to find your files, and name it in the table ``CORPORA`` of
+``common/corpora/catalogue.py``.
 """
 
 from __future__ import annotations

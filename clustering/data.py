@@ -104,12 +104,12 @@ def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) ->
 
 def _talkers(tracks: Sequence[Track], names: Sequence[str]) -> np.ndarray | None:
     """Number the talkers of a split, if any is known."""
-    people = sorted({person for track in tracks for person in track.talkers.values()})
+    people = sorted({person for track in tracks for person in track.speakers.values()})
     if not people:
         return None
     known = {person: number for number, person in enumerate(people)}
     return np.array(
-        [[known.get(track.talkers.get(n, ""), -1) for n in names] for track in tracks],
+        [[known.get(track.speakers.get(n, ""), -1) for n in names] for track in tracks],
         np.int64,
     )
 

@@ -79,7 +79,7 @@ def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
     if (place / f"s{speakers + 1}").is_dir():
         raise CorpusError(
             f"{corpus}: {place} holds s{speakers + 1}, so its mixtures are of more "
-            f"than {speakers} talkers; read them as such, or check the root."
+            f"than {speakers} speakers; read them as such, or check the root."
         )
     laid_out = mix_folders.rows(
         corpus, place, task, [*sources, *(TASKS[task] if noise else ())]
@@ -92,11 +92,11 @@ def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
                 f"{corpus}: {track.sources['s1']} has {track.sample_rate} Hz "
                 f"where its folder {wanted} says {sample_rate}; generate it again."
             )
-    return [replace(track, talkers=talkers(track.name)) for track in found]
+    return [replace(track, speakers=speakers_of(track.name)) for track in found]
 
 
-def talkers(name: str) -> dict[str, str]:
-    """Tell who speaks in each source of a mixture, as the name of its file says.
+def speakers_of(name: str) -> dict[str, str]:
+    """Return the speaker of each source of a mixture from the name of its file.
 
     Utterances of WSJ0 begin with the three letters of their speaker; any other word is
     the speaker's name.
@@ -108,9 +108,9 @@ def talkers(name: str) -> dict[str, str]:
     Returns:
         The speaker of ``s1``, ``s2`` and so on; none where the name is another.
 
-    >>> talkers("01aa010b_0.97482_209a010p_-0.97482")
+    >>> speakers_of("01aa010b_0.97482_209a010p_-0.97482")
     {'s1': '01a', 's2': '209'}
-    >>> talkers("00000_theo_0.00_yweweler_-2.08")
+    >>> speakers_of("00000_theo_0.00_yweweler_-2.08")
     {'s1': 'theo', 's2': 'yweweler'}
     """
     parts = LEVEL.split(re.sub(r"^\d{5}_", "", name))

@@ -52,7 +52,7 @@ class Track:
         samples: Length of the track in samples at that rate.
         sources: Sound of each source by name, in the order of the corpus.
         mixture: Sound of the mixture, or None where it is the sum of the sources.
-        talkers: Who speaks in each source, by its name, where the corpus tells.
+        speakers: Who speaks in each source, by its name, where the corpus names them.
     """
 
     name: str
@@ -60,4 +60,4 @@ class Track:
     samples: int
     sources: Mapping[str, Sound]
     mixture: Sound | None = None
-    talkers: Mapping[str, str] = field(default_factory=dict)
+    speakers: Mapping[str, str] = field(default_factory=dict)

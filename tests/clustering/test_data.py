@@ -145,7 +145,7 @@ def test_mixtures_made_on_the_fly_have_no_noise(wham):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_nobody_speaks_twice_in_a_random_mixture(config, count):
-    """Sounds are constants that tell the talker."""
+    """Each sound is a constant that identifies its speaker."""
     names = [f"s{number + 1}" for number in range(count)]
     rng, tracks = np.random.default_rng(0), []
     for number in range(40):
@@ -153,7 +153,7 @@ def test_nobody_speaks_twice_in_a_random_mixture(config, count):
         waves = [np.full([1, 900], (each + 1) / 8, np.float32) for each in people]
         told = {n: f"talker {each}" for n, each in zip(names, people, strict=True)}
         sounds = dict(zip(names, waves, strict=True))
-        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, talkers=told))
+        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, speakers=told))
     config = replace(config, mixing="random", segment_seconds=0.1)
 
     def heard(tracks):
@@ -164,7 +164,7 @@ def test_nobody_speaks_twice_in_a_random_mixture(config, count):
     found = heard(tracks)
     assert all(len(set(each)) == count for each in found)
     assert len(set(found)) == math.factorial(count)
-    unknown = heard([replace(track, talkers={}) for track in tracks])
+    unknown = heard([replace(track, speakers={}) for track in tracks])
     assert any(len(set(each)) < count for each in unknown)
 
 
@@ -177,7 +177,7 @@ def of_speakers(*voices):
             8000,
             900,
             sounds,
-            talkers=dict(zip(sounds, pair, strict=True)),
+            speakers=dict(zip(sounds, pair, strict=True)),
         )
         for number, pair in enumerate(voices)
     ]

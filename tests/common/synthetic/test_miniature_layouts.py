@@ -131,7 +131,7 @@ def test_no_sound_is_heard_in_two_splits(corpora):
                     assert seen.setdefault(digest, split) == split
 
 
-def test_wham_has_every_mixture_and_new_talkers_in_the_test(corpora):
+def test_wham_has_every_mixture_and_new_speakers_in_the_test(corpora):
     place = corpora["wham"] / "wav8k/min"
     speakers = {}
     for split in ("tr", "tt"):

@@ -88,7 +88,7 @@ def test_strings_are_in_tune(play, pitch_hz):
     assert pitch_of(wave, 8000) == pytest.approx(pitch_hz, rel=0.022)
 
 
-def test_two_kinds_of_talkers_differ_in_pitch_and_tract():
+def test_low_and_high_speakers_differ_in_pitch_and_tract():
     pitches = {"low": [], "high": []}
     scales = {"low": [], "high": []}
     for seed in range(6):
@@ -114,7 +114,7 @@ def test_the_tract_moves_the_formants():
     assert levels[1] > 1.05 * levels[0]
 
 
-def test_an_unknown_kind_of_talker_is_named():
+def test_an_unknown_kind_of_speaker_raises():
     with pytest.raises(ValueError, match="'low' or 'high', not 'child'"):
         voices.draw_speaker(np.random.default_rng(0), "child")
 

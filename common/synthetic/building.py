@@ -1,4 +1,4 @@
-"""Building a synthetic corpus: whole or not at all, once for equal parameters."""
+"""Build a synthetic corpus: atomically, and once for equal parameters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 MARKER = "miniature.json"
 MAY_BE_ZERO = ("seed", "train", "validation", "valid", "eval", "test")
-README = """This is the miniature corpus {kind}: synthetic sounds, made by code.
+README = """This is the miniature corpus {layout}: synthetic sounds, made by code.
 
 Nothing here was recorded, and nothing of the real data set is in it but its layout.
 Use it to see that everything runs and learns, and never compare scores on it with
@@ -35,61 +35,61 @@ It may be deleted at any time: the same command makes the same files again.
 P = ParamSpec("P")
 
 
-class Made(NamedTuple):
-    """What a miniature says of itself: layout, keywords, fingerprint of all."""
+class Miniature(NamedTuple):
+    """Layout, keywords and digest of a miniature."""
 
-    kind: str
+    layout: str
     parameters: dict[str, float]
     digest: str
 
 
 def layout(
-    kind: str,
+    name: str,
 ) -> Callable[
     [Callable[Concatenate[Path, P], None]], Callable[Concatenate[Any, P], Path]
 ]:
-    """Let a function that writes files into a folder make a corpus of them.
+    """Return a decorator for functions that write the files of a corpus to a folder.
 
-    The corpus is written as a whole, unless it stands already with the same keywords
-    (all that decides the files, besides the code); the function then gives its folder.
-    FileExistsError: the folder holds something else. CorpusError: a number is out of
-    range.
+    The decorated function writes the corpus atomically, unless the folder already holds
+    it with the same keywords and code, and returns the folder. It raises
+    FileExistsError if the folder holds something else, and CorpusError if a number is
+    out of range.
 
     Args:
-        kind: Name of the layout.
+        name: Name of the layout.
     """
 
-    def made(
+    def decorate(
         write: Callable[Concatenate[Path, P], None],
     ) -> Callable[Concatenate[Any, P], Path]:
         @functools.wraps(write)
         def corpus(folder: Path | str, *args: P.args, **options: P.kwargs) -> Path:
-            given = inspect.signature(write).bind(Path(folder), *args, **options)
-            given.apply_defaults()
-            parameters = given.kwargs
+            bound = inspect.signature(write).bind(Path(folder), *args, **options)
+            bound.apply_defaults()
+            parameters = bound.kwargs
             _check(parameters)
             work = functools.partial(write, **parameters)
             code = sys.modules[write.__module__]
-            digest = _digest(kind, parameters, code)
-            _build(Path(folder), Made(kind, parameters, digest), work)
+            digest = _digest(name, parameters, code)
+            _build(Path(folder), Miniature(name, parameters, digest), work)
             return Path(folder)
 
         return corpus
 
-    return made
+    return decorate
 
 
 def draws(
     seed: Sequence[int], counts: Mapping[str, int]
 ) -> Iterator[tuple[str, int, np.random.Generator]]:
-    """Give every item of a corpus numbers of its own.
+    """Yield a random generator for every item of a corpus.
 
     Args:
-        seed: What decides the numbers, besides the item.
-        counts: Items of each split.
+        seed: Seed of all generators, which also depend on the item.
+        counts: Number of items of each split.
 
     Yields:
-        Split, place of the item in it, and its generator.
+        Split, index of the item in it, and its generator.
 
     >>> [(split, index) for split, index, _ in draws([0], {"train": 2, "test": 1})]
     [('train', 0), ('train', 1), ('test', 0)]
@@ -110,15 +110,13 @@ def write_sum(
 
     Args:
         folder: The folder; made as needed.
-        pattern: Name of a file, with ``{}`` for that of the source.
-        mixture: What stands there for the mixture.
+        pattern: Name of a file, with ``{}`` for the name of the source.
+        mixture: Name of the mixture in ``pattern``.
         sources: Each [samples] or [channels, samples], full scale +-1.
         sample_rate: In Hz.
     """
-    whole = writing.quantise(np.stack(list(sources.values())))
-    for name, wave in zip(
-        (mixture, *sources), [whole.sum(axis=0), *whole], strict=True
-    ):
+    pcm = writing.quantise(np.stack(list(sources.values())))
+    for name, wave in zip((mixture, *sources), [pcm.sum(axis=0), *pcm], strict=True):
         writing.write_wav(folder / pattern.format(name), wave, sample_rate)
 
 
@@ -129,29 +127,36 @@ def _check(parameters: Mapping[str, float]) -> None:
             raise CorpusError(f"{name} is {value}; it must be {least:g} or more.")
 
 
-def _build(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
-    if _marker(folder).get("digest") == made.digest:
+def _build(folder: Path, miniature: Miniature, write: Callable[[Path], None]) -> None:
+    if _marker(folder).get("digest") == miniature.digest:
         return
     with files.locked(folder):
-        if _marker(folder).get("digest") != made.digest:
-            _build_now(folder, made, write)
+        if _marker(folder).get("digest") != miniature.digest:
+            _build_now(folder, miniature, write)
 
 
-def _build_now(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
-    LOG.info("Making the synthetic miniature %s in %s.", made.kind, folder)
+def _build_now(
+    folder: Path, miniature: Miniature, write: Callable[[Path], None]
+) -> None:
+    LOG.info("Making the synthetic miniature %s in %s.", miniature.layout, folder)
     with files.replacing_folder(folder, overwrite=_is_ours(folder)) as work:
         write(work)
-        parameters = json.dumps(made.parameters)
-        text = README.format(kind=made.kind, parameters=parameters)
+        parameters = json.dumps(miniature.parameters)
+        text = README.format(layout=miniature.layout, parameters=parameters)
         (work / "README.txt").write_text(text, encoding="utf-8")
         entries = sorted(entry.name for entry in work.iterdir())
-        marker = {**made._asdict(), "entries": [*entries, MARKER]}
+        marker = {
+            "kind": miniature.layout,
+            "parameters": miniature.parameters,
+            "digest": miniature.digest,
+            "entries": [*entries, MARKER],
+        }
         (work / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
 
 
-def _digest(kind: str, parameters: Mapping[str, float], writer: ModuleType) -> str:
-    """Fingerprint of all that the files depend on, this code included."""
-    state = hashlib.sha256(json.dumps([kind, dict(parameters)]).encode())
+def _digest(name: str, parameters: Mapping[str, float], writer: ModuleType) -> str:
+    """Return the digest of all that the files depend on, this code included."""
+    state = hashlib.sha256(json.dumps([name, dict(parameters)]).encode())
     code = [synthesis, sounds, voices, scenes, writing, fuss, sys.modules[__name__]]
     for module in (*code, writer):
         state.update(Path(str(module.__file__)).read_bytes())
@@ -159,7 +164,7 @@ def _digest(kind: str, parameters: Mapping[str, float], writer: ModuleType) -> s
 
 
 def _marker(folder: Path) -> dict[str, Any]:
-    """What a finished miniature says of itself; empty where there is none."""
+    """Return the description of a finished miniature; empty if there is none."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -168,6 +173,6 @@ def _marker(folder: Path) -> dict[str, Any]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds a miniature and nothing that was put there since."""
+    """Return whether a folder holds a miniature and no files added since."""
     entries = _marker(folder).get("entries", [])
     return bool(entries) and {each.name for each in folder.iterdir()} <= set(entries)

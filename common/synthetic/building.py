@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Concatenate, NamedTuple, ParamSpec
+from typing import Any
 
 import numpy as np
 
@@ -32,71 +31,124 @@ published ones. Written by python -m common.synthetic.miniature with these param
 {parameters}
 It may be deleted at any time: the same command makes the same files again.
 """
-P = ParamSpec("P")
 
 
-class Miniature(NamedTuple):
-    """Layout, keywords and digest of a miniature."""
+@dataclass(frozen=True)
+class Sizes:
+    """Parameters of a miniature.
+
+    Attributes:
+        seed: Equal parameters give equal files.
+        sample_rate: In Hz.
+        seconds: Length of every track; 0 for utterances, whose lengths vary.
+        counts: Number of tracks of each split.
+        options: Other parameters of the layout.
+    """
+
+    seed: int
+    sample_rate: int
+    seconds: float
+    counts: Mapping[str, int]
+    options: Mapping[str, Any]
+
+    @property
+    def samples(self) -> int:
+        """Length of every track in samples."""
+        return round(self.seconds * self.sample_rate)
+
+    def draws(self, number: int) -> Iterator[tuple[str, int, np.random.Generator]]:
+        """Yield the split, the index and a random generator of every track.
+
+        Args:
+            number: Number of the layout, by which its generators differ from others.
+
+        >>> sizes = Sizes(0, 8000, 1.0, {"train": 2, "test": 1}, {})
+        >>> [(split, index) for split, index, _ in sizes.draws(0)]
+        [('train', 0), ('train', 1), ('test', 0)]
+        """
+        for position, (split, count) in enumerate(self.counts.items()):
+            for index in range(count):
+                seeds = [self.seed, number, position, index]
+                yield split, index, np.random.default_rng(seeds)
+
+
+Write = Callable[[Path, Sizes], None]
+"""Function that writes the files of a miniature into a folder."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Function that makes a miniature, with the defaults of its parameters.
+
+    Attributes:
+        layout: Name of the layout.
+        write: Writes the files.
+        counts: Default number of tracks of each split.
+        defaults: Defaults of the other parameters.
+    """
 
     layout: str
-    parameters: dict[str, float]
-    digest: str
+    write: Write
+    counts: Mapping[str, int]
+    defaults: Mapping[str, float]
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """All parameters with their defaults."""
+        return {**self.defaults, **self.counts}
+
+    def __call__(self, folder: Path | str, **parameters: float) -> Path:
+        """Make the miniature, unless the folder holds it with equal parameters.
+
+        Args:
+            folder: Folder to make, atomically.
+            **parameters: ``seed``, ``sample_rate`` in Hz, ``seconds``, the number of
+                tracks of each split, and others of the layout.
+
+        Returns:
+            The folder.
+
+        Raises:
+            CorpusError: A number is out of range.
+            FileExistsError: The folder holds something else.
+            TypeError: The layout has no such parameter.
+        """
+        unknown = [name for name in parameters if name not in self.parameters]
+        if unknown:
+            raise TypeError(
+                f"the miniature {self.layout} has no parameter {unknown[0]!r}; it has "
+                f"{', '.join(self.parameters)}"
+            )
+        values: dict[str, Any] = {**self.parameters, **parameters}
+        _check(values)
+        _build(Path(folder), self, values)
+        return Path(folder)
+
+    def sizes(self, values: Mapping[str, Any]) -> Sizes:
+        """Return the parameters of a call, given all values by name."""
+        common = ("seed", "sample_rate", "seconds")
+        return Sizes(
+            seed=values["seed"],
+            sample_rate=values["sample_rate"],
+            seconds=values.get("seconds", 0.0),
+            counts={split: values[split] for split in self.counts},
+            options={n: values[n] for n in self.defaults if n not in common},
+        )
 
 
 def layout(
-    name: str,
-) -> Callable[
-    [Callable[Concatenate[Path, P], None]], Callable[Concatenate[Any, P], Path]
-]:
-    """Return a decorator for functions that write the files of a corpus to a folder.
-
-    The decorated function writes the corpus atomically, unless the folder already holds
-    it with the same keywords and code, and returns the folder. It raises
-    FileExistsError if the folder holds something else, and CorpusError if a number is
-    out of range.
+    name: str, counts: Mapping[str, int], sample_rate: int, **defaults: float
+) -> Callable[[Write], Writer]:
+    """Return a decorator for functions that write the files of a miniature.
 
     Args:
         name: Name of the layout.
+        counts: Default number of tracks of each split.
+        sample_rate: Default sample rate in Hz.
+        **defaults: Defaults of other parameters, such as ``seconds``.
     """
-
-    def decorate(
-        write: Callable[Concatenate[Path, P], None],
-    ) -> Callable[Concatenate[Any, P], Path]:
-        @functools.wraps(write)
-        def corpus(folder: Path | str, *args: P.args, **options: P.kwargs) -> Path:
-            bound = inspect.signature(write).bind(Path(folder), *args, **options)
-            bound.apply_defaults()
-            parameters = bound.kwargs
-            _check(parameters)
-            work = functools.partial(write, **parameters)
-            code = sys.modules[write.__module__]
-            digest = _digest(name, parameters, code)
-            _build(Path(folder), Miniature(name, parameters, digest), work)
-            return Path(folder)
-
-        return corpus
-
-    return decorate
-
-
-def draws(
-    seed: Sequence[int], counts: Mapping[str, int]
-) -> Iterator[tuple[str, int, np.random.Generator]]:
-    """Yield a random generator for every item of a corpus.
-
-    Args:
-        seed: Seed of all generators, which also depend on the item.
-        counts: Number of items of each split.
-
-    Yields:
-        Split, index of the item in it, and its generator.
-
-    >>> [(split, index) for split, index, _ in draws([0], {"train": 2, "test": 1})]
-    [('train', 0), ('train', 1), ('test', 0)]
-    """
-    for number, (split, count) in enumerate(counts.items()):
-        for index in range(count):
-            yield split, index, np.random.default_rng([*seed, number, index])
+    common = {"seed": 0, "sample_rate": sample_rate}
+    return lambda write: Writer(name, write, counts, {**common, **defaults})
 
 
 def write_sum(
@@ -120,45 +172,46 @@ def write_sum(
         writing.write_wav(folder / pattern.format(name), wave, sample_rate)
 
 
-def _check(parameters: Mapping[str, float]) -> None:
-    for name, value in parameters.items():
+def _check(values: Mapping[str, float]) -> None:
+    for name, value in values.items():
         least = 0 if name in MAY_BE_ZERO else 1e-3
         if not value >= least:
             raise CorpusError(f"{name} is {value}; it must be {least:g} or more.")
 
 
-def _build(folder: Path, miniature: Miniature, write: Callable[[Path], None]) -> None:
-    if _marker(folder).get("digest") == miniature.digest:
+def _build(folder: Path, writer: Writer, values: Mapping[str, float]) -> None:
+    digest = _digest(writer, values)
+    if _marker(folder).get("digest") == digest:
         return
     with files.locked(folder):
-        if _marker(folder).get("digest") != miniature.digest:
-            _build_now(folder, miniature, write)
+        if _marker(folder).get("digest") != digest:
+            _build_now(folder, writer, values, digest)
 
 
 def _build_now(
-    folder: Path, miniature: Miniature, write: Callable[[Path], None]
+    folder: Path, writer: Writer, values: Mapping[str, float], digest: str
 ) -> None:
-    LOG.info("Making the synthetic miniature %s in %s.", miniature.layout, folder)
+    LOG.info("Making the synthetic miniature %s in %s.", writer.layout, folder)
     with files.replacing_folder(folder, overwrite=_is_ours(folder)) as work:
-        write(work)
-        parameters = json.dumps(miniature.parameters)
-        text = README.format(layout=miniature.layout, parameters=parameters)
+        writer.write(work, writer.sizes(values))
+        text = README.format(layout=writer.layout, parameters=json.dumps(values))
         (work / "README.txt").write_text(text, encoding="utf-8")
         entries = sorted(entry.name for entry in work.iterdir())
         marker = {
-            "kind": miniature.layout,
-            "parameters": miniature.parameters,
-            "digest": miniature.digest,
+            "kind": writer.layout,
+            "parameters": values,
+            "digest": digest,
             "entries": [*entries, MARKER],
         }
         (work / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
 
 
-def _digest(name: str, parameters: Mapping[str, float], writer: ModuleType) -> str:
+def _digest(writer: Writer, values: Mapping[str, float]) -> str:
     """Return the digest of all that the files depend on, this code included."""
-    state = hashlib.sha256(json.dumps([name, dict(parameters)]).encode())
-    code = [synthesis, sounds, voices, scenes, writing, fuss, sys.modules[__name__]]
-    for module in (*code, writer):
+    state = hashlib.sha256(json.dumps([writer.layout, dict(values)]).encode())
+    code: list[ModuleType] = [synthesis, sounds, voices, scenes, writing, fuss]
+    names = (__name__, writer.write.__module__)
+    for module in (*code, *(sys.modules[name] for name in names)):
         state.update(Path(str(module.__file__)).read_bytes())
     return state.hexdigest()
 

@@ -13,7 +13,6 @@ PACKAGES = [
     "adversarial",
     "clustering",
     "clustering.losses",
-    "clustering.mixing",
     "clustering.models",
     "clustering.nussl",
     "common",
@@ -28,10 +27,9 @@ PACKAGES = [
     "common.training",
     "common.weights",
     "mixit",
-    "mixit.checkpoints",
-    "mixit.clips",
-    "mixit.mixing",
-    "mixit.scoring",
+    "mixit.augment",
+    "mixit.google",
+    "mixit.yfcc",
     "unmix",
     "unmix.scoring",
 ]
@@ -104,11 +102,11 @@ COMMANDS = [
 
 # The bundled models, which separate offline, and the marks of typed packages.
 DATA = {
-    "adversarial": ["py.typed", "models/*/*", "models/*/*/*"],
-    "clustering": ["py.typed", "models/*/*", "models/*/*/*"],
+    "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
+    "clustering": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "common": ["py.typed"],
-    "mixit": ["py.typed", "models/*/*", "models/*/*/*"],
-    "unmix": ["py.typed", "models/*/*", "models/*/*/*", "models/*/*/*/*"],
+    "mixit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
+    "unmix": ["py.typed", "bundled/*/*", "bundled/*/*/*", "bundled/*/*/*/*"],
 }
 
 

@@ -39,6 +39,7 @@ class Options:
         skip: Leave out tracks that lack a file, with a warning, instead of raising.
         is_wav: Read only the wav files of MUSDB18, not its stem files.
         allow_cut: Cut a track to its shortest file, even if much of it is lost.
+        noise: Make the noise of WHAM! a source too.
     """
 
     sample_rate: int = 8000
@@ -47,6 +48,7 @@ class Options:
     skip: bool = False
     is_wav: bool = False
     allow_cut: bool = False
+    noise: bool = False
 
 
 Reader = Callable[[Path, str, Options], list[Track]]
@@ -114,6 +116,7 @@ def _speakers(corpus: str) -> Reader:
             sample_rate=options.sample_rate,
             length=options.length,
             speakers=3 if corpus == "wsj0_3mix" else 2,
+            noise=options.noise and corpus == "wham",
             skip=options.skip,
         )
 

@@ -1,8 +1,8 @@
 """Template of a corpus: one file that turns your folder into tracks.
 
 The example layout is flat, ``<root>/<split>/<track>_<source>.wav``. Copy this file,
-change :func:`tracks` to find your files, and add it to the table ``LAYOUTS`` of the
-pillar that should train on it (``unmix/corpus.py``).
+change :func:`tracks` to find your files, and add it to the table ``CORPORA`` of
+``common/corpora/catalogue.py``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from common.records.flac import flac_decoder
 from common.records.format import ENCODINGS, RecordsError
 from common.records.index import Entry, Index, load_index
 from common.records.reader import excerpt, shuffled
-from common.records.roomsim import roomsim
 from common.records.writer import write
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "folder_of",
     "load_index",
     "lossless",
-    "roomsim",
     "shuffled",
     "verify",
     "write",

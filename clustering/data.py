@@ -104,12 +104,12 @@ def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) ->
 
 def _speakers(tracks: Sequence[Track], names: Sequence[str]) -> np.ndarray | None:
     """Number the speakers of a split, if any is known."""
-    speakers = sorted({name for track in tracks for name in track.talkers.values()})
+    speakers = sorted({name for track in tracks for name in track.speakers.values()})
     if not speakers:
         return None
     index = {name: number for number, name in enumerate(speakers)}
     return np.array(
-        [[index.get(track.talkers.get(n, ""), -1) for n in names] for track in tracks],
+        [[index.get(track.speakers.get(n, ""), -1) for n in names] for track in tracks],
         np.int64,
     )
 

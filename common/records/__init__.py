@@ -1,7 +1,7 @@
-"""Records: tracks in sharded TFRecord files, written once, read at random in a graph.
+"""Records: tracks in sharded TFRecord files for random access inside a graph.
 
-A record is one piece of a track, with all its sources; an index in JSON beside the
-shards says where each piece begins. :func:`write` makes them, :func:`load_index` opens
+A record is one chunk of a track with all its sources; a JSON index beside the shards
+holds the offset of each chunk. :func:`write` writes records, :func:`load_index` opens
 them, :func:`excerpt` and :func:`shuffled` read them inside ``Dataset.map``:
 
     index = records.load_index(folder)

@@ -153,7 +153,7 @@ def test_nobody_speaks_twice_in_a_random_mixture(config, count):
         waves = [np.full([1, 900], (each + 1) / 8, np.float32) for each in speakers]
         known = {n: f"speaker {each}" for n, each in zip(names, speakers, strict=True)}
         sounds = dict(zip(names, waves, strict=True))
-        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, talkers=known))
+        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, speakers=known))
     config = replace(config, mixing="random", segment_seconds=0.1)
 
     def speakers_of(tracks):
@@ -165,7 +165,7 @@ def test_nobody_speaks_twice_in_a_random_mixture(config, count):
     drawn = speakers_of(tracks)
     assert all(len(set(speakers)) == count for speakers in drawn)
     assert len(set(drawn)) == math.factorial(count)
-    unknown = speakers_of([replace(track, talkers={}) for track in tracks])
+    unknown = speakers_of([replace(track, speakers={}) for track in tracks])
     assert any(len(set(speakers)) < count for speakers in unknown)
 
 
@@ -178,7 +178,7 @@ def of_speakers(*voices):
             8000,
             900,
             sounds,
-            talkers=dict(zip(sounds, pair, strict=True)),
+            speakers=dict(zip(sounds, pair, strict=True)),
         )
         for number, pair in enumerate(voices)
     ]

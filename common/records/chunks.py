@@ -1,4 +1,4 @@
-"""The pieces of a track, read from its files by blocks and serialized as records."""
+"""Read the chunks of a track from its files and serialize them as records."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BLOCK_SAMPLES = 65536
 
 
 def records(plan: Plan, position: int) -> Iterator[bytes]:
-    """Serialize a track piece by piece, in memory for one piece.
+    """Serialize a track chunk by chunk, in the memory of one chunk.
 
     Args:
         plan: The plan.
-        position: Number of the track in the plan.
+        position: Index of the track in the plan.
 
     Yields:
         The records of the track, in order.
@@ -30,16 +30,16 @@ def records(plan: Plan, position: int) -> Iterator[bytes]:
     step = plan.piece_samples or samples
     sounds = list(track.sources.values())
     sounds += [] if track.mixture is None else [track.mixture]
-    pieces = [
-        _pieces(sound, rate, plan, samples)
+    chunks = [
+        _chunks(sound, rate, plan, samples)
         for sound, rate in zip(sounds, plan.rates[position], strict=True)
     ]
-    streams = dict(zip(track.sources, pieces, strict=False))
-    mixture = None if track.mixture is None else pieces[-1]
-    for piece, start in enumerate(range(0, samples, step)):
+    streams = dict(zip(track.sources, chunks, strict=False))
+    mixture = None if track.mixture is None else chunks[-1]
+    for number, start in enumerate(range(0, samples, step)):
         heading: dict[str, str | int] = {
             "name": track.name,
-            "piece": piece,
+            "piece": number,
             "start": start,
             "samples": min(step, samples - start),
             "channels": plan.channels,
@@ -54,33 +54,33 @@ def records(plan: Plan, position: int) -> Iterator[bytes]:
 
 
 def _blob(stream: Iterator[np.ndarray], plan: Plan, track: Track, source: str) -> bytes:
-    where = f"Track {track.name!r}, {source!r}"
-    return encode(next(stream), plan.encoding, plan.sample_rate, where)
+    label = f"Track {track.name!r}, {source!r}"
+    return encode(next(stream), plan.encoding, plan.sample_rate, label)
 
 
-def _pieces(sound: Sound, rate: int, plan: Plan, samples: int) -> Iterator[np.ndarray]:
-    """Cut a sound into pieces, padded or cut to the length of its track."""
+def _chunks(sound: Sound, rate: int, plan: Plan, samples: int) -> Iterator[np.ndarray]:
+    """Yield the chunks of a sound that is padded or cut to the length of its track."""
     step = plan.piece_samples or samples
     blocks = _blocks(sound, rate, plan, max(step, BLOCK_SAMPLES))
-    held = np.zeros((plan.channels, 0), np.float32)
+    rest = np.zeros((plan.channels, 0), np.float32)
     for start in range(0, samples, step):
-        wanted = min(step, samples - start)
-        parts = [held]
-        while sum(part.shape[1] for part in parts) < wanted:
+        length = min(step, samples - start)
+        parts = [rest]
+        while sum(part.shape[1] for part in parts) < length:
             block = next(blocks, None)
             if block is None:
-                missing = wanted - sum(part.shape[1] for part in parts)
+                missing = length - sum(part.shape[1] for part in parts)
                 block = np.zeros((plan.channels, missing), np.float32)
             parts.append(block)
-        joined = np.concatenate(parts, axis=1) if len(parts) > 1 else held
-        yield joined[:, :wanted]
-        held = joined[:, wanted:]
+        joined = np.concatenate(parts, axis=1) if len(parts) > 1 else rest
+        yield joined[:, :length]
+        rest = joined[:, length:]
 
 
 def _blocks(
     sound: Sound, rate: int, plan: Plan, block_samples: int
 ) -> Iterator[np.ndarray]:
-    """Give the blocks of a sound at the rate and with the channels of the plan."""
+    """Yield the blocks of a sound at the rate and with the channels of the plan."""
     blocks = waveforms.blocks(sound, block_samples)
     fitted = (_fit_channels(block, plan.channels) for block in blocks)
     if rate == plan.sample_rate:

@@ -1,8 +1,8 @@
-"""Where the records of a plan lie: beside those of other plans, never over them.
+"""Find the finished records that a plan can reuse.
 
-The first set of records lies in the folder that the caller names. A set of other
-tracks, files or options gets a folder of its own inside it, because a run may still
-read the first one. Where only the times of files changed, a set is kept.
+The first set of records is written into the folder that the caller names. A set of
+other tracks, files or options gets its own folder inside it, because a run may still
+read the first one. A set is kept if only the modification times of files changed.
 """
 
 from __future__ import annotations
@@ -17,62 +17,62 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.files import write_json
+from common.records.chunks import records
 from common.records.format import RecordsError
 from common.records.index import INDEX_NAME, Index, load_index
-from common.records.pieces import records
 from common.records.plan import Plan
 
 SAME_NAME = "same.json"
-"""By the plan of the index beside it, further plans that make the same records."""
+"""File of the other plans that make the same records as the index beside it."""
 
 
-def own_folder(folder: Path, plan: Plan) -> Path:
-    """Name the folder of records that are not the first ones in ``folder``."""
+def plan_folder(folder: Path, plan: Plan) -> Path:
+    """Return the subfolder for the records of a plan that are not the first ones."""
     return folder / f"plan-{plan.digest[:16]}"
 
 
-def sets(folder: Path) -> list[Path]:
-    """List the folders of all finished sets of records of a folder."""
-    places = (folder, *sorted(folder.glob("plan-*")))
-    return [place for place in places if (place / INDEX_NAME).exists()]
+def finished_folders(folder: Path) -> list[Path]:
+    """Return a folder and its subfolders, as far as they hold finished records."""
+    folders = (folder, *sorted(folder.glob("plan-*")))
+    return [each for each in folders if (each / INDEX_NAME).exists()]
 
 
-def whole(folder: Path) -> Iterator[Index | RecordsError]:
-    """Open all sets of records of a folder, or tell what is wrong with them."""
-    for place in sets(folder):
+def open_finished(folder: Path) -> Iterator[Index | RecordsError]:
+    """Yield the index, or the error in opening it, of each set of finished records."""
+    for finished in finished_folders(folder):
         try:
-            yield load_index(place)
+            yield load_index(finished)
         except RecordsError as error:
             yield error
 
 
-def finished(folder: Path, plan: Plan) -> Index | None:
-    """Open the records of a plan, if they are in a folder."""
-    for index in whole(folder):
+def find(folder: Path, plan: Plan) -> Index | None:
+    """Return the index of a plan's records in a folder, or None if there are none."""
+    for index in open_finished(folder):
         if isinstance(index, Index) and plan.digest in _plans(index):
             return index
     return None
 
 
-def remember(index: Index, plan: Plan) -> None:
-    """Note that a plan makes the records of an index."""
+def add_plan(index: Index, plan: Plan) -> None:
+    """Write that a plan makes the same records as an index."""
     plans = [*_plans(index)[1:], plan.digest]
     write_json({index.plan: plans}, index.folder / SAME_NAME)
 
 
 def makes_same(plan: Plan, index: Index, jobs: int) -> bool:
-    """Tell whether a plan makes the records of an index, by making them in memory.
+    """Return whether a plan makes the records of an index, by making them in memory.
 
     Args:
         plan: The plan.
-        index: Records that are there.
-        jobs: Number of shards that are made at once.
+        index: Index of the finished records.
+        jobs: Number of shards to make in parallel.
 
     Raises:
         AudioError: A sound file cannot be read.
         RecordsError: A sound cannot be written as the plan asks.
     """
-    if not _is_alike(plan, index):
+    if not _has_same_options(plan, index):
         return False
     stop = threading.Event()
     title = f"{index.folder}: comparing"
@@ -93,8 +93,8 @@ def makes_same(plan: Plan, index: Index, jobs: int) -> bool:
             stop.set()
 
 
-def _is_alike(plan: Plan, index: Index) -> bool:
-    """Compare what takes no reading of sounds."""
+def _has_same_options(plan: Plan, index: Index) -> bool:
+    """Return whether plan and index agree in all that takes no reading of sounds."""
     options = ("encoding", "piece_samples", "sample_rate", "channels", "sources")
     keys = (*options, "padded", "cut")
     names = tuple(track.name for track in plan.tracks)
@@ -107,7 +107,7 @@ def _is_alike(plan: Plan, index: Index) -> bool:
 
 
 def _digest(plan: Plan, shard: int, progress: tqdm, stop: threading.Event) -> str:
-    """SHA-256 of the records of a shard; of fewer records once another one differs."""
+    """Return the SHA-256 of a shard's records, of fewer once another shard differs."""
     content = hashlib.sha256()
     for position in range(*plan.shards[shard]):
         if stop.is_set():
@@ -119,6 +119,7 @@ def _digest(plan: Plan, shard: int, progress: tqdm, stop: threading.Event) -> st
 
 
 def _plans(index: Index) -> list[str]:
+    """Return the digests of the plans that make the records of an index."""
     try:
         same = json.loads((index.folder / SAME_NAME).read_text("utf-8"))
         return [index.plan, *same.get(index.plan, [])]

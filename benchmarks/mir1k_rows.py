@@ -161,7 +161,12 @@ ROWS: Mapping[str, Row] = {
     "mixit_20": Row(
         "mixit", "fuss", {**MIXIT, **LABELLED}, "MixIT, 20 of 171 clips labelled"
     ),
-    "mixit_171": Row("mixit", "fuss", {**MIXIT, "labelled": 1.0}, "the same with PIT"),
+    "mixit_171": Row(
+        "mixit",
+        "fuss",
+        {**MIXIT, "labelled": 1.0},
+        "the same network, all 171 clips labelled",
+    ),
 }
 """Rows by name, in the order in which they are trained."""
 TIMES: Mapping[str, Mapping[str, Keys]] = {

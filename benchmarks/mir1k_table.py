@@ -156,6 +156,7 @@ def about(name: str) -> str:
 def draw(place: Path, name: str, seed: str) -> None:
     """Draw the losses of a training, of each part that has its own."""
     run = place / f"{name}-{seed}"
+    (place / "curves").mkdir(exist_ok=True)
     for file in sorted(run.rglob("scalars.jsonl")) if run.is_dir() else ():
         records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
         losses = [each for each in records if "loss" in each]

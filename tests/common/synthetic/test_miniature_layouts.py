@@ -116,9 +116,9 @@ def test_it_can_be_written_as_records(corpora, layout, tmp_path):
     first = tracks[0]
     read = records.excerpt(index, 0, 100, 500)
     for name, sound in first.sources.items():
-        folder = list(index.sources).index(name)
+        position = list(index.sources).index(name)
         expected = wave_of(sound)[:, 100:600]
-        np.testing.assert_allclose(read["sources"][folder], expected, atol=2e-5)
+        np.testing.assert_allclose(read["sources"][position], expected, atol=2e-5)
 
 
 def test_splits_share_no_sound(corpora):

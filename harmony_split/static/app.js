@@ -343,11 +343,12 @@ async function openSong(song) {
 
 function showMixer(song, name, part, overviews) {
   const before = open?.song === song ? open : null;
-  const was = before && {
+  const touched = before && (!before.mixer.paused || before.mixer.position > 0);
+  const was = touched && {
     time: before.part.start + before.mixer.currentTime - part.start,
     playing: !before.mixer.paused,
-    settings: before.mixer.tracks,
   };
+  const settings = before?.mixer.tracks ?? [];
   closeMixer();
   const tracks = part.stems.map((stem) =>
     ({ name: stem, address: stemAddress(song.id, name, stem) }));
@@ -366,7 +367,7 @@ function showMixer(song, name, part, overviews) {
   get("save").hidden = name !== "stems";
   for (const strip of strips) strip.draw();
   follow(mixer);
-  for (const track of was?.settings ?? []) {
+  for (const track of settings) {
     const { volume, pan, mute, solo } = track;
     mixer.set(track.name, { volume, pan, mute, solo });
   }

@@ -59,12 +59,12 @@ def _parameter(name: str, where: str, schema: dict[str, Any], text: str) -> dict
 ID = _parameter(
     "id", "path", TEXT, "Identifier of the job, 22 letters; keep it secret."
 )
-STEM = _parameter("stem", "path", TEXT, "Name of one of the stems.")
+STEM = _parameter("file", "path", TEXT, "A stem and a suffix, such as vocals.flac.")
 FORMAT = _parameter(
     "format",
     "query",
     {"type": "string", "enum": list(audio.FORMATS), "default": "wav"},
-    "Format of the file; wav is 32-bit float.",
+    "Format of the file, by default that of the suffix; wav is 32-bit float.",
 )
 MODEL = _parameter(
     "model", "query", TEXT, "Name of a model; the first of /api/models by default."
@@ -143,7 +143,7 @@ def _part(words: str) -> dict[str, Any]:
         "/overview": {
             "get": _operation(f"Waveforms of {words}", {"200": view}, ID),
         },
-        "/{stem}": {
+        "/{file}": {
             "get": _operation(f"One of {words}", {"200": stem}, ID, STEM, FORMAT),
         },
         ".zip": {

@@ -52,6 +52,9 @@ CONTENT_TYPES = {
     ".ogg": "audio/ogg",
     ".mp3": "audio/mpeg",
 }
+ATTACHED = {"Content-Disposition": "attachment"}
+"""Without a name, so that the page gives the file that of the song, unknown here."""
+
 WORKER = (sys.executable, "-m", "harmony_split.worker")
 logger = logging.getLogger("harmony_split")
 
@@ -151,14 +154,17 @@ class Server:
     async def stem(self, request: Request) -> Response:
         """One stem as a file."""
         folder, stems = self._part(request)
-        stem = request.path_params["stem"]
-        if stem not in stems:
+        stem, _, suffix = request.path_params["file"].rpartition(".")
+        chosen = self._format(request, suffix)
+        if stem not in stems or audio.FORMATS[chosen].suffix != f".{suffix}":
             raise RefusedError(
-                "not_found", f"There is no such stem; expected {', '.join(stems)}."
+                "not_found",
+                f"There is no such stem; expected {', '.join(stems)}, with the suffix "
+                "of its format, such as .wav or .flac.",
             )
-        path = await self._encoded(folder, stem, self._format(request))
+        path = await self._encoded(folder, stem, chosen)
         return FileResponse(
-            path, media_type=CONTENT_TYPES[path.suffix], filename=path.name
+            path, media_type=CONTENT_TYPES[path.suffix], headers=ATTACHED
         )
 
     async def archive(self, request: Request) -> Response:
@@ -169,7 +175,7 @@ class Server:
         return StreamingResponse(
             zipped(paths),
             media_type="application/zip",
-            headers={"Content-Disposition": 'attachment; filename="stems.zip"'},
+            headers=ATTACHED,
         )
 
     async def sweep(self) -> None:
@@ -213,8 +219,8 @@ class Server:
         return self._jobs.folder(job.id) / name, part.stems
 
     @staticmethod
-    def _format(request: Request) -> str:
-        chosen = request.query_params.get("format", "wav")
+    def _format(request: Request, default: str = "wav") -> str:
+        chosen = request.query_params.get("format", default)
         if chosen not in audio.FORMATS:
             raise RefusedError(
                 "bad_request",
@@ -406,7 +412,7 @@ def application(
         base = f"/api/jobs/{{id}}/{word}"
         routes += [
             Route(f"{base}/overview", server.overview, methods=get),
-            Route(f"{base}/{{stem}}", server.stem, methods=get),
+            Route(f"{base}/{{file}}", server.stem, methods=get),
             Route(f"{base}.zip", server.archive, methods=get),
         ]
     return Starlette(

@@ -30,7 +30,7 @@ export const getOverview = async (id, part) =>
   (await ask(`/api/jobs/${id}/${part}/overview`)).json();
 
 export const stemAddress = (id, part, stem) =>
-  `/api/jobs/${id}/${part}/${encodeURIComponent(stem)}`;
+  `/api/jobs/${id}/${part}/${encodeURIComponent(stem)}.wav`;
 
 export async function getBytes(address, first, last) {
   const answer = await ask(address, { headers: { Range: `bytes=${first}-${last}` } });

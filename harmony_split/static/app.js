@@ -88,7 +88,7 @@ async function take(files) {
 
 async function takeOne(file) {
   const song = { name: file.name, size: file.size, type: typeOf(file), file };
-  song.seconds = await measure(file);
+  song.seconds = file.size ? await measure(file) : null;
   songs.unshift(song);
   addCard(song);
   const refusal = refuse(song);
@@ -454,7 +454,7 @@ function links() {
   const ending = format.replace(/\d+/, "");
   const base = open.song.name.replace(/\.[^.]*$/, "");
   for (const strip of open.strips) {
-    strip.link.href = `${strip.address}?format=${format}`;
+    strip.link.href = strip.address.replace(/wav$/, `${ending}?format=${format}`);
     strip.link.download = `${base} - ${strip.name}.${ending}`;
   }
   get("zip").href = `/api/jobs/${open.song.id}/${open.name}.zip?format=${format}`;

@@ -74,7 +74,7 @@ class Page:
         return self.wait(id_, lambda job: job["state"] in FINISHED)
 
     def stem(self, id_: str, name: str, part: str = "stems") -> np.ndarray:
-        answer = self.client.get(f"/api/jobs/{id_}/{part}/{name}")
+        answer = self.client.get(f"/api/jobs/{id_}/{part}/{name}.wav")
         assert answer.status_code == 200, answer.text
         return soundfile.read(io.BytesIO(answer.content), dtype="float32")[0]
 

@@ -99,9 +99,9 @@ def test_too_large_without_a_header(serve):
 
 
 def test_a_decompression_bomb_by_its_header(page, ffmpeg):
-    silence = ("-f", "lavfi", "-i", "anullsrc=r=44100", "-t", "3600")
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "3600")
     bomb = ffmpeg("a.flac", *silence)
-    assert len(bomb) < 1_000_000
+    assert len(bomb) < 200_000
     assert "longer than 10 minutes" in refused(page.send(bomb), 422, "too_long")
 
 
@@ -191,7 +191,7 @@ def test_the_decoder_has_limits_on_memory_and_time(tmp_path, song, packed):
         "/static/%2e%2e/server.py",
         "/static/..%2fserver.py",
         "/static//etc/passwd",
-        "/api/jobs/..%2f..%2fjobs.sqlite3/stems/low",
+        "/api/jobs/..%2f..%2fjobs.sqlite3/stems/low.wav",
         "/api/jobs/../../etc/passwd",
     ],
 )
@@ -205,10 +205,9 @@ def test_paths_lead_nowhere(page, path):
 def test_stems_are_those_of_the_model_alone(page, song, packed):
     id_ = page.make(packed(song(0.5)))
     page.finish(id_)
-    for name in ("..%2foverview.json", "low.wav", "%2e%2e%2f%2e%2e%2fjobs.sqlite3"):
+    for name in ("..%2foverview.wav", "x.wav", "%2e%2e%2fupload.wav"):
         assert page.client.get(f"/api/jobs/{id_}/stems/{name}").status_code == 404
-    answer = page.client.get(f"/api/jobs/{id_}/stems/low?format=../../x")
-    refused(answer, 400, "bad_request") if "/" not in answer.text else None
+    answer = page.client.get(f"/api/jobs/{id_}/stems/low.wav?format=../../x")
     assert answer.status_code == 400
 
 
@@ -218,7 +217,7 @@ def test_ids_are_not_guessed(page, song, packed):
     right = ids.pop()
     wrong = [right[:-1] + ("A" if right[-1] != "A" else "Q"), right[:-1], "0", "%00"]
     for id_ in wrong:
-        for path in ("", "/stems/low", "/stems.zip", "/events", "/stems/overview"):
+        for path in ("", "/stems/low.wav", "/stems.zip", "/events", "/stems/overview"):
             answer = page.client.get(f"/api/jobs/{id_}{path}")
             assert answer.status_code == 404, path
         assert page.client.delete(f"/api/jobs/{id_}").status_code == 404

@@ -68,9 +68,14 @@ def test_events_tell_each_step_and_end(page, song, packed):
 def test_stems_come_in_every_format_and_as_zip(page, song, packed):
     id_ = page.make(packed(song(1)))
     page.finish(id_)
-    answer = page.client.get(f"/api/jobs/{id_}/stems/low?format=flac")
+    answer = page.client.get(f"/api/jobs/{id_}/stems/low.flac")
     assert answer.headers["content-type"] == "audio/flac"
     assert soundfile.info(io.BytesIO(answer.content)).subtype == "PCM_24"
+    answer = page.client.get(f"/api/jobs/{id_}/stems/low.wav?format=wav24")
+    assert soundfile.info(io.BytesIO(answer.content)).subtype == "PCM_24"
+    for wrong in ("low", "low.wav?format=flac", "low.flac?format=wav", "x.wav"):
+        assert page.client.get(f"/api/jobs/{id_}/stems/{wrong}").status_code == 404
+    assert page.client.get(f"/api/jobs/{id_}/stems/low.exe").status_code == 400
     answer = page.client.get(f"/api/jobs/{id_}/stems.zip?format=wav16")
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     assert archive.testzip() is None
@@ -82,7 +87,7 @@ def test_stems_come_in_every_format_and_as_zip(page, song, packed):
 def test_a_part_of_a_stem_is_answered(page, song, packed):
     id_ = page.make(packed(song(1)))
     page.finish(id_)
-    address = f"/api/jobs/{id_}/stems/low"
+    address = f"/api/jobs/{id_}/stems/low.wav"
     whole = page.client.get(address).content
     answer = page.client.get(address, headers={"Range": "bytes=100-199"})
     assert answer.status_code == 206
@@ -106,7 +111,7 @@ def test_cancel_ends_a_job_and_the_worker_goes_on(page, song, packed):
     assert page.client.post(f"/api/jobs/{id_}/cancel").json()["state"] == "cancelled"
     assert not (page.folder / id_).exists()
     assert page.finish(after)["state"] == "done"
-    assert page.client.get(f"/api/jobs/{id_}/stems/low").status_code == 409
+    assert page.client.get(f"/api/jobs/{id_}/stems/low.wav").status_code == 409
 
 
 def test_a_job_that_waits_is_cancelled(page, song, packed):

@@ -320,11 +320,6 @@ def test_a_model_that_is_not_here(page):
     assert page.send(b"x", "../../etc").status_code == 409
 
 
-def test_limits_are_above_zero():
-    with pytest.raises(ValueError, match="queue is -1; expected more than 0"):
-        Limits(queue=-1)
-
-
 def test_cookies_that_are_none():
     gate = guard.Guard(lambda *_: None, SECRET)  # type: ignore[arg-type, return-value]
     assert not gate._same(guard._cookie("a=b; c"))

@@ -238,7 +238,7 @@ class Jobs:
         """Queue again what a killed server was at; remove files that have no job."""
         marks = ", ".join("?" * len(RUNNING))
         self._database.execute(
-            f"UPDATE jobs SET state = ? WHERE state IN ({marks})",
+            f"UPDATE jobs SET state = ?, attempts = 0 WHERE state IN ({marks})",
             [QUEUED, *RUNNING],
         )
         known = {id_ for (id_,) in self._database.execute("SELECT id FROM jobs")}

@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import anyio
-
 from harmony_split.jobs import (
     CANCELLED,
     DECODING,
@@ -27,9 +25,6 @@ from harmony_split.jobs import (
     Part,
 )
 from harmony_split.limits import Limits, RefusedError, duration
-
-CANCEL_SECONDS = 30.0
-"""Time that a worker has to end a job before it is killed."""
 
 LONGEST_PAUSE_SECONDS = 30.0
 LINE_BYTES = 1 << 20
@@ -60,6 +55,7 @@ class Pool:
         self._tasks: list[asyncio.Task[None]] = []
         self._models: list[dict[str, Any]] = []
         self._known = asyncio.Event()
+        self._stopping = False
 
     async def models(self) -> list[dict[str, Any]]:
         """Models as a worker lists them, best default first; waits for the first."""
@@ -76,6 +72,7 @@ class Pool:
 
     async def stop(self) -> None:
         """End the workers; what they were at is queued again by the next server."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -85,19 +82,18 @@ class Pool:
         running = [slot.process for slot in self._slots if slot.process]
         return [process.pid for process in running]
 
-    async def cancel(self, job: Job) -> None:
-        """End a job; returns when no worker touches its files."""
+    def cancel(self, job: Job) -> None:
+        """End a job and remove its files.
+
+        A worker that is at it stops after its chunk; what it writes until then is
+        removed when it answers.
+        """
         if job.state not in (QUEUED, *RUNNING):
             return
         self._jobs.change(job.id, state=CANCELLED, remaining=None, note="")
         for slot in self._slots:
-            if slot.job == job.id and slot.process:
+            if slot.job == job.id:
                 slot.send({"cancel": job.id})
-                with anyio.move_on_after(CANCEL_SECONDS) as patience:
-                    await slot.free.wait()
-                if patience.cancelled_caught:
-                    slot.kill()
-                    await slot.free.wait()
         self._jobs.remove_files(job.id)
 
     async def _keep(self, slot: _Slot) -> None:
@@ -173,7 +169,6 @@ class Pool:
         if job is None:
             return
         slot.job, slot.began = job.id, time.monotonic()
-        slot.free.clear()
         self._jobs.change(job.id, state=DECODING, attempts=job.attempts + 1, progress=0)
         folder = str(self._jobs.folder(job.id))
         slot.send({"job": job.id, "folder": folder, "model": job.model})
@@ -193,14 +188,14 @@ class Pool:
 
     def _advance(self, slot: _Slot, kind: str, event: dict[str, Any]) -> None:
         id_ = event["job"]
-        with contextlib.suppress(RefusedError):
-            if self._jobs.get(id_).state in RUNNING:
-                self._jobs.change(id_, **self._values(slot, kind, event))
+        at_work = self._is_at_work(id_)
+        if at_work:
+            self._jobs.change(id_, **self._values(slot, kind, event))
         if kind in ("done", "failed", "cancelled"):
             logger.info("job %s...: %s", id_[:4], kind)
-            if kind == "failed":
+            if kind == "failed" or not at_work:
                 self._jobs.remove_files(id_)
-            slot.release()
+            slot.job = None
 
     def _values(self, slot: _Slot, kind: str, event: dict[str, Any]) -> dict[str, Any]:
         """Attributes of the job that an event changes."""
@@ -231,21 +226,29 @@ class Pool:
     def _lost(self, slot: _Slot) -> None:
         """Queue the job of a worker that died, or give it up."""
         id_ = slot.job
-        slot.ready = False
-        slot.release()
-        if id_ is None:
+        slot.ready, slot.job = False, None
+        if id_ is None or self._stopping:
             return
-        with contextlib.suppress(RefusedError):
-            job = self._jobs.get(id_)
-            if job.state in RUNNING and job.attempts < self._limits.attempts:
-                note = "The process at work on this song ended; it begins again."
-                self._jobs.change(id_, state=QUEUED, remaining=None, note=note)
-            elif job.state in RUNNING:
-                self._give_up(
-                    id_,
-                    f"The process at work on this song ended {job.attempts} times; "
-                    "try a shorter song or another model.",
-                )
+        if not self._is_at_work(id_):
+            self._jobs.remove_files(id_)
+            return
+        attempts = self._jobs.get(id_).attempts
+        if attempts < self._limits.attempts:
+            note = "The process at work on this song ended; it begins again."
+            self._jobs.change(id_, state=QUEUED, remaining=None, note=note)
+        else:
+            self._give_up(
+                id_,
+                f"The process at work on this song ended {attempts} times; try a "
+                "shorter song or another model.",
+            )
+
+    def _is_at_work(self, id_: str) -> bool:
+        """Whether a job is still wanted, neither cancelled nor deleted."""
+        try:
+            return self._jobs.get(id_).state in RUNNING
+        except RefusedError:
+            return False
 
     def _too_slow(self, slot: _Slot) -> None:
         """Give up the job of a worker whose time is over; the worker is killed."""
@@ -277,16 +280,10 @@ class _Slot:
         self.ready = False
         self.job: str | None = None
         self.began = self.separating = 0.0
-        self.free = asyncio.Event()
-        self.free.set()
 
     def send(self, order: dict[str, Any]) -> None:
         if self.process and self.process.stdin:
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
-
-    def release(self) -> None:
-        self.job = None
-        self.free.set()
 
     def kill(self) -> None:
         if self.process:

@@ -118,13 +118,13 @@ class Server:
     async def cancel(self, request: Request) -> Response:
         """End a job and keep its state."""
         job = self._job(request)
-        await self._pool.cancel(job)
+        self._pool.cancel(job)
         return JSONResponse(self._view(self._jobs.get(job.id)))
 
     async def delete(self, request: Request) -> Response:
         """Remove a job and its files now."""
         job = self._job(request)
-        await self._pool.cancel(job)
+        self._pool.cancel(job)
         self._jobs.delete(job.id)
         logger.info("job %s...: deleted", job.id[:4])
         return Response(status_code=204)

@@ -109,8 +109,8 @@ def test_cancel_ends_a_job_and_the_worker_goes_on(page, song, packed):
     after = page.make(packed(song(1)))
     page.wait(id_, lambda job: job["progress"] > 0)
     assert page.client.post(f"/api/jobs/{id_}/cancel").json()["state"] == "cancelled"
-    assert not (page.folder / id_).exists()
     assert page.finish(after)["state"] == "done"
+    assert not (page.folder / id_).exists()
     assert page.client.get(f"/api/jobs/{id_}/stems/low.wav").status_code == 409
 
 

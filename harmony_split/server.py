@@ -155,8 +155,8 @@ class Server:
         """One stem as a file."""
         folder, stems = self._part(request)
         stem, _, suffix = request.path_params["file"].rpartition(".")
-        chosen = self._format(request, suffix)
-        if stem not in stems or audio.FORMATS[chosen].suffix != f".{suffix}":
+        chosen = self._format(request, suffix) if stem in stems else ""
+        if not chosen or audio.FORMATS[chosen].suffix != f".{suffix}":
             raise RefusedError(
                 "not_found",
                 f"There is no such stem; expected {', '.join(stems)}, with the suffix "

@@ -16,7 +16,7 @@ from harmony_split import worker
 
 RATE = 8000
 NAMES = ("halves", "slow", "dies", "dies_once", "fails", "absent")
-PASS_SECONDS = 0.25
+PASS_SECONDS = 0.15
 
 
 def entry(name: str) -> Entry:

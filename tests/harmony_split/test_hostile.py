@@ -101,7 +101,7 @@ def test_too_large_without_a_header(serve):
 def test_a_decompression_bomb_by_its_header(page, ffmpeg):
     silence = ("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "3600")
     bomb = ffmpeg("a.flac", *silence)
-    assert len(bomb) < 200_000
+    assert len(bomb) < 1_000_000
     assert "longer than 10 minutes" in refused(page.send(bomb), 422, "too_long")
 
 

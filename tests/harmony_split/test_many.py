@@ -21,7 +21,7 @@ import soundfile
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
-SONGS, RATE, SECONDS = 50, 44100, 23
+SONGS, RATE, SECONDS = 50, 96000, 7
 LONGEST_SECONDS = 3000
 MOST_GROWTH = 60e6
 
@@ -36,7 +36,7 @@ def piece(seed: int) -> bytes:
         tone = 0.1 * swell * np.sin(2 * np.pi * hertz * time_)
         sound += tone[:, np.newaxis] * draw.uniform(0, 1, 2)
     file = io.BytesIO()
-    soundfile.write(file, sound, RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(file, sound, RATE, format="WAV", subtype="PCM_24")
     return file.getvalue()
 
 

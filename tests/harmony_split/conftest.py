@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +20,14 @@ from harmony_split.jobs import Jobs
 from harmony_split.limits import Limits
 
 FAKE = Path(__file__).with_name("fake_worker.py")
+REPOSITORY = Path(__file__).resolve().parents[2]
+REPLACED = (
+    "import sys; from harmony_split import __main__, server; "
+    "server.application.__kwdefaults__['command'] = {worker}; "
+    "sys.exit(__main__.main(sys.argv[1:]))"
+)
+"""The command line with the worker that needs no TensorFlow."""
+
 RATE = 8000
 LONGEST_SECONDS = 60
 FINISHED = ("done", "failed", "cancelled", "gone")
@@ -116,6 +127,47 @@ def web() -> None:
     """Skip where the packages of the server are missing."""
     for package in ("starlette", "uvicorn", "httpx2"):
         pytest.importorskip(package, reason="the extras web and dev are not installed")
+
+
+class Spawned:
+    """``python -m harmony_split`` in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str, fake: bool = False) -> None:
+        words = ["-m", "harmony_split"]
+        if fake:
+            worker = [sys.executable, str(FAKE), f"--died={folder / 'died'}"]
+            words = ["-c", REPLACED.format(worker=worker), "--model=fake/halves"]
+        words += ["--port=0", f"--folder={folder}", *options]
+        paths = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+        self.process = subprocess.Popen(
+            [sys.executable, *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": paths},
+        )
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        match = re.search(r"http://[^ ]+", line)
+        assert match, line
+        self.address = match[0]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def spawn(web) -> Iterator[Callable[..., Spawned]]:
+    """Start servers in processes, which end with the module."""
+    started: list[Spawned] = []
+
+    def spawn(*arguments: Any, **options: Any) -> Spawned:
+        started.append(Spawned(*arguments, **options))
+        return started[-1]
+
+    yield spawn
+    for server in started:
+        server.stop()
 
 
 @pytest.fixture

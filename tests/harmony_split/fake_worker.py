@@ -49,7 +49,7 @@ def load(pillar: str, name: str) -> Separator:
         raise worker.RefusedError("model_missing", f"{pillar}/{name} is not here.")
     return Separator(
         network(name),
-        ["high part", "low"],
+        ["high", "low"],
         RATE,
         segment_seconds=1.0,
         named=True,

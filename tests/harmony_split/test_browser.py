@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 import zipfile
@@ -21,7 +19,6 @@ import soundfile
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[2]
-FAKE = Path(__file__).with_name("fake_worker.py")
 RECORDINGS = REPOSITORY.parents[1] / "shared" / "audio" / "recordings"
 SONG = "Karissa_Hobbs_-_Lets_Go_Fishin.ogg"
 WIDTHS = (360, 768, 1440)
@@ -54,44 +51,6 @@ TAP = """async (seconds) => {
 }"""
 
 
-class Server:
-    """``python -m harmony_split`` in a process of its own."""
-
-    def __init__(self, folder: Path, *options: str, fake: bool = False) -> None:
-        words = [
-            sys.executable,
-            "-m",
-            "harmony_split",
-            "--port=0",
-            f"--folder={folder}",
-        ]
-        if fake:
-            code = "import sys; from harmony_split import __main__ as m, server; "
-            code += (
-                f"server.WORKER = {[sys.executable, str(FAKE), f'--died={folder}x']}; "
-            )
-            code += "server.application.__kwdefaults__['command'] = server.WORKER; "
-            code += "sys.exit(m.main(sys.argv[1:]))"
-            words[1:3] = ["-c", code]
-            options = (*options, "--model=fake/halves")
-        paths = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
-        self.process = subprocess.Popen(
-            [*words, *options],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": paths},
-        )
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        match = re.search(r"http://[^ ]+", line)
-        assert match, line
-        self.address = match[0]
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
 @pytest.fixture(scope="module")
 def browser(web) -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -106,17 +65,13 @@ def browser(web) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def fake(web, tmp_path_factory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("fake"), "--preview-seconds=2", fake=True)
-    yield server
-    server.stop()
+def fake(spawn, tmp_path_factory) -> Any:
+    return spawn(tmp_path_factory.mktemp("fake"), "--preview-seconds=2", fake=True)
 
 
 @pytest.fixture(scope="module")
-def real(web, tmp_path_factory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("real"))
-    yield server
-    server.stop()
+def real(spawn, tmp_path_factory) -> Any:
+    return spawn(tmp_path_factory.mktemp("real"))
 
 
 @pytest.fixture
@@ -125,7 +80,7 @@ def visit(browser) -> Iterator[Any]:
     remarks: list[str] = []
     contexts = []
 
-    def visit(server: Server, width: int = 1000, fragment: str = "") -> Any:
+    def visit(server: Any, width: int = 1000, fragment: str = "") -> Any:
         context = browser.new_context(viewport={"width": width, "height": 900})
         contexts.append(context)
         tab = context.new_page()
@@ -187,7 +142,7 @@ def test_a_song_is_dropped_played_mixed_and_deleted(visit, fake, song, packed):
     assert "0:09, wav" in tab.inner_text("#songs")
     assert status(tab).startswith("Done. Kept until")
     expected = stems(tab)
-    assert [*expected] == ["high part", "low"]
+    assert [*expected] == ["high", "low"]
     first, count = 30000, 20000  # across the ends of chunks of 4 s
     both = sum(expected.values())[first : first + count]
     np.testing.assert_allclose(mix(tab, first, count), both, atol=1e-6)
@@ -197,10 +152,10 @@ def test_a_song_is_dropped_played_mixed_and_deleted(visit, fake, song, packed):
     np.testing.assert_allclose(mix(tab, first, count), alone, atol=1e-6)
     tab.get_by_role("button", name="Solo low").click()
     tab.get_by_role("button", name="Mute low").click()
-    alone = expected["high part"][first : first + count]
+    alone = expected["high"][first : first + count]
     np.testing.assert_allclose(mix(tab, first, count), alone, atol=1e-6)
-    tab.get_by_role("slider", name="Volume high part").fill("0.5")
-    tab.get_by_role("slider", name="Pan high part").fill("-1")
+    tab.get_by_role("slider", name="Volume high").fill("0.5")
+    tab.get_by_role("slider", name="Pan high").fill("-1")
     left = 0.5 * (alone[:, 0] + alone[:, 1])
     np.testing.assert_allclose(mix(tab, first, count)[:, 0], left, atol=1e-6)
     np.testing.assert_allclose(mix(tab, first, count)[:, 1], 0 * left, atol=1e-6)
@@ -209,7 +164,7 @@ def test_a_song_is_dropped_played_mixed_and_deleted(visit, fake, song, packed):
         tab.get_by_role("link", name="Download all as zip").click()
     assert download.value.suggested_filename == "My song - stems.zip"
     archive = zipfile.ZipFile(download.value.path())
-    assert archive.namelist() == ["high part.wav", "low.wav"]
+    assert archive.namelist() == ["high.wav", "low.wav"]
     with tab.expect_download() as download:
         tab.get_by_role("button", name="Download this mix").click()
     saved = soundfile.read(download.value.path())[0]
@@ -272,7 +227,7 @@ def test_keys_move_the_transport(visit, fake, song, packed):
     tab.keyboard.press("l")
     assert tab.inner_text("#time").startswith("0:05")
     tab.keyboard.press("1")
-    assert tab.get_by_role("button", name="Solo high part", pressed=True).count()
+    assert tab.get_by_role("button", name="Solo high", pressed=True).count()
     tab.keyboard.press("Shift+Digit2")
     assert tab.get_by_role("button", name="Mute low", pressed=True).count()
     tab.keyboard.press("[")

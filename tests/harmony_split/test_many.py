@@ -1,4 +1,4 @@
-"""Fifty uploads at once to a real server, which loses its worker and is killed."""
+"""Fifty uploads at once to a server that loses its worker and is killed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,8 +18,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from common.separation import Separator
+from common.separation.files import separate_file
+
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).resolve().parents[2]
 SONGS, RATE, SECONDS = 50, 96000, 7
 LONGEST_SECONDS = 3000
 MOST_GROWTH = 60e6
@@ -38,17 +39,6 @@ def piece(seed: int) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, sound, RATE, format="WAV", subtype="PCM_24")
     return file.getvalue()
-
-
-def start(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    words = ["-m", "harmony_split", "--port=0", f"--folder={folder}"]
-    process = subprocess.Popen(
-        [sys.executable, *words], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    match = re.search(r"http://[^ ]+", process.stdout.readline())
-    assert match
-    return process, match[0]
 
 
 def ask(address: str, data: bytes | None = None) -> bytes:
@@ -82,66 +72,89 @@ def resident(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_fifty_songs_survive_deaths_of_worker_and_server(web, tmp_path):
-    songs = [piece(seed) for seed in range(SONGS)]
-    assert all(4_000_000 < len(song) < 4_200_000 for song in songs)
-    process, address = start(tmp_path / "jobs")
-    try:
-        ask(f"{address}api/models")
-        quiet = resident(process.pid)
-        with ThreadPoolExecutor(SONGS) as pool:
-            post = f"{address}api/jobs?model=unmix/mini"
-            answers = list(pool.map(lambda song: json.loads(ask(post, song)), songs))
-        ids = [answer["id"] for answer in answers]
-        assert len({*ids}) == SONGS
-        assert resident(process.pid) - quiet < MOST_GROWTH
-        wait_for(address, ids, 3)
-        (worker,) = workers(process.pid)
-        os.kill(worker, signal.SIGKILL)
-        wait_for(address, ids, 6)
-        (worker,) = workers(process.pid)
-        process.kill()
-        process.wait()
-        time.sleep(2)
-        assert not Path(f"/proc/{worker}").exists()
-        process, address = start(tmp_path / "jobs")
-        jobs = wait_for(address, ids, 10)
-        (worker,) = workers(process.pid)
-        at_first = resident(worker)
-        jobs = wait_for(address, ids, SONGS)
-        assert workers(process.pid) == [worker]
-        growth = resident(worker) - at_first
-        sys.stderr.write(f"worker: {at_first / 1e6:.0f} MB, grown {growth / 1e6:.0f}\n")
-        assert growth < 3 * MOST_GROWTH
-        digests = [
-            {
-                stem: hashlib.sha256(
-                    ask(f"{address}api/jobs/{job['id']}/stems/{stem}.wav")
-                ).hexdigest()
-                for stem in job["stems"]["stems"]
-            }
-            for job in jobs
-        ]
-    finally:
-        process.terminate()
-        process.wait()
-    assert digests == by_command(tmp_path, songs)
+def run(spawn, folder: Path, songs: list[bytes], model: str, fake: bool) -> list[dict]:
+    """Send all songs at once, kill the worker and the server; digests of the stems."""
+    server = spawn(folder, fake=fake)
+    ask(f"{server.address}api/models")
+    quiet = resident(server.process.pid)
+    with ThreadPoolExecutor(SONGS) as pool:
+        post = f"{server.address}api/jobs?model={model}"
+        answers = list(pool.map(lambda song: json.loads(ask(post, song)), songs))
+    ids = [answer["id"] for answer in answers]
+    assert len({*ids}) == SONGS
+    assert resident(server.process.pid) - quiet < MOST_GROWTH
 
+    wait_for(server.address, ids, 3)
+    (worker,) = workers(server.process.pid)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(server.address, ids, 6)
+    (worker,) = workers(server.process.pid)
+    server.process.kill()
+    server.process.wait()
 
-def by_command(folder: Path, songs: list[bytes]) -> list[dict[str, str]]:
-    """Digests of the stems that the command line writes."""
-    names = [folder / f"{i:02}.wav" for i in range(len(songs))]
-    for name, song in zip(names, songs, strict=True):
-        name.write_bytes(song)
-    command = [sys.executable, "-m", "unmix.separate", *map(str, names)]
-    command += ["--model", "mini", "--output", str(folder / "stems")]
-    subprocess.run(command, check=True, capture_output=True)
+    server = spawn(folder, fake=fake)
+    assert not Path(f"/proc/{worker}/exe").exists()
+    wait_for(server.address, ids, 10)
+    (worker,) = workers(server.process.pid)
+    at_first = resident(worker)
+    jobs = wait_for(server.address, ids, SONGS)
+    assert workers(server.process.pid) == [worker]
+    growth = resident(worker) - at_first
+    sys.stderr.write(f"worker: {at_first / 1e6:.0f} MB, grown {growth / 1e6:.0f} MB\n")
+    assert growth < MOST_GROWTH
     return [
         {
-            stem: hashlib.sha256(
-                (folder / "stems" / name.stem / f"{stem}.wav").read_bytes()
-            ).hexdigest()
-            for stem in ("vocals", "drums", "bass", "other")
+            stem: digest(ask(f"{server.address}api/jobs/{job['id']}/stems/{stem}.wav"))
+            for stem in job["stems"]["stems"]
         }
-        for name in names
+        for job in jobs
     ]
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def songs() -> list[bytes]:
+    songs = [piece(seed) for seed in range(SONGS)]
+    assert all(4_000_000 < len(song) < 4_200_000 for song in songs)
+    return songs
+
+
+@pytest.fixture
+def files(songs, tmp_path) -> list[Path]:
+    files = [tmp_path / f"{i:02}.wav" for i in range(SONGS)]
+    for file, song in zip(files, songs, strict=True):
+        file.write_bytes(song)
+    return files
+
+
+def written(files: list[Path], folder: Path, stems: tuple[str, ...]) -> list[dict]:
+    return [
+        {s: digest((folder / file.stem / f"{s}.wav").read_bytes()) for s in stems}
+        for file in files
+    ]
+
+
+def test_fifty_songs_survive_deaths_of_worker_and_server(spawn, songs, files, tmp_path):
+    found = run(spawn, tmp_path / "jobs", songs, "fake/halves", fake=True)
+    halves = Separator(
+        lambda x: np.stack([0.75 * x, 0.25 * x], 1),
+        ["high", "low"],
+        8000,
+        segment_seconds=1.0,
+        named=True,
+    )
+    for file in files:
+        separate_file(halves, file, tmp_path / "stems")
+    assert found == written(files, tmp_path / "stems", ("high", "low"))
+
+
+def test_fifty_songs_have_the_stems_of_the_command_line(spawn, songs, files, tmp_path):
+    found = run(spawn, tmp_path / "jobs", songs, "unmix/mini", fake=False)
+    command = [sys.executable, "-m", "unmix.separate", *map(str, files)]
+    command += ["--model", "mini", "--output", str(tmp_path / "stems")]
+    subprocess.run(command, check=True, capture_output=True)
+    stems = ("vocals", "drums", "bass", "other")
+    assert found == written(files, tmp_path / "stems", stems)

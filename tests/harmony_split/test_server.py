@@ -15,7 +15,7 @@ import soundfile
 
 from harmony_split.openapi import DOCUMENT
 
-STEMS = ["high part", "low"]
+STEMS = ["high", "low"]
 
 
 def test_a_song_becomes_stems(page, song, packed):
@@ -29,7 +29,7 @@ def test_a_song_becomes_stems(page, song, packed):
     for name, share in zip(STEMS, (0.75, 0.25), strict=True):
         np.testing.assert_allclose(page.stem(job["id"], name), share * mixture)
     left = {path.name for path in (page.folder / job["id"]).rglob("*.*")}
-    assert left == {"high part.wav", "low.wav", "overview.json"}
+    assert left == {"high.wav", "low.wav", "overview.json"}
 
 
 def test_the_loudest_part_comes_first(serve, song, packed):
@@ -79,7 +79,7 @@ def test_stems_come_in_every_format_and_as_zip(page, song, packed):
     answer = page.client.get(f"/api/jobs/{id_}/stems.zip?format=wav16")
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     assert archive.testzip() is None
-    assert archive.namelist() == ["high part.wav", "low.wav"]
+    assert archive.namelist() == ["high.wav", "low.wav"]
     sound = io.BytesIO(archive.read("low.wav"))
     assert soundfile.info(sound).subtype == "PCM_16"
 

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from harmony_split import guard
 from harmony_split.limits import Limits, RefusedError
 from harmony_split.sound import decode, probe
 
@@ -320,7 +319,9 @@ def test_a_model_that_is_not_here(page):
     assert page.send(b"x", "../../etc").status_code == 409
 
 
-def test_cookies_that_are_none():
+def test_cookies_that_are_none(web):
+    from harmony_split import guard
+
     gate = guard.Guard(lambda *_: None, SECRET)  # type: ignore[arg-type, return-value]
     assert not gate._same(guard._cookie("a=b; c"))
     assert gate._same(guard._cookie(f'{guard.COOKIE}="{SECRET}"'))

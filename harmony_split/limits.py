@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -39,8 +40,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not value > 0:
-                raise ValueError(f"{name} is {value:g}; expected more than 0")
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value:g}; expected a number above 0")
 
     @property
     def upload_bytes(self) -> int:
@@ -59,7 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for each in fields(Limits):
         group.add_argument(
             f"--{each.name.replace('_', '-')}",
-            type=type(each.default) if isinstance(each.default, float) else _number,
+            type=_number,
             default=each.default,
             metavar="N",
             help=f"{each.metadata['help']} (default: {each.default:g})",

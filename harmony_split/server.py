@@ -354,7 +354,7 @@ async def _no_route(_: Request, error: Exception) -> Response:
         404: "There is nothing at this address; /api/openapi.json tells what there is.",
         405: "This address does not take this method; see /api/openapi.json.",
     }.get(status, "The server has failed at this request; its log says why.")
-    code = "failed" if status >= 500 else "not_found"
+    code = {404: "not_found", 405: "bad_request"}.get(status, "failed")
     return JSONResponse({"error": {"code": code, "message": message}}, status)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -177,8 +178,8 @@ def _reason(remarks: str, source: Path, code: int) -> str:
 
 def limited(command: Sequence[str], limits: Limits, file_bytes: int) -> list[str]:
     """Put limits on memory, CPU time and the size of a file before a command."""
-    kilobytes = str(limits.decoder_megabytes * 1000)
-    words = [kilobytes, str(limits.decoder_seconds), str(file_bytes // 512)]
+    kilobytes, seconds = limits.decoder_megabytes * 1000, limits.decoder_seconds
+    words = [str(math.ceil(n)) for n in (kilobytes, seconds, file_bytes / 512)]
     return ["/bin/sh", "-c", LIMITED, "sh", *words, *command]
 
 

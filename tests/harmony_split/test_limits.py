@@ -31,8 +31,10 @@ def test_each_limit_is_an_option():
 
 
 def test_limits_are_above_zero():
-    with pytest.raises(ValueError, match="queue is -1; expected more than 0"):
+    with pytest.raises(ValueError, match="queue is -1; expected a number above 0"):
         Limits(queue=-1)
+    with pytest.raises(ValueError, match="upload_megabytes is inf"):
+        Limits(upload_megabytes=float("inf"))
 
 
 def test_a_refusal_has_the_status_of_its_code():

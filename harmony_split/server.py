@@ -32,7 +32,7 @@ from starlette.staticfiles import StaticFiles
 from common import audio
 from harmony_split.guard import Guard, policy
 from harmony_split.intake import Intake, folder_bytes
-from harmony_split.jobs import FINISHED, QUEUED, Job, Jobs
+from harmony_split.jobs import FINISHED, GONE, QUEUED, Job, Jobs
 from harmony_split.limits import GIGABYTE, Limits, RefusedError
 from harmony_split.openapi import DOCUMENT
 from harmony_split.pool import Pool
@@ -235,11 +235,14 @@ class Server:
         if chosen == "wav":
             return source
         target = folder / chosen / f"{stem}{audio.FORMATS[chosen].suffix}"
-        async with self._encoding:
-            if not target.exists():
-                self._check_disk(source.stat().st_size)
-                target.parent.mkdir(exist_ok=True)
-                await asyncio.to_thread(_encode, source, target, chosen)
+        try:
+            async with self._encoding:
+                if not target.exists():
+                    self._check_disk(source.stat().st_size)
+                    target.parent.mkdir(exist_ok=True)
+                    await asyncio.to_thread(_encode, source, target, chosen)
+        except FileNotFoundError:  # deleted meanwhile
+            raise RefusedError("not_found", GONE) from None
         return target
 
     def _check_disk(self, needed: int) -> None:

@@ -204,6 +204,25 @@ def test_a_loop_has_no_gap(visit, fake, song, packed):
     np.testing.assert_allclose(heard, expected[:14000], atol=1e-4)
 
 
+def test_files_are_chosen_and_shown_before_the_upload(visit, fake, song, packed):
+    tab = visit(fake)
+    tab.check("#ask")
+    one, two = packed(song(2)), packed(song(3), format="FLAC", subtype="PCM_16")
+    files = [
+        {"name": "one.wav", "mimeType": "audio/wav", "buffer": one},
+        {"name": "two.flac", "mimeType": "audio/flac", "buffer": two},
+    ]
+    tab.set_input_files("#files", files)
+    tab.get_by_text(f"0:03, flac, {-(-len(two) // 1000)} kB").wait_for()
+    tab.get_by_text("0:02, wav, 129 kB").wait_for()
+    assert tab.get_by_text("Ready to be uploaded.").count() == 2
+    assert tab.evaluate("document.activeElement.textContent") == "Split this song"
+    tab.keyboard.press("Enter")
+    tab.get_by_text(re.compile("^Done. Kept until")).wait_for()
+    assert tab.get_by_text("Ready to be uploaded.").count() == 1
+    assert tab.inner_text("#mixer-song") == "two.flac"
+
+
 def test_progress_preview_and_cancel(visit, fake, song, packed):
     tab = visit(fake)
     tab.select_option("#model", "fake/slow")

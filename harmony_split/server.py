@@ -46,6 +46,7 @@ SWEEP_SECONDS = 60.0
 BEAT_SECONDS = 15.0
 MOST_WATCHED = 100
 ZIP_BYTES = 1 << 20
+BLOCK_SAMPLES = 1 << 16
 CONTENT_TYPES = {
     ".wav": "audio/wav",
     ".flac": "audio/flac",
@@ -302,7 +303,7 @@ def _encode(source: Path, target: Path, chosen: str) -> None:
     info = audio.probe(source)
     try:
         with audio.Writer(target, info.sample_rate, info.channels, chosen) as writer:
-            for block in audio.blocks(source, audio.PIECE_SAMPLES):
+            for block in audio.blocks(source, BLOCK_SAMPLES):
                 writer.write(block)
     except audio.AudioError as error:
         message = str(error).replace(str(target), "The stem")

@@ -11,10 +11,9 @@ from pathlib import Path
 import anyio
 from starlette.requests import ClientDisconnect, Request
 
-from harmony_split.jobs import Job, Jobs, new_id
+from harmony_split.jobs import UPLOAD, Job, Jobs, new_id
 from harmony_split.limits import GIGABYTE, Limits, RefusedError, size
 from harmony_split.sound import Header, probe
-from harmony_split.worker import UPLOAD
 
 GRACE_SECONDS = 10.0
 """Time from which an upload must have its least rate."""

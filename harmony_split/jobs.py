@@ -27,6 +27,13 @@ WAITING = (QUEUED,)
 RUNNING = (DECODING, SEPARATING)
 FINISHED = (DONE, FAILED, CANCELLED)
 ID_BYTES = 16
+UPLOAD, WHOLE, PREVIEW = "upload", "whole", "preview"
+"""Files of a job: what was sent; the song as wav, and a folder of its stems; and the
+same of its loudest part."""
+
+OVERVIEW = "overview.json"
+"""Beside the stems: their waveforms and spectrograms."""
+
 GONE = (
     "There is no job of this address: it was deleted, its time is over, or the "
     "address is not complete."

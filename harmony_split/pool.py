@@ -106,20 +106,14 @@ class Pool:
 
     async def _run(self, slot: _Slot) -> bool:
         """Run a worker until it dies; says whether it was of use."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-            limit=LINE_BYTES,
-        )
+        process = await _started(self._command)
         slot.process, worked = process, False
         try:
             async for kind in self._conversation(slot, process):
                 worked = worked or kind in ("models", "done")
         finally:
             slot.kill()
-            await process.wait()
+            await _end(process)
             slot.process = None
             self._lost(slot)
         logger.warning("a worker ended with %s; starting another", process.returncode)
@@ -156,6 +150,7 @@ class Pool:
         finally:
             self._jobs.unlisten(changed)
             line.cancel()
+            await asyncio.wait([line])  # only then another may read
 
     @staticmethod
     def _line(process: asyncio.subprocess.Process) -> asyncio.Future[bytes]:
@@ -289,6 +284,35 @@ class _Slot:
         if self.process:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
+
+
+async def _started(command: Sequence[str]) -> asyncio.subprocess.Process:
+    """Start a worker; one that starts while the server stops is ended."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            limit=LINE_BYTES,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        process = await starting
+        process.kill()
+        await _end(process)
+        raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for a killed process and the ends of its pipes, which closes them."""
+    if process.stdin:
+        process.stdin.close()
+    while process.stdout and await process.stdout.read(LINE_BYTES):
+        pass
+    await process.wait()
 
 
 def _part(event: dict[str, Any]) -> Part:

@@ -32,11 +32,19 @@ from starlette.staticfiles import StaticFiles
 from common import audio
 from harmony_split.guard import Guard, policy
 from harmony_split.intake import Intake, folder_bytes
-from harmony_split.jobs import FINISHED, GONE, QUEUED, Job, Jobs
+from harmony_split.jobs import (
+    FINISHED,
+    GONE,
+    OVERVIEW,
+    PREVIEW,
+    QUEUED,
+    WHOLE,
+    Job,
+    Jobs,
+)
 from harmony_split.limits import GIGABYTE, Limits, RefusedError
 from harmony_split.openapi import DOCUMENT
 from harmony_split.pool import Pool
-from harmony_split.worker import OVERVIEW, PREVIEW, WHOLE
 
 STATIC = Path(__file__).parent / "static"
 PARTS = {"stems": WHOLE, "preview": PREVIEW}

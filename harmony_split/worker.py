@@ -9,7 +9,6 @@ it, because its standard input closes.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
@@ -21,30 +20,35 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, Any
-
-import numpy as np
+from typing import IO, Any, Protocol
 
 from common import audio
 from common.errors import exit_code
 from common.files import write_json
-from common.separation import Separator
-from common.separation.files import separate_file
 from common.weights import registry
+from harmony_split.jobs import OVERVIEW, PREVIEW, UPLOAD, WHOLE, Part
 from harmony_split.limits import Limits, RefusedError, add_options, from_options
 from harmony_split.overview import loudest, overview
 from harmony_split.sound import decode
 
-UPLOAD, WHOLE, PREVIEW = "upload", "whole", "preview"
-OVERVIEW = "overview.json"
-WARM_SECONDS = 20
 MOST_MODELS = 4
 """Models that are kept in memory between jobs."""
 
 LONGER_BY = 1.25
 """A song that is longer than its preview by this factor has one."""
 
-Load = Callable[[str, str], Separator]
+
+class Model(Protocol):
+    """What separates, such as `harmony_split.separation.Model`."""
+
+    def warm(self) -> None:
+        """Do what is done only once."""
+
+    def separate(self, path: Path, tell: Callable[[float], None]) -> Part:
+        """Separate a wav, telling the part that is done before each pass."""
+
+
+Load = Callable[[str, str], Model]
 Models = Callable[[], Sequence[registry.Entry]]
 
 
@@ -52,19 +56,11 @@ class CancelledError(Exception):
     """The person wants no more of a job."""
 
 
-def load_model(pillar: str, name: str) -> Separator:
-    """Load a model of a pillar through the pillar's own ``load``.
+def load_model(pillar: str, name: str) -> Model:
+    """Load a model of a pillar; TensorFlow is imported here, after orders are read."""
+    from harmony_split import separation
 
-    Raises:
-        RefusedError: It is not known or not on this machine.
-    """
-    for entry in registry.entries():
-        if (entry.pillar, entry.name) == (pillar, name) and entry.cached:
-            return importlib.import_module(pillar).load(name)
-    raise RefusedError(
-        "model_missing",
-        f"The model {pillar}/{name} is not on this machine; choose another.",
-    )
+    return separation.load(pillar, name)
 
 
 def describe(entry: registry.Entry) -> dict[str, Any]:
@@ -83,7 +79,7 @@ class Worker:
     """Separates one job after the other and keeps the models.
 
     Args:
-        load: Gives the separator of a pillar and a name.
+        load: Gives the model of a pillar and a name.
         limits: On memory, time and length.
         send: Takes events, each a dictionary.
     """
@@ -94,7 +90,7 @@ class Worker:
         self._load = load
         self._limits = limits
         self._send = send
-        self._models: OrderedDict[str, Separator] = OrderedDict()
+        self._models: OrderedDict[str, Model] = OrderedDict()
         self._decoder = ThreadPoolExecutor(1)
         self._decoded: dict[str, Future[None]] = {}
         self.cancelled: set[str] = set()
@@ -104,22 +100,19 @@ class Worker:
         job, folder = order["job"], Path(order["folder"])
         self._decoded[job] = self._decoder.submit(self._decode, job, folder)
 
-    def warm(self, model: str) -> None:
+    def warm(self, name: str) -> None:
         """Load a model and let it compile what it compiles."""
-        separator = self.separator(model)
-        samples = WARM_SECONDS * separator.sample_rate
-        noise = np.random.default_rng(0).standard_normal([2, samples])
-        separator(0.01 * noise.astype(np.float32))
+        self.model(name).warm()
 
-    def separator(self, model: str) -> Separator:
-        """Give a model, loaded where it is not kept."""
-        if model not in self._models:
-            pillar, _, name = model.partition("/")
+    def model(self, name: str) -> Model:
+        """Give a model of ``pillar/name``, loaded where it is not kept."""
+        if name not in self._models:
             while len(self._models) >= MOST_MODELS:
                 self._models.popitem(last=False)
-            self._models[model] = self._load(pillar, name)
-        self._models.move_to_end(model)
-        return self._models[model]
+            pillar, _, within = name.partition("/")
+            self._models[name] = self._load(pillar, within)
+        self._models.move_to_end(name)
+        return self._models[name]
 
     def run(self, order: dict[str, Any]) -> None:
         """Do a job and tell what became of it."""
@@ -128,9 +121,9 @@ class Worker:
             self._decoded.pop(job).result()
             self._check(job)
             self._send({"job": job, "event": "decoded"})
-            separator = self.separator(order["model"])
-            self._preview(job, folder, separator)
-            self._whole(job, folder, separator)
+            model = self.model(order["model"])
+            self._preview(job, folder, model)
+            self._whole(job, folder, model)
         except CancelledError:
             self._send({"job": job, "event": "cancelled"})
         except RefusedError as error:
@@ -149,7 +142,7 @@ class Worker:
         if whole.exists():
             (folder / UPLOAD).unlink()
 
-    def _preview(self, job: str, folder: Path, separator: Separator) -> None:
+    def _preview(self, job: str, folder: Path, model: Model) -> None:
         """Separate the loudest part first, where the song is longer than that."""
         whole, excerpt = folder / f"{WHOLE}.wav", folder / f"{PREVIEW}.wav"
         info = audio.probe(whole)
@@ -159,65 +152,38 @@ class Worker:
         start = loudest(whole, seconds)
         sound, rate = audio.read(whole, start, round(seconds * info.sample_rate))
         audio.write(excerpt, sound, rate)
-        part = self._separate(job, excerpt, separator, lambda _: None)
-        part["start"] = start / rate
-        self._send({"job": job, "event": "preview", "part": part})
+        part = self._separate(job, excerpt, model, lambda _: None)
+        part = replace(part, start=start / rate)
+        self._send({"job": job, "event": "preview", "part": vars(part)})
 
-    def _whole(self, job: str, folder: Path, separator: Separator) -> None:
+    def _whole(self, job: str, folder: Path, model: Model) -> None:
         def tell(progress: float) -> None:
             self._send({"job": job, "event": "progress", "progress": progress})
 
-        part = self._separate(job, folder / f"{WHOLE}.wav", separator, tell)
+        part = self._separate(job, folder / f"{WHOLE}.wav", model, tell)
         (folder / f"{WHOLE}.wav").unlink()
-        self._send({"job": job, "event": "done", "part": part})
+        self._send({"job": job, "event": "done", "part": vars(part)})
 
     def _separate(
-        self,
-        job: str,
-        path: Path,
-        separator: Separator,
-        tell: Callable[[float], None],
-    ) -> dict[str, Any]:
-        """Separate a wav into the folder of its name; describe the stems."""
-        info = audio.probe(path)
-        passes = _passes(separator, info.samples / info.sample_rate)
-        done = 0
+        self, job: str, path: Path, model: Model, tell: Callable[[float], None]
+    ) -> Part:
+        """Separate a wav into the folder of its name, and describe the stems there."""
 
-        def network(batch: np.ndarray) -> np.ndarray:
-            nonlocal done
+        def check_and_tell(progress: float) -> None:
             self._check(job)
-            estimates = separator.network(batch)
-            done += 1
-            tell(min(1.0, done / passes))
-            return estimates
+            if progress:
+                tell(progress)
 
-        watched = replace(separator, network=network)
-        summary = separate_file(watched, path, path.parent, overwrite=True)
+        part = model.separate(path, check_and_tell)
         self._check(job)
-        stems = list(separator.sources)
-        views = {name: overview(summary.folder / f"{name}.wav") for name in stems}
-        write_json({"stems": views}, summary.folder / OVERVIEW)
-        return {
-            "start": 0.0,
-            "samples": summary.samples,
-            "sample_rate": summary.sample_rate,
-            "channels": info.channels,
-            "stems": stems,
-            "elapsed": summary.elapsed_seconds,
-        }
+        stems = path.with_suffix("")
+        views = {name: overview(stems / f"{name}.wav") for name in part.stems}
+        write_json({"stems": views}, stems / OVERVIEW)
+        return part
 
     def _check(self, job: str) -> None:
         if job in self.cancelled:
             raise CancelledError
-
-
-def _passes(separator: Separator, seconds: float) -> int:
-    """Estimate how often the network runs for a sound."""
-    segment = separator.segment_seconds
-    if segment is None or seconds <= segment:
-        return 1
-    hop = segment * (1 - separator.overlap)
-    return 1 + int(np.ceil((seconds - segment) / hop))
 
 
 def _sentence(error: Exception, folder: Path) -> str:

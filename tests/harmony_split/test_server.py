@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -277,3 +279,11 @@ def _children() -> set[int]:
     """Process ids of all children of this process."""
     files = Path("/proc/self/task").glob("*/children")
     return {int(pid) for file in files for pid in file.read_text().split()}
+
+
+def test_the_server_starts_without_tensorflow(web):
+    code = "import sys, harmony_split.server, harmony_split.worker\n"
+    code += "print('tensorflow' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

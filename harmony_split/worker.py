@@ -228,14 +228,16 @@ def _serve(
     known = [describe(entry) for entry in models()]
     known.sort(key=lambda m: (not m["ready"], not m["bundled"], m["name"] != first))
     send({"event": "models", "models": known})
-    for model in (m["name"] for m in known if m["ready"] and m["bundled"]):
-        if not orders.empty() and model != first:
-            break
-        began = time.perf_counter()
-        worker.warm(model)
-        send({"event": "warm", "model": model, "took": time.perf_counter() - began})
+    cold = [m["name"] for m in known if m["ready"] and m["bundled"]]
     while True:
+        if cold and orders.empty():
+            began, model = time.perf_counter(), cold.pop(0)
+            worker.warm(model)
+            send({"event": "warm", "model": model, "took": time.perf_counter() - began})
+            continue
         order = orders.get()
+        if order["model"] in cold:  # the job itself warms it
+            cold.remove(order["model"])
         worker.run(order)
         worker.cancelled.discard(order["job"])
 

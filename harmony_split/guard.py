@@ -8,7 +8,12 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harmony_split.limits import RefusedError
@@ -113,7 +118,10 @@ class Guard:
             "This server asks for its token; open the address with ?token=TOKEN that "
             "it prints when it starts, or send 'Authorization: Bearer TOKEN'.",
         )
-        return JSONResponse(error.body, error.status, {"WWW-Authenticate": "Bearer"})
+        more = {"WWW-Authenticate": "Bearer"}
+        if "text/html" in headers.get("accept", ""):  # a person with a browser
+            return PlainTextResponse(str(error), error.status, more)
+        return JSONResponse(error.body, error.status, more)
 
     def _same(self, shown: str) -> bool:
         return hmac.compare_digest(shown.encode(), (self._token or "").encode())

@@ -287,7 +287,9 @@ def test_a_token_opens_the_server(serve):
     refused(client.get("/api/models", headers=wrong), 401, "not_authorised")
     right = {"Authorization": f"Bearer {SECRET}"}
     assert client.get("/api/models", headers=right).status_code == 200
-    assert client.get("/?token=wrong").status_code == 401
+    answer = client.get("/?token=wrong", headers={"Accept": "text/html"})
+    assert answer.status_code == 401
+    assert answer.text.startswith("This server asks for its token")
     answer = client.get("/", params={"token": SECRET}, follow_redirects=False)
     assert answer.status_code == 303
     cookie = answer.headers["set-cookie"].lower()

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
@@ -281,9 +282,11 @@ class _Slot:
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
 
     def kill(self) -> None:
-        if self.process:
+        # Not by the method of the process, which would take the exit code of one that
+        # has ended away from those who wait for it.
+        if self.process and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+                os.kill(self.process.pid, signal.SIGKILL)
 
 
 async def _started(command: Sequence[str]) -> asyncio.subprocess.Process:

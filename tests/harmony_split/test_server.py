@@ -139,13 +139,15 @@ def test_delete_leaves_nothing(page, song, packed):
     assert '"state": "gone"' in text
 
 
-def test_a_worker_that_dies_begins_its_job_again(page, song, packed):
+def test_a_worker_that_dies_begins_its_job_again(page, song, packed, caplog):
     id_ = page.make(packed(song(2)), "fake/dies_once")
     seen = page.wait(id_, lambda job: job["note"])
     assert "begins again" in seen["note"]
     job = page.finish(id_)
     assert job["state"] == "done"
     assert job["note"] == ""
+    lines = [record.getMessage() for record in caplog.records]
+    assert "a worker ended with -9; starting another" in lines
     np.testing.assert_allclose(page.stem(id_, "low"), 0.25 * song(2))
 
 

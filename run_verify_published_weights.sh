@@ -73,4 +73,4 @@ downloads=$(python -m mixit.published "$@")
 while IFS=$'\t' read -r _ folder address size; do
   download "$folder" "$address" "$size" || true # the report says what is missing
 done <<<"$downloads"
-exec python -m mixit.verify "$@" --report "$report"
+exec python -m mixit.google.verify "$@" --report "$report"

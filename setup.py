@@ -13,7 +13,6 @@ PACKAGES = [
     "adversarial",
     "clustering",
     "clustering.losses",
-    "clustering.mixing",
     "clustering.models",
     "clustering.nussl",
     "common",
@@ -29,10 +28,9 @@ PACKAGES = [
     "common.weights",
     "harmony_split",
     "mixit",
-    "mixit.checkpoints",
-    "mixit.clips",
-    "mixit.mixing",
-    "mixit.scoring",
+    "mixit.augment",
+    "mixit.google",
+    "mixit.yfcc",
     "unmix",
     "unmix.scoring",
 ]
@@ -110,12 +108,12 @@ COMMANDS = [
 
 # The bundled models, which separate offline, the page, and the marks of typed packages.
 DATA = {
-    "adversarial": ["py.typed", "models/*/*", "models/*/*/*"],
-    "clustering": ["py.typed", "models/*/*", "models/*/*/*"],
+    "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
+    "clustering": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "common": ["py.typed"],
     "harmony_split": ["py.typed", "static/*", "static/vendor/*"],
-    "mixit": ["py.typed", "models/*/*", "models/*/*/*"],
-    "unmix": ["py.typed", "models/*/*", "models/*/*/*", "models/*/*/*/*"],
+    "mixit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
+    "unmix": ["py.typed", "bundled/*/*", "bundled/*/*/*", "bundled/*/*/*/*"],
 }
 
 

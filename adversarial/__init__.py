@@ -1,4 +1,4 @@
-"""Singing voice and accompaniment, learned from songs with and without their sources.
+"""Separation of singing from its accompaniment, trained with and without the sources.
 
 Stoller, Ewert, Dixon: Adversarial semi-supervised audio source separation applied to
 singing voice extraction, ICASSP 2018 (arXiv 1711.00048).
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path = "newest", **options: Any) -> Separator:
-    """Make a separator; see :func:`adversarial.separate.load` for the options.
+    """Make a separator of a trained network.
 
     Args:
         path: Run folder, folder of a phase, prefix of a checkpoint, ``newest``, the
-            name of a model that comes with the package, or prefix or folder of a
-            checkpoint of the original.
-        **options: Passed on.
+            name of a bundled model, or prefix or folder of a checkpoint of the
+            original.
+        **options: Options of :func:`adversarial.separate.load`.
 
     Returns:
         The separator: ``separator(mixture)`` takes [channels, samples] and returns a

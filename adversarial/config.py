@@ -6,62 +6,77 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from common.config import ConfigError
 from common.training.schedule import Schedule
 
-Paired = Literal["musdb", "dsd100", "ccmixter", "moisesdb", "track_folders"]
+Paired = Literal[
+    "musdb",
+    "dsd100",
+    "ccmixter",
+    "moisesdb",
+    "mir1k",
+    "track_folders",
+    "remixpacks600",
+    "slakh",
+    "fuss",
+    "wsj0_2mix",
+    "wsj0_3mix",
+    "wham",
+    "scaper",
+    "mix_folders",
+]
 Head = Literal["relu", "softplus", "mask"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What the original calls so, each key with its name and its default there.
+    """The keys of the original's ``model_config``, with its defaults, and some more.
 
     Attributes:
         model_base_dir: Folder of run folders.
-        log_dir: Folder of links to TensorBoard's events of each phase, for runs below
+        log_dir: Folder of links to the TensorBoard events of each phase, for runs below
             ``model_base_dir``; the events are in the run folder. None: no links.
-        batch_size: Excerpts of a batch per replica: paired, unpaired, validation.
-        alpha: Weight of what the critics say, in the second phase.
-        beta: Weight of the additivity of unpaired estimates, in the second phase.
-        lam: Weight of the gradient penalty of a critic.
+        batch_size: Examples of a batch per replica: paired, unpaired, validation.
+        alpha: Weight of the adversarial loss in the second phase.
+        beta: Weight of the additivity loss in the second phase.
+        lam: Weight of the critics' gradient penalty.
         init_disc_lr: Learning rate of the critics.
         init_sup_sep_lr: Learning rate of the separator in the first phase.
         init_unsup_sep_lr: Learning rate of the separator in the second phase.
         epoch_it: Separator steps of an epoch.
         num_disc: Critic steps for each separator step.
-        num_frames: Frames that are wanted of the separator; the layers decide how
-            many more it gives.
+        num_frames: Least number of output frames of the separator; its layers decide
+            how many more there are.
         num_fft: Length of a frame in samples.
-        num_hop: Distance between frames in samples.
-        expected_sr: Working rate in Hz.
-        mono_downmix: Take the mean of the channels; nothing else is possible.
-        excerpts_reused: Draw several windows of each excerpt, as the original does to
-            read less; otherwise every window is an excerpt of its own, and the keys
-            below that tell of excerpts have no effect.
-        cache_size: Excerpts of which windows are drawn at a time.
-        num_workers: Excerpts that are read at the same time; 0: as many as are good.
-        duration: Length of an excerpt that windows are drawn from, in seconds.
+        num_hop: Hop between frames in samples.
+        expected_sr: Sample rate of the networks in Hz.
+        mono_downmix: Average the channels; only true is supported.
+        excerpts_reused: Draw several windows from each excerpt, as the original does to
+            read less. Otherwise every window has an excerpt of its own, and the keys of
+            the original's cache have no effect.
+        cache_size: Number of excerpts that windows are drawn from.
+        num_workers: Examples that are read in parallel; 0: chosen by TensorFlow.
+        duration: Length of an excerpt in seconds.
         min_replacement_rate: New excerpts for each batch; each then serves
             ``batch_size / min_replacement_rate`` windows.
-        num_layers: Times that the separator halves its images.
+        num_layers: Number of halvings in the separator.
         initial_filters: Filters of the separator's first layer.
-        disc_filters: Filters of a critic's first layer.
-        leaky_slope: Slope of the critics below zero.
-        head: ``"relu"``: magnitudes as in the original; ``"softplus"``: the same
-            without units that die; ``"mask"``: parts of the mixture's magnitude.
+        disc_filters: Filters of the critics' first layer.
+        leaky_slope: Negative slope of the critics' leaky ReLU.
+        head: ``"relu"``: magnitudes, as in the original; ``"softplus"``: magnitudes
+            without units that die; ``"mask"``: masks of the mixture that sum to 1.
         patience: Epochs without progress after which a phase ends.
-        adam_beta1: Of all optimizers.
-        adam_beta2: Of all optimizers.
-        adam_epsilon: Of all optimizers.
-        gain_low: Least factor of an unpaired excerpt.
-        gain_high: Largest factor of an unpaired excerpt.
-        center_pad: What the transform of a sound that is separated sees beyond both
-            ends: zeros, or the sound mirrored. Windows of the training lie in silence.
-        init_from: Weights that the second phase starts with: ``"none"``: new ones, as
-            in the original; ``"sup"``: those of the first phase.
-        tile_hop: Frames between two tiles of a song that is separated.
-        griffin_lim: Rounds by which the phase of estimates is improved; 0: the
-            mixture's.
+        adam_beta1: Decay of the first moment, for all optimizers.
+        adam_beta2: Decay of the second moment, for all optimizers.
+        adam_epsilon: Epsilon of all optimizers.
+        gain_low: Least gain of an unpaired excerpt.
+        gain_high: Largest gain of an unpaired excerpt.
+        center_pad: Padding at both ends of a sound that is separated: zeros, or the
+            sound mirrored. Windows of the training are padded with silence.
+        init_from: Initial weights of the second phase: ``"none"``: new ones, as in the
+            original; ``"sup"``: those of the first phase.
+        tile_hop: Frames that the separator estimates at once.
+        griffin_lim: Griffin-Lim iterations on the estimates; 0: the mixture's phase.
     """
 
     model_base_dir: str = "checkpoints"
@@ -104,41 +119,44 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Corpora:
-    """What songs there are, with and without their sources.
+    """The songs, with and without their sources.
 
     Attributes:
-        paired: Kind of the corpus whose songs come with their sources.
+        paired: Corpus of songs with their sources.
         root: Its folder; none, in ``tiny`` alone: the miniature.
-        unpaired: Kind of the corpus of single mixtures and sources; none: there is no
-            second phase, unless ``paired_tracks`` leaves some songs.
+        unpaired: Corpus of unpaired mixtures and sources; none: there is no second
+            phase, unless ``paired_tracks`` leaves some songs.
         unpaired_root: Its folder; none: the miniature.
+        voice: Source that takes the part of the vocals; all others are accompaniment.
         split: ``"card"``: 100 songs of MUSDB18 for training, 25 for validation, 25 for
             the test; ``"museval"``: 86, 14 and 50.
-        paired_tracks: Songs that keep their sources together; the others of the
-            training join the unpaired ones. 0: all.
+        paired_tracks: Songs that keep their sources; the others of the training join
+            the unpaired ones. 0: all.
         unpaired_tracks: Songs of the unpaired corpus; 0: all.
         thirds: A third of the unpaired corpus to each of training, validation, test.
         bleed: Take stems with bleed of other sources as examples for the critics.
-        silent: Take songs without a voice; their vocals are silence, and never
-            examples for the critic. Otherwise they are neither paired songs nor
+        silent: Take songs without vocals; their vocals are silence, and never an
+            example for the critic. Otherwise they are neither paired songs nor
             unpaired mixtures.
-        skip: Leave out songs that lack a file and say how many, instead of refusing;
-            not of MUSDB18 and of folders.
-        allow_cut: Cut a song to its shortest file, however much is lost, instead of
-            refusing files of unequal lengths.
-        function: A function by its import path, ``package.module:name``, that gives
-            the dictionary of lists of the original instead.
-        foreign_pickle: A ``dataset.pkl`` that the original wrote, read instead.
-        records: Folder of records to make of the songs; none: in the cache.
+        skip: Leave out songs that lack a file and report how many, instead of an error;
+            not for MUSDB18 and track folders.
+        allow_cut: Trim a song to its shortest file, however much is lost, instead of an
+            error where lengths differ.
+        function: Import path ``package.module:name`` of a function that returns the
+            original's dictionary of lists; it replaces the corpora.
+        records: Folder of the records of the songs; none: in the cache.
         records_encoding: Encoding of the records, which any but auto makes in any case:
             16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
             they keep every sample, else float32.
     """
 
+    RENAMED = MappingProxyType({"foreign_pickle": None})
+
     paired: Paired = "musdb"
     root: str | None = None
     unpaired: Paired | None = "moisesdb"
     unpaired_root: str | None = None
+    voice: str = "vocals"
     split: Literal["card", "museval"] = "card"
     paired_tracks: int = 0
     unpaired_tracks: int = 0
@@ -148,24 +166,23 @@ class Corpora:
     skip: bool = False
     allow_cut: bool = False
     function: str | None = None
-    foreign_pickle: str | None = None
     records: str | None = None
     records_encoding: Literal["auto", "pcm16", "float32", "flac"] = "auto"
 
 
 @dataclass(frozen=True)
 class AdversarialConfig:
-    """Everything that a training run of both phases depends on.
+    """Configuration of a training run of both phases.
 
     Attributes:
-        train: How a run is kept and spread over devices. The length of an epoch is
+        train: How a run is saved and distributed. The length of an epoch is
             ``model_config.epoch_it``.
         model_config: The networks, losses and steps.
         corpora: The songs.
-        phases: ``"both"``, or one of them alone.
+        phases: ``"both"``, or one phase alone.
         experiment_id: Name of the run folder below ``model_config.model_base_dir``;
             none: the date.
-        output: Run folder, wherever it lies.
+        output: Run folder, anywhere.
     """
 
     RENAMED = MappingProxyType({"precision": "train.precision"})
@@ -178,7 +195,43 @@ class AdversarialConfig:
     output: str | None = None
 
 
-# A separator in small, for the miniature.
+LEAST = {
+    "batch_size": 1,
+    "epoch_it": 1,
+    "num_disc": 1,
+    "num_hop": 1,
+    "expected_sr": 1,
+    "cache_size": 1,
+    "num_workers": 0,
+    "min_replacement_rate": 1,
+    "patience": 0,
+}
+"""Least value of the integers of :class:`ModelConfig`; networks check their own."""
+
+
+def validate(config: ModelConfig) -> None:
+    """Check the values of a configuration for training.
+
+    Raises:
+        ConfigError: A value is out of range.
+
+    >>> validate(ModelConfig())
+    """
+    for name, least in LEAST.items():
+        if getattr(config, name) < least:
+            raise ConfigError(
+                f"model_config.{name}={getattr(config, name)}; expected at least "
+                f"{least}"
+            )
+    if not config.mono_downmix:
+        raise ConfigError(
+            "model_config.mono_downmix=false; expected true, because the networks take "
+            "one channel, the mean of all; leave the key out (separation treats the "
+            "channels of a file one by one)"
+        )
+
+
+# A small separator for the miniature.
 TINY = AdversarialConfig(
     train=Schedule(epochs=3, steps_per_epoch=20, checkpoint_steps=20, log_steps=5),
     model_config=ModelConfig(

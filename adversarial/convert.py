@@ -1,50 +1,65 @@
-"""Checkpoints of the original program for our networks.
+"""Checkpoints of the original program, as networks and run folders of ours.
 
-``python -m adversarial.convert SOURCE --check`` restores what the TF1 program of the
-paper wrote in either phase, and compares the networks with the same graph computed
-plainly in float64. Every tensor must find its place. ``--output RUN`` does the same and
-then writes the run folder that :mod:`adversarial.separate` loads.
+``python -m adversarial.convert SOURCE --check`` restores a checkpoint that the paper's
+TensorFlow 1 program wrote in either phase, and compares the networks with a reference
+in float64. A tensor without its variable, or the reverse, is an error.
+``--output RUN`` also writes the run folder that :mod:`adversarial.separate` loads, and
+``--bundle`` makes the separator of one of our runs the model of the package.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import tensorflow as tf
+import tf_keras as keras
 
-from adversarial import original_graph, tensors
+from adversarial import phases
 from adversarial.config import AdversarialConfig, ModelConfig
 from adversarial.critic import Critic, layers
-from adversarial.geometry import solve
-from adversarial.model import Separator
+from adversarial.model import UNet, solve
 from common import config as configuration
-from common.errors import exit_code
 from common.files import replacing_folder, user_path
 from common.training.checkpoint import CheckpointError, save_network
-from common.weights import tf1
+from common.weights import bundled as bundles
+from common.weights import convert_command, tf1
+from common.weights.foreign_tensors import demand_fit
 
 TOLERANCE = 1e-4
-"""Largest difference of any two numbers, by the largest number."""
+"""Largest difference of the outputs, relative to the largest output."""
 
-PHASES = "sup", "semisup"
-"""The phases by whether the checkpoint has critics."""
+SEPARATOR = "separator"
+CRITICS = "acc_disc", "voice_disc"
+"""Scopes of the critics: accompaniment, vocals."""
+
+TRAINING_TENSORS = re.compile(
+    r"_solver/|^(beta[12]_power|global_step|(disc|sup_sep|unsup_sep)_lr)$"
+)
+"""Tensors of a checkpoint that only the training uses."""
 
 OPTIONS = "num_frames", "num_fft", "num_hop", "expected_sr", "center_pad"
-"""What shapes do not tell."""
+"""Settings that the shapes of tensors do not determine."""
+
+Tensors = Mapping[str, np.ndarray]
+"""Tensor by the original's name."""
+
+Variables = dict[str, tf.Variable]
+"""Variable of ours by the original's name."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a checkpoint of the original holds.
+    """The content of a checkpoint of the original.
 
     Attributes:
         separator: The separator.
@@ -52,9 +67,9 @@ class Restored:
         tensors: Tensor by the original's name.
     """
 
-    separator: Separator
+    separator: UNet
     critics: Mapping[str, Critic]
-    tensors: Mapping[str, np.ndarray]
+    tensors: Tensors
 
 
 def load(path: str | Path, settings: ModelConfig | None = None) -> Restored:
@@ -62,103 +77,128 @@ def load(path: str | Path, settings: ModelConfig | None = None) -> Restored:
 
     Args:
         path: Its prefix, or the folder of one.
-        settings: What shapes do not tell; layers and filters are taken from them.
+        settings: Settings that shapes do not determine; layers and filters are derived.
 
     Raises:
-        CheckpointError: There is no checkpoint, it is damaged or of something else, or
+        CheckpointError: There is no checkpoint, it is damaged or of another program, or
             a tensor is missing, extra, misshapen or not finite.
-        ConfigError: The settings are those of no separator.
+        ConfigError: A setting is out of range.
     """
-    found = tf1.read(path, tensors.TRAINING)
-    config = architecture(found, settings or ModelConfig(), str(path))
-    separator = Separator(config)
-    table, critics = tensors.separator(separator), {}
-    for scope in _critics(found):
+    tensors = tf1.read(path, TRAINING_TENSORS)
+    config = architecture(tensors, settings or ModelConfig(), str(path))
+    separator = UNet(config)
+    variables, critics = separator_variables(separator), {}
+    for scope in _critic_scopes(tensors):
         critics[scope] = Critic(config, scope)
-        table |= tensors.critic(critics[scope], scope)
-    tensors.assign(table, found, str(path))
-    return Restored(separator, critics, found)
+        variables |= critic_variables(critics[scope], scope)
+    demand_fit(str(path), variables, tensors, lambda n: _misfit(n, tensors, variables))
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
+    return Restored(separator, critics, tensors)
 
 
-def settings(**given: Any) -> ModelConfig:
-    """Complete what shapes do not tell by the original's defaults, and say which.
+def settings(**values: Any) -> ModelConfig:
+    """Complete settings by the original's defaults, which are logged.
 
     Args:
-        **given: Values by :data:`OPTIONS`; None where one is not given.
+        **values: Values by :data:`OPTIONS`; None for the default.
     """
-    known = {name: value for name, value in given.items() if value is not None}
-    config = ModelConfig(**known)
-    assumed = [f"{n}={getattr(config, n)}" for n in OPTIONS if n not in known]
+    given = {name: value for name, value in values.items() if value is not None}
+    config = ModelConfig(**given)
+    assumed = [f"{n}={getattr(config, n)}" for n in OPTIONS if n not in given]
     if assumed:
         logger.warning(
-            "%s: the original's defaults, because a checkpoint does not tell them; "
+            "%s: the original's defaults, because a checkpoint does not hold them; "
             "give those of its training where they differ",
             ", ".join(assumed),
         )
     return config
 
 
-def architecture(
-    found: Mapping[str, np.ndarray], settings: ModelConfig, source: str
-) -> ModelConfig:
-    """Derive the shapes of the networks.
+def architecture(tensors: Tensors, settings: ModelConfig, origin: str) -> ModelConfig:
+    """Derive the shapes of the networks from their tensors.
 
     Args:
-        found: Tensor by the original's name.
-        settings: What shapes do not tell.
-        source: Where they come from, for the error.
+        tensors: Tensor by the original's name.
+        settings: Settings that shapes do not determine.
+        origin: Where they come from, for the error.
 
     Raises:
-        CheckpointError: It is no separator of the original, or its critics are for
-            another number of frames.
+        CheckpointError: It is no separator of the original, or its critics have another
+            number of frames.
     """
-    scope = tensors.SEPARATOR
-    first = _shape(found, f"{scope}/conv2d/kernel")
-    ups = [name for name in found if name.startswith(f"{scope}/conv2d_transpose")]
-    depth = len([name for name in ups if name.endswith("/kernel")])
-    if len(first) != 4 or not depth:
+    first = _shape(tensors, f"{SEPARATOR}/conv2d/kernel")
+    upsampling = f"{SEPARATOR}/conv2d_transpose"
+    kernels = [name for name in tensors if name.endswith("/kernel")]
+    num_layers = len([name for name in kernels if name.startswith(upsampling)])
+    if len(first) != 4 or not num_layers:
         raise CheckpointError(
-            f"{source} holds no separator of the original; expected tensors such as "
-            f"{scope}/conv2d/kernel and {scope}/conv2d_transpose/kernel, found "
-            f"{', '.join(list(found)[:3]) or 'none'}"
+            f"{origin} holds no separator of the original; expected tensors such as "
+            f"{SEPARATOR}/conv2d/kernel and {upsampling}/kernel, found "
+            f"{', '.join(list(tensors)[:3]) or 'none'}"
         )
     config = replace(
         settings,
-        num_layers=depth,
+        num_layers=num_layers,
         initial_filters=first[-1],
         head="relu",
         leaky_slope=ModelConfig.leaky_slope,
     )
-    for scope in _critics(found):
-        config = _with_critic(found, scope, config)
+    for scope in _critic_scopes(tensors):
+        config = _with_critic(tensors, scope, config)
     return config
 
 
+def separator_variables(network: UNet) -> Variables:
+    """Map the original's names to the variables of a separator.
+
+    The original numbers convolutions in the order in which they are made.
+    """
+    convolutions = [*network.encoder, *network.decoder, *network.heads]
+    return {
+        **_variables(f"{SEPARATOR}/conv2d", convolutions),
+        **_variables(f"{SEPARATOR}/conv2d_transpose", network.upsampling),
+    }
+
+
+def critic_variables(network: Critic, scope: str) -> Variables:
+    """Map the original's names to the variables of a critic.
+
+    Args:
+        network: The critic.
+        scope: One of :data:`CRITICS`.
+    """
+    return {
+        **_variables(f"{scope}/conv2d", network.convolutions),
+        **_variables(f"{scope}/dense", [network.hidden, network.score]),
+    }
+
+
 def check(restored: Restored) -> float:
-    """Compare networks with their graph computed plainly in float64.
+    """Compare networks with their reference in float64.
 
     Args:
         restored: The networks.
 
     Returns:
-        Largest difference of the outputs, by the largest; of all networks the worst.
+        Largest difference of the outputs, relative to the largest output; the worst of
+        all networks.
 
     Raises:
         CheckpointError: It is above 1e-4.
     """
     geometry, random = solve(restored.separator.config), np.random.default_rng(0)
     mixture = _noise(random, geometry.input_bins, geometry.input_frames)
-    plain = original_graph.separator(restored.tensors, mixture)
-    differences = [_difference(restored.separator(tf.constant(mixture)), plain)]
+    reference = reference_separator(restored.tensors, mixture)
+    differences = [_difference(restored.separator(tf.constant(mixture)), reference)]
     for scope, critic in restored.critics.items():
         images = _noise(random, geometry.critic_bins, geometry.critic_frames)
-        scores = original_graph.critic(restored.tensors, scope, images)
-        differences.append(_difference(critic(tf.constant(images)), scores))
+        reference = reference_critic(restored.tensors, scope, images)
+        differences.append(_difference(critic(tf.constant(images)), reference))
     if not max(differences) <= TOLERANCE:
         raise CheckpointError(
-            f"the networks differ from their graph, computed plainly, by "
-            f"{max(differences):.3g}, expected at most {TOLERANCE:g}: they were not "
-            "restored"
+            f"the networks differ from their reference by {max(differences):.3g}, "
+            f"expected at most {TOLERANCE:g}: they were not restored"
         )
     return max(differences)
 
@@ -166,7 +206,7 @@ def check(restored: Restored) -> float:
 def export(restored: Restored, folder: str | Path) -> AdversarialConfig:
     """Write the run folder of a separator, all files or none.
 
-    The critics are left out: nothing but a training needs them, and one here begins
+    The critics are left out: only a training needs them, and a training of ours starts
     with new ones.
 
     Args:
@@ -180,89 +220,174 @@ def export(restored: Restored, folder: str | Path) -> AdversarialConfig:
     folder = user_path(folder)
     if folder.exists():
         raise CheckpointError(f"{folder} exists; name a folder that does not")
-    phase = PHASES[bool(restored.critics)]
-    settings = AdversarialConfig(
+    config = AdversarialConfig(
         model_config=restored.separator.config,
-        phases=phase,  # type: ignore[arg-type]
+        phases="semisup" if restored.critics else "sup",
     )
     with replacing_folder(folder) as work:
-        configuration.save(settings, work / "config.json")
+        configuration.save(config, work / phases.CONFIG)
         save_network(work, restored.separator)
-    return settings
+    return config
+
+
+def bundle(run: str | Path, folder: str | Path) -> None:
+    """Make the separator of a run a bundled model, without critics and paths.
+
+    Args:
+        run: Run folder, of which the semi-supervised phase is preferred, or that of a
+            phase.
+        folder: The folder to make or to replace; its card stays.
+
+    Raises:
+        ConfigError: The network is too large for the package.
+        CheckpointError: The run has no checkpoint.
+    """
+    network, config = phases.restore(run), phases.read_config(phases.locate(run))
+    bundles.refuse_large(run, network.count_params())
+    corpora = replace(
+        config.corpora, root=None, unpaired_root=None, records=None, function=None
+    )
+    with bundles.replacing(Path(folder)) as work:
+        save_network(work, network)
+        without_paths = replace(config, output=None, corpora=corpora)
+        configuration.save(without_paths, work / phases.CONFIG)
+
+
+def reference_separator(tensors: Tensors, mixture: np.ndarray) -> np.ndarray:
+    """Compute the original's separator in float64, without our network.
+
+    Args:
+        tensors: Tensor by the original's name.
+        mixture: ln(1 + magnitude) [batch, bins, frames, 1] with its context.
+
+    Returns:
+        Float64 [batch, 2, bins, frames, 1]: accompaniment, vocals.
+    """
+    convolutions = list(_layers(tensors, f"{SEPARATOR}/conv2d"))
+    upsampling = list(_layers(tensors, f"{SEPARATOR}/conv2d_transpose"))
+    depth = len(upsampling)
+    with tf.device("CPU"):
+        image = inputs = tf.constant(mixture, tf.float64)
+        skips = []
+        for level, layer in enumerate(convolutions[: depth + 1]):
+            image = tf.nn.max_pool2d(image, 2, 2, "VALID") if level else image
+            image = tf.nn.relu(_convolve(image, layer))
+            skips.append(image)
+        for level, layer in enumerate(convolutions[depth + 1 : 2 * depth + 1]):
+            image = tf.nn.relu(_upsample(image, upsampling[level]))
+            image = _concat_centre(skips[depth - 1 - level], image)
+            image = tf.nn.relu(_convolve(image, layer))
+        image = _concat_centre(inputs, image)
+        heads = [tf.nn.relu(_convolve(image, layer)) for layer in convolutions[-2:]]
+    return np.stack([head.numpy() for head in heads], axis=1)
+
+
+def reference_critic(tensors: Tensors, scope: str, images: np.ndarray) -> np.ndarray:
+    """Compute a critic of the original in float64, without our network.
+
+    Args:
+        tensors: Tensor by the original's name.
+        scope: Scope of the critic.
+        images: ln(1 + magnitude) [batch, bins, frames, 1].
+
+    Returns:
+        Scores, float64 [batch].
+    """
+    with tf.device("CPU"):
+        image = tf.constant(images, tf.float64)
+        for kernel, bias in _layers(tensors, f"{scope}/conv2d"):
+            strides = [size // 2 for size in np.shape(kernel)[:2]]
+            convolved = tf.nn.conv2d(image, kernel, strides, "SAME") + bias
+            image = tf.nn.leaky_relu(convolved, 0.2)
+        flat = tf.reshape(image, [len(images), -1])
+        kernel, bias = next(_layers(tensors, f"{scope}/dense"))
+        hidden = tf.nn.leaky_relu(flat @ kernel + bias, 0.2)
+        return (hidden @ _float64(tensors[f"{scope}/dense_1/kernel"])).numpy()[:, 0]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check or convert a checkpoint of the original; returns the exit code."""
-    parser = argparse.ArgumentParser("adversarial.convert", description=main.__doc__)
-    parser.add_argument("source", help="checkpoint prefix or folder of the TF1 program")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--check",
-        action="store_true",
-        help="compare the networks with their graph computed plainly in float64, print "
-        f"the largest difference, refuse it above {TOLERANCE:g}",
+    parser = convert_command.parser(
+        "adversarial.convert",
+        main.__doc__,
+        "compare the networks with their reference in float64, as before writing a run "
+        f"folder; print the largest difference, refuse it above {TOLERANCE:g}",
     )
-    what.add_argument("--output", metavar="RUN", help="do so, and write a run folder")
     add_options(parser)
-    options = parser.parse_args(argv)
-    return exit_code("adversarial.convert", lambda: _main(options))
+    return convert_command.command(parser, _main, bundle, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add :data:`OPTIONS`, what a checkpoint of the original does not tell."""
+    """Add :data:`OPTIONS`, which a checkpoint of the original does not hold."""
     group = parser.add_argument_group("checkpoints of the original")
     for name in OPTIONS[:-1]:
         default = getattr(ModelConfig, name)
-        word = f"--{name.replace('_', '-')}"
-        group.add_argument(word, type=int, metavar="N", help=f"default {default}")
+        flag = f"--{name.replace('_', '-')}"
+        group.add_argument(flag, type=int, metavar="N", help=f"default {default}")
     group.add_argument(
         "--center-pad",
         choices=get_args(get_type_hints(ModelConfig)["center_pad"]),
-        help=f"beyond both ends of a sound, default {ModelConfig.center_pad}: reflect "
-        "for what was made with librosa before 0.10",
+        help=f"padding at both ends of a sound, default {ModelConfig.center_pad}: "
+        "reflect for networks trained with librosa before 0.10",
     )
 
 
 def _main(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in OPTIONS}
-    restored = load(user_path(options.source), settings(**given))
+    values = {name: getattr(options, name) for name in OPTIONS}
+    restored = load(user_path(options.source), settings(**values))
     config = restored.separator.config
-    weights = sum(each.size for each in restored.tensors.values())
+    weights = sum(tensor.size for tensor in restored.tensors.values())
     sys.stdout.write(
         f"{options.source}: {weights} weights in {len(restored.tensors)} tensors; "
         f"{config.num_layers} layers, {config.initial_filters} filters, "
         f"{len(restored.critics)} critics\n"
     )
     sys.stdout.write(f"largest difference {check(restored):.3g}\n")
-    if options.output:
-        made = export(restored, options.output)
-        sys.stdout.write(f"{options.output}: run folder of the phase {made.phases}\n")
+    if options.dest:
+        exported = export(restored, options.dest)
+        sys.stdout.write(f"{options.dest}: run folder of the phase {exported.phases}\n")
     return 0
 
 
-def _critics(found: Mapping[str, np.ndarray]) -> list[str]:
-    """Tell which critics there are anything of."""
+def _variables(name: str, layers: Sequence[keras.layers.Layer]) -> Variables:
+    """Map the names of layers, numbered as TensorFlow 1 does, to their variables."""
+    variables = {}
+    for number, layer in enumerate(layers):
+        scope = f"{name}_{number}" if number else name
+        variables[f"{scope}/kernel"] = layer.kernel
+        if layer.bias is not None:
+            variables[f"{scope}/bias"] = layer.bias
+    return variables
+
+
+def _misfit(name: str, tensors: Tensors, variables: Variables) -> list[str]:
+    tensor, shape = tensors[name], tuple(variables[name].shape)
+    if np.shape(tensor) != shape:
+        return [f"misshapen {name}: {np.shape(tensor)}, expected {shape}"]
+    return [] if np.isfinite(tensor).all() else [f"not finite: {name}"]
+
+
+def _critic_scopes(tensors: Tensors) -> list[str]:
+    """List the critics of which there is any tensor."""
     return [
         scope
-        for scope in tensors.CRITICS
-        if any(name.startswith(f"{scope}/") for name in found)
+        for scope in CRITICS
+        if any(name.startswith(f"{scope}/") for name in tensors)
     ]
 
 
-def _shape(found: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:
-    """Tell the shape of a tensor; of one that is missing, that of a number."""
-    return found[name].shape if name in found else ()
+def _shape(tensors: Tensors, name: str) -> tuple[int, ...]:
+    """Return the shape of a tensor, () if it is missing."""
+    return tensors[name].shape if name in tensors else ()
 
 
-def _with_critic(
-    found: Mapping[str, np.ndarray], scope: str, config: ModelConfig
-) -> ModelConfig:
-    """Take the filters of a critic, and make sure that its images have the size."""
-    first = _shape(found, f"{scope}/conv2d/kernel")
+def _with_critic(tensors: Tensors, scope: str, config: ModelConfig) -> ModelConfig:
+    """Derive the filters of a critic, and check that its images have the size."""
+    first = _shape(tensors, f"{scope}/conv2d/kernel")
     if len(first) != 4:
         return config
     config, geometry = replace(config, disc_filters=first[-1]), solve(config)
-    dense = _shape(found, f"{scope}/dense/kernel")
+    dense = _shape(tensors, f"{scope}/dense/kernel")
     last = layers(geometry.critic_bins, geometry.critic_frames, first[-1])[-1]
     expected = last.bins * last.frames * last.filters
     if len(dense) == 2 and dense[0] != expected:
@@ -274,15 +399,47 @@ def _with_critic(
     return config
 
 
+def _layers(tensors: Tensors, name: str) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    """Yield kernel and bias of the layers of a name in the order of their numbers."""
+    scope, number = name, 0
+    while f"{scope}/bias" in tensors:
+        yield _float64(tensors[f"{scope}/kernel"]), _float64(tensors[f"{scope}/bias"])
+        number += 1
+        scope = f"{name}_{number}"
+
+
+def _float64(tensor: np.ndarray) -> tf.Tensor:
+    return tf.constant(tensor, tf.float64)
+
+
+def _convolve(image: tf.Tensor, layer: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    return tf.nn.conv2d(image, layer[0], 1, "VALID") + layer[1]
+
+
+def _upsample(image: tf.Tensor, layer: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """Replace every element by a 2 x 2 square, a transposed convolution of stride 2."""
+    batch, bins, frames, _ = np.shape(image)
+    squares = tf.einsum("bhwi,yxoi->bhywxo", image, layer[0])
+    return tf.reshape(squares, [batch, 2 * bins, 2 * frames, -1]) + layer[1]
+
+
+def _concat_centre(skip: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """Concatenate the centre of a larger image and a smaller one."""
+    outer, inner = np.shape(skip), np.shape(image)
+    low, left = ((outer[axis] - inner[axis]) // 2 for axis in (1, 2))
+    centre = skip[:, low : low + inner[1], left : left + inner[2]]
+    return tf.concat([centre, image], -1)
+
+
 def _noise(random: np.random.Generator, bins: int, frames: int) -> np.ndarray:
     """Draw ln(1 + magnitude) [2, bins, frames, 1] of all levels."""
     levels = 10.0 ** random.uniform(-3.0, 2.0, [2, bins, frames, 1])
     return np.log1p(levels).astype(np.float32)
 
 
-def _difference(output: tf.Tensor, wanted: np.ndarray) -> float:
-    largest = float(np.abs(wanted).max()) or 1.0
-    return float(np.abs(output.numpy() - wanted).max()) / largest
+def _difference(output: tf.Tensor, reference: np.ndarray) -> float:
+    largest = float(np.abs(reference).max()) or 1.0
+    return float(np.abs(output.numpy() - reference).max()) / largest
 
 
 if __name__ == "__main__":

@@ -1,119 +1,236 @@
-"""The songs that a configuration learns from, whatever kinds of corpora it names."""
+"""The songs of a run: lists for training, validation and test out of any corpus.
+
+A song is a track of at most two sources, accompaniment and vocals; a source that it
+lacks is silent. Unpaired songs are listed for each sound that is used of them.
+:data:`SPLITS` and :data:`ALL_SONGS` hold the functions of each corpus.
+"""
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from adversarial import lists, manifest
 from adversarial.config import AdversarialConfig, Corpora
-from adversarial.layouts import PAIRED, WHOLE, Song
-from adversarial.lists import ACCOMPANIMENT, VOCALS, Lists
 from common import files
 from common.config import ConfigError
-from common.corpora import reading
-from common.corpora.track import CorpusError, Track
+from common.corpora import (
+    catalogue,
+    ccmixter,
+    dsd100,
+    grouping,
+    moisesdb,
+    musdb,
+    reading,
+    song_folders,
+    sound_files,
+    waveforms,
+)
+from common.corpora.catalogue import Options
+from common.corpora.track import CorpusError, Sound, Track
 from common.files import user_path
 from common.synthetic.miniature import WRITERS
 from common.training.loop import say
 
+ACCOMPANIMENT, VOCALS, MIXTURE = "accompaniment", "vocals", "mixture"
+TOLERANCE_SECONDS = 0.1
+"""Largest difference in length of the files of a song; longer ones are trimmed."""
 MINIATURE: Mapping[str, Mapping[str, int]] = {
     "musdb": {"train": 12, "test": 8},
     "moisesdb": {"songs": 20},
     "dsd100": {"train": 12, "test": 8},
     "ccmixter": {"songs": 20},
+    "mir1k": {"train": 40, "test": 10},
+    "remixpacks600": {"train": 20, "test": 4},
+    "slakh": {"train": 20, "validation": 4, "test": 4},
+    "fuss": {"train": 60, "validation": 10, "eval": 10},
+    "wsj0_2mix": {"train": 60, "validation": 10, "test": 10},
+    "wsj0_3mix": {"train": 60, "validation": 10, "test": 10},
+    "wham": {"train": 60, "validation": 10, "test": 10},
+    "scaper": {"train": 60, "valid": 10, "test": 10},
+    "mix_folders": {"train": 20, "valid": 4, "test": 4},
 }
-"""Numbers of songs of the miniature of each kind of corpus."""
+"""Numbers of songs of the miniature of each corpus."""
+KEYS = {
+    "paired": ("train_sup",),
+    "unpaired": ("train_unsup",),
+    "valid": ("valid", "train_valid"),
+    "test": ("test", "train_test"),
+}
+"""Keys of the original's dictionary: those of its program, then those of its README."""
 SUPERVISED_ONLY = (
     "no unpaired songs: training is supervised only; name a corpus with "
     "corpora.unpaired=..., or leave some songs unpaired with corpora.paired_tracks=..."
 )
 
 
-def read(config: AdversarialConfig) -> Lists:
+class SongLists(NamedTuple):
+    """Songs by their part in the training.
+
+    Attributes:
+        paired: Songs with their mixture and sources.
+        mixtures: Songs of which the mixture is used, without its sources.
+        accompaniments: Songs of which the accompaniment is used.
+        vocals: Songs of which the vocals are used.
+        valid: Paired songs of the validation.
+        test: Paired songs of the test.
+    """
+
+    paired: list[Track]
+    mixtures: list[Track]
+    accompaniments: list[Track]
+    vocals: list[Track]
+    valid: list[Track]
+    test: list[Track]
+
+
+class UnpairedSong(NamedTuple):
+    """A song of an unpaired corpus, and the sources with bleed of others."""
+
+    track: Track
+    bleeding: frozenset[str] = frozenset()
+
+
+Splits = tuple[list[Track], list[Track], list[Track]]
+"""Songs for training, validation and test."""
+
+
+def list_songs(config: AdversarialConfig) -> SongLists:
     """List the songs of a run.
 
     Raises:
         ConfigError: A key does not fit the others.
-        CorpusError: A corpus is not there, or a list of paired songs is empty.
+        CorpusError: A corpus is missing, or a list of paired songs is empty.
+        AudioError: A file cannot be read.
     """
+    function = config.corpora.function
     with reading.cutting(config.corpora.allow_cut):
-        return _read(config)
+        if function is None:
+            songs = _from_corpora(config)
+        else:
+            songs = from_dictionary(_call(function), function, Path.cwd())
+    songs = _select_voiced(songs, config.corpora.silent)
+    _check_lists(songs)
+    return songs
 
 
-def _read(config: AdversarialConfig) -> Lists:
-    corpora = config.corpora
-    if corpora.function is not None and corpora.foreign_pickle is not None:
-        raise ConfigError(
-            "corpora.function and corpora.foreign_pickle are both set; expected one "
-            "source of songs; leave one of them out"
-        )
-    if corpora.function is not None:
-        given = lists.call(corpora.function)
-        found = lists.from_dictionary(given, corpora.function, Path.cwd())
-    elif corpora.foreign_pickle is not None:
-        path = user_path(corpora.foreign_pickle)
-        given = manifest.read_pickle(path)
-        found = lists.from_dictionary(given, str(path), path.absolute().parent)
-    else:
-        found = _from_corpora(config)
-    return _usable(_voiced(found, corpora.silent))
-
-
-def tell(found: Lists) -> None:
-    """Say how many songs there are."""
-    counts = zip(found._fields, found, strict=True)
-    say("songs: " + ", ".join(f"{len(each)} {name}" for name, each in counts))
-    if not found.mixtures:
+def report(songs: SongLists) -> None:
+    """Print the number of songs in each list."""
+    counts = zip(songs._fields, songs, strict=True)
+    say("songs: " + ", ".join(f"{len(tracks)} {name}" for name, tracks in counts))
+    if not songs.mixtures:
         say(SUPERVISED_ONLY)
 
 
-def _usable(found: Lists) -> Lists:
-    """Refuse to train, validate or test on no song, and two phases on half a corpus."""
+def group_accompaniment(track: Track, voice: str = VOCALS) -> Track:
+    """Sum all sources of a track but its vocals.
+
+    Args:
+        track: The track.
+        voice: Name of the source that is its vocals.
+
+    >>> stems = {name: Path(name) for name in ("vocals", "drums", "bass")}
+    >>> list(group_accompaniment(Track("a", 8000, 9, stems)).sources)
+    ['accompaniment', 'vocals']
+    """
+    others = [sound for name, sound in track.sources.items() if name != voice]
+    sources: dict[str, Sound] = {}
+    if others:
+        sources[ACCOMPANIMENT] = grouping.added(others)
+    if voice in track.sources:
+        sources[VOCALS] = track.sources[voice]
+    return Track(track.name, track.sample_rate, track.samples, sources, track.mixture)
+
+
+def mixture_of(track: Track) -> Sound:
+    """Return the mixture of a song, which may be the sum of its sources.
+
+    >>> mixture_of(Track("a", 8000, 9, {"vocals": Path("voice.wav")})).name
+    'voice.wav'
+    """
+    if track.mixture is not None:
+        return track.mixture
+    return grouping.added(list(track.sources.values()))
+
+
+def _check_lists(songs: SongLists) -> None:
+    """Refuse empty paired lists, and unpaired songs that lack a kind of sound."""
     for name in ("paired", "valid", "test"):
-        if not getattr(found, name):
+        if not getattr(songs, name):
             raise CorpusError(
                 f"there are 0 songs in the list {name!r}; expected at least one with "
                 "its sources; add songs, or choose another corpus or split"
             )
     unpaired = ("mixtures", "accompaniments", "vocals")
-    lacking = [name for name in unpaired if not getattr(found, name)]
+    lacking = [name for name in unpaired if not getattr(songs, name)]
     if lacking and len(lacking) < len(unpaired):
         raise CorpusError(
             f"the unpaired songs have no {' and no '.join(lacking)}; the second phase "
             "needs all three kinds; add songs, or set corpora.unpaired=none to train "
             "supervised only"
         )
-    return found
 
 
-def _from_corpora(config: AdversarialConfig) -> Lists:
+def _select_voiced(songs: SongLists, silent: bool) -> SongLists:
+    """Report paired songs without vocals, and leave them out unless ``silent``."""
+    voiced = {
+        name: [track for track in getattr(songs, name) if VOCALS in track.sources]
+        for name in ("paired", "valid", "test")
+    }
+    if songs.paired and not voiced["paired"]:
+        raise CorpusError(
+            f"none of {len(songs.paired)} paired songs has vocals, the first is "
+            f"{songs.paired[0].name!r}; expected a source named vocals; name the "
+            "one that takes their part by corpora.voice=..., or choose another corpus"
+        )
+    tracks = [*songs.paired, *songs.valid, *songs.test]
+    voiceless = [track.name for track in tracks if VOCALS not in track.sources]
+    if voiceless:
+        effect = "their vocals are silence" if silent else "they are left out"
+        say(
+            f"{len(voiceless)} of {len(tracks)} paired songs have no vocals, first "
+            f"{voiceless[0]!r}: {effect} (corpora.silent={str(silent).lower()})"
+        )
+    if silent:
+        return songs
+    # A mixture without sources may have vocals.
+    voiced["mixtures"] = [
+        track
+        for track in songs.mixtures
+        if VOCALS in track.sources or ACCOMPANIMENT not in track.sources
+    ]
+    return songs._replace(**voiced)
+
+
+def _from_corpora(config: AdversarialConfig) -> SongLists:
     corpora = config.corpora
-    place = _root(config, corpora.paired, corpora.root, 0)
-    kind = PAIRED[corpora.paired]
+    root = _root(config, corpora.paired, corpora.root, 0)
     train, valid, test = (
-        [lists.song(track) for track in each] for each in kind(corpora, place)
+        [group_accompaniment(track, corpora.voice) for track in split]
+        for split in _splits(corpora, root)
     )
-    _expect_accompaniment([*train, *valid, *test])
-    # The mixtures of MoisesDB are sums, of which shorter files are silent at the end.
+    paired = [*train, *valid, *test]
+    _expect_accompaniment(paired)
+    # Mixtures of MoisesDB are sums, in which shorter files end with silence.
     if corpora.paired != "moisesdb":
-        lists.expect_aligned([*train, *valid, *test])
-    kept = _kept(corpora, len(train))
-    others = [Song(track) for track in train[kept:]]
+        _expect_aligned(paired)
+    kept = _paired_count(corpora, len(train))
+    others = [UnpairedSong(track) for track in train[kept:]]
     if corpora.unpaired is not None:
-        unpaired = _unpaired(config)
+        unpaired = _unpaired_songs(config)
         if corpora.thirds:
             unpaired, more_valid, more_test = _thirds(unpaired)
             valid, test = valid + more_valid, test + more_test
-        others += _unheard(unpaired, [*valid, *test])
-    mixtures, accompaniments, vocals = _roles(others, corpora.bleed)
-    return Lists(train[:kept], mixtures, accompaniments, vocals, valid, test)
+        others += _without_held_out(unpaired, [*valid, *test])
+    mixtures, accompaniments, vocals = _by_sound(others, corpora.bleed)
+    return SongLists(train[:kept], mixtures, accompaniments, vocals, valid, test)
 
 
-def _kept(corpora: Corpora, count: int) -> int:
-    """How many songs of the training keep their sources together."""
+def _paired_count(corpora: Corpora, count: int) -> int:
+    """Return how many songs of the training keep their sources."""
     if not 0 <= corpora.paired_tracks <= count:
         raise ConfigError(
             f"corpora.paired_tracks={corpora.paired_tracks}; expected 0 (all) to "
@@ -122,65 +239,68 @@ def _kept(corpora: Corpora, count: int) -> int:
     return corpora.paired_tracks or count
 
 
-def _root(config: AdversarialConfig, kind: str, root: str | None, seed: int) -> Path:
-    """Folder of a corpus, or of its miniature."""
+def _root(config: AdversarialConfig, corpus: str, root: str | None, seed: int) -> Path:
+    """Return the folder of a corpus, or of its miniature."""
     if root is not None:
-        place = user_path(root)
-        if not place.is_dir():
+        folder = user_path(root)
+        if not folder.is_dir():
             raise CorpusError(
-                f"{kind}: the folder {place} does not exist; check its name, or set "
+                f"{corpus}: the folder {folder} does not exist; check its name, or set "
                 "corpora.unpaired=none if it is the unpaired corpus that is missing"
             )
-        return place
-    if kind not in MINIATURE:
+        return folder
+    if corpus not in MINIATURE:
         raise ConfigError(
-            f"the root of {kind} is not set and it has no miniature; set corpora.root "
-            "or corpora.unpaired_root"
+            f"the root of {corpus} is not set and it has no miniature; set "
+            "corpora.root or corpora.unpaired_root"
         )
     rate = config.model_config.expected_sr
-    folder = files.cache_folder("miniature", f"{kind}-{rate}-{seed}")
+    folder = files.cache_folder("miniature", f"{corpus}-{rate}-{seed}")
     say(
         f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
         "nothing about real recordings"
     )
-    return WRITERS[kind](folder, seed=seed, sample_rate=rate, **MINIATURE[kind])
+    counts = MINIATURE[corpus]
+    return WRITERS[corpus](folder, seed=seed, sample_rate=rate, **counts)
 
 
-def _unpaired(config: AdversarialConfig) -> list[Song]:
-    """Songs of the unpaired corpus, named so that they meet none of the paired one."""
+def _unpaired_songs(config: AdversarialConfig) -> list[UnpairedSong]:
+    """List the unpaired corpus; names begin with that of the corpus to be unique."""
     corpora = config.corpora
-    kind = str(corpora.unpaired)
+    corpus = str(corpora.unpaired)
     if corpora.root is not None and corpora.unpaired_root is None:
         raise ConfigError(
-            f"corpora.unpaired_root is not set; corpora.unpaired={kind} needs it, "
+            f"corpora.unpaired_root is not set; corpora.unpaired={corpus} needs it, "
             "because corpora.root is no miniature; set it, or corpora.unpaired=none"
         )
-    place = _root(config, kind, corpora.unpaired_root, 1)
-    found = WHOLE[kind](corpora, place)
-    named = [
-        song._replace(
-            track=replace(lists.song(song.track), name=f"{kind}/{song.track.name}")
-        )
-        for song in found
-    ]
+    root = _root(config, corpus, corpora.unpaired_root, 1)
+    songs = _all_songs(corpus, corpora, root)
+    named = []
+    for song in songs:
+        track = group_accompaniment(song.track, corpora.voice)
+        track = replace(track, name=f"{corpus}/{track.name}")
+        named.append(song._replace(track=track))
     return named[: corpora.unpaired_tracks or None]
 
 
-def _thirds(songs: list[Song]) -> tuple[list[Song], list[Track], list[Track]]:
-    """A third each for training, validation and test, in the order of the list."""
-    one, two = len(songs) // 3, 2 * len(songs) // 3
-    parts = songs[one:two], songs[two:]
+def _thirds(
+    songs: list[UnpairedSong],
+) -> tuple[list[UnpairedSong], list[Track], list[Track]]:
+    """Divide songs into thirds for training, validation and test, in their order."""
+    first, second = len(songs) // 3, 2 * len(songs) // 3
     valid, test = (
-        [song.track for song in part if ACCOMPANIMENT in song.track.sources]
-        for part in parts
+        [song.track for song in third if ACCOMPANIMENT in song.track.sources]
+        for third in (songs[first:second], songs[second:])
     )
-    return songs[:one], valid, test
+    return songs[:first], valid, test
 
 
-def _unheard(songs: list[Song], held_out: list[Track]) -> list[Song]:
-    """Leave out songs that are held out: DSD100 is a part of MUSDB18."""
-    titles = {title(track.name) for track in held_out}
-    kept = [song for song in songs if title(song.track.name) not in titles]
+def _without_held_out(
+    songs: list[UnpairedSong], held_out: list[Track]
+) -> list[UnpairedSong]:
+    """Leave out songs of validation and test: DSD100 is a part of MUSDB18."""
+    titles = {_title(track.name) for track in held_out}
+    kept = [song for song in songs if _title(song.track.name) not in titles]
     if len(kept) < len(songs):
         say(
             f"{len(songs) - len(kept)} of {len(songs)} unpaired songs are left out, "
@@ -189,62 +309,30 @@ def _unheard(songs: list[Song], held_out: list[Track]) -> list[Song]:
     return kept
 
 
-def title(name: str) -> str:
-    """Tell the title of a song without the number or the corpus before it.
-
-    >>> title("dsd100/001 - ANiMAL - Clinic A")
-    'animal - clinic a'
-    """
+def _title(name: str) -> str:
+    """Return the title of a song without the corpus or the number before it."""
     return re.sub(r"^\d+ - ", "", name.partition("/")[2] or name).casefold()
 
 
-def _roles(songs: list[Song], bleed: bool) -> list[list[Track]]:
-    """Mixtures, accompaniments and vocals."""
-    clean = {
-        ACCOMPANIMENT: lambda song: bleed or not song.bleeding - {VOCALS},
-        VOCALS: lambda song: bleed or VOCALS not in song.bleeding,
-    }
+def _by_sound(songs: list[UnpairedSong], bleed: bool) -> list[list[Track]]:
+    """List the songs with mixtures, accompaniments and vocals."""
     mixtures = [
         song.track
         for song in songs
         if song.track.mixture is not None or ACCOMPANIMENT in song.track.sources
     ]
-    sources = [
-        [song.track for song in songs if name in song.track.sources and is_clean(song)]
-        for name, is_clean in clean.items()
+    accompaniments = [
+        song.track
+        for song in songs
+        if ACCOMPANIMENT in song.track.sources
+        and (bleed or not song.bleeding - {VOCALS})
     ]
-    return [mixtures, *sources]
-
-
-def _voiced(found: Lists, silent: bool) -> Lists:
-    """Tell of paired songs without a voice; leave out all of these if told so."""
-    voiced = {
-        name: [track for track in getattr(found, name) if VOCALS in track.sources]
-        for name in ("paired", "valid", "test")
-    }
-    if found.paired and not voiced["paired"]:
-        raise CorpusError(
-            f"none of {len(found.paired)} paired songs has vocals, the first is "
-            f"{found.paired[0].name!r}; expected a source named vocals; rename the "
-            "files or choose another corpus"
-        )
-    whole = [track for name in voiced for track in getattr(found, name)]
-    silence = [track.name for track in whole if VOCALS not in track.sources]
-    if silence:
-        done = "their vocals are silence" if silent else "they are left out"
-        say(
-            f"{len(silence)} of {len(whole)} paired songs have no vocals, first "
-            f"{silence[0]!r}: {done} (corpora.silent={str(silent).lower()})"
-        )
-    if silent:
-        return found
-    # Of a mixture alone nobody knows whether it has a voice.
-    voiced["mixtures"] = [
-        track
-        for track in found.mixtures
-        if VOCALS in track.sources or ACCOMPANIMENT not in track.sources
+    vocals = [
+        song.track
+        for song in songs
+        if VOCALS in song.track.sources and (bleed or VOCALS not in song.bleeding)
     ]
-    return found._replace(**voiced)
+    return [mixtures, accompaniments, vocals]
 
 
 def _expect_accompaniment(tracks: list[Track]) -> None:
@@ -256,3 +344,265 @@ def _expect_accompaniment(tracks: list[Track]) -> None:
                 "expected accompaniment or stems beside the vocals; add it, or move "
                 "the song to an unpaired corpus"
             )
+
+
+def _expect_aligned(tracks: Sequence[Track]) -> None:
+    """Check that the files of each song have one rate and one length."""
+    by_song = {track.name: _files(track) for track in tracks}
+    infos = reading.measure(file for files in by_song.values() for file in files)
+    for name, (first, *others) in by_song.items():
+        rate, _, samples = infos[first]
+        for file in others:
+            if infos[file].sample_rate != rate:
+                raise CorpusError(
+                    f"the song {name!r}: {file} has {infos[file].sample_rate} Hz and "
+                    f"{first} {rate} Hz; expected one rate; resample one of them."
+                )
+            excess = abs(infos[file].samples - samples)
+            if excess > TOLERANCE_SECONDS * rate and not reading.may_cut():
+                raise CorpusError(
+                    f"the song {name!r}: {file} has {infos[file].samples / rate:.2f} s "
+                    f"and {first} {samples / rate:.2f} s; expected equal lengths, "
+                    "because they must be aligned in time; trim or pad one, or set "
+                    "corpora.allow_cut=true to trim songs to their shortest file."
+                )
+
+
+def _files(track: Track) -> list[Path]:
+    sounds = [*track.sources.values()]
+    sounds += [track.mixture] if track.mixture is not None else []
+    return [file for sound in sounds for file in waveforms.files(sound)]
+
+
+# The splits of each corpus with its sources, and all its songs without.
+
+
+def _musdb(corpora: Corpora, root: Path) -> Splits:
+    if corpora.split == "museval":
+        train, valid, test = (musdb.tracks(root, s) for s in ("train", "valid", "test"))
+        return train, valid, test
+    return _musdb_training(root), *_halves(musdb.tracks(root, "test"))
+
+
+def _musdb_training(root: Path) -> list[Track]:
+    tracks = musdb.tracks(root, "train") + musdb.tracks(root, "valid")
+    return sorted(tracks, key=lambda track: track.name)
+
+
+def _halves(test: list[Track]) -> tuple[list[Track], list[Track]]:
+    """Divide the songs of a test folder into validation and test."""
+    if len(test) < 2:
+        raise CorpusError(
+            f"the test folder holds {len(test)} songs; expected at least two, half of "
+            "them for the validation; add songs, or set corpora.split=museval"
+        )
+    return test[: len(test) // 2], test[len(test) // 2 :]
+
+
+def _dsd100(corpora: Corpora, root: Path) -> Splits:
+    train, test = (
+        dsd100.tracks(root, split, skip=corpora.skip) for split in ("train", "test")
+    )
+    return train, *_halves(test)
+
+
+def _mir1k(corpora: Corpora, root: Path) -> Splits:
+    """List clips, the first of every song first, so that few paired ones differ."""
+    train, valid, test = (
+        sorted(tracks, key=lambda track: track.name.rpartition("_")[::-1])
+        for tracks in _catalogued(corpora, "mir1k", root)
+    )
+    return train, valid, test
+
+
+def _folders(corpora: Corpora, root: Path) -> Splits:
+    """List track folders, in which no file is required."""
+    train, valid, test = (
+        song_folders.tracks(root, split) for split in ("train", "valid", "test")
+    )
+    return train, valid, test
+
+
+def _all_folders(corpora: Corpora, root: Path) -> list[UnpairedSong]:
+    split = "train" if song_folders.is_divided(root) else None
+    return _unmarked(song_folders.tracks(root, split))
+
+
+def _all_dsd100(corpora: Corpora, root: Path) -> list[UnpairedSong]:
+    return [
+        song
+        for split in dsd100.SPLITS
+        for song in _unmarked(dsd100.tracks(root, split, skip=corpora.skip))
+    ]
+
+
+def _all_moisesdb(corpora: Corpora, root: Path) -> list[UnpairedSong]:
+    songs = moisesdb.songs(root, skip=corpora.skip)
+    return [UnpairedSong(song.track, song.bleeding) for song in songs]
+
+
+def _unmarked(tracks: Iterable[Track]) -> list[UnpairedSong]:
+    """Take songs of a corpus that does not mark bleed."""
+    return [UnpairedSong(track) for track in tracks]
+
+
+SPLITS: Mapping[str, Callable[[Corpora, Path], Splits]] = {
+    "musdb": _musdb,
+    "dsd100": _dsd100,
+    "mir1k": _mir1k,
+    "track_folders": _folders,
+}
+"""Corpora that are divided otherwise than in :mod:`common.corpora.catalogue`."""
+
+ALL_SONGS: Mapping[str, Callable[[Corpora, Path], list[UnpairedSong]]] = {
+    "musdb": lambda _, root: _unmarked(_musdb_training(root)),
+    "dsd100": _all_dsd100,
+    "ccmixter": lambda corpora, root: _unmarked(
+        ccmixter.tracks(root, skip=corpora.skip)
+    ),
+    "moisesdb": _all_moisesdb,
+    "track_folders": _all_folders,
+}
+"""All songs of corpora that may be used without their sources; of others, training."""
+
+
+def _splits(corpora: Corpora, root: Path) -> Splits:
+    read = SPLITS.get(corpora.paired)
+    return read(corpora, root) if read else _catalogued(corpora, corpora.paired, root)
+
+
+def _all_songs(corpus: str, corpora: Corpora, root: Path) -> list[UnpairedSong]:
+    read = ALL_SONGS.get(corpus)
+    return read(corpora, root) if read else _unmarked(_training(corpora, corpus, root))
+
+
+def _catalogued(corpora: Corpora, corpus: str, root: Path) -> Splits:
+    options = Options(skip=corpora.skip, noise=True)
+    train, valid, test = (
+        catalogue.tracks(corpus, root, split, options)
+        for split in ("train", "valid", "test")
+    )
+    return train, valid, test
+
+
+def _training(corpora: Corpora, corpus: str, root: Path) -> list[Track]:
+    options = Options(skip=corpora.skip, noise=True)
+    return catalogue.tracks(corpus, root, "train", options)
+
+
+def from_dictionary(lists: Mapping[str, Any], origin: str, folder: Path) -> SongLists:
+    """Read the dictionary of lists that the original documents.
+
+    Args:
+        lists: ``train_sup`` and ``valid`` and ``test`` (or ``train_valid`` and
+            ``train_test``) are lists of mixture, accompaniment and vocals;
+            ``train_unsup`` is a list of mixtures, one of accompaniments and one of
+            vocals. Each sound is a path, an object with a ``path``, or a number of
+            seconds, which stands for silence.
+        origin: Where it comes from, for errors.
+        folder: Folder of relative paths.
+
+    Raises:
+        ConfigError: A key is missing, or a value has another type.
+        CorpusError: Files of a song do not fit together.
+    """
+    paired, valid, test = (
+        _triples(_value(lists, KEYS[key], origin), f"{origin}, {KEYS[key][0]}", folder)
+        for key in ("paired", "valid", "test")
+    )
+    unpaired: Any = lists.get("train_unsup") or ([], [], [])
+    if not isinstance(unpaired, list | tuple) or len(unpaired) != 3:
+        raise ConfigError(
+            f"{origin}: train_unsup is no list of three lists; expected mixtures, "
+            "accompaniments, vocals"
+        )
+    mixtures, accompaniments, vocals = (
+        _singles(items, role, f"{origin}, train_unsup", folder)
+        for items, role in zip(unpaired, (MIXTURE, ACCOMPANIMENT, VOCALS), strict=True)
+    )
+    _expect_aligned([*paired, *valid, *test])
+    return SongLists(paired, mixtures, accompaniments, vocals, valid, test)
+
+
+def _call(function: str) -> Mapping[str, Any]:
+    """Import a function by its path and return its dictionary."""
+    module, _, name = function.partition(":")
+    try:
+        target = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"corpora.function={function!r} cannot be imported ({error}); expected "
+            "package.module:name of a function, in the current folder or installed"
+        ) from error
+    lists = target() if callable(target) else target
+    if not isinstance(lists, Mapping):
+        raise ConfigError(
+            f"corpora.function={function!r} gives {type(lists).__name__}; expected a "
+            f"dictionary with the keys {_documented_keys()}"
+        )
+    return lists
+
+
+def _value(lists: Mapping[str, Any], keys: Sequence[str], origin: str) -> Any:
+    for key in keys:
+        if key in lists:
+            return lists[key]
+    raise ConfigError(
+        f"{origin} has no {' or '.join(keys)}; expected the keys {_documented_keys()}, "
+        f"it has {', '.join(map(str, lists)) or 'none'}"
+    )
+
+
+def _documented_keys() -> str:
+    return ", ".join(names[-1] for names in KEYS.values())
+
+
+def _triples(items: Any, origin: str, folder: Path) -> list[Track]:
+    rows: list[tuple[str, dict[str, Path], Path]] = []
+    for number, item in enumerate(items):
+        if not isinstance(item, list | tuple) or len(item) != 3:
+            raise ConfigError(
+                f"{origin}: entry {number} is {item!r}; expected mixture, "
+                "accompaniment and vocals"
+            )
+        mix, *sources = (_path(sound, origin, folder) for sound in item)
+        if mix is None:
+            raise ConfigError(
+                f"{origin}: the mixture of entry {number} is a number of seconds; "
+                "expected a file, because only sources may be silent"
+            )
+        named = zip((ACCOMPANIMENT, VOCALS), sources, strict=True)
+        present = {name: file for name, file in named if file is not None}
+        rows.append((_unique_name(number, mix), present, mix))
+    return reading.make_tracks(rows, allow_cut=True)  # See _expect_aligned.
+
+
+def _singles(items: Any, role: str, origin: str, folder: Path) -> list[Track]:
+    paths = [_path(item, origin, folder) for item in items]
+    # Silence as a real example would teach a critic silence.
+    named = [
+        (f"{role} {_unique_name(number, path)}", path)
+        for number, path in enumerate(paths)
+        if path is not None
+    ]
+    if role == MIXTURE:
+        return reading.make_tracks((name, {}, path) for name, path in named)
+    return reading.make_tracks((name, {role: path}, None) for name, path in named)
+
+
+def _path(item: Any, origin: str, folder: Path) -> Path | None:
+    """Return the file of a sound, or None for silence."""
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        return None
+    path = getattr(item, "path", item)
+    if not isinstance(path, str | Path):
+        raise ConfigError(
+            f"{origin}: {item!r} is no path, no object with a path and no number of "
+            "seconds"
+        )
+    return sound_files.listed(str(path), folder)
+
+
+def _unique_name(number: int, path: Path) -> str:
+    # Files of different songs may have one name, as may their folders.
+    return f"{number:04d} {path.parent.name}/{path.stem}"

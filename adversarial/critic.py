@@ -1,8 +1,8 @@
-"""The critics: each tells real examples of one source from estimates of it.
+"""The critics: each scores how real the examples of one source look.
 
 [1] Radford, Metz, Chintala: Unsupervised Representation Learning with Deep
-    Convolutional Generative Adversarial Networks, ICLR 2016, whose discriminator they
-    follow, without its normalisation.
+    Convolutional Generative Adversarial Networks, ICLR 2016. The critics follow its
+    discriminator, without normalisation.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ import tensorflow as tf
 import tf_keras as keras
 
 from adversarial.config import ModelConfig
-from adversarial.geometry import solve
+from adversarial.model import solve
 from common.config import ConfigError
 
 SMALL = 4
-"""An axis of so many elements or less is halved no more."""
+"""Length at which an axis is not halved any more."""
 
 HIDDEN = 32
+"""Units of the hidden dense layer."""
 
 
 class Layer(NamedTuple):
     """One convolution of a critic.
 
     Attributes:
-        filters: Their number.
-        kernel: Their size in bins and frames.
-        strides: Distance of places, likewise.
+        filters: Number of filters.
+        kernel: Size of the filters in bins and frames.
+        strides: Strides in bins and frames.
         bins: Rows of the output.
         frames: Frames of the output.
     """
@@ -43,40 +44,40 @@ class Layer(NamedTuple):
 def layers(bins: int, frames: int, filters: int) -> list[Layer]:
     """Lay out the convolutions of a critic.
 
-    Both axes are halved, with twice the filters each time, until one of them is small;
-    then the frequencies alone until they are.
+    Both axes are halved and the filters doubled until one axis is small; then the
+    frequency axis alone is halved until it is small too.
 
     Args:
-        bins: Rows of its images.
-        frames: Frames of its images.
+        bins: Rows of the critic's images.
+        frames: Frames of the critic's images.
         filters: Filters of the first layer.
 
     Returns:
         At least one layer.
 
-    >>> [(each.filters, each.bins, each.frames) for each in layers(256, 64, 32)][2:]
+    >>> [(layer.filters, layer.bins, layer.frames) for layer in layers(256, 64, 32)][2:]
     [(128, 32, 8), (256, 16, 4), (256, 8, 4), (256, 4, 4)]
     """
-    found = [_halved(bins, frames, filters)]
-    while min(found[-1].bins, found[-1].frames) > SMALL:
-        last = found[-1]
-        found.append(_halved(last.bins, last.frames, 2 * last.filters))
-    while found[-1].bins > SMALL:
-        last = found[-1]
-        low = Layer(last.filters, (4, 2), (2, 1), -(-last.bins // 2), last.frames)
-        found.append(low)
-    return found
+    last = _halved(bins, frames, filters)
+    plan = [last]
+    while min(last.bins, last.frames) > SMALL:
+        last = _halved(last.bins, last.frames, 2 * last.filters)
+        plan.append(last)
+    while last.bins > SMALL:
+        last = Layer(last.filters, (4, 2), (2, 1), -(-last.bins // 2), last.frames)
+        plan.append(last)
+    return plan
 
 
 class Critic(keras.Model):
-    """One critic, after [1].
+    """Critic of one source [1].
 
     Args:
         config: Its shape.
         name: Name of the model.
 
     Raises:
-        ConfigError: The shape is that of no critic.
+        ConfigError: A key of the shape is out of range.
 
     >>> small = ModelConfig(num_frames=16, disc_filters=4)
     >>> Critic(small)(tf.ones([3, 256, 16, 1])).shape
@@ -92,13 +93,13 @@ class Critic(keras.Model):
         geometry = solve(config)
         self.slope = config.leaky_slope
         plan = layers(geometry.critic_bins, geometry.critic_frames, config.disc_filters)
-        inputs = [1, *(each.filters for each in plan)]
+        inputs = [1, *(layer.filters for layer in plan)]
         self.convolutions = [
-            _convolution(width, each, f"{name}/convolution_{number}")
-            for number, (width, each) in enumerate(zip(inputs, plan, strict=False))
+            _convolution(channels, layer, f"{name}/convolution_{number}")
+            for number, (channels, layer) in enumerate(zip(inputs, plan, strict=False))
         ]
-        width = plan[-1].bins * plan[-1].frames * plan[-1].filters
-        self.hidden = _dense(width, HIDDEN, True, f"{name}/hidden")
+        features = plan[-1].bins * plan[-1].frames * plan[-1].filters
+        self.hidden = _dense(features, HIDDEN, True, f"{name}/hidden")
         self.score = _dense(HIDDEN, 1, False, f"{name}/score")
         self.built = True
 
@@ -109,13 +110,13 @@ class Critic(keras.Model):
 
         Args:
             images: ln(1 + magnitude) [batch, bins, frames, 1], real or estimated.
-            training: Changes nothing; Keras asks for it.
+            training: Without effect; Keras passes it.
 
         Returns:
-            Scores [batch], larger for what seems real.
+            Scores [batch], larger for examples that look real.
         """
-        for convolve in self.convolutions:
-            images = tf.nn.leaky_relu(convolve(images), self.slope)
+        for convolution in self.convolutions:
+            images = tf.nn.leaky_relu(convolution(images), self.slope)
         flat = tf.reshape(images, [-1, self.hidden.kernel.shape[0]])
         return self.score(tf.nn.leaky_relu(self.hidden(flat), self.slope))[:, 0]
 
@@ -125,11 +126,11 @@ def _halved(bins: int, frames: int, filters: int) -> Layer:
 
 
 def _convolution(inputs: int, layer: Layer, name: str) -> keras.layers.Conv2D:
-    made = keras.layers.Conv2D(
+    convolution = keras.layers.Conv2D(
         layer.filters, layer.kernel, layer.strides, "same", dtype="float32", name=name
     )
-    _build(made, [None, None, None, inputs])
-    return made
+    _build(convolution, [None, None, None, inputs])
+    return convolution
 
 
 def _dense(inputs: int, outputs: int, bias: bool, name: str) -> keras.layers.Dense:

@@ -1,9 +1,8 @@
-"""What both phases learn from: excerpts of songs as functions of their position.
+"""Training examples of both phases, each a function of its position.
 
-Songs are written once as records of one channel at the working rate. Four streams are
-drawn from them, each by numbers of its own: paired songs, and of unpaired ones the
-mixtures, accompaniments and vocals. A window is cut out of the song itself, so the
-context of a mixture is what is really heard around it.
+There are four streams, each with random numbers of its own: paired songs, and the
+mixtures, accompaniments and vocals of unpaired songs. Excerpts are read from the songs
+themselves, so that the context of a mixture is the sound around it.
 """
 
 from __future__ import annotations
@@ -14,12 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adversarial import corpus, manifest
 from adversarial.config import AdversarialConfig
-from adversarial.excerpts import drawing, key_of, length, pair, window
-from adversarial.geometry import solve
-from adversarial.lists import Lists
-from adversarial.songs import STREAMS, Songs, long_enough, open_songs
+from adversarial.corpus import SongLists
+from adversarial.excerpts import (
+    STREAMS,
+    Stream,
+    draws,
+    excerpt_samples,
+    long_enough,
+    open_streams,
+    read_excerpt,
+    read_pair,
+    seed_at,
+)
+from adversarial.model import solve
 from common import records
 from common.training.distribution import Example
 
@@ -28,194 +35,182 @@ unconverted = tf.autograph.experimental.do_not_convert
 
 MIXTURES = "mixtures"
 UNPAIRED = (MIXTURES, "accompaniments", "vocals")
+"""Streams of unpaired songs."""
 
 
 class Data(NamedTuple):
-    """What both phases learn from, and what they are measured on.
+    """The opened songs of a run.
 
     Attributes:
         paired: Songs with their sources.
-        unpaired: Songs of each of the other streams, or None where there are none.
+        unpaired: Songs of each unpaired stream, or None where there are none.
         valid: Paired songs of the validation.
         test: Paired songs of the test.
     """
 
-    paired: Songs
-    unpaired: dict[str, Songs] | None
-    valid: Songs
-    test: Songs
+    paired: Stream
+    unpaired: dict[str, Stream] | None
+    valid: Stream
+    test: Stream
 
     @property
     def records(self) -> list[records.Index]:
         """Records that are read, those of the training first."""
-        banks = [each.sounds.records for each in (self.paired, self.valid, self.test)]
-        return [index for index in banks if index is not None]
+        streams = self.paired, self.valid, self.test
+        indexes = [stream.sounds.records for stream in streams]
+        return [index for index in indexes if index is not None]
 
     @property
     def digest(self) -> str:
-        """Fingerprint of all that is trained on."""
+        """Fingerprint of the training data."""
         return self.paired.sounds.digest
 
 
-def load(config: AdversarialConfig) -> Data:
-    """Find the songs of a run and open what is drawn from them.
+def open_data(config: AdversarialConfig, songs: SongLists) -> Data:
+    """Open all songs of a run; those of the training share one bank of sounds.
 
     Raises:
-        ConfigError: A key does not fit the others.
-        CorpusError: A corpus is not there, or its songs cannot be used.
+        CorpusError: No song of a list is as long as a window.
         AudioError: A file cannot be read.
     """
-    return open_lists(config, read_lists(config))
+    training = {
+        name: long_enough(config, getattr(songs, name), name)
+        for name in STREAMS
+        if getattr(songs, name)
+    }
+    streams = open_streams(config, "train", training)
+    unpaired = {name: streams[name] for name in UNPAIRED if name in streams}
+    valid, test = (open_split(config, split, songs) for split in ("valid", "test"))
+    return Data(streams["paired"], unpaired or None, valid, test)
 
 
-def read_lists(config: AdversarialConfig) -> Lists:
-    """List the songs of a run, from its manifest where that still holds."""
-    path = manifest.place(config)
-    is_own = config.corpora.function or config.corpora.foreign_pickle
-    known = None if is_own else manifest.load(config, path)
-    if known is not None:
-        return known
-    found = corpus.read(config)
-    manifest.save(found, config, path)
-    return found
+def open_split(config: AdversarialConfig, split: str, songs: SongLists) -> Stream:
+    """Open the songs of the split ``valid`` or ``test``."""
+    return open_streams(config, split, {"paired": getattr(songs, split)})["paired"]
 
 
-def open_lists(config: AdversarialConfig, found: Lists) -> Data:
-    """Open the songs of all lists; those of the training share one bank."""
-    training = {name: getattr(found, name) for name in STREAMS}
-    training = {k: long_enough(config, v, k) for k, v in training.items() if v}
-    opened = open_songs(config, "train", training)
-    unpaired = {name: opened[name] for name in UNPAIRED if name in opened}
-    valid, test = open_whole(config, "valid", found), open_whole(config, "test", found)
-    return Data(opened["paired"], unpaired or None, valid, test)
-
-
-def open_whole(config: AdversarialConfig, split: str, found: Lists) -> Songs:
-    """Open the songs of the validation, ``valid``, or of the ``test``."""
-    return open_songs(config, split, {"paired": getattr(found, split)})["paired"]
-
-
-def paired_example(config: AdversarialConfig, found: Data) -> Example:
+def paired_example(config: AdversarialConfig, data: Data) -> Example:
     """Make the function from a position to an excerpt with its sources.
 
     Args:
-        config: Gives sizes, way of drawing and seed.
-        found: The data of the run.
+        config: Gives sizes, cache and seed.
+        data: The data of the run.
 
     Returns:
         Function from a position to ``mixture`` [samples] of the separator's input and
         ``sources`` [2, samples] of its output: accompaniment, vocals.
     """
-    draw = drawing(config, "paired", found.paired)
+    draw = draws(config, "paired", data.paired)
 
     @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
-        drawn = draw(position)
-        return pair(config, found.paired, drawn.song, drawn.start)
+        song, start, _ = draw(position)
+        return read_pair(config, data.paired, song, start)
 
     return example
 
 
 def unpaired_example(
-    config: AdversarialConfig, found: Data, names: Sequence[str] = UNPAIRED
+    config: AdversarialConfig, data: Data, names: Sequence[str] = UNPAIRED
 ) -> Example:
-    """Make the function from a position to excerpts that do not belong together.
+    """Make the function from a position to excerpts of independent songs.
 
     Args:
-        config: Gives sizes, way of drawing, gains and seed.
-        found: The data of the run, with unpaired songs.
-        names: Streams that are drawn from.
+        config: Gives sizes, cache, gains and seed.
+        data: The data of the run, with unpaired songs.
+        names: Streams of the excerpts.
 
     Returns:
         Function from a position to ``mixtures`` [samples] of the separator's input,
         ``accompaniments`` and ``vocals`` [samples] of its output.
     """
-    songs = found.unpaired or {}
-    drawings = {name: drawing(config, name, songs[name]) for name in names}
+    streams = data.unpaired or {}
+    draw = {name: draws(config, name, streams[name]) for name in names}
 
     @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
-        heard = {}
-        for name, draw in drawings.items():
-            song, start, gain = draw(position)
-            wide = name == MIXTURES
-            cut = window(config, songs[name], song, start, with_context=wide)
-            heard[name] = gain * cut[0]
-        return heard
+        excerpts = {}
+        for name in names:
+            song, start, gain = draw[name](position)
+            waves = read_excerpt(
+                config, streams[name], song, start, with_context=name == MIXTURES
+            )
+            excerpts[name] = gain * waves[0]
+        return excerpts
 
     return example
 
 
-def semi_supervised_example(config: AdversarialConfig, found: Data) -> Example:
-    """Make the function from a position to what a step of the second phase needs.
+def semi_supervised_example(config: AdversarialConfig, data: Data) -> Example:
+    """Make the function from a position to the excerpts of a step of the second phase.
 
-    Each step of the critics has unpaired excerpts of its own, and that of the separator
+    Each step of the critics has unpaired excerpts of its own, and the separator's step
     has one more mixture.
 
     Args:
-        config: Gives sizes, steps of the critics, gains and seed.
-        found: The data of the run, with unpaired songs.
+        config: Gives sizes, number of critic steps, cache, gains and seed.
+        data: The data of the run, with unpaired songs.
 
     Returns:
         Function from a position to ``mixture`` and ``sources`` as
-        :func:`paired_example`; ``mixtures`` [num_disc + 1, samples], the last that of
+        :func:`paired_example`; ``mixtures`` [num_disc + 1, samples], the last one for
         the separator; ``accompaniments`` and ``vocals`` [num_disc, samples]; and
-        ``shares`` [num_disc, 2], uniform from 0 to 1: how much of an estimate is in
-        what the penalty of each critic is measured at.
+        ``epsilon`` [num_disc, 2], uniform from 0 to 1: weight of the estimate in the
+        interpolation of each critic's gradient penalty.
     """
     rounds = config.model_config.num_disc
-    paired = paired_example(config, found)
-    unpaired = unpaired_example(config, found)
-    alone = unpaired_example(config, found, (MIXTURES,))
-    kinds = {
-        name: tf.TensorSpec([length(config, name == MIXTURES)], tf.float32)
+    paired = paired_example(config, data)
+    unpaired = unpaired_example(config, data)
+    mixture_only = unpaired_example(config, data, (MIXTURES,))
+    specs = {
+        name: tf.TensorSpec([excerpt_samples(config, name == MIXTURES)], tf.float32)
         for name in UNPAIRED
     }
 
     @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         first = position * (rounds + 1)
-        places = first + tf.range(rounds, dtype=tf.int64)
+        positions = first + tf.range(rounds, dtype=tf.int64)
         # Traced once, because a graph of so many readings takes seconds to make.
-        heard: Any = tf.map_fn(  # type: ignore[call-overload]
-            unpaired, places, fn_output_signature=kinds
+        excerpts: Any = tf.map_fn(  # type: ignore[call-overload]
+            unpaired, positions, fn_output_signature=specs
         )
-        last = alone(first + rounds)[MIXTURES][tf.newaxis]
-        heard[MIXTURES] = tf.concat([heard[MIXTURES], last], axis=0)
-        key = key_of(config, 2 * len(STREAMS), position)
-        shares = tf.random.stateless_uniform([rounds, 2], key)
-        return {**paired(position), **heard, "shares": shares}
+        last = mixture_only(first + rounds)[MIXTURES][tf.newaxis]
+        excerpts[MIXTURES] = tf.concat([excerpts[MIXTURES], last], axis=0)
+        seed = seed_at(config, 2 * len(STREAMS), position)
+        epsilon = tf.random.stateless_uniform([rounds, 2], seed)
+        return {**paired(position), **excerpts, "epsilon": epsilon}
 
     return example
 
 
-def validation_example(config: AdversarialConfig, songs: Songs) -> tuple[Example, int]:
-    """Make the function from a position to the windows of whole songs, side by side.
+def validation_example(config: AdversarialConfig, songs: Stream) -> tuple[Example, int]:
+    """Make the function from a position to the consecutive windows of whole songs.
 
     Args:
-        config: Gives sizes.
-        songs: The songs of the validation, or of the test.
+        config: Gives the sizes.
+        songs: The songs of the validation or of the test.
 
     Returns:
-        Function from a position to what :func:`paired_example` gives, with
-        ``frame_weight`` [frames]: 1 for each frame of the output that lies within the
-        song, 0 behind its end; and the number of positions.
+        Function from a position to what :func:`paired_example` returns, with
+        ``frame_weight`` [frames]: 1 for each frame of the output within the song, 0
+        after its end; and the number of positions.
     """
     settings = config.model_config
     geometry = solve(settings)
-    # As many frames as the centred transform of the whole song has.
+    # The number of frames of a centred transform of the whole song.
     frames = 1 + songs.samples // settings.num_hop
     windows = -(-frames // geometry.output_frames)
-    rows = np.repeat(np.arange(len(frames)), windows)
-    firsts = np.concatenate([np.arange(each) for each in windows])
-    firsts = firsts * geometry.output_frames
+    song_of = np.repeat(np.arange(len(frames)), windows)
+    first_frame = np.concatenate([np.arange(count) for count in windows])
+    first_frame = first_frame * geometry.output_frames
 
     @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
-        row, first = tf.gather(rows, position), tf.gather(firsts, position)
-        cut = pair(config, songs, row, first * settings.num_hop)
-        places = first + tf.range(geometry.output_frames, dtype=tf.int64)
-        within = tf.cast(places < tf.gather(frames, row), tf.float32)
-        return {**cut, "frame_weight": within}
+        song, first = tf.gather(song_of, position), tf.gather(first_frame, position)
+        pair = read_pair(config, songs, song, first * settings.num_hop)
+        indices = first + tf.range(geometry.output_frames, dtype=tf.int64)
+        weight = tf.cast(indices < tf.gather(frames, song), tf.float32)
+        return {**pair, "frame_weight": weight}
 
-    return example, len(rows)
+    return example, len(song_of)

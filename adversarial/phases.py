@@ -1,4 +1,7 @@
-"""The two phases of a run: what each is made of, in which order, and how it ends."""
+"""The phases of a run: their names, folders and configurations, and trained weights.
+
+Each phase has a run folder of its own, ``sup`` or ``semisup``, in that of the run.
+"""
 
 from __future__ import annotations
 
@@ -6,142 +9,201 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import tensorflow as tf
-import tf_keras as keras
-
-from adversarial import corpus, data, evaluate, limits, results
-from adversarial.config import AdversarialConfig
-from adversarial.job import SEMI_SUPERVISED, SUPERVISED, Kind
-from adversarial.lists import Lists
-from adversarial.model import Separator
-from adversarial.separate import load
-from common import training
+from adversarial.config import AdversarialConfig, ModelConfig
+from adversarial.model import UNet
+from common.config import load as load_config
 from common.config import override
-from common.files import write_json
-from common.training import distribution, run_folder
-from common.training.checkpoint import restore_network
+from common.files import user_path
+from common.training import run_folder
+from common.training.checkpoint import CheckpointError, restore_network
 from common.training.resume import TrainingError
 
-TEST = "test.json"
-"""File of a phase's loss and scores on the test songs."""
+SUPERVISED, SEMI_SUPERVISED = "sup", "semisup"
+"""Names of the phases and of their folders."""
+
+PREFERRED = SEMI_SUPERVISED, SUPERVISED
+"""The phases in the order in which their weights are preferred."""
+
+BUNDLED = Path(__file__).parent / "bundled"
+"""Folder of the models that come with the package."""
+
+NEWEST = "newest"
+BASE = ModelConfig().model_base_dir
+CONFIG = "config.json"
+RECORD = "run.json"
 
 
-def run(config: AdversarialConfig, build: training.Build, check: bool) -> int:
-    """Run the phases that a configuration asks for, or check the last of them.
-
-    Args:
-        config: The configuration of the run.
-        build: Makes the job of one phase; importable by name.
-        check: Only check that a run can be resumed.
-
-    Returns:
-        The exit code.
-    """
-    limits.demand(config.model_config)
-    found = data.read_lists(config)
-    corpus.tell(found)
-    names = phases(config, bool(found.mixtures))
-    if check:
-        return training.check(part(config, names[-1]), build)
-    for name in names:
-        each = part(config, name)
-        if distribution.is_chief():
-            link_events(each)
-        model = training.train(each, build)
-        steps = int(model.optimizer.iterations.numpy())
-        training.say(f"trained {steps} steps: {each.output}")
-        if distribution.is_chief():
-            test(each, found, steps, type(model))
-        keras.backend.clear_session()
-    return 0
-
-
-def test(config: AdversarialConfig, found: Lists, step: int, kind: Kind) -> None:
-    """Measure the best weights of a phase on the test songs, as the original does.
-
-    One device does it all, whatever the strategy of the training. What a run that went
-    on has measured already is not measured again.
-
-    Args:
-        config: Configuration of the phase.
-        found: The songs.
-        step: Step at which the training has ended.
-        kind: Makes what was trained of the separator.
-    """
-    place = Path(str(config.output))
-    if _tested(place / TEST) == step:
-        return
-    separator = Separator(config.model_config, config.train.precision)
-    restore_network(place, separator)
-    model = kind(separator, config, 1)
-    model.compile()
-    songs = data.open_whole(config, "test", found)
-    example, count = data.validation_example(config, songs)
-    batches, steps = distribution.validation_batches(
-        tf.distribute.get_strategy(), example, count, config.model_config.batch_size
-    )
-    told = model.evaluate(batches, steps=steps, verbose=0, return_dict=True)["loss"]
-    with tf.summary.create_file_writer(str(place / "events" / "test")).as_default():
-        tf.summary.scalar("test_loss", told, step)
-    paired = config.corpora.paired
-    whole = evaluate.score(load(place), found.test, place / "evaluation", paired)
-    write_json({"step": step, "test_loss": told, **whole}, place / TEST)
-    training.say(f"test loss {told:.4f}\n{results.table(whole)}")
-
-
-def _tested(path: Path) -> int | None:
-    """Step of the training that was measured."""
-    if not path.exists():
-        return None
-    return json.loads(path.read_text(encoding="utf-8"))["step"]
-
-
-def link_events(config: AdversarialConfig) -> None:
-    """Let TensorBoard find a phase below ``log_dir``, under the name it had there."""
-    settings, place = config.model_config, Path(str(config.output)).absolute()
-    run, base = place.parent, Path(settings.model_base_dir).absolute()
-    if settings.log_dir is None or run.parent != base:
-        return
-    link = Path(settings.log_dir) / f"{run.name}_{place.name}"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink() and not link.exists():
-        link.symlink_to(place / "events", target_is_directory=True)
-
-
-def folder(config: AdversarialConfig) -> str:
-    """Name the run folder where none is asked for, by the number of the experiment."""
-    name = config.experiment_id or run_folder.date()
-    return str(Path(config.model_config.model_base_dir) / name)
-
-
-def phases(config: AdversarialConfig, unpaired: bool) -> list[str]:
-    """List the phases that are asked for and can be run, and tell what cannot.
+def requested(config: AdversarialConfig, unpaired: bool) -> list[str]:
+    """List the phases that a run has.
 
     Args:
         config: The configuration of the run.
-        unpaired: Whether there are songs without their sources.
+        unpaired: Whether there are unpaired songs; without them there is no second
+            phase.
 
     Raises:
-        TrainingError: The second phase alone is asked for and there are none.
+        TrainingError: Only the second phase is requested, and there are none.
     """
-    names = {
-        "both": [SUPERVISED, SEMI_SUPERVISED],
-        SUPERVISED: [SUPERVISED],
-        SEMI_SUPERVISED: [SEMI_SUPERVISED],
-    }[config.phases]
-    if SEMI_SUPERVISED in names and not unpaired:
-        if names == [SEMI_SUPERVISED]:
-            raise TrainingError(
-                "phases=semisup needs unpaired songs; name their corpus with "
-                "corpora.unpaired=..., or set corpora.paired_tracks"
-            )
-        return [SUPERVISED]
-    return names
+    if config.phases == SEMI_SUPERVISED and not unpaired:
+        raise TrainingError(
+            "phases=semisup needs unpaired songs; name their corpus with "
+            "corpora.unpaired=..., or set corpora.paired_tracks"
+        )
+    if config.phases != "both":
+        return [config.phases]
+    return [SUPERVISED, SEMI_SUPERVISED] if unpaired else [SUPERVISED]
 
 
 def part(config: AdversarialConfig, phase: str) -> AdversarialConfig:
-    """Make the configuration of one phase, with a folder of its own."""
+    """Make the configuration of one phase of a run, with the folder of the phase."""
     steps = config.model_config.epoch_it
     output = None if config.output is None else str(Path(config.output) / phase)
     schedule = replace(config.train, steps_per_epoch=steps)
     return override(replace(config, output=output, train=schedule), {"phases": phase})
+
+
+def default_folder(config: AdversarialConfig) -> str:
+    """Name the run folder of a configuration without ``output``."""
+    name = config.experiment_id or run_folder.date()
+    return str(Path(config.model_config.model_base_dir) / name)
+
+
+def link_events(config: AdversarialConfig) -> None:
+    """Link the events of a phase below ``log_dir``, under the original's name."""
+    settings, phase = config.model_config, Path(str(config.output)).absolute()
+    run, base = phase.parent, Path(settings.model_base_dir).absolute()
+    if settings.log_dir is None or run.parent != base:
+        return
+    link = Path(settings.log_dir) / f"{run.name}_{phase.name}"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink() and not link.exists():
+        link.symlink_to(phase / "events", target_is_directory=True)
+
+
+def restore(path: str | Path, checkpoint: str | None = None) -> UNet:
+    """Restore the separator of a run.
+
+    Args:
+        path: See :func:`locate`.
+        checkpoint: Checkpoint of a folder: ``latest``, ``best`` or ``step-N``; by
+            default the best, else the latest.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it does not fit its configuration.
+    """
+    path = locate(path)
+    config = read_config(path)
+    network = UNet(config.model_config, config.train.precision)
+    restore_network(path, network, checkpoint)
+    return network
+
+
+def locate(path: str | Path) -> Path:
+    """Find the folder of a phase, or the prefix of one of its checkpoints.
+
+    Args:
+        path: Run folder, of which the semi-supervised phase is preferred; folder of a
+            phase; prefix of a checkpoint; ``newest``; or the name of a bundled model.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it is none of a run.
+    """
+    folder = bundled(path)
+    if folder is not None:
+        return folder
+    path = user_path(newest() if str(path) == NEWEST else path)
+    if Path(f"{path}.index").is_file():
+        return _prefix_of_run(path)
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path} is no run folder, no checkpoint and no model that comes with the "
+            "package; check its name"
+        )
+    if not (path / CONFIG).exists():
+        raise CheckpointError(
+            f"{path} holds no {CONFIG}; expected a run folder of adversarial.train, "
+            "and checkpoints of the original go through adversarial.convert first"
+        )
+    for folder in (path, *(path / phase for phase in PREFERRED)):
+        if _is_trained(folder):
+            return folder
+    raise CheckpointError(
+        f"{path} holds no checkpoint (looked for best/ and latest/, also in "
+        f"{' and '.join(PREFERRED)}); let its training go on for a while"
+    )
+
+
+def bundled(name: str | Path) -> Path | None:
+    """Return the run folder of a bundled model, or None for any other name.
+
+    >>> bundled("runs/mini") is None
+    True
+    """
+    folder = BUNDLED / name
+    is_name = Path(name).name == str(name)
+    return folder if is_name and (folder / CONFIG).exists() else None
+
+
+def original_checkpoint(path: str | Path) -> Path | None:
+    """Return the path of a checkpoint of the original, or None for any other path."""
+    if str(path) == NEWEST or bundled(path):
+        return None
+    path = user_path(path)
+    if Path(f"{path}.index").is_file():
+        return None if (path.parent.parent / CONFIG).exists() else path
+    is_run = (path / CONFIG).exists()
+    return path if not is_run and any(path.glob("*.index")) else None
+
+
+def read_config(path: Path) -> AdversarialConfig:
+    """Read the configuration of a path that :func:`locate` found."""
+    folder = path if path.is_dir() else path.parent.parent
+    return load_config(AdversarialConfig, folder / CONFIG)
+
+
+def newest(base: str | Path = BASE) -> Path:
+    """Find the run that started or resumed last, by the records of the runs.
+
+    Args:
+        base: Folder of run folders.
+
+    Raises:
+        CheckpointError: There is no run with a checkpoint.
+    """
+    times: dict[Path, str] = {}
+    for record in [*Path(base).glob(f"*/{RECORD}"), *Path(base).glob(f"*/*/{RECORD}")]:
+        folder = record.parent
+        if _is_trained(folder):
+            run = folder.parent if folder.name in PREFERRED else folder
+            times[run] = max(times.get(run, ""), _last_start(record))
+    if not times:
+        raise CheckpointError(
+            f"no run with a checkpoint was found below {Path(base).resolve()}; name "
+            "another folder or mini, which comes with the package, by --checkpoint, or "
+            "train a network: python -m adversarial.train"
+        )
+    return max(times, key=lambda run: (times[run], run.name))
+
+
+def _prefix_of_run(prefix: Path) -> Path:
+    """Return the prefix of a checkpoint if it lies in a run folder."""
+    if not (prefix.parent.parent / CONFIG).exists():
+        raise CheckpointError(
+            f"{prefix} lies in no run folder ({prefix.parent.parent} holds no "
+            f"{CONFIG}); a checkpoint of the original goes through adversarial.convert "
+            "first"
+        )
+    return prefix
+
+
+def _is_trained(folder: Path) -> bool:
+    lists = [folder / name / "checkpoint" for name in ("best", "latest")]
+    return (folder / CONFIG).exists() and any(path.exists() for path in lists)
+
+
+def _last_start(record: Path) -> str:
+    """Return the time of the last start of a run; empty for a damaged record."""
+    try:
+        return str(json.loads(record.read_text("utf-8"))["starts"][-1]["time"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        return ""

@@ -8,24 +8,63 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from adversarial import convert, model, passes, runs
-from adversarial.passes import Passing
+import numpy as np
+import tensorflow as tf
+
+from adversarial import convert, phases
+from adversarial.config import ModelConfig
+from adversarial.images import pad_bins
+from adversarial.model import Geometry, UNet, covering
 from common.separation.command import command
 from common.separation.outputs import Form
-from common.separation.separator import SeparationError, Separator
+from common.separation.separator import Network, SeparationError, Separator, graph
+from common.signal.masking import ratio_mask
+from common.signal.stft import Stft, istft, stft
 from common.training.checkpoint import CheckpointError, is_choice, not_a_run
 
+SOURCES = "vocals", "accompaniment"
+"""Sources of the separation; the network has them in reverse order."""
 SEGMENT_SECONDS = 60.0
 OVERLAP = 0.0
+LEAST = 1e-10
+"""Magnitude below which the mixture has no phase for an estimate."""
 Rate = Literal["model", "input", "native"]
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a sound passes through the network.
+
+    Attributes:
+        tile_frames: Frames that the network estimates at once, 0: all. A multiple of
+            its period affects memory and time only.
+        griffin_lim: Griffin-Lim iterations on the estimates.
+        masks: Apply ratio masks to the mixture, the same ones to all channels,
+            estimated from their mean; instead of estimated magnitudes.
+
+    Raises:
+        SeparationError: A number is negative.
+    """
+
+    tile_frames: int = 0
+    griffin_lim: int = 0
+    masks: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("tile_frames", "griffin_lim"):
+            if getattr(self, name) < 0:
+                raise SeparationError(
+                    f"{name} is {getattr(self, name)}; expected at least 0"
+                )
+
+
 def load(
-    path: str | Path = runs.NEWEST,
+    path: str | Path = phases.NEWEST,
     *,
     sample_rate: Rate = "model",
     tile_frames: int | None = None,
@@ -38,20 +77,20 @@ def load(
     """Make a separator of a trained network.
 
     Args:
-        path: Run folder, of which the semi-supervised phase is taken if it is there;
-            folder of a phase; prefix of a checkpoint; ``newest``: the newest run below
-            ``checkpoints``; the name of a model that comes with the package; or prefix
-            or folder of a checkpoint of the original.
+        path: Run folder, of which the semi-supervised phase is preferred; folder of a
+            phase; prefix of a checkpoint; ``newest``: the newest run below
+            ``checkpoints``; the name of a bundled model; or prefix or folder of a
+            checkpoint of the original.
         sample_rate: See :func:`separator`.
         tile_frames: See :func:`separator`.
         griffin_lim: See :func:`separator`.
-        segment_seconds: Longest sound in one pass; longer sound goes through in blocks,
+        segment_seconds: Longest sound in one pass; longer sound is separated in chunks,
             with the estimates of one long pass.
-        overlap: Part of a segment that neighbouring blocks share; at least what the
-            network looks around.
-        checkpoint: Of a folder: ``latest``, ``best`` or ``step-N``; by default the
-            best, else the latest.
-        **settings: Of a checkpoint of the original, what it does not tell: any of
+        overlap: Overlap of neighbouring chunks as a fraction of a segment; at least the
+            context of the network.
+        checkpoint: Checkpoint of a folder: ``latest``, ``best`` or ``step-N``; by
+            default the best, else the latest.
+        **settings: Settings that a checkpoint of the original does not hold: any of
             :data:`adversarial.convert.OPTIONS`.
 
     Returns:
@@ -59,7 +98,7 @@ def load(
 
     Raises:
         CheckpointError: There is no checkpoint, or it does not fit its configuration.
-        SeparationError: An option is out of its range.
+        SeparationError: An option is out of range.
     """
     return separator(
         _network(path, checkpoint, settings),
@@ -73,29 +112,29 @@ def load(
 
 def _network(
     path: str | Path, checkpoint: str | None, settings: dict[str, Any]
-) -> model.Separator:
-    """Restore what this program or the original trained."""
+) -> UNet:
+    """Restore a network of this program or of the original."""
     unknown = [name for name in settings if name not in convert.OPTIONS]
     if unknown:
         raise TypeError(f"load() got an unexpected keyword argument {unknown[0]!r}")
-    original = runs.of_original(path)
+    original = phases.original_checkpoint(path)
     if original is not None:
         if checkpoint is not None:
             raise not_a_run(path, checkpoint)
         restored = convert.load(original, convert.settings(**settings))
         convert.check(restored)
         return restored.separator
-    given = [name for name, value in settings.items() if value is not None]
-    if given:
+    surplus = [name for name, value in settings.items() if value is not None]
+    if surplus:
         raise CheckpointError(
-            f"{path} is a run of this program, which tells all of its network; leave "
-            f"{' and '.join(given)} out"
+            f"{path} is a run of this program, whose configuration holds all settings; "
+            f"leave {' and '.join(surplus)} out"
         )
-    return runs.load(path, checkpoint)
+    return phases.restore(path, checkpoint)
 
 
 def separator(
-    network: model.Separator,
+    network: UNet,
     *,
     sample_rate: Rate = "model",
     tile_frames: int | None = None,
@@ -108,55 +147,188 @@ def separator(
     Args:
         network: The network.
         sample_rate: ``"model"``: estimates as published, of each channel on its own;
-            ``"input"``: shares of the mixture, the same for all channels, that belong
-            to sound of any rate, see :func:`form`; ``"native"`` is its older name.
+            ``"input"``: ratio masks, the same for all channels, for sound of any sample
+            rate, see :func:`form`; ``"native"`` is its older name.
         tile_frames: Frames that the network estimates at once; 0: all of a segment;
             none: as its configuration says.
-        griffin_lim: Rounds that improve the phase; none: as its configuration says.
+        griffin_lim: Griffin-Lim iterations; none: as its configuration says.
         segment_seconds: Longest sound in one pass.
-        overlap: Part of a segment that neighbouring blocks share.
+        overlap: Overlap of neighbouring chunks as a fraction of a segment.
 
     Raises:
-        SeparationError: An option is out of its range.
+        SeparationError: An option is out of range.
     """
     if sample_rate not in get_args(Rate):
         raise SeparationError(
             f"sample_rate is {sample_rate!r}; expected {' or '.join(get_args(Rate))}"
         )
     config, geometry = network.config, network.geometry
-    passing = Passing(
+    options = Options(
         config.tile_hop if tile_frames is None else tile_frames,
         config.griffin_lim if griffin_lim is None else griffin_lim,
         masks=sample_rate != "model",
     )
     return Separator(
-        passes.network(network, passing),
-        sources=passes.SOURCES,
+        separation_pass(network, options),
+        sources=SOURCES,
         sample_rate=config.expected_sr,
         segment_seconds=segment_seconds,
         overlap=overlap,
         named=True,
         # Only shifts by whole periods leave the estimates as they are.
         grid_samples=geometry.period * config.num_hop,
-        context_samples=passes.reach(network, passing),
-        together=passing.masks,
+        context_samples=_context_samples(network, options),
+        together=options.masks,
     )
 
 
-def form(sample_rate: Rate = "model") -> Form:
-    """Tell how files are written.
+def separation_pass(network: UNet, options: Options) -> Network:
+    """Make the function that separates waveforms in one pass.
 
     Args:
-        sample_rate: ``"model"``: at the rate of the network, which is all it makes;
-            ``"input"`` or ``"native"``: at that of the input, whose accompaniment takes
-            what the vocals leave, with all above the network's band.
+        network: Built network.
+        options: How a sound passes through it.
+
+    Returns:
+        Function from float32 [batch, channels, samples] to
+        [batch, sources, channels, samples], sources as in :data:`SOURCES`.
+    """
+    config, geometry = network.config, network.geometry
+    image = tf.TensorSpec([None, geometry.input_bins, None, 1], tf.float32)
+    estimate = graph(network, input_signature=[image])
+
+    def separate(mixture: np.ndarray) -> np.ndarray:
+        spectrum = transform(tf.constant(mixture), config)[:, :, tf.newaxis]
+        inputs = spectrum
+        if options.masks:
+            inputs = tf.reduce_mean(spectrum, 1, keepdims=True)
+        estimates = estimate_magnitudes(
+            estimate, tf.abs(inputs[:, :, 0]), geometry, options.tile_frames
+        )
+        if options.masks:
+            gains = ratio_mask(estimates)
+        else:
+            gains = _gains(estimates, tf.abs(inputs))
+        spectra = tf.cast(gains, tf.complex64) * spectrum
+        samples = mixture.shape[-1]
+        for _ in range(options.griffin_lim):
+            spectra = griffin_lim_step(spectra, config, samples)
+        return istft(spectra, _params(config), samples).numpy().swapaxes(1, 2)
+
+    return separate
+
+
+def transform(waveform: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+    """Compute the STFT of whole sounds with half a frame of silence after their end.
+
+    The original appends it too.
+
+    Args:
+        waveform: Float32 [..., samples].
+        config: Gives frame length, hop and padding.
+
+    Returns:
+        complex64 [..., frames, bins].
+
+    >>> transform(tf.zeros([2, 1]), ModelConfig()).shape
+    TensorShape([2, 2, 257])
+    """
+    padding = [[0, 0]] * (waveform.shape.rank - 1) + [[0, config.num_fft // 2]]
+    return stft(tf.pad(waveform, padding), _params(config))
+
+
+def estimate_magnitudes(
+    estimate: Callable[[tf.Tensor], tf.Tensor],
+    magnitude: tf.Tensor,
+    geometry: Geometry,
+    tile_frames: int = 0,
+) -> tf.Tensor:
+    """Estimate the magnitudes of the sources of whole sounds.
+
+    Args:
+        estimate: The network.
+        magnitude: Magnitude of the mixtures, float32 [batch, channels, frames, bins].
+        geometry: Sizes of the network's images.
+        tile_frames: Frames that are estimated at once; 0: all.
+
+    Returns:
+        Float32 [batch, channels, sources, frames, bins], sources as in
+        :data:`SOURCES`.
+    """
+    batch, channels, frames, bins = (int(n or 0) for n in magnitude.shape)
+    flat = tf.reshape(tf.math.log1p(magnitude), [-1, frames, bins])
+    images = pad_bins(
+        tf.linalg.matrix_transpose(flat)[..., tf.newaxis], geometry.input_bins
+    )
+    logs = _in_tiles(estimate, images, geometry, min(tile_frames or frames, frames))
+    linear = tf.linalg.matrix_transpose(tf.math.expm1(logs[:, ::-1, :bins, :, 0]))
+    return tf.reshape(linear, [batch, channels, len(SOURCES), frames, bins])
+
+
+def griffin_lim_step(
+    spectrum: tf.Tensor, config: ModelConfig, samples: int
+) -> tf.Tensor:
+    """Replace the phase of spectra by that of the waveforms they give (Griffin-Lim).
+
+    Args:
+        spectrum: complex64 [..., frames, bins].
+        config: Gives frame length, hop and padding.
+        samples: Length of the waveforms.
+    """
+    consistent = transform(istft(spectrum, _params(config), samples), config)
+    magnitude = tf.maximum(tf.abs(consistent), LEAST)
+    return consistent * tf.cast(tf.abs(spectrum) / magnitude, tf.complex64)
+
+
+def _in_tiles(
+    estimate: Callable[[tf.Tensor], tf.Tensor],
+    images: tf.Tensor,
+    geometry: Geometry,
+    hop: int,
+) -> tf.Tensor:
+    """Run the network tile by tile: outputs [batch, 2, bins, frames, 1]."""
+    frames, context = int(images.shape[2] or 0), geometry.context_frames
+    output = covering(hop, geometry)
+    starts = range(0, frames, hop)
+    after = context + starts[-1] + output - frames
+    padded = tf.pad(images, [[0, 0], [0, 0], [context, after], [0, 0]])
+    tiles = [padded[:, :, s : s + output + 2 * context] for s in starts]
+    outputs = [estimate(tile)[..., :hop, :] for tile in tiles]
+    return tf.concat(outputs, axis=-2)[..., :frames, :]
+
+
+def _gains(estimates: tf.Tensor, magnitude: tf.Tensor) -> tf.Tensor:
+    """Divide estimates by the mixture; 0 where it is silent and has no phase."""
+    gains = estimates / tf.maximum(magnitude, LEAST)
+    return tf.where(magnitude > LEAST, gains, tf.zeros_like(gains))
+
+
+def _context_samples(network: UNet, options: Options) -> int:
+    """Return the context of an estimated sample on either side."""
+    config = network.config
+    window = -(-config.num_fft // config.num_hop)
+    frames = network.geometry.context_frames + window * (1 + options.griffin_lim)
+    return frames * config.num_hop
+
+
+def _params(config: ModelConfig) -> Stft:
+    return Stft(config.num_fft, config.num_hop, padding=config.center_pad)
+
+
+def form(sample_rate: Rate = "model") -> Form:
+    """Return how stems are written.
+
+    Args:
+        sample_rate: ``"model"``: the estimates, at the rate of the network; ``"input"``
+            or ``"native"``: at the rate of the input, whose accompaniment is all that
+            the vocals leave, including what lies above the network's band.
     """
     native = sample_rate != "model"
     return Form(
         "{name}_{source}",
         "{name}_original",
         "input" if native else "model",
-        passes.SOURCES[1] if native else None,
+        SOURCES[1] if native else None,
     )
 
 
@@ -167,7 +339,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv,
         "Separate singing from its accompaniment, to FOLDER/INPUT_vocals.wav and "
         "FOLDER/INPUT_accompaniment.wav beside a copy of the original.",
-        model=runs.NEWEST,
+        model=phases.NEWEST,
         configure=_configure,
         form=lambda options: form(options["sample_rate"]),
         words={
@@ -178,27 +350,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load(path: str, **options: Any) -> Separator:
-    """Load a model; which one is the newest is told.
+    """Load a model, and print which run is the newest.
 
     The original's ``--checkpoint`` names a model.
     """
     checkpoint = options.get("checkpoint")
     if checkpoint is not None and not is_choice(checkpoint):
-        if path != runs.NEWEST:
+        if path != phases.NEWEST:
             raise CheckpointError(
                 f"two models are named, {path} and {checkpoint}; give one, or choose "
                 "its checkpoint: latest, best or step-N"
             )
         path = options.pop("checkpoint")
-    if path != runs.NEWEST:
+    if path != phases.NEWEST:
         return load(path, **options)
-    found = runs.newest()
-    sys.stdout.write(f"newest run: {runs.locate(found)}\n")
-    return load(found, **options)
+    run = phases.newest()
+    sys.stdout.write(f"newest run: {phases.locate(run)}\n")
+    return load(run, **options)
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    """Add what :func:`load` takes."""
+    """Add the options of :func:`load`."""
     add = parser.add_argument
     add(
         "--sample-rate",
@@ -218,8 +390,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--griffin-lim",
         type=int,
-        metavar="ROUNDS",
-        help="rounds that improve the phase (default: the model's own, mostly 0)",
+        metavar="ITERATIONS",
+        help="iterations that improve the phase (default: the model's own, mostly 0)",
     )
     convert.add_options(parser)
 

@@ -67,9 +67,9 @@ def our_config(**changes: Any) -> Any:
     from dataclasses import replace
 
     from clustering.config import ClusteringConfig
-    from clustering.shapes import Chimera, Features, Recurrent
+    from clustering.shapes import Features, Recurrent, Spectral
 
-    shape = Chimera(
+    shape = Spectral(
         features=Features(bins=BINS, norm="batch"),
         recurrent=Recurrent(hidden=HIDDEN, layers=4, dropout=0.3),
         embedding=DIM,
@@ -238,7 +238,7 @@ def our_items(folder: Path) -> Work:
     @tf.function
     def item(position: tf.Tensor) -> tf.Tensor:
         batch = {name: value[tf.newaxis] for name, value in draw(position).items()}
-        known = objective.given(config, batch)
+        known = objective.prepare(config, batch)
         assignment = targets.ideal_binary(known.magnitudes)
         return known, assignment, targets.point_weights(known.input, assignment)
 

@@ -80,12 +80,12 @@ def our_training(folder: Path, options: str) -> Work:
 
     from common.training import distribution
     from common.training.optimizer import optimizer
-    from unmix import convert
+    from unmix import weights
     from unmix.config import UMX
     from unmix.train import UnmixTraining
 
     distribution.prepare(0)
-    network = convert.load(folder, TARGETS[:1])[TARGETS[0]]
+    network = weights.load(folder, TARGETS[:1])[TARGETS[0]]
     model = UnmixTraining(network, UMX, 1)
     model.compile(optimizer("adam", UMX.lr, UMX.weight_decay))
     step = tf.function(model.train_step)

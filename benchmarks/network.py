@@ -119,10 +119,10 @@ def measure(size: dict[str, int]) -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
-    from mixit import fusion
+    from mixit.layers import fusion_pays
 
     runs, weights = build(size)
-    if not fusion.pays():
+    if not fusion_pays():
         del runs["fused"]
     core = tf.random.stateless_normal([1, size["frames"], size["bottleneck"]], [1, 2])
     inference = {k: tf.function(run, autograph=False) for k, run in runs.items()}

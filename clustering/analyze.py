@@ -1,7 +1,8 @@
 """A table over runs: ``python -m clustering.analyze RUN...``, or a folder of runs.
 
-One row for each run: what differs between their configurations, how long they were
-trained, the best loss on the validation, and the scores of ``clustering.evaluate``.
+Each run has a row: the keys in which their configurations differ, the steps of
+training, the best loss on the validation, and the scores and confidences of
+``clustering.evaluate``.
 """
 
 from __future__ import annotations
@@ -15,44 +16,47 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clustering.confidence import MEASURES as CONFIDENCES
 from clustering.config import ClusteringConfig
-from clustering.separate import CONFIG
 from common.config import ConfigError, flatten, load, to_dict
 from common.errors import exit_code
+from common.evaluation import table as tables
 from common.files import user_path, write_text
+from common.training.checkpoint import CONFIG
 from common.training.logs import read_scalars
 
 SUMMARY = Path("evaluation", "summary.json")
 OVERALL = "all"
+CONFIDENCE = "confidence"
 SCORES = {"SI-SDR": "si_sdr", "SI-SDRi": "si_sdr_improvement"}
 IGNORED = ("output",)
 NOT_EVALUATED = "not evaluated"
 
 Row = dict[str, Any]
-"""Values by column; a column that is not there is empty."""
+"""Values by column; a missing column is empty."""
 
 
-def find(places: Iterable[Path]) -> dict[str, Path]:
-    """Find run folders, those named and all below a folder that is none itself.
+def find_runs(paths: Iterable[Path]) -> dict[str, Path]:
+    """List run folders, and all runs below a folder that is none itself.
 
     Args:
-        places: Run folders and folders of them.
+        paths: Run folders and folders of them.
 
     Returns:
-        Run folders by a name of their own, in order.
+        Run folders by a unique name, in order.
 
     Raises:
-        ConfigError: There is no run in a place.
+        ConfigError: A path holds no run.
     """
     runs: dict[str, Path] = {}
-    for place in places:
-        folder = user_path(place)
-        inside = {file.parent for file in folder.rglob(CONFIG)}
+    for path in paths:
+        folder = user_path(path)
+        candidates = {file.parent for file in folder.rglob(CONFIG)}
         # Sacred keeps configurations of its own inside a run.
-        found = sorted(each for each in inside if not inside & set(each.parents))
+        found = sorted(c for c in candidates if not candidates & set(c.parents))
         if not found:
             raise ConfigError(
-                f"{place} holds no run (no {CONFIG} at any depth); expected run "
+                f"{path} holds no run (no {CONFIG} at any depth); expected run "
                 "folders of clustering.train, or a folder of them"
             )
         for run in found:
@@ -62,15 +66,15 @@ def find(places: Iterable[Path]) -> dict[str, Path]:
 
 
 def rows(runs: Mapping[str, Path]) -> list[Row]:
-    """Collect what is known of runs.
+    """Collect the row of each run.
 
     Args:
         runs: Run folders by name.
 
     Returns:
-        A row for each, with the columns ``run``, the keys that differ, ``steps``,
-        ``validation loss``, ``SI-SDR`` and ``SI-SDRi`` in dB, and the SI-SDR of each
-        source by its name.
+        Rows with the columns ``run``, the keys that differ, ``steps``, ``validation
+        loss``, ``SI-SDR`` and ``SI-SDRi`` in dB, the SI-SDR of each source by its name,
+        and each confidence that was measured.
 
     Raises:
         ConfigError: A file of a run is damaged.
@@ -81,7 +85,7 @@ def rows(runs: Mapping[str, Path]) -> list[Row]:
     keys = differing(configs)
     return [
         {"run": name}
-        | {key: _shown(config.get(key)) for key in keys}
+        | {key: _joined(config.get(key)) for key in keys}
         | _training(run)
         | _scores(run)
         for (name, run), config in zip(runs.items(), configs, strict=True)
@@ -94,31 +98,29 @@ def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> differing([{"lr": 0.1, "kind": "dpcl"}, {"lr": 0.2, "kind": "dpcl"}])
     ['lr']
     """
-    every = dict.fromkeys(key for config in configs for key in config)
+    keys = dict.fromkeys(key for config in configs for key in config)
     return [
         key
-        for key in every
+        for key in keys
         if key not in IGNORED
         and any(config.get(key) != configs[0].get(key) for config in configs)
     ]
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """Write rows as a table of Markdown, and name the runs without scores."""
+    """Format rows as a table of Markdown, and name the runs without scores."""
     columns = _columns(table)
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    for row in table:
-        cells = [_cell(row.get(column, "")) for column in columns]
-        lines.append(f"| {' | '.join(cells)} |")
-    bare = [row["run"] for row in table if row["SI-SDR"] == NOT_EVALUATED]
-    if bare:
+    cells = [[_cell(row.get(column, "")) for column in columns] for row in table]
+    text = tables.markdown(columns, cells)
+    unscored = [row["run"] for row in table if row["SI-SDR"] == NOT_EVALUATED]
+    if unscored:
         hint = "python -m clustering.evaluate RUN"
-        lines += ["", f"Not evaluated: {', '.join(bare)} ({hint})"]
-    return "\n".join(lines) + "\n"
+        text += f"\nNot evaluated: {', '.join(unscored)} ({hint})\n"
+    return text
 
 
 def write_csv(table: Sequence[Row], path: Path) -> None:
-    """Write rows as a file of comma-separated values, whole or not at all."""
+    """Write rows as a file of comma-separated values, atomically."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _columns(table), restval="", lineterminator="\n")
     writer.writeheader()
@@ -157,29 +159,33 @@ def _training(run: Path) -> Row:
 
 
 def _scores(run: Path) -> Row:
-    """Means over all sources, and the SI-SDR of each."""
-    if not (run / SUMMARY).exists():
+    """Means over all sources, the SI-SDR of each, and the confidences."""
+    file = run / SUMMARY
+    if not file.exists():
         return dict.fromkeys(SCORES, NOT_EVALUATED)
-    means = _read(run / SUMMARY)
-    overall = means.get(OVERALL)
+    means = _read(file)
+    overall = means.pop(OVERALL, None)
     if not isinstance(overall, dict):
         raise ConfigError(
-            f"{run / SUMMARY} has no means of all; evaluate the run again"
+            f"{file} has no means under {OVERALL!r}; evaluate the run again"
         )
-    told = {column: overall.get(name, "") for column, name in SCORES.items()}
-    for name, each in means.items():
-        if name != OVERALL:
-            told[f"{name} SI-SDR"] = each.get("si_sdr", "")
-    return told
+    confidence = means.pop(CONFIDENCE, {})
+    row = {column: overall.get(name, "") for column, name in SCORES.items()}
+    row |= {f"{name} SI-SDR": mean.get("si_sdr", "") for name, mean in means.items()}
+    return row | {
+        f"{name} confidence": confidence[name]
+        for name in CONFIDENCES
+        if name in confidence
+    }
 
 
-def _shown(value: Any) -> Any:
+def _joined(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, float):
-        return str(value).replace("|", "\\|")
+        return str(value)
     return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
 
 
@@ -195,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    table = rows(find(options.runs))
+    table = rows(find_runs(options.runs))
     if options.csv:
         write_csv(table, options.csv)
     sys.stdout.write(markdown(table))

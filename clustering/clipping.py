@@ -1,4 +1,4 @@
-"""Limits for the gradient of all weights, fixed or found from the training itself.
+"""Gradient clipping, by a fixed norm or by a percentile of the norms so far.
 
 [1] Seetharaman, Wichern, Pardo and Le Roux, AutoClip: Adaptive gradient clipping for
 source separation networks, MLSP 2020.
@@ -22,7 +22,7 @@ def clip_by_norm(
 
     g min(1, limit / |g|), |g| the norm of all of them as one vector. Unlike
     ``tf.clip_by_global_norm`` this holds for a limit of 0, and leaves gradients that
-    are not finite for the training to find.
+    are not finite for the training to detect.
 
     Args:
         gradients: One a variable, summed over replicas; None where a variable has none.
@@ -47,7 +47,7 @@ def clip_by_norm(
 
 
 def global_norm(gradients: Gradients) -> tf.Tensor:
-    """Measure all gradients as one vector.
+    """Compute the norm of all gradients as one vector.
 
     Args:
         gradients: One a variable; None where a variable has none.
@@ -72,7 +72,7 @@ class AutoClip(tf.Module):
 
     Attributes:
         norms: The latest norms, float32 [capacity], oldest overwritten first.
-        seen: Number of norms that were ever recorded, int64 [].
+        seen: Number of all norms that were recorded, int64 [].
 
     >>> clip = AutoClip(percentile=50.0)
     >>> steps = [clip([tf.constant([norm])]) for norm in (1.0, 3.0, 8.0)]
@@ -84,7 +84,7 @@ class AutoClip(tf.Module):
         """Start without a history.
 
         Args:
-            percentile: 0 to 100; 10 in [1], 100 clips nothing but what exceeds all.
+            percentile: 0 to 100; 10 in [1], 100 never clips.
             capacity: Number of norms that are kept, at least 1.
 
         Raises:
@@ -120,7 +120,7 @@ class AutoClip(tf.Module):
         return _scaled(gradients, norm, self.limit()), norm
 
     def limit(self) -> tf.Tensor:
-        """Give the percentile of the kept norms, as ``numpy.percentile`` does.
+        """Compute the percentile of the kept norms, as ``numpy.percentile`` does.
 
         Returns:
             float32 []; infinite before the first norm.
@@ -130,12 +130,12 @@ class AutoClip(tf.Module):
         kept = tf.cast(tf.minimum(self.seen, tf.cast(capacity, tf.int64)), tf.int32)
         unused = tf.range(capacity) >= kept
         ordered = tf.sort(tf.where(unused, norms.dtype.max, norms))
-        place = self.percentile / 100.0 * tf.cast(tf.maximum(kept - 1, 0), tf.float32)
-        below = tf.cast(tf.floor(place), tf.int32)
+        rank = self.percentile / 100.0 * tf.cast(tf.maximum(kept - 1, 0), tf.float32)
+        below = tf.cast(tf.floor(rank), tf.int32)
         above = tf.minimum(below + 1, tf.maximum(kept - 1, 0))
         low, high = ordered[below], ordered[above]
-        found = low + (place - tf.floor(place)) * (high - low)
-        return tf.where(kept > 0, found, float("inf"))
+        limit = low + (rank - tf.floor(rank)) * (high - low)
+        return tf.where(kept > 0, limit, float("inf"))
 
     def _record(self, norm: tf.Tensor) -> None:
         finite = tf.math.is_finite(norm)

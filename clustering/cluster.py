@@ -1,4 +1,4 @@
-"""From embeddings to masks: cluster the loud points, then share out all of them.
+"""From embeddings to masks: cluster the loud points, then mask all of them.
 
 Hershey et al., Deep clustering, ICASSP 2016, with the soft masks of nussl, in version 1
 and as it was in 2019.
@@ -11,54 +11,54 @@ from typing import Literal, NamedTuple, get_args
 
 import tensorflow as tf
 
-from clustering import mixture_model
+from clustering import gaussian_mixture
+from clustering.gaussian_mixture import GaussianMixture
 from clustering.kmeans import Seed, distances, kmeans
-from clustering.mixture_model import Mixture
 from clustering.targets import vad
 
 Method = Literal["kmeans", "gmm"]
-MaskKind = Literal["soft", "binary", "posterior"]
-Model = tf.Tensor | Mixture
+MaskName = Literal["soft", "binary", "posterior"]
+Model = tf.Tensor | GaussianMixture
 """Centroids, float32 [batch, sources, dim], or a mixture of Gaussians."""
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """How masks are made of embeddings.
+    """Options of the clustering of embeddings and of the masks.
 
     Attributes:
-        sources: How many masks.
+        sources: Number of masks.
         method: ``"kmeans"``, or ``"gmm"``, Gaussians with full covariances, whose
             responsibilities are the masks.
         percentile: Points are clustered if their magnitude is not below this percentile
             of the item, 0 to 100; 0 takes all. See :func:`loudest`.
-        within_db: Of these, points are clustered that are less than so many dB below
-            the loudest of the item, as the weight ``"vad"`` of training has it; none:
-            all of them.
+        within_db: Of these, points are clustered that are less than this number of dB
+            below the loudest of the item, as by the weight ``"vad"`` of training;
+            none: all of them.
         mask: Of k-means: see :func:`soft_masks`, :func:`posterior_masks` and
             :func:`binary_masks`. A mixture has the last one, or its responsibilities.
-        beta: How fast soft and posterior masks fall with the distance, above 0.
-        restarts: Beginnings of k-means.
-        weighted: Let points count by their magnitude.
+        beta: Decay of soft and posterior masks with the distance, above 0.
+        restarts: Independent starts of k-means.
+        weighted: Whether points are weighted by their magnitude.
         order_by_size: Put the source with the largest mask first.
 
     Raises:
-        ValueError: If a value is none of these.
+        ValueError: A value is none of these.
     """
 
     sources: int = 2
     method: Method = "kmeans"
     percentile: float = 90.0
     within_db: float | None = None
-    mask: MaskKind = "soft"
+    mask: MaskName = "soft"
     beta: float = 5.0
     restarts: int = 1
     weighted: bool = False
     order_by_size: bool = True
 
     def __post_init__(self) -> None:
-        for name, kinds in (("method", Method), ("mask", MaskKind)):
-            value, known = getattr(self, name), get_args(kinds)
+        for name, names in (("method", Method), ("mask", MaskName)):
+            value, known = getattr(self, name), get_args(names)
             if value not in known:
                 raise ValueError(
                     f"{name} is {value!r}; expected one of {', '.join(known)}"
@@ -90,21 +90,20 @@ def cluster(
 ) -> Clustered:
     """Find the sources of each item and their masks.
 
-    Channels that shall have the same sources go one after another among the frames;
-    along the batch each channel has sources, and an order, of its own.
+    To find the same sources in several channels, concatenate their frames; along the
+    batch each channel has sources, and an order, of its own.
 
     Args:
         embedding: float32 [batch, points, dim], points = frames * bins, bins fastest.
         magnitude: Of the mixture, float32 [batch, frames, bins], not negative.
-        params: How.
+        params: Options.
         seed: Two integers; the same ones give the same masks.
 
     Returns:
-        Masks of sum 1 over the sources, and the model in their order, which makes the
-        masks of further blocks with :func:`masks`.
+        Masks of sum 1 over the sources, and the model in their order.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: The shapes do not fit.
 
     >>> embedding = [[[0.0], [0.1], [9.0], [0.0]]]
     >>> params = Clustering(percentile=0.0, mask="binary")
@@ -113,49 +112,50 @@ def cluster(
     """
     embedding, magnitude = _checked(embedding, magnitude)
     flat = tf.reshape(magnitude, tf.shape(embedding)[:2])
-    places = loudest(flat, params.percentile)
-    points = tf.gather(embedding, places, batch_dims=1)
+    indices = loudest(flat, params.percentile)
+    points = tf.gather(embedding, indices, batch_dims=1)
     weights = _weights(magnitude, flat, params)
     if weights is not None:
-        weights = tf.gather(weights, places, batch_dims=1)
+        weights = tf.gather(weights, indices, batch_dims=1)
     model: Model
     if params.method == "gmm":
-        model = mixture_model.fit(points, params.sources, weights, seed=seed)
+        model = gaussian_mixture.fit(points, params.sources, weights, seed=seed)
     else:
         model = kmeans(
             points, params.sources, weights, seed=seed, restarts=params.restarts
         ).centroids
-    found = masks(embedding, magnitude, model, params)
+    unordered = masks(embedding, magnitude, model, params)
     if not params.order_by_size:
-        return Clustered(found, model)
-    order = tf.argsort(tf.reduce_sum(found, [2, 3]), -1, "DESCENDING", stable=True)
-    return Clustered(tf.gather(found, order, batch_dims=1), _ordered(model, order))
+        return Clustered(unordered, model)
+    sizes = tf.reduce_sum(unordered, [2, 3])
+    order = tf.argsort(sizes, -1, "DESCENDING", stable=True)
+    return Clustered(tf.gather(unordered, order, batch_dims=1), _ordered(model, order))
 
 
 def masks(
     embedding: tf.Tensor, magnitude: tf.Tensor, model: Model, params: Clustering
 ) -> tf.Tensor:
-    """Make the masks of a model that is known, in its order.
+    """Make the masks of a fitted model, in its order.
 
     Args:
         embedding: float32 [batch, points, dim], points = frames * bins.
-        magnitude: float32 [batch, frames, bins], of which only the shape counts.
+        magnitude: float32 [batch, frames, bins], only for its shape.
         model: Centroids [batch or 1, sources, dim] or a mixture, from :func:`cluster`.
-        params: ``mask`` and ``beta`` of them.
+        params: Options, of which ``mask`` and ``beta`` are used.
 
     Returns:
         float32 [batch, sources, frames, bins], of sum 1 over the sources.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: The shapes do not fit.
 
     >>> embedding, centroids = [[[0.0], [0.5]]], [[[0.0], [40.0]]]
     >>> masks(embedding, [[[1.0, 1.0]]], centroids, Clustering()).shape.as_list()
     [1, 2, 1, 2]
     """
     embedding, magnitude = _checked(embedding, magnitude)
-    if isinstance(model, Mixture):
-        flat = mixture_model.responsibilities(model, embedding)
+    if isinstance(model, GaussianMixture):
+        flat = gaussian_mixture.responsibilities(model, embedding)
         flat = binary_masks(-flat) if params.mask == "binary" else flat
     else:
         away = distances(embedding, model)
@@ -171,13 +171,13 @@ def masks(
 
 
 def soft_masks(away: tf.Tensor, beta: float = 5.0) -> tf.Tensor:
-    """Share points out by exp(-beta d) + 1e-8, divided by its sum over the sources.
+    """Compute exp(-beta d) + 1e-8, divided by its sum over the sources.
 
-    That is nussl 1: what is far from all sources is shared out equally.
+    As in nussl 1, a point far from all sources belongs to all of them equally.
 
     Args:
         away: Distances, float32 [batch, sources, points].
-        beta: How fast they fall.
+        beta: Decay with the distance.
 
     Returns:
         float32 [batch, sources, points], of sum 1 over the sources.
@@ -190,13 +190,13 @@ def soft_masks(away: tf.Tensor, beta: float = 5.0) -> tf.Tensor:
 
 
 def posterior_masks(away: tf.Tensor, alpha: float = 5.0) -> tf.Tensor:
-    """Share points out by exp(-alpha d), divided by its sum over the sources.
+    """Compute exp(-alpha d), divided by its sum over the sources.
 
-    That is nussl of 2019: what is far from all sources goes to the nearest.
+    As in nussl of 2019, a point far from all sources belongs to the nearest.
 
     Args:
         away: Distances, float32 [batch, sources, points].
-        alpha: How fast they fall.
+        alpha: Decay with the distance.
 
     Returns:
         float32 [batch, sources, points], of sum 1 over the sources.
@@ -210,7 +210,7 @@ def posterior_masks(away: tf.Tensor, alpha: float = 5.0) -> tf.Tensor:
 
 
 def binary_masks(away: tf.Tensor) -> tf.Tensor:
-    """Give every point to its nearest source, the first of equally near ones.
+    """Assign every point to its nearest source, the first of equally near ones.
 
     Args:
         away: Distances, float32 [batch, sources, points].
@@ -238,10 +238,10 @@ def loudest(magnitude: tf.Tensor, percentile: float) -> tf.Tensor:
         percentile: 0 to 100; 0 takes all points.
 
     Returns:
-        Places of the points, int32 [batch, count], in no particular order.
+        Indices of the points, int32 [batch, count], in no particular order.
 
     Raises:
-        ValueError: If the percentile is out of range.
+        ValueError: The percentile is out of range.
 
     >>> sorted(loudest([[5.0, 1.0, 3.0, 4.0, 2.0]], 50.0).numpy()[0].tolist())
     [0, 2, 3]
@@ -251,16 +251,16 @@ def loudest(magnitude: tf.Tensor, percentile: float) -> tf.Tensor:
     total = tf.shape(magnitude)[1]
     if percentile == 0:
         return tf.range(total)[tf.newaxis] + tf.zeros_like(magnitude, tf.int32)
-    place = tf.cast(total - 1, tf.float64) * (percentile / 100)
+    position = tf.cast(total - 1, tf.float64) * (percentile / 100)
     # A product such as 0.9 * 10 may come out a little above the whole number.
-    below = tf.cast(tf.math.ceil(place - 1e-6), tf.int32)
+    below = tf.cast(tf.math.ceil(position - 1e-6), tf.int32)
     return tf.math.top_k(magnitude, total - below, sorted=False)[1]
 
 
 def _weights(
     magnitude: tf.Tensor, flat: tf.Tensor, params: Clustering
 ) -> tf.Tensor | None:
-    """What points count, [batch, points]: 0 leaves one out; none: all count alike."""
+    """Weights of the points [batch, points], 0 to leave one out; none: all equal."""
     weights = flat if params.weighted else None
     if params.within_db is None:
         return weights
@@ -269,8 +269,10 @@ def _weights(
 
 
 def _ordered(model: Model, order: tf.Tensor) -> Model:
-    if isinstance(model, Mixture):
-        return Mixture(*(tf.gather(each, order, batch_dims=1) for each in model))
+    if isinstance(model, GaussianMixture):
+        return GaussianMixture(
+            *(tf.gather(each, order, batch_dims=1) for each in model)
+        )
     return tf.gather(model, order, batch_dims=1)
 
 

@@ -1,26 +1,36 @@
-"""Configuration of the clustering pillar; its presets are in the module beside."""
+"""Configuration of the clustering pillar; see presets.py for the presets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast, get_args
 
 from clustering import extension
 from clustering.cluster import Clustering
-from clustering.losses.deep_clustering import Kind as ClusteringLoss
-from clustering.losses.permutation_invariant import Kind as InferenceLoss
-from clustering.shapes import Chimera, ConvTasnet, Tasnet
-from clustering.targets import Weight
+from clustering.losses.deep_clustering import Normalization
+from clustering.losses.permutation_invariant import InferenceLoss
+from clustering.shapes import ConvTasnet, Spectral, Tasnet
+from clustering.targets import WeightName
 from common.config import ConfigError
 from common.signal.stft import Stft
 from common.training.schedule import Schedule
 
-Kind = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
+BUNDLED = Path(__file__).parent / "bundled"
+"""Folder of the models that come with the package, a run folder each."""
+
+NetworkName = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
 Dataset = Literal[
     "wsj0_2mix",
     "wsj0_3mix",
     "wham",
+    "fuss",
     "musdb",
+    "moisesdb",
+    "dsd100",
+    "ccmixter",
+    "song_folders",
     "mir1k",
     "slakh",
     "remixpacks600",
@@ -31,45 +41,52 @@ Dataset = Literal[
 Target = Literal["psa", "psa_untruncated", "msa", "irm"]
 Curriculum = tuple[tuple[int, float], ...]
 
-SPECTRAL = Chimera(embedding_activation=("tanh",))
+SPECTRAL = Spectral(embedding_activation=("tanh",))
 TASNET, CONV_TASNET = Tasnet(), ConvTasnet()
 CLUSTER = Clustering(percentile=95.0)
 
 
+def _check_name(key: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a value that is neither a known name nor an import path."""
+    if value not in known and not extension.is_path(value):
+        raise ConfigError(
+            f"{key}={value!r}: expected one of {', '.join(known)}, or your own as "
+            "package.module:name"
+        )
+
+
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised; the raw terms are logged beside the weighted sum.
+    """The loss of the training; its terms are logged beside their weighted sum.
 
     A term of weight 0 is neither computed nor logged.
 
     Attributes:
         clustering: Weight of the loss of the embedding.
-        clustering_kind: Its normalisation, ``"whitened"`` k-means, or the import path
+        clustering_kind: Its normalization, ``"whitened"`` k-means, or the import path
             of a function as in :mod:`clustering.extension`. The mean of ``"batch"`` is
             over the batch of a replica, so that it changes with their number.
         inference: Weight of the loss of the masks, or of the waveforms.
-        inference_kind: How estimates are compared with their targets, of the same kinds
-            for masked magnitudes and for waveforms; the ratios are of waveforms, for
-            which masked spectra are transformed back. Or an import path.
-        target: Magnitudes that masks and assignments are made for; ``"irm"`` shares
-            the mixture's among the sources as theirs are.
-        weights: How points of the embedding are weighed.
+        inference_kind: Loss of masked magnitudes or of waveforms; the ratios are of
+            waveforms, for which masked spectra are transformed back. Or an import path.
+        target: Target magnitudes of the masks, see :mod:`clustering.targets`.
+        weights: Weights of the points of the embedding.
         threshold_db: Level for ``"threshold"``, in dB.
     """
 
     clustering: float = 1.0
-    clustering_kind: ClusteringLoss | Literal["whitened"] | str = "classic"
+    clustering_kind: Normalization | Literal["whitened"] | str = "classic"
     inference: float = 1.0
     inference_kind: InferenceLoss | str = "l1"
     target: Target = "psa"
-    weights: tuple[Weight, ...] = ("magnitude",)
+    weights: tuple[WeightName, ...] = ("magnitude",)
     threshold_db: float = -40.0
 
     def __post_init__(self) -> None:
-        known = (*get_args(ClusteringLoss), "whitened")
-        extension.check("loss.clustering_kind", self.clustering_kind, known)
+        known = (*get_args(Normalization), "whitened")
+        _check_name("loss.clustering_kind", self.clustering_kind, known)
         known = get_args(InferenceLoss)
-        extension.check("loss.inference_kind", self.inference_kind, known)
+        _check_name("loss.inference_kind", self.inference_kind, known)
 
 
 @dataclass(frozen=True)
@@ -77,14 +94,14 @@ class ClusteringConfig:
     """Everything that a training run depends on.
 
     Attributes:
-        train: Length of the run and how it is spread over devices.
-        kind: Which network, or the import path of a class.
+        train: Length of the run and its distribution over devices.
+        kind: Name of the network, or the import path of a class.
         spectral: Shape of the networks on spectra; ``dpcl`` has the embedding of it,
             ``mask_inference`` the masks, ``chimera`` both.
         tasnet: Shape of ``tasnet``.
         conv_tasnet: Shape of ``conv_tasnet``.
-        loss: What is minimised.
-        cluster: How masks are made of embeddings.
+        loss: The loss.
+        cluster: Options of clustering and masks.
         sample_rate: Rate of the waveforms in Hz.
         window_samples: Length of a frame of the spectra.
         hop_samples: Distance between frames.
@@ -92,7 +109,7 @@ class ClusteringConfig:
             and spectra divided by the sum of the window. ``"asteroid"``: frames begin
             with the sound, the last ones that are not whole are left out of training,
             and spectra have the energy of the sound.
-        dataset: Kind of corpus, or the import path of a function.
+        dataset: Name of the corpus, or the import path of a function.
         root: Folder of the corpus; none, in ``tiny`` presets alone: the miniature.
         folders: Of ``scaper``, ``snippets`` and ``mix_folders``: folder of each split
             that lies by itself, as ``test=/data/test_set``.
@@ -103,12 +120,12 @@ class ClusteringConfig:
         length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
         skip: Leave out tracks that lack a file, and say how many, instead of refusing.
         allow_cut: Cut a track to its shortest file, however much is lost.
-        mixing: ``"tracks"``: sources of one track, from one place. ``"random"``: each
-            source from a track and a place of its own, no talker twice.
-        snr_db: Range of the level of each source against the first in random mixtures,
-            in dB; none: levels as they are.
-        records: Folder of records to make of the corpus; none: wav files as they lie
-            where they are alike, else records in the cache.
+        mixing: ``"tracks"``: the same excerpt of the sources of one track.
+            ``"random"``: a random excerpt for each source, and no speaker twice.
+        snr_db: Range of the level of each source against the first, in dB; none: levels
+            are kept.
+        records: Folder of records to make of the corpus; none: wav files of one rate
+            and format are read directly, others as records in the cache.
         records_encoding: Encoding of the records, which any but auto makes in any case:
             16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
             they keep every sample, else float32.
@@ -118,9 +135,9 @@ class ClusteringConfig:
         curriculum: Pairs of an epoch and the length of an excerpt in seconds from that
             epoch on, the first of epoch 0; the validation has the last. None: always
             ``segment_seconds``.
-        excerpt: ``"random"``: any place of a track is as likely. ``"balanced"``: of
-            places drawn at random one in whose first frame more sources are loud than
-            in half of them.
+        excerpt: ``"random"``: every position in a track is equally likely.
+            ``"balanced"``: of positions drawn at random one in whose first frame more
+            sources are loud than in half of them.
         batch_size: Excerpts per replica and step.
         optimizer: Adam or RMSprop as PyTorch has it, or gradient descent with momentum.
         lr: Learning rate at the start.
@@ -128,13 +145,13 @@ class ClusteringConfig:
         clip: Percentile of AutoClip, or largest norm of the gradient.
         clip_kind: Which of the two; ``"none"``: neither.
         lr_decay_patience: Epochs without progress before the rate falls.
-        lr_decay_gamma: What it is multiplied with then.
+        lr_decay_gamma: Factor of the rate then.
         patience: Epochs without progress before the run ends.
     """
 
     train: Schedule = Schedule(epochs=100, steps_per_epoch=500)
-    kind: Kind | str = "dpcl"
-    spectral: Chimera = SPECTRAL
+    kind: NetworkName | str = "dpcl"
+    spectral: Spectral = SPECTRAL
     tasnet: Tasnet = TASNET
     conv_tasnet: ConvTasnet = CONV_TASNET
     loss: Loss = Loss()
@@ -171,8 +188,8 @@ class ClusteringConfig:
     patience: int = 30
 
     def __post_init__(self) -> None:
-        extension.check("kind", self.kind, get_args(Kind))
-        extension.check("dataset", self.dataset, get_args(Dataset))
+        _check_name("kind", self.kind, get_args(NetworkName))
+        _check_name("dataset", self.dataset, get_args(Dataset))
         begins = [epoch for epoch, _ in self.curriculum]
         rising = begins[:1] in ([], [0]) and begins == sorted(set(begins))
         if not (rising and all(seconds > 0 for _, seconds in self.curriculum)):
@@ -186,11 +203,11 @@ class ClusteringConfig:
             )
 
     @property
-    def role(self) -> Kind:
-        """Kind of the network; of a user's own one that whose place it takes."""
-        if self.kind in get_args(Kind):
-            return cast(Kind, self.kind)
-        return extension.network("kind", self.kind, get_args(Kind)).role
+    def role(self) -> NetworkName:
+        """Name of the network; of a user's own the one that it replaces."""
+        if self.kind in get_args(NetworkName):
+            return cast(NetworkName, self.kind)
+        return extension.network("kind", self.kind, get_args(NetworkName)).role
 
     @property
     def stft(self) -> Stft:

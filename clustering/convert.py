@@ -1,262 +1,307 @@
-"""Models of nussl 1.x for our networks.
+"""Conversion of models of nussl 1.x: ``python -m clustering.convert SOURCE DEST``.
 
-``python -m clustering.convert MODEL.pth --check`` restores what nussl's
-``SeparationModel.save`` wrote and compares the network with the same graph computed
-plainly in float64. Every tensor must find its place. ``--output RUN`` does the same and
-then writes the run folder that :mod:`clustering.separate` loads.
+A file that nussl's ``SeparationModel.save`` wrote is restored and our network compared
+with the graph of the file, computed module by module in float64 with numpy; then the
+run folder DEST is written, which :mod:`clustering.separate` loads. ``--check`` compares
+alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
-from clustering import shapes, tensors
-from clustering.cluster import Clustering
 from clustering.config import ClusteringConfig
-from clustering.models.chimera import Chimera
-from clustering.models.deep_clustering import DeepClustering
-from clustering.models.dual_path import DualPath
-from clustering.models.end_to_end import EndToEnd
-from clustering.models.mask_inference import MaskInference
 from clustering.network import network
-from clustering.nussl import computation, graphs, model_file
-from common import config as configuration
-from common.errors import exit_code
+from clustering.nussl import model_file
+from clustering.nussl.model_file import NusslModel
+from common.config import load as load_config
+from common.config import save
 from common.files import replacing_folder
-from common.training.checkpoint import CheckpointError, save_network
+from common.training.checkpoint import (
+    CONFIG,
+    CheckpointError,
+    restore_network,
+    save_network,
+)
+from common.weights import bundled, convert_command
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
 
-MODELS: dict[type, type[keras.Model]] = {
-    shapes.DeepClustering: DeepClustering,
-    shapes.MaskInference: MaskInference,
-    shapes.Chimera: Chimera,
-    shapes.EndToEnd: EndToEnd,
-    shapes.DualPath: DualPath,
-}
-KINDS: dict[type, Any] = {
-    shapes.DeepClustering: "dpcl",
-    shapes.MaskInference: "mask_inference",
-    shapes.Chimera: "chimera",
-}
-"""Networks that a run folder can hold, by their shape."""
+Weights = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Restored:
-    """A network of nussl.
-
-    Attributes:
-        model: Our network, with the weights of the file.
-        graph: Configuration of the ``SeparationModel``.
-        tensors: Its tensors by nussl's names.
-        metadata: What else the file tells.
-    """
-
-    model: keras.Model
-    graph: Mapping[str, Any]
-    tensors: Mapping[str, np.ndarray]
-    metadata: Mapping[str, Any]
-
-
-def load(path: str | Path) -> Restored:
-    """Restore a model that nussl saved.
+def check(model: NusslModel, frames: int = 40) -> float:
+    """Compare a network with the graph of its file, computed in float64.
 
     Args:
-        path: File as ``SeparationModel.save`` writes it.
-
-    Raises:
-        CheckpointError: There is no file, it holds no model of nussl or one of another
-            kind, or a tensor is missing or does not fit.
-        TorchFileError: The file is damaged, or names a class; nothing of it was run.
-    """
-    graph, found, metadata = model_file.read(path)
-    try:
-        shape = graphs.translate(graph)
-        model = MODELS[type(shape)](shape)
-    except ValueError as error:
-        raise CheckpointError(f"{path} cannot be converted: {error}") from error
-    tensors.assign(tensors.nussl(model), found, str(path))
-    return Restored(model, graph, found, metadata)
-
-
-def check(restored: Restored, frames: int = 40) -> float:
-    """Compare a network with its graph computed plainly in float64.
-
-    Args:
-        restored: The network.
-        frames: Length of the noise that goes through both; for a network on waveforms,
-            in hops of the slowest axis.
+        model: The restored model.
+        frames: Length of the noise that goes through both.
 
     Returns:
-        Largest difference of the outputs, by the largest; of all outputs and all ways
-        through our network, the worst.
+        Largest difference of the outputs, by the largest output; of all outputs, in
+        training and in inference, the worst.
 
     Raises:
         CheckpointError: It is above 1e-4.
     """
-    mixture = _noise(restored.model, frames)
-    wide = mixture[..., np.newaxis] if mixture.ndim == 3 else mixture[:, np.newaxis]
-    plain = computation.outputs(restored.graph, restored.tensors, wide)
-    wanted = _ours(restored.model, plain)
-    ways = [restored.model]
-    if type(restored.model.config) in KINDS:
-        ways.append(restored.model.infer)
+    magnitude = _noise(frames, model.network.config.features.bins)
+    expected = reference(model, magnitude)
     differences = [
-        _difference(output, expected)
-        for way in ways
-        for output, expected in zip(_outputs(way, mixture), wanted, strict=True)
+        _difference(output, expected[name])
+        for run in (model.network, model.network.infer)
+        for name, output in _named(model, run(tf.constant(magnitude)))
     ]
     if not max(differences) <= TOLERANCE:
         raise CheckpointError(
-            f"the network differs from its graph, computed plainly, by "
+            f"the network differs from its graph, computed in float64, by "
             f"{max(differences):.3g}, expected at most {TOLERANCE:g}: it was not "
             "restored"
         )
     return max(differences)
 
 
-def config(restored: Restored, sample_rate: int | None = None) -> ClusteringConfig:
-    """Tell the configuration of the run folder for a network.
-
-    The file does not tell how it was trained and how its embedding is clustered: the
-    one is as in a new run here, the other as nussl 1.x does by default.
+def reference(model: NusslModel, magnitude: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the graph of a file in float64, each module by itself as nussl does.
 
     Args:
-        restored: The network.
-        sample_rate: Rate in Hz, where the file does not tell it.
+        model: The restored model, of which only graph and tensors are read.
+        magnitude: Magnitudes [batch, frames, bins].
 
-    Raises:
-        CheckpointError: No run folder can hold the network, or the rate or the
-            transform is unknown or of another kind.
+    Returns:
+        ``embedding`` [batch, points, dim] and ``mask`` [batch, sources, frames, bins],
+        those that the graph has.
     """
-    shape = restored.model.config
-    if type(shape) not in KINDS:
-        raise CheckpointError(
-            f"a run folder cannot hold the network {type(shape).__name__}; expected "
-            f"one of {', '.join(KINDS.values())}, so only --check is possible"
-        )
-    window = 2 * (shape.features.bins - 1)
-    values = {field.name: getattr(shape, field.name) for field in fields(shape)}
-    return ClusteringConfig(
-        kind=KINDS[type(shape)],
-        spectral=shapes.Chimera(**values),
-        cluster=Clustering(sources=getattr(shape, "sources", 2)),
-        sample_rate=model_file.sample_rate(restored.metadata, sample_rate),
-        window_samples=window,
-        hop_samples=model_file.hop(restored.metadata, window),
-    )
+    modules, connections = model_file.parts(model.graph)
+    # Axes are those of nussl: [batch, frames, bins, 1], sources or dimensions behind.
+    values = {model_file.INPUT: magnitude[..., np.newaxis].astype(np.float64)}
+    for name, inputs in connections:
+        prefix = f"layers.{name}."
+        weights = {
+            key.removeprefix(prefix): np.asarray(tensor, np.float64)
+            for key, tensor in model.tensors.items()
+            if key.startswith(prefix)
+        }
+        module = Module(modules[name]["args"], weights)
+        function = FUNCTIONS[modules[name]["class"]]
+        values[name] = function(module, *(values[each] for each in inputs))
+    outputs = {}
+    if "embedding" in values:
+        numbers = values["embedding"]
+        outputs["embedding"] = numbers.reshape(len(numbers), -1, numbers.shape[-1])
+    if "mask" in values:
+        outputs["mask"] = values["mask"][:, :, :, 0].transpose(0, 3, 1, 2)
+    return outputs
 
 
 def export(
-    restored: Restored, folder: str | Path, sample_rate: int | None = None
+    model: NusslModel, folder: str | Path, sample_rate: int | None = None
 ) -> ClusteringConfig:
-    """Write the run folder of a network, all files or none.
+    """Write the run folder of a model, all files or none.
 
     Args:
-        restored: The network.
+        model: The restored model.
         folder: The folder to make.
-        sample_rate: See :func:`config`.
+        sample_rate: Rate in Hz, where the file does not say it.
 
     Raises:
-        CheckpointError: The folder exists, or see :func:`config`.
+        CheckpointError: The folder exists, or see :func:`model_file.config`.
         OSError: It cannot be written.
     """
     folder = Path(folder)
     if folder.exists():
         raise CheckpointError(f"{folder} exists; name a folder that does not")
-    settings = config(restored, sample_rate)
+    config = model_file.config(model, sample_rate)
     # What is loaded later is the network of the configuration: its names are saved.
-    net = network(settings)
-    tensors.assign(tensors.nussl(net), restored.tensors, str(folder))
+    net = network(config)
+    model_file.assign(net, model.tensors, str(folder))
     with replacing_folder(folder) as work:
-        configuration.save(settings, work / "config.json")
+        save(config, work / CONFIG)
         save_network(work, net)
-    return settings
+    return config
+
+
+def bundle(run: str | Path, folder: str | Path) -> None:
+    """Write the network of a run, without optimizer and paths, as a bundled model.
+
+    Args:
+        run: Run folder.
+        folder: The folder to make or to replace; its card stays.
+
+    Raises:
+        ConfigError: The network is too large for the package.
+        CheckpointError: The run has no checkpoint.
+    """
+    config = load_config(ClusteringConfig, Path(run) / CONFIG)
+    net = network(config)
+    restore_network(run, net)
+    bundled.refuse_large(run, net.count_params())
+    bare = replace(config, root=None, records=None, output=None)
+    with bundled.replacing(Path(folder)) as work:
+        save_network(work, net)
+        save(bare, work / CONFIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check or convert a model of nussl 1.x; returns the exit code."""
-    parser = argparse.ArgumentParser("clustering.convert", description=main.__doc__)
-    parser.add_argument("model", help="file as SeparationModel.save writes it")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--check",
-        action="store_true",
-        help="compare the network with its graph computed plainly in float64, print "
-        f"the largest difference, refuse it above {TOLERANCE:g}",
+    parser = convert_command.parser(
+        "clustering.convert",
+        main.__doc__,
+        "compare the network with its graph computed in float64, as before writing a "
+        f"run folder; refuse a largest difference above {TOLERANCE:g}",
     )
-    what.add_argument("--output", metavar="RUN", help="do so, and write a run folder")
     parser.add_argument(
-        "--sample-rate", type=int, metavar="HZ", help="where the file tells none"
+        "--sample-rate", type=int, metavar="HZ", help="where the file does not say it"
     )
-    options = parser.parse_args(argv)
-    return exit_code("clustering.convert", lambda: _main(options))
+    return convert_command.command(parser, _main, bundle, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
-    restored = load(options.model)
-    weights = sum(v.shape.num_elements() for v in restored.model.trainable_variables)
-    name = type(restored.model).__name__
-    sys.stdout.write(f"{options.model}: {name}, {weights} weights\n")
-    sys.stdout.write(f"largest difference {check(restored):.3g}\n")
-    if options.output:
-        made = export(restored, options.output, options.sample_rate)
+    model = model_file.load(options.source)
+    weights = sum(v.shape.num_elements() for v in model.network.trainable_variables)
+    sys.stdout.write(f"{options.source}: {model.kind}, {weights} weights\n")
+    sys.stdout.write(f"largest difference {check(model):.3g}\n")
+    if options.dest:
+        config = export(model, options.dest, options.sample_rate)
         sys.stdout.write(
-            f"{options.output}: {made.kind}, {made.sample_rate} Hz, frames of "
-            f"{made.window_samples} every {made.hop_samples}\n"
+            f"{options.dest}: {config.kind}, {config.sample_rate} Hz, frames of "
+            f"{config.window_samples} every {config.hop_samples}\n"
         )
     return 0
 
 
-def _noise(model: keras.Model, frames: int) -> np.ndarray:
-    """Draw magnitudes [2, frames, bins] of all levels, or waveforms [2, samples]."""
-    shape, random = model.config, np.random.default_rng(0)
-    if isinstance(shape, shapes.EndToEnd):
-        samples = frames * shape.hop_samples + 1
-    elif isinstance(shape, shapes.DualPath):
-        # Three chunks, and frames that reach no fourth.
-        whole = shape.chunk + 2 * shape.chunk_hop + 1
-        samples = whole * shape.filterbank.stride + 1
-    else:
-        place = (2, frames, shape.features.bins)
-        levels = 10.0 ** random.uniform(-5.0, 0.0, place)
-        return (levels * np.abs(random.standard_normal(place))).astype(np.float32)
-    return random.standard_normal([2, samples]).astype(np.float32)
+def _noise(frames: int, bins: int) -> np.ndarray:
+    """Draw magnitudes [2, frames, bins] of all levels."""
+    random, shape = np.random.default_rng(0), (2, frames, bins)
+    levels = 10.0 ** random.uniform(-5.0, 0.0, shape)
+    return (levels * np.abs(random.standard_normal(shape))).astype(np.float32)
 
 
-def _outputs(way: Any, mixture: np.ndarray) -> list[np.ndarray]:
-    found = way(tf.constant(mixture))
-    parts = found if isinstance(found, tuple) else [found]
-    return [part.numpy() for part in parts]
+def _named(model: NusslModel, outputs: Any) -> list[tuple[str, np.ndarray]]:
+    each = outputs if isinstance(outputs, tuple) else (outputs,)
+    return [(n, o.numpy()) for n, o in zip(model.heads, each, strict=True)]
 
 
-def _ours(model: keras.Model, plain: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Bring the outputs of nussl into the order of our axes."""
-    if type(model.config) not in KINDS:
-        return [plain["audio"][:, 0].transpose(0, 2, 1)]
-    wanted = []
-    if "embedding" in plain:
-        embedding = plain["embedding"]
-        wanted.append(embedding.reshape(len(embedding), -1, embedding.shape[-1]))
-    if "mask" in plain:
-        wanted.append(plain["mask"][:, :, :, 0].transpose(0, 3, 1, 2))
-    return wanted
+def _difference(output: np.ndarray, expected: np.ndarray) -> float:
+    largest = float(np.abs(expected).max()) or 1.0
+    return float(np.abs(output - expected).max()) / largest
 
 
-def _difference(output: np.ndarray, wanted: np.ndarray) -> float:
-    largest = float(np.abs(wanted).max()) or 1.0
-    return float(np.abs(output - wanted).max()) / largest
+class Module(NamedTuple):
+    """Arguments of a module of nussl, and its weights by the names within it."""
+
+    args: Mapping[str, Any]
+    weights: Weights
+
+
+def _decibels(_: Module, data: np.ndarray) -> np.ndarray:
+    return 10.0 * np.log10(np.maximum(data**2, 1e-8))
+
+
+def _batch_norm(module: Module, data: np.ndarray) -> np.ndarray:
+    mean, variance, gain, offset = (
+        module.weights[f"batch_norm.{name}"]
+        for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    return (data - mean) / np.sqrt(variance + 1e-5) * gain + offset
+
+
+def _instance_norm(_: Module, data: np.ndarray) -> np.ndarray:
+    axes = tuple(range(1, data.ndim))
+    mean, variance = (f(data, axes, keepdims=True) for f in (np.mean, np.var))
+    return (data - mean) / np.sqrt(variance + 1e-5)
+
+
+def _recurrent(module: Module, data: np.ndarray) -> np.ndarray:
+    rows = data.reshape(*data.shape[:2], -1)
+    for layer in range(module.args["num_layers"]):
+        parts = [_lstm(module.weights, f"_l{layer}", rows)]
+        if module.args["bidirectional"]:
+            back = _lstm(module.weights, f"_l{layer}_reverse", rows[:, ::-1])
+            parts.append(back[:, ::-1])
+        rows = np.concatenate(parts, axis=-1)
+    return rows
+
+
+def _lstm(weights: Weights, suffix: str, rows: np.ndarray) -> np.ndarray:
+    """Run an LSTM: gates in, forget, cell, out; c = f c + i g, h = o tanh(c)."""
+    into, back, bias1, bias2 = (
+        weights[f"rnn.{name}{suffix}"]
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    inputs = rows @ into.T + bias1 + bias2
+    hidden = cell = np.zeros([len(rows), back.shape[1]])
+    outputs = []
+    for frame in range(rows.shape[1]):
+        gates = np.split(inputs[:, frame] + hidden @ back.T, 4, axis=-1)
+        enter, forget, leave = (_sigmoid(gates[number]) for number in (0, 1, 3))
+        cell = forget * cell + enter * np.tanh(gates[2])
+        hidden = leave * np.tanh(cell)
+        outputs.append(hidden)
+    return np.stack(outputs, axis=1)
+
+
+def _embedding(module: Module, data: np.ndarray) -> np.ndarray:
+    weights, activation = module.weights, module.args["activation"]
+    rows = data.reshape(*data.shape[:2], -1)
+    if "gated_tanh" in activation:
+        value = np.tanh(_linear(weights, "embed_linear.0", rows))
+        rows = value * _sigmoid(_linear(weights, "embed_gate.0", rows))
+    rows = _linear(weights, "linear", rows)
+    numbers = rows.reshape(*rows.shape[:2], -1, 1, module.args["embedding_size"])
+    for name, function in ACTIVATIONS.items():
+        if name in activation:
+            numbers = function(numbers)
+            break
+    for name, order in (("unit_norm", 2), ("l1_norm", 1)):
+        if name in activation:
+            norm = np.linalg.norm(numbers, order, axis=-1, keepdims=True)
+            return numbers / np.maximum(norm, 1e-12)
+    return numbers
+
+
+def _linear(weights: Weights, name: str, rows: np.ndarray) -> np.ndarray:
+    return rows @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def _mask(_: Module, mask: np.ndarray, data: np.ndarray) -> np.ndarray:
+    return mask * data[..., np.newaxis]
+
+
+def _sigmoid(data: np.ndarray) -> np.ndarray:
+    return 0.5 * (1.0 + np.tanh(data / 2.0))
+
+
+def _softmax(data: np.ndarray) -> np.ndarray:
+    powers = np.exp(data - data.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "relu": lambda data: np.maximum(data, 0.0),
+    "softmax": _softmax,
+}
+"""nussl applies the first of these that a head names, in this order."""
+
+FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "AmplitudeToDB": _decibels,
+    "BatchNorm": _batch_norm,
+    "InstanceNorm": _instance_norm,
+    "RecurrentStack": _recurrent,
+    "Embedding": _embedding,
+    "Mask": _mask,
+}
+"""Function of each class of modules."""
 
 
 if __name__ == "__main__":

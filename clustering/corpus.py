@@ -1,33 +1,22 @@
-"""The tracks that a configuration trains on, whatever kind of corpus it names."""
+"""Tracks of the corpus that a configuration names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from clustering import extension
 from clustering.config import ClusteringConfig
 from common import files
-from common.corpora import (
-    grouping,
-    mir1k,
-    mix_folders,
-    musdb,
-    reading,
-    remixpacks600,
-    scaper_output,
-    slakh,
-    speaker_mixtures,
-)
+from common.corpora import catalogue, grouping, mix_folders, reading, scaper_output
+from common.corpora.catalogue import Options
 from common.corpora.track import CorpusError, Track
 from common.files import user_path
 from common.synthetic.miniature import WRITERS
 from common.training.loop import say
 
-Layout = Callable[[ClusteringConfig, Path, Any], list[Track]]
-"""Lists a split; None for all in the folder, of those that can lie in :data:`FLAT`."""
-FLAT = ("scaper", "snippets", "mix_folders")
+FlatLayout = Callable[[ClusteringConfig, Path, str | None], list[Track]]
+"""Lists a split below a root; for None all tracks in a folder."""
 
 JOINED = "+"
 REST = "*"
@@ -35,7 +24,11 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "wsj0_2mix": {"train": 400, "validation": 40, "test": 40},
     "wsj0_3mix": {"train": 400, "validation": 40, "test": 40},
     "wham": {"train": 400, "validation": 40, "test": 40},
+    "fuss": {"train": 400, "validation": 40, "eval": 40},
     "musdb": {"train": 20, "test": 4},
+    "moisesdb": {"songs": 24},
+    "dsd100": {"train": 20, "test": 4},
+    "ccmixter": {"songs": 24},
     "mir1k": {"train": 40, "test": 10},
     "slakh": {"train": 20, "validation": 4, "test": 4},
     "remixpacks600": {"train": 20, "test": 4},
@@ -43,11 +36,11 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "snippets": {"test": 30},
     "mix_folders": {},
 }
-"""Numbers of tracks of the miniature of each kind of corpus."""
+"""Numbers of tracks of the miniature in the layout of a corpus."""
 
 
 def root(config: ClusteringConfig) -> Path:
-    """Find the corpus of a run, or make the miniature where none is named.
+    """Locate the corpus of a run, or make the miniature where ``root`` is not set.
 
     Returns:
         Its folder; the current one where each split has a folder of its own.
@@ -58,14 +51,14 @@ def root(config: ClusteringConfig) -> Path:
     if config.folders and config.root is None:
         return Path()
     if config.root is not None:
-        place = user_path(config.root)
-        if not place.is_dir():
+        folder = user_path(config.root)
+        if not folder.is_dir():
             raise CorpusError(
-                f"{config.dataset}: the root {place} does not exist; check its name"
+                f"{config.dataset}: the root {folder} does not exist; check its name"
             )
-        return place
+        return folder
     name = config.dataset
-    if extension.is_path(name):
+    if name not in MINIATURE:
         raise CorpusError(f"dataset={name} has no miniature; name its folder by root=")
     folder = files.cache_folder("miniature", f"{name}-{config.sample_rate}")
     say(
@@ -75,31 +68,31 @@ def root(config: ClusteringConfig) -> Path:
     return WRITERS[name](folder, sample_rate=config.sample_rate, **MINIATURE[name])
 
 
-def tracks(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
+def tracks(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
     """List the tracks of a split, all of the same sources.
 
     Args:
-        config: Gives the kind of corpus and the sources to separate.
-        place: Its folder, from :func:`root`.
+        config: Names the corpus and the sources to separate.
+        folder: Its root, from :func:`root`.
         split: ``"train"``, ``"valid"`` or ``"test"``.
 
     Raises:
-        CorpusError: The split is empty, a file is missing, or a source is not there.
+        CorpusError: The split is empty, or a file or a source is missing.
     """
     with reading.cutting(config.allow_cut):
-        found = _listed(config, place, split)
+        listed = _list(config, folder, split)
     if config.sources:
         groups = {n: n.split(JOINED) for n in config.sources if n != REST}
         rest = REST if REST in config.sources else None
-        return grouping.group(found, groups, rest=rest, complete=True)
+        return grouping.group(listed, groups, rest=rest, complete=True)
     if config.dataset in ("slakh", "scaper", "snippets"):
-        return grouping.numbered(found)
-    return found
+        return grouping.numbered(listed)
+    return listed
 
 
-def _listed(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    """List the tracks below the root, or in the folder that a split has by itself."""
-    own = dict(each.split("=", 1) for each in config.folders if "=" in each)
+def _list(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
+    """List the tracks below the root, or in the folder of the split alone."""
+    own = dict(pair.split("=", 1) for pair in config.folders if "=" in pair)
     if len(own) < len(config.folders):
         raise CorpusError(
             f"folders={','.join(config.folders)}; expected a folder for each split, "
@@ -111,96 +104,67 @@ def _listed(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
                 f"{config.dataset}: no folder is named for the split {split!r}, only "
                 f"for {', '.join(own)}; add {split}=FOLDER to folders"
             )
-        return _layout(config)(config, place, split)
+        return _list_below(config, folder, split)
     if config.dataset not in FLAT:
         raise CorpusError(
             f"{config.dataset}: its splits lie below one root; expected root=..., "
             f"and folders=... only for {', '.join(FLAT)}"
         )
-    return LAYOUTS[config.dataset](config, Path(own[split]), None)
+    return FLAT[config.dataset](config, Path(own[split]), None)
 
 
-def _layout(config: ClusteringConfig) -> Layout:
+def _list_below(config: ClusteringConfig, root: Path, split: str) -> list[Track]:
     if extension.is_path(config.dataset):
-        return _own(extension.function("dataset", config.dataset))
-    return LAYOUTS[config.dataset]
+        return _list_by_function(config, root, split)
+    if config.dataset in FLAT:
+        return FLAT[config.dataset](config, root, split)
+    return catalogue.tracks(config.dataset, root, split, _options(config))
 
 
-def _own(function: Callable[..., Any]) -> Layout:
-    """Check what a function of the user's gives."""
-
-    def layout(config: ClusteringConfig, place: Path, split: Any) -> list[Track]:
-        found = list(function(config, place, split))
-        if not all(isinstance(track, Track) for track in found):
-            raise CorpusError(
-                f"dataset={config.dataset} gave something else; expected a list of "
-                "tracks of common.corpora.track"
-            )
-        if not found:
-            raise CorpusError(
-                f"dataset={config.dataset}: no track of {split} in {place}"
-            )
-        return found
-
-    return layout
+def _list_by_function(config: ClusteringConfig, root: Path, split: str) -> list[Track]:
+    """List the tracks by a user's function and validate them."""
+    function = extension.function("dataset", config.dataset)
+    listed = list(function(config, root, split))
+    if not all(isinstance(track, Track) for track in listed):
+        raise CorpusError(
+            f"dataset={config.dataset} returned something else; expected a list of "
+            "tracks of common.corpora.track"
+        )
+    if not listed:
+        raise CorpusError(f"dataset={config.dataset}: no track of {split} in {root}")
+    return listed
 
 
 def noisy(config: ClusteringConfig) -> bool:
-    """Tell whether mixtures may hold more than their sources, such as noise."""
+    """Whether mixtures may hold more than their sources, such as noise."""
     noise = config.dataset == "wham" and config.task != "mix_clean"
     return noise or config.dataset == "mix_folders"
 
 
-def _speakers(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    task = config.task if config.dataset == "wham" else "mix"
-    return speaker_mixtures.tracks(
-        place,
-        split,
-        task=task,
+def _options(config: ClusteringConfig) -> Options:
+    return Options(
         sample_rate=config.sample_rate,
         length=config.length,
-        speakers=3 if config.dataset == "wsj0_3mix" else 2,
+        task=config.task,
         skip=config.skip,
     )
 
 
-def _musdb(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return musdb.tracks(musdb.find_root(place), split)
-
-
-def _mir1k(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return mir1k.tracks(place, split)
-
-
-def _slakh(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return slakh.tracks(place, split, skip=config.skip)
-
-
-def _remixpacks600(config: ClusteringConfig, place: Path, split: str) -> list[Track]:
-    return remixpacks600.tracks(place, split, skip=config.skip)
-
-
-def _scaper(config: ClusteringConfig, place: Path, split: str | None) -> list[Track]:
-    return scaper_output.tracks(place, split, skip=config.skip)
+def _scaper(config: ClusteringConfig, folder: Path, split: str | None) -> list[Track]:
+    return scaper_output.tracks(folder, split, skip=config.skip)
 
 
 def _mix_folders(
-    config: ClusteringConfig, place: Path, split: str | None
+    config: ClusteringConfig, folder: Path, split: str | None
 ) -> list[Track]:
     named = [part for name in config.sources for part in name.split(JOINED)]
-    folders = None if REST in named or not named else named
-    return mix_folders.tracks(place, split, sources=folders, skip=config.skip)
+    sources = None if REST in named or not named else named
+    return mix_folders.tracks(folder, split, sources=sources, skip=config.skip)
 
 
-LAYOUTS: Mapping[str, Layout] = {
-    "wsj0_2mix": _speakers,
-    "wsj0_3mix": _speakers,
-    "wham": _speakers,
-    "musdb": _musdb,
-    "mir1k": _mir1k,
-    "slakh": _slakh,
-    "remixpacks600": _remixpacks600,
+FLAT: Mapping[str, FlatLayout] = {
     "scaper": _scaper,
     "snippets": _scaper,
     "mix_folders": _mix_folders,
 }
+"""Layouts whose splits can be folders by themselves."""

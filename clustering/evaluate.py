@@ -1,54 +1,70 @@
-"""Scores of a run on the test set: ``python -m clustering.evaluate RUN``.
+"""Scores of a model on a corpus: ``python -m clustering.evaluate RUN``.
 
 One row for each source of a track goes to ``scores.csv`` and the means to
 ``summary.json`` and ``summary.md``, beside what was published on the corpus. Estimates
 are in the order of the sources that has the highest SI-SDR, one order for a whole
 track. ``--oracle`` scores ideal masks of the same transform as well, ``--bss`` adds the
-ratios of BSS Eval. Stopped at any time, the same command goes on after the last track
-that it measured.
+ratios of BSS Eval, ``--confidence`` the confidence in each embedding. Stopped at any
+time, the same command goes on after the last track that it measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
+from scipy.stats import spearmanr
 
-from clustering import corpus, embedded, experiment_file, published
-from clustering.config import ClusteringConfig
-from clustering.oracle import Kind, oracle
-from clustering.separate import restore, restore_named
+from clustering import corpus, experiment_file, published
+from clustering.confidence import MEASURES as CONFIDENCES
+from clustering.confidence import mixture_confidences
+from clustering.config import BUNDLED, ClusteringConfig
+from clustering.separate import SEGMENT_SECONDS
 from clustering.separate import separator as separator_of
+from clustering.weights import Trained, restore, restore_named
 from common.audio import resample
+from common.config import ConfigError
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Track
-from common.errors import exit_code
-from common.evaluation import bss_eval, score_key
-from common.evaluation.table import Row, Rows
+from common.evaluation import bss_eval, command, score_key
+from common.evaluation.command import Evaluation
+from common.evaluation.table import Row, Rows, markdown
 from common.files import user_path, write_json, write_text
-from common.separation.command import add_checkpoint
 from common.separation.separator import Separator
+from common.signal.masking import binary_mask, ratio_mask
 from common.signal.metrics import sdr, si_sdr
 from common.signal.permutation import best_permutation, permute
+from common.signal.stft import Stft, istft, stft
 from common.synthetic import miniature
-from common.training.checkpoint import run_of, scores_folder
+from common.weights import bundled
 
-FOLDER = "evaluation"
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
 """The ratios of BSS Eval, version 3, which papers before SI-SDR reported."""
+WITH_EMBEDDING = ("dpcl", "chimera")
+"""Networks with an embedding."""
+IdealMask = Literal["ideal_binary", "ideal_ratio"]
 SYNTHETIC = "Synthetic sounds: these numbers say nothing about real recordings.\n"
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From a mixture [channels, samples] and its sources [sources, channels, samples],
-which only ideal masks look at, to estimates [estimates, channels, samples]."""
+which only ideal masks use, to estimates [estimates, channels, samples]."""
+SavedRows = MutableMapping[str, Row]
+"""Rows by name, such as :class:`common.evaluation.table.Rows`; existing ones stay."""
+
+
+class Task(NamedTuple):
+    """An evaluation to run: identity of the model, columns of its table, function."""
+
+    model: str
+    columns: Sequence[str]
+    evaluate: Callable[[Sequence[Track], SavedRows, int], Evaluation]
 
 
 def scores(
@@ -69,14 +85,13 @@ def scores(
     >>> scores(waves.sum(0), waves, waves[::-1], False)["si_sdr"].round().tolist()
     [80.0, 80.0]
     """
-    truth, heard = tf.constant(references), tf.constant(estimates)
-    pairs = si_sdr(truth[:, tf.newaxis], heard[tf.newaxis])
-    ordered = permute(heard, best_permutation(-pairs)[1])
-    found = {"si_sdr": si_sdr(truth, ordered), "sdr": sdr(truth, ordered)}
-    whole = tf.constant(mixture)
-    before = {"si_sdr": si_sdr(truth, whole), "sdr": sdr(truth, whole)}
-    better = {f"{name}_improvement": found[name] - before[name] for name in found}
-    measured = {name: np.asarray(value) for name, value in {**found, **better}.items()}
+    truth, unseparated = tf.constant(references), tf.constant(mixture)
+    pairs = si_sdr(truth[:, tf.newaxis], tf.constant(estimates)[tf.newaxis])
+    ordered = permute(tf.constant(estimates), best_permutation(-pairs)[1])
+    after = {"si_sdr": si_sdr(truth, ordered), "sdr": sdr(truth, ordered)}
+    before = {"si_sdr": si_sdr(truth, unseparated), "sdr": sdr(truth, unseparated)}
+    gains = {f"{name}_improvement": after[name] - before[name] for name in after}
+    measured = {name: np.asarray(value) for name, value in (after | gains).items()}
     if bss:
         measured |= bss_ratios(mixture, references, ordered.numpy())
     return measured
@@ -85,7 +100,7 @@ def scores(
 def bss_ratios(
     mixture: np.ndarray, references: np.ndarray, estimates: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Measure estimates that are in the order of the sources by BSS Eval.
+    """Measure estimates in the order of the sources by BSS Eval.
 
     Args:
         mixture: Float32 [samples].
@@ -96,12 +111,39 @@ def bss_ratios(
         Each of :data:`BSS_MEASURES` in dB, [sources]; NaN for all where a source or an
         estimate is silent.
     """
-    found = bss_eval.whole(references, estimates)
+    ratios = bss_eval.whole(references, estimates)
     unseparated = np.broadcast_to(mixture, references.shape)
     # The difference of two infinite ratios is NaN.
     with np.errstate(invalid="ignore"):
-        better = found["SDR"] - bss_eval.whole(references, unseparated)["SDR"]
-    return dict(zip(BSS_MEASURES, [*found.values(), better], strict=True))
+        gain = ratios["SDR"] - bss_eval.whole(references, unseparated)["SDR"]
+    return dict(zip(BSS_MEASURES, [*ratios.values(), gain], strict=True))
+
+
+def oracle(
+    mixture: np.ndarray, references: np.ndarray, params: Stft, mask: IdealMask
+) -> np.ndarray:
+    """Separate a mixture by ideal masks, the best that masks of a transform can reach.
+
+    Args:
+        mixture: Float32 [channels, samples].
+        references: Float32 [sources, channels, samples].
+        params: The transform.
+        mask: ``"ideal_binary"``: every bin goes to its loudest source.
+            ``"ideal_ratio"``: bins are divided in proportion to the magnitudes.
+
+    Returns:
+        Float32 [sources, channels, samples], with the phase of the mixture.
+
+    >>> waves = np.eye(2, 64, dtype=np.float32)[:, np.newaxis]
+    >>> oracle(waves.sum(0), waves, Stft(16, 4), "ideal_ratio").shape
+    (2, 1, 64)
+    """
+    make = {"ideal_binary": binary_mask, "ideal_ratio": ratio_mask}[mask]
+    by_channel = tf.constant(references.swapaxes(0, 1))
+    masks = tf.cast(make(tf.abs(stft(by_channel, params))), tf.complex64)
+    masked = masks * stft(tf.constant(mixture), params)[:, tf.newaxis]
+    estimates = istft(masked, params, mixture.shape[-1])
+    return estimates.numpy().swapaxes(0, 1)
 
 
 def read(track: Track, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,70 +159,192 @@ def read(track: Track, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     waves = [resample.resample(wave, rate, sample_rate) for wave, rate in read_]
     channels = max(len(wave) for wave in waves)
     samples = min(wave.shape[1] for wave in waves)
-    whole = [np.broadcast_to(wave[:, :samples], [channels, samples]) for wave in waves]
-    stacked = np.stack(whole).astype(np.float32)
+    alike = [np.broadcast_to(wave[:, :samples], [channels, samples]) for wave in waves]
+    stacked = np.stack(alike).astype(np.float32)
     if track.mixture is None:
         return stacked.sum(axis=0), stacked
     return stacked[-1], stacked[:-1]
 
 
 def evaluate(
-    estimate: Estimate,
+    separator: Separator,
     tracks: Sequence[Track],
-    sample_rate: int,
-    file: Path,
-    model: str,
+    rows: SavedRows | None = None,
+    jobs: int = 1,
+    *,
     bss: bool = False,
-) -> Rows:
-    """Score every track, each channel by itself, and write the rows to a file.
+) -> Evaluation:
+    """Score a separator on tracks, each channel by itself.
 
     Args:
-        estimate: What separates.
+        separator: The model.
         tracks: Mixtures with their sources.
-        sample_rate: Rate to score at, in Hz.
-        file: The table to write.
-        model: Text that identifies ``estimate``, as from
-            :func:`common.evaluation.score_key.digest`; rows of another one are not
-            taken up.
+        rows: Saves the rows; existing ones are not measured again.
+        jobs: Number of tracks to measure at once.
         bss: Whether to add the measures of BSS Eval.
 
     Returns:
-        The rows by track and source.
+        A row for each source of each track, and their :func:`summary`.
     """
-    measures = (*MEASURES, *(BSS_MEASURES if bss else ()))
-    columns = ("name", *measures)
-    key = score_key.key(model, tracks, sample_rate=sample_rate)
-    rows = Rows(file, columns, key)
-    wanted = []
-    for track in tqdm(tracks, desc=file.stem, disable=None, leave=False):
-        names = [f"{track.name}/{source}" for source in track.sources]
-        wanted += names
-        if all(name in rows for name in names):
-            continue
+
+    def estimate(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
+        return np.stack(list(separator(mixture).values()))
+
+    return _evaluate(estimate, tracks, separator.sample_rate, rows, jobs, bss)
+
+
+def evaluate_ideal(
+    mask: IdealMask,
+    config: ClusteringConfig,
+    tracks: Sequence[Track],
+    rows: SavedRows | None = None,
+    jobs: int = 1,
+    *,
+    bss: bool = False,
+) -> Evaluation:
+    """Score ideal masks of the transform of a configuration; see :func:`evaluate`."""
+    estimate = partial(oracle, params=config.stft, mask=mask)
+    return _evaluate(estimate, tracks, config.sample_rate, rows, jobs, bss)
+
+
+def evaluate_confidence(
+    trained: Trained,
+    tracks: Sequence[Track],
+    rows: SavedRows | None = None,
+    jobs: int = 1,
+) -> Evaluation:
+    """Measure the confidence in the embedding of every mixture, of 60 s at most.
+
+    Args:
+        trained: A network with an embedding.
+        tracks: The mixtures.
+        rows: Saves the rows; existing ones are not measured again.
+        jobs: Number of tracks to measure at once.
+
+    Returns:
+        The measures of :mod:`clustering.confidence` of each track, and their means.
+
+    Raises:
+        ConfigError: The network has no embedding.
+    """
+    _expect_embedding(trained.config)
+    rate = trained.config.sample_rate
+    samples = round(SEGMENT_SECONDS * rate)
+
+    def measure(track: Track) -> Row:
+        mixture, _ = read(track, rate)
+        measures = mixture_confidences(*trained, mixture[:, :samples])
+        return {"name": track.name, **measures}
+
+    saved = {} if rows is None else rows
+    pending = [track for track in tracks if track.name not in saved]
+    for row in command.each(measure, pending, jobs):
+        saved[row["name"]] = row
+    measured = [saved[track.name] for track in tracks]
+    return Evaluation(measured, _means(measured))
+
+
+def rank_correlations(
+    confidence: Sequence[Row], scored: Sequence[Row]
+) -> dict[str, float]:
+    """Correlate the ranks of confidences and of SI-SDR over tracks (Spearman).
+
+    Args:
+        confidence: Rows by track, from :func:`evaluate_confidence`.
+        scored: Rows by track and source, from :func:`evaluate`.
+
+    Returns:
+        The correlation of each measure with the mean SI-SDR of a mixture, -1 to 1; a
+        measure with fewer than three different values is left out.
+    """
+    levels: dict[str, list[float]] = {}
+    for row in scored:
+        track = row["name"].rpartition("/")[0]
+        levels.setdefault(track, []).append(float(row["si_sdr"]))
+    means = [float(np.mean(levels[row["name"]])) for row in confidence]
+    correlations = {}
+    for measure in CONFIDENCES:
+        values = [float(row[measure]) for row in confidence]
+        if min(len(set(values)), len(set(means))) > 2:
+            correlations[measure] = float(spearmanr(values, means).statistic)
+    return correlations
+
+
+def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Average the measures over all rows, and over those of each source.
+
+    A silent source, which a measure is not defined for, is left out of its mean.
+    """
+    groups = {"all": list(rows)}
+    for row in rows:
+        groups.setdefault(row["name"].rpartition("/")[2], []).append(row)
+    return {name: _means(group) for name, group in groups.items()}
+
+
+def table(means: Mapping[str, Mapping[str, float]]) -> str:
+    """Format a summary as a table of Markdown."""
+    measures = [name for name in means["all"] if name != "count"]
+    rows = [
+        [
+            name,
+            *(f"{row[m]:.2f} dB" if m in row else "none" for m in measures),
+            f"{row['count']:.0f}",
+        ]
+        for name, row in means.items()
+    ]
+    return markdown(["source", *measures, "count"], rows)
+
+
+def confidence_table(
+    means: Mapping[str, float], correlations: Mapping[str, float]
+) -> str:
+    """Format confidences and their correlations as a table of Markdown."""
+    rows = [
+        [
+            m,
+            f"{means[m]:.2f}",
+            f"{correlations[m]:.2f}" if m in correlations else "none",
+        ]
+        for m in CONFIDENCES
+    ]
+    return markdown(["confidence", "mean", "rank correlation with SI-SDR"], rows)
+
+
+def _evaluate(
+    estimate: Estimate,
+    tracks: Sequence[Track],
+    sample_rate: int,
+    rows: SavedRows | None,
+    jobs: int,
+    bss: bool,
+) -> Evaluation:
+    """Score estimates of every track, and save a row for each source."""
+    saved = {} if rows is None else rows
+
+    def measure(track: Track) -> list[Row]:
         mixture, references = read(track, sample_rate)
         estimates = estimate(mixture, references)
         channels = [
             scores(mixture[c], references[:, c], estimates[:, c], bss)
             for c in range(len(mixture))
         ]
-        for place, name in enumerate(names):
-            means = {
-                m: float(np.mean([c[m][place] for c in channels])) for m in measures
-            }
-            rows[name] = {"name": name, **means}
-    rows.finish(wanted)
-    return rows
+        measured = []
+        for index, name in enumerate(_names(track)):
+            values = {m: [channel[m][index] for channel in channels] for m in columns}
+            means = {m: float(np.mean(values[m])) for m in columns}
+            measured.append({"name": name, **means})
+        return measured
+
+    columns = (*MEASURES, *(BSS_MEASURES if bss else ()))
+    pending = [t for t in tracks if not all(name in saved for name in _names(t))]
+    for measured in command.each(measure, pending, jobs):
+        saved.update({row["name"]: row for row in measured})
+    finished = [saved[name] for track in tracks for name in _names(track)]
+    return Evaluation(finished, summary(finished))
 
 
-def summary(rows: Rows) -> dict[str, dict[str, float]]:
-    """Average the measures over all rows, and over those of each source.
-
-    A source that a measure is not defined for, a silent one, is left out of its mean.
-    """
-    groups = {"all": list(rows.values())}
-    for row in rows.values():
-        groups.setdefault(row["name"].rpartition("/")[2], []).append(row)
-    return {name: _means(group) for name, group in groups.items()}
+def _names(track: Track) -> list[str]:
+    return [f"{track.name}/{source}" for source in track.sources]
 
 
 def _means(group: Sequence[Row]) -> dict[str, float]:
@@ -193,112 +357,121 @@ def _means(group: Sequence[Row]) -> dict[str, float]:
     return means
 
 
-def table(means: Mapping[str, Mapping[str, float]]) -> str:
-    """Write a summary as a table of Markdown."""
-    measures = [name for name in means["all"] if name != "count"]
-    lines = [f"| source | {' | '.join(measures)} | count |\n"]
-    lines.append(f"|{'---|' * (len(measures) + 2)}\n")
-    for name, row in means.items():
-        cells = " | ".join(
-            f"{row[measure]:.2f} dB" if measure in row else "none"
-            for measure in measures
+def _expect_embedding(config: ClusteringConfig) -> None:
+    if config.role not in WITH_EMBEDDING:
+        raise ConfigError(
+            f"--confidence: {config.kind} has no embedding; expected one of "
+            f"{', '.join(WITH_EMBEDDING)}, or leave it out"
         )
-        lines.append(f"| {name} | {cells} | {row['count']:.0f} |\n")
-    return "".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score a run; returns the exit code."""
-    parser = argparse.ArgumentParser("clustering.evaluate", description=main.__doc__)
-    parser.add_argument(
-        "model", nargs="?", help="run folder, or name of an embedded model"
-    )
-    parser.add_argument(
+    """Score a model; returns the exit code."""
+    parser = command.parser("clustering.evaluate", main.__doc__)
+    add = parser.add_argument
+    add(
         "-p",
         dest="file",
         metavar="FILE",
         help="experiment file (.yml) that names the model and the data instead",
     )
-    add_checkpoint(parser)
-    parser.add_argument("--root", help="folder of the corpus (default: the run's)")
-    parser.add_argument("--split", default="test", choices=["train", "valid", "test"])
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="default: RUN/evaluation, evaluation/NAME, or that of the experiment "
-        "file; evaluation-SPLIT for another split than test",
+    add("--oracle", action="store_true", help="score ideal masks of the transform too")
+    add("--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval")
+    add(
+        "--confidence",
+        action="store_true",
+        help="measure the confidence in each embedding and its correlation with SI-SDR",
     )
-    parser.add_argument(
-        "--oracle", action="store_true", help="score ideal masks of the transform too"
-    )
-    parser.add_argument(
-        "--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval"
-    )
-    options = parser.parse_args(argv)
-    if (options.model is None) == (options.file is None):
-        parser.error("name a run folder or a model, or an experiment file by -p")
-    return exit_code("clustering.evaluate", lambda: _main(options))
+    return command.command(parser, _main, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
-    separator, config, usual = _asked(options)
-    if options.root:
-        config = replace(config, root=options.root)
-    place = corpus.root(config)
-    tracks = corpus.tracks(config, place, options.split)
-    if len(tracks[0].sources) > len(separator.sources):
+    trained, config, output = _restore(options)
+    separator = separator_of(*trained)
+    if options.confidence:
+        _expect_embedding(trained.config)
+    if options.data:
+        config = replace(config, root=options.data)
+    root = corpus.root(config)
+    every = corpus.tracks(config, root, options.split)
+    if len(every[0].sources) > len(separator.sources):
         raise CorpusError(
-            f"{tracks[0].name} has {len(tracks[0].sources)} sources and the model "
+            f"{every[0].name} has {len(every[0].sources)} sources and the model "
             f"{len(separator.sources)} outputs; group them by sources=..."
         )
-    output = options.output or usual
-    means: dict[str, dict[str, float]] = {}
-    for name, estimate in _estimates(separator, config, options.oracle).items():
-        file = output / f"{name or 'scores'}.csv"
-        model = f"{name} {config.stft}" if name else score_key.digest(separator)
-        rows = evaluate(estimate, tracks, config.sample_rate, file, model, options.bss)
-        found = summary(rows)
-        means |= {name: found["all"]} if name else found
-    synthetic = (place / miniature.MARKER).exists()
+    tracks = every[: options.limit]
+    results = {}
+    for name, task in _tasks(options, trained, config, separator).items():
+        # The limit is not part of the key, so rows of a broken-off evaluation count.
+        key = score_key.key(task.model, every, sample_rate=config.sample_rate)
+        rows = Rows(output / f"{name}.csv", ("name", *task.columns), key)
+        results[name] = task.evaluate(tracks, rows, options.jobs)
+        rows.finish(row["name"] for row in results[name].rows)
+    means = results["scores"].summary
+    means |= {n: results[n].summary["all"] for n in get_args(IdealMask) if n in results}
+    text = _text(config, means, options.split, len(tracks), root)
+    if options.confidence:
+        confidence = results["confidence"]
+        correlations = rank_correlations(confidence.rows, results["scores"].rows)
+        text += f"\n{confidence_table(confidence.summary, correlations)}"
+        named = {f"{name}_correlation": each for name, each in correlations.items()}
+        means["confidence"] = confidence.summary | named
     write_json(means, output / "summary.json")
-    text = table(means) + (f"\n{SYNTHETIC}" if synthetic else "")
-    same = published.is_comparable(config, options.split, len(tracks))
-    row = published.table(config, means if same and not synthetic else None)
-    text += f"\n{row}" if row else ""
     write_text(output / "summary.md", text)
     sys.stdout.write(text)
     return 0
 
 
-def _asked(options: argparse.Namespace) -> tuple[Separator, ClusteringConfig, Path]:
-    """Restore what shall be scored; tell its data and where scores usually go."""
-    split = options.split
-    folder = FOLDER if split == "test" else f"{FOLDER}-{split}"
+def _tasks(
+    options: argparse.Namespace,
+    trained: Trained,
+    config: ClusteringConfig,
+    separator: Separator,
+) -> dict[str, Task]:
+    """List the evaluations to run by the names of their tables."""
+    digest, bss = score_key.digest(separator), options.bss
+    columns = (*MEASURES, *(BSS_MEASURES if bss else ()))
+    tasks = {"scores": Task(digest, columns, partial(evaluate, separator, bss=bss))}
+    for mask in get_args(IdealMask) if options.oracle else ():
+        score = partial(evaluate_ideal, mask, config, bss=bss)
+        tasks[mask] = Task(f"{mask} {config.stft}", columns, score)
+    if options.confidence:
+        score = partial(evaluate_confidence, trained)
+        tasks["confidence"] = Task(digest, CONFIDENCES, score)
+    return tasks
+
+
+def _text(
+    config: ClusteringConfig,
+    means: Mapping[str, Mapping[str, float]],
+    split: str,
+    count: int,
+    root: Path,
+) -> str:
+    """Format the means, beside what was published on the corpus."""
+    synthetic = (root / miniature.MARKER).exists()
+    text = table(means) + (f"\n{SYNTHETIC}" if synthetic else "")
+    same = published.is_comparable(config, split, count) and not synthetic
+    beside = published.table(config, means if same else None)
+    return text + (f"\n{beside}" if beside else "")
+
+
+def _restore(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Path]:
+    """Restore the model; return the configuration of its data and the output too."""
+    if (options.model is None) == (options.file is None):
+        raise ConfigError("name a model, such as a run folder, or a file after -p")
     if options.file:
-        told = experiment_file.read(options.file)
-        trained = restore_named(told, options.checkpoint)
-        config = experiment_file.with_data(trained.config, told, options.split)
-        name = scores_folder(told.path, options.checkpoint, folder)
-        return separator_of(*trained), config, experiment_file.output(told) / name
-    own = embedded.find(options.model)
+        experiment = experiment_file.read(options.file)
+        trained = restore_named(experiment, options.checkpoint)
+        config = experiment_file.with_data(trained.config, experiment, options.split)
+        output = command.results_folder(options, experiment.path)
+        if not options.output:
+            output = experiment_file.output(experiment) / output.name
+        return trained, config, output
     trained = restore(options.model, checkpoint=options.checkpoint)
-    path = user_path(options.model)
-    name = scores_folder(path, options.checkpoint, folder)
-    usual = Path(folder, options.model) if own else (run_of(path) or path.parent) / name
-    return separator_of(*trained), trained.config, usual
-
-
-def _estimates(
-    separator: Separator, config: ClusteringConfig, ideal: bool
-) -> dict[str, Estimate]:
-    """List what is scored, the run itself under no name."""
-
-    def run(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
-        return np.stack(list(separator(mixture).values()))
-
-    kinds = get_args(Kind) if ideal else ()
-    masks = {kind: partial(oracle, params=config.stft, kind=kind) for kind in kinds}
-    return {"": run, **masks}
+    own = bundled.find(BUNDLED, options.model)
+    output = command.results_folder(options, None if own else user_path(options.model))
+    return trained, trained.config, output
 
 
 if __name__ == "__main__":

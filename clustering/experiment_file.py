@@ -15,22 +15,29 @@ of ``preset`` and any keys of :class:`clustering.config.ClusteringConfig`, besid
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-from clustering import embedded, extension, plain_yaml
-from clustering.config import ClusteringConfig, Dataset
+import yaml
+
+from clustering import extension
+from clustering.config import BUNDLED, ClusteringConfig, Dataset
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common.config import ConfigError, flatten, keys, override, unknown_key
 from common.files import user_path
 from common.training.loop import say
+from common.weights import bundled
 
 SUFFIXES = (".yml", ".yaml")
+PYTHON = "tag:yaml.org,2002:python/"
+VARIABLE = re.compile(r"\$\{(\w+)\}")
 CLASSES = {"Scaper": "scaper", "MixSourceFolder": "mix_folders"}
-"""Kinds of corpora by the classes that nussl reads them with."""
+"""Corpora by the classes that nussl reads them with."""
 SPLITS = {"train": "train", "val": "valid", "validation": "valid", "valid": "valid"}
 """Splits by the keys of data sets; any other key is a test set."""
 SPEAKERS = {"tr": "train", "cv": "valid", "tt": "test"}
@@ -46,16 +53,16 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment file tells.
+    """The content of an experiment file.
 
     Attributes:
         path: The file.
         config: Configuration of the training.
         data: Each data set by its key.
-        model: What separates: a run folder, a model of the package or of nussl; None
-            where none is named.
-        output: Folder of what is made, as it stands in the file.
-        masks: Keys of ``cluster`` that hold for the model, whatever it was trained for.
+        model: Model to separate with: a run folder, a bundled model or one of nussl;
+            None where the file names none.
+        output: Output folder, as the file writes it.
+        masks: Keys of ``cluster`` that replace those of the model.
     """
 
     path: Path
@@ -67,7 +74,7 @@ class Experiment:
 
 
 def is_file(name: str | Path) -> bool:
-    """Tell whether a name is that of an experiment file.
+    """Return whether a name is that of an experiment file.
 
     >>> is_file("best_model/config.yml"), is_file("runs/2030")
     (True, False)
@@ -76,7 +83,7 @@ def is_file(name: str | Path) -> bool:
 
 
 def read(path: str | Path) -> Experiment:
-    """Read an experiment file; say in one line which of its keys mean nothing here.
+    """Read an experiment file; print in one line which of its keys are ignored.
 
     Args:
         path: The file.
@@ -84,44 +91,44 @@ def read(path: str | Path) -> Experiment:
     Raises:
         ConfigError: It cannot be read, or a key or a value has no counterpart here.
     """
-    values = plain_yaml.read(path)
+    values = read_yaml(path)
     experiment = translate(values, path)
-    void = cookiecutter.void(values) if cookiecutter.is_meant(values) else []
-    if void:
-        say(f"{path}: without meaning here: {', '.join(void)}")
+    ignored = cookiecutter.ignored(values) if cookiecutter.is_experiment(values) else []
+    if ignored:
+        say(f"{path}: without meaning here: {', '.join(ignored)}")
     return experiment
 
 
-def taken(arguments: Sequence[str]) -> tuple[Experiment | None, list[str]]:
-    """Take ``-p FILE`` out of the words of a command line.
+def pop_option(arguments: Sequence[str]) -> tuple[Experiment | None, list[str]]:
+    """Remove ``-p FILE`` from the arguments of a command line and read the file.
 
     Args:
-        arguments: The words.
+        arguments: The arguments.
 
     Returns:
-        What the file tells, None without one, and the other words.
+        The experiment, None without the option, and the other arguments.
 
     Raises:
-        ConfigError: See :func:`read`; or the name of the file is missing, or stands
-            there twice.
+        ConfigError: See :func:`read`; or the name of the file is missing, or there are
+            two of them.
 
-    >>> taken(["with", "tiny"])
+    >>> pop_option(["with", "tiny"])
     (None, ['with', 'tiny'])
     """
     words = list(arguments)
     if "-p" not in words:
         return None, words
-    place = words.index("-p")
-    if words.count("-p") > 1 or place + 1 == len(words):
+    index = words.index("-p")
+    if words.count("-p") > 1 or index + 1 == len(words):
         raise ConfigError("-p needs one experiment file (.yml) after it")
-    return read(words[place + 1]), words[:place] + words[place + 2 :]
+    return read(words[index + 1]), words[:index] + words[index + 2 :]
 
 
 def translate(values: Mapping[str, Any], path: str | Path) -> Experiment:
-    """Translate what stands in an experiment file.
+    """Translate the values of an experiment file.
 
     Args:
-        values: Its content.
+        values: The values.
         path: The file, for errors and for the names that are relative to it.
 
     Raises:
@@ -129,7 +136,7 @@ def translate(values: Mapping[str, Any], path: str | Path) -> Experiment:
     """
     path = Path(path)
     try:
-        if cookiecutter.is_meant(values):
+        if cookiecutter.is_experiment(values):
             return _of_cookiecutter(values, path)
         return _of_keys(values, path)
     except ConfigError as error:
@@ -139,7 +146,7 @@ def translate(values: Mapping[str, Any], path: str | Path) -> Experiment:
 
 
 def model(experiment: Experiment) -> str:
-    """Find what separates: beside the file, below the current folder, or by its name.
+    """Find the model: a bundled one, beside the file or below the current folder.
 
     Raises:
         ConfigError: None is named, or a variable of the environment is not set.
@@ -149,42 +156,41 @@ def model(experiment: Experiment) -> str:
             f"{experiment.path} names no model; expected algorithm_config.args."
             "model_path, or model in a file of plain keys"
         )
-    name = plain_yaml.expand(experiment.model, f"{experiment.path}: the model")
-    found = embedded.find(name)
-    return str(found or locate(name, experiment.path))
+    name = expand(experiment.model, f"{experiment.path}: the model")
+    return str(bundled.find(BUNDLED, name) or locate(name, experiment.path))
 
 
 def output(experiment: Experiment) -> Path:
-    """Tell the folder of what is made.
+    """Return the output folder.
 
     Raises:
         ConfigError: A variable of the environment is not set.
     """
     where = f"{experiment.path}: the output folder"
-    return user_path(plain_yaml.expand(experiment.output, where))
+    return user_path(expand(experiment.output, where))
 
 
 def with_data(
     config: ClusteringConfig, experiment: Experiment, split: str
 ) -> ClusteringConfig:
-    """Give a configuration the data of an experiment file.
+    """Replace the data of a configuration by those of an experiment file.
 
     Args:
-        config: That of a model.
-        experiment: What the file tells.
+        config: The configuration of a model.
+        experiment: The experiment.
         split: ``"train"``, ``"valid"`` or ``"test"``.
 
     Raises:
         ConfigError: The file names no data set of that split.
     """
-    found = [data.config for data in experiment.data.values() if data.split == split]
-    if not found:
+    configs = [data.config for data in experiment.data.values() if data.split == split]
+    if not configs:
         raise ConfigError(
             f"{experiment.path} names no data set of the split {split!r}; expected it "
             "below datasets"
         )
     names = ("dataset", "root", "folders", "sources", "task", "length", "skip")
-    return replace(config, **{name: getattr(found[0], name) for name in names})
+    return replace(config, **{name: getattr(configs[0], name) for name in names})
 
 
 def locate(name: str, beside: Path) -> Path:
@@ -200,7 +206,7 @@ def locate(name: str, beside: Path) -> Path:
 
 def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
     """Read the simple form, whose keys are those of the command line."""
-    values = plain_yaml.expand(values, "value")
+    values = expand(values, "value")
     preset = values.get("preset", "dpcl")
     if preset not in PRESETS:
         raise ConfigError(f"preset={preset!r}: expected one of {', '.join(PRESETS)}")
@@ -223,9 +229,9 @@ def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
 
 
 def _of_cookiecutter(values: Mapping[str, Any], path: Path) -> Experiment:
-    found = cookiecutter.settings(values)
+    translated = cookiecutter.translate(values)
     base = replace(ClusteringConfig(), sources=cookiecutter.sources(values))
-    config = override(base, plain_yaml.expand(found, "value"))
+    config = override(base, expand(translated, "value"))
     data = _data(values, config, path)
     trained = [data[key].config for key in data if data[key].split != "test"]
     for other in trained[1:]:
@@ -239,7 +245,7 @@ def _of_cookiecutter(values: Mapping[str, Any], path: Path) -> Experiment:
         config = replace(trained[0], folders=tuple(folders))
     args = values.get("algorithm_config", {}).get("args") or {}
     info = values.get("info") or {}
-    masks = {key: each for key, each in found.items() if key.startswith("cluster.")}
+    masks = {k: v for k, v in translated.items() if k.startswith("cluster.")}
     return Experiment(
         path,
         config,
@@ -253,7 +259,7 @@ def _of_cookiecutter(values: Mapping[str, Any], path: Path) -> Experiment:
 def _data(
     values: Mapping[str, Any], config: ClusteringConfig, path: Path
 ) -> dict[str, Data]:
-    found = {}
+    data = {}
     mix = values.get("dataset_config", {}).get("mix_folder")
     for key, each in (values.get("datasets") or {}).items():
         where = f"datasets.{key}"
@@ -264,58 +270,146 @@ def _data(
                 names = [f"{where}.class", f"{where}.folder"]
                 raise ConfigError(unknown_key(f"{where}.{name}", names))
         known = (*CLASSES, *get_args(Dataset))
-        own = extension.is_path(str(each.get("class")))
-        if each.get("class") not in known and not own:
+        is_own = extension.is_path(str(each.get("class")))
+        if each.get("class") not in known and not is_own:
             raise ConfigError(
                 f"{where}.class is {each.get('class')!r}; expected one of "
                 f"{', '.join(known)}"
             )
         name, folder = each["class"], each.get("folder")
         if folder is None and name in CLASSES:
-            raise ConfigError(f"{where}.folder is missing; name where the data lie")
+            raise ConfigError(f"{where}.folder is missing; name the folder of the data")
         if folder is not None:
             # A data set that is not used may lie on a disk of another machine.
-            folder = str(plain_yaml.expand(folder, f"{where}.folder"))
+            folder = str(expand(folder, f"{where}.folder"))
             folder = str(locate(folder, path))
         split = SPLITS.get(key, "test")
-        found[key] = Data(_placed(config, name, folder, (split, mix)), split)
-    return found
+        data[key] = Data(_with_corpus(config, name, folder, (split, mix)), split)
+    return data
 
 
-def _placed(
+def _with_corpus(
     config: ClusteringConfig, name: str, folder: str | None, of: tuple[str, str | None]
 ) -> ClusteringConfig:
     """Name the corpus of a data set: one folder for a split, or a root."""
     split, mix = of
     if name not in CLASSES:
         return replace(config, dataset=name, root=folder)
-    place = Path(str(folder))
-    speakers = SPEAKERS.get(place.name) == split and mix in SPEAKER_MIXES
+    path = Path(str(folder))
+    speakers = SPEAKERS.get(path.name) == split and mix in SPEAKER_MIXES
     if name == "MixSourceFolder" and speakers:
-        return _speakers(config, place, str(mix))
+        return _speakers(config, path, str(mix))
     if name == "MixSourceFolder" and mix not in (None, "mix"):
         raise ConfigError(
             f"dataset_config.mix_folder is {mix!r} and {folder} does not end in the "
             "tr, cv or tt of its split; expected 'mix', or such a folder of WSJ0-2mix "
             "or WHAM!"
         )
-    corpus: Any = CLASSES[name]
-    return replace(config, dataset=corpus, folders=(f"{split}={folder}",))
+    return replace(config, dataset=CLASSES[name], folders=(f"{split}={folder}",))
 
 
-def _speakers(config: ClusteringConfig, place: Path, mix: str) -> ClusteringConfig:
-    """Take the root of WSJ0-2mix or WHAM! out of the folder of a split."""
-    kind: Any = SPEAKER_MIXES[mix]
-    length: Any = place.parent.name
-    if length not in ("min", "max") or not place.parents[1].name.startswith("wav"):
+def _speakers(config: ClusteringConfig, split: Path, mix: str) -> ClusteringConfig:
+    """Find the root of WSJ0-2mix or WHAM! above the folder of a split."""
+    corpus, length = SPEAKER_MIXES[mix], split.parent.name
+    if length not in ("min", "max") or not split.parents[1].name.startswith("wav"):
         raise ConfigError(
-            f"{place} is no split of {kind}; expected it to end in wav8k/min/"
-            f"{place.name} or the like"
+            f"{split} is no split of {corpus}; expected it to end in wav8k/min/"
+            f"{split.name} or the like"
         )
-    above = place.parents[2]
+    above = split.parents[2]
     root = above.parent if above.name == "2speakers" else above
-    changed = replace(config, dataset=kind, root=str(root), length=length)
-    if kind == "wham":
-        changed = replace(changed, task=mix)  # type: ignore[arg-type]
+    changes = {"dataset": corpus, "root": str(root), "length": length}
+    if corpus == "wham":
+        changes["task"] = mix
     # The sources are those of the task.
-    return replace(changed, sources=())
+    return override(config, {**changes, "sources": ()})
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML of plain values and tuples, which makes no object and runs nothing."""
+
+    def tuple_of(self, node: Any) -> tuple[Any, ...]:
+        """Make a tuple of a sequence."""
+        return tuple(self.construct_sequence(node, deep=True))
+
+    def refuse(self, suffix: str, node: Any) -> None:
+        """Refuse another tag of Python."""
+        raise ConfigError(
+            f"{self.name}, line {node.start_mark.line + 1}: the tag !!python/{suffix} "
+            "would make an object of Python; only !!python/tuple is read"
+        )
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Make a dictionary; its keys must differ."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise ConfigError(
+                    f"{self.name}, line {key.start_mark.line + 1}: the key {name!r} "
+                    "stands twice in one mapping; expected once"
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+PlainLoader.add_constructor(f"{PYTHON}tuple", PlainLoader.tuple_of)
+PlainLoader.add_multi_constructor(PYTHON, PlainLoader.refuse)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a file that maps keys to values.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content; ``${NAME}`` is left as it is, see :func:`expand`.
+
+    Raises:
+        ConfigError: It cannot be read, is no YAML, names a tag of Python other than
+            ``!!python/tuple``, or is no mapping.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            values = yaml.load(file, PlainLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} cannot be read ({problem}); expected YAML that maps keys to values"
+        ) from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigError(
+            f"{path} holds no mapping of names to values; expected sections such as "
+            "'train_config:', or keys such as 'lr: 0.001'"
+        )
+    return values
+
+
+def expand(value: Any, where: str) -> Any:
+    """Replace ``${NAME}`` in texts by the variables of the environment.
+
+    Args:
+        value: A value, or mappings and lists of values.
+        where: Name of the value, for the error.
+
+    Raises:
+        ConfigError: A variable is not set.
+
+    >>> os.environ["SPOT"] = "/data"
+    >>> expand({"folder": ["${SPOT}/test", 3]}, "datasets")
+    {'folder': ['/data/test', 3]}
+    """
+    if isinstance(value, Mapping):
+        return {key: expand(each, f"{where}.{key}") for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(expand(each, where) for each in value)
+    if not isinstance(value, str):
+        return value
+    for name in VARIABLE.findall(value):
+        if name not in os.environ:
+            raise ConfigError(
+                f"{where} is {value!r} and the environment has no {name}; set it: "
+                f"export {name}=..."
+            )
+    return VARIABLE.sub(lambda match: os.environ[match[1]], value)

@@ -1,4 +1,4 @@
-"""What a user brings along: a network, a loss or a corpus, named by its import path.
+"""A network, a loss or a corpus of the user, named by its import path.
 
 A path is ``package.module:name``. The module is imported as Python finds it: installed,
 on PYTHONPATH, or in the folder in which ``python -m`` was called.
@@ -17,27 +17,12 @@ PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def is_path(value: str) -> bool:
-    """Tell whether a value names something of the user's.
+    """Return whether a value is an import path.
 
     >>> is_path("my_nets.small:Small"), is_path("dpcl")
     (True, False)
     """
     return PATH.fullmatch(value) is not None
-
-
-def check(key: str, value: str, known: Sequence[str]) -> None:
-    """Demand a name that is known here, or an import path.
-
-    Raises:
-        ConfigError: It is neither.
-
-    >>> check("kind", "my_nets:Small", ["dpcl"])
-    """
-    if value not in known and not is_path(value):
-        raise ConfigError(
-            f"{key}={value!r}: expected one of {', '.join(known)}, or what is your own "
-            "as package.module:name"
-        )
 
 
 def function(key: str, path: str) -> Callable[..., Any]:
@@ -53,10 +38,10 @@ def function(key: str, path: str) -> Callable[..., Any]:
     >>> function("dataset", "math:floor")(2.5)
     2
     """
-    found = _named(key, path)
-    if not callable(found):
-        raise ConfigError(f"{key}={path!r}: {found!r} is no function")
-    return found
+    value = _named(key, path)
+    if not callable(value):
+        raise ConfigError(f"{key}={path!r}: {value!r} is no function")
+    return value
 
 
 def network(key: str, path: str, roles: Sequence[str]) -> Any:
@@ -65,29 +50,29 @@ def network(key: str, path: str, roles: Sequence[str]) -> Any:
     Args:
         key: The key that names it, for errors.
         path: Its import path.
-        roles: What its attribute ``role`` may be.
+        roles: Values that its attribute ``role`` may have.
 
     Raises:
         ConfigError: There is no such module or name, or it is no such class.
     """
     import tf_keras as keras
 
-    found = _named(key, path)
-    if not (isinstance(found, type) and issubclass(found, keras.Model)):
+    value = _named(key, path)
+    if not (isinstance(value, type) and issubclass(value, keras.Model)):
         raise ConfigError(f"{key}={path!r}: expected a subclass of tf_keras.Model")
-    role = getattr(found, "role", None)
+    role = getattr(value, "role", None)
     if role not in roles:
         raise ConfigError(
             f"{key}={path!r}: its attribute role is {role!r}; expected one of "
             f"{', '.join(roles)}, whose input and outputs it has"
         )
-    return found
+    return value
 
 
 def _named(key: str, path: str) -> Any:
     module, _, name = path.partition(":")
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
@@ -95,6 +80,6 @@ def _named(key: str, path: str) -> Any:
             f"{key}={path!r}: there is no module {error.name!r}; install it, or put "
             "its folder on PYTHONPATH"
         ) from error
-    if not hasattr(found, name):
-        raise ConfigError(f"{key}={path!r}: {found.__name__} has no {name!r}")
-    return getattr(found, name)
+    if not hasattr(imported, name):
+        raise ConfigError(f"{key}={path!r}: {imported.__name__} has no {name!r}")
+    return getattr(imported, name)

@@ -16,7 +16,7 @@ Seed = tuple[int, int] | tf.Tensor
 
 
 class Clusters(NamedTuple):
-    """What k-means found.
+    """Result of k-means.
 
     Attributes:
         centroids: float32 [batch, clusters, dim].
@@ -29,18 +29,18 @@ class Clusters(NamedTuple):
     inertia: tf.Tensor
 
 
-class Space(NamedTuple):
-    """Points around their mean, since squares of distances lose digits far from 0.
+class Data(NamedTuple):
+    """Points without their mean, since squares of distances lose digits far from 0.
 
     Attributes:
         points: [batch, points, dim].
-        weights: [batch, points], the mean 1.
-        scale: What they were divided by [batch].
+        weights: [batch, points], of mean 1.
+        scale: Divisor of the weights [batch].
         moments: Points and ones times their weights [batch, points, dim + 1].
         rows: Points and ones [batch, dim + 1, points].
         power: Squared norms [batch, 1, points].
-        mean: What was taken off [batch, 1, dim].
-        spread: Mean variance of the dimensions [batch, 1].
+        mean: The mean that was subtracted [batch, 1, dim].
+        variance: Mean variance of the dimensions [batch, 1].
     """
 
     points: tf.Tensor
@@ -50,7 +50,7 @@ class Space(NamedTuple):
     rows: tf.Tensor
     power: tf.Tensor
     mean: tf.Tensor
-    spread: tf.Tensor
+    variance: tf.Tensor
 
 
 def kmeans(
@@ -60,52 +60,47 @@ def kmeans(
     *,
     seed: Seed = (0, 0),
     restarts: int = 1,
-    rounds: int = 300,
+    max_rounds: int = 300,
     tolerance: float = 1e-4,
 ) -> Clusters:
     """Find centroids with a small sum of weighted squared distances.
 
     min_c sum_n w_n min_k |x_n - c_k|^2, by the rounds of [1] from the seeds of [2];
     each seed is the best of 2 + ln(clusters) draws. Every item has the result that it
-    would have alone, whatever else is in the batch. For the rounds see :func:`lloyd`.
+    would have alone, whatever else is in the batch.
 
     Args:
         points: float32 [batch, points, dim], at least one point.
-        clusters: How many centroids, at least 1.
+        clusters: Number of centroids, at least 1.
         weights: float32 [batch, points], not negative; None for equal ones. Points of
             weight 0 have a label and move nothing; if all are 0, all count alike.
         seed: Two integers; the same ones give the same result.
-        restarts: Independent beginnings, of which the one of least inertia is kept.
-        rounds: Most rounds.
+        restarts: Independent starts, of which the one of least inertia is kept.
+        max_rounds: Maximum number of rounds.
         tolerance: See :func:`lloyd`.
 
     Returns:
         Clusters, in no particular order.
 
     Raises:
-        ValueError: If a count is below 1 or the shapes do not fit.
+        ValueError: A count is below 1, or the shapes do not fit.
 
-    >>> found = kmeans([[[0.0], [1.0], [9.0], [11.0]]], 2)
-    >>> sorted(found.centroids.numpy().ravel().tolist()), float(found.inertia[0])
+    >>> result = kmeans([[[0.0], [1.0], [9.0], [11.0]]], 2)
+    >>> sorted(result.centroids.numpy().ravel().tolist()), float(result.inertia[0])
     ([0.5, 10.0], 2.5)
     """
     for name, count in (("clusters", clusters), ("restarts", restarts)):
         if count < 1:
             raise ValueError(f"{name} is {count}; expected at least 1")
-    space = _space(points, weights)
-    start = _seeds(space, clusters, restarts, seed)
-    return _best(space, _rounds(space, start, rounds, tolerance))
+    data = center(points, weights)
+    starts = _seeds(data, clusters, restarts, seed)
+    return lloyd(data, starts, max_rounds, tolerance)
 
 
 def lloyd(
-    points: tf.Tensor,
-    centroids: tf.Tensor,
-    weights: tf.Tensor | None = None,
-    *,
-    rounds: int = 300,
-    tolerance: float = 1e-4,
+    data: Data, centroids: tf.Tensor, max_rounds: int = 300, tolerance: float = 1e-4
 ) -> Clusters:
-    """Move given centroids to the means of their points until they rest.
+    """Move centroids to the means of their points until they converge.
 
     c_k = sum_n w_n x_n / sum_n w_n over the points nearest to c_k [1]; of equally near
     centroids the first takes the point. A centroid without points moves to the point
@@ -113,43 +108,29 @@ def lloyd(
     these, as in scikit-learn.
 
     Args:
-        points: float32 [batch, points, dim], at least one point.
-        centroids: float32 [batch or 1, clusters, dim], where to begin.
-        weights: As in :func:`kmeans`.
-        rounds: Most rounds; 0 leaves the centroids where they are.
-        tolerance: An item rests when the squared moves of its centroids sum up to no
-            more than this share of the mean variance of a dimension.
+        data: From :func:`center`.
+        centroids: Starts of each restart, with the mean of the points subtracted,
+            float32 [batch, restarts, clusters, dim].
+        max_rounds: Maximum number of rounds; 0 leaves the centroids where they are.
+        tolerance: A restart has converged when the squared moves of its centroids sum
+            up to no more than this fraction of the mean variance of a dimension.
 
     Returns:
-        Clusters in the order of the centroids given.
+        Clusters of the restart with the least inertia, in the order of its starts.
 
-    Raises:
-        ValueError: If the shapes do not fit.
-
-    >>> lloyd([[[0.0], [2.0], [9.0]]], [[[8.0], [1.0]]]).centroids.numpy().tolist()
+    >>> data = center(tf.constant([[[0.0], [2.0], [9.0]]]))
+    >>> starts = tf.constant([[[8.0], [1.0]]]) - data.mean
+    >>> lloyd(data, starts[:, tf.newaxis]).centroids.numpy().round(3).tolist()
     [[[9.0], [1.0]]]
     """
-    space = _space(points, weights)
-    centroids = tf.convert_to_tensor(centroids, tf.float32)
-    if centroids.shape.rank != 3 or not centroids.shape[1]:
-        raise ValueError(
-            f"the centroids have shape {centroids.shape}; expected [batch, clusters, "
-            "dim] with a known number of clusters"
-        )
-    if not centroids.shape[-1:].is_compatible_with(space.points.shape[-1:]):
-        raise ValueError(
-            f"the centroids have shape {centroids.shape} and the points "
-            f"{space.points.shape}; expected the same last axis, of one embedding"
-        )
-    start = (centroids - space.mean)[:, tf.newaxis]
-    return _best(space, _rounds(space, start, rounds, tolerance))
+    return _best(data, _rounds(data, centroids, max_rounds, tolerance))
 
 
 def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """Measure how far every point is from every centroid.
+    """Compute the distance of every point from every centroid.
 
-    Taken from the differences themselves, which keeps the digits of small ones; the
-    gradient where a point meets a centroid is 0.
+    It is computed from the differences themselves, which keeps the digits of small
+    distances; the gradient where a point meets a centroid is 0.
 
     Args:
         points: float32 [batch, points, dim].
@@ -170,7 +151,19 @@ def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.maximum(tf.stack(squares, 1), 1e-24))
 
 
-def _space(points: tf.Tensor, weights: tf.Tensor | None) -> Space:
+def center(points: tf.Tensor, weights: tf.Tensor | None = None) -> Data:
+    """Subtract the weighted mean of the points of each item.
+
+    Args:
+        points: As for :func:`kmeans`.
+        weights: As for :func:`kmeans`.
+
+    Raises:
+        ValueError: The shapes do not fit.
+
+    >>> center(tf.constant([[[1.0], [3.0]]])).points.numpy().ravel().tolist()
+    [-1.0, 1.0]
+    """
     points = tf.stop_gradient(tf.convert_to_tensor(points, tf.float32))
     if points.shape.rank != 3 or 0 in points.shape[1:]:
         raise ValueError(
@@ -185,7 +178,7 @@ def _space(points: tf.Tensor, weights: tf.Tensor | None) -> Space:
     rows = tf.transpose(whole, [0, 2, 1])
     power = tf.reduce_sum(tf.square(rows[:, :-1]), 1, keepdims=True)
     dim = tf.cast(tf.shape(points)[2], tf.float32)
-    return Space(
+    return Data(
         points=whole[..., :-1],
         weights=weights,
         scale=scale,
@@ -193,7 +186,7 @@ def _space(points: tf.Tensor, weights: tf.Tensor | None) -> Space:
         rows=rows,
         power=power,
         mean=mean,
-        spread=tf.matmul(power, share)[..., 0] / dim,
+        variance=tf.matmul(power, share)[..., 0] / dim,
     )
 
 
@@ -213,91 +206,93 @@ def _weights(
     return shares, tf.where(mean > 0, mean, 1.0)[:, 0]
 
 
-def _seeds(space: Space, clusters: int, restarts: int, seed: Seed) -> tf.Tensor:
+def _seeds(data: Data, clusters: int, restarts: int, seed: Seed) -> tf.Tensor:
     """Draw centroids [batch, restarts, clusters, dim], each far from those before."""
     draws = 2 + int(math.log(clusters))
-    # The same numbers for all items: what an item gets may not hang on its neighbours.
+    # The same numbers for all items, so that no item depends on its neighbours.
     shape = [1, restarts, clusters * draws]
     chance = tf.random.stateless_uniform(shape, tf.convert_to_tensor(seed, tf.int32))
     chances = tf.split(chance, clusters, -1)
-    batch = tf.shape(space.points)[0]
-    nearest = tf.ones([batch, restarts, tf.shape(space.points)[1]])
+    batch = tf.shape(data.points)[0]
+    nearest = tf.ones([batch, restarts, tf.shape(data.points)[1]])
     centroids = []
     for number, one in enumerate(chances):
-        tried = _draw(space, nearest, one if number else one[..., :1])
-        away = _squares(space, tried)  # [batch, restarts, draws, points]
+        tried = _draw(data, nearest, one if number else one[..., :1])
+        away = _squares(data, tried)  # [batch, restarts, draws, points]
         if number:
             away = tf.minimum(away, nearest[:, :, tf.newaxis])
-        left = tf.einsum("brdn,bn->brd", away, space.weights)
+        left = tf.einsum("brdn,bn->brd", away, data.weights)
         choice = tf.argmin(left, -1)
         nearest = tf.gather(away, choice, batch_dims=2)
         centroids.append(tf.gather(tried, choice, batch_dims=2))
     return tf.ensure_shape(tf.stack(centroids, 2), [None, restarts, clusters, None])
 
 
-def _draw(space: Space, nearest: tf.Tensor, chance: tf.Tensor) -> tf.Tensor:
-    """Take points [batch, restarts, draws, dim] with the odds w d^2."""
-    weights = space.weights[:, tf.newaxis]
+def _draw(data: Data, nearest: tf.Tensor, chance: tf.Tensor) -> tf.Tensor:
+    """Draw points [batch, restarts, draws, dim] with the odds w d^2."""
+    weights = data.weights[:, tf.newaxis]
     odds = weights * nearest
     # Where all points lie on centroids already, any of those with a weight will do.
     odds = tf.where(tf.reduce_sum(odds, -1, keepdims=True) > 0, odds, weights)
     total = tf.cumsum(odds, -1)
-    places = tf.searchsorted(total, chance * total[..., -1:], side="right")
-    last = tf.shape(space.points)[1] - 1
-    return tf.gather(space.points, tf.minimum(places, last), batch_dims=1)
+    indices = tf.searchsorted(total, chance * total[..., -1:], side="right")
+    last = tf.shape(data.points)[1] - 1
+    return tf.gather(data.points, tf.minimum(indices, last), batch_dims=1)
 
 
-def _rounds(space: Space, start: tf.Tensor, rounds: int, tolerance: float) -> tf.Tensor:
+def _rounds(
+    data: Data, start: tf.Tensor, max_rounds: int, tolerance: float
+) -> tf.Tensor:
     """Move centroids [batch, restarts, clusters, dim] until they rest."""
-    batch, restarts = tf.shape(space.points)[0], start.shape[1]
+    batch, restarts = tf.shape(data.points)[0], start.shape[1]
     start += tf.zeros([batch, 1, 1, 1])
-    rest = tolerance * space.spread
+    rest = tolerance * data.variance
 
     def once(
         number: tf.Tensor, centroids: tf.Tensor, moving: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        means = _means(space, centroids)
+        means = _means(data, centroids)
         shift = tf.reduce_sum(tf.math.squared_difference(means, centroids), [2, 3])
         centroids = tf.where(moving[..., tf.newaxis, tf.newaxis], means, centroids)
         return number + 1, centroids, moving & (shift > rest)
 
     return tf.while_loop(
-        lambda number, centroids, moving: (number < rounds) & tf.reduce_any(moving),
+        lambda number, centroids, moving: (number < max_rounds) & tf.reduce_any(moving),
         once,
         (0, start, tf.ones([batch, restarts], tf.bool)),
     )[1]
 
 
-def _means(space: Space, centroids: tf.Tensor) -> tf.Tensor:
+def _means(data: Data, centroids: tf.Tensor) -> tf.Tensor:
     """Average the points that are nearest to each centroid."""
-    scores = _scores(space, centroids)
+    scores = _scores(data, centroids)
     least = tf.reduce_min(scores, 2, keepdims=True)
     members = tf.cast(_first(scores <= least), tf.float32)
-    sums = tf.einsum("brkn,bnd->brkd", members, space.moments)
+    sums = tf.einsum("brkn,bnd->brkd", members, data.moments)
     sums, counts = sums[..., :-1], sums[..., -1:]
     means = tf.math.divide_no_nan(sums, counts)
     empty = counts <= 0
     return tf.cond(
         tf.reduce_any(empty),
-        lambda: tf.where(empty, _farthest(space, least[:, :, 0], empty), means),
+        lambda: tf.where(empty, _farthest(data, least[:, :, 0], empty), means),
         lambda: means,
     )
 
 
-def _farthest(space: Space, least: tf.Tensor, empty: tf.Tensor) -> tf.Tensor:
-    """Give the empty clusters the points that are worst represented, in turn."""
-    away = (least + space.power) * space.weights[:, tf.newaxis]
+def _farthest(data: Data, least: tf.Tensor, empty: tf.Tensor) -> tf.Tensor:
+    """Find the points farthest from their centroids, one for each empty cluster."""
+    away = (least + data.power) * data.weights[:, tf.newaxis]
     count = tf.minimum(tf.shape(away)[-1], tf.shape(empty)[2])
-    places = tf.math.top_k(away, count)[1]
+    indices = tf.math.top_k(away, count)[1]
     turn = tf.cumsum(tf.cast(empty[..., 0], tf.int32), -1, exclusive=True)
-    places = tf.gather(places, tf.minimum(turn, count - 1), batch_dims=2)
-    return tf.gather(space.points, places, batch_dims=1)
+    indices = tf.gather(indices, tf.minimum(turn, count - 1), batch_dims=2)
+    return tf.gather(data.points, indices, batch_dims=1)
 
 
 def _first(nearest: tf.Tensor) -> tf.Tensor:
     """Keep the first true value along the clusters [batch, restarts, clusters, points].
 
-    Written out, because an arg min along so short an axis takes five times as long.
+    An arg min along so short an axis takes five times as long.
     """
     rows = tf.unstack(nearest, axis=2)
     taken, kept = rows[0], rows[:1]
@@ -307,25 +302,25 @@ def _first(nearest: tf.Tensor) -> tf.Tensor:
     return tf.stack(kept, 2)
 
 
-def _scores(space: Space, centroids: tf.Tensor) -> tf.Tensor:
-    """Take |c|^2 - 2 c x, the squared distances but for |x|^2, in one product."""
+def _scores(data: Data, centroids: tf.Tensor) -> tf.Tensor:
+    """Compute |c|^2 - 2 c x, the squared distances without |x|^2, in one product."""
     square = tf.reduce_sum(tf.square(centroids), -1, keepdims=True)
     whole = tf.concat([-2 * centroids, square], -1)
-    return tf.einsum("brkd,bdn->brkn", whole, space.rows)
+    return tf.einsum("brkd,bdn->brkn", whole, data.rows)
 
 
-def _squares(space: Space, centroids: tf.Tensor) -> tf.Tensor:
-    scores = _scores(space, centroids)
-    return tf.maximum(scores + space.power[:, tf.newaxis], 0.0)
+def _squares(data: Data, centroids: tf.Tensor) -> tf.Tensor:
+    scores = _scores(data, centroids)
+    return tf.maximum(scores + data.power[:, tf.newaxis], 0.0)
 
 
-def _best(space: Space, centroids: tf.Tensor) -> Clusters:
+def _best(data: Data, centroids: tf.Tensor) -> Clusters:
     """Choose among the restarts [batch, restarts, clusters, dim]."""
-    away = _squares(space, centroids)
-    inertia = tf.linalg.matvec(tf.reduce_min(away, 2), space.weights)
+    away = _squares(data, centroids)
+    inertia = tf.linalg.matvec(tf.reduce_min(away, 2), data.weights)
     choice = tf.argmin(inertia, -1)
     chosen, away, inertia = (
         tf.gather(each, choice, batch_dims=1) for each in (centroids, away, inertia)
     )
     labels = tf.argmin(away, 1, output_type=tf.int32)
-    return Clusters(chosen + space.mean, labels, inertia * space.scale)
+    return Clusters(chosen + data.mean, labels, inertia * data.scale)

@@ -1,9 +1,9 @@
 """Mixtures of clean sounds on disk: ``python -m clustering.mix SOUNDS --output DIR``.
 
-SOUNDS is a folder with a folder of sounds for each speaker or kind of sound, or a
-corpus with ``--dataset``. Every mixture depends on the seed and its number alone; what
-it is made of stands in ``annotations/<split>/<name>.json``. Stopped at any time, the
-same command goes on.
+SOUNDS is a folder with a folder of sounds for each speaker or class, or a corpus with
+``--dataset``. Every mixture depends on the seed and its number alone, and
+``annotations/<split>/<name>.json`` describes what it is made of. Stopped at any time,
+the same command goes on.
 """
 
 from __future__ import annotations
@@ -12,61 +12,180 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from clustering.mixing.clean_sounds import SPLITS, Pool, Rules, of_folder, of_tracks
-from clustering.mixing.layouts import LAYOUTS, Mixed, Name
-from clustering.mixing.mixtures import Recipe, draw
+from clustering.mixtures import (
+    LAYOUTS,
+    Clean,
+    Layout,
+    Mixture,
+    MixtureConfig,
+    Pool,
+    draw,
+)
 from common import files
-from common.corpora.track import CorpusError
+from common.corpora import reading, sound_files
+from common.corpora.recordings import SUFFIXES
+from common.corpora.track import CorpusError, Track
 from common.corpora.waveforms import fingerprint, identity, modified
 from common.errors import exit_code
 from common.files import user_path, write_json
 
+SPLITS = ("train", "valid", "test")
+ALIASES = {"tr": "train", "cv": "valid", "validation": "valid", "val": "valid"}
+ALIASES |= {"tt": "test", "eval": "test"} | {split: split for split in SPLITS}
+COUNTS = {"train": 2000, "valid": 100, "test": 200}
+HELD_OUT = 0.1
+LIST = "@"
 MARKER = "mixtures.json"
 ANNOTATIONS = "annotations"
+
+
+@dataclass(frozen=True)
+class SplitRules:
+    """How the sounds of a folder are labelled and split; patterns match paths.
+
+    Attributes:
+        speaker: Pattern whose first group is the label; none: the first folder.
+        test: Pattern of the sounds of the test split, or ``@`` and a file that lists
+            their paths; none: no sound belongs to it by its path.
+        valid: The same for the validation, among the sounds that are not for the test.
+        match: Pattern of the sounds to use; none: all.
+        exclude: Pattern of sounds to leave out; none: none.
+        by_label: Where neither folders nor patterns define the splits: whether whole
+            labels are held out (speakers), rather than names (songs).
+        least: Labels that a split must have.
+        seed: Seed of the division.
+    """
+
+    speaker: str | None = None
+    test: str | None = None
+    valid: str | None = None
+    match: str | None = None
+    exclude: str | None = None
+    by_label: bool = True
+    least: int = 2
+    seed: int = 0
+
+
+def folder_pools(root: Path, rules: SplitRules) -> dict[str, Pool]:
+    """List the clean sounds of a folder and divide them among the splits.
+
+    Folders named as splits (``train``, ``valid``, ``test``, or ``tr``, ``cv``, ``tt``)
+    divide them; else the patterns do, else a tenth is held out for each of valid and
+    test.
+
+    Args:
+        root: The folder, searched to any depth.
+        rules: How sounds are labelled and split.
+
+    Returns:
+        A pool by split; a split that the patterns leave empty is not in it.
+
+    Raises:
+        CorpusError: There is nothing to use, a sound has no label, or a pattern is
+            invalid or matches nothing.
+    """
+    folder = reading.folder_of("clean sounds", user_path(root), "sounds by label")
+    paths = _paths(folder, rules)
+    heads = {path.split("/")[0] for path in paths}
+    if heads <= set(ALIASES):
+        splits = {path: ALIASES[path.split("/")[0]] for path in paths}
+        return _pools(folder, splits, lambda path: path.partition("/")[2], rules)
+    if rules.test or rules.valid:
+        return _pools(folder, _split_by_pattern(paths, rules), str, rules)
+    pools = _pools(folder, dict.fromkeys(paths, "train"), str, rules)
+    return divide(pools["train"], rules)
+
+
+def track_pool(tracks: Iterable[Track]) -> Pool:
+    """Sort the sources of tracks by their names.
+
+    Raises:
+        CorpusError: A source is no file.
+    """
+    pool: dict[str, dict[str, Clean]] = {}
+    for track in tracks:
+        for name, sound in track.sources.items():
+            if isinstance(sound, np.ndarray):
+                raise CorpusError(f"{track.name}/{name} is no file; write it first.")
+            clean = Clean(sound, track.sample_rate, track.samples)
+            pool.setdefault(name, {})[track.name] = clean
+    return pool
+
+
+def divide(pool: Pool, rules: SplitRules) -> dict[str, Pool]:
+    """Hold out a tenth of the labels, or of the names, for each of valid and test.
+
+    Raises:
+        CorpusError: There are too few.
+
+    >>> a = Clean(Path("a.wav"), 8000, 100)
+    >>> pools = divide({str(n): {"a.wav": a} for n in range(20)}, SplitRules())
+    >>> [len(pools[split]) for split in SPLITS]
+    [16, 2, 2]
+    """
+    names = {name for sounds in pool.values() for name in sounds}
+    items = sorted(pool if rules.by_label else names)
+    least = rules.least if rules.by_label else 1
+    held = max(least, round(HELD_OUT * len(items)))
+    if len(items) < 3 * least:
+        raise CorpusError(
+            f"clean sounds: {len(items)} {'labels' if rules.by_label else 'names'} "
+            f"cannot be divided into train, valid and test of {least} or more each; "
+            "add more, or define the splits by --test-files and --valid-files."
+        )
+    order = np.random.default_rng(rules.seed).permutation(len(items))
+    shuffled = [items[index] for index in order]
+    parts = (shuffled[2 * held :], shuffled[held : 2 * held], shuffled[:held])
+    return {
+        split: _select(pool, set(part), rules.by_label)
+        for split, part in zip(SPLITS, parts, strict=True)
+    }
 
 
 def make(
     pools: Mapping[str, Pool],
     output: Path,
     counts: Mapping[str, int],
-    recipe: Recipe,
+    config: MixtureConfig,
     *,
-    layout: Name = "wsj0_2mix",
+    layout: Layout = "wsj0_2mix",
     jobs: int | None = None,
 ) -> bool:
     """Write mixtures in the layout of a corpus, all of them or none.
 
-    What is done stays in a hidden folder beside the output until all is there, so that
-    the same call goes on after a kill.
+    Finished mixtures stay in a hidden folder beside the output until all are there, so
+    that the same call goes on after a kill.
 
     Args:
-        pools: What each split is drawn from.
+        pools: Sounds of each split.
         output: Folder to make.
         counts: Number of mixtures of each split; a split of 0 is left out.
-        recipe: How they are made.
+        config: How mixtures are made.
         layout: A key of ``LAYOUTS``.
         jobs: Threads; none: one a processor. The files do not depend on it.
 
     Returns:
-        Whether anything was to do; not where the same set stands there already.
+        Whether mixtures were written; False where the output holds the same set.
 
     Raises:
-        CorpusError: The recipe or the sounds allow no mixture, or the output is in use.
+        CorpusError: The configuration or the sounds allow no mixture, or the output
+            holds something else.
     """
     counts = {split: counts[split] for split in SPLITS if counts.get(split)}
-    _check(pools, counts, recipe)
-    facts = {"layout": layout, "counts": counts, "recipe": asdict(recipe)}
+    _validate(pools, counts, config)
+    facts = {"layout": layout, "counts": counts, "recipe": asdict(config)}
     digest = _digest(facts, pools)
     output = user_path(output).resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -76,7 +195,7 @@ def make(
     with files.locked(work):
         work.mkdir(parents=True, exist_ok=True)
         tasks = [(split, index) for split in counts for index in range(counts[split])]
-        write = partial(_write, work, pools, recipe, layout)
+        write = partial(_write, work, pools, config, layout)
         with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
             done = pool.map(lambda task: write(*task), tasks)
             list(tqdm(done, "mix", len(tasks), disable=None, leave=False))
@@ -89,11 +208,109 @@ def make(
     return True
 
 
+def _select(pool: Pool, items: set[str], by_label: bool) -> Pool:
+    if by_label:
+        return {label: pool[label] for label in pool if label in items}
+    kept = {
+        label: {name: clean for name, clean in sounds.items() if name in items}
+        for label, sounds in pool.items()
+    }
+    return {label: sounds for label, sounds in kept.items() if sounds}
+
+
+def _paths(folder: Path, rules: SplitRules) -> list[str]:
+    """Paths of the sounds to use, relative to the folder."""
+    paths = sorted(
+        file.relative_to(folder).as_posix()
+        for file in sound_files.sounds_below(folder, SUFFIXES)
+    )
+    used = _matcher(rules.match) if rules.match else lambda path: True
+    excluded = _matcher(rules.exclude) if rules.exclude else lambda path: False
+    kept = [path for path in paths if used(path) and not excluded(path)]
+    if not kept:
+        raise CorpusError(
+            f"clean sounds: {folder} holds {len(paths)} sound(s), of which --match "
+            f"{rules.match!r} and --exclude {rules.exclude!r} leave none; check them."
+        )
+    return kept
+
+
+def _split_by_pattern(paths: Iterable[str], rules: SplitRules) -> dict[str, str]:
+    """Split of each path; a path that both patterns match is for the test."""
+    splits = dict.fromkeys(paths, "train")
+    for split, pattern in (("valid", rules.valid), ("test", rules.test)):
+        if pattern is None:
+            continue
+        held = [path for path in splits if _matcher(pattern)(path)]
+        if not held:
+            raise CorpusError(
+                f"clean sounds: --{split}-files {pattern!r} matches none of "
+                f"{len(splits)} sounds, such as {next(iter(splits))}; check it."
+            )
+        splits |= dict.fromkeys(held, split)
+    return splits
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Test whether a path matches a pattern, or is in the list after ``@``."""
+    if pattern.startswith(LIST):
+        lines = Path(pattern[1:]).read_text(encoding="utf-8").splitlines()
+        return {line.strip() for line in lines}.__contains__
+    compiled = _compiled(pattern)
+    return lambda path: compiled.search(path) is not None
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise CorpusError(
+            f"the pattern {pattern!r} is no regular expression ({error}); put a "
+            "backslash before a character that is meant literally."
+        ) from error
+
+
+def _pools(
+    folder: Path,
+    splits: Mapping[str, str],
+    inner: Callable[[str], str],
+    rules: SplitRules,
+) -> dict[str, Pool]:
+    """Measure sounds and sort them by split, label and name."""
+    infos = reading.measure(folder / path for path in splits)
+    pools: dict[str, dict[str, dict[str, Clean]]] = {}
+    for path, split in splits.items():
+        label, name = _label(inner(path), rules)
+        info = infos[folder / path]
+        clean = Clean(folder / path, info.sample_rate, info.samples)
+        pools.setdefault(split, {}).setdefault(label, {})[name] = clean
+    return dict(pools)
+
+
+def _label(path: str, rules: SplitRules) -> tuple[str, str]:
+    """Label of a sound and its name within the label."""
+    if rules.speaker is None:
+        label, _, name = path.partition("/")
+        if not name:
+            raise CorpusError(
+                f"clean sounds: {path} lies in no folder that would name its label; "
+                "sort sounds into folders, or name a pattern with --speaker."
+            )
+        return label, name
+    match = _compiled(rules.speaker).search(path)
+    if match is None or not match.groups() or not match[1]:
+        raise CorpusError(
+            f"clean sounds: --speaker {rules.speaker!r} finds no speaker in {path}; "
+            "expected a pattern with one group, such as '^([a-z]+)_'."
+        )
+    return match[1], path
+
+
 def _write(
     work: Path,
     pools: Mapping[str, Pool],
-    recipe: Recipe,
-    layout: Name,
+    config: MixtureConfig,
+    layout: Layout,
     split: str,
     index: int,
 ) -> None:
@@ -101,46 +318,50 @@ def _write(
     done = work / ".done" / f"{split}-{index}"
     if done.exists():
         return
-    rng = np.random.default_rng([recipe.seed, SPLITS.index(split), index])
-    told, sources = draw(pools[split], recipe, rng)
-    mixed = Mixed(split, index, told, sources, recipe.labels == "classes")
-    name = LAYOUTS[layout](work, mixed)
-    annotation = work / ANNOTATIONS / split / f"{name}.json"
-    annotation.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(annotation, json.dumps(told, indent=1) + "\n")
+    rng = np.random.default_rng([config.seed, SPLITS.index(split), index])
+    annotation, sources = draw(pools[split], config, rng)
+    mixture = Mixture(split, index, annotation, sources, config.labels == "classes")
+    name = LAYOUTS[layout](work, mixture)
+    file = work / ANNOTATIONS / split / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(file, json.dumps(annotation, indent=1) + "\n")
     done.parent.mkdir(exist_ok=True)
     done.touch()
 
 
-def _check(
-    pools: Mapping[str, Pool], counts: Mapping[str, int], recipe: Recipe
+def _validate(
+    pools: Mapping[str, Pool], counts: Mapping[str, int], config: MixtureConfig
 ) -> None:
     if not counts or min(counts.values()) < 0:
-        raise CorpusError(f"the numbers of mixtures are {dict(counts)}; ask for some.")
-    if recipe.sources < 2:
-        raise CorpusError(f"--sources is {recipe.sources}; a mixture has 2 or more.")
-    if recipe.sample_rate < 1:
-        raise CorpusError(f"--sample-rate is {recipe.sample_rate} Hz; it must be 1 up.")
-    for name in ("seconds", "snr_db"):
-        bounds = getattr(recipe, name)
-        least = 0.0 if name == "seconds" else -np.inf
+        raise CorpusError(
+            f"the numbers of mixtures are {dict(counts)}; expected 1 or more in a "
+            "split, and none below 0."
+        )
+    if config.sources < 2:
+        raise CorpusError(f"--sources is {config.sources}; a mixture has 2 or more.")
+    if config.sample_rate < 1:
+        raise CorpusError(f"--sample-rate is {config.sample_rate} Hz; expected 1 up.")
+    for flag, bounds, least in (
+        ("--seconds", config.seconds, 0.0),
+        ("--snr", config.snr_db, -np.inf),
+    ):
         if bounds and not least < bounds[0] <= bounds[1]:
             raise CorpusError(
-                f"--{name.removesuffix('_db')} is {bounds[0]:g} {bounds[1]:g}; "
-                "expected the lower bound first, and lengths above 0."
+                f"{flag} is {bounds[0]:g} {bounds[1]:g}; expected the lower bound "
+                "first, and lengths above 0."
             )
     empty = [split for split in counts if not pools.get(split)]
     if empty:
         raise CorpusError(
-            f"the split {empty[0]} has no sounds to mix, {counts[empty[0]]} mixtures "
-            f"were asked for; tell them apart by --{empty[0]}-files, or ask for 0."
+            f"the split {empty[0]} has no sounds for its {counts[empty[0]]} mixtures; "
+            f"name its sounds by --{empty[0]}-files, or ask for 0 of them."
         )
 
 
 def _digest(
     facts: Mapping, pools: Mapping[str, Pool], stamp: Callable = fingerprint
 ) -> str:
-    """Fingerprint of all that decides the files, the sounds included."""
+    """Digest of everything that decides the files, the sounds included."""
     sounds = [
         (split, label, name, clean.samples, identity(clean.sound, stamp))
         for split in facts["counts"]
@@ -158,19 +379,15 @@ def _sizes(pool: Pool) -> dict[str, int]:
 def _expect_same(
     output: Path, facts: Mapping, pools: Mapping[str, Pool], digest: str
 ) -> None:
-    """See that a folder in use holds this very set.
-
-    Raises:
-        CorpusError: It holds anything else.
-    """
+    """Refuse a folder that does not hold the same set."""
     try:
-        there = json.loads((output / MARKER).read_text(encoding="utf-8"))["digest"]
+        present = json.loads((output / MARKER).read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError, TypeError):
-        there = None
-    # Releases up to 0.1.0 knew sounds by the times of their files.
-    if there not in (digest, _digest(facts, pools, modified)):
+        present = None
+    # Releases up to 0.1.0 identified sounds by the times of their files.
+    if present not in (digest, _digest(facts, pools, modified)):
         raise CorpusError(
-            f"{output} holds {'other mixtures' if there else 'something else'}; name "
+            f"{output} holds {'other mixtures' if present else 'something else'}; name "
             "another --output, or remove it."
         )
 
@@ -182,7 +399,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    recipe = Recipe(
+    config = MixtureConfig(
         sources=options.sources,
         labels=options.labels,
         coherent=options.coherent,
@@ -191,7 +408,23 @@ def _main(options: argparse.Namespace) -> int:
         sample_rate=options.sample_rate,
         seed=options.seed,
     )
-    rules = Rules(
+    counts = {split: getattr(options, split) for split in SPLITS}
+    used = [split for split in SPLITS if counts[split]]
+    if options.dataset:
+        pools = _corpus_pools(options, used)
+    else:
+        pools = folder_pools(options.sounds, _rules(options))
+    layout, jobs = options.layout, options.num_workers
+    is_new = make(pools, options.output, counts, config, layout=layout, jobs=jobs)
+    for split in used:
+        labels = ", ".join(f"{k} ({len(v)})" for k, v in sorted(pools[split].items()))
+        sys.stdout.write(f"{split}: {counts[split]} mixtures of {labels}\n")
+    sys.stdout.write(f"{options.output}{'' if is_new else ': already complete'}\n")
+    return 0
+
+
+def _rules(options: argparse.Namespace) -> SplitRules:
+    return SplitRules(
         speaker=options.speaker,
         test=options.test_files,
         valid=options.valid_files,
@@ -201,70 +434,60 @@ def _main(options: argparse.Namespace) -> int:
         least=options.sources,
         seed=options.seed,
     )
-    counts = {split: getattr(options, split) for split in SPLITS}
-    if options.dataset:
-        pools = _of_corpus(options, [split for split in SPLITS if counts[split]])
-    else:
-        pools = of_folder(options.sounds, rules)
-    layout, jobs = options.layout, options.num_workers
-    new = make(pools, options.output, counts, recipe, layout=layout, jobs=jobs)
-    for split in [split for split in SPLITS if counts[split]]:
-        heard = ", ".join(f"{k} ({len(v)})" for k, v in sorted(pools[split].items()))
-        sys.stdout.write(f"{split}: {counts[split]} mixtures of {heard}\n")
-    sys.stdout.write(f"{options.output}{'' if new else ': there already'}\n")
-    return 0
 
 
-def _range(given: Sequence[float] | None, flag: str) -> tuple[float, float] | None:
+def _range(bounds: Sequence[float] | None, flag: str) -> tuple[float, float] | None:
     """One number, or a lower and an upper bound."""
-    if given is None:
+    if bounds is None:
         return None
-    if len(given) > 2:
-        raise CorpusError(f"{flag} takes one number or two, not {len(given)}.")
-    return given[0], given[-1]
+    if len(bounds) > 2:
+        raise CorpusError(f"{flag} takes one number or two, not {len(bounds)}.")
+    return bounds[0], bounds[-1]
 
 
-def _of_corpus(options: argparse.Namespace, splits: Sequence[str]) -> dict[str, Pool]:
+def _corpus_pools(
+    options: argparse.Namespace, splits: Sequence[str]
+) -> dict[str, Pool]:
     """Sources of the tracks of a corpus, by its own splits."""
-    # TensorFlow comes with it, which folders of sounds need not wait for.
+    # These import TensorFlow, which folders of sounds need not wait for.
     from clustering import corpus
     from clustering.config import ClusteringConfig
     from common.config import override
 
-    given = {"dataset": options.dataset, "root": str(options.sounds)}
-    given |= {"sample_rate": options.corpus_rate or options.sample_rate}
-    given |= {"allow_cut": options.allow_cut}
-    given |= {"sources": options.group} if options.group else {}
-    config = override(ClusteringConfig(), given)
-    place = corpus.root(config)
-    return {split: of_tracks(corpus.tracks(config, place, split)) for split in splits}
+    values = {"dataset": options.dataset, "root": str(options.sounds)}
+    values |= {"sample_rate": options.corpus_rate or options.sample_rate}
+    values |= {"allow_cut": options.allow_cut}
+    values |= {"sources": options.group} if options.group else {}
+    config = override(ClusteringConfig(), values)
+    root = corpus.root(config)
+    return {split: track_pool(corpus.tracks(config, root, split)) for split in splits}
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Recipe()
+    default = MixtureConfig()
     parser = argparse.ArgumentParser("clustering.mix", description=__doc__)
     add = parser.add_argument
     add("sounds", type=Path, help="folder of sounds by label, or of the corpus")
     add("--output", type=Path, required=True, help="folder to make")
     add("--layout", default="wsj0_2mix", choices=list(LAYOUTS), help="of the output")
-    add("--dataset", help="the folder is a corpus of this kind, as in training")
+    add("--dataset", help="corpus that the folder holds, named as in training")
     add("--group", help="sources of the corpus, such as vocals,drums+bass+other")
     add("--allow-cut", action="store_true", help="cut tracks to their shortest file")
     add("--corpus-rate", type=int, help="rate that the corpus names its folders by")
-    add("--sources", type=int, default=usual.sources, help="sources of a mixture")
-    add("--labels", default=usual.labels, choices=["speakers", "classes"])
-    add("--coherent", action="store_true", help="sounds of one name, from one place")
+    add("--sources", type=int, default=default.sources, help="sources of a mixture")
+    add("--labels", default=default.labels, choices=["speakers", "classes"])
+    add("--coherent", action="store_true", help="same excerpt of sounds of one name")
     add("--seconds", type=float, nargs="+", help="length, or shortest and longest")
     add("--snr", type=float, nargs="+", help="level against the first source, in dB")
-    add("--sample-rate", type=int, default=usual.sample_rate, help="in Hz")
+    add("--sample-rate", type=int, default=default.sample_rate, help="in Hz")
     add("--speaker", help="pattern whose group is the label; else the first folder")
     add("--test-files", help="pattern, or @FILE of paths: sounds of the test alone")
     add("--valid-files", help="the same for the validation")
     add("--match", help="pattern of the sounds to use")
     add("--exclude", help="pattern of sounds to leave out")
-    for split, count in zip(SPLITS, (2000, 100, 200), strict=True):
+    for split, count in COUNTS.items():
         add(f"--{split}", type=int, default=count, help=f"number of mixtures: {count}")
-    add("--seed", type=int, default=usual.seed)
+    add("--seed", type=int, default=default.seed)
     add("--num-workers", type=int, help="threads; none: one a processor")
     return parser
 

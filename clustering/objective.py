@@ -1,4 +1,4 @@
-"""What each kind of network is trained for: from its outputs to a loss."""
+"""The loss of each network, from its outputs and a batch."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ import tensorflow as tf
 
 from clustering import extension, targets
 from clustering.config import ClusteringConfig
-from clustering.losses.deep_clustering import Kind as ClusteringLoss
-from clustering.losses.deep_clustering import deep_clustering, whitened_kmeans
-from clustering.losses.permutation_invariant import Kind as InferenceLoss
-from clustering.losses.permutation_invariant import pit
+from clustering.losses.deep_clustering import (
+    Normalization,
+    deep_clustering,
+    whitened_kmeans,
+)
+from clustering.losses.permutation_invariant import InferenceLoss, pit
 from common.config import ConfigError
 from common.signal.stft import istft, stft
 
 SPECTRAL = ("dpcl", "mask_inference", "chimera")
 RATIOS = ("si_sdr", "snr")
-"""Losses that only waveforms have."""
+"""Losses of waveforms alone."""
 
 
-class Given(NamedTuple):
-    """What a step knows of a batch.
+class Batch(NamedTuple):
+    """A batch as the network and its loss need it.
 
     Attributes:
-        input: What the network sees: magnitudes [batch, frames, bins], or waveforms
+        input: Input of the network: magnitudes [batch, frames, bins], or waveforms
             [batch, samples].
-        targets: What its estimates are compared with: magnitudes [batch, sources,
-            frames, bins], or waveforms [batch, sources, samples].
-        magnitudes: Of the sources [batch, sources, frames, bins], which tell the
-            loudest source of each bin; none for waveforms.
+        targets: Targets of the estimates: magnitudes [batch, sources, frames, bins],
+            or waveforms [batch, sources, samples].
+        magnitudes: Of the sources [batch, sources, frames, bins], to find the loudest
+            source of each bin; none for waveforms.
         spectrum: Of the mixture, complex64 [batch, frames, bins]; none for waveforms.
         sources: Waveforms [batch, sources, samples].
     """
@@ -43,54 +45,54 @@ class Given(NamedTuple):
 
 
 def terms(config: ClusteringConfig) -> tuple[str, ...]:
-    """Name the terms that the loss of a configuration is the weighted sum of."""
+    """List the terms whose weighted sum is the loss of a configuration."""
     both = "clustering", "inference"
     return {"dpcl": both[:1], "chimera": both}.get(config.role, both[1:])
 
 
-def given(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Given:
-    """Transform a batch as the network needs it."""
+def prepare(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Batch:
+    """Transform a batch to the input and the targets of the network."""
     mixture, sources = batch["mixture"], batch["sources"]
     if config.role not in SPECTRAL:
-        return Given(mixture, sources, None, None, sources)
+        return Batch(mixture, sources, None, None, sources)
     spectrum, spectra = stft(mixture, config.stft), stft(sources, config.stft)
-    made = {
+    functions = {
         "msa": lambda: targets.msa(spectra),
         "irm": lambda: targets.irm(spectra, spectrum),
         "psa": lambda: targets.psa(spectra, spectrum),
         "psa_untruncated": lambda: targets.psa(spectra, spectrum, truncated=False),
     }
-    wanted, magnitudes = made[config.loss.target](), tf.abs(spectra)
-    return Given(tf.abs(spectrum), wanted, magnitudes, spectrum, sources)
+    target, magnitudes = functions[config.loss.target](), tf.abs(spectra)
+    return Batch(tf.abs(spectrum), target, magnitudes, spectrum, sources)
 
 
 def losses(
-    config: ClusteringConfig, known: Given, outputs: Any
+    config: ClusteringConfig, batch: Batch, outputs: Any
 ) -> dict[str, tf.Tensor]:
     """Compute the terms whose weight is not 0, and their weighted sum.
 
     Args:
-        config: Gives the kind and the weights.
-        known: From :func:`given`.
-        outputs: Of the network.
+        config: Names the network, the losses and their weights.
+        batch: From :func:`prepare`.
+        outputs: Of the network; of a chimera with ``embedding`` and ``mask``.
 
     Returns:
         ``loss`` and each of :func:`terms` with a weight, float32 [batch].
     """
     weights = check_weights(config)
-    found, both = {}, config.role == "chimera"
+    values, both = {}, config.role == "chimera"
     if weights.get("clustering"):
         embedding = outputs.embedding if both else outputs
-        found["clustering"] = _clustering(config, known, embedding)
+        values["clustering"] = _clustering(config, batch, embedding)
     if weights.get("inference"):
-        outputs = outputs.mask if both else outputs
-        found["inference"] = _inference(config, known, outputs)
-    total = tf.add_n([weights[name] * term for name, term in found.items()])
-    return {"loss": total, **found}
+        estimates = outputs.mask if both else outputs
+        values["inference"] = _inference(config, batch, estimates)
+    total = tf.add_n([weights[name] * value for name, value in values.items()])
+    return {"loss": total, **values}
 
 
 def check_weights(config: ClusteringConfig) -> dict[str, float]:
-    """Give the weight of each of :func:`terms`.
+    """Return the weight of each of :func:`terms`.
 
     Raises:
         ConfigError: No term has a weight, or one has a negative weight.
@@ -105,31 +107,31 @@ def check_weights(config: ClusteringConfig) -> dict[str, float]:
 
 
 def _clustering(
-    config: ClusteringConfig, known: Given, embedding: tf.Tensor
+    config: ClusteringConfig, batch: Batch, embedding: tf.Tensor
 ) -> tf.Tensor:
     loss = config.loss
-    assignment = targets.ideal_binary(cast(tf.Tensor, known.magnitudes))
+    assignment = targets.ideal_binary(cast(tf.Tensor, batch.magnitudes))
     weights = targets.point_weights(
-        known.input, assignment, loss.weights, loss.threshold_db
+        batch.input, assignment, loss.weights, loss.threshold_db
     )
-    kind = loss.clustering_kind
-    if extension.is_path(kind):
-        own = extension.function("loss.clustering_kind", kind)
+    name = loss.clustering_kind
+    if extension.is_path(name):
+        own = extension.function("loss.clustering_kind", name)
         return own(embedding, assignment, weights)
-    if kind == "whitened":
+    if name == "whitened":
         return whitened_kmeans(embedding, assignment, weights)
-    return deep_clustering(embedding, assignment, weights, cast(ClusteringLoss, kind))
+    return deep_clustering(embedding, assignment, weights, cast(Normalization, name))
 
 
-def _inference(config: ClusteringConfig, known: Given, outputs: tf.Tensor) -> tf.Tensor:
+def _inference(config: ClusteringConfig, batch: Batch, outputs: tf.Tensor) -> tf.Tensor:
     """Compare masked magnitudes or waveforms with their targets."""
-    kind, estimates, wanted = config.loss.inference_kind, outputs, known.targets
-    if known.spectrum is not None and kind in RATIOS:
-        masked = tf.cast(outputs, tf.complex64) * known.spectrum[:, tf.newaxis]
-        wanted = known.sources
-        estimates = istft(masked, config.stft, tf.shape(wanted)[-1])
-    elif known.spectrum is not None:
-        estimates = outputs * known.input[:, tf.newaxis]
-    if extension.is_path(kind):
-        return extension.function("loss.inference_kind", kind)(estimates, wanted)
-    return pit(estimates, wanted, cast(InferenceLoss, kind))
+    name, estimates, target = config.loss.inference_kind, outputs, batch.targets
+    if batch.spectrum is not None and name in RATIOS:
+        masked = tf.cast(outputs, tf.complex64) * batch.spectrum[:, tf.newaxis]
+        target = batch.sources
+        estimates = istft(masked, config.stft, tf.shape(target)[-1])
+    elif batch.spectrum is not None:
+        estimates = outputs * batch.input[:, tf.newaxis]
+    if extension.is_path(name):
+        return extension.function("loss.inference_kind", name)(estimates, target)
+    return pit(estimates, target, cast(InferenceLoss, name))

@@ -1,7 +1,7 @@
-"""Published scores of the networks here on talkers, and the models of the pillar.
+"""Published scores of the networks on mixtures of speakers, and the bundled models.
 
-Of the numbers that go round, only those stand here that were read where the source of
-each row says. ``python -m clustering.evaluate`` prints them beside its own.
+Each number was read in the source that its row names. ``python -m clustering.evaluate``
+prints them beside its own.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from clustering.config import ClusteringConfig
-from clustering.embedded import FOLDER
+from clustering.config import BUNDLED, ClusteringConfig
 from common.weights.registry import Entry, shipped
 
 NOT_RUN = "not run here"
@@ -25,7 +24,7 @@ NAMES = {
     "bss_sdr": "SDR",
     "bss_sdr_improvement": "SDRi",
 }
-"""Measures of papers by ours."""
+"""Names of the measures in papers, by ours."""
 
 ISIK = "Isik et al. 2016, abstract"
 AUTOCLIP = "Seetharaman et al. 2020 (AutoClip)"
@@ -41,13 +40,13 @@ class Row:
 
     Attributes:
         dataset: The corpus.
-        kind: Kind of network, or of an ideal mask.
-        loss: Kind of the loss of embeddings; empty where there is none.
+        kind: Name of the network, or of an ideal mask.
+        loss: Name of the loss of embeddings; empty where there is none.
         autoclip: Whether gradients were clipped to a percentile of their history.
-        measure: What was measured, one of :data:`NAMES`.
+        measure: The measure, one of :data:`NAMES`.
         value: The mean over the test set, in dB.
-        source: Where it was read.
-        task: Of WHAM!.
+        source: Publication that states it.
+        task: Task of WHAM!.
     """
 
     dataset: str
@@ -61,7 +60,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Name the network as the presets do, with its loss."""
+        """The network as the presets name it, with its loss."""
         parts = [self.kind, self.loss, "AutoClip" if self.autoclip else ""]
         return ", ".join(part for part in parts if part)
 
@@ -108,7 +107,7 @@ PUBLISHED: Sequence[Row] = (*_wsj0_2mix(), THREE, *_wham())
 
 
 def rows(config: ClusteringConfig) -> list[Row]:
-    """List what was published on the corpus and the task of a run.
+    """List the published scores on the corpus and the task of a run.
 
     >>> from clustering.config import ClusteringConfig
     >>> rows(ClusteringConfig())[0].value
@@ -121,30 +120,30 @@ def rows(config: ClusteringConfig) -> list[Row]:
 
 
 def is_comparable(config: ClusteringConfig, split: str, count: int) -> bool:
-    """Whether scores are those of the whole test set, as it was published."""
-    asked = config.sample_rate, config.length, split, count, config.sources
-    return asked == (RATE, "min", "test", TRACKS, ())
+    """Return whether scores are those of the whole published test set."""
+    options = config.sample_rate, config.length, split, count, config.sources
+    return options == (RATE, "min", "test", TRACKS, ())
 
 
 def table(
     config: ClusteringConfig, means: Mapping[str, Mapping[str, float]] | None
 ) -> str:
-    """Write what was published on the corpus of a run, and its own numbers beside.
+    """Format the published scores on the corpus of a run beside its own.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         means: Means of the measures, in ``all`` those of the run, in ``ideal_binary``
-            and ``ideal_ratio`` those of ideal masks where they were made; None where
-            they do not compare.
+            and ``ideal_ratio`` those of ideal masks where there are any; None where
+            they are not comparable.
 
     Returns:
-        A table of Markdown, empty for a corpus that nothing was published on.
+        A table of Markdown, empty for a corpus without published scores.
     """
-    found = rows(config)
-    if not found:
+    published = rows(config)
+    if not published:
         return ""
     lines = ["| network | measure | published | here | source |", f"|{'---|' * 5}"]
-    for row in found:
+    for row in published:
         cells = row.label, NAMES[row.measure], f"{row.value:.2f} dB"
         lines.append(
             f"| {' | '.join(cells)} | {_here(row, config, means)} | {row.source} |"
@@ -160,10 +159,10 @@ def _here(
     ideal = row.kind.startswith("ideal")
     if means is None or not (ideal or _is_of(row, config)):
         return NOT_RUN
-    found = means.get(row.kind if ideal else "all")
-    if found is None:
+    own = means.get(row.kind if ideal else "all")
+    if own is None:
         return NOT_RUN
-    return f"{found[row.measure]:.2f} dB" if row.measure in found else NOT_MEASURED
+    return f"{own[row.measure]:.2f} dB" if row.measure in own else NOT_MEASURED
 
 
 def _is_of(row: Row, config: ClusteringConfig) -> bool:
@@ -175,4 +174,4 @@ def _is_of(row: Row, config: ClusteringConfig) -> bool:
 
 def entries() -> list[Entry]:
     """Describe the bundled models, for :mod:`common.weights.registry`."""
-    return shipped("clustering", FOLDER)
+    return shipped("clustering", BUNDLED)

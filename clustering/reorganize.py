@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from common.corpora import reading, sound_files
@@ -19,15 +19,14 @@ from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import replacing, user_path
 
+BY_CLASS, BY_FILE = "split_folder_by_class", "split_folder_by_file"
 
-def split_folder_by_class(
-    file: Path, wanted: Collection[str] | None = None
-) -> Path | None:
+
+def split_folder_by_class(file: Path) -> Path:
     """Turn a song's folder of classes into a class's folder of songs.
 
     Args:
         file: Path within the input, ``<song>/<class>.wav``, at any depth.
-        wanted: Not used.
 
     Returns:
         Path within the output.
@@ -45,37 +44,11 @@ def split_folder_by_class(
     return Path(file.stem, f"{file.parent.name}{file.suffix}")
 
 
-def split_folder_by_file(
-    file: Path, wanted: Collection[str] | None = None
-) -> Path | None:
-    """Keep the path of a file that is listed, and leave out the others.
-
-    Args:
-        file: Path within the input.
-        wanted: The paths that are listed.
-
-    Returns:
-        The same path, or None.
-
-    >>> split_folder_by_file(Path("a/b.wav"), ["c.wav"]) is None
-    True
-    """
-    return file if file.as_posix() in (wanted or ()) else None
-
-
-Place = Callable[[Path, Collection[str] | None], Path | None]
-FUNCTIONS: Mapping[str, Place] = {
-    "split_folder_by_class": split_folder_by_class,
-    "split_folder_by_file": split_folder_by_file,
-}
-
-
 def reorganize(
     source: Path,
     target: Path,
-    place: Place,
+    listed: Collection[str] | None = None,
     *,
-    wanted: Collection[str] | None = None,
     make_copy: bool = False,
     suffixes: Sequence[str] = SUFFIXES,
 ) -> int:
@@ -83,64 +56,80 @@ def reorganize(
 
     Args:
         source: Folder, searched to any depth.
-        target: Folder of the results; what is there already stays.
-        place: Gives the path within the target for one within the source, or None.
-        wanted: Paths for ``place``; each must be found.
+        target: Folder of the results; existing files are kept.
+        listed: Paths within the source that stay as they are, of the sounds to take;
+            none: all sounds, by :func:`split_folder_by_class`.
         make_copy: Copy instead of link.
-        suffixes: What is taken for a sound.
+        suffixes: Suffixes of sounds.
 
     Returns:
-        How many sounds have a place in the target.
+        Number of sounds in the target.
 
     Raises:
-        CorpusError: No sound is found or wanted, a wanted one is missing, two would
-            get one path, or a path is taken by something else.
+        CorpusError: There is no sound, a listed one is missing, two would get one
+            path, or a path is taken by another file.
     """
     source = reading.folder_of("reorganize", user_path(source), "sounds")
     endings = tuple(suffix.lower() for suffix in suffixes)
-    found = [
+    sounds = [
         file.relative_to(source) for file in sound_files.sounds_below(source, endings)
     ]
-    missing = sorted(set(wanted or ()) - {file.as_posix() for file in found})
+    if not sounds:
+        raise CorpusError(
+            f"{source} holds no sound ({' '.join(endings)}) at any depth; check the "
+            "input and --audio-extensions."
+        )
+    if listed is None:
+        outputs = _unique(sounds, split_folder_by_class)
+    else:
+        outputs = {file: file for file in sounds if file.as_posix() in listed}
+        _expect_listed(source, listed, outputs)
+    for output, file in outputs.items():
+        _put(source / file, user_path(target) / output, make_copy)
+    return len(outputs)
+
+
+def _unique(sounds: Sequence[Path], rename: Callable[[Path], Path]) -> dict[Path, Path]:
+    """Sounds by their new paths."""
+    outputs: dict[Path, Path] = {}
+    for file in sounds:
+        output = rename(file)
+        if output in outputs:
+            raise CorpusError(
+                f"{outputs[output]} and {file} would both become {output}; rename one."
+            )
+        outputs[output] = file
+    return outputs
+
+
+def _expect_listed(
+    source: Path, listed: Collection[str], outputs: Collection[Path]
+) -> None:
+    if not listed:
+        raise CorpusError("the list of sounds is empty; expected a path on each line.")
+    missing = sorted(set(listed) - {file.as_posix() for file in outputs})
     if missing:
         raise CorpusError(
-            f"{len(missing)} of {len(set(wanted or ()))} listed sounds are not in "
+            f"{len(missing)} of {len(set(listed))} listed sounds are not in "
             f"{source}, first: {missing[0]}; paths are relative to the input."
         )
-    places: dict[Path, Path] = {}
-    for file in found:
-        new = place(file, wanted)
-        if new in places:
-            raise CorpusError(
-                f"{places[new]} and {file} would both become {new}; rename one."
-            )
-        if new is not None:
-            places[new] = file
-    if not places:
-        raise CorpusError(
-            f"{source} holds {len(found)} sounds ({' '.join(endings)}) and none of "
-            "them has a place in the output; check the input and the list."
-        )
-    for new, file in places.items():
-        _put(source / file, user_path(target) / new, make_copy)
-    return len(places)
 
 
-def _put(file: Path, new: Path, make_copy: bool) -> None:
-    """Link or copy a file, unless that was done before."""
-    if new.is_symlink() and not new.exists():
-        new.unlink()  # its sound was moved
-    if new.exists():
-        same = new.samefile(file) or new.stat().st_size == file.stat().st_size
+def _put(file: Path, output: Path, make_copy: bool) -> None:
+    """Link or copy a file, unless a run before did."""
+    if output.is_symlink() and not output.exists():
+        output.unlink()  # The linked sound was moved.
+    if output.exists():
+        same = output.samefile(file) or output.stat().st_size == file.stat().st_size
         if not same:
-            raise CorpusError(f"{new} is another sound than {file}; remove it first.")
+            raise CorpusError(f"{output} is another sound than {file}; remove it.")
         return
-    new.parent.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
     if make_copy:
-        with replacing(new) as draft:
+        with replacing(output) as draft:
             shutil.copyfile(file, draft)
     else:
-        new.symlink_to(file.resolve())
+        output.symlink_to(file.resolve())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -150,19 +139,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    wanted = None
-    if options.org_func == "split_folder_by_file":
-        if options.org_file is None:
-            raise CorpusError("split_folder_by_file needs --org_file, a list of paths.")
-        lines = options.org_file.read_text(encoding="utf-8").splitlines()
-        wanted = {line.strip() for line in lines if line.strip()}
-        if not wanted:
-            raise CorpusError(f"--org_file {options.org_file} lists nothing.")
+    listed = _read_list(options.org_file) if options.org_func == BY_FILE else None
     count = reorganize(
         options.input_path,
         options.output_path,
-        FUNCTIONS[options.org_func],
-        wanted=wanted,
+        listed,
         make_copy=options.make_copy,
         suffixes=options.audio_extensions,
     )
@@ -171,19 +152,26 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
+def _read_list(file: Path | None) -> set[str]:
+    if file is None:
+        raise CorpusError(f"{BY_FILE} needs --org-file, a list of paths.")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return {line.strip() for line in lines if line.strip()}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("clustering.reorganize", description=__doc__)
     add = parser.add_argument
     add("--input-path", "--input_path", type=Path, required=True, help="folder")
     add("--output-path", "--output_path", type=Path, required=True, help="folder")
-    add("--org-func", "--org_func", choices=list(FUNCTIONS), required=True)
+    add("--org-func", "--org_func", choices=[BY_CLASS, BY_FILE], required=True)
     add("--org-file", "--org_file", type=Path, help="list of paths, one a line")
     add("--make-copy", "--make_copy", action="store_true", help="copy, do not link")
     add(
         *("--audio-extensions", "--audio_extensions"),
         nargs="+",
         default=SUFFIXES,
-        help="endings of the files to take",
+        help="suffixes of the files to take",
     )
     return parser
 

@@ -2,8 +2,8 @@
 
 ``--input-path MUSIC --output-path MUSIC16 --sample-rate 16000`` writes a sound for each
 sound below the folder, of any container, under the same path. A result has the time of
-its sound; where it has that and the right length already, it is left alone, so that the
-same command goes on after a kill.
+its sound; one that has that and the right length already is kept, so that the same
+command goes on after a kill.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ TIME_STEP = 2.0
 """Seconds to which every file system keeps times; FAT keeps even ones."""
 
 
-def convert(source: Path, target: Path, sample_rate: int, kind: str) -> str:
-    """Write a sound at another rate, block after block, unless that was done before.
+def convert(source: Path, target: Path, sample_rate: int, audio_format: str) -> str:
+    """Write a sound at another rate, in chunks, unless a run before did.
 
     Args:
         source: The file to read.
-        target: The file to write, whole or not at all.
-        sample_rate: Rate that it gets, in Hz.
-        kind: A key of ``audio.FORMATS``.
+        target: The file to write, atomically.
+        sample_rate: Its rate, in Hz.
+        audio_format: A key of ``audio.FORMATS``.
 
     Returns:
-        ``"done"``, ``"clipped"`` where an integer format cut peaks off, or ``"there"``.
+        ``"done"``, ``"clipped"`` where an integer format clipped peaks, or ``"kept"``.
 
     Raises:
         AudioError: The file cannot be read, or not be written in that format.
     """
     info = audio.probe(source)
     samples = -(-info.samples * sample_rate // info.sample_rate)
-    if _is_there(source, target, sample_rate, samples):
-        return "there"
+    if _is_done(source, target, sample_rate, samples):
+        return "kept"
     target.parent.mkdir(parents=True, exist_ok=True)
     stream = ResampleStream(info.sample_rate, sample_rate, info.channels)
     nothing = np.zeros((info.channels, 0), np.float32)
     peak = 0.0
-    with audio.Writer(target, sample_rate, info.channels, kind) as writer:
-        for block in audio.blocks(source, audio.CHUNK_SAMPLES):
-            peak = max(peak, _write(writer, stream.push(block)))
+    with audio.Writer(target, sample_rate, info.channels, audio_format) as writer:
+        for chunk in audio.blocks(source, audio.CHUNK_SAMPLES):
+            peak = max(peak, _write(writer, stream.push(chunk)))
         peak = max(peak, _write(writer, stream.push(nothing, last=True)))
     os.utime(target, (target.stat().st_atime, source.stat().st_mtime))
-    return "clipped" if peak > 1.0 and audio.FORMATS[kind].bits else "done"
+    return "clipped" if peak > 1.0 and audio.FORMATS[audio_format].bits else "done"
 
 
 def tree(
@@ -68,7 +68,7 @@ def tree(
     target: Path,
     sample_rate: int,
     *,
-    kind: str = "wav",
+    audio_format: str = "wav",
     suffixes: Sequence[str] = SUFFIXES,
     workers: int = 1,
 ) -> Counter[str]:
@@ -78,69 +78,69 @@ def tree(
         source: Folder, searched to any depth.
         target: Folder of the results, with the same folders in it.
         sample_rate: In Hz.
-        kind: Format, a key of ``audio.FORMATS``.
-        suffixes: What is taken for a sound.
+        audio_format: A key of ``audio.FORMATS``.
+        suffixes: Suffixes of sounds.
         workers: Files at once.
 
     Returns:
-        How many were ``done``, ``clipped`` or ``there`` already.
+        How many were ``done``, ``clipped`` or ``kept``.
 
     Raises:
         CorpusError: There is no sound, two would get one name, one folder lies in the
-            other, or files could not be converted; all others are then.
+            other, or files could not be converted, after all others were.
     """
-    pairs = _pairs(user_path(source), user_path(target), kind, suffixes)
+    pairs = _pairs(user_path(source), user_path(target), audio_format, suffixes)
     if sample_rate < 1 or workers < 1:
         raise CorpusError(
             f"--sample-rate is {sample_rate} and --num-workers {workers}; both must be "
             "1 or more."
         )
     with ThreadPoolExecutor(workers) as pool:
-        run = partial(_tried, sample_rate=sample_rate, kind=kind)
+        run = partial(_try, sample_rate=sample_rate, audio_format=audio_format)
         results = pool.map(run, pairs.values(), pairs)
-        told = list(tqdm(results, "resample", len(pairs), disable=None, leave=False))
-    failed = [each for each in told if isinstance(each, Exception)]
+        states = list(tqdm(results, "resample", len(pairs), disable=None, leave=False))
+    failed = [state for state in states if isinstance(state, Exception)]
     if failed:
         raise CorpusError(
             f"{len(failed)} of {len(pairs)} sounds could not be resampled, first: "
             f"{failed[0]}"
         )
-    return Counter(each for each in told if isinstance(each, str))
+    return Counter(state for state in states if isinstance(state, str))
 
 
-def _tried(
-    source: Path, target: Path, *, sample_rate: int, kind: str
+def _try(
+    source: Path, target: Path, *, sample_rate: int, audio_format: str
 ) -> str | Exception:
     try:
-        return convert(source, target, sample_rate, kind)
+        return convert(source, target, sample_rate, audio_format)
     except (ValueError, OSError) as error:
         return error
 
 
-def _write(writer: audio.Writer, block: np.ndarray) -> float:
-    """Write a block and tell its peak."""
-    if not block.shape[1]:
+def _write(writer: audio.Writer, chunk: np.ndarray) -> float:
+    """Write a chunk and return its peak."""
+    if not chunk.shape[1]:
         return 0.0
-    writer.write(block)
-    return float(np.max(np.abs(block)))
+    writer.write(chunk)
+    return float(np.max(np.abs(chunk)))
 
 
-def _is_there(source: Path, target: Path, sample_rate: int, samples: int) -> bool:
-    """Whether a result has the time of its sound, that rate and the same length."""
+def _is_done(source: Path, target: Path, sample_rate: int, samples: int) -> bool:
+    """Whether a file has the time of its sound, this rate and this length."""
     if not target.is_file():
         return False
-    # A sound that was put in the place of another one may be older than its result.
+    # A sound that replaced another one may be older than the result.
     elapsed = target.stat().st_mtime - source.stat().st_mtime
     if abs(elapsed) > TIME_STEP:
         return False
-    there = audio.probe(target)
-    return there.sample_rate == sample_rate and there.samples == samples
+    info = audio.probe(target)
+    return info.sample_rate == sample_rate and info.samples == samples
 
 
 def _pairs(
-    source: Path, target: Path, kind: str, suffixes: Iterable[str]
+    source: Path, target: Path, audio_format: str, suffixes: Iterable[str]
 ) -> Mapping[Path, Path]:
-    """Each sound by the file that it is written to."""
+    """Sounds by the files to write."""
     if not source.is_dir():
         raise CorpusError(f"--input-path {source} is no folder; check its name.")
     if holds(source, target) or holds(target, source):
@@ -148,20 +148,21 @@ def _pairs(
             f"--output-path {target} and --input-path {source} lie in one another; "
             "name a folder beside."
         )
-    wanted = tuple(suffix.lower() for suffix in suffixes)
+    endings = tuple(suffix.lower() for suffix in suffixes)
     pairs: dict[Path, Path] = {}
-    for file in sound_files.sounds_below(source, wanted):
-        place = target / file.relative_to(source)
-        place = place.with_name(f"{file.stem}{audio.FORMATS[kind].suffix}")
-        if place in pairs:
+    for file in sound_files.sounds_below(source, endings):
+        output = target / file.relative_to(source)
+        output = output.with_name(f"{file.stem}{audio.FORMATS[audio_format].suffix}")
+        if output in pairs:
             raise CorpusError(
-                f"{pairs[place]} and {file} would both become {place.name}; rename "
-                "one, or choose one kind with --audio-extensions."
+                f"{pairs[output]} and {file} would both become {output.name}; rename "
+                "one, or choose one suffix with --audio-extensions."
             )
-        pairs[place] = file
+        pairs[output] = file
     if not pairs:
         raise CorpusError(
-            f"--input-path {source} holds no sound ({' '.join(wanted)}) at any depth."
+            f"--input-path {source} holds no sound ({' '.join(endings)}) at any depth; "
+            "check it, and --audio-extensions."
         )
     return pairs
 
@@ -177,18 +178,18 @@ def _main(options: argparse.Namespace) -> int:
         options.input_path,
         options.output_path,
         options.sample_rate,
-        kind=options.format,
+        audio_format=options.format,
         suffixes=options.audio_extensions,
         workers=options.num_workers,
     )
     written = counts["done"] + counts["clipped"]
     sys.stdout.write(
         f"{options.output_path}: {written} sounds at {options.sample_rate} Hz, "
-        f"{counts['there']} were there already\n"
+        f"{counts['kept']} were done before\n"
     )
     if counts["clipped"]:
         sys.stderr.write(
-            f"peaks of {counts['clipped']} sounds passed full scale and were cut off; "
+            f"peaks of {counts['clipped']} sounds passed full scale and were clipped; "
             "--format wav keeps them\n"
         )
     return 0
@@ -206,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         *("--audio-extensions", "--audio_extensions"),
         nargs="+",
         default=SUFFIXES,
-        help="endings of the files to convert",
+        help="suffixes of the files to convert",
     )
     return parser
 

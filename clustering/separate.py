@@ -7,43 +7,23 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering import convert, embedded, experiment_file
 from clustering.cluster import cluster
 from clustering.config import ClusteringConfig
-from clustering.network import network
 from clustering.objective import SPECTRAL
 from clustering.shapes import Filterbank
-from common.config import ConfigError, override
-from common.config import load as load_config
-from common.files import user_path
+from clustering.weights import restore
 from common.separation.command import command
 from common.separation.separator import Separator, graph
 from common.signal.masking import mixture_consistency
 from common.signal.stft import istft, stft
-from common.training.checkpoint import (
-    CheckpointError,
-    not_a_run,
-    restore_network,
-    run_of,
-)
 from common.weights.bundled import NAME
 
-CONFIG = "config.json"
 SEGMENT_SECONDS = 60.0
-TORCH = (".pth", ".pt")
-
-
-class Trained(NamedTuple):
-    """A network with its weights, and its configuration."""
-
-    net: keras.Model
-    config: ClusteringConfig
 
 
 def load(
@@ -57,13 +37,13 @@ def load(
     """Make a separator of a trained network.
 
     Args:
-        path: Run folder or prefix of one of its checkpoints, the name of a model that
-            comes with the package, a model of nussl (``.pth``), or an experiment file
-            (``.yml``) that names one of these.
-        consistent: Give what the estimates leave of the mixture to all of them alike.
-        segment_seconds: Longest sound in one pass; longer sound goes through in blocks,
-            whose sources are matched over the overlap.
-        overlap: Part of a segment that neighbouring blocks share.
+        path: Run folder or prefix of one of its checkpoints, the name of a bundled
+            model, a model of nussl (``.pth``), or an experiment file (``.yml``) that
+            names one of these; see :func:`clustering.weights.restore`.
+        consistent: Add the rest of the mixture to all estimates in equal parts.
+        segment_seconds: Longest sound in one pass; longer sound goes through in chunks,
+            whose sources are aligned over the overlap.
+        overlap: Part of a chunk that neighbouring chunks share.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
             best, else the latest.
 
@@ -72,58 +52,6 @@ def load(
     """
     net, config = restore(path, checkpoint=checkpoint)
     return separator(net, config, consistent, segment_seconds, overlap)
-
-
-def restore(
-    path: str | Path, sample_rate: int | None = None, checkpoint: str | None = None
-) -> Trained:
-    """Restore a trained network.
-
-    Args:
-        path: See :func:`load`. What an experiment file tells of clustering holds in
-            place of what the model was trained with.
-        sample_rate: In Hz, of a model of nussl that does not tell it.
-        checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
-            best, else the latest.
-
-    Raises:
-        CheckpointError: The folder holds no run, or its weights do not fit.
-        ConfigError: The experiment file does not fit or names no model.
-    """
-    if experiment_file.is_file(path):
-        return restore_named(experiment_file.read(path), checkpoint)
-    if Path(path).suffix.lower() in TORCH:
-        if checkpoint is not None:
-            raise not_a_run(path, checkpoint)
-        restored = convert.load(path)
-        convert.check(restored)
-        return Trained(restored.model, convert.config(restored, sample_rate))
-    folder = embedded.find(path) or user_path(path)
-    run = run_of(folder)
-    if run is None:
-        raise CheckpointError(
-            f"{folder} holds no {CONFIG}; expected a run folder, the name of a model "
-            f"that comes with the package, {NAME}, a model of nussl (.pth) or an "
-            "experiment file (.yml)"
-        )
-    config = load_config(ClusteringConfig, run / CONFIG)
-    net = network(config)
-    restore_network(folder, net, checkpoint)
-    return Trained(net, config)
-
-
-def restore_named(
-    experiment: experiment_file.Experiment, checkpoint: str | None = None
-) -> Trained:
-    """Restore the network that an experiment file names; see :func:`restore`."""
-    name = experiment_file.model(experiment)
-    if experiment_file.is_file(name):
-        raise ConfigError(
-            f"{experiment.path}: the model is {name}, an experiment file; expected a "
-            "run folder, the name of a model of the package, or a .pth of nussl"
-        )
-    net, config = restore(name, experiment.config.sample_rate, checkpoint)
-    return Trained(net, override(config, experiment.masks))
 
 
 def separator(

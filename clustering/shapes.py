@@ -11,7 +11,7 @@ from common.layers.recurrent import Kind as RecurrentKind
 Activation = Literal[
     "sigmoid", "tanh", "relu", "softmax", "gated_tanh", "unit_norm", "l1_norm"
 ]
-"""What a head does to its last axis; several are applied one after another."""
+"""Activation of a head along its last axis; several follow one another."""
 
 Level = Literal["decibels", "librosa", "log"]
 FeatureNorm = Literal["instance", "batch", "none"]
@@ -21,19 +21,19 @@ MaskActivation = Literal["sigmoid", "relu", "softmax", "none"]
 
 @dataclass(frozen=True)
 class Features:
-    """What a network sees of a magnitude.
+    """Features that a network makes of a magnitude.
 
     Attributes:
-        bins: Bins of a spectrum. A network that hears several channels at once has
-            bins * channels of them, the channels of one bin beside each other.
+        bins: Bins of a spectrum. A network of several channels at once has bins *
+            channels of them, the channels of one bin beside each other.
         level: ``"decibels"``: 10 log10(max(magnitude^2, 1e-8)). ``"librosa"``: 20
             log10(max(magnitude, 1e-5)), no less than 80 dB below the loudest point of
             the item. ``"log"``: ln(magnitude + 1e-8).
         norm: ``"instance"``: every item to mean 0 and variance 1 over frames and bins.
             ``"batch"``: the whole batch, with a learned gain and offset. ``"none"``.
-        mels: Filters on the scale of mel, each of sum 1, that are laid over the
-            magnitude first; 0: none. Masks and embeddings keep the bins.
-        mel_rate: Rate of the waveforms in Hz, by which these filters lie.
+        mels: Number of mel filters, each of sum 1, applied to the magnitude first; 0:
+            none. Masks and embeddings keep the bins.
+        mel_rate: Sample rate in Hz that the mel filters are made for.
     """
 
     bins: int = 257
@@ -52,12 +52,12 @@ class Recurrent:
         layers: Number of layers.
         bidirectional: Whether a second direction runs from the last frame to the first.
         dropout: Part of the outputs between the layers that training sets to zero.
-        initial: How the weights start, see
+        initial: Initialization of the weights, see
             :class:`common.layers.recurrent.RecurrentStack`.
         forget_bias: Start of the forget gate of an LSTM in each of the two biases;
             none: as the other gates.
         kind: ``"lstm"`` or ``"gru"``.
-        dropout_last: Whether what leaves the last layer is dropped as well.
+        dropout_last: Whether dropout follows the last layer as well.
     """
 
     hidden: int = 300
@@ -71,50 +71,16 @@ class Recurrent:
 
 
 @dataclass(frozen=True)
-class DeepClustering:
-    """Network from a magnitude to an embedding of every bin.
+class Spectral:
+    """Network on magnitudes with an embedding of every bin, masks, or both.
 
     Attributes:
-        features: What it sees.
-        recurrent: Its stack.
+        features: Features of the magnitude.
+        recurrent: Recurrent layers.
         embedding: Dimensions of the embedding.
-        embedding_activation: What is done to the embedding, in this order.
-    """
-
-    features: Features = Features()
-    recurrent: Recurrent = Recurrent()
-    embedding: int = 20
-    embedding_activation: tuple[Activation, ...] = ("tanh",)
-
-
-@dataclass(frozen=True)
-class MaskInference:
-    """Network from a magnitude to a mask for every source.
-
-    Attributes:
-        features: What it sees.
-        recurrent: Its stack.
+        embedding_activation: Activations of the embedding, in this order.
         sources: Number of masks.
-        mask_activation: What is done to the masks of a bin, in this order.
-    """
-
-    features: Features = Features()
-    recurrent: Recurrent = Recurrent()
-    sources: int = 2
-    mask_activation: tuple[Activation, ...] = ("softmax",)
-
-
-@dataclass(frozen=True)
-class Chimera:
-    """Network with the heads of :class:`DeepClustering` and :class:`MaskInference`.
-
-    Attributes:
-        features: What it sees.
-        recurrent: Its stack.
-        embedding: Dimensions of the embedding.
-        embedding_activation: What is done to the embedding, in this order.
-        sources: Number of masks.
-        mask_activation: What is done to the masks of a bin, in this order.
+        mask_activation: Activations of the masks of a bin, in this order.
     """
 
     features: Features = Features()
@@ -123,23 +89,6 @@ class Chimera:
     embedding_activation: tuple[Activation, ...] = ("sigmoid", "unit_norm")
     sources: int = 2
     mask_activation: tuple[Activation, ...] = ("sigmoid",)
-
-
-@dataclass(frozen=True)
-class EndToEnd:
-    """Mask inference with the Fourier transform inside the network.
-
-    Attributes:
-        network: Mask inference; its bins must be window_samples / 2 + 1.
-        window_samples: Length of a frame, in samples.
-        hop_samples: Distance of frames, in samples.
-        learned: Whether training changes the transform and its inverse.
-    """
-
-    network: MaskInference = MaskInference()
-    window_samples: int = 512
-    hop_samples: int = 128
-    learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,10 +112,10 @@ class Tasnet:
 
     Attributes:
         filterbank: Its filters.
-        recurrent: Its stack.
+        recurrent: Recurrent layers.
         sources: Number of masks.
         norm: Normalisation of the gated mixture before the stack; none: none.
-        mask_activation: What is done to the masks.
+        mask_activation: Activation of the masks.
     """
 
     filterbank: Filterbank = Filterbank(512, 40, 20)
@@ -191,7 +140,7 @@ class ConvTasnet:
         sources: Number of masks (C).
         norm: Normalisation: over channels and frames (gLN), over channels (cLN), over
             channels and the frames until now (cgLN), or over frames (fgLN).
-        mask_activation: What is done to the masks.
+        mask_activation: Activation of the masks.
         causal: Whether blocks see no later frame; needs norm cLN or cgLN to hold.
         encoder_relu: Whether the mixture is rectified after the filters.
     """
@@ -208,28 +157,3 @@ class ConvTasnet:
     mask_activation: MaskActivation = "relu"
     causal: bool = False
     encoder_relu: bool = False
-
-
-@dataclass(frozen=True)
-class DualPath:
-    """Dual-path recurrent TasNet, in the form of nussl.
-
-    Attributes:
-        filterbank: Its filters.
-        bottleneck: Channels between layers.
-        hidden: Width of each direction of the stacks.
-        layers: Pairs of a stack within chunks and a stack across chunks.
-        chunk: Frames of a chunk.
-        chunk_hop: Distance of chunks, in frames.
-        sources: Number of masks.
-        mask_activation: What is done to the masks.
-    """
-
-    filterbank: Filterbank = Filterbank(64, 16, 8)
-    bottleneck: int = 64
-    hidden: int = 128
-    layers: int = 6
-    chunk: int = 100
-    chunk_hop: int = 50
-    sources: int = 2
-    mask_activation: MaskActivation = "sigmoid"

@@ -1,12 +1,12 @@
-"""What masks and embeddings are trained towards, from the spectra of the sources.
+"""Targets of masks and embeddings, from the spectra of the sources.
 
 [1] Erdogan, Hershey, Watanabe and Le Roux, Phase-sensitive and recognition-boosted
 speech separation using deep recurrent neural networks, ICASSP 2015.
 [2] Wang, Le Roux and Hershey, Alternative objective functions for deep clustering,
 ICASSP 2018.
 
-Weights are handed out as the losses take them: their square roots, which nussl stores,
-are what multiplies the rows of an embedding.
+Weights are those that the losses take: their square roots, which nussl stores, multiply
+the rows of an embedding.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import tensorflow as tf
 
 from common.signal.masking import binary_mask
 
-Weight = Literal["magnitude", "threshold", "vad", "class"]
+WeightName = Literal["magnitude", "threshold", "vad", "class"]
 
 
 def msa(sources: tf.Tensor) -> tf.Tensor:
-    """Take the sources as they are (MSA), |S_s|.
+    """Compute the magnitudes of the sources (MSA), |S_s|.
 
     Args:
         sources: Spectra, complex64 [batch, sources, frames, bins].
@@ -37,7 +37,7 @@ def msa(sources: tf.Tensor) -> tf.Tensor:
 
 
 def psa(sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True) -> tf.Tensor:
-    """Take the part of the sources that is in phase with the mixture (PSA), [1].
+    """Compute the part of the sources in phase with the mixture (PSA), [1].
 
     |S_s| cos(arg S_s - arg X) = Re(S_s conj X) / |X|, and if truncated (tPSA) no less
     than 0 and no more than |X|, which a mask between 0 and 1 can reach. Where the
@@ -46,7 +46,7 @@ def psa(sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True) -> tf.Te
     Args:
         sources: Spectra, complex64 [batch, sources, frames, bins].
         mixture: Spectrum, complex64 [batch, frames, bins].
-        truncated: Whether to keep it within the reach of a mask.
+        truncated: Whether to clip it to the reach of a mask.
 
     Returns:
         float32 [batch, sources, frames, bins].
@@ -68,9 +68,9 @@ def psa(sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True) -> tf.Te
 
 
 def irm(sources: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
-    """Share the mixture out as the sources share their magnitudes (IRM).
+    """Compute the mixture times the ideal ratio masks (IRM).
 
-    |X| |S_s| / sum_s |S_s|, so that the mask of a source is its share.
+    |X| |S_s| / sum_s |S_s|, so that the target mask of a source is its ratio.
 
     Args:
         sources: Spectra, complex64 [batch, sources, frames, bins].
@@ -85,19 +85,20 @@ def irm(sources: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
     """
     magnitudes = tf.abs(sources)
     total = tf.reduce_sum(magnitudes, -3, keepdims=True)
-    shares = tf.math.divide_no_nan(magnitudes, total)
-    return shares * tf.abs(mixture)[..., tf.newaxis, :, :]
+    ratios = tf.math.divide_no_nan(magnitudes, total)
+    return ratios * tf.abs(mixture)[..., tf.newaxis, :, :]
 
 
 def ideal_binary(magnitudes: tf.Tensor) -> tf.Tensor:
-    """Give every point to its loudest source, and points without one to nobody.
+    """Assign every point to its loudest source, the assignment of embedding losses.
 
-    The assignment that the losses of embeddings take. Ties, silence among them, are all
-    zeros as in nussl 1.x; before 1.0 they were all ones.
+    Ties, silence among them, are all zeros as in nussl 1.x; before 1.0 they were all
+    ones.
 
     Args:
         magnitudes: Of the sources, float32 [batch, sources, frames, bins]; targets
-            that are cut at the mixture's magnitude would tie, or name another source.
+            clipped at the mixture's magnitude would tie, or have another loudest
+            source.
 
     Returns:
         float32 [batch, points, sources], points = frames * bins, frames first.
@@ -114,10 +115,10 @@ def ideal_binary(magnitudes: tf.Tensor) -> tf.Tensor:
 def point_weights(
     mixture: tf.Tensor,
     assignment: tf.Tensor,
-    kinds: Sequence[Weight] = ("magnitude",),
+    names: Sequence[WeightName] = ("magnitude",),
     threshold_db: float = -40.0,
 ) -> tf.Tensor:
-    """Multiply the weights of several kinds.
+    """Compute the product of several weights of the points.
 
     ``"magnitude"``: :func:`magnitude_ratio`; ``"threshold"``: :func:`threshold`;
     ``"vad"``: :func:`vad`; ``"class"``: :func:`class_balance`.
@@ -125,39 +126,39 @@ def point_weights(
     Args:
         mixture: Magnitudes, float32 [batch, frames, bins].
         assignment: float32 [batch, points, sources].
-        kinds: Any of the four, none for weights of 1.
+        names: Any of the four, none for weights of 1.
         threshold_db: Level for ``"threshold"`` in dB of the magnitudes.
 
     Returns:
         float32 [batch, points], not negative.
 
     Raises:
-        ValueError: If a kind is not one of the four.
+        ValueError: A name is not one of the four.
 
     >>> mixture, assignment = tf.constant([[[3.0, 0.001]]]), tf.eye(2)[tf.newaxis]
     >>> point_weights(mixture, assignment, ["magnitude", "vad"]).numpy().round(2)
     array([[2., 0.]], dtype=float32)
     """
-    unknown = [kind for kind in kinds if kind not in get_args(Weight)]
+    unknown = [name for name in names if name not in get_args(WeightName)]
     if unknown:
         raise ValueError(
-            f"kind of weight is {unknown[0]!r}; expected some of "
-            f"{', '.join(get_args(Weight))}"
+            f"weight is {unknown[0]!r}; expected some of "
+            f"{', '.join(get_args(WeightName))}"
         )
-    made = {
+    functions = {
         "magnitude": lambda: magnitude_ratio(mixture),
         "threshold": lambda: threshold(mixture, threshold_db),
         "vad": lambda: vad(mixture),
         "class": lambda: class_balance(assignment),
     }
     product = tf.ones_like(_points(mixture))
-    for kind in kinds:
-        product *= made[kind]()
+    for name in names:
+        product *= functions[name]()
     return product
 
 
 def magnitude_ratio(mixture: tf.Tensor) -> tf.Tensor:
-    """Weigh points by their share of the mixture, |X| N / (sum |X| + 1e-6), [2].
+    """Weight points by their part of the mixture, |X| N / (sum |X| + 1e-6), [2].
 
     Args:
         mixture: Magnitudes, float32 [batch, frames, bins], N = frames * bins.
@@ -176,8 +177,8 @@ def magnitude_ratio(mixture: tf.Tensor) -> tf.Tensor:
 def threshold(mixture: tf.Tensor, decibels: float = -40.0) -> tf.Tensor:
     """Keep points above a fixed level, 20 log10 |X| > level.
 
-    It is that of nussl before 1.0, without the floor under its spectrogram of 80 dB
-    below the loudest point, over which a low threshold lets everything pass.
+    As in nussl before 1.0, but without its spectrogram's floor of 80 dB below the
+    loudest point, due to which every point passes a low threshold.
 
     Args:
         mixture: Magnitudes, float32 [batch, frames, bins].
@@ -211,7 +212,7 @@ def vad(mixture: tf.Tensor, decibels: float = 40.0) -> tf.Tensor:
 
 
 def class_balance(assignment: tf.Tensor) -> tf.Tensor:
-    """Weigh points by how few their source has, 1 / sqrt(share of the source).
+    """Weight points by the rarity of their source, 1 / sqrt(part of the points).
 
     Args:
         assignment: float32 [batch, points, sources], one-hot, or 0 for no source.

@@ -1,16 +1,15 @@
-"""Training of every network of the pillar: ``python -m clustering.train with tiny``."""
+"""Training of all networks: ``python -m clustering.train with tiny``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
 
 from clustering import data, experiment_file, objective
-from clustering.clipping import AutoClip, clip_by_norm
+from clustering.clipping import AutoClip, Gradients, clip_by_norm
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.presets import PRESETS
@@ -27,7 +26,7 @@ class ClusteringTraining(keras.Model):
     Args:
         net: From magnitudes or waveforms of mixtures to embeddings, masks or both, or
             to waveforms.
-        config: Gives the kind, the transform and the losses.
+        config: Gives the network, the transform and the losses.
         replicas: Number of replicas that share a global batch.
     """
 
@@ -43,49 +42,50 @@ class ClusteringTraining(keras.Model):
         self.means = {name: keras.metrics.Mean(name) for name in names}
         self.built = True
 
-    # There is no Python control flow on tensors, and the look for it takes seconds.
+    # There is no Python control flow on tensors, and to search for it takes seconds.
     @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take one optimizer step on a batch of mixtures.
 
         The gradient is of the sum over the batch divided by the global batch size, so
-        that replicas add up to one; it is clipped after they did.
+        that replicas add up to one; their sum is clipped.
         """
-        given = objective.given(self.config, batch)
+        prepared = objective.prepare(self.config, batch)
         with tf.GradientTape() as tape:
-            outputs = self.network(given.input, training=True)
-            losses = objective.losses(self.config, given, outputs)
+            outputs = self.network(prepared.input, training=True)
+            losses = objective.losses(self.config, prepared, outputs)
             loss = tf.reduce_mean(losses["loss"]) / self.replicas
         weights = self.network.trainable_variables
         # A head whose loss has no weight is not connected, and stays as it is.
         zero = tf.UnconnectedGradients.ZERO
         pairs = zip(tape.gradient(loss, weights, None, zero), weights, strict=True)
-        whole = [each for each, _ in self.optimizer.aggregate_gradients(pairs)]
-        gradients, norm = self._clipped(whole)
+        summed = [each for each, _ in self.optimizer.aggregate_gradients(pairs)]
+        gradients, norm = self._clipped(summed)
         self.optimizer.apply_gradients(
             zip(gradients, weights, strict=True), skip_gradients_aggregation=True
         )
         self.means["gradient"].update_state(norm)
-        return {**self._told(losses), "gradient": self.means["gradient"].result()}
+        return {**self._averages(losses), "gradient": self.means["gradient"].result()}
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss on a batch of the validation."""
-        given = objective.given(self.config, batch)
-        losses = objective.losses(self.config, given, self.network(given.input))
-        return self._told(losses, batch["weight"])
+        """Compute the losses on a batch of the validation."""
+        prepared = objective.prepare(self.config, batch)
+        outputs = self.network(prepared.input)
+        losses = objective.losses(self.config, prepared, outputs)
+        return self._averages(losses, batch["weight"])
 
-    def _clipped(self, gradients: Sequence[Any]) -> tuple[Sequence[Any], tf.Tensor]:
+    def _clipped(self, gradients: Gradients) -> tuple[Gradients, tf.Tensor]:
         if self.clip is not None:
             return self.clip(gradients)
         limit = self.config.clip if self.config.clip_kind == "norm" else float(2**100)
         return clip_by_norm(gradients, limit)
 
-    def _told(
+    def _averages(
         self, losses: Mapping[str, tf.Tensor], weight: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
-        for name, each in losses.items():
-            self.means[name].update_state(each, weight)
+        for name, values in losses.items():
+            self.means[name].update_state(values, weight)
         return {name: self.means[name].result() for name in losses}
 
 
@@ -97,16 +97,16 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
     model = ClusteringTraining(network(config, len(train.names)), config, replicas)
     model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
     model.optimizer.build(model.network.trainable_variables)
-    seen = data.training_example(config, train, replicas)
-    example = data.validation_example(config, valid)
+    example = data.training_example(config, train, replicas)
+    valid_example = data.validation_example(config, valid)
     indexes = [split.sounds.records for split in (train, valid)]
     return training.Job(
         model=model,
         train=lambda step: distribution.training_batches(
-            strategy, seen, config.batch_size, step
+            strategy, example, config.batch_size, step
         ),
         valid=lambda: distribution.validation_batches(
-            strategy, example, len(valid.lengths), config.batch_size
+            strategy, valid_example, len(valid.lengths), config.batch_size
         ),
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
@@ -128,8 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Train what presets, keys and an experiment file (``-p FILE``) tell."""
-    file, words = experiment_file.taken(arguments)
+    """Train the configuration of presets, keys and an experiment file (``-p FILE``)."""
+    file, words = experiment_file.pop_option(arguments)
     presets, default = PRESETS, "dpcl"
     if file is not None:
         # Its values are complete: no other preset goes with them.

@@ -1,7 +1,7 @@
-"""Pictures of separated sounds and of training, as matplotlib figures.
+"""Plot separated sounds and training curves as matplotlib figures.
 
-No display and no pyplot is needed: each function returns a Figure of its own, and
-`save` writes it.
+The functions need no display and no pyplot: each returns a new Figure, and `save`
+writes it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SPLITS = {"train": "#0072b2", "validation": "#d55e00"}
 
 
 class PlotError(ValueError):
-    """What cannot be drawn as asked."""
+    """Data that cannot be plotted, or a format that cannot be written."""
 
 
 def separation(
@@ -37,12 +37,12 @@ def separation(
     estimates: Mapping[str, np.ndarray],
     sample_rate: int,
 ) -> Figure:
-    """Draw a row for every sound: its waveform and its spectrogram.
+    """Return a figure with the waveform and the spectrogram of every sound in a row.
 
     All waveforms share one scale. Spectrograms (Hann window of 32 ms, hop 8 ms, or mean
-    power over several hops where there are more than 1000) share one range of 80 dB
-    below the peak of the mixture's spectrogram. Channels are drawn over each other and
-    their powers averaged.
+    power over several hops if there are more than 1000) share one range of 80 dB below
+    the peak of the mixture's spectrogram. The waveforms of channels are drawn over each
+    other, and their powers are averaged.
 
     Args:
         mixture: Float [samples] or [channels, samples].
@@ -54,15 +54,15 @@ def separation(
         A figure 10 inches wide.
 
     Raises:
-        PlotError: A sound holds no samples or one that is not finite.
+        PlotError: A sound has no samples or one that is not finite.
 
     >>> noise = np.random.default_rng(0).normal(size=(2, 8000))
     >>> len(separation(noise, {}, {"voice": noise / 2}, 8000).axes)
     5
     """
     sounds = [("mixture", "mixture", _channels("mixture", mixture))]
-    for kind, group in (("source", sources), ("estimate", estimates)):
-        sounds += [(kind, f"{kind}: {n}", _channels(n, w)) for n, w in group.items()]
+    for role, group in (("source", sources), ("estimate", estimates)):
+        sounds += [(role, f"{role}: {n}", _channels(n, w)) for n, w in group.items()]
     peak = max(float(np.abs(waveform).max()) for _, _, waveform in sounds) or 1.0
     spectra = [_power(waveform, sample_rate) for _, _, waveform in sounds]
     reference = float(spectra[0].max()) or 1.0
@@ -72,15 +72,15 @@ def separation(
     grid = figure.subplots(
         len(sounds), 2, sharex=True, squeeze=False, width_ratios=[4, 5]
     )
-    for (kind, title, waveform), power, (left, right) in zip(
+    for (role, title, waveform), power, (left, right) in zip(
         sounds, spectra, grid, strict=True
     ):
         left.set_title(_short(title), loc="left", fontsize=9, parse_math=False)
-        draw_waveform(left, waveform, sample_rate, COLOURS[kind])
+        draw_waveform(left, waveform, sample_rate, COLOURS[role])
         left.set_ylim(-1.05 * peak, 1.05 * peak)
-        shares = np.maximum(power / reference, np.finfo(np.float32).tiny)
-        # The floor is set in dB, as processors round logarithms in several ways.
-        level = np.maximum(10 * np.log10(shares), -RANGE_DB)
+        ratio = np.maximum(power / reference, np.finfo(np.float32).tiny)
+        # The floor is set in dB, because processors round logarithms differently.
+        level = np.maximum(10 * np.log10(ratio), -RANGE_DB)
         image = right.imshow(
             level,
             origin="lower",
@@ -97,26 +97,26 @@ def separation(
         axes.tick_params(labelsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("time (s)", fontsize=8)
-    slim = 12 * len(sounds)
-    bar = figure.colorbar(image, ax=list(grid[:, 1]), pad=0.02, aspect=slim)
+    aspect = 12 * len(sounds)
+    bar = figure.colorbar(image, ax=list(grid[:, 1]), pad=0.02, aspect=aspect)
     bar.set_label("level re the mixture's peak (dB)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return figure
 
 
 def curves(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
-    """Draw scalars of a run over its steps, one below the other.
+    """Return a figure of scalars over the steps of a run, one panel for each.
 
     Args:
-        records: Dictionaries with ``step``, numbers by name and maybe a ``split``, such
-            as the lines of ``scalars.jsonl``; a record need not hold every name.
-        names: What to draw, one panel each; train and validation share a panel.
+        records: Dictionaries with ``step``, numbers by name and optionally ``split``,
+            such as the lines of ``scalars.jsonl``; a record need not have every name.
+        names: Names of the scalars; train and validation share a panel.
 
     Returns:
         A figure 8 inches wide.
 
     Raises:
-        PlotError: No record holds a name; the text lists what there is.
+        PlotError: No record has a name; the error lists the names.
 
     >>> len(curves([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], ["loss"]).axes)
     1
@@ -130,14 +130,14 @@ def curves(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure, whole or not at all.
+    """Write a figure to a file, atomically.
 
     Args:
-        figure: What `separation` or `curves` returned.
-        path: The file; its suffix (.png, .pdf, .svg) decides on the format.
+        figure: Result of `separation` or `curves`.
+        path: The file; its suffix (.png, .pdf, .svg) is the format.
 
     Raises:
-        PlotError: The suffix is none that matplotlib writes.
+        PlotError: matplotlib cannot write that format.
         OSError: The file cannot be written.
 
     >>> import tempfile
@@ -145,18 +145,18 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     >>> save(figure, Path(tempfile.mkdtemp(), "a.png"))
     """
     path = Path(path)
-    kinds = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
         raise PlotError(
-            f"{path} does not end in a kind of picture; use one of "
-            f"{', '.join('.' + kind for kind in sorted(kinds))}."
+            f"{path} does not end in an image format; use one of "
+            f"{', '.join('.' + each for each in sorted(formats))}."
         )
     with replacing(path) as draft:
         figure.savefig(draft, format=path.suffix[1:].lower(), dpi=150)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make a figure whose panels keep out of each other's way.
+    """Return an empty figure whose panels do not overlap.
 
     Args:
         width: In inches.
@@ -173,7 +173,7 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise PlotError(
-            "pictures need matplotlib; install it with pip install matplotlib."
+            "plots need matplotlib; install it with pip install matplotlib."
         ) from error
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
     return Figure(figsize=(width, height), layout=layout)
@@ -182,13 +182,13 @@ def new_figure(width: float, height: float) -> Figure:
 def draw_waveform(
     axes: Axes, waveform: np.ndarray, sample_rate: int, colour: str
 ) -> None:
-    """Draw a waveform over seconds, a long one as its extremes.
+    """Draw a waveform over time in seconds, a long one as its extremes.
 
     Args:
-        axes: Where.
+        axes: Axes to draw on.
         waveform: Float [channels, samples], drawn over each other.
         sample_rate: In Hz.
-        colour: Of matplotlib.
+        colour: Colour name of matplotlib.
     """
     samples = waveform.shape[1]
     if samples <= 2 * COLUMNS:
@@ -203,12 +203,12 @@ def draw_waveform(
 
 
 def _channels(name: str, waveform: np.ndarray) -> np.ndarray:
-    """Bring a sound to [channels, samples]."""
+    """Return a sound as [channels, samples]."""
     waveform = np.atleast_1d(np.asarray(waveform, np.float32))
     if not waveform.size or not np.isfinite(waveform).all():
         raise PlotError(
             f"the sound {name!r} of shape {list(waveform.shape)} is empty or not "
-            "finite; pictures need at least one sample and no NaN."
+            "finite; plots need at least one sample and no NaN."
         )
     return waveform.reshape(-1, waveform.shape[-1])
 
@@ -218,7 +218,7 @@ def _short(title: str, length: int = 60) -> str:
 
 
 def _power(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Compute the mean power of all channels [bins, at most COLUMNS]."""
+    """Return the mean power of all channels, [bins, at most COLUMNS]."""
     window = max(2, round(WINDOW_SECONDS * sample_rate))
     hop = max(1, round(HOP_SECONDS * sample_rate))
     frames = -(-waveform.shape[1] // hop)
@@ -242,9 +242,9 @@ def _draw_curves(axes: Axes, records: Sequence[Mapping[str, Any]], name: str) ->
             split = str(record.get("split", ""))
             lines.setdefault(split, []).append((record["step"], record[name]))
     if not lines:
-        there = sorted({key for r in records for key in r} - {"step", "split", "epoch"})
+        keys = sorted({key for r in records for key in r} - {"step", "split", "epoch"})
         raise PlotError(
-            f"no record holds {name!r}; there is {', '.join(there) or 'nothing'}."
+            f"no record holds {name!r}; there is {', '.join(keys) or 'nothing'}."
         )
     for split, points in lines.items():
         steps, values = zip(*points, strict=True)

@@ -8,6 +8,23 @@ from typing import Literal
 
 from common.training.schedule import Schedule
 
+Dataset = Literal[
+    "fuss",
+    "musdb",
+    "moisesdb",
+    "dsd100",
+    "ccmixter",
+    "mir1k",
+    "slakh",
+    "remixpacks600",
+    "wsj0_2mix",
+    "wsj0_3mix",
+    "wham",
+    "scaper",
+    "mix_folders",
+    "song_folders",
+]
+
 
 @dataclass(frozen=True)
 class Network:
@@ -70,8 +87,9 @@ class MixitConfig:
     Attributes:
         model: Shape of the network.
         train: Length of the run and how it is spread over devices.
-        data_root: Folder of a corpus in the layout of FUSS.
-        miniature: Without a data root, make the embedded miniature corpus.
+        dataset: Corpus by its name in ``common.corpora.catalogue``.
+        data_root: Its folder; for ``fuss`` also one of records of roomsim.
+        miniature: Without a data root, make the synthetic miniature corpus.
         resample: Resample a corpus of another rate instead of refusing it.
         records: Folder for the records made from the corpus; none: in the cache.
         records_encoding: Encoding of the records: 16 bits, float32 or 16 bits
@@ -110,6 +128,7 @@ class MixitConfig:
 
     model: Network = Network()
     train: Schedule = Schedule()
+    dataset: Dataset = "fuss"
     data_root: str | None = None
     miniature: bool = False
     resample: bool = False

@@ -13,223 +13,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
+from common.config import load as load_config
+from common.config import save
 from common.files import refuse_overwriting, user_path
 from common.training import run_folder
-from common.training.checkpoint import (
-    CheckpointError,
-    restore_training,
-    run_of,
-    save_network,
-)
-from common.weights import convert_command
+from common.training.checkpoint import CheckpointError, restore_network, save_network
+from common.weights import bundled, convert_command
 from common.weights.tf1 import locate
 from mixit import published
-from mixit.checkpoints import metagraph
-from mixit.checkpoints.architecture import (
-    CONSISTENCIES,
-    NORMS,
-    Options,
-    derive,
-    norm_names,
-)
-from mixit.checkpoints.shipped import TOLERANCE, Shipped, largest_difference
-from mixit.checkpoints.tensors import SLOTS, STEM, canonical, ordered, read
-from mixit.config import FUSS, Network
+from mixit.config import FUSS, MixitConfig
+from mixit.google import graph
+from mixit.google.architecture import CONSISTENCIES, NORMS
+from mixit.google.graph import TOLERANCE, Shipped
+from mixit.google.restore import OPTIONS, check, restore
 from mixit.model import Tdcn
-
-__all__ = [
-    "architecture", "assign", "canonical", "check", "load", "main", "names", "read",
-    "restore", "start_from",
-]  # fmt: skip
-
-OPTIONS = tuple(field.name for field in dataclasses.fields(Options))
-"""Names of what :func:`add_options` adds."""
-
-ADAM = "Adam", "Adam_1"
-"""Slots of the two moments beside each variable."""
-
-
-def names(network: Tdcn, norm: str | None = None) -> dict[str, tf.Variable]:
-    """Map canonical names of Google's program to the variables of our network.
-
-    Args:
-        network: The network.
-        norm: Name that its norms have in the checkpoint; None: that of our
-            configuration.
-    """
-    table = _projection("initial_dense", network.initial)
-    table.update(_projection("", network.mask))
-    if network.config.basis == "learned":
-        table.update(_projection("conv_encoder", network.basis.encoder))
-        table.update(_projection("conv_decoder", network.basis.decoder))
-    else:
-        table["layer_norm_on_mag/gamma"] = network.basis.norm.gamma
-        table["layer_norm_on_mag/beta"] = network.basis.norm.beta
-    if network.weighting is not None:
-        table.update(_projection("mix_weights", network.weighting))
-    for edge, layer in network.skips.items():
-        table.update(_projection(f"{STEM}/res_dense_{edge}", layer))
-    for index, block in enumerate(network.blocks):
-        root = f"{STEM}/conv_block_{index}/tdcn_block"
-        table.update(_block(root, block, norm or network.config.norm))
-    return table
-
-
-def assign(network: Tdcn, tensors: Mapping[str, np.ndarray]) -> None:
-    """Give every variable of a network the tensor of its name.
-
-    Args:
-        network: The network to fill.
-        tensors: Tensor by the name that Google's program gives it.
-
-    Raises:
-        CheckpointError: Tensors are missing, extra or misshapen; lists all of them.
-    """
-    found = ordered(tensors)
-    table = _table(network, found)
-    problems = [f"missing {name}" for name in table if name not in found]
-    problems += [f"extra {found[name]}" for name in found if name not in table]
-    for name, variable in table.items():
-        got = np.shape(tensors[found[name]]) if name in found else variable.shape
-        if _long_axes(got) != _long_axes(variable.shape):
-            wanted = tuple(variable.shape)
-            problems.append(f"misshapen {found[name]}: {got}, expected {wanted}")
-    if problems:
-        raise CheckpointError(
-            f"{len(problems)} tensors do not fit the network: {'; '.join(problems)}"
-        )
-    for name, variable in table.items():
-        variable.assign(np.reshape(tensors[found[name]], variable.shape))
-
-
-def architecture(
-    tensors: Mapping[str, np.ndarray],
-    options: Options | None = None,
-    facts: metagraph.Facts | None = None,
-) -> Network:
-    """Derive the network; see :func:`mixit.checkpoints.architecture.derive`.
-
-    Args:
-        tensors: Tensor by name, as :func:`mixit.checkpoints.tensors.read` gives them.
-        options: What names and shapes do not tell.
-        facts: What the meta graph tells.
-
-    Raises:
-        CheckpointError: The tensors are those of something else.
-    """
-    shapes = {key: np.shape(tensors[name]) for key, name in ordered(tensors).items()}
-    return derive(shapes, options, facts)
-
-
-def load(path: str | Path, **options: Any) -> Tdcn:
-    """Build and fill the network of a TF1 checkpoint; see :func:`restore`."""
-    return restore(path, **options)[0]
-
-
-def restore(
-    path: str | Path,
-    *,
-    input_tensor: str = metagraph.INPUT,
-    output_tensor: str = metagraph.OUTPUT,
-    **options: Any,
-) -> tuple[Tdcn, float | None]:
-    """Build and fill the network of a TF1 checkpoint, and compare it with its graph.
-
-    Args:
-        path: Name of a published model, checkpoint prefix, or the folder of one; a
-            meta graph beside it is read, and run where it has the input.
-        input_tensor: Name of the mixture in that graph.
-        output_tensor: Name of the estimates in it.
-        **options: Those of :class:`mixit.checkpoints.architecture.Options`.
-
-    Returns:
-        The network, and its largest difference from the graph, see :func:`check`; None
-        where no graph could be run.
-
-    Raises:
-        CheckpointError: The checkpoint is damaged or of another architecture, or the
-            network differs from the graph.
-        MetaGraphError: The meta graph beside it is damaged or of another model.
-    """
-    path = published.resolve(path)
-    if run_of(path) is not None:
-        raise CheckpointError(
-            f"{path} is of this suite and needs no conversion; give it to "
-            "mixit.separate as it is"
-        )
-    prefix = locate(path)
-    tensors, beside = read(prefix), metagraph.find(prefix)
-    facts = metagraph.read(beside, output_tensor) if beside else None
-    told = published.with_rate(prefix, Options(**options))
-    network = Tdcn(architecture(tensors, told, facts))
-    assign(network, tensors)
-    if beside is None or not metagraph.has(beside, input_tensor):
-        return network, None
-    return network, check(network, Shipped(prefix, input_tensor, output_tensor))
-
-
-def start_from(model: Any, path: str | Path) -> int:
-    """Let a training begin with the weights of a run folder or a TF1 checkpoint.
-
-    Where the checkpoint has the moments of Adam, they and the step are taken too, so
-    that the training goes on where that one ended.
-
-    Args:
-        model: Compiled model of :func:`mixit.train.compiled`, fresh.
-        path: Run folder, prefix or folder of a TF1 checkpoint, or name of a model.
-
-    Returns:
-        Number of steps that the optimizer has behind it.
-
-    Raises:
-        CheckpointError: The weights are not those of the model's network.
-    """
-    path = published.resolve(path)
-    if run_of(path) is not None:
-        restore_training(path, model)
-        return int(model.optimizer.iterations.numpy())
-    tensors = read(path, slots=True)
-    found = ordered(name for name in tensors if not SLOTS.search(name))
-    _demand_graph(model.network.config, tensors, path)
-    assign(model.network, {name: tensors[name] for name in found.values()})
-    slots = [[f"{name}/{slot}" for name in found.values()] for slot in ADAM]
-    if not all(name in tensors for each in slots for name in each):
-        return 0
-    table, optimizer = _table(model.network, found), model.optimizer
-    places = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}
-    # Keras keeps these two lists in the order of the variables and tells it nowhere.
-    kept = optimizer._momentums, optimizer._velocities
-    for moments, slot in zip(kept, slots, strict=True):
-        for key, name in zip(found, slot, strict=True):
-            variable = moments[places[table[key].ref()]]
-            variable.assign(np.reshape(tensors[name], variable.shape))
-    optimizer.iterations.assign(int(tensors.get("global_step", 0)))
-    return int(optimizer.iterations.numpy())
-
-
-def check(network: Tdcn, shipped: Shipped) -> float:
-    """Compare a native network with the shipped graph.
-
-    Returns:
-        Largest difference of any two samples, full scale 1.
-
-    Raises:
-        CheckpointError: It is above 1e-4: the network is not that of the graph.
-    """
-    difference = largest_difference(network, shipped)
-    if not difference <= TOLERANCE:
-        raise CheckpointError(
-            f"the native network differs from the shipped graph by {difference:.3g}, "
-            f"expected at most {TOLERANCE:g}; {metagraph.AS_IT_IS}"
-        )
-    return difference
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -241,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "one, the network is compared with it in any case, and refused where any two "
         f"samples differ by more than {TOLERANCE:g} of full scale",
     )
-    parser.add_argument("--input-tensor", default=metagraph.INPUT)
-    parser.add_argument("--output-tensor", default=metagraph.OUTPUT)
+    parser.add_argument("--input-tensor", default=graph.INPUT)
+    parser.add_argument("--output-tensor", default=graph.OUTPUT)
     add_options(parser)
-    return convert_command.command(parser, _main, argv)
+    return convert_command.command(parser, _main, bundle, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -278,8 +78,8 @@ def _main(options: argparse.Namespace) -> int:
         refuse_overwriting([dest], [source, locate(source).parent])
     tensors = {"input_tensor": options.input_tensor}
     tensors["output_tensor"] = options.output_tensor
-    told = {name: getattr(options, name) for name in OPTIONS}
-    network, difference = restore(source, **tensors, **told)
+    chosen = {name: getattr(options, name) for name in OPTIONS}
+    network, difference = restore(source, **tensors, **chosen)
     if options.check and difference is None:
         difference = check(network, Shipped(source, **tensors))
     if difference is not None:
@@ -297,51 +97,25 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(network: Tdcn, found: Mapping[str, str]) -> dict[str, tf.Variable]:
-    """Map names to variables, with the name that a checkpoint gives to our norm."""
-    norms = norm_names(found)
-    known = len(norms) == 1 and network.config.norm in NORMS.get(norms[0], ())
-    return names(network, norms[0] if known else None)
+def bundle(run: str | Path, folder: str | Path) -> None:
+    """Write the network of a run, without optimizer and paths, as the bundled model.
 
+    Args:
+        run: Run folder.
+        folder: The folder to make or to replace; its card stays.
 
-def _demand_graph(
-    config: Network, tensors: Mapping[str, np.ndarray], path: str | Path
-) -> None:
-    """Make sure that a network is that of the meta graph beside a checkpoint."""
-    beside = metagraph.find(locate(path))
-    if beside is not None and metagraph.has(beside, metagraph.OUTPUT):
-        weights = {n: tensor for n, tensor in tensors.items() if not SLOTS.search(n)}
-        told = Options(**{name: getattr(config, name) for name in OPTIONS})
-        architecture(weights, told, metagraph.read(beside))
-
-
-def _long_axes(shape: Any) -> list[int]:
-    """Sizes without axes of one element, which say nothing about the order."""
-    return [int(size) for size in shape if int(size) != 1]
-
-
-def _projection(root: str, layer: Any) -> dict[str, tf.Variable]:
-    place = f"{root}/dense" if root else "dense"
-    table = {f"{place}/kernel": layer.kernel}
-    if layer.bias is not None:
-        table[f"{place}/bias"] = layer.bias
-    if layer.scale is not None:
-        table[f"{place}_scale/scale_layer"] = layer.scale
-    return table
-
-
-def _block(root: str, block: Any, norm: str) -> dict[str, tf.Variable]:
-    table = {
-        **_projection(f"{root}/dense1", block.widen),
-        **_projection(f"{root}/dense2", block.narrow),
-        f"{root}/timeconv/separable_conv/depthwise_kernel": block.convolve.kernel,
-        f"{root}/timeconv/separable_conv/bias": block.convolve.bias,
-    }
-    for name, layer in (("normact1", block.norm1), ("normact2", block.norm2)):
-        table[f"{root}/{name}/prelu/prelu"] = layer.slope
-        table[f"{root}/{name}/{norm}/gamma"] = layer.gamma
-        table[f"{root}/{name}/{norm}/beta"] = layer.beta
-    return table
+    Raises:
+        ConfigError: The network is too large for the package.
+        CheckpointError: The run has no checkpoint.
+    """
+    config = load_config(MixitConfig, Path(run) / bundled.CONFIG)
+    network = Tdcn(config.model)
+    bundled.refuse_large(run, network.count_params())
+    restore_network(run, network)
+    bare = dataclasses.replace(config, data_root=None, records=None, output=None)
+    with bundled.replacing(Path(folder)) as draft:
+        save_network(draft, network)
+        save(bare, draft / bundled.CONFIG)
 
 
 if __name__ == "__main__":

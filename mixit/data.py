@@ -11,11 +11,18 @@ import tensorflow as tf
 
 from common import files, records
 from common.config import ConfigError
-from common.corpora import fuss
+from common.corpora import catalogue, fuss
+from common.corpora.catalogue import Options
+from common.corpora.track import CorpusError, Track
+from common.files import user_path
+from common.records import roomsim
 from common.synthetic import miniature
 from common.training.distribution import Example
 from common.training.loop import say
 from mixit.config import MixitConfig
+
+SPLITS = {"train": "train", "validation": "valid", "eval": "test"}
+"""Names of the splits in the catalogue by those of FUSS."""
 
 
 def root(config: MixitConfig) -> Path:
@@ -25,20 +32,59 @@ def root(config: MixitConfig) -> Path:
         CorpusError: The folder holds no corpus.
         ConfigError: No folder is named and the preset does not use the miniature.
     """
+    name, rate = config.dataset, config.model.sample_rate
     if config.data_root:
-        return fuss.find_root(config.data_root)
-    if not config.miniature:
+        return find_root(config.data_root, name)
+    if not config.miniature or name not in miniature.WRITERS:
         raise ConfigError(
-            "data_root is not set; name the folder of FUSS (data_root=FOLDER, or "
-            "FUSS_ROOT_DIR for ./run_train_model_on_fuss.sh), or train 'with tiny' on "
-            "the miniature that is made here"
+            f"data_root is not set; name the folder of dataset={name} "
+            "(data_root=FOLDER, or FUSS_ROOT_DIR for ./run_train_model_on_fuss.sh), or "
+            "train 'with tiny' on the miniature that is made here"
         )
-    folder = files.cache_folder("miniature", "fuss")
+    folder = files.cache_folder("miniature", name)
     say(
         f"no data_root: using the synthetic miniature corpus in {folder}; its numbers "
         "say nothing about real recordings"
     )
-    return miniature.write_fuss(folder, sample_rate=config.model.sample_rate)
+    return miniature.WRITERS[name](folder, sample_rate=rate)
+
+
+def find_root(folder: str | Path, dataset: str = "fuss") -> Path:
+    """Find the folder of a corpus: for FUSS its lists, else records of roomsim.
+
+    Raises:
+        CorpusError: The folder holds neither.
+    """
+    folder = user_path(folder)
+    if dataset != "fuss":
+        return folder
+    try:
+        return fuss.find_root(folder)
+    except CorpusError:
+        if any(folder.rglob(roomsim.FILES)):
+            return folder
+        raise
+
+
+def tracks(
+    corpus: Path, split: str, sample_rate: int, dataset: str = "fuss"
+) -> list[Track]:
+    """List the examples of a split.
+
+    Args:
+        corpus: Folder of the corpus, from :func:`find_root`.
+        split: ``train``, ``validation`` or ``eval``.
+        sample_rate: Rate in Hz of records of roomsim, which do not state theirs, and
+            of the folder that is read where a corpus has several.
+        dataset: Name of the corpus.
+
+    Raises:
+        CorpusError: The corpus lacks the split or a file.
+    """
+    if dataset == "fuss" and not _is_fuss(corpus):
+        return roomsim.tracks(corpus, split, sample_rate)
+    options = Options(sample_rate=sample_rate, noise=True)
+    return catalogue.tracks(dataset, corpus, SPLITS[split], options)
 
 
 def labelled_records(config: MixitConfig) -> records.Index | None:
@@ -49,18 +95,18 @@ def labelled_records(config: MixitConfig) -> records.Index | None:
     """
     if config.labelled_root is None:
         return None
-    place = fuss.find_root(config.labelled_root)
-    return load_records(config, place, "train", "labelled")
+    corpus = find_root(config.labelled_root, config.dataset)
+    return load_records(config, corpus, "train", "labelled")
 
 
 def load_records(
-    config: MixitConfig, place: Path, split: str, part: str = ""
+    config: MixitConfig, corpus: Path, split: str, part: str = ""
 ) -> records.Index:
     """Make the records of a split where they are missing, and open them.
 
     Args:
         config: Gives the rate, the encoding and the folder of the records.
-        place: Folder of the corpus, from :func:`root`.
+        corpus: Folder of the corpus, from :func:`root`.
         split: ``train``, ``validation`` or ``eval``.
         part: Folder within ``config.records``, for a second corpus.
 
@@ -71,26 +117,49 @@ def load_records(
         CorpusError: The corpus lacks the split or a file.
         ConfigError: The corpus has another sample rate than the model.
     """
-    tracks = fuss.tracks(place, split)
-    rate, wanted = tracks[0].sample_rate, config.model.sample_rate
+    wanted = config.model.sample_rate
+    own = Path(config.records) / part if config.records else None
+    folder = (own or _default_folder(config.dataset, corpus, wanted)) / split
+    if config.dataset == "fuss" and not _is_fuss(corpus):
+        return _roomsim_records(config, corpus, split, folder)
+    examples = tracks(corpus, split, wanted, config.dataset)
+    rate = examples[0].sample_rate
     if rate != wanted and not config.resample:
         raise ConfigError(
-            f"the corpus in {place} has {rate} Hz, the model {wanted} Hz; set "
+            f"the corpus in {corpus} has {rate} Hz, the model {wanted} Hz; set "
             f"model.sample_rate={rate}, or resample=true"
         )
-    own = Path(config.records) / part if config.records else None
-    folder = (own or _default_folder(place, wanted)) / split
     encoding: str = config.records_encoding
     if encoding == records.AUTO:
-        sounds = (sound for track in tracks for sound in track.sources.values())
+        sounds = (sound for track in examples for sound in track.sources.values())
         encoding = records.lossless(sounds, wanted, 1)
     return records.write(
-        tracks,
+        examples,
         records.folder_of(folder, encoding, "pcm16"),
         encoding=encoding,
         sample_rate=wanted,
         channels=1,
     )
+
+
+def _roomsim_records(
+    config: MixitConfig, corpus: Path, split: str, folder: Path
+) -> records.Index:
+    rate = config.model.sample_rate
+    index = roomsim.write(corpus, split, folder, config.records_encoding, rate)
+    seconds = [entry.samples / rate for entry in index.tracks]
+    ends = dict.fromkeys((min(seconds), max(seconds)))
+    shown = " to ".join(f"{each:g}" for each in ends)
+    say(
+        f"roomsim: {len(index)} examples of {split}, {shown} s with up to "
+        f"{len(index.sources)} sources, read as of one microphone at {rate} Hz because "
+        "the files state neither"
+    )
+    return index
+
+
+def _is_fuss(corpus: Path) -> bool:
+    return any((corpus / fuss.list_name(split)).is_file() for split in fuss.SPLITS)
 
 
 @dataclass(frozen=True)
@@ -165,8 +234,8 @@ def training_example(
     most = max(len(pool.index.sources) for pool in given)
 
     def pair(position: tf.Tensor) -> tf.Tensor:
-        places = (2 * position, 2 * position + 1)
-        drawn = [_recording(config, given[0], place, most) for place in places]
+        positions = (2 * position, 2 * position + 1)
+        drawn = [_recording(config, given[0], each, most) for each in positions]
         return tf.stack(drawn)
 
     def alone(position: tf.Tensor) -> tf.Tensor:
@@ -234,26 +303,26 @@ def _whole(index: records.Index) -> Pool:
 
 
 def _recording(
-    config: MixitConfig, pool: Pool, place: tf.Tensor, most: int
+    config: MixitConfig, pool: Pool, position: tf.Tensor, most: int
 ) -> tf.Tensor:
-    """Sources [most, samples] of the recording at a place of the endless sequence."""
+    """Sources [most, samples] of the recording at a position of the sequence."""
     seed, samples = config.train.seed, segment_samples(config)
-    drawn = records.shuffled(place, len(pool.tracks), seed)
+    drawn = records.shuffled(position, len(pool.tracks), seed)
     track = tf.gather(tf.constant(pool.tracks, tf.int64), drawn)
-    start = _random_start(pool.index, track, samples, seed, place)
+    start = _random_start(pool.index, track, samples, seed, position)
     sources = records.excerpt(pool.index, track, start, samples)["sources"][:, 0]
     return tf.pad(sources, [[0, most - len(pool.index.sources)], [0, 0]])
 
 
 def _random_start(
-    index: records.Index, track: tf.Tensor, samples: int, seed: int, place: tf.Tensor
+    index: records.Index, track: tf.Tensor, samples: int, seed: int, position: tf.Tensor
 ) -> tf.Tensor:
     """Draw where an excerpt starts, anywhere within a track that is long enough."""
     spare = tf.maximum(tf.gather(index.tables.samples, track) - samples, 0)
-    key = tf.stack([tf.constant(seed, tf.int64), place])
+    key = tf.stack([tf.constant(seed, tf.int64), position])
     return tf.random.stateless_uniform([], key, 0, spare + 1, tf.int64)
 
 
-def _default_folder(place: Path, sample_rate: int) -> Path:
-    digest = hashlib.sha256(f"{place.resolve()} {sample_rate}".encode()).hexdigest()
-    return files.cache_folder("records", f"fuss-{digest[:12]}")
+def _default_folder(dataset: str, corpus: Path, sample_rate: int) -> Path:
+    digest = hashlib.sha256(f"{corpus.resolve()} {sample_rate}".encode()).hexdigest()
+    return files.cache_folder("records", f"{dataset}-{digest[:12]}")

@@ -15,14 +15,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from common import audio, plots
+from common.audio.resample import resample
 from common.config import load as load_config
-from common.corpora import fuss
+from common.corpora import fuss, waveforms
 from common.corpora.track import CorpusError, Track
 from common.evaluation import command, score_key
 from common.evaluation.command import Evaluation
@@ -31,23 +33,17 @@ from common.files import user_path, write_json, write_text
 from common.separation.separator import Separator
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, run_of
-from mixit import convert, data, published
-from mixit.config import MixitConfig
-from mixit.scoring import results, scores
-from mixit.scoring.examples import (
-    Group,
-    cut,
-    group_name,
-    listed,
-    of_mixtures,
-    pairs,
-    read_mixtures,
-    read_sources,
-)
+from mixit import data, metrics, published
+from mixit.config import Dataset, MixitConfig
+from mixit.convert import add_options
+from mixit.google.restore import OPTIONS
 from mixit.separate import load
 
 # Google's program pads or cuts every example to this.
 FUSS_SECONDS = 10.0
+
+Group = Sequence[Track]
+"""Tracks whose mixtures are added up, or one track whose sources are mixtures."""
 
 SPLITS = {
     "train": "train",
@@ -89,14 +85,14 @@ def evaluate(
 
     def measure(track: Track) -> Row | None:
         sources = read_sources(track, separator.sample_rate)
-        if not scores.active(sources).any():
+        if not metrics.active(sources).any():
             return None
         mixture = sources.sum(axis=0)
-        return scores.row(track.name, sources, _estimates(separator, mixture), mixture)
+        return metrics.row(track.name, sources, _estimates(separator, mixture), mixture)
 
     items = {track.name: track for track in tracks}
     measured = _collect(items, measure, rows, jobs)
-    return Evaluation(measured, scores.summarise(measured))
+    return Evaluation(measured, metrics.summarise(measured))
 
 
 def evaluate_mixtures(
@@ -119,18 +115,94 @@ def evaluate_mixtures(
 
     def measure(group: Group) -> Row | None:
         mixtures = read_mixtures(group, separator.sample_rate)
-        if not scores.active(mixtures).all():
+        if not metrics.active(mixtures).all():
             return None
         estimates = _estimates(separator, mixtures.sum(axis=0))
-        return scores.mixture_row(group_name(group), mixtures, estimates)
+        return metrics.mixture_row(group_name(group), mixtures, estimates)
 
     items = {group_name(group): group for group in groups}
     measured = _collect(items, measure, rows, jobs)
-    return Evaluation(measured, scores.summarise_mixtures(measured))
+    return Evaluation(measured, metrics.summarise_mixtures(measured))
+
+
+def listed(path: str | Path) -> tuple[Path, str]:
+    """Take the name of an example list apart into a corpus folder and its split.
+
+    Raises:
+        CorpusError: The file is not named as a list of a split.
+
+    >>> listed("fuss/ssdata/eval_example_list.txt")[1]
+    'eval'
+    """
+    path = Path(path)
+    splits = {fuss.list_name(split): split for split in fuss.SPLITS}
+    if path.name not in splits:
+        raise CorpusError(f"{path} is no example list; expected {', '.join(splits)}")
+    return path.parent, splits[path.name]
+
+
+def cut(tracks: Sequence[Track], seconds: float | None) -> list[Track]:
+    """Have tracks padded or cut to a length when they are read; None leaves theirs.
+
+    Raises:
+        CorpusError: The length is less than a sample.
+    """
+    if seconds is None:
+        return list(tracks)
+    lengths = [round(seconds * track.sample_rate) for track in tracks]
+    if min(lengths, default=1) < 1:
+        raise CorpusError(f"examples of {seconds:g} s: expected at least one sample")
+    return [replace(t, samples=n) for t, n in zip(tracks, lengths, strict=True)]
+
+
+def read_sources(track: Track, sample_rate: int) -> np.ndarray:
+    """Read a track's sources as one channel at a rate; [sources, samples]."""
+    sources = []
+    for sound in track.sources.values():
+        waveform, rate = waveforms.read(sound, track.sample_rate)
+        mono = waveform.mean(axis=0, keepdims=True)[:, : track.samples]
+        missing = track.samples - mono.shape[1]
+        padded = np.pad(mono, [(0, 0), (0, missing)])
+        sources.append(resample(padded, rate, sample_rate)[0])
+    return np.stack(sources)
+
+
+def pairs(tracks: Sequence[Track]) -> list[Group]:
+    """Pair neighbours of a list; a last one without a neighbour is left out."""
+    return list(zip(tracks[::2], tracks[1::2], strict=False))
+
+
+def of_mixtures(tracks: Sequence[Track]) -> list[Group]:
+    """Take tracks for mixtures of mixtures: their sources are two mixtures.
+
+    Raises:
+        CorpusError: A track has another number of sources.
+    """
+    for track in tracks:
+        if len(track.sources) != 2:
+            raise CorpusError(
+                f"{track.name} has {len(track.sources)} sources; a mixture of mixtures "
+                "has two, its mixtures"
+            )
+    return [(track,) for track in tracks]
+
+
+def read_mixtures(group: Group, sample_rate: int) -> np.ndarray:
+    """Read the mixtures of a group [mixtures, samples], short ones zero padded."""
+    if len(group) == 1:
+        return read_sources(group[0], sample_rate)
+    mixtures = [read_sources(track, sample_rate).sum(axis=0) for track in group]
+    longest = max(map(len, mixtures))
+    return np.stack([np.pad(each, (0, longest - len(each))) for each in mixtures])
+
+
+def group_name(group: Group) -> str:
+    """Name a group after its tracks."""
+    return "+".join(track.name for track in group)
 
 
 def draw(separator: Separator, track: Track, folder: Path) -> None:
-    """Write a mixture, its sources and the estimates as sounds and as one picture."""
+    """Write a mixture, its sources and the estimates as sounds and as one plot."""
     folder.mkdir(parents=True, exist_ok=True)
     rate = separator.sample_rate
     waveforms = read_sources(track, rate)
@@ -151,6 +223,12 @@ def _parser() -> argparse.ArgumentParser:
         aliases=ALIASES,
     )
     add = parser.add_argument
+    add(
+        "--dataset",
+        choices=get_args(Dataset),
+        metavar="NAME",
+        help="corpus in --data (default: the run's, else fuss)",
+    )
     add(
         *("-mp", "--metagraph_path"),
         help="run this graph beside the checkpoint as it is",
@@ -175,11 +253,11 @@ def _parser() -> argparse.ArgumentParser:
         "--draw",
         type=int,
         default=0,
-        help="examples to write as sound and picture",
+        help="examples to write as sound and plot",
     )
     add(
         "--row",
-        choices=[*results.PUBLISHED, "none"],
+        choices=[*published.SCORES, "none"],
         help="published row to print beside; default: the one that the run repeats",
     )
     add(
@@ -188,21 +266,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SUMMARY",
         help="only print the table of published numbers with those of summary.json",
     )
-    convert.add_options(parser)
+    add_options(parser)
     return parser
 
 
 def _main(options: argparse.Namespace) -> int:
     if options.table is not None:
-        sys.stdout.write(results.table([results.read(each) for each in options.table]))
+        summaries = [published.read_summary(each) for each in options.table]
+        sys.stdout.write(published.scores_table(summaries))
         return 0
     if not options.model:
         raise CorpusError("no model is named; give --model RUN, or a TF1 checkpoint")
     separator = _load(options)
-    root, split = _data(options)
+    root, split, dataset = _data(options)
     seconds = FUSS_SECONDS if options.data_list_path else None
     seconds = seconds if options.seconds is None else options.seconds
-    every = cut(fuss.tracks(root, split), seconds)
+    rate = separator.sample_rate
+    every = cut(data.tracks(root, split, rate, dataset), seconds)
     tracks = every[: options.limit]
     path = _scores_path(options, split)
     # Not of the limit: examples that a shorter evaluation measured are taken up.
@@ -219,7 +299,7 @@ def _main(options: argparse.Namespace) -> int:
     summary = {**_origin(options, root, split), **summary}
     rows.finish(row["example"] for row in measured)
     _write(summary, path)
-    sys.stdout.write(f"{split} split of {root}\n{results.summary_table(summary)}")
+    sys.stdout.write(f"{split} split of {root}\n{published.summary_table(summary)}")
     for track in _richest(tracks)[: options.draw]:
         draw(separator, track, path.parent / track.name)
     sys.stdout.write(f"results: {path.parent}\n")
@@ -228,9 +308,9 @@ def _main(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> Separator:
     """Load the model; with a meta graph, run that graph."""
-    names = (*convert.OPTIONS, "checkpoint")
-    told: dict[str, Any] = {name: getattr(options, name) for name in names}
-    told = {name: value for name, value in told.items() if value is not None}
+    names = (*OPTIONS, "checkpoint")
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in names}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     if options.metagraph_path:
         graph = user_path(options.metagraph_path)
         model = published.resolve(options.model)
@@ -240,27 +320,28 @@ def _load(options: argparse.Namespace) -> Separator:
                 f"--metagraph_path is {graph}; expected a file in {beside}, beside the "
                 "checkpoint: copy it there, or leave it out"
             )
-        told["metagraph"] = True
-    return load(options.model, **told)
+        chosen["metagraph"] = True
+    return load(options.model, **chosen)
 
 
-def _data(options: argparse.Namespace) -> tuple[Path, str]:
-    """Find corpus and split: as asked, else those of the run."""
+def _data(options: argparse.Namespace) -> tuple[Path, str, str]:
+    """Find folder, split and name of the corpus: as asked, else those of the run."""
     if options.data_list_path:
         if options.data or options.split_word:
             raise CorpusError(
                 "--data_list_path names corpus and split already; leave out --data and "
                 "--split"
             )
-        return listed(options.data_list_path)
-    if options.data:
-        return fuss.find_root(options.data), options.split
+        return *listed(options.data_list_path), "fuss"
     config = _config(options.model)
+    dataset = options.dataset or (config.dataset if config else "fuss")
+    if options.data:
+        return data.find_root(options.data, dataset), options.split, dataset
     if config is None:
         raise CorpusError(
             f"{options.model} is no run folder, so it names no corpus; give --data"
         )
-    return data.root(config), options.split
+    return data.root(config), options.split, dataset
 
 
 def _measure(
@@ -274,8 +355,8 @@ def _measure(
 
 def _columns(options: argparse.Namespace, separator: Separator) -> list[str]:
     if options.moms is None:
-        return scores.columns(len(separator.sources))
-    return scores.mixture_columns()
+        return metrics.columns(len(separator.sources))
+    return metrics.mixture_columns()
 
 
 def _collect(
@@ -308,7 +389,7 @@ def _scores_path(options: argparse.Namespace, split: str) -> Path:
 def _origin(options: argparse.Namespace, root: Path, split: str) -> dict[str, Any]:
     """Say what was measured on what, and which published row stands for it."""
     config = _config(options.model)
-    row = options.row or (results.row_of(config) if config else None)
+    row = options.row or (published.row_of(config) if config else None)
     return {
         "model": str(options.model),
         "data": str(root),
@@ -326,9 +407,9 @@ def _config(model: str) -> MixitConfig | None:
 def _write(summary: dict[str, Any], path: Path) -> None:
     """Write the summary in the three forms, each at once."""
     write_json(summary, path.with_name("summary.json"))
-    texts = {path.with_name("summary.md"): results.summary_table(summary)}
+    texts = {path.with_name("summary.md"): published.summary_table(summary)}
     if "MSi" in summary:
-        texts[path.with_name(f"{path.stem}_summary.txt")] = scores.report(summary)
+        texts[path.with_name(f"{path.stem}_summary.txt")] = metrics.report(summary)
     for target, text in texts.items():
         write_text(target, text)
 

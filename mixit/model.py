@@ -18,8 +18,7 @@ from common.signal.masking import mixture_consistency
 from common.training.schedule import Precision
 from mixit.basis import LearnedBasis, StftBasis
 from mixit.config import Network
-from mixit.fusion import between
-from mixit.layers import Activation, Depthwise, Projection
+from mixit.layers import Activation, Depthwise, Projection, fused_layers
 
 MASKS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sigmoid": tf.sigmoid,
@@ -92,7 +91,7 @@ class Tdcn(keras.Model):
 
         Args:
             mixture: Waveforms [batch, mics, samples], full scale +-1.
-            fused: Let XLA compile the blocks, see :mod:`mixit.fusion`.
+            fused: Let XLA compile the blocks, see :func:`mixit.layers.fused_layers`.
 
         Returns:
             Sources [batch, sources, mics, samples].
@@ -170,7 +169,7 @@ class Block(keras.layers.Layer):
         """Add the block's output to its input [batch, frames, bottleneck]."""
         wide = self.widen(inputs)
         if fused:
-            normal = between(wide, self.norm1, self.convolve, self.norm2)
+            normal = fused_layers(wide, self.norm1, self.convolve, self.norm2)
         else:
             normal = self.norm2(self.convolve(self.norm1(wide)))
         return inputs + self.narrow(normal)

@@ -1,27 +1,37 @@
-"""The models that Google published: where they lie, and what is known of them.
+"""What was published: models and where they lie, numbers, and ours beside them.
 
-None of them is part of this repository; ``./run_verify_published_weights.sh`` downloads
-them into the cache and compares each with the meta graph that was published with it.
+None of the models is part of this repository; ``./run_verify_published_weights.sh``
+downloads them into the cache and compares each with the meta graph that was published
+with it.
+
+Only numbers that were seen in a publication stand here. ``python -m mixit.evaluate
+--table SUMMARY...`` writes the table of ``mixit/results.md`` from the ``summary.json``
+of evaluations; what was not run says so, and the synthetic miniature has a table of its
+own, without published numbers.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from common import files
 from common.files import user_path
 from common.training.checkpoint import CheckpointError
+from common.weights import bundled
 from common.weights.registry import UNKNOWN, Entry, File, shipped
-from mixit import embedded
-from mixit.checkpoints.architecture import Options
-from mixit.scoring.results import PUBLISHED
+from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
+from mixit.google.architecture import Options
 
+BUNDLED = Path(__file__).parent / "bundled"
+"""Folder of the models that come with the package."""
 SYNTHETIC = "verified on a synthetic file of the same layout"
 VERIFIED = "verified on the published file"
 
@@ -41,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
+class Model:
     """One published model.
 
     Attributes:
@@ -72,7 +82,7 @@ class Published:
 
 def _folder(
     place: str, step: int, sizes: tuple[int, int], sample_rate: int, num_sources: int
-) -> Published:
+) -> Model:
     """Describe a folder with names as training gives them; sizes of index and data."""
     prefix = f"model.ckpt-{step}"
     index, data = sizes
@@ -81,16 +91,16 @@ def _folder(
         f"{prefix}.index": index,
         f"{prefix}.data-00000-of-00001": data,
     }
-    return Published("GRESEARCH_URL", place, files, prefix, sample_rate, num_sources)
+    return Model("GRESEARCH_URL", place, files, prefix, sample_rate, num_sources)
 
 
-def _archive(name: str, prefix: str) -> Published:
+def _archive(name: str, prefix: str) -> Model:
     files = {f"{name}.tar.gz": 0}
-    return Published("ZENODO_URL", "", files, prefix, 16000, 4, UNSTATED)
+    return Model("ZENODO_URL", "", files, prefix, 16000, 4, UNSTATED)
 
 
 # Data files hold 12 bytes for every weight, because Adam's moments are in them, and 16.
-MODELS: Mapping[str, Published] = MappingProxyType(
+MODELS: Mapping[str, Model] = MappingProxyType(
     {
         "yfcc100m": _folder(
             "yfcc100m_mixit_model_checkpoint", 3547330, (0, 0), 16000, 8
@@ -108,6 +118,47 @@ MODELS: Mapping[str, Published] = MappingProxyType(
 """Models by the names that ``mixit.load`` takes."""
 
 
+NOT_RUN = "not run here"
+NOT_ESTABLISHED = "not established"
+RATES = ("under", "equal", "over")
+
+
+class PublishedScore(NamedTuple):
+    """A row of a publication.
+
+    Attributes:
+        model: What was trained, and on what.
+        test_set: What it was measured on.
+        values: Numbers as printed, by measure; what is absent could not be read.
+        source: The publication.
+    """
+
+    model: str
+    test_set: str
+    values: Mapping[str, str]
+    source: str
+
+
+TABLE_1 = "arXiv 2006.12701, table 1"
+SCORES = {
+    "fuss": PublishedScore("MixIT on FUSS alone", "FUSS", {}, TABLE_1),
+    "yfcc100m": PublishedScore("MixIT on YFCC100m", "FUSS", {}, TABLE_1),
+    "fuss_supervised": PublishedScore(
+        "FUSS baseline, with labels",
+        "FUSS, reverberant",
+        {"1S": "35.5 dB", "MSi": "9.8 dB"},
+        "arXiv 2011.00803, abstract",
+    ),
+    "sparse": PublishedScore(
+        "MixIT with more outputs and sparsity",
+        "FUSS",
+        {"1S": "> 17 dB above MixIT", "MSi": "> 13 dB"},
+        "arXiv 2106.00847, abstract",
+    ),
+}
+"""Rows by the preset that repeats them; ``sparse`` is any run with a sparsity loss."""
+
+
 def folder(name: str) -> Path:
     """Name the folder of the cache that a model is downloaded to.
 
@@ -121,26 +172,31 @@ def resolve(path: str | Path) -> Path:
     """Find the checkpoint that a name or a path stands for.
 
     Args:
-        path: Name of the embedded or of a published model, or any path, whose ``~`` is
+        path: Name of the bundled or of a published model, or any path, whose ``~`` is
             expanded. A checkpoint or folder that exists goes before a name.
 
     Raises:
         CheckpointError: The model is not in the cache.
     """
-    name, found = str(path), user_path(path)
-    if found.exists() or Path(f"{found}.index").exists():
-        return found
-    if name not in MODELS:
-        return embedded.find(name) or found
-    place, prefix = folder(name), MODELS[name].prefix
+    name = str(path)
+    if name == bundled.NAME and not (Path(name).exists() or _is_prefix(Path(name))):
+        return BUNDLED / name
+    named = user_path(path)
+    if name not in MODELS or named.exists() or _is_prefix(named):
+        return named
+    cached, prefix = folder(name), MODELS[name].prefix
     # An archive may hold its files in a folder of their own.
-    indices = sorted(place.rglob(f"{prefix}.index"))
+    indices = sorted(cached.rglob(f"{prefix}.index"))
     if indices:
         return indices[0].with_suffix("")
     raise CheckpointError(
-        f"{name} is a published model, but {place} does not hold {prefix}; "
+        f"{name} is a published model, but {cached} does not hold {prefix}; "
         f"'./run_verify_published_weights.sh {name}' downloads and checks it"
     )
+
+
+def _is_prefix(path: Path) -> bool:
+    return Path(f"{path}.index").exists()
 
 
 def with_rate(prefix: Path, options: Options) -> Options:
@@ -162,10 +218,10 @@ def with_rate(prefix: Path, options: Options) -> Options:
 def entries() -> list[Entry]:
     """Describe all models, the bundled ones first, for the registry."""
     models = (_entry(name, model) for name, model in MODELS.items())
-    return [*shipped("mixit", embedded.FOLDER), *models]
+    return [*shipped("mixit", BUNDLED), *models]
 
 
-def _entry(name: str, model: Published) -> Entry:
+def _entry(name: str, model: Model) -> Entry:
     place = folder(name)
     return Entry(
         name,
@@ -189,9 +245,149 @@ def _entry(name: str, model: Published) -> Entry:
 def _score(name: str) -> str:
     if name not in ROWS:
         return UNKNOWN
-    row = PUBLISHED[ROWS[name]]
+    row = SCORES[ROWS[name]]
     values = ", ".join(f"{measure} {value}" for measure, value in row.values.items())
     return f"{values or UNKNOWN} on {row.test_set} ({row.source})"
+
+
+def row_of(config: MixitConfig) -> str | None:
+    """Find the published row that a run repeats.
+
+    Args:
+        config: Configuration of the run.
+
+    Returns:
+        Its name in ``SCORES``; None where network or losses are others.
+    """
+    if config.sparsity != "none":
+        shape = dataclasses.replace(config.model, num_sources=FUSS.model.num_sources)
+        return "sparse" if shape == FUSS.model and not config.labelled else None
+    for name, preset in (("fuss", FUSS), ("fuss_supervised", FUSS_SUPERVISED)):
+        same = (config.model, config.labelled, config.segment_seconds)
+        if same == (preset.model, preset.labelled, preset.segment_seconds):
+            return name
+    return None
+
+
+def read_summary(path: str | Path) -> dict[str, Any]:
+    """Read a ``summary.json``.
+
+    Raises:
+        ValueError: The file is something else.
+    """
+    try:
+        summary = json.loads(Path(path).read_text("utf-8"))
+        return {**summary, "examples": int(summary["examples"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no summary.json of an evaluation ({error!r}); name one that "
+            "python -m mixit.evaluate wrote"
+        ) from error
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Write the summary of one evaluation as a Markdown table.
+
+    Args:
+        summary: Of :func:`mixit.metrics.summarise` or
+            ``summarise_mixtures``, with ``row`` (a name in ``SCORES`` or None) and
+            ``synthetic``.
+
+    Returns:
+        A line of origin and a table with a published column where a row is known.
+    """
+    row = None if summary.get("synthetic") else SCORES.get(summary.get("row") or "")
+    names = measures(dict(summary))
+    lines = [_origin(summary, row), ""]
+    head = ["measure", "mean", "deviation", _pool_name(summary)]
+    lines += _table([*head, "published"] if row else head, _cells(summary, names, row))
+    return "\n".join(lines) + "\n"
+
+
+def scores_table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Write published numbers and ours beside them as Markdown tables.
+
+    Args:
+        summaries: Contents of ``summary.json`` files.
+
+    Returns:
+        A table of the published rows, and one of the runs on synthetic sounds.
+    """
+    real = {each.get("row"): each for each in summaries if not each.get("synthetic")}
+    head = ["preset", "model", "test set", "1S", "published", "MSi", "published"]
+    cells = []
+    for name, row in SCORES.items():
+        line = [f"`{name}`", row.model, row.test_set]
+        for measure in ("1S", "MSi"):
+            ours = _mean(real[name], measure) if name in real else NOT_RUN
+            line += [ours, row.values.get(measure, NOT_ESTABLISHED)]
+        cells.append([*line, row.source])
+    lines = _table([*head, "published in"], cells)
+    made = [each for each in summaries if each.get("synthetic")]
+    if made:
+        lines += ["", "On synthetic sounds, which say nothing about recordings:", ""]
+        head = ["model", "examples", "1S", "MSi"]
+        lines += _table(head, [_synthetic_cells(each) for each in made])
+    return "\n".join(lines) + "\n"
+
+
+def measures(summary: dict[str, Any]) -> list[str]:
+    """List the measures of a summary that are means of dB, in their order."""
+    return [name for name, cell in summary.items() if _is_moments(cell)]
+
+
+def _origin(summary: Mapping[str, Any], row: PublishedScore | None) -> str:
+    if summary.get("synthetic"):
+        return "Synthetic sounds: these numbers say nothing about real recordings."
+    if row is None:
+        return "No published number stands for this model and this set."
+    return f"Published: {row.model}, measured on {row.test_set} ({row.source})."
+
+
+def _pool_name(summary: Mapping[str, Any]) -> str:
+    return "mixtures" if "MoMi" in summary else "sources"
+
+
+def _cells(
+    summary: Mapping[str, Any], names: Sequence[str], row: PublishedScore | None
+) -> list[list[str]]:
+    lines = []
+    for name in names:
+        cell = summary[name]
+        numbers = [_mean(summary, name), _decibels(cell["deviation"])]
+        line = [name, *numbers, str(cell["sources"])]
+        lines.append([*line, row.values.get(name, NOT_ESTABLISHED)] if row else line)
+    examples = f"{summary['examples']} examples"
+    for name in RATES:
+        if name in summary:
+            line = [f"{name}-separation", f"{summary[name]:.2f}", "", examples]
+            lines.append([*line, ""] if row else line)
+    return lines
+
+
+def _synthetic_cells(summary: Mapping[str, Any]) -> list[str]:
+    measured = [_mean(summary, measure) for measure in ("1S", "MSi")]
+    return [f"`{summary.get('model')}`", str(summary["examples"]), *measured]
+
+
+def _mean(summary: Mapping[str, Any], measure: str) -> str:
+    cell = summary.get(measure)
+    if cell is None:
+        return NOT_RUN
+    return _decibels(cell["mean"]) or "none in this set"
+
+
+def _decibels(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} dB"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _is_moments(cell: Any) -> bool:
+    return isinstance(cell, dict) and "deviation" in cell
 
 
 def main(argv: Sequence[str] | None = None) -> int:

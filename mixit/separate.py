@@ -1,4 +1,9 @@
-"""Separation of files and arrays: ``python -m mixit.separate mix.wav --model RUN``."""
+"""Separation of files and arrays: ``python -m mixit.separate mix.wav --model RUN``.
+
+Flags of Google's ``process_wav`` work too: ``-i mix.wav -o out.wav -m MODEL`` writes
+``out_source0.wav``, ``out_source1.wav``, ... as it does, but all of them, at any sample
+rate and for any number of channels, in chunks, and as 32-bit floats, which do not clip.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import dataclasses
 import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,21 +20,25 @@ import numpy as np
 import tensorflow as tf
 
 from common.config import load as load_config
+from common.files import user_path
 from common.separation.command import RATE_HELP, command
-from common.separation.outputs import Rate
-from common.separation.separator import Separator, graph
+from common.separation.outputs import Form, Rate
+from common.separation.separator import SeparationError, Separator, graph
 from common.training.checkpoint import (
     CheckpointError,
+    is_choice,
     not_a_run,
     restore_network,
     run_of,
 )
 from common.weights.tf1 import MetaGraphError, locate
-from mixit import convert, fusion, process_wav, published
-from mixit.checkpoints.architecture import Options
-from mixit.checkpoints.metagraph import INPUT, OUTPUT
-from mixit.checkpoints.shipped import Shipped
+from mixit import published
 from mixit.config import MixitConfig
+from mixit.convert import add_options
+from mixit.google.architecture import Options
+from mixit.google.graph import INPUT, OUTPUT, Shipped
+from mixit.google.restore import restore
+from mixit.layers import fusion_pays
 from mixit.model import Tdcn
 
 SEGMENT_SECONDS = 10.0
@@ -55,7 +64,7 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
     """Make a separator from a run folder, or from a checkpoint of Google's program.
 
     What neither the tensors of a TF1 checkpoint nor a meta graph beside it tell is
-    taken from the options, see :class:`mixit.checkpoints.architecture.Options`.
+    taken from the options, see :class:`mixit.google.architecture.Options`.
 
     Args:
         path: Output folder of a training run or prefix of one of its checkpoints, or
@@ -87,8 +96,8 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
         MetaGraphError: The meta graph is, or it is missing and was asked for.
     """
     path = published.resolve(path)
-    blocks = {"segment_seconds": segment_seconds, "overlap": overlap}
-    told = Options(
+    chunks = {"segment_seconds": segment_seconds, "overlap": overlap}
+    options = Options(
         num_dilations,
         window_samples,
         hop_samples,
@@ -99,9 +108,9 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
     )
     run = run_of(path)
     if run is not None:
-        if metagraph or input_tensor or output_tensor or told != Options():
+        if metagraph or input_tensor or output_tensor or options != Options():
             raise CheckpointError(
-                f"{path} is a run folder, which tells all of its model and has no meta "
+                f"{path} is a run folder, which states its model and has no meta "
                 "graph; leave out the options for TF1 checkpoints"
             )
         config = load_config(MixitConfig, run / "config.json")
@@ -115,10 +124,10 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
             "output_tensor": output_tensor or OUTPUT,
         }
         if metagraph:
-            _demand_rate_alone(told)
-            rate = published.with_rate(locate(path), told).rate
-            return _of_graph(Shipped(path, **names), rate, blocks)
-        network = convert.load(path, **names, **dataclasses.asdict(told))
+            _check_rate_alone(options)
+            rate = published.with_rate(locate(path), options).rate
+            return _of_graph(Shipped(path, **names), rate, chunks)
+        network, _ = restore(path, **names, **dataclasses.asdict(options))
     return separator(network, segment_seconds, overlap)
 
 
@@ -131,9 +140,9 @@ def separator(
     fused = graph(
         functools.partial(network.images, fused=True), input_signature=signature
     )
-    # Blocks of long sound have one or two numbers of frames, each compiled once.
+    # Chunks of long sound have one or two numbers of frames, each compiled once.
     segment = segment_seconds * network.config.sample_rate - 0.5
-    fused_from = segment if fusion.pays() else math.inf
+    fused_from = segment if fusion_pays() else math.inf
 
     def separate(mixture: np.ndarray) -> np.ndarray:
         run = fused if mixture.shape[-1] >= fused_from else plain
@@ -150,9 +159,9 @@ def separator(
     )
 
 
-def _demand_rate_alone(told: Options) -> None:
-    """Refuse what a meta graph that is run as it is cannot obey."""
-    given = dataclasses.asdict(dataclasses.replace(told, sample_rate=None))
+def _check_rate_alone(options: Options) -> None:
+    """Refuse options that do not apply to a meta graph that is run as it is."""
+    given = dataclasses.asdict(dataclasses.replace(options, sample_rate=None))
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise MetaGraphError(
@@ -161,12 +170,12 @@ def _demand_rate_alone(told: Options) -> None:
         )
 
 
-def _of_graph(shipped: Shipped, sample_rate: int, blocks: dict) -> Separator:
+def _of_graph(shipped: Shipped, sample_rate: int, chunks: dict) -> Separator:
     """Make a separator of a meta graph, which estimates at one microphone."""
     if shipped.num_mics > 1:
         raise MetaGraphError(
             f"the meta graph takes {shipped.num_mics} microphones and estimates the "
-            "sources at the first alone; use mixit.checkpoints.shipped.Shipped, or "
+            "sources at the first alone; use mixit.google.graph.Shipped, or "
             "leave metagraph out"
         )
     return Separator(
@@ -174,18 +183,76 @@ def _of_graph(shipped: Shipped, sample_rate: int, blocks: dict) -> Separator:
         sources=tuple(f"source{i}" for i in range(shipped.num_sources)),
         sample_rate=sample_rate,
         grid_samples=shipped.hop_samples,
-        **blocks,
+        **chunks,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the separation; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    if process_wav.is_meant(argv):
-        return process_wav.main(load, argv)
     return command(
-        load, argv, "Separate sound files into unnamed sources.", configure=_configure
+        _load,
+        argv,
+        "Separate sound files into unnamed sources.",
+        configure=_configure,
+        form=_form,
+        words={"input": ["-i", "--input"], "model": ["-m", "--model_dir"]},
     )
+
+
+def _load(
+    path: str,
+    num_sources: int | None = None,
+    checkpoint: str | None = None,
+    **options: Any,
+) -> Separator:
+    """Load a model; ``num_sources`` must be the number of its outputs.
+
+    Google's ``--checkpoint`` is the path of a checkpoint, which names the model.
+    """
+    if checkpoint and not is_choice(checkpoint) and _exists(user_path(checkpoint)):
+        path, checkpoint = checkpoint, None
+    separator = load(path, checkpoint=checkpoint, **_without_form(options))
+    outputs = len(separator.sources)
+    if num_sources not in (None, outputs):
+        raise SeparationError(
+            f"--num_sources is {num_sources}, but the model has {outputs} outputs; "
+            "leave it out, and give --targets to write some of them"
+        )
+    return separator
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path is a file or folder or the prefix of a checkpoint."""
+    return path.exists() or Path(f"{path}.index").exists()
+
+
+def _form(options: Mapping[str, Any]) -> Form:
+    """Name stems after the output file, if there is one."""
+    stem, rate = options["stem"], options["stem_rate"]
+    return Form("{name}/{source}" if stem is None else f"{stem}_{{source}}", rate=rate)
+
+
+def _without_form(options: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("stem", "stem_rate")
+    return {name: value for name, value in options.items() if name not in names}
+
+
+class FolderOrFile(argparse.Action):
+    """Takes the folder of the stems, or ``X.wav`` for ``X_source0.wav``, ..."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Put the folder to ``output`` and what names begin with to ``stem``."""
+        path = Path(values)
+        is_file = path.suffix.lower() == ".wav"
+        namespace.output = str(path.parent) if is_file else values
+        escaped = path.stem.replace("{", "{{").replace("}", "}}")
+        namespace.stem = escaped if is_file else None
 
 
 class StemsOrTraining(argparse.Action):
@@ -198,9 +265,9 @@ class StemsOrTraining(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Put it to ``rate`` or to ``sample_rate``."""
+        """Put it to ``stem_rate`` or to ``sample_rate``."""
         if values in get_args(Rate):
-            namespace.rate = values
+            namespace.stem_rate = values
         elif values.isdecimal():
             namespace.sample_rate = int(values)
         else:
@@ -212,7 +279,7 @@ class StemsOrTraining(argparse.Action):
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     """Add what :func:`load` takes for checkpoints of Google's program."""
-    convert.add_options(parser)
+    add_options(parser)
     # Said before an option of the same name replaces that of the checkpoint.
     parser.set_defaults(sample_rate=parser.get_default("sample_rate"))
     parser.add_argument(
@@ -227,8 +294,48 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the meta graph beside a TF1 checkpoint as it is",
     )
-    parser.add_argument("--input-tensor", help=f"of the meta graph, default {INPUT}")
-    parser.add_argument("--output-tensor", help=f"of the meta graph, default {OUTPUT}")
+    add = parser.add_argument
+    add(
+        *("--input-tensor", "-it", "--input_tensor"),
+        help=f"of the meta graph, default {INPUT}",
+    )
+    add(
+        *("--output-tensor", "-ot", "--output_tensor"),
+        help=f"of the meta graph, default {OUTPUT}",
+    )
+    _add_google_words(parser)
+
+
+def _add_google_words(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``process_wav`` that are not aliases of ours elsewhere."""
+    add = parser.add_argument
+    parser.set_defaults(stem=None, stem_rate="input")
+    add(
+        *("--output", "-o"),
+        action=FolderOrFile,
+        default="separated",
+        metavar="FOLDER",
+        help="folder of the stems, or X.wav to write X_source0.wav, ... of one input "
+        "(default: %(default)s)",
+    )
+    add(
+        *("--segment", "-bs", "--block_size_in_seconds"),
+        type=float,
+        metavar="SECONDS",
+        help="longest sound in one pass, in seconds (default: 10)",
+    )
+    add(
+        *("--checkpoint", "-c"),
+        metavar="WHICH",
+        help="of a run folder: latest, best or step-N (default: best, where there is "
+        "none latest); or the path of a TF1 checkpoint, instead of MODEL",
+    )
+    add(
+        *("-ns", "--num_sources"),
+        type=int,
+        metavar="N",
+        help="must be the model's number of outputs",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What TensorBoard is told of a separation, under the tags of Google's program.
+"""Scalar, audio and image summaries for TensorBoard, under Google's tags.
 
 Scalars are named ``SNR/{measure}/{quantity}_{signal}_mean{suffix}``: a measure of a
 signal, or of all ``signals`` pooled, averaged over the sources that the suffix selects.
@@ -7,15 +7,18 @@ A mean over an evaluation is the mean over all selected sources of the set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, final
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, final
 
 import tensorflow as tf
 import tf_keras as keras
 
 from common.signal.metrics import sdr, si_sdr
 from common.signal.stft import Stft, stft
-from mixit.metrics import ACTIVE_RMS, align
+from common.training.logs import sound_writer, write_examples
+from mixit.loss import ACTIVE_RMS
+from mixit.metrics import align
 
 MEASURES = {"snr_residual": sdr, "snr_gain_invariant": si_sdr}
 QUANTITIES = ("mixture", "separated", "improvement")
@@ -220,7 +223,7 @@ def sounds(
     estimates: tf.Tensor,
     names: Sequence[str],
 ) -> dict[str, tf.Tensor]:
-    """Collect what is to be heard, the estimates in the order of the references.
+    """Collect the sounds to log, with the estimates aligned to the references.
 
     Args:
         mixture: Waveforms [batch, samples].
@@ -233,30 +236,30 @@ def sounds(
         Waveforms [batch, samples] by tag: ``mixture``, ``separated_{name}_audio`` and,
         with sources, ``source_{name}_audio``.
     """
-    heard = {"mixture": mixture}
+    waveforms = {"mixture": mixture}
     if sources is not None:
         sources, estimates = align(sources, estimates, by="log_mse")
     for index, name in enumerate(names):
-        heard[f"separated_{name}_audio"] = estimates[:, index]
+        waveforms[f"separated_{name}_audio"] = estimates[:, index]
         if sources is not None:
-            heard[f"source_{name}_audio"] = sources[:, index]
-    return heard
+            waveforms[f"source_{name}_audio"] = sources[:, index]
+    return waveforms
 
 
 def images(
-    heard: Mapping[str, tf.Tensor],
+    waveforms: Mapping[str, tf.Tensor],
     sample_rate: int,
     window_seconds: float = 0.032,
     hop_seconds: float = 0.008,
 ) -> dict[str, tf.Tensor]:
-    """Draw the spectrogram of every sound, low frequencies below.
+    """Draw the spectrogram of every sound, with low frequencies at the bottom.
 
     Magnitudes to the power 0.3 of an STFT with the square root of a Hann window.
     Google's program takes the window of its model, 2.5 ms with a hop of 1.25 ms, which
     leaves 33 bins; 32 ms shows harmonics.
 
     Args:
-        heard: Waveforms [batch, samples] by tag, from :func:`sounds`.
+        waveforms: Waveforms [batch, samples] by tag, from :func:`sounds`.
         sample_rate: Their rate in Hz.
         window_seconds: Length of a frame.
         hop_seconds: Distance between frames.
@@ -267,7 +270,71 @@ def images(
     """
     window, hop = (round(sample_rate * each) for each in (window_seconds, hop_seconds))
     params = Stft(window, hop, 2 ** (window - 1).bit_length(), "sqrt_hann", "end")
-    return {_image_tag(tag): _draw(waveform, params) for tag, waveform in heard.items()}
+    return {
+        _image_tag(tag): _draw(waveform, params) for tag, waveform in waveforms.items()
+    }
+
+
+@final
+class TrainingSounds(keras.callbacks.Callback):
+    """Write sounds and images of training examples every few steps.
+
+    Examples are drawn and separated again, after their step. They go to TensorBoard's
+    ``train``. Where a mixture has more sources than names, nothing can be aligned: then
+    only the mixtures and the estimates are written.
+
+    Args:
+        folder: The run folder.
+        sources: Returns the sources [examples, mixtures, sources, samples] of a step,
+            of which three are written.
+        names: Of the outputs, from :func:`signal_names` for as many mixtures.
+        sample_rate: In Hz.
+        every: Steps between two writings; Google's program has 1000.
+        start_step: Step at which this process goes on.
+        chief: Whether this process writes. The others separate the same examples,
+            because weights of several machines may be read together.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        sources: Callable[[int], tf.Tensor],
+        names: Sequence[str],
+        sample_rate: int,
+        *,
+        every: int,
+        start_step: int,
+        chief: bool = True,
+    ) -> None:
+        super().__init__()
+        path = Path(folder) / "events" / "train"
+        self._writer = sound_writer(path, chief)
+        self._sources = sources
+        self._names = tuple(names)
+        self._sample_rate = sample_rate
+        self._every = every
+        self._step = start_step
+
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Count the steps and write when it is time."""
+        self._step += 1
+        if self._step % self._every == 0:
+            self._write()
+
+    def _write(self) -> None:
+        sources = self._sources(self._step)[:3]
+        mixture = tf.reduce_sum(sources, axis=[1, 2])
+        references = arrange(sources, self._names)
+        waveforms = sounds(
+            mixture, references, self.model.network(mixture), self._names
+        )
+        with self._writer.as_default(step=self._step):
+            write_examples(
+                waveforms, images(waveforms, self._sample_rate), self._sample_rate
+            )
+        self._writer.flush()
 
 
 def _selected(sources: tf.Tensor, suffix: str) -> tf.Tensor:

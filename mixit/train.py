@@ -13,14 +13,17 @@ from common import experiment, training
 from common.config import ConfigError
 from common.training import distribution
 from common.training.logs import Sounds
-from mixit import convert, data, summaries
+from mixit import data, summaries
 from mixit.config import PRESETS, MixitConfig
-from mixit.least_squares import least_squares
-from mixit.loss import MOST_ASSIGNMENTS, mixit
+from mixit.google.restore import start_from
+from mixit.loss import (
+    MOST_ASSIGNMENTS,
+    least_squares,
+    mixit,
+    sparsity,
+    supervised,
+)
 from mixit.model import Tdcn
-from mixit.sparsity import sparsity
-from mixit.supervised import supervised
-from mixit.watch import TrainingSounds
 
 MSI = "SNR/snr_gain_invariant/improvement_signals_mean_min2src_ref_nonzero"
 ONE_SOURCE = "SNR/snr_gain_invariant/separated_signals_mean_1src_ref_nonzero"
@@ -100,7 +103,7 @@ class MixitTraining(keras.Model):
         return {"loss": self.loss_mean.result(), **table}
 
     def scalars(self, split: str) -> dict[str, float]:
-        """Tell all measures of the last logged batch, or of the last validation."""
+        """Return all measures of the last logged batch, or of the last validation."""
         metric = self.seen if split == "train" else self.held_out
         return {tag: float(value) for tag, value in metric.result().items()}
 
@@ -160,11 +163,11 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
             "search; set assignment=least_squares, or use fewer outputs"
         )
     pairs = config.batch_size // 2
-    place = data.root(config)
-    train = data.load_records(config, place, "train")
+    corpus = data.root(config)
+    train = data.load_records(config, corpus, "train")
     labelled = data.labelled_records(config)
     drawn = data.pools(config, train, labelled)
-    valid = data.load_records(config, place, "validation")
+    valid = data.load_records(config, corpus, "validation")
     model = compiled(config, strategy.num_replicas_in_sync)
     seen = data.training_example(config, *drawn)
     example = data.validation_example(config, valid)
@@ -174,7 +177,7 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
         train=lambda step: distribution.training_batches(strategy, seen, pairs, step),
         valid=lambda: distribution.validation_batches(strategy, example, count, pairs),
         records=(train, valid) if labelled is None else (train, valid, labelled),
-        start=lambda: config.initial and convert.start_from(model, config.initial),
+        start=lambda: config.initial and start_from(model, config.initial),
         callbacks=lambda step: {
             "training_sounds": _seen_sounds(
                 config, model, seen, pairs * model.replicas, step
@@ -232,14 +235,14 @@ def _main(config: MixitConfig, check: bool) -> int:
 
 def _seen_sounds(
     config: MixitConfig, model: Any, example: Any, rows: int, start_step: int
-) -> TrainingSounds:
-    """Let the first examples of a training step be heard, as Google's program does."""
+) -> summaries.TrainingSounds:
+    """Make the callback for summaries of training examples, as in Google's program."""
 
     def sources(step: int) -> tf.Tensor:
         places = [tf.constant((step - 1) * rows + i, tf.int64) for i in range(3)]
         return tf.stack([example(each)["sources"][: model.parts] for each in places])
 
-    return TrainingSounds(
+    return summaries.TrainingSounds(
         str(config.output),
         sources,
         model.names,
@@ -251,7 +254,7 @@ def _seen_sounds(
 
 
 def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
-    """Let three mixtures of the validation be heard and seen in TensorBoard."""
+    """Make the callback for summaries of three mixtures of the validation."""
 
     def sounds() -> dict[str, tf.Tensor]:
         sources = tf.stack(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,52 @@ LEVELS = (
     ("experiment", "doctor"),
 )
 """Rooms of ``common``; each imports from its own level and from those above it here."""
+MOST_FILES = 14
+LARGE_FOLDERS = {
+    "common/corpora": 30,  # one for each corpus
+    "mixit": 15,
+    "unmix": 20,
+    "adversarial": 18,
+    "clustering": 36,  # of which ten are documented commands
+}
+"""Folders that hold more, with the most that they may."""
+SINGLE_READER = {
+    "adversarial.excerpts": "how songs become excerpts, for training and validation",
+    "adversarial.summaries": "the images of the original in TensorBoard",
+    "clustering.analyze": "a documented command",
+    "clustering.clipping": "AutoClip, a paper of its own",
+    "clustering.mixtures": "mixtures drawn from clean sounds; mix is its command",
+    "clustering.models.conv_block": "the block of Conv-TasNet with a custom gradient",
+    "clustering.models.time_domain": "TasNet and Conv-TasNet",
+    "clustering.nussl.cookiecutter": "the experiment files of cookiecutter-nussl",
+    "clustering.principal": "principal components, for the plot",
+    "clustering.published": "published scores",
+    "common.audio.encoding": "writing of sound files, beside their reading",
+    "common.audio.excerpts": "excerpts of wav files inside a graph",
+    "common.corpora.mir1k": "a corpus",
+    "common.corpora.remixpacks600": "a corpus",
+    "common.corpora.slakh": "a corpus",
+    "common.corpora.source_folders": "a layout of Open-Unmix",
+    "common.corpora.track_folders": "a layout of Open-Unmix",
+    "common.layers.lstm_cudnn": "one of the three programs of the LSTM",
+    "common.layers.lstm_inference": "one of the three programs of the LSTM",
+    "common.records.reuse": "which finished records a plan can reuse",
+    "common.records.roomsim": "records of Google's room simulator",
+    "common.separation.source_order": "the order of sources over the chunks of a sound",
+    "common.separation.upper_band": "sound above the band of a model",
+    "common.synthetic.miniature_music": "layouts of music",
+    "common.synthetic.miniature_speech": "layouts of speech",
+    "mixit.augment.realisation": "how a mixture of FUSS is made from its list",
+    "mixit.augment.sums": "the check of a corpus on disk",
+    "mixit.summaries": "the summaries of Google's program in TensorBoard",
+    "mixit.yfcc.clip_corpus": "a corpus from clip lists",
+    "mixit.yfcc.video_sound": "the sound of videos",
+    "unmix.end_to_end": "the training through the Wiener filter",
+    "unmix.scoring.run": "songs scored in processes of their own",
+    "unmix.statistics": "mean and deviation of the training set",
+    "unmix.stream": "separation of sound as it arrives",
+}
+"""Modules with one reader, and why they stand alone."""
 NAMELESS = {"utils", "util", "helpers", "helper", "misc", "base", "core", "common"}
 KERAS_3 = ("tf.keras.", "tensorflow.keras.")
 MODULES = sorted(
@@ -144,3 +191,105 @@ def test_rooms_of_common_import_from_below():
         if level[name.split(".")[1]] > level[module.split("/")[1].removesuffix(".py")]
     ]
     assert not upward
+
+
+def test_folders_hold_about_a_dozen_files():
+    folders = [Path(module).parent.as_posix() for module in MODULES]
+    counts = {folder: folders.count(folder) for folder in folders}
+    large = {
+        folder: count
+        for folder, count in counts.items()
+        if count > LARGE_FOLDERS.get(folder, MOST_FILES)
+    }
+    assert not large
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_readme_names_every_file(pillar):
+    folder = REPOSITORY / pillar
+    table = (folder / "README.md").read_text("utf-8").partition("| file |")[2]
+    cells = [row.split("|")[1] for row in table.split("\n\n")[0].splitlines()[2:]]
+    named = [name.rstrip("/") for cell in cells for name in re.findall("`(.+?)`", cell)]
+    missing = [n for n in named if not (folder / n).exists() and "/" not in n]
+    missing += [n for n in named if "/" in n and not (REPOSITORY / n).exists()]
+    files = {path.name for path in folder.iterdir() if is_content(path)}
+    assert not missing
+    assert not files - set(named)
+
+
+SECTIONS = (
+    "Commands",
+    "Presets",
+    "Data",
+    "Separation",
+    "Evaluation",
+    "Pretrained weights",
+    "Files",
+)
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_readmes_have_one_skeleton(pillar):
+    text = (REPOSITORY / pillar / "README.md").read_text("utf-8")
+    titles = re.findall("^## (.+)$", text, re.MULTILINE)
+    assert [title for title in titles if title in SECTIONS] == list(SECTIONS)
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_flags_in_readmes_are_those_of_the_code(pillar):
+    text = (REPOSITORY / pillar / "README.md").read_text("utf-8")
+    own = [m for m in MODULES if m.split("/")[0] in (pillar, "common")]
+    words = {word for module in own for word in texts(parse(module))}
+    fields = {word for module in own for word in annotated(parse(module))}
+    known = words | {f"--{name.replace('_', '-')}" for name in fields}
+    known |= {f"--{word}" for word in {*fields, *words}} | OTHERS_FLAGS
+    flags = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
+    assert not {flag for flag in flags if flag not in known}
+
+
+OTHERS_FLAGS = {"--no-front-padding", "--python", "--seeds"}
+"""Flags that argparse makes of another one, and those of scripts."""
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """Every text of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def annotated(tree: ast.Module) -> Iterator[str]:
+    """Every annotated name of a module, of which keys of configurations are some."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+
+
+def is_content(path: Path) -> bool:
+    """Whether a table of files has to name a file or folder of a pillar."""
+    if path.is_dir():
+        return path.name != "__pycache__"
+    return path.suffix == ".py" and path.name != "__init__.py"
+
+
+def importers() -> dict[str, set[str]]:
+    """Modules of the product by the module that they import."""
+    dotted = {m.removesuffix(".py").replace("/", "."): m for m in MODULES}
+    found: dict[str, set[str]] = {name: set() for name in dotted}
+    for name, module in dotted.items():
+        for imported_name in imported(parse(module)):
+            for target in (imported_name, imported_name.rpartition(".")[0]):
+                if target in found and target != name:
+                    found[target].add(name)
+                    break
+    return found
+
+
+def test_a_module_with_one_reader_is_an_idea_of_its_own():
+    commands = {f"{pillar}.{name[:-3]}" for pillar in PILLARS for name in TEN_FILES}
+    single = {
+        name
+        for name, readers in importers().items()
+        if len(readers) == 1 and name not in commands
+    }
+    assert not single - set(SINGLE_READER)

@@ -166,11 +166,13 @@ def test_wheel_holds_the_packages_alone(wheel):
 
 @pytest.mark.slow
 def test_wheel_holds_the_small_models_whole(wheel):
-    packed = {name for name in wheel.namelist() if "/models/" in name}
+    folders = "models", "bundled"
+    packed = {n for n in wheel.namelist() if n.split("/")[1] in folders}
     there = {
         str(path.relative_to(REPOSITORY))
         for room in ROOMS
-        for path in (REPOSITORY / room / "models").rglob("*")
+        for folder in folders
+        for path in (REPOSITORY / room / folder).rglob("*")
         if path.is_file()
     }
     assert packed == there

@@ -12,6 +12,15 @@ Target = str
 
 Augmentation = Literal["gain", "channelswap"]
 
+FOLDER_LAYOUTS = (
+    "aligned",
+    "sourcefolder",
+    "trackfolder_fix",
+    "trackfolder_var",
+    "unaligned",
+)
+"""Layouts of Open-Unmix for folders of one's own, which have one target."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -51,11 +60,12 @@ class UnmixConfig:
         model: Shape of the network.
         train: Length of the run and how it is spread over devices.
         target: Source to separate, or several, one network each: ``vocals,drums``.
-        dataset: Kind of corpus: MUSDB18 (stems or wav), or one of the folder layouts.
+        dataset: Corpus: MUSDB18 (stems or wav), another one by its name in
+            ``common.corpora.catalogue``, or one of the folder layouts.
         root: Folder of the corpus, or ``previews``: the 7-second previews of MUSDB18,
             which are downloaded.
-        miniature: Without a root, make the embedded miniature corpus.
-        is_wav: Expect MUSDB18 as wav files; the layout is found without it.
+        miniature: Without a root, make the synthetic miniature corpus.
+        is_wav: Expect MUSDB18 as wav files; without it either layout is read.
         resample: Resample files of another rate instead of refusing them.
         records: Folder for the records made from the corpus; none: in the cache.
         records_encoding: Encoding of the records, which any but auto makes in any case:
@@ -66,11 +76,11 @@ class UnmixConfig:
             weights a new run starts from.
         batch_size: Excerpts per replica and step.
         seq_dur: Length of the training excerpts in seconds, at most 0: whole files.
-        samples_per_track: Excerpts of each track of MUSDB18 in one epoch.
+        samples_per_track: Excerpts of each track in one epoch, but of folder layouts.
         source_augmentations: Applied to each source of a training excerpt; none: gain
-            and channelswap with MUSDB18, nothing with other corpora.
-        random_track_mix: Sources of one excerpt come from different tracks; none: with
-            MUSDB18 alone.
+            and channelswap, with folder layouts nothing.
+        random_track_mix: Sources of one excerpt come from different tracks; none: yes,
+            but with folder layouts.
         balanced: Tracks of every class are drawn equally often, not files.
         input_file: Mixture of an aligned corpus, a name or a pattern.
         output_file: Target of an aligned corpus.
@@ -91,8 +101,8 @@ class UnmixConfig:
         optimizer: ``adam``, or ``rmsprop`` of 2019.
         end_to_end: Train the networks of all targets together on the waveforms that
             the whole separator estimates.
-        niter: Rounds of the filter in that training; without any each target keeps the
-            phase of the mixture.
+        niter: Iterations of the filter in that training; without any each target has
+            the phase of the mixture.
     """
 
     model: Network = Network()
@@ -100,6 +110,19 @@ class UnmixConfig:
     target: tuple[Target, ...] = ("vocals",)
     dataset: Literal[
         "musdb",
+        "moisesdb",
+        "dsd100",
+        "ccmixter",
+        "mir1k",
+        "slakh",
+        "remixpacks600",
+        "fuss",
+        "wsj0_2mix",
+        "wsj0_3mix",
+        "wham",
+        "scaper",
+        "mix_folders",
+        "song_folders",
         "aligned",
         "sourcefolder",
         "trackfolder_fix",
@@ -220,17 +243,17 @@ PRESETS = {
 
 
 def resolved(config: UnmixConfig) -> UnmixConfig:
-    """Settle what a configuration leaves to the kind of corpus.
+    """Fill in the options that depend on the corpus.
 
     >>> resolved(UMX).source_augmentations
     ('gain', 'channelswap')
     """
-    music = config.dataset == "musdb"
+    is_corpus = config.dataset not in FOLDER_LAYOUTS
     if config.source_augmentations is None:
         augmentations: tuple[Augmentation, ...] = ()
-        if music:
+        if is_corpus:
             augmentations = ("gain", "channelswap")
         config = replace(config, source_augmentations=augmentations)
     if config.random_track_mix is None:
-        config = replace(config, random_track_mix=music)
+        config = replace(config, random_track_mix=is_corpus)
     return config

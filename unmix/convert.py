@@ -1,115 +1,40 @@
 """Weights of the original for our networks, and back.
 
-``python -m unmix.convert SOURCE --check`` restores every target of a folder as the
-original writes it (``vocals.pth``, ``vocals.json``, ``separator.json``, the last two
-where they are there), of a run folder, or of a publication, and compares the networks
-with the same computed plainly in float64. Every tensor must find its place. ``--export
-OUT`` writes the folder that the original loads.
+``python -m unmix.convert SOURCE DEST --check`` restores every target of a folder as the
+original writes it (``vocals.pth``, ``vocals.json``, ``separator.json``, the last two if
+they exist), of a run folder, or of a publication, and compares the networks with the
+same computed by numpy in float64. No tensor may be missing or left over. DEST is
+written as the original does, or with ``--bundle`` as a model that comes with a package.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from common.config import load as load_config
-from common.errors import exit_code
-from common.files import replacing_folder, user_path, write_json
+from common.config import save
+from common.files import replacing_folder, write_json
+from common.layers.batch_norm import EPSILON
 from common.layers.precision import set_precision
 from common.separation.command import Names, add_checkpoint
-from common.training.checkpoint import (
-    CheckpointError,
-    find,
-    not_a_run,
-    restore_network,
-    run_of,
-    variables,
-)
-from common.weights import torch_file
-from common.weights.bundled import NAME
-from unmix import embedded, original_folder, plain, published, tensors
-from unmix.config import Network, UnmixConfig
+from common.training.checkpoint import CheckpointError, restore_network, save_network
+from common.weights import bundled, convert_command, torch_file
+from unmix import original_folder, weights
+from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix, folded
 
-CONFIG = "config.json"
 TOLERANCE = 1e-4
-"""Largest difference of any two magnitudes, by the largest magnitude."""
+"""Largest difference of any two magnitudes, relative to the largest magnitude."""
 
-
-def load(
-    path: str | Path,
-    targets: Sequence[str] | None = None,
-    checkpoint: str | None = None,
-) -> dict[str, OpenUnmix]:
-    """Restore the networks of a folder.
-
-    Args:
-        path: Folder as the original writes it, run folder of a training or prefix of
-            one of its checkpoints, ``mini``, or name of a publication, which is
-            downloaded where it is not in the cache.
-        targets: Names of the targets; by default all that are there.
-        checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
-            best, else the latest.
-
-    Returns:
-        Network by target, in the order of ``targets``, else in that of the source. Its
-        ``config`` tells its shape.
-
-    Raises:
-        CheckpointError: There is nothing, or it does not fit.
-        PublishedError: A publication cannot be had.
-        TorchFileError: A weight file is damaged, or is none.
-    """
-    folder = _place(path)
-    found = {} if published.is_published(path) else runs(run_of(folder) or folder)
-    if checkpoint is not None and not found:
-        raise not_a_run(path, checkpoint)
-    if found:
-        return _from_runs(folder, found, targets, checkpoint)
-    if published.is_published(path):
-        network = published.MODELS[str(path)].network
-        return {
-            target: _filled(network, file, original_folder.read(file))
-            for target, file in published.fetch(str(path), targets).items()
-        }
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"{path} does not exist; expected a run folder, a folder as the original "
-            f"writes it, or one of {', '.join([NAME, *published.MODELS])}"
-        )
-    return _from_original(folder, targets)
-
-
-def start_from(model: OpenUnmix, path: str | Path, target: str) -> None:
-    """Let a training begin with the weights of another network of the same shape.
-
-    Args:
-        model: The network to be trained.
-        path: Where the other lies, see :func:`load`.
-        target: Its target.
-
-    Raises:
-        CheckpointError: It is not there, or of another shape.
-    """
-    other = load(path, [target])[target]
-    ours, theirs = (_described(each) for each in (model, other))
-    if ours != theirs:
-        differing = [k for k in ours if ours[k] != theirs[k]]
-        raise CheckpointError(
-            f"initial={path}: its network of {target} has "
-            + ", ".join(f"model.{key}={theirs[key]}" for key in differing)
-            + ", expected "
-            + ", ".join(str(ours[key]) for key in differing)
-            + "; set the same"
-        )
-    tensors.assign(model, tensors.collect(other), str(path))
+Tensors = Mapping[str, np.ndarray]
+"""Tensor by the original's name."""
 
 
 def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
@@ -120,212 +45,253 @@ def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
         folder: The folder to make.
 
     Raises:
-        CheckpointError: The folder exists, or the networks are of several kinds.
+        CheckpointError: The folder exists, or the networks differ in their transform.
         OSError: It cannot be written.
     """
     folder = Path(folder)
     if folder.exists():
         raise CheckpointError(f"{folder} exists; name a folder that does not")
-    separators = {
-        target: original_folder.separator(model.config)
-        for target, model in models.items()
-    }
-    separator = next(iter(separators.values()), None)
-    if separator is None or any(each != separator for each in separators.values()):
+    separators = [original_folder.separator(model.config) for model in models.values()]
+    if not separators or any(each != separators[0] for each in separators):
         raise CheckpointError(
             f"the networks of {', '.join(models) or 'no target'} have several rates or "
             "transforms; expected one, so export them one by one"
         )
     with replacing_folder(folder) as work:
         for target, model in models.items():
-            torch_file.write(work / f"{target}.pth", tensors.collect(model))
+            torch_file.write(work / f"{target}.pth", original_folder.collect(model))
             write_json(
                 original_folder.results(target, model.config), work / f"{target}.json"
             )
-        write_json(separator, work / original_folder.SEPARATOR)
+        write_json(separators[0], work / original_folder.SEPARATOR)
 
 
-def check(
-    model: OpenUnmix, source: Mapping[str, np.ndarray], frames: int = 64
-) -> float:
-    """Compare a network with the same computed plainly in float64.
+def bundle(run: str | Path, folder: str | Path) -> None:
+    """Write the networks of a run, without optimizer and paths, as a bundled model.
+
+    Args:
+        run: Run folder of several targets, with a folder for each.
+        folder: The folder to make or to replace; its card stays.
+
+    Raises:
+        ConfigError: The networks are too large to come with the package.
+        CheckpointError: A target has no checkpoint.
+    """
+    run, folder = Path(run), Path(folder)
+    if not (run / bundled.CONFIG).exists():
+        raise CheckpointError(
+            f"{run} holds no {bundled.CONFIG}; expected the run folder of several "
+            "targets"
+        )
+    targets = load_config(UnmixConfig, run / bundled.CONFIG).target
+    configs = {
+        target: load_config(UnmixConfig, run / target / bundled.CONFIG)
+        for target in targets
+    }
+    networks = {target: OpenUnmix(config.model) for target, config in configs.items()}
+    bundled.refuse_large(run, sum(n.count_params() for n in networks.values()))
+    with bundled.replacing(folder) as work:
+        for target, network in networks.items():
+            restore_network(run / target, network)
+            save_network(work / target, network)
+            save(_bare(configs[target], (target,)), work / target / bundled.CONFIG)
+        save(_bare(configs[targets[0]], targets), work / bundled.CONFIG)
+
+
+def _bare(config: UnmixConfig, targets: tuple[str, ...]) -> UnmixConfig:
+    return replace(config, target=targets, root=None, records=None, output=None)
+
+
+def check(model: OpenUnmix, tensors: Tensors, frames: int = 64) -> float:
+    """Compare a network with the same computed by numpy in float64.
 
     Args:
         model: The network.
-        source: Its tensors by the original's names.
+        tensors: Its tensors by the original's names.
         frames: Length of the noise that goes through both.
 
     Returns:
-        Largest difference of the magnitudes, by the largest magnitude; of two ways
-        through our network, the worse.
+        Largest difference of the magnitudes, relative to the largest magnitude: the
+        larger one of the network in training and of the one in separation.
 
     Raises:
         CheckpointError: It is above 1e-4.
     """
     magnitude = _noise(model, frames)
-    wanted = plain.estimate(source, magnitude)
+    expected = reference_estimate(tensors, magnitude)
     batch = tf.constant(magnitude[np.newaxis])
-    ways = model(batch)[0].numpy(), folded_estimate(model, magnitude)
-    largest = float(np.abs(wanted).max()) or 1.0
-    difference = max(float(np.abs(way - wanted).max()) for way in ways) / largest
-    if not difference <= TOLERANCE:
+    estimates = model(batch)[0].numpy(), folded_estimate(model, magnitude)
+    largest = float(np.abs(expected).max()) or 1.0
+    difference = max(float(np.abs(each - expected).max()) for each in estimates)
+    if not difference / largest <= TOLERANCE:
         raise CheckpointError(
-            f"the network differs from its tensors, computed plainly, by "
-            f"{difference:.3g}, expected at most {TOLERANCE:g}: it was not restored"
+            f"the network differs from its tensors, computed by numpy in float64, by "
+            f"{difference / largest:.3g}, expected at most {TOLERANCE:g}: it was not "
+            "restored"
         )
-    return difference
+    return difference / largest
+
+
+def folded_estimate(model: OpenUnmix, magnitude: np.ndarray) -> np.ndarray:
+    """Estimate with the folded products and the recurrent stack for inference.
+
+    Args:
+        model: The network.
+        magnitude: Magnitude of the mixture [channels, frames, bins].
+
+    Returns:
+        Magnitude of the target, of the same shape.
+    """
+    products = folded(model)
+    channels, frames, bins = magnitude.shape
+    rows = magnitude[..., : model.input_bins].transpose(1, 0, 2).reshape(frames, -1)
+    encoded = np.tanh(rows @ products.encode.kernel + products.encode.bias)
+    recurrent = model.lstm.infer(tf.constant(encoded[np.newaxis]))[0].numpy()
+    rows = np.concatenate([encoded, recurrent], axis=1)
+    rows = np.maximum(rows @ products.hidden.kernel + products.hidden.bias, 0.0)
+    mask = np.maximum(rows @ products.decode.kernel + products.decode.bias, 0.0)
+    return mask.reshape(frames, channels, bins).transpose(1, 0, 2) * magnitude
+
+
+def reference_estimate(tensors: Tensors, magnitude: np.ndarray) -> np.ndarray:
+    """Estimate by numpy in float64 from the original's tensors: slow and short.
+
+    Args:
+        tensors: Weights with the names and shapes of the original.
+        magnitude: Magnitude of the mixture [channels, frames, bins].
+
+    Returns:
+        Magnitude of the target, of the same shape.
+    """
+    double = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+    channels, frames, bins = magnitude.shape
+    inputs = magnitude[..., : len(double["input_mean"])].astype(np.float64)
+    rows = (inputs + double["input_mean"]) * double["input_scale"]
+    rows = rows.transpose(1, 0, 2).reshape(frames, -1)
+    encoded = np.tanh(_normalise(double, "bn1", rows @ double["fc1.weight"].T))
+    rows = np.concatenate([encoded, _recurrent(double, encoded)], axis=1)
+    rows = np.maximum(_normalise(double, "bn2", rows @ double["fc2.weight"].T), 0.0)
+    rows = _normalise(double, "bn3", rows @ double["fc3.weight"].T)
+    mask = rows.reshape(frames, channels, bins).transpose(1, 0, 2)
+    mask = mask * double["output_scale"] + double["output_mean"]
+    return np.maximum(mask, 0.0) * magnitude
+
+
+def _normalise(tensors: Tensors, name: str, rows: np.ndarray) -> np.ndarray:
+    mean, variance, gain, offset = (
+        tensors[f"{name}.{part}"]
+        for part in ("running_mean", "running_var", "weight", "bias")
+    )
+    return (rows - mean) / np.sqrt(variance + EPSILON) * gain + offset
+
+
+def _recurrent(tensors: Tensors, rows: np.ndarray) -> np.ndarray:
+    layer = 0
+    while f"lstm.weight_hh_l{layer}" in tensors:
+        outputs = [_lstm(tensors, f"_l{layer}", rows)]
+        if f"lstm.weight_hh_l{layer}_reverse" in tensors:
+            backward = _lstm(tensors, f"_l{layer}_reverse", rows[::-1])
+            outputs.append(backward[::-1])
+        rows, layer = np.concatenate(outputs, axis=1), layer + 1
+    return rows
+
+
+def _lstm(tensors: Tensors, suffix: str, rows: np.ndarray) -> np.ndarray:
+    """One direction of one layer [frames, width]."""
+    bias = tensors[f"lstm.bias_ih{suffix}"] + tensors[f"lstm.bias_hh{suffix}"]
+    recurrent = tensors[f"lstm.weight_hh{suffix}"]
+    output = cell = np.zeros(recurrent.shape[1])
+    outputs = np.empty([len(rows), len(cell)])
+    for frame, inputs in enumerate(rows @ tensors[f"lstm.weight_ih{suffix}"].T + bias):
+        enter, forget, new, leave = np.split(inputs + recurrent @ output, 4)
+        cell = _sigmoid(forget) * cell + _sigmoid(enter) * np.tanh(new)
+        outputs[frame] = output = _sigmoid(leave) * np.tanh(cell)
+    return outputs
+
+
+def _sigmoid(value: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(0.5 * value)
+
+
+def _noise(model: OpenUnmix, frames: int) -> np.ndarray:
+    """Draw magnitudes of the mean and deviation that the network standardises."""
+    mean, scale = -model.input_mean.numpy(), np.abs(model.input_scale.numpy())
+    deviation = 1.0 / np.maximum(scale, 1e-6)
+    shape = [model.config.channels, frames, model.bins]
+    noise = np.abs(np.random.default_rng(0).standard_normal(shape))
+    inputs = noise[..., : len(mean)] * deviation + np.maximum(mean, 0.0)
+    noise[..., : len(mean)] = inputs
+    return noise.astype(np.float32)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or export networks of Open-Unmix; returns the exit code."""
-    parser = argparse.ArgumentParser("unmix.convert", description=main.__doc__)
+    """Check networks of Open-Unmix, or write them as the original does."""
+    parser = convert_command.parser(
+        "unmix.convert",
+        main.__doc__,
+        "compare each network with the same computed by numpy in float64, print the "
+        f"largest difference, refuse it above {TOLERANCE:g}",
+    )
     parser.set_defaults(named_input=[])
     parser.add_argument(
-        "source", nargs="?", help="folder of weights, run folder, or a name"
+        "--export", dest="output", metavar="DEST", help="the same as DEST"
     )
     parser.add_argument(
         "--targets",
         nargs="+",
         action=Names,
         metavar="SOURCE,...",
-        help="by default all that are there",
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="compare each network with the same computed plainly in float64, print "
-        f"the largest difference, refuse it above {TOLERANCE:g}",
+        help="by default all",
     )
     add_checkpoint(parser)
-    parser.add_argument("--export", metavar="OUT", help="folder for the original")
-    options = parser.parse_intermixed_args(argv)
-    sources = [*filter(None, [options.source]), *options.named_input]
-    if len(sources) != 1:
-        parser.error(f"{len(sources)} sources are named; expected one SOURCE")
-    options.source = sources[0]
-    return exit_code("unmix.convert", lambda: _main(options))
+    return convert_command.command(parser, _main, bundle, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
-    if not options.check and not options.export:
-        raise CheckpointError("nothing to do; give --check or --export OUT")
-    models = load(options.source, options.targets, options.checkpoint)
+    if options.named_input:
+        raise CheckpointError(
+            f"{options.named_input[0]} follows --targets; name SOURCE and DEST before"
+        )
+    models = weights.load(options.source, options.targets, options.checkpoint)
     for target, model in models.items():
         sys.stdout.write(f"{target}: {_description(model)}\n")
         if options.check:
-            # The tensors are compared, not the rounding of a run in half precision.
-            set_precision(model, "float32")
-            difference = check(model, _original(options.source, target, model))
-            sys.stdout.write(f"{target}: largest difference {difference:.3g}\n")
-    if options.export:
-        export(models, options.export)
-        sys.stdout.write(f"{options.export}: {len(models)} targets\n")
-        odd = [
-            t
-            for t, model in models.items()
-            if not original_folder.is_loadable(model.config)
-        ]
-        if odd:
-            sys.stdout.write(
-                f"{', '.join(odd)}: the original's loader knows networks of three "
-                "layers and two directions only; this one needs a call of its own\n"
-            )
+            _print_check(options.source, target, model)
+    if options.dest:
+        export(models, options.dest)
+        _print_export(options.dest, models)
     return 0
 
 
-def runs(folder: Path) -> dict[str, Path]:
-    """Find the run folder of every target: one in this for each, else this one."""
-    alone = (folder / CONFIG).exists()
-    if not alone and any(folder.glob("*.pth")):
-        return {}
-    below = {path.parent.name: path.parent for path in folder.glob(f"*/{CONFIG}")}
-    if below or not alone:
-        return {target: below[target] for target in original_folder.ordered(below)}
-    targets = load_config(UnmixConfig, folder / CONFIG).target
-    return dict.fromkeys(targets, folder)
+def _print_check(source: str, target: str, model: OpenUnmix) -> None:
+    # The tensors are compared, not the rounding of a run in half precision.
+    set_precision(model, "float32")
+    difference = check(model, _source_tensors(source, target, model))
+    sys.stdout.write(f"{target}: largest difference {difference:.3g}\n")
 
 
-def _place(path: str | Path) -> Path:
-    """Find a folder of networks, by its place or as one that comes with the package."""
-    return embedded.find(path) or user_path(path)
+def _print_export(folder: str, models: Mapping[str, OpenUnmix]) -> None:
+    sys.stdout.write(f"{folder}: {len(models)} targets\n")
+    odd = [
+        target
+        for target, model in models.items()
+        if not original_folder.is_loadable(model.config)
+    ]
+    if odd:
+        sys.stdout.write(
+            f"{', '.join(odd)}: the original's loader knows networks of three "
+            "layers and two directions only; this one needs a call of its own\n"
+        )
 
 
-def _from_runs(
-    folder: Path,
-    places: Mapping[str, Path],
-    targets: Sequence[str] | None,
-    which: str | None,
-) -> dict[str, OpenUnmix]:
-    """Restore the networks of run folders, or those in one checkpoint."""
-    models = {}
-    for target in _chosen(folder, list(places), targets):
-        place = places[target]
-        config = load_config(UnmixConfig, place / CONFIG)
-        model = OpenUnmix(config.model, config.train.precision)
-        # Networks that were trained together lie in one checkpoint, by target.
-        alone = folder if run_of(folder) == place else place
-        prefix = find(alone, which)
-        root = f"network/{target}/"
-        joint = any(name.startswith(root) for name in variables(prefix))
-        restore_network(prefix, {target: model} if joint else model)
-        models[target] = model
-    return models
-
-
-def _from_original(folder: Path, targets: Sequence[str] | None) -> dict[str, OpenUnmix]:
-    files = original_folder.files(folder)
-    models = {}
-    for target in _chosen(folder, list(files), targets):
-        path = files[target]
-        found = original_folder.read(path)
-        network = original_folder.network(path, target, found)
-        models[target] = _filled(network, path, found)
-    return models
-
-
-def _original(source: str, target: str, model: OpenUnmix) -> Mapping[str, np.ndarray]:
-    """Find the tensors that a network was restored from."""
-    if published.is_published(source):
-        path = published.fetch(source, [target])[target]
-    elif runs(run_of(_place(source)) or _place(source)):
-        return tensors.collect(model)
-    else:
-        path = original_folder.files(_place(source))[target]
-    published.verify(path)
+def _source_tensors(source: str, target: str, model: OpenUnmix) -> Tensors:
+    """Read again the tensors that a network was restored from."""
+    location = weights.locate(source, [target])
+    if location.trained_here:
+        return original_folder.collect(model)
+    path = location.paths[target]
+    weights.verify(path)
     return original_folder.read(path)
-
-
-def _chosen(
-    folder: Path, there: Sequence[str], targets: Sequence[str] | None
-) -> list[str]:
-    if not there:
-        raise CheckpointError(
-            f"{folder} holds neither {CONFIG} nor a file named TARGET.pth; expected a "
-            "run folder, or a folder as the original writes it"
-        )
-    unknown = [target for target in targets or () if target not in there]
-    if unknown:
-        raise CheckpointError(
-            f"{folder} has no target {unknown[0]}; expected one of {', '.join(there)}"
-        )
-    return list(targets or there)
-
-
-def _filled(network: Network, path: Path, found: Mapping[str, Any]) -> OpenUnmix:
-    model = OpenUnmix(network)
-    tensors.assign(model, found, str(path))
-    return model
-
-
-def _described(model: OpenUnmix) -> dict[str, Any]:
-    """Take what two networks of one shape have in common."""
-    config = dataclasses.replace(
-        model.config,
-        dropout=0.0,
-        # Bandwidths that end within the same bin are the same.
-        bandwidth=model.input_bins * model.config.sample_rate / 2 / model.bins,
-    )
-    return dataclasses.asdict(config)
 
 
 def _description(model: OpenUnmix) -> str:
@@ -337,30 +303,6 @@ def _description(model: OpenUnmix) -> str:
         f"{network.hidden_size} wide, {network.layers} layers of "
         f"{1 + network.bidirectional} directions, {trained} weights"
     )
-
-
-def _noise(model: OpenUnmix, frames: int) -> np.ndarray:
-    """Draw magnitudes with the mean and deviation that the network was told."""
-    mean, scale = -model.input_mean.numpy(), np.abs(model.input_scale.numpy())
-    deviation = 1.0 / np.maximum(scale, 1e-6)
-    place = [model.config.channels, frames, model.bins]
-    noise = np.abs(np.random.default_rng(0).standard_normal(place))
-    seen = noise[..., : len(mean)] * deviation + np.maximum(mean, 0.0)
-    noise[..., : len(mean)] = seen
-    return noise.astype(np.float32)
-
-
-def folded_estimate(model: OpenUnmix, magnitude: np.ndarray) -> np.ndarray:
-    """Estimate with the folded products and the recurrent stack for inference."""
-    products = folded(model)
-    channels, frames, bins = magnitude.shape
-    rows = magnitude[..., : model.input_bins].transpose(1, 0, 2).reshape(frames, -1)
-    first = np.tanh(rows @ products.encode.kernel + products.encode.bias)
-    recurrent = model.lstm.infer(tf.constant(first[np.newaxis]))[0].numpy()
-    rows = np.concatenate([first, recurrent], axis=1)
-    rows = np.maximum(rows @ products.hidden.kernel + products.hidden.bias, 0.0)
-    mask = np.maximum(rows @ products.decode.kernel + products.decode.bias, 0.0)
-    return mask.reshape(frames, channels, bins).transpose(1, 0, 2) * magnitude
 
 
 if __name__ == "__main__":

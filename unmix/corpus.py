@@ -1,15 +1,29 @@
-"""The tracks that a configuration trains on, whatever kind of corpus it names."""
+"""From the corpus that a configuration names to the sounds that mixtures are made of.
+
+A mixture is the sum of slots, one for each source; a slot lists the sounds that can be
+drawn for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from common import files
 from common.config import ConfigError
-from common.corpora import musdb, reading, source_folders, track_folders
-from common.corpora.track import CorpusError, Track
+from common.corpora import (
+    catalogue,
+    musdb,
+    reading,
+    source_folders,
+    track_folders,
+)
+from common.corpora.track import CorpusError, Sound, Track
 from common.files import user_path
+from common.records.sound_bank import Sounds, open_sounds
 from common.synthetic import miniature
 from common.training.loop import say
 from unmix.config import UnmixConfig
@@ -17,33 +31,87 @@ from unmix.config import UnmixConfig
 Layout = Callable[[UnmixConfig, Path, str], list[Track]]
 
 NEEDED = {
-    "musdb": (),
     "aligned": ("input_file", "output_file"),
     "sourcefolder": ("target_dir", "interferer_dirs"),
     "unaligned": ("target_dir", "interferer_dirs"),
     "trackfolder_fix": ("target_file", "interferer_files"),
     "trackfolder_var": ("target_file",),
 }
-"""Keys that each kind of corpus cannot do without."""
+"""Keys that each layout of a corpus needs."""
+TARGET_KEY = {
+    "aligned": "output_file",
+    "sourcefolder": "target_dir",
+    "unaligned": "target_dir",
+    "trackfolder_fix": "target_file",
+    "trackfolder_var": "target_file",
+}
+"""Key that names the one target of a corpus of folders."""
 COMPOUND = {
     "accompaniment": ("drums", "bass", "other"),
     "linear_mixture": musdb.SOURCES,
 }
-"""Targets of MUSDB18 that are sums of its sources."""
+"""Targets of music that are sums of sources."""
 PREVIEWS = "previews"
 """The root that stands for the previews of MUSDB18, which are downloaded."""
+POOLED = ("sourcefolder", "unaligned")
+"""Layouts whose sounds belong to no track."""
+MIXTURE = "mixture of all"
+NONE = -1
 MINIATURE_TRACKS = {"train": 40, "test": 10}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The sounds that one source of a mixture is drawn from.
+
+    Attributes:
+        sounds: Number of the sound in each row.
+        present: 1 where the row has a sound, or 0: then it is another one of its track.
+        lengths: Length of each row in samples.
+        first: First row of each class.
+        count: Rows of each class; one class holds all unless sampling is balanced.
+    """
+
+    sounds: np.ndarray
+    present: np.ndarray
+    lengths: np.ndarray
+    first: np.ndarray
+    count: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a corpus, ready for excerpts.
+
+    Attributes:
+        sounds: All sounds of the split.
+        slots: Sources of a mixture.
+        mixture: The stored mixtures; None where a mixture is the sum of the slots.
+        target_slots: Slots that each target is the sum of.
+        targets: Names of the targets.
+    """
+
+    sounds: Sounds
+    slots: tuple[Slot, ...]
+    mixture: Slot | None
+    target_slots: tuple[tuple[int, ...], ...]
+    targets: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of tracks, or of sounds of the first slot."""
+        return len(self.slots[0].sounds)
 
 
 def root(config: UnmixConfig) -> Path:
     """Find the corpus of a run, or make the miniature where the preset is for it.
 
     Raises:
-        ConfigError: A key that this kind of corpus needs is not set, or no folder is
+        ConfigError: A key that this layout needs is not set, or no folder is
             named and the preset does not use the miniature.
         CorpusError: The folder does not exist, or holds no corpus.
     """
-    for key in ("root", *NEEDED[config.dataset]):
+    for key in ("root", *NEEDED.get(config.dataset, ())):
         optional = key == "root" and config.dataset == "musdb"
         if not optional and not getattr(config, key):
             raise ConfigError(
@@ -64,45 +132,98 @@ def root(config: UnmixConfig) -> Path:
     return folder
 
 
-def tracks(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+def tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     """List the tracks of a split.
 
     Args:
-        config: Gives the kind of corpus and its names.
-        place: Its folder, from :func:`root`.
-        split: ``"train"`` or ``"valid"``; of MUSDB18 also ``"test"``.
+        config: Names the corpus and its sources.
+        folder: Its folder, from :func:`root`.
+        split: ``"train"`` or ``"valid"``.
 
     Raises:
         CorpusError: The split is empty or a track lacks a file.
     """
-    with reading.cutting(config.allow_cut):
-        return LAYOUTS[config.dataset](config, place, split)
+    if config.dataset in LAYOUTS:
+        with reading.cutting(config.allow_cut):
+            return LAYOUTS[config.dataset](config, folder, split)
+    options = catalogue.Options(
+        config.model.sample_rate, is_wav=config.is_wav, allow_cut=config.allow_cut
+    )
+    return catalogue.tracks(config.dataset, folder, split, options)
 
 
 def targets(config: UnmixConfig) -> tuple[str, ...]:
-    """Name the sources that are trained; a corpus of folders names its own."""
-    if config.dataset == "musdb":
+    """Return the sources that are trained; a folder layout has a key for its one."""
+    key = TARGET_KEY.get(config.dataset)
+    if key is None:
         return config.target
-    if config.dataset in ("sourcefolder", "unaligned"):
-        return (str(config.target_dir),)
-    name = config.output_file if config.dataset == "aligned" else config.target_file
-    return (Path(str(name)).stem,)
+    name = str(getattr(config, key))
+    return (name if key == "target_dir" else Path(name).stem,)
 
 
-def parts(config: UnmixConfig, target: str) -> tuple[str, ...]:
-    """Name the sources of MUSDB18 that a target is the sum of.
+def parts(
+    config: UnmixConfig, target: str, sources: Collection[str]
+) -> tuple[str, ...]:
+    """Return the sources of a corpus that a target is the sum of.
+
+    Args:
+        config: Names the corpus.
+        target: One of its sources, or one of :data:`COMPOUND`.
+        sources: Its sources.
 
     Raises:
         ConfigError: The corpus has no such target.
     """
-    if config.dataset != "musdb":
+    if config.dataset in LAYOUTS:
         return (target,)
-    if target not in (*musdb.SOURCES, *COMPOUND):
+    sums: dict[str, tuple[str, ...]] = {name: (name,) for name in sources}
+    for name, summands in COMPOUND.items():
+        if {*summands} <= {*sources}:
+            sums.setdefault(name, summands)
+    if target not in sums:
         raise ConfigError(
-            f"target={target!r} is no source of MUSDB18; expected one or more of "
-            f"{', '.join((*musdb.SOURCES, *COMPOUND))}"
+            f"target={target!r} is no source of dataset={config.dataset}; expected one "
+            f"or more of {', '.join(sums)}"
         )
-    return COMPOUND.get(target, (target,))
+    return sums[target]
+
+
+def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Split:
+    """Open the sounds of a split and lay them out in slots.
+
+    Args:
+        config: Names the corpus, its targets and the length of excerpts.
+        split: ``"train"`` or ``"valid"``.
+        tracks: Its tracks, see :func:`tracks`.
+
+    Raises:
+        ConfigError: A rate is not the model's, or there is no such target.
+        CorpusError: All tracks are too short.
+    """
+    names = targets(config)
+    available = dict.fromkeys(source for each in tracks for source in each.sources)
+    sources = [parts(config, target, available) for target in names]
+    tracks = _long_enough(config, split, tracks)
+    named: dict[str, tuple[Sound, Track]] = {}
+    for track in tracks:
+        for source, sound in track.sources.items():
+            named[f"{track.name}/{source}"] = sound, track
+        if track.mixture is not None:
+            named[f"{track.name}/{MIXTURE}"] = track.mixture, track
+    numbers = {name: number for number, name in enumerate(named)}
+    sounds = open_sounds(
+        named,
+        config.model.sample_rate,
+        config.model.channels,
+        resample=config.resample,
+        folder=Path(config.records) / split if config.records else None,
+        encoding=config.records_encoding,
+    )
+    make = _pools if config.dataset in POOLED else _rows
+    slots, slot_names = make(config, tracks, numbers, sounds.samples)
+    mixture = slots.pop() if slot_names[-1] == MIXTURE else None
+    target_slots = tuple(tuple(map(slot_names.index, each)) for each in sources)
+    return Split(sounds, tuple(slots), mixture, target_slots, names)
 
 
 def _without_root(config: UnmixConfig) -> Path:
@@ -123,43 +244,139 @@ def _without_root(config: UnmixConfig) -> Path:
 
 
 def _previews() -> Path:
-    place = musdb.preview()
+    folder = musdb.preview()
     say(
-        f"using the {musdb.PREVIEW_SECONDS}-second previews of MUSDB18 in {place}; "
+        f"using the {musdb.PREVIEW_SECONDS}-second previews of MUSDB18 in {folder}; "
         "they are for trying out, not for training"
     )
-    return musdb.find_root(place)
+    return musdb.find_root(folder)
 
 
-def _musdb(config: UnmixConfig, place: Path, split: str) -> list[Track]:
-    return musdb.tracks(place, split, is_wav=config.is_wav)
-
-
-def _aligned(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+def _aligned(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     names = str(config.input_file), str(config.output_file)
-    return track_folders.aligned(place, split, *names)
+    return track_folders.aligned(folder, split, *names)
 
 
-def _sources(config: UnmixConfig, place: Path, split: str) -> list[Track]:
-    kind = source_folders.unaligned
+def _sources(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
+    read = source_folders.unaligned
     if config.dataset == "sourcefolder":
-        kind = source_folders.tracks
+        read = source_folders.tracks
     names = (*config.interferer_dirs, str(config.target_dir))
-    return kind(place, split, names, config.ext)
+    return read(folder, split, names, config.ext)
 
 
-def _fixed(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+def _fixed(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     target, others = str(config.target_file), config.interferer_files
-    return track_folders.fixed(place, split, target, others)
+    return track_folders.fixed(folder, split, target, others)
 
 
-def _variable(config: UnmixConfig, place: Path, split: str) -> list[Track]:
+def _variable(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     target, silence = str(config.target_file), config.silence_missing
-    return track_folders.variable(place, split, target, config.ext, silence)
+    return track_folders.variable(folder, split, target, config.ext, silence)
+
+
+def _long_enough(
+    config: UnmixConfig, split: str, tracks: Sequence[Track]
+) -> list[Track]:
+    """Leave out tracks that are shorter than an excerpt, and say so."""
+    whole = split == "valid" and config.dataset not in (*POOLED, "aligned")
+    window = config.model.window_samples / config.model.sample_rate
+    seconds = window if whole else max(window, config.seq_dur)
+    kept: list[Track] = []
+    short: list[Track] = []
+    for track in tracks:
+        enough = track.samples >= round(seconds * track.sample_rate)
+        (kept if enough else short).append(track)
+    present = {source for track in kept for source in track.sources}
+    lost = {source for track in short for source in track.sources} - present
+    if not short:
+        return kept
+    longest = max(short, key=lambda track: track.samples / track.sample_rate)
+    lasts = longest.samples / longest.sample_rate
+    counts = f"{len(short)} of {len(tracks)} tracks of the split {split!r}"
+    reason = f"shorter than {'a frame' if whole else 'seq_dur'} ({seconds:g} s)"
+    if not kept or lost:
+        of = f" with {', '.join(sorted(lost))}" if kept else ""
+        raise CorpusError(
+            f"no track{of} is left: {counts} are {reason}; the longest of them, "
+            f"{longest.name}, lasts {lasts:.2f} s; lower seq_dur or add longer files"
+        )
+    say(f"leaving out {counts}, {reason}, such as {longest.name} ({lasts:.2f} s)")
+    return kept
+
+
+def _rows(
+    config: UnmixConfig,
+    tracks: Sequence[Track],
+    numbers: Mapping[str, int],
+    samples: np.ndarray,
+) -> tuple[list[Slot], list[str]]:
+    """Make slots whose rows are the tracks; the last one holds a stored mixture."""
+    names, rows = list(tracks[0].sources), [list(each.sources) for each in tracks]
+    if config.dataset not in LAYOUTS:
+        # A source that a track lacks is silent in it.
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        rows = [names] * len(tracks)
+    if config.dataset == "trackfolder_var":
+        names, rows = _interferers(targets(config)[0], tracks)
+    if all(track.mixture is not None for track in tracks):
+        names = [*names, MIXTURE]
+        rows = [[*row, MIXTURE] for row in rows]
+    table = np.array(
+        [
+            [numbers.get(f"{track.name}/{source}", NONE) for source in row]
+            for track, row in zip(tracks, rows, strict=True)
+        ],
+        np.int64,
+    )
+    present = table != NONE
+    table = np.where(present, table, table.max(axis=1, keepdims=True))
+    lengths = samples[table].min(axis=1)
+    whole = np.array([0], np.int64), np.array([len(tracks)], np.int64)
+    pairs = zip(table.T, present.T.astype(np.float32), strict=True)
+    return [Slot(column, here, lengths, *whole) for column, here in pairs], names
+
+
+def _interferers(
+    target: str, tracks: Sequence[Track]
+) -> tuple[list[str], list[list[str]]]:
+    """List the sources of each track, the target first, filled up with empty names."""
+    others = [[name for name in each.sources if name != target] for each in tracks]
+    most = max(len(each) for each in others)
+    names = [target, *(f"interferer {index}" for index in range(most))]
+    rows = [[target, *each, *[""] * (most - len(each))] for each in others]
+    return names, rows
+
+
+def _pools(
+    config: UnmixConfig,
+    tracks: Sequence[Track],
+    numbers: Mapping[str, int],
+    samples: np.ndarray,
+) -> tuple[list[Slot], list[str]]:
+    """Make a slot of the sounds of each folder, ordered by class."""
+    names = [*config.interferer_dirs, str(config.target_dir)]
+    slots = []
+    for name in names:
+        own = sorted(track.name for track in tracks if name in track.sources)
+        classes = [_class(each.removeprefix(name), config.balanced) for each in own]
+        ordered = [own[index] for index in np.argsort(classes, kind="stable")]
+        _, count = np.unique(classes, return_counts=True)
+        rows = np.array([numbers[f"{each}/{name}"] for each in ordered], np.int64)
+        present = np.ones(len(rows), np.float32)
+        slots.append(
+            Slot(rows, present, samples[rows], np.cumsum(count) - count, count)
+        )
+    return slots, names
+
+
+def _class(name: str, balanced: bool) -> str:
+    """Return the first folder below that of the source where sampling is balanced."""
+    below = name.split("/")[1:-1]
+    return below[0] if balanced and below else ""
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    "musdb": _musdb,
     "aligned": _aligned,
     "sourcefolder": _sources,
     "unaligned": _sources,

@@ -1,15 +1,15 @@
-"""Excerpts of mixtures as functions of their position, from any kind of corpus.
+"""Excerpts of mixtures as functions of their position, from any corpus.
 
-A mixture is put together of slots, one for each source: a slot draws a sound and a
-place in it. Whether the slots draw the same track or each its own tells the kinds of
-corpus apart, and with it what random track mixing means.
+For every slot of a mixture, which is a source, a sound and a start in it are drawn. The
+layouts of corpora differ in whether the slots share a track or draw one each, which is
+also what random track mixing decides.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,8 +18,8 @@ from common import records
 from common.config import ConfigError
 from common.training.distribution import Example
 from unmix import corpus
-from unmix.config import UnmixConfig, resolved
-from unmix.slots import POOLED, Slot, Split, open_split
+from unmix.config import FOLDER_LAYOUTS, UnmixConfig, resolved
+from unmix.corpus import POOLED, Slot, Split, open_split
 
 GAINS = (0.25, 1.25)
 VALID_SEED = 1 << 40
@@ -34,31 +34,31 @@ class Data(NamedTuple):
 
 
 def load(config: UnmixConfig) -> Data:
-    """Find the corpus of a run and open what it is drawn from.
+    """Find the corpus of a run and open its sounds.
 
     Raises:
         ConfigError: A key is missing, or a rate is not the model's.
         CorpusError: A split is empty, a track lacks its target, or all are too short.
     """
-    place = corpus.root(config)
-    train, valid = (corpus.tracks(config, place, split) for split in Data._fields)
+    root = corpus.root(config)
+    train, valid = (corpus.tracks(config, root, split) for split in Data._fields)
     return Data(open_split(config, "train", train), open_split(config, "valid", valid))
 
 
 def epoch_steps(config: UnmixConfig, split: Split, replicas: int = 1) -> int:
-    """Count the steps of an epoch, by the rule of the kind of corpus.
+    """Count the steps of an epoch, by the rule of the layout of the corpus.
 
     Args:
-        config: Gives the rule and the batch size.
+        config: Names the corpus and the batch size.
         split: The training split.
         replicas: Devices that take a batch each.
 
     Returns:
-        Steps in which ``samples_per_track`` excerpts of every track of MUSDB18 are
+        Steps in which ``samples_per_track`` excerpts of every track of a corpus are
         drawn, ``nb_train_samples`` of source folders, or each other track once.
     """
     items = split.rows
-    if config.dataset == "musdb":
+    if config.dataset not in FOLDER_LAYOUTS:
         items *= config.samples_per_track
     elif config.dataset in POOLED:
         items = config.nb_train_samples
@@ -69,7 +69,7 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
     """Make the function from a position to a training excerpt.
 
     Args:
-        config: Gives length, augmentations, the way of drawing and the seed.
+        config: Length, augmentations, random mixing and seed.
         split: The training split.
 
     Returns:
@@ -110,7 +110,7 @@ def validation_example(config: UnmixConfig, split: Split) -> Example:
     folders give fixed random mixtures of that length.
 
     Args:
-        config: Gives the kind of corpus, the length and the seed.
+        config: Names the corpus, the length and the seed.
         split: The validation split.
 
     Returns:
@@ -129,10 +129,10 @@ def validation_count(config: UnmixConfig, split: Split) -> int:
 
 
 def whole_mixtures(config: UnmixConfig, split: Split) -> tuple[Example, int]:
-    """Make the function to the mixtures that the statistics are taken of.
+    """Make the function from a position to a mixture for the statistics.
 
     Args:
-        config: Gives the kind of corpus and the length.
+        config: Names the corpus and the length.
         split: The training split.
 
     Returns:
@@ -147,7 +147,7 @@ def whole_mixtures(config: UnmixConfig, split: Split) -> tuple[Example, int]:
 
 
 class _Drawn(NamedTuple):
-    """What is read for one example: a row of every slot, from where, how much of it."""
+    """The excerpts to read for one example: row and start of every slot, and length."""
 
     slots: Sequence[Slot]
     rows: Sequence[tf.Tensor]
@@ -168,7 +168,7 @@ def _uniform(seed: int, position: tf.Tensor, slots: int) -> tf.Tensor:
 
 
 def _leaders(config: UnmixConfig, slots: int) -> tuple[bool, list[int]]:
-    """Tell whether tracks take turns, and which slot's track and place each one takes.
+    """Say whether tracks take turns, and whose track and start each slot takes.
 
     Tracks that do not take turns are drawn anew for every excerpt.
     """
@@ -179,30 +179,31 @@ def _leaders(config: UnmixConfig, slots: int) -> tuple[bool, list[int]]:
         return True, together
     if config.dataset == "trackfolder_var":
         return True, [min(slot, 1) for slot in apart]
-    return config.dataset != "musdb", apart
+    return config.dataset in FOLDER_LAYOUTS, apart
 
 
 def _draw(
     config: UnmixConfig, split: Split, position: tf.Tensor, uniform: tf.Tensor
 ) -> _Drawn:
     """Draw row and start of every slot, and the length that they share."""
-    slots, places = split.slots, uniform[:, 2]
+    slots, positions = split.slots, uniform[:, 2]
     turns, leaders = _leaders(config, len(slots))
     rows: list[tf.Tensor] = []
     for slot, leader in enumerate(leaders):
         rows.append(rows[leader] if leader < slot else _row(slots[slot], uniform[slot]))
     if turns:
-        repeats = config.samples_per_track if config.dataset == "musdb" else 1
+        is_layout = config.dataset in FOLDER_LAYOUTS
+        repeats = 1 if is_layout else config.samples_per_track
         item = records.shuffled(position, split.rows * repeats, config.train.seed)
         rows = [
             rows[k] if leader else item // repeats for k, leader in enumerate(leaders)
         ]
         if repeats > 1:  # The excerpts of a track lie at even distances.
             turn = tf.cast(tf.math.floormod(item, repeats), tf.float64)
-            places = tf.fill([len(slots)], turn / (repeats - 1))
+            positions = tf.fill([len(slots)], turn / (repeats - 1))
     lengths = [tf.gather(s.lengths, row) for s, row in zip(slots, rows, strict=True)]
     samples = _excerpt_samples(config) or tf.reduce_min(tf.stack(lengths))
-    starts = [_pick(places[k], lengths[k] - samples + 1) for k in leaders]
+    starts = [_pick(positions[k], lengths[k] - samples + 1) for k in leaders]
     if config.dataset != "aligned":
         return _Drawn(slots, rows, starts, samples)
     return _Drawn([*slots, split.mixture], rows * 2, starts * 2, samples)
@@ -223,10 +224,10 @@ def _pick(uniform: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
 
 
 def _outputs(config: UnmixConfig, split: Split) -> np.ndarray:
-    """What of each slot is heard in the mixture and in each target, [1 + T, slots]."""
-    sums = np.zeros([1 + len(split.wanted), len(split.slots)], np.float32)
+    """Weight of each slot in the mixture and in each target, [1 + targets, slots]."""
+    sums = np.zeros([1 + len(split.target_slots), len(split.slots)], np.float32)
     sums[0] = 1
-    for target, slots in enumerate(split.wanted):
+    for target, slots in enumerate(split.target_slots):
         sums[1 + target, list(slots)] = 1
     if config.dataset == "aligned":
         sums[0] = 0
@@ -248,7 +249,7 @@ def _mix(
     """
     picked = list(zip(drawn.slots, drawn.rows, strict=True))
     numbers = tf.stack([tf.gather(slot.sounds, row) for slot, row in picked])
-    factors = tf.stack([tf.gather(slot.heard, row) for slot, row in picked])
+    factors = tf.stack([tf.gather(slot.present, row) for slot, row in picked])
     waves = split.sounds.read(numbers, tf.stack(drawn.starts), drawn.samples)
     channels = split.sounds.channels
     # [slots, channels out, channels in]
@@ -262,18 +263,21 @@ def _mix(
     count = len(outputs) * channels
     flat = tf.reshape(waves, [len(picked) * channels, -1])
     mixed = tf.reshape(matrix, [count, len(picked) * channels]) @ flat
-    known = drawn.samples if isinstance(drawn.samples, int) else -1
-    mixed = tf.reshape(mixed, [len(outputs), channels, known])
+    samples = drawn.samples if isinstance(drawn.samples, int) else -1
+    mixed = tf.reshape(mixed, [len(outputs), channels, samples])
     return {"mixture": mixed[0], "sources": mixed[1:]}
 
 
 def _pooled(
-    config: UnmixConfig, split: Split, place: str, position: tf.Tensor
+    config: UnmixConfig,
+    split: Split,
+    start: Literal["drawn", "middle"],
+    position: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
-    """A mixture of sounds drawn at a position, from a random place or the middle."""
-    offset = VALID_SEED if place == "drawn" else 0
+    """A mixture of sounds drawn at a position, from a random start or the middle."""
+    offset = VALID_SEED if start == "drawn" else 0
     uniform = _uniform(config.train.seed + offset, position, len(split.slots))
-    if place == "middle":
+    if start == "middle":
         middle = np.array([[1, 1, 0, 1, 1]]), np.array([[0, 0, 0.5, 0, 0]])
         uniform = uniform * middle[0] + middle[1]
     drawn = _draw(config, split, position, uniform)
@@ -287,14 +291,14 @@ def _whole(
     samples = tf.gather(split.slots[0].lengths, row)
     if most is not None:
         samples = tf.minimum(samples, most)
-    wanted = split.wanted if with_targets else ()
-    heard = list(range(len(split.slots)))
+    targets = split.target_slots if with_targets else ()
+    used = list(range(len(split.slots)))
     if split.mixture is not None:
-        heard = sorted({slot for slots in wanted for slot in slots})
-    slots = [split.slots[slot] for slot in heard]
-    outputs = np.zeros([1 + len(wanted), len(slots)], np.float32)
-    for target, parts in enumerate([heard, *wanted]):
-        outputs[target] = [slot in parts for slot in heard]
+        used = sorted({slot for slots in targets for slot in slots})
+    slots = [split.slots[slot] for slot in used]
+    outputs = np.zeros([1 + len(targets), len(slots)], np.float32)
+    for output, parts in enumerate([used, *targets]):
+        outputs[output] = [slot in parts for slot in used]
     if split.mixture is not None:
         outputs[0] = 0
         outputs = np.append(outputs, np.eye(len(outputs), 1, dtype=np.float32), axis=1)

@@ -1,8 +1,8 @@
-"""Training of the networks of all targets together, on the sound that they make.
+"""End-to-end training: the networks of all targets together, on waveforms.
 
-By themselves the networks learn magnitudes; here the loss is that of the waveforms
-which come out of the whole separator, so that they learn what the filter and the
-phase of the mixture make of their estimates. This training is our own.
+By themselves the networks learn magnitudes. Here the loss is that of the waveforms
+that the whole separator estimates, so that the networks also learn from the filter and
+from the phase of the mixture. The original has no such training.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from common import training
-from common.config import ConfigError
 from common.signal.stft import Stft, istft, stft
-from unmix import data
 from unmix.config import UnmixConfig
-from unmix.job import job
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
-from unmix.windows import windowed
+from unmix.wiener import windowed
 
 WINDOW_FRAMES = 300
 """Frames that are filtered at once, as in separation."""
@@ -34,7 +30,7 @@ class EndToEnd(keras.Model):
 
     Args:
         networks: Network of every target, in the order of the sources of a batch.
-        config: Gives the transform and the rounds of the filter.
+        config: Transform and iterations of the filter.
         replicas: Number of replicas that share a global batch.
     """
 
@@ -91,11 +87,11 @@ class EndToEnd(keras.Model):
             Estimates [batch, targets, channels, samples].
         """
         spectra = stft(mixture, self.stft)  # [batch, channels, frames, bins]
-        seen = tf.abs(spectra)
+        magnitude = tf.abs(spectra)
         if self.config.model.channels == 1:
-            seen = tf.reduce_mean(seen, axis=1, keepdims=True)
+            magnitude = tf.reduce_mean(magnitude, axis=1, keepdims=True)
         networks = list(self.network.values())
-        magnitudes = [network(seen, training=training) for network in networks]
+        magnitudes = [network(magnitude, training=training) for network in networks]
         estimates = windowed(
             tf.stack(magnitudes, axis=1),
             spectra,
@@ -120,7 +116,7 @@ class EndToEnd(keras.Model):
 
         def separate_one(index: tf.Tensor, done: Any) -> tuple[tf.Tensor, Any]:
             start = index * chunk_samples
-            # The last chunk takes what is left: it may be too short to be mirrored.
+            # The last chunk takes the rest, which may be too short for the padding.
             end = tf.where(index == count - 1, samples, start + chunk_samples)
             estimates = self.separate(mixture[..., start:end])
             return index + 1, done.write(index, tf.transpose(estimates, [3, 0, 1, 2]))
@@ -134,24 +130,3 @@ class EndToEnd(keras.Model):
         )
         shape = [*mixture.shape[:1], len(self.network), *mixture.shape[1:]]
         return tf.ensure_shape(tf.transpose(chunks.concat(), [1, 2, 3, 0]), shape)
-
-
-def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:
-    """Make the job of a configuration, one network for each of its targets."""
-    found = data.load(config)
-    _check_targets(config, found.train.targets)
-    model, precision = config.model, config.train.precision
-    networks = {target: OpenUnmix(model, precision) for target in config.target}
-    model = EndToEnd(networks, config, strategy.num_replicas_in_sync)
-    return job(config, strategy, found, model, networks)
-
-
-def _check_targets(config: UnmixConfig, there: tuple[str, ...]) -> None:
-    """Demand one name for each of the sources that the corpus gives."""
-    names = config.target
-    if len(set(names)) < len(names) or len(names) != len(there):
-        raise ConfigError(
-            f"target={','.join(names)}: expected as many different names as "
-            f"dataset={config.dataset} gives, which is {len(there)} "
-            f"({', '.join(there)}), because end_to_end trains one network for each"
-        )

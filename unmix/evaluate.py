@@ -1,13 +1,13 @@
-"""Scores on MUSDB18 by museval: ``python -m unmix.evaluate --model RUN --root MUSDB``.
+"""Scores on MUSDB18 by museval: ``python -m unmix.evaluate --model RUN --data MUSDB``.
 
-``EVALDIR/test/SONG.json`` holds the scores of every second of a song in museval's form,
+``OUTPUT/test/SONG.json`` holds the scores of every second of a song in museval's form,
 ``scores.csv`` their medians for each song, ``summary.json`` and ``summary.md`` the
-medians over all songs beside the published ones, and ``scores.png`` a picture. The
-words are those of the original's ``evaluate.py``, and of ``eval.py`` of 2019.
+medians over all songs beside the published ones, and ``scores.png`` a plot. The
+flags of the original's ``evaluate.py``, and of ``eval.py`` of 2019, work as well.
 
 Songs are scored in processes of their own while the next ones are separated. Stopped at
 any time, the same command goes on with the songs that have no scores yet. A song that
-cannot be scored is told, the others are scored, and the exit code is 1.
+cannot be scored is reported, the others are scored, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -15,60 +15,63 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from common import plots
 from common.audio.decoding import FFMPEG_CURE
-from common.config import load as load_config
 from common.corpora.track import CorpusError
-from common.errors import exit_code
+from common.evaluation import command
+from common.evaluation.table import Row
 from common.files import refuse_overwriting, user_path, write_json, write_text
-from common.separation.command import Names, add_checkpoint
+from common.separation.command import Names
 from common.separation.separator import Separator
 from common.startup import hide_gpus
 from common.synthetic import miniature
-from common.training.checkpoint import run_of, scores_folder
+from common.training.checkpoint import run_of
 from common.training.loop import say
-from unmix import corpus, embedded
+from unmix import corpus, weights
 from unmix.config import UMX, UnmixConfig
-from unmix.scoring import boxes, results, scores, songs
-from unmix.scoring.record import check_record
-from unmix.scoring.run import PROGRAM, Folders, evaluate
+from unmix.published import SCORES
+from unmix.scoring import tables
+from unmix.scoring.run import (
+    PROGRAM,
+    Folders,
+    check_record,
+    evaluate,
+    find_songs,
+    scored_targets,
+)
 from unmix.scoring.worker import HOP_SECONDS, MODE, WINDOW_SECONDS
-from unmix.separate import load
-from unmix.source_options import Residual, sums
+from unmix.separate import add_filter_options, filter_options, load
 
 ROOT_VARIABLE = "MUSDB_PATH"
-"""Names the corpus where ``--root`` does not, as for the original."""
+"""Names the corpus where ``--data`` does not, as for the original."""
+SPLITS = {"train": "train", "test": "test"}
+ALIASES = {"split": ["--subset"], "jobs": ["--cores"], "output": ["--evaldir"]}
+"""Flags of the original's programs."""
 
 __all__ = ["evaluate", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the evaluation; returns the exit code."""
-    parser = _parser()
-    options = parser.parse_intermixed_args(argv)
-    models = [*filter(None, [options.model_dir]), *options.named_input]
-    if len(models) > 1:
-        parser.error(f"unrecognized arguments: {' '.join(models[1:])}")
-    options.model_dir = next(iter(models), None)
-    return exit_code(PROGRAM, lambda: _main(options))
+    return command.command(_parser(), _main, argv)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        PROGRAM, description="Score a model on MUSDB18 as museval does."
+    parser = command.parser(
+        PROGRAM,
+        "Score a model (default: umxl) on MUSDB18 as museval does. Without --data the "
+        f"corpus is that of {ROOT_VARIABLE} or of the run, else the previews. Each of "
+        "--jobs takes 1.5 GB a minute of four targets.",
+        splits=SPLITS,
+        aliases=ALIASES,
     )
-    parser.set_defaults(named_input=[])
     add = parser.add_argument
-    add("model_dir", nargs="?", metavar="MODEL", help="the same as --model (2019)")
-    add("--model", help="name of a publication, or folder (default: umxl)")
-    add_checkpoint(parser)
     add(
         "--targets",
         nargs="+",
@@ -77,53 +80,18 @@ def _parser() -> argparse.ArgumentParser:
         help="networks to use (default: all of the model)",
     )
     add("--outdir", metavar="ESTIMATES", help="keep the estimates here, as 32-bit wav")
-    add(
-        "--evaldir",
-        metavar="SCORES",
-        help="folder of the results; default: RUN/evaluation, or evaluation/NAME; "
-        "evaluation-train for --subset train",
-    )
-    add(
-        "--root",
-        help=f"MUSDB18 or MUSDB18-HQ; default: {ROOT_VARIABLE}, that of the run, else "
-        "the previews",
-    )
-    add("--subset", choices=("test", "train"), default="test", help="default: test")
     add("--is-wav", action="store_true", help="leave out stem files")
-    add(
-        "--cores",
-        type=int,
-        default=1,
-        help="songs scored at once, each in 1.5 GB a minute of four targets "
-        "(default: 1)",
-    )
-    add("--limit", type=int, metavar="SONGS", help="score no more than so many")
     add("--overwrite", action="store_true", help="score all again")
     add("--no-cuda", action="store_true", help="use no GPU")
-    add("--niter", type=int, default=1, help="rounds of the filter (default: 1)")
-    add(
-        "--wiener-win-len",
-        type=int,
-        metavar="FRAMES",
-        help="frames that are filtered at once; default: all of a song, as published, "
-        "which takes 1.6 GB a minute: with 300 frames a quarter of it",
+    add_filter_options(
+        parser,
+        window=None,
+        window_help="frames that are filtered at once; default: all of a song, as "
+        "published, which takes 1.6 GB a minute: with 300 frames a quarter of it",
     )
-    add("--softmask", action="store_true", help="begin with shares of the mixture")
-    add("--alpha", type=float, default=1.0, help="exponent of these shares")
-    add("--logit", type=float, help="centre of their compression")
-    add(
-        "--residual",
-        nargs="?",
-        const=True,
-        default=False,
-        action=Residual,
-        metavar="NAME",
-        help="what the targets leave of the mixture; named accompaniment it is scored",
-    )
-    add("--aggregate", type=sums, metavar="JSON", help="score sums as well")
     add(
         "--row",
-        choices=[*results.PUBLISHED, "none"],
+        choices=[*SCORES, "none"],
         help="published row to print beside; default: the one that the model repeats",
     )
     add(
@@ -138,59 +106,52 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main(options: argparse.Namespace) -> int:
     if options.table is not None:
-        sys.stdout.write(results.table([results.read(each) for each in options.table]))
+        summaries = [tables.read_summary(path) for path in options.table]
+        sys.stdout.write(tables.published_table(summaries))
         return 0
     _check(options)
-    model = options.model or options.model_dir or "umxl"
-    config = _config(model)
+    options.model = options.model or "umxl"
+    config = weights.run_config(options.model)
     root = _root(options, config)
-    found = songs.find(root, options.subset, is_wav=options.is_wav)[: options.limit]
-    usual = _usual_place(model, options.subset, options.checkpoint)
-    place = Path(options.evaldir or usual)
-    folders = _folders(options, root, place)
-    separator = _load(options, model)
-    told = {
-        "subset": options.subset,
+    songs = find_songs(root, options.split, is_wav=options.is_wav)[: options.limit]
+    path = user_path(options.model)
+    is_folder = run_of(path) is not None or path.is_dir()
+    output = command.results_folder(options, path if is_folder else None)
+    folders = _folders(options, root, output)
+    separator = _load(options)
+    settings = {
+        "subset": options.split,
         "root": str(root.resolve()),
-        "options": _told(options),
+        "options": _score_options(options),
     }
-    names = [song.name for song in found]
-    again = (names if options.limit else None) if options.overwrite else ()
-    check_record(separator, folders, told, again)
-    failed = evaluate(separator, found, folders, options.cores)
-    files = {name: folders.json(name) for name in names if folders.json(name).exists()}
-    if not files:
-        raise CorpusError(f"none of the {len(found)} songs in {root} has scores")
-    row = options.row or (model if model in results.PUBLISHED else None)
-    row = row or (results.row_of(config) if config else None)
+    names = [song.name for song in songs]
+    repeated = (names if options.limit else None) if options.overwrite else ()
+    check_record(separator, folders, settings, repeated)
+    evaluation = evaluate(separator, songs, folders, options.jobs)
+    if not evaluation.rows:
+        raise CorpusError(f"none of the {len(songs)} songs in {root} has scores")
+    row = options.row or (options.model if options.model in SCORES else None)
+    row = row or (tables.row_of(config) if config else None)
     summary = {
-        "model": model,
-        **told,
+        "model": options.model,
+        **settings,
         "row": None if row == "none" else row,
         "synthetic": (root / miniature.MARKER).exists(),
         "museval": _museval(separator),
-        "tracks": len(files),
-        "seconds": statistics.median(map(scores.seconds, files.values())),
-        "failed": failed,
+        **evaluation.summary,
     }
-    _write(summary, {name: scores.read(file) for name, file in files.items()}, place)
-    say(f"results: {place}")
-    return 1 if failed else 0
+    _write(summary, evaluation.rows, output)
+    say(f"results: {output}")
+    return 1 if evaluation.failed else 0
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what would fail only after a while, or not be done as asked."""
+    """Refuse at once what would fail only after a while, or not be done as asked."""
     if options.input:
         raise CorpusError(
             "--input names a file to separate, and a file has no score: "
             f"python -m unmix.separate {options.input}"
         )
-    if options.model and options.model_dir:
-        raise CorpusError(
-            f"two models are named, {options.model_dir} and {options.model}; give one"
-        )
-    if options.limit is not None and options.limit < 1:
-        raise CorpusError(f"--limit is {options.limit}; expected at least 1 song")
     missing = [name for name in ("ffmpeg", "ffprobe") if not shutil.which(name)]
     if missing:
         raise CorpusError(
@@ -201,18 +162,9 @@ def _check(options: argparse.Namespace) -> None:
         hide_gpus()
 
 
-def _config(model: str) -> UnmixConfig | None:
-    """Read the configuration of a run folder; None of what is none."""
-    path = user_path(model)
-    folder = embedded.find(model) or run_of(path) or path
-    files = [folder / "config.json", *sorted(folder.glob("*/config.json"))]
-    there = [file for file in files if file.exists()]
-    return load_config(UnmixConfig, there[0]) if there else None
-
-
 def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     """Find the corpus: as asked, else that of the run, else as for a training."""
-    root = options.root or os.environ.get(ROOT_VARIABLE)
+    root = options.data or os.environ.get(ROOT_VARIABLE)
     if root:
         return corpus.root(replace(UMX, root=root))
     if config and config.dataset == "musdb":
@@ -220,52 +172,36 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     return corpus.root(UMX)
 
 
-def _usual_place(model: str, subset: str, checkpoint: str | None = None) -> Path:
-    name = "evaluation" if subset == "test" else f"evaluation-{subset}"
-    path = user_path(model)
-    folder = run_of(path) or path
-    if folder.is_dir():
-        return folder / scores_folder(path, checkpoint, name)
-    return Path(name, model)
-
-
-def _folders(options: argparse.Namespace, root: Path, place: Path) -> Folders:
+def _folders(options: argparse.Namespace, root: Path, output: Path) -> Folders:
     if options.outdir is None:
-        return Folders(place / options.subset)
-    kept = Path(options.outdir) / options.subset
-    refuse_overwriting([options.outdir, kept], [root, root / options.subset])
-    return Folders(place / options.subset, kept)
+        return Folders(output / options.split)
+    kept = Path(options.outdir) / options.split
+    refuse_overwriting([options.outdir, kept], [root, root / options.split])
+    return Folders(output / options.split, kept)
 
 
-def _load(options: argparse.Namespace, model: str) -> Separator:
+def _load(options: argparse.Namespace) -> Separator:
     """Load the model; by default a song is filtered in one window, as published."""
     separator = load(
-        model,
+        options.model,
         options.targets,
-        options.niter,
-        options.softmask,
-        options.residual,
-        options.wiener_win_len,
-        options.aggregate,
-        alpha=options.alpha,
-        logit=options.logit,
+        **filter_options(options),
         segment_seconds=None,
         checkpoint=options.checkpoint,
     )
-    songs.scored(separator.sources)
+    scored_targets(separator.sources)
     return separator
 
 
-def _told(options: argparse.Namespace) -> dict[str, Any]:
-    """What the scores depend on beside model and songs."""
-    names = ("targets", "niter", "wiener_win_len", "softmask", "alpha", "logit")
-    told = {name: getattr(options, name) for name in (*names, "residual", "aggregate")}
-    return {name: value for name, value in told.items() if value is not None}
+def _score_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that the scores depend on beside model and songs."""
+    values = {"targets": options.targets, **filter_options(options)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _museval(separator: Separator) -> dict[str, Any]:
-    """Say how scores were made: sources, windows and medians."""
-    targets = songs.scored(separator.sources)
+    """Describe how scores were made: sources, windows and medians."""
+    targets = scored_targets(separator.sources)
     together = [target for target in targets if target != "accompaniment"]
     pair = ["vocals", "accompaniment"]
     if not set(pair) <= set(targets):
@@ -280,21 +216,18 @@ def _museval(separator: Separator) -> dict[str, Any]:
     }
 
 
-def _write(
-    summary: Mapping[str, Any], read: Mapping[str, scores.Medians], place: Path
-) -> None:
-    """Write and print the summary, each file at once."""
-    whole = {**summary, "targets": scores.summarise(read)}
-    write_json(whole, place / "summary.json")
-    scores.write(read, place / "scores.csv")
-    text = results.summary_table(whole)
-    write_text(place / "summary.md", text)
+def _write(summary: tables.Summary, rows: Sequence[Row], output: Path) -> None:
+    """Write the summary, the scores of the songs and their plot; print the summary."""
+    write_json(summary, output / "summary.json")
+    tables.write_csv(rows, output / "scores.csv")
+    text = tables.summary_table(summary)
+    write_text(output / "summary.md", text)
     sys.stdout.write(text)
-    title = f"{whole['model']}, {whole['tracks']} songs of {whole['subset']}"
-    title += ", synthetic sounds" if whole["synthetic"] else ""
-    row = None if whole["synthetic"] else results.PUBLISHED.get(whole["row"] or "")
+    title = f"{summary['model']}, {summary['tracks']} songs of {summary['subset']}"
+    title += ", synthetic sounds" if summary["synthetic"] else ""
+    row = None if summary["synthetic"] else SCORES.get(summary["row"] or "")
     try:
-        plots.save(boxes.draw(read, title, row), place / "scores.png")
+        plots.save(tables.plot_scores(rows, title, row), output / "scores.png")
     except plots.PlotError as error:
         sys.stdout.write(f"no scores.png: {error}\n")
 

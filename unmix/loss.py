@@ -1,4 +1,4 @@
-"""What the networks are trained for.
+"""Losses: magnitudes of one target, or waveforms of all.
 
 [1] Stöter, Uhlich, Liutkus and Mitsufuji, Open-Unmix - A Reference Implementation for
 Music Source Separation, JOSS 4 (41), 2019.
@@ -38,15 +38,14 @@ def spectrogram_loss(estimate: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def waveform_loss(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
-    r"""Noise of the waveforms that the whole separator estimates, in dB.
+    r"""Negative signal-to-distortion ratio of waveforms, in dB.
 
     .. math:: \frac 1 S \sum_s 10 \log_{10}
         \frac{\|e_s - y_s\|^2 + f}{\|y_s\|^2 + f}, \quad f = 10^{-3} \|\sum_s y_s\|^2
 
-    It is the negative signal-to-distortion ratio of each target, so quiet targets count
-    as much as loud ones; the floor f, after [2], keeps it finite where a target is
-    silent. The original trains on magnitudes alone: this one is our own, for
-    ``end_to_end``.
+    It is the mean over the targets, so quiet ones count as much as loud ones; the floor
+    f, after [2], keeps it finite where a target is silent. The original trains on
+    magnitudes alone: this loss is our own, for ``end_to_end``.
 
     Args:
         estimates: Waveforms [batch, targets, channels, samples].

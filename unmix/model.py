@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -85,7 +85,7 @@ class OpenUnmix(keras.Model):
         set_precision(self, precision)
         self.built = True
 
-    # There is no Python control flow on tensors, and the look for it takes seconds.
+    # There is no Python control flow on tensors, and looking for it takes seconds.
     @tf.autograph.experimental.do_not_convert
     def call(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Estimate the target's magnitude.
@@ -105,8 +105,8 @@ class OpenUnmix(keras.Model):
     def encode(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Make the input of the recurrent stack [batch, frames, width]."""
         batch, _, frames, _ = tf.unstack(tf.shape(magnitude))
-        seen = (magnitude[..., : self.input_bins] + self.input_mean) * self.input_scale
-        rows = tf.transpose(seen, [0, 2, 1, 3])
+        rows = (magnitude[..., : self.input_bins] + self.input_mean) * self.input_scale
+        rows = tf.transpose(rows, [0, 2, 1, 3])
         rows = tf.reshape(rows, [-1, self.config.channels * self.input_bins])
         rows = tf.tanh(self.bn1(self.fc1(rows), training))
         return tf.reshape(rows, [batch, frames, self.config.hidden_size])
@@ -130,7 +130,7 @@ class OpenUnmix(keras.Model):
         return tf.transpose(mask, [0, 2, 1, 3])
 
     def set_statistics(self, mean: np.ndarray, deviation: np.ndarray) -> None:
-        """Let the network begin with standardised inputs.
+        """Standardise the inputs of the network.
 
         Args:
             mean: Mean magnitude of every bin over the training set [bins].
@@ -237,12 +237,12 @@ def _float64(variable: tf.Variable) -> np.ndarray:
     return variable.numpy().astype(np.float64)
 
 
-def _vector(layer: Any, name: str, size: int, initializer: str) -> tf.Variable:
+def _vector(layer: keras.Model, name: str, size: int, initializer: str) -> tf.Variable:
     return layer.add_weight(name, (size,), initializer=initializer)
 
 
 def _check(config: Network) -> None:
-    """Say which number of a configuration makes no network."""
+    """Raise a ValueError for a number that makes no network."""
     width = config.hidden_size
     even = "expected an even number, at least 2"
     wrong = {

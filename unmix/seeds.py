@@ -14,12 +14,12 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common.errors import exit_code
 from common.training import checkpoint
 from common.training.checkpoint import CheckpointError
-from unmix import convert, original_folder
+from unmix import original_folder, weights
 
 BEST = "best"
 PATTERN = "seed*"
@@ -45,19 +45,19 @@ def find(folder: str | Path) -> dict[str, list[Run]]:
     Raises:
         CheckpointError: There is none.
     """
-    found: dict[str, list[Run]] = {}
+    by_target: dict[str, list[Run]] = {}
     seeds = sorted(Path(folder).glob(PATTERN), key=lambda p: (len(p.name), p.name))
-    for place in seeds:
-        for target, run in convert.runs(place).items():
+    for seed in seeds:
+        for target, run in weights.runs(seed).items():
             loss = _loss(run)
             if loss is not None:
-                found.setdefault(target, []).append(Run(place.name, run, loss))
-    if not found:
+                by_target.setdefault(target, []).append(Run(seed.name, run, loss))
+    if not by_target:
         raise CheckpointError(
             f"{folder} holds no finished epoch of a run ({PATTERN}/TARGET/best); "
             "expected the folder of a training with --seeds"
         )
-    return {target: found[target] for target in original_folder.ordered(found)}
+    return {t: by_target[t] for t in original_folder.ordered(by_target)}
 
 
 def keep_best(folder: str | Path) -> dict[str, Run]:
@@ -78,19 +78,19 @@ def keep_best(folder: str | Path) -> dict[str, Run]:
     return chosen
 
 
-def table(found: Mapping[str, Sequence[Run]]) -> str:
-    """Show the validation losses, a line for each target and a column for each seed.
+def table(runs: Mapping[str, Sequence[Run]]) -> str:
+    """Lay out the validation losses, a line for each target and a column for each seed.
 
     >>> runs = [Run("seed42", Path(), 0.5), Run("seed43", Path(), 0.25)]
     >>> print(table({"bass": runs}))
     target   seed42   seed43   best
     bass     0.5000   0.2500   seed43
     """
-    seeds = list(dict.fromkeys(run.seed for runs in found.values() for run in runs))
+    seeds = list(dict.fromkeys(run.seed for each in runs.values() for run in each))
     seeds.sort(key=lambda name: (len(name), name))
     rows = [["target", *seeds, BEST]]
-    for target, run in _best(found).items():
-        losses = {each.seed: f"{each.loss:.4f}" for each in found[target]}
+    for target, run in _best(runs).items():
+        losses = {each.seed: f"{each.loss:.4f}" for each in runs[target]}
         rows.append([target, *(losses.get(seed, "-") for seed in seeds), run.seed])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -114,10 +114,10 @@ def _main(folder: str) -> int:
     return 0
 
 
-def _best(found: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
-    """Choose the lowest loss; of equal ones the first."""
+def _best(runs: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
+    """Return the run of the lowest loss by target; of equal ones the first."""
     return {
-        target: min(runs, key=lambda run: run.loss) for target, runs in found.items()
+        target: min(each, key=lambda run: run.loss) for target, each in runs.items()
     }
 
 
@@ -137,25 +137,25 @@ def _loss(run: Path) -> float | None:
     return None
 
 
-def _values(line: str) -> dict:
-    """Read a line, of which a kill may have left the half."""
+def _values(line: str) -> dict[str, Any]:
+    """Read a line, which may be incomplete after a kill."""
     try:
         return json.loads(line)
     except ValueError:
         return {}
 
 
-def _link(place: Path, run: Path) -> None:
-    """Point to a run from beside it, in one step, so that the folder can be moved."""
-    if place.exists() and not place.is_symlink():
+def _link(link: Path, run: Path) -> None:
+    """Link to a run by a relative path, in one step, so that folders can be moved."""
+    if link.exists() and not link.is_symlink():
         raise CheckpointError(
-            f"{place} is no link of a training with --seeds; move it elsewhere"
+            f"{link} is no link of a training with --seeds; move it elsewhere"
         )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.part")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    part = link.with_name(f".{link.name}.part")
     part.unlink(missing_ok=True)
-    part.symlink_to(os.path.relpath(run, place.parent), target_is_directory=True)
-    part.replace(place)
+    part.symlink_to(os.path.relpath(run, link.parent), target_is_directory=True)
+    part.replace(link)
 
 
 if __name__ == "__main__":

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from common.separation.command import command
+from common.errors import exit_code
+from common.separation.command import add_checkpoint, command
 from common.separation.separator import SeparationError, Separator
 from common.training import memory
-from unmix import convert, stream_command
+from unmix import stream, weights
 from unmix.model import OpenUnmix
-from unmix.passes import Filtering, Passes
-from unmix.source_options import Residual, sums
+from unmix.two_pass import TwoPassSeparator, WienerOptions
 
 SEGMENT_SECONDS = 56.0
 OVERLAP = 0.125
 WINDOW_FRAMES = 300
 RESIDUAL = "residual"
 WHOLES = {"vocals", "drums", "bass", "other"}, {"speech", "noise"}
+"""Sets of targets whose sum is the mixture."""
+FILTER_OPTIONS = (
+    "niter", "softmask", "residual", "wiener_win_len", "aggregate", "alpha", "logit",
+)  # fmt: skip
 logger = logging.getLogger(__name__)
 
 Sums = Mapping[str, Sequence[str]]
-"""Targets that a new source is the sum of, by its name."""
+"""Sources that a new one is the sum of, by its name."""
 
 
 def load(  # noqa: PLR0913 (each is one independent choice)
@@ -44,25 +51,26 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     overlap: float = OVERLAP,
     checkpoint: str | None = None,
 ) -> Separator:
-    """Make a separator of the networks of several targets.
+    """Load the networks of several targets as a separator.
 
     Args:
         path: Name of a publication (``umx``, ``umxhq``, ``umxl``, ``umxse``), run
             folder, or folder as the original writes it.
-        targets: Networks to use; by default all. What the others would take is then
-            left in these, so write fewer sources rather than use fewer networks.
-        niter: Rounds of expectation maximisation.
-        softmask: Begin with shares of the mixture instead of its phase.
-        residual: Add what the targets leave of the mixture as one more source, under
-            this name, or ``residual``.
+        targets: Networks to use; by default all. The filter gives them the sound of
+            those that are left out, so write fewer sources rather than use fewer
+            networks.
+        niter: Iterations of expectation maximisation.
+        softmask: Start from ratio masks instead of the phase of the mixture.
+        residual: Add the rest of the mixture as one more source, under this name, or
+            ``residual``.
         wiener_win_len: Frames that are filtered at once, None for all of a segment.
         aggregate: New sources by the names of those that they are the sum of; others
             are left out.
-        alpha: Exponent of the shares of ``softmask``.
+        alpha: Exponent of the ratio masks of ``softmask``.
         logit: Centre of their compression, None for none.
-        segment_seconds: Longest sound in one pass; longer sound goes through in blocks.
+        segment_seconds: Longest sound in one pass; longer sound goes through in chunks.
             None takes everything in one pass, as the original does.
-        overlap: Part of a segment that neighbouring blocks share.
+        overlap: Part of a segment that neighbouring chunks share.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
             best, else the latest.
 
@@ -79,37 +87,33 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     """
     memory.keep()
     memory.give_back()
-    networks = convert.load(path, targets, checkpoint)
+    networks = weights.load(path, targets, checkpoint)
     _check_alike(networks)
     names = [*networks]
-    # Of a single target the filter would make the mixture: it needs the rest as well.
+    # A single target would become the mixture in the filter: it needs the rest as well.
     rest = bool(residual) or (len(names) == 1 and niter > 0)
     if residual:
         names.append(residual if isinstance(residual, str) else RESIDUAL)
     matrix = _sums(names, len(networks) + rest, aggregate)
-    filtering = Filtering(niter, softmask, rest, wiener_win_len, alpha, logit)
-    passes = Passes(networks, filtering, matrix)
-    config = passes.config
+    wiener = WienerOptions(niter, softmask, rest, wiener_win_len, alpha, logit)
+    network = TwoPassSeparator(networks, wiener, matrix)
+    config = network.config
     return Separator(
-        passes,
+        network,
         sources=list(aggregate or names),
         sample_rate=config.sample_rate,
         channels=2,
         segment_seconds=segment_seconds,
         overlap=overlap,
         named=True,
-        # Blocks begin where the filter's windows do.
+        # Chunks begin where the filter's windows do.
         grid_samples=(wiener_win_len or 1) * config.hop_samples,
         pairs=True,
         complete=bool(
-            (residual or _make_up_all(networks)) and (matrix.sum(0) == 1).all()
+            (residual or any(whole <= {*networks} for whole in WHOLES))
+            and (matrix.sum(0) == 1).all()
         ),
     )
-
-
-def _make_up_all(names: Iterable[str]) -> bool:
-    """Say whether targets make up all of a mixture."""
-    return any(whole <= {*names} for whole in WHOLES)
 
 
 def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarray:
@@ -118,9 +122,9 @@ def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarr
         raise SeparationError(
             f"residual is named {names[-1]!r} like a target; choose another name"
         )
-    wanted = {name: [name] for name in names} if aggregate is None else aggregate
-    matrix = np.zeros([len(wanted), inputs], np.float32)
-    for row, (new, parts) in enumerate(wanted.items()):
+    sums = {name: [name] for name in names} if aggregate is None else aggregate
+    matrix = np.zeros([len(sums), inputs], np.float32)
+    for row, (new, parts) in enumerate(sums.items()):
         unknown = [part for part in parts if part not in names]
         if unknown:
             raise SeparationError(
@@ -128,7 +132,7 @@ def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarr
                 f"expected {', '.join(names)}"
             )
         matrix[row, [names.index(part) for part in parts]] = 1.0
-    left_out = [n for n in names if not any(n in parts for parts in wanted.values())]
+    left_out = [n for n in names if not any(n in parts for parts in sums.values())]
     if left_out:
         logger.warning("aggregate leaves out %s", ", ".join(left_out))
     return matrix
@@ -148,23 +152,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of the separation; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     if "--stream" in argv:
-        return stream_command.main(load, argv)
+        return _stream(argv)
     return command(
         load,
         argv,
-        "Separate music into its stems; --stream --help tells how to separate raw "
-        "samples from standard input while they come. The options of the original's "
-        "umx belong to umx-tf.",
+        "Separate music into its stems; --stream --help shows how to separate raw "
+        "samples from standard input as they come. The options of the original's umx "
+        "belong to umx-tf.",
         model="umxhq",
-        configure=_configure,
+        configure=add_filter_options,
     )
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    """Add what :func:`load` takes."""
+def add_filter_options(
+    parser: argparse.ArgumentParser,
+    niter: int = 1,
+    window: int | None = WINDOW_FRAMES,
+    window_help: str = "frames that are filtered at once (default: %(default)s)",
+) -> None:
+    """Add the options of the filter that :func:`load` takes.
+
+    Args:
+        parser: The parser.
+        niter: Default of ``--niter``.
+        window: Default of ``--wiener-win-len``.
+        window_help: Its help.
+    """
+    parser.set_defaults(named_input=[])
     add = parser.add_argument
-    add("--niter", type=int, default=1, help="rounds of the filter (default: 1)")
-    add("--softmask", action="store_true", help="begin with shares of the mixture")
+    add(
+        "--niter",
+        type=int,
+        default=niter,
+        help="iterations of the filter (default: %(default)s)",
+    )
+    add("--softmask", action="store_true", help="start from ratio masks")
     add(
         "--residual",
         nargs="?",
@@ -172,23 +194,114 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         default=False,
         action=Residual,
         metavar="NAME",
-        help="also write what the targets leave of the mixture",
+        help="also write the rest of the mixture, under this name",
     )
     add(
         "--wiener-win-len",
         type=int,
-        default=WINDOW_FRAMES,
+        default=window,
         metavar="FRAMES",
-        help="frames that are filtered at once (default: %(default)s)",
+        help=window_help,
     )
     add(
         "--aggregate",
-        type=sums,
+        type=parse_sums,
         metavar="JSON",
         help='write sums, such as \'{"accompaniment": ["drums", "bass", "other"]}\'',
     )
-    add("--alpha", type=float, default=1.0, help="exponent of the shares of --softmask")
-    add("--logit", type=float, help="centre of their compression")
+    add("--alpha", type=float, default=1.0, help="exponent of the masks of --softmask")
+    add("--logit", type=float, help="centre of the compression of these masks")
+
+
+def filter_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of :func:`add_filter_options`, as :func:`load` takes them."""
+    return {name: getattr(options, name) for name in FILTER_OPTIONS}
+
+
+def parse_sums(text: str) -> dict[str, list[str]]:
+    """Read the JSON of ``--aggregate``: new sources by the names of their parts.
+
+    >>> parse_sums('{"accompaniment": ["drums", "bass"]}')
+    {'accompaniment': ['drums', 'bass']}
+    """
+    try:
+        sources = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+    lists = isinstance(sources, dict) and all(
+        isinstance(v, list) for v in sources.values()
+    )
+    if not lists or not sources:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no list of names by a name, such as {{"rest": ["drums"]}}'
+        )
+    return sources
+
+
+class Residual(argparse.Action):
+    """Takes the name of the residual, if there is one, and leaves a file to the inputs.
+
+    A word with a folder or a suffix is a file. A parser that uses it sets the default
+    of ``named_input`` to ``[]``.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | bool | Sequence[str] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Put the name into the namespace, or a file to ``named_input``."""
+        word = values if isinstance(values, str) else ""
+        is_file = os.sep in word or Path(word).suffix
+        setattr(namespace, self.dest, True if is_file else values)
+        if is_file:
+            namespace.named_input = [*namespace.named_input, values]
+
+
+def _stream(argv: Sequence[str]) -> int:
+    """Separate standard input to standard output; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "unmix.separate --stream", description=stream.__doc__
+    )
+    add = parser.add_argument
+    add("--stream", action="store_true", help="separate standard input as it comes")
+    add("--model", required=True, help="run folder, or folder of the original")
+    add_checkpoint(parser)
+    add(
+        "--targets",
+        nargs="+",
+        metavar="SOURCE,...",
+        help="write these only, in this order (default: all)",
+    )
+    add_filter_options(
+        parser, niter=0, window_help="frames that the filter waits for (default: 300)"
+    )
+    stream.add_options(parser)
+    options = parser.parse_args(argv)
+    if options.named_input:
+        parser.error(f"--stream reads no file; leave out {options.named_input[0]}")
+    words = [word.split(",") for word in options.targets or ()]
+    options.targets = [name for word in words for name in word if name] or None
+    return exit_code("separate", lambda: _run_stream(options))
+
+
+def _run_stream(options: argparse.Namespace) -> int:
+    if sys.stdout.isatty():
+        raise SeparationError(
+            "standard output is a terminal, which cannot show samples; write to a file "
+            "or to a player, such as > vocals.raw"
+        )
+    # Networks that have no part in the written sources are left out.
+    joint = options.niter or options.softmask or options.residual or options.aggregate
+    separator = load(
+        options.model,
+        None if joint else options.targets,
+        **filter_options(options),
+        checkpoint=options.checkpoint,
+    )
+    return stream.run(separator, options)
 
 
 if __name__ == "__main__":

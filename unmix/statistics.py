@@ -11,7 +11,7 @@ from tqdm import tqdm
 from common.signal.stft import Stft, stft
 from unmix import data
 from unmix.config import UnmixConfig
-from unmix.slots import Split
+from unmix.corpus import Split
 
 BLOCK_FRAMES = 1024
 FLOOR = 1e-4
@@ -66,7 +66,7 @@ def statistics(config: UnmixConfig, split: Split) -> tuple[np.ndarray, np.ndarra
     the largest is raised to that.
 
     Args:
-        config: Gives the transform and the kind of corpus.
+        config: Names the corpus and the transform.
         split: The training split.
 
     Returns:

@@ -1,21 +1,33 @@
-"""Sound through networks of one direction while it still goes on.
+"""Streaming separation by networks of one direction, while the sound still goes on.
 
-The numbers are those of one pass over the whole sound, for any lengths of the blocks.
+The estimates are those of the whole sound, for any lengths of the blocks.
+``python -m unmix.separate --stream --model DIR --targets vocals < in.raw > out.raw``
+reads raw samples from standard input and writes those of the sources to standard
+output, the channels of each source after those of the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import final
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, final
 
 import numpy as np
 import tensorflow as tf
 
+from common.separation.outputs import check_targets
 from common.separation.separator import SeparationError, Separator
-from unmix.passes import COVERED, Passes
+from unmix.two_pass import COVERED, TwoPassSeparator
 
 FEW, MANY = 16, 256
 """Frames that are computed at once, beside one; each number compiles once."""
+FORMATS: dict[str, np.dtype] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+"""Sample types by their names in ffmpeg."""
+FULL_SCALE = 32768
 
 
 @final
@@ -44,24 +56,24 @@ class Stream:
     """
 
     def __init__(self, separator: Separator, channels: int = 2) -> None:
-        self._passes = _passes(separator)
+        self._network = _network(separator)
         if channels not in (1, 2):
             raise SeparationError(
                 f"the stream has {channels} channels; expected 1 or 2, so separate "
                 "more of them in pairs"
             )
-        config, filtering = self._passes.config, self._passes.filtering
+        config, wiener = self._network.config, self._network.options
         self.sources, self.sample_rate = separator.sources, separator.sample_rate
         self.window_samples, self.hop_samples = (
             config.window_samples,
             config.hop_samples,
         )
         self.channels, self._half = channels, config.window_samples // 2
-        # The filter takes so many frames together; without it each is by itself.
-        self._together = filtering.wiener_win_len if filtering.niter else None
+        # Frames that the filter takes together; without it each is by itself.
+        self._together = wiener.wiener_win_len if wiener.niter else None
         waiting = (self._together or 1) * config.hop_samples
         self.latency_samples = self.window_samples + waiting
-        self._states = [stack.initial_state(1) for stack in self._passes.stacks]
+        self._states = [stack.initial_state(1) for stack in self._network.stacks]
         self._received, self._frames, self._ended = 0, 0, False
         inside = max(channels, config.channels)
         # The newest samples, and all from the first frame that is not done.
@@ -71,7 +83,7 @@ class Stream:
         self._cover = np.zeros(0)
 
     def push(self, block: np.ndarray) -> np.ndarray:
-        """Take a block and return what has become certain.
+        """Take a block and return the samples that no later one can change.
 
         Args:
             block: Float [channels, samples] of any length, full scale +-1.
@@ -105,17 +117,17 @@ class Stream:
         Raises:
             SeparationError: The stream had no samples, or has ended before.
         """
-        self._demand_open()
+        self._require_open()
         if not self._received:
             raise SeparationError("the mixture has no samples; give at least one")
         self._ended, half = True, self._half
         newest, pads = self._newest, [(0, 0), (0, half)]
         if self._received <= half:
-            # Zeros follow what is too short to be mirrored, as in a whole sound.
+            # Zeros follow a sound too short for the padding, as in a whole one.
             newest = np.pad(newest, [(0, 0), (0, half + 1 - self._received)])
             self._ahead = np.pad(newest, [(0, 0), (half, 0)], mode="reflect")
-        mirrored = np.pad(newest, pads, mode="reflect")[:, half + 1 :]
-        self._ahead = np.concatenate([self._ahead, mirrored], axis=1)
+        reflected = np.pad(newest, pads, mode="reflect")[:, half + 1 :]
+        self._ahead = np.concatenate([self._ahead, reflected], axis=1)
         made = self._run(1 + self._received // self.hop_samples - self._frames)
         end = half + self._received
         rest = self._taken(max(0, end - self._frames * self.hop_samples))
@@ -124,9 +136,9 @@ class Stream:
         return np.concatenate([made, rest], axis=-1)
 
     def _run(self, frames: int) -> np.ndarray:
-        """Separate the next frames; give what no later one reaches."""
+        """Separate the next frames; return the samples that no later one covers."""
         done = [np.zeros([len(self.sources), self.channels, 0], np.float32)]
-        for count, size in self._pieces(frames):
+        for count, size in self._chunks(frames):
             self._add(self._estimates(count, size), count)
             done.append(self._taken(count * self.hop_samples))
             self._ahead = self._ahead[:, count * self.hop_samples :]
@@ -134,10 +146,10 @@ class Stream:
         self._ahead = self._ahead.copy()
         return np.concatenate(done, axis=-1)
 
-    def _pieces(self, frames: int) -> Iterator[tuple[int, int]]:
-        """Cut frames into pieces: how many, and the size that they are filled up to.
+    def _chunks(self, frames: int) -> Iterator[tuple[int, int]]:
+        """Divide frames into chunks: how many, and the size that they are padded to.
 
-        Only a last one is filled up, after which no state is needed.
+        Only the last one is padded, after which no state is needed.
         """
         while frames:
             fitting = (each for each in (MANY, FEW, 1) if each <= frames)
@@ -147,12 +159,12 @@ class Stream:
             frames -= count
 
     def _estimates(self, count: int, size: int) -> np.ndarray:
-        """Make the first frames ahead, windowed and overlapped."""
-        passes = self._passes
+        """Separate the first frames ahead, windowed and overlapped."""
+        network = self._network
         samples = (size - 1) * self.hop_samples + self.window_samples
-        there = self._ahead[:, :samples]
-        piece = tf.constant(np.pad(there, [(0, 0), (0, samples - there.shape[1])]))
-        made, self._states = passes.step(piece, self._states, tf.constant(count))
+        ahead = self._ahead[:, :samples]
+        chunk = tf.constant(np.pad(ahead, [(0, 0), (0, samples - ahead.shape[1])]))
+        made, self._states = network.step(chunk, self._states, tf.constant(count))
         made = made.numpy()
         if not np.isfinite(made).all():
             raise SeparationError(
@@ -166,12 +178,12 @@ class Stream:
         missing = made.shape[-1] - self._summed.shape[-1]
         made[..., : self._summed.shape[-1]] += self._summed
         self._summed, self._cover = made, np.pad(self._cover, [(0, missing)])
-        squared = np.square(self._passes.hann, dtype=np.float64)
+        squared = np.square(self._network.hann, dtype=np.float64)
         for start in range(0, count * self.hop_samples, self.hop_samples):
             self._cover[start : start + self.window_samples] += squared
 
     def _taken(self, samples: int) -> np.ndarray:
-        """Take the first samples of the sum, those before the sound left out."""
+        """Remove the first samples of the sum; return those that are not padding."""
         missing = max(0, samples - self._summed.shape[-1])
         summed = np.pad(self._summed, [(0, 0), (0, 0), (0, missing)])
         cover = np.pad(self._cover, [(0, missing)])
@@ -183,7 +195,7 @@ class Stream:
         return made if made.shape[1] == self.channels else made.mean(1, keepdims=True)
 
     def _checked(self, block: np.ndarray) -> np.ndarray:
-        self._demand_open()
+        self._require_open()
         block = np.asarray(block)
         if block.ndim != 2 or len(block) != self.channels:
             raise SeparationError(
@@ -204,24 +216,197 @@ class Stream:
         block = block.astype(np.float32, copy=False)
         return np.repeat(block, len(self._newest) // self.channels, axis=0)
 
-    def _demand_open(self) -> None:
+    def _require_open(self) -> None:
         if self._ended:
             raise SeparationError("the stream has ended; make a new one")
 
 
-def _passes(separator: Separator) -> Passes:
-    """Find the networks of a separator, and see whether they can run as a stream."""
-    passes = separator.network
-    if not isinstance(passes, Passes):
+def _network(separator: Separator) -> TwoPassSeparator:
+    """Return the networks of a separator if they can run as a stream."""
+    network = separator.network
+    if not isinstance(network, TwoPassSeparator):
         raise SeparationError("expected a separator made by unmix.load")
-    if passes.config.bidirectional:
+    if network.config.bidirectional:
         raise SeparationError(
             "the networks have two directions, of which one begins at the end of the "
             "sound; a stream needs some trained with model.bidirectional=false"
         )
-    if passes.filtering.niter and not passes.filtering.wiener_win_len:
+    if network.options.niter and not network.options.wiener_win_len:
         raise SeparationError(
             "the filter takes the whole sound, which a stream never has; set niter=0, "
             "or wiener_win_len to a number of frames"
         )
-    return passes
+    return network
+
+
+@dataclass
+class Tally:
+    """Counts of a stream.
+
+    Attributes:
+        samples: Samples of each channel.
+        left_over: Bytes at the end that are no sample of all channels.
+        seconds: Time that the separation took.
+        clipped: Samples beyond full scale that an integer format clipped.
+    """
+
+    samples: int = 0
+    left_over: int = 0
+    seconds: float = 0.0
+    clipped: int = 0
+
+
+def pump(
+    stream: Stream,
+    names: Sequence[str],
+    formats: tuple[str, str],
+    source: BinaryIO,
+    sink: BinaryIO,
+) -> Tally:
+    """Separate raw samples until they end.
+
+    Args:
+        stream: The new stream.
+        names: Names of the sources to write, in this order.
+        formats: Of the samples read and of those written, see :data:`FORMATS`.
+        source: Read as bytes come; its channels are interleaved.
+        sink: Written, and flushed, as soon as samples are certain.
+
+    Returns:
+        The counts.
+    """
+    rows = [stream.sources.index(name) for name in names]
+    tally = Tally()
+
+    def run(work: Callable[..., np.ndarray], *block: np.ndarray) -> None:
+        start = time.perf_counter()
+        estimates = work(*block)[rows]
+        tally.seconds += time.perf_counter() - start
+        sink.write(_encoded(estimates, FORMATS[formats[1]], tally))
+        sink.flush()
+
+    for block in _blocks(source, stream, FORMATS[formats[0]], tally):
+        run(stream.push, block)
+    run(stream.flush)
+    return tally
+
+
+def _blocks(
+    source: BinaryIO, stream: Stream, sample_type: np.dtype, tally: Tally
+) -> Iterator[np.ndarray]:
+    """Read blocks [channels, samples] of whatever lengths arrive."""
+    width, rest = stream.channels * sample_type.itemsize, b""
+    while received := source.read1(FEW * stream.hop_samples * width):  # type: ignore[attr-defined]
+        rest += received
+        samples = len(rest) // width
+        frames = np.frombuffer(rest, sample_type, samples * stream.channels)
+        rest = rest[samples * width :]
+        tally.samples, tally.left_over = tally.samples + samples, len(rest)
+        scale = FULL_SCALE if sample_type.kind == "i" else 1
+        block = frames.reshape(samples, stream.channels).T / np.float32(scale)
+        yield block.astype(np.float32, copy=False)
+
+
+def _encoded(estimates: np.ndarray, sample_type: np.dtype, tally: Tally) -> bytes:
+    """Interleave the channels of all sources."""
+    frames = estimates.reshape(-1, estimates.shape[-1]).T
+    if sample_type.kind == "i":
+        tally.clipped += int(np.count_nonzero(np.abs(frames) > 1))
+        steps = np.rint(frames * np.float32(FULL_SCALE))
+        frames = np.clip(steps, -FULL_SCALE, FULL_SCALE - 1)
+    return frames.astype(sample_type).tobytes()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the raw samples."""
+    add = parser.add_argument
+    add(
+        "--format-in",
+        choices=FORMATS,
+        default="s16le",
+        help="of the samples read (default: %(default)s)",
+    )
+    add("--format-out", choices=FORMATS, help="of those written (default: the same)")
+    add("--rate", type=int, metavar="HZ", help="must be the model's (default)")
+    add("--channels", type=int, default=2, help="channels read, 1 or 2 (default: 2)")
+
+
+def run(separator: Separator, options: argparse.Namespace) -> int:
+    """Separate standard input to standard output.
+
+    Args:
+        separator: Made of networks of one direction.
+        options: Those of :func:`add_options`, and ``targets`` to write.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SeparationError: The options do not fit the model, or input or output broke off.
+    """
+    if options.rate not in (None, separator.sample_rate):
+        raise SeparationError(
+            f"--rate is {options.rate}, but the model works at {separator.sample_rate} "
+            "Hz; convert the sound before, such as by ffmpeg -ar "
+            f"{separator.sample_rate}"
+        )
+    check_targets(separator, options.targets)
+    stream = Stream(separator, options.channels)
+    compile_ahead(separator, options.channels)
+    names = options.targets or stream.sources
+    _say(f"{', '.join(names)} of {_description(stream)}")
+    formats = options.format_in, options.format_out or options.format_in
+    try:
+        tally = pump(stream, names, formats, sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError as error:
+        # Else Python would fail on the closed pipe once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SeparationError(
+            "standard output was closed before the sound ended"
+        ) from error
+    return _end(tally, stream)
+
+
+def compile_ahead(separator: Separator, channels: int) -> None:
+    """Compile the graphs of a stream, so that its sound does not wait for them."""
+    stream = Stream(separator, channels)
+    one, few = stream.window_samples // 2 + 1, FEW * stream.hop_samples
+    for samples in (one, few, stream.hop_samples, stream.latency_samples):
+        stream.push(np.zeros([channels, samples], np.float32))
+
+
+def _description(stream: Stream) -> str:
+    """Describe the format and the latency of a stream."""
+    window, latency = (
+        1000 * samples / stream.sample_rate
+        for samples in (stream.window_samples, stream.latency_samples)
+    )
+    hops = (stream.latency_samples - stream.window_samples) // stream.hop_samples
+    waiting = "a hop" if hops == 1 else f"{hops} hops"
+    return (
+        f"{stream.channels} channels at {stream.sample_rate} Hz: latency at most "
+        f"{latency:.1f} ms (window {window:.1f} ms and {waiting} of "
+        f"{(latency - window) / hops:.1f} ms) and the time to compute"
+    )
+
+
+def _end(tally: Tally, stream: Stream) -> int:
+    """Report the counts; returns the exit code."""
+    seconds = tally.samples / stream.sample_rate
+    clipped = f", {tally.clipped} samples clipped" if tally.clipped else ""
+    _say(
+        f"{seconds:.2f} s computed in {tally.seconds:.2f} s, real-time factor "
+        f"{tally.seconds / seconds:.3f}{clipped}"
+    )
+    if tally.left_over:
+        raise SeparationError(
+            f"standard input ended {tally.left_over} bytes after its last sample of "
+            f"{stream.channels} channels; it broke off, or --format-in or --channels "
+            "is another"
+        )
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"separate: {line}\n")
+    sys.stderr.flush()

@@ -1,4 +1,7 @@
-"""Training of one network for each target: ``python -m unmix.train with tiny``."""
+"""Training of one network for each target: ``python -m unmix.train with tiny``.
+
+The flags of the original's training work as well.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,50 @@ from common.config import ConfigError
 from common.errors import exit_code
 from common.signal.stft import Stft, stft
 from common.startup import hide_gpus
-from unmix import data, end_to_end, original_flags
+from common.training import distribution
+from common.training.loop import say
+from common.training.optimizer import optimizer
+from common.training.plateau import EarlyStopping, Plateau
+from unmix import corpus, data, weights
 from unmix.config import PRESETS, UnmixConfig
-from unmix.job import job
+from unmix.corpus import Split
+from unmix.end_to_end import EndToEnd
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix
+from unmix.statistics import statistics
+
+ALIASES = {
+    "--nfft": "model.window_samples",
+    "--nhop": "model.hop_samples",
+    "--nb-channels": "model.channels",
+    "--nb_channels": "model.channels",
+    "--targets": "target",
+    "--model": "initial",
+    "--checkpoint": "initial",
+    "--interferences": "interferer_dirs",
+    "--random-interferer-mix": "random_track_mix",
+    "--silence-missing-targets": "silence_missing",
+    "--data_dir": "root",
+    "--model_dir": "output",
+}
+"""The original's flags whose keys have other names here."""
+
+REPLACED = {
+    "--unidirectional": ["model.bidirectional=false"],
+}
+"""Flags without a value, and the words that they stand for."""
+
+WITHOUT_EFFECT = {
+    "--nb-workers": "excerpts are read by as many threads as pay",
+    "--audio-backend": "every format is read by soundfile, else by ffmpeg",
+}
+"""Flags with a value that nothing depends on, and why."""
+
+REFUSED = {
+    "--debug": "the original then leaves out statistics; use --check for a dry run",
+    "--split": "the tracks of validation are those of the folder or of MUSDB18",
+}
+"""Flags that would do something else than in the original."""
 
 
 class UnmixTraining(keras.Model):
@@ -30,7 +72,7 @@ class UnmixTraining(keras.Model):
 
     Args:
         network: Estimates the magnitude of the target from that of the mixture.
-        config: Gives the transform.
+        config: Names the transform.
         replicas: Number of replicas that share a global batch.
     """
 
@@ -55,9 +97,9 @@ class UnmixTraining(keras.Model):
             estimate = self.network(mixture, training=True)
             losses = spectrogram_loss(estimate, target)
             loss = tf.reduce_mean(losses) / self.replicas
-        weights = self.network.trainable_variables
-        gradients: Any = tape.gradient(loss, weights)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        variables = self.network.trainable_variables
+        gradients: Any = tape.gradient(loss, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.loss_mean.update_state(losses)
         return {"loss": self.loss_mean.result()}
 
@@ -78,11 +120,85 @@ class UnmixTraining(keras.Model):
 
 
 def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:
-    """Make the job of a configuration of one target."""
-    found = data.load(config)
-    network = OpenUnmix(config.model, config.train.precision)
-    model = UnmixTraining(network, config, strategy.num_replicas_in_sync)
-    return job(config, strategy, found, model, {found.train.targets[0]: network})
+    """Make the job of a configuration of one target, or of all of them together."""
+    splits = data.load(config)
+    shape, precision = config.model, config.train.precision
+    replicas = strategy.num_replicas_in_sync
+    if config.end_to_end:
+        _check_targets(config, splits.train.targets)
+        networks = {target: OpenUnmix(shape, precision) for target in config.target}
+        return _job(
+            config, strategy, splits, EndToEnd(networks, config, replicas), networks
+        )
+    network = OpenUnmix(shape, precision)
+    model = UnmixTraining(network, config, replicas)
+    return _job(config, strategy, splits, model, {splits.train.targets[0]: network})
+
+
+def _check_targets(config: UnmixConfig, sources: tuple[str, ...]) -> None:
+    """Require one name for each of the sources of the corpus."""
+    names = config.target
+    if len(set(names)) < len(names) or len(names) != len(sources):
+        raise ConfigError(
+            f"target={','.join(names)}: expected as many different names as "
+            f"dataset={config.dataset} gives, which is {len(sources)} "
+            f"({', '.join(sources)}), because end_to_end trains one network for each"
+        )
+
+
+def _job(
+    config: UnmixConfig,
+    strategy: tf.distribute.Strategy,
+    splits: data.Data,
+    model: keras.Model,
+    networks: Mapping[str, OpenUnmix],
+) -> training.Job:
+    """Compile a model and describe its run.
+
+    Args:
+        config: The configuration.
+        strategy: The run's strategy, under whose scope this is called.
+        splits: Training and validation.
+        model: The model to be trained.
+        networks: The networks in it, by target.
+    """
+    train, valid = splits
+    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
+    model.optimizer.build(model.trainable_variables)
+    excerpt = data.training_example(config, train)
+    track = data.validation_example(config, valid)
+    count = data.validation_count(config, valid)
+    indexes = [split.sounds.records for split in splits]
+    return training.Job(
+        model=model,
+        train=lambda step: distribution.training_batches(
+            strategy, excerpt, config.batch_size, step
+        ),
+        # Whole tracks have lengths of their own.
+        valid=lambda: distribution.validation_batches(strategy, track, count, 1),
+        records=[index for index in indexes if index is not None],
+        digest=train.sounds.digest,
+        earlier_digest=train.sounds.earlier_digest,
+        steps_per_epoch=data.epoch_steps(config, train, strategy.num_replicas_in_sync),
+        start=lambda: _initialise(config, train, networks),
+        callbacks=lambda step: {
+            "plateau": Plateau(config.lr_decay_patience, config.lr_decay_gamma),
+            "early_stopping": EarlyStopping(config.patience),
+        },
+    )
+
+
+def _initialise(
+    config: UnmixConfig, train: Split, networks: Mapping[str, OpenUnmix]
+) -> None:
+    """Start networks from the weights of others, or the statistics of the training."""
+    if config.initial:
+        for target, network in networks.items():
+            weights.start_from(network, config.initial, target)
+        return
+    moments = statistics(config, train)
+    for network in networks.values():
+        network.set_statistics(*moments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,27 +221,28 @@ def _run(arguments: Sequence[str]) -> int:
         presets=PRESETS,
         default="umx",
         main=_main,
-        aliases=original_flags.ALIASES,
+        aliases=ALIASES,
     )
-    return experiment.run(command, original_flags.translated(arguments))
+    return experiment.run(command, translate_flags(arguments))
 
 
 def _main(config: UnmixConfig, check: bool) -> int:
-    if len(config.target) > 1 and config.dataset != "musdb" and not config.end_to_end:
+    key = corpus.TARGET_KEY.get(config.dataset)
+    if len(config.target) > 1 and key and not config.end_to_end:
         raise ConfigError(
-            f"target={','.join(config.target)}: dataset={config.dataset} names its one "
-            "target by target_dir, target_file or output_file; give one name"
+            f"target={','.join(config.target)} names {len(config.target)} targets, but "
+            f"dataset={config.dataset} has one, which {key} names; set target= to one "
+            f"name, such as target={config.target[0]}"
         )
-    make = end_to_end.build if config.end_to_end else build
-    apart = () if config.end_to_end else config.target
-    jobs = [_single(config, target) for target in apart] or [config]
+    runs = [config]
+    if not config.end_to_end:
+        runs = [_single(config, target) for target in config.target]
     if check:
-        return training.check(jobs[0], make)
-    for each in jobs:
-        model = training.train(each, make)
+        return training.check(runs[0], build)
+    for run in runs:
+        model = training.train(run, build)
         steps = model.optimizer.iterations.numpy()
-        names = ", ".join(each.target)
-        training.say(f"trained {steps} steps for {names}: {each.output}")
+        say(f"trained {steps} steps for {', '.join(run.target)}: {run.output}")
         keras.backend.clear_session()
     return 0
 
@@ -136,6 +253,37 @@ def _single(config: UnmixConfig, target: str) -> UnmixConfig:
         return config
     output = None if config.output is None else str(Path(config.output) / target)
     return replace(config, target=(target,), output=output)
+
+
+def translate_flags(arguments: Sequence[str]) -> list[str]:
+    """Turn the original's flags into words of :mod:`common.experiment`.
+
+    Args:
+        arguments: Words of the command line.
+
+    Returns:
+        The words without those that have no effect, which are reported.
+
+    Raises:
+        ConfigError: A flag is refused.
+
+    >>> translate_flags(["--unidirectional", "--epochs", "3"])
+    ['model.bidirectional=false', '--epochs', '3']
+    """
+    words, rest = [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, equals, _ = word.partition("=")
+        flag = name.replace("_", "-")
+        if flag in REFUSED:
+            raise ConfigError(f"{name} is refused: {REFUSED[flag]}")
+        if flag in WITHOUT_EFFECT:
+            if not equals and rest:
+                rest.pop(0)
+            say(f"{name} has no effect: {WITHOUT_EFFECT[flag]}")
+        else:
+            words += REPLACED.get(flag, [word])
+    return words
 
 
 if __name__ == "__main__":

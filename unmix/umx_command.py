@@ -1,8 +1,8 @@
 """``umx-tf``: the command lines of the original's ``umx`` and ``test.py``.
 
 ``umx-tf song.mp3 --outdir DIR`` writes ``DIR/song/vocals.wav`` and so on, and without
-``--outdir`` the folder ``song_umxl``, as ``umx`` does; the words of 2019 work too. What
-the original ignores is honoured: the name of the residual, ``--start`` without
+``--outdir`` the folder ``song_umxl``, as ``umx`` does; the flags of 2019 work too. What
+the original ignores has an effect here: the name of the residual, ``--start`` without
 ``--duration``, every file of several.
 """
 
@@ -25,8 +25,7 @@ from common.separation.outputs import Form, output_names, stem_paths, working_fo
 from common.separation.separator import SeparationError, Separator
 from common.separation.summary import Summary
 from common.startup import hide_gpus
-from unmix.separate import load
-from unmix.source_options import Residual, sums
+from unmix.separate import add_filter_options, filter_options, load
 
 BLOCK_SECONDS = 10
 FORM = Form("{source}", rate="model")
@@ -57,13 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--ext", default=".wav", help="suffix of the results (default: .wav)")
     add("--start", type=float, default=0.0, help="first second to separate")
     add("--duration", type=float, help="seconds to separate, by default to the end")
-    add("--niter", type=int, default=1)
-    add("--wiener-win-len", type=int, default=300)
-    add("--softmask", action="store_true")
-    add("--alpha", type=float, default=1.0)
-    add("--logit", type=float)
-    add("--residual", nargs="?", const=True, default=False, action=Residual)
-    add("--aggregate", type=sums)
+    add_filter_options(parser)
     add("--samplerate", type=int, help="must be the model's")
     add("--no-cuda", action="store_true", help="use no GPU")
     add("--audio-backend", help="no effect: every format is read")
@@ -78,19 +71,13 @@ def _main(options: argparse.Namespace) -> int:
         hide_gpus()
     inputs = [Path(name) for name in (*options.input, *options.named_input)]
     if not inputs:
-        raise SeparationError("no sound file is given; name one or more")
+        raise SeparationError("no sound file is named; expected one or more")
     folders = _folders(inputs, options)
     format_ = _format(options.ext)
     separator = load(
         options.model,
         options.targets,
-        options.niter,
-        options.softmask,
-        options.residual,
-        options.wiener_win_len,
-        options.aggregate,
-        alpha=options.alpha,
-        logit=options.logit,
+        **filter_options(options),
     )
     if options.samplerate not in (None, separator.sample_rate):
         raise SeparationError(
@@ -137,8 +124,8 @@ def _separate(
     return dataclasses.replace(summary, name=path.name)
 
 
-def _part(path: Path, place: Path, options: argparse.Namespace) -> Path:
-    """Cut out what is to be separated, if it is not all."""
+def _part(path: Path, work: Path, options: argparse.Namespace) -> Path:
+    """Write the part of a file that ``--start`` and ``--duration`` name, if they do."""
     if options.start == 0.0 and options.duration in (None, -1.0):
         return path
     info = audio.probe(path)
@@ -151,7 +138,7 @@ def _part(path: Path, place: Path, options: argparse.Namespace) -> Path:
             f"--start {options.start:g} and --duration {seconds:g} leave nothing of "
             f"{path}, which lasts {info.samples / info.sample_rate:.2f} s"
         )
-    part = place / f"{path.stem}.wav"
+    part = work / f"{path.stem}.wav"
     with audio.Writer(part, info.sample_rate, info.channels) as writer:
         blocks = audio.blocks(path, BLOCK_SECONDS * info.sample_rate, start, samples)
         for block in blocks:
@@ -164,7 +151,7 @@ def _format(ext: str) -> str:
     if name not in audio.FORMATS:
         raise SeparationError(
             f"--ext is {ext!r}; expected one of "
-            + ", ".join(f".{known}" for known in audio.FORMATS)
+            + ", ".join(f".{each}" for each in audio.FORMATS)
         )
     return name
 

@@ -1,8 +1,9 @@
 """From the magnitudes of the targets to their spectrograms: the Wiener filter.
 
-The networks tell how loud each target is in each bin. This finds complex spectrograms
-that go with the mixture: first by its phase or by a ratio mask, then by rounds of
-expectation maximisation, which use where in the stereo image each target lies.
+The networks estimate how loud each target is in each bin. The filter finds complex
+spectrograms that fit the mixture: first by its phase or by ratio masks, then by
+iterations of expectation maximisation, which use where each target lies in the stereo
+image.
 
 [1] Uhlich et al., Improving music source separation based on deep neural networks
 through data augmentation and network blending, ICASSP 2017.
@@ -14,7 +15,7 @@ multi-channel music recordings, ICASSP 2015.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -29,23 +30,23 @@ class Planes(NamedTuple):
     imag: tf.Tensor
 
 
-class First(NamedTuple):
+class FirstEstimates(NamedTuple):
     """First estimates, real gains on one complex carrier.
 
     Attributes:
         gains: [..., targets, channels, frames, bins].
         carrier: [..., channels, frames, bins].
         loudness: Squared magnitude of the carrier, None where all of it is 1.
-        whole: What the gains have to sum to [..., channels, frames, bins].
+        total: Sum of the gains of all sources [..., channels, frames, bins].
     """
 
     gains: tf.Tensor
     carrier: Planes
     loudness: tf.Tensor | None
-    whole: tf.Tensor
+    total: tf.Tensor
 
 
-class Model(NamedTuple):
+class SpatialModel(NamedTuple):
     """Each target as a Gaussian with one covariance for every bin, as in [2].
 
     Attributes:
@@ -74,7 +75,7 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
     r"""Separate a mixture with the magnitudes of its targets.
 
     The first estimates of target j are y_j = V_j x / |x|, or with ``softmask`` y_j =
-    x V_j^alpha / (eps + sum_k V_k^alpha). Each of the rounds then takes
+    x V_j^alpha / (eps + sum_k V_k^alpha). Each iteration then computes
 
     .. math:: v_j = \frac 1 C \|y_j\|^2, \quad
         R_j = \sum_t y_j y_j^H / (eps + \sum_t v_j), \quad
@@ -91,17 +92,17 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
         magnitudes: float [..., targets, channels or 1, frames, bins], not negative.
         mixture: complex64 or complex128 [..., channels, frames, bins] of one or two
             channels.
-        niter: Rounds of expectation maximisation, 0 for the first estimates.
-        softmask: Share the mixture among the targets in the first place, rather than
-            giving its phase to their magnitudes.
+        niter: Iterations of expectation maximisation, 0 for the first estimates.
+        softmask: Start from ratio masks, rather than from the magnitudes with the phase
+            of the mixture.
         residual: Add a last target, what the first estimates leave of the mixture.
-        alpha: Exponent of the magnitudes in the shares; the original had it up to
+        alpha: Exponent of the magnitudes in the masks; the original had it up to
             version 1.0. Only with ``softmask``.
-        logit: Share at which a target has one half, those above and below are drawn
-            to 1 and 0 by 1 / (1 + exp(-15 (share - logit))) of [3], as in the original
-            of April 2019; None or 0 leaves the shares. Only with ``softmask``.
-        scale_factor: The rounds see a mixture whose largest magnitude is at most this.
-        eps: Energy of the noise that is put into the model of the rounds.
+        logit: Mask at which a target has one half, those above and below are drawn
+            to 1 and 0 by 1 / (1 + exp(-15 (mask - logit))) of [3], as in the original
+            of April 2019; None or 0 leaves the masks. Only with ``softmask``.
+        scale_factor: Largest magnitude of the mixture in the iterations.
+        eps: Energy of the noise in the model of the iterations.
 
     Returns:
         Spectrograms [..., targets (+ 1), channels, frames, bins], of the type of the
@@ -123,53 +124,97 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
         magnitudes = tf.repeat(magnitudes, mixture.shape[-3], axis=-3)
     x = Planes(*(tf.cast(f(mixture), tf.float64) for f in (tf.math.real, tf.math.imag)))
     if softmask:
-        first = _shares(magnitudes, x, alpha, logit, eps)
+        first = _ratio_masks(magnitudes, x, alpha, logit, eps)
     else:
-        first = _phases(magnitudes, x)
+        first = _mixture_phase(magnitudes, x)
     if residual:
-        first = _append_rest(first)
-    y = _planes(first) if niter == 0 else _rounds(first, x, niter, scale_factor, eps)
+        first = _append_residual(first)
+    y = _planes(first) if niter == 0 else _maximise(first, x, niter, scale_factor, eps)
     part = tf.float32 if mixture.dtype == tf.complex64 else tf.float64
     return tf.complex(tf.cast(y.real, part), tf.cast(y.imag, part))
 
 
-def _phases(magnitudes: tf.Tensor, x: Planes) -> First:
-    """Give the magnitudes the phase of the mixture, which is 0 in bins of zeros."""
+def windowed(
+    magnitudes: tf.Tensor,
+    mixture: tf.Tensor,
+    window_frames: int | None = 300,
+    **options: Any,
+) -> tf.Tensor:
+    """Apply :func:`wiener` to windows of a spectrogram, each by itself.
+
+    All windows go through in one graph, for training through the filter; separation of
+    files takes one window after the other.
+
+    Args:
+        magnitudes: float [..., targets, channels or 1, frames, bins].
+        mixture: complex [..., channels, frames, bins].
+        window_frames: Length of the windows, of which the last may be shorter; None:
+            one window.
+        options: Of :func:`wiener`.
+
+    Returns:
+        Spectrograms [..., targets (+ 1), channels, frames, bins].
+
+    Raises:
+        ValueError: The window has no frames, or as :func:`wiener`.
+
+    >>> sound = tf.complex(tf.random.stateless_normal([2, 7, 3], [1, 2]), 0.0)
+    >>> windowed(tf.abs(sound)[tf.newaxis], sound, window_frames=4).shape.as_list()
+    [1, 2, 7, 3]
+    """
+    if window_frames is None:
+        return wiener(magnitudes, mixture, **options)
+    if window_frames < 1:
+        raise ValueError(
+            f"window_frames is {window_frames}; expected at least 1, or None to "
+            "filter the whole at once"
+        )
+    magnitudes, mixture = map(tf.convert_to_tensor, (magnitudes, mixture))
+    length = min(window_frames, mixture.shape[-2] or window_frames)
+    estimates = wiener(
+        _split_windows(magnitudes, length), _split_windows(mixture, length), **options
+    )
+    joined = _join_windows(estimates)[..., : tf.shape(mixture)[-2], :]
+    shape = [*estimates.shape[1:-2], *mixture.shape[-2:]]
+    return tf.ensure_shape(joined, shape)
+
+
+def _mixture_phase(magnitudes: tf.Tensor, x: Planes) -> FirstEstimates:
+    """Take the phase of the mixture, which is 0 in bins of zeros."""
     power = _power(x)
     sounds = power > 0.0
     absolute = tf.sqrt(tf.where(sounds, power, 1.0))
     carrier = Planes(tf.where(sounds, x.real / absolute, 1.0), x.imag / absolute)
-    whole = tf.where(sounds, absolute, 0.0)
-    return First(tf.cast(magnitudes, tf.float64), carrier, None, whole)
+    total = tf.where(sounds, absolute, 0.0)
+    return FirstEstimates(tf.cast(magnitudes, tf.float64), carrier, None, total)
 
 
-def _shares(
+def _ratio_masks(
     magnitudes: tf.Tensor, x: Planes, alpha: float, logit: float | None, eps: float
-) -> First:
-    """Give each target its share of the mixture."""
+) -> FirstEstimates:
+    """Multiply the mixture by the ratio mask of each target."""
     gains = tf.cast(magnitudes, tf.float64)
     if alpha != 1.0:
         gains = tf.pow(gains, alpha)
     gains /= eps + tf.reduce_sum(gains, axis=-4, keepdims=True)
     if logit:
         gains = tf.sigmoid(SLOPE * (gains - logit))
-    return First(gains, x, _power(x), tf.ones_like(x.real))
+    return FirstEstimates(gains, x, _power(x), tf.ones_like(x.real))
 
 
-def _append_rest(first: First) -> First:
-    """Add the target that makes the sum the mixture."""
-    whole = first.whole[..., tf.newaxis, :, :, :]
-    rest = whole - tf.reduce_sum(first.gains, axis=-4, keepdims=True)
+def _append_residual(first: FirstEstimates) -> FirstEstimates:
+    """Add the rest of the mixture as a target."""
+    total = first.total[..., tf.newaxis, :, :, :]
+    rest = total - tf.reduce_sum(first.gains, axis=-4, keepdims=True)
     return first._replace(gains=tf.concat([first.gains, rest], axis=-4))
 
 
-def _rounds(
-    first: First, x: Planes, niter: int, scale_factor: float, eps: float
+def _maximise(
+    first: FirstEstimates, x: Planes, niter: int, scale_factor: float, eps: float
 ) -> Planes:
-    """Take the rounds of expectation maximisation.
+    """Run the iterations of expectation maximisation.
 
-    To make a loud mixture quieter, as the original does, comes to the same as more
-    noise.
+    The original makes a loud mixture quieter; more noise has the same effect.
     """
     loudest = tf.reduce_max(_power(x), axis=[-3, -2, -1])[..., tf.newaxis, tf.newaxis]
     scale = tf.maximum(loudest / scale_factor**2, 1.0)
@@ -181,7 +226,7 @@ def _rounds(
     return y
 
 
-def _first_moments(first: First) -> tuple[tf.Tensor, Planes]:
+def _first_moments(first: FirstEstimates) -> tuple[tf.Tensor, Planes]:
     """Energy and cross products of the first estimates, with few passes over them."""
     gains, turn = first.gains, _cross(first.carrier)
     energy = tf.square(gains)
@@ -191,16 +236,16 @@ def _first_moments(first: First) -> tuple[tf.Tensor, Planes]:
     return energy, Planes(*(both * part[..., tf.newaxis, :, :] for part in turn))
 
 
-def _model(energy: tf.Tensor, cross: Planes, eps: tf.Tensor) -> Model:
-    """Make the model of estimates with these energies and cross products."""
+def _model(energy: tf.Tensor, cross: Planes, eps: tf.Tensor) -> SpatialModel:
+    """Estimate the model from energies and cross products of the estimates."""
     sums = _sum_frames(energy)
     weight = 1.0 / (eps + tf.reduce_mean(sums, axis=-2))
     weight = weight[..., tf.newaxis, :]
     parts = (_sum_frames(part)[..., tf.newaxis, :] * weight for part in cross)
-    return Model(tf.reduce_mean(energy, axis=-3), sums * weight, Planes(*parts))
+    return SpatialModel(tf.reduce_mean(energy, axis=-3), sums * weight, Planes(*parts))
 
 
-def _filter(model: Model, x: Planes, noise: tf.Tensor) -> Planes:
+def _filter(model: SpatialModel, x: Planes, noise: tf.Tensor) -> Planes:
     """Estimate the targets of a model from the mixture."""
     w = Planes(*(part[..., tf.newaxis, :, :, :] for part in _solve(model, x, noise)))
     variance = model.variance[..., tf.newaxis, :]  # [..., targets, channels, 1, bins]
@@ -212,7 +257,7 @@ def _filter(model: Model, x: Planes, noise: tf.Tensor) -> Planes:
     return Planes(power * y.real, power * y.imag)
 
 
-def _solve(model: Model, x: Planes, noise: tf.Tensor) -> Planes:
+def _solve(model: SpatialModel, x: Planes, noise: tf.Tensor) -> Planes:
     """Multiply the mixture by the inverse of the covariance that the model gives it."""
     variance = _mix(model.power, model.variance)
     if x.real.shape[-3] == 1:
@@ -247,7 +292,7 @@ def _across(cross: Planes, x: Planes) -> Planes:
     return _times(hermitian, Planes(*(tf.reverse(part, [-3]) for part in x)))
 
 
-def _planes(first: First) -> Planes:
+def _planes(first: FirstEstimates) -> Planes:
     parts = (part[..., tf.newaxis, :, :, :] for part in first.carrier)
     return Planes(*(first.gains * part for part in parts))
 
@@ -278,6 +323,31 @@ def _sum_frames(spectra: tf.Tensor) -> tf.Tensor:
     return rest + tf.reduce_sum(tf.add_n(parts), axis=-2)
 
 
+def _split_windows(spectra: tf.Tensor, length: int) -> tf.Tensor:
+    """Cut [..., frames, bins] into windows [windows, ..., length, bins]."""
+    shape = tf.shape(spectra)
+    missing = tf.math.floormod(-shape[-2], length)
+    none = [0, 0]
+    ends = tf.stack([none] * (len(spectra.shape) - 2) + [[0, missing], none])
+    padded = tf.pad(spectra, ends)
+    split = tf.concat([shape[:-2], [-1, length], shape[-1:]], axis=0)
+    rank = len(spectra.shape)
+    order = [rank - 2, *range(rank - 2), rank - 1, rank]
+    windows = tf.transpose(tf.reshape(padded, split), order)
+    return tf.ensure_shape(
+        windows, [None, *spectra.shape[:-2], length, spectra.shape[-1]]
+    )
+
+
+def _join_windows(windows: tf.Tensor) -> tf.Tensor:
+    """Put windows [windows, ..., length, bins] one behind the other."""
+    rank = windows.shape.rank
+    shape = tf.shape(windows)
+    together = tf.transpose(windows, [*range(1, rank - 2), 0, rank - 2, rank - 1])
+    joined = tf.concat([shape[1:-2], [shape[0] * shape[-2]], shape[-1:]], axis=0)
+    return tf.reshape(together, joined)
+
+
 def _check_shapes(magnitudes: tf.Tensor, mixture: tf.Tensor) -> None:
     channels = mixture.shape[-3] if (mixture.shape.rank or 0) >= 3 else None
     if channels not in (1, 2):
@@ -293,7 +363,7 @@ def _check_shapes(magnitudes: tf.Tensor, mixture: tf.Tensor) -> None:
     targets, own = magnitudes.shape[-4:-2]
     if not targets or own not in (1, channels):
         raise ValueError(
-            f"the magnitudes have shape {magnitudes.shape}; expected a known number of "
+            f"the magnitudes have shape {magnitudes.shape}; expected a fixed number of "
             f"targets, and 1 or the {channels} channels of the mixture"
         )
     if not magnitudes.shape[-2:].is_compatible_with(mixture.shape[-2:]):
@@ -308,7 +378,7 @@ def _check_options(
 ) -> None:
     if niter < 0:
         raise ValueError(
-            f"niter is {niter}; expected the number of rounds, 0 for none of them"
+            f"niter is {niter}; expected the number of iterations, 0 for none"
         )
     if not softmask and (alpha != 1.0 or logit):
         raise ValueError(

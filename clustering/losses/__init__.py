@@ -1,1 +1,1 @@
-"""What the networks are trained for, each loss by itself and without variables."""
+"""The losses of embeddings and of estimates, as functions without variables."""

@@ -1,4 +1,6 @@
-"""Losses of embeddings: points of one source shall lie together, others apart.
+"""Losses of embeddings: deep clustering and whitened k-means.
+
+Both are small where points of one source lie together and others apart.
 
 [1] Hershey, Chen, Le Roux and Watanabe, Deep clustering: discriminative embeddings for
 segmentation and separation, ICASSP 2016.
@@ -17,7 +19,8 @@ from typing import Literal, get_args
 
 import tensorflow as tf
 
-Kind = Literal["classic", "batch", "active"]
+Normalization = Literal["classic", "batch", "active"]
+"""What deep clustering is divided by, see :func:`deep_clustering`."""
 
 # Added to what is divided by, so that an example without weight has a loss of 0.
 EPSILON = 1e-8
@@ -26,7 +29,7 @@ NO_ENERGY = 1e-24
 
 
 def unit_norm(embedding: tf.Tensor) -> tf.Tensor:
-    """Give every embedding a length of 1.
+    """Scale every embedding to a length of 1.
 
     v / |v|, and 0 for 0. The gradient there is 0 as well, where nussl multiplies it by
     1e12: one such point would decide the norm of the gradient of all weights.
@@ -52,7 +55,7 @@ def deep_clustering(
     embedding: tf.Tensor,
     assignment: tf.Tensor,
     weights: tf.Tensor,
-    kind: Kind = "classic",
+    normalization: Normalization = "classic",
 ) -> tf.Tensor:
     r"""Compare affinities of embeddings with those of the true sources, [1] eq. (1).
 
@@ -75,13 +78,13 @@ def deep_clustering(
         weights: float32 [batch, points], not negative; their square roots multiply
             the rows of embedding and assignment. nussl stores these roots as its
             ``weights``: square what comes from there.
-        kind: What to divide by.
+        normalization: ``"classic"``, ``"batch"`` or ``"active"``.
 
     Returns:
         float32 [batch]; 0 with a gradient of 0 for an example without weight.
 
     Raises:
-        ValueError: If the kind is not one of these or shapes do not fit.
+        ValueError: The normalization is not one of these, or shapes do not fit.
 
     >>> apart = tf.eye(2)[tf.newaxis]
     >>> deep_clustering(apart, apart, tf.ones([1, 2])).numpy().tolist()
@@ -89,18 +92,18 @@ def deep_clustering(
     >>> deep_clustering(tf.ones([1, 2, 1]), apart, tf.ones([1, 2])).numpy().tolist()
     [0.5]
     """
-    if kind not in get_args(Kind):
+    if normalization not in get_args(Normalization):
         raise ValueError(
-            f"kind of deep clustering is {kind!r}; expected one of "
-            f"{', '.join(get_args(Kind))}"
+            f"normalization of deep clustering is {normalization!r}; expected one of "
+            f"{', '.join(get_args(Normalization))}"
         )
     own, cross, ideal = _grams(embedding, assignment, weights)
     distance = _energy(own) - 2.0 * _energy(cross) + _energy(ideal)
     total = tf.reduce_sum(tf.cast(weights, tf.float32), -1)
-    if kind == "active":
+    if normalization == "active":
         return distance / (total + EPSILON)
     squared = tf.square(total)
-    if kind == "batch":
+    if normalization == "batch":
         squared = tf.reduce_mean(squared)
     return distance / (squared + EPSILON)
 
@@ -114,7 +117,7 @@ def whitened_kmeans(
         (Y^T W Y + I)^{-1} Y^T W V)
 
     for D dimensions and S sources, as in nussl: the squared distance of the two
-    projections, from D - S for embeddings that tell the sources exactly to D + S.
+    projections, from D - S for embeddings that separate the sources exactly to D + S.
     [2] writes D - tr(...), from D - S to D, which has half the gradient; I is added so
     that unused dimensions and silent sources have an inverse. It is solved by Cholesky
     factors, where nussl inverts, which costs float32 two to three digits.
@@ -128,7 +131,7 @@ def whitened_kmeans(
         float32 [batch]; D + S with a gradient of 0 for an example without weight.
 
     Raises:
-        ValueError: If shapes do not fit.
+        ValueError: Shapes do not fit.
 
     >>> apart = tf.eye(2)[tf.newaxis]
     >>> whitened_kmeans(apart, apart, tf.fill([1, 2], 1e4)).numpy().round(2).tolist()
@@ -163,9 +166,9 @@ def _grams(
 def _products(
     embedding: tf.Tensor, columns: tf.Tensor, sources: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """V'WV and V'WY of W and WY, the gradient by V written out.
+    """V'WV and V'WY of W and WY, with a custom gradient by V.
 
-    The derived one comes to V twice, from either side, in twice the products.
+    Automatic differentiation reaches V twice, from either side, in twice the products.
     """
 
     @tf.custom_gradient

@@ -1,11 +1,11 @@
-"""A block of Conv-TasNet with global normalisation, its gradient written out.
+"""A block of Conv-TasNet, with a custom gradient for global normalisation.
 
-Beside its input the block keeps two tensors for the gradient, what the first product
-and the convolution gave; the derived gradient keeps a dozen. Everything else is a short
-way from these two. The second normalisation is part of the last product: a gain for
-every channel goes into the matrix and one for every item comes out of it. The sums that
-the gradients of both normalisations need are those that the gradients of the last
-product and of the taps consist of, taken item by item.
+Beside its input the block keeps two tensors for the gradient, the outputs of the first
+product and of the convolution; automatic differentiation keeps a dozen. Everything else
+is quickly computed from these two. The second normalisation is part of the last
+product: a gain for every channel goes into the matrix and one for every item comes out
+of it. The sums that the gradients of both normalisations need are those that the
+gradients of the last product and of the taps consist of, taken item by item.
 
 What lies between products and sums is one pass over the frames where XLA compiles it,
 for every number of frames anew: that pays in training, not for signals of all lengths.
@@ -18,12 +18,79 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+import tf_keras as keras
 
-from clustering.models.channels import EPSILON
+from clustering.models.layers import (
+    EPSILON,
+    Depthwise,
+    Linear,
+    Normalisation,
+    ParametricRelu,
+)
+from clustering.shapes import ConvTasnet
 from common.layers.precision import matmul
 from common.training.schedule import Precision
 
 Tensors = tuple[tf.Tensor, ...]
+
+
+class Block(keras.layers.Layer):
+    """Wider channels, a dilated convolution of each, and back, beside the input.
+
+    Args:
+        config: Shape of the network.
+        dilation: Distance of the frames that the convolution sees.
+        name: Name of the layer, which the names of its weights begin with.
+    """
+
+    def __init__(self, config: ConvTasnet, dilation: int, name: str) -> None:
+        super().__init__(name=name, dtype="float32")
+        width, hidden, skip = config.bottleneck, config.hidden, config.skip
+        self.widen = Linear(width, hidden, name=f"{name}/widen")
+        self.activation1 = ParametricRelu(f"{name}/activation1")
+        self.norm1 = Normalisation(config.norm, hidden, f"{name}/norm1")
+        self.depthwise = Depthwise(
+            hidden, config.kernel, dilation, config.causal, f"{name}/depthwise"
+        )
+        self.activation2 = ParametricRelu(f"{name}/activation2")
+        self.norm2 = Normalisation(config.norm, hidden, f"{name}/norm2")
+        self.residual = Linear(hidden, width, name=f"{name}/residual")
+        self.skip = Linear(hidden, skip, name=f"{name}/skip") if skip else None
+        self.built = True
+
+    def call(
+        self, signal: tf.Tensor, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Turn [batch, frames, bottleneck] into the next input and the skip path."""
+        if self.norm1.norm == "gLN":
+            compiled = training and None not in signal.shape
+            outputs = fused_block(
+                signal,
+                self._weights(),
+                self.depthwise.shifts,
+                compiled,
+                self.widen.product_dtype,
+            )
+            width = signal.shape[-1]
+            skip = outputs[..., width:] if self.skip is not None else None
+            return signal + outputs[..., :width], skip
+        hidden = self.norm1(self.activation1(self.widen(signal)))
+        hidden = self.norm2(self.activation2(self.depthwise(hidden)))
+        skip = self.skip(hidden) if self.skip is not None else None
+        return signal + self.residual(hidden), skip
+
+    def _weights(self) -> Weights:
+        """List the weights, the last two matrices as one."""
+        last = [self.residual, self.skip] if self.skip is not None else [self.residual]
+        weights = (
+            *(self.widen.kernel, self.widen.bias),
+            *(self.activation1.slope, self.norm1.gamma, self.norm1.beta),
+            *(self.depthwise.kernel, self.depthwise.bias),
+            *(self.activation2.slope, self.norm2.gamma, self.norm2.beta),
+            tf.concat([layer.kernel for layer in last], 1),
+            tf.concat([layer.bias for layer in last], 0),
+        )
+        return Weights(*map(tf.convert_to_tensor, weights))
 
 
 class Weights(NamedTuple):
@@ -58,11 +125,11 @@ class Weights(NamedTuple):
     bias3: tf.Tensor
 
 
-def written_block(
+def fused_block(
     signal: tf.Tensor,
     weights: Weights,
     shifts: tuple[int, ...],
-    fused: bool,
+    compiled: bool,
     dtype: Precision = "float32",
 ) -> tf.Tensor:
     """Run the products, activations, normalisations and the convolution of a block.
@@ -71,14 +138,14 @@ def written_block(
         signal: Input [batch, frames, width].
         weights: Its weights.
         shifts: Which frame each tap sees, counted from the present one.
-        fused: Let XLA compile what lies between products and sums; the number of
+        compiled: Let XLA compile what lies between products and sums; the number of
             frames must be known then.
         dtype: Of the factors of the two products and of those in their gradients.
 
     Returns:
         Residual and skip path side by side [batch, frames, width + skip].
     """
-    run: Callable[[Callable], Callable] = _compiled if fused else lambda f: f
+    run: Callable[[Callable], Callable] = _compiled if compiled else lambda f: f
 
     @tf.custom_gradient
     def core(

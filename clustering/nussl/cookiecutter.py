@@ -1,9 +1,13 @@
-"""Settings of cookiecutter-nussl's experiments under the names that they have here.
+"""Experiments of cookiecutter-nussl, translated to the keys of our configuration.
 
 An experiment is a mapping with the sections ``model_config``, ``train_config``,
 ``dataset_config``, ``datasets``, ``algorithm_config`` and ``info``, for the nussl of
-before 1.0. Every key is translated, has one value that there is a counterpart of, or is
-known to mean nothing here; any other is refused.
+before 1.0. A key is translated, has one value that there is a counterpart of, or is
+ignored because it has no meaning here; any other key is refused.
+
+What nussl calls modules and connections is a graph. That of ``model_config`` leads from
+``log_spectrogram`` through a normalisation and a recurrent stack to an embedding, or to
+masks of ``magnitude_spectrogram``. Any other graph is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from clustering.nussl import cookiecutter_model
 from common.config import ConfigError, flatten, unknown_key
 
 SECTIONS = (
@@ -22,7 +25,7 @@ SECTIONS = (
     "datasets",
     "algorithm_config",
 )
-SAME = {
+RENAMED = {
     "info.seed": "train.seed",
     "dataset_config.n_fft": "window_samples",
     "dataset_config.hop_length": "hop_samples",
@@ -42,7 +45,7 @@ SAME = {
     "algorithm_config.args.percentile": "cluster.percentile",
     "algorithm_config.args.clustering_options.posterior_alpha": "cluster.beta",
 }
-"""What is the same under another name."""
+"""Our key for a key whose value is the same."""
 
 FIXED: Mapping[str, tuple[Any, ...]] = {
     "dataset_config.format": ("rnn",),
@@ -54,9 +57,9 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "algorithm_config.args.enhancement_amount": (0.0,),
     "algorithm_config.args.mask_type": ("soft", "binary"),
 }
-"""Values that there is a counterpart of."""
+"""The values of a key that have a counterpart."""
 
-READ = (
+TRANSLATED = (
     "info.output_folder",
     "algorithm_config.args.model_path",
     "dataset_config.group_sources",
@@ -69,9 +72,9 @@ READ = (
     "train_config.curriculum_learning",
     "train_config.loss_function",
 )
-"""What is translated by a function of its own."""
+"""Keys that functions of their own translate."""
 
-VOID = (
+IGNORED = (
     "info.*",
     "test_config.*",
     "sweep",
@@ -85,40 +88,84 @@ VOID = (
     "train_config.use_tensorboard",
     "algorithm_config.args.use_cuda",
 )
-"""What has no meaning here."""
+"""Keys without a meaning here."""
 
 LEVEL = "librosa"
-"""How decibels are taken of magnitudes there."""
+"""Scale of the magnitudes in these experiments."""
 
 LOSSES = {"pit:l1": "l1", "pit:mse": "mse"}
 
+WHERE = "model_config"
+INPUT, MAGNITUDE = "log_spectrogram", "magnitude_spectrogram"
+BEFORE_STACK = ("MelProjection", "InstanceNorm", "BatchNorm")
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "MelProjection": (
+        "sample_rate",
+        "num_frequencies",
+        "num_mels",
+        "direction",
+        "trainable",
+        "clamp",
+    ),
+    "InstanceNorm": ("use_instance_norm",),
+    "BatchNorm": ("use_batch_norm",),
+    "RecurrentStack": (
+        "num_features",
+        "hidden_size",
+        "num_layers",
+        "bidirectional",
+        "dropout",
+        "rnn_type",
+    ),
+    "Embedding": (
+        "num_features",
+        "num_channels",
+        "hidden_size",
+        "embedding_size",
+        "activation",
+    ),
+    "Mask": (),
+}
+"""Arguments of each class of modules."""
+STACK = {
+    "hidden_size": "hidden",
+    "num_layers": "layers",
+    "bidirectional": "bidirectional",
+    "dropout": "dropout",
+    "rnn_type": "kind",
+}
+ACTIVATIONS = {"unitnorm": "unit_norm", "l1norm": "l1_norm"}
 
-def is_meant(values: Mapping[str, Any]) -> bool:
-    """Tell whether values are an experiment of cookiecutter-nussl.
+Modules = Mapping[str, Mapping[str, Any]]
+Inputs = Mapping[str, Sequence[str]]
 
-    >>> is_meant({"train_config": {}}), is_meant({"preset": "tiny"})
+
+def is_experiment(values: Mapping[str, Any]) -> bool:
+    """Return whether values are an experiment of cookiecutter-nussl.
+
+    >>> is_experiment({"train_config": {}}), is_experiment({"preset": "tiny"})
     (True, False)
     """
     return any(name in values for name in SECTIONS)
 
 
-def void(values: Mapping[str, Any]) -> list[str]:
-    """Name the keys that have no meaning here, a section that has none as one.
+def ignored(values: Mapping[str, Any]) -> list[str]:
+    """List the keys that have no meaning here, a whole section by its name.
 
-    >>> void({"info": {"num_gpus": 1, "seed": 0}, "test_config": {"a": 1, "b": 2}})
+    >>> ignored({"info": {"num_gpus": 1, "seed": 0}, "test_config": {"a": 1, "b": 2}})
     ['info.num_gpus', 'test_config']
     """
-    names = [key for key in _flat(values) if _is_void(key)]
+    names = [key for key in _flat(values) if _is_ignored(key)]
     first = (name.partition(".")[0] for name in names)
     whole = zip(names, first, strict=True)
     return list(dict.fromkeys(f if f == "test_config" else n for n, f in whole))
 
 
-def settings(values: Mapping[str, Any]) -> dict[str, Any]:
+def translate(values: Mapping[str, Any]) -> dict[str, Any]:
     """Translate an experiment, but for its data sets and its model file.
 
     Args:
-        values: What stands in the file.
+        values: Content of the file.
 
     Returns:
         Values by the dotted keys of :class:`clustering.config.ClusteringConfig`.
@@ -126,33 +173,33 @@ def settings(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: A key is unknown, or a value has no counterpart here.
     """
-    flat = {key: value for key, value in _flat(values).items() if not _is_void(key)}
+    flat = {key: value for key, value in _flat(values).items() if not _is_ignored(key)}
     for key, value in flat.items():
         _check(key, value)
-    found = {new: flat[old] for old, new in SAME.items() if old in flat}
-    found |= _lengths(flat) | _clustering(flat)
+    result = {new: flat[old] for old, new in RENAMED.items() if old in flat}
+    result |= _lengths(flat) | _clustering(flat)
     if "model_config" in values:
         bins = int(flat.get("dataset_config.n_fft", 512)) // 2 + 1
-        found |= cookiecutter_model.settings(values["model_config"], bins)
-        found |= {"spectral.features.bins": bins, "spectral.features.level": LEVEL}
-    found |= _losses(flat)
-    if "train.epochs" in found:
-        # An epoch of the original is all of the data, and there is no early end.
-        found |= {"train.steps_per_epoch": 0, "patience": found["train.epochs"]}
-    return found
+        result |= _network(values["model_config"], bins)
+        result |= {"spectral.features.bins": bins, "spectral.features.level": LEVEL}
+    result |= _losses(flat)
+    if "train.epochs" in result:
+        # An epoch of the original is all of the data, and there is no early stopping.
+        result |= {"train.steps_per_epoch": 0, "patience": result["train.epochs"]}
+    return result
 
 
 def sources(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Tell the sources that the data of an experiment are separated into.
+    """List the sources that the data of an experiment are separated into.
 
     Args:
-        values: What stands in the file.
+        values: Content of the file.
 
     Returns:
         Names as in ``sources=`` of a configuration; none: those of the corpus.
 
     Raises:
-        ConfigError: The labels do not tell which sources are left.
+        ConfigError: The names of some sources are missing.
     """
     section = values.get("dataset_config", {})
     groups = [list(group) for group in section.get("group_sources") or []]
@@ -185,9 +232,9 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return flatten({key: each for key, each in values.items() if key not in elsewhere})
 
 
-def _is_void(key: str) -> bool:
-    translated = key in SAME or key in READ
-    return not translated and any(fnmatchcase(key, name) for name in VOID)
+def _is_ignored(key: str) -> bool:
+    translated = key in RENAMED or key in TRANSLATED
+    return not translated and any(fnmatchcase(key, name) for name in IGNORED)
 
 
 def _check(key: str, value: Any) -> None:
@@ -197,8 +244,16 @@ def _check(key: str, value: Any) -> None:
             raise ConfigError(
                 f"{key} is {value!r}; only {known} has a counterpart here"
             )
-    elif key not in SAME and key not in READ:
-        known_keys = [*SAME, *FIXED, *READ, *VOID, "model_config", "datasets", "info"]
+    elif key not in RENAMED and key not in TRANSLATED:
+        known_keys = [
+            *RENAMED,
+            *FIXED,
+            *TRANSLATED,
+            *IGNORED,
+            "model_config",
+            "datasets",
+            "info",
+        ]
         raise ConfigError(unknown_key(key, known_keys))
 
 
@@ -218,7 +273,7 @@ def _lengths(flat: Mapping[str, Any]) -> dict[str, Any]:
         steps = _steps(flat.get("train_config.curriculum_learning") or [], first)
         # No excerpt of the original is longer than dataset_config.length.
         lengths = {epoch: min(frames, length) for epoch, frames in steps.items()}
-        found: dict[str, Any] = {"segment_seconds": length * frame}
+        result: dict[str, Any] = {"segment_seconds": length * frame}
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ConfigError(
             f"dataset_config.length is {length}, in frames; expected hop_length and "
@@ -228,24 +283,24 @@ def _lengths(flat: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
     if set(lengths.values()) != {length}:
         pairs = sorted(lengths.items())
-        found["curriculum"] = [[epoch, frames * frame] for epoch, frames in pairs]
-    return found
+        result["curriculum"] = [[epoch, frames * frame] for epoch, frames in pairs]
+    return result
 
 
 def _steps(steps: Sequence[Mapping[str, Any]], first: int) -> dict[int, int]:
-    """Tell the length from each epoch on, in frames."""
-    found = {0: first}
+    """Map each epoch of a curriculum to its length in frames."""
+    lengths = {0: first}
     for step in steps:
         if set(step) != {"command", "args", "num_epoch"}:
             raise KeyError(str(step))
         if step["command"] != "set_current_length":
             raise ValueError(step["command"])
-        (found[step["num_epoch"]],) = step["args"]
-    return found
+        (lengths[step["num_epoch"]],) = step["args"]
+    return lengths
 
 
 def _clustering(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate how masks are made of embeddings, points weighted by magnitude."""
+    """Translate the clustering, in which points are weighted by their magnitude."""
     if flat.get("algorithm_config.class") != "DeepClustering":
         return {}
     binary = flat.get("algorithm_config.args.mask_type", "soft") == "binary"
@@ -256,24 +311,154 @@ def _clustering(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _losses(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate triples of loss, output and weight, and the kind of the network."""
+    """Translate triples of loss, output and weight, and choose the network."""
     triples = flat.get("train_config.loss_function")
     if triples is None:
         algorithm = flat.get("algorithm_config.class")
-        kinds = {"DeepClustering": "dpcl", "DeepMaskEstimation": "mask_inference"}
-        return {"kind": kinds[algorithm]} if algorithm else {}
-    found: dict[str, Any] = {}
+        networks = {"DeepClustering": "dpcl", "DeepMaskEstimation": "mask_inference"}
+        return {"kind": networks[algorithm]} if algorithm else {}
+    losses: dict[str, Any] = {}
     for triple in triples:
         name, _, weight = triple if len(triple) == 3 else (triple, None, None)
         if name == "dpcl" and weight is not None:
-            found |= {"loss.clustering": weight, "loss.clustering_kind": "batch"}
+            losses |= {"loss.clustering": weight, "loss.clustering_kind": "batch"}
         elif name in LOSSES and weight is not None:
-            found |= {"loss.inference": weight, "loss.inference_kind": LOSSES[name]}
+            losses |= {"loss.inference": weight, "loss.inference_kind": LOSSES[name]}
         else:
             raise ConfigError(
                 f"train_config.loss_function has {triple}; expected a loss (dpcl, "
                 f"{', '.join(LOSSES)}), the output that it is of, and its weight"
             )
-    heads = "loss.clustering" in found, "loss.inference" in found
-    kinds_of = {(True, False): "dpcl", (False, True): "mask_inference"}
-    return found | {"kind": kinds_of.get(heads, "chimera")}
+    heads = "loss.clustering" in losses, "loss.inference" in losses
+    network = {(True, False): "dpcl", (False, True): "mask_inference"}
+    return losses | {"kind": network.get(heads, "chimera")}
+
+
+def _network(config: Any, bins: int) -> dict[str, Any]:
+    """Translate the graph of a network.
+
+    Args:
+        config: Section ``model_config`` of an experiment.
+        bins: Bins of the transform of its data.
+
+    Returns:
+        Values by dotted key: the stack and the heads of ``spectral``.
+
+    Raises:
+        ConfigError: A module, an argument or a connection has no counterpart here.
+    """
+    modules, inputs = _parts(config)
+    stacks = [n for n in inputs if modules[n].get("class") == "RecurrentStack"]
+    if len(stacks) != 1:
+        raise ConfigError(f"{WHERE} has {len(stacks)} RecurrentStack; expected one")
+    norm = _normalisation(stacks[0], modules, inputs)
+    stack = _arguments(modules, stacks[0])
+    _require(stacks[0], stack, "num_features", bins)
+    result = {f"spectral.recurrent.{STACK[k]}": stack[k] for k in STACK if k in stack}
+    width = stack.get("hidden_size", 300) * (2 if stack.get("bidirectional") else 1)
+    heads = [n for n in inputs if modules[n].get("class") == "Embedding"]
+    masks = _masks(modules, inputs)
+    for name in heads:
+        if list(inputs[name]) != stacks:
+            raise _foreign(f"{name} is fed with {list(inputs[name])}", stacks[0])
+        args = _arguments(modules, name)
+        _require(name, args, "num_features", bins)
+        _require(name, args, "num_channels", 1)
+        _require(name, args, "hidden_size", width)
+        result |= _head(args, is_mask=name in masks)
+    if not heads:
+        raise ConfigError(f"{WHERE} has no module of the class Embedding")
+    return result | {"spectral.features.norm": norm}
+
+
+def _parts(config: Any) -> tuple[Modules, Inputs]:
+    """Split a graph into modules and the inputs of each, checked for their form."""
+    known = ("class", "modules", "connections", "output")
+    for key in config if isinstance(config, Mapping) else ():
+        if key not in known:
+            raise ConfigError(f"{WHERE}: {unknown_key(str(key), known)}")
+    try:
+        if config.get("class", "SeparationModel") != "SeparationModel":
+            raise _foreign(f"the class is {config['class']}", "SeparationModel")
+        modules = {str(name): dict(each) for name, each in config["modules"].items()}
+        inputs = {str(name): list(each) for name, each in config["connections"]}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"{WHERE} is no graph ({type(error).__name__}: {error}); expected modules "
+            "by name and connections as pairs of a name and a list of names"
+        ) from error
+    for name in inputs:
+        own = modules.get(name, {}).get("class")
+        if own not in ARGUMENTS:
+            raise _foreign(f"{name} is of the class {own}", ", ".join(ARGUMENTS))
+    return modules, inputs
+
+
+def _normalisation(name: str, modules: Modules, inputs: Inputs) -> str:
+    """Follow a stack back to the input and return the normalisation on the way."""
+    norm = "none"
+    while inputs[name] != [INPUT]:
+        before = inputs[name]
+        if len(before) != 1 or before[0] not in inputs:
+            raise _foreign(f"{name} is fed with {before}", f"a way from {INPUT}")
+        name = before[0]
+        own = modules[name]["class"]
+        if own not in BEFORE_STACK:
+            raise _foreign(
+                f"{name} of the class {own} is on the way", f"{BEFORE_STACK}"
+            )
+        args = _arguments(modules, name)
+        if own == "MelProjection":
+            _require(name, args, "num_mels", -1)
+        elif own == "BatchNorm":
+            _require(name, args, "use_batch_norm", False)
+        elif args.get("use_instance_norm", True):
+            norm = "instance"
+    return norm
+
+
+def _masks(modules: Modules, inputs: Inputs) -> set[str]:
+    """List the heads that a mask module applies to the mixture."""
+    heads = set()
+    for name, fed in inputs.items():
+        if modules[name]["class"] != "Mask":
+            continue
+        if len(fed) != 2 or fed[1] != MAGNITUDE:
+            raise _foreign(f"{name} is fed with {fed}", f"a head and {MAGNITUDE}")
+        heads.add(fed[0])
+    return heads
+
+
+def _head(args: Mapping[str, Any], is_mask: bool) -> dict[str, Any]:
+    size, head = ("sources", "mask") if is_mask else ("embedding", "embedding")
+    activation = [ACTIVATIONS.get(str(a), a) for a in args.get("activation", ())]
+    return {
+        f"spectral.{size}": args.get("embedding_size", 2 if is_mask else 20),
+        f"spectral.{head}_activation": activation,
+    }
+
+
+def _arguments(modules: Modules, name: str) -> dict[str, Any]:
+    args = dict(modules[name].get("args") or {})
+    known = ARGUMENTS[modules[name]["class"]]
+    for key in args:
+        if key not in known:
+            raise ConfigError(unknown_key(f"{WHERE}.modules.{name}.args.{key}", known))
+    return args
+
+
+def _require(name: str, args: Mapping[str, Any], key: str, expected: Any) -> None:
+    if args.get(key, expected) != expected:
+        raise ConfigError(
+            f"{WHERE}.modules.{name}.args.{key} is {args[key]}; expected {expected}, "
+            "as the transform and the other modules have it"
+        )
+
+
+def _foreign(problem: str, expected: str) -> ConfigError:
+    return ConfigError(
+        f"{WHERE}: {problem}; expected {expected}, because a network that is nearly "
+        "the same has no counterpart here"
+    )

@@ -1,29 +1,272 @@
-"""What nussl's ``SeparationModel.save`` wrote: a graph, its tensors and what was told.
+"""Models of nussl 1.x: what a file holds, as one of our networks with its weights.
 
-Nothing in such a file is run, and what it names is not imported.
+nussl's ``SeparationModel.save`` writes a graph (modules, each of a class, and their
+connections), tensors by name and metadata. Nothing in such a file is run, and no class
+that it names is imported.
+
+The graphs that three of nussl's builders make are known (nussl 1.1.9,
+``ml/networks/builders.py``): deep clustering, mask inference and chimera. Any other is
+refused, because a network that is nearly the same gives other numbers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from clustering import shapes
+from clustering.cluster import Clustering
+from clustering.config import ClusteringConfig
+from clustering.models.layers import Linear
+from clustering.models.spectral import Head, HeadName, SpectralNetwork
+from clustering.network import HEADS
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
+from common.weights.foreign_tensors import demand_fit
 from common.weights.torch_file import TorchFileError
 
+INPUT = "mixture"
+"""Name of the input in :func:`parts`, whatever name a model gives it."""
 
-def read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, Any]]:
-    """Take graph, tensors and metadata out of a file.
+CLASSES: Mapping[str, tuple[str, ...]] = {
+    "log_spectrogram": ("AmplitudeToDB",),
+    "normalization": ("BatchNorm", "InstanceNorm"),
+    "recurrent_stack": ("RecurrentStack",),
+    "embedding": ("Embedding",),
+    "mask": ("Embedding",),
+    "estimates": ("Mask",),
+}
+"""Classes that a module may have, by its name."""
+
+GATED, NONLINEAR, NORM = (
+    ("gated_tanh",),
+    ("sigmoid", "tanh", "relu", "softmax"),
+    ("unit_norm", "l1_norm"),
+)
+"""Activations in the order of nussl, which takes at most one of each."""
+
+Modules = dict[str, dict[str, Any]]
+"""Class and arguments of the modules of a model, by name."""
+
+Table = dict[str, tf.Variable]
+"""Variable of a network by nussl's name."""
+
+IGNORED = re.compile(r".*num_batches_tracked$")
+RECURRENT = {
+    "weight_ih": "kernel",
+    "weight_hh": "recurrent_kernel",
+    "bias_ih": "bias",
+    "bias_hh": "recurrent_bias",
+}
+BATCH = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+
+
+class GraphError(ValueError):
+    """A graph that none of our networks computes."""
+
+
+@dataclass(frozen=True)
+class NusslModel:
+    """A model of nussl, restored.
+
+    Attributes:
+        network: Our network, with the weights of the file.
+        heads: Heads of the network.
+        graph: Configuration of the ``SeparationModel``.
+        tensors: Its tensors by nussl's names.
+        metadata: The metadata of the file.
+    """
+
+    network: SpectralNetwork
+    heads: tuple[HeadName, ...]
+    graph: Mapping[str, Any]
+    tensors: Mapping[str, np.ndarray]
+    metadata: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Name of the network."""
+        return next(kind for kind, heads in HEADS.items() if heads == self.heads)
+
+
+def load(path: str | Path) -> NusslModel:
+    """Restore a model that nussl saved.
+
+    Args:
+        path: File as ``SeparationModel.save`` writes it.
 
     Raises:
-        CheckpointError: There is no file, or it holds no model of nussl.
+        CheckpointError: There is no file, it holds no model of nussl or one of another
+            architecture, or a tensor is missing or does not fit.
         TorchFileError: The file is damaged, or names a class; nothing of it was run.
     """
+    graph, tensors, metadata = _read(path)
+    try:
+        shape, heads = translate(graph)
+        network = SpectralNetwork(shape, heads)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be converted: {error}") from error
+    assign(network, tensors, str(path))
+    return NusslModel(network, heads, graph, tensors, metadata)
+
+
+def config(model: NusslModel, sample_rate: int | None = None) -> ClusteringConfig:
+    """Make the configuration of a model.
+
+    The file does not say how the model was trained and how its embedding is clustered:
+    training is as in a new run here, clustering as nussl 1.x does by default.
+
+    Args:
+        model: The model.
+        sample_rate: Rate in Hz, where the file does not say it.
+
+    Raises:
+        CheckpointError: The sample rate is unknown, or there is no such transform here.
+    """
+    shape = model.network.config
+    window = 2 * (shape.features.bins - 1)
+    sources = shape.sources if "mask" in model.heads else 2
+    return ClusteringConfig(
+        kind=model.kind,
+        spectral=shape,
+        cluster=Clustering(sources=sources),
+        sample_rate=_sample_rate(model.metadata, sample_rate),
+        window_samples=window,
+        hop_samples=_hop(model.metadata, window),
+    )
+
+
+def translate(graph: Any) -> tuple[shapes.Spectral, tuple[HeadName, ...]]:
+    """Find the shape and the heads of the network that a graph describes.
+
+    Args:
+        graph: Configuration of a ``SeparationModel`` of nussl.
+
+    Raises:
+        GraphError: It is no such configuration, or there is no such network here.
+    """
+    modules, connections = parts(graph)
+    names: tuple[HeadName, ...] = "embedding", "mask"
+    heads = tuple(name for name in names if name in modules)
+    problem = _difference(modules, connections, graph["output"], heads)
+    if problem:
+        raise _foreign(problem)
+    recurrent, features = _recurrent(modules), _features(modules)
+    values: dict[str, Any] = {}
+    for name, size in (("embedding", "embedding"), ("mask", "sources")):
+        if name in heads:
+            values[size], values[f"{name}_activation"] = _head(modules, name)
+    return shapes.Spectral(features, recurrent, **values), heads
+
+
+def parts(graph: Any) -> tuple[Modules, list[Any]]:
+    """Split a graph into modules and connections, its input renamed to ``mixture``.
+
+    Raises:
+        GraphError: It is no configuration of a model of nussl.
+    """
+    try:
+        modules = {
+            name: {"class": str(each["class"]), "args": dict(each.get("args") or {})}
+            for name, each in graph["modules"].items()
+            if "class" in each
+        }
+        inputs = [name for name in graph["modules"] if name not in modules]
+        connections = [
+            [name, [INPUT if each in inputs else each for each in sources]]
+            for name, sources in graph["connections"]
+        ]
+        set(graph["output"])
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {str(error)[:80]}"
+        raise GraphError(
+            f"its configuration is not that of a model of nussl ({problem}); expected "
+            "modules, connections and output"
+        ) from error
+    if len(inputs) != 1:
+        raise _foreign(f"{len(inputs)} inputs ({', '.join(map(str, inputs))})")
+    return modules, connections
+
+
+def assign(
+    network: SpectralNetwork, tensors: Mapping[str, np.ndarray], source: str
+) -> None:
+    """Give every variable of a network the tensor of nussl.
+
+    Args:
+        network: The network.
+        tensors: Tensors by nussl's names.
+        source: Where they come from, for the error.
+
+    Raises:
+        CheckpointError: Tensors are missing, extra, misshapen or not finite; all of
+            them are named.
+    """
+    variables = table(network)
+    kept = {name: value for name, value in tensors.items() if not IGNORED.match(name)}
+    demand_fit(
+        source, variables, kept, lambda n: _misfit(n, kept[n], variables[n].shape)
+    )
+    for name, variable in variables.items():
+        # A matrix of nussl has outputs before inputs, and keeps axes of length 1.
+        variable.assign(np.float32(kept[name]).T.reshape(variable.shape))
+
+
+def table(network: SpectralNetwork) -> Table:
+    """List the variables of a network by the names of nussl."""
+    variables: Table = {}
+    norm, stack = network.stack.features.norm, network.stack.recurrent
+    if norm is not None:
+        prefix = "layers.normalization.batch_norm"
+        variables |= {
+            f"{prefix}.{key}": getattr(norm, our) for key, our in BATCH.items()
+        }
+    variables |= {
+        f"layers.recurrent_stack.rnn.{name}_l{number}{suffix}": getattr(cell, our)
+        for number, cells in enumerate(stack.cells)
+        for suffix, cell in zip(("", "_reverse"), cells, strict=False)
+        for name, our in RECURRENT.items()
+    }
+    for name, head in (("embedding", network.embedding), ("mask", network.mask)):
+        if head is not None:
+            variables |= _head_table(f"layers.{name}", head)
+    return variables
+
+
+def _head_table(prefix: str, head: Head) -> Table:
+    variables = _linear(f"{prefix}.linear", head.linear)
+    if head.value is not None and head.gate is not None:
+        variables |= _linear(f"{prefix}.embed_linear.0", head.value)
+        variables |= _linear(f"{prefix}.embed_gate.0", head.gate)
+    return variables
+
+
+def _linear(prefix: str, layer: Linear) -> Table:
+    return {f"{prefix}.weight": layer.kernel, f"{prefix}.bias": layer.bias}
+
+
+def _misfit(name: str, value: np.ndarray, shape: tf.TensorShape) -> list[str]:
+    expected = tuple(shape)[::-1]
+    if [n for n in np.shape(value) if n != 1] != [n for n in expected if n != 1]:
+        return [f"misshapen {name}: {np.shape(value)}, expected {expected}"]
+    return [] if np.isfinite(value).all() else [f"not finite: {name}"]
+
+
+def _read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, Any]]:
+    """Read graph, tensors and metadata of a file."""
     if not Path(path).is_file():
         raise CheckpointError(
             f"{path} is no file; expected one as SeparationModel.save of nussl writes"
@@ -38,18 +281,15 @@ def read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, Any
             "given data to save with, and leaves them out in SeparationModel.load("
             f"{str(path)!r})[0].save(NEW)"
         ) from error
-    parts = content if isinstance(content, Mapping) else {}
-    metadata, state = parts.get("metadata", {}), parts.get("state_dict", {})
+    content = content if isinstance(content, Mapping) else {}
+    metadata, state = content.get("metadata", {}), content.get("state_dict", {})
     if not isinstance(metadata, Mapping) or not _are_tensors(state):
         raise CheckpointError(
             f"{path} is no model of nussl 1.x; expected a dictionary with state_dict, "
             "config and metadata"
         )
-    return (
-        _graph(path, parts.get("config", metadata.get("config"))),
-        _once(state),
-        metadata,
-    )
+    graph = _graph(path, content.get("config", metadata.get("config")))
+    return graph, _without_aliases(state), metadata
 
 
 def _are_tensors(state: Any) -> bool:
@@ -73,7 +313,7 @@ def _graph(path: str | Path, text: Any) -> Any:
         ) from error
 
 
-def _once(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _without_aliases(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Leave out second names: nussl lists layers.mask.weight as mask.weight too."""
     return {
         name: tensor
@@ -83,50 +323,176 @@ def _once(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def sample_rate(metadata: Mapping[str, Any], wanted: int | None) -> int:
-    """Tell the sample rate in Hz, of the file or else as it is wanted.
-
-    Raises:
-        CheckpointError: Nobody tells it, both tell another, or it is no rate.
-    """
-    told = metadata.get("sample_rate")
-    if told is None and wanted is None:
+def _sample_rate(metadata: Mapping[str, Any], requested: int | None) -> int:
+    stored = metadata.get("sample_rate")
+    if stored is None and requested is None:
         raise CheckpointError(
-            "the file tells no sample rate; give that of the training with "
+            "the file does not say its sample rate; give that of the training with "
             "--sample-rate HZ"
         )
-    if wanted is not None and told not in (None, wanted):
+    if requested is not None and stored not in (None, requested):
         raise CheckpointError(
-            f"--sample-rate {wanted}: expected {told}, as the file tells"
+            f"--sample-rate {requested}: expected {stored}, as the file says"
         )
-    rate = wanted if told is None else told
+    rate = requested if stored is None else stored
     if type(rate) is not int or rate < 1:
         raise CheckpointError(f"sample rate {rate}: expected a whole number above 0")
     return rate
 
 
-def hop(metadata: Mapping[str, Any], window: int) -> int:
-    """Tell the distance of frames; nussl's own is a quarter of the window.
-
-    Raises:
-        CheckpointError: The transform is none that there is here.
-    """
-    told = metadata.get("stft_params")
-    names = ("window_length", "hop_length", "window_type")
-    if isinstance(told, list | tuple):
-        told = dict(zip(names, told, strict=False))
-    known = dict(told) if isinstance(told, Mapping) else {}
-    wanted = {"window_length": window, "window_type": "sqrt_hann"}
-    for name, value in wanted.items():
-        if known.get(name) not in (None, value):
+def _hop(metadata: Mapping[str, Any], window: int) -> int:
+    """Read the distance of frames; nussl's default is a quarter of the window."""
+    stored = metadata.get("stft_params")
+    if isinstance(stored, list | tuple):
+        names = ("window_length", "hop_length", "window_type")
+        stored = dict(zip(names, stored, strict=False))
+    params = dict(stored) if isinstance(stored, Mapping) else {}
+    expected = {"window_length": window, "window_type": "sqrt_hann"}
+    for name, value in expected.items():
+        if params.get(name) not in (None, value):
             raise CheckpointError(
-                f"stft_params.{name} is {known[name]}; expected {value}, for which "
-                "there is a transform here"
+                f"stft_params.{name} is {params[name]}; expected {value}, the only "
+                "transform of such a network here"
             )
-    samples = known.get("hop_length") or window // 4
+    samples = params.get("hop_length") or window // 4
     if type(samples) is not int or not 0 < samples <= window:
         raise CheckpointError(
             f"stft_params.hop_length is {samples}; expected a whole number up to "
             f"{window}"
         )
     return samples
+
+
+def _difference(
+    modules: Modules,
+    connections: Sequence[Any],
+    output: Sequence[str],
+    heads: Sequence[HeadName],
+) -> str | None:
+    """Describe the first difference from the graph that nussl builds for some heads."""
+    expected: list[list[Any]] = [
+        ["log_spectrogram", [INPUT]],
+        ["normalization", ["log_spectrogram"]],
+        ["recurrent_stack", ["normalization"]],
+        *([name, ["recurrent_stack"]] for name in heads),
+    ]
+    if "mask" in heads:
+        expected.append(["estimates", ["mask", INPUT]])
+    names = [name for name, _ in expected]
+    for name, module in modules.items():
+        if name not in names or module["class"] not in CLASSES[name]:
+            return f"module {name} of the class {module['class']}"
+    if not heads:
+        return "no module embedding and no module mask"
+    for name in names:
+        if name not in modules:
+            return f"no module {name}"
+    for own, built in zip_longest(connections, expected):
+        if own is None:
+            return f"nothing that feeds module {built[0]} with {built[1]}"
+        if own != built:
+            return f"module {own[0]} fed with {own[1]}"
+    results = {"embedding": "embedding", "mask": "estimates"}
+    missing = sorted({results[name] for name in heads} - set(output))
+    return f"no output {missing[0]}" if missing else None
+
+
+def _foreign(problem: str) -> GraphError:
+    return GraphError(
+        f"it has {problem}, for which there is no network here; expected what nussl "
+        "builds for deep clustering, mask inference or chimera (its end-to-end and "
+        "dual-path networks are not among them)"
+    )
+
+
+def _features(modules: Modules) -> shapes.Features:
+    _arguments(modules, "log_spectrogram")
+    batch = modules["normalization"]["class"] == "BatchNorm"
+    fixed = {"num_features": 1, "feature_dim": 2, "eps": 1e-5, "momentum": 0.1}
+    fixed |= {"affine": batch, "track_running_stats": batch}
+    _arguments(modules, "normalization", fixed=fixed)
+    bins = modules["recurrent_stack"]["args"]["num_features"]
+    return shapes.Features(bins, norm="batch" if batch else "instance")
+
+
+def _recurrent(modules: Modules) -> shapes.Recurrent:
+    name = "recurrent_stack"
+    sizes = ("num_features", "hidden_size", "num_layers")
+    args = _arguments(
+        modules,
+        name,
+        (*sizes, "bidirectional", "dropout"),
+        {"init_forget": True},
+        {"rnn_type": "lstm", "batch_first": True},
+        sizes,
+    )
+    dropout, forget = args["dropout"], bool(args["init_forget"])
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise _unknown_value(name, "dropout", dropout, "a number from 0 to below 1")
+    return shapes.Recurrent(
+        args["hidden_size"],
+        args["num_layers"],
+        bool(args["bidirectional"]),
+        float(dropout),
+        initial="xavier" if forget else "uniform",
+        forget_bias=1.0 if forget else None,
+    )
+
+
+def _head(modules: Modules, name: str) -> tuple[int, tuple[Any, ...]]:
+    """Read how many numbers a head has for each bin, and their activations."""
+    sizes = ("num_features", "hidden_size", "embedding_size")
+    fixed = {"num_audio_channels": 1, "bias": True, "reshape": True, "dim_to_embed": -1}
+    args = _arguments(modules, name, (*sizes, "activation"), {}, fixed, sizes)
+    value = args["activation"]
+    names = [value] if isinstance(value, str) else value
+    known = [*GATED, *NONLINEAR, *NORM, "none"]
+    if not isinstance(names, list | tuple) or any(n not in known for n in names):
+        raise _unknown_value(name, "activation", value, f"some of {', '.join(known)}")
+    # nussl searches a text for each name: gated_tanh alone has tanh within it.
+    rows = (GATED, NONLINEAR, NORM)
+    chosen = [next((each for each in row if each in value), None) for row in rows]
+    return args["embedding_size"], tuple(filter(None, chosen))
+
+
+def _arguments(
+    modules: Modules,
+    name: str,
+    required: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    sizes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Check the arguments of a module, all of which must be understood.
+
+    Args:
+        modules: All modules.
+        name: The module.
+        required: Arguments without a default.
+        defaults: Other arguments that may have several values.
+        fixed: Arguments of which our network has one value.
+        sizes: Arguments that must be whole numbers above 0.
+
+    Raises:
+        GraphError: An argument is unknown, missing, or has another value.
+    """
+    values, fixed = {**(defaults or {}), **modules[name]["args"]}, fixed or {}
+    for key, value in values.items():
+        if key not in (*required, *(defaults or {}), *fixed):
+            raise GraphError(f"module {name} has the unknown argument {key}")
+        if value != fixed.get(key, value):
+            raise _unknown_value(name, key, value, repr(fixed[key]))
+    for key in required:
+        if key not in values:
+            raise GraphError(f"module {name} lacks the argument {key}")
+    for key in sizes:
+        if type(values[key]) is not int or values[key] < 1:
+            raise _unknown_value(name, key, values[key], "a whole number above 0")
+    return values
+
+
+def _unknown_value(name: str, key: str, value: Any, expected: str) -> GraphError:
+    return GraphError(
+        f"module {name} has {key}={str(value)[:80]}; expected {expected}, for which "
+        "there is a network here"
+    )

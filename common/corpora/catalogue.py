@@ -1,6 +1,6 @@
-"""Every corpus by its name: ``tracks(name, root, split)`` for all pillars.
+"""Read every corpus by its name: ``tracks(name, root, split)`` for all pillars.
 
-The splits are ``"train"``, ``"valid"`` and ``"test"`` whatever a corpus calls them.
+The splits are ``"train"``, ``"valid"`` and ``"test"`` for every corpus.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from common.corpora.track import CorpusError, Track
 
 @dataclass(frozen=True)
 class Options:
-    """What a corpus may be asked for beside its folder and its split.
+    """Options of reading a corpus, besides its folder and split.
 
     Attributes:
-        sample_rate: Rate in Hz whose folder is read, where a corpus has several.
-        length: ``"min"`` or ``"max"``, of mixtures of speakers.
-        task: Set of WHAM!, such as ``"mix_both"``.
-        skip: Leave out tracks that lack a file and say how many, not refuse.
-        is_wav: Read the wav files of MUSDB18 alone, not its stem files.
-        allow_cut: Cut a track to its shortest file, however much is lost.
+        sample_rate: Rate in Hz to choose, if the corpus has folders of several rates.
+        length: ``"min"`` or ``"max"``, for mixtures of speakers.
+        task: Mixtures of WHAM!, such as ``"mix_both"``.
+        skip: Leave out tracks that lack a file, with a warning, instead of raising.
+        is_wav: Read only the wav files of MUSDB18, not its stem files.
+        allow_cut: Cut a track to its shortest file, even if much of it is lost.
+        noise: Make the noise of WHAM! a source too.
     """
 
     sample_rate: int = 8000
@@ -47,6 +48,7 @@ class Options:
     skip: bool = False
     is_wav: bool = False
     allow_cut: bool = False
+    noise: bool = False
 
 
 Reader = Callable[[Path, str, Options], list[Track]]
@@ -55,20 +57,20 @@ Reader = Callable[[Path, str, Options], list[Track]]
 def tracks(
     name: str, root: Path | str, split: str, options: Options | None = None
 ) -> list[Track]:
-    """List the tracks of a split of a corpus.
+    """Return the tracks of a split of a corpus.
 
     Args:
         name: One of :data:`CORPORA`.
-        root: Its folder.
+        root: Folder of the corpus.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        options: What else is asked for.
+        options: Options of the corpus.
 
     Returns:
-        Tracks by name, with the sources that the corpus names.
+        Tracks sorted by name, with the source names of the corpus.
 
     Raises:
-        CorpusError: The corpus is unknown, its folder is laid out otherwise, the split
-            is empty or a file is missing.
+        CorpusError: The corpus is unknown, its folder has another layout, the split is
+            empty or a file is missing.
         AudioError: A file cannot be read.
     """
     if name not in CORPORA:
@@ -90,7 +92,7 @@ def _musdb(root: Path, split: str, options: Options) -> list[Track]:
 
 
 def _dsd100(root: Path, split: str, options: Options) -> list[Track]:
-    """Hold out a tenth of the training songs, always the same ones, for validation."""
+    """Return a split; a fixed tenth of the training songs is the validation split."""
     if split == "test":
         return dsd100.tracks(root, "test", skip=options.skip)
     songs = dsd100.tracks(root, "train", skip=options.skip)
@@ -114,6 +116,7 @@ def _speakers(corpus: str) -> Reader:
             sample_rate=options.sample_rate,
             length=options.length,
             speakers=3 if corpus == "wsj0_3mix" else 2,
+            noise=options.noise and corpus == "wham",
             skip=options.skip,
         )
 
@@ -140,4 +143,4 @@ CORPORA: Mapping[str, Reader] = {
     "mix_folders": _complete(mix_folders.tracks),
     "song_folders": _song_folders,
 }
-"""The tracks of a split, by the name of the corpus."""
+"""Function that reads a split, by the name of the corpus."""

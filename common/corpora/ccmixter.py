@@ -25,35 +25,35 @@ SPLITS = ("all", *completeness.SPLITS)
 
 
 def tracks(root: Path | str, split: str = "all", *, skip: bool = False) -> list[Track]:
-    """Turn songs into tracks of vocals and accompaniment with their mixture.
+    """Return songs as tracks of vocals and accompaniment with their mixture.
 
     Args:
         root: Folder of the corpus, or one that holds ``ccmixter_corpus``.
-        split: ``"all"``; or ``"train"``, ``"valid"`` or ``"test"``, into which nobody
-            but this function divides the corpus.
-        skip: Leave out songs that lack a file and say how many, not refuse.
+        split: ``"all"``, ``"train"``, ``"valid"`` or ``"test"``. The corpus itself has
+            no splits; this function divides it.
+        skip: Leave out songs that lack a file, with a warning, instead of raising.
 
     Returns:
-        Tracks by name.
+        Tracks sorted by name.
 
     Raises:
         CorpusError: There is no song, or one lacks a file.
     """
     completeness.expect_split(CORPUS, split, SPLITS)
     rows = [_row(song) for song in _songs(user_path(root))]
-    whole = completeness.complete(CORPUS, rows, skip=skip)
-    completeness.expect_count(CORPUS, "all", len(whole), (COUNT,))
+    rows = completeness.complete(CORPUS, rows, skip=skip)
+    completeness.expect_count(CORPUS, "all", len(rows), (COUNT,))
     if split != "all":
-        whole = completeness.part_of(CORPUS, whole, split)
-    return reading.make_tracks(whole)
+        rows = completeness.part_of(CORPUS, rows, split)
+    return reading.make_tracks(rows)
 
 
 def _songs(root: Path) -> list[Path]:
     reading.folder_of(CORPUS, root, "ccmixter_corpus")
-    known = (*FILES.values(), MIXTURE)
-    for place in (root, *reading.subfolders(root)):
-        inside = reading.subfolders(place)
-        songs = [e for e in inside if any(sound_files.find(e / n) for n in known)]
+    names = (*FILES.values(), MIXTURE)
+    for folder in (root, *reading.subfolders(root)):
+        subfolders = reading.subfolders(folder)
+        songs = [s for s in subfolders if any(sound_files.find(s / n) for n in names)]
         if songs:
             return songs
     raise CorpusError(
@@ -63,6 +63,6 @@ def _songs(root: Path) -> list[Path]:
 
 
 def _row(song: Path) -> completeness.Row:
-    plain = {source: song / name for source, name in FILES.items()}
-    files = {name: sound_files.find(file) or file for name, file in plain.items()}
+    paths = {source: song / name for source, name in FILES.items()}
+    files = {name: sound_files.find(file) or file for name, file in paths.items()}
     return song.name, files, sound_files.find(song / MIXTURE) or song / MIXTURE

@@ -1,4 +1,4 @@
-"""Whether a corpus is all there: its files, its number of tracks, its splits."""
+"""Check the completeness of a corpus: its files, its number of tracks, its splits."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Row = tuple[str, Mapping[str, FileSound], FileSound | None]
 Item = TypeVar("Item")
 SPLITS = ("train", "valid", "test")
 HELD_OUT = 0.1
-"""Share of each held-out split of a corpus that comes undivided."""
+"""Share of each held-out split of a corpus that has no splits."""
 
 
 def complete(corpus: str, laid_out: Iterable[Row], *, skip: bool = False) -> list[Row]:
-    """See that all files of all tracks are there.
+    """Return the tracks of which every file exists.
 
     Args:
         corpus: Name of the layout, for the error.
         laid_out: The tracks.
-        skip: Leave out tracks that lack a file and say how many, rather than refuse.
+        skip: Leave out tracks that lack a file, with a warning, instead of raising.
 
     Returns:
         The tracks that lack no file.
@@ -38,15 +38,15 @@ def complete(corpus: str, laid_out: Iterable[Row], *, skip: bool = False) -> lis
         CorpusError: A file is missing; with ``skip``, every track lacks one.
     """
     rows = list(laid_out)
-    needed = [_files(row) for row in rows]
-    gone = reading.missing(itertools.chain.from_iterable(needed))
-    firsts = [next((f for f in files if f in gone), None) for files in needed]
-    whole = [row for row, first in zip(rows, firsts, strict=True) if first is None]
+    files_of_rows = [_files(row) for row in rows]
+    missing = reading.missing(itertools.chain.from_iterable(files_of_rows))
+    firsts = [next((f for f in files if f in missing), None) for files in files_of_rows]
+    complete = [row for row, first in zip(rows, firsts, strict=True) if first is None]
     lacking = [first for first in firsts if first is not None]
     if lacking:
-        told = f"{len(lacking)} of {len(lacking) + len(whole)} tracks lack a file"
-        report(f"{corpus}: {told}, first: {lacking[0]}", skip=skip and bool(whole))
-    return whole
+        fault = f"{len(lacking)} of {len(rows)} tracks lack a file"
+        report(f"{corpus}: {fault}, first: {lacking[0]}", skip=skip and bool(complete))
+    return complete
 
 
 def _files(row: Row) -> list[Path]:
@@ -54,45 +54,53 @@ def _files(row: Row) -> list[Path]:
     return [file for sound in sounds for file in waveforms.files(sound)]
 
 
-def report(finding: str, *, skip: bool) -> None:
-    """Refuse incomplete tracks, or say aloud that they are left out.
+def report(fault: str, *, skip: bool) -> None:
+    """Raise an error for incomplete tracks, or warn that they are left out.
+
+    Args:
+        fault: What is wrong, with the name of the corpus.
+        skip: Whether the tracks are left out.
 
     Raises:
-        CorpusError: They are not to be left out.
+        CorpusError: ``skip`` is off.
     """
     if not skip:
         raise CorpusError(
-            f"{finding}; put back what is missing, or leave incomplete tracks out with "
+            f"{fault}; put back what is missing, or leave incomplete tracks out with "
             "skip=True."
         )
-    LOG.warning("%s; these are left out", finding)
+    LOG.warning("%s; these are left out", fault)
 
 
-def expect_count(corpus: str, split: str, found: int, usual: Collection[int]) -> None:
-    """Warn where a split has another number of tracks than the published corpus."""
-    if found not in usual:
+def expect_count(
+    corpus: str, split: str, count: int, published: Collection[int]
+) -> None:
+    """Warn if a split has another number of tracks than the published corpus."""
+    if count not in published:
         LOG.warning(
             "%s: the split %r has %d tracks, the published set %s: figures on it "
             "compare with no published ones",
             corpus,
             split,
-            found,
-            " or ".join(map(str, usual)),
+            count,
+            " or ".join(map(str, published)),
         )
 
 
 def expect_split(corpus: str, split: str, splits: Iterable[str] = SPLITS) -> None:
-    """See that a corpus has a split.
+    """Raise an error for a split that a corpus does not have.
 
     Raises:
-        CorpusError: It has none of that name.
+        CorpusError: The corpus has no such split.
     """
     if split not in splits:
         raise CorpusError(f"{corpus}: no split {split!r}; it has {', '.join(splits)}.")
 
 
-def place_of(corpus: str, root: Path | str, split: str | None, purpose: str) -> Path:
-    """Find the folder of a split, which is the root where there are no such folders.
+def split_folder(
+    corpus: str, root: Path | str, split: str | None, purpose: str
+) -> Path:
+    """Return the folder of a split, or the root if it has no folders of splits.
 
     Args:
         corpus: Name of the layout, for the error.
@@ -105,22 +113,22 @@ def place_of(corpus: str, root: Path | str, split: str | None, purpose: str) -> 
     """
     if split is not None:
         expect_split(corpus, split)
-    place = reading.folder_of(corpus, user_path(root), purpose)
-    if split is None or not any((place / each).is_dir() for each in SPLITS):
-        return place
-    return reading.folder_of(corpus, place / split, purpose)
+    folder = reading.folder_of(corpus, user_path(root), purpose)
+    if split is None or not any((folder / each).is_dir() for each in SPLITS):
+        return folder
+    return reading.folder_of(corpus, folder / split, purpose)
 
 
 def part_of(corpus: str, items: Sequence[Item], split: str) -> list[Item]:
-    """Divide what comes undivided: a tenth for valid and for test, always alike.
+    """Return the items of a split; a fixed tenth each is for valid and for test.
 
     Args:
         corpus: Name of the layout, for the error and the warning.
-        items: What to divide.
+        items: All items of the corpus.
         split: ``"train"``, ``"valid"`` or ``"test"``.
 
     Raises:
-        CorpusError: There are fewer than three to divide.
+        CorpusError: There are fewer than three items.
 
     >>> [len(part_of("x", range(20), split)) for split in SPLITS]
     [16, 2, 2]

@@ -1,4 +1,4 @@
-"""DSD100: 100 songs of four stems, the mixtures in a folder of their own.
+"""DSD100: 100 songs of four stems, the mixtures in a separate folder.
 
 ``<root>/Mixtures/{Dev,Test}/<number - Artist - Title>/mixture.wav`` and
 ``<root>/Sources/{Dev,Test}/<the same>/{bass,drums,other,vocals}.wav``. All of it is
@@ -25,39 +25,40 @@ COUNT = 50
 
 
 def tracks(root: Path | str, split: str, *, skip: bool = False) -> list[Track]:
-    """Turn a split into tracks of four sources and a mixture.
+    """Return a split as tracks of four sources and a mixture.
 
     Args:
         root: Folder of the corpus, or one that holds ``DSD100``.
         split: ``"train"`` (Dev) or ``"test"``.
-        skip: Leave out songs that lack a file and say how many, not refuse.
+        skip: Leave out songs that lack a file, with a warning, instead of raising.
 
     Returns:
-        Tracks by name, their sources in the order of :data:`SOURCES`.
+        Tracks sorted by name, their sources in the order of :data:`SOURCES`.
 
     Raises:
         CorpusError: The split is empty, or a song lacks a file.
     """
     completeness.expect_split(CORPUS, split, SPLITS)
     root = _find_root(user_path(root))
-    place = root / "Mixtures" / SPLITS[split]
-    songs = reading.subfolders(reading.folder_of(CORPUS, place, "a folder a song"))
+    folder = root / "Mixtures" / SPLITS[split]
+    songs = reading.subfolders(reading.folder_of(CORPUS, folder, "a folder a song"))
     if not songs:
         raise CorpusError(
-            f"{CORPUS}: the split {split!r} is empty: {place} should hold a folder for "
-            f"each song and holds {reading.contents(place)}; unpack the corpus there."
+            f"{CORPUS}: the split {split!r} is empty: {folder} should hold a folder "
+            f"for each song and holds {reading.contents(folder)}; unpack the corpus "
+            "there."
         )
     rows = [_row(root / "Sources" / SPLITS[split], song) for song in songs]
-    whole = completeness.complete(CORPUS, rows, skip=skip)
-    completeness.expect_count(CORPUS, split, len(whole), (COUNT,))
-    return reading.make_tracks(whole)
+    rows = completeness.complete(CORPUS, rows, skip=skip)
+    completeness.expect_count(CORPUS, split, len(rows), (COUNT,))
+    return reading.make_tracks(rows)
 
 
 def _find_root(folder: Path) -> Path:
     reading.folder_of(CORPUS, folder, "Mixtures and Sources")
-    for place in (folder, *reading.subfolders(folder)):
-        if (place / "Mixtures").is_dir():
-            return place
+    for root in (folder, *reading.subfolders(folder)):
+        if (root / "Mixtures").is_dir():
+            return root
     raise CorpusError(
         f"{CORPUS}: {folder} should hold Mixtures and Sources and holds "
         f"{reading.contents(folder)}; unpack the corpus there."
@@ -65,7 +66,7 @@ def _find_root(folder: Path) -> Path:
 
 
 def _row(sources: Path, song: Path) -> completeness.Row:
-    plain = {name: sources / song.name / f"{name}.wav" for name in SOURCES}
-    files = {name: sound_files.find(file) or file for name, file in plain.items()}
+    paths = {name: sources / song.name / f"{name}.wav" for name in SOURCES}
+    files = {name: sound_files.find(file) or file for name, file in paths.items()}
     mixture = song / "mixture.wav"
     return song.name, files, sound_files.find(mixture) or mixture

@@ -3,7 +3,7 @@
 A line of ``{split}_example_list.txt`` holds tab separated paths: the mixture, the
 background, then the foregrounds. The mixture is the sum of its sources, so its file is
 never read. Any folder with such lists is a corpus; ``python -m common.corpora.mixing``
-makes one from recordings of your own (see :mod:`common.corpora.mixing`).
+makes one from your recordings (see :mod:`common.corpora.mixing`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPLITS = ("train", "validation", "eval")
 SIZES = {"train": 20_000, "validation": 1_000, "eval": 1_000}
 """Examples of each split of the published data set (10 s, 16 kHz, mono, 16 bits)."""
 FOLDERS = ("fuss_dev/ssdata", "ssdata", "fuss_dev/ssdata_reverb", "ssdata_reverb")
-"""Where the lists are looked for below a folder, the dry set before the reverberant."""
+"""Subfolders that may hold the lists, the dry set before the reverberant one."""
 REMOTE = "https://zenodo.org/records/3743844/files/"
 REMOTES = {
     "dry": "FUSS_ssdata.tar.gz",
@@ -55,17 +55,17 @@ class Example(NamedTuple):
 
 
 def find_root(folder: Path | str) -> Path:
-    """Find the folder that holds the example lists.
+    """Return the folder that holds the example lists.
 
     Args:
         folder: That folder, or one that holds it as ``fuss_dev/ssdata``, ``ssdata`` or,
-            where the dry set is absent, ``ssdata_reverb``.
+            if the dry set is absent, ``ssdata_reverb``.
 
     Returns:
         The folder of the lists.
 
     Raises:
-        CorpusError: The folder is missing or no list stands at any of these places.
+        CorpusError: The folder is missing or none of these holds a list.
 
     >>> find_root("no/such/folder")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -77,28 +77,22 @@ def find_root(folder: Path | str) -> Path:
             f"FUSS: the folder {folder} does not exist; pass the one that holds "
             f"{list_name('train')}, or its parent."
         )
-    places = [folder, *(folder / name for name in FOLDERS)]
-    for place in places:
-        if any((place / list_name(split)).is_file() for split in SPLITS):
-            return place
-    held = sorted(entry.name for entry in folder.iterdir())
-    holds = ", ".join(held[:5]) + (", ..." if len(held) > 5 else "") or "nothing"
+    for root in [folder, *(folder / name for name in FOLDERS)]:
+        if any((root / list_name(split)).is_file() for split in SPLITS):
+            return root
     raise CorpusError(
         f"FUSS: no {list_name('train')} in {folder} or its {', '.join(FOLDERS)}; the "
-        f"folder holds {holds}; fetch FUSS with ./get_fuss.sh (or unpack "
-        f"{REMOTES['dry']} from {REMOTE} there), or make a set of your own with "
+        f"folder holds {reading.contents(folder)}; fetch FUSS with ./get_fuss.sh (or "
+        f"unpack {REMOTES['dry']} from {REMOTE} there), or make a set of your own with "
         "python -m common.corpora.mixing."
     )
 
 
 def list_name(split: str) -> str:
-    """Name of the example list of a split.
+    """Return the file name of the example list of a split.
 
     Args:
         split: ``"train"``, ``"validation"`` or ``"eval"``.
-
-    Returns:
-        The file name.
 
     Raises:
         CorpusError: There is no such split.
@@ -112,7 +106,7 @@ def list_name(split: str) -> str:
 
 
 def source_names(count: int) -> tuple[str, ...]:
-    """Names of the sources by their position in a list line.
+    """Return the names of the sources by their position in a line of a list.
 
     Args:
         count: Number of sources, at least 1.
@@ -127,12 +121,12 @@ def source_names(count: int) -> tuple[str, ...]:
 
 
 def tracks(root: Path | str, split: str, *, samples: int | None = None) -> list[Track]:
-    """Turn a split into tracks whose mixture is the sum of their sources.
+    """Return a split as tracks whose mixture is the sum of their sources.
 
     Args:
         root: Folder of the lists, or a parent as in :func:`find_root`.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
-        samples: Length that readers pad or cut every track to, as the original program
+        samples: Length to which readers pad or cut every track, as the original program
             does; None takes the length of each track's longest source.
 
     Returns:
@@ -144,28 +138,28 @@ def tracks(root: Path | str, split: str, *, samples: int | None = None) -> list[
     """
     root = find_root(root)
     examples = read_list(root, split)
-    infos = reading.measure(file for each in examples for file in each.sources)
+    infos = reading.measure(file for example in examples for file in example.sources)
     rate = _one_rate(infos)
     _compare_size(root, split, len(examples))
-    found = []
+    result = []
     for name, example in zip(_names(root, examples), examples, strict=True):
         length = max(infos[file].samples for file in example.sources)
         sources = dict(
             zip(source_names(len(example.sources)), example.sources, strict=True)
         )
-        found.append(Track(name, rate, samples or length, sources))
-    return found
+        result.append(Track(name, rate, samples or length, sources))
+    return result
 
 
 def read_list(root: Path, split: str) -> list[Example]:
-    """Read the example list of a split and see that its sources exist.
+    """Return the examples of a split, after a check that their sources exist.
 
     Args:
         root: Folder of the lists.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
 
     Returns:
-        The examples, paths made absolute against the root.
+        The examples, with paths below the root.
 
     Raises:
         CorpusError: The list is missing, empty or malformed, or names missing files.
@@ -186,21 +180,21 @@ def read_list(root: Path, split: str) -> list[Example]:
     examples = list(_parse(path, text))
     if not examples:
         raise CorpusError(f"FUSS: {path} names no example; every line is empty.")
-    _see_files(path, examples)
+    _check_files(path, examples)
     return examples
 
 
 def write_example(
     root: Path, split: str, index: int, sources: np.ndarray, sample_rate: int
 ) -> str:
-    """Write the wav files of one example as FUSS names them.
+    """Write the wav files of one example under the names of FUSS.
 
     Args:
         root: Folder of the lists.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
         index: Number of the example in its split.
-        sources: [sources, samples], full scale +-1, the background first; scaled down
-            together where they would clip.
+        sources: [sources, samples], full scale +-1, the background first; all are
+            scaled down together if one would clip.
         sample_rate: In Hz.
 
     Returns:
@@ -208,27 +202,27 @@ def write_example(
     """
     stem = f"{split}/example{index:05d}"
     labels = ["background0", *(f"foreground{i}" for i in range(len(sources) - 1))]
-    names = [f"{stem}.wav", *(f"{stem}_sources/{each}_sound.wav" for each in labels)]
-    whole = quantise(sources)
+    names = [f"{stem}.wav", *(f"{stem}_sources/{label}_sound.wav" for label in labels)]
+    pcm = quantise(sources)
     # The sum fits 16 bits: quantise leaves room for it.
-    for name, wave in zip(names, [whole.sum(axis=0), *whole], strict=True):
+    for name, wave in zip(names, [pcm.sum(axis=0), *pcm], strict=True):
         write_wav(root / name, wave, sample_rate)
     return "\t".join(names)
 
 
 def write_list(root: Path, split: str, lines: Sequence[str]) -> None:
-    """Write the example list of a split, whole or not at all.
+    """Write the example list of a split, atomically.
 
     Args:
         root: Folder of the lists.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
-        lines: One of :func:`write_example` for each example.
+        lines: Result of :func:`write_example` for each example.
     """
     write_text(root / list_name(split), "".join(f"{line}\n" for line in lines))
 
 
 def _parse(path: Path, text: str) -> Iterator[Example]:
-    """Examples of a list's text; blank lines and trailing tabs are passed over."""
+    """Yield the examples in the text of a list; blank lines are skipped."""
     for number, line in enumerate(text.split("\n"), 1):
         fields = [field.strip() for field in line.split("\t")]
         fields = [field for field in fields if field]
@@ -239,12 +233,12 @@ def _parse(path: Path, text: str) -> Iterator[Example]:
                 f"FUSS: {path} line {number} names only the mixture {fields[0]}; its "
                 "sources must follow, separated by tabs."
             )
-        mixture, *sources = (sound_files.listed(each, path.parent) for each in fields)
+        mixture, *sources = (sound_files.listed(field, path.parent) for field in fields)
         yield Example(number, mixture, tuple(sources))
 
 
-def _see_files(path: Path, examples: Sequence[Example]) -> None:
-    """Refuse a list that names sources that are not there."""
+def _check_files(path: Path, examples: Sequence[Example]) -> None:
+    """Raise an error for a list that names missing sources."""
     missing = [
         (file, example.line)
         for example in examples
@@ -262,7 +256,7 @@ def _see_files(path: Path, examples: Sequence[Example]) -> None:
 
 
 def _names(root: Path, examples: Sequence[Example]) -> list[str]:
-    """Unique names: the mixture's own, with its folder where two share it."""
+    """Return unique names: those of the mixtures, with the folder if two are equal."""
     count = Counter(example.mixture.stem for example in examples)
     names: dict[str, int] = {}
     for example in examples:
@@ -279,7 +273,7 @@ def _names(root: Path, examples: Sequence[Example]) -> list[str]:
 
 
 def _one_rate(infos: dict[Path, audio.AudioInfo]) -> int:
-    """The sample rate that all files share."""
+    """Return the sample rate of all files."""
     first, expected = next(iter(infos.items()))
     for file, info in infos.items():
         if info.sample_rate != expected.sample_rate:
@@ -293,7 +287,7 @@ def _one_rate(infos: dict[Path, audio.AudioInfo]) -> int:
 
 
 def _compare_size(root: Path, split: str, count: int) -> None:
-    """Warn when what is named like the published data set has another size."""
+    """Warn if a set in the folder of the published one has another size."""
     if root.parent.name == "fuss_dev" and count != SIZES[split]:
         LOG.warning(
             "FUSS: %s names %d examples; the published %s split has %d.",

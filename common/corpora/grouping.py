@@ -1,7 +1,7 @@
-"""Targets out of the sources of a corpus: groups of sources added up, under new names.
+"""Group the sources of tracks: each target is the sum of a group of sources.
 
-A source is meant by its whole name, or by its label where several of one label are
-numbered: ``piano`` means ``piano``, ``piano::0`` and ``piano::1``.
+A group lists full names of sources, or labels of sources that are numbered: ``piano``
+selects ``piano``, ``piano::0`` and ``piano::1``.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def group(
     rest: str | None = None,
     complete: bool = False,
 ) -> list[Track]:
-    """Add up the sources of tracks in named groups.
+    """Return tracks whose sources are sums of groups of their sources.
 
-    A mixture stays where every source is in a group. Where some are left out they
-    leave the mixture too, which is then the sum of the groups.
+    A track keeps its mixture if every source is in a group. Otherwise its mixture is
+    the sum of the groups.
 
     Args:
         tracks: The tracks.
         groups: Names or labels of the sources of each group, by the group's name.
         rest: Name of the group of all other sources, or None to leave those out.
-        complete: Leave out tracks that lack a group and say how many; otherwise only
-            those without any, and the others have the groups that they have.
+        complete: Leave out tracks that lack any group, with a warning; otherwise only
+            tracks without a single group are left out.
 
     Returns:
-        Tracks whose sources are the groups, in the order given.
+        Tracks whose sources are the groups, in the order of ``groups``.
 
     Raises:
         CorpusError: No track has a source of a group, a source is in two groups, or no
@@ -75,12 +75,12 @@ def group(
 def against_rest(
     tracks: Iterable[Track], target: str, rest: str = "accompaniment"
 ) -> list[Track]:
-    """Add up all sources but one, such as everything but the vocals.
+    """Return tracks of one source and the sum of all others.
 
     Args:
         tracks: The tracks.
-        target: Name or label of the one.
-        rest: Name of the sum.
+        target: Name or label of the source, such as the vocals.
+        rest: Name of the sum of the others.
 
     Raises:
         CorpusError: No track has the target.
@@ -89,14 +89,14 @@ def against_rest(
 
 
 def by_label(tracks: Iterable[Track]) -> list[Track]:
-    """Add up the sources of each label: ``piano::0`` and ``piano::1`` are ``piano``."""
+    """Return tracks whose sources are the sums of each label, such as ``piano``."""
     tracks = list(tracks)
     labels = dict.fromkeys(label(name) for track in tracks for name in track.sources)
     return group(tracks, {each: [each] for each in labels})
 
 
 def numbered(tracks: Iterable[Track]) -> list[Track]:
-    """Name sources by their order, ``source0``, ``source1``, where labels differ.
+    """Return tracks whose sources are named by position: ``source0``, ``source1``.
 
     >>> numbered([Track("a", 8000, 9, {"yes": Path("y"), "no": Path("n")})])[0].sources
     {'source0': PosixPath('y'), 'source1': PosixPath('n')}
@@ -105,8 +105,8 @@ def numbered(tracks: Iterable[Track]) -> list[Track]:
         replace(
             track,
             sources={
-                f"source{place}": sound
-                for place, sound in enumerate(track.sources.values())
+                f"source{position}": sound
+                for position, sound in enumerate(track.sources.values())
             },
         )
         for track in tracks
@@ -114,7 +114,7 @@ def numbered(tracks: Iterable[Track]) -> list[Track]:
 
 
 def count_labels(labels: Iterable[str]) -> list[str]:
-    """Tell sources of one label apart.
+    """Return the labels with the number of each among its equals.
 
     >>> count_labels(["dog", "car", "dog"])
     ['dog::0', 'car::0', 'dog::1']
@@ -128,7 +128,7 @@ def count_labels(labels: Iterable[str]) -> list[str]:
 
 
 def label(source: str) -> str:
-    """Give the label of a numbered source.
+    """Return the label of a numbered source.
 
     >>> label("dog::1"), label("vocals")
     ('dog', 'vocals')
@@ -137,7 +137,7 @@ def label(source: str) -> str:
 
 
 def added(sounds: Sequence[Sound]) -> Sound:
-    """Make one sound of several, of which any may be a sum already.
+    """Return the sum of sounds, any of which may be a sum itself.
 
     Args:
         sounds: At least one.
@@ -153,7 +153,7 @@ def added(sounds: Sequence[Sound]) -> Sound:
 def _owners(
     tracks: Sequence[Track], groups: Mapping[str, Sequence[str]], rest: str | None
 ) -> dict[str, str]:
-    """Group of each name or label."""
+    """Return the group of each name or label."""
     if rest is not None and rest in groups:
         raise CorpusError(f"rest={rest!r} is the name of a group; choose another.")
     present = {name for track in tracks for name in track.sources}
@@ -167,10 +167,10 @@ def _owners(
                     f"{name!r}; expected one."
                 )
         if not present.intersection(members):
-            known = sorted({label(each) for each in present})
+            labels = sorted({label(each) for each in present})
             raise CorpusError(
                 f"The group {name!r} ({', '.join(members)}) is in none of "
-                f"{len(tracks)} tracks; their sources are {', '.join(known)}."
+                f"{len(tracks)} tracks; their sources are {', '.join(labels)}."
             )
     return owners
 

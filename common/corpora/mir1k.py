@@ -2,17 +2,22 @@
 
 ``MIR-1K/Wavfile/<singer>_<song>_<clip>.wav`` are 1000 clips of 16 kHz,
 ``MIR-1K/UndividedWavfile/<singer>_<song>.wav`` the 110 songs that they are cut from.
-The mixture is the sum of the two channels.
+The mixture is the sum of the two channels. Where ``Wavfile`` holds the folders
+``train``, ``dev`` and ``test``, as the copy of Huang et al. does (171, 4 and 825 clips,
+both sources of a clip equally loud), these are the splits.
 
 References:
     Hsu, Jang: On the improvement of singing voice separation for monaural recordings
     using the MIR-1K dataset, IEEE TASLP 18(2), 2010.
     Huang, Kim, Hasegawa-Johnson, Smaragdis: Singing-voice separation from monaural
-    recordings using deep recurrent neural networks, ISMIR 2014 (the usual split).
+    recordings using deep recurrent neural networks, ISMIR 2014 (the usual split);
+    https://github.com/posenhuang/deeplearningsourceseparation (their copy).
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,12 +25,16 @@ from common.corpora import completeness, reading, sound_files
 from common.corpora.track import Channel, CorpusError, Track
 from common.files import user_path
 
+LOG = logging.getLogger(__name__)
+
 CORPUS = "MIR-1K"
 FOLDERS = {"clips": "Wavfile", "songs": "UndividedWavfile"}
 CHANNELS = {"vocals": 1, "accompaniment": 0}
 TRAIN_SINGERS = ("abjones", "amy")
 """The male and the female singer that everybody trains on."""
 TOTALS = {"clips": 1000, "songs": 110}
+DIVISION = {"train": ("train", 171), "valid": ("dev", 4), "test": ("test", 825)}
+"""Folder and number of clips of each split of Huang et al."""
 
 
 def tracks(
@@ -37,14 +46,16 @@ def tracks(
 ) -> list[Track]:
     """Turn a split into tracks of ``vocals`` and ``accompaniment``.
 
-    The corpus has no validation set: a tenth of the songs of the training singers,
-    always the same ones, is held out whole, because clips of one song are alike.
+    Clips in folders ``train``, ``dev`` and ``test`` are divided by these. Others are
+    divided by singer, which is said, and a tenth of the songs of the training singers,
+    always the same ones, is held out whole for the validation, because clips of one
+    song are alike.
 
     Args:
         root: The folder MIR-1K, or the one that holds it.
         split: ``"train"``, ``"valid"`` or ``"test"`` (all other singers).
         units: ``"clips"`` or ``"songs"``.
-        train_singers: Singers of train and valid.
+        train_singers: Singers of train and valid, where no folders divide the clips.
 
     Returns:
         Tracks by name, whose mixture is the sum of their sources.
@@ -56,12 +67,36 @@ def tracks(
     if units not in FOLDERS:
         raise CorpusError(f"{CORPUS}: units={units!r}; expected {', '.join(FOLDERS)}.")
     place = _find(user_path(root), FOLDERS[units])
-    files = sound_files.sounds(place, ".wav")
-    if not files:
-        raise CorpusError(
-            f"{CORPUS}: {place} should hold <singer>_<song>_<clip>.wav and holds "
-            f"{reading.contents(place)}; unpack the corpus there."
-        )
+    if units == "clips" and is_divided(place):
+        chosen = _folder(place, split)
+    else:
+        chosen = _undivided(place, split, units, train_singers)
+    _check_channels(chosen)
+    return reading.make_tracks(
+        (file.stem, {name: Channel(file, at) for name, at in CHANNELS.items()}, None)
+        for file in chosen
+    )
+
+
+def is_divided(place: Path) -> bool:
+    """Tell whether folders of the splits of Huang et al. lie in a folder of clips."""
+    return any((place / folder).is_dir() for folder, _ in DIVISION.values())
+
+
+def _folder(place: Path, split: str) -> list[Path]:
+    folder, count = DIVISION[split]
+    purpose = "<singer>_<song>_<clip>.wav"
+    files = _sounds(reading.folder_of(CORPUS, place / folder, purpose))
+    LOG.info("%s: %r is the folder %s, as Huang et al. divide", CORPUS, split, folder)
+    completeness.expect_count(CORPUS, split, len(files), [count])
+    return files
+
+
+def _undivided(
+    place: Path, split: str, units: str, train_singers: Sequence[str]
+) -> list[Path]:
+    files = _sounds(place)
+    _tell_undivided(place)
     completeness.expect_count(CORPUS, "all", len(files), [TOTALS[units]])
     chosen = _part(files, split, train_singers)
     if not chosen:
@@ -71,11 +106,28 @@ def tracks(
             f"{', '.join(singers)}; train_singers={', '.join(train_singers)} leaves "
             "none for it."
         )
-    _check_channels(chosen)
-    return reading.make_tracks(
-        (file.stem, {name: Channel(file, at) for name, at in CHANNELS.items()}, None)
-        for file in chosen
+    return chosen
+
+
+@functools.cache
+def _tell_undivided(place: Path) -> None:
+    """Say only once that figures on this split compare with few."""
+    LOG.warning(
+        "%s: %s has no folders train, dev and test, the split of Huang et al.; it is "
+        "divided by singer, and some songs of the training singers are the validation",
+        CORPUS,
+        place,
     )
+
+
+def _sounds(place: Path) -> list[Path]:
+    files = sound_files.sounds(place, ".wav")
+    if not files:
+        raise CorpusError(
+            f"{CORPUS}: {place} should hold <singer>_<song>_<clip>.wav and holds "
+            f"{reading.contents(place)}; unpack the corpus there."
+        )
+    return files
 
 
 def _find(root: Path, folder: str) -> Path:

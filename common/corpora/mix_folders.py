@@ -1,8 +1,8 @@
-"""Folders of mixtures and of their sources, joined by equal file names.
+"""Folders of mixtures and of their sources, matched by equal file names.
 
 ``<root>/<split>/mix/<name>`` and ``<root>/<split>/<source>/<name>``. Without a folder
 ``mix`` the mixture is the sum of the sources; without folders of splits a tenth of the
-names is held out for each of valid and test.
+names is held out for valid and a tenth for test.
 """
 
 from __future__ import annotations
@@ -26,72 +26,71 @@ def tracks(
     sources: Sequence[str] | None = None,
     skip: bool = False,
 ) -> list[Track]:
-    """Turn equal names in several folders into tracks.
+    """Return tracks of files with equal names in several folders.
 
     Args:
         root: Folder of the corpus.
-        split: ``"train"``, ``"valid"`` or ``"test"``; None takes all that lies in the
-            root itself.
-        mix: Folder of the mixtures; where there is none they are the sums.
+        split: ``"train"``, ``"valid"`` or ``"test"``; None takes the root itself.
+        mix: Folder of the mixtures; if it is absent they are the sums.
         sources: Folders of the sources, in this order; None takes all but ``mix``.
-        skip: Leave out names that a folder lacks and say how many, not refuse.
+        skip: Leave out names that a folder lacks, with a warning, instead of raising.
 
     Returns:
-        Tracks by name.
+        Tracks sorted by name.
 
     Raises:
         CorpusError: There is no source, or a name is not in every folder.
     """
-    place = completeness.place_of(CORPUS, root, split, "folders of sources")
+    folder = completeness.split_folder(CORPUS, root, split, "folders of sources")
     if sources is None:
-        sources = [each.name for each in reading.subfolders(place) if each.name != mix]
+        sources = [each.name for each in reading.subfolders(folder) if each.name != mix]
     if not sources:
         raise CorpusError(
-            f"{CORPUS}: {place} should hold a folder for each source and holds "
-            f"{reading.contents(place)}; check the root."
+            f"{CORPUS}: {folder} should hold a folder for each source and holds "
+            f"{reading.contents(folder)}; check the root."
         )
-    laid_out = rows(CORPUS, place, mix if (place / mix).is_dir() else None, sources)
-    if split is not None and place == user_path(root):
+    laid_out = rows(CORPUS, folder, mix if (folder / mix).is_dir() else None, sources)
+    if split is not None and folder == user_path(root):
         laid_out = completeness.part_of(CORPUS, laid_out, split)
     return reading.make_tracks(completeness.complete(CORPUS, laid_out, skip=skip))
 
 
 def rows(
-    corpus: str, place: Path, mix: str | None, sources: Sequence[str]
+    corpus: str, folder: Path, mix: str | None, sources: Sequence[str]
 ) -> list[completeness.Row]:
-    """Lay out every name that is in any of the folders, whether or not in all.
+    """Return a track for every name that any of the folders holds.
 
     Args:
         corpus: Name of the layout, for the error.
-        place: Where the folders are.
+        folder: Folder that holds the others.
         mix: Folder of the mixtures, or None.
         sources: Folders of the sources.
 
     Returns:
-        Name, sources and mixture of each track, by name.
+        Name, sources and mixture of each track, sorted by name.
 
     Raises:
         CorpusError: A folder is missing, or they hold no sound at all.
     """
-    folders = [*([mix] if mix else []), *sources]
-    places = [reading.folder_of(corpus, place / each, "sounds") for each in folders]
+    parts = [*([mix] if mix else []), *sources]
+    folders = [reading.folder_of(corpus, folder / part, "sounds") for part in parts]
     names = {
         name
-        for each in places
+        for each in folders
         for name in reading.names(each)
         if sound_files.is_sound(name, SUFFIXES)
     }
     if not names:
         raise CorpusError(
-            f"{corpus}: {', '.join(folders)} in {place} hold no sound "
+            f"{corpus}: {', '.join(parts)} in {folder} hold no sound "
             f"({', '.join(SUFFIXES)}); unpack or generate the corpus there."
         )
     # Joining texts takes a third of the time of joining paths.
     return [
         (
             name.rpartition(".")[0],
-            {source: Path(f"{place}/{source}/{name}") for source in sources},
-            Path(f"{place}/{mix}/{name}") if mix else None,
+            {source: Path(f"{folder}/{source}/{name}") for source in sources},
+            Path(f"{folder}/{mix}/{name}") if mix else None,
         )
         for name in sorted(names)
     ]

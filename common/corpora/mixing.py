@@ -1,10 +1,10 @@
-"""Make a FUSS-layout set from recordings of one's own.
+"""Make a set in the layout of FUSS from your recordings.
 
 ``python -m common.corpora.mixing SOURCE... --output DIR``: every SOURCE, a folder or a
-file of any audio format, is one kind of sound. A mixture takes at most one source of a
+file of any audio format, is one kind of sound. A mixture has at most one source of each
 kind: a background that lasts throughout, and foregrounds placed at an offset. No
-recording, or with ``--by-time`` no part of one, is heard in two splits. Short takes are
-strung together, long files are read by excerpt, silent excerpts are passed over.
+recording, or with ``--by-time`` no part of one, is used in two splits. Short recordings
+are joined, long ones are read by excerpt, silent excerpts are skipped.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ TRIES = 20
 
 @dataclass(frozen=True)
 class Recipe:
-    """How mixtures are made.
+    """Parameters of the mixtures.
 
     Attributes:
         seconds: Length of every mixture.
         sample_rate: Rate of the written files, in Hz.
-        max_sources: Most sources in a mixture; 1 of them is the background.
-        single_share: Share of training mixtures with the background alone; the others
-            have 2 to max_sources, each as often. Validation and eval draw 1 to
-            max_sources, each as often.
+        max_sources: Most sources in a mixture, one of which is the background.
+        single_share: Share of training mixtures with only a background; the others
+            have 2 to max_sources, uniformly. Validation and eval draw 1 to max_sources
+            uniformly.
         snr_range: Lowest and highest level of a foreground over the background, in dB.
         by_time: Cut each recording in time (first part for training, last quarter for
-            eval) where a kind has few recordings.
+            eval) if a kind has few recordings.
         seed: Equal seeds and sources give equal files.
     """
 
@@ -75,19 +75,20 @@ def make(
     jobs: int | None = None,
     overwrite: bool = False,
 ) -> Counter[str]:
-    """Make a set in the layout of FUSS, whole or not at all.
+    """Write a set in the layout of FUSS, atomically.
 
     Args:
         sources: Folders or files, each one kind of sound.
         output: Folder to make.
         counts: Number of mixtures of each split; a split of 0 is left out.
-        recipe: How mixtures are made.
-        jobs: Threads; None takes one a processor. The result does not depend on it.
+        recipe: Parameters of the mixtures.
+        jobs: Threads; None takes one for each processor. The result does not depend on
+            it.
         overwrite: Replace an earlier set in that folder.
 
     Returns:
-        What was done: ``"train 2"`` counts training mixtures of two sources,
-        ``"silent <source>"`` the excerpts of a source passed over.
+        Counts: ``"train 2"`` is the number of training mixtures of two sources,
+        ``"silent <source>"`` that of the silent excerpts of a source.
 
     Raises:
         CorpusError: The sources are missing, too few or silent, or the recipe is
@@ -106,7 +107,7 @@ def make(
     lists = [output / fuss.list_name(split) for split in fuss.SPLITS]
     refuse_replacing_folder(output, sources)
     replace = overwrite and any(path.is_file() for path in lists)
-    done: Counter[str] = Counter()
+    made: Counter[str] = Counter()
     with (
         replacing_folder(output, overwrite=replace) as root,
         ThreadPoolExecutor(jobs or os.cpu_count()) as pool,
@@ -116,9 +117,9 @@ def make(
             results = list(pool.map(work, range(count)))
             fuss.write_list(root, split, [line for line, _ in results])
             for line, silent in results:
-                done[f"{split} {line.count(chr(9))}"] += 1
-                done.update(silent)
-    return done
+                made[f"{split} {line.count(chr(9))}"] += 1
+                made.update(silent)
+    return made
 
 
 def draw_sound(
@@ -129,21 +130,21 @@ def draw_sound(
     *,
     active_share: float,
 ) -> tuple[np.ndarray | None, int]:
-    """Draw a sound of one kind: an excerpt, or takes strung together.
+    """Draw a sound of one kind: an excerpt, or several joined ones.
 
     Args:
-        recordings: What to draw from.
-        samples: Length wanted; less comes where there is less.
+        recordings: Recordings of that kind.
+        samples: Length; the sound is shorter if the recordings are.
         sample_rate: Rate of the result, in Hz.
         rng: Seeded generator.
         active_share: Share of frames that must not be silent.
 
     Returns:
-        The sound, [samples], or None where 20 excerpts were silent; and the number of
-        silent excerpts passed over.
+        The sound, [samples], or None if 20 excerpts were silent; and the number of
+        silent excerpts.
     """
     for silent in range(TRIES):
-        sound = _string_together(recordings, samples, sample_rate, rng)
+        sound = _join(recordings, samples, sample_rate, rng)
         level = 20 * np.log10(np.std(sound) + 1e-12)
         if level > SILENCE_DB and _active_share(sound, sample_rate) >= active_share:
             fade = sample_rate // 200
@@ -151,13 +152,13 @@ def draw_sound(
     return None, TRIES
 
 
-def _string_together(
+def _join(
     recordings: Sequence[Recording],
     samples: int,
     sample_rate: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """One excerpt after another, each recording at most once, short pauses between."""
+    """Return excerpts with short pauses between, each recording at most once."""
     lengths = np.array([each.samples / each.sample_rate for each in recordings])
     order = rng.choice(
         len(recordings), len(recordings), replace=False, p=lengths / lengths.sum()
@@ -177,21 +178,21 @@ def _string_together(
 def _read(
     recording: Recording, samples: int, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """At most so many samples from a random place of a recording, mono, resampled."""
-    wanted = -(-samples * recording.sample_rate // sample_rate)
-    start = int(rng.integers(max(0, recording.samples - wanted) + 1))
+    """Return a random excerpt of a recording, mono and resampled."""
+    length = -(-samples * recording.sample_rate // sample_rate)
+    start = int(rng.integers(max(0, recording.samples - length) + 1))
     waveform, rate = audio.read(
-        recording.path, recording.start + start, min(wanted, recording.samples)
+        recording.path, recording.start + start, min(length, recording.samples)
     )
     mono = waveform.mean(axis=0, keepdims=True)
-    # An offset or a rumble would set the level of what is heard.
+    # An offset or a rumble would dominate the level of the audible sound.
     rumble = signal.butter(2, 20.0, "highpass", fs=rate, output="sos")
     mono = signal.sosfilt(rumble, mono - mono.mean())
     return resample(mono.astype(np.float32), rate, sample_rate)[0, :samples]
 
 
 def _active_share(sound: np.ndarray, sample_rate: int) -> float:
-    """Share of the 25 ms frames that lie within 40 dB of the loudest."""
+    """Return the share of 25 ms frames that lie within 40 dB of the loudest."""
     frame = max(1, sample_rate // 40)
     frames = np.pad(sound, (0, -len(sound) % frame)).reshape(-1, frame)
     power = np.mean(frames**2, axis=1)
@@ -201,18 +202,18 @@ def _active_share(sound: np.ndarray, sample_rate: int) -> float:
 def _make_example(
     root: Path, split: str, kinds: Kinds, recipe: Recipe, index: int
 ) -> tuple[str, Counter[str]]:
-    """Draw, level and write one example; return its line and the silences met."""
+    """Write one example; return its line of the list and its silent excerpts."""
     rng = np.random.default_rng([recipe.seed, fuss.SPLITS.index(split), index])
     samples = round(recipe.seconds * recipe.sample_rate)
     count = _draw_count(split, recipe, rng)
     sources = np.zeros((count, samples))
-    names, silences = list(kinds), Counter[str]()
+    names, skipped = list(kinds), Counter[str]()
     for row in range(count):
         role = "foreground" if row else "background"
         length = round(samples * rng.uniform(0.5, 1.0)) if row else samples
         level = BACKGROUND_DB + (rng.uniform(*recipe.snr_range) if row else 0.0)
-        fitting = _candidates(names, kinds, 0.0 if row else recipe.seconds)
-        for name in map(str, rng.permutation(fitting)):
+        candidates = _candidates(names, kinds, 0.0 if row else recipe.seconds)
+        for name in map(str, rng.permutation(candidates)):
             names.remove(name)
             sound, silent = draw_sound(
                 kinds[name],
@@ -221,7 +222,7 @@ def _make_example(
                 rng,
                 active_share=ACTIVE_SHARE[role],
             )
-            silences[f"silent {name}"] += silent
+            skipped[f"silent {name}"] += silent
             if sound is not None:
                 break
         else:
@@ -232,18 +233,18 @@ def _make_example(
         offset = int(rng.integers(samples - len(sound) + 1))
         sound = sound * 10 ** (level / 20) / np.sqrt(np.mean(sound**2))
         sources[row, offset : offset + len(sound)] = sound
-    return fuss.write_example(root, split, index, sources, recipe.sample_rate), silences
+    return fuss.write_example(root, split, index, sources, recipe.sample_rate), skipped
 
 
 def _candidates(names: Sequence[str], kinds: Kinds, seconds: float) -> list[str]:
-    """Kinds that hold so much sound."""
+    """Return the kinds with recordings of at least that length together."""
     return [
         name for name in names if sum(each.seconds for each in kinds[name]) >= seconds
     ]
 
 
 def _draw_count(split: str, recipe: Recipe, rng: np.random.Generator) -> int:
-    """Number of sources of an example."""
+    """Return the number of sources of an example."""
     if recipe.max_sources == 1:
         return 1
     if split != "train":
@@ -254,7 +255,7 @@ def _draw_count(split: str, recipe: Recipe, rng: np.random.Generator) -> int:
 
 
 def _check(recipe: Recipe, counts: Mapping[str, int]) -> None:
-    """Refuse a recipe that cannot be cooked."""
+    """Raise an error for parameters out of range."""
     if not counts or min(counts.values()) < 0:
         raise CorpusError(f"The numbers of mixtures are {dict(counts)}; ask for some.")
     for name in ("seconds", "sample_rate", "max_sources"):
@@ -274,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        arguments: The command line; None takes the program's own.
+        arguments: The command line; None takes that of the process.
 
     Returns:
         The exit code.
@@ -284,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Make the set that the options ask for and say what came of it."""
+    """Write the set of the command line and print its counts."""
     recipe = Recipe(
         seconds=options.seconds,
         sample_rate=options.rate,
@@ -294,7 +295,7 @@ def _run(options: argparse.Namespace) -> int:
         by_time=options.by_time,
         seed=options.seed,
     )
-    done = make(
+    made = make(
         options.sources,
         options.output,
         {split: getattr(options, split) for split in fuss.SPLITS},
@@ -303,20 +304,20 @@ def _run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     for split in fuss.SPLITS:
-        parts = sorted(key for key in done if key.startswith(f"{split} "))
-        text = ", ".join(f"{done[key]} of {key.split()[1]} source(s)" for key in parts)
+        parts = sorted(key for key in made if key.startswith(f"{split} "))
+        text = ", ".join(f"{made[key]} of {key.split()[1]} source(s)" for key in parts)
         sys.stdout.write(f"{split}: {text or 'left out'}\n")
-    for key in sorted(done):
-        if key.startswith("silent ") and done[key]:
+    for key in sorted(made):
+        if key.startswith("silent ") and made[key]:
             name = key.removeprefix("silent ")
-            sys.stdout.write(f"{done[key]} silent excerpts of {name} passed over\n")
+            sys.stdout.write(f"{made[key]} silent excerpts of {name} passed over\n")
     sys.stdout.write(f"{options.output}\n")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Options of the command."""
-    usual = Recipe()
+    """Return the parser of the command line."""
+    defaults = Recipe()
     parser = argparse.ArgumentParser(
         prog="python -m common.corpora.mixing",
         description=__doc__.split("\n\n")[1],
@@ -325,28 +326,28 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("sources", nargs="+", type=Path, help="folder or file, one kind of sound each")
     add("--output", type=Path, required=True, help="folder to make")
-    add("--seconds", type=float, default=usual.seconds, help="length of a mixture")
-    add("--rate", type=int, default=usual.sample_rate, help="sample rate in Hz")
+    add("--seconds", type=float, default=defaults.seconds, help="length of a mixture")
+    add("--rate", type=int, default=defaults.sample_rate, help="sample rate in Hz")
     add("--train", type=int, default=200, help="mixtures for training")
     add("--validation", type=int, default=20, help="mixtures for validation")
     add("--eval", type=int, default=40, help="mixtures for evaluation")
-    add("--max-sources", type=int, default=usual.max_sources, help="sources at most")
+    add("--max-sources", type=int, default=defaults.max_sources, help="sources at most")
     add(
         "--single-share",
         type=float,
-        default=usual.single_share,
+        default=defaults.single_share,
         help="share of training mixtures of one source",
     )
     add(
         "--snr-range",
         type=float,
         nargs=2,
-        default=usual.snr_range,
+        default=defaults.snr_range,
         metavar=("LOW", "HIGH"),
         help="foreground over background in dB",
     )
     add("--by-time", action="store_true", help="cut recordings in time where few")
-    add("--seed", type=int, default=usual.seed, help="seed of every draw")
+    add("--seed", type=int, default=defaults.seed, help="seed of every draw")
     add("--jobs", type=int, default=None, help="threads; none: one a processor")
     add("--overwrite", action="store_true", help="replace an earlier set")
     return parser

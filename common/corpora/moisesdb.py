@@ -1,9 +1,8 @@
-"""MoisesDB: 240 songs, each in files of single instruments under eleven stems.
+"""MoisesDB: 240 songs as files of single instruments in eleven stems.
 
 ``<root>/moisesdb_v0.1/<song>/data.json`` lists the stems of a song and their files,
 ``<song>/<stem>/<id>.<extension>``. A stem may be listed twice, files of one song differ
-in length and in channels, some songs have no vocals, and what bleeds into another
-microphone is marked.
+in length and in channels, some songs have no vocals, and files with bleed are marked.
 
 References:
     Pereira, Araujo, Korzeniowski, Vogl: MoisesDB: a dataset for source separation
@@ -30,12 +29,12 @@ SPLITS = ("all", *completeness.SPLITS)
 
 
 class Song(NamedTuple):
-    """A song as a track, with what its description says besides.
+    """A song as a track, with the metadata of its description.
 
     Attributes:
         track: Its stems, the vocals first where there are any; the mixture is the sum.
-        artist: Whose song it is.
-        bleeding: Stems of which a file holds the sound of others as well.
+        artist: Name of the artist.
+        bleeding: Stems with a file into which other stems bleed.
     """
 
     track: Track
@@ -51,39 +50,39 @@ class _Described(NamedTuple):
 
 
 def tracks(root: Path | str, split: str = "all", *, skip: bool = False) -> list[Track]:
-    """Turn songs into tracks of the stems that they have.
+    """Return songs as tracks of the stems that they have.
 
     Args:
         root: Folder of the corpus, or one that holds ``moisesdb_v0.1``.
-        split: ``"all"``; or ``"train"``, ``"valid"`` or ``"test"``, into which nobody
-            but this function divides the corpus: a tenth of the artists is held out for
-            each of the latter two.
-        skip: Leave out songs that lack a file or cannot be added up, and say how many,
-            not refuse.
+        split: ``"all"``, ``"train"``, ``"valid"`` or ``"test"``. The corpus itself has
+            no splits; this function holds out a tenth of the artists for valid and a
+            tenth for test.
+        skip: Leave out songs that lack a file or cannot be added up, with a warning,
+            instead of raising.
 
     Returns:
-        Tracks by the name of their folder, as long as their longest file.
+        Tracks sorted by the name of their folder, as long as their longest file.
 
     Raises:
         CorpusError: There is no song, or one lacks a file or its description.
     """
     completeness.expect_split(CORPUS, split, SPLITS)
-    found = songs(root, skip=skip)
+    all_songs = songs(root, skip=skip)
     if split == "all":
-        return [song.track for song in found]
-    artists = sorted({song.artist for song in found})
+        return [song.track for song in all_songs]
+    artists = sorted({song.artist for song in all_songs})
     if len(artists) < 3:
-        return [song.track for song in completeness.part_of(CORPUS, found, split)]
+        return [song.track for song in completeness.part_of(CORPUS, all_songs, split)]
     chosen = completeness.part_of(CORPUS, artists, split)
-    return [song.track for song in found if song.artist in chosen]
+    return [song.track for song in all_songs if song.artist in chosen]
 
 
 def songs(root: Path | str, *, skip: bool = False) -> list[Song]:
-    """List the songs with what is known of each, as :func:`tracks`.
+    """Return the songs with their artists and stems with bleed.
 
     Args:
         root: Folder of the corpus, or one that holds ``moisesdb_v0.1``.
-        skip: Leave out songs with a fault and say how many, not refuse.
+        skip: Leave out faulty songs, with a warning, instead of raising.
 
     Raises:
         CorpusError: There is no song, or one lacks a file or its description.
@@ -92,9 +91,9 @@ def songs(root: Path | str, *, skip: bool = False) -> list[Song]:
     described = [_describe(folder) for folder in folders]
     rows = {each.folder.name: each for each in described}
     laid_out = [_row(each) for each in described]
-    whole = completeness.complete(CORPUS, laid_out, skip=skip)
-    completeness.expect_count(CORPUS, "all", len(whole), (COUNT,))
-    made = reading.make_tracks(_one_rate(whole, skip), longest=True)
+    complete = completeness.complete(CORPUS, laid_out, skip=skip)
+    completeness.expect_count(CORPUS, "all", len(complete), (COUNT,))
+    made = reading.make_tracks(_one_rate(complete, skip), longest=True)
     return [
         Song(track, rows[track.name].artist, rows[track.name].bleeding)
         for track in made
@@ -103,11 +102,11 @@ def songs(root: Path | str, *, skip: bool = False) -> list[Song]:
 
 def _song_folders(root: Path) -> list[Path]:
     reading.folder_of(CORPUS, root, "moisesdb_v0.1")
-    for place in (root, *reading.subfolders(root)):
-        inside = reading.subfolders(place)
-        found = [each for each in inside if (each / INDEX).is_file()]
-        if found:
-            return found
+    for folder in (root, *reading.subfolders(root)):
+        subfolders = reading.subfolders(folder)
+        song_folders = [each for each in subfolders if (each / INDEX).is_file()]
+        if song_folders:
+            return song_folders
     raise CorpusError(
         f"{CORPUS}: {root} should hold moisesdb_v0.1/<song>/{INDEX} and holds "
         f"{reading.contents(root)}; unpack the corpus there."
@@ -115,7 +114,7 @@ def _song_folders(root: Path) -> list[Path]:
 
 
 def _describe(folder: Path) -> _Described:
-    """Read what a song says of itself."""
+    """Read the description of a song."""
     path = folder / INDEX
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -134,10 +133,10 @@ def _describe(folder: Path) -> _Described:
             '{"artist": ..., "stems": [{"stemName": ..., "tracks": [{"id": ..., '
             '"extension": ...}]}]}; unpack the song again.'
         ) from error
-    whole = {name: files for name, files in stems.items() if files}
-    if not whole:
+    stems = {name: files for name, files in stems.items() if files}
+    if not stems:
         raise CorpusError(f"{path} lists no file in any stem; unpack the song again.")
-    return _Described(folder, artist, whole, frozenset(bleeding))
+    return _Described(folder, artist, stems, frozenset(bleeding))
 
 
 def _file(folder: Path, track: Mapping[str, Any]) -> Path:
@@ -146,7 +145,7 @@ def _file(folder: Path, track: Mapping[str, Any]) -> Path:
 
 
 def _plain_name(name: Any) -> str:
-    # A description comes from elsewhere, and must not lead out of its folder.
+    # A description is untrusted, and must not lead out of its folder.
     if not isinstance(name, str) or not name or Path(name).name != name:
         raise ValueError(f"{name!r} is no name of a file or folder")
     return name
@@ -164,7 +163,7 @@ def _sum(files: Sequence[Path]) -> Path | Sum:
 
 
 def _one_rate(rows: Sequence[completeness.Row], skip: bool) -> list[completeness.Row]:
-    """The songs whose files all have one rate, so that they can be added up."""
+    """Return the songs whose files have one rate, so that they can be added up."""
     files = {row[0]: _files(row) for row in rows}
     infos = reading.measure(file for each in files.values() for file in each)
     kept, faults = [], []
@@ -178,9 +177,9 @@ def _one_rate(rows: Sequence[completeness.Row], skip: bool) -> list[completeness
             odd = infos[other].sample_rate
             faults.append(f"{first} has {rate} Hz and {other} {odd} Hz")
     if faults:
-        told = f"{len(faults)} of {len(rows)} songs have several rates"
-        told = f"{CORPUS}: {told}, first: {faults[0]}; resample one"
-        completeness.report(told, skip=skip and bool(kept))
+        fault = f"{len(faults)} of {len(rows)} songs have several rates"
+        fault = f"{CORPUS}: {fault}, first: {faults[0]}; resample one"
+        completeness.report(fault, skip=skip and bool(kept))
     return kept
 
 

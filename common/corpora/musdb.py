@@ -38,10 +38,10 @@ SOURCES = ("vocals", "drums", "bass", "other")
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 """Audio streams of a stem file in their order."""
 SPLITS = {"train": "train", "valid": "train", "test": "test"}
-"""Folder that each split is found in."""
+"""Folder of each split."""
 SUFFIXES = (".stem.mp4", ".stem.m4a")
 DECODED_FROM = "decoded-from.txt"
-"""In a folder of decoded stems, the fingerprint of the file that they come from."""
+"""File in a folder of decoded stems with the fingerprint of the stem file."""
 SAMPLE_RATE = 44100
 VALIDATION = (
     "Actions - One Minute Smile",
@@ -59,9 +59,9 @@ VALIDATION = (
     "Meaxic - Take A Step",
     "Traffic Experiment - Sirens",
 )
-"""Tracks of the training folder that everybody holds out for validation."""
+"""Tracks of the training folder that the community holds out for validation."""
 OTHER_SHARE = 0.14
-"""Share held out of a corpus of this layout that has none of these tracks."""
+"""Share held out of another corpus of this layout, without these tracks."""
 PREVIEW_URL = (
     "https://github.com/sigsep/sigsep-mus-db/releases/download/v0.4.0/"
     "MUSDB18-7-STEMS.zip"
@@ -71,13 +71,13 @@ LICENCE = "for research and teaching only; most tracks CC BY-NC-SA 3.0 or 4.0"
 
 
 def find_root(folder: Path | str) -> Path:
-    """Find the folder that holds ``train`` or ``test``.
+    """Return the folder that holds ``train`` or ``test``.
 
     Args:
         folder: That folder, or one that holds it as ``MUSDB18``, ``musdb18hq``, ...
 
     Raises:
-        CorpusError: There is none.
+        CorpusError: There is no such folder.
     """
     folder = user_path(folder)
     if not folder.is_dir():
@@ -85,9 +85,9 @@ def find_root(folder: Path | str) -> Path:
             f"MUSDB18: the folder {folder} does not exist; pass the one that holds "
             "train and test, or another kind of corpus with dataset=..."
         )
-    for place in (folder, *reading.subfolders(folder)):
-        if any((place / split).is_dir() for split in ("train", "test")):
-            return place
+    for root in (folder, *reading.subfolders(folder)):
+        if any((root / split).is_dir() for split in ("train", "test")):
+            return root
     raise CorpusError(
         f"MUSDB18: {folder} holds neither train nor test but "
         f"{reading.contents(folder)}; unpack MUSDB18 or MUSDB18-HQ there, or choose "
@@ -96,15 +96,15 @@ def find_root(folder: Path | str) -> Path:
 
 
 def tracks(root: Path | str, split: str, *, is_wav: bool = False) -> list[Track]:
-    """Turn a split into tracks of four sources and a mixture, all as wav files.
+    """Return a split as tracks of four sources and a mixture, all in wav files.
 
     Args:
         root: Folder of the corpus, as for :func:`find_root`.
         split: ``"train"`` (without validation tracks), ``"valid"`` or ``"test"``.
-        is_wav: Take only tracks of wav files; otherwise stem files are decoded too.
+        is_wav: Read only tracks of wav files; otherwise stem files are decoded too.
 
     Returns:
-        Tracks by name, their sources in the order of :data:`SOURCES`.
+        Tracks sorted by name, their sources in the order of :data:`SOURCES`.
 
     Raises:
         CorpusError: The split is empty or a track lacks a file.
@@ -112,59 +112,59 @@ def tracks(root: Path | str, split: str, *, is_wav: bool = False) -> list[Track]
     if split not in SPLITS:
         raise CorpusError(f"MUSDB18: no split {split!r}; it has {', '.join(SPLITS)}.")
     root = find_root(root)
-    place = reading.folder_of("MUSDB18", root / SPLITS[split], "a folder a track")
-    found = songs(place, is_wav=is_wav)
-    if not found:
+    folder = reading.folder_of("MUSDB18", root / SPLITS[split], "a folder a track")
+    by_name = songs(folder, is_wav=is_wav)
+    if not by_name:
         stems = " or ".join(f"*{suffix}" for suffix in SUFFIXES)
-        kinds = "folders of wav files" if is_wav else f"wav folders or {stems}"
+        layouts = "folders of wav files" if is_wav else f"wav folders or {stems}"
         raise CorpusError(
-            f"MUSDB18: the split {split!r} is empty: {place} holds no {kinds} but "
-            f"{reading.contents(place)}; unpack the corpus there."
+            f"MUSDB18: the split {split!r} is empty: {folder} holds no {layouts} but "
+            f"{reading.contents(folder)}; unpack the corpus there."
         )
-    names = _held_out(place, sorted(found), split)
-    folders = _wav_folders([found[name] for name in names], place)
+    names = _held_out(folder, sorted(by_name), split)
+    folders = _wav_folders([by_name[name] for name in names], folder)
     return reading.make_tracks(
         _laid_out(name, folder) for name, folder in zip(names, folders, strict=True)
     )
 
 
-def songs(place: Path, *, is_wav: bool = False) -> dict[str, Path]:
-    """List the songs of a folder by name: folders of wav files, or stem files.
+def songs(folder: Path, *, is_wav: bool = False) -> dict[str, Path]:
+    """Return the songs of a folder by name: folders of wav files, or stem files.
 
     Args:
-        place: Folder of a split.
-        is_wav: Leave stem files out.
+        folder: Folder of a split.
+        is_wav: Leave out stem files.
 
     Raises:
         CorpusError: Two stem files are of one song.
     """
-    found: dict[str, Path] = {}
-    for file in [] if is_wav else sound_files.sounds(place, SUFFIXES):
-        if found.setdefault(_title(file), file) != file:
+    by_name: dict[str, Path] = {}
+    for file in [] if is_wav else sound_files.sounds(folder, SUFFIXES):
+        if by_name.setdefault(_title(file), file) != file:
             raise CorpusError(
-                f"MUSDB18: {found[_title(file)]} and {file.name} are both stems of one "
-                "song; remove one of them."
+                f"MUSDB18: {by_name[_title(file)]} and {file.name} are both stems of "
+                "one song; remove one of them."
             )
-    # A song that is there as both needs no decoding.
-    return found | {each.name: each for each in reading.subfolders(place)}
+    # A song that exists in both forms needs no decoding.
+    return by_name | {each.name: each for each in reading.subfolders(folder)}
 
 
 def preview() -> Path:
-    """Download the excerpts of 7 s of all tracks into the cache, unless they are there.
+    """Download the 7 s excerpts of all tracks into the cache, unless they are there.
 
     Returns:
         The folder of the corpus.
 
     Raises:
-        CorpusError: There is no network, or what comes is not the archive.
+        CorpusError: There is no network, or the download is not the archive.
     """
-    place = files.cache_folder("musdb18-7")
-    if (place / "train").is_dir():
-        return place
-    with files.locked(place):
-        if not (place / "train").is_dir():
-            _fetch_preview(place)
-    return place
+    folder = files.cache_folder("musdb18-7")
+    if (folder / "train").is_dir():
+        return folder
+    with files.locked(folder):
+        if not (folder / "train").is_dir():
+            _fetch_preview(folder)
+    return folder
 
 
 def decode(stem_file: Path, folder: Path) -> Path:
@@ -173,13 +173,13 @@ def decode(stem_file: Path, folder: Path) -> Path:
     Args:
         stem_file: A file of five audio streams.
         folder: Folder to make, with a file for each of :data:`STREAMS`; one that was
-            decoded from a file of the same content is taken as it is.
+            decoded from a file of the same content is kept.
 
     Returns:
         The folder.
 
     Raises:
-        CorpusError: There is no ffmpeg, or it cannot decode the file.
+        CorpusError: ffmpeg is not installed, or cannot decode the file.
     """
     if _is_decoded(stem_file, folder):
         return folder
@@ -193,8 +193,8 @@ def decode(stem_file: Path, folder: Path) -> Path:
     with replacing_folder(folder, overwrite=True) as work:
         source = ffmpeg.input(f"file:{stem_file.absolute()}")
         outputs = [
-            source[f"a:{place}"].output(str(work / f"{name}.wav"), acodec="pcm_s16le")
-            for place, name in enumerate(STREAMS)
+            source[f"a:{index}"].output(str(work / f"{name}.wav"), acodec="pcm_s16le")
+            for index, name in enumerate(STREAMS)
         ]
         job = ffmpeg.merge_outputs(*outputs)
         job = job.global_args("-nostdin", "-loglevel", "error", "-xerror")
@@ -211,25 +211,25 @@ def decode(stem_file: Path, folder: Path) -> Path:
 
 
 def _is_decoded(stem_file: Path, folder: Path) -> bool:
-    """Whether a folder holds what a stem file decodes to."""
+    """Return whether a folder holds the decoded content of a stem file."""
     if not folder.is_dir():
         return False
     note = folder / DECODED_FROM
     if note.is_file():
         return note.read_text() == waveforms.fingerprint(stem_file)
-    # Releases up to 0.1.0 went by the times.
+    # Releases up to 0.1.0 compared modification times.
     return folder.stat().st_mtime >= stem_file.stat().st_mtime
 
 
-def _held_out(place: Path, names: Sequence[str], split: str) -> list[str]:
-    """Names of the tracks of a split, those of the validation apart."""
+def _held_out(folder: Path, names: Sequence[str], split: str) -> list[str]:
+    """Return the tracks of a split; validation tracks are no training tracks."""
     if split == "test":
         return list(names)
     valid = [name for name in names if name in VALIDATION]
     if not valid:
         if len(names) < 2:
             raise CorpusError(
-                f"MUSDB18: {place} holds one track, {names[0]!r}; training needs at "
+                f"MUSDB18: {folder} holds one track, {names[0]!r}; training needs at "
                 "least two, one of them for validation."
             )
         _, valid = reading.divide(names, OTHER_SHARE)
@@ -237,7 +237,7 @@ def _held_out(place: Path, names: Sequence[str], split: str) -> list[str]:
             LOG.warning(
                 "%s holds none of MUSDB18's validation tracks: holding out %d of its "
                 "%d tracks: %s",
-                place,
+                folder,
                 len(valid),
                 len(names),
                 ", ".join(valid),
@@ -245,34 +245,34 @@ def _held_out(place: Path, names: Sequence[str], split: str) -> list[str]:
     chosen = [name for name in names if (name in valid) == (split == "valid")]
     if not chosen:
         raise CorpusError(
-            f"MUSDB18: the split {split!r} is empty: {place} holds nothing but "
+            f"MUSDB18: the split {split!r} is empty: {folder} holds nothing but "
             "validation tracks; add training tracks."
         )
     return chosen
 
 
-def _wav_folders(places: Sequence[Path], parent: Path) -> list[Path]:
-    """Folders of wav files, stem files decoded into the cache where they are not."""
-    encoded = [each for each in places if not each.is_dir()]
+def _wav_folders(songs: Sequence[Path], parent: Path) -> list[Path]:
+    """Return folders of wav files; stem files are decoded into the cache first."""
+    encoded = [each for each in songs if not each.is_dir()]
     if not encoded:
-        return list(places)
+        return list(songs)
     digest = hashlib.sha256(str(parent.resolve()).encode()).hexdigest()[:12]
     target = files.cache_folder(f"musdb18-{digest}", parent.name)
     folders = {each: target / _title(each) for each in encoded}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         work = pool.map(decode, encoded, folders.values())
         list(tqdm(work, f"decoding into {target}", len(encoded), disable=None))
-    return [folders.get(each, each) for each in places]
+    return [folders.get(each, each) for each in songs]
 
 
 def _title(stem_file: Path) -> str:
-    # The last two suffixes, in whatever case.
+    # Drop two suffixes, such as .stem.mp4, in any case.
     return stem_file.name.rsplit(".", 2)[0]
 
 
 def _laid_out(name: str, folder: Path) -> tuple[str, dict[str, Path], Path]:
-    plain = {source: folder / f"{source}.wav" for source in ("mixture", *SOURCES)}
-    files = {source: sound_files.find(file) or file for source, file in plain.items()}
+    paths = {source: folder / f"{source}.wav" for source in ("mixture", *SOURCES)}
+    files = {source: sound_files.find(file) or file for source, file in paths.items()}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing:
         raise CorpusError(
@@ -284,13 +284,13 @@ def _laid_out(name: str, folder: Path) -> tuple[str, dict[str, Path], Path]:
     return name, files, mixture
 
 
-def _fetch_preview(place: Path) -> None:
+def _fetch_preview(folder: Path) -> None:
     url = os.environ.get("MUSDB_PREVIEW_URL", PREVIEW_URL)
-    with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".partial") as part:
+    with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".partial") as part:
         try:
             with urllib.request.urlopen(url, timeout=20) as answer:
                 shutil.copyfileobj(answer, part)
-            with replacing_folder(place) as work, zipfile.ZipFile(part) as archive:
+            with replacing_folder(folder) as work, zipfile.ZipFile(part) as archive:
                 archive.extractall(work)
                 find_root(work)
         except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:

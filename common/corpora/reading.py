@@ -1,4 +1,4 @@
-"""Reading corpora: folders that must be there, and the lengths of many files."""
+"""Read corpora: folders that must exist, and the rates and lengths of many files."""
 
 from __future__ import annotations
 
@@ -23,58 +23,58 @@ LOG = logging.getLogger(__name__)
 
 THREADS = 8
 BATCH = 256
-"""Files that a thread measures at once, because handing one over takes longer."""
+"""Number of files that a thread probes at once, because submitting one is slower."""
 LOSS_SHARE = 0.05
-"""Share of its longest sound that a track may lose to its shortest one."""
+"""Largest share of its longest sound that a track may lose."""
 LOSS_SECONDS = 0.5
-"""What a track may lose even where that is a larger share."""
+"""Length that a track may lose even if that is a larger share."""
 _may_cut: ContextVar[bool] = ContextVar("may_cut", default=False)
 FileSound = Path | Channel | Sum
-"""A sound in files, so that its rate and length can be looked up."""
+"""A sound in files, whose rate and length can be probed."""
 Item = TypeVar("Item")
 
 
-def folder_of(corpus: str, place: Path, purpose: str) -> Path:
-    """See that a folder is there.
+def folder_of(corpus: str, folder: Path, purpose: str) -> Path:
+    """Return a folder, after a check that it exists.
 
     Args:
         corpus: Name of the layout, for the error.
-        place: The folder.
+        folder: The folder.
         purpose: What it should hold, for the error.
 
     Raises:
-        CorpusError: It is not there; the sentence tells what its parent holds.
+        CorpusError: It does not exist; the error lists the contents of its parent.
     """
-    if place.is_dir():
-        return place
-    near = place.parent
-    while not near.is_dir():
-        near = near.parent
+    if folder.is_dir():
+        return folder
+    parent = folder.parent
+    while not parent.is_dir():
+        parent = parent.parent
     raise CorpusError(
-        f"{corpus}: the folder {place} does not exist; it should hold {purpose}; "
-        f"{near} holds {contents(near)}; check the root and the names."
+        f"{corpus}: the folder {folder} does not exist; it should hold {purpose}; "
+        f"{parent} holds {contents(parent)}; check the root and the names."
     )
 
 
 def contents(folder: Path) -> str:
-    """Name the first five entries of a folder, for an error.
+    """Return the names of the first five entries of a folder, for an error.
 
     >>> import tempfile
     >>> contents(Path(tempfile.mkdtemp()))
     'nothing'
     """
-    held = sorted(each.name for each in folder.iterdir())
-    return ", ".join(held[:5]) + (", ..." if len(held) > 5 else "") or "nothing"
+    entries = sorted(each.name for each in folder.iterdir())
+    return ", ".join(entries[:5]) + (", ..." if len(entries) > 5 else "") or "nothing"
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """List the folders in a folder by name, hidden and system ones left out."""
-    inside = (each for each in folder.iterdir() if not sound_files.is_junk(each.name))
-    return sorted(each for each in inside if each.is_dir())
+    """Return the subfolders of a folder by name, without hidden and system ones."""
+    entries = (each for each in folder.iterdir() if not sound_files.is_junk(each.name))
+    return sorted(each for each in entries if each.is_dir())
 
 
 def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:
-    """Find rate, channels and length of many files at once.
+    """Return rate, channels and length of many files, probed in parallel.
 
     Raises:
         AudioError: One of them cannot be read.
@@ -87,7 +87,7 @@ def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:
 
 
 def missing(files: Iterable[Path]) -> set[Path]:
-    """Find which of many files are not there, by one look into each of their folders.
+    """Return which of many files do not exist, by listing each folder once.
 
     >>> missing([Path("not/there.wav")])
     {PosixPath('not/there.wav')}
@@ -112,7 +112,7 @@ def _measure(files: Sequence[Path]) -> list[audio.AudioInfo]:
 
 
 def names(folder: Path | str) -> set[str]:
-    """Name the files in a folder, if it is there; links that lead nowhere are none.
+    """Return the names of the files in a folder; empty if the folder does not exist.
 
     >>> names("not/there")
     set()
@@ -126,10 +126,10 @@ def names(folder: Path | str) -> set[str]:
 
 @contextmanager
 def cutting(allow: bool) -> Iterator[None]:
-    """Let the tracks that are made within lose any length to their shortest sound.
+    """Allow :func:`make_tracks` to cut any length within this context.
 
     Args:
-        allow: Whether they may; else what is allowed around stays.
+        allow: Allow it; if off, the setting of an outer context stays.
     """
     token = _may_cut.set(allow or _may_cut.get())
     try:
@@ -139,7 +139,7 @@ def cutting(allow: bool) -> Iterator[None]:
 
 
 def may_cut() -> bool:
-    """Say whether tracks may lose any length to their shortest sound."""
+    """Return whether tracks may be cut by any length to their shortest sound."""
     return _may_cut.get()
 
 
@@ -149,17 +149,15 @@ def make_tracks(
     longest: bool = False,
     allow_cut: bool = False,
 ) -> list[Track]:
-    """Make tracks as long as the shortest of their sounds, at the rate of the first.
+    """Return tracks as long as the shortest of their sounds, at the rate of the first.
 
-    One warning says how many tracks lose the end of a longer sound, and which loses
-    most.
+    One warning gives the number of tracks that are cut, and the one cut most.
 
     Args:
         laid_out: Name, sources and mixture of each track.
-        longest: As long as the longest sound instead; shorter ones are silent after
-            their end.
-        allow_cut: Whether a track may lose any length to its shortest sound, as within
-            :func:`cutting`.
+        longest: Take the length of the longest sound instead; shorter ones are silent
+            after their end.
+        allow_cut: Allow to cut any length, as within :func:`cutting`.
 
     Raises:
         AudioError: A file cannot be read.
@@ -178,7 +176,7 @@ def make_tracks(
         lengths = [-(-each.samples * rate // each.sample_rate) for each in infos]
         samples = max(lengths) if longest else min(lengths)
         tracks.append(Track(name, rate, samples, sources, mixture))
-        # Lengths at other rates are rounded up, which is no difference.
+        # Lengths at other rates are rounded up, by at most one sample.
         if max(lengths) - samples > 1:
             losses.append(_loss(name, rate, sounds, lengths))
     if not (allow_cut or may_cut()):
@@ -188,22 +186,22 @@ def make_tracks(
 
 
 class _Loss(NamedTuple):
-    """What a track loses: its shortest and longest sound, and their seconds."""
+    """Cut of a track: its shortest and longest sound, and their lengths in seconds."""
 
     name: str
     shortest: FileSound
     longest: FileSound
     kept: float
-    whole: float
+    full: float
 
     @property
     def seconds(self) -> float:
-        return self.whole - self.kept
+        return self.full - self.kept
 
     def __str__(self) -> str:
         return (
             f"{self.name!r}, where {waveforms.label(self.shortest)} lasts "
-            f"{self.kept:.2f} s and {waveforms.label(self.longest)} {self.whole:.2f} s"
+            f"{self.kept:.2f} s and {waveforms.label(self.longest)} {self.full:.2f} s"
         )
 
 
@@ -211,13 +209,13 @@ def _loss(
     name: str, rate: int, sounds: Sequence[FileSound], lengths: Sequence[int]
 ) -> _Loss:
     shortest, longest = int(np.argmin(lengths)), int(np.argmax(lengths))
-    kept, whole = lengths[shortest] / rate, lengths[longest] / rate
-    return _Loss(name, sounds[shortest], sounds[longest], kept, whole)
+    kept, full = lengths[shortest] / rate, lengths[longest] / rate
+    return _Loss(name, sounds[shortest], sounds[longest], kept, full)
 
 
 def _refuse_losses(losses: Sequence[_Loss]) -> None:
     for loss in losses:
-        if loss.seconds > max(LOSS_SECONDS, LOSS_SHARE * loss.whole):
+        if loss.seconds > max(LOSS_SECONDS, LOSS_SHARE * loss.full):
             raise CorpusError(
                 "a track is as long as its shortest sound, which would cut more than "
                 f"{LOSS_SHARE:.0%} and {LOSS_SECONDS} s off track {loss}; pad the "
@@ -238,18 +236,18 @@ def _report_losses(losses: Sequence[_Loss], tracks: int) -> None:
 
 @functools.cache
 def _warn_once(sentence: str) -> None:
-    """Warn of a corpus that is read again and again in one process only once."""
+    """Warn only once, because a process may read one corpus several times."""
     LOG.warning(sentence)
 
 
 def divide(
     items: Sequence[Item], share: float, seed: int = 42
 ) -> tuple[list[Item], list[Item]]:
-    """Part a list at random, always alike, keeping the order within the parts.
+    """Divide a list at random by a fixed seed, keeping the order within the parts.
 
     Args:
         items: The list.
-        share: Share of the second part, which gets at least one.
+        share: Share of the second part, which has at least one item.
         seed: Seed of the division.
 
     Returns:
@@ -260,5 +258,5 @@ def divide(
     """
     count = max(1, round(share * len(items)))
     chosen = set(np.random.default_rng(seed).permutation(len(items))[:count].tolist())
-    first = [item for place, item in enumerate(items) if place not in chosen]
-    return first, [items[place] for place in sorted(chosen)]
+    first = [item for index, item in enumerate(items) if index not in chosen]
+    return first, [items[index] for index in sorted(chosen)]

@@ -1,4 +1,4 @@
-"""Recordings of one's own: kinds of sound, divided among the splits of a corpus."""
+"""Find your recordings by kind of sound, and divide them among splits."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SUFFIXES = (
     *(".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"),
     *(".webm", ".wma", ".wv"),
 )
-"""What is taken for a recording in a folder; a file named itself may be anything."""
+"""Suffixes of recordings in a folder; a file that is named itself may have any."""
 TIME_PARTS = {"train": (0.0, 0.65), "validation": (0.65, 0.75), "eval": (0.75, 1.0)}
-"""Part of a recording that a split takes when recordings are cut in time."""
+"""Part of a recording for each split, if recordings are cut in time."""
 FILE_SHARES = {"eval": 0.2, "validation": 0.1}
 MANY = 10
-"""Kinds of so many recordings are divided by file even with --by-time."""
+"""Kinds with this many recordings are divided by file even with --by-time."""
 THREADS = 8
 
 
 class Recording(NamedTuple):
-    """The part of a file that a split may use, in samples at the file's rate."""
+    """Part of a file that a split may use, in samples at the file's rate."""
 
     path: Path
     sample_rate: int
@@ -42,17 +42,17 @@ class Recording(NamedTuple):
 
 
 Kinds = Mapping[str, Sequence[Recording]]
-"""Recordings of each kind of sound that a split may use."""
+"""Recordings that a split may use, by kind of sound."""
 
 
 def find_kinds(sources: Sequence[Path]) -> dict[str, list[Recording]]:
-    """Find the recordings of each kind of sound.
+    """Return the recordings of each kind of sound.
 
     Args:
         sources: Folders, searched to any depth, or files.
 
     Returns:
-        Whole recordings of each source, by the source's path.
+        Full recordings of each source, by the source's path.
 
     Raises:
         CorpusError: A source is missing, named twice or holds no recording.
@@ -83,13 +83,13 @@ def find_kinds(sources: Sequence[Path]) -> dict[str, list[Recording]]:
 def divide(
     kinds: Kinds, splits: Sequence[str], *, by_time: bool, seed: int
 ) -> dict[str, dict[str, list[Recording]]]:
-    """Divide every kind among the splits, none of it in two.
+    """Divide the recordings of every kind among disjoint splits.
 
     Args:
         kinds: Recordings of each kind.
-        splits: The splits to make, of ``train``, ``validation`` and ``eval``.
+        splits: Names of the splits, of ``train``, ``validation`` and ``eval``.
         by_time: Cut each recording in time (first part for training, last quarter for
-            eval) where a kind has fewer than MANY.
+            eval) if a kind has fewer than MANY.
         seed: Seed of the division by file.
 
     Returns:
@@ -117,7 +117,7 @@ def divide(
 
 
 def _cut(recording: Recording, split: str) -> Recording:
-    """The part of a recording that belongs to a split."""
+    """Return the part of a recording that belongs to a split."""
     first, last = (round(share * recording.samples) for share in TIME_PARTS[split])
     return recording._replace(start=first, samples=last - first)
 
@@ -128,7 +128,7 @@ def _by_file(
     splits: Sequence[str],
     rng: np.random.Generator,
 ) -> dict[str, list[Recording]]:
-    """Whole recordings, shuffled: a fifth for eval, a tenth for validation."""
+    """Divide full recordings at random: a fifth for eval, a tenth for validation."""
     if len(recordings) < len(splits):
         raise CorpusError(
             f"The source {name} has {len(recordings)} recording(s), too few to divide "

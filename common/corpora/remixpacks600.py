@@ -1,8 +1,8 @@
-"""RemixPacks600: stems of some 600 songs, collected by the authors of nussl.
+"""RemixPacks600: stems of about 600 songs, collected by the authors of nussl.
 
 ``organized_{train,valid,test}/<song>/{vocals,bass,drums,other}.*`` in any of wav, flac,
-mp3 and ogg; ``{train,valid,test}/<song>/`` are taken as well. The collection was never
-published, and those who had it tested on MUSDB18.
+mp3 and ogg; ``{train,valid,test}/<song>/`` are accepted as well. The collection was
+never published, and its authors tested on MUSDB18.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ def tracks(
     sources: Sequence[str] = SOURCES,
     skip: bool = False,
 ) -> list[Track]:
-    """Turn songs into tracks of four sources, whose mixture is their sum.
+    """Return songs as tracks of four sources, whose mixture is their sum.
 
-    Without a folder for valid a tenth of the training songs, always the same ones, is
-    held out.
+    Without a folder for valid a fixed tenth of the training songs is held out.
 
     Args:
         root: Folder of the corpus, or one that holds ``remixpacks600``.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         sources: Names of the files, without suffix.
-        skip: Leave out songs that lack a file and say how many, not refuse.
+        skip: Leave out songs that lack a file, with a warning, instead of raising.
 
     Returns:
-        Tracks by name.
+        Tracks sorted by name.
 
     Raises:
         CorpusError: The split is empty, or a song lacks a file.
@@ -73,11 +72,11 @@ def _songs(root: Path, split: str) -> list[Path]:
 
 
 def _folder(root: Path, split: str) -> Path | None:
-    """Folder of a split, in the root or in a folder of it."""
-    for place in (root, *reading.subfolders(root)):
+    """Return the folder of a split in the root or its subfolders, if there is one."""
+    for folder in (root, *reading.subfolders(root)):
         for name in (f"organized_{split}", split):
-            if (place / name).is_dir():
-                return place / name
+            if (folder / name).is_dir():
+                return folder / name
     return None
 
 
@@ -88,5 +87,5 @@ def _part(songs: list[Path], split: str) -> list[Path]:
 
 
 def _file(song: Path, name: str) -> Path:
-    # What is missing is told by its stem, because any suffix would do.
+    # A missing file is named by its stem, because any suffix would do.
     return sound_files.find(song / name, *SUFFIXES) or song / f"{name}.*"

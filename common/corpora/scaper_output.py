@@ -1,9 +1,9 @@
-"""Soundscapes of Scaper with their isolated events, of 1.3 and of an older fork.
+"""Soundscapes of Scaper 1.3, or of an older fork, with their isolated events.
 
 ``<root>/<split>/<name>.{wav,jams}`` with ``<name>_events/foreground0_dog.wav`` (1.3) or
-``<name>_sources/foreground/0.wav`` (the fork). The jams of 1.3 name the files by the
-absolute paths of the machine that made them: where these are gone the same names are
-looked for beside the jams.
+``<name>_sources/foreground/0.wav`` (the fork). The jams of 1.3 hold absolute
+paths of the machine that made them: if these do not exist, the files are looked for
+beside the jams.
 
 References:
     Salamon, MacConnell, Cartwright, Li, Bello: Scaper: a library for soundscape
@@ -24,7 +24,7 @@ from common.files import user_path
 CORPUS = "Scaper"
 SUFFIXES = (".wav", ".flac", ".ogg")
 TOLERANCE_SECONDS = 0.1
-"""How much shorter an event may be, because resampling rounds."""
+"""Largest difference between event and soundscape, because resampling rounds."""
 
 
 def tracks(
@@ -36,42 +36,42 @@ def tracks(
     complete: bool = False,
     skip: bool = False,
 ) -> list[Track]:
-    """Turn soundscapes into tracks of their events.
+    """Return soundscapes as tracks of their events.
 
     Args:
         root: Folder of the corpus; without folders of splits a tenth of the soundscapes
             is held out for each of valid and test.
-        split: ``"train"``, ``"valid"`` or ``"test"``; None takes all that lies in the
-            root itself.
+        split: ``"train"``, ``"valid"`` or ``"test"``; None takes the root itself.
         groups: Labels of the events of each source, by its name; None makes every event
             a source, ``dog::0``, ``dog::1``, ``car::0``.
         rest: Name of the group of all other labels.
         complete: Leave out soundscapes that lack a group, as :func:`grouping.group`.
-        skip: Leave out soundscapes that lack a file and say how many, not refuse.
+        skip: Leave out soundscapes that lack a file, with a warning, instead of
+            raising.
 
     Returns:
-        Tracks by name, with the soundscape as mixture.
+        Tracks sorted by name, with the soundscape as mixture.
 
     Raises:
-        CorpusError: There is no jams file, one is not of Scaper, or it was made without
-            isolated events.
+        CorpusError: There is no jams file, one is not of Scaper, or has no isolated
+            events.
     """
-    place = completeness.place_of(CORPUS, root, split, "soundscapes (*.jams)")
-    found = sound_files.sounds(place, ".jams")
-    if not found:
+    folder = completeness.split_folder(CORPUS, root, split, "soundscapes (*.jams)")
+    jams_files = sound_files.sounds(folder, ".jams")
+    if not jams_files:
         raise CorpusError(
-            f"{CORPUS}: {place} should hold soundscapes (*.jams, *.wav) and holds "
-            f"{reading.contents(place)}; check the root."
+            f"{CORPUS}: {folder} should hold soundscapes (*.jams, *.wav) and holds "
+            f"{reading.contents(folder)}; check the root."
         )
-    if split is not None and place == user_path(root):
-        found = completeness.part_of(CORPUS, found, split)
-    rows = [_lay_out(jams) for jams in found]
-    whole = completeness.complete(CORPUS, rows, skip=skip)
-    heard = reading.make_tracks(whole, allow_cut=True)
-    _check_lengths(heard)
+    if split is not None and folder == user_path(root):
+        jams_files = completeness.part_of(CORPUS, jams_files, split)
+    rows = [_lay_out(jams) for jams in jams_files]
+    rows = completeness.complete(CORPUS, rows, skip=skip)
+    tracks = reading.make_tracks(rows, allow_cut=True)
+    _check_lengths(tracks)
     if groups is None:
-        return heard
-    return grouping.group(heard, groups, rest=rest, complete=complete)
+        return tracks
+    return grouping.group(tracks, groups, rest=rest, complete=complete)
 
 
 def _lay_out(jams: Path) -> completeness.Row:
@@ -98,7 +98,7 @@ def _lay_out(jams: Path) -> completeness.Row:
 
 
 def _annotation(jams: Path) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
-    """Events of a soundscape in order, and what Scaper wrote of its files."""
+    """Return the events of a soundscape in order, and its paths from Scaper."""
     try:
         content = json.loads(jams.read_text(encoding="utf-8"))
         annotation = next(
@@ -118,26 +118,26 @@ def _annotation(jams: Path) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def _resolve(recorded: str, jams: Path) -> Path:
-    """Where an isolated event lies now: as recorded, or beside the jams by its name."""
+    """Return the path of an isolated event: as recorded, or beside the jams."""
     if Path(recorded).is_file():
         return Path(recorded)
     # A Windows path reads either kind of slash.
     parts = PureWindowsPath(recorded).parts
     beside = jams.with_name(f"{jams.stem}_events")
-    places = [beside, jams.parent.joinpath(*parts[-2:-1])]
-    files = [place / parts[-1] for place in places]
+    folders = [beside, jams.parent.joinpath(*parts[-2:-1])]
+    files = [folder / parts[-1] for folder in folders]
     return next(filter(None, map(sound_files.find, files)), files[0])
 
 
 def _soundscape(jams: Path, recorded: Mapping[str, Any]) -> Path:
     named = PureWindowsPath(recorded.get("soundscape_audio_path") or "").name
-    plain = jams.with_name(named or f"{jams.stem}{SUFFIXES[0]}")
-    beside = sound_files.find(plain) if named else None
-    return beside or sound_files.find(jams.with_name(jams.stem), *SUFFIXES) or plain
+    default = jams.with_name(named or f"{jams.stem}{SUFFIXES[0]}")
+    beside = sound_files.find(default) if named else None
+    return beside or sound_files.find(jams.with_name(jams.stem), *SUFFIXES) or default
 
 
 def _check_lengths(tracks: Sequence[Track]) -> None:
-    """See that events are padded to their soundscape, or they would be out of place."""
+    """Raise an error for events that are not padded to their soundscape."""
     mixtures = [track.mixture for track in tracks if isinstance(track.mixture, Path)]
     infos = reading.measure(mixtures)
     for track, mixture in zip(tracks, mixtures, strict=True):
@@ -152,7 +152,7 @@ def _check_lengths(tracks: Sequence[Track]) -> None:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    """Files 0.wav, 1.wav, ... 10.wav in the order of their numbers."""
+    """Return the files 0.wav, 1.wav, ... 10.wav in the order of their numbers."""
     if not folder.is_dir():
         return []
     files = sound_files.sounds(folder, SUFFIXES)

@@ -1,8 +1,8 @@
-"""Slakh2100: music rendered from MIDI, every instrument a file of its own.
+"""Slakh2100: music rendered from MIDI, one file for each instrument.
 
 ``{train,validation,test}/TrackXXXXX/{metadata.yaml,mix.flac,stems/Sxx.flac}``, as flac
 or wav; BabySlakh is twenty tracks without folders of splits. ``omitted`` holds the
-duplicates that redux took out.
+duplicates that redux removed.
 
 References:
     Manilow, Wichern, Seetharaman, Le Roux: Cutting music source separation some Slakh,
@@ -43,7 +43,7 @@ def tracks(
     complete: bool = False,
     skip: bool = False,
 ) -> list[Track]:
-    """Turn a split into tracks of instruments, or of groups of them.
+    """Return a split as tracks of instruments, or of groups of them.
 
     Args:
         root: Folder of the corpus, or one that holds it.
@@ -52,67 +52,68 @@ def tracks(
             "drums"]``, or groups of them by name; None makes every stem a source,
             ``piano::0``, ``piano::1``, ``drums::0``. Names are ``drums`` and those of
             :data:`FAMILIES`.
-        rest: Name of the group of all others; None leaves them out, of the mixture too.
+        rest: Name of the group of all others; None leaves them out, also from the
+            mixture.
         complete: Leave out tracks that lack a group, as :func:`grouping.group`.
-        skip: Leave out tracks that lack a file and say how many, not refuse.
+        skip: Leave out tracks that lack a file, with a warning, instead of raising.
 
     Returns:
-        Tracks by name.
+        Tracks sorted by name.
 
     Raises:
-        CorpusError: A stem is declared as rendered and absent, or a metadata.yaml
-            cannot be read, or no track has a group.
+        CorpusError: A stem is declared as rendered but absent, a metadata.yaml cannot
+            be read, or no track has a group.
     """
     completeness.expect_split(CORPUS, split, SPLITS)
     folders = _folders(user_path(root), split)
     with ThreadPoolExecutor(reading.THREADS) as pool:
         rows = list(pool.map(_lay_out, folders))
-    whole = _whole(rows, skip)
-    found = reading.make_tracks(completeness.complete(CORPUS, whole, skip=skip))
+    rendered = _without_faults(rows, skip)
+    tracks = reading.make_tracks(completeness.complete(CORPUS, rendered, skip=skip))
     if groups is None:
-        return found
+        return tracks
     if not isinstance(groups, Mapping):
         groups = {each: [each] for each in groups}
-    return grouping.group(found, groups, rest=rest, complete=complete)
+    return grouping.group(tracks, groups, rest=rest, complete=complete)
 
 
 def _folders(root: Path, split: str) -> list[Path]:
-    """Folders of the tracks of a split; without splits they are divided."""
+    """Return the folders of a split's tracks; a corpus without splits is divided."""
     reading.folder_of(CORPUS, root, "train, validation and test")
-    for place in (root, *reading.subfolders(root)):
-        if any((place / each).is_dir() for each in SPLITS.values()):
-            folder = reading.folder_of(CORPUS, place / SPLITS[split], "TrackXXXXX")
-            found = _track_folders(folder)
+    for parent in (root, *reading.subfolders(root)):
+        if any((parent / each).is_dir() for each in SPLITS.values()):
+            folder = reading.folder_of(CORPUS, parent / SPLITS[split], "TrackXXXXX")
+            folders = _track_folders(folder)
             if split in COUNTS:
-                completeness.expect_count(CORPUS, split, len(found), COUNTS[split])
+                completeness.expect_count(CORPUS, split, len(folders), COUNTS[split])
             break
     else:
-        folder, found = root, _undivided(root, split)
-    if not found:
+        folder, folders = root, _undivided(root, split)
+    if not folders:
         raise CorpusError(
             f"{CORPUS}: the split {split!r} is empty: {folder} should hold "
             f"TrackXXXXX/metadata.yaml and holds {reading.contents(folder)}; unpack "
             "the corpus there."
         )
-    return found
+    return folders
 
 
 def _undivided(root: Path, split: str) -> list[Path]:
-    """The part of BabySlakh that is taken for a split."""
-    every = map(_track_folders, (root, *reading.subfolders(root)))
-    found = next(filter(None, every), [])
-    if not found or split not in completeness.SPLITS:
+    """Return the part of BabySlakh that serves as a split."""
+    candidates = map(_track_folders, (root, *reading.subfolders(root)))
+    folders = next(filter(None, candidates), [])
+    if not folders or split not in completeness.SPLITS:
         return []
-    return completeness.part_of(CORPUS, found, split)
+    return completeness.part_of(CORPUS, folders, split)
 
 
-def _track_folders(place: Path) -> list[Path]:
-    inside = reading.subfolders(place)
-    return [each for each in inside if (each / "metadata.yaml").is_file()]
+def _track_folders(folder: Path) -> list[Path]:
+    subfolders = reading.subfolders(folder)
+    return [each for each in subfolders if (each / "metadata.yaml").is_file()]
 
 
 def _lay_out(folder: Path) -> tuple[completeness.Row, str | None]:
-    """The files of a track, and what is wrong with it."""
+    """Return the files of a track, and its fault if there is one."""
     stems = rendered_stems(folder)
     files = {name: _file(folder / "stems", name) for name in stems}
     labels = [instrument(stem) for stem in stems.values()]
@@ -134,13 +135,13 @@ def _file(folder: Path, name: str) -> Path:
     return sound_files.find(folder / name, *SUFFIXES) or plain
 
 
-def _whole(
+def _without_faults(
     rows: Sequence[tuple[completeness.Row, str | None]], skip: bool
 ) -> Iterator[completeness.Row]:
     faults = [fault for _, fault in rows if fault]
     if faults:
-        told = f"{CORPUS}: {faults[0]} (first of {len(faults)} of {len(rows)} tracks)"
-        completeness.report(told, skip=skip and len(faults) < len(rows))
+        fault = f"{CORPUS}: {faults[0]} (first of {len(faults)} of {len(rows)} tracks)"
+        completeness.report(fault, skip=skip and len(faults) < len(rows))
     yield from (row for row, fault in rows if not fault)
 
 
@@ -164,19 +165,19 @@ FAMILIES = (
 )
 """Instruments of General MIDI, eight programs each from number 0."""
 DRUMS = 128
-# The C loader reads 1500 files of metadata in seconds, and is as safe.
+# The C loader is as safe, and reads 1500 metadata files in seconds.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def instrument(stem: Mapping[str, Any]) -> str:
-    """Name the instrument of a stem from its metadata.
+    """Return the instrument of a stem from its metadata.
 
     Args:
         stem: Entry of metadata.yaml, with ``program_num`` and ``is_drum``.
 
     Returns:
-        ``"drums"``, one of :data:`FAMILIES`, or what ``inst_class`` says where there is
-        no program number.
+        ``"drums"``, one of :data:`FAMILIES`, or the value of ``inst_class`` if there
+        is no program number.
 
     >>> instrument({"program_num": 33, "is_drum": False})
     'bass'
@@ -192,7 +193,7 @@ def instrument(stem: Mapping[str, Any]) -> str:
 
 
 def rendered_stems(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Read which stems of a track were rendered.
+    """Return the rendered stems of a track.
 
     Args:
         folder: Folder of the track, with its metadata.yaml.
@@ -201,7 +202,7 @@ def rendered_stems(folder: Path) -> dict[str, Mapping[str, Any]]:
         The entry of each stem by its name, such as ``S00``.
 
     Raises:
-        CorpusError: The file is no such metadata. Nothing in it is ever run.
+        CorpusError: The file is not such metadata. Nothing in it is executed.
     """
     path = folder / "metadata.yaml"
     try:

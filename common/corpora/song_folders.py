@@ -1,8 +1,8 @@
-"""Songs in folders of their own: a mixture, vocals and whatever else is heard.
+"""One folder for each song: a mixture, vocals and any other sources.
 
 ``<root>/<split>/<song>/{mixture,vocals,accompaniment}.*`` in any of wav, flac, mp3 and
 ogg. ``mix`` is a mixture as well, every other file is a source, and a song may lack
-any: one that is only a mixture, or only vocals, is good for learning without pairs.
+any: a mixture alone, or vocals alone, serve training on unpaired data.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ MIXTURES = ("mixture", "mix")
 
 
 def is_divided(root: Path | str) -> bool:
-    """Tell whether a corpus has folders of splits."""
+    """Return whether a corpus has folders of splits."""
     root = user_path(root)
     return any((root / split).is_dir() for split in completeness.SPLITS)
 
 
 def tracks(root: Path | str, split: str | None = None) -> list[Track]:
-    """Turn folders into tracks, whose sources are named for their files.
+    """Return folders as tracks, whose sources are named after their files.
 
     Args:
         root: Folder of the corpus.
-        split: ``"train"``, ``"valid"`` or ``"test"``; None: the songs lie in the root.
+        split: ``"train"``, ``"valid"`` or ``"test"``; None takes the songs of
+            the root.
 
     Returns:
-        Tracks by name; one without a mixture is the sum of its sources.
+        Tracks sorted by name; without a mixture it is the sum of the sources.
 
     Raises:
         CorpusError: There is no song, one holds no sound, or two of one name.
         AudioError: A file cannot be read.
     """
-    place = user_path(root)
+    folder = user_path(root)
     if split is not None:
         completeness.expect_split(CORPUS, split)
-        place = place / split
-    songs = reading.subfolders(reading.folder_of(CORPUS, place, "a folder a song"))
+        folder = folder / split
+    songs = reading.subfolders(reading.folder_of(CORPUS, folder, "a folder a song"))
     if not songs:
         raise CorpusError(
-            f"{CORPUS}: {place} should hold a folder for each song and holds "
-            f"{reading.contents(place)}; check the root."
+            f"{CORPUS}: {folder} should hold a folder for each song and holds "
+            f"{reading.contents(folder)}; check the root."
         )
     return reading.make_tracks(_row(song) for song in songs)
 

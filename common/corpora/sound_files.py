@@ -1,8 +1,8 @@
-"""Listing the sound files of a corpus, without what other programs leave beside them.
+"""List the sound files of a corpus, without the files that other programs leave there.
 
-Copies through macOS and network storage hold more than sounds: ``._song.wav`` is a
-resource fork, ``@eaDir`` and ``.@__thumb`` are folders of previews whose files bear the
-names of the sounds. All adapters of corpora list files by these functions.
+Copies made by macOS and network storage hold more than sounds: ``._song.wav`` is a
+resource fork, ``@eaDir`` and ``.@__thumb`` are folders of previews whose files have the
+names of the sounds. All corpora list files by these functions.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ JUNK = frozenset(
         *("thumbs.db", "ehthumbs.db", "desktop.ini"),
     }
 )
-"""Names in lower case that systems give to their own files and folders."""
+"""Names of system files and folders, in lower case."""
 
 
 def is_junk(name: str) -> bool:
-    """Tell whether a name is hidden or that of a file or folder of the system.
+    """Return whether a name is hidden or that of a system file or folder.
 
     >>> [is_junk(name) for name in ("._a.wav", "@eaDir", "Thumbs.db", "a.wav")]
     [True, True, True, False]
@@ -34,7 +34,7 @@ def is_junk(name: str) -> bool:
 
 
 def is_sound(name: str, suffixes: str | Sequence[str]) -> bool:
-    """Tell whether a file is no junk and has one of some suffixes, in any case.
+    """Return whether a file is not junk and has one of some suffixes, in any case.
 
     >>> [is_sound(name, ".wav") for name in ("a.WAV", "._a.wav", "a.txt", ".wav")]
     [True, False, False, False]
@@ -46,27 +46,27 @@ def is_sound(name: str, suffixes: str | Sequence[str]) -> bool:
 
 
 def sounds(folder: Path, suffixes: str | Sequence[str]) -> list[Path]:
-    """List the sound files in a folder by name.
+    """Return the sound files in a folder, sorted by name.
 
     Args:
         folder: The folder.
         suffixes: One suffix or several, in any case.
     """
-    found = (each for each in folder.iterdir() if is_sound(each.name, suffixes))
-    return sorted(each for each in found if each.is_file())
+    paths = (each for each in folder.iterdir() if is_sound(each.name, suffixes))
+    return sorted(each for each in paths if each.is_file())
 
 
 def sounds_below(folder: Path, suffixes: str | Sequence[str]) -> list[Path]:
-    """List the sound files in a folder and its subfolders, sorted by path."""
-    found = []
-    for place, folders, names in os.walk(folder):
+    """Return the sound files in a folder and its subfolders, sorted by path."""
+    paths = []
+    for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not is_junk(name)]
-        found += [Path(place, name) for name in names if is_sound(name, suffixes)]
-    return sorted(each for each in found if each.is_file())
+        paths += [Path(parent, name) for name in names if is_sound(name, suffixes)]
+    return sorted(each for each in paths if each.is_file())
 
 
 def find(path: Path, *suffixes: str) -> Path | None:
-    """Find a file although its suffix is another one, or in capitals.
+    """Return a file although its suffix is another one, or in capitals.
 
     Args:
         path: The file, without its suffix if ``suffixes`` are given.
@@ -75,21 +75,21 @@ def find(path: Path, *suffixes: str) -> Path | None:
     Returns:
         The file; None if there is none.
     """
-    wanted = [f"{path.name}{suffix}" for suffix in suffixes] or [path.name]
-    for name in wanted:
+    names = [f"{path.name}{suffix}" for suffix in suffixes] or [path.name]
+    for name in names:
         if path.with_name(name).is_file():
             return path.with_name(name)
-    there = {_with_small_suffix(file.name): file for file in _files(path.parent)}
-    return next((there[n] for n in map(_with_small_suffix, wanted) if n in there), None)
+    files = {_with_small_suffix(file.name): file for file in _files(path.parent)}
+    return next((files[n] for n in map(_with_small_suffix, names) if n in files), None)
 
 
 def in_track(track: Path, name: str, key: str) -> Path:
-    """Find a file or folder of a track by its name, in which no letter is a pattern.
+    """Return the path of a file or folder of a track by its literal name.
 
     Args:
         track: Folder of the track.
         name: Name, or path below the folder.
-        key: Key of the configuration that gives the name, for the error.
+        key: Configuration key of the name, for the error.
 
     Returns:
         The path, whether or not it exists.
@@ -106,16 +106,16 @@ def in_track(track: Path, name: str, key: str) -> Path:
 
 
 def listed(text: str, folder: Path) -> Path:
-    r"""Locate a file that a list names.
+    r"""Return the path of a file that a list names.
 
     Args:
-        text: Path as the list has it, absolute, below ``folder`` or below ``~``, with
-            slashes or, in lists written by Windows, backslashes.
-        folder: Folder that relative paths start from.
+        text: Path in the list, absolute, below ``folder`` or below ``~``, with slashes
+            or, in lists written by Windows, backslashes.
+        folder: Folder of relative paths.
 
     Returns:
-        The path, whether or not it exists; one that exists as it is written comes
-        first, because a name may hold any of these letters.
+        The path, whether or not it exists; a path that exists as written comes first,
+        because a name may hold any of these characters.
 
     >>> listed("train\\a.wav", Path("/data"))
     PosixPath('/data/train/a.wav')
@@ -126,7 +126,7 @@ def listed(text: str, folder: Path) -> Path:
     other = Path(PureWindowsPath(text).as_posix() if "\\" in text else text)
     try:
         return folder / user_path(other)
-    except FileNotFoundError:  # There is no such user.
+    except FileNotFoundError:  # The user does not exist.
         return folder / other
 
 

@@ -1,6 +1,6 @@
 """Folders of sources: ``<root>/<split>/<source>/<any>.wav``, sounds without tracks.
 
-A mixture is made of one sound from each folder. Sounds may lie in sub-folders, which
+A mixture is the sum of one sound from each folder. Sounds may be in subfolders, which
 are then the classes of a balanced training.
 """
 
@@ -19,7 +19,7 @@ VALIDATION_SHARE = 0.1
 def tracks(
     root: Path | str, split: str, sources: Sequence[str], ext: str = ".wav"
 ) -> list[Track]:
-    """Turn the sounds of a split into tracks of one source each.
+    """Return the sounds of a split as tracks of one source each.
 
     Args:
         root: Folder of the corpus.
@@ -33,19 +33,19 @@ def tracks(
     Raises:
         CorpusError: A folder is missing or holds no sound.
     """
-    place = user_path(root) / split
-    reading.folder_of("sourcefolder", place, "a folder for each source")
-    return _tracks("sourcefolder", place, sources, ext, None)
+    folder = user_path(root) / split
+    reading.folder_of("sourcefolder", folder, "a folder for each source")
+    return _tracks("sourcefolder", folder, sources, ext, None)
 
 
 def unaligned(
     root: Path | str, split: str, sources: Sequence[str], ext: str = ".wav"
 ) -> list[Track]:
-    """Turn sounds in ``<root>/<source>`` into tracks of one source each.
+    """Return sounds in ``<root>/<source>`` as tracks of one source each.
 
     This is the layout of the first version of Open-Unmix, which has no folders of
-    splits. A tenth of the sounds of each source, always the same ones, is for the
-    validation, so that training does not hear them.
+    splits. A fixed tenth of the sounds of each source is for validation and not used
+    in training.
 
     Args:
         root: Folder of the corpus.
@@ -56,29 +56,30 @@ def unaligned(
     Raises:
         CorpusError: A folder is missing or holds fewer than two sounds.
     """
-    place = user_path(root)
-    reading.folder_of("unaligned", place, "a folder for each source")
-    return _tracks("unaligned", place, sources, ext, split)
+    folder = user_path(root)
+    reading.folder_of("unaligned", folder, "a folder for each source")
+    return _tracks("unaligned", folder, sources, ext, split)
 
 
 def _tracks(
-    layout: str, place: Path, sources: Sequence[str], ext: str, part: str | None
+    layout: str, folder: Path, sources: Sequence[str], ext: str, part: str | None
 ) -> list[Track]:
     rows: list[tuple[str, dict[str, Path], None]] = []
     for source in sources:
-        named = sound_files.in_track(place, source, "a folder of sources")
-        folder = reading.folder_of(layout, named, f"sounds *{ext}")
-        files = sound_files.sounds_below(folder, ext)
+        path = sound_files.in_track(folder, source, "a folder of sources")
+        source_folder = reading.folder_of(layout, path, f"sounds *{ext}")
+        files = sound_files.sounds_below(source_folder, ext)
         least = 1 if part is None else 2
         if len(files) < least:
             raise CorpusError(
-                f"{layout}: the folder {folder} holds {len(files)} sounds *{ext}, "
-                f"expected at least {least}; it holds {reading.contents(folder)}; add "
+                f"{layout}: the folder {source_folder} holds {len(files)} sounds "
+                f"*{ext}, expected at least {least}; it holds "
+                f"{reading.contents(source_folder)}; add "
                 "sounds, or set ext to their suffix."
             )
         if part is not None:
             files = reading.divide(files, VALIDATION_SHARE)[part == "valid"]
         for file in files:
-            below = file.relative_to(folder).as_posix()
+            below = file.relative_to(source_folder).as_posix()
             rows.append((f"{source}/{below}", {source: file}, None))
     return reading.make_tracks(rows)

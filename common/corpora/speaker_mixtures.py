@@ -1,4 +1,4 @@
-"""WSJ0-2mix, WSJ0-3mix and WHAM!: utterances of several speakers at once, and noise.
+"""WSJ0-2mix, WSJ0-3mix and WHAM!: mixtures of several speakers, with noise or without.
 
 ``2speakers/{wav8k,wav16k}/{min,max}/{tr,cv,tt}/{mix,s1,s2}/<name>.wav`` is WSJ0-2mix,
 ``{wav8k,wav16k}/{min,max}/{tr,cv,tt}/{mix_clean,mix_both,mix_single,noise,s1,s2}/``
@@ -26,8 +26,8 @@ TASKS = {
     "mix_both": ("noise",),
     "mix_single": ("noise",),
 }
-"""Folder of the mixtures of each task, and what is in them besides speech. ``mix`` is
-the one of WSJ0-2mix, the others are those of WHAM!."""
+"""Folder of the mixtures of each task, and their sources besides speech. ``mix`` is of
+WSJ0-2mix, the others are of WHAM!."""
 SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
 COUNTS = {"train": 20000, "valid": 5000, "test": 3000}
 LENGTHS = ("min", "max")
@@ -47,7 +47,7 @@ def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
     noise: bool = False,
     skip: bool = False,
 ) -> list[Track]:
-    """Turn a split into tracks of ``s1``, ``s2`` and so on, with their mixture.
+    """Return a split as tracks of ``s1``, ``s2`` and so on, with their mixture.
 
     Args:
         root: Folder that holds ``2speakers``, ``wav8k`` or ``wav16k``, or a folder of
@@ -59,65 +59,67 @@ def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
         length: ``"min"`` or ``"max"``.
         speakers: 2, or 3 for WSJ0-3mix.
         noise: Whether the noise of a noisy task is a source too, the last one.
-        skip: Leave out mixtures that lack a file and say how many, not refuse.
+        skip: Leave out mixtures that lack a file, with a warning, instead of raising.
 
     Returns:
-        Tracks by name. With noise that is no source, the mixture is more than the sum.
+        Tracks sorted by name. With noise that is not a source, the mixture is more than
+        the sum.
 
     Raises:
-        CorpusError: There is no such folder; the sentence names the nearest one. A
-            mixture lacks a file, or has another rate than its folder says.
+        CorpusError: There is no such folder; the error names the most similar one. A
+            mixture lacks a file, or has another rate than its folder.
     """
     corpus = f"WSJ0-{speakers}mix" if task == "mix" else "WHAM!"
     completeness.expect_split(corpus, split, SPLITS)
     _check(corpus, task, length, noise)
-    wanted = f"wav{sample_rate // 1000}k/{length}/{SPLITS[split]}"
-    place = _find(corpus, user_path(root), wanted, speakers)
-    voices = 1 if task == "mix_single" else speakers
-    sources = [f"s{number + 1}" for number in range(voices)]
-    _check_folders(corpus, place, [task, *sources, *(TASKS[task] if noise else ())])
-    if (place / f"s{speakers + 1}").is_dir():
+    subfolder = f"wav{sample_rate // 1000}k/{length}/{SPLITS[split]}"
+    folder = _find(corpus, user_path(root), subfolder, speakers)
+    count = 1 if task == "mix_single" else speakers
+    sources = [f"s{number + 1}" for number in range(count)]
+    _check_folders(corpus, folder, [task, *sources, *(TASKS[task] if noise else ())])
+    if (folder / f"s{speakers + 1}").is_dir():
         raise CorpusError(
-            f"{corpus}: {place} holds s{speakers + 1}, so its mixtures are of more "
-            f"than {speakers} talkers; read them as such, or check the root."
+            f"{corpus}: {folder} holds s{speakers + 1}, so its mixtures are of more "
+            f"than {speakers} speakers; read them as such, or check the root."
         )
     laid_out = mix_folders.rows(
-        corpus, place, task, [*sources, *(TASKS[task] if noise else ())]
+        corpus, folder, task, [*sources, *(TASKS[task] if noise else ())]
     )
     completeness.expect_count(corpus, split, len(laid_out), [COUNTS[split]])
-    found = reading.make_tracks(completeness.complete(corpus, laid_out, skip=skip))
-    for track in found:
+    rows = completeness.complete(corpus, laid_out, skip=skip)
+    made = reading.make_tracks(rows)
+    for track in made:
         if track.sample_rate != sample_rate:
             raise CorpusError(
                 f"{corpus}: {track.sources['s1']} has {track.sample_rate} Hz "
-                f"where its folder {wanted} says {sample_rate}; generate it again."
+                f"where its folder {subfolder} says {sample_rate}; generate it again."
             )
-    return [replace(track, talkers=talkers(track.name)) for track in found]
+    return [replace(track, speakers=speakers_of(track.name)) for track in made]
 
 
-def talkers(name: str) -> dict[str, str]:
-    """Tell who speaks in each source of a mixture, as the name of its file says.
+def speakers_of(name: str) -> dict[str, str]:
+    """Return the speaker of each source of a mixture from the name of its file.
 
     Utterances of WSJ0 begin with the three letters of their speaker; any other word is
     the speaker's name.
 
     Args:
         name: ``<utterance>_<dB>_<utterance>_<dB>`` and so on, with or without a number
-            before.
+            before it.
 
     Returns:
-        The speaker of ``s1``, ``s2`` and so on; none where the name is another.
+        The speaker of ``s1``, ``s2`` and so on; empty for any other name.
 
-    >>> talkers("01aa010b_0.97482_209a010p_-0.97482")
+    >>> speakers_of("01aa010b_0.97482_209a010p_-0.97482")
     {'s1': '01a', 's2': '209'}
-    >>> talkers("00000_theo_0.00_yweweler_-2.08")
+    >>> speakers_of("00000_theo_0.00_yweweler_-2.08")
     {'s1': 'theo', 's2': 'yweweler'}
     """
     parts = LEVEL.split(re.sub(r"^\d{5}_", "", name))
     if len(parts) < 3 or parts.pop():
         return {}
-    voices = [each[:3] if UTTERANCE.fullmatch(each) else each for each in parts]
-    return {f"s{number}": voice for number, voice in enumerate(voices, 1)}
+    speakers = [each[:3] if UTTERANCE.fullmatch(each) else each for each in parts]
+    return {f"s{number}": speaker for number, speaker in enumerate(speakers, 1)}
 
 
 def _check(corpus: str, task: str, length: str, noise: bool) -> None:
@@ -132,44 +134,45 @@ def _check(corpus: str, task: str, length: str, noise: bool) -> None:
         )
 
 
-def _find(corpus: str, root: Path, wanted: str, speakers: int) -> Path:
-    """Find the folder of a split, or say which ones there are."""
-    reading.folder_of(corpus, root, f"the mixtures, such as {wanted}")
+def _find(corpus: str, root: Path, subfolder: str, speakers: int) -> Path:
+    """Return the folder of a split, or raise an error with the existing ones."""
+    reading.folder_of(corpus, root, f"the mixtures, such as {subfolder}")
     nested = root / f"{speakers}speakers"
     bases = [nested, root, *(each / nested.name for each in reading.subfolders(root))]
     bases += reading.subfolders(root)
     for base in bases:
-        if (base / wanted).is_dir():
-            return base / wanted
-    found = [
-        place.relative_to(base).as_posix()
+        if (base / subfolder).is_dir():
+            return base / subfolder
+    existing = [
+        folder.relative_to(base).as_posix()
         for base in bases
-        for place in base.glob("wav*k/m??/*")
-        if place.is_dir()
+        for folder in base.glob("wav*k/m??/*")
+        if folder.is_dir()
     ]
-    if not found:
+    if not existing:
         raise CorpusError(
-            f"{corpus}: {root} holds no {wanted} but {reading.contents(root)}; "
+            f"{corpus}: {root} holds no {subfolder} but {reading.contents(root)}; "
             "generate the mixtures there, or check the root."
         )
-    nearest = max(sorted(set(found)), key=lambda each: _likeness(each, wanted))
+    nearest = max(sorted(set(existing)), key=lambda each: _similarity(each, subfolder))
     raise CorpusError(
-        f"{corpus}: found {nearest}, asked for {wanted} below {root}; set sample_rate "
-        "and length to what is there, or generate what was asked for."
+        f"{corpus}: found {nearest}, asked for {subfolder} below {root}; set "
+        "sample_rate and length to what is there, or generate what was asked for."
     )
 
 
-def _likeness(found: str, wanted: str) -> int:
-    parts = zip(found.split("/"), wanted.split("/"), strict=True)
-    return sum(one == other for one, other in parts)
+def _similarity(path: str, other: str) -> int:
+    parts = zip(path.split("/"), other.split("/"), strict=True)
+    return sum(left == right for left, right in parts)
 
 
-def _check_folders(corpus: str, place: Path, wanted: list[str]) -> None:
-    missing = [name for name in wanted if not (place / name).is_dir()]
+def _check_folders(corpus: str, folder: Path, names: list[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_dir()]
     if missing:
-        there = ", ".join(each.name for each in reading.subfolders(place)) or "nothing"
+        existing = ", ".join(each.name for each in reading.subfolders(folder))
         raise CorpusError(
-            f"{corpus}: found {there} in {place}, asked for {', '.join(missing)}; "
-            "choose a task whose folders are there (mix is WSJ0-2mix, mix_clean, "
-            "mix_both and mix_single are WHAM!), or generate them."
+            f"{corpus}: found {existing or 'nothing'} in {folder}, asked for "
+            f"{', '.join(missing)}; choose a task whose folders are there (mix is "
+            "WSJ0-2mix, mix_clean, mix_both and mix_single are WHAM!), or "
+            "generate them."
         )

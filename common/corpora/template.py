@@ -1,8 +1,8 @@
-"""A corpus to copy: one file that turns a folder of your own into tracks.
+"""Template of a corpus: one file that turns your folder into tracks.
 
 The example layout is flat, ``<root>/<split>/<track>_<source>.wav``. Copy this file,
-change :func:`tracks` to find your files, and name it in the table ``LAYOUTS`` of the
-pillar that should train on it (``unmix/corpus.py``).
+change :func:`tracks` to find your files, and add it to the table ``CORPORA`` of
+``common/corpora/catalogue.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from common.files import user_path
 
 
 def tracks(root: Path | str, split: str, *, ext: str = ".wav") -> list[Track]:
-    """Turn a split into tracks.
+    """Return the tracks of a split.
 
     Args:
         root: Folder of the corpus.
@@ -23,21 +23,22 @@ def tracks(root: Path | str, split: str, *, ext: str = ".wav") -> list[Track]:
         ext: Suffix of the files.
 
     Returns:
-        Tracks by name. A track may have a mixture; without one it is the sum.
+        Tracks sorted by name. A track may have a mixture; without one it is the sum.
 
     Raises:
-        CorpusError: The split is empty. Say what was looked for and what was found.
+        CorpusError: The split is empty; the error names the expected files and the
+            contents of the folder.
     """
-    place = user_path(root) / split
-    reading.folder_of("template", place, f"<track>_<source>{ext}")
-    found: dict[str, dict[str, Path]] = {}
-    for file in sound_files.sounds(place, ext):
+    folder = user_path(root) / split
+    reading.folder_of("template", folder, f"<track>_<source>{ext}")
+    sources: dict[str, dict[str, Path]] = {}
+    for file in sound_files.sounds(folder, ext):
         name, _, source = file.name[: -len(ext)].rpartition("_")
-        found.setdefault(name, {})[source] = file
-    if not found:
+        sources.setdefault(name, {})[source] = file
+    if not sources:
         raise CorpusError(
-            f"template: the split {split!r} is empty: {place} holds no "
-            f"<track>_<source>{ext} but {reading.contents(place)}; check the root."
+            f"template: the split {split!r} is empty: {folder} holds no "
+            f"<track>_<source>{ext} but {reading.contents(folder)}; check the root."
         )
-    # Rates, channels and lengths are read from the files; an array does as well.
-    return reading.make_tracks((name, found[name], None) for name in found)
+    # Rates, channels and lengths are read from the files.
+    return reading.make_tracks((name, sources[name], None) for name in sources)

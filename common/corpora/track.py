@@ -1,4 +1,4 @@
-"""The one description of a piece of music, speech or noise with known sources."""
+"""Tracks: a recording of music, speech or noise with known sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Channel:
 
     Attributes:
         file: The file.
-        channel: Which channel, counted from 0.
+        channel: Index of the channel, from 0.
     """
 
     file: Path
@@ -24,10 +24,10 @@ class Channel:
 
 @dataclass(frozen=True)
 class Sum:
-    """Sounds that are heard as one; shorter ones are silent after their end.
+    """A sum of sounds; shorter ones are silent after their end.
 
     Attributes:
-        parts: What is added up, of one rate, with one channel or equally many.
+        parts: Sounds of one rate, with one channel or the same number.
     """
 
     parts: tuple[Path | np.ndarray | Channel, ...]
@@ -35,11 +35,11 @@ class Sum:
 
 Sound = Path | np.ndarray | Channel | Sum
 """A sound file, its samples (float32 [channels, samples], full scale +-1), a channel
-of a file, or several of these added up; :mod:`common.corpora.waveforms` reads them."""
+of a file, or a sum of these; :mod:`common.corpora.waveforms` reads them."""
 
 
 class CorpusError(ValueError):
-    """A corpus folder that is not laid out as its adapter expects."""
+    """A corpus folder with another layout than expected."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Track:
         sample_rate: Rate that the sounds are expected to have, in Hz.
         samples: Length of the track in samples at that rate.
         sources: Sound of each source by name, in the order of the corpus.
-        mixture: Sound of the mixture, or None where it is the sum of the sources.
-        talkers: Who speaks in each source, by its name, where the corpus tells.
+        mixture: Sound of the mixture, or None if it is the sum of the sources.
+        speakers: Speaker of each source by its name, if the corpus names speakers.
     """
 
     name: str
@@ -60,4 +60,4 @@ class Track:
     samples: int
     sources: Mapping[str, Sound]
     mixture: Sound | None = None
-    talkers: Mapping[str, str] = field(default_factory=dict)
+    speakers: Mapping[str, str] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Folders of tracks: ``<root>/<split>/<track>/<file>``, in the layouts of Open-Unmix.
 
 ``aligned``: each track has its input and its output. ``fixed``: each track has the same
-files, a target and its interferers. ``variable``: what else lies beside the target.
+files, a target and its interferers. ``variable``: all other files are interferers.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ def aligned(
     input_file: str,
     output_file: str,
 ) -> list[Track]:
-    """Turn tracks of an input and an output into tracks of a mixture and one source.
+    """Return folders of an input and an output as tracks of a mixture and one source.
 
     A root without folders of splits, as in the first version of Open-Unmix, is divided:
-    a tenth of its tracks is for validation, always the same ones.
+    a fixed tenth of its tracks is for validation.
 
     Args:
         root: Folder of the corpus.
         split: ``"train"`` or ``"valid"``.
-        input_file: Name of the mixture. Where a track has no file of this name, it is
-            a pattern, such as ``noisy*.wav``; the first match counts.
+        input_file: Name of the mixture. If a track has no file of this name, it is a
+            pattern, such as ``noisy*.wav``; the first match is read.
         output_file: Name or pattern of the target, whose stem names the source.
 
     Raises:
@@ -54,7 +54,7 @@ def fixed(
     target_file: str,
     interferer_files: Sequence[str],
 ) -> list[Track]:
-    """Turn tracks that all have the same files into tracks, the target first.
+    """Return folders that all hold the same files as tracks, the target first.
 
     Args:
         root: Folder of the corpus.
@@ -65,15 +65,15 @@ def fixed(
     Raises:
         CorpusError: The split is empty, or a track lacks a file.
     """
-    wanted = (target_file, *interferer_files)
+    names = (target_file, *interferer_files)
     rows = []
     for folder in _track_folders(Path(root), split, "trackfolder_fix"):
-        found = [_first(folder, name, "target_file") for name in wanted[:1]]
-        found += [_first(folder, name, "interferer_files") for name in wanted[1:]]
-        sources = dict(zip((Path(name).stem for name in wanted), found, strict=True))
-        if len(sources) < len(wanted):
+        files = [_first(folder, name, "target_file") for name in names[:1]]
+        files += [_first(folder, name, "interferer_files") for name in names[1:]]
+        sources = dict(zip((Path(name).stem for name in names), files, strict=True))
+        if len(sources) < len(names):
             raise CorpusError(
-                f"trackfolder_fix: two of {', '.join(wanted)} have one name without "
+                f"trackfolder_fix: two of {', '.join(names)} have one name without "
                 "their suffix; rename one of them."
             )
         rows.append((folder.name, sources, None))
@@ -87,13 +87,13 @@ def variable(
     ext: str = ".wav",
     silence_missing: bool = False,
 ) -> list[Track]:
-    """Turn tracks of any number of files into tracks, the target first.
+    """Return folders of any number of files as tracks, the target first.
 
     Args:
         root: Folder of the corpus.
         split: ``"train"`` or ``"valid"``.
         target_file: Name of the target.
-        ext: Suffix of the files that count as sources beside it.
+        ext: Suffix of the other sources.
         silence_missing: Whether a track may lack the target.
 
     Raises:
@@ -123,16 +123,16 @@ def variable(
 
 
 def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:
-    """Folders of the tracks of a split."""
+    """Yield the track folders of a split."""
     root = reading.folder_of(layout, user_path(root), "train and valid")
     undivided = layout == "aligned" and not any(
         (root / each).is_dir() for each in ("train", "valid")
     )
     if not undivided:
-        place = reading.folder_of(layout, root / split, "a folder for each track")
-        folders = reading.subfolders(place)
+        parent = reading.folder_of(layout, root / split, "a folder for each track")
+        folders = reading.subfolders(parent)
     else:
-        place, folders = root, reading.subfolders(root)
+        parent, folders = root, reading.subfolders(root)
         if len(folders) > 1:
             parts = reading.divide(folders, VALIDATION_SHARE)
             folders = parts[split == "valid"]
@@ -146,24 +146,24 @@ def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:
             folders = []
     if not folders:
         raise CorpusError(
-            f"{layout}: the split {split!r} is empty: {place} should hold a folder for "
-            f"each track and holds {reading.contents(place)}; check the root."
+            f"{layout}: the split {split!r} is empty: {parent} should hold a folder "
+            f"for each track and holds {reading.contents(parent)}; check the root."
         )
     yield from folders
 
 
 def _first(folder: Path, name: str, key: str, *, is_pattern: bool = False) -> Path:
     file = sound_files.in_track(folder, name, key)
-    found = [file] if file.is_file() else []
-    if is_pattern and not found:
-        found = [
+    matches = [file] if file.is_file() else []
+    if is_pattern and not matches:
+        matches = [
             each
             for each in sorted(folder.glob(name))
             if each.is_file()
             and not any(map(sound_files.is_junk, each.relative_to(folder).parts))
         ]
-    if found:
-        return found[0]
+    if matches:
+        return matches[0]
     raise CorpusError(
         f"The track {folder} lacks {name} ({key}); it holds "
         f"{reading.contents(folder)}; add the file, correct {key}, or remove the track."

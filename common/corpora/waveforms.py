@@ -1,4 +1,4 @@
-"""Waveforms of the sounds of tracks: files, arrays, channels of files and sums."""
+"""Read the waveforms of sounds: files, arrays, channels of files and sums."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLED_PARTS = 4
 
 
 def files(sound: Sound) -> tuple[Path, ...]:
-    """Name the files that a sound is read from; none for an array.
+    """Return the files of a sound; none for an array.
 
     >>> [file.name for file in files(Sum((Path("a.wav"), Channel(Path("b.wav"), 1))))]
     ['a.wav', 'b.wav']
@@ -33,7 +33,7 @@ def files(sound: Sound) -> tuple[Path, ...]:
 
 
 def label(sound: Sound) -> str:
-    """Name a sound in an error.
+    """Return the name of a sound for an error.
 
     >>> label(Sum((Path("a.wav"), Channel(Path("b.wav"), 1))))
     'a.wav + b.wav, channel 1'
@@ -50,12 +50,12 @@ def info(
     sample_rate: int,
     probe: Callable[[Path], audio.AudioInfo] = audio.probe,
 ) -> audio.AudioInfo:
-    """Tell rate, channels and length of a sound.
+    """Return rate, channels and length of a sound.
 
     Args:
         sound: The sound.
         sample_rate: Rate of arrays, in Hz.
-        probe: Tells those of a file, such as a look-up in what is measured already.
+        probe: Function that returns those of a file, such as a look-up in a table.
 
     Returns:
         Sample rate in Hz, channels and samples; a sum is as long as its longest part.
@@ -72,13 +72,13 @@ def info(
             sound, [info(each, sample_rate, probe) for each in sound.parts]
         )
     if isinstance(sound, Channel):
-        whole = probe(sound.file)
-        if not 0 <= sound.channel < whole.channels:
+        of_file = probe(sound.file)
+        if not 0 <= sound.channel < of_file.channels:
             raise CorpusError(
-                f"{sound.file} has {whole.channels} channels, so there is no channel "
+                f"{sound.file} has {of_file.channels} channels, so there is no channel "
                 f"{sound.channel} (counted from 0); check the file."
             )
-        return whole._replace(channels=1)
+        return of_file._replace(channels=1)
     if isinstance(sound, Path):
         return probe(sound)
     return audio.AudioInfo(sample_rate, *sound.shape)
@@ -92,9 +92,9 @@ def modified(file: Path) -> int:
 def fingerprint(file: Path) -> str:
     """Return a digest of a file's first 4 KiB and of 4 KiB at each of its quarters.
 
-    It is the same after a copy or a new time, and another one for another recording,
-    also of the same length. An edit between these parts that keeps the size of the file
-    is not seen. 3,000 files take about 0.3 s from memory; each needs four reads.
+    A copy or a new modification time keeps it; another recording changes it, also one
+    of the same length. An edit between these parts that keeps the size of the file is
+    not detected. 3,000 files take about 0.3 s from memory; each needs four reads.
     """
     content = hashlib.sha256()
     handle = os.open(file, os.O_RDONLY)
@@ -111,14 +111,14 @@ def fingerprint(file: Path) -> str:
 def identity(
     sound: Sound, stamp: Callable[[Path], int | str] = modified
 ) -> tuple[object, ...]:
-    """Tell a sound from others: by the names, sizes and stamps of its files.
+    """Return what identifies a sound: the names, sizes and stamps of its files.
 
     The folder of a file is left out, because a corpus may be moved.
 
     Args:
         sound: The sound.
-        stamp: Tells files of one name and size apart: :func:`modified`, which reads
-            nothing, or :func:`fingerprint`.
+        stamp: Function that distinguishes files of one name and size: :func:`modified`,
+            which reads nothing, or :func:`fingerprint`.
     """
     if isinstance(sound, Sum):
         return tuple(identity(part, stamp) for part in sound.parts)
@@ -131,7 +131,7 @@ def identity(
 
 
 def blocks(sound: Sound, block_samples: int) -> Iterator[np.ndarray]:
-    """Read a sound block after block, in the memory of one block of each part.
+    """Yield the blocks of a sound, in the memory of one block of each part.
 
     Args:
         sound: The sound.
@@ -151,8 +151,8 @@ def blocks(sound: Sound, block_samples: int) -> Iterator[np.ndarray]:
     if isinstance(sound, Sum):
         info(sound, 0)
         streams = [blocks(part, block_samples) for part in sound.parts]
-        for heard in itertools.zip_longest(*streams):
-            yield reduce(_add, [block for block in heard if block is not None])
+        for parts in itertools.zip_longest(*streams):
+            yield reduce(_add, [block for block in parts if block is not None])
     elif isinstance(sound, Channel):
         info(sound, 0)
         for block in audio.blocks(sound.file, block_samples):
@@ -165,7 +165,7 @@ def blocks(sound: Sound, block_samples: int) -> Iterator[np.ndarray]:
 
 
 def read(sound: Sound, sample_rate: int) -> tuple[np.ndarray, int]:
-    """Read a sound whole.
+    """Read a sound from start to end.
 
     Args:
         sound: The sound.
@@ -183,23 +183,23 @@ def read(sound: Sound, sample_rate: int) -> tuple[np.ndarray, int]:
     if isinstance(sound, Path):
         return audio.read(sound)
     about = info(sound, sample_rate)
-    pieces = list(blocks(sound, audio.CHUNK_SAMPLES))
-    return np.concatenate(pieces, axis=1), about.sample_rate
+    chunks = list(blocks(sound, audio.CHUNK_SAMPLES))
+    return np.concatenate(chunks, axis=1), about.sample_rate
 
 
 def _info_of_sum(sound: Sum, infos: list[audio.AudioInfo]) -> audio.AudioInfo:
-    # An array has the rate of its track, which blocks() does not know and passes as 0.
+    # blocks() passes 0 as the rate of an array, which is that of its track.
     rates = {each.sample_rate for each in infos if each.sample_rate}
     channels = {each.channels for each in infos}
     if len(rates) > 1:
-        told = " and ".join(f"{each} Hz" for each in sorted(rates))
+        text = " and ".join(f"{each} Hz" for each in sorted(rates))
         raise CorpusError(
-            f"{label(sound)} cannot be added up: they have {told}; resample one."
+            f"{label(sound)} cannot be added up: they have {text}; resample one."
         )
     if len(channels - {1}) > 1:
-        told = " and ".join(map(str, sorted(channels)))
+        text = " and ".join(map(str, sorted(channels)))
         raise CorpusError(
-            f"{label(sound)} cannot be added up: they have {told} channels; expected "
+            f"{label(sound)} cannot be added up: they have {text} channels; expected "
             "equally many, or one; mix one of them down."
         )
     longest = max(each.samples for each in infos)
@@ -207,7 +207,7 @@ def _info_of_sum(sound: Sum, infos: list[audio.AudioInfo]) -> audio.AudioInfo:
 
 
 def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Add two blocks, the shorter one silent after its end, one channel to each."""
+    """Add two blocks; the shorter is padded, a single channel is added to each."""
     longest = max(one.shape[1], other.shape[1])
     first, second = (
         np.pad(each, [(0, 0), (0, longest - each.shape[1])]) for each in (one, other)

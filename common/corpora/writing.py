@@ -1,4 +1,4 @@
-"""Writing corpora: 16-bit sources whose mixture is their sum to the bit."""
+"""Write corpora: 16-bit sources whose mixture is exactly their sum."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ HEADROOM = 0.98
 
 
 def quantise(sources: np.ndarray) -> np.ndarray:
-    """Round sources to 16 bits such that neither they nor their sum can clip.
+    """Round sources to 16 bits so that neither they nor their sum can clip.
 
-    The whole example is scaled down where a peak would pass 0.98; levels between the
-    sources stay. The mixture is the integer sum, so it is exact.
+    All sources are scaled down by one factor if a peak would exceed 0.98, which keeps
+    their relative levels. The mixture is the integer sum, so it is exact.
 
     Args:
         sources: [sources, samples] or [sources, channels, samples], full scale +-1.
@@ -32,10 +32,10 @@ def quantise(sources: np.ndarray) -> np.ndarray:
 
 
 def write_wav(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
-    """Write 16-bit integers as they are; folders are made as needed.
+    """Write 16-bit integers unchanged to a wav file; folders are made as needed.
 
-    Not through :mod:`common.audio`, which takes floating point: here a file must hold
-    exactly the integers whose sum the mixture is.
+    :mod:`common.audio` takes floating point, but here a file must hold exactly the
+    integers that add up to the mixture.
 
     Args:
         path: The file.

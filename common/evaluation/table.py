@@ -90,6 +90,23 @@ class Rows(UserDict[str, Row]):
         write_text(self.part, _lines([self._columns, *kept]))
 
 
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    r"""Format cells as a table of Markdown.
+
+    Args:
+        columns: Headings.
+        rows: As many cells each.
+
+    >>> print(markdown(["run", "SDR"], [["a|b", "5.00"]]), end="")
+    | run | SDR |
+    |---|---|
+    | a\|b | 5.00 |
+    """
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (columns, *rows)]
+    heading, *lines = [f"| {' | '.join(row)} |\n" for row in cells]
+    return "".join([heading, f"|{'---|' * len(columns)}\n", *lines])
+
+
 def read(lines: Iterable[str], texts: int = 1) -> list[Row]:
     """Read rows back with the types that they had.
 

@@ -1,7 +1,7 @@
-"""Records: tracks in sharded TFRecord files, written once, read at random in a graph.
+"""Records: tracks in sharded TFRecord files for random access inside a graph.
 
-A record is one piece of a track, with all its sources; an index in JSON beside the
-shards says where each piece begins. :func:`write` makes them, :func:`load_index` opens
+A record is one chunk of a track with all its sources; a JSON index beside the shards
+holds the offset of each chunk. :func:`write` writes records, :func:`load_index` opens
 them, :func:`excerpt` and :func:`shuffled` read them inside ``Dataset.map``:
 
     index = records.load_index(folder)
@@ -18,7 +18,6 @@ from common.records.flac import flac_decoder
 from common.records.format import ENCODINGS, RecordsError
 from common.records.index import Entry, Index, load_index
 from common.records.reader import excerpt, shuffled
-from common.records.roomsim import roomsim
 from common.records.writer import write
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "folder_of",
     "load_index",
     "lossless",
-    "roomsim",
     "shuffled",
     "verify",
     "write",

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import exit_code
-from common.records import places
 from common.records.check import verify
+from common.records.reuse import finished_folders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check folders of records.
 
     Args:
-        arguments: Words of the command line, by default those of the process.
+        arguments: Command line arguments; None takes those of the process.
 
     Returns:
         The exit code, 0 if all records are as they were written.
@@ -35,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _verify(folders: Sequence[str]) -> int:
     for folder in folders:
-        # A folder without any set is left to the error of verify.
-        sets = places.sets(Path(folder)) or [Path(folder)]
-        for place in sets:
-            index = verify(place)
+        # verify raises the error for a folder without records.
+        sets = finished_folders(Path(folder)) or [Path(folder)]
+        for each in sets:
+            index = verify(each)
             sys.stdout.write(
                 f"{index.folder}: {len(index)} tracks, {index.hours:.2f} hours, "
                 f"{len(index.shards)} shards, all intact\n"

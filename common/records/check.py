@@ -1,4 +1,4 @@
-"""Finding the damaged record: all records of a folder, or those an error points at."""
+"""Find damaged records: in a whole folder, or at the offset that an error names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common.records.reader import read_records
 
 BUFFER_BYTES = 2**20
 HEADER_BYTES = 12
-"""Length and its checksum, which TensorFlow has passed when the content is wrong."""
+"""Length and checksum of a record, which TensorFlow reads before the content."""
 
 
 def verify(folder: str | Path) -> Index:
@@ -25,10 +25,11 @@ def verify(folder: str | Path) -> Index:
         folder: The records.
 
     Returns:
-        The index, if all is as it was written.
+        The index, if every record is as it was written.
 
     Raises:
-        RecordsError: On the first damaged record, naming its shard and track.
+        RecordsError: A record is damaged; the error names the shard and track of the
+            first.
     """
     index = load_index(folder)
     for number, shard in enumerate(index.shards):
@@ -37,7 +38,7 @@ def verify(folder: str | Path) -> Index:
         records = tf.data.TFRecordDataset(
             str(path), None, BUFFER_BYTES
         ).as_numpy_iterator()
-        for entry, offset in _places(index, number):
+        for entry, offset in _offsets(index, number):
             try:
                 record = bytes(next(records))
             except (tf.errors.OpError, StopIteration):
@@ -52,24 +53,25 @@ def verify(folder: str | Path) -> Index:
 
 
 def explain(error: Exception, index: Index) -> str:
-    """Say which record a TensorFlow error in reading is about.
+    """Return a sentence with the shard and track that a TensorFlow error is about.
 
-    TensorFlow names only a byte (``corrupted record at 1028``). The records that begin
-    there, at most one a shard, are read again to see which one is damaged.
+    TensorFlow names only an offset (``corrupted record at 1028``). The records at that
+    offset, at most one in each shard, are read again to find the damaged one.
 
     Args:
-        error: What a pipeline over :func:`common.records.excerpt` raised.
-        index: The records that it read.
+        error: Error of a pipeline over :func:`common.records.excerpt`.
+        index: Index of the records that it read.
 
     Returns:
-        One sentence with shard and track, or how to look for them.
+        One sentence with shard and track, or with the command that finds them.
     """
-    found = re.search(r"(?:corrupted|truncated) record at (\d+)", str(error))
-    byte = int(found.group(1)) if found else -1
+    match = re.search(r"(?:corrupted|truncated) record at (\d+)", str(error))
+    damaged = int(match.group(1)) if match else -1
     for number, shard in enumerate(index.shards):
         path = index.folder / shard.name
-        for entry, offset in _places(index, number):
-            if offset in (byte, byte - HEADER_BYTES) and not _readable(path, offset):
+        for entry, offset in _offsets(index, number):
+            is_named = offset in (damaged, damaged - HEADER_BYTES)
+            if is_named and not _readable(path, offset):
                 return _damaged(path, entry, offset)
     return (
         f"Reading {index.folder} failed; `python -m common.records verify "
@@ -77,7 +79,8 @@ def explain(error: Exception, index: Index) -> str:
     )
 
 
-def _places(index: Index, shard: int) -> Iterator[tuple[Entry, int]]:
+def _offsets(index: Index, shard: int) -> Iterator[tuple[Entry, int]]:
+    """Yield the track and the offset of each record of a shard."""
     for entry in index.tracks:
         if entry.shard == shard:
             for offset in entry.offsets:

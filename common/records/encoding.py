@@ -1,4 +1,4 @@
-"""The encoding of records where none is named: the smallest that loses nothing."""
+"""Choose the smallest lossless encoding of records, where the caller names none."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from common.corpora.track import Channel, Sound, Sum
 
 AUTO = "auto"
 EXACT = ("PCM_16", "PCM_S8", "PCM_U8")
-"""Encodings of files that records of 16 bits keep bit for bit."""
+"""Encodings of files that 16-bit records keep bit for bit."""
 
 
 def lossless(sounds: Iterable[Sound], sample_rate: int, channels: int) -> str:
-    """Choose between 16 bits and float32, so that records keep every sample.
+    """Return the smallest encoding in which records keep every sample exactly.
 
     Args:
-        sounds: All sounds that are written.
-        sample_rate: Rate in Hz that is written.
-        channels: Number of channels that are written.
+        sounds: All sounds to write.
+        sample_rate: Rate of the records in Hz.
+        channels: Number of channels of the records.
 
     Returns:
-        ``"pcm16"`` where every file has 16 bits or fewer and none is resampled, mixed
-        down or added to another one, else ``"float32"``.
+        ``"pcm16"`` if every file has at most 16 bits and none is resampled, mixed down
+        or added to another one, else ``"float32"``.
     """
     files: dict[Path, bool] = {}
     for sound in sounds:
@@ -46,7 +46,7 @@ def lossless(sounds: Iterable[Sound], sample_rate: int, channels: int) -> str:
 
 
 def folder_of(folder: Path, encoding: str, default: str) -> Path:
-    """Name the folder of records; any encoding but the default has its own.
+    """Return the folder of records, with a suffix for any encoding but the default.
 
     >>> folder_of(Path("records/train"), "flac", "pcm16").name
     'train-flac'
@@ -57,17 +57,17 @@ def folder_of(folder: Path, encoding: str, default: str) -> Path:
 
 
 def _exact(rows: Sequence[tuple[Path, bool]], sample_rate: int, channels: int) -> bool:
-    """Whether 16 bits keep all these files, of which one channel may be taken."""
-    for file, single in rows:
-        encoding, rate, held = _format(file)
-        fits = single or held <= channels
+    """Return whether 16 bits keep all files; some are read for a single channel."""
+    for file, is_single in rows:
+        encoding, rate, file_channels = _format(file)
+        fits = is_single or file_channels <= channels
         if encoding not in EXACT or rate != sample_rate or not fits:
             return False
     return True
 
 
 def _format(file: Path) -> tuple[str, int, int]:
-    """Encoding, rate in Hz and channels; no encoding where libsndfile cannot tell."""
+    """Return encoding, rate in Hz and channels, or ``""`` if libsndfile knows none."""
     head = plain_wav.read(file)
     if head is not None:
         return head.encoding, head.sample_rate, head.channels

@@ -1,4 +1,4 @@
-"""FLAC blobs: encoded by soundfile, decoded in the graph where TensorFlow I/O loads."""
+"""Encode FLAC blobs by soundfile, and decode them in the graph by TensorFlow I/O."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import soundfile
 import tensorflow as tf
 
 TFIO_VERSIONS = ("2.16.", "2.17.")
-"""TensorFlow releases that TensorFlow I/O has kernels for; elsewhere it may crash."""
+"""TensorFlow releases with kernels of TensorFlow I/O, which may crash on others."""
 
 
 def encode(pcm: np.ndarray, sample_rate: int) -> bytes:
-    """Compress 16-bit frames without loss.
+    """Compress 16-bit frames losslessly.
 
     Args:
         pcm: Frames, int16 [samples, channels].
@@ -31,9 +31,9 @@ def encode(pcm: np.ndarray, sample_rate: int) -> bytes:
 
 @functools.cache
 def flac_decoder() -> str:
-    """Name the package that decodes FLAC records on this machine.
+    """Return the package that decodes FLAC records on this machine.
 
-    TensorFlow I/O decodes inside the graph, without Python. It is imported only on a
+    TensorFlow I/O decodes inside the graph, without Python. It is imported only with a
     TensorFlow that it was built for, and used only after it has decoded a few samples.
 
     Returns:
@@ -60,13 +60,13 @@ def decode(
     """Decode a table of FLAC files in the graph.
 
     Args:
-        blobs: Files, string [pieces, sources]; empty ones are silent.
-        samples: Length of a piece; shorter ones are zero padded at the end.
+        blobs: Files, string [chunks, sources]; empty ones are silent.
+        samples: Length of a chunk; shorter ones are zero padded at the end.
         channels: Number of channels.
-        decoder: Package to use; by default what :func:`flac_decoder` says.
+        decoder: Package to use; by default that of :func:`flac_decoder`.
 
     Returns:
-        Frames, int16 [pieces, sources, samples, channels].
+        Frames, int16 [chunks, sources, samples, channels].
     """
     samples = tf.cast(samples, tf.int32)
     if (decoder or flac_decoder()) == "tensorflow-io":
@@ -102,8 +102,8 @@ def _decode_in_graph(blobs: tf.Tensor, samples: tf.Tensor, channels: int) -> tf.
 
 def _decode_in_python(blobs: np.ndarray, samples: int, channels: int) -> np.ndarray:
     table = np.zeros((*blobs.shape, samples, channels), np.int16)
-    for place, blob in np.ndenumerate(blobs):
+    for position, blob in np.ndenumerate(blobs):
         if blob:
             frames, _ = soundfile.read(io.BytesIO(blob), dtype="int16", always_2d=True)
-            table[place][: len(frames)] = frames
+            table[position][: len(frames)] = frames
     return table

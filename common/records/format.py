@@ -1,4 +1,4 @@
-"""The bytes of one record: a piece of a track with all its sources."""
+"""Encode one record: a chunk of a track with all its sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common.records import flac
 BYTES_PER_SAMPLE = {"pcm16": 2, "float32": 4, "flac": 2}
 ENCODINGS = tuple(BYTES_PER_SAMPLE)
 FRAMING_BYTES = 16
-"""What a TFRecord file adds to each record: its length and two checksums."""
+"""Bytes that a TFRecord file adds to each record: its length and two checksums."""
 PCM16_SCALE = 32768
 
 
@@ -18,17 +18,17 @@ class RecordsError(ValueError):
     """Tracks that cannot be written as records, or records that cannot be read."""
 
 
-def encode(waveform: np.ndarray, encoding: str, sample_rate: int, where: str) -> bytes:
-    """Turn a waveform into one blob; silence becomes no bytes at all.
+def encode(waveform: np.ndarray, encoding: str, sample_rate: int, label: str) -> bytes:
+    """Encode a waveform as one blob; silence becomes an empty one.
 
-    Sixteen-bit samples are ``round(32768 * x)``, which gives back a 16-bit file bit for
-    bit; exactly +1.0, which 16 bits cannot say, becomes 32767.
+    Sixteen-bit samples are ``round(32768 * x)``, which restores a 16-bit file bit for
+    bit; exactly +1.0, which 16 bits cannot hold, becomes 32767.
 
     Args:
         waveform: Samples, float [channels, samples], full scale +-1.
         encoding: One of :data:`ENCODINGS`.
         sample_rate: Rate in Hz, kept in the header of a FLAC blob.
-        where: Track and source, to be named in an error.
+        label: Track and source, for the error.
 
     Returns:
         Interleaved little-endian frames, a complete FLAC file, or ``b""``.
@@ -44,7 +44,7 @@ def encode(waveform: np.ndarray, encoding: str, sample_rate: int, where: str) ->
     peak = float(np.abs(waveform).max())
     if not np.isfinite(peak):
         raise RecordsError(
-            f"{where} holds a sample that is not a finite number; repair the file, or "
+            f"{label} holds a sample that is not a finite number; repair the file, or "
             "leave the track out."
         )
     frames = np.ascontiguousarray(waveform.T)
@@ -52,7 +52,7 @@ def encode(waveform: np.ndarray, encoding: str, sample_rate: int, where: str) ->
         return frames.astype("<f4").tobytes()
     if peak > 1.0:
         raise RecordsError(
-            f"{where} peaks at {peak:.6g}, beyond the full scale of 1.0 that "
+            f"{label} peaks at {peak:.6g}, beyond the full scale of 1.0 that "
             f"records_encoding={encoding} holds; set records_encoding=float32."
         )
     pcm = np.minimum(np.rint(frames * PCM16_SCALE), PCM16_SCALE - 1).astype("<i2")
@@ -69,10 +69,10 @@ def example(
 
     Args:
         heading: ``name``, ``piece``, ``start``, ``samples``, ``channels`` and
-            ``sample_rate`` of the piece.
+            ``sample_rate`` of the chunk.
         source_names: Names of all sources of the index.
-        sources: One blob per name, empty where the track lacks the source.
-        mixture: Blob of the mixture, or None where it is the sum of the sources.
+        sources: One blob for each name, empty if the track lacks the source.
+        mixture: Blob of the mixture, or None if it is the sum of the sources.
 
     Returns:
         A serialized ``tf.train.Example``.

@@ -1,4 +1,4 @@
-"""The index of a folder of records: what is in them, and where each piece begins."""
+"""The index of a folder of records: its tracks, and the offset of each chunk."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Entry(NamedTuple):
         samples: Length in samples.
         sources: Names of the sources that the track has.
         mixture: Whether a mixture is stored; else it is the sum of the sources.
-        shard: Number of the shard that holds all pieces of the track.
-        offsets: Byte at which each piece begins in the shard.
+        shard: Number of the shard that holds all chunks of the track.
+        offsets: Offset of each chunk in the shard, in bytes.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Shard(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """The index as arrays, for look-ups in a graph: [tracks], ``offsets`` [pieces]."""
+    """The index as arrays, for look-ups in a graph: [tracks], ``offsets`` [chunks]."""
 
     samples: np.ndarray
     shard: np.ndarray
     mixture: np.ndarray
-    first_piece: np.ndarray
-    pieces: np.ndarray
+    first_chunk: np.ndarray
+    chunks: np.ndarray
     offsets: np.ndarray
 
 
@@ -62,17 +62,17 @@ class Index:
     """A folder of records.
 
     Attributes:
-        folder: Where the shards are.
+        folder: Folder of the shards.
         encoding: ``"pcm16"``, ``"float32"`` or ``"flac"``.
         sample_rate: Rate in Hz.
         channels: Channels of every sound.
         sources: Names of all sources, in order of first appearance.
-        piece_samples: Length of a piece, or None where a track is one piece.
+        piece_samples: Length of a chunk, or None if each track is one chunk.
         padded: Number of sounds shorter than their track, zero padded at the end.
         cut: Number of sounds longer than their track, cut at its end.
         shards: The files.
-        tracks: The tracks, in the order in which they were given.
-        plan: Digest of what was asked to be written (tracks, files, options).
+        tracks: The tracks, in the order of the call that wrote them.
+        plan: Digest of the tracks, files and options.
     """
 
     folder: Path
@@ -92,26 +92,26 @@ class Index:
 
     @property
     def hours(self) -> float:
-        """Duration of all tracks together."""
+        """Total duration of all tracks."""
         samples = sum(entry.samples for entry in self.tracks)
         return samples / self.sample_rate / 3600
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the content of all shards."""
+        """SHA-256 of the content of all shards."""
         joined = "".join(shard.sha256 for shard in self.shards)
         return hashlib.sha256(joined.encode()).hexdigest()
 
     @functools.cached_property
     def tables(self) -> Tables:
         """The look-up tables of the reader."""
-        pieces = np.array([len(entry.offsets) for entry in self.tracks], np.int64)
+        chunks = np.array([len(entry.offsets) for entry in self.tracks], np.int64)
         return Tables(
             samples=np.array([entry.samples for entry in self.tracks], np.int64),
             shard=np.array([entry.shard for entry in self.tracks], np.int64),
             mixture=np.array([entry.mixture for entry in self.tracks], bool),
-            first_piece=np.cumsum(pieces) - pieces,
-            pieces=pieces,
+            first_chunk=np.cumsum(chunks) - chunks,
+            chunks=chunks,
             offsets=np.array(
                 [offset for entry in self.tracks for offset in entry.offsets], np.int64
             ),
@@ -119,7 +119,7 @@ class Index:
 
 
 def save_index(index: Index) -> None:
-    """Write ``index.json`` into the folder of the index, whole or not at all.
+    """Write ``index.json`` into the folder of the index, atomically.
 
     Args:
         index: The index.
@@ -153,7 +153,7 @@ def load_index(folder: str | Path) -> Index:
         folder: A folder that :func:`common.records.write` has finished.
 
     Returns:
-        The index; every shard is there and has its full size.
+        The index; every shard exists and has its full size.
 
     Raises:
         RecordsError: If the index is missing or of another version, or a shard is
@@ -183,7 +183,7 @@ def _json(value: object) -> str:
 
 
 def _track_fields(index: Index, entry: Entry) -> dict[str, Any]:
-    # What most tracks share is left out: all the sources, and no stored mixture.
+    # Values that most tracks share are left out: all sources, and no stored mixture.
     fields = entry._asdict()
     if entry.sources == index.sources:
         del fields["sources"]

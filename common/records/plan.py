@@ -1,4 +1,4 @@
-"""What is to be written: tracks and their files looked over before any byte is."""
+"""Plan records: check tracks and their files before anything is written."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from common.records.format import BYTES_PER_SAMPLE, ENCODINGS, RecordsError
 Probe = Callable[[Path], AudioInfo]
 
 SHARD_BYTES = 128 * 2**20
-"""Size aimed at for a shard, in bytes of decoded samples."""
+"""Target size of a shard, in bytes of decoded samples."""
 RECORD_BYTES = 2**31 - 2**16
-"""What a record may hold; a serialized example ends at 2 GiB."""
+"""Largest record; a serialized example is limited to 2 GiB."""
 
 
 class Options(NamedTuple):
-    """What the caller chose; None in ``sample_rate`` and ``channels`` keeps theirs."""
+    """Options of a caller; None keeps the sample rate or channels of the tracks."""
 
     encoding: str
     piece_samples: int | None
@@ -37,23 +37,23 @@ class Options(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides the bytes of the records.
+    """Everything that determines the bytes of the records.
 
     Attributes:
         encoding: One of :data:`common.records.ENCODINGS`.
-        piece_samples: Length of a piece, or None where a track is one piece.
-        sample_rate: Rate in Hz that is written.
-        channels: Channels that are written.
+        piece_samples: Length of a chunk, or None if each track is one chunk.
+        sample_rate: Rate of the records in Hz.
+        channels: Channels of the records.
         sources: Names of all sources, in order of first appearance.
         tracks: The tracks.
         samples: Length of each track at ``sample_rate``.
         rates: Rate of each sound of each track, its mixture last.
         padded: Number of sounds that are shorter than their track.
         cut: Number of sounds that are longer than their track.
-        misfit: The sound that is furthest from the length of its track, with both
-            lengths; empty where all have it.
+        misfit: The sound whose length differs most from that of its track, with both
+            lengths; empty if all agree.
         shards: First and one past the last track of each shard.
-        digest: SHA-256 of all that, with size and time of every file.
+        digest: SHA-256 of all of these, with size and time of every file.
     """
 
     encoding: str
@@ -71,8 +71,8 @@ class Plan:
     digest: str
 
 
-class _Heard(NamedTuple):
-    """One sound as it is: ``label`` for errors, ``identity`` for the digest."""
+class _Probed(NamedTuple):
+    """Format of one sound, with a label for errors and an identity for the digest."""
 
     label: str
     sample_rate: int
@@ -82,11 +82,11 @@ class _Heard(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """A sound beside its track, which has ``length`` samples at ``sample_rate``."""
+    """A sound and its track, which has ``length`` samples at ``sample_rate``."""
 
     track: str
     length: int
-    sound: _Heard
+    sound: _Probed
     sample_rate: int
 
     @property
@@ -99,13 +99,13 @@ class _Fit(NamedTuple):
 def make_plan(
     tracks: Iterable[Track], options: Options, shards: int | None, jobs: int
 ) -> Plan:
-    """Look over all tracks and their files, and decide what is written.
+    """Check all tracks and their files, and return what to write.
 
     Args:
         tracks: The tracks.
-        options: Encoding, piece length, rate and channels.
+        options: Encoding, chunk length, rate and channels.
         shards: Number of files, or None for files of about 128 MiB.
-        jobs: Number of files looked at together; has no influence on the plan.
+        jobs: Number of tracks probed in parallel, which does not change the plan.
 
     Returns:
         The plan.
@@ -119,11 +119,11 @@ def make_plan(
     sample_rate = options.sample_rate or tracks[0].sample_rate
     probe = reading.measure(_files(tracks)).__getitem__
     with ThreadPoolExecutor(jobs) as pool:
-        heard = list(pool.map(lambda track: _hear(track, probe), tracks))
-    for track, sounds in zip(tracks, heard, strict=True):
+        probed = list(pool.map(lambda track: _probe_track(track, probe), tracks))
+    for track, sounds in zip(tracks, probed, strict=True):
         _check_rates(track, sounds, tracks[0], options)
-    channels = options.channels or heard[0][0].channels
-    _check_channels([sound for sounds in heard for sound in sounds], options, channels)
+    channels = options.channels or probed[0][0].channels
+    _check_channels([sound for sounds in probed for sound in sounds], options, channels)
     names = tuple(dict.fromkeys(name for track in tracks for name in track.sources))
     lengths = tuple(
         converted(track.samples, track.sample_rate, sample_rate) for track in tracks
@@ -132,12 +132,12 @@ def make_plan(
     _check_sizes(tracks, lengths, options.piece_samples, frame_bytes)
     fits = [
         _Fit(track.name, length, sound, sample_rate)
-        for track, sounds, length in zip(tracks, heard, lengths, strict=True)
+        for track, sounds, length in zip(tracks, probed, lengths, strict=True)
         for sound in sounds
     ]
     files = min(shards or -(-sum(lengths) * frame_bytes // SHARD_BYTES), len(tracks))
     identity: list[object] = [options, sample_rate, channels, names, files]
-    for track, sounds in zip(tracks, heard, strict=True):
+    for track, sounds in zip(tracks, probed, strict=True):
         # The folder of a file is left out: a corpus may be moved.
         identity += [track.name, track.sample_rate, track.samples]
         identity += [sound[1:] for sound in sounds]
@@ -149,7 +149,7 @@ def make_plan(
         sources=names,
         tracks=tracks,
         samples=lengths,
-        rates=tuple(tuple(sound.sample_rate for sound in sounds) for sounds in heard),
+        rates=tuple(tuple(sound.sample_rate for sound in sounds) for sounds in probed),
         padded=sum(fit.excess < 0 for fit in fits),
         cut=sum(fit.excess > 0 for fit in fits),
         misfit=_misfit(max(fits, key=lambda fit: abs(fit.excess))),
@@ -159,7 +159,7 @@ def make_plan(
 
 
 def converted(samples: int, source_rate: int, target_rate: int) -> int:
-    """Length of a sound after its rate is converted.
+    """Return the length of a sound after resampling.
 
     Args:
         samples: Length at ``source_rate``.
@@ -176,7 +176,7 @@ def converted(samples: int, source_rate: int, target_rate: int) -> int:
 
 
 def _misfit(worst: _Fit) -> str:
-    # Lengths at other rates are rounded up, which is no difference.
+    # Lengths at other rates are rounded up, by at most one sample.
     if abs(worst.excess) <= 1:
         return ""
     sound = worst.sound
@@ -198,18 +198,17 @@ def _files(tracks: tuple[Track, ...]) -> Iterator[Path]:
             yield from waveforms.files(sound)
 
 
-def _hear(track: Track, probe: Probe) -> list[_Heard]:
-    sounds = dict(track.sources)
-    heard = [
-        _hear_one(track, f"source {key!r}", sound, probe)
-        for key, sound in sounds.items()
+def _probe_track(track: Track, probe: Probe) -> list[_Probed]:
+    probed = [
+        _probe_sound(track, f"source {name!r}", sound, probe)
+        for name, sound in track.sources.items()
     ]
     if track.mixture is not None:
-        heard.append(_hear_one(track, "mixture", track.mixture, probe))
-    return heard
+        probed.append(_probe_sound(track, "mixture", track.mixture, probe))
+    return probed
 
 
-def _hear_one(track: Track, role: str, sound: Sound, probe: Probe) -> _Heard:
+def _probe_sound(track: Track, role: str, sound: Sound, probe: Probe) -> _Probed:
     if isinstance(sound, np.ndarray):
         label = f"track {track.name!r}, {role}"
         if sound.ndim != 2 or not np.issubdtype(sound.dtype, np.floating):
@@ -219,11 +218,11 @@ def _hear_one(track: Track, role: str, sound: Sound, probe: Probe) -> _Heard:
             )
         content = hashlib.sha256(np.ascontiguousarray(sound).data).hexdigest()
         channels, samples = sound.shape
-        kind = (role, str(sound.dtype), content)
-        return _Heard(label, track.sample_rate, channels, samples, kind)
+        array = (role, str(sound.dtype), content)
+        return _Probed(label, track.sample_rate, channels, samples, array)
     info = waveforms.info(sound, track.sample_rate, probe)
-    stamp = (role, *waveforms.identity(sound))
-    return _Heard(waveforms.label(sound), *info, stamp)
+    identity = (role, *waveforms.identity(sound))
+    return _Probed(waveforms.label(sound), *info, identity)
 
 
 def _check_options(options: Options, shards: int | None, jobs: int) -> None:
@@ -262,7 +261,7 @@ def _check_tracks(tracks: tuple[Track, ...]) -> None:
 
 
 def _check_rates(
-    track: Track, sounds: list[_Heard], first: Track, options: Options
+    track: Track, sounds: list[_Probed], first: Track, options: Options
 ) -> None:
     if options.sample_rate is not None:
         return
@@ -280,7 +279,7 @@ def _check_rates(
             )
 
 
-def _check_channels(sounds: list[_Heard], options: Options, channels: int) -> None:
+def _check_channels(sounds: list[_Probed], options: Options, channels: int) -> None:
     # One channel goes into any number by repetition, any number into one by the mean.
     fitting = {channels} if options.channels is None else {channels, 1}
     for sound in sounds:

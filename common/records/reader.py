@@ -1,4 +1,4 @@
-"""Reading records inside a graph: excerpts at random, and endless shuffling."""
+"""Read records inside a graph: excerpts at any position, and endless shuffling."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from common.records.format import BYTES_PER_SAMPLE, PCM16_SCALE
 from common.records.index import Index
 
 BUFFER_BYTES = 0
-"""No buffer: records are read straight into place, which costs a little less CPU."""
+"""No buffer: reading records directly takes a little less CPU."""
 
 
 def excerpt(
     index: Index, track: tf.Tensor, start: tf.Tensor, samples: int | tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """Read an excerpt of a track, with all its sources, by graph operations alone.
+    """Return an excerpt of a track with all its sources, by graph operations alone.
 
-    Only the records that the excerpt touches are read. What lies before or after the
-    track is zero, and so is a source that the track lacks.
+    Only the records that the excerpt overlaps are read. Samples before and after the
+    track are zero, and so is a source that the track lacks.
 
     Args:
         index: The records, from :func:`common.records.load_index`.
-        track: Number of the track in the index, int64 scalar.
+        track: Position of the track in the index, int64 scalar.
         start: First sample of the excerpt, int64 scalar; may be negative.
-        samples: Length of the excerpt; an int64 tensor where lengths differ.
+        samples: Length of the excerpt; an int64 tensor if lengths vary.
 
     Returns:
         ``sources`` [sources, channels, samples] in the order of the index, and
@@ -32,32 +32,32 @@ def excerpt(
     """
     track, start = tf.cast(track, tf.int64), tf.cast(start, tf.int64)
     tables = index.tables
-    piece_samples = tf.constant(index.piece_samples or 0, tf.int64)
+    chunk_samples = tf.constant(index.piece_samples or 0, tf.int64)
     if index.piece_samples is None:
-        piece_samples = tf.gather(tables.samples, track)
-    last = tf.gather(tables.pieces, track) - 1
-    first = tf.clip_by_value(start // piece_samples, 0, last)
-    end = tf.clip_by_value((start + samples - 1) // piece_samples, 0, last)
+        chunk_samples = tf.gather(tables.samples, track)
+    last = tf.gather(tables.chunks, track) - 1
+    first = tf.clip_by_value(start // chunk_samples, 0, last)
+    end = tf.clip_by_value((start + samples - 1) // chunk_samples, 0, last)
     blobs = _read_blobs(index, track, first, end - first + 1)
-    frames = _decode(index, blobs, piece_samples)
-    begin = tf.cast(start - first * piece_samples, tf.int32)
-    frames = _window(frames, begin, samples)
+    frames = _decode(index, blobs, chunk_samples)
+    begin = tf.cast(start - first * chunk_samples, tf.int32)
+    frames = _cut(frames, begin, samples)
     return _waveforms(index, track, frames)
 
 
 def shuffled(position: tf.Tensor, count: int, seed: int) -> tf.Tensor:
-    """Example to read at a position of an endless shuffled sequence.
+    """Return the example at a position of an endless shuffled sequence.
 
-    The sequence is a permutation of all examples, then another one, and so on. It is a
-    function of its arguments alone, so that a run goes on at any position.
+    The sequence is a permutation of all examples, then another one, and so on. It
+    depends on nothing but the arguments, so a run can resume at any position.
 
     Args:
-        position: Place in the sequence, int64 scalar, from 0.
+        position: Position in the sequence, int64 scalar, from 0.
         count: Number of examples.
         seed: Any integer.
 
     Returns:
-        Number of the example, int64 scalar in [0, count).
+        Index of the example, int64 scalar in [0, count).
 
     >>> sorted(int(shuffled(position, 3, seed=0)) for position in range(3))
     [0, 1, 2]
@@ -66,8 +66,8 @@ def shuffled(position: tf.Tensor, count: int, seed: int) -> tf.Tensor:
     seeds = tf.constant([seed % 2**63, 0], tf.int64)
     random = tf.random.experimental  # type: ignore[attr-defined]
     epoch_seed = random.stateless_fold_in(seeds, position // count)
-    place = tf.math.floormod(position, tf.constant(count, tf.int64))
-    return random.index_shuffle(place, epoch_seed, tf.constant(count - 1, tf.int64))
+    index = tf.math.floormod(position, tf.constant(count, tf.int64))
+    return random.index_shuffle(index, epoch_seed, tf.constant(count - 1, tf.int64))
 
 
 def read_records(
@@ -77,8 +77,8 @@ def read_records(
 
     Args:
         path: The file, string scalar.
-        offset: Byte at which the first of them begins, int64 scalar.
-        count: How many, int64 scalar.
+        offset: Offset of the first of them in bytes, int64 scalar.
+        count: Number of records, int64 scalar.
 
     Returns:
         Serialized examples, string [count].
@@ -96,12 +96,12 @@ def read_records(
 def _read_blobs(
     index: Index, track: tf.Tensor, first: tf.Tensor, count: tf.Tensor
 ) -> tf.Tensor:
-    """Blobs of the sources, and last of the mixture if any is stored."""
+    """Return the blobs of the sources, and of the mixture if any is stored."""
     tables = index.tables
     paths = tf.constant([str(index.folder / shard.name) for shard in index.shards])
     path = tf.gather(paths, tf.gather(tables.shard, track))
-    piece = tf.gather(tables.first_piece, track) + first
-    serialized = read_records(path, tf.gather(tables.offsets, piece), count)
+    chunk = tf.gather(tables.first_chunk, track) + first
+    serialized = read_records(path, tf.gather(tables.offsets, chunk), count)
     features = {"sources": tf.io.FixedLenFeature([len(index.sources)], tf.string)}
     if tables.mixture.any():
         features["mixture"] = tf.io.FixedLenFeature([1], tf.string, [""])
@@ -110,23 +110,23 @@ def _read_blobs(
     return tf.concat(blobs, axis=1)  # type: ignore[arg-type]
 
 
-def _decode(index: Index, blobs: tf.Tensor, piece_samples: tf.Tensor) -> tf.Tensor:
-    """Frames [sounds, pieces * samples, channels] as they were stored."""
+def _decode(index: Index, blobs: tf.Tensor, chunk_samples: tf.Tensor) -> tf.Tensor:
+    """Return the stored frames [sounds, chunks * samples, channels]."""
     channels = index.channels
     if index.encoding == "flac":
-        frames = flac.decode(blobs, piece_samples, channels)
+        frames = flac.decode(blobs, chunk_samples, channels)
     else:
-        # The fixed length fills short last pieces and silent sources with zeros.
-        size = piece_samples * channels * BYTES_PER_SAMPLE[index.encoding]
-        kind = tf.float32 if index.encoding == "float32" else tf.int16
-        frames = tf.io.decode_raw(blobs, kind, fixed_length=tf.cast(size, tf.int32))
+        # The fixed length pads short last chunks and silent sources with zeros.
+        size = chunk_samples * channels * BYTES_PER_SAMPLE[index.encoding]
+        dtype = tf.float32 if index.encoding == "float32" else tf.int16
+        frames = tf.io.decode_raw(blobs, dtype, fixed_length=tf.cast(size, tf.int32))
     sounds = blobs.shape[1]
-    frames = tf.reshape(frames, [-1, sounds, piece_samples * channels])
+    frames = tf.reshape(frames, [-1, sounds, chunk_samples * channels])
     return tf.reshape(tf.transpose(frames, [1, 0, 2]), [sounds, -1, channels])
 
 
-def _window(frames: tf.Tensor, begin: tf.Tensor, samples: int | tf.Tensor) -> tf.Tensor:
-    known = samples if isinstance(samples, int) else None
+def _cut(frames: tf.Tensor, begin: tf.Tensor, samples: int | tf.Tensor) -> tf.Tensor:
+    static_length = samples if isinstance(samples, int) else None
     samples = tf.cast(samples, tf.int32)
     total = tf.shape(frames)[1]
     first = tf.clip_by_value(begin, 0, total)
@@ -135,7 +135,7 @@ def _window(frames: tf.Tensor, begin: tf.Tensor, samples: int | tf.Tensor) -> tf
     back = samples - front - (end - first)
     edges = [tf.zeros(2, tf.int32), tf.stack([front, back]), tf.zeros(2, tf.int32)]
     padded = tf.pad(frames[:, first:end], tf.stack(edges))
-    return tf.ensure_shape(padded, [None, known, None])
+    return tf.ensure_shape(padded, [None, static_length, None])
 
 
 def _waveforms(

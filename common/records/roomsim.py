@@ -1,84 +1,225 @@
-"""Records in the layout of Google's room simulator, as sound-separation reads them."""
+"""Google's roomsim records as a corpus: examples in TFRecord files become records here.
+
+An example holds ``receiver_audio`` [microphones, samples] and ``source_images``
+[sources, microphones, samples] as flat lists of floats, with neither their shapes nor
+their rate. They are read as of one microphone, so that the length follows from the
+first list. Other features, such as diarization labels, are left aside.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from common.records.format import RecordsError
+from common.corpora.track import CorpusError, Sound, Track
+from common.files import write_json
+from common.records.encoding import AUTO, folder_of
+from common.records.format import FRAMING_BYTES, PCM16_SCALE, RecordsError
+from common.records.index import Index, load_index
+from common.records.writer import write as write_records
 
-BUFFER_BYTES = 2**20
 MIXTURE, SOURCES = "receiver_audio", "source_images"
+SPLITS = re.compile(r"(?<![a-z])(train|validation|eval)(?![a-z])")
+FILES = "*.tfrecord*"
+OWN_FILES = re.compile(r"records-\d+-of-\d+\.")
+"""Shards of this program, which may lie in a folder below that of the corpus."""
+STAMPS = "roomsim.json"
+"""File beside the records: their folder by the state of the files that they hold."""
+HEAD_BYTES = 12
+"""What stands before each example in a TFRecord file: its length and a checksum."""
+RELATIVE, ABSOLUTE = 1e-4, 1e-5
+"""By how much a mixture may differ from the sum of its sources, as in FUSS."""
+
+logger = logging.getLogger(__name__)
 
 
-def roomsim(
-    files: Sequence[str | os.PathLike[str]], samples: int
-) -> tf.data.Dataset[Any]:
-    """Read examples with the features ``receiver_audio`` and ``source_images``.
-
-    Both are flat lists of floats, the last axis varying fastest: ``receiver_audio``
-    [microphones, samples] is what the microphones hear, ``source_images`` [sources,
-    microphones, samples] what they hear of each source. The numbers of microphones and
-    sources follow from the first example and are the same in all others. Other
-    features, such as diarization labels, are left aside.
+def files(folder: Path, split: str) -> list[Path]:
+    """List the files of a split.
 
     Args:
-        files: TFRecord files, uncompressed, read in this order.
-        samples: Length of the waveforms.
+        folder: Folder of the corpus.
+        split: ``train``, ``validation`` or ``eval``.
 
     Returns:
-        Dataset of ``sources`` [sources, channels, samples] and ``mixture`` [channels,
-        samples], float32 as stored.
+        The ``*.tfrecord`` files, also ``*.tfrecord-00000-of-00010``, below the folder
+        with the name of the split as a word of their name or else of a folder, sorted.
+    """
+    candidates = sorted(path for path in folder.rglob(FILES) if path.is_file())
+    return [path for path in candidates if _split(path.relative_to(folder)) == split]
+
+
+def _split(path: Path) -> str | None:
+    """Name the split of a file by the last word that names one."""
+    if path.name.startswith(".") or OWN_FILES.match(path.name):
+        return None
+    words = SPLITS.findall(path.as_posix())
+    return words[-1] if words else None
+
+
+def tracks(folder: Path, split: str, sample_rate: int) -> list[Track]:
+    """Read a split once to check it, and map its samples where they lie on disk.
+
+    Args:
+        folder: Folder of the corpus.
+        split: ``train``, ``validation`` or ``eval``.
+        sample_rate: Rate in Hz, which the files do not state.
+
+    Returns:
+        One track for each example, named by its file and its number there. Its sources
+        ``reference_0``, ``reference_1``, ... are arrays that are read from disk when
+        they are used.
 
     Raises:
-        RecordsError: If the first example does not fit ``samples``.
+        CorpusError: There is no file, or one is empty, damaged or of another layout.
     """
-    names = [os.fspath(file) for file in files]
-    records = tf.data.TFRecordDataset(names, None, BUFFER_BYTES)
-    channels, sources = _first_shape(names, records, samples)
-    shapes = {
-        "mixture": [channels, samples],
-        "sources": [sources, channels, samples],
-    }
-
-    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        flat = dict(zip(("mixture", "sources"), _parse(serialized), strict=True))
-        return {key: _shaped(key, flat[key], shape) for key, shape in shapes.items()}
-
-    return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    floats = tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True)
-    parsed = tf.io.parse_single_example(serialized, {MIXTURE: floats, SOURCES: floats})
-    return parsed[MIXTURE], parsed[SOURCES]
-
-
-def _first_shape(
-    names: list[str], records: tf.data.Dataset[Any], samples: int
-) -> tuple[int, int]:
-    first = next(iter(records.take(1)), None)
-    if first is None:
-        raise RecordsError(f"There are no examples in {names}; check the file names.")
-    heard, images = (len(flat) for flat in _parse(first))
-    if not heard or heard % samples or not images or images % heard:
-        raise RecordsError(
-            f"The first example of {names[0]} has {heard} values of {MIXTURE} and "
-            f"{images} of {SOURCES}, expected whole multiples of samples={samples}; "
-            "give the length that the files were made with."
+    paths = files(folder, split)
+    if not paths:
+        raise CorpusError(
+            f"roomsim: {folder} holds no *.tfrecord file of the split {split!r}; name "
+            f"the files, or a folder that they are in, by {split}"
         )
-    return heard // samples, images // heard
+    found = []
+    worst = 0.0
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        for number, (sources, excess) in enumerate(_examples(path)):
+            references = {f"reference_{i}": each for i, each in enumerate(sources)}
+            samples = sources[0].shape[1]
+            found.append(Track(f"{name}/{number}", sample_rate, samples, references))
+            worst = max(worst, excess)
+    if worst:
+        logger.warning(
+            "%s: %s differs from the sum of %s by up to %.2g; that sum is taken for "
+            "the mixture",
+            *(folder, MIXTURE, SOURCES, worst),
+        )
+    return found
 
 
-def _shaped(key: str, flat: tf.Tensor, shape: list[int]) -> tf.Tensor:
-    expected = tf.TensorShape(shape).num_elements()
-    message = (
-        f"An example has another number of values for its {key} than the {expected} of "
-        f"shape {shape} in the first example; make all examples of one length."
+def _examples(path: Path) -> Iterator[tuple[list[np.ndarray], float]]:
+    """Yield the sources [1, samples] of each example and the misfit of their sum."""
+    records: Iterator[Any] = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    empty = path.stat().st_size == 0
+    content = np.zeros(0, np.uint8) if empty else np.memmap(path, np.uint8, "r")
+    offset = number = 0
+    while True:
+        where = f"roomsim: example {number} of {path}"
+        try:
+            record = next(records, None)
+            if record is None:
+                break
+            mixture, values = _parse(record)
+        except tf.errors.OpError as error:
+            raise CorpusError(
+                f"{where} cannot be read ({error.message}); expected whole TFRecords "
+                f"with {MIXTURE} and {SOURCES} as floats; copy or make the file again"
+            ) from error
+        start = record.find(values.tobytes())
+        if not mixture.size or not values.size or values.size % mixture.size:
+            raise CorpusError(
+                f"{where} has {mixture.size} values of {MIXTURE} and {values.size} of "
+                f"{SOURCES}; expected a whole number of sources as long as the mixture"
+            )
+        if start < 0:
+            raise CorpusError(
+                f"{where} does not hold its {SOURCES} in one piece; write it with "
+                "tf.io.TFRecordWriter"
+            )
+        first = offset + HEAD_BYTES + start
+        mapped = content[first : first + values.nbytes]
+        rows = np.frombuffer(mapped, "<f4").reshape(-1, 1, mixture.size)
+        yield list(rows), _misfit(mixture, rows.sum(axis=(0, 1)))
+        offset += len(record) + FRAMING_BYTES
+        number += 1
+    if not number:
+        raise CorpusError(
+            f"roomsim: {path} holds no example; copy it again, or remove it"
+        )
+
+
+def _parse(record: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Read the flat lists of an example, empty where they are missing."""
+    floats = tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True)
+    parsed = tf.io.parse_single_example(record, {MIXTURE: floats, SOURCES: floats})
+    return parsed[MIXTURE].numpy(), parsed[SOURCES].numpy()
+
+
+def _misfit(mixture: np.ndarray, total: np.ndarray) -> float:
+    """Largest difference between a mixture and a sum, 0 within the tolerance."""
+    fits = np.allclose(mixture, total, RELATIVE, ABSOLUTE)
+    return 0.0 if fits else float(np.abs(mixture - total).max())
+
+
+def write(
+    folder: Path, split: str, records: Path, encoding: str, sample_rate: int
+) -> Index:
+    """Write a split as records, or open those that were written from the same files.
+
+    Args:
+        folder: Folder of the corpus.
+        split: ``train``, ``validation`` or ``eval``.
+        records: Where the records go; those of another encoding go beside it.
+        encoding: As for :func:`common.records.write`, or ``auto``: 16 bits where they
+            keep every sample, else float32.
+        sample_rate: Rate in Hz, which the files do not state.
+
+    Returns:
+        The index of the records.
+
+    Raises:
+        CorpusError: As :func:`tracks`.
+        RecordsError: The disk is full, or a sample does not fit into the encoding.
+    """
+    stamp = _stamp(folder, split, encoding, sample_rate)
+    stamps = _stamps(records)
+    if stamp in stamps:
+        try:
+            return load_index(records.parent / stamps[stamp])
+        except RecordsError as error:
+            logger.warning("Records are written anew: %s", error)
+    examples = tracks(folder, split, sample_rate)
+    if encoding == AUTO:
+        sounds = (sound for track in examples for sound in track.sources.values())
+        encoding = "pcm16" if all(map(_has_16_bits, sounds)) else "float32"
+    index = write_records(
+        examples,
+        folder_of(records, encoding, "pcm16"),
+        encoding=encoding,
+        sample_rate=sample_rate,
+        channels=1,
     )
-    check = tf.debugging.assert_equal(tf.size(flat), expected, message)
-    with tf.control_dependencies([check] if check is not None else []):
-        return tf.reshape(flat, shape)
+    kept = index.folder.relative_to(records.parent.absolute()).as_posix()
+    records.mkdir(exist_ok=True)
+    write_json({**_stamps(records), stamp: kept}, records / STAMPS)
+    return index
+
+
+def _stamp(folder: Path, split: str, encoding: str, sample_rate: int) -> str:
+    """Hash names, sizes and times of the files and what is made of them."""
+    states = [(path, path.stat()) for path in files(folder, split)]
+    rows = [
+        (path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns)
+        for path, state in states
+    ]
+    return hashlib.sha256(repr((rows, encoding, sample_rate)).encode()).hexdigest()
+
+
+def _stamps(records: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads((records / STAMPS).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _has_16_bits(sound: Sound) -> bool:
+    scaled = np.asarray(sound) * PCM16_SCALE
+    whole = np.array_equal(scaled, np.rint(scaled))
+    return whole and scaled.min() >= -PCM16_SCALE and scaled.max() < PCM16_SCALE

@@ -1,4 +1,4 @@
-"""Writing records: shards in parallel, resumable, whole or not at all."""
+"""Write records: shards in parallel, atomically, and resumable after a kill."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tqdm import tqdm
 from common import files
 from common.corpora.track import Track
 from common.files import write_text
-from common.records import places
+from common.records import reuse
+from common.records.chunks import records
 from common.records.format import FRAMING_BYTES, RecordsError
 from common.records.index import (
     INDEX_NAME,
@@ -29,7 +30,6 @@ from common.records.index import (
     Shard,
     save_index,
 )
-from common.records.pieces import records
 from common.records.plan import Options, Plan, make_plan
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Job:
-    """What the threads of one write share."""
+    """State that the threads of one write share."""
 
     plan: Plan
     folder: Path
@@ -46,7 +46,7 @@ class _Job:
 
 
 class _StoppedError(Exception):
-    """Another shard failed, so this one is not finished."""
+    """Another shard failed, so this one is abandoned."""
 
 
 def write(  # noqa: PLR0913 (each is one independent choice of the caller)
@@ -62,27 +62,27 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
 ) -> Index:
     """Write tracks as sharded records with an index.
 
-    The same tracks and options give the same bytes, however many jobs write them. A
-    write that was killed goes on with its unfinished shards when it is called again,
-    one that was finished is only opened. Files of which only the times changed leave
-    the records as they are. For other tracks, files or options new records are written
-    into a folder of their own, so that a run goes on reading the old ones.
+    The same tracks and options give the same bytes for any number of jobs. Called again
+    after a kill, it writes the shards that are missing; called again after the end, it
+    only opens the records, also if the modification times of files changed. Records of
+    other tracks, files or options are written into a subfolder, so that a run can go on
+    reading the old ones.
 
     Args:
         tracks: The tracks. A sound shorter than its track is zero padded at the end, a
             longer one is cut; the index counts both.
-        folder: Where the shards and ``index.json`` go; made if missing. Where it holds
-            other records, the new ones go into a folder inside it.
+        folder: Folder of the shards and ``index.json``; made if missing. If it holds
+            other records, the new ones are written into a subfolder.
         encoding: ``"pcm16"``, ``"float32"`` or ``"flac"`` (16 bits, compressed).
         piece_samples: Length of a record. An excerpt reads only the records that it
-            touches, so give a few seconds for songs; None keeps each track in one.
+            overlaps, so set a few seconds for songs; None keeps each track in one.
         sample_rate: Rate in Hz to which all sounds are resampled; by default they must
-            have the rate that their tracks say.
+            have the rate of their tracks.
         channels: Channels to write: 1 mixes down by the mean, more repeat a single
-            channel; by default all sounds must have equally many.
+            channel; by default all sounds must have the same number.
         shards: Number of files, at most that of tracks; by default files of about
             128 MiB.
-        jobs: Number of threads, by default one per processor.
+        jobs: Number of threads, by default one for each processor.
 
     Returns:
         The index of the finished records.
@@ -101,13 +101,13 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     jobs = jobs or len(os.sched_getaffinity(0))
     options = Options(encoding, piece_samples, sample_rate, channels)
     plan = make_plan(tracks, options, shards, jobs)
-    finished = places.finished(folder, plan)
+    finished = reuse.find(folder, plan)
     if finished is not None:
         return finished
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with files.locked(folder):
-            return places.finished(folder, plan) or _keep_or_write(plan, folder, jobs)
+            return reuse.find(folder, plan) or _keep_or_write(plan, folder, jobs)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", error)
         raise RecordsError(
@@ -117,27 +117,27 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
 
 
 def _keep_or_write(plan: Plan, folder: Path, jobs: int) -> Index:
-    """Keep records that would come out the same, and leave others to their readers."""
-    there = None
-    for there in _whole_indexes(folder):
-        if places.makes_same(plan, there, jobs):
-            places.remember(there, plan)
-            return there
-    if there is None:
+    """Reuse equal records, else write new ones and leave the old to their readers."""
+    earlier = None
+    for earlier in _readable_indexes(folder):
+        if reuse.makes_same(plan, earlier, jobs):
+            reuse.add_plan(earlier, plan)
+            return earlier
+    if earlier is None:
         return _write_missing(plan, folder, jobs)
-    place = places.own_folder(folder, plan)
+    subfolder = reuse.plan_folder(folder, plan)
     logger.warning(
         "%s holds records of other tracks, files or options; writing new ones into %s. "
         "The old ones can be deleted once no run reads them.",
-        there.folder,
-        place,
+        earlier.folder,
+        subfolder,
     )
-    place.mkdir(exist_ok=True)
-    return _write_missing(plan, place, jobs)
+    subfolder.mkdir(exist_ok=True)
+    return _write_missing(plan, subfolder, jobs)
 
 
-def _whole_indexes(folder: Path) -> Iterator[Index]:
-    for index in places.whole(folder):
+def _readable_indexes(folder: Path) -> Iterator[Index]:
+    for index in reuse.open_finished(folder):
         if isinstance(index, Index):
             yield index
         else:
@@ -183,7 +183,7 @@ def _write_shards(
 
 
 def _write_shard(job: _Job, number: int) -> dict[str, Any] | None:
-    """Write one shard, or give it up where another one has failed."""
+    """Write one shard and return its part of the index; None if another one failed."""
     path = _shard_path(job.folder, job.plan, number)
     first, end = job.plan.shards[number]
     content = hashlib.sha256()
@@ -243,9 +243,9 @@ def _assemble(plan: Plan, folder: Path, parts: list[dict[str, Any]]) -> Index:
 
 
 def _clear(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
-    """Remove what an earlier write left, but for finished shards of the same plan."""
-    # The index goes first: what it would describe is about to change.
-    for name in (INDEX_NAME, places.SAME_NAME):
+    """Remove the files of an earlier write, except finished shards of the same plan."""
+    # The index goes first, because the shards that it describes are about to change.
+    for name in (INDEX_NAME, reuse.SAME_NAME):
         (folder / name).unlink(missing_ok=True)
     finished = {
         number: part
@@ -270,8 +270,8 @@ def _finished_part(folder: Path, plan: Plan, number: int) -> dict[str, Any] | No
         size = _shard_path(folder, plan, number).stat().st_size
     except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
         return None
-    same = part.get("plan") == plan.digest and part["shard"]["bytes"] == size
-    return part if same else None
+    is_finished = part.get("plan") == plan.digest and part["shard"]["bytes"] == size
+    return part if is_finished else None
 
 
 def _shard_path(folder: Path, plan: Plan, number: int) -> Path:

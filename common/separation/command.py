@@ -23,7 +23,7 @@ from common.separation.outputs import (
     output_names,
     stem_paths,
 )
-from common.separation.separator import Separator
+from common.separation.separator import SeparationError, Separator
 
 SHARED = (
     "input", "model", "output", "format", "segment", "overlap", "targets", "overwrite",
@@ -220,7 +220,13 @@ def _run(
         ]
         for path, form in forms.items()
     }
-    refuse_overwriting([stem for each in stems.values() for stem in each], names)
+    outputs = [stem for each in stems.values() for stem in each]
+    if len(set(outputs)) < len(outputs):
+        raise SeparationError(
+            f"{len(names)} inputs would be written to {outputs[0]}; separate them one "
+            "by one, or give a folder as --output"
+        )
+    refuse_overwriting(outputs, names)
 
     def one(path: Path) -> str:
         if shared["skip_existing"] and all(stem.exists() for stem in stems[path]):

@@ -1,17 +1,16 @@
-"""Building a synthetic corpus: whole or not at all, once for equal parameters."""
+"""Build a synthetic corpus: atomically, and once for equal parameters."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Concatenate, NamedTuple, ParamSpec
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ LOG = logging.getLogger(__name__)
 
 MARKER = "miniature.json"
 MAY_BE_ZERO = ("seed", "train", "validation", "valid", "eval", "test")
-README = """This is the miniature corpus {kind}: synthetic sounds, made by code.
+README = """This is the miniature corpus {layout}: synthetic sounds, made by code.
 
 Nothing here was recorded, and nothing of the real data set is in it but its layout.
 Use it to see that everything runs and learns, and never compare scores on it with
@@ -32,71 +31,124 @@ published ones. Written by python -m common.synthetic.miniature with these param
 {parameters}
 It may be deleted at any time: the same command makes the same files again.
 """
-P = ParamSpec("P")
 
 
-class Made(NamedTuple):
-    """What a miniature says of itself: layout, keywords, fingerprint of all."""
+@dataclass(frozen=True)
+class Sizes:
+    """Parameters of a miniature.
 
-    kind: str
-    parameters: dict[str, float]
-    digest: str
+    Attributes:
+        seed: Equal parameters give equal files.
+        sample_rate: In Hz.
+        seconds: Length of every track; 0 for utterances, whose lengths vary.
+        counts: Number of tracks of each split.
+        options: Other parameters of the layout.
+    """
+
+    seed: int
+    sample_rate: int
+    seconds: float
+    counts: Mapping[str, int]
+    options: Mapping[str, Any]
+
+    @property
+    def samples(self) -> int:
+        """Length of every track in samples."""
+        return round(self.seconds * self.sample_rate)
+
+    def draws(self, number: int) -> Iterator[tuple[str, int, np.random.Generator]]:
+        """Yield the split, the index and a random generator of every track.
+
+        Args:
+            number: Number of the layout, by which its generators differ from others.
+
+        >>> sizes = Sizes(0, 8000, 1.0, {"train": 2, "test": 1}, {})
+        >>> [(split, index) for split, index, _ in sizes.draws(0)]
+        [('train', 0), ('train', 1), ('test', 0)]
+        """
+        for position, (split, count) in enumerate(self.counts.items()):
+            for index in range(count):
+                seeds = [self.seed, number, position, index]
+                yield split, index, np.random.default_rng(seeds)
+
+
+Write = Callable[[Path, Sizes], None]
+"""Function that writes the files of a miniature into a folder."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Function that makes a miniature, with the defaults of its parameters.
+
+    Attributes:
+        layout: Name of the layout.
+        write: Writes the files.
+        counts: Default number of tracks of each split.
+        defaults: Defaults of the other parameters.
+    """
+
+    layout: str
+    write: Write
+    counts: Mapping[str, int]
+    defaults: Mapping[str, float]
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """All parameters with their defaults."""
+        return {**self.defaults, **self.counts}
+
+    def __call__(self, folder: Path | str, **parameters: float) -> Path:
+        """Make the miniature, unless the folder holds it with equal parameters.
+
+        Args:
+            folder: Folder to make, atomically.
+            **parameters: ``seed``, ``sample_rate`` in Hz, ``seconds``, the number of
+                tracks of each split, and others of the layout.
+
+        Returns:
+            The folder.
+
+        Raises:
+            CorpusError: A number is out of range.
+            FileExistsError: The folder holds something else.
+            TypeError: The layout has no such parameter.
+        """
+        unknown = [name for name in parameters if name not in self.parameters]
+        if unknown:
+            raise TypeError(
+                f"the miniature {self.layout} has no parameter {unknown[0]!r}; it has "
+                f"{', '.join(self.parameters)}"
+            )
+        values: dict[str, Any] = {**self.parameters, **parameters}
+        _check(values)
+        _build(Path(folder), self, values)
+        return Path(folder)
+
+    def sizes(self, values: Mapping[str, Any]) -> Sizes:
+        """Return the parameters of a call, given all values by name."""
+        common = ("seed", "sample_rate", "seconds")
+        return Sizes(
+            seed=values["seed"],
+            sample_rate=values["sample_rate"],
+            seconds=values.get("seconds", 0.0),
+            counts={split: values[split] for split in self.counts},
+            options={n: values[n] for n in self.defaults if n not in common},
+        )
 
 
 def layout(
-    kind: str,
-) -> Callable[
-    [Callable[Concatenate[Path, P], None]], Callable[Concatenate[Any, P], Path]
-]:
-    """Let a function that writes files into a folder make a corpus of them.
-
-    The corpus is written as a whole, unless it stands already with the same keywords
-    (all that decides the files, besides the code); the function then gives its folder.
-    FileExistsError: the folder holds something else. CorpusError: a number is out of
-    range.
+    name: str, counts: Mapping[str, int], sample_rate: int, **defaults: float
+) -> Callable[[Write], Writer]:
+    """Return a decorator for functions that write the files of a miniature.
 
     Args:
-        kind: Name of the layout.
+        name: Name of the layout.
+        counts: Default number of tracks of each split.
+        sample_rate: Default sample rate in Hz.
+        **defaults: Defaults of other parameters, such as ``seconds``.
     """
-
-    def made(
-        write: Callable[Concatenate[Path, P], None],
-    ) -> Callable[Concatenate[Any, P], Path]:
-        @functools.wraps(write)
-        def corpus(folder: Path | str, *args: P.args, **options: P.kwargs) -> Path:
-            given = inspect.signature(write).bind(Path(folder), *args, **options)
-            given.apply_defaults()
-            parameters = given.kwargs
-            _check(parameters)
-            work = functools.partial(write, **parameters)
-            code = sys.modules[write.__module__]
-            digest = _digest(kind, parameters, code)
-            _build(Path(folder), Made(kind, parameters, digest), work)
-            return Path(folder)
-
-        return corpus
-
-    return made
-
-
-def draws(
-    seed: Sequence[int], counts: Mapping[str, int]
-) -> Iterator[tuple[str, int, np.random.Generator]]:
-    """Give every item of a corpus numbers of its own.
-
-    Args:
-        seed: What decides the numbers, besides the item.
-        counts: Items of each split.
-
-    Yields:
-        Split, place of the item in it, and its generator.
-
-    >>> [(split, index) for split, index, _ in draws([0], {"train": 2, "test": 1})]
-    [('train', 0), ('train', 1), ('test', 0)]
-    """
-    for number, (split, count) in enumerate(counts.items()):
-        for index in range(count):
-            yield split, index, np.random.default_rng([*seed, number, index])
+    common = {"seed": 0, "sample_rate": sample_rate}
+    return lambda write: Writer(name, write, counts, {**common, **defaults})
 
 
 def write_sum(
@@ -110,56 +162,62 @@ def write_sum(
 
     Args:
         folder: The folder; made as needed.
-        pattern: Name of a file, with ``{}`` for that of the source.
-        mixture: What stands there for the mixture.
+        pattern: Name of a file, with ``{}`` for the name of the source.
+        mixture: Name of the mixture in ``pattern``.
         sources: Each [samples] or [channels, samples], full scale +-1.
         sample_rate: In Hz.
     """
-    whole = writing.quantise(np.stack(list(sources.values())))
-    for name, wave in zip(
-        (mixture, *sources), [whole.sum(axis=0), *whole], strict=True
-    ):
+    pcm = writing.quantise(np.stack(list(sources.values())))
+    for name, wave in zip((mixture, *sources), [pcm.sum(axis=0), *pcm], strict=True):
         writing.write_wav(folder / pattern.format(name), wave, sample_rate)
 
 
-def _check(parameters: Mapping[str, float]) -> None:
-    for name, value in parameters.items():
+def _check(values: Mapping[str, float]) -> None:
+    for name, value in values.items():
         least = 0 if name in MAY_BE_ZERO else 1e-3
         if not value >= least:
             raise CorpusError(f"{name} is {value}; it must be {least:g} or more.")
 
 
-def _build(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
-    if _marker(folder).get("digest") == made.digest:
+def _build(folder: Path, writer: Writer, values: Mapping[str, float]) -> None:
+    digest = _digest(writer, values)
+    if _marker(folder).get("digest") == digest:
         return
     with files.locked(folder):
-        if _marker(folder).get("digest") != made.digest:
-            _build_now(folder, made, write)
+        if _marker(folder).get("digest") != digest:
+            _build_now(folder, writer, values, digest)
 
 
-def _build_now(folder: Path, made: Made, write: Callable[[Path], None]) -> None:
-    LOG.info("Making the synthetic miniature %s in %s.", made.kind, folder)
+def _build_now(
+    folder: Path, writer: Writer, values: Mapping[str, float], digest: str
+) -> None:
+    LOG.info("Making the synthetic miniature %s in %s.", writer.layout, folder)
     with files.replacing_folder(folder, overwrite=_is_ours(folder)) as work:
-        write(work)
-        parameters = json.dumps(made.parameters)
-        text = README.format(kind=made.kind, parameters=parameters)
+        writer.write(work, writer.sizes(values))
+        text = README.format(layout=writer.layout, parameters=json.dumps(values))
         (work / "README.txt").write_text(text, encoding="utf-8")
         entries = sorted(entry.name for entry in work.iterdir())
-        marker = {**made._asdict(), "entries": [*entries, MARKER]}
+        marker = {
+            "kind": writer.layout,
+            "parameters": values,
+            "digest": digest,
+            "entries": [*entries, MARKER],
+        }
         (work / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
 
 
-def _digest(kind: str, parameters: Mapping[str, float], writer: ModuleType) -> str:
-    """Fingerprint of all that the files depend on, this code included."""
-    state = hashlib.sha256(json.dumps([kind, dict(parameters)]).encode())
-    code = [synthesis, sounds, voices, scenes, writing, fuss, sys.modules[__name__]]
-    for module in (*code, writer):
+def _digest(writer: Writer, values: Mapping[str, float]) -> str:
+    """Return the digest of all that the files depend on, this code included."""
+    state = hashlib.sha256(json.dumps([writer.layout, dict(values)]).encode())
+    code: list[ModuleType] = [synthesis, sounds, voices, scenes, writing, fuss]
+    names = (__name__, writer.write.__module__)
+    for module in (*code, *(sys.modules[name] for name in names)):
         state.update(Path(str(module.__file__)).read_bytes())
     return state.hexdigest()
 
 
 def _marker(folder: Path) -> dict[str, Any]:
-    """What a finished miniature says of itself; empty where there is none."""
+    """Return the description of a finished miniature; empty if there is none."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -168,6 +226,6 @@ def _marker(folder: Path) -> dict[str, Any]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds a miniature and nothing that was put there since."""
+    """Return whether a folder holds a miniature and no files added since."""
     entries = _marker(folder).get("entries", [])
     return bool(entries) and {each.name for each in folder.iterdir()} <= set(entries)

@@ -1,4 +1,4 @@
-"""Scenes of the miniature corpus: what sounds together, when and how loud."""
+"""Scenes of the miniature corpus: sources, their onsets and their levels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEMS_DB = {"vocals": -20.0, "drums": -22.0, "bass": -22.0, "other": -23.0}
 def universal_mixture(
     shape: tuple[int, int], sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw a background and events of different kinds over it.
+    """Return a random background with events of different kinds.
 
     Args:
         shape: Number of sources and of samples.
@@ -34,10 +34,10 @@ def universal_mixture(
     background = list(sounds.SUSTAINED.values())[rng.integers(len(sounds.SUSTAINED))]
     sources[0] = at_level(background(samples, sample_rate, rng), LEVEL_DB)
     events = list(sounds.EVENTS.values())
-    for row, kind in enumerate(rng.permutation(len(events))[: count - 1], 1):
+    for row, event_index in enumerate(rng.permutation(len(events))[: count - 1], 1):
         length = max(1, round(samples * rng.uniform(0.5, 1.0)))
         offset = int(rng.integers(samples - length + 1))
-        event = events[kind](length, sample_rate, rng)
+        event = events[event_index](length, sample_rate, rng)
         level = LEVEL_DB + rng.uniform(*SNR_DB)
         sources[row, offset : offset + length] = at_level(event, level)
     return sources
@@ -46,7 +46,7 @@ def universal_mixture(
 def song(
     samples: int, sample_rate: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Draw four stereo stems.
+    """Return a random song of four stereo stems.
 
     Args:
         samples: Length.
@@ -77,32 +77,32 @@ def song(
 
 
 def dialogue(
-    people: range,
+    numbers: range,
     take: int,
     sample_rate: int,
     rng: np.random.Generator,
     count: int = 2,
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """Let two or three speakers speak at once.
+    """Return utterances of two or three random speakers.
 
     Args:
-        people: Numbers of the speakers to choose from; a number is always one person.
+        numbers: Numbers of the speakers to choose from.
         take: Number of the utterances, part of the name.
         sample_rate: In Hz.
         rng: Seeded generator.
-        count: Number of speakers; the third is as loud as the mean of the others.
+        count: Number of speakers; the level of the third is the mean of the others.
 
     Returns:
-        The name in the manner of WSJ0-2mix, ``<utterance>_<dB>_<utterance>_<dB>``, and
+        The name in the style of WSJ0-2mix, ``<utterance>_<dB>_<utterance>_<dB>``, and
         the sources s1, s2 and so on, each [samples].
     """
-    who = rng.permutation(people)[:count]
-    more = rng.uniform(0.0, 2.5)
+    chosen = rng.permutation(numbers)[:count]
+    offset_db = rng.uniform(0.0, 2.5)
     lengths = rng.uniform(2.0, 5.0, count) * sample_rate
     samples = int(lengths.min())
     parts, sources = [], {}
-    levels = (more, -more, 0.0)[:count]
-    for number, (person, snr_db) in enumerate(zip(who, levels, strict=True), 1):
+    levels = (offset_db, -offset_db, 0.0)[:count]
+    for number, (person, snr_db) in enumerate(zip(chosen, levels, strict=True), 1):
         speech = voices.voice(samples, sample_rate, rng, speaker(person))
         sources[f"s{number}"] = at_level(speech, LEVEL_DB + snr_db)
         code = f"{person + 1:02d}{'abcd'[person % 4]}o{take:04d}"
@@ -111,15 +111,15 @@ def dialogue(
 
 
 def speaker(number: int) -> voices.Speaker:
-    """Give the speaker of a number: always the same person, even ones low, odd high."""
-    kind = ("low", "high")[number % 2]
-    return voices.draw_speaker(np.random.default_rng([4, number]), kind)
+    """Return the speaker of a number; even ones have low voices, odd ones high."""
+    register = ("low", "high")[number % 2]
+    return voices.draw_speaker(np.random.default_rng([4, number]), register)
 
 
 def num_sources(
     split: str, index: int, max_sources: int, rng: np.random.Generator
 ) -> int:
-    """Draw the number of sources; the first of each split has as many as may be.
+    """Return a random number of sources; the first of each split has the most.
 
     Args:
         split: ``"train"``, ``"validation"`` or ``"eval"``.
@@ -142,8 +142,8 @@ def num_sources(
 
 
 def at_level(wave: np.ndarray, level_db: float) -> np.ndarray:
-    """Scale to a root mean square in dB relative to full scale; silence stays."""
-    # Double precision, so that every version of numpy rounds to the same 16 bits.
+    """Scale a wave to a level (RMS) in dB relative to full scale; silence stays."""
+    # In double precision all versions of numpy round to the same 16 bits.
     wave = wave.astype(np.float64)
     level = np.sqrt(np.mean(wave**2))
     return wave * (10 ** (level_db / 20) / max(level, 1e-9))

@@ -1,9 +1,9 @@
-"""Physically motivated sounds, made by code from a seeded generator.
+"""Physically motivated sounds, synthesised from a seeded generator.
 
 Each function takes ``(samples, sample_rate, rng)`` and returns float32 ``[samples]``
 with a peak of 0.5, no offset and faded ends. Pitches, tempi and timbres are drawn from
-ranges, so that what a network learns on some seeds must carry over to others. The
-sounds start at once: silence before an event is the business of whoever mixes it.
+ranges, so that a network must generalise from some seeds to others. The sounds start at
+once; scenes add silence before an event.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def plucked_string(
     *,
     pitch_hz: tuple[float, float] = (98.0, 440.0),
 ) -> np.ndarray:
-    """Play a melody on plucked strings (Karplus and Strong 1983, tuned loop).
+    """Return a melody on plucked strings (Karplus and Strong 1983, tuned loop).
 
     Args:
         samples: Length, at least 1.
@@ -71,7 +71,7 @@ def bowed_string(
     *,
     pitch_hz: tuple[float, float] = (130.0, 620.0),
 ) -> np.ndarray:
-    """Play a legato melody on a bowed string: sawtooth, vibrato, resonant body.
+    """Return a legato melody on a bowed string: sawtooth, vibrato, resonant body.
 
     Args:
         samples: Length, at least 1.
@@ -108,7 +108,7 @@ def bowed_string(
 
 
 def struck_bar(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Strike tuned bars with a mallet: decaying modes at inharmonic ratios.
+    """Return tuned bars struck by a mallet: decaying modes at inharmonic ratios.
 
     Args:
         samples: Length, at least 1.
@@ -134,7 +134,7 @@ def struck_bar(samples: int, sample_rate: int, rng: np.random.Generator) -> np.n
         for ratio, level in zip(ratios, levels, strict=True):
             hertz = ratio * note.pitch_hz
             if hertz < 0.45 * sample_rate:
-                # Air and friction take the high modes first.
+                # Air and friction damp the high modes more.
                 ring = np.exp(-seconds * np.sqrt(ratio) / decay_seconds)
                 tone = ring * np.sin(2 * np.pi * hertz * seconds)
                 synthesis.add(wave, note.start, note.loudness * level * tone)
@@ -142,7 +142,7 @@ def struck_bar(samples: int, sample_rate: int, rng: np.random.Generator) -> np.n
 
 
 def chirps(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Sing like a bird: motifs of swept whistles, each repeated a few times.
+    """Return birdsong: motifs of swept whistles, each repeated a few times.
 
     Args:
         samples: Length, at least 1.
@@ -174,7 +174,7 @@ def chirps(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarr
 
 
 def rain(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Let it rain: a broad hiss of far drops and the ringing of near ones.
+    """Return rain: a broad hiss of distant drops and the ringing of near ones.
 
     Args:
         samples: Length, at least 1.
@@ -200,12 +200,12 @@ def rain(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray
             falls, [hertz], [rng.uniform(150, 700)], [1.0], sample_rate
         )
     near *= rng.uniform(0.4, 1.2) * np.std(hiss) / (np.std(near) + 1e-9)
-    # A drop on the microphone must not push the rest of the rain down.
+    # A drop on the microphone must not lower the level of the rest.
     return synthesis.finish(np.tanh((hiss + near) / 4), sample_rate)
 
 
 def engine(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Run a combustion engine: uneven firings at a drifting rate through an exhaust.
+    """Return a combustion engine: uneven firings at a drifting rate in an exhaust.
 
     Args:
         samples: Length, at least 1.
@@ -238,7 +238,7 @@ def engine(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarr
 
 
 def drums(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Play a drum pattern of sixteen steps: kick, snare and hat.
+    """Return a drum pattern of sixteen steps: kick, snare and hat.
 
     Args:
         samples: Length, at least 1.
@@ -269,7 +269,7 @@ def drums(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _damping(softness: float, sample_rate: int) -> np.ndarray:
-    """Smoother that takes as much of the highs a turn at every sample rate."""
+    """Return a smoother with the same high-frequency loss at every sample rate."""
     spread = max(1, round(sample_rate / 8000))
     average = np.zeros(2 * spread + 1)
     average[[0, spread, -1]] = softness / 2, 1 - softness, softness / 2
@@ -277,24 +277,24 @@ def _damping(softness: float, sample_rate: int) -> np.ndarray:
 
 
 def _pluck(noise: np.ndarray, pick: float, pole: float) -> np.ndarray:
-    """Soften noise twice and notch it by the place of the pick, 0 to 1."""
+    """Low-pass noise twice and notch it by the position of the pick, 0 to 1."""
     soft = signal.lfilter([(1 - pole) ** 2], np.poly([pole, pole]), noise)
     return soft - np.roll(soft, max(1, round(pick * len(noise))))
 
 
 def _whistle(samples: int, knots_hz: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Tone whose pitch runs smoothly through three frequencies."""
-    place = np.linspace(0, 1, samples)
+    """Return a tone whose pitch glides through three frequencies."""
+    position = np.linspace(0, 1, samples)
     first, middle, last = knots_hz
-    bend = (middle - first) * np.sin(np.pi * place) / 2
-    pitch = first + (last - first) * place + bend
+    bend = (middle - first) * np.sin(np.pi * position) / 2
+    pitch = first + (last - first) * position + bend
     pitch = np.clip(pitch, 200.0, 0.45 * sample_rate)
     phase = 2 * np.pi * np.cumsum(pitch) / sample_rate
-    return np.sin(phase) * np.sin(np.pi * place) ** 0.7
+    return np.sin(phase) * np.sin(np.pi * position) ** 0.7
 
 
 def _kick(sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Membrane whose pitch falls while it decays."""
+    """Return a membrane whose pitch falls while it decays."""
     seconds = np.arange(round(0.35 * sample_rate)) / sample_rate
     pitch = rng.uniform(45, 65) * (1 + rng.uniform(2, 4) * np.exp(-seconds / 0.025))
     phase = 2 * np.pi * np.cumsum(pitch) / sample_rate
@@ -302,7 +302,7 @@ def _kick(sample_rate: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _snare(sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Two modes of the head under the noise of the wires."""
+    """Return two modes of the head with the noise of the wires."""
     seconds = np.arange(round(0.25 * sample_rate)) / sample_rate
     modes_hz = rng.uniform((160, 280), (220, 360))[:, np.newaxis]
     head = np.sin(2 * np.pi * modes_hz * seconds).sum(axis=0) * np.exp(-seconds / 0.05)
@@ -313,7 +313,7 @@ def _snare(sample_rate: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _hat(sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Short metallic noise at the top of the band."""
+    """Return short metallic noise at the top of the band."""
     seconds = np.arange(round(0.12 * sample_rate)) / sample_rate
     centre = min(9000.0, 0.42 * sample_rate)
     noise = synthesis.coloured_noise(len(seconds), sample_rate, rng, centre, 0.35)
@@ -325,7 +325,7 @@ SUSTAINED: dict[str, Synthesis] = {
     "engine": engine,
     "bowed_string": bowed_string,
 }
-"""Sounds that never pause, for backgrounds."""
+"""Sounds without pauses, for backgrounds."""
 EVENTS: dict[str, Synthesis] = {
     "voice": voice,
     "plucked_string": plucked_string,
@@ -333,4 +333,4 @@ EVENTS: dict[str, Synthesis] = {
     "chirps": chirps,
     "drums": drums,
 }
-"""Sounds made of events, for foregrounds."""
+"""Sounds of single events, for foregrounds."""

@@ -31,7 +31,7 @@ def melody(
     beat: tuple[float, float],
     rests: float = 0.1,
 ) -> Iterator[Note]:
-    """Walk over a pentatonic scale, from the first sample to the last.
+    """Yield the notes of a random melody on a pentatonic scale.
 
     Args:
         samples: Length to fill.
@@ -39,17 +39,17 @@ def melody(
         rng: Seeded generator.
         pitch_hz: Lowest and highest pitch, in Hz.
         beat: Shortest and longest beat to draw from, in seconds.
-        rests: Share of notes left out (never the first).
+        rests: Share of notes left out, except the first.
 
     Yields:
-        Notes that end within the length.
+        Notes that end within ``samples``.
     """
     low, high = pitch_hz
     scale = SCALES[rng.integers(len(SCALES))]
     steps = np.arange(int(12 * np.log2(high / low)) + 1)
     root = rng.integers(min(12, len(steps)))
     steps = steps[np.isin((steps - root) % 12, scale)]
-    place = int(rng.integers(len(steps)))
+    step = int(rng.integers(len(steps)))
     beat_samples = rng.uniform(*beat) * sample_rate
     start = 0
     while start < samples:
@@ -57,14 +57,14 @@ def melody(
             samples - start, int(beat_samples * rng.choice([1, 1, 1, 2, 3])) + 1
         )
         if start == 0 or rng.random() >= rests:
-            hertz = low * 2 ** (steps[place] / 12)
+            hertz = low * 2 ** (steps[step] / 12)
             yield Note(start, length, hertz, rng.uniform(0.6, 1.0))
-        place = int(np.clip(place + rng.integers(-3, 4), 0, len(steps) - 1))
+        step = int(np.clip(step + rng.integers(-3, 4), 0, len(steps) - 1))
         start += length
 
 
 def sawtooth(pitch_hz: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Sawtooth of changing pitch with softened steps, so that it hardly aliases.
+    """Return a sawtooth of varying pitch with smoothed steps, to reduce aliasing.
 
     Args:
         pitch_hz: Pitch at every sample, [samples], in Hz.
@@ -91,7 +91,7 @@ def coloured_noise(
     centre_hz: float,
     octaves: float,
 ) -> np.ndarray:
-    """Gaussian noise with a bell-shaped spectrum on a logarithmic frequency axis.
+    """Return Gaussian noise with a bell-shaped spectrum over log frequency.
 
     Args:
         samples: Length.
@@ -117,11 +117,12 @@ def resonate(
     gains: np.ndarray | list[float],
     sample_rate: int,
 ) -> np.ndarray:
-    """Pass a wave through resonators side by side and add them up.
+    """Return the sum of parallel resonators applied to a wave.
 
     Args:
         wave: Input, [samples].
-        centres_hz: Frequency of each resonator; above 0.45 of the rate it is left out.
+        centres_hz: Frequency of each resonator; those above 0.45 of the rate are left
+            out.
         widths_hz: Bandwidth of each.
         gains: Gain of each at its resonance.
         sample_rate: In Hz.
@@ -140,13 +141,13 @@ def resonate(
 def string_loop(
     burst: np.ndarray, samples: int, period: float, damping: np.ndarray
 ) -> np.ndarray:
-    """Send a burst round a delay loop (Karplus and Strong 1983) of any period.
+    """Return a burst in a delay loop (Karplus and Strong 1983) of any period.
 
     Args:
-        burst: What the string starts with, [about one period].
+        burst: Excitation of the string, [about one period].
         samples: Length of the result.
         period: Length of the loop in samples, the damping's delay included.
-        damping: Symmetric smoother passed at each turn, [taps] of gain below 1.
+        damping: Symmetric smoother in the loop, [taps] of gain below 1.
 
     Returns:
         [samples].
@@ -155,16 +156,16 @@ def string_loop(
     [1.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.25]
     """
     delay = int(period - (len(damping) - 1) / 2) - 1
-    place = period - (len(damping) - 1) / 2 - delay
-    # Cubic interpolation: a linear one would damp the high notes away.
+    shift = period - (len(damping) - 1) / 2 - delay
+    # Cubic interpolation, because a linear one would damp high notes.
     cubic = [
-        np.prod([(place - m) / (k - m) for m in range(4) if m != k]) for k in range(4)
+        np.prod([(shift - m) / (k - m) for m in range(4) if m != k]) for k in range(4)
     ]
     taps = np.convolve(damping, cubic)
     lead = delay + len(taps)
     wave = np.zeros(lead + samples)
     wave[lead : lead + len(burst)] = burst[:samples]
-    # One period at a time: within it, nothing depends on what is being written.
+    # One period at a time, within which no sample depends on another.
     for start in range(lead, lead + samples, delay):
         stop = min(start + delay, lead + samples)
         period_ago = wave[start - delay - len(taps) + 1 : stop - delay]
@@ -173,7 +174,7 @@ def string_loop(
 
 
 def finish(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Take out the offset, fade both ends over 8 ms and set the peak to 0.5.
+    """Remove the offset, fade both ends over 8 ms and set the peak to 0.5.
 
     Args:
         wave: [samples].
@@ -192,7 +193,7 @@ def finish(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def ramps(samples: int, rise: int, fall: int) -> np.ndarray:
-    """Envelope of ones that rises from 0 and falls to 0 along raised cosines.
+    """Return an envelope of ones with raised-cosine rise and fall.
 
     Args:
         samples: Length.
@@ -215,14 +216,14 @@ def ramps(samples: int, rise: int, fall: int) -> np.ndarray:
 
 
 def drift(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Slow random curve within about +-1, two knots a second."""
+    """Return a slow random curve within about +-1, with two knots per second."""
     knots = rng.normal(0, 0.5, max(4, 2 * samples // sample_rate + 4))
-    place = np.linspace(0, len(knots) - 1, samples)
-    return np.interp(place, np.arange(len(knots)), knots)
+    positions = np.linspace(0, len(knots) - 1, samples)
+    return np.interp(positions, np.arange(len(knots)), knots)
 
 
 def add(wave: np.ndarray, start: int, sound: np.ndarray) -> None:
-    """Add a sound in place, cut at the end of the wave."""
+    """Add a sound to a wave in place, cut at the end of the wave."""
     stop = min(len(wave), start + len(sound))
     if stop > start:
         wave[start:stop] += sound[: stop - start]

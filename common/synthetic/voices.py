@@ -1,7 +1,7 @@
-"""Synthetic speakers: glottal pulses through the formants of changing vowels.
+"""Synthetic speakers: glottal pulses filtered by the formants of varying vowels.
 
-A speaker has a pitch, a vocal tract length, a speed and a breathiness. Two speakers of
-the same kind differ as two people do; the kinds ``low`` and ``high`` never overlap.
+A speaker has a pitch, a vocal tract length, a speed and a breathiness, drawn from the
+ranges of the register ``low`` or ``high``, which do not overlap.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FORMANT_SCALES = {"low": (0.92, 1.02), "high": (1.14, 1.28)}
 
 
 class Speaker(NamedTuple):
-    """What stays the same in one person's speech.
+    """Constant properties of the speech of one speaker.
 
     Attributes:
         pitch_hz: Middle of the pitch range.
@@ -61,29 +61,31 @@ class _Speech(NamedTuple):
     formants_hz: np.ndarray
 
 
-def draw_speaker(rng: np.random.Generator, kind: str | None = None) -> Speaker:
-    """Draw a speaker.
+def draw_speaker(rng: np.random.Generator, register: str | None = None) -> Speaker:
+    """Return a random speaker.
 
     Args:
         rng: Seeded generator.
-        kind: ``"low"`` (deep voice, long tract), ``"high"``, or None for either.
+        register: ``"low"`` (deep voice, long tract), ``"high"``, or None for either.
 
     Returns:
         The speaker.
 
     Raises:
-        ValueError: The kind is neither low nor high.
+        ValueError: The register is neither low nor high.
 
     >>> 85 <= draw_speaker(np.random.default_rng(0), "low").pitch_hz <= 135
     True
     """
-    if kind is None:
-        kind = ("low", "high")[rng.integers(2)]
-    if kind not in PITCHES_HZ:
-        raise ValueError(f"A speaker's kind is 'low' or 'high', not {kind!r}.")
+    if register is None:
+        register = ("low", "high")[rng.integers(2)]
+    if register not in PITCHES_HZ:
+        raise ValueError(
+            f"The register of a speaker is 'low' or 'high', not {register!r}."
+        )
     return Speaker(
-        rng.uniform(*PITCHES_HZ[kind]),
-        rng.uniform(*FORMANT_SCALES[kind]),
+        rng.uniform(*PITCHES_HZ[register]),
+        rng.uniform(*FORMANT_SCALES[register]),
         rng.uniform(3.2, 5.5),
         rng.uniform(0.02, 0.12),
     )
@@ -95,13 +97,13 @@ def voice(
     rng: np.random.Generator,
     speaker: Speaker | None = None,
 ) -> np.ndarray:
-    """Speak nonsense: syllables with gliding vowels, consonant noises and pauses.
+    """Return nonsense speech: gliding vowels, consonant noises and pauses.
 
     Args:
         samples: Length, at least 1.
         sample_rate: In Hz.
         rng: Seeded generator; equal generators give equal sounds.
-        speaker: Who speaks, or None for a new one.
+        speaker: The speaker, or None for a random one.
 
     Returns:
         float32 [samples], peak 0.5.
@@ -112,21 +114,21 @@ def voice(
     speaker = speaker or draw_speaker(rng)
     frame = max(1, sample_rate // FRAMES_PER_SECOND)
     speech = _speech(-(-samples // frame), speaker, rng)
-    at = np.arange(samples) / frame
+    positions = np.arange(samples) / frame
     frames = np.arange(len(speech.voiced))
-    pitch = np.interp(at, frames, speech.pitch_hz)
-    voiced = np.interp(at, frames, speech.voiced)
+    pitch = np.interp(positions, frames, speech.pitch_hz)
+    voiced = np.interp(positions, frames, speech.voiced)
     pulses = synthesis.sawtooth(pitch, sample_rate)
     pulses = voiced * (pulses + speaker.breath * rng.normal(size=samples))
     vowels = _through_formants(pulses, speech.formants_hz, frame, sample_rate)
     hertz = min(rng.uniform(3200.0, 5200.0) * speaker.formant_scale, 0.4 * sample_rate)
     hiss = synthesis.coloured_noise(samples, sample_rate, rng, hertz, 0.4)
-    hiss *= 0.5 * np.std(vowels) * np.interp(at, frames, speech.noise)
+    hiss *= 0.5 * np.std(vowels) * np.interp(positions, frames, speech.noise)
     return synthesis.finish(vowels + hiss, sample_rate)
 
 
 def _speech(frames: int, speaker: Speaker, rng: np.random.Generator) -> _Speech:
-    """Draw syllable after syllable until the frames are filled."""
+    """Return random syllables that fill the frames."""
     voiced, noise = np.zeros(frames), np.zeros(frames)
     accent = np.zeros(frames)
     knots, targets = [0.0], [_vowel(rng, speaker)]
@@ -140,37 +142,37 @@ def _speech(frames: int, speaker: Speaker, rng: np.random.Generator) -> _Speech:
         bell = np.sin(np.pi * (np.arange(length) + 0.5) / length)
         synthesis.add(voiced, start, rng.uniform(0.55, 1.0) * bell**0.5)
         synthesis.add(accent, start, rng.normal(1.0, 1.5) * bell)
-        for place in (0.3, 0.75):
-            knots.append(start + place * length)
+        for fraction in (0.3, 0.75):
+            knots.append(start + fraction * length)
             targets.append(_vowel(rng, speaker) if rng.random() < 0.6 else targets[-1])
         start += length
         in_phrase -= 1
         if in_phrase == 0:
             start += round(rng.uniform(0.12, 0.4) * FRAMES_PER_SECOND)
             in_phrase = int(rng.integers(4, 10))
-    at = np.arange(frames)
-    tracks = [np.interp(at, knots, formant) for formant in np.transpose(targets)]
-    fall = 1.5 - 3 * (at % (2 * FRAMES_PER_SECOND)) / (2 * FRAMES_PER_SECOND)
+    positions = np.arange(frames)
+    tracks = [np.interp(positions, knots, formant) for formant in np.transpose(targets)]
+    fall = 1.5 - 3 * (positions % (2 * FRAMES_PER_SECOND)) / (2 * FRAMES_PER_SECOND)
     semitones = fall + accent + rng.normal(0, 0.3, frames)
     pitch = speaker.pitch_hz * 2 ** (semitones / 12)
     return _Speech(pitch, voiced, noise, np.stack(tracks, axis=-1))
 
 
 def _vowel(rng: np.random.Generator, speaker: Speaker) -> np.ndarray:
-    """Formants of a vowel of this speaker, [5] in Hz."""
+    """Return the formants of a random vowel of a speaker, [5] in Hz."""
     vowel = VOWELS_HZ[rng.integers(len(VOWELS_HZ))] * rng.uniform(0.95, 1.05, 3)
     return np.append(vowel, UPPER_FORMANTS_HZ) * speaker.formant_scale
 
 
 def _consonant(noise: np.ndarray, start: int, rng: np.random.Generator) -> int:
     """Write a hiss, a burst or nothing; return where the vowel starts, in frames."""
-    kind = rng.random()
-    if kind < 0.3:
+    draw = rng.random()
+    if draw < 0.3:
         length = int(rng.integers(6, 13))
         shape = np.sin(np.pi * (np.arange(length) + 0.5) / length)
         synthesis.add(noise, start, rng.uniform(0.4, 1.0) * shape)
         return start + round(0.85 * length)
-    if kind < 0.65:
+    if draw < 0.65:
         closure = int(rng.integers(3, 7)) if start else 0
         synthesis.add(noise, start + closure, np.array([1.2, 0.5]))
         return start + closure + 2
@@ -180,7 +182,7 @@ def _consonant(noise: np.ndarray, start: int, rng: np.random.Generator) -> int:
 def _through_formants(
     wave: np.ndarray, formants_hz: np.ndarray, frame: int, sample_rate: int
 ) -> np.ndarray:
-    """Filter frame by frame through resonators in series, their state carried on."""
+    """Filter frame by frame by resonators in series, whose state carries over."""
     below = formants_hz.max(axis=0) < 0.47 * sample_rate
     formants, widths = formants_hz[:, below], WIDTHS_HZ[below]
     radius = np.exp(-np.pi * widths / sample_rate)

@@ -1,8 +1,8 @@
-"""Checkpoints of a run: everything that the next step depends on, saved at once.
+"""Save and restore checkpoints of a run, with everything that the next step needs.
 
 A checkpoint holds the model with its optimizers and metric accumulators, the step, and
-the state of the callbacks. ``latest`` goes on after a kill, ``best`` is what is used
-afterwards, ``kept`` is never removed.
+the state of the callbacks. A run resumes from ``latest``, separation uses ``best``, and
+``kept`` is never removed.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class CheckpointError(ValueError):
 
 
 class Restored(NamedTuple):
-    """What a run goes on from.
+    """Checkpoint from which a run resumes.
 
     Attributes:
-        step: Number of steps that were taken.
-        state: What was saved with them.
+        step: Number of steps taken.
+        state: State that was saved with it.
         skipped: One sentence for each newer checkpoint that cannot be read.
     """
 
@@ -47,7 +47,7 @@ class Restored(NamedTuple):
 
 
 class _Json(tf.train.experimental.PythonState):
-    """Plain values that travel inside a TensorFlow checkpoint."""
+    """Plain values inside a TensorFlow checkpoint."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,9 +67,9 @@ class Checkpoints:
         folder: The run folder.
         model: A built model, with its optimizers built too; its ``network`` is the
             part that separates.
-        keep: Number of latest checkpoints that stay.
-        chief: Whether this process writes for good; the others, because all workers
-            save together, write to a temporary folder of their own.
+        keep: Number of latest checkpoints to keep.
+        chief: Whether this process writes the checkpoints. All workers save together,
+            so the others write to a temporary folder.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Checkpoints:
         self._write(self._latest, step, state)
 
     def save_best(self, step: int, state: Mapping[str, Any]) -> None:
-        """Save everything as the best checkpoint, instead of the one before."""
+        """Save everything as the best checkpoint, which replaces the last one."""
         self._write(self._manager("best", 1), step, state)
 
     def save_kept(self, step: int, state: Mapping[str, Any]) -> None:
@@ -103,14 +103,14 @@ class Checkpoints:
         self._write(self._manager("kept", None), step, state)
 
     def restore_latest(self) -> Restored | None:
-        """Restore the newest checkpoint that can be read, if the folder has any.
+        """Restore the newest readable checkpoint, if the folder has any.
 
         Returns:
-            The step and the state given to :meth:`save`, or None for a new run.
+            The step and the state of :meth:`save`, or None for a new run.
 
         Raises:
             CheckpointError: There are checkpoints, but none can be restored. The
-                folder stays as it is.
+                folder is not changed.
         """
         problems: dict[Path, str] = {}
         for path in _newest_first(self._folder):
@@ -132,24 +132,24 @@ class Checkpoints:
         return None
 
     def _leave_out(self, damaged: Collection[Path]) -> None:
-        """Let ``keep`` count whole checkpoints alone, or it would remove those first.
+        """Remove damaged checkpoints from the list that ``keep`` counts.
 
-        The damaged files stay until the run reaches their step again.
+        Their files stay until the run reaches their step again.
         """
         if self._scratch:
             return
         folder = self._folder / "latest"
-        whole = [each.name for each in _prefixes(folder) if each not in damaged]
-        if whole:
-            listed = [f'all_model_checkpoint_paths: "{name}"' for name in whole[::-1]]
-            lines = [f'model_checkpoint_path: "{whole[0]}"', *listed]
+        intact = [each.name for each in _prefixes(folder) if each not in damaged]
+        if intact:
+            listed = [f'all_model_checkpoint_paths: "{name}"' for name in intact[::-1]]
+            lines = [f'model_checkpoint_path: "{intact[0]}"', *listed]
             write_text(folder / "checkpoint", "\n".join(lines) + "\n")
         else:
             (folder / "checkpoint").unlink(missing_ok=True)
         self._latest = self._manager("latest", self._keep)
 
     def _write(self, manager: Any, step: int, state: Mapping[str, Any]) -> None:
-        _demand_finite(self._model, step)
+        _check_finite(self._model, step)
         self._state.values = dict(state)
         self._step.assign(step)
         try:
@@ -177,7 +177,7 @@ def restore_network(
     Args:
         folder: A run folder, or the prefix of one of its checkpoints.
         network: Built network of the architecture in the folder's config.json.
-        checkpoint: Which one of a run folder, see :func:`find`.
+        checkpoint: Choice among those of a run folder, see :func:`find`.
 
     Returns:
         The prefix of the checkpoint that was restored.
@@ -191,7 +191,7 @@ def restore_network(
 
 
 def restore_training(folder: str | Path, model: Any) -> Path:
-    """Restore the network of a model and, where they were saved, its optimizer's state.
+    """Restore the network of a model and, if it was saved, the state of its optimizer.
 
     Args:
         folder: A run folder, or the prefix of one of its checkpoints.
@@ -217,20 +217,20 @@ def variables(prefix: str | Path) -> list[str]:
 
 
 def save_network(folder: str | Path, network: Any) -> None:
-    """Save a network alone, for use, as the best checkpoint of a run folder."""
+    """Save only a network, as the best checkpoint of a run folder."""
     best = literal(Path(folder) / "best")
     checkpoint = tf.train.Checkpoint(network=network)
     tf.train.CheckpointManager(checkpoint, best, 1, checkpoint_name="step").save(0)
 
 
 def run_of(path: str | Path) -> Path | None:
-    """Find the run folder that a path names or, being a checkpoint, lies in.
+    """Return the run folder of a path, which may be one of its checkpoints.
 
     Args:
         path: A run folder, or the prefix of one of its checkpoints.
 
     Returns:
-        The folder of config.json, or None where the path is neither.
+        The folder of config.json, or None if the path is neither.
     """
     path = user_path(path)
     folder = path.parent.parent if Path(f"{path}.index").is_file() else path
@@ -238,7 +238,7 @@ def run_of(path: str | Path) -> Path | None:
 
 
 def not_a_run(path: str | Path, checkpoint: str) -> CheckpointError:
-    """Make the error of a choice among the checkpoints of what is no run folder."""
+    """Return the error for a choice of checkpoint where there is no run folder."""
     return CheckpointError(
         f"{path} is no run folder, so {checkpoint} cannot be chosen of it; leave out "
         "the choice of a checkpoint"
@@ -248,12 +248,12 @@ def not_a_run(path: str | Path, checkpoint: str) -> CheckpointError:
 def scores_folder(
     path: str | Path, checkpoint: str | None, name: str = "evaluation"
 ) -> str:
-    """Name the folder of scores in a run folder, one for each checkpoint chosen.
+    """Return the name of the folder of scores, one for each choice of checkpoint.
 
     Args:
         path: The run folder, or the prefix of one of its checkpoints.
-        checkpoint: Which one of the run folder.
-        name: Name of the folder where nothing is chosen.
+        checkpoint: Choice of checkpoint, if any.
+        name: Name of the folder without a choice.
 
     >>> scores_folder("run", None), scores_folder("run", "latest")
     ('evaluation', 'evaluation-latest')
@@ -264,7 +264,7 @@ def scores_folder(
 
 
 def is_choice(word: str) -> bool:
-    """Say whether a word chooses among the checkpoints of a run, as no path does.
+    """Return whether a word is a choice of checkpoint and not a path.
 
     >>> [is_choice(word) for word in ("latest", "best", "step-300", "runs/mine")]
     [True, True, True, False]
@@ -273,12 +273,12 @@ def is_choice(word: str) -> bool:
 
 
 def find(folder: str | Path, checkpoint: str | None = None) -> Path:
-    """Find the checkpoint of a run folder that is to be used: best, else latest.
+    """Return the prefix of a checkpoint of a run folder: by default best, else latest.
 
     Args:
         folder: A run folder, or the prefix of one checkpoint, which is returned.
-        checkpoint: Which one of a run folder: ``latest``, ``best``, or ``step-N``,
-            also one that was kept; by default the best, else the latest.
+        checkpoint: ``latest``, ``best``, or ``step-N`` in any folder of checkpoints; by
+            default the best, else the latest.
 
     Raises:
         CheckpointError: The folder has no such checkpoint.
@@ -289,9 +289,9 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     if Path(f"{folder}.index").is_file():
         return folder
     for name in ("best", "latest"):
-        found = _current_first(Path(folder) / name)
-        if found:
-            return found[0]
+        prefixes = _current_first(Path(folder) / name)
+        if prefixes:
+            return prefixes[0]
     raise CheckpointError(
         f"{folder} holds no checkpoint (looked for best/ and latest/); expected the "
         "output folder of a training run"
@@ -299,7 +299,7 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
 
 
 def _chosen(folder: Path, checkpoint: str) -> Path:
-    """Find a checkpoint of a run folder by its name."""
+    """Return the prefix of a checkpoint of a run folder by its name."""
     if not is_choice(checkpoint):
         raise CheckpointError(
             f"checkpoint is {checkpoint!r}; expected latest, best or step-N"
@@ -309,16 +309,17 @@ def _chosen(folder: Path, checkpoint: str) -> Path:
             f"{folder} is one checkpoint, so {checkpoint} cannot be chosen of it; "
             "name its run folder, or leave out the choice"
         )
-    held = {name: _prefixes(folder / name) for name in FOLDERS}
-    if checkpoint in held:
-        found = _current_first(folder / checkpoint)
+    by_folder = {name: _prefixes(folder / name) for name in FOLDERS}
+    if checkpoint in by_folder:
+        matches = _current_first(folder / checkpoint)
     else:
-        found = [p for each in held.values() for p in each if p.name == checkpoint]
-    if found:
-        return found[0]
+        prefixes = [prefix for each in by_folder.values() for prefix in each]
+        matches = [prefix for prefix in prefixes if prefix.name == checkpoint]
+    if matches:
+        return matches[0]
     names = (
         f"{name} ({', '.join(path.name for path in reversed(each))})"
-        for name, each in held.items()
+        for name, each in by_folder.items()
         if each
     )
     raise CheckpointError(
@@ -328,26 +329,27 @@ def _chosen(folder: Path, checkpoint: str) -> Path:
 
 
 def exist(folder: str | Path) -> bool:
-    """Say whether a run folder holds any checkpoint, damaged ones included."""
+    """Return whether a run folder holds any checkpoint, damaged ones included."""
     return any(_prefixes(Path(folder) / name) for name in FOLDERS)
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """List the checkpoints of a run folder that a run could go on from."""
-    found = [path for name in FOLDERS for path in _prefixes(folder / name)]
-    return sorted(found, key=_step, reverse=True)
+    """Return all checkpoints of a run folder, newest first."""
+    prefixes = [path for name in FOLDERS for path in _prefixes(folder / name)]
+    return sorted(prefixes, key=_step, reverse=True)
 
 
 def _current_first(folder: Path) -> list[Path]:
-    """The checkpoint that TensorFlow's list names, or all where there is no list."""
+    """Return the checkpoint in the list of TensorFlow, or all if there is no list."""
     listed = tf.train.latest_checkpoint(literal(folder))
     return [folder / Path(listed).name] if listed else _prefixes(folder)
 
 
 def _prefixes(folder: Path) -> list[Path]:
-    """List checkpoints by their files, newest first.
+    """Return checkpoints by their files, newest first.
 
-    TensorFlow's own list in the file ``checkpoint`` may be lost or name what is gone.
+    The list of TensorFlow in the file ``checkpoint`` may be lost, or name files that do
+    not exist.
     """
     files = folder.glob("step-*") if folder.is_dir() else ()
     names = {match[1] for file in files if (match := STEP.fullmatch(file.name))}
@@ -379,7 +381,7 @@ def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
         ) from error
 
 
-def _demand_finite(model: Any, step: int) -> None:
+def _check_finite(model: Any, step: int) -> None:
     bad = [v.name for v in model.trainable_variables if not _finite(v)]
     if bad:
         raise CheckpointError(

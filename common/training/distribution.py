@@ -1,7 +1,7 @@
-"""One flag from one device to several machines, and data that fits all of them.
+"""Distribute training over devices and machines, with the data of every replica.
 
-Examples are functions of their position in an endless sequence, so every replica can
-ask for its own ones: N replicas see what one replica with N times the batch would see.
+Examples are functions of their position in an endless sequence, so every replica reads
+its own: N replicas see the examples of one replica with N times the batch.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from common.training import memory
 from common.training.schedule import Strategy
 
 Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
-"""Graph function from a position (int64) to one example, without any other state."""
+"""Graph function from a position (int64) to one example, without other state."""
 
 
 def prepare(seed: int) -> None:
-    """Seed everything, and make operations repeat to the bit where no GPU is used.
+    """Seed all random numbers, and make operations deterministic if there is no GPU.
 
-    On a GPU some gradients have no deterministic kernel, so runs there are seeded but
-    not promised to the bit.
+    On a GPU some gradients have no deterministic kernel, so seeded runs may differ in
+    their last bits.
     """
     memory.keep()
     keras.utils.set_random_seed(seed)
     # Grappler drops edges between the reads and writes of weights
-    # that one graph updates several times: such steps would differ from run to run.
+    # that one graph updates several times, so that steps would vary between runs.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     gpus = tf.config.get_visible_devices("GPU")
     for gpu in gpus:
@@ -40,37 +40,37 @@ def prepare(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def choose(kind: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy:
-    """Pick the strategy of a run.
+def choose(name: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy:
+    """Return the distribution strategy of a run.
 
     Args:
-        kind: ``auto`` takes several machines where ``TF_CONFIG`` names them, else all
-            visible GPUs, else the one device; the others insist.
+        name: ``auto`` takes several machines if ``TF_CONFIG`` names them, else all
+            visible GPUs, else one device; any other name requires that strategy.
         replicas: Number of devices for ``mirrored``, 0 for all; without a GPU the CPU
-            is divided into so many logical devices.
+            is divided into that many logical devices.
 
     Returns:
-        The strategy, under whose scope model and optimizer are made.
+        The strategy, in whose scope model and optimizer must be built.
 
     Raises:
         ValueError: There are fewer devices than asked for, or no ``TF_CONFIG``.
     """
     gpus = len(tf.config.get_visible_devices("GPU"))
-    if kind == "auto":
+    if name == "auto":
         several = "multiworker" if "TF_CONFIG" in os.environ else "mirrored"
         is_several = "TF_CONFIG" in os.environ or gpus > 1 or replicas > 1
         return choose(several if is_several else "one", replicas)  # type: ignore[arg-type]
-    if kind == "multiworker":
+    if name == "multiworker":
         return _multiworker()
     return (
         _mirrored(gpus, replicas)
-        if kind == "mirrored"
+        if name == "mirrored"
         else tf.distribute.get_strategy()
     )
 
 
 def is_chief() -> bool:
-    """Say whether this process writes the run's files, by ``TF_CONFIG``.
+    """Return whether this process writes the files of the run, by ``TF_CONFIG``.
 
     Raises:
         ValueError: ``TF_CONFIG`` is no JSON with a task.
@@ -80,8 +80,8 @@ def is_chief() -> bool:
         return True
     try:
         config = json.loads(text)
-        kind, index = config["task"]["type"], int(config["task"]["index"])
-        return kind == "chief" or ("chief" not in config["cluster"] and index == 0)
+        task, index = config["task"]["type"], int(config["task"]["index"])
+        return task == "chief" or ("chief" not in config["cluster"] and index == 0)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"TF_CONFIG={text!r} is not understood ({error!r}); expected JSON with "
@@ -90,11 +90,11 @@ def is_chief() -> bool:
 
 
 def of_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
-    """Collect a number of this worker and of all others.
+    """Return a number of each worker.
 
     Args:
-        strategy: The run's strategy; with one process there are no others.
-        number: The number here. Every worker must call this.
+        strategy: The strategy of the run; with one process there is one worker.
+        number: The number of this worker. Every worker must call this function.
 
     Returns:
         The number of each worker, once for each of its replicas.
@@ -112,18 +112,18 @@ def training_batches(
     start_step: int,
     workers: int = 0,
 ) -> Any:
-    """Make the endless training data of a run, from any step on.
+    """Return the endless training data of a run, from any step on.
 
     Args:
-        strategy: The run's strategy.
+        strategy: The strategy of the run.
         example: The example at a position; must depend on nothing else.
         batch_size: Examples per replica and step.
         start_step: Step at which the data begin; position ``step * global batch``.
-        workers: Examples that are made at the same time, 0 for as many as are good;
+        workers: Number of examples computed in parallel, 0 to let TensorFlow choose;
             their order and values do not depend on it.
 
     Returns:
-        A dataset for ``fit``, whose batches are per replica.
+        A dataset for ``fit``, with batches for each replica.
     """
     steps = tf.data.Dataset.range(start_step, tf.int64.max)
     return _batches(strategy, example, batch_size, steps, workers)
@@ -132,16 +132,16 @@ def training_batches(
 def validation_batches(
     strategy: tf.distribute.Strategy, example: Example, count: int, batch_size: int
 ) -> tuple[Any, int]:
-    """Make one pass over all examples, the last batch filled up with weight 0.
+    """Return one pass over all examples; padding of the last batch has weight 0.
 
     Args:
-        strategy: The run's strategy.
+        strategy: The strategy of the run.
         example: The example at a position from 0 to ``count - 1``.
         count: Number of examples.
         batch_size: Examples per replica and step.
 
     Returns:
-        A dataset whose elements also hold ``weight`` (1, or 0 for filling), and its
+        A dataset whose elements also hold ``weight`` (1, or 0 for padding), and its
         number of steps.
     """
     rows = batch_size * strategy.num_replicas_in_sync
@@ -162,7 +162,7 @@ def _batches(
     steps: tf.data.Dataset[Any],
     workers: int = 0,
 ) -> Any:
-    """Give every process the examples of its replicas, built in parallel, in order."""
+    """Return the examples of the replicas of each process, in order."""
     rows = batch_size * strategy.num_replicas_in_sync
 
     def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset[Any]:
@@ -181,7 +181,7 @@ def _batches(
     return strategy.distribute_datasets_from_function(pipeline)
 
 
-# A second one in a process would reset what other workers already talk to.
+# A second strategy would reset the connections of the other workers.
 @functools.cache
 def _multiworker() -> tf.distribute.Strategy:
     if "TF_CONFIG" not in os.environ:
@@ -193,13 +193,13 @@ def _multiworker() -> tf.distribute.Strategy:
 
 
 def _mirrored(gpus: int, replicas: int) -> tf.distribute.Strategy:
-    kind = "GPU" if gpus else "CPU"
+    device = "GPU" if gpus else "CPU"
     if not gpus and replicas > 1:
         _divide_cpu(replicas)
-    devices = [device.name for device in tf.config.list_logical_devices(kind)]
+    devices = [each.name for each in tf.config.list_logical_devices(device)]
     if replicas > len(devices):
         raise ValueError(
-            f"replicas={replicas} asked for, but {len(devices)} {kind} devices are "
+            f"replicas={replicas} asked for, but {len(devices)} {device} devices are "
             "visible; lower replicas or set it to 0 for all of them"
         )
     chosen = devices[: replicas or len(devices)]
@@ -213,4 +213,4 @@ def _divide_cpu(replicas: int) -> None:
     try:
         tf.config.set_logical_device_configuration(cpu, parts)
     except RuntimeError:
-        return  # Too late in this process: take the devices that there are.
+        return  # TensorFlow is initialised already: keep its devices.

@@ -1,8 +1,8 @@
-"""Names of checkpoints that TensorFlow does not take for patterns.
+"""Paths of checkpoints with characters that TensorFlow takes for patterns.
 
-TensorFlow looks for the files of a checkpoint by a pattern, and has no spelling of a
-path with ``[ ] * ?`` or a backslash that it both finds and opens. So such a folder is
-reached by a link from a temporary folder.
+TensorFlow searches the files of a checkpoint by a pattern, and no escaping of
+``[ ] * ?`` or a backslash both matches and opens them. A symbolic link from a temporary
+folder leads to such a folder instead.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ def literal(path: str | Path) -> str:
     r"""Return a path to the same file or folder for TensorFlow.
 
     Args:
-        path: Prefix of a checkpoint, or a folder of checkpoints. The folder that it
-            lies in must exist.
+        path: Prefix of a checkpoint, or a folder of checkpoints. Its parent must exist.
 
     Returns:
-        The path as it is, or over a link to the folder that it lies in, which lasts as
-        long as the process.
+        The path itself, or a path by a link to its parent, which lasts as long as the
+        process.
 
     >>> literal("runs/mine/latest")
     'runs/mine/latest'
     >>> Path(literal("runs/mine[1]/latest")).name
     'latest'
     """
-    whole = Path(path).absolute()
-    if SPECIAL.isdisjoint(str(whole.parent)):
+    absolute = Path(path).absolute()
+    if SPECIAL.isdisjoint(str(absolute.parent)):
         return str(path)
-    return str(_link(whole.parent) / whole.name)
+    return str(_link(absolute.parent) / absolute.name)
 
 
 @functools.cache
@@ -48,7 +47,7 @@ def _link(folder: Path) -> Path:
 
 @functools.cache
 def _links() -> Path:
-    """Make the folder of all links, which goes with the process."""
+    """Return a temporary folder for the links, which is removed with the process."""
     folder = TemporaryDirectory(prefix="links-")
     atexit.register(folder.cleanup)
     return Path(folder.name)

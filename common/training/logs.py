@@ -1,7 +1,7 @@
-"""Scalars and summaries of a run: JSON lines, TensorBoard, sound and plots.
+"""Write scalars, sounds and images of a run to JSON lines and TensorBoard.
 
-Every scalar goes to ``scalars.jsonl``, one JSON object a line, and to TensorBoard under
-``events/train`` and ``events/validation`` with the tag that the pillar gave it.
+Every scalar is a line of JSON in ``scalars.jsonl``, and goes to TensorBoard under
+``events/train`` and ``events/validation`` with the tag of the pillar.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Scalars(keras.callbacks.Callback):
     Args:
         folder: The run folder.
         every: Steps between two lines of training scalars.
-        start_step: Step at which this process goes on; lines of later steps, written
-            before a kill, are removed because they come again.
+        start_step: Step at which this process resumes; lines of later steps, written
+            before a kill, are removed because these steps are repeated.
         more: Returns further scalars of ``train`` or ``validation``, too many to print.
-        chief: Whether this process writes. The others of several machines ask for the
-            same scalars at the same steps, because metrics are added up together.
+        chief: Whether this process writes. Other machines compute the same scalars at
+            the same steps, because metrics are aggregated over all machines.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Scalars(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Write the running means of the epoch every few steps."""
+        """Write the running means of the epoch every ``every`` steps."""
         self._step += 1
         if self._step % self._every == 0:
             values = {key: float(value) for key, value in (logs or {}).items()}
             self._write("train", {**self._more("train"), **values})
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Write the epoch's means, those of validation without their prefix."""
+        """Write the means of the epoch, those of validation without their prefix."""
         values = {key: float(value) for key, value in (logs or {}).items()}
         valid = {k[4:]: v for k, v in values.items() if k.startswith("val_")}
         train = {k: v for k, v in values.items() if not k.startswith("val_")}
@@ -72,7 +72,7 @@ class Scalars(keras.callbacks.Callback):
             self._write("validation", {**self._more("validation"), **valid}, epoch + 1)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Bring every event to disk."""
+        """Flush all events to disk."""
         for writer in self._writers.values():
             writer.flush()
 
@@ -103,12 +103,13 @@ class Sounds(keras.callbacks.Callback):
         folder: The run folder.
         sounds: Returns waveforms [examples, samples] by tag.
         sample_rate: Rate of the waveforms in Hz.
-        start_step: Step at which this process goes on.
-        images: Makes images [examples, rows, columns, 1] of those sounds, by tag. Tags
-            are then written as TensorFlow 1 wrote them, ``{tag}/audio/{example}`` and
-            ``{tag}/image/{example}``; none: ``{tag}_audio`` and ``{tag}_spectrogram``.
-        chief: Whether this process writes. The others make the same sounds and images,
-            because weights of several machines may be read together.
+        start_step: Step at which this process resumes.
+        images: Returns images [examples, rows, columns, 1] of those sounds, by tag.
+            Tags are then those of TensorFlow 1, ``{tag}/audio/{example}`` and
+            ``{tag}/image/{example}``; without images ``{tag}_audio`` and
+            ``{tag}_spectrogram``.
+        chief: Whether this process writes. The others compute the same sounds and
+            images, because several machines may share the weights.
     """
 
     def __init__(
@@ -171,12 +172,13 @@ def write_examples(
 ) -> None:
     """Write at most three examples of sounds and images to the current writer.
 
-    As TensorFlow 1: ``{tag}/audio/{example}`` and ``{tag}/image/{example}``.
+    The tags are those of TensorFlow 1: ``{tag}/audio/{example}`` and
+    ``{tag}/image/{example}``.
 
     Args:
         sounds: Waveforms [examples, samples] by tag.
         images: Images [examples, rows, columns, 1], not negative, by tag; each is
-            scaled so that its brightest point is white.
+            scaled so that its maximum is white.
         sample_rate: Rate of the sounds in Hz.
     """
     for tag, waveform in sounds.items():
@@ -189,10 +191,10 @@ def write_examples(
 
 
 def spectrogram_image(waveform: tf.Tensor, sample_rate: int) -> tf.Tensor:
-    """Draw magnitudes to the power 0.3 as a grey image, low frequencies below.
+    """Return magnitudes to the power 0.3 as a grey image, low frequencies at bottom.
 
-    Google's program draws with the window of its model, 2.5 ms, which leaves 33 bins;
-    a window of 32 ms with a hop of 8 ms shows harmonics.
+    The program of Google takes the window of its model, 2.5 ms, which has only 33 bins;
+    a window of 32 ms with a hop of 8 ms resolves harmonics.
 
     Args:
         waveform: Waveforms [examples, samples].
@@ -214,13 +216,13 @@ def _playable(waveform: tf.Tensor) -> tf.Tensor:
 
 
 def _visible(image: tf.Tensor) -> tf.Tensor:
-    """Scale images [examples, rows, columns, 1] so that the brightest point is 1."""
+    """Scale images [examples, rows, columns, 1] so that the maximum is 1."""
     peak = tf.reduce_max(image, axis=[1, 2, 3], keepdims=True)
     return image / tf.maximum(peak, 1e-6)
 
 
 def read_scalars(folder: str | Path) -> list[dict[str, Any]]:
-    """Read the scalars of a run folder, in the order in which they were written."""
+    """Return the scalars of a run folder, in the order of writing."""
     path = Path(folder) / "scalars.jsonl"
     if not path.exists():
         return []
@@ -228,7 +230,7 @@ def read_scalars(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def _cut(path: Path, start_step: int) -> None:
-    """Drop the lines of steps that come again, and a line broken by a kill."""
+    """Remove the lines of steps that are repeated, and an incomplete last line."""
     if not path.exists():
         return
     lines = [_line(text) for text in path.read_text("utf-8").splitlines()]

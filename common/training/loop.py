@@ -1,8 +1,8 @@
-"""Keras trains; this adds what it lacks: exact resume and the dry run.
+"""Train a model by Keras, with exact resume and a dry run.
 
 A run is a function of its configuration: data are functions of (seed, step), and the
-checkpoint holds everything else. Killed at any time, the same command goes on and ends
-with the bits of an undisturbed run (on CPU, same machine, threads and lane).
+checkpoint holds everything else. After a kill at any time, the same command resumes and
+ends with the bits of an undisturbed run (on CPU, same machine, threads and lane).
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class Job:
 
     Attributes:
         model: Compiled model, built together with its optimizers.
-        train: Makes the endless training data from a step on.
+        train: Returns the endless training data from a step on.
         valid: Returns the validation data and their number of steps.
         records: The records that it reads, those of the training first.
-        digest: Fingerprint of the training data; empty: that of the first records.
-        earlier_digest: Fingerprint by which an earlier release knew the same data.
-        steps_per_epoch: Where the schedule leaves it to the data.
-        divisible: Whether another batch size of each replica leaves every example as it
-            is, so that the global batch can be divided anew.
-        start: Gives a new run its start, such as weights of another one. A run that
-            goes on takes all from its checkpoint.
-        callbacks: Makes the pillar's own callbacks by name, given the step of the
-            start. The state of a callback is kept under its name.
+        digest: Digest of the training data; empty: that of the first records.
+        earlier_digest: Digest of the same data by an earlier release.
+        steps_per_epoch: Steps of an epoch of the data, for a schedule without its own.
+        divisible: Whether examples do not depend on the batch size of each replica, so
+            that the global batch can be divided again.
+        start: Initialises a new run, such as by the weights of another one. A run that
+            resumes restores its checkpoint instead.
+        callbacks: Returns the callbacks of the pillar by name, for the step of the
+            start. The state of a callback is saved under its name.
         scalars: Returns more scalars of ``train`` or ``validation``, which are written
-            with the others but not printed.
+            but not printed.
     """
 
     model: Any
@@ -67,23 +67,23 @@ class Job:
 
 
 Build = Callable[[Any, tf.distribute.Strategy], Job]
-"""A pillar's function from its configuration to a job, called under the strategy."""
+"""Function of a pillar from its configuration to a job, called under the strategy."""
 
 
 def train(config: Any, build: Build) -> Any:
-    """Run a job to its end, from the start or from its latest checkpoint.
+    """Train a model from the start or from its latest checkpoint to the end.
 
     Args:
-        config: The pillar's configuration, with ``output`` (the run folder) and
+        config: Configuration of the pillar, with ``output`` (the run folder) and
             ``train`` (the :class:`Schedule`).
-        build: The pillar's function that makes the job.
+        build: Function of the pillar that builds the job.
 
     Returns:
         The trained model.
 
     Raises:
-        TrainingError: The loss is not finite, a record is damaged, or workers do not
-            go on from the same step.
+        TrainingError: The loss is not finite, a record is damaged, or workers resume at
+            different steps.
         RunFolderError: The folder holds a run of another configuration, or its global
             batch cannot be divided among the replicas.
         CheckpointError: There are checkpoints and none can be restored.
@@ -108,7 +108,7 @@ def train(config: Any, build: Build) -> Any:
         job.start()
     for sentence in skipped:
         say(f"{folder}: {sentence}: going on from step {step}")
-    _demand_batch(folder, state, batch)
+    _check_batch(folder, state, batch)
     if chief:
         digest = job.digest or job.records[0].digest
         digests = digest, job.earlier_digest
@@ -138,26 +138,27 @@ def check(config: Any, build: Build) -> int:
     """Dry run: two steps, save, restore in a new process, a third step in both.
 
     Args:
-        config: The pillar's configuration.
-        build: The pillar's function that makes the job; importable by name.
+        config: Configuration of the pillar.
+        build: Function of the pillar that builds the job; importable by name.
 
     Returns:
-        0, after both processes have come to the same weights.
+        0, if both processes reach the same weights.
 
     Raises:
-        TrainingError: They have not.
+        TrainingError: The weights differ, or the loss is not finite.
     """
     context = multiprocessing.get_context("spawn")
-    # The folder goes first, also after a failure, which tells the other process to end.
+    # The folder is removed first, also after a failure, which ends the other process.
     with (
         ProcessPoolExecutor(1, mp_context=context) as pool,
         TemporaryDirectory(prefix="check-") as folder,
     ):
         config = replace(config, output=folder)
         other = pool.submit(_check_again, config, build, os.getpid())
-        here, loss = _three_steps(config, build)
-        there = other.result()
-    worst = max(float(np.abs(a - b).max()) for a, b in zip(here, there, strict=True))
+        weights, loss = _three_steps(config, build)
+        restored = other.result()
+    pairs = zip(weights, restored, strict=True)
+    worst = max(float(np.abs(left - right).max()) for left, right in pairs)
     say(f"third step after restoring in a new process: largest difference {worst:.3g}")
     if not math.isfinite(loss) or worst > 1e-5:
         raise TrainingError(
@@ -169,7 +170,7 @@ def check(config: Any, build: Build) -> int:
 
 
 def say(text: str) -> None:
-    """Print a line for the user, at once.
+    """Print a line and flush it.
 
     >>> say("hello")
     hello
@@ -179,17 +180,17 @@ def say(text: str) -> None:
 
 
 def _damage(error: Exception, indexes: Sequence[Index]) -> str:
-    """Name the damaged record that an error is about."""
+    """Return a sentence with the damaged record that an error is about."""
     texts = [explain(error, index) for index in indexes]
     return next((text for text in texts if "is damaged" in text), texts[0])
 
 
 class Batch(NamedTuple):
-    """How the examples of a step are divided.
+    """Batch of a step, divided among replicas.
 
     Attributes:
-        replicas: Number of devices that take a batch each.
-        global_batch: Number of examples of all of them.
+        replicas: Number of devices, each with one batch.
+        global_batch: Number of examples of all devices.
     """
 
     replicas: int
@@ -203,7 +204,7 @@ class Batch(NamedTuple):
 
 
 def _start(config: Any, build: Build) -> tuple[Job, Batch]:
-    """Seed, choose devices, open the folder and build the job."""
+    """Seed, choose devices, prepare the folder and build the job."""
     schedule, folder = config.train, Path(config.output)
     distribution.prepare(schedule.seed)
     strategy = distribution.choose(schedule.strategy, schedule.replicas)
@@ -223,7 +224,7 @@ def _start(config: Any, build: Build) -> tuple[Job, Batch]:
 
 
 def _expect_one_step(folder: Path, strategy: tf.distribute.Strategy, step: int) -> None:
-    """Refuse workers that go on from other steps, which do not see one run folder."""
+    """Raise an error for workers at different steps, which share no run folder."""
     steps = sorted(set(distribution.of_workers(strategy, step)))
     if len(steps) > 1:
         raise TrainingError(
@@ -232,10 +233,10 @@ def _expect_one_step(folder: Path, strategy: tf.distribute.Strategy, step: int) 
         )
 
 
-def _demand_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
-    """Refuse a global batch that the checkpoint was not trained with.
+def _check_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
+    """Raise an error for another global batch than that of the checkpoint.
 
-    It can differ only where run.json is gone, which tells it at the start.
+    It can differ only if run.json, which holds it, is missing.
     """
     trained = state.get("global_batch", batch.global_batch)
     if trained != batch.global_batch:
@@ -247,7 +248,7 @@ def _demand_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
 
 
 def _fit(job: Job, schedule: Schedule, step: int, saver: Saver) -> None:
-    """Finish an epoch that was broken off, then run the others."""
+    """Finish an interrupted epoch, then run the others."""
     epoch, done = divmod(step, schedule.steps_per_epoch)
     if done:
         _fit_epochs(job, schedule, step, epoch + 1, saver)
@@ -275,7 +276,7 @@ def _fit_epochs(
 
 
 def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
-    """Take two steps, save, validate, and take the third: its weights and the loss."""
+    """Train two steps, save, validate, train a third; return its weights and loss."""
     job, _ = _start(config, build)
     job.start()
     job.model.fit(job.train(0), steps_per_epoch=2, verbose=0)
@@ -287,7 +288,7 @@ def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
 
 
 def _check_again(config: Any, build: Build, parent: int) -> list[np.ndarray]:
-    """Wait for the dry run's checkpoint in a process that has built the same job."""
+    """Restore the checkpoint of the dry run and return the weights of a third step."""
     job, _ = _start(config, build)
     store = Checkpoints(config.output, job.model)
     while store.restore_latest() is None:

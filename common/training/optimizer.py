@@ -1,10 +1,9 @@
-"""Optimizers as PyTorch has them, which differ from those of Keras in small things.
+"""Optimizers with the algorithms of PyTorch, which differ in details from Keras.
 
-Where squares are small, it matters whether the constant that keeps a division finite is
-added before or after a root or a correction. The decay of the weights is part of the
-gradient, so it goes through the moments; it concerns every trained tensor, biases,
-normalisation and scales included. It acts after the gradients of all replicas were
-added, so its strength does not depend on their number.
+For small squared gradients it matters whether epsilon is added before or after a root
+or a bias correction. Weight decay is part of the gradient, so it affects the moments,
+and applies to every trained tensor, including biases, normalisation and scales. It is
+added after the sum over replicas, so its strength does not depend on their number.
 
 [1] Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
 """
@@ -18,35 +17,35 @@ import tf_keras as keras
 
 
 class _Decaying:
-    """The decay of the weights, which is part of the gradient."""
+    """Weight decay as part of the gradient."""
 
     decay: float
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one tensor; the counter of the steps is still that of the last one."""
+        """Update one tensor; ``iterations`` still counts the steps before this one."""
         gradient = tf.convert_to_tensor(gradient)
         self.move(
             gradient + self.decay * variable if self.decay else gradient, variable
         )
 
     def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one tensor by the gradient with its decay."""
+        """Update one tensor by its gradient, which includes the decay."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an equal one."""
+        """Return the arguments of an equal optimizer."""
         return {**super().get_config(), "decay": self.decay}  # type: ignore[misc]
 
 
 class Adam(_Decaying, keras.optimizers.Adam):
-    r"""Adam as in algorithm 1 of [1], with the decay of the weights in the gradient.
+    r"""Adam as in algorithm 1 of [1], with weight decay in the gradient.
 
     .. math:: \theta \gets \theta - \eta \frac{m / (1 - \beta_1^t)}
         {\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
     Args:
         learning_rate: Step size.
-        decay: Share of each weight that is added to its gradient.
+        decay: Weight decay: factor of each weight that is added to its gradient.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Adam(_Decaying, keras.optimizers.Adam):
         self.decay = decay
 
     def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one tensor by the gradient with its decay."""
+        """Update one tensor by its gradient, which includes the decay."""
         index = self._index_dict[self._var_key(variable)]
         mean, square = self._momentums[index], self._velocities[index]
         mean.assign_add((gradient - mean) * (1.0 - self.beta_1))
@@ -82,7 +81,7 @@ class RmsProp(_Decaying, keras.optimizers.RMSprop):
 
     Args:
         learning_rate: Step size.
-        decay: Share of each weight that is added to its gradient.
+        decay: Weight decay: factor of each weight that is added to its gradient.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class RmsProp(_Decaying, keras.optimizers.RMSprop):
         self.decay = decay
 
     def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one tensor by the gradient with its decay."""
+        """Update one tensor by its gradient, which includes the decay."""
         square = self._velocities[self._index_dict[self._var_key(variable)]]
         square.assign_add((tf.square(gradient) - square) * (1.0 - self.rho))
         rate = tf.cast(self.learning_rate, variable.dtype)
@@ -110,8 +109,8 @@ class Sgd(_Decaying, keras.optimizers.SGD):
     .. math:: m \gets 0.9 m + g, \quad \theta \gets \theta - \eta m
 
     Args:
-        learning_rate: Step size, which acts on the momentum as it is at the step.
-        decay: Share of each weight that is added to its gradient.
+        learning_rate: Step size, which multiplies the momentum at each step.
+        decay: Weight decay: factor of each weight that is added to its gradient.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class Sgd(_Decaying, keras.optimizers.SGD):
         self.decay = decay
 
     def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
-        """Move one tensor by the gradient with its decay."""
+        """Update one tensor by its gradient, which includes the decay."""
         momentum = self.momentums[self._index_dict[self._var_key(variable)]]
         momentum.assign(self.momentum * momentum + gradient)
         rate = tf.cast(self.learning_rate, variable.dtype)
@@ -134,26 +133,26 @@ class Sgd(_Decaying, keras.optimizers.SGD):
 
 
 def optimizer(
-    kind: Literal["adam", "rmsprop", "sgd"], learning_rate: float, decay: float
+    name: Literal["adam", "rmsprop", "sgd"], learning_rate: float, decay: float
 ) -> keras.optimizers.Optimizer:
-    """Make the optimizer of a configuration, not yet built.
+    """Return the optimizer of a configuration, not yet built.
 
     Args:
-        kind: ``adam``, ``rmsprop`` of 2019, or ``sgd`` with a momentum of 0.9.
+        name: ``adam``, ``rmsprop`` of 2019, or ``sgd`` with a momentum of 0.9.
         learning_rate: Step size at the start.
-        decay: Share of each weight that is added to its gradient.
+        decay: Weight decay: factor of each weight that is added to its gradient.
 
     Returns:
-        Its state is in the checkpoints of the model that is compiled with it, and the
-        learning rate with it.
+        The optimizer. Its state and learning rate are saved in the checkpoints of a
+        model that is compiled with it.
 
     Raises:
-        ValueError: There is no such kind.
+        ValueError: There is no such optimizer.
 
     >>> optimizer("adam", 1e-3, 1e-5).epsilon
     1e-08
     """
-    kinds = {"adam": Adam, "rmsprop": RmsProp, "sgd": Sgd}
-    if kind not in kinds:
-        raise ValueError(f"optimizer is {kind!r}; expected one of {', '.join(kinds)}")
-    return kinds[kind](learning_rate, decay)
+    classes = {"adam": Adam, "rmsprop": RmsProp, "sgd": Sgd}
+    if name not in classes:
+        raise ValueError(f"optimizer is {name!r}; expected one of {', '.join(classes)}")
+    return classes[name](learning_rate, decay)

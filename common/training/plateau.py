@@ -1,7 +1,7 @@
-"""When the validation loss does not fall: a lower learning rate, then the end.
+"""Learning-rate plateau and early stopping on the validation loss.
 
-Both count as PyTorch and Open-Unmix do, not as the callbacks of Keras. What they know
-is in their public attributes, plain values that the checkpoints of a run hold.
+Both count epochs as PyTorch and Open-Unmix do, not as the callbacks of Keras. Their
+state is in public attributes of plain values, which are saved in the checkpoints.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Any
 
 import tf_keras as keras
 
-# A smaller change of the learning rate is not made.
+# A smaller change of the learning rate is skipped.
 LEAST_CHANGE = 1e-8
 
 
 class Plateau(keras.callbacks.Callback):
-    """Lower the learning rate when the loss has stayed for more epochs than patience.
+    """Lower the learning rate after more bad epochs in a row than ``patience``.
 
-    An epoch is good if its loss is below the best one by a share of the threshold. For
-    some epochs after a change none counts as bad.
+    An epoch is bad unless its loss is below the best one by the relative threshold.
+    During the cooldown after a change no epoch counts as bad.
 
     Args:
-        patience: Epochs in a row without improvement before the rate falls.
-        factor: What the learning rate is multiplied with.
-        cooldown: Epochs after a change that do not count.
-        threshold: Share of the best loss by which a better one is lower.
+        patience: Bad epochs in a row before the learning rate is lowered.
+        factor: Factor of the learning rate.
+        cooldown: Epochs after a change that do not count as bad.
+        threshold: Relative improvement over the best loss of a good epoch.
         monitor: Name of the loss.
 
     Attributes:
         best: Lowest loss so far.
         bad_epochs: Bad epochs in a row.
-        cooldown_left: Epochs that still do not count.
+        cooldown_left: Epochs left of the cooldown.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Plateau(keras.callbacks.Callback):
         self.cooldown_left = 0
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Count the epoch and change the learning rate if it is time."""
+        """Count the epoch and lower the learning rate after too many bad ones."""
         if not self.step(_value(logs, self._monitor)):
             return
         rate = self.model.optimizer.learning_rate
@@ -69,7 +69,7 @@ class Plateau(keras.callbacks.Callback):
             loss: Its validation loss.
 
         Returns:
-            Whether the learning rate has to fall now.
+            Whether to lower the learning rate.
 
         >>> plateau = Plateau(patience=1)
         >>> [plateau.step(loss) for loss in (1.0, 0.5, 0.6, 0.7)]
@@ -89,19 +89,19 @@ class Plateau(keras.callbacks.Callback):
 
 
 class EarlyStopping(keras.callbacks.Callback):
-    """End the training when the loss has not fallen for as many epochs as patience.
+    """Stop the training after ``patience`` epochs without a lower loss.
 
-    A loss that is not a number ends it at once. With no patience it ends after the
-    second epoch, as the original does.
+    A loss of NaN stops it at once. With a patience of 0 it stops after the second
+    epoch, as the original does.
 
     Args:
-        patience: Epochs without a lower loss after which the training ends.
+        patience: Epochs without a lower loss before the training stops.
         monitor: Name of the loss.
 
     Attributes:
         best: Lowest loss so far, None before the first.
-        bad_epochs: Epochs since.
-        stopped: Whether the training has come to its end.
+        bad_epochs: Epochs since the lowest loss.
+        stopped: Whether the training was stopped.
     """
 
     def __init__(self, patience: int = 140, monitor: str = "val_loss") -> None:
@@ -113,7 +113,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self.stopped = False
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Count the epoch and end the training if it is time."""
+        """Count the epoch and stop the training after too many bad ones."""
         self.stopped = self.step(_value(logs, self._monitor))
         if self.stopped:
             self.model.stop_training = True
@@ -125,7 +125,7 @@ class EarlyStopping(keras.callbacks.Callback):
             loss: Its validation loss.
 
         Returns:
-            Whether it was the last one.
+            Whether to stop the training.
 
         >>> stopping = EarlyStopping(patience=2)
         >>> [stopping.step(loss) for loss in (1.0, 0.5, 0.6, 0.5)]
@@ -144,7 +144,7 @@ class EarlyStopping(keras.callbacks.Callback):
 
 
 def _value(logs: Mapping[str, Any] | None, monitor: str) -> float:
-    """Read the loss of an epoch."""
+    """Return the monitored loss of an epoch."""
     if not logs or monitor not in logs:
         measured = ", ".join(logs or ())
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The callbacks that make a run resumable: all its state goes to the checkpoint."""
+"""Callbacks that save and restore all state of a run, so that it can resume."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from common.training.schedule import Schedule
 State = dict[str, Any]
 
 EARLIER_NAMES = {"Plateau": "plateau", "EarlyStopping": "early_stopping"}
-"""Names of the callbacks that release 0.1.0 kept by position and class."""
+"""Names of callbacks whose state release 0.1.0 saved by position and class."""
 
 KERAS_OWN = ("validation_data", "model", "params")
-"""Attributes of every callback that are no state."""
+"""Attributes of every callback that are not state."""
 
 
 class TrainingError(ValueError):
-    """A run that cannot go on, such as one with a loss that is not finite."""
+    """A run that cannot continue, such as one with a loss that is not finite."""
 
 
 class Saver(keras.callbacks.Callback):
-    """Save the run and bring its callbacks and metrics back; the last to be called.
+    """Save the run and restore its callbacks and metrics; must be the last callback.
 
     Args:
         store: The checkpoints of the run folder.
         schedule: When to save.
-        others: The other callbacks by name, whose public plain attributes are their
-            state.
-        step: Step at which the run goes on.
-        state: What was saved with it.
+        others: The other callbacks by name; their state is their public attributes of
+            plain values.
+        step: Step at which the run resumes.
+        state: State that was saved at that step.
     """
 
     def __init__(
@@ -57,35 +57,35 @@ class Saver(keras.callbacks.Callback):
         self._global_batch = state.get("global_batch")
         self._best = state.get("best", math.inf)
         self._metrics: list[np.ndarray] | None = None
-        self._broken = step % schedule.steps_per_epoch > 0
+        self._is_resumed_within_epoch = step % schedule.steps_per_epoch > 0
 
     @property
     def stopped(self) -> bool:
-        """Whether a callback had ended the run, which fit would not look at again."""
+        """Whether a callback had stopped the run, which fit does not check again."""
         states = (self._state or {}).values()
         return any(state.get("stopped", False) for state in states)
 
     def set_model(self, model: Any) -> None:
-        """Take the metric accumulators of a broken epoch before fit resets them."""
+        """Copy the metrics of an unfinished epoch before fit resets them."""
         super().set_model(model)
-        if self._broken:
+        if self._is_resumed_within_epoch:
             self._metrics = [v.numpy() for v in _accumulators(model)]
-            self._broken = False
+            self._is_resumed_within_epoch = False
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Give the other callbacks their state back, which they have just reset.
+        """Restore the state of the other callbacks, after they have reset it.
 
         Raises:
             TrainingError: The checkpoint has other callbacks, or other state of them.
         """
         if self._state is None:
             return
-        _demand_same(self._state, _states(self._others))
+        _check_same(self._state, _states(self._others))
         for name, values in self._state.items():
             vars(self._others[name]).update(values)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Give a broken epoch its metric accumulators back."""
+        """Restore the metric accumulators of an unfinished epoch."""
         if self._metrics is not None:
             for variable, value in zip(
                 _accumulators(self.model), self._metrics, strict=True
@@ -96,14 +96,14 @@ class Saver(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Save within the epoch; its end is saved after validation."""
+        """Save within the epoch; ``on_epoch_end`` saves after validation."""
         self._step += 1
         at_end = self._step % self._schedule.steps_per_epoch == 0
         if self._step % self._schedule.checkpoint_steps == 0 and not at_end:
             self._store.save(self._step, self._states())
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Save the epoch, the best one and those that stay."""
+        """Save the latest, the best and the kept checkpoint."""
         schedule, value = self._schedule, (logs or {}).get(self._schedule.best)
         better = value is not None and float(value) < self._best
         if better:
@@ -124,11 +124,11 @@ class Saver(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.ProgbarLogger):
-    """Show the epoch and step of the whole run, also after a resume within an epoch.
+    """Show the epoch and step of the run, also after a resume within an epoch.
 
     Args:
         schedule: Number of epochs and of steps in each.
-        done: Steps of the first epoch that were taken before.
+        done: Steps of the first epoch that were taken before the resume.
     """
 
     def __init__(self, schedule: Schedule, done: int) -> None:
@@ -137,24 +137,24 @@ class Progress(keras.callbacks.ProgbarLogger):
         self._done = done
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Replace the counts of the epochs that ``fit`` was called for."""
-        whole = {
+        """Replace the counts of ``fit`` by those of the run."""
+        counts = {
             "epochs": self._schedule.epochs,
             "steps": self._schedule.steps_per_epoch,
         }
-        super().set_params({**params, **whole})
+        super().set_params({**params, **counts})
 
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Count the steps of the epoch that were taken before."""
+        """Count the steps of the epoch that were taken before the resume."""
         super().on_train_batch_end(batch + self._done, logs)
 
 
 class DemandFinite(keras.callbacks.Callback):
     """Stop the run at the first scalar that is not finite.
 
-    A network beside the one that separates may diverge long before the loss shows it.
+    A second network, such as a discriminator, may diverge long before the loss does.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -164,11 +164,11 @@ class DemandFinite(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Look at the running means, which one bad step makes bad."""
+        """Check the running means, which one bad step makes non-finite."""
         values = {key: float(value) for key, value in (logs or {}).items()}
         bad = [each for each in values.items() if not math.isfinite(each[1])]
         if bad:
-            # Where the loss is bad too, it is what people look for.
+            # If the loss is not finite either, it is the one to report.
             name, value = min(bad, key=lambda each: each[0] != "loss")
             step = int(self.model.optimizer.iterations.numpy())
             raise TrainingError(
@@ -181,8 +181,8 @@ def _accumulators(model: Any) -> list[Any]:
     return [variable for metric in model.metrics for variable in metric.variables]
 
 
-def _demand_same(saved: Mapping[str, State], now: Mapping[str, State]) -> None:
-    """Refuse state that has no owner, and owners that have no state."""
+def _check_same(saved: Mapping[str, State], now: Mapping[str, State]) -> None:
+    """Raise an error for state without a callback, or a callback without state."""
     names = [
         {f"{name}.{key}" for name, values in states.items() for key in values}
         for states in (saved, now)
@@ -198,7 +198,7 @@ def _demand_same(saved: Mapping[str, State], now: Mapping[str, State]) -> None:
 
 
 def _named(states: Mapping[str, State]) -> dict[str, State]:
-    """Take state by name, that of release 0.1.0 by the names of its classes."""
+    """Return state by name of callback, also that of release 0.1.0."""
     named = {}
     for key, values in states.items():
         kept = {k: v for k, v in values.items() if k not in KERAS_OWN}
@@ -209,16 +209,16 @@ def _named(states: Mapping[str, State]) -> dict[str, State]:
 
 
 def _states(callbacks: Mapping[str, Any]) -> dict[str, State]:
-    """Take every public plain attribute: the counters of Keras' own callbacks."""
+    """Return the public attributes of plain values of each callback."""
     states = {name: _plain(vars(each)) for name, each in callbacks.items()}
     return {name: values for name, values in states.items() if values}
 
 
 def _plain(attributes: Mapping[str, Any]) -> State:
     values = {k: v.item() if hasattr(v, "item") else v for k, v in attributes.items()}
-    kinds = (bool, int, float, str, type(None))
+    types = (bool, int, float, str, type(None))
     return {
         key: value
         for key, value in values.items()
-        if isinstance(value, kinds) and not key.startswith("_") and key not in KERAS_OWN
+        if isinstance(value, types) and not key.startswith("_") and key not in KERAS_OWN
     }

@@ -1,4 +1,4 @@
-"""The run folder: its path, the configuration, and the record of how it was made."""
+"""The run folder: its path, its configuration, and the record of each start."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ MAY_CHANGE = (
     "records_encoding",
     "corpora.records_encoding",
 )
-"""Keys that may differ when a run goes on, because the numbers stay the same.
+"""Keys that may change when a run resumes, because the results stay the same.
 
-The digest of the data decides for another encoding of the records.
-Other devices divide the global batch of the run anew, see :func:`divided`.
+For another encoding of the records the digest of the data decides. On other devices the
+global batch of the run is divided again, see :func:`divided`.
 """
 
 RECORD = "run.json"
@@ -49,16 +49,16 @@ PACKAGES = ("tensorflow", "tf-keras", "numpy", "soundfile", "soxr", "tensorflow-
 
 
 class RunFolderError(ValueError):
-    """A run folder that holds another run than the one that is asked for."""
+    """A run folder that holds another run."""
 
 
 def date() -> str:
-    """Return the date and time that names the folder of a run."""
+    """Return the date and time for the name of a run folder."""
     return dt.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def name(output: str | None, pillar: str, preset: str) -> str:
-    """Name the folder of a run: as asked, else by pillar, preset and date.
+    """Return the path of a run folder: ``output``, else by pillar, preset and date.
 
     >>> name("runs/mine", "mixit", "tiny")
     'runs/mine'
@@ -69,9 +69,9 @@ def name(output: str | None, pillar: str, preset: str) -> str:
 
 
 def prepare(folder: Path, config: Any) -> None:
-    """Make a run folder, or make sure that it holds this very run.
+    """Make a run folder, or check that it holds the same run.
 
-    A run that failed before its first checkpoint leaves nothing to protect.
+    A run that failed before its first checkpoint is overwritten.
 
     Args:
         folder: The run folder.
@@ -84,7 +84,7 @@ def prepare(folder: Path, config: Any) -> None:
     """
     path = folder / "config.json"
     if checkpoint.exist(folder):
-        _demand_same(path, config)
+        _check_same(path, config)
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,20 +97,20 @@ def prepare(folder: Path, config: Any) -> None:
 
 
 def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
-    """Divide the global batch of a run among the replicas that there are now.
+    """Divide the global batch of a run among the current replicas.
 
-    The position of the data is the step times the global batch, so that another global
-    batch would skip examples or repeat them.
+    The position of the data is the step times the global batch, so another global batch
+    would skip or repeat examples.
 
     Args:
         folder: The run folder.
-        config: The configuration; its batch size counts for each replica that the run
-            was started with.
-        replicas: Number of replicas now.
+        config: The configuration, with the batch size of each replica at the start of
+            the run.
+        replicas: Current number of replicas.
 
     Returns:
-        The configuration with the batch size of each replica now, and the global batch
-        size.
+        The configuration with the batch size of each current replica, and the global
+        batch size.
 
     Raises:
         RunFolderError: The global batch cannot be divided equally.
@@ -137,18 +137,18 @@ def record(
     earlier_digest: str = "",
     **facts: Any,
 ) -> None:
-    """Write down with what and from where a run started or went on, in run.json.
+    """Add a start of a run, with its environment, to run.json.
 
     Args:
         folder: The run folder.
-        config: The configuration, which may have other keys of :data:`MAY_CHANGE`.
-        step: Step from which the run goes on.
-        digest: Fingerprint of its training data.
-        earlier_digest: Fingerprint of the same data as an earlier release recorded it.
-        **facts: Further facts of this start.
+        config: The configuration, in which keys of :data:`MAY_CHANGE` may differ.
+        step: Step at which the run resumes.
+        digest: Digest of its training data.
+        earlier_digest: Digest of the same data by an earlier release.
+        **facts: Further values to record.
 
     Raises:
-        RunFolderError: The run goes on with other data than it started with.
+        RunFolderError: The training data differ from those of the first start.
     """
     past = _read(folder)
     if step and past.get("data_digest", digest) not in (digest, earlier_digest):
@@ -174,7 +174,7 @@ def record(
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Read run.json; of a run that has none, nothing."""
+    """Return the content of run.json; empty if there is none."""
     path = folder / RECORD
     if not path.exists():
         return {}
@@ -187,9 +187,9 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _global_batch(folder: Path, size: int) -> int | None:
-    """Read the global batch of a run that has a checkpoint, None for a new one.
+    """Return the global batch of a run with a checkpoint, or None for a new run.
 
-    Runs of release 0.1.0 recorded the number of replicas alone.
+    Release 0.1.0 recorded only the number of replicas.
     """
     starts = _read(folder).get("starts", []) if checkpoint.exist(folder) else []
     if not starts:
@@ -197,7 +197,7 @@ def _global_batch(folder: Path, size: int) -> int | None:
     return int(starts[-1].get("global_batch") or size * starts[-1]["replicas"])
 
 
-def _demand_same(path: Path, config: Any) -> None:
+def _check_same(path: Path, config: Any) -> None:
     try:
         then = flatten(to_dict(load(type(config), path)))
     except ConfigError as error:
@@ -228,7 +228,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Name the commit of the code, where it runs from a clone."""
+    """Return the commit of the code, or None outside a git clone."""
     folder = Path(__file__).resolve().parent
     command = [
         "git",

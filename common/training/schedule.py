@@ -1,4 +1,4 @@
-"""How long a run goes, what it keeps, and how it is spread over devices."""
+"""Schedule of a run: its length, its checkpoints and its devices."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a run goes, what it keeps, and how it is spread over devices.
+    """Length, checkpoints and devices of a run.
 
     Attributes:
         epochs: Number of epochs.
-        steps_per_epoch: Optimizer steps of one epoch; validation follows each. With 0
-            a pillar whose data have epochs of their own takes theirs.
-        checkpoint_steps: Steps between two checkpoints within an epoch; one more is
+        steps_per_epoch: Optimizer steps of one epoch, after which the model is
+            validated; 0 takes the length of the data, if they define an epoch.
+        checkpoint_steps: Steps between two checkpoints within an epoch; another one is
             saved after every epoch.
-        keep: Number of latest checkpoints that stay.
-        keep_every_epochs: Every so many epochs one checkpoint stays for ever; 0: none.
+        keep: Number of latest checkpoints to keep.
+        keep_every_epochs: Epochs between two checkpoints that are never removed; 0:
+            none.
         log_steps: Steps between two lines of training scalars.
         best: Validation value that the best checkpoint minimises.
         seed: Seed of weights, data order and noise.
-        strategy: How the run is spread over devices.
+        strategy: Distribution over devices.
         replicas: Number of devices, 0 for all that are visible.
-        precision: Of the factors of matrix products and convolutions in the network,
-            in training, validation and separation. Recurrent layers, normalisations,
-            transforms, losses and weights are float32 in any case.
+        precision: Precision of the factors of matrix products and convolutions in the
+            network, in training, validation and separation. Recurrent layers,
+            normalisations, transforms, losses and weights are always float32.
     """
 
     epochs: int = 1

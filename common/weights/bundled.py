@@ -1,20 +1,17 @@
 """The small models that come with the pillars, so that separation works offline.
 
-Each lies in ``models/NAME`` of its pillar: a run folder without optimizer and paths,
-and its card. A pillar's module ``embedded`` takes the networks of a finished run there.
+Each has a folder in its pillar: a run folder without optimizer and paths, and its card.
+A command of the pillar writes the networks of a finished run there.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from common.config import ConfigError
-from common.errors import exit_code
 from common.files import replacing_folder
 
 NAME = "mini"
@@ -66,28 +63,3 @@ def replacing(folder: Path) -> Iterator[Path]:
         yield work
         if (folder / CARD).exists():
             shutil.copyfile(folder / CARD, work / CARD)
-
-
-def command(
-    pillar: str, embed: Callable[[str], None], argv: Sequence[str] | None = None
-) -> int:
-    """Run the command line of a pillar's module; returns the exit code.
-
-    Args:
-        pillar: Its name.
-        embed: Takes the networks of a run folder.
-        argv: Words of the command line; none: those of the process.
-    """
-    parser = argparse.ArgumentParser(
-        f"{pillar}.embedded",
-        description=f"Take the networks of a run as the model {NAME} of {pillar}.",
-    )
-    parser.add_argument("run", help="run folder")
-    options = parser.parse_args(argv)
-
-    def work() -> int:
-        embed(options.run)
-        sys.stdout.write(f"{pillar}/models/{NAME}: the networks of {options.run}\n")
-        return 0
-
-    return exit_code(f"{pillar}.embedded", work)

@@ -1,8 +1,8 @@
 """What models there are: ``python -m common.weights.registry list`` and ``show NAME``.
 
-Every pillar tells of those that others published and of those that come with it, by
-the function ``entries`` of its module ``published``. A pillar that is not installed is
-passed over.
+Every pillar lists the models that others published and those that come with it by the
+function ``entries`` of its module ``published``. A pillar without such a module has
+those in its folder ``bundled``; one that is not installed is passed over.
 """
 
 from __future__ import annotations
@@ -93,9 +93,16 @@ def entries() -> list[Entry]:
         except ModuleNotFoundError as error:
             if error.name not in (pillar, f"{pillar}.published"):
                 raise
+            found += _bundled(pillar) if error.name != pillar else []
             continue
         found += module.entries()
     return found
+
+
+def _bundled(pillar: str) -> list[Entry]:
+    """Describe the models of a pillar that has no published ones."""
+    (folder,) = importlib.import_module(pillar).__path__
+    return shipped(pillar, Path(folder) / "bundled")
 
 
 def shipped(pillar: str, folder: Path) -> list[Entry]:

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 import adversarial
-from adversarial import convert, runs, tensors
+from adversarial import convert, phases
 from adversarial.config import ModelConfig
 from adversarial.critic import Critic
-from adversarial.model import Separator
+from adversarial.model import UNet
 from common.config import load as load_config
 from common.training.checkpoint import CheckpointError
 
@@ -39,9 +39,9 @@ def original():
 
 def drawn(config, critics=()):
     """Tensors of networks by the original's names, biases too."""
-    table = tensors.separator(Separator(config))
+    table = convert.separator_variables(UNet(config))
     for scope in critics:
-        table |= tensors.critic(Critic(config, scope), scope)
+        table |= convert.critic_variables(Critic(config, scope), scope)
     draw = np.random.default_rng(2)
     return {
         name: (v + 0.1 * draw.standard_normal(v.shape)).numpy()
@@ -64,7 +64,7 @@ def test_every_number_of_layers(layers, tmp_path):
     small = ModelConfig(
         num_layers=layers, num_frames=16, num_fft=64, initial_filters=3, disc_filters=2
     )
-    save(tmp_path / "run-1001", drawn(small, tensors.CRITICS))
+    save(tmp_path / "run-1001", drawn(small, convert.CRITICS))
     restored = convert.load(tmp_path, SMALL)
     assert restored.separator.config.num_layers == config.num_layers
     assert 0 < convert.check(restored) < 1e-5
@@ -72,8 +72,8 @@ def test_every_number_of_layers(layers, tmp_path):
 
 def test_names_of_the_default_are_those_of_the_original():
     config = ModelConfig()
-    table = tensors.separator(Separator(config))
-    critic = tensors.critic(Critic(config), "voice_disc")
+    table = convert.separator_variables(UNet(config))
+    critic = convert.critic_variables(Critic(config), "voice_disc")
     shapes = {name: tuple(v.shape) for name, v in {**table, **critic}.items()}
     assert len(table) == 30
     assert len(critic) == 15
@@ -91,10 +91,10 @@ def test_a_run_folder_gives_the_estimates_of_the_original(tmp_path, capsys):
     run = tmp_path / "run"
     words = [str(ORIGINAL / "run-2"), "--output", str(run), *WORDS]
     assert convert.main(words) == 0
-    told = capsys.readouterr().out
-    assert "2 layers, 4 filters, 2 critics" in told
-    assert "run folder of the phase semisup" in told
-    golden, network = np.load(GOLDEN / "original.npz"), runs.load(run)
+    output = capsys.readouterr().out
+    assert "2 layers, 4 filters, 2 critics" in output
+    assert "run folder of the phase semisup" in output
+    golden, network = np.load(GOLDEN / "original.npz"), phases.restore(run)
     estimates = network(tf.math.log1p(golden["mixture"]))
     np.testing.assert_allclose(estimates[:, 1], golden["voice"], atol=1e-6)
     assert load_config(convert.AdversarialConfig, run / "config.json").phases == (
@@ -115,7 +115,7 @@ def test_a_separator_of_the_original(caplog):
             estimates[pad] = separator(mixture)["vocals"]
     assert not caplog.records
     assert not np.allclose(estimates["constant"], estimates["reflect"])
-    with pytest.raises(CheckpointError, match="which tells all of its network; leave"):
+    with pytest.raises(CheckpointError, match="whose configuration holds all settings"):
         adversarial.load("mini", num_fft=512)
     with pytest.raises(TypeError, match="unexpected keyword argument 'frames'"):
         adversarial.load(ORIGINAL, frames=16)
@@ -125,10 +125,10 @@ def test_a_run_folder_keeps_the_padding(tmp_path):
     run = tmp_path / "run"
     words = [str(ORIGINAL), "--output", str(run), *WORDS, "--center-pad", "reflect"]
     assert convert.main(words) == 0
-    assert runs.load(run).config.center_pad == "reflect"
+    assert phases.restore(run).config.center_pad == "reflect"
 
 
-def test_what_is_assumed_is_said(tmp_path, caplog):
+def test_assumed_settings_are_logged(tmp_path, caplog):
     values = {k: v for k, v in original().items() if k.startswith("separator/")}
     save(tmp_path / "run-1001", values)
     assert convert.main([str(tmp_path), "--check", "--num-hop", "256"]) == 0
@@ -145,8 +145,8 @@ def test_what_is_assumed_is_said(tmp_path, caplog):
 def test_check_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert convert.main([str(ORIGINAL), "--check", *WORDS]) == 0
-    told = capsys.readouterr().out.splitlines()[-1]
-    assert 0 < float(told.removeprefix("largest difference ")) < 1e-5
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert 0 < float(last.removeprefix("largest difference ")) < 1e-5
     assert not list(tmp_path.iterdir())
 
 
@@ -162,7 +162,7 @@ def test_a_supervised_checkpoint_needs_no_number_of_frames(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "told"),
+    ("name", "change", "message"),
     [
         ("separator/conv2d_3/kernel", None, "missing separator/conv2d_3/kernel"),
         ("voice_disc/dense_1/kernel", None, "missing voice_disc/dense_1/kernel"),
@@ -177,23 +177,23 @@ def test_a_supervised_checkpoint_needs_no_number_of_frames(tmp_path):
         ("separator/conv2d/bias", np.full(4, np.nan), "not finite: separator/conv2d/b"),
     ],
 )
-def test_tensors_that_do_not_fit(name, change, told, tmp_path):
+def test_tensors_that_do_not_fit_are_named(name, change, message, tmp_path):
     values = original()
     values.pop(name, None)
     if change is not None:
         values[name] = change.astype(np.float32)
     save(tmp_path / "run-2", values)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         convert.load(tmp_path, SMALL)
 
 
-def test_critics_of_another_size_name_the_option():
-    told = "dense/kernel has .* expected .*num_frames=64.*--num-frames"
-    with pytest.raises(CheckpointError, match=told):
+def test_critics_of_another_size_are_refused_with_the_option():
+    message = "dense/kernel has .* expected .*num_frames=64.*--num-frames"
+    with pytest.raises(CheckpointError, match=message):
         convert.load(ORIGINAL, ModelConfig(num_fft=64))
 
 
-def test_another_program(tmp_path):
+def test_a_checkpoint_of_another_program_is_refused(tmp_path):
     save(tmp_path / "model", {"dense/kernel": np.ones([2, 3], np.float32)})
     with pytest.raises(CheckpointError, match="no separator of the original; expected"):
         convert.load(tmp_path)
@@ -202,16 +202,16 @@ def test_another_program(tmp_path):
 def test_a_difference_is_an_error():
     restored = convert.load(ORIGINAL, SMALL)
     restored.separator.heads[1].bias.assign_add([0.1])
-    with pytest.raises(CheckpointError, match="differ from their graph"):
+    with pytest.raises(CheckpointError, match="differ from their reference"):
         convert.check(restored)
     restored = convert.load(ORIGINAL, SMALL)
     hidden = restored.critics["acc_disc"].hidden
     hidden.kernel.assign(1.01 * hidden.kernel)
-    with pytest.raises(CheckpointError, match="differ from their graph"):
+    with pytest.raises(CheckpointError, match="differ from their reference"):
         convert.check(restored)
 
 
-def test_bad_input_ends_in_one_sentence(tmp_path, capsys):
+def test_bad_input_gives_one_sentence(tmp_path, capsys):
     run = str(tmp_path / "run")
     assert convert.main([str(tmp_path / "none"), "--output", run]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -222,7 +222,7 @@ def test_bad_input_ends_in_one_sentence(tmp_path, capsys):
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_a_damaged_checkpoint(tmp_path):
+def test_a_damaged_checkpoint_is_refused(tmp_path):
     for file in ORIGINAL.iterdir():
         shutil.copy(file, tmp_path)
     data = tmp_path / "run-2.data-00000-of-00001"

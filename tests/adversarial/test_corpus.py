@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from adversarial import corpus, lists
+from adversarial import corpus
 from adversarial.config import TINY, Corpora
 from common.audio.headers import AudioError
 from common.config import ConfigError
@@ -22,13 +22,14 @@ RATE = 8000
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Miniatures of every kind of corpus, short."""
+    """Short miniatures of every corpus."""
     place = tmp_path_factory.mktemp("corpora")
     short = {"sample_rate": RATE, "seconds": 0.3}
     miniature.write_musdb(place / "musdb", **short, train=5, test=5)
     miniature.write_moisesdb(place / "moisesdb", **short, songs=6)
     miniature.write_dsd100(place / "dsd100", **short, train=2, test=4)
     miniature.write_ccmixter(place / "ccmixter", **short, songs=4)
+    miniature.write_mir1k(place / "mir1k", **short, train=6, test=2)
     return place
 
 
@@ -46,8 +47,8 @@ def both(made, unpaired="moisesdb", **more):
     return config(paired="musdb", unpaired=unpaired, **roots, **more)
 
 
-def counts(found):
-    return [len(each) for each in found]
+def counts(songs):
+    return [len(each) for each in songs]
 
 
 def names(tracks):
@@ -60,23 +61,23 @@ def write_song(folder, **files):
         soundfile.write(folder / f"{name}.wav", np.full(samples, 0.1), rate)
 
 
-@pytest.mark.parametrize("kind", ["musdb", "dsd100", "ccmixter", "moisesdb"])
-def test_every_kind_is_paired_and_unpaired(made, kind):
-    paired = config(paired=kind, root=str(made / kind), unpaired=None)
-    found = corpus.read(paired)
+@pytest.mark.parametrize("layout", ["musdb", "dsd100", "ccmixter", "moisesdb"])
+def test_every_corpus_is_paired_and_unpaired(made, layout):
+    paired = config(paired=layout, root=str(made / layout), unpaired=None)
+    songs = corpus.list_songs(paired)
     assert (
-        counts(found)
+        counts(songs)
         == {
             "musdb": [5, 0, 0, 0, 2, 3],
             "dsd100": [2, 0, 0, 0, 2, 2],
             "ccmixter": [2, 0, 0, 0, 1, 1],
             "moisesdb": [4, 0, 0, 0, 1, 1],
-        }[kind]
+        }[layout]
     )
-    whole = names(found.paired + found.valid + found.test)
+    whole = names(songs.paired + songs.valid + songs.test)
     assert len(set(whole)) == len(whole)
-    assert all(next(iter(t.sources)) == "accompaniment" for t in found.paired)
-    unpaired = corpus.read(both(made, kind))
+    assert all(next(iter(t.sources)) == "accompaniment" for t in songs.paired)
+    unpaired = corpus.list_songs(both(made, layout))
     assert (
         counts(unpaired)[1:4]
         == {
@@ -84,13 +85,15 @@ def test_every_kind_is_paired_and_unpaired(made, kind):
             "dsd100": [6, 6, 6],
             "ccmixter": [4, 4, 4],
             "moisesdb": [6, 6, 5],
-        }[kind]
+        }[layout]
     )
-    assert all(name.startswith(f"{kind}/") for name in names(unpaired.vocals))
+    assert all(name.startswith(f"{layout}/") for name in names(unpaired.vocals))
 
 
-def test_musdb_is_split_as_the_card_says_or_as_everybody_does(made):
-    card, museval = (corpus.read(both(made, split=s)) for s in ("card", "museval"))
+def test_musdb_has_the_split_of_the_card_or_of_museval(made):
+    card, museval = (
+        corpus.list_songs(both(made, split=s)) for s in ("card", "museval")
+    )
     assert counts(card)[:1] + counts(card)[4:] == [5, 2, 3]
     assert counts(museval)[:1] + counts(museval)[4:] == [4, 1, 5]
     assert names(card.valid + card.test) == names(museval.test)
@@ -102,54 +105,54 @@ def test_musdb_is_split_as_the_card_says_or_as_everybody_does(made):
 
 
 def test_few_songs_stay_paired_and_the_others_join_the_unpaired(made):
-    found = corpus.read(both(made, unpaired=None, paired_tracks=2))
-    whole = corpus.read(both(made, unpaired=None))
-    assert counts(found)[:4] == [2, 3, 3, 3]
-    assert found.paired + found.vocals == whole.paired
-    more = corpus.read(both(made, paired_tracks=2, unpaired_tracks=3))
+    songs = corpus.list_songs(both(made, unpaired=None, paired_tracks=2))
+    whole = corpus.list_songs(both(made, unpaired=None))
+    assert counts(songs)[:4] == [2, 3, 3, 3]
+    assert songs.paired + songs.vocals == whole.paired
+    more = corpus.list_songs(both(made, paired_tracks=2, unpaired_tracks=3))
     assert counts(more)[:4] == [2, 6, 6, 6]
     with pytest.raises(ConfigError, match=r"paired_tracks=9; expected 0 \(all\) to 5"):
-        corpus.read(both(made, paired_tracks=9))
+        corpus.list_songs(both(made, paired_tracks=9))
 
 
-def test_songs_without_a_voice_or_with_bleed_are_no_examples_for_critics(made):
-    found = corpus.read(both(made))
-    (instrumental,) = set(names(found.mixtures)) - set(names(found.vocals))
-    assert instrumental in names(found.accompaniments)
-    clean = corpus.read(both(made, bleed=False))
+def test_songs_without_vocals_or_with_bleed_are_no_examples_for_critics(made):
+    songs = corpus.list_songs(both(made))
+    (instrumental,) = set(names(songs.mixtures)) - set(names(songs.vocals))
+    assert instrumental in names(songs.accompaniments)
+    clean = corpus.list_songs(both(made, bleed=False))
     assert counts(clean)[1:4] == [6, 3, 5]
-    assert isinstance(found.vocals[0].sources["vocals"], Sum)
+    assert isinstance(songs.vocals[0].sources["vocals"], Sum)
 
 
 def test_a_third_of_the_unpaired_for_each_list(made):
-    found = corpus.read(both(made, thirds=True))
-    assert counts(found) == [5, 2, 2, 2, 4, 5]
-    assert names(found.valid)[2].startswith("moisesdb/")
-    assert not set(names(found.mixtures)) & set(names(found.valid + found.test))
+    songs = corpus.list_songs(both(made, thirds=True))
+    assert counts(songs) == [5, 2, 2, 2, 4, 5]
+    assert names(songs.valid)[2].startswith("moisesdb/")
+    assert not set(names(songs.mixtures)) & set(names(songs.valid + songs.test))
 
 
 def test_unpaired_songs_that_are_held_out_are_left_out(made, tmp_path, capsys):
-    test = corpus.read(both(made, unpaired=None)).test[0]
+    test = corpus.list_songs(both(made, unpaired=None)).test[0]
     place = tmp_path / "DSD100"
-    for kind, files in (("Mixtures", ["mixture"]), ("Sources", ["vocals"])):
+    for layout, files in (("Mixtures", ["mixture"]), ("Sources", ["vocals"])):
         for title in (f"007 - {test.name.upper()}", "008 - Another - One"):
-            folder = place / kind / "Dev" / title
+            folder = place / layout / "Dev" / title
             write_song(folder, **dict.fromkeys(files, (RATE, RATE)))
-            for name in ("drums", "bass", "other") if kind == "Sources" else ():
+            for name in ("drums", "bass", "other") if layout == "Sources" else ():
                 soundfile.write(folder / f"{name}.wav", np.full(RATE, 0.1), RATE)
     (place / "Mixtures/Test").mkdir()
     write_song(place / "Mixtures/Test/001 - A - B", mixture=(RATE, RATE))
     stems = dict.fromkeys(("vocals", "drums", "bass", "other"), (RATE, RATE))
     write_song(place / "Sources/Test/001 - A - B", **stems)
     roots = {"root": str(made / "musdb"), "unpaired_root": str(place)}
-    found = corpus.read(config(unpaired="dsd100", **roots))
-    assert names(found.mixtures) == ["dsd100/008 - Another - One", "dsd100/001 - A - B"]
+    songs = corpus.list_songs(config(unpaired="dsd100", **roots))
+    assert names(songs.mixtures) == ["dsd100/008 - Another - One", "dsd100/001 - A - B"]
     assert "1 of 3 unpaired songs are left out" in capsys.readouterr().out
 
 
 def test_no_unpaired_corpus_is_supervised_only(made, capsys):
-    found = corpus.read(both(made, unpaired=None))
-    corpus.tell(found)
+    songs = corpus.list_songs(both(made, unpaired=None))
+    corpus.report(songs)
     said = capsys.readouterr().out
     assert "songs: 5 paired, 0 mixtures, 0 accompaniments, 0 vocals, 2 valid" in said
     assert "training is supervised only; name a corpus" in said
@@ -158,52 +161,54 @@ def test_no_unpaired_corpus_is_supervised_only(made, capsys):
 def test_the_miniature_is_announced(monkeypatch, capsys):
     asked = {}
 
-    def writer(kind):
-        return lambda folder, **more: asked.setdefault(kind, (folder, more))[0]
+    def writer(layout):
+        return lambda folder, **more: asked.setdefault(layout, (folder, more))[0]
 
     monkeypatch.setattr(corpus, "WRITERS", {k: writer(k) for k in corpus.MINIATURE})
     with pytest.raises(CorpusError, match="MUSDB18: the folder"):
-        corpus.read(config())
+        corpus.list_songs(config())
     assert asked["musdb"][1]["sample_rate"] == 8192
     assert "synthetic miniature corpus" in capsys.readouterr().out
 
 
-def test_plain_folders_may_lack_what_they_like(made, tmp_path, capsys):
+def test_track_folders_may_lack_any_sound(made, tmp_path, capsys):
     same = (RATE, RATE)
     for split in ("train", "valid", "test"):
         write_song(tmp_path / "p" / split / "a", mix=same, vocals=same, band=same)
         write_song(tmp_path / "p" / split / "b", accompaniment=same)
     roots = {"root": str(tmp_path / "p"), "paired": "track_folders"}
-    found = corpus.read(config(**roots, unpaired=None))
-    told = capsys.readouterr().out
-    assert "3 of 6 paired songs have no vocals, first 'b': their vocals are si" in told
-    assert counts(found)[::5] == [2, 2]
-    assert found.paired[0].mixture.name == "mix.wav"
-    assert lists.mixture(found.paired[1]).name == "accompaniment.wav"
-    few = corpus.read(config(**roots, silent=False, unpaired=None))
+    songs = corpus.list_songs(config(**roots, unpaired=None))
+    output = capsys.readouterr().out
+    assert (
+        "3 of 6 paired songs have no vocals, first 'b': their vocals are si" in output
+    )
+    assert counts(songs)[::5] == [2, 2]
+    assert songs.paired[0].mixture.name == "mix.wav"
+    assert corpus.mixture_of(songs.paired[1]).name == "accompaniment.wav"
+    few = corpus.list_songs(config(**roots, silent=False, unpaired=None))
     assert [names(each) for each in few] == [["a"], [], [], [], ["a"], ["a"]]
     write_song(tmp_path / "u" / "c", mixture=same)
     write_song(tmp_path / "u" / "d", vocals=same)
     write_song(tmp_path / "u" / "e", guitar=same)
     roots |= {"unpaired": "track_folders", "unpaired_root": str(tmp_path / "u")}
-    loose = corpus.read(config(**roots))
+    loose = corpus.list_songs(config(**roots))
     every = [[name[-1] for name in names(each)] for each in loose[1:4]]
     assert every == [["c", "e"], ["e"], ["d"]]
-    loose = corpus.read(config(**roots, silent=False))
+    loose = corpus.list_songs(config(**roots, silent=False))
     every = [[name[-1] for name in names(each)] for each in loose[1:4]]
     assert every == [["c"], ["e"], ["d"]]
 
 
-def test_songs_that_lack_a_file_are_left_out_if_told_so(made, tmp_path):
+def test_skip_leaves_out_songs_that_lack_a_file(made, tmp_path):
     place = tmp_path / "moisesdb"
     shutil.copytree(made / "moisesdb", place)
     next(place.rglob("*.wav")).unlink()
-    given = config(root=str(made / "musdb"), unpaired_root=str(place))
+    settings = config(root=str(made / "musdb"), unpaired_root=str(place))
     with pytest.raises(CorpusError, match="MoisesDB"):
-        corpus.read(given)
-    skipped = replace(given, corpora=replace(given.corpora, skip=True))
-    whole = corpus.read(both(made))
-    assert len(corpus.read(skipped).mixtures) == len(whole.mixtures) - 1
+        corpus.list_songs(settings)
+    skipped = replace(settings, corpora=replace(settings.corpora, skip=True))
+    whole = corpus.list_songs(both(made))
+    assert len(corpus.list_songs(skipped).mixtures) == len(whole.mixtures) - 1
 
 
 @pytest.mark.parametrize(
@@ -226,7 +231,9 @@ def test_songs_that_do_not_fit_are_named(tmp_path, files, sentence):
     for split in ("train", "valid", "test"):
         write_song(tmp_path / split / "a", **files)
     with pytest.raises(CorpusError, match=sentence):
-        corpus.read(config(paired="track_folders", root=str(tmp_path), unpaired=None))
+        corpus.list_songs(
+            config(paired="track_folders", root=str(tmp_path), unpaired=None)
+        )
 
 
 def test_songs_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
@@ -234,8 +241,8 @@ def test_songs_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
         write_song(tmp_path / split / "a", vocals=(40000, 8000), band=(8000, 8000))
     keys = {"paired": "track_folders", "root": str(tmp_path), "unpaired": None}
     with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
-        corpus.read(config(**keys))
-    assert corpus.read(config(**keys, allow_cut=True)).paired[0].samples == 8000
+        corpus.list_songs(config(**keys))
+    assert corpus.list_songs(config(**keys, allow_cut=True)).paired[0].samples == 8000
 
 
 def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
@@ -244,7 +251,9 @@ def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
     broken = tmp_path / "train/a/drums.mp3"
     broken.write_bytes(b"ID3 this is no sound")
     with pytest.raises(AudioError, match=str(broken)):
-        corpus.read(config(paired="track_folders", root=str(tmp_path), unpaired=None))
+        corpus.list_songs(
+            config(paired="track_folders", root=str(tmp_path), unpaired=None)
+        )
 
 
 @pytest.mark.parametrize(
@@ -270,7 +279,6 @@ def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
             CorpusError,
             "moisesdb: the folder /gone does not exist; .*corpora.unpaired=none",
         ),
-        ({"function": "a:b", "foreign_pickle": "c"}, ConfigError, "are both set"),
         ({"function": "nowhere"}, ConfigError, "'nowhere' cannot be imported"),
         (
             {"function": "json:nothing"},
@@ -284,10 +292,10 @@ def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
         ),
     ],
 )
-def test_what_is_missing_is_one_sentence(made, keys, error, sentence):
+def test_missing_corpora_give_one_sentence(made, keys, error, sentence):
     at = {k: str(made / "musdb") if v == "MADE" else v for k, v in keys.items()}
     with pytest.raises(error, match=sentence):
-        corpus.read(config(**at))
+        corpus.list_songs(config(**at))
 
 
 @pytest.fixture
@@ -310,22 +318,22 @@ def triple(name):
 @pytest.mark.parametrize("keys", [("valid", "test"), ("train_valid", "train_test")])
 def test_a_function_gives_the_documented_dictionary(sounds, monkeypatch, keys):
     mix, acc, _ = triple("two")
-    given = {
+    lists = {
         "train_sup": [triple("one"), (mix, acc, 0.1)],
         "train_unsup": [[mix], [acc, 3.0], ["one/voice.wav", "two/voice.wav"]],
         keys[0]: [triple("one")],
         keys[1]: [triple("two")],
     }
-    monkeypatch.setattr(lists, "call", lambda function: given)
-    found = corpus.read(config(function="mine:songs"))
-    assert counts(found) == [2, 1, 1, 2, 1, 1]
-    first, second = found.paired
+    monkeypatch.setattr(corpus, "_call", lambda function: lists)
+    songs = corpus.list_songs(config(function="mine:songs"))
+    assert counts(songs) == [2, 1, 1, 2, 1, 1]
+    first, second = songs.paired
     assert first.sources["accompaniment"] == sounds / "one/acc.wav"
     assert first.sources["vocals"] == sounds / "one/voice.wav"
     assert list(second.sources) == ["accompaniment"]
     assert (second.mixture, second.samples) == (sounds / "two/mix.wav", 800)
-    assert found.mixtures[0].sources == {}
-    assert list(found.vocals[1].sources) == ["vocals"]
+    assert songs.mixtures[0].sources == {}
+    assert list(songs.vocals[1].sources) == ["vocals"]
 
 
 def test_the_function_is_imported_by_its_path(sounds, monkeypatch):
@@ -333,7 +341,7 @@ def test_the_function_is_imported_by_its_path(sounds, monkeypatch):
     (sounds / "my_songs.py").write_text(code)
     monkeypatch.syspath_prepend(str(sounds))
     with pytest.raises(CorpusError, match="there are 0 songs in the list 'paired'"):
-        corpus.read(config(function="my_songs:songs"))
+        corpus.list_songs(config(function="my_songs:songs"))
 
 
 @pytest.mark.parametrize(
@@ -364,19 +372,45 @@ def test_the_function_is_imported_by_its_path(sounds, monkeypatch):
         ),
     ],
 )
-def test_a_dictionary_that_does_not_fit(sounds, monkeypatch, change, error, sentence):
+def test_a_dictionary_of_another_form_is_refused(
+    sounds, monkeypatch, change, error, sentence
+):
     songs = {"train_sup": [triple("one")], "valid": [triple("one")]}
-    given = {**songs, "test": [triple("two")], **change}
-    given = {key: value for key, value in given.items() if value is not None}
-    monkeypatch.setattr(lists, "call", lambda function: given)
+    lists = {**songs, "test": [triple("two")], **change}
+    lists = {key: value for key, value in lists.items() if value is not None}
+    monkeypatch.setattr(corpus, "_call", lambda function: lists)
     with pytest.raises(error, match=sentence):
-        corpus.read(config(function="mine:songs"))
+        corpus.list_songs(config(function="mine:songs"))
 
 
 def test_all_but_the_vocals_are_the_accompaniment():
     wave = np.ones((1, 4), np.float32)
     parts = {"vocals": wave, "drums": Sum((wave, wave)), "bass": wave}
-    song = lists.song(Track("a", RATE, 4, parts))
+    song = corpus.group_accompaniment(Track("a", RATE, 4, parts))
     assert list(song.sources) == ["accompaniment", "vocals"]
     assert len(song.sources["accompaniment"].parts) == 3
-    assert len(lists.mixture(song).parts) == 4
+    assert len(corpus.mixture_of(song).parts) == 4
+
+
+def test_few_paired_clips_of_mir1k_are_of_many_songs(made):
+    root = str(made / "mir1k")
+    keys = {"paired": "mir1k", "root": root, "unpaired": None}
+    paired, *unpaired, _, _ = corpus.list_songs(config(**keys, paired_tracks=3))
+    songs = [track.name.rpartition("_")[0] for track in paired]
+    assert len(set(songs)) == 3
+    assert {name.rpartition("_")[2] for name in names(paired)} == {"01"}
+    assert [len(tracks) for tracks in unpaired] == [7, 7, 7]
+    assert not set(names(paired)) & set(names(unpaired[0]))
+    others = corpus.list_songs(both(made, unpaired="mir1k"))
+    assert len(others.mixtures) == 10
+
+
+def test_a_source_may_take_the_part_of_the_vocals(tmp_path):
+    root = miniature.write_wham(tmp_path / "wham", train=2, validation=2, test=2)
+    keys = {"paired": "wham", "root": str(root), "unpaired": None}
+    songs = corpus.list_songs(config(**keys, voice="s1"))
+    accompaniment = songs.paired[0].sources["accompaniment"]
+    assert [file.parent.name for file in accompaniment.parts] == ["s2", "noise"]
+    assert songs.paired[0].sources["vocals"].parent.name == "s1"
+    with pytest.raises(CorpusError, match=r"by corpora\.voice=\.\.\."):
+        corpus.list_songs(config(**keys))

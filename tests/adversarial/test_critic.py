@@ -75,17 +75,17 @@ def test_scores_are_those_of_the_original():
     for name, source in (("acc", "accompaniment"), ("voice", "vocals")):
         critic = critics[f"{name}_disc"]
         real = tf.math.log1p(golden[source][:, 1:33, 1:17])
-        wanted = golden[f"{name}_real"][:, 0]
+        expected = golden[f"{name}_real"][:, 0]
         # Scores near zero are differences of large ones.
-        atol = 2e-6 * np.abs(wanted).max()
-        np.testing.assert_allclose(critic(real), wanted, atol=atol)
+        atol = 2e-6 * np.abs(expected).max()
+        np.testing.assert_allclose(critic(real), expected, atol=atol)
         fake = tf.constant(golden[f"{name}_u"][:, 1:33, 1:17])
-        wanted = golden[f"{name}_fake"][:, 0]
-        atol = 2e-6 * np.abs(wanted).max()
-        np.testing.assert_allclose(critic(fake), wanted, atol=atol)
+        expected = golden[f"{name}_fake"][:, 0]
+        atol = 2e-6 * np.abs(expected).max()
+        np.testing.assert_allclose(critic(fake), expected, atol=atol)
 
 
-def test_slope_is_a_field():
+def test_the_slope_is_an_option():
     config = ModelConfig(num_frames=16, num_fft=64, disc_filters=2, leaky_slope=1.0)
     linear = Critic(config)
     one, other = tf.random.stateless_normal([2, 1, 32, 16, 1], [1, 2])
@@ -101,6 +101,6 @@ def test_scores_do_not_depend_on_the_batch():
     np.testing.assert_allclose(critic(images), alone, atol=1e-6)
 
 
-def test_no_critic():
+def test_invalid_shapes_of_a_critic_are_refused():
     with pytest.raises(ConfigError, match="disc_filters=0; expected at least 1"):
         Critic(ModelConfig(disc_filters=0))

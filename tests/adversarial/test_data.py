@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from adversarial import data, excerpts, songs, spectra
+from adversarial import data, excerpts
 from adversarial.config import TINY
-from adversarial.geometry import solve
-from adversarial.lists import Lists
+from adversarial.corpus import SongLists
+from adversarial.images import magnitude
+from adversarial.model import solve
 from common.audio import resample
 from common.config import ConfigError
 from common.corpora.track import CorpusError, Track
@@ -50,12 +52,14 @@ def tracks():
 
 
 @pytest.fixture(scope="module")
-def found(tracks, tmp_path_factory):
+def opened(tracks, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEPARATION_CACHE", str(tmp_path_factory.mktemp("cache")))
         a, b, _ = every = list(tracks.values())
         single = Track("v", RATE, 30_000, {"vocals": np.full((1, 30_000), 0.5, "f4")})
-        return data.open_lists(TINY, Lists([a, b], [a, b], [a], [single], every, [b]))
+        return data.open_data(
+            TINY, SongLists([a, b], [a, b], [a], [single], every, [b])
+        )
 
 
 def around(track, role, start, samples):
@@ -67,10 +71,12 @@ def around(track, role, start, samples):
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("start", [0, 1, 12_345, 41_234 - 17 * HOP, 41_233])
-def test_a_window_is_what_is_heard_there_and_around(found, tracks, number, start):
+def test_an_excerpt_holds_the_samples_of_the_song_with_zeros_outside(
+    opened, tracks, number, start
+):
     track = list(tracks.values())[number]
     place = tf.constant(number, tf.int64), tf.constant(start, tf.int64)
-    cut = excerpts.pair(TINY, found.paired, *place)
+    cut = excerpts.read_pair(TINY, opened.paired, *place)
     outer = around(track, "mixture", start - BEFORE, OUTSIDE)
     np.testing.assert_array_equal(cut["mixture"], outer)
     for row, role in enumerate(("accompaniment", "vocals")):
@@ -78,27 +84,27 @@ def test_a_window_is_what_is_heard_there_and_around(found, tracks, number, start
         np.testing.assert_array_equal(cut["sources"][row], inner)
 
 
-def test_frames_are_those_of_the_whole_song_at_target_edges_too(found, tracks):
+def test_frames_are_those_of_the_whole_song_at_target_edges_too(opened, tracks):
     whole = np.pad(tracks["a"].sources["vocals"], [(0, 0), (256, 256)])
-    image = spectra.magnitude(tf.constant(whole), TINY.model_config)
-    cut = excerpts.pair(TINY, found.paired, tf.constant(0, tf.int64), 10 * HOP)
-    part = spectra.magnitude(cut["sources"][1:], TINY.model_config)
+    image = magnitude(tf.constant(whole), TINY.model_config)
+    cut = excerpts.read_pair(TINY, opened.paired, tf.constant(0, tf.int64), 10 * HOP)
+    part = magnitude(cut["sources"][1:], TINY.model_config)
     expected = image[:, :, 10 : 10 + GEOMETRY.output_frames]
     np.testing.assert_allclose(part, expected, atol=1e-5)
 
 
-def test_positions_decide_everything(found):
-    graph = tf.function(data.semi_supervised_example(TINY, found))
+def test_examples_depend_on_position_and_seed_alone(opened):
+    graph = tf.function(data.semi_supervised_example(TINY, opened))
     one, again, other = (graph(tf.constant(p, tf.int64)) for p in (3, 3, 4))
     seeded = replace(TINY, train=replace(TINY.train, seed=1))
-    seed = data.semi_supervised_example(seeded, found)(tf.constant(3, tf.int64))
+    seed = data.semi_supervised_example(seeded, opened)(tf.constant(3, tf.int64))
     assert {name: each.shape.as_list() for name, each in one.items()} == {
         "mixture": [OUTSIDE],
         "sources": [2, INSIDE],
         "mixtures": [3, OUTSIDE],
         "accompaniments": [2, INSIDE],
         "vocals": [2, INSIDE],
-        "shares": [2, 2],
+        "epsilon": [2, 2],
     }
     static = graph.get_concrete_function(tf.TensorSpec([], tf.int64)).output_shapes
     assert all(each.is_fully_defined() for each in static.values())
@@ -112,20 +118,20 @@ def test_positions_decide_everything(found):
         assert len(np.unique(waves, axis=0)) == len(waves), name
 
 
-def test_streams_are_independent_and_gains_are_of_unpaired_excerpts(found, tracks):
-    example = tf.function(data.unpaired_example(TINY, found))
+def test_streams_are_independent_and_gains_are_of_unpaired_excerpts(opened, tracks):
+    example = tf.function(data.unpaired_example(TINY, opened))
     drawn = [example(tf.constant(p, tf.int64)) for p in range(60)]
     gains = np.array([2 * d["vocals"].numpy().max() for d in drawn])
     assert gains.min() >= 0.2 - 1e-6
     assert gains.max() <= 1.2 + 1e-6
     assert gains.max() - gains.min() > 0.7
-    draws = {n: excerpts.drawing(TINY, n, found.paired) for n in songs.STREAMS}
+    draws = {n: excerpts.draws(TINY, n, opened.paired) for n in excerpts.STREAMS}
     places = {
         name: [int(draw(tf.constant(p, tf.int64)).start) for p in range(20)]
         for name, draw in draws.items()
     }
     assert len({tuple(each) for each in places.values()}) == 4
-    paired = tf.function(data.paired_example(TINY, found))
+    paired = tf.function(data.paired_example(TINY, opened))
     for position in range(5):
         drawn = paired(tf.constant(position, tf.int64))
         middle = drawn["mixture"][BEFORE - 256 : BEFORE - 256 + INSIDE]
@@ -134,11 +140,9 @@ def test_streams_are_independent_and_gains_are_of_unpaired_excerpts(found, track
         )
 
 
-def test_excerpts_serve_as_often_as_in_the_cache_of_the_original(found):
+def test_excerpts_serve_as_often_as_in_the_cache_of_the_original(opened):
     config = settings(batch_size=16, min_replacement_rate=2, cache_size=16)
-    draw = tf.function(
-        excerpts.drawing(config, "paired", found.paired), autograph=False
-    )
+    draw = tf.function(excerpts.draws(config, "paired", opened.paired), autograph=False)
     drawn = [draw(tf.constant(p, tf.int64)) for p in range(16 * 20)]
     seen = [(int(d.song), float(d.gain)) for d in drawn]
     # 20 batches replace 2 excerpts each; 16 are there before.
@@ -147,20 +151,18 @@ def test_excerpts_serve_as_often_as_in_the_cache_of_the_original(found):
     first, last = set(seen[:16]), set(seen[-16:])
     assert not first & last
     fresh = settings(excerpts_reused=False)
-    draw = tf.function(excerpts.drawing(fresh, "paired", found.paired), autograph=False)
+    draw = tf.function(excerpts.draws(fresh, "paired", opened.paired), autograph=False)
     drawn = [draw(tf.constant(p, tf.int64)) for p in range(100)]
     assert len({(int(d.song), int(d.start)) for d in drawn}) > 97
     assert sum(int(d.song) for d in drawn) == 50
 
 
 @pytest.mark.parametrize("reused", [True, False])
-def test_windows_lie_anywhere_in_a_song_and_never_outside(found, reused):
+def test_windows_lie_anywhere_in_a_song_and_never_outside(opened, reused):
     config = settings(excerpts_reused=reused)
-    draw = tf.function(
-        excerpts.drawing(config, "vocals", found.paired), autograph=False
-    )
+    draw = tf.function(excerpts.draws(config, "vocals", opened.paired), autograph=False)
     drawn = [draw(tf.constant(p, tf.int64)) for p in range(400)]
-    for number, length in enumerate(found.paired.samples):
+    for number, length in enumerate(opened.paired.samples):
         starts = np.array([int(d.start) for d in drawn if d.song == number])
         last = length - (GEOMETRY.output_frames - 1) * HOP
         assert starts.min() >= 0
@@ -169,8 +171,8 @@ def test_windows_lie_anywhere_in_a_song_and_never_outside(found, reused):
         assert starts.max() > 0.85 * last
 
 
-def test_the_validation_hears_every_frame_once(found, tracks):
-    example, count = data.validation_example(TINY, found.valid)
+def test_the_validation_covers_every_frame_once(opened, tracks):
+    example, count = data.validation_example(TINY, opened.valid)
     frames = [1 + t.samples // HOP for t in tracks.values()]
     windows = [-(-n // GEOMETRY.output_frames) for n in frames]
     assert count == sum(windows)
@@ -190,14 +192,14 @@ def test_the_validation_hears_every_frame_once(found, tracks):
             place += 1
 
 
-def test_batches_are_built_for_any_strategy(found):
+def test_batches_are_built_for_any_strategy(opened):
     strategy = tf.distribute.get_strategy()
-    example = data.paired_example(TINY, found)
+    example = data.paired_example(TINY, opened)
     batches = distribution.training_batches(strategy, example, 2, 5)
     batch = next(iter(batches))
     expected = example(tf.constant(11, tf.int64))
     np.testing.assert_allclose(batch["mixture"][1], expected["mixture"], atol=1e-7)
-    example, count = data.validation_example(TINY, found.valid)
+    example, count = data.validation_example(TINY, opened.valid)
     batches, _ = distribution.validation_batches(strategy, example, count, 4)
     assert sum(float(tf.reduce_sum(b["weight"])) for b in batches) == count
 
@@ -210,51 +212,55 @@ def test_stems_are_kept_as_one_channel_at_the_working_rate(tmp_path):
         soundfile.write(files[name], part, 16_000, "FLOAT")
     track = Track("a", 16_000, 40_000, files)
     config = replace(TINY, corpora=replace(TINY.corpora, records=str(tmp_path / "r")))
-    empty = Lists([track], [], [], [], [track], [track])
-    opened = data.open_lists(config, empty)
+    empty = SongLists([track], [], [], [], [track], [track])
+    opened = data.open_data(config, empty)
     assert opened.unpaired is None
     assert (tmp_path / "r/train/index.json").is_file()
     assert [each.channels for each in opened.records] == [1, 1, 1]
     assert opened.digest == opened.records[0].digest
     assert opened.paired.samples.tolist() == [20_480]
-    cut = excerpts.pair(config, opened.paired, tf.constant(0, tf.int64), 256)
+    cut = excerpts.read_pair(config, opened.paired, tf.constant(0, tf.int64), 256)
     mono = wave.mean(axis=1)[np.newaxis]
     expected = resample.resample(mono, 16_000, RATE)[0, :INSIDE]
     np.testing.assert_allclose(cut["sources"][1], expected, atol=1e-6)
     whole = cut["mixture"][BEFORE - 256 :][:INSIDE]
     np.testing.assert_allclose(whole, tf.reduce_sum(cut["sources"], 0), atol=1e-5)
+    # Files of another time are the same data, so that a run on them resumes.
+    for file in files.values():
+        os.utime(file, (1, 1))
+    assert data.open_data(config, empty).digest == opened.digest
 
 
-def test_songs_that_hold_no_window_are_left_out_and_told(tracks, capsys):
-    kept = songs.long_enough(TINY, list(tracks.values()), "vocals")
+def test_songs_shorter_than_a_window_are_left_out_and_reported(tracks, capsys):
+    kept = excerpts.long_enough(TINY, list(tracks.values()), "vocals")
     assert [each.name for each in kept] == ["a", "b"]
-    told = (
+    message = (
         "1 of 3 songs of the list 'vocals' are shorter than a window of 0.59 s, first"
     )
-    assert f"{told} 'c' with 0.37 s; they are left out" in capsys.readouterr().out
+    assert f"{message} 'c' with 0.37 s; they are left out" in capsys.readouterr().out
     with pytest.raises(
         CorpusError, match=r"1 of 1 songs of the list 'paired' are short"
     ):
-        songs.long_enough(TINY, [tracks["c"]], "paired")
+        excerpts.long_enough(TINY, [tracks["c"]], "paired")
 
 
-def test_an_excerpt_shorter_than_a_window_is_named(found):
+def test_an_excerpt_shorter_than_a_window_is_named(opened):
     with pytest.raises(ConfigError, match=r"duration=1.0; expected at least 1.16 s"):
-        data.paired_example(settings(duration=1.0), found)
-    data.paired_example(settings(duration=1.0, excerpts_reused=False), found)
+        data.paired_example(settings(duration=1.0), opened)
+    data.paired_example(settings(duration=1.0, excerpts_reused=False), opened)
 
 
-def test_mixtures_need_excerpts_with_context_and_sources_none(found):
+def test_mixtures_need_excerpts_with_context_and_sources_none(opened):
     config = settings(duration=1.0)
     with pytest.raises(ConfigError, match=r"duration=1.0; expected at least 1.16 s"):
-        data.unpaired_example(config, found, ("mixtures",))
-    data.unpaired_example(config, found, ("accompaniments", "vocals"))
+        data.unpaired_example(config, opened, ("mixtures",))
+    data.unpaired_example(config, opened, ("accompaniments", "vocals"))
 
 
 def test_the_encoding_of_records_is_as_asked(tracks, tmp_path):
     corpora = replace(
         TINY.corpora, records=str(tmp_path / "records"), records_encoding="flac"
     )
-    lists = Lists(*[[tracks["a"]]] * len(Lists._fields))
-    opened = data.open_whole(replace(TINY, corpora=corpora), "valid", lists)
+    lists = SongLists(*[[tracks["a"]]] * len(SongLists._fields))
+    opened = data.open_split(replace(TINY, corpora=corpora), "valid", lists)
     assert opened.sounds.records.encoding == "flac"

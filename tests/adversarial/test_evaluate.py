@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from adversarial import evaluate, results
+from adversarial import evaluate
 from adversarial.config import TINY
-from adversarial.model import Separator as Network
-from adversarial.scores import MEASURES, scores, snr
+from adversarial.evaluate import MEASURES, nested, scores, snr, summary, table
+from adversarial.model import UNet
 from common import audio
 from common.config import save
 from common.corpora.track import CorpusError, Track
@@ -50,55 +51,55 @@ def leaky(leak=0.2):
     return Separator(network, SOURCES, RATE, named=True)
 
 
-def cheap(truth, heard, mixture, rate):
+def cheap(references, estimates, mixture, rate):
     """Numbers that need no time, of the estimates."""
-    return {measure: np.log10(heard.std(axis=1)) for measure in MEASURES}
+    return {measure: np.log10(estimates.std(axis=1)) for measure in MEASURES}
 
 
 def test_global_measures_are_those_of_mir_eval():
-    truth = golden("references")
+    references = golden("references")
     pairs = {"estimates": golden("estimates"), "mixture": [golden("mixture")] * 2}
-    for name, heard in pairs.items():
-        found = bss_eval.whole(truth, np.array(heard))
-        for measure, values in found.items():
+    for name, estimates in pairs.items():
+        measures = bss_eval.whole(references, np.array(estimates))
+        for measure, values in measures.items():
             expected = np.load(GOLDEN)[f"{name}_{measure}"]
             np.testing.assert_allclose(values, expected, rtol=1e-6, err_msg=measure)
 
 
 def test_normalised_measures_are_against_the_mixture():
-    truth, heard = golden("references"), golden("estimates")
-    found = scores(truth, heard, golden("mixture"), RATE)
+    references, estimates = golden("references"), golden("estimates")
+    values = scores(references, estimates, golden("mixture"), RATE)
     saved = np.load(GOLDEN)
     for name in ("SDR", "SIR"):
         better = saved[f"estimates_{name}"] - saved[f"mixture_{name}"]
-        np.testing.assert_allclose(found[f"N{name}"], better, rtol=1e-6)
-    gain = (truth * heard).sum(1) / np.square(heard).sum(1)
-    noise_ = np.square(truth - gain[:, None] * heard).sum(1)
-    expected = 10 * np.log10(np.square(truth).sum(1) / noise_)
-    np.testing.assert_allclose(found["SNR"], expected, rtol=1e-9)
-    both = snr(truth, np.stack([golden("mixture")] * 2))
-    np.testing.assert_allclose(found["NSNR"], expected - both, rtol=1e-9)
-    assert (found["NSDR"] > 5).all()
+        np.testing.assert_allclose(values[f"N{name}"], better, rtol=1e-6)
+    gain = (references * estimates).sum(1) / np.square(estimates).sum(1)
+    noise_ = np.square(references - gain[:, None] * estimates).sum(1)
+    expected = 10 * np.log10(np.square(references).sum(1) / noise_)
+    np.testing.assert_allclose(values["SNR"], expected, rtol=1e-9)
+    both = snr(references, np.stack([golden("mixture")] * 2))
+    np.testing.assert_allclose(values["NSNR"], expected - both, rtol=1e-9)
+    assert (values["NSDR"] > 5).all()
 
 
 def test_museval_measures_are_medians_over_seconds():
     import museval
 
-    truth, heard = (
+    references, estimates = (
         np.stack([noise(s, 3 * RATE), noise(s + 1, 3 * RATE)]) for s in (0, 2)
     )
-    heard = truth + 0.5 * heard
-    truth[:, RATE : 2 * RATE] = 0  # a second without scores
-    found = scores(truth, heard, truth.sum(0), RATE)
+    estimates = references + 0.5 * estimates
+    references[:, RATE : 2 * RATE] = 0  # a second without scores
+    measured = scores(references, estimates, references.sum(0), RATE)
     sdr, isr, sir, sar = museval.evaluate(
-        truth[..., None], heard[..., None], win=RATE, hop=RATE
+        references[..., None], estimates[..., None], win=RATE, hop=RATE
     )
     assert np.isnan(sdr[:, 1]).all()
     for name, values in zip(
         ("SDR", "ISR", "SIR", "SAR"), (sdr, isr, sir, sar), strict=True
     ):
         expected = np.nanmedian(values, axis=1)
-        np.testing.assert_allclose(found[f"museval_{name}"], expected, rtol=1e-6)
+        np.testing.assert_allclose(measured[f"museval_{name}"], expected, rtol=1e-6)
 
 
 def test_silence_is_named_and_has_no_scores(tmp_path):
@@ -106,7 +107,7 @@ def test_silence_is_named_and_has_no_scores(tmp_path):
         song("loud", vocals=noise(0), accompaniment=noise(1)),
         song("mute", accompaniment=noise(2)),
     ]
-    whole = evaluate.score(leaky(), tracks, tmp_path)
+    whole = evaluate.evaluate(leaky(), tracks, tmp_path).summary
     loud, mute = json.loads((tmp_path / "scores.json").read_text())
     assert loud["Silent"] == []
     assert mute["Silent"] == ["vocals"]
@@ -123,7 +124,7 @@ def test_a_network_that_has_died_is_scored_and_named(tmp_path):
         lambda batch: np.stack([0 * batch, batch], 1), SOURCES, RATE, named=True
     )
     tracks = [song("a", vocals=noise(0), accompaniment=noise(1))]
-    evaluate.score(dead, tracks, tmp_path)
+    evaluate.evaluate(dead, tracks, tmp_path)
     (row,) = json.loads((tmp_path / "scores.json").read_text())
     assert row["Silent"] == ["estimated vocals"]
     assert row["SDR"]["vocals"] < -10
@@ -134,11 +135,11 @@ def test_a_row_for_each_song_and_the_bandwidth_beside_it(tmp_path):
         song("A - B", vocals=noise(0), accompaniment=noise(1)),
         song("moisesdb/C, D", vocals=noise(2), accompaniment=0.3 * noise(3)),
     ]
-    whole = evaluate.score(leaky(), tracks, tmp_path, "dsd100")
+    whole = evaluate.evaluate(leaky(), tracks, tmp_path, "dsd100").summary
     with (tmp_path / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
-    told = [(row["Title"], row["Database"], row["Bandwidth_Hz"]) for row in rows]
-    assert told == [("A - B", "DSD100", "4096.0"), ("C, D", "MoisesDB", "4096.0")]
+    facts = [(row["Title"], row["Database"], row["Bandwidth_Hz"]) for row in rows]
+    assert facts == [("A - B", "DSD100", "4096.0"), ("C, D", "MoisesDB", "4096.0")]
     assert set(whole["databases"]) == {"DSD100", "MoisesDB", "all"}
     sdrs = [float(row["vocals_SDR"]) for row in rows]
     overall = whole["databases"]["all"]["vocals"]["SDR"]
@@ -150,13 +151,13 @@ def test_a_row_for_each_song_and_the_bandwidth_beside_it(tmp_path):
     assert f"{overall['median']:.2f} ({overall['mean']:.2f})" in lines[6]
 
 
-def test_a_broken_off_evaluation_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_evaluation_resumes(tmp_path, monkeypatch):
     tracks = [
         song(n, vocals=noise(k), accompaniment=noise(k + 9))
         for k, n in enumerate("abc")
     ]
     monkeypatch.setattr(evaluate, "scores", cheap)
-    whole = evaluate.score(leaky(), tracks, tmp_path / "whole")
+    whole = evaluate.evaluate(leaky(), tracks, tmp_path / "whole").summary
     seen = []
 
     def breaks(*arguments):
@@ -167,27 +168,27 @@ def test_a_broken_off_evaluation_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluate, "scores", breaks)
     with pytest.raises(KeyboardInterrupt):
-        evaluate.score(leaky(), tracks, tmp_path / "part")
+        evaluate.evaluate(leaky(), tracks, tmp_path / "part")
     assert not (tmp_path / "part" / "scores.csv").exists()
-    assert evaluate.score(leaky(), tracks, tmp_path / "part") == whole
+    assert evaluate.evaluate(leaky(), tracks, tmp_path / "part").summary == whole
     assert len(seen) == 4
     for name in ("scores.csv", "scores.json", "summary.md"):
         ours = (tmp_path / "part" / name).read_text()
         assert ours == (tmp_path / "whole" / name).read_text()
 
 
-def test_rows_of_another_network_are_not_taken_up(tmp_path, monkeypatch):
+def test_rows_of_another_network_are_not_reused(tmp_path, monkeypatch):
     tracks = [song("a", vocals=noise(0), accompaniment=noise(1))]
     monkeypatch.setattr(evaluate, "scores", cheap)
     with monkeypatch.context() as patch:
-        patch.setattr(results, "summary", lambda *_: 1 / 0)
+        patch.setattr(evaluate, "summary", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            evaluate.score(leaky(0.2), tracks, tmp_path)
-    found = evaluate.score(leaky(0.7), tracks, tmp_path)
-    assert found == evaluate.score(leaky(0.7), tracks, tmp_path / "other")
+            evaluate.evaluate(leaky(0.2), tracks, tmp_path)
+    values = evaluate.evaluate(leaky(0.7), tracks, tmp_path).summary
+    assert values == evaluate.evaluate(leaky(0.7), tracks, tmp_path / "other").summary
 
 
-def test_an_evaluation_that_was_killed_and_the_network_trained_on(
+def test_an_evaluation_killed_before_more_training_starts_anew(
     run_folder, tmp_path, monkeypatch, capsys
 ):
     place = tmp_path / "run"
@@ -208,7 +209,7 @@ def test_an_evaluation_that_was_killed_and_the_network_trained_on(
     keras.utils.set_random_seed(7)
     shutil.rmtree(place / "sup" / "best")
     settings = replace(TINY.model_config, head="mask")
-    save_network(place / "sup", Network(settings))
+    save_network(place / "sup", UNet(settings))
     for name in ("broken", "straight"):
         assert evaluate.main([*words, str(tmp_path / name)]) == 0
     broken, straight = (
@@ -219,17 +220,17 @@ def test_an_evaluation_that_was_killed_and_the_network_trained_on(
     capsys.readouterr()
 
 
-def test_rows_of_another_copy_of_the_songs_are_not_taken_up(tmp_path, monkeypatch):
+def test_rows_of_another_copy_of_the_songs_are_not_reused(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "scores", cheap)
     first, second = (
         [song("a", vocals=noise(seed), accompaniment=noise(1))] for seed in (0, 5)
     )
     with monkeypatch.context() as patch:
-        patch.setattr(results, "summary", lambda *_: 1 / 0)
+        patch.setattr(evaluate, "summary", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            evaluate.score(leaky(), first, tmp_path)
-    found = evaluate.score(leaky(), second, tmp_path)
-    assert found == evaluate.score(leaky(), second, tmp_path / "other")
+            evaluate.evaluate(leaky(), first, tmp_path)
+    values = evaluate.evaluate(leaky(), second, tmp_path).summary
+    assert values == evaluate.evaluate(leaky(), second, tmp_path / "other").summary
 
 
 def test_edge_cases_have_numbers_or_none(tmp_path):
@@ -241,21 +242,21 @@ def test_edge_cases_have_numbers_or_none(tmp_path):
         song("opposite", vocals=same, accompaniment=-same),
         song("pause", vocals=second, accompaniment=noise(3, 2 * RATE)),
     ]
-    evaluate.score(leaky(), tracks, tmp_path)
+    evaluate.evaluate(leaky(), tracks, tmp_path)
     for row in json.loads((tmp_path / "scores.json").read_text()):
         assert all(set(row[measure]) == set(SOURCES) for measure in MEASURES)
     perfect = np.stack([same, noise(1)])
-    found = scores(perfect, perfect, perfect.sum(0), RATE)
-    assert (found["SDR"] > 100).all()
-    assert not np.isnan(found["SNR"]).any()
+    values = scores(perfect, perfect, perfect.sum(0), RATE)
+    assert (values["SDR"] > 100).all()
+    assert not np.isnan(values["SNR"]).any()
 
 
-def test_songs_that_cannot_be_told_apart_or_are_not_there(tmp_path):
+def test_songs_of_one_name_and_no_songs_are_refused(tmp_path):
     track = song("a", vocals=noise(0), accompaniment=noise(1))
     with pytest.raises(CorpusError, match="two songs are named 'a'"):
-        evaluate.score(leaky(), [track, track], tmp_path)
-    with pytest.raises(CorpusError, match="0 songs to measure"):
-        evaluate.score(leaky(), [], tmp_path)
+        evaluate.evaluate(leaky(), [track, track], tmp_path)
+    with pytest.raises(CorpusError, match="0 songs to score"):
+        evaluate.evaluate(leaky(), [], tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -284,7 +285,7 @@ def run_folder(tmp_path_factory):
     folder.mkdir(parents=True)
     settings = replace(config.model_config, head="mask")
     config = replace(config, model_config=settings)
-    save_network(folder, Network(settings))
+    save_network(folder, UNet(settings))
     save(config, folder / "config.json")
     save(config, base / "run" / "config.json")
     return base / "run"
@@ -300,8 +301,62 @@ def test_the_command_scores_a_run(run_folder, capsys):
     assert all(np.isfinite(list(row[measure].values())).all() for measure in MEASURES)
 
 
-def test_what_cannot_be_scored_is_told(run_folder, capsys):
+def test_bad_options_of_the_evaluation_give_one_sentence(run_folder, capsys):
     assert evaluate.main([str(run_folder), "--limit", "0"]) == 1
-    assert "--limit is 0; expected at least 1 song" in capsys.readouterr().err
+    assert "--limit is 0; expected at least 1" in capsys.readouterr().err
     assert evaluate.main([str(run_folder), "--root", "/nowhere"]) == 1
     assert "/nowhere does not exist" in capsys.readouterr().err
+
+
+def row(song, database, vocals, silent=""):
+    scores = {f"{name}_{m}": 1.0 for name in SOURCES for m in MEASURES}
+    scores |= {f"vocals_{m}": vocals for m in MEASURES}
+    about = {"Title": song, "Database": database, "Silent": silent}
+    return {**about, "Bandwidth_Hz": 4096.0, "Seconds": 2.5, **scores}
+
+
+ROWS = [
+    row("a", "x", 1.0),
+    row("b", "x", 2.0),
+    row("c", "x", 6.0),
+    row("d", "y", math.nan, "vocals, drums"),
+    row("e", "y", 11.0),
+]
+
+
+def test_means_and_medians_are_over_songs_with_a_score():
+    whole = summary(ROWS, SOURCES)
+    assert list(whole) == ["x", "y", "all"]
+    cells = {group: each["vocals"]["SDR"] for group, each in whole.items()}
+    assert cells == {
+        "x": {"mean": 3.0, "median": 2.0, "count": 3},
+        "y": {"mean": 11.0, "median": 11.0, "count": 1},
+        "all": {"mean": 5.0, "median": 4.0, "count": 4},
+    }
+    assert whole["all"]["accompaniment"]["SIR"]["count"] == 5
+    assert list(summary(ROWS[:3], SOURCES)) == ["x"]
+    nothing = {"mean": None, "median": None, "count": 0}
+    assert summary(ROWS[3:4], SOURCES)["y"]["vocals"]["SDR"] == nothing
+
+
+def test_the_table_has_medians_before_means():
+    databases = summary(ROWS[:4], SOURCES)
+    lines = table({"bandwidth_hz": 4096, "databases": databases}).splitlines()
+    cells = [
+        "x",
+        "vocals",
+        "3",
+        "4.1 kHz",
+        *["2.00 (3.00)"] * len(evaluate.TABLE_MEASURES),
+    ]
+    assert lines[2] == f"| {' | '.join(cells)} |"
+    cells = ["y", "vocals", "0", "4.1 kHz", *["none"] * len(evaluate.TABLE_MEASURES)]
+    assert lines[4] == f"| {' | '.join(cells)} |"
+
+
+def test_rows_in_the_form_of_the_original_are_json():
+    arranged = nested(ROWS[3], SOURCES)
+    assert json.loads(json.dumps(arranged, allow_nan=False)) == arranged
+    assert arranged["SDR"] == {"vocals": None, "accompaniment": 1.0}
+    assert (arranged["Title"], arranged["Silent"]) == ("d", ["vocals", "drums"])
+    assert nested(ROWS[0], SOURCES)["Silent"] == []

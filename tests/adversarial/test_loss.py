@@ -9,7 +9,7 @@ import tensorflow as tf
 from adversarial import convert, loss
 from adversarial.config import ModelConfig
 from adversarial.critic import Critic
-from adversarial.geometry import crop
+from adversarial.images import crop
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "adversarial"
 SMALL = ModelConfig(
@@ -83,7 +83,7 @@ def test_losses_are_those_of_the_original(golden, separated, name):
 @pytest.mark.parametrize("name", ["sup", "total"])
 def test_gradients_of_the_separator(golden, restored, separated, name):
     network = restored.separator
-    table = convert.tensors.separator(network)
+    table = convert.separator_variables(network)
     weights = network.trainable_variables
     found = by_original(golden, table, weights, separated[name], "sup")
     np.testing.assert_allclose(found, golden[f"{name}_gradients"], rtol=1e-5)
@@ -99,10 +99,10 @@ def test_step_of_a_critic(golden, restored, name, source):
     real = tf.math.log1p(golden[source][:, 1:33, 1:17])
     fake = tf.constant(golden[f"{name}_u"][:, 1:33, 1:17])
     # The original was run with the real examples in reverse order.
-    images = loss.between(real[::-1], fake, tf.constant(golden["shares"]))
+    images = loss.interpolate(real[::-1], fake, tf.constant(golden["shares"]))
     with tf.GradientTape() as tape:
-        penalties = loss.penalty(critic, images)
-        losses = loss.critic(critic(real), critic(fake)) + 10.0 * penalties
+        penalties = loss.gradient_penalty(critic, images)
+        losses = loss.critic_loss(critic(real), critic(fake)) + 10.0 * penalties
         total = tf.reduce_mean(losses)
     np.testing.assert_allclose(
         tf.reduce_mean(penalties), golden[f"{name}_penalty"], rtol=2e-6
@@ -125,18 +125,18 @@ def test_losses_count_every_example_and_cell_the_same():
     np.testing.assert_allclose(found, expected.mean(axis=(1, 2, 3)), rtol=1e-12)
 
 
-def test_the_penalty_has_one_side():
+def test_the_gradient_penalty_is_one_sided():
     for slope, expected in ((0.0, 0.0), (0.9, 0.0), (1.5, 0.25)):
 
         def critic(images, slope=slope):
             return slope * images[:, 0, 0, 0]
 
-        found = loss.penalty(critic, tf.ones([2, 3, 3, 1]))
+        found = loss.gradient_penalty(critic, tf.ones([2, 3, 3, 1]))
         np.testing.assert_allclose(found, [expected] * 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_critic_without_slope_has_finite_gradients(compiled):
+def test_a_critic_of_gradient_norm_zero_has_finite_gradients(compiled):
     critic = Critic(ModelConfig(num_fft=16, num_frames=4, disc_filters=2))
     for variable in critic.variables:
         variable.assign(tf.zeros_like(variable))
@@ -145,7 +145,7 @@ def test_a_critic_without_slope_has_finite_gradients(compiled):
     @tf.function(jit_compile=compiled)
     def gradients():
         with tf.GradientTape() as tape:
-            total = tf.reduce_mean(loss.penalty(critic, images))
+            total = tf.reduce_mean(loss.gradient_penalty(critic, images))
         return tape.gradient(total, critic.trainable_variables)
 
     found = [each for each in gradients() if each is not None]
@@ -153,7 +153,7 @@ def test_a_critic_without_slope_has_finite_gradients(compiled):
     assert all(np.isfinite(each).all() for each in found)
 
 
-def test_gradient_of_the_penalty_is_that_of_differences():
+def test_the_gradient_of_the_penalty_equals_finite_differences():
     # Bends of a critic are jumps of its gradient, which differences would see.
     config = ModelConfig(num_fft=32, num_frames=8, disc_filters=2, leaky_slope=1.0)
     critic = Critic(config)
@@ -164,7 +164,7 @@ def test_gradient_of_the_penalty_is_that_of_differences():
     direction = tf.random.stateless_normal(kernel.shape, [5, 6])
 
     def total():
-        return tf.math.log(tf.reduce_sum(loss.penalty(critic, images)))
+        return tf.math.log(tf.reduce_sum(loss.gradient_penalty(critic, images)))
 
     with tf.GradientTape() as tape:
         value = total()

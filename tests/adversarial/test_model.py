@@ -9,14 +9,30 @@ import tf_keras as keras
 
 from adversarial import convert
 from adversarial.config import ModelConfig
-from adversarial.geometry import crop, solve
-from adversarial.model import Separator
+from adversarial.images import crop
+from adversarial.model import UNet, covering, crop_margins, solve, solve_axis
 from common.config import ConfigError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "adversarial"
 SMALL = ModelConfig(
     num_layers=2, num_frames=16, num_fft=64, initial_filters=4, disc_filters=3
 )
+
+
+# Rows of the input, then input and output frames of at least 16, 32, 64 and 128,
+# as the original computes them.
+TABLE = {
+    1: (266, (26, 18), (42, 34), (74, 66), (138, 130)),
+    2: (278, (38, 18), (54, 34), (86, 66), (150, 130)),
+    3: (302, (62, 18), (78, 34), (110, 66), (174, 130)),
+    4: (350, (126, 34), (126, 34), (158, 66), (222, 130)),
+    5: (446, (254, 66), (254, 66), (254, 66), (318, 130)),
+}
+CASES = [
+    (layers, frames, rows[0], *sizes)
+    for layers, rows in TABLE.items()
+    for frames, sizes in zip((16, 32, 64, 128), rows[1:], strict=True)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +61,7 @@ def test_estimates_are_those_of_the_original():
 
 
 def test_variables_of_the_default_are_those_of_the_original():
-    network = Separator(ModelConfig())
+    network = UNet(ModelConfig())
     assert len(network.trainable_variables) == 30
     assert network.count_params() == 958_596
     assert network.variables[0].name == "encoder_0/kernel:0"
@@ -66,7 +82,7 @@ def test_every_number_of_layers_runs(layers, frames):
     config = ModelConfig(
         num_layers=layers, num_frames=frames, num_fft=64, initial_filters=2
     )
-    geometry, network = solve(config), Separator(config)
+    geometry, network = solve(config), UNet(config)
     assert len(network.variables) == 2 * (3 * layers + 3)
     expected = 2, 2, geometry.output_bins, geometry.output_frames, 1
     assert network(images(config)).shape == expected
@@ -75,7 +91,7 @@ def test_every_number_of_layers_runs(layers, frames):
 @pytest.mark.parametrize("head", ["relu", "softplus", "mask"])
 def test_tiles_at_a_hop_of_whole_periods_equal_one_pass(head):
     config = ModelConfig(num_frames=64, num_fft=64, initial_filters=4, head=head)
-    geometry, network = solve(config), Separator(config)
+    geometry, network = solve(config), UNet(config)
     song = images(config, periods=12)
     whole = network(song)
     assert whole.shape[3] == geometry.output_frames + 12 * 16
@@ -88,7 +104,7 @@ def test_tiles_at_a_hop_of_whole_periods_equal_one_pass(head):
 
 def test_shifts_by_less_than_a_period_change_the_estimates():
     config = ModelConfig(num_frames=64, num_fft=64, initial_filters=4)
-    network, geometry = Separator(config), solve(config)
+    network, geometry = UNet(config), solve(config)
     song = images(config, periods=1)
     tile = network(song[:, :, 2 : 2 + geometry.input_frames])
     whole = network(song)[:, :, :, 2 : 2 + geometry.output_frames]
@@ -96,7 +112,7 @@ def test_shifts_by_less_than_a_period_change_the_estimates():
 
 
 def test_a_graph_takes_every_length():
-    network = Separator(SMALL)
+    network = UNet(SMALL)
     spec = tf.TensorSpec([None, solve(SMALL).input_bins, None, 1])
     graph = tf.function(network, input_signature=[spec])
     for periods in (-2, 0, 3):
@@ -111,7 +127,7 @@ def test_masks_share_the_mixture():
     )
     geometry, song = solve(config), images(config)
     song = song * tf.cast(tf.range(song.shape[2]) % 5 > 0, tf.float32)[:, tf.newaxis]
-    estimates = tf.math.expm1(Separator(config)(song))
+    estimates = tf.math.expm1(UNet(config)(song))
     centre = crop(song, geometry.output_bins, geometry.output_frames)
     mixture = tf.math.expm1(centre)
     np.testing.assert_allclose(tf.reduce_sum(estimates, 1), mixture, atol=1e-5)
@@ -125,7 +141,7 @@ def test_softplus_leaves_no_unit_dead():
         config = ModelConfig(
             num_layers=2, num_frames=16, num_fft=64, initial_filters=4, head=head
         )
-        network = Separator(config)
+        network = UNet(config)
         for each in network.heads:
             each.bias.assign([-50.0])
         with tf.GradientTape() as tape:
@@ -137,7 +153,7 @@ def test_softplus_leaves_no_unit_dead():
 
 
 def test_bfloat16_is_near_and_ends_in_float32():
-    network, small = Separator(SMALL), Separator(SMALL, "bfloat16")
+    network, small = UNet(SMALL), UNet(SMALL, "bfloat16")
     small.set_weights(network.get_weights())
     song = images(SMALL)
     exact, near = network(song), small(song)
@@ -148,7 +164,7 @@ def test_bfloat16_is_near_and_ends_in_float32():
 
 
 def test_every_weight_has_a_gradient():
-    network = Separator(ModelConfig(num_fft=64, initial_filters=4, head="softplus"))
+    network = UNet(ModelConfig(num_fft=64, initial_filters=4, head="softplus"))
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(network(images(network.config))[:, 0] ** 2)
     gradients = tape.gradient(loss, network.trainable_variables)
@@ -161,25 +177,78 @@ def test_every_weight_has_a_gradient():
 
 
 @pytest.mark.parametrize(
-    ("shape", "told"),
+    ("shape", "message"),
     [
         ([1, 53, 38, 1], "53 rows; expected 54"),
         ([1, 54, 39, 1], "39 frames; expected 38"),
     ],
 )
-def test_images_of_another_size(shape, told):
-    with pytest.raises(ValueError, match=told):
-        Separator(SMALL)(tf.ones(shape))
+def test_images_of_another_size_are_refused(shape, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(SMALL)(tf.ones(shape))
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("head", "tanh", "head=tanh; expected one of relu, softplus, mask"),
         ("initial_filters", 0, "initial_filters=0; expected at least 1"),
         ("num_layers", 0, "num_layers=0; expected at least 1"),
     ],
 )
-def test_no_network(key, value, told):
-    with pytest.raises(ConfigError, match=told):
-        Separator(ModelConfig(**{key: value}))
+def test_invalid_heads_and_filters_are_refused(key, value, message):
+    with pytest.raises(ConfigError, match=message):
+        UNet(ModelConfig(**{key: value}))
+
+
+@pytest.mark.parametrize(("layers", "frames", "bins", "entering", "leaving"), CASES)
+def test_sizes_are_those_of_the_original(layers, frames, bins, entering, leaving):
+    found = solve(ModelConfig(num_layers=layers, num_frames=frames))
+    assert (found.input_bins, found.input_frames) == (bins, entering)
+    assert (found.output_bins, found.output_frames) == (258, leaving)
+    assert (found.critic_bins, found.critic_frames) == (256, frames)
+    assert found.period == 2**layers
+    assert found.context_frames == (entering - leaving) // 2
+
+
+def test_context_of_the_default():
+    found = solve(ModelConfig())
+    assert found.context_frames * 256 / 8192 == 1.4375
+
+
+@pytest.mark.parametrize("layers", range(1, 6))
+def test_margins_follow_a_length_through_the_network(layers):
+    length, seen = solve_axis(64, layers)[0], []
+    entered = length
+    for level in range(layers + 1):
+        length = (length // 2 if level else length) - 2
+        seen.append(length)
+    expected = []
+    for skip in seen[-2::-1]:
+        expected.append((skip - 2 * length) // 2)
+        length = 2 * length - 2
+    assert crop_margins(layers) == [*expected, (entered - length) // 2]
+
+
+@pytest.mark.parametrize("layers", range(1, 6))
+def test_a_song_is_covered_by_the_next_length_that_fits(layers):
+    geometry = solve(ModelConfig(num_layers=layers))
+    possible = range(geometry.output_frames % geometry.period, 400, geometry.period)
+    for frames in range(1, 200):
+        expected = min(each for each in possible if each >= max(frames, 2))
+        assert covering(frames, geometry) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("num_layers", 0, "at least 1"),
+        ("num_frames", 0, "an even number from 2 on"),
+        ("num_frames", 63, "an even number from 2 on"),
+        ("num_fft", 510, "a multiple of 4"),
+        ("num_fft", 8, "a multiple of 4"),
+    ],
+)
+def test_invalid_sizes_are_refused(key, value, expected):
+    with pytest.raises(ConfigError, match=f"{key}={value}; expected {expected}"):
+        solve(ModelConfig(**{key: value}))

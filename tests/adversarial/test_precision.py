@@ -5,9 +5,9 @@ import json
 import numpy as np
 
 import adversarial
-from adversarial import phases, runs
+from adversarial import phases
 from adversarial.config import AdversarialConfig
-from adversarial.model import Separator
+from adversarial.model import UNet
 from adversarial.separate import separator
 from adversarial.train import build
 from common.config import load
@@ -26,7 +26,7 @@ def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 6000)).astype(np.float32)
     estimates = adversarial.load(part.output, checkpoint="latest")(noise)
     expected = separator(straight.network)(noise)
-    single = Separator(part.model_config)
+    single = UNet(part.model_config)
     single.set_weights(straight.network.get_weights())
     other = separator(single)(noise)
     for name, estimate in estimates.items():
@@ -40,4 +40,4 @@ def test_the_old_key_of_a_run_still_sets_its_precision(config, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(values))
     read = load(AdversarialConfig, tmp_path / "config.json")
     assert (read.train.precision, read.train.epochs) == ("bfloat16", 2)
-    assert runs.config(tmp_path) == read
+    assert phases.read_config(tmp_path) == read

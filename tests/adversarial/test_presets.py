@@ -8,15 +8,13 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from adversarial import job, train
+from adversarial import train
 from adversarial.config import PRESETS
-from adversarial.geometry import solve
-from adversarial.model import Separator
+from adversarial.model import solve
 
 STEPS = 15
 FALL = 0.01
 """How much of its first value the supervised loss loses in these steps."""
-RATES = {"sup": "init_sup_sep_lr", "semisup": "init_unsup_sep_lr"}
 
 
 def batch_of(settings):
@@ -39,7 +37,7 @@ def batch_of(settings):
     made["mixtures"] = sum(waves(2, settings.num_disc))
     inside = {"frames_of": geometry.output_frames}
     made["vocals"], made["accompaniments"] = waves(2, settings.num_disc, **inside)
-    made["shares"] = draw.uniform(size=[2, settings.num_disc, 2])
+    made["epsilon"] = draw.uniform(size=[2, settings.num_disc, 2])
     return {name: tf.constant(each, tf.float32) for name, each in made.items()}
 
 
@@ -55,12 +53,8 @@ def small(config, phase):
 def losses_of(config):
     """Supervised loss of one batch before each of some steps on it."""
     keras.utils.set_random_seed(0)
-    settings, phase = config.model_config, config.phases
-    network = Separator(settings, config.train.precision)
-    model = train.KINDS[phase](network, config, 1)
-    model.compile(job.adam(config, RATES[phase]))
-    model.optimizer.build(network.trainable_variables)
-    batch, found = batch_of(settings), []
+    model = train.compiled(config)
+    batch, found = batch_of(config.model_config), []
     step = tf.function(model.train_step, autograph=False)
     for _ in range(STEPS):
         for mean in model.means.values():
@@ -69,7 +63,7 @@ def losses_of(config):
     return found
 
 
-@pytest.mark.parametrize("phase", RATES)
+@pytest.mark.parametrize("phase", train.TRAINING)
 @pytest.mark.parametrize("name", PRESETS)
 def test_some_steps_lower_the_loss(name, phase):
     first, *_, last = losses_of(small(PRESETS[name], phase))

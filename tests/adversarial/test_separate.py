@@ -1,18 +1,20 @@
 """Songs in, stems out: one pass, tiles and blocks alike, at both rates."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from adversarial import passes, runs, separate
+from adversarial import phases, separate
 from adversarial.config import TINY, ModelConfig
-from adversarial.model import Separator
+from adversarial.model import UNet
 from common import audio
 from common.audio import resample
 from common.config import save
@@ -20,13 +22,14 @@ from common.separation.separator import SeparationError
 from common.training.checkpoint import CheckpointError, save_network
 
 RATE = 8192
+ROOT = Path(__file__).parents[2]
 
 
 def network(head="softplus", **changes):
     """A small network whose heads are alive."""
     keras.utils.set_random_seed(3)
     settings = replace(TINY.model_config, head=head, **changes)
-    net = Separator(settings)
+    net = UNet(settings)
     for layer in net.heads:
         layer.bias.assign_add([0.3])
     return net
@@ -62,7 +65,7 @@ def net():
 
 
 @pytest.mark.parametrize("head", ["relu", "mask"])
-def test_tiles_and_blocks_equal_one_pass(head):
+def test_tiles_and_chunks_equal_one_pass(head):
     net, mixture = network(head), noise(1, 5 * RATE + 77)
     whole = separate.separator(net, tile_frames=0, segment_seconds=None)(mixture)
     assert all(np.abs(wave).max() > 1e-3 for wave in whole.values())
@@ -77,8 +80,8 @@ def test_tiles_and_blocks_equal_one_pass(head):
             np.testing.assert_allclose(found[name], wave, atol=1e-6, err_msg=str(way))
 
 
-def test_the_original_size_too():
-    net = Separator(ModelConfig(initial_filters=2, head="softplus"))
+def test_tiles_of_the_original_size_equal_one_pass():
+    net = UNet(ModelConfig(initial_filters=2, head="softplus"))
     mixture = noise(1, 9 * RATE)
     whole = separate.separator(net, tile_frames=0, segment_seconds=None)(mixture)
     tiled = separate.separator(net, segment_seconds=4.0)(mixture)
@@ -88,7 +91,7 @@ def test_the_original_size_too():
     assert np.abs(far["vocals"] - whole["vocals"]).max() > 1e-5
 
 
-def test_griffin_lim_changes_the_phase_and_no_block(net):
+def test_griffin_lim_changes_the_phase_alike_in_chunks(net):
     mixture = noise(1, 5 * RATE)
     plain = separate.separator(net, segment_seconds=None)(mixture)["vocals"]
     rounds = {"griffin_lim": 4}
@@ -101,17 +104,18 @@ def test_griffin_lim_changes_the_phase_and_no_block(net):
 
 
 def _spectrum(wave, net):
-    return passes.transform(tf.constant(wave), net.config).numpy()
+    return separate.transform(tf.constant(wave), net.config).numpy()
 
 
 def _miss(wave, net, mixture):
     """Squared distance of a spectrum from the magnitudes that were estimated."""
     seen = np.abs(_spectrum(mixture, net))[:, np.newaxis]
-    wanted = passes.magnitudes(net, tf.constant(seen), net.geometry)[0, 0, 0]
-    return np.square(np.abs(_spectrum(wave, net))[0] - wanted.numpy()).sum()
+    expected = separate.estimate_magnitudes(net, tf.constant(seen), net.geometry)
+    expected = expected[0, 0, 0].numpy()
+    return np.square(np.abs(_spectrum(wave, net))[0] - expected).sum()
 
 
-def test_a_mask_head_keeps_the_sum():
+def test_the_estimates_of_a_mask_head_sum_to_the_mixture():
     mixture = noise(2, 3 * RATE + 5)
     found = separate.separator(network("mask"))(mixture)
     np.testing.assert_allclose(sum(found.values()), mixture, atol=1e-6)
@@ -122,9 +126,9 @@ def test_estimates_have_the_magnitude_that_the_network_says(net):
     spectrum = _spectrum(mixture, net)
     geometry, images = net.geometry, np.log1p(np.abs(spectrum))
     frames = images.shape[1]
-    wanted = geometry.output_frames + (-frames + geometry.output_frames) % 4 + 4 * 40
+    length = geometry.output_frames + (-frames + geometry.output_frames) % 4 + 4 * 40
     around = geometry.context_frames
-    padded = np.zeros([1, geometry.input_bins, wanted + 2 * around, 1], np.float32)
+    padded = np.zeros([1, geometry.input_bins, length + 2 * around, 1], np.float32)
     low = (geometry.input_bins - images.shape[2]) // 2
     padded[0, low : low + images.shape[2], around : around + frames, 0] = images[0].T
     log = net(padded).numpy()[0, :, : images.shape[2], :frames, 0]
@@ -178,7 +182,7 @@ def run(*words):
     return separate.main([str(word) for word in words])
 
 
-def test_the_words_of_the_card(tmp_path, capsys, monkeypatch):
+def test_the_options_of_the_card(tmp_path, capsys, monkeypatch):
     write_run(tmp_path / "checkpoints", "542621")
     path, wave = song(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -236,7 +240,7 @@ def test_mp3_is_read(tmp_path):
     assert (tmp_path / "out" / "song_original.mp3").read_bytes() == mp3.read_bytes()
 
 
-def test_a_broken_file_leaves_nothing(tmp_path, capsys):
+def test_a_broken_file_leaves_no_output(tmp_path, capsys):
     write_run(tmp_path, "run")
     bad = tmp_path / "bad.mp3"
     bad.write_bytes(b"\xff\xfb" + bytes(range(256)) * 8)
@@ -253,18 +257,18 @@ def test_the_newest_run_is_found_by_its_record(tmp_path, capsys, monkeypatch):
     write_run(base, "2", time="2026-02-01T00:00:00+00:00", seed=20)
     path, _ = song(tmp_path, seconds=0.2)
     monkeypatch.chdir(tmp_path)
-    assert bias(runs.load("newest")) == bias(newest["semisup"])
-    assert bias(runs.load("checkpoints/1/sup")) == bias(newest["sup"])
+    assert bias(phases.restore("newest")) == bias(newest["semisup"])
+    assert bias(phases.restore("checkpoints/1/sup")) == bias(newest["sup"])
     assert run("--input", path) == 0
     said = capsys.readouterr().out
     assert said.startswith("newest run: checkpoints/1/semisup\nmy song.flac: 2 stems")
     assert (tmp_path / "separated" / "my song_vocals.wav").exists()
     for name in ("best", "config.json"):
         (base / "1" / "semisup" / name).rename(tmp_path / name)
-    assert bias(runs.load("newest")) == bias(newest["sup"])
+    assert bias(phases.restore("newest")) == bias(newest["sup"])
 
 
-def test_without_a_checkpoint_there_is_a_cure(tmp_path, capsys, monkeypatch):
+def test_without_a_checkpoint_the_error_says_what_to_do(tmp_path, capsys, monkeypatch):
     path, _ = song(tmp_path, seconds=0.2)
     monkeypatch.chdir(tmp_path)
     assert run("--input", path) == 1
@@ -277,7 +281,7 @@ def test_without_a_checkpoint_there_is_a_cure(tmp_path, capsys, monkeypatch):
     assert stop.value.code == 2
 
 
-def test_what_is_no_run_is_named(tmp_path):
+def test_paths_that_are_no_run_are_named(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "542621_sup-1001.index").write_text("")
     save(TINY, tmp_path / "config.json")
@@ -289,7 +293,7 @@ def test_what_is_no_run_is_named(tmp_path):
     }
     for name, words in cases.items():
         with pytest.raises(CheckpointError, match=words):
-            runs.load(tmp_path / name)
+            phases.restore(tmp_path / name)
 
 
 def test_a_checkpoint_of_another_depth_is_refused(tmp_path):
@@ -318,6 +322,21 @@ def test_bad_options_are_named(net, options, words):
         separate.separator(net, **options)
 
 
+def test_separation_imports_no_scoring():
+    done, pending = set(), {"adversarial.separate"}
+    while pending:
+        name = pending.pop()
+        done.add(name)
+        file = ROOT / f"{name.replace('.', '/')}.py"
+        if file.exists():
+            pattern = r"^from (\S+) import (.+)|^import (\S+)"
+            for module, names, plain in re.findall(pattern, file.read_text(), re.M):
+                parts = [f"{module}.{part.strip()}" for part in names.split(",")]
+                pending |= {module, plain, *parts} - done - {""}
+    assert "adversarial.model" in done
+    assert not [name for name in done if "evaluat" in name]
+
+
 @pytest.mark.slow
 def test_an_hour_goes_through_in_flat_memory(tmp_path):
     """Peak memory of a process for a long song is that for a short one."""
@@ -343,6 +362,6 @@ def test_an_hour_goes_through_in_flat_memory(tmp_path):
     assert peaks[1] < 1.1 * peaks[0]
 
 
-def test_a_home_folder_that_is_not_known_is_one_sentence():
+def test_an_unknown_home_folder_gives_one_sentence():
     with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
         separate.load("~no-such-user/run")

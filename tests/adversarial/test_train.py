@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adversarial import evaluate, job, loss, phases, spectra, train
+from adversarial import corpus, evaluate, loss, phases, steps, train
 from adversarial.config import PRESETS
-from adversarial.geometry import crop, pad_bins
-from adversarial.scores import MEASURES
+from adversarial.evaluate import MEASURES
+from adversarial.images import (
+    crop,
+    mixture_images,
+    pad_bins,
+    source_images,
+)
+from adversarial.model import UNet
 from common import experiment, training
 from common.config import override
 from common.training import resume
@@ -76,14 +82,7 @@ def made(config, phase):
 def model_of(config, phase):
     """What is trained in one phase, without its data."""
     training.distribution.prepare(config.train.seed)
-    network = train.Separator(config.model_config, config.train.precision)
-    model = train.KINDS[phase](network, config, 1)
-    model.compile(job.adam(config, RATES[phase]))
-    model.optimizer.build(model.network.trainable_variables)
-    return model
-
-
-RATES = {"sup": "init_sup_sep_lr", "semisup": "init_unsup_sep_lr"}
+    return train.compiled(replace(config, phases=phase))
 
 
 @pytest.fixture(scope="module")
@@ -124,24 +123,31 @@ def lines(folder, split):
 
 
 def one_sentence(capsys):
-    """The error that a command has told, which must be one line."""
-    told = capsys.readouterr().err.strip().splitlines()
-    assert len(told) == 1, told
-    return told[0]
+    """The error of a command, which must be one line."""
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 1, errors
+    return errors[0]
 
 
-def test_both_phases_run_to_their_end(config, capsys):
-    assert phases.run(config, train.build, check=False) == 0
+def test_both_phases_run_to_their_end_on_songs_listed_once(config, capsys, monkeypatch):
+    list_songs, calls = corpus.list_songs, []
+    monkeypatch.setattr(
+        corpus, "list_songs", lambda config: calls.append(1) or list_songs(config)
+    )
+    assert train.run(config) == 0
+    assert len(calls) == 1
     output = capsys.readouterr().out
     assert output.count("songs: 3 paired, 3 mixtures") == 1
     tags = {"sup": SUPERVISED, "semisup": SUPERVISED | UNPAIRED}
     for phase, expected in tags.items():
         folder = Path(config.output) / phase
-        told = lines(folder, "train")
+        scalars = lines(folder, "train")
         # A line each step, and the means of the epoch of exactly three steps.
-        assert [each["step"] for each in told] == [1, 2, 3, 3]
-        assert all(set(each) - OURS == expected for each in told)
-        assert all(np.isfinite([each[tag] for tag in expected]).all() for each in told)
+        assert [each["step"] for each in scalars] == [1, 2, 3, 3]
+        assert all(set(each) - OURS == expected for each in scalars)
+        assert all(
+            np.isfinite([each[tag] for tag in expected]).all() for each in scalars
+        )
         valid = lines(folder, "validation")
         assert [each["step"] for each in valid] == [3]
         assert all(each["valid_loss"] == each["loss"] for each in valid)
@@ -166,7 +172,7 @@ def written(files):
 
 @pytest.mark.slow
 def test_images_are_written_under_the_tags_of_the_original(config):
-    phases.run(changed(config, phases="semisup"), train.build, check=False)
+    train.run(changed(config, phases="semisup"))
     events = tf.io.gfile.glob(f"{config.output}/semisup/events/validation/*")
     images = {tag for tag in written(events) if "/image/" in tag}
     names = ["sep_acc_norm", "sep_voice_norm"]
@@ -177,10 +183,10 @@ def test_images_are_written_under_the_tags_of_the_original(config):
 @pytest.mark.slow
 def test_finished_phases_are_neither_trained_nor_tested_again(config, monkeypatch):
     config = changed(config, phases="sup")
-    phases.run(config, train.build, check=False)
+    train.run(config)
     before = read_scalars(f"{config.output}/sup")
     monkeypatch.setattr(evaluate, "score", None)
-    assert phases.run(config, train.build, check=False) == 0
+    assert train.run(config) == 0
     assert read_scalars(f"{config.output}/sup") == before
 
 
@@ -191,14 +197,14 @@ def test_critics_take_their_steps_and_the_separator_one(config, batch):
     assert [int(each.iterations) for each in model.critic_optimizers] == [2, 2]
 
 
-def test_no_step_touches_the_weights_of_the_other(config, batch):
+def test_critic_and_separator_steps_change_their_own_weights_alone(config, batch):
     model = model_of(config, "semisup")
     separator, critics = values(model.network), [values(c) for c in model.critics]
-    model._critic_step({k: batch[k][:, 0] for k in job.UNPAIRED})
+    model.critic_step({k: batch[k][:, 0] for k in steps.UNPAIRED})
     assert equal(values(model.network), separator)
     moved = [values(critic) for critic in model.critics]
     assert not any(equal(a, b) for a, b in zip(moved, critics, strict=True))
-    model._separator_step(batch)
+    model.separator_step(batch)
     assert not equal(values(model.network), separator)
     assert all(
         equal(values(critic), before)
@@ -209,13 +215,13 @@ def test_no_step_touches_the_weights_of_the_other(config, batch):
 def test_each_step_of_the_critics_has_examples_of_its_own(config, batch, monkeypatch):
     model = model_of(config, "semisup")
     seen = []
-    step = model._critic_step
+    step = model.critic_step
     monkeypatch.setattr(
-        model, "_critic_step", lambda batch: seen.append(batch) or step(batch)
+        model, "critic_step", lambda batch: seen.append(batch) or step(batch)
     )
     model.train_step(batch)
     assert len(seen) == config.model_config.num_disc
-    for name in job.UNPAIRED:
+    for name in steps.UNPAIRED:
         assert np.abs(seen[0][name] - seen[1][name]).max() > 1e-3, name
     last = batch["mixtures"][:, -1]
     assert all(np.abs(each["mixtures"] - last).max() > 1e-3 for each in seen)
@@ -268,14 +274,14 @@ def test_a_supervised_step_is_that_of_the_paper(config, batch):
         total = tf.reduce_mean(tf.square(outputs[:, 0] - acc))
         total += tf.reduce_mean(tf.square(outputs[:, 1] - voice))
     gradients = tape.gradient(total, model.network.trainable_variables)
-    told = model.train_step(batch)
+    scalars = model.train_step(batch)
     for name in ("loss", "sep_loss", "sup_sep_loss"):
-        assert float(told[name]) == pytest.approx(float(total), rel=1e-4)
-    heard = tf.exp(outputs[:, 0]) + tf.exp(outputs[:, 1]) - 2
-    rest = tf.reduce_mean(tf.square(mixture - heard))
-    assert float(told["mask_loss"]) == pytest.approx(float(rest), rel=1e-4)
-    assert float(told["acc_norm_mean"]) == pytest.approx(np.mean(acc), rel=1e-4)
-    assert float(told["voice_sep_norm_mean"]) == pytest.approx(
+        assert float(scalars[name]) == pytest.approx(float(total), rel=1e-4)
+    estimated_sum = tf.exp(outputs[:, 0]) + tf.exp(outputs[:, 1]) - 2
+    rest = tf.reduce_mean(tf.square(mixture - estimated_sum))
+    assert float(scalars["mask_loss"]) == pytest.approx(float(rest), rel=1e-4)
+    assert float(scalars["acc_norm_mean"]) == pytest.approx(np.mean(acc), rel=1e-4)
+    assert float(scalars["voice_sep_norm_mean"]) == pytest.approx(
         np.mean(outputs[:, 1]), rel=1e-4
     )
     rate = settings.init_sup_sep_lr
@@ -291,18 +297,20 @@ def test_a_semi_supervised_step_is_that_of_the_paper(config, batch):
     sources = [truth(batch["sources"][:, k], settings) for k in range(2)]
     before = values(network)
     with tf.GradientTape() as tape:
-        known, guessed = network(seen), network(other)
-        sup = sum(tf.reduce_mean(tf.square(known[:, k] - sources[k])) for k in range(2))
-        inner = guessed[:, :, 1:-1, 1:-1]
+        paired, unpaired = network(seen), network(other)
+        sup = sum(
+            tf.reduce_mean(tf.square(paired[:, k] - sources[k])) for k in range(2)
+        )
+        inner = unpaired[:, :, 1:-1, 1:-1]
         fooled = sum(
             -tf.reduce_mean(c(inner[:, k])) for k, c in enumerate(model.critics)
         )
-        heard = tf.exp(guessed[:, 0]) + tf.exp(guessed[:, 1]) - 2
-        rest = tf.reduce_mean(tf.square(mixture - heard))
+        estimated_sum = tf.exp(unpaired[:, 0]) + tf.exp(unpaired[:, 1]) - 2
+        rest = tf.reduce_mean(tf.square(mixture - estimated_sum))
         total = sup + 0.3 * fooled + 0.7 * rest
     gradients = tape.gradient(total, network.trainable_variables)
-    told = model._separator_step(batch)
-    means = {name: float(tf.reduce_mean(value)) for name, value in told.items()}
+    scalars = model.separator_step(batch)
+    means = {name: float(tf.reduce_mean(value)) for name, value in scalars.items()}
     expected = {
         "loss": total,
         "sep_loss": total,
@@ -317,27 +325,27 @@ def test_a_semi_supervised_step_is_that_of_the_paper(config, batch):
 
 
 def test_terms_of_weight_zero_are_not_computed(config, batch, monkeypatch):
-    for name in ("adversarial", "additivity", "penalty"):
-        monkeypatch.setattr(f"adversarial.train.loss.{name}", lambda *_: 1 / 0)
+    for name in ("adversarial", "additivity", "gradient_penalty"):
+        monkeypatch.setattr(f"adversarial.loss.{name}", lambda *_: 1 / 0)
     none = {f"model_config__{name}": 0.0 for name in ("alpha", "beta", "lam")}
     model = model_of(changed(config, **none), "semisup")
-    guessed, mixture = tf.ones([2, 2, 8, 4, 1]), tf.ones([2, 8, 4, 1])
-    total, told = model._unsupervised(guessed, mixture)
+    unpaired, mixture = tf.ones([2, 2, 8, 4, 1]), tf.ones([2, 8, 4, 1])
+    total, scalars = model.unsupervised_loss(unpaired, mixture)
     np.testing.assert_array_equal(total, [0.0, 0.0])
-    assert told == {}
-    waves = {k: batch[k][:, 0] for k in job.UNPAIRED}
-    told = model._critic_step(waves)
-    assert "voice_disc_disc_loss" in told
-    assert "voice_disc_grad_pen" not in told
-    assert np.isfinite(told["voice_disc_disc_loss"]).all()
+    assert scalars == {}
+    waves = {k: batch[k][:, 0] for k in steps.UNPAIRED}
+    scalars = model.critic_step(waves)
+    assert "voice_disc_disc_loss" in scalars
+    assert "voice_disc_grad_pen" not in scalars
+    assert np.isfinite(scalars["voice_disc_disc_loss"]).all()
 
 
 def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
     model = model_of(changed(config, model_config__lam=7.0), "semisup")
-    settings, batch = config.model_config, {k: batch[k][:, 0] for k in job.UNPAIRED}
-    seen = spectra.mixtures(batch["mixtures"], settings, model.geometry).log
+    settings, batch = config.model_config, {k: batch[k][:, 0] for k in steps.UNPAIRED}
+    seen = mixture_images(batch["mixtures"], settings, model.geometry).log
     waves = tf.stack([batch["accompaniments"], batch["vocals"]], axis=1)
-    real = spectra.sources(waves, settings, model.geometry)[:, 1, 1:-1, 1:-1]
+    real = source_images(waves, settings, model.geometry)[:, 1, 1:-1, 1:-1]
     # The slope jumps where a unit turns, so that both ways must see the same bits.
     np.testing.assert_allclose(
         real, truth(batch["vocals"], settings)[:, 1:-1, 1:-1], atol=1e-5
@@ -349,8 +357,8 @@ def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
     # Steeper than 1, so that there is a penalty.
     critic.score.kernel.assign(50 * critic.score.kernel)
     before = values(critic)
-    between = loss.between(real, fake, batch["shares"][:, 1])
-    share = tf.reshape(batch["shares"][:, 1], [-1, 1, 1, 1])
+    between = loss.interpolate(real, fake, batch["epsilon"][:, 1])
+    share = tf.reshape(batch["epsilon"][:, 1], [-1, 1, 1, 1])
     mixed = (1 - share) * real + share * fake
     np.testing.assert_allclose(between, mixed, atol=1e-6)
     with tf.GradientTape() as tape:
@@ -363,19 +371,19 @@ def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
         total = -distance + 7.0 * penalty
     assert float(penalty) > 0
     gradients = tape.gradient(total, critic.trainable_variables)
-    told = model._critic_step(batch)
+    scalars = model.critic_step(batch)
     expected = {"disc_loss": total, "wasserstein_dist": distance, "grad_pen": penalty}
     for name, value in expected.items():
-        mean = float(tf.reduce_mean(told[f"voice_disc_{name}"]))
+        mean = float(tf.reduce_mean(scalars[f"voice_disc_{name}"]))
         assert mean == pytest.approx(float(value), rel=1e-3), name
     # Among gradients of 1000 the sign of small ones is that of rounding.
     rate = settings.init_disc_lr
     assert_stepped(critic.trainable_variables, before, gradients, rate, rounding=1e-3)
 
 
-def test_bfloat16_is_of_the_convolutions_alone_and_stays_near(config, batch):
-    kinds = "float32", "bfloat16"
-    schedules = [replace(config.train, precision=kind) for kind in kinds]
+def test_bfloat16_is_limited_to_the_convolutions_and_stays_near(config, batch):
+    precisions = "float32", "bfloat16"
+    schedules = [replace(config.train, precision=precision) for precision in precisions]
     models = [model_of(replace(config, train=each), "semisup") for each in schedules]
     assert equal(*(values(model) for model in models))
     one, other = (model.train_step(batch) for model in models)
@@ -398,7 +406,7 @@ def test_the_second_phase_starts_with_new_weights_or_the_best_of_the_first(
     new = values(made(config, "sup").model.network)
     training.train(phases.part(config, "sup"), train.build)
     start = made(config, "semisup").model.network
-    learnt = train.Separator(config.model_config)
+    learnt = UNet(config.model_config)
     restore_network(f"{config.output}/sup", learnt)
     assert not equal(new, values(learnt))
     assert equal(values(start), values(learnt)) == (source == "sup")
@@ -423,9 +431,9 @@ def test_a_phase_ends_after_epochs_without_progress(config, patience):
 
 
 @pytest.mark.slow
-def test_without_unpaired_songs_training_is_supervised_and_told_so_once(config, capsys):
+def test_training_without_unpaired_songs_is_supervised_and_says_so_once(config, capsys):
     config = changed(config, corpora__unpaired=None)
-    assert phases.run(config, train.build, check=False) == 0
+    assert train.run(config) == 0
     assert capsys.readouterr().out.count("training is supervised only") == 1
     assert (Path(config.output) / "sup" / "test.json").exists()
     assert not (Path(config.output) / "semisup").exists()
@@ -452,22 +460,22 @@ def words(config, *more):
         (["corpora.root=/nowhere"], "the folder /nowhere does not exist"),
     ],
 )
-def test_what_cannot_be_trained_is_one_sentence(config, capsys, change, sentence):
+def test_invalid_trainings_give_one_sentence(config, capsys, change, sentence):
     assert train.main(words(config, *change)) == 1
     assert sentence in one_sentence(capsys)
     assert not list(Path(config.output).glob("*/latest"))
 
 
 @pytest.mark.slow
-def test_a_critic_that_breaks_ends_the_run_and_the_last_checkpoint_is_kept(
+def test_a_critic_loss_of_nan_ends_the_run_and_keeps_the_last_checkpoint(
     config, monkeypatch
 ):
     config = changed(config, phases="semisup")
-    phases.run(config, train.build, check=False)
+    train.run(config)
     longer = phases.part(changed(config, train__epochs=2), "semisup")
-    whole, nan = loss.critic, tf.stop_gradient(np.float32("nan"))
+    whole, nan = loss.critic_loss, tf.stop_gradient(np.float32("nan"))
     with monkeypatch.context() as patch:
-        patch.setattr(loss, "critic", lambda *given: whole(*given) + nan)
+        patch.setattr(loss, "critic_loss", lambda *scores: whole(*scores) + nan)
         with pytest.raises(TrainingError, match=r"acc_disc_disc_loss is nan at step 4"):
             training.train(longer, train.build)
     latest = tf.train.latest_checkpoint(f"{config.output}/semisup/latest")
@@ -501,15 +509,15 @@ def break_off(config, monkeypatch, phase, step):
     with monkeypatch.context() as patch:
         patch.setattr(resume.DemandFinite, "on_train_batch_end", kill)
         with pytest.raises(Killed):
-            phases.run(config, train.build, check=False)
+            train.run(config)
 
 
 def assert_goes_on(config, tmp_path, monkeypatch, places):
-    phases.run(config, train.build, check=False)
+    train.run(config)
     for phase, step in places:
         broken = replace(config, output=str(tmp_path / f"{phase}{step}"))
         break_off(broken, monkeypatch, phase, step)
-        phases.run(broken, train.build, check=False)
+        train.run(broken)
         for each in ("sup", "semisup"):
             folders = [Path(c.output) / each for c in (config, broken)]
             one, other = (saved(folder) for folder in folders)
@@ -528,12 +536,12 @@ def saved(folder):
 
 
 @pytest.mark.slow
-def test_a_run_broken_off_goes_on_to_the_same_bits(config, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_to_the_same_bits(config, tmp_path, monkeypatch):
     assert_goes_on(config, tmp_path, monkeypatch, [("semisup", 3)])
 
 
 @pytest.mark.slow
-def test_graphs_broken_off_anywhere_go_on_to_the_same_bits(
+def test_graphs_interrupted_anywhere_resume_to_the_same_bits(
     graphs, config, tmp_path, monkeypatch
 ):
     config = changed(config, train__epochs=2, model_config__init_from="sup")
@@ -613,7 +621,7 @@ def test_keys_are_spelled_as_in_the_original():
         ("checkpoints/542621", "none", []),
     ],
 )
-def test_logs_are_found_where_the_original_has_them(
+def test_events_are_linked_where_the_original_writes_them(
     config, tmp_path, monkeypatch, output, log_dir, linked
 ):
     monkeypatch.chdir(tmp_path)
@@ -621,10 +629,10 @@ def test_logs_are_found_where_the_original_has_them(
     for phase in ("sup", "semisup"):
         events = Path(output) / phase / "events"
         events.mkdir(parents=True)
-        (events / "told").touch()
+        (events / "file").touch()
         for _ in range(2):
             phases.link_events(phases.part(config, phase))
-    assert sorted(each.parent.name for each in Path().glob("logs/*/told")) == linked
+    assert sorted(each.parent.name for each in Path().glob("logs/*/file")) == linked
 
 
 @pytest.mark.parametrize(

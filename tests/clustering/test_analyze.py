@@ -12,7 +12,7 @@ from common.config import save
 from common.files import write_json
 
 
-def lay(folder, config=TINY, losses=(), scores=None):
+def write_run(folder, config=TINY, losses=(), scores=None):
     """A run folder with what the table reads, and Sacred's record inside."""
     (folder / "sacred" / "1").mkdir(parents=True)
     save(replace(config, output=str(folder)), folder / "config.json")
@@ -38,23 +38,23 @@ def runs(tmp_path):
     """Two runs that differ in two keys, of which one is not evaluated."""
     folder = tmp_path / "runs"
     scores = {"all": 8.123456789, "s1": 9.0, "s2": 7.0}
-    lay(folder / "a", losses=[0.5, 0.25, 0.75], scores=scores)
+    write_run(folder / "a", losses=[0.5, 0.25, 0.75], scores=scores)
     other = replace(TINY, lr=2e-4, cluster=replace(TINY.cluster, beta=1.0))
-    lay(folder / "deep" / "b", other)
+    write_run(folder / "deep" / "b", other)
     return folder
 
 
 def test_row_has_what_differs_the_steps_the_best_loss_and_the_scores(runs, capsys):
     assert analyze.main([str(runs)]) == 0
-    told = capsys.readouterr().out.splitlines()
-    columns = [cell.strip() for cell in told[0].strip("|").split("|")]
+    lines = capsys.readouterr().out.splitlines()
+    columns = [cell.strip() for cell in lines[0].strip("|").split("|")]
     assert columns == [
         *("run", "cluster.beta", "lr", "steps", "validation loss"),
         *("SI-SDR", "SI-SDRi", "s1 SI-SDR", "s2 SI-SDR"),
     ]
     first, second = (
         dict(zip(columns, map(str.strip, line.strip("|").split("|")), strict=True))
-        for line in told[2:4]
+        for line in lines[2:4]
     )
     assert first["run"] == "a"
     assert (first["lr"], first["steps"], first["validation loss"]) == (
@@ -67,7 +67,7 @@ def test_row_has_what_differs_the_steps_the_best_loss_and_the_scores(runs, capsy
     assert second["run"] == "deep/b"
     assert (second["cluster.beta"], second["steps"]) == ("1.00", "7")
     assert second["SI-SDR"] == "not evaluated"
-    assert told[-1].startswith("Not evaluated: deep/b (")
+    assert lines[-1].startswith("Not evaluated: deep/b (")
 
 
 def test_csv_holds_all_digits(runs, tmp_path):
@@ -81,13 +81,24 @@ def test_csv_holds_all_digits(runs, tmp_path):
     assert second["s1 SI-SDR"] == ""
 
 
-def test_runs_of_one_name_are_told_apart(runs, capsys):
-    lay(runs / "other" / "b")
-    places = [str(runs / "deep" / "b"), str(runs / "other" / "b")]
-    assert analyze.main(places) == 0
-    told = capsys.readouterr().out
-    assert "| b |" in told
-    assert f"| {runs / 'other' / 'b'} |" in told
+def test_confidences_have_columns_of_their_own(runs, capsys):
+    file = runs / "a" / "evaluation" / "summary.json"
+    means = json.loads(file.read_text())
+    means["confidence"] = {"posterior": 0.25, "posterior_correlation": 0.7}
+    write_json(means, file)
+    assert analyze.main([str(runs / "a")]) == 0
+    header, _, row, *_ = capsys.readouterr().out.splitlines()
+    assert header.endswith("| s1 SI-SDR | s2 SI-SDR | posterior confidence |")
+    assert row.endswith("| 9.00 | 7.00 | 0.25 |")
+
+
+def test_runs_of_one_name_are_distinguished(runs, capsys):
+    write_run(runs / "other" / "b")
+    paths = [str(runs / "deep" / "b"), str(runs / "other" / "b")]
+    assert analyze.main(paths) == 0
+    table = capsys.readouterr().out
+    assert "| b |" in table
+    assert f"| {runs / 'other' / 'b'} |" in table
 
 
 def test_bad_input_is_one_sentence(runs, tmp_path, capsys):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import convert, separate, shapes, tensors
+from clustering import convert, separate, shapes
 from clustering.config import ClusteringConfig
-from clustering.models.dual_path import DualPath
-from clustering.network import network
-from clustering.nussl import graphs
+from clustering.models.spectral import SpectralNetwork
+from clustering.network import HEADS, network
+from clustering.nussl import model_file
 from common import config as configuration
 from common.training.checkpoint import CheckpointError, restore_network
 from common.weights import torch_file
@@ -23,16 +23,13 @@ from common.weights.torch_file import TorchFileError
 GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
 STACK = shapes.Recurrent(6, 2, dropout=0.3)
 FEATURES = shapes.Features(9, norm="batch")
-MASKER = shapes.MaskInference(FEATURES, STACK, 3, ("softmax",))
 GATED = ("gated_tanh", "sigmoid", "unit_norm")
 SHAPES = {
-    "dpcl": shapes.DeepClustering(shapes.Features(9), STACK, 5, ("tanh",)),
-    "mask_inference": MASKER,
-    "chimera": shapes.Chimera(FEATURES, STACK, 4, GATED, 2, ("relu", "l1_norm")),
-    "end_to_end": shapes.EndToEnd(MASKER, 16, 4, learned=True),
-    "dual_path": shapes.DualPath(
-        shapes.Filterbank(10, 16, 8), 4, 3, 2, 6, 3, 2, "sigmoid"
+    "dpcl": shapes.Spectral(shapes.Features(9), STACK, 5, ("tanh",)),
+    "mask_inference": shapes.Spectral(
+        FEATURES, STACK, sources=3, mask_activation=("softmax",)
     ),
+    "chimera": shapes.Spectral(FEATURES, STACK, 4, GATED, 2, ("relu", "l1_norm")),
 }
 KINDS = pytest.mark.parametrize("kind", SHAPES)
 
@@ -55,30 +52,15 @@ def head(bins, inputs, size, activation, **more):
 
 def graph(kind):
     """Describe a network of :data:`SHAPES` as nussl's builder does."""
-    if kind == "dual_path":
-        return dual_path()
-    shape, mixture = SHAPES[kind], "mix_magnitude"
-    network, source = shape, mixture
-    modules, connections, output = {}, [], []
-    if kind == "end_to_end":
-        network, mixture, source = shape.network, "mix_audio", "split:0"
-        sizes = {"num_filters": 16, "filter_length": 16, "hop_length": 4}
-        modules = {
-            "audio": module("STFT", **sizes, window_type="sqrt_hann", requires_grad=1),
-            "split": module("Split", split_sizes=(9, 9), dim=2),
-            "concatenate": module("Concatenate", dim=2),
-            "expand": {"class": "Expand"},
-        }
-        connections = [["audio", [mixture, {"direction": "transform"}]]]
-        connections += [["split", ["audio"]]]
+    network, mixture, output = SHAPES[kind], "mix_magnitude", []
     batch = network.features.norm == "batch"
-    modules |= {
+    modules = {
         mixture: {},
         "log_spectrogram": {"class": "AmplitudeToDB"},
         "normalization": module("BatchNorm" if batch else "InstanceNorm"),
         "recurrent_stack": stack(9, 6, 2, 0.3),
     }
-    connections += [["log_spectrogram", [source]]]
+    connections = [["log_spectrogram", [mixture]]]
     connections += [["normalization", ["log_spectrogram"]]]
     connections += [["recurrent_stack", ["normalization"]]]
     if kind in ("dpcl", "chimera"):
@@ -89,13 +71,8 @@ def graph(kind):
     if kind != "dpcl":
         modules["mask"] = head(9, 12, network.sources, network.mask_activation)
         modules["estimates"] = {"class": "Mask"}
-        connections += [["mask", ["recurrent_stack"]], ["estimates", ["mask", source]]]
+        connections += [["mask", ["recurrent_stack"]], ["estimates", ["mask", mixture]]]
         output += ["estimates", "mask"]
-    if kind == "end_to_end":
-        connections += [["expand", ["mask", "split:1"]]]
-        connections += [["concatenate", ["estimates", "expand"]]]
-        connections += [["audio", ["concatenate", {"direction": "inverse"}]]]
-        output = ["audio", "mask"]
     return {
         "name": "N",
         "modules": modules,
@@ -104,43 +81,16 @@ def graph(kind):
     }
 
 
-def dual_path():
-    sizes = {"num_filters": 10, "filter_length": 16, "hop_length": 8}
-    inner = stack(4, 3, 1, 0.0, batch_first=True, init_forget=False)
-    path = {"num_layers": 2, "chunk_size": 6, "hop_size": 3, "in_features": 10}
-    path |= {"intra_processor": inner, "inter_processor": inner, "hidden_size": 6}
-    modules = {
-        "mix": {},
-        "audio": module("LearnedFilterBank", **sizes, window_type="rectangular"),
-        "mixture_weights": {"class": "ReLU"},
-        "dual_path": module("DualPath", **path, bottleneck_size=4),
-        "mask": head(10, 10, 2, ["sigmoid"], bias=True, dim_to_embed=(2, 3)),
-        "estimates": {"class": "Mask"},
-    }
-    connections = [
-        ["audio", ["mix", {"direction": "transform"}]],
-        ["mixture_weights", ["audio"]],
-        ["dual_path", ["mixture_weights"]],
-        ["mask", ["dual_path"]],
-        ["estimates", ["mask", "mixture_weights"]],
-        ["audio", ["estimates", {"direction": "inverse"}]],
-    ]
-    names = {"modules": modules, "connections": connections}
-    return {"name": "DualPathRNN", **names, "output": ["audio", "mask"]}
-
-
 @functools.cache
 def state(kind):
     """Draw tensors by nussl's names, each of which is listed twice there."""
-    model, random = convert.MODELS[type(SHAPES[kind])](SHAPES[kind]), np.random
-    draw = random.default_rng(5)
+    model, draw = SpectralNetwork(SHAPES[kind], HEADS[kind]), np.random.default_rng(5)
     found = {}
-    for name, variable in tensors.nussl(model).items():
+    for name, variable in model_file.table(model).items():
         value = 0.4 * draw.standard_normal(variable.shape)
         # A decibel's mean and variance, and gains that are not near 0.
         value = np.abs(value) + 0.5 if name.endswith("_var") else value
-        turned = value if tensors.UNTURNED.match(name) else value.T
-        found[name] = np.atleast_1d(turned).astype(np.float32)
+        found[name] = np.atleast_1d(value.T).astype(np.float32)
         if name.endswith("running_var"):
             counter = name.replace("running_var", "num_batches_tracked")
             found[counter] = np.array(7, np.int64)
@@ -160,7 +110,7 @@ def save(path, kind, config=None, found=None, **metadata):
 
 def refused(path, match):
     with pytest.raises(ValueError, match=match) as error:
-        convert.load(path)
+        model_file.load(path)
     sentence = str(error.value)
     assert str(path) in sentence
     assert "\n" not in sentence
@@ -173,17 +123,17 @@ def path(tmp_path):
 
 @KINDS
 def test_every_kind_is_restored(path, kind):
-    restored = convert.load(save(path, kind))
-    assert restored.model.config == graphs.translate(restored.graph)
-    assert restored.model.config == SHAPES[kind]
+    restored = model_file.load(save(path, kind))
+    assert restored.network.config == SHAPES[kind]
+    assert (restored.kind, restored.heads) == (kind, HEADS[kind])
     assert convert.check(restored) < 1e-5
 
 
 def test_check(path, capsys):
-    assert convert.main([str(save(path, "dual_path")), "--check"]) == 0
-    told = capsys.readouterr().out
-    assert "DualPath, 1" in told
-    assert "largest difference" in told
+    assert convert.main([str(save(path, "chimera")), "--check"]) == 0
+    output = capsys.readouterr().out
+    assert "chimera, 2" in output
+    assert "largest difference" in output
 
 
 def test_what_nussl_computed(path):
@@ -193,25 +143,25 @@ def test_what_nussl_computed(path):
     config["modules"]["embedding"] = head(33, 24, 5, ["sigmoid", "unit_norm"])
     config["modules"]["mask"] = head(33, 24, 2, ["sigmoid"])
     found = {name[2:]: file[name] for name in file.files if name.startswith("w/")}
-    restored = convert.load(save(path, "chimera", config, found))
-    heads = restored.model(tf.constant(file["in/mix_magnitude"][..., 0]))
+    restored = model_file.load(save(path, "chimera", config, found))
+    heads = restored.network(tf.constant(file["in/mix_magnitude"][..., 0]))
     wanted = file["eval/mask"][..., 0, :].transpose(0, 3, 1, 2)
     np.testing.assert_allclose(heads.mask[:, :, ::10], wanted, atol=2e-6)
 
 
-@pytest.mark.parametrize("kind", ["dpcl", "mask_inference", "chimera"])
+@KINDS
 def test_run_folder(path, tmp_path, kind):
     run = tmp_path / "runs" / "converted"
-    told = {"stft_params": {"hop_length": 8, "window_type": "sqrt_hann"}}
-    save(path, kind, sample_rate=8000, **told)
-    convert.export(convert.load(path), run)
+    params = {"hop_length": 8, "window_type": "sqrt_hann"}
+    save(path, kind, sample_rate=8000, stft_params=params)
+    convert.export(model_file.load(path), run)
     config = configuration.load(ClusteringConfig, run / "config.json")
     assert (config.kind, config.cluster.percentile) == (kind, 90.0)
     assert (config.sample_rate, config.hop_samples) == (8000, 8)
     net = network(config)
     restore_network(run, net)
     magnitude = tf.abs(tf.random.stateless_normal([2, 11, 9], [1, 2]))
-    theirs = convert.load(path).model(magnitude)
+    theirs = model_file.load(path).network(magnitude)
     tf.nest.map_structure(np.testing.assert_array_equal, net(magnitude), theirs)
     separator = separate.load(run)
     count = 3 if kind == "mask_inference" else 2
@@ -219,16 +169,17 @@ def test_run_folder(path, tmp_path, kind):
     assert sorted(each.name for each in run.parent.iterdir()) == ["converted"]
 
 
-def test_output(path, tmp_path, capsys):
+@pytest.mark.parametrize("option", [[], ["--output"]])
+def test_a_run_folder_is_written(path, tmp_path, capsys, option):
     run = tmp_path / "run"
-    command = [str(save(path, "dpcl")), "--output", str(run), "--sample-rate", "8000"]
+    command = [str(save(path, "dpcl")), *option, str(run), "--sample-rate", "8000"]
     assert convert.main(command) == 0
     assert "dpcl, 8000 Hz, frames of 16 every 4" in capsys.readouterr().out
     assert (run / "config.json").exists()
 
 
 def test_sample_rate(path, tmp_path):
-    restored, run = convert.load(save(path, "dpcl")), tmp_path / "run"
+    restored, run = model_file.load(save(path, "dpcl")), tmp_path / "run"
     with pytest.raises(CheckpointError, match="give that of the training with --sam"):
         convert.export(restored, run)
     assert not run.exists()
@@ -253,26 +204,32 @@ def test_sample_rate(path, tmp_path):
     ],
 )
 def test_transforms_that_a_run_folder_cannot_hold(path, metadata, rate, match):
-    restored = convert.load(save(path, "dpcl", **metadata))
+    restored = model_file.load(save(path, "dpcl", **metadata))
     with pytest.raises(CheckpointError, match=match):
-        convert.config(restored, rate)
+        model_file.config(restored, rate)
 
 
-@pytest.mark.parametrize("kind", ["end_to_end", "dual_path"])
-def test_networks_that_a_run_folder_cannot_hold(path, tmp_path, kind, capsys):
-    save(path, kind, sample_rate=8000)
-    assert convert.main([str(path), "--output", str(tmp_path / "run")]) == 1
+@pytest.mark.parametrize(
+    ("name", "kind"), [("audio", "STFT"), ("dual_path", "DualPath")]
+)
+def test_networks_on_waveforms_are_refused_in_one_sentence(path, capsys, name, kind):
+    """nussl's end-to-end mask inference, and its dual-path network."""
+    config = graph("mask_inference")
+    config["modules"] = {name: module(kind), **config["modules"]}
+    save(path, "mask_inference", config, sample_rate=8000)
+    assert convert.main([str(path), "--check"]) == 1
     error = capsys.readouterr().err
-    assert "a run folder cannot hold the network" in error
-    assert "only --check is possible" in error
-    assert not (tmp_path / "run").exists()
+    assert f"it has module {name} of the class {kind}, for which there is no" in error
+    assert "its end-to-end and dual-path networks are not among them" in error
+    assert error.count("\n") == 1
+    with pytest.raises(CheckpointError, match="cannot be converted"):
+        separate.load(path)
 
 
 def test_a_network_of_other_weights_is_noticed(path):
-    restored = convert.load(save(path, "dual_path"))
-    assert isinstance(restored.model, DualPath)
-    restored.model.activation.slope.assign_add(0.5)
-    with pytest.raises(CheckpointError, match=r"computed plainly, by .* not restored"):
+    restored = model_file.load(save(path, "chimera"))
+    restored.network.mask.linear.bias.assign_add(tf.ones([18]))
+    with pytest.raises(CheckpointError, match=r"in float64, by .* was not restored"):
         convert.check(restored)
 
 
@@ -309,7 +266,7 @@ def test_foreign_class_is_refused_and_not_run(path, tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model/data.pkl", content)
     with pytest.raises(TorchFileError, match=r"names .*exec, .* it was not run"):
-        convert.load(path)
+        model_file.load(path)
     refused(path, r"leaves them out in SeparationModel\.load\(")
     assert not place.exists()
 
@@ -377,19 +334,6 @@ def test_modules_that_are_fed_otherwise(path):
             {"activation": ["softplus"]},
             r"\['softplus'\]; expected",
         ),
-        ("end_to_end", "audio", {"window_type": "hann"}, "=hann; expected 'sqrt_hann'"),
-        ("end_to_end", "audio", {"filter_length": 15}, "=15; expected an even number"),
-        ("end_to_end", "audio", {"num_filters": 8}, "num_filters=8; expected 16"),
-        ("end_to_end", "split", {"dim": 3}, "has dim=3; expected 2"),
-        ("dual_path", "dual_path", {"skip_connection": True}, "skip_connection=True"),
-        ("dual_path", "dual_path", {"hidden_size": 8}, "hidden_size=8; expected 6"),
-        ("dual_path", "dual_path", {"inter_processor": {}}, "inter_processor={}"),
-        (
-            "dual_path",
-            "mask",
-            {"activation": ["tanh"]},
-            "activation=tanh; expected one",
-        ),
     ],
 )
 def test_arguments_that_no_network_has(path, kind, name, values, match):
@@ -420,13 +364,13 @@ def test_arguments_that_are_missing(path):
 def test_activations_in_the_order_of_nussl(given, wanted):
     config = graph("dpcl")
     config["modules"]["embedding"]["args"]["activation"] = given
-    assert graphs.translate(config).embedding_activation == wanted
+    assert model_file.translate(config)[0].embedding_activation == wanted
 
 
 def test_start_of_a_stack():
     config = graph("dpcl")
     config["modules"]["recurrent_stack"]["args"]["init_forget"] = False
-    found = graphs.translate(config).recurrent
+    found = model_file.translate(config)[0].recurrent
     assert (found.initial, found.forget_bias) == ("uniform", None)
 
 

@@ -145,27 +145,28 @@ def test_mixtures_made_on_the_fly_have_no_noise(wham):
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_nobody_speaks_twice_in_a_random_mixture(config, count):
-    """Sounds are constants that tell the talker."""
+    """Sounds are constants that identify the speaker."""
     names = [f"s{number + 1}" for number in range(count)]
     rng, tracks = np.random.default_rng(0), []
     for number in range(40):
-        people = rng.permutation(count)
-        waves = [np.full([1, 900], (each + 1) / 8, np.float32) for each in people]
-        told = {n: f"talker {each}" for n, each in zip(names, people, strict=True)}
+        speakers = rng.permutation(count)
+        waves = [np.full([1, 900], (each + 1) / 8, np.float32) for each in speakers]
+        known = {n: f"speaker {each}" for n, each in zip(names, speakers, strict=True)}
         sounds = dict(zip(names, waves, strict=True))
-        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, talkers=told))
+        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, speakers=known))
     config = replace(config, mixing="random", segment_seconds=0.1)
 
-    def heard(tracks):
-        seen = data.training_example(config, data.open_split(config, "train", tracks))
-        found = (seen(tf.constant(p, tf.int64))["sources"] for p in range(60))
-        return [tuple(np.round(8 * each[:, 0]).astype(int)) for each in found]
+    def speakers_of(tracks):
+        split = data.open_split(config, "train", tracks)
+        example = data.training_example(config, split)
+        drawn = (example(tf.constant(p, tf.int64))["sources"] for p in range(60))
+        return [tuple(np.round(8 * sources[:, 0]).astype(int)) for sources in drawn]
 
-    found = heard(tracks)
-    assert all(len(set(each)) == count for each in found)
-    assert len(set(found)) == math.factorial(count)
-    unknown = heard([replace(track, talkers={}) for track in tracks])
-    assert any(len(set(each)) < count for each in unknown)
+    drawn = speakers_of(tracks)
+    assert all(len(set(speakers)) == count for speakers in drawn)
+    assert len(set(drawn)) == math.factorial(count)
+    unknown = speakers_of([replace(track, speakers={}) for track in tracks])
+    assert any(len(set(speakers)) < count for speakers in unknown)
 
 
 def of_speakers(*voices):
@@ -177,20 +178,26 @@ def of_speakers(*voices):
             8000,
             900,
             sounds,
-            talkers=dict(zip(sounds, pair, strict=True)),
+            speakers=dict(zip(sounds, pair, strict=True)),
         )
         for number, pair in enumerate(voices)
     ]
 
 
-def test_a_rare_speaker_is_found_beside_one_who_has_nearly_all_tracks(config):
+def test_a_rare_speaker_is_drawn_beside_one_who_has_nearly_all_tracks(config):
     config = replace(config, mixing="random")
     tracks = of_speakers(*[("a", "a")] * 399, ("b", "b"))
     split = data.open_split(config, "train", tracks)
     draws = tf.constant([[0.5, at] for at in np.linspace(0, 0.999, 50)], tf.float64)
-    rows = [data._unlike(split, tf.constant(3, tf.int64), each) for each in draws]
+    rows = [
+        data._different_speakers(split, tf.constant(3, tf.int64), each)
+        for each in draws
+    ]
     assert {tuple(each.numpy()) for each in rows} == {(3, 399)}
-    rare = [data._unlike(split, tf.constant(399, tf.int64), each) for each in draws]
+    rare = [
+        data._different_speakers(split, tf.constant(399, tf.int64), each)
+        for each in draws
+    ]
     assert 399 not in {int(each[1]) for each in rare}
 
 
@@ -214,7 +221,7 @@ def test_too_few_speakers_are_refused(config, voices, enough):
         data.training_example(config, split)
 
 
-def test_levels_are_set_only_between_sources_that_sound(config):
+def test_levels_are_set_only_between_sources_that_are_not_silent(config):
     tone = np.sin(np.arange(900, dtype=np.float32))
     silence, murmur = np.zeros(900, np.float32), 1e-5 * tone
     decibels = tf.constant([0.0, -6.0])
@@ -226,7 +233,7 @@ def test_levels_are_set_only_between_sources_that_sound(config):
     assert 10 * np.log10(powers[1] / powers[0]) == pytest.approx(-6.0, abs=1e-4)
 
 
-def test_an_excerpt_is_heard_although_its_first_source_pauses(config):
+def test_an_excerpt_keeps_its_level_although_its_first_source_pauses(config):
     sounds = {
         "s1": np.zeros([1, 900], np.float32),
         "s2": np.full([1, 900], 0.25, np.float32),
@@ -237,7 +244,28 @@ def test_an_excerpt_is_heard_although_its_first_source_pauses(config):
     np.testing.assert_allclose(found["mixture"], 0.25, atol=1e-4)
 
 
-def test_the_encoding_of_records_is_as_asked(config, tmp_path):
+@pytest.mark.parametrize("name", ["fuss", "dsd100", "ccmixter"])
+def test_corpora_of_the_catalogue_are_read(config, tmp_path, name):
+    counts = {
+        "fuss": {"train": 2, "validation": 1, "eval": 1},
+        "dsd100": {"train": 10, "test": 1, "seconds": 0.5},
+        "ccmixter": {"songs": 10, "seconds": 0.5},
+    }
+    root = WRITERS[name](tmp_path / name, sample_rate=8000, **counts[name])
+    first = {"fuss": "background", "dsd100": "vocals", "ccmixter": "vocals"}
+    sources = (first[name], "*")
+    config = replace(config, dataset=name, root=str(root), sources=sources)
+    for split in ("train", "valid", "test"):
+        assert tuple(corpus.tracks(config, root, split)[0].sources) == sources
+
+
+def test_a_corpus_without_a_miniature_needs_a_root(config):
+    config = replace(config, dataset="song_folders", root=None)
+    with pytest.raises(CorpusError, match="song_folders has no miniature; name"):
+        corpus.root(config)
+
+
+def test_the_encoding_of_records_is_the_configured_one(config, tmp_path):
     config = replace(config, records=str(tmp_path), records_encoding="flac")
     assert data.load(config).train.sounds.records.encoding == "flac"
 

@@ -1,4 +1,4 @@
-"""Scores are those of the best order, against the mixture that was heard."""
+"""Scores are those of the best order, and improvements are against the mixture."""
 
 import json
 import shutil
@@ -12,9 +12,10 @@ import tf_keras as keras
 
 from clustering import evaluate, published
 from clustering.network import network
-from clustering.oracle import oracle
-from common.config import save
+from clustering.separate import Trained
+from common.config import ConfigError, save
 from common.corpora.track import Track
+from common.separation.separator import Separator
 from common.signal.metrics import si_sdr
 from common.signal.stft import Stft
 from common.training.checkpoint import save_network
@@ -44,7 +45,7 @@ def test_estimates_are_scored_in_their_best_order(waves):
     np.testing.assert_allclose(gain, [0.0, 0.0], atol=0.5)
 
 
-def test_what_improves_is_the_mixture_that_was_heard(waves):
+def test_improvement_is_against_the_mixture_with_its_noise(waves):
     noise = np.random.default_rng(1).standard_normal(4000).astype(np.float32)
     clean = evaluate.scores(waves.sum(0), waves, waves, bss=False)
     noisy = evaluate.scores(waves.sum(0) + 2 * noise, waves, waves, bss=False)
@@ -75,27 +76,32 @@ def test_bss_eval_forgives_a_filter_and_si_sdr_does_not(waves):
     np.testing.assert_allclose(found["bss_sdr_improvement"], [20, 20], atol=2.0)
 
 
-def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves, tmp_path):
+def leaking(tracks):
+    """A separator whose estimates of these tracks hold a tenth of the other source."""
+    leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32)
+    mixtures = [evaluate.read(track, 8000) for track in tracks]
+
+    def separate(batch):
+        errors = [np.abs(batch[0] - mixture).max() for mixture, _ in mixtures]
+        references = mixtures[np.argmin(errors)][1]
+        return np.einsum("ij,jcs->ics", leak, references)[np.newaxis]
+
+    return Separator(separate, ["source0", "source1"], 8000)
+
+
+def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves):
     silent = np.stack([waves[0], 0 * waves[1]])
     tracks = [
         Track("quiet", 8000, 4000, dict(zip("ab", silent[:, np.newaxis], strict=True))),
         Track("loud", 8000, 4000, dict(zip("ab", waves[:, np.newaxis], strict=True))),
     ]
-    leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32)
-    rows = evaluate.evaluate(
-        lambda mixture, references: np.einsum("ij,jcs->ics", leak, references),
-        tracks,
-        8000,
-        tmp_path / "scores.csv",
-        "leak",
-        bss=True,
-    )
+    rows = {}
+    means = evaluate.evaluate(leaking(tracks), tracks, rows, bss=True).summary
     assert np.isnan(rows["quiet/a"]["bss_sdr"])
-    means = evaluate.summary(rows)
     assert means["all"]["count"] == 4
     loud = [rows[f"loud/{name}"]["bss_sdr"] for name in "ab"]
     assert means["all"]["bss_sdr"] == pytest.approx(np.mean(loud))
-    some = {name: rows[name] for name in ("quiet/b", "loud/a")}
+    some = [rows[name] for name in ("quiet/b", "loud/a")]
     only = evaluate.summary(some)
     assert "bss_sdr" not in only["b"]
     assert "| none |" in evaluate.table(only)
@@ -158,13 +164,13 @@ def test_splits_have_folders_of_their_own(run, capsys):
     capsys.readouterr()
 
 
-@pytest.mark.parametrize("kind", ["ideal_binary", "ideal_ratio"])
-def test_ideal_masks_separate_what_lies_in_bands_of_its_own(kind):
+@pytest.mark.parametrize("mask", ["ideal_binary", "ideal_ratio"])
+def test_ideal_masks_separate_sources_in_disjoint_bands(mask):
     time = np.arange(4000) / 8000
     tones = np.sin(2 * np.pi * np.array([[[500.0]], [[2000.0]]]) * time)
     tones = np.concatenate([tones, 0.5 * tones], axis=1).astype(np.float32)
     params = Stft(256, 64, window="sqrt_hann", padding="constant_whole")
-    found = oracle(tones.sum(0), tones, params, kind)
+    found = evaluate.oracle(tones.sum(0), tones, params, mask)
     assert found.shape == (2, 2, 4000)
     inner = slice(256, -256)
     np.testing.assert_allclose(found[..., inner], tones[..., inner], atol=0.02)
@@ -172,18 +178,59 @@ def test_ideal_masks_separate_what_lies_in_bands_of_its_own(kind):
 
 def test_the_command_scores_ideal_masks_and_prints_what_was_published(run, capsys):
     assert evaluate.main([str(run), "--oracle"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     means = json.loads((run / "evaluation/summary.json").read_text())
     assert means["ideal_binary"]["si_sdr_improvement"] > 5
     assert means["ideal_binary"]["count"] == means["all"]["count"] == 4
     ratio, own = (means[name]["si_sdr"] for name in ("ideal_ratio", "all"))
     assert ratio > own
-    assert evaluate.SYNTHETIC in told
-    assert "| dpcl, classic | SDRi | 10.30 dB | not run here | Isik" in told
-    assert (run / "evaluation/summary.md").read_text() == told
+    assert evaluate.SYNTHETIC in printed
+    assert "| dpcl, classic | SDRi | 10.30 dB | not run here | Isik" in printed
+    assert (run / "evaluation/summary.md").read_text() == printed
     names = {file.name for file in (run / "evaluation").iterdir()}
     tables = {"scores.csv", "ideal_binary.csv", "ideal_ratio.csv"}
     assert names == tables | {"summary.json", "summary.md"}
+
+
+def test_confidences_of_embeddings_are_ranked_against_si_sdr(run, capsys):
+    assert evaluate.main([str(run), "--confidence"]) == 0
+    printed = capsys.readouterr().out
+    means = json.loads((run / "evaluation/summary.json").read_text())
+    assert set(means["confidence"]) == {"count", *evaluate.CONFIDENCES}
+    assert f"| silhouette | {means['confidence']['silhouette']:.2f} | none |" in printed
+    lines = (run / "evaluation/confidence.csv").read_text().splitlines()
+    assert lines[0] == "name,posterior,silhouette,deep_clustering"
+    assert len(lines) == 3
+
+
+def test_correlation_is_of_ranks():
+    scored = [{"name": f"{n}/a", "si_sdr": n**3} for n in range(4)]
+    confidence = [
+        {"name": f"{n}", "posterior": n, "silhouette": -n, "deep_clustering": 0.5}
+        for n in range(4)
+    ]
+    correlations = evaluate.rank_correlations(confidence, scored)
+    assert correlations["posterior"] == pytest.approx(1.0)
+    assert correlations["silhouette"] == pytest.approx(-1.0)
+    assert "deep_clustering" not in correlations
+
+
+def test_confidence_needs_an_embedding(config):
+    config = replace(config, kind="mask_inference")
+    trained = Trained(network(config), config)
+    with pytest.raises(ConfigError, match="mask_inference has no embedding; expected"):
+        evaluate.evaluate_confidence(trained, [])
+
+
+def test_several_jobs_and_a_limit_give_the_same_rows(run, capsys):
+    tables = []
+    for words in (["--jobs", "2"], ["--limit", "1"]):
+        assert evaluate.main(["--model", str(run), *words]) == 0
+        tables.append((run / "evaluation/scores.csv").read_text().splitlines())
+    assert len(tables[0]) == 5
+    assert tables[1] == tables[0][:3]
+    assert evaluate.main(["--limit", "1"]) == 1
+    assert "name a model, such as a run folder" in capsys.readouterr().err
 
 
 def test_a_whole_real_test_set_stands_beside_the_published_one(
@@ -197,15 +244,15 @@ def test_a_whole_real_test_set_stands_beside_the_published_one(
     settings["clip_kind"] = "none"
     (run / "config.json").write_text(json.dumps(settings))
     assert evaluate.main([str(run), "--root", str(real), "--bss"]) == 0
-    told = capsys.readouterr().out
-    assert evaluate.SYNTHETIC not in told
+    printed = capsys.readouterr().out
+    assert evaluate.SYNTHETIC not in printed
     means = json.loads((run / "evaluation/summary.json").read_text())["all"]
     for measure, published_ in (("bss_sdr_improvement", "10.30"), ("si_sdr", "10.20")):
         here = f"{published_} dB | {means[measure]:.2f} dB |"
-        assert here in told
+        assert here in printed
 
 
-def test_the_noise_of_a_mixture_is_heard(talkers, run, tmp_path, capsys):
+def test_the_noise_of_a_mixture_lowers_the_scores(talkers, run, tmp_path, capsys):
     noisy = tmp_path / "noisy"
     shutil.copytree(talkers, noisy)
     for file in noisy.rglob("tt/mix/*.wav"):
@@ -219,6 +266,6 @@ def test_the_noise_of_a_mixture_is_heard(talkers, run, tmp_path, capsys):
         words = [str(run), "--root", str(place), "--output", str(output), "--oracle"]
         assert evaluate.main(words) == 0
         means.append(json.loads((output / "summary.json").read_text()))
-    clean, heard = (each["ideal_ratio"]["si_sdr"] for each in means)
-    assert heard < clean - 2
+    clean, noised = (each["ideal_ratio"]["si_sdr"] for each in means)
+    assert noised < clean - 2
     capsys.readouterr()

@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from clustering import (
-    embedded,
     evaluate,
     experiment_file,
-    plain_yaml,
     separate,
+    weights,
 )
 from clustering import train as train_command
+from clustering.bundled import FOLDER
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.nussl import cookiecutter
@@ -113,7 +113,7 @@ def music(tmp_path):
     """The values of an experiment, and the file that they shall be in."""
     file = tmp_path / "config.yml"
     file.write_text(MUSIC, encoding="utf-8")
-    return plain_yaml.read(file), file
+    return experiment_file.read_yaml(file), file
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_a_sweep_that_is_not_applied_is_hinted_at(music):
     put(values, "dataset_config.n_fft", 256)
     with pytest.raises(ConfigError, match=r"python -m clustering\.sweep"):
         experiment_file.translate(values, file)
-    assert "sweep" in cookiecutter.void(values)
+    assert "sweep" in cookiecutter.ignored(values)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_only_plain_yaml_is_read(tmp_path, text, sentence):
     file = tmp_path / "a.yml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=sentence) as error:
-        plain_yaml.read(file)
+        experiment_file.read_yaml(file)
     assert "a.yml" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -389,7 +389,7 @@ def test_tuples_and_anchors_are_read(tmp_path):
     file = tmp_path / "a.yml"
     file.write_text("a: !!python/tuple [1, [2]]\nb: &b {c: 1}\nd: {<<: *b, e: 2}")
     expected = {"a": (1, [2]), "b": {"c": 1}, "d": {"c": 1, "e": 2}}
-    assert plain_yaml.read(file) == expected
+    assert experiment_file.read_yaml(file) == expected
 
 
 def test_a_missing_file_is_one_sentence():
@@ -449,7 +449,7 @@ def test_names_are_searched_beside_the_file_first(tmp_path, monkeypatch):
 
 def test_the_experiment_of_the_package_is_that_of_its_model():
     found = experiment_file.read(REPOSITORY / "best_model/config.yml")
-    folder = embedded.find("mini")
+    folder = FOLDER / "mini"
     assert experiment_file.model(found) == str(folder)
     assert found.data["test"].config.dataset == "snippets"
     assert found.data["train"].config.root is None
@@ -465,7 +465,7 @@ def test_the_commands_take_an_experiment_file(run, config, talkers, tmp_path, ca
     values = {"preset": "tiny", "model": "run", "root": str(talkers)}
     values |= {"cluster": {"percentile": 50.0, "mask": "soft"}}
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
-    restored = separate.restore(file)
+    restored = weights.restore(file)
     changed = replace(config.cluster, percentile=50.0, mask="soft")
     assert restored.config == replace(config, cluster=changed)
     wave = 0.1 * np.random.default_rng(0).standard_normal([1, 800])
@@ -492,18 +492,18 @@ def test_an_experiment_file_may_not_name_another(tmp_path):
     with pytest.raises(
         ConfigError, match=r"b\.yml, an experiment file; expected a run"
     ):
-        separate.restore(file)
+        weights.restore(file)
 
 
 def test_a_model_that_is_nowhere_is_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no config\.json; expected a run"):
-        separate.restore(tmp_path)
+        weights.restore(tmp_path)
 
 
 def test_a_file_of_torch_that_is_no_model_is_refused(tmp_path):
     torch_file.write(tmp_path / "a.pth", {"a": np.ones(3, np.float32)})
     with pytest.raises(CheckpointError, match=r"no model of nussl 1\.x"):
-        separate.restore(tmp_path / "a.pth")
+        weights.restore(tmp_path / "a.pth")
 
 
 def test_defaults_of_the_preset_stay():

@@ -70,7 +70,7 @@ def test_losses_are_those_of_the_user(of_user):
     split = data.load(config).train
     assert split.names == ("low", "high")
     example = data.training_example(config, split)(tf.constant(0, tf.int64))
-    known = objective.given(config, {k: v[tf.newaxis] for k, v in example.items()})
+    known = objective.prepare(config, {k: v[tf.newaxis] for k, v in example.items()})
     outputs = network(config)(known.input)
     found = objective.losses(config, known, outputs)
     usual = replace(config, loss=replace(config.loss, clustering_kind="classic"))
@@ -113,7 +113,7 @@ def test_what_is_no_function_is_one_sentence():
     [("kind", "dpc"), ("dataset", "wham!"), ("kind", "a b:C"), ("dataset", "x:")],
 )
 def test_what_is_neither_known_nor_a_path_is_one_sentence(config, key, value):
-    words = f"{key}='{value}': expected one of .*, or what is your own as package"
+    words = f"{key}='{value}': expected one of .*, or your own as package"
     with pytest.raises(ConfigError, match=words):
         replace(config, **{key: value})
 

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering.kmeans import distances, kmeans, lloyd
+from clustering.kmeans import center, distances, kmeans, lloyd
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
+
+
+def from_start(points, centroids, weights=None, **options):
+    """Run the rounds alone, from one start [batch, clusters, dim]."""
+    data = center(points, weights)
+    return lloyd(data, (centroids - data.mean)[:, tf.newaxis], **options)
 
 
 def blobs(clusters=3, points=600, dim=5, noise=0.1, seed=0):
@@ -24,7 +30,7 @@ def blobs(clusters=3, points=600, dim=5, noise=0.1, seed=0):
 def test_meets_the_centres_of_nussl(case):
     golden = np.load(GOLDEN / "masks_nussl.npz")
     loud = golden[f"{case}/fitted"]
-    found = lloyd(golden["embedding"][loud][None], golden["init"][None])
+    found = from_start(golden["embedding"][loud][None], golden["init"][None])
     centres = golden[f"{case}/centers"]
     np.testing.assert_allclose(found.centroids[0], centres, rtol=2e-6, atol=5e-7)
     assert found.inertia[0].numpy() == pytest.approx(
@@ -44,7 +50,7 @@ def test_finds_the_inertia_of_scikit_learn(weighted):
     ours = kmeans(points[None], 4, batched, restarts=20, tolerance=0.0)
     assert float(ours.inertia[0]) <= theirs.inertia_ * 1.001
     # From their centroids nothing moves, so the definitions are the same.
-    again = lloyd(points[None], theirs.cluster_centers_[None], batched)
+    again = from_start(points[None], theirs.cluster_centers_[None], batched)
     np.testing.assert_allclose(again.centroids[0], theirs.cluster_centers_, atol=1e-6)
     assert again.inertia[0].numpy() == pytest.approx(theirs.inertia_, rel=1e-5)
     assert (again.labels[0].numpy() == theirs.labels_).all()
@@ -86,8 +92,8 @@ def test_a_weight_is_as_many_points():
     points = rng.normal(size=(60, 3)).astype(np.float32)
     copies = rng.integers(0, 4, 60)
     start = points[None, :3]
-    weighted = lloyd(points[None], start, copies[None].astype(np.float32))
-    repeated = lloyd(np.repeat(points, copies, 0)[None], start)
+    weighted = from_start(points[None], start, copies[None].astype(np.float32))
+    repeated = from_start(np.repeat(points, copies, 0)[None], start)
     np.testing.assert_allclose(weighted.centroids, repeated.centroids, atol=1e-5)
     np.testing.assert_allclose(weighted.inertia, repeated.inertia, rtol=1e-5)
 
@@ -102,10 +108,10 @@ def test_weights_of_zero_count_alike_where_there_are_no_others():
 def test_an_empty_cluster_takes_the_farthest_point():
     points = tf.constant([[[0.0], [1.0], [2.0], [30.0], [40.0]]])
     start = tf.constant([[[1.0], [500.0], [600.0]]])
-    once = lloyd(points, start, rounds=1)
+    once = from_start(points, start, max_rounds=1)
     mean = 73 / 5
     assert once.centroids.numpy().ravel().tolist() == pytest.approx([mean, 40.0, 30.0])
-    rest = lloyd(points, start).centroids.numpy().ravel().tolist()
+    rest = from_start(points, start).centroids.numpy().ravel().tolist()
     assert rest == pytest.approx([1.0, 40.0, 30.0])
 
 
@@ -120,7 +126,7 @@ def test_fewer_places_than_clusters(count):
 def test_no_rounds_leave_the_centroids():
     points, _ = blobs()
     start = np.eye(3, 5, dtype=np.float32)[None]
-    fixed = lloyd(points, start, rounds=0)
+    fixed = from_start(points, start, max_rounds=0)
     np.testing.assert_allclose(fixed.centroids, start, atol=1e-6)
     expected = np.argmin(((points[0][:, None] - start) ** 2).sum(-1), -1)
     assert (fixed.labels[0].numpy() == expected).all()
@@ -166,8 +172,6 @@ def test_distances_keep_small_ones_and_their_gradient():
         (lambda: kmeans(np.zeros([4, 2]), 2), r"\[batch, points, dim\]"),
         (lambda: kmeans(np.zeros([1, 0, 2]), 2), "at least one point"),
         (lambda: kmeans(np.zeros([1, 4, 2]), 2, np.zeros([4])), "one weight for each"),
-        (lambda: lloyd(np.zeros([1, 4, 2]), np.zeros([3, 2])), "known number"),
-        (lambda: lloyd(np.zeros([1, 4, 2]), np.zeros([1, 3, 5])), "same last axis"),
     ],
 )
 def test_errors_say_what_was_expected(call, words):

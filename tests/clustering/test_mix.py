@@ -1,4 +1,4 @@
-"""Mixtures of clean sounds on disk: what is drawn, and what the corpora read back."""
+"""Mixtures of clean sounds on disk, and the corpora that read them back."""
 
 import json
 import os
@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from clustering import mix
-from clustering.mixing import clean_sounds
-from clustering.mixing.clean_sounds import Rules
-from clustering.mixing.mixtures import LEVEL_DB, Recipe, remake
+from clustering.mix import SplitRules
+from clustering.mixtures import LEVEL_DB, MixtureConfig, remake
 from common import audio
 from common.corpora import mix_folders, scaper_output, speaker_mixtures
 from common.corpora.track import CorpusError
@@ -82,8 +81,8 @@ def test_speakers_are_mixed_in_the_layout_of_wsj0_2mix(people, tmp_path):
     levels = []
     for split, count in (("train", 6), ("valid", 2), ("test", 3)):
         tracks = speaker_mixtures.tracks(output, split)
-        told = annotations(output, split)
-        assert len(tracks) == len(told) == count
+        described = annotations(output, split)
+        assert len(tracks) == len(described) == count
         for track in tracks:
             sources = [audio.read(file)[0][0] for file in track.sources.values()]
             mixture = audio.read(track.mixture)[0][0]
@@ -92,30 +91,32 @@ def test_speakers_are_mixed_in_the_layout_of_wsj0_2mix(people, tmp_path):
             assert 0.5 * RATE <= track.samples <= RATE
             powers = [np.mean(np.square(source)) for source in sources]
             levels.append(10 * np.log10(powers[1] / powers[0]))
-            first = 10 * np.log10(powers[0]) - 20 * np.log10(told[track.name]["gain"])
+            first = 10 * np.log10(powers[0]) - 20 * np.log10(
+                described[track.name]["gain"]
+            )
             assert first == pytest.approx(LEVEL_DB, abs=0.01)
-            parts = told[track.name]["sources"]
+            parts = described[track.name]["sources"]
             assert parts[0]["label"] != parts[1]["label"]
     assert -2.55 <= min(levels) < -1
     assert 1 < max(levels) <= 2.55
 
 
-def test_takes_of_a_split_are_heard_in_no_other(people, tmp_path):
+def test_takes_of_a_split_are_in_no_other(people, tmp_path):
     output = tmp_path / "mixed"
     run(people, output, *SPEECH, counts=(20, 5, 5))
-    heard = {
+    takes = {
         split: {
-            int(re.search(r"_(\d)\.wav", found["file"])[1])
-            for told in annotations(output, split).values()
-            for source in told["sources"]
+            int(re.search(r"_(\d)\.wav", file["file"])[1])
+            for annotation in annotations(output, split).values()
+            for source in annotation["sources"]
             for part in source["parts"]
-            for found in part["files"]
+            for file in part["files"]
         }
         for split in ("train", "valid", "test")
     }
-    assert heard["test"] == {0, 1}
-    assert heard["valid"] == {2}
-    assert heard["train"] == set(range(3, 10))
+    assert takes["test"] == {0, 1}
+    assert takes["valid"] == {2}
+    assert takes["train"] == set(range(3, 10))
 
 
 def test_mixture_is_made_again_from_its_annotation_bit_for_bit(people, songs, tmp_path):
@@ -123,11 +124,11 @@ def test_mixture_is_made_again_from_its_annotation_bit_for_bit(people, songs, tm
     words = ("--labels", "classes", "--coherent", "--seconds", "0.7")
     run(songs, tmp_path / "b", *words, "--layout", "mix_folders", counts=(2, 1, 1))
     for output, names in (("a", ("s1", "s2")), ("b", ("drums", "vocals"))):
-        for name, told in annotations(tmp_path / output, "train").items():
-            for source, wave in zip(names, remake(told), strict=True):
+        for name, annotation in annotations(tmp_path / output, "train").items():
+            for source, wave in zip(names, remake(annotation), strict=True):
                 (file,) = (tmp_path / output).rglob(f"tr*/{source}/{name}.wav")
-                there = audio.read(file)[0][0] * 32768
-                np.testing.assert_array_equal(there, wave)
+                written = audio.read(file)[0][0] * 32768
+                np.testing.assert_array_equal(written, wave)
 
 
 def test_files_depend_on_the_seed_alone_and_a_broken_run_goes_on(
@@ -156,12 +157,12 @@ def test_files_depend_on_the_seed_alone_and_a_broken_run_goes_on(
     assert content(tmp_path / "a") != content(tmp_path / "c")
 
 
-def test_same_set_is_there_already_and_another_is_left_alone(people, tmp_path, capsys):
+def test_a_complete_set_is_kept_and_another_one_is_left_alone(people, tmp_path, capsys):
     output = tmp_path / "mixed"
     run(people, output, *SPEECH)
     before = content(output)
     assert run(people, output, *SPEECH) == 0
-    assert "there already" in capsys.readouterr().out
+    assert "already complete" in capsys.readouterr().out
     assert run(people, output, *SPEECH, "--seed", "3") == 1
     assert "holds other mixtures" in capsys.readouterr().err
     assert content(output) == before
@@ -187,28 +188,28 @@ def test_a_set_of_release_0_1_0_is_known_by_the_times(people, tmp_path, monkeypa
     assert run(people, output, *SPEECH) == 0
 
 
-def test_speakers_are_disjoint_where_nothing_tells_the_splits(people):
-    pools = clean_sounds.of_folder(people, Rules())
-    assert [len(pools[split]) for split in clean_sounds.SPLITS] == [2, 2, 2]
+def test_speakers_are_disjoint_where_nothing_defines_the_splits(people):
+    pools = mix.folder_pools(people, SplitRules())
+    assert [len(pools[split]) for split in mix.SPLITS] == [2, 2, 2]
     assert set.union(*(set(pool) for pool in pools.values())) == set("abcdef")
 
 
-def test_folders_lists_and_patterns_tell_splits_and_speakers(people, tmp_path):
+def test_folders_lists_and_patterns_define_splits_and_speakers(people, tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("a/a_3.wav\nb/b_4.wav\n")
-    rules = Rules(test=f"@{listed}", exclude="^f/", speaker=r"([a-z])_\d")
-    pools = clean_sounds.of_folder(people, rules)
+    rules = SplitRules(test=f"@{listed}", exclude="^f/", speaker=r"([a-z])_\d")
+    pools = mix.folder_pools(people, rules)
     assert {label: list(row) for label, row in pools["test"].items()} == {
         "a": ["a/a_3.wav"],
         "b": ["b/b_4.wav"],
     }
     assert set(pools["train"]) == set("abcde")
-    place = tmp_path / "own"
+    folder = tmp_path / "own"
     for split, name in (("tr", "a"), ("cv", "b"), ("tt", "c")):
-        shutil.copytree(people / name, place / split / name)
-    own = clean_sounds.of_folder(place, Rules())
-    told = {split: list(pool) for split, pool in own.items()}
-    assert told == {"valid": ["b"], "train": ["a"], "test": ["c"]}
+        shutil.copytree(people / name, folder / split / name)
+    own = mix.folder_pools(folder, SplitRules())
+    labels = {split: list(pool) for split, pool in own.items()}
+    assert labels == {"valid": ["b"], "train": ["a"], "test": ["c"]}
 
 
 def test_coherent_sources_are_of_one_song_and_others_need_not_be(songs, tmp_path):
@@ -217,15 +218,15 @@ def test_coherent_sources_are_of_one_song_and_others_need_not_be(songs, tmp_path
     run(songs, tmp_path / "a", *words, "--coherent", counts=(8, 1, 1))
     run(songs, tmp_path / "b", *words, counts=(12, 1, 1))
 
-    def songs_of(told):
-        firsts = [source["parts"][0] for source in told["sources"]]
+    def songs_of(annotation):
+        firsts = [source["parts"][0] for source in annotation["sources"]]
         return {(Path(each["files"][0]["file"]).stem, each["start"]) for each in firsts}
 
     coherent = annotations(tmp_path / "a", "train").values()
-    assert {len(songs_of(told)) for told in coherent} == {1}
+    assert {len(songs_of(annotation)) for annotation in coherent} == {1}
     assert len(set.union(*map(songs_of, coherent))) > 2
     others = annotations(tmp_path / "b", "train").values()
-    assert max(len(songs_of(told)) for told in others) == 2
+    assert max(len(songs_of(annotation)) for annotation in others) == 2
     (track,) = mix_folders.tracks(tmp_path / "a", "test")
     assert list(track.sources) == ["drums", "vocals"]
     for file, hertz in zip(track.sources.values(), (350, 700), strict=True):
@@ -266,7 +267,7 @@ def test_sources_of_a_corpus_are_mixed_by_its_splits(tmp_path):
     ("words", "sentence"),
     [
         (("--test-files", "["), "is no regular expression"),
-        (("--test-files", "_x"), "finds none of 60 sounds"),
+        (("--test-files", "_x"), "matches none of 60 sounds"),
         (("--match", "nothing"), "holds 60 sound(s), of which"),
         (("--speaker", "(zz)"), "finds no speaker in a/a_0.wav"),
         (("--sources", "9", *TAKES), "mixtures of 9 sources need as many labels"),
@@ -279,25 +280,27 @@ def test_sources_of_a_corpus_are_mixed_by_its_splits(tmp_path):
 )
 def test_bad_input_is_one_sentence(people, tmp_path, capsys, words, sentence):
     assert run(people, tmp_path / "mixed", *words) == 1
-    told = capsys.readouterr().err
-    assert sentence.lower() in told.lower()
+    error = capsys.readouterr().err
+    assert sentence.lower() in error.lower()
     assert not (tmp_path / "mixed").exists()
 
 
-def test_silence_is_drawn_again_and_told_where_there_is_nothing_else(people, tmp_path):
+def test_silence_is_drawn_again_and_refused_where_there_is_nothing_else(
+    people, tmp_path
+):
     for name in "ab":
         (tmp_path / name).mkdir()
         nothing = np.zeros((1, 900), np.float32)
         audio.write(tmp_path / name / "x0.wav", nothing, RATE)
         audio.write(tmp_path / name / "x1.wav", nothing + 0.1, RATE)
-    rules = Rules(test="x0", valid="x1", by_label=False)
-    pools = clean_sounds.of_folder(tmp_path, rules)
-    recipe = Recipe()
-    with pytest.raises(CorpusError, match="in which every source is heard"):
-        mix.draw(pools["test"], recipe, np.random.default_rng(0))
+    rules = SplitRules(test="x0", valid="x1", by_label=False)
+    pools = mix.folder_pools(tmp_path, rules)
+    config = MixtureConfig()
+    with pytest.raises(CorpusError, match="in which every source is audible"):
+        mix.draw(pools["test"], config, np.random.default_rng(0))
     both = {
         name: {**row, **pools["valid"][name]} for name, row in pools["test"].items()
     }
     for seed in range(5):
-        _, sources = mix.draw(both, recipe, np.random.default_rng(seed))
+        _, sources = mix.draw(both, config, np.random.default_rng(seed))
         assert np.abs(sources).max(axis=1).min() > 3000

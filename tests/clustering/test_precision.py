@@ -9,8 +9,9 @@ import tf_keras as keras
 
 import clustering
 from clustering.network import network
-from clustering.separate import restore, separator
+from clustering.separate import separator
 from clustering.train import build
+from clustering.weights import restore
 from common.training.logs import read_scalars
 
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")

@@ -67,12 +67,16 @@ def test_list_chooses_files_that_keep_their_paths(songs, tmp_path, capsys):
 def test_bad_input_is_one_sentence(songs, tmp_path, capsys):
     target = tmp_path / "new"
     assert run(songs, target, "split_folder_by_file") == 1
-    assert "needs --org_file" in capsys.readouterr().err
+    assert "needs --org-file" in capsys.readouterr().err
+    (tmp_path / "empty.txt").write_text("\n")
+    empty = ("split_folder_by_file", "--org_file", str(tmp_path / "empty.txt"))
+    assert run(songs, target, *empty) == 1
+    assert "the list of sounds is empty" in capsys.readouterr().err
     assert run(tmp_path / "gone", target, "split_folder_by_class") == 1
     assert "does not exist" in capsys.readouterr().err
     words = ("--audio_extensions", ".ogg")
     assert run(songs, target, "split_folder_by_class", *words) == 1
-    assert "holds 0 sounds" in capsys.readouterr().err
+    assert "holds no sound (.ogg)" in capsys.readouterr().err
     (songs / "album" / "one").mkdir(parents=True)
     (songs / "album" / "one" / "vocals.wav").write_text("again")
     assert run(songs, target, "split_folder_by_class") == 1
@@ -80,7 +84,7 @@ def test_bad_input_is_one_sentence(songs, tmp_path, capsys):
     assert not target.exists()
 
 
-def test_other_sound_in_the_place_is_left_alone(songs, tmp_path, capsys):
+def test_another_sound_at_the_output_is_left_alone(songs, tmp_path, capsys):
     taken = tmp_path / "new" / "vocals" / "one.wav"
     taken.parent.mkdir(parents=True)
     taken.write_text("mine, and longer than theirs")

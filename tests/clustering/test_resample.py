@@ -31,31 +31,31 @@ def run(source, target, *words):
 def test_tree_is_the_same_and_its_bits_are_those_of_one_pass(music, tmp_path, capsys):
     target = tmp_path / "new"
     assert run(music, target, "--num_workers", "2") == 0
-    assert "2 sounds at 16000 Hz, 0 were there" in capsys.readouterr().out
+    assert "2 sounds at 16000 Hz, 0 were done before" in capsys.readouterr().out
     for name, new in (("a.wav", "a.wav"), ("b/c/d.flac", "b/c/d.wav")):
         wave, rate = audio.read(music / name)
-        there, new_rate = audio.read(target / new)
+        written, new_rate = audio.read(target / new)
         assert new_rate == 16000
-        np.testing.assert_array_equal(there, whole(wave, rate, 16000))
+        np.testing.assert_array_equal(written, whole(wave, rate, 16000))
     assert sorted(p.suffix for p in target.rglob("*") if p.is_file()) == [".wav"] * 2
 
 
-def test_second_run_redoes_only_what_is_newer_or_broken_off(music, tmp_path, capsys):
+def test_second_run_redoes_only_newer_and_truncated_files(music, tmp_path, capsys):
     target = tmp_path / "new"
     run(music, target)
     stamps = {file: file.stat().st_mtime_ns for file in target.rglob("*.wav")}
     assert run(music, target) == 0
-    assert "0 sounds at 16000 Hz, 2 were there" in capsys.readouterr().out
+    assert "0 sounds at 16000 Hz, 2 were done before" in capsys.readouterr().out
     assert stamps == {file: file.stat().st_mtime_ns for file in stamps}
     later = (target / "a.wav").stat().st_mtime + 10
     os.utime(music / "a.wav", (later, later))
     audio.write(target / "b/c/d.wav", np.zeros((1, 5), np.float32), 16000)
     run(music, target)
-    assert "2 sounds at 16000 Hz, 0 were there" in capsys.readouterr().out
+    assert "2 sounds at 16000 Hz, 0 were done before" in capsys.readouterr().out
     wave, _ = audio.read(target / "a.wav")
     audio.write(target / "a.wav", wave, 8000)
     run(music, target)
-    assert "1 sounds at 16000 Hz, 1 were there" in capsys.readouterr().out
+    assert "1 sounds at 16000 Hz, 1 were done before" in capsys.readouterr().out
     assert audio.probe(target / "a.wav").sample_rate == 16000
 
 
@@ -65,20 +65,20 @@ def test_an_older_sound_in_the_place_of_another_is_resampled(music, tmp_path, ca
     audio.write(music / "a.wav", np.zeros((2, 100_000), np.float32), 44100)
     os.utime(music / "a.wav", (10**9, 10**9))
     run(music, target)
-    assert "1 sounds at 16000 Hz, 1 were there" in capsys.readouterr().out
+    assert "1 sounds at 16000 Hz, 1 were done before" in capsys.readouterr().out
     assert not audio.read(target / "a.wav")[0].any()
 
 
-def test_one_broken_file_is_told_and_the_others_are_done(music, tmp_path, capsys):
+def test_one_broken_file_is_reported_and_the_others_are_done(music, tmp_path, capsys):
     (music / "bad.wav").write_bytes(b"RIFF no")
     assert run(music, tmp_path / "new") == 1
-    told = capsys.readouterr().err
-    assert "1 of 3 sounds could not be resampled" in told
-    assert "bad.wav" in told
+    error = capsys.readouterr().err
+    assert "1 of 3 sounds could not be resampled" in error
+    assert "bad.wav" in error
     assert len(list((tmp_path / "new").rglob("*.wav"))) == 2
 
 
-def test_clipping_of_integers_is_told(tmp_path, capsys):
+def test_clipping_of_integers_is_reported(tmp_path, capsys):
     square = np.sign(np.sin(np.arange(44100) / 20)).astype(np.float32)
     audio.write(tmp_path / "in.wav", square[np.newaxis], 44100)
     (tmp_path / "in").mkdir()

@@ -1,11 +1,11 @@
-"""Sweeps: which configurations come of them, and what is done with these."""
+"""Sweeps: their configurations, and the runs of these."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from clustering import combinations, sweep
+from clustering import sweep
 from clustering.presets import TINY
 from common.config import ConfigError
 from common.files import write_json
@@ -14,7 +14,7 @@ WORDS = ["with", "tiny", "lr=1e-3,2e-4", "kind=dpcl,chimera"]
 
 
 class Machine:
-    """Takes note of commands, and leaves behind what they would."""
+    """Records commands and writes the files that they would write."""
 
     def __init__(self):
         self.called = []
@@ -42,7 +42,7 @@ def machine():
     return Machine()
 
 
-def test_every_combination_is_trained_and_scored_and_told(tmp_path, machine, capsys):
+def test_every_combination_is_trained_scored_and_tabled(tmp_path, machine, capsys):
     assert sweep.main([*WORDS, "--output", str(tmp_path / "s")], machine) == 0
     names = [
         f"{number:02d}_lr-{lr}_kind-{kind}"
@@ -55,23 +55,23 @@ def test_every_combination_is_trained_and_scored_and_told(tmp_path, machine, cap
     values = json.loads((tmp_path / "s" / names[3] / "config.json").read_text())
     assert (values["lr"], values["kind"]) == (2e-4, "chimera")
     assert values["batch_size"] == TINY.batch_size
-    told = capsys.readouterr().out
-    assert f"| {names[3]} | chimera | 0.0002 |" in told
+    printed = capsys.readouterr().out
+    assert f"| {names[3]} | chimera | 0.0002 |" in printed
     assert (tmp_path / "s" / "analysis.csv").read_text().count("\n") == 5
 
 
 @pytest.mark.parametrize(
     ("command", "calls"), [("clustering.train", 7), ("clustering.evaluate", 8)]
 )
-def test_failed_run_is_told_stops_no_other_and_is_tried_again(
+def test_failed_run_is_reported_and_tried_again_and_stops_no_other(
     tmp_path, machine, capsys, command, calls
 ):
     words = [*WORDS, "--output", str(tmp_path / "s")]
     machine.fails, machine.command = "01_", command
     assert sweep.main(words, machine) == 1
-    told = capsys.readouterr().err
-    assert "1 of 4 runs failed: 01_lr-1e-3_kind-chimera" in told
-    assert f"{command}, exit code 3" in told
+    error = capsys.readouterr().err
+    assert "1 of 4 runs failed: 01_lr-1e-3_kind-chimera" in error
+    assert f"{command}, exit code 3" in error
     assert len(machine.called) == calls
     machine.fails, machine.called = "", []
     assert sweep.main(words, machine) == 0
@@ -81,9 +81,9 @@ def test_failed_run_is_told_stops_no_other_and_is_tried_again(
 def test_dry_run_prints_and_writes_nothing(tmp_path, machine, capsys, monkeypatch):
     monkeypatch.setenv("ROOT_DIR", str(tmp_path / "root"))
     assert sweep.main([*WORDS, "--dry-run"], machine) == 0
-    told = capsys.readouterr().out
-    assert "03_lr-2e-4_kind-chimera: preset=tiny lr=2e-4 kind=chimera" in told
-    assert f"4 runs in {tmp_path / 'root'}" in told
+    printed = capsys.readouterr().out
+    assert "03_lr-2e-4_kind-chimera: preset=tiny lr=2e-4 kind=chimera" in printed
+    assert f"4 runs in {tmp_path / 'root'}" in printed
     assert list(tmp_path.iterdir()) == []
     assert machine.called == []
 
@@ -117,17 +117,19 @@ def test_bad_input_is_one_sentence_before_anything_is_run(
     assert machine.called == []
 
 
-def test_lists_and_tied_keys_are_parted_by_semicolons():
-    found = combinations.of_words(
+def test_lists_and_tied_keys_are_separated_by_semicolons():
+    combinations = sweep.parse_words(
         ["tiny", "tiny_chimera", "loss.weights=magnitude;magnitude,vad", "snr_db=-5,5"]
     )
-    assert [each["preset"] for each in found] == ["tiny"] * 2 + ["tiny_chimera"] * 2
-    assert [each["loss.weights"] for each in found[:2]] == [
+    assert [each["preset"] for each in combinations] == ["tiny"] * 2 + [
+        "tiny_chimera"
+    ] * 2
+    assert [each["loss.weights"] for each in combinations[:2]] == [
         "magnitude",
         "magnitude,vad",
     ]
-    assert {each["snr_db"] for each in found} == {"-5,5"}
-    tied = combinations.of_words(["lr,batch_size=1e-3,8;2e-4,16"])
+    assert {each["snr_db"] for each in combinations} == {"-5,5"}
+    tied = sweep.parse_words(["lr,batch_size=1e-3,8;2e-4,16"])
     assert tied == [
         {"lr": "1e-3", "batch_size": "8"},
         {"lr": "2e-4", "batch_size": "16"},
@@ -135,13 +137,13 @@ def test_lists_and_tied_keys_are_parted_by_semicolons():
 
 
 def test_bare_key_changes_all_of_its_name_and_a_dotted_one_itself():
-    changed = combinations.changed_config(TINY, {"hidden": 7})
+    changed = sweep.change_config(TINY, {"hidden": 7})
     assert changed.spectral.recurrent.hidden == changed.tasnet.recurrent.hidden == 7
-    dotted = combinations.changed_config(TINY, {"tasnet.recurrent.hidden": "7"})
+    dotted = sweep.change_config(TINY, {"tasnet.recurrent.hidden": "7"})
     assert dotted.tasnet.recurrent.hidden == 7
     assert dotted.spectral == TINY.spectral
     # The key of that name at the top is meant, not the numbers below.
-    named = combinations.changed_config(TINY, {"sources": "a,b"})
+    named = sweep.change_config(TINY, {"sources": "a,b"})
     assert named.sources == ("a", "b")
     assert named.cluster == TINY.cluster
 
@@ -159,8 +161,8 @@ def test_file_of_plain_keys_is_swept_over(tmp_path, machine, capsys):
     assert sweep.main(["-p", str(file), "--output", str(output)], machine) == 0
     files = sorted((output / "configurations").glob("*.json"))
     values = [json.loads(each.read_text()) for each in files]
-    told = [(v["spectral"]["recurrent"]["hidden"], v["lr"]) for v in values]
-    assert told == [(8, 0.01), (8, 0.02), (16, 0.01), (16, 0.02)]
+    settings = [(v["spectral"]["recurrent"]["hidden"], v["lr"]) for v in values]
+    assert settings == [(8, 0.01), (8, 0.02), (16, 0.01), (16, 0.02)]
     assert values[1]["loss"]["weights"] == ["magnitude", "threshold"]
     assert {v["batch_size"] for v in values} == {4}
 
@@ -171,26 +173,26 @@ def test_experiment_of_nussl_is_changed_before_it_is_translated():
         "dataset_config": {"n_fft": 0, "inner": {"n_fft": 0}},
     }
     changes = {"model_config.modules.stack.args.hidden_size": 5, "n_fft": 64}
-    changed = combinations.changed_everywhere(values, changes)
+    changed = sweep.change_everywhere(values, changes)
     assert changed["model_config"]["modules"]["stack"]["args"]["hidden_size"] == 5
     assert changed["dataset_config"] == {"n_fft": 64, "inner": {"n_fft": 64}}
     assert values["dataset_config"]["n_fft"] == 0
-    assert combinations.changed_everywhere(values, {"num_sources": 1}) == values
+    assert sweep.change_everywhere(values, {"num_sources": 1}) == values
     with pytest.raises(ConfigError, match="no section 'train_config'"):
-        combinations.changed_everywhere(values, {"train_config.lr": 1})
+        sweep.change_everywhere(values, {"train_config.lr": 1})
 
 
 def test_sweep_of_nussl_ties_parameters_and_passes_over_its_cache():
-    found = combinations.product(
+    combinations = sweep.combine(
         {
             "n_fft": 512,
             "populate_cache": True,
             "multiple_parameters_1": [{"hidden": 300, "n": 600}, {"hidden": 150}],
         }
     )
-    assert found == [
+    assert combinations == [
         {"n_fft": 512, "hidden": 300, "n": 600},
         {"n_fft": 512, "hidden": 150},
     ]
     with pytest.raises(ConfigError, match="expected a list of mappings"):
-        combinations.product({"multiple_parameters": [1, 2]})
+        sweep.combine({"multiple_parameters": [1, 2]})

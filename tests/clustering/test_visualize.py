@@ -1,4 +1,4 @@
-"""Items are separated and drawn, and every way to ask for the wrong thing is told."""
+"""Items are separated and plotted, and unknown ones are refused."""
 
 import json
 from dataclasses import replace
@@ -9,8 +9,8 @@ import pytest
 
 from clustering import corpus, separate, visualize
 from clustering.network import network
-from clustering.picture import COLOURS, View, assignment, picture
 from clustering.principal import principal
+from clustering.visualize import COLOURS, View, assignment, plot
 from common import audio, plots
 from common import config as configuration
 from common.corpora import waveforms
@@ -43,24 +43,24 @@ def saved(config):
 
 
 @pytest.fixture
-def pictures(monkeypatch):
+def figures(monkeypatch):
     """Keep the figures and write empty files, because drawing takes seconds."""
-    figures = []
+    saved_figures = []
 
     def save(figure, path):
-        figures.append(figure)
+        saved_figures.append(figure)
         path.touch()
 
     monkeypatch.setattr(plots, "save", save)
-    return figures
+    return saved_figures
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_drawn_with_what_it_has(snippets, pictures, kind, capsys):
+def test_every_network_is_drawn_with_its_panels(snippets, figures, kind, capsys):
     run = saved(replace(snippets, kind=kind))
     assert visualize.main(["-p", run, "--seed", "3"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    folder = Path(told[-1])
+    lines = capsys.readouterr().out.splitlines()
+    folder = Path(lines[-1])
     assert folder.parent == Path("output/viz/test")
     assert folder.name in ("00000000", "00000001", "00000002")
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -70,17 +70,17 @@ def test_every_kind_is_drawn_with_what_it_has(snippets, pictures, kind, capsys):
     for name, wave in stems.items():
         written, _ = audio.read(folder / f"{name}.wav")
         np.testing.assert_allclose(written, wave, atol=1e-5)
-    titles = [axes.get_title() for axes in pictures[0].get_axes()]
+    titles = [axes.get_title() for axes in figures[0].get_axes()]
     assert ("3 components" in titles) == (kind in ("dpcl", "chimera"))
     has_masks = kind not in ("tasnet", "conv_tasnet")
     assert ("mask of source1" in titles) == has_masks
     assert ("spectrogram of source1" in titles) == (not has_masks)
     assert sum("SI-SDR" in title for title in titles) == 2
-    lacks = any("has no embedding" in line for line in told)
+    lacks = any("has no embedding" in line for line in lines)
     assert lacks == (kind not in ("dpcl", "chimera"))
 
 
-def test_the_picture_is_twenty_by_ten_inches(snippets, capsys):
+def test_the_plot_is_twenty_by_ten_inches(snippets, capsys):
     assert visualize.main(["-p", saved(snippets), "-f", "00000001"]) == 0
     from matplotlib.image import imread
 
@@ -88,7 +88,7 @@ def test_the_picture_is_twenty_by_ten_inches(snippets, capsys):
     assert imread(file).shape[:2] == (1500, 3000)
 
 
-def test_items_are_chosen_by_name_and_seed(snippets, pictures, capsys):
+def test_items_are_chosen_by_name_and_seed(snippets, figures, capsys):
     run = saved(snippets)
 
     def made(*words):
@@ -101,7 +101,7 @@ def test_items_are_chosen_by_name_and_seed(snippets, pictures, capsys):
     assert made("--seed", "1", "--output", "o") == [f"o{first[0][6:]}"]
 
 
-def test_every_data_set_has_an_item_of_its_own(config, pictures, tmp_path, capsys):
+def test_every_data_set_has_an_item_of_its_own(config, figures, tmp_path, capsys):
     words = [
         "-p",
         saved(config),
@@ -120,7 +120,7 @@ def test_every_data_set_has_an_item_of_its_own(config, pictures, tmp_path, capsy
     assert first.shape != second.shape or not np.array_equal(first, second)
 
 
-def test_the_seed_s_command_works(snippets, pictures, tmp_path, capsys):
+def test_the_seed_s_command_works(snippets, figures, tmp_path, capsys):
     text = (Path(__file__).parents[2] / "best_model/config.yml").read_text()
     (tmp_path / "best_model").mkdir()
     file = tmp_path / "best_model/config.yml"
@@ -128,20 +128,22 @@ def test_the_seed_s_command_works(snippets, pictures, tmp_path, capsys):
     saved(replace(snippets, output=str(tmp_path / "best_model/run")))
     file.write_text(text.replace("model_path: mini", "model_path: run"))
     assert visualize.main(["-p", "best_model/config.yml"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert Path(told[-1]).parent == Path("output/viz/test")
-    assert sorted(path.name for path in Path(told[-1]).iterdir()) == FILES
+    lines = capsys.readouterr().out.splitlines()
+    assert Path(lines[-1]).parent == Path("output/viz/test")
+    assert sorted(path.name for path in Path(lines[-1]).iterdir()) == FILES
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["-f", "00000007"], "no item is named '00000007'; near names of 3 are 0"),
+        (["-f", "00000007"], "no item is named '00000007'; similar names of 3 are 0"),
         (["-e", "val"], "has no data set 'val'; expected one of train, valid, test"),
         (["-e", "train"], "train"),
     ],
 )
-def test_what_is_not_there_is_one_sentence(snippets, words, sentence, capsys):
+def test_unknown_items_and_data_sets_are_one_sentence(
+    snippets, words, sentence, capsys
+):
     assert visualize.main(["-p", saved(snippets), *words]) == 1
     error = capsys.readouterr().err
     assert sentence in error
@@ -156,7 +158,7 @@ def test_unknown_words_are_refused(capsys):
     assert "unrecognized arguments: --sed 3" in capsys.readouterr().err
 
 
-def test_a_failed_picture_leaves_what_was_there(snippets, monkeypatch, capsys):
+def test_a_failed_plot_keeps_the_former_files(snippets, monkeypatch, capsys):
     run = saved(snippets)
     folder = Path("output/viz/test/00000001")
     folder.mkdir(parents=True)
@@ -225,7 +227,7 @@ def test_a_source_has_one_colour_in_all_panels():
     from matplotlib.colors import to_hex
 
     panels = {}
-    for axes in picture(drawn()).get_axes():
+    for axes in plot(drawn()).get_axes():
         panels.setdefault(axes.get_title(), axes)
     for number in range(3):
         bars = panels["embedding, 1 principal component, centres dashed"].patches
@@ -246,10 +248,10 @@ def test_a_source_has_one_colour_in_all_panels():
 
 def test_maps_have_time_across_and_frequency_up():
     view = drawn()
-    panels = {axes.get_title(): axes for axes in picture(view).get_axes()}
+    panels = {axes.get_title(): axes for axes in plot(view).get_axes()}
     maps = {f"mask of source{k}": mask for k, mask in enumerate(view.masks)}
     title = next(name for name in panels if name.startswith("assignment"))
-    maps |= {title: assignment(view), "confidence of the assignment": view.confidence}
+    maps |= {title: assignment(view), "confidence of the assignment": view.clearness}
     for name, values in maps.items():
         (image,) = panels[name].images
         np.testing.assert_allclose(image.get_array(), values.T, atol=1e-6)
@@ -261,7 +263,7 @@ def test_maps_have_time_across_and_frequency_up():
 def test_levels_are_below_the_loudest_of_the_mixture():
     view = replace(drawn(), masks=None, estimates=0.1 * drawn().estimates)
     view = replace(view, spectra=0.1 * view.spectra)
-    panels = {axes.get_title(): axes for axes in picture(view).get_axes()}
+    panels = {axes.get_title(): axes for axes in plot(view).get_axes()}
     (mixture,) = panels["spectrogram of the mixture"].images
     np.testing.assert_allclose(mixture.get_array()[:, 3:5], -60, atol=1e-3)
     np.testing.assert_allclose(mixture.get_array()[:, 5:], 0, atol=1e-3)
@@ -275,7 +277,7 @@ def test_levels_are_below_the_loudest_of_the_mixture():
 
 def test_points_are_drawn_at_their_components():
     view = drawn()
-    panels = {axes.get_title(): axes for axes in picture(view).get_axes()}
+    panels = {axes.get_title(): axes for axes in plot(view).get_axes()}
     for number in range(3):
         own = view.principal.points[view.principal.labels == number]
         points = panels["2 components"].collections[number].get_offsets()
@@ -291,7 +293,7 @@ def test_silence_and_one_source_are_drawn(tmp_path):
         principal=principal(np.zeros([5, 2]), np.zeros(5, int), np.zeros([1, 2])),
     )
     assert (assignment(silent) == 0).all()
-    plots.save(picture(silent), tmp_path / "a.png")
+    plots.save(plot(silent), tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 

@@ -1,4 +1,4 @@
-"""A run of a toy: one weight that learns the mean of its examples."""
+"""Runs of a toy model: one weight that learns the mean of its examples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Toy:
 
 
 class Mean(keras.Model):
-    """The toy with its loss."""
+    """The toy model with its loss."""
 
     def __init__(self, replicas: int) -> None:
         super().__init__(name="toy")
@@ -61,13 +61,13 @@ class Mean(keras.Model):
 
 
 def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
-    """A value that is a function of its position."""
+    """Return an example that depends on its position alone."""
     position = tf.cast(position, tf.float32)
     return {"value": 1.0 + tf.sin(position), "position": position}
 
 
 def build(config: Toy, strategy: tf.distribute.Strategy) -> training.Job:
-    """Make the job of the toy."""
+    """Return the job of the toy model."""
     model = Mean(strategy.num_replicas_in_sync)
     model.compile(keras.optimizers.Adam(config.lr, jit_compile=False))
     model.optimizer.build(model.network.trainable_variables)
@@ -86,12 +86,12 @@ def build(config: Toy, strategy: tf.distribute.Strategy) -> training.Job:
 
 
 class Killed(BaseException):
-    """Stands for a kill that leaves nothing but the files."""
+    """Simulates a kill, which leaves only the files."""
 
 
 @dataclass
 class Runs:
-    """Runs of the toy, whole ones and those that are killed."""
+    """Runs of the toy model, undisturbed or killed."""
 
     folder: Path
     patch: pytest.MonkeyPatch
@@ -99,14 +99,14 @@ class Runs:
     build = staticmethod(build)
 
     def config(self, name: str = "run", **changes: Any) -> Toy:
-        """Configuration of a run in a folder of its own."""
+        """Return the configuration of a run in a new folder."""
         schedule = {k: v for k, v in changes.items() if hasattr(Schedule, k)}
         own = {k: v for k, v in changes.items() if k not in schedule}
         toy = Toy(output=str(self.folder / name), **own)
         return replace(toy, train=replace(toy.train, **schedule))
 
     def kill(self, config: Toy, step: int, build: Any = build) -> None:
-        """Train up to the middle of a step and leave nothing but the files."""
+        """Train up to the middle of a step and leave only the files."""
         finite = DemandFinite.on_train_batch_end
 
         def end(callback, batch, logs=None):
@@ -121,11 +121,11 @@ class Runs:
 
     @staticmethod
     def weights(model: Any) -> list[np.ndarray]:
-        """All variables of a model."""
+        """Return all variables of a model."""
         return [variable.numpy() for variable in model.variables]
 
 
 @pytest.fixture
 def toys(tmp_path, monkeypatch):
-    """Runs of the toy."""
+    """Return a maker of runs of the toy model."""
     return Runs(tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""Pictures show what was given, row by row, without a display and without pyplot."""
+"""Plots show every sound in a row, without a display and without pyplot."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ def figure():
     return plots.separation(low + high, sources, {"first": low[0]}, RATE)
 
 
-def test_every_sound_has_its_row(figure):
+def test_every_sound_has_a_row(figure):
     rows = np.array(figure.axes[:8]).reshape(4, 2)
     titles = [left.get_title(loc="left") for left, _ in rows]
     assert titles == ["mixture", "source: low", "source: high", "estimate: first"]
@@ -62,7 +62,7 @@ def test_long_sounds_have_at_most_a_thousand_columns():
 
 
 @pytest.mark.parametrize("samples", [1, 2001])
-def test_short_and_silent_sounds(samples, tmp_path):
+def test_short_and_silent_sounds_are_plotted(samples, tmp_path):
     figure = plots.separation(
         np.zeros(samples), {}, {"a": np.zeros((3, 2, samples))}, RATE
     )
@@ -96,14 +96,14 @@ def test_names_are_text_and_not_formulas(tmp_path):
     plots.save(figure, tmp_path / "x.png")
 
 
-def test_what_cannot_be_drawn():
+def test_sounds_without_finite_samples_raise():
     with pytest.raises(plots.PlotError, match=r"'mixture' of shape \[1, 0\] is empty"):
         plots.separation(np.zeros((1, 0)), {}, {}, RATE)
     with pytest.raises(plots.PlotError, match=r"'voice' .* not finite"):
         plots.separation(tone(500), {}, {"voice": np.full(5, np.nan)}, RATE)
 
 
-def test_curves_hold_the_numbers():
+def test_curves_hold_the_scalars():
     records = [{"step": s, "loss": 1 / s, "split": "train"} for s in range(1, 50)]
     records += [{"step": 49, "loss": 0.5, "sdr": 3.0, "split": "validation"}]
     figure = plots.curves(records, ["loss", "sdr"])
@@ -115,14 +115,14 @@ def test_curves_hold_the_numbers():
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "sdr"]
 
 
-def test_curves_without_the_number():
+def test_a_missing_scalar_raises():
     with pytest.raises(plots.PlotError, match="no record holds 'sdr'; there is loss"):
         plots.curves([{"step": 1, "loss": 2.0}], ["sdr"])
     with pytest.raises(plots.PlotError, match="there is nothing"):
         plots.curves([], ["loss"])
 
 
-def test_saving_is_whole_or_nothing(tmp_path):
+def test_saving_is_atomic(tmp_path):
     figure = plots.curves([{"step": 1, "loss": 2.0}], ["loss"])
     for name in ("x.png", "x.svg"):
         plots.save(figure, tmp_path / name)
@@ -137,7 +137,7 @@ def test_saving_is_whole_or_nothing(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["x.png", "x.svg"]  # noqa: PTH208
 
 
-def test_without_matplotlib(monkeypatch):
+def test_a_missing_matplotlib_raises(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(plots.PlotError, match="pip install matplotlib"):
         plots.curves([{"step": 1, "loss": 2.0}], ["loss"])

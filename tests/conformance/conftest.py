@@ -12,8 +12,6 @@ import tensorflow as tf
 import tf_keras as keras
 
 import adversarial.config
-import adversarial.geometry
-import adversarial.job
 import adversarial.model
 import adversarial.separate
 import adversarial.train
@@ -132,21 +130,19 @@ ADVERSARIAL_SMALL = replace(
         init_disc_lr=1e-4,
     ),
 )
-IMAGES = adversarial.geometry.solve(ADVERSARIAL.model_config)
+IMAGES = adversarial.model.solve(ADVERSARIAL.model_config)
 
 
 def _adversarial_network(config=ADVERSARIAL):
     # Many seeds make heads of which one is silent from the start.
     keras.utils.set_random_seed(1)
-    return adversarial.model.Separator(config.model_config)
+    return adversarial.model.UNet(config.model_config)
 
 
 def _adversarial_training(replicas, phase="sup"):
-    network = _adversarial_network(ADVERSARIAL_SMALL)
-    model = adversarial.train.KINDS[phase](network, ADVERSARIAL_SMALL, replicas)
-    model.compile(adversarial.job.adam(ADVERSARIAL_SMALL, "init_sup_sep_lr"))
-    model.optimizer.build(network.trainable_variables)
-    return model
+    keras.utils.set_random_seed(1)
+    config = replace(ADVERSARIAL_SMALL, phases=phase)
+    return adversarial.train.compiled(config, replicas)
 
 
 def _adversarial_example(position):
@@ -179,7 +175,7 @@ def _semi_supervised_example(position):
         "mixtures": noise[:, 0],
         "accompaniments": noise[:-1, 1, :inside],
         "vocals": noise[:-1, 2, :inside],
-        "shares": tf.random.stateless_uniform([rounds, 2], seed),
+        "epsilon": tf.random.stateless_uniform([rounds, 2], seed),
     }
 
 

@@ -11,10 +11,11 @@ import soundfile
 
 from common.corpora import fuss
 from common.corpora.track import CorpusError
-from mixit import augment
-from mixit.augment import Place, make
-from mixit.mixing import mixing_list
-from mixit.mixing.recipe import Recipe
+from mixit.augment import __main__ as augment
+from mixit.augment import mixing_list
+from mixit.augment.__main__ import make
+from mixit.augment.mixing_list import Recipe
+from mixit.augment.realisation import Folders
 
 RATE = 8000
 RECIPE = Recipe(train=10, validation=3, seconds=0.5, sample_rate=RATE)
@@ -52,14 +53,14 @@ def raw(tmp_path_factory):
 
 @pytest.fixture
 def place(raw, tmp_path):
-    return Place(raw / "fsd_data", raw / "rir_data", tmp_path / "out")
+    return Folders(raw / "fsd_data", raw / "rir_data", tmp_path / "out")
 
 
 @pytest.fixture(scope="session")
 def made(raw, tmp_path_factory):
     """A set as the recipe makes it."""
     folder = tmp_path_factory.mktemp("made") / "out"
-    place = Place(raw / "fsd_data", raw / "rir_data", folder)
+    place = Folders(raw / "fsd_data", raw / "rir_data", folder)
     make(place, RECIPE, jobs=2)
     return place
 
@@ -73,7 +74,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def command(place: Place, *more: str) -> list[str]:
+def command(place: Folders, *more: str) -> list[str]:
     return [
         *("--sources", str(place.sources), "--rooms", str(place.rooms)),
         *("--output", str(place.output), "--train", "10", "--validation", "3"),
@@ -125,7 +126,7 @@ def test_events_are_the_files_at_their_place_and_level(made):
 @pytest.mark.parametrize("align", [False, True])
 def test_rooms_are_convolved_and_cut(raw, tmp_path, align):
     recipe = Recipe(4, 0, seconds=0.5, sample_rate=RATE, align_sources=align)
-    place = Place(raw / "fsd_data", raw / "rir_data", tmp_path / "out")
+    place = Folders(raw / "fsd_data", raw / "rir_data", tmp_path / "out")
     make(place, recipe)
     dry, wet = place.sets
     rows = (wet / "mix_info.txt").read_text().splitlines()
@@ -151,7 +152,7 @@ def test_rooms_are_convolved_and_cut(raw, tmp_path, align):
 
 
 def test_without_rooms_the_dry_set_is_the_same(made, tmp_path):
-    dry = Place(made.sources, None, tmp_path / "dry")
+    dry = Folders(made.sources, None, tmp_path / "dry")
     make(dry, RECIPE)
     assert not (dry.output / "ssdata_reverb").exists()
     assert contents(dry.output / "ssdata") == contents(made.output / "ssdata")
@@ -160,7 +161,7 @@ def test_without_rooms_the_dry_set_is_the_same(made, tmp_path):
 def test_the_seed_decides_every_byte_and_the_jobs_none(made, place, tmp_path):
     make(place, RECIPE, jobs=1)
     assert contents(place.output) == contents(made.output)
-    other = Place(place.sources, place.rooms, tmp_path / "other")
+    other = Folders(place.sources, place.rooms, tmp_path / "other")
     make(other, Recipe(10, 3, seed=1, seconds=0.5, sample_rate=RATE))
     first, second = contents(place.output), contents(other.output)
     name = "ssdata/train/example03.wav"
@@ -206,7 +207,7 @@ def test_a_whole_set_is_left_alone(made):
 def test_silence_stays_silent_and_is_told(tmp_path, capsys):
     write(tmp_path / "in/train/sound/long.wav", np.zeros(5000))
     write(tmp_path / "in/train/sound/short.wav", np.full(800, 3 / 32768))
-    place = Place(tmp_path / "in", None, tmp_path / "out")
+    place = Folders(tmp_path / "in", None, tmp_path / "out")
     arguments = command(place, "--validation", "0", "--train", "20")
     del arguments[2:4]
     assert augment.main(arguments) == 0
@@ -233,7 +234,7 @@ def test_what_would_clip_is_scaled_as_a_whole(tmp_path):
     room = tmp_path / "rooms/train/rirs_0"
     write(room / "background.wav", np.full(2, 0.9))
     recipe = Recipe(1, 0, seconds=0.5, sample_rate=RATE, max_foregrounds=0)
-    place = Place(tmp_path / "in", tmp_path / "rooms", tmp_path / "out")
+    place = Folders(tmp_path / "in", tmp_path / "rooms", tmp_path / "out")
     make(place, recipe)
     dry, wet = (ints(root / "train/example0.wav") for root in place.sets)
     # The click is 36 dB above its root mean square: 0.112 dry, twice 1.01 wet.
@@ -261,10 +262,10 @@ def test_another_recipe_is_refused(made, more, said, capsys):
 def test_other_sources_and_rooms_are_refused(raw, tmp_path):
     write(tmp_path / "in/train/a/long.wav", noise(5000, 0))
     recipe = Recipe(2, 0, seconds=0.5, sample_rate=RATE, max_foregrounds=0)
-    place = Place(tmp_path / "in", None, tmp_path / "out")
+    place = Folders(tmp_path / "in", None, tmp_path / "out")
     make(place, recipe)
     with pytest.raises(CorpusError, match="rooms are others now"):
-        make(Place(place.sources, raw / "rir_data", place.output), recipe)
+        make(Folders(place.sources, raw / "rir_data", place.output), recipe)
     write(tmp_path / "in/train/a/more.wav", noise(5000, 0))
     with pytest.raises(CorpusError, match="sources are others now"):
         make(place, recipe)
@@ -318,7 +319,7 @@ def test_a_room_that_lacks_a_response_is_refused(place, tmp_path, missing, said)
             if not name.startswith(missing):
                 write(rooms / split / "rirs_1" / f"{name}.wav", noise(10, 0))
     with pytest.raises(CorpusError) as caught:
-        make(Place(place.sources, rooms, place.output), RECIPE)
+        make(Folders(place.sources, rooms, place.output), RECIPE)
     assert said in str(caught.value)
     assert "rirs_1" in str(caught.value)
     assert not place.output.exists()
@@ -330,11 +331,11 @@ def test_a_response_of_another_rate_is_refused(place, tmp_path):
             path = tmp_path / "rooms" / split / "rirs_1" / f"{name}.wav"
             write(path, noise(10, 0), 16000)
     with pytest.raises(CorpusError, match="has 16000 Hz where the sources have 8000"):
-        make(Place(place.sources, tmp_path / "rooms", place.output), RECIPE)
+        make(Folders(place.sources, tmp_path / "rooms", place.output), RECIPE)
 
 
 def test_an_empty_folder_and_a_broken_file_are_refused(tmp_path, capsys):
-    place = Place(tmp_path / "in", tmp_path / "rooms", tmp_path / "out")
+    place = Folders(tmp_path / "in", tmp_path / "rooms", tmp_path / "out")
     (tmp_path / "in/train").mkdir(parents=True)
     (tmp_path / "in/validation").mkdir()
     assert augment.main(command(place)) == 1
@@ -365,7 +366,7 @@ def test_a_damaged_recipe_is_one_sentence(place, text, capsys):
 def test_a_source_cut_short_under_way_is_refused(place, tmp_path):
     write(tmp_path / "in/train/a/long.wav", noise(8000, 0))
     recipe = Recipe(5, 0, seconds=0.5, sample_rate=RATE, max_foregrounds=0)
-    some = Place(tmp_path / "in", None, place.output)
+    some = Folders(tmp_path / "in", None, place.output)
     make(some, recipe)
     row = json.loads((some.output / "train_mixing_list.jsonl").open().readline())
     row["events"][0]["start"] = 5000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.corpora.track import CorpusError
-from mixit.clips.clip_list import Clip, Row, clip_name, names, read
+from mixit.yfcc.clip_list import Clip, Row, clip_name, names, read
 
 GOOD = "data/videos/mp4/827/f6b/827f6b.mp4,1.5,11.5,0.0\n"
 

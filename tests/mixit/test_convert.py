@@ -13,10 +13,11 @@ import mixit
 from common.training.checkpoint import CheckpointError
 from common.weights.tf1 import locate
 from mixit import convert, evaluate
-from mixit.checkpoints.architecture import Options, derive
-from mixit.checkpoints.metagraph import Facts
-from mixit.checkpoints.tensors import ordered
 from mixit.config import FUSS, Network
+from mixit.google import names, restore
+from mixit.google.architecture import Options, derive
+from mixit.google.graph import Facts
+from mixit.google.names import ordered
 from mixit.model import Tdcn
 from mixit.train import compiled
 
@@ -27,7 +28,7 @@ THREE = Options(num_dilations=3)
 
 @pytest.fixture(scope="module")
 def tensors():
-    return convert.read(SMALL)
+    return names.read(SMALL)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def copy(tmp_path):
 
 
 def shapes_of(network):
-    return {key: tuple(v.shape) for key, v in convert.names(network).items()}
+    return {key: tuple(v.shape) for key, v in restore.names(network).items()}
 
 
 TINY = Network(
@@ -87,7 +88,7 @@ def size_of(config):
 @pytest.mark.parametrize("samples", [8000, 59, 41, 40])
 def test_small(samples):
     golden = np.load(SMALL / "outputs.npz")
-    network = convert.load(SMALL, num_dilations=3)
+    network = restore.restore(SMALL, num_dilations=3)[0]
     estimates = network(golden[f"in_{samples}"])
     np.testing.assert_allclose(estimates, golden[f"out_{samples}"], atol=1e-5)
 
@@ -95,7 +96,7 @@ def test_small(samples):
 @pytest.mark.parametrize("variant", ["none", "noscale", "ln", "stft"])
 def test_variants(unpack, variant):
     folder, pairs = unpack(f"variant_{variant}")
-    network = convert.load(folder, num_dilations=3)
+    network = restore.restore(folder, num_dilations=3)[0]
     for mixture, wanted in pairs:
         np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
 
@@ -122,11 +123,11 @@ def test_names_without_numbers_scopes_and_double_slashes():
         "stranger": "stranger",
     }
     for name, wanted in variants.items():
-        assert convert.canonical(name) == wanted
+        assert names.canonical(name) == wanted
 
 
 def test_every_wrong_tensor_is_named(tensors):
-    network = Tdcn(convert.architecture(tensors, THREE))
+    network = Tdcn(restore.architecture(tensors, THREE))
     wrong = dict(tensors)
     wrong["stranger"] = np.zeros(3)
     del wrong["initial_dense/dense/bias"]
@@ -134,7 +135,7 @@ def test_every_wrong_tensor_is_named(tensors):
     wrong["conv_encoder/dense/kernel"] = tensors["conv_encoder/dense/kernel"].T
     before = [v.numpy() for v in network.variables]
     with pytest.raises(CheckpointError, match="4 tensors do not fit") as caught:
-        convert.assign(network, wrong)
+        restore.assign(network, wrong)
     text = str(caught.value)
     assert "missing initial_dense/dense/bias" in text
     assert "extra stranger" in text
@@ -230,50 +231,50 @@ def test_ambiguous_norms_are_never_guessed():
 )
 def test_options_that_do_not_fit(tensors, options, sentence):
     with pytest.raises(CheckpointError, match=sentence):
-        convert.architecture(tensors, Options(**{"num_dilations": 3} | options))
+        restore.architecture(tensors, Options(**{"num_dilations": 3} | options))
 
 
 def test_options_go_their_way(unpack, tensors):
-    shape = convert.architecture(tensors, replace(THREE, hop_samples=10))
+    shape = restore.architecture(tensors, replace(THREE, hop_samples=10))
     assert (shape.hop_samples, shape.num_dilations) == (10, 3)
     folder, _ = unpack("variant_stft")
     known = {"num_dilations": 3, "window_samples": 400, "front_padding": True}
-    shape = convert.load(folder, sample_rate=8000, **known).config
+    shape = restore.restore(folder, sample_rate=8000, **known)[0].config
     assert (shape.window_samples, shape.hop_samples) == (400, 100)
     assert (shape.front_padding, shape.sample_rate) == (True, 8000)
     with pytest.raises(CheckpointError, match="is 256, but the transform has 512"):
-        convert.load(folder, num_dilations=3, window_samples=256)
+        restore.restore(folder, num_dilations=3, window_samples=256)[0]
 
 
 def test_skip_connections_settle_the_dilations(unpack):
     folder, pairs = unpack("skips_magsq", "inference.meta")
-    network = convert.load(folder, mixture_consistency="magsq", hop_samples=16)
+    network = restore.restore(folder, mixture_consistency="magsq", hop_samples=16)[0]
     assert (network.config.num_dilations, network.config.num_repeats) == (2, 2)
     for mixture, wanted in pairs:
         np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
     with pytest.raises(CheckpointError, match="repeats of 2 blocks; leave it out"):
-        convert.load(folder, num_dilations=4)
+        restore.restore(folder, num_dilations=4)[0]
 
 
 def test_missing_weights_for_the_consistency_are_said_once(unpack, caplog):
     folder, _ = unpack("variant_none")
     with caplog.at_level(logging.WARNING):
-        network = convert.load(folder, num_dilations=3)
+        network = restore.restore(folder, num_dilations=3)[0]
     assert network.config.mixture_consistency == "none"
     assert [r.message.split(",")[0] for r in caplog.records] == [
         "mixture consistency: none"
     ]
     caplog.clear()
     for kind in ("magsq", "uniform", "none"):
-        network = convert.load(folder, num_dilations=3, mixture_consistency=kind)
+        network = restore.restore(folder, num_dilations=3, mixture_consistency=kind)[0]
         assert network.config.mixture_consistency == kind
     assert not caplog.records
     with pytest.raises(CheckpointError, match="pred_source, but the checkpoint lacks"):
-        convert.load(folder, num_dilations=3, mixture_consistency="pred_source")
+        restore.restore(folder, num_dilations=3, mixture_consistency="pred_source")[0]
 
 
 def test_folder_without_checkpoint_file_takes_the_latest_step(copy, tensors):
-    assert convert.read(copy).keys() == tensors.keys()
+    assert names.read(copy).keys() == tensors.keys()
     for step in (9, 10):
         for file in SMALL.glob("model.ckpt*"):
             shutil.copy(file, copy / file.name.replace("ckpt", f"ckpt-{step}"))
@@ -292,7 +293,7 @@ def test_truncated_checkpoint(copy, part, left):
     whole = broken.read_bytes()
     broken.write_bytes(whole[: int(left * len(whole)) if left == 0.5 else left])
     with pytest.raises(CheckpointError, match="is damaged or incomplete") as caught:
-        convert.load(copy / "model.ckpt", num_dilations=3)
+        restore.restore(copy / "model.ckpt", num_dilations=3)[0]
     assert "\n" not in str(caught.value)
 
 
@@ -300,12 +301,12 @@ def test_truncated_checkpoint(copy, part, left):
 def test_missing_file(copy, part):
     (copy / f"model.ckpt.{part}").unlink()
     with pytest.raises(CheckpointError, match=rf"lacks its file model.ckpt.{part}"):
-        convert.read(copy / "model.ckpt")
+        names.read(copy / "model.ckpt")
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(CheckpointError, match="is no checkpoint"):
-        convert.read(tmp_path)
+        names.read(tmp_path)
 
 
 def test_weights_of_something_else(tmp_path):
@@ -313,17 +314,17 @@ def test_weights_of_something_else(tmp_path):
 
     tf.train.Checkpoint(v=tf.Variable([1.0, 2.0])).save(str(tmp_path / "model.ckpt"))
     with pytest.raises(CheckpointError, match=r"no TDCN\+\+ with a learned"):
-        convert.load(tmp_path)
+        restore.restore(tmp_path)[0]
 
 
 def test_optimizer_is_left_out_or_taken():
     prefix = GOLDEN / "train_small" / "model.ckpt-6"
-    assert not [n for n in convert.read(prefix) if "Adam" in n or "step" in n]
-    config = convert.load(prefix, num_dilations=3).config
+    assert not [n for n in names.read(prefix) if "Adam" in n or "step" in n]
+    config = restore.restore(prefix, num_dilations=3)[0].config
     model = compiled(replace(FUSS, model=config), replicas=1)
-    assert convert.start_from(model, prefix) == 6
-    tensors = convert.read(prefix)
-    tables = convert.names(model.network), ordered(tensors)
+    assert restore.start_from(model, prefix) == 6
+    tensors = names.read(prefix)
+    tables = restore.names(model.network), ordered(tensors)
     for key, variable in tables[0].items():
         np.testing.assert_array_equal(
             variable.numpy().ravel(), tensors[tables[1][key]].ravel()
@@ -334,17 +335,17 @@ def test_optimizer_is_left_out_or_taken():
 
 
 def test_weights_alone_begin_a_training_at_step_0(copy, tmp_path):
-    network = convert.load(copy, num_dilations=3)
+    network = restore.restore(copy, num_dilations=3)[0]
     run = tmp_path / "run"
     assert convert.main([str(copy), str(run), "--num-dilations", "3"]) == 0
     for place in (copy, run):
         model = compiled(replace(FUSS, model=network.config), replicas=1)
-        assert convert.start_from(model, place) == 0
+        assert restore.start_from(model, place) == 0
         for one, other in zip(network.variables, model.network.variables, strict=True):
             np.testing.assert_array_equal(one, other)
     other = compiled(replace(FUSS, model=TINY), replicas=1)
     with pytest.raises(CheckpointError, match="do not fit"):
-        convert.start_from(other, copy)
+        restore.start_from(other, copy)
 
 
 def test_home_stands_for_itself_in_every_command(copy, tmp_path, monkeypatch, capsys):
@@ -352,7 +353,7 @@ def test_home_stands_for_itself_in_every_command(copy, tmp_path, monkeypatch, ca
     words = ["--num-dilations", "3"]
     assert convert.main(["~/model.ckpt", "~/run", *words]) == 0
     assert (tmp_path / "run" / "config.json").exists()
-    assert convert.load("~/model.ckpt", num_dilations=3).config.num_sources == 4
+    assert restore.restore("~/model.ckpt", num_dilations=3)[0].config.num_sources == 4
     for model, options in (("~/run", {}), ("~/model.ckpt", {"num_dilations": 3})):
         assert len(mixit.load(model, **options).sources) == 4
     # The model is found, and only what it is measured on is not.

@@ -7,10 +7,12 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from common import records
+from common import records, training
 from common.config import ConfigError
 from common.corpora import fuss
-from mixit import data
+from common.corpora.track import CorpusError
+from mixit import data, evaluate
+from mixit.train import build
 
 
 @pytest.fixture
@@ -162,3 +164,54 @@ def test_16_bit_records_of_earlier_releases_are_used(config, tmp_path):
     found = data.load_records(config, data.root(config), "train")
     assert (found.folder, found.digest) == (folder, earlier.digest)
     assert (folder / "index.json").stat().st_mtime_ns == before
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    """Records of Google's room simulator: 4 + 3 + 3 examples of two sources, 1 s."""
+    folder = tmp_path_factory.mktemp("rooms")
+    for seed, (split, count) in enumerate(
+        [("train", 4), ("validation", 3), ("eval", 3)]
+    ):
+        draw = np.random.default_rng(seed)
+        with tf.io.TFRecordWriter(str(folder / f"{split}.tfrecord")) as writer:
+            for _ in range(count):
+                images = 0.1 * draw.normal(size=(2, 8000)).astype(np.float32)
+                example = tf.train.Example()
+                features = example.features.feature
+                mixture = images.sum(axis=0)
+                features["receiver_audio"].float_list.value.extend(mixture)
+                features["source_images"].float_list.value.extend(images.ravel())
+                writer.write(example.SerializeToString())
+    return folder
+
+
+def test_roomsim_records_are_trained_on_and_evaluated(config, rooms, tmp_path, capsys):
+    schedule = replace(config.train, epochs=1, steps_per_epoch=2)
+    config = replace(
+        config,
+        data_root=str(rooms),
+        records=str(tmp_path / "records"),
+        train=schedule,
+    )
+    model = training.train(config, build)
+    assert model.optimizer.iterations == 2
+    said = capsys.readouterr().out
+    assert "roomsim: 4 examples of train, 1 s with up to 2 sources" in said
+    index = data.load_records(config, data.root(config), "train")
+    assert index.encoding == "float32"
+    for position, track in enumerate(data.tracks(rooms, "train", 8000)):
+        expected = np.stack(list(track.sources.values()))
+        written = records.excerpt(index, position, 0, 8000)["sources"]
+        np.testing.assert_array_equal(written, expected)
+    assert evaluate.main(["--model", config.output]) == 0
+    assert "eval split of" in capsys.readouterr().out
+    scores = tmp_path / "run" / "evaluation" / "scores.csv"
+    assert len(scores.read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_tfrecords_without_a_split_are_one_sentence(config, rooms, tmp_path):
+    (tmp_path / "a.tfrecord").write_bytes((rooms / "train.tfrecord").read_bytes())
+    config = replace(config, data_root=str(tmp_path), records=None)
+    with pytest.raises(CorpusError, match=r"no .* file of the split 'train'"):
+        data.load_records(config, data.root(config), "train")

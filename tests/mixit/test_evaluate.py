@@ -16,11 +16,10 @@ from common.corpora.track import CorpusError, Track
 from common.evaluation.table import Rows, read
 from common.separation.separator import Separator
 from common.training.checkpoint import save_network
-from mixit import evaluate, separate
+from mixit import evaluate, metrics, published, separate
 from mixit.config import FUSS, FUSS_SUPERVISED, TINY, Network
-from mixit.convert import load as load_checkpoint
+from mixit.google.restore import restore
 from mixit.model import Tdcn
-from mixit.scoring import examples, results, scores
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 RATE = 8000
@@ -56,14 +55,14 @@ def test_files_are_read_as_google_reads_them(golden, listed):
     for track, wanted in zip(
         fuss.tracks(listed.parent, "eval"), golden["sources"], strict=True
     ):
-        sources = examples.read_sources(track, 16000)
+        sources = evaluate.read_sources(track, 16000)
         np.testing.assert_array_equal(sources, wanted[: len(sources)] / 32768)
 
 
 def test_google_scores_and_summary(golden, listed, tmp_path):
-    network = load_checkpoint(GOLDEN / "small", num_dilations=3)
-    tracks = examples.cut(fuss.tracks(listed.parent, "eval"), evaluate.FUSS_SECONDS)
-    rows = Rows(tmp_path / "scores.csv", scores.columns(4), "")
+    network = restore(GOLDEN / "small", num_dilations=3)[0]
+    tracks = evaluate.cut(fuss.tracks(listed.parent, "eval"), evaluate.FUSS_SECONDS)
+    rows = Rows(tmp_path / "scores.csv", metrics.columns(4), "")
     measured, summary, _ = evaluate.evaluate(separate.separator(network), tracks, rows)
     rows.finish(row["example"] for row in measured)
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
@@ -82,7 +81,7 @@ def test_google_scores_and_summary(golden, listed, tmp_path):
     assert sorted(columns) == names
     ours = [[float(row[name]) for name in columns] for row in written]
     np.testing.assert_allclose(ours, golden["values"], atol=2e-3)
-    assert scores.report(summary) == str(golden["summary"])
+    assert metrics.report(summary) == str(golden["summary"])
 
 
 def test_google_words(golden, listed, run, tmp_path, capsys):
@@ -160,7 +159,7 @@ def test_more_outputs_than_sources(count, outputs):
     assert summary[f"{count}Si"]["sources"] == count
     assert summary["MSi"]["mean"] > 60
     assert summary["equal"] == 1.0
-    assert set(row) == set(scores.columns(outputs))
+    assert set(row) == set(metrics.columns(outputs))
 
 
 def test_over_and_under_separation():
@@ -181,7 +180,7 @@ def test_silent_examples_are_left_out():
     assert [row["example"] for row in rows] == ["one"]
     assert summary["1S"]["mean"] > 70
     assert summary["MSi"] == {"mean": None, "deviation": None, "sources": 0}
-    assert "| MSi | none in this set |" in results.summary_table(summary)
+    assert "| MSi | none in this set |" in published.summary_table(summary)
 
 
 def test_too_few_outputs():
@@ -200,7 +199,7 @@ def test_summary_pools_sources_not_examples():
         pooled(3, [9.0, 9.0, 9.0], [6.0, 6.0, 6.0], "over"),
         pooled(2, [1.0], [0.0], "under"),
     ]
-    summary = scores.summarise(rows)
+    summary = metrics.summarise(rows)
     assert summary["1S"] == {"mean": 30.0, "deviation": 0.0, "sources": 1}
     assert summary["2Si"]["mean"] == pytest.approx(2.0)
     assert summary["2Si"]["deviation"] == pytest.approx(np.std([2.0, 4.0, 0.0]))
@@ -210,7 +209,7 @@ def test_summary_pools_sources_not_examples():
 
 
 def pooled(count, si_snr, improvement, kind):
-    row = {f"{name}_separation": float(name == kind) for name in scores.RATES}
+    row = {f"{name}_separation": float(name == kind) for name in published.RATES}
     row["num_active_refs"] = count
     for index in range(1, 5):
         row[f"weights_active_pairs_source{index}"] = index <= len(si_snr)
@@ -220,10 +219,10 @@ def pooled(count, si_snr, improvement, kind):
 
 
 def test_more_sources_than_fuss_has_get_lines_of_their_own():
-    summary = scores.summarise([pooled(6, [1.0], [3.0], "under")])
+    summary = metrics.summarise([pooled(6, [1.0], [3.0], "under")])
     assert list(summary)[1:8] == ["1S", "2Si", "3Si", "4Si", "5Si", "6Si", "MSi"]
     assert summary["MSi"]["mean"] == 3.0
-    assert "[2, 3, 4, 5, 6] = 3.0 +/- 0.0 dB" in scores.report(summary)
+    assert "[2, 3, 4, 5, 6] = 3.0 +/- 0.0 dB" in metrics.report(summary)
 
 
 class Killed(BaseException):
@@ -234,7 +233,7 @@ def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsy
     words = ["--model", str(run), "--data", str(corpus), "--output"]
     assert evaluate.main([*words, str(tmp_path / "straight")]) == 0
     measured = []
-    plain = scores.row
+    plain = metrics.row
 
     def counted(name, *signals):
         measured.append(name)
@@ -242,7 +241,7 @@ def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsy
             raise Killed
         return plain(name, *signals)
 
-    monkeypatch.setattr(scores, "row", counted)
+    monkeypatch.setattr(metrics, "row", counted)
     broken = tmp_path / "broken"
     with pytest.raises(Killed):
         evaluate.main([*words, str(broken)])
@@ -266,7 +265,7 @@ def test_broken_off_evaluation_of_a_network_that_was_trained_on(
     place = tmp_path / "run"
     shutil.copytree(run, place)
     words = ["--model", str(place), "--data", str(corpus), "--output"]
-    measured, plain = [], scores.row
+    measured, plain = [], metrics.row
 
     def killed(name, *signals):
         measured.append(name)
@@ -275,7 +274,7 @@ def test_broken_off_evaluation_of_a_network_that_was_trained_on(
         return plain(name, *signals)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scores, "row", killed)
+        patch.setattr(metrics, "row", killed)
         with pytest.raises(Killed):
             evaluate.main([*words, str(tmp_path / "broken")])
     keras.utils.set_random_seed(7)
@@ -322,7 +321,7 @@ def test_mixtures_of_mixtures(run, corpus, tmp_path, capsys):
     assert evaluate.main([*words, "--data", str(corpus)]) == 0
     assert "| MoMi | " in capsys.readouterr().out
     rows = (tmp_path / "scores.csv").read_text("utf-8").splitlines()
-    assert rows[0].split(",") == scores.mixture_columns()
+    assert rows[0].split(",") == metrics.mixture_columns()
     assert rows[1].startswith("example00000+example00001,")
     assert len(rows) == 3
     assert evaluate.main([*words, "sources", "--data", str(corpus)]) == 1
@@ -334,40 +333,40 @@ def test_mixtures_that_are_separated_well_are_put_together():
     both = Track("both", RATE, 4000, {"a": one.sources["a"], "b": other.sources["a"]})
     separator = perfect(both, 4)
     rows, summary, _ = evaluate.evaluate_mixtures(
-        separator, examples.pairs([one, other])
+        separator, evaluate.pairs([one, other])
     )
     assert rows[0]["example"] == "one+other"
     assert summary["MoMi"]["sources"] == 2
     assert summary["MoMi"]["mean"] > 60
-    same = evaluate.evaluate_mixtures(separator, examples.of_mixtures([both])).rows
+    same = evaluate.evaluate_mixtures(separator, evaluate.of_mixtures([both])).rows
     assert same[0]["sisnr_improvement_mix1"] == rows[0]["sisnr_improvement_mix1"]
-    assert examples.pairs([one]) == []
+    assert evaluate.pairs([one]) == []
 
 
 def test_published_numbers_stand_beside_recordings_only():
-    summary = {**scores.summarise([pooled(2, [9.0], [8.0], "equal")]), "model": "m"}
+    summary = {**metrics.summarise([pooled(2, [9.0], [8.0], "equal")]), "model": "m"}
     supervised = {**summary, "row": "fuss_supervised", "synthetic": False}
-    text = results.summary_table(supervised)
+    text = published.summary_table(supervised)
     assert "arXiv 2011.00803" in text
     assert "| MSi | 8.0 dB | 0.0 dB | 1 | 9.8 dB |" in text
     made = {**supervised, "synthetic": True}
-    assert "published" not in results.summary_table(made)
-    assert results.summary_table(made).startswith("Synthetic sounds")
-    table = results.table([supervised, made])
+    assert "published" not in published.summary_table(made)
+    assert published.summary_table(made).startswith("Synthetic sounds")
+    table = published.scores_table([supervised, made])
     assert "| none in this set | 35.5 dB | 8.0 dB | 9.8 dB |" in table
     assert table.count("9.8") == 1
     assert table.index("On synthetic sounds") < table.index("| `m` | 1 ")
 
 
 def test_which_published_row_a_run_repeats():
-    assert results.row_of(FUSS) == "fuss"
-    assert results.row_of(replace(FUSS, data_root="/data", lr=1.0)) == "fuss"
-    assert results.row_of(FUSS_SUPERVISED) == "fuss_supervised"
+    assert published.row_of(FUSS) == "fuss"
+    assert published.row_of(replace(FUSS, data_root="/data", lr=1.0)) == "fuss"
+    assert published.row_of(FUSS_SUPERVISED) == "fuss_supervised"
     many = replace(FUSS.model, num_sources=16)
     sparse = replace(FUSS, model=many, sparsity="l1_l2", sparsity_weight=0.1)
-    assert results.row_of(sparse) == "sparse"
-    assert results.row_of(TINY) is None
-    assert results.row_of(replace(FUSS, model=many)) is None
+    assert published.row_of(sparse) == "sparse"
+    assert published.row_of(TINY) is None
+    assert published.row_of(replace(FUSS, model=many)) is None
 
 
 def test_committed_table_is_generated(capsys):
@@ -375,7 +374,7 @@ def test_committed_table_is_generated(capsys):
     table = capsys.readouterr().out
     text = (Path(evaluate.__file__).parent / "results.md").read_text("utf-8")
     assert table in text
-    assert table.count(results.NOT_RUN) == 2 * len(results.PUBLISHED)
+    assert table.count(published.NOT_RUN) == 2 * len(published.SCORES)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +401,7 @@ def test_bad_input(run, corpus, tmp_path, capsys, words, sentence):
 
 def test_longest_example_decides_the_length_of_a_pair(tmp_path):
     short = Track("s", RATE, 10, {"a": np.ones((1, 10), np.float32)})
-    mixtures = examples.read_mixtures([short, track("one", 2)], RATE)
+    mixtures = evaluate.read_mixtures([short, track("one", 2)], RATE)
     assert mixtures.shape == (2, 4000)
     assert not mixtures[0, 10:].any()
 
@@ -410,4 +409,4 @@ def test_longest_example_decides_the_length_of_a_pair(tmp_path):
 def test_list_of_a_missing_split(tmp_path):
     (tmp_path / "eval_example_list.txt").write_text("mix.wav\tgone.wav\n", "utf-8")
     with pytest.raises(CorpusError, match=r"names .*gone.wav, which does not exist"):
-        fuss.tracks(*examples.listed(tmp_path / "eval_example_list.txt"))
+        fuss.tracks(*evaluate.listed(tmp_path / "eval_example_list.txt"))

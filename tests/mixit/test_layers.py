@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mixit import fusion
+from mixit import layers, separate
 from mixit.config import Network
 from mixit.layers import NORM_AXES, NORM_EPSILON, Activation, Depthwise
 from mixit.model import Tdcn
@@ -90,14 +90,14 @@ def test_one_program_does_what_the_layers_do(norm):
         convolve.bias.assign(np.arange(6.0) - 3.0)
         wide = tf.random.stateless_normal([2, frames, 6], [dilation, frames])
         wanted = norm2(convolve(norm1(wide)))
-        got = fusion.between(wide, norm1, convolve, norm2)
+        got = layers.fused_layers(wide, norm1, convolve, norm2)
         np.testing.assert_allclose(got, wanted, atol=3e-5)
 
 
 def test_one_program_serves_all_blocks(monkeypatch):
     network = Tdcn(MICRO)
-    fresh = tf.function(fusion._between.python_function, autograph=False)
-    monkeypatch.setattr(fusion, "_between", fresh)
+    fresh = tf.function(layers._fused.python_function, autograph=False)
+    monkeypatch.setattr(layers, "_fused", fresh)
     run = tf.function(lambda mixture: network.images(mixture, fused=True))
     mixture = tf.random.stateless_normal([1, 1, 700], [1, 2])
     np.testing.assert_allclose(run(mixture), network.images(mixture), atol=1e-5)
@@ -117,13 +117,13 @@ def test_long_sound_is_fused_and_short_sound_is_not(monkeypatch):
         return plain(mixture, fused)
 
     monkeypatch.setattr(network, "images", images)
-    monkeypatch.setattr(fusion, "pays", lambda: True)
+    monkeypatch.setattr(separate, "fusion_pays", lambda: True)
     noise = np.random.default_rng(0).standard_normal(9_990).astype(np.float32)
-    separate = separator(network, segment_seconds=0.5)
-    fused = separate(noise)
-    separate(noise[:3999])
+    model = separator(network, segment_seconds=0.5)
+    fused = model(noise)
+    model(noise[:3999])
     assert lengths == {True: [4000, 4000, 4000, 4006], False: [3999]}
-    monkeypatch.setattr(fusion, "pays", lambda: False)
+    monkeypatch.setattr(separate, "fusion_pays", lambda: False)
     wanted = separator(network, segment_seconds=0.5)(noise)
     for name, estimate in wanted.items():
         np.testing.assert_allclose(fused[name], estimate, atol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mixit.alignment import log_mse
+from mixit.loss import log_mse
 from mixit.metrics import align, score, score_mixtures, si_snr_costs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit" / "evaluate_metrics.npz"
@@ -55,7 +55,6 @@ def test_more_outputs_than_references():
     scores = score(references, noise, references.sum(1))
     assert (scores.separated.numpy()[0, :2] > 30).all()
     assert scores.active_references.numpy()[0].tolist() == [True, True] + [False] * 4
-    assert int(scores.active_count[0]) == 2
 
 
 @pytest.mark.parametrize("by", ["si_snr", "log_mse"])
@@ -109,7 +108,7 @@ def test_silence_is_finite():
     zeros = tf.zeros([1, 2, 100])
     scores = score(zeros, tf.zeros([1, 4, 100]), zeros[:, 0])
     assert np.isfinite(scores.improvement).all()
-    assert int(scores.active_count[0]) == 0
+    assert not np.any(scores.active_references)
 
 
 @pytest.mark.parametrize("outputs", [4, 16])

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from common.corpora.track import CorpusError
-from mixit.mixing import mixing_list
-from mixit.mixing.mixing_list import draw, endless
-from mixit.mixing.recipe import Recipe
-from mixit.mixing.reverberation import Room, furnish, reverberate
+from mixit.augment import mixing_list
+from mixit.augment.mixing_list import Recipe, draw, endless
+from mixit.augment.reverberation import Room, assign_rooms, reverberate
 
 RECIPE = Recipe(train=4000, seconds=10, sample_rate=100)
 FILES = {
@@ -164,7 +163,7 @@ def test_rooms_take_turns_and_sources_their_responses_in_order(drawn):
         f"train/rirs_{n}": Room([f"{n}/b0", f"{n}/b1"], [f"{n}/f{i}" for i in range(3)])
         for n in range(7)
     }
-    furnished = furnish(drawn[:70], rooms, RECIPE, "train")
+    furnished = assign_rooms(drawn[:70], rooms, RECIPE, "train")
     numbers = []
     for mixture, bare in zip(furnished, drawn, strict=False):
         responses = [event.response for event in mixture.events]

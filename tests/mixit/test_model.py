@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mixit import convert
 from mixit.config import Network
+from mixit.google.restore import restore
 from mixit.layers import NORM_AXES, NORM_EPSILON, Activation, Depthwise
 from mixit.model import Tdcn
 
@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "mixit" / "small"
 
 @pytest.fixture(scope="module")
 def small():
-    return convert.load(GOLDEN, num_dilations=3)
+    return restore(GOLDEN, num_dilations=3)[0]
 
 
 @pytest.mark.parametrize("samples", [8000, 59, 41, 40])

@@ -14,8 +14,10 @@ import pytest
 
 import mixit
 from common.training.checkpoint import CheckpointError
-from mixit import convert, published, verify
-from mixit.checkpoints.architecture import Options
+from mixit import published
+from mixit.google import verify
+from mixit.google.architecture import Options
+from mixit.google.restore import restore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "run_verify_published_weights.sh"
@@ -108,7 +110,7 @@ def test_name_that_is_downloaded(unpack):
     for graph in (False, True):
         separator = mixit.load("bird4", metagraph=graph)
         assert (separator.sample_rate, len(separator.sources)) == (22050, 2)
-    assert convert.load("bird4").config.sample_rate == 22050
+    assert restore("bird4")[0].config.sample_rate == 22050
     for rate in (8000, 16000):
         assert mixit.load("bird4", sample_rate=rate).sample_rate == rate
     assert mixit.load(published.folder("bird4")).sample_rate == 22050

@@ -1,6 +1,6 @@
 """Tables in which numbers of synthetic sounds never stand beside published ones."""
 
-from mixit.scoring import results
+from mixit import published as tables
 
 
 def summary(mean, **more):
@@ -11,7 +11,9 @@ def summary(mean, **more):
 
 def test_synthetic_and_real_runs_have_tables_of_their_own():
     real, made = summary(9.94), summary(7.77, synthetic=True)
-    published, synthetic = results.table([real, made]).split("On synthetic sounds")
+    published, synthetic = tables.scores_table([real, made]).split(
+        "On synthetic sounds"
+    )
     (row,) = (line for line in published.splitlines() if line.startswith("| `fuss` |"))
     assert row.count("9.9 dB") == 2
     assert "7.8 dB" not in published

@@ -8,6 +8,7 @@ import pytest
 import mixit
 from common import audio
 from common.separation import command as separation_command
+from common.separation.separator import Separator
 from common.training.checkpoint import CheckpointError
 from mixit import evaluate, separate
 
@@ -93,7 +94,12 @@ def test_sample_rate_is_that_of_the_stems_or_of_the_training(
     monkeypatch, word, rate, training
 ):
     seen = {}
-    monkeypatch.setattr(separate, "load", lambda path, **options: seen.update(options))
+
+    def load(path, **options):
+        seen.update(options)
+        return Separator(abs, ["a"], 8000)
+
+    monkeypatch.setattr(separate, "load", load)
     monkeypatch.setattr(separation_command, "check_targets", lambda *_: None)
     monkeypatch.setattr(
         separation_command,
@@ -106,3 +112,98 @@ def test_sample_rate_is_that_of_the_stems_or_of_the_training(
     assert seen["sample_rate"] == training
     with pytest.raises(SystemExit):
         separate.main(["a.wav", "--model", "m", "--sample-rate", "high"])
+
+
+@pytest.fixture
+def stereo(tmp_path):
+    path = tmp_path / "mix.wav"
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 4000)).astype(np.float32)
+    audio.write(path, wave, 11025)
+    return path
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Options with which a model of three outputs was loaded, path first."""
+    calls = []
+
+    def load(path, segment_seconds=10.0, **options):
+        calls.append((path, segment_seconds, options))
+
+        def network(batch):
+            return np.stack([0.5 * batch, 0.3 * batch, 0.2 * batch], 1)
+
+        names = ["source0", "source1", "source2"]
+        return Separator(network, names, 8000, segment_seconds=segment_seconds)
+
+    monkeypatch.setattr(separate, "load", load)
+    return calls
+
+
+def run_in_google_words(stereo, *words):
+    output = stereo.parent / "new" / "out.wav"
+    return separate.main(["-i", str(stereo), "-o", str(output), "-m", "model", *words])
+
+
+def test_google_words_write_every_source_like_the_file(stereo, loaded, capsys):
+    assert run_in_google_words(stereo) == 0
+    written = sorted((stereo.parent / "new").iterdir())
+    assert [p.name for p in written] == [f"out_source{i}.wav" for i in range(3)]
+    wave, rate = audio.read(written[0])
+    assert (rate, wave.shape) == (11025, (2, 4000))
+    total = sum(audio.read(path)[0] for path in written)
+    np.testing.assert_allclose(total, audio.read(stereo)[0], atol=1e-3)
+    assert "mix.wav: 3 stems" in capsys.readouterr().out
+    assert run_in_google_words(stereo) == 1
+    assert "exists; give --overwrite" in capsys.readouterr().err
+    assert run_in_google_words(stereo, "--overwrite") == 0
+
+
+def test_google_words_in_full(stereo, loaded):
+    output = str(stereo.parent / "{out}.WAV")
+    checkpoint = stereo.parent / "ckpt-1"
+    checkpoint.with_suffix(".index").touch()
+    words = ["--input", str(stereo), "--output", output, "--model_dir", "model"]
+    more = [
+        "-it",
+        "in:0",
+        "-ot",
+        "out:0",
+        "-bs",
+        "0.125",
+        "-ns",
+        "3",
+        "-c",
+        str(checkpoint),
+    ]
+    assert separate.main([*words, *more, "--metagraph"]) == 0
+    ((path, seconds, options),) = loaded
+    assert (path, seconds) == (str(checkpoint), 0.125)
+    named = {name: value for name, value in options.items() if value is not None}
+    assert named == {
+        "input_tensor": "in:0",
+        "output_tensor": "out:0",
+        "metagraph": True,
+    }
+    assert (stereo.parent / "{out}_source0.wav").exists()
+
+
+def test_google_words_never_replace_the_input(stereo, loaded, capsys):
+    named = stereo.with_name("mix_source0.wav")
+    stereo.rename(named)
+    before, output = named.read_bytes(), stereo.parent / "x" / ".." / "mix.wav"
+    words = ["-i", str(named), "-o", str(output), "-m", "model", "--overwrite"]
+    assert separate.main(words) == 1
+    assert "is the input" in capsys.readouterr().err
+    assert named.read_bytes() == before
+    assert [path.name for path in stereo.parent.iterdir()] == ["mix_source0.wav"]
+
+
+def test_google_words_that_do_not_fit_are_refused(stereo, loaded, capsys):
+    assert run_in_google_words(stereo, "-ns", "2") == 1
+    assert "--num_sources is 2, but the model has 3 outputs" in capsys.readouterr().err
+    other = stereo.with_name("other.wav")
+    other.write_bytes(stereo.read_bytes())
+    assert run_in_google_words(stereo, "-i", str(other)) == 1
+    assert "2 inputs would be written to" in capsys.readouterr().err
+    assert not (stereo.parent / "new").exists()

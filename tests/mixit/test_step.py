@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mixit import convert
 from mixit.config import FUSS
+from mixit.google import names, restore
 from mixit.train import MixitTraining, compiled
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
@@ -31,9 +31,9 @@ def batch():
 def model():
     """Google's training after six steps, with the state of its optimizer."""
     prefix = GOLDEN / "train_small"
-    network = convert.load(prefix, num_dilations=3)
+    network = restore.restore(prefix, num_dilations=3)[0]
     model = compiled(replace(FUSS, model=network.config), replicas=1)
-    convert.assign(model.network, convert.read(prefix))
+    restore.assign(model.network, names.read(prefix))
     reader = tf.train.load_checkpoint(str(prefix / "model.ckpt-6"))
     optimizer = model.optimizer
     optimizer.iterations.assign(6)
@@ -48,10 +48,8 @@ def model():
 
 def numbered(network, reader):
     """Our variables by the very names of a checkpoint."""
-    table = convert.names(network)
-    given = {
-        convert.canonical(name): name for name in reader.get_variable_to_shape_map()
-    }
+    table = restore.names(network)
+    given = {names.canonical(name): name for name in reader.get_variable_to_shape_map()}
     return {given[name]: variable for name, variable in table.items()}
 
 
@@ -63,11 +61,11 @@ def test_gradients(model, batch, golden):
         loss = tf.reduce_mean(model._training_losses(batch, estimates))
     assert float(loss) == pytest.approx(float(golden["train|loss"]), rel=1e-5)
     wanted = {
-        convert.canonical(k.removeprefix("grad|")): golden[k]
+        names.canonical(k.removeprefix("grad|")): golden[k]
         for k in golden.files
         if k.startswith("grad|")
     }
-    table = convert.names(network)
+    table = restore.names(network)
     assert set(wanted) == set(table)
     gradients = tape.gradient(loss, list(table.values()))
     for name, gradient in zip(table, gradients, strict=True):
@@ -81,9 +79,9 @@ def test_gradients(model, batch, golden):
 def test_step_of_adam(model, batch, golden):
     before = [v.numpy() for v in model.network.variables]
     model.train_step(batch)
-    table = convert.names(model.network)
+    table = restore.names(model.network)
     for key in golden.files:
-        name = convert.canonical(key.removeprefix("after|"))
+        name = names.canonical(key.removeprefix("after|"))
         if not key.startswith("after|") or name == "loss":
             continue
         goal = golden[key].reshape(table[name].shape)

@@ -8,11 +8,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common.training.logs import Sounds
-from mixit import convert
+from mixit.google.restore import restore
 from mixit.summaries import (
     INVARIANT,
     SUPERVISED,
     Summaries,
+    TrainingSounds,
     arrange,
     images,
     scalars,
@@ -20,7 +21,6 @@ from mixit.summaries import (
     sounds,
     tags,
 )
-from mixit.watch import TrainingSounds
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit"
 SUFFIX = {"1src": INVARIANT[0], "min2src": INVARIANT[1], "none": ""}
@@ -83,7 +83,8 @@ def test_google_scalars_and_weights(batch, shuffled):
 def test_google_evaluation_of_a_network():
     with np.load(GOLDEN / "eval_pass.npz") as file:
         golden = dict(file)
-    network = convert.load(GOLDEN / "train_small" / "model.ckpt-6", num_dilations=3)
+    checkpoint = GOLDEN / "train_small" / "model.ckpt-6"
+    network, _ = restore(checkpoint, num_dilations=3)
     sources = tf.constant(golden["source_images"])
     mixtures = tf.reduce_sum(sources, axis=1)
     first = network(tf.reduce_sum(mixtures[:2], axis=0, keepdims=True))

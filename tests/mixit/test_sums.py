@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from common.corpora import fuss
-from mixit import augment
+from mixit.augment import __main__ as augment
 
 SAMPLES = 800
 

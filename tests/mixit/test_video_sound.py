@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from common.audio.resample import resample
-from mixit.clips import video_sound
-from mixit.clips.video_sound import ClipError
+from mixit.yfcc import video_sound
+from mixit.yfcc.video_sound import ClipError
 
 if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
     pytest.skip("videos are made with ffmpeg", allow_module_level=True)

@@ -14,10 +14,10 @@ import soundfile
 
 from common import records
 from common.corpora import fuss
-from mixit import data, evaluate, yfcc
-from mixit.clips import clip_corpus, clip_list, video_sound
+from mixit import data, evaluate
 from mixit.config import TINY
-from mixit.scoring import examples
+from mixit.yfcc import __main__ as yfcc
+from mixit.yfcc import clip_corpus, clip_list, video_sound
 
 if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
     pytest.skip("videos are made with ffmpeg", allow_module_level=True)
@@ -290,7 +290,7 @@ def test_mixtures_of_mixtures_have_their_clips_as_sources(videos, tmp_path, caps
         gain = min(1.0, 0.98 / peak) * 32767 / 32768
         assert (gain < 0.9) == ("half" in track.name)
         np.testing.assert_allclose(read, gain * np.stack(clips), atol=0.51)
-    mixtures = [examples.read_mixtures(g, RATE) for g in examples.of_mixtures(tracks)]
+    mixtures = [evaluate.read_mixtures(g, RATE) for g in evaluate.of_mixtures(tracks)]
     assert mixtures[0].shape == (2, 2 * RATE)
 
 

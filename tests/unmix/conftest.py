@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,17 @@ MICRO = Network(
     layers=2,
     bandwidth=4000.0,
 )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of one target as the original writes it."""
+    golden = Path(__file__).parents[1] / "golden" / "unmix" / "original_micro"
+    path = tmp_path / "original"
+    path.mkdir()
+    for name in ("vocals.pth", "vocals.json", "separator.json"):
+        shutil.copyfile(golden / name, path / name)
+    return path
 
 
 @pytest.fixture(scope="session")

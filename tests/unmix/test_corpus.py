@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+import tensorflow as tf
 
 from common.config import ConfigError
 from common.corpora import musdb
 from common.corpora.track import CorpusError
 from common.synthetic import miniature
-from unmix import corpus
-from unmix.config import PRESETS, UnmixConfig
+from unmix import corpus, data
+from unmix.config import PRESETS, Network, UnmixConfig
 
 FOLDERS = {
     "aligned": {"input_file": "mixture.wav", "output_file": "vocals.wav"},
@@ -83,6 +87,95 @@ def test_tiny_takes_the_miniature_at_its_rate_without_asking(monkeypatch):
 
 def test_an_unknown_target_is_named():
     config = UnmixConfig(target=("vocals", "piano"))
-    with pytest.raises(ConfigError, match=r"target='piano' is no source of MUSDB18"):
-        [corpus.parts(config, target) for target in corpus.targets(config)]
-    assert corpus.parts(config, "accompaniment") == ("drums", "bass", "other")
+    sources = musdb.SOURCES
+    with pytest.raises(ConfigError, match=r"target='piano' is no source of dataset=mu"):
+        [corpus.parts(config, target, sources) for target in corpus.targets(config)]
+    assert corpus.parts(config, "accompaniment", sources) == ("drums", "bass", "other")
+    karaoke = ("vocals", "accompaniment")
+    assert corpus.parts(config, "accompaniment", karaoke) == ("accompaniment",)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "counts"),
+    [
+        ("moisesdb", "vocals", {"seconds": 1.0, "songs": 10}),
+        ("mir1k", "accompaniment", {"seconds": 1.0, "train": 12, "test": 2}),
+        ("fuss", "foreground_1", {"train": 4, "validation": 2, "eval": 2}),
+        ("wsj0_2mix", "s2", {"train": 4, "validation": 2, "test": 2}),
+    ],
+)
+def test_corpora_of_the_catalogue_give_excerpts(tmp_path, name, target, counts):
+    folder = miniature.WRITERS[name](tmp_path / name, sample_rate=8000, **counts)
+    config = replace(
+        SHORT,
+        model=replace(SHORT.model, sample_rate=8000, channels=1),
+        dataset=name,
+        root=str(folder),
+        target=(target,),
+        seq_dur=0.1,
+    )
+    splits = data.load(config)
+    assert splits.train.targets == (target,)
+    position = tf.constant(3, tf.int64)
+    excerpt = data.training_example(config, splits.train)(position)
+    assert excerpt["sources"].shape == (1, splits.train.sounds.channels, 800)
+    assert excerpt["mixture"].shape == (splits.train.sounds.channels, 800)
+    track = data.validation_example(config, splits.valid)(tf.constant(0, tf.int64))
+    assert np.abs(track["mixture"]).max() > 0.0
+    with pytest.raises(ConfigError, match=f"'kazoo' is no source of dataset={name}"):
+        data.load(replace(config, target=("kazoo",)))
+
+
+SHORT = UnmixConfig(
+    model=Network(sample_rate=800, window_samples=16, hop_samples=8),
+    dataset="trackfolder_fix",
+    target_file="x.wav",
+    interferer_files=("y.wav",),
+    seq_dur=0.25,
+)
+
+
+def write_tracks(root: Path, *seconds: float) -> UnmixConfig:
+    for split in ("train", "valid"):
+        for place, length in enumerate(seconds):
+            folder = root / split / f"song {place}"
+            folder.mkdir(parents=True)
+            for name in "xy":
+                wave = np.full((round(length * 800), 2), 0.1)
+                soundfile.write(folder / f"{name}.wav", wave, 800)
+    return replace(SHORT, root=str(root))
+
+
+def test_short_tracks_are_left_out_and_named(tmp_path, capsys):
+    train, valid = data.load(write_tracks(tmp_path, 0.25, 0.2, 0.3, 0.1))
+    assert (train.rows, valid.rows) == (2, 4)
+    assert (
+        "leaving out 2 of 4 tracks of the split 'train', shorter than seq_dur (0.25 s),"
+        " such as song 1 (0.20 s)"
+    ) in capsys.readouterr().out
+
+
+def test_only_short_tracks_are_an_error(tmp_path):
+    with pytest.raises(
+        CorpusError,
+        match=r"no track is left: 2 of 2 .*shorter than seq_dur \(0.25 s\).*song 1, "
+        r"lasts 0.20 s; lower seq_dur",
+    ):
+        data.load(write_tracks(tmp_path, 0.1, 0.2))
+
+
+def test_only_short_sounds_of_one_source_are_an_error(tmp_path):
+    for split in ("train", "valid"):
+        for source, seconds in (("voice", 1.0), ("noise", 0.2)):
+            folder = tmp_path / split / source
+            folder.mkdir(parents=True)
+            soundfile.write(folder / "a.wav", np.full((round(seconds * 800)), 0.1), 800)
+    config = replace(
+        SHORT,
+        dataset="sourcefolder",
+        root=str(tmp_path),
+        target_dir="voice",
+        interferer_dirs=("noise",),
+    )
+    with pytest.raises(CorpusError, match="no track with noise is left: 1 of 2"):
+        data.load(config)

@@ -7,15 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 import unmix
 from common import training
 from common.config import ConfigError
 from common.training.logs import read_scalars
-from unmix import convert, end_to_end
-from unmix.end_to_end import EndToEnd, build
+from unmix import convert, end_to_end, weights
+from unmix.end_to_end import EndToEnd
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
+from unmix.train import build
 
 TARGETS = ("vocals", "drums")
 
@@ -51,7 +53,7 @@ def test_gradients_reach_every_network(joint, niter):
 
 @pytest.mark.parametrize("targets", [TARGETS, TARGETS[:1]])
 def test_estimates_are_those_of_the_separator(joint, tmp_path, targets):
-    training.keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(1)
     networks = {target: OpenUnmix(joint.model) for target in targets}
     convert.export(networks, tmp_path / "weights")
     mixture = noise(2, 3000)
@@ -65,7 +67,7 @@ def test_estimates_are_those_of_the_separator(joint, tmp_path, targets):
 
 
 def test_validation_separates_every_sample_in_chunks(joint, monkeypatch):
-    training.keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(1)
     networks = {target: OpenUnmix(joint.model) for target in TARGETS}
     model = EndToEnd(networks, joint, 1)
     chunk = 12 * joint.model.hop_samples
@@ -90,7 +92,7 @@ def test_a_run_lowers_its_loss_and_can_be_loaded(joint):
     assert valid[1] < valid[0] - 0.3
     separator = unmix.load(joint.output)
     assert separator.sources == TARGETS
-    networks = convert.load(joint.output)
+    networks = weights.load(joint.output)
     for target in TARGETS:
         for a, b in zip(
             networks[target].variables, model.network[target].variables, strict=True

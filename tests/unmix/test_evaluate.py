@@ -17,7 +17,7 @@ from common.synthetic import miniature
 from unmix import convert, evaluate
 from unmix.config import Network
 from unmix.model import OpenUnmix
-from unmix.scoring import processes, record, run, scores, songs, worker
+from unmix.scoring import run, tables, worker
 from unmix.scoring.worker import ScoringError
 
 RATE = 8000
@@ -72,9 +72,9 @@ def scored(corpus_root, tmp_path_factory):
     """Folders of one evaluation of them all, and why some have no scores."""
     place = tmp_path_factory.mktemp("results")
     folders = run.Folders(place / "scores" / "test", place / "estimates" / "test")
-    found = songs.find(corpus_root, "test")
-    failed = evaluate.evaluate(blurred(*PAIR), found, folders, cores=2)
-    return folders, failed
+    found = run.find_songs(corpus_root, "test")
+    evaluation = evaluate.evaluate(blurred(*PAIR), found, folders, jobs=2)
+    return folders, evaluation
 
 
 def by_hand(references, estimates):
@@ -131,11 +131,13 @@ def test_estimates_are_kept_as_float(scored, corpus_root):
 
 
 def test_bad_songs_are_told_and_the_others_scored(scored):
-    folders, failed = scored
+    folders, evaluation = scored
+    failed = evaluation.summary["failed"]
     assert sorted(each.name for each in folders.scores.iterdir()) == [
         "a - good.json",
         "e - good.json",
     ]
+    assert set(evaluation.failed) == set(failed)
     assert sorted(failed) == ["b - silent", "c - lacking", "d - torn"]
     assert "reference of vocals is silent throughout" in failed["b - silent"]
     assert "c - lacking lacks bass.wav; it holds" in failed["c - lacking"]
@@ -153,24 +155,24 @@ def test_songs_with_scores_are_skipped(scored, corpus_root, tmp_path):
         raise AssertionError("separated a song that has scores")
 
     separator = Separator(never, PAIR, RATE, 2, named=True)
-    good = [s for s in songs.find(corpus_root, "test") if "good" in s.name]
-    assert evaluate.evaluate(separator, good, folders) == {}
+    good = [s for s in run.find_songs(corpus_root, "test") if "good" in s.name]
+    assert evaluate.evaluate(separator, good, folders).failed == ()
     after = {each.name: each.read_bytes() for each in folders.scores.iterdir()}
     assert before == after
 
 
 def test_four_targets_without_their_sum_are_scored_together():
-    assert songs.scored(["residual", *reversed(STEMS)]) == list(STEMS)
-    assert songs.scored(["accompaniment", "vocals"]) == list(PAIR)
+    assert run.scored_targets(["residual", *reversed(STEMS)]) == list(STEMS)
+    assert run.scored_targets(["accompaniment", "vocals"]) == list(PAIR)
     with pytest.raises(CorpusError, match="makes vocals, residual, and museval needs"):
-        songs.scored(["vocals", "residual"])
+        run.scored_targets(["vocals", "residual"])
 
 
 def test_the_pair_is_scored_apart(corpus_root):
     """Vocals have the score of the pair, not that among all, as museval has it."""
     song = corpus_root / "test" / "a - good"
     names = ("vocals", "drums", "accompaniment")
-    files = songs.references(song, names)
+    files = run.references(song, names)
     # Estimates that are other stems: nothing is perfect, so no score is infinite.
     guesses = dict.fromkeys(names, song / "mixture.wav")
     held = json.loads(worker.score("a", files, guesses))
@@ -186,7 +188,7 @@ def test_the_pair_is_scored_apart(corpus_root):
 
 def test_what_does_not_fit_is_told(corpus_root, tmp_path):
     song = corpus_root / "test" / "a - good"
-    files = songs.references(song, PAIR)
+    files = run.references(song, PAIR)
     wide = tmp_path / "wide.wav"
     audio.write(wide, np.repeat(audio.read(song / "mixture.wav")[0], 2, 0), RATE)
     with pytest.raises(ScoringError, match="estimated vocals has 2 channels"):
@@ -201,7 +203,7 @@ def test_what_does_not_fit_is_told(corpus_root, tmp_path):
 @pytest.mark.slow
 def test_a_singular_matrix_is_scored(corpus_root, monkeypatch):
     song = corpus_root / "test" / "a - good"
-    files = songs.references(song, PAIR)
+    files = run.references(song, PAIR)
     guesses = dict.fromkeys(PAIR, song / "mixture.wav")
     usual = json.loads(worker.score("a", files, guesses))
 
@@ -218,23 +220,23 @@ def test_a_singular_matrix_is_scored(corpus_root, monkeypatch):
 @pytest.mark.slow
 def test_a_killed_process_costs_one_song(corpus_root):
     song = corpus_root / "test" / "a - good"
-    files = songs.references(song, PAIR)
+    files = run.references(song, PAIR)
     guesses = dict.fromkeys(PAIR, song / "mixture.wav")
-    with processes.Scorers(1) as scorers:
-        lost = scorers.submit(processes.Job("a", files, guesses))
+    with run.Scorers(1) as scorers:
+        lost = scorers.submit(worker.Job("a", files, guesses))
         while not scorers._running:
             time.sleep(0.01)
         (process,) = scorers._running
-        os.kill(process._popen.pid, signal.SIGKILL)
+        os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(ScoringError, match="ended with code -9"):
             lost.result()
-        again = scorers.submit(processes.Job("a", files, guesses)).result()
+        again = scorers.submit(worker.Job("a", files, guesses)).result()
     assert json.loads(again.text)["targets"][0]["name"] == "vocals"
 
 
 def test_cores_below_one():
-    with pytest.raises(ScoringError, match="--cores is 0; expected at least 1"):
-        processes.Scorers(0)
+    with pytest.raises(ScoringError, match="--jobs is 0; expected at least 1"):
+        run.Scorers(0)
 
 
 def scaled(level):
@@ -246,49 +248,48 @@ def scaled(level):
 def test_the_record_keeps_scores_of_models_apart(tmp_path):
     folders = run.Folders(tmp_path / "test")
     told = {"subset": "test", "options": {"niter": 1}}
-    record.check_record(blurred(*PAIR), folders, told)
+    run.check_record(blurred(*PAIR), folders, told)
     folders.scores.mkdir()
     folders.json("a").write_text("{}")
-    record.check_record(blurred(*PAIR), folders, told)
+    run.check_record(blurred(*PAIR), folders, told)
     # As little as the last steps of a training change.
     with pytest.raises(ScoringError, match="other weights, expected these; name an"):
-        record.check_record(scaled(1.0001), folders, told)
+        run.check_record(scaled(1.0001), folders, told)
     other = {**told, "options": {"niter": 0}}
     with pytest.raises(
         ScoringError, match=r"options=\{'niter': 1\}, expected options="
     ):
-        record.check_record(blurred(*PAIR), folders, other)
-    record.check_record(scaled(1.01), folders, other, ["a"])
+        run.check_record(blurred(*PAIR), folders, other)
+    run.check_record(scaled(1.01), folders, other, ["a"])
     assert not folders.json("a").exists()
-    record.record_path(folders).unlink()
+    folders.record().unlink()
     folders.json("a").write_text("{}")
     with pytest.raises(ScoringError, match="scores without their record"):
-        record.check_record(scaled(1.01), folders, other)
+        run.check_record(scaled(1.01), folders, other)
 
 
 def test_scores_of_another_model_do_not_stay_beside_those_of_some_songs(tmp_path):
     folders = run.Folders(tmp_path / "test")
-    record.check_record(blurred(*PAIR), folders, {})
+    run.check_record(blurred(*PAIR), folders, {})
     folders.scores.mkdir()
     for name in "ab":
         folders.json(name).write_text("{}")
     with pytest.raises(ScoringError, match="--overwrite without --limit"):
-        record.check_record(scaled(2.0), folders, {}, ["a"])
+        run.check_record(scaled(2.0), folders, {}, ["a"])
     assert folders.json("a").exists()
-    record.check_record(blurred(*PAIR), folders, {}, ["a"])
+    run.check_record(blurred(*PAIR), folders, {}, ["a"])
     assert [each.stem for each in folders.scores.iterdir()] == ["b"]
-    record.check_record(scaled(2.0), folders, {}, None)
+    run.check_record(scaled(2.0), folders, {}, None)
     assert not list(folders.scores.iterdir())
 
 
 def test_subsets_have_records_of_their_own(tmp_path):
     test, train = (run.Folders(tmp_path / name) for name in ("test", "train"))
     for folders in (test, train):
-        record.check_record(blurred(*PAIR), folders, {"subset": folders.scores.name})
+        run.check_record(blurred(*PAIR), folders, {"subset": folders.scores.name})
         folders.scores.mkdir()
         folders.json("a").write_text("{}")
-    record.check_record(blurred(*PAIR), test, {"subset": "test"})
-    assert evaluate._usual_place("umx", "train") == Path("evaluation-train/umx")
+    run.check_record(blurred(*PAIR), test, {"subset": "test"})
 
 
 def test_an_evaluation_that_was_killed_and_the_model_changed(
@@ -342,16 +343,16 @@ def _submitted(submit):
 
 def test_empty_and_missing_folders(tmp_path):
     with pytest.raises(CorpusError, match="does not exist"):
-        songs.find(tmp_path / "nowhere", "test")
+        run.find_songs(tmp_path / "nowhere", "test")
     (tmp_path / "test").mkdir()
     with pytest.raises(CorpusError, match="holds no song but nothing"):
-        songs.find(tmp_path, "test")
+        run.find_songs(tmp_path, "test")
     with pytest.raises(CorpusError, match="train does not exist"):
-        songs.find(tmp_path, "train")
+        run.find_songs(tmp_path, "train")
     (tmp_path / "test" / "x.stem.mp4").touch()
-    assert [each.name for each in songs.find(tmp_path, "test")] == ["x"]
+    assert [each.name for each in run.find_songs(tmp_path, "test")] == ["x"]
     with pytest.raises(CorpusError, match="or leave out --is-wav"):
-        songs.find(tmp_path, "test", is_wav=True)
+        run.find_songs(tmp_path, "test", is_wav=True)
 
 
 @pytest.fixture
@@ -359,8 +360,8 @@ def fixed_model(monkeypatch):
     """Let the command load the pair's separator; returns what it was asked for."""
     asked: dict = {}
 
-    def load(model, *told, **options):
-        asked.update(model=model, told=told, **options)
+    def load(model, targets, **options):
+        asked.update(model=model, targets=targets, **options)
         return blurred(*PAIR)
 
     monkeypatch.setattr(evaluate, "load", load)
@@ -376,9 +377,19 @@ def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     said = capsys.readouterr()
     assert "b - silent: the reference of vocals is silent" in said.err
     assert "a - good: SDR vocals" in said.out
-    assert fixed_model["model"] == "model"
-    assert fixed_model["told"] == (["vocals"], 1, False, "accompaniment", None, None)
-    assert fixed_model["segment_seconds"] is None
+    assert fixed_model == {
+        "model": "model",
+        "targets": ["vocals"],
+        "niter": 1,
+        "softmask": False,
+        "residual": "accompaniment",
+        "wiener_win_len": None,
+        "aggregate": None,
+        "alpha": 1.0,
+        "logit": None,
+        "segment_seconds": None,
+        "checkpoint": None,
+    }
     summary = json.loads((place / "summary.json").read_text("utf-8"))
     assert summary["museval"]["scored_together"] == [list(PAIR)]
     assert (summary["tracks"], summary["seconds"]) == (1, 1)
@@ -398,9 +409,9 @@ def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     ("words", "sentence"),
     [
         (["--input", "x.wav"], "python -m unmix.separate x.wav"),
-        (["a", "--model", "b"], "two models are named, a and b"),
-        (["--limit", "0"], "--limit is 0; expected at least 1 song"),
-        (["--cores", "0"], "--cores is 0; expected at least 1"),
+        (["a", "--model", "b"], "two models are named, b and a"),
+        (["--limit", "0"], "--limit is 0; expected at least 1"),
+        (["--cores", "0"], "--jobs is 0; expected at least 1"),
         (["--root", "/nowhere"], "/nowhere does not exist"),
         (["--table", "/nowhere.json"], "nowhere.json"),
     ],
@@ -464,8 +475,8 @@ def test_stem_file_equals_museval_on_musdb(tmp_path):
     shutil.copy(file, tmp_path / "db" / "test")
     folders = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
     separator = Separator(blurred(*PAIR).network, PAIR, 44100, 2, named=True)
-    found = songs.find(tmp_path / "db", "test")
-    assert evaluate.evaluate(separator, found, folders) == {}
+    found = run.find_songs(tmp_path / "db", "test")
+    assert evaluate.evaluate(separator, found, folders).failed == ()
     (track,) = musdb.DB(root=str(tmp_path / "db"), subsets="test").tracks
     assert track.name == found[0].name
     made = folders.estimates / track.name
@@ -485,11 +496,9 @@ def test_medians_are_those_of_museval_s_own_tables(scored, tmp_path):
     store = museval.EvalStore()
     store.add_eval_dir(str(folders.scores.parent))
     theirs = store.agg_frames_tracks_scores()
-    ours = scores.summarise(
-        {file.stem: scores.read(file) for file in folders.scores.iterdir()}
-    )
+    ours = scored[1].summary["targets"]
     for target in PAIR:
-        for metric in scores.METRICS:
+        for metric in tables.METRICS:
             assert ours[target][metric] == pytest.approx(
                 theirs[target][metric], abs=1e-5
             )

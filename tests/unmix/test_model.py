@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from common.signal.stft import Stft, stft
 from common.training.optimizer import optimizer
-from unmix import convert, tensors
+from unmix import convert, original_folder, weights
 from unmix.config import PRESETS, UMX, Network
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix, folded, num_bins, num_input_bins
@@ -47,7 +47,7 @@ def trained(config=SMALL, seed=3):
 @FOLDERS
 def test_estimates_of_the_original(folder):
     golden = np.load(GOLDEN / folder / "reference.npz")
-    model = convert.load(GOLDEN / folder)["vocals"]
+    model = weights.load(GOLDEN / folder)["vocals"]
     estimate = model(magnitudes(golden["audio"], "reflect"))
     shown = estimate.numpy().transpose(0, 1, 3, 2)[..., ::4]
     np.testing.assert_allclose(shown, golden["vocals"], rtol=0, atol=1e-5)
@@ -60,7 +60,7 @@ def test_five_steps_of_the_original(recurrence):
     golden = np.load(GOLDEN / "five_steps.npz")
     config = replace(SMALL, layers=3, bidirectional=recurrence == "bi")
     model = OpenUnmix(config)
-    tensors.assign(model, part(golden, f"{recurrence}/init"), "golden")
+    original_folder.assign(model, part(golden, f"{recurrence}/init"), "golden")
     mixture, target = (magnitudes(golden[name]) for name in "xy")
     adam = optimizer("adam", 1e-3, 1e-5)
     adam.build(model.trainable_variables)
@@ -80,7 +80,7 @@ def test_five_steps_of_the_original(recurrence):
     assert float(held_out) == pytest.approx(
         float(golden[f"{recurrence}/eval_loss"]), abs=1e-6
     )
-    ours = tensors.collect(model)
+    ours = original_folder.collect(model)
     for name, value in part(golden, f"{recurrence}/step5").items():
         np.testing.assert_allclose(ours[name], value, rtol=0, atol=1e-5, err_msg=name)
 
@@ -181,7 +181,7 @@ def test_replicas_equal_one():
     )
     with strategy.scope():
         two = OpenUnmix(config)
-    tensors.assign(two, tensors.collect(one), "one")
+    original_folder.assign(two, original_folder.collect(one), "one")
     parts = iter(tf.split(mixture, 2))
     batches = strategy.experimental_distribute_values_from_function(
         lambda _: next(parts)
@@ -199,9 +199,13 @@ def test_replicas_equal_one():
         np.testing.assert_allclose(
             got, want, rtol=1e-4, atol=1e-6, err_msg=variable.name
         )
-    for name, value in tensors.collect(one).items():
+    for name, value in original_folder.collect(one).items():
         np.testing.assert_allclose(
-            tensors.collect(two)[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+            original_folder.collect(two)[name],
+            value,
+            rtol=1e-5,
+            atol=1e-6,
+            err_msg=name,
         )
 
 

@@ -9,10 +9,10 @@ import tf_keras as keras
 
 from common.signal.stft import Stft, stft
 from common.training.logs import read_scalars
-from unmix import convert, end_to_end, separate
+from unmix import separate, weights
 from unmix.model import OpenUnmix
-from unmix.passes import Filtering, Passes
 from unmix.train import build
+from unmix.two_pass import TwoPassSeparator, WienerOptions
 
 
 def noise(*shape):
@@ -22,12 +22,14 @@ def noise(*shape):
 
 def magnitudes(networks, mixture):
     """Magnitudes [targets, channels, frames, bins] that separation filters."""
-    passes = Passes(networks, Filtering(niter=0))
-    params = Stft(networks["vocals"].config.window_samples, passes.config.hop_samples)
+    separator = TwoPassSeparator(networks, WienerOptions(niter=0))
+    params = Stft(
+        networks["vocals"].config.window_samples, separator.config.hop_samples
+    )
     frames = int(stft(mixture, params).shape[1] or 0)
-    kept = passes._first_pass(mixture, frames)
-    spectra = passes._spectra(mixture)
-    return passes._magnitude(spectra, tf.constant(np.stack(kept))).numpy()
+    kept = separator._first_pass(mixture, frames)
+    spectra = separator._spectra(mixture)
+    return separator._magnitude(spectra, tf.constant(np.stack(kept))).numpy()
 
 
 def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
@@ -37,10 +39,10 @@ def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
     for one, other in zip(straight.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(one, other)
     assert all(np.isfinite(line["loss"]) for line in read_scalars(config.output))
-    networks = convert.load(config.output, checkpoint="latest")
+    networks = weights.load(config.output, checkpoint="latest")
     assert networks["vocals"].precision == "bfloat16"
     mixture = noise(2, 3000)
-    spectra = tf.abs(Passes(networks, Filtering())._spectra(mixture))
+    spectra = tf.abs(TwoPassSeparator(networks, WienerOptions())._spectra(mixture))
     validated = straight.network(spectra[tf.newaxis])[0].numpy()
     single = OpenUnmix(config.model)
     single.set_weights(straight.network.get_weights())
@@ -57,7 +59,7 @@ def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
 def test_a_run_of_all_targets_together_trains_in_half_precision(config, half):
     config = replace(half(config), end_to_end=True, niter=1)
     config = replace(config, target=("vocals", "drums", "bass", "other"))
-    job = end_to_end.build(config, tf.distribute.get_strategy())
+    job = build(config, tf.distribute.get_strategy())
     job.model.fit(job.train(0), steps_per_epoch=1, verbose=0)
     assert {net.precision for net in job.model.network.values()} == {"bfloat16"}
     assert all(np.isfinite(each).all() for each in job.model.get_weights())

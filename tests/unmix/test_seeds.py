@@ -7,7 +7,7 @@ import pytest
 
 from common.config import override, save
 from common.training.checkpoint import CheckpointError, save_network
-from unmix import convert, seeds
+from unmix import seeds, weights
 from unmix.config import TINY
 from unmix.model import OpenUnmix
 
@@ -56,7 +56,7 @@ def test_best_of_every_target_is_a_run_folder(folder, capsys):
     ]
     # The folder may be moved as a whole.
     moved = folder.rename(folder.with_name("moved"))
-    models = convert.load(moved / "best")
+    models = weights.load(moved / "best")
     kept = {target: float(model.output_mean[0]) for target, model in models.items()}
     assert kept == {"vocals": 9.0, "bass": 8.0}
 
@@ -76,7 +76,12 @@ def test_runs_of_one_target(tmp_path):
     for seed, loss in ((42, 0.5), (43, 0.4)):
         make_run(tmp_path / f"seed{seed}", "drums", loss, value=seed)
     assert seeds.keep_best(tmp_path)["drums"].seed == "seed43"
-    assert float(convert.load(tmp_path / "best")["drums"].output_mean[0]) == 43.0
+    assert float(weights.load(tmp_path / "best")["drums"].output_mean[0]) == 43.0
+
+
+def test_a_best_checkpoint_is_found_without_the_list_of_checkpoints(folder):
+    (folder / "seed9" / "vocals" / "best" / "checkpoint").unlink()
+    assert seeds.keep_best(folder)["vocals"].seed == "seed9"
 
 
 def test_bad_folders(folder, tmp_path, capsys):

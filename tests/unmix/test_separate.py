@@ -11,8 +11,8 @@ import pytest
 import unmix
 from common import audio
 from common.separation.separator import SeparationError
-from unmix import convert, separate, umx_command
-from unmix.passes import Filtering, Passes
+from unmix import separate, umx_command, weights
+from unmix.two_pass import TwoPassSeparator, WienerOptions
 
 MODEL = Path(__file__).resolve().parents[1] / "golden" / "unmix" / "estimates"
 MONO = MODEL.parent / "original_micro_mono"
@@ -79,12 +79,12 @@ def test_silence_stays_silence(separator):
 
 
 def test_a_mono_network_takes_equal_and_different_channels():
-    passes = Passes(convert.load(MONO), Filtering(residual=True))
+    network = TwoPassSeparator(weights.load(MONO), WienerOptions(residual=True))
     sound = np.random.default_rng(3).standard_normal([1, 2, 2000]).astype(np.float32)
     equal = np.repeat(sound[:, :1], 2, axis=1)
-    one = passes(equal[:, :1])
-    np.testing.assert_array_equal(passes(equal)[:, :, :1], one)
-    different = passes(sound)
+    one = network(equal[:, :1])
+    np.testing.assert_array_equal(network(equal)[:, :, :1], one)
+    different = network(sound)
     assert np.abs(different[:, :, 0] - different[:, :, 1]).max() > 1e-3
 
 
@@ -213,8 +213,8 @@ def test_existing_stems_stay(song, tmp_path, capsys):
 
 
 def test_networks_of_different_shapes_are_refused(monkeypatch):
-    pair = {"a": convert.load(MODEL)["vocals"], "b": convert.load(MONO)["vocals"]}
-    monkeypatch.setattr(convert, "load", lambda *_: pair)
+    pair = {"a": weights.load(MODEL)["vocals"], "b": weights.load(MONO)["vocals"]}
+    monkeypatch.setattr(weights, "load", lambda *_: pair)
     with pytest.raises(SeparationError, match="networks of a and b differ"):
         unmix.load("pair")
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from common.separation.separator import SeparationError, Separator
-from unmix import convert, separate, stream_command
+from unmix import convert, separate
 from unmix.config import Network
 from unmix.model import OpenUnmix
-from unmix.stream import Stream
+from unmix.stream import Stream, compile_ahead
 
 RATE, WINDOW, HOP = 8000, 128, 32
 SHAPE = {"stereo": 2, "mono": 1}
@@ -183,7 +183,7 @@ def test_ends(separator):
 
 
 def test_compiled_ahead(separator):
-    stream_command.compile_ahead(separator, 2)
+    compile_ahead(separator, 2)
     before = separator.network.decode.experimental_get_tracing_count()
     streamed(Stream(separator), sound(2, 2000), (HOP, 3 * HOP, 16 * HOP))
     assert separator.network.decode.experimental_get_tracing_count() == before
@@ -196,7 +196,8 @@ def command(monkeypatch, capsys, separator, words, raw):
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(raw)))
     monkeypatch.setattr(sys, "stdout", out_text)
     words = ["--stream", "--model", "any", *words]
-    code = stream_command.main(lambda *_, **__: separator, words)
+    monkeypatch.setattr(separate, "load", lambda *_, **__: separator)
+    code = separate.main(words)
     return code, out.getvalue(), capsys.readouterr().err
 
 
@@ -250,14 +251,17 @@ def test_command_clips(separator, monkeypatch, capsys):
     ],
 )
 def test_command_loads_what_is_needed(words, given, monkeypatch, capsys):
+    signature = inspect.signature(separate.load)
+
     def load(*arguments, **options):
-        bound = inspect.signature(separate.load).bind(*arguments, **options).arguments
+        bound = signature.bind(*arguments, **options).arguments
         assert given.items() <= bound.items()
         raise SeparationError("far enough")
 
     terminal = types.SimpleNamespace(isatty=lambda: False)
     monkeypatch.setattr(sys, "stdout", terminal)
-    assert stream_command.main(load, ["--stream", "--model", "any", *words]) == 1
+    monkeypatch.setattr(separate, "load", load)
+    assert separate.main(["--stream", "--model", "any", *words]) == 1
     assert "far enough" in capsys.readouterr().err
 
 
@@ -282,6 +286,12 @@ def test_command_with_bad_input(separator, monkeypatch, capsys, words, raw, prob
     assert problem in err.splitlines()[-1]
     # What came before the end of a torn sound is not lost.
     assert len(out) == (2 * 4000 if len(raw) == 4003 else 0)
+
+
+def test_command_takes_no_file(capsys):
+    with pytest.raises(SystemExit):
+        separate.main(["--stream", "--model", "any", "--residual", "song.wav"])
+    assert "--stream reads no file; leave out song.wav" in capsys.readouterr().err
 
 
 def test_command_at_a_terminal(folders, monkeypatch, capsys):

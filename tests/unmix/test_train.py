@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 import unmix
 from common import audio, training
+from common.config import ConfigError
 from common.training.logs import read_scalars
 from common.training.optimizer import optimizer
 from common.training.run_folder import RunFolderError
-from unmix import tensors
+from unmix import original_folder
 from unmix.config import UMX, Network
 from unmix.model import OpenUnmix
-from unmix.train import UnmixTraining, build, main
+from unmix.train import UnmixTraining, build, main, translate_flags
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "five_steps.npz"
 
@@ -34,14 +36,14 @@ def test_five_steps_of_the_original_through_the_training_itself():
         for name in golden.files
         if name.startswith("bi/init/")
     }
-    tensors.assign(network, start, "golden")
+    original_folder.assign(network, start, "golden")
     trainer = UnmixTraining(network, replace(UMX, model=model), 1)
     trainer.compile(optimizer("adam", 1e-3, 1e-5))
     mixture, target = map(tf.constant, (golden["x"], golden["y"]))
     batch = {"mixture": mixture, "sources": target[:, tf.newaxis]}
     data = tf.data.Dataset.from_tensors(batch).repeat()
     losses = []
-    remember = training.keras.callbacks.LambdaCallback(
+    remember = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: losses.append(logs["loss"])
     )
     trainer.fit(data, epochs=5, steps_per_epoch=1, verbose=0, callbacks=[remember])
@@ -110,7 +112,21 @@ def test_umxse_starts_from_speech_and_noise(tmp_path, capsys):
     assert unmix.load(output).sources[0] == "speech"
     assert main([*words[:3], "target=speech,noise"]) == 1
     assert (
-        "target=speech,noise: dataset=sourcefolder names its" in capsys.readouterr().err
-    )
+        "target=speech,noise names 2 targets, but dataset=sourcefolder has one, which "
+        "target_dir names; set target= to one name, such as target=speech"
+    ) in capsys.readouterr().err
+    assert main(["with", "tiny", "dataset=trackfolder_fix", "target_file="]) == 1
+    assert "target_file names; set target= to one name" in capsys.readouterr().err
     assert main(words[:2]) == 1
     assert "root is not set; dataset=sourcefolder needs it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", [["--nb-workers", "4"], ["--nb_workers=4"]])
+def test_a_flag_without_effect_takes_its_value_along_and_no_more(flag, capsys):
+    assert translate_flags([*flag, "--epochs", "3"]) == ["--epochs", "3"]
+    assert f"{flag[0].split('=')[0]} has no effect" in capsys.readouterr().out
+
+
+def test_a_flag_that_means_something_else_is_refused():
+    with pytest.raises(ConfigError, match=r"^--debug is refused: .* use --check"):
+        translate_flags(["--epochs", "3", "--debug"])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from unmix.wiener import wiener
-from unmix.windows import windowed
+from unmix.wiener import wiener, windowed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "wiener.npz"
 CASES = [name for name in np.load(GOLDEN).files if name.startswith("y")]
@@ -131,7 +130,7 @@ def test_first_estimates_have_the_magnitudes_given_and_the_phase_of_the_mixture(
     close(turned.imag + np.abs(turned), np.abs(turned), 1e-6)
 
 
-def test_rounds_find_the_directions():
+def test_iterations_find_the_directions():
     random = np.random.default_rng(5)
     parts = random.standard_normal([2, 1, 300, 17, 2]) @ [1.0, 1j]
     true = np.array([[1.0, 0.2], [0.3, 1.0]])[..., np.newaxis, np.newaxis] * parts

@@ -1,1 +1,1 @@
-"""Songs and estimates in, museval's scores of each, tables and a picture out."""
+"""The songs of an evaluation, scored one by one by museval, and their tables."""

@@ -1,29 +1,61 @@
-"""All songs of an evaluation: the next is separated while others are scored."""
+"""All songs of an evaluation: the next is separated while others are scored.
+
+Each song is scored by a process of its own. Scores that exist are kept, if the record
+beside them says that they are of the same model and options.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from types import TracebackType
+from typing import Any, NamedTuple, final
 
-from common.files import scratch_folder, write_text
+from common.corpora import musdb, reading, sound_files
+from common.corpora.track import CorpusError
+from common.evaluation import score_key
+from common.evaluation.command import Evaluation
+from common.files import scratch_folder, write_json, write_text
 from common.separation.files import separate_file
 from common.separation.separator import Separator
 from common.training.loop import say
-from unmix.scoring import scores, songs
-from unmix.scoring.processes import Job, Scored, Scorers
+from unmix.corpus import COMPOUND
+from unmix.scoring import tables
+from unmix.scoring.worker import Job, ScoringError
 
 PROGRAM = "unmix.evaluate"
+PARTS = {**{name: (name,) for name in musdb.SOURCES}, **COMPOUND}
+"""What has a reference, and the sources that it is the sum of, in museval's order."""
+MIXTURE = "mixture.wav"
+CURE = "name another --output, or give --overwrite without --limit to score all again"
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+CODE = Path(__file__).resolve().parents[2]
+
+
+class Song(NamedTuple):
+    """A song of MUSDB18.
+
+    Attributes:
+        name: ``Artist - Title``.
+        path: Folder of its wav files, or its stem file.
+    """
+
+    name: str
+    path: Path
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where results go.
+    """Output folders of an evaluation.
 
     Attributes:
         scores: Folder of the songs' scores, ``EVALDIR/test``.
@@ -34,59 +66,227 @@ class Folders:
     estimates: Path | None = None
 
     def json(self, name: str) -> Path:
-        """Name the file of a song's scores."""
+        """Return the file of a song's scores."""
         return self.scores / f"{name}.json"
+
+    def record(self) -> Path:
+        """Return the record of a subset; each has its own, since its songs differ."""
+        subset = self.scores.name
+        name = "evaluation" if subset == "test" else f"evaluation-{subset}"
+        return self.scores.with_name(f"{name}.json")
+
+
+def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[Song]:
+    """List the songs of a folder of MUSDB18 by name, without looking into them.
+
+    Args:
+        root: Folder of the corpus.
+        subset: ``"test"`` or ``"train"``, which has those held out for validation too.
+        is_wav: Leave stem files out.
+
+    Raises:
+        CorpusError: There is no song.
+    """
+    folder = reading.folder_of("MUSDB18", musdb.find_root(root) / subset, "songs")
+    songs = musdb.songs(folder, is_wav=is_wav)
+    if not songs:
+        raise CorpusError(
+            f"MUSDB18: {folder} holds no song but {reading.contents(folder)}; unpack "
+            "the corpus there" + (", or leave out --is-wav" if is_wav else "")
+        )
+    return [Song(name, songs[name]) for name in sorted(songs)]
+
+
+def scored_targets(sources: Sequence[str]) -> list[str]:
+    """Return the sources that museval scores, in its order.
+
+    Raises:
+        CorpusError: They are fewer than the two that it needs.
+
+    >>> scored_targets(["drums", "vocals", "residual"])
+    ['vocals', 'drums']
+    """
+    targets = [target for target in PARTS if target in sources]
+    if len(targets) < 2:
+        raise CorpusError(
+            f"the model makes {', '.join(sources)}, and museval needs at least two of "
+            f"{', '.join(PARTS)}: give --residual accompaniment for vocals alone, or "
+            "--aggregate"
+        )
+    return targets
+
+
+def references(folder: Path, targets: Iterable[str]) -> dict[str, list[Path]]:
+    """Return the files that the references of targets are the sums of.
+
+    Args:
+        folder: Wav files of a song.
+        targets: Names in :data:`PARTS`.
+
+    Raises:
+        CorpusError: A file, or the mixture, does not exist.
+    """
+    files = {
+        target: [_sound(folder / f"{part}.wav") for part in PARTS[target]]
+        for target in targets
+    }
+    needed = [
+        _sound(folder / MIXTURE),
+        *(file for each in files.values() for file in each),
+    ]
+    missing = dict.fromkeys(file.name for file in needed if not file.is_file())
+    if missing:
+        raise CorpusError(
+            f"{folder} lacks {', '.join(missing)}; it holds "
+            f"{reading.contents(folder)}: unpack it again"
+        )
+    return files
+
+
+def _sound(path: Path) -> Path:
+    return sound_files.find(path) or path
+
+
+def check_record(
+    separator: Separator,
+    folders: Folders,
+    settings: Mapping[str, Any],
+    repeated: Collection[str] | None = (),
+) -> None:
+    """Refuse to go on with scores of another model or other options.
+
+    Args:
+        separator: The model, identified by :func:`common.evaluation.score_key.digest`.
+        folders: Where the scores are; the record lies beside their folder.
+        settings: What else they depend on.
+        repeated: Songs whose scores are removed, to be scored again; None: all songs.
+
+    Raises:
+        ScoringError: Scores that stay are those of something else.
+    """
+    path = folders.record()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = json.loads(json.dumps({**settings, "digest": score_key.digest(separator)}))
+    existing = sorted(folders.scores.glob("*.json"))
+    removed = [file for file in existing if repeated is None or file.stem in repeated]
+    if len(removed) < len(existing):
+        _compare(_read_record(path), record, folders.scores)
+    for file in removed:
+        file.unlink()
+    write_json(record, path)
+
+
+def _compare(
+    kept: Mapping[str, Any] | None, record: Mapping[str, Any], scores: Path
+) -> None:
+    if kept is None:
+        raise ScoringError(
+            f"{scores} holds scores without their record in the folder above, so they "
+            f"may be of any model; {CURE}"
+        )
+    for name, value in record.items():
+        if kept.get(name) == value:
+            continue
+        was, expected = f"{name}={kept.get(name)}", f"{name}={value}"
+        if name == "digest":
+            was, expected = "other weights", "these"
+        raise ScoringError(
+            f"{scores} holds scores of {was}, expected {expected}; {CURE}"
+        )
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def evaluate(
     separator: Separator,
-    found: Sequence[songs.Song],
+    songs: Sequence[Song],
     folders: Folders,
-    cores: int = 1,
-) -> dict[str, str]:
+    jobs: int = 1,
+) -> Evaluation:
     """Separate songs and score the estimates, unless they have scores.
 
     Args:
-        separator: What separates; of its sources those with references are scored.
-        found: The songs.
+        separator: The model; of its sources those with references are scored.
+        songs: The songs.
         folders: Where scores and estimates go.
-        cores: How many songs are scored at once.
+        jobs: How many songs are scored at once.
 
     Returns:
-        Why there is no score, by the name of the song.
+        Scores of each song and target, their medians over songs by target, and the
+        songs without scores; ``summary["failed"]`` has the reasons by song.
 
     Raises:
         CorpusError: Less than two sources have references.
     """
-    targets = songs.scored(separator.sources)
+    targets = scored_targets(separator.sources)
     folders.scores.mkdir(parents=True, exist_ok=True)
     near = folders.estimates or folders.scores
     near.mkdir(parents=True, exist_ok=True)
-    with (
-        Scorers(cores) as scorers,
-        scratch_folder(near.parent) as work,
-    ):
-        run = _Run(scorers, folders, len(found))
-        for song in found:
+    with Scorers(jobs) as scorers, scratch_folder(near.parent) as scratch:
+        run = _Run(scorers, folders, len(songs))
+        for song in songs:
             if folders.json(song.name).exists():
                 run.skip()
                 continue
-            # One more than is scored waits, so that none has to.
-            run.collect(cores)
-            place = Path(tempfile.mkdtemp(dir=work))
+            # One song more than is scored at once waits, so that no process has to.
+            run.collect(jobs)
+            work = Path(tempfile.mkdtemp(dir=scratch))
             try:
-                job = _separate(separator, song, targets, folders.estimates, place)
+                job = _separate(separator, song, targets, folders.estimates, work)
             except (ValueError, OSError) as error:
-                run.fail(song.name, error, place)
+                run.fail(song.name, error, work)
             else:
-                run.submit(job, place)
+                run.submit(job, work)
         run.collect(0)
-    return run.failed
+    return _evaluation(folders, [song.name for song in songs], run.failed)
+
+
+def _evaluation(
+    folders: Folders, names: Sequence[str], failed: Mapping[str, str]
+) -> Evaluation:
+    """Read the scores of songs, and take their medians."""
+    files = {name: folders.json(name) for name in names if folders.json(name).exists()}
+    rows = tables.rows_of({n: tables.read_scores(file) for n, file in files.items()})
+    seconds = tables.median(map(tables.count_seconds, files.values()))
+    summary = {
+        "tracks": len(files),
+        "seconds": seconds,
+        "failed": dict(failed),
+        "targets": tables.summarise(rows),
+    }
+    return Evaluation(rows, summary, tuple(failed))
+
+
+def _separate(
+    separator: Separator,
+    song: Song,
+    targets: Sequence[str],
+    estimates: Path | None,
+    work: Path,
+) -> Job:
+    """Write the estimates of a song as 32-bit wav, into its folder or a scratch one."""
+    folder = song.path
+    if not folder.is_dir():
+        folder = musdb.decode(song.path, work / "stems")
+    sums = references(folder, targets)
+    stems = separate_file(separator, _sound(folder / MIXTURE), work / "made").folder
+    if estimates:
+        kept = estimates / song.name
+        kept.mkdir(parents=True, exist_ok=True)
+        for file in stems.iterdir():
+            file.replace(kept / file.name)
+        stems = kept
+    return Job(song.name, sums, {name: stems / f"{name}.wav" for name in targets})
 
 
 @final
 class _Run:
-    """The songs that are being scored, and what became of the others."""
+    """The songs that are being scored, and the results of the others."""
 
     def __init__(self, scorers: Scorers, folders: Folders, total: int) -> None:
         self.failed: dict[str, str] = {}
@@ -97,12 +297,12 @@ class _Run:
     def skip(self) -> None:
         self._done += 1
 
-    def submit(self, job: Job, place: Path) -> None:
+    def submit(self, job: Job, work: Path) -> None:
         future = self._scorers.submit(job)
-        self._pending[future] = job.name, place
+        self._pending[future] = job.name, work
 
     def collect(self, most: int) -> None:
-        """Write the scores that are there; wait until at most so many are missing."""
+        """Write the finished scores; wait until at most so many songs are pending."""
         while True:
             missing = len(self._pending) > most
             ready, _ = wait(
@@ -115,28 +315,28 @@ class _Run:
             if not missing and not ready:
                 return
 
-    def fail(self, name: str, error: Exception, place: Path) -> None:
-        """Tell why a song has no score; the others go on."""
+    def fail(self, name: str, error: Exception, work: Path) -> None:
+        """Report why a song has no score; the others go on."""
         self._done += 1
         self.failed[name] = str(error)
-        shutil.rmtree(place)
+        shutil.rmtree(work)
         sys.stderr.write(f"{PROGRAM}: {name}: {error}\n")
         sys.stderr.flush()
 
     def _take(self, future: Future[Scored]) -> None:
-        name, place = self._pending.pop(future)
+        name, work = self._pending.pop(future)
         try:
             scored = future.result()
-        except ValueError as error:
-            self.fail(name, error, place)
+        except (ValueError, OSError) as error:
+            self.fail(name, error, work)
             return
         path = self._folders.json(name)
         write_text(path, scored.text)
-        shutil.rmtree(place)
+        shutil.rmtree(work)
         self._done += 1
         medians = ", ".join(
             f"{target} {cells['SDR']:.2f}"
-            for target, cells in scores.read(path).items()
+            for target, cells in tables.read_scores(path).items()
         )
         say(
             f"[{self._done}/{self._total}] {name}: SDR {medians} dB, "
@@ -144,21 +344,92 @@ class _Run:
         )
 
 
-def _separate(
-    separator: Separator,
-    song: songs.Song,
-    targets: Sequence[str],
-    estimates: Path | None,
-    place: Path,
-) -> Job:
-    """Write the estimates of a song as 32-bit wav, into its folder or a passing one."""
-    folder = songs.opened(song, place / "stems")
-    references = songs.references(folder, targets)
-    made = separate_file(separator, songs.mixture(folder), place / "made").folder
-    if estimates:
-        kept = estimates / song.name
-        kept.mkdir(parents=True, exist_ok=True)
-        for file in made.iterdir():
-            file.replace(kept / file.name)
-        made = kept
-    return Job(song.name, references, {name: made / f"{name}.wav" for name in targets})
+class Scored(NamedTuple):
+    """The scores of a song as museval's JSON, and how long they took."""
+
+    text: str
+    seconds: float
+
+
+@final
+class Scorers:
+    """Scores several songs at once, each in a process that ends with it.
+
+    What still runs is killed at the end of the ``with`` block.
+
+    Args:
+        count: How many songs are scored at once.
+
+    Raises:
+        ScoringError: The count is below 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ScoringError(f"--jobs is {count}; expected at least 1")
+        self._pool = ThreadPoolExecutor(count)
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
+        # Together they have a thread for each core.
+        self._threads = max(1, len(os.sched_getaffinity(0)) // count)
+
+    def __enter__(self) -> Scorers:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Kill the processes that still run."""
+        self._closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._running):
+            process.kill()
+        self._pool.shutdown()
+
+    def submit(self, job: Job) -> Future[Scored]:
+        """Score a song as soon as a process may start.
+
+        Returns:
+            Its scores, or a ScoringError that says why there are none.
+        """
+        return self._pool.submit(self._score, job)
+
+    def _score(self, job: Job) -> Scored:
+        start = time.perf_counter()
+        process = self._start()
+        self._running.add(process)
+        if self._closed:
+            process.kill()
+        text = json.dumps(job._asdict(), default=str)
+        output, errors = process.communicate(text.encode())
+        self._running.discard(process)
+        if process.returncode:
+            lines = errors.decode(errors="replace").strip().splitlines()
+            raise ScoringError(
+                f"the process that scored it ended with code {process.returncode} "
+                f"({lines[-1] if lines else 'without a word'}); where the memory is "
+                "full use fewer --jobs: the same command goes on"
+            )
+        answer = json.loads(output)
+        if "error" in answer:
+            raise ScoringError(answer["error"])
+        return Scored(answer["scores"], time.perf_counter() - start)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        paths = [str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return subprocess.Popen(
+            [sys.executable, "-m", "unmix.scoring.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={
+                **os.environ,
+                **dict.fromkeys(THREADS, str(self._threads)),
+                "PYTHONPATH": os.pathsep.join(paths),
+                # A file of the user's named common.py must not come first.
+                "PYTHONSAFEPATH": "1",
+            },
+        )

@@ -1,4 +1,4 @@
-"""Every corpus by its name, each read from its miniature."""
+"""Every corpus in the catalogue, read from its miniature."""
 
 import numpy as np
 import pytest
@@ -32,20 +32,20 @@ COUNTS = {**SONGS, **SPEECH, "fuss": {"train": 4, "validation": 2, "eval": 2}}
 @pytest.fixture(scope="module")
 def miniature(tmp_path_factory):
     """Write each miniature once, with as few tracks as its splits need."""
-    made = {}
+    written = {}
 
     def folder(name):
-        if name not in made:
+        if name not in written:
             path = tmp_path_factory.mktemp("corpora") / name
             counts = COUNTS.get(name, FEW)
-            made[name] = WRITERS[name](path, sample_rate=8000, **counts)
-        return made[name]
+            written[name] = WRITERS[name](path, sample_rate=8000, **counts)
+        return written[name]
 
     return folder
 
 
 @pytest.mark.parametrize("name", sorted(set(CORPORA) & set(WRITERS) - {"mix_folders"}))
-def test_every_corpus_has_three_splits_without_a_track_in_two(name, miniature):
+def test_every_corpus_has_three_disjoint_splits(name, miniature):
     splits = [
         catalogue.tracks(name, miniature(name), split)
         for split in ("train", "valid", "test")
@@ -62,16 +62,16 @@ def test_every_corpus_has_three_splits_without_a_track_in_two(name, miniature):
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_sources_have_the_names_of_the_corpus(name, miniature):
-    found = catalogue.tracks(name, miniature(name), "train")
-    assert set(found[0].sources) == SOURCES[name]
+    tracks = catalogue.tracks(name, miniature(name), "train")
+    assert set(tracks[0].sources) == SOURCES[name]
 
 
-def test_folders_of_songs(miniature, tmp_path):
+def test_song_folders_have_splits(miniature, tmp_path):
     for split in ("train", "valid", "test"):
         (tmp_path / split).symlink_to(miniature("musdb") / "train")
-    found = catalogue.tracks("song_folders", tmp_path, "valid")
-    assert len(found) == 12
-    assert set(found[0].sources) == SOURCES["musdb"]
+    tracks = catalogue.tracks("song_folders", tmp_path, "valid")
+    assert len(tracks) == 12
+    assert set(tracks[0].sources) == SOURCES["musdb"]
 
 
 def test_an_option_reaches_its_corpus(miniature):
@@ -82,7 +82,7 @@ def test_an_option_reaches_its_corpus(miniature):
     assert clean[0].mixture != noisy[0].mixture
 
 
-def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
+def test_tracks_are_cut_to_their_shortest_file_if_allowed(tmp_path):
     folder = tmp_path / "train" / "a"
     folder.mkdir(parents=True)
     for name, samples in (("vocals", 40_000), ("band", 8000)):
@@ -94,7 +94,7 @@ def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
     assert track.samples == 8000
 
 
-def test_an_unknown_corpus_is_an_error_with_the_known_ones():
+def test_an_unknown_corpus_raises_with_the_known_names():
     with pytest.raises(
         CorpusError, match=r"'mus' is not known; expected one of fuss, "
     ):

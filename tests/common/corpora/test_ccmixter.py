@@ -1,4 +1,4 @@
-"""CCMixter: the voice is the second source, whatever the order of names."""
+"""CCMixter: the second source is the voice."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from common.synthetic import miniature
 
 @pytest.fixture
 def root(tmp_path):
-    place = tmp_path / "ccmixter"
-    return miniature.write_ccmixter(place, sample_rate=8000, seconds=0.25, songs=5)
+    folder = tmp_path / "ccmixter"
+    return miniature.write_ccmixter(folder, sample_rate=8000, seconds=0.25, songs=5)
 
 
 def test_the_second_source_is_the_voice(root, caplog):
@@ -29,15 +29,15 @@ def test_the_second_source_is_the_voice(root, caplog):
         assert np.abs(waves[1]).mean() > 0.003
 
 
-def test_splits_share_no_song(root):
-    whole = {each.name for each in ccmixter.tracks(root / "ccmixter_corpus")}
+def test_splits_are_disjoint(root):
+    all_names = {each.name for each in ccmixter.tracks(root / "ccmixter_corpus")}
     splits = ("train", "valid", "test")
     parts = [{each.name for each in ccmixter.tracks(root, each)} for each in splits]
     assert [len(part) for part in parts] == [3, 1, 1]
-    assert set.union(*parts) == whole
+    assert set.union(*parts) == all_names
 
 
-def test_what_is_missing_is_named(root, tmp_path):
+def test_missing_files_splits_and_folders_raise(root, tmp_path):
     song = root / "ccmixter_corpus/miniature_-_song_03"
     (song / "source-02.wav").unlink()
     with pytest.raises(CorpusError, match=rf"1 of 5 tracks lack a file, first: {song}"):

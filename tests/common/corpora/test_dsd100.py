@@ -11,16 +11,16 @@ from common.synthetic import miniature
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    place = tmp_path_factory.mktemp("dsd") / "DSD100"
-    return miniature.write_dsd100(place, sample_rate=8000, seconds=0.5, train=2, test=1)
+def miniature_corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("dsd") / "DSD100"
+    return miniature.write_dsd100(root, sample_rate=8000, seconds=0.5, train=2, test=1)
 
 
 @pytest.fixture
-def root(made, tmp_path):
-    """A copy of which files may be taken away."""
-    for file in made.rglob("*.wav"):
-        link = tmp_path / "DSD100" / file.relative_to(made)
+def root(miniature_corpus, tmp_path):
+    """Return a copy of the corpus whose files a test may remove."""
+    for file in miniature_corpus.rglob("*.wav"):
+        link = tmp_path / "DSD100" / file.relative_to(miniature_corpus)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.hardlink_to(file)
     return tmp_path
@@ -42,7 +42,7 @@ def test_mixtures_are_exact_sums(root, split, count, caplog):
     assert tracks == dsd100.tracks(root / "DSD100", split)
 
 
-def test_a_song_without_a_stem_is_named_or_left_out(root):
+def test_a_song_without_a_stem_raises_or_is_left_out(root):
     song = root / "DSD100/Sources/Dev/001 - Miniature train - Song 01"
     (song / "bass.wav").unlink()
     with pytest.raises(CorpusError, match=rf"1 of 2 tracks lack a file, first: {song}"):
@@ -52,7 +52,7 @@ def test_a_song_without_a_stem_is_named_or_left_out(root):
     ]
 
 
-def test_what_is_not_there_is_told(root, tmp_path):
+def test_missing_splits_and_folders_raise(root, tmp_path):
     with pytest.raises(CorpusError, match=r"DSD100: no split 'valid'; it has train"):
         dsd100.tracks(root, "valid")
     with pytest.raises(CorpusError, match=r"nowhere does not exist"):

@@ -1,4 +1,4 @@
-"""The FUSS adapter: lists as they come, roots as they lie, errors in one sentence."""
+"""FUSS: example lists, root folders and error messages."""
 
 from __future__ import annotations
 
@@ -50,36 +50,36 @@ def test_a_list_becomes_tracks(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["", *fuss.FOLDERS])
-def test_the_root_is_found_from_above(tmp_path, below):
+def test_the_root_is_found_from_its_parents(tmp_path, below):
     example_list(tmp_path / below, "m\ts\n", "eval")
     assert fuss.find_root(tmp_path) == tmp_path / below
     assert fuss.find_root(str(tmp_path / below)) == tmp_path / below
 
 
-def test_the_reverberant_set_is_taken_only_without_the_dry_one(tmp_path):
+def test_the_dry_set_is_preferred_to_the_reverberant_one(tmp_path):
     example_list(tmp_path / "ssdata_reverb", "m\ts\n")
     assert fuss.find_root(tmp_path).name == "ssdata_reverb"
     example_list(tmp_path / "ssdata", "m\ts\n")
     assert fuss.find_root(tmp_path).name == "ssdata"
 
 
-def test_a_missing_folder_is_named(tmp_path):
+def test_a_missing_folder_raises(tmp_path):
     with pytest.raises(CorpusError, match=r"nowhere does not exist; pass the one"):
         fuss.find_root(tmp_path / "nowhere")
 
 
-def test_an_empty_folder_is_told_where_the_search_went(tmp_path):
+def test_an_empty_folder_raises_with_the_expected_folders(tmp_path):
     with pytest.raises(CorpusError, match=r"fuss_dev/ssdata, ssdata.*holds nothing;"):
         fuss.find_root(tmp_path)
 
 
-def test_a_folder_of_other_things_is_told_what_it_holds(tmp_path):
+def test_a_folder_without_lists_raises_with_its_contents(tmp_path):
     (tmp_path / "holiday.jpg").touch()
     with pytest.raises(CorpusError, match=r"holds holiday\.jpg; fetch FUSS with"):
         fuss.tracks(tmp_path, "train")
 
 
-def test_a_missing_list_is_named_beside_those_that_stand(tmp_path):
+def test_a_missing_list_raises_with_the_existing_ones(tmp_path):
     example_list(tmp_path, "m\ts\n", "train")
     with pytest.raises(
         CorpusError, match=r"has no eval_example_list.txt; it has train_example_list"
@@ -110,7 +110,7 @@ def test_a_missing_list_is_named_beside_those_that_stand(tmp_path):
         ),
     ],
 )
-def test_a_bad_list_gets_its_sentence(tmp_path, text, message):
+def test_a_bad_list_raises(tmp_path, text, message):
     sound(tmp_path / "there.wav")
     sound(tmp_path / "fast.wav", sample_rate=16000)
     example_list(tmp_path, text)
@@ -119,19 +119,19 @@ def test_a_bad_list_gets_its_sentence(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_list_in_another_encoding_is_refused(tmp_path):
+def test_a_list_in_another_encoding_raises(tmp_path):
     (tmp_path / "train_example_list.txt").write_bytes("f\xf6hn.wav\tb".encode("latin1"))
     with pytest.raises(CorpusError, match="is not UTF-8 text"):
         fuss.tracks(tmp_path, "train")
 
 
-def test_an_unknown_split_is_refused(tmp_path):
+def test_an_unknown_split_raises(tmp_path):
     example_list(tmp_path, "m\ts\n")
     with pytest.raises(CorpusError, match="no split 'test'; it has train, validation"):
         fuss.tracks(tmp_path, "test")
 
 
-def test_a_broken_or_empty_source_is_refused_by_name(tmp_path):
+def test_a_broken_or_empty_source_raises(tmp_path):
     example_list(tmp_path, "a.wav\tbroken.wav\n")
     (tmp_path / "broken.wav").write_bytes(b"RIFF, or so it says")
     with pytest.raises(ValueError, match=r"broken\.wav"):
@@ -141,14 +141,14 @@ def test_a_broken_or_empty_source_is_refused_by_name(tmp_path):
         fuss.tracks(tmp_path, "train")
 
 
-def test_mixtures_of_one_name_in_two_folders_stay_apart(tmp_path):
+def test_equal_mixture_names_in_two_folders_are_made_unique(tmp_path):
     sound(tmp_path / "s.wav")
     example_list(tmp_path, "a/m.wav\ts.wav\nb/m.wav\ts.wav\nb/n.wav\ts.wav\n")
     names = [track.name for track in fuss.tracks(tmp_path, "train")]
     assert names == ["a/m", "b/m", "n"]
 
 
-def test_a_part_of_the_published_set_gets_a_warning(tmp_path, caplog):
+def test_a_part_of_the_published_set_warns(tmp_path, caplog):
     root = tmp_path / "fuss_dev" / "ssdata"
     sound(root / "s.wav")
     example_list(root, "m.wav\ts.wav\n", "eval")
@@ -157,7 +157,7 @@ def test_a_part_of_the_published_set_gets_a_warning(tmp_path, caplog):
     assert "names 1 examples; the published eval split has 1000" in caplog.text
 
 
-def test_an_example_is_written_so_that_the_mixture_is_the_exact_sum(tmp_path):
+def test_the_mixture_of_an_example_is_the_exact_sum(tmp_path):
     rng = np.random.default_rng(0)
     sources = rng.normal(0, 0.8, (3, 500))
     line = fuss.write_example(tmp_path, "eval", 7, sources, 16000)
@@ -180,7 +180,7 @@ def test_an_example_is_written_so_that_the_mixture_is_the_exact_sum(tmp_path):
     np.testing.assert_allclose(gains, gains[0], rtol=1e-4)
 
 
-def test_plain_wav_files_are_measured_without_a_decoder(tmp_path, monkeypatch):
+def test_plain_wav_files_are_probed_without_a_decoder(tmp_path, monkeypatch):
     sources = np.full((2, 800), 0.25, np.float32)
     fuss.write_list(
         tmp_path, "train", [fuss.write_example(tmp_path, "train", 0, sources, 8000)]

@@ -1,4 +1,4 @@
-"""Targets out of sources: groups, the rest, labels."""
+"""Groups of sources: sums, the rest, labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def track(name="a", mixture=Path("mix"), **values: float) -> Track:
     return Track(name, 8000, 4, sources, mixture)
 
 
-def heard(track: Track) -> dict[str, float]:
+def levels(track: Track) -> dict[str, float]:
     return {
         name: float(waveforms.read(sound, 8000)[0][0, 0])
         for name, sound in track.sources.items()
@@ -31,25 +31,25 @@ SONG = {"vocals": 1, "drums": 2, "bass": 4, "other": 8}
 
 def test_vocals_against_the_rest():
     (song,) = grouping.against_rest([track(**SONG)], "vocals")
-    assert heard(song) == {"vocals": 1, "accompaniment": 14}
+    assert levels(song) == {"vocals": 1, "accompaniment": 14}
     assert song.mixture == Path("mix")
 
 
-def test_what_is_left_out_leaves_the_mixture():
+def test_sources_outside_the_groups_leave_the_mixture():
     groups = {"rhythm": ["drums", "bass"], "voice": ["vocals"]}
     (song,) = grouping.group([track(**SONG)], groups)
-    assert heard(song) == {"rhythm": 6, "voice": 1}
+    assert levels(song) == {"rhythm": 6, "voice": 1}
     assert song.mixture is None
 
 
-def test_labels_mean_all_of_their_sources_and_names_one():
+def test_a_label_selects_all_its_sources_and_a_name_one():
     band = track(piano_0=1, piano_1=2, guitar_0=4, drums_0=8)
     (song,) = grouping.group([band], {"keys": ["piano"]}, rest="other")
-    assert heard(song) == {"keys": 3, "other": 12}
+    assert levels(song) == {"keys": 3, "other": 12}
     (song,) = grouping.group([band], {"second": ["piano::1"], "first": ["piano"]})
-    assert heard(song) == {"second": 2, "first": 1}
+    assert levels(song) == {"second": 2, "first": 1}
     (song,) = grouping.by_label([band])
-    assert heard(song) == {"piano": 3, "guitar": 4, "drums": 8}
+    assert levels(song) == {"piano": 3, "guitar": 4, "drums": 8}
 
 
 def test_groups_of_groups_are_one_sum():
@@ -57,21 +57,21 @@ def test_groups_of_groups_are_one_sum():
     (song,) = grouping.group([song], {"all": ["vocals", "accompaniment"]})
     assert isinstance(song.sources["all"], Sum)
     assert len(song.sources["all"].parts) == 4
-    assert heard(song) == {"all": 15}
+    assert levels(song) == {"all": 15}
 
 
-def test_tracks_without_a_group_keep_the_others_or_go(caplog):
+def test_tracks_that_lack_a_group_are_kept_or_left_out(caplog):
     songs = [track("a", **SONG), track("b", drums=2), track("c", horn=1)]
     groups = {"vocals": ["vocals"], "drums": ["drums"]}
     kept = grouping.group(songs, groups)
     assert [list(each.sources) for each in kept] == [["vocals", "drums"], ["drums"]]
     assert "1 of 3 tracks lack one of vocals, drums and are left out" in caplog.text
-    (whole,) = grouping.group(songs, groups, complete=True)
-    assert whole.name == "a"
+    (complete,) = grouping.group(songs, groups, complete=True)
+    assert complete.name == "a"
     assert "2 of 3 tracks" in caplog.text
 
 
-def test_the_order_is_that_of_the_groups():
+def test_sources_are_in_the_order_of_the_groups():
     songs = [track(drums=1, vocals=2), track(vocals=2, drums=1)]
     groups = {"vocals": ["vocals"], "drums": ["drums"]}
     orders = [list(each.sources) for each in grouping.group(songs, groups)]
@@ -86,12 +86,12 @@ def test_the_order_is_that_of_the_groups():
         ({"x": ["bass"]}, {"rest": "x"}, "rest='x' is the name of a group"),
     ],
 )
-def test_wrong_groups_are_one_sentence(groups, options, sentence):
+def test_wrong_groups_raise(groups, options, sentence):
     with pytest.raises(CorpusError, match=sentence):
         grouping.group([track(**SONG)], groups, **options)
 
 
-def test_no_whole_track_is_an_error():
+def test_no_complete_track_raises():
     songs = [track(vocals=1), track(drums=1)]
     with pytest.raises(CorpusError, match="None of 2 tracks has all of v, d"):
         grouping.group(songs, {"v": ["vocals"], "d": ["drums"]}, complete=True)

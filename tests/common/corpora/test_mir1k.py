@@ -59,6 +59,64 @@ def test_other_singers_may_train(root):
     assert {each.name.split("_")[0] for each in tracks} == {"abjones", "amy"}
 
 
+@pytest.fixture
+def divided(tmp_path):
+    """The copy of Huang et al. in small; its folders part singers as it pleases."""
+    for folder, names in {
+        "train": ["abjones_5_01", "amy_9_01"],
+        "dev": ["abjones_5_08"],
+        "test": ["bobon_1_01", "amy_1_01"],
+    }.items():
+        for name in names:
+            clip(tmp_path, name, folder=f"Wavfile/{folder}")
+    return tmp_path
+
+
+def test_folders_divide_where_they_are(divided, caplog):
+    caplog.set_level("INFO")
+    found = {
+        split: [track.name for track in mir1k.tracks(divided, split)]
+        for split in ("train", "valid", "test")
+    }
+    assert found == {
+        "train": ["abjones_5_01", "amy_9_01"],
+        "valid": ["abjones_5_08"],
+        "test": ["amy_1_01", "bobon_1_01"],
+    }
+    assert "'valid' is the folder dev" in caplog.text
+    assert "the split 'valid' has 1 tracks, the published set 4" in caplog.text
+    assert "divided by singer" not in caplog.text
+
+
+def test_clips_without_folders_are_said_to_be_divided_by_singer(root, caplog):
+    for split in ("train", "test"):
+        mir1k.tracks(root, split)
+    assert caplog.text.count("it is divided by singer") == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (
+            lambda place: (place / "dev").rename(place / "val"),
+            "dev does not exist.*holds test, train, val",
+        ),
+        (
+            lambda place: (place / "dev/abjones_5_08.wav").unlink(),
+            r"dev should hold <singer>.*holds nothing; unpack",
+        ),
+        (
+            lambda place: clip(place.parents[1], "amy_1_02", 1, "Wavfile/dev"),
+            r"amy_1_02.wav has 1 channel.*2 ",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_one_sentence(divided, spoil, sentence):
+    spoil(divided / "MIR-1K" / "Wavfile")
+    with pytest.raises(CorpusError, match=sentence):
+        mir1k.tracks(divided, "valid")
+
+
 @pytest.mark.parametrize(
     ("spoil", "split", "sentence"),
     [

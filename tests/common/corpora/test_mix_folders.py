@@ -16,7 +16,7 @@ def sounds(folder, *names, rate=8000):
         soundfile.write(folder / name, np.full(80, 0.25), rate)
 
 
-def test_equal_names_are_one_track(tmp_path):
+def test_files_of_equal_names_are_one_track(tmp_path):
     for folder in ("mix", "voice", "noise"):
         sounds(tmp_path / "train" / folder, "b.wav", "a.flac", ".hidden.wav")
         (tmp_path / "train" / folder / "notes.txt").touch()
@@ -29,7 +29,7 @@ def test_equal_names_are_one_track(tmp_path):
     assert list(first.sources) == ["voice"]
 
 
-def test_without_mixtures_they_are_sums_and_without_splits_they_are_divided(tmp_path):
+def test_missing_mixtures_are_sums_and_missing_splits_are_divided(tmp_path):
     for folder in ("voice", "noise"):
         sounds(tmp_path / folder, *(f"{number}.wav" for number in range(20)))
     parts = [
@@ -42,9 +42,7 @@ def test_without_mixtures_they_are_sums_and_without_splits_they_are_divided(tmp_
 
 
 @pytest.mark.parametrize("lost", ["mix", "voice"])
-def test_what_lacks_a_file_is_counted_and_left_out_only_if_asked(
-    tmp_path, lost, caplog
-):
+def test_incomplete_tracks_raise_or_are_left_out(tmp_path, lost, caplog):
     for folder in ("mix", "voice", "noise"):
         sounds(tmp_path / "test" / folder, *(f"{number}.wav" for number in range(5)))
     for number in (1, 3):
@@ -58,7 +56,7 @@ def test_what_lacks_a_file_is_counted_and_left_out_only_if_asked(
     assert "are left out" in caplog.text
 
 
-def test_nothing_left_is_an_error_even_so(tmp_path):
+def test_no_complete_track_raises(tmp_path):
     sounds(tmp_path / "test" / "voice", "a.wav")
     sounds(tmp_path / "test" / "noise", "b.wav")
     with pytest.raises(CorpusError, match="2 of 2 tracks lack a file"):
@@ -68,7 +66,11 @@ def test_nothing_left_is_an_error_even_so(tmp_path):
 @pytest.mark.parametrize(
     ("make", "options", "sentence"),
     [
-        (lambda at: None, {}, "should hold a folder for each source and holds nothing"),
+        (
+            lambda at: None,
+            {},
+            "should hold a folder for each source and holds nothing",
+        ),
         (lambda at: sounds(at / "mix", "a.wav"), {}, "each source and holds mix;"),
         (lambda at: sounds(at / "voice"), {}, "hold no sound .*wav"),
         (
@@ -79,7 +81,7 @@ def test_nothing_left_is_an_error_even_so(tmp_path):
         (lambda at: sounds(at / "v", "a.wav"), {}, "1 cannot be divided"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(tmp_path, make, options, sentence):
+def test_wrong_folders_raise(tmp_path, make, options, sentence):
     make(tmp_path)
     with pytest.raises(CorpusError, match=sentence):
         mix_folders.tracks(tmp_path, "train", **options)

@@ -1,4 +1,4 @@
-"""Sets made from recordings: disjoint, exact, level, of different kinds, seeded."""
+"""Sets made from recordings: disjoint splits, exact sums, levels, seeds."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def sources(tmp_path):
     return [tmp_path / "in/low", tmp_path / "in/high"]
 
 
-def test_a_set_is_exact_level_and_of_different_kinds(sources, tmp_path):
+def test_sources_have_exact_sums_levels_and_different_kinds(sources, tmp_path):
     done = mixing.make(sources, tmp_path / "out", COUNTS, RECIPE)
     assert sum(done[key] for key in done if key.startswith("train")) == 12
-    heard = {}
+    used = {}
     for split, count in COUNTS.items():
         tracks = fuss.tracks(tmp_path / "out", split)
         assert len(tracks) == count
-        heard[split] = set()
+        used[split] = set()
         for track in tracks:
             assert (track.sample_rate, track.samples) == (8000, 4000)
             waves = [samples_of(path) for path in track.sources.values()]
@@ -67,14 +67,14 @@ def test_a_set_is_exact_level_and_of_different_kinds(sources, tmp_path):
                 level = 20 * np.log10(np.std(event) / np.std(waves[0]))
                 assert -5.5 < level < 5.5
                 assert 0.45 * 4000 < len(event) <= 4000
-            # Short takes are strung together, so one of them tells of the others.
-            heard[split] |= {round(pitch, -1) for pitch in pitches if pitch > 700}
-    assert not heard["train"] & (heard["eval"] | heard["validation"])
-    assert not heard["eval"] & heard["validation"]
-    assert len(heard["train"]) > 2
+            # All recordings of a foreground share one pitch.
+            used[split] |= {round(pitch, -1) for pitch in pitches if pitch > 700}
+    assert not used["train"] & (used["eval"] | used["validation"])
+    assert not used["eval"] & used["validation"]
+    assert len(used["train"]) > 2
 
 
-def test_files_are_divided_and_none_is_lost(sources):
+def test_all_files_are_divided_among_the_splits(sources):
     kinds = find_kinds(sources)
     parts = divide(kinds, fuss.SPLITS, by_time=False, seed=3)
     for name, recordings in kinds.items():
@@ -98,7 +98,7 @@ def test_few_recordings_are_cut_in_time(tmp_path):
                 )
 
 
-def test_the_seed_decides_every_byte_and_the_threads_none(sources, tmp_path):
+def test_bytes_depend_on_the_seed_and_not_on_the_threads(sources, tmp_path):
     def contents(name: str, seed: int, jobs: int) -> list[bytes]:
         recipe = mixing.Recipe(seconds=0.5, seed=seed)
         mixing.make(sources, tmp_path / name, COUNTS, recipe, jobs=jobs)
@@ -110,7 +110,7 @@ def test_the_seed_decides_every_byte_and_the_threads_none(sources, tmp_path):
     assert contents("c", 1, 1) != first
 
 
-def test_silence_is_passed_over_and_counted(tmp_path):
+def test_silent_excerpts_are_skipped_and_counted(tmp_path):
     tone(tmp_path / "a/whole.wav", [300], 4.0)
     gap = np.zeros(64000)
     gap[:16000] = 0.2 * np.sin(np.arange(16000))
@@ -129,7 +129,7 @@ def test_silence_is_passed_over_and_counted(tmp_path):
             assert np.std(samples_of(path)) > 100
 
 
-def test_only_silence_is_an_error_and_leaves_nothing(tmp_path):
+def test_silent_recordings_raise_and_leave_nothing(tmp_path):
     tone(tmp_path / "a.wav", [300], 2.0)
     soundfile.write(tmp_path / "b.wav", np.zeros(16000), 8000)
     recipe = mixing.Recipe(seconds=0.5, single_share=0.0)
@@ -182,14 +182,14 @@ def test_an_offset_does_not_count_as_sound(tmp_path):
         ({"single_share": 2.0}, "must lie between 0 and 1"),
     ],
 )
-def test_an_impossible_recipe_gets_its_sentence(sources, tmp_path, change, message):
+def test_an_impossible_recipe_raises(sources, tmp_path, change, message):
     recipe = mixing.Recipe(**{"seconds": 0.5, **change})
     with pytest.raises(CorpusError, match=message):
         mixing.make(sources, tmp_path / "out", COUNTS, recipe)
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_empty_and_few_sources_are_named(tmp_path):
+def test_missing_empty_and_few_sources_raise(tmp_path):
     (tmp_path / "empty").mkdir()
     tone(tmp_path / "one.wav", [300])
     with pytest.raises(CorpusError, match="nowhere does not exist"):
@@ -204,7 +204,7 @@ def test_missing_empty_and_few_sources_are_named(tmp_path):
         mixing.make([tmp_path / "one.wav"], tmp_path / "out", {"train": 0}, RECIPE)
 
 
-def test_the_command_makes_says_and_refuses(sources, tmp_path, capsys):
+def test_the_command_writes_a_set_and_prints_counts(sources, tmp_path, capsys):
     arguments = [*map(str, sources), "--output", str(tmp_path / "out")]
     arguments += [
         "--seconds",
@@ -242,7 +242,7 @@ def test_the_command_runs_as_a_module(sources, tmp_path):
     assert len(fuss.tracks(tmp_path / "out", "train")) == 2
 
 
-def test_overwrite_replaces_sets_only(sources, tmp_path):
+def test_overwrite_replaces_only_sets(sources, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.txt").write_text("keep")
     with pytest.raises(FileExistsError, match="is not empty"):

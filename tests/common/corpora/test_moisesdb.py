@@ -1,4 +1,4 @@
-"""MoisesDB: stems by description, unequal, listed twice, or without vocals."""
+"""MoisesDB: stems of unequal files, listed twice, or without vocals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INSTRUMENTAL = [("piano", [(1, 50)]), ("drums", [(2, 70)])]
 
 
 def write_song(folder, stems, artist="A", bleeding=(), rate=44100):
-    told = []
+    listed = []
     for stem, files in stems:
         tracks = []
         for power, samples in files:
@@ -27,17 +27,17 @@ def write_song(folder, stems, artist="A", bleeding=(), rate=44100):
             soundfile.write(folder / stem / f"{name}.wav", wave, rate)
             about = {"id": name, "trackType": "x", "extension": "wav"}
             tracks.append({**about, "has_bleed": power in bleeding})
-        told.append({"stemName": stem, "tracks": tracks})
-    content = {"artist": artist, "song": "S", "genre": "g", "stems": told}
+        listed.append({"stemName": stem, "tracks": tracks})
+    content = {"artist": artist, "song": "S", "genre": "g", "stems": listed}
     (folder / "data.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
 def root(tmp_path):
-    place = tmp_path / "moisesdb_v0.1"
-    write_song(place / "one", SEVERAL, bleeding=(2, 4))
-    write_song(place / "two", INSTRUMENTAL, "B")
-    (place / "not a song").mkdir()
+    folder = tmp_path / "moisesdb_v0.1"
+    write_song(folder / "one", SEVERAL, bleeding=(2, 4))
+    write_song(folder / "two", INSTRUMENTAL, "B")
+    (folder / "not a song").mkdir()
     return tmp_path
 
 
@@ -58,12 +58,12 @@ def test_a_stem_is_the_sum_of_its_files_as_long_as_the_longest(root, caplog):
     assert "has 2 tracks, the published set 240" in caplog.text
 
 
-def test_the_folder_itself_may_be_named(root):
+def test_the_root_may_be_the_folder_of_songs(root):
     names = [each.name for each in moisesdb.tracks(root / "moisesdb_v0.1")]
     assert names == ["one", "two"]
 
 
-def test_artists_are_held_out_as_a_whole(tmp_path):
+def test_all_songs_of_an_artist_are_in_one_split(tmp_path):
     for number in range(12):
         artist = f"artist {number % 4}"
         write_song(tmp_path / f"song{number:02d}", INSTRUMENTAL, artist)
@@ -78,12 +78,12 @@ def test_artists_are_held_out_as_a_whole(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["validation", "Dev"])
-def test_no_other_split(root, split):
+def test_another_split_raises(root, split):
     with pytest.raises(CorpusError, match=f"MoisesDB: no split '{split}'; it has all,"):
         moisesdb.tracks(root, split)
 
 
-def test_a_missing_corpus_is_told(tmp_path):
+def test_a_missing_corpus_raises(tmp_path):
     with pytest.raises(CorpusError, match=r"nowhere does not exist; it should hold"):
         moisesdb.tracks(tmp_path / "nowhere")
     (tmp_path / "musdb18").mkdir()
@@ -93,16 +93,16 @@ def test_a_missing_corpus_is_told(tmp_path):
         moisesdb.tracks(tmp_path)
 
 
-def test_a_missing_file_is_named_or_its_song_left_out(root, caplog):
-    gone = root / "moisesdb_v0.1/one/bass/bass-4.wav"
-    gone.unlink()
-    with pytest.raises(CorpusError, match=rf"1 of 2 tracks lack a file, first: {gone}"):
+def test_a_song_without_a_file_raises_or_is_left_out(root, caplog):
+    lost = root / "moisesdb_v0.1/one/bass/bass-4.wav"
+    lost.unlink()
+    with pytest.raises(CorpusError, match=rf"1 of 2 tracks lack a file, first: {lost}"):
         moisesdb.tracks(root)
     assert [each.name for each in moisesdb.tracks(root, skip=True)] == ["two"]
     assert "are left out" in caplog.text
 
 
-def test_files_of_several_rates_are_refused_or_left_out(root):
+def test_files_of_several_rates_raise_or_are_left_out(root):
     other = root / "moisesdb_v0.1/one/bass/bass-4.wav"
     soundfile.write(other, np.zeros(10), 48000)
     with pytest.raises(CorpusError, match=rf"44100 Hz and {other} 48000 Hz; resample"):
@@ -122,24 +122,24 @@ def test_files_of_several_rates_are_refused_or_left_out(root):
         '{"stems": [{"stemName": "b", "tracks": [{"id": "../x", "extension": "w"}]}]}',
     ],
 )
-def test_a_description_that_is_none_is_named(root, text):
+def test_a_wrong_description_raises(root, text):
     path = root / "moisesdb_v0.1/two/data.json"
     path.write_text(text)
     with pytest.raises(CorpusError, match=rf"{path} is not the description of a song"):
         moisesdb.tracks(root)
 
 
-def test_a_song_without_files_is_named(root):
+def test_a_song_without_files_raises(root):
     path = root / "moisesdb_v0.1/two/data.json"
     path.write_text('{"stems": [{"stemName": "bass", "tracks": []}]}')
     with pytest.raises(CorpusError, match=rf"{path} lists no file in any stem"):
         moisesdb.tracks(root)
 
 
-def test_the_miniature_has_what_is_odd_about_the_corpus(tmp_path):
-    made = tmp_path / "mini"
-    miniature.write_moisesdb(made, sample_rate=8000, seconds=0.5, songs=5)
-    songs = moisesdb.songs(made)
+def test_the_miniature_has_the_peculiarities_of_the_corpus(tmp_path):
+    root = tmp_path / "mini"
+    miniature.write_moisesdb(root, sample_rate=8000, seconds=0.5, songs=5)
+    songs = moisesdb.songs(root)
     assert len(songs) == len({song.artist for song in songs}) == 5
     with_voice = [song for song in songs if "vocals" in song.track.sources]
     assert len(with_voice) == 4

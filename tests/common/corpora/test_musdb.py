@@ -1,4 +1,4 @@
-"""MUSDB18 as wav and as stems: splits, decoding in one pass, errors in one sentence."""
+"""MUSDB18 as wav and as stem files: splits, decoding and error messages."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def _own_cache(tmp_path, monkeypatch):
 
 def song(folder: Path, samples: int = 400, without: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for place, name in enumerate(FILES):
+    for index, name in enumerate(FILES):
         if name != without:
-            wave = np.full((samples, 2), 0.1 * (place + 1))
+            wave = np.full((samples, 2), 0.1 * (index + 1))
             soundfile.write(folder / f"{name}.wav", wave, 44100, subtype="PCM_16")
     return folder
 
 
-def shipped_stems() -> Path:
+def stempeg_example() -> Path:
     """The excerpt that comes with the stempeg package (CC BY-NC-SA)."""
-    found = importlib.util.find_spec("stempeg")
-    files = sorted(Path(found.origin).parent.glob("data/*.stem.mp4")) if found else []
+    spec = importlib.util.find_spec("stempeg")
+    files = sorted(Path(spec.origin).parent.glob("data/*.stem.mp4")) if spec else []
     if not files:
         pytest.skip("needs the stem file of the package stempeg")
     return files[0]
@@ -49,17 +49,17 @@ def test_the_validation_tracks_are_held_out(tmp_path):
         song(tmp_path / "train" / name)
     song(tmp_path / "test" / "Last - One")
     assert len(musdb.VALIDATION) == len(set(musdb.VALIDATION)) == 14
-    found = {split: musdb.tracks(tmp_path, split) for split in musdb.SPLITS}
-    assert [each.name for each in found["train"]] == ["Somebody - Something"]
-    assert [each.name for each in found["valid"]] == sorted([names[0], names[2]])
-    assert [each.name for each in found["test"]] == ["Last - One"]
-    (track,) = found["train"]
+    splits = {split: musdb.tracks(tmp_path, split) for split in musdb.SPLITS}
+    assert [each.name for each in splits["train"]] == ["Somebody - Something"]
+    assert [each.name for each in splits["valid"]] == sorted([names[0], names[2]])
+    assert [each.name for each in splits["test"]] == ["Last - One"]
+    (track,) = splits["train"]
     assert tuple(track.sources) == ("vocals", "drums", "bass", "other")
     assert (track.sample_rate, track.samples) == (44100, 400)
     assert track.mixture.name == "mixture.wav"
 
 
-def test_other_songs_are_divided_always_alike(tmp_path, caplog):
+def test_other_songs_are_divided_reproducibly(tmp_path, caplog):
     for number in range(10):
         song(tmp_path / "musdb18hq" / "train" / f"A - {number}")
     train, valid = (musdb.tracks(tmp_path, split) for split in ("train", "valid"))
@@ -72,7 +72,7 @@ def test_other_songs_are_divided_always_alike(tmp_path, caplog):
 def test_stems_are_decoded_once_by_one_process(tmp_path, monkeypatch):
     import ffmpeg
 
-    stems = shipped_stems()
+    stems = stempeg_example()
     (tmp_path / "train").mkdir()
     for name in ("A - A", musdb.VALIDATION[0]):
         (tmp_path / "train" / f"{name}{musdb.SUFFIXES[0]}").symlink_to(stems)
@@ -84,21 +84,21 @@ def test_stems_are_decoded_once_by_one_process(tmp_path, monkeypatch):
     (track,) = musdb.tracks(tmp_path, "train")
     assert (track.name, track.samples, len(runs)) == ("A - A", 268288, 1)
     for source, stream in (("vocals", 4), ("drums", 1), ("bass", 2), ("other", 3)):
-        wanted, rate = audio.read(stems, 44100, 1000, stream=stream)
-        got, _ = audio.read(track.sources[source], 44100, 1000)
+        expected, rate = audio.read(stems, 44100, 1000, stream=stream)
+        actual, _ = audio.read(track.sources[source], 44100, 1000)
         assert rate == 44100
-        np.testing.assert_allclose(got, wanted, atol=1.01 / 32768)
-    wanted, _ = audio.read(stems, 44100, 1000)
+        np.testing.assert_allclose(actual, expected, atol=1.01 / 32768)
+    expected, _ = audio.read(stems, 44100, 1000)
     np.testing.assert_allclose(
-        audio.read(track.mixture, 44100, 1000)[0], wanted, atol=1.01 / 32768
+        audio.read(track.mixture, 44100, 1000)[0], expected, atol=1.01 / 32768
     )
     assert musdb.tracks(tmp_path, "train") == [track]
     assert len(runs) == 1
 
 
 def test_validation_tracks_are_those_of_the_published_set():
-    package = Path(importlib.util.find_spec("musdb").origin).parent
-    published = yaml.safe_load((package / "configs" / "mus.yaml").read_text("utf-8"))
+    spec = Path(importlib.util.find_spec("musdb").origin).parent
+    published = yaml.safe_load((spec / "configs" / "mus.yaml").read_text("utf-8"))
     assert sorted(musdb.VALIDATION) == sorted(published["validation_tracks"])
 
 
@@ -114,7 +114,7 @@ def test_stem_files_of_any_case_and_suffix_are_songs(tmp_path):
         musdb.songs(tmp_path)
 
 
-def test_folders_of_one_name_are_decoded_to_places_of_their_own(tmp_path, monkeypatch):
+def test_folders_of_equal_names_are_decoded_to_different_folders(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(musdb, "decode", lambda _, folder: made.append(folder))
     for root in ("one", "two"):
@@ -125,9 +125,9 @@ def test_folders_of_one_name_are_decoded_to_places_of_their_own(tmp_path, monkey
     assert len(set(made)) == 2
 
 
-def test_stems_are_decoded_again_where_their_content_changed(tmp_path):
+def test_stems_of_changed_content_are_decoded_again(tmp_path):
     stems, folder = tmp_path / "a.stem.mp4", tmp_path / "a"
-    shutil.copy(shipped_stems(), stems)
+    shutil.copy(stempeg_example(), stems)
     musdb.decode(stems, folder)
     note = folder / musdb.DECODED_FROM
     made = note.stat().st_ino
@@ -141,7 +141,7 @@ def test_stems_are_decoded_again_where_their_content_changed(tmp_path):
     assert note.read_text() != "another file"
 
 
-def test_decoded_stems_of_release_0_1_0_go_by_their_times(tmp_path):
+def test_decoded_stems_of_release_0_1_0_are_checked_by_time(tmp_path):
     stems, folder = tmp_path / "a.stem.mp4", tmp_path / "a"
     stems.write_bytes(b"no stems")
     folder.mkdir()
@@ -151,7 +151,7 @@ def test_decoded_stems_of_release_0_1_0_go_by_their_times(tmp_path):
         musdb.decode(stems, folder)
 
 
-def test_wav_goes_before_stems_of_the_same_track(tmp_path):
+def test_wav_files_are_preferred_to_stems_of_the_same_track(tmp_path):
     song(tmp_path / "test" / "A - A")
     (tmp_path / "test" / f"A - A{musdb.SUFFIXES[0]}").write_bytes(b"not read")
     assert musdb.tracks(tmp_path, "test")[0].samples == 400
@@ -167,7 +167,7 @@ def test_a_damaged_stem_file_leaves_nothing(tmp_path):
     assert not list((tmp_path / "cache").rglob("*.wav"))
 
 
-def test_stems_without_ffmpeg_tell_the_cure(tmp_path, monkeypatch):
+def test_stems_without_ffmpeg_raise_with_the_cure(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     (tmp_path / "a.stem.mp4").touch()
     with pytest.raises(CorpusError, match=r"apt install ffmpeg.*MUSDB18-HQ"):
@@ -195,7 +195,7 @@ def test_stems_without_ffmpeg_tell_the_cure(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_wrong_layouts_are_one_sentence(tmp_path, make, split, sentence):
+def test_wrong_layouts_raise(tmp_path, make, split, sentence):
     root = tmp_path / "root"
     root.mkdir()
     make(root)
@@ -203,7 +203,7 @@ def test_wrong_layouts_are_one_sentence(tmp_path, make, split, sentence):
         musdb.tracks(root, split)
 
 
-def test_wav_is_insisted_on(tmp_path):
+def test_is_wav_ignores_stem_files(tmp_path):
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / f"A{musdb.SUFFIXES[0]}").touch()
     with pytest.raises(CorpusError, match="no folders of wav files"):
@@ -217,16 +217,14 @@ def test_the_preview_is_downloaded_once(tmp_path, monkeypatch):
         for path in (tmp_path / "made").rglob("*.wav"):
             file.write(path, path.relative_to(tmp_path / "made"))
     monkeypatch.setenv("MUSDB_PREVIEW_URL", archive.as_uri())
-    place = musdb.preview()
+    folder = musdb.preview()
     archive.unlink()
-    assert musdb.preview() == place
-    assert (place / "train" / "A" / "vocals.wav").is_file()
+    assert musdb.preview() == folder
+    assert (folder / "train" / "A" / "vocals.wav").is_file()
 
 
 @pytest.mark.parametrize("content", [None, b"<html>not an archive</html>"])
-def test_a_failing_preview_tells_what_to_do_and_leaves_nothing(
-    tmp_path, monkeypatch, content
-):
+def test_a_failing_preview_raises_and_leaves_nothing(tmp_path, monkeypatch, content):
     archive = tmp_path / "preview.zip"
     if content:
         archive.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Tracks as long as their shortest sound: small losses are told, large ones refused."""
+"""Tracks as long as their shortest sound: small cuts warn, large ones raise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATE = 1000
 
 
 def row(folder, name, seconds, rate=RATE):
-    """Lay out a track of one file a length, and its mixture of 20 s."""
+    """Write a track with one file for each length, and a mixture of 20 s."""
     sounds = {}
     for number, length in enumerate([*seconds, 20.0]):
         file = folder / f"{name}{number}.wav"
@@ -24,15 +24,15 @@ def row(folder, name, seconds, rate=RATE):
     return name, sounds, sounds.pop(f"s{len(seconds)}")
 
 
-def test_cut_tracks_are_one_warning_that_names_the_worst(tmp_path, caplog):
+def test_one_warning_counts_the_cut_tracks(tmp_path, caplog):
     rows = [
-        row(tmp_path, "whole", [20.0]),
+        row(tmp_path, "intact", [20.0]),
         row(tmp_path, "worst", [19.1, 19.6]),
         row(tmp_path, "better", [19.8]),
     ]
     for _ in range(2):
-        found = reading.make_tracks(rows)
-    assert [track.samples for track in found] == [20_000, 19_100, 19_800]
+        tracks = reading.make_tracks(rows)
+    assert [track.samples for track in tracks] == [20_000, 19_100, 19_800]
     (warning,) = caplog.records
     assert warning.levelno == logging.WARNING
     assert warning.getMessage() == (
@@ -41,7 +41,7 @@ def test_cut_tracks_are_one_warning_that_names_the_worst(tmp_path, caplog):
     )
 
 
-def test_a_track_that_would_lose_too_much_is_refused(tmp_path, caplog):
+def test_a_large_cut_raises(tmp_path, caplog):
     rows = [row(tmp_path, "good", [20.0]), row(tmp_path, "bad", [1.0])]
     sentence = r"5% and 0\.5 s off track 'bad', .*bad0\.wav lasts 1\.00 s .* 20\.00 s; "
     with pytest.raises(CorpusError, match=sentence + "pad the shorter sound"):
@@ -53,20 +53,20 @@ def test_a_track_that_would_lose_too_much_is_refused(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("short", "whole", "refused"),
+    ("short", "long", "raises"),
     [(0.2, 0.6, False), (0.2, 0.8, True), (19.1, 20.0, False), (18.9, 20.0, True)],
 )
-def test_a_loss_is_refused_only_beyond_both_limits(tmp_path, short, whole, refused):
-    _, sounds, _ = row(tmp_path, "a", [short, whole])
+def test_a_cut_raises_only_beyond_both_limits(tmp_path, short, long, raises):
+    _, sounds, _ = row(tmp_path, "a", [short, long])
     try:
         reading.make_tracks([("a", sounds, None)])
     except CorpusError:
-        assert refused
+        assert raises
     else:
-        assert not refused
+        assert not raises
 
 
-def test_lengths_rounded_between_rates_are_no_loss(tmp_path, caplog):
+def test_lengths_rounded_between_rates_are_not_cut(tmp_path, caplog):
     _, sounds, _ = row(tmp_path, "a", [1.0])
     soundfile.write(tmp_path / "b.wav", np.zeros(16_001), 16_000)
     (track,) = reading.make_tracks([("a", {**sounds, "b": tmp_path / "b.wav"}, None)])
@@ -74,7 +74,7 @@ def test_lengths_rounded_between_rates_are_no_loss(tmp_path, caplog):
     assert not caplog.records
 
 
-def test_folders_of_tracks_are_cut_where_that_is_allowed(tmp_path):
+def test_track_folders_are_cut_if_allowed(tmp_path):
     folder = tmp_path / "train" / "song"
     folder.mkdir(parents=True)
     row(folder, "x", [1.0])

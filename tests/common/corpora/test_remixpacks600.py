@@ -1,4 +1,4 @@
-"""RemixPacks600: songs of four files of any kind."""
+"""RemixPacks600: songs of four files in any audio format."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from common.corpora import remixpacks600
 from common.corpora.track import CorpusError
 
 
-def song(place, **kinds):
-    place.mkdir(parents=True)
-    kinds = {"vocals": "wav", "bass": "flac", "drums": "mp3", "other": "ogg", **kinds}
-    for name, kind in kinds.items():
-        if kind:
+def song(folder, **suffixes):
+    folder.mkdir(parents=True)
+    default = {"vocals": "wav", "bass": "flac", "drums": "mp3", "other": "ogg"}
+    for name, suffix in {**default, **suffixes}.items():
+        if suffix:
             wave = np.full((2, 4000), 0.1, np.float32)
-            audio.write(place / f"{name}.{kind}", wave, 16000, kind)
+            audio.write(folder / f"{name}.{suffix}", wave, 16000, suffix)
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_any_kind_of_file_is_a_source(root):
-    for place in (root, root / "remixpacks600"):
-        train = remixpacks600.tracks(place, "train")
-        valid = remixpacks600.tracks(place, "valid")
+def test_a_source_may_have_any_audio_format(root):
+    for folder in (root, root / "remixpacks600"):
+        train = remixpacks600.tracks(folder, "train")
+        valid = remixpacks600.tracks(folder, "valid")
         assert (len(train), len(valid)) == (4, 1)
         assert not {each.name for each in train} & {each.name for each in valid}
     assert list(train[0].sources) == ["vocals", "drums", "bass", "other"]
@@ -39,7 +39,7 @@ def test_any_kind_of_file_is_a_source(root):
     assert train[0].mixture is None
 
 
-def test_own_folders_are_taken_as_they_are(root):
+def test_existing_folders_of_splits_are_kept(root):
     song(root / "remixpacks600/organized_valid" / "a")
     song(root / "remixpacks600/test" / "b")
     assert len(remixpacks600.tracks(root, "train")) == 5
@@ -47,7 +47,7 @@ def test_own_folders_are_taken_as_they_are(root):
     assert [each.name for each in remixpacks600.tracks(root, "test")] == ["b"]
 
 
-def test_a_song_that_lacks_a_file_is_named(root, caplog):
+def test_a_song_that_lacks_a_file_raises(root, caplog):
     song(root / "remixpacks600/organized_test/x", bass=None)
     song(root / "remixpacks600/organized_test/y")
     message = r"1 of 2 tracks lack a file, first: .*organized_test/x/bass\.\*"
@@ -59,7 +59,7 @@ def test_a_song_that_lacks_a_file_is_named(root, caplog):
     assert [list(each.sources) for each in few] == [["vocals", "drums"]] * 2
 
 
-def test_what_is_not_there_is_told(root, tmp_path):
+def test_missing_splits_and_folders_raise(root, tmp_path):
     with pytest.raises(CorpusError, match=r"'test' is empty.*organized_test.*MUSDB18"):
         remixpacks600.tracks(root, "test")
     with pytest.raises(CorpusError, match="no split 'eval'"):

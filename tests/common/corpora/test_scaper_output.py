@@ -19,7 +19,7 @@ def sound(path, level):
     soundfile.write(path, np.full(80, level / 64), 8000)
 
 
-def write_jams(place, name, labels, scaper, roles=None):
+def write_jams(folder, name, labels, scaper, roles=None):
     data = [
         {"time": 0.0, "value": {"label": label, "role": role}, "confidence": 1.0}
         for label, role in zip(labels, roles or ["foreground"] * 9, strict=False)
@@ -27,33 +27,32 @@ def write_jams(place, name, labels, scaper, roles=None):
     annotation = {"namespace": "scaper", "data": data, "sandbox": {"scaper": scaper}}
     other = {"namespace": "beat", "data": []}
     content = {"annotations": [other, annotation], "file_metadata": {}, "sandbox": {}}
-    (place / f"{name}.jams").write_text(json.dumps(content))
+    (folder / f"{name}.jams").write_text(json.dumps(content))
 
 
-def new(place, name, labels=LABELS, home="/gone/from/here"):
-    sound(place / f"{name}.wav", 7)
+def new(folder, name, labels=LABELS, home="/gone/from/here"):
+    sound(folder / f"{name}.wav", 7)
     paths = []
     for number, label in enumerate(labels):
         file = f"foreground{number}_{label}.wav"
-        sound(place / f"{name}_events" / file, 2**number)
+        sound(folder / f"{name}_events" / file, 2**number)
         paths.append(f"{home}/{name}_events/{file}")
     scaper = {
         "soundscape_audio_path": f"{home}/{name}.wav",
         "isolated_events_audio_path": paths,
     }
-    write_jams(place, name, labels, scaper)
+    write_jams(folder, name, labels, scaper)
 
 
-def old(place, name, labels=LABELS):
-    sound(place / f"{name}.wav", 7)
+def old(folder, name, labels=LABELS):
+    sound(folder / f"{name}.wav", 7)
     for number, _ in enumerate(labels):
-        sound(place / f"{name}_sources" / "foreground" / f"{number}.wav", 2**number)
-    write_jams(
-        place, name, ["hum", *labels], {}, ["background", *["foreground"] * len(labels)]
-    )
+        sound(folder / f"{name}_sources" / "foreground" / f"{number}.wav", 2**number)
+    roles = ["background", *["foreground"] * len(labels)]
+    write_jams(folder, name, ["hum", *labels], {}, roles)
 
 
-def heard(track):
+def levels(track):
     return {
         name: 64 * float(waveforms.read(each, 0)[0][0, 0])
         for name, each in track.sources.items()
@@ -61,35 +60,35 @@ def heard(track):
 
 
 @pytest.mark.parametrize("write", [new, old])
-def test_both_layouts_give_events_by_label(tmp_path, write):
+def test_events_of_both_layouts_are_named_by_label(tmp_path, write):
     (tmp_path / "train").mkdir()
     write(tmp_path / "train", "00000001")
     write(tmp_path / "train", "00000000")
     first, second = scaper_output.tracks(tmp_path, "train")
     assert (first.name, second.name) == ("00000000", "00000001")
-    assert heard(first) == {"dog::0": 1, "car::0": 2, "dog::1": 4}
+    assert levels(first) == {"dog::0": 1, "car::0": 2, "dog::1": 4}
     assert first.mixture == tmp_path / "train" / "00000000.wav"
     groups = {"animals": ["dog"]}
     (grouped, _) = scaper_output.tracks(tmp_path, "train", groups=groups, rest="other")
-    assert heard(grouped) == {"animals": 5, "other": 2}
+    assert levels(grouped) == {"animals": 5, "other": 2}
 
 
 def test_paths_of_windows_are_found_by_name(tmp_path):
-    place = tmp_path / "test"
-    place.mkdir()
-    new(place, "a", home="C:\\sets\\made")
+    folder = tmp_path / "test"
+    folder.mkdir()
+    new(folder, "a", home="C:\\sets\\made")
     (track,) = scaper_output.tracks(tmp_path, "test")
-    assert heard(track)["dog::1"] == 4
+    assert levels(track)["dog::1"] == 4
 
 
-def test_paths_that_are_still_there_are_taken(tmp_path):
-    place = tmp_path / "test"
-    place.mkdir()
-    new(place, "a", home=str(place))
-    (place / "a_events").rename(tmp_path / "moved")
-    text = (place / "a.jams").read_text()
-    (place / "a.jams").write_text(
-        text.replace(f"{place}/a_events", f"{tmp_path}/moved")
+def test_recorded_paths_that_exist_are_used(tmp_path):
+    folder = tmp_path / "test"
+    folder.mkdir()
+    new(folder, "a", home=str(folder))
+    (folder / "a_events").rename(tmp_path / "moved")
+    text = (folder / "a.jams").read_text()
+    (folder / "a.jams").write_text(
+        text.replace(f"{folder}/a_events", f"{tmp_path}/moved")
     )
     (track,) = scaper_output.tracks(tmp_path, "test")
     assert track.sources["car::0"].parent == tmp_path / "moved"
@@ -104,7 +103,7 @@ def test_more_than_ten_events_keep_their_order(tmp_path):
     assert files == [f"{number}.wav" for number in range(12)]
 
 
-def test_without_splits_they_are_divided(tmp_path):
+def test_a_corpus_without_splits_is_divided(tmp_path):
     for number in range(5):
         new(tmp_path, f"{number:08d}")
     parts = [
@@ -127,7 +126,7 @@ def test_a_missing_event_is_counted(tmp_path, caplog):
     assert "1 of 3" in caplog.text
 
 
-def test_events_that_are_not_padded_are_refused(tmp_path):
+def test_events_that_are_not_padded_raise(tmp_path):
     (tmp_path / "train").mkdir()
     new(tmp_path / "train", "a")
     soundfile.write(tmp_path / "train/a.wav", np.full(8000, 0.1), 8000)
@@ -135,13 +134,13 @@ def test_events_that_are_not_padded_are_refused(tmp_path):
         scaper_output.tracks(tmp_path, "train")
 
 
-def no_events(place):
-    write_jams(place, "x", ["a"], {"isolated_events_audio_path": []})
+def no_events(folder):
+    write_jams(folder, "x", ["a"], {"isolated_events_audio_path": []})
 
 
-def too_few(place):
-    old(place, "x")
-    (place / "x_sources/foreground/1.wav").unlink()
+def too_few(folder):
+    old(folder, "x")
+    (folder / "x_sources/foreground/1.wav").unlink()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,7 @@ def too_few(place):
         (lambda at: (at / "x.jams").write_text("[1]"), "x.jams holds no annotation"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(tmp_path, spoil, sentence):
+def test_wrong_soundscapes_raise(tmp_path, spoil, sentence):
     (tmp_path / "train").mkdir()
     spoil(tmp_path / "train")
     with pytest.raises(CorpusError, match=sentence):

@@ -1,4 +1,4 @@
-"""Slakh2100: stems by metadata, instruments and groups, what is declared and absent."""
+"""Slakh2100: stems by metadata, instruments and groups, missing stems."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BAND = {
 SILENT = "S05"
 
 
-def write_track(place, band=None, suffix="flac", **files):
+def write_track(folder, band=None, suffix="flac", **files):
     band = band or BAND
-    (place / "stems").mkdir(parents=True)
+    (folder / "stems").mkdir(parents=True)
     stems = {}
-    for power, (name, (program, is_drum, kind)) in enumerate(band.items()):
+    for power, (name, (program, is_drum, inst_class)) in enumerate(band.items()):
         stems[name] = {
-            "inst_class": kind,
+            "inst_class": inst_class,
             "is_drum": is_drum,
             "program_num": program,
             "audio_rendered": name != SILENT,
@@ -35,10 +35,10 @@ def write_track(place, band=None, suffix="flac", **files):
         }
         if name != SILENT:
             wave = np.full(80, 2.0**power / 64)
-            soundfile.write(place / "stems" / f"{name}.{suffix}", wave, 44100)
+            soundfile.write(folder / "stems" / f"{name}.{suffix}", wave, 44100)
     text = yaml.safe_dump({"UUID": "x", "stems": stems, "overall_gain": 0.5})
-    (place / "metadata.yaml").write_text(text)
-    soundfile.write(place / f"mix.{suffix}", np.full(80, 31 / 64), 44100)
+    (folder / "metadata.yaml").write_text(text)
+    soundfile.write(folder / f"mix.{suffix}", np.full(80, 31 / 64), 44100)
 
 
 def level(sound):
@@ -47,11 +47,11 @@ def level(sound):
 
 @pytest.fixture
 def root(tmp_path):
-    place = tmp_path / "slakh2100_flac_redux"
-    write_track(place / "train" / "Track00001")
-    write_track(place / "train" / "Track00002", suffix="wav")
-    write_track(place / "train" / "Track00003", {"S00": (128, False, "Drums")})
-    (place / "validation").mkdir()
+    folder = tmp_path / "slakh2100_flac_redux"
+    write_track(folder / "train" / "Track00001")
+    write_track(folder / "train" / "Track00002", suffix="wav")
+    write_track(folder / "train" / "Track00003", {"S00": (128, False, "Drums")})
+    (folder / "validation").mkdir()
     return tmp_path
 
 
@@ -77,16 +77,16 @@ def test_instruments_and_groups(root):
     assert first.mixture is not None
     assert list(last.sources) == ["drums"]
     groups = {"keys": ["piano"], "rhythm": ["bass", "drums"]}
-    whole = slakh.tracks(root / "slakh2100_flac_redux", "train", groups=groups)[0]
-    assert {name: level(each) for name, each in whole.sources.items()} == {
+    complete = slakh.tracks(root / "slakh2100_flac_redux", "train", groups=groups)[0]
+    assert {name: level(each) for name, each in complete.sources.items()} == {
         "keys": 9,
         "rhythm": 6,
     }
-    assert whole.mixture is None
+    assert complete.mixture is None
     assert len(slakh.tracks(root, "train", groups=groups, complete=True)) == 2
 
 
-def test_a_stem_that_is_declared_and_absent_is_named(root, caplog):
+def test_a_missing_rendered_stem_raises_or_its_track_is_left_out(root, caplog):
     gone = root / "slakh2100_flac_redux/train/Track00001/stems/S03.flac"
     gone.unlink()
     message = (
@@ -121,7 +121,7 @@ def test_babyslakh_is_divided(tmp_path):
     "text",
     ["stems: [1, 2", "UUID: x", "stems: 3", "!!python/object/apply:os.system [x]"],
 )
-def test_unreadable_metadata_is_named_and_never_run(root, text):
+def test_unreadable_metadata_raises_and_is_never_executed(root, text):
     path = root / "slakh2100_flac_redux/train/Track00002/metadata.yaml"
     path.write_text(text)
     with pytest.raises(CorpusError, match=rf"{path} is not the metadata of a track"):
@@ -136,7 +136,7 @@ def test_unreadable_metadata_is_named_and_never_run(root, text):
         ("validation", "no split 'validation'"),
     ],
 )
-def test_an_absent_split_is_told(root, split, sentence):
+def test_an_absent_split_raises(root, split, sentence):
     with pytest.raises(CorpusError, match=sentence):
         slakh.tracks(root, split)
     (root / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""Sounds of corpora beside junk, and names that look like patterns."""
+"""Files of corpora: system files are ignored, names are no patterns."""
 
 from __future__ import annotations
 
@@ -103,24 +103,24 @@ def write_folders(folder, pattern):
 
 @pytest.fixture(scope="module", params=READERS)
 def corpus(request, tmp_path_factory):
-    """A layout and its clean folder."""
-    kind = request.param
-    folder = tmp_path_factory.mktemp("clean") / kind
-    if kind in OF_FOLDERS:
-        return kind, write_folders(folder, OF_FOLDERS[kind])
-    return kind, miniature.WRITERS[kind](folder, **WRITTEN[kind])
+    """Return a layout and a folder in it without system files."""
+    layout = request.param
+    folder = tmp_path_factory.mktemp("clean") / layout
+    if layout in OF_FOLDERS:
+        return layout, write_folders(folder, OF_FOLDERS[layout])
+    return layout, miniature.WRITERS[layout](folder, **WRITTEN[layout])
 
 
-def listing(kind, root):
-    """All tracks of a corpus with the files of their sounds below the root."""
+def read_all(layout, root):
+    """Return all tracks of a corpus, with paths of their files below the root."""
 
     def below(sound):
         return [file.relative_to(root) for file in waveforms.files(sound)]
 
-    found = {}
+    tracks_by_name = {}
     for split in ("train", "valid", "validation", "test", "eval"):
         try:
-            tracks = READERS[kind](root, split)
+            tracks = READERS[layout](root, split)
         except CorpusError as error:
             if "no split" in str(error) or "does not exist" in str(error):
                 continue
@@ -128,53 +128,53 @@ def listing(kind, root):
         for track in tracks:
             sources = {name: below(sound) for name, sound in track.sources.items()}
             mixture = below(track.mixture) if track.mixture is not None else None
-            found[split, track.name] = (track.samples, sources, mixture)
-    assert found
-    return found
+            tracks_by_name[split, track.name] = (track.samples, sources, mixture)
+    assert tracks_by_name
+    return tracks_by_name
 
 
-def salt(folder):
-    """Leave in every folder what macOS, Windows and two kinds of storage leave."""
-    every = [folder, *(each for each in folder.rglob("*") if each.is_dir())]
-    for place in every:
-        held = [each.name for each in place.iterdir()]
+def add_junk(root):
+    """Write system files of macOS, Windows and network storage into every folder."""
+    every = [root, *(each for each in root.rglob("*") if each.is_dir())]
+    for folder in every:
+        names = [each.name for each in folder.iterdir()]
         for name in JUNK:
-            (place / name).write_bytes(b"junk")
+            (folder / name).write_bytes(b"junk")
         for name in ("@eaDir", ".@__thumb", ".hidden", "__MACOSX"):
-            (place / name).mkdir()
-            (place / name / "a_vocals.wav").write_bytes(b"junk")
-            (place / name / "metadata.yaml").write_bytes(b"junk")
-        for name in held:
-            (place / f"._{name}").write_bytes(b"junk")
-            (place / "@eaDir" / name).write_bytes(b"junk")
+            (folder / name).mkdir()
+            (folder / name / "a_vocals.wav").write_bytes(b"junk")
+            (folder / name / "metadata.yaml").write_bytes(b"junk")
+        for name in names:
+            (folder / f"._{name}").write_bytes(b"junk")
+            (folder / "@eaDir" / name).write_bytes(b"junk")
 
 
-def test_what_copies_leave_behind_is_in_no_corpus(corpus, tmp_path):
-    kind, clean = corpus
-    salted = shutil.copytree(clean, tmp_path / "salted")
-    salt(salted)
-    assert listing(kind, salted) == listing(kind, clean)
+def test_system_files_are_in_no_corpus(corpus, tmp_path):
+    layout, clean = corpus
+    with_junk = shutil.copytree(clean, tmp_path / "with junk")
+    add_junk(with_junk)
+    assert read_all(layout, with_junk) == read_all(layout, clean)
 
 
-def test_suffixes_in_capitals_are_those_of_the_same_files(corpus, tmp_path):
-    kind, clean = corpus
-    loud = shutil.copytree(clean, tmp_path / "loud")
-    for file in [each for each in loud.rglob("*.wav") if each.is_file()]:
+def test_suffixes_in_capitals_are_accepted(corpus, tmp_path):
+    layout, clean = corpus
+    in_capitals = shutil.copytree(clean, tmp_path / "in capitals")
+    for file in [each for each in in_capitals.rglob("*.wav") if each.is_file()]:
         file.rename(file.with_suffix(".WAV"))
-    if kind == "fuss":
-        for file in loud.glob("*_list.txt"):
+    if layout == "fuss":
+        for file in in_capitals.glob("*_list.txt"):
             file.write_text(file.read_text().replace(".wav", ".WAV"))
-    if kind == "aligned":
-        for file in loud.rglob("mixture.WAV"):
+    if layout == "aligned":
+        for file in in_capitals.rglob("mixture.WAV"):
             file.rename(file.with_suffix(".wav"))
-    found, wanted = listing(kind, loud), listing(kind, clean)
-    assert len(found) == len(wanted)
-    assert [each[0] for each in found.values()] == [e[0] for e in wanted.values()]
+    actual, expected = read_all(layout, in_capitals), read_all(layout, clean)
+    assert len(actual) == len(expected)
+    assert [each[0] for each in actual.values()] == [e[0] for e in expected.values()]
 
 
-def test_recordings_of_ones_own(tmp_path):
+def test_system_files_are_no_recordings(tmp_path):
     write_folders(tmp_path, "{split}/{source}{n}.wav")
-    salt(tmp_path)
+    add_junk(tmp_path)
     kinds = recordings.find_kinds([tmp_path])
     assert len(kinds[str(tmp_path)]) == 18
 
@@ -191,7 +191,7 @@ def test_stem_files_have_two_suffixes_and_one_song(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["vocals [dry].wav", "what?.wav", "a*b.wav"])
-def test_names_are_names(tmp_path, name):
+def test_names_are_not_patterns(tmp_path, name):
     for split in ("train", "valid"):
         folder = tmp_path / split / "song [live]"
         folder.mkdir(parents=True)
@@ -201,14 +201,16 @@ def test_names_are_names(tmp_path, name):
     (fixed,) = track_folders.fixed(tmp_path, "train", name, ["other.wav"])
     (variable,) = track_folders.variable(tmp_path, "train", name)
     (aligned,) = track_folders.aligned(tmp_path, "train", "other.wav", name)
-    found = [next(iter(track.sources.values())) for track in (fixed, variable, aligned)]
-    assert found == [sound] * 3
+    sounds = [
+        next(iter(track.sources.values())) for track in (fixed, variable, aligned)
+    ]
+    assert sounds == [sound] * 3
     with pytest.raises(CorpusError, match=r"lacks \*file.wav"):
         track_folders.fixed(tmp_path, "train", name, ["*file.wav"])
 
 
 @pytest.mark.parametrize("name", ["", " ", "/data/vocals.wav", "../vocals.wav"])
-def test_a_name_that_is_none_is_one_sentence(tmp_path, name):
+def test_wrong_names_raise(tmp_path, name):
     write_folders(tmp_path, OF_FOLDERS["fixed"])
     calls = {
         "target_file": lambda: track_folders.variable(tmp_path, "train", name),
@@ -229,7 +231,7 @@ def test_a_name_that_is_none_is_one_sentence(tmp_path, name):
 def test_lists_may_have_backslashes_and_home_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     root = miniature.write_fuss(tmp_path / "fuss", **WRITTEN["fuss"])
-    wanted = listing("fuss", root)
+    expected = read_all("fuss", root)
     for file in root.glob("*_list.txt"):
         text = file.read_text()
         fields = [line.split("\t") for line in text.splitlines()]
@@ -240,11 +242,11 @@ def test_lists_may_have_backslashes_and_home_folders(tmp_path, monkeypatch):
                 [each.replace("/", "\\") for each in line[2:]],
             )
         file.write_text("".join("\t".join(line) + "\n" for line in fields))
-    assert listing("fuss", root) == wanted
+    assert read_all("fuss", root) == expected
     assert fuss.find_root("~/fuss") == root
 
 
-def test_a_name_with_a_backslash_is_taken_as_it_is_written(tmp_path):
+def test_an_existing_name_with_a_backslash_is_literal(tmp_path):
     (tmp_path / "a\\b.wav").touch()
     assert sound_files.listed("a\\b.wav", tmp_path) == tmp_path / "a\\b.wav"
     (tmp_path / "~").mkdir()

@@ -19,14 +19,14 @@ def sounds(folder, *names):
 def test_every_sound_is_a_track_of_one_source(tmp_path):
     sounds(tmp_path / "train" / "voice", "b.wav", "a.wav", ".hidden.wav", "c.flac")
     sounds(tmp_path / "train" / "noise", "rain/1.wav")
-    found = source_folders.tracks(tmp_path, "train", ["noise", "voice"])
-    assert [each.name for each in found] == [
+    tracks = source_folders.tracks(tmp_path, "train", ["noise", "voice"])
+    assert [each.name for each in tracks] == [
         "noise/rain/1.wav",
         "voice/a.wav",
         "voice/b.wav",
     ]
-    assert [list(each.sources) for each in found] == [["noise"], ["voice"], ["voice"]]
-    assert found[0].samples == 80
+    assert [list(each.sources) for each in tracks] == [["noise"], ["voice"], ["voice"]]
+    assert tracks[0].samples == 80
     flac = source_folders.tracks(tmp_path, "train", ["voice"], ".flac")
     assert [each.name for each in flac] == ["voice/c.flac"]
 
@@ -52,7 +52,7 @@ def test_without_splits_a_tenth_is_held_out(tmp_path):
         ),
     ],
 )
-def test_missing_sounds_are_one_sentence(tmp_path, make, sentence):
+def test_missing_sounds_raise(tmp_path, make, sentence):
     make(tmp_path)
     with pytest.raises(CorpusError, match=sentence):
         source_folders.tracks(tmp_path, "train", ["voice"])

@@ -1,4 +1,4 @@
-"""WSJ0-2mix and WHAM!: tasks, rates, lengths, counts and what is near."""
+"""WSJ0-2mix and WHAM!: tasks, rates, lengths, counts and error messages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from common.corpora.track import CorpusError
 WHAM = ("mix_clean", "mix_both", "mix_single", "noise", "s1", "s2")
 
 
-def lay_out(place, folders, count=3, rate=8000):
+def lay_out(parent, folders, count=3, rate=8000):
     for folder in folders:
-        (place / folder).mkdir(parents=True)
+        (parent / folder).mkdir(parents=True)
         for number in range(count):
             name = f"01aa010{number}_1.5_01bb010{number}_-1.5.wav"
-            soundfile.write(place / folder / name, np.full(80, 0.1), rate)
+            soundfile.write(parent / folder / name, np.full(80, 0.1), rate)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_three_speakers(tmp_path):
     assert list(tracks[0].sources) == ["s1", "s2", "s3"]
 
 
-def test_the_nearest_match_is_named(wham):
+def test_the_most_similar_folder_is_named(wham):
     with pytest.raises(
         CorpusError, match="found wav16k/max/cv, asked for wav8k/max/cv below"
     ):
@@ -78,7 +78,7 @@ def test_the_nearest_match_is_named(wham):
         speaker_mixtures.tracks(wham, "train", task="mix_clean")
 
 
-def test_the_task_of_the_other_corpus_is_told(wham, wsj0):
+def test_a_task_of_the_other_corpus_raises(wham, wsj0):
     with pytest.raises(CorpusError, match=r"found mix_both, mix_clean.*asked for mix;"):
         speaker_mixtures.tracks(wham, "valid", sample_rate=16000, length="max")
     with pytest.raises(CorpusError, match=r"found mix, s1, s2 .*asked for mix_both"):
@@ -95,7 +95,7 @@ def test_missing_sources_are_counted(wsj0, caplog):
     assert "1 of 3 tracks lack a file" in caplog.text
 
 
-def test_another_rate_than_the_folder_says_is_named(tmp_path):
+def test_another_rate_than_that_of_the_folder_raises(tmp_path):
     lay_out(tmp_path / "wav8k/min/tr", ("mix", "s1", "s2"), rate=16000)
     with pytest.raises(CorpusError, match=r"s1/01aa0100.* has 16000 Hz .*says 8000"):
         speaker_mixtures.tracks(tmp_path, "train")
@@ -109,12 +109,12 @@ def test_another_rate_than_the_folder_says_is_named(tmp_path):
         ({"noise": True}, "task=mix has no noise"),
     ],
 )
-def test_wrong_choices_are_one_sentence(wsj0, options, sentence):
+def test_wrong_options_raise(wsj0, options, sentence):
     with pytest.raises(CorpusError, match=sentence):
         speaker_mixtures.tracks(wsj0, "train", **options)
 
 
-def test_another_root_is_told(tmp_path):
+def test_another_root_raises(tmp_path):
     (tmp_path / "audio").mkdir()
     with pytest.raises(CorpusError, match="holds no wav8k/min/tr but audio"):
         speaker_mixtures.tracks(tmp_path, "train")

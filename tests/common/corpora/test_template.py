@@ -1,4 +1,4 @@
-"""The corpus to copy works as it is."""
+"""The template of a corpus reads its example layout."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def test_files_become_tracks_that_can_be_written_as_records(tmp_path):
     (tmp_path / "train").mkdir()
     for name in ("a song_voice", "a song_piano", "b_voice"):
         soundfile.write(tmp_path / "train" / f"{name}.wav", np.full(80, 0.5), 8000)
-    found = template.tracks(tmp_path, "train")
-    assert [(each.name, list(each.sources)) for each in found] == [
+    tracks = template.tracks(tmp_path, "train")
+    assert [(each.name, list(each.sources)) for each in tracks] == [
         ("a song", ["piano", "voice"]),
         ("b", ["voice"]),
     ]
-    index = records.write(found, tmp_path / "records")
+    index = records.write(tracks, tmp_path / "records")
     assert (len(index), index.sources) == (2, ("piano", "voice"))
 
 
-def test_an_empty_split_is_told(tmp_path):
+def test_an_empty_split_raises(tmp_path):
     (tmp_path / "valid").mkdir()
     (tmp_path / "valid" / "x.txt").touch()
     with pytest.raises(CorpusError, match=r"'valid' is empty.* but x.txt"):

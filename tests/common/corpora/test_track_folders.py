@@ -12,11 +12,11 @@ from common.corpora import track_folders
 from common.corpora.track import CorpusError
 
 
-def folder(place: Path, **samples: int) -> Path:
-    place.mkdir(parents=True, exist_ok=True)
+def folder(path: Path, **samples: int) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
     for name, length in samples.items():
-        soundfile.write(place / f"{name}.wav", np.full(length, 0.25), 8000)
-    return place
+        soundfile.write(path / f"{name}.wav", np.full(length, 0.25), 8000)
+    return path
 
 
 def test_aligned_tracks_have_a_mixture_and_one_source(tmp_path):
@@ -51,7 +51,7 @@ def test_fixed_tracks_have_the_target_first(tmp_path):
     assert (track.samples, track.mixture) == (60, None)
 
 
-def test_variable_tracks_have_what_there_is(tmp_path, caplog):
+def test_variable_tracks_have_all_files_as_sources(tmp_path, caplog):
     folder(tmp_path / "train" / "a", vocals=80, drums=60)
     folder(tmp_path / "train" / "b", mixture=9, bass=9)
     first, second = track_folders.variable(
@@ -69,30 +69,30 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("kind", CALLS)
-def test_a_track_lacking_its_target_is_named(tmp_path, kind):
+@pytest.mark.parametrize("layout", CALLS)
+def test_a_track_without_its_target_raises(tmp_path, layout):
     folder(tmp_path / "train" / "good", x=9, y=9)
     folder(tmp_path / "train" / "poor", x=9)
     with pytest.raises(CorpusError, match=r"track .*train/poor lacks .*y.wav.* x.wav"):
-        CALLS[kind](tmp_path)
+        CALLS[layout](tmp_path)
 
 
-@pytest.mark.parametrize("kind", CALLS)
-def test_an_empty_split_is_told(tmp_path, kind):
+@pytest.mark.parametrize("layout", CALLS)
+def test_an_empty_split_raises(tmp_path, layout):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "loose.wav").touch()
     with pytest.raises(CorpusError, match=r"'train' is empty.* holds loose.wav"):
-        CALLS[kind](tmp_path)
+        CALLS[layout](tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["fixed", "variable"])
-def test_a_missing_split_is_told(tmp_path, kind):
+@pytest.mark.parametrize("layout", ["fixed", "variable"])
+def test_a_missing_split_raises(tmp_path, layout):
     (tmp_path / "training").mkdir()
     with pytest.raises(CorpusError, match=r"train does not exist.* holds training"):
-        CALLS[kind](tmp_path)
+        CALLS[layout](tmp_path)
 
 
-def test_two_files_of_one_name_are_refused(tmp_path):
+def test_two_files_of_one_name_raise(tmp_path):
     folder(tmp_path / "train" / "a", x=9)
     (tmp_path / "train" / "a" / "x.flac").touch()
     with pytest.raises(CorpusError, match="have one name without their suffix"):

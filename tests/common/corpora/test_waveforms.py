@@ -1,4 +1,4 @@
-"""Sounds that are channels of files or sums of several, read and written as records."""
+"""Sounds that are channels of files or sums, read and written as records."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def noise(*shape: int) -> np.ndarray:
     return (ints / 32768).astype(np.float32)
 
 
-def written(path: Path, waveform: np.ndarray, rate: int = 8000) -> Path:
+def write(path: Path, waveform: np.ndarray, rate: int = 8000) -> Path:
     soundfile.write(path, waveform.T, rate, subtype="PCM_16")
     return path
 
 
 @pytest.fixture
 def stereo(tmp_path):
-    return written(tmp_path / "stereo.wav", noise(2, 150_000))
+    return write(tmp_path / "stereo.wav", noise(2, 150_000))
 
 
 def test_a_channel_is_that_row_of_its_file(stereo):
@@ -37,7 +37,7 @@ def test_a_channel_is_that_row_of_its_file(stereo):
 
 
 def test_a_sum_pads_the_short_and_repeats_the_mono(stereo, tmp_path):
-    mono = written(tmp_path / "mono.wav", noise(1, 70_000))
+    mono = write(tmp_path / "mono.wav", noise(1, 70_000))
     array = noise(1, 160_000)
     total, rate = waveforms.read(Sum((mono, stereo, array)), 8000)
     expected = np.repeat(array, 2, axis=0)
@@ -61,7 +61,7 @@ def test_records_hold_channels_and_sums(stereo, tmp_path):
     np.testing.assert_allclose(read["sources"][1, 0], left + right, atol=1e-6)
 
 
-def test_records_know_that_another_channel_is_another_sound(stereo, tmp_path):
+def test_another_channel_makes_other_records(stereo, tmp_path):
     one, other = (
         records.write(
             [Track("a", 8000, 9, {"x": Channel(stereo, channel)})], tmp_path / "r"
@@ -71,7 +71,7 @@ def test_records_know_that_another_channel_is_another_sound(stereo, tmp_path):
     assert one != other
 
 
-def test_the_bank_of_sounds_reads_both(stereo, tmp_path, monkeypatch):
+def test_the_sound_bank_reads_channels_and_sums(stereo, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     parts = (Channel(stereo, 0), Channel(stereo, 1))
     (track,) = reading.make_tracks([("a", {"x": parts[1], "y": Sum(parts)}, None)])
@@ -86,16 +86,16 @@ def test_the_bank_of_sounds_reads_both(stereo, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [
-        (lambda at: written(at, noise(1, 9), 16000), "8000 Hz and 16000 Hz"),
-        (lambda at: written(at, noise(3, 9)), "they have 2 and 3 channels"),
+        (lambda at: write(at, noise(1, 9), 16000), "8000 Hz and 16000 Hz"),
+        (lambda at: write(at, noise(3, 9)), "they have 2 and 3 channels"),
     ],
 )
-def test_what_cannot_be_added_up_is_named(stereo, tmp_path, other, sentence):
+def test_sounds_that_do_not_fit_together_raise(stereo, tmp_path, other, sentence):
     with pytest.raises(CorpusError, match=rf"stereo.wav \+ .*x.wav cannot.*{sentence}"):
         waveforms.info(Sum((stereo, other(tmp_path / "x.wav"))), 0)
 
 
-def test_a_channel_that_is_not_there_is_named(stereo):
+def test_a_missing_channel_raises(stereo):
     with pytest.raises(CorpusError, match=r"stereo.wav has 2 channels.*channel 2"):
         next(waveforms.blocks(Channel(stereo, 2), 10))
     with pytest.raises(audio.AudioError, match=r"none\.wav"):

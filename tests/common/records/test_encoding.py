@@ -1,7 +1,4 @@
-"""Records keep every sample where no encoding is named, and are as asked where one is.
-
-The same choice serves all programs that write records.
-"""
+"""The default encoding of records is lossless, and all programs take each one."""
 
 from __future__ import annotations
 
@@ -38,14 +35,14 @@ def write(path, subtype="PCM_16", channels=1, rate=8000):
         ("a.ogg", "VORBIS", "float32"),
     ],
 )
-def test_sixteen_bits_are_for_files_that_have_no_more(
+def test_16_bit_records_are_for_files_of_at_most_16_bits(
     tmp_path, name, subtype, encoding
 ):
     sounds = [write(tmp_path / "first.wav"), write(tmp_path / name, subtype)]
     assert records.lossless(sounds, 8000, 1) == encoding
 
 
-def test_what_is_computed_is_kept_in_floats(tmp_path):
+def test_computed_sounds_are_kept_as_float32(tmp_path):
     mono, stereo = write(tmp_path / "m.wav"), write(tmp_path / "s.wav", channels=2)
     assert records.lossless([mono, stereo], 8000, 2) == "pcm16"
     assert records.lossless([mono, Channel(stereo, 1)], 8000, 1) == "pcm16"

@@ -1,4 +1,4 @@
-"""FLAC records: decoded in the graph where TensorFlow I/O loads, equal to the bit."""
+"""FLAC records: both decoders give the same bits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from common.corpora.track import Track
 from common.records import flac
 
 
-def tensorflow_io_belongs_here():
-    """Installed, and on a TensorFlow that it was built for."""
+def has_tensorflow_io():
+    """Return whether it is installed, with a TensorFlow that it was built for."""
     try:
         importlib.metadata.version("tensorflow-io")
     except importlib.metadata.PackageNotFoundError:
@@ -38,20 +38,20 @@ def blobs(channels):
     return table, expected
 
 
-def test_the_decoder_is_tensorflow_io_wherever_it_is_installed():
-    wanted = "tensorflow-io" if tensorflow_io_belongs_here() else "soundfile"
-    assert records.flac_decoder() == wanted
+def test_the_decoder_is_tensorflow_io_if_it_is_installed():
+    expected = "tensorflow-io" if has_tensorflow_io() else "soundfile"
+    assert records.flac_decoder() == expected
 
 
 def test_tensorflow_io_is_never_imported_elsewhere():
-    if tensorflow_io_belongs_here():
+    if has_tensorflow_io():
         pytest.skip("this is the lane of TensorFlow I/O")
     records.flac_decoder()
     assert "tensorflow_io" not in sys.modules
 
 
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_soundfile_decodes_to_the_bit(channels):
+def test_soundfile_decodes_bit_for_bit(channels):
     table, expected = blobs(channels)
     decode = tf.function(
         lambda table: flac.decode(table, tf.constant(40), channels, "soundfile")
@@ -60,8 +60,8 @@ def test_soundfile_decodes_to_the_bit(channels):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_tensorflow_io_decodes_to_the_bit(channels):
-    if not tensorflow_io_belongs_here():
+def test_tensorflow_io_decodes_bit_for_bit(channels):
+    if not has_tensorflow_io():
         pytest.skip("TensorFlow I/O is not installed on this lane")
     table, expected = blobs(channels)
     decode = tf.function(
@@ -77,11 +77,11 @@ def test_the_graph_of_the_tensorflow_io_lane_holds_no_python(tmp_path):
     )
     read = tf.function(lambda start: records.excerpt(index, 0, start, 10))
     graph = read.get_concrete_function(tf.TensorSpec([], tf.int64)).graph.as_graph_def()
-    kinds = {node.op for node in graph.node}
+    ops = {node.op for node in graph.node}
     for function in graph.library.function:
-        kinds |= {node.op for node in function.node_def}
-    assert any("DecodeFlac" in kind for kind in kinds) == tensorflow_io_belongs_here()
-    assert any("PyFunc" in kind for kind in kinds) != tensorflow_io_belongs_here()
+        ops |= {node.op for node in function.node_def}
+    assert any("DecodeFlac" in op for op in ops) == has_tensorflow_io()
+    assert any("PyFunc" in op for op in ops) != has_tensorflow_io()
 
 
 def test_compressed_records_are_smaller(tmp_path):

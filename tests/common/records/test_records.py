@@ -1,4 +1,4 @@
-"""Reading records: values to the bit, excerpts at every edge, damage, shuffling."""
+"""Reading records: bit-exact values, excerpts at every edge, damage, shuffling."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def make_tracks(channels):
     return tracks
 
 
-def excerpts(index, places, samples):
+def excerpts(index, positions, samples):
     """Read through a tf.data map, as training does."""
-    table = tf.constant(places, tf.int64)
+    table = tf.constant(positions, tf.int64)
     read = tf.data.Dataset.from_tensor_slices(table).map(
-        lambda place: records.excerpt(index, place[0], place[1], samples),
+        lambda pair: records.excerpt(index, pair[0], pair[1], samples),
         num_parallel_calls=2,
     )
     shape = [len(index.sources), index.channels, samples]
@@ -49,7 +49,7 @@ def excerpts(index, places, samples):
     return list(read.as_numpy_iterator())
 
 
-def window(waveform, start, samples):
+def cut_out(waveform, start, samples):
     return np.pad(waveform, [(0, 0), (64, 128)])[:, 64 + start :][:, :samples]
 
 
@@ -75,20 +75,20 @@ def test_excerpts_are_slices_at_every_edge(
         tracks, tmp_path, encoding=encoding, piece_samples=piece_samples, shards=2
     )
     assert index.sources == ("a", "b", "c")
-    places = [(t, start) for t in range(3) for start in range(-samples - 1, 25)]
+    positions = [(t, start) for t in range(3) for start in range(-samples - 1, 25)]
     for (number, start), read in zip(
-        places, excerpts(index, places, samples), strict=True
+        positions, excerpts(index, positions, samples), strict=True
     ):
         track = tracks[number]
         silence = np.zeros((channels, track.samples), np.float32)
         sources = np.stack([track.sources.get(key, silence) for key in "abc"])
         mixture = sources.sum(0) if track.mixture is None else track.mixture
-        expected = np.stack([window(source, start, samples) for source in sources])
+        expected = np.stack([cut_out(source, start, samples) for source in sources])
         np.testing.assert_array_equal(read["sources"], expected)
-        np.testing.assert_array_equal(read["mixture"], window(mixture, start, samples))
+        np.testing.assert_array_equal(read["mixture"], cut_out(mixture, start, samples))
 
 
-def test_a_silent_stored_mixture_is_silence_and_not_the_sum(tmp_path):
+def test_a_silent_stored_mixture_is_read_as_silence(tmp_path):
     sound, silence = noise(1, 9, 0), np.zeros((1, 9), np.float32)
     tracks = [Track("a", RATE, 9, {"x": sound}, silence)]
     index = records.write(tracks, tmp_path)
@@ -105,7 +105,7 @@ def test_sixteen_bits_keep_every_value_and_plus_one(tmp_path):
     assert read["mixture"][0, -1] == np.float32(32767 / 32768)
 
 
-def test_a_float_record_keeps_what_is_beyond_full_scale(tmp_path):
+def test_a_float_record_keeps_samples_beyond_full_scale(tmp_path):
     loud = np.array([[3.5, -2.25, 1e-20]], np.float32)
     index = records.write(
         [Track("a", RATE, 3, {"x": loud})], tmp_path, encoding="float32"
@@ -114,7 +114,7 @@ def test_a_float_record_keeps_what_is_beyond_full_scale(tmp_path):
     np.testing.assert_array_equal(read["sources"][0], loud)
 
 
-def test_the_index_says_what_was_written(tmp_path):
+def test_the_index_lists_tracks_shards_and_sources(tmp_path):
     folder = tmp_path / "Klänge ñ 数"
     written = records.write(make_tracks(1), folder, piece_samples=7, shards=2)
     index = records.load_index(str(folder))
@@ -131,7 +131,7 @@ def test_the_index_says_what_was_written(tmp_path):
     assert len(list(folder.iterdir())) == 3
 
 
-def test_a_record_describes_itself(tmp_path):
+def test_a_record_holds_its_track_and_format(tmp_path):
     index = records.write(make_tracks(2), tmp_path, piece_samples=7, shards=1)
     raw = list(tf.data.TFRecordDataset(str(tmp_path / index.shards[0].name)))
     assert len(raw) == 8
@@ -145,7 +145,7 @@ def test_a_record_describes_itself(tmp_path):
     assert "mixture" not in example
 
 
-def test_a_record_file_moves_with_its_folder(tmp_path):
+def test_a_folder_of_records_can_be_moved(tmp_path):
     records.write(make_tracks(1), tmp_path / "old")
     before = excerpts(records.load_index(tmp_path / "old"), [(1, 3)], 5)
     (tmp_path / "old").rename(tmp_path / "new")
@@ -181,9 +181,9 @@ def test_a_flipped_byte_is_found_and_explained(tmp_path, byte_in_record, capsys)
 def test_verify_reports_intact_folders(tmp_path, capsys):
     records.write(make_tracks(1), tmp_path, shards=3)
     assert main(["verify", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert "3 tracks, 0.00 hours, 3 shards, all intact" in told
-    assert f"{tmp_path}: 1 set of records verified" in told
+    output = capsys.readouterr().out
+    assert "3 tracks, 0.00 hours, 3 shards, all intact" in output
+    assert f"{tmp_path}: 1 set of records verified" in output
 
 
 def test_verify_reads_all_sets_of_a_folder(tmp_path, capsys):
@@ -191,20 +191,20 @@ def test_verify_reads_all_sets_of_a_folder(tmp_path, capsys):
     other = records.write(make_tracks(1)[:2], tmp_path, shards=1)
     assert other.folder.parent == tmp_path
     assert main(["verify", str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert f"{other.folder}: 2 tracks" in told
-    assert f"{tmp_path}: 2 sets of records verified" in told
+    output = capsys.readouterr().out
+    assert f"{other.folder}: 2 tracks" in output
+    assert f"{tmp_path}: 2 sets of records verified" in output
     flip(other.folder / other.shards[0].name, 30)
     assert main(["verify", str(tmp_path)]) == 1
     assert f"{other.folder}" in capsys.readouterr().err
 
 
-def test_verify_of_a_folder_without_records_is_an_error(tmp_path, capsys):
+def test_verify_fails_for_a_folder_without_records(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 1
     assert "holds no index.json" in capsys.readouterr().err
 
 
-def test_verify_tells_exchanged_shards(tmp_path):
+def test_verify_raises_for_exchanged_shards(tmp_path):
     records.write(make_tracks(1)[:1], tmp_path / "a")
     other = [Track("one", RATE, 20, {key: noise(1, 20, 7) for key in "ab"})]
     index = records.write(other, tmp_path / "b")
@@ -214,13 +214,13 @@ def test_verify_tells_exchanged_shards(tmp_path):
         records.verify(tmp_path / "a")
 
 
-def test_explain_of_another_error_leads_to_verify(tmp_path):
+def test_explain_suggests_verify_for_another_error(tmp_path):
     index = records.write(make_tracks(1), tmp_path)
     sentence = records.explain(ValueError("unknown"), index)
     assert f"verify '{tmp_path}'" in sentence
 
 
-def test_a_track_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_track_raises(tmp_path):
     index = records.write(make_tracks(1), tmp_path)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"3 is not in \[0, 3\)"):
         excerpts(index, [(3, 0)], 5)
@@ -242,14 +242,14 @@ def edit(folder, change):
         (lambda fields: fields.update(encoding="mp3"), "was changed after"),
     ],
 )
-def test_an_index_that_does_not_fit_is_refused(tmp_path, change, message):
+def test_a_changed_index_raises(tmp_path, change, message):
     records.write(make_tracks(1), tmp_path)
     edit(tmp_path, change)
     with pytest.raises(records.RecordsError, match=message):
         records.load_index(tmp_path)
 
 
-def test_missing_and_half_copied_files_are_named(tmp_path):
+def test_missing_and_truncated_files_raise(tmp_path):
     index = records.write(make_tracks(1), tmp_path)
     shard = tmp_path / index.shards[0].name
     content = shard.read_bytes()

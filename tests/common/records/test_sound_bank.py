@@ -29,47 +29,47 @@ def write(path: Path, channels=2, rate=800, samples=3000, subtype="PCM_16"):
     return path, Track(path.stem, rate, samples, {"x": path})
 
 
-def opened(*pairs, channels=2, **options):
+def open_pairs(*pairs, channels=2, **options):
     named = {f"{path.stem}/x": (path, track) for path, track in pairs}
     return open_sounds(named, 800, channels, **options)
 
 
 def read(sounds, number: int, start: int, samples: int) -> np.ndarray:
-    got = sounds.read(
+    actual = sounds.read(
         tf.constant([number], tf.int64), tf.constant([start], tf.int64), samples
     )
-    return got[0].numpy() * sounds.scale
+    return actual[0].numpy() * sounds.scale
 
 
 def test_wav_and_records_give_the_same_bits(tmp_path):
     pairs = write(tmp_path / "a.wav"), write(tmp_path / "b.wav")
-    straight = opened(*pairs)
-    written = opened(*pairs, folder=tmp_path / "records")
+    straight = open_pairs(*pairs)
+    written = open_pairs(*pairs, folder=tmp_path / "records")
     assert straight.records is None
     assert written.records.encoding == "pcm16"
     assert (tmp_path / "records" / "index.json").is_file()
     for number, start in ((0, 0), (1, 1234), (1, 2200)):
-        got = read(straight, number, start, 800)
-        np.testing.assert_array_equal(got, read(written, number, start, 800))
-        wanted, _ = soundfile.read(pairs[number][0], 800, start, dtype="float32")
-        np.testing.assert_array_equal(got, wanted.T)
+        actual = read(straight, number, start, 800)
+        np.testing.assert_array_equal(actual, read(written, number, start, 800))
+        expected, _ = soundfile.read(pairs[number][0], 800, start, dtype="float32")
+        np.testing.assert_array_equal(actual, expected.T)
     assert list(straight.samples) == list(written.samples) == [3000, 3000]
 
 
-def test_another_rate_is_refused_or_resampled(tmp_path):
+def test_another_rate_raises_or_is_resampled(tmp_path):
     pairs = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", rate=1600)
     with pytest.raises(ConfigError, match=r"b.wav has 1600 Hz, the model 800 Hz; set"):
-        opened(*pairs)
-    sounds = opened(*pairs, resample=True)
+        open_pairs(*pairs)
+    sounds = open_pairs(*pairs, resample=True)
     assert list(sounds.samples) == [3000, 1500]
     wave, _ = soundfile.read(pairs[1][0], dtype="float32")
-    wanted = resample.resample(wave.T, 1600, 800)[:, 100:900]
-    np.testing.assert_allclose(read(sounds, 1, 100, 800), wanted, atol=1e-6)
+    expected = resample.resample(wave.T, 1600, 800)[:, 100:900]
+    np.testing.assert_allclose(read(sounds, 1, 100, 800), expected, atol=1e-6)
 
 
-def test_mono_among_stereo_is_heard_on_both_sides(tmp_path):
+def test_mono_among_stereo_is_repeated(tmp_path):
     pairs = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", channels=1)
-    sounds = opened(*pairs)
+    sounds = open_pairs(*pairs)
     assert sounds.channels == 2
     left, right = read(sounds, 1, 5, 100)
     np.testing.assert_array_equal(left, right)
@@ -77,42 +77,44 @@ def test_mono_among_stereo_is_heard_on_both_sides(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "file", "heard"), [(2, 1, 2), (2, 6, 2), (1, 1, 1), (1, 2, 2)]
+    ("model", "file", "expected_channels"), [(2, 1, 2), (2, 6, 2), (1, 1, 1), (1, 2, 2)]
 )
-def test_channels_are_those_of_the_model_and_the_corpus(tmp_path, model, file, heard):
+def test_channels_are_the_most_of_model_and_corpus(
+    tmp_path, model, file, expected_channels
+):
     path, track = write(tmp_path / "a.wav", channels=file)
-    sounds = opened((path, track), channels=model)
-    got = read(sounds, 0, 0, 50)
-    assert got.shape == (sounds.channels, 50) == (heard, 50)
-    wanted, _ = soundfile.read(path, 50, dtype="float32", always_2d=True)
-    np.testing.assert_array_equal(got[0], wanted[:, 0])
+    sounds = open_pairs((path, track), channels=model)
+    actual = read(sounds, 0, 0, 50)
+    assert actual.shape == (sounds.channels, 50) == (expected_channels, 50)
+    expected, _ = soundfile.read(path, 50, dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(actual[0], expected[:, 0])
 
 
 def test_other_encodings_are_written_as_records_first(tmp_path):
-    sounds = opened(write(tmp_path / "a.flac", subtype="PCM_24"))
+    sounds = open_pairs(write(tmp_path / "a.flac", subtype="PCM_24"))
     assert sounds.records.encoding == "float32"
-    wanted, _ = soundfile.read(tmp_path / "a.flac", 100, 7, dtype="float32")
-    np.testing.assert_array_equal(read(sounds, 0, 7, 100), wanted.T)
+    expected, _ = soundfile.read(tmp_path / "a.flac", 100, 7, dtype="float32")
+    np.testing.assert_array_equal(read(sounds, 0, 7, 100), expected.T)
 
 
-def test_the_digest_tells_changed_files(tmp_path):
+def test_the_digest_differs_for_changed_files(tmp_path):
     pair = write(tmp_path / "a.wav")
-    before = opened(pair).digest
-    assert opened(pair).digest == before
-    assert opened(write(tmp_path / "a.wav", samples=2999)).digest != before
+    before = open_pairs(pair).digest
+    assert open_pairs(pair).digest == before
+    assert open_pairs(write(tmp_path / "a.wav", samples=2999)).digest != before
 
 
-def test_the_digest_is_of_the_content_and_not_of_the_times(tmp_path):
+def test_the_digest_depends_on_the_content_and_not_on_the_times(tmp_path):
     pair = write(tmp_path / "a.wav", samples=9000)
-    digest = opened(pair).digest
+    digest = open_pairs(pair).digest
     os.utime(pair[0], (1, 1))
-    touched = opened(pair)
+    touched = open_pairs(pair)
     assert touched.digest == digest
     wave, rate = soundfile.read(pair[0])
     wave[4500] = 0.5
     soundfile.write(pair[0], wave, rate, subtype="PCM_16")
     os.utime(pair[0], (1, 1))
-    other = opened(pair)
+    other = open_pairs(pair)
     assert other.digest != digest
     assert other.earlier_digest == touched.earlier_digest
 
@@ -122,25 +124,26 @@ def test_the_earlier_digest_is_that_of_release_0_1_0(tmp_path):
     status = pair[0].stat()
     text = repr([("a.wav", status.st_size, status.st_mtime_ns)])
     recorded = hashlib.sha256(text.encode()).hexdigest()
-    assert opened(pair).earlier_digest == recorded
-    written = opened(pair, folder=tmp_path / "records")
+    assert open_pairs(pair).earlier_digest == recorded
+    written = open_pairs(pair, folder=tmp_path / "records")
     assert written.earlier_digest == written.digest
 
 
-def test_records_of_every_encoding_have_a_folder_of_their_own(tmp_path):
+def test_records_of_each_encoding_have_their_own_folder(tmp_path):
     pair = write(tmp_path / "a.wav")
     folder = tmp_path / "records" / "train"
-    kept = opened(pair, folder=folder).records
-    assert (kept.encoding, kept.folder) == ("pcm16", folder)
+    default = open_pairs(pair, folder=folder).records
+    assert (default.encoding, default.folder) == ("pcm16", folder)
     for encoding in ("float32", "flac"):
-        sounds = opened(pair, folder=folder, encoding=encoding)
+        sounds = open_pairs(pair, folder=folder, encoding=encoding)
         assert sounds.records.encoding == encoding
         assert sounds.records.folder == folder.with_name(f"train-{encoding}")
-        wanted, _ = soundfile.read(pair[0], 100, 7, dtype="float32")
-        np.testing.assert_array_equal(read(sounds, 0, 7, 100), wanted.T)
-    again = opened(pair, folder=folder, encoding="pcm16").records
-    assert (again.folder, again.digest) == (folder, kept.digest)
+        expected, _ = soundfile.read(pair[0], 100, 7, dtype="float32")
+        np.testing.assert_array_equal(read(sounds, 0, 7, 100), expected.T)
+    again = open_pairs(pair, folder=folder, encoding="pcm16").records
+    assert (again.folder, again.digest) == (folder, default.digest)
 
 
-def test_an_encoding_makes_records_of_files_that_could_be_read_as_they_lie(tmp_path):
-    assert opened(write(tmp_path / "a.wav"), encoding="flac").records.encoding == "flac"
+def test_an_encoding_makes_records_of_readable_wav_files(tmp_path):
+    sounds = open_pairs(write(tmp_path / "a.wav"), encoding="flac")
+    assert sounds.records.encoding == "flac"

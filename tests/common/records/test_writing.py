@@ -1,4 +1,4 @@
-"""Writing records: files to the bit, resuming, determinism, errors with a cure."""
+"""Writing records: bit-exact files, resuming, determinism, error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from common import audio, records
 from common.corpora.track import Track
-from common.records import pieces
+from common.records import chunks
 
 RATE = 8000
 
@@ -42,7 +42,7 @@ def file_tracks(folder, count, samples=400):
     return tracks
 
 
-def whole(index, number):
+def read_track(index, number):
     samples = index.tracks[number].samples
     read = records.excerpt(index, tf.constant(number), tf.constant(0), samples)
     return {key: value.numpy() for key, value in read.items()}
@@ -62,9 +62,9 @@ def content(folder):
     ],
 )
 @pytest.mark.parametrize("piece_samples", [None, 1000])
-def test_files_are_kept_to_the_bit(tmp_path, subtype, encoding, piece_samples):
+def test_records_keep_files_bit_for_bit(tmp_path, subtype, encoding, piece_samples):
     path = tmp_path / "Straße 音" / "a.wav"
-    samples = pieces.BLOCK_SAMPLES + 1234
+    samples = chunks.BLOCK_SAMPLES + 1234
     waveform = write_sound(path, samples, subtype=subtype, channels=2)
     index = records.write(
         [Track("a", RATE, samples, {"x": path})],
@@ -72,7 +72,7 @@ def test_files_are_kept_to_the_bit(tmp_path, subtype, encoding, piece_samples):
         encoding=encoding,
         piece_samples=piece_samples,
     )
-    np.testing.assert_array_equal(whole(index, 0)["sources"][0], waveform)
+    np.testing.assert_array_equal(read_track(index, 0)["sources"][0], waveform)
 
 
 def test_shorter_files_are_padded_and_longer_ones_cut_and_counted(tmp_path, caplog):
@@ -82,7 +82,7 @@ def test_shorter_files_are_padded_and_longer_ones_cut_and_counted(tmp_path, capl
     index = records.write(
         [Track("a", RATE, 100, sources)], tmp_path / "out", piece_samples=30
     )
-    read = whole(index, 0)["sources"]
+    read = read_track(index, 0)["sources"]
     np.testing.assert_array_equal(read[0, :, :70], waves["short"])
     assert not read[0, :, 70:].any()
     np.testing.assert_array_equal(read[1], waves["long"][:, :100])
@@ -102,10 +102,10 @@ def test_channels_are_mixed_down_or_repeated(tmp_path):
     tracks = [Track("a", RATE, 50, {"x": stereo, "y": mono})]
     one = records.write(tracks, tmp_path / "1", channels=1, encoding="float32")
     two = records.write(tracks, tmp_path / "2", channels=2)
-    np.testing.assert_array_equal(whole(one, 0)["sources"][0, 0], wide.mean(0))
-    np.testing.assert_array_equal(whole(two, 0)["sources"][0], wide)
+    np.testing.assert_array_equal(read_track(one, 0)["sources"][0, 0], wide.mean(0))
+    np.testing.assert_array_equal(read_track(two, 0)["sources"][0], wide)
     np.testing.assert_array_equal(
-        whole(two, 0)["sources"][1], np.repeat(narrow, 2, axis=0)
+        read_track(two, 0)["sources"][1], np.repeat(narrow, 2, axis=0)
     )
     with pytest.raises(records.RecordsError, match=r"mono\.wav has 1 channels.*=1"):
         records.write(tracks, tmp_path / "3")
@@ -126,7 +126,7 @@ def test_rates_are_resampled_only_on_request(tmp_path):
         piece_samples=300,
         encoding="float32",
     )
-    read = whole(index, 0)["sources"]
+    read = read_track(index, 0)["sources"]
     expected = np.sin(np.arange(2000) * 2 * np.pi * 440 / RATE) / 2
     np.testing.assert_allclose(read[1, 0, 100:-100], expected[100:-100], atol=1e-3)
     assert (index.sample_rate, index.padded, index.cut) == (RATE, 1, 0)
@@ -138,7 +138,7 @@ def test_rates_are_resampled_only_on_request(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["pcm16", "flac"])
-def test_beyond_full_scale_needs_floats(tmp_path, encoding):
+def test_samples_beyond_full_scale_need_float32(tmp_path, encoding):
     loud = np.array([[0.1, -1.25]], np.float32)
     tracks = [Track("song", RATE, 2, {"drums": loud})]
     message = (
@@ -176,13 +176,13 @@ GOOD = Track("a", RATE, 5, {"x": ONE})
         ),
     ],
 )
-def test_bad_tracks_and_options_are_named(tmp_path, tracks, options, message):
+def test_bad_tracks_and_options_raise(tmp_path, tracks, options, message):
     with pytest.raises(records.RecordsError, match=message):
         records.write(tracks, tmp_path / "out", **options)
     assert not (tmp_path / "out" / "index.json").exists()
 
 
-def test_a_missing_source_file_is_named(tmp_path):
+def test_a_missing_source_file_raises(tmp_path):
     tracks = [Track("a", RATE, 5, {"x": tmp_path / "gone.wav"})]
     with pytest.raises(audio.AudioError, match=r"gone\.wav"):
         records.write(tracks, tmp_path / "out")
@@ -197,12 +197,12 @@ def test_bytes_do_not_depend_on_the_number_of_jobs(tmp_path):
     assert content(tmp_path / "1") == content(tmp_path / "4")
 
 
-def test_more_shards_than_tracks_are_as_many_as_tracks(tmp_path):
+def test_there_are_at_most_as_many_shards_as_tracks(tmp_path):
     index = records.write(file_tracks(tmp_path / "in", 2), tmp_path / "out", shards=9)
     assert len(index.shards) == 2
 
 
-def test_a_finished_write_is_only_opened(tmp_path):
+def test_finished_records_are_reused(tmp_path):
     tracks = file_tracks(tmp_path / "in", 2)
     first = records.write(tracks, tmp_path / "out")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
@@ -224,9 +224,9 @@ def test_a_finished_write_is_only_opened(tmp_path):
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
-def test_a_failed_write_goes_on_with_the_missing_shards(tmp_path, monkeypatch):
+def test_a_failed_write_resumes_with_the_missing_shards(tmp_path, monkeypatch):
     tracks = file_tracks(tmp_path / "in", 6)
-    records.write(tracks, tmp_path / "calm", shards=3)
+    records.write(tracks, tmp_path / "undisturbed", shards=3)
     real, opened = audio.blocks, []
 
     def failing(path, *arguments):
@@ -245,7 +245,7 @@ def test_a_failed_write_goes_on_with_the_missing_shards(tmp_path, monkeypatch):
     }
     records.write(tracks, tmp_path / "out", shards=3, jobs=1)
     assert len(opened) == 6 + 8
-    assert content(tmp_path / "out") == content(tmp_path / "calm")
+    assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
 
 def states(folder):
@@ -253,7 +253,7 @@ def states(folder):
     return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
 
 
-def test_changed_times_alone_leave_the_records_as_they_are(tmp_path, monkeypatch):
+def test_changed_file_times_leave_the_records_unchanged(tmp_path, monkeypatch):
     tracks = file_tracks(tmp_path / "in", 3)
     first = records.write(tracks, tmp_path / "out", shards=2, piece_samples=150)
     before = states(tmp_path / "out")
@@ -265,22 +265,22 @@ def test_changed_times_alone_leave_the_records_as_they_are(tmp_path, monkeypatch
         assert again == first
     assert states(tmp_path / "out") == before
     assert (tmp_path / "out" / "index.json").read_bytes() == index_bytes
-    monkeypatch.setattr(audio, "blocks", None)  # What was compared is not read again.
+    monkeypatch.setattr(audio, "blocks", None)  # Nothing is compared again.
     records.write(tracks, tmp_path / "out", shards=2, piece_samples=150)
 
 
-def test_changed_files_leave_the_old_records_to_their_readers(tmp_path, caplog):
+def test_changed_files_make_new_records_beside_the_old(tmp_path, caplog):
     tracks = file_tracks(tmp_path / "in", 3)
     old = records.write(tracks, tmp_path / "out", shards=2)
-    before, kept = whole(old, 2), states(tmp_path / "out")
+    before, kept = read_track(old, 2), states(tmp_path / "out")
     path = tracks[2].sources["x"]
     changed = write_sound(path, 400, seed=77)
     os.utime(path, ns=(1, 1))
     new = records.write(tracks, tmp_path / "out", shards=2)
     assert "other tracks, files or options" in caplog.text
     assert new.folder.parent == tmp_path / "out"
-    np.testing.assert_array_equal(whole(new, 2)["sources"][0], changed)
-    np.testing.assert_array_equal(whole(old, 2)["sources"], before["sources"])
+    np.testing.assert_array_equal(read_track(new, 2)["sources"][0], changed)
+    np.testing.assert_array_equal(read_track(old, 2)["sources"], before["sources"])
     assert states(tmp_path / "out").items() >= kept.items()
     assert records.write(tracks, tmp_path / "out", shards=2) == new
     os.utime(path, ns=(2, 2))
@@ -291,7 +291,7 @@ def test_changed_files_leave_the_old_records_to_their_readers(tmp_path, caplog):
 @pytest.mark.parametrize(
     "options", [{"shards": 1}, {"encoding": "float32"}, {"piece_samples": 400}]
 )
-def test_other_options_are_other_records(tmp_path, options):
+def test_other_options_make_other_records(tmp_path, options):
     tracks = file_tracks(tmp_path / "in", 2)
     old = records.write(tracks, tmp_path / "out", shards=2)
     new = records.write(tracks, tmp_path / "out", **{"shards": 2, **options})
@@ -303,14 +303,14 @@ def test_other_options_are_other_records(tmp_path, options):
         assert again == index
 
 
-def test_changed_arrays_start_over(tmp_path):
+def test_changed_arrays_make_new_records(tmp_path):
     records.write([GOOD], tmp_path)
     changed = Track("a", RATE, 5, {"x": ONE + 0.5})
     index = records.write([changed], tmp_path)
-    np.testing.assert_array_equal(whole(index, 0)["mixture"], ONE + 0.5)
+    np.testing.assert_array_equal(read_track(index, 0)["mixture"], ONE + 0.5)
 
 
-def test_a_damaged_set_is_written_anew_and_other_files_are_kept(tmp_path):
+def test_damaged_records_are_rewritten_and_other_files_kept(tmp_path):
     tracks = file_tracks(tmp_path / "in", 2)
     index = records.write(tracks, tmp_path / "out")
     (tmp_path / "out" / index.shards[0].name).write_bytes(b"short")
@@ -341,7 +341,7 @@ WRITE = """
 
 
 def start_write(source, folder, limit):
-    """Run the script in a process of its own, to be killed or starved of disk."""
+    """Run the script in a new process, to be killed or to run out of disk."""
     root = str(Path(records.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
     command = [sys.executable, "-c", textwrap.dedent(WRITE)]
@@ -359,7 +359,7 @@ def write_here(source, folder):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_sentence_and_leaves_no_half_shard(tmp_path):
+def test_a_full_disk_gives_one_sentence_and_no_partial_shard(tmp_path):
     write_sound(tmp_path / "in" / "a.wav", 400)
     write_sound(tmp_path / "in" / "b.wav", 60_000)
     process = start_write(tmp_path / "in", tmp_path / "out", limit=65536)
@@ -377,7 +377,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_shard(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_write_goes_on_and_ends_with_the_same_bytes(tmp_path):
+def test_a_killed_write_resumes_to_the_same_bytes(tmp_path):
     for number in range(8):
         write_sound(tmp_path / "in" / f"{number:02d}.wav", 60_000, seed=number)
     process = start_write(tmp_path / "in", tmp_path / "out", limit=0)
@@ -390,8 +390,8 @@ def test_a_killed_write_goes_on_and_ends_with_the_same_bytes(tmp_path):
     assert not (tmp_path / "out" / "index.json").exists()
     kept = sidecar.with_suffix(".tfrecord")
     stamp = kept.stat().st_mtime_ns
-    for folder in ("out", "calm"):
+    for folder in ("out", "undisturbed"):
         write_here(tmp_path / "in", tmp_path / folder)
     assert kept.stat().st_mtime_ns == stamp
-    assert content(tmp_path / "out") == content(tmp_path / "calm")
+    assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
     records.verify(tmp_path / "out")

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from adversarial import separate as adversarial
 from adversarial.config import ModelConfig
-from adversarial.model import Separator
+from adversarial.model import UNet
 from common.separation.separator import graph
 from mixit import separate as mixit
 from mixit.config import Network
@@ -18,7 +18,7 @@ SMALL = Network(
     sample_rate=8000, num_sources=2, num_coeffs=4, bottleneck=4, conv_channels=4,
     num_dilations=1, num_repeats=1,
 )  # fmt: skip
-UNET = ModelConfig(num_layers=1, num_frames=16, num_fft=64, num_hop=32)
+SETTINGS = ModelConfig(num_layers=1, num_frames=16, num_fft=64, num_hop=32)
 
 
 class Doubling:
@@ -45,7 +45,7 @@ def warnings(caplog):
     [
         lambda: lambda mixture: Doubling().run(tf.constant(mixture)),
         lambda: mixit.separator(Tdcn(SMALL)),
-        lambda: adversarial.separator(Separator(UNET)),
+        lambda: adversarial.separator(UNet(SETTINGS)),
     ],
     ids=["graph", "mixit", "adversarial"],
 )

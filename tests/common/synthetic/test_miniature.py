@@ -1,4 +1,4 @@
-"""The miniature corpus: real layouts, exact sums, whole or not at all, seeded."""
+"""The miniature corpus: real layouts, exact sums, atomic writes, seeds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_fuss_reads_the_miniature_and_its_mixtures_are_exact_sums(fuss_folder):
             assert np.abs(mixture).max() < 32767
 
 
-def test_fuss_files_are_named_as_the_real_ones(fuss_folder):
+def test_fuss_files_have_the_names_of_the_real_ones(fuss_folder):
     line = (fuss_folder / "train_example_list.txt").read_text().splitlines()[0]
     assert line.split("\t") == [
         "train/example00000.wav",
@@ -59,7 +59,7 @@ def test_fuss_files_are_named_as_the_real_ones(fuss_folder):
     assert (info.channels, info.subtype) == (1, "PCM_16")
 
 
-def test_backgrounds_last_and_foregrounds_lie_within_five_decibels():
+def test_backgrounds_last_and_foregrounds_are_within_5_db():
     for index in range(20):
         rng = np.random.default_rng(index)
         background, *events = scenes.universal_mixture((3, 8000), 8000, rng)
@@ -75,7 +75,7 @@ def test_backgrounds_last_and_foregrounds_lie_within_five_decibels():
 @pytest.mark.parametrize(
     ("max_sources", "split"), [(2, "train"), (3, "eval"), (1, "x")]
 )
-def test_source_counts(max_sources, split):
+def test_numbers_of_sources_are_in_range(max_sources, split):
     counts = [
         scenes.num_sources(split, index, max_sources, np.random.default_rng(index))
         for index in range(400)
@@ -88,14 +88,14 @@ def test_source_counts(max_sources, split):
         assert 0.1 < np.mean(np.equal(counts, 3)) < 0.3
 
 
-def test_no_source_is_heard_twice(fuss_folder):
+def test_no_source_is_used_twice(fuss_folder):
     digests = [
         digest for name, digest in contents(fuss_folder).items() if "_sources" in name
     ]
     assert len(digests) == len(set(digests)) > 13
 
 
-def test_the_seed_decides_every_byte(fuss_folder, tmp_path):
+def test_bytes_depend_on_the_seed(fuss_folder, tmp_path):
     same = contents(miniature.write_fuss(tmp_path / "same", **SMALL))
     assert same == contents(fuss_folder)
     other = contents(miniature.write_fuss(tmp_path / "other", **SMALL, seed=1))
@@ -115,7 +115,7 @@ def test_a_finished_miniature_is_reused(tmp_path, monkeypatch):
     assert len(fuss.tracks(folder, "train")) == 2
 
 
-def test_a_half_written_miniature_never_appears(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     real, calls = scenes.universal_mixture, []
 
     def fail_at_the_third(*arguments):
@@ -132,7 +132,7 @@ def test_a_half_written_miniature_never_appears(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["mini"]
 
 
-def test_what_is_not_ours_is_left_alone(tmp_path):
+def test_other_files_are_not_replaced(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(FileExistsError, match="is not empty; choose another"):
         miniature.write_fuss(tmp_path, **SMALL)
@@ -145,18 +145,18 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
         miniature.write_fuss(folder / "mine.txt", **SMALL)
 
 
-def test_several_makers_write_it_once(tmp_path, monkeypatch):
-    real, made = scenes.universal_mixture, []
+def test_concurrent_calls_write_it_once(tmp_path, monkeypatch):
+    real, calls = scenes.universal_mixture, []
 
     def counted(*arguments):
-        made.append(1)
+        calls.append(1)
         return real(*arguments)
 
     monkeypatch.setattr(scenes, "universal_mixture", counted)
     with ThreadPoolExecutor(3) as pool:
         for _ in range(3):
             pool.submit(miniature.write_fuss, tmp_path / "mini", **SMALL)
-    assert len(made) == sum(SMALL[split] for split in fuss.SPLITS)
+    assert len(calls) == sum(SMALL[split] for split in fuss.SPLITS)
     assert [each.name for each in tmp_path.iterdir()] == ["mini"]
 
 
@@ -170,24 +170,24 @@ def test_several_makers_write_it_once(tmp_path, monkeypatch):
         ({"max_sources": 9}, "max_sources is 9"),
     ],
 )
-def test_impossible_numbers_are_named(tmp_path, wrong, message):
+def test_impossible_numbers_raise(tmp_path, wrong, message):
     with pytest.raises(CorpusError, match=message):
         miniature.write_fuss(tmp_path / "mini", **{**SMALL, **wrong})
 
 
 def test_musdb_layout(tmp_path):
     folder = miniature.write_musdb(tmp_path / "m", seconds=0.5, train=2, test=1)
-    places = sorted(path.parent for path in folder.rglob("mixture.wav"))
-    assert [path.parent.name for path in places] == ["test", "train", "train"]
-    for place in places:
-        assert " - " in place.name
-        info = soundfile.info(place / "mixture.wav")
+    songs = sorted(path.parent for path in folder.rglob("mixture.wav"))
+    assert [path.parent.name for path in songs] == ["test", "train", "train"]
+    for song in songs:
+        assert " - " in song.name
+        info = soundfile.info(song / "mixture.wav")
         assert (info.samplerate, info.channels, info.frames) == (44100, 2, 22050)
         stems = [
-            samples_of(place / f"{stem}.wav")
+            samples_of(song / f"{stem}.wav")
             for stem in ("vocals", "drums", "bass", "other")
         ]
-        np.testing.assert_array_equal(samples_of(place / "mixture.wav"), sum(stems))
+        np.testing.assert_array_equal(samples_of(song / "mixture.wav"), sum(stems))
         for stem in stems:
             assert np.any(stem[:, 0] != stem[:, 1])
 
@@ -196,13 +196,13 @@ def test_wsj0_2mix_layout(tmp_path):
     folder = miniature.write_wsj0_2mix(tmp_path / "w", train=8, validation=3, test=4)
     speakers = {}
     for split, count in {"tr": 8, "cv": 3, "tt": 4}.items():
-        place = folder / "2speakers" / "wav8k" / "min" / split
-        names = sorted(path.name for path in (place / "mix").iterdir())
+        song = folder / "2speakers" / "wav8k" / "min" / split
+        names = sorted(path.name for path in (song / "mix").iterdir())
         assert len(names) == count
         speakers[split] = set()
         for name in names:
             mix, s1, s2 = (
-                samples_of(place / kind / name) for kind in ("mix", "s1", "s2")
+                samples_of(song / part / name) for part in ("mix", "s1", "s2")
             )
             np.testing.assert_array_equal(mix, s1 + s2)
             assert 2 * 8000 <= len(mix) <= 5 * 8000
@@ -218,7 +218,7 @@ def test_wsj0_2mix_layout(tmp_path):
     assert speakers["cv"] <= {f"{i + 1:02d}{'abcd'[i % 4]}" for i in range(8)}
 
 
-def test_the_command_writes_and_announces_what_it_is(tmp_path, capsys):
+def test_the_command_writes_a_corpus_with_a_readme(tmp_path, capsys):
     folder = tmp_path / "märz 1"
     arguments = ["fuss", str(folder), "--seconds", "0.2", "--train", "1"]
     assert miniature.main([*arguments, "--validation", "1", "--eval", "1"]) == 0

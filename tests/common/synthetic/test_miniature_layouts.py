@@ -1,4 +1,4 @@
-"""Every layout of the miniature, read back through the adapter of the real corpus."""
+"""Every layout of the miniature, read by the module of the real corpus."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ READERS = {
     "scaper": scaper_output.tracks,
     "mix_folders": mix_folders.tracks,
 }
-FOUND = {
+COUNTS = {
     "wsj0_2mix": (2, 1, 2),
     "wsj0_3mix": (2, 1, 2),
     "wham": (2, 1, 2),
@@ -58,11 +58,11 @@ FOUND = {
 }
 
 
-def write(kind: str, folder: Path, **more) -> Path:
-    return miniature.WRITERS[kind](folder, **{**WRITERS[kind], **more})
+def write(layout: str, folder: Path, **more) -> Path:
+    return miniature.WRITERS[layout](folder, **{**WRITERS[layout], **more})
 
 
-def heard(sound) -> np.ndarray:
+def wave_of(sound) -> np.ndarray:
     return waveforms.read(sound, 0)[0]
 
 
@@ -76,75 +76,75 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
-    place = tmp_path_factory.mktemp("layouts")
-    return {kind: write(kind, place / kind) for kind in WRITERS}
+    folder = tmp_path_factory.mktemp("layouts")
+    return {layout: write(layout, folder / layout) for layout in WRITERS}
 
 
-@pytest.mark.parametrize("kind", WRITERS)
-def test_the_adapter_reads_it_and_mixtures_are_exact_sums(corpora, kind):
+@pytest.mark.parametrize("layout", WRITERS)
+def test_it_can_be_read_and_mixtures_are_exact_sums(corpora, layout):
     names = []
-    for split, count in zip(("train", "valid", "test"), FOUND[kind], strict=True):
-        tracks = READERS[kind](corpora[kind], split)
+    for split, count in zip(("train", "valid", "test"), COUNTS[layout], strict=True):
+        tracks = READERS[layout](corpora[layout], split)
         assert len(tracks) == count
         names += [f"{split} {each.name}" for each in tracks]
         for track in tracks:
-            sources = [heard(each) for each in track.sources.values()]
+            sources = [wave_of(each) for each in track.sources.values()]
             assert all(np.abs(each).max() > 0.003 for each in sources)
             if track.mixture is not None:
                 total = np.sum(sources, axis=0, dtype=np.float64)
-                np.testing.assert_array_equal(heard(track.mixture), total)
-    assert len(set(names)) == sum(FOUND[kind])
+                np.testing.assert_array_equal(wave_of(track.mixture), total)
+    assert len(set(names)) == sum(COUNTS[layout])
 
 
-@pytest.mark.parametrize("kind", WRITERS)
-def test_the_seed_decides_every_byte(corpora, kind, tmp_path):
-    assert digests(write(kind, tmp_path / "same")) == digests(corpora[kind])
-    other = digests(write(kind, tmp_path / "other", seed=1))
+@pytest.mark.parametrize("layout", WRITERS)
+def test_bytes_depend_on_the_seed(corpora, layout, tmp_path):
+    assert digests(write(layout, tmp_path / "same")) == digests(corpora[layout])
+    other = digests(write(layout, tmp_path / "other", seed=1))
     audible = {
         name: digest
-        for name, digest in digests(corpora[kind]).items()
+        for name, digest in digests(corpora[layout]).items()
         if name.endswith((".wav", ".flac"))
     }
     assert audible
     assert not set(audible.values()) & set(other.values())
 
 
-@pytest.mark.parametrize("kind", WRITERS)
-def test_it_becomes_records(corpora, kind, tmp_path):
-    tracks = READERS[kind](corpora[kind], "test")
+@pytest.mark.parametrize("layout", WRITERS)
+def test_it_can_be_written_as_records(corpora, layout, tmp_path):
+    tracks = READERS[layout](corpora[layout], "test")
     index = records.write(tracks, tmp_path / "records")
     first = tracks[0]
     read = records.excerpt(index, 0, 100, 500)
     for name, sound in first.sources.items():
-        place = list(index.sources).index(name)
-        expected = heard(sound)[:, 100:600]
-        np.testing.assert_allclose(read["sources"][place], expected, atol=2e-5)
+        folder = list(index.sources).index(name)
+        expected = wave_of(sound)[:, 100:600]
+        np.testing.assert_allclose(read["sources"][folder], expected, atol=2e-5)
 
 
-def test_no_sound_is_heard_in_two_splits(corpora):
-    for kind, folder in corpora.items():
+def test_splits_share_no_sound(corpora):
+    for layout, folder in corpora.items():
         seen: dict[str, str] = {}
         for split in ("train", "valid", "test"):
-            for track in READERS[kind](folder, split):
+            for track in READERS[layout](folder, split):
                 for sound in track.sources.values():
-                    digest = hashlib.sha256(heard(sound).tobytes()).hexdigest()
+                    digest = hashlib.sha256(wave_of(sound).tobytes()).hexdigest()
                     assert seen.setdefault(digest, split) == split
 
 
-def test_wham_has_every_mixture_and_new_talkers_in_the_test(corpora):
-    place = corpora["wham"] / "wav8k/min"
+def test_wham_has_every_mixture_and_new_speakers_in_the_test(corpora):
+    folder = corpora["wham"] / "wav8k/min"
     speakers = {}
     for split in ("tr", "tt"):
         speakers[split] = set()
-        for mixed in (place / split / "mix_both").iterdir():
+        for mixed in (folder / split / "mix_both").iterdir():
             waves = {
-                kind: heard(place / split / kind / mixed.name)
-                for kind in ("s1", "s2", "noise", "mix_clean", "mix_single")
+                part: wave_of(folder / split / part / mixed.name)
+                for part in ("s1", "s2", "noise", "mix_clean", "mix_single")
             }
             clean, single = waves["mix_clean"], waves["mix_single"]
             np.testing.assert_array_equal(clean, waves["s1"] + waves["s2"])
             np.testing.assert_array_equal(single, waves["s1"] + waves["noise"])
-            level = {kind: np.std(wave) for kind, wave in waves.items()}
+            level = {part: np.std(wave) for part, wave in waves.items()}
             loudest = max(level["s1"], level["s2"])
             snr = 20 * np.log10(loudest / level["noise"])
             assert -6.1 < snr < 3.1
@@ -153,7 +153,7 @@ def test_wham_has_every_mixture_and_new_talkers_in_the_test(corpora):
     assert not speakers["tr"] & speakers["tt"]
 
 
-def test_singers_are_persons_and_train_apart(corpora):
+def test_singers_of_train_and_test_differ(corpora):
     names = {
         split: {
             track.name.split("_")[0] for track in mir1k.tracks(corpora["mir1k"], split)
@@ -169,11 +169,11 @@ def test_singers_are_persons_and_train_apart(corpora):
         for track in mir1k.tracks(corpora["mir1k"], "test")
         if track.name.startswith(whole.name)
     ]
-    joined = np.concatenate([heard(each.sources["vocals"]) for each in clips], axis=1)
-    np.testing.assert_array_equal(joined, heard(whole.sources["vocals"]))
+    joined = np.concatenate([wave_of(each.sources["vocals"]) for each in clips], axis=1)
+    np.testing.assert_array_equal(joined, wave_of(whole.sources["vocals"]))
 
 
-def test_slakh_has_instruments_and_one_that_was_not_rendered(corpora):
+def test_slakh_has_instruments_and_a_stem_that_is_not_rendered(corpora):
     full, other = slakh.tracks(corpora["slakh"], "train")
     assert list(full.sources) == [
         "piano::0",
@@ -187,7 +187,7 @@ def test_slakh_has_instruments_and_one_that_was_not_rendered(corpora):
     assert "piano::0" in other.sources
 
 
-def test_the_older_layout_of_scaper_holds_the_same_sounds(corpora, tmp_path):
+def test_the_older_layout_of_scaper_has_the_same_sounds(corpora, tmp_path):
     old = write("scaper", tmp_path / "old", version=1.0)
     assert (old / "train/00000000_sources/foreground/0.wav").is_file()
     (first, second), (other, _) = (
@@ -197,16 +197,16 @@ def test_the_older_layout_of_scaper_holds_the_same_sounds(corpora, tmp_path):
     assert list(first.sources) == ["vocals::0", "drums::0", "bass::0", "other::0"]
     assert list(other.sources) == list(first.sources)
     for name, sound in first.sources.items():
-        np.testing.assert_array_equal(heard(sound), heard(other.sources[name]))
+        np.testing.assert_array_equal(wave_of(sound), wave_of(other.sources[name]))
     jams = json.loads((corpora["scaper"] / "train/00000000.jams").read_text())
     recorded = jams["annotations"][0]["sandbox"]["scaper"]
     assert recorded["soundscape_audio_path"].startswith("/made/elsewhere/")
 
 
-@pytest.mark.parametrize("kind", ["slakh", "scaper", "mix_folders"])
-def test_the_command_writes_it(kind, tmp_path, capsys):
+@pytest.mark.parametrize("layout", ["slakh", "scaper", "mix_folders"])
+def test_the_command_writes_it(layout, tmp_path, capsys):
     options = ["--seconds", "0.2", "--train", "1", "--test", "0"]
-    assert miniature.main([kind, str(tmp_path / kind), *options]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / kind}\n"
-    assert miniature.main([kind, str(tmp_path / kind), "--train", "-1"]) == 1
+    assert miniature.main([layout, str(tmp_path / layout), *options]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / layout}\n"
+    assert miniature.main([layout, str(tmp_path / layout), "--train", "-1"]) == 1
     assert "train is -1" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Made-up sounds: well formed at any rate and length, seeded, tuned, told apart."""
+"""Synthetic sounds: levels, seeds, pitches and formants at any rate and length."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def frame_levels_db(wave: np.ndarray, frame: int) -> np.ndarray:
 
 @pytest.mark.parametrize("sample_rate", [8000, 22050, 44100])
 @pytest.mark.parametrize("name", EVERY)
-def test_sounds_are_well_formed(name, sample_rate):
+def test_sounds_have_a_peak_and_faded_ends(name, sample_rate):
     for seed in range(3):
         wave = EVERY[name](2 * sample_rate, sample_rate, np.random.default_rng(seed))
         assert wave.shape == (2 * sample_rate,)
@@ -40,13 +40,13 @@ def test_sounds_are_well_formed(name, sample_rate):
         assert np.all(np.isfinite(wave))
         assert np.max(np.abs(wave)) == pytest.approx(0.5)
         assert abs(np.mean(wave)) < 2e-3
-        # A click at an end would be heard in every mixture.
+        # A click at an end would be audible in every mixture.
         assert np.max(np.abs(wave[[0, -1]])) < 1e-6
         assert np.max(np.abs(wave[[1, -2]])) < 0.01
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_sounds_follow_their_seed(name):
+def test_sounds_depend_on_their_seed(name):
     first, again, other = (
         EVERY[name](8000, 8000, np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
@@ -57,7 +57,7 @@ def test_sounds_follow_their_seed(name):
 
 @pytest.mark.parametrize("samples", [1, 2, 17, 300])
 @pytest.mark.parametrize("name", EVERY)
-def test_sounds_of_hardly_any_length_are_finite(name, samples):
+def test_very_short_sounds_are_finite(name, samples):
     wave = EVERY[name](samples, 8000, np.random.default_rng(0))
     assert wave.shape == (samples,)
     assert np.all(np.isfinite(wave))
@@ -88,17 +88,17 @@ def test_strings_are_in_tune(play, pitch_hz):
     assert pitch_of(wave, 8000) == pytest.approx(pitch_hz, rel=0.022)
 
 
-def test_two_kinds_of_talkers_differ_in_pitch_and_tract():
+def test_low_and_high_speakers_differ_in_pitch_and_tract():
     pitches = {"low": [], "high": []}
     scales = {"low": [], "high": []}
     for seed in range(6):
-        for kind, heard in pitches.items():
+        for register, measured in pitches.items():
             rng = np.random.default_rng(seed)
-            speaker = voices.draw_speaker(rng, kind)
+            speaker = voices.draw_speaker(rng, register)
             speech = voices.voice(16000, 8000, rng, speaker)
-            heard.append(pitch_of(speech, 8000))
-            scales[kind].append(speaker.formant_scale)
-            assert heard[-1] == pytest.approx(speaker.pitch_hz, rel=0.2)
+            measured.append(pitch_of(speech, 8000))
+            scales[register].append(speaker.formant_scale)
+            assert measured[-1] == pytest.approx(speaker.pitch_hz, rel=0.2)
     assert max(pitches["low"]) < min(pitches["high"])
     assert max(scales["low"]) < min(scales["high"])
 
@@ -114,7 +114,7 @@ def test_the_tract_moves_the_formants():
     assert levels[1] > 1.05 * levels[0]
 
 
-def test_an_unknown_kind_of_talker_is_named():
+def test_an_unknown_register_of_a_speaker_raises():
     with pytest.raises(ValueError, match="'low' or 'high', not 'child'"):
         voices.draw_speaker(np.random.default_rng(0), "child")
 
@@ -126,7 +126,7 @@ def test_chirps_stay_below_the_band_edge():
     assert power[inside].sum() > 0.98 * power.sum()
 
 
-def test_the_sawtooth_hardly_aliases():
+def test_the_sawtooth_has_little_aliasing():
     pitch_hz = np.full(8000, 1234.5)
     spectrum = np.abs(
         np.fft.rfft(synthesis.sawtooth(pitch_hz, 8000) * np.hanning(8000))

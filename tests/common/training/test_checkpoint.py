@@ -1,4 +1,4 @@
-"""Checkpoints are kept, found and skipped by what can be read."""
+"""Checkpoints are kept, chosen and restored; damaged ones are skipped."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def contents(folder):
 
 @pytest.fixture
 def saved(toys):
-    """A run folder with checkpoints of the steps 1 to 3."""
+    """Return a run folder with checkpoints of steps 1 to 3."""
     job = toys.build(toys.config(), tf.distribute.get_strategy())
     store = Checkpoints(toys.folder / "run", job.model, keep=3)
     for step in (1, 2, 3):
@@ -45,7 +45,7 @@ def saved(toys):
 
 
 @pytest.mark.parametrize("name", ["a [b] c", "a*c", "what?", "a\\c"])
-def test_letters_of_patterns_in_a_path_are_letters(toys, name):
+def test_wildcards_in_a_path_are_literal(toys, name):
     job = toys.build(toys.config(), tf.distribute.get_strategy())
     folder = toys.folder / name
     folder.mkdir()
@@ -64,7 +64,7 @@ def test_letters_of_patterns_in_a_path_are_letters(toys, name):
     assert Checkpoints(moved, job.model, 2).restore_latest()[0] == 3
 
 
-def test_networks_and_checkpoints_of_others_may_lie_in_such_paths(toys):
+def test_other_networks_and_checkpoints_may_have_such_paths(toys):
     network = toys.build(toys.config(), tf.distribute.get_strategy()).model.network
     folder = toys.folder / "[1]"
     folder.mkdir()
@@ -75,7 +75,7 @@ def test_networks_and_checkpoints_of_others_may_lie_in_such_paths(toys):
 
 
 @pytest.mark.parametrize("change", ["damaged", "removed", "list"])
-def test_the_newest_whole_checkpoint_is_restored(saved, change):
+def test_the_newest_intact_checkpoint_is_restored(saved, change):
     folder, model = saved
     newest = folder / "latest" / "step-3"
     if change == "damaged":
@@ -92,7 +92,7 @@ def test_the_newest_whole_checkpoint_is_restored(saved, change):
     assert len(skipped) == (change == "damaged")
 
 
-def test_the_whole_checkpoint_outlives_the_damaged_one(saved):
+def test_damaged_checkpoints_do_not_count_as_kept(saved):
     folder, model = saved
     damage(folder / "latest" / "step-3")
     store = Checkpoints(folder, model, keep=2)
@@ -101,7 +101,7 @@ def test_the_whole_checkpoint_outlives_the_damaged_one(saved):
     assert set(steps(folder / "latest")) >= {2, 4}
 
 
-def test_nothing_is_touched_where_none_can_be_restored(toys):
+def test_the_folder_is_unchanged_if_none_can_be_restored(toys):
     config = toys.config()
     toys.kill(config, 6)
     folder = toys.folder / "run"
@@ -114,7 +114,7 @@ def test_nothing_is_touched_where_none_can_be_restored(toys):
     assert read_scalars(folder) == lines
 
 
-def test_best_goes_on_where_latest_is_damaged(toys, capsys):
+def test_a_run_resumes_from_best_if_latest_is_damaged(toys, capsys):
     config = toys.config()
     toys.kill(config, 6)
     folder = toys.folder / "run"
@@ -142,7 +142,7 @@ def test_best_is_used_before_latest(saved):
 
 @pytest.fixture
 def chosen(saved):
-    """The same folder with a best checkpoint of step 4 and a kept one of step 5."""
+    """Return the same folder with a best checkpoint of step 4 and a kept one of 5."""
     folder, model = saved
     store = Checkpoints(folder, model, keep=3)
     for step, save in ((4, store.save_best), (5, store.save_kept)):
@@ -169,7 +169,7 @@ def test_any_checkpoint_of_a_run_can_be_chosen(chosen, choice, step):
     assert float(network.kernel[0, 0]) == step
 
 
-def test_a_prefix_of_a_checkpoint_is_one_of_its_run(chosen):
+def test_a_prefix_of_a_checkpoint_belongs_to_its_run(chosen):
     folder, network = chosen
     restore_network(folder / "kept" / "step-5", network)
     assert float(network.kernel[0, 0]) == 5
@@ -180,7 +180,7 @@ def test_a_prefix_of_a_checkpoint_is_one_of_its_run(chosen):
 
 
 @pytest.mark.parametrize("choice", ["step-7", "kept", "newest"])
-def test_a_choice_that_is_not_there_lists_what_is(chosen, choice):
+def test_a_missing_choice_raises_with_the_existing_ones(chosen, choice):
     folder, _ = chosen
     with pytest.raises(CheckpointError) as error:
         find(folder, choice)
@@ -191,7 +191,7 @@ def test_a_choice_that_is_not_there_lists_what_is(chosen, choice):
         assert "expected latest, best or step-N" in str(error.value)
 
 
-def test_every_choice_has_scores_of_its_own(chosen):
+def test_every_choice_has_its_own_folder_of_scores(chosen):
     folder, _ = chosen
     names = [scores_folder(folder, each) for each in (None, "latest", "step-2")]
     names.append(scores_folder(folder / "best" / "step-4", None, "evaluation-train"))

@@ -1,4 +1,4 @@
-"""Examples by position, whatever the number of replicas; strategies by one flag."""
+"""Examples by position for any number of replicas; choice of strategies."""
 
 import json
 import os
@@ -18,12 +18,12 @@ def example(position):
 
 
 def positions(strategy, dataset, steps):
-    """Positions of each step, all replicas together."""
-    found = []
+    """Return the positions of each step, over all replicas."""
+    rows = []
     for batch, _ in zip(dataset, range(steps), strict=False):
         parts = strategy.experimental_local_results(batch["position"])
-        found.append(np.concatenate([part.numpy() for part in parts]).tolist())
-    return found
+        rows.append(np.concatenate([part.numpy() for part in parts]).tolist())
+    return rows
 
 
 @pytest.fixture(params=["one", "mirrored"])
@@ -31,7 +31,7 @@ def strategy(request):
     return distribution.choose(request.param, 2 if request.param == "mirrored" else 0)
 
 
-def test_training_takes_every_position_once_from_any_step_on(strategy):
+def test_training_reads_every_position_once_from_any_step(strategy):
     size = 4 // strategy.num_replicas_in_sync
     batches = distribution.training_batches(strategy, example, size, 3)
     assert positions(strategy, batches, 3) == [
@@ -41,7 +41,7 @@ def test_training_takes_every_position_once_from_any_step_on(strategy):
     ]
 
 
-def test_validation_takes_every_position_once_and_fills_with_weight_0(strategy):
+def test_validation_reads_every_position_once_and_pads_with_weight_0(strategy):
     size = 4 // strategy.num_replicas_in_sync
     batches, steps = distribution.validation_batches(strategy, example, 6, size)
     assert steps == 2
@@ -54,7 +54,7 @@ def test_validation_takes_every_position_once_and_fills_with_weight_0(strategy):
     assert weighted["weight"] == [1.0] * 6 + [0.0] * 2
 
 
-def test_the_number_of_workers_changes_no_order(strategy):
+def test_the_order_does_not_depend_on_the_number_of_workers(strategy):
     batches = [
         distribution.training_batches(strategy, example, 4, 0, workers)
         for workers in (1, 3)
@@ -71,7 +71,7 @@ print(distribution.of_workers(strategy, 10 + strategy.cluster_resolver.task_id))
 
 
 @pytest.mark.slow
-def test_workers_learn_the_numbers_of_each_other():
+def test_workers_exchange_their_numbers():
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     hosts = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
@@ -84,15 +84,15 @@ def test_workers_learn_the_numbers_of_each_other():
         workers.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
         )
-    told = [worker.communicate(timeout=200)[0] for worker in workers]
-    assert [each.split(b"\n")[-2] for each in told] == [b"[10, 11]"] * 2
+    outputs = [worker.communicate(timeout=200)[0] for worker in workers]
+    assert [each.split(b"\n")[-2] for each in outputs] == [b"[10, 11]"] * 2
 
 
-def test_one_process_has_a_number_of_its_own():
+def test_one_process_has_one_number():
     assert distribution.of_workers(tf.distribute.get_strategy(), 3) == [3]
 
 
-def test_more_replicas_than_devices_are_refused():
+def test_more_replicas_than_devices_raise():
     with pytest.raises(ValueError, match=r"replicas=9 asked for, but \d CPU devices"):
         distribution.choose("mirrored", 9)
 
@@ -105,7 +105,7 @@ def test_auto_is_one_device_without_gpus(monkeypatch):
     assert mirrored.num_replicas_in_sync == 2
 
 
-def test_several_machines_need_their_names(monkeypatch):
+def test_multiworker_needs_tf_config(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(ValueError, match="needs the environment variable TF_CONFIG"):
         distribution.choose("multiworker")
@@ -127,7 +127,7 @@ def test_one_process_is_the_chief(monkeypatch, cluster, task, chief):
 
 
 @pytest.mark.parametrize("text", ["no json", "{}", '{"task": {"type": "worker"}}'])
-def test_a_configuration_that_is_not_understood_is_one_sentence(monkeypatch, text):
+def test_a_wrong_tf_config_raises(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError, match=r"TF_CONFIG=.* is not understood"):
         distribution.is_chief()

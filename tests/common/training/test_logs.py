@@ -1,4 +1,4 @@
-"""Scalars that survive a kill, and sounds and pictures in TensorBoard."""
+"""Scalars that survive a kill, and sounds and images in TensorBoard."""
 
 import json
 
@@ -28,15 +28,15 @@ def fit(callbacks, epochs=2):
 
 
 def events(folder):
-    """Every summary of a folder as (tag, plugin, step)."""
-    found = []
+    """Return every summary of a folder as (tag, plugin, step)."""
+    summaries = []
     for path in sorted(folder.glob("events.out*")):
         for record in tf.data.TFRecordDataset(str(path)):
             event = tf.compat.v1.Event.FromString(record.numpy())  # noqa: TID251
             for value in event.summary.value:
                 plugin = value.metadata.plugin_data.plugin_name
-                found.append((value.tag, plugin, event.step))
-    return found
+                summaries.append((value.tag, plugin, event.step))
+    return summaries
 
 
 def test_scalars_go_to_json_lines_and_tensorboard(tmp_path):
@@ -61,24 +61,24 @@ def test_scalars_go_to_json_lines_and_tensorboard(tmp_path):
     ]
 
 
-def test_lines_after_the_checkpoint_are_cut(tmp_path):
+def test_lines_after_the_checkpoint_are_removed(tmp_path):
     path = tmp_path / "scalars.jsonl"
-    whole = [json.dumps({"split": "train", "step": step}) for step in (1, 2, 3)]
-    path.write_text("\n".join(whole) + '\n{"split": "tr', encoding="utf-8")
+    lines = [json.dumps({"split": "train", "step": step}) for step in (1, 2, 3)]
+    path.write_text("\n".join(lines) + '\n{"split": "tr', encoding="utf-8")
     assert [line["step"] for line in read_scalars(tmp_path)] == [1, 2, 3]
     Scalars(tmp_path, every=1, start_step=2)
-    assert path.read_text("utf-8") == "\n".join(whole[:2]) + "\n"
+    assert path.read_text("utf-8") == "\n".join(lines[:2]) + "\n"
 
 
-def test_sounds_are_heard_and_seen(tmp_path):
+def test_sounds_are_written_as_audio_and_spectrograms(tmp_path):
     waveform = tf.constant(np.sin(np.arange(1600.0) / 5)[np.newaxis], tf.float32)
     fit([Sounds(tmp_path, lambda: {"mixture": waveform}, 8000, start_step=0)], epochs=1)
-    found = events(tmp_path / "events" / "validation")
-    assert ("mixture_audio", "audio", 4) in found
-    assert ("mixture_spectrogram", "images", 4) in found
+    summaries = events(tmp_path / "events" / "validation")
+    assert ("mixture_audio", "audio", 4) in summaries
+    assert ("mixture_spectrogram", "images", 4) in summaries
 
 
-def test_three_examples_are_written_under_the_tags_of_tensorflow_1(tmp_path):
+def test_three_examples_have_the_tags_of_tensorflow_1(tmp_path):
     waveforms = {"sound": tf.zeros([5, 100])}
     images = {"image": tf.ones([5, 4, 4, 1])}
     with tf.summary.create_file_writer(str(tmp_path)).as_default(step=7):
@@ -95,7 +95,7 @@ def test_only_the_chief_writes(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_low_frequencies_are_below():
+def test_low_frequencies_are_at_the_bottom():
     time = np.arange(8000) / 8000
     low = tf.constant(np.sin(2 * np.pi * 300 * time)[np.newaxis], tf.float32)
     image = spectrogram_image(low, 8000).numpy()[0, :, :, 0]

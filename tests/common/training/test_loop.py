@@ -1,4 +1,4 @@
-"""Runs that are broken off end as if they had not been."""
+"""Interrupted runs end with the same bits as undisturbed ones."""
 
 import json
 from dataclasses import replace
@@ -16,17 +16,17 @@ from common.training.run_folder import RunFolderError
 
 
 @pytest.mark.parametrize("step", [2, 5, 7, 9])
-def test_a_run_that_was_killed_ends_with_the_same_bits(toys, step):
-    whole, broken = toys.config("whole"), toys.config("broken")
-    straight = training.train(whole, toys.build)
-    toys.kill(broken, step)
-    resumed = training.train(broken, toys.build)
+def test_a_killed_run_ends_with_the_same_bits(toys, step):
+    undisturbed, killed = toys.config("undisturbed"), toys.config("killed")
+    straight = training.train(undisturbed, toys.build)
+    toys.kill(killed, step)
+    resumed = training.train(killed, toys.build)
     for a, b in zip(toys.weights(straight), toys.weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert read_scalars(broken.output) == read_scalars(whole.output)
+    assert read_scalars(killed.output) == read_scalars(undisturbed.output)
 
 
-def test_steps_that_were_not_saved_are_taken_again(toys):
+def test_steps_that_were_not_saved_are_repeated(toys):
     config = toys.config(checkpoint_steps=3)
     toys.kill(config, 3)
     training.train(config, toys.build)
@@ -35,7 +35,7 @@ def test_steps_that_were_not_saved_are_taken_again(toys):
     assert positions[0] == pytest.approx(np.mean(np.arange(16)))
 
 
-def test_the_next_position_is_that_of_the_next_step(toys):
+def test_a_resumed_run_reads_the_position_of_its_step(toys):
     config = toys.config(epochs=1)
     toys.kill(config, 3)
     positions = []
@@ -53,7 +53,7 @@ def test_the_next_position_is_that_of_the_next_step(toys):
     assert positions == [2]
 
 
-def test_epochs_and_steps_are_counted_over_the_whole_run(toys, capsys):
+def test_progress_counts_the_epochs_and_steps_of_the_run(toys, capsys):
     config = toys.config()
     toys.kill(config, 7)
     capsys.readouterr()
@@ -67,7 +67,7 @@ def test_epochs_and_steps_are_counted_over_the_whole_run(toys, capsys):
     assert any("step 6 of 12, global batch 4" in line for line in lines)
 
 
-def test_workers_that_do_not_share_the_run_folder_are_refused(toys, monkeypatch):
+def test_workers_that_do_not_share_the_run_folder_raise(toys, monkeypatch):
     config, starts = toys.config(), []
 
     def build(each, strategy):
@@ -79,7 +79,7 @@ def test_workers_that_do_not_share_the_run_folder_are_refused(toys, monkeypatch)
     assert not starts
 
 
-def test_data_that_an_earlier_release_knew_otherwise_are_the_same(toys):
+def test_the_data_digest_of_an_earlier_release_is_accepted(toys):
     config = toys.config(epochs=1)
     toys.kill(config, 3)
 
@@ -92,14 +92,14 @@ def test_data_that_an_earlier_release_knew_otherwise_are_the_same(toys):
     assert values["data_digest"] == "content"
 
 
-def test_a_finished_run_stays_as_it_is(toys):
+def test_a_finished_run_is_not_changed(toys):
     config = toys.config(epochs=1)
     done = training.train(config, toys.build)
     again = training.train(config, toys.build)
     np.testing.assert_array_equal(toys.weights(done)[0], toys.weights(again)[0])
 
 
-def test_a_new_run_alone_takes_the_weights_of_another(toys):
+def test_only_a_new_run_takes_the_weights_of_another(toys):
     config, starts = toys.config(epochs=1), []
 
     def build(each, strategy):
@@ -111,19 +111,19 @@ def test_a_new_run_alone_takes_the_weights_of_another(toys):
     assert starts == [config.output]
 
 
-def test_the_global_batch_is_divided_anew(toys, capsys):
-    whole = toys.config("whole", epochs=2)
-    straight = training.train(whole, toys.build)
-    broken = toys.config("broken", epochs=2)
-    toys.kill(broken, 3)
-    schedule = replace(broken.train, strategy="mirrored", replicas=2)
+def test_the_global_batch_is_divided_among_the_current_replicas(toys, capsys):
+    undisturbed = toys.config("undisturbed", epochs=2)
+    straight = training.train(undisturbed, toys.build)
+    killed = toys.config("killed", epochs=2)
+    toys.kill(killed, 3)
+    schedule = replace(killed.train, strategy="mirrored", replicas=2)
     capsys.readouterr()
-    resumed = training.train(replace(broken, train=schedule), toys.build)
+    resumed = training.train(replace(killed, train=schedule), toys.build)
     assert "global batch 4, 2 for each replica" in capsys.readouterr().out
-    ours, theirs = (toys.weights(m.network)[0] for m in (straight, resumed))
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    ours, theirs = (read_scalars(each.output) for each in (whole, broken))
-    assert [x.get("position") for x in ours] == [x.get("position") for x in theirs]
+    expected, actual = (toys.weights(m.network)[0] for m in (straight, resumed))
+    np.testing.assert_allclose(expected, actual, atol=1e-6)
+    expected, actual = (read_scalars(each.output) for each in (undisturbed, killed))
+    assert [x.get("position") for x in expected] == [x.get("position") for x in actual]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_global_batch_is_divided_anew(toys, capsys):
         (4, False, "started with another number of replicas than 2"),
     ],
 )
-def test_other_replicas_are_refused(toys, batch_size, divisible, sentence):
+def test_replicas_that_need_another_batch_raise(toys, batch_size, divisible, sentence):
     config = toys.config(epochs=2, batch_size=batch_size)
     toys.kill(config, 3)
 
@@ -145,7 +145,7 @@ def test_other_replicas_are_refused(toys, batch_size, divisible, sentence):
         training.train(replace(config, train=schedule), build)
 
 
-def test_a_lost_record_does_not_change_the_global_batch(toys):
+def test_a_missing_run_json_does_not_change_the_global_batch(toys):
     config = toys.config(epochs=2)
     toys.kill(config, 3)
     (toys.folder / "run" / "run.json").unlink()
@@ -154,6 +154,6 @@ def test_a_lost_record_does_not_change_the_global_batch(toys):
         training.train(replace(config, train=schedule), toys.build)
 
 
-def test_the_configuration_survives_sacred(toys):
+def test_sacred_does_not_change_the_configuration(toys):
     config = toys.config()
     assert from_dict(type(config), to_dict(config)) == config

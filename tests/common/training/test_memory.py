@@ -1,4 +1,4 @@
-"""What freed arrays leave behind in a process."""
+"""Memory of a process after large arrays are freed."""
 
 import subprocess
 import sys
@@ -30,5 +30,5 @@ def kilobytes(give_back):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_freed_arrays_are_given_back():
+def test_freed_arrays_are_released():
     assert kilobytes(True) < kilobytes(False) - 150_000

@@ -1,4 +1,4 @@
-"""Steps are those of the original, whatever the size of the gradient."""
+"""Optimizer steps equal those of the original for gradients of any size."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ import tf_keras as keras
 from common.training.optimizer import optimizer
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "first_step.npz"
-KINDS = pytest.mark.parametrize("kind", ["adam", "rmsprop"])
+ALGORITHMS = pytest.mark.parametrize("name", ["adam", "rmsprop"])
 
 
-def reference(kind, weight, gradients, rate, decay):
-    """Both algorithms in float64, as their papers and the original have them."""
+def reference(name, weight, gradients, rate, decay):
+    """Return the weight after steps of Adam or RMSprop in float64."""
     mean = square = 0.0
     for step, plain in enumerate(gradients, 1):
         gradient = plain + decay * weight
-        if kind == "adam":
+        if name == "adam":
             mean = 0.9 * mean + 0.1 * gradient
             square = 0.999 * square + 0.001 * gradient**2
             root = np.sqrt(square / (1 - 0.999**step)) + 1e-8
@@ -30,7 +30,7 @@ def reference(kind, weight, gradients, rate, decay):
 
 
 def draw(seed=0, scale=1e-7, steps=5):
-    """A weight, and gradients from far below the small constant to far above it."""
+    """Return a weight, and gradients from far below epsilon to far above it."""
     random = np.random.default_rng(seed)
     weight = random.standard_normal([50, 3])
     sizes = scale * 10.0 ** random.uniform(-3, 4, [50, 3])
@@ -38,7 +38,7 @@ def draw(seed=0, scale=1e-7, steps=5):
 
 
 @pytest.mark.parametrize("recurrence", ["bi", "uni"])
-def test_first_step_of_the_original(recurrence):
+def test_first_step_equals_the_original(recurrence):
     golden = np.load(GOLDEN)
     names = [n.split("/")[-1] for n in golden.files if n.startswith(f"{recurrence}/i")]
     before, gradients, after = (
@@ -53,40 +53,40 @@ def test_first_step_of_the_original(recurrence):
         np.testing.assert_allclose(weight, new, rtol=0, atol=2.5e-7, err_msg=name)
 
 
-@KINDS
+@ALGORITHMS
 @pytest.mark.parametrize("decay", [0.0, 1e-5, 0.1])
-def test_steps_follow_the_algorithm(kind, decay):
+def test_steps_follow_the_algorithm(name, decay):
     start, gradients = draw()
     weight = tf.Variable(start, dtype=tf.float32)
-    chosen = optimizer(kind, 1e-2, decay)
+    chosen = optimizer(name, 1e-2, decay)
     chosen.build([weight])
     step = tf.function(lambda g: chosen.apply_gradients([(g, weight)]))
     for gradient in gradients:
         step(tf.constant(gradient, tf.float32))
-    wanted = reference(kind, start, gradients, 1e-2, decay)
-    assert np.abs(wanted - start).max() > 1e-2
-    np.testing.assert_allclose(weight, wanted, rtol=0, atol=2e-6)
+    expected = reference(name, start, gradients, 1e-2, decay)
+    assert np.abs(expected - start).max() > 1e-2
+    np.testing.assert_allclose(weight, expected, rtol=0, atol=2e-6)
 
 
-def test_the_forms_of_keras_would_not_do():
+def test_the_algorithms_of_keras_differ():
     start, gradients = draw()
     forms = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
-    for kind, form in forms.items():
+    for name, form in forms.items():
         weight = tf.Variable(start, dtype=tf.float32)
         keras_form = form(1e-2, epsilon=1e-8, jit_compile=False)
         for gradient in gradients:
             keras_form.apply_gradients([(tf.constant(gradient, tf.float32), weight)])
-        wanted = reference(kind, start, gradients, 1e-2, 0.0)
-        assert np.abs(weight - wanted).max() > 1e-4
+        expected = reference(name, start, gradients, 1e-2, 0.0)
+        assert np.abs(weight - expected).max() > 1e-4
 
 
-@KINDS
-def test_state_goes_through_a_checkpoint(kind, tmp_path):
+@ALGORITHMS
+def test_state_is_restored_from_a_checkpoint(name, tmp_path):
     start, gradients = draw()
 
     def made():
         weight = tf.Variable(start, dtype=tf.float32)
-        chosen = optimizer(kind, 1e-2, 1e-5)
+        chosen = optimizer(name, 1e-2, 1e-5)
         chosen.build([weight])
         return weight, chosen, tf.train.Checkpoint(weight=weight, optimizer=chosen)
 
@@ -106,8 +106,8 @@ def test_state_goes_through_a_checkpoint(kind, tmp_path):
     np.testing.assert_array_equal(again, weight)
 
 
-@KINDS
-def test_replicas_decay_once(kind):
+@ALGORITHMS
+def test_replicas_apply_the_decay_once(name):
     start, gradients = draw(steps=3)
     reduction = tf.distribute.ReductionToOneDevice()
     strategy = tf.distribute.MirroredStrategy(
@@ -115,7 +115,7 @@ def test_replicas_decay_once(kind):
     )
     with strategy.scope():
         weight = tf.Variable(start, dtype=tf.float32)
-        chosen = optimizer(kind, 1e-2, 0.1)
+        chosen = optimizer(name, 1e-2, 0.1)
         chosen.build([weight])
 
     @tf.function
@@ -129,45 +129,45 @@ def test_replicas_decay_once(kind):
 
     for gradient in gradients:
         step(tf.constant(gradient, tf.float32))
-    wanted = reference(kind, start, gradients, 1e-2, 0.1)
-    np.testing.assert_allclose(weight.numpy(), wanted, rtol=0, atol=2e-6)
+    expected = reference(name, start, gradients, 1e-2, 0.1)
+    np.testing.assert_allclose(weight.numpy(), expected, rtol=0, atol=2e-6)
 
 
-@KINDS
-def test_configuration_makes_an_equal_one(kind):
-    made = optimizer(kind, 1e-2, 1e-5)
+@ALGORITHMS
+def test_configuration_makes_an_equal_one(name):
+    made = optimizer(name, 1e-2, 1e-5)
     again = type(made).from_config(made.get_config())
     assert again.get_config() == made.get_config()
     assert (again.decay, again.epsilon) == (1e-5, 1e-8)
 
 
-def test_unknown_kind():
+def test_an_unknown_optimizer_raises():
     with pytest.raises(ValueError, match="'adamw'; expected one of adam, rmsprop, sgd"):
         optimizer("adamw", 1e-3, 0.0)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_momentum_is_a_sum_of_gradients(decay):
+def test_momentum_accumulates_gradients(decay):
     start, gradients = draw(scale=1e-2)
     weight = tf.Variable(start, dtype=tf.float32)
     chosen = optimizer("sgd", 1e-2, decay)
     chosen.build([weight])
-    wanted, momentum = start, 0.0
+    expected, momentum = start, 0.0
     for gradient in gradients:
         chosen.apply_gradients([(tf.constant(gradient, tf.float32), weight)])
-        momentum = 0.9 * momentum + gradient + decay * wanted
-        wanted = wanted - 1e-2 * momentum
-    assert np.abs(wanted - start).max() > 1e-2
-    np.testing.assert_allclose(weight, wanted, rtol=1e-5, atol=2e-6)
+        momentum = 0.9 * momentum + gradient + decay * expected
+        expected = expected - 1e-2 * momentum
+    assert np.abs(expected - start).max() > 1e-2
+    np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=2e-6)
     again = type(chosen).from_config(chosen.get_config())
     assert (again.decay, again.momentum) == (decay, 0.9)
 
 
-@pytest.mark.parametrize("kind", ["adam", "rmsprop", "sgd"])
-def test_no_decay_leaves_the_gradient_alone(kind):
-    """Zero times a weight that is not finite is not zero."""
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "sgd"])
+def test_no_decay_does_not_change_the_gradient(name):
+    """A decay of 0 must not multiply a weight that is not finite."""
     weight = tf.Variable([1.0, np.inf])
-    chosen = optimizer(kind, 1e-2, 0.0)
+    chosen = optimizer(name, 1e-2, 0.0)
     chosen.build([weight])
     chosen.apply_gradients([(tf.constant([1.0, 1.0]), weight)])
     assert weight.numpy()[1] == np.inf

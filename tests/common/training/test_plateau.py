@@ -1,4 +1,4 @@
-"""Learning rates and ends of training as the original's, over many epochs."""
+"""Learning rates and early stops equal those of the original over many epochs."""
 
 import json
 import math
@@ -20,7 +20,7 @@ LOSSES = SCHEDULES["losses"]
 
 
 def model():
-    """The least that has an optimizer."""
+    """A minimal model with an optimizer."""
     network = keras.Sequential([keras.layers.Dense(1)])
     network.build([None, 1])
     network.compile(optimizer("adam", 1e-3, 0.0), loss="mse", run_eagerly=True)
@@ -28,7 +28,7 @@ def model():
 
 
 @pytest.mark.parametrize("setting", [(0.3, 80, 10), (0.3, 5, 2), (0.5, 3, 0)])
-def test_learning_rates_of_the_original(setting):
+def test_learning_rates_equal_the_original(setting):
     factor, patience, cooldown = setting
     plateau = Plateau(patience, factor, cooldown)
     plateau.set_model(model())
@@ -36,20 +36,20 @@ def test_learning_rates_of_the_original(setting):
     for epoch, loss in enumerate(LOSSES):
         plateau.on_epoch_end(epoch, {"val_loss": loss})
         rates.append(float(plateau.model.optimizer.learning_rate))
-    wanted = SCHEDULES[f"plateau_f{factor}_p{patience}_c{cooldown}"]
-    np.testing.assert_allclose(rates, wanted, rtol=2e-6)
+    expected = SCHEDULES[f"plateau_f{factor}_p{patience}_c{cooldown}"]
+    np.testing.assert_allclose(rates, expected, rtol=2e-6)
 
 
 @pytest.mark.parametrize("patience", [140, 5, 0])
-def test_ends_of_the_original(patience):
-    wanted = SCHEDULES[f"early_p{patience}"]
+def test_early_stops_equal_the_original(patience):
+    expected = SCHEDULES[f"early_p{patience}"]
     stopping = EarlyStopping(patience)
-    assert [stopping.step(loss) for loss in LOSSES] == wanted["stop"]
-    assert stopping.best == wanted["best"]
-    assert stopping.bad_epochs == wanted["bad"]
+    assert [stopping.step(loss) for loss in LOSSES] == expected["stop"]
+    assert stopping.best == expected["best"]
+    assert stopping.bad_epochs == expected["bad"]
 
 
-def test_what_counts_as_better():
+def test_only_an_improvement_beyond_the_threshold_counts():
     plateau = Plateau(patience=0, cooldown=0, threshold=1e-2)
     assert [plateau.step(loss) for loss in (1.0, 0.98, 0.971)] == [False, False, True]
     assert plateau.best == 0.98
@@ -61,7 +61,7 @@ def test_what_counts_as_better():
 
 
 def losses_of_fit(network, losses, callbacks):
-    """Run fit with validation losses that are given."""
+    """Run fit with the validation losses of the argument."""
 
     class Losses(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -77,7 +77,7 @@ def losses_of_fit(network, losses, callbacks):
     )
 
 
-def test_in_fit():
+def test_callbacks_change_the_learning_rate_and_stop_fit():
     plateau, stopping = Plateau(2, 0.1, 1), EarlyStopping(4)
     network = model()
     history = losses_of_fit(
@@ -89,7 +89,7 @@ def test_in_fit():
 
 
 class Store:
-    """Keeps what a run would save."""
+    """Keeps the saved state in memory."""
 
     def save(self, step, state):
         self.state = json.loads(json.dumps(state))
@@ -97,7 +97,7 @@ class Store:
     save_best = save_kept = save
 
 
-def test_a_resumed_run_goes_on_counting():
+def test_a_resumed_run_keeps_its_counts():
     schedule = Schedule(epochs=9, steps_per_epoch=1, checkpoint_steps=1)
     losses = [1.0, *[1.1] * 8]
 
@@ -106,7 +106,7 @@ def test_a_resumed_run_goes_on_counting():
         store = Store()
         return callbacks, store, Saver(store, schedule, callbacks, 0, state)
 
-    whole, _, saver = made({})
+    expected, _, saver = made({})
     undisturbed = model()
     losses_of_fit(undisturbed, losses, saver.all)
     network = model()
@@ -114,7 +114,7 @@ def test_a_resumed_run_goes_on_counting():
     losses_of_fit(network, losses[:4], saver.all)
     rest, _, saver = made(store.state)
     losses_of_fit(network, losses[4:], saver.all)
-    for name, before in whole.items():
+    for name, before in expected.items():
         after = rest[name]
         states = [
             {k: v for k, v in vars(each).items() if type(v) in (bool, int, float)}
@@ -127,6 +127,6 @@ def test_a_resumed_run_goes_on_counting():
 
 
 @pytest.mark.parametrize("callback", [Plateau(), EarlyStopping()])
-def test_no_validation(callback):
+def test_a_missing_validation_loss_raises(callback):
     with pytest.raises(ValueError, match=r"val_loss is not among .*\(loss\)"):
         callback.on_epoch_end(0, {"loss": 1.0})

@@ -1,4 +1,4 @@
-"""State of callbacks goes by name."""
+"""State of callbacks is restored by name."""
 
 import pytest
 
@@ -17,7 +17,7 @@ STATE = {"best": 0.5, "bad_epochs": 3, "stopped": False}
 
 
 @pytest.mark.parametrize("name", ["early_stopping", "7_EarlyStopping"])
-def test_state_is_given_to_the_callback_of_its_name(name):
+def test_state_is_restored_to_the_callback_of_its_name(name):
     empty = {"0_Sounds": {"validation_data": None}}
     stopping = EarlyStopping(10)
     saver(
@@ -35,7 +35,7 @@ def test_state_is_given_to_the_callback_of_its_name(name):
         ({"early_stopping": {"best": 0.5, "stopped": False}}, "lacks early_stopping"),
     ],
 )
-def test_unknown_and_missing_state_is_refused(states, sentence):
+def test_unknown_and_missing_state_raises(states, sentence):
     with pytest.raises(TrainingError, match=sentence):
         saver({"callbacks": states}, early_stopping=EarlyStopping(10)).on_train_begin()
 
@@ -51,7 +51,7 @@ def test_a_callback_may_be_added_before_others():
     assert (stopping.bad_epochs, plateau.cooldown_left) == (3, 2)
 
 
-def test_best_and_metrics_of_a_broken_epoch_are_kept(toys):
+def test_best_and_metrics_of_an_unfinished_epoch_are_restored(toys):
     config = toys.config()
     toys.kill(config, 6)
     training.train(config, toys.build)

@@ -30,14 +30,14 @@ def begun(folder, values):
     (folder / "config.json").write_text(json.dumps(values))
 
 
-def test_keys_of_earlier_releases_are_taken(tmp_path):
+def test_keys_of_earlier_releases_are_accepted(tmp_path):
     begun(tmp_path, {"rate": 0.3, "tower": 5, "deep": 7, "train": {"epochs": 2}})
     config = Now(Schedule(epochs=2, seed=7), lr=0.3)
     assert load(Now, tmp_path / "config.json") == config
     prepare(tmp_path, config)
 
 
-def test_a_removed_choice_is_read_and_not_trained(tmp_path):
+def test_a_removed_choice_can_be_read_but_not_trained(tmp_path):
     begun(tmp_path, {"rate": 0.3, "added": "old"})
     assert load(Now, tmp_path / "config.json") == Now(lr=0.3)
     with pytest.raises(RunFolderError, match=r"with added='old', which this release"):
@@ -46,20 +46,20 @@ def test_a_removed_choice_is_read_and_not_trained(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"lr": 0.2}, {"added": "x"}, {"batch_size": 5}])
-def test_another_configuration_is_refused(tmp_path, change):
+def test_another_configuration_raises(tmp_path, change):
     begun(tmp_path, {"rate": 0.3})
     with pytest.raises(RunFolderError, match=f"now {next(iter(change))}="):
         prepare(tmp_path, replace(Now(lr=0.3), **change))
 
 
-def test_other_devices_and_more_epochs_are_no_other_configuration(tmp_path):
+def test_devices_and_number_of_epochs_may_change(tmp_path):
     begun(tmp_path, {})
     prepare(tmp_path, Now(Schedule(epochs=9, replicas=2, strategy="mirrored", keep=4)))
     with pytest.raises(RunFolderError, match=r"train.seed=0, now train.seed=1"):
         prepare(tmp_path, Now(Schedule(seed=1)))
 
 
-def test_the_data_and_not_their_encoding_are_of_a_run(tmp_path):
+def test_the_data_must_be_equal_but_not_their_encoding(tmp_path):
     begun(tmp_path, {})
     (tmp_path / "run.json").write_text(json.dumps({"data_digest": "0" * 64}))
     prepare(tmp_path, Now(records_encoding="pcm16"))
@@ -69,7 +69,7 @@ def test_the_data_and_not_their_encoding_are_of_a_run(tmp_path):
     assert load(Now, tmp_path / "config.json").records_encoding == "pcm16"
 
 
-def test_the_digest_of_an_earlier_release_is_taken_and_replaced(tmp_path):
+def test_the_digest_of_an_earlier_release_is_accepted_and_replaced(tmp_path):
     begun(tmp_path, {})
     (tmp_path / "run.json").write_text(json.dumps({"data_digest": "0" * 64}))
     with pytest.raises(RunFolderError, match="was trained on other data"):
@@ -78,7 +78,7 @@ def test_the_digest_of_an_earlier_release_is_taken_and_replaced(tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["data_digest"] == "1" * 64
 
 
-def test_a_later_format_is_refused(tmp_path):
+def test_a_later_format_raises(tmp_path):
     begun(tmp_path, {"format": 99})
     with pytest.raises(ConfigError, match="has format 99; this release reads up to"):
         load(Now, tmp_path / "config.json")
@@ -94,7 +94,7 @@ def test_checkpoints_without_their_configuration_are_not_overwritten(tmp_path):
     assert not (tmp_path / "config.json").exists()
 
 
-def test_runs_of_earlier_releases_tell_their_global_batch_by_their_replicas(tmp_path):
+def test_runs_of_earlier_releases_have_a_global_batch(tmp_path):
     begun(tmp_path, {})
     (tmp_path / "run.json").write_text(json.dumps({"starts": [{"replicas": 3}]}))
     config, total = divided(tmp_path, Now(), 2)

@@ -8,7 +8,12 @@ from common.weights import convert_command
 def run(argv):
     seen = []
     parser = convert_command.parser("demo.convert", "Demo.", "compare")
-    code = convert_command.command(parser, lambda given: seen.append(given) or 0, argv)
+    code = convert_command.command(
+        parser,
+        lambda options: seen.append(options) or 0,
+        lambda *folders: seen.append(folders),
+        argv,
+    )
     return code, *seen
 
 
@@ -26,9 +31,18 @@ def test_a_check_needs_no_destination():
     ("argv", "sentence"),
     [
         (["a"], "nothing to do with a; name a DEST, or give --check"),
+        (["a", "--bundle"], "--bundle writes a folder; name a DEST"),
         (["a", "b", "--output", "c"], "two destinations are named, b and c; give one"),
     ],
 )
 def test_bad_options_are_one_sentence(argv, sentence, capsys):
     assert run(argv) == (1,)
     assert capsys.readouterr().err == f"demo.convert: {sentence}\n"
+
+
+def test_a_run_is_bundled(capsys):
+    assert run(["runs/mine", "bundled/mini", "--bundle"]) == (
+        0,
+        ("runs/mine", "bundled/mini"),
+    )
+    assert capsys.readouterr().out == "bundled/mini: the network of runs/mine\n"

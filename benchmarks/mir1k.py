@@ -1,0 +1,267 @@
+"""The table of MIR-1K: separators of all packages beside the published numbers.
+
+``python benchmarks/mir1k.py --root MIR-1K --output DIR`` trains the separators of
+``mir1k_rows.py`` on the 171 clips of Huang et al., chooses by their 4 clips, and
+measures on the 825 of all other singers: voice and accompaniment mixed at 0 dB, BSS
+Eval 3, means weighted by length (``mir1k_scores.py``). The root is their copy, in
+folders train, dev and test, or the corpus as it is published, undivided.
+
+``--rows`` and ``--seeds`` choose what is trained, ``--models unmix:mini`` measures
+models that there are. Stopped at any time, the same command goes on. Every separator
+has a file of scores in ``DIR/scores``; ``DIR/mir1k.md`` and ``DIR/mir1k.csv`` hold the
+table of all files that are there, ``DIR/curves`` a picture of each training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from commands import ROOT, THREADS
+from mir1k_rows import ROWS, TIMES, words
+from mir1k_scores import GLOBAL, Clip, ordered, shared_out
+from mir1k_table import write
+
+from clustering.oracle import Kind, oracle
+from common.audio.resample import resample
+from common.corpora import mir1k, waveforms, writing
+from common.corpora.track import Track
+from common.evaluation import score_key, table
+from common.files import replacing_folder, write_text
+from common.separation.separator import Separator
+from common.signal.stft import Stft
+from common.synthetic import miniature
+
+SOURCES = ("vocals", "accompaniment")
+DEV = ("abjones_5_08", "abjones_5_09", "amy_9_08", "amy_9_09")
+"""The clips of the training singers that Huang et al. choose their network by."""
+IDEAL = Stft(1024, 256, window="sqrt_hann", padding="constant_whole")
+KINDS: tuple[Kind, ...] = ("ideal_binary", "ideal_ratio")
+COLUMNS = [f"{source}_{name}" for source in SOURCES for name in ("SDR", *GLOBAL)]
+SMALL = {"train": 6, "test": 4}
+"""Songs of the miniature that ``--tiny`` makes."""
+
+
+class Estimator(NamedTuple):
+    """Something to measure.
+
+    Attributes:
+        name: Name of its file of scores.
+        identity: Text that changes with its estimates.
+        estimate: From the sources [2, samples] of a clip to their estimates.
+    """
+
+    name: str
+    identity: str
+    estimate: Callable[[Clip], np.ndarray]
+
+
+def main() -> None:
+    """Train and measure everything that is not there yet, and write the table."""
+    options = _options()
+    place = options.output.absolute()
+    root = options.root or _miniature(place)
+    corpus = prepare(root, place / "corpus")
+    runs = [(row, seed) for seed in options.seeds for row in options.rows]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda run: train(*run, corpus, place, options.tiny), runs))
+    tracks = mir1k.tracks(root, "test")
+    for estimator in (*bounds(), *trained(runs, place), *models(options.models)):
+        measure(estimator, tracks, options.limit, place)
+    text = write(place)
+    if options.report:
+        write_text(options.report, text)
+    sys.stdout.write(f"{text}\ntable: {place / 'mir1k.md'}\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add = parser.add_argument
+    add("--root", type=Path, help="folder of MIR-1K")
+    add("--output", type=Path, required=True)
+    add("--rows", nargs="*", choices=ROWS, default=list(ROWS))
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--models", nargs="*", default=[], metavar="PACKAGE:MODEL")
+    add("--report", type=Path, help="write the table to this file as well")
+    add("--limit", type=int, help="clips to measure, default all")
+    add("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
+    add(
+        "--tiny",
+        action="store_true",
+        help="a few steps; without a root on made-up songs",
+    )
+    options = parser.parse_args()
+    if options.root is None and not options.tiny:
+        parser.error("name the folder of MIR-1K by --root, or try --tiny")
+    return options
+
+
+def _miniature(place: Path) -> Path:
+    sys.stdout.write("no root: made-up songs, which say nothing about real ones\n")
+    return miniature.write_mir1k(place / "miniature", **SMALL)
+
+
+def prepare(root: Path, place: Path) -> Path:
+    """Write the clips of the training with both sources equally loud.
+
+    The folder of the test holds the validation once more, because the commands of the
+    packages measure themselves on it; all other clips are measured here.
+    """
+    if place.exists():
+        return place
+    known = mir1k.tracks(root, "train") + mir1k.tracks(root, "valid")
+    held_out = [track for track in known if track.name in DEV]
+    held_out = held_out or mir1k.tracks(root, "valid")
+    names = {track.name for track in held_out}
+    train = [track for track in known if track.name not in names]
+    parts = {"train": train, "dev": held_out, "test": held_out}
+    with replacing_folder(place) as draft:
+        for folder, track in ((name, each) for name in parts for each in parts[name]):
+            file = draft / "Wavfile" / folder / f"{track.name}.wav"
+            stereo = writing.quantise(sources(track)[::-1])
+            writing.write_wav(file, stereo, track.sample_rate)
+    return place
+
+
+def sources(track: Track) -> np.ndarray:
+    """Voice and accompaniment at 0 dB, float32 [2, samples], as loud as they are."""
+    heard = [waveforms.read(track.sources[name], 0)[0][0] for name in SOURCES]
+    levels = np.sqrt(np.mean(np.square(heard), axis=1, keepdims=True))
+    return (np.stack(heard) * np.sqrt(np.prod(levels)) / levels).astype(np.float32)
+
+
+def train(name: str, seed: int, corpus: Path, place: Path, tiny: bool) -> None:
+    """Train a row by its command, and note what it cost."""
+    run = place / f"{name}-{seed}"
+    if (run / "done").exists():
+        return
+    row = ROWS[name]
+    command = [sys.executable, "-m", f"{row.pillar}.train"]
+    command += words(row, corpus, run, seed, tiny)
+    logs = place / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with (logs / f"{run.name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **THREADS}, stdout=log, stderr=log
+        )
+        _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{run.name}: the training failed, see {log.name}")
+    cost = {
+        "wall_hours": (time.monotonic() - began) / 3600,
+        "cpu_hours": (used.ru_utime + used.ru_stime) / 3600,
+        "command": " ".join(command[1:]),
+    }
+    write_text(run / "done", json.dumps(cost))
+
+
+def bounds() -> Iterator[Estimator]:
+    """What is done without a network: nothing, and ideal masks."""
+    yield Estimator("mixture", "mixture", lambda clip: clip.mixture.repeat(2, axis=0))
+    for kind in KINDS:
+        yield Estimator(kind, f"{kind} {IDEAL}", functools.partial(_ideal, kind))
+
+
+def _ideal(kind: Kind, clip: Clip) -> np.ndarray:
+    waves = clip.sources.astype(np.float32)[:, np.newaxis]
+    return oracle(waves.sum(axis=0), waves, IDEAL, kind)[:, 0]
+
+
+def trained(runs: Sequence[tuple[str, int]], place: Path) -> Iterator[Estimator]:
+    """Separators of the rows, some of them in several ways."""
+    for name, seed in runs:
+        pillar = ROWS[name].pillar
+        for suffix, keys in TIMES.get(name, {"": {}}).items():
+            run = str(place / f"{name}-{seed}")
+            separator = importlib.import_module(pillar).load(run, **keys)
+            yield _estimator(f"{name}{suffix}-{seed}", separator)
+
+
+def models(named: Sequence[str]) -> Iterator[Estimator]:
+    """Separators that a package names, or that lie in a run folder."""
+    for each in named:
+        pillar, _, model = each.partition(":")
+        separator = importlib.import_module(pillar).load(model)
+        yield _estimator(f"{pillar}_{Path(model).name}", separator)
+
+
+def _estimator(name: str, separator: Separator) -> Estimator:
+    identity = score_key.digest(separator)
+    return Estimator(name, identity, lambda clip: estimate(separator, clip))
+
+
+def estimate(separator: Separator, clip: Clip) -> np.ndarray:
+    """Separate a clip into voice and accompaniment.
+
+    Outputs without names are put in the order that BSS Eval finds best, as Huang et al.
+    do; more than two are first shared out between both sources as fits these best.
+    """
+    mixture = clip.mixture.astype(np.float32)
+    rates = clip.sample_rate, separator.sample_rate
+    outputs = separator(resample(mixture, *rates))
+    waves = {
+        name: resample(wave.mean(axis=0, keepdims=True), *rates[::-1])[0]
+        for name, wave in outputs.items()
+    }
+    waves = {name: _as_long(wave, clip.samples) for name, wave in waves.items()}
+    if "vocals" in waves:
+        voice = waves.pop("vocals")
+        rest = sum(waves.values()) if waves else mixture[0] - voice
+        return np.stack([voice, rest])
+    found = np.stack(list(waves.values()))
+    return ordered(clip, shared_out(clip, found) if len(found) > 2 else found)
+
+
+def _as_long(wave: np.ndarray, samples: int) -> np.ndarray:
+    return np.pad(wave[:samples], [0, max(0, samples - len(wave))])
+
+
+def measure(
+    estimator: Estimator, tracks: Sequence[Track], limit: int | None, place: Path
+) -> None:
+    """Measure every clip, and write the scores of all and what they are of."""
+    path = place / "scores" / f"{estimator.name}.csv"
+    chosen = tracks[:limit]
+    key = score_key.key(estimator.identity, chosen)
+    told = path.with_suffix(".sha256")
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    if path.exists() and told.exists() and told.read_text("utf-8") == digest:
+        return
+    rows = table.Rows(path, ["clip", "samples", *COLUMNS], key)
+    for track in chosen:
+        if track.name not in rows:
+            clip = Clip(sources(track), track.sample_rate)
+            cells = scores(clip, estimator.estimate(clip))
+            rows[track.name] = {"clip": track.name, "samples": track.samples, **cells}
+    rows.finish(track.name for track in chosen)
+    write_text(told, digest)
+
+
+def scores(clip: Clip, estimates: np.ndarray) -> dict[str, float]:
+    """Measure both estimates of a clip, and what they are above the mixture."""
+    found, before = clip.measure(estimates), clip.measure(clip.mixture)
+    cells = {}
+    for place, source in enumerate(SOURCES):
+        sdr = found["SDR"][place, place]
+        cells[f"{source}_SDR"] = float(sdr)
+        cells[f"{source}_NSDR"] = float(sdr - before["SDR"][0, place])
+        cells[f"{source}_SIR"] = float(found["SIR"][place, place])
+        cells[f"{source}_SAR"] = float(found["SAR"][place, place])
+    return cells
+
+
+if __name__ == "__main__":
+    main()

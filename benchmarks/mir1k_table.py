@@ -1,0 +1,195 @@
+"""The table of ``benchmarks/mir1k.py``, from the files of scores that it wrote."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mir1k_rows import ROWS, TIMES
+from mir1k_scores import GLOBAL
+
+from common import plots
+from common.evaluation import table
+from common.files import replacing, write_text
+
+CLIPS = 825
+"""Test clips of Huang et al."""
+BOUNDS = {
+    "mixture": "the mixture itself",
+    "ideal_binary": "ideal binary mask",
+    "ideal_ratio": "ideal ratio mask",
+}
+SUFFIXES = {"": ", with the filter", "_unfiltered": ", without the filter"}
+SEPARATED = {"Ani_1_01": 11.39, "Ani_1_02": 10.82}
+"""NSDR of the voice in test clips that Huang et al. publish separated by a network of
+theirs (codes/mir1k/demo/results, soft mask), measured here."""
+NO_ERROR = 100.0
+"""Ratio in dB above which an error is that of float64."""
+VOICE, REST = "vocals", "accompaniment"
+
+
+class Published(NamedTuple):
+    """A row of a paper, and whether its table could be read for this one."""
+
+    about: str
+    numbers: tuple[float, float, float] | None
+    status: str
+    separated: str = ""
+
+
+PUBLISHED = (
+    Published(
+        "Huang et al., ISMIR 2014 and TASLP 2015, their best recurrent network",
+        (7.45, 13.08, 9.68),
+        "quoted: the table could not be read, only the abstract, which gives gains of "
+        "2.30 to 2.48 dB GNSDR and 4.32 to 5.42 dB GSIR over earlier systems; the two "
+        "clips are sounds that lie beside their program",
+        f"{statistics.mean(SEPARATED.values()):.2f}",
+    ),
+    Published(
+        "SVSGAN, arXiv 1710.11428",
+        None,
+        "unread: only the abstract could be read, which gives no number",
+    ),
+)
+
+
+def write(place: Path) -> str:
+    """Write the table as Markdown and as CSV, and the pictures; returns the first."""
+    rows = [summary(file) for file in sorted((place / "scores").glob("[!.]*.csv"))]
+    rows = [row for row in rows if row["clips"]]
+    rows.sort(key=lambda row: (_place(row["row"]), row["seed"]))
+    with replacing(place / "mir1k.csv") as draft, draft.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    text = "\n".join(lines(rows, place)) + "\n"
+    write_text(place / "mir1k.md", text)
+    for row in {(row["row"], row["seed"]) for row in rows}:
+        draw(place, *row)
+    return text
+
+
+def summary(file: Path) -> dict[str, Any]:
+    """Average a file of scores, clips weighted by their length."""
+    with file.open(encoding="utf-8", newline="") as opened:
+        clips = table.read(opened)
+    name, _, seed = file.stem.partition("-")
+    row: dict[str, Any] = {"row": name, "seed": seed, "clips": len(clips)}
+    for source in (VOICE, REST):
+        for measure, name in {"SDR": "SDR", **GLOBAL}.items():
+            values = np.array([clip[f"{source}_{measure}"] for clip in clips])
+            lengths = np.array([clip["samples"] for clip in clips])
+            known = np.isfinite(values)
+            weights = lengths[known] / max(1, lengths[known].sum())
+            row[f"{source}_{name}"] = round(float(values[known] @ weights), 3)
+            if measure == "SDR":
+                row[f"{source}_silent"] = int((~known).sum())
+    same = [clip[f"{VOICE}_NSDR"] for clip in clips if clip["clip"] in SEPARATED]
+    row["two_clips"] = round(statistics.mean(same), 3) if same else float("nan")
+    return row
+
+
+def lines(rows: Sequence[Mapping[str, Any]], place: Path) -> Iterator[str]:
+    """Lines of the Markdown: our rows, then the published ones, then the commands."""
+    yield "# MIR-1K: separating a voice from its accompaniment\n"
+    count = max((row["clips"] for row in rows), default=0)
+    if count != CLIPS:
+        yield f"**{count} clips, not the {CLIPS} of the published rows.**\n"
+    yield (
+        "dB over the test clips, weighted by length, mixed at 0 dB; BSS Eval 3. Means "
+        "of the seeds, in brackets least and greatest. CPU hours of one "
+        f"training, without starts that were broken off. The two clips are "
+        f"{' and '.join(SEPARATED)}.\n"
+    )
+    yield (
+        "| separator | GNSDR | GSIR | GSAR | GNSDR of the accompaniment "
+        "| NSDR of two clips | seeds | CPU hours |"
+    )
+    yield f"|{'---|' * 8}"
+    columns = [f"{VOICE}_{each}" for each in GLOBAL.values()]
+    others = f"{REST}_GNSDR", "two_clips"
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["row"]].append(row)
+    for name, group in groups.items():
+        cells = [_spread(group, column) for column in (*columns, *others)]
+        cells += ["" if name in BOUNDS else str(len(group)), _hours(place, name)]
+        yield f"| {about(name)} | {' | '.join(cells)} |"
+    for row in PUBLISHED:
+        numbers = [f"{each:.2f}" for each in row.numbers or ()] or ["?"] * len(columns)
+        status = row.status.partition(":")[0]
+        cells = [f"{row.about} ({status})", *numbers, "", row.separated]
+        yield f"| {' | '.join(cells)} | | |"
+    yield ""
+    yield from (f"- {row.about}: {row.status}." for row in PUBLISHED)
+    commands = {name: _cost(place, name).get("command", "") for name in ROWS}
+    commands = {name: told for name, told in commands.items() if told}
+    if commands:
+        yield from ("", "Trainings with seed 0, where DIR is --output:", "")
+    for name, told in commands.items():
+        command = told.replace(str(place), "DIR")
+        yield f"- {ROWS[name].pillar}, {ROWS[name].about}: `python {command}`"
+
+
+def about(name: str) -> str:
+    """Tell what a row is.
+
+    >>> about("unmix_unfiltered")
+    'unmix: Open-Unmix, a network for each source, without the filter'
+    """
+    if name in BOUNDS:
+        return BOUNDS[name]
+    for row, ways in TIMES.items():
+        for suffix in ways:
+            if name == f"{row}{suffix}":
+                return f"{ROWS[row].pillar}: {ROWS[row].about}{SUFFIXES[suffix]}"
+    return f"{ROWS[name].pillar}: {ROWS[name].about}" if name in ROWS else name
+
+
+def draw(place: Path, name: str, seed: str) -> None:
+    """Draw the losses of a training, of each part that has its own."""
+    run = place / f"{name}-{seed}"
+    (place / "curves").mkdir(exist_ok=True)
+    for file in sorted(run.rglob("scalars.jsonl")) if run.is_dir() else ():
+        records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        losses = [each for each in records if "loss" in each]
+        parts = [run.name, *file.parent.relative_to(run).parts]
+        if losses:
+            figure = plots.curves(losses, ["loss"])
+            plots.save(figure, place / "curves" / f"{'-'.join(parts)}.png")
+
+
+def _spread(group: Sequence[Mapping[str, Any]], column: str) -> str:
+    values = [row[column] for row in group]
+    if np.isnan(values).all():
+        return ""
+    if min(values) > NO_ERROR:
+        return "inf"
+    mean = f"{statistics.mean(values):.2f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _place(name: str) -> tuple[int, str]:
+    order = [*BOUNDS, *ROWS]
+    known = [at for at, each in enumerate(order) if name.startswith(each)]
+    return (max(known, key=lambda at: len(order[at])) if known else len(order)), name
+
+
+def _hours(place: Path, name: str) -> str:
+    hours = _cost(place, name).get("cpu_hours")
+    return "" if hours is None else f"{hours:.1f}"
+
+
+def _cost(place: Path, name: str) -> dict[str, Any]:
+    file = place / f"{name}-0" / "done"
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    return json.loads(text) if text else {}

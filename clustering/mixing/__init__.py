@@ -1,1 +1,0 @@
-"""Fixed sets of mixtures, made of clean sounds."""

@@ -1,0 +1,127 @@
+"""The published models beside their own meta graphs, and a report of what was found.
+
+``./run_verify_published_weights.sh`` downloads them and calls this module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from common import __version__
+from common.errors import exit_code
+from common.files import write_text
+from mixit import published
+from mixit.google.graph import TOLERANCE, Shipped
+from mixit.google.restore import check, restore
+from mixit.published import MODELS
+
+ADDRESSES = "addresses.txt"
+"""File beside a downloaded model that names the address of each of its files."""
+
+HEAD = (
+    "model",
+    "checkpoint",
+    "weights",
+    "outputs",
+    "rate in Hz",
+    "window, hop",
+    "largest difference",
+    "result",
+    "licence",
+)
+
+
+def verify(name: str) -> tuple[bool, list[str]]:
+    """Compare a model in the cache with its meta graph.
+
+    Args:
+        name: Key of :data:`mixit.published.MODELS`.
+
+    Returns:
+        Whether the native network may be used, and the row of the report.
+    """
+    model = MODELS[name]
+    try:
+        prefix = published.resolve(name)
+        network, difference = restore(prefix, sample_rate=model.sample_rate)
+        if difference is None:
+            difference = check(network, Shipped(prefix))
+    except (ValueError, OSError) as error:
+        reason = str(error).replace("|", "/")
+        unknown = ["?"] * 5
+        return False, [name, model.prefix, *unknown, reason, model.licence]
+    shape = network.config
+    return True, [
+        name,
+        prefix.name,
+        f"{network.count_params():,}",
+        str(shape.num_sources),
+        str(shape.sample_rate),
+        f"{shape.window_samples}, {shape.hop_samples}",
+        f"{difference:.2g}",
+        _result(name),
+        model.licence,
+    ]
+
+
+def _result(name: str) -> str:
+    """Say on which file a model was verified, by where the script says it got it."""
+    place = published.folder(name) / ADDRESSES
+    known = set(place.read_text("utf-8").split()) if place.exists() else set()
+    model = MODELS[name]
+    wanted = {model.url(file, published=True) for file in model.files}
+    if wanted <= known:
+        return published.VERIFIED
+    host = min(known, default="").rpartition("/")[0]
+    return f"verified on a file from {host or 'an unknown place'}"
+
+
+def report(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out the rows of several models as Markdown."""
+    now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    table = [HEAD, ["---"] * len(HEAD), *rows]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
+    return (
+        "# Published weights\n\n"
+        f"{now}, tf-separation-suite {__version__}, TensorFlow {tf.__version__}. The "
+        "native network was run beside the meta graph of each model on signals of "
+        f"four lengths; differences are of full scale 1, and {TOLERANCE:g} is the most "
+        f"that is accepted.\n\n{lines}\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Verify models in the cache and write the report; returns the exit code."""
+    parser = argparse.ArgumentParser("mixit.google.verify", description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MODELS))
+    parser.add_argument(
+        "--report", default="published_weights.md", help="file to write"
+    )
+    options = parser.parse_args(argv)
+    unknown = [name for name in options.names if name not in MODELS]
+    if unknown:
+        parser.error(f"unknown {unknown[0]}; expected {', '.join(MODELS)}")
+    return exit_code("mixit.google.verify", lambda: _main(options))
+
+
+def _main(options: argparse.Namespace) -> int:
+    found = []
+    for name in options.names or MODELS:
+        found.append(verify(name))
+        sys.stdout.write(f"{name}: {found[-1][1][-2]}\n")
+        sys.stdout.flush()
+    place = Path(options.report)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_text(place, report([row for _, row in found]))
+    sys.stdout.write(f"report: {place}\n")
+    return 0 if all(good for good, _ in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""The table: examples in, scores of each, files out."""

@@ -1,0 +1,255 @@
+"""A corpus in the layout of FUSS, made of clips that are cut from videos.
+
+Each file is written whole or not at all, and the list when all files are there, so that
+a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from common.corpora import fuss
+from common.corpora.track import CorpusError
+from common.corpora.writing import quantise, write_wav
+from common.files import replacing, write_json
+from mixit.yfcc import clip_list, video_sound
+from mixit.yfcc.clip_list import Clip, ClipList, Row, Skip
+from mixit.yfcc.video_sound import ClipError
+
+WAV_HEADER_BYTES = 44
+AT_A_TIME = 256
+"""Rows that are given to the threads together."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What examples are like: their length and their sample rate in Hz."""
+
+    seconds: float = 10.0
+    sample_rate: int = 16000
+
+    @property
+    def samples(self) -> int:
+        """Length of an example in samples."""
+        return round(self.seconds * self.sample_rate)
+
+
+class Made(NamedTuple):
+    """What came of a row: its line of the example list, or why there is none."""
+
+    line: str
+    was_there: bool = False
+    skip: Skip | None = None
+
+
+def make(
+    clips: ClipList,
+    videos: Path,
+    root: Path,
+    split: str,
+    recipe: Recipe,
+    *,
+    jobs: int | None = None,
+) -> Counter[str]:
+    """Make the examples of a split, and its list once they are there.
+
+    Args:
+        clips: From :func:`mixit.yfcc.clip_list.read`.
+        videos: Folder of the videos.
+        root: Folder of the corpus; what is there and whole is kept.
+        split: ``"train"``, ``"validation"`` or ``"eval"``.
+        recipe: What examples are like.
+        jobs: Threads; None takes one a processor. The result does not depend on it.
+
+    Returns:
+        Number of examples ``"written"``, of those of them that were there ``"before"``,
+        and of rows by the reason why nothing was made of them.
+
+    Raises:
+        CorpusError: The folder of the videos is missing, that of the corpus holds
+            another split of this name, or no example could be made.
+    """
+    if not videos.is_dir():
+        raise CorpusError(f"The folder of videos {videos} does not exist.")
+    video_sound.need_ffmpeg()
+    _claim(root, split, clips, recipe)
+    work = partial(_make_example, root, split, videos, recipe)
+    rows = list(zip(clips.rows, clip_list.names(clips.rows), strict=True))
+    made = list(_in_threads(work, rows, jobs, split))
+    passed_over = [each.skip for each in made if each.skip]
+    skipped = clips.skipped + passed_over
+    done = Counter(skip.reason for skip in skipped)
+    done["written"] = sum(each.skip is None for each in made)
+    done["before"] = sum(each.was_there for each in made)
+    _write_skipped(root / f"skipped_{split}.csv", skipped)
+    if not done["written"]:
+        first = passed_over[0]
+        raise CorpusError(
+            f"None of {len(made) + len(clips.skipped)} clips could be written "
+            f"({counts(done)}); the first, line {first.line} of {first.table}, is "
+            f"{first.reason}: {first.detail}; all are in {root}/skipped_{split}.csv."
+        )
+    lines = [each.line for each in made if each.skip is None]
+    fuss.write_list(root, split, lines)
+    return done
+
+
+def place(part: np.ndarray, offset: int, samples: int) -> np.ndarray:
+    """Put a clip into silence; what would pass the end, by rounding, is cut.
+
+    >>> place(np.ones(2), 1, 4)
+    array([0., 1., 1., 0.], dtype=float32)
+    """
+    example = np.zeros(samples, np.float32)
+    fitting = part[: max(0, samples - offset)]
+    example[offset : offset + len(fitting)] = fitting
+    return example
+
+
+def find_video(videos: Path, name: str) -> Path:
+    """Find a video below a folder, with as many of its leading folders as it has there.
+
+    Args:
+        videos: The folder.
+        name: Path of the video as lists give it.
+
+    Raises:
+        ClipError: It is not there.
+    """
+    parts = [part for part in PurePosixPath(name).parts if part != "/"]
+    for first in range(len(parts)):
+        path = videos.joinpath(*parts[first:])
+        with suppress(OSError):  # a name too long, a folder that may not be read
+            if path.is_file():
+                return path
+    places = videos.joinpath(*parts), videos / parts[-1]
+    detail = " or ".join(dict.fromkeys(map(str, places)))
+    raise ClipError("missing", f"looked for as {detail}")
+
+
+def _claim(root: Path, split: str, clips: ClipList, recipe: Recipe) -> None:
+    """Take a split for this recipe and list, or refuse where it holds another."""
+    if root.exists() and not root.is_dir():
+        raise CorpusError(f"{root} is a file; choose another --output.")
+    root.mkdir(parents=True, exist_ok=True)
+    path, folder = root / f"recipe_{split}.json", root / split
+    mine = {**asdict(recipe), "clips": clips.digest()}
+    listed = (root / fuss.list_name(split)).is_file()
+    if listed or (folder.is_dir() and any(folder.iterdir())):
+        theirs = {}
+        with suppress(OSError, ValueError):
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        if theirs != mine:
+            name = {"clips": "list", "sample_rate": "sample rate", "seconds": "length"}
+            what = [name[key] for key in mine if theirs.get(key) != mine[key]]
+            raise CorpusError(
+                f"{root} holds a split {split} made with another {' and '.join(what)}; "
+                f"choose another --output, or remove {folder} and its list."
+            )
+    write_json(mine, path)
+
+
+def _in_threads(
+    work: Callable[[tuple[Row, str]], Made],
+    rows: Sequence[tuple[Row, str]],
+    jobs: int | None,
+    split: str,
+) -> Iterator[Made]:
+    """Results in the order of the rows, in the memory of a few of them at a time."""
+    bar = tqdm(total=len(rows), desc=split, unit="clip", disable=None)
+    with bar, ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        for first in range(0, len(rows), AT_A_TIME):
+            for made in pool.map(work, rows[first : first + AT_A_TIME]):
+                bar.update()
+                yield made
+
+
+def _make_example(
+    root: Path, split: str, videos: Path, recipe: Recipe, named: tuple[Row, str]
+) -> Made:
+    """Make the files of a row, the mixture last, unless they are there."""
+    row, name = named
+    files = [f"{split}/{name}.wav"]
+    if len(row.clips) > 1:
+        for number, clip in enumerate(row.clips, 1):
+            source = f"{number}_{clip_list.clip_name(clip)}.wav"
+            files.append(f"{split}/{name}_sources/{source}")
+    line = "\t".join(files if len(files) > 1 else files * 2)
+    paths = [root / file for file in files]
+    if all(_is_whole(path, recipe) for path in paths):
+        return Made(line, was_there=True)
+    clip = row.clips[0]
+    try:
+        waves = []
+        for clip in row.clips:
+            waves.append(_read(videos, clip, recipe))
+    except ClipError as error:
+        skip = Skip(row.table, row.line, clip.video, error.reason, error.detail)
+        return Made(line, skip=skip)
+    for path, wave in reversed(list(zip(paths, _integers(waves), strict=True))):
+        _write_whole(path, wave, recipe.sample_rate)
+    return Made(line)
+
+
+def _read(videos: Path, clip: Clip, recipe: Recipe) -> np.ndarray:
+    """The example of one clip, [samples], full scale +-1."""
+    rate = recipe.sample_rate
+    path = find_video(videos, clip.video)
+    length = max(1, round((clip.end - clip.start) * rate))
+    part = video_sound.read(path, round(clip.start * rate), length, rate)
+    return place(part, round(clip.offset * rate), recipe.samples)
+
+
+def _integers(waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """16 bits of one wave as they are; of two their sum before them, none clipped."""
+    if len(waves) == 1:
+        return [np.clip(np.round(32768 * waves[0]), -32768, 32767)]
+    whole = quantise(np.stack(waves))
+    return [whole.sum(axis=0), *whole]
+
+
+def _is_whole(path: Path, recipe: Recipe) -> bool:
+    try:
+        return path.stat().st_size == WAV_HEADER_BYTES + 2 * recipe.samples
+    except FileNotFoundError:
+        return False
+
+
+def _write_whole(path: Path, wave: np.ndarray, sample_rate: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as draft:
+        write_wav(draft, wave, sample_rate)
+
+
+def _write_skipped(path: Path, skipped: Sequence[Skip]) -> None:
+    ordered = sorted(skipped, key=lambda skip: (skip.table, skip.line))
+    with (
+        replacing(path) as draft,
+        draft.open("w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["list", "row", "path", "reason", "detail"])
+        writer.writerows(ordered)
+
+
+def counts(done: Counter[str]) -> str:
+    """Say how many rows were passed over, by reason.
+
+    >>> counts(Counter(written=5, before=2, missing=3, broken=1))
+    'broken 1, missing 3'
+    """
+    reasons = sorted(set(done) - {"written", "before"})
+    return ", ".join(f"{reason} {done[reason]}" for reason in reasons)

@@ -1,0 +1,87 @@
+"""Images are librosa's magnitudes, padded and cropped as in the original."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adversarial.config import ModelConfig
+from adversarial.images import crop, magnitude, pad_bins
+from adversarial.model import solve
+from common.signal.stft import Stft, istft, stft
+
+SAMPLES = 20_000
+
+
+def noise(samples=SAMPLES):
+    return np.random.default_rng(4).uniform(-1, 1, samples).astype(np.float32)
+
+
+@pytest.mark.parametrize("padding", ["constant", "reflect"])
+@pytest.mark.parametrize("samples", [SAMPLES, 78 * 256, 700])
+def test_spectra_are_those_of_librosa(padding, samples):
+    import librosa
+
+    config = ModelConfig(center_pad=padding)
+    params = Stft(config.num_fft, config.num_hop, padding=padding)
+    ours = stft(noise(samples), params).numpy().T
+    theirs = librosa.stft(noise(samples), n_fft=512, hop_length=256, pad_mode=padding)
+    assert ours.shape == theirs.shape == (257, 1 + samples // 256)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["constant", "reflect"])
+def test_inverse_is_that_of_librosa(padding):
+    import librosa
+
+    params = Stft(512, 256, padding=padding)
+    spectrum = stft(noise(), params)
+    # A changed spectrum has no sound of its own, so the way back matters.
+    changed = spectrum * tf.cast(tf.linspace(0.0, 1.0, 257), tf.complex64)
+    ours = istft(changed, params, SAMPLES).numpy()
+    theirs = librosa.istft(changed.numpy().T, n_fft=512, hop_length=256, length=SAMPLES)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    np.testing.assert_allclose(istft(spectrum, params, SAMPLES), noise(), atol=1e-5)
+
+
+def test_magnitudes_of_training_are_inner_frames_of_a_whole_song():
+    import librosa
+
+    song = noise()
+    whole = np.abs(librosa.stft(song, n_fft=512, hop_length=256))
+    window = song[2 * 256 : 2 * 256 + 512 + 9 * 256]
+    ours = magnitude(tf.constant(window[np.newaxis]), ModelConfig())
+    np.testing.assert_allclose(ours[0, :, :, 0], whole[:, 3:13], atol=1e-5)
+
+
+def test_magnitudes_of_sound_within_full_scale_stay_below_the_frame():
+    loud = np.ones(4096, np.float32)
+    assert float(tf.reduce_max(abs(stft(loud, Stft(512, 256))))) < 512
+
+
+def test_rows_are_padded_as_in_the_original():
+    image = tf.reshape(tf.range(1.0, 258.0), [1, 257, 1, 1])
+    padded = pad_bins(image, 350).numpy()[0, :, 0, 0]
+    np.testing.assert_array_equal(padded[46:303], np.arange(1, 258))
+    assert not padded[:46].any()
+    assert not padded[303:].any()
+
+
+def test_output_and_input_have_the_same_bins():
+    """What is left of the input without its context is the padded output."""
+    for layers in range(1, 6):
+        geometry = solve(ModelConfig(num_layers=layers))
+        image = tf.random.stateless_uniform([1, 257, 4, 1], [1, 2])
+        centre = crop(pad_bins(image, geometry.input_bins), geometry.output_bins, 4)
+        np.testing.assert_array_equal(centre, pad_bins(image, geometry.output_bins))
+
+
+def test_the_crop_is_the_centre():
+    image = tf.reshape(tf.range(258.0 * 66), [1, 258, 66, 1])
+    np.testing.assert_array_equal(crop(image, 256, 64), image[:, 1:257, 1:65])
+    np.testing.assert_array_equal(crop(image, 258, 66), image)
+
+
+@pytest.mark.parametrize(("bins", "frames"), [(255, 64), (256, 63), (260, 64)])
+def test_images_without_a_centre_are_refused(bins, frames):
+    with pytest.raises(ValueError, match=f"no centre of {bins} x {frames}; expected"):
+        crop(tf.ones([1, 258, 66, 1]), bins, frames)

@@ -1,0 +1,71 @@
+"""The network in the package separates, offline and from any installation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import clustering
+from clustering import corpus, evaluate, separate
+from clustering.bundled import FOLDER, bundle
+from clustering.config import ClusteringConfig
+from clustering.network import network
+from clustering.presets import PRESETS
+from common.config import ConfigError, save
+from common.config import load as load_config
+from common.synthetic import miniature
+from common.training.checkpoint import CheckpointError, save_network
+
+
+def test_it_separates_what_it_never_heard(tmp_path):
+    separator = clustering.load("mini")
+    config = load_config(ClusteringConfig, FOLDER / "mini/config.json")
+    place = miniature.write_musdb(
+        tmp_path / "new", seed=77, sample_rate=16000, train=1, test=4
+    )
+    tracks = corpus.tracks(config, place, "test")
+    means = evaluate.evaluate(separator, tracks).summary
+    assert means["vocals"]["si_sdr_improvement"] > 4
+    assert means["drums+bass+other"]["si_sdr_improvement"] > 1
+    assert means["all"]["si_sdr_improvement"] > 3
+
+
+def test_small_complete_and_without_paths():
+    folder = FOLDER / "mini"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3_000_000
+    text = (folder / "config.json").read_text()
+    assert '"output": null' in text
+    assert '"root": null' in text
+    card = (folder / "README.md").read_text()
+    assert "Apache-2.0" in card
+    assert " dB" in card
+
+
+def test_a_run_is_bundled_and_its_card_stays(config, tmp_path):
+    net = network(config)
+    run, place = tmp_path / "run", tmp_path / "model"
+    run.mkdir()
+    save_network(run, net)
+    save(config, run / "config.json")
+    place.mkdir()
+    (place / "README.md").write_text("card")
+    (place / "old").write_text("old")
+    bundle(run, place)
+    found = {path.name for path in place.iterdir()}
+    assert found == {"README.md", "config.json", "best"}
+    mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
+    wanted, got = (separate.load(folder)(mixture) for folder in (run, place))
+    for name, estimate in wanted.items():
+        np.testing.assert_array_equal(got[name], estimate)
+
+
+def test_a_large_one_is_not_bundled(tmp_path):
+    config = replace(PRESETS["dpcl"], output=str(tmp_path))
+    save(config, tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        bundle(tmp_path, tmp_path / "other")
+    save_network(tmp_path, network(config))
+    with pytest.raises(ConfigError, match="model has at most 730000"):
+        bundle(tmp_path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,78 @@
+"""The model in the package separates, offline and from any installation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mixit
+from common import audio
+from common.config import ConfigError, save
+from common.corpora import fuss
+from common.synthetic import miniature
+from mixit import published
+from mixit.config import FUSS
+from mixit.convert import bundle
+from mixit.evaluate import evaluate
+
+
+@pytest.fixture(scope="module")
+def separator():
+    return mixit.load("mini")
+
+
+def test_it_separates_what_it_never_heard(separator, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("new") / "fuss"
+    corpus = miniature.write_fuss(
+        folder, seed=77, seconds=4.0, train=1, validation=1, eval=8
+    )
+    rows = evaluate(separator, fuss.tracks(corpus, "eval")).rows
+    assert len(rows) == 8
+    mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 9000))
+    estimates = separator(mixture.astype(np.float32))
+    assert [value.shape for value in estimates.values()] == [(2, 9000)] * 4
+    np.testing.assert_allclose(sum(estimates.values()), mixture, atol=1e-5)
+
+
+def test_two_sounds_come_out_apart(separator, tmp_path):
+    corpus = miniature.write_fuss(
+        tmp_path / "fuss", seed=5, seconds=4.0, train=1, validation=1, eval=12
+    )
+    gains = []
+    for track in fuss.tracks(corpus, "eval"):
+        sources = np.stack([audio.read(path)[0][0] for path in track.sources.values()])
+        if len(sources) < 2:
+            continue
+        mixture = sources.sum(0)
+        outputs = [out[0] for out in separator(mixture[np.newaxis]).values()]
+        for source in sources:
+            best = max(_si_sdr(source, output) for output in outputs)
+            gains.append(best - _si_sdr(source, mixture))
+    assert len(gains) >= 12
+    assert np.mean(gains) > 3
+
+
+def _si_sdr(reference, estimate):
+    scaled = reference * (reference @ estimate) / (reference @ reference)
+    return 10 * np.log10((scaled @ scaled) / np.square(estimate - scaled).sum())
+
+
+def test_small_and_without_paths():
+    folder = published.resolve("mini")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size < 3_000_000
+    assert '"output": null' in (folder / "config.json").read_text()
+
+
+def test_a_run_is_embedded(run, tmp_path):
+    bundle(run, tmp_path / "other")
+    mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
+    wanted, got = (mixit.load(folder)(mixture) for folder in (run, tmp_path / "other"))
+    for name, estimate in wanted.items():
+        np.testing.assert_array_equal(got[name], estimate)
+
+
+def test_a_large_one_is_not(tmp_path):
+    save(replace(FUSS, output="x"), tmp_path / "config.json")
+    with pytest.raises(ConfigError, match="9067009 weights; an embedded model has at"):
+        bundle(tmp_path, tmp_path / "other")

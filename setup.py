@@ -26,6 +26,7 @@ PACKAGES = [
     "common.synthetic",
     "common.training",
     "common.weights",
+    "harmony_split",
     "mixit",
     "mixit.augment",
     "mixit.google",
@@ -64,8 +65,12 @@ EXTRAS = {
     # NVIDIA's libraries from PyPI; setup.sh adds this where it sees a GPU.
     "gpu": ["tensorflow[and-cuda]"],
     "plots": ["matplotlib"],
+    # The page in the browser; ffmpeg has to be on PATH as well.
+    "web": ["starlette>=0.46,<2", "uvicorn>=0.30,<1"],
     "dev": [
         "codespell",
+        # The test client of Starlette asks for it.
+        "httpx2",
         "hypothesis",
         "mypy",
         "pytest>=8",
@@ -96,15 +101,17 @@ COMMANDS = [
     "adversarial-separate = adversarial.separate:main",
     "adversarial-evaluate = adversarial.evaluate:main",
     "adversarial-convert = adversarial.convert:main",
+    "harmony-split = harmony_split.__main__:main",
     "separation-doctor = common.doctor:main",
     "separation-registry = common.weights.registry:main",
 ]
 
-# The bundled models, which separate offline, and the marks of typed packages.
+# The bundled models, which separate offline, the page, and the marks of typed packages.
 DATA = {
     "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "clustering": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "common": ["py.typed"],
+    "harmony_split": ["py.typed", "static/*", "static/vendor/*"],
     "mixit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "unmix": ["py.typed", "bundled/*/*", "bundled/*/*/*", "bundled/*/*/*/*"],
 }

@@ -70,11 +70,11 @@ choose_lane() {
   case "$lane" in
     current)
       pythons='3.10 to 3.13'
-      extras='plots,dev'
+      extras='plots,web,dev'
       ;;
     tfio)
       pythons='3.10 to 3.12'
-      extras='tfio,plots,dev'
+      extras='tfio,plots,web,dev'
       ;;
     *) fail "LANE=$lane is unknown: use LANE=current or LANE=tfio." ;;
   esac

@@ -91,6 +91,11 @@ MODULES = sorted(
     for path in (REPOSITORY / room).rglob("*.py")
 )
 
+PAGE = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for path in (REPOSITORY / "harmony_split").rglob("*.py")
+)
+
 
 def parse(module: str) -> ast.Module:
     return ast.parse((REPOSITORY / module).read_text(encoding="utf-8"), module)
@@ -142,10 +147,16 @@ def test_imports_run_from_pillar_to_common(module):
     banned = set(PAPERS) - {room}
     roots = {name.split(".", maxsplit=1)[0] for name in imported(parse(module))}
     assert not roots & banned
-    assert not roots & {"tests", "benchmarks"}
+    assert not roots & {"tests", "benchmarks", "harmony_split"}
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", PAGE)
+def test_page_imports_pillars_by_their_names_alone(module):
+    roots = {name.split(".", maxsplit=1)[0] for name in imported(parse(module))}
+    assert not roots & {*PAPERS, "tests", "benchmarks", "tensorflow"}
+
+
+@pytest.mark.parametrize("module", [*MODULES, *PAGE])
 def test_file_is_named_for_what_it_holds(module):
     assert Path(module).stem not in NAMELESS
 
@@ -161,7 +172,7 @@ def test_keras_is_tf_keras_and_tensorflow_1_lives_in_one_file(module):
         assert not [n for n in names if "compat.v1" in n]
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [*MODULES, *PAGE])
 def test_everything_public_is_documented(module):
     tree = parse(module)
     assert ast.get_docstring(tree), "the module has no docstring"
@@ -193,7 +204,7 @@ def test_folders_hold_about_a_dozen_files():
     assert not large
 
 
-@pytest.mark.parametrize("pillar", PILLARS)
+@pytest.mark.parametrize("pillar", [*PILLARS, "harmony_split"])
 def test_readme_names_every_file(pillar):
     folder = REPOSITORY / pillar
     table = (folder / "README.md").read_text("utf-8").partition("| file |")[2]

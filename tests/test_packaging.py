@@ -20,7 +20,7 @@ import common
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LANES = ("current", "tfio")
-ROOMS = ("common", "mixit", "unmix", "adversarial", "clustering")
+ROOMS = ("common", "mixit", "unmix", "adversarial", "clustering", "harmony_split")
 COMMANDS = {
     "mixit-train": "mixit.train:main",
     "mixit-separate": "mixit.separate:main",
@@ -40,6 +40,7 @@ COMMANDS = {
     "adversarial-separate": "adversarial.separate:main",
     "adversarial-evaluate": "adversarial.evaluate:main",
     "adversarial-convert": "adversarial.convert:main",
+    "harmony-split": "harmony_split.__main__:main",
     "separation-doctor": "common.doctor:main",
     "separation-registry": "common.weights.registry:main",
 }
@@ -90,7 +91,7 @@ def test_the_card_is_complete(setup_py):
 @pytest.mark.parametrize("lane", LANES)
 def test_every_requirement_has_a_tested_version(setup_py, lane):
     wanted = setup_py["REQUIRES"] + setup_py["EXTRAS"]["plots"]
-    wanted = wanted + setup_py["EXTRAS"]["dev"]
+    wanted = wanted + setup_py["EXTRAS"]["web"] + setup_py["EXTRAS"]["dev"]
     if lane == "tfio":
         wanted = wanted + setup_py["EXTRAS"]["tfio"]
     assert {project(name) for name in wanted} <= set(pins(lane))
@@ -175,7 +176,15 @@ def test_wheel_holds_the_small_models_whole(wheel):
         if path.is_file()
     }
     assert packed == there
-    assert {path.split("/")[0] for path in there} == {*ROOMS} - {"common"}
+    assert {p.split("/")[0] for p in there} == {*ROOMS} - {"common", "harmony_split"}
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_page_whole(wheel):
+    packed = {name for name in wheel.namelist() if "/static/" in name}
+    there = (REPOSITORY / "harmony_split" / "static").rglob("*")
+    assert packed == {str(p.relative_to(REPOSITORY)) for p in there if p.is_file()}
+    assert "harmony_split/static/vendor/wavesurfer.LICENSE.txt" in packed
 
 
 @pytest.mark.slow
@@ -190,7 +199,7 @@ def test_wheel_states_commands_and_requirements(wheel):
     python = next(m for m in metadata if m.startswith("Requires-Python"))
     assert set(python.split(": ")[1].split(",")) == {">=3.10", "<3.14"}
     extras = {m.split(": ")[1] for m in metadata if m.startswith("Provides-Extra")}
-    assert extras == {"tfio", "gpu", "plots", "dev"}
+    assert extras == {"tfio", "gpu", "plots", "web", "dev"}
 
 
 @pytest.mark.slow

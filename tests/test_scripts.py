@@ -130,7 +130,10 @@ def one_line(done: subprocess.CompletedProcess, *words: str) -> None:
 
 @pytest.mark.parametrize(
     ("lane", "folder", "extras"),
-    [("current", ".venv", "plots,dev"), ("tfio", ".venv-tfio", "tfio,plots,dev")],
+    [
+        ("current", ".venv", "plots,web,dev"),
+        ("tfio", ".venv-tfio", "tfio,plots,web,dev"),
+    ],
 )
 def test_setup_installs_a_lane_with_its_constraints(machine, lane, folder, extras):
     done = machine.setup(LANE=lane)
@@ -185,7 +188,7 @@ def test_environment_of_the_user_is_left_alone(machine):
 def test_gpu_brings_the_libraries_of_nvidia(machine):
     machine.add("nvidia-smi", "#!/bin/sh\necho 'GPU 0: NVIDIA A100'\n")
     machine.setup()
-    assert machine.called(".[plots,dev,gpu]")
+    assert machine.called(".[plots,web,dev,gpu]")
 
 
 def test_unknown_lane_is_an_error(machine):

@@ -1,0 +1,157 @@
+"""The command line: ``python -m harmony_split``, or ``harmony-split``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import ipaddress
+import logging
+import os
+import shutil
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import exit_code
+from common.files import cache_folder, user_path
+from harmony_split.limits import add_options, from_options
+
+MODEL = "unmix/mini"
+PORT = 8765
+GRACE_SECONDS = 3
+BACKLOG = 512
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server until it is interrupted; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "harmony_split",
+        description="Serve a page that splits songs into their parts.",
+    )
+    add = parser.add_argument
+    add(
+        "--host", default="127.0.0.1", help="address to serve on (default: %(default)s)"
+    )
+    add(
+        "--port",
+        type=int,
+        default=PORT,
+        help="0 takes a free one (default: %(default)s)",
+    )
+    add("--token", help="secret that visitors show; --host beyond loopback needs it")
+    add("--open", action="store_true", help="open the page in the browser")
+    add("--model", default=MODEL, help="loaded first (default: %(default)s)")
+    add("--workers", type=int, default=1, help="processes that separate (default: 1)")
+    add("--folder", help="of the jobs (default: harmony_split in the cache)")
+    add_options(parser)
+    options = parser.parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return exit_code("harmony_split", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    _check(options)
+    import uvicorn
+
+    from harmony_split.jobs import Jobs
+    from harmony_split.server import application
+
+    limits = from_options(vars(options))
+    folder = (
+        user_path(options.folder) if options.folder else cache_folder("harmony_split")
+    )
+    listener = _listener(options.host, options.port)
+    jobs = Jobs(Path(folder), limits.keep_hours * 3600)
+    app = application(
+        jobs,
+        limits,
+        options.model,
+        workers=options.workers,
+        token=options.token,
+        hosts=[options.host],
+    )
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    _announce(listener, options)
+    config = uvicorn.Config(
+        app,
+        access_log=False,  # addresses hold the secrets of jobs
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        lifespan="on",
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what would not work, or be open to everybody.
+
+    Raises:
+        ValueError: An option is out of its range, or a package or ffmpeg is missing.
+    """
+    missing = [n for n in ("starlette", "uvicorn") if not importlib.util.find_spec(n)]
+    if missing:
+        raise ValueError(
+            f"{' and '.join(missing)} not installed; run pip install "
+            "'tf-separation-suite[web]'"
+        )
+    if not shutil.which("ffprobe"):
+        raise ValueError(
+            "ffprobe is not on PATH, without which uploads are not checked; install "
+            "ffmpeg, as by 'apt install ffmpeg'"
+        )
+    if options.workers < 1:
+        raise ValueError(f"--workers is {options.workers}; expected at least 1")
+    if not (options.token or _is_loopback(options.host)):
+        raise ValueError(
+            f"--host {options.host} lets other machines in, and without a token "
+            "everybody there could use this one; add --token SECRET, or leave --host "
+            "out to serve this machine alone"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Open the socket here, so that a taken port is one sentence.
+
+    Raises:
+        OSError: The address cannot be served on.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise OSError(
+            f"{host} port {port} cannot be served on ({error.strerror}); choose "
+            "another --port, or end the server that has it"
+        ) from error
+
+
+def _announce(listener: socket.socket, options: argparse.Namespace) -> None:
+    """Print the address, and open it once the server listens."""
+    port = listener.getsockname()[1]
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"http://{host}:{port}/"
+    if options.token:
+        address += f"?token={options.token}"
+    sys.stdout.write(f"harmony_split: {address} (Ctrl+C ends it)\n")
+    sys.stdout.flush()
+    if options.open:
+        opening: Any = threading.Timer(0.5, webbrowser.open, [address])
+        opening.daemon = True
+        opening.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,322 @@
+"""Worker processes of the server: started, given jobs, watched, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harmony_split.jobs import (
+    CANCELLED,
+    DECODING,
+    DONE,
+    FAILED,
+    QUEUED,
+    RUNNING,
+    SEPARATING,
+    Job,
+    Jobs,
+    Part,
+)
+from harmony_split.limits import Limits, RefusedError, duration
+
+LONGEST_PAUSE_SECONDS = 30.0
+LINE_BYTES = 1 << 20
+logger = logging.getLogger("harmony_split")
+
+
+class Pool:
+    """Keeps a number of workers at the jobs of the queue.
+
+    Args:
+        jobs: The jobs.
+        limits: On time and attempts.
+        command: Starts a worker; options for the limits are added.
+        workers: How many.
+    """
+
+    def __init__(
+        self, jobs: Jobs, limits: Limits, command: Sequence[str], workers: int
+    ) -> None:
+        self._jobs = jobs
+        self._limits = limits
+        options = [
+            f"--{name.replace('_', '-')}={value}"
+            for name, value in asdict(limits).items()
+        ]
+        self._command = [*command, *options]
+        self._slots = [_Slot() for _ in range(workers)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._models: list[dict[str, Any]] = []
+        self._known = asyncio.Event()
+        self._stopping = False
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Models as a worker lists them, best default first; waits for the first."""
+        await self._known.wait()
+        return self._models
+
+    def known_models(self) -> list[dict[str, Any]]:
+        """Models as far as they are known, none before a worker has begun."""
+        return self._models
+
+    def start(self) -> None:
+        """Start the workers; call it within the event loop."""
+        self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
+
+    async def stop(self) -> None:
+        """End the workers; what they were at is queued again by the next server."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def processes(self) -> list[int]:
+        """Process ids of the workers."""
+        running = [slot.process for slot in self._slots if slot.process]
+        return [process.pid for process in running]
+
+    def cancel(self, job: Job) -> None:
+        """End a job and remove its files.
+
+        A worker that is at it stops after its chunk; what it writes until then is
+        removed when it answers.
+        """
+        if job.state not in (QUEUED, *RUNNING):
+            return
+        self._jobs.change(job.id, state=CANCELLED, remaining=None, note="")
+        for slot in self._slots:
+            if slot.job == job.id:
+                slot.send({"cancel": job.id})
+        self._jobs.remove_files(job.id)
+
+    async def _keep(self, slot: _Slot) -> None:
+        """Run one worker after the other."""
+        deaths = 0
+        while True:
+            worked = await self._run(slot)
+            deaths = 0 if worked else deaths + 1
+            await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, 0.1 * 2**deaths))
+
+    async def _run(self, slot: _Slot) -> bool:
+        """Run a worker until it dies; says whether it was of use."""
+        process = await _started(self._command)
+        slot.process, worked = process, False
+        try:
+            async for kind in self._conversation(slot, process):
+                worked = worked or kind in ("models", "done")
+        finally:
+            slot.kill()
+            await _end(process)
+            slot.process = None
+            self._lost(slot)
+        logger.warning("a worker ended with %s; starting another", process.returncode)
+        return worked
+
+    async def _conversation(
+        self, slot: _Slot, process: asyncio.subprocess.Process
+    ) -> AsyncIterator[str]:
+        """Give the worker jobs and take in its events; yields their names."""
+        changed = self._jobs.listen()
+        line = self._line(process)
+        try:
+            while True:
+                changed.clear()
+                if slot.ready and slot.job is None:
+                    self._give(slot)
+                change = asyncio.ensure_future(changed.wait())
+                await asyncio.wait(
+                    (line, change),
+                    timeout=self._time_left(slot),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                change.cancel()
+                if line.done():
+                    if not line.result():
+                        return
+                    event = json.loads(line.result())
+                    self._take(slot, event)
+                    line = self._line(process)
+                    yield event["event"]
+                elif self._time_left(slot) == 0:
+                    self._too_slow(slot)
+                    return
+        finally:
+            self._jobs.unlisten(changed)
+            line.cancel()
+            await asyncio.wait([line])  # only then another may read
+
+    @staticmethod
+    def _line(process: asyncio.subprocess.Process) -> asyncio.Future[bytes]:
+        if process.stdout is None:
+            raise RuntimeError("a worker is started with a pipe")
+        return asyncio.ensure_future(process.stdout.readline())
+
+    def _give(self, slot: _Slot) -> None:
+        """Send the next job, if any, to a worker that is free."""
+        job = self._jobs.next()
+        if job is None:
+            return
+        slot.job, slot.began = job.id, time.monotonic()
+        self._jobs.change(job.id, state=DECODING, attempts=job.attempts + 1, progress=0)
+        folder = str(self._jobs.folder(job.id))
+        slot.send({"job": job.id, "folder": folder, "model": job.model})
+
+    def _take(self, slot: _Slot, event: dict[str, Any]) -> None:
+        """Write down what a worker tells."""
+        kind = event["event"]
+        if kind == "ready":
+            slot.ready = True
+        elif kind == "models":
+            self._models = event["models"]
+            self._known.set()
+        elif kind == "warm":
+            logger.info("%s is ready after %.1f s", event["model"], event["took"])
+        elif event["job"] == slot.job:
+            self._advance(slot, kind, event)
+
+    def _advance(self, slot: _Slot, kind: str, event: dict[str, Any]) -> None:
+        id_ = event["job"]
+        at_work = self._is_at_work(id_)
+        if at_work:
+            self._jobs.change(id_, **self._values(slot, kind, event))
+        if kind in ("done", "failed", "cancelled"):
+            logger.info("job %s...: %s", id_[:4], kind)
+            if kind == "failed" or not at_work:
+                self._jobs.remove_files(id_)
+            slot.job = None
+
+    def _values(self, slot: _Slot, kind: str, event: dict[str, Any]) -> dict[str, Any]:
+        """Attributes of the job that an event changes."""
+        if kind == "decoded":
+            slot.separating = time.monotonic()
+            return {"state": SEPARATING}
+        if kind == "preview":
+            slot.separating = time.monotonic()
+            return {"preview": _part(event)}
+        if kind == "progress":
+            progress = event["progress"]
+            spent = time.monotonic() - slot.separating
+            remaining = spent * (1 - progress) / progress
+            return {"progress": progress, "remaining": round(remaining, 1)}
+        if kind == "done":
+            return {
+                "state": DONE,
+                "whole": _part(event),
+                "progress": 1,
+                "remaining": 0,
+                "note": "",
+            }
+        if kind == "failed":
+            error = {"code": event["code"], "message": event["message"]}
+            return {"state": FAILED, "error": error, "remaining": None, "note": ""}
+        return {"state": CANCELLED}
+
+    def _lost(self, slot: _Slot) -> None:
+        """Queue the job of a worker that died, or give it up."""
+        id_ = slot.job
+        slot.ready, slot.job = False, None
+        if id_ is None or self._stopping:
+            return
+        if not self._is_at_work(id_):
+            self._jobs.remove_files(id_)
+            return
+        attempts = self._jobs.get(id_).attempts
+        if attempts < self._limits.attempts:
+            note = "The process at work on this song ended; it begins again."
+            self._jobs.change(id_, state=QUEUED, remaining=None, note=note)
+        else:
+            self._give_up(
+                id_,
+                f"The process at work on this song ended {attempts} times; try a "
+                "shorter song or another model.",
+            )
+
+    def _is_at_work(self, id_: str) -> bool:
+        """Whether a job is still wanted, neither cancelled nor deleted."""
+        try:
+            return self._jobs.get(id_).state in RUNNING
+        except RefusedError:
+            return False
+
+    def _too_slow(self, slot: _Slot) -> None:
+        """Give up the job of a worker whose time is over; the worker is killed."""
+        if slot.job:
+            time_given = duration(self._limits.job_minutes * 60)
+            self._give_up(
+                slot.job,
+                f"The separation takes longer than {time_given}, the most that this "
+                "server gives a song; try a shorter song or a smaller model.",
+            )
+
+    def _give_up(self, id_: str, message: str) -> None:
+        error = {"code": "failed", "message": message}
+        self._jobs.change(id_, state=FAILED, error=error, remaining=None, note="")
+        self._jobs.remove_files(id_)
+
+    def _time_left(self, slot: _Slot) -> float | None:
+        if slot.job is None:
+            return None
+        over = slot.began + self._limits.job_minutes * 60 - time.monotonic()
+        return max(0.0, over)
+
+
+class _Slot:
+    """One worker and what it is at."""
+
+    def __init__(self) -> None:
+        self.process: asyncio.subprocess.Process | None = None
+        self.ready = False
+        self.job: str | None = None
+        self.began = self.separating = 0.0
+
+    def send(self, order: dict[str, Any]) -> None:
+        if self.process and self.process.stdin:
+            self.process.stdin.write(json.dumps(order).encode() + b"\n")
+
+    def kill(self) -> None:
+        # Not by the method of the process, which would take the exit code of one that
+        # has ended away from those who wait for it.
+        if self.process and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)
+
+
+async def _started(command: Sequence[str]) -> asyncio.subprocess.Process:
+    """Start a worker; one that starts while the server stops is ended."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            limit=LINE_BYTES,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        process = await starting
+        process.kill()
+        await _end(process)
+        raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for a killed process and the ends of its pipes, which closes them."""
+    if process.stdin:
+        process.stdin.close()
+    while process.stdout and await process.stdout.read(LINE_BYTES):
+        pass
+    await process.wait()
+
+
+def _part(event: dict[str, Any]) -> Part:
+    return Part(**event["part"] | {"stems": tuple(event["part"]["stems"])})

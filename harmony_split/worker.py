@@ -1,0 +1,258 @@
+"""The process that separates: jobs in by standard input, events out by standard output.
+
+Each line is a JSON object. The first event lists the models, because only a worker
+imports the pillars. ``{"job": ID, "folder": ..., "model": "unmix/mini"}`` begins a job
+and ``{"cancel": ID}`` ends it between two chunks. A worker whose server dies ends with
+it, because its standard input closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any, Protocol
+
+from common import audio
+from common.errors import exit_code
+from common.files import write_json
+from common.weights import registry
+from harmony_split.jobs import OVERVIEW, PREVIEW, UPLOAD, WHOLE, Part
+from harmony_split.limits import Limits, RefusedError, add_options, from_options
+from harmony_split.overview import loudest, overview
+from harmony_split.sound import decode
+
+MOST_MODELS = 4
+"""Models that are kept in memory between jobs."""
+
+LONGER_BY = 1.25
+"""A song that is longer than its preview by this factor has one."""
+
+
+class Model(Protocol):
+    """What separates, such as `harmony_split.separation.Model`."""
+
+    def warm(self) -> None:
+        """Do what is done only once."""
+
+    def separate(self, path: Path, tell: Callable[[float], None]) -> Part:
+        """Separate a wav, telling the part that is done before each pass."""
+
+
+Load = Callable[[str, str], Model]
+Models = Callable[[], Sequence[registry.Entry]]
+
+
+class CancelledError(Exception):
+    """The person wants no more of a job."""
+
+
+def load_model(pillar: str, name: str) -> Model:
+    """Load a model of a pillar; TensorFlow is imported here, after orders are read."""
+    from harmony_split import separation
+
+    return separation.load(pillar, name)
+
+
+def describe(entry: registry.Entry) -> dict[str, Any]:
+    """Tell what the page shows of a model."""
+    return {
+        "name": f"{entry.pillar}/{entry.name}",
+        "source": entry.source,
+        "licence": entry.licence,
+        "score": entry.score,
+        "ready": entry.cached,
+        "bundled": not any(file.address for file in entry.files),
+    }
+
+
+class Worker:
+    """Separates one job after the other and keeps the models.
+
+    Args:
+        load: Gives the model of a pillar and a name.
+        limits: On memory, time and length.
+        send: Takes events, each a dictionary.
+    """
+
+    def __init__(
+        self, load: Load, limits: Limits, send: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._load = load
+        self._limits = limits
+        self._send = send
+        self._models: OrderedDict[str, Model] = OrderedDict()
+        self._decoder = ThreadPoolExecutor(1)
+        self._decoded: dict[str, Future[None]] = {}
+        self.cancelled: set[str] = set()
+
+    def prepare(self, order: dict[str, Any]) -> None:
+        """Begin to decode, which needs no model, while one is loaded."""
+        job, folder = order["job"], Path(order["folder"])
+        self._decoded[job] = self._decoder.submit(self._decode, job, folder)
+
+    def warm(self, name: str) -> None:
+        """Load a model and let it compile what it compiles."""
+        self.model(name).warm()
+
+    def model(self, name: str) -> Model:
+        """Give a model of ``pillar/name``, loaded where it is not kept."""
+        if name not in self._models:
+            while len(self._models) >= MOST_MODELS:
+                self._models.popitem(last=False)
+            pillar, _, within = name.partition("/")
+            self._models[name] = self._load(pillar, within)
+        self._models.move_to_end(name)
+        return self._models[name]
+
+    def run(self, order: dict[str, Any]) -> None:
+        """Do a job and tell what became of it."""
+        job, folder = order["job"], Path(order["folder"])
+        try:
+            self._decoded.pop(job).result()
+            self._check(job)
+            self._send({"job": job, "event": "decoded"})
+            model = self.model(order["model"])
+            self._preview(job, folder, model)
+            self._whole(job, folder, model)
+        except CancelledError:
+            self._send({"job": job, "event": "cancelled"})
+        except RefusedError as error:
+            self._fail(job, error.code, str(error))
+        except (ValueError, OSError) as error:
+            self._fail(job, "failed", _sentence(error, folder))
+
+    def _fail(self, job: str, code: str, message: str) -> None:
+        self._send({"job": job, "event": "failed", "code": code, "message": message})
+
+    def _decode(self, job: str, folder: Path) -> None:
+        whole = folder / f"{WHOLE}.wav"
+        if whole.exists():  # a worker before has died later than here
+            return
+        decode(folder / UPLOAD, whole, self._limits, lambda: job in self.cancelled)
+        if whole.exists():
+            (folder / UPLOAD).unlink()
+
+    def _preview(self, job: str, folder: Path, model: Model) -> None:
+        """Separate the loudest part first, where the song is longer than that."""
+        whole, excerpt = folder / f"{WHOLE}.wav", folder / f"{PREVIEW}.wav"
+        info = audio.probe(whole)
+        seconds = self._limits.preview_seconds
+        if info.samples <= LONGER_BY * seconds * info.sample_rate:
+            return
+        start = loudest(whole, seconds)
+        sound, rate = audio.read(whole, start, round(seconds * info.sample_rate))
+        audio.write(excerpt, sound, rate)
+        part = self._separate(job, excerpt, model, lambda _: None)
+        part = replace(part, start=start / rate)
+        self._send({"job": job, "event": "preview", "part": vars(part)})
+
+    def _whole(self, job: str, folder: Path, model: Model) -> None:
+        def tell(progress: float) -> None:
+            self._send({"job": job, "event": "progress", "progress": progress})
+
+        part = self._separate(job, folder / f"{WHOLE}.wav", model, tell)
+        (folder / f"{WHOLE}.wav").unlink()
+        self._send({"job": job, "event": "done", "part": vars(part)})
+
+    def _separate(
+        self, job: str, path: Path, model: Model, tell: Callable[[float], None]
+    ) -> Part:
+        """Separate a wav into the folder of its name, and describe the stems there."""
+
+        def check_and_tell(progress: float) -> None:
+            self._check(job)
+            if progress:
+                tell(progress)
+
+        part = model.separate(path, check_and_tell)
+        self._check(job)
+        stems = path.with_suffix("")
+        views = {name: overview(stems / f"{name}.wav") for name in part.stems}
+        write_json({"stems": views}, stems / OVERVIEW)
+        return part
+
+    def _check(self, job: str) -> None:
+        if job in self.cancelled:
+            raise CancelledError
+
+
+def _sentence(error: Exception, folder: Path) -> str:
+    """Give the text of an error without the paths of this machine."""
+    text = str(error).replace(f"{folder / WHOLE}.wav", "the song")
+    return text.replace(str(folder), "the folder of the job")
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    load: Load = load_model,
+    models: Models = registry.entries,
+) -> int:
+    """Run a worker until its standard input closes; returns the exit code."""
+    parser = argparse.ArgumentParser("harmony_split.worker", description=__doc__)
+    parser.add_argument("--first", metavar="MODEL", help="is loaded before the others")
+    add_options(parser)
+    options = parser.parse_args(argv)
+    # Whatever a library prints must not come between the events.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def send(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    worker = Worker(load, from_options(vars(options)), send)
+    return exit_code("worker", lambda: _serve(worker, send, models, options.first))
+
+
+def _serve(
+    worker: Worker,
+    send: Callable[[dict[str, Any]], None],
+    models: Models,
+    first: str | None,
+) -> int:
+    orders: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    threading.Thread(
+        target=_read, args=(sys.stdin, orders, worker), daemon=True
+    ).start()
+    send({"event": "ready"})
+    known = [describe(entry) for entry in models()]
+    known.sort(key=lambda m: (not m["ready"], not m["bundled"], m["name"] != first))
+    send({"event": "models", "models": known})
+    cold = [m["name"] for m in known if m["ready"] and m["bundled"]]
+    while True:
+        if cold and orders.empty():
+            began, model = time.perf_counter(), cold.pop(0)
+            worker.warm(model)
+            send({"event": "warm", "model": model, "took": time.perf_counter() - began})
+            continue
+        order = orders.get()
+        if order["model"] in cold:  # the job itself warms it
+            cold.remove(order["model"])
+        worker.run(order)
+        worker.cancelled.discard(order["job"])
+
+
+def _read(lines: IO[str], orders: SimpleQueue[dict[str, Any]], worker: Worker) -> None:
+    """Take in orders; end the process when the server is gone."""
+    for line in lines:
+        order = json.loads(line)
+        if "cancel" in order:
+            worker.cancelled.add(order["cancel"])
+        else:
+            worker.prepare(order)
+            orders.put(order)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Waveform, spectrogram and the loudest part, against plain calculations."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+
+from common import audio
+from harmony_split import overview as module
+from harmony_split.overview import BANDS, COLUMNS, loudest, overview
+
+
+@pytest.mark.parametrize("samples", [1, 7, 1199, 1201, 30011])
+def test_peaks_are_the_largest_of_each_column(tmp_path, monkeypatch, samples):
+    monkeypatch.setattr(module, "BLOCK_SAMPLES", 4999)
+    sound = np.random.default_rng(0).uniform(-1, 1, [2, samples]).astype(np.float32)
+    audio.write(tmp_path / "a.wav", sound, 8000)
+    peaks = overview(tmp_path / "a.wav")["peaks"]
+    assert len(peaks) == min(COLUMNS, samples)
+    column = np.arange(samples) * len(peaks) // samples
+    expected = [np.abs(sound[:, column == i]).max() for i in range(len(peaks))]
+    np.testing.assert_allclose(peaks, expected, atol=1e-4)
+
+
+def test_spectrogram_shows_a_tone_at_its_band(tmp_path):
+    rate = 8000
+    time = np.arange(3 * rate) / rate
+    sound = np.where(time < 1.5, 0, np.sin(2 * np.pi * 1000 * time))[np.newaxis]
+    audio.write(tmp_path / "a.wav", sound, rate)
+    view = overview(tmp_path / "a.wav")
+    shades = np.frombuffer(base64.b64decode(view["spectrogram"]), np.uint8)
+    shades = shades.reshape(view["frames"], view["bands"])
+    assert not shades[: view["frames"] // 4].any()
+    hertz = np.geomspace(module.LOWEST_HERTZ, rate / 2, BANDS + 1)
+    band = int(np.searchsorted(hertz, 1000)) - 1
+    assert abs(int(shades[-1].argmax()) - band) <= 1
+    assert shades[-1].max() >= 253
+
+
+def test_loudest_part_is_found(tmp_path):
+    sound = 0.01 * np.ones([1, 80000], np.float32)
+    sound[:, 45000:52000] = 0.5
+    audio.write(tmp_path / "a.wav", sound, 8000)
+    assert loudest(tmp_path / "a.wav", 1) == 44000
+    assert loudest(tmp_path / "a.wav", 20) == 0
+    sound[:, 79000:] = 0.9
+    audio.write(tmp_path / "a.wav", sound, 8000)
+    assert loudest(tmp_path / "a.wav", 3) <= 56000

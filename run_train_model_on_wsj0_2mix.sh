@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains deep clustering, or another network, on mixtures of two talkers, and scores it.
+# Trains deep clustering, or another network, on mixtures of two speakers, and scores it.
 #
 #   ./run_train_model_on_wsj0_2mix.sh /data/wsj0-2mix         the published preset
 #   WSJ0_2MIX_ROOT_DIR=/data/wsj0-2mix ./run_train_model_on_wsj0_2mix.sh      the same
@@ -89,7 +89,7 @@ else
   words+=("${preset:-tiny}" "dataset=$dataset")
   if [[ "${preset:-tiny}" == tiny* ]]; then
     say "No corpus is named, neither as first argument nor as WSJ0_2MIX_ROOT_DIR: this trains on a"
-    say "miniature of made-up talkers, made here in the layout of $dataset. Its numbers show that"
+    say "miniature of synthetic speakers, made here in the layout of $dataset. Its numbers show that"
     say "the program works, and no more."
   fi
 fi

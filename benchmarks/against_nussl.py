@@ -39,7 +39,7 @@ def embedding() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def utterance(count: int) -> np.ndarray:
-    """Draw the embedding of two talkers, some points of which lie between them."""
+    """Draw the embedding of two speakers, some points of which lie between them."""
     rng = np.random.default_rng(2)
     centres = rng.standard_normal([2, DIM])
     centres /= np.linalg.norm(centres, axis=-1, keepdims=True)

@@ -511,13 +511,13 @@ def test_check_of_music_stops_after_the_check(trained):
     assert not trained.called("-m unmix")
 
 
-def talkers(machine: Machine, *arguments: str, **environment: str):
+def speakers(machine: Machine, *arguments: str, **environment: str):
     script = str(machine.clone / "run_train_model_on_wsj0_2mix.sh")
     return machine.run(script, *arguments, **environment)
 
 
-def test_talkers_without_a_corpus_say_so_and_run_everything(trained):
-    done = talkers(trained, "epochs=2", "--lr", "1")
+def test_speakers_without_a_corpus_say_so_and_run_everything(trained):
+    done = speakers(trained, "epochs=2", "--lr", "1")
     assert done.returncode == 0, done.stderr
     assert "No corpus is named" in done.stdout
     training, evaluation = trained.called("-m clustering")
@@ -542,10 +542,10 @@ def test_talkers_without_a_corpus_say_so_and_run_everything(trained):
         (["with", "chimera", "--root", "/w"], {}, "chimera dataset=wsj0_2mix root=/w"),
     ],
 )
-def test_corpus_of_talkers_is_named_in_several_ways(
+def test_corpus_of_speakers_is_named_in_several_ways(
     trained, arguments, environment, words
 ):
-    done = talkers(trained, *arguments, RUN_DIR="/r", **environment)
+    done = speakers(trained, *arguments, RUN_DIR="/r", **environment)
     assert done.returncode == 0, done.stderr
     training, evaluation = trained.called("-m clustering")
     head = f"-m clustering.train with {words} sample_rate=8000 "
@@ -554,28 +554,28 @@ def test_corpus_of_talkers_is_named_in_several_ways(
     assert evaluation == "-m clustering.evaluate /r"
 
 
-def test_two_corpora_of_talkers_are_an_error(trained):
-    done = talkers(trained, WHAM_ROOT_DIR="/h", WSJ0_2MIX_ROOT_DIR="/w")
+def test_two_corpora_of_speakers_are_an_error(trained):
+    done = speakers(trained, WHAM_ROOT_DIR="/h", WSJ0_2MIX_ROOT_DIR="/w")
     assert done.returncode == 1
     assert "unset the one that is not meant" in done.stderr
     assert not trained.called("-m clustering")
 
 
-def test_talkers_go_on_with_a_named_run_and_say_how(trained):
-    done = talkers(trained, "tiny", RUN_DIR="/old run", WHAM_ROOT_DIR="/my wham")
+def test_speakers_go_on_with_a_named_run_and_say_how(trained):
+    done = speakers(trained, "tiny", RUN_DIR="/old run", WHAM_ROOT_DIR="/my wham")
     script = str(trained.clone / "run_train_model_on_wsj0_2mix.sh").replace(" ", "\\ ")
     expected = f"  RUN_DIR=/old\\ run WHAM_ROOT_DIR=/my\\ wham {script} tiny\n"
     assert expected in done.stdout
-    talkers(trained, "--output", "/mine", RUN_DIR="/old run")
+    speakers(trained, "--output", "/mine", RUN_DIR="/old run")
     assert trained.called("clustering.evaluate") == ["-m clustering.evaluate /mine"]
 
 
-def test_failing_or_checking_training_of_talkers_is_not_scored(trained):
-    assert talkers(trained, TRAIN_EXIT="7").returncode == 7
+def test_failing_or_checking_training_of_speakers_is_not_scored(trained):
+    assert speakers(trained, TRAIN_EXIT="7").returncode == 7
     assert not trained.called("clustering.evaluate")
-    assert talkers(trained, "--check").returncode == 0
+    assert speakers(trained, "--check").returncode == 0
     assert not trained.called("clustering.evaluate")
-    assert talkers(trained, NO_TENSORFLOW="1").returncode == 1
+    assert speakers(trained, NO_TENSORFLOW="1").returncode == 1
     assert not trained.called("-m clustering")
 
 

@@ -14,17 +14,17 @@ STACK = Recurrent(hidden=8, layers=1, dropout=0.0)
 
 
 @pytest.fixture(scope="session")
-def talkers(tmp_path_factory):
-    """A folder of mixtures of two talkers."""
-    place = tmp_path_factory.mktemp("talkers") / "corpus"
+def speakers(tmp_path_factory):
+    """A folder of mixtures of two speakers."""
+    place = tmp_path_factory.mktemp("speakers") / "corpus"
     return miniature.WRITERS["wsj0_2mix"](place, train=6, validation=2, test=2)
 
 
 @pytest.fixture
-def config(talkers, tmp_path, monkeypatch):
+def config(speakers, tmp_path, monkeypatch):
     """The small network in miniature, of which four steps are an epoch."""
     # The records of the same mixtures are written once.
-    monkeypatch.setenv("SEPARATION_CACHE", str(talkers.parent / "cache"))
+    monkeypatch.setenv("SEPARATION_CACHE", str(speakers.parent / "cache"))
     return replace(
         TINY,
         train=Schedule(epochs=1, steps_per_epoch=4, checkpoint_steps=2, log_steps=2),
@@ -36,7 +36,7 @@ def config(talkers, tmp_path, monkeypatch):
         cluster=Clustering(percentile=80.0, mask="binary"),
         window_samples=64,
         hop_samples=16,
-        root=str(talkers),
+        root=str(speakers),
         output=str(tmp_path / "run"),
         segment_seconds=0.1,
         batch_size=2,

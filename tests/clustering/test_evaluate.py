@@ -234,10 +234,10 @@ def test_several_jobs_and_a_limit_give_the_same_rows(run, capsys):
 
 
 def test_a_whole_real_test_set_stands_beside_the_published_one(
-    run, talkers, tmp_path, monkeypatch, capsys
+    run, speakers, tmp_path, monkeypatch, capsys
 ):
     real = tmp_path / "real"
-    shutil.copytree(talkers, real)
+    shutil.copytree(speakers, real)
     (real / "miniature.json").unlink()
     monkeypatch.setattr(published, "TRACKS", 2)
     settings = json.loads((run / "config.json").read_text())
@@ -252,16 +252,16 @@ def test_a_whole_real_test_set_stands_beside_the_published_one(
         assert here in printed
 
 
-def test_the_noise_of_a_mixture_lowers_the_scores(talkers, run, tmp_path, capsys):
+def test_the_noise_of_a_mixture_lowers_the_scores(speakers, run, tmp_path, capsys):
     noisy = tmp_path / "noisy"
-    shutil.copytree(talkers, noisy)
+    shutil.copytree(speakers, noisy)
     for file in noisy.rglob("tt/mix/*.wav"):
         wave, rate = soundfile.read(file)
         rng = np.random.default_rng(0)
         wave += wave.std() * rng.standard_normal(wave.shape)
         soundfile.write(file, wave, rate)
     means = []
-    for place in (talkers, noisy):
+    for place in (speakers, noisy):
         output = tmp_path / f"scores-{place.name}"
         words = [str(run), "--root", str(place), "--output", str(output), "--oracle"]
         assert evaluate.main(words) == 0

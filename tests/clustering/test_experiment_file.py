@@ -260,7 +260,7 @@ def test_labels_and_groups_name_the_sources(music, labels, ignored, groups, sour
         ("mix", "wsj0_2mix", "/data/wham"),
     ],
 )
-def test_folders_of_talkers_are_splits_of_one_corpus(music, mix, dataset, root):
+def test_folders_of_speakers_are_splits_of_one_corpus(music, mix, dataset, root):
     values, file = music
     above = "2speakers/" if mix == "mix" else ""
     for key, split in {"train": "tr", "val": "cv", "test": "tt"}.items():
@@ -459,10 +459,10 @@ def test_the_experiment_of_the_package_is_that_of_its_model():
     assert network(found.config).count_params() == network(mini).count_params()
 
 
-def test_the_commands_take_an_experiment_file(run, config, talkers, tmp_path, capsys):
+def test_the_commands_take_an_experiment_file(run, config, speakers, tmp_path, capsys):
     file = tmp_path / "own.yml"
     # Relative to the file, and not to the current folder.
-    values = {"preset": "tiny", "model": "run", "root": str(talkers)}
+    values = {"preset": "tiny", "model": "run", "root": str(speakers)}
     values |= {"cluster": {"percentile": 50.0, "mask": "soft"}}
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
     restored = weights.restore(file)

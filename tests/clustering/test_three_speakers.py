@@ -16,7 +16,7 @@ from common.synthetic import miniature
 
 @pytest.fixture
 def three(config, tmp_path):
-    """A configuration of three sources on mixtures of three talkers."""
+    """A configuration of three sources on mixtures of three speakers."""
     folder = miniature.write_wsj0_3mix(tmp_path / "w", train=4, validation=2, test=1)
     return replace(
         config,
@@ -52,9 +52,9 @@ def test_three_speakers_are_scored(three, kind):
     assert summary["all"]["count"] == 3
 
 
-def test_two_and_three_speakers_are_not_confused(three, talkers):
+def test_two_and_three_speakers_are_not_confused(three, speakers):
     two = replace(three, dataset="wsj0_2mix")
     with pytest.raises(CorpusError, match="holds s3, so its mixtures are of more"):
         corpus.tracks(two, Path(str(three.root)), "test")
     with pytest.raises(CorpusError, match="WSJ0-3mix"):
-        corpus.tracks(three, talkers, "test")
+        corpus.tracks(three, speakers, "test")

@@ -1,11 +1,11 @@
-"""What the small presets learn in minutes about two talkers, beside ideal masks.
+"""What the small presets learn in minutes about two speakers, beside ideal masks.
 
-``python benchmarks/two_talkers.py --digits RECORDINGS --output DIR`` takes the
-recordings of the Free Spoken Digit Dataset, strings some together for each talker and
-mixes two of them. In ``seen`` the test has talkers of the training and takes that are
+``python benchmarks/two_speakers.py --digits RECORDINGS --output DIR`` takes the
+recordings of the Free Spoken Digit Dataset, strings some together for each speaker and
+mixes two of them. In ``seen`` the test has speakers of the training and takes that are
 in no other split. In ``FIRST and SECOND`` these two are never heard together before the
-test; the other pairs of the talkers are. Without ``--digits`` the miniature is the only
-set, whose test has talkers of its own. Stopped at any time, the same command goes on.
+test; the other pairs of speakers are. Without ``--digits`` the miniature is the only
+set, whose test has speakers of its own. Stopped at any time, the same command goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import NamedTuple
 from commands import call
 
 PRESETS = ("tiny", "tiny_chimera", "tiny_mask_inference")
-TALKERS = ("jackson", "nicolas", "theo", "yweweler")
+SPEAKERS = ("jackson", "nicolas", "theo", "yweweler")
 """Those who spoke first; the dataset has grown since."""
 MIXED = ["--seconds", "2", "4", "--snr", "-2.5", "2.5", "--speaker", "_([a-z]+)_"]
 LAYOUT = Path("2speakers", "wav8k", "min")
@@ -33,9 +33,9 @@ HELD = {"test": r"_[0-4]\.wav$", "valid": r"_[56]\.wav$"}
 COUNTS = {"train": 2000, "valid": 100, "test": 200}
 IDEAL = ("ideal_binary", "ideal_ratio")
 WORDS = {"seen": ("mixing=random", "snr_db=-2.5,2.5", "train.epochs=30")}
-"""Keys that differ from the presets, by set: talkers meet anew in each excerpt."""
+"""Keys that differ from the presets, by set: speakers meet anew in each excerpt."""
 AND = " and "
-"""Between the talkers in the name of a set of a pair."""
+"""Between the speakers in the name of a set of a pair."""
 
 
 class Run(NamedTuple):
@@ -91,7 +91,7 @@ def sets(digits: Path, place: Path) -> dict[str, Path | None]:
     """Mix the sets of digits, or find them."""
     found: dict[str, Path | None] = {"seen": place / "seen"}
     mix(digits, place / "seen", 1.0)
-    pairs = list(itertools.combinations(TALKERS, 2))
+    pairs = list(itertools.combinations(SPEAKERS, 2))
     for pair in pairs:
         mix(digits, place / "-".join(pair), 1 / (len(pairs) - 1), "|".join(pair))
     for pair in pairs:

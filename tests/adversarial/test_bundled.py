@@ -98,7 +98,9 @@ def test_a_large_network_is_not_bundled(tmp_path, capsys):
     with pytest.raises(ConfigError, match="a bundled model has at most 730000"):
         convert.bundle(tmp_path / "run", tmp_path / "model")
     assert not (tmp_path / "model").exists()
-    assert convert.main([str(tmp_path / "none"), "--bundle"]) == 1
+    assert (
+        convert.main([str(tmp_path / "none"), str(tmp_path / "model"), "--bundle"]) == 1
+    )
     assert "none is no run folder" in capsys.readouterr().err
 
 

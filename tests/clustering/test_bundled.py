@@ -7,8 +7,8 @@ import pytest
 
 import clustering
 from clustering import corpus, evaluate, separate
-from clustering.bundled import FOLDER, bundle
-from clustering.config import ClusteringConfig
+from clustering.config import BUNDLED, ClusteringConfig
+from clustering.convert import bundle
 from clustering.network import network
 from clustering.presets import PRESETS
 from common.config import ConfigError, save
@@ -19,7 +19,7 @@ from common.training.checkpoint import CheckpointError, save_network
 
 def test_it_separates_what_it_never_heard(tmp_path):
     separator = clustering.load("mini")
-    config = load_config(ClusteringConfig, FOLDER / "mini/config.json")
+    config = load_config(ClusteringConfig, BUNDLED / "mini/config.json")
     place = miniature.write_musdb(
         tmp_path / "new", seed=77, sample_rate=16000, train=1, test=4
     )
@@ -31,7 +31,7 @@ def test_it_separates_what_it_never_heard(tmp_path):
 
 
 def test_small_complete_and_without_paths():
-    folder = FOLDER / "mini"
+    folder = BUNDLED / "mini"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3_000_000
     text = (folder / "config.json").read_text()

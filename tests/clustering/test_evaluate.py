@@ -12,7 +12,7 @@ import tf_keras as keras
 
 from clustering import evaluate, published
 from clustering.network import network
-from clustering.separate import Trained
+from clustering.weights import Trained
 from common.config import ConfigError, save
 from common.corpora.track import Track
 from common.separation.separator import Separator

@@ -14,8 +14,7 @@ from clustering import (
     weights,
 )
 from clustering import train as train_command
-from clustering.bundled import FOLDER
-from clustering.config import ClusteringConfig
+from clustering.config import BUNDLED, ClusteringConfig
 from clustering.network import network
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
@@ -449,7 +448,7 @@ def test_names_are_searched_beside_the_file_first(tmp_path, monkeypatch):
 
 def test_the_experiment_of_the_package_is_that_of_its_model():
     found = experiment_file.read(REPOSITORY / "best_model/config.yml")
-    folder = FOLDER / "mini"
+    folder = BUNDLED / "mini"
     assert experiment_file.model(found) == str(folder)
     assert found.data["test"].config.dataset == "snippets"
     assert found.data["train"].config.root is None

@@ -83,7 +83,7 @@ def test_the_registry_asks_for_the_models_that_come_along(tmp_path, monkeypatch)
     (tmp_path / "little").mkdir()
     (tmp_path / "little/config.json").write_text("{}")
     (tmp_path / "little/README.md").write_text("# little\n\n- Licence: Apache-2.0\n")
-    monkeypatch.setattr(published, "FOLDER", tmp_path)
+    monkeypatch.setattr(published, "BUNDLED", tmp_path)
     found = {entry.name: entry for entry in registry.entries()}
     assert (found["little"].pillar, found["little"].licence) == (
         "clustering",

@@ -64,7 +64,7 @@ def test_small_and_without_paths():
     assert '"output": null' in (folder / "config.json").read_text()
 
 
-def test_a_run_is_embedded(run, tmp_path):
+def test_a_run_is_bundled(run, tmp_path):
     bundle(run, tmp_path / "other")
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
     wanted, got = (mixit.load(folder)(mixture) for folder in (run, tmp_path / "other"))
@@ -74,5 +74,5 @@ def test_a_run_is_embedded(run, tmp_path):
 
 def test_a_large_one_is_not(tmp_path):
     save(replace(FUSS, output="x"), tmp_path / "config.json")
-    with pytest.raises(ConfigError, match="9067009 weights; an embedded model has at"):
+    with pytest.raises(ConfigError, match="9067009 weights; a bundled model has at"):
         bundle(tmp_path, tmp_path / "other")

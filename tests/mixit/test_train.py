@@ -167,7 +167,7 @@ def test_truncated_checkpoint_is_told(config):
 
 def test_corrupt_record_is_named(config, tmp_path):
     broken = replace(config, records=str(tmp_path / "records"))
-    build(broken, training.tf.distribute.get_strategy())
+    build(broken, tf.distribute.get_strategy())
     (shard,) = Path(tmp_path, "records", "train").glob("*.tfrecord*")
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
@@ -198,14 +198,14 @@ def test_other_rate_is_refused_or_resampled(config, tmp_path):
         build(faster, None)
     job = build(
         replace(faster, resample=True, records=str(tmp_path / "r")),
-        training.tf.distribute.get_strategy(),
+        tf.distribute.get_strategy(),
     )
     batch = next(iter(job.train(0)))
     assert batch["sources"].shape == (2, 2, 2, 8000)
 
 
 def test_data_are_a_function_of_the_step(config):
-    job = build(config, training.tf.distribute.get_strategy())
+    job = build(config, tf.distribute.get_strategy())
     batches = iter(job.train(0))
     first = [next(batches)["sources"].numpy() for _ in range(4)]
     later = next(iter(job.train(3)))["sources"].numpy()
@@ -247,7 +247,7 @@ def _flat(config, prefix):
 
 
 def _tensors(folder):
-    reader = training.tf.train.load_checkpoint(str(folder / "latest"))
+    reader = tf.train.load_checkpoint(str(folder / "latest"))
     names = reader.get_variable_to_shape_map()
     return {
         name: reader.get_tensor(name).tobytes()
@@ -261,7 +261,7 @@ def test_tiny_learns_to_separate(tmp_path):
     """Held-out mixtures of the miniature improve, far beyond the untrained network."""
     config = replace(PRESETS["tiny"], output=str(tmp_path / "run"))
     config = moved(config, config.output, epochs=2)
-    untrained = build(config, training.tf.distribute.get_strategy())
+    untrained = build(config, tf.distribute.get_strategy())
     valid, steps = untrained.valid()
     before = untrained.model.evaluate(valid, steps=steps, verbose=0, return_dict=True)
     training.train(config, build)
@@ -272,10 +272,10 @@ def test_tiny_learns_to_separate(tmp_path):
 
 def test_a_full_disk_stops_the_run_and_keeps_what_was_saved(config, monkeypatch):
     training.train(moved(config, config.output, epochs=1), build)
-    manager = training.tf.train.CheckpointManager
+    manager = tf.train.CheckpointManager
 
     def full(*_, **__):
-        raise training.tf.errors.ResourceExhaustedError(None, None, "No space left")
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left")
 
     with monkeypatch.context() as patch:
         patch.setattr(manager, "save", full)

@@ -7,24 +7,10 @@ from types import MappingProxyType
 from typing import Literal
 
 from common.config import ConfigError
+from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
 
-Paired = Literal[
-    "musdb",
-    "dsd100",
-    "ccmixter",
-    "moisesdb",
-    "mir1k",
-    "track_folders",
-    "remixpacks600",
-    "slakh",
-    "fuss",
-    "wsj0_2mix",
-    "wsj0_3mix",
-    "wham",
-    "scaper",
-    "mix_folders",
-]
+Paired = Literal[CorpusName, "track_folders"]
 Head = Literal["relu", "softplus", "mask"]
 
 

@@ -29,8 +29,7 @@ from common.corpora import (
     sound_files,
     waveforms,
 )
-from common.corpora.catalogue import Options
-from common.corpora.track import CorpusError, Sound, Track
+from common.corpora.track import CorpusError, Options, Sound, Track
 from common.files import user_path
 from common.synthetic.miniature import WRITERS
 from common.training.loop import say

@@ -14,6 +14,7 @@ from clustering.losses.permutation_invariant import InferenceLoss
 from clustering.shapes import ConvTasnet, Spectral, Tasnet
 from clustering.targets import WeightName
 from common.config import ConfigError
+from common.corpora.track import CorpusName
 from common.signal.stft import Stft
 from common.training.schedule import Schedule
 
@@ -21,23 +22,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 """Folder of the models that come with the package, a run folder each."""
 
 NetworkName = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
-Dataset = Literal[
-    "wsj0_2mix",
-    "wsj0_3mix",
-    "wham",
-    "fuss",
-    "musdb",
-    "moisesdb",
-    "dsd100",
-    "ccmixter",
-    "song_folders",
-    "mir1k",
-    "slakh",
-    "remixpacks600",
-    "scaper",
-    "snippets",
-    "mix_folders",
-]
+Dataset = Literal[CorpusName, "snippets"]
 Target = Literal["psa", "psa_untruncated", "msa", "irm"]
 Curriculum = tuple[tuple[int, float], ...]
 

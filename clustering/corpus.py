@@ -9,8 +9,7 @@ from clustering import extension
 from clustering.config import ClusteringConfig
 from common import files
 from common.corpora import catalogue, grouping, mix_folders, reading, scaper_output
-from common.corpora.catalogue import Options
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import CorpusError, Options, Track
 from common.files import user_path
 from common.synthetic.miniature import WRITERS
 from common.training.loop import say

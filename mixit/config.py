@@ -6,24 +6,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
 
-Dataset = Literal[
-    "fuss",
-    "musdb",
-    "moisesdb",
-    "dsd100",
-    "ccmixter",
-    "mir1k",
-    "slakh",
-    "remixpacks600",
-    "wsj0_2mix",
-    "wsj0_3mix",
-    "wham",
-    "scaper",
-    "mix_folders",
-    "song_folders",
-]
+Dataset = CorpusName
 
 
 @dataclass(frozen=True)

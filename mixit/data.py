@@ -12,8 +12,7 @@ import tensorflow as tf
 from common import files, records
 from common.config import ConfigError
 from common.corpora import catalogue, fuss
-from common.corpora.catalogue import Options
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import CorpusError, Options, Track
 from common.files import user_path
 from common.records import roomsim
 from common.synthetic import miniature

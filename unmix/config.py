@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
 
 Target = str
@@ -109,20 +110,7 @@ class UnmixConfig:
     train: Schedule = Schedule()
     target: tuple[Target, ...] = ("vocals",)
     dataset: Literal[
-        "musdb",
-        "moisesdb",
-        "dsd100",
-        "ccmixter",
-        "mir1k",
-        "slakh",
-        "remixpacks600",
-        "fuss",
-        "wsj0_2mix",
-        "wsj0_3mix",
-        "wham",
-        "scaper",
-        "mix_folders",
-        "song_folders",
+        CorpusName,
         "aligned",
         "sourcefolder",
         "trackfolder_fix",

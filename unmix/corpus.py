@@ -21,7 +21,7 @@ from common.corpora import (
     source_folders,
     track_folders,
 )
-from common.corpora.track import CorpusError, Sound, Track
+from common.corpora.track import CorpusError, Options, Sound, Track
 from common.files import user_path
 from common.records.sound_bank import Sounds, open_sounds
 from common.synthetic import miniature
@@ -146,7 +146,7 @@ def tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     if config.dataset in LAYOUTS:
         with reading.cutting(config.allow_cut):
             return LAYOUTS[config.dataset](config, folder, split)
-    options = catalogue.Options(
+    options = Options(
         config.model.sample_rate, is_wav=config.is_wav, allow_cut=config.allow_cut
     )
     return catalogue.tracks(config.dataset, folder, split, options)

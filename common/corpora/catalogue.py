@@ -6,7 +6,6 @@ The splits are ``"train"``, ``"valid"`` and ``"test"`` for every corpus.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from common.corpora import (
@@ -25,31 +24,7 @@ from common.corpora import (
     speaker_mixtures,
 )
 from common.corpora.completeness import part_of
-from common.corpora.track import CorpusError, Track
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of reading a corpus, besides its folder and split.
-
-    Attributes:
-        sample_rate: Rate in Hz to choose, if the corpus has folders of several rates.
-        length: ``"min"`` or ``"max"``, for mixtures of speakers.
-        task: Mixtures of WHAM!, such as ``"mix_both"``.
-        skip: Leave out tracks that lack a file, with a warning, instead of raising.
-        is_wav: Read only the wav files of MUSDB18, not its stem files.
-        allow_cut: Cut a track to its shortest file, even if much of it is lost.
-        noise: Make the noise of WHAM! a source too.
-    """
-
-    sample_rate: int = 8000
-    length: str = "min"
-    task: str = "mix_both"
-    skip: bool = False
-    is_wav: bool = False
-    allow_cut: bool = False
-    noise: bool = False
-
+from common.corpora.track import CorpusError, Options, Track
 
 Reader = Callable[[Path, str, Options], list[Track]]
 

@@ -1,8 +1,9 @@
-"""Template of a corpus: one file that turns your folder into tracks.
+"""Template of a corpus: one function that turns your folder into tracks.
 
 The example layout is flat, ``<root>/<split>/<track>_<source>.wav``. Copy this file,
-change :func:`tracks` to find your files, and add it to the table ``CORPORA`` of
-``common/corpora/catalogue.py``.
+change :func:`tracks` to find your files, add it to ``CORPORA`` of
+``common/corpora/catalogue.py`` and its name to ``CorpusName`` of
+``common/corpora/track.py``: all four trainings take it then.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.corpora import reading, sound_files
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import CorpusError, Options, Track
 from common.files import user_path
 
+SUFFIX = ".wav"
 
-def tracks(root: Path | str, split: str, *, ext: str = ".wav") -> list[Track]:
+
+def tracks(root: Path, split: str, options: Options) -> list[Track]:
     """Return the tracks of a split.
 
     Args:
         root: Folder of the corpus.
-        split: ``"train"`` or ``"valid"``.
-        ext: Suffix of the files.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        options: What a user may ask for; this layout has no choices.
 
     Returns:
         Tracks sorted by name. A track may have a mixture; without one it is the sum.
@@ -30,15 +33,15 @@ def tracks(root: Path | str, split: str, *, ext: str = ".wav") -> list[Track]:
             contents of the folder.
     """
     folder = user_path(root) / split
-    reading.folder_of("template", folder, f"<track>_<source>{ext}")
+    reading.folder_of("template", folder, f"<track>_<source>{SUFFIX}")
     sources: dict[str, dict[str, Path]] = {}
-    for file in sound_files.sounds(folder, ext):
-        name, _, source = file.name[: -len(ext)].rpartition("_")
+    for file in sound_files.sounds(folder, SUFFIX):
+        name, _, source = file.name[: -len(SUFFIX)].rpartition("_")
         sources.setdefault(name, {})[source] = file
     if not sources:
         raise CorpusError(
             f"template: the split {split!r} is empty: {folder} holds no "
-            f"<track>_<source>{ext} but {reading.contents(folder)}; check the root."
+            f"<track>_<source>{SUFFIX} but {reading.contents(folder)}; check the root."
         )
     # Rates, channels and lengths are read from the files.
     return reading.make_tracks((name, sources[name], None) for name in sources)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -38,6 +39,25 @@ Sound = Path | np.ndarray | Channel | Sum
 of a file, or a sum of these; :mod:`common.corpora.waveforms` reads them."""
 
 
+CorpusName = Literal[
+    "fuss",
+    "musdb",
+    "moisesdb",
+    "dsd100",
+    "ccmixter",
+    "mir1k",
+    "slakh",
+    "remixpacks600",
+    "wsj0_2mix",
+    "wsj0_3mix",
+    "wham",
+    "scaper",
+    "mix_folders",
+    "song_folders",
+]
+"""Names of the corpora in :mod:`common.corpora.catalogue`."""
+
+
 class CorpusError(ValueError):
     """A corpus folder with another layout than expected."""
 
@@ -61,3 +81,26 @@ class Track:
     sources: Mapping[str, Sound]
     mixture: Sound | None = None
     speakers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of reading a corpus, besides its folder and split.
+
+    Attributes:
+        sample_rate: Rate in Hz to choose, if the corpus has folders of several rates.
+        length: ``"min"`` or ``"max"``, for mixtures of speakers.
+        task: Mixtures of WHAM!, such as ``"mix_both"``.
+        skip: Leave out tracks that lack a file, with a warning, instead of raising.
+        is_wav: Read only the wav files of MUSDB18, not its stem files.
+        allow_cut: Cut a track to its shortest file, even if much of it is lost.
+        noise: Make the noise of WHAM! a source too.
+    """
+
+    sample_rate: int = 8000
+    length: str = "min"
+    task: str = "mix_both"
+    skip: bool = False
+    is_wav: bool = False
+    allow_cut: bool = False
+    noise: bool = False

@@ -1,4 +1,7 @@
-"""Callbacks that save and restore all state of a run, so that it can resume."""
+"""Callbacks that save and restore all state of a run, so that it can resume.
+
+:mod:`common.training.loop` says what makes a resume exact.
+"""
 
 from __future__ import annotations
 

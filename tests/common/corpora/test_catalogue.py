@@ -1,12 +1,14 @@
 """Every corpus in the catalogue, read from its miniature."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import soundfile
 
 from common.corpora import catalogue
-from common.corpora.catalogue import CORPORA, Options
-from common.corpora.track import CorpusError
+from common.corpora.catalogue import CORPORA
+from common.corpora.track import CorpusError, CorpusName, Options
 from common.synthetic.miniature import WRITERS
 
 SOURCES = {
@@ -99,3 +101,7 @@ def test_an_unknown_corpus_raises_with_the_known_names():
         CorpusError, match=r"'mus' is not known; expected one of fuss, "
     ):
         catalogue.tracks("mus", "somewhere", "train")
+
+
+def test_every_corpus_has_a_name_that_configurations_take():
+    assert set(get_args(CorpusName)) == set(CORPORA)

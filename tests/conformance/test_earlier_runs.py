@@ -45,7 +45,7 @@ def write_corpus(pillar, folder):
         miniature.write_musdb(folder / "musdb", sample_rate=8000, **sizes)
     elif pillar == "clustering":
         sizes = {"train": 6, "validation": 2, "test": 2}
-        miniature.WRITERS["wsj0_2mix"](folder / "speakers", **sizes)
+        miniature.WRITERS["wsj0_2mix"](folder / "talkers", **sizes)
     else:
         for split, names in {"train": "abc", "valid": "d", "test": "e"}.items():
             write_songs(folder / "songs" / "paired" / split, names)

@@ -179,6 +179,29 @@ def test_everything_public_is_documented(module):
     assert not undocumented
 
 
+EXAMPLES = [
+    module
+    for module in MODULES
+    if module.startswith(("common/signal/", "common/audio/", "common/separation/"))
+    or module.endswith("/loss.py")
+    or "/losses/" in module
+]
+WITHOUT_EXAMPLE = {"command"}
+"""Functions that read the command line of the process."""
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_functions_of_signals_and_losses_have_examples(module):
+    lacking = [
+        node.name
+        for node in parse(module).body
+        if isinstance(node, ast.FunctionDef)
+        and not node.name.startswith("_")
+        and ">>>" not in (ast.get_docstring(node) or "")
+    ]
+    assert not set(lacking) - WITHOUT_EXAMPLE
+
+
 def test_rooms_of_common_import_from_below():
     level = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
     upward = [

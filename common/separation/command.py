@@ -194,7 +194,13 @@ def _parser(
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """Add the option that chooses among the checkpoints of a run folder."""
+    """Add the option that chooses among the checkpoints of a run folder.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> add_checkpoint(parser)
+    >>> parser.parse_args(["--checkpoint", "latest"]).checkpoint
+    'latest'
+    """
     parser.add_argument(
         "--checkpoint",
         metavar="WHICH",
@@ -254,6 +260,10 @@ def separate_all(inputs: Sequence[Path], separate: Callable[[Path], object]) -> 
 
     Returns:
         0 if every file is done, else 1; 130 when interrupted.
+
+    >>> separate_all([Path("a.wav")], lambda path: f"{path.stem}: done")
+    a: done
+    0
     """
 
     def one(path: Path) -> int:

@@ -172,6 +172,14 @@ def working_folder(folder: Path) -> Iterator[Path]:
 
     Raises:
         SeparationError: The folder cannot be made or written to.
+
+    >>> import tempfile
+    >>> parent = Path(tempfile.mkdtemp())
+    >>> with working_folder(parent / "new") as hidden:
+    ...     hidden.parent.name
+    'new'
+    >>> list(parent.iterdir())
+    []
     """
     # Path.exists raises in folders that may not be searched.
     made = [at for at in (folder, *folder.parents) if not os.path.exists(at)]  # noqa: PTH110

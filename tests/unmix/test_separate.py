@@ -200,7 +200,8 @@ def test_a_broken_file_does_not_stop_the_rest(song, tmp_path, capsys):
         (["--ext", ".wav", "--samplerate", "44100"], "--samplerate is 44100"),
     ],
 )
-def test_bad_words_are_named(song, tmp_path, capsys, words, sentence):
+def test_bad_words_are_named(song, tmp_path, capsys, words, sentence, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert umx_command.main([str(song), "--model", str(MODEL), *words]) == 1
     assert sentence in capsys.readouterr().err
 

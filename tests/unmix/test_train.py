@@ -96,7 +96,8 @@ def test_check_in_a_new_process():
     assert time.monotonic() - start < 300
 
 
-def test_umxse_starts_from_speech_and_noise(tmp_path, capsys):
+def test_umxse_starts_from_speech_and_noise(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for split in ("train", "valid"):
         for source in ("speech", "noise"):

@@ -222,6 +222,6 @@ def test_an_installed_wheel_separates_outside_the_clone(installed, pillar, tmp_p
     command = [str(installed / f"{pillar}-separate"), "noise.wav", "--model", "mini"]
     done = subprocess.run([*command, "--output", "stems"], **place, check=False)
     assert done.returncode == 0, done.stderr
-    stems = list((tmp_path / "stems" / "noise").glob("*.wav"))
+    stems = list((tmp_path / "stems").rglob("*.wav"))
     assert len(stems) > 1
     assert {soundfile.info(stem).frames for stem in stems} == {8000}

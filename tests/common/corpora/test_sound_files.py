@@ -29,7 +29,7 @@ from common.corpora import (
     track_folders,
     waveforms,
 )
-from common.corpora.track import CorpusError
+from common.corpora.track import CorpusError, Options
 from common.synthetic import miniature
 
 TINY = {"seconds": 0.05}
@@ -70,7 +70,7 @@ READERS = {
         track_folders.fixed, target_file="vocals.wav", interferer_files=("drums.wav",)
     ),
     "variable": partial(track_folders.variable, target_file="vocals.wav"),
-    "template": template.tracks,
+    "template": lambda root, split: template.tracks(root, split, Options()),
 }
 OF_FOLDERS = {
     "song_folders": "{split}/{n}/{source}.wav",

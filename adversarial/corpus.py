@@ -472,21 +472,21 @@ def _splits(corpora: Corpora, root: Path) -> Splits:
 
 def _all_songs(corpus: str, corpora: Corpora, root: Path) -> list[UnpairedSong]:
     read = ALL_SONGS.get(corpus)
-    return read(corpora, root) if read else _unmarked(_training(corpora, corpus, root))
+    return read(corpora, root) if read else _unmarked(_read(corpora, corpus, root))
 
 
 def _catalogued(corpora: Corpora, corpus: str, root: Path) -> Splits:
-    options = Options(skip=corpora.skip, noise=True)
     train, valid, test = (
-        catalogue.tracks(corpus, root, split, options)
-        for split in ("train", "valid", "test")
+        _read(corpora, corpus, root, split) for split in ("train", "valid", "test")
     )
     return train, valid, test
 
 
-def _training(corpora: Corpora, corpus: str, root: Path) -> list[Track]:
+def _read(
+    corpora: Corpora, corpus: str, root: Path, split: str = "train"
+) -> list[Track]:
     options = Options(skip=corpora.skip, noise=True)
-    return catalogue.tracks(corpus, root, "train", options)
+    return catalogue.tracks(corpus, root, split, options)
 
 
 def from_dictionary(lists: Mapping[str, Any], origin: str, folder: Path) -> SongLists:

@@ -28,7 +28,7 @@ from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track
 from common.evaluation import bss_eval, command, score_key
 from common.evaluation.command import Evaluation, each
-from common.evaluation.table import Row, Rows
+from common.evaluation.table import Row, Rows, markdown
 from common.files import write_json, write_text
 from common.separation.separator import Separator
 from common.training.loop import say
@@ -195,14 +195,13 @@ def summary(rows: Sequence[Row], sources: Sequence[str]) -> dict[str, Any]:
 def table(result: Mapping[str, Any]) -> str:
     """Format a summary as a Markdown table, medians before means."""
     band = f"{result['bandwidth_hz'] / 1000:.1f} kHz"
-    head = f"| corpus | source | songs | bandwidth | {' | '.join(TABLE_MEASURES)} |"
-    lines = [head, f"|{'---|' * (4 + len(TABLE_MEASURES))}"]
+    rows = []
     for group, sources in result["databases"].items():
         for source, statistics in sources.items():
-            cells = " | ".join(_cell(statistics[name]) for name in TABLE_MEASURES)
-            songs = statistics["SDR"]["count"]
-            lines.append(f"| {group} | {source} | {songs} | {band} | {cells} |")
-    return "\n".join([*lines, "", "Medians (means in brackets) over songs in dB.\n"])
+            cells = (_cell(statistics[name]) for name in TABLE_MEASURES)
+            rows.append([group, source, str(statistics["SDR"]["count"]), band, *cells])
+    text = markdown(["corpus", "source", "songs", "bandwidth", *TABLE_MEASURES], rows)
+    return f"{text}\nMedians (means in brackets) over songs in dB.\n"
 
 
 def nested(row: Row, sources: Sequence[str]) -> dict[str, Any]:

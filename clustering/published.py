@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from clustering.config import BUNDLED, ClusteringConfig
+from common.evaluation.table import markdown
 from common.weights.registry import Entry, shipped
 
 NOT_RUN = "not run here"
@@ -142,13 +143,17 @@ def table(
     published = rows(config)
     if not published:
         return ""
-    lines = ["| network | measure | published | here | source |", f"|{'---|' * 5}"]
-    for row in published:
-        cells = row.label, NAMES[row.measure], f"{row.value:.2f} dB"
-        lines.append(
-            f"| {' | '.join(cells)} | {_here(row, config, means)} | {row.source} |"
+    cells = [
+        (
+            row.label,
+            NAMES[row.measure],
+            f"{row.value:.2f} dB",
+            _here(row, config, means),
+            row.source,
         )
-    return "\n".join(lines) + "\n"
+        for row in published
+    ]
+    return markdown(["network", "measure", "published", "here", "source"], cells)
 
 
 def _here(

@@ -29,6 +29,7 @@ def outputs(net, config):
     return found if isinstance(found, tuple) else (found,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["chimera", "conv_tasnet"])
 def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
     config, kind, half, trained_twice

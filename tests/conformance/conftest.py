@@ -346,11 +346,14 @@ def killed_case(request):
 
 
 # Of the networks that one class trains, all but one are slow.
+MARKS = {
+    "adversarial_tiny_semisup": [pytest.mark.slow, pytest.mark.ci],
+    **{name: [pytest.mark.slow] for name in OTHERS},
+}
+
+
 @pytest.fixture(
-    params=[
-        pytest.param(name, marks=[pytest.mark.slow] if name in OTHERS else [])
-        for name in TRAININGS
-    ]
+    params=[pytest.param(name, marks=MARKS.get(name, [])) for name in TRAININGS]
 )
 def training_case(request):
     return TRAININGS[request.param]

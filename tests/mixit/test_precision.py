@@ -17,6 +17,8 @@ def noise(*shape):
     return wave.astype(np.float32)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
     config, half, trained_twice
 ):

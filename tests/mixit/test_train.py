@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,9 +34,13 @@ def weights(model):
     "changes",
     [
         {"labelled": 1.0, "clip_norm": 5.0},
-        {"labelled": 0.5},
+        pytest.param({"labelled": 0.5}, marks=pytest.mark.slow, id="half labelled"),
         {"assignment": "least_squares", "sparsity": "l1_l2", "sparsity_weight": 1.0},
-        {"gradient_checkpointing": True, "sparsity": "l1_l2"},
+        pytest.param(
+            {"gradient_checkpointing": True, "sparsity": "l1_l2"},
+            marks=pytest.mark.slow,
+            id="gradient checkpointing",
+        ),
     ],
     ids="-".join,
 )
@@ -87,7 +92,8 @@ def break_off_at(monkeypatch, step):
     monkeypatch.setattr(resume.DemandFinite, "on_train_batch_end", kill)
 
 
-@pytest.mark.parametrize("step", [pytest.param(3, marks=pytest.mark.slow), 5])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [3, 5])
 def test_broken_off_runs_end_with_the_same_bits(config, tmp_path, monkeypatch, step):
     straight = weights(training.train(config, build))
     broken = moved(config, tmp_path / "broken")
@@ -105,19 +111,24 @@ def assert_same_after_break(config, broken, step, straight, monkeypatch):
     assert read_scalars(broken.output) == read_scalars(config.output)
 
 
-def test_run_folder_holds_everything(config):
-    model = training.train(config, build)
+@pytest.fixture
+def finished(config, run):
+    """The configuration of a finished run of its own."""
+    shutil.copytree(run, config.output)
+    return config
+
+
+def test_run_folder_holds_everything(config, finished):
     folder = Path(config.output)
     saved = json.loads((folder / "config.json").read_text())
-    assert saved == {"format": FORMAT, **to_dict(config)}
+    assert saved | {"output": str(folder)} == {"format": FORMAT, **to_dict(config)}
     record = json.loads((folder / "run.json").read_text())
     assert record["starts"][0]["packages"]["tensorflow"]
     lines = read_scalars(folder)
     assert [x["step"] for x in lines if x["split"] == "validation"] == [3, 6]
     assert (folder / "latest" / "checkpoint").exists()
     assert (folder / "best" / "checkpoint").exists()
-    assert int(model.optimizer.iterations.numpy()) == 6
-    again = training.train(config, build)
+    again = training.train(finished, build)
     assert int(again.optimizer.iterations.numpy()) == 6
 
 
@@ -133,12 +144,11 @@ def test_two_replicas_give_the_numbers_of_one(config, tmp_path):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-3)
 
 
-def test_other_configuration_is_refused(config):
-    training.train(moved(config, config.output, epochs=1), build)
+def test_other_configuration_is_refused(finished):
     with pytest.raises(RunFolderError, match=r"holds a run with lr=0.003, now lr=0.1"):
-        training.train(replace(config, lr=0.1), build)
-    more = training.train(config, build)
-    assert int(more.optimizer.iterations.numpy()) == 6
+        training.train(replace(finished, lr=0.1), build)
+    more = training.train(moved(finished, finished.output, epochs=3), build)
+    assert int(more.optimizer.iterations.numpy()) == 9
 
 
 def test_a_run_that_never_began_can_be_corrected(config):
@@ -157,12 +167,11 @@ def test_loss_that_is_not_finite_keeps_the_last_good_checkpoint(config):
         training.train(wild, build)
 
 
-def test_truncated_checkpoint_is_told(config):
-    training.train(moved(config, config.output, epochs=1), build)
-    for file in Path(config.output).glob("*/*.data*"):
+def test_a_truncated_checkpoint_is_an_error(finished):
+    for file in Path(finished.output).glob("*/*.data*"):
         file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(CheckpointError, match="damaged or incomplete"):
-        training.train(config, build)
+        training.train(finished, build)
 
 
 def test_corrupt_record_is_named(config, tmp_path):

@@ -32,6 +32,7 @@ def magnitudes(networks, mixture):
     return separator._magnitude(spectra, tf.constant(np.stack(kept))).numpy()
 
 
+@pytest.mark.slow
 def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
     config, half, trained_twice
 ):
@@ -56,6 +57,7 @@ def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
     assert estimates["vocals"].dtype == np.float32
 
 
+@pytest.mark.slow
 def test_a_run_of_all_targets_together_trains_in_half_precision(config, half):
     config = replace(half(config), end_to_end=True, niter=1)
     config = replace(config, target=("vocals", "drums", "bass", "other"))

@@ -29,6 +29,8 @@ def kilobytes(give_back):
     return int(run.stdout)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_freed_arrays_are_released():
     assert kilobytes(True) < kilobytes(False) - 150_000

@@ -25,7 +25,7 @@ from common.layers.batch_norm import EPSILON
 from common.layers.precision import set_precision
 from common.separation.command import Names, add_checkpoint
 from common.training.checkpoint import CheckpointError, restore_network, save_network
-from common.weights import bundled, convert_command, torch_file
+from common.weights import bundled, convert_command, download, torch_file
 from unmix import original_folder, weights
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix, folded
@@ -290,7 +290,7 @@ def _source_tensors(source: str, target: str, model: OpenUnmix) -> Tensors:
     if location.trained_here:
         return original_folder.collect(model)
     path = location.paths[target]
-    weights.verify(path)
+    download.verify(path, download.expected_digest(path) or "")
     return original_folder.read(path)
 
 

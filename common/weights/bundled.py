@@ -29,8 +29,8 @@ def find(models: Path, name: str | Path) -> Path | None:
         name: What may be the name of one of them.
     """
     folder = models / name
-    exists = bool(str(name)) and "/" not in str(name) and (folder / CONFIG).exists()
-    return folder if exists else None
+    is_name = Path(name).name == str(name)
+    return folder if is_name and (folder / CONFIG).exists() else None
 
 
 def refuse_large(run: str | Path, weights: int) -> None:

@@ -117,6 +117,42 @@ def write(card: Card, folder: Path) -> None:
     files.write_json(to_dict(card), folder / NAME)
 
 
+def readme(card: Card, name: str, pillar: str) -> str:
+    """Write a card as Markdown, with the front matter of a model card.
+
+    Args:
+        card: The card.
+        name: Name of the model.
+        pillar: Name of the package that reads it.
+
+    >>> print(readme(Card("Small", ("a", "b"), 8000, 1), "tiny", "unmix").split()[2])
+    "not-stated"
+    """
+    tags = ["audio-source-separation", pillar]
+    front = {
+        "license": card.licence.lower().replace(" ", "-"),
+        "library_name": "tf-separation-suite",
+        "pipeline_tag": "audio-to-audio",
+        "tags": tags,
+    }
+    points = {
+        "Sources": ", ".join(card.sources),
+        "Sample rate": f"{card.sample_rate} Hz, {card.channels} channels together",
+        "Licence": card.licence,
+        "Trained on": card.trained_on,
+        "Trained by": f"`{card.command}`" if card.command != UNSTATED else UNSTATED,
+        "Held-out scores": "; ".join(map(str, card.scores)) or NOT_MEASURED,
+    }
+    # JSON is YAML too, and quotes what has to be quoted.
+    matter = "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items())
+    text = "".join(f"- {key}: {value}\n" for key, value in points.items())
+    return (
+        f"---\n{matter}---\n\n# {name}\n\n{card.summary}.\n\n{text}\n"
+        "Separate with tf-separation-suite, in the folder above this one:\n\n"
+        f"    python -m {pillar}.separate mix.wav --model ./{name}\n"
+    )
+
+
 def _card(values: Mapping[str, Any]) -> Card:
     plain = {key: value for key, value in values.items() if key != "scores"}
     _demand_all(Card, values)

@@ -256,7 +256,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
         config.corpora, root=None, unpaired_root=None, records=None, function=None
     )
     bare = replace(config, output=None, corpora=corpora)
-    return bundles.write(folder, {"": (network, bare)}, adversarial.load, form)
+    return bundles.write(run, folder, {"": (network, bare)}, adversarial.load, form)
 
 
 def reference_separator(tensors: Tensors, mixture: np.ndarray) -> np.ndarray:

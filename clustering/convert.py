@@ -152,7 +152,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     restore_network(run, net)
     bundled.refuse_large(run, net.count_params(), form)
     bare = replace(config, root=None, records=None, output=None)
-    return bundled.write(folder, {"": (net, bare)}, load, form)
+    return bundled.write(run, folder, {"": (net, bare)}, load, form)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -118,7 +118,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     bundled.refuse_large(run, network.count_params(), form)
     restore_network(run, network)
     bare = dataclasses.replace(config, data_root=None, records=None, output=None)
-    return bundled.write(folder, {"": (network, bare)}, load, form)
+    return bundled.write(run, folder, {"": (network, bare)}, load, form)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     networks = weights.load(run, tuple(runs))
     parts = {target: (networks[target], bare[target]) for target in runs}
     whole = {"": (None, replace(first, target=tuple(runs)))}
-    return bundled.write(folder, {**whole, **parts}, load, form)
+    return bundled.write(run, folder, {**whole, **parts}, load, form)
 
 
 def check(model: OpenUnmix, tensors: Tensors, frames: int = 64) -> float:

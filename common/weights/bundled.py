@@ -90,11 +90,16 @@ def refuse_large(run: str | Path, weights: int, form: Form) -> None:
 
 
 def write(
-    folder: str | Path, parts: Parts, load: Callable[[Path], Separator], form: Form
+    run: str | Path,
+    folder: str | Path,
+    parts: Parts,
+    load: Callable[[Path], Separator],
+    form: Form,
 ) -> Card:
     """Write the folder of a model, all files or none.
 
     Args:
+        run: Run folder, whose card is taken where it has one.
         folder: The folder; of a bundled model that is there, both cards stay.
         parts: Networks and configurations, the main one under ``""``.
         load: Function of the pillar from a folder to a separator.
@@ -113,7 +118,8 @@ def write(
             save(config, work / name / CONFIG)
             if network is not None:
                 network_file.write(work / name / network_file.NAME, network, form.half)
-        about = _card(card.read(folder), load(work), parts)
+        known = card.read(folder) or card.read(Path(run))
+        about = _card(known, load(work), parts)
         about = dataclasses.replace(about, licence=form.licence or about.licence)
         card.write(about, work)
         if (folder / README).exists():

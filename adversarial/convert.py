@@ -3,8 +3,9 @@
 ``python -m adversarial.convert SOURCE --check`` restores a checkpoint that the paper's
 TensorFlow 1 program wrote in either phase, and compares the networks with a reference
 in float64. A tensor without its variable, or the reverse, is an error.
-``--output RUN`` also writes the run folder that :mod:`adversarial.separate` loads, and
-``--bundle`` makes the separator of one of our runs the model of the package.
+``--output RUN`` also writes the run folder that :mod:`adversarial.separate` loads;
+``--bundle`` makes the separator of one of our runs a model of the package, and
+``--publish`` one for others.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+import adversarial
 from adversarial import phases
 from adversarial.config import AdversarialConfig, ModelConfig
 from adversarial.critic import Critic, layers
@@ -31,6 +33,8 @@ from common.files import replacing_folder, user_path
 from common.training.checkpoint import CheckpointError, save_network
 from common.weights import bundled as bundles
 from common.weights import convert_command, tf1
+from common.weights.bundled import BUNDLED, Form
+from common.weights.card import Card
 from common.weights.foreign_tensors import demand_fit
 
 TOLERANCE = 1e-4
@@ -230,27 +234,29 @@ def export(restored: Restored, folder: str | Path) -> AdversarialConfig:
     return config
 
 
-def bundle(run: str | Path, folder: str | Path) -> None:
-    """Make the separator of a run a bundled model, without critics and paths.
+def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
+    """Write the separator of a run, without critics, optimizers and paths.
 
     Args:
         run: Run folder, of which the semi-supervised phase is preferred, or that of a
             phase.
-        folder: The folder to make or to replace; its card stays.
+        folder: The folder to make, or of a bundled model to replace; its cards stay.
+        form: How it is written.
+
+    Returns:
+        The card of the model.
 
     Raises:
         ConfigError: The network is too large for the package.
         CheckpointError: The run has no checkpoint.
     """
     network, config = phases.restore(run), phases.read_config(phases.locate(run))
-    bundles.refuse_large(run, network.count_params())
+    bundles.refuse_large(run, network.count_params(), form)
     corpora = replace(
         config.corpora, root=None, unpaired_root=None, records=None, function=None
     )
-    with bundles.replacing(Path(folder)) as work:
-        save_network(work, network)
-        without_paths = replace(config, output=None, corpora=corpora)
-        configuration.save(without_paths, work / phases.CONFIG)
+    bare = replace(config, output=None, corpora=corpora)
+    return bundles.write(run, folder, {"": (network, bare)}, adversarial.load, form)
 
 
 def reference_separator(tensors: Tensors, mixture: np.ndarray) -> np.ndarray:
@@ -314,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"folder; print the largest difference, refuse it above {TOLERANCE:g}",
     )
     add_options(parser)
-    return convert_command.command(parser, _main, bundle, argv)
+    return convert_command.command(parser, _main, bundle, adversarial.load, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from adversarial.model import UNet
 from common.config import load as load_config
 from common.config import override
 from common.files import user_path
-from common.training import run_folder
+from common.training import network_file, run_folder
 from common.training.checkpoint import CheckpointError, restore_network
 from common.training.resume import TrainingError
 
@@ -197,8 +197,9 @@ def _prefix_of_run(prefix: Path) -> Path:
 
 
 def _is_trained(folder: Path) -> bool:
-    lists = [folder / name / "checkpoint" for name in ("best", "latest")]
-    return (folder / CONFIG).exists() and any(path.exists() for path in lists)
+    weights = [folder / name / "checkpoint" for name in ("best", "latest")]
+    weights.append(folder / network_file.NAME)
+    return (folder / CONFIG).exists() and any(path.exists() for path in weights)
 
 
 def _last_start(record: Path) -> str:

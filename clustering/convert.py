@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from clustering import load
 from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.nussl import model_file
@@ -32,6 +33,8 @@ from common.training.checkpoint import (
     save_network,
 )
 from common.weights import bundled, convert_command
+from common.weights.bundled import BUNDLED, Form
+from common.weights.card import Card
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -129,12 +132,16 @@ def export(
     return config
 
 
-def bundle(run: str | Path, folder: str | Path) -> None:
-    """Write the network of a run, without optimizer and paths, as a bundled model.
+def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
+    """Write the network of a run, without optimizer and paths.
 
     Args:
         run: Run folder.
-        folder: The folder to make or to replace; its card stays.
+        folder: The folder to make, or of a bundled model to replace; its cards stay.
+        form: How it is written.
+
+    Returns:
+        The card of the model.
 
     Raises:
         ConfigError: The network is too large for the package.
@@ -143,11 +150,9 @@ def bundle(run: str | Path, folder: str | Path) -> None:
     config = load_config(ClusteringConfig, Path(run) / CONFIG)
     net = network(config)
     restore_network(run, net)
-    bundled.refuse_large(run, net.count_params())
+    bundled.refuse_large(run, net.count_params(), form)
     bare = replace(config, root=None, records=None, output=None)
-    with bundled.replacing(Path(folder)) as work:
-        save_network(work, net)
-        save(bare, work / CONFIG)
+    return bundled.write(run, folder, {"": (net, bare)}, load, form)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sample-rate", type=int, metavar="HZ", help="where the file does not say it"
     )
-    return convert_command.command(parser, _main, bundle, argv)
+    return convert_command.command(parser, _main, bundle, load, argv)
 
 
 def _main(options: argparse.Namespace) -> int:

@@ -209,8 +209,8 @@ class Server:
             raise RefusedError(
                 "model_missing",
                 f"The weights of {model} are not on this server. 'python -m "
-                f"common.weights.registry show {model}' tells its keeper where they "
-                "come from; choose another model until then.",
+                f"common.weights.registry fetch {model}' downloads them there; choose "
+                "another model until then.",
             )
 
     def _job(self, request: Request) -> Job:

@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.config import load as load_config
-from common.config import save
 from common.files import refuse_overwriting, user_path
 from common.training import run_folder
 from common.training.checkpoint import CheckpointError, restore_network, save_network
 from common.weights import bundled, convert_command
+from common.weights.bundled import BUNDLED, Form
+from common.weights.card import Card
 from common.weights.tf1 import locate
-from mixit import published
+from mixit import load, published
 from mixit.config import FUSS, MixitConfig
 from mixit.google import graph
 from mixit.google.architecture import CONSISTENCIES, NORMS
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--input-tensor", default=graph.INPUT)
     parser.add_argument("--output-tensor", default=graph.OUTPUT)
     add_options(parser)
-    return convert_command.command(parser, _main, bundle, argv)
+    return convert_command.command(parser, _main, bundle, load, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -97,12 +98,16 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
-def bundle(run: str | Path, folder: str | Path) -> None:
-    """Write the network of a run, without optimizer and paths, as the bundled model.
+def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
+    """Write the network of a run, without optimizer and paths.
 
     Args:
         run: Run folder.
-        folder: The folder to make or to replace; its card stays.
+        folder: The folder to make, or of a bundled model to replace; its cards stay.
+        form: How it is written.
+
+    Returns:
+        The card of the model.
 
     Raises:
         ConfigError: The network is too large for the package.
@@ -110,12 +115,10 @@ def bundle(run: str | Path, folder: str | Path) -> None:
     """
     config = load_config(MixitConfig, Path(run) / bundled.CONFIG)
     network = Tdcn(config.model)
-    bundled.refuse_large(run, network.count_params())
+    bundled.refuse_large(run, network.count_params(), form)
     restore_network(run, network)
     bare = dataclasses.replace(config, data_root=None, records=None, output=None)
-    with bundled.replacing(Path(folder)) as draft:
-        save_network(draft, network)
-        save(bare, draft / bundled.CONFIG)
+    return bundled.write(run, folder, {"": (network, bare)}, load, form)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What was published: models and where they lie, numbers, and ours beside them.
 
-None of the models is part of this repository; ``./run_verify_published_weights.sh``
-downloads them into the cache and compares each with the meta graph that was published
-with it.
+None of the models is part of this repository; ``mixit.load("yfcc100m")`` downloads its
+files into the cache once, and ``./run_verify_published_weights.sh`` compares each model
+with the meta graph that was published with it.
 
 Only numbers that were seen in a publication stand here. ``python -m mixit.evaluate
 --table SUMMARY...`` writes the table of ``mixit/results.md`` from the ``summary.json``
@@ -16,7 +16,10 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import sys
+import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +29,9 @@ from common import files
 from common.files import user_path
 from common.training.checkpoint import CheckpointError
 from common.weights import bundled
-from common.weights.registry import UNKNOWN, Entry, File, shipped
+from common.weights.card import NOT_MEASURED
+from common.weights.download import DownloadError, obtain
+from common.weights.registry import Entry, published_file, shipped
 from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
 from mixit.google.architecture import Options
 
@@ -172,27 +177,72 @@ def resolve(path: str | Path) -> Path:
     """Find the checkpoint that a name or a path stands for.
 
     Args:
-        path: Name of the bundled or of a published model, or any path, whose ``~`` is
-            expanded. A checkpoint or folder that exists goes before a name.
+        path: Name of a bundled model, or of a published one, which is downloaded unless
+            it is in the cache, or any path, whose ``~`` is expanded. A checkpoint or
+            folder that exists goes before a name.
 
     Raises:
-        CheckpointError: The model is not in the cache.
+        CheckpointError: The archive of the model does not hold it.
+        DownloadError: The model cannot be downloaded.
     """
-    name = str(path)
-    if name == bundled.NAME and not (Path(name).exists() or _is_prefix(Path(name))):
-        return BUNDLED / name
     named = user_path(path)
-    if name not in MODELS or named.exists() or _is_prefix(named):
+    if named.exists() or _is_prefix(named):
         return named
-    cached, prefix = folder(name), MODELS[name].prefix
+    if str(path) in MODELS:
+        return _cached(str(path)) or fetch(str(path))
+    return bundled.find(BUNDLED, path) or named
+
+
+def fetch(name: str) -> Path:
+    """Download the files of a published model that the cache does not hold.
+
+    Args:
+        name: Key of :data:`MODELS`.
+
+    Returns:
+        Prefix of its checkpoint in the cache.
+
+    Raises:
+        CheckpointError: The archive of the model does not hold it.
+        DownloadError: A file cannot be downloaded or is not the published one.
+    """
+    model, cached = MODELS[name], folder(name)
+    logger.info("%s: licence of the weights: %s", name, model.licence)
+    # The index is the last: a model that has one is whole.
+    for file in sorted(model.files, key=lambda file: file.endswith(".index")):
+        path = obtain(model.url(file), cached / file, size=model.files[file] or None)
+        if file.endswith(".tar.gz"):
+            _unpack(path, cached / path.name.removesuffix(".tar.gz"))
+    prefix = _cached(name)
+    if prefix is None:
+        raise CheckpointError(
+            f"{cached} does not hold {model.prefix} after the download; remove the "
+            "folder and start again"
+        )
+    return prefix
+
+
+def _cached(name: str) -> Path | None:
     # An archive may hold its files in a folder of their own.
-    indices = sorted(cached.rglob(f"{prefix}.index"))
-    if indices:
-        return indices[0].with_suffix("")
-    raise CheckpointError(
-        f"{name} is a published model, but {cached} does not hold {prefix}; "
-        f"'./run_verify_published_weights.sh {name}' downloads and checks it"
-    )
+    indices = sorted(folder(name).rglob(f"{MODELS[name].prefix}.index"))
+    return indices[0].with_suffix("") if indices else None
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack the files of an archive, none of which leaves the folder of the target."""
+    with files.replacing_folder(target, overwrite=True) as work:
+        try:
+            with tarfile.open(archive) as content:
+                for member in filter(tarfile.TarInfo.isfile, content):
+                    inner = content.extractfile(member)
+                    with (work / Path(member.name).name).open("wb") as file:
+                        shutil.copyfileobj(inner, file)  # type: ignore[arg-type]
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            archive.unlink()
+            raise DownloadError(
+                f"{archive} is no archive, or a damaged one ({error}); it was removed, "
+                "so start again to download it"
+            ) from error
 
 
 def _is_prefix(path: Path) -> bool:
@@ -222,16 +272,15 @@ def entries() -> list[Entry]:
 
 
 def _entry(name: str, model: Model) -> Entry:
-    place = folder(name)
     return Entry(
         name,
         "mixit",
         f"{HOSTS[model.host]}/{model.place}".rstrip("/"),
         model.licence,
         _score(name),
-        any(place.rglob(f"{model.prefix}.index")),
+        _cached(name) is not None,
         [
-            File(place / file, model.url(file), size or None)
+            published_file(folder(name) / file, model.url(file), size or None)
             for file, size in model.files.items()
         ],
         {
@@ -243,11 +292,11 @@ def _entry(name: str, model: Model) -> Entry:
 
 
 def _score(name: str) -> str:
-    if name not in ROWS:
-        return UNKNOWN
-    row = SCORES[ROWS[name]]
+    row = SCORES[ROWS[name]] if name in ROWS else None
+    if row is None or not row.values:
+        return NOT_MEASURED
     values = ", ".join(f"{measure} {value}" for measure, value in row.values.items())
-    return f"{values or UNKNOWN} on {row.test_set} ({row.source})"
+    return f"{values} on {row.test_set} ({row.source})"
 
 
 def row_of(config: MixitConfig) -> str | None:

@@ -19,14 +19,15 @@ import numpy as np
 import tensorflow as tf
 
 from common.config import load as load_config
-from common.config import save
 from common.files import replacing_folder, write_json
 from common.layers.batch_norm import EPSILON
 from common.layers.precision import set_precision
 from common.separation.command import Names, add_checkpoint
-from common.training.checkpoint import CheckpointError, restore_network, save_network
-from common.weights import bundled, convert_command, torch_file
-from unmix import original_folder, weights
+from common.training.checkpoint import CheckpointError
+from common.weights import bundled, convert_command, download, torch_file
+from common.weights.bundled import BUNDLED, Form
+from common.weights.card import Card
+from unmix import load, original_folder, weights
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix, folded
 
@@ -66,40 +67,39 @@ def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
         write_json(separators[0], work / original_folder.SEPARATOR)
 
 
-def bundle(run: str | Path, folder: str | Path) -> None:
-    """Write the networks of a run, without optimizer and paths, as a bundled model.
+def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
+    """Write the networks of a run, without optimizer and paths.
 
     Args:
-        run: Run folder of several targets, with a folder for each.
-        folder: The folder to make or to replace; its card stays.
+        run: Run folder of one target, or of several.
+        folder: The folder to make, or of a bundled model to replace; its cards stay.
+        form: How it is written.
+
+    Returns:
+        The card of the model.
 
     Raises:
         ConfigError: The networks are too large to come with the package.
         CheckpointError: A target has no checkpoint.
     """
-    run, folder = Path(run), Path(folder)
-    if not (run / bundled.CONFIG).exists():
-        raise CheckpointError(
-            f"{run} holds no {bundled.CONFIG}; expected the run folder of several "
-            "targets"
-        )
-    targets = load_config(UnmixConfig, run / bundled.CONFIG).target
+    runs = weights.runs(Path(run))
+    if not runs:
+        raise CheckpointError(f"{run} holds no {bundled.CONFIG}; expected a run folder")
     configs = {
-        target: load_config(UnmixConfig, run / target / bundled.CONFIG)
-        for target in targets
+        target: load_config(UnmixConfig, path / bundled.CONFIG)
+        for target, path in runs.items()
     }
-    networks = {target: OpenUnmix(config.model) for target, config in configs.items()}
-    bundled.refuse_large(run, sum(n.count_params() for n in networks.values()))
-    with bundled.replacing(folder) as work:
-        for target, network in networks.items():
-            restore_network(run / target, network)
-            save_network(work / target, network)
-            save(_bare(configs[target], (target,)), work / target / bundled.CONFIG)
-        save(_bare(configs[targets[0]], targets), work / bundled.CONFIG)
-
-
-def _bare(config: UnmixConfig, targets: tuple[str, ...]) -> UnmixConfig:
-    return replace(config, target=targets, root=None, records=None, output=None)
+    counts = [OpenUnmix(config.model).count_params() for config in configs.values()]
+    bundled.refuse_large(run, sum(counts), form)
+    bare = {
+        target: replace(config, target=(target,), root=None, records=None, output=None)
+        for target, config in configs.items()
+    }
+    first = next(iter(bare.values()))
+    networks = weights.load(run, tuple(runs))
+    parts = {target: (networks[target], bare[target]) for target in runs}
+    whole = {"": (None, replace(first, target=tuple(runs)))}
+    return bundled.write(run, folder, {**whole, **parts}, load, form)
 
 
 def check(model: OpenUnmix, tensors: Tensors, frames: int = 64) -> float:
@@ -244,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="by default all",
     )
     add_checkpoint(parser)
-    return convert_command.command(parser, _main, bundle, argv)
+    return convert_command.command(parser, _main, bundle, load, argv)
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -290,7 +290,7 @@ def _source_tensors(source: str, target: str, model: OpenUnmix) -> Tensors:
     if location.trained_here:
         return original_folder.collect(model)
     path = location.paths[target]
-    weights.verify(path)
+    download.verify(path, download.expected_digest(path) or "")
     return original_folder.read(path)
 
 

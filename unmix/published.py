@@ -12,8 +12,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.weights.card import NOT_MEASURED
 from common.weights.download import expected_digest
-from common.weights.registry import UNKNOWN, Entry, File, shipped
+from common.weights.registry import Entry, File, published_file, shipped
+from unmix import weights
 from unmix.weights import (
     BUNDLED,
     HOST,
@@ -47,6 +49,18 @@ targets, one iteration of the filter. All of them are numbers that the authors p
 """
 
 
+def fetch(name: str) -> None:
+    """Download the files of a publication that the cache does not hold.
+
+    Args:
+        name: Key of :data:`unmix.weights.MODELS`.
+
+    Raises:
+        DownloadError: A file cannot be downloaded or is not the published one.
+    """
+    weights.fetch(name)
+
+
 def entries() -> list[Entry]:
     """Describe all models for the registry, the bundled ones first."""
     published = (_entry(name, model) for name, model in MODELS.items())
@@ -75,16 +89,14 @@ def _entry(name: str, model: Publication) -> Entry:
 
 
 def _file(model: Publication, path: Path) -> File:
-    cached = path.exists()
-    size = path.stat().st_size if cached else 4 * model.weights
-    head = expected_digest(path) or ""
-    return File(path, model.url(path.name), size, about=not cached, sha256=head)
+    size, head = 4 * model.weights, expected_digest(path) or ""
+    return published_file(path, model.url(path.name), size, True, head)
 
 
 def _score(name: str) -> str:
     """Return the medians of the signal-to-distortion ratio as text."""
     if name not in SCORES:
-        return UNKNOWN
+        return NOT_MEASURED
     values = (f"{target} {row['SDR']}" for target, row in SCORES[name].items())
     return f"SDR {', '.join(values)} dB (MUSDB18 test, medians)"
 

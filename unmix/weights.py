@@ -26,7 +26,7 @@ from common.training.checkpoint import (
     variables,
 )
 from common.weights import bundled
-from common.weights.download import DownloadError, digest, expected_digest, obtain
+from common.weights.download import DownloadError, expected_digest, obtain
 from unmix import original_folder
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network, UnmixConfig
 from unmix.model import OpenUnmix
@@ -309,27 +309,6 @@ def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
             urls = ", ".join(publication.url(each.name) for each in missing)
             raise DownloadError(f"{error}; {name} needs {urls}") from error
     return paths
-
-
-def verify(path: Path) -> str:
-    """Compare a file with the first digits of the SHA-256 in its name.
-
-    Args:
-        path: The file; any content will do where its name holds no digits.
-
-    Returns:
-        The whole SHA-256.
-
-    Raises:
-        DownloadError: It is another one.
-    """
-    whole, head = digest(path), expected_digest(path)
-    if head and not whole.startswith(head):
-        raise DownloadError(
-            f"{path} has SHA-256 {whole[:8]}..., expected {head}... by its name; it "
-            "is damaged or another file, so remove and download it again"
-        )
-    return whole
 
 
 def _chosen(

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.files import user_path, write_text
+from common.training import network_file
 from common.training.literal_path import literal
 
 FOLDERS = ("latest", "best", "kept")
@@ -175,18 +176,25 @@ def restore_network(
     """Restore a built network from a run folder, the best checkpoint before the latest.
 
     Args:
-        folder: A run folder, or the prefix of one of its checkpoints.
+        folder: A run folder, the prefix of one of its checkpoints, or the folder of a
+            bundled or published model.
         network: Built network of the architecture in the folder's config.json.
         checkpoint: Choice among those of a run folder, see :func:`find`.
 
     Returns:
-        The prefix of the checkpoint that was restored.
+        The prefix of the checkpoint, or the file of weights, that was restored.
 
     Raises:
         CheckpointError: There is none, it is damaged, or it is of another model.
     """
     path = find(folder, checkpoint)
-    _restore(tf.train.Checkpoint(network=network), str(path))
+    if path.name != network_file.NAME:
+        _restore(tf.train.Checkpoint(network=network), str(path))
+        return path
+    try:
+        network_file.restore(path, network)
+    except network_file.NetworkFileError as error:
+        raise CheckpointError(str(error)) from error
     return path
 
 
@@ -212,7 +220,9 @@ def restore_training(folder: str | Path, model: Any) -> Path:
 
 
 def variables(prefix: str | Path) -> list[str]:
-    """Return the names of the variables in a checkpoint."""
+    """Return the names of the variables in a checkpoint or a file of weights."""
+    if Path(prefix).name == network_file.NAME:
+        return [*network_file.read(Path(prefix))]
     return [*tf.train.load_checkpoint(literal(prefix)).get_variable_to_shape_map()]
 
 
@@ -276,7 +286,8 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     """Return the prefix of a checkpoint of a run folder: by default best, else latest.
 
     Args:
-        folder: A run folder, or the prefix of one checkpoint, which is returned.
+        folder: A run folder, the prefix of one checkpoint, which is returned, or the
+            folder of a bundled or published model, whose file of weights is returned.
         checkpoint: ``latest``, ``best``, or ``step-N`` in any folder of checkpoints; by
             default the best, else the latest.
 
@@ -286,15 +297,18 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     folder = user_path(folder)
     if checkpoint is not None:
         return _chosen(folder, checkpoint)
-    if Path(f"{folder}.index").is_file():
+    is_weights = folder.name == network_file.NAME and folder.is_file()
+    if is_weights or Path(f"{folder}.index").is_file():
         return folder
     for name in ("best", "latest"):
         prefixes = _current_first(Path(folder) / name)
         if prefixes:
             return prefixes[0]
+    if (folder / network_file.NAME).is_file():
+        return folder / network_file.NAME
     raise CheckpointError(
-        f"{folder} holds no checkpoint (looked for best/ and latest/); expected the "
-        "output folder of a training run"
+        f"{folder} holds no checkpoint (looked for best/ and latest/) and no "
+        f"{network_file.NAME}; expected the output folder of a training run"
     )
 
 

@@ -24,7 +24,7 @@ from common.config import (
     to_dict,
 )
 from common.files import write_json
-from common.training import checkpoint
+from common.training import checkpoint, network_file
 
 Config = TypeVar("Config")
 
@@ -80,9 +80,14 @@ def prepare(folder: Path, config: Any) -> None:
     Raises:
         OSError: The folder cannot be written.
         RunFolderError: It holds a run of another configuration, or its configuration is
-            missing or damaged.
+            missing or damaged; or it holds a bundled or published model.
     """
     path = folder / "config.json"
+    if (folder / network_file.NAME).exists():
+        raise RunFolderError(
+            f"output={folder} holds the weights of a model ({network_file.NAME}) and "
+            "no run; name another output"
+        )
     if checkpoint.exist(folder):
         _check_same(path, config)
         return

@@ -1,24 +1,58 @@
-"""The small models that come with the pillars, so that separation works offline.
+"""The folder of a model without its training: bundled with a pillar, or published.
 
-Each has a folder in its pillar: a run folder without optimizer and paths, and its card.
-A command of the pillar writes the networks of a finished run there.
+It holds ``config.json`` without paths, ``weights.safetensors``, ``card.json`` and
+``README.md``. Models that come with a pillar lie in its folder ``bundled``, so that
+separation works offline. ``python -m X.convert RUN FOLDER --bundle`` or ``--publish``
+writes one, and ``X.load`` reads it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from common.config import ConfigError
-from common.files import replacing_folder
+import numpy as np
+
+from common.config import ConfigError, save
+from common.files import replacing_folder, write_text
+from common.separation.separator import Separator
+from common.training import network_file
+from common.weights import card
+from common.weights.card import Card
 
 NAME = "mini"
-CARD = "README.md"
+README = "README.md"
 CONFIG = "config.json"
-MOST_WEIGHTS = 730_000
-"""What fills 3 MB together with the running statistics and the files around."""
+MOST_BYTES = 6_000_000
+"""Size of the weights of a bundled model."""
+
+PROBE_SECONDS = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """How the folder of a model is written.
+
+    Attributes:
+        half: Whether matrices are stored in float16.
+        publish: Whether it is for others: of any size, in a new folder, with a
+            ``README.md``. A bundled model is small and replaces that of its name.
+        licence: Licence of the weights, None: that of the card which is there.
+    """
+
+    half: bool = False
+    publish: bool = False
+    licence: str | None = None
+
+
+BUNDLED = Form()
+"""The form of a bundled model in full precision."""
+
+Parts = Mapping[str, tuple[Any, Any]]
+"""Network, or None, and configuration by the folder within that of the model."""
 
 
 def find(models: Path, name: str | Path) -> Path | None:
@@ -29,37 +63,112 @@ def find(models: Path, name: str | Path) -> Path | None:
         name: What may be the name of one of them.
     """
     folder = models / name
-    exists = bool(str(name)) and "/" not in str(name) and (folder / CONFIG).exists()
-    return folder if exists else None
+    is_name = Path(name).name == str(name)
+    return folder if is_name and (folder / CONFIG).exists() else None
 
 
-def refuse_large(run: str | Path, weights: int) -> None:
+def refuse_large(run: str | Path, weights: int, form: Form) -> None:
     """Refuse what would make the package too large.
 
     Args:
         run: Run folder, for the message.
         weights: Number of its weights.
+        form: How they are stored.
 
     Raises:
         ConfigError: There are too many weights.
 
-    >>> refuse_large("runs/2030", 1000)
+    >>> refuse_large("runs/2030", 1000, Form())
     """
-    if weights > MOST_WEIGHTS:
+    most = MOST_BYTES // (2 if form.half else 4)
+    if weights > most and not form.publish:
         raise ConfigError(
-            f"{run} has {weights} weights; a bundled model has at most "
-            f"{MOST_WEIGHTS}, which is 3 MB"
+            f"{run} has {weights} weights; a bundled model has at most {most}, which "
+            f"is {MOST_BYTES // 1_000_000} MB"
+            + ("" if form.half else "; --half stores twice as many")
         )
 
 
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write a model to, which replaces another at the end.
+def write(
+    run: str | Path,
+    folder: str | Path,
+    parts: Parts,
+    load: Callable[[Path], Separator],
+    form: Form,
+) -> Card:
+    """Write the folder of a model, all files or none.
 
     Args:
-        folder: The folder to make or to replace; its card stays.
+        run: Run folder, whose card is taken where it has one.
+        folder: The folder; of a bundled model that is there, both cards stay.
+        parts: Networks and configurations, the main one under ``""``.
+        load: Function of the pillar from a folder to a separator.
+        form: How it is written.
+
+    Returns:
+        The card.
+
+    Raises:
+        OSError: The folder cannot be written, or a published one exists.
     """
-    with replacing_folder(folder, overwrite=True) as work:
-        yield work
-        if (folder / CARD).exists():
-            shutil.copyfile(folder / CARD, work / CARD)
+    folder = Path(folder)
+    with replacing_folder(folder, overwrite=not form.publish) as work:
+        for name, (network, config) in parts.items():
+            (work / name).mkdir(exist_ok=True)
+            save(config, work / name / CONFIG)
+            if network is not None:
+                network_file.write(work / name / network_file.NAME, network, form.half)
+        known = card.read(folder) or card.read(Path(run))
+        about = _card(known, load(work), parts)
+        about = dataclasses.replace(about, licence=form.licence or about.licence)
+        card.write(about, work)
+        if (folder / README).exists():
+            shutil.copyfile(folder / README, work / README)
+        elif form.publish:
+            # The module of a pillar's function is that pillar.
+            write_text(work / README, card.readme(about, folder.name, load.__module__))
+    return about
+
+
+def _card(known: Card | None, separator: Separator, parts: Parts) -> Card:
+    """Complete what is known of a model by what it is."""
+    sources, rate = tuple(separator.sources), separator.sample_rate
+    weights = sum(network.count_params() for network, _ in parts.values() if network)
+    summary = f"{', '.join(sources)} at {rate} Hz; {weights / 1e6:.2g} M weights"
+    about = known or Card(summary, sources, rate, separator.channels)
+    return dataclasses.replace(
+        about, sources=sources, sample_rate=rate, channels=separator.channels
+    )
+
+
+def loss(original: Separator, stored: Separator) -> float:
+    """Compare the estimates of a network before and after it was stored.
+
+    Args:
+        original: Separator of the run.
+        stored: Separator of the folder that was written.
+
+    Returns:
+        Signal-to-distortion ratio of the worst estimate of a synthetic sound in dB;
+        infinite where all estimates are the same to the bit.
+    """
+    mixture = _probe(original.sample_rate, original.channels)
+    expected, found = original(mixture), stored(mixture)
+    return min(_sdr(expected[name], found[name]) for name in expected)
+
+
+def _sdr(expected: np.ndarray, found: np.ndarray) -> float:
+    power, distortion = np.square(expected).sum(), np.square(expected - found).sum()
+    if distortion == 0.0:
+        return float("inf")
+    return float(10.0 * np.log10(max(power, 1e-20) / distortion))
+
+
+def _probe(sample_rate: int, channels: int) -> np.ndarray:
+    """Make a gliding tone with overtones over beats of noise."""
+    random = np.random.default_rng(0)
+    time = np.arange(round(PROBE_SECONDS * sample_rate)) / sample_rate
+    phase = 2.0 * np.pi * 220.0 * (time + 0.05 * np.sin(2.0 * time))
+    tone = sum(np.sin(number * phase) / number for number in range(1, 7))
+    noise = random.standard_normal([channels, len(time)]) * np.exp(-8.0 * (time % 0.5))
+    return (0.1 * (tone + noise)).astype(np.float32)

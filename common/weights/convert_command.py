@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from common.errors import exit_code
+from common.separation.separator import Separator
 from common.training.checkpoint import CheckpointError
+from common.weights import bundled, card
+from common.weights.bundled import Form
+from common.weights.card import Card
 
 
 def parser(
@@ -21,7 +26,8 @@ def parser(
         check: What ``--check`` does, for its help.
 
     Returns:
-        A parser for :func:`command` with ``source``, ``dest``, ``check``, ``bundle``.
+        A parser for :func:`command` with ``source``, ``dest``, ``check``, ``bundle``,
+        ``publish``, ``half`` and ``licence``.
     """
     made = argparse.ArgumentParser(program, description=description)
     add = made.add_argument
@@ -29,19 +35,33 @@ def parser(
     add("dest", nargs="?", metavar="DEST", help="run folder to write")
     add("--output", metavar="DEST", help="the same as DEST")
     add("--check", action="store_true", help=check)
+    group = made.add_argument_group("models without their training")
+    add = group.add_argument
     add(
         "--bundle",
         action="store_true",
         help="write the network of the run folder SOURCE to DEST, without optimizer "
         "and paths, as a model that comes with the package",
     )
+    add(
+        "--publish",
+        action="store_true",
+        help="write it to a new folder DEST for others, with a model card",
+    )
+    add(
+        "--half",
+        action="store_true",
+        help="store matrices in float16, and print what that loses",
+    )
+    add("--licence", metavar="SPDX", help="licence of the weights, for the card")
     return made
 
 
 def command(
     parser: argparse.ArgumentParser,
     run: Callable[[argparse.Namespace], int],
-    bundle: Callable[[str, str], None],
+    bundle: Callable[[str, str, Form], Card],
+    load: Callable[[str], Separator],
     argv: Sequence[str] | None,
 ) -> int:
     """Run the command line of a conversion.
@@ -51,6 +71,7 @@ def command(
         run: Converts by the options and returns the exit code; ``dest`` is None where
             the weights are only checked.
         bundle: Writes the network of a run folder to a folder.
+        load: Makes a separator of either folder.
         argv: Arguments without the program's name; None takes those of the process.
 
     Returns:
@@ -60,13 +81,25 @@ def command(
 
     def work() -> int:
         _check(options)
-        if not options.bundle:
+        if not (options.bundle or options.publish):
             return run(options)
-        bundle(options.source, options.dest)
-        sys.stdout.write(f"{options.dest}: the network of {options.source}\n")
+        form = Form(options.half, options.publish, options.licence)
+        about = bundle(options.source, options.dest, form)
+        distortion = bundled.loss(load(options.source), load(options.dest))
+        sys.stdout.write(
+            f"{options.dest}: the network of {options.source}, {_loss(distortion)}\n"
+            f"licence: {about.licence}; held-out score: {about.score}; "
+            f"{Path(options.dest) / card.NAME} says so\n"
+        )
         return 0
 
     return exit_code(parser.prog, work)
+
+
+def _loss(distortion: float) -> str:
+    if distortion == float("inf"):
+        return "whose estimates are the same to the bit"
+    return f"whose estimates differ by {-distortion:.1f} dB"
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -76,8 +109,18 @@ def _check(options: argparse.Namespace) -> None:
             f"two destinations are named, {options.dest} and {options.output}; give one"
         )
     options.dest = options.dest or options.output
-    if options.dest is None and options.bundle:
-        raise CheckpointError("--bundle writes a folder; name a DEST")
+    if options.bundle and options.publish:
+        raise CheckpointError(
+            "--bundle is for the package and --publish for others; give one"
+        )
+    for name in ("bundle", "publish"):
+        if options.dest is None and getattr(options, name):
+            raise CheckpointError(f"--{name} writes a folder; name a DEST")
+    if not (options.bundle or options.publish) and (options.half or options.licence):
+        raise CheckpointError(
+            "--half and --licence belong to --bundle and --publish; give one of these, "
+            "or leave them out"
+        )
     if options.dest is None and not options.check:
         raise CheckpointError(
             f"nothing to do with {options.source}; name a DEST, or give --check"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import http
 import http.client
+import json
 import logging
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -18,22 +21,45 @@ from common import files
 LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
 BLOCK_BYTES = 1 << 20
+ATTEMPTS = 4
+"""Requests for one file, as long as each of them brings a part of it."""
+
+RECORD = "downloads.json"
+"""File beside downloads with the address, size and SHA-256 of each."""
+
+PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head)\b", re.I | re.S)
 
 
 class DownloadError(ValueError):
     """A file that cannot be downloaded, or is not the published one."""
 
 
-def obtain(url: str, path: Path, sha256: str = "") -> Path:
+class Download(NamedTuple):
+    """What is recorded of the first download of a file.
+
+    Attributes:
+        address: Where it came from.
+        size: Size in bytes.
+        sha256: Its SHA-256.
+    """
+
+    address: str
+    size: int
+    sha256: str
+
+
+def obtain(url: str, path: Path, sha256: str = "", size: int | None = None) -> Path:
     """Download a file, unless it is there.
 
     A download that broke off goes on where it ended, if the server has ranges. The file
-    appears under its name once it is whole and its SHA-256 is compared.
+    appears under its name once it is whole and its SHA-256 is compared with the
+    published one, and with that of the first download, which :data:`RECORD` keeps.
 
     Args:
         url: Address of the file.
         path: Path of the file; its folder is made as needed.
         sha256: Its SHA-256 or the first digits of it; empty where none is published.
+        size: Its size in bytes, None where it is not known.
 
     Returns:
         The path.
@@ -44,8 +70,43 @@ def obtain(url: str, path: Path, sha256: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.locked(path):
         if not path.exists():
-            _obtain(url, path, sha256)
+            _obtain(url, path, sha256, size)
     return path
+
+
+def verify(path: Path, sha256: str = "") -> str:
+    """Compare a file with its published and its recorded SHA-256.
+
+    Args:
+        path: The file.
+        sha256: Its published SHA-256 or the first digits of it; empty where there is
+            none.
+
+    Returns:
+        The whole SHA-256.
+
+    Raises:
+        DownloadError: It is another one.
+    """
+    whole = digest(path)
+    first = recorded(path)
+    for expected in (sha256, first.sha256 if first else ""):
+        if not whole.startswith(expected):
+            raise DownloadError(
+                f"{path} has SHA-256 {whole[:8]}..., expected {expected[:8]}...; it is "
+                "damaged or another file, so remove and download it again"
+            )
+    return whole
+
+
+def recorded(path: Path) -> Download | None:
+    """Return what the first download of a file recorded, None if there was none.
+
+    >>> recorded(Path("nowhere/weights.pth")) is None
+    True
+    """
+    values = _records(path.parent).get(path.name)
+    return Download(**values) if values else None
 
 
 def digest(path: Path) -> str:
@@ -71,7 +132,28 @@ def expected_digest(path: Path) -> str | None:
     return match and match[1]
 
 
-def _obtain(url: str, path: Path, sha256: str) -> None:
+def _records(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DownloadError(
+            f"{path} is damaged ({error}); remove it, and the next download writes it "
+            "again"
+        ) from error
+
+
+def _record(path: Path, download: Download) -> None:
+    record = path.parent / RECORD
+    with files.locked(record):
+        known = _records(path.parent)
+        known.setdefault(path.name, download._asdict())
+        files.write_json(known, record)
+
+
+def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
     part = path.with_name(f"{path.name}.part")
     LOG.info("downloading %s", url)
     try:
@@ -81,18 +163,53 @@ def _obtain(url: str, path: Path, sha256: str) -> None:
             f"{url} cannot be downloaded ({error}); connect to the network and start "
             f"again to go on, or put the file into {path.parent}"
         ) from error
-    if not digest(part).startswith(sha256):
+    download = Download(url, part.stat().st_size, digest(part))
+    problem = _problem(path, part, download, Download(url, size or 0, sha256))
+    if problem:
         part.unlink()
         raise DownloadError(
-            f"{url} gave a file whose SHA-256 does not begin with {sha256}; it was "
-            f"removed, so start again, or download it by hand into {path.parent}"
+            f"{url} {problem}; it was removed, so start again, or download it by hand "
+            f"into {path.parent}"
         )
+    _record(path, download)
     part.replace(path)
 
 
+def _problem(path: Path, part: Path, download: Download, expected: Download) -> str:
+    """Return what is wrong with a file that was downloaded, empty if nothing is."""
+    first = recorded(path)
+    with part.open("rb") as file:
+        is_page = PAGE.match(file.read(BLOCK_BYTES))
+    if is_page:
+        return "gave a web page in place of the file"
+    if expected.size not in (0, download.size):
+        return f"gave a file of {download.size} bytes, expected {expected.size}"
+    if not download.sha256.startswith(expected.sha256):
+        return f"gave a file whose SHA-256 does not begin with {expected.sha256}"
+    if first and first.sha256 != download.sha256:
+        return (
+            f"gave a file of SHA-256 {download.sha256[:8]}..., which was "
+            f"{first.sha256[:8]}... at the first download"
+        )
+    return ""
+
+
 def _download(url: str, part: Path) -> None:
+    """Download a file; where the connection breaks off, ask for the rest."""
+    for attempt in range(1, ATTEMPTS + 1):
+        before = _size(part)
+        try:
+            _download_rest(url, part)
+        except (OSError, http.client.HTTPException):
+            if attempt == ATTEMPTS or _size(part) <= before:
+                raise
+        else:
+            return
+
+
+def _download_rest(url: str, part: Path) -> None:
     """Download the rest of a file, or all of it where the server has no ranges."""
-    start = part.stat().st_size if part.exists() else 0
+    start = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"})
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
@@ -102,15 +219,34 @@ def _download(url: str, part: Path) -> None:
             raise
         return  # There is nothing after what we have.
     resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
-    with answer, part.open("ab" if resumed else "wb") as file:
-        length = answer.headers.get("Content-Length")
-        received = 0
-        size = None if length is None else int(length)
-        bar = tqdm(desc=part.stem, total=size, unit="B", unit_scale=True, disable=None)
-        with bar:
-            while block := answer.read(BLOCK_BYTES):
-                file.write(block)
-                received += len(block)
-                bar.update(len(block))
+    with answer:
+        _refuse_page(url, answer.headers)
+        with part.open("ab" if resumed else "wb") as file:
+            _copy(answer, file, part.stem)
+
+
+def _refuse_page(url: str, headers: Mapping[str, str]) -> None:
+    """Refuse what a server calls a web page, and keep the part that is there."""
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml"):
+        raise DownloadError(
+            f"{url} is a web page ({kind}) and no file: it has moved, or asks for "
+            "something; open it in a browser"
+        )
+
+
+def _copy(answer: Any, file: Any, name: str) -> None:
+    length = answer.headers.get("Content-Length")
+    size, received = None if length is None else int(length), 0
+    bar = tqdm(desc=name, total=size, unit="B", unit_scale=True, disable=None)
+    with bar:
+        while block := answer.read(BLOCK_BYTES):
+            file.write(block)
+            received += len(block)
+            bar.update(len(block))
     if size is not None and received != size:
         raise ConnectionError(f"it broke off after {received} of {size} bytes")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

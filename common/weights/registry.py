@@ -1,8 +1,9 @@
-"""What models there are: ``python -m common.weights.registry list`` and ``show NAME``.
+"""What models there are, and their download: ``list``, ``show NAME``, ``fetch NAME``.
 
 Every pillar lists the models that others published and those that come with it by the
-function ``entries`` of its module ``published``. A pillar without such a module has
-those in its folder ``bundled``; one that is not installed is passed over.
+function ``entries`` of its module ``published``, whose function ``fetch`` downloads one
+of the former. A pillar without such a module has those in its folder ``bundled``; one
+that is not installed is passed over.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common import files
 from common.errors import exit_code
-from common.weights.download import digest
+from common.weights import card
+from common.weights.card import NOT_MEASURED, UNSTATED
+from common.weights.download import DownloadError, digest, recorded, verify
 
 PILLARS = ("mixit", "unmix", "adversarial", "clustering")
 UNKNOWN = "unknown"
-CARD = "README.md"
+NOT_DOWNLOADED = "unknown until first download"
 CONFIG = "config.json"
-WEIGHTS = ("*.data-*-of-*", "*.pth")
+WEIGHTS = ("*.data-*-of-*", "*.pth", "*.safetensors")
 MOST_LETTERS = 60
 HEAD = 8
+NAME_HELP = "its name, or PILLAR/NAME"
 
 
 class RegistryError(ValueError):
@@ -62,7 +67,7 @@ class Entry:
         pillar: Name of the pillar.
         source: Where it comes from.
         licence: Of the weights.
-        score: What it reaches, on what.
+        score: What it reaches on held-out sound, or that it was not measured.
         cached: Whether it is on this machine, ready to be loaded.
         files: Its weights.
         facts: Further facts by name.
@@ -78,6 +83,11 @@ class Entry:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def bundled(self) -> bool:
+        """Whether it comes with the package."""
+        return not any(file.address for file in self.files)
+
+    @property
     def size(self) -> int | None:
         """Size of all files in bytes, None where one is unknown."""
         unknown = any(file.size is None for file in self.files)
@@ -85,7 +95,7 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Ask every pillar that is installed for its models."""
+    """Ask every pillar that is installed for its models, bundled ones first."""
     found: list[Entry] = []
     for pillar in PILLARS:
         try:
@@ -96,7 +106,7 @@ def entries() -> list[Entry]:
             found += _bundled(pillar) if error.name != pillar else []
             continue
         found += module.entries()
-    return found
+    return sorted(found, key=lambda entry: not entry.bundled)
 
 
 def _bundled(pillar: str) -> list[Entry]:
@@ -110,31 +120,69 @@ def shipped(pillar: str, folder: Path) -> list[Entry]:
 
     Args:
         pillar: Its name.
-        folder: Holds a run folder for each model, whose card ``README.md`` tells of
-            it in points: ``- Licence: Apache-2.0``.
+        folder: Holds a run folder for each model, with its :class:`card.Card`.
 
     Returns:
         One entry for each model.
+
+    Raises:
+        CardError: A card is damaged or incomplete.
     """
-    found = []
-    for config in sorted(folder.glob(f"*/{CONFIG}")):
-        card = config.with_name(CARD)
-        points = _points(card.read_text("utf-8") if card.exists() else "")
-        scores = [f"{v} ({k})" for k, v in points.items() if k.startswith("Score")]
-        paths = sorted(p for w in WEIGHTS for p in config.parent.rglob(w))
-        found.append(
-            Entry(
-                config.parent.name,
-                pillar,
-                "comes with the package",
-                points.pop("Licence", UNKNOWN),
-                "; ".join(scores) or UNKNOWN,
-                True,
-                [File(p, "", p.stat().st_size, sha256=digest(p)) for p in paths],
-                {k: v for k, v in points.items() if not k.startswith("Score")},
-            )
-        )
-    return found
+    return [
+        _shipped(pillar, path.parent) for path in sorted(folder.glob(f"*/{CONFIG}"))
+    ]
+
+
+def _shipped(pillar: str, folder: Path) -> Entry:
+    about = card.read(folder)
+    paths = sorted(path for suffix in WEIGHTS for path in folder.rglob(suffix))
+    return Entry(
+        folder.name,
+        pillar,
+        "comes with the package",
+        about.licence if about else UNSTATED,
+        about.score if about else NOT_MEASURED,
+        True,
+        [File(path, "", path.stat().st_size, sha256=digest(path)) for path in paths],
+        _facts(about) if about else {},
+    )
+
+
+def _facts(about: card.Card) -> dict[str, Any]:
+    scores = "; ".join(map(str, about.scores[1:]))
+    facts = {
+        "summary": about.summary,
+        "sources": ", ".join(about.sources),
+        "sample rate": f"{about.sample_rate} Hz",
+        "channels": about.channels,
+        "trained on": about.trained_on,
+        "trained by": about.command,
+    }
+    return facts | ({"further scores": scores} if scores else {})
+
+
+def published_file(
+    path: Path,
+    address: str,
+    size: int | None = None,
+    about: bool = False,
+    sha256: str = "",
+) -> File:
+    """Describe a file that is downloaded, by the record of its download if any.
+
+    Args:
+        path: Where it lies, or will lie.
+        address: Where it is published.
+        size: Its published size in bytes, None where that is unknown.
+        about: Whether the size is computed from the number of weights.
+        sha256: Its published SHA-256 or the head of it; empty where that is unknown.
+    """
+    download = recorded(path)
+    if download:
+        return File(path, address, download.size, sha256=download.sha256)
+    if path.exists():
+        return File(path, address, path.stat().st_size, sha256=sha256)
+    return File(path, address, size, about, sha256)
 
 
 def table(models: Sequence[Entry]) -> str:
@@ -153,7 +201,7 @@ def table(models: Sequence[Entry]) -> str:
 
 def _row(model: Entry) -> tuple[str, ...]:
     known = [file.sha256 for file in model.files if file.sha256]
-    heads = known if len(known) == 1 else [each[:HEAD] for each in known]
+    heads = known if len(model.files) == 1 else [each[:HEAD] for each in known]
     return (
         model.name,
         model.pillar,
@@ -162,7 +210,7 @@ def _row(model: Entry) -> tuple[str, ...]:
         model.licence,
         model.source,
         textwrap.shorten(model.score, MOST_LETTERS, placeholder=" ..."),
-        " ".join(heads) or UNKNOWN,
+        " ".join(heads) or (UNKNOWN if model.cached else NOT_DOWNLOADED),
     )
 
 
@@ -189,7 +237,7 @@ def describe(model: Entry) -> str:
 def _judged(file: File) -> str:
     """Give the SHA-256, the whole one where the file is there."""
     if not file.path.exists():
-        return f"{file.sha256}..." if file.sha256 else UNKNOWN
+        return f"{file.sha256}..." if file.sha256 else NOT_DOWNLOADED
     whole = digest(file.path)
     if whole.startswith(file.sha256):
         return whole
@@ -208,22 +256,46 @@ def _megabytes(size: int | None, about: bool) -> str:
     return UNKNOWN if size is None else f"{'~' * about}{size / 1e6:.1f} MB"
 
 
-def _points(card: str) -> dict[str, str]:
-    """Read the points of a card, what stands before the colon by what follows it."""
-    points: dict[str, str] = {}
-    for item in f"\n{card}".split("\n- ")[1:]:
-        text = " ".join(item.split("\n\n")[0].split())
-        name, _, rest = text.partition(": ")
-        points[name] = rest
-    return points
-
-
 def as_json(model: Entry) -> dict[str, Any]:
-    """Give all of a model in values of JSON."""
-    values = asdict(model) | {"size": model.size, "facts": dict(model.facts)}
+    """Give all of a model in values of JSON; null stands for what is unknown."""
+    facts = {"size": model.size, "bundled": model.bundled, "facts": dict(model.facts)}
+    values = asdict(model) | facts
     for file in values["files"]:
         file["path"] = str(file["path"])
+        file["sha256"] = file["sha256"] or None
     return values
+
+
+def fetch(model: Entry) -> str:
+    """Download the files of a model that are not there, and check those that are.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Where it lies and how large it is, in one line.
+
+    Raises:
+        DownloadError: A file cannot be downloaded, or is not the published one.
+        OSError: The cache cannot be written.
+    """
+    name = f"{model.pillar}/{model.name}"
+    if model.bundled:
+        return f"{name} comes with the package: nothing to download\n"
+    importlib.import_module(f"{model.pillar}.published").fetch(model.name)
+    sizes = []
+    for file in model.files:
+        verify(file.path, file.sha256)
+        sizes.append(file.path.stat().st_size)
+    folder = files.cache_folder()
+    return (
+        f"{name}: {_count(len(sizes))}, {_megabytes(sum(sizes), False)} in "
+        f"{model.files[0].path.parent}; SEPARATION_CACHE={folder} finds it there\n"
+    )
+
+
+def _count(number: int) -> str:
+    return f"{number} file{'s' * (number != 1)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -232,7 +304,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="print one line for each model")
     showing = commands.add_parser("show", help="print all facts of a model")
-    showing.add_argument("name", help="its name, or PILLAR/NAME")
+    showing.add_argument("names", nargs=1, metavar="NAME", help=NAME_HELP)
+    fetching = commands.add_parser("fetch", help="download published models")
+    fetching.add_argument("names", nargs="+", metavar="NAME", help=NAME_HELP)
+    fetching.add_argument(
+        "--output",
+        metavar="FOLDER",
+        help="cache folder to write to, for another machine, where SEPARATION_CACHE "
+        "names it (default: the cache of this user)",
+    )
     for each in (listing, showing):
         each.add_argument("--json", action="store_true", help="print a list in JSON")
     options = parser.parse_args(argv)
@@ -241,9 +321,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
+    if options.command == "fetch":
+        return _fetch(options)
     models = entries()
     if options.command == "show":
-        models = _named(models, options.name)
+        models = _named(models, options.names[0])
     if options.json:
         text = json.dumps([as_json(model) for model in models], indent=2) + "\n"
     elif options.command == "show":
@@ -252,6 +334,21 @@ def _main(options: argparse.Namespace) -> int:
         text = table(models)
     sys.stdout.write(text)
     return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    """Fetch every model that is named; one that fails does not stop the others."""
+    if options.output:
+        os.environ["SEPARATION_CACHE"] = str(files.user_path(options.output))
+    known = entries()
+    code = 0
+    for model in [each for name in options.names for each in _named(known, name)]:
+        try:
+            sys.stdout.write(fetch(model))
+        except (DownloadError, OSError) as error:
+            code = 1
+            sys.stderr.write(f"{model.pillar}/{model.name}: {error}\n")
+    return code
 
 
 def _named(models: Sequence[Entry], name: str) -> list[Entry]:

@@ -1,6 +1,7 @@
 """The published models beside their own meta graphs, and a report of what was found.
 
-``./run_verify_published_weights.sh`` downloads them and calls this module.
+``./run_verify_published_weights.sh`` calls this module, which downloads those that are
+not in the cache.
 """
 
 from __future__ import annotations
@@ -16,13 +17,11 @@ import tensorflow as tf
 from common import __version__
 from common.errors import exit_code
 from common.files import write_text
+from common.weights.download import recorded
 from mixit import published
 from mixit.google.graph import TOLERANCE, Shipped
 from mixit.google.restore import check, restore
 from mixit.published import MODELS
-
-ADDRESSES = "addresses.txt"
-"""File beside a downloaded model that names the address of each of its files."""
 
 HEAD = (
     "model",
@@ -38,7 +37,7 @@ HEAD = (
 
 
 def verify(name: str) -> tuple[bool, list[str]]:
-    """Compare a model in the cache with its meta graph.
+    """Compare a model with its meta graph.
 
     Args:
         name: Key of :data:`mixit.published.MODELS`.
@@ -71,14 +70,13 @@ def verify(name: str) -> tuple[bool, list[str]]:
 
 
 def _result(name: str) -> str:
-    """Say on which file a model was verified, by where the script says it got it."""
-    place = published.folder(name) / ADDRESSES
-    known = set(place.read_text("utf-8").split()) if place.exists() else set()
-    model = MODELS[name]
-    wanted = {model.url(file, published=True) for file in model.files}
-    if wanted <= known:
+    """Say on which file a model was verified, by the address of its download."""
+    model, cached = MODELS[name], published.folder(name)
+    downloads = {file: recorded(cached / file) for file in model.files}
+    known = {file: each.address for file, each in downloads.items() if each}
+    if known == {file: model.url(file, published=True) for file in model.files}:
         return published.VERIFIED
-    host = min(known, default="").rpartition("/")[0]
+    host = min(known.values(), default="").rpartition("/")[0]
     return f"verified on a file from {host or 'an unknown place'}"
 
 
@@ -97,7 +95,7 @@ def report(rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Verify models in the cache and write the report; returns the exit code."""
+    """Verify published models and write the report; returns the exit code."""
     parser = argparse.ArgumentParser("mixit.google.verify", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MODELS))
     parser.add_argument(

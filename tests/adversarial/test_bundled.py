@@ -16,7 +16,8 @@ from common.corpora import musdb
 from common.signal import metrics
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
-from common.weights import registry
+from common.weights import card, registry
+from common.weights.card import Card, Score
 
 
 def write_run(folder, phases=("sup", "semisup"), **changes):
@@ -70,13 +71,17 @@ def test_the_semi_supervised_phase_is_bundled_without_paths(tmp_path, monkeypatc
     nets = write_run(tmp_path / "run")
     place = tmp_path / "adversarial" / "bundled" / "mini"
     place.mkdir(parents=True)
-    (place / "README.md").write_text("- Licence: Apache-2.0\n- Score (songs): 3 dB\n")
+    (place / "README.md").write_text("A small network.")
+    score = Score("SDR", "dB", "songs", True, {"vocals": 3.0})
+    card.write(Card("Small", ("a",), 1, 1, "Apache-2.0", scores=(score,)), place)
     (place / "old").write_text("old")
-    convert.bundle(tmp_path / "run", place)
+    about = convert.bundle(tmp_path / "run", place)
+    assert (about.sources, about.channels) == (("vocals", "accompaniment"), 1)
     assert {path.name for path in place.iterdir()} == {
         "README.md",
+        "card.json",
         "config.json",
-        "best",
+        "weights.safetensors",
     }
     config = json.loads((place / "config.json").read_text())
     assert config["output"] is None
@@ -90,12 +95,12 @@ def test_the_semi_supervised_phase_is_bundled_without_paths(tmp_path, monkeypatc
     monkeypatch.setattr(registry, "PILLARS", ("adversarial",))
     (entry,) = registry.entries()
     assert (entry.name, entry.licence) == ("mini", "Apache-2.0")
-    assert entry.score == "3 dB (Score (songs))"
+    assert entry.score == "SDR vocals 3.0 dB (songs)"
 
 
 def test_a_large_network_is_not_bundled(tmp_path, capsys):
-    write_run(tmp_path / "run", ("sup",), num_layers=4, initial_filters=16)
-    with pytest.raises(ConfigError, match="a bundled model has at most 730000"):
+    write_run(tmp_path / "run", ("sup",), num_layers=5, initial_filters=16)
+    with pytest.raises(ConfigError, match="a bundled model has at most 1500000"):
         convert.bundle(tmp_path / "run", tmp_path / "model")
     assert not (tmp_path / "model").exists()
     assert (

@@ -53,7 +53,7 @@ def test_a_run_is_bundled_and_its_card_stays(config, tmp_path):
     (place / "old").write_text("old")
     bundle(run, place)
     found = {path.name for path in place.iterdir()}
-    assert found == {"README.md", "config.json", "best"}
+    assert found == {"README.md", "card.json", "config.json", "weights.safetensors"}
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
     wanted, got = (separate.load(folder)(mixture) for folder in (run, place))
     for name, estimate in wanted.items():
@@ -66,6 +66,6 @@ def test_a_large_one_is_not_bundled(tmp_path):
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         bundle(tmp_path, tmp_path / "other")
     save_network(tmp_path, network(config))
-    with pytest.raises(ConfigError, match="model has at most 730000"):
+    with pytest.raises(ConfigError, match="model has at most 1500000"):
         bundle(tmp_path, tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -316,7 +316,7 @@ def test_a_disk_that_is_full(serve, song, packed):
 
 def test_a_model_that_is_not_here(page):
     page.client.get("/api/models")
-    assert "registry show" in page.send(b"x", "fake/absent").json()["error"]["message"]
+    assert "registry fetch" in page.send(b"x", "fake/absent").json()["error"]["message"]
     refused(page.send(b"x", "fake/none"), 409, "model_missing")
     assert page.send(b"x", "../../etc").status_code == 409
 

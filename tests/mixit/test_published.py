@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 import mixit
+from common.files import write_json
 from common.training.checkpoint import CheckpointError
+from common.weights import download
+from common.weights.download import DownloadError
 from mixit import published
 from mixit.google import verify
 from mixit.google.architecture import Options
@@ -94,10 +97,9 @@ def test_sizes_are_those_of_the_architecture(name, weights):
     assert 12 * weights + 16 == max(published.MODELS[name].files.values())
 
 
-def test_name_that_is_not_downloaded():
-    with pytest.raises(
-        CheckpointError, match=r"run_verify_published_weights.sh bird4'"
-    ):
+def test_name_that_cannot_be_downloaded(monkeypatch):
+    monkeypatch.setenv("GRESEARCH_URL", "http://127.0.0.1:9")
+    with pytest.raises(DownloadError, match=r"inference.meta cannot be downloaded"):
         mixit.load("bird4")
     with pytest.raises(CheckpointError, match="is no checkpoint"):
         mixit.load("nightingale")
@@ -132,7 +134,8 @@ def test_table_of_downloads(monkeypatch, capsys):
     assert "nightingale is no published model" in capsys.readouterr().err
 
 
-def test_report(unpack, tmp_path, capsys):
+def test_report(unpack, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GRESEARCH_URL", "http://127.0.0.1:9")
     lay_out(unpack, "yfcc100m", "scopes", published.folder("yfcc100m"))
     lay_out(unpack, "bird4", "twice", published.folder("bird4"))
     place = tmp_path / "reports" / "report.md"
@@ -141,8 +144,11 @@ def test_report(unpack, tmp_path, capsys):
     assert "| yfcc100m | model.ckpt-3547330 | 1,219 | 2 | 16000 | 32, 16 |" in text
     assert "| verified on a file from an unknown place | Apache-2.0 |" in text
     model = published.MODELS["yfcc100m"]
-    addresses = published.folder("yfcc100m") / verify.ADDRESSES
-    addresses.write_text("\n".join(map(model.url, model.files)))
+    known = {
+        file: {"address": model.url(file, published=True), "size": 1, "sha256": ""}
+        for file in model.files
+    }
+    write_json(known, published.folder("yfcc100m") / download.RECORD)
     assert verify.main(["yfcc100m", "--report", str(place)]) == 0
     assert f"| {published.VERIFIED} | Apache-2.0 |" in place.read_text()
     assert verify.main(["yfcc100m", "bird4", "bird8", "--report", str(place)]) == 1
@@ -150,7 +156,7 @@ def test_report(unpack, tmp_path, capsys):
         line for line in place.read_text().splitlines() if line.startswith("| bird")
     ]
     assert "holds 2 networks" in rows[0]
-    assert "does not hold model.ckpt-2178900" in rows[1]
+    assert "inference.meta cannot be downloaded" in rows[1]
     assert f"report: {place}" in capsys.readouterr().out
 
 
@@ -234,6 +240,40 @@ def test_only_a_whole_checkpoint_is_in_the_cache(tmp_path, monkeypatch):
     assert is_cached()
 
 
+def test_load_downloads_what_the_cache_does_not_hold(unpack, served, monkeypatch):
+    folder, address = served
+    monkeypatch.setenv("GRESEARCH_URL", address)
+    model = published.MODELS["yfcc100m"]
+    lay_out(unpack, "yfcc100m", "scopes", folder / model.place)
+    separator = mixit.load("yfcc100m")
+    assert (separator.sample_rate, len(separator.sources)) == (16000, 2)
+    asked = [path.rpartition("/")[2] for path, _ in Handler.asked]
+    assert asked == sorted(model.files, key=lambda file: file.endswith(".index"))
+    entry = next(e for e in published.entries() if e.name == "yfcc100m")
+    assert entry.cached
+    assert all(len(file.sha256) == 64 and file.size for file in entry.files)
+    Handler.asked.clear()
+    mixit.load("yfcc100m")
+    assert not Handler.asked
+
+
+def test_load_unpacks_an_archive(unpack, served, monkeypatch, tmp_path):
+    folder, address = served
+    monkeypatch.setenv("ZENODO_URL", address)
+    lay_out(unpack, "fuss_baseline", "fuss", tmp_path / "baseline_model")
+    with tarfile.open(folder / "FUSS_baseline_model.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "baseline_model", "../../baseline_model")
+    assert mixit.load("fuss_baseline").sample_rate == 16000
+    cached = published.folder("fuss_baseline")
+    inside = {path.name for path in cached.rglob("*") if path.is_file()}
+    expected = {path.name for path in (tmp_path / "baseline_model").iterdir()}
+    assert inside == expected | {"FUSS_baseline_model.tar.gz", download.RECORD}
+    (folder / "FUSS_baseline_dry_model.tar.gz").write_text("no archive")
+    with pytest.raises(DownloadError, match="is no archive, or a damaged one"):
+        mixit.load("fuss_baseline_dry")
+    assert not list(published.folder("fuss_baseline_dry").glob("*.tar.gz"))
+
+
 @pytest.mark.slow
 def test_script_downloads_follows_redirects_and_verifies(
     unpack, served, script, tmp_path
@@ -272,12 +312,12 @@ def test_script_refuses_what_is_no_model(unpack, served, script, tmp_path):
     names = "bird4", "yfcc100m", "fuss_baseline", "fuss_baseline_dry"
     done = script(*names, GRESEARCH_URL=address, ZENODO_URL=address)
     assert done.returncode == 1
-    assert "index has 2707 bytes and not 17670" in done.stderr
-    assert "inference.meta could not be downloaded (curl says 22)" in done.stderr
-    assert "model.tar.gz is a web page and no model" in done.stderr
-    assert "dry_model.tar.gz is no archive" in done.stderr
     text = (tmp_path / "published_weights.md").read_text()
-    assert text.count("does not hold") == 4
+    assert "bytes, expected 110260324" in text
+    assert "inference.meta cannot be downloaded (HTTP Error 404" in text
+    assert "model.tar.gz gave a web page in place of the file" in text
+    assert "dry_model.tar.gz is no archive" in text
+    assert done.stdout.count("removed") == 3
     kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
-    assert kept == {"inference.meta", "addresses.txt"}
+    assert kept == {"inference.meta", download.RECORD}
     assert script("nightingale").returncode != 0

@@ -106,7 +106,7 @@ def test_command_tells_what_the_original_cannot_load(tmp_path, capsys):
 def test_check_compares_names_that_hold_a_digest(folder, capsys):
     (folder / "vocals.pth").rename(folder / "vocals-00000000.pth")
     assert convert.main([str(folder), "--check"]) == 1
-    assert "expected 00000000... by its name" in capsys.readouterr().err
+    assert "expected 00000000...; it is damaged" in capsys.readouterr().err
 
 
 def test_the_bundled_model_is_small_complete_and_without_paths():
@@ -154,6 +154,7 @@ def test_a_run_is_bundled_in_place_of_another(tmp_path):
     convert.bundle(tmp_path / "run", place)
     assert {path.name for path in place.iterdir()} == {
         "README.md",
+        "card.json",
         "config.json",
         "bass",
         "drums",
@@ -170,13 +171,13 @@ def test_a_run_is_bundled_in_place_of_another(tmp_path):
 
 
 def test_a_large_run_is_not_bundled(tmp_path, capsys):
-    make_run(tmp_path / "run", **{"model.hidden_size": 256})
-    with pytest.raises(ConfigError, match="a bundled model has at most 730000"):
+    make_run(tmp_path / "run", **{"model.hidden_size": 512})
+    with pytest.raises(ConfigError, match="a bundled model has at most 1500000"):
         convert.bundle(tmp_path / "run", tmp_path / "model")
     assert not (tmp_path / "model").exists()
     words = [str(tmp_path / "none"), str(tmp_path / "new"), "--bundle"]
     assert convert.main(words) == 1
-    assert "none holds no config.json; expected the run" in capsys.readouterr().err
+    assert "none holds no config.json; expected a run folder" in capsys.readouterr().err
 
 
 def test_a_target_without_weights_leaves_the_old_model(tmp_path):

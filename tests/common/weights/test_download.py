@@ -14,22 +14,25 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT with or without ranges, or breaks off in the middle."""
+    """Serves a body with or without ranges, or breaks off in the middle."""
 
-    ranges, breaks, seen = True, False, []
+    ranges, breaks, seen = True, 0, []
+    body, kind = CONTENT, "application/octet-stream"
 
     def do_GET(self):
         asked = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
         self.seen.append(asked)
         start = asked if self.ranges else 0
-        if start >= len(CONTENT):
+        if start >= len(self.body):
             self.send_error(416)
             return
         self.send_response(206 if self.ranges and start else 200)
-        rest = CONTENT[start:]
+        rest = self.body[start:]
+        self.send_header("Content-Type", self.kind)
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
-        self.wfile.write(rest[: len(rest) // 2] if self.breaks else rest)
+        broken = len(self.seen) <= self.breaks
+        self.wfile.write(rest[: len(rest) // 2] if broken else rest)
 
     def log_message(self, *arguments):
         pass
@@ -55,17 +58,26 @@ def test_a_file_is_downloaded_once(server, tmp_path):
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_download_that_broke_off_goes_on(server, tmp_path, monkeypatch, ranges):
     path = tmp_path / "weights.pth"
-    monkeypatch.setattr(Handler, "breaks", True)
+    monkeypatch.setattr(Handler, "breaks", 99)
     with pytest.raises(
         DownloadError, match=r"cannot be downloaded.*start again to go on"
     ):
         download.obtain(server, path, DIGEST)
     assert not path.exists()
-    monkeypatch.setattr(Handler, "breaks", False)
+    asked = len(Handler.seen)
+    monkeypatch.setattr(Handler, "breaks", 0)
     monkeypatch.setattr(Handler, "ranges", ranges)
     download.obtain(server, path, DIGEST)
     assert path.read_bytes() == CONTENT
-    assert Handler.seen[1] > 0
+    assert Handler.seen[asked] > 0
+
+
+def test_a_connection_that_breaks_off_is_made_again(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(Handler, "breaks", 2)
+    path = download.obtain(server, tmp_path / "weights.pth", size=len(CONTENT))
+    assert path.read_bytes() == CONTENT
+    half = len(CONTENT) // 2
+    assert Handler.seen == [0, half, half + half // 2]
 
 
 def test_a_whole_part_needs_no_more_bytes(server, tmp_path):
@@ -78,6 +90,54 @@ def test_another_file_is_refused_and_removed(server, tmp_path):
     with pytest.raises(DownloadError, match="does not begin with abcd; it was removed"):
         download.obtain(server, path, "abcd")
     assert [each.name for each in tmp_path.iterdir() if "lock" not in each.name] == []
+
+
+PAGE = b"\n<!DOCTYPE html><html><body>It is somewhere else now.</body></html>"
+
+
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/zip"])
+def test_a_page_is_no_file(server, tmp_path, monkeypatch, kind):
+    (tmp_path / "weights.pth.part").write_bytes(CONTENT[:1000])
+    monkeypatch.setattr(Handler, "body", PAGE)
+    monkeypatch.setattr(Handler, "kind", kind)
+    monkeypatch.setattr(Handler, "ranges", False)
+    with pytest.raises(DownloadError, match="web page"):
+        download.obtain(server, tmp_path / "weights.pth")
+    assert not (tmp_path / "weights.pth").exists()
+    # What was downloaded before stays, unless the page was not announced as one.
+    assert (tmp_path / "weights.pth.part").exists() == kind.startswith("text/html")
+    monkeypatch.undo()
+    download.obtain(server, tmp_path / "weights.pth", DIGEST)
+
+
+def test_a_file_of_another_size_is_refused(server, tmp_path):
+    with pytest.raises(DownloadError, match="a file of 102400 bytes, expected 5;"):
+        download.obtain(server, tmp_path / "weights.pth", size=5)
+    assert not list(tmp_path.glob("weights*"))
+
+
+def test_the_digest_of_the_first_download_is_recorded_and_compared(
+    server, tmp_path, monkeypatch
+):
+    path = download.obtain(server, tmp_path / "weights.pth")
+    first = download.recorded(path)
+    assert first == download.Download(server, len(CONTENT), DIGEST)
+    assert download.verify(path) == DIGEST
+    path.write_bytes(b"damaged")
+    with pytest.raises(DownloadError, match=r"expected .*; it is damaged"):
+        download.verify(path)
+    path.unlink()
+    monkeypatch.setattr(Handler, "body", CONTENT[::-1])
+    with pytest.raises(DownloadError, match=f"which was {DIGEST[:8]}... at the first"):
+        download.obtain(server, path)
+    assert not path.exists()
+    assert download.recorded(path) == first
+
+
+def test_a_damaged_record_is_one_sentence(server, tmp_path):
+    (tmp_path / download.RECORD).write_text("{")
+    with pytest.raises(DownloadError, match=r"is damaged .*; remove it"):
+        download.obtain(server, tmp_path / "weights.pth")
 
 
 def test_no_network_is_one_sentence(tmp_path):

@@ -1,6 +1,7 @@
 """The registry of models: what the pillars tell, as a table, in full and as JSON."""
 
 import hashlib
+import importlib
 import json
 import subprocess
 import sys
@@ -9,21 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from common.weights import registry
+from common.files import cache_folder
+from common.weights import card, registry
+from common.weights.card import Card, Score
+from common.weights.download import DownloadError
 from common.weights.registry import Entry, File
 
-CARD = """# small
-
-A network.
-
-- Data: nothing
-  recorded
-- Licence: MIT, as the code
-- Scores on 5 tracks: vocals 1.5 dB,
-  drums 2 dB
-
-No point any more.
-"""
+REPOSITORY = Path(__file__).resolve().parents[3]
+BUNDLED = sorted(path.parent for path in REPOSITORY.glob("*/bundled/*/config.json"))
 
 
 def model(name="small", pillar="unmix", **changes):
@@ -90,7 +84,8 @@ def test_published_facts(monkeypatch, tmp_path):
     assert all(file.about for file in umxl.files)
     assert "9.8 dB" in models["mixit/fuss_baseline"].score
     assert models["mixit/bird4"].size is None
-    assert models["mixit/mini"].licence == "Apache-2.0, as the code"
+    assert models["mixit/mini"].licence == "Apache-2.0"
+    assert models["mixit/bird4"].score == models["unmix/umxse"].score == "not measured"
     assert len(models["mixit/mini"].files[0].sha256) == 64
 
 
@@ -112,24 +107,58 @@ def test_what_is_in_the_cache(monkeypatch, tmp_path):
     assert "expected f5e0d9f9...: damaged" in registry.describe(models["umxse"])
 
 
-def test_shipped_models_tell_of_themselves_by_their_cards(tmp_path):
+def test_shipped_models_are_described_by_their_cards(tmp_path):
     (tmp_path / "small" / "vocals").mkdir(parents=True)
     (tmp_path / "small" / "config.json").write_text("{}")
-    (tmp_path / "small" / "README.md").write_text(CARD)
-    data = tmp_path / "small" / "vocals" / "step-0.data-00000-of-00001"
+    first, second = (Score("SDR", "dB", f"{n} songs", True, {"a": n}) for n in (5, 6))
+    about = Card("Small", ("a", "b"), 8000, 1, "MIT", "noise", "make", (first, second))
+    card.write(about, tmp_path / "small")
+    data = tmp_path / "small" / "vocals" / "weights.safetensors"
     data.write_bytes(b"weights")
     (tmp_path / "no model").mkdir()
-    (entry,) = registry.shipped("unmix", tmp_path)
+    (tmp_path / "without card").mkdir()
+    (tmp_path / "without card" / "config.json").write_text("{}")
+    entry, bare = registry.shipped("unmix", tmp_path)
     assert entry == Entry(
         "small",
         "unmix",
         "comes with the package",
-        "MIT, as the code",
-        "vocals 1.5 dB, drums 2 dB (Scores on 5 tracks)",
+        "MIT",
+        "SDR a 5.0 dB (5 songs)",
         True,
         [File(data, "", 7, False, hashlib.sha256(b"weights").hexdigest())],
-        {"Data": "nothing recorded"},
+        {
+            "summary": "Small",
+            "sources": "a, b",
+            "sample rate": "8000 Hz",
+            "channels": 1,
+            "trained on": "noise",
+            "trained by": "make",
+            "further scores": "SDR a 6.0 dB (6 songs)",
+        },
     )
+    assert (bare.licence, bare.score) == ("not stated", "not measured")
+
+
+@pytest.mark.parametrize("folder", BUNDLED, ids=lambda path: "/".join(path.parts[-3:]))
+def test_cards_of_bundled_models_say_what_they_are(folder):
+    about, text = card.read(folder), (folder / "README.md").read_text("utf-8")
+    pillar = folder.parents[1].name
+    separator = importlib.import_module(pillar).load(folder.name)
+    assert about.sources == tuple(separator.sources)
+    assert about.sample_rate == separator.sample_rate
+    assert about.channels == separator.channels
+    assert card.UNSTATED not in (about.licence, about.trained_on, about.command)
+    numbers = [f"{v:.1f}" for score in about.scores for v in score.values.values()]
+    assert [number for number in [*numbers, about.licence] if number not in text] == []
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 6_000_000
+
+
+def test_bundled_models_come_first():
+    flags = [entry.bundled for entry in registry.entries()]
+    assert flags == sorted(flags, reverse=True)
+    assert sum(flags) == len(BUNDLED)
 
 
 def test_one_line_for_each_model(monkeypatch, capsys):
@@ -148,6 +177,18 @@ def test_one_line_for_each_model(monkeypatch, capsys):
     assert first.endswith(" ...  01234567 abcdefab")
     assert second.startswith("b     two     yes     unknown")
     assert second.endswith("0" * 64)
+
+
+def test_digests_that_the_first_download_will_tell(monkeypatch, capsys):
+    offer(monkeypatch, one=[model(files=[File(Path("a"), "https://host/a")])])
+    registry.main(["list"])
+    assert capsys.readouterr().out.endswith("  unknown until first download\n")
+    registry.main(["show", "small"])
+    assert "SHA-256: unknown until first download\n" in capsys.readouterr().out
+    registry.main(["list", "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["files"][0]["sha256"] is None
+    assert not found["bundled"]
 
 
 def test_sizes_that_are_known_in_part(monkeypatch, capsys):
@@ -186,6 +227,62 @@ def test_json(monkeypatch, capsys):
         assert (found["name"], found["pillar"], found["size"]) == ("a", "one", 5)
         assert found["files"][0]["path"] == "x"
         assert found["facts"] == {}
+
+
+@pytest.fixture
+def fetched(monkeypatch, tmp_path):
+    """A pillar with a bundled, a good and a broken model; names that were fetched."""
+    names = []
+
+    def fetch(name):
+        if name == "broken":
+            raise DownloadError("https://host/broken gave a web page")
+        names.append(name)
+        (cache_folder(name)).mkdir(parents=True)
+        (cache_folder(name) / "weights").write_bytes(b"weights")
+
+    def entries():
+        place = cache_folder("good") / "weights"
+        own = model("own", "one", files=[File(tmp_path, "")])
+        good = [File(place, "https://host/1", sha256=digest[:8])]
+        broken = [File(cache_folder("broken") / "weights", "https://host/2")]
+        return [
+            own,
+            model("good", "one", files=good),
+            model("broken", "one", files=broken),
+        ]
+
+    digest = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+    offer(monkeypatch, one=[])
+    monkeypatch.setattr(sys.modules["one.published"], "entries", entries)
+    monkeypatch.setattr(sys.modules["one.published"], "fetch", fetch, raising=False)
+    return names
+
+
+def test_fetch_says_where_a_model_lies(fetched, tmp_path, capsys):
+    output = tmp_path / "usb"
+    assert registry.main(["fetch", "own", "good", "--output", str(output)]) == 0
+    own, good = capsys.readouterr().out.splitlines()
+    assert own == "one/own comes with the package: nothing to download"
+    assert good.startswith(f"one/good: 1 file, 0.0 MB in {output / 'good'};")
+    assert good.endswith(f"SEPARATION_CACHE={output} finds it there")
+    assert fetched == ["good"]
+
+
+def test_a_model_that_fails_does_not_stop_the_others(fetched, capsys):
+    assert registry.main(["fetch", "broken", "good"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "one/broken: https://host/broken gave a web page\n"
+    assert captured.out.startswith("one/good: 1 file")
+
+
+def test_fetch_compares_what_is_there(fetched, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["one.published"], "fetch", lambda name: None)
+    (tmp_path / "cache" / "good").mkdir(parents=True)
+    (tmp_path / "cache" / "good" / "weights").write_bytes(b"damaged")
+    assert registry.main(["fetch", "good"]) == 1
+    assert "damaged or another file, so remove and" in capsys.readouterr().err
 
 
 def test_unknown_name(monkeypatch, capsys):

@@ -1,0 +1,152 @@
+"""The weights of a network in one file of safetensors, as it is published.
+
+Tensors have the names of ``tf.train.Checkpoint(network=network)``, so a file and a
+checkpoint of one network hold the same names and values. Matrices may be stored in half
+precision; they are restored into the variables of the network, which keep their type.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from common.files import replacing
+
+NAME = "weights.safetensors"
+"""Name of the file beside ``config.json``."""
+
+DIGEST = "sha256"
+"""Key of the SHA-256 of names and values, among the metadata of the file."""
+
+
+class NetworkFileError(ValueError):
+    """A file that is damaged, or of another network."""
+
+
+def write(path: Path, network: Any, half: bool = False) -> None:
+    """Write the variables of a network; the file is whole or absent.
+
+    Args:
+        path: The file.
+        network: Built network, or a dictionary of networks by name.
+        half: Store matrices in float16. Vectors, which hold few of the weights, and
+            matrices with a value that float16 cannot hold, stay as they are.
+    """
+    from safetensors.numpy import save_file
+
+    tensors = {
+        # A contiguous copy of a scalar would have one dimension.
+        name: np.array(_halved(variable.numpy()) if half else variable.numpy())
+        for name, variable in variables(network).items()
+    }
+    with replacing(path) as draft:
+        save_file(tensors, draft, {DIGEST: _digest(tensors)})
+
+
+def restore(path: Path, network: Any) -> None:
+    """Give the variables of a network the tensors of a file.
+
+    Args:
+        path: The file.
+        network: Built network of the same architecture, or a dictionary of networks.
+
+    Raises:
+        NetworkFileError: The file is damaged, or its tensors are not exactly those of
+            the network; nothing is changed then.
+        OSError: It cannot be read.
+    """
+    tensors, found = read(path), variables(network)
+    shapes = {name: tuple(variable.shape) for name, variable in found.items()}
+    problems = [f"lacks {name}" for name in shapes if name not in tensors]
+    problems += [f"holds {name}" for name in tensors if name not in shapes]
+    problems += [
+        f"holds {name} of shape {tensors[name].shape}, expected {shapes[name]}"
+        for name in sorted(shapes.keys() & tensors.keys())
+        if tensors[name].shape != shapes[name]
+    ]
+    if problems:
+        raise NetworkFileError(
+            f"{path} does not fit this model ({len(problems)} differences, the first: "
+            f"it {problems[0]}); it was saved by another configuration"
+        )
+    for name, variable in found.items():
+        variable.assign(tensors[name].astype(variable.dtype.as_numpy_dtype))
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Read the tensors of a file by name.
+
+    Raises:
+        NetworkFileError: The file is damaged.
+        OSError: It cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            digest = (file.metadata() or {}).get(DIGEST)
+    # The types of numpy are looked up by their names in the file.
+    except (SafetensorError, KeyError, AttributeError, TypeError) as error:
+        raise NetworkFileError(
+            f"{path} is damaged or no file of safetensors ({error}); copy or download "
+            "it again"
+        ) from error
+    if digest not in (None, _digest(tensors)):
+        raise NetworkFileError(
+            f"{path} is damaged: its tensors have another SHA-256 than it states; copy "
+            "or download it again"
+        )
+    return tensors
+
+
+def variables(network: Any) -> Mapping[str, tf.Variable]:
+    """Return the variables of a network by their names in a checkpoint.
+
+    Args:
+        network: Built network, or a dictionary of networks by name.
+
+    >>> class Network(tf.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.scale = tf.Variable(1.0)
+    >>> list(variables(Network()))
+    ['network/scale']
+    """
+    root = tf.train.Checkpoint(network=network)
+    view = tf.train.TrackableView(root)
+    found: dict[str, tf.Variable] = {}
+    queue, seen = collections.deque([("", root)]), {id(root)}
+    while queue:
+        path, parent = queue.popleft()
+        for name, child in view.children(parent).items():
+            if id(child) in seen:
+                continue
+            seen.add(id(child))
+            inner = path + name.replace(".", "..").replace("/", ".S")
+            if isinstance(child, tf.Variable):
+                found[inner] = child
+            queue.append((f"{inner}/", child))
+    return {name: each for name, each in found.items() if name.startswith("network/")}
+
+
+def _halved(tensor: np.ndarray) -> np.ndarray:
+    if tensor.ndim < 2 or tensor.dtype != np.float32:
+        return tensor
+    with np.errstate(over="ignore"):
+        half = tensor.astype(np.float16)
+    return half if np.isfinite(half).all() else tensor
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()

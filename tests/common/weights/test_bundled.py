@@ -1,0 +1,108 @@
+"""Folders of models without their training: written, read back, refused."""
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.config import ConfigError
+from common.training import network_file, run_folder
+from common.training.run_folder import RunFolderError
+from common.weights import bundled, card
+from common.weights.bundled import Form
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Folders of published models and what was printed, written once for all tests."""
+    done = {}
+
+    def publish(pillar):
+        if pillar not in done:
+            folder = tmp_path_factory.mktemp(pillar) / "model"
+            words = [str(mini(pillar)), str(folder), "--publish", "--half"]
+            convert = importlib.import_module(f"{pillar}.convert")
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                assert convert.main([*words, "--licence", "MIT"]) == 0
+            done[pillar] = folder, printed.getvalue()
+        return done[pillar]
+
+    return publish
+
+
+def mini(pillar):
+    return REPOSITORY / pillar / "bundled" / "mini"
+
+
+PILLARS = [
+    pytest.param("mixit", marks=pytest.mark.slow),
+    pytest.param("unmix", marks=pytest.mark.slow),
+    "adversarial",
+    "clustering",
+]
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_a_published_run_is_loaded_in_half_the_bytes(published, pillar):
+    folder, printed = published(pillar)
+    # The command has loaded and compared both.
+    loss = re.search(r"whose estimates differ by -([\d.]+) dB", printed)
+    assert float(loss[1]) > 50
+    weights = sum(path.stat().st_size for path in mini(pillar).rglob("*.data-*"))
+    stored = sum(path.stat().st_size for path in folder.rglob(network_file.NAME))
+    assert stored < 0.6 * weights
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    assert {"README.md", "card.json", "config.json"} <= names
+    known = card.read(mini(pillar))
+    assert card.read(folder) == dataclasses.replace(known, licence="MIT")
+    text = (folder / "README.md").read_text()
+    assert 'license: "mit"' in text
+    assert f"python -m {pillar}.separate" in text
+    assert known.score in text
+
+
+def test_a_published_folder_is_not_replaced(published, capsys):
+    folder, _ = published("adversarial")
+    before = card.read(folder)
+    convert = importlib.import_module("adversarial.convert")
+    words = [str(mini("adversarial")), str(folder)]
+    assert convert.main([*words, "--publish"]) == 1
+    assert "is not empty; choose another" in capsys.readouterr().err
+    assert card.read(folder) == before
+
+
+def test_nothing_is_trained_into_the_folder_of_a_model(published):
+    folder, _ = published("adversarial")
+    with pytest.raises(RunFolderError, match="holds the weights of a model"):
+        run_folder.prepare(folder, None)
+
+
+def test_a_bundled_model_is_small():
+    bundled.refuse_large("run", 1_500_000, Form())
+    bundled.refuse_large("run", 3_000_000, Form(half=True))
+    bundled.refuse_large("run", 9_000_000, Form(publish=True))
+    with pytest.raises(ConfigError, match="at most 1500000, which is 6 MB; --half st"):
+        bundled.refuse_large("run", 1_500_001, Form())
+    with pytest.raises(ConfigError, match=r"at most 3000000, which is 6 MB$"):
+        bundled.refuse_large("run", 3_000_001, Form(half=True))
+
+
+def test_loss_is_that_of_the_worst_estimate():
+    class Fake:
+        sample_rate, channels = 8000, 2
+
+        def __init__(self, error):
+            self.error = error
+
+        def __call__(self, mixture):
+            return {"a": mixture, "b": mixture * (1 + self.error)}
+
+    assert bundled.loss(Fake(0.0), Fake(0.0)) == float("inf")
+    np.testing.assert_allclose(bundled.loss(Fake(0.0), Fake(0.1)), 20.0, atol=1e-3)

@@ -49,13 +49,19 @@ mix "$data/mixtures" "${folders[5]}" "${classes[@]}" "${others[@]}" --max-source
   --train 5000 --validation 160 --eval 300
 mix "$data/unheard" "$environment/$unheard" "$digits/$speaker" --max-sources 2 \
   --train 1 --validation 1 --eval 100
-python -m mixit.train with fuss data_root="$data/mixtures" records="$data/records" \
-  output="$run" labelled=1.0 model.num_sources=3 model.basis=stft model.window_samples=512 \
-  model.hop_samples=256 model.bottleneck=128 model.conv_channels=256 model.num_dilations=7 \
-  model.num_repeats=3 segment_seconds=4 batch_size=16 validation_examples=160 clip_norm=5 \
-  lr=1e-3 lr_decay_steps=600 \
-  train.epochs=18 train.steps_per_epoch=100 train.checkpoint_steps=100 train.log_steps=25 "$@"
+train() { # output arguments
+  python -m mixit.train with fuss data_root="$data/mixtures" records="$data/records" \
+    output="$1" labelled=1.0 model.num_sources=3 model.basis=stft model.window_samples=512 \
+    model.hop_samples=256 model.bottleneck=128 model.conv_channels=256 model.num_dilations=7 \
+    model.num_repeats=3 segment_seconds=4 batch_size=16 validation_examples=160 clip_norm=5 \
+    lr=1e-3 train.steps_per_epoch=100 train.checkpoint_steps=100 train.log_steps=25 "${@:2}"
+}
+# The second training begins with the rate of the first.
+train "$run-first" train.epochs=10 lr_decay_steps=600 "$@"
+train "$run" initial="$run-first" train.epochs=12 lr_decay_steps=800 "$@"
 python -m mixit.evaluate --model "$run" --split eval
-python -m mixit.evaluate --model "$run" --data "$data/unheard" --split eval \
-  --output "$run/unheard"
+for test in mixtures unheard; do
+  PYTHONSAFEPATH='' python "$repo/benchmarks/bundled_scores.py" mixit "$run" --dataset fuss \
+    --data "$data/$test" --output "$run/$test.json"
+done
 python -m mixit.convert "$run" "$repo/mixit/bundled/universal" --bundle --half

@@ -1,9 +1,10 @@
 """Scores of a model on recordings, beside the mixture itself and ideal masks.
 
 ``python benchmarks/bundled_scores.py PILLAR MODEL --dataset NAME --data DIR`` separates
-the tracks of a split and prints one row a source and one of their mean: SI-SDR, and
-STOI where pystoi is installed. Estimates without names are taken in the best order; so
-are those of a pair of speakers. It is what the cards of the bundled models state.
+the tracks of a split and prints the means by source, by number of sources and over all
+mixtures of several: SI-SDR, and STOI of the sources named by ``--stoi`` where pystoi is
+installed. Estimates without names are taken in the best order. The cards of the bundled
+models state these numbers.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def score(separator: Separator, track: Track, spoken: Sequence[str]) -> Scores:
 def in_order(estimates: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Choose and order estimates [n, 1, samples] as the references are."""
     pairs = si_sdr(references, estimates[np.newaxis, :, 0])
-    order, _ = best_permutation(-pairs)
+    _, order = best_permutation(-pairs)
     return estimates[order.numpy()]
 
 
@@ -113,9 +114,10 @@ def summary(rows: Sequence[Scores]) -> Scores:
     kept: dict[str, list[Mapping[str, float]]] = {}
     for row in rows:
         for name, values in row.items():
-            kept.setdefault(name, []).append(values)
-            kept.setdefault("all", []).append(values)
             kept.setdefault(f"of {values['sources']}", []).append(values)
+            # A mixture of one source is that source already.
+            for group in (name, "all") if values["sources"] > 1 else ():
+                kept.setdefault(group, []).append(values)
     return {name: _mean(values) for name, values in sorted(kept.items())}
 
 

@@ -1,0 +1,197 @@
+"""Distortion filters of BSS Eval: projections on delayed references, least squares.
+
+An estimate is projected on the span of the references, each delayed by 0 to L - 1
+samples. The filters are the solution of G c = d. G holds the correlations of the
+references with each other, d those with the estimate (Vincent, Gribonval, Févotte:
+Performance measurement in blind audio source separation, 2006). All of them come from
+one pass of short transforms over the sound, and one factorisation of G serves every
+estimate.
+
+G is singular where two channels are equal, and nearly so where one is a filtered copy
+of others. The filters are then those of the smallest norm, as of a pseudoinverse: a
+ridge of the relative size of rounding errors makes the factorisation possible, and
+refinement removes its effect on everything that is larger than rounding errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import scipy.fft
+import scipy.linalg
+
+EPSILON = float(np.finfo(np.float64).eps)
+"""Added to the diagonal of G, as by museval; it matters for the faintest sounds only."""
+REFINEMENTS = 8
+"""Steps that remove the effect of a ridge."""
+GROUP_SAMPLES = 1 << 21
+"""Samples of all channels that are transformed at once, which bounds the memory."""
+
+
+class Sound(Protocol):
+    """What is read in chunks: an array, a memory map or an open file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels and samples."""
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> np.ndarray:
+        """Return the samples of slices of channels and time."""
+
+
+class Frame(NamedTuple):
+    """Samples from ``first`` on, of which those outside of ``window`` count as zero.
+
+    Attributes:
+        first: May lie before the window.
+        window: Part of the sound.
+        number: Of the window.
+    """
+
+    first: int
+    window: slice
+    number: int = 0
+
+
+def read(sounds: Sequence[Sound], frames: Sequence[Frame], length: int) -> np.ndarray:
+    """Read frames of several sounds.
+
+    Args:
+        sounds: Each [channels, samples].
+        frames: Where the frames begin.
+        length: Samples of a frame.
+
+    Returns:
+        Float64 [frames, channels of all sounds, length].
+
+    >>> read([np.array([[1, 2, 3]])], [Frame(-1, slice(0, 2))], 4)
+    array([[[0., 1., 2., 0.]]])
+    """
+    ends = np.cumsum([0, *(sound.shape[0] for sound in sounds)])
+    result = np.zeros([len(frames), ends[-1], length])
+    for row, (first, window, _) in zip(result, frames, strict=True):
+        start, stop = max(first, window.start), min(first + length, window.stop)
+        if start < stop:
+            for sound, low, high in zip(sounds, ends[:-1], ends[1:], strict=True):
+                part = row[low:high, start - first : stop - first]
+                part[:] = sound[:, start:stop]
+    return result
+
+
+def grouped(frames: Iterable[Frame], samples: int) -> Iterator[list[Frame]]:
+    """Group frames whose channels have so many samples in all into bounded memory.
+
+    >>> [len(group) for group in grouped([Frame(0, slice(1))] * 5, GROUP_SAMPLES // 2)]
+    [2, 2, 1]
+    """
+    remaining = iter(frames)
+    while group := list(islice(remaining, max(1, GROUP_SAMPLES // samples))):
+        yield group
+
+
+def correlations(
+    references: Sequence[Sound], others: Sequence[Sound], window: slice, length: int
+) -> np.ndarray:
+    """Correlate references with themselves and with other sounds.
+
+    r[i, k, l] = sum over t of x_i(t) y_k(t + l), in blocks: the spectra of the blocks
+    are multiplied, added up and transformed back once.
+
+    Args:
+        references: Sounds x, each [channels, samples].
+        others: Sounds that follow the references among the y.
+        window: The part of all sounds that is looked at.
+        length: Number of lags l from 0 on.
+
+    Returns:
+        Float64 [channels of x, channels of y, length].
+
+    >>> x, y = np.array([[1.0, 2.0, 3.0]]), np.array([[0.0, 1.0, 2.0]])
+    >>> correlations([x], [y], slice(0, 3), 2).round(9)
+    array([[[14.,  8.],
+            [ 8.,  5.]]])
+    """
+    size = min(16 * length, window.stop - window.start + length)
+    size = scipy.fft.next_fast_len(size, real=True)
+    step = size - length + 1
+    frames = (Frame(n, window) for n in range(window.start, window.stop, step))
+    inner = sum(sound.shape[0] for sound in references)
+    outer = inner + sum(sound.shape[0] for sound in others)
+    total = np.zeros([size // 2 + 1, inner, outer], np.complex128)
+    for group in grouped(frames, outer * size):
+        blocks = read([*references, *others], group, size)
+        x = scipy.fft.rfft(blocks[:, :inner, :step], size).conj()
+        y = scipy.fft.rfft(blocks)
+        total += contiguous(x, (2, 1, 0)) @ contiguous(y, (2, 0, 1))
+    return scipy.fft.irfft(np.moveaxis(total, 0, -1), size)[..., :length]
+
+
+def contiguous(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Transpose and copy, because BLAS multiplies only what is contiguous."""
+    return np.ascontiguousarray(array.transpose(axes))
+
+
+def distortion_filters(products: np.ndarray) -> np.ndarray:
+    """Solve for the filters of references that are nearest to other sounds.
+
+    Args:
+        products: Float64 [channels of the references, those and channels of the
+            others, length], see :func:`correlations`.
+
+    Returns:
+        Float64 [channels of the others, channels of the references, length].
+
+    >>> x, y = np.array([[1.0, 0.0, 0.0]]), np.array([[2.0, 3.0, 0.0]])
+    >>> distortion_filters(correlations([x], [y], slice(0, 3), 2)).round(9)
+    array([[[2., 3.]]])
+    """
+    inner, _, length = products.shape
+    right = products[:, inner:].swapaxes(1, 2).reshape(inner * length, -1)
+    factor, ridge = _factor(products[:, :inner])
+    result = _solve(factor, right)
+    if ridge.any():
+        for _ in range(REFINEMENTS):
+            result = _solve(factor, right + ridge[:, np.newaxis] * result)
+    return np.moveaxis(result.reshape(inner, length, -1), -1, 0)
+
+
+def _factor(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Factor the matrix of the references, with the smallest ridge that it needs.
+
+    Returns:
+        The factor of Cholesky, and what was added to the diagonal.
+    """
+    size = products.shape[0] * products.shape[-1]
+    smallest = size * EPSILON
+    for power in range(-1, 12):
+        relative = 0.0 if power < 0 else smallest * 10.0**power
+        matrix = _gram(products)
+        diagonal = np.einsum("ii->i", matrix)
+        diagonal += EPSILON
+        before = diagonal.copy()
+        diagonal += relative * before
+        # The transpose of what is contiguous is what LAPACK overwrites.
+        factor, failed = scipy.linalg.lapack.dpotrf(
+            matrix.T, lower=1, clean=0, overwrite_a=1
+        )
+        pivots = np.square(np.diagonal(factor))
+        if not failed and (relative or np.all(pivots > smallest * before)):
+            return factor, relative * before
+    raise ValueError("unreachable")
+
+
+def _gram(products: np.ndarray) -> np.ndarray:
+    """Assemble the upper half of the matrix of all references at all delays."""
+    inner, _, length = products.shape
+    matrix = np.empty([inner, length, inner, length])
+    for i in range(inner):
+        for k in range(i, inner):
+            matrix[i, :, k] = scipy.linalg.toeplitz(products[i, k], products[k, i])
+    return matrix.reshape(inner * length, -1)
+
+
+def _solve(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return scipy.linalg.lapack.dpotrs(factor, right, lower=1)[0]

@@ -7,10 +7,12 @@ Performance measurement in blind audio source separation, 2006). All of them com
 one pass of short transforms over the sound, and one factorisation of G serves every
 estimate.
 
-G is singular where two channels are equal, and nearly so where one is a filtered copy
-of others. The filters are then those of the smallest norm, as of a pseudoinverse: a
-ridge of the relative size of rounding errors makes the factorisation possible, and
-refinement removes its effect on everything that is larger than rounding errors.
+G is singular where channels are equal, or sums of others. The projection is the same
+without them, so they are left out. G is nearly singular where a channel is a filtered
+copy of others, or where parts of the spectrum are empty. What rounding errors would
+decide is then set by a rule: the filters are those of the least norm, by a pseudoinverse
+that leaves out eigenvalues below the relative size of rounding errors, which is what
+museval does where its own solution fails.
 """
 
 from __future__ import annotations
@@ -22,11 +24,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import scipy.fft
 import scipy.linalg
+from scipy.linalg import lapack
 
 EPSILON = float(np.finfo(np.float64).eps)
 """Added to the diagonal of G, as by museval; it matters for the faintest sounds only."""
-REFINEMENTS = 8
-"""Steps that remove the effect of a ridge."""
+DEPENDENT = 32 * EPSILON
+"""Share of a channel's energy that counts as none."""
 GROUP_SAMPLES = 1 << 21
 """Samples of all channels that are transformed at once, which bounds the memory."""
 
@@ -148,39 +151,49 @@ def distortion_filters(products: np.ndarray) -> np.ndarray:
     >>> distortion_filters(correlations([x], [y], slice(0, 3), 2)).round(9)
     array([[[2., 3.]]])
     """
-    inner, _, length = products.shape
-    right = products[:, inner:].swapaxes(1, 2).reshape(inner * length, -1)
-    factor, ridge = _factor(products[:, :inner])
-    result = _solve(factor, right)
-    if ridge.any():
-        for _ in range(REFINEMENTS):
-            result = _solve(factor, right + ridge[:, np.newaxis] * result)
-    return np.moveaxis(result.reshape(inner, length, -1), -1, 0)
+    inner, outer, length = products.shape
+    kept = _independent(products[:, :inner, 0])
+    result = np.zeros([outer - inner, inner, length])
+    if kept:
+        right = products[kept, inner:].swapaxes(1, 2).reshape(-1, outer - inner)
+        solution = _solve(products[np.ix_(kept, kept)], right)
+        result[:, kept] = solution.T.reshape(-1, len(kept), length)
+    return result
 
 
-def _factor(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Factor the matrix of the references, with the smallest ridge that it needs.
+def _independent(energies: np.ndarray) -> list[int]:
+    """List the channels that are no sums of others, such as a copy, and not silent."""
+    scale = np.sqrt(np.outer(energies.diagonal(), energies.diagonal()))
+    cosines = np.divide(energies, scale, out=np.zeros_like(energies), where=scale > 0)
+    kept: list[int] = []
+    for channel in range(len(energies)):
+        trial = np.ix_([*kept, channel], [*kept, channel])
+        if np.linalg.eigvalsh(cosines[trial])[0] > DEPENDENT:
+            kept.append(channel)
+    return kept
 
-    Returns:
-        The factor of Cholesky, and what was added to the diagonal.
+
+def _solve(products: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve G c = d by Cholesky's method, or by the pseudoinverse if G is singular.
+
+    Args:
+        products: Correlations of independent channels.
+        right: Float64 [channels * length, others].
     """
-    size = products.shape[0] * products.shape[-1]
-    smallest = size * EPSILON
-    for power in range(-1, 12):
-        relative = 0.0 if power < 0 else smallest * 10.0**power
-        matrix = _gram(products)
-        diagonal = np.einsum("ii->i", matrix)
-        diagonal += EPSILON
-        before = diagonal.copy()
-        diagonal += relative * before
-        # The transpose of what is contiguous is what LAPACK overwrites.
-        factor, failed = scipy.linalg.lapack.dpotrf(
-            matrix.T, lower=1, clean=0, overwrite_a=1
-        )
-        pivots = np.square(np.diagonal(factor))
-        if not failed and (relative or np.all(pivots > smallest * before)):
-            return factor, relative * before
-    raise ValueError("unreachable")
+    matrix = _gram(products)
+    diagonal = matrix.diagonal().copy()
+    # The transpose of what is contiguous is what LAPACK overwrites.
+    factor, failed = lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
+    limit = len(matrix) * EPSILON
+    pivots = np.square(factor.diagonal()) - EPSILON
+    if not failed and np.all(pivots > limit * diagonal):
+        return lapack.dpotrs(factor, right, lower=1)[0]
+    values, vectors = scipy.linalg.eigh(
+        _gram(products), lower=False, overwrite_a=True, check_finite=False, driver="evd"
+    )
+    large = values > limit * values[-1]
+    vectors = vectors[:, large]
+    return vectors @ ((vectors.T @ right) / values[large, np.newaxis])
 
 
 def _gram(products: np.ndarray) -> np.ndarray:
@@ -190,8 +203,6 @@ def _gram(products: np.ndarray) -> np.ndarray:
     for i in range(inner):
         for k in range(i, inner):
             matrix[i, :, k] = scipy.linalg.toeplitz(products[i, k], products[k, i])
-    return matrix.reshape(inner * length, -1)
-
-
-def _solve(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return scipy.linalg.lapack.dpotrs(factor, right, lower=1)[0]
+    matrix = matrix.reshape(inner * length, -1)
+    np.einsum("ii->i", matrix)[:] += EPSILON
+    return matrix

@@ -19,6 +19,7 @@ PACKAGES = [
     "common.audio",
     "common.corpora",
     "common.evaluation",
+    "common.evaluation.bss_eval",
     "common.layers",
     "common.records",
     "common.separation",

@@ -1,10 +1,10 @@
 """BSS Eval, versions 3 and 4: SDR, ISR, SIR and SAR of separated sources.
 
-The measures allow an estimate to differ from its reference by a filter of 512 samples.
-Version 3 fits filters to each window, or to the whole sound (``bss_eval_sources`` and
-``bss_eval_images`` of the Matlab toolbox and mir_eval); version 4 fits them to the whole
-sound and measures in windows, as museval and the campaigns of music separation since
-2018. ``python -m common.evaluation.bss_eval`` measures folders of sound files.
+An estimate may differ from its reference by a filter of 512 samples. Version 3 fits
+filters to each window or to the whole sound, as ``bss_eval_sources`` and
+``bss_eval_images`` of the Matlab toolbox and of mir_eval; version 4 fits them to the
+whole sound and measures in windows, as museval and the campaigns of music separation
+since 2018. ``python -m common.evaluation.bss_eval`` measures folders of sound files.
 
 An error of exactly zero gives an infinite ratio. A source or an estimate that is silent
 in a window gives NaN for all sources in that window, as in museval.
@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from common.evaluation.bss_eval.energies import Pairs, Parts, measure
-from common.evaluation.bss_eval.filters import Sound, correlations, distortion_filters
+from common.evaluation.bss_eval.filters import Sounds, correlations, distortion_filters
 
 GLOBAL = "SDR", "SIR", "SAR"
 WINDOWED = "SDR", "ISR", "SIR", "SAR"
@@ -65,6 +65,10 @@ class Options:
                 raise MeasureError(f"{name} is {value}; expected at least 1 sample")
 
 
+WHOLE = Options()
+"""Images, in one window."""
+
+
 class Ratios(NamedTuple):
     """Ratios in dB, each float64 [sources, windows].
 
@@ -85,9 +89,9 @@ class Ratios(NamedTuple):
 
 
 def evaluate(
-    references: Sequence[Sound],
-    estimates: Sequence[Sound],
-    options: Options = Options(),  # noqa: B008
+    references: Sounds,
+    estimates: Sounds,
+    options: Options = WHOLE,
 ) -> Ratios:
     """Measure estimates against references.
 
@@ -107,19 +111,13 @@ def evaluate(
            [19.9]])
     """
     _check(references, estimates)
-    windows = list(_windows(references[0].shape[1], options))
+    samples = references[0].shape[1]
+    windows = list(_windows(samples, options))
     pairs = _pairs(len(references), options.permute)
     scores = np.full([len(WINDOWED), len(pairs), len(windows)], np.nan)
-    sounding = [
-        number
-        for number, window in enumerate(windows)
-        if not any(_is_silent(sound, window) for sound in [*references, *estimates])
-    ]
-    fits = [sounding] if options.mode == "v4" else [[number] for number in sounding]
-    for numbers in filter(None, fits):
+    for numbers in _fits([*references, *estimates], windows, options):
         measured = [windows[number] for number in numbers]
-        whole = slice(0, references[0].shape[1])
-        fitted = whole if options.mode == "v4" else measured[0]
+        fitted = measured[0] if options.mode == "v3" else slice(0, samples)
         filters = _fit(references, estimates, pairs, fitted, options.length)
         parts = measure(references, estimates, filters, measured)
         scores[:, :, numbers] = _ratios(parts, options.images)
@@ -173,7 +171,7 @@ def seconds(
     return {name: getattr(scores, name.lower()) for name in WINDOWED}
 
 
-def _check(references: Sequence[Sound], estimates: Sequence[Sound]) -> None:
+def _check(references: Sounds, estimates: Sounds) -> None:
     """Refuse sounds of different shapes, or without samples."""
     shapes = [[sound.shape for sound in each] for each in (references, estimates)]
     if shapes[0] != shapes[1] or len({*shapes[0]}) != 1 or 0 in shapes[0][0]:
@@ -199,13 +197,28 @@ def _windows(samples: int, options: Options) -> Iterator[slice]:
         yield slice(math.floor(number * hop), math.floor(number * hop + window))
 
 
+def _fits(
+    sounds: Sounds, windows: Sequence[slice], options: Options
+) -> Iterator[list[int]]:
+    """Group the numbers of windows in which no sound is silent by common filters."""
+    sounding = [
+        number
+        for number, window in enumerate(windows)
+        if not any(_is_silent(sound, window) for sound in sounds)
+    ]
+    if options.mode == "v3":
+        yield from ([number] for number in sounding)
+    elif sounding:
+        yield sounding
+
+
 def _pairs(sources: int, permute: bool) -> list[tuple[int, int]]:
     """List reference and estimate of all that is compared."""
     pairs = itertools.product(range(sources), repeat=2)
     return [(one, other) for one, other in pairs if permute or one == other]
 
 
-def _is_silent(sound: Sound, window: slice) -> bool:
+def _is_silent(sound: np.ndarray, window: slice) -> bool:
     """Whether the sum over the channels is zero throughout, which museval refuses."""
     starts = range(window.start, window.stop, CHUNK_SAMPLES)
     stops = (min(start + CHUNK_SAMPLES, window.stop) for start in starts)
@@ -214,8 +227,8 @@ def _is_silent(sound: Sound, window: slice) -> bool:
 
 
 def _fit(
-    references: Sequence[Sound],
-    estimates: Sequence[Sound],
+    references: Sounds,
+    estimates: Sounds,
     pairs: Sequence[tuple[int, int]],
     window: slice,
     length: int,
@@ -234,7 +247,8 @@ def _fit(
         columns = [*range(first, first + channels), *range(second, second + channels)]
         own.append(distortion_filters(products[first : first + channels, columns]))
     every = distortion_filters(products).reshape(-1, channels, inner, length)
-    return Pairs(*zip(*pairs, strict=True), np.stack(own), every)
+    ones, others = zip(*pairs, strict=True)
+    return Pairs(ones, others, np.stack(own), every)
 
 
 def _ratios(parts: Parts, images: bool) -> list[np.ndarray]:
@@ -269,4 +283,5 @@ def _ordered(
     # The first of equals wins, and where a window has no ratio the order given.
     order = orders[np.argmax(sir, axis=0)].T
     rows, columns = identity[:, np.newaxis], np.arange(scores.shape[-1])
-    return Ratios(*square[:, rows, order, columns], order)
+    sdr, isr, sir, sar = square[:, rows, order, columns]
+    return Ratios(sdr, isr, sir, sar, order)

@@ -1,9 +1,9 @@
 """Energies of the parts of an estimate: true source, filtered, interference, artifacts.
 
-With s the reference, p its projection on itself, P that on all references, and e the
-estimate, the spatial error is p - s, the interference P - p and the artifacts are e - P.
-All is computed in chunks: frames are transformed, multiplied by the spectra of all
-filters at once, and transformed back.
+With s the reference, e the estimate, p the projection of e on s and P that on all
+references, the spatial error is p - s, the interference P - p and the artifacts are
+e - P. All is computed in chunks: frames are transformed, multiplied by the spectra of
+all filters at once, and transformed back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import scipy.fft
 
 from common.evaluation.bss_eval.filters import (
     Frame,
-    Sound,
+    Sounds,
     contiguous,
     grouped,
     read,
@@ -31,8 +31,8 @@ class Parts(NamedTuple):
 
     Attributes:
         true: Of the reference s.
-        own: Of its projection p.
-        every: Of the projection on all references P.
+        own: Of the projection p on it.
+        every: Of the projection P on all references.
         error: Of e - s.
         own_error: Of e - p.
         spatial: Of p - s.
@@ -69,8 +69,8 @@ class Pairs(NamedTuple):
 
 
 def measure(
-    references: Sequence[Sound],
-    estimates: Sequence[Sound],
+    references: Sounds,
+    estimates: Sounds,
     pairs: Pairs,
     windows: Sequence[slice],
 ) -> Parts:
@@ -95,7 +95,8 @@ def measure(
     for group in grouped(frames, sum(spectra.shape[1:]) * size):
         block = read([*references, *estimates], group, size)
         energies = _energies(block, spectra, pairs)
-        np.add.at(total, np.s_[:, :, [frame.number for frame in group]], energies)
+        for frame, column in zip(group, np.moveaxis(energies, -1, 0), strict=True):
+            total[:, :, frame.number] += column
     return Parts(*total)
 
 

@@ -9,17 +9,17 @@ estimate.
 
 G is singular where channels are equal, or sums of others. The projection is the same
 without them, so they are left out. G is nearly singular where a channel is a filtered
-copy of others, or where parts of the spectrum are empty. What rounding errors would
-decide is then set by a rule: the filters are those of the least norm, by a pseudoinverse
-that leaves out eigenvalues below the relative size of rounding errors, which is what
-museval does where its own solution fails.
+copy of others, or where parts of the spectrum are empty. If its condition number is
+beyond the digits of float64, rounding errors would decide on the filters. Those of the
+least norm are then taken, by a pseudoinverse that leaves out eigenvalues below the
+relative size of rounding errors, which is what museval does where its solver fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -27,22 +27,15 @@ import scipy.linalg
 from scipy.linalg import lapack
 
 EPSILON = float(np.finfo(np.float64).eps)
-"""Added to the diagonal of G, as by museval; it matters for the faintest sounds only."""
+"""Added to the diagonal of G, as by museval; it matters for the faintest sounds."""
 DEPENDENT = 32 * EPSILON
 """Share of a channel's energy that counts as none."""
 GROUP_SAMPLES = 1 << 21
 """Samples of all channels that are transformed at once, which bounds the memory."""
 
 
-class Sound(Protocol):
-    """What is read in chunks: an array, a memory map or an open file."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Channels and samples."""
-
-    def __getitem__(self, key: tuple[slice, slice], /) -> np.ndarray:
-        """Return the samples of slices of channels and time."""
+Sounds = Sequence[np.ndarray] | np.ndarray
+"""Sources, each of real [channels, samples], of any type; they are read in chunks."""
 
 
 class Frame(NamedTuple):
@@ -59,7 +52,7 @@ class Frame(NamedTuple):
     number: int = 0
 
 
-def read(sounds: Sequence[Sound], frames: Sequence[Frame], length: int) -> np.ndarray:
+def read(sounds: Sounds, frames: Sequence[Frame], length: int) -> np.ndarray:
     """Read frames of several sounds.
 
     Args:
@@ -96,7 +89,7 @@ def grouped(frames: Iterable[Frame], samples: int) -> Iterator[list[Frame]]:
 
 
 def correlations(
-    references: Sequence[Sound], others: Sequence[Sound], window: slice, length: int
+    references: Sounds, others: Sounds, window: slice, length: int
 ) -> np.ndarray:
     """Correlate references with themselves and with other sounds.
 
@@ -180,29 +173,42 @@ def _solve(products: np.ndarray, right: np.ndarray) -> np.ndarray:
         products: Correlations of independent channels.
         right: Float64 [channels * length, others].
     """
-    matrix = _gram(products)
-    diagonal = matrix.diagonal().copy()
+    inner, _, length = products.shape
+    scale = np.sqrt(np.einsum("iij->ij", products)[:, 0] + EPSILON)
+    unit = products / np.outer(scale, scale)[..., np.newaxis]
+    repeated = np.repeat(scale, length)[:, np.newaxis]
     # The transpose of what is contiguous is what LAPACK overwrites.
-    factor, failed = lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
-    limit = len(matrix) * EPSILON
-    pivots = np.square(factor.diagonal()) - EPSILON
-    if not failed and np.all(pivots > limit * diagonal):
-        return lapack.dpotrs(factor, right, lower=1)[0]
+    matrix = _gram(unit, EPSILON / scale**2).T
+    factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+    if not failed and _condition(unit, factor) > EPSILON:
+        return lapack.dpotrs(factor, right / repeated, lower=1)[0] / repeated
+    del matrix, factor
+    matrix = _gram(products, np.zeros(inner)).T
     values, vectors = scipy.linalg.eigh(
-        _gram(products), lower=False, overwrite_a=True, check_finite=False, driver="evd"
+        matrix, overwrite_a=True, check_finite=False, driver="evd"
     )
-    large = values > limit * values[-1]
+    large = values > len(values) * EPSILON * values[-1]
     vectors = vectors[:, large]
     return vectors @ ((vectors.T @ right) / values[large, np.newaxis])
 
 
-def _gram(products: np.ndarray) -> np.ndarray:
-    """Assemble the upper half of the matrix of all references at all delays."""
+def _condition(products: np.ndarray, factor: np.ndarray) -> float:
+    """Estimate the reciprocal condition number of a factored matrix from below."""
+    both = np.abs(products).sum(axis=2) + np.abs(products[..., 1:]).sum(axis=2).T
+    return lapack.dpocon(factor, both.sum(axis=0).max(), uplo="L")[0]
+
+
+def _gram(products: np.ndarray, added: np.ndarray) -> np.ndarray:
+    """Assemble the upper half of the matrix of all references at all delays.
+
+    Args:
+        products: Float64 [channels, channels, length].
+        added: To the diagonal of each channel.
+    """
     inner, _, length = products.shape
     matrix = np.empty([inner, length, inner, length])
     for i in range(inner):
         for k in range(i, inner):
             matrix[i, :, k] = scipy.linalg.toeplitz(products[i, k], products[k, i])
-    matrix = matrix.reshape(inner * length, -1)
-    np.einsum("ii->i", matrix)[:] += EPSILON
-    return matrix
+        np.einsum("aa->a", matrix[i, :, i])[:] += added[i]
+    return matrix.reshape(inner * length, -1)

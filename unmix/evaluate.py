@@ -1,8 +1,8 @@
 """Scores on MUSDB18: ``python -m unmix.evaluate --model RUN --data MUSDB``.
 
 ``OUTPUT/test/SONG.json`` holds the scores of every second by BSS Eval 4, in museval's
-form, ``scores.csv`` their medians for each song, ``summary.json`` and ``summary.md`` the
-medians over all songs beside the published ones, and ``scores.png`` a plot. The
+form, ``scores.csv`` their medians for each song, ``summary.json`` and ``summary.md``
+the medians over all songs beside the published ones, and ``scores.png`` a plot. The
 flags of the original's ``evaluate.py``, and of ``eval.py`` of 2019, work as well.
 
 Songs are scored in processes of their own while the next ones are separated. Stopped at

@@ -15,15 +15,13 @@ import numpy as np
 import scipy.fft
 
 from common.evaluation.bss_eval.filters import (
+    FRAME_FILTERS,
     Frame,
     Sounds,
     contiguous,
     grouped,
     read,
 )
-
-FRAME_FILTERS = 8
-"""Length of the transforms in lengths of the filters."""
 
 
 class Parts(NamedTuple):
@@ -84,6 +82,12 @@ def measure(
         estimates: As many sounds.
         pairs: What is compared.
         windows: Parts of the sound, none of them empty.
+
+    >>> s, e = np.array([[3.0, 0.0]]), np.array([[6.0, 1.0]])
+    >>> pairs = Pairs([0], [0], np.array([[[[2.0]]]]), np.array([[[[2.0]]]]))
+    >>> parts = measure([s], [e], pairs, [slice(0, 2)])
+    >>> float(parts.own.item()), float(parts.spatial.item()), float(parts.artifacts.item())
+    (36.0, 9.0, 1.0)
     """
     length = pairs.own.shape[-1]
     longest = max(window.stop - window.start for window in windows)

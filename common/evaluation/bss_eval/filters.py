@@ -30,7 +30,9 @@ EPSILON = float(np.finfo(np.float64).eps)
 """Added to the diagonal of G, as by museval; it matters for the faintest sounds."""
 DEPENDENT = 32 * EPSILON
 """Share of a channel's energy that counts as none."""
-GROUP_SAMPLES = 1 << 21
+FRAME_FILTERS = 16
+"""Length of the transforms in lengths of the filters."""
+GROUP_SAMPLES = 1 << 20
 """Samples of all channels that are transformed at once, which bounds the memory."""
 
 
@@ -110,7 +112,7 @@ def correlations(
     array([[[14.,  8.],
             [ 8.,  5.]]])
     """
-    size = min(16 * length, window.stop - window.start + length)
+    size = min(FRAME_FILTERS * length, window.stop - window.start + length)
     size = scipy.fft.next_fast_len(size, real=True)
     step = size - length + 1
     frames = (Frame(n, window) for n in range(window.start, window.stop, step))

@@ -86,8 +86,8 @@ def measure(
     >>> s, e = np.array([[3.0, 0.0]]), np.array([[6.0, 1.0]])
     >>> pairs = Pairs([0], [0], np.array([[[[2.0]]]]), np.array([[[[2.0]]]]))
     >>> parts = measure([s], [e], pairs, [slice(0, 2)])
-    >>> float(parts.own.item()), float(parts.spatial.item()), float(parts.artifacts.item())
-    (36.0, 9.0, 1.0)
+    >>> [energy.item() for energy in (parts.own, parts.spatial, parts.artifacts)]
+    [36.0, 9.0, 1.0]
     """
     length = pairs.own.shape[-1]
     longest = max(window.stop - window.start for window in windows)

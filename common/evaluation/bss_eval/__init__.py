@@ -26,6 +26,8 @@ from common.evaluation.bss_eval.filters import Sounds, correlations, distortion_
 GLOBAL = "SDR", "SIR", "SAR"
 WINDOWED = "SDR", "ISR", "SIR", "SAR"
 CHUNK_SAMPLES = 1 << 20
+MOST_PERMUTED = 8
+"""Sources whose orders are all tried."""
 
 
 class MeasureError(ValueError):
@@ -44,7 +46,8 @@ class Options:
             at the end and shorter than a window is not measured.
         images: Whether a filter counts as an error (``bss_eval_images``, ISR), or is
             forgiven (``bss_eval_sources``).
-        permute: Whether to find the order of the estimates with the largest mean SIR.
+        permute: Whether to find the order of the estimates with the largest mean SIR,
+            of at most eight.
         length: Samples of the filters.
     """
 
@@ -112,7 +115,7 @@ def evaluate(
     array([[20.1],
            [20.1]])
     """
-    _check(references, estimates)
+    _check(references, estimates, permute=options.permute)
     samples = references[0].shape[1]
     windows = list(_windows(samples, options))
     pairs = _pairs(len(references), options.permute)
@@ -173,14 +176,19 @@ def seconds(
     return {name: getattr(scores, name.lower()) for name in WINDOWED}
 
 
-def _check(references: Sounds, estimates: Sounds) -> None:
-    """Refuse sounds of different shapes, or without samples."""
+def _check(references: Sounds, estimates: Sounds, *, permute: bool) -> None:
+    """Refuse sounds of different shapes, without samples, or with too many orders."""
     shapes = [[sound.shape for sound in each] for each in (references, estimates)]
     if shapes[0] != shapes[1] or len({*shapes[0]}) != 1 or 0 in shapes[0][0]:
         raise MeasureError(
             f"the references are {_described(shapes[0])} and the estimates "
             f"{_described(shapes[1])}; expected as many of one shape, [channels, "
             "samples], with at least one sample"
+        )
+    if permute and len(references) > MOST_PERMUTED:
+        raise MeasureError(
+            f"the orders of {len(references)} estimates are too many to try; put them "
+            f"in order, or measure at most {MOST_PERMUTED}"
         )
 
 

@@ -194,6 +194,17 @@ def test_crossed_estimates_are_put_in_order():
     assert bss_eval.evaluate(*sounds, options).order.tolist() == [[1] * 3, [0] * 3]
 
 
+def test_nine_estimates_have_too_many_orders():
+    with pytest.raises(bss_eval.MeasureError, match="orders of 9 estimates"):
+        bss_eval.evaluate(*np.ones([2, 9, 1, 4]), bss_eval.Options(permute=True))
+
+
+def test_one_source_has_no_interference():
+    found = bss_eval.evaluate(NOISE[:1, np.newaxis], OTHER[:1, np.newaxis])
+    assert found.sir.item() > INAUDIBLE
+    assert found.sdr.item() == pytest.approx(10.5, abs=0.5)
+
+
 @pytest.mark.parametrize("part", ["references", "estimates"])
 def test_silence_throughout_has_no_ratio(part):
     sounds = {"references": NOISE, "estimates": OTHER, part: NOISE * [[1], [0]]}

@@ -40,13 +40,15 @@ REQUIRES = [
     "tensorflow>=2.16,<2.22",
     "tf-keras>=2.16,<2.22",
     "numpy>=1.26",
-    "librosa>=0.10,<1",
+    "librosa>=0.10,<2",
     "museval>=0.4,<0.5",
     "sacred>=0.8.5,<0.9",
     "ffmpeg-python>=0.2",
     "soundfile>=0.12.1",
     "soxr>=0.5",
     "scipy",
+    # The weights of published models, which hubs and other programs read too.
+    "safetensors>=0.4.3",
     "tqdm",
     "pyyaml",
     # TensorFlow 2.21 no longer brings it, and tf.summary needs it.

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
+from common import processors
 
 SUITE = "tf-separation-suite"
 LANES = {
@@ -199,10 +200,8 @@ def _suite(problems: list[Problem]) -> str:
 
 
 def _cpus() -> str:
-    usable = os.cpu_count()
-    if hasattr(os, "sched_getaffinity"):
-        usable = len(os.sched_getaffinity(0))
-    return f"{usable} usable of {os.cpu_count()} ({platform.machine()})"
+    machine = platform.machine()
+    return f"{processors.count()} usable of {os.cpu_count()} ({machine})"
 
 
 def _free(folder: str, problems: list[Problem]) -> str:

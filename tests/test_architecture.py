@@ -25,7 +25,7 @@ TEN_FILES = {
     "convert.py",
 }
 LEVELS = (
-    ("errors", "startup"),
+    ("errors", "startup", "processors"),
     ("files",),
     ("config", "plots"),
     ("audio", "signal"),

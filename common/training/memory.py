@@ -17,8 +17,10 @@ def keep() -> None:
     the page faults cost a tenth of the time of a training step and half of that of a
     filter. It must be called before any operation.
     """
-    megabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
+    if not hasattr(os, "sysconf"):
+        return  # Windows: TensorFlow has a limit of its own.
+    megabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(megabytes))
 
 

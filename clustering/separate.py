@@ -21,9 +21,10 @@ from common.separation.command import command
 from common.separation.separator import Separator, graph
 from common.signal.masking import mixture_consistency
 from common.signal.stft import istft, stft
-from common.weights.bundled import NAME
 
 SEGMENT_SECONDS = 60.0
+DEFAULT = "speech2"
+"""Model of the command line: two speakers, bundled."""
 
 
 def load(
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         load,
         argv,
         "Separate speech or music into sources.",
-        model=NAME,
+        model=DEFAULT,
         configure=_configure,
     )
 

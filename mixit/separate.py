@@ -42,6 +42,8 @@ from mixit.layers import fusion_pays
 from mixit.model import Tdcn
 
 SEGMENT_SECONDS = 10.0
+DEFAULT = "universal"
+"""Model of the command line: speech, music and other sounds, bundled."""
 
 
 def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
@@ -68,8 +70,8 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
 
     Args:
         path: Output folder of a training run or prefix of one of its checkpoints, or
-            prefix or folder of a TF1 checkpoint, or ``mini``, which comes with the
-            package, or the name of a model in :data:`mixit.published.MODELS`.
+            prefix or folder of a TF1 checkpoint, or ``universal`` or ``mini``, which
+            come with the package, or the name of a model in :data:`mixit.published.MODELS`.
         segment_seconds: Longest part that goes through the network in one pass.
         overlap: Part of a segment that it shares with the next one, 0 to 0.5.
         num_dilations: Blocks of one repeat, by default 8.
@@ -193,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _load,
         argv,
         "Separate sound files into unnamed sources.",
+        model=DEFAULT,
         configure=_configure,
         form=_form,
         words={"input": ["-i", "--input"], "model": ["-m", "--model_dir"]},

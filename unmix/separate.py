@@ -25,7 +25,11 @@ SEGMENT_SECONDS = 56.0
 OVERLAP = 0.125
 WINDOW_FRAMES = 300
 RESIDUAL = "residual"
-WHOLES = {"vocals", "drums", "bass", "other"}, {"speech", "noise"}
+WHOLES = (
+    {"vocals", "drums", "bass", "other"},
+    {"vocals", "accompaniment"},
+    {"speech", "noise"},
+)
 """Sets of targets whose sum is the mixture."""
 FILTER_OPTIONS = (
     "niter", "softmask", "residual", "wiener_win_len", "aggregate", "alpha", "logit",

@@ -1,5 +1,6 @@
 """The network in the package separates, offline and from any installation."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -69,3 +70,24 @@ def test_a_large_one_is_not_bundled(tmp_path):
     with pytest.raises(ConfigError, match="model has at most 1500000"):
         bundle(tmp_path, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_speech2_makes_two_estimates_that_nearly_add_up_to_a_second():
+    separator = clustering.load("speech2")
+    rng = np.random.default_rng(0)
+    mixture = rng.uniform(-0.1, 0.1, (1, separator.sample_rate)).astype(np.float32)
+    estimates = separator(mixture)
+    assert list(estimates) == ["source0", "source1"]
+    rest = mixture - sum(estimates.values())
+    assert np.square(rest).mean() < 0.1 * np.square(mixture).mean()
+
+
+def test_the_card_of_speech2_states_scores_on_recordings():
+    folder = BUNDLED / "speech2"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 6_000_000
+    assert '"output": null' in (folder / "config.json").read_text()
+    (score, *_) = json.loads((folder / "card.json").read_text())["scores"]
+    assert score["recorded"]
+    for value in score["values"].values():
+        assert f"{value:.1f}" in (folder / "README.md").read_text()

@@ -1,5 +1,6 @@
 """The model in the package separates, offline and from any installation."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -76,3 +77,26 @@ def test_a_large_one_is_not(tmp_path):
     save(replace(FUSS, output="x"), tmp_path / "config.json")
     with pytest.raises(ConfigError, match="9067009 weights; a bundled model has at"):
         bundle(tmp_path, tmp_path / "other")
+
+
+def test_the_outputs_of_universal_add_up_to_a_second_of_sound():
+    universal = mixit.load("universal")
+    rng = np.random.default_rng(0)
+    mixture = rng.uniform(-0.1, 0.1, (2, universal.sample_rate)).astype(np.float32)
+    outputs = universal(mixture)
+    assert len(outputs) == 3
+    np.testing.assert_allclose(sum(outputs.values()), mixture, atol=1e-5)
+    powers = [np.square(output).mean() for output in outputs.values()]
+    assert max(powers) > 2 * min(powers)
+
+
+def test_the_card_of_universal_states_scores_on_recordings():
+    folder = published.resolve("universal")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size < 6_000_000
+    assert '"output": null' in (folder / "config.json").read_text()
+    assert '"data_root": null' in (folder / "config.json").read_text()
+    (score, *_) = json.loads((folder / "card.json").read_text())["scores"]
+    assert score["recorded"]
+    for value in score["values"].values():
+        assert f"{value:.1f}" in (folder / "README.md").read_text()

@@ -8,6 +8,7 @@
 #   RUN_DIR=runs/mixit/fuss/2030-01-31_12-00-00 ./run_train_model_on_fuss.sh
 #                                                             goes on with that run
 #   ./run_train_model_on_fuss.sh --check                      two steps, then stop
+#   ./run_train_model_on_fuss.sh --hosts FILE                on the machines of a list
 #
 # Arguments go to `python -m mixit.train`. See setup.sh for the variables it reads.
 set -euo pipefail

@@ -13,6 +13,7 @@
 #   RUN_DIR=runs/unmix/musdb18/2030-01-31_12-00-00 ./run_train_model_on_musdb18.sh
 #                                                           goes on with that run
 #   ./run_train_model_on_musdb18.sh --check                 two steps, then stop
+#   ./run_train_model_on_musdb18.sh --hosts FILE            on the machines of a list
 #
 # Other arguments go to `python -m unmix.train`. See setup.sh for the variables it reads.
 set -euo pipefail

@@ -12,6 +12,7 @@
 #   RUN_DIR=runs/adversarial/musdb18_and_moisesdb/2030-01-31_12-00-00 \
 #     ./run_train_model_on_musdb18_and_moisesdb.sh            goes on with that run
 #   ./run_train_model_on_musdb18_and_moisesdb.sh --check      two steps, then stop
+#   ./run_train_model_on_musdb18_and_moisesdb.sh --hosts FILE on the machines of a list
 #
 # Other arguments go to `python -m adversarial.train`. SONG names the song that is separated
 # in the end, by default the first of the test. See setup.sh for the variables it reads.

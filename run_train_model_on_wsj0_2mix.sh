@@ -11,6 +11,7 @@
 #   RUN_DIR=runs/clustering/wsj0_2mix/2030-01-31_12-00-00 ./run_train_model_on_wsj0_2mix.sh
 #                                                             goes on with that run
 #   ./run_train_model_on_wsj0_2mix.sh --check                 two steps, then stop
+#   ./run_train_model_on_wsj0_2mix.sh --hosts FILE            on the machines of a list
 #
 # Other arguments go to `python -m clustering.train`. See setup.sh for the variables it
 # reads.

@@ -66,21 +66,11 @@ def run_together(starts: Sequence[Callable[[], Process]], send: Send) -> Result:
         send: Sends a signal to a program.
     """
     processes: list[Process] = []
-    received: list[signal.Signals] = []
-
-    def forward(number: int, _frame: Any) -> None:
-        received.append(signal.Signals(number))
-        for process in processes:
-            _send(send, process, received[-1])
-
-    with _handled(forward, functools.partial(_suspend, processes)):
+    with _received() as signals:
         try:
-            for start in starts:
-                process = start()
-                for number in received:
-                    _send(send, process, number)
-                processes.append(process)
-            failed = _wait(processes, send)
+            for start in starts:  # if one does not start, those that run are ended
+                processes.append(start())  # noqa: PERF401
+            failed = _wait(processes, send, signals)
         except BaseException:
             for process in processes:
                 process.kill()
@@ -140,26 +130,46 @@ def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> Pro
     return subprocess.Popen(
         command,
         env=environment,
+        stdin=subprocess.DEVNULL,  # the lines of ours may be signals, see listen
         start_new_session=True,
         preexec_fn=lambda: control(PARENT_DEATH_SIGNAL, signal.SIGTERM),  # noqa: PLW1509
     )
 
 
-def _wait(processes: Sequence[Process], send: Send) -> int | None:
+def _wait(processes: Sequence[Process], send: Send, signals: list[int]) -> int | None:
     """Wait for all processes; return the index of the first that failed."""
     failed, deadline = None, 0.0
     while running := [each for each in processes if each.poll() is None]:
+        while signals:
+            _pass_on(running, send, signal.Signals(signals.pop(0)))
         if failed is None:
             failed = _first_failed(processes)
             if failed is not None:
                 deadline = time.monotonic() + GRACE_SECONDS
-                for process in running:
-                    _send(send, process, signal.SIGTERM)
+                _pass_on(running, send, signal.SIGTERM)
         elif time.monotonic() > deadline:
             for process in running:
                 process.kill()
         time.sleep(POLL_SECONDS)
     return _first_failed(processes) if failed is None else failed
+
+
+def _pass_on(processes: Sequence[Process], send: Send, number: signal.Signals) -> None:
+    """Send a signal to processes, or stop and continue together with them."""
+    if number == signal.SIGTSTP:
+        _send_all(processes, _signal_group, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        _send_all(processes, _signal_group, signal.SIGCONT)
+    else:
+        _send_all(processes, send, number)
+
+
+def _send_all(processes: Sequence[Process], send: Send, number: signal.Signals) -> None:
+    """Send a signal to those of the processes that have not ended."""
+    for process in processes:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, BrokenPipeError):
+                send(process, number)
 
 
 def _first_failed(processes: Sequence[Process]) -> int | None:
@@ -171,33 +181,17 @@ def _signal_group(process: Process, number: signal.Signals) -> None:
     os.killpg(process.pid, number)
 
 
-def _send(send: Send, process: Process, number: signal.Signals) -> None:
-    """Send a signal to a process, which may have ended meanwhile."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError, BrokenPipeError):
-            send(process, number)
-
-
-def _suspend(processes: Sequence[Process], _number: int, _frame: Any) -> None:
-    """Stop with all processes, as Ctrl-Z asks for, and go on with them."""
-    for process in processes:
-        _send(_signal_group, process, signal.SIGSTOP)
-    os.kill(os.getpid(), signal.SIGSTOP)
-    for process in processes:
-        _send(_signal_group, process, signal.SIGCONT)
-
-
 @contextlib.contextmanager
-def _handled(forward: Any, suspend: Any) -> Iterator[None]:
-    """Handle signals within a block; those that were ignored remain so."""
-    handlers = {**dict.fromkeys(FORWARDED, forward), signal.SIGTSTP: suspend}
+def _received() -> Iterator[list[int]]:
+    """Collect signals within a block; those that were ignored remain so."""
+    numbers: list[int] = []
     before = {
-        number: signal.signal(number, handler)
-        for number, handler in handlers.items()
+        number: signal.signal(number, lambda number, _frame: numbers.append(number))
+        for number in (*FORWARDED, signal.SIGTSTP)
         if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
-        yield
+        yield numbers
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -98,13 +98,20 @@ def test_a_batch_script_does_not_wait_for_the_tasks_that_it_is_not():
 
 
 def test_a_pod_of_an_indexed_job():
-    assert cluster.worker(POD) == (["train-0.net:12345", "train-1.net:12345"], 1, "train")
+    assert cluster.worker(POD) == (
+        ["train-0.net:12345", "train-1.net:12345"],
+        1,
+        "train",
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"JOB_SERVICE": ""}, "JOB_SERVICE is not set; set JOB_SERVICE to the headless"),
+        (
+            {"JOB_SERVICE": ""},
+            "JOB_SERVICE is not set; set JOB_SERVICE to the headless",
+        ),
         ({"JOB_COMPLETIONS": ""}, "JOB_COMPLETIONS is not set"),
         ({"JOB_COMPLETIONS": "two"}, "JOB_COMPLETIONS='two': expected a whole number"),
         ({"JOB_COMPLETIONS": "1"}, "JOB_COMPLETION_INDEX=1: expected a number below"),
@@ -216,7 +223,9 @@ def test_one_host_that_fails_ends_the_others(ssh, tmp_path, capfd):
     assert run(command, tmp_path, SEEN=str(tmp_path / "seen")) == 3
     log = tmp_path / "logs" / "1-me@b.log"
     error = capfd.readouterr().err
-    assert error == f"me@b failed with exit code 3; its output is in {log}\n  the reason\n"
+    assert (
+        error == f"me@b failed with exit code 3; its output is in {log}\n  the reason\n"
+    )
     assert (tmp_path / "seen").read_text() == "SIGTERM\n"
 
 

@@ -78,11 +78,6 @@ class Words:
         """Name of the preset, None where there is none."""
         return self.request.preset
 
-    @property
-    def only_training(self) -> bool:
-        """Whether nothing follows the training, because it is only checked."""
-        return self.request.check
-
     def value(self, key: str, *variables: str) -> str:
         """Return the value of a key by the arguments, else of a variable.
 
@@ -116,13 +111,18 @@ class Report(NamedTuple):
         commands: Commands by label.
     """
 
-    files: Sequence[tuple[str, object]]
+    files: Sequence[tuple[str, str]]
     commands: Sequence[tuple[str, str]]
 
 
-def no_translation(arguments: Sequence[str]) -> list[str]:
-    """Return arguments as they are, for a training without flags of its own."""
-    return list(arguments)
+def one_training(folder: str, _words: Words, step: Step) -> list[Step]:
+    """Return the training with its run folder."""
+    return [with_output(step, folder)]
+
+
+def with_output(step: Step, folder: str, *more: str) -> Step:
+    """Add the run folder to a training, and further words after it."""
+    return Step(step.module, [*step.arguments, f"output={folder}", *more])
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ class Script:
         vocabulary: Presets, keys and flags of the training.
         variables: Environment variables that decide about the run.
         choose: Returns what is trained.
-        evaluate: Yields what follows the training in a run folder. A step runs before
+        evaluate: Yields what follows the trainings in a run folder. A step runs before
             the next one is made.
         report: Returns where the results of a run folder are.
         options: The script's own options, each with what stands after it.
         is_corpus: Whether a first word that is no preset and no file names the corpus.
         switches: The training's own flags that are no keys and take no value.
         translate: Turns the training's own flags into words of the vocabulary.
-        train: Returns the steps of the training, see :func:`one_training`.
+        train: Returns the trainings, from one without its run folder.
     """
 
     name: str
@@ -153,10 +153,8 @@ class Script:
     options: dict[str, str] = field(default_factory=dict)
     is_corpus: Callable[[str], bool] = lambda word: False
     switches: Sequence[str] = ()
-    translate: Callable[[Sequence[str]], list[str]] = no_translation
-    train: Callable[[str, Words, Step], list[Step]] = lambda run, words, step: (
-        one_training(run, step)
-    )
+    translate: Callable[[Sequence[str]], list[str]] = list
+    train: Callable[[str, Words, Step], list[Step]] = one_training
 
     @property
     def path(self) -> Path:
@@ -187,16 +185,6 @@ def read(script: Script, arguments: Sequence[str]) -> Words:
     keys = [word for word in words if word not in script.switches]
     request = experiment.parse(script.vocabulary, [*presets, *keys])
     return Words(words, request, corpus, options)
-
-
-def one_training(run: str, step: Step) -> list[Step]:
-    """Return the training with its run folder."""
-    return [with_output(step, run)]
-
-
-def with_output(step: Step, folder: str, *more: str) -> Step:
-    """Add the run folder to a training, and further words after it."""
-    return Step(step.module, [*step.arguments, f"output={folder}", *more])
 
 
 def miniature(preset: str, text: str) -> list[str]:
@@ -245,21 +233,23 @@ def run(script: Script, arguments: Sequence[str]) -> int:
         _say(*_usage(script), "")
     if words.request.usage or words.request.show:
         return run_step(_training(script, words, choice))
-    _join_cluster()
-    run = _folder(words, choice)
-    steps = script.train(run, words, _training(script, words, choice))
-    if (
-        os.environ.get(cluster.SIGNALS_VARIABLE) == "stdin"
-    ):  # the first host said it all
-        processes.listen()
-        return _work(script, words, choice, run, steps)
-    if cluster.is_chief():
-        _say(*choice.lines, f"Run folder: {run}")
+    hosts = words.options.get("--hosts")
+    folder = _folder(words, choice, None if hosts else _join_cluster())
+    steps = script.train(folder, words, _training(script, words, choice))
+    if os.environ.get(cluster.SIGNALS_VARIABLE) == "stdin":
+        processes.listen()  # this is one of the hosts, and their launcher says it all
+    elif cluster.is_chief():
+        _say(*choice.lines, f"Run folder: {folder}")
         _say("Stopped at any time, this goes on from the last checkpoint:")
-        _say(f"  {_again(script, run, arguments)}")
-    if "--hosts" in words.options:
-        return _launch(script, words.options["--hosts"], arguments, run)
-    return _work(script, words, choice, run, steps)
+        _say(f"  {_again(script, folder, arguments)}")
+    if hosts:
+        return _launch(script, hosts, arguments, folder)
+    for step in steps:
+        if code := run_step(step):
+            return code
+    if words.request.check or not cluster.is_chief():
+        return 0
+    return _finish(script, words, choice, folder)
 
 
 def _usage(script: Script) -> list[str]:
@@ -275,20 +265,13 @@ def _training(script: Script, words: Words, choice: Choice) -> Step:
     return Step(script.vocabulary.name, arguments)
 
 
-def _work(
-    script: Script, words: Words, choice: Choice, run: str, steps: Iterable[Step]
-) -> int:
-    """Train; the chief also evaluates and says where the results are."""
-    for step in steps:
+def _finish(script: Script, words: Words, choice: Choice, folder: str) -> int:
+    """Evaluate a trained run and say where everything is."""
+    os.environ.pop(cluster.VARIABLE, None)  # the other workers have ended
+    for step in script.evaluate(folder, words, choice):
         if code := run_step(step):
             return code
-    if words.only_training or not cluster.is_chief():
-        return 0
-    os.environ.pop(cluster.VARIABLE, None)  # what follows is the work of one process
-    for step in script.evaluate(run, words, choice):
-        if code := run_step(step):
-            return code
-    _say_report(script.report(run, words))
+    _say_report(script.report(folder, words))
     return 0
 
 
@@ -297,21 +280,21 @@ def run_step(step: Step) -> int:
     return processes.run([sys.executable, "-m", step.module, *step.arguments])
 
 
-def _join_cluster() -> None:
+def _join_cluster() -> cluster.Worker | None:
     """Set ``TF_CONFIG`` by Slurm or Kubernetes, if it is not set."""
     if os.environ.get(cluster.VARIABLE):
-        return
+        return None
     worker = cluster.worker(os.environ)
     if worker is not None:
         os.environ[cluster.VARIABLE] = worker.tf_config()
+    return worker
 
 
-def _folder(words: Words, choice: Choice) -> str:
+def _folder(words: Words, choice: Choice, worker: cluster.Worker | None) -> str:
     """Return the run folder, by the arguments or the environment, else a new one."""
     named = words.value("output", "RUN_DIR")
     if named:
         return named
-    worker = cluster.worker(os.environ)
     if worker is None and os.environ.get(cluster.VARIABLE):
         raise ConfigError(
             "TF_CONFIG names several workers, which need one run folder; set RUN_DIR "
@@ -321,21 +304,21 @@ def _folder(words: Words, choice: Choice) -> str:
     return str(Path(os.environ.get("ROOT_DIR") or "runs", choice.folder, name))
 
 
-def _launch(script: Script, hosts: str, arguments: Sequence[str], run: str) -> int:
+def _launch(script: Script, hosts: str, arguments: Sequence[str], folder: str) -> int:
     """Start the script on every host; returns the exit code."""
     _, rest = experiment.take_option(arguments, "--hosts", "one file of hosts")
     names = (*SHARED_VARIABLES, *script.variables)
     variables = {name: value for name in names if (value := os.environ.get(name))}
-    variables["RUN_DIR"] = run
+    variables["RUN_DIR"] = folder
     named = cluster.read_hosts(hosts)
     _say(f"Training on {len(named)} hosts: {', '.join(named)}")
     command = [str(script.path), *rest]
-    return cluster.run_on_hosts(named, command, variables, Path(run, "hosts"))
+    return cluster.run_on_hosts(named, command, variables, Path(folder, "hosts"))
 
 
-def _again(script: Script, run: str, arguments: Sequence[str]) -> str:
+def _again(script: Script, folder: str, arguments: Sequence[str]) -> str:
     """Return the command that goes on with a run."""
-    settings = {"RUN_DIR": run}
+    settings = {"RUN_DIR": folder}
     if os.environ.get("LANE", "current") != "current":
         settings["LANE"] = os.environ["LANE"]
     for name in script.variables:

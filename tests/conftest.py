@@ -82,7 +82,8 @@ class ScriptRun:
         self.steps.clear()
         with self.monkeypatch.context() as patch:
             for name in VARIABLES:
-                patch.delenv(name, raising=False)
+                patch.setenv(name, "")  # so that it is restored if the script sets it
+                patch.delenv(name)
             for name, value in {"ROOT_DIR": "/runs", **environment}.items():
                 patch.setenv(name, value)
             patch.setattr(job, "run_step", self._record)

@@ -42,20 +42,21 @@ def choose(words: Words) -> Choice:
 
 
 def train(run: str, words: Words, step: Step) -> list[Step]:
-    """Train once, or with several seeds, of which the best is kept for each target."""
+    """Train once, or with several seeds."""
     count = _count(words)
-    if not count or words.only_training:
-        return job.one_training(run, step)
+    if not count or words.request.check:
+        return job.one_training(run, words, step)
     seeds = range(FIRST_SEED, FIRST_SEED + count)
-    trainings = [
+    return [
         job.with_output(step, f"{run}/seed{seed}", f"train.seed={seed}")
         for seed in seeds
     ]
-    return [*trainings, Step("unmix.seeds", [run])]
 
 
 def evaluate(run: str, words: Words, choice: Choice) -> Iterator[Step]:
-    """Score the run, or the best of its seeds, on the test songs."""
+    """Keep the best seed of each target, and score the networks on the test songs."""
+    if "--seeds" in words.options:
+        yield Step("unmix.seeds", [run])
     root = [f"--root={choice.root}"] if choice.root else []
     options = ["--model", _model(run, words), *root, "--evaldir", f"{run}/evaluation"]
     yield Step("unmix.evaluate", options)

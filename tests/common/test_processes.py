@@ -28,9 +28,11 @@ def start(tmp_path):
     """Start a process whose child writes to a file what it receives."""
     file = tmp_path / "seen"
 
-    def start(child=CHILD, **options):
-        command = [sys.executable, "-c", PARENT, child, str(file)]
-        parent = subprocess.Popen(command, start_new_session=True, **options)
+    def start(child=CHILD):
+        # A test run in the background ignores SIGINT, and so would its children.
+        command = ["env", "--default-signal=INT", sys.executable, "-c", PARENT]
+        command += [child, str(file)]
+        parent = subprocess.Popen(command, start_new_session=True)
         return parent, lines(file, 1)[0].split()[-1], file
 
     return start
@@ -93,10 +95,12 @@ def wait_until(holds):
         time.sleep(0.02)
 
 
-def test_an_ignored_signal_stays_ignored(start):
-    ignore = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
+def test_an_ignored_signal_stays_ignored(tmp_path):
+    file = tmp_path / "seen"
     child = 'echo "ready $$" >>"$1"; sleep 0.5; exit 5'
-    parent, _, _ = start(child, preexec_fn=ignore)
+    command = ["env", "--ignore-signal=INT", sys.executable, "-c", PARENT]
+    parent = subprocess.Popen([*command, child, str(file)])
+    lines(file, 1)
     parent.send_signal(signal.SIGINT)
     assert parent.wait(timeout=20) == 5
 

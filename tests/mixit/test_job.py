@@ -1,8 +1,24 @@
 """The main job, whose trainings are recorded and not run."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from mixit import job
+
+SMALL = (
+    "model.num_repeats=1",
+    "model.num_dilations=2",
+    "model.conv_channels=8",
+    "model.bottleneck=8",
+    "segment_seconds=0.5",
+    "batch_size=2",
+    "validation_examples=4",
+)
 
 
 def test_without_fuss_it_says_so_and_runs_everything(run_script, capsys):
@@ -82,3 +98,23 @@ def test_examples_that_were_drawn_are_named(run_script, capsys, tmp_path):
     out = capsys.readouterr().out
     assert f"One mixture, separated     {drawn}\n" in out
     assert f"The same, drawn            {drawn}/picture.png\n" in out
+
+
+@pytest.mark.slow
+def test_an_interrupt_reaches_the_training(tmp_path):
+    words = [*SMALL, "train.epochs=1000", f"output={tmp_path}/run"]
+    # A test run in the background ignores SIGINT, and so would the training.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "mixit.job"]
+    process = subprocess.Popen(
+        [*command, "tiny", *words],
+        env={**os.environ, "SEPARATION_CACHE": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "run" / "scalars.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.endswith("mixit.train: interrupted\n")

@@ -264,7 +264,9 @@ while :; do sleep 0.05; done
 def test_signals_reach_the_programs_of_the_hosts(ssh, tmp_path, number, name, code):
     seen = tmp_path / "seen"
     environment = {**os.environ, "SEEN": str(seen)}
-    command = [sys.executable, "-c", LAUNCHER, SLEEPS, str(tmp_path / "logs")]
+    # A test run in the background ignores SIGINT, and so would its children.
+    command = ["env", "--default-signal=INT", sys.executable, "-c", LAUNCHER]
+    command += [SLEEPS, str(tmp_path / "logs")]
     launcher = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, start_new_session=True
     )

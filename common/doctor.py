@@ -243,26 +243,6 @@ def _rows(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value or "none"]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the findings; return 1 where something needed is missing."""
-    parser = argparse.ArgumentParser(prog="separation-doctor", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    facts = examine()
-    failed = any(problem.needed for problem in facts["problems"])
-    if options.json:
-        facts["problems"] = [problem._asdict() for problem in facts["problems"]]
-        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-    else:
-        sys.stdout.write(describe(facts) + "\n")
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 class Problem(NamedTuple):
     """What is wrong, its cure, and whether the suite cannot work with it."""
 
@@ -292,23 +272,24 @@ def gpus(tf: Any, problems: list[Problem]) -> list[str]:
     """
     if tf is None:
         return []
-    try:
-        devices = tf.config.list_logical_devices("GPU")
-    except Exception as error:
-        problems.append(
-            Problem(
-                f"TensorFlow cannot open the GPUs ({first_line(error)})",
-                "update the driver, or set CUDA_VISIBLE_DEVICES=-1 to use the CPU",
-                False,
-            )
-        )
-        return []
+    names = _open_gpus(tf, problems)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"-1", ""}
-    if not devices and not hidden and Path("/dev/nvidia0").exists():
+    if not names and not hidden and Path("/dev/nvidia0").exists():
         what = "this machine has an NVIDIA GPU that TensorFlow does not use"
         cure = f"pip install 'tensorflow[and-cuda]=={tf.__version__}', check nvidia-smi"
         problems.append(Problem(what, cure, False))
-    return [multiply(tf, device.name, problems) for device in devices]
+    return [multiply(tf, name, problems) for name in names]
+
+
+def _open_gpus(tf: Any, problems: list[Problem]) -> list[str]:
+    """Return the names of the GPUs that TensorFlow opens."""
+    try:
+        return [device.name for device in tf.config.list_logical_devices("GPU")]
+    except Exception as error:
+        what = f"TensorFlow cannot open the GPUs ({first_line(error)})"
+    cure = "update the driver, or set CUDA_VISIBLE_DEVICES=-1 to use the CPU"
+    problems.append(Problem(what, cure, False))
+    return []
 
 
 def multiply(tf: Any, name: str, problems: list[Problem]) -> str:
@@ -420,3 +401,66 @@ def _attempt(what: str, write: Any, read: Any, problems: list[Problem]) -> str:
         cure = "install a complete build of ffmpeg"
     problems.append(Problem(f"{what} do not work ({reason})", cure, False))
     return "fails"
+
+
+def check_tensorflow() -> int:
+    """Let TensorFlow compute in a process of its own, which it may crash.
+
+    Returns:
+        The exit code: 0 if it computes.
+    """
+    program = "import sys; from common import doctor; sys.exit(doctor.compute())"
+    command = [sys.executable, "-c", program]
+    if subprocess.run(command, check=False).returncode == 0:
+        return 0
+    sys.stderr.write(
+        f"TensorFlow cannot run an operation in {sys.prefix}: if no other cure is "
+        "named above, delete that folder and start again.\n"
+    )
+    return 1
+
+
+def compute() -> int:
+    """Multiply matrices on every GPU, or on the CPU where there is none.
+
+    Returns:
+        The exit code: 0 if all products are right.
+    """
+    problems: list[Problem] = []
+    tf = _load("tensorflow", _version("tensorflow"), problems)
+    if tf is not None:
+        names = _open_gpus(tf, problems)
+        for name in names or ["/device:CPU:0"]:
+            multiply(tf, name, problems)
+        devices = f"{len(names)} GPU(s)" if names else "CPU"
+        sys.stdout.write(f"TensorFlow {tf.__version__} on {devices}\n")
+    for problem in problems:
+        sys.stderr.write(f"{problem.what}: {problem.cure}\n")
+    return int(bool(problems))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the findings; return 1 where something needed is missing."""
+    parser = argparse.ArgumentParser(prog="separation-doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--tensorflow",
+        action="store_true",
+        help="only check that TensorFlow computes, on every GPU or else on the CPU",
+    )
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if options.tensorflow:
+        return check_tensorflow()
+    facts = examine()
+    failed = any(problem.needed for problem in facts["problems"])
+    if options.json:
+        facts["problems"] = [problem._asdict() for problem in facts["problems"]]
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    else:
+        sys.stdout.write(describe(facts) + "\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

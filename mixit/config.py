@@ -192,3 +192,11 @@ PRESETS = {
     "fuss_supervised": FUSS_SUPERVISED,
     "tiny": TINY,
 }
+
+ALIASES = {
+    "-dd": "data_root",
+    "--data_dir": "data_root",
+    "-md": "output",
+    "--model_dir": "output",
+}
+"""Flags of Google's program whose keys have other names here."""

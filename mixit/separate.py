@@ -71,7 +71,8 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
     Args:
         path: Output folder of a training run or prefix of one of its checkpoints, or
             prefix or folder of a TF1 checkpoint, or ``universal`` or ``mini``, which
-            come with the package, or the name of a model in :data:`mixit.published.MODELS`.
+            come with the package, or the name of a model in
+            :data:`mixit.published.MODELS`.
         segment_seconds: Longest part that goes through the network in one pass.
         overlap: Part of a segment that it shares with the next one, 0 to 0.5.
         num_dilations: Blocks of one repeat, by default 8.

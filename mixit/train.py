@@ -11,10 +11,10 @@ import tf_keras as keras
 
 from common import experiment, training
 from common.config import ConfigError
-from common.training import distribution
+from common.training import cluster, distribution
 from common.training.logs import Sounds
 from mixit import data, summaries
-from mixit.config import PRESETS, MixitConfig
+from mixit.config import ALIASES, PRESETS, MixitConfig
 from mixit.google.restore import start_from
 from mixit.loss import (
     MOST_ASSIGNMENTS,
@@ -215,12 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         presets=PRESETS,
         default="fuss",
         main=_main,
-        aliases={
-            "-dd": "data_root",
-            "--data_dir": "data_root",
-            "-md": "output",
-            "--model_dir": "output",
-        },
+        aliases=ALIASES,
     )
     return experiment.run(command, argv)
 
@@ -249,7 +244,7 @@ def _seen_sounds(
         config.model.sample_rate,
         every=SOUND_STEPS,
         start_step=start_step,
-        chief=distribution.is_chief(),
+        chief=cluster.is_chief(),
     )
 
 
@@ -270,7 +265,7 @@ def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
         rate,
         step,
         lambda heard: summaries.images(heard, rate),
-        chief=distribution.is_chief(),
+        chief=cluster.is_chief(),
     )
 
 

@@ -24,7 +24,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common.records import Index, explain
-from common.training import distribution, run_folder
+from common.training import cluster, distribution, run_folder
 from common.training.checkpoint import Checkpoints
 from common.training.logs import Scalars
 from common.training.resume import DemandFinite, Progress, Saver, TrainingError
@@ -99,7 +99,7 @@ def train(config: Any, build: Build) -> Any:
     schedule = replace(config.train, steps_per_epoch=steps)
     # Every replica returns the metrics of all; the default would add them up.
     job.model.distribute_reduction_method = "first"
-    chief = distribution.is_chief()
+    chief = cluster.is_chief()
     store = Checkpoints(folder, job.model, schedule.keep, chief)
     restored = store.restore_latest()
     step, state, skipped = restored or (0, {}, ())
@@ -208,7 +208,7 @@ def _start(config: Any, build: Build) -> tuple[Job, Batch]:
     schedule, folder = config.train, Path(config.output)
     distribution.prepare(schedule.seed)
     strategy = distribution.choose(schedule.strategy, schedule.replicas)
-    if distribution.is_chief():
+    if cluster.is_chief():
         run_folder.prepare(folder, config)
     replicas = int(strategy.num_replicas_in_sync)
     each, total = run_folder.divided(folder, config, replicas)

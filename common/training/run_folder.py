@@ -24,7 +24,6 @@ from common.config import (
     to_dict,
 )
 from common.files import write_json
-from common.training import checkpoint, network_file
 
 Config = TypeVar("Config")
 
@@ -83,12 +82,8 @@ def prepare(folder: Path, config: Any) -> None:
             missing or damaged; or it holds a bundled or published model.
     """
     path = folder / "config.json"
-    if (folder / network_file.NAME).exists():
-        raise RunFolderError(
-            f"output={folder} holds the weights of a model ({network_file.NAME}) and "
-            "no run; name another output"
-        )
-    if checkpoint.exist(folder):
+    _refuse_model(folder)
+    if _is_started(folder):
         _check_same(path, config)
         return
     try:
@@ -178,6 +173,23 @@ def record(
     save(config, folder / "config.json")
 
 
+def _refuse_model(folder: Path) -> None:
+    from common.training import network_file
+
+    if (folder / network_file.NAME).exists():
+        raise RunFolderError(
+            f"output={folder} holds the weights of a model ({network_file.NAME}) and "
+            "no run; name another output"
+        )
+
+
+def _is_started(folder: Path) -> bool:
+    """Return whether a run has saved a checkpoint."""
+    from common.training import checkpoint  # with TensorFlow, which names do not need
+
+    return checkpoint.exist(folder)
+
+
 def _read(folder: Path) -> dict[str, Any]:
     """Return the content of run.json; empty if there is none."""
     path = folder / RECORD
@@ -196,7 +208,7 @@ def _global_batch(folder: Path, size: int) -> int | None:
 
     Release 0.1.0 recorded only the number of replicas.
     """
-    starts = _read(folder).get("starts", []) if checkpoint.exist(folder) else []
+    starts = _read(folder).get("starts", []) if _is_started(folder) else []
     if not starts:
         return None
     return int(starts[-1].get("global_batch") or size * starts[-1]["replicas"])

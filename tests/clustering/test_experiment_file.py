@@ -482,7 +482,7 @@ def test_the_commands_take_an_experiment_file(run, config, speakers, tmp_path, c
     assert train_command.main(["-p", str(file), "with", "wham"]) == 1
     assert "neither a preset (own)" in capsys.readouterr().err
     assert train_command.main(["-p"]) == 1
-    assert "-p needs one experiment file" in capsys.readouterr().err
+    assert "-p: expected one experiment file" in capsys.readouterr().err
 
 
 def test_an_experiment_file_may_not_name_another(tmp_path):

@@ -1,4 +1,4 @@
-"""The models that learned from recordings separate, offline and from any installation."""
+"""The models that learned from recordings separate offline, once installed."""
 
 import json
 

@@ -52,6 +52,8 @@ class Case:
         is_ordered: Whether the sources of the untrained network differ so much that
             the order is kept from chunk to chunk.
         closeness_db: By how much chunked inference is below the whole, at the least.
+        by_example: Whether training treats every example by itself, without moments of
+            the batch.
     """
 
     network: Callable[[], Any]
@@ -66,6 +68,7 @@ class Case:
     phase: str = ""
     is_ordered: bool = False
     closeness_db: float = 15.0
+    by_example: bool = True
 
 
 MIXIT = replace(mixit.config.TINY, lr=1e-4)
@@ -311,6 +314,7 @@ MODELS = {
         # The normalisation of the batch takes every constant away again.
         no_gradient=("input_mean:0",),
         closeness_db=40.0,
+        by_example=False,
     ),
 }
 

@@ -99,17 +99,13 @@ def scores(
     after = {"si_sdr": si_sdr(truth, ordered), "sdr": sdr(truth, ordered)}
     before = {"si_sdr": si_sdr(truth, unseparated), "sdr": sdr(truth, unseparated)}
     gains = {f"{name}_improvement": after[name] - before[name] for name in after}
-    measured: dict[str, np.ndarray] = {}
-    for name, value in (after | gains).items():
-        measured[name] = np.asarray(value)
+    measured = {name: np.asarray(value) for name, value in (after | gains).items()}
     if bss:
         measured |= bss_ratios(mixture, references, ordered.numpy())
     if stoi_rate:
-        unseparated = np.broadcast_to(mixture, references.shape)
-        for name, sounds in zip(STOI_MEASURES, (ordered, unseparated), strict=True):
-            measured[name] = intelligibility.stoi(
-                references, np.asarray(sounds), stoi_rate
-            )
+        compared = ordered.numpy(), np.broadcast_to(mixture, references.shape)
+        for name, sounds in zip(STOI_MEASURES, compared, strict=True):
+            measured[name] = intelligibility.stoi(references, sounds, stoi_rate)
     return measured
 
 

@@ -52,8 +52,6 @@ class Case:
         is_ordered: Whether the sources of the untrained network differ so much that
             the order is kept from chunk to chunk.
         closeness_db: By how much chunked inference is below the whole, at the least.
-        by_example: Whether training treats every example by itself, without moments of
-            the batch.
     """
 
     network: Callable[[], Any]
@@ -68,7 +66,6 @@ class Case:
     phase: str = ""
     is_ordered: bool = False
     closeness_db: float = 15.0
-    by_example: bool = True
 
 
 MIXIT = replace(mixit.config.TINY, lr=1e-4)
@@ -314,7 +311,6 @@ MODELS = {
         # The normalisation of the batch takes every constant away again.
         no_gradient=("input_mean:0",),
         closeness_db=40.0,
-        by_example=False,
     ),
 }
 
@@ -357,6 +353,18 @@ def killed_case(request):
     ]
 )
 def training_case(request):
+    return TRAININGS[request.param]
+
+
+# The first phase of adversarial is quick; unmix normalises by the moments of a batch.
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[] if name in ONE_A_PILLAR else [pytest.mark.slow])
+        for name in TRAININGS
+        if name != "unmix_tiny"
+    ]
+)
+def accumulated_case(request):
     return TRAININGS[request.param]
 
 

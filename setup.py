@@ -68,6 +68,8 @@ EXTRAS = {
     # NVIDIA's libraries from PyPI; setup.sh adds this where it sees a GPU.
     "gpu": ["tensorflow[and-cuda]"],
     "plots": ["matplotlib"],
+    # The intelligibility of speech, for clustering.evaluate --stoi.
+    "speech": ["pystoi>=0.4,<0.5"],
     # The page in the browser; ffmpeg has to be on PATH as well.
     "web": ["starlette>=0.46,<2", "uvicorn>=0.30,<1"],
     "dev": [

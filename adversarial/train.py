@@ -99,7 +99,7 @@ def build(
     return training.Job(
         model=model,
         train=lambda step: distribution.training_batches(
-            strategy, train_example, batch, step, workers
+            strategy, train_example, batch * config.train.accumulate, step, workers
         ),
         valid=lambda: distribution.validation_batches(
             strategy, valid_example, count, batch

@@ -84,7 +84,7 @@ class MixitConfig:
         output: Run folder; none: a new one named by the date.
         initial: Run folder, TF1 checkpoint or name of a model, whose weights, and state
             of the optimizer where it holds one, a new run starts from. A run that goes
-            on does not read it again.
+            on does not read it again; one with warm-up or cosine takes no state.
         segment_seconds: Length of the training examples; shorter ones are filled with
             zeros, of longer ones a random part is taken.
         batch_size: Mixtures per replica and step, even: two make a mixture of mixtures;

@@ -106,3 +106,10 @@ def half():
     return lambda config: replace(
         config, train=replace(config.train, precision="bfloat16")
     )
+
+
+@pytest.fixture
+def every_tool():
+    """Give a configuration averages, accumulation, a warm-up and a cosine."""
+    tools = {"accumulate": 2, "ema": 0.5, "lr_schedule": "cosine", "warmup_steps": 2}
+    return lambda config: replace(config, train=replace(config.train, **tools))

@@ -40,7 +40,8 @@ MAY_CHANGE = (
 """Keys that may change when a run resumes, because the results stay the same.
 
 For another encoding of the records the digest of the data decides. On other devices the
-global batch of the run is divided again, see :func:`divided`.
+global batch of the run is divided again, see :func:`divided`. The number of epochs may
+not change where the learning rate depends on it, which is that of a cosine.
 """
 
 RECORD = "run.json"
@@ -97,7 +98,7 @@ def prepare(folder: Path, config: Any) -> None:
 
 
 def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
-    """Divide the global batch of a run among the current replicas.
+    """Divide the global batch of a run among the current replicas and their batches.
 
     The position of the data is the step times the global batch, so another global batch
     would skip or repeat examples.
@@ -117,15 +118,18 @@ def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
     """
     keys = key_types(type(config))
     key = next(key for key in keys if key.rpartition(".")[2] == "batch_size")
-    size = int(flatten(to_dict(config))[key])
-    total = _global_batch(folder, size) or size * replicas
-    if total % replicas:
+    values = flatten(to_dict(config))
+    size, accumulate = int(values[key]), int(values["train.accumulate"])
+    batches = replicas * accumulate
+    total = _global_batch(folder, size) or size * batches
+    if total % batches:
         raise RunFolderError(
             f"{folder} has a global batch of {total}, which {replicas} replicas cannot "
             "share equally; set train.replicas to a number that divides it"
+            + (f" by {accumulate}" if accumulate > 1 else "")
         )
-    if total != size * replicas:
-        config = override(config, {key: total // replicas})
+    if total != size * batches:
+        config = override(config, {key: total // batches})
     return config, total
 
 
@@ -228,7 +232,10 @@ def _check_same(path: Path, config: Any) -> None:
             "not train; the run still separates, but name another output to train"
         )
     now = flatten(to_dict(config))
-    changed = [key for key in now if key not in MAY_CHANGE and then[key] != now[key]]
+    may_change = set(MAY_CHANGE)
+    if now.get("train.lr_schedule") == "cosine":
+        may_change.remove("train.epochs")
+    changed = [key for key in now if key not in may_change and then[key] != now[key]]
     if changed:
         key = changed[0]
         raise RunFolderError(

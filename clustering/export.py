@@ -268,7 +268,7 @@ def _projected(graph: Graph, layer: layers.Linear, signal: str) -> str:
 def _normalised(graph: Graph, layer: layers.Normalisation, signal: str) -> str:
     """Normalise [batch, channels, frames]."""
     if layer.norm == "cgLN":
-        normal = _normalised_until_now(graph, signal, len(layer.gamma))
+        normal = _normalised_until_now(graph, signal, layer.gamma.shape[0])
     else:
         normal = graph.normalised(signal, AXES[layer.norm], layers.EPSILON)
     gamma, beta = (part.numpy()[:, np.newaxis] for part in (layer.gamma, layer.beta))

@@ -49,7 +49,11 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
     Raises:
         CheckpointError: The network cannot be loaded.
     """
-    network = _network(path, checkpoint)
+    return export_network(_network(path, checkpoint))
+
+
+def export_network(network: Tdcn) -> Export:
+    """Prepare the export of a network."""
     mics, rate = network.config.num_mics, network.config.sample_rate
     mixture = tf.TensorSpec([None, mics, None], tf.float32)
     return Export(

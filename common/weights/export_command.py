@@ -250,7 +250,7 @@ def _describe(export: Export, form: str, folder: Path) -> None:
 
 
 def sound(channels: int, sample_rate: int, seconds: float = SECONDS) -> np.ndarray:
-    """Make two tones with overtones, each with pauses of its own, above faint noise.
+    """Make two tones with overtones, each with pauses of its own, above noise.
 
     Args:
         channels: Number of channels, each with another balance.
@@ -262,7 +262,7 @@ def sound(channels: int, sample_rate: int, seconds: float = SECONDS) -> np.ndarr
     """
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     tones = [_tone(110.0, 3.0, time), _tone(277.2, 1.7, time)]
-    noise = np.random.default_rng(SEED).normal(0.0, 1e-3, [channels, len(time)])
+    noise = np.random.default_rng(SEED).normal(0.0, 0.03, [channels, len(time)])
     balance = np.linspace(0.2, 0.8, channels)[:, np.newaxis] if channels > 1 else 0.5
     mixture = balance * tones[0] + (1.0 - balance) * tones[1] + noise
     return np.asarray(0.5 * mixture, np.float32)

@@ -106,8 +106,8 @@ def graph(network: UNet) -> Graph:
     image = made("Concat", centre, image, axis=1)
     heads = [_convolved(made, image, layer) for layer in network.heads]
     outputs = made("Concat", *heads, axis=1)
-    shape = ["batch", 2, geometry.output_bins, "estimated"]
-    made.output("logs", _magnitudes(made, network, outputs, centre), shape)
+    logs = _magnitudes(made, network, outputs, centre)
+    made.output("logs", logs, ["batch", 2, geometry.output_bins, "estimated"])
     return made
 
 

@@ -29,6 +29,7 @@ from clustering.separate import separator
 from clustering.shapes import Activation
 from clustering.weights import restore
 from common.layers.batch_norm import EPSILON
+from common.signal.numpy_stft import stft
 from common.weights.export_command import (
     Export,
     command,
@@ -63,7 +64,7 @@ def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
     shape = [None, None, config.stft.bins] if spectral else [None, None]
     waveform = sound(1, config.sample_rate)
     params = replace(config.stft, padding="constant_whole")
-    example = abs(light.stft(waveform, params)) if spectral else waveform
+    example = abs(stft(waveform, params)) if spectral else waveform
     return Export(
         "clustering",
         separator(net, config),
@@ -85,9 +86,9 @@ def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any
         return {"stft": params}
     options = config.cluster
     draws = 2 + int(math.log(options.sources))
-    shape = [1, options.restarts, options.sources * draws]
     # Those that clustering.kmeans draws.
-    chances = tf.random.stateless_uniform(shape, [0, 0]).numpy()
+    size = [1, options.restarts, options.sources * draws]
+    chances = tf.random.stateless_uniform(size, (0, 0)).numpy()
     chances = chances.reshape(options.restarts, options.sources, draws)
     return {"stft": params, "cluster": asdict(options), "chances": chances.tolist()}
 
@@ -139,7 +140,7 @@ def _spectral(graph: Graph, net: SpectralNetwork) -> None:
         masks = graph.transpose(_head(graph, net.mask, rows), 0, 3, 1, 2)
         graph.output("masks", masks, ["batch", net.mask.size, "frames", bins])
         return
-    head = net.embedding
+    head: Any = net.embedding
     numbers = _head(graph, head, rows)
     points = graph("Mul", graph.length(numbers, 1), [bins])
     embedding = graph.reshape(numbers, 0, points, head.size)

@@ -65,7 +65,7 @@ def _masks(
     """Make the function from what the network returns to masks."""
     if "cluster" not in settings:
         return lambda outputs, _: outputs
-    options, chances = settings["cluster"], np.float32(settings["chances"])
+    options, chances = settings["cluster"], np.asarray(settings["chances"], np.float32)
 
     def cluster(embeddings: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
         pairs = zip(embeddings, magnitudes, strict=True)

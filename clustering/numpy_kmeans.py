@@ -103,8 +103,8 @@ def kmeans(points: np.ndarray, weights: np.ndarray, chances: np.ndarray) -> np.n
     """
     data = _centred(points, weights)
     found = [_lloyd(data, _seeds(data, each)) for each in chances]
-    inertias = [_squares(data, each).min(0) @ data.weights for each in found]
-    return found[int(np.argmin(inertias))] + data.mean
+    inertias = [float(_squares(data, each).min(0) @ data.weights) for each in found]
+    return np.asarray(found[int(np.argmin(inertias))] + data.mean)
 
 
 def distances(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -113,8 +113,8 @@ def distances(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     >>> distances(np.array([[3.0, 4.0]]), np.zeros([1, 2])).tolist()
     [[5.0]]
     """
-    squares = [np.square(points - one).sum(-1) for one in centroids]
-    return np.sqrt(np.maximum(squares, 1e-24))
+    squares = np.stack([np.square(points - one).sum(-1) for one in centroids])
+    return np.sqrt(np.maximum(squares, np.float32(1e-24)))
 
 
 def _weights(flat: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
@@ -129,7 +129,7 @@ def _masks(away: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
     """Masks [sources, points] by the distances; see :mod:`clustering.cluster`."""
     if options["mask"] == "binary":
         nearest = np.argmin(away, 0)
-        return np.float32(np.arange(len(away))[:, np.newaxis] == nearest)
+        return (np.arange(len(away))[:, np.newaxis] == nearest).astype(np.float32)
     if options["mask"] == "soft":
         near = np.exp(-options["beta"] * away) + np.float32(1e-8)
     else:

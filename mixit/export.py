@@ -100,8 +100,11 @@ def graph(network: Tdcn) -> Graph:
     masks = _masks(made, network, core)
     estimates = basis.synthesise(basis.masked(masks, coefficients), mixture)
     consistent = _consistent(made, network, mixture, estimates, core)
-    shape = ["batch", config.num_sources, config.num_mics, "samples"]
-    made.output("estimates", made.transpose(consistent, 0, 2, 1, 3), shape)
+    made.output(
+        "estimates",
+        made.transpose(consistent, 0, 2, 1, 3),
+        ["batch", config.num_sources, config.num_mics, "samples"],
+    )
     return made
 
 

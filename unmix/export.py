@@ -39,8 +39,6 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
     networks = weights.load(path, checkpoint=checkpoint)
     first = next(iter(networks.values()))
     config, bins = first.config, num_bins(first.config)
-    holder = tf.Module()
-    holder.networks = list(networks.values())
     magnitude = tf.TensorSpec([None, config.channels, None, bins], tf.float32)
     shape = 1, config.channels, FRAMES, bins
     settings = {
@@ -52,7 +50,9 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
     return Export(
         "unmix",
         load(path, checkpoint=checkpoint),
-        core_module(holder, lambda x: _magnitudes(networks, x), magnitude),
+        core_module(
+            [*networks.values()], lambda x: _magnitudes(networks, x), magnitude
+        ),
         np.random.default_rng(0).gamma(0.5, size=shape).astype(np.float32),
         lambda folder: write_graphs(
             folder, encode=encoding(networks), decode=decoding(networks)
@@ -109,8 +109,8 @@ def decoding(networks: Networks) -> Graph:
     """
     graph, masks = Graph("decode"), []
     config = next(iter(networks.values())).config
-    shape = [len(networks), "frames", config.hidden_size]
-    hidden = graph.input("hidden", shape)
+    width = config.hidden_size
+    hidden = graph.input("hidden", [len(networks), "frames", width])
     channels, bins = config.channels, num_bins(config)
     for index, network in enumerate(networks.values()):
         rows = graph("Squeeze", graph.slice(hidden, 0, index, index + 1), [0])

@@ -43,7 +43,7 @@ class Export:
 
     package: str
     separator: Separator
-    core: tf.Module
+    core: Any
     example: np.ndarray
     write_onnx: Callable[[Path], None]
     load_onnx: Callable[[Path], Separator]
@@ -52,18 +52,19 @@ class Export:
 
 
 def core_module(
-    network: tf.Module, call: Callable[[tf.Tensor], Any], spec: tf.TensorSpec
-) -> tf.Module:
+    network: Any, call: Callable[[tf.Tensor], Any], spec: tf.TensorSpec
+) -> Any:
     """Make the module that is saved: the variables, and one function of them.
 
     Args:
-        network: Holds the variables.
+        network: Holds the variables, or several networks do.
         call: The function.
         spec: Of its input.
     """
-    module = tf.Module()
+    module: Any = tf.Module()
     # The variables alone: of a whole model, Keras saves functions of each layer.
-    module.weights = network.variables
+    several = network if isinstance(network, list) else [network]
+    module.weights = [each.variables for each in several]
     module.separate = tf.function(call, input_signature=[spec], autograph=False)
     return module
 

@@ -58,8 +58,8 @@ class Graph:
             Name of its output, or names if there are several.
         """
         names = [f"{op}_{len(self.nodes)}_{i}" for i in range(outputs)]
-        inputs = [self._named(each) for each in inputs]
-        self.nodes.append(_onnx().helper.make_node(op, inputs, names, **options))
+        tensors = [self._named(each) for each in inputs]
+        self.nodes.append(_onnx().helper.make_node(op, tensors, names, **options))
         return names if outputs > 1 else names[0]
 
     def input(self, name: str, shape: Sequence[int | str]) -> str:

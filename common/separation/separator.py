@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import tensorflow as tf
 
 from common.separation.source_order import match_beginnings, match_channels
 
@@ -370,9 +369,12 @@ def graph(function: Callable[..., Any], **options: Any) -> Any:
         function: What is traced.
         **options: Those of ``tf.function``.
 
-    >>> [float(graph(lambda x: 2 * x)(tf.constant(x))) for x in (1.0, 2.0)]
-    [2.0, 4.0]
+    >>> float(graph(lambda x: 2 * x)(np.float32(3.0)))
+    6.0
     """
+    # Imported here, so that a separator of another runtime needs no TensorFlow.
+    import tensorflow as tf
+
     compiled = tf.function(function, **options)
     # Set by TensorFlow on functions of saved models; there is no public switch.
     compiled._omit_frequent_tracing_warning = True

@@ -110,7 +110,7 @@ COMMANDS = [
 DATA = {
     "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "clustering": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
-    "common": ["py.typed"],
+    "common": ["py.typed", "separation/*.json"],
     "harmony_split": ["py.typed", "static/*", "static/vendor/*"],
     "mixit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "unmix": ["py.typed", "bundled/*/*", "bundled/*/*/*", "bundled/*/*/*/*"],

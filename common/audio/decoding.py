@@ -55,7 +55,7 @@ def inspect(path: Path, stream: int = 0) -> Sound:
     (8000, 2, 30, 0)
     """
     _check_file(path)
-    file = None if stream else _open(path)
+    file = None if stream else open_file(path)
     if file is None:
         return _ffprobe(path, stream)
     with file:
@@ -112,7 +112,16 @@ class _Forward(soundfile.SoundFile):
         return False
 
 
-def _open(path: Path) -> _Forward | None:
+def open_file(path: Path) -> _Forward | None:
+    """Open a file by libsndfile; None where it cannot read it.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "tone.wav")
+    >>> soundfile.write(path, np.zeros(30), 8000)
+    >>> with open_file(path) as file:
+    ...     file.subtype
+    'PCM_16'
+    """
     name = path.absolute()  # "-" alone would be standard input
     try:
         return _Forward(str(name) if os.name == "nt" else os.fsencode(name))
@@ -174,7 +183,7 @@ def check_finite(
 def _sndfile_chunks(
     sound: Sound, chunk_samples: int, start: int, samples: int | None
 ) -> Iterator[np.ndarray]:
-    file = _open(sound.path)
+    file = open_file(sound.path)
     if file is None:
         raise AudioError(f"{sound.path} changed while it was read; try again.")
     with file:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 
-from common.audio.decoding import codec, decode, inspect
+from common.audio.decoding import codec, decode, inspect, open_file
 from common.audio.encoding import FORMATS, Format, Writer
 from common.audio.headers import AudioError
 
@@ -218,16 +217,17 @@ def format_of(path: Name) -> str:
     >>> format_of(file)
     'wav24'
     """
-    try:
-        info = soundfile.info(path)
-    except (soundfile.LibsndfileError, TypeError):
+    file = open_file(Path(path))
+    if file is None:
         name = codec(Path(path))
-        chosen, what = CODECS.get(name), f"holds {name}"
+        chosen, what = CODECS.get(name, ""), f"holds {name}"
     else:
-        container = CONTAINERS.get(info.format, info.format)
-        chosen = NAMES.get((container, info.subtype), DEEPEST.get(container))
-        what = f"is {info.format}"
-    if chosen is None:
+        container = CONTAINERS.get(str(file.format), str(file.format))
+        deepest = DEEPEST.get(container, "")
+        chosen = NAMES.get((container, str(file.subtype)), deepest)
+        what = f"is {file.format}"
+        file.close()
+    if not chosen:
         raise AudioError(
             f"{path} {what}, which is not written; expected a format of "
             f"{', '.join(FORMATS)}."

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import soundfile
 
+from common.audio.decoding import open_file
+
 NONE: Mapping[str, str] = {}
 RIFF_NAMES = {
     "title": b"INAM",
@@ -45,13 +47,14 @@ def read_tags(path: Path) -> dict[str, str]:
     >>> read_tags(file)
     {'title': 'Blue'}
     """
-    try:
-        with soundfile.SoundFile(path) as file:
+    file = open_file(path)
+    if file is None:
+        tags = _probed(path)
+    else:
+        with file:
             # ffmpeg writes the comment of opus where libsndfile does not look for it.
             is_opus = file.subtype == "OPUS"
             tags = _probed(path) if is_opus else file.copy_metadata()
-    except (soundfile.LibsndfileError, TypeError):
-        tags = _probed(path)
     return {name: tags[name] for name in RIFF_NAMES if tags.get(name)}
 
 

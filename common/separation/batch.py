@@ -197,6 +197,7 @@ def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
     )
     facts["input"]["sha256"] = _digest(each, facts["input"])
     made = reports.done(summary, facts, report.parent)
+    report.parent.mkdir(parents=True, exist_ok=True)
     write_json(made, report)
     return Outcome(str(summary), made)
 

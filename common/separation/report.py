@@ -183,8 +183,8 @@ def _are_there(
 ) -> bool:
     """Say whether stems are those of a report, at their paths and of their sizes."""
     for name, path in stems.items():
-        stated = os.path.normpath(folder / written[name]["path"])
-        if stated != os.path.normpath(printable(path)) or not path.is_file():
+        stated = printable(os.path.relpath(path, folder))
+        if written[name]["path"] != stated or not path.is_file():
             return False
         if path.stat().st_size != written[name]["bytes"]:
             return False

@@ -72,6 +72,7 @@ EXTRAS = {
         # The test client of Starlette asks for it.
         "httpx2",
         "hypothesis",
+        "jsonschema",
         "mypy",
         "pytest>=8",
         "pytest-xdist",

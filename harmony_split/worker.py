@@ -45,7 +45,7 @@ class Model(Protocol):
         """Do what is done only once."""
 
     def separate(self, path: Path, tell: Callable[[float], None]) -> Part:
-        """Separate a wav, telling the part that is done before each pass."""
+        """Separate a wav, telling the part that is done chunk by chunk."""
 
 
 Load = Callable[[str, str], Model]

@@ -316,14 +316,11 @@ def _progress(
 ) -> Iterator[np.ndarray]:
     """Show seconds of sound on stderr where somebody watches."""
     shape = "{desc}: {percentage:3.0f}% {bar} {n:.0f}/{total:.0f} s [{remaining} left]"
-    # Bars of several processes would overwrite each other.
-    is_alone = multiprocessing.parent_process() is None
+    if multiprocessing.parent_process():  # bars of several would overwrite each other
+        yield from blocks
+        return
     with tqdm(
-        total=seconds,
-        desc=name,
-        disable=None if is_alone else True,
-        leave=False,
-        bar_format=shape,
+        total=seconds, desc=name, disable=None, leave=False, bar_format=shape
     ) as bar:
         for block in blocks:
             yield block

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from common.files import scratch_folder
 from common.separation.batch import Outcome, Settings, attempt, failure
 from common.separation.inputs import Input
 from common.separation.separator import SeparationError, Separator
@@ -104,7 +105,7 @@ class Crew:
 
     def run(self, files: Sequence[Input], settings: Settings) -> Iterator[Outcome]:
         """Separate files, each in the first process that is free."""
-        waiting = deque(files)
+        waiting, dead = deque(files), False
         while len(self._workers) < min(self._jobs, len(files)):
             self._start()
         for worker in self._workers:
@@ -119,11 +120,15 @@ class Crew:
                 if not isinstance(answer, Outcome):
                     self._workers.remove(worker)
                     answer = failure(each, answer or worker.death())
+                    dead = True
                     worker = self._start() if waiting else worker
                 worker.task = None
                 if waiting:
                     worker.begin(waiting.popleft(), settings)
                 yield answer
+        if dead:  # its drafts are removed by whoever writes to the folder next
+            with contextlib.suppress(OSError), scratch_folder(settings.folder):
+                pass
 
     def close(self) -> None:
         """End all processes; their drafts are removed."""

@@ -185,10 +185,11 @@ def test_a_thousand_files_overnight(memory):
 
 
 def kill(words, out, times):
-    """Start again and again, and kill each run some time after its first file."""
+    """Start again and again, and kill each run some time after it has made a file."""
     for number in range(times):
-        process = start(*words, "--output", out, *(["--jobs", "2"] * (number % 4 == 3)))
-        assert process.stdout.readline()
-        time.sleep(random.Random(number).uniform(0, 0.25))
+        jobs = ["--jobs", "2"] * (number % 4 == 3)
+        process = start(*words, "--output", out, "--json", *jobs)
+        assert any('"status": "done"' in line for line in process.stdout)
+        time.sleep(random.Random(number).uniform(0, 0.3))
         process.kill()
         process.communicate()

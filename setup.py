@@ -77,6 +77,7 @@ EXTRAS = {
         # The test client of Starlette asks for it.
         "httpx2",
         "hypothesis",
+        "jsonschema",
         "mypy",
         "pytest>=8",
         "pytest-xdist",
@@ -115,7 +116,7 @@ COMMANDS = [
 DATA = {
     "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "clustering": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
-    "common": ["py.typed"],
+    "common": ["py.typed", "separation/*.json"],
     "harmony_split": ["py.typed", "static/*", "static/vendor/*"],
     "mixit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "unmix": ["py.typed", "bundled/*/*", "bundled/*/*/*", "bundled/*/*/*/*"],

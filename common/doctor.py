@@ -347,7 +347,7 @@ def ffmpeg(problems: list[Problem]) -> str | None:
 
 
 def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
-    """Write and read a tone in every format, and read m4a where ffmpeg is.
+    """Write and read a tone in every format, in some of them only where ffmpeg is.
 
     Args:
         possible: Whether numpy and soundfile load; else nothing is tried.
@@ -366,20 +366,14 @@ def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, kind in audio.FORMATS.items():
+            by_ffmpeg = kind.container == "FFMPEG"
+            if by_ffmpeg and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+                continue
             path = Path(folder, name + kind.suffix)
             results[name] = _attempt(
-                f"{name} files",
+                f"{name} files" + " through ffmpeg" * by_ffmpeg,
                 lambda path=path, name=name: audio.write(path, tone, 16000, name),
                 lambda path=path: audio.read(path),
-                problems,
-            )
-        if shutil.which("ffmpeg") and shutil.which("ffprobe"):
-            path = Path(folder, "tone.m4a")
-            command = ["ffmpeg", "-v", "error", "-nostdin", "-i", f"{folder}/wav.wav"]
-            results["m4a"] = _attempt(
-                "m4a files through ffmpeg",
-                lambda: subprocess.run([*command, path], check=True, timeout=60),
-                lambda: audio.read(path),
                 problems,
             )
     return results
@@ -392,7 +386,7 @@ def _attempt(what: str, write: Any, read: Any, problems: list[Problem]) -> str:
         waveform, rate = read()
         error = abs(float((waveform**2).mean()) - 0.125)
         if rate == 16000 and 8000 <= waveform.shape[1] < 12000 and error < 0.03:
-            return "reads" if "ffmpeg" in what else "reads and writes"
+            return "reads and writes"
         reason = f"came back as {list(waveform.shape)} at {rate} Hz"
     except Exception as error:
         reason = first_line(error)

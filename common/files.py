@@ -65,9 +65,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     draft, handle = _create_file(path)
     try:
         yield draft
-        _sync(draft)
+        sync(draft)
         draft.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
         _close(handle)
@@ -97,12 +97,12 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         yield draft
         for folder, _, names in os.walk(draft):
             for name in names:
-                _sync(Path(folder, name))
-            _sync(Path(folder))
+                sync(Path(folder, name))
+            sync(Path(folder))
         with locked(_old(path)):
             refuse_existing(path, overwrite=overwrite)
             _exchange(draft, path)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 @contextmanager
@@ -350,8 +350,11 @@ def _old(path: Path) -> Path:
     return path.with_name(f".replaced-{path.name}")
 
 
-def _sync(path: Path) -> None:
-    """Bring a file or a folder's list of names to disk."""
+def sync(path: Path) -> None:
+    """Bring a file or a folder's list of names to disk.
+
+    >>> sync(Path())
+    """
     is_windows = os.name == "nt"
     if is_windows and path.is_dir():
         return  # It has no handles of folders.

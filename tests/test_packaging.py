@@ -224,4 +224,5 @@ def test_an_installed_wheel_separates_outside_the_clone(installed, pillar, tmp_p
     assert done.returncode == 0, done.stderr
     stems = list((tmp_path / "stems").rglob("*.wav"))
     assert len(stems) > 1
+    assert len(list((tmp_path / "stems").rglob("*report.json"))) == 1
     assert {soundfile.info(stem).frames for stem in stems} == {8000}

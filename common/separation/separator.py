@@ -66,6 +66,8 @@ class Separator:
         together: Whether a mono network sees all channels at once, [1, channels,
             samples], and each of them has its estimates.
         complete: Whether the sources make up all of the mixture.
+        digest: Computes the SHA-256 of the weights and of what else makes the network;
+            None where nobody can tell.
 
     Raises:
         SeparationError: If an attribute is out of its range.
@@ -88,6 +90,7 @@ class Separator:
     context_samples: int = 0
     together: bool = False
     complete: bool = True
+    digest: Callable[[], str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))

@@ -472,6 +472,7 @@ def test_the_commands_take_an_experiment_file(run, config, speakers, tmp_path, c
     words = [str(tmp_path / "a.wav"), "-p", str(file), "--output", str(tmp_path / "s")]
     assert separate.main(words) == 0
     assert sorted(path.name for path in (tmp_path / "s/a").iterdir()) == [
+        "report.json",
         "source0.wav",
         "source1.wav",
     ]

@@ -19,6 +19,7 @@ PACKAGES = [
     "common.audio",
     "common.corpora",
     "common.evaluation",
+    "common.evaluation.bss_eval",
     "common.layers",
     "common.records",
     "common.separation",
@@ -39,13 +40,15 @@ REQUIRES = [
     "tensorflow>=2.16,<2.22",
     "tf-keras>=2.16,<2.22",
     "numpy>=1.26",
-    "librosa>=0.10,<1",
+    "librosa>=0.10,<2",
     "museval>=0.4,<0.5",
     "sacred>=0.8.5,<0.9",
     "ffmpeg-python>=0.2",
     "soundfile>=0.12.1",
     "soxr>=0.5",
     "scipy",
+    # The weights of published models, which hubs and other programs read too.
+    "safetensors>=0.4.3",
     "tqdm",
     "pyyaml",
     # TensorFlow 2.21 no longer brings it, and tf.summary needs it.
@@ -65,6 +68,8 @@ EXTRAS = {
     # NVIDIA's libraries from PyPI; setup.sh adds this where it sees a GPU.
     "gpu": ["tensorflow[and-cuda]"],
     "plots": ["matplotlib"],
+    # The intelligibility of speech, for clustering.evaluate --stoi.
+    "speech": ["pystoi>=0.4,<0.5"],
     # The page in the browser; ffmpeg has to be on PATH as well.
     "web": ["starlette>=0.46,<2", "uvicorn>=0.30,<1"],
     "dev": [
@@ -72,6 +77,7 @@ EXTRAS = {
         # The test client of Starlette asks for it.
         "httpx2",
         "hypothesis",
+        "jsonschema",
         "mypy",
         "pytest>=8",
         "pytest-xdist",
@@ -110,7 +116,7 @@ COMMANDS = [
 DATA = {
     "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "clustering": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
-    "common": ["py.typed"],
+    "common": ["py.typed", "separation/*.json"],
     "harmony_split": ["py.typed", "static/*", "static/vendor/*"],
     "mixit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
     "unmix": ["py.typed", "bundled/*/*", "bundled/*/*/*", "bundled/*/*/*/*"],

@@ -132,7 +132,9 @@ def scores(
         snr(references, mixtures),
     )
     for name in ("SDR", "SIR", "SNR"):
-        values[f"N{name}"] = values[name] - baseline[name]
+        # The difference of two infinite ratios is NaN.
+        with np.errstate(invalid="ignore"):
+            values[f"N{name}"] = values[name] - baseline[name]
     if is_silent.any():
         for name in ("NSDR", "NSIR", "SNR", "NSNR"):
             values[name] = np.full(len(references), np.nan)

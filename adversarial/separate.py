@@ -26,6 +26,7 @@ from common.separation.separator import Network, SeparationError, Separator, gra
 from common.signal.masking import ratio_mask
 from common.signal.stft import Stft, istft, stft
 from common.training.checkpoint import CheckpointError, is_choice, not_a_run
+from common.weights.fingerprint import fingerprint
 
 SOURCES = "vocals", "accompaniment"
 """Sources of the separation; the network has them in reverse order."""
@@ -179,6 +180,7 @@ def separator(
         grid_samples=geometry.period * config.num_hop,
         context_samples=_context_samples(network, options),
         together=options.masks,
+        digest=lambda: fingerprint(network.variables, config, options),
     )
 
 
@@ -326,9 +328,9 @@ def form(sample_rate: Rate = "model") -> Form:
     native = sample_rate != "model"
     return Form(
         "{name}_{source}",
-        "{name}_original",
-        "input" if native else "model",
-        SOURCES[1] if native else None,
+        original=True,
+        rate="input" if native else "model",
+        remainder=SOURCES[1] if native else None,
     )
 
 
@@ -339,6 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv,
         "Separate singing from its accompaniment, to FOLDER/INPUT_vocals.wav and "
         "FOLDER/INPUT_accompaniment.wav beside a copy of the original.",
+        pillar="adversarial",
         model=phases.NEWEST,
         configure=_configure,
         form=lambda options: form(options["sample_rate"]),

@@ -13,6 +13,8 @@ from adversarial.config import AdversarialConfig
 from adversarial.critic import Critic
 from adversarial.images import critic_images, mixture_images, source_images
 from adversarial.model import UNet, solve
+from common.training.accumulation import Gradients, accumulate
+from common.training.optimizer import learning_rate
 
 SOURCES = "acc", "voice"
 """The original's names of accompaniment and vocals."""
@@ -32,11 +34,19 @@ UNPAIRED = "mixtures", "accompaniments", "vocals", "epsilon"
 """Entries of a batch that hold unpaired songs, one for each critic step."""
 
 
-def adam(config: AdversarialConfig, learning_rate: float) -> keras.optimizers.Optimizer:
-    """Make an Adam optimizer with the moments and epsilon of a configuration."""
+def adam(
+    config: AdversarialConfig, start: float, updates: int = 1
+) -> keras.optimizers.Optimizer:
+    """Make an Adam optimizer with the moments and epsilon of a configuration.
+
+    Args:
+        config: The configuration of a phase.
+        start: Learning rate at the start.
+        updates: Updates in a step of the run.
+    """
     settings = config.model_config
     return keras.optimizers.Adam(
-        learning_rate,
+        learning_rate(config.train, start, updates=updates),
         settings.adam_beta1,
         settings.adam_beta2,
         settings.adam_epsilon,
@@ -63,7 +73,8 @@ class SupervisedTraining(keras.Model):
     ) -> None:
         super().__init__(name="supervised")
         self.network = separator
-        self.settings, self.replicas = config.model_config, replicas
+        self.config, self.replicas = config, replicas
+        self.settings = config.model_config
         self.geometry = solve(self.settings)
         self.means = {tag: keras.metrics.Mean(tag) for tag in self.tags}
         self.built = True
@@ -71,7 +82,18 @@ class SupervisedTraining(keras.Model):
     # There is no Python control flow on tensors, and the look for it takes seconds.
     @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Take a step of the separator on paired songs.
+        """Take a step of the separator on paired songs."""
+        gradients, scalars = accumulate(
+            self.gradients_of, batch, self.config.train.accumulate
+        )
+        weights = self.network.trainable_variables
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return self.update_means(scalars)
+
+    def gradients_of(
+        self, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[Gradients, dict[str, tf.Tensor]]:
+        """Compute the gradients of a batch, and the scalars of each example by tag.
 
         The gradient is that of the sum over the batch divided by the global batch size,
         so that the gradients of all replicas add up.
@@ -82,12 +104,10 @@ class SupervisedTraining(keras.Model):
             estimates = self.network(mixture.log, training=True)
             losses = loss.supervised(estimates, sources)
             total = tf.reduce_mean(losses) / self.replicas
-        weights = self.network.trainable_variables
-        gradients: Any = tape.gradient(total, weights)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        gradients: Any = tape.gradient(total, self.network.trainable_variables)
         scalars = {"loss": losses, "sup_sep_loss": losses, "sep_loss": losses}
         scalars["mask_loss"] = loss.additivity(estimates, mixture.linear)
-        return self.update_means({**scalars, **image_means(sources, estimates)})
+        return gradients, {**scalars, **image_means(sources, estimates)}
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -126,7 +146,8 @@ class SemiSupervisedTraining(SupervisedTraining):
         super().__init__(separator, config, replicas)
         self.critics = [Critic(self.settings, f"{source}_disc") for source in SOURCES]
         self.critic_optimizers = [
-            adam(config, self.settings.init_disc_lr) for _ in SOURCES
+            adam(config, self.settings.init_disc_lr, self.settings.num_disc)
+            for _ in SOURCES
         ]
         for critic, optimizer in zip(self.critics, self.critic_optimizers, strict=True):
             optimizer.build(critic.trainable_variables)
@@ -148,25 +169,43 @@ class SemiSupervisedTraining(SupervisedTraining):
         return self.update_means({**scalars, **self.separator_step(batch)})
 
     def critic_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Take a step of each critic on the same estimates of unpaired mixtures."""
+        """Take a step of each critic on unpaired songs."""
+        gradients, scalars = accumulate(
+            self.critic_gradients_of, batch, self.config.train.accumulate
+        )
+        for critic, optimizer in zip(self.critics, self.critic_optimizers, strict=True):
+            weights = critic.trainable_variables
+            own, gradients = gradients[: len(weights)], gradients[len(weights) :]
+            optimizer.apply_gradients(zip(own, weights, strict=True))
+        return scalars
+
+    def critic_gradients_of(
+        self, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[Gradients, dict[str, tf.Tensor]]:
+        """Compute the gradients of both critics, and scalars by tag.
+
+        Each critic compares the same estimates of unpaired mixtures with real sources.
+        """
         mixture = mixture_images(batch["mixtures"], self.settings, self.geometry)
         estimates = self.network(mixture.log)
         waves = tf.stack([batch["accompaniments"], batch["vocals"]], axis=1)
         sources = source_images(waves, self.settings, self.geometry)
         real = critic_images(sources, self.geometry)
         fake = tf.stop_gradient(critic_images(estimates, self.geometry))
+        gradients: list[tf.Tensor | None] = []
         scalars = image_means(sources, estimates, "_u")
         for k, source in enumerate(SOURCES):
-            values = self._update_critic(
+            own, values = self._gradients_of_one(
                 k, real[:, k], fake[:, k], batch["epsilon"][:, k]
             )
+            gradients += own
             scalars |= {f"{source}_disc_{tag}": value for tag, value in values.items()}
-        return scalars
+        return gradients, scalars
 
-    def _update_critic(
+    def _gradients_of_one(
         self, number: int, real: tf.Tensor, fake: tf.Tensor, epsilon: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Take a step of one critic.
+    ) -> tuple[Gradients, dict[str, tf.Tensor]]:
+        """Compute the gradients of one critic, and its scalars [batch] by tag.
 
         The original shuffles the real examples before it interpolates between them and
         the estimates; ours come from independent songs already.
@@ -181,16 +220,24 @@ class SemiSupervisedTraining(SupervisedTraining):
                 values["grad_pen"] = loss.gradient_penalty(critic, interpolated)
                 losses += self.settings.lam * values["grad_pen"]
             total = tf.reduce_mean(losses) / self.replicas
-        weights = critic.trainable_variables
-        gradients: Any = tape.gradient(total, weights)
-        self.critic_optimizers[number].apply_gradients(
-            zip(gradients, weights, strict=True)
-        )
+        gradients: Any = tape.gradient(total, critic.trainable_variables)
         distance = real_scores - fake_scores
-        return {**values, "disc_loss": losses, "wasserstein_dist": distance}
+        scalars = {**values, "disc_loss": losses, "wasserstein_dist": distance}
+        return gradients, scalars
 
     def separator_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take a step of the separator on paired and unpaired songs at once."""
+        gradients, scalars = accumulate(
+            self.gradients_of, batch, self.config.train.accumulate
+        )
+        weights = self.network.trainable_variables
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return scalars
+
+    def gradients_of(
+        self, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[Gradients, dict[str, tf.Tensor]]:
+        """Compute the gradients of the separator on a batch, and scalars by tag."""
         settings, geometry = self.settings, self.geometry
         paired = mixture_images(batch["mixture"], settings, geometry)
         sources = source_images(batch["sources"], settings, geometry)
@@ -206,13 +253,11 @@ class SemiSupervisedTraining(SupervisedTraining):
             )
             losses = supervised + unsupervised
             total = tf.reduce_mean(losses) / self.replicas
-        weights = self.network.trainable_variables
-        gradients: Any = tape.gradient(total, weights)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        gradients: Any = tape.gradient(total, self.network.trainable_variables)
         scalars |= {"loss": losses, "sep_loss": losses, "sup_sep_loss": supervised}
         scalars["unsup_sep_loss"] = unsupervised
         scalars["mask_loss"] = loss.additivity(estimates, paired.linear)
-        return {**scalars, **image_means(sources, estimates)}
+        return gradients, {**scalars, **image_means(sources, estimates)}
 
     def unsupervised_loss(
         self, estimates: tf.Tensor, mixture: tf.Tensor

@@ -28,7 +28,7 @@ from adversarial.summaries import image_summaries
 from common import experiment, training
 from common.errors import exit_code
 from common.files import write_json
-from common.training import distribution
+from common.training import cluster, distribution
 from common.training.checkpoint import restore_network
 from common.training.logs import Sounds
 from common.training.plateau import EarlyStopping
@@ -63,12 +63,12 @@ def run(config: AdversarialConfig, check: bool = False) -> int:
         )
     for name in names:
         phase = phases.part(config, name)
-        if distribution.is_chief():
+        if cluster.is_chief():
             phases.link_events(phase)
         model = training.train(phase, partial(build, songs=songs))
         steps = int(model.optimizer.iterations.numpy())
         training.say(f"trained {steps} steps: {phase.output}")
-        if distribution.is_chief():
+        if cluster.is_chief():
             test(phase, songs, steps)
         keras.backend.clear_session()
     return 0
@@ -99,7 +99,7 @@ def build(
     return training.Job(
         model=model,
         train=lambda step: distribution.training_batches(
-            strategy, train_example, batch, step, workers
+            strategy, train_example, batch * config.train.accumulate, step, workers
         ),
         valid=lambda: distribution.validation_batches(
             strategy, valid_example, count, batch
@@ -148,7 +148,7 @@ def _callbacks(
     if config.phases == SEMI_SUPERVISED:
         unpaired = data.unpaired_example(config, opened)
     summarize = image_summaries(model, paired, unpaired)
-    rate, chief = config.model_config.expected_sr, distribution.is_chief()
+    rate, chief = config.model_config.expected_sr, cluster.is_chief()
     return {
         "early_stopping": EarlyStopping(config.model_config.patience),
         "images": Sounds(

@@ -130,7 +130,7 @@ def _own_mixtures(config: ClusteringConfig, tracks: Sequence[Track]) -> bool:
 
 def epoch_steps(config: ClusteringConfig, split: Split, replicas: int) -> int:
     """Count the steps of an epoch: as configured, or one pass over all tracks."""
-    rows = config.batch_size * replicas
+    rows = config.batch_size * config.train.accumulate * replicas
     return config.train.steps_per_epoch or -(-len(split.lengths) // rows)
 
 
@@ -156,7 +156,8 @@ def training_example(
         _expect_speakers(split)
     count = len(split.names)
     tracks = len(split.lengths)
-    epoch = epoch_steps(config, split, replicas) * config.batch_size * replicas
+    rows = config.batch_size * config.train.accumulate * replicas
+    epoch = epoch_steps(config, split, replicas) * rows
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         key = tf.stack([tf.constant(config.train.seed, tf.int64), position])

@@ -4,8 +4,9 @@ One row for each source of a track goes to ``scores.csv`` and the means to
 ``summary.json`` and ``summary.md``, beside what was published on the corpus. Estimates
 are in the order of the sources that has the highest SI-SDR, one order for a whole
 track. ``--oracle`` scores ideal masks of the same transform as well, ``--bss`` adds the
-ratios of BSS Eval, ``--confidence`` the confidence in each embedding. Stopped at any
-time, the same command goes on after the last track that it measured.
+ratios of BSS Eval, ``--stoi`` the intelligibility of speech, ``--confidence`` the
+confidence in each embedding. Stopped at any time, the same command goes on after the
+last track that it measured.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from common.audio import resample
 from common.config import ConfigError
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Track
-from common.evaluation import bss_eval, command, score_key
+from common.evaluation import bss_eval, command, intelligibility, score_key
 from common.evaluation.command import Evaluation
 from common.evaluation.table import Row, Rows, markdown
 from common.files import user_path, write_json, write_text
@@ -48,6 +49,8 @@ from common.weights import bundled
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
 """The ratios of BSS Eval, version 3, which papers before SI-SDR reported."""
+STOI_MEASURES = ("stoi", "stoi_mixture")
+"""Intelligibility of each estimate, and of the mixture in its place."""
 WITH_EMBEDDING = ("dpcl", "chimera")
 """Networks with an embedding."""
 IdealMask = Literal["ideal_binary", "ideal_ratio"]
@@ -68,7 +71,11 @@ class Task(NamedTuple):
 
 
 def scores(
-    mixture: np.ndarray, references: np.ndarray, estimates: np.ndarray, bss: bool
+    mixture: np.ndarray,
+    references: np.ndarray,
+    estimates: np.ndarray,
+    bss: bool,
+    stoi_rate: int = 0,
 ) -> dict[str, np.ndarray]:
     """Measure estimates in their best order against the sources.
 
@@ -77,9 +84,10 @@ def scores(
         references: Float32 [sources, samples].
         estimates: Float32 [estimates, samples], no fewer.
         bss: Whether to add the measures of BSS Eval.
+        stoi_rate: Sample rate in Hz to add :data:`STOI_MEASURES`; 0: without them.
 
     Returns:
-        Each of the measures in dB, [sources].
+        Each of the measures, [sources], all but STOI in dB.
 
     >>> waves = np.eye(2, 8, dtype=np.float32)
     >>> scores(waves.sum(0), waves, waves[::-1], False)["si_sdr"].round().tolist()
@@ -94,6 +102,10 @@ def scores(
     measured = {name: np.asarray(value) for name, value in (after | gains).items()}
     if bss:
         measured |= bss_ratios(mixture, references, ordered.numpy())
+    if stoi_rate:
+        compared = ordered.numpy(), np.broadcast_to(mixture, references.shape)
+        for name, sounds in zip(STOI_MEASURES, compared, strict=True):
+            measured[name] = intelligibility.stoi(references, sounds, stoi_rate)
     return measured
 
 
@@ -173,6 +185,7 @@ def evaluate(
     jobs: int = 1,
     *,
     bss: bool = False,
+    stoi: bool = False,
 ) -> Evaluation:
     """Score a separator on tracks, each channel by itself.
 
@@ -182,6 +195,7 @@ def evaluate(
         rows: Saves the rows; existing ones are not measured again.
         jobs: Number of tracks to measure at once.
         bss: Whether to add the measures of BSS Eval.
+        stoi: Whether to add :data:`STOI_MEASURES`.
 
     Returns:
         A row for each source of each track, and their :func:`summary`.
@@ -190,7 +204,7 @@ def evaluate(
     def estimate(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
         return np.stack(list(separator(mixture).values()))
 
-    return _evaluate(estimate, tracks, separator.sample_rate, rows, jobs, bss)
+    return _evaluate(estimate, tracks, separator.sample_rate, rows, jobs, bss, stoi)
 
 
 def evaluate_ideal(
@@ -201,10 +215,11 @@ def evaluate_ideal(
     jobs: int = 1,
     *,
     bss: bool = False,
+    stoi: bool = False,
 ) -> Evaluation:
     """Score ideal masks of the transform of a configuration; see :func:`evaluate`."""
     estimate = partial(oracle, params=config.stft, mask=mask)
-    return _evaluate(estimate, tracks, config.sample_rate, rows, jobs, bss)
+    return _evaluate(estimate, tracks, config.sample_rate, rows, jobs, bss, stoi)
 
 
 def evaluate_confidence(
@@ -287,12 +302,16 @@ def table(means: Mapping[str, Mapping[str, float]]) -> str:
     rows = [
         [
             name,
-            *(f"{row[m]:.2f} dB" if m in row else "none" for m in measures),
+            *(_written(m, row[m]) if m in row else "none" for m in measures),
             f"{row['count']:.0f}",
         ]
         for name, row in means.items()
     ]
     return markdown(["source", *measures, "count"], rows)
+
+
+def _written(measure: str, mean: float) -> str:
+    return f"{mean:.3f}" if measure in STOI_MEASURES else f"{mean:.2f} dB"
 
 
 def confidence_table(
@@ -317,6 +336,7 @@ def _evaluate(
     rows: SavedRows | None,
     jobs: int,
     bss: bool,
+    stoi: bool,
 ) -> Evaluation:
     """Score estimates of every track, and save a row for each source."""
     saved = {} if rows is None else rows
@@ -325,7 +345,13 @@ def _evaluate(
         mixture, references = read(track, sample_rate)
         estimates = estimate(mixture, references)
         channels = [
-            scores(mixture[c], references[:, c], estimates[:, c], bss)
+            scores(
+                mixture[c],
+                references[:, c],
+                estimates[:, c],
+                bss,
+                sample_rate if stoi else 0,
+            )
             for c in range(len(mixture))
         ]
         measured = []
@@ -335,12 +361,17 @@ def _evaluate(
             measured.append({"name": name, **means})
         return measured
 
-    columns = (*MEASURES, *(BSS_MEASURES if bss else ()))
+    columns = _columns(bss, stoi)
     pending = [t for t in tracks if not all(name in saved for name in _names(t))]
     for measured in command.each(measure, pending, jobs):
         saved.update({row["name"]: row for row in measured})
     finished = [saved[name] for track in tracks for name in _names(track)]
     return Evaluation(finished, summary(finished))
+
+
+def _columns(bss: bool, stoi: bool) -> tuple[str, ...]:
+    more = (*(BSS_MEASURES if bss else ()), *(STOI_MEASURES if stoi else ()))
+    return (*MEASURES, *more)
 
 
 def _names(track: Track) -> list[str]:
@@ -377,6 +408,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add("--oracle", action="store_true", help="score ideal masks of the transform too")
     add("--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval")
+    add("--stoi", action="store_true", help="add STOI of speech, which needs pystoi")
     add(
         "--confidence",
         action="store_true",
@@ -390,6 +422,8 @@ def _main(options: argparse.Namespace) -> int:
     separator = separator_of(*trained)
     if options.confidence:
         _expect_embedding(trained.config)
+    if options.stoi:
+        intelligibility.load(config.sample_rate)
     if options.data:
         config = replace(config, root=options.data)
     root = corpus.root(config)
@@ -429,11 +463,14 @@ def _tasks(
     separator: Separator,
 ) -> dict[str, Task]:
     """List the evaluations to run by the names of their tables."""
-    digest, bss = score_key.digest(separator), options.bss
-    columns = (*MEASURES, *(BSS_MEASURES if bss else ()))
-    tasks = {"scores": Task(digest, columns, partial(evaluate, separator, bss=bss))}
+    digest, extra = (
+        score_key.digest(separator),
+        {"bss": options.bss, "stoi": options.stoi},
+    )
+    columns = _columns(**extra)
+    tasks = {"scores": Task(digest, columns, partial(evaluate, separator, **extra))}
     for mask in get_args(IdealMask) if options.oracle else ():
-        score = partial(evaluate_ideal, mask, config, bss=bss)
+        score = partial(evaluate_ideal, mask, config, **extra)
         tasks[mask] = Task(f"{mask} {config.stft}", columns, score)
     if options.confidence:
         score = partial(evaluate_confidence, trained)

@@ -29,6 +29,7 @@ from clustering.config import BUNDLED, ClusteringConfig, Dataset
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
 from common.config import ConfigError, flatten, keys, override, unknown_key
+from common.experiment import take_option
 from common.files import user_path
 from common.training.loop import say
 from common.weights import bundled
@@ -115,13 +116,8 @@ def pop_option(arguments: Sequence[str]) -> tuple[Experiment | None, list[str]]:
     >>> pop_option(["with", "tiny"])
     (None, ['with', 'tiny'])
     """
-    words = list(arguments)
-    if "-p" not in words:
-        return None, words
-    index = words.index("-p")
-    if words.count("-p") > 1 or index + 1 == len(words):
-        raise ConfigError("-p needs one experiment file (.yml) after it")
-    return read(words[index + 1]), words[:index] + words[index + 2 :]
+    path, words = take_option(arguments, "-p", "one experiment file (.yml)")
+    return (None if path is None else read(path)), words
 
 
 def translate(values: Mapping[str, Any], path: str | Path) -> Experiment:

@@ -234,8 +234,10 @@ def _draw(data: Data, nearest: tf.Tensor, chance: tf.Tensor) -> tf.Tensor:
     odds = weights * nearest
     # Where all points lie on centroids already, any of those with a weight will do.
     odds = tf.where(tf.reduce_sum(odds, -1, keepdims=True) > 0, odds, weights)
-    total = tf.cumsum(odds, -1)
-    indices = tf.searchsorted(total, chance * total[..., -1:], side="right")
+    # In float64, because float32 loses single points among a hundred thousand.
+    total = tf.cumsum(tf.cast(odds, tf.float64), -1)
+    drawn = tf.cast(chance, tf.float64) * total[..., -1:]
+    indices = tf.searchsorted(total, drawn, side="right")
     last = tf.shape(data.points)[1] - 1
     return tf.gather(data.points, tf.minimum(indices, last), batch_dims=1)
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +22,7 @@ from common.separation.command import command
 from common.separation.separator import Separator, graph
 from common.signal.masking import mixture_consistency
 from common.signal.stft import istft, stft
+from common.weights.fingerprint import fingerprint
 
 SEGMENT_SECONDS = 60.0
 DEFAULT = "speech2"
@@ -81,7 +83,14 @@ def separator(
         segment_seconds=segment_seconds,
         overlap=overlap,
         grid_samples=config.hop_samples if spectral else _bank(config).stride,
+        digest=lambda: fingerprint(net.variables, *_facts(config)),
     )
+
+
+def _facts(config: ClusteringConfig) -> tuple[Any, ...]:
+    """List what decides the estimates besides the weights."""
+    shapes = config.spectral, config.tasnet, config.conv_tasnet
+    return config.role, config.stft, config.cluster, config.sample_rate, *shapes
 
 
 def sources(config: ClusteringConfig) -> int:
@@ -142,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         load,
         argv,
         "Separate speech or music into sources.",
+        pillar="clustering",
         model=DEFAULT,
         configure=_configure,
     )

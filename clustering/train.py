@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import tensorflow as tf
 import tf_keras as keras
@@ -16,7 +17,8 @@ from clustering.presets import PRESETS
 from common import experiment, training
 from common.errors import exit_code
 from common.training import distribution
-from common.training.optimizer import optimizer
+from common.training.accumulation import accumulate
+from common.training.optimizer import learning_rate, optimizer
 from common.training.plateau import EarlyStopping, Plateau
 
 
@@ -47,18 +49,12 @@ class ClusteringTraining(keras.Model):
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take one optimizer step on a batch of mixtures.
 
-        The gradient is of the sum over the batch divided by the global batch size, so
-        that replicas add up to one; their sum is clipped.
+        The gradient is the sum of all replicas, which is clipped.
         """
-        prepared = objective.prepare(self.config, batch)
-        with tf.GradientTape() as tape:
-            outputs = self.network(prepared.input, training=True)
-            losses = objective.losses(self.config, prepared, outputs)
-            loss = tf.reduce_mean(losses["loss"]) / self.replicas
+        parts = self.config.train.accumulate
+        own, losses = accumulate(self.gradients_of, batch, parts)
         weights = self.network.trainable_variables
-        # A head whose loss has no weight is not connected, and stays as it is.
-        zero = tf.UnconnectedGradients.ZERO
-        pairs = zip(tape.gradient(loss, weights, None, zero), weights, strict=True)
+        pairs = zip(own, weights, strict=True)
         summed = [each for each, _ in self.optimizer.aggregate_gradients(pairs)]
         gradients, norm = self._clipped(summed)
         self.optimizer.apply_gradients(
@@ -66,6 +62,24 @@ class ClusteringTraining(keras.Model):
         )
         self.means["gradient"].update_state(norm)
         return {**self._averages(losses), "gradient": self.means["gradient"].result()}
+
+    def gradients_of(
+        self, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[Gradients, dict[str, tf.Tensor]]:
+        """Compute the gradients of a batch, and the losses of each example [batch].
+
+        The gradient is of the sum over the batch divided by the global batch size, so
+        that replicas add up to one.
+        """
+        prepared = objective.prepare(self.config, batch)
+        with tf.GradientTape() as tape:
+            outputs = self.network(prepared.input, training=True)
+            losses = objective.losses(self.config, prepared, outputs)
+            loss = tf.reduce_mean(losses["loss"]) / self.replicas
+        # A head whose loss has no weight is not connected, and stays as it is.
+        zero = tf.UnconnectedGradients.ZERO
+        weights = self.network.trainable_variables
+        return tape.gradient(loss, weights, None, zero), losses
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -95,7 +109,9 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
     train, valid = data.load(config)
     replicas = strategy.num_replicas_in_sync
     model = ClusteringTraining(network(config, len(train.names)), config, replicas)
-    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
+    steps = data.epoch_steps(config, train, replicas)
+    rate = learning_rate(replace(config.train, steps_per_epoch=steps), config.lr)
+    model.compile(optimizer(config.optimizer, rate, config.weight_decay))
     model.optimizer.build(model.network.trainable_variables)
     example = data.training_example(config, train, replicas)
     valid_example = data.validation_example(config, valid)
@@ -103,7 +119,7 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
     return training.Job(
         model=model,
         train=lambda step: distribution.training_batches(
-            strategy, example, config.batch_size, step
+            strategy, example, config.batch_size * config.train.accumulate, step
         ),
         valid=lambda: distribution.validation_batches(
             strategy, valid_example, len(valid.lengths), config.batch_size
@@ -111,14 +127,18 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
         earlier_digest=train.sounds.earlier_digest,
-        steps_per_epoch=data.epoch_steps(config, train, replicas),
-        callbacks=lambda step: {
-            "plateau": Plateau(
-                config.lr_decay_patience, config.lr_decay_gamma, cooldown=0
-            ),
-            "early_stopping": EarlyStopping(config.patience),
-        },
+        steps_per_epoch=steps,
+        callbacks=lambda step: _callbacks(config),
     )
+
+
+def _callbacks(config: ClusteringConfig) -> dict[str, keras.callbacks.Callback]:
+    """Make the early stopping, and the plateau if it lowers the learning rate."""
+    stopping = {"early_stopping": EarlyStopping(config.patience)}
+    if config.train.lr_schedule != "own":
+        return stopping
+    patience, factor = config.lr_decay_patience, config.lr_decay_gamma
+    return {"plateau": Plateau(patience, factor, cooldown=0), **stopping}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
+from common import processors
 
 SUITE = "tf-separation-suite"
 LANES = {
@@ -199,10 +200,8 @@ def _suite(problems: list[Problem]) -> str:
 
 
 def _cpus() -> str:
-    usable = os.cpu_count()
-    if hasattr(os, "sched_getaffinity"):
-        usable = len(os.sched_getaffinity(0))
-    return f"{usable} usable of {os.cpu_count()} ({platform.machine()})"
+    machine = platform.machine()
+    return f"{processors.count()} usable of {os.cpu_count()} ({machine})"
 
 
 def _free(folder: str, problems: list[Problem]) -> str:
@@ -244,26 +243,6 @@ def _rows(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value or "none"]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the findings; return 1 where something needed is missing."""
-    parser = argparse.ArgumentParser(prog="separation-doctor", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    facts = examine()
-    failed = any(problem.needed for problem in facts["problems"])
-    if options.json:
-        facts["problems"] = [problem._asdict() for problem in facts["problems"]]
-        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-    else:
-        sys.stdout.write(describe(facts) + "\n")
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 class Problem(NamedTuple):
     """What is wrong, its cure, and whether the suite cannot work with it."""
 
@@ -293,23 +272,24 @@ def gpus(tf: Any, problems: list[Problem]) -> list[str]:
     """
     if tf is None:
         return []
-    try:
-        devices = tf.config.list_logical_devices("GPU")
-    except Exception as error:
-        problems.append(
-            Problem(
-                f"TensorFlow cannot open the GPUs ({first_line(error)})",
-                "update the driver, or set CUDA_VISIBLE_DEVICES=-1 to use the CPU",
-                False,
-            )
-        )
-        return []
+    names = _open_gpus(tf, problems)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"-1", ""}
-    if not devices and not hidden and Path("/dev/nvidia0").exists():
+    if not names and not hidden and Path("/dev/nvidia0").exists():
         what = "this machine has an NVIDIA GPU that TensorFlow does not use"
         cure = f"pip install 'tensorflow[and-cuda]=={tf.__version__}', check nvidia-smi"
         problems.append(Problem(what, cure, False))
-    return [multiply(tf, device.name, problems) for device in devices]
+    return [multiply(tf, name, problems) for name in names]
+
+
+def _open_gpus(tf: Any, problems: list[Problem]) -> list[str]:
+    """Return the names of the GPUs that TensorFlow opens."""
+    try:
+        return [device.name for device in tf.config.list_logical_devices("GPU")]
+    except Exception as error:
+        what = f"TensorFlow cannot open the GPUs ({first_line(error)})"
+    cure = "update the driver, or set CUDA_VISIBLE_DEVICES=-1 to use the CPU"
+    problems.append(Problem(what, cure, False))
+    return []
 
 
 def multiply(tf: Any, name: str, problems: list[Problem]) -> str:
@@ -367,7 +347,7 @@ def ffmpeg(problems: list[Problem]) -> str | None:
 
 
 def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
-    """Write and read a tone in every format, and read m4a where ffmpeg is.
+    """Write and read a tone in every format, in some of them only where ffmpeg is.
 
     Args:
         possible: Whether numpy and soundfile load; else nothing is tried.
@@ -386,20 +366,14 @@ def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, kind in audio.FORMATS.items():
+            by_ffmpeg = kind.container == "FFMPEG"
+            if by_ffmpeg and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+                continue
             path = Path(folder, name + kind.suffix)
             results[name] = _attempt(
-                f"{name} files",
+                f"{name} files" + " through ffmpeg" * by_ffmpeg,
                 lambda path=path, name=name: audio.write(path, tone, 16000, name),
                 lambda path=path: audio.read(path),
-                problems,
-            )
-        if shutil.which("ffmpeg") and shutil.which("ffprobe"):
-            path = Path(folder, "tone.m4a")
-            command = ["ffmpeg", "-v", "error", "-nostdin", "-i", f"{folder}/wav.wav"]
-            results["m4a"] = _attempt(
-                "m4a files through ffmpeg",
-                lambda: subprocess.run([*command, path], check=True, timeout=60),
-                lambda: audio.read(path),
                 problems,
             )
     return results
@@ -412,7 +386,7 @@ def _attempt(what: str, write: Any, read: Any, problems: list[Problem]) -> str:
         waveform, rate = read()
         error = abs(float((waveform**2).mean()) - 0.125)
         if rate == 16000 and 8000 <= waveform.shape[1] < 12000 and error < 0.03:
-            return "reads" if "ffmpeg" in what else "reads and writes"
+            return "reads and writes"
         reason = f"came back as {list(waveform.shape)} at {rate} Hz"
     except Exception as error:
         reason = first_line(error)
@@ -421,3 +395,66 @@ def _attempt(what: str, write: Any, read: Any, problems: list[Problem]) -> str:
         cure = "install a complete build of ffmpeg"
     problems.append(Problem(f"{what} do not work ({reason})", cure, False))
     return "fails"
+
+
+def check_tensorflow() -> int:
+    """Let TensorFlow compute in a process of its own, which it may crash.
+
+    Returns:
+        The exit code: 0 if it computes.
+    """
+    program = "import sys; from common import doctor; sys.exit(doctor.compute())"
+    command = [sys.executable, "-c", program]
+    if subprocess.run(command, check=False).returncode == 0:
+        return 0
+    sys.stderr.write(
+        f"TensorFlow cannot run an operation in {sys.prefix}: if no other cure is "
+        "named above, delete that folder and start again.\n"
+    )
+    return 1
+
+
+def compute() -> int:
+    """Multiply matrices on every GPU, or on the CPU where there is none.
+
+    Returns:
+        The exit code: 0 if all products are right.
+    """
+    problems: list[Problem] = []
+    tf = _load("tensorflow", _version("tensorflow"), problems)
+    if tf is not None:
+        names = _open_gpus(tf, problems)
+        for name in names or ["/device:CPU:0"]:
+            multiply(tf, name, problems)
+        devices = f"{len(names)} GPU(s)" if names else "CPU"
+        sys.stdout.write(f"TensorFlow {tf.__version__} on {devices}\n")
+    for problem in problems:
+        sys.stderr.write(f"{problem.what}: {problem.cure}\n")
+    return int(bool(problems))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the findings; return 1 where something needed is missing."""
+    parser = argparse.ArgumentParser(prog="separation-doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--tensorflow",
+        action="store_true",
+        help="only check that TensorFlow computes, on every GPU or else on the CPU",
+    )
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if options.tensorflow:
+        return check_tensorflow()
+    facts = examine()
+    failed = any(problem.needed for problem in facts["problems"])
+    if options.json:
+        facts["problems"] = [problem._asdict() for problem in facts["problems"]]
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    else:
+        sys.stdout.write(describe(facts) + "\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

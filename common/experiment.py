@@ -2,8 +2,7 @@
 
 Two spellings mean the same: Sacred's ``with umxhq target=vocals lr=5e-4`` and classic
 flags, ``--preset umxhq --target vocals --lr 5e-4``; they may be mixed. Sacred only
-warns
-of wrong types, so every value passes through :mod:`common.config` first.
+warns of wrong types, so every value passes through :mod:`common.config` first.
 """
 
 from __future__ import annotations
@@ -29,31 +28,40 @@ from common.config import (
 )
 from common.errors import exit_code
 from common.training import run_folder
-from common.training.distribution import is_chief
+from common.training.cluster import is_chief
 
 
 @dataclasses.dataclass(frozen=True)
-class Command(Generic[Config]):
-    """A trainable pillar as its command line sees it.
+class Vocabulary(Generic[Config]):
+    """The presets, keys and flags that a command line may use.
 
     Attributes:
         name: Program name, such as ``"mixit.train"``.
         presets: Complete configuration by name.
         default: Preset used when the command line names none.
+        aliases: Further flags, such as ``{"--data_dir": "data_root"}``.
+    """
+
+    name: str
+    presets: Mapping[str, Config]
+    default: str
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict, kw_only=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command(Vocabulary[Config]):
+    """A trainable pillar as its command line sees it.
+
+    Attributes:
         main: Called with the configuration and whether only to check; returns the
             exit code.
-        aliases: Further flags, such as ``{"--data_dir": "data_root"}``.
         folder: Returns the run folder of a configuration that names no ``output``;
             none: by pillar, preset and date.
         without_corpus: Returns the error of a configuration that names no corpus, else
             None; only presets whose names begin with ``tiny`` train without one.
     """
 
-    name: str
-    presets: Mapping[str, Config]
-    default: str
     main: Callable[[Config, bool], int]
-    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     folder: Callable[[Config], str | None] = lambda config: None
     without_corpus: Callable[[Config], str | None] = lambda config: None
 
@@ -89,7 +97,7 @@ def configure(command: Command[Config], request: Request) -> Config:
     return override(preset, request.updates)
 
 
-def parse(command: Command[Any], arguments: Sequence[str]) -> Request:
+def parse(command: Vocabulary[Any], arguments: Sequence[str]) -> Request:
     """Read both spellings of a command line.
 
     Raises:
@@ -113,6 +121,50 @@ def parse(command: Command[Any], arguments: Sequence[str]) -> Request:
         elif word != "with":
             _word(command, request, word)
     return request
+
+
+def take_option(
+    arguments: Sequence[str], name: str, expected: str
+) -> tuple[str | None, list[str]]:
+    """Take an option that is no key of a configuration out of a command line.
+
+    Args:
+        arguments: The command line.
+        name: The option, such as ``"--hosts"``.
+        expected: What stands after it, for the error, such as ``"one file"``.
+
+    Returns:
+        Its value, None without the option, and the other arguments.
+
+    Raises:
+        ConfigError: It has no value, or occurs twice.
+
+    >>> take_option(["with", "tiny", "--hosts=a.txt"], "--hosts", "one file")
+    ('a.txt', ['with', 'tiny'])
+    """
+    values: list[str | None] = []
+    others: list[str] = []
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if word == name:
+            values.append(words.pop(0) if words else None)
+        elif word.startswith(f"{name}="):
+            values.append(word.partition("=")[2])
+        else:
+            others.append(word)
+    if len(values) > 1 or not all(values):
+        raise ConfigError(f"{name}: expected {expected} after it, and {name} once")
+    return (values[0] if values else None), others
+
+
+def is_file(word: str) -> bool:
+    """Return whether a word of a command line names a configuration file.
+
+    >>> is_file("mine.yml"), is_file("lr=1"), is_file("umx")
+    (True, False, False)
+    """
+    return "=" not in word and Path(word).suffix in (".yml", ".yaml", ".json")
 
 
 def _run(command: Command[Any], arguments: Sequence[str]) -> int:
@@ -186,7 +238,7 @@ def _thawed(value: Any) -> Any:
     return value
 
 
-def _word(command: Command[Any], request: Request, word: str) -> None:
+def _word(command: Vocabulary[Any], request: Request, word: str) -> None:
     if word in command.presets:
         if request.preset not in (None, word):
             raise ConfigError(
@@ -194,7 +246,7 @@ def _word(command: Command[Any], request: Request, word: str) -> None:
                 "single keys with key=value"
             )
         request.preset = word
-    elif Path(word).suffix in (".yml", ".yaml", ".json"):
+    elif is_file(word):
         kind = type(command.presets[command.default])
         request.updates.update(renamed(kind, read_values(word)))
     else:
@@ -205,7 +257,9 @@ def _word(command: Command[Any], request: Request, word: str) -> None:
         )
 
 
-def _flag(command: Command[Any], request: Request, word: str, rest: list[str]) -> None:
+def _flag(
+    command: Vocabulary[Any], request: Request, word: str, rest: list[str]
+) -> None:
     """Read one classic flag, with its value where it takes one."""
     name, equals, value = word.partition("=")
     if name in ("--preset", "--config"):
@@ -237,7 +291,7 @@ def _is_list(kind: Any) -> bool:
     return any(typing.get_origin(each) is tuple for each in kinds)
 
 
-def _several(command: Command[Any], rest: list[str], name: str) -> Any:
+def _several(command: Vocabulary[Any], rest: list[str], name: str) -> Any:
     """Take the words up to the next flag, key or preset."""
     words = [_next(rest, name)]
     while rest and not (
@@ -259,7 +313,7 @@ def _next(rest: list[str], name: str) -> str:
     return rest.pop(0)
 
 
-def _key(command: Command[Any], key: str, shown: str | None = None) -> str:
+def _key(command: Vocabulary[Any], key: str, shown: str | None = None) -> str:
     """Find a key by its dotted name or, where it is unique, by its last part."""
     known = list(key_types(type(command.presets[command.default])))
     if key in known:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
+import importlib
 import json
 import os
 import secrets
 import shutil
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +18,21 @@ from typing import Any, TextIO
 PREFIX = ".partial-"
 """First letters of the names of all drafts."""
 
+LOCK_SECONDS = 0.1
+"""Time between two attempts at a lock on Windows."""
+
 _swept: set[tuple[int, Path]] = set()
+
+
+def _optional(name: str) -> Any:
+    """Import a module that some systems do not have."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+_fcntl, _msvcrt = _optional("fcntl"), _optional("msvcrt")
 
 
 @contextmanager
@@ -26,7 +42,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     The draft lies in the same folder, under a name of its own that ends in the same
     suffix, so any number of processes may write one file: the last to finish wins.
     After an error it is removed and the file stays as it was; after a kill it is
-    removed by the next process that writes to the folder.
+    removed by the next process that writes to the folder, except on Windows.
 
     Args:
         path: The file to create or replace; its folder must exist.
@@ -46,15 +62,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     _sweep(path.parent)
-    draft, lock = _create_file(path)
+    draft, handle = _create_file(path)
     try:
         yield draft
-        _sync(draft)
+        sync(draft)
         draft.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
-        os.close(lock)
+        _close(handle)
 
 
 @contextmanager
@@ -81,12 +97,12 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         yield draft
         for folder, _, names in os.walk(draft):
             for name in names:
-                _sync(Path(folder, name))
-            _sync(Path(folder))
+                sync(Path(folder, name))
+            sync(Path(folder))
         with locked(_old(path)):
             refuse_existing(path, overwrite=overwrite)
             _exchange(draft, path)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 @contextmanager
@@ -100,12 +116,12 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         OSError: ``parent`` cannot be written.
     """
     _sweep(parent)
-    draft, lock = _create_folder(parent)
+    draft, handle = _create_folder(parent)
     try:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        os.close(lock)
+        _close(handle)
 
 
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
@@ -148,10 +164,10 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         OSError: The folder of ``path`` cannot be made or written.
     """
-    lock = path.parent / f".{path.name}.lock"
+    hidden = path.parent / f".{path.name}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = _hold(lock)
+        held = _hold(hidden)
     except OSError as error:
         if not _is_in_cache(path):
             raise
@@ -163,7 +179,37 @@ def locked(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            lock.unlink()
+            # Windows does not remove an open file; the next process does.
+            with suppress(PermissionError):
+                hidden.unlink()
+
+
+def lock(handle: int, wait: bool = True) -> None:
+    """Lock an open file for this process, until it is closed or the process ends.
+
+    Args:
+        handle: Descriptor of the file.
+        wait: Whether to wait for a process that holds the lock.
+
+    Raises:
+        BlockingIOError: Another process holds it, and ``wait`` is false.
+        OSError: The file system has no locks.
+    """
+    if _fcntl is not None:
+        _fcntl.flock(handle, _fcntl.LOCK_EX | (0 if wait else _fcntl.LOCK_NB))
+    elif _msvcrt is not None:
+        while not _is_locked_by_windows(handle):
+            if not wait:
+                raise BlockingIOError(errno.EACCES, "another process holds the lock")
+            time.sleep(LOCK_SECONDS)
+
+
+def _is_locked_by_windows(handle: int) -> bool:
+    try:
+        _msvcrt.locking(handle, _msvcrt.LK_NBLCK, 1)
+    except OSError:
+        return False
+    return True
 
 
 def cache_folder(*parts: str) -> Path:
@@ -216,40 +262,52 @@ def _is_in_cache(path: Path) -> bool:
     return False
 
 
-def _create_file(path: Path) -> tuple[Path, int]:
-    """Create and lock a draft; one that a sweep removed in between is made again."""
+def _create_file(path: Path) -> tuple[Path, int | None]:
+    """Create and lock a draft; one that a sweep removed in between is made again.
+
+    Windows does not rename a file that is open: there it has no lock, and no sweep.
+    """
     while True:
         draft = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{path.suffix}")
-        lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        if _is_locked(lock, draft):
-            return draft, lock
-        os.close(lock)
+        handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        if _fcntl is not None and _is_locked(handle, draft):
+            return draft, handle
+        os.close(handle)
+        if _fcntl is None:
+            return draft, None
 
 
-def _create_folder(parent: Path) -> tuple[Path, int]:
+def _create_folder(parent: Path) -> tuple[Path, int | None]:
     while True:
         draft = parent / f"{PREFIX}{secrets.token_hex(8)}"
         draft.mkdir()
+        if _fcntl is None:
+            return draft, None
         with suppress(FileNotFoundError):
-            lock = os.open(draft, os.O_RDONLY)
-            if _is_locked(lock, draft):
-                return draft, lock
-            os.close(lock)
+            handle = os.open(draft, os.O_RDONLY)
+            if _is_locked(handle, draft):
+                return draft, handle
+            os.close(handle)
 
 
-def _is_locked(lock: int, draft: Path) -> bool:
+def _close(handle: int | None) -> None:
+    if handle is not None:
+        os.close(handle)
+
+
+def _is_locked(handle: int, draft: Path) -> bool:
     """Lock a draft where the file system can; say whether it still has its name."""
     with suppress(OSError):
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock(handle)
     with suppress(FileNotFoundError):
-        return draft.stat().st_ino == os.fstat(lock).st_ino
+        return draft.stat().st_ino == os.fstat(handle).st_ino
     return False
 
 
 def _sweep(folder: Path) -> None:
     """Remove the drafts of killed processes, once per process and folder."""
     key = (os.getpid(), folder.absolute())
-    if key in _swept:
+    if key in _swept or _fcntl is None:
         return
     _swept.add(key)
     for draft in folder.glob(f"{PREFIX}*"):
@@ -259,15 +317,15 @@ def _sweep(folder: Path) -> None:
 
 def _remove_unlocked(draft: Path) -> None:
     """Remove a draft, or raise where its writer holds it."""
-    lock = os.open(draft, os.O_RDONLY)
+    handle = os.open(draft, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle, wait=False)
         if draft.is_dir():
             shutil.rmtree(draft)
         else:
             draft.unlink()
     finally:
-        os.close(lock)
+        os.close(handle)
 
 
 def _exchange(draft: Path, path: Path) -> None:
@@ -292,9 +350,15 @@ def _old(path: Path) -> Path:
     return path.with_name(f".replaced-{path.name}")
 
 
-def _sync(path: Path) -> None:
-    """Bring a file or a folder's list of names to disk."""
-    handle = os.open(path, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Bring a file or a folder's list of names to disk.
+
+    >>> sync(Path())
+    """
+    is_windows = os.name == "nt"
+    if is_windows and path.is_dir():
+        return  # It has no handles of folders.
+    handle = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -305,7 +369,7 @@ def _hold(path: Path) -> TextIO:
     """Lock a file that still has its name once it is locked."""
     while True:
         file = path.open("w")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file.fileno())
         try:
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file

@@ -65,6 +65,34 @@ def hide_gpus() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
+def choose_device(name: str) -> None:
+    """Let this process compute on one device; to be called before TensorFlow computes.
+
+    Args:
+        name: ``cpu``, ``gpu`` for the first GPU, or ``gpu:1`` for the second one.
+
+    Raises:
+        ValueError: The name is none of these, or there is no such GPU.
+    """
+    if name == "cpu":
+        hide_gpus()
+        return
+    number = name.removeprefix("gpu").removeprefix(":") or "0"
+    if not (name.startswith("gpu") and number.isdecimal()):
+        raise ValueError(f"device is {name!r}; expected cpu, gpu or gpu:1")
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if int(number) >= len(gpus):
+        raise ValueError(
+            f"device is {name!r}, but TensorFlow sees {len(gpus)} GPUs; leave it out, "
+            "or ask python -m common.doctor why"
+        )
+    tf.config.set_visible_devices(gpus[int(number)], "GPU")
+    # Else one process takes all of its memory.
+    tf.config.experimental.set_memory_growth(gpus[int(number)], True)
+
+
 def _load(run: Callable[[ModuleType], None], module: ModuleType) -> None:
     """Import TensorFlow and let it look for devices; show its log where that fails."""
     with contextlib.ExitStack() as stack:

@@ -7,7 +7,6 @@ kill at any time leaves every job as it was after its last step.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from common import files
 from harmony_split.limits import RefusedError
 
 QUEUED, DECODING, SEPARATING = "queued", "decoding", "separating"
@@ -267,7 +267,7 @@ def _own(folder: Path) -> Any:
     """Lock a folder for this process."""
     lock = (folder / "lock").open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        files.lock(lock.fileno(), wait=False)
     except BlockingIOError:
         lock.close()
         raise BlockingIOError(

@@ -92,27 +92,3 @@ def _raise_peaks(
     begin = -(-columns * samples // len(peaks)) - position
     highest = np.maximum.reduceat(np.abs(block).max(0), np.maximum(begin, 0))
     peaks[columns] = np.maximum(peaks[columns], highest)
-
-
-def loudest(path: Path, seconds: float) -> int:
-    """Find the excerpt of the most energy.
-
-    Args:
-        path: A sound file.
-        seconds: Length of the excerpt.
-
-    Returns:
-        Its first sample, on a step of half a second; 0 where the sound is shorter.
-    """
-    info = audio.probe(path)
-    step = max(1, info.sample_rate // 2)
-    energies = [
-        float(np.square(block, dtype=np.float64).sum())
-        for block in audio.blocks(path, step)
-    ]
-    width = max(1, round(seconds * info.sample_rate / step))
-    if width >= len(energies):
-        return 0
-    sums = np.convolve(energies, np.ones(width), "valid")
-    start = int(np.argmax(sums)) * step
-    return min(start, info.samples - round(seconds * info.sample_rate))

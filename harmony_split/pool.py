@@ -286,7 +286,7 @@ class _Slot:
         # has ended away from those who wait for it.
         if self.process and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGKILL)
+                os.kill(self.process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 async def _started(command: Sequence[str]) -> asyncio.subprocess.Process:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from common import audio
 from common.separation import Separator
 from common.separation.files import separate_file
 from common.weights import registry
@@ -62,35 +58,17 @@ class Model:
         Args:
             path: The wav; stems go to ``{folder}/{name}/{stem}.wav`` and replace those
                 that are there.
-            tell: Takes the part that is done, 0 to 1, before each pass of the network;
-                what it raises ends the separation.
+            tell: Takes the part that is done, 0 to 1, at the beginning and after each
+                chunk; what it raises ends the separation.
         """
-        info = audio.probe(path)
-        passes = _passes(self._separator, info.samples / info.sample_rate)
-        done = 0
-
-        def network(batch: np.ndarray) -> Any:
-            nonlocal done
-            tell(min(1.0, done / passes))
-            done += 1
-            return self._separator.network(batch)
-
-        watched = replace(self._separator, network=network)
-        summary = separate_file(watched, path, path.parent, overwrite=True)
+        summary = separate_file(
+            self._separator, path, path.parent, overwrite=True, progress=tell
+        )
         return Part(
             0.0,
             summary.samples,
             summary.sample_rate,
-            info.channels,
+            summary.channels,
             tuple(self._separator.sources),
             summary.elapsed_seconds,
         )
-
-
-def _passes(separator: Separator, seconds: float) -> int:
-    """Estimate how often the network runs for a sound."""
-    segment = separator.segment_seconds
-    if segment is None or seconds <= segment:
-        return 1
-    hop = segment * (1 - separator.overlap)
-    return 1 + math.ceil((seconds - segment) / hop)

@@ -28,7 +28,7 @@ from common.files import write_json
 from common.weights import registry
 from harmony_split.jobs import OVERVIEW, PREVIEW, UPLOAD, WHOLE, Part
 from harmony_split.limits import Limits, RefusedError, add_options, from_options
-from harmony_split.overview import loudest, overview
+from harmony_split.overview import overview
 from harmony_split.sound import decode
 
 MOST_MODELS = 4
@@ -45,7 +45,7 @@ class Model(Protocol):
         """Do what is done only once."""
 
     def separate(self, path: Path, tell: Callable[[float], None]) -> Part:
-        """Separate a wav, telling the part that is done before each pass."""
+        """Separate a wav, telling the part that is done chunk by chunk."""
 
 
 Load = Callable[[str, str], Model]
@@ -149,7 +149,7 @@ class Worker:
         seconds = self._limits.preview_seconds
         if info.samples <= LONGER_BY * seconds * info.sample_rate:
             return
-        start = loudest(whole, seconds)
+        start = audio.loudest(whole, seconds)
         sound, rate = audio.read(whole, start, round(seconds * info.sample_rate))
         audio.write(excerpt, sound, rate)
         part = self._separate(job, excerpt, model, lambda _: None)

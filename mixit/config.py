@@ -84,7 +84,7 @@ class MixitConfig:
         output: Run folder; none: a new one named by the date.
         initial: Run folder, TF1 checkpoint or name of a model, whose weights, and state
             of the optimizer where it holds one, a new run starts from. A run that goes
-            on does not read it again.
+            on does not read it again; one with warm-up or cosine takes no state.
         segment_seconds: Length of the training examples; shorter ones are filled with
             zeros, of longer ones a random part is taken.
         batch_size: Mixtures per replica and step, even: two make a mixture of mixtures;
@@ -192,3 +192,11 @@ PRESETS = {
     "fuss_supervised": FUSS_SUPERVISED,
     "tiny": TINY,
 }
+
+ALIASES = {
+    "-dd": "data_root",
+    "--data_dir": "data_root",
+    "-md": "output",
+    "--model_dir": "output",
+}
+"""Flags of Google's program whose keys have other names here."""

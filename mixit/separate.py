@@ -31,6 +31,8 @@ from common.training.checkpoint import (
     restore_network,
     run_of,
 )
+from common.weights.download import digest
+from common.weights.fingerprint import fingerprint
 from common.weights.tf1 import MetaGraphError, locate
 from mixit import published
 from mixit.config import MixitConfig
@@ -159,6 +161,7 @@ def separator(
         segment_seconds=segment_seconds,
         overlap=overlap,
         grid_samples=network.config.hop_samples,
+        digest=lambda: fingerprint(network.variables, network.config),
     )
 
 
@@ -186,6 +189,7 @@ def _of_graph(shipped: Shipped, sample_rate: int, chunks: dict) -> Separator:
         sources=tuple(f"source{i}" for i in range(shipped.num_sources)),
         sample_rate=sample_rate,
         grid_samples=shipped.hop_samples,
+        digest=lambda: fingerprint([], *map(digest, shipped.files)),
         **chunks,
     )
 
@@ -196,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _load,
         argv,
         "Separate sound files into unnamed sources.",
+        pillar="mixit",
         model=DEFAULT,
         configure=_configure,
         form=_form,

@@ -11,10 +11,12 @@ import tf_keras as keras
 
 from common import experiment, training
 from common.config import ConfigError
-from common.training import distribution
+from common.training import cluster, distribution
+from common.training.accumulation import Gradients, accumulate
 from common.training.logs import Sounds
+from common.training.optimizer import learning_rate
 from mixit import data, summaries
-from mixit.config import PRESETS, MixitConfig
+from mixit.config import ALIASES, PRESETS, MixitConfig
 from mixit.google.restore import start_from
 from mixit.loss import (
     MOST_ASSIGNMENTS,
@@ -55,7 +57,20 @@ class MixitTraining(keras.Model):
         self.built = True
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Separate mixtures of mixtures and take one optimizer step.
+        """Separate mixtures of mixtures and take one optimizer step."""
+        parts = self.config.train.accumulate
+        gradients, (losses, estimates) = accumulate(self.gradients_of, batch, parts)
+        weights = self.network.trainable_variables
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        self.loss_mean.update_state(losses)
+        logged = self.optimizer.iterations % self.config.train.log_steps == 0
+        tf.cond(logged, lambda: self._measure(batch, estimates), lambda: None)
+        return {"loss": self.loss_mean.result()}
+
+    def gradients_of(
+        self, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[Gradients, tuple[tf.Tensor, tf.Tensor]]:
+        """Compute the gradients of a batch, the loss of each example, and estimates.
 
         The second mixture of a labelled example is silent, so that its own mixture is
         what is separated. The gradient is of the sum over the batch divided by the
@@ -67,13 +82,8 @@ class MixitTraining(keras.Model):
             estimates = self.network(mixture_of_mixtures, training=True)
             losses = self._training_losses(batch, estimates)
             loss = tf.reduce_mean(losses) / self.replicas
-        weights = self.network.trainable_variables
-        gradients: Any = tape.gradient(loss, weights)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        self.loss_mean.update_state(losses)
-        logged = self.optimizer.iterations % self.config.train.log_steps == 0
-        tf.cond(logged, lambda: self._measure(batch, estimates), lambda: None)
-        return {"loss": self.loss_mean.result()}
+        gradients: Any = tape.gradient(loss, self.network.trainable_variables)
+        return gradients, (losses, estimates)
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on mixtures of mixtures, measures on the single mixtures.
@@ -163,6 +173,9 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
             "search; set assignment=least_squares, or use fewer outputs"
         )
     pairs = config.batch_size // 2
+    # A warm-up and a cosine count the steps of this run.
+    with_moments = config.train.lr_schedule == "own" and not config.train.warmup_steps
+    pairs_of_step = pairs * config.train.accumulate
     corpus = data.root(config)
     train = data.load_records(config, corpus, "train")
     labelled = data.labelled_records(config)
@@ -174,13 +187,17 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     count = data.validation_count(config, valid)
     return training.Job(
         model=model,
-        train=lambda step: distribution.training_batches(strategy, seen, pairs, step),
+        train=lambda step: distribution.training_batches(
+            strategy, seen, pairs_of_step, step
+        ),
         valid=lambda: distribution.validation_batches(strategy, example, count, pairs),
         records=(train, valid) if labelled is None else (train, valid, labelled),
-        start=lambda: config.initial and start_from(model, config.initial),
+        start=lambda: (
+            config.initial and start_from(model, config.initial, with_moments)
+        ),
         callbacks=lambda step: {
             "training_sounds": _seen_sounds(
-                config, model, seen, pairs * model.replicas, step
+                config, model, seen, pairs_of_step * model.replicas, step
             ),
             "sounds": _sounds(config, model, example, step),
         },
@@ -192,12 +209,12 @@ def compiled(config: MixitConfig, replicas: int) -> MixitTraining:
     """Make the network and its optimizer, both built, ready for ``fit``."""
     checkpointing, precision = config.gradient_checkpointing, config.train.precision
     network = Tdcn(config.model, checkpointing, precision)
-    schedule = keras.optimizers.schedules.ExponentialDecay(
+    decay = keras.optimizers.schedules.ExponentialDecay(
         config.lr, config.lr_decay_steps, config.lr_decay_rate
     )
     # Keras' Adam has the "epsilon hat" form of TF1, with another default epsilon.
     optimizer = keras.optimizers.Adam(
-        schedule,
+        learning_rate(config.train, config.lr, decay),
         epsilon=1e-8,
         global_clipnorm=config.clip_norm or None,
         jit_compile=False,
@@ -215,12 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         presets=PRESETS,
         default="fuss",
         main=_main,
-        aliases={
-            "-dd": "data_root",
-            "--data_dir": "data_root",
-            "-md": "output",
-            "--model_dir": "output",
-        },
+        aliases=ALIASES,
     )
     return experiment.run(command, argv)
 
@@ -249,7 +261,7 @@ def _seen_sounds(
         config.model.sample_rate,
         every=SOUND_STEPS,
         start_step=start_step,
-        chief=distribution.is_chief(),
+        chief=cluster.is_chief(),
     )
 
 
@@ -270,7 +282,7 @@ def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
         rate,
         step,
         lambda heard: summaries.images(heard, rate),
-        chief=distribution.is_chief(),
+        chief=cluster.is_chief(),
     )
 
 

@@ -1,7 +1,7 @@
 """Two logical CPUs and quiet TensorFlow for every test."""
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -11,7 +11,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import tensorflow as tf
 
-from common import training
+from common import job, training
 from common.training import resume
 
 
@@ -48,9 +48,68 @@ def trained_twice(monkeypatch, tmp_path):
     return trained_twice
 
 
+VARIABLES = (
+    "FUSS_ROOT_DIR",
+    "MUSDB18_ROOT_DIR",
+    "MUSDB_PATH",
+    "MOISESDB_ROOT_DIR",
+    "WSJ0_2MIX_ROOT_DIR",
+    "WHAM_ROOT_DIR",
+    "RUN_DIR",
+    "SONG",
+    "LANE",
+    "TF_CONFIG",
+    "SLURM_PROCID",
+    "JOB_COMPLETION_INDEX",
+)
+"""Variables that a script of a training reads."""
+
+
+@dataclass
+class ScriptRun:
+    """Runs the program of a script, whose steps are recorded and not run.
+
+    Attributes:
+        steps: The steps as command lines, without the interpreter.
+        codes: Exit codes by module, else 0.
+    """
+
+    monkeypatch: pytest.MonkeyPatch
+    steps: list[str] = field(default_factory=list)
+    codes: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, script: Any, *arguments: str, **environment: str) -> int:
+        self.steps.clear()
+        with self.monkeypatch.context() as patch:
+            for name in VARIABLES:
+                patch.setenv(name, "")  # so that it is restored if the script sets it
+                patch.delenv(name)
+            for name, value in {"ROOT_DIR": "/runs", **environment}.items():
+                patch.setenv(name, value)
+            patch.setattr(job, "run_step", self._record)
+            return script.main(arguments)
+
+    def _record(self, step: job.Step) -> int:
+        self.steps.append(" ".join([step.module, *step.arguments]))
+        return self.codes.get(step.module, 0)
+
+
+@pytest.fixture
+def run_script(monkeypatch):
+    """Run a script without its trainings; gives what it would start."""
+    return ScriptRun(monkeypatch)
+
+
 @pytest.fixture
 def half():
     """Give a configuration the half precision of training."""
     return lambda config: replace(
         config, train=replace(config.train, precision="bfloat16")
     )
+
+
+@pytest.fixture
+def every_tool():
+    """Give a configuration averages, accumulation, a warm-up and a cosine."""
+    tools = {"accumulate": 2, "ema": 0.5, "lr_schedule": "cosine", "warmup_steps": 2}
+    return lambda config: replace(config, train=replace(config.train, **tools))

@@ -199,7 +199,7 @@ def test_wheel_states_commands_and_requirements(wheel):
     python = next(m for m in metadata if m.startswith("Requires-Python"))
     assert set(python.split(": ")[1].split(",")) == {">=3.10", "<3.14"}
     extras = {m.split(": ")[1] for m in metadata if m.startswith("Provides-Extra")}
-    assert extras == {"tfio", "gpu", "plots", "web", "dev"}
+    assert extras == {"tfio", "gpu", "plots", "speech", "web", "dev"}
 
 
 @pytest.mark.slow
@@ -224,4 +224,5 @@ def test_an_installed_wheel_separates_outside_the_clone(installed, pillar, tmp_p
     assert done.returncode == 0, done.stderr
     stems = list((tmp_path / "stems").rglob("*.wav"))
     assert len(stems) > 1
+    assert len(list((tmp_path / "stems").rglob("*report.json"))) == 1
     assert {soundfile.info(stem).frames for stem in stems} == {8000}

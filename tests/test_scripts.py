@@ -13,26 +13,30 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CORPORA = ("fuss", "musdb18", "wsj0_2mix", "musdb18_and_moisesdb")
+CORPORA = {
+    "fuss": "mixit",
+    "musdb18": "unmix",
+    "wsj0_2mix": "clustering",
+    "musdb18_and_moisesdb": "adversarial",
+}
 PROGRAMS = (
     "awk bash cat chmod cksum cp date dirname env flock grep mkdir mv rm sed tail tee"
 )
 
 # Answers as an interpreter would; an environment made from it holds itself.
 PYTHON = """#!/usr/bin/env bash
-printf '%s\\n' "$*" >>"$CALLS"
+printf '%s\\n' "$*${PYTHONSAFEPATH:+ safe=$PYTHONSAFEPATH}" >>"$CALLS"
 case "$1 ${2:-}" in
   "-c import sys"*) echo "${FAKE_VERSION:-3.11}" ;;
   "-c import ensurepip"*) [[ ! -e "$CALLS.no-venv" ]] ;;
-  *tensorflow*) [[ -z "${NO_TENSORFLOW:-}" ]] ;;
+  "-m common.doctor") [[ -z "${NO_TENSORFLOW:-}" ]] ;;
   "-m venv")
     mkdir -p "$3/bin"
     sed "s|$A_VENV|$3|g" "$A_VENV/bin/activate" >"$3/bin/activate"
     cp "$0" "$3/bin/python"
     ;;
   "-m pip") printf '%s\\n' "${PIP_SAYS:-Collecting numpy}"; exit "${PIP_EXIT:-0}" ;;
-  "-m mixit.train" | "-m unmix.train" | "-m clustering.train" | "-m adversarial.train")
-    exit "${TRAIN_EXIT:-0}" ;;
+  "-m "*.job) exit "${JOB_EXIT:-0}" ;;
 esac
 """
 APT = """#!/usr/bin/env bash
@@ -315,344 +319,23 @@ def trained(machine: Machine) -> Machine:
     return machine
 
 
-def train(machine: Machine, *arguments: str, **environment: str):
-    script = str(machine.clone / "run_train_model_on_fuss.sh")
-    return machine.run(script, *arguments, **environment)
-
-
-def test_main_job_without_tensorflow_fails_before_training(trained):
-    done = train(trained, NO_TENSORFLOW="1")
-    assert done.returncode == 1
-    assert "TensorFlow cannot run" in done.stderr
-    assert not trained.called("mixit")
-
-
-def test_main_job_without_fuss_says_so_and_runs_everything(trained):
-    done = train(trained, "epochs=2", "seed=3")
-    assert done.returncode == 0, done.stderr
-    assert "FUSS_ROOT_DIR is not set" in done.stdout
-    training, evaluation = trained.called("-m mixit")
-    head, run = training.removesuffix(" epochs=2 seed=3").split(" output=")
-    assert head == "-m mixit.train with tiny"
-    assert run.startswith(f"{trained.clone}/runs/mixit/fuss/20")
-    assert evaluation.startswith(f"-m mixit.evaluate --model {run} ")
-    assert f"--output {run}/evaluation" in evaluation
-    assert f"{run}/evaluation/summary.md\n" in done.stdout
-
-
-def test_main_job_on_fuss_trains_the_published_preset(trained):
-    train(trained, FUSS_ROOT_DIR="/data/my fuss", ROOT_DIR="/r")
-    training, _ = trained.called("-m mixit")
-    head = "-m mixit.train with fuss data_root=/data/my fuss output=/r/mixit/fuss/"
-    assert training.startswith(head)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment"),
-    [
-        ([], {"RUN_DIR": "/old run"}),
-        (["output=/old run"], {}),
-        (["--output", "/old run"], {}),
-        (["--output=/old run"], {"RUN_DIR": "/other"}),
-    ],
-)
-def test_main_job_goes_on_with_a_named_run(trained, arguments, environment):
-    train(trained, *arguments, **environment)
-    training, evaluation = trained.called("-m mixit")
-    assert "output=/old run" in training
-    assert "--model /old run --" in evaluation
-
-
-def test_first_bare_word_names_the_preset(trained):
-    train(trained, "tiny", "epochs=1", FUSS_ROOT_DIR="/f")
-    training = trained.called("mixit.train")[0]
-    assert training.startswith("-m mixit.train with tiny data_root=/f output=")
-    assert training.endswith(" epochs=1")
-
-
-def test_data_named_by_argument_are_as_good_as_the_variable(trained):
-    done = train(trained, "data_root=/mine", FUSS_ROOT_DIR="/f")
-    assert "Training on FUSS in /mine." in done.stdout
-    training = trained.called("mixit.train")[0]
-    assert training.startswith("-m mixit.train with fuss data_root=/mine output=")
-
-
-def test_main_job_says_how_to_go_on(trained):
-    done = train(trained, "tiny", "epochs=1", RUN_DIR="/old run")
-    script = str(trained.clone / "run_train_model_on_fuss.sh").replace(" ", "\\ ")
-    assert f"  RUN_DIR=/old\\ run {script} tiny epochs=1\n" in done.stdout
-    done = train(trained, RUN_DIR="/r", FUSS_ROOT_DIR="/my fuss", LANE="tfio")
-    expected = f"  RUN_DIR=/r LANE=tfio FUSS_ROOT_DIR=/my\\ fuss {script}\n"
-    assert expected in done.stdout
-
-
-def test_check_stops_after_the_check(trained):
-    assert train(trained, "--check").returncode == 0
-    assert trained.called("mixit.train")
-    assert not trained.called("mixit.evaluate")
-
-
-def test_failing_training_ends_the_main_job(trained):
-    assert train(trained, TRAIN_EXIT="7").returncode == 7
-    assert not trained.called("mixit.evaluate")
-
-
-def unmix(machine: Machine, *arguments: str, **environment: str):
-    script = str(machine.clone / "run_train_model_on_musdb18.sh")
-    return machine.run(script, *arguments, **environment)
-
-
-FOUR = "target=vocals,drums,bass,other"
-
-
-def test_music_without_a_corpus_says_so_and_runs_everything(trained):
-    done = unmix(trained, "epochs=2", "--target", "bass")
-    assert done.returncode == 0, done.stderr
-    assert "No corpus is named" in done.stdout
-    assert "miniature of synthetic music, made here" in done.stdout
-    training, evaluation = trained.called("-m unmix")
-    head, run = training.split(" output=")
-    assert head == f"-m unmix.train with tiny {FOUR} epochs=2 --target bass"
-    assert run.startswith(f"{trained.clone}/runs/unmix/musdb18/20")
-    options = f"--model {run} --evaldir {run}/evaluation"
-    assert evaluation == f"-m unmix.evaluate {options}"
-    assert f"{run}/evaluation/summary.md\n" in done.stdout
-
-
-def test_a_published_preset_without_a_corpus_announces_no_miniature(trained):
-    done = unmix(trained, "umx")
-    assert "miniature" not in done.stdout
-    assert trained.called("unmix.train")[0].startswith("-m unmix.train with umx target")
-
-
-def test_previews_are_a_root(trained):
-    unmix(trained, "previews")
-    training, evaluation = trained.called("-m unmix")
-    assert training.startswith("-m unmix.train with umx ")
-    assert " root=previews " in training
-    assert " --root=previews " in evaluation
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "root"),
-    [
-        (["/data/my music"], {"MUSDB18_ROOT_DIR": "/other"}, "/data/my music"),
-        (["some-music"], {}, "some-music"),
-        ([], {"MUSDB18_ROOT_DIR": "/my music", "MUSDB_PATH": "/other"}, "/my music"),
-        ([], {"MUSDB_PATH": "/music"}, "/music"),
-        (["--root", "/music"], {"MUSDB18_ROOT_DIR": "/other"}, "/music"),
-        (["root=/a=b"], {}, "/a=b"),
-        (["umx", "/music"], {}, "/music"),
-        (["with", "/music", "umx"], {}, "/music"),
-    ],
-)
-def test_corpus_of_music_is_named_in_several_ways(
-    trained, arguments, environment, root
-):
-    done = unmix(trained, *arguments, **environment)
-    assert f"Training on MUSDB18 in {root}." in done.stdout
-    training, evaluation = trained.called("-m unmix")
-    assert training.startswith(f"-m unmix.train with umx {FOUR} root={root} ")
-    assert f" --root={root} --evaldir " in evaluation
-
-
-def test_wav_files_are_named_as_the_published_row(trained, tmp_path):
-    stem = tmp_path / "hq" / "train" / "a - b" / "vocals.wav"
-    stem.parent.mkdir(parents=True)
-    stem.touch()
-    unmix(trained, str(tmp_path / "hq"))
-    assert " with umxhq " in trained.called("unmix.train")[0]
-    unmix(trained, str(tmp_path / "hq"), "umx_2019")
-    assert " with umx_2019 " in trained.called("unmix.train")[0]
-
-
-@pytest.mark.parametrize("words", [["--seeds", "4"], ["--seeds=4"]])
-def test_several_seeds_keep_the_best_of_each_target(trained, words):
-    done = unmix(trained, "/m", "epochs=3", *words, "--lr", "1", RUN_DIR="/old run")
-    assert done.returncode == 0, done.stderr
-    *trainings, best, evaluation = trained.called("-m unmix")
-    head = f"-m unmix.train with umx {FOUR} root=/m epochs=3 --lr 1 output=/old run/"
-    assert trainings == [f"{head}seed{n} train.seed={n}" for n in (42, 43, 44, 45)]
-    assert best == "-m unmix.seeds /old run"
-    assert "--model /old run/best --root=/m --evaldir /old run/eval" in evaluation
-
-
-@pytest.mark.parametrize("words", [["--seeds", "x"], ["--seeds=0"], ["--seeds"]])
-def test_seeds_without_a_number_are_an_error(trained, words):
-    done = unmix(trained, *words)
-    assert done.returncode == 1
-    assert "expected how many seeds to train, 1 to 9" in done.stderr
-    assert not trained.called("-m unmix")
-
-
-def test_music_goes_on_with_a_named_run_and_says_how(trained):
-    done = unmix(trained, "tiny", "--seeds", "2", RUN_DIR="/old run", LANE="tfio")
-    script = str(trained.clone / "run_train_model_on_musdb18.sh").replace(" ", "\\ ")
-    expected = f"  RUN_DIR=/old\\ run LANE=tfio {script} tiny --seeds 2\n"
-    assert expected in done.stdout
-    unmix(trained, "--output", "/mine", RUN_DIR="/old run")
-    training, evaluation = trained.called("-m unmix")
-    assert training.endswith(" --output /mine output=/mine")
-    assert evaluation.startswith("-m unmix.evaluate --model /mine ")
-
-
-def test_failing_training_ends_the_seeds(trained):
-    assert unmix(trained, "--seeds", "3", TRAIN_EXIT="7").returncode == 7
-    assert len(trained.called("unmix.train")) == 1
-    assert not trained.called("unmix.seeds")
-
-
-def test_check_of_music_stops_after_the_check(trained):
-    assert unmix(trained, "--check", "--seeds", "4").returncode == 0
-    (training,) = trained.called("-m unmix")
-    assert "--check" in training
-    assert "--seeds" not in training
-    assert unmix(trained, NO_TENSORFLOW="1").returncode == 1
-    assert not trained.called("-m unmix")
-
-
-def speakers(machine: Machine, *arguments: str, **environment: str):
-    script = str(machine.clone / "run_train_model_on_wsj0_2mix.sh")
-    return machine.run(script, *arguments, **environment)
-
-
-def test_speakers_without_a_corpus_say_so_and_run_everything(trained):
-    done = speakers(trained, "epochs=2", "--lr", "1")
-    assert done.returncode == 0, done.stderr
-    assert "No corpus is named" in done.stdout
-    training, evaluation = trained.called("-m clustering")
-    head, run = training.split(" output=")
-    assert head == "-m clustering.train with tiny dataset=wsj0_2mix epochs=2 --lr 1"
-    assert run.startswith(f"{trained.clone}/runs/clustering/wsj0_2mix/20")
-    assert evaluation == f"-m clustering.evaluate {run}"
-    assert f"{run}/evaluation/summary.md\n" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "words"),
-    [
-        (
-            ["/my talk"],
-            {"WSJ0_2MIX_ROOT_DIR": "/w"},
-            "dpcl dataset=wsj0_2mix root=/my talk",
-        ),
-        ([], {"WSJ0_2MIX_ROOT_DIR": "/w"}, "dpcl dataset=wsj0_2mix root=/w"),
-        ([], {"WHAM_ROOT_DIR": "/h"}, "dpcl dataset=wham root=/h"),
-        (["chimera", "/w"], {}, "chimera dataset=wsj0_2mix root=/w"),
-        (["with", "chimera", "--root", "/w"], {}, "chimera dataset=wsj0_2mix root=/w"),
-    ],
-)
-def test_corpus_of_speakers_is_named_in_several_ways(
-    trained, arguments, environment, words
-):
-    done = speakers(trained, *arguments, RUN_DIR="/r", **environment)
-    assert done.returncode == 0, done.stderr
-    training, evaluation = trained.called("-m clustering")
-    head = f"-m clustering.train with {words} sample_rate=8000 "
-    assert training.startswith(head)
-    assert training.endswith(" output=/r")
-    assert evaluation == "-m clustering.evaluate /r"
-
-
-def test_two_corpora_of_speakers_are_an_error(trained):
-    done = speakers(trained, WHAM_ROOT_DIR="/h", WSJ0_2MIX_ROOT_DIR="/w")
-    assert done.returncode == 1
-    assert "unset the one that is not meant" in done.stderr
-    assert not trained.called("-m clustering")
-
-
-def test_speakers_go_on_with_a_named_run_and_say_how(trained):
-    done = speakers(trained, "tiny", RUN_DIR="/old run", WHAM_ROOT_DIR="/my wham")
-    script = str(trained.clone / "run_train_model_on_wsj0_2mix.sh").replace(" ", "\\ ")
-    expected = f"  RUN_DIR=/old\\ run WHAM_ROOT_DIR=/my\\ wham {script} tiny\n"
-    assert expected in done.stdout
-    speakers(trained, "--output", "/mine", RUN_DIR="/old run")
-    assert trained.called("clustering.evaluate") == ["-m clustering.evaluate /mine"]
-
-
-def test_failing_or_checking_training_of_speakers_is_not_scored(trained):
-    assert speakers(trained, TRAIN_EXIT="7").returncode == 7
-    assert not trained.called("clustering.evaluate")
-    assert speakers(trained, "--check").returncode == 0
-    assert not trained.called("clustering.evaluate")
-    assert speakers(trained, NO_TENSORFLOW="1").returncode == 1
-    assert not trained.called("-m clustering")
-
-
-def singing(machine: Machine, *arguments: str, **environment: str):
-    script = str(machine.clone / "run_train_model_on_musdb18_and_moisesdb.sh")
-    return machine.run(script, *arguments, **environment)
-
-
-def test_singing_without_a_corpus_says_so_and_runs_everything(trained):
-    done = singing(trained, "train.epochs=2", "--alpha", "1", SONG="/a song.mp3")
-    assert done.returncode == 0, done.stderr
-    assert "MUSDB18_ROOT_DIR is not set" in done.stdout
-    training, evaluation, separation = trained.called("-m adversarial")
-    head, run = training.split(" output=")
-    assert head == "-m adversarial.train with tiny train.epochs=2 --alpha 1"
-    assert run.startswith(f"{trained.clone}/runs/adversarial/musdb18_and_moisesdb/20")
-    assert evaluation == f"-m adversarial.evaluate {run}"
-    options = f"--model {run} --output {run}/separated --overwrite"
-    assert separation == f"-m adversarial.separate /a song.mp3 {options}"
-    assert f"{run}/sup/evaluation/summary.md\n" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "words"),
-    [
-        (
-            [],
-            {"MOISESDB_ROOT_DIR": "/my moises"},
-            "musdb_moisesdb corpora.root=/m corpora.unpaired_root=/my moises",
-        ),
-        ([], {}, "musdb_moisesdb corpora.root=/m corpora.unpaired=none"),
-        (
-            ["with", "museval", "alpha=1"],
-            {},
-            "museval corpora.root=/m corpora.unpaired=none alpha=1",
-        ),
-    ],
-)
-def test_corpora_of_singing_are_named_by_the_environment(
-    trained, arguments, environment, words
-):
-    given = {"MUSDB18_ROOT_DIR": "/m", "RUN_DIR": "/r", "SONG": "s.wav", **environment}
-    done = singing(trained, *arguments, **given)
-    assert done.returncode == 0, done.stderr
-    training = trained.called("adversarial.train")
-    assert training == [f"-m adversarial.train with {words} output=/r"]
-    assert ("supervised only" in done.stdout) == ("unpaired=none" in words)
-
-
-def test_unpaired_songs_alone_are_an_error(trained):
-    done = singing(trained, MOISESDB_ROOT_DIR="/m")
-    assert done.returncode == 1
-    assert "MUSDB18_ROOT_DIR is not; set it" in done.stderr
-    assert not trained.called("-m adversarial")
-
-
-def test_singing_goes_on_with_a_named_run_and_says_how(trained, tmp_path):
-    run = tmp_path / "old run"
-    (run / "semisup").mkdir(parents=True)
-    given = {"RUN_DIR": str(run), "SONG": "s.wav", "LANE": "tfio"}
-    done = singing(trained, "tiny", MUSDB18_ROOT_DIR="/my m", **given)
-    script = str(trained.clone / "run_train_model_on_musdb18_and_moisesdb.sh")
-    script, place = (text.replace(" ", "\\ ") for text in (script, str(run)))
-    settings = "LANE=tfio MUSDB18_ROOT_DIR=/my\\ m SONG=s.wav"
-    assert f"  RUN_DIR={place} {settings} {script} tiny\n" in done.stdout
-    assert f"{run}/semisup/evaluation/summary.md\n" in done.stdout
-    singing(trained, "--output", "/mine", RUN_DIR="/old run", SONG="s.wav")
-    assert trained.called("adversarial.evaluate") == ["-m adversarial.evaluate /mine"]
-
-
-def test_failing_or_checking_training_of_singing_is_not_scored(trained):
-    assert singing(trained, TRAIN_EXIT="7").returncode == 7
-    assert not trained.called("adversarial.evaluate")
-    assert singing(trained, "--check").returncode == 0
-    assert not trained.called("adversarial.evaluate")
-    assert singing(trained, NO_TENSORFLOW="1").returncode == 1
-    assert not trained.called("-m adversarial")
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_scripts_hand_their_arguments_to_the_job(trained, corpus):
+    script = str(trained.clone / f"run_train_model_on_{corpus}.sh")
+    done = trained.run(script, "tiny", "a b=c", LANE="current", JOB_EXIT="7")
+    assert done.returncode == 7, done.stderr
+    check, job = trained.calls.read_text().splitlines()[-2:]
+    assert check == "-m common.doctor --tensorflow safe=1"
+    assert job == f"-m {CORPORA[corpus]}.job tiny a b=c safe=1"
+    text = Path(script).read_text()
+    assert len([line for line in text.splitlines() if line[:1] not in ("#", "")]) < 10
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_scripts_without_tensorflow_fail_before_the_job(trained, corpus):
+    script = str(trained.clone / f"run_train_model_on_{corpus}.sh")
+    assert trained.run(script, NO_TENSORFLOW="1").returncode == 1
+    assert not trained.called(".job")
 
 
 def test_tests_run_in_the_environment_of_the_lane(trained):

@@ -62,7 +62,8 @@ def epoch_steps(config: UnmixConfig, split: Split, replicas: int = 1) -> int:
         items *= config.samples_per_track
     elif config.dataset in POOLED:
         items = config.nb_train_samples
-    return -(-items // (config.batch_size * replicas))
+    rows = config.batch_size * config.train.accumulate * replicas
+    return -(-items // rows)
 
 
 def training_example(config: UnmixConfig, split: Split) -> Example:
@@ -80,10 +81,12 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
         ConfigError: Whole tracks (``seq_dur`` at most 0) in batches of several.
     """
     config = resolved(config)
-    if config.seq_dur <= 0 and config.batch_size > 1:
+    batches = config.batch_size, config.train.accumulate
+    if config.seq_dur <= 0 and batches != (1, 1):
         raise ConfigError(
             f"seq_dur={config.seq_dur:g} takes whole tracks, which differ in length; "
-            f"set batch_size=1 instead of {config.batch_size}, or a positive seq_dur"
+            f"set batch_size=1 instead of {batches[0]} and train.accumulate=1 instead "
+            f"of {batches[1]}, or a positive seq_dur"
         )
     # What is done to a source alone would no longer fit a mixture that is a file.
     asked = config.source_augmentations or ()

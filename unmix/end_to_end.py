@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common.signal.stft import Stft, istft, stft
+from common.training.accumulation import Gradients, accumulate
 from unmix.config import UnmixConfig
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
@@ -51,7 +52,18 @@ class EndToEnd(keras.Model):
         self.built = True
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Estimate the waveforms of all targets and take one optimizer step.
+        """Estimate the waveforms of all targets and take one optimizer step."""
+        parts = self.config.train.accumulate
+        gradients, losses = accumulate(self.gradients_of, batch, parts)
+        weights = self.trainable_variables
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        self.loss_mean.update_state(losses)
+        return {"loss": self.loss_mean.result()}
+
+    def gradients_of(
+        self, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[Gradients, tf.Tensor]:
+        """Compute the gradients of a batch, and the loss of each example [batch].
 
         The gradient is of the sum over the batch divided by the global batch size, so
         that replicas add up to one.
@@ -60,11 +72,8 @@ class EndToEnd(keras.Model):
             estimates = self.separate(batch["mixture"], training=True)
             losses = waveform_loss(estimates, batch["sources"])
             loss = tf.reduce_mean(losses) / self.replicas
-        weights = self.trainable_variables
-        gradients: Any = tape.gradient(loss, weights)
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        self.loss_mean.update_state(losses)
-        return {"loss": self.loss_mean.result()}
+        gradients: Any = tape.gradient(loss, self.trainable_variables)
+        return gradients, losses
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on whole tracks, each of which counts the same, separated in chunks."""

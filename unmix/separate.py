@@ -17,6 +17,7 @@ from common.errors import exit_code
 from common.separation.command import add_checkpoint, command
 from common.separation.separator import SeparationError, Separator
 from common.training import memory
+from common.weights.fingerprint import fingerprint
 from unmix import stream, weights
 from unmix.model import OpenUnmix
 from unmix.two_pass import TwoPassSeparator, WienerOptions
@@ -117,7 +118,14 @@ def load(  # noqa: PLR0913 (each is one independent choice)
             (residual or any(whole <= {*networks} for whole in WHOLES))
             and (matrix.sum(0) == 1).all()
         ),
+        digest=lambda: _digest(networks),
     )
+
+
+def _digest(networks: Mapping[str, OpenUnmix]) -> str:
+    """Compute the SHA-256 of the networks of all targets."""
+    variables = [each for network in networks.values() for each in network.variables]
+    return fingerprint(variables, [(n, net.config) for n, net in networks.items()])
 
 
 def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarray:
@@ -163,6 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Separate music into its stems; --stream --help shows how to separate raw "
         "samples from standard input as they come. The options of the original's umx "
         "belong to umx-tf.",
+        pillar="unmix",
         model="umxhq",
         configure=add_filter_options,
     )

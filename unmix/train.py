@@ -22,8 +22,9 @@ from common.errors import exit_code
 from common.signal.stft import Stft, stft
 from common.startup import hide_gpus
 from common.training import distribution
+from common.training.accumulation import Gradients, accumulate
 from common.training.loop import say
-from common.training.optimizer import optimizer
+from common.training.optimizer import learning_rate, optimizer
 from common.training.plateau import EarlyStopping, Plateau
 from unmix import corpus, data, weights
 from unmix.config import PRESETS, UnmixConfig
@@ -31,40 +32,8 @@ from unmix.corpus import Split
 from unmix.end_to_end import EndToEnd
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix
+from unmix.original_flags import ALIASES, translate_flags
 from unmix.statistics import statistics
-
-ALIASES = {
-    "--nfft": "model.window_samples",
-    "--nhop": "model.hop_samples",
-    "--nb-channels": "model.channels",
-    "--nb_channels": "model.channels",
-    "--targets": "target",
-    "--model": "initial",
-    "--checkpoint": "initial",
-    "--interferences": "interferer_dirs",
-    "--random-interferer-mix": "random_track_mix",
-    "--silence-missing-targets": "silence_missing",
-    "--data_dir": "root",
-    "--model_dir": "output",
-}
-"""The original's flags whose keys have other names here."""
-
-REPLACED = {
-    "--unidirectional": ["model.bidirectional=false"],
-}
-"""Flags without a value, and the words that they stand for."""
-
-WITHOUT_EFFECT = {
-    "--nb-workers": "excerpts are read by as many threads as pay",
-    "--audio-backend": "every format is read by soundfile, else by ffmpeg",
-}
-"""Flags with a value that nothing depends on, and why."""
-
-REFUSED = {
-    "--debug": "the original then leaves out statistics; use --check for a dry run",
-    "--split": "the tracks of validation are those of the folder or of MUSDB18",
-}
-"""Flags that would do something else than in the original."""
 
 
 class UnmixTraining(keras.Model):
@@ -86,7 +55,18 @@ class UnmixTraining(keras.Model):
         self.built = True
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Estimate magnitudes of the target and take one optimizer step.
+        """Estimate magnitudes of the target and take one optimizer step."""
+        parts = self.config.train.accumulate
+        gradients, losses = accumulate(self.gradients_of, batch, parts)
+        variables = self.network.trainable_variables
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.loss_mean.update_state(losses)
+        return {"loss": self.loss_mean.result()}
+
+    def gradients_of(
+        self, batch: Mapping[str, tf.Tensor]
+    ) -> tuple[Gradients, tf.Tensor]:
+        """Compute the gradients of a batch, and the loss of each example [batch].
 
         The gradient is of the sum over the batch divided by the global batch size, so
         that replicas add up to one.
@@ -97,11 +77,8 @@ class UnmixTraining(keras.Model):
             estimate = self.network(mixture, training=True)
             losses = spectrogram_loss(estimate, target)
             loss = tf.reduce_mean(losses) / self.replicas
-        variables = self.network.trainable_variables
-        gradients: Any = tape.gradient(loss, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self.loss_mean.update_state(losses)
-        return {"loss": self.loss_mean.result()}
+        gradients: Any = tape.gradient(loss, self.network.trainable_variables)
+        return gradients, losses
 
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on whole tracks, each of which counts the same."""
@@ -163,7 +140,11 @@ def _job(
         networks: The networks in it, by target.
     """
     train, valid = splits
-    model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
+    own_steps = data.epoch_steps(config, train, strategy.num_replicas_in_sync)
+    steps = config.train.steps_per_epoch or own_steps
+    schedule = replace(config.train, steps_per_epoch=steps)
+    rate = learning_rate(schedule, config.lr)
+    model.compile(optimizer(config.optimizer, rate, config.weight_decay))
     model.optimizer.build(model.trainable_variables)
     excerpt = data.training_example(config, train)
     track = data.validation_example(config, valid)
@@ -172,20 +153,26 @@ def _job(
     return training.Job(
         model=model,
         train=lambda step: distribution.training_batches(
-            strategy, excerpt, config.batch_size, step
+            strategy, excerpt, config.batch_size * config.train.accumulate, step
         ),
         # Whole tracks have lengths of their own.
         valid=lambda: distribution.validation_batches(strategy, track, count, 1),
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
         earlier_digest=train.sounds.earlier_digest,
-        steps_per_epoch=data.epoch_steps(config, train, strategy.num_replicas_in_sync),
+        steps_per_epoch=own_steps,
         start=lambda: _initialise(config, train, networks),
-        callbacks=lambda step: {
-            "plateau": Plateau(config.lr_decay_patience, config.lr_decay_gamma),
-            "early_stopping": EarlyStopping(config.patience),
-        },
+        callbacks=lambda step: _callbacks(config),
     )
+
+
+def _callbacks(config: UnmixConfig) -> dict[str, keras.callbacks.Callback]:
+    """Make the early stopping, and the plateau if it lowers the learning rate."""
+    stopping = {"early_stopping": EarlyStopping(config.patience)}
+    if config.train.lr_schedule != "own":
+        return stopping
+    plateau = Plateau(config.lr_decay_patience, config.lr_decay_gamma)
+    return {"plateau": plateau, **stopping}
 
 
 def _initialise(
@@ -253,37 +240,6 @@ def _single(config: UnmixConfig, target: str) -> UnmixConfig:
         return config
     output = None if config.output is None else str(Path(config.output) / target)
     return replace(config, target=(target,), output=output)
-
-
-def translate_flags(arguments: Sequence[str]) -> list[str]:
-    """Turn the original's flags into words of :mod:`common.experiment`.
-
-    Args:
-        arguments: Words of the command line.
-
-    Returns:
-        The words without those that have no effect, which are reported.
-
-    Raises:
-        ConfigError: A flag is refused.
-
-    >>> translate_flags(["--unidirectional", "--epochs", "3"])
-    ['model.bidirectional=false', '--epochs', '3']
-    """
-    words, rest = [], list(arguments)
-    while rest:
-        word = rest.pop(0)
-        name, equals, _ = word.partition("=")
-        flag = name.replace("_", "-")
-        if flag in REFUSED:
-            raise ConfigError(f"{name} is refused: {REFUSED[flag]}")
-        if flag in WITHOUT_EFFECT:
-            if not equals and rest:
-                rest.pop(0)
-            say(f"{name} has no effect: {WITHOUT_EFFECT[flag]}")
-        else:
-            words += REPLACED.get(flag, [word])
-    return words
 
 
 if __name__ == "__main__":

@@ -9,25 +9,22 @@ the original ignores has an effect here: the name of the residual, ``--start`` w
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from common import audio
 from common.errors import exit_code
 from common.files import refuse_overwriting
-from common.separation.command import Names, separate_all
-from common.separation.files import separate_file
-from common.separation.outputs import Form, output_names, stem_paths, working_folder
-from common.separation.separator import SeparationError, Separator
+from common.separation.command import Names
+from common.separation.files import Part, separate_file
+from common.separation.inputs import output_names
+from common.separation.outputs import Form, stem_paths
+from common.separation.separator import SeparationError
 from common.separation.summary import Summary
 from common.startup import hide_gpus
 from unmix.separate import add_filter_options, filter_options, load
 
-BLOCK_SECONDS = 10
 FORM = Form("{source}", rate="model")
 """A folder of stems, at the rate of the model."""
 
@@ -90,10 +87,20 @@ def _main(options: argparse.Namespace) -> int:
         for stem in stem_paths(separator, path, folder, format_, None, FORM).values()
     ]
     refuse_overwriting(stems, inputs)
-    return separate_all(
-        list(folders),
-        lambda path: _separate(separator, path, folders[path], format_, options),
-    )
+    part = _part(options)
+
+    def one(path: Path) -> Summary:
+        return separate_file(
+            separator,
+            path,
+            folders[path],
+            format=format_,
+            overwrite=options.overwrite,
+            form=FORM,
+            part=part,
+        )
+
+    return _separate_all(list(folders), one)
 
 
 def _folders(inputs: Sequence[Path], options: argparse.Namespace) -> dict[Path, Path]:
@@ -105,45 +112,38 @@ def _folders(inputs: Sequence[Path], options: argparse.Namespace) -> dict[Path, 
     return {path: Path(f"{name}_{model}") for path, name in names.items()}
 
 
-def _separate(
-    separator: Separator,
-    path: Path,
-    folder: Path,
-    format_: str,
-    options: argparse.Namespace,
-) -> Summary:
-    with working_folder(folder) as hidden:
-        summary = separate_file(
-            separator,
-            _part(path, hidden, options),
-            folder,
-            format=format_,
-            overwrite=options.overwrite,
-            form=FORM,
-        )
-    return dataclasses.replace(summary, name=path.name)
+def _part(options: argparse.Namespace) -> Part:
+    """Return the part that ``--start`` and ``--duration`` name; -1 is to the end."""
+    to_the_end = options.duration in (None, -1.0)
+    return Part(options.start, None if to_the_end else options.duration)
 
 
-def _part(path: Path, work: Path, options: argparse.Namespace) -> Path:
-    """Write the part of a file that ``--start`` and ``--duration`` name, if they do."""
-    if options.start == 0.0 and options.duration in (None, -1.0):
-        return path
-    info = audio.probe(path)
-    start = round(options.start * info.sample_rate)
-    seconds = -1.0 if options.duration is None else options.duration
-    rest = info.samples - start
-    samples = rest if seconds < 0 else min(rest, round(seconds * info.sample_rate))
-    if start < 0 or samples < 1:
-        raise SeparationError(
-            f"--start {options.start:g} and --duration {seconds:g} leave nothing of "
-            f"{path}, which lasts {info.samples / info.sample_rate:.2f} s"
+def _separate_all(inputs: Sequence[Path], separate: Callable[[Path], object]) -> int:
+    """Separate files one after another; a bad one does not stop the others.
+
+    Args:
+        inputs: Sound files.
+        separate: Separates one and returns the line to print.
+
+    Returns:
+        0 if every file is done, else 1; 130 when interrupted.
+    """
+
+    def one(path: Path) -> int:
+        sys.stdout.write(f"{separate(path)}\n")
+        sys.stdout.flush()
+        return 0
+
+    codes = []
+    for path in inputs:
+        codes.append(exit_code("separate", lambda path=path: one(path)))  # type: ignore[misc]
+        if codes[-1] not in (0, 1):
+            break
+    if any(codes) and len(inputs) > 1:
+        sys.stderr.write(
+            f"separate: {codes.count(0)} of {len(inputs)} files are done\n"
         )
-    part = work / f"{path.stem}.wav"
-    with audio.Writer(part, info.sample_rate, info.channels) as writer:
-        blocks = audio.blocks(path, BLOCK_SECONDS * info.sample_rate, start, samples)
-        for block in blocks:
-            writer.write(np.asarray(block))
-    return part
+    return max(codes)
 
 
 def _format(ext: str) -> str:

@@ -213,7 +213,7 @@ class Head(keras.layers.Layer):
         super().__init__(name=name, dtype="float32")
         _check(name, activations)
         self.bins, self.size = bins, size
-        self.functions = [ACTIVATIONS[a] for a in activations if a != "gated_tanh"]
+        self.names = tuple(a for a in activations if a != "gated_tanh")
         self.value = self.gate = None
         if "gated_tanh" in activations:
             self.value = Linear(inputs, inputs, name=f"{name}/value")
@@ -227,8 +227,8 @@ class Head(keras.layers.Layer):
             rows = tf.tanh(self.value(rows)) * tf.sigmoid(self.gate(rows))
         batch, frames, _ = tf.unstack(tf.shape(rows))
         numbers = tf.reshape(self.linear(rows), [batch, frames, self.bins, self.size])
-        for function in self.functions:
-            numbers = function(numbers)
+        for name in self.names:
+            numbers = ACTIVATIONS[name](numbers)
         return numbers
 
 

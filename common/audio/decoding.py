@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -55,7 +55,7 @@ def inspect(path: Path, stream: int = 0) -> Sound:
     (8000, 2, 30, 0)
     """
     _check_file(path)
-    file = None if stream else _open(path)
+    file = None if stream else open_file(path)
     if file is None:
         return _ffprobe(path, stream)
     with file:
@@ -112,7 +112,16 @@ class _Forward(soundfile.SoundFile):
         return False
 
 
-def _open(path: Path) -> _Forward | None:
+def open_file(path: Path) -> _Forward | None:
+    """Open a file by libsndfile; None where it cannot read it.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "tone.wav")
+    >>> soundfile.write(path, np.zeros(30), 8000)
+    >>> with open_file(path) as file:
+    ...     file.subtype
+    'PCM_16'
+    """
     name = path.absolute()  # "-" alone would be standard input
     try:
         return _Forward(str(name) if os.name == "nt" else os.fsencode(name))
@@ -174,7 +183,7 @@ def check_finite(
 def _sndfile_chunks(
     sound: Sound, chunk_samples: int, start: int, samples: int | None
 ) -> Iterator[np.ndarray]:
-    file = _open(sound.path)
+    file = open_file(sound.path)
     if file is None:
         raise AudioError(f"{sound.path} changed while it was read; try again.")
     with file:
@@ -217,8 +226,43 @@ def _read_frames(file: _Forward, frames: int, sound: Sound) -> np.ndarray:
     return chunk
 
 
+def codec(path: Path) -> str:
+    """Return ffmpeg's name of the codec of a file's first audio stream.
+
+    Raises:
+        AudioError: It is not audio, or there is no ffmpeg.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "tone.wav")
+    >>> soundfile.write(path, np.zeros(30), 8000)
+    >>> codec(path) if shutil.which("ffprobe") else "pcm_s16le"
+    'pcm_s16le'
+    """
+    _check_file(path)
+    return str(_streams(path)[0].get("codec_name", "an unknown codec"))
+
+
 def _ffprobe(path: Path, stream: int) -> Sound:
-    """Ask ffprobe for the audio streams of a file."""
+    """Describe an audio stream of a file by ffprobe."""
+    found = _streams(path)
+    if stream >= len(found):
+        streams = "1 audio stream" if len(found) == 1 else f"{len(found)} audio streams"
+        raise AudioError(
+            f"{path} holds {streams}, so stream {stream} does not exist; "
+            f"expected 0 to {len(found) - 1}."
+        )
+    rate = int(found[stream].get("sample_rate", 0))
+    channels = int(found[stream].get("channels", 0))
+    if not (rate and channels):
+        raise AudioError(
+            f"{path} is not audio that libsndfile or ffmpeg reads (no sample rate); "
+            "give a sound file."
+        )
+    return Sound(path, rate, channels, None, stream)
+
+
+def _streams(path: Path) -> list[dict[str, Any]]:
+    """Ask ffprobe for the audio streams of a file, at least one."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise AudioError(
             f"{path} needs ffmpeg to be read and no ffmpeg and ffprobe are on PATH; "
@@ -237,20 +281,7 @@ def _ffprobe(path: Path, stream: int) -> Sound:
         ) from error
     if not found:
         raise AudioError(f"{path} holds no sound; give a file with an audio stream.")
-    if stream >= len(found):
-        streams = "1 audio stream" if len(found) == 1 else f"{len(found)} audio streams"
-        raise AudioError(
-            f"{path} holds {streams}, so stream {stream} does not exist; "
-            f"expected 0 to {len(found) - 1}."
-        )
-    rate = int(found[stream].get("sample_rate", 0))
-    channels = int(found[stream].get("channels", 0))
-    if not (rate and channels):
-        raise AudioError(
-            f"{path} is not audio that libsndfile or ffmpeg reads (no sample rate); "
-            "give a sound file."
-        )
-    return Sound(path, rate, channels, None, stream)
+    return list(found)
 
 
 def _url(path: Path) -> str:

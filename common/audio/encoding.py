@@ -2,7 +2,8 @@
 
 Integers are rounded to the nearest step of 1 / 2^(bits - 1), so that what was read from
 a 16 or 24 bit file is written back bit for bit. wav is laid out here, because only so a
-file can become RF64 when it is already long; libsndfile encodes the rest.
+file can become RF64 when it is already long; ffmpeg encodes m4a and opus, and
+libsndfile the rest.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple
@@ -19,14 +20,28 @@ import numpy as np
 import soundfile
 
 from common.audio.decoding import check_finite
+from common.audio.ffmpeg_encoder import LEAST_SECONDS, FfmpegEncoder
 from common.audio.headers import AudioError, wav_header
+from common.audio.tags import NONE, set_tags, wav_chunk
 
 CHUNK_SAMPLES = 1 << 16  # libsndfile's ogg encoder overflows its stack on long chunks
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+AAC_RATES = (7350, *MP3_RATES, 64000, 88200, 96000)
+AIFF_BYTES = 0xFFFFFFFF - 4096
+"""Samples that an aiff holds at most, less its other chunks."""
 
 
 class Format(NamedTuple):
-    """A kind of file to write; `bits` are those of integer samples, else None."""
+    """A kind of file to write.
+
+    Attributes:
+        suffix: Of the file.
+        container: libsndfile's name of the container, or ``"FFMPEG"``.
+        subtype: libsndfile's name of the samples, or ffmpeg's of the encoder.
+        bits: Of integer samples; None for all others.
+        max_channels: Most channels.
+        max_rate: Highest sample rate, in Hz.
+    """
 
     suffix: str
     container: str
@@ -41,22 +56,34 @@ FORMATS = {
     "wav16": Format(".wav", "WAV", "PCM_16", 16, 1024, 1_000_000),
     "wav24": Format(".wav", "WAV", "PCM_24", 24, 1024, 1_000_000),
     "flac": Format(".flac", "FLAC", "PCM_24", 24, 8, 655_350),
+    "flac16": Format(".flac", "FLAC", "PCM_16", 16, 8, 655_350),
+    "aiff": Format(".aiff", "AIFF", "PCM_24", 24, 1024, 1_000_000),
+    "aiff16": Format(".aiff", "AIFF", "PCM_16", 16, 1024, 1_000_000),
+    "aiff32": Format(".aiff", "AIFF", "FLOAT", None, 1024, 1_000_000),
     "ogg": Format(".ogg", "OGG", "VORBIS", None, 255, 200_000),
     "mp3": Format(".mp3", "MP3", "MPEG_LAYER_III", None, 2, 48_000),
+    "m4a": Format(".m4a", "FFMPEG", "aac", None, 2, 96_000),
+    "opus": Format(".opus", "FFMPEG", "libopus", None, 2, 192_000),
 }
 """What can be written, by the name used on command lines."""
+
+RATES = {"MPEG_LAYER_III": MP3_RATES, "aac": AAC_RATES}
+"""Sample rates of encoders that take few of them."""
 
 
 class Writer:
     """A sound file that appears whole at the end of its `with`, or not at all.
 
-    Integer formats clip at full scale; a wav of more than 4 GiB becomes RF64.
+    Integer formats clip at full scale; a wav of more than 4 GiB becomes RF64. An opus
+    file is resampled to 48 kHz unless it has one of opus' own rates, and decoders of
+    m4a may add silence, up to 1024 samples, at its end.
 
     Args:
         path: The file, with the suffix of the format; replaced if it exists.
         sample_rate: In Hz.
         channels: Number of channels.
         format: A key of `FORMATS`.
+        tags: Tags to write where the format has them, see `common.audio.tags`.
 
     Attributes:
         samples: Samples written so far (of each channel).
@@ -79,6 +106,7 @@ class Writer:
         sample_rate: int,
         channels: int,
         format: str = "wav",  # noqa: A002
+        tags: Mapping[str, str] = NONE,
     ) -> None:
         self.path = Path(path)
         self.sample_rate = sample_rate
@@ -88,7 +116,10 @@ class Writer:
         self._format = _checked_format(self.path, sample_rate, channels, format)
         hidden = f".{secrets.token_hex(8)}{self._format.suffix}"
         self._temporary = self.path.with_name(hidden)
+        self._tags = tags
+        self._tail = wav_chunk(tags) if self._format.container == "WAV" else b""
         self._encoder: soundfile.SoundFile | None = None
+        self._ffmpeg: FfmpegEncoder | None = None
 
     def __enter__(self) -> Writer:
         if os.path.isdir(self.path):  # noqa: PTH112 (is_dir raises without permission)
@@ -140,13 +171,32 @@ class Writer:
             check_finite(
                 chunk, self.samples, self.sample_rate, f"the sound for {self.path}"
             )
+            self._check_room(chunk.shape[1])
             self._write_frames(np.ascontiguousarray(chunk.T))
             self.samples += chunk.shape[1]
+
+    def _check_room(self, samples: int) -> None:
+        if self._format.container != "AIFF":
+            return
+        width = self.channels * (self._format.bits or 32) // 8
+        if (self.samples + samples) * width > AIFF_BYTES:
+            raise AudioError(
+                f"{self.path} would become longer than the 4 GiB that aiff holds; "
+                "write wav instead."
+            )
 
     def _start(self) -> None:
         kind = self._format
         if kind.container == "WAV":
             self._sink.write(self._wav_header())
+        elif kind.container == "FFMPEG":
+            self._ffmpeg = FfmpegEncoder(
+                self._temporary,
+                kind.subtype,
+                self.sample_rate,
+                self.channels,
+                self._tags,
+            )
         else:
             self._encode(self._open_encoder)
         self._check_sink()
@@ -161,10 +211,16 @@ class Writer:
             kind.subtype,
             format=kind.container,
         )
+        set_tags(self._encoder, self._tags)
 
     def _wav_header(self) -> bytes:
-        sample_bytes = (self._format.bits or 32) // 8
-        return wav_header(self.sample_rate, self.channels, sample_bytes, self.samples)
+        return wav_header(
+            self.sample_rate,
+            self.channels,
+            (self._format.bits or 32) // 8,
+            self.samples,
+            len(self._tail),
+        )
 
     def _write_frames(self, frames: np.ndarray) -> None:
         bits = self._format.bits
@@ -174,6 +230,8 @@ class Writer:
         if self._encoder:
             encoder = self._encoder
             self._encode(lambda: encoder.write(frames))
+        elif ffmpeg := self._ffmpeg:
+            self._feed(lambda: ffmpeg.write(frames))
         else:
             self._sink.write(_packed(frames, bits))
         self._check_sink()
@@ -187,6 +245,13 @@ class Writer:
             raise AudioError(
                 f"{self.path} could not be encoded ({error}); write wav instead."
             ) from error
+
+    def _feed(self, action: Callable[[], object]) -> None:
+        """Run a call of the encoder by ffmpeg."""
+        try:
+            action()
+        except OSError as error:
+            raise self._failure(error) from error
 
     def _check_sink(self) -> None:
         if self._sink.failure:
@@ -206,8 +271,11 @@ class Writer:
         if self._encoder:
             encoder, self._encoder = self._encoder, None
             self._encode(encoder.close)
+        elif self._ffmpeg:
+            self._check_length()
+            self._feed(self._ffmpeg.close)
         else:
-            self._sink.write(b"\0" * (self._sink.tell() % 2))
+            self._sink.write(b"\0" * (self._sink.tell() % 2) + self._tail)
             self._sink.seek(0)
             self._sink.write(self._wav_header())
         self._check_sink()
@@ -217,8 +285,17 @@ class Writer:
         except OSError as error:
             raise self._failure(error) from error
 
+    def _check_length(self) -> None:
+        if self.samples < LEAST_SECONDS * self.sample_rate:
+            raise AudioError(
+                f"{self.path} would have {self.samples} samples, which its encoder "
+                f"loses; it takes {LEAST_SECONDS:g} s or more, write wav instead."
+            )
+
     def _discard(self) -> None:
         """Close what is open and remove the temporary file, if it is still there."""
+        if self._ffmpeg:
+            self._ffmpeg.stop()
         if self._encoder:
             with contextlib.suppress(soundfile.LibsndfileError):
                 self._encoder.close()
@@ -286,9 +363,10 @@ def _checked_format(path: Path, sample_rate: int, channels: int, name: str) -> F
             f"not {channels}; write wav instead."
         )
     if not _takes_rate(kind, sample_rate):
+        few = RATES.get(kind.subtype)
         rates = f"1 to {kind.max_rate} Hz, whole numbers"
-        if kind.container == "MP3":
-            rates = ", ".join(map(str, MP3_RATES)) + " Hz"
+        if few:
+            rates = ", ".join(map(str, few)) + " Hz"
         raise AudioError(
             f"{path}: format {name!r} takes {rates}, not {sample_rate} Hz; "
             "resample the sound or write wav instead."
@@ -297,8 +375,8 @@ def _checked_format(path: Path, sample_rate: int, channels: int, name: str) -> F
 
 
 def _takes_rate(kind: Format, sample_rate: int) -> bool:
-    if kind.container == "MP3":
-        return sample_rate in MP3_RATES
+    if kind.subtype in RATES:
+        return sample_rate in RATES[kind.subtype]
     if kind.container == "FLAC" and sample_rate > 65535:  # stated in units of 10 Hz
         return sample_rate % 10 == 0 and sample_rate <= kind.max_rate
     return int(sample_rate) == sample_rate and 1 <= sample_rate <= kind.max_rate

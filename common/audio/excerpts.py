@@ -9,7 +9,6 @@ a file: its records of fixed length read all that comes before.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,7 +135,8 @@ class WavFiles:
             layout = self.layouts[number]
             with layout.path.open("rb", buffering=0) as file:
                 first = layout.first_byte + int(start) * frames.itemsize * self.channels
-                if os.preadv(file.fileno(), [frames], first) < frames.nbytes:
+                file.seek(first)
+                if (file.readinto(frames.data) or 0) < frames.nbytes:
                     raise AudioError(
                         f"{layout.path} became shorter while it was trained on; start "
                         "the training again."

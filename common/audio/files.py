@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.audio.decoding import decode, inspect
+from common.audio.decoding import codec, decode, inspect, open_file
 from common.audio.encoding import FORMATS, Format, Writer
 from common.audio.headers import AudioError
 
@@ -24,6 +24,8 @@ __all__ = [
     "Format",
     "Writer",
     "blocks",
+    "format_of",
+    "loudest",
     "probe",
     "read",
     "write",
@@ -31,6 +33,21 @@ __all__ = [
 
 Name = str | os.PathLike[str]
 CHUNK_SAMPLES = 1 << 16
+STEPS_PER_SECOND = 2
+"""Places in a second where the loudest excerpt may begin."""
+
+CONTAINERS = {"WAVEX": "WAV", "RF64": "WAV"}
+NAMES = {(kind.container, kind.subtype): name for name, kind in FORMATS.items()} | {
+    ("WAV", "PCM_U8"): "wav16",
+    ("FLAC", "PCM_S8"): "flac16",
+    ("AIFF", "PCM_S8"): "aiff16",
+    ("AIFF", "PCM_U8"): "aiff16",
+    ("OGG", "OPUS"): "opus",
+}
+DEEPEST = {"WAV": "wav", "AIFF": "aiff32"}
+"""Formats that hold whatever else is in a container."""
+
+CODECS = {"mp3": "mp3", "vorbis": "ogg", "opus": "opus", "aac": "m4a"}
 
 
 class AudioInfo(NamedTuple):
@@ -181,3 +198,70 @@ def write(
     channels = len(np.atleast_1d(waveform))
     with Writer(path, sample_rate, channels, format) as writer:
         writer.write(waveform)
+
+
+def format_of(path: Name) -> str:
+    """Return the key of `FORMATS` of a file's container and bit depth.
+
+    A bit depth that is not written becomes the next deeper one.
+
+    Args:
+        path: A sound file.
+
+    Raises:
+        AudioError: The file is not audio, or of a container that is not written.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.wav")
+    >>> write(file, np.zeros((1, 100), np.float32), 8000, "wav24")
+    >>> format_of(file)
+    'wav24'
+    """
+    file = open_file(Path(path))
+    if file is None:
+        name = codec(Path(path))
+        chosen, what = CODECS.get(name, ""), f"holds {name}"
+    else:
+        container = CONTAINERS.get(str(file.format), str(file.format))
+        deepest = DEEPEST.get(container, "")
+        chosen = NAMES.get((container, str(file.subtype)), deepest)
+        what = f"is {file.format}"
+        file.close()
+    if not chosen:
+        raise AudioError(
+            f"{path} {what}, which is not written; expected a format of "
+            f"{', '.join(FORMATS)}."
+        )
+    return chosen
+
+
+def loudest(path: Name, seconds: float) -> int:
+    """Find the excerpt of the most energy.
+
+    Args:
+        path: A sound file.
+        seconds: Length of the excerpt.
+
+    Returns:
+        Its first sample, on a step of half a second; 0 where the sound is shorter.
+
+    Raises:
+        AudioError: As `blocks`.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.wav")
+    >>> write(file, np.repeat([[0.1, 0.5, 0.1]], 8000, 1), 8000)
+    >>> loudest(file, seconds=1)
+    8000
+    """
+    info = probe(path)
+    step = max(1, info.sample_rate // STEPS_PER_SECOND)
+    energies = [
+        float(np.square(block, dtype=np.float64).sum()) for block in blocks(path, step)
+    ]
+    width = max(1, round(seconds * info.sample_rate / step))
+    if width >= len(energies):
+        return 0
+    sums = np.convolve(energies, np.ones(width), "valid")
+    start = int(np.argmax(sums)) * step
+    return min(start, info.samples - round(seconds * info.sample_rate))

@@ -126,7 +126,11 @@ def _is_measured_mp3(path: Path, file: BinaryIO, size: int) -> bool:
 
 
 def wav_header(
-    sample_rate: int, channels: int, sample_bytes: int, samples: int
+    sample_rate: int,
+    channels: int,
+    sample_bytes: int,
+    samples: int,
+    tail_bytes: int = 0,
 ) -> bytes:
     """Lays out a wav header with room to become RF64 [EBU Tech 3306, section 4].
 
@@ -135,6 +139,7 @@ def wav_header(
         channels: Number of channels.
         sample_bytes: 2 or 3 (integers) or 4 (float) bytes a sample.
         samples: Length in samples; beyond 4 GiB the header is that of RF64.
+        tail_bytes: Bytes of the chunks that follow the samples.
 
     Returns:
         92 bytes for floats, 80 for integers, whatever the length.
@@ -152,7 +157,7 @@ def wav_header(
     )
     if kind == 3:
         layout += struct.pack("<4sII", b"fact", 4, min(samples, ELSEWHERE))
-    riff = 4 + 36 + len(layout) + 8 + data + data % 2
+    riff = 4 + 36 + len(layout) + 8 + data + data % 2 + tail_bytes
     large = riff > RIFF_BYTES
     size, stated = (ELSEWHERE, ELSEWHERE) if large else (riff, data)
     sizes = (riff, data, samples) if large else (0, 0, 0)

@@ -97,14 +97,11 @@ def fingerprint(file: Path) -> str:
     not detected. 3,000 files take about 0.3 s from memory; each needs four reads.
     """
     content = hashlib.sha256()
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        size = os.fstat(handle).st_size
+    with file.open("rb", buffering=0) as opened:
+        size = os.fstat(opened.fileno()).st_size
         for part in range(SAMPLED_PARTS):
-            start = size * part // SAMPLED_PARTS
-            content.update(os.pread(handle, SAMPLED_BYTES, start))
-    finally:
-        os.close(handle)
+            opened.seek(size * part // SAMPLED_PARTS)
+            content.update(opened.read(SAMPLED_BYTES))
     return content.hexdigest()
 
 

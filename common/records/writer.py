@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from common import files
+from common import files, processors
 from common.corpora.track import Track
 from common.files import write_text
 from common.records import reuse
@@ -98,7 +97,7 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     (1, ('x',), 'records-00000-of-00001.tfrecord')
     """
     folder = Path(folder).absolute()
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or processors.count()
     options = Options(encoding, piece_samples, sample_rate, channels)
     plan = make_plan(tracks, options, shards, jobs)
     finished = reuse.find(folder, plan)

@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
-from common import audio
+from common import __suite__, __version__, audio
 from common.errors import exit_code
-from common.files import refuse_overwriting
-from common.separation.files import separate_file
+from common.separation.batch import Outcome, Settings, check_outputs
+from common.separation.files import PREVIEW_SECONDS, Part
+from common.separation.inputs import STANDARD_INPUT, Inputs, find
 from common.separation.outputs import (
+    FIELDS,
     FOLDERS,
+    INPUT,
     Form,
     Rate,
+    check_pattern,
     check_targets,
-    copy_path,
-    output_names,
-    stem_paths,
+    working_folder,
 )
+from common.separation.processes import Alone, Crew, Loader
 from common.separation.separator import SeparationError, Separator
+from common.weights import registry
 
 SHARED = (
-    "input", "model", "output", "format", "segment", "overlap", "targets", "overwrite",
-    "skip_existing", "rate",
+    "input", "model", "output", "name", "format", "segment", "overlap", "targets",
+    "two_stems", "start", "duration", "preview", "rate", "overwrite", "skip_done",
+    "device", "jobs", "json",
 )  # fmt: skip
 """Options that mean the same in every pillar."""
+
+SEPARATING = (
+    "segment", "overlap", "targets", "two_stems", "start", "duration", "preview",
+    "rate",
+)  # fmt: skip
+"""Those that decide the samples of the stems."""
 
 NONE: Mapping[str, Sequence[str]] = {}
 
@@ -54,7 +68,7 @@ class Names(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """Put the names into the namespace, and files to ``named_input``."""
-        files = [word for word in values[1:] if os.sep in word or Path(word).suffix]
+        files = [word for word in values[1:] if _is_file(word)]
         words = [word for word in values if word not in files]
         names = [
             name.strip() for word in words for name in word.split(",") if name.strip()
@@ -65,11 +79,37 @@ class Names(argparse.Action):
         namespace.named_input = [*namespace.named_input, *files]
 
 
-def command(
+def _is_file(word: str) -> bool:
+    return word == STANDARD_INPUT or os.sep in word or bool(Path(word).suffix)
+
+
+class Listing(argparse.Action):
+    """Prints the models of the pillar that its ``const`` names, and ends the program.
+
+    An empty name prints those of all pillars.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Print one line for each model."""
+        models = [
+            entry for entry in registry.entries() if self.const in ("", entry.pillar)
+        ]
+        sys.stdout.write(registry.table(models))
+        parser.exit()
+
+
+def command(  # noqa: PLR0913 (each is one choice of a pillar)
     load: Callable[..., Separator],
     argv: Sequence[str] | None,
     description: str,
     *,
+    pillar: str = "",
     model: str | None = None,
     configure: Callable[[argparse.ArgumentParser], None] | None = None,
     form: Callable[[Mapping[str, Any]], Form] | None = None,
@@ -82,6 +122,7 @@ def command(
             bad models are ``ValueError`` or ``OSError`` with one sentence.
         argv: Arguments without the program's name; None takes those of the process.
         description: First line of the help.
+        pillar: Name of the pillar, whose models ``--list`` prints.
         model: Default of ``--model``; None makes it required.
         configure: Adds the pillar's own options to the parser; their values are the
             ``options`` of ``load``.
@@ -90,9 +131,9 @@ def command(
             of ``input`` take one file each.
 
     Returns:
-        0 if every input was separated, else 1; 130 when interrupted.
+        0 if every input is separated, else 1; 130 when interrupted.
     """
-    parser = _parser(description, model, words)
+    parser = make_parser(description, pillar, model, words)
     if configure:
         configure(parser)
     options = vars(parser.parse_intermixed_args(argv))
@@ -101,6 +142,8 @@ def command(
     shared["input"] = [*shared["input"], *named]
     if not shared["input"]:
         parser.error("no sound file is named; expected at least one INPUT")
+    if shared["preview"] and (shared["start"] or shared["duration"]):
+        parser.error("--preview chooses its part itself; leave out --start, --duration")
     plain = replace(FOLDERS, rate=shared["rate"])
     shared["form"] = form(options) if form else plain
     if options["checkpoint"] is None:
@@ -108,21 +151,47 @@ def command(
     return exit_code("separate", lambda: _run(load, shared, options))
 
 
-def _parser(
-    description: str, model: str | None, words: Mapping[str, Sequence[str]]
+def make_parser(
+    description: str,
+    pillar: str,
+    model: str | None,
+    words: Mapping[str, Sequence[str]] = NONE,
 ) -> argparse.ArgumentParser:
+    """Make the parser of the options that all pillars share.
+
+    Args:
+        description: First line of the help.
+        pillar: See :func:`command`.
+        model: See :func:`command`.
+        words: See :func:`command`.
+
+    >>> parser = make_parser("Separate.", "unmix", "mini")
+    >>> parser.parse_args(["a.wav", "--two-stems", "vocals"]).two_stems
+    'vocals'
+    """
     # A pillar may give --sample-rate further values.
     parser = argparse.ArgumentParser(
         description=description, conflict_handler="resolve"
     )
+    _add_inputs(parser, words)
+    _add_model(parser, pillar, model, words)
+    _add_stems(parser, words)
+    _add_batch(parser)
+    return parser
+
+
+def _add_inputs(
+    parser: argparse.ArgumentParser, words: Mapping[str, Sequence[str]]
+) -> None:
     parser.set_defaults(named_input=[])
-    add = parser.add_argument
+    add = parser.add_argument_group("input").add_argument
     add(
         "input",
         nargs="*",
         metavar="INPUT",
-        help="sound files, of any format and rate; stems of files that share a name go "
-        "to the folders that the files are in",
+        help="sound files of any format and rate, folders, of which all sound files at "
+        "any depth are taken, or - for standard input, in any format that ffmpeg "
+        "reads; files that share a name go to the folders that they are in",
     )
     if "input" in words:
         add(
@@ -133,6 +202,34 @@ def _parser(
             help="one more of them",
         )
     add(
+        "--start",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="first second that is separated (default: 0)",
+    )
+    add(
+        "--duration",
+        type=float,
+        metavar="SECONDS",
+        help="how much is separated, in seconds (default: to the end)",
+    )
+    add(
+        "--preview",
+        action="store_true",
+        help=f"separate the loudest {PREVIEW_SECONDS:g} s alone",
+    )
+
+
+def _add_model(
+    parser: argparse.ArgumentParser,
+    pillar: str,
+    model: str | None,
+    words: Mapping[str, Sequence[str]],
+) -> None:
+    group = parser.add_argument_group("model")
+    add = group.add_argument
+    add(
         "--model",
         *words.get("model", ()),
         default=model,
@@ -140,27 +237,15 @@ def _parser(
         help="name of a published model, run folder or checkpoint "
         + ("(required)" if model is None else "(default: %(default)s)"),
     )
-    add_checkpoint(parser)
+    add_checkpoint(group)
     add(
-        "--output",
-        *words.get("output", ()),
-        default="separated",
-        metavar="FOLDER",
-        help="folder of the stems (default: %(default)s)",
+        "--list",
+        action=Listing,
+        nargs=0,
+        const=pillar,
+        default=argparse.SUPPRESS,
+        help="print the models that have a name, and exit",
     )
-    add(
-        "--format",
-        default="wav",
-        choices=list(audio.FORMATS),
-        help="of the stems; wav is 32-bit float (default: %(default)s)",
-    )
-    add(
-        "--sample-rate",
-        dest="rate",
-        choices=get_args(Rate),
-        help=RATE_HELP,
-    )
-    parser.set_defaults(rate="input")
     add(
         "--segment",
         type=float,
@@ -175,25 +260,90 @@ def _parser(
         "model's own, mostly 0.25)",
     )
     add(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, gpu, or gpu:1 for the second GPU (default: a GPU if there is one)",
+    )
+
+
+def _add_stems(
+    parser: argparse.ArgumentParser, words: Mapping[str, Sequence[str]]
+) -> None:
+    parser.set_defaults(rate="input")
+    group = parser.add_argument_group("stems")
+    add = group.add_argument
+    add(
+        "--output",
+        *words.get("output", ()),
+        default="separated",
+        metavar="FOLDER",
+        help="folder of the stems (default: %(default)s)",
+    )
+    add(
+        "--name",
+        metavar="PATTERN",
+        help="path of a stem in it, such as {parent}/{track}/{source}, without its "
+        "suffix, of these fields: "
+        + "; ".join(f"{{{field}}}: {what}" for field, what in FIELDS.items()),
+    )
+    add(
+        "--format",
+        default="wav",
+        choices=[*audio.FORMATS, INPUT],
+        help="of the stems; wav is 32-bit float, flac and aiff have 24 bits, input is "
+        "container and bit depth of the input (default: %(default)s)",
+    )
+    add("--sample-rate", dest="rate", choices=get_args(Rate), help=RATE_HELP)
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
         "--targets",
         nargs="+",
         action=Names,
         metavar="SOURCE,...",
         help="write these only, such as vocals,drums (default: all)",
     )
-    again = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--two-stems",
+        metavar="SOURCE",
+        help="write this one and the mixture minus it, such as vocals and no_vocals",
+    )
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("batch")
+    again = group.add_mutually_exclusive_group()
     again.add_argument(
         "--overwrite", action="store_true", help="replace stems that exist"
     )
     again.add_argument(
-        "--skip-existing",
+        *("--skip-done", "--skip-existing"),
         action="store_true",
-        help="leave out files of which all stems exist",
+        help="leave out files whose report.json is of the same input, model and "
+        "options, and replace the stems of others",
     )
-    return parser
+    add = group.add_argument
+    add(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="files at the same time, each in a process with a model of its own "
+        "(default: %(default)s)",
+    )
+    add(
+        "--json",
+        action="store_true",
+        help="print a line of JSON for each file, and nothing else, to standard output",
+    )
+    add(
+        "--version",
+        action="version",
+        version=f"{__suite__} {__version__}",
+        help="print the version, and exit",
+    )
 
 
-def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+def add_checkpoint(parser: argparse._ActionsContainer) -> None:
     """Add the option that chooses among the checkpoints of a run folder.
 
     >>> parser = argparse.ArgumentParser()
@@ -212,72 +362,99 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 def _run(
     load: Callable[..., Separator], shared: dict[str, Any], options: dict[str, Any]
 ) -> int:
-    names = output_names([Path(name) for name in shared["input"]])
+    if shared["jobs"] < 1:
+        raise SeparationError(f"jobs is {shared['jobs']}; expected 1 or more")
+    settings = _settings(shared, options)
     parts = {"segment_seconds": shared["segment"], "overlap": shared["overlap"]}
     options |= {name: value for name, value in parts.items() if value is not None}
-    separator = load(shared["model"], **options)
-    check_targets(separator, shared["targets"])
-    folder, chosen = Path(shared["output"]), (shared["format"], shared["targets"])
-    forms = {path: replace(shared["form"], name=name) for path, name in names.items()}
-    stems = {
-        path: [
-            *stem_paths(separator, path, folder, *chosen, form).values(),
-            *copy_path(path, folder, form),
-        ]
-        for path, form in forms.items()
-    }
-    outputs = [stem for each in stems.values() for stem in each]
-    if len(set(outputs)) < len(outputs):
-        raise SeparationError(
-            f"{len(names)} inputs would be written to {outputs[0]}; separate them one "
-            "by one, or give a folder as --output"
-        )
-    refuse_overwriting(outputs, names)
-
-    def one(path: Path) -> str:
-        if shared["skip_existing"] and all(stem.exists() for stem in stems[path]):
-            return f"{path.name}: skipped, its stems exist in {stems[path][0].parent}"
-        summary = separate_file(
-            separator,
-            path,
-            folder,
-            format=shared["format"],
-            targets=shared["targets"],
-            overwrite=shared["overwrite"],
-            form=forms[path],
-        )
-        return str(summary)
-
-    return separate_all(list(names), one)
+    with ExitStack() as stack:
+        lines = stack.enter_context(_lines(shared["json"]))
+        scratch = settings.folder
+        if STANDARD_INPUT in shared["input"]:
+            scratch = stack.enter_context(working_folder(settings.folder))
+        inputs = find(shared["input"], settings.folder, scratch)
+        loader = Loader(load, shared["model"], options, shared["device"])
+        crew = _crew(loader, min(shared["jobs"], len(inputs.files)))
+        stack.callback(crew.close)
+        check_targets(crew.separator, shared["targets"])
+        check_outputs(crew.separator, inputs, settings)
+        _say_left_out(inputs)
+        return _report(crew.run(inputs.files, settings), len(inputs.files), lines)
 
 
-def separate_all(inputs: Sequence[Path], separate: Callable[[Path], object]) -> int:
-    """Separate files one after another; a bad one does not stop the others.
+def _settings(shared: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
+    """Put together what holds for all files."""
+    form = shared["form"]
+    if shared["name"] is not None:
+        check_pattern(shared["name"])
+        form = replace(form, pattern=shared["name"])
+    model = Path(shared["model"]).name or str(shared["model"])
+    decisive = {name: shared[name] for name in SEPARATING}
+    own = {name: value for name, value in options.items() if name != "checkpoint"}
+    seconds = PREVIEW_SECONDS if shared["preview"] else shared["duration"]
+    return Settings(
+        folder=Path(shared["output"]),
+        format=shared["format"],
+        targets=shared["targets"],
+        form=replace(form, model=model, two_stems=shared["two_stems"]),
+        part=Part(shared["start"], seconds, shared["preview"]),
+        overwrite=shared["overwrite"],
+        skip_done=shared["skip_done"],
+        model=str(shared["model"]),
+        options={**own, **decisive},
+    )
 
-    Args:
-        inputs: Sound files.
-        separate: Separates one and returns the line to print.
 
-    Returns:
-        0 if every file is done, else 1; 130 when interrupted.
+@contextlib.contextmanager
+def _lines(are_json: bool) -> Iterator[Callable[[Outcome], None]]:
+    """Give what prints outcomes; all else goes to standard error where it is JSON."""
+    output: TextIO = sys.stdout
+    if hasattr(output, "reconfigure"):  # names may hold bytes that are no UTF-8
+        output.reconfigure(errors="backslashreplace")
 
-    >>> separate_all([Path("a.wav")], lambda path: f"{path.stem}: done")
-    a: done
-    0
-    """
+    def line(outcome: Outcome) -> None:
+        if outcome.status == "failed":
+            sys.stderr.write(f"separate: {outcome.line}\n")
+        if are_json or outcome.status != "failed":
+            text = json.dumps(outcome.report) if are_json else outcome.line
+            output.write(f"{text}\n")
+            output.flush()
 
-    def one(path: Path) -> int:
-        sys.stdout.write(f"{separate(path)}\n")
-        sys.stdout.flush()
-        return 0
+    with contextlib.redirect_stdout(sys.stderr) if are_json else ExitStack():
+        yield line
 
-    codes = []
-    for path in inputs:
-        codes.append(exit_code("separate", lambda path=path: one(path)))  # type: ignore[misc]
-        if codes[-1] not in (0, 1):
-            break
-    if any(codes) and len(inputs) > 1:
+
+def _crew(loader: Loader, jobs: int) -> Alone | Crew:
+    if jobs <= 1:
+        return Alone(loader)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return Crew(replace(loader, threads=threads), jobs)
+
+
+def _say_left_out(inputs: Inputs) -> None:
+    if inputs.left_out:
+        count = len(inputs.left_out)
         sys.stderr.write(
-            f"separate: {codes.count(0)} of {len(inputs)} files are done\n"
+            f"separate: {count} file{'s are' if count > 1 else ' is'} left out, not "
+            f"sound by their suffix, such as {inputs.left_out[0]}\n"
         )
-    return max(codes)
+
+
+def _report(
+    outcomes: Iterator[Outcome], files: int, line: Callable[[Outcome], None]
+) -> int:
+    """Print what becomes of each file and the counts; returns the exit code."""
+    counts = {"done": 0, "skipped": 0, "failed": 0}
+    try:
+        for outcome in outcomes:
+            counts[outcome.status] += 1
+            line(outcome)
+    finally:
+        if files > 1 and counts["done"] < files:
+            skipped = f", {counts['skipped']} of them before" * bool(counts["skipped"])
+            failed = f", {counts['failed']} failed" * bool(counts["failed"])
+            sys.stderr.write(
+                f"separate: {counts['done'] + counts['skipped']} of {files} files are "
+                f"done{skipped}{failed}\n"
+            )
+    return 1 if counts["failed"] else 0

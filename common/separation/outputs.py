@@ -6,7 +6,7 @@ They lie in a hidden folder until all of them are whole.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+import string
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,10 +14,29 @@ from pathlib import Path
 from typing import Literal
 
 from common import audio
-from common.files import refuse_overwriting, scratch_folder
+from common.files import refuse_overwriting, scratch_folder, sync
 from common.separation.separator import SeparationError, Separator
 
 Rate = Literal["input", "model"]
+
+INPUT = "input"
+"""Format of the stems that stands for that of the input."""
+
+ORIGINAL = "original"
+REPORT = "report"
+REST = "no_{}"
+"""Name of what one of two stems leaves of the mixture."""
+
+FIELDS = {
+    "name": "folders and track",
+    "folders": "folders of the input below the folder that was named",
+    "track": "its file name without the suffix",
+    "parent": "the folder that it is in",
+    "ext": "its suffix without the dot",
+    "model": "the model",
+    "source": "the source, such as vocals",
+}
+"""Fields of the pattern of a name, with what each stands for."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +44,28 @@ class Form:
     """What is written of a file, and where.
 
     Attributes:
-        pattern: Path of a stem below the output folder, without its suffix, of the
-            input's ``{name}`` and the ``{source}``.
-        original: Path of a copy of the input, byte for byte, of its ``{name}``; None:
-            no copy.
+        pattern: Path of a stem below the output folder, without its suffix, of
+            :data:`FIELDS`.
+        original: Whether the input is copied beside its stems, byte for byte; of a part
+            of the input, the part in the format of the stems.
         rate: Write at the sample rate of the ``"input"``, and divide what lies above
             the band of the model among its sources, or of the ``"model"``.
         remainder: Source that takes what the others leave of the mixture instead of
             its estimate, so that stems add up to the mixture at its own rate.
         name: Stands for the input in the paths; None takes its file name without the
             suffix.
+        model: Name of the model in the paths.
+        two_stems: Source that is written together with what it leaves of the mixture,
+            and nothing else; None writes all.
     """
 
     pattern: str = "{name}/{source}"
-    original: str | None = None
+    original: bool = False
     rate: Rate = "input"
     remainder: str | None = None
     name: str | None = None
+    model: str = ""
+    two_stems: str | None = None
 
 
 FOLDERS = Form()
@@ -61,39 +85,116 @@ def check_targets(separator: Separator, targets: Sequence[str] | None) -> None:
         )
 
 
-def output_names(inputs: Sequence[Path]) -> dict[Path, str]:
-    """Name each input for its output, with its folders where several share a name.
-
-    Args:
-        inputs: Sound files; one that is named twice counts once.
-
-    Returns:
-        The name of each input without its suffix. Inputs that share one have the
-        folders before it that distinguish them.
+def check_pattern(pattern: str) -> None:
+    """Refuse a pattern of names that has unknown fields or leaves the output folder.
 
     Raises:
-        SeparationError: Two inputs differ in their suffix or in case alone.
+        SeparationError: It does.
 
-    >>> list(output_names([Path("a.wav"), Path("d1/b.wav"), Path("d2/b.wav")]).values())
-    ['a', 'd1/b', 'd2/b']
+    >>> check_pattern("{parent}/{track}/{source}")
     """
-    files = {Path(os.path.abspath(path)): path for path in inputs}  # noqa: PTH100
-    groups = defaultdict(list)
-    for file in files:
-        groups[file.stem.casefold()].append(file)
-    names, seen = {}, dict[str, Path]()
-    for file, path in files.items():
-        group = groups[file.stem.casefold()]
-        shared = os.path.commonpath([each.parent for each in group])
-        name = str(file.relative_to(shared).with_suffix(""))
-        other = seen.setdefault(name.casefold(), path)
-        if other is not path:
-            raise SeparationError(
-                f"{other} and {path} would both be written under the name {name}; "
-                "rename one or separate them into different --output"
-            )
-        names[path] = name
-    return names
+    try:
+        fields = [
+            f"{field}{':' * bool(spec)}{spec}{'!' * bool(sign)}{sign or ''}"
+            for _, field, spec, sign in string.Formatter().parse(pattern)
+            if field is not None
+        ]
+    except ValueError as error:
+        raise SeparationError(
+            f"name is {pattern!r}, which cannot be read ({error}); write a brace that "
+            "is part of a name twice"
+        ) from error
+    unknown = [field for field in fields if field not in FIELDS]
+    if unknown:
+        raise SeparationError(
+            f"name is {pattern!r} with the unknown field {{{unknown[0]}}}; expected "
+            f"{', '.join(f'{{{field}}}' for field in FIELDS)}"
+        )
+    if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
+        raise SeparationError(
+            f"name is {pattern!r}, which leads out of the output folder; start it "
+            "below that folder, and name the folder by --output"
+        )
+
+
+def output_path(source: Path, folder: Path, form: Form, stem: str, suffix: str) -> Path:
+    """Path of a file that is written for an input.
+
+    Args:
+        source: The input.
+        folder: Output folder.
+        form: Gives the pattern and what stands for the input in it.
+        stem: Name of the source.
+        suffix: Of the file.
+
+    Raises:
+        SeparationError: The path would lie outside of the output folder.
+
+    >>> form = Form("{track}_{source}", name="a/b")
+    >>> output_path(Path("a/b.mp3"), Path("out"), form, "bass", ".wav").as_posix()
+    'out/b_bass.wav'
+    """
+    name = form.name or source.stem
+    folders, _, track = name.rpartition("/")
+    text = form.pattern.format(
+        name=name,
+        folders=folders,
+        track=track,
+        parent=source.absolute().parent.name,
+        ext=source.suffix[1:],
+        model=form.model,
+        source=stem,
+    )
+    # A field that is empty leaves no folder behind.
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise SeparationError(
+            f"{source} would be written to {text!r}, outside of the output folder; "
+            "rename it, or give another --name"
+        )
+    return folder.joinpath(*parts[:-1], parts[-1] + suffix)
+
+
+def stem_names(
+    separator: Separator, targets: Sequence[str] | None, form: Form
+) -> list[str]:
+    """Names of the stems that are written.
+
+    Raises:
+        SeparationError: A target is unknown.
+
+    >>> separator = Separator(lambda x: x[:, None], ("vocals", "drums"), 8000)
+    >>> stem_names(separator, None, Form(two_stems="vocals"))
+    ['vocals', 'no_vocals']
+    """
+    if form.two_stems is not None:
+        check_targets(separator, [form.two_stems])
+        return [form.two_stems, REST.format(form.two_stems)]
+    check_targets(separator, targets)
+    return list(dict.fromkeys(targets or separator.sources))
+
+
+def format_for(source: Path, format: str) -> str:  # noqa: A002
+    """Return the format of the stems of a file, a key of `audio.FORMATS`.
+
+    Args:
+        source: The input.
+        format: Such a key, or ``"input"`` for container and bit depth of the input.
+
+    Raises:
+        SeparationError: The format is unknown.
+        AudioError: That of the input is not written.
+
+    >>> format_for(Path("song.mp3"), "flac")
+    'flac'
+    """
+    if format == INPUT:
+        return audio.format_of(source)
+    if format not in audio.FORMATS:
+        raise SeparationError(
+            f"format is {format!r}; expected one of {', '.join(audio.FORMATS)}, {INPUT}"
+        )
+    return format
 
 
 def stem_paths(
@@ -104,7 +205,7 @@ def stem_paths(
     targets: Sequence[str] | None,
     form: Form,
 ) -> dict[str, Path]:
-    """Path of the stem of each source that is asked for.
+    """Path of each stem that is written.
 
     Raises:
         SeparationError: A target or the format is unknown.
@@ -114,29 +215,38 @@ def stem_paths(
     >>> str(stem_paths(separator, song, output, "flac", None, FOLDERS)["vocals"])
     'out/song/vocals.flac'
     """
-    check_targets(separator, targets)
-    if format not in audio.FORMATS:
-        raise SeparationError(
-            f"format is {format!r}; expected one of {', '.join(audio.FORMATS)}"
-        )
-    suffix = audio.FORMATS[format].suffix
-    name = form.name or source.stem
-    return {
-        each: folder / (form.pattern.format(name=name, source=each) + suffix)
-        for each in dict.fromkeys(targets or separator.sources)
-    }
+    names = stem_names(separator, targets, form)
+    suffix = audio.FORMATS[format_for(source, format)].suffix
+    return {each: output_path(source, folder, form, each, suffix) for each in names}
 
 
-def copy_path(source: Path, folder: Path, form: Form) -> list[Path]:
+def copy_path(
+    source: Path, folder: Path, form: Form, suffix: str | None = None
+) -> list[Path]:
     """Path of the copy of the input, if there is to be one.
+
+    Args:
+        source: The input.
+        folder: Output folder.
+        form: What is written.
+        suffix: Of the copy; None takes that of the input.
 
     >>> copy_path(Path("song.mp3"), Path("out"), FOLDERS)
     []
     """
-    if form.original is None:
+    if not form.original:
         return []
-    name = form.name or source.stem
-    return [folder / (form.original.format(name=name) + source.suffix)]
+    ending = source.suffix if suffix is None else suffix
+    return [output_path(source, folder, form, ORIGINAL, ending)]
+
+
+def report_path(source: Path, folder: Path, form: Form) -> Path:
+    """Path of the report on an input, named as a stem of the source ``report``.
+
+    >>> report_path(Path("song.mp3"), Path("out"), FOLDERS).as_posix()
+    'out/song/report.json'
+    """
+    return output_path(source, folder, form, REPORT, ".json")
 
 
 def check_new(paths: Sequence[Path], source: Path, overwrite: bool) -> None:
@@ -214,6 +324,8 @@ def staged(folder: Path, paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     with working_folder(folder) as hidden:
         drafts = {path: hidden / f"{i}{path.suffix}" for i, path in enumerate(paths)}
         yield drafts
+        for draft in drafts.values():
+            sync(draft)
         for path, draft in drafts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(path)

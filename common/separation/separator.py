@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import tensorflow as tf
 
 from common.separation.source_order import match_beginnings, match_channels
 
@@ -67,6 +66,8 @@ class Separator:
         together: Whether a mono network sees all channels at once, [1, channels,
             samples], and each of them has its estimates.
         complete: Whether the sources make up all of the mixture.
+        digest: Computes the SHA-256 of the weights and of what else makes the network;
+            None where nobody can tell.
 
     Raises:
         SeparationError: If an attribute is out of its range.
@@ -89,6 +90,7 @@ class Separator:
     context_samples: int = 0
     together: bool = False
     complete: bool = True
+    digest: Callable[[], str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -370,9 +372,12 @@ def graph(function: Callable[..., Any], **options: Any) -> Any:
         function: What is traced.
         **options: Those of ``tf.function``.
 
-    >>> [float(graph(lambda x: 2 * x)(tf.constant(x))) for x in (1.0, 2.0)]
-    [2.0, 4.0]
+    >>> float(graph(lambda x: 2 * x)(np.float32(3.0)))
+    6.0
     """
+    # Imported here, so that a separator of another runtime needs no TensorFlow.
+    import tensorflow as tf
+
     compiled = tf.function(function, **options)
     # Set by TensorFlow on functions of saved models; there is no public switch.
     compiled._omit_frequent_tracing_warning = True

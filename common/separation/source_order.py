@@ -78,6 +78,40 @@ def _magnitudes(signals: np.ndarray) -> np.ndarray:
 
 
 def _assign(gains: np.ndarray) -> np.ndarray:
-    from scipy.optimize import linear_sum_assignment
+    """Choose a column for each row, all different, of the greatest sum.
 
-    return linear_sum_assignment(gains, maximize=True)[1]
+    This is the Hungarian method with shortest augmenting paths; of equal choices the
+    order of the columns stays.
+    """
+    size = len(gains)
+    costs = np.pad(-np.asarray(gains, np.float64), [(1, 0), (1, 0)])
+    prices = np.zeros(size + 1), np.zeros(size + 1)
+    owners = np.zeros(size + 1, int)  # the row that has each column, 0 for none
+    for row in range(1, size + 1):
+        _augment(costs, prices, owners, row)
+    return np.argsort(owners[1:])
+
+
+def _augment(
+    costs: np.ndarray,
+    prices: tuple[np.ndarray, np.ndarray],
+    owners: np.ndarray,
+    row: int,
+) -> None:
+    """Give one more row a column, along the cheapest path of exchanges."""
+    slack, before = np.full(len(owners), np.inf), np.zeros(len(owners), int)
+    seen = np.zeros(len(owners), bool)
+    owners[0], column = row, 0
+    while owners[column]:
+        seen[column] = True
+        reduced = costs[owners[column]] - prices[0][owners[column]] - prices[1]
+        closer = ~seen & (reduced < slack)
+        slack[closer], before[closer] = reduced[closer], column
+        column = int(np.argmin(np.where(seen, np.inf, slack)))
+        step = slack[column]
+        prices[0][owners[seen]] += step
+        prices[1][seen] -= step
+        slack[~seen] -= step
+    while column:
+        owners[column] = owners[before[column]]
+        column = before[column]

@@ -26,6 +26,10 @@ class Summary:
         peaks: Largest absolute sample of each stem, 1 is full scale.
         levels_db: Mean power of each stem, in dB of full scale.
         clipped: Samples of each stem that an integer format cut at full scale.
+        channels: Channels of the stems.
+        paths: Path of each stem.
+        start_seconds: First second of the input that was separated.
+        rest_of: Source whose stem is written beside the mixture minus that stem.
     """
 
     name: str
@@ -37,15 +41,23 @@ class Summary:
     peaks: Mapping[str, float]
     levels_db: Mapping[str, float]
     clipped: Mapping[str, int]
+    channels: int
+    paths: Mapping[str, Path]
+    start_seconds: float = 0.0
+    rest_of: str | None = None
 
     def __str__(self) -> str:
         seconds = self.samples / self.sample_rate
         stems = f"{len(self.peaks)} stem{'s' if len(self.peaks) > 1 else ''}"
         length = f"{seconds:.1f} s" if seconds >= 0.1 else f"{self.samples} samples"
+        if self.start_seconds:
+            length += f" from {self.start_seconds:.1f} s on"
         line = (
             f"{self.name}: {stems} of {length} in {self.folder}, "
             f"{self._speed}, {self._residual}"
         )
+        if self.rest_of:
+            line += f", the rest is the mixture minus {self.rest_of}"
         cut = {name: count for name, count in self.clipped.items() if count}
         for name, count in cut.items():
             line += f", {count} samples of {name} clipped"

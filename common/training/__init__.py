@@ -1,8 +1,24 @@
-"""Training by Keras, with exact resume, several devices and the dry run."""
+"""Training by Keras, with exact resume, several devices and the dry run.
+
+TensorFlow is imported once a name of :mod:`common.training.loop` is used, so that
+configurations, which need none of it, load in a moment.
+"""
 
 from __future__ import annotations
 
-from common.training.loop import Build, Job, check, say, train
-from common.training.resume import TrainingError
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from common.training.loop import Build, Job, check, say, train
+    from common.training.resume import TrainingError
 
 __all__ = ["Build", "Job", "TrainingError", "check", "say", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the loop."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from common.training import loop
+
+    return getattr(loop, name)

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from common.files import user_path, write_text
 from common.training import network_file
+from common.training.averages import Averages
 from common.training.literal_path import literal
 
 FOLDERS = ("latest", "best", "kept")
@@ -71,11 +72,21 @@ class Checkpoints:
         keep: Number of latest checkpoints to keep.
         chief: Whether this process writes the checkpoints. All workers save together,
             so the others write to a temporary folder.
+        averages: Averages of the weights, which the network has in every checkpoint.
+
+    Attributes:
+        averages: The same.
     """
 
     def __init__(
-        self, folder: str | Path, model: Any, keep: int = 2, chief: bool = True
+        self,
+        folder: str | Path,
+        model: Any,
+        keep: int = 2,
+        chief: bool = True,
+        averages: Averages | None = None,
     ) -> None:
+        self.averages = averages or Averages(model, 0.0)
         self._folder = Path(folder)
         self._state = _Json()
         self._step = tf.Variable(tf.zeros([], tf.int64), trainable=False)
@@ -122,6 +133,7 @@ class Checkpoints:
                 continue
             if problems:
                 self._leave_out(problems)
+            self.averages.restored()
             step, skipped = int(self._step.numpy()), tuple(problems.values())
             return Restored(step, self._state.values, skipped)
         if problems:
@@ -154,7 +166,8 @@ class Checkpoints:
         self._state.values = dict(state)
         self._step.assign(step)
         try:
-            manager.save(checkpoint_number=step)
+            with self.averages.used():
+                manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
             raise OSError(
                 f"checkpoint of step {step} cannot be written to {self._folder} "

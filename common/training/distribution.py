@@ -7,7 +7,6 @@ its own: N replicas see the examples of one replica with N times the batch.
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,26 +66,6 @@ def choose(name: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy
         if name == "mirrored"
         else tf.distribute.get_strategy()
     )
-
-
-def is_chief() -> bool:
-    """Return whether this process writes the files of the run, by ``TF_CONFIG``.
-
-    Raises:
-        ValueError: ``TF_CONFIG`` is no JSON with a task.
-    """
-    text = os.environ.get("TF_CONFIG")
-    if not text:
-        return True
-    try:
-        config = json.loads(text)
-        task, index = config["task"]["type"], int(config["task"]["index"])
-        return task == "chief" or ("chief" not in config["cluster"] and index == 0)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"TF_CONFIG={text!r} is not understood ({error!r}); expected JSON with "
-            '"cluster" and "task": {"type": ..., "index": ...}'
-        ) from error
 
 
 def of_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:

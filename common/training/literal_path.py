@@ -33,7 +33,8 @@ def literal(path: str | Path) -> str:
     'latest'
     """
     absolute = Path(path).absolute()
-    if SPECIAL.isdisjoint(str(absolute.parent)):
+    # On Windows a backslash separates folders and is none of these.
+    if SPECIAL.isdisjoint(absolute.parent.as_posix()):
         return str(path)
     return str(_link(absolute.parent) / absolute.name)
 

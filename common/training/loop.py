@@ -24,7 +24,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common.records import Index, explain
-from common.training import distribution, run_folder
+from common.training import cluster, distribution, memory, run_folder
+from common.training.averages import Averages
 from common.training.checkpoint import Checkpoints
 from common.training.logs import Scalars
 from common.training.resume import DemandFinite, Progress, Saver, TrainingError
@@ -79,7 +80,7 @@ def train(config: Any, build: Build) -> Any:
         build: Function of the pillar that builds the job.
 
     Returns:
-        The trained model.
+        The trained model, whose network has the averages of ``train.ema``.
 
     Raises:
         TrainingError: The loss is not finite, a record is damaged, or workers resume at
@@ -89,7 +90,7 @@ def train(config: Any, build: Build) -> Any:
         CheckpointError: There are checkpoints and none can be restored.
     """
     folder = Path(config.output)
-    job, batch = _start(config, build)
+    job, batch, averages = _start(config, build)
     steps = config.train.steps_per_epoch or job.steps_per_epoch
     if steps < 1:
         raise TrainingError(
@@ -99,13 +100,14 @@ def train(config: Any, build: Build) -> Any:
     schedule = replace(config.train, steps_per_epoch=steps)
     # Every replica returns the metrics of all; the default would add them up.
     job.model.distribute_reduction_method = "first"
-    chief = distribution.is_chief()
-    store = Checkpoints(folder, job.model, schedule.keep, chief)
+    chief = cluster.is_chief()
+    store = Checkpoints(folder, job.model, schedule.keep, chief, averages)
     restored = store.restore_latest()
     step, state, skipped = restored or (0, {}, ())
     _expect_one_step(folder, job.model.distribute_strategy, step)
     if restored is None:
         job.start()
+        averages.restart()
     for sentence in skipped:
         say(f"{folder}: {sentence}: going on from step {step}")
     _check_batch(folder, state, batch)
@@ -124,13 +126,15 @@ def train(config: Any, build: Build) -> Any:
     saver = Saver(store, schedule, callbacks, step, state)
     if saver.stopped:
         say(f"{folder}: this run has stopped early")
+        averages.use(True)
         return job.model
     try:
-        _fit(job, schedule, step, saver)
+        _fit(job, schedule, step, [*saver.all, averages])
     except tf.errors.DataLossError as error:
         if not job.records:
             raise
         raise TrainingError(_damage(error, job.records)) from error
+    averages.use(True)
     return job.model
 
 
@@ -186,41 +190,45 @@ def _damage(error: Exception, indexes: Sequence[Index]) -> str:
 
 
 class Batch(NamedTuple):
-    """Batch of a step, divided among replicas.
+    """Batch of a step, divided among replicas and accumulated.
 
     Attributes:
-        replicas: Number of devices, each with one batch.
+        replicas: Number of devices, each with as many examples.
         global_batch: Number of examples of all devices.
+        accumulate: Number of batches in which each device computes its examples.
     """
 
     replicas: int
     global_batch: int
+    accumulate: int = 1
 
     def __str__(self) -> str:
-        if self.replicas == 1:
+        each = self.global_batch // (self.replicas * self.accumulate)
+        part = f"{each}" if self.accumulate == 1 else f"{self.accumulate} times {each}"
+        if each == self.global_batch:
             return f"global batch {self.global_batch}"
-        each = self.global_batch // self.replicas
-        return f"global batch {self.global_batch}, {each} for each replica"
+        return f"global batch {self.global_batch}, {part} for each replica"
 
 
-def _start(config: Any, build: Build) -> tuple[Job, Batch]:
+def _start(config: Any, build: Build) -> tuple[Job, Batch, Averages]:
     """Seed, choose devices, prepare the folder and build the job."""
     schedule, folder = config.train, Path(config.output)
     distribution.prepare(schedule.seed)
     strategy = distribution.choose(schedule.strategy, schedule.replicas)
-    if distribution.is_chief():
+    if cluster.is_chief():
         run_folder.prepare(folder, config)
     replicas = int(strategy.num_replicas_in_sync)
     each, total = run_folder.divided(folder, config, replicas)
     with strategy.scope():
         job = build(each, strategy)
+        averages = Averages(job.model, schedule.ema)
     if each != config and not job.divisible:
         raise run_folder.RunFolderError(
             f"{folder} was started with another number of replicas than {replicas}, "
             "and its examples depend on the batch size of each; set train.replicas to "
             "the number in run.json"
         )
-    return job, Batch(replicas, total)
+    return job, Batch(replicas, total, schedule.accumulate), averages
 
 
 def _expect_one_step(folder: Path, strategy: tf.distribute.Strategy, step: int) -> None:
@@ -247,19 +255,23 @@ def _check_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
         )
 
 
-def _fit(job: Job, schedule: Schedule, step: int, saver: Saver) -> None:
+def _fit(job: Job, schedule: Schedule, step: int, callbacks: Sequence[Any]) -> None:
     """Finish an interrupted epoch, then run the others."""
     epoch, done = divmod(step, schedule.steps_per_epoch)
     if done:
-        _fit_epochs(job, schedule, step, epoch + 1, saver)
+        _fit_epochs(job, schedule, step, epoch + 1, callbacks)
         epoch += 1
     if epoch < schedule.epochs and not job.model.stop_training:
         start = epoch * schedule.steps_per_epoch
-        _fit_epochs(job, schedule, start, schedule.epochs, saver)
+        _fit_epochs(job, schedule, start, schedule.epochs, callbacks)
 
 
 def _fit_epochs(
-    job: Job, schedule: Schedule, start_step: int, end_epoch: int, saver: Saver
+    job: Job,
+    schedule: Schedule,
+    start_step: int,
+    end_epoch: int,
+    callbacks: Sequence[Any],
 ) -> None:
     valid, valid_steps = job.valid()
     epoch, done = divmod(start_step, schedule.steps_per_epoch)
@@ -270,17 +282,24 @@ def _fit_epochs(
         initial_epoch=epoch,
         epochs=end_epoch,
         steps_per_epoch=schedule.steps_per_epoch - done,
-        callbacks=[*saver.all, Progress(schedule, done)],
+        callbacks=[*callbacks, Progress(schedule, done)],
         verbose="auto" if sys.stdout.isatty() else 2,
     )
 
 
 def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
     """Train two steps, save, validate, train a third; return its weights and loss."""
-    job, _ = _start(config, build)
+    job, _, averages = _start(config, build)
     job.start()
+    averages.restart()
+    _, before = memory.peak()
     job.model.fit(job.train(0), steps_per_epoch=2, verbose=0)
-    Checkpoints(config.output, job.model).save(2, {})
+    user, most = memory.peak()
+    say(
+        f"peak memory of a step: {most / 1e9:.2f} GB of {user}, "
+        f"{before / 1e9:.2f} GB before it"
+    )
+    Checkpoints(config.output, job.model, averages=averages).save(2, {})
     valid, _ = job.valid()
     loss = job.model.evaluate(valid, steps=1, verbose=0, return_dict=True)["loss"]
     say(f"two steps, validation loss {loss:.4f}, checkpoint saved")
@@ -289,8 +308,8 @@ def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
 
 def _check_again(config: Any, build: Build, parent: int) -> list[np.ndarray]:
     """Restore the checkpoint of the dry run and return the weights of a third step."""
-    job, _ = _start(config, build)
-    store = Checkpoints(config.output, job.model)
+    job, _, averages = _start(config, build)
+    store = Checkpoints(config.output, job.model, averages=averages)
     while store.restore_latest() is None:
         if os.getppid() != parent or not Path(config.output).exists():
             raise TrainingError("check failed before it had saved a checkpoint")

@@ -1,4 +1,6 @@
-"""Optimizers with the algorithms of PyTorch, which differ in details from Keras.
+"""Optimizers with the algorithms of PyTorch, and learning rates with warm-up.
+
+The optimizers differ in details from those of Keras.
 
 For small squared gradients it matters whether epsilon is added before or after a root
 or a bias correction. Weight decay is part of the gradient, so it affects the moments,
@@ -6,14 +8,19 @@ and applies to every trained tensor, including biases, normalisation and scales.
 added after the sum over replicas, so its strength does not depend on their number.
 
 [1] Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
+[2] Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR
+2017.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras as keras
+
+from common.training.schedule import Schedule
 
 
 class _Decaying:
@@ -132,14 +139,93 @@ class Sgd(_Decaying, keras.optimizers.SGD):
         variable.assign_sub(rate * momentum)
 
 
+class WarmedRate(keras.optimizers.schedules.LearningRateSchedule, tf.Module):
+    r"""Learning rate with a linear warm-up over w steps, then a cosine to step n, [2].
+
+    .. math:: \eta_t = \eta \min\left(1, \frac{t + 1}{w}\right)
+        \frac{1 + \cos(\pi \max(0, t - w) / (n - w))}{2}
+
+    Args:
+        base: eta: a number, a variable that callbacks may assign, or a schedule.
+        warmup_steps: w, 0 for no warm-up.
+        cosine_steps: n; 0 for no cosine.
+
+    >>> rate = WarmedRate(0.1, warmup_steps=2, cosine_steps=6)
+    >>> [round(float(rate(step)), 3) for step in (0, 1, 2, 4, 6)]
+    [0.05, 0.1, 0.1, 0.05, 0.0]
+    """
+
+    def __init__(self, base: Any, warmup_steps: int, cosine_steps: int) -> None:
+        super().__init__()
+        self.base = base
+        self.warmup_steps = warmup_steps
+        self.cosine_steps = cosine_steps
+
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
+        """Return the learning rate of a step, which counts from 0; float32 []."""
+        base = self.base(step) if callable(self.base) else self.base
+        # In float32 the steps of long runs would lose digits.
+        now, factor = tf.cast(step, tf.float64), tf.constant(1.0, tf.float64)
+        if self.warmup_steps:
+            factor = tf.minimum(factor, (now + 1.0) / self.warmup_steps)
+        if self.cosine_steps:
+            length = max(1, self.cosine_steps - self.warmup_steps)
+            part = tf.clip_by_value((now - self.warmup_steps) / length, 0.0, 1.0)
+            factor *= (1.0 + tf.cos(math.pi * part)) / 2.0
+        return tf.cast(base, tf.float32) * tf.cast(factor, tf.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of an equal learning rate."""
+        steps = {"warmup_steps": self.warmup_steps, "cosine_steps": self.cosine_steps}
+        return {"base": self.base, **steps}
+
+
+def learning_rate(
+    schedule: Schedule, start: float, own: Any = None, updates: int = 1
+) -> Any:
+    """Return the learning rate that a configuration asks for.
+
+    Args:
+        schedule: Warm-up, choice of the decay, and length of the run in steps.
+        start: Learning rate at the start of the decay.
+        own: Decay of the pillar as a schedule of Keras, in place of ``start``.
+        updates: Updates of the optimizer in a step of the run.
+
+    Returns:
+        For an optimizer of Keras. Without warm-up and cosine it is the pillar's.
+
+    >>> learning_rate(Schedule(), 0.1)
+    0.1
+    """
+    if schedule.lr_schedule == "cosine":
+        steps = schedule.epochs * schedule.steps_per_epoch
+        return WarmedRate(start, updates * schedule.warmup_steps, updates * steps)
+    if not schedule.warmup_steps:
+        return own or start
+    base = own or tf.Variable(
+        tf.constant(start), trainable=False, name="base_learning_rate"
+    )
+    return WarmedRate(base, updates * schedule.warmup_steps, 0)
+
+
+def base_rate(optimizer: keras.optimizers.Optimizer) -> tf.Variable:
+    """Return the variable of the learning rate that callbacks lower.
+
+    >>> float(base_rate(optimizer("sgd", 0.5, 0.0)).numpy())
+    0.5
+    """
+    schedule = optimizer._learning_rate
+    return schedule.base if isinstance(schedule, WarmedRate) else schedule
+
+
 def optimizer(
-    name: Literal["adam", "rmsprop", "sgd"], learning_rate: float, decay: float
+    name: Literal["adam", "rmsprop", "sgd"], learning_rate: Any, decay: float
 ) -> keras.optimizers.Optimizer:
     """Return the optimizer of a configuration, not yet built.
 
     Args:
         name: ``adam``, ``rmsprop`` of 2019, or ``sgd`` with a momentum of 0.9.
-        learning_rate: Step size at the start.
+        learning_rate: Step size at the start, or as :func:`learning_rate` returns it.
         decay: Weight decay: factor of each weight that is added to its gradient.
 
     Returns:

@@ -12,6 +12,8 @@ from typing import Any
 
 import tf_keras as keras
 
+from common.training.optimizer import base_rate
+
 # A smaller change of the learning rate is skipped.
 LEAST_CHANGE = 1e-8
 
@@ -57,7 +59,7 @@ class Plateau(keras.callbacks.Callback):
         """Count the epoch and lower the learning rate after too many bad ones."""
         if not self.step(_value(logs, self._monitor)):
             return
-        rate = self.model.optimizer.learning_rate
+        rate = base_rate(self.model.optimizer)
         old = float(rate.numpy())
         if old - old * self._factor > LEAST_CHANGE:
             rate.assign(old * self._factor)

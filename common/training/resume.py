@@ -31,7 +31,7 @@ class TrainingError(ValueError):
 
 
 class Saver(keras.callbacks.Callback):
-    """Save the run and restore its callbacks and metrics; must be the last callback.
+    """Save the run and restore its callbacks and metrics, after all other callbacks.
 
     Args:
         store: The checkpoints of the run folder.
@@ -40,6 +40,9 @@ class Saver(keras.callbacks.Callback):
             plain values.
         step: Step at which the run resumes.
         state: State that was saved at that step.
+
+    Attributes:
+        all: The callbacks of a run, in their order.
     """
 
     def __init__(

@@ -24,7 +24,6 @@ from common.config import (
     to_dict,
 )
 from common.files import write_json
-from common.training import checkpoint, network_file
 
 Config = TypeVar("Config")
 
@@ -41,7 +40,8 @@ MAY_CHANGE = (
 """Keys that may change when a run resumes, because the results stay the same.
 
 For another encoding of the records the digest of the data decides. On other devices the
-global batch of the run is divided again, see :func:`divided`.
+global batch of the run is divided again, see :func:`divided`. The number of epochs may
+not change where the learning rate depends on it, which is that of a cosine.
 """
 
 RECORD = "run.json"
@@ -83,12 +83,8 @@ def prepare(folder: Path, config: Any) -> None:
             missing or damaged; or it holds a bundled or published model.
     """
     path = folder / "config.json"
-    if (folder / network_file.NAME).exists():
-        raise RunFolderError(
-            f"output={folder} holds the weights of a model ({network_file.NAME}) and "
-            "no run; name another output"
-        )
-    if checkpoint.exist(folder):
+    _refuse_model(folder)
+    if _is_started(folder):
         _check_same(path, config)
         return
     try:
@@ -102,7 +98,7 @@ def prepare(folder: Path, config: Any) -> None:
 
 
 def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
-    """Divide the global batch of a run among the current replicas.
+    """Divide the global batch of a run among the current replicas and their batches.
 
     The position of the data is the step times the global batch, so another global batch
     would skip or repeat examples.
@@ -122,15 +118,18 @@ def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
     """
     keys = key_types(type(config))
     key = next(key for key in keys if key.rpartition(".")[2] == "batch_size")
-    size = int(flatten(to_dict(config))[key])
-    total = _global_batch(folder, size) or size * replicas
-    if total % replicas:
+    values = flatten(to_dict(config))
+    size, accumulate = int(values[key]), int(values["train.accumulate"])
+    batches = replicas * accumulate
+    total = _global_batch(folder, size) or size * batches
+    if total % batches:
         raise RunFolderError(
             f"{folder} has a global batch of {total}, which {replicas} replicas cannot "
             "share equally; set train.replicas to a number that divides it"
+            + (f" by {accumulate}" if accumulate > 1 else "")
         )
-    if total != size * replicas:
-        config = override(config, {key: total // replicas})
+    if total != size * batches:
+        config = override(config, {key: total // batches})
     return config, total
 
 
@@ -178,6 +177,23 @@ def record(
     save(config, folder / "config.json")
 
 
+def _refuse_model(folder: Path) -> None:
+    from common.training import network_file
+
+    if (folder / network_file.NAME).exists():
+        raise RunFolderError(
+            f"output={folder} holds the weights of a model ({network_file.NAME}) and "
+            "no run; name another output"
+        )
+
+
+def _is_started(folder: Path) -> bool:
+    """Return whether a run has saved a checkpoint."""
+    from common.training import checkpoint  # with TensorFlow, which names do not need
+
+    return checkpoint.exist(folder)
+
+
 def _read(folder: Path) -> dict[str, Any]:
     """Return the content of run.json; empty if there is none."""
     path = folder / RECORD
@@ -196,7 +212,7 @@ def _global_batch(folder: Path, size: int) -> int | None:
 
     Release 0.1.0 recorded only the number of replicas.
     """
-    starts = _read(folder).get("starts", []) if checkpoint.exist(folder) else []
+    starts = _read(folder).get("starts", []) if _is_started(folder) else []
     if not starts:
         return None
     return int(starts[-1].get("global_batch") or size * starts[-1]["replicas"])
@@ -216,7 +232,10 @@ def _check_same(path: Path, config: Any) -> None:
             "not train; the run still separates, but name another output to train"
         )
     now = flatten(to_dict(config))
-    changed = [key for key in now if key not in MAY_CHANGE and then[key] != now[key]]
+    may_change = set(MAY_CHANGE)
+    if now.get("train.lr_schedule") == "cosine":
+        may_change.remove("train.epochs")
+    changed = [key for key in now if key not in may_change and then[key] != now[key]]
     if changed:
         key = changed[0]
         raise RunFolderError(

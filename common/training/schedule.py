@@ -1,17 +1,20 @@
-"""Schedule of a run: its length, its checkpoints and its devices."""
+"""Schedule of a run: its length, its steps, its checkpoints and its devices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from common.config import ConfigError
+
 Strategy = Literal["auto", "one", "mirrored", "multiworker"]
 Precision = Literal["float32", "bfloat16"]
+Rate = Literal["own", "cosine"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length, checkpoints and devices of a run.
+    """Length, steps, checkpoints and devices of a run.
 
     Attributes:
         epochs: Number of epochs.
@@ -30,6 +33,15 @@ class Schedule:
         precision: Precision of the factors of matrix products and convolutions in the
             network, in training, validation and separation. Recurrent layers,
             normalisations, transforms, losses and weights are always float32.
+        accumulate: Batches of each replica whose mean gradient makes one step, so that
+            the batch of a step is as many times as large in the memory of one; steps,
+            epochs and schedules count steps. A batch normalisation has the moments of
+            each batch, dropout draws anew for each.
+        ema: Momentum of the moving average of the weights, such as 0.999, with which
+            the run validates and saves, and separates afterwards; 0: none.
+        lr_schedule: ``own``: the learning rate of the pillar with its decay;
+            ``cosine``: half a period of a cosine from ``lr`` to 0 over the whole run.
+        warmup_steps: Steps in which the learning rate first rises in proportion.
     """
 
     epochs: int = 1
@@ -43,3 +55,24 @@ class Schedule:
     strategy: Strategy = "auto"
     replicas: int = 0
     precision: Precision = "float32"
+    accumulate: int = 1
+    ema: float = 0.0
+    lr_schedule: Rate = "own"
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ConfigError(
+                f"train.accumulate={self.accumulate}: expected at least 1, the number "
+                "of batches whose gradients make one step"
+            )
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(
+                f"train.ema={self.ema:g}: expected at least 0 (no average) and less "
+                "than 1, such as 0.999"
+            )
+        if self.warmup_steps < 0:
+            raise ConfigError(
+                f"train.warmup_steps={self.warmup_steps}: expected at least 0 (no "
+                "warm-up)"
+            )

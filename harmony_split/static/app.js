@@ -451,7 +451,7 @@ function showView() {
 
 function links() {
   const format = get("format").value || "wav";
-  const ending = format.replace(/\d+/, "");
+  const ending = format.replace(/\d+$/, "");
   const base = open.song.name.replace(/\.[^.]*$/, "");
   for (const strip of open.strips) {
     strip.link.href = strip.address.replace(/wav$/, `${ending}?format=${format}`);

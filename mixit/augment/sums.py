@@ -5,7 +5,6 @@ The tolerances are those of FUSS: 1e-4 of a sample and 1e-5 of full scale.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from common import audio
+from common import audio, processors
 from common.corpora import fuss
 from common.corpora.writing import quantise
 
@@ -61,7 +60,7 @@ def check(
     lists = [each for each in fuss.SPLITS if (root / fuss.list_name(each)).is_file()]
     examples = [each for split in lists for each in fuss.read_list(root, split)]
     look = partial(_examine, samples=samples, sample_rate=sample_rate, fix=fix)
-    with ThreadPoolExecutor(jobs or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(jobs or processors.count()) as pool:
         results = tqdm(
             pool.map(look, examples),
             desc="check",

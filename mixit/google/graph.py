@@ -323,6 +323,7 @@ class Shipped:
         num_mics: Microphones that it takes.
         num_sources: Estimates that it gives.
         hop_samples: Distance between its frames.
+        files: The meta graph and the files of the weights.
 
     Raises:
         CheckpointError: There is no checkpoint.
@@ -342,6 +343,8 @@ class Shipped:
                 f"{prefix.parent} holds no meta graph (inference.meta or "
                 f"{prefix.name}.meta); copy it there, or do without"
             )
+        weights = prefix.parent.glob(f"{prefix.name}.data-*")
+        self.files = (meta_graph, *sorted(weights))
         self._session = Session(meta_graph, prefix, input_tensor, output_tensor)
         fed, computed = self._session.input_shape, self._session.output_shape
         if len(fed) != 3 or len(computed) != 3 or None in (fed[1], computed[1]):

@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.training.checkpoint import CheckpointError, restore_training, run_of
+from common.training.checkpoint import (
+    CheckpointError,
+    restore_network,
+    restore_training,
+    run_of,
+)
 from common.weights.tf1 import locate
 from mixit import published
 from mixit.config import Network
@@ -146,15 +151,16 @@ def restore(
     return network, check(network, Shipped(prefix, input_tensor, output_tensor))
 
 
-def start_from(model: Any, path: str | Path) -> int:
+def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
     """Let a training begin with the weights of a run folder or a TF1 checkpoint.
 
-    Where the checkpoint has the moments of Adam, they and the step are taken too, so
+    Where the checkpoint has the moments of Adam, they and the step may be taken too, so
     that the training goes on where that one ended.
 
     Args:
         model: Compiled model of :func:`mixit.train.compiled`, fresh.
         path: Run folder, prefix or folder of a TF1 checkpoint, or name of a model.
+        with_moments: Whether to take the moments and the step.
 
     Returns:
         Number of steps that the optimizer has behind it.
@@ -164,14 +170,17 @@ def start_from(model: Any, path: str | Path) -> int:
     """
     path = published.resolve(path)
     if run_of(path) is not None:
-        restore_training(path, model)
+        if with_moments:
+            restore_training(path, model)
+        else:
+            restore_network(path, model.network)
         return int(model.optimizer.iterations.numpy())
     tensors = read(path, slots=True)
     found = ordered(name for name in tensors if not SLOTS.search(name))
     _check_graph(model.network.config, tensors, path)
     assign(model.network, {name: tensors[name] for name in found.values()})
     slots = [[f"{name}/{slot}" for name in found.values()] for slot in ADAM]
-    if not all(name in tensors for each in slots for name in each):
+    if not with_moments or not all(name in tensors for each in slots for name in each):
         return 0
     table, optimizer = _table(model.network, found), model.optimizer
     places = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}

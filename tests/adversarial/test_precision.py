@@ -14,10 +14,10 @@ from common.config import load
 from common.training.logs import read_scalars
 
 
-def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
-    config, half, trained_twice
+def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
+    config, half, every_tool, trained_twice
 ):
-    part = phases.part(half(config), "sup")
+    part = phases.part(every_tool(half(config)), "sup")
     straight, resumed = trained_twice(part, build, 3)
     for one, other in zip(straight.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -190,7 +190,7 @@ def test_the_options_of_the_card(tmp_path, capsys, monkeypatch):
     words = ["--input", path, "--output", "out/", "--checkpoint", prefix]
     assert run(*words, "--sample-rate", "model") == 0
     written = sorted(each.name for each in (tmp_path / "out").rglob("*"))
-    names = ["accompaniment.wav", "original.flac", "vocals.wav"]
+    names = ["accompaniment.wav", "original.flac", "report.json", "vocals.wav"]
     assert written == [f"my song_{name}" for name in names]
     copy = tmp_path / "out" / "my song_original.flac"
     assert copy.read_bytes() == path.read_bytes()

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,6 +89,31 @@ def leaking(tracks):
         return np.einsum("ij,jcs->ics", leak, references)[np.newaxis]
 
     return Separator(separate, ["source0", "source1"], 8000)
+
+
+def test_intelligibility_is_that_of_the_best_order_beside_the_mixture(
+    waves, monkeypatch
+):
+    def measure(clean, estimate, rate):
+        assert rate == 8000
+        return np.corrcoef(clean, estimate)[0, 1]
+
+    monkeypatch.setitem(sys.modules, "pystoi", SimpleNamespace(stoi=measure))
+    sources = dict(zip("ab", waves[:, np.newaxis], strict=True))
+    tracks, rows = [Track("both", 8000, 4000, sources)], {}
+    means = evaluate.evaluate(leaking(tracks), tracks, rows, stoi=True).summary
+    mixture = waves.sum(axis=0)
+    for wave, name in zip(waves, "ab", strict=True):
+        expected = np.corrcoef(wave, mixture)[0, 1]
+        assert rows[f"both/{name}"]["stoi_mixture"] == pytest.approx(expected)
+        assert rows[f"both/{name}"]["stoi"] > 0.9 > expected
+    assert f"| {means['all']['stoi']:.3f} |" in evaluate.table(means)
+
+
+def test_intelligibility_without_pystoi_is_refused_at_once(run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    assert evaluate.main([str(run), "--stoi"]) == 1
+    assert "pip install pystoi, or leave out --stoi" in capsys.readouterr().err
 
 
 def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves):

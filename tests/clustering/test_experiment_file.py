@@ -472,6 +472,7 @@ def test_the_commands_take_an_experiment_file(run, config, speakers, tmp_path, c
     words = [str(tmp_path / "a.wav"), "-p", str(file), "--output", str(tmp_path / "s")]
     assert separate.main(words) == 0
     assert sorted(path.name for path in (tmp_path / "s/a").iterdir()) == [
+        "report.json",
         "source0.wav",
         "source1.wav",
     ]
@@ -482,7 +483,7 @@ def test_the_commands_take_an_experiment_file(run, config, speakers, tmp_path, c
     assert train_command.main(["-p", str(file), "with", "wham"]) == 1
     assert "neither a preset (own)" in capsys.readouterr().err
     assert train_command.main(["-p"]) == 1
-    assert "-p needs one experiment file" in capsys.readouterr().err
+    assert "-p: expected one experiment file" in capsys.readouterr().err
 
 
 def test_an_experiment_file_may_not_name_another(tmp_path):

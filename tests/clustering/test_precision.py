@@ -31,10 +31,10 @@ def outputs(net, config):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["chimera", "conv_tasnet"])
-def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
-    config, kind, half, trained_twice
+def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
+    config, kind, half, every_tool, trained_twice
 ):
-    config = replace(half(config), kind=kind)
+    config = replace(every_tool(half(config)), kind=kind)
     straight, resumed = trained_twice(config, build, 3)
     for one, other in zip(straight.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(one, other)

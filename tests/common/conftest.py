@@ -13,6 +13,8 @@ import tf_keras as keras
 
 from common import training
 from common.training import distribution
+from common.training.accumulation import accumulate
+from common.training.optimizer import learning_rate
 from common.training.plateau import EarlyStopping
 from common.training.resume import DemandFinite
 from common.training.schedule import Schedule
@@ -33,8 +35,9 @@ class Toy:
 class Mean(keras.Model):
     """The toy model with its loss."""
 
-    def __init__(self, replicas: int) -> None:
+    def __init__(self, replicas: int, parts: int = 1) -> None:
         super().__init__(name="toy")
+        self.parts = parts
         self.network = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
         self.network.build([None, 1])
         self.replicas = replicas
@@ -43,16 +46,19 @@ class Mean(keras.Model):
         self.built = True
 
     def train_step(self, batch):
-        with tf.GradientTape() as tape:
-            output = self.network(tf.ones_like(batch["value"])[:, tf.newaxis])[:, 0]
-            losses = tf.square(output - batch["value"])
-            loss = tf.reduce_mean(losses) / self.replicas
+        gradients, losses = accumulate(self.gradients_of, batch, self.parts)
         weights = self.network.trainable_variables
-        gradients = tape.gradient(loss, weights)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         self.loss_mean.update_state(losses)
         self.largest.update_state(batch["position"])
         return {m.name: m.result() for m in (self.loss_mean, self.largest)}
+
+    def gradients_of(self, batch):
+        with tf.GradientTape() as tape:
+            output = self.network(tf.ones_like(batch["value"])[:, tf.newaxis])[:, 0]
+            losses = tf.square(output - batch["value"])
+            loss = tf.reduce_mean(losses) / self.replicas
+        return tape.gradient(loss, self.network.trainable_variables), losses
 
     def test_step(self, batch):
         output = self.network(tf.ones_like(batch["value"])[:, tf.newaxis])[:, 0]
@@ -68,13 +74,15 @@ def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
 
 def build(config: Toy, strategy: tf.distribute.Strategy) -> training.Job:
     """Return the job of the toy model."""
-    model = Mean(strategy.num_replicas_in_sync)
-    model.compile(keras.optimizers.Adam(config.lr, jit_compile=False))
+    parts = config.train.accumulate
+    model = Mean(strategy.num_replicas_in_sync, parts)
+    rate = learning_rate(config.train, config.lr)
+    model.compile(keras.optimizers.Adam(rate, jit_compile=False))
     model.optimizer.build(model.network.trainable_variables)
     return training.Job(
         model=model,
         train=lambda step: distribution.training_batches(
-            strategy, example, config.batch_size, step
+            strategy, example, config.batch_size * parts, step
         ),
         valid=lambda: distribution.validation_batches(
             strategy, example, 5, config.batch_size
@@ -97,6 +105,7 @@ class Runs:
     patch: pytest.MonkeyPatch
 
     build = staticmethod(build)
+    example = staticmethod(example)
 
     def config(self, name: str = "run", **changes: Any) -> Toy:
         """Return the configuration of a run in a new folder."""

@@ -150,6 +150,21 @@ def test_the_exit_code_and_the_last_lines(monkeypatch, capsys, needed):
     }
 
 
+def test_tensorflow_alone_is_checked(monkeypatch, capsys):
+    assert doctor.compute() == 0
+    assert re.match(r"TensorFlow 2\.\d+\.\d+ on CPU\n", capsys.readouterr().out)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert doctor.compute() == 1
+    assert re.match(r"tensorflow .* does not load", capsys.readouterr().err)
+
+
+def test_a_crash_of_tensorflow_is_a_sentence(monkeypatch, capfd):
+    monkeypatch.setattr(doctor.sys, "executable", "/bin/false")
+    assert doctor.main(["--tensorflow"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"TensorFlow cannot run an operation in {sys.prefix}: ")
+
+
 @pytest.mark.slow
 def test_this_environment_is_healthy(tmp_path):
     result = subprocess.run(

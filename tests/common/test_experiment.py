@@ -36,7 +36,7 @@ class Config:
 
 def command(main):
     presets = {"small": Config(), "large": Config(lr=0.5)}
-    return e.Command("pillar.train", presets, "small", main, {"-md": "output"})
+    return e.Command("pillar.train", presets, "small", main, aliases={"-md": "output"})
 
 
 @pytest.mark.parametrize(

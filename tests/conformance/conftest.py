@@ -359,6 +359,18 @@ def training_case(request):
     return TRAININGS[request.param]
 
 
+# The first phase of adversarial is quick; unmix normalises by the moments of a batch.
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[] if name in ONE_A_PILLAR else [pytest.mark.slow])
+        for name in TRAININGS
+        if name != "unmix_tiny"
+    ]
+)
+def accumulated_case(request):
+    return TRAININGS[request.param]
+
+
 @pytest.fixture
 def name(request):
     return request.node.callspec.params["case"]

@@ -1,6 +1,7 @@
 """What every model of every pillar must do."""
 
 import dataclasses
+import functools
 import importlib
 import itertools
 import json
@@ -114,19 +115,53 @@ def test_saved_model_round_trip(case, tmp_path):
 
 
 def test_two_replicas_equal_one(training_case):
-    one = trained(training_case, tf.distribute.get_strategy(), batch_size=4)
+    one = trained_by_one(training_case)
     two = trained(training_case, distribution.choose("mirrored", 2), batch_size=2)
     for name, weight in one.items():
         np.testing.assert_allclose(two[name], weight, atol=1e-4, err_msg=name)
 
 
-def trained(case, strategy, batch_size, steps=3):
+def test_two_accumulated_batches_equal_one(accumulated_case):
+    one = trained_by_one(accumulated_case)
+    strategy = tf.distribute.get_strategy()
+    two = trained(accumulated_case, strategy, batch_size=2, accumulate=2)
+    for name, weight in one.items():
+        np.testing.assert_allclose(two[name], weight, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training_case", ["unmix_tiny"], indirect=True)
+def test_replicas_normalise_each_accumulated_batch_together(training_case):
+    # The first batches of both replicas, then their second ones.
+    order = tf.constant([0, 1, 4, 5, 2, 3, 6, 7], tf.int64)
+
+    def example(position):
+        row = position % 8
+        return training_case.example(position - row + tf.gather(order, row))
+
+    case = dataclasses.replace(training_case, example=example)
+    one = trained(case, tf.distribute.get_strategy(), batch_size=4, accumulate=2)
+    strategy = distribution.choose("mirrored", 2)
+    two = trained(training_case, strategy, batch_size=2, accumulate=2)
+    for name, weight in one.items():
+        np.testing.assert_allclose(two[name], weight, atol=1e-4, err_msg=name)
+
+
+@functools.cache
+def trained_by_one(case):
+    return trained(case, tf.distribute.get_strategy(), batch_size=4)
+
+
+def trained(case, strategy, batch_size, steps=3, accumulate=1):
     """Weights after a few steps from the same start."""
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = case.training(strategy.num_replicas_in_sync)
+    schedule = dataclasses.replace(model.config.train, accumulate=accumulate)
+    model.config = dataclasses.replace(model.config, train=schedule)
     start = weights(model)
-    data = distribution.training_batches(strategy, case.example, batch_size, 0)
+    rows = batch_size * accumulate
+    data = distribution.training_batches(strategy, case.example, rows, 0)
     model.fit(data, steps_per_epoch=steps, verbose=0)
     for variable in model.trainable_variables:
         if not variable.name.endswith(case.no_gradient):

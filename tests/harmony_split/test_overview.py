@@ -9,7 +9,7 @@ import pytest
 
 from common import audio
 from harmony_split import overview as module
-from harmony_split.overview import BANDS, COLUMNS, loudest, overview
+from harmony_split.overview import BANDS, COLUMNS, overview
 
 
 @pytest.mark.parametrize("samples", [1, 7, 1199, 1201, 30011])
@@ -37,14 +37,3 @@ def test_spectrogram_shows_a_tone_at_its_band(tmp_path):
     band = int(np.searchsorted(hertz, 1000)) - 1
     assert abs(int(shades[-1].argmax()) - band) <= 1
     assert shades[-1].max() >= 253
-
-
-def test_loudest_part_is_found(tmp_path):
-    sound = 0.01 * np.ones([1, 80000], np.float32)
-    sound[:, 45000:52000] = 0.5
-    audio.write(tmp_path / "a.wav", sound, 8000)
-    assert loudest(tmp_path / "a.wav", 1) == 44000
-    assert loudest(tmp_path / "a.wav", 20) == 0
-    sound[:, 79000:] = 0.9
-    audio.write(tmp_path / "a.wav", sound, 8000)
-    assert loudest(tmp_path / "a.wav", 3) <= 56000

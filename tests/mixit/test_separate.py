@@ -40,7 +40,7 @@ def test_command(run, song, tmp_path, capsys):
     words = [str(song), "--model", str(run), "--output", str(tmp_path / "out")]
     assert separate.main(words) == 0
     assert "4 stems of 2.0 s" in capsys.readouterr().out
-    stems = sorted((tmp_path / "out" / song.stem).iterdir())
+    stems = sorted((tmp_path / "out" / song.stem).glob("*.wav"))
     assert [stem.name for stem in stems] == [f"source{i}.wav" for i in range(4)]
     assert audio.probe(stems[0]) == (44100, 2, 88200)
     assert separate.main(words) == 1
@@ -103,10 +103,10 @@ def test_sample_rate_is_that_of_the_stems_or_of_the_training(
     monkeypatch.setattr(separation_command, "check_targets", lambda *_: None)
     monkeypatch.setattr(
         separation_command,
-        "stem_paths",
-        lambda *given: seen.update(form=given[-1]) or {},
+        "check_outputs",
+        lambda *given: seen.update(form=given[-1].form),
     )
-    monkeypatch.setattr(separation_command, "separate_all", lambda *_: 0)
+    monkeypatch.setattr(separation_command, "_report", lambda *_: 0)
     assert separate.main(["a.wav", "--model", "m", "--sample-rate", word]) == 0
     assert seen["form"].rate == rate
     assert seen["sample_rate"] == training
@@ -147,7 +147,7 @@ def run_in_google_words(stereo, *words):
 
 def test_google_words_write_every_source_like_the_file(stereo, loaded, capsys):
     assert run_in_google_words(stereo) == 0
-    written = sorted((stereo.parent / "new").iterdir())
+    written = sorted((stereo.parent / "new").glob("*.wav"))
     assert [p.name for p in written] == [f"out_source{i}.wav" for i in range(3)]
     wave, rate = audio.read(written[0])
     assert (rate, wave.shape) == (11025, (2, 4000))
@@ -205,5 +205,5 @@ def test_google_words_that_do_not_fit_are_refused(stereo, loaded, capsys):
     other = stereo.with_name("other.wav")
     other.write_bytes(stereo.read_bytes())
     assert run_in_google_words(stereo, "-i", str(other)) == 1
-    assert "2 inputs would be written to" in capsys.readouterr().err
+    assert "out_source0.wav would be written twice" in capsys.readouterr().err
     assert not (stereo.parent / "new").exists()

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from common.config import flatten, to_dict
-from common.training import distribution
+from common.training import cluster, distribution
 from common.training.logs import read_scalars
 
 
@@ -92,19 +92,19 @@ def test_killed_workers_go_on(config, tmp_path):
 
 def test_chief_by_environment(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert distribution.is_chief()
+    assert cluster.is_chief()
     task = {
         "cluster": {"worker": ["a:1", "b:1"]},
         "task": {"type": "worker", "index": 1},
     }
     monkeypatch.setenv("TF_CONFIG", json.dumps(task))
-    assert not distribution.is_chief()
+    assert not cluster.is_chief()
     task["task"]["index"] = 0
     monkeypatch.setenv("TF_CONFIG", json.dumps(task))
-    assert distribution.is_chief()
+    assert cluster.is_chief()
     monkeypatch.setenv("TF_CONFIG", "{")
     with pytest.raises(ValueError, match=r"TF_CONFIG='\{' is not understood"):
-        distribution.is_chief()
+        cluster.is_chief()
 
 
 def test_devices_that_are_not_there():

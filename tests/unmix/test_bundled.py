@@ -1,4 +1,4 @@
-"""The models that learned from recordings separate, offline, wherever installed."""
+"""The models that learned from recordings separate offline, once installed."""
 
 import json
 

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -428,10 +430,28 @@ def test_the_corpus_is_not_overwritten(corpus_root, fixed_model, tmp_path, capsy
     assert "is an input and would be replaced" in capsys.readouterr().err
 
 
-def test_without_ffmpeg(corpus_root, fixed_model, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", "")
-    assert evaluate.main(["--root", str(corpus_root)]) == 1
-    assert "ffmpeg is not on PATH" in capsys.readouterr().err
+def test_json_is_museval_s_to_the_byte():
+    import museval
+
+    rows = {
+        "SDR": np.array([1.234565, np.nan]),
+        "ISR": np.array([np.inf, -0.0000012]),
+        "SIR": np.array([-12.3, 0.0]),
+        "SAR": np.array([123456.7, -np.inf]),
+    }
+    store = museval.TrackStore("a", win=1.0, hop=1.0)
+    store.add_target("bass", rows)
+    ours = worker.museval_json({"bass": rows})
+    assert ours == store.json
+    assert json.loads(ours)["museval_version"] == museval.version._version
+
+
+def test_the_worker_imports_neither_museval_nor_tensorflow():
+    program = (
+        "import sys, unmix.scoring.worker\n"
+        "assert not {'museval', 'pandas', 'tensorflow'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.slow

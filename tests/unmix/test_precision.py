@@ -33,10 +33,10 @@ def magnitudes(networks, mixture):
 
 
 @pytest.mark.slow
-def test_a_run_resumes_to_the_bit_and_separates_as_it_was_trained(
-    config, half, trained_twice
+def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
+    config, half, every_tool, trained_twice
 ):
-    straight, resumed = trained_twice(half(config), build, 5)
+    straight, resumed = trained_twice(every_tool(half(config)), build, 5)
     for one, other in zip(straight.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(one, other)
     assert all(np.isfinite(line["loss"]) for line in read_scalars(config.output))

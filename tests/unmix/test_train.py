@@ -22,7 +22,8 @@ from common.training.run_folder import RunFolderError
 from unmix import original_folder
 from unmix.config import UMX, Network
 from unmix.model import OpenUnmix
-from unmix.train import UnmixTraining, build, main, translate_flags
+from unmix.original_flags import translate_flags
+from unmix.train import UnmixTraining, build, main
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "five_steps.npz"
 

@@ -1,1 +1,1 @@
-"""The songs of an evaluation, scored one by one by museval, and their tables."""
+"""The songs of an evaluation, scored one by one by BSS Eval 4, and their tables."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, final
 
+from common import processors
 from common.corpora import musdb, reading, sound_files
 from common.corpora.track import CorpusError
 from common.evaluation import score_key
@@ -371,7 +372,7 @@ class Scorers:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
         # Together they have a thread for each core.
-        self._threads = max(1, len(os.sched_getaffinity(0)) // count)
+        self._threads = max(1, processors.count() // count)
 
     def __enter__(self) -> Scorers:
         return self

@@ -14,13 +14,17 @@ import soundfile
 import tensorflow as tf
 
 from common import audio
+from common.audio import encoding
 from common.audio import headers as containers
 from common.audio.files import AudioError
+from common.audio.tags import read_tags
 
 needs_ffmpeg = pytest.mark.skipif(
     not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="no ffmpeg here"
 )
-LOSSLESS = ["wav", "wav16", "wav24", "flac"]
+LOSSLESS = [
+    *("wav", "wav16", "wav24", "flac", "flac16", "aiff", "aiff16", "aiff32"),
+]
 
 
 def music(channels=2, samples=20000, rate=44100):
@@ -84,6 +88,128 @@ def test_lossy_formats_come_close(tmp_path, name, floor, channels):
     back, rate = audio.read(path)
     assert (back.shape, rate) == (waveform.shape, 44100)
     assert best_error(back, waveform) > floor
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_formats_of_ffmpeg_come_close(tmp_path, channels, rate):
+    waveform = music(channels, 44100, rate)
+    audio.write(tmp_path / "x.m4a", waveform, rate, "m4a")
+    back, m4a_rate = audio.read(tmp_path / "x.m4a")
+    assert m4a_rate == rate
+    assert 44100 <= back.shape[1] < 44100 + 1024
+    assert best_error(back[:, :44100], waveform) > 15
+    audio.write(tmp_path / "x.opus", waveform, rate, "opus")
+    back, opus_rate = audio.read(tmp_path / "x.opus")
+    assert opus_rate == {8000: 8000, 44100: 48000}[rate]
+    assert abs(back.shape[1] - 44100 * opus_rate / rate) <= 2
+    levels = [np.sqrt(np.square(each).mean()) for each in (back, waveform)]
+    assert levels[0] == pytest.approx(levels[1], rel=0.05)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["m4a", "opus"])
+def test_what_an_encoder_loses_is_refused(tmp_path, name):
+    with pytest.raises(AudioError, match=r"1 samples, which its encoder loses"):
+        audio.write(tmp_path / f"x.{name}", np.zeros((1, 1), np.float32), 44100, name)
+    assert not os.listdir(tmp_path)  # noqa: PTH208
+
+
+def test_formats_of_ffmpeg_name_their_cure_without_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AudioError, match=r"need ffmpeg to be written .*apt install"):
+        audio.write(tmp_path / "x.m4a", music(1, 9000), 44100, "m4a")
+
+
+def test_an_aiff_is_not_longer_than_it_can_state(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding, "AIFF_BYTES", 1000)
+    with pytest.raises(AudioError, match="4 GiB that aiff holds; write wav"):
+        audio.write(tmp_path / "x.aiff", music(1, 600), 44100, "aiff16")
+    audio.write(tmp_path / "x.aiff", music(1, 500), 44100, "aiff16")
+
+
+TAGS = {
+    "title": "Straße",
+    "artist": "歌手",
+    "album": "Blue",
+    "date": "1999",
+    "genre": "Jazz",
+    "tracknumber": "7",
+    "comment": "live",
+    "copyright": "none",
+}
+LOST = {"aiff": {"album", "date", "genre", "tracknumber"}, "mp3": {"copyright"}}
+
+
+@pytest.mark.parametrize("name", list(audio.FORMATS))
+def test_tags_come_back(tmp_path, name):
+    kind = audio.FORMATS[name]
+    path = tmp_path / f"x{kind.suffix}"
+    waveform = music(1, 4001, 48000)
+    with audio.Writer(path, 48000, 1, name, TAGS) as writer:
+        writer.write(waveform)
+    lost = LOST.get(name[:4], set())
+    assert read_tags(path) == {key: TAGS[key] for key in TAGS if key not in lost}
+    assert 4001 <= audio.probe(path).samples < 4001 + 1024
+    if name in LOSSLESS:
+        assert best_error(audio.read(path)[0], waveform) > 80
+
+
+def test_a_file_without_tags_has_none(tmp_path):
+    audio.write(tmp_path / "x.wav", music(1, 100), 8000)
+    assert read_tags(tmp_path / "x.wav") == {}
+    (tmp_path / "x.txt").write_text("no sound")
+    assert read_tags(tmp_path / "x.txt") == {}
+
+
+@pytest.mark.parametrize("name", list(audio.FORMATS))
+def test_the_format_of_a_file_is_that_of_its_writer(tmp_path, name):
+    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
+    audio.write(path, music(1, 9000, 48000), 48000, name)
+    assert audio.format_of(path) == name
+
+
+@pytest.mark.parametrize(
+    ("suffix", "container", "subtype", "name"),
+    [
+        ("wav", "WAV", "PCM_U8", "wav16"),
+        ("wav", "WAV", "DOUBLE", "wav"),
+        ("wav", "WAVEX", "PCM_24", "wav24"),
+        ("wav", "RF64", "PCM_16", "wav16"),
+        ("aif", "AIFF", "PCM_32", "aiff32"),
+        ("flac", "FLAC", "PCM_S8", "flac16"),
+        ("opus", "OGG", "OPUS", "opus"),
+    ],
+)
+def test_formats_without_a_writer_become_the_next_deeper(
+    tmp_path, suffix, container, subtype, name
+):
+    path = tmp_path / f"x.{suffix}"
+    sound = music(1, 9000, 48000)[0]
+    soundfile.write(path, sound, 48000, subtype, format=container)
+    assert audio.format_of(path) == name
+
+
+def test_a_format_that_is_not_written_is_named(tmp_path):
+    soundfile.write(tmp_path / "x.au", music(1, 900)[0], 48000, "PCM_16")
+    with pytest.raises(AudioError, match="is AU, which is not written"):
+        audio.format_of(tmp_path / "x.au")
+    if shutil.which("ffmpeg"):
+        ffmpeg("-i", tmp_path / "x.au", tmp_path / "x.wma")
+        with pytest.raises(AudioError, match="holds wmav2, which is not written"):
+            audio.format_of(tmp_path / "x.wma")
+
+
+def test_the_loudest_excerpt_is_found(tmp_path):
+    sound = np.full((2, 80000), 0.1, np.float32)
+    sound[:, 44000:52000] = 0.5
+    audio.write(tmp_path / "a.wav", sound, 8000)
+    assert audio.loudest(tmp_path / "a.wav", 1) == 44000
+    assert audio.loudest(tmp_path / "a.wav", 20) == 0
+    sound[:, -3000:] = 0.9
+    audio.write(tmp_path / "a.wav", sound, 8000)
+    assert audio.loudest(tmp_path / "a.wav", 3) <= 56000
 
 
 def test_a_long_ogg_does_not_overflow_the_encoder(tmp_path):
@@ -633,7 +759,9 @@ def test_a_folder_without_permission(tmp_path):
         ("wav", 0, 1, "not 0 Hz"),
         ("wav", 44100.5, 1, r"not 44100\.5 Hz"),
         ("wav", 44100, 0, "not 0;"),
-        ("opus", 48000, 1, "format 'opus' is not one of wav, wav16"),
+        ("opus", 48000, 3, "format 'opus' takes 1 to 2 channels"),
+        ("m4a", 11000, 1, r"takes 7350, .*96000 Hz, not 11000 Hz"),
+        ("wma", 48000, 1, "format 'wma' is not one of wav, wav16"),
     ],
 )
 def test_what_formats_cannot_hold(tmp_path, name, rate, channels, words):

@@ -31,6 +31,10 @@ def run(*arguments, **options):
     return command(load, words, "Separate sounds.", model="tiny", **options)
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 @pytest.fixture
 def song(tmp_path):
     path = tmp_path / "song.wav"
@@ -54,11 +58,11 @@ def test_all_words_are_obeyed(tmp_path, song):
     out = tmp_path / "out"
     words = ["--format", "flac", "--segment", "0.25", "--overlap", "0.5"]
     assert run(song, "--output", out, *words, "--targets", "rest") == 0
-    assert [path.name for path in (out / "song").iterdir()] == ["rest.flac"]
+    assert names(out / "song") == ["report.json", "rest.flac"]
     assert run(song, "--output", out, *words, "--targets", "rest") == 1
     again = [*words, "--overwrite", "--targets", "rest", "vocals"]
     assert run(song, "--output", out, *again) == 0
-    assert len(list((out / "song").iterdir())) == 2
+    assert names(out / "song") == ["report.json", "rest.flac", "vocals.flac"]
 
 
 def test_segments_reach_the_separator(tmp_path, song):
@@ -97,7 +101,7 @@ def test_a_broken_file_does_not_stop_the_others(tmp_path, song, capsys):
     assert len(lines) == 3
     assert "broken.wav" in lines[0]
     assert "absent.wav" in lines[1]
-    assert lines[2] == "separate: 1 of 3 files are done"
+    assert lines[2] == "separate: 1 of 3 files are done, 2 failed"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["song"]
 
 
@@ -139,7 +143,8 @@ def test_inputs_of_one_name_are_written_by_their_folders(tmp_path, song, capsys)
     assert capsys.readouterr().out.count("2 stems") == 3
 
 
-def test_a_repeated_batch_does_what_is_left(tmp_path, song, capsys):
+@pytest.mark.parametrize("word", ["--skip-done", "--skip-existing"])
+def test_a_repeated_batch_does_what_is_left(tmp_path, song, capsys, word):
     other = tmp_path / "other.wav"
     other.write_bytes(song.read_bytes())
     out = tmp_path / "out"
@@ -148,13 +153,16 @@ def test_a_repeated_batch_does_what_is_left(tmp_path, song, capsys):
     printed = capsys.readouterr()
     assert "other.wav: 2 stems" in printed.out
     assert "exists; give --overwrite" in printed.err
-    assert printed.err.endswith("separate: 1 of 2 files are done\n")
-    (out / "song" / "rest.wav").write_text("whole")
-    assert run(song, other, "--output", out, "--skip-existing") == 0
-    assert capsys.readouterr().out.count("skipped, its stems exist in") == 2
-    assert (out / "song" / "rest.wav").read_text() == "whole"
+    assert printed.err.endswith("separate: 1 of 2 files are done, 1 failed\n")
+    assert run(song, other, "--output", out, word) == 0
+    printed = capsys.readouterr()
+    assert printed.out.count("skipped, done in") == 2
+    assert printed.err == "separate: 2 of 2 files are done, 2 of them before\n"
     (out / "song" / "rest.wav").unlink()
-    assert run(song, other, "--output", out, "--skip-existing") == 1
+    assert run(song, other, "--output", out, word) == 0
+    printed = capsys.readouterr()
+    assert "song.wav: 2 stems" in printed.out
+    assert printed.err == "separate: 2 of 2 files are done, 1 of them before\n"
 
 
 def test_no_input_of_a_batch_is_replaced(tmp_path, song, capsys):
@@ -180,8 +188,8 @@ def test_no_input_of_a_batch_is_replaced(tmp_path, song, capsys):
 def test_targets_leave_files_to_the_inputs(tmp_path, song, words):
     given = [song if word == "SONG" else word for word in words]
     assert run(*given, "--output", tmp_path / "out") == 0
-    stems = sorted(path.name for path in (tmp_path / "out" / "song").iterdir())
-    assert stems == ["rest.wav", "vocals.wav"]
+    stems = names(tmp_path / "out" / "song")
+    assert stems == ["report.json", "rest.wav", "vocals.wav"]
 
 
 @pytest.mark.parametrize(("words", "rate"), [([], 22050), (["model"], RATE)])
@@ -202,9 +210,11 @@ def test_inputs_stand_anywhere(tmp_path, song):
     assert len(list((tmp_path / "out").rglob("rest.wav"))) == 2
 
 
-def test_a_folder_as_input_is_one_sentence(tmp_path, capsys):
+def test_a_folder_without_sound_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "cover.jpg").touch()
     assert run(tmp_path, "--output", tmp_path / "out") == 1
-    assert "is a folder" in capsys.readouterr().err
+    assert "holds no sound: no file in it or below it ends" in capsys.readouterr().err
+    assert names(tmp_path) == ["cover.jpg"]
 
 
 def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, song, capsys):
@@ -238,8 +248,8 @@ def test_a_pillar_has_words_and_a_form_of_its_own(tmp_path, song, capsys):
     assert "model 'missing' is not known" in capsys.readouterr().err
     given[-1] = "tiny"
     assert run(*given, **options) == 0
-    written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["song_rest.wav", "song_vocals.wav"]
+    written = names(tmp_path / "out")
+    assert written == ["song_report.json", "song_rest.wav", "song_vocals.wav"]
     with pytest.raises(SystemExit) as stop:
         run("-o", "out", **options)
     assert stop.value.code == 2

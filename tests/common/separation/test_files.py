@@ -98,7 +98,11 @@ def test_stems_come_at_the_rate_of_the_model_on_request(tmp_path):
 def test_every_format_is_written(tmp_path, song, kind):
     separate_file(separator(), song, tmp_path / "out", format=kind)
     stem = tmp_path / "out" / "song" / f"vocals{audio.FORMATS[kind].suffix}"
-    assert audio.probe(stem) == (RATE, 2, 3 * RATE + 123)
+    rate, channels, samples = audio.probe(stem)
+    assert (rate, channels) == (RATE, 2)
+    # Decoders of AAC give whole frames.
+    longer = 1023 if kind == "m4a" else 0
+    assert 0 <= samples - (3 * RATE + 123) <= longer
     level = np.sqrt(np.square(audio.read(stem)[0]).mean())
     expected = 0.75 * np.sqrt(np.square(audio.read(song)[0]).mean())
     assert level == pytest.approx(expected, rel=0.2)
@@ -281,8 +285,8 @@ def test_a_file_in_place_of_the_stems_folder_is_named(tmp_path, song):
 
 
 def test_an_unknown_format_is_named(tmp_path, song):
-    with pytest.raises(SeparationError, match="'opus'; expected one of wav"):
-        separate_file(separator(), song, tmp_path, format="opus")
+    with pytest.raises(SeparationError, match="'wma'; expected one of wav"):
+        separate_file(separator(), song, tmp_path, format="wma")
 
 
 PEAK = """
@@ -323,7 +327,7 @@ def test_ten_minutes_need_no_more_memory_than_one(tmp_path):
 
 
 def test_another_form_puts_stems_side_by_side_with_the_original(tmp_path, song):
-    form = Form("{name}_{source}", "{name}_original")
+    form = Form("{name}_{source}", original=True)
     summary = separate_file(separator(), song, tmp_path / "out", form=form)
     assert names(tmp_path / "out") == [
         f"song_{name}.wav" for name in ("original", "rest", "vocals")

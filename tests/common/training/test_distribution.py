@@ -109,25 +109,3 @@ def test_multiworker_needs_tf_config(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(ValueError, match="needs the environment variable TF_CONFIG"):
         distribution.choose("multiworker")
-
-
-@pytest.mark.parametrize(
-    ("cluster", "task", "chief"),
-    [
-        ({"worker": ["a", "b"]}, ("worker", 0), True),
-        ({"worker": ["a", "b"]}, ("worker", 1), False),
-        ({"chief": ["a"], "worker": ["b"]}, ("chief", 0), True),
-        ({"chief": ["a"], "worker": ["b"]}, ("worker", 0), False),
-    ],
-)
-def test_one_process_is_the_chief(monkeypatch, cluster, task, chief):
-    entry = {"type": task[0], "index": task[1]}
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": entry}))
-    assert distribution.is_chief() is chief
-
-
-@pytest.mark.parametrize("text", ["no json", "{}", '{"task": {"type": "worker"}}'])
-def test_a_wrong_tf_config_raises(monkeypatch, text):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ValueError, match=r"TF_CONFIG=.* is not understood"):
-        distribution.is_chief()

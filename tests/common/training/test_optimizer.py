@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from common import training
+from common.training.logs import read_scalars
 from common.training.optimizer import optimizer
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "first_step.npz"
@@ -171,3 +173,16 @@ def test_no_decay_does_not_change_the_gradient(name):
     chosen.build([weight])
     chosen.apply_gradients([(tf.constant([1.0, 1.0]), weight)])
     assert weight.numpy()[1] == np.inf
+
+
+@pytest.mark.parametrize("choice", ["own", "cosine"])
+def test_the_rate_rises_in_proportion_and_falls_as_a_cosine(toys, choice):
+    config = toys.config(lr_schedule=choice, warmup_steps=4)
+    training.train(config, toys.build)
+    lines = [x for x in read_scalars(config.output) if x["split"] == "train"]
+    rates = {line["step"] - 1: line["learning_rate"] for line in lines}
+    steps = np.arange(12)
+    expected = 0.25 * np.minimum(1.0, (steps + 1) / 4)
+    if choice == "cosine":
+        expected[4:] *= 0.5 * (1.0 + np.cos(np.pi * (steps[4:] - 4) / 8))
+    np.testing.assert_allclose([rates[step] for step in steps], expected, rtol=1e-6)

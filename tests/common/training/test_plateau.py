@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common.training.optimizer import optimizer
+from common.training.optimizer import learning_rate, optimizer
 from common.training.plateau import EarlyStopping, Plateau
 from common.training.resume import Saver
 from common.training.schedule import Schedule
@@ -86,6 +86,19 @@ def test_callbacks_change_the_learning_rate_and_stop_fit():
     assert len(history["loss"]) == 6
     assert stopping.stopped
     assert float(network.optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+def test_the_plateau_lowers_a_rate_that_has_a_warm_up():
+    network = model()
+    rate = learning_rate(Schedule(warmup_steps=4), 1e-3)
+    network.compile(optimizer("adam", rate, 0.0), loss="mse", run_eagerly=True)
+    plateau, rates = Plateau(1, 0.1, 0), []
+    read = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: rates.append(float(network.optimizer.learning_rate))
+    )
+    losses_of_fit(network, [1.0] * 6, [read, plateau])
+    expected = [2.5e-4, 5e-4, 7.5e-4, 1e-4, 1e-4, 1e-5]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
 class Store:

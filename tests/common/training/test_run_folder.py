@@ -59,6 +59,12 @@ def test_devices_and_number_of_epochs_may_change(tmp_path):
         prepare(tmp_path, Now(Schedule(seed=1)))
 
 
+def test_the_number_of_epochs_of_a_cosine_may_not_change(tmp_path):
+    begun(tmp_path, {"train": {"lr_schedule": "cosine"}})
+    with pytest.raises(RunFolderError, match=r"train.epochs=1, now train.epochs=9"):
+        prepare(tmp_path, Now(Schedule(epochs=9, lr_schedule="cosine")))
+
+
 def test_the_data_must_be_equal_but_not_their_encoding(tmp_path):
     begun(tmp_path, {})
     (tmp_path / "run.json").write_text(json.dumps({"data_digest": "0" * 64}))

@@ -1,0 +1,96 @@
+"""Separation without TensorFlow: ``python -m clustering.light a.wav --model FOLDER``.
+
+``FOLDER`` is what ``python -m clustering.export`` wrote with ``--format onnx``. The
+network runs in onnxruntime; transforms, k-means and masks are computed in numpy.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clustering import numpy_kmeans
+from common.separation.exported import Exported, command, opened
+from common.separation.separator import Network, Separator
+from common.signal.framing import Stft
+from common.signal.numpy_stft import istft, stft
+
+
+def load(path: str | Path, *, consistent: bool = False, **options: Any) -> Separator:
+    """Make a separator of an exported network.
+
+    Args:
+        path: Folder that :mod:`clustering.export` wrote.
+        consistent: Add the rest of the mixture to all estimates in equal parts.
+        **options: ``segment_seconds`` and ``overlap``, by default as exported.
+
+    Raises:
+        ExportError: The folder holds no such network, or a damaged one.
+    """
+    exported = opened(path, "clustering")
+    spectral = "stft" in exported.settings
+    estimate = _of_spectra(exported) if spectral else _of_waveforms(exported)
+
+    def separate(mixture: np.ndarray) -> np.ndarray:
+        estimates = estimate(mixture[:, 0])
+        if consistent:
+            rest = mixture - estimates.sum(1, keepdims=True)
+            estimates = estimates + rest / np.float32(estimates.shape[1])
+        return estimates[:, :, np.newaxis]
+
+    return exported.separator(separate, **options)
+
+
+def _of_spectra(exported: Exported) -> Network:
+    """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
+    params = Stft(**exported.settings["stft"])
+    run, masks = exported.session("model"), _masks(exported.settings)
+
+    def estimate(waveform: np.ndarray) -> np.ndarray:
+        spectrum = stft(waveform, params)
+        magnitude = np.abs(spectrum)
+        masked = masks(run(magnitude), magnitude) * spectrum[:, np.newaxis]
+        return istft(masked, params, waveform.shape[-1])
+
+    return estimate
+
+
+def _masks(
+    settings: dict[str, Any],
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Make the function from what the network returns to masks."""
+    if "cluster" not in settings:
+        return lambda outputs, _: outputs
+    options, chances = settings["cluster"], np.asarray(settings["chances"], np.float32)
+
+    def cluster(embeddings: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
+        pairs = zip(embeddings, magnitudes, strict=True)
+        return np.stack([numpy_kmeans.masks(*pair, options, chances) for pair in pairs])
+
+    return cluster
+
+
+def _of_waveforms(exported: Exported) -> Network:
+    """Estimate waveforms; zeros fill up the last frame, which would be left out."""
+    size, stride = exported.settings["size"], exported.settings["stride"]
+    run = exported.session("model")
+
+    def estimate(waveform: np.ndarray) -> np.ndarray:
+        samples = waveform.shape[-1]
+        missing = max(size - samples, (size - samples) % stride)
+        return run(np.pad(waveform, [(0, 0), (0, missing)]))[..., :samples]
+
+    return estimate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of the separation; returns the exit code."""
+    return command(load, argv, "Separate speech or music into sources.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

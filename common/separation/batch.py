@@ -1,0 +1,227 @@
+"""Many sound files one after another: what is done is skipped, what is bad is named."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from common import audio
+from common.audio.decoding import inspect
+from common.files import refuse_overwriting, write_json
+from common.separation import report as reports
+from common.separation.files import WHOLE, Part, separate_file
+from common.separation.inputs import Input, Inputs, refuse_mixing
+from common.separation.outputs import (
+    INPUT,
+    Form,
+    copy_path,
+    format_for,
+    report_path,
+    stem_paths,
+)
+from common.separation.report import Report
+from common.separation.separator import SeparationError, Separator
+from common.weights.download import digest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all files of a batch.
+
+    Attributes:
+        folder: Output folder.
+        format: As `separate_file` takes it.
+        targets: Sources to write; None writes all.
+        form: What is written, and where.
+        part: What of each file is separated.
+        overwrite: Replace stems that exist.
+        skip_done: Leave out files whose report holds, and replace the stems of others.
+        model: What the user called the model.
+        model_sha256: SHA-256 of the model; None where it is not known.
+        options: What decides the samples of the stems besides input and model.
+    """
+
+    folder: Path
+    format: str = "wav"
+    targets: Sequence[str] | None = None
+    form: Form = field(default_factory=Form)
+    part: Part = WHOLE
+    overwrite: bool = False
+    skip_done: bool = False
+    model: str = ""
+    model_sha256: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file.
+
+    Attributes:
+        line: One line for the reader.
+        report: The same for programs.
+    """
+
+    line: str
+    report: Report
+
+    @property
+    def status(self) -> str:
+        """``"done"``, ``"skipped"`` or ``"failed"``."""
+        return str(self.report["status"])
+
+
+def check_outputs(separator: Separator, inputs: Inputs, settings: Settings) -> None:
+    """Refuse a batch that would write two files to one path, or over an input.
+
+    Args:
+        separator: The model; its network is not used.
+        inputs: What is read.
+        settings: What is written.
+
+    Raises:
+        SeparationError: Two outputs have one path, or would lie in a folder of inputs.
+        OverwriteError: An output is an input.
+
+    >>> files = [Input(Path("a.wav"), "a", "a.wav")]
+    >>> separator = Separator(lambda x: x[:, None], ["all"], 8000)
+    >>> check_outputs(separator, Inputs(files, [], []), Settings(Path("out")))
+    """
+    owners: dict[str, str] = {}
+    outputs: list[Path] = []
+    for each in inputs.files:
+        paths = _outputs(separator, each, settings)
+        outputs += paths
+        for path in paths:
+            owner = owners.setdefault(str(path).casefold(), each.label)
+            if owner != each.label or paths.count(path) > 1:
+                raise SeparationError(
+                    f"{path} would be written twice, for {owner} and for {each.label}; "
+                    "add {source}, {folders} or {ext} to --name, or give a folder as "
+                    "--output"
+                )
+    refuse_overwriting(outputs, [each.path for each in inputs.files])
+    refuse_mixing(inputs, outputs, settings.folder)
+
+
+def _outputs(separator: Separator, each: Input, settings: Settings) -> list[Path]:
+    """Paths of all files that are written for an input."""
+    chosen = settings.format
+    if chosen == INPUT:
+        try:
+            chosen = format_for(each.path, INPUT)
+        except ValueError:  # it fails when its turn comes
+            chosen = "wav"
+    form = replace(settings.form, name=each.name)
+    stems = stem_paths(
+        separator, each.path, settings.folder, chosen, settings.targets, form
+    )
+    suffix = None if settings.part == WHOLE else audio.FORMATS[chosen].suffix
+    copies = copy_path(each.path, settings.folder, form, suffix)
+    return [*stems.values(), *copies, report_path(each.path, settings.folder, form)]
+
+
+def attempt(separator: Separator, each: Input, settings: Settings) -> Outcome:
+    """Separate a file, or skip it; whatever fails becomes an outcome.
+
+    Args:
+        separator: The model.
+        each: The file.
+        settings: What is written.
+
+    >>> import tempfile
+    >>> separator = Separator(lambda x: x[:, None], ["all"], 8000)
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> bad = Input(folder / "a.wav", "a", "a.wav")
+    >>> attempt(separator, bad, Settings(folder)).report["status"]
+    'failed'
+    """
+    try:
+        return _separate(separator, each, settings)
+    except (ValueError, OSError) as error:
+        if os.environ.get("SEPARATION_TRACEBACK"):
+            traceback.print_exc()
+        text = str(error)
+    except Exception as error:
+        # A fault of the program, or no memory for this file: others may go through.
+        traceback.print_exc()
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+    return failure(each, text)
+
+
+def failure(each: Input, text: str) -> Outcome:
+    """Make the outcome of a file that could not be separated.
+
+    >>> failure(Input(Path("a.wav"), "a", "a.wav"), "a.wav is empty").line
+    'a.wav is empty'
+    """
+    text = text.replace(str(each.path), each.label)
+    line = text if each.label in text else f"{each.label}: {text}"
+    return Outcome(line, reports.failed(each.label, text))
+
+
+def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
+    if not each.path.is_file():
+        inspect(each.path)  # says what is wrong with it
+    form = replace(settings.form, name=each.name)
+    report = report_path(each.path, settings.folder, form)
+    format_ = format_for(each.path, settings.format)
+    stems = stem_paths(
+        separator, each.path, settings.folder, format_, settings.targets, form
+    )
+    facts = {
+        "input": reports.describe_input(each.path, each.label),
+        "model": {"name": settings.model, "sha256": settings.model_sha256},
+        "options": {**settings.options, "format": format_},
+    }
+    before = reports.read(report)
+    if settings.skip_done and reports.holds(
+        before, report.parent, each.path, facts, stems
+    ):
+        line = f"{each.label}: skipped, done in {report.parent}"
+        return Outcome(line, before | {"status": "skipped"})
+    _remove(report, before, stems, settings)
+    summary = separate_file(
+        separator,
+        each.path,
+        settings.folder,
+        format=format_,
+        targets=settings.targets,
+        overwrite=settings.overwrite or settings.skip_done,
+        form=form,
+        part=settings.part,
+    )
+    facts["input"]["sha256"] = _digest(each, facts["input"])
+    made = reports.done(summary, facts, report.parent)
+    report.parent.mkdir(parents=True, exist_ok=True)
+    write_json(made, report)
+    return Outcome(str(summary), made)
+
+
+def _remove(
+    report: Path, before: Report, stems: Mapping[str, Path], settings: Settings
+) -> None:
+    """Remove a report whose stems are to be replaced, before any of them is."""
+    if report.exists() and not before and not settings.overwrite:
+        raise SeparationError(
+            f"{report} exists and is no report of this program; give --overwrite to "
+            "replace it, or choose another --output"
+        )
+    there = any(path.exists() for path in stems.values())
+    replaces = settings.overwrite or settings.skip_done or not there
+    if replaces and report.exists():
+        report.unlink()
+
+
+def _digest(each: Input, before: Mapping[str, Any]) -> str:
+    """Compute the SHA-256 of an input that is still what was separated."""
+    sha256 = digest(each.path)
+    if reports.describe_input(each.path, each.label) != before:
+        raise SeparationError(
+            f"{each.label} changed while it was separated; separate it again"
+        )
+    return sha256

@@ -1,0 +1,175 @@
+"""Exported networks, run by onnxruntime: separation without TensorFlow.
+
+A folder that ``python -m X.export`` wrote holds the network's graphs and
+``config.json``, which says how sound is cut for them and holds the digest of each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.separation import command as separation
+from common.separation.separator import Network, Separator
+from common.weights.download import digest
+
+CONFIG = "config.json"
+VERSION = 1
+SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite", "savedmodel": ""}
+CHUNKS = (
+    "sources", "sample_rate", "channels", "segment_seconds", "overlap", "named",
+    "grid_samples", "pairs", "context_samples", "together", "complete",
+)  # fmt: skip
+"""Attributes of a separator that the folder keeps."""
+
+
+class ExportError(ValueError):
+    """A folder without an exported network, or with another than was expected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """An exported network.
+
+    Attributes:
+        folder: Where it lies.
+        config: Contents of its ``config.json``.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the pillar wrote about its network."""
+        return self.config["settings"]
+
+    def session(self, name: str) -> Callable[..., np.ndarray]:
+        """Load a graph; its inputs are arguments, and its first output is returned.
+
+        Args:
+            name: Name of its file, without the suffix.
+
+        Raises:
+            ExportError: The file is missing or damaged, or onnxruntime is.
+        """
+        path = self.folder / f"{name}{SUFFIXES['onnx']}"
+        _check_digest(path, self.config["files"].get(path.name))
+        runtime = _runtime()
+        options = runtime.SessionOptions()
+        # An arena keeps the most that was ever needed, once for each length of sound.
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        if threads := os.environ.get("OMP_NUM_THREADS"):
+            options.intra_op_num_threads = int(threads)
+        session = runtime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        names = [each.name for each in session.get_inputs()]
+
+        def run(*inputs: np.ndarray) -> np.ndarray:
+            return session.run(None, dict(zip(names, inputs, strict=True)))[0]
+
+        return run
+
+    def separator(self, network: Network, **options: Any) -> Separator:
+        """Make a separator of a network.
+
+        Args:
+            network: From waveforms to waveforms.
+            **options: Attributes of the separator that are not as exported.
+        """
+        return Separator(network, **{**self.config["separator"], **options})
+
+
+def opened(folder: str | Path, package: str) -> Exported:
+    """Open a folder that an export of this package wrote as ONNX.
+
+    Raises:
+        ExportError: It is none.
+
+    >>> opened("nowhere", "mixit")
+    Traceback (most recent call last):
+        ...
+    common.separation.exported.ExportError: nowhere holds no config.json of an export; \
+expected a folder that python -m mixit.export MODEL --format onnx wrote
+    """
+    folder = Path(folder)
+    wanted = f"a folder that python -m {package}.export MODEL --format onnx wrote"
+    try:
+        config = json.loads((folder / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(
+            f"{folder} holds no {CONFIG} of an export; expected {wanted}"
+        ) from error
+    if not isinstance(config, dict) or "separator" not in config:
+        raise ExportError(f"{folder} is no exported network; expected {wanted}")
+    if (config["package"], config["format"]) != (package, "onnx"):
+        raise ExportError(
+            f"{folder} holds a network of {config['package']} as {config['format']}; "
+            f"expected {wanted}"
+        )
+    if config["version"] > VERSION:
+        raise ExportError(
+            f"{folder} has version {config['version']} and this program reads up to "
+            f"{VERSION}; update it"
+        )
+    return Exported(folder, config)
+
+
+def command(
+    load: Callable[..., Separator],
+    argv: Sequence[str] | None,
+    description: str,
+    **options: Any,
+) -> int:
+    """Run the command line of a separation without TensorFlow.
+
+    Args:
+        load: Makes the separator of a folder.
+        argv: Arguments without the program's name; None takes those of the process.
+        description: First line of the help.
+        **options: Of :func:`common.separation.command.command`.
+
+    Returns:
+        The exit code.
+    """
+
+    def of_folder(
+        path: str, checkpoint: str | None = None, **settings: Any
+    ) -> Separator:
+        if checkpoint is not None:
+            raise ExportError(
+                f"{path} holds one network and no checkpoints; leave {checkpoint} out"
+            )
+        return load(path, **settings)
+
+    return separation.command(of_folder, argv, description, **options)
+
+
+def _check_digest(path: Path, expected: str | None) -> None:
+    if not path.is_file() or expected is None:
+        raise ExportError(f"{path} is missing; export the network again")
+    found = digest(path)
+    if found != expected:
+        raise ExportError(
+            f"{path} is damaged: its SHA-256 begins with {found[:8]}, expected "
+            f"{expected[:8]}; export the network again"
+        )
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ExportError(
+            f"the package onnxruntime is missing ({error}); install it: pip install "
+            "onnxruntime"
+        ) from error
+    return onnxruntime

@@ -1,0 +1,243 @@
+"""Inputs of a separation: files, folders with all sound below them, standard input."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from common.corpora.sound_files import is_junk, is_sound
+from common.separation.separator import SeparationError
+
+STANDARD_INPUT = "-"
+STDIN_NAME = "stdin"
+SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au"),
+    *(".snd", ".caf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a"),
+    *(".m4b", ".aac", ".ac3", ".eac3", ".dts", ".wma", ".wv", ".ape", ".tta", ".mka"),
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp"),
+)
+"""Suffixes of files that may hold sound; others in a folder are left out."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A sound file to separate.
+
+    Attributes:
+        path: The file.
+        name: Stands for it in the paths of the output: folders and name without suffix.
+        label: What the user called it.
+    """
+
+    path: Path
+    name: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All files to separate.
+
+    Attributes:
+        files: The files.
+        folders: Folders whose files they are, if any.
+        left_out: Files in these folders that are not sound by their suffix.
+    """
+
+    files: Sequence[Input]
+    folders: Sequence[Path]
+    left_out: Sequence[Path]
+
+
+def find(words: Sequence[str], output: Path, scratch: Path) -> Inputs:
+    """Find the files that inputs stand for.
+
+    Args:
+        words: Files, folders and ``-`` for standard input.
+        output: Folder of the stems, which is passed over inside of an input.
+        scratch: Folder that standard input is written to.
+
+    Returns:
+        The files, each once, under names that tell them apart. Those of one folder have
+        their path below it, those of several folders the path below what these share.
+
+    Raises:
+        SeparationError: A folder holds no sound or cannot be read, standard input is
+            empty, or two files differ in their suffix or in case alone.
+
+    >>> [each.name for each in find(["a.wav", "d/b.mp3"], Path("o"), Path("s")).files]
+    ['a', 'b']
+    """
+    folders = [Path(word) for word in words if os.path.isdir(word)]  # noqa: PTH112
+    shared = Path(os.path.commonpath(list(map(_absolute, folders)) or ["/"]))
+    found: dict[Path, Path] = {}
+    roots: dict[Path, Path] = {}
+    left_out: list[Path] = []
+    for path in (Path(word) for word in words if word != STANDARD_INPUT):
+        sounds = [path]
+        if path in folders:
+            sounds, others = walk(path, output)
+            left_out += others
+        for sound in sounds:
+            file = _absolute(sound)
+            found.setdefault(file, sound)
+            roots.setdefault(file, shared if path in folders else file.parent)
+    names = _names(found, roots)
+    files = [Input(found[file], name, str(found[file])) for file, name in names.items()]
+    if STANDARD_INPUT in words:
+        files.append(_standard_input(scratch))
+    return Inputs(files, folders, left_out)
+
+
+def output_names(inputs: Sequence[Path]) -> dict[Path, str]:
+    """Name each file for its output, with its folders where several share a name.
+
+    Args:
+        inputs: Sound files; one that is named twice counts once.
+
+    Returns:
+        The name of each file without its suffix. Files that share one have the folders
+        before it that distinguish them.
+
+    Raises:
+        SeparationError: Two files differ in their suffix or in case alone.
+
+    >>> list(output_names([Path("a.wav"), Path("d1/b.wav"), Path("d2/b.wav")]).values())
+    ['a', 'd1/b', 'd2/b']
+    """
+    found = {_absolute(path): path for path in inputs}
+    names = _names(found, {file: file.parent for file in found})
+    return {found[file]: name for file, name in names.items()}
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are)
+
+
+def _names(found: dict[Path, Path], roots: dict[Path, Path]) -> dict[Path, str]:
+    """Name each file, with further folders where files of several folders share one."""
+    groups = defaultdict(list)
+    for file, root in roots.items():
+        groups[_name(file, root).casefold()].append(file)
+    names, seen = {}, dict[str, Path]()
+    for file, root in roots.items():
+        group = groups[_name(file, root).casefold()]
+        name = _name(file, Path(os.path.commonpath([roots[each] for each in group])))
+        other = seen.setdefault(name.casefold(), file)
+        if other != file:
+            raise SeparationError(
+                f"{found[other]} and {found[file]} would both be written under the "
+                f"name {name}; rename one or separate them into different --output"
+            )
+        names[file] = name
+    return names
+
+
+def _name(file: Path, root: Path) -> str:
+    return file.relative_to(root).with_suffix("").as_posix()
+
+
+def walk(folder: Path, output: Path) -> tuple[list[Path], list[Path]]:
+    """List the sound files in a folder and its subfolders, sorted by path.
+
+    Links are followed, each folder once; hidden files and those of the system are left
+    out, and so is the folder of the stems.
+
+    Args:
+        folder: The folder.
+        output: Folder of the stems.
+
+    Returns:
+        Files whose suffix is that of sound, and the others.
+
+    Raises:
+        SeparationError: A folder cannot be read, or there is no sound.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.wav", "a.MP3", "cover.jpg", "._a.wav"):
+    ...     (folder / name).touch()
+    >>> [[path.name for path in paths] for paths in walk(folder, folder / "out")]
+    [['a.MP3', 'b.wav'], ['cover.jpg']]
+    """
+    sounds, others, seen = [], [], {os.path.realpath(output)}
+    if os.path.realpath(folder) in seen:
+        raise SeparationError(
+            f"{folder} is the input and the --output, so stems would lie among its "
+            "sounds; choose another --output, such as a folder in it"
+        )
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        folders[:] = [name for name in folders if not is_junk(name)]
+        if os.path.realpath(parent) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(parent))
+        for name in names:
+            if is_sound(name, SUFFIXES):
+                sounds.append(Path(parent, name))
+            elif not is_junk(name):
+                others.append(Path(parent, name))
+    if not sounds:
+        raise SeparationError(
+            f"{folder} holds no sound: no file in it or below it ends in .wav, .flac, "
+            ".mp3 or another suffix of sound; name another folder, or files"
+        )
+    return sorted(sounds), sorted(others)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise SeparationError(
+        f"{error.filename} cannot be read: {error.strerror}; allow it, or name the "
+        "folders beside it"
+    ) from error
+
+
+def _standard_input(scratch: Path) -> Input:
+    """Write standard input to a file."""
+    if sys.stdin.isatty():
+        raise SeparationError(
+            "standard input is a terminal, which has no sound; send a file to it, such "
+            "as ffmpeg -i song.mp3 -f wav - | ..."
+        )
+    path = scratch / STDIN_NAME
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    if not path.stat().st_size:
+        raise SeparationError(
+            "standard input is empty; check the command that sends the sound"
+        )
+    return Input(path, STDIN_NAME, STANDARD_INPUT)
+
+
+def refuse_mixing(inputs: Inputs, outputs: Sequence[Path], output: Path) -> None:
+    """Refuse to write stems among the sounds of a folder that is an input.
+
+    A second run would separate them.
+
+    Args:
+        inputs: The inputs.
+        outputs: Files to write.
+        output: Folder of the stems; inside of an input it is passed over.
+
+    Raises:
+        SeparationError: A file would lie in an input.
+
+    >>> refuse_mixing(Inputs([], [Path("a")], []), [Path("out/b.wav")], Path("out"))
+    """
+    whole = os.path.realpath(output)
+    for folder in inputs.folders:
+        root = os.path.realpath(folder)
+        if Path(root) in Path(whole).parents:
+            continue
+        for path in outputs:
+            if Path(root) in (Path(whole) / path.relative_to(output)).parents:
+                raise SeparationError(
+                    f"{path} would lie among the sounds of {folder}; choose another "
+                    "--output, such as a folder in it"
+                )

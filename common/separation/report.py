@@ -1,0 +1,217 @@
+"""Reports on separated files: what was made of which input, and whether it still holds.
+
+A report is written last, beside the stems, and removed before any of them is replaced:
+where it is, all of them are those that it describes. ``report.schema.json`` is its
+schema.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from common import __version__
+from common.separation.summary import Summary
+from common.weights.download import digest
+
+FORMAT = 1
+SCHEMA = Path(__file__).with_name("report.schema.json")
+PACKAGES = ("tensorflow", "numpy", "soundfile", "soxr")
+STATUS_KEYS = ("absolute_path", "bytes", "modified_ns", "changed_ns")
+
+Report = dict[str, Any]
+
+
+def describe_input(path: Path, label: str) -> dict[str, Any]:
+    """Describe an input without reading it.
+
+    Args:
+        path: The file.
+        label: What the user called it.
+
+    Raises:
+        OSError: The file cannot be looked at.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "a.wav")
+    >>> _ = file.write_bytes(bytes(44))
+    >>> describe_input(file, "a.wav")["bytes"]
+    44
+    """
+    status = path.stat()
+    return {
+        "path": printable(label),
+        "absolute_path": printable(path.absolute()),
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+        "changed_ns": status.st_ctime_ns,
+    }
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    r"""Return a path as text, with escapes for bytes that are no UTF-8.
+
+    >>> printable(os.fsdecode(b"gr\xfcn.wav"))
+    'gr\\udcfcn.wav'
+    """
+    return os.fspath(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def done(summary: Summary, facts: Mapping[str, Any], folder: Path) -> Report:
+    """Make the report on a file that was separated.
+
+    Args:
+        summary: What was written.
+        facts: ``input`` from :func:`describe_input` with its ``sha256``, ``model`` with
+            ``name`` and ``sha256``, and ``options``: what else decides the samples of
+            the stems.
+        folder: Folder of the report.
+
+    >>> import tempfile
+    >>> stem = Path(tempfile.mkdtemp(), "bass.wav")
+    >>> _ = stem.write_bytes(bytes(44))
+    >>> parts = {"bass": 0.5}, {"bass": -math.inf}, {"bass": 0}
+    >>> summary = Summary(
+    ...     "a.wav", stem.parent, 8000, 8000, 2.0, -9.0, *parts, 1, {"bass": stem})
+    >>> done(summary, {}, stem.parent)["stems"]["bass"]["level_db"]
+    '-inf'
+    """
+    seconds = summary.samples / summary.sample_rate
+    stems = {
+        name: {
+            "path": printable(os.path.relpath(path, folder)),
+            "bytes": path.stat().st_size,
+            "peak": summary.peaks[name],
+            "level_db": _number(summary.levels_db[name]),
+            "clipped": summary.clipped[name],
+        }
+        for name, path in summary.paths.items()
+    }
+    return {
+        "format": FORMAT,
+        "status": "done",
+        "error": None,
+        **facts,
+        "stems": stems,
+        "rest_of": summary.rest_of,
+        "sample_rate": summary.sample_rate,
+        "channels": summary.channels,
+        "samples": summary.samples,
+        "seconds": seconds,
+        "start_seconds": summary.start_seconds,
+        "elapsed_seconds": round(summary.elapsed_seconds, 4),
+        "real_time_factor": round(summary.elapsed_seconds / seconds, 5),
+        "residual_db": _number(summary.residual_db),
+        "versions": _versions(),
+    }
+
+
+def failed(label: str, error: str) -> Report:
+    """Make the report on a file that could not be separated.
+
+    >>> failed("a.wav", "a.wav is empty")["status"]
+    'failed'
+    """
+    return {
+        "format": FORMAT,
+        "status": "failed",
+        "error": printable(error),
+        "input": {"path": printable(label)},
+    }
+
+
+def read(path: Path) -> Report:
+    """Read a report; nothing where there is none that can be read.
+
+    >>> read(Path("no/report.json"))
+    {}
+    """
+    try:
+        report = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    is_ours = isinstance(report, dict) and report.get("format") == FORMAT
+    return report if is_ours else {}
+
+
+def holds(
+    report: Report,
+    folder: Path,
+    source: Path,
+    facts: Mapping[str, Any],
+    stems: Mapping[str, Path],
+) -> bool:
+    """Say whether a report is still that of an input, of a model and of its stems.
+
+    The input is read only where its status has changed.
+
+    Args:
+        report: From :func:`read`.
+        folder: Folder of the report.
+        source: The input.
+        facts: Those of :func:`done` as they are now, without the SHA-256 of the input.
+        stems: Path of each stem.
+
+    >>> holds({}, Path(), Path("a.wav"), {}, {})
+    False
+    """
+    with suppress(KeyError, TypeError):  # Somebody has edited it.
+        return (
+            report["options"] == json.loads(json.dumps(facts["options"]))
+            and _is_of_model(report["model"], facts["model"])
+            and _are_there(report["stems"], folder, stems)
+            and _is_of_input(report["input"], facts["input"], source)
+        )
+    return False
+
+
+def _is_of_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    key = "sha256" if now["sha256"] else "name"
+    return bool(before[key] == now[key])
+
+
+def _are_there(
+    written: Mapping[str, Any], folder: Path, stems: Mapping[str, Path]
+) -> bool:
+    """Say whether stems are those of a report, at their paths and of their sizes."""
+    for name, path in stems.items():
+        stated = printable(os.path.relpath(path, folder))
+        if written[name]["path"] != stated or not path.is_file():
+            return False
+        if path.stat().st_size != written[name]["bytes"]:
+            return False
+    return set(written) == set(stems)
+
+
+def _is_of_input(
+    before: Mapping[str, Any], now: Mapping[str, Any], source: Path
+) -> bool:
+    if all(before[key] == now[key] for key in STATUS_KEYS):
+        return True
+    return bool(before["bytes"] == now["bytes"] and before["sha256"] == digest(source))
+
+
+def _number(decibels: float) -> float | str:
+    """Return what JSON holds: it has no infinite numbers."""
+    return decibels if math.isfinite(decibels) else str(decibels)
+
+
+@functools.cache
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {name: _version(name) for name in PACKAGES}
+    return {"suite": __version__, "python": platform.python_version(), **versions}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,224 @@
+"""How frames lie on a signal, and the windows that they are multiplied with.
+
+Nothing here needs TensorFlow: :mod:`common.signal.stft` and its twin in numpy,
+:mod:`common.signal.numpy_stft`, share it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Length = Any
+"""A number of samples or frames: an int, or a scalar int32 tensor of a graph."""
+
+Window = Literal["hann", "sqrt_hann"]
+Padding = Literal["none", "end", "constant", "reflect", "constant_whole"]
+Scale = Literal["none", "window_sum", "tight"]
+
+COVERED = 1e-10
+"""Squared window sum below which a sample counts as seen by no frame."""
+
+
+RIM_GAIN = 4.0
+"""Largest sample of a result, relative to the sum of the peaks of the frames there.
+
+No sample whose squared window sum is at least 1 / 4 reaches it."""
+
+
+class StftError(ValueError):
+    """Transform parameters that describe no transform."""
+
+
+@dataclass(frozen=True)
+class Stft:
+    """How a waveform is cut into windowed frames.
+
+    Attributes:
+        window_samples: Length of the periodic window, in samples.
+        hop_samples: Distance of neighbouring frames, in samples, at most the window.
+        fft_samples: Length of the transform; frames are zero padded at their end up
+            to it. None means ``window_samples``.
+        window: ``"hann"``, or ``"sqrt_hann"``, its square root.
+        padding: What is put around n samples before framing (W window, H hop):
+            ``"none"``: nothing; 1 + (n - W) // H frames, none if n < W; what the
+            frames do not reach is lost.
+            ``"end"``: zeros at the end up to a whole frame; 1 + ceil((n - W) / H)
+            frames, at least one. The inverse uses the dual window of an endless
+            signal, which leaves the first and last W - H samples faded.
+            ``"constant"``: W / 2 zeros at both ends; 1 + n // H frames. With H = W /
+            2 and n no whole number of hops the last samples lie on the rim of one
+            window, as in librosa, and are restored with few digits.
+            ``"reflect"``: the signal mirrored over W / 2 samples at both ends; 1 + n
+            // H frames. A signal too short to mirror is first extended by zeros.
+            ``"constant_whole"``: W / 2 zeros at both ends, then zeros up to a whole
+            hop; 1 + ceil(n / H) frames.
+        scale: ``"window_sum"`` divides the spectrogram by the sum of the window, so
+            that a sine of amplitude a peaks at a / 2. ``"tight"`` multiplies it with
+            2 sqrt(hop / (window * transform)), as asteroid does: with square-root Hann
+            windows the squares of all bins, the first and last by half, add up to
+            those of the signal. ``"none"`` is the plain sum.
+
+    Raises:
+        StftError: If a length or a name is not among the ones above.
+
+    >>> Stft(4096, 1024, padding="reflect").bins
+    2049
+    """
+
+    window_samples: int
+    hop_samples: int
+    fft_samples: int | None = None
+    window: Window = "hann"
+    padding: Padding = "none"
+    scale: Scale = "none"
+
+    def __post_init__(self) -> None:
+        _check_names(self)
+        if self.window_samples < 2:
+            raise StftError(
+                f"window_samples is {self.window_samples}; a window has at least 2"
+            )
+        if not 1 <= self.hop_samples <= self.window_samples:
+            raise StftError(
+                f"hop_samples is {self.hop_samples}; expected 1 to window_samples "
+                f"({self.window_samples}), so that frames leave no gaps"
+            )
+        if self.transform_samples < self.window_samples:
+            raise StftError(
+                f"fft_samples is {self.fft_samples}; expected at least "
+                f"window_samples ({self.window_samples})"
+            )
+        if self._centred and self.window_samples % 2:
+            raise StftError(
+                f"window_samples is {self.window_samples}; padding "
+                f"{self.padding!r} needs an even window"
+            )
+
+    @property
+    def transform_samples(self) -> int:
+        """Length of the transform in samples."""
+        return self.fft_samples or self.window_samples
+
+    @property
+    def bins(self) -> int:
+        """Number of frequency bins, from 0 Hz to half the sample rate."""
+        return self.transform_samples // 2 + 1
+
+    @property
+    def _centred(self) -> bool:
+        return self.padding in ("constant", "reflect", "constant_whole")
+
+    @property
+    def front_samples(self) -> int:
+        """Samples that are put before the signal."""
+        return self.window_samples // 2 if self._centred else 0
+
+
+def num_frames(samples: Length, params: Stft) -> Length:
+    """Count the frames of a signal.
+
+    Args:
+        samples: Length of the signal, an int or a scalar tensor.
+        params: Framing, see :class:`Stft` for the formulas.
+
+    Returns:
+        The number of frames, an int for an int.
+
+    >>> num_frames(12000, Stft(256, 64, padding="constant_whole"))
+    189
+    """
+    window, hop = params.window_samples, params.hop_samples
+    if params.padding == "none":
+        return at_least(0, 1 + (samples - window) // hop)
+    if params.padding == "end":
+        return at_least(1, 1 - (window - samples) // hop)
+    if params.padding == "constant_whole":
+        return 1 - (-samples // hop)
+    return 1 + samples // hop
+
+
+def window(params: Stft) -> np.ndarray:
+    """Make the periodic window in float64, [window_samples].
+
+    >>> window(Stft(4, 2)).round(3).tolist()
+    [0.0, 0.5, 1.0, 0.5]
+    """
+    phase = 2 * math.pi * np.arange(params.window_samples) / params.window_samples
+    hann = 0.5 - 0.5 * np.cos(phase)
+    return np.sqrt(hann) if params.window == "sqrt_hann" else hann
+
+
+def analysis_window(params: Stft) -> np.ndarray:
+    """Make what the frames of :func:`common.signal.stft.stft` are multiplied with.
+
+    >>> float(analysis_window(Stft(4, 2, scale="window_sum")).sum())
+    1.0
+    """
+    return window(params) * _factor(params)
+
+
+def synthesis_window(params: Stft) -> np.ndarray:
+    """Make what the frames of :func:`common.signal.stft.istft` are multiplied with.
+
+    >>> synthesis_window(Stft(4, 2, padding="end")).round(3).tolist()
+    [0.0, 1.0, 1.0, 1.0]
+    """
+    shape = window(params)
+    scale = 1.0 / _factor(params)
+    if params.padding == "end":
+        shape = shape / _endless_sum(shape**2, params.hop_samples)
+    return shape * scale
+
+
+def rim_gain(params: Stft) -> float:
+    """Return the largest sample of a result, relative to the peaks of its frames.
+
+    >>> rim_gain(Stft(4, 2))
+    4.0
+    """
+    return RIM_GAIN / _factor(params)
+
+
+def _check_names(params: Stft) -> None:
+    known = {
+        "window": ("hann", "sqrt_hann"),
+        "padding": ("none", "end", "constant", "reflect", "constant_whole"),
+        "scale": ("none", "window_sum", "tight"),
+    }
+    for field, names in known.items():
+        value = getattr(params, field)
+        if value not in names:
+            raise StftError(f"{field} is {value!r}; expected one of {', '.join(names)}")
+
+
+def at_least(least: int, count: Length) -> Length:
+    """Raise a number to another one if it is lower.
+
+    >>> at_least(1, -3)
+    1
+    """
+    if isinstance(count, int):
+        return max(least, count)
+    import tensorflow as tf
+
+    return tf.maximum(least, count)
+
+
+def _factor(params: Stft) -> float:
+    """What a spectrogram of the plain sum is multiplied with."""
+    if params.scale == "window_sum":
+        return float(1.0 / window(params).sum())
+    if params.scale == "tight":
+        size = params.window_samples * params.transform_samples
+        return 2.0 * math.sqrt(params.hop_samples / size)
+    return 1.0
+
+
+def _endless_sum(squared: np.ndarray, hop: int) -> np.ndarray:
+    """Sum of all hops of the squared window, at each sample of one window."""
+    phases = np.arange(len(squared)) % hop
+    return np.bincount(phases, squared, minlength=hop)[phases]

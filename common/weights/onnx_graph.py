@@ -1,0 +1,209 @@
+"""Graphs of ONNX, written operation by operation.
+
+A network is written out as its few dozen operations rather than converted from a graph
+of TensorFlow: recurrent layers become the LSTM and GRU of ONNX, which runtimes have a
+program for, and no converter has to know the versions of TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.training.checkpoint import CheckpointError
+
+OPSET = 17
+IR_VERSION = 8
+"""Of the oldest runtimes with this set of operations."""
+
+LSTM_ORDER = (0, 3, 1, 2)
+"""Index among our gates (input, forget, cell, output) of each gate of ONNX."""
+
+
+class Graph:
+    """A graph under construction; tensors are their names.
+
+    Args:
+        name: Name of the graph.
+
+    >>> graph = Graph("double")
+    >>> doubled = graph("Mul", graph.input("x", ["batch"]), 2.0)
+    >>> graph.output("y", doubled, ["batch"])
+    >>> [node.op_type for node in graph.nodes]
+    ['Mul', 'Identity']
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nodes: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._constants: dict[tuple[Any, ...], str] = {}
+        self._initializers: list[Any] = []
+
+    def __call__(self, op: str, *inputs: Any, outputs: int = 1, **options: Any) -> Any:
+        """Add an operation.
+
+        Args:
+            op: Its type, such as ``"MatMul"``.
+            *inputs: Tensors by name, or numbers and arrays, which become constants;
+                None leaves an optional input out.
+            outputs: How many it has.
+            **options: Its attributes.
+
+        Returns:
+            Name of its output, or names if there are several.
+        """
+        names = [f"{op}_{len(self.nodes)}_{i}" for i in range(outputs)]
+        tensors = [self._named(each) for each in inputs]
+        self.nodes.append(_onnx().helper.make_node(op, tensors, names, **options))
+        return names if outputs > 1 else names[0]
+
+    def input(self, name: str, shape: Sequence[int | str]) -> str:
+        """Add an input of float32; a name in its shape stands for any length."""
+        onnx = _onnx()
+        kind = onnx.TensorProto.FLOAT
+        self._inputs.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def output(self, name: str, tensor: str, shape: Sequence[int | str]) -> None:
+        """Name a tensor of float32 as an output."""
+        onnx = _onnx()
+        self.nodes.append(onnx.helper.make_node("Identity", [tensor], [name]))
+        kind = onnx.TensorProto.FLOAT
+        self._outputs.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+
+    def length(self, tensor: str, axis: int) -> str:
+        """Length of an axis, int64 [1]."""
+        return self("Slice", self("Shape", tensor), [axis], [axis + 1])
+
+    def reshape(self, tensor: str, *shape: int | str) -> str:
+        """Reshape to lengths; 0 keeps that of the same axis, -1 takes what is left.
+
+        A length may be a tensor [1].
+        """
+        parts = [[each] if isinstance(each, int) else each for each in shape]
+        if all(isinstance(each, int) for each in shape):
+            return self("Reshape", tensor, np.array(shape))
+        return self("Reshape", tensor, self("Concat", *parts, axis=0))
+
+    def transpose(self, tensor: str, *order: int) -> str:
+        """Reorder the axes."""
+        return self("Transpose", tensor, perm=order)
+
+    def slice(self, tensor: str, axis: int, start: Any, stop: Any) -> str:
+        """Cut an axis; bounds are numbers or tensors [1]."""
+        bounds = ([each] if isinstance(each, int) else each for each in (start, stop))
+        return self("Slice", tensor, *bounds, [axis])
+
+    def pad(self, tensor: str, rank: int, axis: int, front: Any, back: Any) -> str:
+        """Put zeros around an axis; lengths are numbers or tensors [1]."""
+        before, after = np.zeros(axis, np.int64), np.zeros(rank - 1 - axis, np.int64)
+        ends = [[each] if isinstance(each, int) else each for each in (front, back)]
+        parts = [before, ends[0], after, before, ends[1], after]
+        return self("Pad", tensor, self("Concat", *parts, axis=0))
+
+    def mean(self, tensor: str, axes: Sequence[int]) -> str:
+        """Average over axes, which stay with length 1.
+
+        One axis after the other: sums of fewer numbers keep more digits.
+        """
+        for axis in sorted(axes, reverse=True):
+            tensor = self("ReduceMean", tensor, axes=[axis], keepdims=1)
+        return tensor
+
+    def normalised(self, tensor: str, axes: Sequence[int], epsilon: float) -> str:
+        """Shift and scale to mean 0 and variance 1 over axes."""
+        centred = self("Sub", tensor, self.mean(tensor, axes))
+        variance = self.mean(self("Mul", centred, centred), axes)
+        deviation = self("Sqrt", self("Add", variance, epsilon))
+        return self("Div", centred, deviation)
+
+    def recurrent(self, rows: str, stack: Any) -> str:
+        """Run a :class:`common.layers.recurrent.RecurrentStack`.
+
+        Args:
+            rows: [batch, frames, inputs].
+            stack: The layers with their weights.
+
+        Returns:
+            [batch, frames, units * directions].
+        """
+        signal = self.transpose(rows, 1, 0, 2)
+        for cells in stack.cells:
+            weights = [_gates_first(cell, stack.kind) for cell in cells]
+            options: dict[str, Any] = {"hidden_size": stack.units}
+            if stack.kind == "gru":
+                options["linear_before_reset"] = 1
+            if stack.directions == 2:
+                options["direction"] = "bidirectional"
+            parts = (np.stack(part) for part in zip(*weights, strict=True))
+            made = self(stack.kind.upper(), signal, *parts, **options)
+            # [frames, directions, batch, units]
+            signal = self.transpose(made, 0, 2, 1, 3)
+            signal = self.reshape(signal, 0, 0, stack.units * stack.directions)
+        return self.transpose(signal, 1, 0, 2)
+
+    def save(self, path: Path) -> None:
+        """Check the graph and write it to a file."""
+        onnx = _onnx()
+        graph = onnx.helper.make_graph(
+            self.nodes, self.name, self._inputs, self._outputs, self._initializers
+        )
+        opset = onnx.helper.make_opsetid("", OPSET)
+        model = onnx.helper.make_model(
+            graph, opset_imports=[opset], ir_version=IR_VERSION
+        )
+        onnx.checker.check_model(model)
+        path.write_bytes(model.SerializeToString())
+
+    def _named(self, value: Any) -> str:
+        if value is None:
+            return ""
+        return value if isinstance(value, str) else self._constant(value)
+
+    def _constant(self, value: Any) -> str:
+        """Add a constant: float32, or int64 for whole numbers; equal ones once."""
+        array = np.asarray(value)
+        array = array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
+        key = array.dtype.kind, array.shape, array.tobytes()
+        if key not in self._constants:
+            name = f"constant_{len(self._constants)}"
+            self._constants[key] = name
+            made = _onnx().numpy_helper.from_array(np.ascontiguousarray(array), name)
+            self._initializers.append(made)
+        return self._constants[key]
+
+
+def write_graphs(folder: Path, **graphs: Graph) -> None:
+    """Write each graph to ``{its name}.onnx`` in a folder."""
+    for name, graph in graphs.items():
+        graph.save(folder / f"{name}.onnx")
+
+
+def _gates_first(cell: Any, kind: str) -> tuple[np.ndarray, ...]:
+    """Weights of a direction in the order of ONNX: W, R, and both biases as one."""
+    order = LSTM_ORDER if kind == "lstm" else (0, 1, 2)
+
+    def ordered(weight: Any) -> np.ndarray:
+        parts = np.split(weight.numpy(), len(order), axis=-1)
+        return np.concatenate([parts[gate] for gate in order], axis=-1).T
+
+    biases = ordered(cell.bias), ordered(cell.recurrent_bias)
+    return ordered(cell.kernel), ordered(cell.recurrent_kernel), np.concatenate(biases)
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.helper
+        import onnx.numpy_helper
+    except ImportError as error:
+        raise CheckpointError(
+            f"the package onnx is missing ({error}); install it: pip install onnx"
+        ) from error
+    return onnx

@@ -1,0 +1,102 @@
+"""Files, folders and standard input, each sound once under a name of its own."""
+
+import io
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from common.separation.inputs import find, output_names, walk
+from common.separation.separator import SeparationError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = "a/x.wav", "a/b/x.MP3", "a/b/cover.jpg", "a/.hidden/x.wav", "c/x.wav"
+    for path in (tmp_path / each for each in paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"sound")
+    return tmp_path
+
+
+def found(words, tree):
+    inputs = find(words, tree / "out", tree)
+    return {each.label: each.name for each in inputs.files}
+
+
+def test_the_tree_of_a_folder_is_kept(tree):
+    assert found(["a"], tree) == {"a/b/x.MP3": "b/x", "a/x.wav": "x"}
+    assert [str(path) for path in find(["a"], tree, tree).left_out] == ["a/b/cover.jpg"]
+
+
+def test_several_folders_keep_their_names_whatever_they_hold(tree):
+    names = found(["a", "c"], tree)
+    assert names == {"a/b/x.MP3": "a/b/x", "a/x.wav": "a/x", "c/x.wav": "c/x"}
+
+
+def test_a_file_is_taken_once(tree):
+    assert found(["a", "a/x.wav", "a/b/../x.wav", str(tree / "a")], tree) == {
+        "a/b/x.MP3": "b/x",
+        "a/x.wav": "x",
+    }
+
+
+def test_a_file_beside_a_folder_with_its_name(tree):
+    assert found(["a/b", "c/x.wav"], tree) == {"a/b/x.MP3": "a/b/x", "c/x.wav": "c/x"}
+
+
+def test_the_stems_in_a_folder_are_not_its_sounds(tree):
+    sounds, _ = walk(tree, tree / "c")
+    assert [path.parent.name for path in sounds] == ["b", "a"]
+    with pytest.raises(SeparationError, match="is the input and the --output"):
+        walk(tree, tree / "a" / "..")
+
+
+def test_links_are_followed_once(tree):
+    (tree / "a" / "b" / "loop").symlink_to(tree / "a")
+    (tree / "c" / "linked").symlink_to(tree / "a" / "b")
+    assert len(walk(tree / "a", tree / "out")[0]) == 2
+    names = [path.relative_to(tree).as_posix() for path in walk(tree / "c", tree)[0]]
+    assert names == ["c/linked/loop/x.wav", "c/linked/x.MP3", "c/x.wav"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_named(tree):
+    (tree / "a" / "b").chmod(0)
+    with pytest.raises(SeparationError, match=r"a/b cannot be read: Permission"):
+        walk(tree / "a", tree / "out")
+    (tree / "a" / "b").chmod(0o755)
+
+
+def test_files_that_differ_in_their_suffix_are_refused(tree):
+    (tree / "a" / "x.flac").write_bytes(b"sound")
+    with pytest.raises(SeparationError, match=r"a/x.flac and a/x.wav would both be"):
+        found(["a"], tree)
+
+
+def stdin(data, is_terminal=False):
+    return SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: is_terminal)
+
+
+def test_standard_input_becomes_a_file(tree, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", stdin(b"bytes of a sound"))
+    (each,) = find(["-"], tree / "out", tree).files
+    assert (each.name, each.label) == ("stdin", "-")
+    assert each.path.read_bytes() == b"bytes of a sound"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [(stdin(b""), "standard input is empty"), (stdin(b"a", True), "is a terminal")],
+)
+def test_standard_input_without_sound_is_one_sentence(tree, monkeypatch, source, words):
+    monkeypatch.setattr(sys, "stdin", source)
+    with pytest.raises(SeparationError, match=words):
+        find(["-"], tree / "out", tree)
+
+
+def test_names_of_files_are_told_apart(tree):
+    names = output_names([tree / "a" / "x.wav", tree / "c" / "x.wav"])
+    assert list(names.values()) == ["a/x", "c/x"]

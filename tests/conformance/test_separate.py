@@ -1,0 +1,118 @@
+"""The words of ``separate`` mean the same in the four pillars."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import audio
+from common.separation import command, report
+from common.separation.batch import digest
+
+jsonschema = pytest.importorskip("jsonschema")
+PILLARS = ("mixit", "unmix", "adversarial", "clustering")
+README = Path(command.__file__).with_name("README.md")
+RATE = 8000
+OWN = {
+    "mixit": {"--output", "--segment", "--checkpoint", "--sample-rate"},
+    "adversarial": {"--sample-rate"},
+}
+"""Shared flags that a pillar gives further values."""
+
+
+@pytest.fixture
+def parsers(monkeypatch):
+    """Each pillar's parser, with all its own options."""
+    found = {}
+
+    def of(pillar):
+        def keep(parser, argv=None):
+            found["parser"] = parser
+            raise SystemExit(0)
+
+        module = importlib.import_module(f"{pillar}.separate")
+        with monkeypatch.context() as patch:
+            name = "parse_intermixed_args"
+            patch.setattr(command.argparse.ArgumentParser, name, keep)
+            with pytest.raises(SystemExit):
+                module.main(["a.wav"])
+        return found["parser"]
+
+    return of
+
+
+def flags(parser):
+    """Help, type and choices of each shared option, by flag."""
+    return {
+        flag: (action.dest, action.help, action.type, action.choices, action.nargs)
+        for action in parser._actions
+        for flag in action.option_strings
+    }
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_shared_flags_are_the_same_in_every_pillar(parsers, pillar):
+    shared, here = flags(command.make_parser("", "", "x")), flags(parsers(pillar))
+    assert set(shared) <= set(here)
+    own = OWN.get(pillar, set()) | {"--model", "--list"}
+    assert {f for f in shared if shared[f] != here[f]} <= own
+
+
+def test_the_table_of_shared_flags_is_that_of_the_code():
+    rows = re.findall(r"^\| (`.+?) \|", README.read_text("utf-8"), re.MULTILINE)
+    named = {flag for row in rows for flag in re.findall(r"`(--[a-z-]+)", row)}
+    assert named == {f for f in flags(command.make_parser("", "", "x")) if f != "-h"}
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_each_readme_points_to_the_table(pillar):
+    readme = README.parents[2] / pillar / "README.md"
+    assert "(../common/separation/README.md)" in readme.read_text("utf-8")
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_all_words_work_in_every_pillar(pillar, tmp_path, capsys):
+    main = importlib.import_module(f"{pillar}.separate").main
+    wave = 0.1 * np.random.default_rng(0).standard_normal((2, 3 * RATE))
+    for name in ("a/x.wav", "b/x.wav"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        audio.write(tmp_path / "in" / name, wave.astype(np.float32), RATE, "wav16")
+    (tmp_path / "in" / "b" / "bad.flac").write_bytes(b"no sound")
+    module = importlib.import_module(pillar)
+    source = module.load("mini").sources[0]
+    out = tmp_path / "out"
+    words = ["--model", "mini", "--output", str(out), "--json", "--device", "cpu"]
+    words += ["--name", "{parent}/{track}/{source}", "--two-stems", source]
+    words += ["--start", "0.5", "--duration", "2", "--format", "input", "--skip-done"]
+    schema = json.loads(report.SCHEMA.read_text("utf-8"))
+    for status in ("done", "skipped"):
+        assert main([str(tmp_path / "in"), *words]) == 1
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        for line in lines:
+            jsonschema.validate(line, schema)
+        found = {line["input"]["path"]: line["status"] for line in lines}
+        assert sorted(found.values()) == sorted([status, status, "failed"])
+        good = next(line for line in lines if line["status"] == status)
+        assert good["input"]["sha256"] == digest(tmp_path / "in" / "a" / "x.wav")
+        assert re.fullmatch("[0-9a-f]{64}", good["model"]["sha256"])
+    stems = [audio.read(out / "a" / "x" / f"{n}{source}.wav")[0] for n in ("", "no_")]
+    part = audio.read(tmp_path / "in" / "a" / "x.wav", RATE // 2, 2 * RATE)[0]
+    np.testing.assert_allclose(sum(stems), part, atol=2 / 32768)
+    # A model that is loaded anew has the same digest.
+    assert module.load("mini").digest() == good["model"]["sha256"]
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_the_models_of_a_pillar_are_listed(pillar, capsys):
+    main = importlib.import_module(f"{pillar}.separate").main
+    with pytest.raises(SystemExit) as stop:
+        main(["--list"])
+    assert stop.value.code == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert {row.split()[1] for row in rows[1:]} == {pillar}
+    assert "mini" in {row.split()[0] for row in rows[1:]}

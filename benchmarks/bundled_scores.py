@@ -60,7 +60,9 @@ def main() -> None:
     )[: options.limit]
     rows = {track.name: score(separator, track, options.stoi) for track in tracks}
     means = summary(list(rows.values()))
-    sys.stdout.writelines(f"{line}\n" for line in table(means))
+    sys.stdout.writelines(
+        f"{line}\n" for line in table(means, options.stoi if stoi else ())
+    )
     if options.output:
         write_json({"means": means, "rows": rows}, options.output)
 
@@ -135,7 +137,7 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def table(means: Scores) -> Iterator[str]:
+def table(means: Scores, spoken: Sequence[str]) -> Iterator[str]:
     """Write the means as a table of Markdown."""
     yield "| source | mixture | model | gain | ideal binary | ideal ratio | worse |"
     yield "|---|---|---|---|---|---|---|"
@@ -143,9 +145,10 @@ def table(means: Scores) -> Iterator[str]:
         keys = "mixture", "model", "gain", "ideal_binary", "ideal_ratio"
         cells = " | ".join(f"{row[key]:.1f} dB" for key in keys)
         yield f"| {name} ({row['count']}) | {cells} | {row['worse share']:.0%} |"
-        if "model STOI" in row:
-            keys = "mixture", "model", "ideal_binary", "ideal_ratio"
-            yield "STOI " + json.dumps({k: round(row[f"{k} STOI"], 3) for k in keys})
+    for name in set(means) & set(spoken):
+        keys = "mixture", "model", "ideal_binary", "ideal_ratio"
+        row = {key: round(means[name][f"{key} STOI"], 3) for key in keys}
+        yield f"STOI of {name}: {json.dumps(row)}"
 
 
 if __name__ == "__main__":

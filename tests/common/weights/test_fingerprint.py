@@ -1,4 +1,4 @@
-"""Digests of networks in memory: another number, shape, type, order or fact is another."""
+"""Digests of networks in memory: whatever differs is another network."""
 
 from types import SimpleNamespace
 

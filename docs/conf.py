@@ -1,0 +1,66 @@
+"""Sphinx builds the documentation with this: ``./run_docs.sh``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math import latex2mathml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+import common
+
+project = "tf-separation-suite"
+author = "the authors of tf-separation-suite"
+version = release = common.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["build"]
+highlight_language = "bash"
+nitpicky = False
+
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+# A README that is included names files of the repository, which are no pages here.
+suppress_warnings = ["myst.xref_missing"] if False else []
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+html_theme = "furo"
+html_title = f"{project} {version}"
+html_static_path = ["static"]
+html_css_files = ["style.css"]
+html_show_copyright = False
+html_show_sphinx = False
+
+
+def write_formula(self: Any, node: nodes.math) -> None:
+    """Write a formula within a line as MathML, which needs no script and no network."""
+    self.body.append(latex2mathml.tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def write_displayed_formula(self: Any, node: nodes.math_block) -> None:
+    """Write a formula in a line of its own as MathML."""
+    formula = latex2mathml.tex2mathml(node.astext(), as_block=True)
+    self.body.append(f'<div class="formula">{formula}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register the writers of formulas."""
+    app.add_node(nodes.math, override=True, html=(write_formula, None))
+    app.add_node(nodes.math_block, override=True, html=(write_displayed_formula, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math import latex2mathml
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.util import logging
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-import common
+import common  # noqa: E402 (found by the line above)
+
+LOG = logging.getLogger(__name__)
 
 project = "tf-separation-suite"
 author = "the authors of tf-separation-suite"
@@ -20,14 +24,12 @@ version = release = common.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["build"]
+exclude_patterns = ["build", "images"]
 highlight_language = "bash"
 nitpicky = False
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
-# A README that is included names files of the repository, which are no pages here.
-suppress_warnings = ["myst.xref_missing"] if False else []
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
@@ -46,16 +48,26 @@ html_show_copyright = False
 html_show_sphinx = False
 
 
+def mathml(node: nodes.math | nodes.math_block, as_block: bool) -> str:
+    """Return a formula as MathML, which needs no script and no network."""
+    # docutils puts the index of an accented letter under it; the group keeps it aside.
+    formula = re.sub(r"\\hat (\w)(?=[_^])", r"{\\hat \1{}}", node.astext())
+    try:
+        return latex2mathml.tex2mathml(formula, as_block=as_block)
+    except MathError as error:
+        LOG.warning("%s: %s", node.astext(), error, location=node)
+        return ""
+
+
 def write_formula(self: Any, node: nodes.math) -> None:
-    """Write a formula within a line as MathML, which needs no script and no network."""
-    self.body.append(latex2mathml.tex2mathml(node.astext()))
+    """Write a formula within a line."""
+    self.body.append(mathml(node, as_block=False))
     raise nodes.SkipNode
 
 
 def write_displayed_formula(self: Any, node: nodes.math_block) -> None:
-    """Write a formula in a line of its own as MathML."""
-    formula = latex2mathml.tex2mathml(node.astext(), as_block=True)
-    self.body.append(f'<div class="formula">{formula}</div>')
+    """Write a formula in a line of its own."""
+    self.body.append(f'<div class="formula">{mathml(node, as_block=True)}</div>')
     raise nodes.SkipNode
 
 

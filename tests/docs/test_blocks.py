@@ -209,7 +209,8 @@ def test_commands_within_sentences_are_those_of_the_programs(page, check):
     for code in re.findall(r"`(python -m [a-z][^`]+)`", text):
         if "..." not in code:
             for words in commands(" ".join(code.split())):
-                check(words)
+                # A name of a command alone need not have what the command requires.
+                check(words) if len(words) > 3 else entry(words[2])
 
 
 def test_shell_blocks_have_the_syntax_of_bash():

@@ -33,11 +33,11 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-autodoc_default_options = {"members": True, "show-inheritance": False}
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 napoleon_use_rtype = False
 
 html_theme = "furo"
@@ -71,8 +71,14 @@ def write_displayed_formula(self: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def skip(app: Any, what: str, name: str, member: Any, skipped: bool, _: Any) -> bool:
+    """Leave out the fields of named tuples, which their class describes."""
+    return skipped or (member.__doc__ or "").startswith("Alias for field number")
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the writers of formulas."""
+    app.connect("autodoc-skip-member", skip)
     app.add_node(nodes.math, override=True, html=(write_formula, None))
     app.add_node(nodes.math_block, override=True, html=(write_displayed_formula, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -21,18 +21,17 @@ TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def models() -> str:
     """Return a row for each model of the registry, by package."""
-    head = "name", "package", "separates", "licence of the weights", "score"
+    head = "name", "separates", "licence of the weights", "score"
     rows = [head, ("---",) * len(head), *map(_model, entries())]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _model(entry: Entry) -> Sequence[str]:
-    name = f"`{entry.name}`"
+    name = f"`{entry.pillar}/{entry.name}`"
     if entry.source.startswith("https://"):
         name = f"[{name}]({entry.source})"
     return (
         name,
-        f"`{entry.pillar}`",
         str(entry.facts.get("targets") or SEPARATES[entry.pillar]),
         entry.licence,
         entry.score,

@@ -11,10 +11,9 @@ from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
 from sphinx.util import logging
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import common  # noqa: E402 (found by the line above)
+import common
 
 LOG = logging.getLogger(__name__)
 

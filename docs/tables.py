@@ -1,4 +1,4 @@
-"""Write the generated tables of the documentation: ``python docs/tables.py``.
+"""Write the generated tables of README.md and the pages: ``python docs/tables.py``.
 
 A table stands between the comments ``<!-- table: NAME -->`` and ``<!-- end -->``.
 """
@@ -15,35 +15,37 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.files import write_text
 from common.weights.registry import Entry, entries
 
-FOLDER = Path(__file__).resolve().parent
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs/models.md")
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def models() -> str:
-    """Return a row for each model of the registry, by package."""
-    head = "name", "separates", "licence of the weights", "score"
+    """Return a row for each model of the registry, bundled ones first."""
+    head = "model", "separates", "licence of the weights", "score"
     rows = [head, ("---",) * len(head), *map(_model, entries())]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _model(entry: Entry) -> Sequence[str]:
-    name = f"`{entry.pillar}/{entry.name}`"
+    name, facts = f"`{entry.pillar}/{entry.name}`", entry.facts
     if entry.source.startswith("https://"):
         name = f"[{name}]({entry.source})"
     return (
         name,
-        str(entry.facts.get("targets") or SEPARATES[entry.pillar]),
+        str(facts.get("summary") or facts.get("targets") or SEPARATES[entry.pillar]),
         entry.licence,
         entry.score,
     )
 
 
 SEPARATES: Mapping[str, str] = {
-    "mixit": "any sound into unnamed sources",
+    "mixit": "any sounds into unnamed sources",
     "unmix": "vocals, drums, bass, other",
     "adversarial": "vocals, accompaniment",
-    "clustering": "vocals from the rest, unnamed",
+    "clustering": "unnamed sources",
 }
+"""Of published models that do not state it."""
 TABLES: Mapping[str, Callable[[], str]] = {"models": models}
 
 
@@ -53,11 +55,9 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
-    """Write the tables of all pages; returns the exit code."""
-    for path in FOLDER.rglob("*.md"):
-        text = path.read_text("utf-8")
-        if TABLE.search(text):
-            write_text(path, filled(text))
+    """Write the tables; returns the exit code."""
+    for path in PAGES:
+        write_text(path, filled(path.read_text("utf-8")))
     return 0
 
 

@@ -39,6 +39,11 @@ napoleon_use_ivar = True
 napoleon_attr_annotations = False
 napoleon_use_rtype = False
 
+PAGES_OF_READMES = {
+    "common/separation/README.md": "/separating.md",
+    "harmony_split/README.md": "/browser.md",
+}
+
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_static_path = ["static"]
@@ -75,8 +80,15 @@ def skip(app: Any, what: str, name: str, member: Any, skipped: bool, _: Any) -> 
     return skipped or (member.__doc__ or "").startswith("Alias for field number")
 
 
+def lead_to_pages(app: Any, path: Path, page: str, content: list[str]) -> None:
+    """Let links of a README that is included lead to the page of another README."""
+    for readme, target in PAGES_OF_READMES.items():
+        content[0] = content[0].replace(f"(../{readme})", f"({target})")
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the writers of formulas."""
+    app.connect("include-read", lead_to_pages)
     app.connect("autodoc-skip-member", skip)
     app.add_node(nodes.math, override=True, html=(write_formula, None))
     app.add_node(nodes.math_block, override=True, html=(write_displayed_formula, None))

@@ -41,7 +41,7 @@ PAGES = sorted(
 )
 SHELL = ("", "bash")
 SLOW = "run: slow"
-PROGRAMS = {"curl", "export", "ffmpeg", "git", "python3", "tensorboard"}
+PROGRAMS = {"curl", "export", "ffmpeg", "git", "python3", "srun", "tensorboard"}
 """Commands that are not ours, and are not checked."""
 PASSED_ON = {"./run_train_model_on_fuss.sh": "mixit.train"}
 """Scripts that hand their words to a command."""
@@ -177,7 +177,7 @@ def check(parse):
             assert (REPOSITORY / rest[0]).exists(), rest[0]
         elif first.startswith("./"):
             assert (REPOSITORY / first).exists(), first
-            if first in PASSED_ON and rest:
+            if first in PASSED_ON and rest and rest[0] != "--hosts":
                 parse(PASSED_ON[first], ["with", "fuss", *rest])
         elif Path(first).name == "pip":
             check_pip(rest)

@@ -11,4 +11,4 @@ ruff format --check .
 ruff check .
 mypy
 shellcheck -x ./*.sh .ci/run
-codespell adversarial clustering common harmony_split mixit unmix tests setup.py ./*.sh ./*.md .ci constraints CITATION.cff NOTICE
+codespell adversarial clustering common docs harmony_split mixit unmix tests setup.py ./*.sh ./*.md .ci constraints CITATION.cff NOTICE

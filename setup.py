@@ -72,6 +72,14 @@ EXTRAS = {
     "speech": ["pystoi>=0.4,<0.5"],
     # The page in the browser; ffmpeg has to be on PATH as well.
     "web": ["starlette>=0.46,<2", "uvicorn>=0.30,<1"],
+    # For ./run_docs.sh; releases for Python 3.10 do not go with each other.
+    "docs": [
+        "sphinx>=9,<10 ; python_version >= '3.11'",
+        "myst-parser>=5,<6 ; python_version >= '3.11'",
+        "furo>=2025.7.19 ; python_version >= '3.11'",
+        # The first one that writes formulas as MathML by a public function.
+        "docutils>=0.22 ; python_version >= '3.11'",
+    ],
     "dev": [
         "codespell",
         # The test client of Starlette asks for it.

@@ -70,11 +70,11 @@ choose_lane() {
   case "$lane" in
     current)
       pythons='3.10 to 3.13'
-      extras='plots,web,dev'
+      extras='plots,web,docs,dev'
       ;;
     tfio)
       pythons='3.10 to 3.12'
-      extras='tfio,plots,web,dev'
+      extras='tfio,plots,web,docs,dev'
       ;;
     *) fail "LANE=$lane is unknown: use LANE=current or LANE=tfio." ;;
   esac

@@ -4,7 +4,8 @@ Every loss has one value for each example. Their mean over a batch is the loss o
 batch; divided by the number of replicas it adds up over them.
 
 [1] Stoller, Ewert, Dixon: Adversarial semi-supervised audio source separation applied
-    to singing voice extraction, ICASSP 2018.
+to singing voice extraction, ICASSP 2018.
+
 [2] Gulrajani et al.: Improved Training of Wasserstein GANs, NIPS 2017.
 """
 

@@ -14,7 +14,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FORWARDED = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)  # Windows has no SIGHUP.
+)
 GRACE_SECONDS = 20.0
 """Time that a process has to end after SIGTERM, before it is killed."""
 POLL_SECONDS = 0.1

@@ -77,8 +77,9 @@ def choose_device(name: str) -> None:
     if name == "cpu":
         hide_gpus()
         return
-    number = name.removeprefix("gpu").removeprefix(":") or "0"
-    if not (name.startswith("gpu") and number.isdecimal()):
+    kind, colon, digits = name.partition(":")
+    number = digits if colon else "0"
+    if kind != "gpu" or not number.isdecimal():
         raise ValueError(f"device is {name!r}; expected cpu, gpu or gpu:1")
     import tensorflow as tf
 

@@ -221,7 +221,9 @@ def sparsity(estimates: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
 def log_mse(
     references: tf.Tensor, estimates: tf.Tensor, max_snr: float = 30.0
 ) -> tf.Tensor:
-    r"""Cost of every pair, 10 log10(|r - e|^2 + 10^(-max_snr/10) |r|^2 + 1e-8).
+    r"""Compute the cost of every pair of a reference and an estimate.
+
+    .. math:: 10 \log_{10}(\|r - e\|^2 + 10^{-max\_snr/10} \|r\|^2 + 10^{-8})
 
     Args:
         references: Waveforms [batch, references, samples].

@@ -41,9 +41,10 @@ LEVELS = (
 MOST_FILES = 14
 LARGE_FOLDERS = {
     "common/corpora": 30,  # one for each corpus
-    "mixit": 15,
-    "unmix": 22,
-    "adversarial": 18,
+    "common/training": 16,
+    "mixit": 17,
+    "unmix": 25,
+    "adversarial": 19,
     "clustering": 36,  # of which ten are documented commands
 }
 """Folders that hold more, with the most that they may."""

@@ -91,10 +91,36 @@ def test_the_card_is_complete(setup_py):
 @pytest.mark.parametrize("lane", LANES)
 def test_every_requirement_has_a_tested_version(setup_py, lane):
     wanted = setup_py["REQUIRES"] + setup_py["EXTRAS"]["plots"]
-    wanted = wanted + setup_py["EXTRAS"]["web"] + setup_py["EXTRAS"]["dev"]
+    for extra in ("web", "docs", "dev"):
+        wanted = wanted + setup_py["EXTRAS"][extra]
     if lane == "tfio":
         wanted = wanted + setup_py["EXTRAS"]["tfio"]
     assert {project(name) for name in wanted} <= set(pins(lane))
+
+
+def test_a_small_install_has_tested_versions_of_what_separates(setup_py):
+    lines = (REPOSITORY / "constraints" / "separate.txt").read_text().splitlines()
+    names = {project(line) for line in lines if line[0] != "#"}
+    assert names - {"tensorflow-cpu"} <= set(pins("current"))
+    cpu = next(line for line in lines if line.startswith("tensorflow-cpu"))
+    assert cpu.split(" ")[0].split("==")[1] == pins("current")["tensorflow"]
+    core = {project(name) for name in setup_py["REQUIRES"]}
+    training = {"librosa", "museval", "sacred", "tensorboard", "setuptools"}
+    assert core - names == training
+
+
+def test_the_image_is_made_of_files_that_exist():
+    text = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
+    steps = [line.split() for line in text.splitlines() if line and line[0] != "#"]
+    assert [step for step in steps if step[0] == "FROM"] == [
+        ["FROM", "python:3.11-slim"]
+    ]
+    files = {word for step in steps for word in step if word.startswith("constraints")}
+    assert all((REPOSITORY / file).exists() for file in files)
+    assert {"constraints/current.txt", "constraints/separate.txt"} <= files
+    assert ["USER", "separation"] in steps
+    ignored = (REPOSITORY / ".dockerignore").read_text().split()
+    assert not {"mixit", "common", "constraints", "setup.py"} & set(ignored)
 
 
 def test_lanes_stand_at_the_ends_of_the_range():

@@ -24,8 +24,9 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 for name in LACKING:
-    if hasattr(os, name):
-        delattr(os, name)
+    for module in (os, signal):
+        if hasattr(module, name):
+            delattr(module, name)
 """
 UNIX = ("fcntl", "resource", "pwd", "grp", "termios")
 """Modules that Windows lacks."""
@@ -40,8 +41,10 @@ FUNCTIONS = (
     "geteuid",
     "getloadavg",
     "O_DIRECTORY",
+    "SIGHUP",
+    "SIGKILL",
 )
-"""What the module os of Windows or macOS lacks."""
+"""What the modules os and signal of Windows or macOS lack."""
 HEAVY = (
     "librosa",
     "numba",
@@ -77,11 +80,11 @@ def run(code, absent=(), lacking=(), **options):
 
 
 FILES = """
-import threading
 from pathlib import Path
-from common import files, processors
+from common import files, processes, processors
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+folder = Path.cwd()
+assert len(processes.FORWARDED) == 2
 for text in ("one", "two"):
     files.write_text(folder / "a.txt", text)
     with files.replacing_folder(folder / "b", overwrite=True) as work:
@@ -137,16 +140,22 @@ for pillar in PILLARS:
     words = ["noise.wav", "--model", "mini", "--output", f"stems/{pillar}"]
     assert separate.main(words) == 0
 """
+TRAINING = """
+for pillar in PILLARS:
+    importlib.import_module(f"{pillar}.train")
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("absent", "lacking"), [(UNIX, FUNCTIONS), (HEAVY, ())], ids=["foreign", "light"]
+    ("absent", "lacking", "more"),
+    [(UNIX, FUNCTIONS, TRAINING), (HEAVY, (), "")],
+    ids=["foreign", "light"],
 )
-def test_all_pillars_separate(tmp_path, absent, lacking):
+def test_all_pillars_separate(tmp_path, absent, lacking, more):
     noise = 0.1 * np.random.default_rng(0).standard_normal((8000, 1))
     soundfile.write(tmp_path / "noise.wav", noise, 8000)
-    code = SEPARATION.replace("PILLARS", repr(PILLARS))
+    code = (SEPARATION + more).replace("PILLARS", repr(PILLARS))
     run(code, absent, lacking, cwd=tmp_path)
     for pillar in PILLARS:
         stems = list((tmp_path / "stems" / pillar).rglob("*.wav"))

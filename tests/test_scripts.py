@@ -135,8 +135,8 @@ def one_line(done: subprocess.CompletedProcess, *words: str) -> None:
 @pytest.mark.parametrize(
     ("lane", "folder", "extras"),
     [
-        ("current", ".venv", "plots,web,dev"),
-        ("tfio", ".venv-tfio", "tfio,plots,web,dev"),
+        ("current", ".venv", "plots,web,docs,dev"),
+        ("tfio", ".venv-tfio", "tfio,plots,web,docs,dev"),
     ],
 )
 def test_setup_installs_a_lane_with_its_constraints(machine, lane, folder, extras):

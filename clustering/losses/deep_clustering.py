@@ -31,8 +31,8 @@ NO_ENERGY = 1e-24
 def unit_norm(embedding: tf.Tensor) -> tf.Tensor:
     """Scale every embedding to a length of 1.
 
-    v / |v|, and 0 for 0. The gradient there is 0 as well, where nussl multiplies it by
-    1e12: one such point would decide the norm of the gradient of all weights.
+    ``v / |v|``, and 0 for 0. The gradient there is 0 as well, where nussl multiplies it
+    by 1e12: one such point would decide the norm of the gradient of all weights.
 
     Args:
         embedding: float32 [..., dim].

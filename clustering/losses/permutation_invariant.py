@@ -68,12 +68,12 @@ def in_order(
 ) -> tf.Tensor:
     r"""Average the costs of estimates that are in the order of the sources.
 
-    ``"l1"`` is the mean of |e - y|, ``"mse"`` that of its square. The ratios are, in dB
-    and negative,
+    ``"l1"`` is the mean of ``|e - y|``, ``"mse"`` that of its square. The ratios are,
+    in dB and negative,
 
     .. math:: -10 \log_{10}\left(\frac{|t|^2}{|e - t|^2 + \epsilon} + \epsilon\right)
 
-    where t is y for ``"snr"`` and its projection <e, y> y / (|y|^2 + 1e-8) for
+    where t is y for ``"snr"`` and its projection ``<e, y> y / (|y|^2 + 1e-8)`` for
     ``"si_sdr"``, [2], of waveforms without their means. With 1e-8 in both places a
     perfect estimate is finite, where nussl has no gradient. A silent source takes no
     part in the mean, where nussl and asteroid add a constant 80 dB.

@@ -8,9 +8,9 @@ import tensorflow as tf
 def ratio_mask(
     magnitudes: tf.Tensor, power: float = 1.0, floor: float = 1e-10
 ) -> tf.Tensor:
-    """Share every bin among the sources in proportion to their magnitudes.
+    r"""Share every bin among the sources in proportion to their magnitudes.
 
-    m_s = |X_s|^p / (floor + sum_k |X_k|^p)
+    .. math:: m_s = \frac{|X_s|^p}{floor + \sum_k |X_k|^p}
 
     Args:
         magnitudes: float32 [..., sources, frames, bins], not negative.

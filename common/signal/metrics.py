@@ -39,10 +39,12 @@ def sdr(reference: tf.Tensor, estimate: tf.Tensor) -> tf.Tensor:
 def si_sdr(
     reference: tf.Tensor, estimate: tf.Tensor, zero_mean: bool = False
 ) -> tf.Tensor:
-    """Compare an estimate with its projection on the reference, whatever its gain.
+    r"""Compare an estimate with its projection on the reference, whatever its gain.
 
-    With both signals at unit norm and c = <e, t>:
-    10 log10((c^2 + 1e-8) / (|e - c t|^2 + 1e-8)), where |e - c t|^2 = 1 - c^2.
+    With both signals at unit norm and their inner product c:
+
+    .. math:: 10 \log_{10} \frac{c^2 + 10^{-8}}{\|e - c t\|^2 + 10^{-8}},
+        \quad \|e - c t\|^2 = 1 - c^2
 
     Args:
         reference: float32 [..., samples].

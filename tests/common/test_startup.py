@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import common
+from common.startup import choose_device
 
 ROOT = str(Path(common.__file__).parents[1])
 NOISY = """
@@ -88,3 +90,49 @@ def test_separation_needs_neither_keras_3_nor_matplotlib():
         check=True,
     )
     assert done.stdout.split("\n")[:2] == ["[]", "3"], done.stderr
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """Two GPUs of a TensorFlow that remembers what it is told."""
+    told = []
+    experimental = SimpleNamespace(
+        set_memory_growth=lambda gpu, grows: told.append((gpu, grows))
+    )
+    config = SimpleNamespace(
+        experimental=experimental,
+        list_physical_devices=lambda name: ["first", "second"],
+        set_visible_devices=lambda devices, name: told.append(devices),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cpu", [[]]),
+        ("gpu", ["first", ("first", True)]),
+        ("gpu:1", ["second", ("second", True)]),
+    ],
+)
+def test_a_device_is_chosen(chosen, name, expected):
+    choose_device(name)
+    assert chosen == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gpu:2", "device is 'gpu:2', but TensorFlow sees 2 GPUs; leave it out"),
+        ("tpu", "device is 'tpu'; expected cpu, gpu or gpu:1"),
+        ("gpu:", "device is 'gpu:'; expected"),
+        ("gpu1", "device is 'gpu1'; expected"),
+        ("gpu:one", "device is 'gpu:one'; expected"),
+        ("cpu:0", "device is 'cpu:0'; expected"),
+    ],
+)
+def test_a_device_that_is_not_there_is_one_sentence(chosen, name, words):
+    with pytest.raises(ValueError, match=words):
+        choose_device(name)
+    assert not chosen

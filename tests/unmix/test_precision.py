@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common.signal.stft import Stft, stft
+from common.training.averages import Averages
 from common.training.logs import read_scalars
 from unmix import separate, weights
 from unmix.model import OpenUnmix
@@ -58,11 +59,21 @@ def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
 
 
 @pytest.mark.slow
-def test_a_run_of_all_targets_together_trains_in_half_precision(config, half):
-    config = replace(half(config), end_to_end=True, niter=1)
+def test_a_run_of_all_targets_together_trains_with_every_tool_in_half_precision(
+    config, half, every_tool
+):
+    config = replace(every_tool(half(config)), end_to_end=True, niter=1)
     config = replace(config, target=("vocals", "drums", "bass", "other"))
     job = build(config, tf.distribute.get_strategy())
+    averages = Averages(job.model, 0.5)
+    start = [each.numpy() for each in job.model.trainable_variables]
     job.model.fit(job.train(0), steps_per_epoch=1, verbose=0)
+    averages.use(True)
+    for before, average, weight in zip(
+        start, job.model.trainable_variables, job.model.averages, strict=True
+    ):
+        half_way = (before + weight.numpy()) / 2
+        np.testing.assert_allclose(average, half_way, atol=1e-7)
     assert {net.precision for net in job.model.network.values()} == {"bfloat16"}
     assert all(np.isfinite(each).all() for each in job.model.get_weights())
 

@@ -80,7 +80,7 @@ def test_averages_start_with_the_weights_of_another_run(toys):
 
 
 def test_replicas_average_as_one_does(toys):
-    config = toys.config("one", ema=0.5)
+    config = toys.config("one", ema=0.5, warmup_steps=3)
     schedule = replace(config.train, strategy="mirrored", replicas=2)
     two = replace(toys.config("two", batch_size=2), train=schedule)
     one, other = (training.train(each, toys.build) for each in (config, two))

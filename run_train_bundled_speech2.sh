@@ -40,7 +40,7 @@ while IFS= read -r file; do
     *) split='train' ;;
   esac
   folder=$data/sounds/$split/$speaker
-  convert "$file" 8000 anull "$folder/$name.wav"
+  convert "$file" 8000 aresample=8000 "$folder/$name.wav"
   [[ $split == train ]] || continue
   for speed in 90 110; do # Slower and lower, faster and higher.
     filter="aresample=16000,asetrate=16000*$speed/100"

@@ -40,7 +40,7 @@ while IFS= read -r file; do
     *) split='train' ;;
   esac
   folder=$data/sounds/$split/$speaker
-  convert "$file" 8000 anull "$folder/$name.wav"
+  convert "$file" 8000 aresample=8000 "$folder/$name.wav"
   [[ $split == train ]] || continue
   for speed in 90 110; do # Slower and lower, faster and higher.
     filter="aresample=16000,asetrate=16000*$speed/100"
@@ -56,6 +56,6 @@ python -m clustering.train with conv_tasnet dataset=wsj0_2mix root="$data/mixtur
   conv_tasnet.filterbank.filters=192 conv_tasnet.filterbank.size=40 \
   conv_tasnet.filterbank.stride=20 conv_tasnet.bottleneck=96 conv_tasnet.hidden=192 \
   conv_tasnet.skip=96 conv_tasnet.blocks=7 conv_tasnet.repeats=2 \
-  train.epochs=40 train.steps_per_epoch=250 train.checkpoint_steps=250 train.log_steps=50 "$@"
+  train.epochs=23 train.steps_per_epoch=250 train.checkpoint_steps=250 train.log_steps=50 "$@"
 python -m clustering.evaluate "$run" --oracle
-python -m clustering.convert "$run" "$repo/clustering/bundled/speech2" --bundle
+python -m clustering.convert "$run" "$repo/clustering/bundled/speech2" --bundle --half

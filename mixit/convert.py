@@ -117,7 +117,14 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     network = Tdcn(config.model)
     bundled.refuse_large(run, network.count_params(), form)
     restore_network(run, network)
-    bare = dataclasses.replace(config, data_root=None, records=None, output=None)
+    bare = dataclasses.replace(
+        config,
+        data_root=None,
+        labelled_root=None,
+        initial=None,
+        records=None,
+        output=None,
+    )
     return bundled.write(run, folder, {"": (network, bare)}, load, form)
 
 

@@ -92,7 +92,14 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     counts = [OpenUnmix(config.model).count_params() for config in configs.values()]
     bundled.refuse_large(run, sum(counts), form)
     bare = {
-        target: replace(config, target=(target,), root=None, records=None, output=None)
+        target: replace(
+            config,
+            target=(target,),
+            root=None,
+            initial=None,
+            records=None,
+            output=None,
+        )
         for target, config in configs.items()
     }
     first = next(iter(bare.values()))

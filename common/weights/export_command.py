@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -220,18 +221,22 @@ def _tflite(export: Export, folder: Path) -> float:
         ) from error
     (folder / "model.tflite").write_bytes(content)
     _describe(export, "tflite", folder)
-    interpreter = tf.lite.Interpreter(model_content=content)
-    example = export.example
+    expected = export.core.separate(tf.constant(export.example))
+    return _difference(_run_tflite(content, export.example), _array(expected))
+
+
+def _run_tflite(content: bytes, example: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():
+        # TensorFlow announces that its interpreter will move to another package.
+        warnings.simplefilter("ignore")
+        interpreter = tf.lite.Interpreter(model_content=content)
     index = interpreter.get_input_details()[0]["index"]
     interpreter.resize_tensor_input(index, example.shape)
     interpreter.allocate_tensors()
     interpreter.set_tensor(index, example)
     interpreter.invoke()
-    outputs = [
-        interpreter.get_tensor(i["index"]) for i in interpreter.get_output_details()
-    ]
-    expected = export.core.separate(tf.constant(example))
-    return _difference(outputs[0], _array(expected))
+    outputs = interpreter.get_output_details()
+    return _array([interpreter.get_tensor(each["index"]) for each in outputs])
 
 
 @contextmanager

@@ -70,6 +70,9 @@ EXTRAS = {
     "plots": ["matplotlib"],
     # The intelligibility of speech, for clustering.evaluate --stoi.
     "speech": ["pystoi>=0.4,<0.5"],
+    # Export as ONNX. Separation without TensorFlow is installed by
+    # constraints/light.txt, because an extra cannot take a requirement away.
+    "onnx": ["onnx>=1.16,<2", "onnxruntime>=1.20,<1.29"],
     # The page in the browser; ffmpeg has to be on PATH as well.
     "web": ["starlette>=0.46,<2", "uvicorn>=0.30,<1"],
     # For ./run_docs.sh; releases for Python 3.10 do not go with each other.
@@ -87,6 +90,8 @@ EXTRAS = {
         "hypothesis",
         "jsonschema",
         "mypy",
+        "onnx>=1.16,<2",
+        "onnxruntime>=1.20,<1.29",
         "pytest>=8",
         "pytest-xdist",
         "ruff",
@@ -100,21 +105,29 @@ COMMANDS = [
     "mixit-separate = mixit.separate:main",
     "mixit-evaluate = mixit.evaluate:main",
     "mixit-convert = mixit.convert:main",
+    "mixit-export = mixit.export:main",
+    "mixit-light = mixit.light:main",
     "unmix-train = unmix.train:main",
     "unmix-separate = unmix.separate:main",
     # For those who type umx, the original's command, beside which it may stand.
     "umx-tf = unmix.umx_command:main",
     "unmix-evaluate = unmix.evaluate:main",
     "unmix-convert = unmix.convert:main",
+    "unmix-export = unmix.export:main",
+    "unmix-light = unmix.light:main",
     "clustering-train = clustering.train:main",
     "clustering-separate = clustering.separate:main",
     "clustering-evaluate = clustering.evaluate:main",
     "clustering-convert = clustering.convert:main",
+    "clustering-export = clustering.export:main",
+    "clustering-light = clustering.light:main",
     "clustering-visualize = clustering.visualize:main",
     "adversarial-train = adversarial.train:main",
     "adversarial-separate = adversarial.separate:main",
     "adversarial-evaluate = adversarial.evaluate:main",
     "adversarial-convert = adversarial.convert:main",
+    "adversarial-export = adversarial.export:main",
+    "adversarial-light = adversarial.light:main",
     "harmony-split = harmony_split.__main__:main",
     "separation-doctor = common.doctor:main",
     "separation-registry = common.weights.registry:main",

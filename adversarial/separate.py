@@ -180,7 +180,7 @@ def separator(
         grid_samples=geometry.period * config.num_hop,
         context_samples=_context_samples(network, options),
         together=options.masks,
-        digest=lambda: fingerprint(network.variables, config, options),
+        digest=lambda: fingerprint(network.variables, config),
     )
 
 

@@ -31,6 +31,7 @@ from clustering.weights import restore
 from common.layers.batch_norm import EPSILON
 from common.signal.numpy_stft import stft
 from common.weights.export_command import (
+    NO_LOOPS,
     Export,
     command,
     core_module,
@@ -95,14 +96,12 @@ def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any
 
 def _refused(config: ClusteringConfig) -> dict[str, str]:
     """Formats that cannot hold the network, and why."""
+    refused = {} if config.role == "conv_tasnet" else {"tflite": NO_LOOPS}
     if config.kind not in get_args(NetworkName):
-        return {"onnx": f"kind={config.kind} is a network of your own; use savedmodel"}
-    if config.role == "dpcl" and config.cluster.method != "kmeans":
-        return {
-            "onnx": f"cluster.method={config.cluster.method} needs TensorFlow; train "
-            "or separate with cluster.method=kmeans"
-        }
-    return {}
+        refused["onnx"] = f"kind={config.kind} is a network of your own"
+    elif config.role == "dpcl" and config.cluster.method != "kmeans":
+        refused["onnx"] = f"cluster.method={config.cluster.method} needs TensorFlow"
+    return refused
 
 
 def graph(net: keras.Model) -> Graph:

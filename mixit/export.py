@@ -33,6 +33,7 @@ from mixit.layers import NORM_EPSILON, Activation, Projection
 from mixit.model import POWER_FLOOR, Block, Tdcn
 from mixit.separate import separator
 
+NO_STFT = "its basis is the STFT, whose inverse is no operation of TFLite"
 AXES = {1: 2, 2: 1}
 """Axes of [batch, channels, frames] by those of [batch, frames, channels]."""
 
@@ -63,6 +64,7 @@ def export_network(network: Tdcn) -> Export:
         sound(mics, rate)[np.newaxis],
         lambda folder: write_graphs(folder, model=graph(network)),
         light.load,
+        refused={"tflite": NO_STFT} if network.config.basis == "stft" else {},
     )
 
 

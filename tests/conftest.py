@@ -113,3 +113,19 @@ def every_tool():
     """Give a configuration averages, accumulation, a warm-up and a cosine."""
     tools = {"accumulate": 2, "ema": 0.5, "lr_schedule": "cosine", "warmup_steps": 2}
     return lambda config: replace(config, train=replace(config.train, **tools))
+
+
+@pytest.fixture
+def run_onnx(tmp_path):
+    """Run a graph of ONNX on arrays; gives its first output."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+
+    def run(graph: Any, *inputs: Any) -> Any:
+        path = tmp_path / "graph.onnx"
+        graph.save(path)
+        session = runtime.InferenceSession(str(path))
+        names = [each.name for each in session.get_inputs()]
+        return session.run(None, dict(zip(names, inputs, strict=True)))[0]
+
+    return run

@@ -14,7 +14,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from common.weights.export_command import Export, command, core_module, require_float32
+from common.weights.export_command import (
+    NO_LOOPS,
+    Export,
+    command,
+    core_module,
+    require_float32,
+)
 from common.weights.onnx_graph import Graph, write_graphs
 from unmix import light, weights
 from unmix.model import Affine, OpenUnmix, folded, num_bins
@@ -59,6 +65,7 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
         ),
         light.load,
         settings,
+        {"tflite": NO_LOOPS},
     )
 
 

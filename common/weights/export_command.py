@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,7 @@ from common.weights.download import digest
 
 SEED = 7
 SECONDS = 2.0
+NO_LOOPS = "it has recurrent layers, whose loops TFLite does not convert"
 MOST = {"savedmodel": 0.0, "onnx": 1e-5, "tflite": 1e-5}
 """Largest difference from our network, relative to the peak of its output."""
 
@@ -163,7 +168,8 @@ def write(
     """
     if form in export.refused:
         raise CheckpointError(
-            f"{form} cannot hold this network: {export.refused[form]}"
+            f"{form} cannot hold this network: {export.refused[form]}; choose another "
+            f"of {', '.join(name for name in SUFFIXES if name not in export.refused)}"
         )
     writers = {"onnx": _onnx, "savedmodel": _savedmodel, "tflite": _tflite}
     with replacing_folder(folder, overwrite=overwrite) as draft:
@@ -205,24 +211,45 @@ def _tflite(export: Export, folder: Path) -> float:
     function = export.core.separate.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], export.core)
     try:
-        content = converter.convert()
+        with _quiet():
+            content = converter.convert()
     except Exception as error:
-        first = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"tflite cannot hold this network: {first}") from error
+        missing = sorted(set(re.findall(r"'tf\.(\w+)' op", str(error))))
+        raise CheckpointError(
+            "tflite cannot hold this network: it has no operation for "
+            f"{', '.join(missing) or 'some of its parts'}; choose onnx or savedmodel"
+        ) from error
     (folder / "model.tflite").write_bytes(content)
     _describe(export, "tflite", folder)
-    interpreter = tf.lite.Interpreter(model_content=content)
-    example = export.example
+    expected = export.core.separate(tf.constant(export.example))
+    return _difference(_run_tflite(content, export.example), _array(expected))
+
+
+def _run_tflite(content: bytes, example: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():
+        # TensorFlow announces that its interpreter will move to another package.
+        warnings.simplefilter("ignore")
+        interpreter = tf.lite.Interpreter(model_content=content)
     index = interpreter.get_input_details()[0]["index"]
     interpreter.resize_tensor_input(index, example.shape)
     interpreter.allocate_tensors()
     interpreter.set_tensor(index, example)
     interpreter.invoke()
-    outputs = [
-        interpreter.get_tensor(i["index"]) for i in interpreter.get_output_details()
-    ]
-    expected = export.core.separate(tf.constant(example))
-    return _difference(outputs[0], _array(expected))
+    outputs = interpreter.get_output_details()
+    return _array([interpreter.get_tensor(each["index"]) for each in outputs])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the pages that the compiler writes to standard error."""
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nothing:  # noqa: PTH123 (a device)
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _array(outputs: Any) -> np.ndarray:

@@ -1,0 +1,23 @@
+"""The assignment of sources against that of scipy."""
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from common.separation.source_order import match_beginnings
+
+
+@pytest.mark.parametrize("sources", [1, 2, 5, 9])
+@pytest.mark.parametrize("seed", range(5))
+def test_order_is_the_best_one(sources, seed):
+    random = np.random.default_rng(seed)
+    before, after = random.normal(size=[2, sources, 1, 12]).astype(np.float32)
+    gains = before[:, 0] @ after[:, 0].T
+    best = after[linear_sum_assignment(gains, maximize=True)[1]]
+    np.testing.assert_array_equal(match_beginnings(before, after), best)
+
+
+def test_order_stays_in_silence():
+    after = np.arange(4.0)[:, np.newaxis, np.newaxis]
+    silence = np.zeros([4, 1, 1])
+    np.testing.assert_array_equal(match_beginnings(silence, after), after)

@@ -38,7 +38,7 @@ def write(path: Path, network: Any, half: bool = False) -> None:
         half: Store matrices in float16. Vectors, which hold few of the weights, and
             matrices with a value that float16 cannot hold, stay as they are.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {
         # A contiguous copy of a scalar would have one dimension.
@@ -46,7 +46,8 @@ def write(path: Path, network: Any, half: bool = False) -> None:
         for name, variable in variables(network).items()
     }
     with replacing(path) as draft:
-        save_file(tensors, draft, {DIGEST: _digest(tensors)})
+        # save_file would make a file that only its owner can read.
+        draft.write_bytes(save(tensors, {DIGEST: _digest(tensors)}))
 
 
 def restore(path: Path, network: Any) -> None:

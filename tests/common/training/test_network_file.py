@@ -32,6 +32,12 @@ def saved(tmp_path):
     return tmp_path, network
 
 
+def test_all_who_may_read_a_new_file_may_read_the_weights(saved):
+    folder, _ = saved
+    mode = (folder / "config.json").stat().st_mode
+    assert (folder / NAME).stat().st_mode == mode
+
+
 def test_names_are_those_of_a_checkpoint(saved):
     folder, network = saved
     save_network(folder, network)

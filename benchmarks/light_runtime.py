@@ -37,11 +37,14 @@ class Cost(NamedTuple):
 
 def spend(*command: str, python: str) -> Cost:
     """Run ``python -m`` and measure it."""
+    # The fresh environment takes nothing from that of this process.
+    own = os.environ.get("PYTHONPATH", "") if python == sys.executable else ""
+    paths = [str(ROOT), *filter(None, own.split(os.pathsep))]
     began = time.perf_counter()
     process = subprocess.Popen(
         [python, "-m", *command],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.DEVNULL,
     )
     _, status, used = os.wait4(process.pid, 0)

@@ -56,8 +56,6 @@ SINGLE_READER = {
     "clustering.clipping": "AutoClip, a paper of its own",
     "clustering.light": "separation without TensorFlow, a documented command",
     "clustering.mixtures": "mixtures drawn from clean sounds; mix is its command",
-    "clustering.models.conv_block": "the block of Conv-TasNet with a custom gradient",
-    "clustering.models.time_domain": "TasNet and Conv-TasNet",
     "clustering.nussl.cookiecutter": "the experiment files of cookiecutter-nussl",
     "clustering.numpy_kmeans": "k-means without TensorFlow",
     "clustering.principal": "principal components, for the plot",

@@ -29,7 +29,8 @@ def test_every_cell_runs(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
     for number, cell in enumerate(CELLS):
         exec(compile(cell, f"cell {number}", "exec"), names)
-    assert names["difference"] < 1e-4
+    # The Wiener filter leaves a little of the mixture out.
+    assert names["difference"] < 0.05 * np.abs(names["mixture"]).max()
     voice, rate = audio.read("vocals.wav")
     assert (voice.shape, rate) == (names["mixture"].shape, names["rate"])
     assert np.isfinite(voice).all()

@@ -63,7 +63,8 @@ def least(runs: int, *command: str, python: str) -> Cost:
 def environment(folder: Path) -> str:
     """Make an environment for separation without TensorFlow; returns its Python."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "pip", "install", "-q"]
+    # Packages on PYTHONPATH would count as installed.
+    pip = ["env", "-u", "PYTHONPATH", folder / "bin" / "pip", "install", "-q"]
     copy = folder / "source"
     subprocess.run(["git", "clone", "-q", ROOT, copy], check=True)
     subprocess.run([*pip, "--no-deps", copy], check=True)

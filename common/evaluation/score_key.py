@@ -33,8 +33,9 @@ def digest(separator: Separator) -> str:
     """
     shape = [separator.channels, NOISE_SECONDS * separator.sample_rate]
     noise = 0.1 * np.random.default_rng(0).standard_normal(shape)
-    names = [each.name for each in fields(separator) if each.name != "network"]
-    settings = {name: getattr(separator, name) for name in names}
+    values = {each.name: getattr(separator, each.name) for each in fields(separator)}
+    # The text of a function has its address, which is another one in each process.
+    settings = {name: value for name, value in values.items() if not callable(value)}
     content = hashlib.sha256(repr(settings).encode())
     # On a GPU equal networks differ in their last digits from one run to the next.
     with tf.device("/CPU:0"):

@@ -25,6 +25,12 @@ def test_another_output_or_setting_is_another_digest():
     assert score_key.digest(replace(SEPARATOR)) == digests[0]
 
 
+def test_functions_of_a_separator_change_no_digest():
+    """Their addresses are others in the process that goes on with an evaluation."""
+    one, other = (replace(SEPARATOR, digest=lambda: "same") for _ in range(2))
+    assert score_key.digest(one) == score_key.digest(other)
+
+
 def test_another_track_or_option_is_another_key():
     changed = [
         replace(TRACK, name="u"),

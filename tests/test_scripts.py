@@ -192,7 +192,7 @@ def test_environment_of_the_user_is_left_alone(machine):
 def test_gpu_brings_the_libraries_of_nvidia(machine):
     machine.add("nvidia-smi", "#!/bin/sh\necho 'GPU 0: NVIDIA A100'\n")
     machine.setup()
-    assert machine.called(".[plots,web,dev,gpu]")
+    assert machine.called(".[plots,web,docs,dev,gpu]")
 
 
 def test_unknown_lane_is_an_error(machine):

@@ -6,7 +6,7 @@ import pytest
 
 from clustering import published
 from clustering.config import ClusteringConfig
-from common.weights import registry
+from common.weights import card, registry
 
 DPCL = ClusteringConfig(sample_rate=8000)
 MEANS = {
@@ -82,10 +82,8 @@ def test_only_the_whole_test_set_compares(change, split, count, same):
 def test_the_registry_asks_for_the_models_that_come_along(tmp_path, monkeypatch):
     (tmp_path / "little").mkdir()
     (tmp_path / "little/config.json").write_text("{}")
-    (tmp_path / "little/README.md").write_text("# little\n\n- Licence: Apache-2.0\n")
+    about = card.read(published.BUNDLED / "mini")
+    card.write(replace(about, licence="MIT"), tmp_path / "little")
     monkeypatch.setattr(published, "BUNDLED", tmp_path)
     found = {entry.name: entry for entry in registry.entries()}
-    assert (found["little"].pillar, found["little"].licence) == (
-        "clustering",
-        "Apache-2.0",
-    )
+    assert (found["little"].pillar, found["little"].licence) == ("clustering", "MIT")

@@ -55,7 +55,6 @@ HEAVY = (
     "pandas",
     "matplotlib",
     "tensorboard",
-    "keras",
 )
 """Packages for training, evaluation and pictures."""
 

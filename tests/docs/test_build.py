@@ -29,9 +29,13 @@ def site(tmp_path_factory):
 
 @pytest.mark.slow
 def test_every_page_is_built_with_its_formulas_and_images(site):
-    for page in (REPOSITORY / "docs").rglob("*.md"):
-        name = page.relative_to(REPOSITORY / "docs").with_suffix(".html")
-        assert (site / name).exists()
+    docs = REPOSITORY / "docs"
+    pages = {path.relative_to(docs) for path in docs.rglob("*.md")}
+    pages = {page for page in pages if page.parts[0] not in ("build", "images")}
+    assert len(pages) > 20
+    assert [
+        page for page in pages if not (site / page.with_suffix(".html")).exists()
+    ] == []
     for paper in ("mixit", "unmix", "adversarial", "clustering"):
         assert "<math" in (site / "papers" / f"{paper}.html").read_text("utf-8")
     assert list((site / "_images").glob("clustering*.png"))

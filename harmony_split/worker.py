@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import IO, Any, Protocol
 
 from common import audio
@@ -33,6 +33,9 @@ from harmony_split.sound import decode
 
 MOST_MODELS = 4
 """Models that are kept in memory between jobs."""
+
+IDLE_SECONDS = 5.0
+"""Time after a job without another one, after which a further model is loaded."""
 
 LONGER_BY = 1.25
 """A song that is longer than its preview by this factor has one."""
@@ -228,14 +231,17 @@ def _serve(
     known = [describe(entry) for entry in models()]
     known.sort(key=lambda m: (not m["ready"], not m["bundled"], m["name"] != first))
     send({"event": "models", "models": known})
-    cold = [m["name"] for m in known if m["ready"] and m["bundled"]]
+    cold = [m["name"] for m in known if m["ready"] and m["bundled"]][:MOST_MODELS]
+    seconds = 0.0
     while True:
-        if cold and orders.empty():
+        try:
+            order = orders.get(timeout=seconds if cold else None)
+        except Empty:
             began, model = time.perf_counter(), cold.pop(0)
             worker.warm(model)
             send({"event": "warm", "model": model, "took": time.perf_counter() - began})
             continue
-        order = orders.get()
+        seconds = IDLE_SECONDS  # The next order comes a moment after a job is done.
         if order["model"] in cold:  # the job itself warms it
             cold.remove(order["model"])
         worker.run(order)

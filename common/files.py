@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib
 import json
 import os
@@ -17,6 +18,9 @@ from typing import Any, TextIO
 
 PREFIX = ".partial-"
 """First letters of the names of all drafts."""
+
+DIGEST_BYTES = 1 << 20
+"""What of a file is read at once for its digest."""
 
 LOCK_SECONDS = 0.1
 """Time between two attempts at a lock on Windows."""
@@ -260,6 +264,20 @@ def _is_in_cache(path: Path) -> bool:
     with suppress(FileNotFoundError):
         return path.absolute().is_relative_to(_cache_root().absolute())
     return False
+
+
+def digest(path: Path) -> str:
+    """Compute the SHA-256 of a file, in hexadecimal digits.
+
+    >>> import os
+    >>> digest(Path(os.devnull))[:8]
+    'e3b0c442'
+    """
+    content = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(DIGEST_BYTES):
+            content.update(block)
+    return content.hexdigest()
 
 
 def _create_file(path: Path) -> tuple[Path, int | None]:

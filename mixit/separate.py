@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.config import load as load_config
-from common.files import user_path
+from common.files import digest, user_path
 from common.separation.command import RATE_HELP, command
 from common.separation.outputs import Form, Rate
 from common.separation.separator import SeparationError, Separator, graph
@@ -31,7 +31,6 @@ from common.training.checkpoint import (
     restore_network,
     run_of,
 )
-from common.weights.download import digest
 from common.weights.fingerprint import fingerprint
 from common.weights.tf1 import MetaGraphError, locate
 from mixit import published

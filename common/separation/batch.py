@@ -11,7 +11,7 @@ from typing import Any
 
 from common import audio
 from common.audio.decoding import inspect
-from common.files import refuse_overwriting, write_json
+from common.files import digest, refuse_overwriting, write_json
 from common.separation import report as reports
 from common.separation.files import WHOLE, Part, separate_file
 from common.separation.inputs import Input, Inputs, refuse_mixing
@@ -25,7 +25,6 @@ from common.separation.outputs import (
 )
 from common.separation.report import Report
 from common.separation.separator import SeparationError, Separator
-from common.weights.download import digest
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from common.files import digest
 from common.separation import command as separation
 from common.separation.separator import Network, Separator
-from common.weights.download import digest
 
 CONFIG = "config.json"
 VERSION = 1

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from common import __version__
+from common.files import digest
 from common.separation.summary import Summary
-from common.weights.download import digest
 
 FORMAT = 1
 SCHEMA = Path(__file__).with_name("report.schema.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http
 import http.client
 import json
@@ -88,7 +87,7 @@ def verify(path: Path, sha256: str = "") -> str:
     Raises:
         DownloadError: It is another one.
     """
-    whole = digest(path)
+    whole = files.digest(path)
     first = recorded(path)
     for expected in (sha256, first.sha256 if first else ""):
         if not whole.startswith(expected):
@@ -107,19 +106,6 @@ def recorded(path: Path) -> Download | None:
     """
     values = _records(path.parent).get(path.name)
     return Download(**values) if values else None
-
-
-def digest(path: Path) -> str:
-    """Compute the SHA-256 of a file.
-
-    >>> digest(Path("/dev/null"))[:8]
-    'e3b0c442'
-    """
-    content = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            content.update(block)
-    return content.hexdigest()
 
 
 def expected_digest(path: Path) -> str | None:
@@ -163,7 +149,7 @@ def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
             f"{url} cannot be downloaded ({error}); connect to the network and start "
             f"again to go on, or put the file into {path.parent}"
         ) from error
-    download = Download(url, part.stat().st_size, digest(part))
+    download = Download(url, part.stat().st_size, files.digest(part))
     problem = _problem(path, part, download, Download(url, size or 0, sha256))
     if problem:
         part.unlink()

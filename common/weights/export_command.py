@@ -18,11 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import exit_code
-from common.files import replacing_folder, user_path, write_json
+from common.files import digest, replacing_folder, user_path, write_json
 from common.separation.exported import CHUNKS, CONFIG, SUFFIXES, VERSION
 from common.separation.separator import Separator
 from common.training.checkpoint import CheckpointError
-from common.weights.download import digest
 
 SEED = 7
 SECONDS = 2.0

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from common import audio
+from common.files import digest
 from common.separation import command, report
-from common.separation.batch import digest
 
 jsonschema = pytest.importorskip("jsonschema")
 PILLARS = ("mixit", "unmix", "adversarial", "clustering")

@@ -56,6 +56,7 @@ class MixitTraining(keras.Model):
         self.held_out = summaries.Summaries(self.names, suffixes, "held_out")
         self.built = True
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Separate mixtures of mixtures and take one optimizer step."""
         parts = self.config.train.accumulate
@@ -85,6 +86,7 @@ class MixitTraining(keras.Model):
         gradients: Any = tape.gradient(loss, self.network.trainable_variables)
         return gradients, (losses, estimates)
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on mixtures of mixtures, measures on the single mixtures.
 

@@ -51,6 +51,7 @@ class EndToEnd(keras.Model):
         self.loss_mean = keras.metrics.Mean("loss")
         self.built = True
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Estimate the waveforms of all targets and take one optimizer step."""
         parts = self.config.train.accumulate
@@ -75,6 +76,7 @@ class EndToEnd(keras.Model):
         gradients: Any = tape.gradient(loss, self.trainable_variables)
         return gradients, losses
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on whole tracks, each of which counts the same, separated in chunks."""
         estimates = self.separate_in_chunks(batch["mixture"])

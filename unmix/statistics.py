@@ -93,6 +93,6 @@ def _blocks(mixture: np.ndarray, params: Stft) -> Iterator[np.ndarray]:
         yield _magnitude(mixture[:, start:end], params).numpy()
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _magnitude(mixture: tf.Tensor, params: Stft) -> tf.Tensor:
     return tf.reduce_mean(tf.abs(stft(mixture, params)), axis=0)

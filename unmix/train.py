@@ -54,6 +54,7 @@ class UnmixTraining(keras.Model):
         self.loss_mean = keras.metrics.Mean("loss")
         self.built = True
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Estimate magnitudes of the target and take one optimizer step."""
         parts = self.config.train.accumulate
@@ -80,6 +81,7 @@ class UnmixTraining(keras.Model):
         gradients: Any = tape.gradient(loss, self.network.trainable_variables)
         return gradients, losses
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on whole tracks, each of which counts the same."""
         estimate = self.network(self.magnitude(batch["mixture"]))

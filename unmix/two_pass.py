@@ -107,7 +107,7 @@ class TwoPassSeparator:
         self.sources = len(matrix)
         self.hann = _hann(self.config.window_samples)
         self.encode = graph(self._encoded)
-        self.step = graph(self._stepped, autograph=False)
+        self.step = graph(self._stepped)
         self.decode = graph(self._decoded)
         # Compiled one by one: in one program the compiler would compute the filter
         # again for each of the sums, which takes three times as long.

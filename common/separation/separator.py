@@ -366,7 +366,8 @@ def graph(function: Callable[..., Any], **options: Any) -> Any:
 
     TensorFlow counts the traces of all functions with the same code together, and
     warns of retracing when a process makes its fifth separator, although each traces
-    its own graph once. That warning is left out.
+    its own graph once. That warning is left out. So is AutoGraph, which would look for
+    Python control flow on tensors for seconds.
 
     Args:
         function: What is traced.
@@ -378,7 +379,7 @@ def graph(function: Callable[..., Any], **options: Any) -> Any:
     # Imported here, so that a separator of another runtime needs no TensorFlow.
     import tensorflow as tf
 
-    compiled = tf.function(function, **options)
+    compiled = tf.function(function, autograph=False, **options)
     # Set by TensorFlow on functions of saved models; there is no public switch.
     compiled._omit_frequent_tracing_warning = True
     return compiled

@@ -91,6 +91,7 @@ class Averages(keras.callbacks.Callback):
         """Update the averages after each step, in its graph."""
         step = model.train_step
 
+        @tf.autograph.experimental.do_not_convert
         def train_step(batch: Any) -> Any:
             logs = step(batch)
             for weight, average in self._pairs():

@@ -143,11 +143,14 @@ def _batches(
 ) -> Any:
     """Return the examples of the replicas of each process, in order."""
     rows = batch_size * strategy.num_replicas_in_sync
+    # No example has Python control flow on tensors; the look for it takes seconds.
+    example = tf.autograph.experimental.do_not_convert(example)
 
     def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset[Any]:
         share = rows // context.num_input_pipelines
         first = context.input_pipeline_id * share
 
+        @tf.autograph.experimental.do_not_convert
         def positions(step: tf.Tensor) -> tf.data.Dataset[Any]:
             begin = step * rows + first
             return tf.data.Dataset.range(begin, begin + share)

@@ -87,7 +87,6 @@ EXTRAS = {
         "codespell",
         # The test client of Starlette asks for it.
         "httpx2",
-        "hypothesis",
         "jsonschema",
         "mypy",
         "onnx>=1.16,<2",

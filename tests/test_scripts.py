@@ -343,3 +343,14 @@ def test_tests_run_in_the_environment_of_the_lane(trained):
     assert done.returncode == 0, done.stderr
     assert trained.called("-m pytest -m slow")
     assert (trained.clone / ".venv-tfio").exists()
+
+
+def test_the_second_lane_leaves_out_what_libraries_cannot_change(trained):
+    script = str(trained.clone / "run_tests.sh")
+    assert trained.run(script).returncode == 0
+    (everything,) = trained.called("-m pytest")
+    assert trained.run(script, LANE="tfio").returncode == 0
+    (changeable,) = trained.called("-m pytest")
+    assert changeable == f"{everything} -m not slow and not one_lane"
+    assert trained.run(script, "-n", "2", LANE="tfio").returncode == 0
+    assert trained.called("-m pytest -n 2") == ["-m pytest -n 2"]

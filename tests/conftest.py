@@ -1,5 +1,6 @@
 """Two logical CPUs and quiet TensorFlow for every test."""
 
+import gc
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,16 +10,23 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
-import tensorflow as tf
 
 from common import job, training
-from common.training import resume
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("dist", "no") != "no":
+        return  # This process runs no test itself, and its workers wait for it.
+    import tensorflow as tf
+
     cpu = tf.config.list_physical_devices("CPU")[0]
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, two)
+
+
+def pytest_collection_finish() -> None:
+    """Leave millions of objects of modules out of every search for garbage."""
+    gc.freeze()
 
 
 class Killed(BaseException):
@@ -28,6 +36,7 @@ class Killed(BaseException):
 @pytest.fixture
 def trained_twice(monkeypatch, tmp_path):
     """Train a run at once and broken off after a step; gives both models."""
+    from common.training import resume
 
     def trained_twice(config: Any, build: training.Build, step: int) -> list[Any]:
         straight = training.train(config, build)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.one_lane
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAPERS = ("mixit", "unmix", "adversarial", "clustering")
@@ -107,17 +110,26 @@ PAGE = sorted(
 )
 
 
+@functools.cache
 def parse(module: str) -> ast.Module:
     return ast.parse((REPOSITORY / module).read_text(encoding="utf-8"), module)
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
+@functools.cache
+def imported(tree: ast.Module) -> list[str]:
     """Every dotted name that a module imports, anywhere in it."""
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def roots(module: str) -> set[str]:
+    """The packages that a module imports from."""
+    return {name.partition(".")[0] for name in imported(parse(module))}
 
 
 def attributes(tree: ast.Module) -> Iterator[str]:
@@ -151,51 +163,52 @@ def test_pillar_has_the_ten_files(pillar):
     assert not missing
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_run_from_pillar_to_common(module):
-    room = module.split("/", maxsplit=1)[0]
-    banned = set(PAPERS) - {room}
-    roots = {name.split(".", maxsplit=1)[0] for name in imported(parse(module))}
-    assert not roots & banned
-    assert not roots & {"tests", "benchmarks", "harmony_split"}
+def test_imports_run_from_pillar_to_common():
+    for module in MODULES:
+        banned = set(PAPERS) - {module.partition("/")[0]}
+        banned |= {"tests", "benchmarks", "harmony_split"}
+        assert not roots(module) & banned, module
 
 
-@pytest.mark.parametrize("module", PAGE)
-def test_page_imports_pillars_by_their_names_alone(module):
-    roots = {name.split(".", maxsplit=1)[0] for name in imported(parse(module))}
-    assert not roots & {*PAPERS, "tests", "benchmarks", "tensorflow"}
+def test_page_imports_pillars_by_their_names_alone():
+    for module in PAGE:
+        assert not roots(module) & {*PAPERS, "tests", "benchmarks", "tensorflow"}
 
 
-@pytest.mark.parametrize("module", [*MODULES, *PAGE])
-def test_file_is_named_for_what_it_holds(module):
-    assert Path(module).stem not in NAMELESS
+def test_files_are_named_for_what_they_hold():
+    assert not [m for m in [*MODULES, *PAGE] if Path(m).stem in NAMELESS]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_keras_is_tf_keras_and_tensorflow_1_lives_in_one_file(module):
-    tree = parse(module)
-    names = [*imported(tree), *attributes(tree)]
-    banned = [n for n in imported(tree) if n.split(".", maxsplit=1)[0] == "keras"]
-    banned += [n for n in names if f"{n}.".startswith(KERAS_3)]
-    assert not banned, f"{banned}: write 'import tf_keras as keras'"
-    if module != "common/weights/tf1.py":
-        assert not [n for n in names if "compat.v1" in n]
+def test_keras_is_tf_keras_and_tensorflow_1_lives_in_one_file():
+    for module in MODULES:
+        tree = parse(module)
+        names = [*imported(tree), *attributes(tree)]
+        banned = [n for n in names if f"{n}.".startswith(KERAS_3)]
+        assert not banned, f"{module} has {banned}: write 'import tf_keras as keras'"
+        assert "keras" not in roots(module), module
+        if module != "common/weights/tf1.py":
+            assert not [n for n in names if "compat.v1" in n], module
 
 
-@pytest.mark.parametrize("module", [*MODULES, *PAGE])
-def test_everything_public_is_documented(module):
-    tree = parse(module)
-    assert ast.get_docstring(tree), "the module has no docstring"
-    undocumented = [name for name, node in public(tree) if not ast.get_docstring(node)]
+def test_everything_public_is_documented():
+    undocumented = []
+    for module in [*MODULES, *PAGE]:
+        nodes = [("the module", parse(module)), *public(parse(module))]
+        undocumented += [
+            (module, n) for n, node in nodes if not ast.get_docstring(node)
+        ]
     assert not undocumented
 
 
-@pytest.mark.parametrize("module", [*MODULES, *PAGE])
-def test_a_command_starts_once_all_is_defined(module):
-    body = parse(module).body
-    starts = [i for i, node in enumerate(body) if "__main__" in ast.unparse(node)]
-    starts = [i for i in starts if isinstance(body[i], ast.If)]
-    assert starts in ([], [len(body) - 1])
+def test_a_command_starts_once_all_is_defined():
+    for module in [*MODULES, *PAGE]:
+        body = parse(module).body
+        starts = [
+            position
+            for position, node in enumerate(body)
+            if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+        ]
+        assert starts in ([], [len(body) - 1]), module
 
 
 EXAMPLES = [
@@ -209,16 +222,17 @@ WITHOUT_EXAMPLE = {"command"}
 """Functions that read the command line of the process."""
 
 
-@pytest.mark.parametrize("module", EXAMPLES)
-def test_functions_of_signals_and_losses_have_examples(module):
+def test_functions_of_signals_and_losses_have_examples():
     lacking = [
-        node.name
+        f"{module}: {node.name}"
+        for module in EXAMPLES
         for node in parse(module).body
         if isinstance(node, ast.FunctionDef)
         and not node.name.startswith("_")
+        and node.name not in WITHOUT_EXAMPLE
         and ">>>" not in (ast.get_docstring(node) or "")
     ]
-    assert not set(lacking) - WITHOUT_EXAMPLE
+    assert not lacking
 
 
 def test_rooms_of_common_import_from_below():

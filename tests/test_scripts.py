@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_lane
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 CORPORA = {
     "fuss": "mixit",

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 import adversarial
 from adversarial import phases
@@ -14,6 +15,7 @@ from common.config import load
 from common.training.logs import read_scalars
 
 
+@pytest.mark.slow
 def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
     config, half, every_tool, trained_twice
 ):

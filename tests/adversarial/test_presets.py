@@ -1,6 +1,7 @@
 """Every preset learns: some steps on one batch lower its loss, in both phases."""
 
 import functools
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -63,8 +64,18 @@ def losses_of(config):
     return found
 
 
-@pytest.mark.parametrize("phase", train.TRAINING)
-@pytest.mark.parametrize("name", PRESETS)
+SLOW = {("tiny", "semisup"), ("musdb_moisesdb", "sup")}
+"""Those that another preset trains in the same phase, and a fast test in the other."""
+
+
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.slow] if pair in SLOW else [])
+        for pair in itertools.product(PRESETS, train.TRAINING)
+    ],
+)
+@pytest.mark.one_lane
 def test_some_steps_lower_the_loss(name, phase):
     first, *_, last = losses_of(small(PRESETS[name], phase))
     assert last < (1 - FALL) * first

@@ -129,6 +129,7 @@ def one_sentence(capsys):
     return errors[0]
 
 
+@pytest.mark.one_lane
 def test_both_phases_run_to_their_end_on_songs_listed_once(config, capsys, monkeypatch):
     list_songs, calls = corpus.list_songs, []
     monkeypatch.setattr(

@@ -18,6 +18,7 @@ from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
 
 
+@pytest.mark.one_lane
 def test_it_separates_what_it_never_heard(tmp_path):
     separator = clustering.load("mini")
     config = load_config(ClusteringConfig, BUNDLED / "mini/config.json")
@@ -43,6 +44,7 @@ def test_small_complete_and_without_paths():
     assert " dB" in card
 
 
+@pytest.mark.one_lane
 def test_a_run_is_bundled_and_its_card_stays(config, tmp_path):
     net = network(config)
     run, place = tmp_path / "run", tmp_path / "model"
@@ -72,6 +74,7 @@ def test_a_large_one_is_not_bundled(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.one_lane
 def test_speech2_makes_two_estimates_that_nearly_add_up_to_a_second():
     separator = clustering.load("speech2")
     rng = np.random.default_rng(0)

@@ -67,6 +67,7 @@ def test_a_run_that_goes_on_sees_what_an_undisturbed_one_does(config):
 @pytest.mark.parametrize(
     "kind", ["chimera", pytest.param("conv_tasnet", marks=pytest.mark.slow)]
 )
+@pytest.mark.one_lane
 def test_a_curriculum_trains(config, kind):
     schedule = Schedule(epochs=2, steps_per_epoch=2, checkpoint_steps=2, log_steps=2)
     config = replace(config, kind=kind, curriculum=CURRICULUM, train=schedule)
@@ -144,6 +145,7 @@ def test_mixtures_made_on_the_fly_have_no_noise(wham):
 
 
 @pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.one_lane
 def test_nobody_speaks_twice_in_a_random_mixture(config, count):
     """Sounds are constants that identify the speaker."""
     names = [f"s{number + 1}" for number in range(count)]

@@ -152,6 +152,7 @@ def test_bss_eval_of_edge_cases_is_a_number_or_nan(waves):
     ).all()
 
 
+@pytest.mark.one_lane
 def test_an_evaluation_that_was_killed_and_the_model_trained_on(
     run, config, tmp_path, monkeypatch, capsys
 ):
@@ -180,6 +181,7 @@ def test_an_evaluation_that_was_killed_and_the_model_trained_on(
     capsys.readouterr()
 
 
+@pytest.mark.one_lane
 def test_splits_have_folders_of_their_own(run, capsys):
     for split in ("test", "valid"):
         assert evaluate.main([str(run), "--split", split]) == 0
@@ -249,6 +251,7 @@ def test_confidence_needs_an_embedding(config):
         evaluate.evaluate_confidence(trained, [])
 
 
+@pytest.mark.one_lane
 def test_several_jobs_and_a_limit_give_the_same_rows(run, capsys):
     tables = []
     for words in (["--jobs", "2"], ["--limit", "1"]):
@@ -279,6 +282,7 @@ def test_a_whole_real_test_set_stands_beside_the_published_one(
         assert here in printed
 
 
+@pytest.mark.one_lane
 def test_the_noise_of_a_mixture_lowers_the_scores(speakers, run, tmp_path, capsys):
     noisy = tmp_path / "noisy"
     shutil.copytree(speakers, noisy)

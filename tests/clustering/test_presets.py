@@ -25,6 +25,8 @@ SLOW = {
     *("conv_tasnet", "asteroid_wham_convtasnet", "chimera_music", "chimera_paper"),
     *("nussl_wham_mi", "nussl_wham_chimera", "autoclip_dc", "autoclip_mi"),
     *("autoclip_mi_wkm", "tiny_mask_inference", "tiny_chimera", "tiny_tasnet"),
+    *("dpcl", "nussl_wham_dpcl", "cookiecutter_wham_dpcl", "cookiecutter_wham_mi"),
+    *("cookiecutter_speech_commands",),
 }
 """Those that take longest, or repeat a loss at another rate."""
 UNUSED = ("train", "cluster", "dataset", "sources", "mixing", "resample")
@@ -128,6 +130,7 @@ def losses_of(config):
         for name in PRESETS
     ],
 )
+@pytest.mark.one_lane
 def test_some_steps_lower_the_loss(name):
     first, *_, last = losses_of(small(PRESETS[name]))
     if PRESETS[name].loss.inference_kind in objective.RATIOS:

@@ -18,7 +18,10 @@ from common.corpora.track import Track
 from common.synthetic.miniature import MARKER
 from common.training.checkpoint import save_network
 
+pytestmark = pytest.mark.one_lane
+
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
+SLOW = ("chimera", "tasnet")
 FILES = ["mixture.wav", "source0.wav", "source1.wav", "viz.png"]
 
 
@@ -55,7 +58,14 @@ def figures(monkeypatch):
     return saved_figures
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# A chimera has the panels of the first two, and both networks on waves have the same.
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else [])
+        for kind in KINDS
+    ],
+)
 def test_every_network_is_drawn_with_its_panels(snippets, figures, kind, capsys):
     run = saved(replace(snippets, kind=kind))
     assert visualize.main(["-p", run, "--seed", "3"]) == 0

@@ -45,6 +45,7 @@ class Mean(keras.Model):
         self.largest = keras.metrics.Mean("position")
         self.built = True
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, batch):
         gradients, losses = accumulate(self.gradients_of, batch, self.parts)
         weights = self.network.trainable_variables
@@ -60,6 +61,7 @@ class Mean(keras.Model):
             loss = tf.reduce_mean(losses) / self.replicas
         return tape.gradient(loss, self.network.trainable_variables), losses
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, batch):
         output = self.network(tf.ones_like(batch["value"])[:, tf.newaxis])[:, 0]
         self.loss_mean.update_state(tf.square(output - batch["value"]), batch["weight"])

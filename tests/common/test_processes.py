@@ -10,6 +10,8 @@ import pytest
 
 from common import processes
 
+pytestmark = pytest.mark.one_lane
+
 PARENT = """
 import sys
 from common import processes

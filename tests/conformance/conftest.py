@@ -89,7 +89,7 @@ def _mixit_example(position):
 
 UNMIX = replace(unmix.config.TINY, lr=1e-4)
 UNMIX_SMALL = replace(
-    UNMIX, target=("vocals",), model=replace(UNMIX.model, hidden_size=8)
+    UNMIX, target=("vocals",), model=replace(UNMIX.model, hidden_size=8, layers=1)
 )
 
 
@@ -179,7 +179,7 @@ def _semi_supervised_example(position):
     }
 
 
-STACK = clustering.shapes.Recurrent(hidden=6, layers=2, dropout=0.0)
+STACK = clustering.shapes.Recurrent(hidden=6, layers=1, dropout=0.0)
 
 
 def _clustering_small(config):

@@ -68,7 +68,8 @@ def test_forward_pass_is_golden(case, name):
 
 def test_a_graph_serves_every_batch_size(case):
     network, _ = case.small()
-    graph = tf.function(network, input_signature=[tf.TensorSpec([None, *case.inputs])])
+    signature = [tf.TensorSpec([None, *case.inputs])]
+    graph = tf.function(network, input_signature=signature, autograph=False)
     for batch in (1, 3):
         assert values(graph(inputs(case, batch))).shape[0] == batch
     assert graph.experimental_get_tracing_count() == 1
@@ -106,7 +107,7 @@ def test_saved_model_round_trip(case, tmp_path):
     module = tf.Module()
     # The weights alone: of a whole model, Keras saves functions of each of its layers.
     module.weights = network.variables
-    module.separate = tf.function(network, input_signature=[signature])
+    module.separate = tf.function(network, input_signature=[signature], autograph=False)
     wanted = values(module.separate(inputs(case)))
     tf.saved_model.save(module, str(tmp_path))
     again = tf.saved_model.load(str(tmp_path))
@@ -121,6 +122,7 @@ def test_two_replicas_equal_one(training_case):
         np.testing.assert_allclose(two[name], weight, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.one_lane
 def test_two_accumulated_batches_equal_one(accumulated_case):
     one = trained_by_one(accumulated_case)
     strategy = tf.distribute.get_strategy()

@@ -85,6 +85,7 @@ def test_a_run_of_an_earlier_release_goes_on(run, tmp_path, monkeypatch, capsys)
     assert all(np.isfinite(each).all() for each in estimates.values())
 
 
+@pytest.mark.one_lane
 def test_a_run_with_a_removed_penalty_still_separates(tmp_path):
     folder = unpacked(RUNS / "mixit-0.1.0", tmp_path)
     values = json.loads((folder / "config.json").read_text())

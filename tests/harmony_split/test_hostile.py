@@ -18,6 +18,8 @@ import pytest
 from harmony_split.limits import Limits, RefusedError
 from harmony_split.sound import decode, probe
 
+pytestmark = pytest.mark.one_lane
+
 SECRET = "a secret of some length"
 
 

@@ -17,6 +17,8 @@ import soundfile
 
 from harmony_split.openapi import DOCUMENT
 
+pytestmark = pytest.mark.one_lane
+
 STEMS = ["high", "low"]
 
 

@@ -186,6 +186,7 @@ def rooms(tmp_path_factory):
     return folder
 
 
+@pytest.mark.one_lane
 def test_roomsim_records_are_trained_on_and_evaluated(config, rooms, tmp_path, capsys):
     schedule = replace(config.train, epochs=1, steps_per_epoch=2)
     config = replace(

@@ -83,15 +83,18 @@ def test_networks_one_after_another_run_as_they_are(unpack):
     assert stereo["source0"].shape == (2, mixture.shape[-1])
 
 
-@pytest.mark.parametrize("samples", [1, 24, 25])
-def test_sounds_shorter_than_a_frame(unpack, samples):
+@pytest.mark.one_lane
+def test_sounds_shorter_than_a_frame(unpack):
     folder, ((mixture, _), *_) = unpack("skips_magsq")
     native, graph = mixit.load(folder), mixit.load(folder, metagraph=True)
-    for name, estimate in graph(mixture[0, :, :samples]).items():
-        assert estimate.shape == (1, samples)
-        other = native(mixture[0, :, :samples])[name]
-        if samples > 24:  # Google's program fails below, for want of a frame
-            np.testing.assert_allclose(estimate, other, atol=1e-5)
+    for samples in (1, 24, 25):
+        sound = mixture[0, :, :samples]
+        estimates, others = graph(sound), native(sound)
+        assert {each.shape for each in estimates.values()} == {(1, samples)}
+        assert {each.shape for each in others.values()} == {(1, samples)}
+    # Google's program fails below 25 samples, for want of a frame.
+    for name, estimate in estimates.items():
+        np.testing.assert_allclose(estimate, others[name], atol=1e-5)
 
 
 def test_graph_of_several_microphones_is_no_separator(unpack):
@@ -175,6 +178,7 @@ def test_options_that_contradict_the_graph(
     assert not run.exists()
 
 
+@pytest.mark.one_lane
 def test_options_that_agree_with_the_graph(unpack):
     folder, _ = unpack("fuss")
     known = {"hop_samples": 16, "num_dilations": 2, "front_padding": True}
@@ -204,6 +208,7 @@ def test_norms_of_the_dcase_baseline_without_a_graph(unpack, caplog, front):
     assert "front padding: none, because there is no meta graph" in record.message
 
 
+@pytest.mark.one_lane
 def test_what_the_facts_do_not_tell_is_compared_in_any_case(unpack, tmp_path, capsys):
     folder, _ = unpack("dcase2020")
 
@@ -241,6 +246,7 @@ def test_graph_of_a_training_is_read_and_not_run(unpack, capsys):
     assert "has no tensor input_audio/receiver_audio" in capsys.readouterr().err
 
 
+@pytest.mark.one_lane
 def test_training_goes_on_with_the_network_of_the_graph(unpack):
     folder, _ = unpack("dcase2020")
     config = restore(folder)[0].config
@@ -265,6 +271,7 @@ def test_graph_of_another_checkpoint(unpack):
         restore(folder)[0]
 
 
+@pytest.mark.one_lane
 def test_graph_without_the_expected_tensors(unpack, capsys):
     folder, _ = unpack("scopes")
 
@@ -337,6 +344,7 @@ def test_command_separates_by_the_graph(unpack, tmp_path, capsys):
         np.testing.assert_allclose(stem, wanted[:, index], atol=1e-5)
 
 
+@pytest.mark.one_lane
 def test_options_of_a_checkpoint_for_a_run_folder(unpack, tmp_path):
     folder, _ = unpack("scopes")
     run = tmp_path / "run"
@@ -354,6 +362,7 @@ def test_options_of_a_checkpoint_for_a_run_folder(unpack, tmp_path):
             mixit.load(run, **options)
 
 
+@pytest.mark.one_lane
 def test_check_refuses_what_differs(unpack, tmp_path, capsys):
     folder, _ = unpack("scopes")
     run = tmp_path / "run"

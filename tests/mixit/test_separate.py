@@ -36,6 +36,7 @@ def test_python(run):
     assert all(not each.any() for each in silence.values())
 
 
+@pytest.mark.one_lane
 def test_command(run, song, tmp_path, capsys):
     words = [str(song), "--model", str(run), "--output", str(tmp_path / "out")]
     assert separate.main(words) == 0
@@ -59,6 +60,7 @@ def test_no_model(tmp_path, song, capsys, broken):
         mixit.load(folder)
 
 
+@pytest.mark.one_lane
 def test_evaluation_writes_rows_summary_and_pictures(run, tmp_path, capsys):
     output = tmp_path / "evaluation"
     words = ["--model", str(run), "--output", str(output), "--draw", "1"]

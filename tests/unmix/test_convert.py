@@ -64,6 +64,7 @@ def test_export_is_what_the_original_writes(folder, tmp_path):
         )
 
 
+@pytest.mark.one_lane
 def test_check_refuses_other_weights(folder):
     model = weights.load(folder)["vocals"]
     model.fc2.kernel.assign(1.01 * model.fc2.kernel)
@@ -83,6 +84,7 @@ def test_export_writes_all_or_nothing(folder, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["original"]
 
 
+@pytest.mark.one_lane
 def test_command(folder, tmp_path, capsys):
     out = str(tmp_path / "out")
     assert convert.main([str(folder), "--check", "--export", out]) == 0

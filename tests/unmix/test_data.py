@@ -59,7 +59,7 @@ def songs(root: Path, tracks: int = 3, samples: int = 200) -> UnmixConfig:
 
 def examples(config: UnmixConfig, count: int, first: int = 0):
     train = data.load(config).train
-    example = tf.function(data.training_example(config, train))
+    example = tf.function(data.training_example(config, train), autograph=False)
     for position in range(first, first + count):
         got = example(tf.constant(position, tf.int64))
         yield {key: value.numpy() for key, value in got.items()}

@@ -294,6 +294,7 @@ def test_subsets_have_records_of_their_own(tmp_path):
     run.check_record(blurred(*PAIR), test, {"subset": "test"})
 
 
+@pytest.mark.one_lane
 def test_an_evaluation_that_was_killed_and_the_model_changed(
     corpus_root, tmp_path, monkeypatch, capsys
 ):
@@ -370,6 +371,7 @@ def fixed_model(monkeypatch):
     return asked
 
 
+@pytest.mark.one_lane
 def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     """The words of 2019: model in front, outdir and evaldir."""
     place = tmp_path / "scores"

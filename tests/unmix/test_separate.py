@@ -26,6 +26,23 @@ def separator():
     return unmix.load(MODEL)
 
 
+LOAD, LOADED = separate.load, {}
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    """Give the same separator for the same options: its graphs take seconds to make."""
+
+    def load(*arguments, **options):
+        key = repr((arguments, options))
+        if key not in LOADED:
+            LOADED[key] = LOAD(*arguments, **options)
+        return LOADED[key]
+
+    for module in (separate, umx_command):
+        monkeypatch.setattr(module, "load", load)
+
+
 @pytest.fixture
 def song(tmp_path):
     """Two seconds of stereo noise."""
@@ -51,6 +68,7 @@ def test_estimates_are_those_of_the_original(name):
     assert separator.sources == names[: 2 + (residual == "1")]
 
 
+@pytest.mark.one_lane
 def test_blocks_are_close_to_one_pass(separator):
     sound = np.random.default_rng(1).standard_normal([2, 40_000]).astype(np.float32)
     whole = unmix.load(MODEL, segment_seconds=None, wiener_win_len=20)(sound)
@@ -62,6 +80,7 @@ def test_blocks_are_close_to_one_pass(separator):
 
 @pytest.mark.parametrize("samples", [1, 63, 64, 65, 2001])
 @pytest.mark.parametrize("channels", [1, 2, 5, 6])
+@pytest.mark.one_lane
 def test_any_sound_is_separated(separator, channels, samples):
     sound = np.random.default_rng(2).standard_normal([channels, samples])
     estimates = separator(sound.astype(np.float32))
@@ -78,6 +97,7 @@ def test_silence_stays_silence(separator):
         assert not estimate.any()
 
 
+@pytest.mark.one_lane
 def test_a_mono_network_takes_equal_and_different_channels():
     network = TwoPassSeparator(weights.load(MONO), WienerOptions(residual=True))
     sound = np.random.default_rng(3).standard_normal([1, 2, 2000]).astype(np.float32)
@@ -88,6 +108,7 @@ def test_a_mono_network_takes_equal_and_different_channels():
     assert np.abs(different[:, :, 0] - different[:, :, 1]).max() > 1e-3
 
 
+@pytest.mark.one_lane
 def test_a_single_target_is_filtered_against_the_rest():
     alone = unmix.load(MODEL, ["vocals"])
     both = unmix.load(MODEL, ["vocals"], residual="rest")
@@ -98,6 +119,7 @@ def test_a_single_target_is_filtered_against_the_rest():
     assert np.abs(vocals - AUDIO[0]).max() > 0.01
 
 
+@pytest.mark.one_lane
 def test_aggregate_sums(separator):
     summed = unmix.load(MODEL, aggregate={"all": ["vocals", "drums"]})
     apart = separator(AUDIO[0])
@@ -113,11 +135,13 @@ def test_aggregate_sums(separator):
         ({"targets": ["bass"]}, "has no target bass"),
     ],
 )
+@pytest.mark.one_lane
 def test_bad_options_are_named(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         unmix.load(MODEL, **options)
 
 
+@pytest.mark.one_lane
 def test_house_words(song, tmp_path, capsys):
     words = [str(song), "--model", str(MODEL), "--output", str(tmp_path / "out")]
     assert separate.main([*words, "--residual", "rest", "--targets", "rest"]) == 0
@@ -126,6 +150,7 @@ def test_house_words(song, tmp_path, capsys):
     assert "song.wav: 1 stem of 2.0 s" in capsys.readouterr().out
 
 
+@pytest.mark.one_lane
 def test_words_of_the_original(song, tmp_path):
     out = tmp_path / "stems"
     words = [str(song), "--model", str(MODEL), "--outdir", str(out)]
@@ -145,6 +170,7 @@ def test_words_of_the_original_belong_to_umx_tf_alone(song, flag, capsys):
     assert "unrecognized arguments" in capsys.readouterr().err
 
 
+@pytest.mark.one_lane
 def test_umx_tf_never_replaces_an_input(tmp_path, song, capsys):
     stem = tmp_path / "vocals" / "vocals.wav"
     stem.parent.mkdir()
@@ -156,6 +182,7 @@ def test_umx_tf_never_replaces_an_input(tmp_path, song, capsys):
     assert stem.read_bytes() == song.read_bytes()
 
 
+@pytest.mark.one_lane
 def test_umx_tf_keeps_songs_of_one_name_apart(tmp_path, song):
     songs = [tmp_path / folder / "mix.wav" for folder in ("d1", "d2")]
     for file in songs:
@@ -167,12 +194,14 @@ def test_umx_tf_keeps_songs_of_one_name_apart(tmp_path, song):
     assert folders == {"d1", "d2"}
 
 
+@pytest.mark.one_lane
 def test_the_residual_leaves_a_file_to_the_inputs(tmp_path, song):
     words = ["--model", str(MODEL), "--output", str(tmp_path), "--residual", str(song)]
     assert separate.main(words) == 0
     assert (tmp_path / "song" / "residual.wav").exists()
 
 
+@pytest.mark.one_lane
 def test_without_outdir_the_folder_is_named_for_song_and_model(
     song, tmp_path, monkeypatch
 ):
@@ -182,6 +211,7 @@ def test_without_outdir_the_folder_is_named_for_song_and_model(
     assert audio.probe(tmp_path / "song_estimates" / "vocals.wav").samples == RATE
 
 
+@pytest.mark.one_lane
 def test_a_broken_file_does_not_stop_the_rest(song, tmp_path, capsys):
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF of nothing")
@@ -201,12 +231,14 @@ def test_a_broken_file_does_not_stop_the_rest(song, tmp_path, capsys):
         (["--ext", ".wav", "--samplerate", "44100"], "--samplerate is 44100"),
     ],
 )
+@pytest.mark.one_lane
 def test_bad_words_are_named(song, tmp_path, capsys, words, sentence, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert umx_command.main([str(song), "--model", str(MODEL), *words]) == 1
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.one_lane
 def test_existing_stems_stay(song, tmp_path, capsys):
     words = [str(song), "--model", str(MODEL), "--outdir", str(tmp_path)]
     assert umx_command.main(words) == 0

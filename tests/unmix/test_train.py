@@ -51,6 +51,7 @@ def test_five_steps_of_the_original_through_the_training_itself():
     np.testing.assert_allclose(losses, golden["bi/losses"], atol=1e-6)
 
 
+@pytest.mark.one_lane
 def test_an_early_stop_is_final(config, capsys):
     schedule = replace(config.train, epochs=9)
     model = replace(config.model, layers=1, dropout=0.0)
@@ -97,6 +98,7 @@ def test_check_in_a_new_process():
     assert time.monotonic() - start < 300
 
 
+@pytest.mark.one_lane
 def test_umxse_starts_from_speech_and_noise(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)

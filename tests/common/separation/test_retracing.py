@@ -44,10 +44,12 @@ def warnings(caplog):
     "make",
     [
         lambda: lambda mixture: Doubling().run(tf.constant(mixture)),
-        lambda: mixit.separator(Tdcn(SMALL)),
+        pytest.param(
+            lambda: mixit.separator(Tdcn(SMALL)), marks=pytest.mark.slow, id="mixit"
+        ),
         lambda: adversarial.separator(UNet(SETTINGS)),
     ],
-    ids=["graph", "mixit", "adversarial"],
+    ids=["graph", None, "adversarial"],
 )
 def test_many_in_one_process(make, warnings):
     for _ in range(7):

@@ -21,8 +21,6 @@ def run(toys, name, **changes):
     ]
 
 
-@pytest.mark.slow
-@pytest.mark.ci
 def test_two_batches_of_4_equal_one_of_8_on_any_number_of_replicas(toys, capsys):
     weight, positions = run(toys, "whole", batch_size=8)
     accumulated = run(toys, "accumulated", batch_size=4, accumulate=2)

@@ -114,6 +114,7 @@ def test_the_folder_is_unchanged_if_none_can_be_restored(toys):
     assert read_scalars(folder) == lines
 
 
+@pytest.mark.one_lane
 def test_a_run_resumes_from_best_if_latest_is_damaged(toys, capsys):
     config = toys.config()
     toys.kill(config, 6)
@@ -123,6 +124,23 @@ def test_a_run_resumes_from_best_if_latest_is_damaged(toys, capsys):
     training.train(config, toys.build)
     assert "is damaged or incomplete" in capsys.readouterr().out
     assert max(steps(folder / "latest")) == 12
+
+
+@pytest.mark.one_lane
+def test_a_full_disk_stops_the_run_and_keeps_what_was_saved(toys, monkeypatch):
+    config = toys.config(checkpoint_steps=2)
+    toys.kill(config, 5)
+
+    def full(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.train.CheckpointManager, "save", full)
+        with pytest.raises(OSError, match=r"cannot be written to .* free space"):
+            training.train(config, toys.build)
+    assert max(steps(toys.folder / "run" / "latest")) == 4
+    model = training.train(config, toys.build)
+    assert int(model.optimizer.iterations.numpy()) == 12
 
 
 def test_keep_removes_the_oldest(saved):

@@ -15,17 +15,31 @@ from common.training.resume import TrainingError
 from common.training.run_folder import RunFolderError
 
 
-@pytest.mark.parametrize("step", [2, 5, 7, 9])
-def test_a_killed_run_ends_with_the_same_bits(toys, step):
-    undisturbed, killed = toys.config("undisturbed"), toys.config("killed")
+def test_a_killed_run_ends_with_the_same_bits(toys):
+    undisturbed = toys.config("undisturbed")
     straight = training.train(undisturbed, toys.build)
-    toys.kill(killed, step)
-    resumed = training.train(killed, toys.build)
-    for a, b in zip(toys.weights(straight), toys.weights(resumed), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert read_scalars(killed.output) == read_scalars(undisturbed.output)
+    for step in (2, 5, 7, 9):
+        killed = toys.config(f"killed at {step}")
+        toys.kill(killed, step)
+        resumed = training.train(killed, toys.build)
+        for a, b in zip(toys.weights(straight), toys.weights(resumed), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"killed at {step}")
+        assert read_scalars(killed.output) == read_scalars(undisturbed.output), step
 
 
+@pytest.mark.one_lane
+def test_a_run_that_never_began_can_be_corrected(toys):
+    def fails(each, strategy):
+        raise ValueError("no examples")
+
+    config = toys.config(epochs=1)
+    with pytest.raises(ValueError, match="no examples"):
+        training.train(replace(config, lr=0.5), fails)
+    model = training.train(config, toys.build)
+    assert int(model.optimizer.iterations.numpy()) == 4
+
+
+@pytest.mark.one_lane
 def test_steps_that_were_not_saved_are_repeated(toys):
     config = toys.config(checkpoint_steps=3)
     toys.kill(config, 3)
@@ -35,6 +49,7 @@ def test_steps_that_were_not_saved_are_repeated(toys):
     assert positions[0] == pytest.approx(np.mean(np.arange(16)))
 
 
+@pytest.mark.one_lane
 def test_a_resumed_run_reads_the_position_of_its_step(toys):
     config = toys.config(epochs=1)
     toys.kill(config, 3)
@@ -53,6 +68,7 @@ def test_a_resumed_run_reads_the_position_of_its_step(toys):
     assert positions == [2]
 
 
+@pytest.mark.one_lane
 def test_progress_counts_the_epochs_and_steps_of_the_run(toys, capsys):
     config = toys.config()
     toys.kill(config, 7)
@@ -79,6 +95,7 @@ def test_workers_that_do_not_share_the_run_folder_raise(toys, monkeypatch):
     assert not starts
 
 
+@pytest.mark.one_lane
 def test_the_data_digest_of_an_earlier_release_is_accepted(toys):
     config = toys.config(epochs=1)
     toys.kill(config, 3)
@@ -92,13 +109,16 @@ def test_the_data_digest_of_an_earlier_release_is_accepted(toys):
     assert values["data_digest"] == "content"
 
 
-def test_a_finished_run_is_not_changed(toys):
+def test_a_finished_run_is_not_changed_and_goes_on_with_more_epochs(toys):
     config = toys.config(epochs=1)
     done = training.train(config, toys.build)
     again = training.train(config, toys.build)
     np.testing.assert_array_equal(toys.weights(done)[0], toys.weights(again)[0])
+    more = training.train(toys.config(epochs=2), toys.build)
+    assert int(more.optimizer.iterations.numpy()) == 8
 
 
+@pytest.mark.one_lane
 def test_only_a_new_run_takes_the_weights_of_another(toys):
     config, starts = toys.config(epochs=1), []
 

@@ -33,7 +33,6 @@ from tables import (
     Table,
 )
 
-from clustering.published import NAMES, origin
 from common.corpora import catalogue
 from common.corpora.track import Options
 from common.errors import exit_code
@@ -48,6 +47,13 @@ RESTORED, TRAINED = 0.1, 0.5
 STEPS = "steps.json"
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 SPLITS = ("train", "valid", "test")
+SPEECH_MEASURES = {
+    "SI-SDR": "si_sdr",
+    "SI-SDRi": "si_sdr_improvement",
+    "SDR": "bss_sdr",
+    "SDRi": "bss_sdr_improvement",
+}
+"""Measures of ``clustering.evaluate`` by their names in papers."""
 Summary = Mapping[str, Any]
 
 
@@ -169,6 +175,7 @@ def run(task: Task, name: str, start: Start) -> bool:
                 "versions": versions(),
             }
         )
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(finished, folder / STEPS)
     return True
 
@@ -176,7 +183,9 @@ def run(task: Task, name: str, start: Start) -> bool:
 def read_steps(folder: Path) -> list[dict[str, Any]]:
     """Read the finished steps of a row."""
     file = folder / STEPS
-    steps: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    steps: list[dict[str, Any]] = (
+        json.loads(file.read_text("utf-8")) if file.exists() else []
+    )
     return steps
 
 
@@ -206,7 +215,7 @@ def steps(task: Task, name: str) -> list[Step]:
     model = str(folder / "run") if row.preset else row.restore
     if row.restore and task.tiny:
         model = BUNDLED
-    made = [Step(f"{pillar}.train", _training(task, row, model), "train")]
+    made = [Step(f"{pillar}.train", training(task, row, model), "train")]
     separate = [str(mixture(task)), "--model", model, "--overwrite"]
     separate += ["--output", str(folder / "separated")]
     evaluate = [model, "--data", str(task.roots[0]), *row.evaluation]
@@ -220,7 +229,8 @@ def steps(task: Task, name: str) -> list[Step]:
     ]
 
 
-def _training(task: Task, row: Row, run_folder: str) -> list[str]:
+def training(task: Task, row: Row, run_folder: str) -> list[str]:
+    """Make the arguments of the training of a row."""
     pillar = task.table.pillar
     keys = {**row.keys, **(TINY[pillar] if task.tiny else {})}
     keys[ROOT_KEYS[pillar]] = task.roots[0]
@@ -308,7 +318,7 @@ def _numbers(task: Task, name: str) -> Iterator[list[str]]:
             number.text,
             f"{tolerance} dB",
             within(task, summary, own, number, tolerance),
-            origin(number),
+            number.origin,
         ]
 
 
@@ -358,7 +368,7 @@ def _unmix(summary: Summary, number: Number) -> float | None:
 
 def _clustering(summary: Summary, number: Number) -> float | None:
     group = number.row if number.row.startswith("ideal") else "all"
-    return summary.get(group, {}).get(NAMES[number.measure])
+    return summary.get(group, {}).get(SPEECH_MEASURES[number.measure])
 
 
 def _adversarial(summary: Summary, number: Number) -> float | None:

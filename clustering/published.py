@@ -70,20 +70,10 @@ def table(
     if not published:
         return ""
     cells = [
-        (row.row, row.measure, row.text, _here(row, config, means), origin(row))
+        (row.row, row.measure, row.text, _here(row, config, means), row.origin)
         for row in published
     ]
     return markdown(["network", "measure", "published", "here", "source"], cells)
-
-
-def origin(number: Number) -> str:
-    """Return the publication, and who quotes it if it was not read itself.
-
-    >>> origin(PUBLISHED[2])
-    'Wang et al. 2018, quoted by AutoClip'
-    """
-    quoted = number.status.startswith(numbers.QUOTED)
-    return f"{number.source}, {number.status}" if quoted else number.source
 
 
 def row_of(config: ClusteringConfig) -> str:

@@ -63,6 +63,16 @@ class Number(NamedTuple):
         """
         return f"{self.value} {self.unit}" if self.value else UNREAD
 
+    @property
+    def origin(self) -> str:
+        """The publication, and who quotes it where it was not read itself.
+
+        >>> Number("", "", "", "", "", "1", "dB", "quoted by B", "paper A").origin
+        'paper A, quoted by B'
+        """
+        quoted = self.status.startswith(QUOTED)
+        return f"{self.source}, {self.status}" if quoted else self.source
+
 
 def read(folder: Path) -> list[Number]:
     """Read the published numbers of a pillar.

@@ -279,7 +279,8 @@ def lines(task: Task) -> Iterator[str]:
         yield "**Synthetic sounds: these numbers say nothing about real recordings.**\n"
     yield (
         f"Tolerance: {RESTORED} dB for published weights, {TRAINED} dB for a training. "
-        "`+` after a commit: with changes. Numbers compare over the whole test set.\n"
+        "Numbers compare over the whole test set. Hours leave out starts that were "
+        "broken off. `+` after a commit: with changes.\n"
     )
     head = ["row", "of", "measure", "measured", "published", "tolerance", "within"]
     cells = [cell for name in task.table.rows for cell in _numbers(task, name)]
@@ -302,6 +303,7 @@ def _finished(task: Task, name: str) -> list[dict[str, Any]]:
 def _numbers(task: Task, name: str) -> Iterator[list[str]]:
     table, row = task.table, task.table.rows[name]
     summary = read_summary(task, name)
+    missing = "not run" if summary is None else "not measured"
     for number in published.read(ROOT / table.pillar):
         if number.table != table.numbers or number.row not in row.published:
             continue
@@ -314,7 +316,7 @@ def _numbers(task: Task, name: str) -> Iterator[list[str]]:
             label,
             number.condition,
             number.measure,
-            "not run" if own is None else f"{own:.2f} {number.unit}",
+            missing if own is None else f"{own:.2f} {number.unit}",
             number.text,
             f"{tolerance} dB",
             within(task, summary, own, number, tolerance),

@@ -132,14 +132,21 @@ COMMANDS = [
     "separation-registry = common.weights.registry:main",
 ]
 
-# The bundled models, which separate offline, the page, and the marks of typed packages.
+# The bundled models, which separate offline, published numbers, the page, and the marks
+# of typed packages.
 DATA = {
-    "adversarial": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
-    "clustering": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
+    "adversarial": ["py.typed", "published.csv", "bundled/*/*", "bundled/*/*/*"],
+    "clustering": ["py.typed", "published.csv", "bundled/*/*", "bundled/*/*/*"],
     "common": ["py.typed", "separation/*.json"],
     "harmony_split": ["py.typed", "static/*", "static/vendor/*"],
-    "mixit": ["py.typed", "bundled/*/*", "bundled/*/*/*"],
-    "unmix": ["py.typed", "bundled/*/*", "bundled/*/*/*", "bundled/*/*/*/*"],
+    "mixit": ["py.typed", "published.csv", "bundled/*/*", "bundled/*/*/*"],
+    "unmix": [
+        "py.typed",
+        "published.csv",
+        "bundled/*/*",
+        "bundled/*/*/*",
+        "bundled/*/*/*/*",
+    ],
 }
 
 

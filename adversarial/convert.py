@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -34,7 +35,7 @@ from common.training.checkpoint import CheckpointError, save_network
 from common.weights import bundled as bundles
 from common.weights import convert_command, tf1
 from common.weights.bundled import BUNDLED, Form
-from common.weights.card import Card
+from common.weights.card import Card, Score
 from common.weights.foreign_tensors import demand_fit
 
 TOLERANCE = 1e-4
@@ -250,13 +251,34 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
         ConfigError: The network is too large for the package.
         CheckpointError: The run has no checkpoint.
     """
-    network, config = phases.restore(run), phases.read_config(phases.locate(run))
+    phase = phases.locate(run)
+    network, config = phases.restore(run), phases.read_config(phase)
     bundles.refuse_large(run, network.count_params(), form)
     corpora = replace(
         config.corpora, root=None, unpaired_root=None, records=None, function=None
     )
     bare = replace(config, output=None, corpora=corpora)
-    return bundles.write(run, folder, {"": (network, bare)}, adversarial.load, form)
+    parts = {"": (network, bare)}
+    scores = partial(card_scores, config)
+    return bundles.write(phase, folder, parts, adversarial.load, form, scores)
+
+
+def card_scores(config: AdversarialConfig, summary: Mapping[str, Any]) -> list[Score]:
+    """Make the scores of a card of the ``summary.json`` of an evaluation.
+
+    Args:
+        config: Configuration of the run.
+        summary: Of :mod:`adversarial.evaluate`.
+    """
+    rate, scores = round(2 * summary["bandwidth_hz"]), []
+    for corpus, sources in summary["databases"].items():
+        count = max(measures["SDR"]["count"] for measures in sources.values())
+        where = f"{count} songs of the test split, {corpus}, medians at {rate} Hz"
+        medians = {name: each["SDR"]["median"] for name, each in sources.items()}
+        values = {n: round(each, 2) for n, each in medians.items() if each is not None}
+        recorded = bundles.is_recorded(config.corpora.root)
+        scores.append(Score("SDR", "dB", where, recorded, values))
+    return scores
 
 
 def reference_separator(tensors: Tensors, mixture: np.ndarray) -> np.ndarray:

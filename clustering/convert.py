@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from common.training.checkpoint import (
 )
 from common.weights import bundled, convert_command
 from common.weights.bundled import BUNDLED, Form
-from common.weights.card import Card
+from common.weights.card import Card, Score
 
 TOLERANCE = 1e-4
 """Largest difference of any two numbers, by the largest number."""
@@ -152,7 +153,22 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     restore_network(run, net)
     bundled.refuse_large(run, net.count_params(), form)
     bare = replace(config, root=None, records=None, output=None)
-    return bundled.write(run, folder, {"": (net, bare)}, load, form)
+    scores = partial(card_scores, config)
+    return bundled.write(run, folder, {"": (net, bare)}, load, form, scores)
+
+
+def card_scores(config: ClusteringConfig, summary: Mapping[str, Any]) -> list[Score]:
+    """Make the score of a card of the ``summary.json`` of an evaluation.
+
+    Args:
+        config: Configuration of the run.
+        summary: Of :mod:`clustering.evaluate`.
+    """
+    means = summary["all"]
+    where = f"{means['count']} sources of the test split of {config.dataset}"
+    known = "si_sdr_improvement" in means
+    values = {"mean": round(means["si_sdr_improvement"], 2)} if known else {}
+    return [Score("SI-SDRi", "dB", where, bundled.is_recorded(config.root), values)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,16 +1,17 @@
 """Published scores of the networks on mixtures of speakers, and the bundled models.
 
-Each number was read in the source that its row names. ``python -m clustering.evaluate``
-prints them beside its own.
+``published.csv`` holds the numbers, each with its source and whether it was read there
+or quoted. ``python -m clustering.evaluate`` prints them beside its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
 from clustering.config import BUNDLED, ClusteringConfig
+from common.evaluation import published as numbers
+from common.evaluation.published import Number
 from common.evaluation.table import markdown
 from common.weights.registry import Entry, shipped
 
@@ -20,104 +21,29 @@ TRACKS = 3000
 """Mixtures of the test set of each of these corpora."""
 RATE = 8000
 NAMES = {
-    "si_sdr": "SI-SDR",
-    "si_sdr_improvement": "SI-SDRi",
-    "bss_sdr": "SDR",
-    "bss_sdr_improvement": "SDRi",
+    "SI-SDR": "si_sdr",
+    "SI-SDRi": "si_sdr_improvement",
+    "SDR": "bss_sdr",
+    "SDRi": "bss_sdr_improvement",
 }
-"""Names of the measures in papers, by ours."""
+"""Our names of the measures, by those of papers."""
 
-ISIK = "Isik et al. 2016, abstract"
-AUTOCLIP = "Seetharaman et al. 2020 (AutoClip)"
-WANG = "Wang et al. 2018, quoted by AutoClip"
-QUOTED = "the papers, quoted by recipes of asteroid"
-ASTEROID = "recipe of asteroid 0.7"
-NUSSL = "recipe of nussl 1.1, 3,000 mixtures"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One published number.
-
-    Attributes:
-        dataset: The corpus.
-        kind: Name of the network, or of an ideal mask.
-        loss: Name of the loss of embeddings; empty where there is none.
-        autoclip: Whether gradients were clipped to a percentile of their history.
-        measure: The measure, one of :data:`NAMES`.
-        value: The mean over the test set, in dB.
-        source: Publication that states it.
-        task: Task of WHAM!.
-    """
-
-    dataset: str
-    kind: str
-    loss: str
-    autoclip: bool
-    measure: str
-    value: float
-    source: str
-    task: str = "mix_clean"
-
-    @property
-    def label(self) -> str:
-        """The network as the presets name it, with its loss."""
-        parts = [self.kind, self.loss, "AutoClip" if self.autoclip else ""]
-        return ", ".join(part for part in parts if part)
-
-
-def _wsj0_2mix() -> list[Row]:
-    row = partial(Row, "wsj0_2mix")
-    return [
-        row("dpcl", "classic", False, "bss_sdr_improvement", 10.3, ISIK),
-        row("dpcl", "classic", False, "bss_sdr_improvement", 9.9, ASTEROID),
-        row("dpcl", "classic", False, "si_sdr", 10.2, WANG),
-        row("dpcl", "whitened", False, "si_sdr", 10.4, WANG),
-        row("dpcl", "classic", True, "si_sdr", 10.8, AUTOCLIP),
-        row("dpcl", "whitened", True, "si_sdr", 11.0, AUTOCLIP),
-        row("mask_inference", "", False, "bss_sdr_improvement", 10.0, ASTEROID),
-        row("mask_inference", "", False, "si_sdr", 10.0, WANG),
-        row("mask_inference", "", True, "si_sdr", 10.2, AUTOCLIP),
-        row("chimera", "classic", False, "bss_sdr_improvement", 11.5, ASTEROID),
-        row("chimera", "classic", False, "si_sdr", 11.2, WANG),
-        row("chimera", "whitened", True, "si_sdr", 11.3, AUTOCLIP),
-        row("conv_tasnet", "", False, "si_sdr_improvement", 15.3, QUOTED),
-        row("conv_tasnet", "", False, "bss_sdr_improvement", 15.6, QUOTED),
-    ]
-
-
-def _wham() -> list[Row]:
-    row = partial(Row, "wham")
-    noisy = partial(row, task="mix_both")
-    return [
-        row("dpcl", "classic", False, "si_sdr", 10.74, NUSSL),
-        row("mask_inference", "", False, "si_sdr", 10.03, NUSSL),
-        row("ideal_binary", "", False, "si_sdr", 13.48, NUSSL),
-        row("ideal_ratio", "", False, "si_sdr", 12.69, NUSSL),
-        row("tasnet", "", False, "si_sdr_improvement", 14.2, QUOTED),
-        row("tasnet", "", False, "si_sdr_improvement", 16.8, ASTEROID),
-        row("conv_tasnet", "", False, "si_sdr_improvement", 16.2, ASTEROID),
-        noisy("tasnet", "", False, "si_sdr_improvement", 12.0, QUOTED),
-        noisy("tasnet", "", False, "si_sdr_improvement", 13.7, ASTEROID),
-    ]
-
-
-THREE = Row("wsj0_3mix", "dpcl", "classic", False, "bss_sdr_improvement", 7.1, ISIK)
-PUBLISHED: Sequence[Row] = (*_wsj0_2mix(), THREE, *_wham())
+PUBLISHED: Sequence[Number] = tuple(
+    number for number in numbers.read(Path(__file__).parent) if number.value
+)
 """Numbers at 8 kHz, of mixtures that are cut to the shorter utterance."""
 
 
-def rows(config: ClusteringConfig) -> list[Row]:
+def rows(config: ClusteringConfig) -> list[Number]:
     """List the published scores on the corpus and the task of a run.
 
     >>> from clustering.config import ClusteringConfig
-    >>> rows(ClusteringConfig())[0].value
-    10.3
+    >>> rows(ClusteringConfig())[0].text
+    '10.3 dB'
     """
     task = config.task if config.dataset == "wham" else "mix_clean"
-    return [
-        row for row in PUBLISHED if (row.dataset, row.task) == (config.dataset, task)
-    ]
+    run = config.dataset, task
+    return [each for each in PUBLISHED if (each.table, each.condition) == run]
 
 
 def is_comparable(config: ClusteringConfig, split: str, count: int) -> bool:
@@ -144,37 +70,38 @@ def table(
     if not published:
         return ""
     cells = [
-        (
-            row.label,
-            NAMES[row.measure],
-            f"{row.value:.2f} dB",
-            _here(row, config, means),
-            row.source,
-        )
+        (row.row, row.measure, row.text, _here(row, config, means), row.origin)
         for row in published
     ]
     return markdown(["network", "measure", "published", "here", "source"], cells)
 
 
+def row_of(config: ClusteringConfig) -> str:
+    """Return the row of the published numbers that a network belongs to.
+
+    >>> from clustering.config import ClusteringConfig
+    >>> row_of(ClusteringConfig())
+    'dpcl, classic'
+    """
+    embeds = config.kind in ("dpcl", "chimera")
+    loss = config.loss.clustering_kind if embeds else ""
+    parts = config.kind, loss, "AutoClip" if config.clip_kind == "auto" else ""
+    return ", ".join(filter(None, parts))
+
+
 def _here(
-    row: Row,
+    row: Number,
     config: ClusteringConfig,
     means: Mapping[str, Mapping[str, float]] | None,
 ) -> str:
-    ideal = row.kind.startswith("ideal")
-    if means is None or not (ideal or _is_of(row, config)):
+    ideal = row.row.startswith("ideal")
+    if means is None or not (ideal or row.row == row_of(config)):
         return NOT_RUN
-    own = means.get(row.kind if ideal else "all")
+    own = means.get(row.row if ideal else "all")
     if own is None:
         return NOT_RUN
-    return f"{own[row.measure]:.2f} dB" if row.measure in own else NOT_MEASURED
-
-
-def _is_of(row: Row, config: ClusteringConfig) -> bool:
-    embeds = config.kind in ("dpcl", "chimera")
-    loss = config.loss.clustering_kind if embeds else ""
-    run = config.kind, loss, config.clip_kind == "auto"
-    return run == (row.kind, row.loss, row.autoclip)
+    measure = NAMES[row.measure]
+    return f"{own[measure]:.2f} dB" if measure in own else NOT_MEASURED
 
 
 def entries() -> list[Entry]:

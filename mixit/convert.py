@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common.config import load as load_config
 from common.files import refuse_overwriting, user_path
@@ -22,7 +23,7 @@ from common.training import run_folder
 from common.training.checkpoint import CheckpointError, restore_network, save_network
 from common.weights import bundled, convert_command
 from common.weights.bundled import BUNDLED, Form
-from common.weights.card import Card
+from common.weights.card import Card, Score
 from common.weights.tf1 import locate
 from mixit import load, published
 from mixit.config import FUSS, MixitConfig
@@ -125,7 +126,27 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
         records=None,
         output=None,
     )
-    return bundled.write(run, folder, {"": (network, bare)}, load, form)
+    return bundled.write(run, folder, {"": (network, bare)}, load, form, card_scores)
+
+
+def card_scores(summary: Mapping[str, Any]) -> list[Score]:
+    """Make the scores of a card of the ``summary.json`` of an evaluation.
+
+    Args:
+        summary: Of :mod:`mixit.evaluate`.
+    """
+    where = f"{summary['examples']} examples of the split {summary['split']}"
+    return [
+        Score(
+            {"1S": "SI-SNR of single sources"}.get(name, f"SI-SNRi ({name})"),
+            "dB",
+            where,
+            not summary["synthetic"],
+            {"mean": round(summary[name]["mean"], 2)},
+        )
+        for name in ("MSi", "1S", "MoMi")
+        if name in summary and summary[name]["mean"] is not None
+    ]
 
 
 if __name__ == "__main__":

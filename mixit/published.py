@@ -4,10 +4,10 @@ None of the models is part of this repository; ``mixit.load("yfcc100m")`` downlo
 files into the cache once, and ``./run_verify_published_weights.sh`` compares each model
 with the meta graph that was published with it.
 
-Only numbers that were seen in a publication stand here. ``python -m mixit.evaluate
---table SUMMARY...`` writes the table of ``mixit/results.md`` from the ``summary.json``
-of evaluations; what was not run says so, and the synthetic miniature has a table of its
-own, without published numbers.
+``published.csv`` holds the numbers of publications that could be read. ``python -m
+mixit.evaluate --table SUMMARY...`` writes the table of ``mixit/results.md`` from the
+``summary.json`` of evaluations; what was not run says so, and the synthetic miniature
+has a table of its own, without published numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from common import files
+from common.evaluation import published as numbers
 from common.files import user_path
 from common.training.checkpoint import CheckpointError
 from common.weights import bundled
@@ -144,23 +145,20 @@ class PublishedScore(NamedTuple):
     source: str
 
 
-TABLE_1 = "arXiv 2006.12701, table 1"
-SCORES = {
-    "fuss": PublishedScore("MixIT on FUSS alone", "FUSS", {}, TABLE_1),
-    "yfcc100m": PublishedScore("MixIT on YFCC100m", "FUSS", {}, TABLE_1),
-    "fuss_supervised": PublishedScore(
-        "FUSS baseline, with labels",
-        "FUSS, reverberant",
-        {"1S": "35.5 dB", "MSi": "9.8 dB"},
-        "arXiv 2011.00803, abstract",
-    ),
-    "sparse": PublishedScore(
-        "MixIT with more outputs and sparsity",
-        "FUSS",
-        {"1S": "> 17 dB above MixIT", "MSi": "> 13 dB"},
-        "arXiv 2106.00847, abstract",
-    ),
-}
+def _scores() -> dict[str, PublishedScore]:
+    rows: dict[str, PublishedScore] = {}
+    for number in numbers.read(Path(__file__).parent):
+        known = rows.get(number.row)
+        values = dict(known.values) if known else {}
+        if number.value:
+            values[number.measure] = number.text
+        rows[number.row] = PublishedScore(
+            number.model, number.condition, values, number.source
+        )
+    return rows
+
+
+SCORES = _scores()
 """Rows by the preset that repeats them; ``sparse`` is any run with a sparsity loss."""
 
 

@@ -72,7 +72,6 @@ SINGLE_READER = {
     "common.corpora.source_folders": "a layout of Open-Unmix",
     "common.corpora.track_folders": "a layout of Open-Unmix",
     "common.evaluation.bss_eval.energies": "what the ratios of BSS Eval are made of",
-    "common.evaluation.intelligibility": "a measure of speech, by another package",
     "common.layers.lstm_cudnn": "one of the three programs of the LSTM",
     "common.layers.lstm_inference": "one of the three programs of the LSTM",
     "common.records.roomsim": "records of Google's room simulator",

@@ -194,6 +194,7 @@ def test_wheel_holds_the_packages_alone(wheel):
     information = f"tf_separation_suite-{common.__version__}.dist-info"
     assert {name.split("/")[0] for name in files} == {*ROOMS, information}
     assert "common/corpora/track.py" in files
+    assert sum(name.endswith("/published.csv") for name in files) == 4
     licences = {Path(name).name for name in files if name.startswith(information)}
     assert {"LICENSE", "NOTICE"} <= licences
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +27,7 @@ from common.separation.command import Names, add_checkpoint
 from common.training.checkpoint import CheckpointError
 from common.weights import bundled, convert_command, download, torch_file
 from common.weights.bundled import BUNDLED, Form
-from common.weights.card import Card
+from common.weights.card import Card, Score
 from unmix import load, original_folder, weights
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix, folded
@@ -106,7 +107,19 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     networks = weights.load(run, tuple(runs))
     parts = {target: (networks[target], bare[target]) for target in runs}
     whole = {"": (None, replace(first, target=tuple(runs)))}
-    return bundled.write(run, folder, {**whole, **parts}, load, form)
+    return bundled.write(run, folder, {**whole, **parts}, load, form, card_scores)
+
+
+def card_scores(summary: Mapping[str, Any]) -> list[Score]:
+    """Make the score of a card of the ``summary.json`` of an evaluation.
+
+    Args:
+        summary: Of :mod:`unmix.evaluate`.
+    """
+    where = f"{summary['tracks']} songs of the split {summary['subset']}, medians"
+    medians = {name: cells["SDR"] for name, cells in summary["targets"].items()}
+    values = {n: round(each, 2) for n, each in medians.items() if each is not None}
+    return [Score("SDR", "dB", where, not summary["synthetic"], values)]
 
 
 def check(model: OpenUnmix, tensors: Tensors, frames: int = 64) -> float:

@@ -5,6 +5,10 @@ form, ``scores.csv`` their medians for each song, ``summary.json`` and ``summary
 the medians over all songs beside the published ones, and ``scores.png`` a plot. The
 flags of the original's ``evaluate.py``, and of ``eval.py`` of 2019, work as well.
 
+Models of speech and noise are scored on ``DATA/test/NAME/{mixture,speech,noise}.wav``,
+or on ``DATA/test/{mix,speech,noise}/NAME.wav``; ``--stoi`` adds the intelligibility of
+speech.
+
 Songs are scored in processes of their own while the next ones are separated. Stopped at
 any time, the same command goes on with the songs that have no scores yet. A song that
 cannot be scored is reported, the others are scored, and the exit code is 1.
@@ -22,7 +26,7 @@ from typing import Any
 
 from common import plots
 from common.corpora.track import CorpusError
-from common.evaluation import command
+from common.evaluation import command, intelligibility
 from common.evaluation.table import Row
 from common.files import refuse_overwriting, user_path, write_json, write_text
 from common.separation.command import Names
@@ -37,13 +41,21 @@ from unmix.published import SCORES
 from unmix.scoring import tables
 from unmix.scoring.run import (
     PROGRAM,
+    SPEECH_PARTS,
     Folders,
     check_record,
     evaluate,
     find_songs,
     scored_targets,
 )
-from unmix.scoring.worker import HOP_SECONDS, MODE, WINDOW_SECONDS, scored_together
+from unmix.scoring.worker import (
+    HOP_SECONDS,
+    MODE,
+    SPEECH,
+    WINDOW_SECONDS,
+    ScoringError,
+    scored_together,
+)
 from unmix.separate import add_filter_options, filter_options, load
 
 ROOT_VARIABLE = "MUSDB_PATH"
@@ -80,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--outdir", metavar="ESTIMATES", help="keep the estimates here, as 32-bit wav")
     add("--is-wav", action="store_true", help="leave out stem files")
     add("--overwrite", action="store_true", help="score all again")
+    add("--stoi", action="store_true", help="add STOI of speech, which needs pystoi")
     add("--no-cuda", action="store_true", help="use no GPU")
     add_filter_options(
         parser,
@@ -125,7 +138,7 @@ def _main(options: argparse.Namespace) -> int:
     names = [song.name for song in songs]
     repeated = (names if options.limit else None) if options.overwrite else ()
     check_record(separator, folders, settings, repeated)
-    evaluation = evaluate(separator, songs, folders, options.jobs)
+    evaluation = evaluate(separator, songs, folders, options.jobs, stoi=options.stoi)
     if not evaluation.rows:
         raise CorpusError(f"none of the {len(songs)} songs in {root} has scores")
     row = options.row or (options.model if options.model in SCORES else None)
@@ -159,9 +172,13 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     root = options.data or os.environ.get(ROOT_VARIABLE)
     if root:
         return corpus.root(replace(UMX, root=root))
-    if config and config.dataset == "musdb":
+    if config and (config.dataset == "musdb" or (config.root and _is_speech(config))):
         return corpus.root(config)
     return corpus.root(UMX)
+
+
+def _is_speech(config: UnmixConfig) -> bool:
+    return config.dataset == "mix_folders" and not {*config.target} - {*SPEECH_PARTS}
 
 
 def _folders(options: argparse.Namespace, root: Path, output: Path) -> Folders:
@@ -181,13 +198,21 @@ def _load(options: argparse.Namespace) -> Separator:
         segment_seconds=None,
         checkpoint=options.checkpoint,
     )
-    scored_targets(separator.sources)
+    targets = scored_targets(separator.sources)
+    if options.stoi and not {*targets} & {*SPEECH}:
+        raise ScoringError(
+            f"--stoi measures speech and the model makes {', '.join(targets)}; leave "
+            "it out"
+        )
+    if options.stoi:
+        intelligibility.load(separator.sample_rate)
     return separator
 
 
 def _score_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options that the scores depend on beside model and songs."""
     values = {"targets": options.targets, **filter_options(options)}
+    values["stoi"] = options.stoi or None
     return {name: value for name, value in values.items() if value is not None}
 
 

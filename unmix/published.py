@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.evaluation import published as numbers
 from common.weights.card import NOT_MEASURED
 from common.weights.download import expected_digest
 from common.weights.registry import Entry, File, published_file, shipped
@@ -24,26 +25,17 @@ from unmix.weights import (
     download_folder,
 )
 
-SCORES: Mapping[str, Mapping[str, Mapping[str, float]]] = {
-    "umx": {
-        "vocals": {"SDR": 6.32, "SIR": 13.33, "SAR": 6.52, "ISR": 11.93},
-        "drums": {"SDR": 5.73, "SIR": 11.12, "SAR": 6.02, "ISR": 10.51},
-        "bass": {"SDR": 5.23, "SIR": 10.93, "SAR": 6.34, "ISR": 9.23},
-        "other": {"SDR": 4.02, "SIR": 6.59, "SAR": 4.74, "ISR": 9.31},
-    },
-    "umxhq": {
-        "vocals": {"SDR": 6.25, "SIR": 12.95, "SAR": 6.50, "ISR": 12.70},
-        "drums": {"SDR": 6.04, "SIR": 11.65, "SAR": 5.93, "ISR": 11.17},
-        "bass": {"SDR": 5.07, "SIR": 10.35, "SAR": 6.02, "ISR": 9.71},
-        "other": {"SDR": 4.28, "SIR": 7.10, "SAR": 4.62, "ISR": 8.78},
-    },
-    "umxl": {
-        "vocals": {"SDR": 7.21},
-        "drums": {"SDR": 7.15},
-        "bass": {"SDR": 6.02},
-        "other": {"SDR": 4.89},
-    },
-}
+
+def _scores() -> dict[str, dict[str, dict[str, float]]]:
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for number in numbers.read(Path(__file__).parent):
+        if number.amount is not None:
+            cells = rows.setdefault(number.row, {}).setdefault(number.condition, {})
+            cells[number.measure] = number.amount
+    return rows
+
+
+SCORES: Mapping[str, Mapping[str, Mapping[str, float]]] = _scores()
 """Medians in dB by publication, target and metric: the test set of MUSDB18, four
 targets, one iteration of the filter. All of them are numbers that the authors printed.
 """

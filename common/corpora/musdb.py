@@ -67,7 +67,7 @@ PREVIEW_URL = (
     "MUSDB18-7-STEMS.zip"
 )
 PREVIEW_SECONDS = 7
-LICENCE = "for research and teaching only; most tracks CC BY-NC-SA 3.0 or 4.0"
+LICENCE = "academic use only; 48 tracks CC BY-NC-SA 3.0 or 4.0, 102 restricted"
 
 
 def find_root(folder: Path | str) -> Path:

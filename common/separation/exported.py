@@ -7,6 +7,7 @@ A folder that ``python -m X.export`` wrote holds the network's graphs and
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -140,17 +141,22 @@ def command(
     Returns:
         The exit code.
     """
-
-    def of_folder(
-        path: str, checkpoint: str | None = None, **settings: Any
-    ) -> Separator:
-        if checkpoint is not None:
-            raise ExportError(
-                f"{path} holds one network and no checkpoints; leave {checkpoint} out"
-            )
-        return load(path, **settings)
-
+    # Not a function within this one, as other processes have to load as well.
+    of_folder = functools.partial(_of_folder, load)
     return separation.command(of_folder, argv, description, **options)
+
+
+def _of_folder(
+    load: Callable[..., Separator],
+    path: str,
+    checkpoint: str | None = None,
+    **settings: Any,
+) -> Separator:
+    if checkpoint is not None:
+        raise ExportError(
+            f"{path} holds one network and no checkpoints; leave {checkpoint} out"
+        )
+    return load(path, **settings)
 
 
 def _check_digest(path: Path, expected: str | None) -> None:

@@ -9,19 +9,22 @@ writes one, and ``X.load`` reads it.
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.config import ConfigError, save
-from common.files import replacing_folder, write_text
+from common.files import replacing_folder, user_path, write_text
 from common.separation.separator import Separator
+from common.synthetic.building import MARKER
 from common.training import network_file
+from common.training.checkpoint import run_of
 from common.weights import card
-from common.weights.card import Card
+from common.weights.card import Card, Score
 
 NAME = "mini"
 README = "README.md"
@@ -53,6 +56,11 @@ BUNDLED = Form()
 
 Parts = Mapping[str, tuple[Any, Any]]
 """Network, or None, and configuration by the folder within that of the model."""
+
+Scores = Callable[[Mapping[str, Any]], Sequence[Score]]
+"""From the ``summary.json`` of an evaluation to the scores of a card."""
+SUMMARY = "evaluation/summary.json"
+"""Where ``python -m X.evaluate RUN`` puts the means of the test split."""
 
 
 def find(models: Path, name: str | Path) -> Path | None:
@@ -95,6 +103,7 @@ def write(
     parts: Parts,
     load: Callable[[Path], Separator],
     form: Form,
+    scores: Scores,
 ) -> Card:
     """Write the folder of a model, all files or none.
 
@@ -104,6 +113,7 @@ def write(
         parts: Networks and configurations, the main one under ``""``.
         load: Function of the pillar from a folder to a separator.
         form: How it is written.
+        scores: Makes the scores of the card of a run that was evaluated.
 
     Returns:
         The card.
@@ -120,6 +130,9 @@ def write(
                 network_file.write(work / name / network_file.NAME, network, form.half)
         known = card.read(folder) or card.read(Path(run))
         about = _card(known, load(work), parts)
+        if known is None:
+            held_out = _evaluated(run_of(run) or Path(run), scores)
+            about = dataclasses.replace(about, scores=held_out)
         about = dataclasses.replace(about, licence=form.licence or about.licence)
         card.write(about, work)
         if (folder / README).exists():
@@ -128,6 +141,26 @@ def write(
             # The module of a pillar's function is that pillar.
             write_text(work / README, card.readme(about, folder.name, load.__module__))
     return about
+
+
+def _evaluated(run: Path, scores: Scores) -> tuple[Score, ...]:
+    """Return the scores of a run, none where its weights are newer or it has none."""
+    path = run / SUMMARY
+    if not path.is_file():
+        return ()
+    trained = (each.stat().st_mtime for each in run.rglob("*.index"))
+    if path.stat().st_mtime < max(trained, default=0.0):
+        return ()
+    made = scores(json.loads(path.read_text("utf-8")))
+    return tuple(score for score in made if score.values)
+
+
+def is_recorded(root: str | None) -> bool:
+    """Return whether the corpus of a run is there and none of synthetic sounds."""
+    if root is None:
+        return False
+    folder = user_path(root)
+    return folder.is_dir() and not (folder / MARKER).exists()
 
 
 def _card(known: Card | None, separator: Separator, parts: Parts) -> Card:

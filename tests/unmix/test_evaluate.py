@@ -524,3 +524,59 @@ def test_medians_are_those_of_museval_s_own_tables(scored, tmp_path):
             assert ours[target][metric] == pytest.approx(
                 theirs[target][metric], abs=1e-5
             )
+
+
+@pytest.fixture(scope="module")
+def speech_root(tmp_path_factory):
+    """Speech in noise, as a folder for each mixture and as one for each source."""
+    root = tmp_path_factory.mktemp("speech")
+    rng, seconds = np.random.default_rng(0), 3.0
+    for name in ("a", "b"):
+        time_ = np.arange(round(seconds * RATE)) / RATE
+        pitch = np.sin(2 * np.pi * 150 * time_ + 3 * np.sin(2 * np.pi * 3 * time_))
+        voice = 0.2 * pitch * (1 + np.sin(2 * np.pi * 4 * time_))
+        sounds = {"speech": voice, "noise": 0.2 * rng.standard_normal(len(voice))}
+        sounds["mixture"] = sum(sounds.values())
+        for part, wave in sounds.items():
+            mono = wave[np.newaxis].astype(np.float32)
+            audio.write(root / "songs/test" / name / f"{part}.wav", mono, RATE)
+            folder = "mix" if part == "mixture" else part
+            audio.write(root / "folders/test" / folder / f"{name}.wav", mono, RATE)
+    return root
+
+
+@pytest.mark.parametrize("layout", ["songs", "folders"])
+def test_speech_has_its_intelligibility_beside_that_of_the_mixture(
+    speech_root, layout, tmp_path
+):
+    stoi = pytest.importorskip("pystoi").stoi
+    songs = run.find_songs(speech_root / layout, "test")
+    assert [song.name for song in songs] == ["a", "b"]
+    separator = blurred("speech", "noise")
+    place = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
+    scored = evaluate.evaluate(separator, songs[:1], place, stoi=True)
+    assert not scored.failed
+    parts = [
+        audio.read(songs[0].file(p, songs[0].path))[0] for p in ("speech", "mixture")
+    ]
+    made = audio.read(place.estimates / "a" / "speech.wav")[0]
+    expected = [stoi(parts[0][0], each[0], RATE) for each in (made, parts[1])]
+    (row,) = [each for each in scored.rows if each["target"] == "speech"]
+    found = [row["STOI"], row["STOI_mixture"]]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert scored.summary["targets"]["noise"]["STOI"] is None
+    tables.write_csv(scored.rows, tmp_path / "scores.csv")
+    head, *_ = (tmp_path / "scores.csv").read_text().splitlines()
+    assert head.endswith("ISR,STOI,STOI_mixture")
+    summary = {"row": None, "subset": "test", "synthetic": False, **scored.summary}
+    text = tables.summary_table(summary)
+    assert "| STOI | STOI of the mixture | tracks |" in text
+    assert f"| {found[0]:.3f} | {found[1]:.3f} | 1 |" in text
+
+
+def test_stoi_of_music_is_refused(corpus_root, tmp_path, capsys):
+    words = ["mini", "--data", str(corpus_root), "--output", str(tmp_path), "--stoi"]
+    assert evaluate.main(words) == 1
+    assert (
+        "--stoi measures speech and the model makes vocals" in capsys.readouterr().err
+    )

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, final
 
 from common import processors
 from common.corpora import musdb, reading, sound_files
+from common.corpora.mix_folders import SUFFIXES
 from common.corpora.track import CorpusError
 from common.evaluation import score_key
 from common.evaluation.command import Evaluation
@@ -34,9 +35,16 @@ from unmix.scoring import tables
 from unmix.scoring.worker import Job, ScoringError
 
 PROGRAM = "unmix.evaluate"
-PARTS = {**{name: (name,) for name in musdb.SOURCES}, **COMPOUND}
+SPEECH_PARTS = ("speech", "noise")
+PARTS = {
+    **{name: (name,) for name in musdb.SOURCES},
+    **COMPOUND,
+    **{name: (name,) for name in SPEECH_PARTS},
+}
 """What has a reference, and the sources that it is the sum of, in museval's order."""
-MIXTURE = "mixture.wav"
+MIXTURE = "mixture"
+MIX = "mix"
+"""Folder of the mixtures where each source has a folder of its own."""
 CURE = "name another --output, or give --overwrite without --limit to score all again"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CODE = Path(__file__).resolve().parents[2]
@@ -47,11 +55,25 @@ class Song(NamedTuple):
 
     Attributes:
         name: ``Artist - Title``.
-        path: Folder of its wav files, or its stem file.
+        path: Folder of its wav files, or its stem file; or the folder that holds a
+            folder of each source.
+        pooled: Whether the sounds of all songs lie in a folder for each source.
     """
 
     name: str
     path: Path
+    pooled: bool = False
+
+    def file(self, part: str, folder: Path) -> Path:
+        """Return the file of a source or of the mixture.
+
+        Args:
+            part: The source, or ``"mixture"``.
+            folder: The path, or a folder that the stem file was decoded to.
+        """
+        if not self.pooled:
+            return _sound(folder / f"{part}.wav")
+        return _sound(folder / (MIX if part == MIXTURE else part) / f"{self.name}.wav")
 
 
 @dataclass(frozen=True)
@@ -89,6 +111,8 @@ def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[S
         CorpusError: There is no song.
     """
     folder = reading.folder_of("MUSDB18", musdb.find_root(root) / subset, "songs")
+    if (folder / MIX).is_dir():
+        return [Song(path.stem, folder, True) for path in _mixtures(folder / MIX)]
     songs = musdb.songs(folder, is_wav=is_wav)
     if not songs:
         raise CorpusError(
@@ -96,6 +120,10 @@ def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[S
             "the corpus there" + (", or leave out --is-wav" if is_wav else "")
         )
     return [Song(name, songs[name]) for name in sorted(songs)]
+
+
+def _mixtures(folder: Path) -> list[Path]:
+    return sorted(sound_files.sounds(folder, SUFFIXES))
 
 
 def scored_targets(sources: Sequence[str]) -> list[str]:
@@ -117,22 +145,25 @@ def scored_targets(sources: Sequence[str]) -> list[str]:
     return targets
 
 
-def references(folder: Path, targets: Iterable[str]) -> dict[str, list[Path]]:
+def references(
+    song: Song, folder: Path, targets: Iterable[str]
+) -> dict[str, list[Path]]:
     """Return the files that the references of targets are the sums of.
 
     Args:
-        folder: Wav files of a song.
+        song: The song.
+        folder: Its folder of wav files.
         targets: Names in :data:`PARTS`.
 
     Raises:
         CorpusError: A file, or the mixture, does not exist.
     """
     files = {
-        target: [_sound(folder / f"{part}.wav") for part in PARTS[target]]
+        target: [song.file(part, folder) for part in PARTS[target]]
         for target in targets
     }
     needed = [
-        _sound(folder / MIXTURE),
+        song.file(MIXTURE, folder),
         *(file for each in files.values() for file in each),
     ]
     missing = dict.fromkeys(file.name for file in needed if not file.is_file())
@@ -208,6 +239,8 @@ def evaluate(
     songs: Sequence[Song],
     folders: Folders,
     jobs: int = 1,
+    *,
+    stoi: bool = False,
 ) -> Evaluation:
     """Separate songs and score the estimates, unless they have scores.
 
@@ -216,6 +249,7 @@ def evaluate(
         songs: The songs.
         folders: Where scores and estimates go.
         jobs: How many songs are scored at once.
+        stoi: Whether to measure the intelligibility of speech too.
 
     Returns:
         Scores of each song and target, their medians over songs by target, and the
@@ -238,7 +272,8 @@ def evaluate(
             run.collect(jobs)
             work = Path(tempfile.mkdtemp(dir=scratch))
             try:
-                job = _separate(separator, song, targets, folders.estimates, work)
+                kept = folders.estimates
+                job = _separate(separator, song, targets, kept, work, stoi)
             except (ValueError, OSError) as error:
                 run.fail(song.name, error, work)
             else:
@@ -269,20 +304,23 @@ def _separate(
     targets: Sequence[str],
     estimates: Path | None,
     work: Path,
+    stoi: bool,
 ) -> Job:
     """Write the estimates of a song as 32-bit wav, into its folder or a scratch one."""
     folder = song.path
     if not folder.is_dir():
         folder = musdb.decode(song.path, work / "stems")
-    sums = references(folder, targets)
-    stems = separate_file(separator, _sound(folder / MIXTURE), work / "made").folder
+    sums = references(song, folder, targets)
+    mixture = song.file(MIXTURE, folder)
+    stems = separate_file(separator, mixture, work / "made").folder
     if estimates:
         kept = estimates / song.name
         kept.mkdir(parents=True, exist_ok=True)
         for file in stems.iterdir():
             file.replace(kept / file.name)
         stems = kept
-    return Job(song.name, sums, {name: stems / f"{name}.wav" for name in targets})
+    made = {name: stems / f"{name}.wav" for name in targets}
+    return Job(song.name, sums, made, mixture if stoi else None)
 
 
 @final

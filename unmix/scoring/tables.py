@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS = ("SDR", "SIR", "SAR", "ISR")
+STOI = {"STOI": "stoi", "STOI_mixture": "stoi_mixture"}
+"""Intelligibility of speech in an estimate and in the mixture, by its key in the JSON
+of a song, which has it where it was asked for."""
 NOT_RUN = "not run here"
 NOT_PUBLISHED = "not published"
 TRACKS = 50
@@ -51,18 +54,28 @@ def read_scores(path: Path) -> Medians:
     """
     try:
         targets = json.loads(path.read_text("utf-8"))["targets"]
-        return {
-            target["name"]: {
-                metric: median(frame["metrics"][metric] for frame in target["frames"])
-                for metric in METRICS
-            }
-            for target in targets
-        }
+        return {target["name"]: _song_scores(target) for target in targets}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} holds no scores of museval ({error!r}); remove it, and the song "
             "is scored again"
         ) from error
+
+
+def _song_scores(target: Mapping[str, Any]) -> dict[str, float]:
+    frames = [frame["metrics"] for frame in target["frames"]]
+    medians = {name: median(each[name] for each in frames) for name in METRICS}
+    stoi = {name: float(target[key]) for name, key in STOI.items() if key in target}
+    return medians | stoi
+
+
+def metrics(rows: Sequence[Row]) -> tuple[str, ...]:
+    """List the metrics of rows, of which any may lack those of speech.
+
+    >>> metrics([{"SDR": 5.0}])
+    ('SDR', 'SIR', 'SAR', 'ISR')
+    """
+    return (*METRICS, *(name for name in STOI if any(name in row for row in rows)))
 
 
 def count_seconds(path: Path) -> int:
@@ -90,7 +103,7 @@ def rows_of(songs: Mapping[str, Medians]) -> list[Row]:
     rows = []
     for name, scores in songs.items():
         for target, cells in scores.items():
-            values = {m: None if math.isnan(cells[m]) else cells[m] for m in METRICS}
+            values = {m: None if math.isnan(x) else x for m, x in cells.items()}
             rows.append({"track": name, "target": target, **values})
     return rows
 
@@ -107,7 +120,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """
     summary: dict[str, dict[str, Any]] = {}
     for target in dict.fromkeys(row["target"] for row in rows):
-        for metric in METRICS:
+        for metric in metrics(rows):
             values = _values(rows, target, metric)
             cell = round(median(values), 5) if values else None
             summary.setdefault(target, {})[metric] = cell
@@ -117,7 +130,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 def _values(rows: Sequence[Row], target: str, metric: str) -> list[float]:
     """List the scores of a target that are there."""
-    values = (row[metric] for row in rows if row["target"] == target)
+    values = (row.get(metric) for row in rows if row["target"] == target)
     return [value for value in values if value is not None]
 
 
@@ -128,9 +141,11 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         draft.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["track", "target", *METRICS])
+        columns = metrics(rows)
+        writer.writerow(["track", "target", *columns])
         for row in rows:
-            scores = [row[m] if row[m] is None else round(row[m], 5) for m in METRICS]
+            values = (row.get(metric) for metric in columns)
+            scores = [each if each is None else round(each, 5) for each in values]
             writer.writerow([row["track"], row["target"], *scores])
 
 
@@ -184,14 +199,17 @@ def summary_table(summary: Summary) -> str:
     for metric in METRICS:
         head += [metric, "published"] if row else [metric]
     rows = []
+    spoken = [m for m in STOI if any(m in each for each in summary["targets"].values())]
     for target, cells in summary["targets"].items():
         line = [target]
         for metric in METRICS:
             line.append(_decibels(cells[metric]))
             if row:
                 line.append(_published(row, target, metric))
+        line += [_ratio(cells.get(name)) for name in spoken]
         rows.append([*line, str(cells["tracks"])])
-    lines = [_origin(summary, row is not None), "", *_table([*head, "tracks"], rows)]
+    head += [name.replace("_", " of the ") for name in spoken] + ["tracks"]
+    lines = [_origin(summary, row is not None), "", *_table(head, rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -244,6 +262,10 @@ def _origin(summary: Summary, has_row: bool) -> str:
 def _published(row: Mapping[str, Mapping[str, float]], target: str, metric: str) -> str:
     value = row.get(target, {}).get(metric)
     return NOT_PUBLISHED if value is None else _decibels(value)
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _decibels(value: float | None) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from common import audio
-from common.evaluation import bss_eval
+from common.evaluation import bss_eval, intelligibility
 
 WINDOW_SECONDS = 1.0
 HOP_SECONDS = 1.0
@@ -27,6 +27,9 @@ MODE: Literal["v4"] = "v4"
 
 MUSEVAL_VERSION = "0.4.1"
 """Whose numbers and JSON these are."""
+
+SPEECH = ("speech",)
+"""Targets whose intelligibility can be measured."""
 
 Waveform = tuple[np.ndarray, int]
 """Samples [channels, samples], and their rate in Hz."""
@@ -42,12 +45,14 @@ class Job(NamedTuple):
     name: str
     references: Mapping[str, Sequence[Path | str]]
     estimates: Mapping[str, Path | str]
+    mixture: Path | str | None = None
 
 
 def score(
     name: str,
     references: Mapping[str, Sequence[Path | str]],
     estimates: Mapping[str, Path | str],
+    mixture: Path | str | None = None,
 ) -> str:
     """Score the estimates of one song as museval does.
 
@@ -55,14 +60,17 @@ def score(
         name: Name of the song.
         references: Sound files by target, in museval's order; several are added up.
         estimates: Sound file by target.
+        mixture: Sound file of the mixture, to add the intelligibility of speech.
 
     Returns:
-        The scores of every second in museval's JSON, rounded as it rounds them.
+        The scores of every second in museval's JSON, rounded as it rounds them, with
+        ``stoi`` and ``stoi_mixture`` of speech where a mixture is given.
 
     Raises:
         AudioError: A file cannot be read.
         ScoringError: A sound is silent throughout, or they do not fit together.
         MeasureError: A sound holds NaN or infinite samples.
+        IntelligibilityError: STOI cannot be measured.
     """
     sums = {target: _sum(files) for target, files in references.items()}
     guesses = {target: audio.read(file) for target, file in estimates.items()}
@@ -74,7 +82,23 @@ def score(
         target: (wave[:, :samples], _fitted(guesses[target][0], samples))
         for target, (wave, _) in sums.items()
     }
-    return museval_json(_ratios(pairs, rate))
+    if mixture is None:
+        return museval_json(_ratios(pairs, rate))
+    unseparated = _fitted(audio.read(mixture)[0], samples)
+    spoken = {name: pairs[name] for name in SPEECH if name in pairs}
+    stoi = {name: _stoi(*pair, unseparated, rate) for name, pair in spoken.items()}
+    return museval_json(_ratios(pairs, rate), stoi)
+
+
+def _stoi(
+    reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray, rate: int
+) -> dict[str, float]:
+    """Measure the intelligibility of an estimate and of the mixture, over channels."""
+    measured = (
+        intelligibility.stoi(reference, each, rate) for each in (estimate, mixture)
+    )
+    means = [round(float(np.mean(each)), 5) for each in measured]
+    return dict(zip(("stoi", "stoi_mixture"), means, strict=True))
 
 
 def _ratios(
@@ -108,11 +132,15 @@ def scored_together(targets: Sequence[str]) -> list[list[str]]:
     return [others, pair] if len(others) > 1 else [pair]
 
 
-def museval_json(ratios: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+def museval_json(
+    ratios: Mapping[str, Mapping[str, np.ndarray]],
+    more: Mapping[str, Mapping[str, float]] | None = None,
+) -> str:
     """Write scores as museval does: five decimals, and NaN for what is not finite.
 
     Args:
         ratios: By target and measure in dB, [windows].
+        more: Measures of a whole song by target, which museval does not know.
 
     >>> ratio = np.array([1.234567])
     >>> scores = {"bass": {name: ratio for name in bss_eval.WINDOWED}}
@@ -120,7 +148,8 @@ def museval_json(ratios: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     1.23457
     """
     targets = [
-        {"name": target, "frames": _frames(rows)} for target, rows in ratios.items()
+        {"name": target, "frames": _frames(rows), **(more or {}).get(target, {})}
+        for target, rows in ratios.items()
     ]
     scores = {"targets": targets, "museval_version": MUSEVAL_VERSION}
     text = json.dumps(scores, indent=2)

@@ -1,12 +1,15 @@
 """Folders of exported networks, and that nothing on their way is heavy."""
 
+import importlib
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from common.separation import exported
 from common.separation.exported import Exported, ExportError, opened
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -34,6 +37,20 @@ def config(folder, **changes):
 def test_the_light_commands_import_nothing_heavy():
     code = BLOCKED.format(banned=set(HEAVY))
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+
+
+@pytest.mark.parametrize("pillar", ["mixit", "unmix", "adversarial", "clustering"])
+def test_other_processes_can_load_a_light_model(pillar, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        exported.separation, "command", lambda load, *_, **__: given.append(load)
+    )
+    importlib.import_module(f"{pillar}.light").main([])
+    load = pickle.loads(pickle.dumps(given[0]))
+    with pytest.raises(ExportError, match=r"holds no config\.json"):
+        load(str(tmp_path))
+    with pytest.raises(ExportError, match="leave latest out"):
+        load(str(tmp_path), "latest")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import io
+import json
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +110,66 @@ def test_loss_is_that_of_the_worst_estimate():
 
     assert bundled.loss(Fake(0.0), Fake(0.0)) == float("inf")
     np.testing.assert_allclose(bundled.loss(Fake(0.0), Fake(0.1)), 20.0, atol=1e-3)
+
+
+SUMMARIES = {
+    "mixit": (
+        {"examples": 7, "split": "eval", "synthetic": False, "MSi": {"mean": 9.876}},
+        "SI-SNRi (MSi) 9.9 dB (7 examples of the split eval)",
+    ),
+    "unmix": (
+        {
+            "tracks": 50,
+            "subset": "test",
+            "synthetic": False,
+            "targets": {"vocals": {"SDR": 6.25}, "bass": {"SDR": None}},
+        },
+        "SDR vocals 6.2 dB (50 songs of the split test, medians)",
+    ),
+    "clustering": (
+        {"all": {"count": 6000, "si_sdr_improvement": 10.0}},
+        "SI-SDRi 10.0 dB (6000 sources of the test split of wsj0_2mix)",
+    ),
+    "adversarial": (
+        {
+            "bandwidth_hz": 4096.0,
+            "databases": {"MUSDB18": {"vocals": {"SDR": {"median": 3.0, "count": 25}}}},
+        },
+        "SDR vocals 3.0 dB (25 songs of the test split, MUSDB18, medians at 8192 Hz)",
+    ),
+}
+
+
+@pytest.mark.parametrize("pillar", SUMMARIES)
+def test_a_summary_becomes_the_score_of_a_card(pillar):
+    summary, text = SUMMARIES[pillar]
+    convert = importlib.import_module(f"{pillar}.convert")
+    make = convert.card_scores
+    if pillar in ("clustering", "adversarial"):
+        presets = importlib.import_module(
+            {"clustering": "clustering.presets"}.get(pillar, f"{pillar}.config")
+        ).PRESETS
+        make = functools.partial(make, presets["tiny"])
+    (score,) = make(summary)
+    assert str(score) == text
+    # The corpus of these presets is the miniature.
+    assert score.recorded == (pillar in ("mixit", "unmix"))
+
+
+def test_a_published_run_has_the_scores_of_its_evaluation(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(mini("adversarial"), run)
+    (run / card.NAME).unlink()
+    (run / "evaluation").mkdir()
+    file = run / bundled.SUMMARY
+    file.write_text(json.dumps(SUMMARIES["adversarial"][0]))
+    convert = importlib.import_module("adversarial.convert")
+    publish = Form(publish=True)
+    made = convert.bundle(run, tmp_path / "model", publish)
+    assert made.score == SUMMARIES["adversarial"][1]
+    assert made.score in (tmp_path / "model" / "README.md").read_text()
+    # A training that went on since has other weights.
+    (run / "latest").mkdir()
+    (run / "latest" / "step-2.index").touch()
+    os.utime(file, (1, 1))
+    assert convert.bundle(run, tmp_path / "later", publish).scores == ()

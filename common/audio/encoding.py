@@ -67,6 +67,9 @@ FORMATS = {
 }
 """What can be written, by the name used on command lines."""
 
+GROWING = ("wav", "wav16", "wav24", "flac", "flac16", "ogg", "mp3")
+"""Those that can be read while they are written."""
+
 RATES = {"MPEG_LAYER_III": MP3_RATES, "aac": AAC_RATES}
 """Sample rates of encoders that take few of them."""
 
@@ -84,6 +87,8 @@ class Writer:
         channels: Number of channels.
         format: A key of `FORMATS`.
         tags: Tags to write where the format has them, see `common.audio.tags`.
+        growing: Write to the path itself, in a format of `GROWING`: whoever reads it
+            meanwhile finds what is written so far. An error leaves the file.
 
     Attributes:
         samples: Samples written so far (of each channel).
@@ -107,6 +112,8 @@ class Writer:
         channels: int,
         format: str = "wav",  # noqa: A002
         tags: Mapping[str, str] = NONE,
+        *,
+        growing: bool = False,
     ) -> None:
         self.path = Path(path)
         self.sample_rate = sample_rate
@@ -115,7 +122,13 @@ class Writer:
         self.clipped = 0
         self._format = _checked_format(self.path, sample_rate, channels, format)
         hidden = f".{secrets.token_hex(8)}{self._format.suffix}"
-        self._temporary = self.path.with_name(hidden)
+        self._growing = growing
+        if growing and format not in GROWING:
+            raise AudioError(
+                f"{self.path}: {format} cannot be read while it is written; choose "
+                f"one of {', '.join(GROWING)}."
+            )
+        self._temporary = self.path if growing else self.path.with_name(hidden)
         self._tags = tags
         self._tail = wav_chunk(tags) if self._format.container == "WAV" else b""
         self._encoder: soundfile.SoundFile | None = None
@@ -125,7 +138,8 @@ class Writer:
         if os.path.isdir(self.path):  # noqa: PTH112 (is_dir raises without permission)
             raise AudioError(f"{self.path} is a folder; give the name of a file.")
         try:
-            self._sink = _Sink(self._temporary.open("xb+"))
+            mode = "wb+" if self._growing else "xb+"
+            self._sink = _Sink(self._temporary.open(mode))
         except OSError as error:
             raise self._failure(error) from error
         try:
@@ -174,6 +188,8 @@ class Writer:
             self._check_room(chunk.shape[1])
             self._write_frames(np.ascontiguousarray(chunk.T))
             self.samples += chunk.shape[1]
+        if self._growing and waveform.shape[1]:
+            self._show()
 
     def _check_room(self, samples: int) -> None:
         if self._format.container != "AIFF":
@@ -213,14 +229,24 @@ class Writer:
         )
         set_tags(self._encoder, self._tags)
 
-    def _wav_header(self) -> bytes:
+    def _wav_header(self, tail_bytes: int = 0) -> bytes:
         return wav_header(
             self.sample_rate,
             self.channels,
             (self._format.bits or 32) // 8,
             self.samples,
-            len(self._tail),
+            tail_bytes,
         )
+
+    def _show(self) -> None:
+        """Let others read what is written; a wav first gets the header of it."""
+        self._sink.flush()
+        if self._format.container == "WAV":
+            end = self._sink.tell()
+            self._sink.seek(0)
+            self._sink.write(self._wav_header())
+            self._sink.seek(end)
+        self._check_sink()
 
     def _write_frames(self, frames: np.ndarray) -> None:
         bits = self._format.bits
@@ -277,11 +303,12 @@ class Writer:
         else:
             self._sink.write(b"\0" * (self._sink.tell() % 2) + self._tail)
             self._sink.seek(0)
-            self._sink.write(self._wav_header())
+            self._sink.write(self._wav_header(len(self._tail)))
         self._check_sink()
         try:
             self._sink.file.close()
-            self._temporary.replace(self.path)
+            if not self._growing:
+                self._temporary.replace(self.path)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -301,8 +328,9 @@ class Writer:
                 self._encoder.close()
         with contextlib.suppress(OSError):
             self._sink.file.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        if not self._growing:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
 
 
 class _Sink:
@@ -317,6 +345,9 @@ class _Sink:
 
     def read(self, size: int = -1) -> Any:
         return self._try(self.file.read, size) or b""
+
+    def flush(self) -> None:
+        self._try(self.file.flush)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._try(self.file.seek, offset, whence)

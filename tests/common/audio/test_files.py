@@ -616,6 +616,48 @@ def test_blockwise_writing_is_one_file(tmp_path, name):
     np.testing.assert_allclose(whole, parts, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("name", audio.GROWING)
+def test_a_growing_file_is_read_while_it_is_written(tmp_path, name):
+    kind = audio.FORMATS[name]
+    waveform, rate = music(samples=4 * 48000, rate=48000), 48000
+    path = tmp_path / f"x{kind.suffix}"
+    read = []
+    tags = {"title": "Blue"}
+    with audio.Writer(path, rate, 2, name, tags, growing=True) as writer:
+        for start in range(0, 4 * rate, rate):
+            writer.write(waveform[:, start : start + rate])
+            decoded = tmp_path / "now.wav"
+            ffmpeg("-i", path, "-c:a", "pcm_f32le", decoded)
+            read.append(audio.probe(decoded).samples)
+    assert read == sorted(read)
+    assert min(np.diff(read, prepend=0)) > 0
+    assert read[-1] > 2 * rate
+    with audio.Writer(tmp_path / f"y{kind.suffix}", rate, 2, name, tags) as writer:
+        for start in range(0, 4 * rate, rate):
+            writer.write(waveform[:, start : start + rate])
+    if name == "ogg":  # has a random serial number
+        np.testing.assert_array_equal(audio.read(path)[0], audio.read(writer.path)[0])
+    else:
+        assert path.read_bytes() == writer.path.read_bytes()
+
+
+def test_a_growing_wav_is_valid_after_each_chunk(tmp_path):
+    with audio.Writer(tmp_path / "x.wav", 8000, 1, "wav24", growing=True) as writer:
+        for samples in (1, 3, 8, 8001):
+            writer.write(music(1, samples, 8000))
+            assert audio.probe(writer.path) == (8000, 1, writer.samples)
+    with pytest.raises(KeyError), audio.Writer(writer.path, 8000, 1, growing=True):
+        raise KeyError
+    assert writer.path.exists()
+
+
+@pytest.mark.parametrize("name", sorted({*audio.FORMATS} - {*audio.GROWING}))
+def test_other_formats_do_not_grow(tmp_path, name):
+    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
+    with pytest.raises(AudioError, match=f"{name} cannot be read while it is written"):
+        audio.Writer(path, 8000, 1, name, growing=True)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_wav_headers_are_read_by_others(tmp_path, channels):
     waveform = music(channels, 801)

@@ -19,7 +19,7 @@ RIFF_BYTES = 0xFFFFFFFF
 
 ELSEWHERE = 0xFFFFFFFF  # where the true size stands in the chunk "ds64"
 
-STREAMED = {0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**64 - 1}
+STREAMED = {*(0, 0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**64 - 1)}
 """Data sizes that programs write to a pipe, before they know the length."""
 
 OGG_PAGE_BYTES = 65307

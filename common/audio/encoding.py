@@ -252,14 +252,14 @@ class Writer:
         bits = self._format.bits
         if bits:
             self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
-            frames = _quantised(frames, bits)
+            frames = quantised(frames, bits)
         if self._encoder:
             encoder = self._encoder
             self._encode(lambda: encoder.write(frames))
         elif ffmpeg := self._ffmpeg:
             self._feed(lambda: ffmpeg.write(frames))
         else:
-            self._sink.write(_packed(frames, bits))
+            self._sink.write(packed(frames, bits))
         self._check_sink()
 
     def _encode(self, action: Callable[[], object]) -> None:
@@ -363,8 +363,12 @@ class _Sink:
             return 0
 
 
-def _quantised(frames: np.ndarray, bits: int) -> np.ndarray:
-    """Round to integers: int16, or int32 with the bits at its upper end."""
+def quantised(frames: np.ndarray, bits: int) -> np.ndarray:
+    """Round to integers: int16, or int32 with the bits at its upper end.
+
+    >>> quantised(np.array([0.5, 2.0], np.float32), 16).tolist()
+    [16384, 32767]
+    """
     full = 2 ** (bits - 1)
     steps = np.clip(np.rint(frames * np.float32(full)), -full, full - 1)
     if bits == 16:
@@ -372,8 +376,12 @@ def _quantised(frames: np.ndarray, bits: int) -> np.ndarray:
     return steps.astype("<i4") << (32 - bits)
 
 
-def _packed(frames: np.ndarray, bits: int | None) -> bytes:
-    """Lay out little-endian wav samples."""
+def packed(frames: np.ndarray, bits: int | None) -> bytes:
+    r"""Lay out little-endian wav samples.
+
+    >>> packed(quantised(np.array([0.5], np.float32), 24), 24)
+    b'\x00\x00@'
+    """
     if bits == 24:
         return frames.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
     return frames.astype(frames.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -1,4 +1,4 @@
-"""Sound that comes through a pipe, decoded as it arrives, whatever its length.
+"""Sound that comes or goes through a pipe, as it arrives, whatever its length.
 
 wav and raw samples are decoded here, because libsndfile and ffmpeg end at the 4 GiB
 that the header of a wav from a pipe states; ffmpeg decodes everything else.
@@ -22,7 +22,8 @@ import numpy as np
 import soundfile
 
 from common.audio.decoding import FFMPEG_CURE, Sound, check_ending, check_finite
-from common.audio.headers import ELSEWHERE, STREAMED, AudioError
+from common.audio.encoding import FORMATS, packed, quantised
+from common.audio.headers import ELSEWHERE, STREAMED, AudioError, wav_header
 from common.audio.tags import NONE, kept_tags
 
 NAME = "standard input"
@@ -185,6 +186,49 @@ class PipedSound:
         if not self._input.ended:
             return {}
         return {"bytes": self._input.bytes, "sha256": self._input.sha256.hexdigest()}
+
+
+class PipeWriter:
+    """A wav that does not know its length, written as its samples come.
+
+    Args:
+        file: The pipe.
+        sample_rate: In Hz.
+        channels: Number of channels.
+        format: A key of `audio.FORMATS` that is a wav.
+
+    Attributes:
+        samples: Samples written so far (of each channel).
+        clipped: Samples (of all channels) beyond full scale that an integer format cut.
+
+    >>> pipe = io.BytesIO()
+    >>> PipeWriter(pipe, 8000, 1, "wav16").write(np.array([[0.5]], np.float32))
+    >>> next(PipedSound(io.BytesIO(pipe.getvalue())).blocks()).tolist()
+    [[0.5]]
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        sample_rate: int,
+        channels: int,
+        format: str = "wav",  # noqa: A002
+    ) -> None:
+        self._file, self._bits = file, FORMATS[format].bits
+        self.samples = self.clipped = 0
+        head = wav_header(sample_rate, channels, (self._bits or 32) // 8, 0)
+        size = struct.pack("<I", ELSEWHERE)
+        file.write(head[:4] + size + head[8:-4] + size)
+
+    def write(self, waveform: np.ndarray) -> None:
+        """Write float [channels, samples], full scale +-1."""
+        frames = np.ascontiguousarray(waveform.T, np.float32)
+        self.samples += len(frames)
+        if self._bits:
+            self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
+            frames = quantised(frames, self._bits)
+        self._file.write(packed(frames, self._bits))
+        self._file.flush()
 
 
 class _Layout(NamedTuple):

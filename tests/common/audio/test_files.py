@@ -562,6 +562,41 @@ def test_a_wav_from_a_pipe(tmp_path):
     assert audio.read(tmp_path / "pipe.wav")[0].shape == (2, 5000)
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize("stated", [0, 1, 29_999])
+@pytest.mark.parametrize("name", ["flac", "flac16"])
+def test_a_flac_is_read_beyond_the_length_that_it_states(tmp_path, name, stated):
+    path = tmp_path / "x.flac"
+    audio.write(path, music(samples=30_000), 44100, name)
+    whole = audio.read(path)[0]
+    assert containers.is_whole(path, "FLAC")
+    data = bytearray(path.read_bytes())
+    data[22:26] = struct.pack(">I", stated)
+    path.write_bytes(data)
+    assert audio.probe(path).samples == 30_000
+    np.testing.assert_array_equal(audio.read(path)[0], whole)
+    path.write_bytes(b"ID3\4\0\0\0\0\0\5extra" + data)
+    assert not containers.is_whole(path, "FLAC")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "options",
+    [[], ["-compression_level", 0], ["-frame_size", 1001], ["-frame_size", 192]],
+)
+@pytest.mark.parametrize("samples", [1, 4608, 600_000])
+@pytest.mark.parametrize("rate", [44_100, 7000])
+def test_the_end_of_a_flac_is_found(tmp_path, options, samples, rate):
+    audio.write(tmp_path / "x.wav", music(1, samples, rate), rate)
+    path = tmp_path / "x.flac"
+    ffmpeg("-i", tmp_path / "x.wav", *options, path)
+    assert containers.is_whole(path, "FLAC")
+    data = bytearray(path.read_bytes())
+    data[22:26] = struct.pack(">I", samples - 1)
+    path.write_bytes(data)
+    assert not containers.is_whole(path, "FLAC")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_samples_that_are_not_finite(tmp_path, value):
     waveform = music(2, 5000)

@@ -128,6 +128,57 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         _close(handle)
 
 
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Create a file that no other process claims, and remove it at the end.
+
+    Others may read it meanwhile. Where it got another name it stays.
+
+    Args:
+        path: The file; one that exists is left as it is.
+
+    Raises:
+        BlockingIOError: Another process has claimed it.
+        OSError: It cannot be written.
+
+    >>> import tempfile
+    >>> draft = Path(tempfile.mkdtemp(), "a.part.txt")
+    >>> with claimed(draft):
+    ...     draft.exists()
+    True
+    >>> draft.exists()
+    False
+    """
+    handle = _claim(path)
+    try:
+        yield
+    finally:
+        if handle is None or _has_name(handle, path):
+            path.unlink(missing_ok=True)
+        _close(handle)
+
+
+def _claim(path: Path) -> int | None:
+    """Create and lock a file; Windows does not rename a file that is open."""
+    while True:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        if _fcntl is None:
+            os.close(handle)
+            return None
+        try:
+            lock(handle, wait=False)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise BlockingIOError(
+                f"{path} is being written by another process; wait for its end"
+            ) from error
+        except OSError:  # the file system has no locks
+            pass
+        if _has_name(handle, path):
+            return handle
+        os.close(handle)
+
+
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
     """Refuse a name for a new folder that is taken.
 
@@ -317,8 +368,13 @@ def _is_locked(handle: int, draft: Path) -> bool:
     """Lock a draft where the file system can; say whether it still has its name."""
     with suppress(OSError):
         lock(handle)
+    return _has_name(handle, draft)
+
+
+def _has_name(handle: int, path: Path) -> bool:
+    """Say whether an open file is that of a path."""
     with suppress(FileNotFoundError):
-        return draft.stat().st_ino == os.fstat(handle).st_ino
+        return path.stat().st_ino == os.fstat(handle).st_ino
     return False
 
 

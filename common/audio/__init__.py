@@ -5,6 +5,7 @@ from __future__ import annotations
 from common.audio.files import (
     CHUNK_SAMPLES,
     FORMATS,
+    GROWING,
     AudioError,
     AudioInfo,
     Format,
@@ -20,6 +21,7 @@ from common.audio.files import (
 __all__ = [
     "CHUNK_SAMPLES",
     "FORMATS",
+    "GROWING",
     "AudioError",
     "AudioInfo",
     "Format",

@@ -312,7 +312,7 @@ def _ffmpeg_chunks(
         if samples is None or decoded < samples:
             code = process.wait()
             listener.join()
-            _check_ending(
+            check_ending(
                 sound, code, [line.decode(errors="replace") for line in remarks]
             )
         if not decoded:
@@ -341,8 +341,19 @@ def _pipe(
         left = None if left is None else left - count
 
 
-def _check_ending(sound: Sound, code: int, remarks: list[str]) -> None:
-    """Refuse a decoder that gave up and a truncated file; pass harmless remarks."""
+def check_ending(sound: Sound, code: int, remarks: list[str]) -> None:
+    """Refuse a decoder that gave up and a truncated file; log harmless remarks.
+
+    Args:
+        sound: What was decoded.
+        code: Exit code of ffmpeg.
+        remarks: Lines of its standard error.
+
+    Raises:
+        AudioError: The sound is damaged or breaks off.
+
+    >>> check_ending(Sound(Path("a.m4a"), 8000, 1, None, 0), 0, [])
+    """
     last = remarks[-1].strip() if remarks else "no reason given"
     if code:
         raise AudioError(

@@ -67,6 +67,9 @@ FORMATS = {
 }
 """What can be written, by the name used on command lines."""
 
+GROWING = ("wav", "wav16", "wav24", "flac", "flac16", "ogg", "mp3")
+"""Those that can be read while they are written."""
+
 RATES = {"MPEG_LAYER_III": MP3_RATES, "aac": AAC_RATES}
 """Sample rates of encoders that take few of them."""
 
@@ -84,6 +87,8 @@ class Writer:
         channels: Number of channels.
         format: A key of `FORMATS`.
         tags: Tags to write where the format has them, see `common.audio.tags`.
+        growing: Write to the path itself, in a format of `GROWING`: whoever reads it
+            meanwhile finds what is written so far. An error leaves the file.
 
     Attributes:
         samples: Samples written so far (of each channel).
@@ -107,6 +112,8 @@ class Writer:
         channels: int,
         format: str = "wav",  # noqa: A002
         tags: Mapping[str, str] = NONE,
+        *,
+        growing: bool = False,
     ) -> None:
         self.path = Path(path)
         self.sample_rate = sample_rate
@@ -115,7 +122,13 @@ class Writer:
         self.clipped = 0
         self._format = _checked_format(self.path, sample_rate, channels, format)
         hidden = f".{secrets.token_hex(8)}{self._format.suffix}"
-        self._temporary = self.path.with_name(hidden)
+        self._growing = growing
+        if growing and format not in GROWING:
+            raise AudioError(
+                f"{self.path}: {format} cannot be read while it is written; choose "
+                f"one of {', '.join(GROWING)}."
+            )
+        self._temporary = self.path if growing else self.path.with_name(hidden)
         self._tags = tags
         self._tail = wav_chunk(tags) if self._format.container == "WAV" else b""
         self._encoder: soundfile.SoundFile | None = None
@@ -125,7 +138,8 @@ class Writer:
         if os.path.isdir(self.path):  # noqa: PTH112 (is_dir raises without permission)
             raise AudioError(f"{self.path} is a folder; give the name of a file.")
         try:
-            self._sink = _Sink(self._temporary.open("xb+"))
+            mode = "wb+" if self._growing else "xb+"
+            self._sink = _Sink(self._temporary.open(mode))
         except OSError as error:
             raise self._failure(error) from error
         try:
@@ -174,6 +188,8 @@ class Writer:
             self._check_room(chunk.shape[1])
             self._write_frames(np.ascontiguousarray(chunk.T))
             self.samples += chunk.shape[1]
+        if self._growing and waveform.shape[1]:
+            self._show()
 
     def _check_room(self, samples: int) -> None:
         if self._format.container != "AIFF":
@@ -213,27 +229,37 @@ class Writer:
         )
         set_tags(self._encoder, self._tags)
 
-    def _wav_header(self) -> bytes:
+    def _wav_header(self, tail_bytes: int = 0) -> bytes:
         return wav_header(
             self.sample_rate,
             self.channels,
             (self._format.bits or 32) // 8,
             self.samples,
-            len(self._tail),
+            tail_bytes,
         )
+
+    def _show(self) -> None:
+        """Let others read what is written; a wav first gets the header of it."""
+        self._sink.flush()
+        if self._format.container == "WAV":
+            end = self._sink.tell()
+            self._sink.seek(0)
+            self._sink.write(self._wav_header())
+            self._sink.seek(end)
+        self._check_sink()
 
     def _write_frames(self, frames: np.ndarray) -> None:
         bits = self._format.bits
         if bits:
             self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
-            frames = _quantised(frames, bits)
+            frames = quantised(frames, bits)
         if self._encoder:
             encoder = self._encoder
             self._encode(lambda: encoder.write(frames))
         elif ffmpeg := self._ffmpeg:
             self._feed(lambda: ffmpeg.write(frames))
         else:
-            self._sink.write(_packed(frames, bits))
+            self._sink.write(packed(frames, bits))
         self._check_sink()
 
     def _encode(self, action: Callable[[], object]) -> None:
@@ -277,11 +303,12 @@ class Writer:
         else:
             self._sink.write(b"\0" * (self._sink.tell() % 2) + self._tail)
             self._sink.seek(0)
-            self._sink.write(self._wav_header())
+            self._sink.write(self._wav_header(len(self._tail)))
         self._check_sink()
         try:
             self._sink.file.close()
-            self._temporary.replace(self.path)
+            if not self._growing:
+                self._temporary.replace(self.path)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -301,8 +328,9 @@ class Writer:
                 self._encoder.close()
         with contextlib.suppress(OSError):
             self._sink.file.close()
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        if not self._growing:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
 
 
 class _Sink:
@@ -318,6 +346,9 @@ class _Sink:
     def read(self, size: int = -1) -> Any:
         return self._try(self.file.read, size) or b""
 
+    def flush(self) -> None:
+        self._try(self.file.flush)
+
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._try(self.file.seek, offset, whence)
 
@@ -332,8 +363,12 @@ class _Sink:
             return 0
 
 
-def _quantised(frames: np.ndarray, bits: int) -> np.ndarray:
-    """Round to integers: int16, or int32 with the bits at its upper end."""
+def quantised(frames: np.ndarray, bits: int) -> np.ndarray:
+    """Round to integers: int16, or int32 with the bits at its upper end.
+
+    >>> quantised(np.array([0.5, 2.0], np.float32), 16).tolist()
+    [16384, 32767]
+    """
     full = 2 ** (bits - 1)
     steps = np.clip(np.rint(frames * np.float32(full)), -full, full - 1)
     if bits == 16:
@@ -341,8 +376,12 @@ def _quantised(frames: np.ndarray, bits: int) -> np.ndarray:
     return steps.astype("<i4") << (32 - bits)
 
 
-def _packed(frames: np.ndarray, bits: int | None) -> bytes:
-    """Lay out little-endian wav samples."""
+def packed(frames: np.ndarray, bits: int | None) -> bytes:
+    r"""Lay out little-endian wav samples.
+
+    >>> packed(quantised(np.array([0.5], np.float32), 24), 24)
+    b'\x00\x00@'
+    """
     if bits == 24:
         return frames.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
     return frames.astype(frames.dtype.newbyteorder("<"), copy=False).tobytes()

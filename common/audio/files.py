@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from common.audio.decoding import codec, decode, inspect, open_file
-from common.audio.encoding import FORMATS, Format, Writer
+from common.audio.encoding import FORMATS, GROWING, Format, Writer
 from common.audio.headers import AudioError
 
 __all__ = [
     "FORMATS",
+    "GROWING",
     "AudioError",
     "AudioInfo",
     "Format",

@@ -1,9 +1,11 @@
 """What the headers of sound files promise, held against the bytes that are there.
 
 libsndfile reads a wav that was cut short, the first song of a chained ogg and the
-guessed length of an mp3 without a word. The functions here notice.
+guessed length of an mp3 without a word, and a FLAC up to the stated length alone. The
+functions here notice.
 
 References:
+    RFC 9639, "Free Lossless Audio Codec (FLAC)", 2024.
     EBU Tech 3306, "RF64: an extended file format for audio data", 2018.
     RFC 3533, "The Ogg encapsulation format version 0", 2003.
 """
@@ -19,10 +21,14 @@ RIFF_BYTES = 0xFFFFFFFF
 
 ELSEWHERE = 0xFFFFFFFF  # where the true size stands in the chunk "ds64"
 
-STREAMED = {0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**64 - 1}
+STREAMED = {*(0, 0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**64 - 1)}
 """Data sizes that programs write to a pipe, before they know the length."""
 
 OGG_PAGE_BYTES = 65307
+FLAC_FRAME_BYTES = 1 << 20
+"""Longest frame of a FLAC that does not state it."""
+
+FLAC_HEADER_BYTES = 16
 
 
 class AudioError(ValueError):
@@ -38,7 +44,8 @@ def is_whole(path: Path, container: str) -> bool:
 
     Returns:
         False where ffmpeg is needed, which looks at every packet: an ogg of several
-        streams in a row, an mp3 or wav that does not state its length.
+        streams in a row, an mp3 or wav that does not state its length, a FLAC that
+        states none or less than it has.
 
     Raises:
         AudioError: The file ends before the sound that its header promises.
@@ -49,9 +56,11 @@ def is_whole(path: Path, container: str) -> bool:
     >>> is_whole(path, "WAV")
     True
     """
-    check = {"OGG": _is_single_ogg, "MP3": _is_measured_mp3}.get(
-        container, _check_chunks
-    )
+    check = {
+        "OGG": _is_single_ogg,
+        "MP3": _is_measured_mp3,
+        "FLAC": _is_measured_flac,
+    }.get(container, _check_chunks)
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
@@ -106,12 +115,7 @@ def _is_single_ogg(path: Path, file: BinaryIO, size: int) -> bool:
 
 def _is_measured_mp3(path: Path, file: BinaryIO, size: int) -> bool:
     """Compares the Xing/Info header's byte count with the size of the file."""
-    head = file.read(10)
-    start = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        a, b, c, d = head[6:]  # seven bits each
-        start = 10 + (a << 21 | b << 14 | c << 7 | d)
-    file.seek(start)
+    start = _behind_id3(file)
     frame = file.read(4096)
     at = max(frame.find(b"Xing"), frame.find(b"Info"))
     if at < 0 or at + 16 > len(frame):
@@ -123,6 +127,74 @@ def _is_measured_mp3(path: Path, file: BinaryIO, size: int) -> bool:
     if rest < length - 2048:  # encoders differ in whether this frame counts itself
         _check_bytes(path, length, rest)
     return rest - length <= max(4096, length // 100)  # tags may follow, not music
+
+
+def _behind_id3(file: BinaryIO) -> int:
+    """Skips tags at the beginning; returns where they end."""
+    head, start = file.read(10), 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        a, b, c, d = head[6:]  # seven bits each
+        start = 10 + (a << 21 | b << 14 | c << 7 | d)
+    return file.seek(start)
+
+
+def _is_measured_flac(path: Path, file: BinaryIO, size: int) -> bool:
+    """Compares the stated samples with the end of the last frame [RFC 9639, 8.2]."""
+    _behind_id3(file)
+    head = file.read(42)
+    block = int.from_bytes(head[8:10], "big")
+    longest = int.from_bytes(head[15:18], "big")
+    stated = int.from_bytes(head[21:26], "big") & (2**36 - 1)
+    file.seek(max(0, size - 2 * (longest or FLAC_FRAME_BYTES)))
+    tail = file.read()
+    at = len(tail)
+    while (at := tail.rfind(b"\xff", 0, at)) >= 0:
+        end = _flac_frame_end(tail[at : at + FLAC_HEADER_BYTES], block)
+        if end is not None:
+            return 0 < stated >= end
+    return stated > 0
+
+
+def _flac_frame_end(header: bytes, block: int) -> int | None:
+    """Returns the sample behind a frame, None for what is no frame [RFC 9639, 9.1].
+
+    Args:
+        header: Its first 16 bytes, more than a header has.
+        block: Samples of each frame but the last, where frames are numbered.
+    """
+    if len(header) < FLAC_HEADER_BYTES or header[1] & 0xFE != 0xF8:
+        return None
+    size, rate = header[2] >> 4, header[2] & 15
+    digits = max(1, 8 - (~header[4] & 0xFF).bit_length())  # as in UTF-8
+    after = 4 + digits
+    wide = {6: 1, 7: 2}.get(size, 0)
+    crc = after + wide + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if size == 0 or digits == 8 or _crc8(header[: crc + 1]):
+        return None
+    number = header[4] & (0x7F >> (digits if digits > 1 else 0))
+    for byte in header[5:after]:
+        number = number << 6 | byte & 0x3F
+    first = number if header[1] & 1 else number * block
+    return first + _flac_block(size, header[after : after + wide])
+
+
+def _flac_block(size: int, stated: bytes) -> int:
+    """Returns the samples of a frame by their code, or as they are stated."""
+    if stated:
+        return int.from_bytes(stated, "big") + 1
+    if size == 1:
+        return 192
+    return 576 << (size - 2) if size < 6 else 256 << (size - 8)
+
+
+def _crc8(data: bytes) -> int:
+    """Computes the CRC of a frame's header, 0 with the CRC behind it."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x107 if crc & 0x80 else 0)
+    return crc
 
 
 def wav_header(

@@ -55,6 +55,15 @@ def read_tags(path: Path) -> dict[str, str]:
             # ffmpeg writes the comment of opus where libsndfile does not look for it.
             is_opus = file.subtype == "OPUS"
             tags = _probed(path) if is_opus else file.copy_metadata()
+    return kept_tags(tags)
+
+
+def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return those of a file's tags that are kept.
+
+    >>> kept_tags({"title": "Blue", "software": "Lavf", "album": ""})
+    {'title': 'Blue'}
+    """
     return {name: tags[name] for name in RIFF_NAMES if tags.get(name)}
 
 

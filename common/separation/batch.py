@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from common.separation.outputs import (
     Form,
     copy_path,
     format_for,
+    part_path,
     report_path,
     stem_paths,
 )
@@ -39,6 +41,7 @@ class Settings:
         part: What of each file is separated.
         overwrite: Replace stems that exist.
         skip_done: Leave out files whose report holds, and replace the stems of others.
+        live: As `separate_file` takes it.
         model: What the user called the model.
         model_sha256: SHA-256 of the model; None where it is not known.
         options: What decides the samples of the stems besides input and model.
@@ -51,6 +54,7 @@ class Settings:
     part: Part = WHOLE
     overwrite: bool = False
     skip_done: bool = False
+    live: bool = False
     model: str = ""
     model_sha256: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -121,7 +125,10 @@ def _outputs(separator: Separator, each: Input, settings: Settings) -> list[Path
     )
     suffix = None if settings.part == WHOLE else audio.FORMATS[chosen].suffix
     copies = copy_path(each.path, settings.folder, form, suffix)
-    return [*stems.values(), *copies, report_path(each.path, settings.folder, form)]
+    paths = [*stems.values(), *copies]
+    if settings.live:
+        paths += [part_path(path) for path in paths]
+    return [*paths, report_path(each.path, settings.folder, form)]
 
 
 def attempt(separator: Separator, each: Input, settings: Settings) -> Outcome:
@@ -164,7 +171,7 @@ def failure(each: Input, text: str) -> Outcome:
 
 
 def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
-    if not each.path.is_file():
+    if not each.pipe and not each.path.is_file():
         inspect(each.path)  # says what is wrong with it
     form = replace(settings.form, name=each.name)
     report = report_path(each.path, settings.folder, form)
@@ -173,7 +180,7 @@ def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
         separator, each.path, settings.folder, format_, settings.targets, form
     )
     facts = {
-        "input": reports.describe_input(each.path, each.label),
+        "input": _describe(each),
         "model": {"name": settings.model, "sha256": settings.model_sha256},
         "options": {**settings.options, "format": format_},
     }
@@ -184,21 +191,41 @@ def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
         line = f"{each.label}: skipped, done in {report.parent}"
         return Outcome(line, before | {"status": "skipped"})
     _remove(report, before, stems, settings)
+    if settings.live:
+        _announce(separator, each, stems)
     summary = separate_file(
         separator,
-        each.path,
+        each.pipe or each.path,
         settings.folder,
         format=format_,
         targets=settings.targets,
         overwrite=settings.overwrite or settings.skip_done,
         form=form,
         part=settings.part,
+        live=settings.live,
     )
-    facts["input"]["sha256"] = _digest(each, facts["input"])
+    facts["input"] |= _content(each, facts["input"])
     made = reports.done(summary, facts, report.parent)
     report.parent.mkdir(parents=True, exist_ok=True)
     write_json(made, report)
     return Outcome(str(summary), made)
+
+
+def _describe(each: Input) -> dict[str, Any]:
+    """Describe an input before it is read."""
+    if each.pipe:
+        return {"path": each.label}
+    return reports.describe_input(each.path, each.label)
+
+
+def _announce(separator: Separator, each: Input, stems: Mapping[str, Path]) -> None:
+    """Print where stems grow, and how far they lie behind the sound."""
+    names = ", ".join(str(part_path(path)) for path in stems.values())
+    sys.stderr.write(
+        f"separate: {each.label}: {names} can be read from now on, about "
+        f"{separator.latency_seconds:.1f} s of sound behind the input, the length of "
+        "--segment\n"
+    )
 
 
 def _remove(
@@ -216,11 +243,13 @@ def _remove(
         report.unlink()
 
 
-def _digest(each: Input, before: Mapping[str, Any]) -> str:
+def _content(each: Input, before: Mapping[str, Any]) -> dict[str, Any]:
     """Compute the SHA-256 of an input that is still what was separated."""
+    if each.pipe:
+        return each.pipe.facts()
     sha256 = digest(each.path)
     if reports.describe_input(each.path, each.label) != before:
         raise SeparationError(
             f"{each.label} changed while it was separated; separate it again"
         )
-    return sha256
+    return {"sha256": sha256}

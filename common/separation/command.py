@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, TextIO, get_args
 
 from common import __suite__, __version__, audio
+from common.audio.pipes import RAW_TYPES, Raw, parse_raw
 from common.errors import exit_code
+from common.separation import live
 from common.separation.batch import Outcome, Settings, check_outputs
 from common.separation.files import PREVIEW_SECONDS, Part
 from common.separation.inputs import STANDARD_INPUT, Inputs, find
@@ -35,7 +37,7 @@ from common.weights import registry
 SHARED = (
     "input", "model", "output", "name", "format", "segment", "overlap", "targets",
     "two_stems", "start", "duration", "preview", "rate", "overwrite", "skip_done",
-    "device", "jobs", "json",
+    "device", "jobs", "json", "live", "raw",
 )  # fmt: skip
 """Options that mean the same in every pillar."""
 
@@ -202,6 +204,13 @@ def _add_inputs(
             help="one more of them",
         )
     add(
+        "--raw",
+        type=_raw,
+        metavar="TYPE,HZ,CHANNELS",
+        help="standard input is raw samples, such as s16le,44100,2; types: "
+        + ", ".join(RAW_TYPES),
+    )
+    add(
         "--start",
         type=float,
         default=0.0,
@@ -219,6 +228,13 @@ def _add_inputs(
         action="store_true",
         help=f"separate the loudest {PREVIEW_SECONDS:g} s alone",
     )
+
+
+def _raw(text: str) -> Raw:
+    try:
+        return parse_raw(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_model(
@@ -277,7 +293,14 @@ def _add_stems(
         *words.get("output", ()),
         default="separated",
         metavar="FOLDER",
-        help="folder of the stems (default: %(default)s)",
+        help="folder of the stems, or - for standard output, as a wav of the one stem "
+        "that --targets names (default: %(default)s)",
+    )
+    add(
+        "--live",
+        action="store_true",
+        help="write each chunk as soon as it is certain, to NAME.part.wav until all is "
+        "whole; standard input is separated as it comes",
     )
     add(
         "--name",
@@ -364,16 +387,20 @@ def _run(
 ) -> int:
     if shared["jobs"] < 1:
         raise SeparationError(f"jobs is {shared['jobs']}; expected 1 or more")
+    live.check(shared)
     settings = _settings(shared, options)
     parts = {"segment_seconds": shared["segment"], "overlap": shared["overlap"]}
     options |= {name: value for name, value in parts.items() if value is not None}
+    loader = Loader(load, shared["model"], options, shared["device"])
     with ExitStack() as stack:
-        lines = stack.enter_context(_lines(shared["json"]))
-        scratch = settings.folder
-        if STANDARD_INPUT in shared["input"]:
+        scratch: Path | None = None
+        pours = shared["output"] == live.STANDARD_OUTPUT
+        if STANDARD_INPUT in shared["input"] and not (settings.live or pours):
             scratch = stack.enter_context(working_folder(settings.folder))
-        inputs = find(shared["input"], settings.folder, scratch)
-        loader = Loader(load, shared["model"], options, shared["device"])
+        inputs = find(shared["input"], settings.folder, scratch, shared["raw"])
+        if pours:
+            return live.pour(loader, inputs.files, settings)
+        lines = stack.enter_context(_lines(shared["json"]))
         crew = _crew(loader, min(shared["jobs"], len(inputs.files)))
         stack.callback(crew.close)
         check_targets(crew.separator, shared["targets"])
@@ -400,6 +427,7 @@ def _settings(shared: Mapping[str, Any], options: Mapping[str, Any]) -> Settings
         part=Part(shared["start"], seconds, shared["preview"]),
         overwrite=shared["overwrite"],
         skip_done=shared["skip_done"],
+        live=shared["live"],
         model=str(shared["model"]),
         options={**own, **decisive},
     )

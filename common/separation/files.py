@@ -1,7 +1,7 @@
 """Sound files through a separator: one file per source.
 
 The file is read, resampled, separated, resampled back and written block by block, so an
-hour needs the memory of a few segments.
+hour needs the memory of a few segments, and stems can be read while they grow.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,19 @@ import numpy as np
 from tqdm import tqdm
 
 from common import audio
+from common.audio.decoding import inspect
+from common.audio.pipes import PipedSound
 from common.audio.resample import ResampleStream
 from common.audio.tags import read_tags
+from common.separation.inputs import STANDARD_INPUT, STDIN_NAME
 from common.separation.outputs import (
     FOLDERS,
     Form,
     check_new,
     copy_path,
     format_for,
+    growing,
+    part_path,
     staged,
     stem_paths,
 )
@@ -72,22 +77,59 @@ WHOLE = Part()
 """All of a sound."""
 
 
-class _Excerpt(NamedTuple):
-    """What is read of a file."""
+class Excerpt(NamedTuple):
+    """What is read of a file or a pipe; no length where it is not known.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "a.wav")
+    >>> audio.write(path, np.zeros([1, 100], np.float32), 8000)
+    >>> excerpt(path).samples
+    100
+    """
 
     path: Path
     sample_rate: int
     channels: int
     start: int
-    samples: int
+    samples: int | None
+    pipe: PipedSound | None = None
 
     def blocks(self) -> Iterator[np.ndarray]:
-        yield from audio.blocks(self.path, self.sample_rate, self.start, self.samples)
+        """Read it, [channels, samples] of at most a second at a time."""
+        if self.pipe:
+            yield from self.pipe.blocks(self.start, self.samples)
+        else:
+            yield from audio.blocks(
+                self.path, self.sample_rate, self.start, self.samples
+            )
+
+
+class Delay:
+    """Follows how far what is written lies behind what is read, in seconds.
+
+    >>> delay = Delay()
+    >>> for _ in delay.reading([np.zeros([1, 800])] * 3, 8000):
+    ...     delay.written += 0.0625
+    >>> round(delay.most, 4)
+    0.175
+    """
+
+    def __init__(self) -> None:
+        self.read = self.written = self.most = 0.0
+
+    def reading(
+        self, blocks: Iterable[np.ndarray], sample_rate: int
+    ) -> Iterator[np.ndarray]:
+        """Pass on blocks [..., samples] as they are read."""
+        for block in blocks:
+            self.read += block.shape[-1] / sample_rate
+            self.most = max(self.most, self.read - self.written)
+            yield block
 
 
 def separate_file(  # noqa: PLR0913 (each is one independent choice)
     separator: Separator,
-    input: str | os.PathLike[str],  # noqa: A002
+    input: str | os.PathLike[str] | PipedSound,  # noqa: A002
     output: str | os.PathLike[str],
     *,
     format: str = "wav",  # noqa: A002
@@ -95,6 +137,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     overwrite: bool = False,
     form: Form = FOLDERS,
     part: Part = WHOLE,
+    live: bool = False,
     progress: Callable[[float], object] | None = None,
 ) -> Summary:
     """Separate a sound file, mostly to ``{output}/{input's stem}/{source}.{suffix}``.
@@ -104,7 +147,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
 
     Args:
         separator: The model.
-        input: Any file that `audio.blocks` reads.
+        input: Any file that `audio.blocks` reads, or the sound of a pipe.
         output: Folder for the results, made where it is missing.
         format: A key of `audio.FORMATS`, or ``"input"`` for container and bit depth of
             the input.
@@ -112,8 +155,11 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
         overwrite: Replace stems that exist.
         form: What is written, and where.
         part: What of the input is separated.
+        live: Write each chunk as soon as it is certain, to stems that others may read
+            and that end in ``.part`` before their suffix until all are whole.
         progress: Takes the fraction that is done, from 0 to 1, at the beginning and
             after each chunk; what it raises ends the separation, and nothing is left.
+            Where the length is not known, it takes 0 and in the end 1.
 
     Returns:
         What was written.
@@ -132,28 +178,35 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     1.0
     {'b': 0.25, 'c': 0.25}
     """
-    began, source, folder = time.perf_counter(), Path(input), Path(output)
+    began, folder = time.perf_counter(), Path(output)
+    source, pipe = _path_or_pipe(input)
     format = format_for(source, format)  # noqa: A001
     stems = stem_paths(separator, source, folder, format, targets, form)
     # A copy of the whole would not lie beside stems of a part.
     suffix = None if part == WHOLE else audio.FORMATS[format].suffix
-    copies = copy_path(source, folder, form, suffix)
+    # Nobody has the bytes of a pipe once they are decoded.
+    copies = [] if pipe else copy_path(source, folder, form, suffix)
     paths = [*stems.values(), *copies]
-    check_new(paths, source, overwrite)
-    sound = _excerpt(source, part)
+    check_new([*paths, *map(part_path, paths)] if live else paths, source, overwrite)
+    sound = excerpt(input, part, counted=not live)
+    if live:
+        check_latency(separator)
     rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
-    tags = read_tags(source)
+    tags = pipe.tags if pipe else read_tags(source)
     sources = [*stems] if form.two_stems else [*separator.sources]
-    meter = Meter(len(sources))
-    with staged(folder, paths) as drafts, ExitStack() as stack:
+    meter, delay = Meter(len(sources)), Delay()
+    drafted = growing if live else staged
+    with drafted(folder, paths) as drafts, ExitStack() as stack:
 
         def open_writer(path: Path) -> audio.Writer:
-            writer = audio.Writer(drafts[path], rate, sound.channels, format, tags)
+            writer = audio.Writer(
+                drafts[path], rate, sound.channels, format, tags, growing=live
+            )
             return stack.enter_context(writer)
 
         writers = {name: open_writer(path) for name, path in stems.items()}
         mixed = [open_writer(path) for path in copies if part != WHOLE]
-        for mixture, estimates in _walk(separator, sound, form, progress):
+        for mixture, estimates in walk(separator, sound, form, progress, delay):
             meter.add(mixture, estimates)
             for name, writer in writers.items():
                 writer.write(estimates[sources.index(name)])
@@ -162,7 +215,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
         for path in copies if part == WHOLE else ():
             shutil.copyfile(source, drafts[path])
     return Summary(
-        name=source.name,
+        name=STANDARD_INPUT if pipe else source.name,
         folder=paths[0].parent,
         samples=meter.samples,
         sample_rate=rate,
@@ -175,47 +228,136 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
         paths=stems,
         start_seconds=sound.start / sound.sample_rate,
         rest_of=form.two_stems,
+        latency_seconds=delay.most if live else None,
     )
 
 
-def _excerpt(path: Path, part: Part) -> _Excerpt:
-    """Choose what is read of a file."""
-    info = audio.probe(path)
-    start, samples = round(part.start * info.sample_rate), info.samples
+def check_latency(separator: Separator) -> None:
+    """Refuse a separator whose estimates are certain at the end of the sound alone.
+
+    >>> check_latency(Separator(abs, ["a"], 8000, segment_seconds=1.0))
+    """
+    if separator.latency_seconds == math.inf:
+        raise SeparationError(
+            "the model takes the whole sound at once, so nothing is certain before its "
+            "end; set segment_seconds"
+        )
+
+
+def excerpt(
+    source: str | os.PathLike[str] | PipedSound,
+    part: Part = WHOLE,
+    counted: bool = True,
+) -> Excerpt:
+    """Choose what is read of a sound.
+
+    Args:
+        source: A file, or the sound of a pipe.
+        part: What of it is read.
+        counted: Whether to count the samples of a file that does not state how many it
+            has, for which it is decoded once.
+
+    Raises:
+        SeparationError: The part lies behind the end, or is the loudest of a pipe.
+        AudioError: The file cannot be read.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "a.wav")
+    >>> audio.write(path, np.zeros([1, 8000], np.float32), 8000)
+    >>> excerpt(path, Part(0.5))[1:5]
+    (8000, 1, 4000, 4000)
+    """
+    path, pipe = _path_or_pipe(source)
+    rate, channels, there = _layout(path, pipe, counted)
+    start, samples = round(part.start * rate), there
     if part.loudest:
-        start = audio.loudest(path, part.seconds or PREVIEW_SECONDS)
+        start = _loudest(path, pipe, part)
     if part.seconds is not None:
-        samples = max(1, round(part.seconds * info.sample_rate))
-    if start >= info.samples:
+        samples = max(1, round(part.seconds * rate))
+    if there is not None and start >= there:
         raise SeparationError(
             f"start {part.start:g} s leaves nothing of {path}, which lasts "
-            f"{info.samples / info.sample_rate:.2f} s; start before its end"
+            f"{there / rate:.2f} s; start before its end"
         )
-    samples = min(samples, info.samples - start)
-    return _Excerpt(path, info.sample_rate, info.channels, start, samples)
+    if there is not None and samples is not None:
+        samples = min(samples, there - start)
+    return Excerpt(path, rate, channels, start, samples, pipe)
 
 
-def _walk(
+def _path_or_pipe(
+    source: str | os.PathLike[str] | PipedSound,
+) -> tuple[Path, PipedSound | None]:
+    if isinstance(source, PipedSound):
+        return Path(STDIN_NAME), source
+    return Path(source), None
+
+
+def _layout(
+    path: Path, pipe: PipedSound | None, counted: bool
+) -> tuple[int, int, int | None]:
+    """Rate, channels and samples, None where nobody has counted them."""
+    if pipe:
+        return pipe.sample_rate, pipe.channels, None
+    if counted:
+        return audio.probe(path)
+    sound = inspect(path)
+    return sound.sample_rate, sound.channels, sound.samples
+
+
+def _loudest(path: Path, pipe: PipedSound | None, part: Part) -> int:
+    if pipe:
+        raise SeparationError(
+            "a preview is the loudest part of a whole sound, which a pipe does not "
+            "have; name a file, or choose the part by --start and --duration"
+        )
+    return audio.loudest(path, part.seconds or PREVIEW_SECONDS)
+
+
+def walk(
     separator: Separator,
-    sound: _Excerpt,
-    form: Form,
-    progress: Callable[[float], object] | None,
+    sound: Excerpt,
+    form: Form = FOLDERS,
+    progress: Callable[[float], object] | None = None,
+    delay: Delay | None = None,
 ) -> Iterator[Pair]:
-    """Yield the mixture [channels, n] and [stems, channels, n] as they are written."""
-    tell = progress or (lambda _: None)
+    """Separate a sound chunk by chunk, each as soon as it is certain.
+
+    Args:
+        separator: The model.
+        sound: From :func:`excerpt`.
+        form: What is written.
+        progress: As `separate_file` takes it.
+        delay: Follows the estimates.
+
+    Yields:
+        The mixture [channels, n] and the stems [stems, channels, n] at the rate of the
+        stems, of whatever lengths.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "a.wav")
+    >>> audio.write(path, np.ones([1, 800], np.float32), 8000)
+    >>> same = Separator(lambda x: x[:, None], ["all"], 8000)
+    >>> [stems.shape for _, stems in walk(same, excerpt(path))]
+    [(1, 1, 800)]
+    """
+    tell, delay, done = progress or (lambda _: None), delay or Delay(), 0
     tell(0.0)
-    done = 0
     rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
-    total = math.ceil(sound.samples * rate / sound.sample_rate)
-    for mixture, estimates in _rated(separator, sound, form):
+    total = math.inf
+    if sound.samples is not None:
+        total = math.ceil(sound.samples * rate / sound.sample_rate)
+    for mixture, estimates in _rated(separator, sound, form, delay):
         _complete(mixture, estimates, separator.sources, form.remainder)
+        delay.written += mixture.shape[1] / rate
         if form.two_stems:
             target = estimates[separator.sources.index(form.two_stems)]
             yield mixture, np.stack([target, mixture - target])
         else:
             yield mixture, estimates
         done += mixture.shape[1]
-        tell(min(1.0, done / total))
+        if done < total < math.inf:
+            tell(done / total)
+    tell(1.0)
 
 
 def _complete(
@@ -232,7 +374,9 @@ def _complete(
     estimates[index] = mixture - others.sum(0, dtype=np.float64)
 
 
-def _rated(separator: Separator, sound: _Excerpt, form: Form) -> Iterator[Pair]:
+def _rated(
+    separator: Separator, sound: Excerpt, form: Form, delay: Delay
+) -> Iterator[Pair]:
     """Yield [channels, n] and [sources, channels, n] at the rate of the stems.
 
     What a model of a lower rate leaves of the sound is divided among its sources. Of
@@ -241,22 +385,26 @@ def _rated(separator: Separator, sound: _Excerpt, form: Form) -> Iterator[Pair]:
     model, rate = separator.sample_rate, sound.sample_rate
     if form.rate == "model" or model >= rate or form.remainder:
         at = model if form.rate == "model" else rate
-        yield from _separated(separator, sound, at)
+        yield from _separated(separator, sound, at, delay)
         return
-    pairs = _separated(separator, sound, rate, not separator.complete)
+    pairs = _separated(separator, sound, rate, delay, not separator.complete)
     for mixture, estimates in complete(pairs, rate, model):
         yield mixture, estimates[: len(separator.sources)]
 
 
 def _separated(
-    separator: Separator, sound: _Excerpt, rate: int, with_rest: bool = False
+    separator: Separator,
+    sound: Excerpt,
+    rate: int,
+    delay: Delay,
+    with_rest: bool = False,
 ) -> Iterator[Pair]:
     """Yield [channels, n] and [sources, channels, n] at a sample rate.
 
     The mixture waits in a queue until its estimates are there.
     """
     waiting, ready = Queue(), Queue()
-    blocks = sound.blocks()
+    blocks = delay.reading(sound.blocks(), sound.sample_rate)
     if rate == sound.sample_rate:
         blocks = _kept(blocks, waiting)
     blocks = _resampled(blocks, sound.sample_rate, separator.sample_rate)
@@ -264,7 +412,7 @@ def _separated(
         blocks = _kept(blocks, waiting)
     streamed = _with_rest(separator, blocks) if with_rest else separator.stream(blocks)
     estimates = _resampled(streamed, separator.sample_rate, rate)
-    seconds = sound.samples / sound.sample_rate
+    seconds = sound.samples and sound.samples / sound.sample_rate
     for block in _progress(estimates, sound.path.name, seconds, rate):
         ready.push(block)
         here = min(ready.samples, waiting.samples)
@@ -312,10 +460,14 @@ def _resampled(
 
 
 def _progress(
-    blocks: Iterator[np.ndarray], name: str, seconds: float, rate: int
+    blocks: Iterator[np.ndarray], name: str, seconds: float | None, rate: int
 ) -> Iterator[np.ndarray]:
     """Show seconds of sound on stderr where somebody watches."""
-    shape = "{desc}: {percentage:3.0f}% {bar} {n:.0f}/{total:.0f} s [{remaining} left]"
+    shape = "{desc}: {n:.0f} s"
+    if seconds:
+        shape = (
+            "{desc}: {percentage:3.0f}% {bar} {n:.0f}/{total:.0f} s [{remaining} left]"
+        )
     if multiprocessing.parent_process():  # bars of several would overwrite each other
         yield from blocks
         return

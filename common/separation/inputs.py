@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from common.audio.encoding import Writer
+from common.audio.pipes import PipedSound, Raw
 from common.corpora.sound_files import is_junk, is_sound
 from common.separation.separator import SeparationError
 
 STANDARD_INPUT = "-"
 STDIN_NAME = "stdin"
+FORMATS = {"s16le": "wav16", "s24le": "wav24", "f32le": "wav"}
+"""Formats of files that hold raw samples, by the type of these."""
+
 SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au"),
     *(".snd", ".caf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a"),
@@ -33,11 +38,13 @@ class Input:
         path: The file.
         name: Stands for it in the paths of the output: folders and name without suffix.
         label: What the user called it.
+        pipe: The sound where it is separated as it comes, and there is no file.
     """
 
     path: Path
     name: str
     label: str
+    pipe: PipedSound | None = None
 
 
 @dataclass(frozen=True)
@@ -55,13 +62,16 @@ class Inputs:
     left_out: Sequence[Path]
 
 
-def find(words: Sequence[str], output: Path, scratch: Path) -> Inputs:
+def find(
+    words: Sequence[str], output: Path, scratch: Path | None, raw: Raw | None = None
+) -> Inputs:
     """Find the files that inputs stand for.
 
     Args:
         words: Files, folders and ``-`` for standard input.
         output: Folder of the stems, which is passed over inside of an input.
-        scratch: Folder that standard input is written to.
+        scratch: Folder that standard input is written to; None reads it as it comes.
+        raw: Layout of the samples of standard input, where it has no header.
 
     Returns:
         The files, each once, under names that tell them apart. Those of one folder have
@@ -91,7 +101,7 @@ def find(words: Sequence[str], output: Path, scratch: Path) -> Inputs:
     names = _names(found, roots)
     files = [Input(found[file], name, str(found[file])) for file, name in names.items()]
     if STANDARD_INPUT in words:
-        files.append(_standard_input(scratch))
+        files.append(_standard_input(scratch, raw))
     return Inputs(files, folders, left_out)
 
 
@@ -198,13 +208,18 @@ def _refuse(error: OSError) -> NoReturn:
     ) from error
 
 
-def _standard_input(scratch: Path) -> Input:
-    """Write standard input to a file."""
+def _standard_input(scratch: Path | None, raw: Raw | None) -> Input:
+    """Open standard input, or write it to a file."""
     if sys.stdin.isatty():
         raise SeparationError(
             "standard input is a terminal, which has no sound; send a file to it, such "
             "as ffmpeg -i song.mp3 -f wav - | ..."
         )
+    if scratch is None:
+        pipe = PipedSound(sys.stdin.buffer, raw)
+        return Input(Path(STDIN_NAME), STDIN_NAME, STANDARD_INPUT, pipe)
+    if raw is not None:
+        return _raw_input(scratch / f"{STDIN_NAME}.wav", raw)
     path = scratch / STDIN_NAME
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
@@ -212,6 +227,15 @@ def _standard_input(scratch: Path) -> Input:
         raise SeparationError(
             "standard input is empty; check the command that sends the sound"
         )
+    return Input(path, STDIN_NAME, STANDARD_INPUT)
+
+
+def _raw_input(path: Path, raw: Raw) -> Input:
+    """Write raw samples to a wav."""
+    sound = PipedSound(sys.stdin.buffer, raw)
+    with Writer(path, raw.sample_rate, raw.channels, FORMATS[raw.sample_type]) as file:
+        for block in sound.blocks():
+            file.write(block)
     return Input(path, STDIN_NAME, STANDARD_INPUT)
 
 

@@ -1,6 +1,7 @@
 """Paths of the stems of a sound file, and how the stems are written.
 
-They lie in a hidden folder until all of them are whole.
+They lie in a hidden folder until all of them are whole, or grow under names that say
+so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from common import audio
-from common.files import refuse_overwriting, scratch_folder, sync
+from common.files import claimed, refuse_overwriting, scratch_folder, sync
 from common.separation.separator import SeparationError, Separator
 
 Rate = Literal["input", "model"]
@@ -24,6 +25,9 @@ INPUT = "input"
 
 ORIGINAL = "original"
 REPORT = "report"
+PART = ".part"
+"""Ends the name of a stem that grows, before its suffix."""
+
 REST = "no_{}"
 """Name of what one of two stems leaves of the mixture."""
 
@@ -291,17 +295,11 @@ def working_folder(folder: Path) -> Iterator[Path]:
     >>> list(parent.iterdir())
     []
     """
-    # Path.exists raises in folders that may not be searched.
-    made = [at for at in (folder, *folder.parents) if not os.path.exists(at)]  # noqa: PTH110
-    with ExitStack() as stack:
-        stack.callback(_remove_empty, made)
+    with _made(folder), ExitStack() as stack:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             hidden = stack.enter_context(scratch_folder(folder))
         except OSError as error:
-            raise SeparationError(
-                f"{folder} cannot take stems: {error.strerror}; choose another --output"
-            ) from error
+            raise _cannot_take_stems(folder, error) from error
         yield hidden
 
 
@@ -324,11 +322,86 @@ def staged(folder: Path, paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     with working_folder(folder) as hidden:
         drafts = {path: hidden / f"{i}{path.suffix}" for i, path in enumerate(paths)}
         yield drafts
+        _publish(drafts)
+
+
+def part_path(path: Path) -> Path:
+    """Path of a stem while it grows.
+
+    >>> part_path(Path("out/vocals.wav")).as_posix()
+    'out/vocals.part.wav'
+    """
+    return path.with_name(f"{path.stem}{PART}{path.suffix}")
+
+
+@contextmanager
+def growing(folder: Path, paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """Give each path a draft beside it, which others may read while it grows.
+
+    All of them get their names at the end. Where anything fails none of them does, and
+    drafts and folders that were made go away; after a kill the drafts stay.
+
+    Raises:
+        SeparationError: A folder cannot be made or written to.
+        BlockingIOError: Another process writes a draft.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with growing(folder, [folder / "a.txt"]) as drafts:
+    ...     [path.name for path in folder.iterdir()]
+    ['a.part.txt']
+    >>> [path.name for path in folder.iterdir()]
+    ['a.txt']
+    """
+    drafts = {path: part_path(path) for path in paths}
+    parents = sorted({path.parent for path in paths})
+    with ExitStack() as stack:
+        for parent in (folder, *parents):
+            stack.enter_context(_made(parent))
         for draft in drafts.values():
-            sync(draft)
-        for path, draft in drafts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft.replace(path)
+            _claim(draft, stack)
+        yield drafts
+        _publish(drafts)
+
+
+def _claim(draft: Path, stack: ExitStack) -> None:
+    try:
+        stack.enter_context(claimed(draft))
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise _cannot_take_stems(draft.parent, error) from error
+
+
+def _publish(drafts: dict[Path, Path]) -> None:
+    """Give drafts that are whole their names."""
+    for draft in drafts.values():
+        sync(draft)
+    for path, draft in drafts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.replace(path)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder; at the end those that were made and hold nothing are removed."""
+    # Path.exists raises in folders that may not be searched.
+    made = [at for at in (folder, *folder.parents) if not os.path.exists(at)]  # noqa: PTH110
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(made)
+        raise _cannot_take_stems(folder, error) from error
+    try:
+        yield
+    finally:
+        _remove_empty(made)
+
+
+def _cannot_take_stems(folder: Path, error: OSError) -> SeparationError:
+    return SeparationError(
+        f"{folder} cannot take stems: {error.strerror}; choose another --output"
+    )
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

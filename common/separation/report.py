@@ -110,6 +110,7 @@ def done(summary: Summary, facts: Mapping[str, Any], folder: Path) -> Report:
         "elapsed_seconds": round(summary.elapsed_seconds, 4),
         "real_time_factor": round(summary.elapsed_seconds / seconds, 5),
         "residual_db": _number(summary.residual_db),
+        "latency_seconds": summary.latency_seconds,
         "versions": _versions(),
     }
 

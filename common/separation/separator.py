@@ -184,27 +184,50 @@ class Separator:
         segment, hop = self.segment_samples or math.inf, self._hop_samples
         queue = Queue()
         pending: np.ndarray | None = None  # estimates that begin where the queue does
+        given = 0  # samples of them that were yielded
         for block in _checked(blocks, 1 if self.pairs else self.channels):
             queue.push(block)
             if pending is None and queue.samples >= segment:
                 pending = self._separate(queue.peek(int(segment)))
-            while pending is not None and queue.samples >= hop + segment:
-                yield from _chunks(pending[..., :hop])
+            while pending is not None:
+                certain = min(hop, self._certain(queue.samples))
+                yield from _chunks(pending[..., given:certain])
+                given = certain
+                if queue.samples < hop + segment:
+                    break
                 # All else is let go before the network needs memory.
-                pending = pending[..., hop:].copy()
+                pending, given = pending[..., hop:].copy(), 0
                 queue.drop(hop)
                 pending = self._join(pending, self._separate(queue.peek(int(segment))))
         if not queue.samples:
             raise SeparationError("the mixture has no samples; give at least one")
         if pending is None:
             pending = self._separate(queue.peek(queue.samples))
-        elif rest := queue.samples - int(segment):
-            shift = rest - rest % self.grid_samples
-            yield from _chunks(pending[..., :shift])
+        elif queue.samples > segment:
+            shift = self._certain(queue.samples)
             pending = pending[..., shift:].copy()
             queue.drop(shift)
             pending = self._join(pending, self._separate(queue.peek(queue.samples)))
         yield from _chunks(pending)
+
+    def _certain(self, samples: int) -> int:
+        """Count the estimates of a block that hold wherever the sound ends.
+
+        The last block ends with the sound and begins on a frame, at the earliest here
+        where the sound has as many samples from the beginning of this block on.
+        """
+        rest = samples - (self.segment_samples or 0)
+        return rest - rest % self.grid_samples
+
+    @property
+    def latency_seconds(self) -> float:
+        """Sound that :meth:`stream` needs beyond a sample until its estimates are out.
+
+        Infinite without a limit of the segment.
+        """
+        if self.segment_samples is None:
+            return math.inf
+        return (self.segment_samples + self.grid_samples - 1) / self.sample_rate
 
     @property
     def _hop_samples(self) -> int:

@@ -30,6 +30,8 @@ class Summary:
         paths: Path of each stem.
         start_seconds: First second of the input that was separated.
         rest_of: Source whose stem is written beside the mixture minus that stem.
+        latency_seconds: Sound between what was read and what was written at most, where
+            stems could be read while they grew; else None.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Summary:
     paths: Mapping[str, Path]
     start_seconds: float = 0.0
     rest_of: str | None = None
+    latency_seconds: float | None = None
 
     def __str__(self) -> str:
         seconds = self.samples / self.sample_rate
@@ -58,6 +61,8 @@ class Summary:
         )
         if self.rest_of:
             line += f", the rest is the mixture minus {self.rest_of}"
+        if self.latency_seconds is not None:
+            line += f", stems up to {self.latency_seconds:.2f} s behind the sound"
         cut = {name: count for name, count in self.clipped.items() if count}
         for name, count in cut.items():
             line += f", {count} samples of {name} clipped"

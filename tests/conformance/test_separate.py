@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,6 +109,49 @@ def test_all_words_work_in_every_pillar(pillar, tmp_path, capsys):
     np.testing.assert_allclose(sum(stems), part, atol=2 / 32768)
     # The command has loaded the model anew, and its digest is the same.
     assert model.digest() == good["model"]["sha256"]
+
+
+class SlowPipe(io.BytesIO):
+    """Gives a quarter of a second at a time and looks at the stems meanwhile."""
+
+    def __init__(self, data, folder):
+        super().__init__(data)
+        self.folder, self.seen = folder, []
+
+    def read(self, size):
+        stems = [audio.probe(path).samples for path in self.folder.rglob("*.part.wav")]
+        self.seen.append((self.tell(), min(stems, default=0)))
+        return super().read(min(size, RATE))
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_stems_of_a_pipe_grow_to_those_of_the_file(pillar, tmp_path, monkeypatch):
+    main = importlib.import_module(f"{pillar}.separate").main
+    wave = 0.1 * np.random.default_rng(0).standard_normal((2, 12 * RATE + 77))
+    wave *= 1 + np.sin(np.arange(wave.shape[1]) / 5000)
+    song = tmp_path / "stdin.wav"
+    audio.write(song, wave.astype(np.float32), RATE, "wav16")
+    words = ["--model", "mini", "--segment", "4"]
+    assert main([str(song), *words, "--output", str(tmp_path / "file")]) == 0
+    data, live = song.read_bytes(), tmp_path / "live"
+    # A program that writes to a pipe does not know the length.
+    pipe = SlowPipe(data[:4] + b"\xff" * 4 + data[8:76] + b"\xff" * 4 + data[80:], live)
+    stdin = SimpleNamespace(buffer=pipe, isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert main(["-", *words, "--live", "--output", str(live)]) == 0
+    stems = {path.name: path.read_bytes() for path in live.rglob("*.wav")}
+    whole = {
+        path.name: path.read_bytes() for path in (tmp_path / "file").rglob("*.wav")
+    }
+    whole.pop("stdin_original.wav", None)
+    assert stems == whole
+    (report_path,) = live.rglob("*report.json")
+    latency = json.loads(report_path.read_text("utf-8"))["latency_seconds"]
+    assert 4 < latency < 6.5
+    early = [written for read, written in pipe.seen if read == 4 * RATE * 8]
+    behind = [r / 4 / RATE - w / RATE for r, w in pipe.seen if r < len(data)]
+    assert min(early) > RATE
+    assert max(behind) <= latency + 0.25
 
 
 @pytest.mark.parametrize("pillar", PILLARS)

@@ -562,6 +562,41 @@ def test_a_wav_from_a_pipe(tmp_path):
     assert audio.read(tmp_path / "pipe.wav")[0].shape == (2, 5000)
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize("stated", [0, 1, 29_999])
+@pytest.mark.parametrize("name", ["flac", "flac16"])
+def test_a_flac_is_read_beyond_the_length_that_it_states(tmp_path, name, stated):
+    path = tmp_path / "x.flac"
+    audio.write(path, music(samples=30_000), 44100, name)
+    whole = audio.read(path)[0]
+    assert containers.is_whole(path, "FLAC")
+    data = bytearray(path.read_bytes())
+    data[22:26] = struct.pack(">I", stated)
+    path.write_bytes(data)
+    assert audio.probe(path).samples == 30_000
+    np.testing.assert_array_equal(audio.read(path)[0], whole)
+    path.write_bytes(b"ID3\4\0\0\0\0\0\5extra" + data)
+    assert not containers.is_whole(path, "FLAC")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "options",
+    [[], ["-compression_level", 0], ["-frame_size", 1001], ["-frame_size", 192]],
+)
+@pytest.mark.parametrize("samples", [1, 4608, 600_000])
+@pytest.mark.parametrize("rate", [44_100, 7000])
+def test_the_end_of_a_flac_is_found(tmp_path, options, samples, rate):
+    audio.write(tmp_path / "x.wav", music(1, samples, rate), rate)
+    path = tmp_path / "x.flac"
+    ffmpeg("-i", tmp_path / "x.wav", *options, path)
+    assert containers.is_whole(path, "FLAC")
+    data = bytearray(path.read_bytes())
+    data[22:26] = struct.pack(">I", samples - 1)
+    path.write_bytes(data)
+    assert not containers.is_whole(path, "FLAC")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_samples_that_are_not_finite(tmp_path, value):
     waveform = music(2, 5000)
@@ -614,6 +649,48 @@ def test_blockwise_writing_is_one_file(tmp_path, name):
     whole, parts = (audio.read(tmp_path / f"{n}{kind.suffix}")[0] for n in "ab")
     tolerance = {"ogg": 0.05}.get(name, 0)  # vorbis fades in by what it has been given
     np.testing.assert_allclose(whole, parts, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", audio.GROWING)
+def test_a_growing_file_is_read_while_it_is_written(tmp_path, name):
+    kind = audio.FORMATS[name]
+    waveform, rate = music(samples=4 * 48000, rate=48000), 48000
+    path = tmp_path / f"x{kind.suffix}"
+    read = []
+    tags = {"title": "Blue"}
+    with audio.Writer(path, rate, 2, name, tags, growing=True) as writer:
+        for start in range(0, 4 * rate, rate):
+            writer.write(waveform[:, start : start + rate])
+            decoded = tmp_path / "now.wav"
+            ffmpeg("-i", path, "-c:a", "pcm_f32le", decoded)
+            read.append(audio.probe(decoded).samples)
+    assert read == sorted(read)
+    assert min(np.diff(read, prepend=0)) > 0
+    assert read[-1] > 2 * rate
+    with audio.Writer(tmp_path / f"y{kind.suffix}", rate, 2, name, tags) as writer:
+        for start in range(0, 4 * rate, rate):
+            writer.write(waveform[:, start : start + rate])
+    if name == "ogg":  # has a random serial number
+        np.testing.assert_array_equal(audio.read(path)[0], audio.read(writer.path)[0])
+    else:
+        assert path.read_bytes() == writer.path.read_bytes()
+
+
+def test_a_growing_wav_is_valid_after_each_chunk(tmp_path):
+    with audio.Writer(tmp_path / "x.wav", 8000, 1, "wav24", growing=True) as writer:
+        for samples in (1, 3, 8, 8001):
+            writer.write(music(1, samples, 8000))
+            assert audio.probe(writer.path) == (8000, 1, writer.samples)
+    with pytest.raises(KeyError), audio.Writer(writer.path, 8000, 1, growing=True):
+        raise KeyError
+    assert writer.path.exists()
+
+
+@pytest.mark.parametrize("name", sorted({*audio.FORMATS} - {*audio.GROWING}))
+def test_other_formats_do_not_grow(tmp_path, name):
+    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
+    with pytest.raises(AudioError, match=f"{name} cannot be read while it is written"):
+        audio.Writer(path, 8000, 1, name, growing=True)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

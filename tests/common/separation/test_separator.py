@@ -1,6 +1,7 @@
 """Blocks against one pass, source order, channels and bad input."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -162,6 +163,23 @@ def test_a_stream_reads_no_further_than_it_needs():
         assert asked - given <= 2 * SEGMENT + 10
         if given > 2000:
             break
+
+
+@pytest.mark.parametrize("grid", [1, 30])
+@pytest.mark.parametrize("overlap", [0.25, 0.8])
+def test_estimates_come_as_soon_as_no_later_sample_changes_them(grid, overlap):
+    mixture, given, late = noise(1, 990), 0, []
+    streamed = separator(bands, grid_samples=grid, overlap=overlap)
+
+    def samples():
+        for index in range(990):
+            late.append(index - given)
+            yield mixture[:, index : index + 1]
+
+    for estimates in streamed.stream(samples()):
+        given += estimates.shape[-1]
+    assert max(late) == streamed.latency_seconds * RATE == SEGMENT + grid - 1
+    assert separator(bands, segment_seconds=None).latency_seconds == math.inf
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -1,0 +1,406 @@
+"""Sound that comes or goes through a pipe, as it arrives, whatever its length.
+
+wav and raw samples are decoded here, because libsndfile and ffmpeg end at the 4 GiB
+that the header of a wav from a pipe states; ffmpeg decodes everything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import math
+import shutil
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+import numpy as np
+import soundfile
+
+from common.audio.decoding import FFMPEG_CURE, Sound, check_ending, check_finite
+from common.audio.encoding import FORMATS, packed, quantised
+from common.audio.headers import ELSEWHERE, STREAMED, AudioError, wav_header
+from common.audio.tags import NONE, kept_tags
+
+NAME = "standard input"
+READ_BYTES = 1 << 16
+MOST_HEADER_BYTES = 1 << 26
+"""A header with pictures stays below it; one beyond it is damaged."""
+
+PLAIN = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+"""Bytes of a sample by libsndfile's name of it, of those that stand side by side."""
+
+RAW_TYPES = {"s16le": "PCM_16", "s24le": "PCM_24", "f32le": "FLOAT"}
+"""libsndfile's names of raw samples, by those of ffmpeg."""
+
+
+class Raw(NamedTuple):
+    """Layout of raw samples: a key of `RAW_TYPES`, rate in Hz and channels."""
+
+    sample_type: str
+    sample_rate: int
+    channels: int
+
+
+def parse_raw(text: str) -> Raw:
+    """Read the layout of raw samples.
+
+    Args:
+        text: Type, rate and channels, such as ``s16le,44100,2``.
+
+    Raises:
+        AudioError: It is something else.
+
+    >>> parse_raw("s16le,44100,2")
+    Raw(sample_type='s16le', sample_rate=44100, channels=2)
+    """
+    kind, _, numbers = text.partition(",")
+    rate, _, channels = numbers.partition(",")
+    known = kind in RAW_TYPES and rate.isdecimal() and channels.isdecimal()
+    if not known or not (int(rate) and int(channels)):
+        raise AudioError(
+            f"raw is {text!r}; expected type, rate in Hz and channels, such as "
+            f"s16le,44100,2, of the types {', '.join(RAW_TYPES)}"
+        )
+    return Raw(kind, int(rate), int(channels))
+
+
+class PipedSound:
+    """The sound of a pipe, which can be read once.
+
+    Args:
+        file: The pipe; it is read without a buffer.
+        raw: Layout of its samples where it has no header.
+
+    Attributes:
+        sample_rate: In Hz.
+        channels: Number of channels.
+        tags: Those before the samples, as `common.audio.tags` names them.
+
+    Raises:
+        AudioError: The pipe is empty, or carries no sound or something that needs
+            ffmpeg where there is none.
+
+    >>> pipe = io.BytesIO(np.array([0, 16384], "<i2").tobytes())
+    >>> sound = PipedSound(pipe, Raw("s16le", 8000, 1))
+    >>> [block.tolist() for block in sound.blocks()], sound.facts()["bytes"]
+    ([[[0.0, 0.5]]], 4)
+    """
+
+    def __init__(self, file: IO[bytes], raw: Raw | None = None) -> None:
+        self._input = _Counted(getattr(file, "raw", file))
+        self._decoder: _Decoder | None = None
+        self._is_raw = raw is not None
+        self._layout = _raw_layout(raw) if raw else self._open()
+        self.sample_rate = self._layout.sample_rate
+        self.channels = self._layout.channels
+        self.tags = self._layout.tags
+
+    def _open(self) -> _Layout:
+        head = self._input.exactly(12)
+        if not head:
+            raise AudioError(f"{NAME} is empty; check the command that sends the sound")
+        if head[:4] in {b"RIFF", b"RF64"} and head[8:] == b"WAVE":
+            head, length = _wav_head(self._input, head)
+            layout = _wav_layout(head, length)
+            if layout is not None:
+                return layout
+        self._decoder = _Decoder(head, self._input)
+        try:
+            return self._decoder.layout()
+        except BaseException:
+            self.close()
+            raise
+
+    def blocks(self, start: int = 0, samples: int | None = None) -> Iterator[Any]:
+        """Decode what arrives.
+
+        Args:
+            start: First sample.
+            samples: How many at most; None reads to the end.
+
+        Yields:
+            Float32 [channels, samples] of whatever lengths arrive.
+
+        Raises:
+            AudioError: The sound is damaged, breaks off, has no samples from `start`
+                on, or holds one that is not finite.
+        """
+        end = None if samples is None else start + samples
+        position = 0
+        try:
+            for block in self._blocks():
+                first = max(0, start - position)
+                part = block[:, first : None if end is None else end - position]
+                check_finite(part, position + first, self.sample_rate, NAME)
+                position += block.shape[1]
+                if part.shape[1]:
+                    yield part
+                if position == end or (end is not None and position > end):
+                    return
+        finally:
+            self.close()
+        if position <= start:
+            raise AudioError(
+                f"{NAME} holds {position} samples; expected more than {start}"
+            )
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        """Decode to the end, and check that it is one."""
+        layout, rest = self._layout, b""
+        source = self._decoder.output if self._decoder else self._input
+        width = layout.channels * PLAIN[layout.subtype]
+        left = math.inf if layout.length is None else layout.length
+        while left and (data := source.read(int(min(left, READ_BYTES)))):
+            left -= len(data)
+            rest += data
+            whole = len(rest) - len(rest) % width
+            if whole:
+                yield _decoded(rest[:whole], layout)
+            rest = rest[whole:]
+        if self._decoder:
+            self._decoder.check()
+        if 0 < left < math.inf:
+            raise AudioError(
+                f"{NAME} breaks off: its header promises {left} bytes more than it has"
+            )
+        if rest and self._is_raw:
+            raise AudioError(
+                f"{NAME} ends {len(rest)} bytes after its last sample of "
+                f"{layout.channels} channels; it breaks off, or --raw is another"
+            )
+        while self._input.read(READ_BYTES):  # what follows the samples of a wav
+            pass
+
+    def close(self) -> None:
+        """End the decoder; the pipe stays open."""
+        if self._decoder:
+            self._decoder.stop()
+
+    def facts(self) -> dict[str, Any]:
+        """Return ``bytes`` and ``sha256`` of what came, once it has ended."""
+        if not self._input.ended:
+            return {}
+        return {"bytes": self._input.bytes, "sha256": self._input.sha256.hexdigest()}
+
+
+class PipeWriter:
+    """A wav that does not know its length, written as its samples come.
+
+    Args:
+        file: The pipe.
+        sample_rate: In Hz.
+        channels: Number of channels.
+        format: A key of `audio.FORMATS` that is a wav.
+
+    Attributes:
+        samples: Samples written so far (of each channel).
+        clipped: Samples (of all channels) beyond full scale that an integer format cut.
+
+    >>> pipe = io.BytesIO()
+    >>> PipeWriter(pipe, 8000, 1, "wav16").write(np.array([[0.5]], np.float32))
+    >>> next(PipedSound(io.BytesIO(pipe.getvalue())).blocks()).tolist()
+    [[0.5]]
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        sample_rate: int,
+        channels: int,
+        format: str = "wav",  # noqa: A002
+    ) -> None:
+        self._file, self._bits = file, FORMATS[format].bits
+        self.samples = self.clipped = 0
+        head = wav_header(sample_rate, channels, (self._bits or 32) // 8, 0)
+        size = struct.pack("<I", ELSEWHERE)
+        file.write(head[:4] + size + head[8:-4] + size)
+
+    def write(self, waveform: np.ndarray) -> None:
+        """Write float [channels, samples], full scale +-1."""
+        frames = np.ascontiguousarray(waveform.T, np.float32)
+        self.samples += len(frames)
+        if self._bits:
+            self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
+            frames = quantised(frames, self._bits)
+        self._file.write(packed(frames, self._bits))
+        self._file.flush()
+
+
+class _Layout(NamedTuple):
+    """Samples of a pipe; length in bytes, None where nobody knows it."""
+
+    sample_rate: int
+    channels: int
+    subtype: str
+    length: int | None
+    tags: Mapping[str, str]
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Counted:
+    """A pipe whose bytes are counted."""
+
+    def __init__(self, file: _Readable) -> None:
+        self._file = file
+        self.bytes = 0
+        self.sha256 = hashlib.sha256()
+        self.ended = False
+
+    def read(self, size: int) -> bytes:
+        """Return what is there, at most so many bytes; none at the end."""
+        data = self._file.read(size) or b""
+        self.bytes += len(data)
+        self.sha256.update(data)
+        self.ended = self.ended or not data
+        return data
+
+    def exactly(self, size: int) -> bytes:
+        """Wait for so many bytes; there are fewer at the end."""
+        parts, left = [], size
+        while left and (data := self.read(left)):
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+
+
+def _wav_head(pipe: _Counted, head: bytes) -> tuple[bytes, int]:
+    """Read the header of a wav; returns it with the length that it states."""
+    wide = None
+    while len(head) < MOST_HEADER_BYTES:
+        chunk = pipe.exactly(8)
+        head += chunk
+        if len(chunk) < 8:
+            break
+        name, length = struct.unpack("<4sI", chunk)
+        if name == b"data":
+            return head, wide if wide and length == ELSEWHERE else length
+        body = pipe.exactly(min(length + length % 2, MOST_HEADER_BYTES))
+        if name == b"ds64" and len(body) >= 16:
+            wide = struct.unpack_from("<8xQ", body)[0]
+        head += body
+    raise AudioError(f"{NAME} is a wav without samples; check what sends it")
+
+
+def _wav_layout(head: bytes, length: int) -> _Layout | None:
+    """Let libsndfile read a header; None for samples that it has to decode."""
+    silence = bytes(4096)
+    data = b"RIFF" + head[4:].replace(b"ds64", b"JUNK", 1)[:-4]
+    data += struct.pack("<I", len(silence)) + silence
+    try:
+        file = soundfile.SoundFile(io.BytesIO(data))
+    except soundfile.LibsndfileError:
+        return None
+    with file:
+        if file.subtype not in PLAIN:
+            return None
+        known = None if length in STREAMED else length
+        tags = kept_tags(file.copy_metadata())
+        return _Layout(file.samplerate, file.channels, file.subtype, known, tags)
+
+
+def _raw_layout(raw: Raw) -> _Layout:
+    subtype = RAW_TYPES[raw.sample_type]
+    return _Layout(raw.sample_rate, raw.channels, subtype, None, NONE)
+
+
+def _decoded(data: bytes, layout: _Layout) -> np.ndarray:
+    """Decode little-endian samples as libsndfile does in a file."""
+    frames, _ = soundfile.read(
+        io.BytesIO(data),
+        dtype="float32",
+        always_2d=True,
+        samplerate=layout.sample_rate,
+        channels=layout.channels,
+        format="RAW",
+        subtype=layout.subtype,
+        endian="LITTLE",
+    )
+    return np.ascontiguousarray(frames.T)
+
+
+class _Decoder:
+    """ffmpeg between a pipe and a wav of floats."""
+
+    def __init__(self, head: bytes, pipe: _Counted) -> None:
+        if not shutil.which("ffmpeg"):
+            raise AudioError(
+                f"{NAME} is neither wav nor raw samples, which needs ffmpeg, and there "
+                f"is none on PATH; {FFMPEG_CURE}."
+            )
+        command = ["ffmpeg", "-v", "error", "-i", "pipe:0", "-map", "0:a:0"]
+        command += ["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+        self._process = subprocess.Popen(
+            command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._remarks: list[str] = []
+        self._feeder = self._start(lambda: self._feed(head, pipe))
+        self._listener = self._start(self._listen)
+        assert self._process.stdout is not None
+        self.output = _Counted(self._process.stdout)
+
+    def _start(self, work: Callable[[], None]) -> threading.Thread:
+        # A daemon, as the pipe may stay open when the program ends.
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread
+
+    def _feed(self, data: bytes, pipe: _Counted) -> None:
+        sink = self._process.stdin
+        assert sink is not None
+        while data:
+            with contextlib.suppress(OSError, ValueError):  # ffmpeg has ended
+                sink.write(data)
+            data = pipe.read(READ_BYTES)
+        with contextlib.suppress(OSError):
+            sink.close()
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._remarks.append(line.decode(errors="replace"))
+
+    def layout(self) -> _Layout:
+        """Read the header of ffmpeg's output."""
+        head = self.output.exactly(12)
+        if not head:
+            self._end()
+            reason = self._remarks[-1].strip() if self._remarks else "it has no sound"
+            raise AudioError(
+                f"{NAME} is not audio that can be read from a pipe ({reason}); send "
+                "wav, or save it to a file first"
+            )
+        layout = _wav_layout(*_wav_head(self.output, head))
+        assert layout is not None
+        return layout
+
+    def check(self) -> None:
+        """Refuse the end of a decoder that gave up, and wait for that of the pipe."""
+        code = self._end()
+        check_ending(Sound(Path(NAME), 0, 0, None, 0), code, self._remarks)
+        self._feeder.join()
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._end()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _end(self) -> int:
+        code = self._process.wait()
+        self._listener.join()
+        return code

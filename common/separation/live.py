@@ -1,0 +1,142 @@
+"""Separation while the sound still goes on: what it takes, and a stem to a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from typing import Any
+
+from common.audio.pipes import PipeWriter
+from common.separation.batch import Settings
+from common.separation.files import Delay, check_latency, excerpt, walk
+from common.separation.inputs import STANDARD_INPUT, Input
+from common.separation.outputs import INPUT, check_targets
+from common.separation.processes import Loader
+from common.separation.separator import SeparationError
+
+STANDARD_OUTPUT = "-"
+WAVS = ("wav", "wav16", "wav24")
+"""Formats that standard output takes."""
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Refuse options of the command line that do not go with pipes.
+
+    Args:
+        options: Those that all pillars share.
+
+    Raises:
+        SeparationError: They do not.
+
+    >>> check({"input": ["a.wav"], "output": "out", "raw": None})
+    """
+    reads = STANDARD_INPUT in options["input"]
+    writes = options["output"] == STANDARD_OUTPUT
+    if options["raw"] and not reads:
+        raise SeparationError(
+            "raw describes standard input, which is not among the inputs; add -"
+        )
+    if writes:
+        _check_output(options)
+    if reads and (writes or options["live"]):
+        _check_input(options)
+
+
+def _check_output(options: Mapping[str, Any]) -> None:
+    if len(options["targets"] or ()) != 1:
+        raise SeparationError(
+            "standard output takes one stem; choose it by --targets, such as "
+            "--targets vocals"
+        )
+    if options["format"] not in WAVS:
+        raise SeparationError(
+            f"format is {options['format']}, which standard output does not take; "
+            f"expected {', '.join(WAVS)}"
+        )
+    if options["json"]:
+        raise SeparationError(
+            "json is for standard output, which takes the stem; leave one of them out"
+        )
+
+
+def _check_input(options: Mapping[str, Any]) -> None:
+    if options["input"] != [STANDARD_INPUT] or options["jobs"] > 1:
+        raise SeparationError(
+            "standard input is separated alone as it comes; name no other input and "
+            "leave --jobs out"
+        )
+    if options["format"] == INPUT:
+        raise SeparationError(
+            "format is input, which nobody knows of standard input as it comes; "
+            "choose a format"
+        )
+
+
+def pour(loader: Loader, inputs: Sequence[Input], settings: Settings) -> int:
+    """Write a stem to standard output while its sound is read.
+
+    Args:
+        loader: Loads the model.
+        inputs: One input.
+        settings: What is written; one target.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SeparationError: Standard output is a terminal or was closed.
+
+    >>> pour(Loader(abs, "mini", {}), [], Settings("-"))
+    Traceback (most recent call last):
+    ...
+    common.separation.separator.SeparationError: standard output takes the stem of \
+one input, not of 0; name one
+    """
+    if len(inputs) != 1:
+        raise SeparationError(
+            f"standard output takes the stem of one input, not of {len(inputs)}; "
+            "name one"
+        )
+    if sys.stdout.isatty():
+        raise SeparationError(
+            "standard output is a terminal, which cannot show samples; write to a file "
+            "or to a player, such as | ffplay -"
+        )
+    sink = sys.stdout.buffer
+    with redirect_stdout(sys.stderr):
+        try:
+            line = _pour(loader, inputs[0], settings, sink)
+        except BrokenPipeError as error:
+            # Else Python would fail on the closed pipe once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
+            raise SeparationError(
+                "standard output was closed before the sound ended"
+            ) from error
+    sys.stderr.write(f"separate: {line}\n")
+    return 0
+
+
+def _pour(loader: Loader, each: Input, settings: Settings, sink: Any) -> str:
+    separator = loader()
+    check_latency(separator)
+    check_targets(separator, settings.targets)
+    (target,) = settings.targets or ()
+    index, form = list(separator.sources).index(target), settings.form
+    sound = excerpt(each.pipe or each.path, settings.part, counted=False)
+    rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
+    writer = PipeWriter(sink, rate, sound.channels, settings.format)
+    delay = Delay()
+    sys.stderr.write(
+        f"separate: {target} of {each.label}: {sound.channels} channels at {rate} Hz, "
+        f"about {separator.latency_seconds:.1f} s of sound behind the input, the "
+        "length of --segment\n"
+    )
+    for _, stems in walk(separator, sound, form, delay=delay):
+        writer.write(stems[index])
+    clipped = f", {writer.clipped} samples clipped" if writer.clipped else ""
+    return (
+        f"{each.label}: {target} of {writer.samples / rate:.1f} s, up to "
+        f"{delay.most:.2f} s behind the sound{clipped}"
+    )

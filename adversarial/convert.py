@@ -36,7 +36,7 @@ from common.weights import bundled as bundles
 from common.weights import convert_command, tf1
 from common.weights.bundled import BUNDLED, Form
 from common.weights.card import Card, Score
-from common.weights.foreign_tensors import demand_fit
+from common.weights.foreign_tensors import check_fit
 
 TOLERANCE = 1e-4
 """Largest difference of the outputs, relative to the largest output."""
@@ -96,7 +96,7 @@ def load(path: str | Path, settings: ModelConfig | None = None) -> Restored:
     for scope in _critic_scopes(tensors):
         critics[scope] = Critic(config, scope)
         variables |= critic_variables(critics[scope], scope)
-    demand_fit(str(path), variables, tensors, lambda n: _misfit(n, tensors, variables))
+    check_fit(str(path), variables, tensors, lambda n: _misfit(n, tensors, variables))
     for name, variable in variables.items():
         variable.assign(tensors[name])
     return Restored(separator, critics, tensors)

@@ -34,7 +34,7 @@ from mir1k_rows import ROWS, TIMES, words
 from mir1k_scores import GLOBAL, Clip, ordered, shared_out
 from mir1k_table import write
 
-from clustering.oracle import Kind, oracle
+from clustering.evaluate import IdealMask, oracle
 from common.audio.resample import resample
 from common.corpora import mir1k, waveforms, writing
 from common.corpora.track import Track
@@ -48,7 +48,7 @@ SOURCES = ("vocals", "accompaniment")
 DEV = ("abjones_5_08", "abjones_5_09", "amy_9_08", "amy_9_09")
 """The clips of the training singers that Huang et al. choose their network by."""
 IDEAL = Stft(1024, 256, window="sqrt_hann", padding="constant_whole")
-KINDS: tuple[Kind, ...] = ("ideal_binary", "ideal_ratio")
+IDEAL_MASKS: tuple[IdealMask, ...] = ("ideal_binary", "ideal_ratio")
 COLUMNS = [f"{source}_{name}" for source in SOURCES for name in ("SDR", *GLOBAL)]
 SMALL = {"train": 6, "test": 4}
 """Songs of the miniature that ``--tiny`` makes."""
@@ -171,13 +171,13 @@ def train(name: str, seed: int, corpus: Path, place: Path, tiny: bool) -> None:
 def bounds() -> Iterator[Estimator]:
     """What is done without a network: nothing, and ideal masks."""
     yield Estimator("mixture", "mixture", lambda clip: clip.mixture.repeat(2, axis=0))
-    for kind in KINDS:
-        yield Estimator(kind, f"{kind} {IDEAL}", functools.partial(_ideal, kind))
+    for mask in IDEAL_MASKS:
+        yield Estimator(mask, f"{mask} {IDEAL}", functools.partial(_ideal, mask))
 
 
-def _ideal(kind: Kind, clip: Clip) -> np.ndarray:
+def _ideal(mask: IdealMask, clip: Clip) -> np.ndarray:
     waves = clip.sources.astype(np.float32)[:, np.newaxis]
-    return oracle(waves.sum(axis=0), waves, IDEAL, kind)[:, 0]
+    return oracle(waves.sum(axis=0), waves, IDEAL, mask)[:, 0]
 
 
 def trained(runs: Sequence[tuple[str, int]], place: Path) -> Iterator[Estimator]:

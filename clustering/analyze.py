@@ -53,13 +53,13 @@ def find_runs(paths: Iterable[Path]) -> dict[str, Path]:
         folder = user_path(path)
         candidates = {file.parent for file in folder.rglob(CONFIG)}
         # Sacred keeps configurations of its own inside a run.
-        found = sorted(c for c in candidates if not candidates & set(c.parents))
-        if not found:
+        run_folders = sorted(c for c in candidates if not candidates & set(c.parents))
+        if not run_folders:
             raise ConfigError(
                 f"{path} holds no run (no {CONFIG} at any depth); expected run "
                 "folders of clustering.train, or a folder of them"
             )
-        for run in found:
+        for run in run_folders:
             name = run.name if run == folder else str(run.relative_to(folder))
             runs[str(run) if name in runs and runs[name] != run else name] = run
     return runs

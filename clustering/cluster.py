@@ -58,10 +58,10 @@ class Clustering:
 
     def __post_init__(self) -> None:
         for name, names in (("method", Method), ("mask", MaskName)):
-            value, known = getattr(self, name), get_args(names)
-            if value not in known:
+            value, choices = getattr(self, name), get_args(names)
+            if value not in choices:
                 raise ValueError(
-                    f"{name} is {value!r}; expected one of {', '.join(known)}"
+                    f"{name} is {value!r}; expected one of {', '.join(choices)}"
                 )
         for name in ("sources", "restarts"):
             if getattr(self, name) < 1:

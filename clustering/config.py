@@ -31,11 +31,11 @@ TASNET, CONV_TASNET = Tasnet(), ConvTasnet()
 CLUSTER = Clustering(percentile=95.0)
 
 
-def _check_name(key: str, value: str, known: Sequence[str]) -> None:
+def _check_name(key: str, value: str, choices: Sequence[str]) -> None:
     """Refuse a value that is neither a known name nor an import path."""
-    if value not in known and not extension.is_path(value):
+    if value not in choices and not extension.is_path(value):
         raise ConfigError(
-            f"{key}={value!r}: expected one of {', '.join(known)}, or your own as "
+            f"{key}={value!r}: expected one of {', '.join(choices)}, or your own as "
             "package.module:name"
         )
 
@@ -68,10 +68,10 @@ class Loss:
     threshold_db: float = -40.0
 
     def __post_init__(self) -> None:
-        known = (*get_args(Normalization), "whitened")
-        _check_name("loss.clustering_kind", self.clustering_kind, known)
-        known = get_args(InferenceLoss)
-        _check_name("loss.inference_kind", self.inference_kind, known)
+        choices = (*get_args(Normalization), "whitened")
+        _check_name("loss.clustering_kind", self.clustering_kind, choices)
+        choices = get_args(InferenceLoss)
+        _check_name("loss.inference_kind", self.inference_kind, choices)
 
 
 @dataclass(frozen=True)

@@ -208,10 +208,10 @@ def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
         raise ConfigError(f"preset={preset!r}: expected one of {', '.join(PRESETS)}")
     own = ("preset", "model")
     flat = flatten({key: each for key, each in values.items() if key not in own})
-    known = keys(ClusteringConfig)
+    expected = keys(ClusteringConfig)
     for key in flat:
-        if key not in known:
-            raise ConfigError(unknown_key(key, [*own, *known]))
+        if key not in expected:
+            raise ConfigError(unknown_key(key, [*own, *expected]))
     if isinstance(flat.get("root"), str):
         flat["root"] = str(locate(flat["root"], path))
     config = override(PRESETS[preset], flat)
@@ -265,12 +265,12 @@ def _data(
             if name not in ("class", "folder"):
                 names = [f"{where}.class", f"{where}.folder"]
                 raise ConfigError(unknown_key(f"{where}.{name}", names))
-        known = (*CLASSES, *get_args(Dataset))
+        expected = (*CLASSES, *get_args(Dataset))
         is_own = extension.is_path(str(each.get("class")))
-        if each.get("class") not in known and not is_own:
+        if each.get("class") not in expected and not is_own:
             raise ConfigError(
                 f"{where}.class is {each.get('class')!r}; expected one of "
-                f"{', '.join(known)}"
+                f"{', '.join(expected)}"
             )
         name, folder = each["class"], each.get("folder")
         if folder is None and name in CLASSES:

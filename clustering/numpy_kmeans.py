@@ -97,14 +97,14 @@ def kmeans(points: np.ndarray, weights: np.ndarray, chances: np.ndarray) -> np.n
         float32 [clusters, dim].
 
     >>> points = np.array([[0.0], [1.0], [9.0], [11.0]], np.float32)
-    >>> found = kmeans(points, np.ones(4, np.float32), np.full([1, 2, 2], 0.3))
-    >>> sorted(found.ravel().tolist())
+    >>> solutions = kmeans(points, np.ones(4, np.float32), np.full([1, 2, 2], 0.3))
+    >>> sorted(solutions.ravel().tolist())
     [0.5, 10.0]
     """
     data = _centred(points, weights)
-    found = [_lloyd(data, _seeds(data, each)) for each in chances]
-    inertias = [float(_squares(data, each).min(0) @ data.weights) for each in found]
-    return np.asarray(found[int(np.argmin(inertias))] + data.mean)
+    solutions = [_lloyd(data, _seeds(data, each)) for each in chances]
+    inertias = [float(_squares(data, each).min(0) @ data.weights) for each in solutions]
+    return np.asarray(solutions[int(np.argmin(inertias))] + data.mean)
 
 
 def distances(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:

@@ -50,8 +50,8 @@ def principal(points: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> Pr
         right singular vectors of the points without their mean.
 
     >>> line = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
-    >>> found = principal(line, np.zeros(3, int), line[1:2])
-    >>> np.abs(found.points[:, 0]).round(6).tolist(), found.shares.round(6).tolist()
+    >>> turned = principal(line, np.zeros(3, int), line[1:2])
+    >>> np.abs(turned.points[:, 0]).round(6).tolist(), turned.shares.round(6).tolist()
     ([5.0, 0.0, 5.0], [1.0, 0.0, 0.0])
     """
     points = np.asarray(points, np.float64)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from common.layers.recurrent import Initial
-from common.layers.recurrent import Kind as RecurrentKind
+from common.layers.recurrent import CellType, Initial
 
 Activation = Literal[
     "sigmoid", "tanh", "relu", "softmax", "gated_tanh", "unit_norm", "l1_norm"
@@ -66,7 +65,7 @@ class Recurrent:
     dropout: float = 0.3
     initial: Initial = "xavier"
     forget_bias: float | None = 1.0
-    kind: RecurrentKind = "lstm"
+    kind: CellType = "lstm"
     dropout_last: bool = False
 
 

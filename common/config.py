@@ -239,9 +239,9 @@ def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 def _groups(cls: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     """Yield a configuration class and those within it, each after its dotted prefix."""
     yield where, cls
-    for name, kind in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(kind):
-            yield from _groups(kind, f"{where}{name}.")
+    for name, annotation in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(annotation):
+            yield from _groups(annotation, f"{where}{name}.")
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,45 +265,49 @@ def _plain(value: Any) -> Any:
 
 
 def _leaves(cls: Any, where: str) -> Iterator[tuple[str, Any]]:
-    for name, kind in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(kind):
-            yield from _leaves(kind, f"{where}{name}.")
+    for name, annotation in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(annotation):
+            yield from _leaves(annotation, f"{where}{name}.")
         else:
-            yield where + name, kind
+            yield where + name, annotation
 
 
 def _replace(config: Any, key: str, value: Any, where: str = "") -> Any:
     head, _, rest = key.partition(".")
-    kinds = typing.get_type_hints(type(config))
-    if head not in kinds or bool(rest) != dataclasses.is_dataclass(kinds[head]):
+    annotations = typing.get_type_hints(type(config))
+    if head not in annotations or bool(rest) != dataclasses.is_dataclass(kinds[head]):
         raise ConfigError(unknown_key(where + key, keys(type(config), where)))
     if rest:
         new = _replace(getattr(config, head), rest, value, f"{where}{head}.")
     else:
-        new = _typed(kinds[head], value, where + key)
+        new = _typed(annotations[head], value, where + key)
     return dataclasses.replace(config, **{head: new})
 
 
-def _typed(kind: Any, value: Any, key: str) -> Any:
-    """Convert ``value`` to the annotated type ``kind``, or say why not."""
-    if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-        return from_dict(typing.cast(type, kind), value, f"{key}.")
+def _typed(annotation: Any, value: Any, key: str) -> Any:
+    """Convert ``value`` to the annotated type ``annotation``, or say why not."""
+    if dataclasses.is_dataclass(annotation) and isinstance(value, Mapping):
+        return from_dict(typing.cast(type, annotation), value, f"{key}.")
     literal = _literal(value)
-    kinds = _candidates(kind)
-    if literal is None and type(None) in kinds:
+    candidates = _candidates(annotation)
+    if literal is None and type(None) in candidates:
         return None
-    for candidate in kinds:
+    for candidate in candidates:
         try:
             return _convert(candidate, value if _is_text(candidate, value) else literal)
         except (TypeError, ValueError):
             continue
-    raise ConfigError(f"{key}={value!r}: expected {describe(kind)}")
+    raise ConfigError(f"{key}={value!r}: expected {describe(annotation)}")
 
 
-def _is_text(kind: Any, value: Any) -> bool:
+def _is_text(annotation: Any, value: Any) -> bool:
     """Whether a value is taken as it is, even if it reads like a number or ``none``."""
-    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
-    return kind is str or (isinstance(value, str) and value in choices)
+    choices = (
+        typing.get_args(annotation)
+        if typing.get_origin(annotation) is typing.Literal
+        else ()
+    )
+    return annotation is str or (isinstance(value, str) and value in choices)
 
 
 def _literal(value: Any) -> Any:
@@ -319,31 +323,31 @@ def _literal(value: Any) -> Any:
         return value
 
 
-def _candidates(kind: Any) -> tuple[Any, ...]:
-    union = typing.get_origin(kind) in (typing.Union, types.UnionType)
-    return typing.get_args(kind) if union else (kind,)
+def _candidates(annotation: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if union else (annotation,)
 
 
-def _convert(kind: Any, value: Any) -> Any:
-    origin = typing.get_origin(kind)
+def _convert(annotation: Any, value: Any) -> Any:
+    origin = typing.get_origin(annotation)
     if origin is typing.Literal:
-        return _choice(typing.get_args(kind), value)
+        return _choice(typing.get_args(annotation), value)
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         items = [items] if isinstance(items, int | float) else items
-        parts = typing.get_args(kind)
+        parts = typing.get_args(annotation)
         if Ellipsis not in parts:
             pairs = zip(parts, items, strict=True)
             return tuple(_convert(part, _literal(each)) for part, each in pairs)
         item = parts[0]
         return tuple(_convert(item, i if item is str else _literal(i)) for i in items)
-    if isinstance(value, bool) and kind is not bool:
+    if isinstance(value, bool) and annotation is not bool:
         raise TypeError
-    if kind is float and isinstance(value, int | float):
+    if annotation is float and isinstance(value, int | float):
         return float(value)
-    if kind is str and isinstance(value, str | Path | int | float):
+    if annotation is str and isinstance(value, str | Path | int | float):
         return str(value)
-    if kind in (int, bool) and type(value) is kind:
+    if annotation in (int, bool) and type(value) is annotation:
         return value
     raise TypeError
 
@@ -354,18 +358,18 @@ def _choice(choices: tuple[Any, ...], value: Any) -> Any:
     raise ValueError
 
 
-def unknown_key(key: str, known: Sequence[str]) -> str:
+def unknown_key(key: str, names: Sequence[str]) -> str:
     """Say that a key does not exist, and which one may have been meant.
 
     >>> unknown_key("lrr", ["lr", "epochs"])
     "unknown configuration key 'lrr'; did you mean 'lr'?"
     """
-    near = difflib.get_close_matches(key.lstrip("-"), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    near = difflib.get_close_matches(key.lstrip("-"), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
     return f"unknown configuration key {key!r}; {hint}"
 
 
-def describe(kind: Any) -> str:
+def describe(annotation: Any) -> str:
     """Say in words what a field of this type takes.
 
     >>> describe(int | None)
@@ -378,13 +382,15 @@ def describe(kind: Any) -> str:
         str: "a text",
         type(None): "none",
     }
-    if typing.get_origin(kind) is typing.Literal:
-        return "one of " + ", ".join(repr(c) for c in typing.get_args(kind))
-    if typing.get_origin(kind) is tuple and Ellipsis not in typing.get_args(kind):
-        parts = [describe(part) for part in typing.get_args(kind)]
+    if typing.get_origin(annotation) is typing.Literal:
+        return "one of " + ", ".join(repr(c) for c in typing.get_args(annotation))
+    if typing.get_origin(annotation) is tuple and Ellipsis not in typing.get_args(
+        annotation
+    ):
+        parts = [describe(part) for part in typing.get_args(annotation)]
         return f"a list of {len(parts)}: {', '.join(parts)}"
-    if typing.get_origin(kind) is tuple:
-        return f"a list of which each is {describe(typing.get_args(kind)[0])}"
-    if len(_candidates(kind)) > 1:
-        return " or ".join(describe(c) for c in _candidates(kind))
-    return words.get(kind, getattr(kind, "__name__", str(kind)))
+    if typing.get_origin(annotation) is tuple:
+        return f"a list of which each is {describe(typing.get_args(annotation)[0])}"
+    if len(_candidates(annotation)) > 1:
+        return " or ".join(describe(c) for c in _candidates(annotation))
+    return words.get(annotation, getattr(annotation, "__name__", str(annotation)))

@@ -232,8 +232,8 @@ def describe(facts: dict[str, Any]) -> str:
             lines += [f"{h:9} {row}" for h, row in zip(heads, rows, strict=True)]
     lines += ["", "no problems" if not facts["problems"] else "problems"]
     for problem in facts["problems"]:
-        kind = "needed" if problem.needed else "optional"
-        lines.append(f"- {problem.what} [{kind}]: {problem.cure}")
+        need = "needed" if problem.needed else "optional"
+        lines.append(f"- {problem.what} [{need}]: {problem.cure}")
     return "\n".join(lines)
 
 
@@ -365,11 +365,11 @@ def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
     tone = 0.5 * np.sin(np.arange(8000, dtype=np.float32) / 8)[np.newaxis]
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, kind in audio.FORMATS.items():
-            by_ffmpeg = kind.container == "FFMPEG"
+        for name, need in audio.FORMATS.items():
+            by_ffmpeg = need.container == "FFMPEG"
             if by_ffmpeg and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
                 continue
-            path = Path(folder, name + kind.suffix)
+            path = Path(folder, name + need.suffix)
             results[name] = _attempt(
                 f"{name} files" + " through ffmpeg" * by_ffmpeg,
                 lambda path=path, name=name: audio.write(path, tone, 16000, name),

@@ -247,12 +247,12 @@ def _word(command: Vocabulary[Any], request: Request, word: str) -> None:
             )
         request.preset = word
     elif is_file(word):
-        kind = type(command.presets[command.default])
-        request.updates.update(renamed(kind, read_values(word)))
+        config_type = type(command.presets[command.default])
+        request.updates.update(renamed(config_type, read_values(word)))
     else:
-        known = ", ".join(command.presets)
+        names = ", ".join(command.presets)
         raise ConfigError(
-            f"{word!r} is neither a preset ({known}), nor key=value, nor a .yml or "
+            f"{word!r} is neither a preset ({names}), nor key=value, nor a .yml or "
             ".json file"
         )
 
@@ -266,29 +266,29 @@ def _flag(
         _word(command, request, value if equals else _next(rest, name))
         return
     key = command.aliases.get(name) or name.lstrip("-").replace("-", "_")
-    kinds = key_types(type(command.presets[command.default]))
-    if key.startswith("no_") and _is_switch(kinds.get(key[3:])) and not equals:
+    types = key_types(type(command.presets[command.default]))
+    if key.startswith("no_") and _is_switch(types.get(key[3:])) and not equals:
         request.updates[key[3:]] = False
         return
     key = _key(command, key, word)
     if equals:
         request.updates[key] = value
-    elif _is_switch(kinds[key]) and not _is_truth(rest):
+    elif _is_switch(types[key]) and not _is_truth(rest):
         request.updates[key] = True
-    elif _is_list(kinds[key]):
+    elif _is_list(types[key]):
         request.updates[key] = _several(command, rest, name)
     else:
         request.updates[key] = _next(rest, name)
 
 
-def _is_switch(kind: Any) -> bool:
+def _is_switch(annotation: Any) -> bool:
     """Whether a key is true or false, or may be left open besides."""
-    return kind is bool or bool in typing.get_args(kind)
+    return annotation is bool or bool in typing.get_args(annotation)
 
 
-def _is_list(kind: Any) -> bool:
-    kinds = (kind, *typing.get_args(kind))
-    return any(typing.get_origin(each) is tuple for each in kinds)
+def _is_list(annotation: Any) -> bool:
+    types = (annotation, *typing.get_args(annotation))
+    return any(typing.get_origin(each) is tuple for each in types)
 
 
 def _several(command: Vocabulary[Any], rest: list[str], name: str) -> Any:
@@ -315,15 +315,15 @@ def _next(rest: list[str], name: str) -> str:
 
 def _key(command: Vocabulary[Any], key: str, shown: str | None = None) -> str:
     """Find a key by its dotted name or, where it is unique, by its last part."""
-    known = list(key_types(type(command.presets[command.default])))
-    if key in known:
+    names = list(key_types(type(command.presets[command.default])))
+    if key in names:
         return key
-    same = [name for name in known if name.rpartition(".")[2] == key]
+    same = [name for name in names if name.rpartition(".")[2] == key]
     if len(same) == 1:
         return same[0]
     if len(same) > 1:
         raise ConfigError(f"key {shown or key!r} could be {' or '.join(same)}")
-    raise ConfigError(unknown_key(shown or key, known))
+    raise ConfigError(unknown_key(shown or key, names))
 
 
 def usage(command: Command[Any]) -> str:
@@ -340,10 +340,11 @@ def usage(command: Command[Any]) -> str:
         "",
         f"keys, with the values of {command.default}:",
     ]
-    kinds = key_types(type(config))
-    values = {key: _value(config, key) for key in kinds}
+    types = key_types(type(config))
+    values = {key: _value(config, key) for key in types}
     lines += [
-        f"  {key}={values[key]!r}: {describe(kind)}" for key, kind in kinds.items()
+        f"  {key}={values[key]!r}: {describe(annotation)}"
+        for key, annotation in types.items()
     ]
     return "\n".join(lines) + "\n"
 

@@ -77,9 +77,9 @@ def choose_device(name: str) -> None:
     if name == "cpu":
         hide_gpus()
         return
-    kind, colon, digits = name.partition(":")
+    device, colon, digits = name.partition(":")
     number = digits if colon else "0"
-    if kind != "gpu" or not number.isdecimal():
+    if device != "gpu" or not number.isdecimal():
         raise ValueError(f"device is {name!r}; expected cpu, gpu or gpu:1")
     import tensorflow as tf
 

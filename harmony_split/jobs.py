@@ -248,9 +248,9 @@ class Jobs:
             f"UPDATE jobs SET state = ?, attempts = 0 WHERE state IN ({marks})",
             [QUEUED, *RUNNING],
         )
-        known = {id_ for (id_,) in self._database.execute("SELECT id FROM jobs")}
+        ids = {id_ for (id_,) in self._database.execute("SELECT id FROM jobs")}
         for path in self.files.iterdir():
-            if path.name not in known:
+            if path.name not in ids:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _select(self, condition: str, *values: Any) -> Iterator[Job]:

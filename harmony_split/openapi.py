@@ -20,9 +20,9 @@ def _json(name: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": content}
 
 
-def _file(kind: str, description: str) -> dict[str, Any]:
+def _file(media_type: str, description: str) -> dict[str, Any]:
     schema = {"type": "string", "format": "binary"}
-    return {"description": description, "content": {kind: {"schema": schema}}}
+    return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def _object(**properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": required, "properties": properties}
 
 
-def _nullable(kind: str) -> dict[str, Any]:
-    return {"type": [kind, "null"]}
+def _nullable(type_: str) -> dict[str, Any]:
+    return {"type": [type_, "null"]}
 
 
 def _optional(name: str) -> dict[str, Any]:

@@ -110,8 +110,8 @@ class Pool:
         process = await _started(self._command)
         slot.process, worked = process, False
         try:
-            async for kind in self._conversation(slot, process):
-                worked = worked or kind in ("models", "done")
+            async for event_name in self._conversation(slot, process):
+                worked = worked or event_name in ("models", "done")
         finally:
             slot.kill()
             await _end(process)
@@ -171,42 +171,44 @@ class Pool:
 
     def _take(self, slot: _Slot, event: dict[str, Any]) -> None:
         """Write down what a worker tells."""
-        kind = event["event"]
-        if kind == "ready":
+        event_name = event["event"]
+        if event_name == "ready":
             slot.ready = True
-        elif kind == "models":
+        elif event_name == "models":
             self._models = event["models"]
             self._known.set()
-        elif kind == "warm":
+        elif event_name == "warm":
             logger.info("%s is ready after %.1f s", event["model"], event["took"])
         elif event["job"] == slot.job:
-            self._advance(slot, kind, event)
+            self._advance(slot, event_name, event)
 
-    def _advance(self, slot: _Slot, kind: str, event: dict[str, Any]) -> None:
+    def _advance(self, slot: _Slot, event_name: str, event: dict[str, Any]) -> None:
         id_ = event["job"]
         at_work = self._is_at_work(id_)
         if at_work:
-            self._jobs.change(id_, **self._values(slot, kind, event))
-        if kind in ("done", "failed", "cancelled"):
-            logger.info("job %s...: %s", id_[:4], kind)
-            if kind == "failed" or not at_work:
+            self._jobs.change(id_, **self._values(slot, event_name, event))
+        if event_name in ("done", "failed", "cancelled"):
+            logger.info("job %s...: %s", id_[:4], event_name)
+            if event_name == "failed" or not at_work:
                 self._jobs.remove_files(id_)
             slot.job = None
 
-    def _values(self, slot: _Slot, kind: str, event: dict[str, Any]) -> dict[str, Any]:
+    def _values(
+        self, slot: _Slot, event_name: str, event: dict[str, Any]
+    ) -> dict[str, Any]:
         """Attributes of the job that an event changes."""
-        if kind == "decoded":
+        if event_name == "decoded":
             slot.separating = time.monotonic()
             return {"state": SEPARATING}
-        if kind == "preview":
+        if event_name == "preview":
             slot.separating = time.monotonic()
             return {"preview": _part(event)}
-        if kind == "progress":
+        if event_name == "progress":
             progress = event["progress"]
             spent = time.monotonic() - slot.separating
             remaining = spent * (1 - progress) / progress
             return {"progress": progress, "remaining": round(remaining, 1)}
-        if kind == "done":
+        if event_name == "done":
             return {
                 "state": DONE,
                 "whole": _part(event),
@@ -214,7 +216,7 @@ class Pool:
                 "remaining": 0,
                 "note": "",
             }
-        if kind == "failed":
+        if event_name == "failed":
             error = {"code": event["code"], "message": event["message"]}
             return {"state": FAILED, "error": error, "remaining": None, "note": ""}
         return {"state": CANCELLED}

@@ -195,17 +195,17 @@ class Server:
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _check_model(self, model: str) -> None:
-        found = {known["name"]: known for known in self._pool.known_models()}
-        if not found:  # no worker has begun; the one that does refuses what it lacks
+        models = {each["name"]: each for each in self._pool.known_models()}
+        if not models:  # no worker has begun; the one that does refuses what it lacks
             return
-        if model not in found:
-            here = ", ".join(name for name in found if found[name]["ready"])
+        if model not in models:
+            here = ", ".join(name for name in models if models[name]["ready"])
             raise RefusedError(
                 "model_missing",
                 f"There is no model {model[:80]!r}; choose one with ?model=NAME of "
                 f"{here}.",
             )
-        if not found[model]["ready"]:
+        if not models[model]["ready"]:
             raise RefusedError(
                 "model_missing",
                 f"The weights of {model} are not on this server. 'python -m "

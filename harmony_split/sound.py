@@ -86,14 +86,14 @@ def probe(path: Path, limits: Limits) -> Header:
     return _checked(json.loads(done.stdout), limits)
 
 
-def _checked(found: dict, limits: Limits) -> Header:
-    if not found.get("streams"):
+def _checked(probed: dict, limits: Limits) -> Header:
+    if not probed.get("streams"):
         raise RefusedError(
             "not_audio", f"The file holds no sound; choose a {NAMES} file with sound."
         )
-    stream = found["streams"][0]
+    stream = probed["streams"][0]
     rate, channels = int(stream.get("sample_rate", 0)), int(stream.get("channels", 0))
-    stated = stream.get("duration") or found.get("format", {}).get("duration")
+    stated = stream.get("duration") or probed.get("format", {}).get("duration")
     header = Header(rate, channels, float(stated) if stated else None)
     if not 1 <= rate <= MOST_RATE:
         raise RefusedError(

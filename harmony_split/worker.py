@@ -228,10 +228,14 @@ def _serve(
         target=_read, args=(sys.stdin, orders, worker), daemon=True
     ).start()
     send({"event": "ready"})
-    known = [describe(entry) for entry in models()]
-    known.sort(key=lambda m: (not m["ready"], not m["bundled"], m["name"] != first))
-    send({"event": "models", "models": known})
-    cold = [m["name"] for m in known if m["ready"] and m["bundled"]][:MOST_MODELS]
+    descriptions = [describe(entry) for entry in models()]
+    descriptions.sort(
+        key=lambda m: (not m["ready"], not m["bundled"], m["name"] != first)
+    )
+    send({"event": "models", "models": descriptions})
+    cold = [m["name"] for m in descriptions if m["ready"] and m["bundled"]][
+        :MOST_MODELS
+    ]
     seconds = 0.0
     while True:
         try:

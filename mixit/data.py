@@ -116,27 +116,27 @@ def load_records(
         CorpusError: The corpus lacks the split or a file.
         ConfigError: The corpus has another sample rate than the model.
     """
-    wanted = config.model.sample_rate
+    model_rate = config.model.sample_rate
     own = Path(config.records) / part if config.records else None
-    folder = (own or _default_folder(config.dataset, corpus, wanted)) / split
+    folder = (own or _default_folder(config.dataset, corpus, model_rate)) / split
     if config.dataset == "fuss" and not _is_fuss(corpus):
         return _roomsim_records(config, corpus, split, folder)
-    examples = tracks(corpus, split, wanted, config.dataset)
+    examples = tracks(corpus, split, model_rate, config.dataset)
     rate = examples[0].sample_rate
-    if rate != wanted and not config.resample:
+    if rate != model_rate and not config.resample:
         raise ConfigError(
-            f"the corpus in {corpus} has {rate} Hz, the model {wanted} Hz; set "
+            f"the corpus in {corpus} has {rate} Hz, the model {model_rate} Hz; set "
             f"model.sample_rate={rate}, or resample=true"
         )
     encoding: str = config.records_encoding
     if encoding == records.AUTO:
         sounds = (sound for track in examples for sound in track.sources.values())
-        encoding = records.lossless(sounds, wanted, 1)
+        encoding = records.lossless(sounds, model_rate, 1)
     return records.write(
         examples,
         records.folder_of(folder, encoding, "pcm16"),
         encoding=encoding,
-        sample_rate=wanted,
+        sample_rate=model_rate,
         channels=1,
     )
 

@@ -264,8 +264,8 @@ def _line(grid: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
 
 def length(tensor: tf.Tensor, axis: int) -> Any:
     """Length of an axis: a number where it is known beforehand, else a tensor."""
-    known = tensor.shape[axis]
-    return tf.shape(tensor)[axis] if known is None else known
+    static_size = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if static_size is None else static_size
 
 
 def _mean(signal: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:

@@ -121,10 +121,10 @@ def align(
     costs = {"si_snr": si_snr_costs, "log_mse": log_mse}
     if by not in costs:
         raise ValueError(f"by is {by!r}; expected one of {', '.join(costs)}")
-    wanted, count = references.shape[1] or 0, estimates.shape[1] or 0
-    if wanted > count:
+    needed, count = references.shape[1] or 0, estimates.shape[1] or 0
+    if needed > count:
         raise ValueError(
-            f"there are {wanted} references and {count} estimates; every reference "
+            f"there are {needed} references and {count} estimates; every reference "
             "needs an estimate of its own: take a model with more outputs, or leave "
             "out silent references"
         )
@@ -152,15 +152,15 @@ def score(
         ValueError: There are more references than estimates.
     """
     references, aligned = align(references, estimates, by)
-    power, found = _power(references), _power(aligned)
+    power, aligned_power = _power(references), _power(aligned)
     active = tf.sqrt(power) > ACTIVE_RMS
     return Scores(
         separated=si_sdr(references, aligned),
         mixture=si_sdr(references, mixture[:, tf.newaxis]),
         active_references=active,
-        active_estimates=_active(power, found, active),
+        active_estimates=_active(power, aligned_power, active),
         reference_power=power,
-        estimate_power=found,
+        estimate_power=aligned_power,
     )
 
 
@@ -376,14 +376,14 @@ def _per_source(scores: Scores) -> Row:
 def _per_example(scores: Scores) -> Row:
     references = scores.active_references.numpy()[0]
     estimates = scores.active_estimates.numpy()[0]
-    wanted, found = int(references.sum()), int(estimates.sum())
+    active_references, active_estimates = int(references.sum()), int(estimates.sum())
     return {
-        "num_active_refs": wanted,
-        "num_active_seps": found,
+        "num_active_refs": active_references,
+        "num_active_seps": active_estimates,
         "num_active_pairs": int((references & estimates).sum()),
-        "under_separation": float(found < wanted),
-        "equal_separation": float(found == wanted),
-        "over_separation": float(found > wanted),
+        "under_separation": float(active_estimates < active_references),
+        "equal_separation": float(active_estimates == active_references),
+        "over_separation": float(active_estimates > active_references),
     }
 
 

@@ -119,18 +119,18 @@ class Tdcn(keras.Model):
     def _masks(self, core: tf.Tensor) -> tf.Tensor:
         """Masks [batch, frames, mics, sources, coefficients]."""
         config = self.config
-        places = [config.num_mics, config.num_sources, self.basis.coefficients]
-        shape = tf.concat([tf.shape(core)[:2], places], axis=0)
+        sizes = [config.num_mics, config.num_sources, self.basis.coefficients]
+        shape = tf.concat([tf.shape(core)[:2], sizes], axis=0)
         return tf.reshape(MASKS[config.mask](self.mask(core)), shape)
 
     def _consistent(
         self, mixture: tf.Tensor, estimates: tf.Tensor, core: tf.Tensor
     ) -> tf.Tensor:
         """Share out what estimates [batch, mics, sources, samples] lack."""
-        kind = self.config.mixture_consistency
-        if kind == "none":
+        consistency = self.config.mixture_consistency
+        if consistency == "none":
             return estimates
-        if kind == "uniform":
+        if consistency == "uniform":
             return mixture_consistency(mixture, estimates)
         if self.weighting is not None:
             shares = tf.nn.softmax(self.weighting(tf.reduce_mean(core, axis=1)))

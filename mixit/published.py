@@ -439,15 +439,15 @@ def _is_moments(cell: Any) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print name, folder, address and size of every download; returns the exit code."""
-    wanted = list(sys.argv[1:] if argv is None else argv) or list(MODELS)
-    unknown = [name for name in wanted if name not in MODELS]
+    names = list(sys.argv[1:] if argv is None else argv) or list(MODELS)
+    unknown = [name for name in names if name not in MODELS]
     if unknown:
         sys.stderr.write(
             f"mixit.published: {unknown[0]} is no published model; expected "
             f"{', '.join(MODELS)}\n"
         )
         return 1
-    for name in wanted:
+    for name in names:
         for file, size in MODELS[name].files.items():
             row = name, folder(name), MODELS[name].url(file), size
             sys.stdout.write("\t".join(map(str, row)) + "\n")

@@ -85,13 +85,13 @@ def arrange(sources: tf.Tensor, names: Sequence[str]) -> tf.Tensor | None:
         than names; None where one has more, because then nothing can be aligned.
     """
     mixtures, most = sources.shape[1] or 0, sources.shape[2] or 0
-    places = []
+    padded = []
     for index in range(mixtures):
         share = len(names) // mixtures + (index < len(names) % mixtures)
         if most > share:
             return None
-        places.append(tf.pad(sources[:, index], [[0, 0], [0, share - most], [0, 0]]))
-    return tf.concat(places, axis=1)
+        padded.append(tf.pad(sources[:, index], [[0, 0], [0, share - most], [0, 0]]))
+    return tf.concat(padded, axis=1)
 
 
 def tags(names: Sequence[str], suffixes: Sequence[str] = INVARIANT) -> tuple[str, ...]:
@@ -349,8 +349,8 @@ def _selected(sources: tf.Tensor, suffix: str) -> tf.Tensor:
         return tf.logical_and(active, count == 1)
     if suffix in (SEVERAL_SOURCES, SUPERVISED[-1]):
         return tf.logical_and(active, count > 1)
-    known = ", ".join(map(repr, dict.fromkeys((*INVARIANT, *SUPERVISED))))
-    raise ValueError(f"unknown suffix {suffix!r}; expected one of {known}")
+    expected = ", ".join(map(repr, dict.fromkeys((*INVARIANT, *SUPERVISED))))
+    raise ValueError(f"unknown suffix {suffix!r}; expected one of {expected}")
 
 
 def _with_pool(parts: tf.Tensor) -> tf.Tensor:

@@ -253,8 +253,8 @@ def _seen_sounds(
     """Make the callback for summaries of training examples, as in Google's program."""
 
     def sources(step: int) -> tf.Tensor:
-        places = [tf.constant((step - 1) * rows + i, tf.int64) for i in range(3)]
-        return tf.stack([example(each)["sources"][: model.parts] for each in places])
+        positions = [tf.constant((step - 1) * rows + i, tf.int64) for i in range(3)]
+        return tf.stack([example(each)["sources"][: model.parts] for each in positions])
 
     return summaries.TrainingSounds(
         str(config.output),
@@ -283,7 +283,7 @@ def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
         sounds,
         rate,
         step,
-        lambda heard: summaries.images(heard, rate),
+        lambda waveforms: summaries.images(waveforms, rate),
         chief=cluster.is_chief(),
     )
 

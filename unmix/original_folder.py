@@ -24,7 +24,7 @@ import tensorflow as tf
 from common.layers.batch_norm import BatchNormalisation
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
-from common.weights.foreign_tensors import demand_fit
+from common.weights.foreign_tensors import check_fit
 from unmix.config import UMX, UMXL, UMXSE, Network
 from unmix.model import OpenUnmix, num_input_bins
 
@@ -194,7 +194,7 @@ def assign(model: OpenUnmix, tensors: Tensors, source: str) -> None:
         name: value for name, value in tensors.items() if not IGNORED.match(name)
     }
     shapes = {name: tuple(table[name].shape)[::-1] for name in table}
-    demand_fit(source, table, weights, lambda n: _misfit(n, weights[n], shapes[n]))
+    check_fit(source, table, weights, lambda n: _misfit(n, weights[n], shapes[n]))
     for name, variable in table.items():
         variable.assign(np.asarray(weights[name], np.float32).T)
 

@@ -301,10 +301,10 @@ def _points(numbers: tf.Tensor) -> tf.Tensor:
 
 
 def _check(name: str, activations: Sequence[str]) -> None:
-    known = [*ACTIVATIONS, "gated_tanh"]
+    names = [*ACTIVATIONS, "gated_tanh"]
     for activation in activations:
-        if activation not in known:
+        if activation not in names:
             raise ValueError(
                 f"model.{name}_activation={activation!r}: expected some of "
-                f"{', '.join(known)}"
+                f"{', '.join(names)}"
             )

@@ -240,12 +240,12 @@ def _is_ignored(key: str) -> bool:
 def _check(key: str, value: Any) -> None:
     if key in FIXED:
         if value not in FIXED[key]:
-            known = " or ".join(repr(each) for each in FIXED[key])
+            supported = " or ".join(repr(each) for each in FIXED[key])
             raise ConfigError(
-                f"{key} is {value!r}; only {known} has a counterpart here"
+                f"{key} is {value!r}; only {supported} has a counterpart here"
             )
     elif key not in RENAMED and key not in TRANSLATED:
-        known_keys = [
+        supported_keys = [
             *RENAMED,
             *FIXED,
             *TRANSLATED,
@@ -254,7 +254,7 @@ def _check(key: str, value: Any) -> None:
             "datasets",
             "info",
         ]
-        raise ConfigError(unknown_key(key, known_keys))
+        raise ConfigError(unknown_key(key, supported_keys))
 
 
 def _lengths(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -373,10 +373,10 @@ def _network(config: Any, bins: int) -> dict[str, Any]:
 
 def _parts(config: Any) -> tuple[Modules, Inputs]:
     """Split a graph into modules and the inputs of each, checked for their form."""
-    known = ("class", "modules", "connections", "output")
+    supported = ("class", "modules", "connections", "output")
     for key in config if isinstance(config, Mapping) else ():
-        if key not in known:
-            raise ConfigError(f"{WHERE}: {unknown_key(str(key), known)}")
+        if key not in supported:
+            raise ConfigError(f"{WHERE}: {unknown_key(str(key), supported)}")
     try:
         if config.get("class", "SeparationModel") != "SeparationModel":
             raise _foreign(f"the class is {config['class']}", "SeparationModel")
@@ -442,10 +442,12 @@ def _head(args: Mapping[str, Any], is_mask: bool) -> dict[str, Any]:
 
 def _arguments(modules: Modules, name: str) -> dict[str, Any]:
     args = dict(modules[name].get("args") or {})
-    known = ARGUMENTS[modules[name]["class"]]
+    supported = ARGUMENTS[modules[name]["class"]]
     for key in args:
-        if key not in known:
-            raise ConfigError(unknown_key(f"{WHERE}.modules.{name}.args.{key}", known))
+        if key not in supported:
+            raise ConfigError(
+                unknown_key(f"{WHERE}.modules.{name}.args.{key}", supported)
+            )
     return args
 
 

@@ -30,7 +30,7 @@ from clustering.models.spectral import Head, HeadName, SpectralNetwork
 from clustering.network import HEADS
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
-from common.weights.foreign_tensors import demand_fit
+from common.weights.foreign_tensors import check_fit
 from common.weights.torch_file import TorchFileError
 
 INPUT = "mixture"
@@ -217,7 +217,7 @@ def assign(
     """
     variables = table(network)
     kept = {name: value for name, value in tensors.items() if not IGNORED.match(name)}
-    demand_fit(
+    check_fit(
         source, variables, kept, lambda n: _misfit(n, kept[n], variables[n].shape)
     )
     for name, variable in variables.items():
@@ -446,9 +446,11 @@ def _head(modules: Modules, name: str) -> tuple[int, tuple[Any, ...]]:
     args = _arguments(modules, name, (*sizes, "activation"), {}, fixed, sizes)
     value = args["activation"]
     names = [value] if isinstance(value, str) else value
-    known = [*GATED, *NONLINEAR, *NORM, "none"]
-    if not isinstance(names, list | tuple) or any(n not in known for n in names):
-        raise _unknown_value(name, "activation", value, f"some of {', '.join(known)}")
+    supported = [*GATED, *NONLINEAR, *NORM, "none"]
+    if not isinstance(names, list | tuple) or any(n not in supported for n in names):
+        raise _unknown_value(
+            name, "activation", value, f"some of {', '.join(supported)}"
+        )
     # nussl searches a text for each name: gated_tanh alone has tanh within it.
     rows = (GATED, NONLINEAR, NORM)
     chosen = [next((each for each in row if each in value), None) for row in rows]

@@ -244,15 +244,17 @@ def codec(path: Path) -> str:
 
 def _ffprobe(path: Path, stream: int) -> Sound:
     """Describe an audio stream of a file by ffprobe."""
-    found = _streams(path)
-    if stream >= len(found):
-        streams = "1 audio stream" if len(found) == 1 else f"{len(found)} audio streams"
-        raise AudioError(
-            f"{path} holds {streams}, so stream {stream} does not exist; "
-            f"expected 0 to {len(found) - 1}."
+    streams = _streams(path)
+    if stream >= len(streams):
+        count = (
+            "1 audio stream" if len(streams) == 1 else f"{len(streams)} audio streams"
         )
-    rate = int(found[stream].get("sample_rate", 0))
-    channels = int(found[stream].get("channels", 0))
+        raise AudioError(
+            f"{path} holds {count}, so stream {stream} does not exist; "
+            f"expected 0 to {len(streams) - 1}."
+        )
+    rate = int(streams[stream].get("sample_rate", 0))
+    channels = int(streams[stream].get("channels", 0))
     if not (rate and channels):
         raise AudioError(
             f"{path} is not audio that libsndfile or ffmpeg reads (no sample rate); "
@@ -271,7 +273,7 @@ def _streams(path: Path) -> list[dict[str, Any]]:
     import ffmpeg
 
     try:
-        found = ffmpeg.probe(_url(path), v="error", select_streams="a")["streams"]
+        streams = ffmpeg.probe(_url(path), v="error", select_streams="a")["streams"]
     except ffmpeg.Error as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines() or ["?"]
         reason = lines[-1].removeprefix(_url(path) + ": ")
@@ -279,9 +281,9 @@ def _streams(path: Path) -> list[dict[str, Any]]:
             f"{path} is not audio that libsndfile or ffmpeg reads ({reason}); "
             "give a sound file."
         ) from error
-    if not found:
+    if not streams:
         raise AudioError(f"{path} holds no sound; give a file with an audio stream.")
-    return list(found)
+    return list(streams)
 
 
 def _url(path: Path) -> str:

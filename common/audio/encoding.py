@@ -151,12 +151,12 @@ class Writer:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is None:
+            if error_type is None:
                 self._finish()
         finally:
             self._discard()
@@ -202,13 +202,13 @@ class Writer:
             )
 
     def _start(self) -> None:
-        kind = self._format
-        if kind.container == "WAV":
+        file_format = self._format
+        if file_format.container == "WAV":
             self._sink.write(self._wav_header())
-        elif kind.container == "FFMPEG":
+        elif file_format.container == "FFMPEG":
             self._ffmpeg = FfmpegEncoder(
                 self._temporary,
-                kind.subtype,
+                file_format.subtype,
                 self.sample_rate,
                 self.channels,
                 self._tags,
@@ -218,14 +218,14 @@ class Writer:
         self._check_sink()
 
     def _open_encoder(self) -> None:
-        kind = self._format
+        file_format = self._format
         self._encoder = soundfile.SoundFile(
             self._sink,
             "w",
             self.sample_rate,
             self.channels,
-            kind.subtype,
-            format=kind.container,
+            file_format.subtype,
+            format=file_format.container,
         )
         set_tags(self._encoder, self._tags)
 
@@ -390,32 +390,34 @@ def packed(frames: np.ndarray, bits: int | None) -> bytes:
 def _checked_format(path: Path, sample_rate: int, channels: int, name: str) -> Format:
     if name not in FORMATS:
         raise AudioError(f"format {name!r} is not one of {', '.join(FORMATS)}.")
-    kind = FORMATS[name]
-    if path.suffix.lower() != kind.suffix:
+    file_format = FORMATS[name]
+    if path.suffix.lower() != file_format.suffix:
         raise AudioError(
-            f"{path} does not end in {kind.suffix}, the suffix of format {name!r}; "
-            f"change the name or the format (one of {', '.join(FORMATS)})."
+            f"{path} does not end in {file_format.suffix}, the suffix of format "
+            f"{name!r}; change the name or the format (one of {', '.join(FORMATS)})."
         )
-    if not 1 <= channels <= kind.max_channels:
+    if not 1 <= channels <= file_format.max_channels:
         raise AudioError(
-            f"{path}: format {name!r} takes 1 to {kind.max_channels} channels, "
+            f"{path}: format {name!r} takes 1 to {file_format.max_channels} channels, "
             f"not {channels}; write wav instead."
         )
-    if not _takes_rate(kind, sample_rate):
-        few = RATES.get(kind.subtype)
-        rates = f"1 to {kind.max_rate} Hz, whole numbers"
+    if not _takes_rate(file_format, sample_rate):
+        few = RATES.get(file_format.subtype)
+        rates = f"1 to {file_format.max_rate} Hz, whole numbers"
         if few:
             rates = ", ".join(map(str, few)) + " Hz"
         raise AudioError(
             f"{path}: format {name!r} takes {rates}, not {sample_rate} Hz; "
             "resample the sound or write wav instead."
         )
-    return kind
+    return file_format
 
 
-def _takes_rate(kind: Format, sample_rate: int) -> bool:
-    if kind.subtype in RATES:
-        return sample_rate in RATES[kind.subtype]
-    if kind.container == "FLAC" and sample_rate > 65535:  # stated in units of 10 Hz
-        return sample_rate % 10 == 0 and sample_rate <= kind.max_rate
-    return int(sample_rate) == sample_rate and 1 <= sample_rate <= kind.max_rate
+def _takes_rate(file_format: Format, sample_rate: int) -> bool:
+    if file_format.subtype in RATES:
+        return sample_rate in RATES[file_format.subtype]
+    if (
+        file_format.container == "FLAC" and sample_rate > 65535
+    ):  # stated in units of 10 Hz
+        return sample_rate % 10 == 0 and sample_rate <= file_format.max_rate
+    return int(sample_rate) == sample_rate and 1 <= sample_rate <= file_format.max_rate

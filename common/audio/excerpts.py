@@ -123,8 +123,8 @@ class WavFiles:
         waves = tf.numpy_function(
             self._read, (numbers, starts, samples), tf.float32, stateful=False
         )
-        known = samples if isinstance(samples, int) else None
-        return tf.ensure_shape(waves, [numbers.shape[0], self.channels, known])
+        static_length = samples if isinstance(samples, int) else None
+        return tf.ensure_shape(waves, [numbers.shape[0], self.channels, static_length])
 
     def _read(
         self, numbers: np.ndarray, starts: np.ndarray, samples: int

@@ -38,7 +38,10 @@ STEPS_PER_SECOND = 2
 """Places in a second where the loudest excerpt may begin."""
 
 CONTAINERS = {"WAVEX": "WAV", "RF64": "WAV"}
-NAMES = {(kind.container, kind.subtype): name for name, kind in FORMATS.items()} | {
+NAMES = {
+    (file_format.container, file_format.subtype): name
+    for name, file_format in FORMATS.items()
+} | {
     ("WAV", "PCM_U8"): "wav16",
     ("FLAC", "PCM_S8"): "flac16",
     ("AIFF", "PCM_S8"): "aiff16",

@@ -220,14 +220,14 @@ def wav_header(
     (b'RIFF', b'RF64')
     """
     frame_bytes = channels * sample_bytes
-    kind = 3 if sample_bytes == 4 else 1
+    format_tag = 3 if sample_bytes == 4 else 1
     data = samples * frame_bytes
     layout = struct.pack(
         "<4sIHHIIHH",
-        *(b"fmt ", 16, kind, channels, sample_rate),
+        *(b"fmt ", 16, format_tag, channels, sample_rate),
         *(sample_rate * frame_bytes, frame_bytes, 8 * sample_bytes),
     )
-    if kind == 3:
+    if format_tag == 3:
         layout += struct.pack("<4sII", b"fact", 4, min(samples, ELSEWHERE))
     riff = 4 + 36 + len(layout) + 8 + data + data % 2 + tail_bytes
     large = riff > RIFF_BYTES

@@ -85,8 +85,8 @@ def _header(
     """The header, where all its numbers agree with one another."""
     if form is None:
         return None
-    kind, channels, rate, _, frame_bytes, bits = form
-    encoding = ENCODINGS.get((kind, bits))
+    format_tag, channels, rate, _, frame_bytes, bits = form
+    encoding = ENCODINGS.get((format_tag, bits))
     if not rate or not frame_bytes or channels * bits != 8 * frame_bytes:
         return None
     is_all = 0 < length <= size - first_byte and not length % frame_bytes

@@ -74,12 +74,14 @@ def _probed(path: Path) -> dict[str, str]:
     import ffmpeg
 
     try:
-        found = ffmpeg.probe(f"file:{path.absolute()}", v="error", select_streams="a:0")
+        probed = ffmpeg.probe(
+            f"file:{path.absolute()}", v="error", select_streams="a:0"
+        )
     except ffmpeg.Error:
         return {}
     ours = {theirs: name for name, theirs in FFMPEG_NAMES.items()}
     tags: dict[str, str] = {}
-    for each in (*found["streams"], found["format"]):
+    for each in (*probed["streams"], probed["format"]):
         for name, text in each.get("tags", {}).items():
             tags[ours.get(name.lower(), name.lower())] = text
     return tags

@@ -66,11 +66,11 @@ def tracks(
     completeness.expect_split(CORPUS, split)
     if units not in FOLDERS:
         raise CorpusError(f"{CORPUS}: units={units!r}; expected {', '.join(FOLDERS)}.")
-    place = _find(user_path(root), FOLDERS[units])
-    if units == "clips" and is_divided(place):
-        chosen = _folder(place, split)
+    clips = _find(user_path(root), FOLDERS[units])
+    if units == "clips" and is_divided(clips):
+        chosen = _folder(clips, split)
     else:
-        chosen = _undivided(place, split, units, train_singers)
+        chosen = _undivided(clips, split, units, train_singers)
     _check_channels(chosen)
     return reading.make_tracks(
         (file.stem, {name: Channel(file, at) for name, at in CHANNELS.items()}, None)
@@ -78,31 +78,31 @@ def tracks(
     )
 
 
-def is_divided(place: Path) -> bool:
+def is_divided(root: Path) -> bool:
     """Tell whether folders of the splits of Huang et al. lie in a folder of clips."""
-    return any((place / folder).is_dir() for folder, _ in DIVISION.values())
+    return any((root / folder).is_dir() for folder, _ in DIVISION.values())
 
 
-def _folder(place: Path, split: str) -> list[Path]:
+def _folder(clips: Path, split: str) -> list[Path]:
     folder, count = DIVISION[split]
     purpose = "<singer>_<song>_<clip>.wav"
-    files = _sounds(reading.folder_of(CORPUS, place / folder, purpose))
+    files = _sounds(reading.folder_of(CORPUS, clips / folder, purpose))
     LOG.info("%s: %r is the folder %s, as Huang et al. divide", CORPUS, split, folder)
     completeness.expect_count(CORPUS, split, len(files), [count])
     return files
 
 
 def _undivided(
-    place: Path, split: str, units: str, train_singers: Sequence[str]
+    clips: Path, split: str, units: str, train_singers: Sequence[str]
 ) -> list[Path]:
-    files = _sounds(place)
-    _tell_undivided(place)
+    files = _sounds(clips)
+    _tell_undivided(clips)
     completeness.expect_count(CORPUS, "all", len(files), [TOTALS[units]])
     chosen = _part(files, split, train_singers)
     if not chosen:
         singers = sorted({_singer(file) for file in files})
         raise CorpusError(
-            f"{CORPUS}: the split {split!r} is empty: {place} holds the singers "
+            f"{CORPUS}: the split {split!r} is empty: {clips} holds the singers "
             f"{', '.join(singers)}; train_singers={', '.join(train_singers)} leaves "
             "none for it."
         )
@@ -110,22 +110,22 @@ def _undivided(
 
 
 @functools.cache
-def _tell_undivided(place: Path) -> None:
+def _tell_undivided(clips: Path) -> None:
     """Say only once that figures on this split compare with few."""
     LOG.warning(
         "%s: %s has no folders train, dev and test, the split of Huang et al.; it is "
         "divided by singer, and some songs of the training singers are the validation",
         CORPUS,
-        place,
+        clips,
     )
 
 
-def _sounds(place: Path) -> list[Path]:
-    files = sound_files.sounds(place, ".wav")
+def _sounds(clips: Path) -> list[Path]:
+    files = sound_files.sounds(clips, ".wav")
     if not files:
         raise CorpusError(
-            f"{CORPUS}: {place} should hold <singer>_<song>_<clip>.wav and holds "
-            f"{reading.contents(place)}; unpack the corpus there."
+            f"{CORPUS}: {clips} should hold <singer>_<song>_<clip>.wav and holds "
+            f"{reading.contents(clips)}; unpack the corpus there."
         )
     return files
 
@@ -148,14 +148,16 @@ def _song(file: Path) -> str:
 
 
 def _part(files: list[Path], split: str, train_singers: Sequence[str]) -> list[Path]:
-    known = [file for file in files if _singer(file) in train_singers]
+    training = [file for file in files if _singer(file) in train_singers]
     if split == "test":
-        return [file for file in files if file not in set(known)]
-    songs = sorted({_song(file) for file in known})
+        return [file for file in files if file not in set(training)]
+    songs = sorted({_song(file) for file in training})
     if len(songs) < 2:
-        return known if split == "train" else []
+        return training if split == "train" else []
     held_out = set(reading.divide(songs, completeness.HELD_OUT)[1])
-    return [file for file in known if (_song(file) in held_out) == (split == "valid")]
+    return [
+        file for file in training if (_song(file) in held_out) == (split == "valid")
+    ]
 
 
 def _check_channels(files: list[Path]) -> None:

@@ -27,7 +27,7 @@ Run = Callable[[tf.Tensor, Weights, State, bool], tuple[tf.Tensor, State]]
 Initial = Literal["uniform", "xavier"]
 """How weights start: uniform in +-1 / sqrt(units), or normal by Glorot and Bengio."""
 
-Kind = Literal["lstm", "gru"]
+CellType = Literal["lstm", "gru"]
 GATES = {"lstm": 4, "gru": 3}
 
 Start = Callable[[tuple[int, ...]], keras.initializers.Initializer]
@@ -77,7 +77,7 @@ class RecurrentStack(keras.layers.Layer):
         *,
         forget_bias: float | None = None,
         initial: Initial = "uniform",
-        kind: Kind = "lstm",
+        kind: CellType = "lstm",
         dropout_last: bool = False,
         name: str | None = None,
     ) -> None:
@@ -259,7 +259,7 @@ class Direction(keras.layers.Layer):
         return kernel, recurrent, bias, recurrent_bias
 
 
-def _gates(kind: Kind) -> int:
+def _gates(kind: CellType) -> int:
     if kind not in GATES:
         raise ValueError(
             f"kind={kind!r} of a recurrent stack; expected 'lstm' or 'gru'"
@@ -289,7 +289,9 @@ def _start(initial: Initial, forget_bias: float | None, gates: int) -> Start:
     return start
 
 
-def _trained(kind: Kind, signal: tf.Tensor, weights: list[Weights]) -> list[tf.Tensor]:
+def _trained(
+    kind: CellType, signal: tf.Tensor, weights: list[Weights]
+) -> list[tf.Tensor]:
     """Run all directions of a layer, differentiably."""
     if kind == "gru" or lstm_cudnn.available():
         run = _fastest(kind)
@@ -301,7 +303,7 @@ def _trained(kind: Kind, signal: tf.Tensor, weights: list[Weights]) -> list[tf.T
     return lstm_training.recurrence(shares, [each[1] for each in weights])
 
 
-def _fastest(kind: Kind) -> Run:
+def _fastest(kind: CellType) -> Run:
     if kind == "gru":
         return gru_direction
     if lstm_cudnn.available():

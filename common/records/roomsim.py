@@ -86,14 +86,14 @@ def tracks(folder: Path, split: str, sample_rate: int) -> list[Track]:
             f"roomsim: {folder} holds no *.tfrecord file of the split {split!r}; name "
             f"the files, or a folder that they are in, by {split}"
         )
-    found = []
+    examples = []
     worst = 0.0
     for path in paths:
         name = path.relative_to(folder).as_posix()
         for number, (sources, excess) in enumerate(_examples(path)):
             references = {f"reference_{i}": each for i, each in enumerate(sources)}
             samples = sources[0].shape[1]
-            found.append(Track(f"{name}/{number}", sample_rate, samples, references))
+            examples.append(Track(f"{name}/{number}", sample_rate, samples, references))
             worst = max(worst, excess)
     if worst:
         logger.warning(
@@ -101,7 +101,7 @@ def tracks(folder: Path, split: str, sample_rate: int) -> list[Track]:
             "the mixture",
             *(folder, MIXTURE, SOURCES, worst),
         )
-    return found
+    return examples
 
 
 def _examples(path: Path) -> Iterator[tuple[list[np.ndarray], float]]:

@@ -102,19 +102,19 @@ def opened(folder: str | Path, package: str) -> Exported:
 expected a folder that python -m mixit.export MODEL --format onnx wrote
     """
     folder = Path(folder)
-    wanted = f"a folder that python -m {package}.export MODEL --format onnx wrote"
+    expected = f"a folder that python -m {package}.export MODEL --format onnx wrote"
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ExportError(
-            f"{folder} holds no {CONFIG} of an export; expected {wanted}"
+            f"{folder} holds no {CONFIG} of an export; expected {expected}"
         ) from error
     if not isinstance(config, dict) or "separator" not in config:
-        raise ExportError(f"{folder} is no exported network; expected {wanted}")
+        raise ExportError(f"{folder} is no exported network; expected {expected}")
     if (config["package"], config["format"]) != (package, "onnx"):
         raise ExportError(
             f"{folder} holds a network of {config['package']} as {config['format']}; "
-            f"expected {wanted}"
+            f"expected {expected}"
         )
     if config["version"] > VERSION:
         raise ExportError(
@@ -162,10 +162,10 @@ def _of_folder(
 def _check_digest(path: Path, expected: str | None) -> None:
     if not path.is_file() or expected is None:
         raise ExportError(f"{path} is missing; export the network again")
-    found = digest(path)
-    if found != expected:
+    actual = digest(path)
+    if actual != expected:
         raise ExportError(
-            f"{path} is damaged: its SHA-256 begins with {found[:8]}, expected "
+            f"{path} is damaged: its SHA-256 begins with {actual[:8]}, expected "
             f"{expected[:8]}; export the network again"
         )
 

@@ -86,7 +86,7 @@ def find(
     """
     folders = [Path(word) for word in words if os.path.isdir(word)]  # noqa: PTH112
     shared = Path(os.path.commonpath(list(map(_absolute, folders)) or ["/"]))
-    found: dict[Path, Path] = {}
+    paths: dict[Path, Path] = {}
     roots: dict[Path, Path] = {}
     left_out: list[Path] = []
     for path in (Path(word) for word in words if word != STANDARD_INPUT):
@@ -96,10 +96,10 @@ def find(
             left_out += others
         for sound in sounds:
             file = _absolute(sound)
-            found.setdefault(file, sound)
+            paths.setdefault(file, sound)
             roots.setdefault(file, shared if path in folders else file.parent)
-    names = _names(found, roots)
-    files = [Input(found[file], name, str(found[file])) for file, name in names.items()]
+    names = _names(paths, roots)
+    files = [Input(paths[file], name, str(paths[file])) for file, name in names.items()]
     if STANDARD_INPUT in words:
         files.append(_standard_input(scratch, raw))
     return Inputs(files, folders, left_out)
@@ -121,16 +121,16 @@ def output_names(inputs: Sequence[Path]) -> dict[Path, str]:
     >>> list(output_names([Path("a.wav"), Path("d1/b.wav"), Path("d2/b.wav")]).values())
     ['a', 'd1/b', 'd2/b']
     """
-    found = {_absolute(path): path for path in inputs}
-    names = _names(found, {file: file.parent for file in found})
-    return {found[file]: name for file, name in names.items()}
+    paths = {_absolute(path): path for path in inputs}
+    names = _names(paths, {file: file.parent for file in paths})
+    return {paths[file]: name for file, name in names.items()}
 
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are)
 
 
-def _names(found: dict[Path, Path], roots: dict[Path, Path]) -> dict[Path, str]:
+def _names(paths: dict[Path, Path], roots: dict[Path, Path]) -> dict[Path, str]:
     """Name each file, with further folders where files of several folders share one."""
     groups = defaultdict(list)
     for file, root in roots.items():
@@ -142,7 +142,7 @@ def _names(found: dict[Path, Path], roots: dict[Path, Path]) -> dict[Path, str]:
         other = seen.setdefault(name.casefold(), file)
         if other != file:
             raise SeparationError(
-                f"{found[other]} and {found[file]} would both be written under the "
+                f"{paths[other]} and {paths[file]} would both be written under the "
                 f"name {name}; rename one or separate them into different --output"
             )
         names[file] = name

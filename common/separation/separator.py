@@ -344,12 +344,12 @@ def _check_sources(sources: Sequence[str]) -> None:
         )
 
 
-def _checked(blocks: Iterable[np.ndarray], wanted: int) -> Iterator[np.ndarray]:
+def _checked(blocks: Iterable[np.ndarray], expected: int) -> Iterator[np.ndarray]:
     """Pass on blocks as float32 after looking at each."""
     channels, position = None, 0
     for block in blocks:
         block = np.asarray(block)  # noqa: PLW2901
-        _check_block(block, wanted)
+        _check_block(block, expected)
         if channels not in (None, len(block)):
             raise SeparationError(
                 f"a block of {len(block)} channels follows one of {channels}; "
@@ -366,7 +366,7 @@ def _checked(blocks: Iterable[np.ndarray], wanted: int) -> Iterator[np.ndarray]:
             yield block.astype(np.float32, copy=False)
 
 
-def _check_block(block: np.ndarray, wanted: int) -> None:
+def _check_block(block: np.ndarray, expected: int) -> None:
     if block.ndim != 2 or not 1 <= len(block) <= MOST_CHANNELS:
         raise SeparationError(
             f"the mixture has shape {block.shape}; expected [channels, samples] with "
@@ -377,10 +377,10 @@ def _check_block(block: np.ndarray, wanted: int) -> None:
             f"the mixture is {block.dtype}; expected floats of full scale +-1, such as "
             "int16 samples divided by 32768"
         )
-    if wanted > 1 and len(block) not in (1, wanted):
+    if expected > 1 and len(block) not in (1, expected):
         raise SeparationError(
-            f"the mixture has {len(block)} channels and the model takes {wanted}; mix "
-            f"it down to {wanted} or to 1 first"
+            f"the mixture has {len(block)} channels and the model takes {expected}; "
+            f"mix it down to {expected} or to 1 first"
         )
 
 

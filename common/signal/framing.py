@@ -184,12 +184,12 @@ def rim_gain(params: Stft) -> float:
 
 
 def _check_names(params: Stft) -> None:
-    known = {
+    rules = {
         "window": ("hann", "sqrt_hann"),
         "padding": ("none", "end", "constant", "reflect", "constant_whole"),
         "scale": ("none", "window_sum", "tight"),
     }
-    for field, names in known.items():
+    for field, names in rules.items():
         value = getattr(params, field)
         if value not in names:
             raise StftError(f"{field} is {value!r}; expected one of {', '.join(names)}")

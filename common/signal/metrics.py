@@ -57,14 +57,14 @@ def si_sdr(
     >>> round(float(si_sdr([1.0, -1.0, 0.0, 0.0], [3.0, -3.0, 0.6, 0.0])), 2)
     16.99
     """
-    target = _unit_norm(tf.convert_to_tensor(reference), zero_mean)
-    found = _unit_norm(tf.convert_to_tensor(estimate), zero_mean)
-    cosine = tf.reduce_sum(target * found, -1, keepdims=True)
+    unit_reference = _unit_norm(tf.convert_to_tensor(reference), zero_mean)
+    unit_estimate = _unit_norm(tf.convert_to_tensor(estimate), zero_mean)
+    cosine = tf.reduce_sum(unit_reference * unit_estimate, -1, keepdims=True)
     signal = tf.square(tf.squeeze(cosine, -1))
-    summed = tf.reduce_sum(tf.square(found - cosine * target), -1)
+    summed = tf.reduce_sum(tf.square(unit_estimate - cosine * unit_reference), -1)
     noise = tf.where(1 - signal >= NEARLY_EQUAL, 1 - signal, summed)
     # Without this a silent estimate would have no noise either, and score 0 dB.
-    noise = tf.where(_is_silent(target) | _is_silent(found), 1.0, noise)
+    noise = tf.where(_is_silent(unit_reference) | _is_silent(unit_estimate), 1.0, noise)
     return _decibel((signal + EPSILON) / (noise + EPSILON))
 
 

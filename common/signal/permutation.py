@@ -121,9 +121,9 @@ def _hungarian(costs: np.ndarray) -> np.ndarray:
 
 def _ascending(costs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Sort the estimates of references that have the same costs."""
-    _, kinds = np.unique(costs, axis=0, return_inverse=True)
+    _, groups = np.unique(costs, axis=0, return_inverse=True)
     ordered = chosen.copy()
-    for kind in range(kinds.max() + 1):
-        members = kinds.reshape(-1) == kind
+    for group in range(groups.max() + 1):
+        members = groups.reshape(-1) == group
         ordered[members] = np.sort(chosen[members])
     return ordered

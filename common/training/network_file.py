@@ -62,8 +62,8 @@ def restore(path: Path, network: Any) -> None:
             the network; nothing is changed then.
         OSError: It cannot be read.
     """
-    tensors, found = read(path), variables(network)
-    shapes = {name: tuple(variable.shape) for name, variable in found.items()}
+    tensors, targets = read(path), variables(network)
+    shapes = {name: tuple(variable.shape) for name, variable in targets.items()}
     problems = [f"lacks {name}" for name in shapes if name not in tensors]
     problems += [f"holds {name}" for name in tensors if name not in shapes]
     problems += [
@@ -76,7 +76,7 @@ def restore(path: Path, network: Any) -> None:
             f"{path} does not fit this model ({len(problems)} differences, the first: "
             f"it {problems[0]}); it was saved by another configuration"
         )
-    for name, variable in found.items():
+    for name, variable in targets.items():
         variable.assign(tensors[name].astype(variable.dtype.as_numpy_dtype))
 
 
@@ -122,7 +122,7 @@ def variables(network: Any) -> Mapping[str, tf.Variable]:
     """
     root = tf.train.Checkpoint(network=network)
     view = tf.train.TrackableView(root)
-    found: dict[str, tf.Variable] = {}
+    by_path: dict[str, tf.Variable] = {}
     queue, seen = collections.deque([("", root)]), {id(root)}
     while queue:
         path, parent = queue.popleft()
@@ -132,9 +132,9 @@ def variables(network: Any) -> Mapping[str, tf.Variable]:
             seen.add(id(child))
             inner = path + name.replace(".", "..").replace("/", ".S")
             if isinstance(child, tf.Variable):
-                found[inner] = child
+                by_path[inner] = child
             queue.append((f"{inner}/", child))
-    return {name: each for name, each in found.items() if name.startswith("network/")}
+    return {name: each for name, each in by_path.items() if name.startswith("network/")}
 
 
 def _halved(tensor: np.ndarray) -> np.ndarray:

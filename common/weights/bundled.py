@@ -128,9 +128,9 @@ def write(
             save(config, work / name / CONFIG)
             if network is not None:
                 network_file.write(work / name / network_file.NAME, network, form.half)
-        known = card.read(folder) or card.read(Path(run))
-        about = _card(known, load(work), parts)
-        if known is None:
+        card_of_run = card.read(folder) or card.read(Path(run))
+        about = _card(card_of_run, load(work), parts)
+        if card_of_run is None:
             held_out = _evaluated(run_of(run) or Path(run), scores)
             about = dataclasses.replace(about, scores=held_out)
         about = dataclasses.replace(about, licence=form.licence or about.licence)
@@ -163,12 +163,12 @@ def is_recorded(root: str | None) -> bool:
     return folder.is_dir() and not (folder / MARKER).exists()
 
 
-def _card(known: Card | None, separator: Separator, parts: Parts) -> Card:
+def _card(card_of_run: Card | None, separator: Separator, parts: Parts) -> Card:
     """Complete what is known of a model by what it is."""
     sources, rate = tuple(separator.sources), separator.sample_rate
     weights = sum(network.count_params() for network, _ in parts.values() if network)
     summary = f"{', '.join(sources)} at {rate} Hz; {weights / 1e6:.2g} M weights"
-    about = known or Card(summary, sources, rate, separator.channels)
+    about = card_of_run or Card(summary, sources, rate, separator.channels)
     return dataclasses.replace(
         about, sources=sources, sample_rate=rate, channels=separator.channels
     )
@@ -186,12 +186,12 @@ def loss(original: Separator, stored: Separator) -> float:
         infinite where all estimates are the same to the bit.
     """
     mixture = _probe(original.sample_rate, original.channels)
-    expected, found = original(mixture), stored(mixture)
-    return min(_sdr(expected[name], found[name]) for name in expected)
+    expected, actual = original(mixture), stored(mixture)
+    return min(_sdr(expected[name], actual[name]) for name in expected)
 
 
-def _sdr(expected: np.ndarray, found: np.ndarray) -> float:
-    power, distortion = np.square(expected).sum(), np.square(expected - found).sum()
+def _sdr(expected: np.ndarray, actual: np.ndarray) -> float:
+    power, distortion = np.square(expected).sum(), np.square(expected - actual).sum()
     if distortion == 0.0:
         return float("inf")
     return float(10.0 * np.log10(max(power, 1e-20) / distortion))

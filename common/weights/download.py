@@ -134,9 +134,9 @@ def _records(folder: Path) -> dict[str, Any]:
 def _record(path: Path, download: Download) -> None:
     record = path.parent / RECORD
     with files.locked(record):
-        known = _records(path.parent)
-        known.setdefault(path.name, download._asdict())
-        files.write_json(known, record)
+        records = _records(path.parent)
+        records.setdefault(path.name, download._asdict())
+        files.write_json(records, record)
 
 
 def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
@@ -213,11 +213,11 @@ def _download_rest(url: str, part: Path) -> None:
 
 def _refuse_page(url: str, headers: Mapping[str, str]) -> None:
     """Refuse what a server calls a web page, and keep the part that is there."""
-    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml"):
+    content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type in ("text/html", "application/xhtml+xml"):
         raise DownloadError(
-            f"{url} is a web page ({kind}) and no file: it has moved, or asks for "
-            "something; open it in a browser"
+            f"{url} is a web page ({content_type}) and no file: it has moved, or asks "
+            "for something; open it in a browser"
         )
 
 

@@ -188,8 +188,8 @@ def _onnx(export: Export, folder: Path) -> float:
     separator = export.separator
     mixture = sound(separator.channels, separator.sample_rate)
     expected = np.stack([*separator(mixture).values()])
-    found = np.stack([*export.load_onnx(folder)(mixture).values()])
-    return _difference(found, expected)
+    actual = np.stack([*export.load_onnx(folder)(mixture).values()])
+    return _difference(actual, expected)
 
 
 def _savedmodel(export: Export, folder: Path) -> float:
@@ -202,8 +202,8 @@ def _savedmodel(export: Export, folder: Path) -> float:
         logging.getLogger("tensorflow").setLevel(level)
     _describe(export, "savedmodel", folder)
     example = tf.constant(export.example)
-    found, expected = again.separate(example), export.core.separate(example)
-    return _difference(_array(found), _array(expected))
+    actual, expected = again.separate(example), export.core.separate(example)
+    return _difference(_array(actual), _array(expected))
 
 
 def _tflite(export: Export, folder: Path) -> float:
@@ -256,9 +256,9 @@ def _array(outputs: Any) -> np.ndarray:
     return np.concatenate([np.ravel(each) for each in tf.nest.flatten(outputs)])
 
 
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+def _difference(actual: np.ndarray, expected: np.ndarray) -> float:
     peak = float(np.abs(expected).max()) or 1.0
-    return float(np.abs(np.ravel(found) - np.ravel(expected)).max()) / peak
+    return float(np.abs(np.ravel(actual) - np.ravel(expected)).max()) / peak
 
 
 def _describe(export: Export, form: str, folder: Path) -> None:

@@ -8,29 +8,29 @@ from typing import Any
 from common.training.checkpoint import CheckpointError
 
 
-def demand_fit(
+def check_fit(
     source: str,
-    wanted: Collection[str],
-    found: Mapping[str, Any],
+    expected: Collection[str],
+    tensors: Mapping[str, Any],
     misfit: Callable[[str], list[str]],
 ) -> None:
-    """Refuse tensors that are not exactly those of a network, and name them all.
+    """Refuse tensors that are not exactly those of a network, naming all that differ.
 
     Args:
-        source: Where they come from, for the error.
-        wanted: Names of the tensors of the network.
-        found: The tensors by name.
-        misfit: Tells what is wrong with a tensor that is wanted and found, in no or
-            some phrases.
+        source: File or model that holds them, for the message.
+        expected: Names of the tensors of the network.
+        tensors: The tensors of the file by name.
+        misfit: Returns what is wrong with a tensor that both sides have, as phrases;
+            none if it fits.
 
     Raises:
         CheckpointError: Tensors are missing, extra, misshapen or not finite.
 
-    >>> demand_fit("a.pth", ["w"], {"w": 1.0}, lambda name: [])
+    >>> check_fit("a.pth", ["w"], {"w": 1.0}, lambda name: [])
     """
-    problems = [f"missing {name}" for name in wanted if name not in found]
-    problems += [f"extra {name}" for name in found if name not in wanted]
-    for name in sorted(found.keys() & set(wanted)):
+    problems = [f"missing {name}" for name in expected if name not in tensors]
+    problems += [f"extra {name}" for name in tensors if name not in expected]
+    for name in sorted(tensors.keys() & set(expected)):
         problems += misfit(name)
     if problems:
         raise CheckpointError(

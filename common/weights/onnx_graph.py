@@ -65,16 +65,20 @@ class Graph:
     def input(self, name: str, shape: Sequence[int | str]) -> str:
         """Add an input of float32; a name in its shape stands for any length."""
         onnx = _onnx()
-        kind = onnx.TensorProto.FLOAT
-        self._inputs.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+        element_type = onnx.TensorProto.FLOAT
+        self._inputs.append(
+            onnx.helper.make_tensor_value_info(name, element_type, shape)
+        )
         return name
 
     def output(self, name: str, tensor: str, shape: Sequence[int | str]) -> None:
         """Name a tensor of float32 as an output."""
         onnx = _onnx()
         self.nodes.append(onnx.helper.make_node("Identity", [tensor], [name]))
-        kind = onnx.TensorProto.FLOAT
-        self._outputs.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+        element_type = onnx.TensorProto.FLOAT
+        self._outputs.append(
+            onnx.helper.make_tensor_value_info(name, element_type, shape)
+        )
 
     def length(self, tensor: str, axis: int) -> str:
         """Length of an axis, int64 [1]."""
@@ -184,9 +188,9 @@ def write_graphs(folder: Path, **graphs: Graph) -> None:
         graph.save(folder / f"{name}.onnx")
 
 
-def _gates_first(cell: Any, kind: str) -> tuple[np.ndarray, ...]:
+def _gates_first(cell: Any, cell_type: str) -> tuple[np.ndarray, ...]:
     """Weights of a direction in the order of ONNX: W, R, and both biases as one."""
-    order = LSTM_ORDER if kind == "lstm" else (0, 1, 2)
+    order = LSTM_ORDER if cell_type == "lstm" else (0, 1, 2)
 
     def ordered(weight: Any) -> np.ndarray:
         parts = np.split(weight.numpy(), len(order), axis=-1)

@@ -97,17 +97,17 @@ class Entry:
 
 def entries() -> list[Entry]:
     """Ask every pillar that is installed for its models, bundled ones first."""
-    found: list[Entry] = []
+    models: list[Entry] = []
     for pillar in PILLARS:
         try:
             module = importlib.import_module(f"{pillar}.published")
         except ModuleNotFoundError as error:
             if error.name not in (pillar, f"{pillar}.published"):
                 raise
-            found += _bundled(pillar) if error.name != pillar else []
+            models += _bundled(pillar) if error.name != pillar else []
             continue
-        found += module.entries()
-    return sorted(found, key=lambda entry: not entry.bundled)
+        models += module.entries()
+    return sorted(models, key=lambda entry: not entry.bundled)
 
 
 def _bundled(pillar: str) -> list[Entry]:
@@ -201,8 +201,8 @@ def table(models: Sequence[Entry]) -> str:
 
 
 def _row(model: Entry) -> tuple[str, ...]:
-    known = [file.sha256 for file in model.files if file.sha256]
-    heads = known if len(model.files) == 1 else [each[:HEAD] for each in known]
+    digests = [file.sha256 for file in model.files if file.sha256]
+    heads = digests if len(model.files) == 1 else [each[:HEAD] for each in digests]
     return (
         model.name,
         model.pillar,
@@ -341,9 +341,9 @@ def _fetch(options: argparse.Namespace) -> int:
     """Fetch every model that is named; one that fails does not stop the others."""
     if options.output:
         os.environ["SEPARATION_CACHE"] = str(files.user_path(options.output))
-    known = entries()
+    models = entries()
     code = 0
-    for model in [each for name in options.names for each in _named(known, name)]:
+    for model in [each for name in options.names for each in _named(models, name)]:
         try:
             sys.stdout.write(fetch(model))
         except (DownloadError, OSError) as error:
@@ -353,11 +353,11 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _named(models: Sequence[Entry], name: str) -> list[Entry]:
-    found = [m for m in models if name in (m.name, f"{m.pillar}/{m.name}")]
-    if not found:
+    matches = [m for m in models if name in (m.name, f"{m.pillar}/{m.name}")]
+    if not matches:
         names = ", ".join(f"{model.pillar}/{model.name}" for model in models)
         raise RegistryError(f"{name} is an unknown model; expected one of {names}")
-    return found
+    return matches
 
 
 if __name__ == "__main__":

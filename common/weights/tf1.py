@@ -213,8 +213,8 @@ def read(
     try:
         reader = tf.train.load_checkpoint(literal(prefix))
         names = sorted(reader.get_variable_to_shape_map())
-        wanted = [name for name in names if not without or not without.search(name)]
-        return {name: reader.get_tensor(name) for name in wanted}
+        kept = [name for name in names if not without or not without.search(name)]
+        return {name: reader.get_tensor(name) for name in kept}
     except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise CheckpointError(
             f"checkpoint {prefix} is damaged or incomplete "
@@ -232,8 +232,8 @@ def _named(folder: Path) -> Path | None:
 
 
 def _newest(folder: Path) -> Path | None:
-    found = sorted(folder.glob("*.index"), key=_step)
-    return found[-1].with_suffix("") if found else None
+    indices = sorted(folder.glob("*.index"), key=_step)
+    return indices[-1].with_suffix("") if indices else None
 
 
 def _step(path: Path) -> int:

@@ -42,7 +42,7 @@ STORAGES = {
 """Type of the elements by PyTorch's name of the storage."""
 
 Order = Literal["<", ">"]
-Find = Callable[["_Kind", str, int], np.ndarray]
+Find = Callable[["_StorageType", str, int], np.ndarray]
 """Function from type, key and number of elements to a storage."""
 
 
@@ -104,7 +104,7 @@ class _RefusedError(ValueError):
     """Ends with what is wrong, to be put behind the name of the file."""
 
 
-class _Kind:
+class _StorageType:
     """Type of a storage, which the pickle names as a class."""
 
     __slots__ = ("dtype",)
@@ -162,7 +162,7 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch" and name in STORAGES:
-            return _Kind(np.dtype(STORAGES[name]).newbyteorder(self._order))
+            return _StorageType(np.dtype(STORAGES[name]).newbyteorder(self._order))
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _Tensor()
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
@@ -173,12 +173,12 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> np.ndarray:
-        what, kind, key, _, number, *view = pid
-        if what != "storage" or not isinstance(kind, _Kind) or any(view):
+        what, storage_type, key, _, number, *view = pid
+        if what != "storage" or not isinstance(storage_type, _StorageType) or any(view):
             raise ValueError(f"storage {str(pid)[:80]} is of an unknown kind")
         if number < 0:
             raise ValueError(f"storage {key} of {number} elements")
-        return self._storage(kind, key, number)
+        return self._storage(storage_type, key, number)
 
 
 def _read_zip(file: BinaryIO) -> Any:
@@ -190,11 +190,11 @@ def _read_zip(file: BinaryIO) -> Any:
     big = _entry(archive, f"{root}byteorder", b"little") == b"big"
     storages: dict[str, np.ndarray] = {}
 
-    def find(kind: _Kind, key: str, number: int) -> np.ndarray:
+    def find(storage_type: _StorageType, key: str, number: int) -> np.ndarray:
         if key not in storages:
             content = _entry(archive, f"{root}data/{key}")
-            storages[key] = np.frombuffer(content, kind.dtype)
-        if storages[key].size != number or storages[key].dtype != kind.dtype:
+            storages[key] = np.frombuffer(content, storage_type.dtype)
+        if storages[key].size != number or storages[key].dtype != storage_type.dtype:
             raise ValueError(f"storage {key} has not {number} elements")
         return storages[key]
 
@@ -215,13 +215,13 @@ def _read_legacy(file: BufferedReader) -> Any:
     left = os.fstat(file.fileno()).st_size
     storages: dict[str, np.ndarray] = {}
 
-    def find(kind: _Kind, key: str, number: int) -> np.ndarray:
+    def find(storage_type: _StorageType, key: str, number: int) -> np.ndarray:
         nonlocal left
         if key not in storages:
-            left -= number * kind.dtype.itemsize
+            left -= number * storage_type.dtype.itemsize
             if left < 0:
                 raise ValueError(f"storage {key} is longer than the file")
-            storages[key] = np.zeros(number, kind.dtype)
+            storages[key] = np.zeros(number, storage_type.dtype)
         return storages[key]
 
     def load(order: Order = "<") -> Any:

@@ -204,10 +204,8 @@ def draw(recipe: Recipe, split: str, files: Mapping[str, int]) -> list[Mixture]:
         chosen = [next(behind)]
         for _ in range(rng.integers(recipe.max_foregrounds + 1)):
             if recipe.unique_labels:
-                heard = set(map(_label, chosen))
-                chosen.append(
-                    next(each for each in before if _label(each) not in heard)
-                )
+                used = set(map(_label, chosen))
+                chosen.append(next(each for each in before if _label(each) not in used))
             else:
                 chosen.append(next(before))
         events = [_place(rng, name, files[name], recipe.samples) for name in chosen]

@@ -43,9 +43,9 @@ def find_rooms(folder: Path, split: str) -> dict[str, Room]:
         CorpusError: There is none.
     """
     rooms = {}
-    for place in sorted((folder / split).glob("rirs_*/")):
-        names = [path.name for path in sound_files.sounds(place, ".wav")]
-        prefix = f"{split}/{place.name}"
+    for room_folder in sorted((folder / split).glob("rirs_*/")):
+        names = [path.name for path in sound_files.sounds(room_folder, ".wav")]
+        prefix = f"{split}/{room_folder.name}"
         rooms[prefix] = Room(
             [f"{prefix}/{name}" for name in names if "background" in name],
             [f"{prefix}/{name}" for name in names if "foreground" in name],
@@ -85,14 +85,14 @@ def assign_rooms(
 def _assign_room(mixture: Mixture, name: str, room: Room) -> Mixture:
     """Give the events of a mixture the responses of a room."""
     needed = len(mixture.events) - 1
-    for role, wanted, there in (
+    for role, required, available in (
         ("background", 1, room.backgrounds),
         ("foreground", needed, room.foregrounds),
     ):
-        if len(there) < wanted:
+        if len(available) < required:
             raise CorpusError(
-                f"The room {name} has {len(there)} {role} responses (*{role}*.wav) "
-                f"where {mixture.name} needs {wanted}; complete or remove the room."
+                f"The room {name} has {len(available)} {role} responses (*{role}*.wav) "
+                f"where {mixture.name} needs {required}; complete or remove the room."
             )
     responses = [room.backgrounds[0], *room.foregrounds[:needed]]
     events = zip(mixture.events, responses, strict=True)

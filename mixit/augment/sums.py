@@ -160,10 +160,10 @@ def _mend(
     Where the sum would clip, all files are scaled down and written with 16 bits.
     """
     kinds = {FORMATS.get(soundfile.info(p).subtype, "wav") for p in example.sources}
-    kind = kinds.pop() if len(kinds) == 1 else "wav"
-    if kind != "wav" and np.abs(sources.sum(axis=0)).max() > 32767 / 32768:
-        kind, changed = "wav16", list(range(len(sources)))
+    file_format = kinds.pop() if len(kinds) == 1 else "wav"
+    if file_format != "wav" and np.abs(sources.sum(axis=0)).max() > 32767 / 32768:
+        file_format, changed = "wav16", list(range(len(sources)))
         sources = quantise(sources) / 32768
     for number in changed:
-        audio.write(example.sources[number], sources[number], sample_rate, kind)
-    audio.write(example.mixture, sources.sum(axis=0), sample_rate, kind)
+        audio.write(example.sources[number], sources[number], sample_rate, file_format)
+    audio.write(example.mixture, sources.sum(axis=0), sample_rate, file_format)

@@ -110,7 +110,7 @@ def derive(
     window, hop = _framing(shapes, sizes, options, facts)
     blocks = _blocks(shapes)
     dilations = _dilations(shapes, blocks, options, facts)
-    known: dict[str, Any] = {
+    derived: dict[str, Any] = {
         "norm": _norm(shapes, options, facts),
         "mask": facts.mask or "sigmoid",
         "mixture_consistency": _consistency(shapes, options, facts),
@@ -133,7 +133,7 @@ def derive(
         num_dilations=dilations,
         num_repeats=blocks // dilations,
         skip_connections=bool(_edges(shapes)),
-        **known,
+        **derived,
     )
 
 
@@ -244,12 +244,12 @@ def _front_padding(learned: bool, usual: int, options: Options, facts: Facts) ->
 
 def _blocks(shapes: Shapes) -> int:
     """Count the blocks, which are numbered from 0."""
-    found = _numbers(shapes, rf"{STEM}/conv_block_(\d+)/")
-    absent = sorted(set(range(max(found)[0])) - {index for (index,) in found})
+    blocks = _numbers(shapes, rf"{STEM}/conv_block_(\d+)/")
+    absent = sorted(set(range(max(blocks)[0])) - {index for (index,) in blocks})
     if absent:
         names = ", ".join(f"conv_block_{index}" for index in absent)
         raise CheckpointError(f"the checkpoint lacks {names}")
-    return len(found)
+    return len(blocks)
 
 
 def _edges(shapes: Shapes) -> set[tuple[int, ...]]:
@@ -257,8 +257,8 @@ def _edges(shapes: Shapes) -> set[tuple[int, ...]]:
 
 
 def _numbers(shapes: Shapes, pattern: str) -> set[tuple[int, ...]]:
-    found = (re.match(pattern, name) for name in shapes)
-    return {tuple(map(int, match.groups())) for match in found if match}
+    matches = (re.match(pattern, name) for name in shapes)
+    return {tuple(map(int, match.groups())) for match in matches if match}
 
 
 def _dilations(shapes: Shapes, blocks: int, options: Options, facts: Facts) -> int:
@@ -311,26 +311,26 @@ def _length_of_repeats(edges: set[tuple[int, ...]], blocks: int) -> int:
 
 def norm_names(names: Iterable[str]) -> list[str]:
     """List the names of the first norm among canonical names, one if all is well."""
-    found = (re.match(rf"{BLOCK}/normact1/(\w+)/gamma$", name) for name in names)
-    return [match[1] for match in found if match]
+    matches = (re.match(rf"{BLOCK}/normact1/(\w+)/gamma$", name) for name in names)
+    return [match[1] for match in matches if match]
 
 
 def _norm(shapes: Shapes, options: Options, facts: Facts) -> str:
     """Tell what the norms take their moments over, which their name alone may not."""
-    found, given = norm_names(shapes), options.norm
-    if len(found) != 1 or found[0] not in NORMS:
+    listed, given = norm_names(shapes), options.norm
+    if len(listed) != 1 or listed[0] not in NORMS:
         raise CheckpointError(
-            f"{BLOCK}/normact1 has the norms {', '.join(found) or 'none'}; expected "
+            f"{BLOCK}/normact1 has the norms {', '.join(listed) or 'none'}; expected "
             f"one of {', '.join(NORMS)}"
         )
     if given not in (None, *NORM_AXES):
         raise CheckpointError(
             f"norm is {given!r}; expected one of {', '.join(NORM_AXES)}"
         )
-    meanings, norm = NORMS[found[0]], _agreed("norm", given, facts.norm)
+    meanings, norm = NORMS[listed[0]], _agreed("norm", given, facts.norm)
     if norm is None and len(meanings) > 1:
         raise CheckpointError(
-            f"the checkpoint names its norms {found[0]}, which Google's dcase2020 "
+            f"the checkpoint names its norms {listed[0]}, which Google's dcase2020 "
             "baseline takes over the frames (norm=instance_norm) and its models/train "
             "over frames and channels (norm=global_layer_norm), and no meta graph "
             "tells which; copy inference.meta beside the checkpoint, or give norm"
@@ -338,7 +338,7 @@ def _norm(shapes: Shapes, options: Options, facts: Facts) -> str:
     norm = norm or meanings[0]
     if norm not in meanings:
         raise CheckpointError(
-            f"norm is {norm}, but the checkpoint names its norms {found[0]}; "
+            f"norm is {norm}, but the checkpoint names its norms {listed[0]}; "
             + ("leave it out" if given else "the meta graph is of another model")
         )
     return norm
@@ -347,21 +347,21 @@ def _norm(shapes: Shapes, options: Options, facts: Facts) -> str:
 def _consistency(shapes: Shapes, options: Options, facts: Facts) -> str:
     given, weights = options.mixture_consistency, WEIGHTING in shapes
     if given is not None and given not in CONSISTENCIES:
-        known = ", ".join(CONSISTENCIES)
+        derived = ", ".join(CONSISTENCIES)
         raise CheckpointError(
-            f"mixture_consistency is {given!r}; expected one of {known}"
+            f"mixture_consistency is {given!r}; expected one of {derived}"
         )
-    kind = _agreed("mixture_consistency", given, facts.mixture_consistency)
-    if kind is None and not weights:
+    consistency = _agreed("mixture_consistency", given, facts.mixture_consistency)
+    if consistency is None and not weights:
         logger.warning(
             "mixture consistency: none, because the checkpoint has no weights for "
             "pred_source and no meta graph; magsq or uniform would have to be given"
         )
         return "none"
-    if kind is not None and (kind == "pred_source") != weights:
+    if consistency is not None and (consistency == "pred_source") != weights:
         raise CheckpointError(
-            f"mixture_consistency is {kind}, but the checkpoint "
+            f"mixture_consistency is {consistency}, but the checkpoint "
             f"{'has' if weights else 'lacks'} {WEIGHTING}, the weights of pred_source; "
             + ("leave it out" if given else "the meta graph is of another model")
         )
-    return kind or "pred_source"
+    return consistency or "pred_source"

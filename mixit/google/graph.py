@@ -145,20 +145,22 @@ def _constant(node: Any) -> np.ndarray | None:
 def _scalars(nodes: Nodes, leaf: str) -> set[int]:
     """Values of the whole numbers with a name, whatever scope they are in."""
     pattern = re.compile(rf"(^|/){leaf}(_\d+)?$")
-    found = [_constant(node) for name, node in nodes.items() if pattern.search(name)]
-    return {int(value) for value in found if value is not None and value.ndim == 0}
+    constants = [
+        _constant(node) for name, node in nodes.items() if pattern.search(name)
+    ]
+    return {int(value) for value in constants if value is not None and value.ndim == 0}
 
 
 def _only(values: set[int], what: str) -> int | None:
     if len(values) > 1:
-        known = ", ".join(map(str, sorted(values)))
-        raise _UnknownError(f"holds transforms of more than one {what} ({known})")
+        listed = ", ".join(map(str, sorted(values)))
+        raise _UnknownError(f"holds transforms of more than one {what} ({listed})")
     return next(iter(values), None)
 
 
 def _dilations(nodes: Nodes) -> tuple[int, ...]:
     """Dilation of every block: an attribute, or the shape of blocks cut beforehand."""
-    found: dict[int, int] = {}
+    dilations: dict[int, int] = {}
     for name, node in nodes.items():
         block = re.search(r"conv_block_(\d+)/", name)
         if block is None or node.op != "DepthwiseConv2dNative":
@@ -170,8 +172,8 @@ def _dilations(nodes: Nodes) -> tuple[int, ...]:
             if shape is None:
                 raise _UnknownError(f"does not tell the dilation of block {block[1]}")
             dilation *= int(shape.max())
-        found[int(block[1])] = dilation
-    return tuple(found[index] for index in sorted(found))
+        dilations[int(block[1])] = dilation
+    return tuple(dilations[index] for index in sorted(dilations))
 
 
 def _source(nodes: Nodes, name: str) -> Any:
@@ -386,10 +388,10 @@ def largest_difference(network: Any, shipped: Shipped) -> float:
     """
     worst = 0.0
     for mixture in _signals(network.config, shipped.num_mics):
-        wanted, got = shipped(mixture), np.asarray(network(mixture))
-        if wanted.shape != got.shape:
+        expected, actual = shipped(mixture), np.asarray(network(mixture))
+        if expected.shape != actual.shape:
             return float("inf")
-        difference = float(np.abs(wanted - got).max())
+        difference = float(np.abs(expected - actual).max())
         worst = max(worst, difference if np.isfinite(difference) else float("inf"))
     return worst
 

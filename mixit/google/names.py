@@ -12,7 +12,7 @@ from common.training.checkpoint import CheckpointError
 from common.weights import tf1
 
 SLOTS = re.compile(r"/Adam(_1)?$|(^|/)(beta[12]_power|global_step)$")
-PLACES = re.compile(
+SCOPE = re.compile(
     r"(?:^|/)((?:conv_block_\d+|res_dense_\d+_to_\d+|initial_dense|conv_encoder"
     r"|conv_decoder|mix_weights|layer_norm_on_mag)/.*)"
 )
@@ -48,11 +48,11 @@ def canonical(name: str) -> str:
     """
     name = re.sub(r"/{2,}", "/", name).replace("/tasnet_block/", "/tdcn_block/")
     name = re.sub(r"(^|/)dense_\d+/", r"\1dense/", name)
-    found = PLACES.search(name)
-    if found is None:  # the masks have a dense layer without a scope of their own
+    match = SCOPE.search(name)
+    if match is None:  # the masks have a dense layer without a scope of their own
         return re.sub(r"^.*/(?=dense/kernel$)", "", name)
-    within = found[1].startswith(("conv_block_", "res_dense_"))
-    return f"{STEM}/{found[1]}" if within else found[1]
+    within = match[1].startswith(("conv_block_", "res_dense_"))
+    return f"{STEM}/{match[1]}" if within else match[1]
 
 
 def ordered(names: Iterable[str]) -> dict[str, str]:
@@ -88,5 +88,5 @@ def ordered(names: Iterable[str]) -> dict[str, str]:
 
 
 def _iteration(name: str) -> str:
-    found = re.search(r"(?:^|/)(model_iter_\d+)/", name)
-    return found[1] if found else ""
+    match = re.search(r"(?:^|/)(model_iter_\d+)/", name)
+    return match[1] if match else ""

@@ -73,21 +73,29 @@ def assign(network: Tdcn, tensors: Mapping[str, np.ndarray]) -> None:
     Raises:
         CheckpointError: Tensors are missing, extra or misshapen; lists all of them.
     """
-    found = ordered(tensors)
-    table = _table(network, found)
-    problems = [f"missing {name}" for name in table if name not in found]
-    problems += [f"extra {found[name]}" for name in found if name not in table]
+    names_by_key = ordered(tensors)
+    table = _table(network, names_by_key)
+    problems = [f"missing {name}" for name in table if name not in names_by_key]
+    problems += [
+        f"extra {names_by_key[name]}" for name in names_by_key if name not in table
+    ]
     for name, variable in table.items():
-        got = np.shape(tensors[found[name]]) if name in found else variable.shape
-        if _long_axes(got) != _long_axes(variable.shape):
-            wanted = tuple(variable.shape)
-            problems.append(f"misshapen {found[name]}: {got}, expected {wanted}")
+        shape = (
+            np.shape(tensors[names_by_key[name]])
+            if name in names_by_key
+            else variable.shape
+        )
+        if _long_axes(shape) != _long_axes(variable.shape):
+            expected = tuple(variable.shape)
+            problems.append(
+                f"misshapen {names_by_key[name]}: {shape}, expected {expected}"
+            )
     if problems:
         raise CheckpointError(
             f"{len(problems)} tensors do not fit the network: {'; '.join(problems)}"
         )
     for name, variable in table.items():
-        variable.assign(np.reshape(tensors[found[name]], variable.shape))
+        variable.assign(np.reshape(tensors[names_by_key[name]], variable.shape))
 
 
 def architecture(
@@ -176,19 +184,19 @@ def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
             restore_network(path, model.network)
         return int(model.optimizer.iterations.numpy())
     tensors = read(path, slots=True)
-    found = ordered(name for name in tensors if not SLOTS.search(name))
+    names_by_key = ordered(name for name in tensors if not SLOTS.search(name))
     _check_graph(model.network.config, tensors, path)
-    assign(model.network, {name: tensors[name] for name in found.values()})
-    slots = [[f"{name}/{slot}" for name in found.values()] for slot in ADAM]
+    assign(model.network, {name: tensors[name] for name in names_by_key.values()})
+    slots = [[f"{name}/{slot}" for name in names_by_key.values()] for slot in ADAM]
     if not with_moments or not all(name in tensors for each in slots for name in each):
         return 0
-    table, optimizer = _table(model.network, found), model.optimizer
-    places = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}
+    table, optimizer = _table(model.network, names_by_key), model.optimizer
+    positions = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}
     # Keras keeps these two lists in the order of the variables and tells it nowhere.
     kept = optimizer._momentums, optimizer._velocities
     for moments, slot in zip(kept, slots, strict=True):
-        for key, name in zip(found, slot, strict=True):
-            variable = moments[places[table[key].ref()]]
+        for key, name in zip(names_by_key, slot, strict=True):
+            variable = moments[positions[table[key].ref()]]
             variable.assign(np.reshape(tensors[name], variable.shape))
     optimizer.iterations.assign(int(tensors.get("global_step", 0)))
     return int(optimizer.iterations.numpy())
@@ -212,9 +220,9 @@ def check(network: Tdcn, shipped: Shipped) -> float:
     return difference
 
 
-def _table(network: Tdcn, found: Mapping[str, str]) -> dict[str, tf.Variable]:
+def _table(network: Tdcn, names_by_key: Mapping[str, str]) -> dict[str, tf.Variable]:
     """Map names to variables, with the name that a checkpoint gives to our norm."""
-    norms = norm_names(found)
+    norms = norm_names(names_by_key)
     known = len(norms) == 1 and network.config.norm in NORMS.get(norms[0], ())
     return names(network, norms[0] if known else None)
 
@@ -236,12 +244,12 @@ def _long_axes(shape: Any) -> list[int]:
 
 
 def _projection(root: str, layer: Any) -> dict[str, tf.Variable]:
-    place = f"{root}/dense" if root else "dense"
-    table = {f"{place}/kernel": layer.kernel}
+    scope = f"{root}/dense" if root else "dense"
+    table = {f"{scope}/kernel": layer.kernel}
     if layer.bias is not None:
-        table[f"{place}/bias"] = layer.bias
+        table[f"{scope}/bias"] = layer.bias
     if layer.scale is not None:
-        table[f"{place}_scale/scale_layer"] = layer.scale
+        table[f"{scope}_scale/scale_layer"] = layer.scale
     return table
 
 

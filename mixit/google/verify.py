@@ -1,4 +1,4 @@
-"""The published models beside their own meta graphs, and a report of what was found.
+"""The published models beside their own meta graphs, and a report of the differences.
 
 ``./run_verify_published_weights.sh`` calls this module, which downloads those that are
 not in the cache.
@@ -73,10 +73,10 @@ def _result(name: str) -> str:
     """Say on which file a model was verified, by the address of its download."""
     model, cached = MODELS[name], published.folder(name)
     downloads = {file: recorded(cached / file) for file in model.files}
-    known = {file: each.address for file, each in downloads.items() if each}
-    if known == {file: model.url(file, published=True) for file in model.files}:
+    addresses = {file: each.address for file, each in downloads.items() if each}
+    if addresses == {file: model.url(file, published=True) for file in model.files}:
         return published.VERIFIED
-    host = min(known.values(), default="").rpartition("/")[0]
+    host = min(addresses.values(), default="").rpartition("/")[0]
     return f"verified on a file from {host or 'an unknown place'}"
 
 
@@ -109,16 +109,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    found = []
+    results = []
     for name in options.names or MODELS:
-        found.append(verify(name))
-        sys.stdout.write(f"{name}: {found[-1][1][-2]}\n")
+        results.append(verify(name))
+        sys.stdout.write(f"{name}: {results[-1][1][-2]}\n")
         sys.stdout.flush()
-    place = Path(options.report)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_text(place, report([row for _, row in found]))
-    sys.stdout.write(f"report: {place}\n")
-    return 0 if all(good for good, _ in found) else 1
+    path = Path(options.report)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, report([row for _, row in results]))
+    sys.stdout.write(f"report: {path}\n")
+    return 0 if all(good for good, _ in results) else 1
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ def _summary(name: str, clips: ClipList, done: Counter[str], path: Path) -> str:
     before = f" ({done['before']} of them before)" if done["before"] else ""
     what = "mixtures of two clips" if name == MOMS else "clips"
     skipped = f", {counts(done)}" if counts(done) else ""
-    told = f"{done['written']} of {total} {what} written{before}{skipped}"
-    return f"{name}: {told}: {path}\n"
+    summary = f"{done['written']} of {total} {what} written{before}{skipped}"
+    return f"{name}: {summary}: {path}\n"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -107,10 +107,10 @@ def make(
     return done
 
 
-def place(part: np.ndarray, offset: int, samples: int) -> np.ndarray:
+def pad_clip(part: np.ndarray, offset: int, samples: int) -> np.ndarray:
     """Put a clip into silence; what would pass the end, by rounding, is cut.
 
-    >>> place(np.ones(2), 1, 4)
+    >>> pad_clip(np.ones(2), 1, 4)
     array([0., 1., 1., 0.], dtype=float32)
     """
     example = np.zeros(samples, np.float32)
@@ -135,8 +135,8 @@ def find_video(videos: Path, name: str) -> Path:
         with suppress(OSError):  # a name too long, a folder that may not be read
             if path.is_file():
                 return path
-    places = videos.joinpath(*parts), videos / parts[-1]
-    detail = " or ".join(dict.fromkeys(map(str, places)))
+    candidates = videos.joinpath(*parts), videos / parts[-1]
+    detail = " or ".join(dict.fromkeys(map(str, candidates)))
     raise ClipError("missing", f"looked for as {detail}")
 
 
@@ -210,7 +210,7 @@ def _read(videos: Path, clip: Clip, recipe: Recipe) -> np.ndarray:
     path = find_video(videos, clip.video)
     length = max(1, round((clip.end - clip.start) * rate))
     part = video_sound.read(path, round(clip.start * rate), length, rate)
-    return place(part, round(clip.offset * rate), recipe.samples)
+    return pad_clip(part, round(clip.offset * rate), recipe.samples)
 
 
 def _integers(waves: Sequence[np.ndarray]) -> list[np.ndarray]:

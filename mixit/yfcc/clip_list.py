@@ -89,21 +89,21 @@ def read(
         CorpusError: A file is missing, no text or empty, none of its rows is right, or,
             when strict, one is bad.
     """
-    found = ClipList([], [], [])
+    clip_list = ClipList([], [], [])
     seen: dict[tuple[Clip, ...], Row] = {}
     for path in paths:
-        for row in _read_table(path, clips, seconds, header, found):
+        for row in _read_table(path, clips, seconds, header, clip_list):
             first = seen.setdefault(row.clips, row)
             if first is row:
-                found.rows.append(row)
+                clip_list.rows.append(row)
                 continue
             at = f"line {first.line} of {first.table}"
             skip = Skip(path.name, row.line, row.clips[0].video, "repeated", at)
-            found.skipped.append(skip)
-        bad = [skip for skip in found.skipped if skip.reason == "bad row"]
+            clip_list.skipped.append(skip)
+        bad = [skip for skip in clip_list.skipped if skip.reason == "bad row"]
         if strict and bad:
             raise CorpusError(f"{path} line {bad[0].line}: {bad[0].detail}.")
-    return found
+    return clip_list
 
 
 def names(rows: Sequence[Row]) -> list[str]:
@@ -147,39 +147,45 @@ def clip_name(clip: Clip) -> str:
 
 
 def _read_table(
-    path: Path, clips: int, seconds: float, header: str, found: ClipList
+    path: Path, clips: int, seconds: float, header: str, clip_list: ClipList
 ) -> Iterator[Row]:
-    """Give the right rows of a file; the bad ones and the remarks go to ``found``."""
+    """Yield the valid rows of a file; others and remarks go to ``clip_list``."""
     first, right = "", 0
     for line, cells in _cells(path):
         if not first and header != "no" and (header == "yes" or _is_header(cells)):
-            found.remarks.append(f"{path}: line {line} is a header: {','.join(cells)}")
+            clip_list.remarks.append(
+                f"{path}: line {line} is a header: {','.join(cells)}"
+            )
             first, header = ",".join(cells), "no"
             continue
         if not first:
-            found.remarks.append(f"{path}: no header, line {line} is the first clip")
+            clip_list.remarks.append(
+                f"{path}: no header, line {line} is the first clip"
+            )
         try:
             row = Row(path.name, line, tuple(_clips(cells, clips, seconds)))
         except CorpusError as error:
             skip = Skip(path.name, line, cells[0], "bad row", str(error))
-            found.skipped.append(skip)
+            clip_list.skipped.append(skip)
         else:
             right += 1
             yield row
         first = first or ",".join(cells)
     if not right:
-        _refuse(path, clips, first, found)
+        _refuse(path, clips, first, clip_list)
 
 
-def _refuse(path: Path, clips: int, first: str, found: ClipList) -> None:
+def _refuse(path: Path, clips: int, first: str, clip_list: ClipList) -> None:
     """Say that a list is none, showing its first row."""
-    wanted = ", ".join(COLUMNS) + (", and the same again" if clips == 2 else "")
-    bad = [s for s in found.skipped if s.table == path.name and s.reason == "bad row"]
+    columns = ", ".join(COLUMNS) + (", and the same again" if clips == 2 else "")
+    bad = [
+        s for s in clip_list.skipped if s.table == path.name and s.reason == "bad row"
+    ]
     shown = first[:200] + ("..." if len(first) > 200 else "")
     what = f"its first row is {shown!r}" if first else "it is empty"
     why = f" (line {bad[0].line}: {bad[0].detail})" if bad else ""
     raise CorpusError(
-        f"{path} holds no clip: {what}{why}; expected the columns {wanted}."
+        f"{path} holds no clip: {what}{why}; expected the columns {columns}."
     )
 
 

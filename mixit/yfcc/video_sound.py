@@ -75,19 +75,19 @@ def look(path: Path) -> Stream:
     import ffmpeg
 
     try:
-        found = ffmpeg.probe(_url(path), v="error", select_streams="a")
+        probed = ffmpeg.probe(_url(path), v="error", select_streams="a")
     except ffmpeg.Error as error:
         raise ClipError("broken", _last_line(error.stderr, path)) from error
-    if not found["streams"]:
+    if not probed["streams"]:
         raise ClipError("without sound", "no stream of sound")
-    sound = found["streams"][0]
+    sound = probed["streams"][0]
     rate, channels = int(sound.get("sample_rate", 0)), int(sound.get("channels", 0))
     if not (rate and channels):
         raise ClipError("broken", "its sound has no sample rate")
     end = None
     if "duration" in sound:
         end = float(sound["duration"]) + float(sound.get("start_time", 0))
-    is_mov = "mov" in found["format"]["format_name"].split(",")
+    is_mov = "mov" in probed["format"]["format_name"].split(",")
     counts_samples = sound.get("time_base") == f"1/{rate}"
     return Stream(path, rate, channels, end, is_mov and counts_samples)
 
@@ -117,28 +117,30 @@ def read(path: Path, start: int, samples: int, sample_rate: int) -> np.ndarray:
     margin = ceil(MARGIN_SECONDS * sample_rate)
     steps = max(0, start - margin) // step
     last = ceil((start + samples + margin) * stream.sample_rate / sample_rate)
-    found, remark = _decode(stream, steps * source_step, last)
+    samples_read, remark = _decode(stream, steps * source_step, last)
     skip = start - steps * step
-    mono = found.mean(axis=1, dtype=np.float32)[np.newaxis]
+    mono = samples_read.mean(axis=1, dtype=np.float32)[np.newaxis]
     if mono.size:
         mono = resample(mono, stream.sample_rate, sample_rate)
     part = mono[0, skip : skip + samples]
     lacking = samples - len(part)
     if lacking > END_SECONDS * sample_rate or not len(part):
-        there = steps * step / sample_rate + mono.shape[1] / sample_rate
-        _refuse(stream, (start + samples) / sample_rate, there, remark)
+        available = steps * step / sample_rate + mono.shape[1] / sample_rate
+        _refuse(stream, (start + samples) / sample_rate, available, remark)
     return np.pad(part, (0, lacking))
 
 
-def _refuse(stream: Stream, wanted: float, there: float, remark: str) -> None:
+def _refuse(stream: Stream, clip_end: float, available: float, remark: str) -> None:
     """Tell a file that breaks off from a part that was never in it."""
-    promised = min(wanted, stream.seconds if stream.seconds is not None else there)
-    if promised > there + END_SECONDS or any(word in remark for word in BROKEN_OFF):
-        detail = f"breaks off before {wanted:.3f} s; {remark}".rstrip("; ")
+    promised = min(
+        clip_end, stream.seconds if stream.seconds is not None else available
+    )
+    if promised > available + END_SECONDS or any(word in remark for word in BROKEN_OFF):
+        detail = f"breaks off before {clip_end:.3f} s; {remark}".rstrip("; ")
         raise ClipError("broken", detail)
-    end = stream.seconds if stream.seconds is not None else there
+    end = stream.seconds if stream.seconds is not None else available
     raise ClipError(
-        "past the end", f"the clip ends at {wanted:.3f} s, the sound at {end:.3f} s"
+        "past the end", f"the clip ends at {clip_end:.3f} s, the sound at {end:.3f} s"
     )
 
 

@@ -275,7 +275,9 @@ def _leaves(cls: Any, where: str) -> Iterator[tuple[str, Any]]:
 def _replace(config: Any, key: str, value: Any, where: str = "") -> Any:
     head, _, rest = key.partition(".")
     annotations = typing.get_type_hints(type(config))
-    if head not in annotations or bool(rest) != dataclasses.is_dataclass(kinds[head]):
+    if head not in annotations or bool(rest) != dataclasses.is_dataclass(
+        annotations[head]
+    ):
         raise ConfigError(unknown_key(where + key, keys(type(config), where)))
     if rest:
         new = _replace(getattr(config, head), rest, value, f"{where}{head}.")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
-from common import processors
+from common import cpus
 
 SUITE = "tf-separation-suite"
 LANES = {
@@ -201,7 +201,7 @@ def _suite(problems: list[Problem]) -> str:
 
 def _cpus() -> str:
     machine = platform.machine()
-    return f"{processors.count()} usable of {os.cpu_count()} ({machine})"
+    return f"{cpus.count()} usable of {os.cpu_count()} ({machine})"
 
 
 def _free(folder: str, problems: list[Problem]) -> str:

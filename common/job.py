@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
-from common import experiment, processes
+from common import child_processes, experiment
 from common.config import ConfigError
 from common.errors import exit_code
 from common.experiment import Request, Vocabulary
@@ -237,7 +237,7 @@ def run(script: Script, arguments: Sequence[str]) -> int:
     folder = _folder(words, choice, None if hosts else _join_cluster())
     steps = script.train(folder, words, _training(script, words, choice))
     if os.environ.get(cluster.SIGNALS_VARIABLE) == "stdin":
-        processes.listen()  # this is one of the hosts, and their launcher says it all
+        child_processes.listen()  # one of several hosts, whose launcher prints
     elif cluster.is_chief():
         _say(*choice.lines, f"Run folder: {folder}")
         _say("Stopped at any time, this goes on from the last checkpoint:")
@@ -277,7 +277,7 @@ def _finish(script: Script, words: Words, choice: Choice, folder: str) -> int:
 
 def run_step(step: Step) -> int:
     """Run a step in a process of its own; returns its exit code."""
-    return processes.run([sys.executable, "-m", step.module, *step.arguments])
+    return child_processes.run([sys.executable, "-m", step.module, *step.arguments])
 
 
 def _join_cluster() -> cluster.Worker | None:

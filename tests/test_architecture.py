@@ -28,7 +28,7 @@ TEN_FILES = {
     "convert.py",
 }
 LEVELS = (
-    ("errors", "processes", "processors", "startup"),
+    ("child_processes", "cpus", "errors", "startup"),
     ("files",),
     ("config", "plots"),
     ("audio", "signal"),
@@ -75,6 +75,7 @@ SINGLE_READER = {
     "common.layers.lstm_inference": "one of the three programs of the LSTM",
     "common.records.roomsim": "records of Google's room simulator",
     "common.separation.live": "separation while the sound goes on",
+    "common.separation.workers": "files at the same time, in processes",
     "common.separation.report": "what report.json states",
     "common.separation.source_order": "the order of sources over the chunks of a sound",
     "common.separation.upper_band": "sound above the band of a model",

@@ -80,10 +80,10 @@ def run(code, absent=(), lacking=(), **options):
 
 FILES = """
 from pathlib import Path
-from common import files, processes, processors
+from common import files, child_processes, cpus
 
 folder = Path.cwd()
-assert len(processes.FORWARDED) == 2
+assert len(child_processes.FORWARDED) == 2
 for text in ("one", "two"):
     files.write_text(folder / "a.txt", text)
     with files.replacing_folder(folder / "b", overwrite=True) as work:
@@ -91,7 +91,7 @@ for text in ("one", "two"):
 with files.locked(folder / "d"):
     pass
 assert (folder / "a.txt").read_text() == (folder / "b" / "c.txt").read_text() == "two"
-assert processors.count() >= 1
+assert cpus.count() >= 1
 print(sorted(path.name for path in folder.iterdir()))
 """
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common import files, processors
+from common import cpus, files
 from common.audio.decoding import FFMPEG_CURE
 from common.corpora import reading, sound_files, waveforms
 from common.corpora.track import CorpusError, Track
@@ -259,7 +259,7 @@ def _wav_folders(songs: Sequence[Path], parent: Path) -> list[Path]:
     digest = hashlib.sha256(str(parent.resolve()).encode()).hexdigest()[:12]
     target = files.cache_folder(f"musdb18-{digest}", parent.name)
     folders = {each: target / _title(each) for each in encoded}
-    with ThreadPoolExecutor(processors.count()) as pool:
+    with ThreadPoolExecutor(cpus.count()) as pool:
         work = pool.map(decode, encoded, folders.values())
         list(tqdm(work, f"decoding into {target}", len(encoded), disable=None))
     return [folders.get(each, each) for each in songs]

@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from common import files, processors
+from common import cpus, files
 from common.corpora.track import Track
 from common.files import write_text
 from common.records import reuse
@@ -97,7 +97,7 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     (1, ('x',), 'records-00000-of-00001.tfrecord')
     """
     folder = Path(folder).absolute()
-    jobs = jobs or processors.count()
+    jobs = jobs or cpus.count()
     options = Options(encoding, piece_samples, sample_rate, channels)
     plan = make_plan(tracks, options, shards, jobs)
     finished = reuse.find(folder, plan)

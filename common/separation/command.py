@@ -30,8 +30,8 @@ from common.separation.outputs import (
     check_targets,
     working_folder,
 )
-from common.separation.processes import Alone, Crew, Loader
 from common.separation.separator import SeparationError, Separator
+from common.separation.workers import InProcess, Loader, WorkerPool
 from common.weights import registry
 
 SHARED = (
@@ -401,12 +401,12 @@ def _run(
         if pours:
             return live.pour(loader, inputs.files, settings)
         lines = stack.enter_context(_lines(shared["json"]))
-        crew = _crew(loader, min(shared["jobs"], len(inputs.files)))
-        stack.callback(crew.close)
-        check_targets(crew.separator, shared["targets"])
-        check_outputs(crew.separator, inputs, settings)
+        workers = _workers(loader, min(shared["jobs"], len(inputs.files)))
+        stack.callback(workers.close)
+        check_targets(workers.separator, shared["targets"])
+        check_outputs(workers.separator, inputs, settings)
         _say_left_out(inputs)
-        return _report(crew.run(inputs.files, settings), len(inputs.files), lines)
+        return _report(workers.run(inputs.files, settings), len(inputs.files), lines)
 
 
 def _settings(shared: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
@@ -452,11 +452,11 @@ def _lines(are_json: bool) -> Iterator[Callable[[Outcome], None]]:
         yield line
 
 
-def _crew(loader: Loader, jobs: int) -> Alone | Crew:
+def _workers(loader: Loader, jobs: int) -> InProcess | WorkerPool:
     if jobs <= 1:
-        return Alone(loader)
+        return InProcess(loader)
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    return Crew(replace(loader, threads=threads), jobs)
+    return WorkerPool(replace(loader, threads=threads), jobs)
 
 
 def _say_left_out(inputs: Inputs) -> None:

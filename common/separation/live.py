@@ -13,7 +13,7 @@ from common.separation.batch import Settings
 from common.separation.files import Delay, check_latency, excerpt, walk
 from common.separation.inputs import STANDARD_INPUT, Input
 from common.separation.outputs import INPUT, check_targets
-from common.separation.processes import Loader
+from common.separation.workers import Loader
 from common.separation.separator import SeparationError
 
 STANDARD_OUTPUT = "-"

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from common import processes
+from common import child_processes
 from common.config import ConfigError
 
 VARIABLE = "TF_CONFIG"
@@ -30,7 +30,10 @@ PORT = 12345
 SLURM_PORTS = range(20000, 30000, 10)
 """First ports of Slurm's jobs, so that two jobs on a machine hardly share one."""
 SIGNALS_VARIABLE = "SEPARATION_SIGNALS"
-"""Is ``stdin`` where signals arrive as lines, see :func:`common.processes.listen`."""
+"""``stdin`` where signals arrive as lines of it.
+
+See :func:`common.child_processes.listen`.
+"""
 LAST_LINES = 5
 """Lines of a failed worker that are printed."""
 
@@ -262,8 +265,12 @@ def run_on_hosts(
             task[SIGNALS_VARIABLE] = "stdin"
             remote = remote_command(command, {**variables, **task})
             words = [ssh, "-T", "-o", "BatchMode=yes", host, remote]
-            starts.append(partial(processes.start_through_stdin, words, files[index]))
-        result = processes.run_together(starts, processes.send_through_stdin)
+            starts.append(
+                partial(child_processes.start_through_stdin, words, files[index])
+            )
+        result = child_processes.run_together(
+            starts, child_processes.send_through_stdin
+        )
     if result.failed is not None:
         file = files[result.failed]
         log = None if file is None else Path(file.name)

@@ -22,7 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from common import processors
+from common import cpus
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -128,7 +128,7 @@ def _realise_all(
     """Realise the mixing list of a split, then write its example lists."""
     mixtures = mixing_list.read(folders.output / _list_name(split))
     done = Counter(f"{split} of {len(each.events)}" for each in mixtures)
-    with ThreadPoolExecutor(jobs or processors.count()) as pool:
+    with ThreadPoolExecutor(jobs or cpus.count()) as pool:
         results = pool.map(partial(realise, folders, recipe), mixtures)
         for silent in tqdm(
             results, desc=split, total=len(mixtures), unit="mixture", disable=None

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from common import audio, processors
+from common import audio, cpus
 from common.corpora import fuss
 from common.corpora.writing import quantise
 
@@ -60,7 +60,7 @@ def check(
     lists = [each for each in fuss.SPLITS if (root / fuss.list_name(each)).is_file()]
     examples = [each for split in lists for each in fuss.read_list(root, split)]
     look = partial(_examine, samples=samples, sample_rate=sample_rate, fix=fix)
-    with ThreadPoolExecutor(jobs or processors.count()) as pool:
+    with ThreadPoolExecutor(jobs or cpus.count()) as pool:
         results = tqdm(
             pool.map(look, examples),
             desc="check",

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, final
 
-from common import processors
+from common import cpus
 from common.corpora import musdb, reading, sound_files
 from common.corpora.mix_folders import SUFFIXES
 from common.corpora.track import CorpusError
@@ -410,7 +410,7 @@ class Scorers:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
         # Together they have a thread for each core.
-        self._threads = max(1, processors.count() // count)
+        self._threads = max(1, cpus.count() // count)
 
     def __enter__(self) -> Scorers:
         return self

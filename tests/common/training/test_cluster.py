@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from common import job, processes
+from common import child_processes, job
 from common.config import ConfigError
 from common.training import cluster
 
@@ -230,7 +230,7 @@ def test_one_host_that_fails_ends_the_others(ssh, tmp_path, capfd):
 
 
 def test_a_host_that_does_not_end_is_killed(ssh, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(child_processes, "GRACE_SECONDS", 0.2)
     fails = FAILS.replace("read -r signal; ", "exec sleep 100; ")
     assert run(["bash", "-c", fails], tmp_path) == 3
 
@@ -239,9 +239,9 @@ LAUNCHER = """
 import sys
 from pathlib import Path
 from common.training import cluster
-program = "import sys; from pathlib import Path; from common import processes;" \\
-    "processes.listen();" \\
-    "sys.exit(processes.run(['bash', '-c', sys.argv[1]]))"
+program = "import sys; from pathlib import Path; from common import child_processes;" \\
+    "child_processes.listen();" \\
+    "sys.exit(child_processes.run(['bash', '-c', sys.argv[1]]))"
 command = [sys.executable, "-c", program, sys.argv[1]]
 sys.exit(cluster.run_on_hosts(["a", "b"], command, {}, Path(sys.argv[2])))
 """

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from common import processes
+from common import child_processes
 
 pytestmark = pytest.mark.one_lane
 
 PARENT = """
 import sys
-from common import processes
-sys.exit(processes.run(["bash", "-c", sys.argv[1], "bash", sys.argv[2]]))
+from common import child_processes
+sys.exit(child_processes.run(["bash", "-c", sys.argv[1], "bash", sys.argv[2]]))
 """
 CHILD = """
 trap 'echo INT >>"$1"; exit 130' INT
@@ -109,13 +109,13 @@ def test_an_ignored_signal_stays_ignored(tmp_path):
 
 def test_handlers_are_those_of_before():
     before = signal.getsignal(signal.SIGTERM)
-    assert processes.run(["true"]) == 0
+    assert child_processes.run(["true"]) == 0
     assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_the_environment_may_be_given():
     command = ["sh", "-c", "exit $CODE"]
-    assert processes.run(command, {**os.environ, "CODE": "9"}) == 9
+    assert child_processes.run(command, {**os.environ, "CODE": "9"}) == 9
 
 
 def test_a_program_that_is_not_there_ends_the_others():
@@ -128,5 +128,5 @@ def test_a_program_that_is_not_there_ends_the_others():
 
     started = []
     with pytest.raises(FileNotFoundError):
-        processes.run_together([sleeping, missing], lambda process, number: None)
+        child_processes.run_together([sleeping, missing], lambda process, number: None)
     assert started[0].wait(timeout=20) == -9

@@ -1,4 +1,4 @@
-"""Batches in processes: several at a time, killed ones, and a night of a thousand."""
+"""Batches in worker processes: several at once, killed ones, and a thousand files."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def content(folder):
 
 
 @pytest.mark.slow
-def test_several_processes_do_what_one_does(tmp_path):
+def test_several_workers_write_the_files_of_one(tmp_path):
     for number in range(12):
         write(tmp_path / "in" / f"{number}.wav", number)
     (tmp_path / "in" / "bad.wav").write_bytes(b"no sound")
@@ -105,7 +105,7 @@ def test_a_model_that_is_missing_is_one_sentence_in_any_process(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_crew_leaves_no_process_and_no_draft(tmp_path):
+def test_interrupted_workers_leave_no_process_and_no_draft(tmp_path):
     for number in range(400):
         write(tmp_path / "in" / f"{number}.wav", number)
     out = tmp_path / "out"

@@ -1,7 +1,7 @@
-"""A batch of sound files through several processes, each with a model of its own.
+"""Worker processes that separate a batch of files, each with its own copy of the model.
 
-A process that dies takes the file with it that it was separating, and no other: a new
-process goes on with the rest.
+A worker that dies fails only the file that it was separating; a new one continues with
+the rest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Loader:
     """Loads the same separator in any process.
 
     Attributes:
-        load: ``load(model, **options)`` makes it; a function of a module.
+        load: ``load(model, **options)`` returns it; a function of a module.
         model: Name or folder of the model.
         options: Options of ``load``.
         device: As `choose_device` takes it; None leaves the choice to TensorFlow.
@@ -47,7 +47,7 @@ class Loader:
     threads: int | None = None
 
     def __call__(self) -> Separator:
-        """Load it."""
+        """Load the separator."""
         if self.threads:
             os.environ["TF_NUM_INTRAOP_THREADS"] = str(self.threads)
             os.environ["TF_NUM_INTEROP_THREADS"] = str(self.threads)
@@ -56,8 +56,8 @@ class Loader:
         return self.load(self.model, **self.options)
 
 
-class Alone:
-    """Separates in this process.
+class InProcess:
+    """Separates files in this process, one after another.
 
     Args:
         loader: Loads the separator.
@@ -76,15 +76,15 @@ class Alone:
             yield attempt(self.separator, each, settings)
 
     def close(self) -> None:
-        """Do nothing; a crew ends its processes."""
+        """Do nothing; there is no process to end."""
 
 
-class Crew:
-    """Separates in several processes.
+class WorkerPool:
+    """Separates files in several worker processes at the same time.
 
     Args:
-        loader: Loads the separator in each.
-        jobs: Number of processes.
+        loader: Loads the separator in each worker.
+        jobs: Number of workers.
 
     Attributes:
         separator: The separator without its network.
@@ -104,7 +104,7 @@ class Crew:
         self.separator = answer
 
     def run(self, files: Sequence[Input], settings: Settings) -> Iterator[Outcome]:
-        """Separate files, each in the first process that is free."""
+        """Separate files, each by the first worker that is free."""
         waiting, dead = deque(files), False
         while len(self._workers) < min(self._jobs, len(files)):
             self._start()
@@ -126,12 +126,12 @@ class Crew:
                 if waiting:
                     worker.begin(waiting.popleft(), settings)
                 yield answer
-        if dead:  # its drafts are removed by whoever writes to the folder next
+        if dead:  # opening the scratch folder removes the drafts of dead processes
             with contextlib.suppress(OSError), scratch_folder(settings.folder):
                 pass
 
     def close(self) -> None:
-        """End all processes; their drafts are removed."""
+        """End all workers; their drafts are removed."""
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:
@@ -144,7 +144,7 @@ class Crew:
 
 
 class _Worker:
-    """A process that separates, and the file that it has."""
+    """A worker process and the file that it is separating."""
 
     def __init__(self, loader: Loader) -> None:
         context = multiprocessing.get_context("spawn")
@@ -158,18 +158,18 @@ class _Worker:
 
     def begin(self, each: Input, settings: Settings) -> None:
         self.task = each
-        with contextlib.suppress(OSError):  # it has died, which its answer tells
+        with contextlib.suppress(OSError):  # it has died, as receive will report
             self.connection.send((each, settings))
 
     def receive(self) -> Any:
-        """Wait for an answer; None if there will be none."""
+        """Wait for an answer; return None if the worker has died."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
             return None
 
     def death(self) -> str:
-        """Say how the process has ended."""
+        """Describe how the process ended."""
         self.process.join()
         code = self.process.exitcode
         how = f"by signal {-code}" if code and code < 0 else f"with code {code}"
@@ -180,12 +180,12 @@ class _Worker:
 
 
 def _serve(connection: Connection, loader: Loader) -> None:
-    """Separate what comes over a connection until it is closed."""
-    # The process that started this one ends it when it is interrupted.
+    """Separate the files that arrive over a connection until it closes."""
+    # On an interrupt the parent process ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.stdout = sys.stderr  # standard output is for the lines of the batch
+    sys.stdout = sys.stderr  # standard output is for the lines about files
     try:
         separator = loader()
     except (ValueError, OSError) as error:

@@ -1,9 +1,9 @@
 """Conv-TasNet and deep clustering beside asteroid on PyTorch, in turn.
 
 ``python benchmarks/against_asteroid.py --python PYTHON``: PYTHON is the interpreter of
-an environment with asteroid 0.7.0 and torch. Each program lives in a process of its own
-that is told when to work. Tables go to ``against_asteroid.md``; ``--quick`` takes two
-turns and writes nothing.
+an environment with asteroid 0.7.0 and torch. Each program runs in its own process, and
+they work in turn. Tables go to ``against_asteroid.md``; ``--quick`` takes two turns and
+writes nothing.
 """
 
 from __future__ import annotations
@@ -142,9 +142,11 @@ def our_loss(folder: Path) -> Work:
 
     def work(result: str) -> None:
         for _ in range(REPEATS):
-            value, found = run()
+            value, gradients = run()
         peers.tell(
-            result, loss=value.numpy(), norm=np.linalg.norm(found.numpy().astype(float))
+            result,
+            loss=value.numpy(),
+            norm=np.linalg.norm(gradients.numpy().astype(float)),
         )
 
     return work

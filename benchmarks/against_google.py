@@ -4,7 +4,7 @@
 folder ``models`` of google-research/sound-separation, and PYTHON is the interpreter of
 an environment in which that program can run (TensorFlow 2.15, attrs, immutabledict,
 six, pandas, soundfile). Both programs read the same files and hold the same weights;
-each lives in a process of its own that is told when to work. The table is printed.
+each runs in its own process, and they work in turn. The table is printed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Work = Callable[[str], Any]
 
 
 @dataclass
-class Place:
+class Workspace:
     """Where both programs find the data and the weights."""
 
     folder: Path
@@ -55,13 +55,13 @@ class Place:
         return turns.Worker([*words, "--folder", str(self.folder)], ours)
 
 
-def google_parts(place: Place) -> tuple[Any, dict[str, Any]]:
+def google_parts(workspace: Workspace) -> tuple[Any, dict[str, Any]]:
     """Import Google's program; its modules and the parameters of its own driver."""
     import tensorflow.compat.v1 as tf  # noqa: TID251 (Google's program is TF1)
 
     tf.keras.layers.Layer.apply = lambda layer, inputs: layer(inputs)
     for folder in ("models", "models/neurips2020_mixit"):
-        sys.path.insert(0, str(place.source / folder))
+        sys.path.insert(0, str(workspace.source / folder))
     import model  # type: ignore[import-not-found]
     from train import data_io, inference_graph  # type: ignore[import-not-found]
 
@@ -81,24 +81,24 @@ def google_parts(place: Place) -> tuple[Any, dict[str, Any]]:
     return (tf, model, data_io, inference_graph), parameters
 
 
-def make_google_model(place: Place) -> None:
+def make_google_model(workspace: Workspace) -> None:
     """Write the meta graph and a checkpoint of the default network."""
-    (tf, model, data_io, inference_graph), parameters = google_parts(place)
-    place.model.mkdir()
+    (tf, model, data_io, inference_graph), parameters = google_parts(workspace)
+    workspace.model.mkdir()
     inference_graph.write(
-        model.model_fn, data_io.input_fn, parameters, str(place.model)
+        model.model_fn, data_io.input_fn, parameters, str(workspace.model)
     )
     with tf.Graph().as_default(), tf.Session() as session:
-        saver = tf.train.import_meta_graph(str(place.model / "inference.meta"))
+        saver = tf.train.import_meta_graph(str(workspace.model / "inference.meta"))
         tf.set_random_seed(0)
         session.run([each.initializer for each in tf.global_variables()])
-        saver.save(session, str(place.model / "model.ckpt"))
+        saver.save(session, str(workspace.model / "model.ckpt"))
 
 
-def google_training(place: Place) -> Work:
+def google_training(workspace: Workspace) -> Work:
     """Google's training step, fed by its own pipeline."""
-    (tf, model, data_io, _), parameters = google_parts(place)
-    lines = str(place.corpus / "train_example_list.txt")
+    (tf, model, data_io, _), parameters = google_parts(workspace)
+    lines = str(workspace.corpus / "train_example_list.txt")
     parameters["input_data"] = data_io.read_lines_from_file(lines, skip_fields=1)
     features = data_io.input_fn(parameters)
     mode = tf.estimator.ModeKeys.TRAIN
@@ -110,28 +110,28 @@ def google_training(place: Place) -> Work:
     ]
 
 
-def google_separation(place: Place) -> Work:
+def google_separation(workspace: Workspace) -> Work:
     """Google's separation of a file: read, separate, write every source."""
-    google_parts(place)
+    google_parts(workspace)
     import numpy as np
     import soundfile
     from tools import inference  # type: ignore[import-not-found]
 
-    graph = str(place.model / "inference.meta")
-    program = inference.SeparationModel(str(place.model / "model.ckpt"), graph)
+    graph = str(workspace.model / "inference.meta")
+    program = inference.SeparationModel(str(workspace.model / "model.ckpt"), graph)
 
     def separate(seconds: str) -> None:
-        mixture, rate = soundfile.read(place.sound(seconds), dtype="float32")
+        mixture, rate = soundfile.read(workspace.sound(seconds), dtype="float32")
         sources = program.separate(mixture)
         for number, source in enumerate(np.clip(sources, -1.0, 1.0)):
             soundfile.write(
-                place.folder / f"google{number}.wav", source, rate, "PCM_16"
+                workspace.folder / f"google{number}.wav", source, rate, "PCM_16"
             )
 
     return separate
 
 
-def our_training(place: Place) -> Work:
+def our_training(workspace: Workspace) -> Work:
     """Our training step of the same size, fed by records."""
     from dataclasses import replace
 
@@ -141,8 +141,8 @@ def our_training(place: Place) -> Work:
 
     config = replace(
         PRESETS["fuss"],
-        data_root=str(place.corpus),
-        records=str(place.folder / "records"),
+        data_root=str(workspace.corpus),
+        records=str(workspace.folder / "records"),
         segment_seconds=SECONDS,
         batch_size=MIXTURES,
     )
@@ -155,22 +155,22 @@ def our_training(place: Place) -> Work:
     return lambda steps: [float(step(batches)["loss"]) for _ in range(int(steps))]
 
 
-def our_separation(place: Place) -> Work:
+def our_separation(workspace: Workspace) -> Work:
     """Our separation of a file, with Google's weights."""
     import mixit
     from common.separation.files import separate_file
 
-    separator = mixit.load(str(place.model / "model.ckpt"), sample_rate=RATE)
+    separator = mixit.load(str(workspace.model / "model.ckpt"), sample_rate=RATE)
 
     def separate(seconds: str) -> None:
-        output = str(place.folder / "ours")
-        sound = place.sound(seconds)
+        output = str(workspace.folder / "ours")
+        sound = workspace.sound(seconds)
         separate_file(separator, sound, output, format="wav16", overwrite=True)
 
     return separate
 
 
-def make_data(place: Place) -> None:
+def make_data(workspace: Workspace) -> None:
     """Write the corpus and the sounds."""
     import numpy as np
 
@@ -179,7 +179,7 @@ def make_data(place: Place) -> None:
 
     seconds = int(SECONDS)
     miniature.write_fuss(
-        place.corpus,
+        workspace.corpus,
         sample_rate=RATE,
         seconds=seconds,
         train=200,
@@ -187,13 +187,15 @@ def make_data(place: Place) -> None:
         eval=4,
         max_sources=4,
     )
-    files = sorted((place.corpus / "train").glob("*.wav"))[:60]
-    heard = np.concatenate([audio.read(file)[0] for file in files], axis=1)
+    files = sorted((workspace.corpus / "train").glob("*.wav"))[:60]
+    joined = np.concatenate([audio.read(file)[0] for file in files], axis=1)
     for length in (10, 60):
-        audio.write(place.sound(str(length)), heard[:, : length * RATE], RATE, "wav16")
+        audio.write(
+            workspace.sound(str(length)), joined[:, : length * RATE], RATE, "wav16"
+        )
 
 
-ROLES: dict[str, Callable[[Place], Any]] = {
+ROLES: dict[str, Callable[[Workspace], Any]] = {
     "data": make_data,
     "model": make_google_model,
     "google-train": google_training,
@@ -211,23 +213,23 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--role", choices=list(ROLES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.role:
-        turns.serve(ROLES[given.role](Place(given.folder, given.source)))
+    options = parser.parse_args()
+    if options.role:
+        turns.serve(ROLES[options.role](Workspace(options.folder, options.source)))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), given.source.resolve())
-        place.worker(sys.executable, "data").end()
-        place.worker(given.python, "model").end()
+        workspace = Workspace(Path(folder), options.source.resolve())
+        workspace.worker(sys.executable, "data").end()
+        workspace.worker(options.python, "model").end()
         work = {"train": [2], "separate": [10, 60]}
-        for kind, amounts in work.items():
+        for task, amounts in work.items():
             workers = {
-                "ours": place.worker(sys.executable, f"our-{kind}"),
-                "Google's": place.worker(given.python, f"google-{kind}"),
+                "ours": workspace.worker(sys.executable, f"our-{task}"),
+                "Google's": workspace.worker(options.python, f"google-{task}"),
             }
             for amount in amounts:
-                results = turns.compare(workers, given.runs, amount)
-                sys.stdout.write(turns.table(f"{kind} {amount}", results))
+                results = turns.compare(workers, options.runs, amount)
+                sys.stdout.write(turns.table(f"{task} {amount}", results))
                 sys.stdout.flush()
             for worker in workers.values():
                 worker.end()

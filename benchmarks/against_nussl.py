@@ -1,9 +1,9 @@
 """Deep clustering beside nussl on PyTorch, in turn: step, losses, k-means, data.
 
 ``python benchmarks/against_nussl.py --python PYTHON``: PYTHON is the interpreter of an
-environment with nussl 1.1.9, torch and scikit-learn. Each program lives in a process of
-its own that is told when to work; both see the same numbers. Tables go to
-``against_nussl.md``; ``--quick`` takes two turns and writes nothing.
+environment with nussl 1.1.9, torch and scikit-learn. Each program runs in its own
+process, and they work in turn on the same numbers. Tables go to ``against_nussl.md``;
+``--quick`` takes two turns and writes nothing.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def write_corpus(folder: Path) -> None:
         waves = 0.1 * rng.standard_normal([2, round(RATE * SECONDS)])
         names = {"s1": waves[0], "s2": waves[1], "mix_clean": waves.sum(axis=0)}
         for name, wave in names.items():
-            place = folder / "wav8k" / "min" / split / name
-            place.mkdir(parents=True, exist_ok=True)
-            soundfile.write(place / f"{number:03}.wav", wave, RATE, "PCM_16")
+            target_folder = folder / "wav8k" / "min" / split / name
+            target_folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(target_folder / f"{number:03}.wav", wave, RATE, "PCM_16")
 
 
 def our_config(**changes: Any) -> Any:
@@ -145,25 +145,30 @@ def our_loss(folder: Path) -> Work:
     points, roots = tf.constant(points), tf.constant(roots)
     assignment = tf.one_hot(sources, 2)
 
-    def gradient(kind: str) -> Any:
+    def gradient(loss_name: str) -> Any:
         @tf.function
         def run() -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
                 tape.watch(points)
-                loss = getattr(losses, kind)
+                loss = getattr(losses, loss_name)
                 unit = losses.unit_norm(points)
                 value = tf.reduce_mean(loss(unit, assignment, roots**2))
             return value, tape.gradient(value, points)
 
         return run
 
-    made = {kind: gradient(kind) for kind in ("deep_clustering", "whitened_kmeans")}
+    made = {
+        loss_name: gradient(loss_name)
+        for loss_name in ("deep_clustering", "whitened_kmeans")
+    }
 
-    def work(kind: str, result: str) -> None:
+    def work(loss_name: str, result: str) -> None:
         for _ in range(REPEATS):
-            value, found = made[kind]()
+            value, gradients = made[loss_name]()
         peers.tell(
-            result, loss=value.numpy(), norm=np.linalg.norm(found.numpy().astype(float))
+            result,
+            loss=value.numpy(),
+            norm=np.linalg.norm(gradients.numpy().astype(float)),
         )
 
     return work
@@ -180,10 +185,10 @@ def their_loss(folder: Path) -> Work:
         "whitened_kmeans": nussl.ml.train.loss.WhitenedKMeansLoss(),
     }
 
-    def work(kind: str, result: str) -> None:
+    def work(loss_name: str, result: str) -> None:
         for _ in range(REPEATS):
             points.grad = None
-            value = made[kind](points, assignment, roots)
+            value = made[loss_name](points, assignment, roots)
             value.backward()
         peers.tell(result, loss=value.item(), norm=points.grad.double().norm().item())
 
@@ -205,8 +210,8 @@ def our_kmeans(folder: Path) -> Work:
     def work(name: str, restarts: str, result: str) -> None:
         for number in range(REPEATS):
             seed = tf.constant([number, 0])
-            found = run(points[name], seed, int(restarts)).inertia.numpy()[0]
-        peers.tell(result, inertia=found)
+            inertia = run(points[name], seed, int(restarts)).inertia.numpy()[0]
+        peers.tell(result, inertia=inertia)
 
     return work
 
@@ -220,8 +225,8 @@ def their_kmeans(folder: Path) -> Work:
     def work(name: str, restarts: str, result: str) -> None:
         for number in range(REPEATS):
             fit = KMeans(2, n_init=int(restarts), random_state=number).fit
-            found = fit(points[name]).inertia_
-        peers.tell(result, inertia=found)
+            inertia = fit(points[name]).inertia_
+        peers.tell(result, inertia=inertia)
 
     return work
 
@@ -238,9 +243,9 @@ def our_items(folder: Path) -> Work:
     @tf.function
     def item(position: tf.Tensor) -> tf.Tensor:
         batch = {name: value[tf.newaxis] for name, value in draw(position).items()}
-        known = objective.prepare(config, batch)
-        assignment = targets.ideal_binary(known.magnitudes)
-        return known, assignment, targets.point_weights(known.input, assignment)
+        example = objective.prepare(config, batch)
+        assignment = targets.ideal_binary(example.magnitudes)
+        return example, assignment, targets.point_weights(example.input, assignment)
 
     def work() -> None:
         for number in range(ITEMS):
@@ -298,9 +303,11 @@ def compare_training(start: peers.Start, runs: int, folder: Path) -> Iterator[st
 def compare_loss(start: peers.Start, runs: int, folder: Path) -> Iterator[str]:
     """Compare losses of embeddings."""
     workers = start("loss", "nussl")
-    for kind in ("deep_clustering", "whitened_kmeans"):
-        title = f"`{kind}` with gradient, {BATCH} x {FRAMES * BINS} x {DIM}, ten times"
-        yield peers.compared(title, workers, runs, kind, folder=folder)
+    for loss_name in ("deep_clustering", "whitened_kmeans"):
+        title = (
+            f"`{loss_name}` with gradient, {BATCH} x {FRAMES * BINS} x {DIM}, ten times"
+        )
+        yield peers.compared(title, workers, runs, loss_name, folder=folder)
     peers.end(workers)
 
 

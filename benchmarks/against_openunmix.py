@@ -3,7 +3,7 @@
 ``python benchmarks/against_openunmix.py --python PYTHON``: PYTHON is the interpreter of
 an environment with openunmix 1.3.0 and torch (torchaudio may be broken there, it is not
 used). Both hold the same random weights of four targets in full size and read the same
-sound; each lives in a process of its own that is told when to work. Tables go to
+sound; each runs in its own process, and they work in turn. Tables go to
 ``against_openunmix.md``; ``--quick`` separates a few seconds and writes nothing.
 """
 
@@ -210,28 +210,29 @@ def main() -> int:
     parser.add_argument("--role", choices=list(ROLES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--options", default="", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.role:
-        turns.serve(ROLES[given.role](given.folder, given.options))
+    arguments = parser.parse_args()
+    if arguments.role:
+        turns.serve(ROLES[arguments.role](arguments.folder, arguments.options))
         return 0
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "weights"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "weights"
         worker(sys.executable, folder, "make").end()
         text = (
             "# Beside the original, openunmix 1.3.0 on PyTorch\n\nFour targets, 512 "
             "wide, one round of the filter, random weights; written by `python "
             f"benchmarks/against_openunmix.py`. {os.cpu_count()} cores of a shared "
             f"machine, load {os.getloadavg()[0]:.1f}: CPU seconds, of all threads, are "
-            f"the fairer ones. Medians of {given.runs} runs in turn, one of 240 s.\n"
+            "the fairer ones. "
+            f"Medians of {arguments.runs} runs in turn, one of 240 s.\n"
         )
-        parts = [measure(given.python, folder, given.runs, given.quick)]
-        if not given.quick:
+        parts = [measure(arguments.python, folder, arguments.runs, arguments.quick)]
+        if not arguments.quick:
             parts.append(commands(folder, [240, 3600]))
         for part in chain(*parts):
             sys.stdout.write(part)
             sys.stdout.flush()
             text += part
-    if not given.quick:
+    if not arguments.quick:
         Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
     return 0
 

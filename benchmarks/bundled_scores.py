@@ -3,7 +3,7 @@
 ``python benchmarks/bundled_scores.py PILLAR MODEL --dataset NAME --data DIR`` separates
 the tracks of a split and prints the means by source, by number of sources and over all
 mixtures of several: SI-SDR, and STOI of the sources named by ``--stoi`` where pystoi is
-installed. Estimates without names are taken in the best order. The cards of the bundled
+installed. Unordered estimates are aligned with the references. The cards of the bundled
 models state these numbers.
 """
 
@@ -72,11 +72,11 @@ def score(separator: Separator, track: Track, spoken: Sequence[str]) -> Scores:
     mixture, references = read(track, separator.sample_rate)
     mixture, references = mixture[:1], references[:, :1]
     levels = 10 * np.log10(np.mean(np.square(references), axis=(1, 2)) + 1e-12)
-    heard = levels > AUDIBLE_DB
+    is_audible = levels > AUDIBLE_DB
     names = [
-        name for name, audible in zip(track.sources, heard, strict=True) if audible
+        name for name, audible in zip(track.sources, is_audible, strict=True) if audible
     ]
-    references = references[heard]
+    references = references[is_audible]
     window = round(WINDOW_SECONDS * separator.sample_rate)
     params = Stft(window, window // 4, window="sqrt_hann", padding="constant_whole")
     outputs = separator(mixture)
@@ -91,17 +91,17 @@ def score(separator: Separator, track: Track, spoken: Sequence[str]) -> Scores:
         "ideal_binary": oracle(mixture, references, params, "ideal_binary"),
         "ideal_ratio": oracle(mixture, references, params, "ideal_ratio"),
     }
-    found: Scores = {name: {"sources": len(names)} for name in names}
-    for kind, waves in estimates.items():
+    scores: Scores = {name: {"sources": len(names)} for name in names}
+    for estimator, waves in estimates.items():
         ratios = si_sdr(references[:, 0], np.ascontiguousarray(waves[:, 0])).numpy()
         for name, reference, wave, value in zip(
             names, references[:, 0], waves[:, 0], ratios, strict=True
         ):
-            found[name][kind] = float(value)
+            scores[name][estimator] = float(value)
             if stoi and name in spoken:
                 rate = separator.sample_rate
-                found[name][f"{kind} STOI"] = float(stoi(reference, wave, rate))
-    return found
+                scores[name][f"{estimator} STOI"] = float(stoi(reference, wave, rate))
+    return scores
 
 
 def in_order(estimates: np.ndarray, references: np.ndarray) -> np.ndarray:

@@ -67,8 +67,8 @@ def original(folder: Path, steps: int) -> list[float]:
     import torch
 
     torch.set_num_threads(1)
-    place = str(folder / "weights")
-    network: Any = openunmix.utils.load_target_models([TARGET], place)[TARGET]
+    weights = str(folder / "weights")
+    network: Any = openunmix.utils.load_target_models([TARGET], weights)[TARGET]
     for parameter in network.parameters():
         parameter.requires_grad = True
     network.train()
@@ -82,8 +82,8 @@ def original(folder: Path, steps: int) -> list[float]:
         for mixture, target in pairs:
             adam.zero_grad()
             estimate = network(encoder(torch.from_numpy(mixture)))
-            wanted = encoder(torch.from_numpy(target))
-            loss = torch.nn.functional.mse_loss(estimate, wanted)
+            expected = encoder(torch.from_numpy(target))
+            loss = torch.nn.functional.mse_loss(estimate, expected)
             loss.backward()
             adam.step()
             losses.append(float(loss.detach()))
@@ -94,7 +94,7 @@ ROLES = {"ours": ours, "original": original}
 
 
 def trained(python: str, role: str, folder: Path, steps: int) -> np.ndarray:
-    """Let one of the two train in a process of its own; its losses."""
+    """Train one of the two in its own process; return its losses."""
     words = ["--role", role, "--folder", str(folder), "--steps", str(steps)]
     environment = {
         **os.environ,
@@ -106,21 +106,21 @@ def trained(python: str, role: str, folder: Path, steps: int) -> np.ndarray:
 
 
 def main() -> int:
-    """Compare the losses of the first steps; 1 if they part."""
+    """Compare the losses of the first steps; return 1 if they differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--role", choices=list(ROLES), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.role:
-        losses = ROLES[given.role](given.folder, given.steps)
-        np.save(given.folder / f"{given.role}.npy", losses)
+    options = parser.parse_args()
+    if options.role:
+        losses = ROLES[options.role](options.folder, options.steps)
+        np.save(options.folder / f"{options.role}.npy", losses)
         return 0
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        mine = trained(sys.executable, "ours", folder, given.steps)
-        theirs = trained(given.python, "original", folder, given.steps)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        mine = trained(sys.executable, "ours", folder, options.steps)
+        theirs = trained(options.python, "original", folder, options.steps)
     lines = ["| step | ours | original | relative difference |", "|---|---|---|---|"]
     apart = np.abs(mine - theirs) / theirs
     for step, row in enumerate(zip(mine, theirs, apart, strict=True), 1):

@@ -43,14 +43,14 @@ def make(folder: Path) -> Work:
     rng = np.random.default_rng(0)
     for split, count in (("train", SONGS), ("test", 1)):
         for song in range(count):
-            place = folder / "hq" / split / f"Artist - Song {song}"
-            place.mkdir(parents=True)
+            track_folder = folder / "hq" / split / f"Artist - Song {song}"
+            track_folder.mkdir(parents=True)
             shape = len(SOURCES), SONG_SECONDS * RATE, 2
             sources = rng.integers(-3000, 3000, shape, np.int16)
             for name, source in zip(SOURCES, sources, strict=True):
-                soundfile.write(place / f"{name}.wav", source, RATE)
+                soundfile.write(track_folder / f"{name}.wav", source, RATE)
             mixture = sources.sum(0, dtype=np.int16)
-            soundfile.write(place / "mixture.wav", mixture, RATE)
+            soundfile.write(track_folder / "mixture.wav", mixture, RATE)
     return lambda: None
 
 
@@ -122,8 +122,8 @@ def worker(python: str, folder: Path, name: str) -> turns.Worker:
 def table(answers: dict[str, list[turns.Spent]]) -> str:
     """Items per second of each, and how many times the original's."""
     speeds = {
-        name: BATCHES[name] * BATCH / statistics.median(each["wall"] for each in given)
-        for name, given in answers.items()
+        name: BATCHES[name] * BATCH / statistics.median(each["wall"] for each in times)
+        for name, times in answers.items()
     }
     lines = ["| | items / s | original x |\n|---|---|---|\n"]
     for name, speed in speeds.items():
@@ -139,24 +139,24 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--role", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.role:
-        turns.serve(work_of(given.folder, given.role))
+    options = parser.parse_args()
+    if options.role:
+        turns.serve(work_of(options.folder, options.role))
         return 0
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as track_folder:
+        folder = Path(track_folder)
         worker(sys.executable, folder, "make").end()
         answers: dict[str, list[turns.Spent]] = {}
         for name in BATCHES:
-            python = given.python if name.startswith("original") else sys.executable
+            python = options.python if name.startswith("original") else sys.executable
             program = worker(python, folder, name)
-            answers[name] = [program.ask() for _ in range(given.runs + 1)][1:]
+            answers[name] = [program.ask() for _ in range(options.runs + 1)][1:]
             program.end()
     text = (
         "# Loading beside the original, openunmix 1.3.0 with musdb\n\nExcerpts of 6 s "
         "from wav in MUSDB18-HQ's layout, written by `python "
         f"benchmarks/loading_openunmix.py`; {os.cpu_count()} cores of a shared "
-        f"machine, medians of {given.runs} runs. Files are in the system's "
+        f"machine, medians of {options.runs} runs. Files are in the system's "
         "cache.\n\n" + table(answers)
     )
     sys.stdout.write(text)

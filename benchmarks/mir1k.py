@@ -4,12 +4,12 @@
 ``mir1k_rows.py`` on the 171 clips of Huang et al., chooses by their 4 clips, and
 measures on the 825 of all other singers: voice and accompaniment mixed at 0 dB, BSS
 Eval 3, means weighted by length (``mir1k_scores.py``). The root is their copy, in
-folders train, dev and test, or the corpus as it is published, undivided.
+folders train, dev and test, or the corpus as published, undivided.
 
 ``--rows`` and ``--seeds`` choose what is trained, ``--models unmix:mini`` measures
-models that there are. Stopped at any time, the same command goes on. Every separator
-has a file of scores in ``DIR/scores``; ``DIR/mir1k.md`` and ``DIR/mir1k.csv`` hold the
-table of all files that are there, ``DIR/curves`` a picture of each training.
+existing models. After an interruption the same command continues. Each separator has a
+file of scores in ``DIR/scores``; ``DIR/mir1k.md`` and ``DIR/mir1k.csv`` hold the table
+of all of them, ``DIR/curves`` a plot of each training.
 """
 
 from __future__ import annotations
@@ -69,21 +69,21 @@ class Estimator(NamedTuple):
 
 
 def main() -> None:
-    """Train and measure everything that is not there yet, and write the table."""
+    """Train and measure what is missing, and write the table."""
     options = _options()
-    place = options.output.absolute()
-    root = options.root or _miniature(place)
-    corpus = prepare(root, place / "corpus")
+    output = options.output.absolute()
+    root = options.root or _miniature(output)
+    corpus = prepare(root, output / "corpus")
     runs = [(row, seed) for seed in options.seeds for row in options.rows]
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda run: train(*run, corpus, place, options.tiny), runs))
+        list(pool.map(lambda run: train(*run, corpus, output, options.tiny), runs))
     tracks = mir1k.tracks(root, "test")
-    for estimator in (*bounds(), *trained(runs, place), *models(options.models)):
-        measure(estimator, tracks, options.limit, place)
-    text = write(place)
+    for estimator in (*bounds(), *trained(runs, output), *models(options.models)):
+        measure(estimator, tracks, options.limit, output)
+    text = write(output)
     if options.report:
         write_text(options.report, text)
-    sys.stdout.write(f"{text}\ntable: {place / 'mir1k.md'}\n")
+    sys.stdout.write(f"{text}\ntable: {output / 'mir1k.md'}\n")
 
 
 def _options() -> argparse.Namespace:
@@ -100,7 +100,7 @@ def _options() -> argparse.Namespace:
     add(
         "--tiny",
         action="store_true",
-        help="a few steps; without a root on made-up songs",
+        help="a few steps; without a root, on synthetic songs",
     )
     options = parser.parse_args()
     if options.root is None and not options.tiny:
@@ -108,49 +108,51 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _miniature(place: Path) -> Path:
-    sys.stdout.write("no root: made-up songs, which say nothing about real ones\n")
-    return miniature.write_mir1k(place / "miniature", **SMALL)
+def _miniature(output: Path) -> Path:
+    sys.stdout.write(
+        "no root: synthetic songs, whose scores say nothing about real ones\n"
+    )
+    return miniature.write_mir1k(output / "miniature", **SMALL)
 
 
-def prepare(root: Path, place: Path) -> Path:
-    """Write the clips of the training with both sources equally loud.
+def prepare(root: Path, corpus: Path) -> Path:
+    """Write the training clips with both sources equally loud.
 
-    The folder of the test holds the validation once more, because the commands of the
-    packages measure themselves on it; all other clips are measured here.
+    The test folder holds the validation clips again, because the training commands of
+    the packages read it; the test clips are measured by this program.
     """
-    if place.exists():
-        return place
-    known = mir1k.tracks(root, "train") + mir1k.tracks(root, "valid")
-    held_out = [track for track in known if track.name in DEV]
+    if corpus.exists():
+        return corpus
+    training = mir1k.tracks(root, "train") + mir1k.tracks(root, "valid")
+    held_out = [track for track in training if track.name in DEV]
     held_out = held_out or mir1k.tracks(root, "valid")
     names = {track.name for track in held_out}
-    train = [track for track in known if track.name not in names]
+    train = [track for track in training if track.name not in names]
     parts = {"train": train, "dev": held_out, "test": held_out}
-    with replacing_folder(place) as draft:
+    with replacing_folder(corpus) as draft:
         for folder, track in ((name, each) for name in parts for each in parts[name]):
             file = draft / "Wavfile" / folder / f"{track.name}.wav"
             stereo = writing.quantise(sources(track)[::-1])
             writing.write_wav(file, stereo, track.sample_rate)
-    return place
+    return corpus
 
 
 def sources(track: Track) -> np.ndarray:
-    """Voice and accompaniment at 0 dB, float32 [2, samples], as loud as they are."""
-    heard = [waveforms.read(track.sources[name], 0)[0][0] for name in SOURCES]
-    levels = np.sqrt(np.mean(np.square(heard), axis=1, keepdims=True))
-    return (np.stack(heard) * np.sqrt(np.prod(levels)) / levels).astype(np.float32)
+    """Voice and accompaniment at 0 dB at their mean level, float32 [2, samples]."""
+    waves = [waveforms.read(track.sources[name], 0)[0][0] for name in SOURCES]
+    levels = np.sqrt(np.mean(np.square(waves), axis=1, keepdims=True))
+    return (np.stack(waves) * np.sqrt(np.prod(levels)) / levels).astype(np.float32)
 
 
-def train(name: str, seed: int, corpus: Path, place: Path, tiny: bool) -> None:
-    """Train a row by its command, and note what it cost."""
-    run = place / f"{name}-{seed}"
+def train(name: str, seed: int, corpus: Path, output: Path, tiny: bool) -> None:
+    """Train a row by its command, and record its cost."""
+    run = output / f"{name}-{seed}"
     if (run / "done").exists():
         return
     row = ROWS[name]
     command = [sys.executable, "-m", f"{row.pillar}.train"]
     command += words(row, corpus, run, seed, tiny)
-    logs = place / "logs"
+    logs = output / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with (logs / f"{run.name}.log").open("ab") as log:
@@ -169,7 +171,7 @@ def train(name: str, seed: int, corpus: Path, place: Path, tiny: bool) -> None:
 
 
 def bounds() -> Iterator[Estimator]:
-    """What is done without a network: nothing, and ideal masks."""
+    """Estimators without a network: the mixture itself and ideal masks."""
     yield Estimator("mixture", "mixture", lambda clip: clip.mixture.repeat(2, axis=0))
     for mask in IDEAL_MASKS:
         yield Estimator(mask, f"{mask} {IDEAL}", functools.partial(_ideal, mask))
@@ -180,18 +182,18 @@ def _ideal(mask: IdealMask, clip: Clip) -> np.ndarray:
     return oracle(waves.sum(axis=0), waves, IDEAL, mask)[:, 0]
 
 
-def trained(runs: Sequence[tuple[str, int]], place: Path) -> Iterator[Estimator]:
-    """Separators of the rows, some of them in several ways."""
+def trained(runs: Sequence[tuple[str, int]], output: Path) -> Iterator[Estimator]:
+    """Separators of the rows, some of them with several settings."""
     for name, seed in runs:
         pillar = ROWS[name].pillar
         for suffix, keys in TIMES.get(name, {"": {}}).items():
-            run = str(place / f"{name}-{seed}")
+            run = str(output / f"{name}-{seed}")
             separator = importlib.import_module(pillar).load(run, **keys)
             yield _estimator(f"{name}{suffix}-{seed}", separator)
 
 
 def models(named: Sequence[str]) -> Iterator[Estimator]:
-    """Separators that a package names, or that lie in a run folder."""
+    """Separators of models that are named, or of run folders."""
     for each in named:
         pillar, _, model = each.partition(":")
         separator = importlib.import_module(pillar).load(model)
@@ -206,8 +208,8 @@ def _estimator(name: str, separator: Separator) -> Estimator:
 def estimate(separator: Separator, clip: Clip) -> np.ndarray:
     """Separate a clip into voice and accompaniment.
 
-    Outputs without names are put in the order that BSS Eval finds best, as Huang et al.
-    do; more than two are first shared out between both sources as fits these best.
+    Unnamed outputs are put in the order of the best BSS Eval, as by Huang et al.; more
+    than two are first divided between both sources for the best fit.
     """
     mixture = clip.mixture.astype(np.float32)
     rates = clip.sample_rate, separator.sample_rate
@@ -221,8 +223,10 @@ def estimate(separator: Separator, clip: Clip) -> np.ndarray:
         voice = waves.pop("vocals")
         rest = sum(waves.values()) if waves else mixture[0] - voice
         return np.stack([voice, rest])
-    found = np.stack(list(waves.values()))
-    return ordered(clip, shared_out(clip, found) if len(found) > 2 else found)
+    estimates = np.stack(list(waves.values()))
+    return ordered(
+        clip, shared_out(clip, estimates) if len(estimates) > 2 else estimates
+    )
 
 
 def _as_long(wave: np.ndarray, samples: int) -> np.ndarray:
@@ -230,15 +234,19 @@ def _as_long(wave: np.ndarray, samples: int) -> np.ndarray:
 
 
 def measure(
-    estimator: Estimator, tracks: Sequence[Track], limit: int | None, place: Path
+    estimator: Estimator, tracks: Sequence[Track], limit: int | None, output: Path
 ) -> None:
-    """Measure every clip, and write the scores of all and what they are of."""
-    path = place / "scores" / f"{estimator.name}.csv"
+    """Measure every clip; write the scores and a digest of model and clips."""
+    path = output / "scores" / f"{estimator.name}.csv"
     chosen = tracks[:limit]
     key = score_key.key(estimator.identity, chosen)
-    told = path.with_suffix(".sha256")
+    digest_file = path.with_suffix(".sha256")
     digest = hashlib.sha256(key.encode()).hexdigest()
-    if path.exists() and told.exists() and told.read_text("utf-8") == digest:
+    if (
+        path.exists()
+        and digest_file.exists()
+        and digest_file.read_text("utf-8") == digest
+    ):
         return
     rows = table.Rows(path, ["clip", "samples", *COLUMNS], key)
     for track in chosen:
@@ -247,19 +255,19 @@ def measure(
             cells = scores(clip, estimator.estimate(clip))
             rows[track.name] = {"clip": track.name, "samples": track.samples, **cells}
     rows.finish(track.name for track in chosen)
-    write_text(told, digest)
+    write_text(digest_file, digest)
 
 
 def scores(clip: Clip, estimates: np.ndarray) -> dict[str, float]:
-    """Measure both estimates of a clip, and what they are above the mixture."""
-    found, before = clip.measure(estimates), clip.measure(clip.mixture)
+    """Measure both estimates of a clip, and their gain over the mixture."""
+    measured, before = clip.measure(estimates), clip.measure(clip.mixture)
     cells = {}
-    for place, source in enumerate(SOURCES):
-        sdr = found["SDR"][place, place]
+    for index, source in enumerate(SOURCES):
+        sdr = measured["SDR"][index, index]
         cells[f"{source}_SDR"] = float(sdr)
-        cells[f"{source}_NSDR"] = float(sdr - before["SDR"][0, place])
-        cells[f"{source}_SIR"] = float(found["SIR"][place, place])
-        cells[f"{source}_SAR"] = float(found["SAR"][place, place])
+        cells[f"{source}_NSDR"] = float(sdr - before["SDR"][0, index])
+        cells[f"{source}_SIR"] = float(measured["SIR"][index, index])
+        cells[f"{source}_SAR"] = float(measured["SAR"][index, index])
     return cells
 
 

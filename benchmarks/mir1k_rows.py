@@ -25,7 +25,7 @@ class Row(NamedTuple):
     about: str
 
 
-# Sources of an excerpt come from clips and places of their own, as Huang et al. shift
+# Sources of an excerpt come from clips and offsets of their own, as Huang et al. shift
 # the accompaniment against the voice.
 SPECTRAL = {
     "window_samples": 1024,

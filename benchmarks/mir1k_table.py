@@ -60,19 +60,19 @@ PUBLISHED = (
 )
 
 
-def write(place: Path) -> str:
-    """Write the table as Markdown and as CSV, and the pictures; returns the first."""
-    rows = [summary(file) for file in sorted((place / "scores").glob("[!.]*.csv"))]
+def write(output: Path) -> str:
+    """Write the table as Markdown and CSV, and the plots; return the Markdown."""
+    rows = [summary(file) for file in sorted((output / "scores").glob("[!.]*.csv"))]
     rows = [row for row in rows if row["clips"]]
-    rows.sort(key=lambda row: (_place(row["row"]), row["seed"]))
-    with replacing(place / "mir1k.csv") as draft, draft.open("w", newline="") as file:
+    rows.sort(key=lambda row: (_rank(row["row"]), row["seed"]))
+    with replacing(output / "mir1k.csv") as draft, draft.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    text = "\n".join(lines(rows, place)) + "\n"
-    write_text(place / "mir1k.md", text)
+    text = "\n".join(lines(rows, output)) + "\n"
+    write_text(output / "mir1k.md", text)
     for row in {(row["row"], row["seed"]) for row in rows}:
-        draw(place, *row)
+        draw(output, *row)
     return text
 
 
@@ -86,17 +86,17 @@ def summary(file: Path) -> dict[str, Any]:
         for measure, name in {"SDR": "SDR", **GLOBAL}.items():
             values = np.array([clip[f"{source}_{measure}"] for clip in clips])
             lengths = np.array([clip["samples"] for clip in clips])
-            known = np.isfinite(values)
-            weights = lengths[known] / max(1, lengths[known].sum())
-            row[f"{source}_{name}"] = round(float(values[known] @ weights), 3)
+            finite = np.isfinite(values)
+            weights = lengths[finite] / max(1, lengths[finite].sum())
+            row[f"{source}_{name}"] = round(float(values[finite] @ weights), 3)
             if measure == "SDR":
-                row[f"{source}_silent"] = int((~known).sum())
+                row[f"{source}_silent"] = int((~finite).sum())
     same = [clip[f"{VOICE}_NSDR"] for clip in clips if clip["clip"] in SEPARATED]
     row["two_clips"] = round(statistics.mean(same), 3) if same else float("nan")
     return row
 
 
-def lines(rows: Sequence[Mapping[str, Any]], place: Path) -> Iterator[str]:
+def lines(rows: Sequence[Mapping[str, Any]], output: Path) -> Iterator[str]:
     """Lines of the Markdown: our rows, then the published ones, then the commands."""
     yield "# MIR-1K: separating a voice from its accompaniment\n"
     count = max((row["clips"] for row in rows), default=0)
@@ -120,7 +120,7 @@ def lines(rows: Sequence[Mapping[str, Any]], place: Path) -> Iterator[str]:
         groups[row["row"]].append(row)
     for name, group in groups.items():
         cells = [_spread(group, column) for column in (*columns, *others)]
-        cells += ["" if name in BOUNDS else str(len(group)), _hours(place, name)]
+        cells += ["" if name in BOUNDS else str(len(group)), _hours(output, name)]
         yield f"| {about(name)} | {' | '.join(cells)} |"
     for row in PUBLISHED:
         numbers = [f"{each:.2f}" for each in row.numbers or ()] or ["?"] * len(columns)
@@ -129,17 +129,19 @@ def lines(rows: Sequence[Mapping[str, Any]], place: Path) -> Iterator[str]:
         yield f"| {' | '.join(cells)} | | |"
     yield ""
     yield from (f"- {row.about}: {row.status}." for row in PUBLISHED)
-    commands = {name: _cost(place, name).get("command", "") for name in ROWS}
-    commands = {name: told for name, told in commands.items() if told}
+    commands = {name: _cost(output, name).get("command", "") for name in ROWS}
+    commands = {
+        name: command_line for name, command_line in commands.items() if command_line
+    }
     if commands:
         yield from ("", "Trainings with seed 0, where DIR is --output:", "")
-    for name, told in commands.items():
-        command = told.replace(str(place), "DIR")
+    for name, command_line in commands.items():
+        command = command_line.replace(str(output), "DIR")
         yield f"- {ROWS[name].pillar}, {ROWS[name].about}: `python {command}`"
 
 
 def about(name: str) -> str:
-    """Tell what a row is.
+    """Describe a row.
 
     >>> about("unmix_unfiltered")
     'unmix: Open-Unmix, a network for each source, without the filter'
@@ -153,17 +155,17 @@ def about(name: str) -> str:
     return f"{ROWS[name].pillar}: {ROWS[name].about}" if name in ROWS else name
 
 
-def draw(place: Path, name: str, seed: str) -> None:
-    """Draw the losses of a training, of each part that has its own."""
-    run = place / f"{name}-{seed}"
-    (place / "curves").mkdir(exist_ok=True)
+def draw(output: Path, name: str, seed: str) -> None:
+    """Plot the losses of a training, one plot for each part that has its own."""
+    run = output / f"{name}-{seed}"
+    (output / "curves").mkdir(exist_ok=True)
     for file in sorted(run.rglob("scalars.jsonl")) if run.is_dir() else ():
         records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
         losses = [each for each in records if "loss" in each]
         parts = [run.name, *file.parent.relative_to(run).parts]
         if losses:
             figure = plots.curves(losses, ["loss"])
-            plots.save(figure, place / "curves" / f"{'-'.join(parts)}.png")
+            plots.save(figure, output / "curves" / f"{'-'.join(parts)}.png")
 
 
 def _spread(group: Sequence[Mapping[str, Any]], column: str) -> str:
@@ -178,18 +180,20 @@ def _spread(group: Sequence[Mapping[str, Any]], column: str) -> str:
     return f"{mean} ({min(values):.2f} to {max(values):.2f})"
 
 
-def _place(name: str) -> tuple[int, str]:
+def _rank(name: str) -> tuple[int, str]:
     order = [*BOUNDS, *ROWS]
-    known = [at for at, each in enumerate(order) if name.startswith(each)]
-    return (max(known, key=lambda at: len(order[at])) if known else len(order)), name
+    matches = [at for at, each in enumerate(order) if name.startswith(each)]
+    return (
+        max(matches, key=lambda at: len(order[at])) if matches else len(order)
+    ), name
 
 
-def _hours(place: Path, name: str) -> str:
-    hours = _cost(place, name).get("cpu_hours")
+def _hours(output: Path, name: str) -> str:
+    hours = _cost(output, name).get("cpu_hours")
     return "" if hours is None else f"{hours:.1f}"
 
 
-def _cost(place: Path, name: str) -> dict[str, Any]:
-    file = place / f"{name}-0" / "done"
+def _cost(output: Path, name: str) -> dict[str, Any]:
+    file = output / f"{name}-0" / "done"
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     return json.loads(text) if text else {}

@@ -91,11 +91,15 @@ def measure_time(size: dict[str, int]) -> dict[str, Any]:
     references, estimates = signals(size)
     steps = {"unrolled": step(unrolled), "ours": step(ours)}
     results = {name: run(references, estimates) for name, run in steps.items()}
-    (wanted, slope), (value, found) = results["unrolled"], results["ours"]
-    scale = float(np.abs(slope).max())
+    (expected, expected_gradient), (value, actual_gradient) = (
+        results["unrolled"],
+        results["ours"],
+    )
+    scale = float(np.abs(expected_gradient).max())
     report: dict[str, Any] = {
-        "loss_difference": abs(float(value) - float(wanted)),
-        "gradient_difference": float(np.abs(found - slope).max()) / scale,
+        "loss_difference": abs(float(value) - float(expected)),
+        "gradient_difference": float(np.abs(actual_gradient - expected_gradient).max())
+        / scale,
         "version": tf.__version__,
     }
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
@@ -114,9 +118,9 @@ def measure_memory(size: dict[str, int], name: str) -> dict[str, float]:
     inputs = signals(size)
     before, begin = turns.megabytes("VmRSS"), time.perf_counter()
     run = step({"unrolled": unrolled, "ours": ours}[name])
-    for place in range(MEASURED_STEPS):
+    for step_number in range(MEASURED_STEPS):
         run(*inputs)[0].numpy()
-        if place == 0:
+        if step_number == 0:
             build = time.perf_counter() - begin
     return {"megabytes": turns.megabytes("VmHWM") - before, "build": build}
 

@@ -143,10 +143,10 @@ def measure(size: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def table(kind: str, runs: dict[str, list[list[float]]]) -> list[str]:
+def table(mode: str, runs: dict[str, list[list[float]]]) -> list[str]:
     """Write one table in Markdown."""
     lines = [
-        f"| {kind} | wall s | CPU s | lowest CPU s | CPU of the products | lowest |",
+        f"| {mode} | wall s | CPU s | lowest CPU s | CPU of the products | lowest |",
         "|---|---|---|---|---|---|",
     ]
     rows = {name: _row(each) for name, each in runs.items()}
@@ -242,12 +242,12 @@ def _interleaved(
     import tensorflow as tf
 
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for place in range(count + 1):
+    for round_ in range(count + 1):
         for name, run in runs.items():
             wall, cpu = time.perf_counter(), time.process_time()
             for result in tf.nest.flatten(run(core)):
                 result.numpy()
-            if place:
+            if round_:
                 times = time.perf_counter() - wall, time.process_time() - cpu
                 spent[name].append(times)
     return spent

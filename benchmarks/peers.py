@@ -1,4 +1,4 @@
-"""Ours and a peer at the same work in turn, each in a process of its own.
+"""This suite and a peer at the same work in turn, each in its own process.
 
 A benchmark names its roles, functions that prepare some work and return it:
 ``our-X`` in this interpreter and ``their-X`` in that of the peer's environment.
@@ -22,38 +22,38 @@ Work = Callable[..., Any]
 Roles = Mapping[str, Callable[[Path], Work]]
 Start = Callable[[str, str], dict[str, turns.Worker]]
 Part = Callable[[Start, int, Path], Iterator[str]]
-"""Compares something by programs that it starts, so often, and gives the tables."""
+"""Starts both programs, compares them a number of times and yields tables."""
 
 
 def pair(
-    file: str, given: argparse.Namespace, folder: Path, what: str, peer: str
+    file: str, options: argparse.Namespace, folder: Path, what: str, peer: str
 ) -> dict[str, turns.Worker]:
-    """Start both programs for one piece of work, with equally many threads."""
-    found, threads = {}, str(given.threads)
+    """Start both programs for one task, with the same number of threads."""
+    workers, threads = {}, str(options.threads)
     names = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
     for name, whose, program in (
         ("ours", "our", sys.executable),
-        (peer, "their", given.python),
+        (peer, "their", options.python),
     ):
         words = [program, file, "--role", f"{whose}-{what}", "--folder", str(folder)]
-        found[name] = turns.Worker(
+        workers[name] = turns.Worker(
             words, whose == "our", **dict.fromkeys(names, threads)
         )
-    return found
+    return workers
 
 
 def compared(
     title: str, workers: Mapping[str, turns.Worker], runs: int, *what: Any, folder: Path
 ) -> str:
-    """Compare, and tell what both found beside what it took."""
-    file = folder / "found.json"
+    """Compare both programs; return the times and the results of each."""
+    file = folder / "results.json"
     table = turns.table(title, turns.compare(workers, runs, *what, file))
-    told = []
+    measured = []
     for name, worker in workers.items():
         worker.ask(*what, file)
         values = json.loads(file.read_text("utf-8")).items()
-        told.append(f"{name}: " + ", ".join(f"{k} {v:.6g}" for k, v in values))
-    return f"{table}\n{'; '.join(told)}.\n"
+        measured.append(f"{name}: " + ", ".join(f"{k} {v:.6g}" for k, v in values))
+    return f"{table}\n{'; '.join(measured)}.\n"
 
 
 def end(workers: Mapping[str, turns.Worker]) -> None:
@@ -63,13 +63,13 @@ def end(workers: Mapping[str, turns.Worker]) -> None:
 
 
 def tell(result: str, **values: float) -> None:
-    """Leave what was found for :func:`compared`."""
+    """Write results to a file for :func:`compared`."""
     numbers = {name: float(value) for name, value in values.items()}
     Path(result).write_text(json.dumps(numbers), encoding="utf-8")
 
 
 def main(file: str, head: str, roles: Roles, parts: Mapping[str, Part]) -> int:
-    """Compare all and write the tables beside ``file``, or play a role."""
+    """Run all comparisons and write their tables beside ``file``, or play a role."""
     parser = argparse.ArgumentParser(description=head)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--runs", type=int, default=7)
@@ -78,27 +78,27 @@ def main(file: str, head: str, roles: Roles, parts: Mapping[str, Part]) -> int:
     parser.add_argument("--only", choices=list(parts), help="write no file")
     parser.add_argument("--role", choices=list(roles), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.role:
-        turns.serve(roles[given.role](given.folder))
+    options = parser.parse_args()
+    if options.role:
+        turns.serve(roles[options.role](options.folder))
         return 0
-    given.runs = 2 if given.quick else given.runs
+    options.runs = 2 if options.quick else options.runs
     text = (
         f"# {head}\n\nWritten by `python benchmarks/{Path(file).name} --threads "
-        f"{given.threads}`. {os.cpu_count()} cores of a shared machine, whose load "
+        f"{options.threads}`. {os.cpu_count()} cores of a shared machine, whose load "
         "stands under each table. CPU seconds, of all threads, are the fairer ones; "
         "where the machine is busy PyTorch's threads spend some waiting for each "
-        f"other, one thread has no other. Medians of {given.runs} runs in turn.\n"
+        f"other, one thread has no other. Medians of {options.runs} runs in turn.\n"
     )
     sys.stdout.write(text)
-    with tempfile.TemporaryDirectory() as place:
-        start = partial(pair, file, given, Path(place))
-        for name in [given.only] if given.only else parts:
-            for table in parts[name](start, given.runs, Path(place)):
-                whole = f"{table}\nLoad {os.getloadavg()[0]:.1f}.\n"
-                sys.stdout.write(whole)
+    with tempfile.TemporaryDirectory() as folder:
+        start = partial(pair, file, options, Path(folder))
+        for name in [options.only] if options.only else parts:
+            for table in parts[name](start, options.runs, Path(folder)):
+                section = f"{table}\nLoad {os.getloadavg()[0]:.1f}.\n"
+                sys.stdout.write(section)
                 sys.stdout.flush()
-                text += whole
-    if not (given.quick or given.only):
+                text += section
+    if not (options.quick or options.only):
         Path(file).with_suffix(".md").write_text(text, encoding="utf-8")
     return 0

@@ -93,12 +93,12 @@ def measure(size: dict[str, int]) -> dict[str, Any]:
     shape = [size["batch"], size["excerpt"], width]
     excerpts = tf.random.stateless_normal(shape, [3, 4])
     tables, differences = {}, {}
-    for kind, runs, inputs in (
+    for mode, runs, inputs in (
         ("inference", inference(size), song),
         ("training", training(size), excerpts),
     ):
-        tables[kind], results = _interleaved(runs, inputs, size["runs"])
-        differences[kind] = _difference(results["ours"], results["keras"])
+        tables[mode], results = _interleaved(runs, inputs, size["runs"])
+        differences[mode] = _difference(results["ours"], results["keras"])
     return {
         "version": tf.__version__,
         "load": os.getloadavg()[0],
@@ -196,20 +196,20 @@ def _interleaved(
 
     spent: Times = {name: [] for name in runs}
     results: dict[str, list[Any]] = {}
-    for place in range(count + 1):
+    for round_ in range(count + 1):
         for name, run in runs.items():
             wall, cpu = time.perf_counter(), time.process_time()
             results[name] = [each.numpy() for each in tf.nest.flatten(run(inputs))]
-            if place:
+            if round_:
                 times = time.perf_counter() - wall, time.process_time() - cpu
                 spent[name].append(times)
     return spent, results
 
 
-def _table(kind: str, runs: Times) -> list[str]:
+def _table(mode: str, runs: Times) -> list[str]:
     """Write one table in Markdown."""
     lines = [
-        f"| {kind} | wall s | CPU s | lowest CPU s | Keras takes | of the lowest |",
+        f"| {mode} | wall s | CPU s | lowest CPU s | Keras takes | of the lowest |",
         "|---|---|---|---|---|---|",
     ]
     rows = {name: _row(each) for name, each in runs.items()}

@@ -1,13 +1,12 @@
-"""Whether the second phase is worth its cost: few paired songs and many unpaired ones.
+"""The gain of the second phase with few paired and many unpaired songs.
 
 ``python benchmarks/second_phase.py --output DIR`` trains supervised controls and
-semi-supervised separators on made-up music, with equally many separator steps at most,
-the same early stopping and equally many settings to choose from. The setting is chosen
-with the first seed, by the median SDR of the vocals of the validation songs; all seeds
-are trained with it, and their scores on the test songs compared: songs and seeds are
-drawn again with replacement, 10,000 times, for the medians of both and for the median
-of the differences song by song. Stopped at any time, the same command goes
-on.
+semi-supervised separators on synthetic music, with the same limit of separator steps,
+the same early stopping and the same number of settings. The first seed chooses the
+setting by the median SDR of the vocals of the validation songs; all seeds train with
+it. The comparison on the test songs bootstraps songs and seeds 10,000 times, for the
+medians of both and for the median of the differences of the same songs. After an
+interruption the same command continues.
 """
 
 from __future__ import annotations
@@ -54,52 +53,59 @@ RESAMPLED = 10_000
 
 
 def main() -> None:
-    """Train and measure everything that is not there yet, and print the comparison."""
+    """Train and measure what is missing, and print the comparison."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--paired-tracks", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at a time")
     options = parser.parse_args()
-    place = options.output.absolute()
+    output = options.output.absolute()
     songs = [str(word) for pair in SONGS.items() for word in pair]
-    call("common.synthetic.miniature", "musdb", str(place / "songs"), *songs)
+    call("common.synthetic.miniature", "musdb", str(output / "songs"), *songs)
     common = {**COMMON, "corpora.paired_tracks": options.paired_tracks}
-    common["corpora.root"] = place / "songs"
+    common["corpora.root"] = output / "songs"
     first, *others = options.seeds
     sweep = [
-        (place, first, phase, name, {**common, **keys})
+        (output, first, phase, name, {**common, **keys})
         for phase, settings in PHASES.items()
         for name, keys in settings.items()
     ]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda run: train(*run), sweep))
-        best = {phase: choose(place, first, phase) for phase in PHASES}
+        best = {phase: choose(output, first, phase) for phase in PHASES}
         runs = [
-            (place, seed, phase, best[phase], {**common, **PHASES[phase][best[phase]]})
+            (output, seed, phase, best[phase], {**common, **PHASES[phase][best[phase]]})
             for seed in others
             for phase in PHASES
         ]
         list(pool.map(lambda run: train(*run), runs))
-    report(place, options.seeds, best)
+    report(output, options.seeds, best)
 
 
 def train(
-    place: Path, seed: int, phase: str, name: str, settings: Mapping[str, object]
+    output: Path, seed: int, phase: str, name: str, settings: Mapping[str, object]
 ) -> None:
-    """Train one separator and measure it on the songs of the validation."""
-    run = place / f"{phase}, {name}, seed {seed}"
+    """Train a separator and score it on the validation songs."""
+    run = output / f"{phase}, {name}, seed {seed}"
     words = [f"{key}={value}" for key, value in settings.items()]
     words += [f"phases={phase}", f"train.seed={seed}", f"output={run}"]
     call("adversarial.train", "with", "tiny", *words)
-    told = run / phase / "validation"
-    call("adversarial.evaluate", str(run), "--split", "valid", "--output", str(told))
+    scores_folder = run / phase / "validation"
+    call(
+        "adversarial.evaluate",
+        str(run),
+        "--split",
+        "valid",
+        "--output",
+        str(scores_folder),
+    )
 
 
-def choose(place: Path, seed: int, phase: str) -> str:
-    """Choose a setting by the validation songs, and tell what each came to."""
+def choose(output: Path, seed: int, phase: str) -> str:
+    """Choose a setting by the validation songs, and print the score of each."""
     medians = {
-        name: float(np.median(scores(place / f"{phase}, {name}, seed {seed}", phase)))
+        name: float(np.median(scores(output / f"{phase}, {name}, seed {seed}", phase)))
         for name in PHASES[phase]
     }
     listed = ", ".join(f"{name}: {value:.2f} dB" for name, value in medians.items())
@@ -107,24 +113,24 @@ def choose(place: Path, seed: int, phase: str) -> str:
     return max(medians, key=lambda name: medians[name])
 
 
-def report(place: Path, seeds: Sequence[int], best: Mapping[str, str]) -> None:
-    """Compare by the test songs."""
+def report(output: Path, seeds: Sequence[int], best: Mapping[str, str]) -> None:
+    """Print the comparison on the test songs."""
     say("\n| source | separator | setting | seed | median SDR |", f"|{'---|' * 5}")
-    ends = [compare(place, seeds, best, source) for source in SOURCES]
+    ends = [compare(output, seeds, best, source) for source in SOURCES]
     say("", *ends)
 
 
 def compare(
-    place: Path, seeds: Sequence[int], best: Mapping[str, str], source: str
+    output: Path, seeds: Sequence[int], best: Mapping[str, str], source: str
 ) -> str:
-    """Tell the scores of a source for each seed, and how the separators differ."""
+    """Print the scores of a source for each seed; describe the differences."""
     tests = {}
     for phase, name in best.items():
-        runs = [place / f"{phase}, {name}, seed {seed}" for seed in seeds]
-        found = [scores(run, phase, "evaluation", source) for run in runs]
-        for seed, test in zip(seeds, found, strict=True):
+        runs = [output / f"{phase}, {name}, seed {seed}" for seed in seeds]
+        by_seed = [scores(run, phase, "evaluation", source) for run in runs]
+        for seed, test in zip(seeds, by_seed, strict=True):
             say(f"| {source} | {phase} | {name} | {seed} | {np.median(test):.2f} dB |")
-        tests[phase] = np.stack(found)
+        tests[phase] = np.stack(by_seed)
     control, second = tests["sup"], tests["semisup"]
     (medians, paired), (low, high) = gains(control, second), interval(control, second)
     return (
@@ -158,13 +164,13 @@ def gains(control: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def interval(control: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Resample seeds and songs, alike for both: bounds of 95 % of the gains."""
-    rng, found = np.random.default_rng(0), []
+    """Bootstrap seeds and songs together: the 95 % interval of the gains."""
+    rng, resampled = np.random.default_rng(0), []
     seeds, songs = control.shape
     for _ in range(RESAMPLED):
         pick = np.ix_(rng.integers(seeds, size=seeds), rng.integers(songs, size=songs))
-        found.append(gains(control[pick], second[pick]))
-    return np.percentile(found, [2.5, 97.5], axis=0)
+        resampled.append(gains(control[pick], second[pick]))
+    return np.percentile(resampled, [2.5, 97.5], axis=0)
 
 
 if __name__ == "__main__":

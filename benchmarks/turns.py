@@ -1,7 +1,7 @@
-"""Programs in processes of their own that work in turn, and what each of them takes.
+"""Time and memory of programs that do the same work in turn, each in its own process.
 
-A program calls :func:`serve`; the one that compares starts some as :class:`Worker` and
-asks them for the same in turn, so that what else the machine does falls on all.
+A program calls :func:`serve`. The benchmark starts several as :class:`Worker` and gives
+them the same work in turn, so that other load on the machine affects them all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLUMNS = ("wall s", "CPU s", "lowest CPU s", "peak MB")
 
 
 class Worker:
-    """A program in a process of its own that works when it is told.
+    """A program in its own process that works on request.
 
     Args:
         words: Its command line, the interpreter first.
@@ -89,7 +89,7 @@ def compare(workers: Mapping[str, Worker], runs: int, *what: Any) -> dict[str, S
     for _ in range(runs + 1):
         for name, worker in workers.items():
             answers[name].append(worker.ask(*what))
-    return {name: _summary(given[1:]) for name, given in answers.items()}
+    return {name: _summary(times[1:]) for name, times in answers.items()}
 
 
 def table(title: str, results: Mapping[str, Spent]) -> str:

@@ -1,11 +1,12 @@
-"""What the small presets learn in minutes about two speakers, beside ideal masks.
+"""Scores of the small presets on two speakers after minutes of training.
 
 ``python benchmarks/two_speakers.py --digits RECORDINGS --output DIR`` takes the
 recordings of the Free Spoken Digit Dataset, strings some together for each speaker and
-mixes two of them. In ``seen`` the test has speakers of the training and takes that are
-in no other split. In ``FIRST and SECOND`` these two are never heard together before the
-test; the other pairs of speakers are. Without ``--digits`` the miniature is the only
-set, whose test has speakers of its own. Stopped at any time, the same command goes on.
+mixes two of them. In ``seen`` the test has the speakers of the training and new takes.
+In ``FIRST and SECOND`` only the test mixes these two speakers with each other; training
+has all other pairs. Without ``--digits`` the miniature is the only set, and its test
+has its own speakers. Ideal masks stand beside the scores as an upper bound. After an
+interruption the same command continues.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    """Train and measure everything that is not there yet, and print the tables."""
+    """Train and measure what is missing, and print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--digits", type=Path, help="folder of the recordings")
@@ -55,11 +56,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at a time")
     options = parser.parse_args()
-    place = options.output.absolute()
+    output = options.output.absolute()
     roots: dict[str, Path | None] = {"miniature": None}
     if options.digits:
-        roots |= sets(options.digits, place / "sets")
-    runs = {name: plan(place / name, root, options) for name, root in roots.items()}
+        roots |= sets(options.digits, output / "sets")
+    runs = {name: plan(output / name, root, options) for name, root in roots.items()}
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(measure, itertools.chain(*runs.values())))
     for name, group in runs.items():
@@ -70,40 +71,40 @@ def main() -> None:
 
 
 def plan(folder: Path, root: Path | None, options: argparse.Namespace) -> list[Run]:
-    """List the runs on a set; on a pair the first preset with one seed alone."""
+    """List the runs on a set; a pair has the first preset and one seed only."""
     corpus = WORDS.get(folder.name, ())
     corpus += () if root is None else ("dataset=wsj0_2mix", f"root={root}")
     presets, seeds = options.presets, options.seeds
-    found = []
+    runs = []
     for preset, seed in itertools.product(presets, seeds):
         words = (preset, f"train.seed={seed}", *corpus)
-        found.append(Run(folder / f"{preset}, seed {seed}", preset, words))
+        runs.append(Run(folder / f"{preset}, seed {seed}", preset, words))
     if AND in folder.name:
-        return found[:1]
+        return runs[:1]
     for preset in presets:
         still = "lr=0.0", "train.epochs=1", "train.steps_per_epoch=1"
         name = f"{preset}, untrained"
-        found.append(Run(folder / name, name, (preset, *corpus, *still)))
-    return found
+        runs.append(Run(folder / name, name, (preset, *corpus, *still)))
+    return runs
 
 
-def sets(digits: Path, place: Path) -> dict[str, Path | None]:
-    """Mix the sets of digits, or find them."""
-    found: dict[str, Path | None] = {"seen": place / "seen"}
-    mix(digits, place / "seen", 1.0)
+def sets(digits: Path, output: Path) -> dict[str, Path | None]:
+    """Mix the sets of digits that are missing; return their folders."""
+    roots: dict[str, Path | None] = {"seen": output / "seen"}
+    mix(digits, output / "seen", 1.0)
     pairs = list(itertools.combinations(SPEAKERS, 2))
     for pair in pairs:
-        mix(digits, place / "-".join(pair), 1 / (len(pairs) - 1), "|".join(pair))
+        mix(digits, output / "-".join(pair), 1 / (len(pairs) - 1), "|".join(pair))
     for pair in pairs:
         name = AND.join(pair)
-        found[name] = place / name
-        if not (place / name).exists():
-            join(place, pair, [other for other in pairs if other != pair])
-    return found
+        roots[name] = output / name
+        if not (output / name).exists():
+            join(output, pair, [other for other in pairs if other != pair])
+    return roots
 
 
 def mix(digits: Path, output: Path, share: float, match: str = "") -> None:
-    """Mix a set by the command; so much of the usual training and validation."""
+    """Mix a set, with a share of the training and validation mixtures."""
     words = [str(digits.absolute()), "--output", str(output), *MIXED]
     for split, count in COUNTS.items():
         number = count if split == "test" else round(share * count)
@@ -113,18 +114,18 @@ def mix(digits: Path, output: Path, share: float, match: str = "") -> None:
     call("clustering.mix", *words, *(("--match", match) if match else ()))
 
 
-def join(place: Path, pair: Sequence[str], others: Sequence[Sequence[str]]) -> None:
-    """Link the test of a pair and all else of the other pairs into one set."""
-    part = place / "joined.part"
+def join(output: Path, pair: Sequence[str], others: Sequence[Sequence[str]]) -> None:
+    """Link the test of a pair and the training of the other pairs into one set."""
+    part = output / "joined.part"
     shutil.rmtree(part, ignore_errors=True)
-    for split, whole in {"tr": others, "cv": others, "tt": [pair]}.items():
+    for split, pairs in {"tr": others, "cv": others, "tt": [pair]}.items():
         for name in ("mix", "s1", "s2"):
             folder = part / LAYOUT / split / name
             folder.mkdir(parents=True)
-            for each in whole:
-                for file in (place / "-".join(each) / LAYOUT / split / name).iterdir():
+            for each in pairs:
+                for file in (output / "-".join(each) / LAYOUT / split / name).iterdir():
                     (folder / file.name).symlink_to(file)
-    part.rename(place / AND.join(pair))
+    part.rename(output / AND.join(pair))
 
 
 def measure(run: Run) -> None:
@@ -140,19 +141,19 @@ def means(run: Run) -> dict[str, dict[str, float]]:
 
 
 def table(name: str, runs: Sequence[Run]) -> Iterator[str]:
-    """Write what was found on a set, in dB of SI-SDR over the mixture."""
+    """Yield the lines of a table of SI-SDR improvements on a set, in dB."""
     yield from ("", f"## {name}", "", "| network | each seed | mean |", "|---|---|---|")
     for network, group in itertools.groupby(runs, lambda run: run.name):
         gains = [gain(means(run)["all"]) for run in group]
         each = ", ".join(f"{value:.2f}" for value in gains)
         yield f"| {network} | {each} | {statistics.mean(gains):.2f} dB |"
     ideal = means(runs[0])
-    for kind in IDEAL:
-        yield f"| {kind.replace('_', ' ')} mask | | {gain(ideal[kind]):.2f} dB |"
+    for mask in IDEAL:
+        yield f"| {mask.replace('_', ' ')} mask | | {gain(ideal[mask]):.2f} dB |"
 
 
 def gain(row: Mapping[str, float]) -> float:
-    """How much better than the mixture, in dB."""
+    """Improvement over the mixture, in dB."""
     return row["si_sdr_improvement"]
 
 

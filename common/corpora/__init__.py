@@ -1,1 +1,1 @@
-"""Data sets, one file a corpus, each turning a folder into lists of tracks."""
+"""Readers of data sets, one file each, which turn a folder into lists of tracks."""

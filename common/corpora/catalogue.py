@@ -1,4 +1,4 @@
-"""Read every corpus by its name: ``tracks(name, root, split)`` for all pillars.
+"""Read every corpus by its name: ``tracks(name, root, split)``, for all packages.
 
 The splits are ``"train"``, ``"valid"`` and ``"test"`` for every corpus.
 """
@@ -50,7 +50,7 @@ def tracks(
     """
     if name not in CORPORA:
         raise CorpusError(
-            f"the corpus {name!r} is not known; expected one of {', '.join(CORPORA)}"
+            f"the corpus {name!r} is unknown; expected one of {', '.join(CORPORA)}"
         )
     options = options or Options()
     with reading.cutting(options.allow_cut):

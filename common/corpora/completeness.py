@@ -78,8 +78,8 @@ def expect_count(
     """Warn if a split has another number of tracks than the published corpus."""
     if count not in published:
         LOG.warning(
-            "%s: the split %r has %d tracks, the published set %s: figures on it "
-            "compare with no published ones",
+            "%s: the split %r has %d tracks, the published set %s: scores on it "
+            "are not comparable with published ones",
             corpus,
             split,
             count,

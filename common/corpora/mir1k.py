@@ -31,7 +31,7 @@ CORPUS = "MIR-1K"
 FOLDERS = {"clips": "Wavfile", "songs": "UndividedWavfile"}
 CHANNELS = {"vocals": 1, "accompaniment": 0}
 TRAIN_SINGERS = ("abjones", "amy")
-"""The male and the female singer that everybody trains on."""
+"""The male and the female singer of the usual training set."""
 TOTALS = {"clips": 1000, "songs": 110}
 DIVISION = {"train": ("train", 171), "valid": ("dev", 4), "test": ("test", 825)}
 """Folder and number of clips of each split of Huang et al."""
@@ -44,11 +44,11 @@ def tracks(
     units: str = "clips",
     train_singers: Sequence[str] = TRAIN_SINGERS,
 ) -> list[Track]:
-    """Turn a split into tracks of ``vocals`` and ``accompaniment``.
+    """Return a split as tracks of ``vocals`` and ``accompaniment``.
 
-    Clips in folders ``train``, ``dev`` and ``test`` are divided by these. Others are
-    divided by singer, which is said, and a tenth of the songs of the training singers,
-    always the same ones, is held out whole for the validation, because clips of one
+    Folders ``train``, ``dev`` and ``test`` are the splits where they exist. Otherwise
+    clips are divided by singer, with a warning. A fixed tenth of the songs of the
+    training singers is held out for validation, in whole songs, because clips of one
     song are alike.
 
     Args:
@@ -61,7 +61,7 @@ def tracks(
         Tracks by name, whose mixture is the sum of their sources.
 
     Raises:
-        CorpusError: The split is empty, or a file has not two channels.
+        CorpusError: The split is empty, or a file does not have two channels.
     """
     completeness.expect_split(CORPUS, split)
     if units not in FOLDERS:
@@ -79,7 +79,7 @@ def tracks(
 
 
 def is_divided(root: Path) -> bool:
-    """Tell whether folders of the splits of Huang et al. lie in a folder of clips."""
+    """Return whether a folder of clips has the folders of Huang et al."""
     return any((root / folder).is_dir() for folder, _ in DIVISION.values())
 
 
@@ -96,7 +96,7 @@ def _undivided(
     clips: Path, split: str, units: str, train_singers: Sequence[str]
 ) -> list[Path]:
     files = _sounds(clips)
-    _tell_undivided(clips)
+    _warn_undivided(clips)
     completeness.expect_count(CORPUS, "all", len(files), [TOTALS[units]])
     chosen = _part(files, split, train_singers)
     if not chosen:
@@ -110,8 +110,8 @@ def _undivided(
 
 
 @functools.cache
-def _tell_undivided(clips: Path) -> None:
-    """Say only once that figures on this split compare with few."""
+def _warn_undivided(clips: Path) -> None:
+    """Warn only once that scores on this split are comparable with few others."""
     LOG.warning(
         "%s: %s has no folders train, dev and test, the split of Huang et al.; it is "
         "divided by singer, and some songs of the training singers are the validation",

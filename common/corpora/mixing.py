@@ -82,7 +82,7 @@ def make(
         output: Folder to make.
         counts: Number of mixtures of each split; a split of 0 is left out.
         recipe: Parameters of the mixtures.
-        jobs: Threads; None takes one for each processor. The result does not depend on
+        jobs: Threads; None takes one for each CPU. The result does not depend on
             it.
         overwrite: Replace an earlier set in that folder.
 
@@ -310,7 +310,7 @@ def _run(options: argparse.Namespace) -> int:
     for key in sorted(made):
         if key.startswith("silent ") and made[key]:
             name = key.removeprefix("silent ")
-            sys.stdout.write(f"{made[key]} silent excerpts of {name} passed over\n")
+            sys.stdout.write(f"{made[key]} silent excerpts of {name} skipped\n")
     sys.stdout.write(f"{options.output}\n")
     return 0
 
@@ -346,9 +346,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("LOW", "HIGH"),
         help="foreground over background in dB",
     )
-    add("--by-time", action="store_true", help="cut recordings in time where few")
+    add(
+        "--by-time", action="store_true", help="cut recordings in time if there are few"
+    )
     add("--seed", type=int, default=defaults.seed, help="seed of every draw")
-    add("--jobs", type=int, default=None, help="threads; none: one a processor")
+    add("--jobs", type=int, default=None, help="threads (default: one for each CPU)")
     add("--overwrite", action="store_true", help="replace an earlier set")
     return parser
 

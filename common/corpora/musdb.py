@@ -83,7 +83,7 @@ def find_root(folder: Path | str) -> Path:
     if not folder.is_dir():
         raise CorpusError(
             f"MUSDB18: the folder {folder} does not exist; pass the one that holds "
-            "train and test, or another kind of corpus with dataset=..."
+            "train and test, or another corpus with dataset=..."
         )
     for root in (folder, *reading.subfolders(folder)):
         if any((root / split).is_dir() for split in ("train", "test")):

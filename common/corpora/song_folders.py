@@ -36,7 +36,7 @@ def tracks(root: Path | str, split: str | None = None) -> list[Track]:
         Tracks sorted by name; without a mixture it is the sum of the sources.
 
     Raises:
-        CorpusError: There is no song, one holds no sound, or two of one name.
+        CorpusError: There is no song, one holds no sound, or two files have one name.
         AudioError: A file cannot be read.
     """
     folder = user_path(root)

@@ -1,4 +1,4 @@
-"""List the sound files of a corpus, without the files that other programs leave there.
+"""List the sound files of a corpus, without system files and leftovers.
 
 Copies made by macOS and network storage hold more than sounds: ``._song.wav`` is a
 resource fork, ``@eaDir`` and ``.@__thumb`` are folders of previews whose files have the
@@ -66,7 +66,7 @@ def sounds_below(folder: Path, suffixes: str | Sequence[str]) -> list[Path]:
 
 
 def find(path: Path, *suffixes: str) -> Path | None:
-    """Return a file although its suffix is another one, or in capitals.
+    """Find a file by its stem, with any of several suffixes, in any case.
 
     Args:
         path: The file, without its suffix if ``suffixes`` are given.

@@ -156,8 +156,8 @@ def _find(corpus: str, root: Path, subfolder: str, speakers: int) -> Path:
         )
     nearest = max(sorted(set(existing)), key=lambda each: _similarity(each, subfolder))
     raise CorpusError(
-        f"{corpus}: found {nearest}, asked for {subfolder} below {root}; set "
-        "sample_rate and length to what is there, or generate what was asked for."
+        f"{corpus}: {root} holds {nearest} and no {subfolder}; set "
+        "sample_rate and length to those of the folder, or generate {subfolder}."
     )
 
 
@@ -171,8 +171,8 @@ def _check_folders(corpus: str, folder: Path, names: list[str]) -> None:
     if missing:
         existing = ", ".join(each.name for each in reading.subfolders(folder))
         raise CorpusError(
-            f"{corpus}: found {existing or 'nothing'} in {folder}, asked for "
-            f"{', '.join(missing)}; choose a task whose folders are there (mix is "
+            f"{corpus}: {folder} holds {existing or 'nothing'} and lacks "
+            f"{', '.join(missing)}; choose a task whose folders exist (mix is "
             "WSJ0-2mix, mix_clean, mix_both and mix_single are WHAM!), or "
             "generate them."
         )

@@ -3,7 +3,7 @@
 The example layout is flat, ``<root>/<split>/<track>_<source>.wav``. Copy this file,
 change :func:`tracks` to find your files, add it to ``CORPORA`` of
 ``common/corpora/catalogue.py`` and its name to ``CorpusName`` of
-``common/corpora/track.py``: all four trainings take it then.
+``common/corpora/track.py``: then all four packages can train on it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def tracks(root: Path, split: str, options: Options) -> list[Track]:
     Args:
         root: Folder of the corpus.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        options: What a user may ask for; this layout has no choices.
+        options: Options of the user; this layout has none.
 
     Returns:
         Tracks sorted by name. A track may have a mixture; without one it is the sum.

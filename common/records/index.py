@@ -240,5 +240,5 @@ def _check_size(path: Path, expected: int) -> None:
     if size != expected:
         raise RecordsError(
             f"{path} has {size} bytes, {INDEX_NAME} beside it says {expected}; it was "
-            "copied by half or changed: copy or write the records again."
+            "copied incompletely or changed: copy or write the records again."
         )

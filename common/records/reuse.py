@@ -94,7 +94,7 @@ def makes_same(plan: Plan, index: Index, jobs: int) -> bool:
 
 
 def _has_same_options(plan: Plan, index: Index) -> bool:
-    """Return whether plan and index agree in all that takes no reading of sounds."""
+    """Return whether plan and index agree in all that needs no sound."""
     options = ("encoding", "piece_samples", "sample_rate", "channels", "sources")
     keys = (*options, "padded", "cut")
     names = tuple(track.name for track in plan.tracks)

@@ -2,8 +2,8 @@
 
 An example holds ``receiver_audio`` [microphones, samples] and ``source_images``
 [sources, microphones, samples] as flat lists of floats, with neither their shapes nor
-their rate. They are read as of one microphone, so that the length follows from the
-first list. Other features, such as diarization labels, are left aside.
+their rate. One microphone is assumed, so that the length follows from the first list.
+Other features, such as diarization labels, are ignored.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ OWN_FILES = re.compile(r"records-\d+-of-\d+\.")
 STAMPS = "roomsim.json"
 """File beside the records: their folder by the state of the files that they hold."""
 HEAD_BYTES = 12
-"""What stands before each example in a TFRecord file: its length and a checksum."""
+"""Header of each example in a TFRecord file: its length and a checksum."""
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""By how much a mixture may differ from the sum of its sources, as in FUSS."""
+"""Largest accepted difference of a mixture from the sum of its sources, as in FUSS."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def _split(path: Path) -> str | None:
 
 
 def tracks(folder: Path, split: str, sample_rate: int) -> list[Track]:
-    """Read a split once to check it, and map its samples where they lie on disk.
+    """Read a split once to check it, and map its samples on disk.
 
     Args:
         folder: Folder of the corpus.
@@ -166,7 +166,7 @@ def write(
     Args:
         folder: Folder of the corpus.
         split: ``train``, ``validation`` or ``eval``.
-        records: Where the records go; those of another encoding go beside it.
+        records: Folder of the records; another encoding has its own folder beside it.
         encoding: As for :func:`common.records.write`, or ``auto``: 16 bits where they
             keep every sample, else float32.
         sample_rate: Rate in Hz, which the files do not state.

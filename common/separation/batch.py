@@ -1,4 +1,4 @@
-"""Many sound files one after another: what is done is skipped, what is bad is named."""
+"""Separation of many files: skips finished ones, and reports those that fail."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from common.separation.separator import SeparationError, Separator
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all files of a batch.
+    """Settings for all files of a batch.
 
     Attributes:
         folder: Output folder.
         format: As `separate_file` takes it.
         targets: Sources to write; None writes all.
-        form: What is written, and where.
-        part: What of each file is separated.
+        form: Which files are written, and their paths.
+        part: Part of each file to separate.
         overwrite: Replace stems that exist.
-        skip_done: Leave out files whose report holds, and replace the stems of others.
+        skip_done: Skip files with a valid report, and replace the stems of others.
         live: As `separate_file` takes it.
-        model: What the user called the model.
-        model_sha256: SHA-256 of the model; None where it is not known.
-        options: What decides the samples of the stems besides input and model.
+        model: Name of the model as the user gave it.
+        model_sha256: SHA-256 of the model; None if it is unknown.
+        options: Options that affect the samples of the stems.
     """
 
     folder: Path
@@ -62,11 +62,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file.
+    """Outcome for one file.
 
     Attributes:
-        line: One line for the reader.
-        report: The same for programs.
+        line: One line of text for the user.
+        report: The same as values of JSON.
     """
 
     line: str
@@ -83,8 +83,8 @@ def check_outputs(separator: Separator, inputs: Inputs, settings: Settings) -> N
 
     Args:
         separator: The model; its network is not used.
-        inputs: What is read.
-        settings: What is written.
+        inputs: The files to separate.
+        settings: Settings of the batch.
 
     Raises:
         SeparationError: Two outputs have one path, or would lie in a folder of inputs.
@@ -117,7 +117,7 @@ def _outputs(separator: Separator, each: Input, settings: Settings) -> list[Path
     if chosen == INPUT:
         try:
             chosen = format_for(each.path, INPUT)
-        except ValueError:  # it fails when its turn comes
+        except ValueError:  # attempt reports it
             chosen = "wav"
     form = replace(settings.form, name=each.name)
     stems = stem_paths(
@@ -132,12 +132,12 @@ def _outputs(separator: Separator, each: Input, settings: Settings) -> list[Path
 
 
 def attempt(separator: Separator, each: Input, settings: Settings) -> Outcome:
-    """Separate a file, or skip it; whatever fails becomes an outcome.
+    """Separate or skip a file; return a failure as an outcome instead of raising.
 
     Args:
         separator: The model.
         each: The file.
-        settings: What is written.
+        settings: Settings of the batch.
 
     >>> import tempfile
     >>> separator = Separator(lambda x: x[:, None], ["all"], 8000)
@@ -153,7 +153,7 @@ def attempt(separator: Separator, each: Input, settings: Settings) -> Outcome:
             traceback.print_exc()
         text = str(error)
     except Exception as error:
-        # A fault of the program, or no memory for this file: others may go through.
+        # A bug, or too little memory for this file: other files may succeed.
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}".splitlines()[0]
     return failure(each, text)
@@ -231,10 +231,10 @@ def _announce(separator: Separator, each: Input, stems: Mapping[str, Path]) -> N
 def _remove(
     report: Path, before: Report, stems: Mapping[str, Path], settings: Settings
 ) -> None:
-    """Remove a report whose stems are to be replaced, before any of them is."""
+    """Remove a report before the stems that it describes are replaced."""
     if report.exists() and not before and not settings.overwrite:
         raise SeparationError(
-            f"{report} exists and is no report of this program; give --overwrite to "
+            f"{report} exists and is not a report of this program; give --overwrite to "
             "replace it, or choose another --output"
         )
     there = any(path.exists() for path in stems.values())
@@ -244,7 +244,7 @@ def _remove(
 
 
 def _content(each: Input, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Compute the SHA-256 of an input that is still what was separated."""
+    """Compute the SHA-256 of an input, which must not have changed meanwhile."""
     if each.pipe:
         return each.pipe.facts()
     sha256 = digest(each.path)

@@ -1,4 +1,4 @@
-"""The command line of separation, the same words in every pillar."""
+"""The command line of separation, with the same options in every package."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ SHARED = (
     "two_stems", "start", "duration", "preview", "rate", "overwrite", "skip_done",
     "device", "jobs", "json", "live", "raw",
 )  # fmt: skip
-"""Options that mean the same in every pillar."""
+"""Options that every package has."""
 
 SEPARATING = (
     "segment", "overlap", "targets", "two_stems", "start", "duration", "preview",
     "rate",
 )  # fmt: skip
-"""Those that decide the samples of the stems."""
+"""Options that affect the samples of the stems."""
 
 NONE: Mapping[str, Sequence[str]] = {}
 
@@ -56,10 +56,10 @@ RATE_HELP = (
 
 
 class Names(argparse.Action):
-    """Takes names of sources, after commas or spaces, and leaves files to the inputs.
+    """Reads names of sources, separated by commas or spaces, and passes on files.
 
-    What follows the first word and has a folder or a suffix is a file. A parser that
-    uses it sets the default of ``named_input`` to ``[]``.
+    After the first word, a word with a folder or a suffix is an input file. A parser
+    with this action sets the default of ``named_input`` to ``[]``.
     """
 
     def __call__(
@@ -69,7 +69,7 @@ class Names(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Put the names into the namespace, and files to ``named_input``."""
+        """Store the names in the namespace, and files in ``named_input``."""
         files = [word for word in values[1:] if _is_file(word)]
         words = [word for word in values if word not in files]
         names = [
@@ -86,9 +86,9 @@ def _is_file(word: str) -> bool:
 
 
 class Listing(argparse.Action):
-    """Prints the models of the pillar that its ``const`` names, and ends the program.
+    """Prints the models of the package named by ``const``, and exits.
 
-    An empty name prints those of all pillars.
+    An empty name prints those of all packages.
     """
 
     def __call__(
@@ -98,7 +98,7 @@ class Listing(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Print one line for each model."""
+        """Print one line for each model, and exit."""
         models = [
             entry for entry in registry.entries() if self.const in ("", entry.pillar)
         ]
@@ -106,7 +106,7 @@ class Listing(argparse.Action):
         parser.exit()
 
 
-def command(  # noqa: PLR0913 (each is one choice of a pillar)
+def command(  # noqa: PLR0913 (each is one choice of a package)
     load: Callable[..., Separator],
     argv: Sequence[str] | None,
     description: str,
@@ -117,18 +117,18 @@ def command(  # noqa: PLR0913 (each is one choice of a pillar)
     form: Callable[[Mapping[str, Any]], Form] | None = None,
     words: Mapping[str, Sequence[str]] = NONE,
 ) -> int:
-    """Run the command line that all pillars share.
+    """Run the command line that all packages share.
 
     Args:
-        load: ``load(model, **options)`` makes the separator of a name or a folder;
-            bad models are ``ValueError`` or ``OSError`` with one sentence.
+        load: ``load(model, **options)`` returns the separator of a name or a folder,
+            or raises ``ValueError`` or ``OSError`` with one sentence.
         argv: Arguments without the program's name; None takes those of the process.
         description: First line of the help.
-        pillar: Name of the pillar, whose models ``--list`` prints.
+        pillar: Name of the package, whose models ``--list`` prints.
         model: Default of ``--model``; None makes it required.
-        configure: Adds the pillar's own options to the parser; their values are the
-            ``options`` of ``load``.
-        form: Returns, by these options, what is written and where.
+        configure: Adds the package's own options to the parser; their values become
+            the ``options`` of ``load``.
+        form: Returns the :class:`Form` for the values of the options.
         words: Further flags by option, such as ``{"output": ["-o"]}``; those
             of ``input`` take one file each.
 
@@ -159,7 +159,7 @@ def make_parser(
     model: str | None,
     words: Mapping[str, Sequence[str]] = NONE,
 ) -> argparse.ArgumentParser:
-    """Make the parser of the options that all pillars share.
+    """Make the parser of the options that all packages share.
 
     Args:
         description: First line of the help.
@@ -171,7 +171,7 @@ def make_parser(
     >>> parser.parse_args(["a.wav", "--two-stems", "vocals"]).two_stems
     'vocals'
     """
-    # A pillar may give --sample-rate further values.
+    # A package may add values to --sample-rate.
     parser = argparse.ArgumentParser(
         description=description, conflict_handler="resolve"
     )
@@ -201,7 +201,7 @@ def _add_inputs(
             dest="named_input",
             action="append",
             metavar="INPUT",
-            help="one more of them",
+            help="one more input",
         )
     add(
         "--raw",
@@ -377,8 +377,8 @@ def add_checkpoint(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="WHICH",
-        help="of a run folder: latest, best or step-N (default: best, where there is "
-        "none latest)",
+        help="of a run folder: latest, best or step-N (default: best if there is one, "
+        "else latest)",
     )
 
 
@@ -410,7 +410,7 @@ def _run(
 
 
 def _settings(shared: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
-    """Put together what holds for all files."""
+    """Collect the settings for all files."""
     form = shared["form"]
     if shared["name"] is not None:
         check_pattern(shared["name"])
@@ -435,9 +435,9 @@ def _settings(shared: Mapping[str, Any], options: Mapping[str, Any]) -> Settings
 
 @contextlib.contextmanager
 def _lines(are_json: bool) -> Iterator[Callable[[Outcome], None]]:
-    """Give what prints outcomes; all else goes to standard error where it is JSON."""
+    """Yield a function that prints outcomes; with JSON all else goes to stderr."""
     output: TextIO = sys.stdout
-    if hasattr(output, "reconfigure"):  # names may hold bytes that are no UTF-8
+    if hasattr(output, "reconfigure"):  # names may hold bytes that are not UTF-8
         output.reconfigure(errors="backslashreplace")
 
     def line(outcome: Outcome) -> None:
@@ -471,7 +471,7 @@ def _say_left_out(inputs: Inputs) -> None:
 def _report(
     outcomes: Iterator[Outcome], files: int, line: Callable[[Outcome], None]
 ) -> int:
-    """Print what becomes of each file and the counts; returns the exit code."""
+    """Print the outcome of each file and the counts; return the exit code."""
     counts = {"done": 0, "skipped": 0, "failed": 0}
     try:
         for outcome in outcomes:

@@ -1,7 +1,7 @@
 """Exported networks, run by onnxruntime: separation without TensorFlow.
 
 A folder that ``python -m X.export`` wrote holds the network's graphs and
-``config.json``, which says how sound is cut for them and holds the digest of each.
+``config.json``, which states how sound is divided for them and the digest of each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHUNKS = (
 
 
 class ExportError(ValueError):
-    """A folder without an exported network, or with another than was expected."""
+    """A folder without an exported network, or with an unexpected one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Exported:
     """An exported network.
 
     Attributes:
-        folder: Where it lies.
+        folder: Its folder.
         config: Contents of its ``config.json``.
     """
 
@@ -48,23 +48,23 @@ class Exported:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the pillar wrote about its network."""
+        """Settings of the network, as its package wrote them."""
         return self.config["settings"]
 
     def session(self, name: str) -> Callable[..., np.ndarray]:
-        """Load a graph; its inputs are arguments, and its first output is returned.
+        """Load a graph as a function of its inputs that returns its first output.
 
         Args:
             name: Name of its file, without the suffix.
 
         Raises:
-            ExportError: The file is missing or damaged, or onnxruntime is.
+            ExportError: The file is missing or damaged, or there is no onnxruntime.
         """
         path = self.folder / f"{name}{SUFFIXES['onnx']}"
         _check_digest(path, self.config["files"].get(path.name))
         runtime = _runtime()
         options = runtime.SessionOptions()
-        # An arena keeps the most that was ever needed, once for each length of sound.
+        # An arena keeps its largest size, once for each length of sound.
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
         if threads := os.environ.get("OMP_NUM_THREADS"):
@@ -84,16 +84,16 @@ class Exported:
 
         Args:
             network: From waveforms to waveforms.
-            **options: Attributes of the separator that are not as exported.
+            **options: Attributes of the separator that differ from the exported ones.
         """
         return Separator(network, **{**self.config["separator"], **options})
 
 
 def opened(folder: str | Path, package: str) -> Exported:
-    """Open a folder that an export of this package wrote as ONNX.
+    """Open a folder that the export of a package wrote as ONNX.
 
     Raises:
-        ExportError: It is none.
+        ExportError: It is not such a folder.
 
     >>> opened("nowhere", "mixit")
     Traceback (most recent call last):
@@ -110,7 +110,7 @@ expected a folder that python -m mixit.export MODEL --format onnx wrote
             f"{folder} holds no {CONFIG} of an export; expected {expected}"
         ) from error
     if not isinstance(config, dict) or "separator" not in config:
-        raise ExportError(f"{folder} is no exported network; expected {expected}")
+        raise ExportError(f"{folder} is not an exported network; expected {expected}")
     if (config["package"], config["format"]) != (package, "onnx"):
         raise ExportError(
             f"{folder} holds a network of {config['package']} as {config['format']}; "
@@ -133,7 +133,7 @@ def command(
     """Run the command line of a separation without TensorFlow.
 
     Args:
-        load: Makes the separator of a folder.
+        load: Returns the separator of a folder.
         argv: Arguments without the program's name; None takes those of the process.
         description: First line of the help.
         **options: Of :func:`common.separation.command.command`.

@@ -74,11 +74,11 @@ class Part:
 
 
 WHOLE = Part()
-"""All of a sound."""
+"""The whole sound."""
 
 
 class Excerpt(NamedTuple):
-    """What is read of a file or a pipe; no length where it is not known.
+    """The part of a file or a pipe that is read; no length if it is unknown.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "a.wav")
@@ -153,16 +153,16 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
             the input.
         targets: Sources to write; None writes all.
         overwrite: Replace stems that exist.
-        form: What is written, and where.
-        part: What of the input is separated.
+        form: Which files are written, and their paths.
+        part: Part of the input to separate.
         live: Write each chunk as soon as it is certain, to stems that others may read
-            and that end in ``.part`` before their suffix until all are whole.
-        progress: Takes the fraction that is done, from 0 to 1, at the beginning and
-            after each chunk; what it raises ends the separation, and nothing is left.
-            Where the length is not known, it takes 0 and in the end 1.
+            and that end in ``.part`` before their suffix until all are complete.
+        progress: Called with the fraction done, from 0 to 1, at the beginning and
+            after each chunk; an exception in it ends the separation without a trace.
+            If the length is unknown, it is called with 0, and with 1 at the end.
 
     Returns:
-        What was written.
+        The summary of what was written.
 
     Raises:
         SeparationError: A stem exists, or a target or format is unknown.
@@ -182,7 +182,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     source, pipe = _path_or_pipe(input)
     format = format_for(source, format)  # noqa: A001
     stems = stem_paths(separator, source, folder, format, targets, form)
-    # A copy of the whole would not lie beside stems of a part.
+    # Beside stems of a part, a copy of the whole input would be wrong.
     suffix = None if part == WHOLE else audio.FORMATS[format].suffix
     # Nobody has the bytes of a pipe once they are decoded.
     copies = [] if pipe else copy_path(source, folder, form, suffix)
@@ -233,7 +233,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
 
 
 def check_latency(separator: Separator) -> None:
-    """Refuse a separator whose estimates are certain at the end of the sound alone.
+    """Refuse a separator whose estimates are certain only at the end of the sound.
 
     >>> check_latency(Separator(abs, ["a"], 8000, segment_seconds=1.0))
     """
@@ -249,11 +249,11 @@ def excerpt(
     part: Part = WHOLE,
     counted: bool = True,
 ) -> Excerpt:
-    """Choose what is read of a sound.
+    """Choose the part of a sound to read.
 
     Args:
         source: A file, or the sound of a pipe.
-        part: What of it is read.
+        part: Part of it to read.
         counted: Whether to count the samples of a file that does not state how many it
             has, for which it is decoded once.
 
@@ -295,7 +295,7 @@ def _path_or_pipe(
 def _layout(
     path: Path, pipe: PipedSound | None, counted: bool
 ) -> tuple[int, int, int | None]:
-    """Rate, channels and samples, None where nobody has counted them."""
+    """Rate, channels and samples, None if they have not been counted."""
     if pipe:
         return pipe.sample_rate, pipe.channels, None
     if counted:
@@ -325,13 +325,13 @@ def walk(
     Args:
         separator: The model.
         sound: From :func:`excerpt`.
-        form: What is written.
+        form: Which files are written.
         progress: As `separate_file` takes it.
         delay: Follows the estimates.
 
     Yields:
         The mixture [channels, n] and the stems [stems, channels, n] at the rate of the
-        stems, of whatever lengths.
+        stems, in blocks of any length.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "a.wav")
@@ -366,7 +366,7 @@ def _complete(
     sources: Sequence[str],
     name: str | None,
 ) -> None:
-    """Replace one source, if any, by what the others leave, in place."""
+    """Replace one source, if any, by the mixture minus the others, in place."""
     if name is None:
         return
     index = sources.index(name)
@@ -379,8 +379,8 @@ def _rated(
 ) -> Iterator[Pair]:
     """Yield [channels, n] and [sources, channels, n] at the rate of the stems.
 
-    What a model of a lower rate leaves of the sound is divided among its sources. Of
-    sources that are not all, the rest is one more until that is done.
+    The sound above the band of a model of a lower rate is divided among its sources.
+    If the sources are not the whole mixture, the rest takes part as one more source.
     """
     model, rate = separator.sample_rate, sound.sample_rate
     if form.rate == "model" or model >= rate or form.remainder:
@@ -401,7 +401,7 @@ def _separated(
 ) -> Iterator[Pair]:
     """Yield [channels, n] and [sources, channels, n] at a sample rate.
 
-    The mixture waits in a queue until its estimates are there.
+    The mixture waits in a queue for its estimates.
     """
     waiting, ready = Queue(), Queue()
     blocks = delay.reading(sound.blocks(), sound.sample_rate)
@@ -433,7 +433,7 @@ def _kept(blocks: Iterator[np.ndarray], queue: Queue) -> Iterator[np.ndarray]:
 def _with_rest(
     separator: Separator, blocks: Iterator[np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """Separate blocks; what the sources leave of the mixture is one more source."""
+    """Separate blocks, with the mixture minus all sources as one more source."""
     mixtures = Queue()
     for estimates in separator.stream(_kept(blocks, mixtures)):
         rest = mixtures.take(estimates.shape[-1]) - estimates.sum(0)
@@ -443,7 +443,7 @@ def _with_rest(
 def _resampled(
     blocks: Iterator[np.ndarray], source_rate: int, target_rate: int
 ) -> Iterator[np.ndarray]:
-    """Resample blocks [..., n], all leading axes alike."""
+    """Resample blocks [..., n] along their last axis."""
     if source_rate == target_rate:
         yield from blocks
         return
@@ -462,13 +462,14 @@ def _resampled(
 def _progress(
     blocks: Iterator[np.ndarray], name: str, seconds: float | None, rate: int
 ) -> Iterator[np.ndarray]:
-    """Show seconds of sound on stderr where somebody watches."""
+    """Show a progress bar in seconds of sound if stderr is a terminal."""
     shape = "{desc}: {n:.0f} s"
     if seconds:
         shape = (
             "{desc}: {percentage:3.0f}% {bar} {n:.0f}/{total:.0f} s [{remaining} left]"
         )
-    if multiprocessing.parent_process():  # bars of several would overwrite each other
+    # Bars of several processes would overwrite each other.
+    if multiprocessing.parent_process():
         yield from blocks
         return
     with tqdm(

@@ -1,4 +1,4 @@
-"""Inputs of a separation: files, folders with all sound below them, standard input."""
+"""Inputs of a separation: files, folders with all sound in them, standard input."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Input:
 
     Attributes:
         path: The file.
-        name: Stands for it in the paths of the output: folders and name without suffix.
-        label: What the user called it.
-        pipe: The sound where it is separated as it comes, and there is no file.
+        name: Its part of the output paths: folders and name without suffix.
+        label: Its path as the user gave it.
+        pipe: The sound of a pipe that is separated as it arrives, without a file.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Inputs:
 
     Attributes:
         files: The files.
-        folders: Folders whose files they are, if any.
+        folders: Folders that were named as inputs.
         left_out: Files in these folders that are not sound by their suffix.
     """
 
@@ -65,13 +65,13 @@ class Inputs:
 def find(
     words: Sequence[str], output: Path, scratch: Path | None, raw: Raw | None = None
 ) -> Inputs:
-    """Find the files that inputs stand for.
+    """List the sound files of the inputs.
 
     Args:
         words: Files, folders and ``-`` for standard input.
-        output: Folder of the stems, which is passed over inside of an input.
-        scratch: Folder that standard input is written to; None reads it as it comes.
-        raw: Layout of the samples of standard input, where it has no header.
+        output: Folder of the stems, which is skipped inside an input.
+        scratch: Folder that standard input is written to; None reads it as it arrives.
+        raw: Layout of the samples of standard input if it has no header.
 
     Returns:
         The files, each once, under names that tell them apart. Those of one folder have
@@ -109,7 +109,7 @@ def output_names(inputs: Sequence[Path]) -> dict[Path, str]:
     """Name each file for its output, with its folders where several share a name.
 
     Args:
-        inputs: Sound files; one that is named twice counts once.
+        inputs: Sound files; duplicates count once.
 
     Returns:
         The name of each file without its suffix. Files that share one have the folders
@@ -156,8 +156,8 @@ def _name(file: Path, root: Path) -> str:
 def walk(folder: Path, output: Path) -> tuple[list[Path], list[Path]]:
     """List the sound files in a folder and its subfolders, sorted by path.
 
-    Links are followed, each folder once; hidden files and those of the system are left
-    out, and so is the folder of the stems.
+    Links are followed, each folder once. Hidden files, files of the operating system
+    and the folder of the stems are left out.
 
     Args:
         folder: The folder.
@@ -247,7 +247,7 @@ def refuse_mixing(inputs: Inputs, outputs: Sequence[Path], output: Path) -> None
     Args:
         inputs: The inputs.
         outputs: Files to write.
-        output: Folder of the stems; inside of an input it is passed over.
+        output: Folder of the stems, which is skipped inside an input.
 
     Raises:
         SeparationError: A file would lie in an input.

@@ -21,7 +21,7 @@ from common.separation.separator import SeparationError, Separator
 Rate = Literal["input", "model"]
 
 INPUT = "input"
-"""Format of the stems that stands for that of the input."""
+"""Name of the format that copies that of the input."""
 
 ORIGINAL = "original"
 REPORT = "report"
@@ -29,7 +29,7 @@ PART = ".part"
 """Ends the name of a stem that grows, before its suffix."""
 
 REST = "no_{}"
-"""Name of what one of two stems leaves of the mixture."""
+"""Name of the second of two stems: the mixture minus the first."""
 
 FIELDS = {
     "name": "folders and track",
@@ -40,12 +40,12 @@ FIELDS = {
     "model": "the model",
     "source": "the source, such as vocals",
 }
-"""Fields of the pattern of a name, with what each stands for."""
+"""Fields of the pattern of a path, with their meaning."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What is written of a file, and where.
+    """Which files are written for an input, and their paths.
 
     Attributes:
         pattern: Path of a stem below the output folder, without its suffix, of
@@ -54,13 +54,13 @@ class Form:
             of the input, the part in the format of the stems.
         rate: Write at the sample rate of the ``"input"``, and divide what lies above
             the band of the model among its sources, or of the ``"model"``.
-        remainder: Source that takes what the others leave of the mixture instead of
-            its estimate, so that stems add up to the mixture at its own rate.
+        remainder: Source that is replaced by the mixture minus the others, so that the
+            stems add up to the mixture at its own rate.
         name: Stands for the input in the paths; None takes its file name without the
             suffix.
         model: Name of the model in the paths.
-        two_stems: Source that is written together with what it leaves of the mixture,
-            and nothing else; None writes all.
+        two_stems: Source of which only the stem and the mixture minus it are written;
+            None writes all.
     """
 
     pattern: str = "{name}/{source}"
@@ -90,10 +90,10 @@ def check_targets(separator: Separator, targets: Sequence[str] | None) -> None:
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse a pattern of names that has unknown fields or leaves the output folder.
+    """Refuse a pattern with unknown fields, or with a path outside the output folder.
 
     Raises:
-        SeparationError: It does.
+        SeparationError: The pattern is invalid.
 
     >>> check_pattern("{parent}/{track}/{source}")
     """
@@ -127,7 +127,7 @@ def output_path(source: Path, folder: Path, form: Form, stem: str, suffix: str) 
     Args:
         source: The input.
         folder: Output folder.
-        form: Gives the pattern and what stands for the input in it.
+        form: The pattern, and the name of the input in it.
         stem: Name of the source.
         suffix: Of the file.
 
@@ -149,7 +149,7 @@ def output_path(source: Path, folder: Path, form: Form, stem: str, suffix: str) 
         model=form.model,
         source=stem,
     )
-    # A field that is empty leaves no folder behind.
+    # An empty field makes no folder.
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if not parts or ".." in parts:
         raise SeparationError(
@@ -187,7 +187,7 @@ def format_for(source: Path, format: str) -> str:  # noqa: A002
 
     Raises:
         SeparationError: The format is unknown.
-        AudioError: That of the input is not written.
+        AudioError: The format of the input cannot be written.
 
     >>> format_for(Path("song.mp3"), "flac")
     'flac'
@@ -227,12 +227,12 @@ def stem_paths(
 def copy_path(
     source: Path, folder: Path, form: Form, suffix: str | None = None
 ) -> list[Path]:
-    """Path of the copy of the input, if there is to be one.
+    """Path of the copy of the input, if it is to be copied.
 
     Args:
         source: The input.
         folder: Output folder.
-        form: What is written.
+        form: Which files are written.
         suffix: Of the copy; None takes that of the input.
 
     >>> copy_path(Path("song.mp3"), Path("out"), FOLDERS)
@@ -254,10 +254,10 @@ def report_path(source: Path, folder: Path, form: Form) -> Path:
 
 
 def check_new(paths: Sequence[Path], source: Path, overwrite: bool) -> None:
-    """Refuse to replace the input, a folder, or anything without leave.
+    """Refuse to replace the input or a folder, or any file without ``overwrite``.
 
     Raises:
-        SeparationError: A path exists and must stay.
+        SeparationError: A path exists and must not be replaced.
 
     >>> check_new([Path("new.wav")], Path("song.mp3"), overwrite=False)
     """
@@ -279,10 +279,9 @@ def check_new(paths: Sequence[Path], source: Path, overwrite: bool) -> None:
 
 @contextmanager
 def working_folder(folder: Path) -> Iterator[Path]:
-    """Make a hidden folder in another, and that one too where it is missing.
+    """Make a hidden folder inside a folder, which is made too if missing.
 
-    At the end the hidden folder is removed, and so are the folders that were made and
-    hold nothing.
+    On exit the hidden folder is removed, and so are empty folders that were made.
 
     Raises:
         SeparationError: The folder cannot be made or written to.
@@ -305,9 +304,9 @@ def working_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def staged(folder: Path, paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
-    """Give each path a draft in a hidden folder, from which all move at the end.
+    """Yield a draft in a hidden folder for each path; move all of them on success.
 
-    Where anything fails none of them does, and folders that were made go away.
+    On an error no file is moved, and folders that were made are removed.
 
     Raises:
         SeparationError: The folder cannot be made or written to.
@@ -406,5 +405,5 @@ def _cannot_take_stems(folder: Path, error: OSError) -> SeparationError:
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
-        with suppress(OSError):  # it is not empty, as it should be
+        with suppress(OSError):  # it is not empty and stays
             folder.rmdir()

@@ -1,8 +1,8 @@
-"""Reports on separated files: what was made of which input, and whether it still holds.
+"""Reports on separated files, and whether their stems are still up to date.
 
-A report is written last, beside the stems, and removed before any of them is replaced:
-where it is, all of them are those that it describes. ``report.schema.json`` is its
-schema.
+A report is written last, beside the stems, and removed before any of them is replaced,
+so the stems beside a report are always those that it describes. Its schema is
+``report.schema.json``.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def describe_input(path: Path, label: str) -> dict[str, Any]:
 
     Args:
         path: The file.
-        label: What the user called it.
+        label: Its path as the user gave it.
 
     Raises:
-        OSError: The file cannot be looked at.
+        OSError: The file cannot be examined.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "a.wav")
@@ -57,7 +57,7 @@ def describe_input(path: Path, label: str) -> dict[str, Any]:
 
 
 def printable(name: str | os.PathLike[str]) -> str:
-    r"""Return a path as text, with escapes for bytes that are no UTF-8.
+    r"""Return a path as text, with escapes for bytes that are not UTF-8.
 
     >>> printable(os.fsdecode(b"gr\xfcn.wav"))
     'gr\\udcfcn.wav'
@@ -71,7 +71,7 @@ def done(summary: Summary, facts: Mapping[str, Any], folder: Path) -> Report:
     Args:
         summary: What was written.
         facts: ``input`` from :func:`describe_input` with its ``sha256``, ``model`` with
-            ``name`` and ``sha256``, and ``options``: what else decides the samples of
+            ``name`` and ``sha256``, and ``options``: all that affects the samples of
             the stems.
         folder: Folder of the report.
 
@@ -130,7 +130,7 @@ def failed(label: str, error: str) -> Report:
 
 
 def read(path: Path) -> Report:
-    """Read a report; nothing where there is none that can be read.
+    """Read a report; return an empty one if there is none that can be read.
 
     >>> read(Path("no/report.json"))
     {}
@@ -150,9 +150,9 @@ def holds(
     facts: Mapping[str, Any],
     stems: Mapping[str, Path],
 ) -> bool:
-    """Say whether a report is still that of an input, of a model and of its stems.
+    """Return whether a report still describes an input, a model and the stems.
 
-    The input is read only where its status has changed.
+    The input is read only if its size or time has changed.
 
     Args:
         report: From :func:`read`.
@@ -164,7 +164,7 @@ def holds(
     >>> holds({}, Path(), Path("a.wav"), {}, {})
     False
     """
-    with suppress(KeyError, TypeError):  # Somebody has edited it.
+    with suppress(KeyError, TypeError):  # The report was edited.
         return (
             report["options"] == json.loads(json.dumps(facts["options"]))
             and _is_of_model(report["model"], facts["model"])
@@ -182,7 +182,7 @@ def _is_of_model(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 def _are_there(
     written: Mapping[str, Any], folder: Path, stems: Mapping[str, Path]
 ) -> bool:
-    """Say whether stems are those of a report, at their paths and of their sizes."""
+    """Return whether all stems of a report exist, with the recorded sizes."""
     for name, path in stems.items():
         stated = printable(os.path.relpath(path, folder))
         if written[name]["path"] != stated or not path.is_file():
@@ -201,7 +201,7 @@ def _is_of_input(
 
 
 def _number(decibels: float) -> float | str:
-    """Return what JSON holds: it has no infinite numbers."""
+    """Return a number, or text for infinity, which JSON lacks."""
     return decibels if math.isfinite(decibels) else str(decibels)
 
 

@@ -30,17 +30,17 @@ class SeparationError(ValueError):
 @final
 @dataclass(frozen=True)
 class Separator:
-    """A network with what is needed to separate sound by it.
+    """A network, with all that is needed to separate sound of any length.
 
-    What is no longer than one segment goes through the network in one pass at its own
-    length. Longer sound goes through in blocks of exactly one segment; neighbours
-    overlap and are crossfaded with weights that sum to 1, and the last block is moved
-    back to end with the sound. Nothing is padded and no level is changed.
+    Sound of up to one segment goes through the network in one pass at its own length.
+    Longer sound is divided into blocks of exactly one segment; neighbours overlap and
+    are crossfaded with weights that sum to 1, and the last block is moved back to end
+    with the sound. There is no padding and no change of level.
 
     A mono network separates every channel on its own. A network for more channels
     takes exactly that many, or mono, which is copied to all of them and whose
-    estimates are averaged. With ``pairs`` it takes any number, in groups of as many as
-    it wants, and treats what is left over as mono.
+    estimates are averaged. With ``pairs`` it takes any number, in groups of the
+    size that it takes, and treats remaining channels as mono.
 
     Outputs without names (``named=False``) may come in another order in every pass.
     The channels of a mono network are then matched by their magnitude spectra, and
@@ -61,13 +61,13 @@ class Separator:
             frames, so that they see the frames that one long pass would see; the last
             block is up to a frame longer than a segment instead.
         context_samples: Reach of the network to either side, where it has one. Blocks
-            overlap by at least twice as much, and of neither block is used what the
-            cut could have changed: estimates are those of one long pass.
+            overlap by at least twice as much, and samples that the cut could have
+            changed are not used, so estimates are those of one long pass.
         together: Whether a mono network sees all channels at once, [1, channels,
             samples], and each of them has its estimates.
-        complete: Whether the sources make up all of the mixture.
-        digest: Computes the SHA-256 of the weights and of what else makes the network;
-            None where nobody can tell.
+        complete: Whether the sources add up to the mixture.
+        digest: Computes the SHA-256 of the weights and the configuration; None if it is
+            unknown.
 
     Raises:
         SeparationError: If an attribute is out of its range.
@@ -171,8 +171,8 @@ class Separator:
                 are copied, so one array may be filled again for each.
 
         Yields:
-            Float32 [sources, channels, samples], the numbers of one long call
-            whatever the lengths of the blocks; as many samples in all as came in.
+            Float32 [sources, channels, samples], the same numbers as one
+            call for the whole sound, and as many samples in all as the blocks have.
 
         Raises:
             SeparationError: As the call.
@@ -180,7 +180,7 @@ class Separator:
         yield from self._estimates(np.array(block) for block in blocks)
 
     def _estimates(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Separate blocks that nobody else changes."""
+        """Separate blocks that the caller does not change."""
         segment, hop = self.segment_samples or math.inf, self._hop_samples
         queue = Queue()
         pending: np.ndarray | None = None  # estimates that begin where the queue does
@@ -195,7 +195,7 @@ class Separator:
                 given = certain
                 if queue.samples < hop + segment:
                     break
-                # All else is let go before the network needs memory.
+                # Other arrays are released before the network needs memory.
                 pending, given = pending[..., hop:].copy(), 0
                 queue.drop(hop)
                 pending = self._join(pending, self._separate(queue.peek(int(segment))))
@@ -285,7 +285,7 @@ class Separator:
 
 
 class Queue:
-    """Samples waiting for their turn, [..., samples], first in first out.
+    """First-in, first-out queue of samples, [..., samples].
 
     >>> queue = Queue()
     >>> queue.push(np.arange(4)), queue.push(np.arange(4, 6))
@@ -299,12 +299,12 @@ class Queue:
         self.samples = 0
 
     def push(self, chunk: np.ndarray) -> None:
-        """Put samples at the end."""
+        """Append samples."""
         self._chunks.append(chunk)
         self.samples += chunk.shape[-1]
 
     def peek(self, samples: int) -> np.ndarray:
-        """Show the first samples and leave them."""
+        """Return the first samples without removing them."""
         taken, there = [self._chunks.popleft()], 0
         while (there := there + taken[-1].shape[-1]) < samples:
             taken.append(self._chunks.popleft())
@@ -313,7 +313,7 @@ class Queue:
         return joined[..., :samples]
 
     def drop(self, samples: int) -> None:
-        """Forget the first samples."""
+        """Remove the first samples."""
         self.samples -= samples
         while samples:
             first = self._chunks.popleft()
@@ -329,7 +329,7 @@ class Queue:
 
 
 def _chunks(estimates: np.ndarray) -> Iterator[np.ndarray]:
-    """Copy estimates chunk by chunk, so that whoever holds one does not hold all."""
+    """Copy estimates chunk by chunk, so that a chunk does not keep all in memory."""
     for start in range(0, estimates.shape[-1], CHUNK_SAMPLES):
         yield estimates[..., start : start + CHUNK_SAMPLES].copy()
 
@@ -345,7 +345,7 @@ def _check_sources(sources: Sequence[str]) -> None:
 
 
 def _checked(blocks: Iterable[np.ndarray], expected: int) -> Iterator[np.ndarray]:
-    """Pass on blocks as float32 after looking at each."""
+    """Check blocks and yield them as float32."""
     channels, position = None, 0
     for block in blocks:
         block = np.asarray(block)  # noqa: PLW2901
@@ -385,15 +385,15 @@ def _check_block(block: np.ndarray, expected: int) -> None:
 
 
 def graph(function: Callable[..., Any], **options: Any) -> Any:
-    """Make a ``tf.function`` of a method or closure that each separator has anew.
+    """Make a ``tf.function`` of a method or closure that each separator makes anew.
 
     TensorFlow counts the traces of all functions with the same code together, and
     warns of retracing when a process makes its fifth separator, although each traces
-    its own graph once. That warning is left out. So is AutoGraph, which would look for
-    Python control flow on tensors for seconds.
+    its own graph once. That warning is suppressed. AutoGraph is off too, because it
+    would look for Python control flow on tensors for seconds.
 
     Args:
-        function: What is traced.
+        function: The function to trace.
         **options: Those of ``tf.function``.
 
     >>> float(graph(lambda x: 2 * x)(np.float32(3.0)))

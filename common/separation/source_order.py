@@ -1,4 +1,4 @@
-"""Bringing estimates without names into the order of others of the same sound."""
+"""Align unordered estimates with others of the same sound."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ def _magnitudes(signals: np.ndarray) -> np.ndarray:
 
 
 def _assign(gains: np.ndarray) -> np.ndarray:
-    """Choose a column for each row, all different, of the greatest sum.
+    """Assign a different column to each row, with the greatest sum.
 
-    This is the Hungarian method with shortest augmenting paths; of equal choices the
-    order of the columns stays.
+    This is the Hungarian method with shortest augmenting paths; among equal choices
+    the order of the columns stays.
     """
     size = len(gains)
     costs = np.pad(-np.asarray(gains, np.float64), [(1, 0), (1, 0)])
     prices = np.zeros(size + 1), np.zeros(size + 1)
-    owners = np.zeros(size + 1, int)  # the row that has each column, 0 for none
+    owners = np.zeros(size + 1, int)  # the row of each column, 0 for none
     for row in range(1, size + 1):
         _augment(costs, prices, owners, row)
     return np.argsort(owners[1:])

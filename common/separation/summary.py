@@ -1,4 +1,4 @@
-"""What became of a sound file: levels, peaks and the rest of its stems."""
+"""Summary of a separated file: levels and peaks of its stems, and the residual."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of one file; its ``str`` is one line for the reader.
+    """Summary of one separated file; its ``str`` is one line of text.
 
     Attributes:
         name: File name of the input.
@@ -70,7 +70,7 @@ class Summary:
 
     @property
     def _speed(self) -> str:
-        """A share of real time, which says nothing about a short sound."""
+        """Real-time factor, or the seconds of a sound too short for one."""
         seconds = self.samples / self.sample_rate
         if seconds < 1.0:
             return f"took {self.elapsed_seconds:.1f} s"
@@ -86,7 +86,7 @@ class Summary:
 
 
 class Meter:
-    """Sums over a file as it goes by.
+    """Accumulates levels over the chunks of a file.
 
     Args:
         sources: Number of the estimates.
@@ -105,7 +105,7 @@ class Meter:
         self._mixture = self._residual = 0.0
 
     def add(self, mixture: np.ndarray, estimates: np.ndarray) -> None:
-        """Take in a chunk [channels, n] and its estimates [sources, channels, n]."""
+        """Add a chunk [channels, n] and its estimates [sources, channels, n]."""
         residual = mixture - estimates.sum(0, dtype=np.float64)
         self.samples += mixture.shape[1]
         self._values += mixture.size

@@ -1,8 +1,7 @@
-"""What lies above a model's band, divided among its sources as their upper bins are.
+"""Divide the sound above a model's band among its sources.
 
-A model of a lower rate than the sound says nothing about the frequencies above its
-band. The share that a source has of the model's upper bins in a frame is carried on to
-all above them:
+A model of a lower rate than the sound has no estimates above its band. In each frame
+the share of a source in the upper bins of the model is applied to all higher bins:
 
     s_i = e_i + g_i (x - sum_j e_j),    g_i = |E_i|^2 / sum_j |E_j|^2
 
@@ -24,7 +23,7 @@ LOWEST, HIGHEST = 0.25, 0.9
 """Bounds of the bins whose energy counts, as fractions of the model's band."""
 
 LEAST = 1e-18
-"""Added to each energy: where all sources are silent they share alike."""
+"""Added to each energy: where all sources are silent they have equal shares."""
 
 HOPS_AT_ONCE = 64
 
@@ -35,7 +34,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 def complete(
     pairs: Iterable[Pair], sample_rate: int, model_rate: int
 ) -> Iterator[Pair]:
-    """Make estimates add up to their mixture, which reaches above the model's band.
+    """Add to the estimates their shares of the mixture above the model's band.
 
     Args:
         pairs: Mixture and estimates in chunks of any lengths, full scale +-1.
@@ -43,8 +42,8 @@ def complete(
         model_rate: Rate of the model, in Hz.
 
     Yields:
-        Mixture and completed estimates; as many samples in all as came in. They do not
-        depend on the lengths of the chunks.
+        Mixture and completed estimates, with as many samples in all as the input. They
+        do not depend on the lengths of the chunks.
 
     >>> mixture, estimates = np.ones([1, 900]), np.full([2, 1, 900], 0.25)
     >>> whole = list(complete([(mixture, estimates)], 16000, 8000))
@@ -76,8 +75,8 @@ def complete(
 def _shares(
     estimates: np.ndarray, hop: int, chosen: np.ndarray, before: np.ndarray | None
 ) -> np.ndarray:
-    """Shares of the frames, after those of the frame before, [..., 1 + frames]."""
-    if before is None:  # the first frame begins a hop before the sound
+    """Shares of the frames, preceded by those of the last frame, [..., 1 + frames]."""
+    if before is None:  # the first frame begins one hop before the sound
         estimates = np.pad(estimates, [(0, 0), (0, 0), (hop, 0)])
     window = np.sin(np.pi * np.arange(2 * hop) / (2 * hop)) ** 2
     frames = np.lib.stride_tricks.sliding_window_view(estimates, 2 * hop, -1)
@@ -90,7 +89,7 @@ def _shares(
 def _divided(
     mixtures: Queue, estimates: Queue, shares: np.ndarray, hop: int, samples: int
 ) -> Pair:
-    """Take samples and divide what the estimates leave of them."""
+    """Take samples, and divide the mixture minus its estimates by the shares."""
     mixture, parts = mixtures.take(samples), estimates.take(samples)
     rise = np.sin(np.pi / 2 * np.arange(hop) / hop) ** 2
     steps = np.diff(shares)[..., np.newaxis]

@@ -1,7 +1,7 @@
 """Training by Keras, with exact resume, several devices and the dry run.
 
-TensorFlow is imported once a name of :mod:`common.training.loop` is used, so that
-configurations, which need none of it, load in a moment.
+TensorFlow is imported when a name of :mod:`common.training.loop` is first used, so
+that configurations, which do not need it, load quickly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gradients of a batch that is larger than the memory allows, part by part."""
+"""Accumulate the gradients of a batch that does not fit into memory at once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def accumulate(
     batch: Mapping[str, tf.Tensor],
     parts: int,
 ) -> tuple[Gradients, Values]:
-    """Compute the mean gradients of the equal parts of a batch, one after the other.
+    """Compute the gradients of a batch in equal parts, and return their mean.
 
-    The gradient of a mean over the batch is the mean of those of its parts, while only
-    the activations of one part are in memory.
+    The gradient of a mean over the batch is the mean of the gradients of its parts, but
+    only the activations of one part are in memory.
 
     Args:
         gradients_of: Function from a batch to its gradients, None where a variable has
@@ -46,7 +46,7 @@ def accumulate(
     sums, values = gradients_of(_part(batch, parts, 0))
     each = [values]
     for number in range(1, parts):
-        # Otherwise TensorFlow runs the parts side by side, in the memory of all.
+        # Otherwise TensorFlow runs the parts in parallel, with the memory of all.
         with tf.control_dependencies([g for g in sums if g is not None]):
             part = tf.nest.map_structure(tf.identity, _part(batch, parts, number))
         gradients, values = gradients_of(part)

@@ -1,4 +1,4 @@
-"""Moving average of the weights, with which a run validates, saves and separates.
+"""Moving average of the weights, for validation, checkpoints and separation.
 
 [1] Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, SIAM J.
 Control and Optimization 30(4), 1992.
@@ -15,22 +15,22 @@ import tf_keras as keras
 
 
 class Averages(keras.callbacks.Callback):
-    r"""Average the weights of the network over the steps, and use their average.
+    r"""Average the weights of the network over the steps.
 
     .. math:: \bar\theta \gets m \bar\theta + (1 - m) \theta
 
-    The training goes on with the weights themselves. The network holds the averages
-    from the start of a validation to the end of its epoch, and in every checkpoint,
-    whose ``model/averages`` then holds the weights. The optimizers of Keras can average
-    too, but end each ``fit`` with the averages as weights, so that a run could not go
-    on. The statistics of a batch normalisation are averages already.
+    Training continues with the weights themselves. The network holds the averages from
+    the start of a validation to the end of its epoch, and in every checkpoint, whose
+    ``model/averages`` then holds the weights. The optimizers of Keras can average too,
+    but end each ``fit`` with the averages as weights, so that a run could not continue.
+    The statistics of a batch normalisation are averages already.
 
     Must follow all callbacks that validate or save.
 
     Args:
         model: A built model with a ``network`` or a mapping of networks, before the
             first step, in the scope of its strategy. Its ``train_step`` is extended.
-        momentum: m, 0 for no average: nothing is changed then.
+        momentum: m; 0 disables the average.
 
     Attributes:
         in_use: Whether the network holds the averages.
@@ -50,17 +50,17 @@ class Averages(keras.callbacks.Callback):
             self._extend(model)
 
     def restart(self) -> None:
-        """Start the averages with the weights of now."""
+        """Start the averages with the current weights."""
         for weight, average in self._pairs():
             average.assign(weight)
 
     def restored(self) -> None:
-        """Go on from a checkpoint, whose network holds the averages."""
+        """Continue from a checkpoint, whose network holds the averages."""
         self.in_use = True
         self.use(False)
 
     def use(self, in_use: bool) -> None:
-        """Exchange weights and averages, unless the network holds the right ones."""
+        """Exchange weights and averages if the network holds the other ones."""
         if in_use == self.in_use:
             return
         for weight, average in self._pairs():
@@ -71,7 +71,7 @@ class Averages(keras.callbacks.Callback):
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Let the network hold the averages for a while."""
+        """Hold the averages in the network within a block."""
         before = self.in_use
         self.use(True)
         try:

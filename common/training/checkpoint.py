@@ -75,7 +75,7 @@ class Checkpoints:
         averages: Averages of the weights, which the network has in every checkpoint.
 
     Attributes:
-        averages: The same.
+        averages: As the argument.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Checkpoints:
             raise OSError(
                 f"checkpoint of step {step} cannot be written to {self._folder} "
                 f"({_first_line(error)}); free space or choose another output, then "
-                "run the same command again to go on from the checkpoint before"
+                "run the same command again to continue from the checkpoint before"
             ) from error
 
     def _manager(self, name: str, keep: int | None) -> tf.train.CheckpointManager:
@@ -263,7 +263,7 @@ def run_of(path: str | Path) -> Path | None:
 def not_a_run(path: str | Path, checkpoint: str) -> CheckpointError:
     """Return the error for a choice of checkpoint where there is no run folder."""
     return CheckpointError(
-        f"{path} is no run folder, so {checkpoint} cannot be chosen of it; leave out "
+        f"{path} is no run folder, so {checkpoint} cannot be chosen in it; leave out "
         "the choice of a checkpoint"
     )
 
@@ -333,7 +333,7 @@ def _chosen(folder: Path, checkpoint: str) -> Path:
         )
     if Path(f"{folder}.index").is_file():
         raise CheckpointError(
-            f"{folder} is one checkpoint, so {checkpoint} cannot be chosen of it; "
+            f"{folder} is one checkpoint, so {checkpoint} cannot be chosen in it; "
             "name its run folder, or leave out the choice"
         )
     by_folder = {name: _prefixes(folder / name) for name in FOLDERS}

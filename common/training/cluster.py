@@ -1,6 +1,6 @@
 """The machines of a run: ``TF_CONFIG`` from Slurm, Kubernetes or a list of hosts.
 
-TensorFlow reads the addresses of all workers and the index of its own from the
+TensorFlow reads the addresses of all workers and the own index from the
 environment variable ``TF_CONFIG``. The worker of index 0 is the chief, which writes the
 run folder; all workers need a file system in common for it.
 """
@@ -25,17 +25,17 @@ from common.config import ConfigError
 
 VARIABLE = "TF_CONFIG"
 PORT_VARIABLE = "CLUSTER_PORT"
-"""Names the port of the first worker of a machine; the others have the next ones."""
+"""Variable with the port of the first worker of a machine; others use the next ones."""
 PORT = 12345
 SLURM_PORTS = range(20000, 30000, 10)
-"""First ports of Slurm's jobs, so that two jobs on a machine hardly share one."""
+"""First ports of jobs of Slurm, so that jobs on one machine rarely share a port."""
 SIGNALS_VARIABLE = "SEPARATION_SIGNALS"
-"""``stdin`` where signals arrive as lines of it.
+"""Variable that is ``stdin`` if signals arrive as lines of the standard input.
 
 See :func:`common.child_processes.listen`.
 """
 LAST_LINES = 5
-"""Lines of a failed worker that are printed."""
+"""Number of lines of a failed worker that are printed."""
 
 Environment = Mapping[str, str]
 
@@ -67,7 +67,7 @@ def is_chief() -> bool:
     """Return whether this process writes the files of the run, by ``TF_CONFIG``.
 
     Raises:
-        ValueError: ``TF_CONFIG`` is no JSON with a task.
+        ValueError: ``TF_CONFIG`` is not JSON with a task.
     """
     text = os.environ.get(VARIABLE)
     if not text:
@@ -215,7 +215,7 @@ def read_hosts(path: str | Path) -> list[str]:
 
 
 def with_ports(hosts: Sequence[str], first: int = PORT) -> list[str]:
-    """Give each worker a port of its own on its host.
+    """Give each worker its own port on its host.
 
     >>> with_ports(["me@a", "b", "a"], 5000)
     ['a:5000', 'b:5000', 'a:5001']

@@ -1,8 +1,8 @@
 """Paths of checkpoints with characters that TensorFlow takes for patterns.
 
-TensorFlow searches the files of a checkpoint by a pattern, and no escaping of
-``[ ] * ?`` or a backslash both matches and opens them. A symbolic link from a temporary
-folder leads to such a folder instead.
+TensorFlow finds the files of a checkpoint by a pattern, and no escaping of ``[ ] * ?``
+or a backslash both matches and opens them. Instead, such a folder is opened by a
+symbolic link in a temporary folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def literal(path: str | Path) -> str:
     'latest'
     """
     absolute = Path(path).absolute()
-    # On Windows a backslash separates folders and is none of these.
+    # On Windows a backslash separates folders and is not special.
     if SPECIAL.isdisjoint(absolute.parent.as_posix()):
         return str(path)
     return str(_link(absolute.parent) / absolute.name)

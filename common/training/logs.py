@@ -1,7 +1,7 @@
 """Write scalars, sounds and images of a run to JSON lines and TensorBoard.
 
 Every scalar is a line of JSON in ``scalars.jsonl``, and goes to TensorBoard under
-``events/train`` and ``events/validation`` with the tag of the pillar.
+``events/train`` and ``events/validation`` with the tag of the package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Scalars(keras.callbacks.Callback):
         every: Steps between two lines of training scalars.
         start_step: Step at which this process resumes; lines of later steps, written
             before a kill, are removed because these steps are repeated.
-        more: Returns further scalars of ``train`` or ``validation``, too many to print.
+        more: Returns further scalars of ``train`` or ``validation``, which are written
+            but not printed.
         chief: Whether this process writes. Other machines compute the same scalars at
             the same steps, because metrics are aggregated over all machines.
     """
@@ -193,7 +194,7 @@ def write_examples(
 def spectrogram_image(waveform: tf.Tensor, sample_rate: int) -> tf.Tensor:
     """Return magnitudes to the power 0.3 as a grey image, low frequencies at bottom.
 
-    The program of Google takes the window of its model, 2.5 ms, which has only 33 bins;
+    Google's program uses the window of its model, 2.5 ms, which has only 33 bins. Here
     a window of 32 ms with a hop of 8 ms resolves harmonics.
 
     Args:

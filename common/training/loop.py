@@ -28,7 +28,7 @@ from common.training import cluster, distribution, memory, run_folder
 from common.training.averages import Averages
 from common.training.checkpoint import Checkpoints
 from common.training.logs import Scalars
-from common.training.resume import DemandFinite, Progress, Saver, TrainingError
+from common.training.resume import Progress, RequireFinite, Saver, TrainingError
 from common.training.schedule import Schedule
 
 
@@ -40,16 +40,16 @@ class Job:
         model: Compiled model, built together with its optimizers.
         train: Returns the endless training data from a step on.
         valid: Returns the validation data and their number of steps.
-        records: The records that it reads, those of the training first.
-        digest: Digest of the training data; empty: that of the first records.
+        records: The records that it reads, training data first.
+        digest: Digest of the training data; if empty, that of the first records.
         earlier_digest: Digest of the same data by an earlier release.
         steps_per_epoch: Steps of an epoch of the data, for a schedule without its own.
-        divisible: Whether examples do not depend on the batch size of each replica, so
-            that the global batch can be divided again.
-        start: Initialises a new run, such as by the weights of another one. A run that
-            resumes restores its checkpoint instead.
-        callbacks: Returns the callbacks of the pillar by name, for the step of the
-            start. The state of a callback is saved under its name.
+        divisible: Whether examples are independent of the batch size of each replica,
+            so that the global batch can be divided differently on a resume.
+        start: Initialises a new run, for example with the weights of another one. A
+            resumed run restores its checkpoint instead.
+        callbacks: Returns the callbacks of the package by name, for the first step.
+            The state of a callback is saved under its name.
         scalars: Returns more scalars of ``train`` or ``validation``, which are written
             but not printed.
     """
@@ -68,16 +68,16 @@ class Job:
 
 
 Build = Callable[[Any, tf.distribute.Strategy], Job]
-"""Function of a pillar from its configuration to a job, called under the strategy."""
+"""Function from a configuration to a job, called in the scope of the strategy."""
 
 
 def train(config: Any, build: Build) -> Any:
     """Train a model from the start or from its latest checkpoint to the end.
 
     Args:
-        config: Configuration of the pillar, with ``output`` (the run folder) and
+        config: Configuration of the package, with ``output`` (the run folder) and
             ``train`` (the :class:`Schedule`).
-        build: Function of the pillar that builds the job.
+        build: Function of the package that builds the job.
 
     Returns:
         The trained model, whose network has the averages of ``train.ema``.
@@ -117,7 +117,7 @@ def train(config: Any, build: Build) -> Any:
         run_folder.record(folder, config, step, *digests, **batch._asdict())
     callbacks = {
         **job.callbacks(step),
-        "finite": DemandFinite(folder),
+        "finite": RequireFinite(folder),
         "scalars": Scalars(folder, schedule.log_steps, step, job.scalars, chief),
     }
     total = schedule.epochs * schedule.steps_per_epoch
@@ -142,8 +142,8 @@ def check(config: Any, build: Build) -> int:
     """Dry run: two steps, save, restore in a new process, a third step in both.
 
     Args:
-        config: Configuration of the pillar.
-        build: Function of the pillar that builds the job; importable by name.
+        config: Configuration of the package.
+        build: Function of the package that builds the job; importable by name.
 
     Returns:
         0, if both processes reach the same weights.
@@ -152,7 +152,7 @@ def check(config: Any, build: Build) -> int:
         TrainingError: The weights differ, or the loss is not finite.
     """
     context = multiprocessing.get_context("spawn")
-    # The folder is removed first, also after a failure, which ends the other process.
+    # The folder is removed first, even after a failure; that ends the other process.
     with (
         ProcessPoolExecutor(1, mp_context=context) as pool,
         TemporaryDirectory(prefix="check-") as folder,
@@ -232,19 +232,19 @@ def _start(config: Any, build: Build) -> tuple[Job, Batch, Averages]:
 
 
 def _expect_one_step(folder: Path, strategy: tf.distribute.Strategy, step: int) -> None:
-    """Raise an error for workers at different steps, which share no run folder."""
+    """Raise an error for workers at different steps, as without a shared folder."""
     steps = sorted(set(distribution.of_workers(strategy, step)))
     if len(steps) > 1:
         raise TrainingError(
-            f"the workers would go on from different steps ({str(steps)[1:-1]}), so "
-            f"{folder} is not one for all; name an output on a disk that they share"
+            f"the workers would resume from different steps ({str(steps)[1:-1]}), so "
+            f"{folder} is not shared by all; name an output on a disk that they share"
         )
 
 
 def _check_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
     """Raise an error for another global batch than that of the checkpoint.
 
-    It can differ only if run.json, which holds it, is missing.
+    They can differ only if run.json, which holds the global batch, is missing.
     """
     trained = state.get("global_batch", batch.global_batch)
     if trained != batch.global_batch:
@@ -256,7 +256,7 @@ def _check_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
 
 
 def _fit(job: Job, schedule: Schedule, step: int, callbacks: Sequence[Any]) -> None:
-    """Finish an interrupted epoch, then run the others."""
+    """Finish an interrupted epoch, then run the remaining ones."""
     epoch, done = divmod(step, schedule.steps_per_epoch)
     if done:
         _fit_epochs(job, schedule, step, epoch + 1, callbacks)

@@ -15,12 +15,12 @@ def keep() -> None:
     """Make TensorFlow reuse the memory of large tensors, by its BFC allocator.
 
     Otherwise the C library returns the memory to the system after every operation, and
-    the page faults cost a tenth of the time of a training step and half of that of a
-    filter. It must be called before any operation.
+    page faults take a tenth of the time of a training step and half of that of the
+    Wiener filter. Must be called before any operation.
     """
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
     if not hasattr(os, "sysconf"):
-        return  # Windows: TensorFlow has a limit of its own.
+        return  # On Windows TensorFlow has its own limit.
     megabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(megabytes))
 
@@ -43,10 +43,10 @@ def peak() -> tuple[str, int]:
     """Measure the largest memory so far.
 
     Returns:
-        What it is the memory of, and its bytes: the GPU that has used most, else this
-        process, whose bytes are 0 where the system does not count them.
+        The device and its bytes: the GPU that has used most, else this process, whose
+        bytes are 0 if the system does not count them.
     """
-    # The memory of a process is also set where TensorFlow is never imported.
+    # The memory of a process is also measured without TensorFlow.
     import tensorflow as tf
 
     gpus = [
@@ -62,7 +62,7 @@ def peak() -> tuple[str, int]:
 def _peak_of_process() -> int:
     status = Path("/proc/self/status")
     if status.exists():
-        # Of getrusage a process inherits the peak of the one that started it.
+        # In getrusage a process inherits the peak of its parent.
         lines = status.read_text(encoding="ascii", errors="replace").splitlines()
         sizes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
         return int(sizes[0]) << 10 if sizes else 0

@@ -1,4 +1,4 @@
-"""The weights of a network in one file of safetensors, as it is published.
+"""The weights of a network in a safetensors file, as for publication.
 
 Tensors have the names of ``tf.train.Checkpoint(network=network)``, so a file and a
 checkpoint of one network hold the same names and values. Matrices may be stored in half
@@ -51,7 +51,7 @@ def write(path: Path, network: Any, half: bool = False) -> None:
 
 
 def restore(path: Path, network: Any) -> None:
-    """Give the variables of a network the tensors of a file.
+    """Assign the tensors of a file to the variables of a network.
 
     Args:
         path: The file.
@@ -96,13 +96,13 @@ def read(path: Path) -> dict[str, np.ndarray]:
     # The types of numpy are looked up by their names in the file.
     except (SafetensorError, KeyError, AttributeError, TypeError) as error:
         raise NetworkFileError(
-            f"{path} is damaged or no file of safetensors ({error}); copy or download "
+            f"{path} is damaged or not a safetensors file ({error}); copy or download "
             "it again"
         ) from error
     if digest not in (None, _digest(tensors)):
         raise NetworkFileError(
-            f"{path} is damaged: its tensors have another SHA-256 than it states; copy "
-            "or download it again"
+            f"{path} is damaged: the SHA-256 of its tensors differs from the stated "
+            "one; copy or download it again"
         )
     return tensors
 

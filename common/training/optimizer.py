@@ -188,11 +188,12 @@ def learning_rate(
     Args:
         schedule: Warm-up, choice of the decay, and length of the run in steps.
         start: Learning rate at the start of the decay.
-        own: Decay of the pillar as a schedule of Keras, in place of ``start``.
+        own: Decay of the package as a schedule of Keras, used instead of ``start``.
         updates: Updates of the optimizer in a step of the run.
 
     Returns:
-        For an optimizer of Keras. Without warm-up and cosine it is the pillar's.
+        A number or schedule for an optimizer of Keras; without warm-up and cosine that
+        of the package.
 
     >>> learning_rate(Schedule(), 0.1)
     0.1

@@ -150,7 +150,7 @@ def _value(logs: Mapping[str, Any] | None, monitor: str) -> float:
     if not logs or monitor not in logs:
         measured = ", ".join(logs or ())
         raise ValueError(
-            f"{monitor} is not among what the epoch measured ({measured}); the "
+            f"{monitor} is not among the values of the epoch ({measured}); the "
             "learning rate and the end of the training need a validation"
         )
     return float(logs[monitor])

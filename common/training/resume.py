@@ -1,6 +1,6 @@
 """Callbacks that save and restore all state of a run, so that it can resume.
 
-:mod:`common.training.loop` says what makes a resume exact.
+:mod:`common.training.loop` describes what makes a resume exact.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Progress(keras.callbacks.ProgbarLogger):
         super().on_train_batch_end(batch + self._done, logs)
 
 
-class DemandFinite(keras.callbacks.Callback):
+class RequireFinite(keras.callbacks.Callback):
     """Stop the run at the first scalar that is not finite.
 
     A second network, such as a discriminator, may diverge long before the loss does.

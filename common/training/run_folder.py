@@ -39,9 +39,9 @@ MAY_CHANGE = (
 )
 """Keys that may change when a run resumes, because the results stay the same.
 
-For another encoding of the records the digest of the data decides. On other devices the
-global batch of the run is divided again, see :func:`divided`. The number of epochs may
-not change where the learning rate depends on it, which is that of a cosine.
+Another encoding of the records is accepted if the digest of the data is the same. On
+other devices the global batch is divided anew, see :func:`divided`. The number of
+epochs may not change with a cosine learning rate, which depends on it.
 """
 
 RECORD = "run.json"
@@ -189,7 +189,9 @@ def _refuse_model(folder: Path) -> None:
 
 def _is_started(folder: Path) -> bool:
     """Return whether a run has saved a checkpoint."""
-    from common.training import checkpoint  # with TensorFlow, which names do not need
+    from common.training import (
+        checkpoint,
+    )  # imports TensorFlow, which names do not need
 
     return checkpoint.exist(folder)
 

@@ -33,15 +33,15 @@ class Schedule:
         precision: Precision of the factors of matrix products and convolutions in the
             network, in training, validation and separation. Recurrent layers,
             normalisations, transforms, losses and weights are always float32.
-        accumulate: Batches of each replica whose mean gradient makes one step, so that
-            the batch of a step is as many times as large in the memory of one; steps,
-            epochs and schedules count steps. A batch normalisation has the moments of
-            each batch, dropout draws anew for each.
+        accumulate: Number of batches of each replica whose mean gradient makes one
+            step: the effective batch is that many times larger in the memory of one.
+            Epochs and schedules count steps. Batch normalisation uses the moments of
+            each batch, and dropout is drawn for each.
         ema: Momentum of the moving average of the weights, such as 0.999, with which
             the run validates and saves, and separates afterwards; 0: none.
-        lr_schedule: ``own``: the learning rate of the pillar with its decay;
+        lr_schedule: ``own``: the learning rate of the package with its decay;
             ``cosine``: half a period of a cosine from ``lr`` to 0 over the whole run.
-        warmup_steps: Steps in which the learning rate first rises in proportion.
+        warmup_steps: Steps of a linear warm-up of the learning rate.
     """
 
     epochs: int = 1

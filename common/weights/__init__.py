@@ -1,1 +1,1 @@
-"""Pretrained and bundled weights: where they lie, their files, their registry."""
+"""Pretrained and bundled weights: their locations, files and registry."""

@@ -1,9 +1,9 @@
-"""The folder of a model without its training: bundled with a pillar, or published.
+"""Folders of models for separation only: bundled with a package, or published.
 
-It holds ``config.json`` without paths, ``weights.safetensors``, ``card.json`` and
-``README.md``. Models that come with a pillar lie in its folder ``bundled``, so that
-separation works offline. ``python -m X.convert RUN FOLDER --bundle`` or ``--publish``
-writes one, and ``X.load`` reads it.
+Such a folder holds ``config.json`` without paths, ``weights.safetensors``,
+``card.json`` and ``README.md``. Bundled models are in the folder ``bundled`` of a
+package, so that separation works offline. ``python -m X.convert RUN FOLDER --bundle``
+or ``--publish`` writes one, and ``X.load`` reads it.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Form:
 
     Attributes:
         half: Whether matrices are stored in float16.
-        publish: Whether it is for others: of any size, in a new folder, with a
-            ``README.md``. A bundled model is small and replaces that of its name.
-        licence: Licence of the weights, None: that of the card which is there.
+        publish: Write a model of any size to a new folder, with a ``README.md``. A
+            bundled model is small and replaces the one of the same name.
+        licence: Licence of the weights; None keeps that of the card.
     """
 
     half: bool = False
@@ -67,8 +67,8 @@ def find(models: Path, name: str | Path) -> Path | None:
     """Return the run folder of a bundled model, or None for any other name.
 
     Args:
-        models: Folder of the models of a pillar.
-        name: What may be the name of one of them.
+        models: Folder of the bundled models of a package.
+        name: A name of a model, or any other text.
     """
     folder = models / name
     is_name = Path(name).name == str(name)
@@ -76,7 +76,7 @@ def find(models: Path, name: str | Path) -> Path | None:
 
 
 def refuse_large(run: str | Path, weights: int, form: Form) -> None:
-    """Refuse what would make the package too large.
+    """Refuse a model that would make the package too large.
 
     Args:
         run: Run folder, for the message.
@@ -108,10 +108,10 @@ def write(
     """Write the folder of a model, all files or none.
 
     Args:
-        run: Run folder, whose card is taken where it has one.
-        folder: The folder; of a bundled model that is there, both cards stay.
+        run: Run folder, whose card is used if it has one.
+        folder: The folder. An existing bundled model keeps its card and README.
         parts: Networks and configurations, the main one under ``""``.
-        load: Function of the pillar from a folder to a separator.
+        load: Function of the package from a folder to a separator.
         form: How it is written.
         scores: Makes the scores of the card of a run that was evaluated.
 
@@ -138,7 +138,7 @@ def write(
         if (folder / README).exists():
             shutil.copyfile(folder / README, work / README)
         elif form.publish:
-            # The module of a pillar's function is that pillar.
+            # The function is defined in the package itself.
             write_text(work / README, card.readme(about, folder.name, load.__module__))
     return about
 
@@ -164,7 +164,7 @@ def is_recorded(root: str | None) -> bool:
 
 
 def _card(card_of_run: Card | None, separator: Separator, parts: Parts) -> Card:
-    """Complete what is known of a model by what it is."""
+    """Make the card from that of the run and the properties of the separator."""
     sources, rate = tuple(separator.sources), separator.sample_rate
     weights = sum(network.count_params() for network, _ in parts.values() if network)
     summary = f"{', '.join(sources)} at {rate} Hz; {weights / 1e6:.2g} M weights"

@@ -1,7 +1,7 @@
-"""The card of a model: what ``card.json`` in its folder says about it.
+"""The card of a model: origin, licence and scores, in ``card.json`` of its folder.
 
 Every bundled or published model has one beside its weights. The registry finds bundled
-models by their folders and takes licence and scores from their cards.
+models by their folders and reads licence and scores from their cards.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class CardError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What a model reaches on sound that it was not trained on.
+    """A score of a model on sound that it was not trained on.
 
     Attributes:
         measure: Name of the measure, such as ``SI-SDRi``.
         unit: Its unit, empty where it has none.
         measured_on: The held-out sound.
-        recorded: Whether that is recorded and not synthetic.
+        recorded: Whether that sound is recorded, not synthetic.
         values: Value by source, or by ``mean``.
     """
 
@@ -59,10 +59,10 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What a model is, where it comes from, and what it reaches.
+    """Description of a model: sources, size, origin and scores.
 
     Attributes:
-        summary: What it separates, and how large it is, in one line.
+        summary: Sources and size, in one line.
         sources: Names of its sources in their order.
         sample_rate: Its rate in Hz.
         channels: Number of channels that it separates together.
@@ -107,8 +107,8 @@ def read(folder: Path) -> Card | None:
         return _card(json.loads(path.read_text("utf-8")))
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise CardError(
-            f"{path} is no card of a model ({error}); expected an object with the keys "
-            f"{', '.join(_fields(Card))}"
+            f"{path} is not the card of a model ({error}); expected an object with "
+            f"the keys {', '.join(_fields(Card))}"
         ) from error
 
 
@@ -155,13 +155,13 @@ def readme(card: Card, name: str, pillar: str) -> str:
 
 def _card(values: Mapping[str, Any]) -> Card:
     plain = {key: value for key, value in values.items() if key != "scores"}
-    _demand_all(Card, values)
+    _require_all(Card, values)
     scores = tuple(_score(each) for each in values["scores"])
     return dataclasses.replace(from_dict(Card, plain), scores=scores)
 
 
 def _score(values: Mapping[str, Any]) -> Score:
-    _demand_all(Score, values)
+    _require_all(Score, values)
     numbers = {str(name): float(each) for name, each in values["values"].items()}
     if not numbers:
         raise ConfigError("values is empty, expected a number by source or by mean")
@@ -169,7 +169,7 @@ def _score(values: Mapping[str, Any]) -> Score:
     return dataclasses.replace(from_dict(Score, plain), values=numbers)
 
 
-def _demand_all(cls: Any, values: Mapping[str, Any]) -> None:
+def _require_all(cls: Any, values: Mapping[str, Any]) -> None:
     missing = [key for key in _fields(cls) if key not in values]
     if missing:
         raise ConfigError(f"{', '.join(missing)} missing in a {cls.__name__.lower()}")

@@ -1,4 +1,4 @@
-"""The command line of conversion, the same options in every pillar."""
+"""The command line of conversion, with the same options in every package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.weights.card import Card
 def parser(
     program: str, description: str | None, check: str
 ) -> argparse.ArgumentParser:
-    """Make the parser of a conversion, to which a pillar adds its own options.
+    """Make the parser of a conversion, to which a package adds its own options.
 
     Args:
         program: Name such as ``"mixit.convert"``.
@@ -51,7 +51,7 @@ def parser(
     add(
         "--half",
         action="store_true",
-        help="store matrices in float16, and print what that loses",
+        help="store matrices in float16, and print the loss",
     )
     add("--licence", metavar="SPDX", help="licence of the weights, for the card")
     return made
@@ -68,10 +68,10 @@ def command(
 
     Args:
         parser: From :func:`parser`.
-        run: Converts by the options and returns the exit code; ``dest`` is None where
-            the weights are only checked.
+        run: Converts by the options and returns the exit code; ``dest`` is None if the
+            weights are only checked.
         bundle: Writes the network of a run folder to a folder.
-        load: Makes a separator of either folder.
+        load: Returns the separator of either folder.
         argv: Arguments without the program's name; None takes those of the process.
 
     Returns:
@@ -103,7 +103,7 @@ def _loss(distortion: float) -> str:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Take the one destination that is named; there must be something to do."""
+    """Check the options, and use DEST and --output as one destination."""
     if options.dest and options.output:
         raise CheckpointError(
             f"two destinations are named, {options.dest} and {options.output}; give one"

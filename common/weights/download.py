@@ -1,4 +1,4 @@
-"""Resumable downloads that are whole and checked, or absent."""
+"""Resumable downloads with verified checksums; no partial file is visible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
 BLOCK_BYTES = 1 << 20
 ATTEMPTS = 4
-"""Requests for one file, as long as each of them brings a part of it."""
+"""Number of requests for one file, each of which must bring a part of it."""
 
 RECORD = "downloads.json"
 """File beside downloads with the address, size and SHA-256 of each."""
@@ -34,7 +34,7 @@ class DownloadError(ValueError):
 
 
 class Download(NamedTuple):
-    """What is recorded of the first download of a file.
+    """Record of the first download of a file.
 
     Attributes:
         address: Where it came from.
@@ -48,17 +48,17 @@ class Download(NamedTuple):
 
 
 def obtain(url: str, path: Path, sha256: str = "", size: int | None = None) -> Path:
-    """Download a file, unless it is there.
+    """Download a file, unless it exists.
 
-    A download that broke off goes on where it ended, if the server has ranges. The file
-    appears under its name once it is whole and its SHA-256 is compared with the
-    published one, and with that of the first download, which :data:`RECORD` keeps.
+    An interrupted download continues where it ended if the server supports ranges. The
+    file appears under its name when it is complete and its SHA-256 equals the published
+    one and that of the first download, which :data:`RECORD` keeps.
 
     Args:
         url: Address of the file.
         path: Path of the file; its folder is made as needed.
         sha256: Its SHA-256 or the first digits of it; empty where none is published.
-        size: Its size in bytes, None where it is not known.
+        size: Its size in bytes, None if unknown.
 
     Returns:
         The path.
@@ -167,7 +167,7 @@ def _problem(path: Path, part: Path, download: Download, expected: Download) -> 
     with part.open("rb") as file:
         is_page = PAGE.match(file.read(BLOCK_BYTES))
     if is_page:
-        return "gave a web page in place of the file"
+        return "returned a web page instead of the file"
     if expected.size not in (0, download.size):
         return f"gave a file of {download.size} bytes, expected {expected.size}"
     if not download.sha256.startswith(expected.sha256):
@@ -181,7 +181,7 @@ def _problem(path: Path, part: Path, download: Download, expected: Download) -> 
 
 
 def _download(url: str, part: Path) -> None:
-    """Download a file; where the connection breaks off, ask for the rest."""
+    """Download a file; when the connection breaks off, request the rest."""
     for attempt in range(1, ATTEMPTS + 1):
         before = _size(part)
         try:
@@ -203,7 +203,7 @@ def _download_rest(url: str, part: Path) -> None:
         error.close()
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
             raise
-        return  # There is nothing after what we have.
+        return  # The partial file is complete.
     resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
     with answer:
         _refuse_page(url, answer.headers)
@@ -212,11 +212,11 @@ def _download_rest(url: str, part: Path) -> None:
 
 
 def _refuse_page(url: str, headers: Mapping[str, str]) -> None:
-    """Refuse what a server calls a web page, and keep the part that is there."""
+    """Refuse a response that is a web page, and keep the partial file."""
     content_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if content_type in ("text/html", "application/xhtml+xml"):
         raise DownloadError(
-            f"{url} is a web page ({content_type}) and no file: it has moved, or asks "
+            f"{url} is a web page ({content_type}), not a file: it has moved, or asks "
             "for something; open it in a browser"
         )
 

@@ -1,4 +1,4 @@
-"""The command line of export, the same in every pillar."""
+"""The command line of export, the same in every package."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ MOST = {"savedmodel": 0.0, "onnx": 1e-5, "tflite": 1e-5}
 
 @dataclass(frozen=True)
 class Export:
-    """What a pillar exports.
+    """The export of a package.
 
     Attributes:
-        package: Name of the pillar.
-        separator: Of the network, which the exported one has to equal.
+        package: Name of the package.
+        separator: Separator of the network, as the reference.
         core: The network as a function of one tensor, from :func:`core_module`.
         example: Input of the core of some size.
         write_onnx: Writes its graphs to a folder.
-        load_onnx: Makes a separator of that folder.
-        settings: What ``load_onnx`` needs besides, as JSON.
+        load_onnx: Returns the separator of that folder.
+        settings: Further values for ``load_onnx``, as JSON.
         refused: Why a format is impossible, by its name.
     """
 
@@ -58,12 +58,12 @@ class Export:
 def core_module(
     network: Any, call: Callable[[tf.Tensor], Any], spec: tf.TensorSpec
 ) -> Any:
-    """Make the module that is saved: the variables, and one function of them.
+    """Make the module to save: the variables, and one function of them.
 
     Args:
-        network: Holds the variables, or several networks do.
+        network: The network with the variables, or several.
         call: The function.
-        spec: Of its input.
+        spec: Specification of its input.
     """
     module: Any = tf.Module()
     # The variables alone: of a whole model, Keras saves functions of each layer.
@@ -74,7 +74,7 @@ def core_module(
 
 
 def require_float32(network: tf.Module) -> None:
-    """Refuse a network that computes in half precision, which graphs here do not.
+    """Refuse a network that computes in half precision, which exports do not support.
 
     Raises:
         CheckpointError: One of its layers does.
@@ -87,7 +87,7 @@ def require_float32(network: tf.Module) -> None:
         half = [each for each in types if each not in ("float32", None)]
         if half:
             raise CheckpointError(
-                f"{layer.name} computes in {half[0]}, which is not exported; train "
+                f"{layer.name} computes in {half[0]}, which cannot be exported; train "
                 "with train.precision=float32, or export as savedmodel"
             )
 
@@ -103,7 +103,7 @@ def command(
     Args:
         program: Name such as ``"mixit.export"``.
         description: First line of the help.
-        prepare: ``prepare(model, checkpoint)`` makes what is exported.
+        prepare: ``prepare(model, checkpoint)`` returns the export.
         argv: Arguments without the program's name; None takes those of the process.
 
     Returns:
@@ -151,10 +151,10 @@ def _run(prepare: Callable[..., Export], options: argparse.Namespace) -> int:
 def write(
     export: Export, form: str, folder: str | Path, *, overwrite: bool = False
 ) -> float:
-    """Export a network to a folder, which appears once the result equals the network.
+    """Export a network to a folder, after a check that the result equals the network.
 
     Args:
-        export: What is exported.
+        export: The export.
         form: ``"onnx"``, ``"savedmodel"`` or ``"tflite"``.
         folder: The folder.
         overwrite: Whether it may replace another one.
@@ -240,7 +240,7 @@ def _run_tflite(content: bytes, example: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back the pages that the compiler writes to standard error."""
+    """Suppress the output of the compiler on standard error."""
     before = os.dup(2)
     try:
         with open(os.devnull, "w") as nothing:  # noqa: PTH123 (a device)
@@ -252,7 +252,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _array(outputs: Any) -> np.ndarray:
-    """Join all outputs to one line."""
+    """Join all outputs into one array [values]."""
     return np.concatenate([np.ravel(each) for each in tf.nest.flatten(outputs)])
 
 

@@ -1,4 +1,4 @@
-"""SHA-256 of a network in memory, which tells whether stems are those of a model."""
+"""SHA-256 of a network in memory, which identifies the model of stems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Variable(Protocol):
-    """What has values, such as a variable of TensorFlow."""
+    """An object with values, such as a variable of TensorFlow."""
 
     def numpy(self) -> np.ndarray:
         """Return the values."""
@@ -21,8 +21,8 @@ def fingerprint(variables: Iterable[Variable], *facts: Any) -> str:
 
     Args:
         variables: Its variables, in their order.
-        *facts: Whatever else decides what it computes, such as a configuration, whose
-            ``repr`` states all of it.
+        *facts: All else that its output depends on, such as a configuration, with a
+            complete ``repr``.
 
     Returns:
         64 hexadecimal digits.

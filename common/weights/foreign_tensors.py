@@ -1,4 +1,4 @@
-"""Tensors that another program wrote, by its names, and whether they fit a network."""
+"""Check that the tensors of another program fit a network, by their names."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Graphs of ONNX, written operation by operation.
+"""Build graphs of ONNX operation by operation.
 
-A network is written out as its few dozen operations rather than converted from a graph
-of TensorFlow: recurrent layers become the LSTM and GRU of ONNX, which runtimes have a
-program for, and no converter has to know the versions of TensorFlow.
+A network is written as its few dozen operations and not converted from a graph of
+TensorFlow: recurrent layers become the LSTM and GRU of ONNX, for which runtimes have
+fast kernels, and no converter has to support the versions of TensorFlow.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from common.training.checkpoint import CheckpointError
 
 OPSET = 17
 IR_VERSION = 8
-"""Of the oldest runtimes with this set of operations."""
+"""Version of the format in the oldest runtimes with this set of operations."""
 
 LSTM_ORDER = (0, 3, 1, 2)
 """Index among our gates (input, forget, cell, output) of each gate of ONNX."""
@@ -85,7 +85,7 @@ class Graph:
         return self("Slice", self("Shape", tensor), [axis], [axis + 1])
 
     def reshape(self, tensor: str, *shape: int | str) -> str:
-        """Reshape to lengths; 0 keeps that of the same axis, -1 takes what is left.
+        """Reshape to lengths; 0 keeps that of the same axis, -1 is inferred.
 
         A length may be a tensor [1].
         """

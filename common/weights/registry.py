@@ -1,9 +1,9 @@
-"""What models there are, and their download: ``list``, ``show NAME``, ``fetch NAME``.
+"""List, describe and download models: ``list``, ``show NAME``, ``fetch NAME``.
 
-Every pillar lists the models that others published and those that come with it by the
-function ``entries`` of its module ``published``, whose function ``fetch`` downloads one
-of the former. A pillar without such a module has those in its folder ``bundled``; one
-that is not installed is passed over.
+The module ``published`` of a package lists its pretrained and bundled models by the
+function ``entries``, and downloads a pretrained one by ``fetch``. A package without
+this module has only the models in its folder ``bundled``; one that is not installed is
+skipped.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONFIG = "config.json"
 WEIGHTS = ("*.data-*-of-*", "*.pth", "*.safetensors")
 MOST_LETTERS = 60
 HEAD = 8
-NAME_HELP = "its name, or PILLAR/NAME"
+NAME_HELP = "its name, or PACKAGE/NAME"
 
 
 class RegistryError(ValueError):
@@ -45,8 +45,8 @@ class File:
     """One file of weights.
 
     Attributes:
-        path: Where it lies, or will lie once it is there.
-        address: Where it is published; empty where it comes with the package.
+        path: Its path, also before it is downloaded.
+        address: Where it is published; empty if it is bundled.
         size: Size in bytes, None where it is unknown.
         about: Whether the size is computed from the number of weights.
         sha256: SHA-256 or its head, empty where it is unknown.
@@ -64,11 +64,11 @@ class Entry:
     """One model.
 
     Attributes:
-        name: What the pillar's ``load`` and ``--model`` take.
-        pillar: Name of the pillar.
+        name: Name for ``load`` and ``--model`` of the package.
+        pillar: Name of the package.
         source: Where it comes from.
         licence: Of the weights.
-        score: What it reaches on held-out sound, or that it was not measured.
+        score: Its score on held-out sound, or ``not measured``.
         cached: Whether it is on this machine, ready to be loaded.
         files: Its weights.
         facts: Further facts by name.
@@ -96,7 +96,7 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Ask every pillar that is installed for its models, bundled ones first."""
+    """Return the models of all installed packages, bundled ones first."""
     models: list[Entry] = []
     for pillar in PILLARS:
         try:
@@ -111,16 +111,16 @@ def entries() -> list[Entry]:
 
 
 def _bundled(pillar: str) -> list[Entry]:
-    """Describe the models of a pillar that has no published ones."""
+    """Describe the models of a package that has no published ones."""
     (folder,) = importlib.import_module(pillar).__path__
     return shipped(pillar, Path(folder) / "bundled")
 
 
 def shipped(pillar: str, folder: Path) -> list[Entry]:
-    """Describe the models that come with a pillar.
+    """Describe the models that come with a package.
 
     Args:
-        pillar: Its name.
+        pillar: Name of the package.
         folder: Holds a run folder for each model, with its :class:`card.Card`.
 
     Returns:
@@ -172,7 +172,7 @@ def published_file(
     """Describe a file that is downloaded, by the record of its download if any.
 
     Args:
-        path: Where it lies, or will lie.
+        path: Its path, also before it is downloaded.
         address: Where it is published.
         size: Its published size in bytes, None where that is unknown.
         about: Whether the size is computed from the number of weights.
@@ -187,7 +187,7 @@ def published_file(
 
 
 def table(models: Sequence[Entry]) -> str:
-    """Lay out models, one on a line under the names of the columns.
+    """Format models as a table, one on a line.
 
     >>> entry = Entry("tiny", "mixit", "here", "MIT", "5 dB", True, [], {})
     >>> print(table([entry]).splitlines()[1])
@@ -216,7 +216,7 @@ def _row(model: Entry) -> tuple[str, ...]:
 
 
 def describe(model: Entry) -> str:
-    """Describe a model; files that are there are compared with their SHA-256."""
+    """Describe a model, and verify the SHA-256 of its downloaded files."""
     lines = [
         f"{model.pillar}/{model.name}",
         f"source: {model.source}",
@@ -236,7 +236,7 @@ def describe(model: Entry) -> str:
 
 
 def _judged(file: File) -> str:
-    """Give the SHA-256, the whole one where the file is there."""
+    """Return the SHA-256, in full if the file exists."""
     if not file.path.exists():
         return f"{file.sha256}..." if file.sha256 else NOT_DOWNLOADED
     whole = digest(file.path)
@@ -258,7 +258,7 @@ def _megabytes(size: int | None, about: bool) -> str:
 
 
 def as_json(model: Entry) -> dict[str, Any]:
-    """Give all of a model in values of JSON; null stands for what is unknown."""
+    """Return all facts of a model as values of JSON; null is unknown."""
     facts = {"size": model.size, "bundled": model.bundled, "facts": dict(model.facts)}
     values = asdict(model) | facts
     for file in values["files"]:
@@ -268,13 +268,13 @@ def as_json(model: Entry) -> dict[str, Any]:
 
 
 def fetch(model: Entry) -> str:
-    """Download the files of a model that are not there, and check those that are.
+    """Download the missing files of a model, and verify the others.
 
     Args:
         model: The model.
 
     Returns:
-        Where it lies and how large it is, in one line.
+        Folder and size of the model, in one line.
 
     Raises:
         DownloadError: A file cannot be downloaded, or is not the published one.
@@ -300,7 +300,7 @@ def _count(number: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser("common.weights.registry", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="print one line for each model")
@@ -311,8 +311,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     fetching.add_argument(
         "--output",
         metavar="FOLDER",
-        help="cache folder to write to, for another machine, where SEPARATION_CACHE "
-        "names it (default: the cache of this user)",
+        help="cache folder to write to, for use on another machine as its "
+        "SEPARATION_CACHE (default: the cache of this user)",
     )
     for each in (listing, showing):
         each.add_argument("--json", action="store_true", help="print a list in JSON")
@@ -338,7 +338,7 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    """Fetch every model that is named; one that fails does not stop the others."""
+    """Download all named models; a failure does not stop the others."""
     if options.output:
         os.environ["SEPARATION_CACHE"] = str(files.user_path(options.output))
     models = entries()

@@ -1,4 +1,4 @@
-"""Graphs and checkpoints of TensorFlow 1; its API is used in this file alone."""
+"""Graphs and checkpoints of TensorFlow 1, whose API is used only in this file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from google.protobuf.message import DecodeError
 from common.training.checkpoint import CheckpointError
 from common.training.literal_path import literal
 
-v1 = tf.compat.v1  # noqa: TID251 (this is the one place)
+v1 = tf.compat.v1  # noqa: TID251 (TF1 is used only here)
 
 IDLE = {"NoOp", "Shape", "Assert"}
-"""Operations whose results nobody asks for."""
+"""Operations that are not outputs of a model."""
 
 
 class MetaGraphError(ValueError):
-    """A meta graph that is damaged, or not of the kind that is expected."""
+    """A meta graph that is damaged or unexpected."""
 
 
 def read_meta_graph(path: str | Path) -> Any:
@@ -43,7 +43,7 @@ def read_meta_graph(path: str | Path) -> Any:
         meta.ParseFromString(Path(path).read_bytes())
     except DecodeError as error:
         raise MetaGraphError(
-            f"{path} is no meta graph or is cut off ({error}); copy it again"
+            f"{path} is not a meta graph or is truncated ({error}); copy it again"
         ) from error
     if not meta.graph_def.node:
         raise MetaGraphError(f"{path} holds a graph without nodes; copy it again")
@@ -73,7 +73,7 @@ class Session:
         output_tensor: str,
     ) -> None:
         meta = read_meta_graph(meta_graph)
-        demand(meta, (input_tensor, output_tensor), meta_graph)
+        check_tensors(meta, (input_tensor, output_tensor), meta_graph)
         graph = tf.Graph()
         self._session = v1.Session(graph=graph)
         try:
@@ -97,13 +97,13 @@ class Session:
 
     @property
     def input_shape(self) -> list[int | None]:
-        """Shape of what is fed, None where any length is taken."""
+        """Shape of the input, None for axes of any length."""
         shape = self._input.shape
         return [] if shape.rank is None else shape.as_list()
 
     @property
     def output_shape(self) -> list[int | None]:
-        """Shape of what is computed, as far as the graph says."""
+        """Shape of the output, as far as the graph states it."""
         shape = self._output.shape
         return [] if shape.rank is None else shape.as_list()
 
@@ -112,7 +112,7 @@ class Session:
         return self._session.run(self._output, {self._input: array})
 
 
-def demand(meta: Any, tensors: Iterable[str], path: str | Path) -> None:
+def check_tensors(meta: Any, tensors: Iterable[str], path: str | Path) -> None:
     """Make sure that a meta graph has the expected tensors.
 
     Args:
@@ -121,7 +121,7 @@ def demand(meta: Any, tensors: Iterable[str], path: str | Path) -> None:
         path: Its file, for the error.
 
     Raises:
-        MetaGraphError: It lacks some; lists what is fed and computed instead.
+        MetaGraphError: It lacks some; the message lists its inputs and outputs.
     """
     nodes = {node.name: node for node in meta.graph_def.node}
     absent = [name for name in tensors if name.split(":")[0] not in nodes]
@@ -184,8 +184,8 @@ def locate(path: str | Path) -> Path:
         raise CheckpointError(f"{prefix} lacks its file {index.name}; copy it here")
     if not index.exists():
         raise CheckpointError(
-            f"{path} is no checkpoint: neither {path.name}.index nor a folder with "
-            "*.index and *.data files was found"
+            f"{path} is no checkpoint: there is neither {path.name}.index nor a "
+            "folder with *.index and *.data files"
         )
     if not data:
         raise CheckpointError(
@@ -201,7 +201,7 @@ def read(
 
     Args:
         path: As in :func:`locate`.
-        without: What is found in the names of those that are left out.
+        without: Pattern of the names of tensors to leave out.
 
     Returns:
         Tensor by the name that it has in the checkpoint.
@@ -223,7 +223,7 @@ def read(
 
 
 def _named(folder: Path) -> Path | None:
-    """Prefix that the ``checkpoint`` file names, wherever the folder was then."""
+    """Prefix named by the ``checkpoint`` file, even if the folder was moved since."""
     state = tf.train.get_checkpoint_state(str(folder))
     if state is None or not state.model_checkpoint_path:
         return None

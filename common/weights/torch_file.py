@@ -1,9 +1,9 @@
 """Weight files of PyTorch, read and written without it.
 
-A ``.pth`` file is a pickle, which may name any function to be called on loading. Here
-a short list of harmless names is known: every other one is refused before it is looked
-up, so nothing from the file is ever run. The two forms are the zip archive of today and
-the row of pickles from before 2020, which the first published weights have.
+A ``.pth`` file is a pickle, which can call any function on loading. This reader accepts
+a short list of harmless names and refuses all others before they are looked up, so
+nothing from the file is ever run. It reads the zip archives of today and the sequence
+of pickles from before 2020, which the first published weights have.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def read(path: str | Path) -> Any:
         path: The file.
 
     Returns:
-        The object, with numpy arrays in place of tensors, in the file's byte order.
+        The object, with numpy arrays instead of tensors, in the file's byte order.
 
     Raises:
-        TorchFileError: The file is damaged, of another kind, or names a class or
-            function that is no part of a tensor; nothing of it was run.
+        TorchFileError: The file is damaged, of another format, or names a class or
+            function that is not part of a tensor; nothing in it was run.
         OSError: It cannot be opened.
     """
     path = Path(path)
@@ -72,11 +72,11 @@ def read(path: str | Path) -> Any:
             return _read_zip(file) if head == b"PK\3\4" else _read_legacy(file)
         except _RefusedError as error:
             raise TorchFileError(f"{path} {error}") from error
-        # Whatever an unpickler meets in damaged bytes.
+        # Any of these, because damaged bytes can be any pickle.
         except Exception as error:
             problem = " ".join(str(error).split()) or type(error).__name__
             raise TorchFileError(
-                f"{path} is damaged or no weight file of PyTorch ({problem[:200]}); "
+                f"{path} is damaged or not a weight file of PyTorch ({problem[:200]}); "
                 "expected what torch.save writes, so copy or download it again"
             ) from error
 
@@ -101,7 +101,7 @@ def write(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 class _RefusedError(ValueError):
-    """Ends with what is wrong, to be put behind the name of the file."""
+    """Error whose text continues a sentence that begins with the file name."""
 
 
 class _StorageType:
@@ -149,9 +149,9 @@ class _Parameter:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickler that knows the names in a file of tensors and no other.
+    """Unpickler that accepts only the names in a file of tensors.
 
-    What it gives out for them has no attributes that a pickle could set.
+    The objects that it returns have no attributes that a pickle could set.
     """
 
     def __init__(self, file: BinaryIO, order: Order, find: Find) -> None:
@@ -175,7 +175,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> np.ndarray:
         what, storage_type, key, _, number, *view = pid
         if what != "storage" or not isinstance(storage_type, _StorageType) or any(view):
-            raise ValueError(f"storage {str(pid)[:80]} is of an unknown kind")
+            raise ValueError(f"storage {str(pid)[:80]} is of an unknown type")
         if number < 0:
             raise ValueError(f"storage {key} of {number} elements")
         return self._storage(storage_type, key, number)

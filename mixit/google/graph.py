@@ -16,7 +16,13 @@ from typing import Any, final
 import numpy as np
 import tensorflow as tf
 
-from common.weights.tf1 import MetaGraphError, Session, demand, locate, read_meta_graph
+from common.weights.tf1 import (
+    MetaGraphError,
+    Session,
+    check_tensors,
+    locate,
+    read_meta_graph,
+)
 from mixit.layers import NORM_EPSILON
 
 INPUT = "input_audio/receiver_audio:0"
@@ -99,7 +105,7 @@ def read(path: str | Path, output_tensor: str = OUTPUT) -> Facts:
             that the native network does not.
     """
     meta = read_meta_graph(path)
-    demand(meta, [output_tensor], path)
+    check_tensors(meta, [output_tensor], path)
     every = {node.name: node for node in meta.graph_def.node}
     output = _name(output_tensor)
     nodes = {name: every[name] for name in _reached(every, output)}

@@ -499,7 +499,7 @@ class Killed(BaseException):
 
 def break_off(config, monkeypatch, phase, step):
     """Run both phases until a step of one of them."""
-    finite = resume.DemandFinite.on_train_batch_end
+    finite = resume.RequireFinite.on_train_batch_end
 
     def kill(self, batch, logs=None):
         finite(self, batch, logs)
@@ -508,7 +508,7 @@ def break_off(config, monkeypatch, phase, step):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(resume.DemandFinite, "on_train_batch_end", kill)
+        patch.setattr(resume.RequireFinite, "on_train_batch_end", kill)
         with pytest.raises(Killed):
             train.run(config)
 
@@ -644,7 +644,7 @@ def test_events_are_linked_where_the_original_writes_them(
     ],
 )
 def test_the_scalar_that_is_not_finite_is_named(config, values, name):
-    finite = resume.DemandFinite(Path("/run"))
+    finite = resume.RequireFinite(Path("/run"))
     finite.set_model(model_of(config, "sup"))
     finite.on_train_batch_end(0, dict.fromkeys(values, 1.0))
     with pytest.raises(TrainingError, match=rf"^{name} at step 0; .* in /run/latest"):

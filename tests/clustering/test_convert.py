@@ -244,7 +244,7 @@ def test_no_file(tmp_path, capsys):
 def test_damaged_file(path, kept):
     content = save(path, "dpcl").read_bytes()
     path.write_bytes(content[: int(kept if kept > 1 else kept * len(content))])
-    refused(path, "is damaged or no weight file of PyTorch")
+    refused(path, "is damaged or not a weight file of PyTorch")
 
 
 class Writes:

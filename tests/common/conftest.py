@@ -16,7 +16,7 @@ from common.training import distribution
 from common.training.accumulation import accumulate
 from common.training.optimizer import learning_rate
 from common.training.plateau import EarlyStopping
-from common.training.resume import DemandFinite
+from common.training.resume import RequireFinite
 from common.training.schedule import Schedule
 
 
@@ -118,7 +118,7 @@ class Runs:
 
     def kill(self, config: Toy, step: int, build: Any = build) -> None:
         """Train up to the middle of a step and leave only the files."""
-        finite = DemandFinite.on_train_batch_end
+        finite = RequireFinite.on_train_batch_end
 
         def end(callback, batch, logs=None):
             finite(callback, batch, logs)
@@ -126,7 +126,7 @@ class Runs:
                 raise Killed
 
         with self.patch.context() as patch:
-            patch.setattr(DemandFinite, "on_train_batch_end", end)
+            patch.setattr(RequireFinite, "on_train_batch_end", end)
             with pytest.raises(Killed):
                 training.train(config, build)
 

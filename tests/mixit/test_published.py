@@ -317,7 +317,7 @@ def test_script_refuses_what_is_no_model(unpack, served, script, tmp_path):
     text = (tmp_path / "published_weights.md").read_text()
     assert "bytes, expected 110260324" in text
     assert "inference.meta cannot be downloaded (HTTP Error 404" in text
-    assert "model.tar.gz gave a web page in place of the file" in text
+    assert "model.tar.gz returned a web page instead of the file" in text
     assert "dry_model.tar.gz is no archive" in text
     assert done.stdout.count("removed") == 3
     kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}

@@ -89,14 +89,14 @@ class Killed(BaseException):
 
 
 def break_off_at(monkeypatch, step):
-    finite = resume.DemandFinite.on_train_batch_end
+    finite = resume.RequireFinite.on_train_batch_end
 
     def kill(self, batch, logs=None):
         finite(self, batch, logs)
         if int(self.model.optimizer.iterations.numpy()) == step:
             raise Killed
 
-    monkeypatch.setattr(resume.DemandFinite, "on_train_batch_end", kill)
+    monkeypatch.setattr(resume.RequireFinite, "on_train_batch_end", kill)
 
 
 @pytest.mark.slow

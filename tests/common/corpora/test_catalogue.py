@@ -99,9 +99,7 @@ def test_tracks_are_cut_to_their_shortest_file_if_allowed(tmp_path):
 
 
 def test_an_unknown_corpus_raises_with_the_known_names():
-    with pytest.raises(
-        CorpusError, match=r"'mus' is not known; expected one of fuss, "
-    ):
+    with pytest.raises(CorpusError, match=r"'mus' is unknown; expected one of fuss, "):
         catalogue.tracks("mus", "somewhere", "train")
 
 

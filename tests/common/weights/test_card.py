@@ -37,7 +37,7 @@ def test_other_cards_are_refused_in_one_sentence(tmp_path, change, words):
     values = json.loads((tmp_path / card.NAME).read_text()) | change
     values = {key: value for key, value in values.items() if value is not None}
     (tmp_path / card.NAME).write_text(json.dumps(values))
-    with pytest.raises(CardError, match="is no card of a model") as error:
+    with pytest.raises(CardError, match="is not the card of a model") as error:
         card.read(tmp_path)
     assert words in str(error.value)
 

@@ -1,7 +1,7 @@
-"""What more than one of the four papers needs.
+"""Code that more than one of the four packages uses.
 
-Nothing heavy is imported here, so that ``import common`` costs nothing and the pillars
-can ask whose ``common`` they have got (see :data:`__suite__`).
+The package itself imports nothing heavy, so that ``import common`` is fast and the
+other packages can check that it is the one of this suite (see :data:`__suite__`).
 """
 
 from common.startup import prepare_tensorflow

@@ -50,7 +50,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
 
     Args:
         command: The program and its arguments.
-        environment: Its environment; None: that of this process.
+        environment: Its environment; None keeps that of this process.
 
     Returns:
         Its exit code, see :class:`Result`.
@@ -72,7 +72,7 @@ def run_together(starts: Sequence[Callable[[], Process]], send: Send) -> Result:
     processes: list[Process] = []
     with _received() as signals:
         try:
-            for start in starts:  # if one does not start, those that run are ended
+            for start in starts:  # if one fails to start, the others are ended
                 processes.append(start())  # noqa: PERF401
             failed = _wait(processes, send, signals)
         except BaseException:
@@ -88,12 +88,12 @@ def run_together(starts: Sequence[Callable[[], Process]], send: Send) -> Result:
 def start_through_stdin(command: Sequence[str], output: IO[Any] | None) -> Process:
     """Start a program that reads its signals as lines of its standard input.
 
-    Such as ssh, which forwards no signal to the program on the other machine. A
-    program there calls :func:`listen`.
+    For example ssh, which does not forward signals to the program on the other
+    machine. That program calls :func:`listen`.
 
     Args:
         command: The program and its arguments.
-        output: File for all that it prints; None: the output of this process.
+        output: File for its output; None: the output of this process.
     """
     error = None if output is None else subprocess.STDOUT
     return subprocess.Popen(
@@ -116,7 +116,7 @@ def listen(stream: IO[str] | None = None) -> None:
     """Take lines of the standard input as signals to this process, its end as SIGTERM.
 
     Args:
-        stream: What is read instead.
+        stream: Stream to read instead.
     """
     lines = sys.stdin if stream is None else stream
 
@@ -129,12 +129,12 @@ def listen(stream: IO[str] | None = None) -> None:
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> Process:
-    """Start a program in a session of its own, so that no signal reaches it twice."""
-    control = getattr(ctypes.CDLL(None), "prctl", None)  # of Linux alone
+    """Start a program in its own session, so that no signal reaches it twice."""
+    control = getattr(ctypes.CDLL(None), "prctl", None)  # only on Linux
     return subprocess.Popen(
         command,
         env=environment,
-        stdin=subprocess.DEVNULL,  # the lines of ours may be signals, see listen
+        stdin=subprocess.DEVNULL,  # the lines of this one may be signals, see listen
         start_new_session=True,
         preexec_fn=control  # noqa: PLW1509
         and (lambda: control(PARENT_DEATH_SIGNAL, signal.SIGTERM)),
@@ -188,7 +188,7 @@ def _signal_group(process: Process, number: signal.Signals) -> None:
 
 @contextlib.contextmanager
 def _received() -> Iterator[list[int]]:
-    """Collect signals within a block; those that were ignored remain so."""
+    """Collect signals within a block; ignored signals remain ignored."""
     numbers: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _frame: numbers.append(number))

@@ -1,9 +1,9 @@
 """Configuration: frozen dataclasses, complete presets, typed overrides.
 
 A configuration is a frozen dataclass whose fields are numbers, strings, booleans,
-tuples, ``Literal`` choices, ``None`` where allowed, or further such dataclasses. It is
-the one source of truth: command lines, YAML files and saved runs are turned into one
-here, and whatever does not fit is an error that names the key.
+tuples, ``Literal`` choices, ``None`` where allowed, or further such dataclasses.
+Command lines, YAML files and saved runs are all converted to such a dataclass here, and
+a value that does not fit is an error that names the key.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ It rises when a key is renamed or removed. The class that had the key then names
 was removed. Keys are relative to that class. Keys that a saved configuration does not
 have keep their defaults.
 
-A choice that a key had once stands in ``REMOVED_CHOICES``, a mapping from the key to
-one from the old choice to that which separates alike. Such a run is used as before,
-but it does not go on.
+Removed choices of a key are in ``REMOVED_CHOICES``, a mapping from the key to a mapping
+from the old choice to an equivalent one for separation. Such a run still separates, but
+its training cannot continue.
 """
 
 FORMAT_KEY = "format"
@@ -60,7 +60,7 @@ def from_dict(cls: type[Config], values: Mapping[str, Any], where: str = "") -> 
     Args:
         cls: The dataclass to build.
         values: Value by field name; fields left out keep their defaults.
-        where: Dotted name of the section with these values, for the error sentence.
+        where: Dotted name of the section with these values, for the message.
 
     Returns:
         The configuration, with texts turned into the types of their fields.
@@ -110,7 +110,7 @@ def read_values(path: str | Path) -> dict[str, Any]:
     """Read overrides from a YAML or JSON file as a flat mapping of dotted keys.
 
     Raises:
-        ConfigError: The file is missing, or is no mapping of keys to values.
+        ConfigError: The file is missing, or is not a mapping of keys to values.
     """
     import yaml
 
@@ -154,7 +154,7 @@ def save(config: Any, path: str | Path) -> None:
 def load(cls: type[Config], path: str | Path) -> Config:
     """Read a configuration that :func:`save` wrote, in this release or an earlier one.
 
-    Choices that were removed since are replaced, see :data:`FORMAT`.
+    Removed choices are replaced, see :data:`FORMAT`.
 
     Raises:
         ConfigError: The file is missing or broken, does not fit ``cls``, or was saved
@@ -168,7 +168,7 @@ def load(cls: type[Config], path: str | Path) -> Config:
 
 
 def removed_choices(cls: Any, path: str | Path) -> dict[str, Any]:
-    """Return the choices of a saved configuration that were removed since, by key.
+    """Return the choices of a saved configuration that were removed later, by key.
 
     Raises:
         ConfigError: The file is missing or broken, or was saved by a later release.
@@ -178,7 +178,7 @@ def removed_choices(cls: Any, path: str | Path) -> dict[str, Any]:
 
 
 def _saved(cls: Any, path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a file's values by the keys of today, and what replaces removed choices."""
+    """Read the values of a file by current keys, with replacements of old choices."""
     try:
         values = dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -207,7 +207,7 @@ def _saved(cls: Any, path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the values of an earlier release the keys of this one.
+    """Rename the keys of an earlier release to those of this one.
 
     Args:
         cls: The configuration class.
@@ -237,7 +237,7 @@ def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _groups(cls: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield a configuration class and those within it, each after its dotted prefix."""
+    """Yield the dotted prefix and the class of a configuration and of its sections."""
     yield where, cls
     for name, annotation in typing.get_type_hints(cls).items():
         if dataclasses.is_dataclass(annotation):
@@ -287,7 +287,7 @@ def _replace(config: Any, key: str, value: Any, where: str = "") -> Any:
 
 
 def _typed(annotation: Any, value: Any, key: str) -> Any:
-    """Convert ``value`` to the annotated type ``annotation``, or say why not."""
+    """Convert a value to an annotated type, or raise an error with the reason."""
     if dataclasses.is_dataclass(annotation) and isinstance(value, Mapping):
         return from_dict(typing.cast(type, annotation), value, f"{key}.")
     literal = _literal(value)
@@ -303,7 +303,7 @@ def _typed(annotation: Any, value: Any, key: str) -> Any:
 
 
 def _is_text(annotation: Any, value: Any) -> bool:
-    """Whether a value is taken as it is, even if it reads like a number or ``none``."""
+    """Whether a value stays text, even if it looks like a number or ``none``."""
     choices = (
         typing.get_args(annotation)
         if typing.get_origin(annotation) is typing.Literal
@@ -313,7 +313,7 @@ def _is_text(annotation: Any, value: Any) -> bool:
 
 
 def _literal(value: Any) -> Any:
-    """Read a text from the command line as a Python literal where it is one."""
+    """Read a text from the command line as a Python literal if it is one."""
     if not isinstance(value, str):
         return value
     words: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
@@ -361,7 +361,7 @@ def _choice(choices: tuple[Any, ...], value: Any) -> Any:
 
 
 def unknown_key(key: str, names: Sequence[str]) -> str:
-    """Say that a key does not exist, and which one may have been meant.
+    """Return the message for an unknown key, with the most similar one.
 
     >>> unknown_key("lrr", ["lr", "epochs"])
     "unknown configuration key 'lrr'; did you mean 'lr'?"
@@ -372,7 +372,7 @@ def unknown_key(key: str, names: Sequence[str]) -> str:
 
 
 def describe(annotation: Any) -> str:
-    """Say in words what a field of this type takes.
+    """Describe in words the values of a field of this type.
 
     >>> describe(int | None)
     'a whole number or none'

@@ -1,8 +1,8 @@
-"""Says what this machine has, what works, and what to do about what does not.
+"""Check this machine and the installation, with a cure for each problem.
 
-``python -m common.doctor`` prints it for people, ``--json`` for programs. Nothing is
-believed that can be tried: packages are imported, a product is computed on every GPU,
-sound is written and read back. The exit code is 1 where something needed is missing.
+``python -m common.doctor`` prints a report, ``--json`` for programs. The checks try
+things out: packages are imported, a product is computed on every GPU, sound is written
+and read back. The exit code is 1 if something required is missing.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ FREE_BYTES = 2 * 10**9
 
 
 def examine() -> dict[str, Any]:
-    """Try everything that the suite uses.
+    """Check everything that the suite uses.
 
     Returns:
-        Facts by topic, fit for JSON; ``problems`` is a list of `Problem`.
+        Facts by topic, as values of JSON; ``problems`` is a list of `Problem`.
     """
     problems: list[Problem] = []
     packages = {name: _version(name) for name in (*MODULES, "tensorflow-io")}
@@ -90,16 +90,16 @@ def judge_lane(
     tensorflow_io: str | None,
     problems: list[Problem],
 ) -> str:
-    """Say in words which set of versions is installed.
+    """Describe the set of versions that is installed.
 
     Args:
-        tensorflow: Version, or None where it is missing.
+        tensorflow: Version, or None if it is missing.
         tf_keras: Version of tf-keras, or None.
         tensorflow_io: Version of tensorflow-io, or None.
-        problems: What does not fit is appended.
+        problems: Mismatches are appended.
 
     Returns:
-        The lane, or what there is instead.
+        The lane, or a description of another set of versions.
 
     >>> judge_lane("2.21.0", "2.21.0", None, [])
     'current: TensorFlow 2.21 with numpy 2, without tensorflow-io'
@@ -137,7 +137,7 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-    if name == "tensorflow":  # the same module under the names of its other builds
+    if name == "tensorflow":  # other builds of TensorFlow have other package names
         for other in ("tensorflow-cpu", "tensorflow-intel", "tensorflow-rocm"):
             try:
                 return metadata.version(other)
@@ -153,7 +153,7 @@ def _import(module: str) -> Any:
 
 
 def _load(name: str, version: str | None, problems: list[Problem]) -> Any:
-    """Import a package; report and return None where that fails, however it does."""
+    """Import a package; report any failure and return None."""
     try:
         return _import(MODULES[name])
     except Exception as error:
@@ -171,7 +171,7 @@ def _load(name: str, version: str | None, problems: list[Problem]) -> Any:
 
 
 def _load_tfio(problems: list[Problem]) -> None:
-    """Decode a sound in the graph, because tensorflow-io loads its half lazily."""
+    """Decode a sound in the graph, because half of tensorflow-io loads lazily."""
     try:
         tfio = _import("tensorflow_io")
         tf = _import("tensorflow")
@@ -184,7 +184,7 @@ def _load_tfio(problems: list[Problem]) -> None:
 
 
 def _suite(problems: list[Problem]) -> str:
-    """Check that the package named common is this suite's, and nobody else's too."""
+    """Check that the package named common is that of this suite, and only this one."""
     where = str(Path(common.__file__ or "?").parent)
     if getattr(common, "__suite__", None) != SUITE:
         what = f"the package common in {where} is not of {SUITE}"
@@ -215,7 +215,7 @@ def _free(folder: str, problems: list[Problem]) -> str:
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """Lay out what `examine` found, problems and their cures last.
+    """Format the report of `examine`, with problems and their cures at the end.
 
     >>> facts = {"lane": "tfio", "gpus": [], "problems": []}
     >>> print(describe(facts))
@@ -244,7 +244,7 @@ def _rows(value: Any) -> list[str]:
 
 
 class Problem(NamedTuple):
-    """What is wrong, its cure, and whether the suite cannot work with it."""
+    """A problem, its cure, and whether the suite cannot work with it."""
 
     what: str
     cure: str
@@ -252,7 +252,7 @@ class Problem(NamedTuple):
 
 
 def first_line(error: BaseException) -> str:
-    r"""Name an error in one line.
+    r"""Return an error as one line.
 
     >>> first_line(ValueError("one\ntwo")), first_line(KeyError())
     ('ValueError: one', 'KeyError: ')
@@ -264,8 +264,8 @@ def gpus(tf: Any, problems: list[Problem]) -> list[str]:
     """Multiply matrices on every GPU that TensorFlow sees.
 
     Args:
-        tf: The module, or None where it does not load.
-        problems: What fails is appended.
+        tf: The module, or None if it does not load.
+        problems: Failures are appended.
 
     Returns:
         A line for each GPU.
@@ -293,12 +293,12 @@ def _open_gpus(tf: Any, problems: list[Problem]) -> list[str]:
 
 
 def multiply(tf: Any, name: str, problems: list[Problem]) -> str:
-    """Compute a product on a device and see where it came from.
+    """Compute a product on a device, and check that it was computed there.
 
     Args:
         tf: The module.
         name: The device, such as ``"/device:GPU:0"``.
-        problems: What fails is appended.
+        problems: Failures are appended.
 
     Returns:
         A line for the device.
@@ -309,7 +309,7 @@ def multiply(tf: Any, name: str, problems: list[Problem]) -> str:
             product = ones @ ones
             right = float(tf.reduce_sum(product)) == 256.0**3
         reason = "" if right else "a wrong product"
-        if not product.device.endswith(name):  # TensorFlow moves it without a word
+        if not product.device.endswith(name):  # TensorFlow moves it silently
             reason = f"the product came from {product.device}"
     except Exception as error:
         reason = first_line(error)
@@ -327,7 +327,7 @@ def ffmpeg(problems: list[Problem]) -> str | None:
         problems: A missing ffmpeg or ffprobe is appended with its cure.
 
     Returns:
-        None where one of the two is missing.
+        None if one of the two is missing.
     """
     path = shutil.which("ffmpeg")
     if path and shutil.which("ffprobe"):
@@ -347,14 +347,14 @@ def ffmpeg(problems: list[Problem]) -> str | None:
 
 
 def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
-    """Write and read a tone in every format, in some of them only where ffmpeg is.
+    """Write and read a tone in every format, in some only with ffmpeg.
 
     Args:
-        possible: Whether numpy and soundfile load; else nothing is tried.
-        problems: What fails is appended.
+        possible: Whether numpy and soundfile load; if not, nothing is tested.
+        problems: Failures are appended.
 
     Returns:
-        What works, by the name of the format.
+        The result by the name of the format.
     """
     if not possible:
         return {}
@@ -380,7 +380,7 @@ def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
 
 
 def _attempt(what: str, write: Any, read: Any, problems: list[Problem]) -> str:
-    """Write and read back; the tone must keep its length and level."""
+    """Write and read a tone, which must keep its length and level."""
     try:
         write()
         waveform, rate = read()
@@ -398,7 +398,7 @@ def _attempt(what: str, write: Any, read: Any, problems: list[Problem]) -> str:
 
 
 def check_tensorflow() -> int:
-    """Let TensorFlow compute in a process of its own, which it may crash.
+    """Let TensorFlow compute in its own process, which may crash.
 
     Returns:
         The exit code: 0 if it computes.
@@ -415,7 +415,7 @@ def check_tensorflow() -> int:
 
 
 def compute() -> int:
-    """Multiply matrices on every GPU, or on the CPU where there is none.
+    """Multiply matrices on every GPU, or on the CPU if there is none.
 
     Returns:
         The exit code: 0 if all products are right.
@@ -434,7 +434,7 @@ def compute() -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the findings; return 1 where something needed is missing."""
+    """Print the report; return 1 if something required is missing."""
     parser = argparse.ArgumentParser(prog="separation-doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(

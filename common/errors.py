@@ -1,4 +1,4 @@
-"""The edge of every command: expected errors become one line and an exit code."""
+"""Turn the expected errors of a command into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import tempfile
 from collections.abc import Callable
 
 TEMPORARY_BYTES = 1 << 20
-"""Room that a command needs in the temporary folder: TensorFlow writes code there."""
+"""Bytes that a command needs in the temporary folder: TensorFlow writes code there."""
 
 
 def exit_code(program: str, action: Callable[[], int]) -> int:
-    """Run a command and turn bad input into one sentence on standard error.
+    """Run a command, and report bad input by one sentence on standard error.
 
     Every error about the user's input is a ``ValueError`` or an ``OSError`` whose text
-    is written for the reader. Anything else is a fault of the program and keeps its
-    traceback; ``SEPARATION_TRACEBACK=1`` shows it for the others too.
+    is written for the user. Any other exception is a bug and keeps its traceback;
+    ``SEPARATION_TRACEBACK=1`` shows the traceback of all errors.
 
     Args:
-        program: Name put in front of the sentence.
+        program: Name at the start of the line.
         action: The command; returns its exit code.
 
     Returns:
@@ -42,7 +42,7 @@ def exit_code(program: str, action: Callable[[], int]) -> int:
 
 
 def _check_temporary_folder() -> None:
-    """Refuse a full temporary folder, in which TensorFlow fails in pages of warnings.
+    """Refuse a full temporary folder, with which TensorFlow prints pages of warnings.
 
     Raises:
         OSError: A small file cannot be written to it.

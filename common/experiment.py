@@ -1,6 +1,6 @@
-"""Sacred, used here alone: command line in, checked configuration out.
+"""Read command lines of trainings into checked configurations; record runs by Sacred.
 
-Two spellings mean the same: Sacred's ``with umxhq target=vocals lr=5e-4`` and classic
+Two spellings are equivalent: Sacred's ``with umxhq target=vocals lr=5e-4`` and classic
 flags, ``--preset umxhq --target vocals --lr 5e-4``; they may be mixed. Sacred only
 warns of wrong types, so every value passes through :mod:`common.config` first.
 """
@@ -50,13 +50,13 @@ class Vocabulary(Generic[Config]):
 
 @dataclasses.dataclass(frozen=True)
 class Command(Vocabulary[Config]):
-    """A trainable pillar as its command line sees it.
+    """The command line of a training.
 
     Attributes:
         main: Called with the configuration and whether only to check; returns the
             exit code.
         folder: Returns the run folder of a configuration that names no ``output``;
-            none: by pillar, preset and date.
+            by default named by package, preset and date.
         without_corpus: Returns the error of a configuration that names no corpus, else
             None; only presets whose names begin with ``tiny`` train without one.
     """
@@ -68,7 +68,7 @@ class Command(Vocabulary[Config]):
 
 @dataclasses.dataclass
 class Request:
-    """What a command line asks for, before any value is checked."""
+    """The words of a command line, before any value is checked."""
 
     preset: str | None = None
     updates: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -101,7 +101,7 @@ def parse(command: Vocabulary[Any], arguments: Sequence[str]) -> Request:
     """Read both spellings of a command line.
 
     Raises:
-        ConfigError: A word is no preset, key, flag or configuration file.
+        ConfigError: A word is not a preset, key, flag or configuration file.
     """
     request = Request()
     words = list(arguments)
@@ -126,12 +126,12 @@ def parse(command: Vocabulary[Any], arguments: Sequence[str]) -> Request:
 def take_option(
     arguments: Sequence[str], name: str, expected: str
 ) -> tuple[str | None, list[str]]:
-    """Take an option that is no key of a configuration out of a command line.
+    """Remove an option that is not a key of a configuration from a command line.
 
     Args:
         arguments: The command line.
         name: The option, such as ``"--hosts"``.
-        expected: What stands after it, for the error, such as ``"one file"``.
+        expected: Its value in words, for the error, such as ``"one file"``.
 
     Returns:
         Its value, None without the option, and the other arguments.
@@ -190,7 +190,7 @@ def _run(command: Command[Any], arguments: Sequence[str]) -> int:
 
 
 def _recorded(command: Command[Config], experiment: Any, config: Config) -> int:
-    """Run main under Sacred's record, which lies in the run folder."""
+    """Run main with a record of Sacred in the run folder."""
     from sacred.observers import FileStorageObserver
 
     def main(_config: Mapping[str, Any]) -> int:
@@ -221,7 +221,7 @@ def _sacred(command: Command[Any], preset: str) -> Any:
 
 
 def _logger(name: str) -> Any:
-    """Silence Sacred, whose every message the command says better itself."""
+    """Silence Sacred, because the command prints better messages itself."""
     import logging
 
     logger = logging.getLogger(f"sacred.{name}")
@@ -260,7 +260,7 @@ def _word(command: Vocabulary[Any], request: Request, word: str) -> None:
 def _flag(
     command: Vocabulary[Any], request: Request, word: str, rest: list[str]
 ) -> None:
-    """Read one classic flag, with its value where it takes one."""
+    """Read one classic flag, with its value if it takes one."""
     name, equals, value = word.partition("=")
     if name in ("--preset", "--config"):
         _word(command, request, value if equals else _next(rest, name))
@@ -282,7 +282,7 @@ def _flag(
 
 
 def _is_switch(annotation: Any) -> bool:
-    """Whether a key is true or false, or may be left open besides."""
+    """Whether the values of a key are true and false, and none at most."""
     return annotation is bool or bool in typing.get_args(annotation)
 
 
@@ -314,7 +314,7 @@ def _next(rest: list[str], name: str) -> str:
 
 
 def _key(command: Vocabulary[Any], key: str, shown: str | None = None) -> str:
-    """Find a key by its dotted name or, where it is unique, by its last part."""
+    """Find a key by its dotted name or, if it is unique, by its last part."""
     names = list(key_types(type(command.presets[command.default])))
     if key in names:
         return key
@@ -327,7 +327,7 @@ def _key(command: Vocabulary[Any], key: str, shown: str | None = None) -> str:
 
 
 def usage(command: Command[Any]) -> str:
-    """List presets, options and every key with its default and what it takes."""
+    """List presets, options and every key with its default and type."""
     config = command.presets[command.default]
     lines = [
         f"usage: python -m {command.name} [--check] [with] [PRESET] [FILE.yml]"

@@ -20,7 +20,7 @@ PREFIX = ".partial-"
 """First letters of the names of all drafts."""
 
 DIGEST_BYTES = 1 << 20
-"""What of a file is read at once for its digest."""
+"""Bytes of a file that are read at once for its digest."""
 
 LOCK_SECONDS = 0.1
 """Time between two attempts at a lock on Windows."""
@@ -43,10 +43,10 @@ _fcntl, _msvcrt = _optional("fcntl"), _optional("msvcrt")
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a draft that takes the name of a file once it is whole and on disk.
 
-    The draft lies in the same folder, under a name of its own that ends in the same
-    suffix, so any number of processes may write one file: the last to finish wins.
-    After an error it is removed and the file stays as it was; after a kill it is
-    removed by the next process that writes to the folder, except on Windows.
+    The draft is in the same folder and has a unique name with the same suffix, so any
+    number of processes may write one file: the last to finish wins. After an error the
+    draft is removed and the file stays as it was; after a kill the next process that
+    writes to the folder removes the draft, except on Windows.
 
     Args:
         path: The file to create or replace; its folder must exist.
@@ -82,7 +82,7 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     """Yield a folder that takes its name once all files in it are whole and on disk.
 
     Args:
-        path: The name that it gets; parents are made.
+        path: Its final name; parents are made.
         overwrite: Whether a folder of that name that is not empty is replaced.
 
     Yields:
@@ -213,8 +213,8 @@ def locked(path: Path) -> Iterator[None]:
     """Let one process at a time make a file or folder; the others wait for it.
 
     Args:
-        path: What is made; the lock is a hidden file beside it, which is removed
-            afterwards and does not block anybody after a kill.
+        path: The file or folder; the lock is a hidden file beside it, which is removed
+            afterwards and blocks no process after a kill.
 
     Raises:
         OSError: The folder of ``path`` cannot be made or written.
@@ -271,7 +271,7 @@ def cache_folder(*parts: str) -> Path:
     """Return a folder of the cache, ``SEPARATION_CACHE`` or one in the home folder.
 
     Raises:
-        FileNotFoundError: Neither is known.
+        FileNotFoundError: Neither exists.
 
     >>> cache_folder("records").name
     'records'
@@ -283,7 +283,7 @@ def user_path(path: str | Path) -> Path:
     """Return a path with a leading ``~`` replaced by the home folder.
 
     Raises:
-        FileNotFoundError: The home folder is not known.
+        FileNotFoundError: The home folder is unknown.
 
     >>> user_path("a/b").as_posix()
     'a/b'
@@ -292,7 +292,7 @@ def user_path(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise FileNotFoundError(
-            f"{path}: the home folder that ~ stands for is not known; write the whole "
+            f"{path}: the home folder that ~ stands for is unknown; write the whole "
             "path"
         ) from error
 
@@ -332,9 +332,9 @@ def digest(path: Path) -> str:
 
 
 def _create_file(path: Path) -> tuple[Path, int | None]:
-    """Create and lock a draft; one that a sweep removed in between is made again.
+    """Create and lock a draft, again if another process removed it in between.
 
-    Windows does not rename a file that is open: there it has no lock, and no sweep.
+    Windows does not rename an open file, so there are no locks and no removal there.
     """
     while True:
         draft = path.with_name(f"{PREFIX}{secrets.token_hex(8)}{path.suffix}")
@@ -365,7 +365,7 @@ def _close(handle: int | None) -> None:
 
 
 def _is_locked(handle: int, draft: Path) -> bool:
-    """Lock a draft where the file system can; say whether it still has its name."""
+    """Lock a draft if the file system can; return whether it still has its name."""
     with suppress(OSError):
         lock(handle)
     return _has_name(handle, draft)
@@ -390,7 +390,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _remove_unlocked(draft: Path) -> None:
-    """Remove a draft, or raise where its writer holds it."""
+    """Remove a draft, or raise an error if its writer holds it."""
     handle = os.open(draft, os.O_RDONLY)
     try:
         lock(handle, wait=False)
@@ -403,7 +403,7 @@ def _remove_unlocked(draft: Path) -> None:
 
 
 def _exchange(draft: Path, path: Path) -> None:
-    """Move a finished folder to its name, instead of an old one."""
+    """Move a finished folder to its name, and remove the old one."""
     old = _old(path)
     if path.is_dir() and any(path.iterdir()):
         shutil.rmtree(old, ignore_errors=True)
@@ -415,7 +415,7 @@ def _exchange(draft: Path, path: Path) -> None:
 
 
 def _recover(path: Path) -> None:
-    """Give a folder back that a kill caught between its two names."""
+    """Restore a folder that a kill left between its two names."""
     if _old(path).is_dir() and not path.exists():
         _old(path).replace(path)
 
@@ -425,13 +425,13 @@ def _old(path: Path) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Bring a file or a folder's list of names to disk.
+    """Flush a file, or the list of names of a folder, to disk.
 
     >>> sync(Path())
     """
     is_windows = os.name == "nt"
     if is_windows and path.is_dir():
-        return  # It has no handles of folders.
+        return  # Windows has no handles of folders.
     handle = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -459,11 +459,10 @@ class OverwriteError(ValueError):
 def refuse_overwriting(
     outputs: Iterable[str | Path], inputs: Iterable[str | Path]
 ) -> None:
-    """Refuse outputs that are inputs, whatever they are called.
+    """Refuse outputs that are inputs, under any name.
 
-    Paths are the same where they lead to one file or folder over links and other
-    spellings, and where they differ in the case of letters alone: on some disks these
-    are one file.
+    Paths are the same if they lead to one file or folder by links or other spellings,
+    or if they differ only in case: on some disks these are one file.
 
     Args:
         outputs: Files or folders to write; they need not exist.
@@ -511,7 +510,7 @@ def refuse_replacing_folder(output: str | Path, inputs: Iterable[str | Path]) ->
 
 
 def holds(folder: str | Path, path: str | Path) -> bool:
-    """Say whether a path is a folder or lies in it, whatever both are called.
+    """Return whether a path is a folder or is inside it, under any name.
 
     >>> holds("music", "Music/../music/rock/a.wav"), holds("music/rock", "music")
     (True, False)
@@ -522,7 +521,7 @@ def holds(folder: str | Path, path: str | Path) -> bool:
 
 
 def _keys(path: str | Path) -> set[tuple[Any, ...]]:
-    """What the names of one file have in common."""
+    """Return keys that are equal for all names of one file."""
     name = unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
     try:
         status = Path(path).stat()

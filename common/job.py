@@ -1,9 +1,9 @@
-"""The work of a script ``run_train_model_on_*.sh``: train, evaluate, say what is where.
+"""The work of a script ``run_train_model_on_*.sh``: train, evaluate, report the paths.
 
-A pillar describes its script by a :class:`Script` in ``PILLAR/job.py``. The arguments
-of the script are those of the training, read by :mod:`common.experiment`; what they say
-goes before the environment. Each step is a process of its own, so that it starts with
-all memory free.
+A package describes its script by a :class:`Script` in its module ``job``. The arguments
+of the script are those of the training, read by :mod:`common.experiment`, and override
+environment variables. Each step runs in its own process, so that it starts with all
+memory free.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Step(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What is trained.
+    """The training that a script runs.
 
     Attributes:
         preset: Name of the preset.
         words: Further words of the training, which name the data.
-        lines: What to print about it.
+        lines: Lines to print about it.
         folder: Folder of such runs below ``ROOT_DIR``.
-        root: Folder of the corpus; empty: none is named.
+        root: Folder of the corpus; empty if none is named.
     """
 
     preset: str
@@ -59,11 +59,11 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Words:
-    """What the arguments of a script say.
+    """The arguments of a script.
 
     Attributes:
         arguments: The arguments of the training.
-        request: What the training reads in them.
+        request: The request that the training reads in them.
         corpus: Folder of the corpus that one of the first words names, or None.
         options: Values of the script's own options by name, such as ``"--seeds"``.
     """
@@ -75,7 +75,7 @@ class Words:
 
     @property
     def preset(self) -> str | None:
-        """Name of the preset, None where there is none."""
+        """Name of the preset, None if there is none."""
         return self.request.preset
 
     def value(self, key: str, *variables: str) -> str:
@@ -83,7 +83,8 @@ class Words:
 
         Args:
             key: Dotted key of the configuration.
-            *variables: Names of environment variables; the first that is set counts.
+            *variables: Names of environment variables; the first one that is set is
+                used.
 
         Returns:
             The value; empty without any.
@@ -98,13 +99,14 @@ class Words:
 
         Args:
             key: Dotted key of the configuration.
-            *variables: Names of environment variables; the first that is set counts.
+            *variables: Names of environment variables; the first one that is set is
+                used.
         """
         return self.value(key) or self.corpus or self.value(key, *variables)
 
 
 class Report(NamedTuple):
-    """Where the results are and what to do with them, as labelled lines.
+    """Paths of the results, and commands for them, as labelled lines.
 
     Attributes:
         files: Paths by label, in order.
@@ -127,19 +129,20 @@ def with_output(step: Step, folder: str, *more: str) -> Step:
 
 @dataclass(frozen=True)
 class Script:
-    """A script as its pillar describes it.
+    """Description of a script by its package.
 
     Attributes:
         name: File name in the repository.
         vocabulary: Presets, keys and flags of the training.
-        variables: Environment variables that decide about the run.
-        choose: Returns what is trained.
-        evaluate: Yields what follows the trainings in a run folder. A step runs before
-            the next one is made.
-        report: Returns where the results of a run folder are.
-        options: The script's own options, each with what stands after it.
-        is_corpus: Whether a first word that is no preset and no file names the corpus.
-        switches: The training's own flags that are no keys and take no value.
+        variables: Environment variables that affect the run.
+        choose: Returns the training.
+        evaluate: Yields the steps after the trainings of a run folder. Each step runs
+            before the next one is made.
+        report: Returns the paths of the results of a run folder.
+        options: The script's own options, each with a description of its value.
+        is_corpus: Whether a first word that is neither a preset nor a file is the
+            corpus.
+        switches: The training's own flags that are not keys and have no value.
         translate: Turns the training's own flags into words of the vocabulary.
         train: Returns the trainings, from one without its run folder.
     """
@@ -163,7 +166,7 @@ class Script:
 
 
 def main(script: Script, argv: Sequence[str] | None = None) -> int:
-    """Run a script; returns the exit code, which is that of a step that fails."""
+    """Run a script; return the exit code, which is that of a failed step."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     return exit_code(script.name, lambda: run(script, arguments))
 
@@ -199,7 +202,7 @@ def miniature(preset: str, text: str) -> list[str]:
 def _take_first_words(
     script: Script, arguments: Sequence[str]
 ) -> tuple[str | None, list[str], list[str]]:
-    """Take the words before the first key or flag apart.
+    """Read the words before the first key or flag.
 
     Returns:
         The folder of the corpus, the presets, and all other words.
@@ -222,7 +225,7 @@ def run(script: Script, arguments: Sequence[str]) -> int:
     """Run a script with its arguments.
 
     Returns:
-        The exit code, which is that of a step that fails.
+        The exit code, which is that of a failed step.
 
     Raises:
         ConfigError: The arguments or the environment are not understood.
@@ -240,7 +243,7 @@ def run(script: Script, arguments: Sequence[str]) -> int:
         child_processes.listen()  # one of several hosts, whose launcher prints
     elif cluster.is_chief():
         _say(*choice.lines, f"Run folder: {folder}")
-        _say("Stopped at any time, this goes on from the last checkpoint:")
+        _say("After an interruption this command continues from the last checkpoint:")
         _say(f"  {_again(script, folder, arguments)}")
     if hosts:
         return _launch(script, hosts, arguments, folder)
@@ -266,7 +269,7 @@ def _training(script: Script, words: Words, choice: Choice) -> Step:
 
 
 def _finish(script: Script, words: Words, choice: Choice, folder: str) -> int:
-    """Evaluate a trained run and say where everything is."""
+    """Evaluate a trained run and print the paths of the results."""
     os.environ.pop(cluster.VARIABLE, None)  # the other workers have ended
     for step in script.evaluate(folder, words, choice):
         if code := run_step(step):
@@ -276,7 +279,7 @@ def _finish(script: Script, words: Words, choice: Choice, folder: str) -> int:
 
 
 def run_step(step: Step) -> int:
-    """Run a step in a process of its own; returns its exit code."""
+    """Run a step in its own process; return its exit code."""
     return child_processes.run([sys.executable, "-m", step.module, *step.arguments])
 
 
@@ -305,7 +308,7 @@ def _folder(words: Words, choice: Choice, worker: cluster.Worker | None) -> str:
 
 
 def _launch(script: Script, hosts: str, arguments: Sequence[str], folder: str) -> int:
-    """Start the script on every host; returns the exit code."""
+    """Start the script on every host; return the exit code."""
     _, rest = experiment.take_option(arguments, "--hosts", "one file of hosts")
     names = (*SHARED_VARIABLES, *script.variables)
     variables = {name: value for name in names if (value := os.environ.get(name))}
@@ -317,7 +320,7 @@ def _launch(script: Script, hosts: str, arguments: Sequence[str], folder: str) -
 
 
 def _again(script: Script, folder: str, arguments: Sequence[str]) -> str:
-    """Return the command that goes on with a run."""
+    """Return the command that continues a run."""
     settings = {"RUN_DIR": folder}
     if os.environ.get("LANE", "current") != "current":
         settings["LANE"] = os.environ["LANE"]

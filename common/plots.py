@@ -79,7 +79,7 @@ def separation(
         draw_waveform(left, waveform, sample_rate, COLOURS[role])
         left.set_ylim(-1.05 * peak, 1.05 * peak)
         ratio = np.maximum(power / reference, np.finfo(np.float32).tiny)
-        # The floor is set in dB, because processors round logarithms differently.
+        # The floor is set in dB, because CPUs round logarithms differently.
         level = np.maximum(10 * np.log10(ratio), -RANGE_DB)
         image = right.imshow(
             level,

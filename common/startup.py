@@ -1,13 +1,13 @@
-"""TensorFlow's start: without its log lines unless something fails, without Keras 3.
+"""Import TensorFlow without its log lines and without Keras 3.
 
-TensorFlow writes a dozen lines to the C-level standard error while it is imported and
-looks for GPUs, among them an error where a machine simply has none. They are held back
-and shown only where the import fails or where a GPU is installed that TensorFlow does
-not see. A user who sets ``TF_CPP_MIN_LOG_LEVEL`` gets all that this level shows.
+TensorFlow writes a dozen lines to standard error while it is imported and looks for
+GPUs, among them an error on machines without any. They are suppressed and shown only if
+the import fails or if TensorFlow does not see an installed GPU. A user who sets
+``TF_CPP_MIN_LOG_LEVEL`` gets the lines of that level.
 
-TensorFlow also imports Keras 3, with matplotlib behind it, which nobody here uses:
-without it a command starts with 4 seconds of computing instead of 6. ``tf.keras`` stays
-what the user's own environment makes it.
+TensorFlow also imports Keras 3 and, by it, matplotlib, which the suite does not use.
+Without them a command starts in 4 seconds of CPU time instead of 6. ``tf.keras`` stays
+as the environment of the user sets it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NVIDIA = Path("/proc/driver/nvidia/version")
 
 
 class Finder:
-    """Finds TensorFlow once, and gives it a loader of its own."""
+    """Finder of modules that replaces the loader of TensorFlow once."""
 
     @classmethod
     def find_spec(
@@ -49,11 +49,11 @@ class Finder:
 
 
 def prepare_tensorflow() -> None:
-    """Make the import of TensorFlow that is to come a quiet and quick one."""
+    """Make a later import of TensorFlow quiet and fast."""
     if "tensorflow" in sys.modules:
         return
     if VARIABLE not in os.environ:
-        # Errors alone, also in the processes that this one starts.
+        # Errors only, also in child processes.
         os.environ.update({VARIABLE: "2", MARK: "1"})
     sys.meta_path.insert(0, Finder)
 
@@ -90,12 +90,12 @@ def choose_device(name: str) -> None:
             "or ask python -m common.doctor why"
         )
     tf.config.set_visible_devices(gpus[int(number)], "GPU")
-    # Else one process takes all of its memory.
+    # Otherwise one process takes all of its memory.
     tf.config.experimental.set_memory_growth(gpus[int(number)], True)
 
 
 def _load(run: Callable[[ModuleType], None], module: ModuleType) -> None:
-    """Import TensorFlow and let it look for devices; show its log where that fails."""
+    """Import TensorFlow and let it look for devices; show its log if that fails."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(_without_keras_3())
         log = _divert(stack) if MARK in os.environ else None

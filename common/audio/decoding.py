@@ -1,6 +1,6 @@
-"""Samples out of sound files: libsndfile where it reads all of a file, else ffmpeg.
+"""Decode sound files by libsndfile if it reads the whole file, else by ffmpeg.
 
-Both hand out chunks one after the other, in the memory of one chunk.
+Both yield chunks one after the other, in the memory of one chunk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BROKEN_OFF = ("partial file", "ended prematurely")
 
 
 class Sound(NamedTuple):
-    """What a file holds, and which of its streams; no length where ffmpeg reads it."""
+    """Format of an audio stream; the length is None if ffmpeg reads it."""
 
     path: Path
     sample_rate: int
@@ -38,11 +38,11 @@ class Sound(NamedTuple):
 
 
 def inspect(path: Path, stream: int = 0) -> Sound:
-    """Look into a file and decide who decodes it.
+    """Probe a file and choose its decoder.
 
     Args:
         path: A sound file.
-        stream: Which audio stream of a container that holds several.
+        stream: Index of the audio stream in a container with several.
 
     Raises:
         AudioError: It is missing, a folder, empty, not audio, cut short or without a
@@ -79,13 +79,13 @@ def decode(
         sound: From `inspect`.
         chunk_samples: Length of a chunk.
         start: First sample.
-        samples: How many at most, or None to the end.
+        samples: Largest number of samples, or None to the end.
 
     Yields:
         Float32 [channels, at most chunk_samples], at least one of them, all finite.
 
     Raises:
-        AudioError: The excerpt starts behind the end, the file is damaged, or a sample
+        AudioError: The excerpt starts after the end, the file is damaged, or a sample
             is NaN or infinite.
 
     >>> import tempfile
@@ -103,9 +103,9 @@ def decode(
 
 
 class _Forward(soundfile.SoundFile):
-    """A file that is read without the seek which soundfile does after every read.
+    """A file that is read without the seek that soundfile makes after every read.
 
-    In some mp3 files each of these seeks lands elsewhere, audibly.
+    In some mp3 files these seeks land at a wrong position, which is audible.
     """
 
     def seekable(self) -> bool:
@@ -113,7 +113,7 @@ class _Forward(soundfile.SoundFile):
 
 
 def open_file(path: Path) -> _Forward | None:
-    """Open a file by libsndfile; None where it cannot read it.
+    """Open a file by libsndfile; return None if it cannot read the file.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "tone.wav")
@@ -159,9 +159,9 @@ def check_finite(
 
     Args:
         waveform: Float [channels, samples].
-        position: Where in the whole sound its first sample stands.
+        position: Position of its first sample in the whole sound.
         sample_rate: In Hz.
-        name: Whose samples they are.
+        name: Name of the sound, for the error.
 
     Raises:
         AudioError: A sample is not finite.
@@ -175,8 +175,8 @@ def check_finite(
     value = waveform[:, column][~finite[:, column]][0]
     raise AudioError(
         f"{name} holds {value} at sample {position + column} "
-        f"({(position + column) / sample_rate:.6f} s); samples must be finite, "
-        "mend it where it was made."
+        f"({(position + column) / sample_rate:.6f} s); samples must be finite; "
+        "export the sound again."
     )
 
 
@@ -215,7 +215,7 @@ def _read_frames(file: _Forward, frames: int, sound: Sound) -> np.ndarray:
             f"{sound.path} is damaged or breaks off "
             f"({error.error_string.rstrip('.')}); copy or download it again."
         ) from error
-    # Some mp3 encoders count the frame of their own header as sound.
+    # Some mp3 encoders count the frame of their header as sound.
     slack = MP3_FRAME_SAMPLES if file.format == "MP3" else 0
     if len(chunk) + slack < frames:
         raise AudioError(
@@ -267,7 +267,7 @@ def _streams(path: Path) -> list[dict[str, Any]]:
     """Ask ffprobe for the audio streams of a file, at least one."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise AudioError(
-            f"{path} needs ffmpeg to be read and no ffmpeg and ffprobe are on PATH; "
+            f"{path} needs ffmpeg to be read, and ffmpeg or ffprobe is not on PATH; "
             f"{FFMPEG_CURE}."
         )
     import ffmpeg
@@ -293,7 +293,7 @@ def _url(path: Path) -> str:
 def _ffmpeg_chunks(
     sound: Sound, chunk_samples: int, start: int, samples: int | None
 ) -> Iterator[np.ndarray]:
-    """Decode through a pipe; what comes before the excerpt is decoded and dropped."""
+    """Decode through a pipe; samples before the excerpt are decoded and dropped."""
     import ffmpeg
 
     graph = ffmpeg.input(_url(sound.path)).output(
@@ -344,15 +344,15 @@ def _pipe(
 
 
 def check_ending(sound: Sound, code: int, remarks: list[str]) -> None:
-    """Refuse a decoder that gave up and a truncated file; log harmless remarks.
+    """Raise an error for a failed decoder or a truncated file; log other messages.
 
     Args:
-        sound: What was decoded.
+        sound: The decoded sound.
         code: Exit code of ffmpeg.
         remarks: Lines of its standard error.
 
     Raises:
-        AudioError: The sound is damaged or breaks off.
+        AudioError: The sound is damaged or truncated.
 
     >>> check_ending(Sound(Path("a.m4a"), 8000, 1, None, 0), 0, [])
     """

@@ -1,9 +1,9 @@
-"""Sound files written whole or not at all, in the formats that users ask for.
+"""Write sound files in all formats; a file appears whole or not at all.
 
-Integers are rounded to the nearest step of 1 / 2^(bits - 1), so that what was read from
-a 16 or 24 bit file is written back bit for bit. wav is laid out here, because only so a
-file can become RF64 when it is already long; ffmpeg encodes m4a and opus, and
-libsndfile the rest.
+Integers are rounded to the nearest step of 1 / 2^(bits - 1), so that samples of a 16 or
+24 bit file are written back bit for bit. This module writes wav itself, because only
+then can a file become RF64 when it is already long; ffmpeg encodes m4a and opus, and
+libsndfile all others.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ AIFF_BYTES = 0xFFFFFFFF - 4096
 
 
 class Format(NamedTuple):
-    """A kind of file to write.
+    """A file format.
 
     Attributes:
-        suffix: Of the file.
+        suffix: Suffix of the file.
         container: libsndfile's name of the container, or ``"FFMPEG"``.
         subtype: libsndfile's name of the samples, or ffmpeg's of the encoder.
-        bits: Of integer samples; None for all others.
+        bits: Bits of integer samples; None for all others.
         max_channels: Most channels.
         max_rate: Highest sample rate, in Hz.
     """
@@ -65,13 +65,13 @@ FORMATS = {
     "m4a": Format(".m4a", "FFMPEG", "aac", None, 2, 96_000),
     "opus": Format(".opus", "FFMPEG", "libopus", None, 2, 192_000),
 }
-"""What can be written, by the name used on command lines."""
+"""Formats that can be written, by their name on command lines."""
 
 GROWING = ("wav", "wav16", "wav24", "flac", "flac16", "ogg", "mp3")
-"""Those that can be read while they are written."""
+"""Formats that can be read while they are written."""
 
 RATES = {"MPEG_LAYER_III": MP3_RATES, "aac": AAC_RATES}
-"""Sample rates of encoders that take few of them."""
+"""Sample rates of encoders that support only a few."""
 
 
 class Writer:
@@ -320,7 +320,7 @@ class Writer:
             )
 
     def _discard(self) -> None:
-        """Close what is open and remove the temporary file, if it is still there."""
+        """Close all open files and remove the temporary one, if it still exists."""
         if self._ffmpeg:
             self._ffmpeg.stop()
         if self._encoder:
@@ -377,7 +377,7 @@ def quantised(frames: np.ndarray, bits: int) -> np.ndarray:
 
 
 def packed(frames: np.ndarray, bits: int | None) -> bytes:
-    r"""Lay out little-endian wav samples.
+    r"""Return samples as little-endian bytes of a wav.
 
     >>> packed(quantised(np.array([0.5], np.float32), 24), 24)
     b'\x00\x00@'

@@ -1,10 +1,10 @@
-"""Excerpts of plain wav files, read where they lie, inside ``Dataset.map``.
+"""Read excerpts of plain wav files inside ``Dataset.map``.
 
-A training that draws seconds out of songs needs neither the rest of the file nor a
-decoder: the bytes of an excerpt lie together. The reading is a function of its
-arguments and says so, else deterministic runs would read with one thread; and it lets
-go of Python's lock, because TensorFlow has no operation that reads from the middle of
-a file: its records of fixed length read all that comes before.
+The bytes of an excerpt are contiguous, so it is read without the rest of the file and
+without a decoder. TensorFlow has no operation that reads from the middle of a file (its
+records of fixed length read all bytes before), so this is a function in Python, which
+releases the lock of the interpreter while it reads. It is declared stateless, because
+deterministic runs would otherwise read with one thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCALES = {"PCM_16": 1 / 32768, "FLOAT": 1.0}
 
 
 class WavLayout(NamedTuple):
-    """Where the samples of a wav file lie.
+    """Position and format of the samples of a wav file.
 
     Attributes:
         path: The file.
@@ -49,11 +49,11 @@ def layout(path: Path) -> WavLayout | None:
     """Find the samples of a file.
 
     Args:
-        path: A sound file of any kind.
+        path: A sound file of any format.
 
     Returns:
-        The layout; None where the file is no wav of 16-bit or float samples that
-        states its length, and must be decoded.
+        The layout; None if the file is not a wav of 16-bit or float samples with a
+        stated length, so that it must be decoded.
 
     Raises:
         AudioError: The file ends before the sound that its header promises.
@@ -97,7 +97,7 @@ class WavFiles:
         layouts: From :func:`layout`.
 
     Attributes:
-        scale: What makes stored samples full scale +-1.
+        scale: Factor from stored samples to full scale +-1.
     """
 
     def __init__(self, layouts: Sequence[WavLayout]) -> None:
@@ -112,13 +112,13 @@ class WavFiles:
         """Read excerpts of one length, which must lie within their files.
 
         Args:
-            numbers: Which files, int64 [excerpts], their number known to the graph.
+            numbers: Indices of the files, int64 [excerpts] of static shape.
             starts: First samples, int64 [excerpts].
-            samples: Length; a tensor where it is not one number for all.
+            samples: Length; a tensor if it varies.
 
         Returns:
-            float32 [excerpts, channels, samples] as stored: times ``scale`` full scale
-            is +-1. Whoever mixes has a factor for every sound, and this saves one.
+            float32 [excerpts, channels, samples] as stored: multiply by ``scale`` for
+            full scale +-1. A mixer can include it in the gain of each sound.
         """
         waves = tf.numpy_function(
             self._read, (numbers, starts, samples), tf.float32, stateful=False
@@ -138,7 +138,7 @@ class WavFiles:
                 file.seek(first)
                 if (file.readinto(frames.data) or 0) < frames.nbytes:
                     raise AudioError(
-                        f"{layout.path} became shorter while it was trained on; start "
+                        f"{layout.path} became shorter during the training; start "
                         "the training again."
                     )
             wave[:] = frames.T

@@ -17,10 +17,10 @@ from common.audio.headers import AudioError
 from common.audio.tags import ffmpeg_options
 
 LEAST_SECONDS = 0.02
-"""What is shorter is lost in the first frame of an encoder."""
+"""Shortest sound; a shorter one is lost in the first frame of an encoder."""
 
 BIT_RATE = 128_000
-"""Bits per second of each channel, where the sample rate allows it."""
+"""Bits per second of each channel, if the sample rate allows it."""
 
 
 class FfmpegEncoder:
@@ -47,17 +47,17 @@ class FfmpegEncoder:
     ) -> None:
         if not shutil.which("ffmpeg"):
             raise AudioError(
-                f"{path.suffix} files need ffmpeg to be written and there is none on "
+                f"{path.suffix} files need ffmpeg to be written, and it is not on "
                 f"PATH; {FFMPEG_CURE}, or write wav instead."
             )
         bits = min(BIT_RATE, 4 * sample_rate) * channels
         command = ["ffmpeg", "-nostdin", "-v", "error", "-y"]
         command += ["-f", "f32le", "-ar", str(sample_rate), "-ac", str(channels)]
         command += ["-i", "pipe:0", "-c:a", codec, "-b:a", str(bits)]
-        # Without this each file has a serial number or a date of its own.
+        # Without this each file has its own serial number or date.
         command += ["-fflags", "+bitexact", "-flags:a", "+bitexact"]
         command += [*ffmpeg_options(tags), f"file:{path.absolute()}"]
-        # A file that grows too large is an error of ffmpeg then, not its silent end.
+        # With this a file that grows too large is an error, not a silent end.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -74,7 +74,7 @@ class FfmpegEncoder:
         """Encode float32 [samples, channels].
 
         Raises:
-            OSError: ffmpeg has given up.
+            OSError: ffmpeg has stopped.
         """
         assert self._process.stdin is not None
         try:
@@ -83,10 +83,10 @@ class FfmpegEncoder:
             raise self._failure() from error
 
     def close(self) -> None:
-        """Encode what is left and wait until the file is written.
+        """Encode the remaining samples and wait until the file is written.
 
         Raises:
-            OSError: It could not be.
+            OSError: The file could not be written.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
@@ -96,7 +96,7 @@ class FfmpegEncoder:
             raise failure
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
         self._listener.join()

@@ -1,7 +1,8 @@
-"""Sound files in and out: any format in, a whole file or nothing out.
+"""Read sound files of any format, and write them whole or not at all.
 
-libsndfile (soundfile) reads what it can read whole, ffmpeg through a pipe the rest
-(m4a, mp4, stems, wma, ...). Arrays are float32 [channels, samples], full scale +-1.
+libsndfile (soundfile) reads the formats that it supports fully, and ffmpeg through a
+pipe all others (m4a, mp4, stems, wma, ...). Arrays are float32 [channels, samples],
+full scale +-1.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = [
 Name = str | os.PathLike[str]
 CHUNK_SAMPLES = 1 << 16
 STEPS_PER_SECOND = 2
-"""Places in a second where the loudest excerpt may begin."""
+"""Positions in a second at which the loudest excerpt may begin."""
 
 CONTAINERS = {"WAVEX": "WAV", "RF64": "WAV"}
 NAMES = {
@@ -49,7 +50,7 @@ NAMES = {
     ("OGG", "OPUS"): "opus",
 }
 DEEPEST = {"WAV": "wav", "AIFF": "aiff32"}
-"""Formats that hold whatever else is in a container."""
+"""Formats for all other samples in a container."""
 
 CODECS = {"mp3": "mp3", "vorbis": "ogg", "opus": "opus", "aac": "m4a"}
 
@@ -65,12 +66,12 @@ class AudioInfo(NamedTuple):
 def probe(path: Name, *, stream: int = 0) -> AudioInfo:
     """Return rate, channels and length of a sound file.
 
-    The length of what ffmpeg reads is found by decoding it once, because such
-    containers state it only roughly.
+    Files that need ffmpeg are decoded once to count their samples, because their
+    containers state only an approximate length.
 
     Args:
         path: The file.
-        stream: Which audio stream of a container that holds several.
+        stream: Index of the audio stream in a container with several.
 
     Returns:
         Sample rate in Hz, channels and samples; at least one sample.
@@ -99,8 +100,8 @@ def read(
     Args:
         path: The file.
         start: First sample, counted from 0.
-        samples: How many at most; None reads to the end.
-        stream: Which audio stream of a container that holds several.
+        samples: Largest number of samples; None reads to the end.
+        stream: Index of the audio stream in a container with several.
 
     Returns:
         Float32 [channels, samples] and the sample rate in Hz. Fewer samples than asked
@@ -137,16 +138,16 @@ def blocks(
     *,
     stream: int = 0,
 ) -> Iterator[np.ndarray]:
-    """Read a sound file block after block, in the memory of one block.
+    """Read a sound file block by block, in the memory of one block.
 
-    The blocks joined are one long `read`, bit for bit.
+    The joined blocks equal one long `read`, bit for bit.
 
     Args:
         path: The file.
         block_samples: Length of every block but the last.
         start: First sample, counted from 0.
-        samples: How many at most in all; None reads to the end.
-        stream: Which audio stream of a container that holds several.
+        samples: Largest number of samples in all; None reads to the end.
+        stream: Index of the audio stream in a container with several.
 
     Yields:
         Float32 [channels, at most block_samples], at least one of them.
@@ -207,7 +208,7 @@ def write(
 def format_of(path: Name) -> str:
     """Return the key of `FORMATS` of a file's container and bit depth.
 
-    A bit depth that is not written becomes the next deeper one.
+    A bit depth that cannot be written becomes the next higher one.
 
     Args:
         path: A sound file.
@@ -240,14 +241,14 @@ def format_of(path: Name) -> str:
 
 
 def loudest(path: Name, seconds: float) -> int:
-    """Find the excerpt of the most energy.
+    """Find the excerpt with the most energy.
 
     Args:
         path: A sound file.
         seconds: Length of the excerpt.
 
     Returns:
-        Its first sample, on a step of half a second; 0 where the sound is shorter.
+        Its first sample, a multiple of half a second; 0 if the sound is shorter.
 
     Raises:
         AudioError: As `blocks`.

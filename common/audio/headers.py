@@ -1,8 +1,8 @@
-"""What the headers of sound files promise, held against the bytes that are there.
+"""Compare the headers of sound files with the bytes that the files hold.
 
-libsndfile reads a wav that was cut short, the first song of a chained ogg and the
-guessed length of an mp3 without a word, and a FLAC up to the stated length alone. The
-functions here notice.
+libsndfile reads a truncated wav, only the first song of a chained ogg, an mp3 up to a
+guessed length and a FLAC up to the stated length without an error. The functions here
+detect these files.
 
 References:
     RFC 9639, "Free Lossless Audio Codec (FLAC)", 2024.
@@ -19,7 +19,7 @@ from typing import BinaryIO
 RIFF_BYTES = 0xFFFFFFFF
 """Largest size that a RIFF header can state; a wav beyond it becomes RF64."""
 
-ELSEWHERE = 0xFFFFFFFF  # where the true size stands in the chunk "ds64"
+ELSEWHERE = 0xFFFFFFFF  # the true size is in the chunk "ds64"
 
 STREAMED = {*(0, 0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**64 - 1)}
 """Data sizes that programs write to a pipe, before they know the length."""
@@ -36,16 +36,16 @@ class AudioError(ValueError):
 
 
 def is_whole(path: Path, container: str) -> bool:
-    """Returns whether libsndfile reads all the sound of a file.
+    """Return whether libsndfile reads the whole sound of a file.
 
     Args:
         path: A file that libsndfile opens.
         container: libsndfile's name of its format, such as ``"WAV"``.
 
     Returns:
-        False where ffmpeg is needed, which looks at every packet: an ogg of several
-        streams in a row, an mp3 or wav that does not state its length, a FLAC that
-        states none or less than it has.
+        False if ffmpeg is needed, which reads every packet: for an ogg of several
+        streams in a row, an mp3 or wav without a stated length, or a FLAC that states
+        no length or too short a one.
 
     Raises:
         AudioError: The file ends before the sound that its header promises.
@@ -68,7 +68,7 @@ def is_whole(path: Path, container: str) -> bool:
 
 
 def _check_chunks(path: Path, file: BinaryIO, size: int) -> bool:
-    """Holds the data chunk of RIFF, RIFX, RF64 and AIFF files against their size."""
+    """Compare the data chunk of RIFF, RIFX, RF64 and AIFF files with their size."""
     magic, stated, wide = *struct.unpack("<4sI", file.read(8).ljust(8)), None
     if magic not in {b"RIFF", b"RIFX", b"RF64", b"FORM"}:
         return True
@@ -84,7 +84,7 @@ def _check_chunks(path: Path, file: BinaryIO, size: int) -> bool:
                 length = wide
             if length not in STREAMED:
                 _check_bytes(path, length, size - position - 8)
-            # No size, as programs write to a pipe: libsndfile finds nothing then.
+            # No size, as programs write to a pipe: libsndfile then reads no samples.
             return length > 0 or stated + 8 == size or position + 8 == size
         position += 8 + length + length % 2
     return True
@@ -99,7 +99,7 @@ def _check_bytes(path: Path, promised: int, there: int) -> None:
 
 
 def _is_single_ogg(path: Path, file: BinaryIO, size: int) -> bool:
-    """Looks whether the last page is complete and of the stream of the first one."""
+    """Return whether the last page is complete and of the stream of the first one."""
     serial = file.read(18)[14:]
     file.seek(max(0, size - 2 * OGG_PAGE_BYTES))
     tail = file.read()
@@ -114,7 +114,7 @@ def _is_single_ogg(path: Path, file: BinaryIO, size: int) -> bool:
 
 
 def _is_measured_mp3(path: Path, file: BinaryIO, size: int) -> bool:
-    """Compares the Xing/Info header's byte count with the size of the file."""
+    """Compare the byte count in the Xing/Info header with the size of the file."""
     start = _behind_id3(file)
     frame = file.read(4096)
     at = max(frame.find(b"Xing"), frame.find(b"Info"))
@@ -204,7 +204,7 @@ def wav_header(
     samples: int,
     tail_bytes: int = 0,
 ) -> bytes:
-    """Lays out a wav header with room to become RF64 [EBU Tech 3306, section 4].
+    """Return a wav header with room to become RF64 [EBU Tech 3306, section 4].
 
     Args:
         sample_rate: In Hz.

@@ -1,4 +1,4 @@
-"""Sample rate conversion with soxr, whole or block after block with the same bits.
+"""Sample rate conversion by soxr, at once or block by block with the same bits.
 
 The quality is soxr's "very high": a pass band to 91 % of half the lower rate and errors
 below those of 24 bit samples.
@@ -19,8 +19,8 @@ def resample(waveform: np.ndarray, source_rate: int, target_rate: int) -> np.nda
 
     Args:
         waveform: Float [channels, samples].
-        source_rate: Rate that it has, in Hz.
-        target_rate: Rate that it gets, in Hz; an equal one returns it unchanged.
+        source_rate: Rate of the waveform, in Hz.
+        target_rate: New rate, in Hz; an equal one returns the waveform unchanged.
 
     Returns:
         Float32 [channels, ceil(samples * target_rate / source_rate)], aligned in time.
@@ -36,7 +36,7 @@ def resample(waveform: np.ndarray, source_rate: int, target_rate: int) -> np.nda
 
 
 class ResampleStream:
-    """Converts block after block; the blocks joined are what `resample` returns.
+    """Converts block by block; the joined blocks equal the result of `resample`.
 
     Args:
         source_rate: Rate of the blocks pushed, in Hz.
@@ -75,14 +75,14 @@ class ResampleStream:
             )
 
     def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
-        """Take a block and return what has become certain.
+        """Take a block, and return the samples that are complete.
 
         Args:
-            block: Float [channels, samples], of any length, none too.
+            block: Float [channels, samples], of any length including 0.
             last: Whether the sound ends with it; then the rest is returned.
 
         Returns:
-            Float32 [channels, samples], empty while the filter still fills.
+            Float32 [channels, samples], empty until the filter is filled.
 
         Raises:
             AudioError: The shape does not fit, or the last block was pushed before.
@@ -106,7 +106,7 @@ class ResampleStream:
         self._taken += block.shape[1]
         source, target = self._rates
         if last:
-            # soxr rounds the length; silence behind the end lets it reach the ceiling.
+            # soxr rounds the length; silence after the end makes it reach the ceiling.
             silence = np.zeros((self._channels, -(-source // target) + 1), np.float32)
             block = np.concatenate([block, silence], axis=1)
         chunk = converter.resample_chunk(np.ascontiguousarray(block.T), last=last).T

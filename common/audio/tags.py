@@ -26,7 +26,7 @@ RIFF_NAMES = {
 """Chunks of a wav's LIST INFO by libsndfile's names of the tags that are kept."""
 
 FFMPEG_NAMES = {"tracknumber": "track"}
-"""ffmpeg's names of tags where they are others."""
+"""ffmpeg's names of tags that differ from those of libsndfile."""
 
 
 def read_tags(path: Path) -> dict[str, str]:
@@ -36,8 +36,8 @@ def read_tags(path: Path) -> dict[str, str]:
         path: A sound file.
 
     Returns:
-        The text of each tag in :data:`RIFF_NAMES` that the file has; none where it
-        cannot be read.
+        The text of each tag in :data:`RIFF_NAMES` that the file has; empty if
+        they cannot be read.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp(), "a.flac")
@@ -52,7 +52,7 @@ def read_tags(path: Path) -> dict[str, str]:
         tags = _probed(path)
     else:
         with file:
-            # ffmpeg writes the comment of opus where libsndfile does not look for it.
+            # libsndfile does not read the comment of opus where ffmpeg writes it.
             is_opus = file.subtype == "OPUS"
             tags = _probed(path) if is_opus else file.copy_metadata()
     return kept_tags(tags)
@@ -108,7 +108,7 @@ def set_tags(file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
 
 
 def wav_chunk(tags: Mapping[str, str]) -> bytes:
-    r"""Lay out tags as the LIST INFO chunk of a wav; nothing where there are none.
+    r"""Return tags as the LIST INFO chunk of a wav; empty without tags.
 
     >>> wav_chunk({"title": "A"})
     b'LIST\x0e\x00\x00\x00INFOINAM\x02\x00\x00\x00A\x00'

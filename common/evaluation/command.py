@@ -1,4 +1,4 @@
-"""The command line of evaluation, the same options in every pillar."""
+"""The command line of evaluation, with the same options in every package."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
 
 
 class OptionError(ValueError):
-    """An option of an evaluation that cannot be followed."""
+    """An invalid option of an evaluation."""
 
 
 def parser(
@@ -48,13 +48,13 @@ def parser(
     splits: Mapping[str, str] | None = None,
     aliases: Mapping[str, Sequence[str]] = NO_ALIASES,
 ) -> argparse.ArgumentParser:
-    """Make the parser of an evaluation, to which a pillar adds its own options.
+    """Make the parser of an evaluation, to which a package adds its own options.
 
     Args:
         program: Name such as ``"unmix.evaluate"``.
         description: First line of the help.
-        splits: The pillar's name of a split by the words of the command line, whose
-            first ones stand in the help; None: train, valid and test, as they are.
+        splits: The package's names of the splits by the words of the command line, of
+            which the help shows the first ones; None: train, valid and test.
         aliases: Further flags by option, such as ``{"data": ["--corpus"]}``.
 
     Returns:
@@ -104,9 +104,9 @@ def command(
 
     Args:
         parser: From :func:`parser`.
-        run: Evaluates by the options and returns the exit code. ``model`` is None where
-            none is named; ``split`` has the pillar's name, ``split_word`` the one that
-            was given.
+        run: Evaluates by the options and returns the exit code. ``model`` is None if
+            there is none; ``split`` is the package's name, ``split_word`` the word of
+            the command line.
         argv: Arguments without the program's name; None takes those of the process.
 
     Returns:
@@ -129,7 +129,7 @@ def each(
     Args:
         measure: Scores one item; safe to call from several threads.
         items: Tracks, or groups of them.
-        jobs: How many at once.
+        jobs: Number of items at once.
         unit: Name of an item in the progress bar.
 
     Yields:
@@ -156,7 +156,7 @@ def _results(
 
 
 def _checked(options: argparse.Namespace) -> argparse.Namespace:
-    """Take the one model that is named, and refuse counts below 1."""
+    """Check that there is at most one model and no count below 1."""
     if len(options.models) > 1:
         raise OptionError(
             f"two models are named, {options.models[0]} and {options.models[1]}; "
@@ -175,9 +175,9 @@ def results_folder(options: argparse.Namespace, model: Path | None) -> Path:
     """Return the folder of the results, by default one inside the run folder.
 
     Args:
-        options: Those that :func:`command` hands on.
+        options: The options from :func:`command`.
         model: Run folder, checkpoint or folder of weights; None for a model that comes
-            with the package, whose results go to the working folder.
+            with the package, whose results go to the current folder.
     """
     if options.output:
         return user_path(options.output)

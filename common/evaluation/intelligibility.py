@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 LEAST_RATE = 8000
-"""Rate in Hz below which sounds lack bands of the measure, which end at 4.3 kHz."""
+"""Lowest sample rate in Hz, because the bands of the measure end at 4.3 kHz."""
 
 
 class IntelligibilityError(ValueError):
-    """Sounds that cannot be measured, or nothing to measure them with."""
+    """Sounds that cannot be measured, or a missing package."""
 
 
 def load(sample_rate: int) -> Any:

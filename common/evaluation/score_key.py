@@ -1,7 +1,7 @@
-"""What scores depend on, as one text: the model, the tracks and the settings.
+"""Key of scores: the model, the tracks and the settings that they depend on.
 
-A resumable table takes up only the rows of the same key, so that a model that was
-trained on, another split or another option starts a table of its own.
+A resumable table continues only with rows of the same key, so that further training,
+another split or another option starts a new table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOISE_SECONDS = 2
 
 
 def digest(separator: Separator) -> str:
-    """Hash what a separator makes of noise, and the settings that noise cannot show.
+    """Hash the output of a separator for noise, and its other settings.
 
     Args:
         separator: The separator, which runs once on two seconds of noise.
@@ -34,10 +34,10 @@ def digest(separator: Separator) -> str:
     shape = [separator.channels, NOISE_SECONDS * separator.sample_rate]
     noise = 0.1 * np.random.default_rng(0).standard_normal(shape)
     values = {each.name: getattr(separator, each.name) for each in fields(separator)}
-    # The text of a function has its address, which is another one in each process.
+    # The text of a function holds its address, which differs between processes.
     settings = {name: value for name, value in values.items() if not callable(value)}
     content = hashlib.sha256(repr(settings).encode())
-    # On a GPU equal networks differ in their last digits from one run to the next.
+    # On a GPU the last digits of equal networks differ from run to run.
     with tf.device("/CPU:0"):
         estimates = separator(noise.astype(np.float32))
     for estimate in estimates.values():
@@ -46,11 +46,11 @@ def digest(separator: Separator) -> str:
 
 
 def key(model: str, tracks: Sequence[Track], **settings: Any) -> str:
-    """Describe what the scores of a model on some tracks depend on.
+    """Return a text with all that the scores of a model on some tracks depend on.
 
     Args:
         model: Of :func:`digest`, or a text that identifies another estimator.
-        tracks: What is scored, in any order.
+        tracks: The tracks, in any order.
         settings: Options that change a score.
 
     Returns:

@@ -1,8 +1,8 @@
 """A resumable CSV: rows are kept as soon as they are measured.
 
-Each row is appended at once to a hidden file beside the final one. The same
-evaluation, started again, goes on after the last whole row; when all are there the file
-takes its place under its own name, complete.
+Each row is appended immediately to a hidden file beside the final one. The same
+evaluation, started again, continues after the last complete row. The final file is
+written when all rows are complete.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Rows(UserDict[str, Row]):
     Args:
         path: The final file.
         columns: Its columns, of which the first names the row.
-        key: What the numbers depend on; rows of another key are not taken up.
-        texts: How many of the first columns hold texts; all others hold numbers.
+        key: All that the numbers depend on; rows of another key are not used.
+        texts: Number of leading columns with text; all others hold numbers.
 
     Raises:
         OSError: The folder cannot be written.
@@ -63,9 +63,9 @@ class Rows(UserDict[str, Row]):
             file.write(_lines([self._cells(row)]))
 
     def finish(self, names: Iterable[str]) -> None:
-        """Put the rows of these names, in this order, under the name of the file.
+        """Write the rows of these names, in this order, to the final file.
 
-        What broken-off evaluations of other models left beside it is removed as well.
+        Unfinished files of evaluations of other models beside it are removed.
         """
         cells = [self._cells(self[name]) for name in names]
         write_text(self.path, _lines([self._columns, *cells]))
@@ -78,7 +78,7 @@ class Rows(UserDict[str, Row]):
         return [row[column] for column in self._columns]
 
     def _take_up(self) -> None:
-        """Read a broken-off evaluation; rows that are not whole come again."""
+        """Read the rows of an interrupted evaluation, without incomplete ones."""
         text = self.part.read_text(encoding="utf-8", errors="replace")
         for line in text[: text.rfind("\n") + 1].splitlines(keepends=True)[1:]:
             try:
@@ -111,12 +111,12 @@ def read(lines: Iterable[str], texts: int = 1) -> list[Row]:
     """Read rows back with the types that they had.
 
     Args:
-        lines: Those of the file.
-        texts: How many of the first columns hold texts.
+        lines: Lines of the file.
+        texts: Number of leading columns with text.
 
     Raises:
         ValueError: A row has more or fewer cells than there are columns, or one that
-            is no number.
+            is not a number.
 
     >>> read(["example,power,active", "e1,0.5,True"])
     [{'example': 'e1', 'power': 0.5, 'active': True}]

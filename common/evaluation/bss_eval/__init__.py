@@ -27,7 +27,7 @@ GLOBAL = "SDR", "SIR", "SAR"
 WINDOWED = "SDR", "ISR", "SIR", "SAR"
 CHUNK_SAMPLES = 1 << 20
 MOST_PERMUTED = 8
-"""Sources whose orders are all tried."""
+"""Largest number of sources whose orders are all tried."""
 
 
 class MeasureError(ValueError):
@@ -42,8 +42,8 @@ class Options:
         mode: ``"v4"``: the filters are those of the whole sound. ``"v3"``: each window
             has its own.
         window: Length of a window in samples; infinite: the whole sound is one.
-        hop: Samples from one window to the next; None: that of a window. What is left
-            at the end and shorter than a window is not measured.
+        hop: Samples from one window to the next; None: the length of a window. A
+            remainder shorter than a window is not measured.
         images: Whether a filter counts as an error (``bss_eval_images``, ISR), or is
             forgiven (``bss_eval_sources``).
         permute: Whether to find the order of the estimates with the largest mean SIR,
@@ -59,7 +59,7 @@ class Options:
     length: int = 512
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be followed."""
+        """Refuse invalid options."""
         if self.mode not in ("v3", "v4"):
             raise MeasureError(f"mode is {self.mode!r}; expected 'v3' or 'v4'")
         for name in ("window", "hop", "length"):
@@ -130,7 +130,7 @@ def evaluate(
 
 
 def whole(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndarray]:
-    """Measure by BSS Eval 3, with one filter for all of the sound, in the order given.
+    """Measure by BSS Eval 3 with one filter for the whole sound, in the given order.
 
     Vincent, Gribonval, Févotte: Performance measurement in blind audio source
     separation, 2006; the numbers are those of mir_eval's ``bss_eval_sources``.
@@ -155,7 +155,7 @@ def whole(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndarray
 def seconds(
     references: np.ndarray, estimates: np.ndarray, sample_rate: int
 ) -> dict[str, np.ndarray]:
-    """Measure by BSS Eval 4 second by second, as museval does by itself.
+    """Measure by BSS Eval 4 in windows of a second, the default of museval.
 
     Args:
         references: Float [sources, samples].
@@ -182,7 +182,7 @@ def _check(references: Sounds, estimates: Sounds, *, permute: bool) -> None:
     if shapes[0] != shapes[1] or len({*shapes[0]}) != 1 or 0 in shapes[0][0]:
         raise MeasureError(
             f"the references are {_described(shapes[0])} and the estimates "
-            f"{_described(shapes[1])}; expected as many of one shape, [channels, "
+            f"{_described(shapes[1])}; expected the same number and shape, [channels, "
             "samples], with at least one sample"
         )
     if permute and len(references) > MOST_PERMUTED:
@@ -223,7 +223,7 @@ def _fits(
 
 
 def _pairs(sources: int, permute: bool) -> list[tuple[int, int]]:
-    """List reference and estimate of all that is compared."""
+    """List the pairs of reference and estimate to compare."""
     pairs = itertools.product(range(sources), repeat=2)
     return [(one, other) for one, other in pairs if permute or one == other]
 
@@ -290,7 +290,7 @@ def _ordered(
     sir = square[WINDOWED.index("SIR"), identity, orders].mean(axis=1)
     if options.mode == "v4":
         sir = sir.mean(axis=1, keepdims=True)
-    # The first of equals wins, and where a window has no ratio the order given.
+    # Among equal orders the first is taken; a window without a ratio keeps the order.
     order = orders[np.argmax(sir, axis=0)].T
     rows, columns = identity[:, np.newaxis], np.arange(scores.shape[-1])
     sdr, isr, sir, sar = square[:, rows, order, columns]

@@ -30,7 +30,7 @@ MIXTURE = "mixture"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure estimates against references by BSS Eval; returns the exit code."""
+    """Measure estimates against references by BSS Eval; return the exit code."""
     parser = argparse.ArgumentParser(PROGRAM, description=__doc__)
     add = parser.add_argument
     add("references", type=user_path, metavar="REFERENCES", help="folder of stems")
@@ -85,7 +85,7 @@ def _main(options: argparse.Namespace) -> int:
 def _files(folder: Path) -> dict[str, Path]:
     """List the sound files of a folder by their names."""
     if not folder.is_dir():
-        raise MeasureError(f"{folder} is no folder; name one that holds stems")
+        raise MeasureError(f"{folder} is not a folder; name one that holds stems")
     files: dict[str, Path] = {}
     for file in sound_files.sounds(folder, SUFFIXES):
         if file.stem == MIXTURE:

@@ -49,7 +49,7 @@ class Parts(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Which estimates are compared with which references, and their filters.
+    """Pairs of references and estimates to compare, and their filters.
 
     Attributes:
         references: Index of the reference of each pair.
@@ -74,13 +74,13 @@ def measure(
 ) -> Parts:
     """Measure the energies of all parts in windows of the sound.
 
-    A window stands alone: all is zero around it, and what the filters add after its end
-    belongs to it.
+    Each window is treated as a sound of its own, with zeros around it; the tails of the
+    filters after its end belong to it.
 
     Args:
         references: Sounds of as many channels each.
         estimates: As many sounds.
-        pairs: What is compared.
+        pairs: The pairs to compare.
         windows: Parts of the sound, none of them empty.
 
     >>> s, e = np.array([[3.0, 0.0]]), np.array([[6.0, 1.0]])
@@ -127,12 +127,12 @@ def _spectra(pairs: Pairs, size: int) -> np.ndarray:
 
 
 def _energies(block: np.ndarray, spectra: np.ndarray, pairs: Pairs) -> np.ndarray:
-    """Filter frames of all references and measure what is left.
+    """Filter frames of all references and measure the energies of all parts.
 
     Args:
         block: Float64 [frames, channels of the references and estimates, samples].
         spectra: The filters.
-        pairs: What is compared.
+        pairs: The pairs to compare.
 
     Returns:
         Float64 [parts, pairs, frames].

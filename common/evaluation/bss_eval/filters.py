@@ -29,7 +29,7 @@ from scipy.linalg import lapack
 EPSILON = float(np.finfo(np.float64).eps)
 """Added to the diagonal of G, as by museval; it matters for the faintest sounds."""
 DEPENDENT = 32 * EPSILON
-"""Share of a channel's energy that counts as none."""
+"""Share of the energy of a channel that counts as zero."""
 FRAME_FILTERS = 16
 """Length of the transforms in lengths of the filters."""
 GROUP_SAMPLES = 1 << 20
@@ -101,7 +101,7 @@ def correlations(
     Args:
         references: Sounds x, each [channels, samples].
         others: Sounds that follow the references among the y.
-        window: The part of all sounds that is looked at.
+        window: Part of all sounds to use.
         length: Number of lags l from 0 on.
 
     Returns:
@@ -128,12 +128,12 @@ def correlations(
 
 
 def contiguous(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Transpose and copy, because BLAS multiplies only what is contiguous."""
+    """Transpose and copy, because BLAS needs contiguous arrays."""
     return np.ascontiguousarray(array.transpose(axes))
 
 
 def distortion_filters(products: np.ndarray) -> np.ndarray:
-    """Solve for the filters of references that are nearest to other sounds.
+    """Solve for the filters of references that approximate other sounds best.
 
     Args:
         products: Float64 [channels of the references, those and channels of the
@@ -157,7 +157,7 @@ def distortion_filters(products: np.ndarray) -> np.ndarray:
 
 
 def _independent(energies: np.ndarray) -> list[int]:
-    """List the channels that are no sums of others, such as a copy, and not silent."""
+    """List the channels that are neither silent nor sums or copies of others."""
     scale = np.sqrt(np.outer(energies.diagonal(), energies.diagonal()))
     cosines = np.divide(energies, scale, out=np.zeros_like(energies), where=scale > 0)
     kept: list[int] = []
@@ -179,7 +179,7 @@ def _solve(products: np.ndarray, right: np.ndarray) -> np.ndarray:
     scale = np.sqrt(np.einsum("iij->ij", products)[:, 0] + EPSILON)
     unit = products / np.outer(scale, scale)[..., np.newaxis]
     repeated = np.repeat(scale, length)[:, np.newaxis]
-    # The transpose of what is contiguous is what LAPACK overwrites.
+    # LAPACK overwrites the transpose of a contiguous array.
     matrix = _gram(unit, EPSILON / scale**2).T
     factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
     if not failed and _condition(unit, factor) > EPSILON:

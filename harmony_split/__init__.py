@@ -1,7 +1,7 @@
 """A page in the browser that splits a song into its parts: ``python -m harmony_split``.
 
 A server on Starlette takes sound files, worker processes separate them by the models of
-the four pillars, and the page plays the stems through one mixer.
+the four packages, and the page plays the stems through one mixer.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ BACKLOG = 512
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the server until it is interrupted; returns the exit code."""
+    """Run the server until it is interrupted; return the exit code."""
     parser = argparse.ArgumentParser(
         "harmony_split",
         description="Serve a page that splits songs into their parts.",
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what would not work, or be open to everybody.
+    """Refuse options that would not work, or that would open the server to everybody.
 
     Raises:
         ValueError: An option is out of its range, or a package or ffmpeg is missing.

@@ -1,4 +1,4 @@
-"""What every request passes: host, token, origin, and the headers of every answer."""
+"""Check host, token and origin of every request; set headers of every answer."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def policy(nonce: str = "none") -> str:
 
 
 class Guard:
-    """Lets requests through that come from the page itself or from a program.
+    """Admits requests from the page itself or from a program.
 
     Args:
-        app: What answers them.
+        app: The application that answers them.
         token: Secret that a request shows, as ``Authorization: Bearer TOKEN``, as a
             cookie, or as ``/?token=TOKEN``, which sets the cookie; None for none.
-        hosts: Names by which the server may be called where there is no token, so that
-            no other name that leads to it makes a foreign page one of its own.
+        hosts: Host names that are accepted without a token, so that a foreign page
+            cannot reach the server under a name of its own.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Guard:
         await answer(scope, receive, send_with_headers)
 
     def _answer(self, scope: Scope) -> Response | None:
-        """Give the answer to a request that is not let through."""
+        """Return the answer to a request that is refused, else None."""
         headers = Headers(scope=scope)
         try:
             self._check_host(headers)
@@ -128,7 +128,7 @@ class Guard:
 
 
 def _check_origin(headers: Headers) -> None:
-    """Refuse what another page sends; programs such as curl state no origin."""
+    """Refuse requests of other pages; programs such as curl send no origin."""
     origin = headers.get("origin")
     site = headers.get("sec-fetch-site", "none")
     foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")

@@ -1,4 +1,4 @@
-"""The way of an upload to the disk: counted while it streams, whole or not at all."""
+"""Write uploads to disk with limits; an upload is kept whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from harmony_split.limits import GIGABYTE, Limits, RefusedError, size
 from harmony_split.sound import Header, probe
 
 GRACE_SECONDS = 10.0
-"""Time from which an upload must have its least rate."""
+"""Time after which an upload must have the minimum rate."""
 
 SAMPLE_BYTES = 4
 STEMS = 8
-"""Stems for which room is kept before their number is known."""
+"""Number of stems for which disk space is reserved before it is known."""
 
 PROBES = 2
 
 
 class Intake:
-    """Takes uploads in.
+    """Receives uploads.
 
     Args:
-        jobs: Where the new jobs go.
-        limits: On bytes, rate, queue and disk.
+        jobs: Store of the new jobs.
+        limits: Limits on bytes, rate, queue and disk.
     """
 
     def __init__(self, jobs: Jobs, limits: Limits) -> None:
@@ -43,8 +43,8 @@ class Intake:
         """Write the body of a request to the disk and make a job of it.
 
         Raises:
-            RefusedError: There is no room, or the body is not what is taken; nothing
-                of it stays.
+            RefusedError: There is no room, or the body is not accepted; nothing of it
+                is kept.
         """
         self._check_room(request)
         id_ = new_id()
@@ -82,7 +82,7 @@ class Intake:
         self._check_disk(int(stated or 0))
 
     def _check_disk(self, needed: int) -> None:
-        """Refuse what would not fit beside what is there and what is on its way."""
+        """Refuse an upload that would not fit beside existing and expected files."""
         room = self._limits.disk_gigabytes * GIGABYTE
         used = folder_bytes(self._jobs.files) + self._jobs.reserved()
         free = shutil.disk_usage(self._jobs.files).free
@@ -127,10 +127,10 @@ class Intake:
             )
 
     async def _timed(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Pass on the chunks of an upload that is not too slow."""
+        """Yield the chunks of an upload that is not too slow."""
         began, count = time.monotonic(), 0
         while True:
-            # By this time the next byte has to be there.
+            # The next byte must arrive by this time.
             due = began + GRACE_SECONDS + count / self._limits.upload_rate
             try:
                 with anyio.fail_after(max(0.0, due - time.monotonic())):

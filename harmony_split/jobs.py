@@ -32,10 +32,10 @@ UPLOAD, WHOLE, PREVIEW = "upload", "whole", "preview"
 same of its loudest part."""
 
 OVERVIEW = "overview.json"
-"""Beside the stems: their waveforms and spectrograms."""
+"""File of waveforms and spectrograms, beside the stems."""
 
 GONE = (
-    "There is no job of this address: it was deleted, its time is over, or the "
+    "There is no job at this address: it was deleted, it has expired, or the "
     "address is not complete."
 )
 
@@ -63,19 +63,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Job:
-    """One song on its way.
+    """The separation of one song.
 
     Attributes:
-        id: 128 random bits, the secret of whoever made the job.
-        model: ``pillar/name``.
-        state: What happens to it now.
+        id: 128 random bits, a secret of the user who made the job.
+        model: ``package/name``.
+        state: Current state.
         created: Unix time.
         expires: Unix time at which it is removed.
         reserved: Bytes of disk that it may need.
         progress: Part of the song that is separated, 0 to 1.
-        remaining: Seconds to go, None where that is not known.
-        attempts: How often it was begun.
-        note: A sentence about what went on, empty for none.
+        remaining: Estimated seconds left, None if unknown.
+        attempts: How often it was started.
+        note: A sentence about a restart, empty for none.
         preview: The stems of the loudest part.
         whole: The stems of the song.
         error: Code and message of a failure.
@@ -106,10 +106,10 @@ def new_id() -> str:
 
 
 class Jobs:
-    """All jobs, in a folder that outlives the server.
+    """All jobs, in a folder that persists when the server stops.
 
     Args:
-        folder: Holds ``jobs.sqlite3`` and a folder for each job; made where missing.
+        folder: Holds ``jobs.sqlite3`` and a folder for each job; made if missing.
         keep_seconds: How long a job is kept after its last change of state.
 
     Raises:
@@ -155,14 +155,14 @@ class Jobs:
         """Look up a job.
 
         Raises:
-            RefusedError: There is none of this identifier.
+            RefusedError: There is none with this identifier.
         """
         for job in self._select("WHERE id = ?", id_):
             return job
         raise RefusedError("not_found", GONE)
 
     def change(self, id_: str, **values: Any) -> None:
-        """Set attributes of a job; one that is gone is passed over."""
+        """Set attributes of a job; a deleted one is ignored."""
         if "state" in values:
             values["expires"] = time.time() + self._keep_seconds
         names = ", ".join(f"{name} = ?" for name in values)
@@ -174,7 +174,7 @@ class Jobs:
         self._notify()
 
     def next(self) -> Job | None:
-        """Give the job that has waited longest, if any."""
+        """Return the job that has waited longest, if any."""
         return next(
             self._select("WHERE state = ? ORDER BY number LIMIT 1", QUEUED), None
         )
@@ -215,7 +215,7 @@ class Jobs:
         shutil.rmtree(self.folder(id_), ignore_errors=True)
 
     def remove_expired(self) -> int:
-        """Remove finished jobs whose time is over; returns how many."""
+        """Remove expired jobs; return their number."""
         marks = ", ".join("?" * len(FINISHED))
         over = [
             job.id
@@ -228,13 +228,13 @@ class Jobs:
         return len(over)
 
     def listen(self) -> asyncio.Event:
-        """Give an event that is set at every change, until `unlisten`."""
+        """Return an event that is set at every change, until `unlisten`."""
         event = asyncio.Event()
         self._listeners.add(event)
         return event
 
     def unlisten(self, event: asyncio.Event) -> None:
-        """Set an event no longer."""
+        """Stop setting an event."""
         self._listeners.discard(event)
 
     def _notify(self) -> None:
@@ -242,7 +242,7 @@ class Jobs:
             event.set()
 
     def _recover(self) -> None:
-        """Queue again what a killed server was at; remove files that have no job."""
+        """Requeue the jobs of a killed server; remove files without a job."""
         marks = ", ".join("?" * len(RUNNING))
         self._database.execute(
             f"UPDATE jobs SET state = ?, attempts = 0 WHERE state IN ({marks})",

@@ -1,4 +1,4 @@
-"""Limits of the server, each an option of the command line, and how it refuses."""
+"""Limits of the server, each an option of the command line, and refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _limit(default: float, text: str) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the server takes and keeps; each attribute is an option of the same name.
+    """Limits on uploads and jobs; each attribute is an option of the same name.
 
     >>> Limits(upload_megabytes=2).upload_bytes
     2000000
@@ -73,7 +73,7 @@ def _number(text: str) -> float:
 
 
 def from_options(options: Mapping[str, Any]) -> Limits:
-    """Take the limits out of parsed options."""
+    """Make the limits from parsed options."""
     return Limits(**{each.name: options[each.name] for each in fields(Limits)})
 
 
@@ -98,7 +98,7 @@ STATUS = {
 
 
 class RefusedError(ValueError):
-    """A request or a job that is refused, in words for the person who made it.
+    """A request or a job that is refused, with a message for the user.
 
     Args:
         code: A key of `STATUS`, for programs.
@@ -115,12 +115,12 @@ class RefusedError(ValueError):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The JSON that answers the request."""
+        """Return the JSON of the answer."""
         return {"error": {"code": self.code, "message": str(self)}}
 
 
 def duration(seconds: float) -> str:
-    """Write a length of time as people say it.
+    """Format a length of time for people.
 
     >>> duration(40), duration(600), duration(3600 * 24)
     ('40 seconds', '10 minutes', '24 hours')
@@ -132,7 +132,7 @@ def duration(seconds: float) -> str:
 
 
 def size(bytes_: float) -> str:
-    """Write a number of bytes as people say it.
+    """Format a number of bytes for people.
 
     >>> size(52_000_000), size(20e9), size(512)
     ('52 MB', '20 GB', '512 bytes')

@@ -1,4 +1,4 @@
-"""Waveform and spectrogram of a stem as the page draws them, small for any length."""
+"""Compact waveform and spectrogram of a stem, for the page to draw."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLOCK_SAMPLES = 1 << 18
 
 
 def overview(path: Path) -> dict[str, Any]:
-    """Describe a stem for the page.
+    """Compute the waveform and the spectrogram of a stem.
 
     Args:
         path: A wav, float [channels, samples].

@@ -1,4 +1,4 @@
-"""Worker processes of the server: started, given jobs, watched, and started again."""
+"""Start worker processes, give them jobs, and restart those that die."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ logger = logging.getLogger("harmony_split")
 
 
 class Pool:
-    """Keeps a number of workers at the jobs of the queue.
+    """Keeps a number of workers busy with the queue.
 
     Args:
         jobs: The jobs.
-        limits: On time and attempts.
-        command: Starts a worker; options for the limits are added.
-        workers: How many.
+        limits: Limits on time and attempts.
+        command: Command of a worker; options for the limits are added.
+        workers: Number of workers.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Pool:
         return self._models
 
     def known_models(self) -> list[dict[str, Any]]:
-        """Models as far as they are known, none before a worker has begun."""
+        """Models that a worker has listed; none before a worker has started."""
         return self._models
 
     def start(self) -> None:
@@ -72,7 +72,7 @@ class Pool:
         self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
 
     async def stop(self) -> None:
-        """End the workers; what they were at is queued again by the next server."""
+        """End the workers; the next server requeues their jobs."""
         self._stopping = True
         for task in self._tasks:
             task.cancel()
@@ -86,8 +86,8 @@ class Pool:
     def cancel(self, job: Job) -> None:
         """End a job and remove its files.
 
-        A worker that is at it stops after its chunk; what it writes until then is
-        removed when it answers.
+        The worker of the job stops after its current chunk; files that it writes until
+        then are removed when it answers.
         """
         if job.state not in (QUEUED, *RUNNING):
             return
@@ -106,7 +106,7 @@ class Pool:
             await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, 0.1 * 2**deaths))
 
     async def _run(self, slot: _Slot) -> bool:
-        """Run a worker until it dies; says whether it was of use."""
+        """Run a worker until it dies; return whether it has done any work."""
         process = await _started(self._command)
         slot.process, worked = process, False
         try:
@@ -123,7 +123,7 @@ class Pool:
     async def _conversation(
         self, slot: _Slot, process: asyncio.subprocess.Process
     ) -> AsyncIterator[str]:
-        """Give the worker jobs and take in its events; yields their names."""
+        """Send jobs to the worker and handle its events; yield their names."""
         changed = self._jobs.listen()
         line = self._line(process)
         try:
@@ -170,7 +170,7 @@ class Pool:
         slot.send({"job": job.id, "folder": folder, "model": job.model})
 
     def _take(self, slot: _Slot, event: dict[str, Any]) -> None:
-        """Write down what a worker tells."""
+        """Handle an event of a worker."""
         event_name = event["event"]
         if event_name == "ready":
             slot.ready = True
@@ -196,7 +196,7 @@ class Pool:
     def _values(
         self, slot: _Slot, event_name: str, event: dict[str, Any]
     ) -> dict[str, Any]:
-        """Attributes of the job that an event changes."""
+        """Return the attributes of the job that an event changes."""
         if event_name == "decoded":
             slot.separating = time.monotonic()
             return {"state": SEPARATING}
@@ -222,7 +222,7 @@ class Pool:
         return {"state": CANCELLED}
 
     def _lost(self, slot: _Slot) -> None:
-        """Queue the job of a worker that died, or give it up."""
+        """Requeue the job of a worker that died, or fail it."""
         id_ = slot.job
         slot.ready, slot.job = False, None
         if id_ is None or self._stopping:
@@ -242,14 +242,14 @@ class Pool:
             )
 
     def _is_at_work(self, id_: str) -> bool:
-        """Whether a job is still wanted, neither cancelled nor deleted."""
+        """Whether a job is neither cancelled nor deleted."""
         try:
             return self._jobs.get(id_).state in RUNNING
         except RefusedError:
             return False
 
     def _too_slow(self, slot: _Slot) -> None:
-        """Give up the job of a worker whose time is over; the worker is killed."""
+        """Fail the job of a worker after its time limit, and kill the worker."""
         if slot.job:
             time_given = duration(self._limits.job_minutes * 60)
             self._give_up(
@@ -271,7 +271,7 @@ class Pool:
 
 
 class _Slot:
-    """One worker and what it is at."""
+    """One worker and its current job."""
 
     def __init__(self) -> None:
         self.process: asyncio.subprocess.Process | None = None
@@ -284,15 +284,15 @@ class _Slot:
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
 
     def kill(self) -> None:
-        # Not by the method of the process, which would take the exit code of one that
-        # has ended away from those who wait for it.
+        # Not by the method of the process, which would take the exit code of an ended
+        # process before others can wait for it.
         if self.process and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 async def _started(command: Sequence[str]) -> asyncio.subprocess.Process:
-    """Start a worker; one that starts while the server stops is ended."""
+    """Start a worker, or end it at once if the server is stopping."""
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *command,
@@ -312,7 +312,7 @@ async def _started(command: Sequence[str]) -> asyncio.subprocess.Process:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Wait for a killed process and the ends of its pipes, which closes them."""
+    """Wait for a killed process and for the end of its pipes, which closes them."""
     if process.stdin:
         process.stdin.close()
     while process.stdout and await process.stdout.read(LINE_BYTES):

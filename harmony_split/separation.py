@@ -1,4 +1,4 @@
-"""The models of the four pillars as a worker uses them: load, warm, separate a wav."""
+"""Load the models of the four packages, warm them up, and separate wav files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WARM_SECONDS = 20
 
 
 def load(pillar: str, name: str) -> Model:
-    """Load a model through the ``load`` of its pillar.
+    """Load a model by the ``load`` of its package.
 
     Args:
         pillar: Name of the package.
-        name: Name of the model within it.
+        name: Name of the model in it.
 
     Raises:
-        RefusedError: It is not known or not on this machine.
+        RefusedError: It is unknown or not on this machine.
     """
     for entry in registry.entries():
         if (entry.pillar, entry.name) == (pillar, name) and entry.cached:
@@ -37,10 +37,10 @@ def load(pillar: str, name: str) -> Model:
 
 
 class Model:
-    """A separator that tells how far it is.
+    """A separator that reports its progress.
 
     Args:
-        separator: From a pillar.
+        separator: Separator of a package.
     """
 
     def __init__(self, separator: Separator) -> None:
@@ -56,10 +56,10 @@ class Model:
         """Separate a wav into the folder of its name.
 
         Args:
-            path: The wav; stems go to ``{folder}/{name}/{stem}.wav`` and replace those
-                that are there.
-            tell: Takes the part that is done, 0 to 1, at the beginning and after each
-                chunk; what it raises ends the separation.
+            path: The wav; stems go to ``{folder}/{name}/{stem}.wav`` and replace
+                existing ones.
+            tell: Called with the fraction done, 0 to 1, at the beginning and after each
+                chunk; an exception in it ends the separation.
         """
         summary = separate_file(
             self._separator, path, path.parent, overwrite=True, progress=tell

@@ -62,20 +62,20 @@ CONTENT_TYPES = {
     ".mp3": "audio/mpeg",
 }
 ATTACHED = {"Content-Disposition": "attachment"}
-"""Without a name, so that the page gives the file that of the song, unknown here."""
+"""Has no file name, so that the page can name the file after the song."""
 
 WORKER = (sys.executable, "-m", "harmony_split.worker")
 logger = logging.getLogger("harmony_split")
 
 
 class Server:
-    """All that the routes share.
+    """State that the routes share.
 
     Args:
         jobs: The jobs.
-        limits: What is taken.
+        limits: Limits on uploads and jobs.
         pool: The workers.
-        default: Model of those who choose none.
+        default: Model of requests that choose none.
     """
 
     def __init__(self, jobs: Jobs, limits: Limits, pool: Pool, default: str) -> None:
@@ -112,7 +112,7 @@ class Server:
         )
 
     async def make(self, request: Request) -> Response:
-        """Take an upload in."""
+        """Receive an upload."""
         model = request.query_params.get("model", self._default)
         self._check_model(model)
         job = await self._intake.take(request, model)
@@ -188,7 +188,7 @@ class Server:
         )
 
     async def sweep(self) -> None:
-        """Remove what has expired, again and again."""
+        """Remove expired jobs at regular intervals."""
         while True:
             if count := self._jobs.remove_expired():
                 logger.info("%d jobs have expired", count)
@@ -196,7 +196,7 @@ class Server:
 
     def _check_model(self, model: str) -> None:
         models = {each["name"]: each for each in self._pool.known_models()}
-        if not models:  # no worker has begun; the one that does refuses what it lacks
+        if not models:  # no worker has started; the worker will refuse a missing model
             return
         if model not in models:
             here = ", ".join(name for name in models if models[name]["ready"])
@@ -223,7 +223,7 @@ class Server:
         part = job.whole if name == WHOLE else job.preview
         if part is None or not self._jobs.folder(job.id).exists():
             raise RefusedError(
-                "not_ready", f"These stems are not there; the job is {job.state}."
+                "not_ready", f"These stems do not exist yet; the job is {job.state}."
             )
         return self._jobs.folder(job.id) / name, part.stems
 
@@ -233,13 +233,13 @@ class Server:
         if chosen not in audio.FORMATS:
             raise RefusedError(
                 "bad_request",
-                f"The format {chosen[:20]!r} is not known; expected one of "
+                f"The format {chosen[:20]!r} is unknown; expected one of "
                 f"{', '.join(audio.FORMATS)}.",
             )
         return chosen
 
     async def _encoded(self, folder: Path, stem: str, chosen: str) -> Path:
-        """Give a stem in a format, encoded at the first request for it."""
+        """Return a stem in a format, encoded at the first request."""
         source = folder / f"{stem}.wav"
         if chosen == "wav":
             return source
@@ -264,7 +264,7 @@ class Server:
             )
 
     def _view(self, job: Job) -> dict[str, Any]:
-        """What a person may see of a job."""
+        """Return the public attributes of a job."""
         view = {
             name: getattr(job, name)
             for name in (
@@ -278,7 +278,7 @@ class Server:
         return view
 
     async def _changes(self, ids: Sequence[str]) -> AsyncIterator[str]:
-        """Write an event for each job at first and at every change."""
+        """Yield an event for each job at the start and at every change."""
         changed, seen = self._jobs.listen(), dict[str, str]()
         try:
             while True:
@@ -319,7 +319,7 @@ def _encode(source: Path, target: Path, chosen: str) -> None:
 
 
 def zipped(paths: Sequence[Path]) -> Iterator[bytes]:
-    """Yield a zip of files, each under its own name, in the memory of one piece."""
+    """Yield a zip of files, each under its own name, in the memory of one chunk."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]
         for path in paths:
@@ -335,7 +335,7 @@ def zipped(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 class _Sink:
-    """A file that cannot seek and gives up what was written to it."""
+    """A file that cannot seek, whose written bytes can be taken."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -356,16 +356,16 @@ class _Sink:
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
     headers = {"Retry-After": "60"} if error.code == "busy" else {}
-    # What is left of an upload is not read.
+    # The rest of an upload is not read.
     return JSONResponse(error.body, error.status, headers)
 
 
 async def _no_route(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     message = {
-        404: "There is nothing at this address; /api/openapi.json tells what there is.",
+        404: "There is nothing at this address; /api/openapi.json lists all addresses.",
         405: "This address does not take this method; see /api/openapi.json.",
-    }.get(status, "The server has failed at this request; its log says why.")
+    }.get(status, "The server has failed at this request; see its log.")
     code = {404: "not_found", 405: "bad_request"}.get(status, "failed")
     return JSONResponse({"error": {"code": code, "message": message}}, status)
 
@@ -384,12 +384,12 @@ def application(
 
     Args:
         jobs: The jobs; closed when the application ends.
-        limits: What it takes.
-        model: Is loaded first, and taken where none is chosen.
-        workers: How many processes separate.
-        command: Starts one of them.
-        token: Secret of those who may use it, None for everybody on this machine.
-        hosts: Names by which it may be called besides those of loopback.
+        limits: Limits on uploads and jobs.
+        model: Model that is loaded first, and the default.
+        workers: Number of worker processes.
+        command: Command that starts one of them.
+        token: Secret that requests need, None to admit everybody on this machine.
+        hosts: Accepted host names besides those of loopback.
 
     Returns:
         The ASGI application.

@@ -1,8 +1,8 @@
-"""Hostile sound files, probed and decoded in processes with limits on memory and time.
+"""Probe and decode untrusted sound files in processes with limited memory and time.
 
-ffprobe reads the header with the formats of music alone, from this file alone; then
+ffprobe reads the header of this file only, with formats of music only. Then
 ``python -m harmony_split.sound`` decodes the first audio stream to a float wav, by the
-decoders of `common.audio`, and stops at the longest length, whatever the header says.
+decoders of `common.audio`, and stops at the length limit, whatever the header states.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from harmony_split.limits import Limits, RefusedError, duration
 FORMATS = (
     "aac,aiff,asf,au,caf,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,ogg,w64,wav"
 )
-"""Demuxers of ffmpeg that are let at an upload; none of them opens another file."""
+"""Demuxers of ffmpeg for uploads; none of them opens another file."""
 
 NAMES = "wav, flac, mp3, m4a, ogg, opus, aiff or wma"
 PROBE_SECONDS = 10
 MOST_RATE = 384_000
 BLOCK_SAMPLES = 1 << 16
 TOO_LONG = 3
-"""Exit code of a decoding that stopped at the longest length."""
+"""Exit code of a decoding that stopped at the length limit."""
 
 LIMITED = 'ulimit -v "$1" && ulimit -t "$2" && ulimit -f "$3" && shift 3 && exec "$@"'
-"""Shell that limits kB of memory, s of CPU time and blocks of 512 bytes of a file."""
+"""Command that limits kB of memory, s of CPU time and 512-byte blocks of a file."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says; the length is None where it says none."""
+    """Format in the header of a file; the length is None if it is not stated."""
 
     sample_rate: int
     channels: int
@@ -52,13 +52,13 @@ def probe(path: Path, limits: Limits) -> Header:
 
     Args:
         path: The file.
-        limits: On memory, time, length and channels.
+        limits: Limits on memory, time, length and channels.
 
     Returns:
-        What the header says of the first audio stream.
+        The format of the first audio stream.
 
     Raises:
-        RefusedError: It is not sound, or more of it than is allowed.
+        RefusedError: It is not sound, or exceeds a limit.
     """
     if not path.stat().st_size:
         raise RefusedError(
@@ -81,7 +81,7 @@ def probe(path: Path, limits: Limits) -> Header:
     if done.returncode:
         raise RefusedError(
             "not_audio",
-            f"The file is not sound in a format that is known; choose a {NAMES} file.",
+            f"The file is not sound in a supported format; choose a {NAMES} file.",
         )
     return _checked(json.loads(done.stdout), limits)
 
@@ -113,7 +113,7 @@ def _checked(probed: dict, limits: Limits) -> Header:
 
 
 def too_long(limits: Limits) -> RefusedError:
-    """Make the refusal of a sound that is too long."""
+    """Return the refusal of a sound that is too long."""
     return RefusedError(
         "too_long",
         f"The sound plays for longer than {duration(limits.song_seconds)}, the most "
@@ -127,16 +127,16 @@ def decode(
     limits: Limits,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Decode an upload to a float wav in a process of its own.
+    """Decode an upload to a float wav in its own process.
 
     Args:
         source: The upload.
         target: The wav, which appears whole or not at all.
-        limits: On memory, time and length.
-        stopped: Asked several times a second; ends the process when true.
+        limits: Limits on memory, time and length.
+        stopped: Called several times a second; the process ends when it returns true.
 
     Raises:
-        RefusedError: The sound is damaged or longer than is allowed.
+        RefusedError: The sound is damaged or too long.
     """
     words = [sys.executable, "-m", "harmony_split.sound", str(source), str(target)]
     words.append(f"--seconds={limits.song_seconds}")
@@ -163,7 +163,7 @@ def decode(
 
 
 def _reason(remarks: str, source: Path, code: int) -> str:
-    """Give the decoder's sentence without the path, which means nothing to a person."""
+    """Return the message of the decoder without the path, which users do not know."""
     lines = [line for line in remarks.splitlines() if line.startswith("decode: ")]
     if code == 1 and lines:
         sentence = lines[-1].removeprefix("decode: ")
@@ -184,7 +184,7 @@ def limited(command: Sequence[str], limits: Limits, file_bytes: int) -> list[str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Decode one file; returns 0, 1 after bad input, or `TOO_LONG`."""
+    """Decode one file; return 0, 1 after bad input, or `TOO_LONG`."""
     parser = argparse.ArgumentParser("harmony_split.sound", description=__doc__)
     parser.add_argument("source")
     parser.add_argument("target")
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _decode(source: Path, target: Path, seconds: float) -> int:
-    """Decode a file block by block; raise EOFError behind the longest length."""
+    """Decode a file block by block; raise EOFError after the length limit."""
     sound = inspect(source)
     left = int(seconds * sound.sample_rate) + 1
     with audio.Writer(target, sound.sample_rate, sound.channels) as writer:

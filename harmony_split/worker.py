@@ -1,9 +1,9 @@
-"""The process that separates: jobs in by standard input, events out by standard output.
+"""The worker process: reads jobs from standard input, writes events to standard output.
 
 Each line is a JSON object. The first event lists the models, because only a worker
-imports the pillars. ``{"job": ID, "folder": ..., "model": "unmix/mini"}`` begins a job
-and ``{"cancel": ID}`` ends it between two chunks. A worker whose server dies ends with
-it, because its standard input closes.
+imports the packages. ``{"job": ID, "folder": ..., "model": "unmix/mini"}`` begins a job
+and ``{"cancel": ID}`` ends it between two chunks. A worker ends with its server,
+because its standard input closes.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ MOST_MODELS = 4
 """Models that are kept in memory between jobs."""
 
 IDLE_SECONDS = 5.0
-"""Time after a job without another one, after which a further model is loaded."""
+"""Idle time after a job, after which another model is loaded."""
 
 LONGER_BY = 1.25
-"""A song that is longer than its preview by this factor has one."""
+"""Only songs longer than their preview by this factor get one."""
 
 
 class Model(Protocol):
-    """What separates, such as `harmony_split.separation.Model`."""
+    """A model, such as `harmony_split.separation.Model`."""
 
     def warm(self) -> None:
-        """Do what is done only once."""
+        """Run the network once, which compiles it."""
 
     def separate(self, path: Path, tell: Callable[[float], None]) -> Part:
-        """Separate a wav, telling the part that is done chunk by chunk."""
+        """Separate a wav, and report the fraction done after each chunk."""
 
 
 Load = Callable[[str, str], Model]
@@ -56,18 +56,18 @@ Models = Callable[[], Sequence[registry.Entry]]
 
 
 class CancelledError(Exception):
-    """The person wants no more of a job."""
+    """The user cancelled the job."""
 
 
 def load_model(pillar: str, name: str) -> Model:
-    """Load a model of a pillar; TensorFlow is imported here, after orders are read."""
+    """Load a model of a package; TensorFlow is imported here, after orders are read."""
     from harmony_split import separation
 
     return separation.load(pillar, name)
 
 
 def describe(entry: registry.Entry) -> dict[str, Any]:
-    """Tell what the page shows of a model."""
+    """Return the attributes of a model that the page shows."""
     return {
         "name": f"{entry.pillar}/{entry.name}",
         "source": entry.source,
@@ -82,9 +82,9 @@ class Worker:
     """Separates one job after the other and keeps the models.
 
     Args:
-        load: Gives the model of a pillar and a name.
-        limits: On memory, time and length.
-        send: Takes events, each a dictionary.
+        load: Returns the model of a package and a name.
+        limits: Limits on memory, time and length.
+        send: Sends an event, a dictionary.
     """
 
     def __init__(
@@ -99,16 +99,16 @@ class Worker:
         self.cancelled: set[str] = set()
 
     def prepare(self, order: dict[str, Any]) -> None:
-        """Begin to decode, which needs no model, while one is loaded."""
+        """Start to decode, which needs no model, while a model is loaded."""
         job, folder = order["job"], Path(order["folder"])
         self._decoded[job] = self._decoder.submit(self._decode, job, folder)
 
     def warm(self, name: str) -> None:
-        """Load a model and let it compile what it compiles."""
+        """Load a model and compile it."""
         self.model(name).warm()
 
     def model(self, name: str) -> Model:
-        """Give a model of ``pillar/name``, loaded where it is not kept."""
+        """Return a model by ``package/name``, loaded unless it is in memory."""
         if name not in self._models:
             while len(self._models) >= MOST_MODELS:
                 self._models.popitem(last=False)
@@ -118,7 +118,7 @@ class Worker:
         return self._models[name]
 
     def run(self, order: dict[str, Any]) -> None:
-        """Do a job and tell what became of it."""
+        """Run a job and send its outcome."""
         job, folder = order["job"], Path(order["folder"])
         try:
             self._decoded.pop(job).result()
@@ -139,14 +139,14 @@ class Worker:
 
     def _decode(self, job: str, folder: Path) -> None:
         whole = folder / f"{WHOLE}.wav"
-        if whole.exists():  # a worker before has died later than here
+        if whole.exists():  # an earlier worker died after this step
             return
         decode(folder / UPLOAD, whole, self._limits, lambda: job in self.cancelled)
         if whole.exists():
             (folder / UPLOAD).unlink()
 
     def _preview(self, job: str, folder: Path, model: Model) -> None:
-        """Separate the loudest part first, where the song is longer than that."""
+        """Separate the loudest part first, if the song is longer."""
         whole, excerpt = folder / f"{WHOLE}.wav", folder / f"{PREVIEW}.wav"
         info = audio.probe(whole)
         seconds = self._limits.preview_seconds
@@ -190,7 +190,7 @@ class Worker:
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    """Give the text of an error without the paths of this machine."""
+    """Return the text of an error without the paths of this machine."""
     text = str(error).replace(f"{folder / WHOLE}.wav", "the song")
     return text.replace(str(folder), "the folder of the job")
 
@@ -200,12 +200,12 @@ def main(
     load: Load = load_model,
     models: Models = registry.entries,
 ) -> int:
-    """Run a worker until its standard input closes; returns the exit code."""
+    """Run a worker until its standard input closes; return the exit code."""
     parser = argparse.ArgumentParser("harmony_split.worker", description=__doc__)
     parser.add_argument("--first", metavar="MODEL", help="is loaded before the others")
     add_options(parser)
     options = parser.parse_args(argv)
-    # Whatever a library prints must not come between the events.
+    # Output of libraries must not mix with the events.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -245,15 +245,15 @@ def _serve(
             worker.warm(model)
             send({"event": "warm", "model": model, "took": time.perf_counter() - began})
             continue
-        seconds = IDLE_SECONDS  # The next order comes a moment after a job is done.
-        if order["model"] in cold:  # the job itself warms it
+        seconds = IDLE_SECONDS  # The next order arrives shortly after a job is done.
+        if order["model"] in cold:  # the job itself compiles it
             cold.remove(order["model"])
         worker.run(order)
         worker.cancelled.discard(order["job"])
 
 
 def _read(lines: IO[str], orders: SimpleQueue[dict[str, Any]], worker: Worker) -> None:
-    """Take in orders; end the process when the server is gone."""
+    """Read orders; end the process when the server is gone."""
     for line in lines:
         order = json.loads(line)
         if "cancel" in order:

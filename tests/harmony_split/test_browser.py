@@ -281,7 +281,7 @@ def test_every_control_is_reached_by_tab(visit, fake, song, packed):
 def test_refusals_are_words_on_the_page(visit, fake):
     tab = visit(fake)
     drop(tab, b"not a sound at all", "page.html")
-    tab.get_by_text("The file is not sound in a format that is known").wait_for()
+    tab.get_by_text("The file is not sound in a supported format").wait_for()
     drop(tab, b"", "empty.wav")
     tab.get_by_text("The file is empty (0 bytes)").first.wait_for()
 

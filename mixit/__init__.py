@@ -27,7 +27,7 @@ def load(path: str | Path, **options: Any) -> Separator:
 
     Args:
         path: Output folder of a training run, or a checkpoint of Google's program.
-        **options: Passed on.
+        **options: Options of :func:`mixit.separate.load`.
 
     Returns:
         The separator: ``separator(mixture)`` takes [channels, samples] and returns a

@@ -1,4 +1,4 @@
-"""The two bases that masks are applied in: a learned one and the STFT.
+"""The bases in which masks are applied: a learned one and the STFT.
 
 A basis turns mixtures [batch, mics, samples] into coefficients [batch, frames, mics,
 coefficients] and masked coefficients back into waveforms.
@@ -18,7 +18,7 @@ from mixit.layers import MagnitudeNorm, Projection, length
 
 @final
 class LearnedBasis(keras.layers.Layer):
-    """Frames times a matrix, rectified; back by another matrix and overlap-add.
+    """Learned encoder (a matrix and ReLU) and decoder (a matrix and overlap-add).
 
     Args:
         config: Shape of the network.
@@ -66,9 +66,9 @@ class LearnedBasis(keras.layers.Layer):
 class StftBasis(keras.layers.Layer):
     """The STFT with a square-root Hann window; magnitudes are normalised as a whole.
 
-    As in Google's program there is a frame for every hop, the last ones reaching into
-    zeros, and the first samples are covered by one frame only, unless there is padding
-    in front.
+    As in Google's program there is a frame for every hop, the last ones padded with
+    zeros. The first samples are covered by one frame only, unless there is padding in
+    front.
 
     Args:
         config: Shape of the network.
@@ -124,7 +124,7 @@ def transform_samples(window_samples: int) -> int:
 
 
 def _joined(coefficients: tf.Tensor) -> tf.Tensor:
-    """Put the microphones of [batch, frames, mics, coefficients] side by side."""
+    """Concatenate the microphones of [batch, frames, mics, coefficients]."""
     batch, frames = length(coefficients, 0), length(coefficients, 1)
     mics, width = coefficients.shape[2] or 0, coefficients.shape[3] or 0
     return tf.reshape(coefficients, [batch, frames, mics * width])

@@ -23,13 +23,13 @@ class Network:
         basis: ``learned``, or ``stft`` with a square-root Hann window.
         window_samples: Length of a frame.
         hop_samples: Distance between frames.
-        num_coeffs: Coefficients of the learned basis for each frame; the STFT has as
-            many as its transform, the next power of two of the window, gives.
+        num_coeffs: Coefficients of the learned basis for each frame. The STFT has the
+            bins of its transform, whose length is the next power of two of the window.
         front_padding: With the STFT, begin with frames that hold zeros and the first
-            samples, so that the beginning is covered as often as the rest.
+            samples, so that the beginning is covered by as many frames as the rest.
         bottleneck: Channels between the blocks.
         conv_channels: Channels within a block.
-        kernel_size: Frames that a depthwise convolution sees, odd.
+        kernel_size: Frames in the kernel of a depthwise convolution, odd.
         num_dilations: Blocks of one repeat, dilated by 1, 2, 4, ...
         num_repeats: Number of repeats.
         norm: ``instance_norm`` over the frames, ``layer_norm`` over the channels or
@@ -37,10 +37,10 @@ class Network:
         skip_connections: Add the input of the first block of every repeat, through a
             dense layer, to that of the first block of every later repeat.
         block_scale: ``exponential``: blocks end in a learned scalar that starts at
-            0.9^b; ``none``: they have none.
+            0.9^b; ``none``: no scalar.
         mask: Activation of the masks, ``sigmoid``, or ``relu``.
         mixture_consistency: How the difference between the mixture and the sum of the
-            estimates is shared out: ``pred_source`` by predicted weights, ``magsq`` by
+            estimates is distributed: ``pred_source`` by predicted weights, ``magsq`` by
             their power, ``uniform`` equally, ``none`` not at all.
     """
 
@@ -72,7 +72,7 @@ class MixitConfig:
 
     Attributes:
         model: Shape of the network.
-        train: Length of the run and how it is spread over devices.
+        train: Length of the run and its distribution over devices.
         dataset: Corpus by its name in ``common.corpora.catalogue``.
         data_root: Its folder; for ``fuss`` also one of records of roomsim.
         miniature: Without a data root, make the synthetic miniature corpus.
@@ -82,34 +82,34 @@ class MixitConfig:
             compressed without loss; auto: 16 bits where they keep every sample, else
             float32.
         output: Run folder; none: a new one named by the date.
-        initial: Run folder, TF1 checkpoint or name of a model, whose weights, and state
-            of the optimizer where it holds one, a new run starts from. A run that goes
-            on does not read it again; one with warm-up or cosine takes no state.
-        segment_seconds: Length of the training examples; shorter ones are filled with
-            zeros, of longer ones a random part is taken.
+        initial: Run folder, TF1 checkpoint or name of a model with the initial weights
+            of a new run, and the state of the optimizer if it holds one. A resumed run
+            does not read it again; a run with warm-up or cosine ignores the state.
+        segment_seconds: Length of the training examples; shorter ones are padded with
+            zeros, and a random excerpt is taken of longer ones.
         batch_size: Mixtures per replica and step, even: two make a mixture of mixtures;
-            a labelled example takes the place of two.
+            a labelled example counts as two.
         validation_examples: Mixtures of the validation split that are used, 0 for all.
         lr: Learning rate at the start.
-        lr_decay_steps: Steps in which it falls to ``lr_decay_rate`` of itself.
+        lr_decay_steps: Steps in which it decays by the factor ``lr_decay_rate``.
         lr_decay_rate: See ``lr_decay_steps``.
         max_snr: Signal-to-noise ratio at which the loss saturates, in dB.
         clip_norm: Largest norm of the gradient of all weights, 0 for no limit.
         labelled: Chance that a training example comes from the labelled recordings and
             is trained with the supervised loss on its own mixture: 0 trains without
-            labels, 1 with labels alone.
-        labelled_root: Folder of the labelled corpus; none: that share of the training
-            recordings of ``data_root`` is labelled, the others are not.
+            labels, 1 only with labels.
+        labelled_root: Folder of the labelled corpus; none: that fraction of the
+            training recordings of ``data_root`` is labelled, the others are not.
         zero_weight: Weight of silent references in the supervised loss.
         assignment: ``search`` finds the best of all assignments, ``least_squares``
             rounds the best unconstrained one, for 16 outputs and more.
         sparsity: Penalty on using many outputs, ``none`` or ``l1_l2``.
         sparsity_weight: Its weight beside the loss.
-        gradient_checkpointing: Compute the blocks again for the gradient instead of
-            keeping their activations: less memory for more time.
+        gradient_checkpointing: Recompute the blocks for the gradient instead of keeping
+            their activations, which saves memory and costs time.
     """
 
-    # Release 0.1.0 had a penalty of its own invention under this name.
+    # Release 0.1.0 had another penalty under this name.
     REMOVED_CHOICES = MappingProxyType({"sparsity": {"covariance": "none"}})
 
     model: Network = Network()

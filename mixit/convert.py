@@ -1,11 +1,11 @@
-"""Weights of Google's TF1 program for the native network.
+"""Convert weights of Google's TF1 program for the native network.
 
 ``python -m mixit.convert SOURCE DEST`` reads a TF1 checkpoint (Apache-2.0 weights of
 google-research/sound-separation keep their licence) and writes a run folder that
-``mixit.load`` and the other commands take. Every tensor must find its place: a missing,
-extra or misshapen one is an error that lists all of them by name. Where a meta graph
-for inference lies beside the checkpoint, the native network is compared with it;
-``--check`` demands one.
+``mixit.load`` and the other commands take. Every tensor must match a variable: the
+error lists all missing, extra and misshapen ones by name. If a meta graph for inference
+is beside the checkpoint, the native network is compared with it; ``--check`` requires
+one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from mixit.model import Tdcn
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Turn a TF1 checkpoint into a run folder; returns the exit code."""
+    """Convert a TF1 checkpoint to a run folder; return the exit code."""
     parser = convert_command.parser(
         "mixit.convert",
         main.__doc__,
-        "demand a meta graph beside the checkpoint that can be run; where there is "
-        "one, the network is compared with it in any case, and refused where any two "
+        "require a meta graph beside the checkpoint that can be run; if there is "
+        "one, the network is always compared with it, and refused if any two "
         f"samples differ by more than {TOLERANCE:g} of full scale",
     )
     parser.add_argument("--input-tensor", default=graph.INPUT)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the fields of :class:`Options`, what a TF1 checkpoint may not tell."""
+    """Add the fields of :class:`Options`, which a TF1 checkpoint may not state."""
     group = parser.add_argument_group("TF1 checkpoints")
     add = group.add_argument
     add("--num-dilations", type=int, help="blocks of one repeat")

@@ -25,7 +25,7 @@ SPLITS = {"train": "train", "validation": "valid", "eval": "test"}
 
 
 def root(config: MixitConfig) -> Path:
-    """Find the corpus of a run, or make the miniature where the preset is for it.
+    """Find the corpus of a run, or make the miniature if the preset trains on it.
 
     Raises:
         CorpusError: The folder holds no corpus.
@@ -38,7 +38,7 @@ def root(config: MixitConfig) -> Path:
         raise ConfigError(
             f"data_root is not set; name the folder of dataset={name} "
             "(data_root=FOLDER, or FUSS_ROOT_DIR for ./run_train_model_on_fuss.sh), or "
-            "train 'with tiny' on the miniature that is made here"
+            "train 'with tiny' on the synthetic miniature"
         )
     folder = files.cache_folder("miniature", name)
     say(
@@ -74,7 +74,7 @@ def tracks(
         corpus: Folder of the corpus, from :func:`find_root`.
         split: ``train``, ``validation`` or ``eval``.
         sample_rate: Rate in Hz of records of roomsim, which do not state theirs, and
-            of the folder that is read where a corpus has several.
+            of the folder to read if a corpus has several.
         dataset: Name of the corpus.
 
     Raises:
@@ -87,7 +87,7 @@ def tracks(
 
 
 def labelled_records(config: MixitConfig) -> records.Index | None:
-    """Open the training split of the labelled corpus, where it is another one.
+    """Open the training split of a separate labelled corpus, if there is one.
 
     Raises:
         CorpusError: The folder holds no corpus.
@@ -101,7 +101,7 @@ def labelled_records(config: MixitConfig) -> records.Index | None:
 def load_records(
     config: MixitConfig, corpus: Path, split: str, part: str = ""
 ) -> records.Index:
-    """Make the records of a split where they are missing, and open them.
+    """Make the records of a split if they are missing, and open them.
 
     Args:
         config: Gives the rate, the encoding and the folder of the records.
@@ -177,16 +177,16 @@ class Pool:
 def pools(
     config: MixitConfig, index: records.Index, labelled: records.Index | None = None
 ) -> tuple[Pool | None, Pool | None]:
-    """Part the recordings into those used without labels and those with.
+    """Divide the recordings into those used without and with labels.
 
     Args:
         config: Gives the share of labelled examples and the seed.
         index: Records of the training split.
-        labelled: Records of the labelled corpus, where it is another one; else that
-            share of ``index``, drawn by the seed, is labelled and the rest is not.
+        labelled: Records of a separate labelled corpus; without it that fraction of
+            ``index``, drawn by the seed, is labelled and the rest is not.
 
     Returns:
-        The recordings without labels and those with; None where no example is drawn.
+        The recordings without labels and those with; None if no example is drawn.
 
     Raises:
         ConfigError: The share is not from 0 to 1, or leaves one kind without any.
@@ -216,8 +216,8 @@ def training_example(
     """Make the function from a position to a training example.
 
     Without labels an example is a mixture of mixtures. Both partners are drawn from
-    the whole set, each recording once an epoch, where Google's program pairs neighbours
-    of a fixed list. A labelled example is one mixture; its second one is silent.
+    the whole set, each recording once an epoch; Google's program pairs neighbours of a
+    fixed list. A labelled example is one mixture; its second one is silent.
 
     Args:
         config: Gives the length, the share of labelled examples and the seed.
@@ -263,8 +263,8 @@ def validation_example(config: MixitConfig, index: records.Index) -> Example:
 
     Returns:
         Function from a position to ``sources`` [mixtures = 2, sources, samples] and
-        ``counted`` [mixtures = 2], which is 0 for a second mixture that only keeps the
-        last of an odd number of mixtures company, and 1 for all others.
+        ``counted`` [mixtures = 2], which is 0 for a second mixture that only completes
+        the pair of the last of an odd number of mixtures, and 1 for all others.
     """
     samples, used = segment_samples(config), _validation_mixtures(config, index)
 
@@ -316,7 +316,7 @@ def _recording(
 def _random_start(
     index: records.Index, track: tf.Tensor, samples: int, seed: int, position: tf.Tensor
 ) -> tf.Tensor:
-    """Draw where an excerpt starts, anywhere within a track that is long enough."""
+    """Draw the start of an excerpt within a track that is long enough."""
     spare = tf.maximum(tf.gather(index.tables.samples, track) - samples, 0)
     key = tf.stack([tf.constant(seed, tf.int64), position])
     return tf.random.stateless_uniform([], key, 0, spare + 1, tf.int64)

@@ -4,10 +4,11 @@ One row for each example goes to ``scores.csv``, the means to ``summary.json``,
 ``summary.md`` and, in the words of the FUSS baseline, ``scores_summary.txt``. The
 measures are those of the baseline: SI-SNR of single sources (1S), improvement of SI-SNR
 by number of sources (2Si, 3Si, 4Si) and for all mixtures of several (MSi), each a mean
-over sources, and how often fewer, as many or more estimates than references are active.
+over sources, and the rates of fewer, equally many and more active estimates than
+references.
 ``--moms`` measures mixtures of mixtures instead (MoMi), which needs no sources.
 
-Stopped at any time, the same command goes on after the last example that it measured.
+After an interruption the same command continues after the last measured example.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ ALIASES = {"model": ["-cp", "--checkpoint_path"], "output": ["-op", "--output_pa
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the evaluation; returns the exit code."""
+    """Run the command line of the evaluation; return the exit code."""
     return command.command(_parser(), _main, argv)
 
 
@@ -71,10 +72,10 @@ def evaluate(
     """Measure a separator on tracks.
 
     Args:
-        separator: What separates.
+        separator: The separator.
         tracks: Mixtures with their sources; the mixture is the sum of the sources.
-        rows: Where to keep rows by name; those that are there are not measured again.
-        jobs: How many tracks to measure at once.
+        rows: Rows by name; existing ones are not measured again.
+        jobs: Number of tracks to measure at once.
 
     Returns:
         One row of measures for each track that is not silent, and their summary.
@@ -101,13 +102,13 @@ def evaluate_mixtures(
     rows: MutableMapping[str, Row] | None = None,
     jobs: int = 1,
 ) -> Evaluation:
-    """Measure how well mixtures are put together again from estimates of their sum.
+    """Measure how well mixtures are reconstructed from estimates of their sum.
 
     Args:
-        separator: What separates.
+        separator: The separator.
         groups: Tracks whose mixtures are added up, as many in each group.
         rows: As for :func:`evaluate`.
-        jobs: How many groups to measure at once.
+        jobs: Number of groups to measure at once.
 
     Returns:
         One row for each group without a silent mixture, and their summary.
@@ -126,7 +127,7 @@ def evaluate_mixtures(
 
 
 def listed(path: str | Path) -> tuple[Path, str]:
-    """Take the name of an example list apart into a corpus folder and its split.
+    """Return the corpus folder and the split of an example list by its path.
 
     Raises:
         CorpusError: The file is not named as a list of a split.
@@ -137,12 +138,14 @@ def listed(path: str | Path) -> tuple[Path, str]:
     path = Path(path)
     splits = {fuss.list_name(split): split for split in fuss.SPLITS}
     if path.name not in splits:
-        raise CorpusError(f"{path} is no example list; expected {', '.join(splits)}")
+        raise CorpusError(
+            f"{path} is not an example list; expected {', '.join(splits)}"
+        )
     return path.parent, splits[path.name]
 
 
 def cut(tracks: Sequence[Track], seconds: float | None) -> list[Track]:
-    """Have tracks padded or cut to a length when they are read; None leaves theirs.
+    """Set the length to which tracks are padded or cut on reading; None keeps theirs.
 
     Raises:
         CorpusError: The length is less than a sample.
@@ -168,12 +171,12 @@ def read_sources(track: Track, sample_rate: int) -> np.ndarray:
 
 
 def pairs(tracks: Sequence[Track]) -> list[Group]:
-    """Pair neighbours of a list; a last one without a neighbour is left out."""
+    """Pair neighbours of a list; a last one without a partner is left out."""
     return list(zip(tracks[::2], tracks[1::2], strict=False))
 
 
 def of_mixtures(tracks: Sequence[Track]) -> list[Group]:
-    """Take tracks for mixtures of mixtures: their sources are two mixtures.
+    """Use tracks as mixtures of mixtures: their two sources are the mixtures.
 
     Raises:
         CorpusError: A track has another number of sources.
@@ -285,11 +288,11 @@ def _main(options: argparse.Namespace) -> int:
     every = cut(data.tracks(root, split, rate, dataset), seconds)
     tracks = every[: options.limit]
     path = _scores_path(options, split)
-    # Not of the limit: examples that a shorter evaluation measured are taken up.
+    # Without the limit, so that examples of a shorter evaluation are used again.
     key = score_key.key(score_key.digest(separator), every, moms=options.moms)
     rows = Rows(path, _columns(options, separator), key)
     if len(rows):
-        sys.stdout.write(f"going on after {len(rows)} examples in {rows.part}\n")
+        sys.stdout.write(f"continuing after {len(rows)} examples in {rows.part}\n")
     measured, summary, _ = _measure(options, separator, tracks, rows)
     if not measured:
         raise CorpusError(
@@ -325,7 +328,7 @@ def _load(options: argparse.Namespace) -> Separator:
 
 
 def _data(options: argparse.Namespace) -> tuple[Path, str, str]:
-    """Find folder, split and name of the corpus: as asked, else those of the run."""
+    """Return folder, split and name of the corpus: by the options, else of the run."""
     if options.data_list_path:
         if options.data or options.split_word:
             raise CorpusError(
@@ -365,7 +368,7 @@ def _collect(
     rows: MutableMapping[str, Row] | None,
     jobs: int,
 ) -> list[Row]:
-    """Measure what has no row yet, and return the rows in the order of the items."""
+    """Measure items without a row, and return the rows in the order of the items."""
     kept = {} if rows is None else rows
     pending = [item for name, item in items.items() if name not in kept]
     for row in command.each(measure, pending, jobs, "mixture"):
@@ -380,14 +383,14 @@ def _estimates(separator: Separator, mixture: np.ndarray) -> np.ndarray:
 
 
 def _scores_path(options: argparse.Namespace, split: str) -> Path:
-    """Return the path of the table, which the original's flag may name itself."""
+    """Return the path of the table, which a flag of the original may name."""
     options.split = split
     folder = command.results_folder(options, published.resolve(options.model))
     return folder if folder.suffix == ".csv" else folder / "scores.csv"
 
 
 def _origin(options: argparse.Namespace, root: Path, split: str) -> dict[str, Any]:
-    """Say what was measured on what, and which published row stands for it."""
+    """Describe model and data of the measurement, and its published row."""
     config = _config(options.model)
     row = options.row or (published.row_of(config) if config else None)
     return {
@@ -405,7 +408,7 @@ def _config(model: str) -> MixitConfig | None:
 
 
 def _write(summary: dict[str, Any], path: Path) -> None:
-    """Write the summary in the three forms, each at once."""
+    """Write the summary in three formats, each atomically."""
     write_json(summary, path.with_name("summary.json"))
     texts = {path.with_name("summary.md"): published.summary_table(summary)}
     if "MSi" in summary:
@@ -415,7 +418,7 @@ def _write(summary: dict[str, Any], path: Path) -> None:
 
 
 def _richest(tracks: Sequence[Track]) -> list[Track]:
-    """Order tracks by number of sources, the most first, else as they come."""
+    """Sort tracks by number of sources, the largest first; else keep their order."""
     return sorted(tracks, key=lambda track: -len(track.sources))
 
 

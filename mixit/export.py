@@ -1,7 +1,7 @@
 """A trained network as a file for other programs: ``python -m mixit.export mini``.
 
-``--format onnx`` writes what ``python -m mixit.light`` separates with, without
-TensorFlow: the whole network in one graph, from waveforms to waveforms.
+``--format onnx`` writes the whole network as one graph, from waveforms to waveforms,
+for ``python -m mixit.light``, which separates without TensorFlow.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
     """Prepare the export of a network.
 
     Args:
-        path: As :func:`mixit.separate.load` takes it. What a checkpoint of Google's
-            program does not tell is for :mod:`mixit.convert`, whose run folder is
-            exported then.
+        path: As for :func:`mixit.separate.load`. A checkpoint of Google's program that
+            does not state its architecture must first be converted by
+            :mod:`mixit.convert`.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``.
 
     Raises:
@@ -121,7 +121,7 @@ class _Learned:
         self.decoder = basis.decoder.kernel.numpy()[:, np.newaxis]
 
     def missing(self, samples: str) -> str:
-        """Zeros that fill up the last frame."""
+        """Zeros that pad the last frame."""
         hop, made = self.config.hop_samples, self.graph
         beyond = made("Max", made("Sub", samples, [self.size]), [0])
         hops = made("Div", made("Add", beyond, [hop - 1]), [hop])
@@ -263,7 +263,7 @@ def _normalised(graph: Graph, signal: str, layer: Any, axes: Sequence[int]) -> s
 
 
 def _projected(graph: Graph, signal: str, layer: Projection) -> str:
-    """Multiply [batch, channels, frames] by a matrix with all that belongs to it."""
+    """Apply a projection to [batch, channels, frames]."""
     scale = 1.0 if layer.scale is None else layer.scale.numpy()
     rows = graph("MatMul", layer.kernel.numpy().T * scale, signal)
     if layer.bias is None:
@@ -283,7 +283,7 @@ def _masks(graph: Graph, network: Tdcn, core: str) -> str:
 def _consistent(
     graph: Graph, network: Tdcn, mixture: str, estimates: str, core: str
 ) -> str:
-    """Share out what estimates [batch, mics, sources, samples] lack."""
+    """Add the missing part of the mixture to [batch, mics, sources, samples]."""
     config = network.config
     if config.mixture_consistency == "none":
         return estimates
@@ -302,7 +302,7 @@ def _consistent(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the export; returns the exit code."""
+    """Run the command line of the export; return the exit code."""
     return command("mixit.export", __doc__, export, argv)
 
 

@@ -22,7 +22,7 @@ MINIATURE = (
 
 
 def choose(words: Words) -> Choice:
-    """Choose the published preset where there is a corpus, else the miniature."""
+    """Choose the published preset if there is a corpus, else the miniature."""
     root = words.value("data_root", VARIABLE)
     if not root:
         preset = words.preset or "tiny"
@@ -49,7 +49,7 @@ def report(run: str, _words: Words) -> Report:
         files += [("The same, drawn", str(plot))]
     folder = shlex.quote(run)
     commands = [
-        ("Curves, sounds, pictures", f"tensorboard --logdir={folder}"),
+        ("Curves, sounds, images", f"tensorboard --logdir={folder}"),
         (
             "Separate a file",
             f"python -m mixit.separate FILE --model {folder} --output FOLDER",
@@ -69,7 +69,7 @@ SCRIPT = job.Script(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; returns the exit code."""
+    """Run the script; return the exit code."""
     return job.main(SCRIPT, argv)
 
 

@@ -2,12 +2,12 @@
 
 Slopes, gains and offsets are one scalar each for a whole layer, as in Google's program.
 
-What lies between the two products of a block exists twice: as layers, and as one XLA
+The layers between the two products of a block exist twice: as layers, and as one XLA
 program for inference (:func:`fused_layers`). XLA of TensorFlow 2.21 passes over the
-frames a few times where the operations of the graph pass a dozen times: a fifth less
-time for separation. It pays for inference at few lengths, because every number of
-frames is compiled anew, for half a second; a training step gains nothing, because XLA's
-sums over frames are slow in the gradient.
+frames a few times instead of a dozen times, which saves a fifth of the time of a
+separation. It compiles for half a second for each number of frames, so it is faster
+only if there are few lengths. Training gains nothing, because XLA's sums over frames
+are slow in the gradient.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NORM_EPSILON = 1e-3
 Weights = tuple[tf.Tensor, ...]
 
 NORM_AXES = {"instance_norm": (1,), "layer_norm": (2,), "global_layer_norm": (1, 2)}
-"""Axes of [batch, frames, channels] that a normalisation takes its moments over."""
+"""Axes of [batch, frames, channels] for the moments of a normalisation."""
 
 
 class Projection(Product):
@@ -114,9 +114,9 @@ class MagnitudeNorm(keras.layers.Layer):
 class Depthwise(keras.layers.Layer):
     """Dilated convolution of every channel along the frames.
 
-    Frames laid out as [batch, frames / dilation, dilation, channels] make it a dense
-    convolution of a kernel of one column, without copies: on a CPU it takes half the
-    time of the general dilated one and of shifted products.
+    With frames reshaped to [batch, frames / dilation, dilation, channels] it is a dense
+    convolution with a kernel of one column, without copies. On a CPU that takes half
+    the time of the general dilated convolution and of shifted products.
 
     Args:
         channels: Number of channels.
@@ -193,7 +193,7 @@ def _activate(
         gain = gamma * inverse
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            # The activation again, in other words, so that it is not kept for this.
+            # Recomputed, so that the activation is not kept for the gradient.
             negative = tf.minimum(inputs, 0.0)
             active = inputs + (slope - 1.0) * negative
             level = _mean(upstream, axes)
@@ -216,8 +216,8 @@ def _activate(
 def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
     """Convolve each column of the grid, with the gradient on the grid too.
 
-    Derived automatically, the gradient of cutting the line would be a copy for every
-    block, even where nothing is cut.
+    The automatic gradient of trimming the line would copy it in every block, even if
+    nothing is trimmed.
     """
     steps = [1, 1, 1, 1]
 
@@ -245,7 +245,7 @@ def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
 
 
 def _grid(signal: tf.Tensor, dilation: int) -> tf.Tensor:
-    """Lay [batch, frames, channels] out as [batch, rows, dilation, channels]."""
+    """Reshape [batch, frames, channels] to [batch, rows, dilation, channels]."""
     frames, channels = length(signal, 1), signal.shape[2] or 0
     missing = -frames % dilation
     if not isinstance(missing, int) or missing:
@@ -263,7 +263,7 @@ def _line(grid: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
 
 
 def length(tensor: tf.Tensor, axis: int) -> Any:
-    """Length of an axis: a number where it is known beforehand, else a tensor."""
+    """Length of an axis: a number if it is static, else a tensor."""
     static_size = tensor.shape[axis]
     return tf.shape(tensor)[axis] if static_size is None else static_size
 

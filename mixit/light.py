@@ -1,6 +1,6 @@
 """Separation without TensorFlow: ``python -m mixit.light mix.wav --model FOLDER``.
 
-``FOLDER`` is what ``python -m mixit.export`` wrote with ``--format onnx``.
+``FOLDER`` is the output of ``python -m mixit.export`` with ``--format onnx``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def load(path: str | Path, **options: Any) -> Separator:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the separation; returns the exit code."""
+    """Run the command line of the separation; return the exit code."""
     return command(load, argv, "Separate sound files into unnamed sources.")
 
 

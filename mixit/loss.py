@@ -20,21 +20,21 @@ import tensorflow as tf
 from common.signal.permutation import best_permutation, permute
 
 EPSILON = 1e-8
-# Losses that differ by less than this many dB are a tie, which float32 could not see.
+# Losses that differ by less than this many dB are equal to float32.
 TIE_DB = 1e-6
 # 16 estimates of 2 mixtures: measured as 0.25 GB for a batch, 12 ms for an example.
 MOST_ASSIGNMENTS = 65536
-# Share of the mean power of the outputs that is added to each. It leaves the equations
-# solvable where outputs are silent or copies of each other, and keeps quiet outputs
-# from taking back what leaks between loud ones, which no assignment can do: with half
-# of 8 outputs silent but for leaks of 5 %, 42 of 100 assignments are the best, and at
-# 1e-6 3 of 100.
+# Fraction of the mean power of the outputs that is added to each. With it the equations
+# have a solution if outputs are silent or copies of each other, and quiet outputs do
+# not cancel the leakage between loud ones, which no assignment can do. With half of 8
+# outputs silent but for leakage of 5 %, 42 of 100 assignments are the best, and 3 of
+# 100 at 1e-6.
 RIDGE = 0.1
 ACTIVE_RMS = 1e-8
 """Root mean square above which a reference is not silent."""
 MAX_SNR, SILENT_SNR = 30.0, 20.0
 """Ratios in dB at which the supervised loss saturates, the second of silent ones."""
-# Outputs 80 dB below the mixture are silent; keeps the gradient of the root finite.
+# Outputs 80 dB below the mixture are silent. Keeps the gradient of the root finite.
 SILENT_SHARE = 1e-8
 # Keeps the ratio finite in digital silence, -120 dB.
 LEAST_POWER = 1e-12
@@ -61,15 +61,15 @@ def mixit(
     allow: Collection[tuple[int, ...]] | None = None,
     deny: Collection[tuple[int, ...]] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    r"""Mixture invariant loss: estimates are assigned to mixtures in the best way.
+    r"""Mixture invariant loss of the best assignment of estimates to mixtures.
 
     .. math:: \min_A \frac 1 N \sum_n 10 \log_{10} (\|x_n - (A e)_n\|^2
         + 10^{-max\_snr/10} \|x_n\|^2 + 10^{-8})
 
     is eq. (2) and (3) of [1] without the term that does not depend on the estimates.
     Every assignment's error follows from the products of the signals with each other,
-    so the search costs one matrix product; value and gradient are then computed from
-    the signals for the winner alone, as an exhaustive search would.
+    so the search costs one matrix product. Value and gradient are then computed from
+    the signals for the best assignment, as in an exhaustive search.
 
     Args:
         references: Mixtures [batch, mixtures, samples].
@@ -85,7 +85,7 @@ def mixit(
 
     Raises:
         ValueError: There are more mixtures than sources, more than 65,536 assignments
-            or none, or one of the lists holds something else.
+            or none, or a list has an invalid entry.
 
     >>> voices = tf.random.stateless_normal([1, 4, 500], [1, 2])
     >>> mixtures = voices[:, :2] + voices[:, 2:]
@@ -106,7 +106,8 @@ def least_squares(
     r"""Mixture invariant loss of an approximately best assignment, without a search.
 
     The mixing matrix of least squares, :math:`x e^T (e e^T + \lambda I)^{-1}`, is
-    rounded: every output goes to the mixture in which its weight is greatest, the
+    rounded: every output is assigned to the mixture in which its weight is greatest,
+        the
     efficient loss of [3]. The cost grows with the cube of the number of outputs
     instead of exponentially. It is an approximation: the assignment may not be the
     best one, and then the loss is above that of :func:`mixit.loss.mixit`, never below.
@@ -148,12 +149,12 @@ def supervised(
     .. math:: \frac 1 S \sum_s 10 \log_{10}(\|r_s - e_s\|^2 + 10^{-3} \|r_s\|^2
         + 10^{-8})
 
-    for references that sound; where a reference is silent, its term is
+    for references that are not silent; the term of a silent reference is
     10 log10(\|e_s\|^2 + 10^-2 \|x\|^2 + 10^-8) with the mixture x. The alignment
     ignores the floors of 30 and 20 dB and includes silent references, as the program
-    of [2] does. That one leaves silent references out if no reference of the whole
-    batch sounds; here the loss of an example does not depend on the others, and they
-    count.
+    of [2] does. That program omits silent references if all references of a batch are
+    silent; here they always count, so that the loss of an example does not depend on
+    the others.
 
     Args:
         references: Sources [batch, references, samples]; missing ones are silent.
@@ -180,13 +181,13 @@ def supervised(
     silent = tf.sqrt(tf.reduce_mean(tf.square(references), axis=-1)) <= ACTIVE_RMS
     floor = tf.where(silent, _floor(SILENT_SNR) * whole, _floor(MAX_SNR) * power)
     terms = decibels(error + floor)
-    # Zero times a term that is not finite is not zero.
+    # Zero times a term that is not finite would not be zero.
     weighed = zero_weight * terms if zero_weight else tf.zeros_like(terms)
     return tf.reduce_mean(tf.where(silent, weighed, terms), axis=-1)
 
 
 def sparsity(estimates: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
-    r"""Penalise outputs that share a sound, the sparsity loss of [3].
+    r"""Penalty on distributing a sound over several outputs, the sparsity loss of [3].
 
     With the root mean squares r of the S outputs it is
 
@@ -194,14 +195,15 @@ def sparsity(estimates: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
 
     from 1/S for a single output to 1/sqrt(S) for equal ones, whatever the level.
 
-    The text of [3] was not available. That this is a ratio of norms of r with the mean
-    as the first follows two public implementations (one by colleagues of the authors
-    divides by the level of the mixture instead, which is the same for outputs without
-    correlation). The covariance loss of [3] is left out: its formula is not known.
+    The text of [3] was not available. The ratio of norms of r, with the mean as the
+    first, follows two public implementations. One, by colleagues of the authors,
+    divides by the level of the mixture instead, which is equal for uncorrelated
+    outputs. The covariance loss of [3] is not implemented, because its formula is not
+    public.
 
     Args:
         estimates: Outputs [batch, sources, samples].
-        mixture: Mixtures [batch, samples]; their level sets what counts as silence.
+        mixture: Mixtures [batch, samples]; their level sets the threshold of silence.
 
     Returns:
         Penalty [batch], not negative.
@@ -271,10 +273,10 @@ def assigned_loss(
 
 
 def counts(references: tf.Tensor, estimates: tf.Tensor) -> tuple[int, int]:
-    """Number of mixtures and of estimates, checked.
+    """Return the numbers of mixtures and estimates, checked.
 
     Raises:
-        ValueError: One is not known, or there are more mixtures than estimates.
+        ValueError: One is not static, or there are more mixtures than estimates.
 
     >>> counts(tf.zeros([1, 2, 8]), tf.zeros([1, 4, 8]))
     (2, 4)
@@ -299,14 +301,14 @@ def assignments(
     allow: Collection[tuple[int, ...]] | None = None,
     deny: Collection[tuple[int, ...]] | None = None,
 ) -> np.ndarray:
-    """List the ways to give every source to one mixture, the last varying fastest.
+    """List all assignments of sources to mixtures, the last source varying fastest.
 
     Returns:
         The mixture of each source, int32 [assignments, sources].
 
     Raises:
-        ValueError: There are too many assignments to try or none, or one of the lists
-            holds something else.
+        ValueError: There are too many assignments or none, or a list has an invalid
+            entry.
 
     >>> assignments(2, 2, deny=[(0, 1)]).tolist()
     [[0, 0], [1, 0], [1, 1]]
@@ -372,8 +374,8 @@ def _floor(max_snr: float) -> float:
 def _search(inner: Products, candidates: np.ndarray, max_snr: float) -> tf.Tensor:
     """Index of the best assignment of each example [batch], the first of equals.
 
-    A mixture's loss depends on the set of its sources alone, and the assignments share
-    these sets: 2^S of them for any number of mixtures.
+    The loss of a mixture depends only on the set of its sources, and there are only 2^S
+    sets for any number of mixtures.
     """
     sets, indices = _source_sets(candidates, inner.power.shape[1] or 0)
     members = tf.constant(sets, tf.float64)

@@ -1,8 +1,8 @@
 """Measures of separation into any number of sources, and their means over a set.
 
 The columns of an example are named as in the table of the FUSS baseline:
-``{measure}_source{i}`` for each output, and counts. That program writes every value
-into a row of its own, in a column without a name; here an example is one row.
+``{measure}_source{i}`` for each output, and counts. That program writes each value to
+its own row in an unnamed column; here an example is one row.
 
 [1] Wisdom et al., Unsupervised Sound Separation Using Mixture Invariant Training,
 NeurIPS 2020.
@@ -25,7 +25,7 @@ from common.signal.permutation import best_permutation, permute
 from mixit.loss import ACTIVE_RMS, least_squares, log_mse, mixit, pad_sources
 from mixit.published import RATES, measures
 
-# Outputs of which all assignments to mixtures are tried; 2^S of them for two mixtures.
+# Most outputs for which all assignments are tried; 2^S of them for two mixtures.
 MOST_SEARCHED = 12
 # An estimate counts as a source when it is less than 20 dB below the weakest reference.
 ACTIVE_POWER_RATIO = 0.01
@@ -49,7 +49,7 @@ PER_EXAMPLE = (
     "under_separation",
 )
 PER_MIXTURE = ("sisnr_improvement", "sisnr_mixture", "sisnr_separated")
-# Sources of an example of FUSS at most; sets with more get further lines.
+# Most sources of an example of FUSS; sets with more get further lines.
 MOST_SOURCES = 4
 
 
@@ -99,11 +99,11 @@ def align(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Put estimates into the order of the references that they fit best.
 
-    Missing references are silent. Silent references take the estimates that are left:
-    by ``si_snr`` any, by ``log_mse`` rather the quiet ones.
+    Missing references are silent. Silent references take the remaining estimates: with
+    ``si_snr`` any, with ``log_mse`` preferably quiet ones.
 
     Args:
-        references: Waveforms [batch, references, samples]; silent ones are filling.
+        references: Waveforms [batch, references, samples]; silent ones are padding.
         estimates: Waveforms [batch, estimates, samples], at least as many.
         by: What the alignment minimises, ``si_snr`` or ``log_mse``.
 
@@ -139,7 +139,7 @@ def score(
     """Align estimates to references and measure them, section 3 of [2].
 
     Args:
-        references: Waveforms [batch, references, samples]; silent ones are filling.
+        references: Waveforms [batch, references, samples]; silent ones are padding.
         estimates: Waveforms [batch, estimates, samples], at least as many.
         mixture: Waveforms [batch, samples].
         by: What the alignment minimises: ``si_snr`` in evaluation, ``log_mse`` while
@@ -167,18 +167,18 @@ def score(
 def score_mixtures(
     mixtures: tf.Tensor, estimates: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Put mixtures together again from the estimates of their sum and measure them.
+    """Reconstruct mixtures from the estimates of their sum, and measure them.
 
-    The test of [1] for recordings whose sources are unknown: every estimate goes to
-    the mixture that the loss gives it to.
+    The test of [1] for recordings whose sources are unknown: every estimate is
+    added to the mixture that the loss assigns it to.
 
     Args:
         mixtures: Waveforms [batch, mixtures, samples].
         estimates: Estimates for their sum [batch, estimates, samples].
 
     Returns:
-        SI-SNR of the mixtures put together again, and of the sum taken for each of
-        them, both [batch, mixtures] in dB.
+        SI-SNR of the reconstructed mixtures, and of the sum as an estimate of each,
+        both [batch, mixtures] in dB.
 
     Raises:
         ValueError: There are more mixtures than estimates.
@@ -238,10 +238,10 @@ def row(
     """Measure one example.
 
     Args:
-        name: Of the example.
+        name: Name of the example.
         sources: References [sources, samples].
         estimates: Outputs of a model [outputs, samples].
-        mixture: What was separated [samples].
+        mixture: The separated mixture [samples].
 
     Returns:
         Cells by :func:`columns`. Values of missing references are those of silence.
@@ -263,10 +263,10 @@ def row(
 
 
 def mixture_row(name: str, mixtures: np.ndarray, estimates: np.ndarray) -> Row:
-    """Measure how well mixtures are put together again from estimates of their sum.
+    """Measure how well mixtures are reconstructed from estimates of their sum.
 
     Args:
-        name: Of the example.
+        name: Name of the example.
         mixtures: [mixtures, samples].
         estimates: Outputs of a model for their sum [outputs, samples].
 
@@ -292,10 +292,10 @@ def mixture_row(name: str, mixtures: np.ndarray, estimates: np.ndarray) -> Row:
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Pool the active sources of all examples by number of sources.
 
-    A source counts where it and the estimate aligned to it are active.
+    A source counts if it and its aligned estimate are active.
 
     Args:
-        rows: Of :func:`row`.
+        rows: Rows from :func:`row`.
 
     Returns:
         ``1S`` (SI-SNR), ``2Si``, ``3Si``, ``4Si``, ... and ``MSi`` (improvement) with
@@ -328,7 +328,7 @@ def summarise_mixtures(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def report(summary: dict[str, Any]) -> str:
-    """Say a summary of sources in the lines of the FUSS baseline's program."""
+    """Format a summary of sources in the lines of the FUSS baseline's program."""
     counts = [int(name.rstrip("Si")) for name in measures(summary) if name != "MSi"]
     lines = ["Final statistics:", _line("SI-SNR", [1], summary["1S"])]
     several = [count for count in counts if count > 1]
@@ -339,12 +339,12 @@ def report(summary: dict[str, Any]) -> str:
 
 
 def active(sources: np.ndarray) -> np.ndarray:
-    """Tell which sources [..., samples] are not silent."""
+    """Return which sources [..., samples] are not silent."""
     return np.asarray(np.sqrt(np.mean(np.square(sources), axis=-1)) > ACTIVE_RMS)
 
 
 def moments(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and population deviation of values in dB, None where there are none."""
+    """Mean and population deviation of values in dB; None without values."""
     if not values:
         return {"mean": None, "deviation": None, "sources": 0}
     mean, deviation = float(np.mean(values)), float(np.std(values))
@@ -388,7 +388,7 @@ def _per_example(scores: Scores) -> Row:
 
 
 def _values(rows: Sequence[Row], count: int) -> list[float]:
-    """Values of the active pairs of all examples with so many sources."""
+    """Values of the active pairs of all examples with ``count`` sources."""
     measure = "sisnr_separated" if count == 1 else "sisnr_improvement"
     return [
         each[f"{measure}_source{i}"]

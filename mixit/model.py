@@ -24,7 +24,7 @@ MASKS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sigmoid": tf.sigmoid,
     "relu": tf.nn.relu,
 }
-# Keeps the shares of silent estimates defined, as in Google's program.
+# Keeps the weights of silent estimates defined, as in Google's program.
 POWER_FLOOR = 1e-8
 
 
@@ -33,9 +33,9 @@ class Tdcn(keras.Model):
 
     Args:
         config: Its shape.
-        gradient_checkpointing: Compute each block again for the gradient instead of
-            keeping what it computed.
-        precision: Of the products between the two ends of the basis.
+        gradient_checkpointing: Recompute each block for the gradient instead of keeping
+            its activations.
+        precision: Precision of the products between analysis and synthesis.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class Tdcn(keras.Model):
             training: Unused; the network behaves the same.
 
         Returns:
-            Sources [batch, sources, samples] at the first microphone; with any mixture
-            consistency but ``none`` their sum is the mixture.
+            Sources [batch, sources, samples] at the first microphone; their sum is
+            the mixture, unless mixture consistency is ``none``.
         """
         if mixture.shape.rank == 2:
             mixture = mixture[:, tf.newaxis]
@@ -126,7 +126,7 @@ class Tdcn(keras.Model):
     def _consistent(
         self, mixture: tf.Tensor, estimates: tf.Tensor, core: tf.Tensor
     ) -> tf.Tensor:
-        """Share out what estimates [batch, mics, sources, samples] lack."""
+        """Add the missing part of the mixture to [batch, mics, sources, samples]."""
         consistency = self.config.mixture_consistency
         if consistency == "none":
             return estimates

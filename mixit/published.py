@@ -1,4 +1,4 @@
-"""What was published: models and where they lie, numbers, and ours beside them.
+"""Published models with their addresses, and published scores beside ours.
 
 None of the models is part of this repository; ``mixit.load("yfcc100m")`` downloads its
 files into the cache once, and ``./run_verify_published_weights.sh`` compares each model
@@ -6,8 +6,8 @@ with the meta graph that was published with it.
 
 ``published.csv`` holds the numbers of publications that could be read. ``python -m
 mixit.evaluate --table SUMMARY...`` writes the table of ``mixit/results.md`` from the
-``summary.json`` of evaluations; what was not run says so, and the synthetic miniature
-has a table of its own, without published numbers.
+``summary.json`` of evaluations. Rows without a run are marked, and the synthetic
+miniature has its own table without published numbers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
 from mixit.google.architecture import Options
 
 BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the models that come with the package."""
+"""Folder of the bundled models."""
 SYNTHETIC = "verified on a synthetic file of the same layout"
 VERIFIED = "verified on the published file"
 
@@ -45,7 +45,7 @@ HOSTS = {
     "GRESEARCH_URL": "https://storage.googleapis.com/gresearch/sound_separation",
     "ZENODO_URL": "https://zenodo.org/record/3743844/files",
 }
-"""Where models lie, by the environment variable that names another place."""
+"""Addresses of the hosts, by the environment variable that replaces each."""
 
 BIRDS = "bird_mixit_model_checkpoints"
 APACHE = "Apache-2.0"
@@ -62,17 +62,17 @@ class Model:
 
     Attributes:
         host: Key of :data:`HOSTS`.
-        place: Folder on the host, empty for its top.
-        files: What is downloaded, with its size in bytes, 0 where it is not known.
+        path: Folder on the host, empty for its top.
+        files: Files to download, with their sizes in bytes, 0 if unknown.
         prefix: Name of the checkpoint.
         sample_rate: Rate that it was trained at, in Hz.
         num_sources: Number of its outputs.
-        licence: Of the weights.
-        state: What the native network was compared with for this release.
+        licence: Licence of the weights.
+        state: How the native network was verified for this release.
     """
 
     host: str
-    place: str
+    path: str
     files: Mapping[str, int]
     prefix: str
     sample_rate: int
@@ -81,15 +81,15 @@ class Model:
     state: str = SYNTHETIC
 
     def url(self, file: str, published: bool = False) -> str:
-        """Name the address of one of the files, or the one that was published."""
+        """Return the address of a file, or its published address."""
         root = (not published and os.environ.get(self.host)) or HOSTS[self.host]
-        return "/".join(part for part in (root.rstrip("/"), self.place, file) if part)
+        return "/".join(part for part in (root.rstrip("/"), self.path, file) if part)
 
 
 def _folder(
-    place: str, step: int, sizes: tuple[int, int], sample_rate: int, num_sources: int
+    path: str, step: int, sizes: tuple[int, int], sample_rate: int, num_sources: int
 ) -> Model:
-    """Describe a folder with names as training gives them; sizes of index and data."""
+    """Describe a folder with the names of a training, and sizes of index and data."""
     prefix = f"model.ckpt-{step}"
     index, data = sizes
     files = {
@@ -97,7 +97,7 @@ def _folder(
         f"{prefix}.index": index,
         f"{prefix}.data-00000-of-00001": data,
     }
-    return Model("GRESEARCH_URL", place, files, prefix, sample_rate, num_sources)
+    return Model("GRESEARCH_URL", path, files, prefix, sample_rate, num_sources)
 
 
 def _archive(name: str, prefix: str) -> Model:
@@ -133,9 +133,9 @@ class PublishedScore(NamedTuple):
     """A row of a publication.
 
     Attributes:
-        model: What was trained, and on what.
-        test_set: What it was measured on.
-        values: Numbers as printed, by measure; what is absent could not be read.
+        model: The model and its training data.
+        test_set: The test set.
+        values: Numbers as printed, by measure; missing ones could not be read.
         source: The publication.
     """
 
@@ -148,8 +148,8 @@ class PublishedScore(NamedTuple):
 def _scores() -> dict[str, PublishedScore]:
     rows: dict[str, PublishedScore] = {}
     for number in numbers.read(Path(__file__).parent):
-        known = rows.get(number.row)
-        values = dict(known.values) if known else {}
+        row = rows.get(number.row)
+        values = dict(row.values) if row else {}
         if number.value:
             values[number.measure] = number.text
         rows[number.row] = PublishedScore(
@@ -159,11 +159,11 @@ def _scores() -> dict[str, PublishedScore]:
 
 
 SCORES = _scores()
-"""Rows by the preset that repeats them; ``sparse`` is any run with a sparsity loss."""
+"""Rows by the preset that reproduces them; ``sparse``: any run with that loss."""
 
 
 def folder(name: str) -> Path:
-    """Name the folder of the cache that a model is downloaded to.
+    """Return the folder of the cache for a model.
 
     >>> folder("bird4").name
     'bird4'
@@ -172,12 +172,12 @@ def folder(name: str) -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """Find the checkpoint that a name or a path stands for.
+    """Return the checkpoint of a name or a path.
 
     Args:
         path: Name of a bundled model, or of a published one, which is downloaded unless
-            it is in the cache, or any path, whose ``~`` is expanded. A checkpoint or
-            folder that exists goes before a name.
+            it is in the cache, or any path, whose ``~`` is expanded. An existing
+            checkpoint or folder has priority over a name.
 
     Raises:
         CheckpointError: The archive of the model does not hold it.
@@ -206,7 +206,7 @@ def fetch(name: str) -> Path:
     """
     model, cached = MODELS[name], folder(name)
     logger.info("%s: licence of the weights: %s", name, model.licence)
-    # The index is the last: a model that has one is whole.
+    # The index is downloaded last: a model that has one is complete.
     for file in sorted(model.files, key=lambda file: file.endswith(".index")):
         path = obtain(model.url(file), cached / file, size=model.files[file] or None)
         if file.endswith(".tar.gz"):
@@ -227,7 +227,7 @@ def _cached(name: str) -> Path | None:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Unpack the files of an archive, none of which leaves the folder of the target."""
+    """Unpack the files of an archive into the folder of the target only."""
     with files.replacing_folder(target, overwrite=True) as work:
         try:
             with tarfile.open(archive) as content:
@@ -238,8 +238,8 @@ def _unpack(archive: Path, target: Path) -> None:
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             archive.unlink()
             raise DownloadError(
-                f"{archive} is no archive, or a damaged one ({error}); it was removed, "
-                "so start again to download it"
+                f"{archive} is not an archive, or a damaged one ({error}); it was "
+                "removed, so start again to download it"
             ) from error
 
 
@@ -248,11 +248,11 @@ def _is_prefix(path: Path) -> bool:
 
 
 def with_rate(prefix: Path, options: Options) -> Options:
-    """Give a checkpoint with the name of a published one the rate of its training.
+    """Set the sample rate of a checkpoint with the name of a published one.
 
     Args:
         prefix: Prefix of the checkpoint.
-        options: Those of the caller; a rate that is given stays.
+        options: Options of the caller; a given rate is kept.
     """
     if options.sample_rate is not None:
         return options
@@ -273,7 +273,7 @@ def _entry(name: str, model: Model) -> Entry:
     return Entry(
         name,
         "mixit",
-        f"{HOSTS[model.host]}/{model.place}".rstrip("/"),
+        f"{HOSTS[model.host]}/{model.path}".rstrip("/"),
         model.licence,
         _score(name),
         _cached(name) is not None,
@@ -298,13 +298,13 @@ def _score(name: str) -> str:
 
 
 def row_of(config: MixitConfig) -> str | None:
-    """Find the published row that a run repeats.
+    """Return the published row that a run reproduces.
 
     Args:
         config: Configuration of the run.
 
     Returns:
-        Its name in ``SCORES``; None where network or losses are others.
+        Its name in ``SCORES``; None if network or losses differ.
     """
     if config.sparsity != "none":
         shape = dataclasses.replace(config.model, num_sources=FUSS.model.num_sources)
@@ -320,14 +320,14 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     """Read a ``summary.json``.
 
     Raises:
-        ValueError: The file is something else.
+        ValueError: The file is not a summary.
     """
     try:
         summary = json.loads(Path(path).read_text("utf-8"))
         return {**summary, "examples": int(summary["examples"])}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is no summary.json of an evaluation ({error!r}); name one that "
+            f"{path} is not a summary.json of an evaluation ({error!r}); name one that "
             "python -m mixit.evaluate wrote"
         ) from error
 
@@ -341,7 +341,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
             ``synthetic``.
 
     Returns:
-        A line of origin and a table with a published column where a row is known.
+        A line of origin and a table, with a published column if there is a row.
     """
     row = None if summary.get("synthetic") else SCORES.get(summary.get("row") or "")
     names = measures(dict(summary))
@@ -387,7 +387,7 @@ def _origin(summary: Mapping[str, Any], row: PublishedScore | None) -> str:
     if summary.get("synthetic"):
         return "Synthetic sounds: these numbers say nothing about real recordings."
     if row is None:
-        return "No published number stands for this model and this set."
+        return "There is no published number for this model and this set."
     return f"Published: {row.model}, measured on {row.test_set} ({row.source})."
 
 
@@ -438,12 +438,12 @@ def _is_moments(cell: Any) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print name, folder, address and size of every download; returns the exit code."""
+    """Print name, folder, address and size of every download; return the exit code."""
     names = list(sys.argv[1:] if argv is None else argv) or list(MODELS)
     unknown = [name for name in names if name not in MODELS]
     if unknown:
         sys.stderr.write(
-            f"mixit.published: {unknown[0]} is no published model; expected "
+            f"mixit.published: {unknown[0]} is not a published model; expected "
             f"{', '.join(MODELS)}\n"
         )
         return 1

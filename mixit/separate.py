@@ -47,7 +47,7 @@ DEFAULT = "universal"
 """Model of the command line: speech, music and other sounds, bundled."""
 
 
-def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
+def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state)
     path: str | Path,
     *,
     segment_seconds: float = SEGMENT_SECONDS,
@@ -66,7 +66,7 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
 ) -> Separator:
     """Make a separator from a run folder, or from a checkpoint of Google's program.
 
-    What neither the tensors of a TF1 checkpoint nor a meta graph beside it tell is
+    What neither the tensors of a TF1 checkpoint nor a meta graph beside it state is
     taken from the options, see :class:`mixit.google.architecture.Options`.
 
     Args:
@@ -75,7 +75,7 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
             come with the package, or the name of a model in
             :data:`mixit.published.MODELS`.
         segment_seconds: Longest part that goes through the network in one pass.
-        overlap: Part of a segment that it shares with the next one, 0 to 0.5.
+        overlap: Fraction of a segment that it shares with the next one, 0 to 0.5.
         num_dilations: Blocks of one repeat, by default 8.
         window_samples: Length of a frame.
         hop_samples: Distance between frames.
@@ -92,12 +92,12 @@ def load(  # noqa: PLR0913 (each is one thing that a checkpoint does not tell)
 
     Returns:
         The separator; its sources are named source0, source1, ... in the order of the
-        outputs and keep it from block to block, but have no meaning.
+        outputs. The order is kept from block to block, but has no meaning.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or of another model, or the
             network differs from the meta graph beside it.
-        MetaGraphError: The meta graph is, or it is missing and was asked for.
+        MetaGraphError: The meta graph is damaged, or it is missing and required.
     """
     path = published.resolve(path)
     chunks = {"segment_seconds": segment_seconds, "overlap": overlap}
@@ -144,7 +144,7 @@ def separator(
     fused = graph(
         functools.partial(network.images, fused=True), input_signature=signature
     )
-    # Chunks of long sound have one or two numbers of frames, each compiled once.
+    # Chunks of long sound have one or two lengths in frames, each compiled once.
     segment = segment_seconds * network.config.sample_rate - 0.5
     fused_from = segment if fusion_pays() else math.inf
 
@@ -194,7 +194,7 @@ def _of_graph(shipped: Shipped, sample_rate: int, chunks: dict) -> Separator:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the separation; returns the exit code."""
+    """Run the command line of the separation; return the exit code."""
     return command(
         _load,
         argv,
@@ -235,7 +235,7 @@ def _exists(path: Path) -> bool:
 
 
 def _form(options: Mapping[str, Any]) -> Form:
-    """Name stems after the output file, if there is one."""
+    """Return the form with stems named after the output file, if there is one."""
     stem, rate = options["stem"], options["stem_rate"]
     return Form("{name}/{source}" if stem is None else f"{stem}_{{source}}", rate=rate)
 
@@ -246,7 +246,7 @@ def _without_form(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class FolderOrFile(argparse.Action):
-    """Takes the folder of the stems, or ``X.wav`` for ``X_source0.wav``, ..."""
+    """Reads the folder of the stems, or ``X.wav`` for ``X_source0.wav``, ..."""
 
     def __call__(
         self,
@@ -255,7 +255,7 @@ class FolderOrFile(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Put the folder to ``output`` and what names begin with to ``stem``."""
+        """Store the folder in ``output`` and the beginning of names in ``stem``."""
         path = Path(values)
         is_file = path.suffix.lower() == ".wav"
         namespace.output = str(path.parent) if is_file else values
@@ -264,7 +264,7 @@ class FolderOrFile(argparse.Action):
 
 
 class StemsOrTraining(argparse.Action):
-    """Takes the rate of the stems by name, or that of the training as a number."""
+    """Reads the rate of the stems by name, or that of the training as a number."""
 
     def __call__(
         self,
@@ -273,7 +273,7 @@ class StemsOrTraining(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Put it to ``stem_rate`` or to ``sample_rate``."""
+        """Store the value in ``stem_rate`` or ``sample_rate``."""
         if values in get_args(Rate):
             namespace.stem_rate = values
         elif values.isdecimal():
@@ -286,9 +286,9 @@ class StemsOrTraining(argparse.Action):
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    """Add what :func:`load` takes for checkpoints of Google's program."""
+    """Add the options of :func:`load` for checkpoints of Google's program."""
     add_options(parser)
-    # Said before an option of the same name replaces that of the checkpoint.
+    # Must precede an option of the same name, which replaces that of the checkpoint.
     parser.set_defaults(sample_rate=parser.get_default("sample_rate"))
     parser.add_argument(
         "--sample-rate",
@@ -315,7 +315,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_google_words(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of ``process_wav`` that are not aliases of ours elsewhere."""
+    """Add the flags of ``process_wav`` that are not aliases of other options."""
     add = parser.add_argument
     parser.set_defaults(stem=None, stem_rate="input")
     add(
@@ -335,8 +335,8 @@ def _add_google_words(parser: argparse.ArgumentParser) -> None:
     add(
         *("--checkpoint", "-c"),
         metavar="WHICH",
-        help="of a run folder: latest, best or step-N (default: best, where there is "
-        "none latest); or the path of a TF1 checkpoint, instead of MODEL",
+        help="of a run folder: latest, best or step-N (default: best if there is "
+        "one, else latest); or the path of a TF1 checkpoint, instead of MODEL",
     )
     add(
         *("-ns", "--num_sources"),

@@ -42,14 +42,14 @@ class Tally(NamedTuple):
     counts: tf.Tensor
 
     def means(self) -> tf.Tensor:
-        """Mean of each tag [tags] in dB, 0 where nothing was selected."""
+        """Mean of each tag [tags] in dB; 0 if nothing was selected."""
         return tf.math.divide_no_nan(self.sums, self.counts)
 
 
 def signal_names(num_sources: int, mixtures: int = 2) -> tuple[str, ...]:
     """Name the outputs of a model by the references that they are aligned to.
 
-    Each mixture has a background, then foregrounds. Where the outputs cannot be shared
+    Each mixture has a background, then foregrounds. If the outputs cannot be divided
     equally, the first mixtures have one more.
 
     Args:
@@ -74,11 +74,11 @@ def signal_names(num_sources: int, mixtures: int = 2) -> tuple[str, ...]:
 
 
 def arrange(sources: tf.Tensor, names: Sequence[str]) -> tf.Tensor | None:
-    """Put the references of several mixtures where their names stand.
+    """Arrange the references of several mixtures in the order of the names.
 
     Args:
         sources: Waveforms [batch, mixtures, sources, samples].
-        names: Of the outputs, from :func:`signal_names` for as many mixtures.
+        names: Names of the outputs, from :func:`signal_names` for as many mixtures.
 
     Returns:
         Waveforms [batch, outputs, samples], silent where a mixture has fewer sources
@@ -128,14 +128,14 @@ def scalars(
     """Measure a batch: sums and counts of all scalars, to be added up over a set.
 
     Estimates are aligned by the loss, as Google's program does before it measures.
-    Its masks go by part of a name, so that a signal called ``a`` would be measured on
-    the sources of another; here they go by position.
+    That program selects sources by part of a name, so that a signal ``a`` would also
+    select other names with that letter; here they are selected by position.
 
     Args:
-        sources: Waveforms [batch, references, samples]; silent ones are filling.
+        sources: Waveforms [batch, references, samples]; silent ones are padding.
         estimates: Waveforms [batch, estimates, samples], at least as many.
         mixture: Waveforms [batch, samples].
-        example_weight: Weight of each example [batch], 0 for filling; none: 1.
+        example_weight: Weight of each example [batch], 0 for padding; None: 1.
         suffixes: As for :func:`tags`.
         aligned: Whether sources and estimates are in the same order already.
 
@@ -158,7 +158,7 @@ def scalars(
     if example_weight is not None:
         weights *= tf.cast(example_weight, tf.float32)[:, tf.newaxis, tf.newaxis]
     spread = weights[:, :, tf.newaxis, tf.newaxis]
-    # What no suffix selects may not be finite, and must not become 0 times infinity.
+    # Values that no suffix selects may be infinite, and must not become 0 * infinity.
     used = tf.where(spread > 0, measured[:, tf.newaxis], 0.0)
     sums = tf.reduce_sum(used * spread, axis=0)
     counts = tf.reduce_sum(spread + tf.zeros_like(used), axis=0)
@@ -172,7 +172,7 @@ class Summaries(keras.metrics.Metric):
     Args:
         names: Names of the outputs.
         suffixes: As for :func:`tags`.
-        name: Of the metric.
+        name: Name of the metric.
     """
 
     def __init__(
@@ -207,12 +207,12 @@ class Summaries(keras.metrics.Metric):
         self._counts.assign_add(tally.counts)
 
     def result(self) -> dict[str, tf.Tensor]:
-        """Mean over all that was added, by tag, in dB; 0 where nothing was selected."""
+        """Return the mean of each tag in dB; 0 if nothing was selected."""
         means = tf.math.divide_no_nan(self._sums, self._counts)
         return dict(zip(self.tags, tf.unstack(means), strict=True))
 
     def reset_state(self) -> None:
-        """Forget all that was added."""
+        """Reset all sums and counts."""
         for variable in (self._sums, self._counts):
             variable.assign(tf.zeros(variable.shape))
 
@@ -227,8 +227,8 @@ def sounds(
 
     Args:
         mixture: Waveforms [batch, samples].
-        sources: Waveforms [batch, references, samples]; None leaves the estimates in
-            their own order.
+        sources: Waveforms [batch, references, samples]; None keeps the order of the
+            estimates.
         estimates: Waveforms [batch, estimates, samples], at least as many.
         names: Names of the outputs.
 
@@ -255,8 +255,8 @@ def images(
     """Draw the spectrogram of every sound, with low frequencies at the bottom.
 
     Magnitudes to the power 0.3 of an STFT with the square root of a Hann window.
-    Google's program takes the window of its model, 2.5 ms with a hop of 1.25 ms, which
-    leaves 33 bins; 32 ms shows harmonics.
+    Google's program uses the window of its model, 2.5 ms with a hop of 1.25 ms, which
+    has only 33 bins; 32 ms shows harmonics.
 
     Args:
         waveforms: Waveforms [batch, samples] by tag, from :func:`sounds`.
@@ -279,20 +279,20 @@ def images(
 class TrainingSounds(keras.callbacks.Callback):
     """Write sounds and images of training examples every few steps.
 
-    Examples are drawn and separated again, after their step. They go to TensorBoard's
-    ``train``. Where a mixture has more sources than names, nothing can be aligned: then
-    only the mixtures and the estimates are written.
+    Examples are drawn and separated again after their step, and written to ``train`` of
+    TensorBoard. If a mixture has more sources than names, only the mixtures and the
+    estimates are written, because nothing can be aligned.
 
     Args:
         folder: The run folder.
         sources: Returns the sources [examples, mixtures, sources, samples] of a step,
             of which three are written.
-        names: Of the outputs, from :func:`signal_names` for as many mixtures.
+        names: Names of the outputs, from :func:`signal_names` for as many mixtures.
         sample_rate: In Hz.
-        every: Steps between two writings; Google's program has 1000.
-        start_step: Step at which this process goes on.
+        every: Steps between two summaries; 1000 in Google's program.
+        start_step: Step at which this process resumes.
         chief: Whether this process writes. The others separate the same examples,
-            because weights of several machines may be read together.
+            because several machines may share the weights.
     """
 
     def __init__(
@@ -318,7 +318,7 @@ class TrainingSounds(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: Mapping[str, Any] | None = None
     ) -> None:
-        """Count the steps and write when it is time."""
+        """Count the steps, and write every few of them."""
         self._step += 1
         if self._step % self._every == 0:
             self._write()
@@ -338,7 +338,7 @@ class TrainingSounds(keras.callbacks.Callback):
 
 
 def _selected(sources: tf.Tensor, suffix: str) -> tf.Tensor:
-    """Find the sources that a suffix stands for [batch, sources]."""
+    """Return the sources that a suffix selects [batch, sources]."""
     active = tf.sqrt(tf.reduce_mean(tf.square(sources), axis=-1)) > ACTIVE_RMS
     count = tf.reduce_sum(tf.cast(active, tf.int32), axis=-1, keepdims=True)
     if suffix == "":
@@ -366,7 +366,7 @@ def _image_tag(tag: str) -> str:
 
 
 def _draw(waveform: tf.Tensor, params: Stft) -> tf.Tensor:
-    # A last frame begins wherever a hop does, however few samples are left for it.
+    # The last frame begins at the last hop, however few samples remain for it.
     rest = params.window_samples - params.hop_samples
     spectrogram = stft(tf.pad(waveform, [[0, 0], [0, rest]]), params)
     power = tf.square(tf.math.real(spectrogram)) + tf.square(tf.math.imag(spectrogram))

@@ -1,4 +1,4 @@
-"""Training by mixture invariance: ``python -m mixit.train with tiny``."""
+"""Mixture invariant training: ``python -m mixit.train with tiny``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MixitTraining(keras.Model):
 
     Args:
         network: Separates mixtures [batch, samples] into [batch, sources, samples].
-        config: Gives the losses and their weights.
+        config: Configuration with the losses and their weights.
         replicas: Number of replicas that share a global batch.
     """
 
@@ -74,7 +74,7 @@ class MixitTraining(keras.Model):
         """Compute the gradients of a batch, the loss of each example, and estimates.
 
         The second mixture of a labelled example is silent, so that its own mixture is
-        what is separated. The gradient is of the sum over the batch divided by the
+        separated. The gradient is of the sum over the batch divided by the
         global batch size, so that replicas add up to one.
         """
         mixtures = tf.reduce_sum(batch["sources"], axis=2)  # [batch, 2, samples]
@@ -90,7 +90,7 @@ class MixitTraining(keras.Model):
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss on mixtures of mixtures, measures on the single mixtures.
 
-        A run whose examples all have labels takes its loss on the single mixtures too.
+        If all examples have labels, the loss is of the single mixtures too.
         """
         weights = batch["counted"] * batch["weight"][:, tf.newaxis]  # [batch, 2]
         mixtures = tf.reduce_sum(batch["sources"], axis=2)  # [batch, 2, samples]
@@ -120,7 +120,7 @@ class MixitTraining(keras.Model):
         return {tag: float(value) for tag, value in metric.result().items()}
 
     def _measure(self, batch: Mapping[str, tf.Tensor], estimates: tf.Tensor) -> None:
-        """Measure a training batch, where outputs can be aligned to all sources."""
+        """Measure a training batch if its outputs can be aligned to all sources."""
         mixture = tf.reduce_sum(batch["sources"], axis=[1, 2])
         sources = summaries.arrange(batch["sources"][:, : self.parts], self.names)
         self.seen.reset_state()
@@ -130,7 +130,7 @@ class MixitTraining(keras.Model):
     def _training_losses(
         self, batch: Mapping[str, tf.Tensor], estimates: tf.Tensor
     ) -> tf.Tensor:
-        """Loss of each training example [batch], by its labels where it has them."""
+        """Loss of each training example [batch], supervised if it has labels."""
         mixtures = tf.reduce_sum(batch["sources"], axis=2)
         mixture = tf.reduce_sum(mixtures, axis=1)
         share = self.config.labelled
@@ -228,7 +228,7 @@ def compiled(config: MixitConfig, replicas: int) -> MixitTraining:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the training; returns the exit code."""
+    """Run the command line of the training; return the exit code."""
     command = experiment.Command(
         name="mixit.train",
         presets=PRESETS,

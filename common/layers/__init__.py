@@ -1,1 +1,1 @@
-"""Recurrent layers and batch normalisation that several papers need."""
+"""Recurrent layers and batch normalisation that several packages use."""

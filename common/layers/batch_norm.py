@@ -1,4 +1,4 @@
-"""Batch normalisation whose moments are those of the batches of all replicas.
+"""Batch normalisation with moments over the batches of all replicas.
 
 [1] Ioffe, Szegedy: Batch Normalization, ICML 2015.
 """
@@ -19,12 +19,12 @@ class BatchNormalisation(keras.layers.Layer):
 
     .. math:: y = \gamma (x - \mu) / \sqrt{\sigma^2 + 10^{-5}} + \beta
 
-    What it remembers is the unbiased variance, while it normalises by the biased one:
-    so does PyTorch, and the layer of Keras does not.
+    The moving average is of the unbiased variance, while training normalises by the
+    biased one, as in PyTorch. The layer of Keras differs in this.
 
     Args:
-        shape: ``(width,)`` where every column has moments of its own, ``()`` where all
-            that comes in is one feature.
+        shape: ``(width,)`` for separate moments of each column, ``()`` for one feature
+            with common moments.
         name: Name of the layer, which the names of its weights begin with.
 
     >>> norm = BatchNormalisation((2,), "norm")
@@ -46,8 +46,9 @@ class BatchNormalisation(keras.layers.Layer):
         """Normalise [..., width], or features of any shape.
 
         Args:
-            rows: What to normalise.
-            training: Whether by the moments of this step, which are then remembered.
+            rows: Features to normalise.
+            training: Whether to normalise by the moments of this step, and to update
+                the moving averages.
 
         Returns:
             Of the same shape.
@@ -87,7 +88,7 @@ def _sum_of_replicas(value: tf.Tensor) -> tf.Tensor:
 def _moving(
     layer: Any, name: str, shape: tuple[int, ...], initializer: str
 ) -> tf.Variable:
-    """Make a moment that every replica keeps, all of them the same."""
+    """Make a moving average, which is equal on all replicas."""
     return layer.add_weight(
         name,
         shape,

@@ -1,4 +1,4 @@
-"""One direction of an LSTM layer by cuDNN, where there is a GPU."""
+"""One direction of an LSTM layer by cuDNN, for GPUs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def available() -> bool:
 
 
 def parameters(weights: Weights) -> tf.Tensor:
-    """Lay the weights out in one line, as cuDNN reads them.
+    """Return the weights as one vector in the order of cuDNN.
 
     These are the eight matrices, each transposed, then the eight biases: gates of the
     kernel first, in our order, then those of the recurrent kernel.
@@ -38,7 +38,7 @@ def parameters(weights: Weights) -> tf.Tensor:
 def direction(
     inputs: tf.Tensor, weights: Weights, state: State, reverse: bool = False
 ) -> tuple[tf.Tensor, State]:
-    """Run one direction on from a state; differentiable.
+    """Run one direction from a state; differentiable.
 
     Args:
         inputs: Inputs [frames, batch, inputs].

@@ -2,8 +2,8 @@
 
 The program has a fixed number of frames and takes weights and state as arguments, so
 one compilation serves all layers, directions, networks and lengths of equal widths. One
-direction at a time: its matrix stays in the processor's cache, where several at once
-would have to be fetched anew for every frame.
+direction runs at a time, so that its matrix stays in the cache of the CPU; several at
+once would be fetched from memory for every frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tensorflow as tf
 from common.layers.lstm_training import State, Weights
 
 SIZES = (16, 256)
-"""Frames of a program; few for streams, which bring few at a time. One needs none."""
+"""Frames of a program; the small size is for streams. One frame needs no program."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -33,7 +33,7 @@ def compiles() -> bool:
 def direction(
     inputs: tf.Tensor, weights: Weights, state: State, reverse: bool = False
 ) -> tuple[tf.Tensor, State]:
-    """Run one direction on from a state, block by block.
+    """Run one direction from a state, block by block.
 
     Args:
         inputs: Inputs [frames, batch, inputs] of any length.
@@ -78,7 +78,7 @@ def _program(width: int, units: int, size: int, reverse: bool) -> Any:
 def _single(
     inputs: tf.Tensor, weights: Weights, state: State
 ) -> tuple[tf.Tensor, State]:
-    """Run over one frame, for which the loop and its compiled block cost too much."""
+    """Run over one frame, for which the compiled block would be slower."""
     kernel, recurrent, bias, recurrent_bias = weights
     gates = tf.matmul(inputs[0], kernel) + tf.matmul(state[0], recurrent)
     output, cell = _gated(gates + (bias + recurrent_bias), state[1])
@@ -88,7 +88,7 @@ def _single(
 def _run(
     inputs: tf.Tensor, weights: Weights, state: State, size: int
 ) -> tuple[tf.Tensor, State]:
-    """Run forward over blocks of a size, the last one filled up."""
+    """Run forward over blocks of a size, the last one padded."""
     frames = tf.shape(inputs)[0]
     blocks = -(-frames // size)
     padded = tf.pad(inputs, [[0, blocks * size - frames], [0, 0], [0, 0]])
@@ -146,7 +146,7 @@ def block(
 
 
 def _gated(gates: tf.Tensor, cell: tf.Tensor) -> State:
-    """Let the gates, before their activations, make the output and the new cell."""
+    """Compute the output and the new cell from the gates before their activations."""
     enter, forget, new, leave = tf.split(gates, 4, axis=1)
     cell = tf.sigmoid(forget) * cell + tf.sigmoid(enter) * tf.tanh(new)
     return tf.sigmoid(leave) * tf.tanh(cell), cell

@@ -1,9 +1,9 @@
-"""The recurrent part of one LSTM layer as a loop of the graph, its gradient written.
+"""The recurrence of an LSTM layer as a loop of the graph with a custom gradient.
 
-With the input's share of all frames computed beforehand in one product, a frame costs
-one product a direction. The gradient keeps the gates, so it repeats none, and leaves
-the weights' own gradient to one product after the loop. Both directions share the
-loop: nothing in one waits for the other.
+The products with the input are computed for all frames at once before the loop, so a
+frame costs one product for each direction. The gradient stores the gates and does not
+recompute them; the gradient of the weights is one product after the loop. Both
+directions share the loop, because they are independent.
 
 The gates are in the order of Keras: input, forget, cell, output.
 """
@@ -63,7 +63,7 @@ def recurrence(
 def direction(
     inputs: tf.Tensor, weights: Weights, state: State, reverse: bool = False
 ) -> tuple[tf.Tensor, State]:
-    """Run one direction on from a state, without a gradient.
+    """Run one direction from a state, without a gradient.
 
     Args:
         inputs: Inputs [frames, batch, inputs].
@@ -82,7 +82,7 @@ def direction(
 def input_share(inputs: tf.Tensor, weights: Weights) -> tf.Tensor:
     """Input's share of the gates' inputs [frames, batch, 4 * units], with biases."""
     kernel, _, bias, recurrent_bias = weights
-    # One product of matrices, where tf.matmul has one for each frame.
+    # One product of matrices; tf.matmul would compute one for each frame.
     rows = tf.reshape(inputs, [-1, kernel.shape[0]])
     product = tf.nn.bias_add(tf.matmul(rows, kernel), bias + recurrent_bias)
     shape = tf.concat([tf.shape(inputs)[:2], [kernel.shape[1]]], axis=0)
@@ -92,7 +92,7 @@ def input_share(inputs: tf.Tensor, weights: Weights) -> tf.Tensor:
 
 
 class _Kept(NamedTuple):
-    """What the gradient needs of one direction."""
+    """Values of one direction that the gradient needs."""
 
     outputs: tf.Tensor
     """h [frames, batch, units]."""
@@ -109,10 +109,10 @@ def _forward(
     reverses: Sequence[bool],
     keep: bool,
 ) -> tuple[list[Any], list[State]]:
-    """Loop over the frames; outputs alone are kept where there is no gradient."""
+    """Loop over the frames; without a gradient only the outputs are kept."""
     frames = tf.shape(shares[0])[0]
-    # A product with each gate's matrix: rows as long as all four are fetched so slowly
-    # that one product takes half as much time again.
+    # One product for each gate: a single product with all four matrices takes half as
+    # long again, because its long rows are fetched slowly.
     parts = [tf.split(matrix, 4, axis=1) for matrix in recurrent]
     arrays = []
     for (_, cell), reverse in zip(states, reverses, strict=True):
@@ -166,7 +166,7 @@ def _backward(
     """Loop back over the frames: gradients of the shares and of the matrices."""
     frames = tf.shape(upstream[0])[0]
     zero = tf.zeros_like(upstream[0][0])
-    # Turned round once: within the loop it would take eight times the time.
+    # Transposed once: inside the loop it would take eight times as long.
     turned = [tf.transpose(matrix) for matrix in recurrent]
 
     def step(time: tf.Tensor, states: Any, arrays: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which matrix products of a network take half precision.
+"""Half precision for the matrix products of a network.
 
 Micikevicius et al., Mixed Precision Training, ICLR 2018.
 """
@@ -12,7 +12,7 @@ from common.training.schedule import Precision
 
 
 class Product(keras.layers.Layer):
-    """A layer whose product with a matrix takes the precision of its network.
+    """A layer whose product with a matrix has the precision of its network.
 
     Attributes:
         product_dtype: Type of the factors; results and weights are float32.
@@ -24,7 +24,7 @@ class Product(keras.layers.Layer):
 
     def product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Multiply the last axis [..., inputs] with a matrix [inputs, outputs]."""
-        # One product of matrices, where tf.matmul has one for each item.
+        # One product of matrices; tf.matmul would compute one for each item.
         factors = (tf.cast(each, self.product_dtype) for each in (inputs, kernel))
         return tf.cast(tf.tensordot(*factors, 1), tf.float32)
 
@@ -49,7 +49,7 @@ def matmul(
 def set_precision(network: tf.Module, precision: Precision) -> None:
     """Set the precision of all products of a network that are not exact.
 
-    It belongs to this network alone: Keras' global policy is neither read nor set.
+    Only this network is affected; the global policy of Keras is neither read nor set.
 
     Args:
         network: The network, before its first graph is traced.

@@ -3,7 +3,7 @@
 The LSTM is faster than Keras' on a CPU: one set of weights serves three programs, a
 loop of the graph with a custom gradient for training
 (:mod:`common.layers.lstm_training`), a compiled block for inference
-(:mod:`common.layers.lstm_inference`) and cuDNN where there is a GPU
+(:mod:`common.layers.lstm_inference`) and cuDNN on GPUs
 (:mod:`common.layers.lstm_cudnn`). The GRU is a plain loop of the graph.
 """
 
@@ -45,11 +45,11 @@ class RecurrentStack(keras.layers.Layer):
         units: Width of the output of each direction.
         layers: Number of layers.
         bidirectional: Whether a second direction runs from the last frame to the first.
-        dropout: Part of the outputs of all but the last layer that is set to zero in
-            training; the others grow to keep the mean.
-        forget_bias: Start of the forget gate in each of the two biases, whose other
-            gates then start at 0. By default a bias starts as ``initial`` says, as it
-            always does in a GRU, which has no such gate.
+        dropout: Fraction of the outputs of all but the last layer that is set to zero
+            in training; the others are scaled to keep the mean.
+        forget_bias: Initial value of the forget gate in each of the two biases, whose
+            other gates then start at 0. By default biases are initialised by
+            ``initial``, as always in a GRU, which has no forget gate.
         initial: ``"uniform"``: every weight is uniform in +-1 / sqrt(units), as in
             PyTorch. ``"xavier"``: matrices are normal with variance 2 / (rows +
             columns), all four gates counted (Glorot and Bengio, AISTATS 2010, eq.
@@ -96,8 +96,8 @@ class RecurrentStack(keras.layers.Layer):
             self.cells.append(
                 [Direction(width, units, gates, start, name) for _, name in cells]
             )
-        # Seed and number of the masks drawn, so that a resumed run draws what an
-        # undisturbed one would.
+        # Seed and number of the masks drawn, so that a resumed run draws the same masks
+        # as an uninterrupted one.
         drops = dropout and (layers > 1 or dropout_last)
         self.drawn: Any = self._drawn() if drops else None
         self.built = True
@@ -124,7 +124,7 @@ class RecurrentStack(keras.layers.Layer):
         return tf.transpose(signal, [1, 0, 2])
 
     def infer(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Run over all frames in the way that is fastest without a gradient.
+        """Run over all frames by the fastest program without a gradient.
 
         Args:
             inputs: Inputs [batch, frames, inputs].
@@ -150,7 +150,7 @@ class RecurrentStack(keras.layers.Layer):
     def stream(
         self, inputs: tf.Tensor, state: list[State]
     ) -> tuple[tf.Tensor, list[State]]:
-        """Run on from a state, over any number of frames.
+        """Continue from a state over any number of frames.
 
         Args:
             inputs: The next inputs [batch, frames, inputs].
@@ -184,7 +184,7 @@ class RecurrentStack(keras.layers.Layer):
         return tf.transpose(inputs, [1, 0, 2])
 
     def _drawn(self) -> tf.Variable:
-        """Make the seed, by Keras' own, and the number of masks drawn."""
+        """Make the variable of the seed and the number of masks drawn."""
         seed = keras.initializers.RandomUniform(0, 2**31 - 1)
         return self.add_weight(
             f"{self.name}/drawn",
@@ -197,10 +197,10 @@ class RecurrentStack(keras.layers.Layer):
         )
 
     def _masks(self, signal: tf.Tensor) -> Callable[[int], tf.Tensor]:
-        """Count this step; make the function from a layer to the factors of its input.
+        """Count this step; make the function from a layer to the mask of its input.
 
-        Every row has noise of its own, by its index in the batch of all replicas, so
-        that replicas draw what one replica with the whole batch would.
+        The mask of a row depends on its index in the batch of all replicas, so that
+        replicas draw the masks of one replica with the whole batch.
         """
         seed = tf.convert_to_tensor(self.drawn)
         self.drawn.assign_add([0, 1])
@@ -283,7 +283,7 @@ def _start(initial: Initial, forget_bias: float | None, gates: int) -> Start:
             return keras.initializers.RandomUniform(-(units**-0.5), units**-0.5)
         if len(shape) == 1:
             return keras.initializers.Zeros()
-        # Not Keras' GlorotNormal, which cuts the tails off.
+        # Not GlorotNormal of Keras, which truncates the tails.
         return keras.initializers.RandomNormal(stddev=(2.0 / sum(shape)) ** 0.5)
 
     return start
@@ -333,18 +333,18 @@ def _check(inputs: int, units: int, layers: int, dropout: float) -> None:
 def gru_direction(
     inputs: tf.Tensor, weights: Weights, state: State, reverse: bool = False
 ) -> tuple[tf.Tensor, State]:
-    """Run one direction on from a state; differentiable.
+    """Run one direction from a state; differentiable.
 
     With the shares x(t) = inputs W + b of the input and r(t) = h(t-1) U + c of the
     output before, h = z h(t-1) + (1 - z) tanh(x_n + sigmoid(x_r + r_r) r_n), where z =
-    sigmoid(x_z + r_z): the reset gate acts after the product, other than in [1].
+    sigmoid(x_z + r_z): the reset gate acts after the product, unlike in [1].
 
     Args:
         inputs: Inputs [frames, batch, inputs].
         weights: W [inputs, 3 * units], U [units, 3 * units], b and c, their gates in
             the order of Keras: update, reset, new.
-        state: Output [batch, units] of the frame before, which stands for both parts
-            of the state of an LSTM.
+        state: Output [batch, units] of the previous frame, as both parts of the state
+            of an LSTM.
         reverse: Whether to run from the last frame to the first.
 
     Returns:

@@ -1,7 +1,7 @@
-"""How frames lie on a signal, and the windows that they are multiplied with.
+"""Framing of a signal, and the analysis and synthesis windows.
 
-Nothing here needs TensorFlow: :mod:`common.signal.stft` and its twin in numpy,
-:mod:`common.signal.numpy_stft`, share it.
+The module does not need TensorFlow. :mod:`common.signal.stft` and
+:mod:`common.signal.numpy_stft`, the same transforms in numpy, share it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Padding = Literal["none", "end", "constant", "reflect", "constant_whole"]
 Scale = Literal["none", "window_sum", "tight"]
 
 COVERED = 1e-10
-"""Squared window sum below which a sample counts as seen by no frame."""
+"""Squared window sum below which a sample counts as outside all frames."""
 
 
 RIM_GAIN = 4.0
@@ -35,7 +35,7 @@ class StftError(ValueError):
 
 @dataclass(frozen=True)
 class Stft:
-    """How a waveform is cut into windowed frames.
+    """Parameters of a short-time Fourier transform.
 
     Attributes:
         window_samples: Length of the periodic window, in samples.
@@ -43,9 +43,9 @@ class Stft:
         fft_samples: Length of the transform; frames are zero padded at their end up
             to it. None means ``window_samples``.
         window: ``"hann"``, or ``"sqrt_hann"``, its square root.
-        padding: What is put around n samples before framing (W window, H hop):
-            ``"none"``: nothing; 1 + (n - W) // H frames, none if n < W; what the
-            frames do not reach is lost.
+        padding: Padding of n samples before framing (W window, H hop):
+            ``"none"``: nothing; 1 + (n - W) // H frames, none if n < W; samples
+            beyond the last frame are lost.
             ``"end"``: zeros at the end up to a whole frame; 1 + ceil((n - W) / H)
             frames, at least one. The inverse uses the dual window of an endless
             signal, which leaves the first and last W - H samples faded.
@@ -63,7 +63,7 @@ class Stft:
             those of the signal. ``"none"`` is the plain sum.
 
     Raises:
-        StftError: If a length or a name is not among the ones above.
+        StftError: If a length or a name is invalid.
 
     >>> Stft(4096, 1024, padding="reflect").bins
     2049
@@ -114,7 +114,7 @@ class Stft:
 
     @property
     def front_samples(self) -> int:
-        """Samples that are put before the signal."""
+        """Samples of padding before the signal."""
         return self.window_samples // 2 if self._centred else 0
 
 
@@ -153,7 +153,7 @@ def window(params: Stft) -> np.ndarray:
 
 
 def analysis_window(params: Stft) -> np.ndarray:
-    """Make what the frames of :func:`common.signal.stft.stft` are multiplied with.
+    """Make the window of the frames of :func:`common.signal.stft.stft`.
 
     >>> float(analysis_window(Stft(4, 2, scale="window_sum")).sum())
     1.0
@@ -162,7 +162,7 @@ def analysis_window(params: Stft) -> np.ndarray:
 
 
 def synthesis_window(params: Stft) -> np.ndarray:
-    """Make what the frames of :func:`common.signal.stft.istft` are multiplied with.
+    """Make the window of the frames of :func:`common.signal.stft.istft`.
 
     >>> synthesis_window(Stft(4, 2, padding="end")).round(3).tolist()
     [0.0, 1.0, 1.0, 1.0]
@@ -209,7 +209,7 @@ def at_least(least: int, count: Length) -> Length:
 
 
 def _factor(params: Stft) -> float:
-    """What a spectrogram of the plain sum is multiplied with."""
+    """Return the scale of a spectrogram of the plain sum."""
     if params.scale == "window_sum":
         return float(1.0 / window(params).sum())
     if params.scale == "tight":

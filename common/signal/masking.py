@@ -8,13 +8,13 @@ import tensorflow as tf
 def ratio_mask(
     magnitudes: tf.Tensor, power: float = 1.0, floor: float = 1e-10
 ) -> tf.Tensor:
-    r"""Share every bin among the sources in proportion to their magnitudes.
+    r"""Divide every bin among the sources in proportion to their magnitudes.
 
     .. math:: m_s = \frac{|X_s|^p}{floor + \sum_k |X_k|^p}
 
     Args:
         magnitudes: float32 [..., sources, frames, bins], not negative.
-        power: Exponent p: 1 shares amplitudes, 2 powers (a Wiener filter).
+        power: Exponent p: 1 for amplitudes, 2 for powers (a Wiener filter).
         floor: Added to the sum, so that silent bins get masks of zero.
 
     Returns:
@@ -28,7 +28,7 @@ def ratio_mask(
 
 
 def binary_mask(magnitudes: tf.Tensor) -> tf.Tensor:
-    """Give every bin to its loudest source, and bins without one to nobody.
+    """Assign every bin to its loudest source, if there is a single loudest one.
 
     Args:
         magnitudes: float32 [..., sources, frames, bins], not negative.
@@ -50,7 +50,7 @@ def binary_mask(magnitudes: tf.Tensor) -> tf.Tensor:
 def mixture_consistency(
     mixture: tf.Tensor, estimates: tf.Tensor, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Move estimates by the least amount that makes them sum to the mixture.
+    """Correct estimates by the smallest change that makes them sum to the mixture.
 
     out_s = e_s + w_s (x - sum_k e_k), Wisdom et al., "Differentiable consistency
     constraints for improved deep speech enhancement" (2019), eq. (10).
@@ -58,8 +58,8 @@ def mixture_consistency(
     Args:
         mixture: float32 [..., samples].
         estimates: float32 [..., sources, samples].
-        weights: float32 [..., sources], the share of the difference that each
-            source takes; they sum to 1. None gives every source the same share.
+        weights: float32 [..., sources], the fraction of the difference that is added
+            to each source; they sum to 1. None means equal fractions.
 
     Returns:
         float32 [..., sources, samples].

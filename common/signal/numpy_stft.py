@@ -41,7 +41,7 @@ def istft(spectrogram: np.ndarray, params: Stft, samples: int) -> np.ndarray:
     Args:
         spectrogram: complex64 [..., frames, bins].
         params: The framing that the spectrogram was made with.
-        samples: Length of the result: longer than the frames reach gives zeros.
+        samples: Length of the result; samples after the last frame are zero.
 
     Returns:
         float32 [..., samples], limited as by :func:`common.signal.stft.istft`.

@@ -1,4 +1,4 @@
-"""Which estimate belongs to which reference: the assignment of least total cost.
+"""Assign estimates to references with the lowest total cost.
 
 Yu et al., "Permutation invariant training of deep models for speaker-independent
 multi-talker speech separation" (2017).
@@ -16,22 +16,22 @@ EXHAUSTIVE = 720
 """Largest number of permutations that are all tried."""
 
 NEVER = 1e30
-"""Stands for a cost that is not finite while an assignment is searched."""
+"""Replaces costs that are not finite during the search."""
 
 
 def best_permutation(costs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Find the assignment of estimates to references with the lowest sum of costs.
 
     Up to 720 permutations are all tried, in the order of ``itertools.permutations``,
-    and the first of equals wins. Beyond, the Hungarian method is run by scipy on the
-    host, which XLA and saved models cannot hold; there references of equal costs,
-    such as silent ones, take their estimates in ascending order, as the trial would.
+    and the first of equal ones is taken. For more, scipy runs the Hungarian method on
+    the host, which XLA and saved models do not support; references of equal costs, such
+    as silent ones, then take their estimates in ascending order, as in the full search.
     Gradients flow through the returned cost into the chosen entries of ``costs``; the
     choice itself has none.
 
     Args:
-        costs: float32 [..., references, estimates], counts known when traced, no more
-            references than estimates. An estimate may stay without a reference.
+        costs: float32 [..., references, estimates], of static counts, with no more
+            references than estimates. An estimate may have no reference.
 
     Returns:
         The least sum of costs [...], and the chosen estimate of each reference,

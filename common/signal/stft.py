@@ -1,11 +1,11 @@
 """Short-time Fourier transforms in the framing conventions of the four papers' code.
 
 One pair of functions, :func:`stft` and :func:`istft`, and one frozen :class:`Stft` that
-says how frames lie on the signal. The inverse is the least-squares one of Griffin and
+states the framing. The inverse is the least-squares one of Griffin and
 Lim (1984): every frame is windowed again and the overlap-added sum is divided by the
 overlap-added squared window, so analysis followed by synthesis is exact wherever that
-sum is not zero. Where it is nearly zero, at the rim of a sound, a masked spectrogram
-would be blown up: the result is limited there.
+sum is not zero. Where it is nearly zero, at the edges of a sound, the division would
+amplify a masked spectrogram, so the result is limited there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def stft(waveform: tf.Tensor, params: Stft) -> tf.Tensor:
         params: Framing, see :class:`Stft`.
 
     Returns:
-        complex64 [..., frames, bins], frames as :func:`num_frames` says.
+        complex64 [..., frames, bins], with :func:`num_frames` frames.
 
     >>> stft(tf.zeros([2, 1000]), Stft(256, 64, padding="constant")).shape
     TensorShape([2, 16, 129])
@@ -58,7 +58,7 @@ def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:
     Args:
         spectrogram: complex64 [..., frames, bins].
         params: The framing that the spectrogram was made with.
-        samples: Length of the result: longer than the frames reach gives zeros.
+        samples: Length of the result; samples after the last frame are zero.
 
     Returns:
         float32 [..., samples], at most 4 times as large as the peaks of the frames
@@ -81,7 +81,7 @@ def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:
 
 
 def _last_length(tensor: tf.Tensor) -> Length:
-    """Give the last axis as an int where the graph knows it."""
+    """Return the last axis as an int if it is static."""
     return tensor.shape[-1] if tensor.shape[-1] is not None else tf.shape(tensor)[-1]
 
 
@@ -118,7 +118,7 @@ def _mirror(waveform: tf.Tensor, samples: Length, half: int) -> tf.Tensor:
 
 
 def _fit(signal: tf.Tensor, samples: Length) -> tf.Tensor:
-    """Cut or zero-extend the end to exactly ``samples``."""
+    """Trim or zero-pad the end to exactly ``samples``."""
     missing = at_least(0, samples - _last_length(signal))
     if not isinstance(missing, int) or missing:
         signal = tf.concat([signal, _zeros(signal, missing)], -1)
@@ -142,7 +142,7 @@ def _limit(frames: tf.Tensor, params: Stft) -> tf.Tensor:
     highest, lowest = tf.reduce_max(frames, -1), tf.reduce_min(frames, -1)
     peaks = tf.stop_gradient(tf.maximum(highest, -lowest))  # [..., frames]
     hop, length = params.hop_samples, params.window_samples
-    reach = -(-length // hop)  # hops that a frame reaches over
+    reach = -(-length // hop)  # hops that a frame covers
     ones = tf.ones([reach], peaks.dtype)
     summed = tf.signal.overlap_and_add(peaks[..., tf.newaxis] * ones, 1)
     samples = (tf.shape(frames)[-2] - 1) * hop + length

@@ -1,1 +1,1 @@
-"""FUSS's offline recipe: lists drawn, mixtures realised, rooms added, sums checked."""
+"""Offline augmentation of FUSS: draw mixing lists, render mixtures, check sums."""

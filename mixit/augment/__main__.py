@@ -2,8 +2,8 @@
 
 ``python -m mixit.augment --sources RAW/fsd_data --rooms RAW/rir_data --output DIR``
 draws mixing lists, then realises them as ``DIR/ssdata`` and ``DIR/ssdata_reverb``. The
-same command goes on where it was stopped. ``--check ROOT`` compares every mixture of
-a set with the sum of its sources, ``--fix`` mends what differs.
+same command continues after an interruption. ``--check ROOT`` compares every mixture of
+a set with the sum of its sources, and ``--fix`` repairs differences.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ RECIPE = "recipe.json"
 
 
 def make(folders: Folders, recipe: Recipe, *, jobs: int | None = None) -> Counter[str]:
-    """Make a set, or go on with one that was begun.
+    """Make a set, or continue an unfinished one.
 
     Args:
-        folders: Those of the sources and the output, which is new, empty or of the
+        folders: Folders of the sources and the output, which is new, empty or of the
             same recipe.
-        recipe: What to make.
-        jobs: Threads; None takes one a processor. The result does not depend on it.
+        recipe: Parameters of the set.
+        jobs: Threads; None takes one for each CPU. The result does not depend on it.
 
     Returns:
-        What was done: ``"train made"``, ``"train kept"`` and ``"train of 2"`` count
+        Counts: ``"train made"``, ``"train kept"`` and ``"train of 2"`` count
         mixtures, ``"silent"`` the sources without a sound among those made.
 
     Raises:
-        CorpusError: The sources or rooms lack something, or the output holds something
+        CorpusError: The sources or rooms are incomplete, or the output holds something
             else.
     """
     splits = [split for split, count in recipe.counts.items() if count]
@@ -79,7 +79,7 @@ def make(folders: Folders, recipe: Recipe, *, jobs: int | None = None) -> Counte
 
 
 def _digest(held: Mapping[str, Any]) -> str:
-    """Short for what a folder holds."""
+    """Return a short digest of the contents of a folder."""
     return hashlib.sha256(json.dumps(held).encode()).hexdigest() if held else ""
 
 
@@ -88,7 +88,7 @@ def _list_name(split: str) -> str:
 
 
 def _check_same(output: Path, identity: Mapping[str, Any]) -> None:
-    """Refuse to go on with a set of another recipe."""
+    """Refuse to continue a set of another recipe."""
     held = _read_recipe(output)
     for name, value in identity.items():
         if held.get(name) != value:
@@ -97,12 +97,12 @@ def _check_same(output: Path, identity: Mapping[str, Any]) -> None:
                 said = "are others now"
             raise CorpusError(
                 f"{output} holds a set of another recipe ({name} {said}); choose "
-                "another --output, or give the same command to go on."
+                "another --output, or give the same command to continue."
             )
 
 
 def _read_recipe(output: Path) -> dict[str, Any]:
-    """What a set was made by."""
+    """Return the recipe of a set."""
     try:
         return dict(json.loads((output / RECIPE).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
@@ -144,10 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        arguments: The command line; None takes the program's own.
+        arguments: The command line; None takes those of the process.
 
     Returns:
-        The exit code: 1 after bad input and where wrong sums remain.
+        The exit code: 1 after bad input, or if wrong sums remain.
     """
     options = _parser().parse_args(arguments)
     return exit_code("python -m mixit.augment", partial(_run, options))
@@ -160,14 +160,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.check is not None:
         return _check(options)
     if options.fix:
-        raise CorpusError("--fix mends what --check finds; give both.")
+        raise CorpusError("--fix repairs what --check reports; give both.")
     if options.sources is None or options.output is None:
         raise CorpusError("Give --sources and --output, or --check with a set.")
     return _make(options)
 
 
 def _make(options: argparse.Namespace) -> int:
-    """Make the set that the options ask for and say what came of it."""
+    """Make the set of the options and print its counts."""
     names = asdict(Recipe())
     given = {key: value for key, value in vars(options).items() if key in names}
     recipe = Recipe(**{key: each for key, each in given.items() if each is not None})
@@ -191,7 +191,7 @@ def _make(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Check the set that the options name and say what is wrong."""
+    """Check the set of the options and print its faults."""
     root = fuss.find_root(options.check)
     held = _read_recipe(root.parent) if (root.parent / RECIPE).is_file() else {}
     usual = {**asdict(Recipe()), **held}
@@ -203,7 +203,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Options of the command; None stands for the usual value."""
+    """Return the parser of the command; None stands for the default."""
     usual = Recipe()
     parser = argparse.ArgumentParser(
         prog="python -m mixit.augment",
@@ -213,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--sources", type=Path, help="folder of single sources (fsd_data)")
     add("--rooms", type=Path, help="folder of responses (rir_data); none: dry only")
-    add("--output", type=Path, help="folder to make, or to go on with")
+    add("--output", type=Path, help="folder to make or to continue")
     for split in fuss.SPLITS:
         add(f"--{split}", type=int, help=f"mixtures of {split} ({usual.counts[split]})")
     add("--seed", type=int, help=f"seed of every draw ({usual.seed})")
@@ -228,11 +228,11 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--align-sources",
         action="store_true",
-        help="keep reverberant sources at the place of the dry ones",
+        help="align reverberant sources with the dry ones",
     )
-    add("--jobs", type=int, help="threads (one a processor)")
+    add("--jobs", type=int, help="threads (default: one for each CPU)")
     add("--check", type=Path, metavar="ROOT", help="check the sums of a set instead")
-    add("--fix", action="store_true", help="mend what --check finds wrong")
+    add("--fix", action="store_true", help="repair the faults that --check reports")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""Mixing lists: which excerpt of which file is heard where, how loud, in which room.
+"""Mixing lists: file, excerpt, offset, level and room of every source of a mixture.
 
-The draws are those of FUSS, made there with Scaper [1]: a background throughout, up to
-three foregrounds of random onset and level. A foreground is heard whole: where its end
-would pass that of the mixture it comes earlier, as in Scaper.
+The distributions are those of FUSS, which uses Scaper [1]: a background throughout, and
+up to three foregrounds of random onset and level. A foreground is never cut: if its end
+would pass that of the mixture it starts earlier, as in Scaper.
 
 [1] Salamon et al., Scaper: A Library for Soundscape Synthesis and Augmentation,
     WASPAA 2017.
@@ -28,12 +28,12 @@ from common.files import write_text
 SNR_DB = (-5.0, 25.0)
 """Lowest and highest level of a foreground over the background."""
 MIXTURES, BACKGROUNDS, FOREGROUNDS, ROOMS = range(4)
-"""What a random generator is for; part of its seed."""
+"""Purpose of a random generator, as part of its seed."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a set is made.
+    """Parameters of a set of mixtures.
 
     Attributes:
         train: Number of mixtures for training.
@@ -42,10 +42,10 @@ class Recipe:
         seed: Equal seeds and sources give equal files.
         seconds: Length of every mixture; longer files are backgrounds, others
             foregrounds.
-        sample_rate: That of all sources and responses, in Hz.
-        max_foregrounds: A mixture has 0 to so many foregrounds, each as often.
-        unique_labels: Whether a mixture takes at most one file from a folder.
-        align_sources: Whether a reverberant source keeps the place of the dry one.
+        sample_rate: Rate of all sources and responses, in Hz.
+        max_foregrounds: A mixture has 0 to this number of foregrounds, uniformly.
+        unique_labels: Whether a mixture has at most one file of a folder.
+        align_sources: Whether a reverberant source is aligned with the dry one.
     """
 
     train: int = 20_000
@@ -59,7 +59,7 @@ class Recipe:
     align_sources: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a recipe that cannot be cooked."""
+        """Refuse parameters out of range."""
         for name in (*fuss.SPLITS, "seed", "max_foregrounds"):
             if getattr(self, name) < 0:
                 raise CorpusError(f"{name} is {getattr(self, name)}; it starts at 0.")
@@ -87,11 +87,11 @@ class Event(NamedTuple):
 
     Attributes:
         file: The sound, below the folder of sources.
-        start: First sample that is heard.
-        samples: How many are heard.
-        offset: Where in the mixture.
-        snr_db: Level over the background; None: it is the background.
-        response: Its response, below the folder of rooms; None: dry only.
+        start: First sample of the excerpt.
+        samples: Length of the excerpt.
+        offset: Position in the mixture.
+        snr_db: Level over the background; None for the background.
+        response: Its room impulse response, below the folder of rooms; None: dry only.
     """
 
     file: str
@@ -133,8 +133,8 @@ def find_sources(folder: Path, split: str, recipe: Recipe) -> dict[str, int]:
 
     Args:
         folder: The folder of sources, ``fsd_data`` of FUSS.
-        split: Its part.
-        recipe: States the sample rate.
+        split: The split.
+        recipe: Recipe with the sample rate.
 
     Returns:
         Length in samples by path below the folder, sorted.
@@ -161,7 +161,7 @@ def find_sources(folder: Path, split: str, recipe: Recipe) -> dict[str, int]:
 
 
 def divide(files: Mapping[str, int], samples: int) -> tuple[list[str], list[str]]:
-    """Tell backgrounds, which are longer than a mixture, from foregrounds.
+    """Divide files into backgrounds, longer than a mixture, and foregrounds.
 
     Args:
         files: Length in samples by name.
@@ -181,16 +181,16 @@ def draw(recipe: Recipe, split: str, files: Mapping[str, int]) -> list[Mixture]:
     """Draw the mixtures of a split.
 
     Args:
-        recipe: How they are made.
-        split: Which ones.
-        files: Length in samples by name, of :func:`find_sources`.
+        recipe: Parameters of the set.
+        split: The split.
+        files: Length in samples by name, from :func:`find_sources`.
 
     Returns:
-        As many as the recipe says, named with as many digits as that number has.
+        As many as in the recipe, numbered with leading zeros.
 
     Raises:
-        CorpusError: There is no background, no foreground where some are asked for, or
-            too few labels.
+        CorpusError: There is no background, no foreground although some are required,
+            or too few labels.
     """
     backgrounds, foregrounds = divide(files, recipe.samples)
     _check_enough(recipe, split, backgrounds, foregrounds)
@@ -216,14 +216,14 @@ def draw(recipe: Recipe, split: str, files: Mapping[str, int]) -> list[Mixture]:
 
 
 def endless(items: Sequence[str], *seed: int) -> Iterator[str]:
-    """Go through items in shuffled order, again and again, each time in another.
+    """Yield items in shuffled order without end, each time in a new order.
 
     Args:
-        items: What to go through, at least one.
+        items: At least one item.
         *seed: Three numbers.
 
     Yields:
-        The items; none comes a second time before all came once.
+        The items; none repeats before all have been yielded.
 
     >>> some = endless(["a", "b", "c"], 0, 0, 0)
     >>> sorted(next(some) for _ in range(3))
@@ -235,7 +235,7 @@ def endless(items: Sequence[str], *seed: int) -> Iterator[str]:
 
 
 def _label(file: str) -> str:
-    """The label of a file: the folder that it lies in."""
+    """Return the label of a file, the name of its folder."""
     return PurePosixPath(file).parent.name
 
 
@@ -252,7 +252,7 @@ def _place(
 def _check_enough(
     recipe: Recipe, split: str, backgrounds: Sequence[str], foregrounds: Sequence[str]
 ) -> None:
-    """Refuse a split that lacks what mixtures are made of."""
+    """Refuse a split without enough files for its mixtures."""
     if not backgrounds:
         raise CorpusError(
             f"The sources of {split} hold no background: none of {len(foregrounds)} "
@@ -281,7 +281,7 @@ def write(path: Path, mixtures: Sequence[Mixture]) -> None:
 
     Args:
         path: The file.
-        mixtures: What it lists.
+        mixtures: The mixtures.
     """
     rows = (
         {"name": each.name, "events": [event._asdict() for event in each.events]}
@@ -300,7 +300,7 @@ def read(path: Path) -> list[Mixture]:
         Its mixtures.
 
     Raises:
-        CorpusError: It is missing or not what :func:`write` wrote.
+        CorpusError: It is missing or not a list of :func:`write`.
     """
     try:
         rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
@@ -310,6 +310,6 @@ def read(path: Path) -> list[Mixture]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(
-            f"{path} is no mixing list ({error}); remove the folder and make the set "
-            "again."
+            f"{path} is not a mixing list ({error}); remove the folder and make the "
+            "set again."
         ) from error

@@ -1,8 +1,8 @@
-"""Mixing lists made into sounds: excerpts levelled, placed, reverberated and summed.
+"""Render mixing lists: excerpts are scaled, placed, reverberated and summed.
 
-The levels are root mean squares where FUSS has the loudness of BS.1770, because a gated
-and weighted meter is a program of its own. Most sounds come within 1 dB of it; a rumble
-comes fainter than there, a sound with long pauses louder.
+Levels are root mean squares, while FUSS uses the loudness of BS.1770, whose meter is
+gated and weighted. Most sounds differ by less than 1 dB; a rumble is fainter than in
+FUSS, a sound with long pauses louder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mixit.augment.reverberation import read_response, reverberate
 LEVEL_DB = -55.0
 """Level of a dry background, root mean square relative to full scale."""
 SILENCE_DB = -70.0
-"""What is fainter counts as this loud, so that silence stays silence."""
+"""Lowest level for scaling, so that silence stays silent."""
 FADE_SECONDS = 0.01
 """Rise and fall of a foreground."""
 DRY, REVERBERANT = "ssdata", "ssdata_reverb"
@@ -33,12 +33,12 @@ HEADER_BYTES = 44
 
 @dataclass(frozen=True)
 class Folders:
-    """What a set is made from and where, as folders.
+    """Folders of the sources and the output of a set.
 
     Attributes:
         sources: The single sources.
-        rooms: The responses; None makes a dry set alone.
-        output: Where the sets and lists go.
+        rooms: The room impulse responses; None makes only a dry set.
+        output: Folder of the sets and lists.
     """
 
     sources: Path
@@ -54,18 +54,18 @@ class Folders:
 
 
 def realise(folders: Folders, recipe: Recipe, mixture: Mixture) -> int | None:
-    """Write the files of a mixture, unless they are there.
+    """Write the files of a mixture, unless they exist.
 
-    The reverberant sources are made of the dry ones as written. Either mixture is the
-    sum of its sources to the bit: where it would clip, all its files are scaled down.
+    The reverberant sources are made from the written dry ones. Each mixture is exactly
+    the sum of its sources: if it would clip, all its files are scaled down.
 
     Args:
-        folders: Those of the sources, the rooms and the sets.
-        recipe: Of the list.
-        mixture: One of the list.
+        folders: Folders of the sources, the rooms and the sets.
+        recipe: Recipe of the list.
+        mixture: A mixture of the list.
 
     Returns:
-        How many of its dry sources are silent, or None where all files were there.
+        Number of silent dry sources, or None if all files existed.
 
     Raises:
         CorpusError: A source became shorter, or a response has another sample rate.
@@ -89,12 +89,12 @@ def realise(folders: Folders, recipe: Recipe, mixture: Mixture) -> int | None:
 
 
 def render(folder: Path, event: Event, recipe: Recipe) -> np.ndarray:
-    """Put an event at its place and level, a foreground with a short rise and fall.
+    """Render an event at its offset and level, a foreground with short fades.
 
     Args:
         folder: The folder of sources.
-        event: What to render; all channels are averaged.
-        recipe: States the length.
+        event: The event; all channels are averaged.
+        recipe: Recipe with the length.
 
     Returns:
         [samples].
@@ -119,14 +119,14 @@ def render(folder: Path, event: Event, recipe: Recipe) -> np.ndarray:
 
 
 def is_whole(path: Path, recipe: Recipe) -> bool:
-    """Tell whether a sound was written before.
+    """Return whether a sound was already written.
 
     Args:
         path: The file.
-        recipe: States the length.
+        recipe: Recipe with the length.
 
     Returns:
-        Whether it is there and as long as it must be.
+        Whether it exists with the right length.
     """
     return path.is_file() and path.stat().st_size == HEADER_BYTES + 2 * recipe.samples
 

@@ -1,7 +1,7 @@
-"""Rooms for mixing lists: every mixture in another, each source at a place of its own.
+"""Rooms for mixing lists: one for each mixture, with a position for each source.
 
-A room is a folder ``rirs_*`` of responses; those with ``background`` in their name are
-for the background, those with ``foreground`` for the foregrounds, in order.
+A room is a folder ``rirs_*`` of impulse responses; those with ``background`` in their
+name are for the background, those with ``foreground`` for the foregrounds, in order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common.corpora.track import CorpusError
 from mixit.augment.mixing_list import ROOMS, Mixture, Recipe, endless
 
 GAIN = 10.0
-"""Responses of FUSS are faint: the source is 10 times louder than they say."""
+"""Gain of the responses of FUSS, which are 20 dB too low."""
 
 
 class Room(NamedTuple):
@@ -34,7 +34,7 @@ def find_rooms(folder: Path, split: str) -> dict[str, Room]:
 
     Args:
         folder: The folder of rooms, ``rir_data`` of FUSS.
-        split: Its part.
+        split: The split.
 
     Returns:
         Rooms by name below the folder, sorted.
@@ -61,13 +61,13 @@ def find_rooms(folder: Path, split: str) -> dict[str, Room]:
 def assign_rooms(
     mixtures: Sequence[Mixture], rooms: Mapping[str, Room], recipe: Recipe, split: str
 ) -> list[Mixture]:
-    """Give every mixture a room, none twice before all had their turn.
+    """Assign a room to every mixture; none repeats before all are used.
 
     Args:
         mixtures: A mixing list.
-        rooms: Of :func:`find_rooms`.
-        recipe: Its seed decides.
-        split: That of the list.
+        rooms: Rooms from :func:`find_rooms`.
+        recipe: Recipe with the seed.
+        split: Split of the list.
 
     Returns:
         The list with a response at every event.
@@ -83,7 +83,7 @@ def assign_rooms(
 
 
 def _assign_room(mixture: Mixture, name: str, room: Room) -> Mixture:
-    """Give the events of a mixture the responses of a room."""
+    """Assign the responses of a room to the events of a mixture."""
     needed = len(mixture.events) - 1
     for role, required, available in (
         ("background", 1, room.backgrounds),
@@ -102,10 +102,10 @@ def _assign_room(mixture: Mixture, name: str, room: Room) -> Mixture:
 
 
 def mix_info(mixture: Mixture) -> str:
-    """Tell how a reverberant mixture came about, as FUSS does.
+    """Describe a reverberant mixture in the format of FUSS.
 
     Args:
-        mixture: With responses.
+        mixture: A mixture with responses.
 
     Returns:
         A line ``mixture = source * response + source * response``.
@@ -122,10 +122,10 @@ def read_response(path: Path, sample_rate: int) -> np.ndarray:
 
     Args:
         path: The file.
-        sample_rate: What it must have, in Hz.
+        sample_rate: Expected rate, in Hz.
 
     Returns:
-        [samples], as loud as FUSS takes it.
+        [samples], scaled as by FUSS.
 
     Raises:
         CorpusError: It has another sample rate.
@@ -148,7 +148,7 @@ def reverberate(
         source: [samples].
         response: [samples of the response].
         align: Whether to advance the result by the peak of the response, so that it
-            stays where the source was; else the sound arrives as late as in the room.
+            is aligned with the source; else it has the delay of the room.
 
     Returns:
         [samples].

@@ -1,4 +1,4 @@
-"""The check of a set in the layout of FUSS: every mixture is the sum of its sources.
+"""Check a set in the layout of FUSS: every mixture must be the sum of its sources.
 
 The tolerances are those of FUSS: 1e-4 of a sample and 1e-5 of full scale.
 """
@@ -23,11 +23,11 @@ from common.corpora.writing import quantise
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 FORMATS = {"PCM_16": "wav16", "PCM_24": "wav24"}
 SHOWN = 5
-"""Wrong examples that are told; the others are counted."""
+"""Number of wrong examples that are listed; the others are counted."""
 
 
 class Fault(NamedTuple):
-    """What is wrong with a file, and whether it was mended."""
+    """A fault of a file, and whether it was repaired."""
 
     file: Path
     problem: str
@@ -46,16 +46,16 @@ def check(
 
     Args:
         root: Folder of the lists.
-        samples: Length that every file has.
+        samples: Expected length of every file.
         sample_rate: In Hz.
-        fix: Whether to pad or cut sources, and to write wrong mixtures anew.
-        jobs: Threads; None takes one a processor.
+        fix: Whether to pad or cut sources and to rewrite wrong mixtures.
+        jobs: Threads; None takes one for each CPU.
 
     Returns:
         Number of examples, and the faults of each wrong one.
 
     Raises:
-        CorpusError: A list is malformed or names sources that are not there.
+        CorpusError: A list is malformed or names missing sources.
     """
     lists = [each for each in fuss.SPLITS if (root / fuss.list_name(each)).is_file()]
     examples = [each for split in lists for each in fuss.read_list(root, split)]
@@ -72,15 +72,15 @@ def check(
 
 
 def report(root: Path, count: int, faults: Sequence[Sequence[Fault]]) -> int:
-    """Say what a check found.
+    """Print the faults of a check.
 
     Args:
         root: Folder of the lists.
         count: Number of examples.
-        faults: Of :func:`check`.
+        faults: Faults from :func:`check`.
 
     Returns:
-        The exit code: 1 where something wrong remains.
+        The exit code: 1 if faults remain.
     """
     for each in faults[:SHOWN]:
         for fault in each:
@@ -98,7 +98,7 @@ def report(root: Path, count: int, faults: Sequence[Sequence[Fault]]) -> int:
 def _examine(
     example: fuss.Example, *, samples: int, sample_rate: int, fix: bool
 ) -> list[Fault]:
-    """Find the faults of an example, and mend them."""
+    """Find the faults of an example, and repair them."""
     waveforms: list[np.ndarray] = []
     faults, lost, misfit = [], [], []
     for number, path in enumerate(example.sources):
@@ -125,7 +125,7 @@ def _examine(
 
 
 def _read(path: Path, sample_rate: int) -> tuple[np.ndarray, str]:
-    """The sound of a file, and what is wrong with it."""
+    """Return the sound of a file and its fault."""
     try:
         waveform, rate = audio.read(path)
     except (audio.AudioError, OSError) as error:
@@ -136,13 +136,13 @@ def _read(path: Path, sample_rate: int) -> tuple[np.ndarray, str]:
 
 
 def _fit(waveform: np.ndarray, samples: int) -> np.ndarray:
-    """A waveform padded or cut at its end."""
+    """Pad or cut the end of a waveform."""
     waveform = waveform[:, :samples]
     return np.pad(waveform, ((0, 0), (0, samples - waveform.shape[1])))
 
 
 def _compare(mixture: np.ndarray, total: np.ndarray) -> str:
-    """What is wrong with a mixture, beside the sum of its sources."""
+    """Describe the difference of a mixture from the sum of its sources."""
     if mixture.shape[1] != total.shape[1]:
         return f"{mixture.shape[1]} samples, not {total.shape[1]}"
     if len(mixture) != len(total):
@@ -155,9 +155,9 @@ def _compare(mixture: np.ndarray, total: np.ndarray) -> str:
 def _mend(
     example: fuss.Example, sources: np.ndarray, changed: list[int], sample_rate: int
 ) -> None:
-    """Write what is wrong anew, the mixture last.
+    """Rewrite wrong files, the mixture last.
 
-    Where the sum would clip, all files are scaled down and written with 16 bits.
+    If the sum would clip, all files are scaled down and written with 16 bits.
     """
     kinds = {FORMATS.get(soundfile.info(p).subtype, "wav") for p in example.sources}
     file_format = kinds.pop() if len(kinds) == 1 else "wav"

@@ -1,1 +1,1 @@
-"""Google's TF1 checkpoints and meta graphs: what they hold and how they run."""
+"""Read and run Google's TF1 checkpoints and meta graphs."""

@@ -1,4 +1,4 @@
-"""The network that a checkpoint was made for, from names and shapes of its tensors."""
+"""Derive the network of a checkpoint from names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ NORMS = {
     "layer_norm": ("layer_norm",),
     "global_layer_norm": ("instance_norm", "global_layer_norm"),
 }
-"""What the name of a norm in a checkpoint may mean: the baseline of the DCASE 2020
-challenge gives the last name to norms over the frames alone."""
+"""Possible meanings of the name of a norm in a checkpoint: the baseline of DCASE 2020
+uses the last name for norms over the frames only."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What neither names nor shapes tell.
+    """Properties that names and shapes of tensors do not state.
 
-    None stands for what a meta graph tells, or for a default where there is no graph.
-    A value that contradicts the graph is an error.
+    None stands for the value in a meta graph, or for a default without a graph. A value
+    that contradicts the graph is an error.
 
     Attributes:
-        num_dilations: Blocks of one repeat; skip connections tell it too, and then
+        num_dilations: Blocks of one repeat; skip connections state it too, and then
             another number is an error; None: 8, as published.
         window_samples: Length of a frame; None: with a learned basis that of its
             kernel, with the STFT the length of the transform.
@@ -77,7 +77,7 @@ class Options:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Sizes that the dense layers at both ends tell."""
+    """Sizes from the dense layers at both ends."""
 
     mics: int
     coefficients: int
@@ -91,8 +91,8 @@ def derive(
 
     Args:
         shapes: Shape of each tensor by its canonical name.
-        options: What shapes do not tell.
-        facts: What the meta graph tells, if there is one.
+        options: Properties that shapes do not state.
+        facts: Facts of the meta graph, if there is one.
 
     Raises:
         CheckpointError: The tensors are not those of such a network, or options or
@@ -153,7 +153,7 @@ def _check_network(shapes: Shapes) -> None:
 
 
 def _sizes(shapes: Shapes, facts: Facts) -> _Sizes:
-    """Tell microphones, coefficients and sources apart in products of them."""
+    """Separate products into the numbers of microphones, coefficients and sources."""
     rows, masks = shapes[INITIAL][0], shapes[MASK][1]
     coefficients = shapes[ENCODER][1] if ENCODER in shapes else _bins(rows)
     mics = rows // coefficients
@@ -176,7 +176,7 @@ def _sizes(shapes: Shapes, facts: Facts) -> _Sizes:
 
 
 def _bins(rows: int) -> int:
-    """Largest number 2^k + 1 of bins that the inputs are a multiple of."""
+    """Return the largest number 2^k + 1 of bins that divides the inputs."""
     for exponent in range(rows.bit_length(), 0, -1):
         if rows % (2**exponent + 1) == 0:
             return 2**exponent + 1
@@ -188,7 +188,7 @@ def _bins(rows: int) -> int:
 def _framing(
     shapes: Shapes, sizes: _Sizes, options: Options, facts: Facts
 ) -> tuple[int, int]:
-    """Window and hop in samples, each as given, from the graph, or by default."""
+    """Return window and hop in samples: given, from the graph, or the defaults."""
     if ENCODER in shapes:
         kernel, part = shapes[ENCODER][0], 2
         fits, whole = (lambda window: window == kernel), f"the basis has {kernel}"
@@ -213,7 +213,7 @@ def _framing(
 
 
 def _agreed(name: str, given: Any, stated: Any) -> Any:
-    """Give an option, or what the graph tells, or None where there is neither."""
+    """Return an option, or the value in the graph, or None without either."""
     if None not in (given, stated) and given != stated:
         raise CheckpointError(
             f"{name} is {given}, but the meta graph beside the checkpoint has "
@@ -296,7 +296,7 @@ def _check_doubling(stated: Sequence[int], length: int, blocks: int) -> None:
 
 
 def _length_of_repeats(edges: set[tuple[int, ...]], blocks: int) -> int:
-    """Blocks of one repeat, where all repeats are connected with all later ones."""
+    """Return the blocks of one repeat from skips between all pairs of repeats."""
     length = min(end for _, end in edges)
     starts = range(0, blocks, max(1, length))
     odd = sorted(edges ^ set(itertools.combinations(starts, 2)))
@@ -310,13 +310,13 @@ def _length_of_repeats(edges: set[tuple[int, ...]], blocks: int) -> int:
 
 
 def norm_names(names: Iterable[str]) -> list[str]:
-    """List the names of the first norm among canonical names, one if all is well."""
+    """List the names of the first norm among canonical names, normally one."""
     matches = (re.match(rf"{BLOCK}/normact1/(\w+)/gamma$", name) for name in names)
     return [match[1] for match in matches if match]
 
 
 def _norm(shapes: Shapes, options: Options, facts: Facts) -> str:
-    """Tell what the norms take their moments over, which their name alone may not."""
+    """Return the axes of the norms, which their name alone may not state."""
     listed, given = norm_names(shapes), options.norm
     if len(listed) != 1 or listed[0] not in NORMS:
         raise CheckpointError(

@@ -1,8 +1,8 @@
-"""The meta graph beside a checkpoint: what it states, and how it runs as it is.
+"""Read facts from the meta graph beside a checkpoint, and run it as it is.
 
-Hop, dilations, mixture consistency, the activation of the masks and padding leave no
-trace in names and shapes of weights; the graph that Google's program exports for
-inference, and the one that it saves with each checkpoint, hold them.
+Names and shapes of weights do not state hop, dilations, mixture consistency, the
+activation of the masks and padding. The graph that Google's program exports for
+inference, and the one that it saves with each checkpoint, do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INPUT = "input_audio/receiver_audio:0"
 OUTPUT = "denoised_waveforms:0"
 
 TOLERANCE = 1e-4
-"""Largest difference of a network from its graph that is accepted, full scale 1."""
+"""Largest accepted difference of a network from its graph, full scale 1."""
 AS_IT_IS = "run the graph as it is (metagraph=True, --metagraph)"
 
 VIEWS = {
@@ -39,23 +39,23 @@ VIEWS = {
 """Operations that pass on the numbers of their first input."""
 
 NORMS = {(1,): "instance_norm", (3,): "layer_norm", (1, 3): "global_layer_norm"}
-"""Norm by the axes of [batch, frames, 1, channels] that it takes its moments over."""
+"""Norm by the axes of its moments in [batch, frames, 1, channels]."""
 
 Nodes = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a graph tells; the defaults where it does not.
+    """Facts that a graph states, with defaults for the others.
 
     Attributes:
         window_samples: Length of a frame.
         hop_samples: Distance between frames.
-        dilations: Of every block, in order; empty if there are none.
+        dilations: Dilation of every block, in order; empty if unknown.
         mixture_consistency: As in :class:`mixit.config.Network`.
         mask: Activation of the masks.
         front_padding: Number of zeros in front of the mixture.
-        num_mics: Microphones that are fed.
+        num_mics: Microphones of the input.
         norm: As in :class:`mixit.config.Network`.
     """
 
@@ -70,7 +70,7 @@ class Facts:
 
 
 def find(prefix: Path) -> Path | None:
-    """Find the meta graph of a checkpoint, that of inference before that of training.
+    """Find the meta graph of a checkpoint, preferably the one for inference.
 
     Args:
         prefix: Prefix of the checkpoint, such as ``model.ckpt-3547330``.
@@ -93,8 +93,8 @@ def find(prefix: Path) -> Path | None:
 def read(path: str | Path, output_tensor: str = OUTPUT) -> Facts:
     """Read the facts of a meta graph.
 
-    Only what the output is computed from is looked at, so that losses and pictures in
-    a training graph do not matter.
+    Only the nodes that the output depends on are read, so that losses and image
+    summaries of a training graph do not matter.
 
     Args:
         path: File of the meta graph.
@@ -130,7 +130,7 @@ class _UnknownError(Exception):
 
 
 def _reached(nodes: Nodes, output: str) -> set[str]:
-    """Names of the nodes that the output is computed from."""
+    """Return the names of the nodes that the output depends on."""
     seen, waiting = {output}, [output]
     while waiting:
         for source in map(_name, nodes[waiting.pop()].input):
@@ -149,7 +149,7 @@ def _constant(node: Any) -> np.ndarray | None:
 
 
 def _scalars(nodes: Nodes, leaf: str) -> set[int]:
-    """Values of the whole numbers with a name, whatever scope they are in."""
+    """Return the values of the integers of a name in any scope."""
     pattern = re.compile(rf"(^|/){leaf}(_\d+)?$")
     constants = [
         _constant(node) for name, node in nodes.items() if pattern.search(name)
@@ -165,7 +165,7 @@ def _only(values: set[int], what: str) -> int | None:
 
 
 def _dilations(nodes: Nodes) -> tuple[int, ...]:
-    """Dilation of every block: an attribute, or the shape of blocks cut beforehand."""
+    """Return the dilation of every block: an attribute, or a block shape."""
     dilations: dict[int, int] = {}
     for name, node in nodes.items():
         block = re.search(r"conv_block_(\d+)/", name)
@@ -183,7 +183,7 @@ def _dilations(nodes: Nodes) -> tuple[int, ...]:
 
 
 def _source(nodes: Nodes, name: str) -> Any:
-    """Node whose numbers a name stands for, behind cuts and changes of shape."""
+    """Return the source node of a name, before slices and reshapes."""
     node = nodes[_name(name)]
     while node.op in VIEWS:
         node = nodes[_name(node.input[0])]
@@ -191,7 +191,7 @@ def _source(nodes: Nodes, name: str) -> Any:
 
 
 def _consistency(nodes: Nodes, output: str) -> str:
-    """Tell the weights w of estimate + w (mixture - sum of the estimates)."""
+    """Identify the weights w of estimate + w (mixture - sum of the estimates)."""
     last = _source(nodes, output)
     if last.op not in ("Add", "AddV2"):
         return "none"
@@ -199,11 +199,11 @@ def _consistency(nodes: Nodes, output: str) -> str:
         factors = [_source(nodes, source) for source in product.input]
         differences = [factor.op == "Sub" for factor in factors]
         if product.op == "Mul" and differences.count(True) == 1:
-            return _kind_of_weights(nodes, factors[differences.index(False)])
+            return _consistency_of(nodes, factors[differences.index(False)])
     raise _UnknownError("ends in a sum that is no mixture consistency")
 
 
-def _kind_of_weights(nodes: Nodes, weights: Any) -> str:
+def _consistency_of(nodes: Nodes, weights: Any) -> str:
     if weights.op == "Softmax":
         return "pred_source"
     if weights.op in ("Const", "Reciprocal"):
@@ -229,11 +229,11 @@ def _mask(nodes: Nodes) -> str | None:
 
 
 def _norm(nodes: Nodes) -> str | None:
-    """Tell the norm of the blocks by its axes: its name has meant different ones."""
+    """Identify the norm of the blocks by its axes, because its name is ambiguous."""
     within = [node for name, node in nodes.items() if re.search(r"normact\d+/", name)]
     norms = {_normalised(nodes, node) for node in within if node.op == "Mean"}
     if any(node.op.startswith("FusedBatchNorm") for node in within):
-        norms.add("layer_norm")  # Keras fuses the norm over the channels alone.
+        norms.add("layer_norm")  # Keras fuses the norm over the channels only.
     if len(norms) > 1:
         raise _UnknownError(f"holds blocks with {' and '.join(sorted(norms))}")
     return next(iter(norms), None)
@@ -251,7 +251,7 @@ def _normalised(nodes: Nodes, mean: Any) -> str:
 
 
 def _front_paddings(nodes: Nodes) -> Iterable[int]:
-    """Zeros put in front of signals [batch, mics, samples] and nowhere else."""
+    """Yield the zeros that pad signals [batch, mics, samples] only in front."""
     for node in nodes.values():
         if node.op in ("Pad", "PadV2"):
             pads = _constant(nodes[_name(node.input[1])])
@@ -267,7 +267,7 @@ def _mics(nodes: Nodes) -> int | None:
 
 
 def _check_epsilon(nodes: Nodes) -> None:
-    """Make sure that what is added to variances is what the native layers add."""
+    """Check that the epsilon of the variances is that of the native layers."""
     for name, node in nodes.items():
         if "_norm" not in name:
             continue
@@ -282,7 +282,7 @@ def _check_epsilon(nodes: Nodes) -> None:
 
 
 def has(path: str | Path, tensor: str) -> bool:
-    """Say whether a graph has a tensor; graphs of training lack that of the input.
+    """Return whether a graph has a tensor; training graphs lack that of the input.
 
     Args:
         path: File of the meta graph.
@@ -296,16 +296,15 @@ def has(path: str | Path, tensor: str) -> bool:
 
 
 def framing(path: str | Path) -> tuple[int, int]:
-    """Tell the shortest mixture that a graph separates, and the hop of its frames.
+    """Return the shortest mixture that a graph separates, and the hop of its frames.
 
-    Nothing else of the graph is looked at. The framing of the learned basis has no
-    frame for sounds that are shorter.
+    The learned basis has no frame for shorter sounds.
 
     Args:
         path: File of the meta graph.
 
     Returns:
-        Both in samples, 1 where the graph does not tell.
+        Both in samples, 1 if the graph does not state them.
 
     Raises:
         MetaGraphError: The file is damaged.
@@ -323,13 +322,13 @@ class Shipped:
     """The shipped graph as a network.
 
     Args:
-        path: Prefix or folder of the checkpoint; the meta graph lies beside it.
+        path: Prefix or folder of the checkpoint; the meta graph is beside it.
         input_tensor: Name of the mixture [1, mics, samples].
         output_tensor: Name of the estimates [1, sources, samples].
 
     Attributes:
-        num_mics: Microphones that it takes.
-        num_sources: Estimates that it gives.
+        num_mics: Microphones of its input.
+        num_sources: Number of its estimates.
         hop_samples: Distance between its frames.
         files: The meta graph and the files of the weights.
 
@@ -349,7 +348,7 @@ class Shipped:
         if meta_graph is None:
             raise MetaGraphError(
                 f"{prefix.parent} holds no meta graph (inference.meta or "
-                f"{prefix.name}.meta); copy it there, or do without"
+                f"{prefix.name}.meta); copy it there, or leave metagraph out"
             )
         weights = prefix.parent.glob(f"{prefix.name}.data-*")
         self.files = (meta_graph, *sorted(weights))
@@ -384,7 +383,7 @@ def largest_difference(network: Any, shipped: Shipped) -> float:
     """Compare the native network with the shipped graph on signals of several lengths.
 
     Args:
-        network: Takes [batch, mics, samples] to [batch, sources, samples], with its
+        network: From [batch, mics, samples] to [batch, sources, samples], with its
             shape as ``config``.
         shipped: The graph.
 

@@ -1,4 +1,4 @@
-"""Tensors of a TF1 checkpoint, under names that do not depend on the graph."""
+"""Read tensors of a TF1 checkpoint by names that do not depend on the graph."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def read(path: str | Path, slots: bool = False) -> dict[str, np.ndarray]:
 
 
 def canonical(name: str) -> str:
-    """Strip what differs between graphs of one architecture from a variable's name.
+    """Normalise the name of a variable across graphs of one architecture.
 
-    These are the numbers that Keras gives to dense layers, double slashes, whatever
-    scopes the network stands in, and the older name of a block.
+    This removes the numbers that Keras gives to dense layers, double slashes and the
+    outer scopes of the network, and replaces the older name of a block.
 
     >>> canonical("model_iter_0//conv_tasnet/conv_block_3/tasnet_block/dense1/a")
     'improved_tdcn/conv_block_3/tdcn_block/dense1/a'
@@ -49,14 +49,14 @@ def canonical(name: str) -> str:
     name = re.sub(r"/{2,}", "/", name).replace("/tasnet_block/", "/tdcn_block/")
     name = re.sub(r"(^|/)dense_\d+/", r"\1dense/", name)
     match = SCOPE.search(name)
-    if match is None:  # the masks have a dense layer without a scope of their own
+    if match is None:  # the dense layer of the masks has no scope of its own
         return re.sub(r"^.*/(?=dense/kernel$)", "", name)
     within = match[1].startswith(("conv_block_", "res_dense_"))
     return f"{STEM}/{match[1]}" if within else match[1]
 
 
 def ordered(names: Iterable[str]) -> dict[str, str]:
-    """Find the tensor that stands for every canonical name.
+    """Map canonical names to the tensors of a checkpoint.
 
     Args:
         names: Names in one checkpoint.
@@ -66,7 +66,7 @@ def ordered(names: Iterable[str]) -> dict[str, str]:
 
     Raises:
         CheckpointError: The checkpoint holds several networks, or two tensors for one
-            place.
+            variable.
     """
     table: dict[str, list[str]] = {}
     for name in names:

@@ -1,8 +1,8 @@
-"""Weights of Google's TF1 program for the native network, and proof that they fit.
+"""Load weights of Google's TF1 program into the native network, and compare both.
 
-Every tensor must have its variable: a missing, extra or misshapen one is an error that
-lists all of them by name. Where a meta graph for inference lies beside the checkpoint,
-the native network is compared with it.
+Every tensor must match a variable: the error lists all missing, extra and misshapen
+ones by name. If a meta graph for inference is beside the checkpoint, the native network
+is compared with it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mixit.google.names import SLOTS, STEM, ordered, read
 from mixit.model import Tdcn
 
 OPTIONS = tuple(field.name for field in fields(Options))
-"""Names of what a checkpoint may not state."""
+"""Names of properties that a checkpoint may not state."""
 
 ADAM = "Adam", "Adam_1"
 """Slots of the two moments beside each variable."""
@@ -64,11 +64,11 @@ def names(network: Tdcn, norm: str | None = None) -> dict[str, tf.Variable]:
 
 
 def assign(network: Tdcn, tensors: Mapping[str, np.ndarray]) -> None:
-    """Give every variable of a network the tensor of its name.
+    """Assign a tensor to every variable of a network by name.
 
     Args:
         network: The network to fill.
-        tensors: Tensor by the name that Google's program gives it.
+        tensors: Tensors by their names in Google's program.
 
     Raises:
         CheckpointError: Tensors are missing, extra or misshapen; lists all of them.
@@ -107,11 +107,11 @@ def architecture(
 
     Args:
         tensors: Tensor by name, as :func:`mixit.google.names.read` gives them.
-        options: What names and shapes do not tell.
-        facts: What the meta graph tells.
+        options: Properties that names and shapes do not state.
+        facts: Facts of the meta graph.
 
     Raises:
-        CheckpointError: The tensors are those of something else.
+        CheckpointError: The tensors are those of another network.
     """
     shapes = {key: np.shape(tensors[name]) for key, name in ordered(tensors).items()}
     return derive(shapes, options, facts)
@@ -128,14 +128,14 @@ def restore(
 
     Args:
         path: Name of a published model, checkpoint prefix, or the folder of one; a
-            meta graph beside it is read, and run where it has the input.
+            meta graph beside it is read, and run if it has the input.
         input_tensor: Name of the mixture in that graph.
         output_tensor: Name of the estimates in it.
         **options: Those of :class:`mixit.google.architecture.Options`.
 
     Returns:
         The network, and its largest difference from the graph, see :func:`check`; None
-        where no graph could be run.
+        if no graph could be run.
 
     Raises:
         CheckpointError: The checkpoint is damaged or of another architecture, or the
@@ -160,18 +160,18 @@ def restore(
 
 
 def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
-    """Let a training begin with the weights of a run folder or a TF1 checkpoint.
+    """Initialise a training with the weights of a run folder or a TF1 checkpoint.
 
-    Where the checkpoint has the moments of Adam, they and the step may be taken too, so
-    that the training goes on where that one ended.
+    If the checkpoint has the moments of Adam, they and the step may be restored too, so
+    that the training continues.
 
     Args:
         model: Compiled model of :func:`mixit.train.compiled`, fresh.
         path: Run folder, prefix or folder of a TF1 checkpoint, or name of a model.
-        with_moments: Whether to take the moments and the step.
+        with_moments: Whether to restore the moments and the step.
 
     Returns:
-        Number of steps that the optimizer has behind it.
+        Number of steps of the optimizer.
 
     Raises:
         CheckpointError: The weights are not those of the model's network.
@@ -192,7 +192,7 @@ def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
         return 0
     table, optimizer = _table(model.network, names_by_key), model.optimizer
     positions = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}
-    # Keras keeps these two lists in the order of the variables and tells it nowhere.
+    # Keras keeps these two lists in the order of the variables, without documentation.
     kept = optimizer._momentums, optimizer._velocities
     for moments, slot in zip(kept, slots, strict=True):
         for key, name in zip(names_by_key, slot, strict=True):
@@ -209,7 +209,7 @@ def check(network: Tdcn, shipped: Shipped) -> float:
         Largest difference of any two samples, full scale 1.
 
     Raises:
-        CheckpointError: It is above 1e-4: the network is not that of the graph.
+        CheckpointError: It is above 1e-4, so the network differs from the graph.
     """
     difference = largest_difference(network, shipped)
     if not difference <= TOLERANCE:
@@ -221,7 +221,7 @@ def check(network: Tdcn, shipped: Shipped) -> float:
 
 
 def _table(network: Tdcn, names_by_key: Mapping[str, str]) -> dict[str, tf.Variable]:
-    """Map names to variables, with the name that a checkpoint gives to our norm."""
+    """Map names to variables, with the name of our norm in the checkpoint."""
     norms = norm_names(names_by_key)
     known = len(norms) == 1 and network.config.norm in NORMS.get(norms[0], ())
     return names(network, norms[0] if known else None)
@@ -230,7 +230,7 @@ def _table(network: Tdcn, names_by_key: Mapping[str, str]) -> dict[str, tf.Varia
 def _check_graph(
     config: Network, tensors: Mapping[str, np.ndarray], path: str | Path
 ) -> None:
-    """Make sure that a network is that of the meta graph beside a checkpoint."""
+    """Check that a network is that of the meta graph beside a checkpoint."""
     beside = graph.find(locate(path))
     if beside is not None and graph.has(beside, graph.OUTPUT):
         weights = {n: tensor for n, tensor in tensors.items() if not SLOTS.search(n)}
@@ -239,7 +239,7 @@ def _check_graph(
 
 
 def _long_axes(shape: Any) -> list[int]:
-    """Sizes without axes of one element, which say nothing about the order."""
+    """Return the sizes without axes of one element, which do not affect the order."""
     return [int(size) for size in shape if int(size) != 1]
 
 

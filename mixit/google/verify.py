@@ -1,4 +1,4 @@
-"""The published models beside their own meta graphs, and a report of the differences.
+"""Compare the published models with their meta graphs, and write a report.
 
 ``./run_verify_published_weights.sh`` calls this module, which downloads those that are
 not in the cache.
@@ -70,18 +70,18 @@ def verify(name: str) -> tuple[bool, list[str]]:
 
 
 def _result(name: str) -> str:
-    """Say on which file a model was verified, by the address of its download."""
+    """Describe the file on which a model was verified, by its address."""
     model, cached = MODELS[name], published.folder(name)
     downloads = {file: recorded(cached / file) for file in model.files}
     addresses = {file: each.address for file, each in downloads.items() if each}
     if addresses == {file: model.url(file, published=True) for file in model.files}:
         return published.VERIFIED
     host = min(addresses.values(), default="").rpartition("/")[0]
-    return f"verified on a file from {host or 'an unknown place'}"
+    return f"verified on a file from {host or 'an unknown address'}"
 
 
 def report(rows: Sequence[Sequence[str]]) -> str:
-    """Lay out the rows of several models as Markdown."""
+    """Format the rows of several models as Markdown."""
     now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     table = [HEAD, ["---"] * len(HEAD), *rows]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
@@ -89,13 +89,13 @@ def report(rows: Sequence[Sequence[str]]) -> str:
         "# Published weights\n\n"
         f"{now}, tf-separation-suite {__version__}, TensorFlow {tf.__version__}. The "
         "native network was run beside the meta graph of each model on signals of "
-        f"four lengths; differences are of full scale 1, and {TOLERANCE:g} is the most "
-        f"that is accepted.\n\n{lines}\n"
+        f"four lengths; differences are of full scale 1, and {TOLERANCE:g} is the "
+        f"largest accepted one.\n\n{lines}\n"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Verify published models and write the report; returns the exit code."""
+    """Verify published models and write the report; return the exit code."""
     parser = argparse.ArgumentParser("mixit.google.verify", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MODELS))
     parser.add_argument(

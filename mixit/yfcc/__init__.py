@@ -1,1 +1,1 @@
-"""YFCC100m: lists of clips, the sound of videos, a corpus made of both."""
+"""YFCC100m: read clip lists and the sound of videos, and make a corpus of them."""

@@ -2,14 +2,14 @@
 
 ``python -m mixit.yfcc --videos VIDEOS --output DIR --train A.csv --validation B.csv
 --eval C.csv --moms D.csv``, any of the four: each clip becomes an example in the layout
-of FUSS, with itself as its only source. A clip shorter than an example stands in
-silence at its offset. Clips that cannot be made are passed over, counted, and listed in
-DIR/skipped_SPLIT.csv. A video is sought as VIDEOS/data/videos/mp4/a/b/ab.mp4, then
-without its leading folders, one after the other, last as VIDEOS/ab.mp4.
+of FUSS, with itself as its only source. A clip shorter than an example is padded with
+silence at its offset. Clips that cannot be made are skipped, counted, and listed in
+DIR/skipped_SPLIT.csv. A video is looked up as VIDEOS/data/videos/mp4/a/b/ab.mp4, then
+with ever fewer leading folders, and last as VIDEOS/ab.mp4.
 
 The mixtures of mixtures of ``--moms`` become the eval split of DIR/moms, with their two
 clips as sources: ``python -m mixit.evaluate --model RUN --data DIR/moms --moms
-sources`` measures on them. Run again, the command makes only what is not there yet.
+sources`` scores them. Run again, the command makes only missing files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOMS = "moms"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = _parser().parse_args(argv)
     return exit_code("mixit.yfcc", lambda: _main(options))
 
@@ -81,7 +81,7 @@ def _summary(name: str, clips: ClipList, done: Counter[str], path: Path) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Options of the command."""
+    """Return the parser of the command."""
     usual = Recipe()
     parser = argparse.ArgumentParser(
         "python -m mixit.yfcc",
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sample-rate", type=int, default=usual.sample_rate, help="default 16000 Hz")
     add("--header", choices=("auto", "yes", "no"), default="auto", help="of the lists")
     add("--strict", action="store_true", help="refuse lists with a bad row")
-    add("--jobs", type=int, help="threads; default: one a processor")
+    add("--jobs", type=int, help="threads (default: one for each CPU)")
     return parser
 
 

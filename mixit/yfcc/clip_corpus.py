@@ -1,7 +1,7 @@
 """A corpus in the layout of FUSS, made of clips that are cut from videos.
 
-Each file is written whole or not at all, and the list when all files are there, so that
-a run that was stopped goes on where it was.
+Each file is written whole or not at all, and the list after all files, so that an
+interrupted run can continue.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from mixit.yfcc.video_sound import ClipError
 
 WAV_HEADER_BYTES = 44
 AT_A_TIME = 256
-"""Rows that are given to the threads together."""
+"""Number of rows that are given to the threads together."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What examples are like: their length and their sample rate in Hz."""
+    """Length and sample rate in Hz of the examples."""
 
     seconds: float = 10.0
     sample_rate: int = 16000
@@ -48,7 +48,7 @@ class Recipe:
 
 
 class Made(NamedTuple):
-    """What came of a row: its line of the example list, or why there is none."""
+    """Result of a row: its line of the example list, or the reason for its absence."""
 
     line: str
     was_there: bool = False
@@ -64,19 +64,19 @@ def make(
     *,
     jobs: int | None = None,
 ) -> Counter[str]:
-    """Make the examples of a split, and its list once they are there.
+    """Make the examples of a split, then its list.
 
     Args:
-        clips: From :func:`mixit.yfcc.clip_list.read`.
+        clips: Clips from :func:`mixit.yfcc.clip_list.read`.
         videos: Folder of the videos.
-        root: Folder of the corpus; what is there and whole is kept.
+        root: Folder of the corpus; complete files in it are kept.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
-        recipe: What examples are like.
-        jobs: Threads; None takes one a processor. The result does not depend on it.
+        recipe: Length and rate of the examples.
+        jobs: Threads; None takes one for each CPU. The result does not depend on it.
 
     Returns:
-        Number of examples ``"written"``, of those of them that were there ``"before"``,
-        and of rows by the reason why nothing was made of them.
+        Number of examples ``"written"``, of those among them that existed ``"before"``,
+        and of skipped rows by reason.
 
     Raises:
         CorpusError: The folder of the videos is missing, that of the corpus holds
@@ -108,7 +108,7 @@ def make(
 
 
 def pad_clip(part: np.ndarray, offset: int, samples: int) -> np.ndarray:
-    """Put a clip into silence; what would pass the end, by rounding, is cut.
+    """Pad a clip with silence at its offset; a rounding excess at the end is cut.
 
     >>> pad_clip(np.ones(2), 1, 4)
     array([0., 1., 1., 0.], dtype=float32)
@@ -120,19 +120,19 @@ def pad_clip(part: np.ndarray, offset: int, samples: int) -> np.ndarray:
 
 
 def find_video(videos: Path, name: str) -> Path:
-    """Find a video below a folder, with as many of its leading folders as it has there.
+    """Find a video below a folder, with as many of its leading folders as exist.
 
     Args:
         videos: The folder.
-        name: Path of the video as lists give it.
+        name: Path of the video in the lists.
 
     Raises:
-        ClipError: It is not there.
+        ClipError: There is no such video.
     """
     parts = [part for part in PurePosixPath(name).parts if part != "/"]
     for first in range(len(parts)):
         path = videos.joinpath(*parts[first:])
-        with suppress(OSError):  # a name too long, a folder that may not be read
+        with suppress(OSError):  # a name that is too long, an unreadable folder
             if path.is_file():
                 return path
     candidates = videos.joinpath(*parts), videos / parts[-1]
@@ -141,7 +141,7 @@ def find_video(videos: Path, name: str) -> Path:
 
 
 def _claim(root: Path, split: str, clips: ClipList, recipe: Recipe) -> None:
-    """Take a split for this recipe and list, or refuse where it holds another."""
+    """Reserve a split for this recipe and list, or refuse if it holds another."""
     if root.exists() and not root.is_dir():
         raise CorpusError(f"{root} is a file; choose another --output.")
     root.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ def _in_threads(
     jobs: int | None,
     split: str,
 ) -> Iterator[Made]:
-    """Results in the order of the rows, in the memory of a few of them at a time."""
+    """Yield results in the order of the rows, in the memory of a few of them."""
     bar = tqdm(total=len(rows), desc=split, unit="clip", disable=None)
     with bar, ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
         for first in range(0, len(rows), AT_A_TIME):
@@ -180,7 +180,7 @@ def _in_threads(
 def _make_example(
     root: Path, split: str, videos: Path, recipe: Recipe, named: tuple[Row, str]
 ) -> Made:
-    """Make the files of a row, the mixture last, unless they are there."""
+    """Make the files of a row, the mixture last, unless they exist."""
     row, name = named
     files = [f"{split}/{name}.wav"]
     if len(row.clips) > 1:
@@ -205,7 +205,7 @@ def _make_example(
 
 
 def _read(videos: Path, clip: Clip, recipe: Recipe) -> np.ndarray:
-    """The example of one clip, [samples], full scale +-1."""
+    """Read the example of one clip, [samples], full scale +-1."""
     rate = recipe.sample_rate
     path = find_video(videos, clip.video)
     length = max(1, round((clip.end - clip.start) * rate))
@@ -214,7 +214,7 @@ def _read(videos: Path, clip: Clip, recipe: Recipe) -> np.ndarray:
 
 
 def _integers(waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """16 bits of one wave as they are; of two their sum before them, none clipped."""
+    """Round waves to 16 bits; two are preceded by their sum, without clipping."""
     if len(waves) == 1:
         return [np.clip(np.round(32768 * waves[0]), -32768, 32767)]
     whole = quantise(np.stack(waves))
@@ -246,7 +246,7 @@ def _write_skipped(path: Path, skipped: Sequence[Skip]) -> None:
 
 
 def counts(done: Counter[str]) -> str:
-    """Say how many rows were passed over, by reason.
+    """Format the number of skipped rows by reason.
 
     >>> counts(Counter(written=5, before=2, missing=3, broken=1))
     'broken 1, missing 3'

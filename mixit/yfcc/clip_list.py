@@ -1,7 +1,7 @@
 """The clip lists of YFCC100m: CSV files that name clips of videos by their times.
 
-A row holds the path of a video, where the clip starts and ends in it, and where it
-starts in an example of fixed length, all in seconds. A row of the list of mixtures of
+A row holds the path of a video, start and end of the clip in it, and the offset of the
+clip in an example of fixed length, all in seconds. A row of the list of mixtures of
 mixtures holds these four columns twice.
 """
 
@@ -18,12 +18,12 @@ from common.corpora.track import CorpusError
 
 COLUMNS = ("video path", "start in s", "end in s", "offset in s")
 ROUNDING_SECONDS = 0.01
-"""By how much a clip may pass the end of an example, as times are rounded in lists."""
+"""Tolerance in s at the end of an example, because times in lists are rounded."""
 MOST_LETTERS = 80
 
 
 class Clip(NamedTuple):
-    """A part of a video and its place in an example; times in seconds."""
+    """A part of a video and its offset in an example; times in seconds."""
 
     video: str
     start: float
@@ -32,7 +32,7 @@ class Clip(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The clips of a row, one or two, and where the row stands."""
+    """The clips of a row, one or two, with the file and line of the row."""
 
     table: str
     line: int
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """A row of which nothing is made, and why."""
+    """A skipped row with the reason."""
 
     table: str
     line: int
@@ -50,14 +50,14 @@ class Skip(NamedTuple):
 
 
 class ClipList(NamedTuple):
-    """What lists hold: the rows, those that are bad, and what was seen in passing."""
+    """Contents of lists: the rows, skipped ones, and remarks."""
 
     rows: list[Row]
     skipped: list[Skip]
     remarks: list[str]
 
     def digest(self) -> str:
-        """Name the content of the rows, wherever they stand."""
+        """Return a digest of the rows, independent of their positions."""
         digest = hashlib.sha256()
         for row in self.rows:
             digest.update(repr([tuple(clip) for clip in row.clips]).encode())
@@ -72,22 +72,22 @@ def read(
     header: str = "auto",
     strict: bool = False,
 ) -> ClipList:
-    """Read clip lists as one.
+    """Read several clip lists as one.
 
     Args:
         paths: CSV files, UTF-8.
         clips: Clips in a row: 1, or 2 for mixtures of mixtures.
         seconds: Length of an example, which no clip may pass.
         header: Whether the first row names the columns: ``"yes"``, ``"no"``, or
-            ``"auto"``, where it does if none of its cells is a number.
+            ``"auto"``: yes if none of its cells is a number.
         strict: Whether a bad row is an error.
 
     Returns:
-        The rows in their order; bad ones and those that repeat an earlier one apart.
+        The rows in their order, without bad and repeated ones, which are listed apart.
 
     Raises:
-        CorpusError: A file is missing, no text or empty, none of its rows is right, or,
-            when strict, one is bad.
+        CorpusError: A file is missing, not text or empty, has no valid row, or, with
+            ``strict``, has a bad row.
     """
     clip_list = ClipList([], [], [])
     seen: dict[tuple[Clip, ...], Row] = {}
@@ -113,8 +113,7 @@ def names(rows: Sequence[Row]) -> list[str]:
         rows: From :func:`read`.
 
     Returns:
-        A name for each, all different: where several would share one, those behind the
-        first are numbered.
+        A unique name for each: equal names are numbered from the second on.
 
     >>> one = Row("a.csv", 1, (Clip("x/y.mp4", 1.25, 11.25, 0.0),))
     >>> names([one, one._replace(line=2)])
@@ -176,7 +175,7 @@ def _read_table(
 
 
 def _refuse(path: Path, clips: int, first: str, clip_list: ClipList) -> None:
-    """Say that a list is none, showing its first row."""
+    """Raise an error for a file that is not a clip list, with its first row."""
     columns = ", ".join(COLUMNS) + (", and the same again" if clips == 2 else "")
     bad = [
         s for s in clip_list.skipped if s.table == path.name and s.reason == "bad row"
@@ -190,7 +189,7 @@ def _refuse(path: Path, clips: int, first: str, clip_list: ClipList) -> None:
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and cells of the rows that are not empty."""
+    """Yield line numbers and cells of the rows that are not empty."""
     if not path.is_file():
         is_there = "is a folder" if path.is_dir() else "does not exist"
         raise CorpusError(f"{path} {is_there}; give a clip list, a CSV file.")
@@ -219,7 +218,7 @@ def _number(cell: str) -> float | None:
 
 
 def _clips(cells: Sequence[str], clips: int, seconds: float) -> Iterator[Clip]:
-    """Clips of a row, or a CorpusError that names the first wrong value."""
+    """Yield the clips of a row, or raise an error for the first wrong value."""
     width = len(COLUMNS)
     if len(cells) != clips * width:
         pairs = {
@@ -253,5 +252,5 @@ def _check(clip: Clip, seconds: float) -> None:
     if last > seconds + ROUNDING_SECONDS:
         raise CorpusError(
             f"{clip.end - clip.start:g} s at offset {clip.offset:g} s end at "
-            f"{last:g} s, behind the {seconds:g} s of an example"
+            f"{last:g} s, after the {seconds:g} s of an example"
         )

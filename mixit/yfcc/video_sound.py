@@ -1,10 +1,10 @@
-"""The sound of a part of a video, to the sample, as if all of it had been decoded.
+"""Read a part of the sound of a video, sample-accurate as after decoding all of it.
 
-Time is counted as players and ``ffmpeg -ss`` count it, from the start of the file. In
-mp4 and mov every packet states its time in samples, so ffmpeg starts shortly before
-the part; sound that sets in late, or packets that are damaged, leave silence and move
-nothing. Other containers round their times (Matroska to milliseconds), which would
-shift a part by dozens of samples; there all is decoded from the start and counted.
+Time counts from the start of the file, as in players and ``ffmpeg -ss``. In mp4 and mov
+every packet states its time in samples, so ffmpeg starts shortly before the part; late
+sound or damaged packets become silence and shift nothing. Other containers round their
+times (Matroska to milliseconds), which would shift a part by dozens of samples, so
+these are decoded from the start.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from common.audio.resample import resample
 from common.corpora.track import CorpusError
 
 LEAD_SECONDS = 2
-"""Decoded before a part, so that no decoder starts within it."""
+"""Margin in s that is decoded before a part, for the start of the decoder."""
 MARGIN_SECONDS = 0.1
-"""Read on both sides of a part, so that the resampler finds no edge in it."""
+"""Margin in s on both sides of a part, for the filter of the resampler."""
 END_SECONDS = 0.1
-"""What a part may lack at its end; sound is often a little shorter than its video."""
+"""Missing s at the end that are accepted; sound is often shorter than its video."""
 
 
 class ClipError(CorpusError):
-    """A clip that cannot be made, with the reason in a word or two."""
+    """A clip that cannot be made, with a short reason."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -41,7 +41,7 @@ class ClipError(CorpusError):
 
 
 class Stream(NamedTuple):
-    """The first sound of a video; ``seconds`` is where it ends, or None if not said."""
+    """The first audio stream of a video; ``seconds`` is its end, None if not stated."""
 
     path: Path
     sample_rate: int
@@ -51,10 +51,10 @@ class Stream(NamedTuple):
 
 
 def need_ffmpeg() -> None:
-    """See that ffmpeg is there.
+    """Check that ffmpeg is installed.
 
     Raises:
-        CorpusError: It is not.
+        CorpusError: ffmpeg or ffprobe is missing.
     """
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise CorpusError(
@@ -63,8 +63,8 @@ def need_ffmpeg() -> None:
 
 
 @lru_cache(maxsize=1024)
-def look(path: Path) -> Stream:
-    """Find the sound of a video.
+def probe(path: Path) -> Stream:
+    """Probe the sound of a video.
 
     Args:
         path: The video.
@@ -100,18 +100,18 @@ def read(path: Path, start: int, samples: int, sample_rate: int) -> np.ndarray:
     Args:
         path: The video.
         start: First sample, at ``sample_rate``.
-        samples: How many.
+        samples: Number of samples.
         sample_rate: In Hz.
 
     Returns:
-        Float32 [samples], full scale +-1, the mean over the channels; what lacks at the
-        end, up to 0.1 s, is silence.
+        Float32 [samples], full scale +-1, the mean over the channels; up to 0.1 s
+        that are missing at the end are silent.
 
     Raises:
         ClipError: The file is broken, has no sound or ends before the part does.
     """
-    stream = look(path)
-    # Both rates tick together once in a step, so the excerpt starts on a step.
+    stream = probe(path)
+    # The excerpt starts at a multiple of a step, where samples of both rates coincide.
     common = gcd(stream.sample_rate, sample_rate)
     step, source_step = sample_rate // common, stream.sample_rate // common
     margin = ceil(MARGIN_SECONDS * sample_rate)
@@ -131,7 +131,7 @@ def read(path: Path, start: int, samples: int, sample_rate: int) -> np.ndarray:
 
 
 def _refuse(stream: Stream, clip_end: float, available: float, remark: str) -> None:
-    """Tell a file that breaks off from a part that was never in it."""
+    """Raise an error for a truncated file, or for a part after its end."""
     promised = min(
         clip_end, stream.seconds if stream.seconds is not None else available
     )
@@ -145,12 +145,12 @@ def _refuse(stream: Stream, clip_end: float, available: float, remark: str) -> N
 
 
 def _decode(stream: Stream, start: int, end: int) -> tuple[np.ndarray, str]:
-    """Samples [frames, channels] of a part at the stream's own rate, and a remark."""
+    """Decode a part at the rate of the stream: [frames, channels], and a remark."""
     import ffmpeg
 
     rate = stream.sample_rate
     lead = max(0, start // rate - LEAD_SECONDS) if stream.seekable else 0
-    # -ss 0 would drop the packets before time 0, which the first samples build on.
+    # -ss 0 would drop the packets before time 0, which the first samples depend on.
     seek = {"noaccurate_seek": None, "ss": lead} if lead else {}
     first, last = start - lead * rate, end - lead * rate
     count = "" if stream.seekable else "asetpts=N/SR/TB,"
@@ -183,5 +183,5 @@ def _url(path: Path) -> str:
 
 def _last_line(remarks: bytes, path: Path) -> str:
     lines = remarks.decode(errors="replace").strip().splitlines() or ["no reason given"]
-    plain = re.sub(r" @ 0x[0-9a-f]+", "", lines[-1])  # an address, new in every run
+    plain = re.sub(r" @ 0x[0-9a-f]+", "", lines[-1])  # an address of memory
     return plain.replace(_url(path) + ": ", "").strip()

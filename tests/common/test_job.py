@@ -25,7 +25,7 @@ def test_it_says_what_is_where(run_script, capsys):
     assert capsys.readouterr().out.splitlines()[-5:] == [
         "Weights and configuration  /old run",
         "Scores                     /old run/evaluation/summary.md",
-        "Curves, sounds, pictures   tensorboard --logdir='/old run'",
+        "Curves, sounds, images     tensorboard --logdir='/old run'",
         "Separate a file            python -m mixit.separate FILE --model '/old run' "
         "--output FOLDER",
         "(the last two in a shell in which you have run: source "

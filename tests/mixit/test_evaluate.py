@@ -388,14 +388,17 @@ def test_committed_table_is_generated(capsys):
     [
         ([], "no model is named; give --model RUN"),
         (["--data", "/no/such"], "FUSS: the folder /no/such does not exist"),
-        (["-dp", "list.txt"], "list.txt is no example list; expected train_example_l"),
+        (
+            ["-dp", "list.txt"],
+            "list.txt is not an example list; expected train_example_l",
+        ),
         (["-dp", "eval_example_list.txt", "--split", "train"], "leave out --data and"),
         (["--data", "corpus", "--seconds", "0.00001"], "examples of 1e-05 s: expected"),
         (["--data", "corpus", "--seconds", "-1"], "examples of -1 s: expected at"),
         (["--data", "corpus", "--seconds", "0"], "examples of 0 s: expected at least"),
         (["--data", "corpus", "--moms", "--limit", "1"], "there is none to pair"),
         (["--data", "corpus", "--limit", "0"], "--limit is 0; expected at least 1"),
-        (["--table", __file__], "is no summary.json of an evaluation"),
+        (["--table", __file__], "is not a summary.json of an evaluation"),
     ],
 )
 @pytest.mark.one_lane

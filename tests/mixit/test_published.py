@@ -246,7 +246,7 @@ def test_load_downloads_what_the_cache_does_not_hold(unpack, served, monkeypatch
     folder, address = served
     monkeypatch.setenv("GRESEARCH_URL", address)
     model = published.MODELS["yfcc100m"]
-    lay_out(unpack, "yfcc100m", "scopes", folder / model.place)
+    lay_out(unpack, "yfcc100m", "scopes", folder / model.path)
     separator = mixit.load("yfcc100m")
     assert (separator.sample_rate, len(separator.sources)) == (16000, 2)
     asked = [path.rpartition("/")[2] for path, _ in Handler.asked]
@@ -271,7 +271,7 @@ def test_load_unpacks_an_archive(unpack, served, monkeypatch, tmp_path):
     expected = {path.name for path in (tmp_path / "baseline_model").iterdir()}
     assert inside == expected | {"FUSS_baseline_model.tar.gz", download.RECORD}
     (folder / "FUSS_baseline_dry_model.tar.gz").write_text("no archive")
-    with pytest.raises(DownloadError, match="is no archive, or a damaged one"):
+    with pytest.raises(DownloadError, match="is not an archive, or a damaged one"):
         mixit.load("fuss_baseline_dry")
     assert not list(published.folder("fuss_baseline_dry").glob("*.tar.gz"))
 
@@ -281,7 +281,7 @@ def test_script_downloads_follows_redirects_and_verifies(
     unpack, served, script, tmp_path
 ):
     folder, address = served
-    place = folder / published.MODELS["yfcc100m"].place
+    place = folder / published.MODELS["yfcc100m"].path
     lay_out(unpack, "yfcc100m", "scopes", place)
     lay_out(unpack, "fuss_baseline", "fuss", tmp_path / "baseline_model")
     with tarfile.open(folder / "FUSS_baseline_model.tar.gz", "w:gz") as archive:
@@ -307,7 +307,7 @@ def test_script_downloads_follows_redirects_and_verifies(
 @pytest.mark.slow
 def test_script_refuses_what_is_no_model(unpack, served, script, tmp_path):
     folder, address = served
-    lay_out(unpack, "bird4", "scopes", folder / published.MODELS["bird4"].place)
+    lay_out(unpack, "bird4", "scopes", folder / published.MODELS["bird4"].path)
     page = "<!DOCTYPE html><html>It is somewhere else now</html>"
     (folder / "FUSS_baseline_model.tar.gz").write_text(page)
     (folder / "FUSS_baseline_dry_model.tar.gz").write_text("not an archive")

@@ -334,7 +334,7 @@ def reference_critic(tensors: Tensors, scope: str, images: np.ndarray) -> np.nda
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or convert a checkpoint of the original; returns the exit code."""
+    """Check or convert a checkpoint of the original; return the exit code."""
     parser = convert_command.parser(
         "adversarial.convert",
         main.__doc__,

@@ -103,7 +103,7 @@ class Critic(keras.Model):
         self.score = _dense(HIDDEN, 1, False, f"{name}/score")
         self.built = True
 
-    # There is no Python control flow on tensors, and the look for it takes seconds.
+    # No Python control flow on tensors, which AutoGraph would take seconds to find out.
     @tf.autograph.experimental.do_not_convert
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Score examples of a source.

@@ -30,7 +30,7 @@ from adversarial.model import solve
 from common import records
 from common.training.distribution import Example
 
-# There is no Python control flow on tensors, and the look for it takes seconds.
+# No Python control flow on tensors, which AutoGraph would take seconds to find out.
 unconverted = tf.autograph.experimental.do_not_convert
 
 MIXTURES = "mixtures"

@@ -137,7 +137,7 @@ def _cropped(graph: Graph, image: str, margin: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the export; returns the exit code."""
+    """Run the command line of the export; return the exit code."""
     return command("adversarial.export", __doc__, export, argv)
 
 

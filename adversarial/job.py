@@ -105,7 +105,7 @@ SCRIPT = job.Script(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; returns the exit code."""
+    """Run the script; return the exit code."""
     return job.main(SCRIPT, argv)
 
 

@@ -160,7 +160,7 @@ def form(sample_rate: str) -> Form:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the separation; returns the exit code."""
+    """Run the command line of the separation; return the exit code."""
     return command(
         load,
         argv,

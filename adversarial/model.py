@@ -194,7 +194,7 @@ class UNet(keras.Model):
         ]
         self.built = True
 
-    # There is no Python control flow on tensors, and the look for it takes seconds.
+    # No Python control flow on tensors, which AutoGraph would take seconds to find out.
     @tf.autograph.experimental.do_not_convert
     def call(self, mixture: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Estimate the accompaniment and the vocals.

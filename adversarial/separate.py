@@ -335,7 +335,7 @@ def form(sample_rate: Rate = "model") -> Form:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the separation; returns the exit code."""
+    """Run the command line of the separation; return the exit code."""
     return command(
         _load,
         argv,

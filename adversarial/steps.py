@@ -79,7 +79,7 @@ class SupervisedTraining(keras.Model):
         self.means = {tag: keras.metrics.Mean(tag) for tag in self.tags}
         self.built = True
 
-    # There is no Python control flow on tensors, and the look for it takes seconds.
+    # No Python control flow on tensors, which AutoGraph would take seconds to find out.
     @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take a step of the separator on paired songs."""

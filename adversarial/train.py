@@ -213,7 +213,7 @@ def _without_corpus(config: AdversarialConfig) -> str | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the training; returns the exit code."""
+    """Run the command line of the training; return the exit code."""
     command = experiment.Command(
         name="adversarial.train",
         presets=PRESETS,

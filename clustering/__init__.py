@@ -1,4 +1,4 @@
-"""Speech and music into sources by clustering of learned embeddings, and its kin.
+"""Separation of speech and music by clustered embeddings, masks or waveforms.
 
 Hershey, Chen, Le Roux, Watanabe: Deep clustering: discriminative embeddings for
 segmentation and separation, ICASSP 2016.
@@ -26,8 +26,8 @@ def load(path: str | Path, **options: Any) -> Separator:
     """Make a separator; see :func:`clustering.separate.load` for the options.
 
     Args:
-        path: Run folder, or the name of a model that comes with the package.
-        **options: Passed on.
+        path: Run folder, or the name of a bundled model.
+        **options: Options of :func:`clustering.separate.load`.
 
     Returns:
         The separator: ``separator(mixture)`` takes [channels, samples] and returns a

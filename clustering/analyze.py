@@ -37,7 +37,7 @@ Row = dict[str, Any]
 
 
 def find_runs(paths: Iterable[Path]) -> dict[str, Path]:
-    """List run folders, and all runs below a folder that is none itself.
+    """List run folders, and all runs below other folders.
 
     Args:
         paths: Run folders and folders of them.
@@ -52,7 +52,7 @@ def find_runs(paths: Iterable[Path]) -> dict[str, Path]:
     for path in paths:
         folder = user_path(path)
         candidates = {file.parent for file in folder.rglob(CONFIG)}
-        # Sacred keeps configurations of its own inside a run.
+        # Sacred stores its own configurations inside a run.
         run_folders = sorted(c for c in candidates if not candidates & set(c.parents))
         if not run_folders:
             raise ConfigError(
@@ -74,7 +74,7 @@ def rows(runs: Mapping[str, Path]) -> list[Row]:
     Returns:
         Rows with the columns ``run``, the keys that differ, ``steps``, ``validation
         loss``, ``SI-SDR`` and ``SI-SDRi`` in dB, the SI-SDR of each source by its name,
-        and each confidence that was measured.
+        and each measured confidence.
 
     Raises:
         ConfigError: A file of a run is damaged.
@@ -93,7 +93,7 @@ def rows(runs: Mapping[str, Path]) -> list[Row]:
 
 
 def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """List the keys that not all configurations have with the same value.
+    """List the keys whose values differ between configurations.
 
     >>> differing([{"lr": 0.1, "kind": "dpcl"}, {"lr": 0.2, "kind": "dpcl"}])
     ['lr']
@@ -130,7 +130,7 @@ def write_csv(table: Sequence[Row], path: Path) -> None:
 
 
 def _columns(table: Sequence[Row]) -> list[str]:
-    """All columns, those of the sources last."""
+    """Return all columns, those of the sources last."""
     longest = max(table, key=len)
     return list(dict.fromkeys([*longest, *(key for row in table for key in row)]))
 
@@ -159,7 +159,7 @@ def _training(run: Path) -> Row:
 
 
 def _scores(run: Path) -> Row:
-    """Means over all sources, the SI-SDR of each, and the confidences."""
+    """Return means over all sources, the SI-SDR of each, and the confidences."""
     file = run / SUMMARY
     if not file.exists():
         return dict.fromkeys(SCORES, NOT_EVALUATED)
@@ -190,12 +190,12 @@ def _cell(value: Any) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table over runs; returns the exit code."""
+    """Print a table over runs; return the exit code."""
     parser = argparse.ArgumentParser("clustering.analyze", description=__doc__)
     parser.add_argument(
         "runs", nargs="+", type=Path, help="run folders, or their folder"
     )
-    parser.add_argument("--csv", type=Path, help="file to write the same to")
+    parser.add_argument("--csv", type=Path, help="also write the table to this file")
     options = parser.parse_args(argv)
     return exit_code("clustering.analyze", lambda: _main(options))
 

@@ -25,7 +25,8 @@ def clip_by_norm(
     are not finite for the training to detect.
 
     Args:
-        gradients: One a variable, summed over replicas; None where a variable has none.
+        gradients: One for each variable, summed over replicas; None for a variable
+            without a gradient.
         limit: Largest norm, at least 0.
 
     Returns:
@@ -50,7 +51,7 @@ def global_norm(gradients: Gradients) -> tf.Tensor:
     """Compute the norm of all gradients as one vector.
 
     Args:
-        gradients: One a variable; None where a variable has none.
+        gradients: One for each variable; None for a variable without a gradient.
 
     Returns:
         sqrt(sum g^2), float32 [].
@@ -63,16 +64,16 @@ def global_norm(gradients: Gradients) -> tf.Tensor:
 
 
 class AutoClip(tf.Module):
-    """Clip to a percentile of the norms that the training has had so far, [1].
+    """Clip to a percentile of the gradient norms of the training so far, [1].
 
-    The norm of this step counts too, so the first one is never clipped. [1] keeps all
-    norms; here it is the latest ``capacity``, so that a checkpoint has a fixed size.
-    The authors' code for TensorFlow clips each tensor by itself; this clips all as one
-    vector, as the paper does.
+    The norm of the current step is included, so the first one is never clipped. [1]
+    keeps all norms; here the latest ``capacity`` are kept, so that checkpoints have a
+    fixed size. The authors' code for TensorFlow clips each tensor separately; this
+    clips all of them as one vector, as in the paper.
 
     Attributes:
         norms: The latest norms, float32 [capacity], oldest overwritten first.
-        seen: Number of all norms that were recorded, int64 [].
+        seen: Number of all recorded norms, int64 [].
 
     >>> clip = AutoClip(percentile=50.0)
     >>> steps = [clip([tf.constant([norm])]) for norm in (1.0, 3.0, 8.0)]
@@ -85,7 +86,7 @@ class AutoClip(tf.Module):
 
         Args:
             percentile: 0 to 100; 10 in [1], 100 never clips.
-            capacity: Number of norms that are kept, at least 1.
+            capacity: Number of norms to keep, at least 1.
 
         Raises:
             ValueError: If one of them is out of its range.
@@ -110,7 +111,7 @@ class AutoClip(tf.Module):
 
         Args:
             gradients: As for :func:`clip_by_norm`. A norm that is not finite is not
-                recorded, or no later one could be compared with it.
+                recorded, because it could not be sorted.
 
         Returns:
             As :func:`clip_by_norm`.
@@ -149,14 +150,14 @@ class AutoClip(tf.Module):
 def _scaled(
     gradients: Gradients, norm: tf.Tensor, limit: tf.Tensor
 ) -> list[tf.Tensor | None]:
-    # A norm that is not a number compares as false, and its gradients pass as they are.
+    # A norm of NaN compares as false, so its gradients stay unchanged.
     infinite = tf.math.is_inf(norm)
     scale = tf.where((norm > limit) & ~infinite, limit / norm, 1.0)
     return [None if g is None else g * tf.cast(scale, g.dtype) for g in gradients]
 
 
 def _state(value: tf.Tensor, name: str) -> tf.Variable:
-    # All replicas see the same sum of gradients: each keeps a copy, the first is saved.
+    # All replicas have equal sums of gradients: each keeps a copy, the first is saved.
     return tf.Variable(
         value,
         trainable=False,

@@ -1,7 +1,7 @@
-"""From embeddings to masks: cluster the loud points, then mask all of them.
+"""Compute masks from embeddings: cluster the loud points, then mask all points.
 
-Hershey et al., Deep clustering, ICASSP 2016, with the soft masks of nussl, in version 1
-and as it was in 2019.
+Hershey et al., Deep clustering, ICASSP 2016, with the soft masks of nussl, of version 1
+and of 2019.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ class Clustering:
             responsibilities are the masks.
         percentile: Points are clustered if their magnitude is not below this percentile
             of the item, 0 to 100; 0 takes all. See :func:`loudest`.
-        within_db: Of these, points are clustered that are less than this number of dB
-            below the loudest of the item, as by the weight ``"vad"`` of training;
+        within_db: Of these, only points less than this number of dB below the loudest
+            point of the item are clustered, as by the weight ``"vad"`` of training;
             none: all of them.
-        mask: Of k-means: see :func:`soft_masks`, :func:`posterior_masks` and
-            :func:`binary_masks`. A mixture has the last one, or its responsibilities.
+        mask: Masks of k-means: see :func:`soft_masks`, :func:`posterior_masks` and
+            :func:`binary_masks`. A Gaussian mixture has binary masks or its
+            responsibilities.
         beta: Decay of soft and posterior masks with the distance, above 0.
         restarts: Independent starts of k-means.
         weighted: Whether points are weighted by their magnitude.
         order_by_size: Put the source with the largest mask first.
 
     Raises:
-        ValueError: A value is none of these.
+        ValueError: A value is invalid.
     """
 
     sources: int = 2
@@ -76,7 +77,7 @@ class Clustering:
 
 
 class Clustered(NamedTuple):
-    """Masks, float32 [batch, sources, frames, bins], and the model they are of."""
+    """Masks, float32 [batch, sources, frames, bins], and their model."""
 
     masks: tf.Tensor
     model: Model
@@ -90,12 +91,12 @@ def cluster(
 ) -> Clustered:
     """Find the sources of each item and their masks.
 
-    To find the same sources in several channels, concatenate their frames; along the
-    batch each channel has sources, and an order, of its own.
+    To separate several channels into the same sources, concatenate their frames. As
+    items of a batch, channels have independent sources and orders.
 
     Args:
         embedding: float32 [batch, points, dim], points = frames * bins, bins fastest.
-        magnitude: Of the mixture, float32 [batch, frames, bins], not negative.
+        magnitude: Magnitude of the mixture, float32 [batch, frames, bins].
         params: Options.
         seed: Two integers; the same ones give the same masks.
 
@@ -230,15 +231,15 @@ def loudest(magnitude: tf.Tensor, percentile: float) -> tf.Tensor:
     """Find the points whose magnitude is not below a percentile of their item.
 
     The percentile is interpolated linearly, as by numpy. Every item has the same number
-    of points: of equal magnitudes at the threshold the first ones are taken, where
-    nussl takes all of them, which in silence would be all points.
+    of points: of equal magnitudes at the threshold the first ones are taken, while
+    nussl takes all of them, which in silence are all points.
 
     Args:
         magnitude: float32 [batch, points].
         percentile: 0 to 100; 0 takes all points.
 
     Returns:
-        Rising indices of the points, int32 [batch, count].
+        Ascending indices of the points, int32 [batch, count].
 
     Raises:
         ValueError: The percentile is out of range.
@@ -252,10 +253,10 @@ def loudest(magnitude: tf.Tensor, percentile: float) -> tf.Tensor:
     if percentile == 0:
         return tf.range(total)[tf.newaxis] + tf.zeros_like(magnitude, tf.int32)
     position = tf.cast(total - 1, tf.float64) * (percentile / 100)
-    # A product such as 0.9 * 10 may come out a little above the whole number.
+    # A product such as 0.9 * 10 may be slightly above the integer.
     below = tf.cast(tf.math.ceil(position - 1e-6), tf.int32)
-    # In order, so that what is drawn of them does not depend on the program that finds
-    # them: one version or device leaves another order than the next.
+    # Sorted, so that random draws from them do not depend on the order of the kernel,
+    # which differs between versions and devices.
     return tf.sort(tf.math.top_k(magnitude, total - below, sorted=False)[1])
 
 

@@ -1,10 +1,10 @@
-"""Confidence in a clustered embedding: an estimate of its quality without references.
+"""Confidence in a clustered embedding, an estimate of quality without references.
 
 [1] Seetharaman, Wichern, Le Roux and Pardo, Bootstrapping single-channel source
 separation via unsupervised spatial clustering on stereo mixtures, ICASSP 2019.
 [2] Rousseeuw, Silhouettes, Journal of Computational and Applied Mathematics, 1987.
 
-All measures are of the loud points of an item; higher is better. These three of the six
+All measures use the loud points of an item; higher is better. These three of the six
 of nussl 1.1 predict SI-SDR best. Spearman's rank correlation with the mean SI-SDR of a
 mixture, (a) for 40 mixtures of the synthetic music that ``mini`` is trained for, 4 s
 each, mean SI-SDR 5.4 dB, and (b) for 80 of spoken digits, 1 to 3 s, separated by
@@ -21,9 +21,9 @@ measure                (a)    (b)
 ``jensen_shannon``     -0.16  -0.02
 =====================  =====  =====
 
-Where a network does not separate at all they say nothing: ``mini`` leaves 40 mixtures
-of spoken digits at -1.3 dB, and all six correlations are within 0.2 of zero.
-``evaluate --confidence`` measures them on data of one's own.
+If a network does not separate at all they are not informative: ``mini`` leaves 40
+mixtures of spoken digits at -1.3 dB, and all six correlations are within 0.2 of zero.
+``evaluate --confidence`` measures them on your own data.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def confidences(
     """Measure how well the loud points of each item fall into clusters of k-means.
 
     The points are those of :func:`clustering.cluster.loudest`; nussl leaves out the
-    one that lies on the threshold itself.
+    point at the threshold itself.
 
     Args:
         embedding: float32 [batch, points, dim].
         magnitude: float32 [batch, points], or [batch, frames, bins] of as many points.
-        params: Gives the number of sources and the percentile of loud points.
+        params: Options with the number of sources and the percentile of loud points.
         seed: Two integers.
 
     Returns:
@@ -103,7 +103,7 @@ def mixture_confidences(
     Returns:
         Means over the channels of each of :data:`MEASURES`.
     """
-    # Centred frames reach all of a sound, however the network was trained.
+    # Centred frames cover the whole sound, in any case of training.
     params = replace(config.stft, padding="constant_whole")
     magnitude = tf.abs(stft(tf.constant(mixture), params))
     outputs = getattr(net, "infer", net)(magnitude)
@@ -113,7 +113,7 @@ def mixture_confidences(
 
 
 def posterior(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """Average how much nearer the nearest centroid is than the others, [1].
+    """Average the excess of the posterior of the nearest centroid, [1].
 
     mean_n (S max_s p_ns - 1) / (S - 1), p_ns = softmax_s(-|x_n - c_s|)
 
@@ -139,9 +139,9 @@ def silhouette(
     """Compare the distances within clusters with those to the next cluster, [2].
 
     mean_n (b_n - a_n) / max(a_n, b_n), where a_n is the mean distance to the others of
-    the own cluster and b_n the least mean distance to another one; 0 for a point alone
-    in its cluster. It is taken of 1000 random points with the centroids of all, where
-    nussl clusters these points again.
+    the own cluster and b_n the least mean distance to another one; 0 for a
+    single point in its cluster. It uses 1000 random points with the centroids of all,
+    while nussl clusters these points again.
 
     Args:
         points: float32 [batch, points, dim].
@@ -161,7 +161,7 @@ def silhouette(
     members = tf.cast(binary_masks(distances(some, centroids)), tf.float64)
     sums = tf.matmul(members, _pairwise(tf.cast(some, tf.float64)))
     counts = tf.reduce_sum(members, -1, keepdims=True)
-    others = tf.maximum(counts - 1, 1)  # The point itself does not count.
+    others = tf.maximum(counts - 1, 1)  # Without the point itself.
     own = tf.reduce_sum(members * sums / others, 1)
     means = tf.where(
         (members > 0) | (counts == 0),
@@ -180,7 +180,7 @@ def silhouette(
 def deep_clustering(
     points: tf.Tensor, centroids: tf.Tensor, magnitude: tf.Tensor
 ) -> tf.Tensor:
-    """Take 1 minus the loss of deep clustering with the clusters as the reference.
+    """Return 1 minus the loss of deep clustering with the clusters as the reference.
 
     The weights are squared magnitudes. nussl assigns each point to the farthest
     centroid, which is equivalent for two sources and wrong for more.

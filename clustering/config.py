@@ -1,4 +1,4 @@
-"""Configuration of the clustering pillar; see presets.py for the presets."""
+"""Configuration of the clustering package; see presets.py for the presets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.signal.stft import Stft
 from common.training.schedule import Schedule
 
 BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the models that come with the package, a run folder each."""
+"""Folder of the bundled models, a run folder each."""
 
 NetworkName = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
 Dataset = Literal[CorpusName, "snippets"]
@@ -32,7 +32,7 @@ CLUSTER = Clustering(percentile=95.0)
 
 
 def _check_name(key: str, value: str, choices: Sequence[str]) -> None:
-    """Refuse a value that is neither a known name nor an import path."""
+    """Refuse a value that is neither one of the choices nor an import path."""
     if value not in choices and not extension.is_path(value):
         raise ConfigError(
             f"{key}={value!r}: expected one of {', '.join(choices)}, or your own as "
@@ -50,10 +50,10 @@ class Loss:
         clustering: Weight of the loss of the embedding.
         clustering_kind: Its normalization, ``"whitened"`` k-means, or the import path
             of a function as in :mod:`clustering.extension`. The mean of ``"batch"`` is
-            over the batch of a replica, so that it changes with their number.
+            over the batch of a replica, so it depends on the number of replicas.
         inference: Weight of the loss of the masks, or of the waveforms.
-        inference_kind: Loss of masked magnitudes or of waveforms; the ratios are of
-            waveforms, for which masked spectra are transformed back. Or an import path.
+        inference_kind: Loss of masked magnitudes or of waveforms, or an import path.
+            Ratios are of waveforms, for which masked spectra are transformed back.
         target: Target magnitudes of the masks, see :mod:`clustering.targets`.
         weights: Weights of the points of the embedding.
         threshold_db: Level for ``"threshold"``, in dB.
@@ -81,8 +81,8 @@ class ClusteringConfig:
     Attributes:
         train: Length of the run and its distribution over devices.
         kind: Name of the network, or the import path of a class.
-        spectral: Shape of the networks on spectra; ``dpcl`` has the embedding of it,
-            ``mask_inference`` the masks, ``chimera`` both.
+        spectral: Shape of the networks on spectra; ``dpcl`` has only the embedding,
+            ``mask_inference`` only the masks, ``chimera`` both.
         tasnet: Shape of ``tasnet``.
         conv_tasnet: Shape of ``conv_tasnet``.
         loss: The loss.
@@ -91,28 +91,30 @@ class ClusteringConfig:
         window_samples: Length of a frame of the spectra.
         hop_samples: Distance between frames.
         frontend: Transform of the networks on spectra. ``"nussl"``: frames are centred
-            and spectra divided by the sum of the window. ``"asteroid"``: frames begin
-            with the sound, the last ones that are not whole are left out of training,
-            and spectra have the energy of the sound.
+            and spectra divided by the sum of the window. ``"asteroid"``: the first
+            frame begins with the sound, incomplete last frames are left out of
+            training, and spectra have the energy of the sound.
         dataset: Name of the corpus, or the import path of a function.
-        root: Folder of the corpus; none, in ``tiny`` presets alone: the miniature.
-        folders: Of ``scaper``, ``snippets`` and ``mix_folders``: folder of each split
-            that lies by itself, as ``test=/data/test_set``.
-        sources: Names of the sources to separate, each of one source of the corpus or
-            of several joined by ``+``; ``*``: all others added up; none: those of the
+        root: Folder of the corpus; none, only in ``tiny`` presets: the miniature.
+        folders: For ``scaper``, ``snippets`` and ``mix_folders``: separate folders of
+            splits, as ``test=/data/test_set``.
+        sources: Names of the sources to separate, each a source of the corpus or
+            several joined by ``+``; ``*``: the sum of all others; none: those of the
             corpus.
-        task: Of WHAM!: ``"mix_clean"``, ``"mix_both"`` or ``"mix_single"``.
-        length: Of WSJ0-2mix and WHAM!: mixtures cut to the shorter utterance or not.
-        skip: Leave out tracks that lack a file, and say how many, instead of refusing.
+        task: Task of WHAM!: ``"mix_clean"``, ``"mix_both"`` or ``"mix_single"``.
+        length: For WSJ0-2mix and WHAM!: whether mixtures are cut to the shorter
+            utterance.
+        skip: Leave out tracks that lack a file, with a warning, instead of an error.
         allow_cut: Cut a track to its shortest file, however much is lost.
         mixing: ``"tracks"``: the same excerpt of the sources of one track.
             ``"random"``: a random excerpt for each source, and no speaker twice.
         snr_db: Range of the level of each source against the first, in dB; none: levels
             are kept.
-        records: Folder of records to make of the corpus; none: wav files of one rate
-            and format are read directly, others as records in the cache.
-        records_encoding: Encoding of the records, which any but auto makes in any case:
-            16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
+        records: Folder for records of the corpus; none: wav files of one rate and
+            format are read directly, others as records in the cache.
+        records_encoding: Encoding of the records, which are always made unless it is
+            auto: 16 bits, float32 or 16 bits compressed without loss; auto: 16 bits
+                where
             they keep every sample, else float32.
         resample: Resample files of another rate instead of refusing them.
         output: Run folder.
@@ -121,16 +123,16 @@ class ClusteringConfig:
             epoch on, the first of epoch 0; the validation has the last. None: always
             ``segment_seconds``.
         excerpt: ``"random"``: every position in a track is equally likely.
-            ``"balanced"``: of positions drawn at random one in whose first frame more
-            sources are loud than in half of them.
+            ``"balanced"``: positions whose first frame has sources of similar level are
+            preferred.
         batch_size: Excerpts per replica and step.
-        optimizer: Adam or RMSprop as PyTorch has it, or gradient descent with momentum.
+        optimizer: Adam or RMSprop as in PyTorch, or gradient descent with momentum.
         lr: Learning rate at the start.
-        weight_decay: Share of each weight that is added to its gradient.
+        weight_decay: Factor of each weight that is added to its gradient.
         clip: Percentile of AutoClip, or largest norm of the gradient.
-        clip_kind: Which of the two; ``"none"``: neither.
-        lr_decay_patience: Epochs without progress before the rate falls.
-        lr_decay_gamma: Factor of the rate then.
+        clip_kind: Meaning of ``clip``; ``"none"``: no clipping.
+        lr_decay_patience: Epochs without progress before the rate decays.
+        lr_decay_gamma: Factor of the decay.
         patience: Epochs without progress before the run ends.
     """
 
@@ -189,7 +191,7 @@ class ClusteringConfig:
 
     @property
     def role(self) -> NetworkName:
-        """Name of the network; of a user's own the one that it replaces."""
+        """Name of the network; for a custom one, of the network that it replaces."""
         if self.kind in get_args(NetworkName):
             return cast(NetworkName, self.kind)
         return extension.network("kind", self.kind, get_args(NetworkName)).role

@@ -1,9 +1,9 @@
-"""Conversion of models of nussl 1.x: ``python -m clustering.convert SOURCE DEST``.
+"""Convert models of nussl 1.x: ``python -m clustering.convert SOURCE DEST``.
 
-A file that nussl's ``SeparationModel.save`` wrote is restored and our network compared
-with the graph of the file, computed module by module in float64 with numpy; then the
-run folder DEST is written, which :mod:`clustering.separate` loads. ``--check`` compares
-alone.
+The command restores a file of nussl's ``SeparationModel.save`` and compares our network
+with the graph of the file, computed module by module in float64 with numpy. Then it
+writes the run folder DEST, which :mod:`clustering.separate` loads. ``--check`` only
+compares.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from common.weights.bundled import BUNDLED, Form
 from common.weights.card import Card, Score
 
 TOLERANCE = 1e-4
-"""Largest difference of any two numbers, by the largest number."""
+"""Largest accepted difference, relative to the largest number."""
 
 Weights = Mapping[str, np.ndarray]
 
@@ -48,11 +48,11 @@ def check(model: NusslModel, frames: int = 40) -> float:
 
     Args:
         model: The restored model.
-        frames: Length of the noise that goes through both.
+        frames: Length of the noise for the comparison.
 
     Returns:
-        Largest difference of the outputs, by the largest output; of all outputs, in
-        training and in inference, the worst.
+        Largest difference relative to the largest output, over all outputs in training
+        and in inference.
 
     Raises:
         CheckpointError: It is above 1e-4.
@@ -74,18 +74,18 @@ def check(model: NusslModel, frames: int = 40) -> float:
 
 
 def reference(model: NusslModel, magnitude: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute the graph of a file in float64, each module by itself as nussl does.
+    """Compute the graph of a file in float64, module by module as nussl does.
 
     Args:
-        model: The restored model, of which only graph and tensors are read.
+        model: The restored model; only graph and tensors are used.
         magnitude: Magnitudes [batch, frames, bins].
 
     Returns:
         ``embedding`` [batch, points, dim] and ``mask`` [batch, sources, frames, bins],
-        those that the graph has.
+        if the graph has them.
     """
     modules, connections = model_file.parts(model.graph)
-    # Axes are those of nussl: [batch, frames, bins, 1], sources or dimensions behind.
+    # Axes are those of nussl: [batch, frames, bins, 1], sources or dimensions last.
     values = {model_file.INPUT: magnitude[..., np.newaxis].astype(np.float64)}
     for name, inputs in connections:
         prefix = f"layers.{name}."
@@ -114,7 +114,7 @@ def export(
     Args:
         model: The restored model.
         folder: The folder to make.
-        sample_rate: Rate in Hz, where the file does not say it.
+        sample_rate: Rate in Hz, if the file does not state it.
 
     Raises:
         CheckpointError: The folder exists, or see :func:`model_file.config`.
@@ -124,7 +124,7 @@ def export(
     if folder.exists():
         raise CheckpointError(f"{folder} exists; name a folder that does not")
     config = model_file.config(model, sample_rate)
-    # What is loaded later is the network of the configuration: its names are saved.
+    # Later the network of the configuration is loaded, so its names are saved.
     net = network(config)
     model_file.assign(net, model.tensors, str(folder))
     with replacing_folder(folder) as work:
@@ -138,7 +138,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
 
     Args:
         run: Run folder.
-        folder: The folder to make, or of a bundled model to replace; its cards stay.
+        folder: The folder to make, or of a bundled model to replace, whose cards stay.
         form: How it is written.
 
     Returns:
@@ -172,7 +172,7 @@ def card_scores(config: ClusteringConfig, summary: Mapping[str, Any]) -> list[Sc
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or convert a model of nussl 1.x; returns the exit code."""
+    """Check or convert a model of nussl 1.x; return the exit code."""
     parser = convert_command.parser(
         "clustering.convert",
         main.__doc__,
@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"run folder; refuse a largest difference above {TOLERANCE:g}",
     )
     parser.add_argument(
-        "--sample-rate", type=int, metavar="HZ", help="where the file does not say it"
+        "--sample-rate", type=int, metavar="HZ", help="if the file does not state it"
     )
     return convert_command.command(parser, _main, bundle, load, argv)
 

@@ -15,7 +15,7 @@ from common.synthetic.miniature import WRITERS
 from common.training.loop import say
 
 FlatLayout = Callable[[ClusteringConfig, Path, str | None], list[Track]]
-"""Lists a split below a root; for None all tracks in a folder."""
+"""Function that lists a split below a root; for None all tracks in a folder."""
 
 JOINED = "+"
 REST = "*"
@@ -39,10 +39,10 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
 
 
 def root(config: ClusteringConfig) -> Path:
-    """Locate the corpus of a run, or make the miniature where ``root`` is not set.
+    """Locate the corpus of a run, or make the miniature if ``root`` is not set.
 
     Returns:
-        Its folder; the current one where each split has a folder of its own.
+        Its folder; the current one if each split has its own folder.
 
     Raises:
         CorpusError: The folder does not exist.
@@ -71,8 +71,8 @@ def tracks(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
     """List the tracks of a split, all of the same sources.
 
     Args:
-        config: Names the corpus and the sources to separate.
-        folder: Its root, from :func:`root`.
+        config: Configuration with the corpus and the sources to separate.
+        folder: Root of the corpus, from :func:`root`.
         split: ``"train"``, ``"valid"`` or ``"test"``.
 
     Raises:
@@ -90,7 +90,7 @@ def tracks(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
 
 
 def _list(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
-    """List the tracks below the root, or in the folder of the split alone."""
+    """List the tracks below the root, or in the separate folder of the split."""
     own = dict(pair.split("=", 1) for pair in config.folders if "=" in pair)
     if len(own) < len(config.folders):
         raise CorpusError(
@@ -166,4 +166,4 @@ FLAT: Mapping[str, FlatLayout] = {
     "snippets": _scaper,
     "mix_folders": _mix_folders,
 }
-"""Layouts whose splits can be folders by themselves."""
+"""Layouts whose splits can be separate folders."""

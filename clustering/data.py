@@ -18,25 +18,25 @@ from common.records.sound_bank import Sounds, open_sounds
 from common.training.distribution import Example
 
 CANDIDATES = 16
-"""Random starts in a track that a balanced excerpt is chosen from."""
+"""Number of random starts from which a balanced excerpt is chosen."""
 PAUSE_DB = 60.0
-"""A source that is this much quieter than another one of the excerpt pauses."""
+"""Level below another source of the excerpt at which a source is a pause."""
 # Separates the draws of candidates from the other draws of the same position.
 CANDIDATE_KEY = 2**40
 
 
 class Split(NamedTuple):
-    """One split of a corpus, ready to be drawn from.
+    """One split of a corpus, ready for random excerpts.
 
     Attributes:
-        sounds: The bank that is read.
+        sounds: The bank of sounds.
         numbers: Index of the sound of each source in each track [tracks, sources].
-        lengths: Samples that all sources of a track have [tracks].
+        lengths: Common length of the sources of each track in samples [tracks].
         names: Names of the sources.
-        mixtures: Index of the sound of each mixture that holds more than the sources
-            [tracks]; None: they are the sums.
+        mixtures: Index of the sound of each mixture with more than its sources
+            [tracks]; None if mixtures are the sums.
         speakers: Index of the speaker of each source of each track [tracks, sources],
-            below zero where it is unknown; None: all are unknown.
+            negative if unknown; None if all are unknown.
     """
 
     sounds: Sounds
@@ -70,7 +70,7 @@ def open_split(config: ClusteringConfig, split: str, tracks: Sequence[Track]) ->
     """Open the sounds of tracks that all have the same sources.
 
     Raises:
-        ConfigError: Mixtures that are made on the fly would lack the noise.
+        ConfigError: Mixtures made during training would lack the noise.
         CorpusError: Two tracks have different sources.
     """
     names = tuple(tracks[0].sources)
@@ -115,7 +115,7 @@ def _speakers(tracks: Sequence[Track], names: Sequence[str]) -> np.ndarray | Non
 
 
 def _own_mixtures(config: ClusteringConfig, tracks: Sequence[Track]) -> bool:
-    """Whether the mixtures of the corpus are read, rather than the sums made."""
+    """Whether the mixtures of the corpus are read, and not made as sums."""
     if not corpus.noisy(config) or any(track.mixture is None for track in tracks):
         return False
     made = config.mixing == "random" or config.snr_db is not None
@@ -140,10 +140,10 @@ def training_example(
     """Make the function from a position to a training excerpt.
 
     Args:
-        config: Gives the length, the mixing and the seed.
+        config: Configuration with the length, the mixing and the seed.
         split: The training split.
-        replicas: Number of replicas that share a global batch; the epoch of a position
-            depends on it.
+        replicas: Number of replicas that share a global batch, which determines the
+            epoch of a position.
 
     Returns:
         Function from a position to ``mixture`` [samples] and ``sources`` [sources,
@@ -195,7 +195,7 @@ def validation_example(config: ClusteringConfig, split: Split) -> Example:
 
 
 def _different_speakers(split: Split, first: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-    """Choose a track for each source such that nobody speaks in two of them."""
+    """Choose a track for each source, all with different speakers."""
     tracks, count = len(split.lengths), len(split.names)
     others = tf.cast(drawn * tracks, tf.int64)
     if split.speakers is None:
@@ -213,12 +213,12 @@ def _different_speakers(split: Split, first: tf.Tensor, drawn: tf.Tensor) -> tf.
 
 
 def _expect_speakers(split: Split) -> None:
-    """Refuse a split in which a source can be left without a speaker."""
+    """Refuse a split with too few speakers for a source."""
     if split.speakers is None:
         return
     speakers = [set(column.tolist()) for column in split.speakers.T]
     for number, own in enumerate(speakers):
-        # Each of them may already speak in a different one of the sources before.
+        # Each of them may already be used by a different earlier source.
         all_taken = any(
             all(speaker in before for speaker, before in zip(own, order, strict=True))
             for order in itertools.permutations(speakers[:number], len(own))
@@ -245,10 +245,10 @@ def _samples(config: ClusteringConfig, epoch: tf.Tensor) -> int | tf.Tensor:
 def _balanced(
     config: ClusteringConfig, split: Split, rows: tf.Tensor, draws: tf.Tensor
 ) -> tf.Tensor:
-    """Choose a start in a track at which its sources are equally loud.
+    """Choose a start in a track at which its sources have similar levels.
 
-    A frame is read at every candidate. The upper half by the product of the sources'
-    shares of its energy are equally likely.
+    A frame is read at every candidate. Candidates are ranked by the product of the
+    fractions of energy of the sources, and one of the upper half is drawn uniformly.
     """
     count = len(split.names)
     candidates = tf.cast(draws[:CANDIDATES], tf.float64)
@@ -273,10 +273,10 @@ def _mix(
     length: int | tf.Tensor,
     gains_db: tf.Tensor | None,
 ) -> dict[str, tf.Tensor]:
-    """Read an excerpt of each source, and add them up or read their mixture.
+    """Read an excerpt of each source, and sum them or read their mixture.
 
     Args:
-        split: Gives the sounds.
+        split: Split with the sounds.
         rows: Track of each source, int64 [sources].
         starts: Start of each excerpt as a fraction, float64 [sources], 0 to 1.
         length: Samples of the excerpt; shorter tracks are padded with silence.
@@ -307,10 +307,10 @@ def _mix(
 
 
 def _levelled(sources: tf.Tensor, gains_db: tf.Tensor) -> tf.Tensor:
-    """Scale each source to a level against the first, which keeps its own.
+    """Scale each source to a level relative to the first, which keeps its own.
 
-    Where one of the two pauses there is no level between them: the source keeps its
-    level too, instead of a silent first source making the whole excerpt silent.
+    If one of the two is a pause there is no relative level, and the source keeps its
+    level. Otherwise a silent first source would make the whole excerpt silent.
     """
     power = tf.reduce_mean(tf.square(sources), axis=1)
     target = power[0] * tf.pow(10.0, gains_db / 10.0)

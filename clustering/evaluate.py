@@ -1,12 +1,13 @@
 """Scores of a model on a corpus: ``python -m clustering.evaluate RUN``.
 
 One row for each source of a track goes to ``scores.csv`` and the means to
-``summary.json`` and ``summary.md``, beside what was published on the corpus. Estimates
-are in the order of the sources that has the highest SI-SDR, one order for a whole
-track. ``--oracle`` scores ideal masks of the same transform as well, ``--bss`` adds the
+``summary.json`` and ``summary.md``, beside published scores on the corpus. Estimates
+are aligned with the sources by the order of highest SI-SDR, one order for a whole
+track.
+ ``--oracle`` scores ideal masks of the same transform as well, ``--bss`` adds the
 ratios of BSS Eval, ``--stoi`` the intelligibility of speech, ``--confidence`` the
-confidence in each embedding. Stopped at any time, the same command goes on after the
-last track that it measured.
+confidence in each embedding. After an interruption the same command continues after the
+last measured track.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
 """The ratios of BSS Eval, version 3, which papers before SI-SDR reported."""
 STOI_MEASURES = ("stoi", "stoi_mixture")
-"""Intelligibility of each estimate, and of the mixture in its place."""
+"""Intelligibility of each estimate, and of the mixture."""
 WITH_EMBEDDING = ("dpcl", "chimera")
 """Networks with an embedding."""
 IdealMask = Literal["ideal_binary", "ideal_ratio"]
 SYNTHETIC = "Synthetic sounds: these numbers say nothing about real recordings.\n"
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""From a mixture [channels, samples] and its sources [sources, channels, samples],
-which only ideal masks use, to estimates [estimates, channels, samples]."""
+"""Function from a mixture [channels, samples] and its sources [sources, channels,
+samples], which only ideal masks use, to estimates [estimates, channels, samples]."""
 SavedRows = MutableMapping[str, Row]
 """Rows by name, such as :class:`common.evaluation.table.Rows`; existing ones stay."""
 
@@ -80,9 +81,9 @@ def scores(
     """Measure estimates in their best order against the sources.
 
     Args:
-        mixture: Float32 [samples], what an estimate improves on.
+        mixture: Float32 [samples], the baseline of improvements.
         references: Float32 [sources, samples].
-        estimates: Float32 [estimates, samples], no fewer.
+        estimates: Float32 [estimates, samples], at least as many.
         bss: Whether to add the measures of BSS Eval.
         stoi_rate: Sample rate in Hz to add :data:`STOI_MEASURES`; 0: without them.
 
@@ -120,7 +121,7 @@ def bss_ratios(
         estimates: Float32 [sources, samples].
 
     Returns:
-        Each of :data:`BSS_MEASURES` in dB, [sources]; NaN for all where a source or an
+        Each of :data:`BSS_MEASURES` in dB, [sources]; NaN for all if a source or an
         estimate is silent.
     """
     ratios = bss_eval.whole(references, estimates)
@@ -134,13 +135,13 @@ def bss_ratios(
 def oracle(
     mixture: np.ndarray, references: np.ndarray, params: Stft, mask: IdealMask
 ) -> np.ndarray:
-    """Separate a mixture by ideal masks, the best that masks of a transform can reach.
+    """Separate a mixture by ideal masks, an upper bound for masks of a transform.
 
     Args:
         mixture: Float32 [channels, samples].
         references: Float32 [sources, channels, samples].
         params: The transform.
-        mask: ``"ideal_binary"``: every bin goes to its loudest source.
+        mask: ``"ideal_binary"``: every bin is assigned to its loudest source.
             ``"ideal_ratio"``: bins are divided in proportion to the magnitudes.
 
     Returns:
@@ -187,12 +188,12 @@ def evaluate(
     bss: bool = False,
     stoi: bool = False,
 ) -> Evaluation:
-    """Score a separator on tracks, each channel by itself.
+    """Score a separator on tracks, each channel separately.
 
     Args:
         separator: The model.
         tracks: Mixtures with their sources.
-        rows: Saves the rows; existing ones are not measured again.
+        rows: Store of the rows; existing ones are not measured again.
         jobs: Number of tracks to measure at once.
         bss: Whether to add the measures of BSS Eval.
         stoi: Whether to add :data:`STOI_MEASURES`.
@@ -228,12 +229,12 @@ def evaluate_confidence(
     rows: SavedRows | None = None,
     jobs: int = 1,
 ) -> Evaluation:
-    """Measure the confidence in the embedding of every mixture, of 60 s at most.
+    """Measure the confidence in the embedding of every mixture, at most 60 s of it.
 
     Args:
         trained: A network with an embedding.
         tracks: The mixtures.
-        rows: Saves the rows; existing ones are not measured again.
+        rows: Store of the rows; existing ones are not measured again.
         jobs: Number of tracks to measure at once.
 
     Returns:
@@ -288,7 +289,7 @@ def rank_correlations(
 def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     """Average the measures over all rows, and over those of each source.
 
-    A silent source, which a measure is not defined for, is left out of its mean.
+    Silent sources, for which a measure is undefined, are left out of its mean.
     """
     groups = {"all": list(rows)}
     for row in rows:
@@ -397,14 +398,14 @@ def _expect_embedding(config: ClusteringConfig) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score a model; returns the exit code."""
+    """Score a model; return the exit code."""
     parser = command.parser("clustering.evaluate", main.__doc__)
     add = parser.add_argument
     add(
         "-p",
         dest="file",
         metavar="FILE",
-        help="experiment file (.yml) that names the model and the data instead",
+        help="experiment file (.yml) with the model and the data",
     )
     add("--oracle", action="store_true", help="score ideal masks of the transform too")
     add("--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval")
@@ -436,7 +437,7 @@ def _main(options: argparse.Namespace) -> int:
     tracks = every[: options.limit]
     results = {}
     for name, task in _tasks(options, trained, config, separator).items():
-        # The limit is not part of the key, so rows of a broken-off evaluation count.
+        # The limit is not part of the key, so that rows of shorter evaluations are used.
         key = score_key.key(task.model, every, sample_rate=config.sample_rate)
         rows = Rows(output / f"{name}.csv", ("name", *task.columns), key)
         results[name] = task.evaluate(tracks, rows, options.jobs)
@@ -485,7 +486,7 @@ def _text(
     count: int,
     root: Path,
 ) -> str:
-    """Format the means, beside what was published on the corpus."""
+    """Format the means, beside published scores on the corpus."""
     synthetic = (root / miniature.MARKER).exists()
     text = table(means) + (f"\n{SYNTHETIC}" if synthetic else "")
     same = published.is_comparable(config, split, count) and not synthetic
@@ -494,7 +495,7 @@ def _text(
 
 
 def _restore(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Path]:
-    """Restore the model; return the configuration of its data and the output too."""
+    """Restore the model; return also the configuration of its data and the output."""
     if (options.model is None) == (options.file is None):
         raise ConfigError("name a model, such as a run folder, or a file after -p")
     if options.file:

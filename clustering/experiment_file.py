@@ -1,8 +1,8 @@
-"""Experiments in YAML files: those of cookiecutter-nussl, and plain keys of our own.
+"""Read experiment files in YAML: of cookiecutter-nussl, or with plain keys.
 
-Of the first kind is what has sections such as ``train_config``. The second is a mapping
-of ``preset`` and any keys of :class:`clustering.config.ClusteringConfig`, besides
-``model``, which names what separates::
+Files of cookiecutter-nussl have sections such as ``train_config``. Others are a mapping
+of ``preset`` and keys of :class:`clustering.config.ClusteringConfig`, and ``model``,
+the model to separate with::
 
     preset: tiny_chimera
     dataset: wham
@@ -38,7 +38,7 @@ SUFFIXES = (".yml", ".yaml")
 PYTHON = "tag:yaml.org,2002:python/"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 CLASSES = {"Scaper": "scaper", "MixSourceFolder": "mix_folders"}
-"""Corpora by the classes that nussl reads them with."""
+"""Corpora by the classes of nussl that read them."""
 SPLITS = {"train": "train", "val": "valid", "validation": "valid", "valid": "valid"}
 """Splits by the keys of data sets; any other key is a test set."""
 SPEAKERS = {"tr": "train", "cv": "valid", "tt": "test"}
@@ -46,7 +46,7 @@ SPEAKER_MIXES = {"mix": "wsj0_2mix", "mix_clean": "wham", "mix_both": "wham"}
 
 
 class Data(NamedTuple):
-    """One data set: a configuration that names it, and the split of it."""
+    """One data set: its configuration and its split."""
 
     config: ClusteringConfig
     split: str
@@ -61,8 +61,8 @@ class Experiment:
         config: Configuration of the training.
         data: Each data set by its key.
         model: Model to separate with: a run folder, a bundled model or one of nussl;
-            None where the file names none.
-        output: Output folder, as the file writes it.
+            None if the file names none.
+        output: Output folder, as written in the file.
         masks: Keys of ``cluster`` that replace those of the model.
     """
 
@@ -84,7 +84,7 @@ def is_file(name: str | Path) -> bool:
 
 
 def read(path: str | Path) -> Experiment:
-    """Read an experiment file; print in one line which of its keys are ignored.
+    """Read an experiment file, and print the keys that are ignored.
 
     Args:
         path: The file.
@@ -110,8 +110,8 @@ def pop_option(arguments: Sequence[str]) -> tuple[Experiment | None, list[str]]:
         The experiment, None without the option, and the other arguments.
 
     Raises:
-        ConfigError: See :func:`read`; or the name of the file is missing, or there are
-            two of them.
+        ConfigError: See :func:`read`; or the name of the file is missing or given
+            twice.
 
     >>> pop_option(["with", "tiny"])
     (None, ['with', 'tiny'])
@@ -125,7 +125,7 @@ def translate(values: Mapping[str, Any], path: str | Path) -> Experiment:
 
     Args:
         values: The values.
-        path: The file, for errors and for the names that are relative to it.
+        path: The file, for errors and for relative paths.
 
     Raises:
         ConfigError: A key or a value has no counterpart here.
@@ -201,7 +201,7 @@ def locate(name: str, beside: Path) -> Path:
 
 
 def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
-    """Read the simple form, whose keys are those of the command line."""
+    """Read a file with the keys of the command line."""
     values = expand(values, "value")
     preset = values.get("preset", "dpcl")
     if preset not in PRESETS:
@@ -276,7 +276,7 @@ def _data(
         if folder is None and name in CLASSES:
             raise ConfigError(f"{where}.folder is missing; name the folder of the data")
         if folder is not None:
-            # A data set that is not used may lie on a disk of another machine.
+            # An unused data set may be on a disk of another machine.
             folder = str(expand(folder, f"{where}.folder"))
             folder = str(locate(folder, path))
         split = SPLITS.get(key, "test")
@@ -287,7 +287,7 @@ def _data(
 def _with_corpus(
     config: ClusteringConfig, name: str, folder: str | None, of: tuple[str, str | None]
 ) -> ClusteringConfig:
-    """Name the corpus of a data set: one folder for a split, or a root."""
+    """Set the corpus of a data set: one folder for a split, or a root."""
     split, mix = of
     if name not in CLASSES:
         return replace(config, dataset=name, root=folder)
@@ -322,14 +322,14 @@ def _speakers(config: ClusteringConfig, split: Path, mix: str) -> ClusteringConf
 
 
 class PlainLoader(yaml.SafeLoader):
-    """YAML of plain values and tuples, which makes no object and runs nothing."""
+    """Loader for YAML of plain values and tuples, which runs no code."""
 
     def tuple_of(self, node: Any) -> tuple[Any, ...]:
         """Make a tuple of a sequence."""
         return tuple(self.construct_sequence(node, deep=True))
 
     def refuse(self, suffix: str, node: Any) -> None:
-        """Refuse another tag of Python."""
+        """Refuse any other tag of Python."""
         raise ConfigError(
             f"{self.name}, line {node.start_mark.line + 1}: the tag !!python/{suffix} "
             "would make an object of Python; only !!python/tuple is read"
@@ -343,7 +343,7 @@ class PlainLoader(yaml.SafeLoader):
             if name in seen:
                 raise ConfigError(
                     f"{self.name}, line {key.start_mark.line + 1}: the key {name!r} "
-                    "stands twice in one mapping; expected once"
+                    "occurs twice in one mapping; expected once"
                 )
             seen.add(name)
         return super().construct_mapping(node, deep)
@@ -360,11 +360,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         path: The file.
 
     Returns:
-        Its content; ``${NAME}`` is left as it is, see :func:`expand`.
+        Its content, without expansion of ``${NAME}``, see :func:`expand`.
 
     Raises:
-        ConfigError: It cannot be read, is no YAML, names a tag of Python other than
-            ``!!python/tuple``, or is no mapping.
+        ConfigError: It cannot be read, is not YAML, has a tag of Python other than
+            ``!!python/tuple``, or is not a mapping.
     """
     try:
         with Path(path).open(encoding="utf-8") as file:

@@ -1,8 +1,8 @@
 """A trained network as a file for other programs: ``python -m clustering.export mini``.
 
-``--format onnx`` writes what ``python -m clustering.light`` separates with, without
-TensorFlow: networks on spectra from magnitudes to embeddings or masks, networks on
-waveforms to waveforms.
+``--format onnx`` writes a graph for ``python -m clustering.light``, which separates
+without TensorFlow: from magnitudes to embeddings or masks for networks on spectra, else
+from waveforms to waveforms.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from common.weights.export_command import (
 from common.weights.onnx_graph import Graph, write_graphs
 
 AXES = {"gLN": (1, 2), "cLN": (1,), "fgLN": (2,)}
-"""Axes of [batch, channels, frames] that a normalisation takes its moments over."""
+"""Axes of [batch, channels, frames] for the moments of a normalisation."""
 
 FUNCTIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu"}
 
@@ -50,7 +50,7 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
     """Prepare the export of a network.
 
     Args:
-        path: As :func:`clustering.separate.load` takes it.
+        path: As for :func:`clustering.separate.load`.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``.
 
     Raises:
@@ -79,7 +79,7 @@ def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
 
 
 def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any]:
-    """What separation needs beside the network."""
+    """Return the settings that separation needs besides the network."""
     if config.role not in SPECTRAL:
         shape = config.tasnet if config.role == "tasnet" else config.conv_tasnet
         return {"size": shape.filterbank.size, "stride": shape.filterbank.stride}
@@ -87,7 +87,7 @@ def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any
         return {"stft": params}
     options = config.cluster
     draws = 2 + int(math.log(options.sources))
-    # Those that clustering.kmeans draws.
+    # The random numbers of clustering.kmeans.
     size = [1, options.restarts, options.sources * draws]
     chances = tf.random.stateless_uniform(size, (0, 0)).numpy()
     chances = chances.reshape(options.restarts, options.sources, draws)
@@ -95,10 +95,10 @@ def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any
 
 
 def _refused(config: ClusteringConfig) -> dict[str, str]:
-    """Formats that cannot hold the network, and why."""
+    """Return the formats that cannot hold the network, with the reason."""
     refused = {} if config.role == "conv_tasnet" else {"tflite": NO_LOOPS}
     if config.kind not in get_args(NetworkName):
-        refused["onnx"] = f"kind={config.kind} is a network of your own"
+        refused["onnx"] = f"kind={config.kind} is a custom network"
     elif config.role == "dpcl" and config.cluster.method != "kmeans":
         refused["onnx"] = f"cluster.method={config.cluster.method} needs TensorFlow"
     return refused
@@ -130,7 +130,7 @@ def graph(net: keras.Model) -> Graph:
 
 
 def _spectral(graph: Graph, net: SpectralNetwork) -> None:
-    """Masks, or the embedding of a network without them."""
+    """Write masks, or the embedding of a network without masks."""
     bins = net.config.features.bins
     magnitude = graph.input("magnitude", ["batch", "frames", bins])
     features = _features(graph, net.stack.features, magnitude)
@@ -174,7 +174,7 @@ def _level(graph: Graph, magnitude: str, scale: str) -> str:
 
 
 def _head(graph: Graph, head: Head, rows: str) -> str:
-    """Numbers of each bin [batch, frames, bins, size]."""
+    """Write the numbers of each bin [batch, frames, bins, size]."""
     if head.value is not None and head.gate is not None:
         value = graph("Tanh", _linear(graph, head.value, rows))
         rows = graph("Mul", value, graph("Sigmoid", _linear(graph, head.gate, rows)))
@@ -276,7 +276,7 @@ def _normalised(graph: Graph, layer: layers.Normalisation, signal: str) -> str:
 
 
 def _normalised_until_now(graph: Graph, signal: str, channels: int) -> str:
-    """Normalise by the moments over channels and the frames until each."""
+    """Normalise by the moments over channels and all frames up to the current one."""
 
     def until_now(values: str) -> str:
         return graph("CumSum", graph("ReduceSum", values, [1], keepdims=1), 2)
@@ -310,7 +310,7 @@ def _finish(graph: Graph, net: Any, encoded: str, signal: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the export; returns the exit code."""
+    """Run the command line of the export; return the exit code."""
     return command("clustering.export", __doc__, export, argv)
 
 

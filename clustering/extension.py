@@ -1,7 +1,7 @@
-"""A network, a loss or a corpus of the user, named by its import path.
+"""Import a network, a loss or a corpus of the user by its import path.
 
-A path is ``package.module:name``. The module is imported as Python finds it: installed,
-on PYTHONPATH, or in the folder in which ``python -m`` was called.
+A path is ``package.module:name``. The module must be installed, on PYTHONPATH, or in
+the folder in which ``python -m`` is called.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def function(key: str, path: str) -> Callable[..., Any]:
     """Import a function.
 
     Args:
-        key: The key that names it, for errors.
+        key: Key of the configuration, for errors.
         path: Its import path.
 
     Raises:
@@ -48,12 +48,12 @@ def network(key: str, path: str, roles: Sequence[str]) -> Any:
     """Import the class of a network.
 
     Args:
-        key: The key that names it, for errors.
+        key: Key of the configuration, for errors.
         path: Its import path.
         roles: Values that its attribute ``role`` may have.
 
     Raises:
-        ConfigError: There is no such module or name, or it is no such class.
+        ConfigError: There is no such module or name, or it is not such a class.
     """
     import tf_keras as keras
 
@@ -64,7 +64,7 @@ def network(key: str, path: str, roles: Sequence[str]) -> Any:
     if role not in roles:
         raise ConfigError(
             f"{key}={path!r}: its attribute role is {role!r}; expected one of "
-            f"{', '.join(roles)}, whose input and outputs it has"
+            f"{', '.join(roles)}, whose input and outputs it must have"
         )
     return value
 

@@ -1,8 +1,8 @@
 """Mixtures of Gaussians with full covariances, fitted to embeddings in the graph.
 
 Dempster, Laird and Rubin, Maximum likelihood from incomplete data via the EM algorithm,
-J. Royal Statistical Society B 39 (1), 1977. All of it is in float64, because those of
-embeddings on a sphere are close to singular.
+J. Royal Statistical Society B 39 (1), 1977. All is computed in float64, because the
+covariances of embeddings on a sphere are nearly singular.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def responsibilities(mixture: GaussianMixture, points: tf.Tensor) -> tf.Tensor:
 
 
 def _normalised(points: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
-    """Weights [batch, 1, points] of sum 1, equal ones where all are 0."""
+    """Weights [batch, 1, points] of sum 1, equal ones if all are 0."""
     if weights is None:
         weights = tf.ones(tf.shape(points)[:2])
     weights = tf.cast(tf.stop_gradient(weights), tf.float64)[:, tf.newaxis]
@@ -128,7 +128,7 @@ def _normalised(points: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
 
 
 def _maximised(points: tf.Tensor, responsible: tf.Tensor) -> GaussianMixture:
-    """Take the maximisation step of responsibilities [batch, components, points]."""
+    """Run the maximisation step for responsibilities [batch, components, points]."""
     totals = tf.reduce_sum(responsible, -1) + TINY
     means = tf.matmul(responsible, points) / totals[..., tf.newaxis]
     floor = FLOOR * tf.eye(tf.shape(points)[-1], dtype=tf.float64)

@@ -19,13 +19,13 @@ from common.experiment import Vocabulary
 from common.job import Choice, Report, Step, Words
 
 VARIABLES = {"WSJ0_2MIX_ROOT_DIR": "wsj0_2mix", "WHAM_ROOT_DIR": "wham"}
-"""Corpora by the variables that name their folders."""
+"""Corpora by the variables with their folders."""
 RATE = "sample_rate=8000"
-"""The rate that deep clustering was published at."""
+"""The sample rate of the publication of deep clustering."""
 
 
 def choose(words: Words) -> Choice:
-    """Choose the published preset where there is a corpus, else the miniature."""
+    """Choose the published preset if there is a corpus, else the miniature."""
     corpus = _corpus()
     dataset = words.value("dataset") or corpus
     root = words.root("root", *VARIABLES)
@@ -40,7 +40,7 @@ def choose(words: Words) -> Choice:
 
 
 def choose_by_file(experiment: Experiment, words: Words) -> Choice:
-    """Choose what an experiment file says, with the corpus of the arguments if any."""
+    """Choose the training of an experiment file, with the corpus of the arguments."""
     path, config = experiment.path, experiment.config
     named = words.root("root") or (
         "" if config.root else words.root("root", *VARIABLES)
@@ -81,9 +81,7 @@ def _corpus() -> str:
     """Return the corpus that the environment names."""
     named = [name for name in VARIABLES if os.environ.get(name)]
     if len(named) > 1:
-        raise ConfigError(
-            f"{' and '.join(named)} are both set; unset the one that is not meant"
-        )
+        raise ConfigError(f"{' and '.join(named)} are both set; unset one of them")
     return VARIABLES[named[0]] if named else "wsj0_2mix"
 
 
@@ -122,7 +120,7 @@ def script(arguments: Sequence[str]) -> job.Script:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; returns the exit code."""
+    """Run the script; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     return exit_code(SCRIPT.name, lambda: job.run(script(arguments), arguments))
 

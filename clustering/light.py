@@ -88,7 +88,7 @@ def _of_waveforms(exported: Exported) -> Network:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the separation; returns the exit code."""
+    """Run the command line of the separation; return the exit code."""
     return command(load, argv, "Separate speech or music into sources.")
 
 

@@ -393,7 +393,7 @@ def _expect_same(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Mix clean sounds to disk; returns the exit code."""
+    """Mix clean sounds to disk; return the exit code."""
     options = _parser().parse_args(argv)
     return exit_code("clustering.mix", lambda: _main(options))
 

@@ -133,7 +133,7 @@ def _put(file: Path, output: Path, make_copy: bool) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Reorganize a folder of sounds; returns the exit code."""
+    """Reorganize a folder of sounds; return the exit code."""
     options = _parser().parse_args(argv)
     return exit_code("clustering.reorganize", lambda: _main(options))
 

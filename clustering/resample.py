@@ -168,7 +168,7 @@ def _pairs(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Resample a tree of sounds; returns the exit code."""
+    """Resample a tree of sounds; return the exit code."""
     options = _parser().parse_args(argv)
     return exit_code("clustering.resample", lambda: _main(options))
 

@@ -146,7 +146,7 @@ def _bank(config: ClusteringConfig) -> Filterbank:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the separation; returns the exit code."""
+    """Run the command line of the separation; return the exit code."""
     return command(
         load,
         argv,

@@ -48,7 +48,7 @@ Combination = tuple[Changes, ClusteringConfig]
 Plan = Mapping[str, Combination]
 """Combinations by the name of their run."""
 Start = Callable[[Sequence[str]], int]
-"""Runs a module of Python with its arguments; returns the exit code."""
+"""Runs a module of Python with its arguments; return the exit code."""
 
 DEFAULT_PRESET = "dpcl"
 CONFIGURATIONS = "configurations"

@@ -142,7 +142,7 @@ def _callbacks(config: ClusteringConfig) -> dict[str, keras.callbacks.Callback]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the training; returns the exit code."""
+    """Run the command line of the training; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     return exit_code("clustering.train", lambda: _run(arguments))
 

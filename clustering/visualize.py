@@ -515,7 +515,7 @@ def _gradient(name: str) -> Colormap:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Separate items and plot them; returns the exit code."""
+    """Separate items and plot them; return the exit code."""
     parser = argparse.ArgumentParser(
         "clustering.visualize", description=main.__doc__, allow_abbrev=False
     )

@@ -55,7 +55,7 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
-    """Write the tables; returns the exit code."""
+    """Write the tables; return the exit code."""
     for path in PAGES:
         write_text(path, filled(path.read_text("utf-8")))
     return 0

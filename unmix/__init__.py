@@ -27,8 +27,8 @@ def load(path: str | Path, *args: Any, **options: Any) -> Separator:
 
     Args:
         path: Name of published networks, run folder, or folder of the original.
-        *args: Passed on, such as the targets.
-        **options: Passed on.
+        *args: The targets, see :func:`unmix.separate.load`.
+        **options: Options of :func:`unmix.separate.load`.
 
     Returns:
         The separator: ``separator(mixture)`` takes [channels, samples] and returns a

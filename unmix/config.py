@@ -20,7 +20,7 @@ FOLDER_LAYOUTS = (
     "trackfolder_var",
     "unaligned",
 )
-"""Layouts of Open-Unmix for folders of one's own, which have one target."""
+"""Folder layouts of Open-Unmix for own data, with one target."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Network:
         hidden_size: Width between the layers; each direction of the recurrent stack
             has half of it (``hidden_size``).
         layers: Layers of the recurrent stack.
-        bidirectional: Whether the stack sees the future as well (``unidirectional``
-            is its opposite).
-        bandwidth: Highest frequency that the network sees, in Hz (``bandwidth``).
-        dropout: Part of the outputs of all but the last layer of the stack that
-            training sets to zero.
+        bidirectional: Whether the stack runs in both directions (the opposite of
+            ``unidirectional``).
+        bandwidth: Highest input frequency of the network, in Hz (``bandwidth``).
+        dropout: Fraction of the outputs of all but the last layer of the stack that
+            is set to zero in training.
     """
 
     sample_rate: int = 44100
@@ -59,51 +59,53 @@ class UnmixConfig:
 
     Attributes:
         model: Shape of the network.
-        train: Length of the run and how it is spread over devices.
+        train: Length of the run and its distribution over devices.
         target: Source to separate, or several, one network each: ``vocals,drums``.
         dataset: Corpus: MUSDB18 (stems or wav), another one by its name in
             ``common.corpora.catalogue``, or one of the folder layouts.
         root: Folder of the corpus, or ``previews``: the 7-second previews of MUSDB18,
             which are downloaded.
         miniature: Without a root, make the synthetic miniature corpus.
-        is_wav: Expect MUSDB18 as wav files; without it either layout is read.
+        is_wav: Read MUSDB18 only from wav files; otherwise both layouts are read.
         resample: Resample files of another rate instead of refusing them.
         records: Folder for the records made from the corpus; none: in the cache.
-        records_encoding: Encoding of the records, which any but auto makes in any case:
-            16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
+        records_encoding: Encoding of the records, which are always made unless it is
+            auto: 16 bits, float32 or 16 bits compressed without loss; auto: 16 bits
+                where
             they keep every sample, else float32.
         output: Run folder; none: a new one named by the date.
-        initial: Run folder, folder of the original's files, or name of a model, whose
-            weights a new run starts from.
+        initial: Run folder, folder of the original's files, or name of a model with the
+            initial weights of a new run.
         batch_size: Excerpts per replica and step.
         seq_dur: Length of the training excerpts in seconds, at most 0: whole files.
-        samples_per_track: Excerpts of each track in one epoch, but of folder layouts.
-        source_augmentations: Applied to each source of a training excerpt; none: gain
-            and channelswap, with folder layouts nothing.
+        samples_per_track: Excerpts of each track in one epoch, except for folder
+            layouts.
+        source_augmentations: Augmentations of each source of a training excerpt; none:
+            gain and channelswap, or nothing for folder layouts.
         random_track_mix: Sources of one excerpt come from different tracks; none: yes,
-            but with folder layouts.
-        balanced: Tracks of every class are drawn equally often, not files.
+            except for folder layouts.
+        balanced: Draw classes, not files, equally often.
         input_file: Mixture of an aligned corpus, a name or a pattern.
         output_file: Target of an aligned corpus.
         target_dir: Target folder of a source folder corpus.
         interferer_dirs: Folders of the other sources of a source folder corpus.
         target_file: Target of a track folder corpus.
         interferer_files: Other sources of a track folder corpus.
-        silence_missing: Take a missing target as silence.
+        silence_missing: Use silence for a missing target.
         allow_cut: Cut a track to its shortest file, however much is lost.
         ext: Suffix of the files of a folder corpus.
         nb_train_samples: Excerpts of an epoch of a source folder corpus.
         nb_valid_samples: Excerpts of its validation.
         lr: Learning rate at the start.
-        lr_decay_patience: Epochs without improvement before it falls.
-        lr_decay_gamma: Factor by which it falls.
+        lr_decay_patience: Epochs without improvement before it decays.
+        lr_decay_gamma: Factor of the decay.
         patience: Epochs without improvement before the training stops.
-        weight_decay: Weight of the squares of all weights in the gradient.
+        weight_decay: Factor of each weight that is added to its gradient.
         optimizer: ``adam``, or ``rmsprop`` of 2019.
-        end_to_end: Train the networks of all targets together on the waveforms that
-            the whole separator estimates.
-        niter: Iterations of the filter in that training; without any each target has
-            the phase of the mixture.
+        end_to_end: Train the networks of all targets together on the estimated
+            waveforms.
+        niter: Iterations of the filter in that training; with 0 each target has the
+            phase of the mixture.
     """
 
     model: Network = Network()
@@ -191,7 +193,7 @@ UMX_2019 = replace(
     source_augmentations=(),
     random_track_mix=False,
     patience=20,
-    # It had no schedule of the learning rate: patience ends the run before.
+    # It had no schedule of the learning rate: early stopping ends the run first.
     lr_decay_patience=1000,
     weight_decay=0.0,
     optimizer="rmsprop",

@@ -1,10 +1,10 @@
-"""Weights of the original for our networks, and back.
+"""Convert weights of the original to our networks and back.
 
 ``python -m unmix.convert SOURCE DEST --check`` restores every target of a folder as the
 original writes it (``vocals.pth``, ``vocals.json``, ``separator.json``, the last two if
-they exist), of a run folder, or of a publication, and compares the networks with the
-same computed by numpy in float64. No tensor may be missing or left over. DEST is
-written as the original does, or with ``--bundle`` as a model that comes with a package.
+they exist), of a run folder, or of a pretrained model, and compares the networks with
+a reference in numpy and float64. No tensor may be missing or extra. DEST is written in
+the format of the original, or with ``--bundle`` as a bundled model.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ Tensors = Mapping[str, np.ndarray]
 
 
 def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
-    """Write networks as the original does, all files or none.
+    """Write networks in the format of the original, all files or none.
 
     Args:
         models: Network by target.
         folder: The folder to make.
 
     Raises:
-        CheckpointError: The folder exists, or the networks differ in their transform.
+        CheckpointError: The folder exists, or the networks have different transforms.
         OSError: It cannot be written.
     """
     folder = Path(folder)
@@ -73,7 +73,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
 
     Args:
         run: Run folder of one target, or of several.
-        folder: The folder to make, or of a bundled model to replace; its cards stay.
+        folder: The folder to make, or of a bundled model to replace, whose cards stay.
         form: How it is written.
 
     Returns:
@@ -123,16 +123,16 @@ def card_scores(summary: Mapping[str, Any]) -> list[Score]:
 
 
 def check(model: OpenUnmix, tensors: Tensors, frames: int = 64) -> float:
-    """Compare a network with the same computed by numpy in float64.
+    """Compare a network with its reference in numpy and float64.
 
     Args:
         model: The network.
         tensors: Its tensors by the original's names.
-        frames: Length of the noise that goes through both.
+        frames: Length of the noise for the comparison.
 
     Returns:
-        Largest difference of the magnitudes, relative to the largest magnitude: the
-        larger one of the network in training and of the one in separation.
+        Largest difference of the magnitudes, relative to the largest magnitude, of both
+        the network for training and the one for separation.
 
     Raises:
         CheckpointError: It is above 1e-4.
@@ -174,7 +174,7 @@ def folded_estimate(model: OpenUnmix, magnitude: np.ndarray) -> np.ndarray:
 
 
 def reference_estimate(tensors: Tensors, magnitude: np.ndarray) -> np.ndarray:
-    """Estimate by numpy in float64 from the original's tensors: slow and short.
+    """Estimate by numpy in float64 from the original's tensors, as a slow reference.
 
     Args:
         tensors: Weights with the names and shapes of the original.
@@ -234,7 +234,7 @@ def _sigmoid(value: np.ndarray) -> np.ndarray:
 
 
 def _noise(model: OpenUnmix, frames: int) -> np.ndarray:
-    """Draw magnitudes of the mean and deviation that the network standardises."""
+    """Draw magnitudes with the mean and deviation of the network's statistics."""
     mean, scale = -model.input_mean.numpy(), np.abs(model.input_scale.numpy())
     deviation = 1.0 / np.maximum(scale, 1e-6)
     shape = [model.config.channels, frames, model.bins]
@@ -245,11 +245,11 @@ def _noise(model: OpenUnmix, frames: int) -> np.ndarray:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check networks of Open-Unmix, or write them as the original does."""
+    """Check networks of Open-Unmix, or write them in the format of the original."""
     parser = convert_command.parser(
         "unmix.convert",
         main.__doc__,
-        "compare each network with the same computed by numpy in float64, print the "
+        "compare each network with a reference in numpy and float64, print the "
         f"largest difference, refuse it above {TOLERANCE:g}",
     )
     parser.set_defaults(named_input=[])
@@ -284,7 +284,7 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _print_check(source: str, target: str, model: OpenUnmix) -> None:
-    # The tensors are compared, not the rounding of a run in half precision.
+    # In float32, so that only tensors matter, not the rounding of half precision.
     set_precision(model, "float32")
     difference = check(model, _source_tensors(source, target, model))
     sys.stdout.write(f"{target}: largest difference {difference:.3g}\n")
@@ -305,7 +305,7 @@ def _print_export(folder: str, models: Mapping[str, OpenUnmix]) -> None:
 
 
 def _source_tensors(source: str, target: str, model: OpenUnmix) -> Tensors:
-    """Read again the tensors that a network was restored from."""
+    """Read the original tensors of a network again."""
     location = weights.locate(source, [target])
     if location.trained_here:
         return original_folder.collect(model)

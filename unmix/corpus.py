@@ -1,6 +1,6 @@
-"""From the corpus that a configuration names to the sounds that mixtures are made of.
+"""Open the corpus of a configuration as the sounds of training mixtures.
 
-A mixture is the sum of slots, one for each source; a slot lists the sounds that can be
+A mixture is the sum of slots, one for each source. A slot lists the sounds that can be
 drawn for it.
 """
 
@@ -50,11 +50,11 @@ COMPOUND = {
     "accompaniment": ("drums", "bass", "other"),
     "linear_mixture": musdb.SOURCES,
 }
-"""Targets of music that are sums of sources."""
+"""Targets that are sums of sources."""
 PREVIEWS = "previews"
-"""The root that stands for the previews of MUSDB18, which are downloaded."""
+"""Root for the previews of MUSDB18, which are downloaded."""
 POOLED = ("sourcefolder", "unaligned")
-"""Layouts whose sounds belong to no track."""
+"""Layouts whose sounds do not belong to tracks."""
 MIXTURE = "mixture of all"
 NONE = -1
 MINIATURE_TRACKS = {"train": 40, "test": 10}
@@ -62,11 +62,11 @@ MINIATURE_TRACKS = {"train": 40, "test": 10}
 
 @dataclass(frozen=True)
 class Slot:
-    """The sounds that one source of a mixture is drawn from.
+    """The sounds from which one source of a mixture is drawn.
 
     Attributes:
         sounds: Number of the sound in each row.
-        present: 1 where the row has a sound, or 0: then it is another one of its track.
+        present: 1 if the row has a sound; 0 if the number is of another sound.
         lengths: Length of each row in samples.
         first: First row of each class.
         count: Rows of each class; one class holds all unless sampling is balanced.
@@ -136,8 +136,8 @@ def tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     """List the tracks of a split.
 
     Args:
-        config: Names the corpus and its sources.
-        folder: Its folder, from :func:`root`.
+        config: Configuration with the corpus and its sources.
+        folder: Folder of the corpus, from :func:`root`.
         split: ``"train"`` or ``"valid"``.
 
     Raises:
@@ -153,7 +153,7 @@ def tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
 
 
 def targets(config: UnmixConfig) -> tuple[str, ...]:
-    """Return the sources that are trained; a folder layout has a key for its one."""
+    """Return the targets of a training; a folder layout has a key for its target."""
     key = TARGET_KEY.get(config.dataset)
     if key is None:
         return config.target
@@ -164,12 +164,12 @@ def targets(config: UnmixConfig) -> tuple[str, ...]:
 def parts(
     config: UnmixConfig, target: str, sources: Collection[str]
 ) -> tuple[str, ...]:
-    """Return the sources of a corpus that a target is the sum of.
+    """Return the sources of a corpus whose sum is a target.
 
     Args:
-        config: Names the corpus.
+        config: Configuration with the corpus.
         target: One of its sources, or one of :data:`COMPOUND`.
-        sources: Its sources.
+        sources: Sources of the corpus.
 
     Raises:
         ConfigError: The corpus has no such target.
@@ -189,10 +189,10 @@ def parts(
 
 
 def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Split:
-    """Open the sounds of a split and lay them out in slots.
+    """Open the sounds of a split and arrange them in slots.
 
     Args:
-        config: Names the corpus, its targets and the length of excerpts.
+        config: Configuration with the corpus, its targets and the length of excerpts.
         split: ``"train"`` or ``"valid"``.
         tracks: Its tracks, see :func:`tracks`.
 
@@ -231,7 +231,7 @@ def _without_root(config: UnmixConfig) -> Path:
         raise ConfigError(
             "root is not set; name the folder of MUSDB18 (root=FOLDER, --root FOLDER "
             "or MUSDB18_ROOT_DIR for ./run_train_model_on_musdb18.sh), train 'with "
-            f"tiny' on the miniature that is made here, or ask for the "
+            f"tiny' on the synthetic miniature, or use the "
             f"{musdb.PREVIEW_SECONDS}-second previews (root={PREVIEWS})"
         )
     rate = config.model.sample_rate
@@ -278,7 +278,7 @@ def _variable(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
 def _long_enough(
     config: UnmixConfig, split: str, tracks: Sequence[Track]
 ) -> list[Track]:
-    """Leave out tracks that are shorter than an excerpt, and say so."""
+    """Leave out tracks shorter than an excerpt, and report them."""
     whole = split == "valid" and config.dataset not in (*POOLED, "aligned")
     window = config.model.window_samples / config.model.sample_rate
     seconds = window if whole else max(window, config.seq_dur)
@@ -314,7 +314,7 @@ def _rows(
     """Make slots whose rows are the tracks; the last one holds a stored mixture."""
     names, rows = list(tracks[0].sources), [list(each.sources) for each in tracks]
     if config.dataset not in LAYOUTS:
-        # A source that a track lacks is silent in it.
+        # A missing source of a track is silent.
         names = list(dict.fromkeys(name for row in rows for name in row))
         rows = [names] * len(tracks)
     if config.dataset == "trackfolder_var":
@@ -340,7 +340,7 @@ def _rows(
 def _interferers(
     target: str, tracks: Sequence[Track]
 ) -> tuple[list[str], list[list[str]]]:
-    """List the sources of each track, the target first, filled up with empty names."""
+    """List the sources of each track, the target first, padded with empty names."""
     others = [[name for name in each.sources if name != target] for each in tracks]
     most = max(len(each) for each in others)
     names = [target, *(f"interferer {index}" for index in range(most))]
@@ -371,7 +371,7 @@ def _pools(
 
 
 def _class(name: str, balanced: bool) -> str:
-    """Return the first folder below that of the source where sampling is balanced."""
+    """Return the class of a sound, its first folder, if sampling is balanced."""
     below = name.split("/")[1:-1]
     return below[0] if balanced and below else ""
 

@@ -1,8 +1,8 @@
 """Excerpts of mixtures as functions of their position, from any corpus.
 
-For every slot of a mixture, which is a source, a sound and a start in it are drawn. The
-layouts of corpora differ in whether the slots share a track or draw one each, which is
-also what random track mixing decides.
+For every slot of a mixture, a source, a sound and its start are drawn. Depending on the
+layout of the corpus and on random track mixing, the slots share a track or draw one
+each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from unmix.corpus import POOLED, Slot, Split, open_split
 
 GAINS = (0.25, 1.25)
 VALID_SEED = 1 << 40
-"""Added to the seed for what is drawn of the validation."""
+"""Offset of the seed for the validation."""
 
 
 class Data(NamedTuple):
@@ -49,13 +49,13 @@ def epoch_steps(config: UnmixConfig, split: Split, replicas: int = 1) -> int:
     """Count the steps of an epoch, by the rule of the layout of the corpus.
 
     Args:
-        config: Names the corpus and the batch size.
+        config: Configuration with the corpus and the batch size.
         split: The training split.
-        replicas: Devices that take a batch each.
+        replicas: Number of devices, each with a batch.
 
     Returns:
-        Steps in which ``samples_per_track`` excerpts of every track of a corpus are
-        drawn, ``nb_train_samples`` of source folders, or each other track once.
+        Steps for ``samples_per_track`` excerpts of every track of a corpus,
+        ``nb_train_samples`` of source folders, or each track of other layouts once.
     """
     items = split.rows
     if config.dataset not in FOLDER_LAYOUTS:
@@ -70,7 +70,7 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
     """Make the function from a position to a training excerpt.
 
     Args:
-        config: Length, augmentations, random mixing and seed.
+        config: Configuration with length, augmentations, random mixing and seed.
         split: The training split.
 
     Returns:
@@ -88,7 +88,7 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
             f"set batch_size=1 instead of {batches[0]} and train.accumulate=1 instead "
             f"of {batches[1]}, or a positive seq_dur"
         )
-    # What is done to a source alone would no longer fit a mixture that is a file.
+    # Augmented sources would not match a mixture that is a file.
     asked = config.source_augmentations or ()
     augmentations = () if config.dataset == "aligned" else asked
 
@@ -108,12 +108,12 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
 def validation_example(config: UnmixConfig, split: Split) -> Example:
     """Make the function from a position to an example of the validation.
 
-    Whole tracks with their own mixtures, so an example has its own length and a batch
-    holds one; aligned tracks are cut to ``seq_dur`` as the original does, and source
-    folders give fixed random mixtures of that length.
+    These are whole tracks with their own mixtures, in batches of one because lengths
+    differ. Aligned tracks are cut to ``seq_dur`` as in the original, and source folders
+    give fixed random mixtures of that length.
 
     Args:
-        config: Names the corpus, the length and the seed.
+        config: Configuration with the corpus, the length and the seed.
         split: The validation split.
 
     Returns:
@@ -135,13 +135,13 @@ def whole_mixtures(config: UnmixConfig, split: Split) -> tuple[Example, int]:
     """Make the function from a position to a mixture for the statistics.
 
     Args:
-        config: Names the corpus and the length.
+        config: Configuration with the corpus and the length.
         split: The training split.
 
     Returns:
-        Function from a position to ``mixture`` [channels, samples], without any
-        augmentation: whole tracks, of source folders excerpts from the middle of
-        sounds; and the number of them.
+        Function from a position to ``mixture`` [channels, samples], without
+        augmentation: whole tracks, or excerpts from the middle of the sounds of source
+        folders; and their number.
     """
     if config.dataset in POOLED:
         middle = functools.partial(_pooled, config, split, "middle")
@@ -165,15 +165,16 @@ def _excerpt_samples(config: UnmixConfig) -> int | None:
 
 
 def _uniform(seed: int, position: tf.Tensor, slots: int) -> tf.Tensor:
-    """Five numbers in [0, 1) for each slot: class, row, start, gain and swap."""
+    """Draw five numbers in [0, 1) for each slot: class, row, start, gain and swap."""
     key = tf.stack([tf.constant(seed, tf.int64), tf.cast(position, tf.int64)])
     return tf.random.stateless_uniform([slots, 5], key, dtype=tf.float64)
 
 
 def _leaders(config: UnmixConfig, slots: int) -> tuple[bool, list[int]]:
-    """Say whether tracks take turns, and whose track and start each slot takes.
+    """Return whether tracks take turns, and the slot that each slot follows.
 
-    Tracks that do not take turns are drawn anew for every excerpt.
+    A slot has the track and start of the slot that it follows. Tracks that do not take
+    turns are drawn anew for every excerpt.
     """
     apart, together = list(range(slots)), [0] * slots
     if config.dataset in POOLED:
@@ -201,7 +202,7 @@ def _draw(
         rows = [
             rows[k] if leader else item // repeats for k, leader in enumerate(leaders)
         ]
-        if repeats > 1:  # The excerpts of a track lie at even distances.
+        if repeats > 1:  # The excerpts of a track are equally spaced.
             turn = tf.cast(tf.math.floormod(item, repeats), tf.float64)
             positions = tf.fill([len(slots)], turn / (repeats - 1))
     lengths = [tf.gather(s.lengths, row) for s, row in zip(slots, rows, strict=True)]
@@ -221,13 +222,13 @@ def _row(slot: Slot, uniform: tf.Tensor) -> tf.Tensor:
 
 
 def _pick(uniform: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Turn a number in [0, 1] into one of ``count`` whole numbers from 0."""
+    """Scale a number in [0, 1] to an integer from 0 to below ``count``."""
     picked = tf.cast(uniform * tf.cast(count, tf.float64), tf.int64)
     return tf.minimum(picked, count - 1)
 
 
 def _outputs(config: UnmixConfig, split: Split) -> np.ndarray:
-    """Weight of each slot in the mixture and in each target, [1 + targets, slots]."""
+    """Return the weights of slots in mixture and targets, [1 + targets, slots]."""
     sums = np.zeros([1 + len(split.target_slots), len(split.slots)], np.float32)
     sums[0] = 1
     for target, slots in enumerate(split.target_slots):
@@ -245,10 +246,10 @@ def _mix(
     gains: tf.Tensor | None = None,
     swaps: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Read what was drawn, and make the mixture and the targets in one product.
+    """Read the drawn excerpts, and make mixture and targets in one product.
 
-    The product of a small matrix and all channels applies scale, gains and exchanged
-    channels while it adds up: fewer passes over the samples than one after the other.
+    The product of a small matrix and all channels applies scale, gains and channel
+    swaps together with the sum, in fewer passes over the samples.
     """
     picked = list(zip(drawn.slots, drawn.rows, strict=True))
     numbers = tf.stack([tf.gather(slot.sounds, row) for slot, row in picked])
@@ -277,7 +278,7 @@ def _pooled(
     start: Literal["drawn", "middle"],
     position: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
-    """A mixture of sounds drawn at a position, from a random start or the middle."""
+    """Mix sounds drawn at a position, from a random start or the middle."""
     offset = VALID_SEED if start == "drawn" else 0
     uniform = _uniform(config.train.seed + offset, position, len(split.slots))
     if start == "middle":
@@ -290,7 +291,7 @@ def _pooled(
 def _whole(
     split: Split, most: int | None, with_targets: bool, row: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """A track from its start, with its own mixture where it has one."""
+    """Read a track from its start, with its own mixture if it has one."""
     samples = tf.gather(split.slots[0].lengths, row)
     if most is not None:
         samples = tf.minimum(samples, most)

@@ -1,8 +1,8 @@
 """End-to-end training: the networks of all targets together, on waveforms.
 
-By themselves the networks learn magnitudes. Here the loss is that of the waveforms
-that the whole separator estimates, so that the networks also learn from the filter and
-from the phase of the mixture. The original has no such training.
+Separately the networks are trained on magnitudes. Here the loss is on the waveforms of
+the whole separator, so that the networks also learn from the filter and the phase of
+the mixture. The original has no such training.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from unmix.model import OpenUnmix
 from unmix.wiener import windowed
 
 WINDOW_FRAMES = 300
-"""Frames that are filtered at once, as in separation."""
+"""Frames in a window of the filter, as in separation."""
 CHUNK_FRAMES = 5 * WINDOW_FRAMES
-"""Frames of a validation track that are separated at once, to bound the memory."""
+"""Frames of a chunk of a validation track, to bound the memory."""
 
 
 class EndToEnd(keras.Model):
@@ -42,7 +42,7 @@ class EndToEnd(keras.Model):
         replicas: int,
     ) -> None:
         super().__init__(name="end_to_end")
-        # In a checkpoint each lies under its target: network/vocals/...
+        # In a checkpoint each is below its target: network/vocals/...
         self.network = dict(networks)
         self.config = config
         self.replicas = replicas
@@ -66,8 +66,8 @@ class EndToEnd(keras.Model):
     ) -> tuple[Gradients, tf.Tensor]:
         """Compute the gradients of a batch, and the loss of each example [batch].
 
-        The gradient is of the sum over the batch divided by the global batch size, so
-        that replicas add up to one.
+        The gradient is that of the sum over the batch divided by the global batch size,
+        so that the gradients of all replicas add up.
         """
         with tf.GradientTape() as tape:
             estimates = self.separate(batch["mixture"], training=True)
@@ -78,7 +78,7 @@ class EndToEnd(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss on whole tracks, each of which counts the same, separated in chunks."""
+        """Loss on whole tracks with equal weights, separated in chunks."""
         estimates = self.separate_in_chunks(batch["mixture"])
         losses = waveform_loss(estimates, batch["sources"])
         self.loss_mean.update_state(losses, batch["weight"])
@@ -88,7 +88,7 @@ class EndToEnd(keras.Model):
         """Separate waveforms, differentiably.
 
         The filter of a single target also models the rest of the mixture, as in
-        separation: without it the filtered target would be the mixture itself.
+        separation. Otherwise the filtered target would be the mixture itself.
 
         Args:
             mixture: Waveforms [batch, channels, samples].
@@ -127,7 +127,7 @@ class EndToEnd(keras.Model):
 
         def separate_one(index: tf.Tensor, done: Any) -> tuple[tf.Tensor, Any]:
             start = index * chunk_samples
-            # The last chunk takes the rest, which may be too short for the padding.
+            # The last chunk includes the remainder, and may be too short to pad alone.
             end = tf.where(index == count - 1, samples, start + chunk_samples)
             estimates = self.separate(mixture[..., start:end])
             return index + 1, done.write(index, tf.transpose(estimates, [3, 0, 1, 2]))

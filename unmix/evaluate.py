@@ -9,8 +9,8 @@ Models of speech and noise are scored on ``DATA/test/NAME/{mixture,speech,noise}
 or on ``DATA/test/{mix,speech,noise}/NAME.wav``; ``--stoi`` adds the intelligibility of
 speech.
 
-Songs are scored in processes of their own while the next ones are separated. Stopped at
-any time, the same command goes on with the songs that have no scores yet. A song that
+Songs are scored in worker processes while the next ones are separated. After an
+interruption the same command continues with the songs without scores. A song that
 cannot be scored is reported, the others are scored, and the exit code is 1.
 """
 
@@ -59,7 +59,7 @@ from unmix.scoring.worker import (
 from unmix.separate import add_filter_options, filter_options, load
 
 ROOT_VARIABLE = "MUSDB_PATH"
-"""Names the corpus where ``--data`` does not, as for the original."""
+"""Variable with the corpus if there is no ``--data``, as in the original."""
 SPLITS = {"train": "train", "test": "test"}
 ALIASES = {"split": ["--subset"], "jobs": ["--cores"], "output": ["--evaldir"]}
 """Flags of the original's programs."""
@@ -68,7 +68,7 @@ __all__ = ["evaluate", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the evaluation; returns the exit code."""
+    """Run the command line of the evaluation; return the exit code."""
     return command.command(_parser(), _main, argv)
 
 
@@ -157,7 +157,7 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse at once what would fail only after a while, or not be done as asked."""
+    """Refuse options that would fail later, or that would have no effect."""
     if options.input:
         raise CorpusError(
             "--input names a file to separate, and a file has no score: "
@@ -168,7 +168,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
-    """Find the corpus: as asked, else that of the run, else as for a training."""
+    """Return the corpus: by the options, else of the run, else as for a training."""
     root = options.data or os.environ.get(ROOT_VARIABLE)
     if root:
         return corpus.root(replace(UMX, root=root))
@@ -217,7 +217,7 @@ def _score_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _museval(separator: Separator) -> dict[str, Any]:
-    """Describe how scores were made: sources, windows and medians."""
+    """Describe the scores: sources, windows and medians."""
     groups = scored_together(scored_targets(separator.sources))
     return {
         "mode": MODE,

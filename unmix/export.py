@@ -1,7 +1,7 @@
 """Trained networks as files for other programs: ``python -m unmix.export umxhq``.
 
-``--format onnx`` writes what ``python -m unmix.light`` separates with, without
-TensorFlow: one graph from magnitudes to the last hidden layer of all targets, and one
+``--format onnx`` writes two graphs for ``python -m unmix.light``, which separates
+without TensorFlow: one from magnitudes to the last hidden layer of all targets, and one
 from there to masks, which runs window by window of the Wiener filter.
 """
 
@@ -28,14 +28,14 @@ from unmix.separate import load
 
 Networks = Mapping[str, OpenUnmix]
 FRAMES = 64
-"""Of the input that an exported network is compared with ours on."""
+"""Size of the input for the comparison of an exported network."""
 
 
 def export(path: str | Path, checkpoint: str | None = None) -> Export:
     """Prepare the export of the networks of all targets.
 
     Args:
-        path: As :func:`unmix.separate.load` takes it.
+        path: As for :func:`unmix.separate.load`.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``.
 
     Raises:
@@ -134,7 +134,7 @@ def _product(graph: Graph, rows: str, product: Affine) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the export; returns the exit code."""
+    """Run the command line of the export; return the exit code."""
     return command("unmix.export", __doc__, export, argv)
 
 

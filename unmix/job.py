@@ -15,7 +15,7 @@ from unmix.config import PRESETS
 from unmix.original_flags import ALIASES, SWITCHES, translate_flags
 
 VARIABLES = "MUSDB18_ROOT_DIR", "MUSDB_PATH"
-"""Name the corpus; the latter is that of the original."""
+"""Variables with the corpus; the second is that of the original."""
 FOLDER = "unmix/musdb18"
 TARGETS = "target=vocals,drums,bass,other"
 FIRST_SEED = 42
@@ -28,9 +28,9 @@ MINIATURE = (
 
 
 def choose(words: Words) -> Choice:
-    """Choose the published preset where there is a corpus, else the miniature."""
+    """Choose the published preset if there is a corpus, else the miniature."""
     root = words.root("root", *VARIABLES)
-    # The preset for speech has a corpus of its own, of speech and noise.
+    # The preset for speech has its own corpus, of speech and noise.
     data = ["dataset=musdb"] if words.preset == "umxse" else []
     if not root:
         preset = words.preset or "tiny"
@@ -79,7 +79,7 @@ def report(run: str, words: Words) -> Report:
 
 
 def _published(root: str) -> str:
-    """Return the preset of a corpus: the scores of wav files have a row of their own.
+    """Return the preset of a corpus: wav files have their own row of scores.
 
     The network is the same.
     """
@@ -88,7 +88,7 @@ def _published(root: str) -> str:
 
 
 def _count(words: Words) -> int:
-    """Return how many seeds are asked for, 0 without the option."""
+    """Return the number of seeds, 0 without the option."""
     text = words.options.get("--seeds", "0")
     if "--seeds" in words.options and text not in [*"123456789"]:
         raise ConfigError(
@@ -118,7 +118,7 @@ SCRIPT = job.Script(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script; returns the exit code."""
+    """Run the script; return the exit code."""
     return job.main(SCRIPT, argv)
 
 

@@ -1,8 +1,8 @@
 """Separation without TensorFlow: ``python -m unmix.light song.wav --model FOLDER``.
 
-``FOLDER`` is what ``python -m unmix.export`` wrote with ``--format onnx``. The networks
-run in onnxruntime, the transforms and the Wiener filter in numpy, in the two passes of
-:mod:`unmix.two_pass`.
+``FOLDER`` is the output of ``python -m unmix.export`` with ``--format onnx``. The
+networks run in onnxruntime, the transforms and the Wiener filter in numpy, in the two
+passes of :mod:`unmix.two_pass`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load(
         softmask: Start from ratio masks instead of the phase of the mixture.
         residual: Add the rest of the mixture as one more source, under this name, or
             ``residual``.
-        wiener_win_len: Frames that are filtered at once, None for all of a segment.
+        wiener_win_len: Frames in a window of the filter, None for a whole segment.
         alpha: Exponent of the ratio masks of ``softmask``.
         logit: Centre of their compression, None for none.
         **options: ``segment_seconds`` and ``overlap``, by default as exported.
@@ -55,7 +55,7 @@ def load(
     """
     exported = opened(path, "unmix")
     names = [*exported.config["separator"]["sources"]]
-    # A single target would become the mixture in the filter: it needs the rest as well.
+    # The filter would turn a single target into the mixture: it needs the rest as well.
     rest = bool(residual) or (len(names) == 1 and niter > 0)
     if residual:
         names.append(residual if isinstance(residual, str) else RESIDUAL)
@@ -73,9 +73,9 @@ class TwoPass:
 
     Args:
         exported: The networks.
-        options: Of the filter.
-        window: Frames that are filtered at once, None for all.
-        sources: How many of the filter's outputs are returned.
+        options: Options of the filter.
+        window: Frames in a window of the filter, None for all.
+        sources: Number of outputs of the filter to return.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class TwoPass:
         return np.stack([self._one_or_two(each) for each in mixture])
 
     def _one_or_two(self, mixture: np.ndarray) -> np.ndarray:
-        """Separate equal channels as one where the networks take their mean."""
+        """Separate equal channels as one if the networks use their mean."""
         mono = self.channels == 1 and (mixture == mixture[:1]).all()
         estimates = self._one(mixture[:1] if mono else mixture)
         return np.broadcast_to(estimates, [len(estimates), *mixture.shape])
@@ -138,7 +138,7 @@ class TwoPass:
         return window(self.params).astype(np.float32)
 
     def _input(self, spectra: np.ndarray) -> np.ndarray:
-        """Input of a network [channels, frames, bins]: a mono one takes the mean."""
+        """Input of a network [channels, frames, bins]: the mean for a mono network."""
         magnitude = np.abs(spectra)
         return magnitude.mean(0, keepdims=True) if self.channels == 1 else magnitude
 
@@ -152,13 +152,13 @@ class TwoPass:
         magnitudes = self.decode(hidden) * self._input(spectra)
         estimates = wiener(magnitudes, spectra, self.options)[: self.sources]
         size, hop = self.params.window_samples, self.params.hop_samples
-        # One after the other, in a fraction of the memory.
+        # One after the other, to save memory.
         sounds = (np.fft.irfft(each, size).astype(np.float32) for each in estimates)
         return np.stack([overlap_and_add(each * self._hann, hop) for each in sounds])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the separation; returns the exit code."""
+    """Run the command line of the separation; return the exit code."""
     return command(
         load, argv, "Separate music into its stems.", configure=add_filter_options
     )

@@ -11,7 +11,7 @@ import math
 
 import tensorflow as tf
 
-# Energy below this share of the mixture's counts as none, -30 dB as in [2].
+# Energy below this fraction of the mixture's counts as zero, -30 dB as in [2].
 FLOOR = 1e-3
 # Energy of a sample of digital silence, -120 dB.
 LEAST_POWER = 1e-12
@@ -20,8 +20,8 @@ LEAST_POWER = 1e-12
 def spectrogram_loss(estimate: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Mean squared difference of magnitudes, the loss of [1].
 
-    The mean over a batch of these is the mean over all its elements, and replicas add
-    up when it is divided by their number.
+    The mean over a batch is the mean over all its elements; divided by the number of
+    replicas it adds up over them.
 
     Args:
         estimate: Estimated magnitudes [batch, channels, frames, bins].
@@ -43,9 +43,9 @@ def waveform_loss(estimates: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
     .. math:: \frac 1 S \sum_s 10 \log_{10}
         \frac{\|e_s - y_s\|^2 + f}{\|y_s\|^2 + f}, \quad f = 10^{-3} \|\sum_s y_s\|^2
 
-    It is the mean over the targets, so quiet ones count as much as loud ones; the floor
-    f, after [2], keeps it finite where a target is silent. The original trains on
-    magnitudes alone: this loss is our own, for ``end_to_end``.
+    The mean over the targets gives quiet ones the same weight as loud ones. The floor
+    f, after [2], keeps the loss finite for silent targets. The original trains only on
+    magnitudes; this loss is for ``end_to_end``.
 
     Args:
         estimates: Waveforms [batch, targets, channels, samples].
@@ -70,5 +70,5 @@ def _energy(waveforms: tf.Tensor) -> tf.Tensor:
 
 
 def _count(waveforms: tf.Tensor) -> tf.Tensor:
-    """Samples of all channels of one source."""
+    """Number of samples of all channels of one source."""
     return tf.cast(tf.reduce_prod(tf.shape(waveforms)[-2:]), waveforms.dtype)

@@ -29,7 +29,7 @@ def num_bins(config: Network) -> int:
 
 
 def num_input_bins(config: Network) -> int:
-    """Count the bins up to the bandwidth, which the network sees.
+    """Count the bins up to the bandwidth, the input of the network.
 
     >>> num_input_bins(Network())
     1487
@@ -44,11 +44,11 @@ class OpenUnmix(keras.Model):
 
     Args:
         config: Its shape.
-        precision: Of its three products.
+        precision: Precision of its three products.
         name: Name of the model.
 
     Raises:
-        ValueError: The shape is that of no network.
+        ValueError: The shape is invalid.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class OpenUnmix(keras.Model):
         self.fc3 = Dense(width, outputs, name="fc3")
         self.bn3 = BatchNormalisation((outputs,), "bn3")
         self.output_scale = _vector(self, "output_scale", self.bins, "ones")
-        # One, not zero: the untrained network then passes the mixture on.
+        # One, not zero, so that the untrained network returns the mixture.
         self.output_mean = _vector(self, "output_mean", self.bins, "ones")
         set_precision(self, precision)
         self.built = True
 
-    # There is no Python control flow on tensors, and looking for it takes seconds.
+    # No Python control flow on tensors, which AutoGraph would take seconds to find out.
     @tf.autograph.experimental.do_not_convert
     def call(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Estimate the target's magnitude.
@@ -93,7 +93,7 @@ class OpenUnmix(keras.Model):
         Args:
             magnitude: Magnitude of the mixture [batch, channels, frames, bins].
             training: Whether to drop outputs between recurrent layers, and to
-                normalise by this batch, whose moments are then remembered.
+                normalise by this batch and update the moving averages.
 
         Returns:
             Magnitude of the target, of the same shape.
@@ -112,10 +112,10 @@ class OpenUnmix(keras.Model):
         return tf.reshape(rows, [batch, frames, self.config.hidden_size])
 
     def mask(self, rows: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Make the mask of what goes into and comes out of the recurrent stack.
+        """Make the mask from input and output of the recurrent stack.
 
         Args:
-            rows: Both [batch, frames, 2 * width].
+            rows: Input and output [batch, frames, 2 * width].
             training: Whether to normalise by this batch.
 
         Returns:
@@ -147,7 +147,7 @@ class OpenUnmix(keras.Model):
                 f"statistics of {moments.shape[1:]} bins, means from "
                 f"{moments[0].min():g} and deviations from {moments[1].min():g}, do "
                 f"not fit a network of {self.bins} bins; expected finite means and "
-                "positive deviations, so look whether the training set is silent"
+                "positive deviations, so check whether the training set is silent"
             )
         self.input_mean.assign(-moments[0, : self.input_bins])
         self.input_scale.assign(1.0 / moments[1, : self.input_bins])
@@ -242,7 +242,7 @@ def _vector(layer: keras.Model, name: str, size: int, initializer: str) -> tf.Va
 
 
 def _check(config: Network) -> None:
-    """Raise a ValueError for a number that makes no network."""
+    """Raise an error for an invalid shape."""
     width = config.hidden_size
     even = "expected an even number, at least 2"
     wrong = {

@@ -1,6 +1,6 @@
 """The Wiener filter of :mod:`unmix.wiener` in numpy, for use without TensorFlow.
 
-Bins do not depend on each other, so some are filtered at a time, in little memory.
+Bins are independent, so a few are filtered at a time to save memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Options(NamedTuple):
     Attributes:
         niter: Iterations of expectation maximisation.
         softmask: Start from ratio masks instead of the phase of the mixture.
-        residual: Add what the targets leave as one more source.
+        residual: Add the mixture minus the targets as one more source.
         alpha: Exponent of the ratio masks.
         logit: Centre of their compression, None for none.
     """
@@ -51,7 +51,7 @@ def wiener(magnitudes: np.ndarray, mixture: np.ndarray, options: Options) -> np.
     Args:
         magnitudes: float32 [targets, channels or 1, frames, bins], not negative.
         mixture: complex64 [channels, frames, bins] of one or two channels.
-        options: Of the filter.
+        options: Options of the filter.
 
     Returns:
         complex64 [targets (+ 1), channels, frames, bins].
@@ -114,13 +114,13 @@ def _filtered(model: _Spatial, x: np.ndarray, noise: float) -> np.ndarray:
 
 
 def _solved(model: _Spatial, x: np.ndarray, noise: float) -> np.ndarray:
-    """Multiply the mixture by the inverse of the covariance that the model gives it."""
+    """Multiply the mixture by the inverse of its covariance in the model."""
     variance = np.einsum("tfb,tcb->cfb", model.power, model.variance)
     if len(x) == 1:
         return x / (noise + variance)
     cross = np.einsum("tfb,tb->fb", model.power, model.cross)
     left, right = variance
-    # Where all targets have one direction, the last term is a difference of equals.
+    # If all targets have one direction, the last term is a difference of equal numbers.
     volume = np.maximum(left * right - np.square(np.abs(cross)), 0.0)
     inverse = 1.0 / (noise * (noise + left + right) + volume)
     return ((noise + variance[::-1]) * x - _across(cross, x)) * inverse

@@ -26,22 +26,22 @@ ALIASES = {
 REPLACED = {
     "--unidirectional": ["model.bidirectional=false"],
 }
-"""Flags without a value, and the words that they stand for."""
+"""Flags without a value, and the words that replace them."""
 
 SWITCHES = ("--quiet", "--no-cuda", "--no_cuda")
-"""Flags about the process, which are no keys of a configuration."""
+"""Flags of the process, which are not keys of a configuration."""
 
 WITHOUT_EFFECT = {
-    "--nb-workers": "excerpts are read by as many threads as pay",
-    "--audio-backend": "every format is read by soundfile, else by ffmpeg",
+    "--nb-workers": "the number of reading threads is chosen automatically",
+    "--audio-backend": "formats are read by soundfile or ffmpeg",
 }
-"""Flags with a value that nothing depends on, and why."""
+"""Flags with a value that has no effect, with the reason."""
 
 REFUSED = {
     "--debug": "the original then leaves out statistics; use --check for a dry run",
     "--split": "the tracks of validation are those of the folder or of MUSDB18",
 }
-"""Flags that would do something else than in the original."""
+"""Flags that would have another effect than in the original."""
 
 
 def translate_flags(arguments: Sequence[str]) -> list[str]:
@@ -51,7 +51,7 @@ def translate_flags(arguments: Sequence[str]) -> list[str]:
         arguments: Words of the command line.
 
     Returns:
-        The words without those that have no effect, which are reported.
+        The words without flags that have no effect, which are reported.
 
     Raises:
         ConfigError: A flag is refused.

@@ -1,11 +1,11 @@
-"""A folder of networks as the original writes it, and the names of its tensors.
+"""Folders of networks in the format of the original, and the names of its tensors.
 
-``vocals.pth`` holds the weights, ``vocals.json`` how they were trained and
-``separator.json`` the transform. Downloads come without the last two, and with the
+``vocals.pth`` holds the weights, ``vocals.json`` their training and ``separator.json``
+the transform. Downloads come without the last two, and with the
 first digits of their SHA-256 in the name: ``vocals-b62c91ce.pth``.
 
-A matrix of the original has outputs before inputs, ours inputs before outputs. Gates
-have one order in both: input, forget, cell, output.
+Matrices of the original are [outputs, inputs], ours [inputs, outputs]. The order of the
+gates is the same: input, forget, cell, output.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ ORDER = ("vocals", "drums", "bass", "other", "speech", "noise")
 WEIGHTS = re.compile(r"(?P<target>.+?)(?:[-_][0-9a-f]{8})?\.pth$")
 
 PUBLISHED_NETWORKS = (UMX.model, UMXL.model, UMXSE.model)
-"""Networks whose rate and hop follow from their shape."""
+"""Published networks, whose shape determines rate and hop."""
 
 IGNORED = re.compile(
     r"(bn\d\.num_batches_tracked|stft\.window|transform\.\d+\.window|sample_rate)$"
 )
-"""What a file may hold beside the weights; the last three stem from version 1.0."""
+"""Further tensors that a file may hold; the last three are from version 1.0."""
 
 NORMALISATION = {
     "weight": "gamma",
@@ -63,7 +63,7 @@ RANKS = {
     "lstm.weight_hh_l0": 2,
     "fc3.weight": 2,
 }
-"""Number of axes of the tensors that the shape of the network follows from."""
+"""Number of axes of the tensors that determine the shape of the network."""
 
 CELL = re.compile(r"lstm\.\w+?_l(\d+)(_reverse)?$")
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ Tensors = Mapping[str, Any]
 
 
 class Shape(NamedTuple):
-    """What the shapes of a file's tensors say about the network."""
+    """Shape of the network, as far as the tensors of a file determine it."""
 
     window_samples: int
     input_bins: int
@@ -90,7 +90,7 @@ def files(folder: Path) -> dict[str, Path]:
         CheckpointError: Two files are of the same target.
     """
     by_target: dict[str, Path] = {}
-    # The shorter name first: vocals.pth goes before vocals-b62c91ce.pth.
+    # The shorter name first: vocals.pth has priority over vocals-b62c91ce.pth.
     for path in sorted(folder.glob("[!.]*.pth"), key=lambda p: (len(p.name), p)):
         target = WEIGHTS.match(path.name)["target"]
         if target in by_target and by_target[target].stem != target:
@@ -106,7 +106,7 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 def ordered(targets: Iterable[str]) -> list[str]:
-    """Put targets in the order of the publications, and others after them, by name.
+    """Sort targets in the order of the publications, then others by name.
 
     >>> ordered(["choir", "bass", "vocals"])
     ['vocals', 'bass', 'choir']
@@ -135,11 +135,11 @@ def network(path: Path, target: str, tensors: Tensors) -> Network:
     Args:
         path: The weight file.
         target: Its target.
-        tensors: What is in it.
+        tensors: Its tensors.
 
     Raises:
-        CheckpointError: The tensors are those of something else, or the files beside
-            them state another shape or not enough.
+        CheckpointError: The tensors are of another network, or the files beside them
+            contradict the shape or are incomplete.
     """
     shape = _shape(tensors, str(path))
     rate, hop = _rate_and_hop(path.parent, shape)
@@ -183,11 +183,11 @@ def assign(model: OpenUnmix, tensors: Tensors, source: str) -> None:
     Args:
         model: The network to fill.
         tensors: Tensor by the original's name.
-        source: Where they come from, for the error.
+        source: Their file, for the error.
 
     Raises:
-        CheckpointError: Tensors are missing, extra, misshapen or not finite; all of
-            them are named.
+        CheckpointError: Tensors are missing, extra, misshapen or not finite; the
+            message names all of them.
     """
     table = variables(model)
     weights = {
@@ -221,7 +221,7 @@ def separator(network: Network) -> dict[str, Any]:
 
 
 def results(target: str, network: Network) -> dict[str, Any]:
-    """Describe a network as ``TARGET.json`` does, without a history of its training."""
+    """Describe a network as ``TARGET.json`` does, without the history of training."""
     return {
         "args": {
             "bandwidth": network.bandwidth,
@@ -243,7 +243,7 @@ def results(target: str, network: Network) -> dict[str, Any]:
 
 
 def is_loadable(network: Network) -> bool:
-    """Whether the original's own loader takes networks of this shape."""
+    """Whether the original's loader supports networks of this shape."""
     return network.bidirectional and network.layers == 3
 
 

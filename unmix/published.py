@@ -1,8 +1,8 @@
-"""What the authors of Open-Unmix published: their networks, and the scores of these.
+"""The networks and scores that the authors of Open-Unmix published.
 
-None of the networks is part of this repository. ``unmix.load("umxhq")`` downloads its
+The networks are not part of this repository. ``unmix.load("umxhq")`` downloads its
 four files once; ``python -m unmix.published`` lists the addresses and the folders of
-the cache, for a machine without a network.
+the cache, for a machine without internet.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _scores() -> dict[str, dict[str, dict[str, float]]]:
 
 SCORES: Mapping[str, Mapping[str, Mapping[str, float]]] = _scores()
 """Medians in dB by publication, target and metric: the test set of MUSDB18, four
-targets, one iteration of the filter. All of them are numbers that the authors printed.
+targets, one iteration of the filter. All numbers are quoted from the authors.
 """
 
 
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     unknown = [name for name in names if name not in MODELS]
     if unknown:
         sys.stderr.write(
-            f"unmix.published: {unknown[0]} is no published model; expected "
+            f"unmix.published: {unknown[0]} is not a published model; expected "
             f"{', '.join(MODELS)}\n"
         )
         return 1

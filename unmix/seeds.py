@@ -1,9 +1,9 @@
-"""The best of several trainings that differ in their seed, target by target.
+"""Choose the best of several seeds for each target.
 
-``python -m unmix.seeds FOLDER`` looks at the runs ``FOLDER/seed42``, ``FOLDER/seed43``
-and so on, each of one or more targets, and links for every target the run of the lowest
-validation loss to ``FOLDER/best/TARGET``, as the published networks were chosen.
-``FOLDER/best`` is then a run folder like any other.
+``python -m unmix.seeds FOLDER`` compares the runs ``FOLDER/seed42``, ``FOLDER/seed43``
+and so on, each of one or more targets. For every target it links the run with the
+lowest validation loss to ``FOLDER/best/TARGET``, as the published networks were chosen.
+``FOLDER/best`` can then be used like any run folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATTERN = "seed*"
 
 
 class Run(NamedTuple):
-    """A training of one target, and the validation loss of the network it keeps."""
+    """A training of one target, and the validation loss of its best network."""
 
     seed: str
     folder: Path
@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
 
 def find(folder: str | Path) -> dict[str, list[Run]]:
-    """Find the runs of every target that have kept a network so far.
+    """Find the runs of every target with a saved network.
 
     Args:
         folder: Holds a run folder for each seed.
@@ -43,7 +43,7 @@ def find(folder: str | Path) -> dict[str, list[Run]]:
         Runs by target, in the order of their seeds.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no run.
     """
     by_target: dict[str, list[Run]] = {}
     seeds = sorted(Path(folder).glob(PATTERN), key=lambda p: (len(p.name), p.name))
@@ -70,7 +70,7 @@ def keep_best(folder: str | Path) -> dict[str, Run]:
         The chosen run by target.
 
     Raises:
-        CheckpointError: There is no run, or something else is in the way.
+        CheckpointError: There is no run, or another file is in the way.
     """
     chosen = _best(find(folder))
     for target, run in chosen.items():
@@ -79,7 +79,7 @@ def keep_best(folder: str | Path) -> dict[str, Run]:
 
 
 def table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """Lay out the validation losses, a line for each target and a column for each seed.
+    """Format the validation losses: a line for each target, a column for each seed.
 
     >>> runs = [Run("seed42", Path(), 0.5), Run("seed43", Path(), 0.25)]
     >>> print(table({"bass": runs}))
@@ -100,7 +100,7 @@ def table(runs: Mapping[str, Sequence[Run]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Keep the best run of every target; returns the exit code."""
+    """Keep the best run of every target; return the exit code."""
     parser = argparse.ArgumentParser("unmix.seeds", description=main.__doc__)
     parser.add_argument("folder", help="holds a run folder for each seed")
     options = parser.parse_args(argv)
@@ -115,14 +115,14 @@ def _main(folder: str) -> int:
 
 
 def _best(runs: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
-    """Return the run of the lowest loss by target; of equal ones the first."""
+    """Return the run with the lowest loss by target; the first of equal ones."""
     return {
         target: min(each, key=lambda run: run.loss) for target, each in runs.items()
     }
 
 
 def _loss(run: Path) -> float | None:
-    """Read the validation loss of the best checkpoint, None where there is none yet."""
+    """Read the validation loss of the best checkpoint, None if there is none yet."""
     scalars = run / "scalars.jsonl"
     try:
         step = int(checkpoint.find(run, "best").name.rpartition("-")[2])
@@ -146,10 +146,10 @@ def _values(line: str) -> dict[str, Any]:
 
 
 def _link(link: Path, run: Path) -> None:
-    """Link to a run by a relative path, in one step, so that folders can be moved."""
+    """Link to a run by a relative path, atomically, so that folders can be moved."""
     if link.exists() and not link.is_symlink():
         raise CheckpointError(
-            f"{link} is no link of a training with --seeds; move it elsewhere"
+            f"{link} is not a link of a training with --seeds; move it elsewhere"
         )
     link.parent.mkdir(parents=True, exist_ok=True)
     part = link.with_name(f".{link.name}.part")

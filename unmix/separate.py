@@ -31,14 +31,14 @@ WHOLES = (
     {"vocals", "accompaniment"},
     {"speech", "noise"},
 )
-"""Sets of targets whose sum is the mixture."""
+"""Sets of targets that add up to the mixture."""
 FILTER_OPTIONS = (
     "niter", "softmask", "residual", "wiener_win_len", "aggregate", "alpha", "logit",
 )  # fmt: skip
 logger = logging.getLogger(__name__)
 
 Sums = Mapping[str, Sequence[str]]
-"""Sources that a new one is the sum of, by its name."""
+"""Parts of new sources, by name."""
 
 
 def load(  # noqa: PLR0913 (each is one independent choice)
@@ -61,21 +61,21 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     Args:
         path: Name of a publication (``umx``, ``umxhq``, ``umxl``, ``umxse``), run
             folder, or folder as the original writes it.
-        targets: Networks to use; by default all. The filter gives them the sound of
-            those that are left out, so write fewer sources rather than use fewer
-            networks.
+        targets: Networks to use; by default all. The filter adds the sound of missing
+            targets to the others, so it is better to write fewer sources than to use
+            fewer networks.
         niter: Iterations of expectation maximisation.
         softmask: Start from ratio masks instead of the phase of the mixture.
         residual: Add the rest of the mixture as one more source, under this name, or
             ``residual``.
-        wiener_win_len: Frames that are filtered at once, None for all of a segment.
-        aggregate: New sources by the names of those that they are the sum of; others
-            are left out.
+        wiener_win_len: Frames in a window of the filter, None for a whole segment.
+        aggregate: New sources as lists of the names of their parts; other sources are
+            left out.
         alpha: Exponent of the ratio masks of ``softmask``.
         logit: Centre of their compression, None for none.
-        segment_seconds: Longest sound in one pass; longer sound goes through in chunks.
-            None takes everything in one pass, as the original does.
-        overlap: Part of a segment that neighbouring chunks share.
+        segment_seconds: Longest sound in one pass; longer sound is separated in chunks.
+            None separates everything in one pass, as the original does.
+        overlap: Fraction of a segment that neighbouring chunks share.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
             best, else the latest.
 
@@ -95,7 +95,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     networks = weights.load(path, targets, checkpoint)
     _check_alike(networks)
     names = [*networks]
-    # A single target would become the mixture in the filter: it needs the rest as well.
+    # The filter would turn a single target into the mixture: it needs the rest as well.
     rest = bool(residual) or (len(names) == 1 and niter > 0)
     if residual:
         names.append(residual if isinstance(residual, str) else RESIDUAL)
@@ -111,7 +111,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
         segment_seconds=segment_seconds,
         overlap=overlap,
         named=True,
-        # Chunks begin where the filter's windows do.
+        # Chunks begin with windows of the filter.
         grid_samples=(wiener_win_len or 1) * config.hop_samples,
         pairs=True,
         complete=bool(
@@ -161,7 +161,7 @@ def _check_alike(networks: Mapping[str, OpenUnmix]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the separation; returns the exit code."""
+    """Run the command line of the separation; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     if "--stream" in argv:
         return _stream(argv)
@@ -169,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         load,
         argv,
         "Separate music into its stems; --stream --help shows how to separate raw "
-        "samples from standard input as they come. The options of the original's umx "
+        "samples from standard input as they arrive. The options of the original's umx "
         "belong to umx-tf.",
         pillar="unmix",
         model="umxhq",
@@ -183,7 +183,7 @@ def add_filter_options(
     window: int | None = WINDOW_FRAMES,
     window_help: str = "frames that are filtered at once (default: %(default)s)",
 ) -> None:
-    """Add the options of the filter that :func:`load` takes.
+    """Add the options of :func:`load` for the filter.
 
     Args:
         parser: The parser.
@@ -227,7 +227,7 @@ def add_filter_options(
 
 
 def filter_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of :func:`add_filter_options`, as :func:`load` takes them."""
+    """Return the options of :func:`add_filter_options` as keywords of :func:`load`."""
     return {name: getattr(options, name) for name in FILTER_OPTIONS}
 
 
@@ -252,10 +252,10 @@ def parse_sums(text: str) -> dict[str, list[str]]:
 
 
 class Residual(argparse.Action):
-    """Takes the name of the residual, if there is one, and leaves a file to the inputs.
+    """Reads the name of the residual, if there is one, and passes on a file.
 
-    A word with a folder or a suffix is a file. A parser that uses it sets the default
-    of ``named_input`` to ``[]``.
+    A word with a folder or a suffix is an input file. A parser with this action sets
+    the default of ``named_input`` to ``[]``.
     """
 
     def __call__(
@@ -265,7 +265,7 @@ class Residual(argparse.Action):
         values: str | bool | Sequence[str] | None,
         option_string: str | None = None,
     ) -> None:
-        """Put the name into the namespace, or a file to ``named_input``."""
+        """Store the name in the namespace, or a file in ``named_input``."""
         word = values if isinstance(values, str) else ""
         is_file = os.sep in word or Path(word).suffix
         setattr(namespace, self.dest, True if is_file else values)
@@ -274,12 +274,12 @@ class Residual(argparse.Action):
 
 
 def _stream(argv: Sequence[str]) -> int:
-    """Separate standard input to standard output; returns the exit code."""
+    """Separate standard input to standard output; return the exit code."""
     parser = argparse.ArgumentParser(
         "unmix.separate --stream", description=stream.__doc__
     )
     add = parser.add_argument
-    add("--stream", action="store_true", help="separate standard input as it comes")
+    add("--stream", action="store_true", help="separate standard input as it arrives")
     add("--model", required=True, help="run folder, or folder of the original")
     add_checkpoint(parser)
     add(
@@ -289,7 +289,7 @@ def _stream(argv: Sequence[str]) -> int:
         help="write these only, in this order (default: all)",
     )
     add_filter_options(
-        parser, niter=0, window_help="frames that the filter waits for (default: 300)"
+        parser, niter=0, window_help="frames in a window of the filter (default: 300)"
     )
     stream.add_options(parser)
     options = parser.parse_args(argv)
@@ -306,7 +306,7 @@ def _run_stream(options: argparse.Namespace) -> int:
             "standard output is a terminal, which cannot show samples; write to a file "
             "or to a player, such as > vocals.raw"
         )
-    # Networks that have no part in the written sources are left out.
+    # Networks that no written source needs are left out.
     joint = options.niter or options.softmask or options.residual or options.aggregate
     separator = load(
         options.model,

@@ -15,7 +15,7 @@ from unmix.corpus import Split
 
 BLOCK_FRAMES = 1024
 FLOOR = 1e-4
-"""Least deviation of a bin, as a share of the largest."""
+"""Smallest deviation of a bin, as a fraction of the largest."""
 
 
 class Moments:
@@ -59,14 +59,14 @@ class Moments:
 
 
 def statistics(config: UnmixConfig, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Take the statistics that the network's input is scaled by.
+    """Compute the statistics that standardise the input of the network.
 
-    Mean and population deviation of the magnitudes of the mixtures, mean over their
-    channels, over all frames of all training tracks; a deviation of less than 1e-4 of
-    the largest is raised to that.
+    These are mean and population deviation, over all frames of all training tracks, of
+    the magnitudes of the mixtures averaged over channels. Deviations below 1e-4 of the
+    largest are raised to that value.
 
     Args:
-        config: Names the corpus and the transform.
+        config: Configuration with the corpus and the transform.
         split: The training split.
 
     Returns:
@@ -85,7 +85,7 @@ def statistics(config: UnmixConfig, split: Split) -> tuple[np.ndarray, np.ndarra
 
 
 def _blocks(mixture: np.ndarray, params: Stft) -> Iterator[np.ndarray]:
-    """Magnitudes [frames, bins] of a mixture, block after block."""
+    """Magnitudes [frames, bins] of a mixture, block by block."""
     hop, overlap = params.hop_samples, params.window_samples - params.hop_samples
     samples = mixture.shape[-1]
     for start in range(0, samples - params.window_samples + 1, BLOCK_FRAMES * hop):

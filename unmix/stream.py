@@ -1,9 +1,9 @@
-"""Streaming separation by networks of one direction, while the sound still goes on.
+"""Streaming separation by unidirectional networks, while the sound arrives.
 
-The estimates are those of the whole sound, for any lengths of the blocks.
+The estimates equal those of the whole sound, for any lengths of the blocks.
 ``python -m unmix.separate --stream --model DIR --targets vocals < in.raw > out.raw``
 reads raw samples from standard input and writes those of the sources to standard
-output, the channels of each source after those of the one before.
+output, with the channels of the sources one after the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from common.separation.separator import SeparationError, Separator
 from unmix.two_pass import COVERED, TwoPassSeparator
 
 FEW, MANY = 16, 256
-"""Frames that are computed at once, beside one; each number compiles once."""
+"""Sizes of a chunk in frames besides one; each is compiled once."""
 FORMATS: dict[str, np.dtype] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 """Sample types by their names in ffmpeg."""
 FULL_SCALE = 32768
@@ -32,15 +32,15 @@ FULL_SCALE = 32768
 
 @final
 class Stream:
-    """Separation of one sound that comes in blocks.
+    """Separation of one sound that arrives in blocks.
 
-    The estimates joined are those of ``separator(mixture)`` in one segment. A sample is
-    returned when no later one can change it, which is after ``latency_samples`` at most
-    where no block is longer than a hop of the networks.
+    The joined estimates equal ``separator(mixture)`` in one segment. A sample is
+    returned when no later input can change it, after at most ``latency_samples`` if no
+    block is longer than a hop of the networks.
 
     Args:
-        separator: Made by :func:`unmix.load` of networks of one direction, best with
-            ``niter=0``: else the filter waits until each of its windows is full.
+        separator: From :func:`unmix.load` with unidirectional networks, preferably with
+            ``niter=0``; otherwise the filter waits until its windows are full.
         channels: Channels of the blocks, 1 or 2.
 
     Attributes:
@@ -49,7 +49,7 @@ class Stream:
         channels: Channels of the blocks and of each source.
         window_samples: Length of a frame of the networks.
         hop_samples: Distance between frames.
-        latency_samples: Samples that the estimates lie behind the sound at most.
+        latency_samples: Largest delay of the estimates, in samples.
 
     Raises:
         SeparationError: The networks have two directions, or the filter has no windows.
@@ -69,27 +69,27 @@ class Stream:
             config.hop_samples,
         )
         self.channels, self._half = channels, config.window_samples // 2
-        # Frames that the filter takes together; without it each is by itself.
+        # Frames in a window of the filter; without the filter, one.
         self._together = wiener.wiener_win_len if wiener.niter else None
         waiting = (self._together or 1) * config.hop_samples
         self.latency_samples = self.window_samples + waiting
         self._states = [stack.initial_state(1) for stack in self._network.stacks]
         self._received, self._frames, self._ended = 0, 0, False
         inside = max(channels, config.channels)
-        # The newest samples, and all from the first frame that is not done.
+        # Samples from the first pending frame on.
         self._newest = self._ahead = np.zeros([inside, 0], np.float32)
-        # Sum of the frames that are done, and that of their squared windows.
+        # Sum of the finished frames, and of their squared windows.
         self._summed = np.zeros([len(self.sources), inside, 0], np.float32)
         self._cover = np.zeros(0)
 
     def push(self, block: np.ndarray) -> np.ndarray:
-        """Take a block and return the samples that no later one can change.
+        """Process a block, and return the samples that no later one can change.
 
         Args:
             block: Float [channels, samples] of any length, full scale +-1.
 
         Returns:
-            Float32 [sources, channels, samples], of any length, none too.
+            Float32 [sources, channels, samples], of any length including 0.
 
         Raises:
             SeparationError: The block does not fit or is not finite, or the stream has
@@ -102,7 +102,7 @@ class Stream:
             block = np.pad(self._newest, [(0, 0), (self._half, 0)], mode="reflect")
         if self._received > self._half:
             self._ahead = np.concatenate([self._ahead, block], axis=1)
-        # A copy, as a view would keep all of a long block.
+        # A copy, because a view would keep a long block in memory.
         self._newest = self._newest[:, -self._half - 1 :].copy()
         ready = max(0, self._ahead.shape[1] - self.window_samples + self.hop_samples)
         ready //= self.hop_samples
@@ -112,7 +112,8 @@ class Stream:
         """End the stream.
 
         Returns:
-            The rest [sources, channels, samples]: as many came in as go out in all.
+            The remaining samples [sources, channels, samples], so that as many are
+            returned in all as were pushed.
 
         Raises:
             SeparationError: The stream had no samples, or has ended before.
@@ -123,7 +124,7 @@ class Stream:
         self._ended, half = True, self._half
         newest, pads = self._newest, [(0, 0), (0, half)]
         if self._received <= half:
-            # Zeros follow a sound too short for the padding, as in a whole one.
+            # A sound too short for the padding is extended by zeros, as in one pass.
             newest = np.pad(newest, [(0, 0), (0, half + 1 - self._received)])
             self._ahead = np.pad(newest, [(0, 0), (half, 0)], mode="reflect")
         reflected = np.pad(newest, pads, mode="reflect")[:, half + 1 :]
@@ -147,9 +148,9 @@ class Stream:
         return np.concatenate(done, axis=-1)
 
     def _chunks(self, frames: int) -> Iterator[tuple[int, int]]:
-        """Divide frames into chunks: how many, and the size that they are padded to.
+        """Yield the number of frames of each chunk, and its padded size.
 
-        Only the last one is padded, after which no state is needed.
+        Only the last chunk is padded, after which no state is needed.
         """
         while frames:
             fitting = (each for each in (MANY, FEW, 1) if each <= frames)
@@ -159,7 +160,7 @@ class Stream:
             frames -= count
 
     def _estimates(self, count: int, size: int) -> np.ndarray:
-        """Separate the first frames ahead, windowed and overlapped."""
+        """Separate the first pending frames, windowed and overlapped."""
         network = self._network
         samples = (size - 1) * self.hop_samples + self.window_samples
         ahead = self._ahead[:, :samples]
@@ -174,7 +175,7 @@ class Stream:
         return made[..., : (count - 1) * self.hop_samples + self.window_samples]
 
     def _add(self, made: np.ndarray, count: int) -> None:
-        """Add frames to those before, and their squared windows."""
+        """Add frames to the earlier ones, and their squared windows."""
         missing = made.shape[-1] - self._summed.shape[-1]
         made[..., : self._summed.shape[-1]] += self._summed
         self._summed, self._cover = made, np.pad(self._cover, [(0, missing)])
@@ -191,7 +192,7 @@ class Stream:
         divisor = np.where(cover > COVERED, cover, 1.0).astype(np.float32)
         before = max(0, self._half - self._frames * self.hop_samples)
         made = (summed / divisor)[..., before:samples]
-        # One channel went through as two equal ones.
+        # A single channel was separated as two equal ones.
         return made if made.shape[1] == self.channels else made.mean(1, keepdims=True)
 
     def _checked(self, block: np.ndarray) -> np.ndarray:
@@ -229,7 +230,7 @@ def _network(separator: Separator) -> TwoPassSeparator:
     if network.config.bidirectional:
         raise SeparationError(
             "the networks have two directions, of which one begins at the end of the "
-            "sound; a stream needs some trained with model.bidirectional=false"
+            "sound; a stream needs networks trained with model.bidirectional=false"
         )
     if network.options.niter and not network.options.wiener_win_len:
         raise SeparationError(
@@ -245,7 +246,7 @@ class Tally:
 
     Attributes:
         samples: Samples of each channel.
-        left_over: Bytes at the end that are no sample of all channels.
+        left_over: Bytes at the end that are not a sample of all channels.
         seconds: Time that the separation took.
         clipped: Samples beyond full scale that an integer format clipped.
     """
@@ -268,9 +269,9 @@ def pump(
     Args:
         stream: The new stream.
         names: Names of the sources to write, in this order.
-        formats: Of the samples read and of those written, see :data:`FORMATS`.
-        source: Read as bytes come; its channels are interleaved.
-        sink: Written, and flushed, as soon as samples are certain.
+        formats: Formats of the samples to read and to write, see :data:`FORMATS`.
+        source: Input with interleaved channels.
+        sink: Output, flushed as soon as samples are complete.
 
     Returns:
         The counts.
@@ -294,7 +295,7 @@ def pump(
 def _blocks(
     source: BinaryIO, stream: Stream, sample_type: np.dtype, tally: Tally
 ) -> Iterator[np.ndarray]:
-    """Read blocks [channels, samples] of whatever lengths arrive."""
+    """Read blocks [channels, samples] of the lengths that arrive."""
     width, rest = stream.channels * sample_type.itemsize, b""
     while received := source.read1(FEW * stream.hop_samples * width):  # type: ignore[attr-defined]
         rest += received
@@ -335,8 +336,8 @@ def run(separator: Separator, options: argparse.Namespace) -> int:
     """Separate standard input to standard output.
 
     Args:
-        separator: Made of networks of one direction.
-        options: Those of :func:`add_options`, and ``targets`` to write.
+        separator: Separator with unidirectional networks.
+        options: Options of :func:`add_options`, and ``targets`` to write.
 
     Returns:
         The exit code.
@@ -359,7 +360,7 @@ def run(separator: Separator, options: argparse.Namespace) -> int:
     try:
         tally = pump(stream, names, formats, sys.stdin.buffer, sys.stdout.buffer)
     except BrokenPipeError as error:
-        # Else Python would fail on the closed pipe once more when it ends.
+        # Otherwise Python would fail on the closed pipe again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SeparationError(
             "standard output was closed before the sound ended"
@@ -391,7 +392,7 @@ def _description(stream: Stream) -> str:
 
 
 def _end(tally: Tally, stream: Stream) -> int:
-    """Report the counts; returns the exit code."""
+    """Report the counts; return the exit code."""
     seconds = tally.samples / stream.sample_rate
     clipped = f", {tally.clipped} samples clipped" if tally.clipped else ""
     _say(
@@ -401,8 +402,8 @@ def _end(tally: Tally, stream: Stream) -> int:
     if tally.left_over:
         raise SeparationError(
             f"standard input ended {tally.left_over} bytes after its last sample of "
-            f"{stream.channels} channels; it broke off, or --format-in or --channels "
-            "is another"
+            f"{stream.channels} channels; it is truncated, or --format-in or "
+            "--channels is wrong"
         )
     return 0
 

@@ -40,8 +40,8 @@ class UnmixTraining(keras.Model):
     """The network of one target together with its loss.
 
     Args:
-        network: Estimates the magnitude of the target from that of the mixture.
-        config: Names the transform.
+        network: Network from the magnitude of the mixture to that of the target.
+        config: Configuration with the transform.
         replicas: Number of replicas that share a global batch.
     """
 
@@ -69,8 +69,8 @@ class UnmixTraining(keras.Model):
     ) -> tuple[Gradients, tf.Tensor]:
         """Compute the gradients of a batch, and the loss of each example [batch].
 
-        The gradient is of the sum over the batch divided by the global batch size, so
-        that replicas add up to one.
+        The gradient is that of the sum over the batch divided by the global batch size,
+        so that the gradients of all replicas add up.
         """
         mixture = self.magnitude(batch["mixture"])  # [batch, channels, frames, bins]
         target = self.magnitude(batch["sources"][:, 0])
@@ -83,7 +83,7 @@ class UnmixTraining(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss on whole tracks, each of which counts the same."""
+        """Loss on whole tracks with equal weights."""
         estimate = self.network(self.magnitude(batch["mixture"]))
         target = self.magnitude(batch["sources"][:, 0])
         losses = spectrogram_loss(estimate, target)
@@ -91,7 +91,7 @@ class UnmixTraining(keras.Model):
         return {"loss": self.loss_mean.result()}
 
     def magnitude(self, waveform: tf.Tensor) -> tf.Tensor:
-        """Magnitudes [batch, channels, frames, bins]; mono networks see their mean."""
+        """Magnitudes [batch, channels, frames, bins]; their mean for mono networks."""
         magnitude = tf.abs(stft(waveform, self.stft))
         if self.config.model.channels == 1:
             return tf.reduce_mean(magnitude, axis=1, keepdims=True)
@@ -115,7 +115,7 @@ def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job
 
 
 def _check_targets(config: UnmixConfig, sources: tuple[str, ...]) -> None:
-    """Require one name for each of the sources of the corpus."""
+    """Require one target for each source of the corpus."""
     names = config.target
     if len(set(names)) < len(names) or len(names) != len(sources):
         raise ConfigError(
@@ -157,7 +157,7 @@ def _job(
         train=lambda step: distribution.training_batches(
             strategy, excerpt, config.batch_size * config.train.accumulate, step
         ),
-        # Whole tracks have lengths of their own.
+        # Whole tracks differ in length.
         valid=lambda: distribution.validation_batches(strategy, track, count, 1),
         records=[index for index in indexes if index is not None],
         digest=train.sounds.digest,
@@ -180,7 +180,7 @@ def _callbacks(config: UnmixConfig) -> dict[str, keras.callbacks.Callback]:
 def _initialise(
     config: UnmixConfig, train: Split, networks: Mapping[str, OpenUnmix]
 ) -> None:
-    """Start networks from the weights of others, or the statistics of the training."""
+    """Initialise networks by the weights of others, or by statistics of the data."""
     if config.initial:
         for target, network in networks.items():
             weights.start_from(network, config.initial, target)
@@ -191,7 +191,7 @@ def _initialise(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of the training; returns the exit code."""
+    """Run the command line of the training; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with contextlib.ExitStack() as stack:
         if "--quiet" in arguments:

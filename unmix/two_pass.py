@@ -1,9 +1,10 @@
-"""Separation in two passes: the estimates of one, in little memory.
+"""Separation in two passes, with the estimates of one pass in less memory.
 
 The first pass transforms the mixture in chunks of a few seconds and keeps the inputs
 and outputs of the recurrent stacks, some thousand numbers for each frame. The second
 transforms the mixture again, window by window of the filter, computes the masks from
-what was kept, filters and adds up. No spectrogram of the whole mixture ever exists.
+the kept values, filters and overlap-adds. No spectrogram of the whole mixture is
+needed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from unmix.model import Folded, OpenUnmix, folded
 from unmix.wiener import wiener
 
 CHUNK_FRAMES = 256
-"""Frames of a chunk of the first pass; one number, so that it compiles once."""
+"""Frames of a chunk of the first pass; a constant, so that it compiles once."""
 THREADS = min(8, os.cpu_count() or 1)
 COVERED = 1e-10
 """Sum of squared windows below which no frame covers a sample."""
@@ -38,8 +39,8 @@ class WienerOptions:
     Attributes:
         niter: Iterations of expectation maximisation.
         softmask: Start from ratio masks instead of the phase of the mixture.
-        residual: Add what the targets leave as one more source.
-        wiener_win_len: Frames that are filtered at once, None for all.
+        residual: Add the mixture minus the targets as one more source.
+        wiener_win_len: Frames in a window of the filter, None for all.
         alpha: Exponent of the ratio masks.
         logit: Centre of their compression, None for none.
     """
@@ -53,7 +54,7 @@ class WienerOptions:
 
 
 class Weights(NamedTuple):
-    """The products of all targets beside the recurrent stacks.
+    """The products of all targets around the recurrent stacks.
 
     Attributes:
         encode: Kernel [inputs, targets * width] and bias of the first product.
@@ -72,9 +73,9 @@ class TwoPassSeparator:
 
     Args:
         networks: Trained networks of one shape, by target.
-        options: Of the filter.
-        sums: Matrix [sources, targets, and the residual where there is one] that makes
-            the sources that are returned; None returns the targets themselves.
+        options: Options of the filter.
+        sums: Matrix from targets, and a residual if any, to the returned sources
+            [sources, targets]; None returns the targets themselves.
 
     Attributes:
         encode: From samples [channels, samples] of some frames to the inputs of the
@@ -96,7 +97,7 @@ class TwoPassSeparator:
         self.config: Network = models[0].config
         self.options = options
         self.stacks: list[RecurrentStack] = [model.lstm for model in models]
-        # Folding would round other factors to half precision than training did.
+        # Folding would round other factors to half precision than training does.
         self.unfolded = models if models[0].precision != "float32" else []
         self.weights = _gathered([folded(model) for model in models])
         self.input_bins: int = models[0].input_bins
@@ -109,8 +110,8 @@ class TwoPassSeparator:
         self.encode = graph(self._encoded)
         self.step = graph(self._stepped)
         self.decode = graph(self._decoded)
-        # Compiled one by one: in one program the compiler would compute the filter
-        # again for each of the sums, which takes three times as long.
+        # Compiled separately: in one program the filter would be recomputed for each of
+        # the sums, which takes three times as long.
         # XLA may leave out the rounding to half precision.
         exact = not self.unfolded
         self._magnitude = graph(self._magnitudes, jit_compile=exact)
@@ -126,9 +127,9 @@ class TwoPassSeparator:
         return estimates[0][np.newaxis] if len(estimates) == 1 else np.stack(estimates)
 
     def _one_or_two(self, mixture: np.ndarray) -> np.ndarray:
-        """Separate equal channels as one where the networks take their mean.
+        """Separate equal channels as one if the networks use their mean.
 
-        Both together have a covariance of rank one, which float32 cannot invert.
+        Their covariance has rank one, which float32 cannot invert.
         """
         mono = self.config.channels == 1 and (mixture == mixture[:1]).all()
         estimates = self._one(mixture[:1] if mono else mixture)
@@ -146,10 +147,10 @@ class TwoPassSeparator:
         return summed[..., half : half + samples]
 
     def _overlapped(self, padded: np.ndarray, frames: int) -> np.ndarray:
-        """Both passes: windowed and overlapped sources [sources, channels, samples].
+        """Run both passes; windowed and overlapped [sources, channels, samples].
 
-        One window at a time: the filter occupies all cores, and needs more memory than
-        everything else.
+        Windows run one at a time, because the filter uses all cores and most of the
+        memory.
         """
         hop, window = self.config.hop_samples, self.options.wiener_win_len or frames
         kept = self._first_pass(padded, frames)
@@ -228,7 +229,7 @@ class TwoPassSeparator:
         inside = tf.range(tf.shape(spectra)[1]) < count
         spectra = tf.where(inside[:, tf.newaxis], spectra, 0.0)
         estimates = self._filter(self._magnitude(spectra, rows), spectra)
-        # One after the other, in a quarter of the memory.
+        # One after the other, which takes a quarter of the memory.
         return tf.map_fn(
             self._sound,
             self._summed(estimates),
@@ -285,7 +286,7 @@ class TwoPassSeparator:
         return tf.signal.rfft(frames * self.hann)
 
     def _input(self, magnitude: tf.Tensor) -> tf.Tensor:
-        """Input of a network [channels, frames, bins]: a mono one takes the mean."""
+        """Input of a network [channels, frames, bins]: the mean for a mono network."""
         if self.config.channels == 1:
             return tf.reduce_mean(magnitude, axis=0, keepdims=True)
         return magnitude
@@ -302,7 +303,7 @@ def _gathered(parts: list[Folded]) -> Weights:
 
 
 def _reflected(mixture: np.ndarray, half: int) -> np.ndarray:
-    """Pad by reflection, after zeros where the sound is shorter than half a window."""
+    """Pad by reflection, after zeros if the sound is shorter than half a window."""
     missing = max(0, half + 1 - mixture.shape[-1])
     longer = np.pad(mixture, [(0, 0), (0, missing)])
     return np.pad(longer, [(0, 0), (half, half)], mode="reflect")

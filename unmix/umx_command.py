@@ -1,9 +1,9 @@
 """``umx-tf``: the command lines of the original's ``umx`` and ``test.py``.
 
 ``umx-tf song.mp3 --outdir DIR`` writes ``DIR/song/vocals.wav`` and so on, and without
-``--outdir`` the folder ``song_umxl``, as ``umx`` does; the flags of 2019 work too. What
-the original ignores has an effect here: the name of the residual, ``--start`` without
-``--duration``, every file of several.
+``--outdir`` the folder ``song_umxl``, as ``umx`` does; the flags of 2019 work too.
+Some flags that the original ignores have an effect: the name of the residual,
+``--start`` without ``--duration``, and every file of several.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORM = Form("{source}", rate="model")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     options = _parser().parse_intermixed_args(argv)
     return exit_code("separate", lambda: _main(options))
 
@@ -104,7 +104,7 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _folders(inputs: Sequence[Path], options: argparse.Namespace) -> dict[Path, Path]:
-    """Folder of the stems of each file, where the original would put them."""
+    """Return the folder of the stems of each file, as in the original."""
     names = output_names(inputs)
     if options.outdir:
         return {path: Path(options.outdir, name) for path, name in names.items()}
@@ -113,13 +113,13 @@ def _folders(inputs: Sequence[Path], options: argparse.Namespace) -> dict[Path, 
 
 
 def _part(options: argparse.Namespace) -> Part:
-    """Return the part that ``--start`` and ``--duration`` name; -1 is to the end."""
+    """Return the part of ``--start`` and ``--duration``; -1 is to the end."""
     to_the_end = options.duration in (None, -1.0)
     return Part(options.start, None if to_the_end else options.duration)
 
 
 def _separate_all(inputs: Sequence[Path], separate: Callable[[Path], object]) -> int:
-    """Separate files one after another; a bad one does not stop the others.
+    """Separate files one after another; a failure does not stop the others.
 
     Args:
         inputs: Sound files.

@@ -1,8 +1,8 @@
-"""Where the weights of networks lie, and the networks with these weights.
+"""Locate and load the weights of networks.
 
-A network is named by a publication (``umxhq``, downloaded into the cache once), the
-model that comes with the package (``mini``), a run folder of a training or one of its
-checkpoints, or a folder of ``TARGET.pth`` files as the original writes it.
+A network is named by a publication (``umxhq``, downloaded into the cache once), a
+bundled model (``mini``), a run folder of a training or one of its checkpoints, or a
+folder of ``TARGET.pth`` files in the format of the original.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from unmix.model import OpenUnmix
 
 CONFIG = "config.json"
 BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the models that come with the package."""
+"""Folder of the bundled models."""
 
 HOST = "https://zenodo.org/records"
-"""Where the records lie; the environment variable ``UNMIX_URL`` names another host."""
+"""Host of the records; the environment variable ``UNMIX_URL`` replaces it."""
 
 UNSTATED = "none is stated; the original's code is MIT"
 NON_COMMERCIAL = "CC BY-NC-SA 4.0"
@@ -53,7 +53,7 @@ class Publication:
             are the first of its SHA-256.
         network: Shape of the networks.
         weights: Number of trained weights of each.
-        licence: Of the weights.
+        licence: Licence of the weights.
     """
 
     record: int
@@ -100,13 +100,13 @@ MODELS: Mapping[str, Publication] = MappingProxyType(
 
 
 class Location(NamedTuple):
-    """Where the weights of some targets lie.
+    """Paths of the weights of some targets.
 
     Attributes:
         folder: The folder, or the checkpoint, of all of them.
         paths: Run folder of each target, or its weight file.
         trained_here: Whether ``paths`` are run folders.
-        network: Shape of the networks, where their publication states it.
+        network: Shape of the networks, if their publication states it.
     """
 
     folder: Path
@@ -116,12 +116,12 @@ class Location(NamedTuple):
 
 
 def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
-    """Find the weights of targets, and download them where they are published ones.
+    """Find the weights of targets, and download pretrained ones.
 
     Args:
         path: Name of a publication or of the bundled model, run folder or prefix of
-            one of its checkpoints, or folder as the original writes it. What exists
-            goes before the name of a publication.
+            one of its checkpoints, or folder in the format of the original. An
+            existing path has priority over the name of a publication.
         targets: Names of the targets; by default all.
 
     Raises:
@@ -153,19 +153,19 @@ def load(
     """Load the networks of targets.
 
     Args:
-        path: Where they lie, see :func:`locate`.
+        path: See :func:`locate`.
         targets: Names of the targets; by default all.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
             best, else the latest.
 
     Returns:
-        Network by target, in the order of ``targets``, else in that of the source. Its
+        Network by target, in the order of ``targets``, else of the source. Its
         ``config`` is its shape.
 
     Raises:
         CheckpointError: There are no weights, or they do not fit.
         DownloadError: A publication cannot be downloaded.
-        TorchFileError: A weight file is damaged, or is none.
+        TorchFileError: A file is damaged, or not a weight file.
 
     >>> load("mini", ["bass"])["bass"].config.sample_rate
     16000
@@ -193,7 +193,7 @@ def _restored(
     config = load_config(UnmixConfig, run / CONFIG)
     model = OpenUnmix(config.model, config.train.precision)
     prefix = find(folder if run_of(folder) == run else run, checkpoint)
-    # Networks that were trained together lie in one checkpoint, by target.
+    # Networks that were trained together are in one checkpoint, by target.
     joint = any(name.startswith(f"network/{target}/") for name in variables(prefix))
     restore_network(prefix, {target: model} if joint else model)
     return model
@@ -208,15 +208,15 @@ def _read(file: Path, target: str, network: Network | None) -> OpenUnmix:
 
 
 def start_from(model: OpenUnmix, path: str | Path, target: str) -> None:
-    """Give a network the weights of another of the same shape before its training.
+    """Initialise a network by the weights of another of the same shape.
 
     Args:
         model: The network to be trained.
-        path: Where the other lies, see :func:`locate`.
+        path: The other network, see :func:`locate`.
         target: Its target.
 
     Raises:
-        CheckpointError: It is not there, or of another shape.
+        CheckpointError: It does not exist, or has another shape.
     """
     other = load(path, [target])[target]
     ours, theirs = _shape(model), _shape(other)
@@ -233,11 +233,10 @@ def start_from(model: OpenUnmix, path: str | Path, target: str) -> None:
 
 
 def runs(folder: Path) -> dict[str, Path]:
-    """Find the run folder of every target: one in this for each, else this one.
+    """Return the run folder of every target: subfolders, or the folder itself.
 
     Args:
-        folder: Run folder of one target, or of several; of any other folder there are
-            none.
+        folder: Run folder of one target, or of several; any other folder has none.
     """
     alone = (folder / CONFIG).exists()
     if not alone and any(folder.glob("*.pth")):
@@ -250,7 +249,7 @@ def runs(folder: Path) -> dict[str, Path]:
 
 
 def run_config(path: str | Path) -> UnmixConfig | None:
-    """Read the configuration that networks were trained with here, None of others."""
+    """Read the configuration of a run, None for other networks."""
     if is_published(path):
         return None
     folder = bundled.find(BUNDLED, path) or files.user_path(path)
@@ -268,7 +267,7 @@ def download_folder(name: str) -> Path:
 
 
 def is_published(path: str | Path) -> bool:
-    """Whether a name is that of a publication; what exists goes before it.
+    """Whether a name is that of a publication and not an existing path.
 
     >>> is_published("umxhq")
     True
@@ -328,7 +327,7 @@ def _chosen(
 
 
 def _shape(model: OpenUnmix) -> dict[str, float]:
-    """Return what two networks of one shape have in common."""
+    """Return the values that determine the shape of a network."""
     config = dataclasses.replace(
         model.config,
         dropout=0.0,

@@ -1,9 +1,9 @@
-"""From the magnitudes of the targets to their spectrograms: the Wiener filter.
+"""The Wiener filter, from magnitudes of the targets to their spectrograms.
 
-The networks estimate how loud each target is in each bin. The filter finds complex
-spectrograms that fit the mixture: first by its phase or by ratio masks, then by
-iterations of expectation maximisation, which use where each target lies in the stereo
-image.
+The networks estimate the magnitude of each target in each bin. The filter computes
+complex spectrograms that are consistent with the mixture: first by its phase or by
+ratio masks, then by iterations of expectation maximisation, which use the position of
+each target in the stereo image.
 
 [1] Uhlich et al., Improving music source separation based on deep neural networks
 through data augmentation and network blending, ICASSP 2017.
@@ -36,7 +36,7 @@ class FirstEstimates(NamedTuple):
     Attributes:
         gains: [..., targets, channels, frames, bins].
         carrier: [..., channels, frames, bins].
-        loudness: Squared magnitude of the carrier, None where all of it is 1.
+        loudness: Squared magnitude of the carrier, None if all of it is 1.
         total: Sum of the gains of all sources [..., channels, frames, bins].
     """
 
@@ -51,7 +51,8 @@ class SpatialModel(NamedTuple):
 
     Attributes:
         power: Mean over the channels [..., targets, frames, bins].
-        variance: Of the channels, relative to it [..., targets, channels, bins].
+        variance: Variance of the channels relative to it [..., targets, channels,
+            bins].
         cross: Covariance of the first channel with the last [..., targets, 1, bins].
     """
 
@@ -82,11 +83,11 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
         y_j = v_j R_j (\sqrt{eps} I + \sum_k v_k R_k)^{-1} x,
 
     the approximation of [1] to the algorithm of [2]. It is computed in float64 with
-    the determinant as a sum of terms that cannot be negative: where all estimates
-    have the same channels, float32 finds a matrix that cannot be inverted.
+    the determinant as a sum of terms that cannot be negative: if all estimates have
+    equal channels, the matrix is singular in float32.
 
-    Frames of zeros at the end change nothing. What is separated should be one window
-    of a few seconds, because each bin has one direction for all its frames.
+    Frames of zeros at the end have no effect. The input should be one window of a few
+    seconds, because each bin has one direction for all its frames.
 
     Args:
         magnitudes: float [..., targets, channels or 1, frames, bins], not negative.
@@ -95,22 +96,22 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
         niter: Iterations of expectation maximisation, 0 for the first estimates.
         softmask: Start from ratio masks, rather than from the magnitudes with the phase
             of the mixture.
-        residual: Add a last target, what the first estimates leave of the mixture.
+        residual: Add a last target, the mixture minus the first estimates.
         alpha: Exponent of the magnitudes in the masks; the original had it up to
             version 1.0. Only with ``softmask``.
-        logit: Mask at which a target has one half, those above and below are drawn
-            to 1 and 0 by 1 / (1 + exp(-15 (mask - logit))) of [3], as in the original
-            of April 2019; None or 0 leaves the masks. Only with ``softmask``.
+        logit: Mask value that is mapped to one half; higher and lower values are pushed
+            towards 1 and 0 by 1 / (1 + exp(-15 (mask - logit))) of [3], as in the
+            original of April 2019; None or 0 leaves the masks. Only with ``softmask``.
         scale_factor: Largest magnitude of the mixture in the iterations.
         eps: Energy of the noise in the model of the iterations.
 
     Returns:
         Spectrograms [..., targets (+ 1), channels, frames, bins], of the type of the
-        mixture. They sum to it for ``niter=0`` with a residual, or with a mask that is
-        not compressed wherever a target sounds.
+        mixture. They sum to it for ``niter=0`` with a residual, or with uncompressed
+        masks in bins where a target is not zero.
 
     Raises:
-        ValueError: The shapes or the options do not go together.
+        ValueError: The shapes or the options are inconsistent.
 
     >>> mixture = tf.constant([[[3.0 + 4.0j]]], tf.complex64)
     >>> estimates = wiener(tf.constant([[[[2.0]]]]), mixture, niter=0, residual=True)
@@ -140,17 +141,17 @@ def windowed(
     window_frames: int | None = 300,
     **options: Any,
 ) -> tf.Tensor:
-    """Apply :func:`wiener` to windows of a spectrogram, each by itself.
+    """Apply :func:`wiener` separately to windows of a spectrogram.
 
-    All windows go through in one graph, for training through the filter; separation of
-    files takes one window after the other.
+    All windows are in one graph, for training through the filter; separation of files
+    runs one window after the other.
 
     Args:
         magnitudes: float [..., targets, channels or 1, frames, bins].
         mixture: complex [..., channels, frames, bins].
         window_frames: Length of the windows, of which the last may be shorter; None:
             one window.
-        options: Of :func:`wiener`.
+        options: Options of :func:`wiener`.
 
     Returns:
         Spectrograms [..., targets (+ 1), channels, frames, bins].
@@ -180,7 +181,7 @@ def windowed(
 
 
 def _mixture_phase(magnitudes: tf.Tensor, x: Planes) -> FirstEstimates:
-    """Take the phase of the mixture, which is 0 in bins of zeros."""
+    """Use the phase of the mixture, which is 0 in bins of zeros."""
     power = _power(x)
     sounds = power > 0.0
     absolute = tf.sqrt(tf.where(sounds, power, 1.0))
@@ -214,7 +215,7 @@ def _maximise(
 ) -> Planes:
     """Run the iterations of expectation maximisation.
 
-    The original makes a loud mixture quieter; more noise has the same effect.
+    The original attenuates a loud mixture; more noise has the same effect.
     """
     loudest = tf.reduce_max(_power(x), axis=[-3, -2, -1])[..., tf.newaxis, tf.newaxis]
     scale = tf.maximum(loudest / scale_factor**2, 1.0)
@@ -258,14 +259,14 @@ def _filter(model: SpatialModel, x: Planes, noise: tf.Tensor) -> Planes:
 
 
 def _solve(model: SpatialModel, x: Planes, noise: tf.Tensor) -> Planes:
-    """Multiply the mixture by the inverse of the covariance that the model gives it."""
+    """Multiply the mixture by the inverse of its covariance in the model."""
     variance = _mix(model.power, model.variance)
     if x.real.shape[-3] == 1:
         inverse = 1.0 / (noise + variance)
         return Planes(x.real * inverse, x.imag * inverse)
     cross = Planes(*(_mix(model.power, part) for part in model.cross))
     left, right = variance[..., :1, :, :], variance[..., 1:, :, :]
-    # Where all targets have one direction, the last term is a difference of equals.
+    # If all targets have one direction, the last term is a difference of equal numbers.
     volume = tf.maximum(left * right - _power(cross), 0.0)
     inverse = 1.0 / (noise * (noise + left + right) + volume)
     others = noise + tf.reverse(variance, [-3])
@@ -314,8 +315,8 @@ def _times(a: Planes, b: Planes) -> Planes:
 def _sum_frames(spectra: tf.Tensor) -> tf.Tensor:
     """Sum over frames [..., bins].
 
-    The quarters are added first: the loop that compilers make of a plain sum goes
-    through the frames of one bin after the other and takes four times as long.
+    The quarters are added first. Compilers turn a plain sum into a loop over the frames
+    of one bin after the other, which takes four times as long.
     """
     quarter = (spectra.shape[-2] or tf.shape(spectra)[-2]) // 4
     parts = [spectra[..., i * quarter : (i + 1) * quarter, :] for i in range(4)]
@@ -340,7 +341,7 @@ def _split_windows(spectra: tf.Tensor, length: int) -> tf.Tensor:
 
 
 def _join_windows(windows: tf.Tensor) -> tf.Tensor:
-    """Put windows [windows, ..., length, bins] one behind the other."""
+    """Join windows [windows, ..., length, bins] one after the other."""
     rank = windows.shape.rank
     shape = tf.shape(windows)
     together = tf.transpose(windows, [*range(1, rank - 2), 0, rank - 2, rank - 1])

@@ -86,7 +86,7 @@ class SpectralNetwork(keras.Model):
             self.mask = Head(width, bins, size, activations, name="mask")
         self.built = True
 
-    # There is no Python control flow on tensors, and the look for it takes seconds.
+    # No Python control flow on tensors, which AutoGraph would take seconds to find out.
     @tf.autograph.experimental.do_not_convert
     def call(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor | Outputs:
         """Run the network; differentiable.

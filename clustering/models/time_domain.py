@@ -53,7 +53,7 @@ class Tasnet(keras.Model):
         self.synthesis = Synthesis(config.filterbank, name="synthesis")
         self.built = True
 
-    # There is no Python control flow on tensors, and the look for it takes seconds.
+    # No Python control flow on tensors, which AutoGraph would take seconds to find out.
     @tf.autograph.experimental.do_not_convert
     def call(self, mixture: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Separate mixtures.
@@ -107,7 +107,7 @@ class ConvTasnet(keras.Model):
         self.synthesis = Synthesis(config.filterbank, name="synthesis")
         self.built = True
 
-    # There is no Python control flow on tensors, and the look for it takes seconds.
+    # No Python control flow on tensors, which AutoGraph would take seconds to find out.
     @tf.autograph.experimental.do_not_convert
     def call(self, mixture: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Separate mixtures.

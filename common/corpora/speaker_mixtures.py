@@ -157,7 +157,7 @@ def _find(corpus: str, root: Path, subfolder: str, speakers: int) -> Path:
     nearest = max(sorted(set(existing)), key=lambda each: _similarity(each, subfolder))
     raise CorpusError(
         f"{corpus}: {root} holds {nearest} and no {subfolder}; set "
-        "sample_rate and length to those of the folder, or generate {subfolder}."
+        f"sample_rate and length to those of the folder, or generate {subfolder}."
     )
 
 

@@ -61,7 +61,7 @@ def test_a_folder_without_a_slash_is_a_corpus(run_script, tmp_path, monkeypatch)
 
 def test_two_corpora_are_an_error(run_script, capsys):
     assert run_script(job, WHAM_ROOT_DIR="/h", WSJ0_2MIX_ROOT_DIR="/w") == 1
-    assert "unset the one that is not meant" in capsys.readouterr().err
+    assert "unset one of them" in capsys.readouterr().err
     assert not run_script.steps
 
 

@@ -283,7 +283,7 @@ def test_other_sources_and_rooms_are_refused(raw, tmp_path):
         (["--seconds", "9"], "validation hold no background: none of 8 files"),
         (["--seconds", "0.01"], "validation hold no foreground: all 8 files"),
         (["--jobs", "0"], "--jobs is 0"),
-        (["--fix"], "--fix mends what --check finds"),
+        (["--fix"], "--fix repairs what --check reports"),
         (["--sample-rate", "16000"], "long0.wav has 8000 Hz instead of 16000 Hz"),
         (["--eval", "1"], "has no folder eval; pass fsd_data of FUSS"),
         (["--rooms", "nowhere"], "nowhere has no room validation/rirs_*"),

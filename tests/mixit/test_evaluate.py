@@ -109,7 +109,7 @@ def test_google_words_for_a_checkpoint_and_its_graph(
     prefix = str(tmp_path / "model.ckpt")
     words = ["-cp", prefix, "-dp", str(listed), "--limit", "1"]
     assert evaluate.main([*words, "--num-dilations", "3", "--row", "none"]) == 0
-    assert "No published number stands" in capsys.readouterr().out
+    assert "There is no published number" in capsys.readouterr().out
     assert (tmp_path / "evaluation" / "scores.csv").exists()
     graph = tmp_path / "inference.meta"
     assert evaluate.main([*words, "-mp", str(graph)]) == 1
@@ -254,7 +254,7 @@ def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsy
         file.write("example00002,0.0,3")  # a line that a kill cut short
     capsys.readouterr()
     assert evaluate.main([*words, str(broken)]) == 0
-    assert "going on after 2 examples" in capsys.readouterr().out
+    assert "continuing after 2 examples" in capsys.readouterr().out
     assert measured[3:] == measured[2:3] + measured[-1:]
     for name in ("scores.csv", "scores_summary.txt", "summary.json", "summary.md"):
         straight = (tmp_path / "straight" / name).read_bytes()

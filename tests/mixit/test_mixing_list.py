@@ -154,7 +154,7 @@ def test_a_list_is_read_as_it_was_written(drawn, tmp_path):
     (tmp_path / "cut").write_text(text[:-20])
     (tmp_path / "other").write_text('{"name": "a"}\n')
     for name in ("cut", "other", "missing"):
-        with pytest.raises(CorpusError, match="is no mixing list"):
+        with pytest.raises(CorpusError, match="is not a mixing list"):
             mixing_list.read(tmp_path / name)
 
 

@@ -322,7 +322,7 @@ def test_mixtures_of_mixtures_are_measured(videos, tmp_path):
         (["--moms", "good.csv"], "4 columns, expected 8; --train, --validation and"),
         (["--train", "none.csv"], "none.csv does not exist; give a clip list"),
         (["--train", "empty.csv"], "empty.csv holds no clip: it is empty; expected"),
-        (["--train", "good.csv", "--seconds", "1"], "behind the 1 s of an example"),
+        (["--train", "good.csv", "--seconds", "1"], "after the 1 s of an example"),
         (["--strict", "--train", "half.csv"], "half.csv line 2: end in s is 'x', exp"),
     ],
 )

@@ -266,7 +266,7 @@ def test_the_record_keeps_scores_of_models_apart(tmp_path):
     assert not folders.json("a").exists()
     folders.record().unlink()
     folders.json("a").write_text("{}")
-    with pytest.raises(ScoringError, match="scores without their record"):
+    with pytest.raises(ScoringError, match="scores without a record"):
         run.check_record(scaled(1.01), folders, other)
 
 

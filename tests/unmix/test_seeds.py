@@ -90,6 +90,6 @@ def test_bad_folders(folder, tmp_path, capsys):
     place = folder / "best" / "bass"
     place.mkdir(parents=True)
     (place / "precious").write_text("mine")
-    with pytest.raises(CheckpointError, match="bass is no link of a training with"):
+    with pytest.raises(CheckpointError, match="bass is not a link of a training with"):
         seeds.keep_best(folder)
     assert (place / "precious").read_text() == "mine"

@@ -1,1 +1,1 @@
-"""The songs of an evaluation, scored one by one by BSS Eval 4, and their tables."""
+"""Score the songs of an evaluation by BSS Eval 4, and make their tables."""

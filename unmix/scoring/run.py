@@ -1,7 +1,7 @@
-"""All songs of an evaluation: the next is separated while others are scored.
+"""Evaluate songs: separate the next one while others are scored.
 
-Each song is scored by a process of its own. Scores that exist are kept, if the record
-beside them says that they are of the same model and options.
+Each song is scored in its own process. Existing scores are kept if the record beside
+them is of the same model and options.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ PARTS = {
     **COMPOUND,
     **{name: (name,) for name in SPEECH_PARTS},
 }
-"""What has a reference, and the sources that it is the sum of, in museval's order."""
+"""Targets with a reference and their parts, in museval's order."""
 MIXTURE = "mixture"
 MIX = "mix"
-"""Folder of the mixtures where each source has a folder of its own."""
+"""Folder of the mixtures where each source has its own folder."""
 CURE = "name another --output, or give --overwrite without --limit to score all again"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CODE = Path(__file__).resolve().parents[2]
@@ -93,18 +93,18 @@ class Folders:
         return self.scores / f"{name}.json"
 
     def record(self) -> Path:
-        """Return the record of a subset; each has its own, since its songs differ."""
+        """Return the record of the subset."""
         subset = self.scores.name
         name = "evaluation" if subset == "test" else f"evaluation-{subset}"
         return self.scores.with_name(f"{name}.json")
 
 
 def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[Song]:
-    """List the songs of a folder of MUSDB18 by name, without looking into them.
+    """List the songs of a folder of MUSDB18 by name, without opening them.
 
     Args:
         root: Folder of the corpus.
-        subset: ``"test"`` or ``"train"``, which has those held out for validation too.
+        subset: ``"test"``, or ``"train"`` including the validation songs.
         is_wav: Leave stem files out.
 
     Raises:
@@ -130,7 +130,7 @@ def scored_targets(sources: Sequence[str]) -> list[str]:
     """Return the sources that museval scores, in its order.
 
     Raises:
-        CorpusError: They are fewer than the two that it needs.
+        CorpusError: There are fewer than the two that it needs.
 
     >>> scored_targets(["drums", "vocals", "residual"])
     ['vocals', 'drums']
@@ -148,7 +148,7 @@ def scored_targets(sources: Sequence[str]) -> list[str]:
 def references(
     song: Song, folder: Path, targets: Iterable[str]
 ) -> dict[str, list[Path]]:
-    """Return the files that the references of targets are the sums of.
+    """Return the files whose sums are the references of targets.
 
     Args:
         song: The song.
@@ -185,16 +185,16 @@ def check_record(
     settings: Mapping[str, Any],
     repeated: Collection[str] | None = (),
 ) -> None:
-    """Refuse to go on with scores of another model or other options.
+    """Refuse to continue with scores of another model or other options.
 
     Args:
         separator: The model, identified by :func:`common.evaluation.score_key.digest`.
-        folders: Where the scores are; the record lies beside their folder.
-        settings: What else they depend on.
+        folders: Folders of the scores; the record is beside them.
+        settings: Further values that scores depend on.
         repeated: Songs whose scores are removed, to be scored again; None: all songs.
 
     Raises:
-        ScoringError: Scores that stay are those of something else.
+        ScoringError: Remaining scores are of another model or other options.
     """
     path = folders.record()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def _compare(
 ) -> None:
     if kept is None:
         raise ScoringError(
-            f"{scores} holds scores without their record in the folder above, so they "
+            f"{scores} holds scores without a record in the folder above, so they "
             f"may be of any model; {CURE}"
         )
     for name, value in record.items():
@@ -245,10 +245,10 @@ def evaluate(
     """Separate songs and score the estimates, unless they have scores.
 
     Args:
-        separator: The model; of its sources those with references are scored.
+        separator: The model; only sources with references are scored.
         songs: The songs.
-        folders: Where scores and estimates go.
-        jobs: How many songs are scored at once.
+        folders: Folders of scores and estimates.
+        jobs: Number of songs that are scored at once.
         stoi: Whether to measure the intelligibility of speech too.
 
     Returns:
@@ -268,7 +268,7 @@ def evaluate(
             if folders.json(song.name).exists():
                 run.skip()
                 continue
-            # One song more than is scored at once waits, so that no process has to.
+            # One more song than is scored at once waits, so that no process is idle.
             run.collect(jobs)
             work = Path(tempfile.mkdtemp(dir=scratch))
             try:
@@ -341,7 +341,7 @@ class _Run:
         self._pending[future] = job.name, work
 
     def collect(self, most: int) -> None:
-        """Write the finished scores; wait until at most so many songs are pending."""
+        """Write finished scores; wait until at most ``most`` songs are pending."""
         while True:
             missing = len(self._pending) > most
             ready, _ = wait(
@@ -355,7 +355,7 @@ class _Run:
                 return
 
     def fail(self, name: str, error: Exception, work: Path) -> None:
-        """Report why a song has no score; the others go on."""
+        """Report why a song has no score; the others continue."""
         self._done += 1
         self.failed[name] = str(error)
         shutil.rmtree(work)
@@ -384,7 +384,7 @@ class _Run:
 
 
 class Scored(NamedTuple):
-    """The scores of a song as museval's JSON, and how long they took."""
+    """The scores of a song as museval's JSON, and the time in seconds."""
 
     text: str
     seconds: float
@@ -392,12 +392,12 @@ class Scored(NamedTuple):
 
 @final
 class Scorers:
-    """Scores several songs at once, each in a process that ends with it.
+    """Scores several songs at once, each in its own process.
 
-    What still runs is killed at the end of the ``with`` block.
+    Running processes are killed at the end of the ``with`` block.
 
     Args:
-        count: How many songs are scored at once.
+        count: Number of songs that are scored at once.
 
     Raises:
         ScoringError: The count is below 1.
@@ -409,7 +409,7 @@ class Scorers:
         self._pool = ThreadPoolExecutor(count)
         self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
-        # Together they have a thread for each core.
+        # Together the processes have one thread for each CPU.
         self._threads = max(1, cpus.count() // count)
 
     def __enter__(self) -> Scorers:
@@ -421,7 +421,7 @@ class Scorers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Kill the processes that still run."""
+        """Kill running processes."""
         self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in list(self._running):
@@ -429,7 +429,7 @@ class Scorers:
         self._pool.shutdown()
 
     def submit(self, job: Job) -> Future[Scored]:
-        """Score a song as soon as a process may start.
+        """Score a song when a process is free.
 
         Returns:
             Its scores, or a ScoringError that says why there are none.
@@ -449,8 +449,8 @@ class Scorers:
             lines = errors.decode(errors="replace").strip().splitlines()
             raise ScoringError(
                 f"the process that scored it ended with code {process.returncode} "
-                f"({lines[-1] if lines else 'without a word'}); where the memory is "
-                "full use fewer --jobs: the same command goes on"
+                f"({lines[-1] if lines else 'without a message'}); if memory is "
+                "full use fewer --jobs: the same command continues"
             )
         answer = json.loads(output)
         if "error" in answer:
@@ -468,7 +468,7 @@ class Scorers:
                 **os.environ,
                 **dict.fromkeys(THREADS, str(self._threads)),
                 "PYTHONPATH": os.pathsep.join(paths),
-                # A file of the user's named common.py must not come first.
+                # A file common.py of the user must not be found first.
                 "PYTHONSAFEPATH": "1",
             },
         )

@@ -1,7 +1,7 @@
-"""From the scores of every second to one number for each target, tables and a plot.
+"""Summarise scores of every second by target, as tables and a plot.
 
-The median over the seconds of a song that have a score, then the median over the songs,
-as in the campaign of 2018 and in what the authors published since. ``python -m
+Scores are medians over the seconds of a song, then medians over songs, as in the
+campaign of 2018 and the later publications of the authors. ``python -m
 unmix.evaluate --table SUMMARY...`` writes the published scores as one table with those
 of ``summary.json`` files.
 """
@@ -36,12 +36,12 @@ NOT_PUBLISHED = "not published"
 TRACKS = 50
 """Songs of the test set of MUSDB18."""
 WHOLE_SECONDS = 60.0
-"""Songs are longer than this, excerpts of them shorter."""
+"""Shortest song in seconds, which is longer than any excerpt."""
 BOX, POINT, MARK = "#0072b2", "0.35", "#d55e00"
 """Colours of the plot."""
 
 Medians = dict[str, dict[str, float]]
-"""Score of a song by target and metric in dB, NaN where no second has one."""
+"""Scores of a song by target and metric in dB, NaN if no second has one."""
 Summary = Mapping[str, Any]
 """Contents of a ``summary.json``."""
 
@@ -50,7 +50,7 @@ def read_scores(path: Path) -> Medians:
     """Read the scores of a song from museval's JSON, as medians over its seconds.
 
     Raises:
-        ValueError: The file is something else.
+        ValueError: The file has another format.
     """
     try:
         targets = json.loads(path.read_text("utf-8"))["targets"]
@@ -79,13 +79,13 @@ def metrics(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def count_seconds(path: Path) -> int:
-    """Count the seconds of a song that museval looked at."""
+    """Count the seconds of a song in a file of museval."""
     (first, *_) = json.loads(path.read_text("utf-8"))["targets"]
     return len(first["frames"])
 
 
 def median(values: Iterable[float]) -> float:
-    """Return the median of the finite values, NaN where there are none.
+    """Return the median of the finite values, NaN if there are none.
 
     >>> median([1.0, float("nan"), 3.0])
     2.0
@@ -95,7 +95,7 @@ def median(values: Iterable[float]) -> float:
 
 
 def rows_of(songs: Mapping[str, Medians]) -> list[Row]:
-    """Make a row for each song and target; None where there is no score.
+    """Make a row for each song and target; missing scores are None.
 
     >>> rows_of({"a": {"bass": dict.fromkeys(METRICS, 5.0)}})
     [{'track': 'a', 'target': 'bass', 'SDR': 5.0, 'SIR': 5.0, 'SAR': 5.0, 'ISR': 5.0}]
@@ -115,7 +115,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
         rows: Scores by song and target.
 
     Returns:
-        By target the score of each metric in dB, None where there is none, and as
+        By target the score of each metric in dB, None if there is none, and as
         ``tracks`` the number of songs with an SDR.
     """
     summary: dict[str, dict[str, Any]] = {}
@@ -129,7 +129,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def _values(rows: Sequence[Row], target: str, metric: str) -> list[float]:
-    """List the scores of a target that are there."""
+    """List the existing scores of a target."""
     values = (row.get(metric) for row in rows if row["target"] == target)
     return [value for value in values if value is not None]
 
@@ -150,7 +150,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def row_of(config: UnmixConfig) -> str | None:
-    """Return the publication that a run repeats; None where its network is another.
+    """Return the publication that a run reproduces; None for another network.
 
     >>> row_of(UMXHQ)
     'umxhq'
@@ -164,14 +164,14 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     """Read a ``summary.json``.
 
     Raises:
-        ValueError: The file is something else.
+        ValueError: The file has another format.
     """
     try:
         summary = json.loads(Path(path).read_text("utf-8"))
         return {**summary, "targets": dict(summary["targets"])}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is no summary.json of an evaluation ({error!r}); name one that "
+            f"{path} is not a summary.json of an evaluation ({error!r}); name one that "
             "python -m unmix.evaluate wrote"
         ) from error
 
@@ -192,7 +192,7 @@ def summary_table(summary: Summary) -> str:
             ``subset`` and ``synthetic``.
 
     Returns:
-        A line of origin, and a table with the published numbers where there are some.
+        A line of origin, and a table, with published numbers if there are any.
     """
     row = None if summary.get("synthetic") else SCORES.get(summary.get("row") or "")
     head = ["target"]
@@ -252,11 +252,11 @@ def _origin(summary: Summary, has_row: bool) -> str:
         f"{summary.get('seconds') or 0.0:.0f} s long in the median"
     )
     if not has_row:
-        return f"Here {here}. No published number stands for this model."
+        return f"Here {here}. There is no published number for this model."
     row = f"Published: {summary.get('row')}, the {TRACKS} whole songs of the test set"
     if is_comparable(summary):
         return f"{row}; here the same."
-    return f"{row}; here {here}, which is not the same and compares with nothing."
+    return f"{row}; here {here}, which is not comparable."
 
 
 def _published(row: Mapping[str, Mapping[str, float]], target: str, metric: str) -> str:
@@ -290,7 +290,7 @@ def plot_scores(
     Args:
         rows: Scores by song and target.
         title: Line above the panels.
-        published: Medians by target and metric to mark, if there are some.
+        published: Published medians by target and metric to mark, if any.
 
     Returns:
         A figure 11 inches wide.

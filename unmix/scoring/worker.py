@@ -1,7 +1,7 @@
-"""A process that scores one song as museval does: a job on standard input, scores out.
+"""A process that scores one song as museval does, from a job on standard input.
 
-It is a process of its own, because a song takes seconds and gigabytes. It imports no
-TensorFlow.
+Scoring has its own process, because a song takes seconds and gigabytes. TensorFlow is
+not imported.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from common.evaluation import bss_eval, intelligibility
 WINDOW_SECONDS = 1.0
 HOP_SECONDS = 1.0
 MODE: Literal["v4"] = "v4"
-"""One distortion filter for the whole song, as in the campaign of 2018 and since."""
+"""One distortion filter for the whole song, as in campaigns since 2018."""
 
 MUSEVAL_VERSION = "0.4.1"
-"""Whose numbers and JSON these are."""
+"""The program whose numbers and JSON these are."""
 
 SPEECH = ("speech",)
 """Targets whose intelligibility can be measured."""
@@ -63,8 +63,8 @@ def score(
         mixture: Sound file of the mixture, to add the intelligibility of speech.
 
     Returns:
-        The scores of every second in museval's JSON, rounded as it rounds them, with
-        ``stoi`` and ``stoi_mixture`` of speech where a mixture is given.
+        The scores of every second in museval's JSON, rounded as by museval, with
+        ``stoi`` and ``stoi_mixture`` of speech if a mixture is given.
 
     Raises:
         AudioError: A file cannot be read.
@@ -112,7 +112,7 @@ def _ratios(
         references, estimates = zip(*(pairs[target] for target in group), strict=True)
         measured = bss_eval.evaluate(references, estimates, options)
         for number, target in enumerate(group):
-            # Vocals have the scores of the pair, in its place at the end.
+            # The vocals get the scores of the pair, at its position at the end.
             ratios.pop(target, None)
             named = zip(bss_eval.WINDOWED, measured, strict=False)
             ratios[target] = {name: values[number] for name, values in named}
@@ -136,7 +136,7 @@ def museval_json(
     ratios: Mapping[str, Mapping[str, np.ndarray]],
     more: Mapping[str, Mapping[str, float]] | None = None,
 ) -> str:
-    """Write scores as museval does: five decimals, and NaN for what is not finite.
+    """Format scores as museval does: five decimals, and NaN if not finite.
 
     Args:
         ratios: By target and measure in dB, [windows].
@@ -174,8 +174,8 @@ def _decimal(value: float) -> str:
 
 
 def main() -> int:
-    """Score the song of standard input; returns the exit code."""
-    # Whatever prints on the way must not get into the answer.
+    """Score the song of standard input; return the exit code."""
+    # Output of libraries must not mix with the answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with answers:
@@ -195,8 +195,8 @@ def _answer(job: Job) -> dict[str, str]:
 def _sum(files: Sequence[Path | str]) -> Waveform:
     """Add sounds up in float64 [channels, samples], as the reader of museval does.
 
-    Lengths that differ by less than a second are trimmed to the shortest. One sound
-    stays as it is, which takes half of the memory.
+    Lengths that differ by less than a second are trimmed to the shortest. A single
+    sound is not converted, which halves the memory.
     """
     waves = {str(file): audio.read(file) for file in files}
     rate = _check_alike(waves, {})
@@ -210,7 +210,7 @@ def _sum(files: Sequence[Path | str]) -> Waveform:
 def _check_alike(
     references: Mapping[str, Waveform], estimates: Mapping[str, Waveform]
 ) -> int:
-    """Return the common rate; channels must be as many, and lengths about the same."""
+    """Return the common rate; channels and lengths must match."""
     named = [
         *references.items(),
         *((f"estimated {n}", w) for n, w in estimates.items()),
@@ -232,13 +232,13 @@ def _described(wave: np.ndarray, rate: int) -> str:
 
 
 def _fitted(wave: np.ndarray, samples: int) -> np.ndarray:
-    """Trim an estimate, or fill it up with zeros."""
+    """Trim an estimate, or pad it with zeros."""
     missing = max(0, samples - wave.shape[1])
     return np.pad(wave, [(0, 0), (0, missing)]) if missing else wave[:, :samples]
 
 
 def _refuse_silence(role: str, waves: Mapping[str, Waveform]) -> None:
-    """Refuse what has no score: a sum over the channels that is zero throughout."""
+    """Refuse silent sounds, whose sum over channels is zero: they have no score."""
     for name, (wave, _) in waves.items():
         if not wave.sum(axis=0).any():
             raise ScoringError(

@@ -70,11 +70,11 @@ def test_three_speakers(tmp_path):
 
 def test_the_most_similar_folder_is_named(wham):
     with pytest.raises(
-        CorpusError, match="found wav16k/max/cv, asked for wav8k/max/cv below"
+        CorpusError, match="holds wav16k/max/cv and no wav8k/max/cv; set"
     ):
         speaker_mixtures.tracks(wham, "valid", task="mix_clean", length="max")
     lay_out(wham / "wav8k/min/tt", WHAM)
-    with pytest.raises(CorpusError, match="found wav8k/min/tt, asked for wav8k/min/tr"):
+    with pytest.raises(CorpusError, match="holds wav8k/min/tt and no wav8k/min/tr"):
         speaker_mixtures.tracks(wham, "train", task="mix_clean")
 
 

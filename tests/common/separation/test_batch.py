@@ -209,7 +209,7 @@ def test_a_damaged_report_is_of_nothing(song, out, reports, text):
     is_ours = text == '{"format": 1}'
     assert (code, line["status"]) == ((0, "done") if is_ours else (1, "failed"))
     if not is_ours:
-        assert "is no report of this program; give --overwrite" in line["error"]
+        assert "is not a report of this program; give --overwrite" in line["error"]
         assert (out / "song" / "report.json").read_text() == text
 
 

@@ -93,7 +93,7 @@ def test_one_process_has_one_number():
 
 
 def test_more_replicas_than_devices_raise():
-    with pytest.raises(ValueError, match=r"replicas=9 asked for, but \d CPU devices"):
+    with pytest.raises(ValueError, match=r"replicas=9, but \d CPU devices"):
         distribution.choose("mirrored", 9)
 
 

@@ -193,7 +193,7 @@ def test_every_way_to_name_a_function_is_watched(tmp_path, form, content):
 def test_a_pickle_cannot_change_what_it_is_given(tmp_path, form):
     content = b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n}X\1\0\0\0aK\1sb."
     save(tmp_path / "w.pth", form, content)
-    with pytest.raises(TorchFileError, match="damaged or no weight file"):
+    with pytest.raises(TorchFileError, match="damaged or not a weight file"):
         torch_file.read(tmp_path / "w.pth")
 
 
@@ -215,7 +215,7 @@ def test_a_pickle_cannot_change_what_it_is_given(tmp_path, form):
 def test_tensors_beyond_their_storage(tmp_path, form, number, offset, shape, strides):
     content = b"\x80\2" + tensor("0", number, offset, shape, strides) + b"."
     save(tmp_path / "w.pth", form, content, [np.ones(4, np.float32)])
-    with pytest.raises(TorchFileError, match="damaged or no weight file"):
+    with pytest.raises(TorchFileError, match="damaged or not a weight file"):
         torch_file.read(tmp_path / "w.pth")
 
 
@@ -226,7 +226,7 @@ def test_files_that_broke_off(tmp_path, name, kept):
     length = kept if isinstance(kept, int) else int(kept * len(content))
     path = tmp_path / "w.pth"
     path.write_bytes(content[:length])
-    with pytest.raises(TorchFileError, match=r"w\.pth is damaged or no weight file"):
+    with pytest.raises(TorchFileError, match=r"w\.pth is damaged or not a weight file"):
         torch_file.read(path)
 
 
@@ -234,7 +234,7 @@ def test_damaged_bytes_are_noticed(tmp_path):
     content = bytearray((GOLDEN / "vocals.pth").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(TorchFileError, match="damaged or no weight file"):
+    with pytest.raises(TorchFileError, match="damaged or not a weight file"):
         torch_file.read(tmp_path / "w.pth")
 
 

@@ -84,7 +84,7 @@ def test_summary_table():
     )
     bare = tables.summary_table({**SUMMARY, "row": None})
     assert "published |" not in bare
-    assert "No published number stands for this model." in bare
+    assert "There is no published number for this model." in bare
 
 
 def test_rows_of_runs():

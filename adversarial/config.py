@@ -1,4 +1,4 @@
-"""Configuration of the adversarial pillar and its presets."""
+"""Configuration of the adversarial package and its presets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ModelConfig:
             read less. Otherwise every window has an excerpt of its own, and the keys of
             the original's cache have no effect.
         cache_size: Number of excerpts that windows are drawn from.
-        num_workers: Examples that are read in parallel; 0: chosen by TensorFlow.
+        num_workers: Number of examples read in parallel; 0: chosen by TensorFlow.
         duration: Length of an excerpt in seconds.
         min_replacement_rate: New excerpts for each batch; each then serves
             ``batch_size / min_replacement_rate`` windows.
@@ -109,19 +109,19 @@ class Corpora:
 
     Attributes:
         paired: Corpus of songs with their sources.
-        root: Its folder; none, in ``tiny`` alone: the miniature.
+        root: Its folder; none, only in ``tiny``: the miniature.
         unpaired: Corpus of unpaired mixtures and sources; none: there is no second
             phase, unless ``paired_tracks`` leaves some songs.
         unpaired_root: Its folder; none: the miniature.
-        voice: Source that takes the part of the vocals; all others are accompaniment.
+        voice: Source to use as the vocals; all others are accompaniment.
         split: ``"card"``: 100 songs of MUSDB18 for training, 25 for validation, 25 for
             the test; ``"museval"``: 86, 14 and 50.
         paired_tracks: Songs that keep their sources; the others of the training join
             the unpaired ones. 0: all.
         unpaired_tracks: Songs of the unpaired corpus; 0: all.
         thirds: A third of the unpaired corpus to each of training, validation, test.
-        bleed: Take stems with bleed of other sources as examples for the critics.
-        silent: Take songs without vocals; their vocals are silence, and never an
+        bleed: Use stems with bleed of other sources as examples for the critics.
+        silent: Use songs without vocals; their vocals are silence, and never an
             example for the critic. Otherwise they are neither paired songs nor
             unpaired mixtures.
         skip: Leave out songs that lack a file and report how many, instead of an error;
@@ -131,8 +131,9 @@ class Corpora:
         function: Import path ``package.module:name`` of a function that returns the
             original's dictionary of lists; it replaces the corpora.
         records: Folder of the records of the songs; none: in the cache.
-        records_encoding: Encoding of the records, which any but auto makes in any case:
-            16 bits, float32 or 16 bits compressed without loss; auto: 16 bits where
+        records_encoding: Encoding of the records, which are always made unless it is
+            auto: 16 bits, float32 or 16 bits compressed without loss; auto: 16 bits
+                where
             they keep every sample, else float32.
     """
 

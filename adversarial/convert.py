@@ -1,11 +1,11 @@
-"""Checkpoints of the original program, as networks and run folders of ours.
+"""Convert checkpoints of the original program to run folders.
 
 ``python -m adversarial.convert SOURCE --check`` restores a checkpoint that the paper's
 TensorFlow 1 program wrote in either phase, and compares the networks with a reference
-in float64. A tensor without its variable, or the reverse, is an error.
+in float64. A tensor without a variable, or the reverse, is an error.
 ``--output RUN`` also writes the run folder that :mod:`adversarial.separate` loads;
-``--bundle`` makes the separator of one of our runs a model of the package, and
-``--publish`` one for others.
+``--bundle`` writes the separator of a run as a bundled model, and ``--publish`` as a
+model for others.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def architecture(tensors: Tensors, settings: ModelConfig, origin: str) -> ModelC
     if len(first) != 4 or not num_layers:
         raise CheckpointError(
             f"{origin} holds no separator of the original; expected tensors such as "
-            f"{SEPARATOR}/conv2d/kernel and {upsampling}/kernel, found "
+            f"{SEPARATOR}/conv2d/kernel and {upsampling}/kernel, and it has "
             f"{', '.join(list(tensors)[:3]) or 'none'}"
         )
     config = replace(
@@ -241,7 +241,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     Args:
         run: Run folder, of which the semi-supervised phase is preferred, or that of a
             phase.
-        folder: The folder to make, or of a bundled model to replace; its cards stay.
+        folder: The folder to make, or of a bundled model to replace, whose cards stay.
         form: How it is written.
 
     Returns:
@@ -339,7 +339,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "adversarial.convert",
         main.__doc__,
         "compare the networks with their reference in float64, as before writing a run "
-        f"folder; print the largest difference, refuse it above {TOLERANCE:g}",
+        f"folder; print the largest difference, and refuse it above {TOLERANCE:g}",
     )
     add_options(parser)
     return convert_command.command(parser, _main, bundle, adversarial.load, argv)

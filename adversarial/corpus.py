@@ -1,7 +1,7 @@
-"""The songs of a run: lists for training, validation and test out of any corpus.
+"""The songs of a run: lists for training, validation and test from any corpus.
 
-A song is a track of at most two sources, accompaniment and vocals; a source that it
-lacks is silent. Unpaired songs are listed for each sound that is used of them.
+A song is a track of at most two sources, accompaniment and vocals; a missing source is
+silent. Unpaired songs are listed for each of their sounds that is used.
 :data:`SPLITS` and :data:`ALL_SONGS` hold the functions of each corpus.
 """
 
@@ -71,9 +71,9 @@ class SongLists(NamedTuple):
 
     Attributes:
         paired: Songs with their mixture and sources.
-        mixtures: Songs of which the mixture is used, without its sources.
-        accompaniments: Songs of which the accompaniment is used.
-        vocals: Songs of which the vocals are used.
+        mixtures: Songs whose mixture is used, without its sources.
+        accompaniments: Songs whose accompaniment is used.
+        vocals: Songs whose vocals are used.
         valid: Paired songs of the validation.
         test: Paired songs of the test.
     """
@@ -156,7 +156,7 @@ def mixture_of(track: Track) -> Sound:
 
 
 def _check_lists(songs: SongLists) -> None:
-    """Refuse empty paired lists, and unpaired songs that lack a kind of sound."""
+    """Refuse empty paired lists, and unpaired songs without one of the sounds."""
     for name in ("paired", "valid", "test"):
         if not getattr(songs, name):
             raise CorpusError(
@@ -168,7 +168,7 @@ def _check_lists(songs: SongLists) -> None:
     if lacking and len(lacking) < len(unpaired):
         raise CorpusError(
             f"the unpaired songs have no {' and no '.join(lacking)}; the second phase "
-            "needs all three kinds; add songs, or set corpora.unpaired=none to train "
+            "needs all three sounds; add songs, or set corpora.unpaired=none to train "
             "supervised only"
         )
 
@@ -183,7 +183,7 @@ def _select_voiced(songs: SongLists, silent: bool) -> SongLists:
         raise CorpusError(
             f"none of {len(songs.paired)} paired songs has vocals, the first is "
             f"{songs.paired[0].name!r}; expected a source named vocals; name the "
-            "one that takes their part by corpora.voice=..., or choose another corpus"
+            "source to use instead by corpora.voice=..., or choose another corpus"
         )
     tracks = [*songs.paired, *songs.valid, *songs.test]
     voiceless = [track.name for track in tracks if VOCALS not in track.sources]
@@ -451,7 +451,7 @@ SPLITS: Mapping[str, Callable[[Corpora, Path], Splits]] = {
     "mir1k": _mir1k,
     "track_folders": _folders,
 }
-"""Corpora that are divided otherwise than in :mod:`common.corpora.catalogue`."""
+"""Corpora with other splits than in :mod:`common.corpora.catalogue`."""
 
 ALL_SONGS: Mapping[str, Callable[[Corpora, Path], list[UnpairedSong]]] = {
     "musdb": lambda _, root: _unmarked(_musdb_training(root)),

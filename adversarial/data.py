@@ -1,6 +1,6 @@
 """Training examples of both phases, each a function of its position.
 
-There are four streams, each with random numbers of its own: paired songs, and the
+There are four streams with independent random numbers: paired songs, and the
 mixtures, accompaniments and vocals of unpaired songs. Excerpts are read from the songs
 themselves, so that the context of a mixture is the sound around it.
 """

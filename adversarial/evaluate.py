@@ -1,9 +1,9 @@
 """Scores of a run on its test songs: ``python -m adversarial.evaluate RUN``.
 
 A row for each song goes to ``scores.csv`` and ``scores.json``, mean and median of every
-corpus to ``summary.json`` and ``summary.md``. All is measured at the working rate, in
-mono, as in the original: what lies above half that rate has no effect on any score.
-Stopped at any time, the same command resumes after the last song that it scored.
+corpus to ``summary.json`` and ``summary.md``. Scores are at the working rate, in
+mono, as in the original: sound above half that rate has no effect on them. After an
+interruption the same command continues after the last scored song.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def evaluate(
         tracks: Songs with these sources; one that a song lacks is silent.
         output: Folder of the results.
         database: Corpus of the songs whose names do not begin with one.
-        jobs: How many songs to score at once.
+        jobs: Number of songs to score at once.
 
     Returns:
         One row for each song, and the summary: by corpus, source and measure ``mean``,
@@ -120,7 +120,7 @@ def scores(
         sample_rate: In Hz.
 
     Returns:
-        Each of :data:`MEASURES` in dB, float64 [sources], NaN where there is none.
+        Each of :data:`MEASURES` in dB, float64 [sources], NaN if there is none.
     """
     is_silent = ~references.any(axis=1)
     references, estimates = _with_noise(references, 1), _with_noise(estimates, 2)
@@ -352,7 +352,7 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _test_config(config: AdversarialConfig, root: str | None) -> AdversarialConfig:
-    """Leave out the unpaired corpus where it has no test songs, so that it may lack."""
+    """Remove the unpaired corpus if it has no test songs, so that it may be missing."""
     corpora = replace(config.corpora, root=root or config.corpora.root)
     if not corpora.thirds:
         corpora = replace(corpora, unpaired=None)

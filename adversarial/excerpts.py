@@ -291,7 +291,7 @@ def _read(
     all_numbers = tf.gather(stream.numbers, song)
     numbers = all_numbers[roles]
     is_sound = numbers != SILENCE
-    # Every song has at least one sound, which is read in place of silence.
+    # Every song has at least one sound, which is read instead of silence.
     readable = tf.where(is_sound, numbers, tf.reduce_max(all_numbers))
     starts = tf.fill([numbers.shape[0]], start)
     waves = stream.sounds.read(readable, starts, samples) * stream.sounds.scale

@@ -1,7 +1,7 @@
 """A trained U-Net as a file for other programs: ``python -m adversarial.export mini``.
 
-``--format onnx`` writes what ``python -m adversarial.light`` separates with, without
-TensorFlow: the network from images of log magnitudes to those of both sources.
+``--format onnx`` writes a graph for ``python -m adversarial.light``, which separates
+without TensorFlow: the network from images of log magnitudes to those of both sources.
 """
 
 from __future__ import annotations

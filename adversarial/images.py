@@ -1,4 +1,4 @@
-"""The magnitude images of waveforms that the networks see, padded and cropped."""
+"""Magnitude images of waveforms as inputs of the networks, padded and cropped."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MINIATURE = (
 
 
 def choose(words: Words) -> Choice:
-    """Choose the published preset where there are corpora, else the miniatures."""
+    """Choose the published preset if there are corpora, else the miniatures."""
     root = words.value("corpora.root", "MUSDB18_ROOT_DIR")
     unpaired = words.value("corpora.unpaired_root", "MOISESDB_ROOT_DIR")
     if not root and unpaired:

@@ -1,6 +1,6 @@
 """Separation without TensorFlow: ``python -m adversarial.light a.mp3 --model FOLDER``.
 
-``FOLDER`` is what ``python -m adversarial.export`` wrote with ``--format onnx``. The
+``FOLDER`` is the output of ``python -m adversarial.export`` with ``--format onnx``. The
 U-Net runs in onnxruntime, everything around it in numpy.
 """
 
@@ -39,9 +39,9 @@ def load(
         path: Folder that :mod:`adversarial.export` wrote.
         sample_rate: ``"model"``: estimates as published; ``"input"``: ratio masks, the
             same for all channels, for sound of any sample rate.
-        tile_frames: Frames that the network estimates at once, 0 for all; by default as
-            its configuration says.
-        griffin_lim: Griffin-Lim iterations, likewise.
+        tile_frames: Frames that the network estimates at once, 0 for all; by default
+            that of its configuration.
+        griffin_lim: Griffin-Lim iterations, by default those of its configuration.
         **options: ``segment_seconds`` and ``overlap``, by default as exported.
 
     Raises:
@@ -70,7 +70,7 @@ class UNet:
 
     Args:
         estimate: The network, from log magnitudes to those of both sources.
-        settings: What the export says about it.
+        settings: Settings in the export.
         masks: Apply ratio masks to the mixture, the same ones to all channels.
     """
 

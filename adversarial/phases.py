@@ -1,6 +1,6 @@
 """The phases of a run: their names, folders and configurations, and trained weights.
 
-Each phase has a run folder of its own, ``sup`` or ``semisup``, in that of the run.
+Each phase has its own run folder, ``sup`` or ``semisup``, in that of the run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PREFERRED = SEMI_SUPERVISED, SUPERVISED
 """The phases in the order in which their weights are preferred."""
 
 BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the models that come with the package."""
+"""Folder of the bundled models."""
 
 NEWEST = "newest"
 BASE = ModelConfig().model_base_dir
@@ -34,7 +34,7 @@ RECORD = "run.json"
 
 
 def requested(config: AdversarialConfig, unpaired: bool) -> list[str]:
-    """List the phases that a run has.
+    """List the phases of a run.
 
     Args:
         config: The configuration of the run.
@@ -106,7 +106,7 @@ def locate(path: str | Path) -> Path:
             phase; prefix of a checkpoint; ``newest``; or the name of a bundled model.
 
     Raises:
-        CheckpointError: There is no checkpoint, or it is none of a run.
+        CheckpointError: There is no checkpoint, or it is not of a run.
     """
     folder = bundled(path)
     if folder is not None:
@@ -116,20 +116,20 @@ def locate(path: str | Path) -> Path:
         return _prefix_of_run(path)
     if not path.is_dir():
         raise CheckpointError(
-            f"{path} is no run folder, no checkpoint and no model that comes with the "
-            "package; check its name"
+            f"{path} is neither a run folder nor a checkpoint nor a bundled model; "
+            "check its name"
         )
     if not (path / CONFIG).exists():
         raise CheckpointError(
             f"{path} holds no {CONFIG}; expected a run folder of adversarial.train, "
-            "and checkpoints of the original go through adversarial.convert first"
+            "or convert a checkpoint of the original by adversarial.convert first"
         )
     for folder in (path, *(path / phase for phase in PREFERRED)):
         if _is_trained(folder):
             return folder
     raise CheckpointError(
         f"{path} holds no checkpoint (looked for best/ and latest/, also in "
-        f"{' and '.join(PREFERRED)}); let its training go on for a while"
+        f"{' and '.join(PREFERRED)}); continue its training first"
     )
 
 
@@ -178,7 +178,7 @@ def newest(base: str | Path = BASE) -> Path:
             times[run] = max(times.get(run, ""), _last_start(record))
     if not times:
         raise CheckpointError(
-            f"no run with a checkpoint was found below {Path(base).resolve()}; name "
+            f"there is no run with a checkpoint below {Path(base).resolve()}; name "
             "another folder or mini, which comes with the package, by --checkpoint, or "
             "train a network: python -m adversarial.train"
         )
@@ -189,7 +189,7 @@ def _prefix_of_run(prefix: Path) -> Path:
     """Return the prefix of a checkpoint if it lies in a run folder."""
     if not (prefix.parent.parent / CONFIG).exists():
         raise CheckpointError(
-            f"{prefix} lies in no run folder ({prefix.parent.parent} holds no "
+            f"{prefix} is not in a run folder ({prefix.parent.parent} holds no "
             f"{CONFIG}); a checkpoint of the original goes through adversarial.convert "
             "first"
         )

@@ -151,8 +151,8 @@ def separator(
             ``"input"``: ratio masks, the same for all channels, for sound of any sample
             rate, see :func:`form`; ``"native"`` is its older name.
         tile_frames: Frames that the network estimates at once; 0: all of a segment;
-            none: as its configuration says.
-        griffin_lim: Griffin-Lim iterations; none: as its configuration says.
+            none: that of its configuration.
+        griffin_lim: Griffin-Lim iterations; none: those of its configuration.
         segment_seconds: Longest sound in one pass.
         overlap: Overlap of neighbouring chunks as a fraction of a segment.
 
@@ -176,7 +176,7 @@ def separator(
         segment_seconds=segment_seconds,
         overlap=overlap,
         named=True,
-        # Only shifts by whole periods leave the estimates as they are.
+        # Only shifts by whole periods leave the estimates unchanged.
         grid_samples=geometry.period * config.num_hop,
         context_samples=_context_samples(network, options),
         together=options.masks,
@@ -322,8 +322,8 @@ def form(sample_rate: Rate = "model") -> Form:
 
     Args:
         sample_rate: ``"model"``: the estimates, at the rate of the network; ``"input"``
-            or ``"native"``: at the rate of the input, whose accompaniment is all that
-            the vocals leave, including what lies above the network's band.
+            or ``"native"``: at the rate of the input, where the accompaniment is the
+            mixture minus the vocals, including the band above that of the network.
     """
     native = sample_rate != "model"
     return Form(

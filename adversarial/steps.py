@@ -28,7 +28,7 @@ UNPAIRED_TAGS = (
     *("acc_sep_norm_mean_u", "voice_sep_norm_mean_u"),
 )
 CRITIC_TAGS = "disc_loss", "disc_real", "disc_fake", "wasserstein_dist", "grad_pen"
-"""Of each critic, after its name: ``acc_disc_disc_loss``."""
+"""Tags of each critic, after its name: ``acc_disc_disc_loss``."""
 
 UNPAIRED = "mixtures", "accompaniments", "vocals", "epsilon"
 """Entries of a batch that hold unpaired songs, one for each critic step."""
@@ -59,7 +59,7 @@ class SupervisedTraining(keras.Model):
 
     Args:
         separator: The network.
-        config: Gives transform and sizes.
+        config: Configuration with transform and sizes.
         replicas: Number of replicas that share a global batch.
 
     Attributes:
@@ -111,7 +111,7 @@ class SupervisedTraining(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Compute the supervised loss on whole songs; every frame weighs the same."""
+        """Compute the supervised loss on whole songs; all frames have equal weight."""
         mixture = mixture_images(batch["mixture"], self.settings, self.geometry)
         sources = source_images(batch["sources"], self.settings, self.geometry)
         losses = loss.supervised_by_frame(self.network(mixture.log), sources)
@@ -131,7 +131,7 @@ class SemiSupervisedTraining(SupervisedTraining):
 
     Args:
         separator: The network.
-        config: Gives transform, sizes and the weights of the losses.
+        config: Configuration with transform, sizes and weights of the losses.
         replicas: Number of replicas that share a global batch.
     """
 

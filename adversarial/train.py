@@ -2,8 +2,8 @@
 
 The first phase trains the separator on paired songs. The second trains it again, with
 critics that compare its estimates of unpaired mixtures with real vocals and
-accompaniments. Each phase has a run folder of its own, ``sup`` and ``semisup`` in that
-of the run. Stopped at any time, the same command resumes.
+accompaniments. Each phase has its own run folder, ``sup`` and ``semisup`` in that of
+the run. After an interruption the same command continues.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TEST = "test.json"
 
 
 def run(config: AdversarialConfig, check: bool = False) -> int:
-    """Run the phases that a configuration asks for, or check the last of them.
+    """Run the phases of a configuration, or check the last one.
 
     Args:
         config: The configuration of the run.
@@ -107,7 +107,7 @@ def build(
         records=opened.records,
         digest=opened.digest,
         earlier_digest=opened.paired.sounds.earlier_digest,
-        # How often an excerpt is reused depends on the batch of each replica.
+        # The reuse of excerpts depends on the batch size of each replica.
         divisible=not config.model_config.excerpts_reused,
         start=lambda: start_from_supervised(config, model.network),
         callbacks=lambda step: _callbacks(config, opened, model, step),
@@ -158,7 +158,7 @@ def _callbacks(
 
 
 def _scalars(model: SupervisedTraining, split: str) -> dict[str, float]:
-    """Return the validation loss under a tag of its own, apart from the test loss."""
+    """Return the validation loss under its own tag, apart from the test loss."""
     if split != "validation":
         return {}
     return {"valid_loss": float(model.means["loss"].result())}
@@ -167,7 +167,7 @@ def _scalars(model: SupervisedTraining, split: str) -> dict[str, float]:
 def test(config: AdversarialConfig, songs: SongLists, step: int) -> None:
     """Evaluate the best weights of a phase on the test songs, as the original does.
 
-    One device does it, whatever the strategy of the training. A resumed run does not
+    It runs on one device with any strategy of the training. A resumed run does not
     repeat it.
 
     Args:
@@ -195,7 +195,7 @@ def test(config: AdversarialConfig, songs: SongLists, step: int) -> None:
 
 
 def _tested_step(path: Path) -> int | None:
-    """Read at which step of the training the test was made."""
+    """Read the step of the training at which the test was made."""
     if not path.exists():
         return None
     return json.loads(path.read_text(encoding="utf-8"))["step"]
@@ -208,7 +208,7 @@ def _without_corpus(config: AdversarialConfig) -> str | None:
         f"corpora.root is not set; name the folder of {config.corpora.paired} "
         "(corpora.root=FOLDER, or MUSDB18_ROOT_DIR for "
         "./run_train_model_on_musdb18_and_moisesdb.sh), or train 'with tiny' on the "
-        "miniature that is made here"
+        "synthetic miniature"
     )
 
 

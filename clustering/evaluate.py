@@ -437,7 +437,7 @@ def _main(options: argparse.Namespace) -> int:
     tracks = every[: options.limit]
     results = {}
     for name, task in _tasks(options, trained, config, separator).items():
-        # The limit is not part of the key, so that rows of shorter evaluations are used.
+        # The limit is not part of the key, so rows of shorter evaluations are used.
         key = score_key.key(task.model, every, sample_rate=config.sample_rate)
         rows = Rows(output / f"{name}.csv", ("name", *task.columns), key)
         results[name] = task.evaluate(tracks, rows, options.jobs)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 Seed = tuple[int, int] | tf.Tensor
-"""Two integers, or int32 [2], from which all random numbers follow."""
+"""Two integers, or int32 [2], the seed of all random numbers."""
 
 
 class Clusters(NamedTuple):
@@ -30,7 +30,7 @@ class Clusters(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Points without their mean, since squares of distances lose digits far from 0.
+    """Points without their mean, because squared distances lose digits far from 0.
 
     Attributes:
         points: [batch, points, dim].
@@ -66,16 +66,17 @@ def kmeans(
     """Find centroids with a small sum of weighted squared distances.
 
     min_c sum_n w_n min_k |x_n - c_k|^2, by the rounds of [1] from the seeds of [2];
-    each seed is the best of 2 + ln(clusters) draws. Every item has the result that it
-    would have alone, whatever else is in the batch.
+    each seed is the best of 2 + ln(clusters) draws. The result of an
+    item does not depend on the others of the batch.
 
     Args:
         points: float32 [batch, points, dim], at least one point.
         clusters: Number of centroids, at least 1.
         weights: float32 [batch, points], not negative; None for equal ones. Points of
-            weight 0 have a label and move nothing; if all are 0, all count alike.
+            weight 0 get a label but do not move centroids; if all are 0, weights are
+            equal.
         seed: Two integers; the same ones give the same result.
-        restarts: Independent starts, of which the one of least inertia is kept.
+        restarts: Independent starts, of which the one with the least inertia is kept.
         max_rounds: Maximum number of rounds.
         tolerance: See :func:`lloyd`.
 
@@ -102,16 +103,16 @@ def lloyd(
 ) -> Clusters:
     """Move centroids to the means of their points until they converge.
 
-    c_k = sum_n w_n x_n / sum_n w_n over the points nearest to c_k [1]; of equally near
-    centroids the first takes the point. A centroid without points moves to the point
-    whose weighted squared distance is largest, the next such one to the second of
-    these, as in scikit-learn.
+    c_k = sum_n w_n x_n / sum_n w_n over the points nearest to c_k [1]; among equally
+    near centroids the first one is taken. A centroid without points moves to the point
+    with the largest weighted squared distance, the next such centroid to the second
+    largest, as in scikit-learn.
 
     Args:
         data: From :func:`center`.
         centroids: Starts of each restart, with the mean of the points subtracted,
             float32 [batch, restarts, clusters, dim].
-        max_rounds: Maximum number of rounds; 0 leaves the centroids where they are.
+        max_rounds: Maximum number of rounds; 0 keeps the centroids.
         tolerance: A restart has converged when the squared moves of its centroids sum
             up to no more than this fraction of the mean variance of a dimension.
 
@@ -129,8 +130,8 @@ def lloyd(
 def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """Compute the distance of every point from every centroid.
 
-    It is computed from the differences themselves, which keeps the digits of small
-    distances; the gradient where a point meets a centroid is 0.
+    The differences are computed explicitly, which keeps the digits of small distances;
+    the gradient is 0 for a point at a centroid.
 
     Args:
         points: float32 [batch, points, dim].
@@ -207,9 +208,9 @@ def _weights(
 
 
 def _seeds(data: Data, clusters: int, restarts: int, seed: Seed) -> tf.Tensor:
-    """Draw centroids [batch, restarts, clusters, dim], each far from those before."""
+    """Draw centroids [batch, restarts, clusters, dim], each far from earlier ones."""
     draws = 2 + int(math.log(clusters))
-    # The same numbers for all items, so that no item depends on its neighbours.
+    # The same numbers for all items, so that items are independent of each other.
     shape = [1, restarts, clusters * draws]
     chance = tf.random.stateless_uniform(shape, tf.convert_to_tensor(seed, tf.int32))
     chances = tf.split(chance, clusters, -1)
@@ -232,9 +233,9 @@ def _draw(data: Data, nearest: tf.Tensor, chance: tf.Tensor) -> tf.Tensor:
     """Draw points [batch, restarts, draws, dim] with the odds w d^2."""
     weights = data.weights[:, tf.newaxis]
     odds = weights * nearest
-    # Where all points lie on centroids already, any of those with a weight will do.
+    # If all points are at centroids already, any point with a weight is drawn.
     odds = tf.where(tf.reduce_sum(odds, -1, keepdims=True) > 0, odds, weights)
-    # In float64, because float32 loses single points among a hundred thousand.
+    # In float64, because float32 loses single points among 100,000.
     total = tf.cumsum(tf.cast(odds, tf.float64), -1)
     drawn = tf.cast(chance, tf.float64) * total[..., -1:]
     indices = tf.searchsorted(total, drawn, side="right")
@@ -245,7 +246,7 @@ def _draw(data: Data, nearest: tf.Tensor, chance: tf.Tensor) -> tf.Tensor:
 def _rounds(
     data: Data, start: tf.Tensor, max_rounds: int, tolerance: float
 ) -> tf.Tensor:
-    """Move centroids [batch, restarts, clusters, dim] until they rest."""
+    """Move centroids [batch, restarts, clusters, dim] until they converge."""
     batch, restarts = tf.shape(data.points)[0], start.shape[1]
     start += tf.zeros([batch, 1, 1, 1])
     rest = tolerance * data.variance
@@ -266,7 +267,7 @@ def _rounds(
 
 
 def _means(data: Data, centroids: tf.Tensor) -> tf.Tensor:
-    """Average the points that are nearest to each centroid."""
+    """Average the nearest points of each centroid."""
     scores = _scores(data, centroids)
     least = tf.reduce_min(scores, 2, keepdims=True)
     members = tf.cast(_first(scores <= least), tf.float32)
@@ -294,7 +295,7 @@ def _farthest(data: Data, least: tf.Tensor, empty: tf.Tensor) -> tf.Tensor:
 def _first(nearest: tf.Tensor) -> tf.Tensor:
     """Keep the first true value along the clusters [batch, restarts, clusters, points].
 
-    An arg min along so short an axis takes five times as long.
+    An arg min along this short axis takes five times as long.
     """
     rows = tf.unstack(nearest, axis=2)
     taken, kept = rows[0], rows[:1]

@@ -1,6 +1,6 @@
 """Separation without TensorFlow: ``python -m clustering.light a.wav --model FOLDER``.
 
-``FOLDER`` is what ``python -m clustering.export`` wrote with ``--format onnx``. The
+``FOLDER`` is the output of ``python -m clustering.export`` with ``--format onnx``. The
 network runs in onnxruntime; transforms, k-means and masks are computed in numpy.
 """
 
@@ -62,7 +62,7 @@ def _of_spectra(exported: Exported) -> Network:
 def _masks(
     settings: dict[str, Any],
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Make the function from what the network returns to masks."""
+    """Make the function from the output of the network to masks."""
     if "cluster" not in settings:
         return lambda outputs, _: outputs
     options, chances = settings["cluster"], np.asarray(settings["chances"], np.float32)
@@ -75,7 +75,7 @@ def _masks(
 
 
 def _of_waveforms(exported: Exported) -> Network:
-    """Estimate waveforms; zeros fill up the last frame, which would be left out."""
+    """Estimate waveforms; zeros pad the last frame, which would be left out."""
     size, stride = exported.settings["size"], exported.settings["stride"]
     run = exported.session("model")
 

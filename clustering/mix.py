@@ -1,9 +1,9 @@
 """Mixtures of clean sounds on disk: ``python -m clustering.mix SOUNDS --output DIR``.
 
 SOUNDS is a folder with a folder of sounds for each speaker or class, or a corpus with
-``--dataset``. Every mixture depends on the seed and its number alone, and
-``annotations/<split>/<name>.json`` describes what it is made of. Stopped at any time,
-the same command goes on.
+``--dataset``. Every mixture depends only on the seed and its number, and
+``annotations/<split>/<name>.json`` describes it. After an interruption the same command
+continues.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class SplitRules:
     Attributes:
         speaker: Pattern whose first group is the label; none: the first folder.
         test: Pattern of the sounds of the test split, or ``@`` and a file that lists
-            their paths; none: no sound belongs to it by its path.
-        valid: The same for the validation, among the sounds that are not for the test.
+            their paths; none: no pattern.
+        valid: The same for the validation, among the other sounds.
         match: Pattern of the sounds to use; none: all.
         exclude: Pattern of sounds to leave out; none: none.
-        by_label: Where neither folders nor patterns define the splits: whether whole
-            labels are held out (speakers), rather than names (songs).
-        least: Labels that a split must have.
+        by_label: If neither folders nor patterns define the splits, whether whole
+            labels (speakers) are held out, or names (songs).
+        least: Least number of labels of a split.
         seed: Seed of the division.
     """
 
@@ -82,15 +82,15 @@ def folder_pools(root: Path, rules: SplitRules) -> dict[str, Pool]:
     """List the clean sounds of a folder and divide them among the splits.
 
     Folders named as splits (``train``, ``valid``, ``test``, or ``tr``, ``cv``, ``tt``)
-    divide them; else the patterns do, else a tenth is held out for each of valid and
-    test.
+    divide them. Otherwise the patterns do, or else a tenth is held out for each of
+    valid and test.
 
     Args:
         root: The folder, searched to any depth.
         rules: How sounds are labelled and split.
 
     Returns:
-        A pool by split; a split that the patterns leave empty is not in it.
+        A pool by split, without splits that the patterns leave empty.
 
     Raises:
         CorpusError: There is nothing to use, a sound has no label, or a pattern is
@@ -112,13 +112,13 @@ def track_pool(tracks: Iterable[Track]) -> Pool:
     """Sort the sources of tracks by their names.
 
     Raises:
-        CorpusError: A source is no file.
+        CorpusError: A source is not a file.
     """
     pool: dict[str, dict[str, Clean]] = {}
     for track in tracks:
         for name, sound in track.sources.items():
             if isinstance(sound, np.ndarray):
-                raise CorpusError(f"{track.name}/{name} is no file; write it first.")
+                raise CorpusError(f"{track.name}/{name} is not a file; write it first.")
             clean = Clean(sound, track.sample_rate, track.samples)
             pool.setdefault(name, {})[track.name] = clean
     return pool
@@ -165,19 +165,19 @@ def make(
 ) -> bool:
     """Write mixtures in the layout of a corpus, all of them or none.
 
-    Finished mixtures stay in a hidden folder beside the output until all are there, so
-    that the same call goes on after a kill.
+    Finished mixtures stay in a hidden folder beside the output until all are complete,
+    so that the same call continues after a kill.
 
     Args:
         pools: Sounds of each split.
         output: Folder to make.
         counts: Number of mixtures of each split; a split of 0 is left out.
-        config: How mixtures are made.
+        config: Parameters of the mixtures.
         layout: A key of ``LAYOUTS``.
-        jobs: Threads; none: one a processor. The files do not depend on it.
+        jobs: Threads; none: one for each CPU. The files do not depend on it.
 
     Returns:
-        Whether mixtures were written; False where the output holds the same set.
+        Whether mixtures were written; False if the output holds the same set.
 
     Raises:
         CorpusError: The configuration or the sounds allow no mixture, or the output
@@ -219,7 +219,7 @@ def _select(pool: Pool, items: set[str], by_label: bool) -> Pool:
 
 
 def _paths(folder: Path, rules: SplitRules) -> list[str]:
-    """Paths of the sounds to use, relative to the folder."""
+    """Return the paths of the sounds to use, relative to the folder."""
     paths = sorted(
         file.relative_to(folder).as_posix()
         for file in sound_files.sounds_below(folder, SUFFIXES)
@@ -236,7 +236,7 @@ def _paths(folder: Path, rules: SplitRules) -> list[str]:
 
 
 def _split_by_pattern(paths: Iterable[str], rules: SplitRules) -> dict[str, str]:
-    """Split of each path; a path that both patterns match is for the test."""
+    """Return the split of each path; a match of both patterns is for the test."""
     splits = dict.fromkeys(paths, "train")
     for split, pattern in (("valid", rules.valid), ("test", rules.test)):
         if pattern is None:
@@ -252,7 +252,7 @@ def _split_by_pattern(paths: Iterable[str], rules: SplitRules) -> dict[str, str]
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:
-    """Test whether a path matches a pattern, or is in the list after ``@``."""
+    """Return the test whether a path matches a pattern or is in a list after ``@``."""
     if pattern.startswith(LIST):
         lines = Path(pattern[1:]).read_text(encoding="utf-8").splitlines()
         return {line.strip() for line in lines}.__contains__
@@ -288,7 +288,7 @@ def _pools(
 
 
 def _label(path: str, rules: SplitRules) -> tuple[str, str]:
-    """Label of a sound and its name within the label."""
+    """Return the label of a sound and its name within the label."""
     if rules.speaker is None:
         label, _, name = path.partition("/")
         if not name:
@@ -314,7 +314,7 @@ def _write(
     split: str,
     index: int,
 ) -> None:
-    """Draw and write one mixture, unless a run before did."""
+    """Draw and write one mixture, unless an earlier run did."""
     done = work / ".done" / f"{split}-{index}"
     if done.exists():
         return
@@ -361,7 +361,7 @@ def _validate(
 def _digest(
     facts: Mapping, pools: Mapping[str, Pool], stamp: Callable = fingerprint
 ) -> str:
-    """Digest of everything that decides the files, the sounds included."""
+    """Return the digest of all that the files depend on, the sounds included."""
     sounds = [
         (split, label, name, clean.samples, identity(clean.sound, stamp))
         for split in facts["counts"]
@@ -393,7 +393,7 @@ def _expect_same(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Mix clean sounds to disk; return the exit code."""
+    """Write mixtures of clean sounds; return the exit code."""
     options = _parser().parse_args(argv)
     return exit_code("clustering.mix", lambda: _main(options))
 
@@ -437,7 +437,7 @@ def _rules(options: argparse.Namespace) -> SplitRules:
 
 
 def _range(bounds: Sequence[float] | None, flag: str) -> tuple[float, float] | None:
-    """One number, or a lower and an upper bound."""
+    """Return one number, or a lower and an upper bound."""
     if bounds is None:
         return None
     if len(bounds) > 2:
@@ -448,8 +448,8 @@ def _range(bounds: Sequence[float] | None, flag: str) -> tuple[float, float] | N
 def _corpus_pools(
     options: argparse.Namespace, splits: Sequence[str]
 ) -> dict[str, Pool]:
-    """Sources of the tracks of a corpus, by its own splits."""
-    # These import TensorFlow, which folders of sounds need not wait for.
+    """Return the sources of the tracks of a corpus, by its own splits."""
+    # These import TensorFlow, which folders of sounds do not need.
     from clustering import corpus
     from clustering.config import ClusteringConfig
     from common.config import override
@@ -481,14 +481,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--snr", type=float, nargs="+", help="level against the first source, in dB")
     add("--sample-rate", type=int, default=default.sample_rate, help="in Hz")
     add("--speaker", help="pattern whose group is the label; else the first folder")
-    add("--test-files", help="pattern, or @FILE of paths: sounds of the test alone")
+    add("--test-files", help="pattern, or @FILE of paths: sounds only for the test")
     add("--valid-files", help="the same for the validation")
     add("--match", help="pattern of the sounds to use")
     add("--exclude", help="pattern of sounds to leave out")
     for split, count in COUNTS.items():
         add(f"--{split}", type=int, default=count, help=f"number of mixtures: {count}")
     add("--seed", type=int, default=default.seed)
-    add("--num-workers", type=int, help="threads; none: one a processor")
+    add("--num-workers", type=int, help="threads (default: one for each CPU)")
     return parser
 
 

@@ -1,7 +1,7 @@
-"""Mixtures of clean sounds: drawn, described, made again, and written in a layout.
+"""Draw mixtures of clean sounds, describe them, and write them in a layout.
 
 A mixture is a function of the sounds, the configuration and a seed. Its annotation
-names every file, start and gain, so that :func:`remake` makes it again to the bit.
+names every file, start and gain, so that :func:`remake` reproduces it exactly.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from common.synthetic.synthesis import ramps
 Layout = Literal["wsj0_2mix", "mix_folders", "scaper"]
 
 LEVEL_DB = -25.0
-"""Level of the first source where levels are drawn, relative to full scale."""
+"""Level of the first source if levels are drawn, relative to full scale."""
 SILENCE_DB = -60.0
-"""A mixture with a source below this level is drawn again."""
+"""Lowest level of a source; quieter mixtures are drawn again."""
 PAUSE_SECONDS = 0.1
 FADES_PER_SECOND = 200
 TRIES = 20
 
 
 class Clean(NamedTuple):
-    """A sound in files, with its rate in Hz and its length in samples."""
+    """A sound with its rate in Hz and its length in samples."""
 
     sound: Path | Channel | Sum
     sample_rate: int
@@ -45,12 +45,12 @@ Pool = Mapping[str, Mapping[str, Clean]]
 
 @dataclass(frozen=True)
 class MixtureConfig:
-    """How mixtures are made.
+    """Parameters of mixtures.
 
     Attributes:
         sources: Number of sources.
         labels: ``"speakers"``: sources of as many labels, drawn for each mixture.
-            ``"classes"``: always the same labels, the first ones by name.
+            ``"classes"``: always the first labels by name.
         coherent: Whether all sources are the same excerpt of sounds of one name.
         seconds: Shortest and longest mixture; none: one sound for each source, trimmed
             to the shortest of them.
@@ -70,14 +70,14 @@ class MixtureConfig:
 
 
 class FileEntry(TypedDict, total=False):
-    """A file of an annotation, and its channel if it is one of several."""
+    """A file of an annotation, with its channel if only one is used."""
 
     file: str
     channel: int
 
 
 class PartEntry(TypedDict):
-    """An excerpt in an annotation: files to add up, in samples of their own rate."""
+    """An excerpt in an annotation: files to sum, in samples of their own rate."""
 
     files: list[FileEntry]
     sample_rate: int
@@ -87,7 +87,7 @@ class PartEntry(TypedDict):
 
 
 class SourceEntry(TypedDict):
-    """A source in an annotation: its excerpts and the gain that they are scaled by."""
+    """A source in an annotation: its excerpts and their gain."""
 
     label: str
     gain: float
@@ -95,7 +95,7 @@ class SourceEntry(TypedDict):
 
 
 class Annotation(TypedDict):
-    """Everything that a mixture is made of, ready for JSON."""
+    """Complete description of a mixture, as values of JSON."""
 
     sample_rate: int
     samples: int
@@ -121,7 +121,7 @@ class Mixture(NamedTuple):
         number: Its number within the split.
         annotation: Its description.
         sources: int16 [sources, samples].
-        by_label: Whether folders are named by the labels, rather than s1, s2.
+        by_label: Whether folders are named by the labels, and not s1, s2.
     """
 
     split: str
@@ -138,7 +138,7 @@ def draw(
 
     Args:
         pool: Sounds to draw from.
-        config: How the mixture is made.
+        config: Parameters of the mixture.
         rng: Seeded generator.
 
     Returns:
@@ -181,10 +181,10 @@ def draw(
 
 
 def remake(annotation: Annotation) -> np.ndarray:
-    """Make the sources of a mixture again from its annotation, bit for bit.
+    """Reproduce the sources of a mixture from its annotation, bit for bit.
 
     Args:
-        annotation: From :func:`draw`, or the JSON of it.
+        annotation: From :func:`draw`, or its JSON.
 
     Returns:
         int16 [sources, samples].
@@ -271,7 +271,7 @@ def _coherent_excerpts(
     config: MixtureConfig,
     rng: np.random.Generator,
 ) -> tuple[int, list[list[Part]]]:
-    """The same excerpt of sounds of one name; all of it where it is shorter."""
+    """Return the same excerpt of sounds of one name, or all of shorter ones."""
     shared = sorted(set.intersection(*(set(row) for row in rows)))
     if not shared:
         raise CorpusError(
@@ -295,7 +295,7 @@ def _independent_excerpts(
     config: MixtureConfig,
     rng: np.random.Generator,
 ) -> tuple[int, list[list[Part]]]:
-    """One sound for each source, or as many as fill the time."""
+    """Return one sound for each source, or as many as fill the time."""
     if config.seconds:
         samples = round(rng.uniform(*config.seconds) * config.sample_rate)
         return samples, [_chain(row, samples, config, rng) for row in rows]
@@ -311,7 +311,7 @@ def _chain(
     config: MixtureConfig,
     rng: np.random.Generator,
 ) -> list[Part]:
-    """Sounds of one label one after another, a random excerpt of longer ones."""
+    """Join sounds of one label, with random excerpts of longer ones."""
     parts: list[Part] = []
     names, offset = sorted(row), 0
     order: list[int] = []
@@ -344,7 +344,7 @@ def _draw_gains(
 def _render(
     parts: Sequence[Part], samples: int, sample_rate: int, fade: int
 ) -> np.ndarray:
-    """Add excerpts up at their offsets, [samples], mono."""
+    """Sum excerpts at their offsets, [samples], mono."""
     wave = np.zeros(samples)
     for clean, start, length, offset in parts:
         excerpt = _read(clean.sound, start, length).mean(axis=0, keepdims=True)
@@ -412,7 +412,7 @@ def _numbered(mixture: Mixture) -> list[str]:
 
 
 def _labels(mixture: Mixture) -> list[str]:
-    """Labels of the sources, as parts of file names."""
+    """Return the labels of the sources, as parts of file names."""
     entries = mixture.annotation["sources"]
     return [source["label"].replace("/", "-") for source in entries]
 
@@ -427,7 +427,7 @@ def _write_folders(folder: Path, mixture: Mixture, names: Sequence[str]) -> str:
 
 
 def _jams(stem: str, events: Sequence[str], mixture: Mixture) -> dict[str, object]:
-    """The annotation that Scaper writes of its events, without absolute paths."""
+    """Return the annotation of Scaper for its events, without absolute paths."""
     annotation = mixture.annotation
     seconds = annotation["samples"] / annotation["sample_rate"]
     levels = [_level_db(wave) for wave in mixture.sources]

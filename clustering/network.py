@@ -1,4 +1,4 @@
-"""The network that a configuration names."""
+"""Make the network of a configuration."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def network(config: ClusteringConfig, sources: int | None = None) -> keras.Model
     """Make the network of a configuration, in the precision of its training.
 
     Args:
-        config: Names the network and its shape.
-        sources: Number of sources of the corpus, where there is one.
+        config: Configuration with the network and its shape.
+        sources: Number of sources of the corpus, if there is one.
 
     Raises:
         ConfigError: The network has another number of bins or masks, or there is no
@@ -62,11 +62,11 @@ def _check_shape(config: ClusteringConfig, sources: int | None) -> None:
 
 
 def _own(config: ClusteringConfig) -> keras.Model:
-    """Make the user's network, the import path of whose class is the kind."""
+    """Make the custom network of the import path in ``kind``."""
     model = extension.network("kind", config.kind, get_args(NetworkName))(config)
     if not model.built:
         raise ConfigError(
-            f"kind={config.kind!r}: its variables are not made yet; expected them in "
+            f"kind={config.kind!r}: its variables do not exist yet; create them in "
             "__init__, and self.built = True at its end"
         )
     return model
@@ -74,4 +74,4 @@ def _own(config: ClusteringConfig) -> keras.Model:
 
 def _check(key: str, value: int, expected: int | None) -> None:
     if expected is not None and value != expected:
-        raise ConfigError(f"{key}={value}; expected {expected}, as the data have")
+        raise ConfigError(f"{key}={value}; expected {expected}, as in the data")

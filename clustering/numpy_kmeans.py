@@ -1,7 +1,7 @@
 """K-means and masks of :mod:`clustering.cluster` in numpy, for use without TensorFlow.
 
-The random numbers of the seeding come from outside, so that the centroids are those
-that TensorFlow finds.
+The caller gives the random numbers of the seeding, so that the centroids equal those
+of TensorFlow.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def masks(
     Args:
         embedding: float32 [points, dim], points = frames * bins, bins fastest.
         magnitude: Of the mixture, float32 [frames, bins], not negative.
-        options: Those of :class:`clustering.cluster.Clustering`, by name.
+        options: Options of :class:`clustering.cluster.Clustering`, by name.
         chances: Uniform random numbers [restarts, sources, draws].
 
     Returns:
@@ -64,14 +64,14 @@ def masks(
 
 
 def loudest(magnitude: np.ndarray, percentile: float) -> np.ndarray:
-    """Find the points whose magnitude is not below a percentile, the first of equals.
+    """Find the points whose magnitude is not below a percentile, first ones of ties.
 
     Args:
         magnitude: float32 [points].
         percentile: 0 to 100; 0 takes all points.
 
     Returns:
-        Rising indices.
+        Ascending indices.
 
     >>> loudest(np.array([5.0, 1.0, 3.0, 4.0, 2.0]), 50.0).tolist()
     [0, 2, 3]
@@ -147,7 +147,7 @@ def _centred(points: np.ndarray, weights: np.ndarray) -> _Data:
 
 
 def _seeds(data: _Data, chances: np.ndarray) -> np.ndarray:
-    """Draw centroids [clusters, dim], each far from those before."""
+    """Draw centroids [clusters, dim], each far from earlier ones."""
     nearest = np.ones(len(data.points), np.float32)
     centroids: list[np.ndarray] = []
     for one in chances:
@@ -164,7 +164,7 @@ def _seeds(data: _Data, chances: np.ndarray) -> np.ndarray:
 def _drawn(data: _Data, nearest: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """Draw points [draws, dim] with the odds w d^2."""
     odds = data.weights * nearest
-    # Where all points lie on centroids already, any of those with a weight will do.
+    # If all points are at centroids already, any point with a weight is drawn.
     odds = odds if odds.sum() > 0 else data.weights
     total = np.cumsum(odds, dtype=np.float64)
     indices = np.searchsorted(total, chance * total[-1], side="right")
@@ -172,7 +172,7 @@ def _drawn(data: _Data, nearest: np.ndarray, chance: np.ndarray) -> np.ndarray:
 
 
 def _lloyd(data: _Data, centroids: np.ndarray) -> np.ndarray:
-    """Move centroids [clusters, dim] until they rest."""
+    """Move centroids [clusters, dim] until they converge."""
     for _ in range(ROUNDS):
         means = _means(data, centroids)
         shift = float(np.square(means - centroids).sum())
@@ -183,7 +183,7 @@ def _lloyd(data: _Data, centroids: np.ndarray) -> np.ndarray:
 
 
 def _means(data: _Data, centroids: np.ndarray) -> np.ndarray:
-    """Average the points that are nearest to each centroid."""
+    """Average the nearest points of each centroid."""
     away = _squares(data, centroids)
     nearest, means = np.argmin(away, 0), np.empty_like(centroids)
     empty = []

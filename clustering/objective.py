@@ -20,11 +20,11 @@ from common.signal.stft import istft, stft
 
 SPECTRAL = ("dpcl", "mask_inference", "chimera")
 RATIOS = ("si_sdr", "snr")
-"""Losses of waveforms alone."""
+"""Losses that are defined only for waveforms."""
 
 
 class Batch(NamedTuple):
-    """A batch as the network and its loss need it.
+    """Inputs of the network and its loss for a batch.
 
     Attributes:
         input: Input of the network: magnitudes [batch, frames, bins], or waveforms
@@ -72,9 +72,9 @@ def losses(
     """Compute the terms whose weight is not 0, and their weighted sum.
 
     Args:
-        config: Names the network, the losses and their weights.
+        config: Configuration with the network, the losses and their weights.
         batch: From :func:`prepare`.
-        outputs: Of the network; of a chimera with ``embedding`` and ``mask``.
+        outputs: Outputs of the network; of a chimera with ``embedding`` and ``mask``.
 
     Returns:
         ``loss`` and each of :func:`terms` with a weight, float32 [batch].

@@ -1,7 +1,7 @@
 """Complete configurations by name: published rows, and small ones for tests.
 
-Each family has the configuration that its rows share and a table of the rows. Where a
-row leaves something open, the default of :class:`ClusteringConfig` holds. The corpora
+Each family has a common configuration and a table of rows. Values that a publication
+does not state are the defaults of :class:`ClusteringConfig`. The corpora
 of the papers and of nussl's experiments are licensed: name yours by ``root``.
 
 [1] Hershey, Chen, Le Roux, Watanabe: Deep clustering, ICASSP 2016.
@@ -38,7 +38,7 @@ BOTH = Loss(inference=100.0)
 WAVEFORM = Loss(inference_kind="si_sdr")
 VOCALS = ("vocals", "drums+bass+other")
 
-# The networks by themselves.
+# The networks, without published training.
 DPCL = ClusteringConfig()
 NETWORKS: Presets = {
     "dpcl": DPCL,
@@ -69,8 +69,8 @@ LARGE = ClusteringConfig(
     patience=100,
 )
 PAPERS: Presets = {
-    # [1], without the noise that it adds to its input. Its rate belongs to a loss that
-    # grows with the number of points, as "active" does.
+    # [1], without the noise that it adds to its input. Its learning rate is for a loss
+    # that grows with the number of points, as "active" does.
     "dpcl_paper": replace(
         LARGE,
         spectral=replace(
@@ -106,8 +106,8 @@ PAPERS: Presets = {
     ),
 }
 
-# Experiments for nussl before 1.0. They end no run early and take each of their 20,000
-# mixtures once an epoch.
+# Experiments for nussl before 1.0, without early stopping. An epoch has each of the
+# 20,000 mixtures once.
 COOKIECUTTER = ClusteringConfig(
     train=Schedule(epochs=100, steps_per_epoch=500),
     spectral=Spectral(
@@ -202,7 +202,7 @@ ASTEROID_CHIMERA = ClusteringConfig(
         mask_activation=("sigmoid",),
     ),
     loss=Loss(1.0, "active", 0.0, "mse", target="irm", weights=("vad",)),
-    # Points that asteroid does not cluster are in all of its masks, here in one.
+    # Points that asteroid does not cluster are in all of its masks, here in one mask.
     cluster=Clustering(percentile=0.0, within_db=40.0, mask="binary"),
     sample_rate=8000,
     window_samples=256,

@@ -1,4 +1,4 @@
-"""Embeddings in their principal components, to be looked at."""
+"""Principal components of embeddings, for plots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Principal:
         points: Float [points, 3]; 0 in components that the embedding does not have.
         labels: Cluster of each point, integers [points].
         centres: Centre of each cluster, float [clusters, 3].
-        shares: Part of the variance that lies along each component [3].
+        shares: Fraction of the variance along each component [3].
     """
 
     points: np.ndarray
@@ -26,10 +26,10 @@ class Principal:
     shares: np.ndarray
 
     def part(self, most: int) -> Principal:
-        """Draw some of the points at random, always the same.
+        """Choose some points at random with a fixed seed.
 
         Args:
-            most: How many at most.
+            most: Largest number of points.
         """
         if len(self.points) <= most:
             return self
@@ -38,7 +38,7 @@ class Principal:
 
 
 def principal(points: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> Principal:
-    """Turn points to the directions in which they differ most.
+    """Project points on their first three principal components.
 
     Args:
         points: Float [points, dim], at least one.
@@ -46,8 +46,8 @@ def principal(points: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> Pr
         centres: Float [clusters, dim].
 
     Returns:
-        All of them along the three directions of the largest variance, which are the
-        right singular vectors of the points without their mean.
+        Points and centres along the three directions of largest variance, which are
+        the right singular vectors of the centred points.
 
     >>> line = np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
     >>> turned = principal(line, np.zeros(3, int), line[1:2])
@@ -56,9 +56,9 @@ def principal(points: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> Pr
     """
     points = np.asarray(points, np.float64)
     mean = points.mean(axis=0)
-    # The square matrix of the covariance has the same vectors and is small.
+    # The small covariance matrix has the same singular vectors.
     _, power, axes = np.linalg.svd((points - mean).T @ (points - mean))
-    # A vector and its opposite do as well: the largest entry shall be positive.
+    # The sign of a vector is arbitrary: the largest entry is made positive.
     largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, np.newaxis], axis=1)
     axes = (axes * np.where(largest < 0, -1.0, 1.0))[:DIMENSIONS]
     total = power.sum()

@@ -1,7 +1,7 @@
 """Published scores of the networks on mixtures of speakers, and the bundled models.
 
 ``published.csv`` holds the numbers, each with its source and whether it was read there
-or quoted. ``python -m clustering.evaluate`` prints them beside its own.
+or is quoted. ``python -m clustering.evaluate`` prints them beside its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAMES = {
 PUBLISHED: Sequence[Number] = tuple(
     number for number in numbers.read(Path(__file__).parent) if number.value
 )
-"""Numbers at 8 kHz, of mixtures that are cut to the shorter utterance."""
+"""Numbers at 8 kHz for mixtures cut to the shorter utterance."""
 
 
 def rows(config: ClusteringConfig) -> list[Number]:
@@ -59,9 +59,8 @@ def table(
 
     Args:
         config: Configuration of the run.
-        means: Means of the measures, in ``all`` those of the run, in ``ideal_binary``
-            and ``ideal_ratio`` those of ideal masks where there are any; None where
-            they are not comparable.
+        means: Means of the measures: ``all`` of the run, and ``ideal_binary`` and
+            ``ideal_ratio`` of ideal masks, if any; None if they are not comparable.
 
     Returns:
         A table of Markdown, empty for a corpus without published scores.

@@ -1,8 +1,8 @@
-"""Sounds under other paths: ``python -m clustering.reorganize``.
+"""Link or copy sounds to other paths: ``python -m clustering.reorganize``.
 
 ``--org_func split_folder_by_class`` turns ``<song>/<class>.wav`` into
-``<class>/<song>.wav``, ``split_folder_by_file`` keeps the paths that ``--org_file``
-lists. Symbolic links by default, copies with ``--make_copy``.
+``<class>/<song>.wav``, ``split_folder_by_file`` keeps the paths listed in
+``--org_file``. The results are symbolic links, or copies with ``--make_copy``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def split_folder_by_class(file: Path) -> Path:
         Path within the output.
 
     Raises:
-        CorpusError: The file lies in no folder, which would name the song.
+        CorpusError: The file is in no folder, which would name the song.
 
     >>> split_folder_by_class(Path("a song/vocals.wav")).as_posix()
     'vocals/a song.wav'
@@ -57,7 +57,7 @@ def reorganize(
     Args:
         source: Folder, searched to any depth.
         target: Folder of the results; existing files are kept.
-        listed: Paths within the source that stay as they are, of the sounds to take;
+        listed: Paths within the source of the sounds to use, which keep their paths;
             none: all sounds, by :func:`split_folder_by_class`.
         make_copy: Copy instead of link.
         suffixes: Suffixes of sounds.
@@ -90,7 +90,7 @@ def reorganize(
 
 
 def _unique(sounds: Sequence[Path], rename: Callable[[Path], Path]) -> dict[Path, Path]:
-    """Sounds by their new paths."""
+    """Return the sounds by their new paths."""
     outputs: dict[Path, Path] = {}
     for file in sounds:
         output = rename(file)
@@ -116,7 +116,7 @@ def _expect_listed(
 
 
 def _put(file: Path, output: Path, make_copy: bool) -> None:
-    """Link or copy a file, unless a run before did."""
+    """Link or copy a file, unless an earlier run did."""
     if output.is_symlink() and not output.exists():
         output.unlink()  # The linked sound was moved.
     if output.exists():

@@ -1,9 +1,9 @@
-"""A tree of sounds at another rate: ``python -m clustering.resample``.
+"""Resample a tree of sounds: ``python -m clustering.resample``.
 
 ``--input-path MUSIC --output-path MUSIC16 --sample-rate 16000`` writes a sound for each
-sound below the folder, of any container, under the same path. A result has the time of
-its sound; one that has that and the right length already is kept, so that the same
-command goes on after a kill.
+sound below the folder, of any container, under the same path. A result gets the
+modification time of its sound. Results with that time and the right length are kept, so
+that the same command continues after a kill.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from common.errors import exit_code
 from common.files import holds, user_path
 
 TIME_STEP = 2.0
-"""Seconds to which every file system keeps times; FAT keeps even ones."""
+"""Resolution of file times in seconds; FAT stores even ones."""
 
 
 def convert(source: Path, target: Path, sample_rate: int, audio_format: str) -> str:
-    """Write a sound at another rate, in chunks, unless a run before did.
+    """Write a sound at another rate, in chunks, unless an earlier run did.
 
     Args:
         source: The file to read.
         target: The file to write, atomically.
-        sample_rate: Its rate, in Hz.
+        sample_rate: New rate, in Hz.
         audio_format: A key of ``audio.FORMATS``.
 
     Returns:
-        ``"done"``, ``"clipped"`` where an integer format clipped peaks, or ``"kept"``.
+        ``"done"``, ``"clipped"`` if an integer format clipped peaks, or ``"kept"``.
 
     Raises:
         AudioError: The file cannot be read, or not be written in that format.
@@ -80,13 +80,13 @@ def tree(
         sample_rate: In Hz.
         audio_format: A key of ``audio.FORMATS``.
         suffixes: Suffixes of sounds.
-        workers: Files at once.
+        workers: Number of files at once.
 
     Returns:
-        How many were ``done``, ``clipped`` or ``kept``.
+        The numbers of ``done``, ``clipped`` and ``kept`` files.
 
     Raises:
-        CorpusError: There is no sound, two would get one name, one folder lies in the
+        CorpusError: There is no sound, two would get one name, one folder is inside the
             other, or files could not be converted, after all others were.
     """
     pairs = _pairs(user_path(source), user_path(target), audio_format, suffixes)
@@ -126,7 +126,7 @@ def _write(writer: audio.Writer, chunk: np.ndarray) -> float:
 
 
 def _is_done(source: Path, target: Path, sample_rate: int, samples: int) -> bool:
-    """Whether a file has the time of its sound, this rate and this length."""
+    """Whether a file has the time of its sound, the rate and the length."""
     if not target.is_file():
         return False
     # A sound that replaced another one may be older than the result.
@@ -140,13 +140,13 @@ def _is_done(source: Path, target: Path, sample_rate: int, samples: int) -> bool
 def _pairs(
     source: Path, target: Path, audio_format: str, suffixes: Iterable[str]
 ) -> Mapping[Path, Path]:
-    """Sounds by the files to write."""
+    """Return the sounds by the files to write."""
     if not source.is_dir():
         raise CorpusError(f"--input-path {source} is no folder; check its name.")
     if holds(source, target) or holds(target, source):
         raise CorpusError(
-            f"--output-path {target} and --input-path {source} lie in one another; "
-            "name a folder beside."
+            f"--output-path {target} and --input-path {source} overlap; name "
+            "a separate folder."
         )
     endings = tuple(suffix.lower() for suffix in suffixes)
     pairs: dict[Path, Path] = {}

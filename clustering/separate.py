@@ -1,4 +1,4 @@
-"""Separation by any network of the pillar: ``python -m clustering.separate a.wav``."""
+"""Separation by all networks: ``python -m clustering.separate a.wav``."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def load(
             model, a model of nussl (``.pth``), or an experiment file (``.yml``) that
             names one of these; see :func:`clustering.weights.restore`.
         consistent: Add the rest of the mixture to all estimates in equal parts.
-        segment_seconds: Longest sound in one pass; longer sound goes through in chunks,
-            whose sources are aligned over the overlap.
-        overlap: Part of a chunk that neighbouring chunks share.
+        segment_seconds: Longest sound in one pass; longer sound is separated in
+            chunks, whose sources are aligned over the overlap.
+        overlap: Fraction of a chunk that neighbouring chunks share.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
             best, else the latest.
 
@@ -88,7 +88,7 @@ def separator(
 
 
 def _facts(config: ClusteringConfig) -> tuple[Any, ...]:
-    """List what decides the estimates besides the weights."""
+    """List all that estimates depend on besides the weights."""
     shapes = config.spectral, config.tasnet, config.conv_tasnet
     return config.role, config.stft, config.cluster, config.sample_rate, *shapes
 
@@ -107,7 +107,7 @@ def _of_spectra(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
-    # Centred frames reach all of a sound, however the network was trained.
+    # Centred frames cover the whole sound, in any case of training.
     params = replace(config.stft, padding="constant_whole")
     infer = getattr(net, "infer", net)
 
@@ -128,7 +128,7 @@ def _of_spectra(
 def _of_waveforms(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Estimate waveforms; zeros fill up the last frame, which would be left out."""
+    """Estimate waveforms; zeros pad the last frame, which would be left out."""
     bank = _bank(config)
     run = graph(net, input_signature=[tf.TensorSpec([None, None], tf.float32)])
 

@@ -1,4 +1,4 @@
-"""Shapes of the networks of the clustering pillar."""
+"""Shapes of the networks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MaskActivation = Literal["sigmoid", "relu", "softmax", "none"]
 
 @dataclass(frozen=True)
 class Features:
-    """Features that a network makes of a magnitude.
+    """Features of a magnitude, the input of a network.
 
     Attributes:
         bins: Bins of a spectrum. A network of several channels at once has bins *
-            channels of them, the channels of one bin beside each other.
+            channels of them, with the channels of a bin next to each other.
         level: ``"decibels"``: 10 log10(max(magnitude^2, 1e-8)). ``"librosa"``: 20
             log10(max(magnitude, 1e-5)), no less than 80 dB below the loudest point of
             the item. ``"log"``: ln(magnitude + 1e-8).
-        norm: ``"instance"``: every item to mean 0 and variance 1 over frames and bins.
+        norm: ``"instance"``: mean 0 and variance 1 over frames and bins of each item.
             ``"batch"``: the whole batch, with a learned gain and offset. ``"none"``.
         mels: Number of mel filters, each of sum 1, applied to the magnitude first; 0:
-            none. Masks and embeddings keep the bins.
+            none. Masks and embeddings still have all bins.
         mel_rate: Sample rate in Hz that the mel filters are made for.
     """
 
@@ -50,11 +50,11 @@ class Recurrent:
         hidden: Width of each direction.
         layers: Number of layers.
         bidirectional: Whether a second direction runs from the last frame to the first.
-        dropout: Part of the outputs between the layers that training sets to zero.
+        dropout: Fraction of the outputs between the layers set to zero in training.
         initial: Initialization of the weights, see
             :class:`common.layers.recurrent.RecurrentStack`.
-        forget_bias: Start of the forget gate of an LSTM in each of the two biases;
-            none: as the other gates.
+        forget_bias: Initial value of the forget gate of an LSTM in each of the two
+            biases; none: as the other gates.
         kind: ``"lstm"`` or ``"gru"``.
         dropout_last: Whether dropout follows the last layer as well.
     """
@@ -92,12 +92,12 @@ class Spectral:
 
 @dataclass(frozen=True)
 class Filterbank:
-    """Learned filters that take the place of a Fourier transform.
+    """Learned filters instead of a Fourier transform.
 
     Attributes:
         filters: Number of filters.
         size: Length of a filter, in samples.
-        stride: Distance of frames, in samples.
+        stride: Distance between frames, in samples.
     """
 
     filters: int = 512
@@ -135,12 +135,12 @@ class ConvTasnet:
         skip: Channels of the skip path (Sc); 0: none, masks come from the last block.
         kernel: Frames that a filter of a block covers, odd (P).
         blocks: Blocks with dilations 1, 2, 4, ... (X).
-        repeats: Times that these are repeated (R).
+        repeats: Number of repeats of these (R).
         sources: Number of masks (C).
         norm: Normalisation: over channels and frames (gLN), over channels (cLN), over
-            channels and the frames until now (cgLN), or over frames (fgLN).
+            channels and all frames up to the current one (cgLN), or over frames (fgLN).
         mask_activation: Activation of the masks.
-        causal: Whether blocks see no later frame; needs norm cLN or cgLN to hold.
+        causal: Whether blocks use no later frames; requires norm cLN or cgLN.
         encoder_relu: Whether the mixture is rectified after the filters.
     """
 

@@ -1,8 +1,8 @@
-"""Runs of every combination: ``python -m clustering.sweep with tiny lr=1e-3,2e-4``.
+"""Train every combination: ``python -m clustering.sweep with tiny lr=1e-3,2e-4``.
 
-Each run is trained and scored in a process of its own, one after another; the sweep
-ends with a table over all of them. ``-p FILE`` sweeps over the values under ``sweep``
-in an experiment file. Stopped at any time, the same command goes on.
+The runs are trained and scored one after another, each in its own process. The sweep
+ends with a table of all runs. ``-p FILE`` sweeps over the values under ``sweep``
+in an experiment file. After an interruption the same command continues.
 
 A key with dots is an exact path, a bare key every key of that name; a name that begins
 with ``multiple_parameters`` holds mappings that set several keys at once.
@@ -44,18 +44,18 @@ from common.training.loop import say
 Changes = dict[str, Any]
 """Values by key, dotted or bare."""
 Combination = tuple[Changes, ClusteringConfig]
-"""Changes of one run and its configuration with them."""
+"""Changes of one run, and its configuration with these changes."""
 Plan = Mapping[str, Combination]
 """Combinations by the name of their run."""
 Start = Callable[[Sequence[str]], int]
-"""Runs a module of Python with its arguments; return the exit code."""
+"""Function that runs a module with its arguments and returns the exit code."""
 
 DEFAULT_PRESET = "dpcl"
 CONFIGURATIONS = "configurations"
 NAME_LENGTH = 80
 TIED = "multiple_parameters"
 CACHE_KEYS = ("populate_cache", "num_cache_workers")
-"""Keys in a sweep of cookiecutter-nussl that set up its cache; there is none here."""
+"""Keys in a sweep of cookiecutter-nussl for its cache, which does not exist here."""
 COOKIECUTTER = "model_config"
 PRESET = "preset"
 
@@ -68,7 +68,7 @@ def combine(sweep: Mapping[str, Any]) -> list[Changes]:
             begins with ``multiple_parameters`` are mappings of several keys.
 
     Returns:
-        The combinations, the last key changing fastest.
+        The combinations, with the last key varying fastest.
 
     Raises:
         ConfigError: A list is empty, or alternatives of tied keys are no mappings.
@@ -102,8 +102,8 @@ def parse_words(words: Iterable[str]) -> list[Changes]:
     """Combine the values on a command line.
 
     Args:
-        words: Presets and ``key=value,value``. Where a value is a list itself, ``;``
-            separates the alternatives, as it does for tied keys, ``key,key=1,2;3,4``.
+        words: Presets and ``key=value,value``. If values are lists, ``;`` separates
+            the alternatives, as for tied keys, ``key,key=1,2;3,4``.
 
     Raises:
         ConfigError: A word is neither.
@@ -175,7 +175,7 @@ def from_file(values: Mapping[str, Any], path: str) -> list[Combination]:
 
 
 def change_config(config: ClusteringConfig, changes: Changes) -> ClusteringConfig:
-    """Set the key of a full name, or else every key that ends in it.
+    """Set the key of a full name, or else every key that ends in the name.
 
     Raises:
         ConfigError: There is no such key, or the value does not fit.
@@ -191,10 +191,10 @@ def change_config(config: ClusteringConfig, changes: Changes) -> ClusteringConfi
 
 
 def change_everywhere(values: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    """Set keys of nested mappings: a dotted key by its path, a bare one wherever it is.
+    """Set keys of nested mappings: dotted keys by path, bare ones at every level.
 
-    A bare key that is nowhere changes nothing, because published experiments also set
-    keys of other networks.
+    A missing bare key is ignored, because published experiments also set keys of other
+    networks.
 
     Raises:
         ConfigError: There is no such path.
@@ -255,7 +255,7 @@ def run(folder: Path, runs: Plan, start: Start) -> list[str]:
     Args:
         folder: Folder of the sweep.
         runs: From :func:`plan`.
-        start: Runs a command.
+        start: Function that runs a command.
 
     Returns:
         A description of each run that failed.
@@ -288,12 +288,12 @@ def run(folder: Path, runs: Plan, start: Start) -> list[str]:
 
 
 def start_python(words: Sequence[str]) -> int:
-    """Run a module in a process of its own that shares our standard output."""
+    """Run a module in its own process that shares the standard output."""
     return subprocess.run([sys.executable, "-m", *words], check=False).returncode
 
 
 def _section(values: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
-    """The mapping at a path."""
+    """Return the mapping at a path."""
     for number, name in enumerate(path, 1):
         inner = values.get(name)
         if not isinstance(inner, dict):
@@ -314,7 +314,7 @@ def _set_everywhere(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _full_keys(key: str) -> list[str]:
-    """Keys of the configuration that a key of a sweep sets."""
+    """Return the keys of the configuration that a key of a sweep sets."""
     keys = list(key_types(ClusteringConfig))
     same = [full for full in keys if full.rpartition(".")[2] == key]
     if key not in keys and not same:
@@ -323,7 +323,7 @@ def _full_keys(key: str) -> list[str]:
 
 
 def _is_list(key: str) -> bool:
-    """Whether the value of a key is a list itself."""
+    """Whether the value of a key is a list."""
     if key == PRESET:
         return False
     types = key_types(ClusteringConfig)
@@ -357,7 +357,7 @@ def _write_configurations(folder: Path, runs: Plan) -> dict[str, Path]:
 
 
 def main(argv: Sequence[str] | None = None, start: Start = start_python) -> int:
-    """Run a sweep; returns the exit code, 1 where a run failed."""
+    """Run a sweep; return the exit code, 1 if a run failed."""
     options = _parser().parse_args(argv)
     return exit_code("clustering.sweep", lambda: _main(options, start))
 

@@ -5,8 +5,8 @@ speech separation using deep recurrent neural networks, ICASSP 2015.
 [2] Wang, Le Roux and Hershey, Alternative objective functions for deep clustering,
 ICASSP 2018.
 
-Weights are those that the losses take: their square roots, which nussl stores, multiply
-the rows of an embedding.
+Weights are those of the losses. Their square roots, which nussl stores, multiply the
+rows of an embedding.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def msa(sources: tf.Tensor) -> tf.Tensor:
 
 
 def psa(sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True) -> tf.Tensor:
-    """Compute the part of the sources in phase with the mixture (PSA), [1].
+    """Compute the magnitudes of the sources in phase with the mixture (PSA), [1].
 
     |S_s| cos(arg S_s - arg X) = Re(S_s conj X) / |X|, and if truncated (tPSA) no less
-    than 0 and no more than |X|, which a mask between 0 and 1 can reach. Where the
-    mixture is 0 so is the target, since no mask reaches another.
+    than 0 and no more than |X|, which a mask between 0 and 1 can reach. If the
+    mixture is 0 so is the target, because no mask can reach another value.
 
     Args:
         sources: Spectra, complex64 [batch, sources, frames, bins].
         mixture: Spectrum, complex64 [batch, frames, bins].
-        truncated: Whether to clip it to the reach of a mask.
+        truncated: Whether to clip it to the range of a mask.
 
     Returns:
         float32 [batch, sources, frames, bins].
@@ -60,7 +60,7 @@ def psa(sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True) -> tf.Te
     """
     mixture = tf.expand_dims(mixture, -3)
     loudness = tf.abs(mixture)
-    # The direction first: the product of two quiet bins would leave float32.
+    # The direction first: the product of two quiet bins would underflow float32.
     real = tf.math.divide_no_nan(tf.math.real(mixture), loudness)
     imaginary = tf.math.divide_no_nan(tf.math.imag(mixture), loudness)
     part = tf.math.real(sources) * real + tf.math.imag(sources) * imaginary
@@ -96,9 +96,9 @@ def ideal_binary(magnitudes: tf.Tensor) -> tf.Tensor:
     ones.
 
     Args:
-        magnitudes: Of the sources, float32 [batch, sources, frames, bins]; targets
-            clipped at the mixture's magnitude would tie, or have another loudest
-            source.
+        magnitudes: Magnitudes of the sources, float32 [batch, sources, frames, bins].
+            Targets clipped at the magnitude of the mixture could tie, or have another
+            loudest source.
 
     Returns:
         float32 [batch, points, sources], points = frames * bins, frames first.
@@ -158,7 +158,7 @@ def point_weights(
 
 
 def magnitude_ratio(mixture: tf.Tensor) -> tf.Tensor:
-    """Weight points by their part of the mixture, |X| N / (sum |X| + 1e-6), [2].
+    """Weight points by their fraction of the mixture, |X| N / (sum |X| + 1e-6), [2].
 
     Args:
         mixture: Magnitudes, float32 [batch, frames, bins], N = frames * bins.
@@ -177,8 +177,8 @@ def magnitude_ratio(mixture: tf.Tensor) -> tf.Tensor:
 def threshold(mixture: tf.Tensor, decibels: float = -40.0) -> tf.Tensor:
     """Keep points above a fixed level, 20 log10 |X| > level.
 
-    As in nussl before 1.0, but without its spectrogram's floor of 80 dB below the
-    loudest point, due to which every point passes a low threshold.
+    As in nussl before 1.0, but without the floor of its spectrogram at 80 dB below the
+    loudest point, with which every point passes a low threshold.
 
     Args:
         mixture: Magnitudes, float32 [batch, frames, bins].

@@ -26,9 +26,9 @@ class ClusteringTraining(keras.Model):
     """A network together with its loss.
 
     Args:
-        net: From magnitudes or waveforms of mixtures to embeddings, masks or both, or
-            to waveforms.
-        config: Gives the network, the transform and the losses.
+        net: Network from magnitudes or waveforms of mixtures to embeddings, masks or
+            both, or to waveforms.
+        config: Configuration with the network, the transform and the losses.
         replicas: Number of replicas that share a global batch.
     """
 
@@ -44,12 +44,12 @@ class ClusteringTraining(keras.Model):
         self.means = {name: keras.metrics.Mean(name) for name in names}
         self.built = True
 
-    # There is no Python control flow on tensors, and to search for it takes seconds.
+    # No Python control flow on tensors, which AutoGraph would take seconds to find out.
     @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take one optimizer step on a batch of mixtures.
 
-        The gradient is the sum of all replicas, which is clipped.
+        The sum of the gradients of all replicas is clipped.
         """
         parts = self.config.train.accumulate
         own, losses = accumulate(self.gradients_of, batch, parts)
@@ -68,15 +68,15 @@ class ClusteringTraining(keras.Model):
     ) -> tuple[Gradients, dict[str, tf.Tensor]]:
         """Compute the gradients of a batch, and the losses of each example [batch].
 
-        The gradient is of the sum over the batch divided by the global batch size, so
-        that replicas add up to one.
+        The gradient is that of the sum over the batch divided by the global batch size,
+        so that the gradients of all replicas add up.
         """
         prepared = objective.prepare(self.config, batch)
         with tf.GradientTape() as tape:
             outputs = self.network(prepared.input, training=True)
             losses = objective.losses(self.config, prepared, outputs)
             loss = tf.reduce_mean(losses["loss"]) / self.replicas
-        # A head whose loss has no weight is not connected, and stays as it is.
+        # A head without a loss is not connected and is not trained.
         zero = tf.UnconnectedGradients.ZERO
         weights = self.network.trainable_variables
         return tape.gradient(loss, weights, None, zero), losses
@@ -152,7 +152,7 @@ def _run(arguments: Sequence[str]) -> int:
     file, words = experiment_file.pop_option(arguments)
     presets, default = PRESETS, "dpcl"
     if file is not None:
-        # Its values are complete: no other preset goes with them.
+        # Its values are complete, so no other preset can be combined with them.
         presets, default = {file.path.stem: file.config}, file.path.stem
     command = experiment.Command(
         "clustering.train", presets, default, _main, without_corpus=_without_corpus
@@ -167,7 +167,7 @@ def _without_corpus(config: ClusteringConfig) -> str | None:
     return (
         f"root is not set; name the folder of {config.dataset} (root=FOLDER, or "
         "WSJ0_2MIX_ROOT_DIR or WHAM_ROOT_DIR for ./run_train_model_on_wsj0_2mix.sh), "
-        f"or train 'with {tiny}' on the miniature that is made here"
+        f"or train 'with {tiny}' on the synthetic miniature"
     )
 
 

@@ -1,10 +1,10 @@
-"""Plots of separated items: ``python -m clustering.visualize -p FILE``.
+"""Plot separated items: ``python -m clustering.visualize -p FILE``.
 
-An item of a data set, drawn at random or named, is separated; its mixture, its sources
-and a plot go to ``output/viz/<data set>/<8 digits>/``, the last line of the output.
-The plot shows the embedding, the spectrogram, the assignment, the masks and the
-waveforms, without those that a network does not have. A source has one colour in all
-panels, of the palette of Okabe and Ito, which colour-blind readers can distinguish.
+An item of a data set, random or named, is separated. Its mixture, its sources and a
+plot go to ``output/viz/<data set>/<8 digits>/``, the last line of the output. The plot
+shows the embedding, the spectrogram, the assignment, the masks and the waveforms, as
+far as the network has them. A source has one colour in all panels, of the palette of
+Okabe and Ito, which colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 LEAST_PERCENTILE = 70.0
-"""Points of the embedding below are too quiet to be shown."""
+"""Level below which points of the embedding are not shown."""
 PLOT_SECONDS = 60.0
 WIDTH, HEIGHT = 20.0, 10.0
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MIXTURE, SILENCE = "0.25", "0.85"
 RANGE_DB = 80.0
 SILENT_DB = -40.0
-"""Points this far below the loudest are shown as silence."""
+"""Level relative to the loudest point below which points are shown as silence."""
 BARS = 150
 MOST_POINTS = 5000
 
@@ -75,7 +75,7 @@ class View:
         magnitude: Of the mixture, float32 [frames, bins].
         spectra: Of the estimates, float32 [sources, frames, bins].
         masks: Float32 [sources, frames, bins], 0 to 1; None without masks.
-        clearness: How clear the assignment is, 0 to 1, float32 [frames, bins]; None
+        clearness: Confidence of the assignment, 0 to 1, float32 [frames, bins]; None
             without masks.
         principal: Loud points of the embedding; None without an embedding.
         confidences: Measures of :mod:`clustering.confidence` by name; empty without an
@@ -105,7 +105,7 @@ def experiment(path: str, checkpoint: str | None = None) -> tuple[Experiment, Tr
 
     Raises:
         CheckpointError: It holds no model.
-        ConfigError: The experiment file does not fit.
+        ConfigError: The experiment file is invalid.
     """
     if experiment_file.is_file(path):
         named = experiment_file.read(path)
@@ -170,7 +170,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
         A view without a title and captions of its sources.
     """
     config, role = trained.config, trained.config.role
-    # Centred frames reach all of a sound, however the network was trained.
+    # Centred frames cover the whole sound, in any case of training.
     params = replace(config.stft, padding="constant_whole")
     magnitude = tf.abs(stft(tf.constant(mixture[np.newaxis]), params))
     waveforms = View(
@@ -204,7 +204,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
 
 
 def captions(track: Track, references: np.ndarray, estimates: np.ndarray) -> list[str]:
-    """Write the heading of each estimate, with its SI-SDR where there is a reference.
+    """Return the heading of each estimate, with its SI-SDR if there is a reference.
 
     Args:
         track: The item.
@@ -288,7 +288,7 @@ def assignment(view: View) -> np.ndarray:
 def _aligned(
     masks: np.ndarray, clustered: Clustered, embedding: tf.Tensor, beta: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Align clusters with the masks that are most like theirs.
+    """Align clusters with the most similar masks.
 
     Returns:
         Weights of the clusters [clusters, frames, bins] and centres [clusters, dim].
@@ -322,7 +322,7 @@ def _loud_points(
 
 
 def _clearness(weights: np.ndarray) -> np.ndarray:
-    """Excess of the largest weight over an equal part, 0 to 1."""
+    """Excess of the largest weight over equal weights, 0 to 1."""
     total = np.maximum(weights.sum(axis=0), 1e-8)
     largest, count = weights.max(axis=0) / total, len(weights)
     if count == 1:
@@ -413,7 +413,7 @@ def _component(principal: Principal, number: int) -> str:
 
 
 def _draw_mixture(figure: SubFigure, view: View) -> None:
-    """Draw the spectrogram, and beside it the assignment and how clear it is."""
+    """Draw the spectrogram, and beside it the assignment and its confidence."""
     if view.masks is None:
         _draw_spectrogram(figure.subplots(), view, view.magnitude, "the mixture")
         return

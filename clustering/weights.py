@@ -1,7 +1,7 @@
-"""Where trained networks lie, and restoring one with its configuration.
+"""Locate trained networks, and restore them with their configurations.
 
-A network lies in a run folder, in a bundled model, which is a run folder in the
-package, or in a file of nussl 1.x; an experiment file names one of these.
+A network is in a run folder, in a bundled model, which is a run folder in the package,
+or in a file of nussl 1.x. An experiment file names one of these.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def restore(
         path: Run folder or prefix of one of its checkpoints, the name of a bundled
             model, a model of nussl (``.pth``), or an experiment file (``.yml``) that
             names one of these, whose keys of ``cluster`` replace those of the model.
-        sample_rate: In Hz, of a model of nussl whose file does not say it.
+        sample_rate: Rate in Hz of a model of nussl whose file does not state it.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
             best, else the latest.
 
     Raises:
         CheckpointError: There is no model, or its weights do not fit.
-        ConfigError: The experiment file does not fit or names no model.
+        ConfigError: The experiment file is invalid or names no model.
     """
     suffix = Path(path).suffix.lower()
     if suffix in experiment_file.SUFFIXES:

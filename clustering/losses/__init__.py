@@ -1,1 +1,1 @@
-"""The losses of embeddings and of estimates, as functions without variables."""
+"""Losses of embeddings and of estimates."""

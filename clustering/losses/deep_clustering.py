@@ -1,15 +1,16 @@
 """Losses of embeddings: deep clustering and whitened k-means.
 
-Both are small where points of one source lie together and others apart.
+Both are small if points of one source are close and those of others far apart.
 
 [1] Hershey, Chen, Le Roux and Watanabe, Deep clustering: discriminative embeddings for
 segmentation and separation, ICASSP 2016.
 [2] Wang, Le Roux and Hershey, Alternative objective functions for deep clustering,
 ICASSP 2018.
 
-Affinities of points are never formed: of the embedding V, the assignment Y and the
-weights W on a diagonal, only the small V'WV, V'WY and Y'WY are. All is computed in
-float32, also where the network runs in half precision, because large sums cancel.
+The affinities of points are never computed. With the embedding V, the assignment Y and
+the diagonal matrix W of the weights, only the small V'WV, V'WY and Y'WY are needed. All
+is computed in float32, even if the network runs in half precision, because large sums
+cancel.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Literal, get_args
 import tensorflow as tf
 
 Normalization = Literal["classic", "batch", "active"]
-"""What deep clustering is divided by, see :func:`deep_clustering`."""
+"""Divisors of the loss, see :func:`deep_clustering`."""
 
-# Added to what is divided by, so that an example without weight has a loss of 0.
+# Added to divisors, so that an example without weight has a loss of 0.
 EPSILON = 1e-8
 # Energy of an embedding that has no direction: a norm of 1e-12, as in nussl.
 NO_ENERGY = 1e-24
@@ -31,8 +32,8 @@ NO_ENERGY = 1e-24
 def unit_norm(embedding: tf.Tensor) -> tf.Tensor:
     """Scale every embedding to a length of 1.
 
-    ``v / |v|``, and 0 for 0. The gradient there is 0 as well, where nussl multiplies it
-    by 1e12: one such point would decide the norm of the gradient of all weights.
+    ``v / |v|``, and 0 for 0. The gradient there is 0 as well. nussl multiplies it by
+    1e12, so that one such point dominates the norm of the gradient of all weights.
 
     Args:
         embedding: float32 [..., dim].
@@ -46,7 +47,7 @@ def unit_norm(embedding: tf.Tensor) -> tf.Tensor:
     embedding = tf.convert_to_tensor(embedding)
     energy = tf.reduce_sum(tf.square(embedding), -1, keepdims=True)
     directed = energy > tf.cast(NO_ENERGY, energy.dtype)
-    # The inner choice keeps the gradient of the outer one from being 0 * infinity.
+    # The inner tf.where keeps the gradient of the outer one from being 0 * infinity.
     scale = tf.math.rsqrt(tf.where(directed, energy, tf.ones_like(energy)))
     return embedding * tf.where(directed, scale, tf.zeros_like(scale))
 
@@ -62,22 +63,21 @@ def deep_clustering(
     .. math:: \frac{|W^{1/2} (V V^T - Y Y^T) W^{1/2}|_F^2}{n} =
         \frac{|V^T W V|_F^2 - 2 |V^T W Y|_F^2 + |Y^T W Y|_F^2}{n}
 
-    with n, for w the sum of an example's weights:
-    ``"classic"``: w^2, every example counts the same (nussl 1.x). The range is 0 to
-    about 1 for embeddings that are not negative, 0 to 2 for others.
-    ``"batch"``: the mean of w^2 over the batch, so that the mean of the losses is the
-    ratio of the sums (nussl before 1.0). Replicas each take the mean of their part.
-    ``"active"``: w, the number of active points where weights are 0 or 1 (asteroid).
-    It grows with the number of points.
+    where n, with w the sum of the weights of an example, is ``"classic"``: w^2, so that
+    examples have equal weights (nussl 1.x). The range is 0 to about 1 for embeddings
+    that are not negative, 0 to 2 for others. ``"batch"``: the mean of w^2 over the
+    batch, so that the mean of the losses is the ratio of the sums (nussl before 1.0).
+    Each replica takes the mean of its part. ``"active"``: w, the number of active
+    points if weights are 0 or 1 (asteroid). It grows with the number of points.
 
-    Near 0 rounding can leave a value as low as -1e-6: take no logarithm of it.
+    Near 0 rounding can give values down to -1e-6, so do not take a logarithm.
 
     Args:
         embedding: float32 [batch, points, dim], usually of unit norm.
         assignment: float32 [batch, points, sources], one-hot, or 0 for no source.
         weights: float32 [batch, points], not negative; their square roots multiply
             the rows of embedding and assignment. nussl stores these roots as its
-            ``weights``: square what comes from there.
+            ``weights``; square them for this function.
         normalization: ``"classic"``, ``"batch"`` or ``"active"``.
 
     Returns:
@@ -118,9 +118,9 @@ def whitened_kmeans(
 
     for D dimensions and S sources, as in nussl: the squared distance of the two
     projections, from D - S for embeddings that separate the sources exactly to D + S.
-    [2] writes D - tr(...), from D - S to D, which has half the gradient; I is added so
-    that unused dimensions and silent sources have an inverse. It is solved by Cholesky
-    factors, where nussl inverts, which costs float32 two to three digits.
+    [2] has D - tr(...), from D - S to D, with half the gradient. I is added so that
+    unused dimensions and silent sources have an inverse. The solution is by Cholesky
+    factors; nussl computes an inverse, which loses two to three digits of float32.
 
     Args:
         embedding: float32 [batch, points, dim], usually of unit norm.
@@ -154,8 +154,8 @@ def _grams(
     assignment = tf.cast(assignment, tf.float32)
     weights = tf.cast(weights, tf.float32)
     _check_points(embedding.shape, assignment.shape, weights.shape)
-    # Weights stand on one side, not as roots on both: fewer products, and no root of
-    # 0, whose gradient is infinite.
+    # Weights are applied on one side, not as roots on both: this needs fewer products
+    # and no root of 0, whose gradient is infinite.
     columns = tf.stop_gradient(weights)[..., tf.newaxis]
     assignment = tf.stop_gradient(assignment)
     sources = columns * assignment
@@ -168,7 +168,8 @@ def _products(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """V'WV and V'WY of W and WY, with a custom gradient by V.
 
-    Automatic differentiation reaches V twice, from either side, in twice the products.
+    Automatic differentiation would compute twice the products, for both occurrences of
+    V.
     """
 
     @tf.custom_gradient
@@ -177,7 +178,7 @@ def _products(
     ) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[..., tf.Tensor]]:
         weighted = columns * embedding
         own = tf.matmul(weighted, embedding, transpose_a=True)
-        # The thin matrix in front, which is read in a third of the time.
+        # With the thin matrix in front the product takes a third of the time.
         cross = tf.matmul(sources, embedding, transpose_a=True)
 
         def gradient(by_own: tf.Tensor, by_cross: tf.Tensor) -> tf.Tensor:

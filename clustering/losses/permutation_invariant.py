@@ -4,9 +4,9 @@
 speaker-independent multi-talker speech separation, ICASSP 2017.
 [2] Le Roux, Wisdom, Erdogan and Hershey, SDR - half-baked or well done?, ICASSP 2019.
 
-nussl 1.1 takes the best order of every time-frequency bin by itself, which is no
-separation: an estimate may then hold another source in each bin. Here it is one order
-for each example, as in [1].
+nussl 1.1 uses the best order of every time-frequency bin separately, so an estimate may
+hold different sources in different bins. Here there is one order for each example, as
+in [1].
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import tensorflow as tf
 from common.signal.permutation import best_permutation, permute
 
 InferenceLoss = Literal["l1", "mse", "si_sdr", "snr"]
-"""Costs of an estimate, see :func:`in_order`."""
+"""Names of the costs of an estimate, see :func:`in_order`."""
 
-# Added to energies that divide, and to their ratio: no cost exceeds 80 dB, and that of
-# a perfect estimate is finite.
+# Added to energies in divisors and to their ratio, so that costs are at most 80 dB and
+# finite for a perfect estimate.
 EPSILON = 1e-8
 
 
@@ -35,8 +35,8 @@ def pit(
 
     .. math:: \min_\pi \frac 1 S \sum_s c(e_{\pi(s)}, y_s)
 
-    With more estimates than sources the best choice of them counts, and the others
-    are free. For the costs c see :func:`in_order`.
+    With more estimates than sources the best subset of them counts, and the others have
+    no cost. For the costs c see :func:`in_order`.
 
     Args:
         estimates: float32 [batch, estimates, frames, bins] or [..., samples], no
@@ -54,7 +54,7 @@ def pit(
     [0.5]
     """
     estimates, sources = _checked(estimates, sources, loss)
-    # Only the winner's cost keeps what a gradient needs, not every pair.
+    # Only the cost of the best order keeps tensors for its gradient.
     costs = pairwise(tf.stop_gradient(estimates), sources, loss)
     _, permutation = best_permutation(costs)
     ordered = permute(estimates, permutation)
@@ -74,9 +74,9 @@ def in_order(
     .. math:: -10 \log_{10}\left(\frac{|t|^2}{|e - t|^2 + \epsilon} + \epsilon\right)
 
     where t is y for ``"snr"`` and its projection ``<e, y> y / (|y|^2 + 1e-8)`` for
-    ``"si_sdr"``, [2], of waveforms without their means. With 1e-8 in both places a
-    perfect estimate is finite, where nussl has no gradient. A silent source takes no
-    part in the mean, where nussl and asteroid add a constant 80 dB.
+    ``"si_sdr"``, [2], of waveforms without their means. With both terms of
+    1e-8 the cost of a perfect estimate is finite; nussl has no gradient there. Silent
+    sources are left out of the mean; nussl and asteroid add a constant 80 dB.
 
     Args:
         estimates: float32 [batch, sources, frames, bins] or [..., samples].
@@ -84,7 +84,7 @@ def in_order(
         loss: As for :func:`pit`.
 
     Returns:
-        float32 [batch]; 0 if ratios are asked for and all sources are silent.
+        float32 [batch]; 0 for ratios if all sources are silent.
 
     Raises:
         ValueError: The loss is not one of these, or shapes do not fit.
@@ -154,7 +154,7 @@ def _difference(
     loss: InferenceLoss,
     inner: int | None = None,
 ) -> tf.Tensor:
-    """Mean over what lies within a source: the last ``inner`` axes."""
+    """Mean over the axes of a source, the last ``inner`` ones."""
     inner = estimates.shape.rank - 2 if inner is None else inner
     difference = estimates - sources
     costs = tf.abs(difference) if loss == "l1" else tf.square(difference)
@@ -166,7 +166,7 @@ def _ratio(
     sources: tf.Tensor,
     loss: InferenceLoss,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Costs, 0 for silent sources, and which of them are audible, as 1 or 0."""
+    """Return costs, 0 for silent sources, and whether sources are audible, 1 or 0."""
     estimates = estimates - tf.reduce_mean(estimates, -1, keepdims=True)
     sources = sources - tf.reduce_mean(sources, -1, keepdims=True)
     energy = tf.reduce_sum(tf.square(sources), -1)

@@ -1,14 +1,15 @@
 """A block of Conv-TasNet, with a custom gradient for global normalisation.
 
-Beside its input the block keeps two tensors for the gradient, the outputs of the first
-product and of the convolution; automatic differentiation keeps a dozen. Everything else
-is quickly computed from these two. The second normalisation is part of the last
+Besides its input the block keeps two tensors for the gradient, the outputs of the first
+product and of the convolution; automatic differentiation keeps a dozen. All others are
+fast to recompute from these two. The second normalisation is part of the last
 product: a gain for every channel goes into the matrix and one for every item comes out
 of it. The sums that the gradients of both normalisations need are those that the
 gradients of the last product and of the taps consist of, taken item by item.
 
-What lies between products and sums is one pass over the frames where XLA compiles it,
-for every number of frames anew: that pays in training, not for signals of all lengths.
+The operations between products and sums are one pass over the frames if XLA compiles
+them, once for each number of frames. That is faster in training, but not for signals of
+many lengths.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ Tensors = tuple[tf.Tensor, ...]
 
 
 class Block(keras.layers.Layer):
-    """Wider channels, a dilated convolution of each, and back, beside the input.
+    """Residual block: widen channels, convolve each with a dilation, narrow again.
 
     Args:
         config: Shape of the network.
-        dilation: Distance of the frames that the convolution sees.
+        dilation: Distance between the frames of the convolution.
         name: Name of the layer, which the names of its weights begin with.
     """
 
@@ -80,7 +81,7 @@ class Block(keras.layers.Layer):
         return signal + self.residual(hidden), skip
 
     def _weights(self) -> Weights:
-        """List the weights, the last two matrices as one."""
+        """Return the weights, with the last two matrices as one."""
         last = [self.residual, self.skip] if self.skip is not None else [self.residual]
         weights = (
             *(self.widen.kernel, self.widen.bias),
@@ -98,17 +99,17 @@ class Weights(NamedTuple):
 
     Attributes:
         widen: First matrix [width, hidden].
-        bias1: What is added to its product [hidden].
+        bias1: Bias of its product [hidden].
         slope1: Slope of the first activation [].
         gamma1: Gain after it [hidden].
         beta1: Offset after it [hidden].
         taps: Taps of the convolution [size, hidden].
-        bias2: What is added to it [hidden].
+        bias2: Bias of the convolution [hidden].
         slope2: Slope of the second activation [].
         gamma2: Gain after it [hidden].
         beta2: Offset after it [hidden].
-        narrow: Matrices of residual and skip path side by side [hidden, width + skip].
-        bias3: What is added to their product [width + skip].
+        narrow: Matrices of residual and skip path, concatenated [hidden, width + skip].
+        bias3: Bias of their product [width + skip].
     """
 
     widen: tf.Tensor
@@ -137,13 +138,13 @@ def fused_block(
     Args:
         signal: Input [batch, frames, width].
         weights: Its weights.
-        shifts: Which frame each tap sees, counted from the present one.
-        compiled: Let XLA compile what lies between products and sums; the number of
-            frames must be known then.
-        dtype: Of the factors of the two products and of those in their gradients.
+        shifts: Offset of the frame of each tap from the current one.
+        compiled: Let XLA compile the operations between products and sums; the number
+            of frames must then be static.
+        dtype: Type of the factors of the two products and of their gradients.
 
     Returns:
-        Residual and skip path side by side [batch, frames, width + skip].
+        Residual and skip path, concatenated [batch, frames, width + skip].
     """
     run: Callable[[Callable], Callable] = _compiled if compiled else lambda f: f
 
@@ -279,7 +280,7 @@ def _before_norm(
     tilt: tf.Tensor,
     level: tf.Tensor,
 ) -> Tensors:
-    """Gradient before an activation, and what the one of its slope is the sum of."""
+    """Gradient before an activation, and the terms of the gradient of its slope."""
     before = share - _activate(signal, slope) * tilt - level
     bent = tf.minimum(signal, 0.0) * before
     return tf.where(signal > 0.0, before, slope * before), bent
@@ -308,7 +309,7 @@ def _tap_products(
 
 
 def _shifted(signal: tf.Tensor, shifts: tuple[int, ...]) -> list[tf.Tensor]:
-    """Let every frame see another one, zeros beyond both ends."""
+    """Shift the frames, with zeros beyond both ends."""
     front, back = max(0, -min(shifts)), max(0, *shifts)
     frames = signal.shape[1] or tf.shape(signal)[1]
     padded = tf.pad(signal, [[0, 0], [front, back], [0, 0]])
@@ -316,7 +317,7 @@ def _shifted(signal: tf.Tensor, shifts: tuple[int, ...]) -> list[tf.Tensor]:
 
 
 def _unseen(signal: tf.Tensor, shift: int) -> tf.Tensor:
-    """Add up the frames of [batch, frames, channels] that see beyond an end."""
+    """Sum the frames of [batch, frames, channels] that are shifted beyond an end."""
     if not shift:
         return tf.zeros_like(signal[:, :1])
     edge = signal[:, :-shift] if shift < 0 else signal[:, -shift:]
@@ -327,7 +328,7 @@ def _moments(active: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean of each item, and the inverse of its deviation."""
     mean = tf.reduce_mean(active, [1, 2], keepdims=True)
     norm = tf.math.reduce_euclidean_norm(active, [1, 2], keepdims=True)
-    # Rounding can leave a difference below zero where all is the same.
+    # Rounding can make the difference negative if all values are equal.
     variance = tf.maximum(norm**2 / _count(active) - mean**2, 0.0)
     return mean, tf.math.rsqrt(variance + EPSILON)
 

@@ -18,7 +18,7 @@ from common.layers.recurrent import RecurrentStack
 EPSILON = 1e-8
 
 NORM_AXES = {"gLN": [1, 2], "cLN": [2], "fgLN": [1]}
-"""Axes of [batch, frames, channels] that a normalisation takes its moments over."""
+"""Axes of [batch, frames, channels] for the moments of a normalisation."""
 
 Gradients = tuple[tf.Tensor, tf.Tensor]
 
@@ -29,8 +29,8 @@ class Linear(Product):
     Args:
         inputs: Width of the input.
         outputs: Width of the output.
-        xavier: Start as normal with variance 2 / (inputs + outputs) and bias 0, as
-            nussl does, and not uniform in +-1 / sqrt(inputs), as PyTorch does.
+        xavier: Initialise as normal with variance 2 / (inputs + outputs) and bias 0, as
+            in nussl, and not uniform in +-1 / sqrt(inputs), as in PyTorch.
         name: Name of the layer, which the names of its weights begin with.
 
     >>> Linear(3, 5, name="linear")(tf.zeros([2, 7, 3])).shape
@@ -66,8 +66,8 @@ class Normalisation(keras.layers.Layer):
 
     Args:
         norm: Moments over channels and frames (``"gLN"``), over channels (``"cLN"``),
-            over channels and the frames until now (``"cgLN"``), or over the frames of
-            each channel (``"fgLN"``).
+            over channels and all frames up to the current one (``"cgLN"``), or over the
+            frames of each channel (``"fgLN"``).
         channels: Number of channels.
         name: Name of the layer, which the names of its weights begin with.
     """
@@ -82,8 +82,8 @@ class Normalisation(keras.layers.Layer):
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """Normalise [batch, frames, channels]."""
         mean, variance = _moments(signal, self.norm)
-        # Not (signal - mean) first: TensorFlow 2.16 takes that for another function of
-        # oneDNN, which ends the program on some processors.
+        # Not (signal - mean) first: TensorFlow 2.16 replaces that by a kernel of oneDNN
+        # that crashes on some CPUs.
         gain = tf.math.rsqrt(variance + EPSILON) * self.gamma
         return signal * gain + (self.beta - mean * gain)
 
@@ -113,7 +113,7 @@ class Depthwise(keras.layers.Layer):
         channels: Number of channels.
         size: Frames that the kernel covers, odd.
         dilation: Distance of these frames.
-        causal: Whether they end with the present one, which is else in their middle.
+        causal: Whether the kernel ends with the current frame, else it is centred.
         name: Name of the layer, which the names of its weights begin with.
     """
 
@@ -165,7 +165,7 @@ def recurrent_stack(inputs: int, config: Recurrent) -> RecurrentStack:
 
 
 def uniform(inputs: int) -> keras.initializers.Initializer:
-    """Make PyTorch's start of products and convolutions: within +-1 / sqrt(inputs)."""
+    """Make PyTorch's initializer of layers, uniform in +-1 / sqrt(inputs)."""
     return keras.initializers.RandomUniform(-(inputs**-0.5), inputs**-0.5)
 
 
@@ -177,16 +177,16 @@ def _moments(signal: tf.Tensor, norm: ChannelNorm) -> Gradients:
     total = tf.cumsum(tf.reduce_sum(signal, 2, keepdims=True), 1)
     squares = tf.cumsum(tf.reduce_sum(signal**2, 2, keepdims=True), 1)
     mean = total / count
-    # Rounding can leave a difference below zero where all is the same.
+    # Rounding can make the difference negative if all values are equal.
     return mean, tf.maximum(squares / count - mean**2, 0.0)
 
 
 def _convolve(
     signal: tf.Tensor, kernel: tf.Tensor, offsets: list[int], padding: list[list[int]]
 ) -> tf.Tensor:
-    """Add the shifted signals up, each times its tap.
+    """Sum the shifted signals, each times its tap.
 
-    The gradient is written out because the derived one keeps every shifted signal.
+    The custom gradient avoids that every shifted signal is kept.
     """
     front, back = padding[1]
     mirrored = [[0, 0], [back, front], [0, 0]]

@@ -94,7 +94,7 @@ class SpectralNetwork(keras.Model):
         Args:
             magnitude: Magnitude of the mixture [batch, frames, bins].
             training: Whether to drop outputs between recurrent layers, and to
-                normalise by this batch where that is configured.
+                normalise by this batch, if that is configured.
 
         Returns:
             Embedding [batch, frames * bins, dim], or masks [batch, sources, frames,
@@ -103,7 +103,7 @@ class SpectralNetwork(keras.Model):
         return self._outputs(self.stack(magnitude, training))
 
     def infer(self, magnitude: tf.Tensor) -> tf.Tensor | Outputs:
-        """Do the same in the way that is fastest without a gradient."""
+        """Run the network by the fastest programs without a gradient."""
         return self._outputs(self.stack.infer(magnitude))
 
     def _outputs(self, rows: tf.Tensor) -> tf.Tensor | Outputs:
@@ -116,10 +116,10 @@ class SpectralNetwork(keras.Model):
 
 
 class SpectralStack(keras.layers.Layer):
-    """From magnitudes to one vector for each frame.
+    """Recurrent network from magnitudes to one vector for each frame.
 
     Args:
-        features: What the recurrent layers see.
+        features: Input features of the recurrent layers.
         recurrent: Shape of the recurrent layers.
         name: Name of the layer.
 
@@ -142,7 +142,7 @@ class SpectralStack(keras.layers.Layer):
         return self.recurrent(self.features(magnitude, training), training)
 
     def infer(self, magnitude: tf.Tensor) -> tf.Tensor:
-        """Do the same in the way that is fastest without a gradient."""
+        """Run the network by the fastest programs without a gradient."""
         return self.recurrent.infer(self.features(magnitude))
 
 
@@ -272,7 +272,8 @@ def mel_filters(bins: int, mels: int, sample_rate: int) -> np.ndarray:
         float32 [bins, mels].
 
     Raises:
-        ValueError: A filter is narrower than the distance of the bins and holds none.
+        ValueError: A filter is narrower than the distance of the bins and contains
+            none.
 
     >>> float(mel_filters(257, 40, 16000).sum(axis=0).round(3).min())
     1.0
@@ -280,7 +281,7 @@ def mel_filters(bins: int, mels: int, sample_rate: int) -> np.ndarray:
     import librosa
 
     with warnings.catch_warnings():
-        # It warns of what is an error below.
+        # Its warning is an error below.
         warnings.simplefilter("ignore", UserWarning)
         filters = librosa.filters.mel(
             sr=sample_rate, n_fft=2 * (bins - 1), n_mels=mels
@@ -288,8 +289,8 @@ def mel_filters(bins: int, mels: int, sample_rate: int) -> np.ndarray:
     total = filters.sum(axis=0)
     if not total.all():
         raise ValueError(
-            f"features.mels={mels}: {np.sum(total == 0)} of these filters hold no bin; "
-            f"expected fewer for {bins} bins"
+            f"features.mels={mels}: {np.sum(total == 0)} of these filters contain no "
+            f"bin; expected fewer for {bins} bins"
         )
     return np.asarray(filters / total, np.float32)
 

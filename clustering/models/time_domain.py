@@ -63,8 +63,8 @@ class Tasnet(keras.Model):
             training: Whether to drop outputs of the recurrent layers.
 
         Returns:
-            Estimates [batch, sources, samples]. What the last whole frame does not
-            reach, less than a stride, is zeros.
+            Estimates [batch, sources, samples]. Samples after the last
+            whole frame, less than a stride, are zero.
         """
         encoded = tf.nn.relu(self.analysis(mixture)) * tf.sigmoid(self.gate(mixture))
         rows = encoded if self.norm is None else self.norm(encoded)
@@ -81,8 +81,8 @@ class ConvTasnet(keras.Model):
         name: Name of the model.
 
     Raises:
-        ValueError: The kernel is even, or the network is causal and its normalisation
-            is not.
+        ValueError: The kernel is even, or the normalisation of a causal network is not
+            causal.
 
     >>> config = shapes.ConvTasnet(bottleneck=4, hidden=6, skip=4, blocks=2, repeats=1)
     >>> ConvTasnet(config)(tf.zeros([3, 400])).shape
@@ -117,8 +117,8 @@ class ConvTasnet(keras.Model):
             training: Whether the blocks are compiled for training.
 
         Returns:
-            Estimates [batch, sources, samples]. What the last whole frame does not
-            reach, less than a stride, is zeros.
+            Estimates [batch, sources, samples]. Samples after the last
+            whole frame, less than a stride, are zero.
         """
         encoded = self.analysis(mixture)
         if self.config.encoder_relu:
@@ -168,8 +168,8 @@ class Analysis(keras.layers.Layer):
 class Synthesis(keras.layers.Layer):
     """Overlap-add of learned filters, from the output of :class:`Analysis` to sound.
 
-    x[n] = sum_t sum_k filters[n - t stride, k] h[t, k]. Samples that no frame reaches
-    are zeros.
+    x[n] = sum_t sum_k filters[n - t stride, k] h[t, k]. Samples that no frame covers
+    are zero.
 
     Args:
         config: Number, length and stride of the filters.
@@ -228,6 +228,6 @@ def _check(config: shapes.ConvTasnet) -> None:
         raise ValueError(f"model.kernel={config.kernel}: expected an odd number")
     if config.causal and config.norm not in ("cLN", "cgLN"):
         raise ValueError(
-            f"model.norm={config.norm} of a causal network sees the future: expected "
+            f"model.norm={config.norm} of a causal network uses later frames: expected "
             "cLN or cgLN"
         )

@@ -1,1 +1,1 @@
-"""What others train with nussl: its models as graphs, its experiment files."""
+"""Read models and experiment files of nussl."""

@@ -1,13 +1,13 @@
-"""Experiments of cookiecutter-nussl, translated to the keys of our configuration.
+"""Translate experiments of cookiecutter-nussl to keys of our configuration.
 
 An experiment is a mapping with the sections ``model_config``, ``train_config``,
-``dataset_config``, ``datasets``, ``algorithm_config`` and ``info``, for the nussl of
-before 1.0. A key is translated, has one value that there is a counterpart of, or is
-ignored because it has no meaning here; any other key is refused.
+``dataset_config``, ``datasets``, ``algorithm_config`` and ``info``, for nussl before
+1.0. A key is translated, or has a single supported value, or is ignored because it has
+no meaning here. Any other key is refused.
 
-What nussl calls modules and connections is a graph. That of ``model_config`` leads from
-``log_spectrogram`` through a normalisation and a recurrent stack to an embedding, or to
-masks of ``magnitude_spectrogram``. Any other graph is refused.
+Modules and connections of nussl form a graph. The graph of ``model_config`` must lead
+from ``log_spectrogram`` through a normalisation and a recurrent stack to an embedding,
+or to masks of ``magnitude_spectrogram``. Any other graph is refused.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ RENAMED = {
     "algorithm_config.args.percentile": "cluster.percentile",
     "algorithm_config.args.clustering_options.posterior_alpha": "cluster.beta",
 }
-"""Our key for a key whose value is the same."""
+"""Our keys for keys with the same values."""
 
 FIXED: Mapping[str, tuple[Any, ...]] = {
     "dataset_config.format": ("rnn",),
@@ -57,7 +57,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "algorithm_config.args.enhancement_amount": (0.0,),
     "algorithm_config.args.mask_type": ("soft", "binary"),
 }
-"""The values of a key that have a counterpart."""
+"""Supported values of keys."""
 
 TRANSLATED = (
     "info.output_folder",
@@ -72,7 +72,7 @@ TRANSLATED = (
     "train_config.curriculum_learning",
     "train_config.loss_function",
 )
-"""Keys that functions of their own translate."""
+"""Keys that separate functions translate."""
 
 IGNORED = (
     "info.*",
@@ -88,7 +88,7 @@ IGNORED = (
     "train_config.use_tensorboard",
     "algorithm_config.args.use_cuda",
 )
-"""Keys without a meaning here."""
+"""Keys that have no meaning here."""
 
 LEVEL = "librosa"
 """Scale of the magnitudes in these experiments."""
@@ -162,7 +162,7 @@ def ignored(values: Mapping[str, Any]) -> list[str]:
 
 
 def translate(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate an experiment, but for its data sets and its model file.
+    """Translate an experiment, except its data sets and its model file.
 
     Args:
         values: Content of the file.
@@ -184,13 +184,13 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
         result |= {"spectral.features.bins": bins, "spectral.features.level": LEVEL}
     result |= _losses(flat)
     if "train.epochs" in result:
-        # An epoch of the original is all of the data, and there is no early stopping.
+        # In the original an epoch is the whole data, and there is no early stopping.
         result |= {"train.steps_per_epoch": 0, "patience": result["train.epochs"]}
     return result
 
 
 def sources(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """List the sources that the data of an experiment are separated into.
+    """List the sources of an experiment.
 
     Args:
         values: Content of the file.
@@ -258,7 +258,7 @@ def _check(key: str, value: Any) -> None:
 
 
 def _lengths(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate lengths of excerpts, which the original counts in frames."""
+    """Translate lengths of excerpts, which the original states in frames."""
     length = flat.get("dataset_config.length")
     if length is None:
         return {}
@@ -271,7 +271,7 @@ def _lengths(flat: Mapping[str, Any]) -> dict[str, Any]:
         frame = hop / rate
         first = flat.get("train_config.initial_length", length)
         steps = _steps(flat.get("train_config.curriculum_learning") or [], first)
-        # No excerpt of the original is longer than dataset_config.length.
+        # In the original no excerpt is longer than dataset_config.length.
         lengths = {epoch: min(frames, length) for epoch, frames in steps.items()}
         result: dict[str, Any] = {"segment_seconds": length * frame}
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -339,7 +339,7 @@ def _network(config: Any, bins: int) -> dict[str, Any]:
 
     Args:
         config: Section ``model_config`` of an experiment.
-        bins: Bins of the transform of its data.
+        bins: Number of bins of its transform.
 
     Returns:
         Values by dotted key: the stack and the heads of ``spectral``.
@@ -372,7 +372,7 @@ def _network(config: Any, bins: int) -> dict[str, Any]:
 
 
 def _parts(config: Any) -> tuple[Modules, Inputs]:
-    """Split a graph into modules and the inputs of each, checked for their form."""
+    """Split a graph into modules and the inputs of each, and check their format."""
     supported = ("class", "modules", "connections", "output")
     for key in config if isinstance(config, Mapping) else ():
         if key not in supported:
@@ -397,7 +397,7 @@ def _parts(config: Any) -> tuple[Modules, Inputs]:
 
 
 def _normalisation(name: str, modules: Modules, inputs: Inputs) -> str:
-    """Follow a stack back to the input and return the normalisation on the way."""
+    """Return the normalisation between the input and a stack."""
     norm = "none"
     while inputs[name] != [INPUT]:
         before = inputs[name]

@@ -1,12 +1,12 @@
-"""Models of nussl 1.x: what a file holds, as one of our networks with its weights.
+"""Read models of nussl 1.x as our networks with their weights.
 
-nussl's ``SeparationModel.save`` writes a graph (modules, each of a class, and their
+nussl's ``SeparationModel.save`` writes a graph (modules of some classes, and their
 connections), tensors by name and metadata. Nothing in such a file is run, and no class
-that it names is imported.
+in it is imported.
 
-The graphs that three of nussl's builders make are known (nussl 1.1.9,
+The graphs of three builders of nussl are supported (nussl 1.1.9,
 ``ml/networks/builders.py``): deep clustering, mask inference and chimera. Any other is
-refused, because a network that is nearly the same gives other numbers.
+refused, because a similar network would give other numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from common.weights.foreign_tensors import check_fit
 from common.weights.torch_file import TorchFileError
 
 INPUT = "mixture"
-"""Name of the input in :func:`parts`, whatever name a model gives it."""
+"""Name of the input in :func:`parts`, for any name in a model."""
 
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "log_spectrogram": ("AmplitudeToDB",),
@@ -44,14 +44,14 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "mask": ("Embedding",),
     "estimates": ("Mask",),
 }
-"""Classes that a module may have, by its name."""
+"""Classes of modules by the names of the modules."""
 
 GATED, NONLINEAR, NORM = (
     ("gated_tanh",),
     ("sigmoid", "tanh", "relu", "softmax"),
     ("unit_norm", "l1_norm"),
 )
-"""Activations in the order of nussl, which takes at most one of each."""
+"""Activations in the order of nussl, which uses at most one of each."""
 
 Modules = dict[str, dict[str, Any]]
 """Class and arguments of the modules of a model, by name."""
@@ -75,7 +75,7 @@ BATCH = {
 
 
 class GraphError(ValueError):
-    """A graph that none of our networks computes."""
+    """A graph without an equivalent network here."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ def load(path: str | Path) -> NusslModel:
     """Restore a model that nussl saved.
 
     Args:
-        path: File as ``SeparationModel.save`` writes it.
+        path: File of ``SeparationModel.save``.
 
     Raises:
         CheckpointError: There is no file, it holds no model of nussl or one of another
             architecture, or a tensor is missing or does not fit.
-        TorchFileError: The file is damaged, or names a class; nothing of it was run.
+        TorchFileError: The file is damaged, or names a class; nothing in it was run.
     """
     graph, tensors, metadata = _read(path)
     try:
@@ -126,12 +126,12 @@ def load(path: str | Path) -> NusslModel:
 def config(model: NusslModel, sample_rate: int | None = None) -> ClusteringConfig:
     """Make the configuration of a model.
 
-    The file does not say how the model was trained and how its embedding is clustered:
-    training is as in a new run here, clustering as nussl 1.x does by default.
+    The file does not state how the model was trained and how its embedding is
+    clustered: training has the defaults of a new run, clustering those of nussl 1.x.
 
     Args:
         model: The model.
-        sample_rate: Rate in Hz, where the file does not say it.
+        sample_rate: Rate in Hz, if the file does not state it.
 
     Raises:
         CheckpointError: The sample rate is unknown, or there is no such transform here.
@@ -156,7 +156,7 @@ def translate(graph: Any) -> tuple[shapes.Spectral, tuple[HeadName, ...]]:
         graph: Configuration of a ``SeparationModel`` of nussl.
 
     Raises:
-        GraphError: It is no such configuration, or there is no such network here.
+        GraphError: It is not such a configuration, or there is no such network here.
     """
     modules, connections = parts(graph)
     names: tuple[HeadName, ...] = "embedding", "mask"
@@ -176,7 +176,7 @@ def parts(graph: Any) -> tuple[Modules, list[Any]]:
     """Split a graph into modules and connections, its input renamed to ``mixture``.
 
     Raises:
-        GraphError: It is no configuration of a model of nussl.
+        GraphError: It is not the configuration of a model of nussl.
     """
     try:
         modules = {
@@ -204,16 +204,16 @@ def parts(graph: Any) -> tuple[Modules, list[Any]]:
 def assign(
     network: SpectralNetwork, tensors: Mapping[str, np.ndarray], source: str
 ) -> None:
-    """Give every variable of a network the tensor of nussl.
+    """Assign the tensors of nussl to the variables of a network.
 
     Args:
         network: The network.
         tensors: Tensors by nussl's names.
-        source: Where they come from, for the error.
+        source: Their file, for the error.
 
     Raises:
-        CheckpointError: Tensors are missing, extra, misshapen or not finite; all of
-            them are named.
+        CheckpointError: Tensors are missing, extra, misshapen or not finite; the
+            message names all of them.
     """
     variables = table(network)
     kept = {name: value for name, value in tensors.items() if not IGNORED.match(name)}
@@ -221,7 +221,7 @@ def assign(
         source, variables, kept, lambda n: _misfit(n, kept[n], variables[n].shape)
     )
     for name, variable in variables.items():
-        # A matrix of nussl has outputs before inputs, and keeps axes of length 1.
+        # Matrices of nussl are [outputs, inputs], and keep axes of length 1.
         variable.assign(np.float32(kept[name]).T.reshape(variable.shape))
 
 
@@ -305,7 +305,7 @@ def _are_tensors(state: Any) -> bool:
 
 def _graph(path: str | Path, text: Any) -> Any:
     try:
-        # A dictionary has tuples where JSON has lists.
+        # A dictionary may have tuples instead of the lists of JSON.
         return json.loads(text if isinstance(text, str) else json.dumps(text))
     except (ValueError, TypeError) as error:
         raise CheckpointError(
@@ -327,12 +327,12 @@ def _sample_rate(metadata: Mapping[str, Any], requested: int | None) -> int:
     stored = metadata.get("sample_rate")
     if stored is None and requested is None:
         raise CheckpointError(
-            "the file does not say its sample rate; give that of the training with "
+            "the file does not state its sample rate; give that of the training with "
             "--sample-rate HZ"
         )
     if requested is not None and stored not in (None, requested):
         raise CheckpointError(
-            f"--sample-rate {requested}: expected {stored}, as the file says"
+            f"--sample-rate {requested}: expected {stored}, as stated in the file"
         )
     rate = requested if stored is None else stored
     if type(rate) is not int or rate < 1:
@@ -369,7 +369,7 @@ def _difference(
     output: Sequence[str],
     heads: Sequence[HeadName],
 ) -> str | None:
-    """Describe the first difference from the graph that nussl builds for some heads."""
+    """Describe the first difference from the graph of nussl for some heads."""
     expected: list[list[Any]] = [
         ["log_spectrogram", [INPUT]],
         ["normalization", ["log_spectrogram"]],
@@ -440,7 +440,7 @@ def _recurrent(modules: Modules) -> shapes.Recurrent:
 
 
 def _head(modules: Modules, name: str) -> tuple[int, tuple[Any, ...]]:
-    """Read how many numbers a head has for each bin, and their activations."""
+    """Read the number of outputs of a head for each bin, and their activations."""
     sizes = ("num_features", "hidden_size", "embedding_size")
     fixed = {"num_audio_channels": 1, "bias": True, "reshape": True, "dim_to_embed": -1}
     args = _arguments(modules, name, (*sizes, "activation"), {}, fixed, sizes)
@@ -451,7 +451,7 @@ def _head(modules: Modules, name: str) -> tuple[int, tuple[Any, ...]]:
         raise _unknown_value(
             name, "activation", value, f"some of {', '.join(supported)}"
         )
-    # nussl searches a text for each name: gated_tanh alone has tanh within it.
+    # nussl searches a text for each name: gated_tanh also contains tanh.
     rows = (GATED, NONLINEAR, NORM)
     chosen = [next((each for each in row if each in value), None) for row in rows]
     return args["embedding_size"], tuple(filter(None, chosen))
@@ -465,14 +465,14 @@ def _arguments(
     fixed: Mapping[str, Any] | None = None,
     sizes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Check the arguments of a module, all of which must be understood.
+    """Check the arguments of a module, all of which must be supported.
 
     Args:
         modules: All modules.
         name: The module.
         required: Arguments without a default.
         defaults: Other arguments that may have several values.
-        fixed: Arguments of which our network has one value.
+        fixed: Arguments with a single supported value.
         sizes: Arguments that must be whole numbers above 0.
 
     Raises:

@@ -275,7 +275,7 @@ def test_without_a_checkpoint_the_error_says_what_to_do(tmp_path, capsys, monkey
     monkeypatch.chdir(tmp_path)
     assert run("--input", path) == 1
     said = capsys.readouterr().err
-    assert "no run with a checkpoint was found below" in said
+    assert "there is no run with a checkpoint below" in said
     assert "--checkpoint" in said
     assert said.count("\n") == 1
     with pytest.raises(SystemExit) as stop:
@@ -288,9 +288,9 @@ def test_paths_that_are_no_run_are_named(tmp_path):
     (tmp_path / "542621_sup-1001.index").write_text("")
     save(TINY, tmp_path / "config.json")
     cases = {
-        "nothing": "is no run folder, no checkpoint",
+        "nothing": "is neither a run folder nor a checkpoint",
         "folder": r"holds no config.json",
-        "542621_sup-1001": "lies in no run folder",
+        "542621_sup-1001": "is not in a run folder",
         ".": r"holds no checkpoint .* semisup and sup",
     }
     for name, words in cases.items():

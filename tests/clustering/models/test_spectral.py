@@ -105,7 +105,9 @@ def test_features_of_mel_keep_the_bins_of_masks():
     np.testing.assert_allclose(found[0], 20 * np.log10(wanted.T), atol=1e-3)
     model = SpectralNetwork(shapes.Spectral(features, STACK), ["mask"])
     assert model(magnitude).shape == (2, 2, 6, 129)
-    with pytest.raises(ValueError, match=r"mels=400: \d+ of these filters hold no bin"):
+    with pytest.raises(
+        ValueError, match=r"mels=400: \d+ of these filters contain no bin"
+    ):
         FeatureStage(replace(features, mels=400))
 
 

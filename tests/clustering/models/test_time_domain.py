@@ -267,7 +267,7 @@ def test_masks_of_softmax_sum_to_one():
     ("change", "problem"),
     [
         ({"kernel": 4}, "model.kernel=4: expected an odd number"),
-        ({"causal": True}, "model.norm=gLN of a causal network sees the future"),
+        ({"causal": True}, "model.norm=gLN of a causal network uses later frames"),
     ],
 )
 def test_shapes_of_no_network(change, problem):

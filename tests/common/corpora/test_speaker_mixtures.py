@@ -79,9 +79,9 @@ def test_the_most_similar_folder_is_named(wham):
 
 
 def test_a_task_of_the_other_corpus_raises(wham, wsj0):
-    with pytest.raises(CorpusError, match=r"found mix_both, mix_clean.*asked for mix;"):
+    with pytest.raises(CorpusError, match=r"holds mix_both, mix_clean.*and lacks mix;"):
         speaker_mixtures.tracks(wham, "valid", sample_rate=16000, length="max")
-    with pytest.raises(CorpusError, match=r"found mix, s1, s2 .*asked for mix_both"):
+    with pytest.raises(CorpusError, match=r"holds mix, s1, s2 and lacks mix_both"):
         speaker_mixtures.tracks(wsj0, "train", task="mix_both")
 
 

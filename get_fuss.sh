@@ -7,14 +7,14 @@
 #   ./get_fuss.sh licence          the licence texts
 #   ./get_fuss.sh all              all of these
 #
-# Stopped or broken off, the same command goes on where it was; what is there already is
-# neither downloaded nor unpacked again. Needs curl, tar, gzip and GNU coreutils.
-#   ROOT_DIR            where all of it goes; default: the folder runs beside this file
+# After an interruption the same command continues; what is there already is neither
+# downloaded nor unpacked again. Needs curl, tar, gzip and GNU coreutils.
+#   ROOT_DIR            where everything is written; default: the folder runs beside this file
 #   DOWNLOAD_DIR        the archives; default $ROOT_DIR/download
 #   DEV_DATA_DIR        the mixtures; default $ROOT_DIR/fuss_dev
 #   RAW_DATA_DIR        sources and rooms; default $ROOT_DIR/fuss_sources_and_rirs
-#   FUSS_URL            folder of the archives, for a mirror or a set of your own
-#   FUSS_RECORD_URL     JSON with their sizes and md5 sums; empty: there is none
+#   FUSS_URL            folder of the archives, for a mirror or your own set
+#   FUSS_RECORD_URL     JSON with their sizes and md5 sums; empty: none is used
 #   FUSS_RETRY_SECONDS  pause after a broken connection, doubled each time; default 2
 # The set is CC BY 4.0, its source clips are CC0 from freesound.org (FSD50K).
 set -euo pipefail
@@ -39,7 +39,7 @@ fail() {
   exit 1
 }
 
-run() { # command; in the background, so that a signal is heard at once
+run() { # command; in the background, so that a signal is handled at once
   local code=0
   "$@" <&0 &
   child=$!
@@ -53,7 +53,7 @@ stop() { # exit code
   if [[ -n "$child" ]]; then
     kill "$child" && wait "$child" || true
   fi
-  warn "stopped: what was downloaded stays in $downloads, and the same command goes on."
+  warn "stopped: the download so far stays in $downloads; the same command continues it."
   exit "$1"
 }
 
@@ -99,7 +99,7 @@ ask_record() { # sets size and md5, from the object of the archive
   if [[ "$text" =~ \"size\":([0-9]+) ]]; then size=${BASH_REMATCH[1]}; fi
   if [[ "$text" =~ \"checksum\":\"md5:([0-9a-f]{32})\" ]]; then md5=${BASH_REMATCH[1]}; fi
   [[ -n "$size" && -n "$md5" ]] ||
-    warn "$record gives no size and md5 sum of $archive: the size that the server says and gzip -t are the check."
+    warn "$record has no size and md5 sum of $archive: it is checked by the size that the server states and by gzip -t."
 }
 
 ask_server() { # sets size where the last of its answers names it
@@ -170,7 +170,7 @@ fetch() { # continues the partial file to its end; resumed=0 where that was refu
       0\ * | *\ 416) return ;; # 416: there is no rest; look says whether it is whole
       33\ *)
         [[ "$sent" != text/html* ]] || fail "$url sends a web page now: start again later to go on, or see $page."
-        say "The server cannot send the rest alone: starting anew."
+        say "The server cannot resume a download: starting again."
         rm -f -- "$partial"
         resumed=0 resumable=false
         continue
@@ -187,7 +187,7 @@ fetch() { # continues the partial file to its end; resumed=0 where that was refu
     tries=$((tries + 1))
     ((tries <= 5)) ||
       fail "$url broke off $tries times in a row (curl says $code, the server $http): start again later to go on."
-    say "Broken off at $(human "$(bytes "$partial")"): going on in $pause s."
+    say "Interrupted at $(human "$(bytes "$partial")"): continuing in $pause s."
     run sleep "$pause"
     pause=$((pause * 2))
   done
@@ -198,10 +198,10 @@ download() { # leaves the right file, or fails
   if [[ -e "$file" ]]; then
     look "$file"
     if [[ -z "$fault" ]]; then
-      say "$file is whole: it is not downloaded again."
+      say "$file is complete: it is not downloaded again."
       return
     fi
-    say "$file $fault: it is replaced."
+    say "$file $fault: downloading it again."
     # wget and browsers leave a cut file under the name of the whole one.
     if is_gzip "$file" && [[ ! -e "$partial" ]]; then mv -- "$file" "$partial"; fi
   fi
@@ -211,14 +211,14 @@ download() { # leaves the right file, or fails
       rm -f -- "$partial"
       resumed=0
     fi
-    if ((resumed > 0)); then say "Going on with $archive at $(human "$resumed")."; fi
+    if ((resumed > 0)); then say "Continuing $archive at $(human "$resumed")."; fi
     if ((resumed == 0 || resumed != ${size:-0})); then fetch; fi
     look "$partial"
     if [[ -z "$fault" ]]; then break; fi
     rm -f -- "$partial"
     ((resumed > 0)) ||
       fail "$url sent a file (${sent:-of no type}) that $fault, so it was deleted: look for the right one on $page and set FUSS_URL to its folder, or FUSS_RECORD_URL= for a set of your own."
-    say "$partial $fault: starting anew."
+    say "$partial $fault: starting again."
   done
   mv -f -- "$partial" "$file"
 }
@@ -254,7 +254,7 @@ unpack() { # into a folder beside the goal, which is moved when it is whole
   say "Unpacking $archive into $goal."
   mkdir -- "$unpacking"
   run tar -xzf "$file" -C "$unpacking" --no-same-owner --no-same-permissions ||
-    fail "$file could not be unpacked into ${goal%/*}: the lines above say why."
+    fail "$file could not be unpacked into ${goal%/*}: see the lines above."
   for depth in '' '/*' '/*/*' '/*/*/*'; do # archives nest the folder differently
     for each in "$unpacking"$depth; do
       if [[ -z "$found" && -e "$each/${needs[0]}" ]]; then found=$each; fi
@@ -267,7 +267,7 @@ unpack() { # into a folder beside the goal, which is moved when it is whole
   mv -T -- "$found" "$goal"
   rm -rf -- "$unpacking"
   unpacking=
-  say "$file is not needed any more: delete it to have $(human "$(bytes "$file")") back."
+  say "$file is no longer needed: delete it to free $(human "$(bytes "$file")")."
 }
 
 count_examples() { # beside the published numbers
@@ -279,16 +279,16 @@ count_examples() { # beside the published numbers
     done <"$goal/$name"
     numbers+=("$number")
   done
-  say "$goal holds ${numbers[0]} examples to train with, ${numbers[1]} to validate, ${numbers[2]} to evaluate."
+  say "$goal holds ${numbers[0]} training, ${numbers[1]} validation and ${numbers[2]} evaluation examples."
   [[ "${numbers[*]}" == '20000 1000 1000' ]] ||
-    warn "the published set has 20000, 1000 and 1000 examples: the one in $goal is another."
+    warn "the published set has 20000, 1000 and 1000 examples: $goal holds another set."
 }
 
 get() { # part
   describe "$1"
   mkdir -p -- "$downloads" "${goal%/*}"
   if is_unpacked; then
-    say "$goal stands already: nothing to download."
+    say "$goal is complete: nothing to download."
   else
     ask_record
     if [[ -z "$size" ]]; then ask_server; fi
@@ -315,7 +315,7 @@ for word in "$@"; do
   esac
 done
 if [[ ! "$retry_seconds" =~ ^[0-9]+$ ]]; then
-  warn "FUSS_RETRY_SECONDS=$retry_seconds is no whole number of seconds: set it to 2."
+  warn "FUSS_RETRY_SECONDS=$retry_seconds is not a whole number of seconds: set it to 2."
   exit 2
 fi
 for program in curl tar gzip md5sum stat; do
@@ -333,7 +333,7 @@ mkdir -p -- "$downloads"
 if command -v flock >/dev/null; then
   exec 9<"$downloads"
   if ! flock -n 9; then
-    say "Another get_fuss.sh is at work in $downloads: waiting for it."
+    say "Another get_fuss.sh is running in $downloads: waiting for it."
     run flock 9
   fi
 fi

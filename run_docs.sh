@@ -2,8 +2,8 @@
 # Builds the documentation to docs/build/html; a warning is an error.
 #
 #   ./run_docs.sh                    builds it
-#   ./run_docs.sh linkcheck          asks for every external link
-#   python -m http.server --directory docs/build/html    shows it at port 8000
+#   ./run_docs.sh linkcheck          checks every external link
+#   python -m http.server --directory docs/build/html    serves it at port 8000
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 # shellcheck source=setup.sh

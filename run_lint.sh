@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks form, types, scripts and spelling; changes nothing. `ruff format` and
-# `ruff check --fix` mend what they can.
+# Checks formatting, types, scripts and spelling without changing any file. `ruff format`
+# and `ruff check --fix` correct what they can.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 # shellcheck source=setup.sh

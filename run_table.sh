@@ -15,14 +15,15 @@
 #                                                 the copy of Huang et al. in folders
 #                                                 train, dev and test
 #   ./run_table.sh mir1k --root /data/MIR-1K --seeds 0 1 2 --rows unmix chimera
-#   ./run_table.sh TABLE --tiny                   minutes, a few steps on made-up sounds
+#   ./run_table.sh TABLE --tiny                   minutes, a few steps on synthetic sounds
 #   ./run_table.sh TABLE --root DIR --rows ROW... some rows of the table
 #   ./run_table.sh --list                         this list
 #
 # Each row trains a preset or restores published weights, separates a test mixture and
 # evaluates. Results go to ROOT_DIR/tables/TABLE, or to --output: TABLE.md holds the
 # measured and the published numbers, tolerances, commit, versions, hours and commands.
-# Broken off, the same command goes on. See setup.sh for the variables it reads.
+# After an interruption the same command continues. See setup.sh for the variables it
+# reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 tables=(mixit fuss_baseline musdb18 wsj0_2mix wham wham_noisy adversarial mir1k)

@@ -6,8 +6,8 @@
 #                                    all but those marked one_lane
 #   LANE=tfio ./run_tests.sh -n 2    every fast test on that lane
 #   ./run_tests.sh -m slow           subprocesses, kills, small trainings
-#   ./run_tests.sh -m ci             of these, the ones that .ci/run runs
-#   ./run_tests.sh tests/mixit -x    a part
+#   ./run_tests.sh -m ci             the slow tests that .ci/run runs
+#   ./run_tests.sh tests/mixit -x    only these tests
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 # shellcheck source=setup.sh

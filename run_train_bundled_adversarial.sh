@@ -4,7 +4,7 @@
 #   ./run_train_bundled_adversarial.sh                 both phases, half an hour on two cores
 #   ./run_train_bundled_adversarial.sh train.seed=1    arguments go to the training
 #   RUN_DIR=runs/adversarial/bundled/2030-01-31_12-00-00 ./run_train_bundled_adversarial.sh
-#                                                       goes on with that run
+#                                                       continues that run
 #
 # It replaces adversarial/bundled/mini; its scores belong on the card there. See setup.sh for
 # the variables it reads.

@@ -4,7 +4,7 @@
 #   ./run_train_bundled_clustering.sh                  some 15 minutes on two cores
 #   ./run_train_bundled_clustering.sh train.seed=1     arguments go to the training
 #   RUN_DIR=runs/clustering/bundled/2030-01-31_12-00-00 ./run_train_bundled_clustering.sh
-#                                                       goes on with that run
+#                                                       continues that run
 #
 # It replaces clustering/bundled/mini; its scores belong on the card there. See setup.sh for
 # the variables it reads.

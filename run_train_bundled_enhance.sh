@@ -5,12 +5,12 @@
 #                                                half an hour on one core
 #   ./run_train_bundled_enhance.sh train.seed=1  arguments go to the training
 #   RUN_DIR=runs/unmix/enhance/2030-01-31_12-00-00 ./run_train_bundled_enhance.sh
-#                                                goes on with that run
+#                                                continues that run
 #
 # SPEECH_DIR holds utterances of many speakers as <speaker>-<anything>.flac, as LibriSpeech
-# does: of ten speakers one is for the validation and one for the test. ENVIRONMENT_DIR
-# holds folders of sounds as <fold>-<anything>.ogg, as ESC-10 does: fold 4 is for the
-# validation, fold 5 for the test. The class UNHEARD (helicopter) is in a second test alone.
+# does: one of ten speakers is for validation, one for the test. ENVIRONMENT_DIR
+# holds folders of sounds as <fold>-<anything>.ogg, as ESC-10 does: fold 4 is for
+# validation, fold 5 for the test. The class UNHEARD (helicopter) is only in a second test.
 # It replaces unmix/bundled/enhance; its scores belong on the card there. It needs ffmpeg.
 # See setup.sh for the other variables it reads.
 set -euo pipefail

@@ -2,7 +2,7 @@
 # Trains the bundled model that separates singing from its accompaniment, on MIR-1K.
 #
 #   MIR1K_DIR=/data/MIR-1K ./run_train_bundled_singing.sh    a quarter of an hour on one core
-#   RUN_DIR=DIR MIR1K_DIR=... ./run_train_bundled_singing.sh goes on with that run
+#   RUN_DIR=DIR MIR1K_DIR=... ./run_train_bundled_singing.sh continues that run
 #
 # MIR1K_DIR is the corpus in the split of Huang et al., or as published. The row unmix of
 # benchmarks/mir1k.py is trained on 171 clips and measured on the 825 of all other singers.

@@ -5,10 +5,10 @@
 #   SPEECH_DIR=/data/speech ./run_train_bundled_speech2.sh train.seed=1  arguments go to the
 #                                                                        training
 #   RUN_DIR=runs/clustering/speech2/2030-01-31_12-00-00 SPEECH_DIR=... \
-#     ./run_train_bundled_speech2.sh                                     goes on with that run
+#     ./run_train_bundled_speech2.sh                                     continues that run
 #
 # SPEECH_DIR holds utterances of many speakers as <speaker>-<anything>.flac, as LibriSpeech
-# does. Of ten speakers one is for the validation and one for the test. It replaces
+# does. One of ten speakers is for validation, one for the test. It replaces
 # clustering/bundled/speech2; its scores belong on the card there. It needs ffmpeg. See
 # setup.sh for the other variables it reads.
 set -euo pipefail

@@ -6,12 +6,12 @@
 #                                                  an hour on one core
 #   ./run_train_bundled_universal.sh train.seed=1  arguments go to the training
 #   RUN_DIR=runs/mixit/universal/2030-01-31_12-00-00 ./run_train_bundled_universal.sh
-#                                                  goes on with that run
+#                                                  continues that run
 #
 # SPEECH_DIR holds an utterance of each of many speakers, ENVIRONMENT_DIR a folder of clips of
 # each class of sound, DIGITS_DIR one of each speaker's digits, OTHER_DIRS are folders of
 # longer recordings, which are cut in time. The class UNHEARD (rooster) and the speaker of
-# digits UNHEARD_SPEAKER (yweweler) are in a second test alone. Mixtures have one to three
+# digits UNHEARD_SPEAKER (yweweler) are only in a second test. Mixtures have one to three
 # sources, all labelled. It replaces mixit/bundled/universal; its scores belong on the card
 # there. See setup.sh for the other variables it reads.
 set -euo pipefail

@@ -6,7 +6,7 @@
 #   ./run_train_model_on_fuss.sh batch_size=4 epochs=20       changes of the preset
 #   ./run_train_model_on_fuss.sh tiny                         another preset, then changes
 #   RUN_DIR=runs/mixit/fuss/2030-01-31_12-00-00 ./run_train_model_on_fuss.sh
-#                                                             goes on with that run
+#                                                             continues that run
 #   ./run_train_model_on_fuss.sh --check                      two steps, then stop
 #   ./run_train_model_on_fuss.sh --hosts FILE                on the machines of a list
 #

@@ -11,7 +11,7 @@
 #                               four times, with the seeds 42 to 45, and for each target
 #                               the run of the lowest validation loss, as the authors did
 #   RUN_DIR=runs/unmix/musdb18/2030-01-31_12-00-00 ./run_train_model_on_musdb18.sh
-#                                                           goes on with that run
+#                                                           continues that run
 #   ./run_train_model_on_musdb18.sh --check                 two steps, then stop
 #   ./run_train_model_on_musdb18.sh --hosts FILE            on the machines of a list
 #

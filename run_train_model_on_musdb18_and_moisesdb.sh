@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the separation of singing on MUSDB18, first by its sources alone and then with the
+# Trains the separation of singing on MUSDB18, first with its sources only and then with the
 # unpaired songs of MoisesDB as well; scores both, and separates a song.
 #
 #   MUSDB18_ROOT_DIR=/data/musdb18hq MOISESDB_ROOT_DIR=/data/moisesdb \
@@ -10,12 +10,12 @@
 #   ./run_train_model_on_musdb18_and_moisesdb.sh museval alpha=0.01
 #                                                 another preset, and changes of it
 #   RUN_DIR=runs/adversarial/musdb18_and_moisesdb/2030-01-31_12-00-00 \
-#     ./run_train_model_on_musdb18_and_moisesdb.sh            goes on with that run
+#     ./run_train_model_on_musdb18_and_moisesdb.sh            continues that run
 #   ./run_train_model_on_musdb18_and_moisesdb.sh --check      two steps, then stop
 #   ./run_train_model_on_musdb18_and_moisesdb.sh --hosts FILE on the machines of a list
 #
 # Other arguments go to `python -m adversarial.train`. SONG names the song that is separated
-# in the end, by default the first of the test. See setup.sh for the variables it reads.
+# at the end, by default the first of the test set. See setup.sh for the variables it reads.
 set -euo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=setup.sh

@@ -9,7 +9,7 @@
 #   ./run_train_model_on_wsj0_2mix.sh chimera /data/wsj0-2mix batch_size=16
 #                                                 another preset, and changes of it
 #   RUN_DIR=runs/clustering/wsj0_2mix/2030-01-31_12-00-00 ./run_train_model_on_wsj0_2mix.sh
-#                                                             goes on with that run
+#                                                             continues that run
 #   ./run_train_model_on_wsj0_2mix.sh --check                 two steps, then stop
 #   ./run_train_model_on_wsj0_2mix.sh --hosts FILE            on the machines of a list
 #

@@ -5,9 +5,9 @@
 #   ./run_verify_published_weights.sh                   all of them, some 600 MB
 #   ./run_verify_published_weights.sh yfcc100m bird4    these
 #   GRESEARCH_URL=... ZENODO_URL=... ./run_verify_published_weights.sh
-#                                                       from other places
+#                                                       from other hosts
 #
-# A download that was broken off goes on. Models are kept in the cache of the suite
+# An interrupted download continues. Models are kept in the cache of the suite
 # (SEPARATION_CACHE) for mixit.load("yfcc100m"); REPORT names the report, default
 # published_weights.md in ROOT_DIR. The exit code is 0 only if every model was verified.
 set -euo pipefail

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Prepares one virtual environment with one lane of packages, and does nothing in a
-# second when that is already there.
+# Prepares one virtual environment with one lane of packages; if it is ready already, this
+# takes less than a second.
 #
 #   ./setup.sh          makes the environment
 #   source setup.sh     makes it and activates it in this bash shell
 #
-# Everything comes from the environment, nothing has to be edited:
+# These variables are read from the environment; nothing has to be edited:
 #   LANE               current (default; TensorFlow 2.21) or tfio (2.16 + tensorflow-io)
 #   PYTHON             interpreter that a new environment is made from
 #   ROOT_DIR           where runs are written; default: the folder runs beside this file
@@ -159,7 +159,7 @@ make_environment() {
   need_venv_module
   say "making $venv with Python $version"
   if ! { mkdir -- "$venv" && : >"$made_here" && "$python" -m venv "$venv"; }; then
-    fail "Python $version could not make $venv: the lines above say why."
+    fail "Python $version could not make $venv: see the lines above."
   fi
 }
 
@@ -185,7 +185,7 @@ one_at_a_time() { # the repository folder itself is the lock
   command -v flock >/dev/null || return 0
   exec 9<"$repo"
   flock -n 9 && return
-  say 'another setup.sh is at work here: waiting for it'
+  say 'another setup.sh is running here: waiting for it'
   flock 9
 }
 

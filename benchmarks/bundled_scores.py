@@ -1,10 +1,10 @@
 """Scores of a model on recordings, beside the mixture itself and ideal masks.
 
-``python benchmarks/bundled_scores.py PILLAR MODEL --dataset NAME --data DIR`` separates
-the tracks of a split and prints the means by source, by number of sources and over all
-mixtures of several: SI-SDR, and STOI of the sources named by ``--stoi`` where pystoi is
-installed. Unordered estimates are aligned with the references. The cards of the bundled
-models state these numbers.
+``python benchmarks/bundled_scores.py PACKAGE MODEL --dataset NAME --data DIR``
+separates the tracks of a split and prints the means by source, by number of sources and
+over all mixtures of several: SI-SDR, and STOI of the sources named by ``--stoi`` where
+pystoi is installed. Unordered estimates are aligned with the references. The cards of
+the bundled models state these numbers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Scores = dict[str, dict[str, float]]
 def main() -> None:
     """Score the model, print the means, and write them and all rows to --output."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pillar")
+    parser.add_argument("package")
     parser.add_argument("model")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data", type=Path, required=True)
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--stoi", nargs="*", default=[], metavar="SOURCE")
     parser.add_argument("--output", type=Path, help="JSON of means and rows")
     options = parser.parse_args()
-    separator = importlib.import_module(options.pillar).load(options.model)
+    separator = importlib.import_module(options.package).load(options.model)
     rate = separator.sample_rate
     tracks = catalogue.tracks(
         options.dataset, options.data, options.split, Options(sample_rate=rate)

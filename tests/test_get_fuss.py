@@ -312,7 +312,7 @@ def current_umask() -> int:
 def test_says_sizes_and_counts(machine):
     done = machine.run()
     assert f"{DRY}: {len(corpus()) / 1000:.1f} kB" in done.stdout
-    assert "2 examples to train with, 1 to validate, 1 to evaluate" in done.stdout
+    assert "2 training, 1 validation and 1 evaluation examples" in done.stdout
     assert "20000, 1000 and 1000" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -327,7 +327,7 @@ def test_whole_set_is_not_warned_about(machine, site):
     site.hold(DRY, pack(files))
     done = machine.run()
     good(done)
-    assert "20000 examples to train with, 1000 to validate, 1000 to ev" in done.stdout
+    assert "20000 training, 1000 validation and 1000 evaluation" in done.stdout
     assert done.stderr == ""
 
 
@@ -337,7 +337,7 @@ def test_second_run_asks_for_nothing(machine, site):
     site.asked.clear()
     done = machine.run()
     good(done)
-    assert "stands already" in done.stdout
+    assert "nothing to download" in done.stdout
     assert commands(done)
     assert site.asked == []
     assert machine.left() == ["ssdata"]
@@ -351,7 +351,7 @@ def test_broken_connection_is_continued(machine, site):
     for _ in range(8):
         starts.append(starts[-1] + (len(corpus()) - starts[-1]) // 2)
     assert site.gets() == ["", *(f"bytes={start}-" for start in starts[1:])]
-    assert "Broken off at" in done.stdout
+    assert "Interrupted at" in done.stdout
     assert machine.left() == [DRY, "ssdata"]
 
 
@@ -378,7 +378,7 @@ def test_server_without_ranges(machine, site):
     site.cuts = 1
     done = machine.run()
     good(done)
-    assert "starting anew" in done.stdout
+    assert "starting again" in done.stdout
     assert len(site.gets()) == 3
     assert (machine.downloads / DRY).read_bytes() == corpus()
 
@@ -623,7 +623,7 @@ def test_all_parts_go_where_they_belong(machine, site):
     site.asked.clear()
     again = machine.run("sources", "rooms", "licence")
     good(again)
-    assert again.stdout.count("stands already") == 3
+    assert again.stdout.count("nothing to download") == 3
     assert "Train on it" not in again.stdout
 
 

@@ -133,9 +133,9 @@ def _sounds(clips: Path) -> list[Path]:
 def _find(root: Path, folder: str) -> Path:
     purpose = f"MIR-1K with its folder {folder}"
     reading.folder_of(CORPUS, root, purpose)
-    for place in (root, *reading.subfolders(root)):
-        if (place / folder).is_dir():
-            return place / folder
+    for parent in (root, *reading.subfolders(root)):
+        if (parent / folder).is_dir():
+            return parent / folder
     return reading.folder_of(CORPUS, root / folder, "<singer>_<song>_<clip>.wav")
 
 

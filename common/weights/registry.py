@@ -191,9 +191,9 @@ def table(models: Sequence[Entry]) -> str:
 
     >>> entry = Entry("tiny", "mixit", "here", "MIT", "5 dB", True, [], {})
     >>> print(table([entry]).splitlines()[1])
-    tiny  mixit   yes     0.0 MB  MIT      here    5 dB   unknown
+    tiny  mixit    yes     0.0 MB  MIT      here    5 dB   unknown
     """
-    head = "name", "pillar", "cached", "size", "licence", "source", "score", "SHA-256"
+    head = "name", "package", "cached", "size", "licence", "source", "score", "SHA-256"
     rows = [head, *(_row(model) for model in models)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

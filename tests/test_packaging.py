@@ -98,12 +98,12 @@ def test_the_card_is_complete(setup_py):
 
 @pytest.mark.parametrize("lane", LANES)
 def test_every_requirement_has_a_tested_version(setup_py, lane):
-    wanted = setup_py["REQUIRES"] + setup_py["EXTRAS"]["plots"]
+    expected = setup_py["REQUIRES"] + setup_py["EXTRAS"]["plots"]
     for extra in ("web", "docs", "dev"):
-        wanted = wanted + setup_py["EXTRAS"][extra]
+        expected = expected + setup_py["EXTRAS"][extra]
     if lane == "tfio":
-        wanted = wanted + setup_py["EXTRAS"]["tfio"]
-    assert {project(name) for name in wanted} <= set(pins(lane))
+        expected = expected + setup_py["EXTRAS"]["tfio"]
+    assert {project(name) for name in expected} <= set(pins(lane))
 
 
 def test_a_small_install_has_tested_versions_of_what_separates(setup_py):
@@ -246,16 +246,21 @@ def test_an_installed_wheel_separates_outside_the_clone(installed, pillar, tmp_p
     noise = 0.1 * np.random.default_rng(0).standard_normal((8000, 1))
     soundfile.write(tmp_path / "noise.wav", noise, 8000)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    place = {"cwd": tmp_path, "env": environment, "text": True, "capture_output": True}
+    settings = {
+        "cwd": tmp_path,
+        "env": environment,
+        "text": True,
+        "capture_output": True,
+    }
     find = [
         str(installed / "python"),
         "-c",
         f"import {pillar}; print({pillar}.__file__)",
     ]
-    found = subprocess.run(find, **place, check=True).stdout
-    assert Path(found).is_relative_to(installed.parent)
+    actual = subprocess.run(find, **settings, check=True).stdout
+    assert Path(actual).is_relative_to(installed.parent)
     command = [str(installed / f"{pillar}-separate"), "noise.wav", "--model", "mini"]
-    done = subprocess.run([*command, "--output", "stems"], **place, check=False)
+    done = subprocess.run([*command, "--output", "stems"], **settings, check=False)
     assert done.returncode == 0, done.stderr
     stems = list((tmp_path / "stems").rglob("*.wav"))
     assert len(stems) > 1

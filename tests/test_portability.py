@@ -97,8 +97,8 @@ print(sorted(path.name for path in folder.iterdir()))
 
 
 def test_files_are_written_without_fcntl(tmp_path):
-    found = run(FILES, UNIX, FUNCTIONS, cwd=tmp_path)
-    assert found == "['a.txt', 'b']\n"
+    actual = run(FILES, UNIX, FUNCTIONS, cwd=tmp_path)
+    assert actual == "['a.txt', 'b']\n"
 
 
 LOCKS = """

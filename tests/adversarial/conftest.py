@@ -21,21 +21,21 @@ def write_songs(folder, names, seconds=1.0):
         time = np.arange(int(seconds * RATE)) / RATE
         voice = 0.3 * np.sin(2 * np.pi * (300 + 90 * number) * time)
         hiss = draw.normal(0, 0.1, len(time))
-        place = folder / name
-        place.mkdir(parents=True)
+        root = folder / name
+        root.mkdir(parents=True)
         sounds = {"vocals": voice, "accompaniment": hiss, "mixture": voice + hiss}
         for role, sound in sounds.items():
-            soundfile.write(place / f"{role}.wav", sound, RATE, "FLOAT")
+            soundfile.write(root / f"{role}.wav", sound, RATE, "FLOAT")
 
 
 @pytest.fixture(scope="session")
 def songs(tmp_path_factory):
     """Folders of songs of one second: with their sources, and to be used without."""
-    place = tmp_path_factory.mktemp("songs")
+    root = tmp_path_factory.mktemp("songs")
     for split, names in {"train": "abc", "valid": "d", "test": "e"}.items():
-        write_songs(place / "paired" / split, names)
-    write_songs(place / "unpaired", "xyz")
-    return place
+        write_songs(root / "paired" / split, names)
+    write_songs(root / "unpaired", "xyz")
+    return root
 
 
 @pytest.fixture

@@ -104,13 +104,13 @@ def test_a_run_folder_gives_the_estimates_of_the_original(tmp_path, capsys):
 
 
 def test_a_separator_of_the_original(caplog):
-    known = {"num_frames": 16, "num_fft": 64, "num_hop": 32, "expected_sr": 8000}
+    options = {"num_frames": 16, "num_fft": 64, "num_hop": 32, "expected_sr": 8000}
     draw = np.random.default_rng(3)
     mixture = (0.1 * draw.standard_normal((1, 3000))).astype(np.float32)
     estimates = {}
     for pad in ("constant", "reflect"):
         for path in (ORIGINAL, ORIGINAL / "run-2"):
-            separator = adversarial.load(path, center_pad=pad, **known)
+            separator = adversarial.load(path, center_pad=pad, **options)
             assert separator.sample_rate == 8000
             estimates[pad] = separator(mixture)["vocals"]
     assert not caplog.records

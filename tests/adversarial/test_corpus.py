@@ -23,14 +23,14 @@ RATE = 8000
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Short miniatures of every corpus."""
-    place = tmp_path_factory.mktemp("corpora")
+    root = tmp_path_factory.mktemp("corpora")
     short = {"sample_rate": RATE, "seconds": 0.3}
-    miniature.write_musdb(place / "musdb", **short, train=5, test=5)
-    miniature.write_moisesdb(place / "moisesdb", **short, songs=6)
-    miniature.write_dsd100(place / "dsd100", **short, train=2, test=4)
-    miniature.write_ccmixter(place / "ccmixter", **short, songs=4)
-    miniature.write_mir1k(place / "mir1k", **short, train=6, test=2)
-    return place
+    miniature.write_musdb(root / "musdb", **short, train=5, test=5)
+    miniature.write_moisesdb(root / "moisesdb", **short, songs=6)
+    miniature.write_dsd100(root / "dsd100", **short, train=2, test=4)
+    miniature.write_ccmixter(root / "ccmixter", **short, songs=4)
+    miniature.write_mir1k(root / "mir1k", **short, train=6, test=2)
+    return root
 
 
 @pytest.fixture(autouse=True)
@@ -133,18 +133,18 @@ def test_a_third_of_the_unpaired_for_each_list(made):
 
 def test_unpaired_songs_that_are_held_out_are_left_out(made, tmp_path, capsys):
     test = corpus.list_songs(both(made, unpaired=None)).test[0]
-    place = tmp_path / "DSD100"
+    songs = tmp_path / "DSD100"
     for layout, files in (("Mixtures", ["mixture"]), ("Sources", ["vocals"])):
         for title in (f"007 - {test.name.upper()}", "008 - Another - One"):
-            folder = place / layout / "Dev" / title
+            folder = songs / layout / "Dev" / title
             write_song(folder, **dict.fromkeys(files, (RATE, RATE)))
             for name in ("drums", "bass", "other") if layout == "Sources" else ():
                 soundfile.write(folder / f"{name}.wav", np.full(RATE, 0.1), RATE)
-    (place / "Mixtures/Test").mkdir()
-    write_song(place / "Mixtures/Test/001 - A - B", mixture=(RATE, RATE))
+    (songs / "Mixtures/Test").mkdir()
+    write_song(songs / "Mixtures/Test/001 - A - B", mixture=(RATE, RATE))
     stems = dict.fromkeys(("vocals", "drums", "bass", "other"), (RATE, RATE))
-    write_song(place / "Sources/Test/001 - A - B", **stems)
-    roots = {"root": str(made / "musdb"), "unpaired_root": str(place)}
+    write_song(songs / "Sources/Test/001 - A - B", **stems)
+    roots = {"root": str(made / "musdb"), "unpaired_root": str(songs)}
     songs = corpus.list_songs(config(unpaired="dsd100", **roots))
     assert names(songs.mixtures) == ["dsd100/008 - Another - One", "dsd100/001 - A - B"]
     assert "1 of 3 unpaired songs are left out" in capsys.readouterr().out
@@ -200,10 +200,10 @@ def test_track_folders_may_lack_any_sound(made, tmp_path, capsys):
 
 
 def test_skip_leaves_out_songs_that_lack_a_file(made, tmp_path):
-    place = tmp_path / "moisesdb"
-    shutil.copytree(made / "moisesdb", place)
-    next(place.rglob("*.wav")).unlink()
-    settings = config(root=str(made / "musdb"), unpaired_root=str(place))
+    songs = tmp_path / "moisesdb"
+    shutil.copytree(made / "moisesdb", songs)
+    next(songs.rglob("*.wav")).unlink()
+    settings = config(root=str(made / "musdb"), unpaired_root=str(songs))
     with pytest.raises(CorpusError, match="MoisesDB"):
         corpus.list_songs(settings)
     skipped = replace(settings, corpora=replace(settings.corpora, skip=True))

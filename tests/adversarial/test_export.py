@@ -33,12 +33,12 @@ def folder(tmp_path_factory):
 def test_bundled_model_separates_without_tensorflow(folder, options):
     mixture = sound(2, 8192, 6.0)
     expected = adversarial.load("mini", **options)
-    found = light.load(folder, **options)
-    assert found.context_samples == expected.context_samples
-    expected, found = expected(mixture), found(mixture)
+    actual = light.load(folder, **options)
+    assert actual.context_samples == expected.context_samples
+    expected, actual = expected(mixture), actual(mixture)
     peak = max(abs(each).max() for each in expected.values())
     for name, estimate in expected.items():
-        np.testing.assert_allclose(found[name], estimate, atol=1e-5 * peak)
+        np.testing.assert_allclose(actual[name], estimate, atol=1e-5 * peak)
 
 
 @pytest.mark.parametrize("head", ["relu", "softplus"])
@@ -47,8 +47,8 @@ def test_graph_equals_the_network(run_onnx, head):
     network = UNet(config)
     shape = 2, network.geometry.input_bins, network.geometry.input_frames, 1
     images = np.random.default_rng(0).gamma(0.5, size=shape).astype(np.float32)
-    found = run_onnx(graph(network), images[..., 0])
-    np.testing.assert_allclose(found, network(images)[..., 0], atol=1e-5)
+    actual = run_onnx(graph(network), images[..., 0])
+    np.testing.assert_allclose(actual, network(images)[..., 0], atol=1e-5)
 
 
 def test_options_out_of_range_are_refused(folder):

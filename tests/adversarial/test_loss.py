@@ -37,15 +37,15 @@ def separated(golden, restored):
     linear = crop(tf.constant(golden["unpaired"]), 34, 18)
     both = tf.concat([golden["mixture"], golden["unpaired"]], 0)
     with tf.GradientTape(persistent=True) as tape:
-        known, guessed = tf.split(network(tf.math.log1p(both)), 2)
-        seen = crop(guessed, 32, 16)
+        paired, estimates = tf.split(network(tf.math.log1p(both)), 2)
+        seen = crop(estimates, 32, 16)
         scores = [
             restored.critics[f"{name}_disc"](seen[:, number])
             for number, (name, _) in enumerate(NAMES)
         ]
         each = {
-            "sup_loss": loss.supervised(known, sources),
-            "additivity": loss.additivity(guessed, linear),
+            "sup_loss": loss.supervised(paired, sources),
+            "additivity": loss.additivity(estimates, linear),
             "adversarial": loss.adversarial(*scores),
         }
         means = {name: tf.reduce_mean(value) for name, value in each.items()}
@@ -68,16 +68,16 @@ def norms(gradients):
 
 def by_original(golden, table, weights, gradients, scope):
     """Norms in the order of the original's variables."""
-    places = {id(v): i for i, v in enumerate(weights)}
+    indices = {id(v): i for i, v in enumerate(weights)}
     order = [str(name).removesuffix(":0") for name in golden[f"{scope}_names"]]
-    return norms([gradients[places[id(table[name])]] for name in order])
+    return norms([gradients[indices[id(table[name])]] for name in order])
 
 
 @pytest.mark.parametrize("name", ["sup_loss", "additivity", "adversarial"])
 def test_losses_are_those_of_the_original(golden, separated, name):
-    found = separated["each"][name]
-    assert found.shape == [3]
-    np.testing.assert_allclose(tf.reduce_mean(found), golden[name], rtol=2e-6)
+    actual = separated["each"][name]
+    assert actual.shape == [3]
+    np.testing.assert_allclose(tf.reduce_mean(actual), golden[name], rtol=2e-6)
 
 
 @pytest.mark.parametrize("name", ["sup", "total"])
@@ -85,8 +85,8 @@ def test_gradients_of_the_separator(golden, restored, separated, name):
     network = restored.separator
     table = convert.separator_variables(network)
     weights = network.trainable_variables
-    found = by_original(golden, table, weights, separated[name], "sup")
-    np.testing.assert_allclose(found, golden[f"{name}_gradients"], rtol=1e-5)
+    actual = by_original(golden, table, weights, separated[name], "sup")
+    np.testing.assert_allclose(actual, golden[f"{name}_gradients"], rtol=1e-5)
 
 
 def test_supervised_loss_leaves_the_critics_alone(separated):
@@ -118,11 +118,11 @@ def test_losses_count_every_example_and_cell_the_same():
     estimates, sources = draw([2, 3, 2, 4, 5, 1])
     mixture = draw([3, 4, 5, 1])
     expected = ((estimates - sources) ** 2).sum(1).mean(axis=(1, 2, 3))
-    found = loss.supervised(tf.constant(estimates), tf.constant(sources))
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    actual = loss.supervised(tf.constant(estimates), tf.constant(sources))
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
     expected = (mixture - np.expm1(estimates).sum(1)) ** 2
-    found = loss.additivity(tf.constant(estimates), tf.constant(mixture))
-    np.testing.assert_allclose(found, expected.mean(axis=(1, 2, 3)), rtol=1e-12)
+    actual = loss.additivity(tf.constant(estimates), tf.constant(mixture))
+    np.testing.assert_allclose(actual, expected.mean(axis=(1, 2, 3)), rtol=1e-12)
 
 
 def test_the_gradient_penalty_is_one_sided():
@@ -131,8 +131,8 @@ def test_the_gradient_penalty_is_one_sided():
         def critic(images, slope=slope):
             return slope * images[:, 0, 0, 0]
 
-        found = loss.gradient_penalty(critic, tf.ones([2, 3, 3, 1]))
-        np.testing.assert_allclose(found, [expected] * 2, atol=1e-6)
+        actual = loss.gradient_penalty(critic, tf.ones([2, 3, 3, 1]))
+        np.testing.assert_allclose(actual, [expected] * 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -148,9 +148,9 @@ def test_a_critic_of_gradient_norm_zero_has_finite_gradients(compiled):
             total = tf.reduce_mean(loss.gradient_penalty(critic, images))
         return tape.gradient(total, critic.trainable_variables)
 
-    found = [each for each in gradients() if each is not None]
-    assert found
-    assert all(np.isfinite(each).all() for each in found)
+    actual = [each for each in gradients() if each is not None]
+    assert actual
+    assert all(np.isfinite(each).all() for each in actual)
 
 
 def test_the_gradient_of_the_penalty_equals_finite_differences():

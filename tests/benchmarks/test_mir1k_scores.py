@@ -33,21 +33,21 @@ def sounds():
 def test_the_measures_are_those_of_bss_eval(scores, sounds):
     sources, estimates = sounds
     clip = scores.Clip(sources, 16000)
-    found = clip.measure(estimates)
+    actual = clip.measure(estimates)
     for name, expected in bss_eval.whole(sources, estimates).items():
-        np.testing.assert_allclose(np.diag(found[name]), expected, atol=1e-6)
+        np.testing.assert_allclose(np.diag(actual[name]), expected, atol=1e-6)
     crossed = bss_eval.whole(sources[::-1], estimates)
-    other = [found["SIR"][0, 1], found["SIR"][1, 0]]
+    other = [actual["SIR"][0, 1], actual["SIR"][1, 0]]
     np.testing.assert_allclose(other, crossed["SIR"], atol=1e-6)
 
 
 def test_a_silent_estimate_has_no_scores(scores, sounds):
     sources, estimates = sounds
-    found = scores.Clip(sources, 16000).measure(
+    actual = scores.Clip(sources, 16000).measure(
         np.stack([0 * estimates[0], sources[1]])
     )
-    assert all(np.isnan(each[0]).all() for each in found.values())
-    assert found["SDR"][1, 1] > 100
+    assert all(np.isnan(each[0]).all() for each in actual.values())
+    assert actual["SDR"][1, 1] > 100
 
 
 def test_outputs_without_names_find_their_sources(scores, sounds):

@@ -23,10 +23,10 @@ def made(monkeypatch):
     return importlib.import_module("mir1k_table")
 
 
-def write_scores(place, name, clips):
+def write_scores(folder, name, clips):
     """Scores that are all alike within a clip: its name, its samples, dB."""
-    (place / "scores").mkdir(exist_ok=True)
-    with (place / "scores" / f"{name}.csv").open("w", newline="") as file:
+    (folder / "scores").mkdir(exist_ok=True)
+    with (folder / "scores" / f"{name}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["clip", "samples", *COLUMNS])
         writer.writerows([clip, n, *[value] * 8] for clip, n, value in clips)
@@ -36,9 +36,12 @@ def test_clips_count_by_their_length_and_seeds_alike(made, tmp_path):
     write_scores(tmp_path, "unmix-0", [("Ani_1_01", 300, 8.0), ("x", 100, 4.0)])
     write_scores(tmp_path, "unmix-1", [("Ani_1_01", 300, 9.0), ("x", 100, 9.0)])
     write_scores(tmp_path, "mixture", [("Ani_1_01", 300, 0.0), ("x", 100, "nan")])
-    told = {"cpu_hours": 0.5, "command": f"-m unmix.train with umx output={tmp_path}/u"}
+    record = {
+        "cpu_hours": 0.5,
+        "command": f"-m unmix.train with umx output={tmp_path}/u",
+    }
     (tmp_path / "unmix-0").mkdir()
-    (tmp_path / "unmix-0" / "done").write_text(json.dumps(told))
+    (tmp_path / "unmix-0" / "done").write_text(json.dumps(record))
     text = made.write(tmp_path)
     (row,) = [line for line in text.splitlines() if line.startswith("| unmix")]
     mean = "8.00 (7.00 to 9.00)"

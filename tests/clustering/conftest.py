@@ -16,8 +16,8 @@ STACK = Recurrent(hidden=8, layers=1, dropout=0.0)
 @pytest.fixture(scope="session")
 def speakers(tmp_path_factory):
     """A folder of mixtures of two speakers."""
-    place = tmp_path_factory.mktemp("speakers") / "corpus"
-    return miniature.WRITERS["wsj0_2mix"](place, train=6, validation=2, test=2)
+    root = tmp_path_factory.mktemp("speakers") / "corpus"
+    return miniature.WRITERS["wsj0_2mix"](root, train=6, validation=2, test=2)
 
 
 @pytest.fixture

@@ -40,12 +40,12 @@ def test_history_gives_the_percentile_of_numpy(percentile):
     clip, norms = AutoClip(percentile, capacity=50), norms_of(30)
     step = tf.function(lambda norm: clip(gradients_of(norm)))
     for count, norm in enumerate(norms, 1):
-        clipped, found = step(tf.constant(norm))
-        assert float(found) == pytest.approx(norm, rel=1e-6)
+        clipped, actual = step(tf.constant(norm))
+        assert float(actual) == pytest.approx(norm, rel=1e-6)
         limit = np.percentile(norms[:count], percentile)
-        wanted = min(norm, limit)
+        expected = min(norm, limit)
         assert float(global_norm([clipped[0], clipped[2]])) == pytest.approx(
-            wanted, rel=1e-5
+            expected, rel=1e-5
         )
 
 
@@ -55,8 +55,8 @@ def test_the_oldest_norms_are_forgotten_beyond_the_capacity():
         clip(gradients_of(norm))
     assert int(clip.seen) == 30
     np.testing.assert_allclose(np.sort(clip.norms), np.sort(norms[-8:]), rtol=1e-6)
-    wanted = np.percentile(norms[-8:], 25)
-    assert float(clip.limit()) == pytest.approx(wanted, rel=1e-6)
+    expected = np.percentile(norms[-8:], 25)
+    assert float(clip.limit()) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -79,8 +79,8 @@ def test_checkpoint_keeps_the_history(tmp_path):
     again = AutoClip(30.0, capacity=16)
     tf.train.Checkpoint(clip=again).read(path).assert_consumed()
     for norm in norms[6:]:
-        wanted, found = clip(gradients_of(norm))[0], again(gradients_of(norm))[0]
-        np.testing.assert_array_equal(wanted[2], found[2])
+        expected, actual = clip(gradients_of(norm))[0], again(gradients_of(norm))[0]
+        np.testing.assert_array_equal(expected[2], actual[2])
 
 
 class ClippedLine(keras.Sequential):
@@ -130,8 +130,8 @@ def test_replicas_share_one_history():
 
     for norm in norms:
         limits = strategy.experimental_local_results(step(tf.constant(norm)))
-    wanted = min(norms[-1], np.median(norms[-4:]))
-    np.testing.assert_allclose(limits, [wanted, wanted], rtol=1e-6)
+    expected = min(norms[-1], np.median(norms[-4:]))
+    np.testing.assert_allclose(limits, [expected, expected], rtol=1e-6)
     assert int(clip.seen.read_value()) == 6
     assert float(clip.limit()) == pytest.approx(np.median(norms[-4:]), rel=1e-6)
 

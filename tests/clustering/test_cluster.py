@@ -57,14 +57,14 @@ def test_meets_nussl_from_the_embedding_on(golden):
     count = golden["soft_p90/n_fit"]
     embedding, magnitude = golden["embedding"], golden["magnitude"]
     percentile = 100 * (1 - count / len(embedding))
-    found = cluster(
+    actual = cluster(
         embedding[None], magnitude[None, :, None], Clustering(percentile=percentile)
     )
-    order = [0, 1] if found.masks[0, 0, -600:].numpy().mean() > 0.5 else [1, 0]
+    order = [0, 1] if actual.masks[0, 0, -600:].numpy().mean() > 0.5 else [1, 0]
     expected = golden["soft_p90/masks"].T
     if expected[0].mean() < expected[1].mean():
         expected = expected[::-1]
-    made = found.masks.numpy()[0, order, -600:, 0]
+    made = actual.masks.numpy()[0, order, -600:, 0]
     np.testing.assert_allclose(made, expected, atol=1e-5)
 
 
@@ -73,8 +73,8 @@ def test_the_loudest_are_those_of_numpy(percentile):
     for count in (1, 2, 10, 11, 24381):
         loud = np.random.default_rng(0).gamma(0.3, size=[1, count]).astype(np.float32)
         expected = np.flatnonzero(loud >= np.percentile(loud, percentile))
-        places = np.sort(loudest(loud, percentile).numpy()[0])
-        assert places.tolist() == expected.tolist()
+        indices = np.sort(loudest(loud, percentile).numpy()[0])
+        assert indices.tolist() == expected.tolist()
 
 
 def test_the_count_of_nussl(golden):
@@ -88,12 +88,12 @@ def test_the_count_of_nussl(golden):
 def test_masks_find_the_sources_by_size(method, mask):
     embedding, magnitude, labels = scene()
     params = Clustering(3, method, mask=mask, percentile=30.0, restarts=3)
-    found = cluster(embedding, magnitude, params).masks.numpy()
-    assert found.shape == (2, 3, 12, 9)
-    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+    actual = cluster(embedding, magnitude, params).masks.numpy()
+    assert actual.shape == (2, 3, 12, 9)
+    np.testing.assert_allclose(actual.sum(1), 1, rtol=1e-5)
     # Sources were drawn with falling odds, so that their order is known.
-    assert (found.argmax(1).reshape(2, -1) == labels).mean() > 0.99
-    sizes = found.sum((2, 3))
+    assert (actual.argmax(1).reshape(2, -1) == labels).mean() > 0.99
+    sizes = actual.sum((2, 3))
     assert (np.diff(sizes) <= 0).all()
 
 
@@ -101,11 +101,11 @@ def test_masks_find_the_sources_by_size(method, mask):
 def test_the_model_gives_the_same_masks_again(method):
     embedding, magnitude, _ = scene()
     params = Clustering(3, method)
-    found = cluster(embedding, magnitude, params)
-    again = masks(embedding, magnitude, found.model, params)
-    np.testing.assert_allclose(again, found.masks, atol=1e-6)
-    part = masks(embedding[:, :18], magnitude[:, :2], found.model, params)
-    np.testing.assert_allclose(part, found.masks[:, :, :2], atol=1e-6)
+    actual = cluster(embedding, magnitude, params)
+    again = masks(embedding, magnitude, actual.model, params)
+    np.testing.assert_allclose(again, actual.masks, atol=1e-6)
+    part = masks(embedding[:, :18], magnitude[:, :2], actual.model, params)
+    np.testing.assert_allclose(part, actual.masks[:, :, :2], atol=1e-6)
 
 
 def test_an_item_alone_and_in_a_batch():
@@ -139,14 +139,14 @@ def test_points_far_below_the_loudest_are_not_clustered(method, weighted):
     # 34 dB below the loudest points, which would otherwise draw the centres to them.
     magnitude[:, :6] = 0.02 * magnitude[:, 6:].max()
     embedding[:, :54] = 50.0 + embedding[:, 54:108]
-    found = cluster(embedding, magnitude, replace(params, within_db=30.0))
-    np.testing.assert_allclose(_centres(found), _centres(expected), atol=1e-4)
+    actual = cluster(embedding, magnitude, replace(params, within_db=30.0))
+    np.testing.assert_allclose(_centres(actual), _centres(expected), atol=1e-4)
     drawn = cluster(embedding, magnitude, replace(params, within_db=40.0))
     assert np.abs(_centres(drawn) - _centres(expected)).max() > 1
 
 
-def _centres(found):
-    model = found.model
+def _centres(actual):
+    model = actual.model
     return np.sort(getattr(model, "means", model), 1)
 
 
@@ -155,15 +155,15 @@ def test_silence_and_one_point(method):
     for frames, bins in ((1, 1), (4, 3)):
         embedding = np.ones([1, frames * bins, 5], np.float32)
         params = Clustering(3, method)
-        found = cluster(embedding, np.zeros([1, frames, bins], np.float32), params)
-        np.testing.assert_allclose(found.masks.numpy().sum(1), 1, rtol=1e-5)
+        actual = cluster(embedding, np.zeros([1, frames, bins], np.float32), params)
+        np.testing.assert_allclose(actual.masks.numpy().sum(1), 1, rtol=1e-5)
 
 
 def test_one_source_has_it_all():
     embedding, magnitude, _ = scene()
     for mask in ("soft", "binary", "posterior"):
-        found = cluster(embedding, magnitude, Clustering(1, mask=mask)).masks
-        np.testing.assert_allclose(found, 1)
+        actual = cluster(embedding, magnitude, Clustering(1, mask=mask)).masks
+        np.testing.assert_allclose(actual, 1)
 
 
 def test_far_points_tell_soft_from_posterior():

@@ -85,22 +85,22 @@ def graph(kind):
 def state(kind):
     """Draw tensors by nussl's names, each of which is listed twice there."""
     model, draw = SpectralNetwork(SHAPES[kind], HEADS[kind]), np.random.default_rng(5)
-    found = {}
+    tensors = {}
     for name, variable in model_file.table(model).items():
         value = 0.4 * draw.standard_normal(variable.shape)
         # A decibel's mean and variance, and gains that are not near 0.
         value = np.abs(value) + 0.5 if name.endswith("_var") else value
-        found[name] = np.atleast_1d(value.T).astype(np.float32)
+        tensors[name] = np.atleast_1d(value.T).astype(np.float32)
         if name.endswith("running_var"):
             counter = name.replace("running_var", "num_batches_tracked")
-            found[counter] = np.array(7, np.int64)
-    return {**found, **{k.removeprefix("layers."): v for k, v in found.items()}}
+            tensors[counter] = np.array(7, np.int64)
+    return {**tensors, **{k.removeprefix("layers."): v for k, v in tensors.items()}}
 
 
-def save(path, kind, config=None, found=None, **metadata):
+def save(path, kind, config=None, tensors=None, **metadata):
     config = config or graph(kind)
     content = {
-        "state_dict": state(kind) if found is None else found,
+        "state_dict": state(kind) if tensors is None else tensors,
         "config": json.dumps(config),
         "metadata": {"config": config, "nussl_version": "1.1.9", **metadata},
     }
@@ -142,11 +142,11 @@ def test_what_nussl_computed(path):
     config["modules"]["recurrent_stack"] = stack(33, 12, 2, 0.0)
     config["modules"]["embedding"] = head(33, 24, 5, ["sigmoid", "unit_norm"])
     config["modules"]["mask"] = head(33, 24, 2, ["sigmoid"])
-    found = {name[2:]: file[name] for name in file.files if name.startswith("w/")}
-    restored = model_file.load(save(path, "chimera", config, found))
+    tensors = {name[2:]: file[name] for name in file.files if name.startswith("w/")}
+    restored = model_file.load(save(path, "chimera", config, tensors))
     heads = restored.network(tf.constant(file["in/mix_magnitude"][..., 0]))
-    wanted = file["eval/mask"][..., 0, :].transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(heads.mask[:, :, ::10], wanted, atol=2e-6)
+    expected = file["eval/mask"][..., 0, :].transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(heads.mask[:, :, ::10], expected, atol=2e-6)
 
 
 @KINDS
@@ -250,41 +250,43 @@ def test_damaged_file(path, kept):
 class Writes:
     """Object whose pickle writes a file when it is loaded."""
 
-    def __init__(self, place):
-        self.place = place
+    def __init__(self, path):
+        self.path = path
 
     def __reduce__(self):
-        return exec, (f"open({str(self.place)!r}, 'w').close()",)
+        return exec, (f"open({str(self.path)!r}, 'w').close()",)
 
 
 def test_foreign_class_is_refused_and_not_run(path, tmp_path):
-    place = tmp_path / "written"
-    content = pickle.dumps({"metadata": {"stft_params": Writes(place)}}, 2)
+    written = tmp_path / "written"
+    content = pickle.dumps({"metadata": {"stft_params": Writes(written)}}, 2)
     pickle.loads(content)
-    assert place.exists()
-    place.unlink()
+    assert written.exists()
+    written.unlink()
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model/data.pkl", content)
     with pytest.raises(TorchFileError, match=r"names .*exec, .* it was not run"):
         model_file.load(path)
     refused(path, r"leaves them out in SeparationModel\.load\(")
-    assert not place.exists()
+    assert not written.exists()
 
 
 @KINDS
 def test_missing_tensor(path, kind):
-    found = dict(state(kind))
-    gone = [name for name in found if name.endswith("mask.linear.bias")]
+    tensors = dict(state(kind))
+    gone = [name for name in tensors if name.endswith("mask.linear.bias")]
     gone = gone or ["layers.embedding.linear.bias", "embedding.linear.bias"]
     for name in gone:
-        del found[name]
-    refused(save(path, kind, found=found), r"missing layers\.(mask|embedding)\.linear")
+        del tensors[name]
+    refused(
+        save(path, kind, tensors=tensors), r"missing layers\.(mask|embedding)\.linear"
+    )
 
 
 def test_tensors_that_are_one_in_nussl_but_differ(path):
-    found = dict(state("dpcl"))
-    found["embedding.linear.bias"] = found["embedding.linear.bias"] + 1
-    refused(save(path, "dpcl", found=found), r"extra embedding\.linear\.bias")
+    tensors = dict(state("dpcl"))
+    tensors["embedding.linear.bias"] = tensors["embedding.linear.bias"] + 1
+    refused(save(path, "dpcl", tensors=tensors), r"extra embedding\.linear\.bias")
 
 
 @pytest.mark.parametrize(
@@ -351,7 +353,7 @@ def test_arguments_that_are_missing(path):
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "expected"),
     [
         ("sigmoid", ("sigmoid",)),
         ("none", ()),
@@ -361,17 +363,17 @@ def test_arguments_that_are_missing(path):
         (["tanh", "sigmoid", "l1_norm", "unit_norm"], ("sigmoid", "unit_norm")),
     ],
 )
-def test_activations_in_the_order_of_nussl(given, wanted):
+def test_activations_in_the_order_of_nussl(given, expected):
     config = graph("dpcl")
     config["modules"]["embedding"]["args"]["activation"] = given
-    assert model_file.translate(config)[0].embedding_activation == wanted
+    assert model_file.translate(config)[0].embedding_activation == expected
 
 
 def test_start_of_a_stack():
     config = graph("dpcl")
     config["modules"]["recurrent_stack"]["args"]["init_forget"] = False
-    found = model_file.translate(config)[0].recurrent
-    assert (found.initial, found.forget_bias) == ("uniform", None)
+    tensors = model_file.translate(config)[0].recurrent
+    assert (tensors.initial, tensors.forget_bias) == ("uniform", None)
 
 
 @pytest.mark.parametrize(

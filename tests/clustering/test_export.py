@@ -56,8 +56,8 @@ def test_graph_equals_the_network(run_onnx, name):
     shape = [2, size + 30 * stride] if waves else [2, 11, config.stft.bins]
     inputs = random.gamma(0.5, size=shape).astype(np.float32)
     expected = net(inputs).numpy()
-    found = run_onnx(graph(net), inputs)
-    np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
+    actual = run_onnx(graph(net), inputs)
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * abs(expected).max())
 
 
 @pytest.mark.parametrize("consistent", [False, True])
@@ -69,10 +69,10 @@ def test_bundled_model_separates_without_tensorflow(tmp_path, consistent):
     mixture = sound(2, 16000, 4.0)
     options = {"segment_seconds": 2.0, "consistent": consistent}
     expected = clustering.load("mini", **options)(mixture)
-    found = light.load(folder, **options)(mixture)
+    actual = light.load(folder, **options)(mixture)
     peak = max(abs(each).max() for each in expected.values())
     for name, estimate in expected.items():
-        np.testing.assert_allclose(found[name], estimate, atol=1e-5 * peak)
+        np.testing.assert_allclose(actual[name], estimate, atol=1e-5 * peak)
 
 
 def test_networks_on_waveforms_separate_without_tensorflow(tmp_path):

@@ -30,10 +30,10 @@ def blobs(clusters=3, points=600, dim=5, noise=0.1, seed=0):
 def test_meets_the_centres_of_nussl(case):
     golden = np.load(GOLDEN / "masks_nussl.npz")
     loud = golden[f"{case}/fitted"]
-    found = from_start(golden["embedding"][loud][None], golden["init"][None])
+    actual = from_start(golden["embedding"][loud][None], golden["init"][None])
     centres = golden[f"{case}/centers"]
-    np.testing.assert_allclose(found.centroids[0], centres, rtol=2e-6, atol=5e-7)
-    assert found.inertia[0].numpy() == pytest.approx(
+    np.testing.assert_allclose(actual.centroids[0], centres, rtol=2e-6, atol=5e-7)
+    assert actual.inertia[0].numpy() == pytest.approx(
         golden[f"{case}/inertia"], rel=2e-6
     )
 
@@ -60,8 +60,8 @@ def test_finds_the_inertia_of_scikit_learn(weighted):
 def test_finds_blobs_in_one_start(clusters):
     points, labels = blobs(clusters, dim=6)
     for number in range(5):
-        found = kmeans(points, clusters, seed=(number, 1)).labels[0].numpy()
-        pairs = set(zip(labels.tolist(), found.tolist(), strict=True))
+        actual = kmeans(points, clusters, seed=(number, 1)).labels[0].numpy()
+        pairs = set(zip(labels.tolist(), actual.tolist(), strict=True))
         assert len(pairs) == clusters
 
 
@@ -118,9 +118,9 @@ def test_an_empty_cluster_takes_the_farthest_point():
 @pytest.mark.parametrize("count", [1, 2, 50])
 def test_fewer_places_than_clusters(count):
     points = np.full([2, count, 3], 0.7, np.float32)
-    found = kmeans(points, 4, restarts=2)
-    np.testing.assert_allclose(found.centroids, 0.7, rtol=1e-6)
-    np.testing.assert_allclose(found.inertia, 0.0, atol=1e-10)
+    actual = kmeans(points, 4, restarts=2)
+    np.testing.assert_allclose(actual.centroids, 0.7, rtol=1e-6)
+    np.testing.assert_allclose(actual.inertia, 0.0, atol=1e-10)
 
 
 def test_no_rounds_leave_the_centroids():

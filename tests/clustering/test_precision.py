@@ -25,8 +25,8 @@ def noise(*shape):
 def outputs(net, config):
     """Outputs as arrays, of magnitudes or waveforms."""
     waves = config.kind in ("tasnet", "conv_tasnet")
-    found = net(noise(2, 400) if waves else np.abs(noise(2, 9, 33)))
-    return found if isinstance(found, tuple) else (found,)
+    actual = net(noise(2, 400) if waves else np.abs(noise(2, 9, 33)))
+    return actual if isinstance(actual, tuple) else (actual,)
 
 
 @pytest.mark.slow
@@ -44,8 +44,8 @@ def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
     for name, estimate in estimates.items():
         np.testing.assert_array_equal(estimate, expected[name])
         assert estimate.dtype == np.float32
-    net, told = restore(config.output, checkpoint="latest")
-    assert told.train.precision == "bfloat16"
+    net, restored = restore(config.output, checkpoint="latest")
+    assert restored.train.precision == "bfloat16"
     for one, other in zip(
         outputs(net, config), outputs(straight.network, config), strict=True
     ):
@@ -62,16 +62,16 @@ def test_every_kind_is_near_single_precision_whatever_policy_keras_has(
         exact, rounded = network(config), network(half(config))
         rounded.set_weights(exact.get_weights())
         with tf.GradientTape() as tape:
-            found = outputs(rounded, config)
-            loss = tf.add_n([tf.reduce_mean(each[:, 0] ** 2) for each in found])
+            actual = outputs(rounded, config)
+            loss = tf.add_n([tf.reduce_mean(each[:, 0] ** 2) for each in actual])
         gradients = tape.gradient(loss, rounded.trainable_variables)
-        wanted = outputs(exact, config)
+        expected = outputs(exact, config)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert {variable.dtype for variable in rounded.trainable_variables} == {tf.float32}
     assert all(each.dtype == tf.float32 for each in gradients if each is not None)
     assert all(np.isfinite(each).all() for each in gradients if each is not None)
-    for near, single in zip(found, wanted, strict=True):
+    for near, single in zip(actual, expected, strict=True):
         assert near.dtype == single.dtype == tf.float32
         difference = np.abs(near - single).max()
         assert 0.0 < difference < 0.05 * np.abs(single).max()

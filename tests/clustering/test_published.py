@@ -30,14 +30,14 @@ def cells(config, means):
 
 
 def test_numbers_without_a_run_say_so():
-    found = cells(DPCL, None)
-    assert set(found.values()) == {"not run here"}
-    assert len(found) == 21
+    actual = cells(DPCL, None)
+    assert set(actual.values()) == {"not run here"}
+    assert len(actual) == 21
 
 
 def test_ours_stand_beside_the_same_network_loss_and_clipping():
-    found = cells(DPCL, MEANS)
-    here = {row: value for row, value in found.items() if value != "not run here"}
+    actual = cells(DPCL, MEANS)
+    here = {row: value for row, value in actual.items() if value != "not run here"}
     assert here == {
         ("dpcl, classic", "SI-SDR", WANG): "9.25 dB",
         ("dpcl, classic", "SI-SDRi", DPCL_PLUS): "9.50 dB",
@@ -55,14 +55,14 @@ def test_ours_stand_beside_the_same_network_loss_and_clipping():
 
 def test_the_loss_of_embeddings_makes_no_difference_to_networks_without_any():
     config = replace(DPCL, kind="conv_tasnet")
-    found = cells(config, MEANS)
-    assert found["conv_tasnet", "SI-SDRi", CONV_TASNET] == "9.50 dB"
+    actual = cells(config, MEANS)
+    assert actual["conv_tasnet", "SI-SDRi", CONV_TASNET] == "9.50 dB"
 
 
 def test_ideal_masks_stand_beside_ideal_masks_whatever_was_trained():
-    found = cells(replace(DPCL, dataset="wham", kind="tasnet"), MEANS)
-    assert found["ideal_binary", "SI-SDR", NUSSL] == "13.00 dB"
-    assert found["ideal_ratio", "SI-SDR", NUSSL] == "not run here"
+    actual = cells(replace(DPCL, dataset="wham", kind="tasnet"), MEANS)
+    assert actual["ideal_binary", "SI-SDR", NUSSL] == "13.00 dB"
+    assert actual["ideal_ratio", "SI-SDR", NUSSL] == "not run here"
 
 
 def test_tasks_and_corpora_are_kept_apart():
@@ -94,5 +94,5 @@ def test_the_registry_asks_for_the_models_that_come_along(tmp_path, monkeypatch)
     about = card.read(published.BUNDLED / "mini")
     card.write(replace(about, licence="MIT"), tmp_path / "little")
     monkeypatch.setattr(published, "BUNDLED", tmp_path)
-    found = {entry.name: entry for entry in registry.entries()}
-    assert (found["little"].pillar, found["little"].licence) == ("clustering", "MIT")
+    actual = {entry.name: entry for entry in registry.entries()}
+    assert (actual["little"].pillar, actual["little"].licence) == ("clustering", "MIT")

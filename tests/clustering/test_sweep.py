@@ -21,19 +21,19 @@ class Machine:
         self.fails, self.command = "", "clustering.train"
 
     def __call__(self, words):
-        module, place = words
-        name = Path(place).name.removesuffix(".json")
+        module, path = words
+        name = Path(path).name.removesuffix(".json")
         self.called.append((module, name))
         if self.fails and self.fails in name and module == self.command:
             return 3
         if module == "clustering.train":
-            values = json.loads(Path(place).read_text())
+            values = json.loads(Path(path).read_text())
             Path(values["output"]).mkdir(parents=True, exist_ok=True)
             write_json(values, Path(values["output"]) / "config.json")
         else:
-            (Path(place) / "evaluation").mkdir()
+            (Path(path) / "evaluation").mkdir()
             scores = {"si_sdr": 5.0, "si_sdr_improvement": 6.0}
-            write_json({"all": scores}, Path(place) / "evaluation" / "summary.json")
+            write_json({"all": scores}, Path(path) / "evaluation" / "summary.json")
         return 0
 
 

@@ -33,8 +33,8 @@ def nussl_targets(case, golden):
 def test_targets_and_their_assignment_are_those_of_nussl(case):
     golden = np.load(GOLDENS / "clustering" / "nussl_targets.npz")
     targets = nussl_targets(case, golden).numpy()
-    wanted = golden[case]
-    np.testing.assert_allclose(targets, wanted, atol=2e-6 * abs(wanted).max())
+    expected = golden[case]
+    np.testing.assert_allclose(targets, expected, atol=2e-6 * abs(expected).max())
     given = ideal_binary(golden[case][np.newaxis]).numpy()
     binary = golden[f"{case}/binary"].reshape(2, -1).T
     np.testing.assert_array_equal(given[0], binary)
@@ -48,16 +48,16 @@ def test_weights_of_a_whole_utterance_are_those_of_nussl():
     mixture = tf.abs(stft(signal[np.newaxis], NUSSL))
     weights = tf.reshape(magnitude_ratio(mixture), [189, 129])
     np.testing.assert_allclose(tf.reduce_mean(weights), 1.0, rtol=1e-4)
-    wanted = golden["root_weights"]
-    found = tf.sqrt(weights[::40])
-    np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=2e-6 * wanted.max())
+    expected = golden["root_weights"]
+    actual = tf.sqrt(weights[::40])
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6 * expected.max())
 
 
 def test_activity_is_that_of_asteroid():
     golden = np.load(GOLDENS / "clustering" / "asteroid_vad.npz")
-    found = vad(golden["magnitude"]).numpy()
-    np.testing.assert_array_equal(found, golden["active"].reshape(3, -1))
-    assert 0.1 < found.mean() < 0.9
+    actual = vad(golden["magnitude"]).numpy()
+    np.testing.assert_array_equal(actual, golden["active"].reshape(3, -1))
+    assert 0.1 < actual.mean() < 0.9
 
 
 def test_phase_sensitive_is_the_cosine_of_angles():
@@ -66,10 +66,10 @@ def test_phase_sensitive_is_the_cosine_of_angles():
     sources = (parts[0] + 1j * parts[1]).astype(np.complex64)
     mixture = sources.sum(1)
     angles = np.angle(sources) - np.angle(mixture)[:, np.newaxis]
-    wanted = abs(sources) * np.cos(angles)
-    found = psa(sources, mixture, truncated=False)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-    np.testing.assert_allclose(tf.reduce_sum(found, 1), abs(mixture), atol=1e-5)
+    expected = abs(sources) * np.cos(angles)
+    actual = psa(sources, mixture, truncated=False)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(actual, 1), abs(mixture), atol=1e-5)
     kept = psa(sources, mixture).numpy()
     assert (kept >= 0).all()
     assert (kept <= abs(mixture)[:, np.newaxis] + 1e-6).all()
@@ -81,9 +81,9 @@ def test_silence_and_very_quiet_sound_have_finite_targets():
     sources[:, 0, 2], sources[:, 1, 2] = 1.0, -1.0
     mixture = sources.sum(1)
     for truncated in (True, False):
-        found = psa(sources, mixture, truncated).numpy()
-        np.testing.assert_array_equal(found[:, :, [0, 2]], 0.0)
-        np.testing.assert_allclose(found[:, :, 1], 1e-30, rtol=1e-5)
+        actual = psa(sources, mixture, truncated).numpy()
+        np.testing.assert_array_equal(actual[:, :, [0, 2]], 0.0)
+        np.testing.assert_allclose(actual[:, :, 1], 1e-30, rtol=1e-5)
 
 
 def test_ties_have_no_source_and_points_are_frames_first():
@@ -100,8 +100,8 @@ def test_level_and_rarity():
     mixture = tf.constant([[[1.0, 0.02], [0.005, 0.0]]])
     np.testing.assert_array_equal(threshold(mixture, -40.0), [[1, 1, 0, 0]])
     assignment = tf.constant([[[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]]])
-    wanted = np.sqrt([[1.5, 1.5, 3.0, 0.0]])
-    np.testing.assert_allclose(class_balance(assignment), wanted, rtol=1e-6)
+    expected = np.sqrt([[1.5, 1.5, 3.0, 0.0]])
+    np.testing.assert_allclose(class_balance(assignment), expected, rtol=1e-6)
 
 
 def test_weights_multiply():
@@ -109,14 +109,14 @@ def test_weights_multiply():
     mixture = random.random([2, 5, 6], np.float32) ** 4
     assignment = np.eye(2, dtype=np.float32)[random.integers(0, 2, [2, 30])]
     kinds = ["magnitude", "threshold", "vad", "class"]
-    found = point_weights(mixture, assignment, kinds, -20.0)
+    actual = point_weights(mixture, assignment, kinds, -20.0)
     each = (
         magnitude_ratio(mixture),
         threshold(mixture, -20.0),
         vad(mixture),
         class_balance(assignment),
     )
-    np.testing.assert_allclose(found, np.prod(each, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(actual, np.prod(each, axis=0), rtol=1e-6)
     np.testing.assert_array_equal(point_weights(mixture, assignment, []), 1.0)
     with pytest.raises(ValueError, match=r"'loudness'; expected some of magnitude"):
         point_weights(mixture, assignment, ["loudness"])

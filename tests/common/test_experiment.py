@@ -143,8 +143,8 @@ def test_run_is_recorded(tmp_path):
 
     line = ["with", "large", "seed=3", "-md", str(tmp_path / "räum 1")]
     assert e.run(command(main), line) == 0
-    wanted = Config(lr=0.5, seed=3, output=str(tmp_path / "räum 1"))
-    assert seen == [(wanted, False)]
+    expected = Config(lr=0.5, seed=3, output=str(tmp_path / "räum 1"))
+    assert seen == [(expected, False)]
     record = tmp_path / "räum 1" / "sacred" / "1"
     assert json.loads((record / "config.json").read_text())["lr"] == 0.5
     assert json.loads((record / "run.json").read_text())["status"] == "COMPLETED"

@@ -96,18 +96,18 @@ def test_separation_needs_neither_keras_3_nor_matplotlib():
 
 @pytest.fixture
 def chosen(monkeypatch):
-    """Two GPUs of a TensorFlow that remembers what it is told."""
-    told = []
+    """Two GPUs of a TensorFlow that records its calls."""
+    calls = []
     experimental = SimpleNamespace(
-        set_memory_growth=lambda gpu, grows: told.append((gpu, grows))
+        set_memory_growth=lambda gpu, grows: calls.append((gpu, grows))
     )
     config = SimpleNamespace(
         experimental=experimental,
         list_physical_devices=lambda name: ["first", "second"],
-        set_visible_devices=lambda devices, name: told.append(devices),
+        set_visible_devices=lambda devices, name: calls.append(devices),
     )
     monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
-    return told
+    return calls
 
 
 @pytest.mark.parametrize(

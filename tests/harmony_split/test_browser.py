@@ -39,15 +39,15 @@ TAP = """async (seconds) => {
   await mixer.play();
   mixer.pause();
   const tap = mixer.context.createScriptProcessor(4096, 2, 2);
-  const heard = [];
-  tap.onaudioprocess = (event) => heard.push(...event.inputBuffer.getChannelData(0));
+  const captured = [];
+  tap.onaudioprocess = (event) => captured.push(...event.inputBuffer.getChannelData(0));
   for (const { panner } of mixer.graph) panner.connect(tap);
   tap.connect(mixer.context.destination);
   mixer.seek(%s);
   await mixer.play();
   await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
   mixer.pause();
-  return heard;
+  return captured;
 }"""
 
 
@@ -186,10 +186,10 @@ def test_what_is_played_is_the_sum_of_the_stems_without_gaps(visit, fake, song, 
     drop(tab, packed(song(9)), "a.wav")
     finished(tab)
     whole = sum(stems(tab).values())[:, 0]
-    heard = np.array(tab.evaluate(TAP % 3.0, 3.0), np.float32)
-    heard = heard[np.flatnonzero(heard)[0] :]
-    assert len(heard) > 12000  # over the end of the first chunk at 4 s
-    np.testing.assert_allclose(heard[:12000], whole[24000:36000], atol=1e-4)
+    captured = np.array(tab.evaluate(TAP % 3.0, 3.0), np.float32)
+    captured = captured[np.flatnonzero(captured)[0] :]
+    assert len(captured) > 12000  # over the end of the first chunk at 4 s
+    np.testing.assert_allclose(captured[:12000], whole[24000:36000], atol=1e-4)
 
 
 def test_a_loop_has_no_gap(visit, fake, song, packed):
@@ -198,10 +198,10 @@ def test_a_loop_has_no_gap(visit, fake, song, packed):
     finished(tab)
     whole = sum(stems(tab).values())[:, 0]
     tab.evaluate("harmonySplit.open.mixer.setLoop([24000, 32500])")
-    heard = np.array(tab.evaluate(TAP % 3.5, 3.0), np.float32)
-    heard = heard[np.flatnonzero(heard)[0] :][:14000]
+    captured = np.array(tab.evaluate(TAP % 3.5, 3.0), np.float32)
+    captured = captured[np.flatnonzero(captured)[0] :][:14000]
     expected = np.concatenate([whole[28000:32500], whole[24000:32500], whole[24000:]])
-    np.testing.assert_allclose(heard, expected[:14000], atol=1e-4)
+    np.testing.assert_allclose(captured, expected[:14000], atol=1e-4)
 
 
 def test_files_are_chosen_and_shown_before_the_upload(visit, fake, song, packed):
@@ -314,8 +314,8 @@ def test_the_page_is_accessible(visit, browser, fake, song, packed, width):
     page.wait_for_selector("#save:not([hidden])")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        found = axe.Axe().run(page).response
-        assert found["violations"] == []
+        actual = axe.Axe().run(page).response
+        assert actual["violations"] == []
     context.close()
 
 

@@ -138,20 +138,20 @@ def written(files: list[Path], folder: Path, stems: tuple[str, ...]) -> list[dic
 
 
 def test_fifty_songs_survive_deaths_of_worker_and_server(spawn, songs, files, tmp_path):
-    found = run(spawn, tmp_path / "jobs", songs, "fake/halves", fake=True)
+    actual = run(spawn, tmp_path / "jobs", songs, "fake/halves", fake=True)
     for file in files:
         sound, rate = audio.read(file)
         (tmp_path / "stems" / file.stem).mkdir(parents=True)
         for stem, share in (("high", 0.75), ("low", 0.25)):
             path = tmp_path / "stems" / file.stem / f"{stem}.wav"
             audio.write(path, (share * sound).astype("f4"), rate)
-    assert found == written(files, tmp_path / "stems", ("high", "low"))
+    assert actual == written(files, tmp_path / "stems", ("high", "low"))
 
 
 def test_fifty_songs_have_the_stems_of_the_command_line(spawn, songs, files, tmp_path):
-    found = run(spawn, tmp_path / "jobs", songs, "unmix/mini", fake=False)
+    actual = run(spawn, tmp_path / "jobs", songs, "unmix/mini", fake=False)
     command = [sys.executable, "-m", "unmix.separate", *map(str, files)]
     command += ["--model", "mini", "--output", str(tmp_path / "stems")]
     subprocess.run(command, check=True, capture_output=True)
     stems = ("vocals", "drums", "bass", "other")
-    assert found == written(files, tmp_path / "stems", stems)
+    assert actual == written(files, tmp_path / "stems", stems)

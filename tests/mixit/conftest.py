@@ -69,9 +69,9 @@ def unpack(tmp_path):
     def unpack(name, *leave_out):
         folder = tmp_path / name
         folder.mkdir()
-        place = Path(__file__).parents[1] / "golden" / "mixit" / "restore"
+        golden = Path(__file__).parents[1] / "golden" / "mixit" / "restore"
         signals = {}
-        with np.load(place / f"{name}.npz") as packed:
+        with np.load(golden / f"{name}.npz") as packed:
             for key in packed.files:
                 if key.startswith(("in_", "out_")):
                     signals[key] = packed[key]

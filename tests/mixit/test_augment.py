@@ -35,11 +35,11 @@ def raw(tmp_path_factory):
     """Sources of two splits, 3 backgrounds and 5 foregrounds each, and their rooms."""
     folder = tmp_path_factory.mktemp("raw")
     for split in ("train", "validation"):
-        place = folder / "fsd_data" / split / "sound"
+        folders = folder / "fsd_data" / split / "sound"
         for index in range(3):
-            write(place / f"long{index}.wav", noise(4001 + 900 * index, index))
+            write(folders / f"long{index}.wav", noise(4001 + 900 * index, index))
         for index in range(5):
-            write(place / f"short{index}.wav", noise(4000 - 700 * index, 10 + index))
+            write(folders / f"short{index}.wav", noise(4000 - 700 * index, 10 + index))
         for index in range(4):
             room = folder / "rir_data" / split / f"rirs_{index:05d}"
             for seed, name in enumerate(
@@ -52,7 +52,7 @@ def raw(tmp_path_factory):
 
 
 @pytest.fixture
-def place(raw, tmp_path):
+def folders(raw, tmp_path):
     return Folders(raw / "fsd_data", raw / "rir_data", tmp_path / "out")
 
 
@@ -60,9 +60,9 @@ def place(raw, tmp_path):
 def made(raw, tmp_path_factory):
     """A set as the recipe makes it."""
     folder = tmp_path_factory.mktemp("made") / "out"
-    place = Folders(raw / "fsd_data", raw / "rir_data", folder)
-    make(place, RECIPE, jobs=2)
-    return place
+    folders = Folders(raw / "fsd_data", raw / "rir_data", folder)
+    make(folders, RECIPE, jobs=2)
+    return folders
 
 
 def ints(path: Path) -> np.ndarray:
@@ -74,10 +74,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def command(place: Folders, *more: str) -> list[str]:
+def command(folders: Folders, *more: str) -> list[str]:
     return [
-        *("--sources", str(place.sources), "--rooms", str(place.rooms)),
-        *("--output", str(place.output), "--train", "10", "--validation", "3"),
+        *("--sources", str(folders.sources), "--rooms", str(folders.rooms)),
+        *("--output", str(folders.output), "--train", "10", "--validation", "3"),
         *("--seconds", "0.5", "--sample-rate", str(RATE), *more),
     ]
 
@@ -100,35 +100,35 @@ def test_a_set_is_read_as_fuss_and_its_sums_are_exact(made, kind):
     assert not list(made.output.rglob(".*"))
 
 
-def test_events_are_the_files_at_their_place_and_level(made):
+def test_events_are_the_files_at_their_position_and_level(made):
     mixtures = mixing_list.read(made.output / "train_mixing_list.jsonl")
     assert sum(len(each.events) - 1 for each in mixtures) > 3
     for mixture in mixtures:
         names = mixture.files[1:]
         for name, event in zip(names, mixture.events, strict=True):
-            heard = ints(made.output / "ssdata" / name) / 32767
+            actual = ints(made.output / "ssdata" / name) / 32767
             file = soundfile.read(made.sources / event.file)[0]
             file = file[event.start : event.start + event.samples]
             stop = event.offset + event.samples
-            assert not heard[: event.offset].any()
-            assert not heard[stop:].any()
+            assert not actual[: event.offset].any()
+            assert not actual[stop:].any()
             level_db = -55 + (event.snr_db or 0)
             expected = file * 10 ** (level_db / 20) / np.sqrt(np.mean(file**2))
             inner = slice(0, None) if event.snr_db is None else slice(80, -80)
             np.testing.assert_allclose(
-                heard[event.offset : stop][inner], expected[inner], atol=0.51 / 32767
+                actual[event.offset : stop][inner], expected[inner], atol=0.51 / 32767
             )
             if event.snr_db is not None:
-                first = heard[event.offset : stop][:40]
+                first = actual[event.offset : stop][:40]
                 assert np.std(first) < 0.6 * np.std(expected[:40])
 
 
 @pytest.mark.parametrize("align", [False, True])
 def test_rooms_are_convolved_and_cut(raw, tmp_path, align):
     recipe = Recipe(4, 0, seconds=0.5, sample_rate=RATE, align_sources=align)
-    place = Folders(raw / "fsd_data", raw / "rir_data", tmp_path / "out")
-    make(place, recipe)
-    dry, wet = place.sets
+    folders = Folders(raw / "fsd_data", raw / "rir_data", tmp_path / "out")
+    make(folders, recipe)
+    dry, wet = folders.sets
     rows = (wet / "mix_info.txt").read_text().splitlines()
     assert len(rows) == 4
     for row in rows:
@@ -140,7 +140,7 @@ def test_rooms_are_convolved_and_cut(raw, tmp_path, align):
         assert roles == [f"{name}.wav" for name in names[: len(pairs)]]
         for seed, (source, response) in enumerate(pairs):
             sound = soundfile.read(dry / source)[0]
-            room = 10 * soundfile.read(place.rooms / response)[0]
+            room = 10 * soundfile.read(folders.rooms / response)[0]
             advance = 20 + 3 * seed if align else 0
             expected = np.convolve(sound, room)[advance : advance + 4000]
             np.testing.assert_allclose(
@@ -158,18 +158,18 @@ def test_without_rooms_the_dry_set_is_the_same(made, tmp_path):
     assert contents(dry.output / "ssdata") == contents(made.output / "ssdata")
 
 
-def test_the_seed_decides_every_byte_and_the_jobs_none(made, place, tmp_path):
-    make(place, RECIPE, jobs=1)
-    assert contents(place.output) == contents(made.output)
-    other = Folders(place.sources, place.rooms, tmp_path / "other")
+def test_the_seed_decides_every_byte_and_the_jobs_none(made, folders, tmp_path):
+    make(folders, RECIPE, jobs=1)
+    assert contents(folders.output) == contents(made.output)
+    other = Folders(folders.sources, folders.rooms, tmp_path / "other")
     make(other, Recipe(10, 3, seed=1, seconds=0.5, sample_rate=RATE))
-    first, second = contents(place.output), contents(other.output)
+    first, second = contents(folders.output), contents(other.output)
     name = "ssdata/train/example03.wav"
     assert first[name] != second[name]
     assert first["train_mixing_list.jsonl"] != second["train_mixing_list.jsonl"]
 
 
-def test_a_stopped_run_goes_on_to_the_same_bytes(made, place, monkeypatch, capsys):
+def test_a_stopped_run_goes_on_to_the_same_bytes(made, folders, monkeypatch, capsys):
     seen = []
 
     def stop(*arguments):
@@ -180,21 +180,21 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(made, place, monkeypatch, capsy
 
     whole = augment.realise
     monkeypatch.setattr(augment, "realise", stop)
-    assert augment.main(command(place, "--jobs", "1")) == 1
+    assert augment.main(command(folders, "--jobs", "1")) == 1
     assert "No space left" in capsys.readouterr().err
     monkeypatch.setattr(augment, "realise", whole)
     # Validation, of 3, was made; of the training examples some were.
-    there = len(list((place.output / "ssdata/train").glob("*.wav")))
+    there = len(list((folders.output / "ssdata/train").glob("*.wav")))
     assert 0 < there < 10
-    assert not (place.output / "ssdata/train_example_list.txt").exists()
+    assert not (folders.output / "ssdata/train_example_list.txt").exists()
     # A file cut short, as a full disk leaves it, does not count as there.
-    damaged = place.output / "ssdata_reverb/validation/example1.wav"
+    damaged = folders.output / "ssdata_reverb/validation/example1.wav"
     damaged.write_bytes(damaged.read_bytes()[:100])
-    assert augment.main(command(place)) == 0
+    assert augment.main(command(folders)) == 0
     said = capsys.readouterr().out
     assert "validation: 1 mixtures made, 2 there before" in said
     assert f"train: {10 - there} mixtures made, {there} there before" in said
-    assert contents(place.output) == contents(made.output)
+    assert contents(folders.output) == contents(made.output)
 
 
 def test_a_whole_set_is_left_alone(made):
@@ -207,20 +207,20 @@ def test_a_whole_set_is_left_alone(made):
 def test_silence_stays_silent_and_is_told(tmp_path, capsys):
     write(tmp_path / "in/train/sound/long.wav", np.zeros(5000))
     write(tmp_path / "in/train/sound/short.wav", np.full(800, 3 / 32768))
-    place = Folders(tmp_path / "in", None, tmp_path / "out")
-    arguments = command(place, "--validation", "0", "--train", "20")
+    folders = Folders(tmp_path / "in", None, tmp_path / "out")
+    arguments = command(folders, "--validation", "0", "--train", "20")
     del arguments[2:4]
     assert augment.main(arguments) == 0
     said = capsys.readouterr().out
     assert "validation: left out" in said
-    assert not any(ints(path).any() for path in place.output.rglob("back*.wav"))
+    assert not any(ints(path).any() for path in folders.output.rglob("back*.wav"))
     assert "20 of the new sources are silent" in said
     # The other is -81 dB and is taken for -70 dB.
-    mixtures = mixing_list.read(place.output / "train_mixing_list.jsonl")
+    mixtures = mixing_list.read(folders.output / "train_mixing_list.jsonl")
     foregrounds = 0
     for mixture in mixtures:
         for name, event in zip(mixture.files[2:], mixture.events[1:], strict=True):
-            wave = ints(place.output / "ssdata" / name)
+            wave = ints(folders.output / "ssdata" / name)
             peak = 3 / 32768 * 10 ** ((70 - 55 + event.snr_db) / 20) * 32767
             assert wave.max() == pytest.approx(peak, abs=0.51)
             foregrounds += 1
@@ -234,9 +234,9 @@ def test_what_would_clip_is_scaled_as_a_whole(tmp_path):
     room = tmp_path / "rooms/train/rirs_0"
     write(room / "background.wav", np.full(2, 0.9))
     recipe = Recipe(1, 0, seconds=0.5, sample_rate=RATE, max_foregrounds=0)
-    place = Folders(tmp_path / "in", tmp_path / "rooms", tmp_path / "out")
-    make(place, recipe)
-    dry, wet = (ints(root / "train/example0.wav") for root in place.sets)
+    folders = Folders(tmp_path / "in", tmp_path / "rooms", tmp_path / "out")
+    make(folders, recipe)
+    dry, wet = (ints(root / "train/example0.wav") for root in folders.sets)
     # The click is 36 dB above its root mean square: 0.112 dry, twice 1.01 wet.
     assert np.abs(dry).max() == pytest.approx(32767 * np.sqrt(4000) * 10**-2.75, abs=1)
     assert np.abs(wet).max() == pytest.approx(0.98 * 32767, abs=1)
@@ -262,13 +262,13 @@ def test_another_recipe_is_refused(made, more, said, capsys):
 def test_other_sources_and_rooms_are_refused(raw, tmp_path):
     write(tmp_path / "in/train/a/long.wav", noise(5000, 0))
     recipe = Recipe(2, 0, seconds=0.5, sample_rate=RATE, max_foregrounds=0)
-    place = Folders(tmp_path / "in", None, tmp_path / "out")
-    make(place, recipe)
+    folders = Folders(tmp_path / "in", None, tmp_path / "out")
+    make(folders, recipe)
     with pytest.raises(CorpusError, match="rooms are others now"):
-        make(Folders(place.sources, raw / "rir_data", place.output), recipe)
+        make(Folders(folders.sources, raw / "rir_data", folders.output), recipe)
     write(tmp_path / "in/train/a/more.wav", noise(5000, 0))
     with pytest.raises(CorpusError, match="sources are others now"):
-        make(place, recipe)
+        make(folders, recipe)
 
 
 @pytest.mark.parametrize(
@@ -291,12 +291,14 @@ def test_other_sources_and_rooms_are_refused(raw, tmp_path):
         (["--unique-labels"], "have 1 labels (folders), too few for 3"),
     ],
 )
-def test_bad_options_are_one_sentence_and_make_nothing(place, arguments, said, capsys):
-    assert augment.main(command(place, *arguments)) == 1
+def test_bad_options_are_one_sentence_and_make_nothing(
+    folders, arguments, said, capsys
+):
+    assert augment.main(command(folders, *arguments)) == 1
     message = capsys.readouterr().err
     assert said in message
     assert message.count("\n") == 1
-    assert not place.output.exists()
+    assert not folders.output.exists()
 
 
 def test_no_options_are_one_sentence(capsys):
@@ -311,7 +313,7 @@ def test_no_options_are_one_sentence(capsys):
         ("foreground", "has 0 foreground responses (*foreground*.wav)"),
     ],
 )
-def test_a_room_that_lacks_a_response_is_refused(place, tmp_path, missing, said):
+def test_a_room_that_lacks_a_response_is_refused(folders, tmp_path, missing, said):
     rooms = tmp_path / "rooms"
     names = {"background0", "foreground0", "foreground1", "foreground2"}
     for split in ("train", "validation"):
@@ -319,54 +321,54 @@ def test_a_room_that_lacks_a_response_is_refused(place, tmp_path, missing, said)
             if not name.startswith(missing):
                 write(rooms / split / "rirs_1" / f"{name}.wav", noise(10, 0))
     with pytest.raises(CorpusError) as caught:
-        make(Folders(place.sources, rooms, place.output), RECIPE)
+        make(Folders(folders.sources, rooms, folders.output), RECIPE)
     assert said in str(caught.value)
     assert "rirs_1" in str(caught.value)
-    assert not place.output.exists()
+    assert not folders.output.exists()
 
 
-def test_a_response_of_another_rate_is_refused(place, tmp_path):
+def test_a_response_of_another_rate_is_refused(folders, tmp_path):
     for split in ("train", "validation"):
         for name in ("background0", "foreground0", "foreground1", "foreground2"):
             path = tmp_path / "rooms" / split / "rirs_1" / f"{name}.wav"
             write(path, noise(10, 0), 16000)
     with pytest.raises(CorpusError, match="has 16000 Hz where the sources have 8000"):
-        make(Folders(place.sources, tmp_path / "rooms", place.output), RECIPE)
+        make(Folders(folders.sources, tmp_path / "rooms", folders.output), RECIPE)
 
 
 def test_an_empty_folder_and_a_broken_file_are_refused(tmp_path, capsys):
-    place = Folders(tmp_path / "in", tmp_path / "rooms", tmp_path / "out")
+    folders = Folders(tmp_path / "in", tmp_path / "rooms", tmp_path / "out")
     (tmp_path / "in/train").mkdir(parents=True)
     (tmp_path / "in/validation").mkdir()
-    assert augment.main(command(place)) == 1
+    assert augment.main(command(folders)) == 1
     assert "holds no recording" in capsys.readouterr().err
     (tmp_path / "in/validation/a.wav").write_bytes(b"RIFF, or so it says")
-    assert augment.main(command(place)) == 1
+    assert augment.main(command(folders)) == 1
     message = capsys.readouterr().err
     assert "in/validation/a.wav" in message
     assert message.count("\n") == 1
 
 
-def test_a_folder_in_use_is_left_alone(place, capsys):
-    place.output.mkdir()
-    (place.output / "thesis.txt").write_text("all of it")
-    assert augment.main(command(place)) == 1
+def test_a_folder_in_use_is_left_alone(folders, capsys):
+    folders.output.mkdir()
+    (folders.output / "thesis.txt").write_text("all of it")
+    assert augment.main(command(folders)) == 1
     assert "is not empty" in capsys.readouterr().err
-    assert [path.name for path in place.output.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in folders.output.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "7"])
-def test_a_damaged_recipe_is_one_sentence(place, text, capsys):
-    place.output.mkdir()
-    (place.output / "recipe.json").write_text(text)
-    assert augment.main(command(place)) == 1
+def test_a_damaged_recipe_is_one_sentence(folders, text, capsys):
+    folders.output.mkdir()
+    (folders.output / "recipe.json").write_text(text)
+    assert augment.main(command(folders)) == 1
     assert "recipe.json is damaged" in capsys.readouterr().err
 
 
-def test_a_source_cut_short_under_way_is_refused(place, tmp_path):
+def test_a_source_cut_short_under_way_is_refused(folders, tmp_path):
     write(tmp_path / "in/train/a/long.wav", noise(8000, 0))
     recipe = Recipe(5, 0, seconds=0.5, sample_rate=RATE, max_foregrounds=0)
-    some = Folders(tmp_path / "in", None, place.output)
+    some = Folders(tmp_path / "in", None, folders.output)
     make(some, recipe)
     row = json.loads((some.output / "train_mixing_list.jsonl").open().readline())
     row["events"][0]["start"] = 5000

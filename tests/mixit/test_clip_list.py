@@ -32,27 +32,27 @@ def write(tmp_path):
     ],
 )
 def test_header_is_found_and_told(write, text, header, lines, remark):
-    found = read([write(text)], 1, seconds=10, header=header)
-    assert [row.line for row in found.rows] == lines
-    assert found.skipped == []
-    assert len(found.remarks) == 1
-    assert remark in found.remarks[0]
+    actual = read([write(text)], 1, seconds=10, header=header)
+    assert [row.line for row in actual.rows] == lines
+    assert actual.skipped == []
+    assert len(actual.remarks) == 1
+    assert remark in actual.remarks[0]
 
 
 def test_header_told_to_be_absent_is_a_bad_row(write):
-    found = read([write("path,start,end,offset\n" + GOOD)], 1, seconds=10, header="no")
-    assert [(skip.line, skip.reason) for skip in found.skipped] == [(1, "bad row")]
-    assert [row.line for row in found.rows] == [2]
+    actual = read([write("path,start,end,offset\n" + GOOD)], 1, seconds=10, header="no")
+    assert [(skip.line, skip.reason) for skip in actual.skipped] == [(1, "bad row")]
+    assert [row.line for row in actual.rows] == [2]
 
 
 def test_rows_hold_their_numbers_and_quoted_paths(write):
-    found = read([write('"a, b.mp4" , 0.25,3,1e0\n')], 1, seconds=10)
-    assert found.rows == [Row("clips.csv", 1, (Clip("a, b.mp4", 0.25, 3.0, 1.0),))]
+    actual = read([write('"a, b.mp4" , 0.25,3,1e0\n')], 1, seconds=10)
+    assert actual.rows == [Row("clips.csv", 1, (Clip("a, b.mp4", 0.25, 3.0, 1.0),))]
 
 
 def test_rows_of_two_clips(write):
-    found = read([write("a.mp4,0,4,6,b.mp4,1,2,0\n")], 2, seconds=10)
-    assert found.rows[0].clips == (Clip("a.mp4", 0, 4, 6), Clip("b.mp4", 1, 2, 0))
+    actual = read([write("a.mp4,0,4,6,b.mp4,1,2,0\n")], 2, seconds=10)
+    assert actual.rows[0].clips == (Clip("a.mp4", 0, 4, 6), Clip("b.mp4", 1, 2, 0))
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_rows_of_two_clips(write):
 )
 def test_bad_rows_are_passed_over_or_refused(write, row, problem):
     path = write(GOOD + row + "\n")
-    found = read([path], 1, seconds=10)
-    (skip,) = found.skipped
+    actual = read([path], 1, seconds=10)
+    (skip,) = actual.skipped
     assert skip[:4] == ("clips.csv", 2, row.split(",")[0].strip('"'), "bad row")
     assert problem in skip.detail
-    assert len(found.rows) == 1
+    assert len(actual.rows) == 1
     with pytest.raises(CorpusError) as error:
         read([path], 1, seconds=10, strict=True)
     assert f"{path} line 2: {skip.detail}." == str(error.value)
@@ -94,13 +94,13 @@ def test_times_may_be_rounded(write, times):
 
 def test_repeated_rows_are_made_once(write):
     more = write("a.mp4,0,1,0\n" + GOOD, "more.csv")
-    found = read([write(GOOD), more], 1, seconds=10)
-    assert [(row.table, row.line) for row in found.rows] == [
+    actual = read([write(GOOD), more], 1, seconds=10)
+    assert [(row.table, row.line) for row in actual.rows] == [
         ("clips.csv", 1),
         ("more.csv", 1),
     ]
-    assert found.skipped[0][:2] == ("more.csv", 2)
-    assert found.skipped[0][3:] == ("repeated", "line 1 of clips.csv")
+    assert actual.skipped[0][:2] == ("more.csv", 2)
+    assert actual.skipped[0][3:] == ("repeated", "line 1 of clips.csv")
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,6 @@ def test_names_hold_the_nearest_millisecond():
 
 
 def test_rows_that_repeat_are_no_bad_rows(write):
-    found = read([write(GOOD + GOOD)], 1, seconds=10, strict=True)
-    assert len(found.rows) == 1
-    assert [skip.reason for skip in found.skipped] == ["repeated"]
+    actual = read([write(GOOD + GOOD)], 1, seconds=10, strict=True)
+    assert len(actual.rows) == 1
+    assert [skip.reason for skip in actual.skipped] == ["repeated"]

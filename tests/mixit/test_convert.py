@@ -69,7 +69,7 @@ TINY = Network(
 def test_architecture_from_shapes(options):
     config = replace(TINY, **options)
     size = config.window_samples
-    wanted = replace(config, hop_samples=size // (4 if config.basis == "stft" else 2))
+    expected = replace(config, hop_samples=size // (4 if config.basis == "stft" else 2))
     shapes = shapes_of(Tdcn(config))
     # Convolutions and norms have more axes of one element in a TF1 checkpoint.
     for name in shapes:
@@ -77,7 +77,7 @@ def test_architecture_from_shapes(options):
             size, channels = shapes[name]
             shapes[name] = (size, 1, channels, 1)
     derived = derive(shapes, Options(num_dilations=2, norm=config.norm))
-    assert replace(derived, num_coeffs=12) == wanted
+    assert replace(derived, num_coeffs=12) == expected
     assert derived.num_coeffs == (12 if config.basis == "learned" else size_of(config))
 
 
@@ -97,16 +97,16 @@ def test_small(samples):
 def test_variants(unpack, variant):
     folder, pairs = unpack(f"variant_{variant}")
     network = restore.restore(folder, num_dilations=3)[0]
-    for mixture, wanted in pairs:
-        np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
+    for mixture, expected in pairs:
+        np.testing.assert_allclose(network(mixture), expected, atol=1e-5)
 
 
 def test_order_of_the_sources_is_that_of_the_outputs(unpack):
-    folder, ((mixture, wanted), *_) = unpack("variant_none")
+    folder, ((mixture, expected), *_) = unpack("variant_none")
     separator = mixit.load(folder, num_dilations=3)
     estimates = separator(mixture[0])
     for index, name in enumerate(separator.sources):
-        np.testing.assert_allclose(estimates[name], wanted[:, index], atol=1e-5)
+        np.testing.assert_allclose(estimates[name], expected[:, index], atol=1e-5)
 
 
 def test_names_without_numbers_scopes_and_double_slashes():
@@ -122,8 +122,8 @@ def test_names_without_numbers_scopes_and_double_slashes():
         ),
         "stranger": "stranger",
     }
-    for name, wanted in variants.items():
-        assert names.canonical(name) == wanted
+    for name, expected in variants.items():
+        assert names.canonical(name) == expected
 
 
 def test_every_wrong_tensor_is_named(tensors):
@@ -238,8 +238,8 @@ def test_options_go_their_way(unpack, tensors):
     shape = restore.architecture(tensors, replace(THREE, hop_samples=10))
     assert (shape.hop_samples, shape.num_dilations) == (10, 3)
     folder, _ = unpack("variant_stft")
-    known = {"num_dilations": 3, "window_samples": 400, "front_padding": True}
-    shape = restore.restore(folder, sample_rate=8000, **known)[0].config
+    settings = {"num_dilations": 3, "window_samples": 400, "front_padding": True}
+    shape = restore.restore(folder, sample_rate=8000, **settings)[0].config
     assert (shape.window_samples, shape.hop_samples) == (400, 100)
     assert (shape.front_padding, shape.sample_rate) == (True, 8000)
     with pytest.raises(CheckpointError, match="is 256, but the transform has 512"):
@@ -250,8 +250,8 @@ def test_skip_connections_settle_the_dilations(unpack):
     folder, pairs = unpack("skips_magsq", "inference.meta")
     network = restore.restore(folder, mixture_consistency="magsq", hop_samples=16)[0]
     assert (network.config.num_dilations, network.config.num_repeats) == (2, 2)
-    for mixture, wanted in pairs:
-        np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
+    for mixture, expected in pairs:
+        np.testing.assert_allclose(network(mixture), expected, atol=1e-5)
     with pytest.raises(CheckpointError, match="repeats of 2 blocks; leave it out"):
         restore.restore(folder, num_dilations=4)[0]
 
@@ -338,9 +338,9 @@ def test_weights_alone_begin_a_training_at_step_0(copy, tmp_path):
     network = restore.restore(copy, num_dilations=3)[0]
     run = tmp_path / "run"
     assert convert.main([str(copy), str(run), "--num-dilations", "3"]) == 0
-    for place in (copy, run):
+    for output in (copy, run):
         model = compiled(replace(FUSS, model=network.config), replicas=1)
-        assert restore.start_from(model, place) == 0
+        assert restore.start_from(model, output) == 0
         for one, other in zip(network.variables, model.network.variables, strict=True):
             np.testing.assert_array_equal(one, other)
     other = compiled(replace(FUSS, model=TINY), replicas=1)

@@ -36,8 +36,8 @@ def test_graph_equals_the_network(run_onnx, shape, samples):
     mixture = random.uniform(-1, 1, [2, network.config.num_mics, samples])
     mixture = mixture.astype(np.float32)
     expected = network.images(mixture).numpy()
-    found = run_onnx(graph(network), mixture)
-    np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
+    actual = run_onnx(graph(network), mixture)
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * abs(expected).max())
 
 
 def test_bundled_model_separates_without_tensorflow(tmp_path):
@@ -48,10 +48,10 @@ def test_bundled_model_separates_without_tensorflow(tmp_path):
     mixture = sound(2, 8000, 3.0)
     options = {"segment_seconds": 1.0, "overlap": 0.5}
     expected = mixit.load("mini", **options)(mixture)
-    found = light.load(folder, **options)(mixture)
+    actual = light.load(folder, **options)(mixture)
     peak = max(abs(each).max() for each in expected.values())
     for name, estimate in expected.items():
-        np.testing.assert_allclose(found[name], estimate, atol=1e-5 * peak)
+        np.testing.assert_allclose(actual[name], estimate, atol=1e-5 * peak)
 
 
 def test_half_precision_and_the_stft_of_tflite_are_refused(tmp_path):

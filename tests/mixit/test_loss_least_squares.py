@@ -36,9 +36,9 @@ def separated(noise, mixtures=2, sources=8, batch=16, silent=0):
 )
 def test_mostly_the_best_and_never_better(noise, mixtures, silent, share, above):
     signals = separated(noise, mixtures, silent=silent, batch=64)
-    best, wanted = mixit(*signals)
+    best, expected = mixit(*signals)
     losses, assignment = least_squares(*signals)
-    equal = (assignment.numpy() == wanted.numpy()).all((1, 2))
+    equal = (assignment.numpy() == expected.numpy()).all((1, 2))
     assert equal.mean() >= share
     assert (losses.numpy() >= best.numpy() - 1e-4).all()
     np.testing.assert_allclose(losses[equal], best[equal], rtol=1e-6)
@@ -67,11 +67,11 @@ def test_many_outputs_of_which_some_are_silent_or_copies(sources, level):
     losses, assignment = tf.function(least_squares)(mixtures, estimates)
     assert np.isfinite(losses).all()
     np.testing.assert_array_equal(assignment.numpy().sum(1), 1)
-    found = assignment.numpy().argmax(1)
+    actual = assignment.numpy().argmax(1)
     others = [s for s in range(sources) if s not in (5, 6)]
-    np.testing.assert_array_equal(found[:, others], owners[:, others])
-    np.testing.assert_array_equal(found[:, 6], owners[:, 7])
-    np.testing.assert_array_equal(found[:, 5], 0)
+    np.testing.assert_array_equal(actual[:, others], owners[:, others])
+    np.testing.assert_array_equal(actual[:, 6], owners[:, 7])
+    np.testing.assert_array_equal(actual[:, 5], 0)
 
 
 def test_silence_goes_to_the_first_mixture():

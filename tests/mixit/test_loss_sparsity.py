@@ -47,8 +47,8 @@ def test_gradients_are_those_of_differences():
     step = np.float32(1e-3 * direction)
     after = sparsity(estimates + step, mixture)
     before = sparsity(estimates - step, mixture)
-    wanted = float((after - before)[0]) / 2e-3
-    assert float((slope * direction).sum()) == pytest.approx(wanted, rel=2e-2)
+    expected = float((after - before)[0]) / 2e-3
+    assert float((slope * direction).sum()) == pytest.approx(expected, rel=2e-2)
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-12, 1.0])

@@ -44,9 +44,9 @@ def test_google_numbers(case, zero_weight):
         )
         loss = tf.reduce_mean(losses)
     assert float(loss) == pytest.approx(float(golden[f"{case}_loss"]), rel=2e-6)
-    wanted = golden[f"{case}_gradient"]
+    expected = golden[f"{case}_gradient"]
     gradient = tape.gradient(loss, estimates)
-    np.testing.assert_allclose(gradient, wanted, atol=2e-6 * np.abs(wanted).max())
+    np.testing.assert_allclose(gradient, expected, atol=2e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("zero_weight", [1.0, 0.3, 0.0])
@@ -59,11 +59,11 @@ def test_equals_the_search(zero_weight):
     estimates = (np.pad(shuffled, [(0, 0), (1, 0), (0, 0)]) + noise).astype(np.float32)
     mixture = references.sum(1)
     losses = supervised(references, estimates, mixture, zero_weight)
-    wanted = [
+    expected = [
         searched(*each, zero_weight)
         for each in zip(references, estimates, mixture, strict=True)
     ]
-    np.testing.assert_allclose(losses, wanted, rtol=1e-5)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 def test_saturates_at_30_db_and_has_finite_gradients():
@@ -76,8 +76,11 @@ def test_saturates_at_30_db_and_has_finite_gradients():
         loss = supervised(references, estimates, mixture)
     power = np.square(references).sum(-1)[0]
     whole = np.square(mixture).sum()
-    wanted = [*(10 * np.log10(1e-3 * power + 1e-8)), *[10 * np.log10(1e-2 * whole)] * 2]
-    assert float(loss[0]) == pytest.approx(np.mean(wanted), rel=1e-5)
+    expected = [
+        *(10 * np.log10(1e-3 * power + 1e-8)),
+        *[10 * np.log10(1e-2 * whole)] * 2,
+    ]
+    assert float(loss[0]) == pytest.approx(np.mean(expected), rel=1e-5)
     assert np.isfinite(tape.gradient(loss, estimates)).all()
 
 
@@ -88,8 +91,8 @@ def test_a_silent_example_counts_whatever_its_neighbours_are():
     references[1] = 0.0
     together = supervised(references, estimates, references.sum(1))
     alone = supervised(references[1:], estimates[1:], references[1:].sum(1))
-    wanted = (10 * np.log10(np.square(estimates[1]).sum(-1) + 1e-8)).mean()
-    np.testing.assert_allclose([together[1], alone[0]], wanted, rtol=1e-5)
+    expected = (10 * np.log10(np.square(estimates[1]).sum(-1) + 1e-8)).mean()
+    np.testing.assert_allclose([together[1], alone[0]], expected, rtol=1e-5)
 
 
 def test_more_than_six_outputs():
@@ -97,10 +100,10 @@ def test_more_than_six_outputs():
     references = rng.standard_normal((2, 8, 200)).astype(np.float32)
     references[0, 3:] = 0.0
     noise = 0.1 * rng.standard_normal((2, 8, 200)).astype(np.float32)
-    places = rng.permutation(8)
+    permutation = rng.permutation(8)
     mixture = references.sum(1)
     mixed = tf.function(supervised)(
-        references, (references + noise)[:, places], mixture
+        references, (references + noise)[:, permutation], mixture
     )
     kept = supervised(references, references + noise, mixture)
     np.testing.assert_allclose(mixed[1], kept[1], rtol=1e-6)

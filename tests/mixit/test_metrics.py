@@ -20,8 +20,8 @@ def golden():
 
 @pytest.mark.parametrize("case", ["c0", "c1", "c2", "c3"])
 def test_google_numbers(golden, case):
-    wanted = {k.split("|")[1]: v for k, v in golden.items() if k.startswith(case)}
-    signals = (wanted.pop(name)[np.newaxis] for name in ("src", "sep", "mix"))
+    expected = {k.split("|")[1]: v for k, v in golden.items() if k.startswith(case)}
+    signals = (expected.pop(name)[np.newaxis] for name in ("src", "sep", "mix"))
     scores = score(*signals)
     references, estimates = scores.active_references, scores.active_estimates
     counts = [int(tf.reduce_sum(tf.cast(x, tf.int32))) for x in (references, estimates)]
@@ -41,8 +41,8 @@ def test_google_numbers(golden, case):
         "equal_separation": counts[1] == counts[0],
         "over_separation": counts[1] > counts[0],
     }
-    assert ours.keys() == wanted.keys()
-    for name, value in wanted.items():
+    assert ours.keys() == expected.keys()
+    for name, value in expected.items():
         np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=1e-5)
 
 
@@ -95,13 +95,13 @@ def test_costs_equal_their_definitions():
     estimates = rng.standard_normal((2, 4, 50)).astype(np.float32)
     error = np.square(references[:, :, None] - estimates[:, None]).sum(-1)
     power = np.square(references).sum(-1)[..., None]
-    wanted = 10 * np.log10(error + 1e-3 * power + 1e-8)
-    np.testing.assert_allclose(log_mse(references, estimates), wanted, rtol=1e-5)
+    expected = 10 * np.log10(error + 1e-3 * power + 1e-8)
+    np.testing.assert_allclose(log_mse(references, estimates), expected, rtol=1e-5)
     cosine = np.einsum("brt,bet->bre", references, estimates)
     norms = [np.linalg.norm(x, axis=-1) for x in (references, estimates)]
     square = (cosine / (norms[0][:, :, None] * norms[1][:, None])) ** 2
-    wanted = -10 * np.log10(square / (1 - square))
-    np.testing.assert_allclose(si_snr_costs(references, estimates), wanted, rtol=1e-3)
+    expected = -10 * np.log10(square / (1 - square))
+    np.testing.assert_allclose(si_snr_costs(references, estimates), expected, rtol=1e-3)
 
 
 def test_silence_is_finite():

@@ -61,7 +61,7 @@ def test_backgrounds_last_throughout_and_start_anywhere(drawn):
     assert all(0 <= each.start <= FILES[each.file] - 1000 for each in behind)
     share = [each.start / (FILES[each.file] - 1000) for each in behind]
     assert np.mean(share) == pytest.approx(0.5, abs=0.03)
-    # Both ends are reached: the shortest background has only two places.
+    # Both ends are reached: the shortest background has only two positions.
     assert {e.start for e in behind if FILES[e.file] == 1001} == {0, 1}
 
 

@@ -54,16 +54,16 @@ def test_only_products_of_the_blocks_are_rounded_whatever_policy_keras_has(
             estimates = half(noise(2, 2000))
             loss = tf.reduce_mean(tf.square(estimates[:, 0]))
         gradients = tape.gradient(loss, half.trainable_variables)
-        wanted = exact(noise(2, 2000))
+        expected = exact(noise(2, 2000))
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert estimates.dtype == wanted.dtype == tf.float32
+    assert estimates.dtype == expected.dtype == tf.float32
     assert {variable.dtype for variable in half.variables} == {tf.float32}
     assert all(np.isfinite(each).all() for each in gradients if each is not None)
     # Estimates add up to the mixture in full precision.
     np.testing.assert_allclose(tf.reduce_sum(estimates, 1), noise(2, 2000), atol=1e-6)
-    difference = np.abs(estimates - wanted).max()
-    assert 1e-7 < difference < 0.02 * np.abs(wanted).max()
+    difference = np.abs(estimates - expected).max()
+    assert 1e-7 < difference < 0.02 * np.abs(expected).max()
     if basis == "learned":
         assert half.basis.encoder.product_dtype == "float32"
     assert half.blocks[0].widen.product_dtype == "bfloat16"

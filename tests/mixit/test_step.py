@@ -37,12 +37,12 @@ def model():
     reader = tf.train.load_checkpoint(str(prefix / "model.ckpt-6"))
     optimizer = model.optimizer
     optimizer.iterations.assign(6)
-    places = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}
+    indices = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}
     for name, variable in numbered(model.network, reader).items():
         slots = optimizer._momentums, optimizer._velocities
         for slot, suffix in zip(slots, ("Adam", "Adam_1"), strict=True):
             value = reader.get_tensor(f"{name}/{suffix}")
-            slot[places[variable.ref()]].assign(value.reshape(variable.shape))
+            slot[indices[variable.ref()]].assign(value.reshape(variable.shape))
     return model
 
 
@@ -60,16 +60,16 @@ def test_gradients(model, batch, golden):
         estimates = network(tf.reduce_sum(mixtures, axis=1))
         loss = tf.reduce_mean(model._training_losses(batch, estimates))
     assert float(loss) == pytest.approx(float(golden["train|loss"]), rel=1e-5)
-    wanted = {
+    expected = {
         names.canonical(k.removeprefix("grad|")): golden[k]
         for k in golden.files
         if k.startswith("grad|")
     }
     table = restore.names(network)
-    assert set(wanted) == set(table)
+    assert set(expected) == set(table)
     gradients = tape.gradient(loss, list(table.values()))
     for name, gradient in zip(table, gradients, strict=True):
-        goal = wanted[name].reshape(gradient.shape)
+        goal = expected[name].reshape(gradient.shape)
         # Scalars before a normalisation are differences of large numbers.
         share = 2e-5 if goal.size > 1 else 1e-3
         atol = share * np.abs(goal).max()
@@ -132,6 +132,6 @@ def test_a_supervised_validation_separates_single_mixtures_alone():
     counted = tf.ones([2, 2])
     singles = tf.reduce_sum(sources, axis=2)
     separated = validation(sources, counted, 1.0)[0]
-    wanted = tf.concat([singles[:, 0], singles[:, 1]], axis=0)
-    np.testing.assert_array_equal(separated, wanted)
+    expected = tf.concat([singles[:, 0], singles[:, 1]], axis=0)
+    np.testing.assert_array_equal(separated, expected)
     assert len(validation(sources, counted, 0.0)[0]) == 6

@@ -1,4 +1,4 @@
-"""What TensorBoard is told, against the numbers and tags of Google's program."""
+"""Summaries for TensorBoard, against the numbers and tags of Google's program."""
 
 from pathlib import Path
 
@@ -39,12 +39,12 @@ def listed(name):
 
 def events(folder):
     """Tag and step of every summary of a folder."""
-    found = set()
+    actual = set()
     for path in folder.iterdir():
         for record in tf.data.TFRecordDataset(str(path)):
             event = tf.compat.v1.Event.FromString(record.numpy())  # noqa: TID251
-            found |= {(value.tag, event.step) for value in event.summary.value}
-    return found
+            actual |= {(value.tag, event.step) for value in event.summary.value}
+    return actual
 
 
 def noise(*shape, seed=0):
@@ -94,16 +94,16 @@ def test_google_evaluation_of_a_network():
     for half in (slice(0, 4), slice(4, 6)):
         metric.update_state(sources[half], network(mixtures[half]), mixtures[half])
     means = metric.result()
-    wanted = {k.removeprefix("metric|"): v for k, v in golden.items() if "SNR" in k}
-    assert set(means) == set(wanted)
-    for tag, value in wanted.items():
+    expected = {k.removeprefix("metric|"): v for k, v in golden.items() if "SNR" in k}
+    assert set(means) == set(expected)
+    for tag, value in expected.items():
         assert float(means[tag]) == pytest.approx(value, rel=1e-5, abs=2e-5), tag
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_google_tags(split):
-    wanted = {tag for tag in listed(f"tags_{split}.txt") if tag.startswith("SNR/")}
-    assert set(tags(signal_names(4))) == wanted
+    expected = {tag for tag in listed(f"tags_{split}.txt") if tag.startswith("SNR/")}
+    assert set(tags(signal_names(4))) == expected
 
 
 def test_names():
@@ -212,10 +212,10 @@ def test_references_stand_at_their_names():
 def test_google_images(batch):
     with np.load(GOLDEN / "spectrogram_images.npz") as file:
         golden = dict(file)
-    heard = sounds(
+    waves = sounds(
         batch["mix"][:, 0], batch["ref"], batch["est"], signal_names(4, mixtures=1)
     )
-    drawn = images(heard, 16000, window_seconds=0.0025, hop_seconds=0.00125)
+    drawn = images(waves, 16000, window_seconds=0.0025, hop_seconds=0.00125)
     golden["mixture_1"] = golden.pop("mixture")
     for tag, image in golden.items():
         np.testing.assert_allclose(drawn[tag], image, atol=1e-5)
@@ -233,13 +233,13 @@ def test_google_tags_of_sounds_and_images_in_tensorboard(batch, tmp_path):
         lambda: sounds(*(tf.constant(each) for each in signals), names),
         16000,
         start_step=2,
-        images=lambda heard: images(heard, 16000),
+        images=lambda waves: images(waves, 16000),
     )
     network.fit(np.ones((1, 1)), np.ones((1, 1)), verbose=0, callbacks=[writer])
-    found = events(tmp_path / "events" / "validation")
-    wanted = [tag for tag in listed("tags_train.txt") if tag[-2] == "/"]
-    assert len(wanted) == 54
-    assert found == {(tag, 3) for tag in wanted}
+    actual = events(tmp_path / "events" / "validation")
+    expected = [tag for tag in listed("tags_train.txt") if tag[-2] == "/"]
+    assert len(expected) == 54
+    assert actual == {(tag, 3) for tag in expected}
 
 
 def test_what_is_heard_is_aligned(batch):
@@ -251,7 +251,7 @@ def test_what_is_heard_is_aligned(batch):
     for index, name in enumerate(names):
         active = np.any(batch["ref"][:, index], axis=-1)
         first, second = (
-            heard[f"separated_{name}_audio"] for heard in (straight, turned)
+            waves[f"separated_{name}_audio"] for waves in (straight, turned)
         )
         np.testing.assert_array_equal(first[active], second[active])
         source = straight[f"source_{name}_audio"]
@@ -273,9 +273,9 @@ def watched(folder, sources, **options):
 
 def test_training_examples_are_shown(tmp_path):
     sources = noise(2, 2, 1, 400)
-    found = watched(tmp_path / "a", sources, every=2, start_step=1)
-    assert {step for _, step in found} == {2, 4, 6}
-    shown = {tag for tag, step in found if step == 4}
+    actual = watched(tmp_path / "a", sources, every=2, start_step=1)
+    assert {step for _, step in actual} == {2, 4, 6}
+    shown = {tag for tag, step in actual if step == 4}
     assert {"mixture/audio/1", "source_mix2_background_spectrogram/image/0"} <= shown
     assert len(shown) == 2 * 2 * 5
     more = watched(tmp_path / "b", noise(2, 2, 3, 400), every=5, start_step=0)

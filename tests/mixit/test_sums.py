@@ -173,9 +173,9 @@ def test_only_a_few_wrong_examples_are_shown(tmp_path, capsys):
 
 def test_a_set_of_the_recipe_is_checked_by_its_recipe(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    place = tmp_path / "in/train/sound"
-    place.mkdir(parents=True)
-    soundfile.write(place / "a.wav", 0.1 * rng.standard_normal(900), 8000)
+    folder = tmp_path / "in/train/sound"
+    folder.mkdir(parents=True)
+    soundfile.write(folder / "a.wav", 0.1 * rng.standard_normal(900), 8000)
     options = ["--sources", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     numbers = ["--seconds", "0.1", "--sample-rate", "8000", "--max-foregrounds", "0"]
     splits = ["--train", "3", "--validation", "0"]

@@ -135,41 +135,41 @@ def make_run(folder, **changes):
     config = override(TINY, {"target": "drums,bass", "root": "/music", **changes})
     networks = {}
     for target in config.target:
-        place = folder / target
+        output = folder / target
         networks[target] = OpenUnmix(config.model)
         for variable in networks[target].trainable_variables:
             variable.assign_add(0.01 * np.ones(variable.shape))
-        place.mkdir(parents=True)
-        save_network(place, networks[target])
-        values = {"target": target, "output": str(place)}
-        save(override(config, values), place / "config.json")
+        output.mkdir(parents=True)
+        save_network(output, networks[target])
+        values = {"target": target, "output": str(output)}
+        save(override(config, values), output / "config.json")
     save(config, folder / "config.json")
     return networks
 
 
 def test_a_run_is_bundled_in_place_of_another(tmp_path):
     networks = make_run(tmp_path / "run", **{"model.hidden_size": 8})
-    place = tmp_path / "model"
-    place.mkdir()
-    (place / "README.md").write_text("card")
-    (place / "old").write_text("old")
-    convert.bundle(tmp_path / "run", place)
-    assert {path.name for path in place.iterdir()} == {
+    output = tmp_path / "model"
+    output.mkdir()
+    (output / "README.md").write_text("card")
+    (output / "old").write_text("old")
+    convert.bundle(tmp_path / "run", output)
+    assert {path.name for path in output.iterdir()} == {
         "README.md",
         "card.json",
         "config.json",
         "bass",
         "drums",
     }
-    found = weights.load(place)
-    assert list(found) == ["drums", "bass"]
-    for target, network in found.items():
+    actual = weights.load(output)
+    assert list(actual) == ["drums", "bass"]
+    for target, network in actual.items():
         assert network.config == networks[target].config
         for ours, theirs in zip(
             network.variables, networks[target].variables, strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
-    assert "music" not in (place / "bass" / "config.json").read_text()
+    assert "music" not in (output / "bass" / "config.json").read_text()
 
 
 def test_a_large_run_is_not_bundled(tmp_path, capsys):

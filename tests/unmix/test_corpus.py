@@ -80,7 +80,7 @@ def test_previews_offline_are_one_sentence(tmp_path, monkeypatch):
 
 
 def test_tiny_takes_the_miniature_at_its_rate_without_asking(monkeypatch):
-    monkeypatch.setattr(miniature, "write_musdb", lambda place, **k: place)
+    monkeypatch.setattr(miniature, "write_musdb", lambda number, **k: number)
     monkeypatch.setattr(musdb, "preview", lambda: pytest.fail("asked the network"))
     assert corpus.root(PRESETS["tiny"]).name == "musdb-16000"
 
@@ -137,8 +137,8 @@ SHORT = UnmixConfig(
 
 def write_tracks(root: Path, *seconds: float) -> UnmixConfig:
     for split in ("train", "valid"):
-        for place, length in enumerate(seconds):
-            folder = root / split / f"song {place}"
+        for number, length in enumerate(seconds):
+            folder = root / split / f"song {number}"
             folder.mkdir(parents=True)
             for name in "xy":
                 wave = np.full((round(length * 800), 2), 0.1)

@@ -33,8 +33,8 @@ def test_waveform_loss_is_the_distortion_in_decibels():
         for each in (noisy - true, true, true.sum(1, keepdims=True))
     )
     floor = 1e-3 * floor + 1e-12 * 1000
-    wanted = 10.0 * np.log10((noise + floor) / (power + floor)).mean(1)
-    np.testing.assert_allclose(losses, wanted, rtol=1e-5)
+    expected = 10.0 * np.log10((noise + floor) / (power + floor)).mean(1)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
     assert -20.0 < losses.mean() < -18.0
 
 

@@ -24,6 +24,6 @@ def test_estimates_equal_those_of_tensorflow(options, channels):
     mixture = (parts[0] + 1j * parts[1]).astype(np.complex64)
     mixture[:, 2, :5] = 0.0
     magnitudes = random.gamma(0.5, 20.0, [3, channels, 9, 140]).astype(np.float32)
-    found = numpy_wiener.wiener(magnitudes, mixture, options)
+    actual = numpy_wiener.wiener(magnitudes, mixture, options)
     expected = wiener(magnitudes, mixture, *options).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-6 * abs(expected).max())
+    np.testing.assert_allclose(actual, expected, atol=1e-6 * abs(expected).max())

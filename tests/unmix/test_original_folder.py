@@ -27,19 +27,19 @@ def assert_equal(one, two):
 def change(folder, **changes):
     """Change tensors of the file: None removes one."""
     path = folder / "vocals.pth"
-    found = {key.replace(".", "__"): v for key, v in torch_file.read(path).items()}
-    found = {k: v for k, v in {**found, **changes}.items() if v is not None}
-    torch_file.write(path, {k.replace("__", "."): v for k, v in found.items()})
+    tensors = {key.replace(".", "__"): v for key, v in torch_file.read(path).items()}
+    tensors = {k: v for k, v in {**tensors, **changes}.items() if v is not None}
+    torch_file.write(path, {k.replace("__", "."): v for k, v in tensors.items()})
 
 
 def test_folder_of_the_original(folder):
     models = weights.load(folder)
     assert list(models) == ["vocals"]
     assert models["vocals"].config == MICRO
-    found = torch_file.read(folder / "vocals.pth")
+    tensors = torch_file.read(folder / "vocals.pth")
     kernel = models["vocals"].lstm.cells[2][1].recurrent_kernel
-    np.testing.assert_array_equal(kernel, found["lstm.weight_hh_l2_reverse"].T)
-    assert convert.check(models["vocals"], found) < 1e-5
+    np.testing.assert_array_equal(kernel, tensors["lstm.weight_hh_l2_reverse"].T)
+    assert convert.check(models["vocals"], tensors) < 1e-5
 
 
 def test_legacy_file_is_the_same(folder):

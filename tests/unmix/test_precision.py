@@ -48,10 +48,10 @@ def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
     validated = straight.network(spectra[tf.newaxis])[0].numpy()
     single = OpenUnmix(config.model)
     single.set_weights(straight.network.get_weights())
-    found, other = (
+    actual, other = (
         magnitudes({"vocals": net}, mixture)[0] for net in (networks["vocals"], single)
     )
-    error = np.abs(found - validated).max()
+    error = np.abs(actual - validated).max()
     assert error < 1e-5 * np.abs(validated).max()
     assert np.abs(other - validated).max() > 10 * error
     estimates = separate.load(config.output, checkpoint="latest")(mixture)

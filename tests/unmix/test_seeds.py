@@ -34,10 +34,10 @@ def make_run(folder, target, *losses, value=0.0):
 def folder(tmp_path):
     """Two targets and three seeds; one of the runs has not begun to validate."""
     for seed, vocals, bass in ((8, 0.5, 0.3), (9, 0.25, 0.4)):
-        place = tmp_path / "out" / f"seed{seed}"
-        make_run(place / "vocals", "vocals", vocals, vocals * 0.1, value=seed)
-        make_run(place / "bass", "bass", bass, value=seed)
-        save(override(TINY, {"target": "vocals,bass"}), place / "config.json")
+        output = tmp_path / "out" / f"seed{seed}"
+        make_run(output / "vocals", "vocals", vocals, vocals * 0.1, value=seed)
+        make_run(output / "bass", "bass", bass, value=seed)
+        save(override(TINY, {"target": "vocals,bass"}), output / "config.json")
     make_run(tmp_path / "out" / "seed10" / "vocals", "vocals", 0.3, value=10)
     begun = tmp_path / "out" / "seed10" / "bass"
     begun.mkdir()
@@ -87,9 +87,9 @@ def test_a_best_checkpoint_is_found_without_the_list_of_checkpoints(folder):
 def test_bad_folders(folder, tmp_path, capsys):
     assert seeds.main([str(tmp_path / "none")]) == 1
     assert "none holds no finished epoch of a run" in capsys.readouterr().err
-    place = folder / "best" / "bass"
-    place.mkdir(parents=True)
-    (place / "precious").write_text("mine")
+    output = folder / "best" / "bass"
+    output.mkdir(parents=True)
+    (output / "precious").write_text("mine")
     with pytest.raises(CheckpointError, match="bass is not a link of a training with"):
         seeds.keep_best(folder)
-    assert (place / "precious").read_text() == "mine"
+    assert (output / "precious").read_text() == "mine"

@@ -190,8 +190,8 @@ def server(tmp_path, monkeypatch):
         thread.join()
 
 
-def names(place):
-    return sorted(path.name for path in place.iterdir())
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_addresses(monkeypatch):
@@ -216,14 +216,14 @@ def test_addresses(monkeypatch):
 
 
 def test_download_once(server):
-    found = weights.fetch("small")
-    assert list(found) == ["vocals", "bass"]
-    assert found["vocals"].read_bytes() == CONTENT
-    assert server.asked[0] == f"/7/files/{found['vocals'].name}"
-    assert weights.fetch("small", ["bass"]) == {"bass": found["bass"]}
+    actual = weights.fetch("small")
+    assert list(actual) == ["vocals", "bass"]
+    assert actual["vocals"].read_bytes() == CONTENT
+    assert server.asked[0] == f"/7/files/{actual['vocals'].name}"
+    assert weights.fetch("small", ["bass"]) == {"bass": actual["bass"]}
     assert len(server.asked) == 2
     assert names(weights.download_folder("small")) == sorted(
-        [*(p.name for p in found.values()), download.RECORD]
+        [*(p.name for p in actual.values()), download.RECORD]
     )
 
 

@@ -32,11 +32,11 @@ def sound(channels=2, targets=3, frames=20, bins=17, seed=0):
     return magnitudes, tf.constant(sources.sum(0), tf.complex64)
 
 
-def close(actual, wanted, tolerance):
-    actual, wanted = np.asarray(actual), np.asarray(wanted)
-    assert actual.shape == wanted.shape
+def close(actual, expected, tolerance):
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
     assert np.isfinite(actual).all()
-    assert np.abs(actual - wanted).max() <= tolerance * np.abs(wanted).max()
+    assert np.abs(actual - expected).max() <= tolerance * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -54,10 +54,10 @@ def test_numbers_of_the_original(case):
         bool(softmask),
         bool(residual),
     )
-    wanted = (np.moveaxis(golden[case], 3, -1) @ [1.0, 1j]).transpose(3, 2, 0, 1)
+    expected = (np.moveaxis(golden[case], 3, -1) @ [1.0, 1j]).transpose(3, 2, 0, 1)
     assert estimates.dtype == tf.complex128
     # Its pi, for the phase of the mixture, has the digits of float32.
-    close(estimates, wanted, 1e-9 if softmask else 2e-7)
+    close(estimates, expected, 1e-9 if softmask else 2e-7)
 
 
 @EVERY
@@ -191,8 +191,8 @@ def test_batches_and_unknown_lengths():
     ]
     filtered = tf.function(lambda v, x: windowed(v, x, 8), input_signature=signature)
     assert filtered.get_concrete_function().output_shapes[1:3] == [3, 2]
-    wanted = [windowed(v, x, 8) for v, x in zip(magnitudes, mixture, strict=True)]
-    close(filtered(magnitudes, mixture), tf.stack(wanted), 1e-6)
+    expected = [windowed(v, x, 8) for v, x in zip(magnitudes, mixture, strict=True)]
+    close(filtered(magnitudes, mixture), tf.stack(expected), 1e-6)
 
 
 @pytest.mark.parametrize("softmask", [False, True])
@@ -214,8 +214,8 @@ def test_gradients_reach_the_magnitudes(softmask):
     assert np.isfinite(slope).all()
     direction = np.random.default_rng(3).standard_normal(slope.shape) * gap
     step = 1e-6 * direction
-    wanted = float(loss(magnitudes + step) - loss(magnitudes - step)) / 2e-6
-    assert (slope * direction).sum() == pytest.approx(wanted, rel=1e-4)
+    expected = float(loss(magnitudes + step) - loss(magnitudes - step)) / 2e-6
+    assert (slope * direction).sum() == pytest.approx(expected, rel=1e-4)
 
 
 def test_shapes_that_do_not_go_together():

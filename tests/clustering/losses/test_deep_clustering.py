@@ -61,11 +61,13 @@ def test_losses_are_those_of_nussl(case):
     np.testing.assert_allclose(values.mean(), golden[f"{case}/out"], rtol=2e-6)
     if f"{case}/grad" not in golden:
         return
-    wanted = golden[f"{case}/grad"]
+    expected = golden[f"{case}/grad"]
     # nussl's explicit inverse has an error of about 1e-3 in its gradient; that of deep
     # clustering is rounded to 2e-6 of the largest on either side.
     tolerance = 4e-6 if case.startswith("dc") else 2e-3
-    np.testing.assert_allclose(gradient[0], wanted, atol=tolerance * abs(wanted).max())
+    np.testing.assert_allclose(
+        gradient[0], expected, atol=tolerance * abs(expected).max()
+    )
 
 
 def test_active_count_is_the_loss_of_asteroid():
@@ -79,8 +81,8 @@ def test_active_count_is_the_loss_of_asteroid():
     )
     np.testing.assert_allclose(losses, golden["out"], rtol=2e-6)
     # The peer's gradient is that of the sum over the batch, ours of the mean.
-    wanted = golden["grad"] / 3.0
-    np.testing.assert_allclose(gradient[0], wanted, atol=4e-6 * abs(wanted).max())
+    expected = golden["grad"] / 3.0
+    np.testing.assert_allclose(gradient[0], expected, atol=4e-6 * abs(expected).max())
 
 
 def test_gram_form_is_the_difference_of_affinities():
@@ -90,16 +92,16 @@ def test_gram_form_is_the_difference_of_affinities():
     affinities = v @ v.transpose(0, 2, 1) - y @ y.transpose(0, 2, 1)
     distance = np.square(affinities).sum((1, 2))
     total = weights.sum(1).astype(np.float64)
-    wanted = {
+    expected = {
         "classic": distance / total**2,
         "batch": distance / np.mean(total**2),
         "active": distance / total,
     }
-    for kind, values in wanted.items():
+    for kind, values in expected.items():
         losses = deep_clustering(embedding, assignment, weights, kind)
         np.testing.assert_allclose(losses, values, rtol=2e-6, err_msg=kind)
     ratio = distance.sum() / np.sum(total**2)
-    assert wanted["batch"].mean() == pytest.approx(ratio)
+    assert expected["batch"].mean() == pytest.approx(ratio)
 
 
 def test_whitened_kmeans_in_float64_and_its_range():
@@ -123,8 +125,8 @@ def test_losses_know_neither_rotation_nor_order_of_sources(kind):
     turned = embedding @ rotation.astype(np.float32)
     swapped = assignment[..., ::-1]
     for loss in (lambda *a: deep_clustering(*a, kind), whitened_kmeans):
-        wanted = loss(embedding, assignment, weights)
-        np.testing.assert_allclose(loss(turned, swapped, weights), wanted, rtol=1e-5)
+        expected = loss(embedding, assignment, weights)
+        np.testing.assert_allclose(loss(turned, swapped, weights), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["classic", "batch", "active", "whitened"])

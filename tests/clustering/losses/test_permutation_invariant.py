@@ -31,13 +31,13 @@ def nussl_waveforms(case):
 def test_ratios_in_order_are_those_of_nussl(case, loss):
     golden, estimates, sources = nussl_waveforms(case)
     losses, gradient = with_gradient(lambda e: in_order(e, sources, loss), estimates)
-    wanted = golden[f"{case}/out"]  # [batch, sources] or the mean of all
-    if wanted.ndim:
+    expected = golden[f"{case}/out"]  # [batch, sources] or the mean of all
+    if expected.ndim:
         costs = pairwise(estimates, sources, loss)
-        np.testing.assert_allclose(tf.linalg.diag_part(costs), wanted, rtol=2e-6)
-    np.testing.assert_allclose(losses.mean(), wanted.mean(), rtol=2e-6)
+        np.testing.assert_allclose(tf.linalg.diag_part(costs), expected, rtol=2e-6)
+    np.testing.assert_allclose(losses.mean(), expected.mean(), rtol=2e-6)
     slope = golden[f"{case}/grad"]
-    scale = 6.0 if wanted.ndim else 1.0  # without a reduction it is that of the sum
+    scale = 6.0 if expected.ndim else 1.0  # without a reduction it is that of the sum
     np.testing.assert_allclose(scale * gradient[0], slope, atol=2e-6 * abs(slope).max())
 
 
@@ -45,8 +45,8 @@ def test_pit_of_ratios_is_that_of_nussl():
     golden, estimates, sources = nussl_waveforms("pit_sisdr")
     losses, gradient = with_gradient(lambda e: pit(e, sources, "si_sdr"), estimates)
     np.testing.assert_allclose(losses.mean(), golden["pit_sisdr/out"], rtol=2e-6)
-    wanted = golden["pit_sisdr/grad"]
-    np.testing.assert_allclose(gradient[0], wanted, atol=2e-6 * abs(wanted).max())
+    expected = golden["pit_sisdr/grad"]
+    np.testing.assert_allclose(gradient[0], expected, atol=2e-6 * abs(expected).max())
 
 
 @pytest.mark.parametrize("kind", ["si_sdr", "snr", "mse"])
@@ -58,16 +58,18 @@ def test_pit_is_that_of_asteroid(kind):
     )
     np.testing.assert_allclose(losses.mean(), golden[f"{case}/out"], rtol=2e-6)
     if f"{case}/grad" in golden:
-        wanted = golden[f"{case}/grad"]
-        np.testing.assert_allclose(gradient[0], wanted, atol=2e-6 * abs(wanted).max())
+        expected = golden[f"{case}/grad"]
+        np.testing.assert_allclose(
+            gradient[0], expected, atol=2e-6 * abs(expected).max()
+        )
 
 
 @pytest.mark.parametrize("kind", ["si_sdr", "snr"])
 def test_pairs_are_those_of_asteroid(kind):
     golden = np.load(GOLDEN / "asteroid_matching.npz")
     costs = pairwise(golden["estimates"], golden["sources"], kind)
-    wanted = golden[f"pairwise_{kind.replace('_', '')}/out"].transpose(0, 2, 1)
-    np.testing.assert_allclose(costs, wanted, rtol=2e-6)
+    expected = golden[f"pairwise_{kind.replace('_', '')}/out"].transpose(0, 2, 1)
+    np.testing.assert_allclose(costs, expected, rtol=2e-6)
 
 
 def test_pit_of_magnitudes_is_that_of_the_older_nussl():
@@ -77,8 +79,8 @@ def test_pit_of_magnitudes_is_that_of_the_older_nussl():
         lambda e: pit(e, sources, "mse"), golden["old_mse/estimates"]
     )
     np.testing.assert_allclose(losses.mean(), golden["old_mse/out"], rtol=2e-6)
-    wanted = golden["old_mse/grad"]
-    np.testing.assert_allclose(gradient[0], wanted, atol=4e-6 * abs(wanted).max())
+    expected = golden["old_mse/grad"]
+    np.testing.assert_allclose(gradient[0], expected, atol=4e-6 * abs(expected).max())
 
 
 def pit_per_bin(estimates, sources):
@@ -108,10 +110,10 @@ def test_order_of_estimates_and_surplus_ones_do_not_matter(kind):
     sources = random.standard_normal([2, 3, 200]).astype(np.float32)
     noise = random.standard_normal([2, 3, 200]).astype(np.float32)
     estimates = sources + 0.3 * noise
-    wanted = in_order(estimates, sources, kind)
+    expected = in_order(estimates, sources, kind)
     shuffled = np.concatenate([noise[:, :1], estimates[:, [2, 0, 1]]], 1)
     losses, gradient = with_gradient(lambda e: pit(e, sources, kind), shuffled)
-    np.testing.assert_allclose(losses, wanted, rtol=1e-6)
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
     assert not gradient[:, 0].any()
     assert gradient[:, 1:].any(-1).all()
 

@@ -100,9 +100,9 @@ def test_features_of_mel_keep_the_bins_of_masks():
     features = shapes.Features(129, norm="none", mels=24, mel_rate=8000)
     magnitude = tf.abs(noise(2, 6, 129))
     filters = librosa.filters.mel(sr=8000, n_fft=256, n_mels=24)
-    wanted = (filters / filters.sum(1, keepdims=True)) @ magnitude[0].numpy().T
-    found = FeatureStage(features)(magnitude)
-    np.testing.assert_allclose(found[0], 20 * np.log10(wanted.T), atol=1e-3)
+    expected = (filters / filters.sum(1, keepdims=True)) @ magnitude[0].numpy().T
+    actual = FeatureStage(features)(magnitude)
+    np.testing.assert_allclose(actual[0], 20 * np.log10(expected.T), atol=1e-3)
     model = SpectralNetwork(shapes.Spectral(features, STACK), ["mask"])
     assert model(magnitude).shape == (2, 2, 6, 129)
     with pytest.raises(
@@ -150,14 +150,14 @@ def test_activations(activation):
     if head.value is not None:
         gate = 1.0 / (1.0 + np.exp(-(hidden @ head.gate.kernel + head.gate.bias)))
         hidden = np.tanh(hidden @ head.value.kernel + head.value.bias) * gate
-    wanted = (hidden @ head.linear.kernel.numpy()).reshape(2, 5, 6, 3)
+    expected = (hidden @ head.linear.kernel.numpy()).reshape(2, 5, 6, 3)
     if activation == "softmax":
-        wanted = np.exp(wanted) / np.exp(wanted).sum(-1, keepdims=True)
+        expected = np.exp(expected) / np.exp(expected).sum(-1, keepdims=True)
     if activation == "l1_norm":
-        wanted = wanted / np.abs(wanted).sum(-1, keepdims=True)
+        expected = expected / np.abs(expected).sum(-1, keepdims=True)
     if activation == "relu":
-        wanted = np.maximum(wanted, 0.0)
-    np.testing.assert_allclose(head(rows), wanted, rtol=1e-4, atol=1e-6)
+        expected = np.maximum(expected, 0.0)
+    np.testing.assert_allclose(head(rows), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_start_of_nussl():
@@ -188,11 +188,11 @@ def test_one_function_for_every_length():
 
     for shape in ((1, 1, 33), (3, 20, 33)):
         magnitude = tf.abs(noise(*shape))
-        found, wanted = heads(magnitude), model(magnitude)
-        np.testing.assert_allclose(found.embedding, wanted.embedding, atol=1e-5)
-        np.testing.assert_allclose(found.mask, wanted.mask, atol=1e-5)
+        actual, expected = heads(magnitude), model(magnitude)
+        np.testing.assert_allclose(actual.embedding, expected.embedding, atol=1e-5)
+        np.testing.assert_allclose(actual.mask, expected.mask, atol=1e-5)
     assert len(traces) == 1
-    assert found.embedding.shape[-1] == 5
+    assert actual.embedding.shape[-1] == 5
 
 
 def test_names_of_variables():

@@ -141,18 +141,18 @@ def test_tasnet_of_asteroid(name, bank, recipe):
 )
 def test_estimates_of_asteroid(name, config):
     file, model, _ = of_asteroid(name, config)
-    wanted = file["eval/out"]
+    expected = file["eval/out"]
     np.testing.assert_allclose(
         model(file["in/mix"])[..., ::5],
-        wanted,
+        expected,
         rtol=0,
-        atol=2e-6 * np.abs(wanted).max(),
+        atol=2e-6 * np.abs(expected).max(),
     )
 
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_gradients_of_asteroid(fused):
-    file, model, found = of_asteroid("asteroid_convtasnet", SMALL)
+    file, model, actual = of_asteroid("asteroid_convtasnet", SMALL)
     table = names_of_conv_tasnet(model)
     assert len(model.trainable_variables) == len(table)
 
@@ -164,9 +164,9 @@ def test_gradients_of_asteroid(fused):
 
     loss, gradients = step(file["in/mix"], file["in/target"])
     assert float(loss) == pytest.approx(float(file["loss"]), rel=2e-6)
-    ends = np.cumsum([tensor.size for tensor in found.values()])[:-1]
+    ends = np.cumsum([tensor.size for tensor in actual.values()])[:-1]
     parts = np.split(file["gradients"], ends)
-    for (key, tensor), part in zip(found.items(), parts, strict=True):
+    for (key, tensor), part in zip(actual.items(), parts, strict=True):
         # The last block's way on leads nowhere where there is a skip path.
         ours = tf.zeros_like(table[key]) if gradients[key] is None else gradients[key]
         theirs = part.reshape(tensor.shape).T.reshape(ours.shape)
@@ -199,8 +199,8 @@ def test_normalisations(norm):
         mean, variance = (
             f(values, axes[norm], keepdims=True) for f in (np.mean, np.var)
         )
-    wanted = (values - mean) / np.sqrt(variance + 1e-8) * layer.gamma + layer.beta
-    np.testing.assert_allclose(layer(signal), wanted, rtol=0, atol=2e-5)
+    expected = (values - mean) / np.sqrt(variance + 1e-8) * layer.gamma + layer.beta
+    np.testing.assert_allclose(layer(signal), expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -219,10 +219,10 @@ def test_depthwise_convolution_and_its_gradient(causal, dilation):
         )
         return wide[:, :, 0] + layer.bias
 
-    found, wanted = [], []
+    actual, expected = [], []
     for run, results in (
-        (layer, found),
-        (lambda s: dense(s, tf.convert_to_tensor(layer.kernel)), wanted),
+        (layer, actual),
+        (lambda s: dense(s, tf.convert_to_tensor(layer.kernel)), expected),
     ):
         with tf.GradientTape() as tape:
             tape.watch(signal)
@@ -230,7 +230,7 @@ def test_depthwise_convolution_and_its_gradient(causal, dilation):
             loss = tf.reduce_sum(outputs * upstream)
         gradients = tape.gradient(loss, [signal, layer.kernel, layer.bias])
         results += [outputs, *gradients]
-    for ours, theirs in zip(found, wanted, strict=True):
+    for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5)
 
 

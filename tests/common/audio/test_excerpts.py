@@ -27,9 +27,9 @@ def test_excerpts_are_what_soundfile_reads(tmp_path, subtype, channels):
     numbers, starts = tf.constant([2, 0, 2], tf.int64), tf.constant([0, 17, 900])
     got = files.excerpts(numbers, tf.cast(starts, tf.int64), 100) * files.scale
     assert got.shape == (3, channels, 100)
-    for place, (number, start) in enumerate(zip([2, 0, 2], [0, 17, 900], strict=True)):
-        wanted, _ = audio.read(paths[number], start, 100)
-        np.testing.assert_array_equal(got[place], wanted)
+    for index, (number, start) in enumerate(zip([2, 0, 2], [0, 17, 900], strict=True)):
+        expected, _ = audio.read(paths[number], start, 100)
+        np.testing.assert_array_equal(got[index], expected)
 
 
 def test_samples_are_found_behind_other_chunks(tmp_path):
@@ -38,9 +38,9 @@ def test_samples_are_found_behind_other_chunks(tmp_path):
     odd = b"LIST" + (5).to_bytes(4, "little") + b"12345" + b"\0"
     size = (len(data) - 8 + len(odd)).to_bytes(4, "little")
     path.write_bytes(b"RIFF" + size + data[8:36] + odd + data[36:] + b"note tail")
-    found = layout(path)
-    assert found.first_byte == 44 + len(odd)
-    got = WavFiles([found]).excerpts(tf.constant([0]), tf.constant([5]), 10) / 32768
+    actual = layout(path)
+    assert actual.first_byte == 44 + len(odd)
+    got = WavFiles([actual]).excerpts(tf.constant([0]), tf.constant([5]), 10) / 32768
     np.testing.assert_array_equal(got[0], audio.read(path, 5, 10)[0])
 
 

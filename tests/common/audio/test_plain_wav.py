@@ -20,10 +20,10 @@ def test_header_says_what_the_decoder_says(tmp_path, kind, channels):
     head = plain_wav.read(file)
     assert head is not None
     assert head[:4] == (*audio.probe(file), kind)
-    place = layout(file)
-    assert (place is None) == (kind not in ENCODINGS)
-    if place is not None:
-        there = np.frombuffer(file.read_bytes()[place.first_byte :], ENCODINGS[kind])
+    actual = layout(file)
+    assert (actual is None) == (kind not in ENCODINGS)
+    if actual is not None:
+        there = np.frombuffer(file.read_bytes()[actual.first_byte :], ENCODINGS[kind])
         expected = soundfile.read(file, dtype=there.dtype.name)[0].ravel()
         np.testing.assert_array_equal(there[: expected.size], expected)
 

@@ -11,10 +11,10 @@ from common.corpora.track import CorpusError
 
 
 def clip(root, name, channels=2, folder="Wavfile"):
-    place = root / "MIR-1K" / folder
-    place.mkdir(parents=True, exist_ok=True)
+    parent = root / "MIR-1K" / folder
+    parent.mkdir(parents=True, exist_ok=True)
     samples = np.tile([0.25, -0.5, 0.1][:channels], (80, 1))
-    soundfile.write(place / f"{name}.wav", samples, 16000, subtype="PCM_16")
+    soundfile.write(parent / f"{name}.wav", samples, 16000, subtype="PCM_16")
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def root(tmp_path):
 
 
 def test_the_voice_is_the_right_channel(root, caplog):
-    for place in (root, root / "MIR-1K"):
-        (track,) = mir1k.tracks(place, "test")
+    for folder in (root, root / "MIR-1K"):
+        (track,) = mir1k.tracks(folder, "test")
     assert (track.name, track.samples, track.sample_rate) == ("bobon_1_01", 80, 16000)
     assert list(track.sources) == ["vocals", "accompaniment"]
     assert track.mixture is None
-    heard = [waveforms.read(each, 0)[0] for each in track.sources.values()]
-    assert [each.shape for each in heard] == [(1, 80)] * 2
-    assert [each[0, 0] for each in heard] == [-0.5, 0.25]
+    waves = [waveforms.read(each, 0)[0] for each in track.sources.values()]
+    assert [each.shape for each in waves] == [(1, 80)] * 2
+    assert [each[0, 0] for each in waves] == [-0.5, 0.25]
     assert "'all' has 12 tracks, the published set 1000" in caplog.text
     (song,) = mir1k.tracks(root, "test", units="songs")
     assert song.name == "bobon_1"
@@ -74,11 +74,11 @@ def divided(tmp_path):
 
 def test_folders_divide_where_they_are(divided, caplog):
     caplog.set_level("INFO")
-    found = {
+    actual = {
         split: [track.name for track in mir1k.tracks(divided, split)]
         for split in ("train", "valid", "test")
     }
-    assert found == {
+    assert actual == {
         "train": ["abjones_5_01", "amy_9_01"],
         "valid": ["abjones_5_08"],
         "test": ["amy_1_01", "bobon_1_01"],
@@ -98,15 +98,15 @@ def test_clips_without_folders_are_said_to_be_divided_by_singer(root, caplog):
     ("spoil", "sentence"),
     [
         (
-            lambda place: (place / "dev").rename(place / "val"),
+            lambda root: (root / "dev").rename(root / "val"),
             "dev does not exist.*holds test, train, val",
         ),
         (
-            lambda place: (place / "dev/abjones_5_08.wav").unlink(),
+            lambda root: (root / "dev/abjones_5_08.wav").unlink(),
             r"dev should hold <singer>.*holds nothing; unpack",
         ),
         (
-            lambda place: clip(place.parents[1], "amy_1_02", 1, "Wavfile/dev"),
+            lambda root: clip(root.parents[1], "amy_1_02", 1, "Wavfile/dev"),
             r"amy_1_02.wav has 1 channel.*2 ",
         ),
     ],

@@ -30,8 +30,8 @@ def test_clean_speech_is_intelligible_and_noise_lowers_it(speech):
 def test_silence_and_sounds_that_are_too_short_have_none(speech):
     pytest.importorskip("pystoi")
     references = np.stack([speech[0], 0 * speech[0]])
-    found = stoi(references, speech, 8000)
-    assert np.isnan(found).tolist() == [False, True]
+    actual = stoi(references, speech, 8000)
+    assert np.isnan(actual).tolist() == [False, True]
     assert np.isnan(stoi(speech[:, :1000], speech[:, :1000], 8000)).all()
 
 

@@ -27,8 +27,8 @@ def test_a_finished_table_has_the_order_that_is_asked_for(tmp_path):
         rows[song] = row(song, title=f"{song}, live")
     rows.finish(["a", "b", "c"])
     assert [each.name for each in tmp_path.iterdir()] == ["scores.csv"]
-    found = read((tmp_path / "scores.csv").read_text().splitlines(), texts=2)
-    assert found == [row(song, title=f"{song}, live") for song in "abc"]
+    actual = read((tmp_path / "scores.csv").read_text().splitlines(), texts=2)
+    assert actual == [row(song, title=f"{song}, live") for song in "abc"]
 
 
 def test_rows_are_taken_up_with_their_types_but_not_what_a_kill_broke(tmp_path):

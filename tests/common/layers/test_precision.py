@@ -22,8 +22,8 @@ def test_all_products_are_found_but_those_that_are_exact():
     network = Two()
     set_precision(network, "bfloat16")
     dtypes = [network.pairs[0]["inner"], network.pairs[1], network.exact]
-    found = [layer.product_dtype for layer in dtypes]
-    assert found == ["bfloat16", "bfloat16", "float32"]
+    actual = [layer.product_dtype for layer in dtypes]
+    assert actual == ["bfloat16", "bfloat16", "float32"]
     assert Two().exact.product_dtype == Two().pairs[1].product_dtype == "float32"
     assert keras.mixed_precision.global_policy().name == "float32"
 
@@ -45,12 +45,12 @@ def test_factors_are_rounded_and_the_sum_is_float32(shape):
 def test_gradients_are_float32_and_near():
     random = np.random.default_rng(0)
     a, b = (tf.constant(random.standard_normal((4, 4)), tf.float32) for _ in "ab")
-    found = []
+    actual = []
     for dtype in ("float32", "bfloat16"):
         with tf.GradientTape() as tape:
             tape.watch([a, b])
             loss = tf.reduce_sum(matmul(a, b, dtype, transpose_a=True) ** 2)
-        found.append(tape.gradient(loss, [a, b]))
-    for exact, near in zip(*found, strict=True):
+        actual.append(tape.gradient(loss, [a, b]))
+    for exact, near in zip(*actual, strict=True):
         assert near.dtype == tf.float32
         np.testing.assert_allclose(near, exact, atol=0.05 * np.abs(exact).max())

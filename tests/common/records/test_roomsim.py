@@ -65,12 +65,12 @@ def test_a_split_goes_by_the_last_word_that_names_one(tmp_path):
     names = ["train/a", "set-train-01", "train/eval", "validation", "retrain", "b"]
     for name in [*names, "out/train/records-00000-of-00001", "train/._a"]:
         write_file(tmp_path / f"{name}.tfrecord", [example(0)])
-    found = {
+    actual = {
         split: [path.relative_to(tmp_path).as_posix() for path in paths]
         for split in ("train", "validation", "eval")
         if (paths := roomsim.files(tmp_path, split))
     }
-    assert found == {
+    assert actual == {
         "train": ["set-train-01.tfrecord", "train/a.tfrecord"],
         "validation": ["validation.tfrecord"],
         "eval": ["train/eval.tfrecord"],

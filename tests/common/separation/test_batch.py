@@ -426,15 +426,15 @@ def test_version_and_models_end_the_command(capsys):
 def test_progress_is_told_from_none_to_all(song, out):
     from common.separation.files import separate_file
 
-    told = []
+    fractions = []
     separator = Separator(
         lambda x: x[:, None], ["all"], RATE, segment_seconds=0.25, named=True
     )
-    separate_file(separator, song, out, progress=told.append)
-    assert told[0] == 0
-    assert told[-1] == 1
-    assert told == sorted(told)
-    assert len(told) > 4
+    separate_file(separator, song, out, progress=fractions.append)
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    assert fractions == sorted(fractions)
+    assert len(fractions) > 4
 
     def stop(fraction):
         if fraction > 0.5:

@@ -270,11 +270,11 @@ def test_a_broken_file_leaves_nothing(tmp_path, song):
     assert names(tmp_path) == ["song.wav"]
 
 
-@pytest.mark.parametrize("place", ["taken", "taken/deeper"])
-def test_an_output_that_is_a_file_is_named(tmp_path, song, place):
+@pytest.mark.parametrize("path", ["taken", "taken/deeper"])
+def test_an_output_that_is_a_file_is_named(tmp_path, song, path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(SeparationError, match=r"taken.* choose another --output"):
-        separate_file(separator(), song, tmp_path / place)
+        separate_file(separator(), song, tmp_path / path)
 
 
 def test_a_file_in_place_of_the_stems_folder_is_named(tmp_path, song):

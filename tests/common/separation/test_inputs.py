@@ -21,30 +21,33 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def found(words, tree):
+def names_in(words, tree):
     inputs = find(words, tree / "out", tree)
     return {each.label: each.name for each in inputs.files}
 
 
 def test_the_tree_of_a_folder_is_kept(tree):
-    assert found(["a"], tree) == {"a/b/x.MP3": "b/x", "a/x.wav": "x"}
+    assert names_in(["a"], tree) == {"a/b/x.MP3": "b/x", "a/x.wav": "x"}
     assert [str(path) for path in find(["a"], tree, tree).left_out] == ["a/b/cover.jpg"]
 
 
 def test_several_folders_keep_their_names_whatever_they_hold(tree):
-    names = found(["a", "c"], tree)
+    names = names_in(["a", "c"], tree)
     assert names == {"a/b/x.MP3": "a/b/x", "a/x.wav": "a/x", "c/x.wav": "c/x"}
 
 
 def test_a_file_is_taken_once(tree):
-    assert found(["a", "a/x.wav", "a/b/../x.wav", str(tree / "a")], tree) == {
+    assert names_in(["a", "a/x.wav", "a/b/../x.wav", str(tree / "a")], tree) == {
         "a/b/x.MP3": "b/x",
         "a/x.wav": "x",
     }
 
 
 def test_a_file_beside_a_folder_with_its_name(tree):
-    assert found(["a/b", "c/x.wav"], tree) == {"a/b/x.MP3": "a/b/x", "c/x.wav": "c/x"}
+    assert names_in(["a/b", "c/x.wav"], tree) == {
+        "a/b/x.MP3": "a/b/x",
+        "c/x.wav": "c/x",
+    }
 
 
 def test_the_stems_in_a_folder_are_not_its_sounds(tree):
@@ -73,7 +76,7 @@ def test_a_folder_that_cannot_be_read_is_named(tree):
 def test_files_that_differ_in_their_suffix_are_refused(tree):
     (tree / "a" / "x.flac").write_bytes(b"sound")
     with pytest.raises(SeparationError, match=r"a/x.flac and a/x.wav would both be"):
-        found(["a"], tree)
+        names_in(["a"], tree)
 
 
 def stdin(data, is_terminal=False):

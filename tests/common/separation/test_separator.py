@@ -378,11 +378,11 @@ def test_all_channels_may_go_through_together():
 
     options = {"sources": ["middle", "sides"], "named": True, "segment_seconds": 0.1}
     mixture = noise(3, 2000)
-    found = separator(mean, together=True, **options)(mixture)
+    actual = separator(mean, together=True, **options)(mixture)
     assert {shape[:2] for shape in seen} == {(1, 3)}
-    for wave in found["middle"]:
+    for wave in actual["middle"]:
         np.testing.assert_allclose(wave, mixture.mean(0), atol=1e-6)
-    np.testing.assert_allclose(sum(found.values()), mixture, atol=1e-6)
+    np.testing.assert_allclose(sum(actual.values()), mixture, atol=1e-6)
 
 
 def test_a_source_may_fill_one_buffer_again_and_again():

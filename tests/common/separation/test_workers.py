@@ -54,17 +54,17 @@ def write(path, seed, samples=400):
 
 def content(folder):
     """Bytes of all stems, and all of the reports that does not depend on time."""
-    found = {}
+    actual = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".json":
             values = json.loads(path.read_text())
             keys = "stems", "options", "model", "samples", "residual_db"
-            found[name] = {key: values[key] for key in keys}
-            found[name]["sha256"] = values["input"]["sha256"]
+            actual[name] = {key: values[key] for key in keys}
+            actual[name]["sha256"] = values["input"]["sha256"]
         elif path.is_file():
-            found[name] = path.read_bytes()
-    return found
+            actual[name] = path.read_bytes()
+    return actual
 
 
 @pytest.mark.slow

@@ -24,9 +24,9 @@ def test_transforms_equal_those_of_tensorflow(params, samples):
     spectrum = stft.stft(sound, params).numpy()
     np.testing.assert_allclose(numpy_stft.stft(sound, params), spectrum, atol=5e-6)
     masked = spectrum * random.uniform(0, 1, spectrum.shape).astype(np.float32)
-    found = numpy_stft.istft(masked, params, samples)
+    actual = numpy_stft.istft(masked, params, samples)
     expected = stft.istft(masked, params, samples).numpy()
-    np.testing.assert_allclose(found, expected, atol=2e-6 * abs(expected).max())
+    np.testing.assert_allclose(actual, expected, atol=2e-6 * abs(expected).max())
 
 
 @pytest.mark.parametrize("samples", [1, 31])

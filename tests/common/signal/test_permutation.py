@@ -27,11 +27,11 @@ def test_equals_brute_force(shape):
     costs = np.random.default_rng(0).normal(size=(2, 5, *shape)).astype(np.float32)
     cost, permutation = best_permutation(costs)
     assert permutation.dtype == tf.int32
-    for place in np.ndindex(2, 5):
-        order = brute_force(costs[place])
-        assert tuple(permutation[place].numpy()) == order
-        expected = costs[place][range(shape[0]), order].sum()
-        assert cost[place].numpy() == pytest.approx(expected, abs=1e-5)
+    for index in np.ndindex(2, 5):
+        order = brute_force(costs[index])
+        assert tuple(permutation[index].numpy()) == order
+        expected = costs[index][range(shape[0]), order].sum()
+        assert cost[index].numpy() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (5, 7), (2, 30)])

@@ -42,8 +42,8 @@ def events(folder):
 def test_scalars_go_to_json_lines_and_tensorboard(tmp_path):
     fit([Scalars(tmp_path, every=3, start_step=0)])
     lines = read_scalars(tmp_path)
-    places = [(x["split"], x["step"], x.get("epoch")) for x in lines]
-    assert places == [
+    rows = [(x["split"], x["step"], x.get("epoch")) for x in lines]
+    assert rows == [
         ("train", 3, None),
         ("train", 4, 1),
         ("validation", 4, 1),

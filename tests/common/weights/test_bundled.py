@@ -64,12 +64,12 @@ def test_a_published_run_is_loaded_in_half_the_bytes(published, pillar):
     assert stored < 0.6 * weights
     names = {path.name for path in folder.iterdir() if path.is_file()}
     assert {"README.md", "card.json", "config.json"} <= names
-    known = card.read(mini(pillar))
-    assert card.read(folder) == dataclasses.replace(known, licence="MIT")
+    original = card.read(mini(pillar))
+    assert card.read(folder) == dataclasses.replace(original, licence="MIT")
     text = (folder / "README.md").read_text()
     assert 'license: "mit"' in text
     assert f"python -m {pillar}.separate" in text
-    assert known.score in text
+    assert original.score in text
 
 
 def test_a_published_folder_is_not_replaced(published, capsys):

@@ -188,9 +188,9 @@ def test_digests_that_the_first_download_will_tell(monkeypatch, capsys):
     registry.main(["show", "small"])
     assert "SHA-256: unknown until first download\n" in capsys.readouterr().out
     registry.main(["list", "--json"])
-    (found,) = json.loads(capsys.readouterr().out)
-    assert found["files"][0]["sha256"] is None
-    assert not found["bundled"]
+    (actual,) = json.loads(capsys.readouterr().out)
+    assert actual["files"][0]["sha256"] is None
+    assert not actual["bundled"]
 
 
 def test_sizes_that_are_known_in_part(monkeypatch, capsys):
@@ -225,10 +225,10 @@ def test_json(monkeypatch, capsys):
     offer(monkeypatch, one=[model("a", "one", files=[File(Path("x"), size=5)])])
     for words in (["list", "--json"], ["show", "a", "--json"]):
         assert registry.main(words) == 0
-        (found,) = json.loads(capsys.readouterr().out)
-        assert (found["name"], found["pillar"], found["size"]) == ("a", "one", 5)
-        assert found["files"][0]["path"] == "x"
-        assert found["facts"] == {}
+        (actual,) = json.loads(capsys.readouterr().out)
+        assert (actual["name"], actual["pillar"], actual["size"]) == ("a", "one", 5)
+        assert actual["files"][0]["path"] == "x"
+        assert actual["facts"] == {}
 
 
 @pytest.fixture
@@ -244,9 +244,9 @@ def fetched(monkeypatch, tmp_path):
         (cache_folder(name) / "weights").write_bytes(b"weights")
 
     def entries():
-        place = cache_folder("good") / "weights"
+        weights = cache_folder("good") / "weights"
         own = model("own", "one", files=[File(tmp_path, "")])
-        good = [File(place, "https://host/1", sha256=digest[:8])]
+        good = [File(weights, "https://host/1", sha256=digest[:8])]
         broken = [File(cache_folder("broken") / "weights", "https://host/2")]
         return [
             own,

@@ -56,15 +56,15 @@ def tensor(key, number, offset, shape, strides, kind="FloatStorage"):
 class Writes:
     """Object whose pickle writes a file when it is loaded."""
 
-    def __init__(self, place, how):
-        self.place, self.how = str(place), how
+    def __init__(self, path, how):
+        self.path, self.how = str(path), how
 
     def __reduce__(self):
         if self.how == "exec":
             return exec, (f"open({self.place!r}, 'w').close()",)
         if self.how == "mkdir":
-            return Path.mkdir, (Path(self.place),)
-        return open, (self.place, "w")
+            return Path.mkdir, (Path(self.path),)
+        return open, (self.path, "w")
 
 
 def test_both_forms_hold_the_same():
@@ -117,15 +117,15 @@ PLAIN = {
 
 def test_plain_data_beside_tensors(tmp_path):
     torch_file.write(tmp_path / "m.pth", PLAIN)
-    found = torch_file.read(tmp_path / "m.pth")
-    plain, wanted = (dict(each["metadata"]) for each in (found, PLAIN))
-    for each, key in ((found, "state_dict"), (plain, 3)):
-        array = (PLAIN if key in PLAIN else wanted)[key]["matrix"]
+    actual = torch_file.read(tmp_path / "m.pth")
+    plain, expected = (dict(each["metadata"]) for each in (actual, PLAIN))
+    for each, key in ((actual, "state_dict"), (plain, 3)):
+        array = (PLAIN if key in PLAIN else expected)[key]["matrix"]
         np.testing.assert_array_equal(each[key]["matrix"], array)
-    assert plain.pop(3)["empty"] == wanted.pop(3)["empty"] == {}
-    assert plain == wanted
+    assert plain.pop(3)["empty"] == expected.pop(3)["empty"] == {}
+    assert plain == expected
     assert [type(each) for each in plain["flags"]] == [bool, bool, type(None)]
-    assert found["config"] == PLAIN["config"]
+    assert actual["config"] == PLAIN["config"]
 
 
 @pytest.mark.parametrize("value", [{1}, b"bytes", object(), 1j])
@@ -158,15 +158,15 @@ def test_views_of_one_storage(tmp_path, form):
 @pytest.mark.parametrize("how", ["exec", "mkdir", "open"])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_foreign_functions_are_refused_and_not_run(tmp_path, form, how, protocol):
-    place, path = tmp_path / "written", tmp_path / "w.pth"
-    content = pickle.dumps({"fc1.weight": Writes(place, how)}, protocol)
+    written, path = tmp_path / "written", tmp_path / "w.pth"
+    content = pickle.dumps({"fc1.weight": Writes(written, how)}, protocol)
     pickle.loads(content)
-    assert place.exists()
-    place.rmdir() if how == "mkdir" else place.unlink()
+    assert written.exists()
+    written.rmdir() if how == "mkdir" else written.unlink()
     save(path, form, content)
     with pytest.raises(TorchFileError, match=r"w\.pth names .* it was not run"):
         torch_file.read(path)
-    assert not place.exists()
+    assert not written.exists()
 
 
 @FORMS

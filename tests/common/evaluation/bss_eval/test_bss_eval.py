@@ -137,15 +137,15 @@ def check(case, museval, by_least_squares):
 
     What its own ratios move by, if that is little, is granted to ours.
     """
-    found, expected = bss_eval.evaluate(*case), museval(*case)
-    assert [each.shape for each in found] == [each.shape for each in expected]
-    if (apart := distance(found, expected)) <= TOLERANCE:
-        np.testing.assert_array_equal(found.order, expected[4])
+    actual, expected = bss_eval.evaluate(*case), museval(*case)
+    assert [each.shape for each in actual] == [each.shape for each in expected]
+    if (apart := distance(actual, expected)) <= TOLERANCE:
+        np.testing.assert_array_equal(actual.order, expected[4])
         return
     unsure = spread(museval, *case)
     assert unsure > TOLERANCE / 100, "museval is sure of other ratios"
     if apart > 10 * min(unsure, LITTLE):
-        apart = distance(found, by_least_squares(*case))
+        apart = distance(actual, by_least_squares(*case))
         assert apart <= TOLERANCE + 10 * min(spread(by_least_squares, *case), LITTLE)
 
 
@@ -166,13 +166,13 @@ def test_200_random_cases(kind, museval, museval_by_least_squares):
 def test_ratios_of_512_samples(museval):
     sounds = [each[:, np.newaxis] for each in (NOISE, OTHER)]
     sdr, _, sir, sar, _ = museval(*sounds, bss_eval.Options("v3", images=False))
-    found = bss_eval.whole(NOISE, OTHER)
+    actual = bss_eval.whole(NOISE, OTHER)
     for name, expected in zip(bss_eval.GLOBAL, (sdr, sir, sar), strict=True):
-        np.testing.assert_allclose(found[name], expected[:, 0], rtol=1e-9)
+        np.testing.assert_allclose(actual[name], expected[:, 0], rtol=1e-9)
     every = museval(*sounds, bss_eval.Options(window=RATE))
-    found = bss_eval.seconds(NOISE, OTHER, RATE)
+    actual = bss_eval.seconds(NOISE, OTHER, RATE)
     for name, expected in zip(bss_eval.WINDOWED, every, strict=False):
-        np.testing.assert_allclose(found[name], expected, rtol=1e-9)
+        np.testing.assert_allclose(actual[name], expected, rtol=1e-9)
 
 
 def test_chunks_change_nothing(monkeypatch):
@@ -190,10 +190,10 @@ def test_chunks_change_nothing(monkeypatch):
 
 def test_crossed_estimates_are_put_in_order():
     sounds = NOISE[:, np.newaxis], OTHER[::-1, np.newaxis]
-    found = bss_eval.evaluate(*sounds, bss_eval.Options(permute=True, length=16))
+    actual = bss_eval.evaluate(*sounds, bss_eval.Options(permute=True, length=16))
     straight = bss_eval.evaluate(NOISE[:, np.newaxis], OTHER[:, np.newaxis])
-    assert found.order.tolist() == [[1], [0]]
-    np.testing.assert_allclose(found.sdr, straight.sdr, atol=0.5)
+    assert actual.order.tolist() == [[1], [0]]
+    np.testing.assert_allclose(actual.sdr, straight.sdr, atol=0.5)
     options = bss_eval.Options("v3", window=RATE, permute=True, length=16)
     assert bss_eval.evaluate(*sounds, options).order.tolist() == [[1] * 3, [0] * 3]
 
@@ -204,9 +204,9 @@ def test_nine_estimates_have_too_many_orders():
 
 
 def test_one_source_has_no_interference():
-    found = bss_eval.evaluate(NOISE[:1, np.newaxis], OTHER[:1, np.newaxis])
-    assert found.sir.item() > INAUDIBLE
-    assert found.sdr.item() == pytest.approx(10.5, abs=0.5)
+    actual = bss_eval.evaluate(NOISE[:1, np.newaxis], OTHER[:1, np.newaxis])
+    assert actual.sir.item() > INAUDIBLE
+    assert actual.sdr.item() == pytest.approx(10.5, abs=0.5)
 
 
 @pytest.mark.parametrize("part", ["references", "estimates"])

@@ -52,8 +52,8 @@ def test_json_has_every_window(folders, capsys):
         assert target["name"] == SOURCES[number]
         assert [frame["time"] for frame in target["frames"]] == [0.0, 1.0]
         for name, values in expected.items():
-            found = [frame["metrics"][name] for frame in target["frames"]]
-            np.testing.assert_allclose(found, values[number])
+            actual = [frame["metrics"][name] for frame in target["frames"]]
+            np.testing.assert_allclose(actual, values[number])
             assert target["median"][name] == pytest.approx(np.median(values[number]))
 
 
@@ -76,8 +76,8 @@ def test_estimates_of_any_name_and_order(folders, capsys):
     _, estimates = folders
     (estimates / "drums.wav").rename(estimates / "z.wav")
     result = json.loads(run(capsys, *folders, "--permute", "--json")[1])
-    found = {each["name"]: each["estimates"] for each in result["targets"]}
-    assert found == {"drums": ["z"], "vocals": ["vocals"]}
+    actual = {each["name"]: each["estimates"] for each in result["targets"]}
+    assert actual == {"drums": ["z"], "vocals": ["vocals"]}
 
 
 @pytest.mark.parametrize("change", [-300, 300])

@@ -22,12 +22,12 @@ def delayed(sounds, length, samples):
 def test_correlations_in_blocks_are_those_of_the_definition(monkeypatch):
     monkeypatch.setattr(filters, "FRAME_FILTERS", 4)
     references, others = RNG.standard_normal([2, 2, 1, 300])
-    found = filters.correlations(references, others, slice(50, 290), 7)
+    actual = filters.correlations(references, others, slice(50, 290), 7)
     x, y = (each[:, 0, 50:290] for each in (references, others))
     for i, k in np.ndindex(2, 4):
         other = np.concatenate([x, y])[k]
         expected = [x[i, : 240 - lag] @ other[lag:] for lag in range(7)]
-        np.testing.assert_allclose(found[i, k], expected, atol=1e-10)
+        np.testing.assert_allclose(actual[i, k], expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("copy", ["none", "equal", "filtered"])
@@ -41,22 +41,22 @@ def test_filters_are_those_of_least_squares(copy):
         references[1, 0] = np.convolve(references[0, 0], [1, 0.5])[:200]
     estimate = RNG.standard_normal([1, 1, 200])
     products = filters.correlations(references, estimate, slice(0, 200), 8)
-    found = filters.distortion_filters(products)[0].ravel()
+    actual = filters.distortion_filters(products)[0].ravel()
     matrix = delayed(references, 8, 200)
     target = np.pad(estimate[0, 0], [0, 7])
     expected = np.linalg.lstsq(matrix, target, rcond=1e-7)[0]
-    np.testing.assert_allclose(matrix @ found, matrix @ expected, atol=1e-9)
+    np.testing.assert_allclose(matrix @ actual, matrix @ expected, atol=1e-9)
     if copy != "equal":
-        np.testing.assert_allclose(found, expected, atol=1e-9)
+        np.testing.assert_allclose(actual, expected, atol=1e-9)
 
 
 def test_silent_channels_have_no_filter():
     references = RNG.standard_normal([1, 2, 100]) * [[1], [0]]
     products = filters.correlations(references, references, slice(0, 100), 4)
-    found = filters.distortion_filters(products)
+    actual = filters.distortion_filters(products)
     expected = np.zeros([2, 2, 4])
     expected[0, 0, 0] = 1
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    np.testing.assert_allclose(actual, expected, atol=1e-12)
     assert not filters.distortion_filters(0 * products).any()
 
 

@@ -140,7 +140,7 @@ def scores(
             values[name] = np.full(len(references), np.nan)
     windowed = bss_eval.seconds(references, estimates, sample_rate)
     for name, seconds in windowed.items():
-        values[f"museval_{name}"] = np.array([_median(each) for each in seconds])
+        values[f"museval_{name}"] = np.array([_median(second) for second in seconds])
     return {name: np.where(is_silent, np.nan, values[name]) for name in MEASURES}
 
 

@@ -142,7 +142,7 @@ class UNet:
         padded = np.pad(images, [(0, 0), (0, 0), (context, after)])
         width = output + 2 * context
         outputs = [self.estimate(padded[..., s : s + width]) for s in starts]
-        return np.concatenate([each[..., :hop] for each in outputs], -1)[..., :count]
+        return np.concatenate([frame[..., :hop] for frame in outputs], -1)[..., :count]
 
     def _consistent(self, spectra: np.ndarray, samples: int) -> np.ndarray:
         """Replace the phase by that of the waveforms (Griffin-Lim)."""

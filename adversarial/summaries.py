@@ -76,4 +76,4 @@ def _estimates(model: SupervisedTraining, mixtures: tf.Tensor) -> tf.Tensor:
 def _batch(example: Example) -> dict[str, tf.Tensor]:
     """Stack the first examples of a stream."""
     examples = [example(tf.constant(p, tf.int64)) for p in range(EXAMPLES)]
-    return {name: tf.stack([each[name] for each in examples]) for name in examples[0]}
+    return {name: tf.stack([row[name] for row in examples]) for name in examples[0]}

@@ -91,7 +91,7 @@ def make_google_model(workspace: Workspace) -> None:
     with tf.Graph().as_default(), tf.Session() as session:
         saver = tf.train.import_meta_graph(str(workspace.model / "inference.meta"))
         tf.set_random_seed(0)
-        session.run([each.initializer for each in tf.global_variables()])
+        session.run([variable.initializer for variable in tf.global_variables()])
         saver.save(session, str(workspace.model / "model.ckpt"))
 
 

@@ -186,8 +186,8 @@ def main() -> int:
         results = {program: _ask(program, folder) for program in PROGRAMS}
         ratios = {program: np.load(folder / f"{program}.npy") for program in PROGRAMS}
     differences = {
-        program: float(np.nanmax(np.abs(each - ratios["museval"])))
-        for program, each in ratios.items()
+        program: float(np.nanmax(np.abs(ratio - ratios["museval"])))
+        for program, ratio in ratios.items()
     }
     song = "recordings" if arguments.recordings else "synthetic"
     written = table(arguments.seconds, results, differences, song)

@@ -122,7 +122,7 @@ def worker(python: str, folder: Path, name: str) -> turns.Worker:
 def table(answers: dict[str, list[turns.Spent]]) -> str:
     """Items per second of each, and how many times the original's."""
     speeds = {
-        name: BATCHES[name] * BATCH / statistics.median(each["wall"] for each in times)
+        name: BATCHES[name] * BATCH / statistics.median(time["wall"] for time in times)
         for name, times in answers.items()
     }
     lines = ["| | items / s | original x |\n|---|---|---|\n"]

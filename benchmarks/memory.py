@@ -94,7 +94,7 @@ def main() -> int:
         return 0
     preset, sizes = ("tiny", QUICK) if arguments.quick else ("fuss", FULL)
     results = {
-        seconds: {each: _ask(preset, seconds, each) for each in kinds}
+        seconds: {kind: _ask(preset, seconds, kind) for kind in kinds}
         for seconds, kinds in sizes.items()
     }
     written = table(results, version("tensorflow"))

@@ -130,7 +130,7 @@ def prepare(root: Path, corpus: Path) -> Path:
     train = [track for track in training if track.name not in names]
     parts = {"train": train, "dev": held_out, "test": held_out}
     with replacing_folder(corpus) as draft:
-        for folder, track in ((name, each) for name in parts for each in parts[name]):
+        for folder, track in ((name, part) for name in parts for part in parts[name]):
             file = draft / "Wavfile" / folder / f"{track.name}.wav"
             stereo = writing.quantise(sources(track)[::-1])
             writing.write_wav(file, stereo, track.sample_rate)

@@ -113,7 +113,7 @@ def lines(rows: Sequence[Mapping[str, Any]], output: Path) -> Iterator[str]:
         "| NSDR of two clips | seeds | CPU hours |"
     )
     yield f"|{'---|' * 8}"
-    columns = [f"{VOICE}_{each}" for each in GLOBAL.values()]
+    columns = [f"{VOICE}_{measure}" for measure in GLOBAL.values()]
     others = f"{REST}_GNSDR", "two_clips"
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -123,7 +123,9 @@ def lines(rows: Sequence[Mapping[str, Any]], output: Path) -> Iterator[str]:
         cells += ["" if name in BOUNDS else str(len(group)), _hours(output, name)]
         yield f"| {about(name)} | {' | '.join(cells)} |"
     for row in PUBLISHED:
-        numbers = [f"{each:.2f}" for each in row.numbers or ()] or ["?"] * len(columns)
+        numbers = [f"{number:.2f}" for number in row.numbers or ()] or ["?"] * len(
+            columns
+        )
         status = row.status.partition(":")[0]
         cells = [f"{row.about} ({status})", *numbers, "", row.separated]
         yield f"| {' | '.join(cells)} | | |"
@@ -161,7 +163,7 @@ def draw(output: Path, name: str, seed: str) -> None:
     (output / "curves").mkdir(exist_ok=True)
     for file in sorted(run.rglob("scalars.jsonl")) if run.is_dir() else ():
         records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-        losses = [each for each in records if "loss" in each]
+        losses = [record for record in records if "loss" in record]
         parts = [run.name, *file.parent.relative_to(run).parts]
         if losses:
             figure = plots.curves(losses, ["loss"])
@@ -182,7 +184,7 @@ def _spread(group: Sequence[Mapping[str, Any]], column: str) -> str:
 
 def _rank(name: str) -> tuple[int, str]:
     order = [*BOUNDS, *ROWS]
-    matches = [at for at, each in enumerate(order) if name.startswith(each)]
+    matches = [at for at, prefix in enumerate(order) if name.startswith(prefix)]
     return (
         max(matches, key=lambda at: len(order[at])) if matches else len(order)
     ), name

@@ -152,7 +152,7 @@ def table(size: dict[str, int], timed: dict[str, Any], held: dict[str, Any]) -> 
             f"| {build:.1f} |"
         )
     ratios = [a / b for a, b in zip(rows["unrolled"], rows["ours"], strict=True)]
-    lines.append("| ratio | " + " | ".join(f"{each:.0f}" for each in ratios) + " |")
+    lines.append("| ratio | " + " | ".join(f"{ratio:.0f}" for ratio in ratios) + " |")
     lines += [
         "",
         f"The best of {count} assignments: losses differ by "

@@ -149,7 +149,7 @@ def table(mode: str, runs: dict[str, list[list[float]]]) -> list[str]:
         f"| {mode} | wall s | CPU s | lowest CPU s | CPU of the products | lowest |",
         "|---|---|---|---|---|---|",
     ]
-    rows = {name: _row(each) for name, each in runs.items()}
+    rows = {name: _row(run) for name, run in runs.items()}
     for name, (wall, cpu, least) in rows.items():
         _, bound, least_bound = rows["products"]
         lines.append(

@@ -199,7 +199,7 @@ def _interleaved(
     for round_ in range(count + 1):
         for name, run in runs.items():
             wall, cpu = time.perf_counter(), time.process_time()
-            results[name] = [each.numpy() for each in tf.nest.flatten(run(inputs))]
+            results[name] = [tensor.numpy() for tensor in tf.nest.flatten(run(inputs))]
             if round_:
                 times = time.perf_counter() - wall, time.process_time() - cpu
                 spent[name].append(times)
@@ -212,7 +212,7 @@ def _table(mode: str, runs: Times) -> list[str]:
         f"| {mode} | wall s | CPU s | lowest CPU s | Keras takes | of the lowest |",
         "|---|---|---|---|---|---|",
     ]
-    rows = {name: _row(each) for name, each in runs.items()}
+    rows = {name: _row(run) for name, run in runs.items()}
     for name, (wall, cpu, least) in rows.items():
         _, most, least_of_keras = rows["keras"]
         lines.append(

@@ -274,7 +274,7 @@ def _weights(
 def _ordered(model: Model, order: tf.Tensor) -> Model:
     if isinstance(model, GaussianMixture):
         return GaussianMixture(
-            *(tf.gather(each, order, batch_dims=1) for each in model)
+            *(tf.gather(tensor, order, batch_dims=1) for tensor in model)
         )
     return tf.gather(model, order, batch_dims=1)
 

@@ -96,7 +96,7 @@ def reference(model: NusslModel, magnitude: np.ndarray) -> dict[str, np.ndarray]
         }
         module = Module(modules[name]["args"], weights)
         function = FUNCTIONS[modules[name]["class"]]
-        values[name] = function(module, *(values[each] for each in inputs))
+        values[name] = function(module, *(values[node] for node in inputs))
     outputs = {}
     if "embedding" in values:
         numbers = values["embedding"]

@@ -449,7 +449,10 @@ def _main(options: argparse.Namespace) -> int:
         confidence = results["confidence"]
         correlations = rank_correlations(confidence.rows, results["scores"].rows)
         text += f"\n{confidence_table(confidence.summary, correlations)}"
-        named = {f"{name}_correlation": each for name, each in correlations.items()}
+        named = {
+            f"{name}_correlation": correlation
+            for name, correlation in correlations.items()
+        }
         means["confidence"] = confidence.summary | named
     write_json(means, output / "summary.json")
     write_text(output / "summary.md", text)

@@ -207,7 +207,7 @@ def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
     if preset not in PRESETS:
         raise ConfigError(f"preset={preset!r}: expected one of {', '.join(PRESETS)}")
     own = ("preset", "model")
-    flat = flatten({key: each for key, each in values.items() if key not in own})
+    flat = flatten({key: value for key, value in values.items() if key not in own})
     expected = keys(ClusteringConfig)
     for key in flat:
         if key not in expected:
@@ -237,7 +237,7 @@ def _of_cookiecutter(values: Mapping[str, Any], path: Path) -> Experiment:
                 "two splits of one"
             )
     if trained:
-        folders = dict.fromkeys(f for each in trained for f in each.folders)
+        folders = dict.fromkeys(f for data_set in trained for f in data_set.folders)
         config = replace(trained[0], folders=tuple(folders))
     args = values.get("algorithm_config", {}).get("args") or {}
     info = values.get("info") or {}
@@ -397,9 +397,9 @@ def expand(value: Any, where: str) -> Any:
     {'folder': ['/data/test', 3]}
     """
     if isinstance(value, Mapping):
-        return {key: expand(each, f"{where}.{key}") for key, each in value.items()}
+        return {key: expand(part, f"{where}.{key}") for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(expand(each, where) for each in value)
+        return type(value)(expand(part, where) for part in value)
     if not isinstance(value, str):
         return value
     for name in VARIABLE.findall(value):

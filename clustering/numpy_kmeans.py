@@ -102,8 +102,10 @@ def kmeans(points: np.ndarray, weights: np.ndarray, chances: np.ndarray) -> np.n
     [0.5, 10.0]
     """
     data = _centred(points, weights)
-    solutions = [_lloyd(data, _seeds(data, each)) for each in chances]
-    inertias = [float(_squares(data, each).min(0) @ data.weights) for each in solutions]
+    solutions = [_lloyd(data, _seeds(data, chance)) for chance in chances]
+    inertias = [
+        float(_squares(data, solution).min(0) @ data.weights) for solution in solutions
+    ]
     return np.asarray(solutions[int(np.argmin(inertias))] + data.mean)
 
 

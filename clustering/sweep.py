@@ -84,9 +84,9 @@ def combine(sweep: Mapping[str, Any]) -> list[Changes]:
         if not values:
             raise ConfigError(f"sweep: {key} has no value to try; expected some")
         if not key.startswith(TIED):
-            alternatives.append([{key: each} for each in values])
-        elif all(isinstance(each, Mapping) for each in values):
-            alternatives.append([dict(each) for each in values])
+            alternatives.append([{key: choice} for choice in values])
+        elif all(isinstance(choice, Mapping) for choice in values):
+            alternatives.append([dict(choice) for choice in values])
         else:
             raise ConfigError(
                 f"sweep: {key} holds {values[0]!r}; expected a list of mappings that "

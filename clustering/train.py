@@ -55,7 +55,7 @@ class ClusteringTraining(keras.Model):
         own, losses = accumulate(self.gradients_of, batch, parts)
         weights = self.network.trainable_variables
         pairs = zip(own, weights, strict=True)
-        summed = [each for each, _ in self.optimizer.aggregate_gradients(pairs)]
+        summed = [gradient for gradient, _ in self.optimizer.aggregate_gradients(pairs)]
         gradients, norm = self._clipped(summed)
         self.optimizer.apply_gradients(
             zip(gradients, weights, strict=True), skip_gradients_aggregation=True

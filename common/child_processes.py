@@ -144,7 +144,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> Pro
 def _wait(processes: Sequence[Process], send: Send, signals: list[int]) -> int | None:
     """Wait for all processes; return the index of the first that failed."""
     failed, deadline = None, 0.0
-    while running := [each for each in processes if each.poll() is None]:
+    while running := [child for child in processes if child.poll() is None]:
         while signals:
             _pass_on(running, send, signal.Signals(signals.pop(0)))
         if failed is None:

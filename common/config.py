@@ -340,7 +340,7 @@ def _convert(annotation: Any, value: Any) -> Any:
         parts = typing.get_args(annotation)
         if Ellipsis not in parts:
             pairs = zip(parts, items, strict=True)
-            return tuple(_convert(part, _literal(each)) for part, each in pairs)
+            return tuple(_convert(part, _literal(text)) for part, text in pairs)
         item = parts[0]
         return tuple(_convert(item, i if item is str else _literal(i)) for i in items)
     if isinstance(value, bool) and annotation is not bool:

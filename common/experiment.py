@@ -288,7 +288,7 @@ def _is_switch(annotation: Any) -> bool:
 
 def _is_list(annotation: Any) -> bool:
     types = (annotation, *typing.get_args(annotation))
-    return any(typing.get_origin(each) is tuple for each in types)
+    return any(typing.get_origin(option) is tuple for option in types)
 
 
 def _several(command: Vocabulary[Any], rest: list[str], name: str) -> Any:

@@ -517,7 +517,7 @@ def holds(folder: str | Path, path: str | Path) -> bool:
     """
     whole = Path(os.path.realpath(path))
     keys = _keys(folder)
-    return any(keys & _keys(each) for each in (whole, *whole.parents))
+    return any(keys & _keys(folder) for folder in (whole, *whole.parents))
 
 
 def _keys(path: str | Path) -> set[tuple[Any, ...]]:

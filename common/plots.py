@@ -149,7 +149,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     if path.suffix[1:].lower() not in formats:
         raise PlotError(
             f"{path} does not end in an image format; use one of "
-            f"{', '.join('.' + each for each in sorted(formats))}."
+            f"{', '.join('.' + suffix for suffix in sorted(formats))}."
         )
     with replacing(path) as draft:
         figure.savefig(draft, format=path.suffix[1:].lower(), dpi=150)

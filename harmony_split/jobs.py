@@ -97,7 +97,7 @@ class Job:
 
 
 STRUCTURED = ("preview", "whole", "error")
-COLUMNS = tuple(each.name for each in fields(Job))
+COLUMNS = tuple(column.name for column in fields(Job))
 
 
 def new_id() -> str:

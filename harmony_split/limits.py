@@ -74,7 +74,7 @@ def _number(text: str) -> float:
 
 def from_options(options: Mapping[str, Any]) -> Limits:
     """Make the limits from parsed options."""
-    return Limits(**{each.name: options[each.name] for each in fields(Limits)})
+    return Limits(**{limit.name: options[limit.name] for limit in fields(Limits)})
 
 
 STATUS = {

@@ -195,7 +195,7 @@ class Server:
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _check_model(self, model: str) -> None:
-        models = {each["name"]: each for each in self._pool.known_models()}
+        models = {entry["name"]: entry for entry in self._pool.known_models()}
         if not models:  # no worker has started; the worker will refuse a missing model
             return
         if model not in models:

@@ -148,7 +148,7 @@ def _roomsim_records(
     index = roomsim.write(corpus, split, folder, config.records_encoding, rate)
     seconds = [entry.samples / rate for entry in index.tracks]
     ends = dict.fromkeys((min(seconds), max(seconds)))
-    shown = " to ".join(f"{each:g}" for each in ends)
+    shown = " to ".join(f"{end:g}" for end in ends)
     say(
         f"roomsim: {len(index)} examples of {split}, {shown} s with up to "
         f"{len(index.sources)} sources, read as of one microphone at {rate} Hz because "
@@ -234,7 +234,7 @@ def training_example(
 
     def pair(position: tf.Tensor) -> tf.Tensor:
         positions = (2 * position, 2 * position + 1)
-        drawn = [_recording(config, given[0], each, most) for each in positions]
+        drawn = [_recording(config, given[0], offset, most) for offset in positions]
         return tf.stack(drawn)
 
     def alone(position: tf.Tensor) -> tf.Tensor:
@@ -276,7 +276,7 @@ def validation_example(config: MixitConfig, index: records.Index) -> Example:
             for track in tf.unstack(tracks)
         ]
         return {
-            "sources": tf.stack([each["sources"][:, 0] for each in pair]),
+            "sources": tf.stack([example["sources"][:, 0] for example in pair]),
             "counted": tf.cast(tracks < used, tf.float32),
         }
 

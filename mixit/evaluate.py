@@ -196,7 +196,9 @@ def read_mixtures(group: Group, sample_rate: int) -> np.ndarray:
         return read_sources(group[0], sample_rate)
     mixtures = [read_sources(track, sample_rate).sum(axis=0) for track in group]
     longest = max(map(len, mixtures))
-    return np.stack([np.pad(each, (0, longest - len(each))) for each in mixtures])
+    return np.stack(
+        [np.pad(mixture, (0, longest - len(mixture))) for mixture in mixtures]
+    )
 
 
 def group_name(group: Group) -> str:
@@ -275,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _main(options: argparse.Namespace) -> int:
     if options.table is not None:
-        summaries = [published.read_summary(each) for each in options.table]
+        summaries = [published.read_summary(path) for path in options.table]
         sys.stdout.write(published.scores_table(summaries))
         return 0
     if not options.model:

@@ -418,7 +418,7 @@ def _listed(
     name: str, mixtures: int, sources: int, listed: Collection[tuple[int, ...]]
 ) -> set[tuple[int, ...]]:
     """Check the assignments of a list."""
-    chosen = {tuple(map(int, each)) for each in listed}
+    chosen = {tuple(map(int, item)) for item in listed}
     for each in sorted(chosen):
         if len(each) != sources or not set(each) <= set(range(mixtures)):
             raise ValueError(

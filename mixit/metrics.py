@@ -218,7 +218,7 @@ def columns(outputs: int) -> list[str]:
     names = ["example"]
     for measure in sorted((*PER_SOURCE, *PER_EXAMPLE)):
         numbers = [""] if measure in PER_EXAMPLE else _numbers("source", outputs)
-        names += [measure + each for each in numbers]
+        names += [measure + suffix for suffix in numbers]
     return names
 
 
@@ -229,7 +229,7 @@ def mixture_columns(mixtures: int = 2) -> list[str]:
     ['example', 'sisnr_improvement_mix1', 'sisnr_improvement_mix2']
     """
     numbers = _numbers("mix", mixtures)
-    return ["example", *(name + each for name in PER_MIXTURE for each in numbers)]
+    return ["example", *(name + suffix for name in PER_MIXTURE for suffix in numbers)]
 
 
 def row(
@@ -257,7 +257,9 @@ def row(
             f"{name} has {len(sources)} sources and the model {outputs} outputs; every "
             "source needs an output: take a model with more, or a set with fewer"
         )
-    batch = [tf.constant(each[np.newaxis]) for each in (sources, estimates, mixture)]
+    batch = [
+        tf.constant(signal[np.newaxis]) for signal in (sources, estimates, mixture)
+    ]
     scores = score(batch[0], batch[1], batch[2])
     return {"example": name, **_per_source(scores), **_per_example(scores)}
 
@@ -273,7 +275,7 @@ def mixture_row(name: str, mixtures: np.ndarray, estimates: np.ndarray) -> Row:
     Returns:
         Cells by :func:`mixture_columns`.
     """
-    signals = (tf.constant(each[np.newaxis]) for each in (mixtures, estimates))
+    signals = (tf.constant(signal[np.newaxis]) for signal in (mixtures, estimates))
     again, together = score_mixtures(*signals)
     after, before = again.numpy()[0], together.numpy()[0]
     values = {
@@ -303,7 +305,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         ``equal``, ``over`` as shares of the examples.
     """
     summary: dict[str, Any] = {"examples": len(rows)}
-    most = max([MOST_SOURCES, *(each["num_active_refs"] for each in rows)])
+    most = max([MOST_SOURCES, *(example["num_active_refs"] for example in rows)])
     values = {count: _values(rows, count) for count in range(1, most + 1)}
     summary["1S"] = moments(values[1])
     for count in range(2, most + 1):
@@ -311,7 +313,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     several = [v for count in range(2, most + 1) for v in values[count]]
     summary["MSi"] = moments(several)
     for name in RATES:
-        flags = [each[f"{name}_separation"] for each in rows]
+        flags = [example[f"{name}_separation"] for example in rows]
         summary[name] = float(np.mean(flags)) if flags else 0.0
     return summary
 

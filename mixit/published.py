@@ -360,7 +360,11 @@ def scores_table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
     Returns:
         A table of the published rows, and one of the runs on synthetic sounds.
     """
-    real = {each.get("row"): each for each in summaries if not each.get("synthetic")}
+    real = {
+        summary.get("row"): summary
+        for summary in summaries
+        if not summary.get("synthetic")
+    }
     head = ["preset", "model", "test set", "1S", "published", "MSi", "published"]
     cells = []
     for name, row in SCORES.items():
@@ -370,11 +374,11 @@ def scores_table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
             line += [ours, row.values.get(measure, NOT_ESTABLISHED)]
         cells.append([*line, row.source])
     lines = _table([*head, "published in"], cells)
-    made = [each for each in summaries if each.get("synthetic")]
+    made = [summary for summary in summaries if summary.get("synthetic")]
     if made:
         lines += ["", "On synthetic sounds, which say nothing about recordings:", ""]
         head = ["model", "examples", "1S", "MSi"]
-        lines += _table(head, [_synthetic_cells(each) for each in made])
+        lines += _table(head, [_synthetic_cells(summary) for summary in made])
     return "\n".join(lines) + "\n"
 
 

@@ -268,7 +268,9 @@ def images(
         Images [batch, bins, frames, 1] by tag: ``{...}_spectrogram``, and for the
         mixture ``mixture_1``, which is what TensorFlow 1 made of its tag.
     """
-    window, hop = (round(sample_rate * each) for each in (window_seconds, hop_seconds))
+    window, hop = (
+        round(sample_rate * seconds) for seconds in (window_seconds, hop_seconds)
+    )
     params = Stft(window, hop, 2 ** (window - 1).bit_length(), "sqrt_hann", "end")
     return {
         _image_tag(tag): _draw(waveform, params) for tag, waveform in waveforms.items()

@@ -102,7 +102,7 @@ class MixitTraining(keras.Model):
             together, *apart = tf.split(self.network(tf.concat(everything, axis=0)), 3)
             losses = self._invariant(mixtures, together)
             self.loss_mean.update_state(losses, tf.reduce_mean(weights, axis=1))
-        parts = (tf.unstack(each, axis=1) for each in (batch["sources"], weights))
+        parts = (tf.unstack(tensor, axis=1) for tensor in (batch["sources"], weights))
         for sources, weight, estimates, mixture in zip(
             *parts, apart, singles, strict=True
         ):
@@ -254,7 +254,9 @@ def _seen_sounds(
 
     def sources(step: int) -> tf.Tensor:
         positions = [tf.constant((step - 1) * rows + i, tf.int64) for i in range(3)]
-        return tf.stack([example(each)["sources"][: model.parts] for each in positions])
+        return tf.stack(
+            [example(position)["sources"][: model.parts] for position in positions]
+        )
 
     return summaries.TrainingSounds(
         str(config.output),

@@ -497,7 +497,7 @@ def test_record_that_cannot_be_read(machine, site, record):
     done = machine.run()
     good(done)
     (line,) = (each for each in done.stderr.splitlines() if "gzip -t" in each)
-    assert f"{site.address}/api/record gives no size and md5 sum of {DRY}" in line
+    assert f"{site.address}/api/record has no size and md5 sum of {DRY}" in line
     assert fuss.tracks(machine.root, "train")
 
 

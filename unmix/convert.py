@@ -54,7 +54,7 @@ def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
     if folder.exists():
         raise CheckpointError(f"{folder} exists; name a folder that does not")
     separators = [original_folder.separator(model.config) for model in models.values()]
-    if not separators or any(each != separators[0] for each in separators):
+    if not separators or any(separator != separators[0] for separator in separators):
         raise CheckpointError(
             f"the networks of {', '.join(models) or 'no target'} have several rates or "
             "transforms; expected one, so export them one by one"
@@ -142,7 +142,7 @@ def check(model: OpenUnmix, tensors: Tensors, frames: int = 64) -> float:
     batch = tf.constant(magnitude[np.newaxis])
     estimates = model(batch)[0].numpy(), folded_estimate(model, magnitude)
     largest = float(np.abs(expected).max()) or 1.0
-    difference = max(float(np.abs(each - expected).max()) for each in estimates)
+    difference = max(float(np.abs(estimate - expected).max()) for estimate in estimates)
     if not difference / largest <= TOLERANCE:
         raise CheckpointError(
             f"the network differs from its tensors, computed by numpy in float64, by "

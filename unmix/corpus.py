@@ -201,7 +201,7 @@ def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Spli
         CorpusError: All tracks are too short.
     """
     names = targets(config)
-    available = dict.fromkeys(source for each in tracks for source in each.sources)
+    available = dict.fromkeys(source for track in tracks for source in track.sources)
     sources = [parts(config, target, available) for target in names]
     tracks = _long_enough(config, split, tracks)
     named: dict[str, tuple[Sound, Track]] = {}
@@ -222,7 +222,7 @@ def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Spli
     make = _pools if config.dataset in POOLED else _rows
     slots, slot_names = make(config, tracks, numbers, sounds.samples)
     mixture = slots.pop() if slot_names[-1] == MIXTURE else None
-    target_slots = tuple(tuple(map(slot_names.index, each)) for each in sources)
+    target_slots = tuple(tuple(map(slot_names.index, names)) for names in sources)
     return Split(sounds, tuple(slots), mixture, target_slots, names)
 
 
@@ -312,7 +312,7 @@ def _rows(
     samples: np.ndarray,
 ) -> tuple[list[Slot], list[str]]:
     """Make slots whose rows are the tracks; the last one holds a stored mixture."""
-    names, rows = list(tracks[0].sources), [list(each.sources) for each in tracks]
+    names, rows = list(tracks[0].sources), [list(track.sources) for track in tracks]
     if config.dataset not in LAYOUTS:
         # A missing source of a track is silent.
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -341,10 +341,10 @@ def _interferers(
     target: str, tracks: Sequence[Track]
 ) -> tuple[list[str], list[list[str]]]:
     """List the sources of each track, the target first, padded with empty names."""
-    others = [[name for name in each.sources if name != target] for each in tracks]
-    most = max(len(each) for each in others)
+    others = [[name for name in track.sources if name != target] for track in tracks]
+    most = max(len(other) for other in others)
     names = [target, *(f"interferer {index}" for index in range(most))]
-    rows = [[target, *each, *[""] * (most - len(each))] for each in others]
+    rows = [[target, *other, *[""] * (most - len(other))] for other in others]
     return names, rows
 
 
@@ -359,10 +359,10 @@ def _pools(
     slots = []
     for name in names:
         own = sorted(track.name for track in tracks if name in track.sources)
-        classes = [_class(each.removeprefix(name), config.balanced) for each in own]
+        classes = [_class(key.removeprefix(name), config.balanced) for key in own]
         ordered = [own[index] for index in np.argsort(classes, kind="stable")]
         _, count = np.unique(classes, return_counts=True)
-        rows = np.array([numbers[f"{each}/{name}"] for each in ordered], np.int64)
+        rows = np.array([numbers[f"{key}/{name}"] for key in ordered], np.int64)
         present = np.ones(len(rows), np.float32)
         slots.append(
             Slot(rows, present, samples[rows], np.cumsum(count) - count, count)

@@ -96,7 +96,7 @@ class TwoPass:
         Returns:
             Float32 [batch, sources, channels, samples].
         """
-        return np.stack([self._one_or_two(each) for each in mixture])
+        return np.stack([self._one_or_two(channel) for channel in mixture])
 
     def _one_or_two(self, mixture: np.ndarray) -> np.ndarray:
         """Separate equal channels as one if the networks use their mean."""
@@ -153,8 +153,10 @@ class TwoPass:
         estimates = wiener(magnitudes, spectra, self.options)[: self.sources]
         size, hop = self.params.window_samples, self.params.hop_samples
         # One after the other, to save memory.
-        sounds = (np.fft.irfft(each, size).astype(np.float32) for each in estimates)
-        return np.stack([overlap_and_add(each * self._hann, hop) for each in sounds])
+        sounds = (
+            np.fft.irfft(estimate, size).astype(np.float32) for estimate in estimates
+        )
+        return np.stack([overlap_and_add(sound * self._hann, hop) for sound in sounds])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -99,7 +99,7 @@ def files(folder: Path) -> dict[str, Path]:
                 f"target {target}; remove one of them"
             )
         by_target.setdefault(target, path)
-    described = [each for each in by_target if (folder / f"{each}.json").exists()]
+    described = [target for target in by_target if (folder / f"{target}.json").exists()]
     if described and len(described) < len(by_target):
         logger.info("%s: left out weights without a .json beside them", folder)
     return {target: by_target[target] for target in ordered(described or by_target)}

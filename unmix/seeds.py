@@ -86,11 +86,11 @@ def table(runs: Mapping[str, Sequence[Run]]) -> str:
     target   seed42   seed43   best
     bass     0.5000   0.2500   seed43
     """
-    seeds = list(dict.fromkeys(run.seed for each in runs.values() for run in each))
+    seeds = list(dict.fromkeys(run.seed for group in runs.values() for run in group))
     seeds.sort(key=lambda name: (len(name), name))
     rows = [["target", *seeds, BEST]]
     for target, run in _best(runs).items():
-        losses = {each.seed: f"{each.loss:.4f}" for each in runs[target]}
+        losses = {run.seed: f"{run.loss:.4f}" for run in runs[target]}
         rows.append([target, *(losses.get(seed, "-") for seed in seeds), run.seed])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

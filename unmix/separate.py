@@ -124,7 +124,9 @@ def load(  # noqa: PLR0913 (each is one independent choice)
 
 def _digest(networks: Mapping[str, OpenUnmix]) -> str:
     """Compute the SHA-256 of the networks of all targets."""
-    variables = [each for network in networks.values() for each in network.variables]
+    variables = [
+        variable for network in networks.values() for variable in network.variables
+    ]
     return fingerprint(variables, [(n, net.config) for n, net in networks.items()])
 
 

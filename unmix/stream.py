@@ -153,7 +153,7 @@ class Stream:
         Only the last chunk is padded, after which no state is needed.
         """
         while frames:
-            fitting = (each for each in (MANY, FEW, 1) if each <= frames)
+            fitting = (count for count in (MANY, FEW, 1) if count <= frames)
             size = self._together or next(fitting)
             count = min(size, frames)
             yield count, size

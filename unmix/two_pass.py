@@ -123,7 +123,7 @@ class TwoPassSeparator:
         Returns:
             Float32 [batch, sources, channels, samples].
         """
-        estimates = [self._one_or_two(each) for each in mixture]
+        estimates = [self._one_or_two(channel) for channel in mixture]
         return estimates[0][np.newaxis] if len(estimates) == 1 else np.stack(estimates)
 
     def _one_or_two(self, mixture: np.ndarray) -> np.ndarray:
@@ -181,7 +181,7 @@ class TwoPassSeparator:
         self, kept: list[np.ndarray], padded: np.ndarray, window: int, start: int
     ) -> np.ndarray:
         """Separate a window of the filter; the analysis window fades it in and out."""
-        rows = np.stack([each[start : start + window] for each in kept])
+        rows = np.stack([spectra[start : start + window] for spectra in kept])
         count = rows.shape[1]
         rows = np.pad(rows, [(0, 0), (0, window - count), (0, 0)])
         chunk = self._chunk(padded, start, window)

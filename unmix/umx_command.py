@@ -151,7 +151,7 @@ def _format(ext: str) -> str:
     if name not in audio.FORMATS:
         raise SeparationError(
             f"--ext is {ext!r}; expected one of "
-            + ", ".join(f".{each}" for each in audio.FORMATS)
+            + ", ".join(f".{suffix}" for suffix in audio.FORMATS)
         )
     return name
 

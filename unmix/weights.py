@@ -305,7 +305,7 @@ def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
         try:
             obtain(publication.url(path.name), path, expected_digest(path) or "")
         except DownloadError as error:
-            urls = ", ".join(publication.url(each.name) for each in missing)
+            urls = ", ".join(publication.url(file.name) for file in missing)
             raise DownloadError(f"{error}; {name} needs {urls}") from error
     return paths
 

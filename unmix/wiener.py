@@ -282,7 +282,7 @@ def _mix(power: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
         tf.unstack(part[..., tf.newaxis, :], axis=-4),
         strict=True,
     )
-    terms = [each[..., tf.newaxis, :, :] * one for each, one in targets]
+    terms = [spectrum[..., tf.newaxis, :, :] * one for spectrum, one in targets]
     return tf.add_n(terms)
 
 

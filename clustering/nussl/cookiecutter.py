@@ -229,7 +229,9 @@ def sources(values: Mapping[str, Any]) -> tuple[str, ...]:
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten all sections that are not translated elsewhere."""
     elsewhere = ("model_config", "datasets")
-    return flatten({key: each for key, each in values.items() if key not in elsewhere})
+    return flatten(
+        {key: value for key, value in values.items() if key not in elsewhere}
+    )
 
 
 def _is_ignored(key: str) -> bool:
@@ -240,7 +242,7 @@ def _is_ignored(key: str) -> bool:
 def _check(key: str, value: Any) -> None:
     if key in FIXED:
         if value not in FIXED[key]:
-            supported = " or ".join(repr(each) for each in FIXED[key])
+            supported = " or ".join(repr(choice) for choice in FIXED[key])
             raise ConfigError(
                 f"{key} is {value!r}; only {supported} has a counterpart here"
             )
@@ -380,8 +382,10 @@ def _parts(config: Any) -> tuple[Modules, Inputs]:
     try:
         if config.get("class", "SeparationModel") != "SeparationModel":
             raise _foreign(f"the class is {config['class']}", "SeparationModel")
-        modules = {str(name): dict(each) for name, each in config["modules"].items()}
-        inputs = {str(name): list(each) for name, each in config["connections"]}
+        modules = {
+            str(name): dict(module) for name, module in config["modules"].items()
+        }
+        inputs = {str(name): list(sources) for name, sources in config["connections"]}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ConfigError):
             raise

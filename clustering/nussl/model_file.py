@@ -186,7 +186,7 @@ def parts(graph: Any) -> tuple[Modules, list[Any]]:
         }
         inputs = [name for name in graph["modules"] if name not in modules]
         connections = [
-            [name, [INPUT if each in inputs else each for each in sources]]
+            [name, [INPUT if source in inputs else source for source in sources]]
             for name, sources in graph["connections"]
         ]
         set(graph["output"])
@@ -453,7 +453,7 @@ def _head(modules: Modules, name: str) -> tuple[int, tuple[Any, ...]]:
         )
     # nussl searches a text for each name: gated_tanh also contains tanh.
     rows = (GATED, NONLINEAR, NORM)
-    chosen = [next((each for each in row if each in value), None) for row in rows]
+    chosen = [next((name for name in row if name in value), None) for row in rows]
     return args["embedding_size"], tuple(filter(None, chosen))
 
 

@@ -114,7 +114,7 @@ def split_folder(
     if split is not None:
         expect_split(corpus, split)
     folder = reading.folder_of(corpus, user_path(root), purpose)
-    if split is None or not any((folder / each).is_dir() for each in SPLITS):
+    if split is None or not any((folder / name).is_dir() for name in SPLITS):
         return folder
     return reading.folder_of(corpus, folder / split, purpose)
 

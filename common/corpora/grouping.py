@@ -92,7 +92,7 @@ def by_label(tracks: Iterable[Track]) -> list[Track]:
     """Return tracks whose sources are the sums of each label, such as ``piano``."""
     tracks = list(tracks)
     labels = dict.fromkeys(label(name) for track in tracks for name in track.sources)
-    return group(tracks, {each: [each] for each in labels})
+    return group(tracks, {name: [name] for name in labels})
 
 
 def numbered(tracks: Iterable[Track]) -> list[Track]:
@@ -167,7 +167,7 @@ def _owners(
                     f"{name!r}; expected one."
                 )
         if not present.intersection(members):
-            labels = sorted({label(each) for each in present})
+            labels = sorted({label(source) for source in present})
             raise CorpusError(
                 f"The group {name!r} ({', '.join(members)}) is in none of "
                 f"{len(tracks)} tracks; their sources are {', '.join(labels)}."

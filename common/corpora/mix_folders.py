@@ -43,7 +43,11 @@ def tracks(
     """
     folder = completeness.split_folder(CORPUS, root, split, "folders of sources")
     if sources is None:
-        sources = [each.name for each in reading.subfolders(folder) if each.name != mix]
+        sources = [
+            subfolder.name
+            for subfolder in reading.subfolders(folder)
+            if subfolder.name != mix
+        ]
     if not sources:
         raise CorpusError(
             f"{CORPUS}: {folder} should hold a folder for each source and holds "

@@ -159,7 +159,9 @@ def _join(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Return excerpts with short pauses between, each recording at most once."""
-    lengths = np.array([each.samples / each.sample_rate for each in recordings])
+    lengths = np.array(
+        [recording.samples / recording.sample_rate for recording in recordings]
+    )
     order = rng.choice(
         len(recordings), len(recordings), replace=False, p=lengths / lengths.sum()
     )
@@ -239,7 +241,9 @@ def _make_example(
 def _candidates(names: Sequence[str], kinds: Kinds, seconds: float) -> list[str]:
     """Return the kinds with recordings of at least that length together."""
     return [
-        name for name in names if sum(each.seconds for each in kinds[name]) >= seconds
+        name
+        for name in names
+        if sum(recording.seconds for recording in kinds[name]) >= seconds
     ]
 
 

@@ -89,8 +89,8 @@ def songs(root: Path | str, *, skip: bool = False) -> list[Song]:
     """
     folders = _song_folders(user_path(root))
     described = [_describe(folder) for folder in folders]
-    rows = {each.folder.name: each for each in described}
-    laid_out = [_row(each) for each in described]
+    rows = {song.folder.name: song for song in described}
+    laid_out = [_row(song) for song in described]
     complete = completeness.complete(CORPUS, laid_out, skip=skip)
     completeness.expect_count(CORPUS, "all", len(complete), (COUNT,))
     made = reading.make_tracks(_one_rate(complete, skip), longest=True)
@@ -104,7 +104,9 @@ def _song_folders(root: Path) -> list[Path]:
     reading.folder_of(CORPUS, root, "moisesdb_v0.1")
     for folder in (root, *reading.subfolders(root)):
         subfolders = reading.subfolders(folder)
-        song_folders = [each for each in subfolders if (each / INDEX).is_file()]
+        song_folders = [
+            subfolder for subfolder in subfolders if (subfolder / INDEX).is_file()
+        ]
         if song_folders:
             return song_folders
     raise CorpusError(
@@ -123,8 +125,8 @@ def _describe(folder: Path) -> _Described:
         for stem in content["stems"]:
             name = _plain_name(stem["stemName"])
             files = stems.setdefault(name, [])
-            files += [_file(folder / name, each) for each in stem["tracks"]]
-            if any(each.get("has_bleed", False) for each in stem["tracks"]):
+            files += [_file(folder / name, row) for row in stem["tracks"]]
+            if any(row.get("has_bleed", False) for row in stem["tracks"]):
                 bleeding.add(name)
         artist = str(content.get("artist") or folder.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -165,7 +167,7 @@ def _sum(files: Sequence[Path]) -> Path | Sum:
 def _one_rate(rows: Sequence[completeness.Row], skip: bool) -> list[completeness.Row]:
     """Return the songs whose files have one rate, so that they can be added up."""
     files = {row[0]: _files(row) for row in rows}
-    infos = reading.measure(file for each in files.values() for file in each)
+    infos = reading.measure(file for paths in files.values() for file in paths)
     kept, faults = [], []
     for row in rows:
         first, *others = files[row[0]]

@@ -146,7 +146,9 @@ def songs(folder: Path, *, is_wav: bool = False) -> dict[str, Path]:
                 "one song; remove one of them."
             )
     # A song that exists in both forms needs no decoding.
-    return by_name | {each.name: each for each in reading.subfolders(folder)}
+    return by_name | {
+        subfolder.name: subfolder for subfolder in reading.subfolders(folder)
+    }
 
 
 def preview() -> Path:
@@ -253,16 +255,16 @@ def _held_out(folder: Path, names: Sequence[str], split: str) -> list[str]:
 
 def _wav_folders(songs: Sequence[Path], parent: Path) -> list[Path]:
     """Return folders of wav files; stem files are decoded into the cache first."""
-    encoded = [each for each in songs if not each.is_dir()]
+    encoded = [song for song in songs if not song.is_dir()]
     if not encoded:
         return list(songs)
     digest = hashlib.sha256(str(parent.resolve()).encode()).hexdigest()[:12]
     target = files.cache_folder(f"musdb18-{digest}", parent.name)
-    folders = {each: target / _title(each) for each in encoded}
+    folders = {song: target / _title(song) for song in encoded}
     with ThreadPoolExecutor(cpus.count()) as pool:
         work = pool.map(decode, encoded, folders.values())
         list(tqdm(work, f"decoding into {target}", len(encoded), disable=None))
-    return [folders.get(each, each) for each in songs]
+    return [folders.get(song, song) for song in songs]
 
 
 def _title(stem_file: Path) -> str:

@@ -63,14 +63,14 @@ def contents(folder: Path) -> str:
     >>> contents(Path(tempfile.mkdtemp()))
     'nothing'
     """
-    entries = sorted(each.name for each in folder.iterdir())
+    entries = sorted(path.name for path in folder.iterdir())
     return ", ".join(entries[:5]) + (", ..." if len(entries) > 5 else "") or "nothing"
 
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the subfolders of a folder by name, without hidden and system ones."""
-    entries = (each for each in folder.iterdir() if not sound_files.is_junk(each.name))
-    return sorted(each for each in entries if each.is_dir())
+    entries = (path for path in folder.iterdir() if not sound_files.is_junk(path.name))
+    return sorted(entry for entry in entries if entry.is_dir())
 
 
 def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:
@@ -167,13 +167,13 @@ def make_tracks(
     rows = list(laid_out)
     every = [[*sources.values(), *([mix] if mix else [])] for _, sources, mix in rows]
     measured = measure(
-        file for sounds in every for each in sounds for file in waveforms.files(each)
+        file for sounds in every for sound in sounds for file in waveforms.files(sound)
     )
     tracks, losses = [], []
     for (name, sources, mixture), sounds in zip(rows, every, strict=True):
-        infos = [waveforms.info(each, 0, measured.__getitem__) for each in sounds]
+        infos = [waveforms.info(sound, 0, measured.__getitem__) for sound in sounds]
         rate = infos[0].sample_rate
-        lengths = [-(-each.samples * rate // each.sample_rate) for each in infos]
+        lengths = [-(-info.samples * rate // info.sample_rate) for info in infos]
         samples = max(lengths) if longest else min(lengths)
         tracks.append(Track(name, rate, samples, sources, mixture))
         # Lengths at other rates are rounded up, by at most one sample.

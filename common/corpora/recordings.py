@@ -102,12 +102,16 @@ def divide(
     divided: dict[str, dict[str, list[Recording]]] = {split: {} for split in splits}
     for index, (name, recordings) in enumerate(kinds.items()):
         if by_time and len(recordings) < MANY:
-            parts = {s: [_cut(each, s) for each in recordings] for s in splits}
+            parts = {
+                s: [_cut(recording, s) for recording in recordings] for s in splits
+            }
         else:
             rng = np.random.default_rng([seed, index])
             parts = _by_file(name, recordings, splits, rng)
         for split, part in parts.items():
-            divided[split][name] = [each for each in part if each.samples > 0]
+            divided[split][name] = [
+                recording for recording in part if recording.samples > 0
+            ]
             if not divided[split][name]:
                 raise CorpusError(
                     f"The source {name} is too short to be divided among "

@@ -80,7 +80,7 @@ def _lay_out(jams: Path) -> completeness.Row:
     if paths:
         files = [_resolve(path, jams) for path in paths]
     else:
-        events = [each for each in events if each["role"] == "foreground"]
+        events = [event for event in events if event["role"] == "foreground"]
         files = _numbered(jams.with_name(f"{jams.stem}_sources") / "foreground")
     if not files:
         raise CorpusError(
@@ -93,7 +93,7 @@ def _lay_out(jams: Path) -> completeness.Row:
             f"{CORPUS}: {jams} describes {len(events)} events and has {len(files)} "
             "isolated files; generate the soundscape again."
         )
-    names = grouping.count_labels(str(each["label"]) for each in events)
+    names = grouping.count_labels(str(event["label"]) for event in events)
     return jams.stem, dict(zip(names, files, strict=True)), _soundscape(jams, recorded)
 
 
@@ -106,8 +106,8 @@ def _annotation(jams: Path) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]
             for each in content["annotations"]
             if each["namespace"] in ("scaper", "sound_event")
         )
-        events = [each["value"] for each in annotation["data"]]
-        if any(not {"label", "role"} <= set(each) for each in events):
+        events = [event["value"] for event in annotation["data"]]
+        if any(not {"label", "role"} <= set(event) for event in events):
             raise KeyError("label, role")
         return events, annotation.get("sandbox", {}).get("scaper", {})
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:

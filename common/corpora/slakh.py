@@ -73,7 +73,7 @@ def tracks(
     if groups is None:
         return tracks
     if not isinstance(groups, Mapping):
-        groups = {each: [each] for each in groups}
+        groups = {group: [group] for group in groups}
     return grouping.group(tracks, groups, rest=rest, complete=complete)
 
 
@@ -81,7 +81,7 @@ def _folders(root: Path, split: str) -> list[Path]:
     """Return the folders of a split's tracks; a corpus without splits is divided."""
     reading.folder_of(CORPUS, root, "train, validation and test")
     for parent in (root, *reading.subfolders(root)):
-        if any((parent / each).is_dir() for each in SPLITS.values()):
+        if any((parent / name).is_dir() for name in SPLITS.values()):
             folder = reading.folder_of(CORPUS, parent / SPLITS[split], "TrackXXXXX")
             folders = _track_folders(folder)
             if split in COUNTS:
@@ -109,7 +109,9 @@ def _undivided(root: Path, split: str) -> list[Path]:
 
 def _track_folders(folder: Path) -> list[Path]:
     subfolders = reading.subfolders(folder)
-    return [each for each in subfolders if (each / "metadata.yaml").is_file()]
+    return [
+        subfolder for subfolder in subfolders if (subfolder / "metadata.yaml").is_file()
+    ]
 
 
 def _lay_out(folder: Path) -> tuple[completeness.Row, str | None]:

@@ -41,7 +41,7 @@ def is_sound(name: str, suffixes: str | Sequence[str]) -> bool:
     """
     endings = (suffixes,) if isinstance(suffixes, str) else suffixes
     return not is_junk(name) and name.lower().endswith(
-        tuple(each.lower() for each in endings)
+        tuple(ending.lower() for ending in endings)
     )
 
 
@@ -52,8 +52,8 @@ def sounds(folder: Path, suffixes: str | Sequence[str]) -> list[Path]:
         folder: The folder.
         suffixes: One suffix or several, in any case.
     """
-    paths = (each for each in folder.iterdir() if is_sound(each.name, suffixes))
-    return sorted(each for each in paths if each.is_file())
+    paths = (path for path in folder.iterdir() if is_sound(path.name, suffixes))
+    return sorted(path for path in paths if path.is_file())
 
 
 def sounds_below(folder: Path, suffixes: str | Sequence[str]) -> list[Path]:
@@ -62,7 +62,7 @@ def sounds_below(folder: Path, suffixes: str | Sequence[str]) -> list[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not is_junk(name)]
         paths += [Path(parent, name) for name in names if is_sound(name, suffixes)]
-    return sorted(each for each in paths if each.is_file())
+    return sorted(path for path in paths if path.is_file())
 
 
 def find(path: Path, *suffixes: str) -> Path | None:

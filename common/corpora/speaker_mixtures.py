@@ -118,7 +118,7 @@ def speakers_of(name: str) -> dict[str, str]:
     parts = LEVEL.split(re.sub(r"^\d{5}_", "", name))
     if len(parts) < 3 or parts.pop():
         return {}
-    speakers = [each[:3] if UTTERANCE.fullmatch(each) else each for each in parts]
+    speakers = [part[:3] if UTTERANCE.fullmatch(part) else part for part in parts]
     return {f"s{number}": speaker for number, speaker in enumerate(speakers, 1)}
 
 
@@ -138,7 +138,11 @@ def _find(corpus: str, root: Path, subfolder: str, speakers: int) -> Path:
     """Return the folder of a split, or raise an error with the existing ones."""
     reading.folder_of(corpus, root, f"the mixtures, such as {subfolder}")
     nested = root / f"{speakers}speakers"
-    bases = [nested, root, *(each / nested.name for each in reading.subfolders(root))]
+    bases = [
+        nested,
+        root,
+        *(folder / nested.name for folder in reading.subfolders(root)),
+    ]
     bases += reading.subfolders(root)
     for base in bases:
         if (base / subfolder).is_dir():
@@ -169,7 +173,7 @@ def _similarity(path: str, other: str) -> int:
 def _check_folders(corpus: str, folder: Path, names: list[str]) -> None:
     missing = [name for name in names if not (folder / name).is_dir()]
     if missing:
-        existing = ", ".join(each.name for each in reading.subfolders(folder))
+        existing = ", ".join(subfolder.name for subfolder in reading.subfolders(folder))
         raise CorpusError(
             f"{corpus}: {folder} holds {existing or 'nothing'} and lacks "
             f"{', '.join(missing)}; choose a task whose folders exist (mix is "

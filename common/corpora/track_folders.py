@@ -102,7 +102,7 @@ def variable(
     rows = []
     for folder in _track_folders(Path(root), split, "trackfolder_var"):
         target = sound_files.in_track(folder, target_file, "target_file")
-        others = [each for each in sound_files.sounds(folder, ext) if each != target]
+        others = [sound for sound in sound_files.sounds(folder, ext) if sound != target]
         if not target.is_file():
             if not silence_missing:
                 raise CorpusError(
@@ -117,7 +117,7 @@ def variable(
                 )
         _warn_of_mixture(folder, others)
         sources = {target.stem: target} if target.is_file() else {}
-        sources.update((each.name, each) for each in others)
+        sources.update((other.name, other) for other in others)
         rows.append((folder.name, sources, None))
     return reading.make_tracks(rows)
 
@@ -157,10 +157,10 @@ def _first(folder: Path, name: str, key: str, *, is_pattern: bool = False) -> Pa
     matches = [file] if file.is_file() else []
     if is_pattern and not matches:
         matches = [
-            each
-            for each in sorted(folder.glob(name))
-            if each.is_file()
-            and not any(map(sound_files.is_junk, each.relative_to(folder).parts))
+            path
+            for path in sorted(folder.glob(name))
+            if path.is_file()
+            and not any(map(sound_files.is_junk, path.relative_to(folder).parts))
         ]
     if matches:
         return matches[0]
@@ -171,5 +171,5 @@ def _first(folder: Path, name: str, key: str, *, is_pattern: bool = False) -> Pa
 
 
 def _warn_of_mixture(folder: Path, files: Sequence[Path]) -> None:
-    if any(each.stem == "mixture" for each in files):
+    if any(file.stem == "mixture" for file in files):
         LOG.warning("%s: mixture is taken for one more source; move it away", folder)

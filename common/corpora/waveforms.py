@@ -69,7 +69,7 @@ def info(
     """
     if isinstance(sound, Sum):
         return _info_of_sum(
-            sound, [info(each, sample_rate, probe) for each in sound.parts]
+            sound, [info(part, sample_rate, probe) for part in sound.parts]
         )
     if isinstance(sound, Channel):
         of_file = probe(sound.file)
@@ -186,10 +186,10 @@ def read(sound: Sound, sample_rate: int) -> tuple[np.ndarray, int]:
 
 def _info_of_sum(sound: Sum, infos: list[audio.AudioInfo]) -> audio.AudioInfo:
     # blocks() passes 0 as the rate of an array, which is that of its track.
-    rates = {each.sample_rate for each in infos if each.sample_rate}
-    channels = {each.channels for each in infos}
+    rates = {i.sample_rate for i in infos if i.sample_rate}
+    channels = {i.channels for i in infos}
     if len(rates) > 1:
-        text = " and ".join(f"{each} Hz" for each in sorted(rates))
+        text = " and ".join(f"{rate} Hz" for rate in sorted(rates))
         raise CorpusError(
             f"{label(sound)} cannot be added up: they have {text}; resample one."
         )
@@ -199,7 +199,7 @@ def _info_of_sum(sound: Sum, infos: list[audio.AudioInfo]) -> audio.AudioInfo:
             f"{label(sound)} cannot be added up: they have {text} channels; expected "
             "equally many, or one; mix one of them down."
         )
-    longest = max(each.samples for each in infos)
+    longest = max(i.samples for i in infos)
     return audio.AudioInfo(max(rates, default=0), max(channels), longest)
 
 

@@ -33,7 +33,7 @@ def digest(separator: Separator) -> str:
     """
     shape = [separator.channels, NOISE_SECONDS * separator.sample_rate]
     noise = 0.1 * np.random.default_rng(0).standard_normal(shape)
-    values = {each.name: getattr(separator, each.name) for each in fields(separator)}
+    values = {field.name: getattr(separator, field.name) for field in fields(separator)}
     # The text of a function holds its address, which differs between processes.
     settings = {name: value for name, value in values.items() if not callable(value)}
     content = hashlib.sha256(repr(settings).encode())

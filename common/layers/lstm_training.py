@@ -50,12 +50,12 @@ def recurrence(
         zero = tf.zeros_like(shares[0][0, :, : recurrent[0].shape[0]])
         states = [(zero, zero)] * count
         tensors, _ = _forward(shares, recurrent, states, REVERSED[:count], keep=True)
-        kept = [_Kept(*each) for each in tensors]
+        kept = [_Kept(*tensor) for tensor in tensors]
 
         def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
             return _backward(upstream, recurrent, kept)
 
-        return [each.outputs for each in kept], gradient
+        return [direction.outputs for direction in kept], gradient
 
     return run(*shares, *recurrent)
 
@@ -154,7 +154,7 @@ def _forward(
         (tf.constant(0), list(states), arrays),
         maximum_iterations=frames,
     )
-    kept = [[array.stack() for array in each] for each in arrays]
+    kept = [[array.stack() for array in group] for group in arrays]
     for (outputs, *_), share in zip(kept, shares, strict=True):
         outputs.set_shape([*share.shape[:2], (share.shape[2] or 0) // 4])
     return kept, list(states)

@@ -25,7 +25,7 @@ class Product(keras.layers.Layer):
     def product(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Multiply the last axis [..., inputs] with a matrix [inputs, outputs]."""
         # One product of matrices; tf.matmul would compute one for each item.
-        factors = (tf.cast(each, self.product_dtype) for each in (inputs, kernel))
+        factors = (tf.cast(factor, self.product_dtype) for factor in (inputs, kernel))
         return tf.cast(tf.tensordot(*factors, 1), tf.float32)
 
 

@@ -296,11 +296,11 @@ def _trained(
     if kind == "gru" or lstm_cudnn.available():
         run = _fastest(kind)
         return [
-            run(signal, each, _zeros(signal, each), reverse)[0]
-            for each, reverse in zip(weights, (False, True), strict=False)
+            run(signal, weight, _zeros(signal, weight), reverse)[0]
+            for weight, reverse in zip(weights, (False, True), strict=False)
         ]
-    shares = [lstm_training.input_share(signal, each) for each in weights]
-    return lstm_training.recurrence(shares, [each[1] for each in weights])
+    shares = [lstm_training.input_share(signal, weight) for weight in weights]
+    return lstm_training.recurrence(shares, [weight[1] for weight in weights])
 
 
 def _fastest(kind: CellType) -> Run:

@@ -34,7 +34,7 @@ def plan_folder(folder: Path, plan: Plan) -> Path:
 def finished_folders(folder: Path) -> list[Path]:
     """Return a folder and its subfolders, as far as they hold finished records."""
     folders = (folder, *sorted(folder.glob("plan-*")))
-    return [each for each in folders if (each / INDEX_NAME).exists()]
+    return [path for path in folders if (path / INDEX_NAME).exists()]
 
 
 def open_finished(folder: Path) -> Iterator[Index | RecordsError]:

@@ -91,7 +91,7 @@ def tracks(folder: Path, split: str, sample_rate: int) -> list[Track]:
     for path in paths:
         name = path.relative_to(folder).as_posix()
         for number, (sources, excess) in enumerate(_examples(path)):
-            references = {f"reference_{i}": each for i, each in enumerate(sources)}
+            references = {f"reference_{i}": source for i, source in enumerate(sources)}
             samples = sources[0].shape[1]
             examples.append(Track(f"{name}/{number}", sample_rate, samples, references))
             worst = max(worst, excess)

@@ -50,7 +50,9 @@ class Sounds:
         self.source = source
         self.scale = source.scale if isinstance(source, WavFiles) else 1.0
         if isinstance(source, WavFiles):
-            self.samples = np.array([each.samples for each in source.layouts], np.int64)
+            self.samples = np.array(
+                [stored.samples for stored in source.layouts], np.int64
+            )
         else:
             self.samples = source.tables.samples
 
@@ -89,7 +91,7 @@ class Sounds:
             return excerpts[:, : self.channels]
         pairs = zip(tf.unstack(numbers), tf.unstack(starts), strict=True)
         read = [records.excerpt(self.source, *pair, samples) for pair in pairs]
-        return tf.concat([each["sources"] for each in read], axis=0)
+        return tf.concat([example["sources"] for example in read], axis=0)
 
     @property
     def records(self) -> records.Index | None:
@@ -137,7 +139,7 @@ def open_sounds(
                 f"set resample=true, or model.sample_rate={each.sample_rate}"
             )
     # A mono model reads all channels of its corpus, and averages their magnitudes.
-    most = max(each.channels for each in formats)
+    most = max(stored.channels for stored in formats)
     if not downmix:
         channels = min(2, max(channels, most))
     mixed = downmix and most > channels
@@ -181,8 +183,10 @@ def _wav_files(sounds: Sequence[Sound], rate: int, channels: int) -> WavFiles | 
     if len(files) < len(sounds):
         return None
     with ThreadPoolExecutor(reading.THREADS) as pool:
-        layouts = [each for each in pool.map(layout, files) if each is not None]
-    formats = {(each.encoding, each.channels, each.sample_rate) for each in layouts}
+        layouts = [stored for stored in pool.map(layout, files) if stored is not None]
+    formats = {
+        (stored.encoding, stored.channels, stored.sample_rate) for stored in layouts
+    }
     if len(layouts) < len(files) or len(formats) > 1:
         return None
     _, file_channels, sample_rate = formats.pop()
@@ -199,7 +203,7 @@ def _length(sound: Sound, track: Track, sound_format: _Format) -> int:
 
 def _digest(source: WavFiles, stamp: Callable[[Path], int | str]) -> str:
     """Return the digest of the names, sizes and stamps of all files."""
-    paths = [each.path for each in source.layouts]
+    paths = [stored.path for stored in source.layouts]
     with ThreadPoolExecutor(reading.THREADS) as pool:
         rows = list(pool.map(partial(waveforms.identity, stamp=stamp), paths))
     return hashlib.sha256(repr(rows).encode()).hexdigest()

@@ -96,18 +96,18 @@ def check_outputs(separator: Separator, inputs: Inputs, settings: Settings) -> N
     """
     owners: dict[str, str] = {}
     outputs: list[Path] = []
-    for each in inputs.files:
-        paths = _outputs(separator, each, settings)
+    for file in inputs.files:
+        paths = _outputs(separator, file, settings)
         outputs += paths
         for path in paths:
-            owner = owners.setdefault(str(path).casefold(), each.label)
-            if owner != each.label or paths.count(path) > 1:
+            owner = owners.setdefault(str(path).casefold(), file.label)
+            if owner != file.label or paths.count(path) > 1:
                 raise SeparationError(
-                    f"{path} would be written twice, for {owner} and for {each.label}; "
+                    f"{path} would be written twice, for {owner} and for {file.label}; "
                     "add {source}, {folders} or {ext} to --name, or give a folder as "
                     "--output"
                 )
-    refuse_overwriting(outputs, [each.path for each in inputs.files])
+    refuse_overwriting(outputs, [file.path for file in inputs.files])
     refuse_mixing(inputs, outputs, settings.folder)
 
 

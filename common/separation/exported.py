@@ -72,7 +72,7 @@ class Exported:
         session = runtime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        names = [each.name for each in session.get_inputs()]
+        names = [tensor.name for tensor in session.get_inputs()]
 
         def run(*inputs: np.ndarray) -> np.ndarray:
             return session.run(None, dict(zip(names, inputs, strict=True)))[0]

@@ -138,7 +138,7 @@ def _names(paths: dict[Path, Path], roots: dict[Path, Path]) -> dict[Path, str]:
     names, seen = {}, dict[str, Path]()
     for file, root in roots.items():
         group = groups[_name(file, root).casefold()]
-        name = _name(file, Path(os.path.commonpath([roots[each] for each in group])))
+        name = _name(file, Path(os.path.commonpath([roots[path] for path in group])))
         other = seen.setdefault(name.casefold(), file)
         if other != file:
             raise SeparationError(

@@ -221,7 +221,7 @@ def stem_paths(
     """
     names = stem_names(separator, targets, form)
     suffix = audio.FORMATS[format_for(source, format)].suffix
-    return {each: output_path(source, folder, form, each, suffix) for each in names}
+    return {name: output_path(source, folder, form, name, suffix) for name in names}
 
 
 def copy_path(

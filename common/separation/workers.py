@@ -72,8 +72,8 @@ class InProcess:
     def run(self, files: Sequence[Input], settings: Settings) -> Iterator[Outcome]:
         """Separate files one after another."""
         settings = _with_digest(self.separator, settings)
-        for each in files:
-            yield attempt(self.separator, each, settings)
+        for file in files:
+            yield attempt(self.separator, file, settings)
 
     def close(self) -> None:
         """Do nothing; there is no process to end."""

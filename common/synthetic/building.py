@@ -228,4 +228,4 @@ def _marker(folder: Path) -> dict[str, Any]:
 def _is_ours(folder: Path) -> bool:
     """Return whether a folder holds a miniature and no files added since."""
     entries = _marker(folder).get("entries", [])
-    return bool(entries) and {each.name for each in folder.iterdir()} <= set(entries)
+    return bool(entries) and {path.name for path in folder.iterdir()} <= set(entries)

@@ -91,7 +91,7 @@ def write_mix_folders(folder: Path, sizes: Sizes) -> None:
 def _write_speakers(folder: Path, speakers: int, sizes: Sizes) -> None:
     """Write mixtures of that number of speakers."""
     parent = folder / f"{speakers}speakers" / f"wav{sizes.sample_rate // 1000}k" / "min"
-    _make_folders(parent, ("mix", *(f"s{each + 1}" for each in range(speakers))))
+    _make_folders(parent, ("mix", *(f"s{i + 1}" for i in range(speakers))))
     for split, index, rng in sizes.draws(NUMBERS[speakers]):
         name, sources = _dialogue(split, index, sizes, rng, speakers)
         pattern = f"{{}}/{name}.wav"

@@ -44,7 +44,9 @@ class Averages(keras.callbacks.Callback):
         self._averages: list[tf.Variable] = []
         if momentum:
             networks = tf.nest.flatten(model.network)
-            self._weights = [w for each in networks for w in each.trainable_variables]
+            self._weights = [
+                w for network in networks for w in network.trainable_variables
+            ]
             self._averages = [_copy(weight) for weight in self._weights]
             model.averages = self._averages
             self._extend(model)

@@ -152,7 +152,7 @@ class Checkpoints:
         if self._scratch:
             return
         folder = self._folder / "latest"
-        intact = [each.name for each in _prefixes(folder) if each not in damaged]
+        intact = [prefix.name for prefix in _prefixes(folder) if prefix not in damaged]
         if intact:
             listed = [f'all_model_checkpoint_paths: "{name}"' for name in intact[::-1]]
             lines = [f'model_checkpoint_path: "{intact[0]}"', *listed]
@@ -340,7 +340,9 @@ def _chosen(folder: Path, checkpoint: str) -> Path:
     if checkpoint in by_folder:
         matches = _current_first(folder / checkpoint)
     else:
-        prefixes = [prefix for each in by_folder.values() for prefix in each]
+        prefixes = [
+            prefix for found_prefixes in by_folder.values() for prefix in found_prefixes
+        ]
         matches = [prefix for prefix in prefixes if prefix.name == checkpoint]
     if matches:
         return matches[0]

@@ -331,7 +331,7 @@ def _tasks_per_node(environment: Environment, hosts: int, count: int) -> list[in
     """Return the number of tasks of each host, from such as ``2(x3),1``."""
     names = "SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"
     text = _first(environment, *names)
-    parts = [re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", each) for each in text.split(",")]
+    parts = [re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part) for part in text.split(",")]
     tasks = [n for part in parts if part for n in [int(part[1])] * int(part[2] or 1)]
     if None in parts or len(tasks) != hosts or sum(tasks) != count:
         raise ConfigError(

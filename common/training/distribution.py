@@ -178,7 +178,7 @@ def _mirrored(gpus: int, replicas: int) -> tf.distribute.Strategy:
     device = "GPU" if gpus else "CPU"
     if not gpus and replicas > 1:
         _divide_cpu(replicas)
-    devices = [each.name for each in tf.config.list_logical_devices(device)]
+    devices = [logical.name for logical in tf.config.list_logical_devices(device)]
     if replicas > len(devices):
         raise ValueError(
             f"replicas={replicas} asked for, but {len(devices)} {device} devices are "

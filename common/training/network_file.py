@@ -134,7 +134,11 @@ def variables(network: Any) -> Mapping[str, tf.Variable]:
             if isinstance(child, tf.Variable):
                 by_path[inner] = child
             queue.append((f"{inner}/", child))
-    return {name: each for name, each in by_path.items() if name.startswith("network/")}
+    return {
+        name: variable
+        for name, variable in by_path.items()
+        if name.startswith("network/")
+    }
 
 
 def _halved(tensor: np.ndarray) -> np.ndarray:

@@ -172,7 +172,7 @@ class RequireFinite(keras.callbacks.Callback):
     ) -> None:
         """Check the running means, which one bad step makes non-finite."""
         values = {key: float(value) for key, value in (logs or {}).items()}
-        bad = [each for each in values.items() if not math.isfinite(each[1])]
+        bad = [item for item in values.items() if not math.isfinite(item[1])]
         if bad:
             # If the loss is not finite either, it is the one to report.
             name, value = min(bad, key=lambda each: each[0] != "loss")
@@ -216,7 +216,7 @@ def _named(states: Mapping[str, State]) -> dict[str, State]:
 
 def _states(callbacks: Mapping[str, Any]) -> dict[str, State]:
     """Return the public attributes of plain values of each callback."""
-    states = {name: _plain(vars(each)) for name, each in callbacks.items()}
+    states = {name: _plain(vars(callback)) for name, callback in callbacks.items()}
     return {name: values for name, values in states.items() if values}
 
 

@@ -156,13 +156,13 @@ def readme(card: Card, name: str, pillar: str) -> str:
 def _card(values: Mapping[str, Any]) -> Card:
     plain = {key: value for key, value in values.items() if key != "scores"}
     _require_all(Card, values)
-    scores = tuple(_score(each) for each in values["scores"])
+    scores = tuple(_score(score) for score in values["scores"])
     return dataclasses.replace(from_dict(Card, plain), scores=scores)
 
 
 def _score(values: Mapping[str, Any]) -> Score:
     _require_all(Score, values)
-    numbers = {str(name): float(each) for name, each in values["values"].items()}
+    numbers = {str(name): float(value) for name, value in values["values"].items()}
     if not numbers:
         raise ConfigError("values is empty, expected a number by source or by mean")
     plain = {key: value for key, value in values.items() if key != "values"}

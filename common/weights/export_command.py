@@ -68,7 +68,7 @@ def core_module(
     module: Any = tf.Module()
     # The variables alone: of a whole model, Keras saves functions of each layer.
     several = network if isinstance(network, list) else [network]
-    module.weights = [each.variables for each in several]
+    module.weights = [network.variables for network in several]
     module.separate = tf.function(call, input_signature=[spec], autograph=False)
     return module
 
@@ -84,7 +84,7 @@ def require_float32(network: tf.Module) -> None:
             getattr(layer, name, "float32")
             for name in ("product_dtype", "compute_dtype")
         )
-        half = [each for each in types if each not in ("float32", None)]
+        half = [dtype for dtype in types if dtype not in ("float32", None)]
         if half:
             raise CheckpointError(
                 f"{layer.name} computes in {half[0]}, which cannot be exported; train "
@@ -235,7 +235,7 @@ def _run_tflite(content: bytes, example: np.ndarray) -> np.ndarray:
     interpreter.set_tensor(index, example)
     interpreter.invoke()
     outputs = interpreter.get_output_details()
-    return _array([interpreter.get_tensor(each["index"]) for each in outputs])
+    return _array([interpreter.get_tensor(output["index"]) for output in outputs])
 
 
 @contextmanager
@@ -253,7 +253,7 @@ def _quiet() -> Iterator[None]:
 
 def _array(outputs: Any) -> np.ndarray:
     """Join all outputs into one array [values]."""
-    return np.concatenate([np.ravel(each) for each in tf.nest.flatten(outputs)])
+    return np.concatenate([np.ravel(output) for output in tf.nest.flatten(outputs)])
 
 
 def _difference(actual: np.ndarray, expected: np.ndarray) -> float:

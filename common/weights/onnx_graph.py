@@ -58,7 +58,7 @@ class Graph:
             Name of its output, or names if there are several.
         """
         names = [f"{op}_{len(self.nodes)}_{i}" for i in range(outputs)]
-        tensors = [self._named(each) for each in inputs]
+        tensors = [self._named(value) for value in inputs]
         self.nodes.append(_onnx().helper.make_node(op, tensors, names, **options))
         return names if outputs > 1 else names[0]
 
@@ -89,8 +89,8 @@ class Graph:
 
         A length may be a tensor [1].
         """
-        parts = [[each] if isinstance(each, int) else each for each in shape]
-        if all(isinstance(each, int) for each in shape):
+        parts = [[size] if isinstance(size, int) else size for size in shape]
+        if all(isinstance(size, int) for size in shape):
             return self("Reshape", tensor, np.array(shape))
         return self("Reshape", tensor, self("Concat", *parts, axis=0))
 
@@ -100,13 +100,15 @@ class Graph:
 
     def slice(self, tensor: str, axis: int, start: Any, stop: Any) -> str:
         """Cut an axis; bounds are numbers or tensors [1]."""
-        bounds = ([each] if isinstance(each, int) else each for each in (start, stop))
+        bounds = (
+            [bound] if isinstance(bound, int) else bound for bound in (start, stop)
+        )
         return self("Slice", tensor, *bounds, [axis])
 
     def pad(self, tensor: str, rank: int, axis: int, front: Any, back: Any) -> str:
         """Put zeros around an axis; lengths are numbers or tensors [1]."""
         before, after = np.zeros(axis, np.int64), np.zeros(rank - 1 - axis, np.int64)
-        ends = [[each] if isinstance(each, int) else each for each in (front, back)]
+        ends = [[end] if isinstance(end, int) else end for end in (front, back)]
         parts = [before, ends[0], after, before, ends[1], after]
         return self("Pad", tensor, self("Concat", *parts, axis=0))
 

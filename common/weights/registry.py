@@ -202,7 +202,7 @@ def table(models: Sequence[Entry]) -> str:
 
 def _row(model: Entry) -> tuple[str, ...]:
     digests = [file.sha256 for file in model.files if file.sha256]
-    heads = digests if len(model.files) == 1 else [each[:HEAD] for each in digests]
+    heads = digests if len(model.files) == 1 else [sha256[:HEAD] for sha256 in digests]
     return (
         model.name,
         model.pillar,
@@ -343,7 +343,7 @@ def _fetch(options: argparse.Namespace) -> int:
         os.environ["SEPARATION_CACHE"] = str(files.user_path(options.output))
     models = entries()
     code = 0
-    for model in [each for name in options.names for each in _named(models, name)]:
+    for model in [entry for name in options.names for entry in _named(models, name)]:
         try:
             sys.stdout.write(fetch(model))
         except (DownloadError, OSError) as error:

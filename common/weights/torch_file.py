@@ -285,7 +285,7 @@ def _value(name: str, value: Any, arrays: list[np.ndarray]) -> bytes:
         )
         return _EMPTY_ORDERED_DICT + b"(" + b"".join(items) + b"u"
     if isinstance(value, list | tuple):
-        content = b"".join(_value(name, each, arrays) for each in value)
+        content = b"".join(_value(name, item, arrays) for item in value)
         return b"](" + content + b"e" if isinstance(value, list) else b"(%bt" % content
     if value is None or isinstance(value, bool):
         return {None: b"N", True: b"\x88", False: b"\x89"}[value]

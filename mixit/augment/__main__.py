@@ -119,7 +119,7 @@ def _write_mix_info(folder: Path, mixtures: Sequence[Mixture]) -> None:
     """Add the mixtures of a split to the description of a reverberant set."""
     (folder / REVERBERANT).mkdir(exist_ok=True)
     with (folder / REVERBERANT / "mix_info.txt").open("a", encoding="utf-8") as file:
-        file.writelines(f"{mix_info(each)}\n" for each in mixtures)
+        file.writelines(f"{mix_info(mixture)}\n" for mixture in mixtures)
 
 
 def _realise_all(
@@ -127,7 +127,7 @@ def _realise_all(
 ) -> Counter[str]:
     """Realise the mixing list of a split, then write its example lists."""
     mixtures = mixing_list.read(folders.output / _list_name(split))
-    done = Counter(f"{split} of {len(each.events)}" for each in mixtures)
+    done = Counter(f"{split} of {len(mixture.events)}" for mixture in mixtures)
     with ThreadPoolExecutor(jobs or cpus.count()) as pool:
         results = pool.map(partial(realise, folders, recipe), mixtures)
         for silent in tqdm(
@@ -136,7 +136,7 @@ def _realise_all(
             done[f"{split} {'kept' if silent is None else 'made'}"] += 1
             done["silent"] += silent or 0
     for root in folders.sets:
-        fuss.write_list(root, split, ["\t".join(each.files) for each in mixtures])
+        fuss.write_list(root, split, ["\t".join(mixture.files) for mixture in mixtures])
     return done
 
 
@@ -170,7 +170,7 @@ def _make(options: argparse.Namespace) -> int:
     """Make the set of the options and print its counts."""
     names = asdict(Recipe())
     given = {key: value for key, value in vars(options).items() if key in names}
-    recipe = Recipe(**{key: each for key, each in given.items() if each is not None})
+    recipe = Recipe(**{key: value for key, value in given.items() if value is not None})
     folders = Folders(options.sources, options.rooms, options.output)
     done = make(folders, recipe, jobs=options.jobs)
     for split in recipe.counts:

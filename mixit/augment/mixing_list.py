@@ -148,15 +148,16 @@ def find_sources(folder: Path, split: str, recipe: Recipe) -> dict[str, int]:
             f"FUSS or one laid out like it, or --{split} 0."
         )
     (recordings,) = find_kinds([folder / split]).values()
-    for each in recordings:
-        if each.sample_rate != recipe.sample_rate:
+    for recording in recordings:
+        if recording.sample_rate != recipe.sample_rate:
             raise CorpusError(
-                f"{each.path} has {each.sample_rate} Hz instead of "
-                f"{recipe.sample_rate} Hz; pass --sample-rate {each.sample_rate} if "
-                "all sources have it, or resample them."
+                f"{recording.path} has {recording.sample_rate} Hz instead of "
+                f"{recipe.sample_rate} Hz; pass --sample-rate {recording.sample_rate} "
+                "if all sources have it, or resample them."
             )
     return {
-        each.path.relative_to(folder).as_posix(): each.samples for each in recordings
+        recording.path.relative_to(folder).as_posix(): recording.samples
+        for recording in recordings
     }
 
 
@@ -205,7 +206,13 @@ def draw(recipe: Recipe, split: str, files: Mapping[str, int]) -> list[Mixture]:
         for _ in range(rng.integers(recipe.max_foregrounds + 1)):
             if recipe.unique_labels:
                 used = set(map(_label, chosen))
-                chosen.append(next(each for each in before if _label(each) not in used))
+                chosen.append(
+                    next(
+                        candidate
+                        for candidate in before
+                        if _label(candidate) not in used
+                    )
+                )
             else:
                 chosen.append(next(before))
         events = [_place(rng, name, files[name], recipe.samples) for name in chosen]
@@ -284,8 +291,8 @@ def write(path: Path, mixtures: Sequence[Mixture]) -> None:
         mixtures: The mixtures.
     """
     rows = (
-        {"name": each.name, "events": [event._asdict() for event in each.events]}
-        for each in mixtures
+        {"name": mixture.name, "events": [event._asdict() for event in mixture.events]}
+        for mixture in mixtures
     )
     write_text(path, "".join(f"{json.dumps(row)}\n" for row in rows))
 

@@ -72,7 +72,7 @@ def realise(folders: Folders, recipe: Recipe, mixture: Mixture) -> int | None:
     """
     if all(is_whole(r / name, recipe) for r in folders.sets for name in mixture.files):
         return None
-    sounds = [render(folders.sources, each, recipe) for each in mixture.events]
+    sounds = [render(folders.sources, source, recipe) for source in mixture.events]
     dry = quantise(np.stack(sounds))
     _write(folders.sets[0], mixture, dry, recipe)
     if folders.rooms:

@@ -57,8 +57,8 @@ def check(
     Raises:
         CorpusError: A list is malformed or names missing sources.
     """
-    lists = [each for each in fuss.SPLITS if (root / fuss.list_name(each)).is_file()]
-    examples = [each for split in lists for each in fuss.read_list(root, split)]
+    lists = [name for name in fuss.SPLITS if (root / fuss.list_name(name)).is_file()]
+    examples = [example for split in lists for example in fuss.read_list(root, split)]
     look = partial(_examine, samples=samples, sample_rate=sample_rate, fix=fix)
     with ThreadPoolExecutor(jobs or cpus.count()) as pool:
         results = tqdm(
@@ -88,7 +88,7 @@ def report(root: Path, count: int, faults: Sequence[Sequence[Fault]]) -> int:
             sys.stdout.write(f"{fault.file}: {fault.problem}{mended}\n")
     if len(faults) > SHOWN:
         sys.stdout.write(f"... and {len(faults) - SHOWN} more\n")
-    left = sum(not all(fault.mended for fault in each) for each in faults)
+    left = sum(not all(fault.mended for fault in group) for group in faults)
     count_mended = len(faults) - left
     said = f", {count_mended} mended, {left} left" if count_mended else ""
     sys.stdout.write(f"{root}: {count} examples checked, {len(faults)} wrong{said}\n")

@@ -375,7 +375,7 @@ class Shipped:
         samples = mixture.shape[-1]
         missing = max(0, self._least - samples)
         padded = np.pad(mixture, [(0, 0), (0, 0), (0, missing)])
-        estimates = [self._session(each[np.newaxis]) for each in padded]
+        estimates = [self._session(signal[np.newaxis]) for signal in padded]
         return np.concatenate(estimates)[..., :samples]
 
 

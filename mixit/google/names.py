@@ -71,20 +71,20 @@ def ordered(names: Iterable[str]) -> dict[str, str]:
     table: dict[str, list[str]] = {}
     for name in names:
         table.setdefault(canonical(name), []).append(name)
-    networks = sorted({_iteration(name) for each in table.values() for name in each})
-    if len(networks) > 1 and any(len(each) > 1 for each in table.values()):
+    networks = sorted({_iteration(name) for names in table.values() for name in names})
+    if len(networks) > 1 and any(len(names) > 1 for names in table.values()):
         shown = ", ".join(network or "the last" for network in networks)
         raise CheckpointError(
             f"the checkpoint holds {len(networks)} networks that run one after another "
             f"({shown}), which are not built natively; run its meta graph as it is "
             "(metagraph=True, --metagraph)"
         )
-    twice = [" and ".join(each) for each in table.values() if len(each) > 1]
+    twice = [" and ".join(names) for names in table.values() if len(names) > 1]
     if twice:
         raise CheckpointError(
             f"{len(twice)} tensors are in the checkpoint twice: {'; '.join(twice)}"
         )
-    return {key: each[0] for key, each in table.items()}
+    return {key: names[0] for key, names in table.items()}
 
 
 def _iteration(name: str) -> str:

@@ -188,7 +188,9 @@ def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
     _check_graph(model.network.config, tensors, path)
     assign(model.network, {name: tensors[name] for name in names_by_key.values()})
     slots = [[f"{name}/{slot}" for name in names_by_key.values()] for slot in ADAM]
-    if not with_moments or not all(name in tensors for each in slots for name in each):
+    if not with_moments or not all(
+        name in tensors for names in slots for name in names
+    ):
         return 0
     table, optimizer = _table(model.network, names_by_key), model.optimizer
     positions = {v.ref(): i for i, v in enumerate(model.network.trainable_variables)}

@@ -73,7 +73,9 @@ def _result(name: str) -> str:
     """Describe the file on which a model was verified, by its address."""
     model, cached = MODELS[name], published.folder(name)
     downloads = {file: recorded(cached / file) for file in model.files}
-    addresses = {file: each.address for file, each in downloads.items() if each}
+    addresses = {
+        file: download.address for file, download in downloads.items() if download
+    }
     if addresses == {file: model.url(file, published=True) for file in model.files}:
         return published.VERIFIED
     host = min(addresses.values(), default="").rpartition("/")[0]

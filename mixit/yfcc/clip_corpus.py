@@ -89,11 +89,11 @@ def make(
     work = partial(_make_example, root, split, videos, recipe)
     rows = list(zip(clips.rows, clip_list.names(clips.rows), strict=True))
     made = list(_in_threads(work, rows, jobs, split))
-    passed_over = [each.skip for each in made if each.skip]
+    passed_over = [result.skip for result in made if result.skip]
     skipped = clips.skipped + passed_over
     done = Counter(skip.reason for skip in skipped)
-    done["written"] = sum(each.skip is None for each in made)
-    done["before"] = sum(each.was_there for each in made)
+    done["written"] = sum(result.skip is None for result in made)
+    done["before"] = sum(result.was_there for result in made)
     _write_skipped(root / f"skipped_{split}.csv", skipped)
     if not done["written"]:
         first = passed_over[0]
@@ -102,7 +102,7 @@ def make(
             f"({counts(done)}); the first, line {first.line} of {first.table}, is "
             f"{first.reason}: {first.detail}; all are in {root}/skipped_{split}.csv."
         )
-    lines = [each.line for each in made if each.skip is None]
+    lines = [result.line for result in made if result.skip is None]
     fuss.write_list(root, split, lines)
     return done
 

@@ -164,7 +164,7 @@ def references(
     }
     needed = [
         song.file(MIXTURE, folder),
-        *(file for each in files.values() for file in each),
+        *(file for paths in files.values() for file in paths),
     ]
     missing = dict.fromkeys(file.name for file in needed if not file.is_file())
     if missing:

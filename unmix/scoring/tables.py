@@ -223,7 +223,9 @@ def published_table(summaries: Sequence[Summary] = ()) -> str:
         A table of the publications, and one of every summary that cannot be compared
         with them.
     """
-    ours = {each.get("row"): each for each in summaries if is_comparable(each)}
+    ours = {
+        summary.get("row"): summary for summary in summaries if is_comparable(summary)
+    }
     head = ["model", "target"]
     for metric in METRICS:
         head += [f"{metric} published", "here"]
@@ -238,9 +240,11 @@ def published_table(summaries: Sequence[Summary] = ()) -> str:
                 line.append(NOT_RUN if value is None else _decibels(value))
             cells.append(line)
     lines = _table(head, cells)
-    others = [each for each in summaries if ours.get(each.get("row")) is not each]
-    for each in others:
-        lines += ["", f"`{each.get('model')}`:", "", summary_table(each).rstrip()]
+    others = [
+        summary for summary in summaries if ours.get(summary.get("row")) is not summary
+    ]
+    for other in others:
+        lines += ["", f"`{other.get('model')}`:", "", summary_table(other).rstrip()]
     return "\n".join(lines) + "\n"
 
 

@@ -105,7 +105,9 @@ def _ratios(
     pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], rate: int
 ) -> dict[str, dict[str, np.ndarray]]:
     """Measure pairs of reference and estimate: by target and measure, [seconds]."""
-    window, hop = (math.floor(each * rate) for each in (WINDOW_SECONDS, HOP_SECONDS))
+    window, hop = (
+        math.floor(seconds * rate) for seconds in (WINDOW_SECONDS, HOP_SECONDS)
+    )
     options = bss_eval.Options(MODE, window, hop)
     ratios: dict[str, dict[str, np.ndarray]] = {}
     for group in scored_together(list(pairs)):

@@ -178,7 +178,7 @@ def seconds(
 
 def _check(references: Sounds, estimates: Sounds, *, permute: bool) -> None:
     """Refuse sounds of different shapes, without samples, or with too many orders."""
-    shapes = [[sound.shape for sound in each] for each in (references, estimates)]
+    shapes = [[sound.shape for sound in sounds] for sounds in (references, estimates)]
     if shapes[0] != shapes[1] or len({*shapes[0]}) != 1 or 0 in shapes[0][0]:
         raise MeasureError(
             f"the references are {_described(shapes[0])} and the estimates "

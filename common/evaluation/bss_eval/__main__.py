@@ -176,12 +176,14 @@ def _described(
     by_measure = dict(zip(WINDOWED, ratios, strict=False))
     targets = []
     for number, name in enumerate(names[0]):
-        values = {each: ratio[number] for each, ratio in by_measure.items()}
+        values = {measure: ratio[number] for measure, ratio in by_measure.items()}
         frames = [
             {
                 "time": index * (hop or 0.0),
                 "duration": window,
-                "metrics": {each: _finite(row[index]) for each, row in values.items()},
+                "metrics": {
+                    measure: _finite(row[index]) for measure, row in values.items()
+                },
             }
             for index in range(ratios.sdr.shape[1])
         ]
@@ -190,7 +192,7 @@ def _described(
             {
                 "name": name,
                 "estimates": list(dict.fromkeys(order)),
-                "median": {each: _median(row) for each, row in values.items()},
+                "median": {measure: _median(row) for measure, row in values.items()},
                 "frames": frames,
             }
         )

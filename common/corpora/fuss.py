@@ -251,7 +251,7 @@ def _check_files(path: Path, examples: Sequence[Example]) -> None:
         raise CorpusError(
             f"FUSS: {path} line {line} names {file}, which does not exist "
             f"({len(missing)} of {total} source files are missing); unpack the archive "
-            "again or mend the list."
+            "again or correct the list."
         )
 
 

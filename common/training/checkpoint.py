@@ -340,9 +340,7 @@ def _chosen(folder: Path, checkpoint: str) -> Path:
     if checkpoint in by_folder:
         matches = _current_first(folder / checkpoint)
     else:
-        prefixes = [
-            prefix for found_prefixes in by_folder.values() for prefix in found_prefixes
-        ]
+        prefixes = [prefix for group in by_folder.values() for prefix in group]
         matches = [prefix for prefix in prefixes if prefix.name == checkpoint]
     if matches:
         return matches[0]

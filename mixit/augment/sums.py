@@ -31,7 +31,7 @@ class Fault(NamedTuple):
 
     file: Path
     problem: str
-    mended: bool = False
+    corrected: bool = False
 
 
 def check(
@@ -84,13 +84,13 @@ def report(root: Path, count: int, faults: Sequence[Sequence[Fault]]) -> int:
     """
     for each in faults[:SHOWN]:
         for fault in each:
-            mended = "; mended" if fault.mended else ""
-            sys.stdout.write(f"{fault.file}: {fault.problem}{mended}\n")
+            corrected = "; corrected" if fault.corrected else ""
+            sys.stdout.write(f"{fault.file}: {fault.problem}{corrected}\n")
     if len(faults) > SHOWN:
         sys.stdout.write(f"... and {len(faults) - SHOWN} more\n")
-    left = sum(not all(fault.mended for fault in group) for group in faults)
-    count_mended = len(faults) - left
-    said = f", {count_mended} mended, {left} left" if count_mended else ""
+    left = sum(not all(fault.corrected for fault in group) for group in faults)
+    count_corrected = len(faults) - left
+    said = f", {count_corrected} corrected, {left} left" if count_corrected else ""
     sys.stdout.write(f"{root}: {count} examples checked, {len(faults)} wrong{said}\n")
     return 1 if left else 0
 
@@ -120,8 +120,8 @@ def _examine(
         faults.append(Fault(example.mixture, problem))
     if not (fix and faults):
         return faults
-    _mend(example, sources, misfit, sample_rate)
-    return [fault._replace(mended=True) for fault in faults]
+    _correct(example, sources, misfit, sample_rate)
+    return [fault._replace(corrected=True) for fault in faults]
 
 
 def _read(path: Path, sample_rate: int) -> tuple[np.ndarray, str]:
@@ -152,7 +152,7 @@ def _compare(mixture: np.ndarray, total: np.ndarray) -> str:
     return f"differs from the sum by up to {np.abs(mixture - total).max():.2g}"
 
 
-def _mend(
+def _correct(
     example: fuss.Example, sources: np.ndarray, changed: list[int], sample_rate: int
 ) -> None:
     """Rewrite wrong files, the mixture last.

@@ -1,4 +1,4 @@
-"""The check of sums finds what is wrong with a set, and mends it."""
+"""The check of sums finds what is wrong with a set, and corrects it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_right_set_passes_from_its_parent_too(root, capsys):
 
 
 @pytest.mark.parametrize(("step", "code"), [(0, 0), (1, 1), (300, 1)])
-def test_a_changed_sample_is_found_and_mended(root, step, code, capsys):
+def test_a_changed_sample_is_found_and_corrected(root, step, code, capsys):
     expected = ints(root / MIXTURE)
     at = int(np.argmin(np.abs(expected)))
 
@@ -67,7 +67,7 @@ def test_a_changed_sample_is_found_and_mended(root, step, code, capsys):
     assert ("example00001.wav: differs from the sum by up to" in said) == bool(code)
     assert ints(root / MIXTURE)[at] == expected[at] + step
     assert check(root, "--fix") == 0
-    assert ("1 mended, 0 left" in capsys.readouterr().out) == bool(code)
+    assert ("1 corrected, 0 left" in capsys.readouterr().out) == bool(code)
     np.testing.assert_array_equal(ints(root / MIXTURE), expected)
     assert check(root) == 0
 
@@ -119,14 +119,14 @@ def test_what_cannot_be_mended_is_left_and_told(root, capsys):
     assert check(root, "--fix") == 1
     said = capsys.readouterr().out
     assert "foreground0_sound.wav: unreadable" in said
-    assert "; mended" not in said
+    assert "; corrected" not in said
     assert said.count(str(source(root))) == 1
     change(source(root, "background0"), lambda wave: wave, rate=16000)
     (root / "train/example00000.wav").unlink()
     assert check(root, "--fix") == 1
     said = capsys.readouterr().out
     assert "background0_sound.wav: 16000 Hz instead of 8000 Hz" in said
-    assert "3 examples checked, 2 wrong, 1 mended, 1 left" in said
+    assert "3 examples checked, 2 wrong, 1 corrected, 1 left" in said
     assert (root / MIXTURE).read_bytes() == mixture
 
 

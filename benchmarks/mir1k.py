@@ -194,8 +194,8 @@ def trained(runs: Sequence[tuple[str, int]], output: Path) -> Iterator[Estimator
 
 def models(named: Sequence[str]) -> Iterator[Estimator]:
     """Separators of models that are named, or of run folders."""
-    for each in named:
-        pillar, _, model = each.partition(":")
+    for model_name in named:
+        pillar, _, model = model_name.partition(":")
         separator = importlib.import_module(pillar).load(model)
         yield _estimator(f"{pillar}_{Path(model).name}", separator)
 

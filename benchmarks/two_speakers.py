@@ -122,8 +122,10 @@ def join(output: Path, pair: Sequence[str], others: Sequence[Sequence[str]]) -> 
         for name in ("mix", "s1", "s2"):
             folder = part / LAYOUT / split / name
             folder.mkdir(parents=True)
-            for each in pairs:
-                for file in (output / "-".join(each) / LAYOUT / split / name).iterdir():
+            for mixture in pairs:
+                for file in (
+                    output / "-".join(mixture) / LAYOUT / split / name
+                ).iterdir():
                     (folder / file.name).symlink_to(file)
     part.rename(output / AND.join(pair))
 

@@ -323,7 +323,7 @@ def _best(data: Data, centroids: tf.Tensor) -> Clusters:
     inertia = tf.linalg.matvec(tf.reduce_min(away, 2), data.weights)
     choice = tf.argmin(inertia, -1)
     chosen, away, inertia = (
-        tf.gather(each, choice, batch_dims=1) for each in (centroids, away, inertia)
+        tf.gather(tensor, choice, batch_dims=1) for tensor in (centroids, away, inertia)
     )
     labels = tf.argmin(away, 1, output_type=tf.int32)
     return Clusters(chosen + data.mean, labels, inertia * data.scale)

@@ -57,13 +57,13 @@ class Limits:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add an option for each limit."""
     group = parser.add_argument_group("limits")
-    for each in fields(Limits):
+    for limit in fields(Limits):
         group.add_argument(
-            f"--{each.name.replace('_', '-')}",
+            f"--{limit.name.replace('_', '-')}",
             type=_number,
-            default=each.default,
+            default=limit.default,
             metavar="N",
-            help=f"{each.metadata['help']} (default: {each.default:g})",
+            help=f"{limit.metadata['help']} (default: {limit.default:g})",
         )
 
 

@@ -284,9 +284,9 @@ def mixture_row(name: str, mixtures: np.ndarray, estimates: np.ndarray) -> Row:
         "sisnr_separated": after,
     }
     cells = {
-        measure + each: number(value)
+        measure + suffix: number(value)
         for measure, array in values.items()
-        for each, value in zip(_numbers("mix", len(array)), array, strict=True)
+        for suffix, value in zip(_numbers("mix", len(array)), array, strict=True)
     }
     return {"example": name, **cells}
 
@@ -322,8 +322,8 @@ def summarise_mixtures(rows: Sequence[Row]) -> dict[str, Any]:
     """Pool the mixtures of all examples: ``MoMi`` with mean and deviation in dB."""
     improvements = [
         value
-        for each in rows
-        for column, value in each.items()
+        for example in rows
+        for column, value in example.items()
         if column.startswith("sisnr_improvement_mix")
     ]
     return {"examples": len(rows), "MoMi": moments(improvements)}
@@ -368,8 +368,8 @@ def _per_source(scores: Scores) -> Row:
     cells: Row = {}
     for measure, tensor in tensors.items():
         values = tensor.numpy()[0]
-        for each, value in zip(_numbers("source", len(values)), values, strict=True):
-            cells[measure + each] = (
+        for suffix, value in zip(_numbers("source", len(values)), values, strict=True):
+            cells[measure + suffix] = (
                 bool(value) if values.dtype == bool else number(value)
             )
     return cells
@@ -393,11 +393,11 @@ def _values(rows: Sequence[Row], count: int) -> list[float]:
     """Values of the active pairs of all examples with ``count`` sources."""
     measure = "sisnr_separated" if count == 1 else "sisnr_improvement"
     return [
-        each[f"{measure}_source{i}"]
-        for each in rows
-        if each["num_active_refs"] == count
-        for i in range(1, len(each))
-        if each.get(f"weights_active_pairs_source{i}")
+        example[f"{measure}_source{i}"]
+        for example in rows
+        if example["num_active_refs"] == count
+        for i in range(1, len(example))
+        if example.get(f"weights_active_pairs_source{i}")
     ]
 
 

@@ -111,7 +111,7 @@ class TwoPass:
         longer = np.pad(mixture, [(0, 0), (0, missing)])
         padded = np.pad(longer, [(0, 0), (half, half)], mode="reflect")
         rows = [
-            self._rows(each) for _, each in self._spectra(padded, count, CHUNK_FRAMES)
+            self._rows(block) for _, block in self._spectra(padded, count, CHUNK_FRAMES)
         ]
         hidden = self.encode(np.concatenate(rows))
         summed = np.zeros([self.sources, *padded.shape], np.float32)

@@ -117,7 +117,8 @@ def _main(folder: str) -> int:
 def _best(runs: Mapping[str, Sequence[Run]]) -> dict[str, Run]:
     """Return the run with the lowest loss by target; the first of equal ones."""
     return {
-        target: min(each, key=lambda run: run.loss) for target, each in runs.items()
+        target: min(candidates, key=lambda run: run.loss)
+        for target, candidates in runs.items()
     }
 
 

@@ -180,9 +180,12 @@ def parts(graph: Any) -> tuple[Modules, list[Any]]:
     """
     try:
         modules = {
-            name: {"class": str(each["class"]), "args": dict(each.get("args") or {})}
-            for name, each in graph["modules"].items()
-            if "class" in each
+            name: {
+                "class": str(module["class"]),
+                "args": dict(module.get("args") or {}),
+            }
+            for name, module in graph["modules"].items()
+            if "class" in module
         }
         inputs = [name for name in graph["modules"] if name not in modules]
         connections = [

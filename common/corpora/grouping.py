@@ -121,9 +121,9 @@ def count_labels(labels: Iterable[str]) -> list[str]:
     """
     seen: dict[str, int] = {}
     named = []
-    for each in labels:
-        named.append(f"{each}{COUNT}{seen.get(each, 0)}")
-        seen[each] = seen.get(each, 0) + 1
+    for name in labels:
+        named.append(f"{name}{COUNT}{seen.get(name, 0)}")
+        seen[name] = seen.get(name, 0) + 1
     return named
 
 

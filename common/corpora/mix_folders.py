@@ -80,8 +80,8 @@ def rows(
     folders = [reading.folder_of(corpus, folder / part, "sounds") for part in parts]
     names = {
         name
-        for each in folders
-        for name in reading.names(each)
+        for directory in folders
+        for name in reading.names(directory)
         if sound_files.is_sound(name, SUFFIXES)
     }
     if not names:

@@ -207,6 +207,6 @@ def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Add two blocks; the shorter is padded, a single channel is added to each."""
     longest = max(one.shape[1], other.shape[1])
     first, second = (
-        np.pad(each, [(0, 0), (0, longest - each.shape[1])]) for each in (one, other)
+        np.pad(block, [(0, 0), (0, longest - block.shape[1])]) for block in (one, other)
     )
     return first + second

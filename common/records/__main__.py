@@ -37,8 +37,8 @@ def _verify(folders: Sequence[str]) -> int:
     for folder in folders:
         # verify raises the error for a folder without records.
         sets = finished_folders(Path(folder)) or [Path(folder)]
-        for each in sets:
-            index = verify(each)
+        for records_folder in sets:
+            index = verify(records_folder)
             sys.stdout.write(
                 f"{index.folder}: {len(index)} tracks, {index.hours:.2f} hours, "
                 f"{len(index.shards)} shards, all intact\n"

@@ -132,11 +132,11 @@ def open_sounds(
     """
     sounds = [sound for sound, _ in named.values()]
     formats = _formats(named)
-    for each in formats:
-        if each.sample_rate != sample_rate and not resample:
+    for stored in formats:
+        if stored.sample_rate != sample_rate and not resample:
             raise ConfigError(
-                f"{each.label} has {each.sample_rate} Hz, the model {sample_rate} Hz; "
-                f"set resample=true, or model.sample_rate={each.sample_rate}"
+                f"{stored.label} has {stored.sample_rate} Hz, the model {sample_rate} "
+                f"Hz; set resample=true, or model.sample_rate={stored.sample_rate}"
             )
     # A mono model reads all channels of its corpus, and averages their magnitudes.
     most = max(stored.channels for stored in formats)
@@ -148,8 +148,8 @@ def open_sounds(
     if wav is not None:
         return Sounds(wav, sample_rate, channels)
     tracks = [
-        Track(name, each.sample_rate, _length(sound, track, each), {"sound": sound})
-        for (name, (sound, track)), each in zip(named.items(), formats, strict=True)
+        Track(name, stored.sample_rate, _length(sound, track, stored), {"sound": sound})
+        for (name, (sound, track)), stored in zip(named.items(), formats, strict=True)
     ]
     default = records.lossless(sounds, sample_rate, channels)
     encoding = default if encoding == records.AUTO else encoding

@@ -187,8 +187,8 @@ def write_examples(
             name = f"{tag}/audio/{index}"
             tf.summary.audio(name, sound[tf.newaxis], sample_rate)
     for tag, image in images.items():
-        for index, each in enumerate(_visible(image[:3])):
-            tf.summary.image(f"{tag}/image/{index}", each[tf.newaxis])
+        for index, picture in enumerate(_visible(image[:3])):
+            tf.summary.image(f"{tag}/image/{index}", picture[tf.newaxis])
 
 
 def spectrogram_image(waveform: tf.Tensor, sample_rate: int) -> tf.Tensor:

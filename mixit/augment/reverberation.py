@@ -97,7 +97,7 @@ def _assign_room(mixture: Mixture, name: str, room: Room) -> Mixture:
     responses = [room.backgrounds[0], *room.foregrounds[:needed]]
     events = zip(mixture.events, responses, strict=True)
     return mixture._replace(
-        events=tuple(event._replace(response=each) for event, each in events)
+        events=tuple(event._replace(response=room) for event, room in events)
     )
 
 

@@ -82,8 +82,8 @@ def report(root: Path, count: int, faults: Sequence[Sequence[Fault]]) -> int:
     Returns:
         The exit code: 1 if faults remain.
     """
-    for each in faults[:SHOWN]:
-        for fault in each:
+    for group in faults[:SHOWN]:
+        for fault in group:
             corrected = "; corrected" if fault.corrected else ""
             sys.stdout.write(f"{fault.file}: {fault.problem}{corrected}\n")
     if len(faults) > SHOWN:

@@ -13,8 +13,8 @@ from common.separation.batch import Settings
 from common.separation.files import Delay, check_latency, excerpt, walk
 from common.separation.inputs import STANDARD_INPUT, Input
 from common.separation.outputs import INPUT, check_targets
-from common.separation.workers import Loader
 from common.separation.separator import SeparationError
+from common.separation.workers import Loader
 
 STANDARD_OUTPUT = "-"
 WAVS = ("wav", "wav16", "wav24")

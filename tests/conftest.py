@@ -41,7 +41,7 @@ def trained_twice(monkeypatch, tmp_path):
     def trained_twice(config: Any, build: training.Build, step: int) -> list[Any]:
         straight = training.train(config, build)
         broken = replace(config, output=str(tmp_path / "broken"))
-        finite = resume.DemandFinite.on_train_batch_end
+        finite = resume.RequireFinite.on_train_batch_end
 
         def kill(self: Any, batch: int, logs: Any = None) -> None:
             finite(self, batch, logs)
@@ -49,7 +49,7 @@ def trained_twice(monkeypatch, tmp_path):
                 raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(resume.DemandFinite, "on_train_batch_end", kill)
+            patch.setattr(resume.RequireFinite, "on_train_batch_end", kill)
             with pytest.raises(Killed):
                 training.train(broken, build)
         return [straight, training.train(broken, build)]

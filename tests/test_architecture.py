@@ -295,10 +295,10 @@ def test_flags_in_readmes_are_those_of_the_code(pillar):
     own = [m for m in MODULES if m.split("/")[0] in (pillar, "common")]
     words = {word for module in own for word in texts(parse(module))}
     fields = {word for module in own for word in annotated(parse(module))}
-    known = words | {f"--{name.replace('_', '-')}" for name in fields}
-    known |= {f"--{word}" for word in {*fields, *words}} | OTHERS_FLAGS
+    options = words | {f"--{name.replace('_', '-')}" for name in fields}
+    options |= {f"--{word}" for word in {*fields, *words}} | OTHERS_FLAGS
     flags = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
-    assert not {flag for flag in flags if flag not in known}
+    assert not {flag for flag in flags if flag not in options}
 
 
 OTHERS_FLAGS = {"--no-front-padding", "--python", "--seeds"}
@@ -329,14 +329,14 @@ def is_content(path: Path) -> bool:
 def importers() -> dict[str, set[str]]:
     """Modules of the product by the module that they import."""
     dotted = {m.removesuffix(".py").replace("/", "."): m for m in MODULES}
-    found: dict[str, set[str]] = {name: set() for name in dotted}
+    modules: dict[str, set[str]] = {name: set() for name in dotted}
     for name, module in dotted.items():
         for imported_name in imported(parse(module)):
             for target in (imported_name, imported_name.rpartition(".")[0]):
-                if target in found and target != name:
-                    found[target].add(name)
+                if target in modules and target != name:
+                    modules[target].add(name)
                     break
-    return found
+    return modules
 
 
 def test_a_module_with_one_reader_is_an_idea_of_its_own():

@@ -390,10 +390,10 @@ def test_server_without_ranges_that_always_breaks_off(machine, site):
     assert len(site.gets()) <= 12
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_whole_partial_file(machine, site, known):
+@pytest.mark.parametrize("size_is_known", [True, False])
+def test_whole_partial_file(machine, site, size_is_known):
     machine.put(machine.partial, corpus())
-    if not known:
+    if not size_is_known:
         site.record = None
     good(machine.run())
     assert site.gets() == []
@@ -629,14 +629,14 @@ def test_all_parts_go_where_they_belong(machine, site):
 
 def test_folders_of_their_own(machine, site, tmp_path):
     names = ("DOWNLOAD_DIR", "DEV_DATA_DIR", "RAW_DATA_DIR")
-    places = {name: str(tmp_path / name.lower()) for name in names}
+    folders = {name: str(tmp_path / name.lower()) for name in names}
     site.hold("FUSS_rir_data.tar.gz", raw("rir_data"))
-    done = machine.run("dry", "rooms", **places)
+    done = machine.run("dry", "rooms", **folders)
     good(done)
     assert not machine.root.exists()
     ((setting, _),) = commands(done)
-    assert setting == f"FUSS_ROOT_DIR={places['DEV_DATA_DIR']}"
-    assert len(fuss.tracks(places["DEV_DATA_DIR"], "eval")) == 1
+    assert setting == f"FUSS_ROOT_DIR={folders['DEV_DATA_DIR']}"
+    assert len(fuss.tracks(folders["DEV_DATA_DIR"], "eval")) == 1
     assert (tmp_path / "raw_data_dir/rir_data/train").is_dir()
     assert (tmp_path / "download_dir" / DRY).is_file()
 

@@ -1,4 +1,4 @@
-"""The shell scripts, with programs of their own on PATH in place of the machine's."""
+"""The shell scripts, with fake programs on PATH instead of the machine's."""
 
 from __future__ import annotations
 

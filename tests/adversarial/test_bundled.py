@@ -37,10 +37,10 @@ def write_run(folder, phases=("sup", "semisup"), **changes):
 @pytest.mark.one_lane
 def test_new_songs_are_separated(tmp_path):
     separator, gains = adversarial.load("mini"), []
-    place = miniature.write_musdb(
+    output = miniature.write_musdb(
         tmp_path / "new", seed=77, sample_rate=8192, train=0, test=4
     )
-    for track in musdb.tracks(place, "test"):
+    for track in musdb.tracks(output, "test"):
         references = {
             name: soundfile.read(file)[0].T for name, file in track.sources.items()
         }
@@ -70,24 +70,24 @@ def test_the_bundled_model_is_small_and_holds_no_paths():
 
 def test_the_semi_supervised_phase_is_bundled_without_paths(tmp_path, monkeypatch):
     nets = write_run(tmp_path / "run")
-    place = tmp_path / "adversarial" / "bundled" / "mini"
-    place.mkdir(parents=True)
-    (place / "README.md").write_text("A small network.")
+    output = tmp_path / "adversarial" / "bundled" / "mini"
+    output.mkdir(parents=True)
+    (output / "README.md").write_text("A small network.")
     score = Score("SDR", "dB", "songs", True, {"vocals": 3.0})
-    card.write(Card("Small", ("a",), 1, 1, "Apache-2.0", scores=(score,)), place)
-    (place / "old").write_text("old")
-    about = convert.bundle(tmp_path / "run", place)
+    card.write(Card("Small", ("a",), 1, 1, "Apache-2.0", scores=(score,)), output)
+    (output / "old").write_text("old")
+    about = convert.bundle(tmp_path / "run", output)
     assert (about.sources, about.channels) == (("vocals", "accompaniment"), 1)
-    assert {path.name for path in place.iterdir()} == {
+    assert {path.name for path in output.iterdir()} == {
         "README.md",
         "card.json",
         "config.json",
         "weights.safetensors",
     }
-    config = json.loads((place / "config.json").read_text())
+    config = json.loads((output / "config.json").read_text())
     assert config["output"] is None
     assert config["corpora"]["root"] is None
-    monkeypatch.setattr(phases, "BUNDLED", place.parent)
+    monkeypatch.setattr(phases, "BUNDLED", output.parent)
     for ours, theirs in zip(
         phases.restore("mini").variables, nets["semisup"].variables, strict=True
     ):

@@ -75,8 +75,8 @@ def test_an_excerpt_holds_the_samples_of_the_song_with_zeros_outside(
     opened, tracks, number, start
 ):
     track = list(tracks.values())[number]
-    place = tf.constant(number, tf.int64), tf.constant(start, tf.int64)
-    cut = excerpts.read_pair(TINY, opened.paired, *place)
+    position = tf.constant(number, tf.int64), tf.constant(start, tf.int64)
+    cut = excerpts.read_pair(TINY, opened.paired, *position)
     outer = around(track, "mixture", start - BEFORE, OUTSIDE)
     np.testing.assert_array_equal(cut["mixture"], outer)
     for row, role in enumerate(("accompaniment", "vocals")):
@@ -128,11 +128,11 @@ def test_streams_are_independent_and_gains_are_of_unpaired_excerpts(opened, trac
     assert gains.max() <= 1.2 + 1e-6
     assert gains.max() - gains.min() > 0.7
     draws = {n: excerpts.draws(TINY, n, opened.paired) for n in excerpts.STREAMS}
-    places = {
+    positions = {
         name: [int(draw(tf.constant(p, tf.int64)).start) for p in range(20)]
         for name, draw in draws.items()
     }
-    assert len({tuple(each) for each in places.values()}) == 4
+    assert len({tuple(each) for each in positions.values()}) == 4
     paired = tf.function(data.paired_example(TINY, opened))
     for position in range(5):
         drawn = paired(tf.constant(position, tf.int64))
@@ -184,14 +184,14 @@ def test_the_validation_covers_every_frame_once(opened, tracks):
     assert weights.sum() == sum(frames)
     assert weights[windows[0] - 1].tolist() == [1.0] * 16 + [0.0] * 2
     step = GEOMETRY.output_frames * HOP
-    place = 0
+    row = 0
     for track, number in zip(tracks.values(), windows, strict=True):
         for index in range(number):
             expected = around(track, "mixture", index * step - BEFORE, OUTSIDE)
-            np.testing.assert_array_equal(every[place]["mixture"], expected)
+            np.testing.assert_array_equal(every[row]["mixture"], expected)
             expected = around(track, "vocals", index * step - 256, INSIDE)
-            np.testing.assert_array_equal(every[place]["sources"][1], expected)
-            place += 1
+            np.testing.assert_array_equal(every[row]["sources"][1], expected)
+            row += 1
 
 
 def test_batches_are_built_for_any_strategy(opened):

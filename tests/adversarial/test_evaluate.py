@@ -195,9 +195,9 @@ def test_rows_of_another_network_are_not_reused(tmp_path, monkeypatch):
 def test_an_evaluation_killed_before_more_training_starts_anew(
     run_folder, tmp_path, monkeypatch, capsys
 ):
-    place = tmp_path / "run"
-    shutil.copytree(run_folder, place)
-    words = [str(place), "--limit", "2", "--output"]
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    words = [str(run), "--limit", "2", "--output"]
     calls = []
 
     def killed(*arguments):
@@ -211,9 +211,9 @@ def test_an_evaluation_killed_before_more_training_starts_anew(
         assert evaluate.main([*words, str(tmp_path / "broken")]) == 130
     monkeypatch.setattr(evaluate, "scores", cheap)
     keras.utils.set_random_seed(7)
-    shutil.rmtree(place / "sup" / "best")
+    shutil.rmtree(run / "sup" / "best")
     settings = replace(TINY.model_config, head="mask")
-    save_network(place / "sup", UNet(settings))
+    save_network(run / "sup", UNet(settings))
     for name in ("broken", "straight"):
         assert evaluate.main([*words, str(tmp_path / name)]) == 0
     broken, straight = (

@@ -203,17 +203,17 @@ def test_invalid_heads_and_filters_are_refused(key, value, message):
 
 @pytest.mark.parametrize(("layers", "frames", "bins", "entering", "leaving"), CASES)
 def test_sizes_are_those_of_the_original(layers, frames, bins, entering, leaving):
-    found = solve(ModelConfig(num_layers=layers, num_frames=frames))
-    assert (found.input_bins, found.input_frames) == (bins, entering)
-    assert (found.output_bins, found.output_frames) == (258, leaving)
-    assert (found.critic_bins, found.critic_frames) == (256, frames)
-    assert found.period == 2**layers
-    assert found.context_frames == (entering - leaving) // 2
+    actual = solve(ModelConfig(num_layers=layers, num_frames=frames))
+    assert (actual.input_bins, actual.input_frames) == (bins, entering)
+    assert (actual.output_bins, actual.output_frames) == (258, leaving)
+    assert (actual.critic_bins, actual.critic_frames) == (256, frames)
+    assert actual.period == 2**layers
+    assert actual.context_frames == (entering - leaving) // 2
 
 
 def test_context_of_the_default():
-    found = solve(ModelConfig())
-    assert found.context_frames * 256 / 8192 == 1.4375
+    actual = solve(ModelConfig())
+    assert actual.context_frames * 256 / 8192 == 1.4375
 
 
 @pytest.mark.parametrize("layers", range(1, 6))

@@ -55,13 +55,13 @@ def losses_of(config):
     """Supervised loss of one batch before each of some steps on it."""
     keras.utils.set_random_seed(0)
     model = train.compiled(config)
-    batch, found = batch_of(config.model_config), []
+    batch, actual = batch_of(config.model_config), []
     step = tf.function(model.train_step, autograph=False)
     for _ in range(STEPS):
         for mean in model.means.values():
             mean.reset_state()
-        found.append(float(step(batch)["sup_sep_loss"]))
-    return found
+        actual.append(float(step(batch)["sup_sep_loss"]))
+    return actual
 
 
 SLOW = {("tiny", "semisup"), ("musdb_moisesdb", "sup")}

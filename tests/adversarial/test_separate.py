@@ -77,9 +77,9 @@ def test_tiles_and_chunks_equal_one_pass(head):
         {"tile_frames": 0, "segment_seconds": 2.6, "overlap": 0.5},
     ]
     for way in ways:
-        found = separate.separator(net, **way)(mixture)
+        actual = separate.separator(net, **way)(mixture)
         for name, wave in whole.items():
-            np.testing.assert_allclose(found[name], wave, atol=1e-6, err_msg=str(way))
+            np.testing.assert_allclose(actual[name], wave, atol=1e-6, err_msg=str(way))
 
 
 def test_tiles_of_the_original_size_equal_one_pass():
@@ -119,8 +119,8 @@ def _miss(wave, net, mixture):
 
 def test_the_estimates_of_a_mask_head_sum_to_the_mixture():
     mixture = noise(2, 3 * RATE + 5)
-    found = separate.separator(network("mask"))(mixture)
-    np.testing.assert_allclose(sum(found.values()), mixture, atol=1e-6)
+    actual = separate.separator(network("mask"))(mixture)
+    np.testing.assert_allclose(sum(actual.values()), mixture, atol=1e-6)
 
 
 def test_estimates_have_the_magnitude_that_the_network_says(net):
@@ -141,28 +141,28 @@ def test_estimates_have_the_magnitude_that_the_network_says(net):
         256,
         window_fn=tf.signal.inverse_stft_window_fn(256, tf.signal.hann_window),
     ).numpy()[256 : 256 + mixture.shape[1]]
-    found = separate.separator(net)(mixture)["vocals"][0]
-    np.testing.assert_allclose(found, again, atol=2e-5)
+    actual = separate.separator(net)(mixture)["vocals"][0]
+    np.testing.assert_allclose(actual, again, atol=2e-5)
 
 
 @pytest.mark.parametrize("samples", [1, 255, 256, 257, 3000])
 def test_short_sound_of_any_number_of_channels(net, samples):
     for rate in ("model", "native"):
-        found = separate.separator(net, sample_rate=rate)(noise(6, samples))
-        assert found["vocals"].shape == found["accompaniment"].shape == (6, samples)
+        actual = separate.separator(net, sample_rate=rate)(noise(6, samples))
+        assert actual["vocals"].shape == actual["accompaniment"].shape == (6, samples)
 
 
 def test_silence_gives_silence(net):
-    for found in separate.separator(net)(np.zeros([1, 9000], np.float32)).values():
-        assert not found.any()
+    for actual in separate.separator(net)(np.zeros([1, 9000], np.float32)).values():
+        assert not actual.any()
 
 
 def test_channels_are_separated_each_on_its_own_unless_by_masks(net):
     left, right = noise(1, 9000), noise(1, 9000, 1)
     both = np.concatenate([left, right])
-    found = separate.separator(net)(both)["vocals"]
+    actual = separate.separator(net)(both)["vocals"]
     alone = separate.separator(net)(left)["vocals"]
-    np.testing.assert_allclose(found[:1], alone, atol=1e-6)
+    np.testing.assert_allclose(actual[:1], alone, atol=1e-6)
     native = separate.separator(net, sample_rate="native")
     mono = native(both.mean(0, keepdims=True))["vocals"]
     np.testing.assert_allclose(
@@ -200,8 +200,8 @@ def test_the_options_of_the_card(tmp_path, capsys, monkeypatch):
     assert stem == (RATE, 2, 3 * RATE)
     mixture = resample.resample(wave, 22050, RATE)
     expected = separate.load(prefix)(mixture)["vocals"]
-    found = audio.read(tmp_path / "out" / "my song_vocals.wav")[0]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    actual = audio.read(tmp_path / "out" / "my song_vocals.wav")[0]
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
     assert run(*words) == 1
     assert "my song_vocals.wav exists; give --overwrite" in capsys.readouterr().err
     again = [path, "--output", "out", "--model", prefix, "--overwrite"]
@@ -228,8 +228,8 @@ def test_stems_add_up_and_agree_below_the_band(tmp_path, capsys, rate):
     expected = working(resample.resample(wave, 22050, RATE))["vocals"]
     below = slice(0, 3600 * 3)
     truth = np.fft.rfft(expected, axis=1)[:, below] / RATE
-    found = np.fft.rfft(vocals, axis=1)[:, below] / 22050
-    assert np.abs(found - truth).max() < 2e-3 * np.abs(truth).max()
+    actual = np.fft.rfft(vocals, axis=1)[:, below] / 22050
+    assert np.abs(actual - truth).max() < 2e-3 * np.abs(truth).max()
 
 
 def test_mp3_is_read(tmp_path):
@@ -300,9 +300,9 @@ def test_paths_that_are_no_run_are_named(tmp_path):
 
 def test_a_checkpoint_of_another_depth_is_refused(tmp_path):
     write_run(tmp_path, "run")
-    place = tmp_path / "run" / "sup"
+    phase_folder = tmp_path / "run" / "sup"
     other = replace(TINY, model_config=replace(TINY.model_config, num_layers=3))
-    save(other, place / "config.json")
+    save(other, phase_folder / "config.json")
     with pytest.raises(CheckpointError, match="another configuration"):
         separate.load(tmp_path / "run")
 

@@ -60,7 +60,7 @@ def graphs(eager):
 
 @pytest.fixture(autouse=True)
 def cheap_scores(monkeypatch):
-    """Numbers that need no time in the place of measures of quality."""
+    """Instant numbers instead of measures of quality."""
     monkeypatch.setattr(
         evaluate, "scores", lambda truth, *_: dict.fromkeys(MEASURES, np.ones(2))
     )
@@ -164,11 +164,11 @@ def test_both_phases_run_to_their_end_on_songs_listed_once(config, capsys, monke
 
 def written(files):
     """Tags of event files."""
-    found = set()
+    tags = set()
     for record in tf.data.TFRecordDataset(files):
         event = tf.compat.v1.Event.FromString(record.numpy())  # noqa: TID251
-        found |= {value.tag for value in event.summary.value}
-    return found
+        tags |= {value.tag for value in event.summary.value}
+    return tags
 
 
 @pytest.mark.slow
@@ -513,9 +513,9 @@ def break_off(config, monkeypatch, phase, step):
             train.run(config)
 
 
-def assert_goes_on(config, tmp_path, monkeypatch, places):
+def assert_goes_on(config, tmp_path, monkeypatch, stops):
     train.run(config)
-    for phase, step in places:
+    for phase, step in stops:
         broken = replace(config, output=str(tmp_path / f"{phase}{step}"))
         break_off(broken, monkeypatch, phase, step)
         train.run(broken)
@@ -546,8 +546,8 @@ def test_graphs_interrupted_anywhere_resume_to_the_same_bits(
     graphs, config, tmp_path, monkeypatch
 ):
     config = changed(config, train__epochs=2, model_config__init_from="sup")
-    places = [("sup", 1), ("sup", 5), ("semisup", 1), ("semisup", 5)]
-    assert_goes_on(config, tmp_path, monkeypatch, places)
+    stops = [("sup", 1), ("sup", 5), ("semisup", 1), ("semisup", 5)]
+    assert_goes_on(config, tmp_path, monkeypatch, stops)
 
 
 @pytest.mark.slow

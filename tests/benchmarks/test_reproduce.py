@@ -39,13 +39,13 @@ class Steps:
         return int(step.log in self.fails)
 
 
-def repeat(place, steps, *words):
-    command = ["fuss_baseline", "--tiny", "--output", str(place), *words]
+def repeat(output, steps, *words):
+    command = ["fuss_baseline", "--tiny", "--output", str(output), *words]
     return reproduce.main(command, steps)
 
 
-def cells(place):
-    lines = (place / "fuss_baseline.md").read_text().splitlines()
+def cells(output):
+    lines = (output / "fuss_baseline.md").read_text().splitlines()
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
     rows = [row for row in rows if len(row) == 8 and row[0] in ROW_NAMES]
     return {(row[0], row[2]): row for row in rows}
@@ -56,8 +56,8 @@ def test_rows_name_presets_keys_and_published_numbers(table, name):
     chosen = TABLES[table]
     row = chosen.rows[name]
     numbers = published.read(REPOSITORY / chosen.pillar)
-    known = {each.row for each in numbers if each.table == chosen.numbers}
-    assert {*row.published} <= known
+    rows_of_table = {each.row for each in numbers if each.table == chosen.numbers}
+    assert {*row.published} <= rows_of_table
     assert bool(row.preset) != bool(row.restore)
     vocabulary = importlib.import_module(f"{chosen.pillar}.job").SCRIPT.vocabulary
     roots = [Path("one"), Path("two")]
@@ -87,8 +87,8 @@ def test_results_of_another_command_are_refused(tmp_path, capsys):
 
 def test_measured_numbers_stand_beside_published_ones(tmp_path, monkeypatch):
     assert repeat(tmp_path, Steps()) == 0
-    found = cells(tmp_path)
-    assert found["trained", "1S"][3:7] == ["35.25 dB", "35.5 dB", "0.5 dB", NO]
+    actual = cells(tmp_path)
+    assert actual["trained", "1S"][3:7] == ["35.25 dB", "35.5 dB", "0.5 dB", NO]
     text = (tmp_path / "fuss_baseline.md").read_text()
     assert "Synthetic sounds: these numbers say nothing" in text
     assert "weights `mini`, in place of `fuss_baseline`" in text

@@ -22,10 +22,10 @@ from common.training.checkpoint import CheckpointError, save_network
 def test_it_separates_what_it_never_heard(tmp_path):
     separator = clustering.load("mini")
     config = load_config(ClusteringConfig, BUNDLED / "mini/config.json")
-    place = miniature.write_musdb(
+    output = miniature.write_musdb(
         tmp_path / "new", seed=77, sample_rate=16000, train=1, test=4
     )
-    tracks = corpus.tracks(config, place, "test")
+    tracks = corpus.tracks(config, output, "test")
     means = evaluate.evaluate(separator, tracks).summary
     assert means["vocals"]["si_sdr_improvement"] > 4
     assert means["drums+bass+other"]["si_sdr_improvement"] > 1
@@ -47,19 +47,19 @@ def test_small_complete_and_without_paths():
 @pytest.mark.one_lane
 def test_a_run_is_bundled_and_its_card_stays(config, tmp_path):
     net = network(config)
-    run, place = tmp_path / "run", tmp_path / "model"
+    run, output = tmp_path / "run", tmp_path / "model"
     run.mkdir()
     save_network(run, net)
     save(config, run / "config.json")
-    place.mkdir()
-    (place / "README.md").write_text("card")
-    (place / "old").write_text("old")
-    bundle(run, place)
-    found = {path.name for path in place.iterdir()}
-    assert found == {"README.md", "card.json", "config.json", "weights.safetensors"}
+    output.mkdir()
+    (output / "README.md").write_text("card")
+    (output / "old").write_text("old")
+    bundle(run, output)
+    actual = {path.name for path in output.iterdir()}
+    assert actual == {"README.md", "card.json", "config.json", "weights.safetensors"}
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
-    wanted, got = (separate.load(folder)(mixture) for folder in (run, place))
-    for name, estimate in wanted.items():
+    expected, got = (separate.load(folder)(mixture) for folder in (run, output))
+    for name, estimate in expected.items():
         np.testing.assert_array_equal(got[name], estimate)
 
 

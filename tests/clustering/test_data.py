@@ -1,4 +1,4 @@
-"""Excerpts by a curriculum and at balanced places, as functions of their position."""
+"""Excerpts by a curriculum and balanced excerpts, as functions of their position."""
 
 import math
 from dataclasses import replace
@@ -24,13 +24,13 @@ def lengths(config, split, replicas=1, steps=12):
     """Samples of the excerpts of each step."""
     seen = data.training_example(config, split, replicas)
     batch = config.batch_size * replicas
-    found = []
+    actual = []
     for step in range(steps):
         positions = range(step * batch, (step + 1) * batch)
         examples = [seen(tf.constant(p, tf.int64))["mixture"] for p in positions]
         assert len({len(each) for each in examples}) == 1
-        found.append(len(examples[0]))
-    return found
+        actual.append(len(examples[0]))
+    return actual
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
@@ -95,14 +95,14 @@ def test_balanced_excerpts_begin_where_both_sources_are_loud(config, tmp_path):
             folder = tmp_path / "corpus" / split / name
             folder.mkdir(parents=True)
             soundfile.write(folder / "a.wav", wave, 8000, subtype="FLOAT")
-    place = str(tmp_path / "corpus")
-    config = replace(config, dataset="mix_folders", root=place, segment_seconds=0.1)
+    root = str(tmp_path / "corpus")
+    config = replace(config, dataset="mix_folders", root=root, segment_seconds=0.1)
 
     def share(excerpt):
         chosen = replace(config, excerpt=excerpt)
         seen = data.training_example(chosen, data.load(chosen).train)
-        found = [seen(tf.constant(p, tf.int64))["sources"][1] for p in range(40)]
-        return np.mean([np.any(each) for each in found])
+        actual = [seen(tf.constant(p, tf.int64))["sources"][1] for p in range(40)]
+        return np.mean([np.any(each) for each in actual])
 
     assert share("random") == pytest.approx(0.36, abs=0.15)
     assert share("balanced") > 0.55
@@ -122,20 +122,20 @@ def test_the_noise_of_mixtures_is_heard(wham):
     track = corpus.tracks(wham, corpus.root(wham), "train")[0]
     noisy, _ = soundfile.read(track.mixture, dtype="float32")
     seen = data.training_example(wham, split)
-    found = [seen(tf.constant(p, tf.int64)) for p in range(len(split.lengths))]
-    rest = [each["mixture"] - tf.reduce_sum(each["sources"], axis=0) for each in found]
+    actual = [seen(tf.constant(p, tf.int64)) for p in range(len(split.lengths))]
+    rest = [each["mixture"] - tf.reduce_sum(each["sources"], axis=0) for each in actual]
     assert all(np.abs(noise).max() > 1e-3 for noise in rest)
     excerpts = np.lib.stride_tricks.sliding_window_view(noisy, wham.segment_samples)
-    nearest = [np.abs(excerpts - each["mixture"]).max(axis=1).min() for each in found]
+    nearest = [np.abs(excerpts - each["mixture"]).max(axis=1).min() for each in actual]
     assert min(nearest) < 1e-6
 
 
 def test_without_noise_the_mixture_is_the_sum(wham):
     clean = replace(wham, task="mix_clean")
     seen = data.training_example(clean, data.load(clean).train)
-    found = seen(tf.constant(0, tf.int64))
+    actual = seen(tf.constant(0, tf.int64))
     np.testing.assert_array_equal(
-        found["mixture"], tf.reduce_sum(found["sources"], axis=0)
+        actual["mixture"], tf.reduce_sum(actual["sources"], axis=0)
     )
 
 
@@ -153,9 +153,9 @@ def test_nobody_speaks_twice_in_a_random_mixture(config, count):
     for number in range(40):
         speakers = rng.permutation(count)
         waves = [np.full([1, 900], (each + 1) / 8, np.float32) for each in speakers]
-        known = {n: f"speaker {each}" for n, each in zip(names, speakers, strict=True)}
+        named = {n: f"speaker {each}" for n, each in zip(names, speakers, strict=True)}
         sounds = dict(zip(names, waves, strict=True))
-        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, speakers=known))
+        tracks.append(Track(f"t{number:02d}", 8000, 900, sounds, speakers=named))
     config = replace(config, mixing="random", segment_seconds=0.1)
 
     def speakers_of(tracks, draws):
@@ -229,10 +229,10 @@ def test_levels_are_set_only_between_sources_that_are_not_silent(config):
     silence, murmur = np.zeros(900, np.float32), 1e-5 * tone
     decibels = tf.constant([0.0, -6.0])
     for first, second in [(silence, tone), (murmur, tone), (tone, silence)]:
-        found = data._levelled(tf.constant(np.stack([first, second])), decibels)
-        np.testing.assert_array_equal(found, [first, second])
-    found = data._levelled(tf.constant(np.stack([tone, 0.1 * tone])), decibels)
-    powers = np.square(found).mean(axis=1)
+        actual = data._levelled(tf.constant(np.stack([first, second])), decibels)
+        np.testing.assert_array_equal(actual, [first, second])
+    actual = data._levelled(tf.constant(np.stack([tone, 0.1 * tone])), decibels)
+    powers = np.square(actual).mean(axis=1)
     assert 10 * np.log10(powers[1] / powers[0]) == pytest.approx(-6.0, abs=1e-4)
 
 
@@ -243,8 +243,8 @@ def test_an_excerpt_keeps_its_level_although_its_first_source_pauses(config):
     }
     config = replace(config, snr_db=(-5.0, 5.0))
     split = data.open_split(config, "train", [Track("t", 8000, 900, sounds)])
-    found = data.training_example(config, split)(tf.constant(0, tf.int64))
-    np.testing.assert_allclose(found["mixture"], 0.25, atol=1e-4)
+    actual = data.training_example(config, split)(tf.constant(0, tf.int64))
+    np.testing.assert_allclose(actual["mixture"], 0.25, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["fuss", "dsd100", "ccmixter"])

@@ -40,10 +40,10 @@ def run(config):
 
 def test_estimates_are_scored_in_their_best_order(waves):
     leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32) @ waves
-    found = evaluate.scores(waves.sum(0), waves, leak[::-1], bss=False)
-    np.testing.assert_allclose(found["si_sdr"], [20.0, 20.0], atol=0.5)
-    np.testing.assert_allclose(found["sdr"], [20.0, 20.0], atol=0.5)
-    gain = found["si_sdr"] - found["si_sdr_improvement"]
+    actual = evaluate.scores(waves.sum(0), waves, leak[::-1], bss=False)
+    np.testing.assert_allclose(actual["si_sdr"], [20.0, 20.0], atol=0.5)
+    np.testing.assert_allclose(actual["sdr"], [20.0, 20.0], atol=0.5)
+    gain = actual["si_sdr"] - actual["si_sdr_improvement"]
     np.testing.assert_allclose(gain, [0.0, 0.0], atol=0.5)
 
 
@@ -72,10 +72,10 @@ def test_bss_eval_forgives_a_filter_and_si_sdr_does_not(waves):
     assert evaluate.bss_ratios(waves.sum(0), waves, delayed)["bss_sdr"].min() > 25
     assert np.max(si_sdr(waves, delayed)) < -10
     leak = np.array([[1.0, 0.1], [0.1, 1.0]], np.float32) @ waves
-    found = evaluate.bss_ratios(waves.sum(0), waves, leak)
-    assert set(found) == set(evaluate.BSS_MEASURES)
-    np.testing.assert_allclose(found["bss_sir"], [20.0, 20.0], atol=1.0)
-    np.testing.assert_allclose(found["bss_sdr_improvement"], [20, 20], atol=2.0)
+    actual = evaluate.bss_ratios(waves.sum(0), waves, leak)
+    assert set(actual) == set(evaluate.BSS_MEASURES)
+    np.testing.assert_allclose(actual["bss_sir"], [20.0, 20.0], atol=1.0)
+    np.testing.assert_allclose(actual["bss_sdr_improvement"], [20, 20], atol=2.0)
 
 
 def leaking(tracks):
@@ -144,9 +144,9 @@ def test_bss_eval_of_edge_cases_is_a_number_or_nan(waves):
         (waves.sum(0), waves, np.stack([waves[0], silence])),
         (waves[0], waves[:1], waves[:1]),
     ]:
-        found = evaluate.bss_ratios(mixture, references, estimates)
-        assert set(found) == set(evaluate.BSS_MEASURES)
-        assert {len(values) for values in found.values()} == {len(references)}
+        actual = evaluate.bss_ratios(mixture, references, estimates)
+        assert set(actual) == set(evaluate.BSS_MEASURES)
+        assert {len(values) for values in actual.values()} == {len(references)}
     assert np.isnan(
         evaluate.bss_ratios(silence, waves, waves)["bss_sdr_improvement"]
     ).all()
@@ -199,10 +199,10 @@ def test_ideal_masks_separate_sources_in_disjoint_bands(mask):
     tones = np.sin(2 * np.pi * np.array([[[500.0]], [[2000.0]]]) * time)
     tones = np.concatenate([tones, 0.5 * tones], axis=1).astype(np.float32)
     params = Stft(256, 64, window="sqrt_hann", padding="constant_whole")
-    found = evaluate.oracle(tones.sum(0), tones, params, mask)
-    assert found.shape == (2, 2, 4000)
+    actual = evaluate.oracle(tones.sum(0), tones, params, mask)
+    assert actual.shape == (2, 2, 4000)
     inner = slice(256, -256)
-    np.testing.assert_allclose(found[..., inner], tones[..., inner], atol=0.02)
+    np.testing.assert_allclose(actual[..., inner], tones[..., inner], atol=0.02)
 
 
 def test_the_command_scores_ideal_masks_and_prints_what_was_published(run, capsys):
@@ -292,9 +292,9 @@ def test_the_noise_of_a_mixture_lowers_the_scores(speakers, run, tmp_path, capsy
         wave += wave.std() * rng.standard_normal(wave.shape)
         soundfile.write(file, wave, rate)
     means = []
-    for place in (speakers, noisy):
-        output = tmp_path / f"scores-{place.name}"
-        words = [str(run), "--root", str(place), "--output", str(output), "--oracle"]
+    for root in (speakers, noisy):
+        output = tmp_path / f"scores-{root.name}"
+        words = [str(run), "--root", str(root), "--output", str(output), "--oracle"]
         assert evaluate.main(words) == 0
         means.append(json.loads((output / "summary.json").read_text()))
     clean, noised = (each["ideal_ratio"]["si_sdr"] for each in means)

@@ -141,8 +141,8 @@ def put(values, key, value):
 def test_an_experiment_on_music_is_translated(music, capsys):
     _, file = music
     (file.parent / "test_set").mkdir()
-    found = experiment_file.read(file)
-    config = found.config
+    read = experiment_file.read(file)
+    config = read.config
     assert (config.kind, config.sample_rate, config.stft.bins) == ("dpcl", 16000, 257)
     assert (config.window_samples, config.hop_samples) == (512, 128)
     assert config.segment_seconds == pytest.approx(400 * 128 / 16000)
@@ -173,12 +173,12 @@ def test_an_experiment_on_music_is_translated(music, capsys):
     )
     assert config.sources == ("*", "drums+bass+other")
     assert config.folders == ("train=/data/music/train", "valid=/data/music/val")
-    test = found.data["test"]
+    test = read.data["test"]
     assert test.split == "test"
     assert test.config.folders == (f"test={file.parent / 'test_set'}",)
-    assert [data.config.dataset for data in found.data.values()] == ["scaper"] * 3
-    assert found.output == "output"
-    assert experiment_file.model(found) == str(file.parent / "weights/best.model.pth")
+    assert [data.config.dataset for data in read.data.values()] == ["scaper"] * 3
+    assert read.output == "output"
+    assert experiment_file.model(read) == str(file.parent / "weights/best.model.pth")
     assert capsys.readouterr().out == (
         f"{file}: without meaning here: dataset_config.cache, info.num_gpus, "
         "test_config, train_config.device, train_config.num_workers\n"
@@ -190,15 +190,15 @@ def test_the_experiment_on_music_is_that_of_the_preset(music):
     put(values, "info.seed", 0)
     put(values, "train_config.num_epochs", 100)
     put(values, "model_config.modules.recurrent_stack.args.num_layers", 4)
-    found, preset = experiment_file.translate(values, file).config, PRESETS["seed001"]
+    read, preset = experiment_file.translate(values, file).config, PRESETS["seed001"]
     names = ("stft", "cluster", "segment_seconds", "batch_size", "lr", "weight_decay")
     for name in (*names, "optimizer", "lr_decay_patience", "lr_decay_gamma"):
-        assert getattr(found, name) == getattr(preset, name), name
-    assert found.spectral.features == preset.spectral.features
-    assert found.spectral.recurrent == preset.spectral.recurrent
-    assert found.spectral.embedding_activation == preset.spectral.embedding_activation
+        assert getattr(read, name) == getattr(preset, name), name
+    assert read.spectral.features == preset.spectral.features
+    assert read.spectral.recurrent == preset.spectral.recurrent
+    assert read.spectral.embedding_activation == preset.spectral.embedding_activation
     for name in ("clustering", "clustering_kind", "target", "weights"):
-        assert getattr(found.loss, name) == getattr(preset.loss, name), name
+        assert getattr(read.loss, name) == getattr(preset.loss, name), name
 
 
 def test_masks_are_translated(music):
@@ -272,12 +272,12 @@ def test_folders_of_speakers_are_splits_of_one_corpus(music, mix, dataset, root)
         "source_folders": ["s1", "s2"],
         "group_sources": [],
     }
-    found = experiment_file.translate(values, file)
-    configs = [found.config, *(data.config for data in found.data.values())]
+    read = experiment_file.translate(values, file)
+    configs = [read.config, *(data.config for data in read.data.values())]
     assert {(c.dataset, c.root, c.length) for c in configs} == {(dataset, root, "max")}
-    assert [data.split for data in found.data.values()] == ["test", "train", "valid"]
+    assert [data.split for data in read.data.values()] == ["test", "train", "valid"]
     if dataset == "wham":
-        assert found.config.task == "mix_both"
+        assert read.config.task == "mix_both"
 
 
 def test_variables_are_replaced_where_they_are_used(music, monkeypatch):
@@ -290,10 +290,10 @@ def test_variables_are_replaced_where_they_are_used(music, monkeypatch):
     with pytest.raises(ConfigError, match=r"datasets\.train\.folder .* DATA_DIRECTORY"):
         experiment_file.translate(values, file)
     monkeypatch.setenv("DATA_DIRECTORY", "/disk")
-    found = experiment_file.translate(values, file)
-    assert "train=/disk/train" in found.config.folders
+    read = experiment_file.translate(values, file)
+    assert "train=/disk/train" in read.config.folders
     with pytest.raises(ConfigError, match="no ARTIFACTS_DIRECTORY; set it"):
-        experiment_file.model(found)
+        experiment_file.model(read)
 
 
 @pytest.mark.parametrize(
@@ -407,14 +407,14 @@ def test_plain_keys_change_a_preset(tmp_path):
         "lr": "5e-4",
         "model": "mine",
     }
-    found = experiment_file.translate(values, tmp_path / "a.yml")
+    read = experiment_file.translate(values, tmp_path / "a.yml")
     tiny = PRESETS["tiny_chimera"]
-    assert found.config.spectral.recurrent.hidden == 7
-    assert found.config.spectral.recurrent.layers == tiny.spectral.recurrent.layers
-    assert (found.config.kind, found.config.lr) == ("chimera", 5e-4)
-    assert found.config.root == str(tmp_path / "corpus")
-    assert experiment_file.model(found) == str(tmp_path / "mine")
-    assert list(found.data) == ["train", "valid", "test"]
+    assert read.config.spectral.recurrent.hidden == 7
+    assert read.config.spectral.recurrent.layers == tiny.spectral.recurrent.layers
+    assert (read.config.kind, read.config.lr) == ("chimera", 5e-4)
+    assert read.config.root == str(tmp_path / "corpus")
+    assert experiment_file.model(read) == str(tmp_path / "mine")
+    assert list(read.data) == ["train", "valid", "test"]
 
 
 @pytest.mark.parametrize(
@@ -433,9 +433,9 @@ def test_plain_keys_are_checked(tmp_path, values, sentence):
 
 
 def test_a_file_without_a_model_says_so(tmp_path):
-    found = experiment_file.translate({"preset": "tiny"}, tmp_path / "a.yml")
+    read = experiment_file.translate({"preset": "tiny"}, tmp_path / "a.yml")
     with pytest.raises(ConfigError, match=r"a\.yml names no model"):
-        experiment_file.model(found)
+        experiment_file.model(read)
 
 
 def test_names_are_searched_beside_the_file_first(tmp_path, monkeypatch):
@@ -449,15 +449,15 @@ def test_names_are_searched_beside_the_file_first(tmp_path, monkeypatch):
 
 
 def test_the_experiment_of_the_package_is_that_of_its_model():
-    found = experiment_file.read(REPOSITORY / "best_model/config.yml")
+    read = experiment_file.read(REPOSITORY / "best_model/config.yml")
     folder = BUNDLED / "mini"
-    assert experiment_file.model(found) == str(folder)
-    assert found.data["test"].config.dataset == "snippets"
-    assert found.data["train"].config.root is None
+    assert experiment_file.model(read) == str(folder)
+    assert read.data["test"].config.dataset == "snippets"
+    assert read.data["train"].config.root is None
     mini = configuration.load(ClusteringConfig, folder / "config.json")
-    assert (found.config.kind, found.config.stft) == (mini.kind, mini.stft)
-    assert found.config.spectral.recurrent == mini.spectral.recurrent
-    assert network(found.config).count_params() == network(mini).count_params()
+    assert (read.config.kind, read.config.stft) == (mini.kind, mini.stft)
+    assert read.config.spectral.recurrent == mini.spectral.recurrent
+    assert network(read.config).count_params() == network(mini).count_params()
 
 
 def test_the_commands_take_an_experiment_file(run, config, speakers, tmp_path, capsys):
@@ -509,5 +509,5 @@ def test_a_file_of_torch_that_is_no_model_is_refused(tmp_path):
 
 
 def test_defaults_of_the_preset_stay():
-    found = experiment_file.translate({"model": "mini"}, "a.yml")
-    assert found.config == ClusteringConfig()
+    read = experiment_file.translate({"model": "mini"}, "a.yml")
+    assert read.config == ClusteringConfig()

@@ -33,8 +33,8 @@ def own(tmp_path, monkeypatch):
     for split in ("train", "valid", "test"):
         (tmp_path / "sounds" / split).mkdir(parents=True)
         for number, name in ((n, name) for n in range(2) for name in ("low", "high")):
-            place = tmp_path / "sounds" / split / f"{number}_{name}.wav"
-            soundfile.write(place, 0.1 * draw(4000), 8000)
+            wav = tmp_path / "sounds" / split / f"{number}_{name}.wav"
+            soundfile.write(wav, 0.1 * draw(4000), 8000)
     return tmp_path / "sounds"
 
 
@@ -71,15 +71,15 @@ def test_losses_are_those_of_the_user(of_user):
     split = data.load(config).train
     assert split.names == ("low", "high")
     example = data.training_example(config, split)(tf.constant(0, tf.int64))
-    known = objective.prepare(config, {k: v[tf.newaxis] for k, v in example.items()})
-    outputs = network(config)(known.input)
-    found = objective.losses(config, known, outputs)
+    prepared = objective.prepare(config, {k: v[tf.newaxis] for k, v in example.items()})
+    outputs = network(config)(prepared.input)
+    actual = objective.losses(config, prepared, outputs)
     usual = replace(config, loss=replace(config.loss, clustering_kind="classic"))
-    other = objective.losses(usual, known, outputs)
-    assert float(found["clustering"][0]) != float(other["clustering"][0])
-    estimates = outputs.mask * known.input[:, tf.newaxis]
-    roots = sys.modules["my_losses"].roots(estimates, known.targets)
-    np.testing.assert_allclose(found["inference"], roots)
+    other = objective.losses(usual, prepared, outputs)
+    assert float(actual["clustering"][0]) != float(other["clustering"][0])
+    estimates = outputs.mask * prepared.input[:, tf.newaxis]
+    roots = sys.modules["my_losses"].roots(estimates, prepared.targets)
+    np.testing.assert_allclose(actual["inference"], roots)
 
 
 @pytest.mark.parametrize(

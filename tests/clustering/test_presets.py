@@ -116,11 +116,11 @@ def losses_of(config):
     model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
     model.optimizer.build(model.network.trainable_variables)
     step = tf.function(model.train_step, autograph=False)
-    batch, found = tones(config), []
+    batch, actual = tones(config), []
     for _ in range(STEPS):
         model.means["loss"].reset_state()
-        found.append(float(step(batch)["loss"]))
-    return found
+        actual.append(float(step(batch)["loss"]))
+    return actual
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,8 @@ def test_stereo_is_scored(config, tmp_path, capsys):
             wave = noise(4000, 2, seed=len(name))
             wave = 2 * wave if name == "mix" else wave
             soundfile.write(folder / "a.wav", wave, RATE, subtype="FLOAT")
-    place = str(tmp_path / "corpus")
-    config = replace(config, dataset="mix_folders", root=place)
+    root = str(tmp_path / "corpus")
+    config = replace(config, dataset="mix_folders", root=root)
     run = tmp_path / "run"
     run.mkdir()
     save(config, run / "config.json")
@@ -171,13 +171,13 @@ def test_ten_minutes_need_the_memory_of_four(config, tmp_path):
         file = tmp_path / f"long{minutes}.wav"
         soundfile.write(file, bursts(minutes).sum(0), RATE)
         words = [str(file), "--model", str(run), "--output", str(tmp_path / "out")]
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", MEASURE, *words],
             check=True,
             capture_output=True,
             text=True,
         )
-        peaks.append(int(told.stdout.split()[-1]))
+        peaks.append(int(process.stdout.split()[-1]))
         for source in range(2):
             stem = tmp_path / "out" / file.stem / f"source{source}.wav"
             assert soundfile.info(stem).frames == minutes * 60 * RATE

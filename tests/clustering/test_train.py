@@ -52,10 +52,10 @@ def test_the_terms_of_a_chimera_add_up(config):
     config = replace(config, kind="chimera", loss=replace(config.loss, inference=3.0))
     split = data.load(config).train
     example = data.training_example(config, split)(tf.constant(0, tf.int64))
-    known = objective.prepare(config, {k: v[tf.newaxis] for k, v in example.items()})
-    found = objective.losses(config, known, network(config)(known.input))
-    expected = found["clustering"] + 3.0 * found["inference"]
-    np.testing.assert_allclose(found["loss"], expected, rtol=1e-6)
+    prepared = objective.prepare(config, {k: v[tf.newaxis] for k, v in example.items()})
+    actual = objective.losses(config, prepared, network(config)(prepared.input))
+    expected = actual["clustering"] + 3.0 * actual["inference"]
+    np.testing.assert_allclose(actual["loss"], expected, rtol=1e-6)
     assert objective.terms(config) == ("clustering", "inference")
 
 
@@ -99,9 +99,9 @@ def test_estimates_that_are_the_targets_cost_nothing(config):
     config = replace(config, kind="mask_inference")
     split = data.load(config).train
     example = data.training_example(config, split)(tf.constant(0, tf.int64))
-    known = objective.prepare(config, {k: v[tf.newaxis] for k, v in example.items()})
-    masks = tf.math.divide_no_nan(known.targets, known.input[:, tf.newaxis])
-    assert float(objective.losses(config, known, masks[:, ::-1])["loss"][0]) < 1e-6
+    prepared = objective.prepare(config, {k: v[tf.newaxis] for k, v in example.items()})
+    masks = tf.math.divide_no_nan(prepared.targets, prepared.input[:, tf.newaxis])
+    assert float(objective.losses(config, prepared, masks[:, ::-1])["loss"][0]) < 1e-6
 
 
 @pytest.mark.parametrize("target", ["psa", "psa_untruncated", "msa", "irm"])
@@ -111,11 +111,11 @@ def test_embeddings_learn_the_loudest_source_whatever_the_mask_learns(config, ta
     waves = np.random.default_rng(0).standard_normal([1, 4, 800]).astype(np.float32)
     sources = tf.constant(waves[:, :3])
     batch = {"mixture": tf.constant(waves.sum(1)), "sources": sources}
-    known = objective.prepare(config, batch)
+    prepared = objective.prepare(config, batch)
     magnitudes = np.abs(stft(sources, config.stft))
     loudest = np.eye(3)[magnitudes.argmax(1).reshape(1, -1)]
     ideal = tf.constant(loudest, tf.float32)
-    assert float(objective.losses(config, known, ideal)["clustering"][0]) < 1e-6
+    assert float(objective.losses(config, prepared, ideal)["clustering"][0]) < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -187,9 +187,9 @@ def test_a_failed_plot_keeps_the_former_files(snippets, monkeypatch, capsys):
 def test_captions_follow_the_order_of_the_estimates():
     truth = np.eye(2, 50, dtype=np.float32)
     named = Track("a", 8000, 50, {"low": Path("l"), "high": Path("h")})
-    found = visualize.captions(named, truth, truth[::-1])
-    assert found[0].startswith("source0 (high): SI-SDR 80")
-    assert found[1].startswith("source1 (low): SI-SDR 80")
+    actual = visualize.captions(named, truth, truth[::-1])
+    assert actual[0].startswith("source0 (high): SI-SDR 80")
+    assert actual[1].startswith("source1 (low): SI-SDR 80")
     plain = Track("a", 8000, 50, {"source0": Path("l"), "source1": Path("h")})
     assert visualize.captions(plain, truth, truth)[1].startswith("source1: SI-SDR")
     assert visualize.captions(plain, truth, truth[:1]) == ["source0"]
@@ -227,10 +227,10 @@ def drawn(sources=3):
 
 
 def test_points_go_to_the_largest_mask_or_to_silence():
-    found = assignment(drawn())
-    assert (found[3:5] == 0).all()
-    assert (found[6:, :5] == 1).all()
-    assert (found[6:, 5:] == 3).all()
+    actual = assignment(drawn())
+    assert (actual[3:5] == 0).all()
+    assert (actual[6:, :5] == 1).all()
+    assert (actual[6:, 5:] == 3).all()
 
 
 def test_a_source_has_one_colour_in_all_panels():
@@ -310,28 +310,28 @@ def test_silence_and_one_source_are_drawn(tmp_path):
 def test_principal_components_are_those_of_the_covariance():
     rng = np.random.default_rng(1)
     points = rng.normal(size=[500, 6]) * [1, 5, 2, 0.1, 3, 1]
-    found = principal(points, np.zeros(500, int), points[:2])
+    actual = principal(points, np.zeros(500, int), points[:2])
     variances = np.linalg.eigvalsh(np.cov(points.T))[::-1]
-    np.testing.assert_allclose(found.points.var(axis=0, ddof=1), variances[:3])
-    np.testing.assert_allclose(found.shares, variances[:3] / variances.sum())
-    np.testing.assert_allclose(found.centres, found.points[:2])
-    products = np.cov(found.points.T)
+    np.testing.assert_allclose(actual.points.var(axis=0, ddof=1), variances[:3])
+    np.testing.assert_allclose(actual.shares, variances[:3] / variances.sum())
+    np.testing.assert_allclose(actual.centres, actual.points[:2])
+    products = np.cov(actual.points.T)
     np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-9)
     turned = principal(-points, np.zeros(500, int), points[:2])
-    np.testing.assert_allclose(turned.points, -found.points, atol=1e-9)
-    assert len(found.part(100).points) == len(found.part(100).labels) == 100
-    assert found.part(500) is found
+    np.testing.assert_allclose(turned.points, -actual.points, atol=1e-9)
+    assert len(actual.part(100).points) == len(actual.part(100).labels) == 100
+    assert actual.part(500) is actual
 
 
 def test_points_in_one_dimension_have_zeros_in_the_others():
-    found = principal(np.array([[1.0], [3.0]]), np.array([0, 1]), np.array([[1.0]]))
-    np.testing.assert_allclose(found.points, [[-1, 0, 0], [1, 0, 0]])
-    assert found.shares.tolist() == [1.0, 0.0, 0.0]
+    actual = principal(np.array([[1.0], [3.0]]), np.array([0, 1]), np.array([[1.0]]))
+    np.testing.assert_allclose(actual.points, [[-1, 0, 0], [1, 0, 0]])
+    assert actual.shares.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_the_snippets_are_a_test_set_of_two_sources(snippets):
-    place = corpus.root(snippets)
-    tracks = corpus.tracks(snippets, place, "test")
+    root = corpus.root(snippets)
+    tracks = corpus.tracks(snippets, root, "test")
     assert [track.name for track in tracks] == ["00000000", "00000001", "00000002"]
     for track in tracks:
         assert (track.samples, list(track.sources)) == (4000, list(snippets.sources))
@@ -339,4 +339,4 @@ def test_the_snippets_are_a_test_set_of_two_sources(snippets):
         sources = [waveforms.read(each, 8000)[0] for each in track.sources.values()]
         np.testing.assert_allclose(sum(sources), mixture, atol=1e-6)
         assert all(np.abs(source).max() > 0.01 for source in sources)
-    assert json.loads((place / MARKER).read_text())["kind"] == "snippets"
+    assert json.loads((root / MARKER).read_text())["kind"] == "snippets"

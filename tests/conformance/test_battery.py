@@ -61,7 +61,7 @@ def test_forward_pass_is_golden(case, name):
     outputs = values(network(inputs(case))).numpy()
     assert np.abs(outputs).max() > 1e-3
     expected = np.load(GOLDEN / f"{name}.npy")
-    # Processors round in other places, by 2e-6 of the largest number, here up to 16.
+    # CPUs round differently, by 2e-6 of the largest number, here up to 16.
     closeness = max(2e-5, 4e-6 * np.abs(expected).max())
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=closeness)
 
@@ -108,11 +108,11 @@ def test_saved_model_round_trip(case, tmp_path):
     # The weights alone: of a whole model, Keras saves functions of each of its layers.
     module.weights = network.variables
     module.separate = tf.function(network, input_signature=[signature], autograph=False)
-    wanted = values(module.separate(inputs(case)))
+    expected = values(module.separate(inputs(case)))
     tf.saved_model.save(module, str(tmp_path))
     again = tf.saved_model.load(str(tmp_path))
-    found = values(again.separate(inputs(case)))
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    actual = values(again.separate(inputs(case)))
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_two_replicas_equal_one(training_case):
@@ -192,11 +192,11 @@ def test_blocks_agree_with_the_whole(case):
     blocks = dataclasses.replace(separator, named=named)(mixture)
     if not named:
         blocks = in_order(blocks, whole)
-    for source, wanted in whole.items():
+    for source, expected in whole.items():
         assert blocks[source].shape == mixture.shape
-        error = np.square(blocks[source] - wanted).sum()
+        error = np.square(blocks[source] - expected).sum()
         # The rims of chunks lack the context that they have in the whole.
-        error_db = 10 * np.log10(error / np.square(wanted).sum() + 1e-30)
+        error_db = 10 * np.log10(error / np.square(expected).sum() + 1e-30)
         assert error_db < -case.closeness_db, source
 
 
@@ -224,15 +224,15 @@ def test_restored_in_a_new_process(case, name, tmp_path):
     network = case.network()
     fill(network)
     save_network(tmp_path, network)
-    np.save(tmp_path / "wanted.npy", values(network(inputs(case))).numpy())
+    np.save(tmp_path / "expected.npy", values(network(inputs(case))).numpy())
     program = (
         "import sys, numpy as np; sys.path[:0] = sys.argv[1:3]\n"
         "import conftest, test_battery as t\n"
         "from common.training.checkpoint import restore_network\n"
         "case = conftest.MODELS[sys.argv[3]]; network = case.network()\n"
         "restore_network(sys.argv[4], network)\n"
-        "wanted = np.load(sys.argv[4] + '/wanted.npy')\n"
-        "assert (t.values(network(t.inputs(case))).numpy() == wanted).all()\n"
+        "expected = np.load(sys.argv[4] + '/expected.npy')\n"
+        "assert (t.values(network(t.inputs(case))).numpy() == expected).all()\n"
     )
     here = Path(__file__).parent
     command = [sys.executable, "-c", program, str(here), str(here.parents[1])]
@@ -249,16 +249,16 @@ def test_killed_and_the_same_command_again(killed_case, tmp_path):
     assert main([*words, f"output={straight}"]) == 0
     command = [sys.executable, "-m", module, *words, f"output={broken}"]
     process = subprocess.Popen(command)
-    places = [folder / killed_case.phase for folder in (straight, broken)]
-    while not list(places[1].glob("latest/step-*.index")):
+    runs = [folder / killed_case.phase for folder in (straight, broken)]
+    while not list(runs[1].glob("latest/step-*.index")):
         assert process.poll() is None
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert saved(places[1])["step"] < saved(places[0])["step"]
+    assert saved(runs[1])["step"] < saved(runs[0])["step"]
     assert main([*words, f"output={broken}"]) == 0
-    for name, tensor in saved(places[0]).items():
-        np.testing.assert_array_equal(saved(places[1])[name], tensor, err_msg=name)
+    for name, tensor in saved(runs[0]).items():
+        np.testing.assert_array_equal(saved(runs[1])[name], tensor, err_msg=name)
 
 
 def saved(folder):

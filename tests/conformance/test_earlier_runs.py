@@ -74,9 +74,9 @@ def test_a_run_of_an_earlier_release_goes_on(run, tmp_path, monkeypatch, capsys)
     before = [x for x in read_scalars(folder) if x["step"] <= 4]
     build = importlib.import_module(f"{pillar}.train").build
     model = training.train(config, build)
-    told = capsys.readouterr().out
-    assert "step 4 of 6, global batch" in told
-    assert "Epoch 2/2" in told
+    printed = capsys.readouterr().out
+    assert "step 4 of 6, global batch" in printed
+    assert "Epoch 2/2" in printed
     assert int(model.optimizer.iterations.numpy()) == 6
     assert read_scalars(folder)[: len(before)] == before
     separator = importlib.import_module(pillar).load(folder)

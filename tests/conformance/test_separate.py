@@ -31,11 +31,11 @@ OWN = {
 @pytest.fixture
 def parsers(monkeypatch):
     """Each pillar's parser, with all its own options."""
-    found = {}
+    actual = {}
 
     def of(pillar):
         def keep(parser, argv=None):
-            found["parser"] = parser
+            actual["parser"] = parser
             raise SystemExit(0)
 
         module = importlib.import_module(f"{pillar}.separate")
@@ -44,7 +44,7 @@ def parsers(monkeypatch):
             patch.setattr(command.argparse.ArgumentParser, name, keep)
             with pytest.raises(SystemExit):
                 module.main(["a.wav"])
-        return found["parser"]
+        return actual["parser"]
 
     return of
 
@@ -99,8 +99,8 @@ def test_all_words_work_in_every_pillar(pillar, tmp_path, capsys):
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         for line in lines:
             jsonschema.validate(line, schema)
-        found = {line["input"]["path"]: line["status"] for line in lines}
-        assert sorted(found.values()) == sorted([status, status, "failed"])
+        actual = {line["input"]["path"]: line["status"] for line in lines}
+        assert sorted(actual.values()) == sorted([status, status, "failed"])
         good = next(line for line in lines if line["status"] == status)
         assert good["input"]["sha256"] == digest(tmp_path / "in" / "a" / "x.wav")
         assert re.fullmatch("[0-9a-f]{64}", good["model"]["sha256"])

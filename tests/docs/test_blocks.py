@@ -66,8 +66,8 @@ class Parsed(BaseException):
 def blocks(page: str) -> list[Block]:
     text = (REPOSITORY / page).read_text("utf-8")
     return [
-        Block(found["language"].strip(), found["text"], found["mark"] or "")
-        for found in FENCE.finditer(text)
+        Block(match["language"].strip(), match["text"], match["mark"] or "")
+        for match in FENCE.finditer(text)
     ]
 
 
@@ -114,9 +114,9 @@ def setup_py() -> dict[str, Any]:
 
 def entry(module: str) -> Callable[[list[str]], int]:
     """Return the function that ``python -m MODULE`` calls."""
-    found = importlib.util.find_spec(module)
-    assert found, f"there is no module {module}"
-    name = module if found.submodule_search_locations is None else f"{module}.__main__"
+    match = importlib.util.find_spec(module)
+    assert match, f"there is no module {module}"
+    name = module if match.submodule_search_locations is None else f"{module}.__main__"
     return importlib.import_module(name).main
 
 
@@ -234,8 +234,8 @@ def test_data_in_blocks_can_be_read(page):
         elif block.language == "json":
             json.loads(block.text)
         else:
-            known = (*SHELL, "python", "text")
-            assert block.language in known or block.language.startswith("{")
+            languages = (*SHELL, "python", "text")
+            assert block.language in languages or block.language.startswith("{")
 
 
 @pytest.mark.parametrize("page", PAGES)

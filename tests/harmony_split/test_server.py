@@ -231,7 +231,7 @@ def test_models_are_listed_with_score_and_licence(page):
 
 
 def test_the_document_tells_every_address(page):
-    told = {
+    described = {
         (path, method.upper())
         for path, operations in DOCUMENT["paths"].items()
         for method in operations
@@ -242,7 +242,7 @@ def test_the_document_tells_every_address(page):
         for method in getattr(route, "methods", None) or ()
         if route.path.startswith("/api") and method != "HEAD"
     }
-    assert routes == told
+    assert routes == described
     assert page.client.get("/api/openapi.json").json()["openapi"] == "3.1.0"
 
 

@@ -71,8 +71,10 @@ def test_small_and_without_paths():
 def test_a_run_is_bundled(run, tmp_path):
     bundle(run, tmp_path / "other")
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
-    wanted, got = (mixit.load(folder)(mixture) for folder in (run, tmp_path / "other"))
-    for name, estimate in wanted.items():
+    expected, got = (
+        mixit.load(folder)(mixture) for folder in (run, tmp_path / "other")
+    )
+    for name, estimate in expected.items():
         np.testing.assert_array_equal(got[name], estimate)
 
 

@@ -1,4 +1,4 @@
-"""Restoring TF1 checkpoints: every tensor in its place or a sentence."""
+"""Restoring TF1 checkpoints: every tensor is assigned, or an error names it."""
 
 import json
 import logging
@@ -356,7 +356,7 @@ def test_home_stands_for_itself_in_every_command(copy, tmp_path, monkeypatch, ca
     assert restore.restore("~/model.ckpt", num_dilations=3)[0].config.num_sources == 4
     for model, options in (("~/run", {}), ("~/model.ckpt", {"num_dilations": 3})):
         assert len(mixit.load(model, **options).sources) == 4
-    # The model is found, and only what it is measured on is not.
+    # The model is found; only its evaluation data is missing.
     for model, more in (("~/run", []), ("~/model.ckpt", words)):
         words = ["--model", model, "--data", str(tmp_path / "none"), *more]
         assert evaluate.main(words) == 1

@@ -20,7 +20,7 @@ def index(config, corpus):
     return data.load_records(config, data.root(config), "train")
 
 
-def heard(example, count):
+def draw_sources(example, count):
     """Sources of the first examples and whether they have labels."""
     drawn = [example(tf.constant(i, tf.int64)) for i in range(count)]
     return (
@@ -30,7 +30,7 @@ def heard(example, count):
 
 
 def test_without_labels_partners_come_from_the_whole_set(config, index):
-    sources, labelled = heard(
+    sources, labelled = draw_sources(
         data.training_example(config, *data.pools(config, index)), 4
     )
     assert sources.shape == (4, 2, 2, 4000)
@@ -44,7 +44,7 @@ def test_without_labels_partners_come_from_the_whole_set(config, index):
 def test_labelled_examples_are_alone(config, index):
     config = replace(config, labelled=1.0)
     example = data.training_example(config, *data.pools(config, index))
-    sources, labelled = heard(example, 4)
+    sources, labelled = draw_sources(example, 4)
     assert labelled.all()
     assert np.square(sources[:, 0]).sum((1, 2)).min() > 0
     assert not sources[:, 1].any()
@@ -56,11 +56,11 @@ def test_a_share_is_labelled_and_apart_from_the_rest(config, index):
     assert len(with_labels.tracks) == 2
     assert sorted([*without.tracks, *with_labels.tracks]) == list(range(8))
     example = data.training_example(config, without, with_labels)
-    sources, labelled = heard(tf.function(example), 60)
+    sources, labelled = draw_sources(tf.function(example), 60)
     assert 5 <= labelled.sum() <= 27
     assert not sources[labelled, 1].any()
     assert np.square(sources[~labelled, 1]).sum((1, 2)).min() > 0
-    again, _ = heard(tf.function(example), 60)
+    again, _ = draw_sources(tf.function(example), 60)
     np.testing.assert_array_equal(sources, again)
 
 
@@ -91,11 +91,11 @@ def test_the_validation_counts_every_mixture_once(config, used, counted):
     config = replace(config, validation_examples=used)
     example = data.validation_example(config, valid)
     count = data.validation_count(config, valid)
-    found = [example(tf.constant(i, tf.int64)) for i in range(count)]
-    marks = np.concatenate([each["counted"] for each in found])
+    actual = [example(tf.constant(i, tf.int64)) for i in range(count)]
+    marks = np.concatenate([each["counted"] for each in actual])
     assert marks.sum() == counted
-    heard = np.concatenate([each["sources"] for each in found])[marks == 1]
-    assert len(np.unique(heard.reshape(counted, -1), axis=0)) == counted
+    counted_sources = np.concatenate([each["sources"] for each in actual])[marks == 1]
+    assert len(np.unique(counted_sources.reshape(counted, -1), axis=0)) == counted
 
 
 def of_files(config, folder, wave, rate, subtype):
@@ -121,7 +121,7 @@ def test_loud_sound_is_resampled(config, tmp_path):
     assert index.encoding == "float32"
     assert index.folder.name == "train-float32"
     example = data.training_example(config, *data.pools(config, index))
-    sources, _ = heard(example, 1)
+    sources, _ = draw_sources(example, 1)
     assert 1 < np.abs(sources).max() < 1.5
 
 
@@ -161,8 +161,8 @@ def test_16_bit_records_of_earlier_releases_are_used(config, tmp_path):
         tracks, folder, encoding="pcm16", sample_rate=8000, channels=1
     )
     before = (folder / "index.json").stat().st_mtime_ns
-    found = data.load_records(config, data.root(config), "train")
-    assert (found.folder, found.digest) == (folder, earlier.digest)
+    actual = data.load_records(config, data.root(config), "train")
+    assert (actual.folder, actual.digest) == (folder, earlier.digest)
     assert (folder / "index.json").stat().st_mtime_ns == before
 
 

@@ -52,11 +52,11 @@ def listed(golden, tmp_path_factory):
 
 
 def test_files_are_read_as_google_reads_them(golden, listed):
-    for track, wanted in zip(
+    for track, expected in zip(
         fuss.tracks(listed.parent, "eval"), golden["sources"], strict=True
     ):
         sources = evaluate.read_sources(track, 16000)
-        np.testing.assert_array_equal(sources, wanted[: len(sources)] / 32768)
+        np.testing.assert_array_equal(sources, expected[: len(sources)] / 32768)
 
 
 def test_google_scores_and_summary(golden, listed, tmp_path):
@@ -115,15 +115,15 @@ def test_google_words_for_a_checkpoint_and_its_graph(
     assert evaluate.main([*words, "-mp", str(graph)]) == 1
     assert "inference.meta; expected a file in" in capsys.readouterr().err
     graph.touch()
-    told = {}
+    given = {}
 
     def shipped(path, **options):
-        told.update(options)
+        given.update(options)
         return replace(even(4), sample_rate=16000)
 
     monkeypatch.setattr(evaluate, "load", shipped)
     assert evaluate.main([*words, "-mp", str(graph)]) == 0
-    assert told == {"metagraph": True}
+    assert given == {"metagraph": True}
 
 
 def even(outputs):
@@ -266,9 +266,9 @@ def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsy
 def test_broken_off_evaluation_of_a_network_that_was_trained_on(
     run, corpus, tmp_path, monkeypatch
 ):
-    place = tmp_path / "run"
-    shutil.copytree(run, place)
-    words = ["--model", str(place), "--data", str(corpus), "--output"]
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    words = ["--model", str(copied), "--data", str(corpus), "--output"]
     measured, plain = [], metrics.row
 
     def killed(name, *signals):
@@ -282,8 +282,8 @@ def test_broken_off_evaluation_of_a_network_that_was_trained_on(
         with pytest.raises(Killed):
             evaluate.main([*words, str(tmp_path / "broken")])
     keras.utils.set_random_seed(7)
-    shutil.rmtree(place / "best")
-    save_network(place, Tdcn(MICRO))
+    shutil.rmtree(copied / "best")
+    save_network(copied, Tdcn(MICRO))
     for name in ("broken", "straight"):
         assert evaluate.main([*words, str(tmp_path / name)]) == 0
     broken, straight = (
@@ -295,13 +295,13 @@ def test_broken_off_evaluation_of_a_network_that_was_trained_on(
 
 @pytest.mark.one_lane
 def test_splits_have_folders_of_their_own(run, corpus, tmp_path):
-    place = tmp_path / "run"
-    shutil.copytree(run, place)
-    words = ["--model", str(place), "--data", str(corpus), "--limit", "1", "--split"]
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    words = ["--model", str(copied), "--data", str(corpus), "--limit", "1", "--split"]
     for split in ("eval", "validation"):
         assert evaluate.main([*words, split]) == 0
     for name in ("evaluation", "evaluation-validation"):
-        assert (place / name / "summary.json").exists()
+        assert (copied / name / "summary.json").exists()
 
 
 def test_rows_of_another_model_are_not_taken_up(tmp_path):

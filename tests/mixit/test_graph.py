@@ -63,14 +63,14 @@ def test_facts_and_outputs(unpack, name):
     network, difference = restore(folder)
     assert difference < 1e-5
     shipped = Shipped(folder)
-    for mixture, wanted in pairs:
-        np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
-        np.testing.assert_allclose(shipped(mixture), wanted, atol=1e-6)
+    for mixture, expected in pairs:
+        np.testing.assert_allclose(network(mixture), expected, atol=1e-5)
+        np.testing.assert_allclose(shipped(mixture), expected, atol=1e-6)
     assert largest_difference(network, shipped) < 1e-5
 
 
 def test_networks_one_after_another_run_as_they_are(unpack):
-    folder, ((mixture, wanted), *_) = unpack("twice")
+    folder, ((mixture, expected), *_) = unpack("twice")
     with pytest.raises(
         CheckpointError, match=r"holds 2 networks .*model_iter_0.*--meta"
     ):
@@ -78,7 +78,7 @@ def test_networks_one_after_another_run_as_they_are(unpack):
     separator = mixit.load(folder, metagraph=True, sample_rate=8000)
     assert (separator.sample_rate, separator.sources) == (8000, ("source0", "source1"))
     estimates = separator(mixture[0])
-    np.testing.assert_allclose(estimates["source1"], wanted[:, 1], atol=1e-6)
+    np.testing.assert_allclose(estimates["source1"], expected[:, 1], atol=1e-6)
     stereo = separator(np.concatenate([mixture[0], -mixture[0]]))
     assert stereo["source0"].shape == (2, mixture.shape[-1])
 
@@ -149,7 +149,7 @@ def test_graphs_that_the_native_network_is_not(unpack, change, sentence):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "actual"),
     [
         ("scopes", {"hop_samples": 8}, "16"),
         ("scopes", {"num_dilations": 4}, "2"),
@@ -161,11 +161,13 @@ def test_graphs_that_the_native_network_is_not(unpack, change, sentence):
     ],
 )
 def test_options_that_contradict_the_graph(
-    unpack, tmp_path, capsys, name, options, told
+    unpack, tmp_path, capsys, name, options, actual
 ):
     folder, _ = unpack(name)
     ((key, value),) = options.items()
-    sentence = f"{key} is {value}, but the meta graph beside the checkpoint has {told}"
+    sentence = (
+        f"{key} is {value}, but the meta graph beside the checkpoint has {actual}"
+    )
     for load in (restore, mixit.load):
         with pytest.raises(CheckpointError, match=sentence):
             load(folder, **options)
@@ -181,9 +183,9 @@ def test_options_that_contradict_the_graph(
 @pytest.mark.one_lane
 def test_options_that_agree_with_the_graph(unpack):
     folder, _ = unpack("fuss")
-    known = {"hop_samples": 16, "num_dilations": 2, "front_padding": True}
-    shape = restore(folder, norm="instance_norm", **known)[0].config
-    assert {name: getattr(shape, name) for name in known} == known
+    settings = {"hop_samples": 16, "num_dilations": 2, "front_padding": True}
+    shape = restore(folder, norm="instance_norm", **settings)[0].config
+    assert {name: getattr(shape, name) for name in settings} == settings
 
 
 @pytest.mark.parametrize("front", [None, "padded"])
@@ -195,15 +197,15 @@ def test_norms_of_the_dcase_baseline_without_a_graph(unpack, caplog, front):
         for load in (restore, mixit.load):
             with pytest.raises(CheckpointError, match=sentence):
                 load(folder)
-        known = {"norm": "instance_norm", "front_padding": False}
+        settings = {"norm": "instance_norm", "front_padding": False}
     else:
-        known = {"front_padding": True, "num_dilations": 2}
-    network = restore(folder, **known)[0]
+        settings = {"front_padding": True, "num_dilations": 2}
+    network = restore(folder, **settings)[0]
     assert not caplog.records
-    for mixture, wanted in pairs:
-        np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
-    known.pop("front_padding")
-    assert not restore(folder, **known)[0].config.front_padding
+    for mixture, expected in pairs:
+        np.testing.assert_allclose(network(mixture), expected, atol=1e-5)
+    settings.pop("front_padding")
+    assert not restore(folder, **settings)[0].config.front_padding
     (record,) = caplog.records
     assert "front padding: none, because there is no meta graph" in record.message
 
@@ -228,7 +230,7 @@ def test_what_the_facts_do_not_tell_is_compared_in_any_case(unpack, tmp_path, ca
 
 
 def test_graph_of_a_training_is_read_and_not_run(unpack, capsys):
-    folder, ((mixture, wanted), *_) = unpack("dcase2020")
+    folder, ((mixture, expected), *_) = unpack("dcase2020")
 
     def rename(node):
         node.name = node.name.replace("input_audio/receiver_audio", "IteratorGetNext")
@@ -241,7 +243,7 @@ def test_graph_of_a_training_is_read_and_not_run(unpack, capsys):
     (folder / "inference.meta").replace(folder / "model.ckpt-7.meta")
     network, difference = restore(folder)
     assert difference is None
-    np.testing.assert_allclose(network(mixture), wanted, atol=1e-5)
+    np.testing.assert_allclose(network(mixture), expected, atol=1e-5)
     assert convert.main([str(folder), "--check"]) == 1
     assert "has no tensor input_audio/receiver_audio" in capsys.readouterr().err
 
@@ -331,7 +333,7 @@ def test_which_graph_belongs_to_a_checkpoint(tmp_path):
 
 
 def test_command_separates_by_the_graph(unpack, tmp_path, capsys):
-    folder, ((mixture, wanted), *_) = unpack("twice")
+    folder, ((mixture, expected), *_) = unpack("twice")
     audio.write(tmp_path / "mix.wav", mixture[0], 16000)
     words = [str(tmp_path / "mix.wav"), "--model", str(folder)]
     words += ["--output", str(tmp_path / "out")]
@@ -341,7 +343,7 @@ def test_command_separates_by_the_graph(unpack, tmp_path, capsys):
     for index in range(2):
         stem, rate = audio.read(tmp_path / "out" / "mix" / f"source{index}.wav")
         assert rate == 16000
-        np.testing.assert_allclose(stem, wanted[:, index], atol=1e-5)
+        np.testing.assert_allclose(stem, expected[:, index], atol=1e-5)
 
 
 @pytest.mark.one_lane

@@ -46,9 +46,9 @@ def test_depthwise_at_lengths_that_do_and_do_not_fill_its_rows(size, dilation):
         inputs = np.random.default_rng(frames).standard_normal((2, frames, 6))
         inputs = inputs.astype(np.float32)
         weights = layer.kernel.numpy(), layer.bias.numpy()
-        wanted = convolved(inputs, *weights, dilation)
-        np.testing.assert_allclose(layer(inputs), wanted, atol=1e-5)
-        np.testing.assert_allclose(graph(inputs), wanted, atol=1e-5)
+        expected = convolved(inputs, *weights, dilation)
+        np.testing.assert_allclose(layer(inputs), expected, atol=1e-5)
+        np.testing.assert_allclose(graph(inputs), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("slope", [-0.5, 0.1, 1.7])
@@ -90,9 +90,9 @@ def test_one_program_does_what_the_layers_do(norm):
         convolve = Depthwise(6, 3, dilation)
         convolve.bias.assign(np.arange(6.0) - 3.0)
         wide = tf.random.stateless_normal([2, frames, 6], [dilation, frames])
-        wanted = norm2(convolve(norm1(wide)))
+        expected = norm2(convolve(norm1(wide)))
         got = layers.fused_layers(wide, norm1, convolve, norm2)
-        np.testing.assert_allclose(got, wanted, atol=3e-5)
+        np.testing.assert_allclose(got, expected, atol=3e-5)
 
 
 def test_one_program_serves_all_blocks(monkeypatch):
@@ -128,6 +128,6 @@ def test_long_sound_is_fused_and_short_sound_is_not(monkeypatch):
     model(noise[:3999])
     assert lengths == {True: [4000, 4000, 4000, 4006], False: [3999]}
     monkeypatch.setattr(separate, "fusion_pays", lambda: False)
-    wanted = separator(network, segment_seconds=0.5)(noise)
-    for name, estimate in wanted.items():
+    expected = separator(network, segment_seconds=0.5)(noise)
+    for name, estimate in expected.items():
         np.testing.assert_allclose(fused[name], estimate, atol=1e-5)

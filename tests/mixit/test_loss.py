@@ -61,8 +61,8 @@ def test_equals_exhaustive_search(mixtures, sources):
     noise = rng.standard_normal((4, mixtures, 300)) * [[[1e-4]], [[0.1]], [[1]], [[5]]]
     references = (matrix @ estimates + noise).astype(np.float32)
     loss, assignment = mixit(references, estimates)
-    wanted, chosen = exhaustive(references, estimates)
-    np.testing.assert_allclose(loss, wanted, atol=2e-4)
+    expected, chosen = exhaustive(references, estimates)
+    np.testing.assert_allclose(loss, expected, atol=2e-4)
     np.testing.assert_array_equal(assignment, chosen)
 
 
@@ -86,10 +86,10 @@ def test_allow_and_deny_lists():
     allow = [(1, 0, 1, 0), (0, 0, 1, 1), (0, 1, 1, 1), (0, 0, 1, 1)]
     for deny in ([], [(0, 0, 1, 1)]):
         loss, assignment = mixit(references, estimates, allow=allow, deny=deny)
-        wanted, chosen = exhaustive(
+        expected, chosen = exhaustive(
             references, estimates, lambda each, d=deny: each in allow and each not in d
         )
-        np.testing.assert_allclose(loss, wanted, atol=2e-4)
+        np.testing.assert_allclose(loss, expected, atol=2e-4)
         np.testing.assert_array_equal(assignment, chosen)
 
 
@@ -100,10 +100,10 @@ def test_denied_winners():
     denied = []
     for _ in range(3):
         loss, assignment = mixit(references, estimates, deny=denied)
-        wanted, chosen = exhaustive(
+        expected, chosen = exhaustive(
             references, estimates, lambda each: each not in denied
         )
-        np.testing.assert_allclose(loss, wanted, atol=2e-4)
+        np.testing.assert_allclose(loss, expected, atol=2e-4)
         np.testing.assert_array_equal(assignment, chosen)
         denied.append(tuple(assignment.numpy()[0].argmax(0).tolist()))
     assert len(set(denied)) == 3
@@ -138,8 +138,8 @@ def test_larger_searches(mixtures, sources):
     noise = rng.standard_normal((2, mixtures, 100)) * 3
     references = (matrix @ estimates + noise).astype(np.float32)
     loss, assignment = mixit(references, estimates)
-    wanted, chosen = exhaustive(references, estimates)
-    np.testing.assert_allclose(loss, wanted, atol=2e-4)
+    expected, chosen = exhaustive(references, estimates)
+    np.testing.assert_allclose(loss, expected, atol=2e-4)
     np.testing.assert_array_equal(assignment, chosen)
 
 
@@ -164,8 +164,8 @@ def test_a_silent_mixture_and_any_level(level):
     noise = 0.1 * level * rng.standard_normal((2, 5, 500))
     estimates = np.pad(references, [(0, 0), (0, 3), (0, 0)]) + np.float32(noise)
     loss, assignment = mixit(references, estimates)
-    wanted, chosen = exhaustive(references, estimates)
-    np.testing.assert_allclose(loss, wanted, atol=2e-4)
+    expected, chosen = exhaustive(references, estimates)
+    np.testing.assert_allclose(loss, expected, atol=2e-4)
     np.testing.assert_array_equal(assignment, chosen)
 
 
@@ -182,9 +182,9 @@ def test_gradient_of_the_search(max_snr):
     error = references - matrix @ np.float64(estimates)
     power = np.square(references).sum(-1, keepdims=True)
     below = np.square(error).sum(-1, keepdims=True) + 10 ** (-max_snr / 10) * power
-    wanted = -10 / np.log(10) * matrix.transpose(0, 2, 1) @ (error / (below + 1e-8))
+    expected = -10 / np.log(10) * matrix.transpose(0, 2, 1) @ (error / (below + 1e-8))
     gradient = tape.gradient(loss, estimates)
-    np.testing.assert_allclose(gradient, wanted, atol=1e-6 * np.abs(wanted).max())
+    np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max())
 
 
 def test_in_a_graph_of_unknown_batch_and_length():
@@ -193,10 +193,10 @@ def test_in_a_graph_of_unknown_batch_and_length():
     estimates = rng.standard_normal((3, 4, 200)).astype(np.float32)
     spec = [tf.TensorSpec([None, n, None]) for n in (2, 4)]
     traced = tf.function(mixit, input_signature=spec, autograph=False)
-    for found, wanted in zip(
+    for actual, expected in zip(
         traced(references, estimates), mixit(references, estimates), strict=True
     ):
-        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 def test_gradient_flows_through_the_winner_alone():
@@ -209,8 +209,8 @@ def test_gradient_flows_through_the_winner_alone():
         power = tf.reduce_sum(references**2, -1)
         error = tf.reduce_sum((references - assignment @ estimates) ** 2, -1)
         direct = tf.reduce_mean(tf.math.log(error + 1e-3 * power + 1e-8), -1)
-    wanted = 10 / np.log(10) * tape.gradient(direct, estimates)
-    np.testing.assert_allclose(tape.gradient(loss, estimates), wanted, atol=1e-6)
+    expected = 10 / np.log(10) * tape.gradient(direct, estimates)
+    np.testing.assert_allclose(tape.gradient(loss, estimates), expected, atol=1e-6)
 
 
 def test_bad_counts_are_told():
@@ -223,7 +223,7 @@ def test_bad_counts_are_told():
 
 
 @pytest.mark.parametrize(
-    ("lists", "told"),
+    ("lists", "message"),
     [
         ({"allow": []}, "no assignment of 3 estimates to 2 mixtures is left"),
         ({"allow": [(0, 1, 1)], "deny": [(0, 1, 1)]}, "no assignment of 3 estimates"),
@@ -231,8 +231,8 @@ def test_bad_counts_are_told():
         ({"deny": [(0, 1, 2)]}, r"deny list holds \(0, 1, 2\); expected 3 numbers"),
     ],
 )
-def test_bad_lists_are_told(lists, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_lists_are_told(lists, message):
+    with pytest.raises(ValueError, match=message):
         assignments(2, 3, **lists)
 
 

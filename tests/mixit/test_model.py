@@ -132,8 +132,8 @@ def test_gradient_checkpointing_changes_nothing_but_memory(names):
     plain = Tdcn(config)
     saving = Tdcn(config, gradient_checkpointing=True)
     saving.set_weights(plain.get_weights())
-    wanted, got = (_gradients(network, mixture) for network in (plain, saving))
-    for one, other in zip(wanted, got, strict=True):
+    expected, got = (_gradients(network, mixture) for network in (plain, saving))
+    for one, other in zip(expected, got, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
@@ -165,17 +165,17 @@ def test_depthwise_equals_the_general_convolution(dilation):
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(inputs)
         ours = layer(inputs)
-        wanted = tf.nn.depthwise_conv2d(
+        expected = tf.nn.depthwise_conv2d(
             inputs[:, :, tf.newaxis],
             layer.kernel[:, tf.newaxis, :, tf.newaxis],
             strides=[1, 1, 1, 1],
             padding="SAME",
             dilations=[dilation, 1],
         )[:, :, 0]
-        wanted = wanted + layer.bias
-    np.testing.assert_allclose(ours, wanted, atol=1e-5)
+        expected = expected + layer.bias
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
     for variable in (inputs, layer.kernel, layer.bias):
-        one, other = (tape.gradient(y, variable, upstream) for y in (ours, wanted))
+        one, other = (tape.gradient(y, variable, upstream) for y in (ours, expected))
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
@@ -205,8 +205,8 @@ def test_gradient_of_the_activation(norm):
         active = tf.maximum(inputs, 0.0) + layer.slope * tf.minimum(inputs, 0.0)
         mean, variance = tf.nn.moments(active, NORM_AXES[norm], keepdims=True)
         normal = (active - mean) / tf.sqrt(variance + NORM_EPSILON)
-        wanted = layer.gamma * normal + layer.beta
-    np.testing.assert_allclose(ours, wanted, atol=1e-5)
+        expected = layer.gamma * normal + layer.beta
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
     for variable in (inputs, layer.slope, layer.gamma, layer.beta):
-        one, other = (tape.gradient(y, variable, upstream) for y in (ours, wanted))
+        one, other = (tape.gradient(y, variable, upstream) for y in (ours, expected))
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

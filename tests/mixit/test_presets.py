@@ -40,11 +40,11 @@ def losses_of(config):
         "sources": tf.constant(sources, tf.float32),
         "labelled": tf.fill([2], config.labelled == 1.0),
     }
-    step, found = tf.function(training.train_step, autograph=False), []
+    step, actual = tf.function(training.train_step, autograph=False), []
     for _ in range(STEPS):
         training.loss_mean.reset_state()
-        found.append(float(step(batch)["loss"]))
-    return found
+        actual.append(float(step(batch)["loss"]))
+    return actual
 
 
 @pytest.mark.parametrize("name", PRESETS)

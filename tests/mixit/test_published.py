@@ -140,26 +140,26 @@ def test_report(unpack, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("GRESEARCH_URL", "http://127.0.0.1:9")
     lay_out(unpack, "yfcc100m", "scopes", published.folder("yfcc100m"))
     lay_out(unpack, "bird4", "twice", published.folder("bird4"))
-    place = tmp_path / "reports" / "report.md"
-    assert verify.main(["yfcc100m", "--report", str(place)]) == 0
-    text = place.read_text()
+    report = tmp_path / "reports" / "report.md"
+    assert verify.main(["yfcc100m", "--report", str(report)]) == 0
+    text = report.read_text()
     assert "| yfcc100m | model.ckpt-3547330 | 1,219 | 2 | 16000 | 32, 16 |" in text
-    assert "| verified on a file from an unknown place | Apache-2.0 |" in text
+    assert "| verified on a file from an unknown address | Apache-2.0 |" in text
     model = published.MODELS["yfcc100m"]
-    known = {
+    record = {
         file: {"address": model.url(file, published=True), "size": 1, "sha256": ""}
         for file in model.files
     }
-    write_json(known, published.folder("yfcc100m") / download.RECORD)
-    assert verify.main(["yfcc100m", "--report", str(place)]) == 0
-    assert f"| {published.VERIFIED} | Apache-2.0 |" in place.read_text()
-    assert verify.main(["yfcc100m", "bird4", "bird8", "--report", str(place)]) == 1
+    write_json(record, published.folder("yfcc100m") / download.RECORD)
+    assert verify.main(["yfcc100m", "--report", str(report)]) == 0
+    assert f"| {published.VERIFIED} | Apache-2.0 |" in report.read_text()
+    assert verify.main(["yfcc100m", "bird4", "bird8", "--report", str(report)]) == 1
     rows = [
-        line for line in place.read_text().splitlines() if line.startswith("| bird")
+        line for line in report.read_text().splitlines() if line.startswith("| bird")
     ]
     assert "holds 2 networks" in rows[0]
     assert "inference.meta cannot be downloaded" in rows[1]
-    assert f"report: {place}" in capsys.readouterr().out
+    assert f"report: {report}" in capsys.readouterr().out
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -235,10 +235,10 @@ def test_only_a_whole_checkpoint_is_in_the_cache(tmp_path, monkeypatch):
         return next(e for e in published.entries() if e.name == "bird4").cached
 
     monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
-    place = published.folder("bird4")
-    (place / "inner").mkdir(parents=True)
+    report = published.folder("bird4")
+    (report / "inner").mkdir(parents=True)
     assert not is_cached()
-    (place / "inner" / "model.ckpt-3223090.index").touch()
+    (report / "inner" / "model.ckpt-3223090.index").touch()
     assert is_cached()
 
 
@@ -281,8 +281,8 @@ def test_script_downloads_follows_redirects_and_verifies(
     unpack, served, script, tmp_path
 ):
     folder, address = served
-    place = folder / published.MODELS["yfcc100m"].path
-    lay_out(unpack, "yfcc100m", "scopes", place)
+    report = folder / published.MODELS["yfcc100m"].path
+    lay_out(unpack, "yfcc100m", "scopes", report)
     lay_out(unpack, "fuss_baseline", "fuss", tmp_path / "baseline_model")
     with tarfile.open(folder / "FUSS_baseline_model.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "baseline_model", "baseline_model")
@@ -291,11 +291,11 @@ def test_script_downloads_follows_redirects_and_verifies(
     data = "model.ckpt-3547330.data-00000-of-00001"
     cached = published.folder("yfcc100m")
     cached.mkdir(parents=True)
-    (cached / f"{data}.part").write_bytes((place / data).read_bytes()[:1000])
+    (cached / f"{data}.part").write_bytes((report / data).read_bytes()[:1000])
     done = script("yfcc100m", "fuss_baseline", **hosts)
     assert done.returncode == 0, done.stderr
-    assert (f"/{published.MODELS['yfcc100m'].place}/{data}", 1000) in Handler.asked
-    assert (cached / data).read_bytes() == (place / data).read_bytes()
+    assert (f"/{published.MODELS['yfcc100m'].path}/{data}", 1000) in Handler.asked
+    assert (cached / data).read_bytes() == (report / data).read_bytes()
     text = (tmp_path / "published_weights.md").read_text()
     assert text.count(f"verified on a file from {address}/moved") == 2
     assert not list(tmp_path.glob("cache/**/*.part"))

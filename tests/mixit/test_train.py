@@ -64,10 +64,10 @@ def test_a_run_starts_from_the_weights_of_another(config, run):
     strategy = tf.distribute.get_strategy()
     job = build(replace(config, initial=str(run)), strategy)
     job.start()
-    wanted = mixit.load(run)
+    expected = mixit.load(run)
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
     estimates = separator(job.model.network)(mixture)
-    for name, estimate in wanted(mixture).items():
+    for name, estimate in expected(mixture).items():
         np.testing.assert_array_equal(estimates[name], estimate)
     with pytest.raises(CheckpointError, match="nowhere"):
         build(replace(config, initial="nowhere"), strategy).start()

@@ -123,9 +123,9 @@ def test_damaged_packets_leave_silence_and_move_nothing(film):
     packets = subprocess.run(command, capture_output=True, text=True, check=True)
     data = bytearray(path.read_bytes())
     for packet in packets.stdout.split():
-        time, size, place = packet.split(",")[:3]
+        time, size, position = packet.split(",")[:3]
         if 4.0 < float(time) < 4.5:
-            data[int(place) : int(place) + int(size)] = b"\xff" * int(size)
+            data[int(position) : int(position) + int(size)] = b"\xff" * int(size)
     path = path.with_name("damaged.mp4")
     path.write_bytes(data)
     part = video_sound.read(path, 3 * RATE, 3 * RATE, RATE)

@@ -25,29 +25,29 @@ if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
     pytest.skip("videos are made with ffmpeg", allow_module_level=True)
 
 RATE = 16000
-PLACE = "data/videos/mp4/a/b"
+FOLDER = "data/videos/mp4/a/b"
 # Path, start, end and offset in the list; the reason why nothing is made, if any.
 CLIPS = [
-    (f"{PLACE}/deep.mov", 0, 2, 0, None),
-    (f"{PLACE}/deep.mov", 0.5, 2.5, 0, None),
-    (f"{PLACE}/deep.mov", 3.9, 5.9, 0, None),
-    (f"{PLACE}/deep.mov", 1.00003, 1.50003, 1.5, None),
-    (f"{PLACE}/deep.mov", 4.2, 5.1, 0.55, None),
-    (f"{PLACE}/deep.mov", 4.2, 5.2, 0.33333, None),
-    (f"{PLACE}/deep.mov", 5.5, 6.09, 1, None),
-    (f"{PLACE}/deep.mov", 5.5, 7.5, 0, "past the end"),
-    (f"{PLACE}/deep.mov", 8, 9, 0, "past the end"),
-    (f"{PLACE}/flat.mkv", 0.25, 0.5, 0.125, None),
-    (f"{PLACE}/flat.mkv", 4.4, 5.4, 0, None),
+    (f"{FOLDER}/deep.mov", 0, 2, 0, None),
+    (f"{FOLDER}/deep.mov", 0.5, 2.5, 0, None),
+    (f"{FOLDER}/deep.mov", 3.9, 5.9, 0, None),
+    (f"{FOLDER}/deep.mov", 1.00003, 1.50003, 1.5, None),
+    (f"{FOLDER}/deep.mov", 4.2, 5.1, 0.55, None),
+    (f"{FOLDER}/deep.mov", 4.2, 5.2, 0.33333, None),
+    (f"{FOLDER}/deep.mov", 5.5, 6.09, 1, None),
+    (f"{FOLDER}/deep.mov", 5.5, 7.5, 0, "past the end"),
+    (f"{FOLDER}/deep.mov", 8, 9, 0, "past the end"),
+    (f"{FOLDER}/flat.mkv", 0.25, 0.5, 0.125, None),
+    (f"{FOLDER}/flat.mkv", 4.4, 5.4, 0, None),
     ("/elsewhere/half.mov", 0.1, 2.1, 0, None),
-    (f"{PLACE}/mute.mp4", 0, 2, 0, "without sound"),
-    (f"{PLACE}/junk.mp4", 0, 2, 0, "broken"),
-    (f"{PLACE}/empty.mp4", 0, 2, 0, "broken"),
-    (f"{PLACE}/cut.mov", 4, 6, 0, "broken"),
-    (f"{PLACE}/cut.mov", 0.5, 1.5, 0.75, None),
-    (f"{PLACE}/none.mp4", 0, 2, 0, "missing"),
-    (f"{PLACE}/deep.mov", 3, 2, 0, "bad row"),
-    (f"{PLACE}/deep.mov", 0, 2, 0, "repeated"),
+    (f"{FOLDER}/mute.mp4", 0, 2, 0, "without sound"),
+    (f"{FOLDER}/junk.mp4", 0, 2, 0, "broken"),
+    (f"{FOLDER}/empty.mp4", 0, 2, 0, "broken"),
+    (f"{FOLDER}/cut.mov", 4, 6, 0, "broken"),
+    (f"{FOLDER}/cut.mov", 0.5, 1.5, 0.75, None),
+    (f"{FOLDER}/none.mp4", 0, 2, 0, "missing"),
+    (f"{FOLDER}/deep.mov", 3, 2, 0, "bad row"),
+    (f"{FOLDER}/deep.mov", 0, 2, 0, "repeated"),
 ]
 COUNTS = "bad row 1, broken 3, missing 1, past the end 2, repeated 1, without sound 1"
 
@@ -78,7 +78,7 @@ def film(path, wave):
 def videos(tmp_path_factory):
     """One video as the list names it, one without leading folders, one bare."""
     folder = tmp_path_factory.mktemp("videos")
-    whole = folder / PLACE / "deep.mov"
+    whole = folder / FOLDER / "deep.mov"
     film(whole, TRUE["deep"])
     film(folder / "a/b/flat.mkv", TRUE["flat"])
     film(folder / "half.mov", TRUE["half"])
@@ -149,12 +149,12 @@ def test_twenty_clips_become_the_right_samples(made):
 def test_every_skipped_row_is_listed(made):
     with (made / "skipped_train.csv").open(newline="") as file:
         listed = list(csv.DictReader(file))
-    wanted = [
+    expected_rows = [
         (str(line), row[0], row[4])
         for line, row in enumerate(CLIPS, 2)
         if row[4] is not None
     ]
-    assert [(row["row"], row["path"], row["reason"]) for row in listed] == wanted
+    assert [(row["row"], row["path"], row["reason"]) for row in listed] == expected_rows
     assert {row["list"] for row in listed} == {"clips.csv"}
     assert all(row["detail"] for row in listed)
 
@@ -171,8 +171,8 @@ def test_the_corpus_goes_into_records_and_back(made, tmp_path):
     good = [row[:4] for row in CLIPS if row[4] is None]
     assert len(index) == len(good)
     for number, row in enumerate(good):
-        found = records.excerpt(index, number, 0, 2 * RATE)["sources"].numpy()
-        np.testing.assert_array_equal(found, expected(*row)[None, None] / 32768)
+        actual = records.excerpt(index, number, 0, 2 * RATE)["sources"].numpy()
+        np.testing.assert_array_equal(actual, expected(*row)[None, None] / 32768)
     unlabelled, _ = data.pools(config, index)
     example = data.training_example(config, unlabelled, None)(0)
     assert example["sources"].shape == (2, 1, 2 * RATE)
@@ -183,18 +183,18 @@ def test_the_result_does_not_depend_on_jobs_and_is_told(videos, made, tmp_path, 
     path = write(tmp_path / "clips.csv", header + [row[:4] for row in CLIPS])
     words = command(videos, tmp_path / "out", train=path)
     assert yfcc.main([*words, "--jobs", "7"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == f"{path}: line 1 is a header: video,start,end,offset"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{path}: line 1 is a header: video,start,end,offset"
     listed = tmp_path / "out/train_example_list.txt"
-    assert told[1] == f"train: 11 of 20 clips written, {COUNTS}: {listed}"
+    assert lines[1] == f"train: 11 of 20 clips written, {COUNTS}: {listed}"
     assert content(tmp_path / "out") == content(made)
 
 
 def test_what_is_there_and_whole_is_not_made_again(
     videos, tmp_path, capsys, monkeypatch
 ):
-    rows = [(f"{PLACE}/deep.mov", t, t + 0.5, 0) for t in (0, 1, 2, 3)]
-    path = write(tmp_path / "clips.csv", [*rows, (f"{PLACE}/none.mp4", 0, 1, 0)])
+    rows = [(f"{FOLDER}/deep.mov", t, t + 0.5, 0) for t in (0, 1, 2, 3)]
+    path = write(tmp_path / "clips.csv", [*rows, (f"{FOLDER}/none.mp4", 0, 1, 0)])
     words = command(videos, tmp_path / "out", eval=path)
     assert yfcc.main(words) == 0
     before = content(tmp_path / "out")
@@ -223,7 +223,7 @@ def test_what_is_there_and_whole_is_not_made_again(
 def test_a_stop_leaves_no_half_file_and_no_list(
     videos, tmp_path, monkeypatch, fault, code
 ):
-    rows = [(f"{PLACE}/deep.mov", t, t + 0.5, 0) for t in (0, 1, 2, 3)]
+    rows = [(f"{FOLDER}/deep.mov", t, t + 0.5, 0) for t in (0, 1, 2, 3)]
     path = write(tmp_path / "clips.csv", rows)
     words = [*command(videos, tmp_path / "out", train=path), "--jobs", "1"]
     write_wav, written = clip_corpus.write_wav, []
@@ -245,7 +245,7 @@ def test_a_stop_leaves_no_half_file_and_no_list(
 
 
 def test_another_list_or_recipe_is_refused(videos, made, tmp_path, capsys):
-    path = write(tmp_path / "other.csv", [(f"{PLACE}/deep.mov", 0, 1, 0)])
+    path = write(tmp_path / "other.csv", [(f"{FOLDER}/deep.mov", 0, 1, 0)])
     before = content(made)
     assert yfcc.main(command(videos, made, train=path)) == 1
     assert "holds a split train made with another list; choose" in (
@@ -264,19 +264,19 @@ def test_another_list_or_recipe_is_refused(videos, made, tmp_path, capsys):
 
 
 def test_mixtures_of_mixtures_have_their_clips_as_sources(videos, tmp_path, capsys):
-    deep, half = f"{PLACE}/deep.mov", "half.mov"
+    deep, half = f"{FOLDER}/deep.mov", "half.mov"
     rows = [
         (deep, 0, 2, 0, half, 1, 3, 0),
-        (deep, 4.2, 5.2, 0.5, f"{PLACE}/flat.mkv", 3.3, 4.3, 0.25),
-        (deep, 1, 2, 0, f"{PLACE}/none.mp4", 1, 2, 0),
+        (deep, 4.2, 5.2, 0.5, f"{FOLDER}/flat.mkv", 3.3, 4.3, 0.25),
+        (deep, 1, 2, 0, f"{FOLDER}/none.mp4", 1, 2, 0),
         (half, 1, 3, 0, half, 1, 3, 0),
     ]
     path = write(tmp_path / "moms.csv", rows)
     assert yfcc.main(command(videos, tmp_path / "out", moms=path)) == 0
     root = tmp_path / "out/moms"
-    told = f"moms: 3 of 4 mixtures of two clips written, missing 1: {root}"
-    assert told in capsys.readouterr().out
-    assert f"{PLACE}/none.mp4,missing" in (root / "skipped_eval.csv").read_text()
+    line = f"moms: 3 of 4 mixtures of two clips written, missing 1: {root}"
+    assert line in capsys.readouterr().out
+    assert f"{FOLDER}/none.mp4,missing" in (root / "skipped_eval.csv").read_text()
     tracks = fuss.tracks(root, "eval")
     names = ["deep_0+half_1000", "deep_4200+flat_3300", "half_1000+half_1000"]
     assert [track.name for track in tracks] == names
@@ -298,7 +298,7 @@ def test_mixtures_of_mixtures_have_their_clips_as_sources(videos, tmp_path, caps
 
 @pytest.mark.slow
 def test_mixtures_of_mixtures_are_measured(videos, tmp_path):
-    row = (f"{PLACE}/deep.mov", 0, 2, 0, f"{PLACE}/flat.mkv", 1, 2.5, 0.25)
+    row = (f"{FOLDER}/deep.mov", 0, 2, 0, f"{FOLDER}/flat.mkv", 1, 2.5, 0.25)
     path = write(tmp_path / "moms.csv", [row])
     assert yfcc.main(command(videos, tmp_path / "out", moms=path)) == 0
     words = ["--model", "mini", "--data", str(tmp_path / "out/moms")]
@@ -360,7 +360,7 @@ def test_names_too_long_for_a_disk_are_missing(tmp_path):
 
 
 def test_several_lists_make_one_split(videos, tmp_path):
-    one = write(tmp_path / "1.csv", [(f"{PLACE}/deep.mov", 0, 1, 0)])
+    one = write(tmp_path / "1.csv", [(f"{FOLDER}/deep.mov", 0, 1, 0)])
     two = write(tmp_path / "2.csv", [("half.mov", 1, 2, 0)])
     clips = clip_list.read([one, two], 1, seconds=2)
     recipe = clip_corpus.Recipe(2.0, 8000)

@@ -1,6 +1,6 @@
-"""Excerpts of every kind of corpus: who is heard from where, told by the samples.
+"""Excerpts of every corpus: the samples state the sound and position they are from.
 
-Every sound is a ramp: a sample says which sound it is of, and its place in it.
+Every sound is a ramp: each sample encodes its sound and its position in it.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ def ramp(path: Path, code: int, samples: int = 200) -> None:
     soundfile.write(path, np.stack([wave, -wave], 1), RATE, subtype="FLOAT")
 
 
-def heard(wave: np.ndarray) -> tuple[int, int]:
-    """Code of the sound, and place where the excerpt starts."""
+def origin(wave: np.ndarray) -> tuple[int, int]:
+    """Code of the sound, and position at which the excerpt starts."""
     code = int(np.floor(wave[0, 0]))
     start = round((float(wave[0, 0]) - code) * 1024)
-    wanted = code + (start + np.arange(wave.shape[1])) / 1024
-    np.testing.assert_allclose(wave, [wanted, -wanted], atol=1e-4)
+    expected = code + (start + np.arange(wave.shape[1])) / 1024
+    np.testing.assert_allclose(wave, [expected, -expected], atol=1e-4)
     return code, start
 
 
 def songs(root: Path, tracks: int = 3, samples: int = 200) -> UnmixConfig:
     """MUSDB18 of ramps with code 10 * track + source; mixtures have code 10 t + 9."""
-    for place, name in enumerate([*"ABCDEFG"[:tracks], musdb.VALIDATION[0]]):
+    for number, name in enumerate([*"ABCDEFG"[:tracks], musdb.VALIDATION[0]]):
         for source, each in enumerate((*SOURCES, "mixture")):
-            code = 10 * place + (9 if each == "mixture" else source)
+            code = 10 * number + (9 if each == "mixture" else source)
             ramp(root / "train" / name / f"{each}.wav", code, samples)
     return replace(CONFIG, root=str(root))
 
@@ -72,7 +72,7 @@ def test_musdb_draws_every_source_from_a_track_of_its_own(tmp_path):
         assert got["mixture"].shape == (2, LENGTH)
         assert got["sources"].shape == (4, 2, LENGTH)
         np.testing.assert_allclose(got["mixture"], got["sources"].sum(0), atol=1e-4)
-        codes = [heard(wave) for wave in got["sources"]]
+        codes = [origin(wave) for wave in got["sources"]]
         assert [code % 10 for code, _ in codes] == [0, 1, 2, 3]
         tracks |= {(code % 10, code // 10) for code, _ in codes}
         starts += [start for _, start in codes]
@@ -119,10 +119,10 @@ def test_musdb_without_mixing_takes_even_excerpts_of_whole_tracks(tmp_path):
     config = replace(songs(tmp_path), random_track_mix=False)
     seen = []
     for got in examples(config, 3 * 8):
-        places = [heard(wave) for wave in got["sources"]]
-        assert len({(code // 10, start) for code, start in places}) == 1
-        seen.append((places[0][0] // 10, places[0][1]))
-    even = [int(place * 121 / 7) for place in range(7)] + [120]
+        origins = [origin(wave) for wave in got["sources"]]
+        assert len({(code // 10, start) for code, start in origins}) == 1
+        seen.append((origins[0][0] // 10, origins[0][1]))
+    even = [int(offset * 121 / 7) for offset in range(7)] + [120]
     assert sorted(seen) == [(track, start) for track in range(3) for start in even]
 
 
@@ -130,7 +130,7 @@ def test_accompaniment_is_all_but_the_vocals(tmp_path):
     config = replace(songs(tmp_path), target=("accompaniment", "vocals"))
     for got in examples(config, 3):
         np.testing.assert_allclose(got["sources"].sum(0), got["mixture"], atol=1e-4)
-        assert heard(got["sources"][1])[0] % 10 == 0
+        assert origin(got["sources"][1])[0] % 10 == 0
     valid = data.load(config).valid
     got = data.validation_example(config, valid)(tf.constant(0, tf.int64))
     # Codes 31, 32 and 33: the stems, not what the mixture's file leaves without vocals.
@@ -143,8 +143,8 @@ def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
     with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
         corpus.tracks(config, corpus.root(config), "train")
     allowed = replace(config, allow_cut=True)
-    found = corpus.tracks(allowed, corpus.root(allowed), "train")
-    assert min(track.samples for track in found) == 8000
+    actual = corpus.tracks(allowed, corpus.root(allowed), "train")
+    assert min(track.samples for track in actual) == 8000
 
 
 def test_validation_is_whole_tracks_with_their_mixtures(tmp_path):
@@ -153,8 +153,8 @@ def test_validation_is_whole_tracks_with_their_mixtures(tmp_path):
     assert data.validation_count(config, valid) == 1
     got = data.validation_example(config, valid)(tf.constant(0, tf.int64))
     assert got["mixture"].shape == (2, 200)
-    assert heard(got["mixture"].numpy()) == (39, 0)
-    assert [heard(wave.numpy()) for wave in got["sources"]] == [(32, 0), (30, 0)]
+    assert origin(got["mixture"].numpy()) == (39, 0)
+    assert [origin(wave.numpy()) for wave in got["sources"]] == [(32, 0), (30, 0)]
 
 
 def test_each_split_has_records_of_its_own(tmp_path):
@@ -233,16 +233,16 @@ def test_aligned_keeps_input_and_output_together(folders):
     )
     seen = []
     for got in examples(config, 4):
-        (code, start), (target, place) = (
-            heard(wave) for wave in (got["mixture"], *got["sources"])
+        (code, start), (target, offset) = (
+            origin(wave) for wave in (got["mixture"], *got["sources"])
         )
-        assert (target, place) == (code + 1, start)
+        assert (target, offset) == (code + 1, start)
         seen.append(code)
     assert sorted(seen) == [1, 11, 21, 31]
     valid = data.load(config).valid
     assert (valid.targets, data.validation_count(config, valid)) == (("z",), 4)
     got = data.validation_example(config, valid)(tf.constant(1, tf.int64))
-    assert heard(got["mixture"].numpy()) == (11, 0)
+    assert origin(got["mixture"].numpy()) == (11, 0)
     assert got["mixture"].shape == (2, LENGTH)
 
 
@@ -256,7 +256,7 @@ def test_fixed_folders_take_every_target_once(folders, mixed):
     )
     targets, together = [], 0
     for got in examples(config, 12):
-        code, _ = heard(got["sources"][0])
+        code, _ = origin(got["sources"][0])
         rest = float(got["mixture"][0, 0] - got["sources"][0, 0, 0])
         targets.append(code)
         together += 2 * code + 3 <= rest < 2 * code + 3.5
@@ -282,7 +282,7 @@ def test_variable_folders_take_what_there_is(folders, mixed):
     seen, own = [], 0
     for got in examples(config, 16):
         target = got["sources"][0]
-        code = heard(target)[0] if target.any() else 0
+        code = origin(target)[0] if target.any() else 0
         rest = int(np.floor(got["mixture"][0, 0] - target[0, 0] + 1e-4))
         assert rest in rests.values()
         seen.append(code)
@@ -317,8 +317,8 @@ def test_source_folders_draw_sounds_or_classes(pools, balanced, least, most):
     config = replace(pools, balanced=balanced)
     winds, voices, rains = 0, set(), set()
     for got in examples(config, 60):
-        code, _ = heard(got["sources"][0])
-        noise, _ = heard(got["mixture"] - got["sources"][0])
+        code, _ = origin(got["sources"][0])
+        noise, _ = origin(got["mixture"] - got["sources"][0])
         voices.add(code)
         winds += noise == 9
         rains.add(noise)
@@ -346,7 +346,7 @@ def test_statistics_of_source_folders_take_the_middle(pools):
     example, count = data.whole_mixtures(pools, train)
     assert count == pools.nb_train_samples
     got = example(tf.constant(3, tf.int64))
-    assert heard(got["sources"][0].numpy())[1] == 60
+    assert origin(got["sources"][0].numpy())[1] == 60
 
 
 def test_unaligned_is_source_folders_without_splits(tmp_path):
@@ -362,9 +362,9 @@ def test_unaligned_is_source_folders_without_splits(tmp_path):
     )
     train, valid = data.load(config)
     assert (train.rows, valid.rows, train.targets) == (9, 1, ("voice",))
-    voices = {heard(got["sources"][0])[0] for got in examples(config, 40)}
+    voices = {origin(got["sources"][0])[0] for got in examples(config, 40)}
     got = data.validation_example(config, valid)(tf.constant(0, tf.int64))
-    assert heard(got["sources"][0].numpy())[0] not in voices
+    assert origin(got["sources"][0].numpy())[0] not in voices
 
 
 def test_whole_tracks_are_trained_on_one_by_one(folders):

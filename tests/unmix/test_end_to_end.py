@@ -61,9 +61,9 @@ def test_estimates_are_those_of_the_separator(joint, tmp_path, targets):
     estimates = EndToEnd(networks, replace(joint, niter=1), 1).separate(
         mixture[tf.newaxis]
     )[0]
-    wanted = unmix.load(tmp_path / "weights")(mixture.numpy())
+    expected = unmix.load(tmp_path / "weights")(mixture.numpy())
     for target, estimate in zip(targets, estimates, strict=True):
-        np.testing.assert_allclose(estimate, wanted[target], atol=1e-6)
+        np.testing.assert_allclose(estimate, expected[target], atol=1e-6)
         assert np.abs(estimate - mixture).max() > 1e-3
 
 

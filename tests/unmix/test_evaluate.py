@@ -72,10 +72,10 @@ def corpus_root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scored(corpus_root, tmp_path_factory):
     """Folders of one evaluation of them all, and why some have no scores."""
-    place = tmp_path_factory.mktemp("results")
-    folders = run.Folders(place / "scores" / "test", place / "estimates" / "test")
-    found = run.find_songs(corpus_root, "test")
-    evaluation = evaluate.evaluate(blurred(*PAIR), found, folders, jobs=2)
+    results = tmp_path_factory.mktemp("results")
+    folders = run.Folders(results / "scores" / "test", results / "estimates" / "test")
+    actual = run.find_songs(corpus_root, "test")
+    evaluation = evaluate.evaluate(blurred(*PAIR), actual, folders, jobs=2)
     return folders, evaluation
 
 
@@ -107,13 +107,13 @@ def test_scores_are_those_of_museval_called_by_hand(scored, corpus_root):
     references = [stems["vocals"], stems["bass"] + stems["drums"] + stems["other"]]
     made = folders.estimates / "e - good"
     estimates = [audio.read(made / f"{name}.wav")[0] for name in PAIR]
-    wanted = by_hand([x.T for x in references], [x.T for x in estimates])
-    for place, target in enumerate(PAIR):
+    expected = by_hand([x.T for x in references], [x.T for x in estimates])
+    for number, target in enumerate(PAIR):
         ours = frames(folders.json("e - good"), target)
         for metric, values in ours.items():
             assert len(values) == 2  # the half second at the end is dropped
             # Threads add up in another order, which may turn the last digit.
-            np.testing.assert_allclose(values, wanted[metric][place], atol=1.1e-5)
+            np.testing.assert_allclose(values, expected[metric][number], atol=1.1e-5)
     held = json.loads(folders.json("e - good").read_text("utf-8"))
     assert held["museval_version"]
     frame = held["targets"][0]["frames"][1]
@@ -128,8 +128,8 @@ def test_estimates_are_kept_as_float(scored, corpus_root):
         "vocals.wav",
     ]
     mixture, _ = audio.read(corpus_root / "test" / "a - good" / "mixture.wav")
-    wanted = (mixture + 0.5 * np.abs(mixture)) / 2
-    np.testing.assert_array_equal(audio.read(made / "vocals.wav")[0], wanted)
+    expected = (mixture + 0.5 * np.abs(mixture)) / 2
+    np.testing.assert_array_equal(audio.read(made / "vocals.wav")[0], expected)
 
 
 def test_bad_songs_are_told_and_the_others_scored(scored):
@@ -249,15 +249,15 @@ def scaled(level):
 
 def test_the_record_keeps_scores_of_models_apart(tmp_path):
     folders = run.Folders(tmp_path / "test")
-    told = {"subset": "test", "options": {"niter": 1}}
-    run.check_record(blurred(*PAIR), folders, told)
+    record = {"subset": "test", "options": {"niter": 1}}
+    run.check_record(blurred(*PAIR), folders, record)
     folders.scores.mkdir()
     folders.json("a").write_text("{}")
-    run.check_record(blurred(*PAIR), folders, told)
+    run.check_record(blurred(*PAIR), folders, record)
     # As little as the last steps of a training change.
     with pytest.raises(ScoringError, match="other weights, expected these; name an"):
-        run.check_record(scaled(1.0001), folders, told)
-    other = {**told, "options": {"niter": 0}}
+        run.check_record(scaled(1.0001), folders, record)
+    other = {**record, "options": {"niter": 0}}
     with pytest.raises(
         ScoringError, match=r"options=\{'niter': 1\}, expected options="
     ):
@@ -337,8 +337,8 @@ def test_an_evaluation_that_was_killed_and_the_model_changed(
 def _submitted(submit):
     """Wait for a song's scores at once."""
 
-    def waiting(self, job, place):
-        submit(self, job, place)
+    def waiting(self, job, folder):
+        submit(self, job, folder)
         self.collect(0)
 
     return waiting
@@ -374,8 +374,8 @@ def fixed_model(monkeypatch):
 @pytest.mark.one_lane
 def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     """The words of 2019: model in front, outdir and evaldir."""
-    place = tmp_path / "scores"
-    words = ["model", "--root", str(corpus_root), "--evaldir", str(place)]
+    output = tmp_path / "scores"
+    words = ["model", "--root", str(corpus_root), "--evaldir", str(output)]
     words += ["--outdir", str(tmp_path / "kept"), "--limit", "2", "--row", "umx"]
     assert evaluate.main([*words, "--targets", "vocals", "--residual", PAIR[1]]) == 1
     said = capsys.readouterr()
@@ -394,19 +394,19 @@ def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
         "segment_seconds": None,
         "checkpoint": None,
     }
-    summary = json.loads((place / "summary.json").read_text("utf-8"))
+    summary = json.loads((output / "summary.json").read_text("utf-8"))
     assert summary["museval"]["scored_together"] == [list(PAIR)]
     assert (summary["tracks"], summary["seconds"]) == (1, 1)
     assert list(summary["failed"]) == ["b - silent"]
     assert (tmp_path / "kept" / "test" / "a - good" / "vocals.wav").exists()
-    medians = frames(place / "test" / "a - good.json", "vocals")["SDR"]
+    medians = frames(output / "test" / "a - good.json", "vocals")["SDR"]
     assert summary["targets"]["vocals"]["SDR"] == np.median(medians)
-    assert "| vocals |" in (place / "summary.md").read_text("utf-8")
-    assert "6.32" in (place / "summary.md").read_text("utf-8")
+    assert "| vocals |" in (output / "summary.md").read_text("utf-8")
+    assert "6.32" in (output / "summary.md").read_text("utf-8")
     assert "compares with nothing" in said.out
-    with (place / "scores.csv").open(encoding="utf-8") as file:
+    with (output / "scores.csv").open(encoding="utf-8") as file:
         assert file.readline() == "track,target,SDR,SIR,SAR,ISR\n"
-    assert (place / "scores.png").stat().st_size > 10_000
+    assert (output / "scores.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_networks_on_the_miniature_equal_museval_by_hand(tmp_path, capsys):
     words = ["--model", str(tmp_path / "model"), "--root", str(root), "--cores", "2"]
     assert evaluate.main([*words, "--outdir", str(tmp_path / "kept")]) == 0
     assert "Synthetic sounds" in capsys.readouterr().out
-    place = tmp_path / "model" / "evaluation"
+    output = tmp_path / "model" / "evaluation"
     for song in sorted((root / "test").iterdir()):
         made = tmp_path / "kept" / "test" / song.name
         pairs = [(song, made) for _ in STEMS]
@@ -479,11 +479,13 @@ def test_networks_on_the_miniature_equal_museval_by_hand(tmp_path, capsys):
             ]
             for k in (0, 1)
         )
-        wanted = by_hand(references, estimates)
+        expected = by_hand(references, estimates)
         for number, target in enumerate(STEMS):
-            ours = frames(place / "test" / f"{song.name}.json", target)
+            ours = frames(output / "test" / f"{song.name}.json", target)
             for metric, values in ours.items():
-                np.testing.assert_allclose(values, wanted[metric][number], atol=1.1e-5)
+                np.testing.assert_allclose(
+                    values, expected[metric][number], atol=1.1e-5
+                )
 
 
 @pytest.mark.slow
@@ -497,16 +499,19 @@ def test_stem_file_equals_museval_on_musdb(tmp_path):
     shutil.copy(file, tmp_path / "db" / "test")
     folders = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
     separator = Separator(blurred(*PAIR).network, PAIR, 44100, 2, named=True)
-    found = run.find_songs(tmp_path / "db", "test")
-    assert evaluate.evaluate(separator, found, folders).failed == ()
+    actual = run.find_songs(tmp_path / "db", "test")
+    assert evaluate.evaluate(separator, actual, folders).failed == ()
     (track,) = musdb.DB(root=str(tmp_path / "db"), subsets="test").tracks
-    assert track.name == found[0].name
+    assert track.name == actual[0].name
     made = folders.estimates / track.name
     guesses = {name: audio.read(made / f"{name}.wav")[0].T for name in PAIR}
     museval.eval_mus_track(track, guesses, output_dir=str(tmp_path / "by hand"))
-    wanted = tmp_path / "by hand" / "test" / f"{track.name}.json"
+    expected = tmp_path / "by hand" / "test" / f"{track.name}.json"
     for target in PAIR:
-        ours, theirs = frames(folders.json(track.name), target), frames(wanted, target)
+        ours, theirs = (
+            frames(folders.json(track.name), target),
+            frames(expected, target),
+        )
         for metric, values in theirs.items():
             np.testing.assert_allclose(ours[metric], values, atol=1.1e-5)
 
@@ -553,17 +558,17 @@ def test_speech_has_its_intelligibility_beside_that_of_the_mixture(
     songs = run.find_songs(speech_root / layout, "test")
     assert [song.name for song in songs] == ["a", "b"]
     separator = blurred("speech", "noise")
-    place = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
-    scored = evaluate.evaluate(separator, songs[:1], place, stoi=True)
+    folders = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
+    scored = evaluate.evaluate(separator, songs[:1], folders, stoi=True)
     assert not scored.failed
     parts = [
         audio.read(songs[0].file(p, songs[0].path))[0] for p in ("speech", "mixture")
     ]
-    made = audio.read(place.estimates / "a" / "speech.wav")[0]
+    made = audio.read(folders.estimates / "a" / "speech.wav")[0]
     expected = [stoi(parts[0][0], each[0], RATE) for each in (made, parts[1])]
     (row,) = [each for each in scored.rows if each["target"] == "speech"]
-    found = [row["STOI"], row["STOI_mixture"]]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = [row["STOI"], row["STOI_mixture"]]
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
     assert scored.summary["targets"]["noise"]["STOI"] is None
     tables.write_csv(scored.rows, tmp_path / "scores.csv")
     head, *_ = (tmp_path / "scores.csv").read_text().splitlines()
@@ -571,7 +576,7 @@ def test_speech_has_its_intelligibility_beside_that_of_the_mixture(
     summary = {"row": None, "subset": "test", "synthetic": False, **scored.summary}
     text = tables.summary_table(summary)
     assert "| STOI | STOI of the mixture | tracks |" in text
-    assert f"| {found[0]:.3f} | {found[1]:.3f} | 1 |" in text
+    assert f"| {actual[0]:.3f} | {actual[1]:.3f} | 1 |" in text
 
 
 def test_stoi_of_music_is_refused(corpus_root, tmp_path, capsys):

@@ -32,10 +32,10 @@ def test_bundled_model_separates_without_tensorflow(folder, options):
     assert other.grid_samples == whole.grid_samples
     for channels in (1, 3):
         mixture = sound(channels, 16000, 3.0)
-        expected, found = whole(mixture), other(mixture)
+        expected, actual = whole(mixture), other(mixture)
         peak = max(abs(each).max() for each in expected.values())
         for name, estimate in expected.items():
-            np.testing.assert_allclose(found[name], estimate, atol=1e-5 * peak)
+            np.testing.assert_allclose(actual[name], estimate, atol=1e-5 * peak)
 
 
 def test_recurrent_layers_are_refused_as_tflite(tmp_path):

@@ -189,12 +189,12 @@ def test_replicas_equal_one():
 
     @tf.function(autograph=False)
     def both():
-        found = strategy.run(gradients, (two, batches, 2))
-        return [strategy.reduce("sum", each, axis=None) for each in found]
+        actual = strategy.run(gradients, (two, batches, 2))
+        return [strategy.reduce("sum", each, axis=None) for each in actual]
 
-    wanted = gradients(one, mixture, 1)
+    expected = gradients(one, mixture, 1)
     for variable, got, want in zip(
-        one.trainable_variables, both(), wanted, strict=True
+        one.trainable_variables, both(), expected, strict=True
     ):
         np.testing.assert_allclose(
             got, want, rtol=1e-4, atol=1e-6, err_msg=variable.name

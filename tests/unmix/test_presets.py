@@ -43,11 +43,11 @@ def losses_of(config):
         "mixture": tf.constant(mixture, tf.float32),
         "sources": tf.constant(target, tf.float32),
     }
-    step, found = tf.function(model.train_step, autograph=False), []
+    step, actual = tf.function(model.train_step, autograph=False), []
     for _ in range(STEPS):
         model.loss_mean.reset_state()
-        found.append(float(step(batch)["loss"]))
-    return found
+        actual.append(float(step(batch)["loss"]))
+    return actual
 
 
 @pytest.mark.parametrize("name", PRESETS)

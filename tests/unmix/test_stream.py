@@ -22,22 +22,22 @@ RATE, WINDOW, HOP = 8000, 128, 32
 SHAPE = {"stereo": 2, "mono": 1}
 
 
-def folder_of(place, channels, bidirectional=False, targets=("vocals", "drums")):
+def folder_of(folder, channels, bidirectional=False, targets=("vocals", "drums")):
     config = Network(RATE, WINDOW, HOP, channels, 8, 1, bidirectional, 3200.0, 0.0)
     models, random = {}, np.random.default_rng(7)
     for target in targets:
         models[target] = model = OpenUnmix(config)
         for variable in (*model.trainable_variables, model.bn3.moving_mean):
             variable.assign(variable + 0.3 * random.standard_normal(variable.shape))
-    convert.export(models, place)
-    return place
+    convert.export(models, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A folder of two networks of one direction for each number of channels."""
-    place = tmp_path_factory.mktemp("models")
-    return {name: folder_of(place / name, SHAPE[name]) for name in SHAPE}
+    folder = tmp_path_factory.mktemp("models")
+    return {name: folder_of(folder / name, SHAPE[name]) for name in SHAPE}
 
 
 @pytest.fixture(scope="module")
@@ -137,15 +137,15 @@ def test_latency(loaded, options, expected):
 def test_what_was_returned_does_not_hear_what_follows(separator):
     one, other = sound(2, 900), sound(2, 900)
     other[:, 500:] = sound(2, 400, seed=1)
-    heard = [Stream(separator).push(mixture[:, :500]) for mixture in (one, other)]
-    np.testing.assert_array_equal(*heard)
-    assert heard[0].shape == (2, 2, 500 - WINDOW + HOP - (500 - WINDOW // 2) % HOP)
+    outputs = [Stream(separator).push(mixture[:, :500]) for mixture in (one, other)]
+    np.testing.assert_array_equal(*outputs)
+    assert outputs[0].shape == (2, 2, 500 - WINDOW + HOP - (500 - WINDOW // 2) % HOP)
 
 
 def test_two_directions_are_refused(tmp_path):
-    place = folder_of(tmp_path / "both", 2, bidirectional=True, targets=["vocals"])
+    folder = folder_of(tmp_path / "both", 2, bidirectional=True, targets=["vocals"])
     with pytest.raises(SeparationError, match=r"two directions.*bidirectional=false"):
-        Stream(separate.load(place, niter=0))
+        Stream(separate.load(folder, niter=0))
 
 
 def test_what_cannot_be_streamed(folders, separator):

@@ -34,15 +34,15 @@ def test_a_number_is_read_with_its_unit(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "cell", "words"),
+    ("column", "cell", "words"),
     [
         (7, "remembered", "status 'remembered' is unknown"),
         (7, "unread", "unread numbers have none"),
         (5, "", "unread numbers have none"),
     ],
 )
-def test_numbers_of_unknown_origin_are_refused(tmp_path, place, cell, words):
-    line = [*GOOD[:place], cell, *GOOD[place + 1 :]]
+def test_numbers_of_unknown_origin_are_refused(tmp_path, column, cell, words):
+    line = [*GOOD[:column], cell, *GOOD[column + 1 :]]
     with pytest.raises(PublishedError, match=words):
         published.read(write(tmp_path, line))
 

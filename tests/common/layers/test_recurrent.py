@@ -85,8 +85,8 @@ def test_open_unmix(program):
     mask = normalised(decoded, "bn3").reshape(frames, channels, bins)
     mask = np.maximum(mask * golden["output_scale"] + golden["output_mean"], 0)
     estimate = np.moveaxis(mask, 0, 1) * magnitude
-    wanted = np.swapaxes(golden["spectrogram"][0], 1, 2)
-    np.testing.assert_allclose(estimate, wanted, atol=1e-5)
+    expected = np.swapaxes(golden["spectrogram"][0], 1, 2)
+    np.testing.assert_allclose(estimate, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("bidirectional", "layers"), [(True, 3), (False, 2)])
@@ -95,9 +95,9 @@ def test_training_path_is_the_formula(bidirectional, layers):
     graph = tf.function(stack, input_signature=[ANY], autograph=False)
     for batch, frames in ((1, 1), (3, 2), (1, 17), (4, 33), (2, 300)):
         inputs = noise(batch, frames, 5)
-        wanted = run_stack(stack, inputs)
-        np.testing.assert_allclose(graph(inputs), wanted, atol=1e-6)
-    assert graph.get_concrete_function().outputs[0].shape[-1] == wanted.shape[-1]
+        expected = run_stack(stack, inputs)
+        np.testing.assert_allclose(graph(inputs), expected, atol=1e-6)
+    assert graph.get_concrete_function().outputs[0].shape[-1] == expected.shape[-1]
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -107,19 +107,19 @@ def test_inference_path_is_the_training_path(bidirectional):
     fast = tf.function(stack.infer, input_signature=[ANY], autograph=False)
     for batch, frames in ((1, 1), (1, 257), (3, 530), (1, 512)):
         inputs = noise(batch, frames, 5)
-        wanted = graph(inputs)
-        np.testing.assert_allclose(stack.infer(inputs), wanted, atol=1e-6)
-        np.testing.assert_allclose(fast(inputs), wanted, atol=1e-6)
+        expected = graph(inputs)
+        np.testing.assert_allclose(stack.infer(inputs), expected, atol=1e-6)
+        np.testing.assert_allclose(fast(inputs), expected, atol=1e-6)
 
 
 def test_inference_without_xla(monkeypatch):
     stack = make(5, 6, layers=2)
     inputs = noise(2, 40, 5)
-    wanted = run_stack(stack, inputs)
+    expected = run_stack(stack, inputs)
     monkeypatch.setattr(lstm_inference, "direction", None)
     monkeypatch.setattr(lstm_inference, "compiles", lambda: False)
     infer = tf.function(stack.infer, autograph=False)
-    np.testing.assert_allclose(infer(inputs), wanted, atol=1e-6)
+    np.testing.assert_allclose(infer(inputs), expected, atol=1e-6)
 
 
 def test_one_program_serves_all_layers_directions_networks_and_lengths(monkeypatch):
@@ -131,8 +131,8 @@ def test_one_program_serves_all_layers_directions_networks_and_lengths(monkeypat
     for seed, frames in enumerate((100, 256, 700)):
         stack = make(8, 4, layers=3, seed=seed)
         inputs = noise(1, frames, 8)
-        wanted = run_stack(stack, inputs)
-        np.testing.assert_allclose(stack.infer(inputs), wanted, atol=1e-6)
+        expected = run_stack(stack, inputs)
+        np.testing.assert_allclose(stack.infer(inputs), expected, atol=1e-6)
     assert fresh.experimental_get_tracing_count() == 1
 
 
@@ -165,21 +165,21 @@ def test_gradient_is_the_derived_one(bidirectional):
 
     @tf.function(autograph=False, input_signature=[ANY])
     def gradients(inputs):
-        found = []
+        actual = []
         for run in (stack, lambda inputs: scanned(stack, inputs)):
             with tf.GradientTape() as tape:
                 tape.watch(inputs)
                 outputs = run(inputs)
                 batch, frames = tf.unstack(tf.shape(outputs)[:2])
                 loss = tf.reduce_sum(slope[:batch, :frames] * outputs)
-            found.append(tape.gradient(loss, [inputs, *stack.trainable_weights]))
-        return found
+            actual.append(tape.gradient(loss, [inputs, *stack.trainable_weights]))
+        return actual
 
     for batch, frames in ((1, 1), (3, 2), (2, 15), (3, 40)):
         ours, derived = gradients(noise(batch, frames, 5))
-        for got, wanted in zip(ours, derived, strict=True):
-            assert np.abs(wanted).max() > 1e-3 or frames == 1
-            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=3e-6)
+        for got, expected in zip(ours, derived, strict=True):
+            assert np.abs(expected).max() > 1e-3 or frames == 1
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=3e-6)
 
 
 @pytest.mark.parametrize("xla", [True, False])
@@ -188,14 +188,14 @@ def test_stream_is_the_whole(monkeypatch, xla):
         monkeypatch.setattr(lstm_inference, "compiles", lambda: False)
     stack = make(5, 6, layers=2, bidirectional=False)
     inputs = noise(2, 40, 5)
-    wanted = run_stack(stack, inputs)
+    expected = run_stack(stack, inputs)
     for sizes in ([1] * 5 + [16, 17, 2], [40], [23, 1, 16]):
         state, outputs, start = stack.initial_state(2), [], 0
         for size in sizes:
             output, state = stack.stream(inputs[:, start : start + size], state)
             outputs.append(output)
             start += size
-        np.testing.assert_allclose(np.concatenate(outputs, 1), wanted, atol=1e-6)
+        np.testing.assert_allclose(np.concatenate(outputs, 1), expected, atol=1e-6)
 
 
 def drawn(stack, inputs, steps=3):
@@ -218,10 +218,10 @@ def test_restored_dropout_goes_on(tmp_path):
     stack = make(5, 6, layers=2, dropout=0.4)
     drawn(stack, inputs)
     path = tf.train.Checkpoint(stack).write(str(tmp_path / "saved"))
-    wanted = drawn(stack, inputs)
+    expected = drawn(stack, inputs)
     restored = make(5, 6, layers=2, dropout=0.4, seed=5)
     tf.train.Checkpoint(restored).read(path).assert_consumed()
-    np.testing.assert_array_equal(drawn(restored, inputs), wanted)
+    np.testing.assert_array_equal(drawn(restored, inputs), expected)
 
 
 def test_dropout_silences_its_part_between_layers_and_keeps_the_mean():
@@ -241,10 +241,12 @@ def test_dropout_silences_its_part_between_layers_and_keeps_the_mean():
 def test_only_the_last_layer_is_left_whole():
     inputs = noise(2, 8, 5)
     single = make(5, 6, dropout=0.9)
-    wanted = single(inputs)
-    np.testing.assert_array_equal(single(inputs, training=True), wanted)
+    expected = single(inputs)
+    np.testing.assert_array_equal(single(inputs, training=True), expected)
     stack = make(5, 6, layers=2, dropout=0.9)
-    assert np.count_nonzero(stack(inputs, training=True)) == wanted.shape.num_elements()
+    assert (
+        np.count_nonzero(stack(inputs, training=True)) == expected.shape.num_elements()
+    )
     np.testing.assert_array_equal(stack(inputs), stack(inputs))
 
 
@@ -274,16 +276,16 @@ def test_replicas_equal_one():
 
     @tf.function(autograph=False)
     def replicated(inputs, slope):
-        outputs, found = strategy.run(gradients, args=(shared, inputs, slope))
+        outputs, actual = strategy.run(gradients, args=(shared, inputs, slope))
         outputs = tf.concat(strategy.experimental_local_results(outputs), axis=0)
-        return outputs, [strategy.reduce("SUM", f, axis=None) for f in found]
+        return outputs, [strategy.reduce("SUM", f, axis=None) for f in actual]
 
     single = tf.function(gradients, autograph=False)
     for _ in range(2):
-        wanted, slopes = single(alone, inputs, slope)
-        outputs, found = replicated(part(inputs), part(slope))
-        np.testing.assert_allclose(outputs, wanted, atol=1e-6)
-        for mine, theirs in zip(slopes, found, strict=True):
+        expected, slopes = single(alone, inputs, slope)
+        outputs, actual = replicated(part(inputs), part(slope))
+        np.testing.assert_allclose(outputs, expected, atol=1e-6)
+        for mine, theirs in zip(slopes, actual, strict=True):
             np.testing.assert_allclose(theirs, mine, rtol=1e-4, atol=1e-5)
 
 
@@ -336,11 +338,11 @@ def test_cudnn_gets_what_it_expects(monkeypatch):
 
     stack = make(5, 6, layers=2)
     inputs = noise(3, 8, 5)
-    wanted = run_stack(stack, inputs)
+    expected = run_stack(stack, inputs)
     monkeypatch.setattr(lstm_cudnn, "available", lambda: True)
     monkeypatch.setattr(tf.raw_ops, "CudnnRNNV3", cudnn)
-    np.testing.assert_allclose(stack(inputs), wanted, atol=1e-6)
-    np.testing.assert_allclose(stack.infer(inputs), wanted, atol=1e-6)
+    np.testing.assert_allclose(stack(inputs), expected, atol=1e-6)
+    np.testing.assert_allclose(stack.infer(inputs), expected, atol=1e-6)
 
 
 def test_cudnn_builds_a_graph_with_a_gradient(monkeypatch):
@@ -384,9 +386,9 @@ def test_saved_model_keeps_both_programs(tmp_path):
     tf.saved_model.save(module, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
     inputs = noise(2, 30, 5)
-    wanted = run_stack(module.stack, inputs)
-    np.testing.assert_allclose(loaded.call(inputs), wanted, atol=1e-6)
-    np.testing.assert_allclose(loaded.infer(inputs), wanted, atol=1e-6)
+    expected = run_stack(module.stack, inputs)
+    np.testing.assert_allclose(loaded.call(inputs), expected, atol=1e-6)
+    np.testing.assert_allclose(loaded.infer(inputs), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -417,7 +419,7 @@ def test_gru_is_that_of_keras(bidirectional):
     stack = make(5, 4, bidirectional=bidirectional, kind="gru", scale=1.5)
     inputs = tf.constant(noise(3, 6, 5))
     weights = stack.trainable_weights
-    results, wanted = [], []
+    results, expected = [], []
     with tf.GradientTape() as tape:
         outputs = stack(inputs)
         loss = tf.reduce_sum(outputs**2)
@@ -433,12 +435,12 @@ def test_gru_is_that_of_keras(bidirectional):
             parts.append((part[:, ::-1] if reverse else part, layer))
         outputs = tf.concat([part for part, _ in parts], -1)
         loss = tf.reduce_sum(outputs**2)
-    wanted = [outputs]
+    expected = [outputs]
     for kernel, recurrent, bias in tape.gradient(
         loss, [layer.trainable_weights for _, layer in parts]
     ):
-        wanted += [kernel, recurrent, *tf.unstack(bias)]
-    for ours, theirs in zip(results, wanted, strict=True):
+        expected += [kernel, recurrent, *tf.unstack(bias)]
+    for ours, theirs in zip(results, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5)
     np.testing.assert_allclose(stack.infer(inputs), results[0], atol=1e-6)
 

@@ -255,9 +255,9 @@ def test_the_limit_leaves_what_the_windows_cover():
     signs = np.where(np.random.default_rng(0).uniform(size=[3, 64]) < 0.5, -1.0, 1.0)
     window = np.hanning(65)[:-1]
     summed, total = np.zeros([2, 128])
-    for place, frame in zip((0, 32, 64), signs, strict=True):
-        summed[place : place + 64] += window * frame
-        total[place : place + 64] += window**2
+    for start, frame in zip((0, 32, 64), signs, strict=True):
+        summed[start : start + 64] += window * frame
+        total[start : start + 64] += window**2
     result = istft(np.fft.rfft(signs).astype(np.complex64), params, 128).numpy()
     covered = total >= 0.25
     np.testing.assert_allclose(

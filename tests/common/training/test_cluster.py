@@ -169,7 +169,7 @@ def test_a_wrong_tf_config_raises(monkeypatch, text):
 
 @pytest.fixture
 def ssh(tmp_path, monkeypatch):
-    """Put a program in the place of ssh; returns the file of its calls."""
+    """Replace ssh by a program; returns the file of its calls."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(SSH)

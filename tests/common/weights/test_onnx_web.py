@@ -64,13 +64,13 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     def answer(route: Any) -> None:
         name = route.request.url.removeprefix(f"{ADDRESS}/")
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        found = [
+        actual = [
             p for p in (folder / name, Path(PACKAGE) / "dist" / name) if p.is_file()
         ]
         if not name:
             route.fulfill(body=PAGE, content_type="text/html")
-        elif found:
-            route.fulfill(path=found[0], content_type=kind)
+        elif actual:
+            route.fulfill(path=actual[0], content_type=kind)
         else:
             route.fulfill(status=404)
 
@@ -105,11 +105,11 @@ def test_a_bundled_model_runs_in_a_browser(tab, pillar, monkeypatch):
         return run
 
     monkeypatch.setattr(Exported, "session", session)
-    found = light.load(models / pillar)(mixture)
+    actual = light.load(models / pillar)(mixture)
     peak = max(abs(each).max() for each in expected.values())
     assert calls
     for name, estimate in expected.items():
-        np.testing.assert_allclose(found[name], estimate, atol=1e-5 * peak)
+        np.testing.assert_allclose(actual[name], estimate, atol=1e-5 * peak)
 
 
 def in_browser(page: Any, model: str, inputs: Any) -> np.ndarray:

@@ -61,7 +61,7 @@ class Writes:
 
     def __reduce__(self):
         if self.how == "exec":
-            return exec, (f"open({self.place!r}, 'w').close()",)
+            return exec, (f"open({self.path!r}, 'w').close()",)
         if self.how == "mkdir":
             return Path.mkdir, (Path(self.path),)
         return open, (self.path, "w")

@@ -169,7 +169,7 @@ def test_imports_run_from_pillar_to_common():
         assert not roots(module) & banned, module
 
 
-def test_page_imports_pillars_by_their_names_alone():
+def test_page_imports_pillars_only_by_name():
     for module in PAGE:
         assert not roots(module) & {*PAPERS, "tests", "benchmarks", "tensorflow"}
 

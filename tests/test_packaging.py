@@ -189,7 +189,7 @@ def installed(wheel_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.slow
-def test_wheel_holds_the_packages_alone(wheel):
+def test_wheel_holds_only_the_packages(wheel):
     files = wheel.namelist()
     information = f"tf_separation_suite-{common.__version__}.dist-info"
     assert {name.split("/")[0] for name in files} == {*ROOMS, information}

@@ -166,7 +166,7 @@ def test_changed_requirements_are_installed_over_the_old(machine):
     assert not machine.called("-m venv")
 
 
-def test_moved_clone_is_installed_anew(machine):
+def test_a_moved_clone_is_installed_again(machine):
     machine.setup()
     machine.clone = machine.clone.rename(machine.clone.with_name("elsewhere"))
     assert machine.setup().returncode == 0

@@ -211,7 +211,7 @@ def test_a_difference_is_an_error():
         convert.check(restored)
 
 
-def test_bad_input_gives_one_sentence(tmp_path, capsys):
+def test_bad_input_is_reported_in_one_sentence(tmp_path, capsys):
     run = str(tmp_path / "run")
     assert convert.main([str(tmp_path / "none"), "--output", run]) == 1
     (line,) = capsys.readouterr().err.splitlines()

@@ -292,7 +292,7 @@ def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
         ),
     ],
 )
-def test_missing_corpora_give_one_sentence(made, keys, error, sentence):
+def test_missing_corpora_are_reported_in_one_sentence(made, keys, error, sentence):
     at = {k: str(made / "musdb") if v == "MADE" else v for k, v in keys.items()}
     with pytest.raises(error, match=sentence):
         corpus.list_songs(config(**at))

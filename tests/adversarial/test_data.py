@@ -94,7 +94,7 @@ def test_frames_are_those_of_the_whole_song_at_target_edges_too(opened, tracks):
 
 
 @pytest.mark.one_lane
-def test_examples_depend_on_position_and_seed_alone(opened):
+def test_examples_depend_only_on_position_and_seed(opened):
     graph = tf.function(data.semi_supervised_example(TINY, opened))
     one, again, other = (graph(tf.constant(p, tf.int64)) for p in (3, 3, 4))
     seeded = replace(TINY, train=replace(TINY.train, seed=1))

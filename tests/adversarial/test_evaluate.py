@@ -192,7 +192,7 @@ def test_rows_of_another_network_are_not_reused(tmp_path, monkeypatch):
 
 
 @pytest.mark.one_lane
-def test_an_evaluation_killed_before_more_training_starts_anew(
+def test_an_evaluation_killed_before_more_training_starts_again(
     run_folder, tmp_path, monkeypatch, capsys
 ):
     run = tmp_path / "run"
@@ -306,7 +306,7 @@ def test_the_command_scores_a_run(run_folder, capsys):
     assert all(np.isfinite(list(row[measure].values())).all() for measure in MEASURES)
 
 
-def test_bad_options_of_the_evaluation_give_one_sentence(run_folder, capsys):
+def test_bad_options_of_the_evaluation_are_reported_in_one_sentence(run_folder, capsys):
     assert evaluate.main([str(run_folder), "--limit", "0"]) == 1
     assert "--limit is 0; expected at least 1" in capsys.readouterr().err
     assert evaluate.main([str(run_folder), "--root", "/nowhere"]) == 1

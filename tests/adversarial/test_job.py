@@ -70,7 +70,7 @@ def test_unpaired_songs_alone_are_an_error(run_script, capsys):
     assert not run_script.steps
 
 
-def test_it_goes_on_with_a_named_run_and_says_how(run_script, capsys, tmp_path):
+def test_it_continues_a_named_run_and_prints_how(run_script, capsys, tmp_path):
     run = tmp_path / "old run"
     (run / "semisup").mkdir(parents=True)
     given = {"RUN_DIR": str(run), "SONG": "s.wav", "LANE": "tfio"}

@@ -89,7 +89,7 @@ def test_gradients_of_the_separator(golden, restored, separated, name):
     np.testing.assert_allclose(actual, golden[f"{name}_gradients"], rtol=1e-5)
 
 
-def test_supervised_loss_leaves_the_critics_alone(separated):
+def test_supervised_loss_has_no_gradient_for_the_critics(separated):
     assert separated["critics"] == [None] * len(separated["critics"])
 
 

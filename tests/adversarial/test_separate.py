@@ -364,6 +364,6 @@ def test_an_hour_goes_through_in_flat_memory(tmp_path):
     assert peaks[1] < 1.1 * peaks[0]
 
 
-def test_an_unknown_home_folder_gives_one_sentence():
+def test_an_unknown_home_folder_is_reported_in_one_sentence():
     with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
         separate.load("~no-such-user/run")

@@ -198,7 +198,7 @@ def test_critics_take_their_steps_and_the_separator_one(config, batch):
     assert [int(each.iterations) for each in model.critic_optimizers] == [2, 2]
 
 
-def test_critic_and_separator_steps_change_their_own_weights_alone(config, batch):
+def test_critic_and_separator_steps_change_only_their_own_weights(config, batch):
     model = model_of(config, "semisup")
     separator, critics = values(model.network), [values(c) for c in model.critics]
     model.critic_step({k: batch[k][:, 0] for k in steps.UNPAIRED})
@@ -461,7 +461,9 @@ def words(config, *more):
         (["corpora.root=/nowhere"], "the folder /nowhere does not exist"),
     ],
 )
-def test_invalid_trainings_give_one_sentence(config, capsys, change, sentence):
+def test_invalid_trainings_are_reported_in_one_sentence(
+    config, capsys, change, sentence
+):
     assert train.main(words(config, *change)) == 1
     assert sentence in one_sentence(capsys)
     assert not list(Path(config.output).glob("*/latest"))

@@ -119,7 +119,7 @@ def test_unread_numbers_have_no_value(tmp_path):
         (["mixit", "--rows", "x", "--tiny"], "mixit has no row 'x'; expected some of"),
     ],
 )
-def test_bad_words_are_one_sentence(words, sentence, tmp_path, capsys):
+def test_bad_arguments_are_reported_in_one_sentence(words, sentence, tmp_path, capsys):
     assert reproduce.main([*words, "--output", str(tmp_path)], Steps()) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line

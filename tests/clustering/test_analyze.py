@@ -101,7 +101,7 @@ def test_runs_of_one_name_are_distinguished(runs, capsys):
     assert f"| {runs / 'other' / 'b'} |" in table
 
 
-def test_bad_input_is_one_sentence(runs, tmp_path, capsys):
+def test_bad_input_is_reported_in_one_sentence(runs, tmp_path, capsys):
     assert analyze.main([str(tmp_path / "gone")]) == 1
     assert "holds no run" in capsys.readouterr().err
     (runs / "a" / "evaluation" / "summary.json").write_text("{")

@@ -19,7 +19,7 @@ from common.training.checkpoint import CheckpointError, save_network
 
 
 @pytest.mark.one_lane
-def test_it_separates_what_it_never_heard(tmp_path):
+def test_it_separates_held_out_sounds(tmp_path):
     separator = clustering.load("mini")
     config = load_config(ClusteringConfig, BUNDLED / "mini/config.json")
     output = miniature.write_musdb(
@@ -45,7 +45,7 @@ def test_small_complete_and_without_paths():
 
 
 @pytest.mark.one_lane
-def test_a_run_is_bundled_and_its_card_stays(config, tmp_path):
+def test_a_run_is_bundled_and_its_card_is_kept(config, tmp_path):
     net = network(config)
     run, output = tmp_path / "run", tmp_path / "model"
     run.mkdir()

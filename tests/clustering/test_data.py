@@ -49,7 +49,7 @@ def test_an_epoch_may_be_one_pass(config):
     assert lengths(config, split, steps=4) == [400] * 3 + [800]
 
 
-def test_a_run_that_goes_on_sees_what_an_undisturbed_one_does(config):
+def test_a_resumed_run_sees_the_examples_of_an_uninterrupted_one(config):
     config = replace(config, curriculum=CURRICULUM)
     strategy = tf.distribute.get_strategy()
     seen = data.training_example(config, data.load(config).train)
@@ -79,7 +79,7 @@ def test_a_curriculum_trains(config, kind):
 @pytest.mark.parametrize(
     "curriculum", [((1, 0.5),), ((0, 0.5), (0, 1.0)), ((0, 0.5), (3, 1.0), (2, 1.0))]
 )
-def test_a_curriculum_that_is_none_is_one_sentence(config, curriculum):
+def test_an_invalid_curriculum_is_reported_in_one_sentence(config, curriculum):
     with pytest.raises(ConfigError, match="expected pairs of an epoch and seconds"):
         replace(config, curriculum=curriculum)
     with pytest.raises(ConfigError, match="seconds above 0"):
@@ -117,7 +117,7 @@ def wham(config, tmp_path):
     return replace(config, dataset="wham", root=str(root), task="mix_both")
 
 
-def test_the_noise_of_mixtures_is_heard(wham):
+def test_the_noise_is_part_of_the_mixtures(wham):
     split = data.load(wham).train
     track = corpus.tracks(wham, corpus.root(wham), "train")[0]
     noisy, _ = soundfile.read(track.mixture, dtype="float32")

@@ -153,7 +153,7 @@ def test_bss_eval_of_edge_cases_is_a_number_or_nan(waves):
 
 
 @pytest.mark.one_lane
-def test_an_evaluation_that_was_killed_and_the_model_trained_on(
+def test_a_killed_evaluation_of_a_model_that_was_trained_further(
     run, config, tmp_path, monkeypatch, capsys
 ):
     words = [str(run), "--output"]
@@ -263,7 +263,7 @@ def test_several_jobs_and_a_limit_give_the_same_rows(run, capsys):
     assert "name a model, such as a run folder" in capsys.readouterr().err
 
 
-def test_a_whole_real_test_set_stands_beside_the_published_one(
+def test_scores_of_a_whole_real_test_set_are_compared_with_published_ones(
     run, speakers, tmp_path, monkeypatch, capsys
 ):
     real = tmp_path / "real"

@@ -335,7 +335,9 @@ def test_variables_are_replaced_where_they_are_used(music, monkeypatch):
         ("model_config.depth", 3, "unknown configuration key 'depth'"),
     ],
 )
-def test_what_has_no_counterpart_is_one_sentence(music, key, value, sentence):
+def test_a_key_without_a_counterpart_is_reported_in_one_sentence(
+    music, key, value, sentence
+):
     values, file = music
     put(values, key, value)
     with pytest.raises(ConfigError, match=sentence) as error:
@@ -393,7 +395,7 @@ def test_tuples_and_anchors_are_read(tmp_path):
     assert experiment_file.read_yaml(file) == expected
 
 
-def test_a_missing_file_is_one_sentence():
+def test_a_missing_file_is_reported_in_one_sentence():
     with pytest.raises(ConfigError, match=r"nowhere\.yml cannot be read"):
         experiment_file.read("nowhere.yml")
 
@@ -497,7 +499,7 @@ def test_an_experiment_file_may_not_name_another(tmp_path):
         weights.restore(file)
 
 
-def test_a_model_that_is_nowhere_is_one_sentence(tmp_path):
+def test_a_model_that_is_nowhere_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no config\.json; expected a run"):
         weights.restore(tmp_path)
 

@@ -92,7 +92,9 @@ def test_losses_are_those_of_the_user(of_user):
         ("tf_keras:Model", "its attribute role is None; expected one of dpcl"),
     ],
 )
-def test_what_is_no_network_is_one_sentence(config, path, sentence):
+def test_an_object_that_is_not_a_network_is_reported_in_one_sentence(
+    config, path, sentence
+):
     with pytest.raises(ConfigError, match=f"kind='{path}': .*{sentence}"):
         network(replace(config, kind=path))
 
@@ -104,7 +106,7 @@ def test_errors_within_a_users_module_are_the_users(tmp_path, monkeypatch):
         extension.function("dataset", "my_broken:tracks")
 
 
-def test_what_is_no_function_is_one_sentence():
+def test_an_object_that_is_not_a_function_is_reported_in_one_sentence():
     with pytest.raises(ConfigError, match=r"dataset='math:pi': 3\.14.* is no function"):
         extension.function("dataset", "math:pi")
 
@@ -113,14 +115,14 @@ def test_what_is_no_function_is_one_sentence():
     ("key", "value"),
     [("kind", "dpc"), ("dataset", "wham!"), ("kind", "a b:C"), ("dataset", "x:")],
 )
-def test_what_is_neither_known_nor_a_path_is_one_sentence(config, key, value):
+def test_an_unknown_name_is_reported_in_one_sentence(config, key, value):
     words = f"{key}='{value}': expected one of .*, or your own as package"
     with pytest.raises(ConfigError, match=words):
         replace(config, **{key: value})
 
 
 @pytest.mark.parametrize("key", ["clustering_kind", "inference_kind"])
-def test_unknown_losses_are_one_sentence(config, key):
+def test_unknown_losses_are_reported_in_one_sentence(config, key):
     with pytest.raises(ConfigError, match=rf"loss\.{key}='l3': expected one of"):
         replace(config.loss, **{key: "l3"})
 

@@ -65,7 +65,7 @@ def test_two_corpora_are_an_error(run_script, capsys):
     assert not run_script.steps
 
 
-def test_it_goes_on_with_a_named_run_and_says_how(run_script, capsys):
+def test_it_continues_a_named_run_and_prints_how(run_script, capsys):
     run_script(job, "tiny", RUN_DIR="/old run", WHAM_ROOT_DIR="/my wham")
     settings = "RUN_DIR='/old run' WHAM_ROOT_DIR='/my wham'"
     assert f"  {settings} {job.SCRIPT.path} tiny\n" in capsys.readouterr().out

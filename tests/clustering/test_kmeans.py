@@ -116,7 +116,7 @@ def test_an_empty_cluster_takes_the_farthest_point():
 
 
 @pytest.mark.parametrize("count", [1, 2, 50])
-def test_fewer_places_than_clusters(count):
+def test_fewer_distinct_points_than_clusters(count):
     points = np.full([2, count, 3], 0.7, np.float32)
     actual = kmeans(points, 4, restarts=2)
     np.testing.assert_allclose(actual.centroids, 0.7, rtol=1e-6)

@@ -131,7 +131,7 @@ def test_mixture_is_made_again_from_its_annotation_bit_for_bit(people, songs, tm
                 np.testing.assert_array_equal(written, wave)
 
 
-def test_files_depend_on_the_seed_alone_and_a_broken_run_goes_on(
+def test_files_depend_only_on_the_seed_and_an_interrupted_run_continues(
     people, tmp_path, monkeypatch
 ):
     run(people, tmp_path / "a", *SPEECH, "--num-workers", "1")
@@ -278,7 +278,9 @@ def test_sources_of_a_corpus_are_mixed_by_its_splits(tmp_path):
         (("--dataset", "musdb"), "musdb"),
     ],
 )
-def test_bad_input_is_one_sentence(people, tmp_path, capsys, words, sentence):
+def test_bad_input_is_reported_in_one_sentence(
+    people, tmp_path, capsys, words, sentence
+):
     assert run(people, tmp_path / "mixed", *words) == 1
     error = capsys.readouterr().err
     assert sentence.lower() in error.lower()

@@ -35,7 +35,7 @@ def test_numbers_without_a_run_say_so():
     assert len(actual) == 21
 
 
-def test_ours_stand_beside_the_same_network_loss_and_clipping():
+def test_our_scores_are_listed_beside_the_same_network_loss_and_clipping():
     actual = cells(DPCL, MEANS)
     here = {row: value for row, value in actual.items() if value != "not run here"}
     assert here == {

@@ -64,7 +64,7 @@ def test_list_chooses_files_that_keep_their_paths(songs, tmp_path, capsys):
     assert not (tmp_path / "other").exists()
 
 
-def test_bad_input_is_one_sentence(songs, tmp_path, capsys):
+def test_bad_input_is_reported_in_one_sentence(songs, tmp_path, capsys):
     target = tmp_path / "new"
     assert run(songs, target, "split_folder_by_file") == 1
     assert "needs --org-file" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_second_run_redoes_only_newer_and_truncated_files(music, tmp_path, capsy
     assert audio.probe(target / "a.wav").sample_rate == 16000
 
 
-def test_an_older_sound_in_the_place_of_another_is_resampled(music, tmp_path, capsys):
+def test_an_older_sound_that_replaces_another_is_resampled(music, tmp_path, capsys):
     target = tmp_path / "new"
     run(music, target)
     audio.write(music / "a.wav", np.zeros((2, 100_000), np.float32), 44100)
@@ -89,7 +89,7 @@ def test_clipping_of_integers_is_reported(tmp_path, capsys):
     assert np.abs(audio.read(tmp_path / "float" / "a.wav")[0]).max() > 1.0
 
 
-def test_bad_input_is_one_sentence(music, tmp_path, capsys):
+def test_bad_input_is_reported_in_one_sentence(music, tmp_path, capsys):
     assert run(tmp_path / "gone", tmp_path / "new") == 1
     assert "is no folder" in capsys.readouterr().err
     assert run(music, music / "inside") == 1

@@ -184,6 +184,6 @@ def test_ten_minutes_need_the_memory_of_four(config, tmp_path):
     assert peaks[1] < peaks[0] + 60
 
 
-def test_a_home_folder_that_is_not_known_is_one_sentence():
+def test_a_home_folder_that_is_not_known_is_reported_in_one_sentence():
     with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
         separate.load("~no-such-user/run")

@@ -109,7 +109,7 @@ def test_folder_of_another_sweep_is_left_alone(tmp_path, machine, capsys):
         (["-p", "a.yml", "lr=1"], "name either a file or keys"),
     ],
 )
-def test_bad_input_is_one_sentence_before_anything_is_run(
+def test_bad_input_is_reported_in_one_sentence_before_anything_is_run(
     words, sentence, machine, capsys
 ):
     assert sweep.main(words, machine) == 1

@@ -89,7 +89,9 @@ def test_every_clipping_takes_steps_without_a_term_of_weight_zero(
         ("tasnet", (1.0, 0.0), "loss.inference=0: expected .* above for tasnet"),
     ],
 )
-def test_weights_of_which_none_counts_are_one_sentence(config, kind, weights, sentence):
+def test_weights_of_which_none_counts_are_reported_in_one_sentence(
+    config, kind, weights, sentence
+):
     loss = replace(config.loss, clustering=weights[0], inference=weights[1])
     with pytest.raises(ConfigError, match=sentence):
         training.train(replace(config, kind=kind, loss=loss), build)
@@ -134,12 +136,12 @@ def test_networks_fit_their_data(config, change, sentence):
         network(changed, 2)
 
 
-def test_more_sources_than_masks_is_one_sentence(config):
+def test_more_sources_than_masks_is_reported_in_one_sentence(config):
     with pytest.raises(ConfigError, match=r"spectral\.sources=2; expected 3"):
         network(replace(config, kind="chimera"), 3)
 
 
-def test_a_missing_root_is_one_sentence(config):
+def test_a_missing_root_is_reported_in_one_sentence(config):
     with pytest.raises(CorpusError, match="wsj0_2mix: the root /nowhere does not"):
         data.load(replace(config, root="/nowhere"))
 

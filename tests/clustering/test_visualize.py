@@ -151,7 +151,7 @@ def test_the_seed_s_command_works(snippets, figures, tmp_path, capsys):
         (["-e", "train"], "train"),
     ],
 )
-def test_unknown_items_and_data_sets_are_one_sentence(
+def test_unknown_items_and_data_sets_are_reported_in_one_sentence(
     snippets, words, sentence, capsys
 ):
     assert visualize.main(["-p", saved(snippets), *words]) == 1

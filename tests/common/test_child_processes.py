@@ -80,7 +80,7 @@ def state(pid):
     return status.rpartition(")")[2].split()[0]
 
 
-def test_a_job_stops_and_goes_on_as_a_whole(start):
+def test_a_job_stops_and_continues_as_a_whole(start):
     parent, child, _ = start()
     os.kill(parent.pid, signal.SIGTSTP)
     wait_until(lambda: state(parent.pid) == state(child) == "T")

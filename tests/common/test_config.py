@@ -78,7 +78,7 @@ def _holder(value):
         ({"lr.x": 1}, "unknown configuration key 'lr.x'"),
     ],
 )
-def test_what_does_not_fit_is_told(updates, sentence):
+def test_what_does_not_fit_is_reported(updates, sentence):
     with pytest.raises(c.ConfigError, match=sentence):
         c.override(Outer(), updates)
 

@@ -150,7 +150,7 @@ def test_the_exit_code_and_the_last_lines(monkeypatch, capsys, needed):
     }
 
 
-def test_tensorflow_alone_is_checked(monkeypatch, capsys):
+def test_only_tensorflow_is_checked(monkeypatch, capsys):
     assert doctor.compute() == 0
     assert re.match(r"TensorFlow 2\.\d+\.\d+ on CPU\n", capsys.readouterr().out)
     monkeypatch.setitem(sys.modules, "tensorflow", None)

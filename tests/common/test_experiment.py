@@ -69,7 +69,7 @@ def test_spellings_mean_the_same(line):
         ("--lr", "--lr needs a value after it"),
     ],
 )
-def test_bad_lines_are_one_sentence(line, sentence, capsys):
+def test_bad_lines_are_reported_in_one_sentence(line, sentence, capsys):
     assert e.run(command(None), line.split()) == 1
     text = capsys.readouterr().err
     assert sentence in text
@@ -150,7 +150,7 @@ def test_run_is_recorded(tmp_path):
     assert json.loads((record / "run.json").read_text())["status"] == "COMPLETED"
 
 
-def test_failure_is_recorded_and_told(tmp_path, capsys):
+def test_a_failure_is_recorded_and_reported(tmp_path, capsys):
     def main(config, check):
         raise ValueError("nothing to train on; name a folder")
 

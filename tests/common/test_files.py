@@ -178,7 +178,7 @@ def test_a_lock_is_created_once(monkeypatch, tmp_path):
     assert not touched
 
 
-def test_the_home_of_nobody_is_one_sentence():
+def test_the_home_of_an_unknown_user_is_reported_in_one_sentence():
     with pytest.raises(FileNotFoundError, match=r"~nobody2/run: the home folder"):
         files.user_path("~nobody2/run")
 

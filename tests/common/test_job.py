@@ -10,7 +10,7 @@ from mixit import job as mixit_job
 TWO = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
 
 
-def test_it_says_how_to_go_on(run_script, capsys):
+def test_it_prints_how_to_continue(run_script, capsys):
     run_script(mixit_job, "tiny", "epochs=1", RUN_DIR="/old run")
     script = mixit_job.SCRIPT.path
     expected = f"  RUN_DIR='/old run' {script} tiny epochs=1\n"
@@ -48,7 +48,7 @@ def test_help_is_of_the_script_and_of_the_training(run_script, capsys):
     assert "Run folder" not in out
 
 
-def test_the_configuration_is_printed_alone(run_script, capsys):
+def test_only_the_configuration_is_printed(run_script, capsys):
     assert run_script(mixit_job, "print_config", "lr=1", FUSS_ROOT_DIR="/f") == 0
     expected = "mixit.train with fuss data_root=/f print_config lr=1"
     assert run_script.steps == [expected]
@@ -74,7 +74,7 @@ def test_the_exit_code_is_that_of_the_step_that_fails(run_script, capsys, module
         (["--hosts", "a", "--hosts=b"], "--hosts: expected one file of hosts after it"),
     ],
 )
-def test_bad_arguments_are_one_sentence_of_the_script(
+def test_bad_arguments_are_reported_in_one_sentence_by_the_script(
     run_script, capsys, words, sentence
 ):
     assert run_script(mixit_job, *words) == 1

@@ -134,7 +134,7 @@ def test_a_device_is_chosen(chosen, name, expected):
         ("cpu:0", "device is 'cpu:0'; expected"),
     ],
 )
-def test_a_device_that_is_not_there_is_one_sentence(chosen, name, words):
+def test_a_device_that_is_not_there_is_reported_in_one_sentence(chosen, name, words):
     with pytest.raises(ValueError, match=words):
         choose_device(name)
     assert not chosen

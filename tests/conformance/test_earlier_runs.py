@@ -64,7 +64,7 @@ def unpacked(run, folder):
 @pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("run", sorted(RUNS.iterdir()), ids=lambda run: run.name)
-def test_a_run_of_an_earlier_release_goes_on(run, tmp_path, monkeypatch, capsys):
+def test_a_run_of_an_earlier_release_continues(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
     pillar = run.name.partition("-")[0]
     write_corpus(pillar, tmp_path)

@@ -123,7 +123,7 @@ def test_a_decompression_bomb_whose_header_lies(serve, ffmpeg):
     assert not (page.folder / job["id"]).exists()
 
 
-def test_a_flac_whose_header_tells_less_than_there_is(serve, ffmpeg):
+def test_a_flac_whose_header_states_too_few_samples(serve, ffmpeg):
     page = serve(song_minutes=0.05)
     flac = ffmpeg("a.flac", "-f", "lavfi", "-i", "anullsrc=r=8000", "-t", "9")
     bomb = bytearray(flac)
@@ -132,7 +132,7 @@ def test_a_flac_whose_header_tells_less_than_there_is(serve, ffmpeg):
     assert job["state"] == "failed" or job["stems"]["samples"] == 8000
 
 
-def test_a_length_that_no_header_tells(serve, ffmpeg):
+def test_a_length_that_no_header_states(serve, ffmpeg):
     page = serve(song_minutes=0.05)
     stream = ffmpeg("a.aac", "-f", "lavfi", "-i", "sine=duration=9", "-f", "adts")
     answer = page.send(stream)
@@ -203,7 +203,7 @@ def test_paths_lead_nowhere(page, path):
     assert b"import" not in connection.content
 
 
-def test_stems_are_those_of_the_model_alone(page, song, packed):
+def test_only_stems_of_the_model_are_served(page, song, packed):
     id_ = page.make(packed(song(0.5)))
     page.finish(id_)
     for name in ("..%2foverview.wav", "x.wav", "%2e%2e%2fupload.wav"):

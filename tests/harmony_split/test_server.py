@@ -53,7 +53,7 @@ def test_the_loudest_part_comes_first(serve, song, packed):
     assert page.client.get(f"/api/jobs/{id_}/preview.zip").status_code == 200
 
 
-def test_events_tell_each_step_and_end(page, song, packed):
+def test_events_report_each_step_and_the_end(page, song, packed):
     id_ = page.make(packed(song(3)), "fake/slow")
     first = page.make(packed(song(0.5)))
     text = page.client.get(f"/api/events?job={id_}&job={first}").text
@@ -108,7 +108,7 @@ def test_overview_has_waveform_and_spectrogram(page, song, packed):
     )
 
 
-def test_cancel_ends_a_job_and_the_worker_goes_on(page, song, packed):
+def test_cancel_ends_a_job_and_the_worker_continues(page, song, packed):
     id_ = page.make(packed(song(20)), "fake/slow")
     after = page.make(packed(song(1)))
     page.wait(id_, lambda job: job["progress"] > 0)
@@ -153,7 +153,9 @@ def test_a_worker_that_dies_begins_its_job_again(page, song, packed, caplog):
     np.testing.assert_allclose(page.stem(id_, "low"), 0.25 * song(2))
 
 
-def test_a_job_that_kills_its_worker_is_given_up_and_others_go_on(serve, song, packed):
+def test_a_job_that_kills_its_worker_is_given_up_and_others_continue(
+    serve, song, packed
+):
     page = serve(attempts=2)
     bad = page.make(packed(song(1)), "fake/dies")
     good = page.make(packed(song(1)))
@@ -230,7 +232,7 @@ def test_models_are_listed_with_score_and_licence(page):
     assert body["limits"]["bytes"] == 50_000_000
 
 
-def test_the_document_tells_every_address(page):
+def test_the_document_lists_every_address(page):
     described = {
         (path, method.upper())
         for path, operations in DOCUMENT["paths"].items()

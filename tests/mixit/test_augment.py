@@ -169,7 +169,7 @@ def test_the_seed_decides_every_byte_and_the_jobs_none(made, folders, tmp_path):
     assert first["train_mixing_list.jsonl"] != second["train_mixing_list.jsonl"]
 
 
-def test_a_stopped_run_goes_on_to_the_same_bytes(made, folders, monkeypatch, capsys):
+def test_a_stopped_run_continues_to_the_same_bytes(made, folders, monkeypatch, capsys):
     seen = []
 
     def stop(*arguments):
@@ -204,7 +204,7 @@ def test_a_whole_set_is_left_alone(made):
     assert before == {p: p.stat().st_mtime_ns for p in made.output.rglob("*.wav")}
 
 
-def test_silence_stays_silent_and_is_told(tmp_path, capsys):
+def test_silence_stays_silent_and_is_reported(tmp_path, capsys):
     write(tmp_path / "in/train/sound/long.wav", np.zeros(5000))
     write(tmp_path / "in/train/sound/short.wav", np.full(800, 3 / 32768))
     folders = Folders(tmp_path / "in", None, tmp_path / "out")
@@ -291,7 +291,7 @@ def test_other_sources_and_rooms_are_refused(raw, tmp_path):
         (["--unique-labels"], "have 1 labels (folders), too few for 3"),
     ],
 )
-def test_bad_options_are_one_sentence_and_make_nothing(
+def test_bad_options_are_reported_in_one_sentence_and_write_nothing(
     folders, arguments, said, capsys
 ):
     assert augment.main(command(folders, *arguments)) == 1
@@ -301,7 +301,7 @@ def test_bad_options_are_one_sentence_and_make_nothing(
     assert not folders.output.exists()
 
 
-def test_no_options_are_one_sentence(capsys):
+def test_no_options_are_reported_in_one_sentence(capsys):
     assert augment.main([]) == 1
     assert "Give --sources and --output, or --check" in capsys.readouterr().err
 
@@ -358,7 +358,7 @@ def test_a_folder_in_use_is_left_alone(folders, capsys):
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "7"])
-def test_a_damaged_recipe_is_one_sentence(folders, text, capsys):
+def test_a_damaged_recipe_is_reported_in_one_sentence(folders, text, capsys):
     folders.output.mkdir()
     (folders.output / "recipe.json").write_text(text)
     assert augment.main(command(folders)) == 1

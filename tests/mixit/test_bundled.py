@@ -23,7 +23,7 @@ def separator():
 
 
 @pytest.mark.one_lane
-def test_it_separates_what_it_never_heard(separator, tmp_path_factory):
+def test_it_separates_held_out_sounds(separator, tmp_path_factory):
     folder = tmp_path_factory.mktemp("new") / "fuss"
     corpus = miniature.write_fuss(
         folder, seed=77, seconds=4.0, train=1, validation=1, eval=8
@@ -37,7 +37,7 @@ def test_it_separates_what_it_never_heard(separator, tmp_path_factory):
 
 
 @pytest.mark.one_lane
-def test_two_sounds_come_out_apart(separator, tmp_path):
+def test_two_sounds_are_separated(separator, tmp_path):
     corpus = miniature.write_fuss(
         tmp_path / "fuss", seed=5, seconds=4.0, train=1, validation=1, eval=12
     )

@@ -31,7 +31,7 @@ def write(tmp_path):
         (GOOD, "no", [1], "no header"),
     ],
 )
-def test_header_is_found_and_told(write, text, header, lines, remark):
+def test_a_header_is_found_and_reported(write, text, header, lines, remark):
     actual = read([write(text)], 1, seconds=10, header=header)
     assert [row.line for row in actual.rows] == lines
     assert actual.skipped == []
@@ -39,7 +39,7 @@ def test_header_is_found_and_told(write, text, header, lines, remark):
     assert remark in actual.remarks[0]
 
 
-def test_header_told_to_be_absent_is_a_bad_row(write):
+def test_a_header_declared_absent_is_a_bad_row(write):
     actual = read([write("path,start,end,offset\n" + GOOD)], 1, seconds=10, header="no")
     assert [(skip.line, skip.reason) for skip in actual.skipped] == [(1, "bad row")]
     assert [row.line for row in actual.rows] == [2]

@@ -152,7 +152,7 @@ def test_every_wrong_tensor_is_named(tensors):
         (["dense/kernel", "model_iter_0/dense/kernel"], "holds 2 networks .*metagraph"),
     ],
 )
-def test_two_tensors_for_one_place(names, sentence):
+def test_two_tensors_for_one_variable(names, sentence):
     with pytest.raises(CheckpointError, match=sentence):
         ordered(names)
 
@@ -256,7 +256,7 @@ def test_skip_connections_settle_the_dilations(unpack):
         restore.restore(folder, num_dilations=4)[0]
 
 
-def test_missing_weights_for_the_consistency_are_said_once(unpack, caplog):
+def test_missing_weights_for_the_consistency_are_reported_once(unpack, caplog):
     folder, _ = unpack("variant_none")
     with caplog.at_level(logging.WARNING):
         network = restore.restore(folder, num_dilations=3)[0]
@@ -348,7 +348,9 @@ def test_weights_alone_begin_a_training_at_step_0(copy, tmp_path):
         restore.start_from(other, copy)
 
 
-def test_home_stands_for_itself_in_every_command(copy, tmp_path, monkeypatch, capsys):
+def test_a_tilde_is_the_home_folder_in_every_command(
+    copy, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("HOME", str(tmp_path))
     words = ["--num-dilations", "3"]
     assert convert.main(["~/model.ckpt", "~/run", *words]) == 0

@@ -41,7 +41,7 @@ def test_without_labels_partners_come_from_the_whole_set(config, index):
     assert sorted(both[0].tracks) == list(range(8))
 
 
-def test_labelled_examples_are_alone(config, index):
+def test_labelled_examples_are_not_mixed_with_others(config, index):
     config = replace(config, labelled=1.0)
     example = data.training_example(config, *data.pools(config, index))
     sources, labelled = draw_sources(example, 4)
@@ -50,7 +50,7 @@ def test_labelled_examples_are_alone(config, index):
     assert not sources[:, 1].any()
 
 
-def test_a_share_is_labelled_and_apart_from_the_rest(config, index):
+def test_a_labelled_share_is_separate_from_the_rest(config, index):
     config = replace(config, labelled=0.25)
     without, with_labels = data.pools(config, index)
     assert len(with_labels.tracks) == 2
@@ -142,7 +142,7 @@ def test_24_bits_are_kept(config, tmp_path):
     np.testing.assert_array_equal(read, expected)
 
 
-def test_flac_is_as_exact_as_16_bits_and_apart_from_it(config, index):
+def test_flac_is_as_exact_as_16_bits_and_separate_from_it(config, index):
     small = data.load_records(
         replace(config, records_encoding="flac"), data.root(config), "train"
     )
@@ -211,7 +211,9 @@ def test_roomsim_records_are_trained_on_and_evaluated(config, rooms, tmp_path, c
     assert len(scores.read_text(encoding="utf-8").splitlines()) == 4
 
 
-def test_tfrecords_without_a_split_are_one_sentence(config, rooms, tmp_path):
+def test_tfrecords_without_a_split_are_reported_in_one_sentence(
+    config, rooms, tmp_path
+):
     (tmp_path / "a.tfrecord").write_bytes((rooms / "train.tfrecord").read_bytes())
     config = replace(config, data_root=str(tmp_path), records=None)
     with pytest.raises(CorpusError, match=r"no .* file of the split 'train'"):

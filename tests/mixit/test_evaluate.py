@@ -232,7 +232,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.one_lane
-def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_evaluation_continues(
+    run, corpus, tmp_path, monkeypatch, capsys
+):
     words = ["--model", str(run), "--data", str(corpus), "--output"]
     assert evaluate.main([*words, str(tmp_path / "straight")]) == 0
     measured = []
@@ -263,7 +265,7 @@ def test_broken_off_evaluation_goes_on(run, corpus, tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.one_lane
-def test_broken_off_evaluation_of_a_network_that_was_trained_on(
+def test_an_interrupted_evaluation_of_a_network_that_was_trained_further(
     run, corpus, tmp_path, monkeypatch
 ):
     copied = tmp_path / "run"

@@ -249,7 +249,7 @@ def test_graph_of_a_training_is_read_and_not_run(unpack, capsys):
 
 
 @pytest.mark.one_lane
-def test_training_goes_on_with_the_network_of_the_graph(unpack):
+def test_training_continues_with_the_network_of_the_graph(unpack):
     folder, _ = unpack("dcase2020")
     config = restore(folder)[0].config
     model = compiled(replace(FUSS, model=config), replicas=1)

@@ -58,7 +58,7 @@ def test_a_published_preset_without_a_corpus_announces_no_miniature(run_script, 
         (["--model_dir", "/old run"], {"RUN_DIR": "/other"}),
     ],
 )
-def test_it_goes_on_with_a_named_run(run_script, arguments, environment):
+def test_it_continues_a_named_run(run_script, arguments, environment):
     run_script(job, *arguments, **environment)
     training, evaluation = run_script.steps
     assert training.endswith(" output=/old run")

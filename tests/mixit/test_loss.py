@@ -93,7 +93,7 @@ def test_allow_and_deny_lists():
         np.testing.assert_array_equal(assignment, chosen)
 
 
-def test_denied_winners():
+def test_best_assignments_that_are_excluded():
     rng = np.random.default_rng(5)
     references = rng.standard_normal((1, 3, 200)).astype(np.float32)
     estimates = rng.standard_normal((1, 4, 200)).astype(np.float32)
@@ -143,7 +143,7 @@ def test_larger_searches(mixtures, sources):
     np.testing.assert_array_equal(assignment, chosen)
 
 
-def test_near_ties_are_told_at_the_floor():
+def test_near_ties_are_decided_at_the_floor():
     """Four assignments within 5e-5 dB, among which float32 products choose wrongly."""
     rng = np.random.default_rng(7)
     references = rng.standard_normal((1, 2, 20_000)).astype(np.float32)
@@ -199,7 +199,7 @@ def test_in_a_graph_of_unknown_batch_and_length():
         np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
-def test_gradient_flows_through_the_winner_alone():
+def test_gradient_flows_only_through_the_best_assignment():
     rng = np.random.default_rng(2)
     references = tf.constant(rng.standard_normal((1, 2, 100)), tf.float32)
     estimates = tf.constant(rng.standard_normal((1, 3, 100)), tf.float32)
@@ -213,7 +213,7 @@ def test_gradient_flows_through_the_winner_alone():
     np.testing.assert_allclose(tape.gradient(loss, estimates), expected, atol=1e-6)
 
 
-def test_bad_counts_are_told():
+def test_bad_counts_are_reported():
     with pytest.raises(ValueError, match="3 mixtures cannot be made of 2 estimates"):
         mixit(tf.zeros([1, 3, 10]), tf.zeros([1, 2, 10]))
     with pytest.raises(ValueError, match="second axis of both must be known"):
@@ -231,7 +231,7 @@ def test_bad_counts_are_told():
         ({"deny": [(0, 1, 2)]}, r"deny list holds \(0, 1, 2\); expected 3 numbers"),
     ],
 )
-def test_bad_lists_are_told(lists, message):
+def test_bad_lists_are_reported(lists, message):
     with pytest.raises(ValueError, match=message):
         assignments(2, 3, **lists)
 

@@ -35,7 +35,7 @@ def test_costs(golden, limit):
     )
 
 
-def test_a_near_copy_is_told_from_a_copy():
+def test_a_near_copy_is_distinguished_from_a_copy():
     reference = np.random.default_rng(0).standard_normal((1, 1, 100_000))
     estimates = np.concatenate([reference * (1 - 1e-5), reference], axis=1)
     reference, estimates = reference.astype("float32"), estimates.astype("float32")

@@ -115,7 +115,7 @@ def test_bad_counts():
         supervised(tf.zeros([1, 3, 9]), tf.zeros([1, 2, 9]), tf.zeros([1, 9]))
 
 
-def test_silent_references_of_weight_zero_leave_the_loss_alone():
+def test_silent_references_of_weight_zero_do_not_change_the_loss():
     voice = tf.constant([[[0.5, -0.5, 0.0], [0.0, 0.0, 0.0]]])
     mixture = tf.reduce_sum(voice, axis=1)
     endless = voice + [[[0.0], [1e30]]]  # whose energy is infinite in float32

@@ -85,7 +85,7 @@ def test_levels_are_uniform_over_30_db(drawn):
     assert np.all(np.abs(counts - len(levels) / 6) < 150)
 
 
-def test_no_file_comes_again_before_all_came(drawn):
+def test_no_file_is_drawn_twice_before_all_were_drawn(drawn):
     behind = [each.events[0].file for each in drawn]
     before = [event.file for event in foregrounds(drawn)]
     for names, count in ((behind, 30), (before, 50)):
@@ -95,7 +95,7 @@ def test_no_file_comes_again_before_all_came(drawn):
         assert len({tuple(turn) for turn in turns}) == len(turns)
 
 
-def test_endless_shuffles_anew_at_every_turn():
+def test_endless_shuffles_again_at_every_turn():
     items = list("abcdef")
     first = list(itertools.islice(endless(items, 1, 0, 2), 18))
     assert first == list(itertools.islice(endless(items, 1, 0, 2), 18))

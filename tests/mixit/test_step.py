@@ -127,7 +127,7 @@ def test_an_odd_validation_scores_every_mixture_once():
     assert odd[2] == pytest.approx(alone[2], rel=1e-4)
 
 
-def test_a_supervised_validation_separates_single_mixtures_alone():
+def test_a_supervised_validation_separates_only_single_mixtures():
     sources = tf.random.stateless_normal([2, 2, 2, 500], [3, 4])
     counted = tf.ones([2, 2])
     singles = tf.reduce_sum(sources, axis=2)

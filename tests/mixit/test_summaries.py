@@ -242,7 +242,7 @@ def test_google_tags_of_sounds_and_images_in_tensorboard(batch, tmp_path):
     assert actual == {(tag, 3) for tag in expected}
 
 
-def test_what_is_heard_is_aligned(batch):
+def test_sounding_estimates_are_aligned(batch):
     names = signal_names(4, mixtures=1)
     signals = batch["mix"][:, 0], batch["ref"], batch["est"]
     straight = sounds(*signals, names)

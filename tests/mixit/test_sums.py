@@ -113,7 +113,7 @@ def test_a_mixture_that_is_missing_or_unreadable_is_made_again(root, capsys):
     np.testing.assert_array_equal(ints(root / MIXTURE), expected)
 
 
-def test_what_cannot_be_mended_is_left_and_told(root, capsys):
+def test_what_cannot_be_corrected_is_left_and_reported(root, capsys):
     mixture = (root / MIXTURE).read_bytes()
     source(root).write_bytes(b"RIFF....")
     assert check(root, "--fix") == 1
@@ -130,7 +130,7 @@ def test_what_cannot_be_mended_is_left_and_told(root, capsys):
     assert (root / MIXTURE).read_bytes() == mixture
 
 
-def test_channels_that_differ_are_told(root, capsys):
+def test_different_channels_are_reported(root, capsys):
     soundfile.write(source(root), np.zeros((SAMPLES, 2)), 8000)
     assert check(root, "--fix") == 1
     assert "2 channels instead of the others'" in capsys.readouterr().out
@@ -185,7 +185,7 @@ def test_a_set_of_the_recipe_is_checked_by_its_recipe(tmp_path, capsys):
     assert "800 samples, not 1600" in capsys.readouterr().out
 
 
-def test_bad_roots_are_one_sentence(tmp_path, root, capsys):
+def test_bad_roots_are_reported_in_one_sentence(tmp_path, root, capsys):
     assert check(tmp_path / "nowhere") == 1
     assert "does not exist" in capsys.readouterr().err
     source(root).unlink()

@@ -166,7 +166,7 @@ def test_reasons(film, tmp_path):
         assert error.value.reason == reason
 
 
-def test_without_ffmpeg_one_sentence_says_so(monkeypatch):
+def test_a_missing_ffmpeg_is_reported_in_one_sentence(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ValueError, match="not on PATH; install it with"):
         video_sound.need_ffmpeg()

@@ -70,7 +70,7 @@ def test_two_processes_give_the_numbers_of_one(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_workers_go_on(config, tmp_path):
+def test_killed_workers_continue(config, tmp_path):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     for folder in (straight, broken):
         ports = free_ports(2)

@@ -178,7 +178,9 @@ def test_the_corpus_goes_into_records_and_back(made, tmp_path):
     assert example["sources"].shape == (2, 1, 2 * RATE)
 
 
-def test_the_result_does_not_depend_on_jobs_and_is_told(videos, made, tmp_path, capsys):
+def test_the_result_does_not_depend_on_jobs_and_is_printed(
+    videos, made, tmp_path, capsys
+):
     header = [("video", "start", "end", "offset")]
     path = write(tmp_path / "clips.csv", header + [row[:4] for row in CLIPS])
     words = command(videos, tmp_path / "out", train=path)
@@ -190,9 +192,7 @@ def test_the_result_does_not_depend_on_jobs_and_is_told(videos, made, tmp_path, 
     assert content(tmp_path / "out") == content(made)
 
 
-def test_what_is_there_and_whole_is_not_made_again(
-    videos, tmp_path, capsys, monkeypatch
-):
+def test_a_complete_result_is_not_made_again(videos, tmp_path, capsys, monkeypatch):
     rows = [(f"{FOLDER}/deep.mov", t, t + 0.5, 0) for t in (0, 1, 2, 3)]
     path = write(tmp_path / "clips.csv", [*rows, (f"{FOLDER}/none.mp4", 0, 1, 0)])
     words = command(videos, tmp_path / "out", eval=path)
@@ -326,7 +326,9 @@ def test_mixtures_of_mixtures_are_measured(videos, tmp_path):
         (["--strict", "--train", "half.csv"], "half.csv line 2: end in s is 'x', exp"),
     ],
 )
-def test_bad_input_is_one_sentence(words, message, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_reported_in_one_sentence(
+    words, message, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.csv").write_text("a.mp4,0,2,0\n")
     (tmp_path / "half.csv").write_text("a.mp4,0,2,0\na.mp4,0,x,0\n")

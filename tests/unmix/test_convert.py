@@ -99,7 +99,7 @@ def test_command(folder, tmp_path, capsys):
     assert "no target drums" in capsys.readouterr().err
 
 
-def test_command_tells_what_the_original_cannot_load(tmp_path, capsys):
+def test_command_reports_what_the_original_cannot_load(tmp_path, capsys):
     convert.export({"vocals": network(False)}, tmp_path / "one")
     assert convert.main([str(tmp_path / "one"), "--export", str(tmp_path / "two")]) == 0
     assert "the original's loader knows networks of three" in capsys.readouterr().out

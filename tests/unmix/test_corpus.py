@@ -47,7 +47,7 @@ def test_folders_need_a_root_and_their_names(tmp_path, dataset):
 
 
 @pytest.mark.parametrize("dataset", FOLDERS)
-def test_an_empty_split_is_one_sentence(tmp_path, dataset):
+def test_an_empty_split_is_reported_in_one_sentence(tmp_path, dataset):
     (tmp_path / "train").mkdir()
     config = UnmixConfig(dataset=dataset, root=str(tmp_path), **FOLDERS[dataset])
     with pytest.raises(CorpusError, match=r"is empty|does not exist"):
@@ -73,7 +73,7 @@ def test_a_published_preset_without_a_root_is_refused(monkeypatch):
                 corpus.root(config)
 
 
-def test_previews_offline_are_one_sentence(tmp_path, monkeypatch):
+def test_previews_offline_are_reported_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSDB_PREVIEW_URL", (tmp_path / "none.zip").as_uri())
     with pytest.raises(CorpusError, match="needs the internet: name the folder"):
         corpus.root(replace(PRESETS["umx"], root="previews"))

@@ -201,7 +201,7 @@ def test_batches_go_through_the_strategy(tmp_path):
     assert [each["mixture"].shape for each in batches] == [(1, 2, 200)]
 
 
-def test_epochs_have_the_steps_of_their_kind(tmp_path):
+def test_epochs_have_the_configured_steps(tmp_path):
     train = data.load(songs(tmp_path)).train
     assert data.epoch_steps(CONFIG, train) == 3 * 8 // 4
     assert data.epoch_steps(CONFIG, train, replicas=2) == 3

@@ -132,7 +132,7 @@ def test_estimates_are_kept_as_float(scored, corpus_root):
     np.testing.assert_array_equal(audio.read(made / "vocals.wav")[0], expected)
 
 
-def test_bad_songs_are_told_and_the_others_scored(scored):
+def test_bad_songs_are_reported_and_the_others_scored(scored):
     folders, evaluation = scored
     failed = evaluation.summary["failed"]
     assert sorted(each.name for each in folders.scores.iterdir()) == [
@@ -170,7 +170,7 @@ def test_four_targets_without_their_sum_are_scored_together():
         run.scored_targets(["vocals", "residual"])
 
 
-def test_the_pair_is_scored_apart(corpus_root):
+def test_the_pair_is_scored_separately(corpus_root):
     """Vocals have the score of the pair, not that among all, as museval has it."""
     song = corpus_root / "test" / "a - good"
     names = ("vocals", "drums", "accompaniment")
@@ -188,7 +188,7 @@ def test_the_pair_is_scored_apart(corpus_root):
     assert held["targets"][1:] == pair["targets"]
 
 
-def test_what_does_not_fit_is_told(corpus_root, tmp_path):
+def test_what_does_not_fit_is_reported(corpus_root, tmp_path):
     song = corpus_root / "test" / "a - good"
     files = run.references(song, PAIR)
     wide = tmp_path / "wide.wav"
@@ -247,7 +247,7 @@ def scaled(level):
     return Separator(lambda batch: level * network(batch), PAIR, RATE, 2, named=True)
 
 
-def test_the_record_keeps_scores_of_models_apart(tmp_path):
+def test_scores_of_different_models_are_recorded_separately(tmp_path):
     folders = run.Folders(tmp_path / "test")
     record = {"subset": "test", "options": {"niter": 1}}
     run.check_record(blurred(*PAIR), folders, record)

@@ -78,7 +78,7 @@ def test_wav_files_are_named_as_the_published_row(run_script, tmp_path):
     assert " with umx_2019 " in run_script.steps[0]
 
 
-def test_speech_enhancement_reads_musdb18_in_the_training_alone(run_script):
+def test_speech_enhancement_reads_musdb18_only_in_training(run_script):
     run_script(job, "umxse", "/music", RUN_DIR="/r")
     training, evaluation = run_script.steps
     assert f"with umxse {FOUR} root=/music dataset=musdb " in training
@@ -108,7 +108,7 @@ def test_seeds_without_a_number_are_an_error(run_script, capsys, words):
     assert not run_script.steps
 
 
-def test_it_goes_on_with_a_named_run_and_says_how(run_script, capsys):
+def test_it_continues_a_named_run_and_prints_how(run_script, capsys):
     run_script(job, "tiny", "--seeds", "2", RUN_DIR="/old run", LANE="tfio")
     script = job.SCRIPT.path
     expected = f"  RUN_DIR='/old run' LANE=tfio {script} tiny --seeds 2\n"

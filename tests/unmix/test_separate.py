@@ -163,7 +163,7 @@ def test_words_of_the_original(song, tmp_path):
 @pytest.mark.parametrize(
     "flag", ["--outdir=x", "--ext=.wav", "--no-cuda", "--samplerate=8000"]
 )
-def test_words_of_the_original_belong_to_umx_tf_alone(song, flag, capsys):
+def test_options_of_the_original_belong_only_to_umx_tf(song, flag, capsys):
     with pytest.raises(SystemExit) as stop:
         separate.main([str(song), "--model", str(MODEL), flag])
     assert stop.value.code == 2
@@ -183,7 +183,7 @@ def test_umx_tf_never_replaces_an_input(tmp_path, song, capsys):
 
 
 @pytest.mark.one_lane
-def test_umx_tf_keeps_songs_of_one_name_apart(tmp_path, song):
+def test_umx_tf_separates_songs_of_one_name_into_two_folders(tmp_path, song):
     songs = [tmp_path / folder / "mix.wav" for folder in ("d1", "d2")]
     for file in songs:
         file.parent.mkdir()
@@ -253,6 +253,6 @@ def test_networks_of_different_shapes_are_refused(monkeypatch):
         unmix.load("pair")
 
 
-def test_a_home_folder_that_is_not_known_is_one_sentence():
+def test_a_home_folder_that_is_not_known_is_reported_in_one_sentence():
     with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
         separate.load("~no-such-user/run")

@@ -44,7 +44,7 @@ def assert_equal(one, two):
         np.testing.assert_array_equal(theirs[name], variable, err_msg=name)
 
 
-def test_a_folder_without_weights_is_one_sentence(tmp_path):
+def test_a_folder_without_weights_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds neither config\.json nor"):
         weights.load(tmp_path)
     with pytest.raises(CheckpointError, match=r"does not exist; expected .* umxhq"):

@@ -156,7 +156,7 @@ def test_a_part_is_read_and_no_more(tmp_path):
         pytest.param(bytes(9000), "is not audio that can be", marks=needs_ffmpeg),
     ],
 )
-def test_what_is_no_sound_is_one_sentence(data, words):
+def test_what_is_no_sound_is_reported_in_one_sentence(data, words):
     with pytest.raises(AudioError, match=words):
         PipedSound(io.BytesIO(data))
 

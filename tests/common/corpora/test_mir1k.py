@@ -88,7 +88,7 @@ def test_folders_divide_where_they_are(divided, caplog):
     assert "divided by singer" not in caplog.text
 
 
-def test_clips_without_folders_are_said_to_be_divided_by_singer(root, caplog):
+def test_the_split_of_clips_by_singer_is_reported(root, caplog):
     for split in ("train", "test"):
         mir1k.tracks(root, split)
     assert caplog.text.count("it is divided by singer") == 1
@@ -111,7 +111,7 @@ def test_clips_without_folders_are_said_to_be_divided_by_singer(root, caplog):
         ),
     ],
 )
-def test_what_is_wrong_with_a_folder_is_one_sentence(divided, spoil, sentence):
+def test_a_wrong_folder_is_reported_in_one_sentence(divided, spoil, sentence):
     spoil(divided / "MIR-1K" / "Wavfile")
     with pytest.raises(CorpusError, match=sentence):
         mir1k.tracks(divided, "valid")
@@ -134,13 +134,13 @@ def test_what_is_wrong_with_a_folder_is_one_sentence(divided, spoil, sentence):
         ),
     ],
 )
-def test_what_is_wrong_is_one_sentence(root, spoil, split, sentence):
+def test_a_mistake_is_reported_in_one_sentence(root, spoil, split, sentence):
     spoil(root)
     with pytest.raises(CorpusError, match=sentence):
         mir1k.tracks(root, split)
 
 
-def test_another_folder_is_told(tmp_path):
+def test_another_folder_is_reported(tmp_path):
     (tmp_path / "Wavefile").mkdir()
     with pytest.raises(CorpusError, match=r"Wavfile does not exist.*holds Wavefile"):
         mir1k.tracks(tmp_path, "train")

@@ -22,7 +22,7 @@ def test_options_have_the_names_of_every_pillar(tmp_path):
     assert (given.limit, given.jobs, given.output) == (3, 2, "out")
 
 
-def test_the_words_of_a_split_are_the_pillars_own():
+def test_the_names_of_splits_are_those_of_each_pillar():
     splits = {"valid": "validation", "test": "eval", "eval": "eval"}
     assert options([], splits=splits)[1].split == "eval"
     assert options(["--split", "eval"], splits=splits)[1].split == "eval"
@@ -43,7 +43,7 @@ def test_aliases_are_further_flags():
         (["--jobs", "-1"], "--jobs is -1; expected at least 1"),
     ],
 )
-def test_bad_options_are_one_sentence(argv, sentence, capsys):
+def test_bad_options_are_reported_in_one_sentence(argv, sentence, capsys):
     assert options(argv) == (1,)
     assert capsys.readouterr().err == f"demo.evaluate: {sentence}\n"
 
@@ -65,7 +65,7 @@ def test_an_error_of_one_item_ends_the_evaluation():
         list(command.each(lambda item: 1 / item, [1, 0, 1], 2))
 
 
-def test_results_lie_in_the_run_unless_asked_otherwise(tmp_path):
+def test_results_are_in_the_run_folder_by_default(tmp_path):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     given = options([str(tmp_path)])[1]
     assert command.results_folder(given, tmp_path) == tmp_path / "evaluation"

@@ -35,7 +35,9 @@ def test_silence_and_sounds_that_are_too_short_have_none(speech):
     assert np.isnan(stoi(speech[:, :1000], speech[:, :1000], 8000)).all()
 
 
-def test_without_pystoi_one_sentence_says_what_to_install(speech, monkeypatch):
+def test_a_missing_pystoi_is_reported_with_the_command_that_installs_it(
+    speech, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "pystoi", None)
     with pytest.raises(IntelligibilityError, match=r"pip install pystoi, or leave out"):
         stoi(speech, speech, 8000)

@@ -53,7 +53,7 @@ def test_rows_that_do_not_fit_come_again(tmp_path, broken):
     assert list(table(tmp_path)) == ["a"]
 
 
-def test_another_key_begins_anew_and_leaves_the_rows_of_the_first(tmp_path):
+def test_another_key_begins_again_and_keeps_the_rows_of_the_first(tmp_path):
     table(tmp_path)["a"] = row("a")
     assert not table(tmp_path, "another model")
     assert list(table(tmp_path)) == ["a"]

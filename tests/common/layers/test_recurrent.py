@@ -213,7 +213,7 @@ def test_dropout_repeats_from_the_seed_and_changes_with_the_step():
     assert np.abs(first[0] - other[0]).max() > 1e-3
 
 
-def test_restored_dropout_goes_on(tmp_path):
+def test_restored_dropout_continues(tmp_path):
     inputs = noise(2, 4, 5)
     stack = make(5, 6, layers=2, dropout=0.4)
     drawn(stack, inputs)
@@ -445,7 +445,7 @@ def test_gru_is_that_of_keras(bidirectional):
     np.testing.assert_allclose(stack.infer(inputs), results[0], atol=1e-6)
 
 
-def test_gru_goes_on_from_its_state():
+def test_gru_continues_from_its_state():
     stack = make(5, 4, layers=2, bidirectional=False, kind="gru")
     inputs, state, parts = tf.constant(noise(2, 7, 5)), stack.initial_state(2), []
     for part in (inputs[:, :3], inputs[:, 3:]):

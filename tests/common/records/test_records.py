@@ -279,7 +279,7 @@ def test_every_epoch_is_a_permutation(count):
         assert sorted(epoch) == list(range(count))
 
 
-def test_shuffling_depends_on_seed_and_epoch_alone():
+def test_shuffling_depends_only_on_seed_and_epoch():
     order = epochs(50, 3, seed=1)
     assert len({tuple(epoch) for epoch in order}) == 3
     assert not np.array_equal(order, epochs(50, 3, seed=2))

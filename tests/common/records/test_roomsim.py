@@ -130,7 +130,7 @@ def test_a_mixture_that_is_no_sum_is_named(tmp_path, caplog):
     assert "differs from the sum of source_images by up to 0.25" in caplog.text
 
 
-def test_bad_files_are_one_sentence(tmp_path):
+def test_bad_files_are_reported_in_one_sentence(tmp_path):
     path = tmp_path / "train.tfrecord"
     with pytest.raises(CorpusError, match=r"no \*\.tfrecord file of the split 'train'"):
         roomsim.tracks(tmp_path, "train", RATE)

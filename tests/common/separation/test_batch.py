@@ -223,7 +223,7 @@ def test_a_stem_that_is_shorter_than_reported_is_not_done(song, out, reports, st
     assert (out / "song" / stem).read_bytes() == whole
 
 
-def test_no_report_stands_beside_stems_of_another(song, out, monkeypatch):
+def test_no_report_is_left_beside_stems_of_another_run(song, out, monkeypatch):
     """A kill between two stems leaves no report, else it would be that of the first."""
     assert run(song, "--output", out) == 0
 
@@ -284,7 +284,7 @@ def test_stems_go_where_the_name_says(song, out):
         (["--device", "tpu"], "device is 'tpu'; expected cpu, gpu or gpu:1"),
     ],
 )
-def test_bad_words_are_one_sentence(song, out, capsys, words, sentence):
+def test_bad_arguments_are_reported_in_one_sentence(song, out, capsys, words, sentence):
     assert run(song, "--output", out, *words) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -362,7 +362,7 @@ def test_a_preview_is_the_loudest_part(tmp_path, out, reports):
         run(tmp_path / "a.wav", "--preview", "--start", "3")
 
 
-def test_a_part_of_the_original_lies_beside_stems_of_a_part(song, out):
+def test_a_part_of_the_original_is_written_beside_stems_of_a_part(song, out):
     options = {"form": lambda options: Form("{name}_{source}", original=True)}
     assert run(song, "--output", out, **options) == 0
     assert (out / "song_original.wav").read_bytes() == song.read_bytes()
@@ -423,7 +423,7 @@ def test_version_and_models_end_the_command(capsys):
     assert capsys.readouterr().out == f"tf-separation-suite {__version__}\n"
 
 
-def test_progress_is_told_from_none_to_all(song, out):
+def test_progress_is_reported_from_start_to_end(song, out):
     from common.separation.files import separate_file
 
     fractions = []

@@ -203,21 +203,23 @@ def test_stems_have_the_rate_that_is_asked_for(tmp_path, capsys, words, rate):
     assert float(line.split("mixture by ")[1].split(" dB")[0]) < -120
 
 
-def test_inputs_stand_anywhere(tmp_path, song):
+def test_inputs_may_be_anywhere_among_the_options(tmp_path, song):
     other = tmp_path / "other.wav"
     other.write_bytes(song.read_bytes())
     assert run(song, "--output", tmp_path / "out", other, "--targets", "rest") == 0
     assert len(list((tmp_path / "out").rglob("rest.wav"))) == 2
 
 
-def test_a_folder_without_sound_is_one_sentence(tmp_path, capsys):
+def test_a_folder_without_sound_is_reported_in_one_sentence(tmp_path, capsys):
     (tmp_path / "cover.jpg").touch()
     assert run(tmp_path, "--output", tmp_path / "out") == 1
     assert "holds no sound: no file in it or below it ends" in capsys.readouterr().err
     assert names(tmp_path) == ["cover.jpg"]
 
 
-def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, song, capsys):
+def test_an_output_that_cannot_be_written_is_reported_in_one_sentence(
+    tmp_path, song, capsys
+):
     assert run(song, "--output", song) == 1
     assert "choose another --output" in capsys.readouterr().err
 

@@ -182,7 +182,7 @@ def test_estimates_that_end_early_are_an_error_and_leave_nothing(tmp_path, song)
     assert names(tmp_path) == ["song.wav"]
 
 
-def test_silence_and_equality_are_said_in_words(tmp_path):
+def test_silence_and_equality_are_stated_in_words(tmp_path):
     audio.write(tmp_path / "a.wav", np.zeros((1, 900), np.float32), RATE)
     summary = separate_file(separator(), tmp_path / "a.wav", tmp_path)
     assert str(summary).endswith("sum of stems equals the mixture")

@@ -94,12 +94,14 @@ def test_standard_input_becomes_a_file(tree, monkeypatch):
     ("source", "words"),
     [(stdin(b""), "standard input is empty"), (stdin(b"a", True), "is a terminal")],
 )
-def test_standard_input_without_sound_is_one_sentence(tree, monkeypatch, source, words):
+def test_standard_input_without_sound_is_reported_in_one_sentence(
+    tree, monkeypatch, source, words
+):
     monkeypatch.setattr(sys, "stdin", source)
     with pytest.raises(SeparationError, match=words):
         find(["-"], tree / "out", tree)
 
 
-def test_names_of_files_are_told_apart(tree):
+def test_names_of_files_are_made_distinct(tree):
     names = output_names([tree / "a" / "x.wav", tree / "c" / "x.wav"])
     assert list(names.values()) == ["a/x", "c/x"]

@@ -228,7 +228,9 @@ def test_one_stem_goes_to_standard_output(tmp_path, monkeypatch, song, format_):
     assert not [path for path in tmp_path.iterdir() if path.name == "-"]
 
 
-def test_a_closed_standard_output_is_one_sentence(tmp_path, monkeypatch, song, capfd):
+def test_a_closed_standard_output_is_reported_in_one_sentence(
+    tmp_path, monkeypatch, song, capfd
+):
     ours, theirs = os.pipe()
     os.close(ours)
     with os.fdopen(theirs, "wb") as sink:

@@ -61,7 +61,7 @@ def test_a_name_with_braces_and_dots_stays():
         ("~/{source}", "leads out of the output folder"),
     ],
 )
-def test_bad_patterns_are_one_sentence(pattern, words):
+def test_bad_patterns_are_reported_in_one_sentence(pattern, words):
     with pytest.raises(SeparationError, match=words):
         check_pattern(pattern)
 
@@ -77,7 +77,7 @@ def test_all_fields_are_known_to_the_path():
     assert path("/".join(f"{{{field}}}" for field in FIELDS)).startswith("out/disc 1/")
 
 
-def test_the_report_stands_where_a_stem_would():
+def test_the_report_is_written_where_a_stem_would_be():
     song = Path("song.mp3")
     assert report_path(song, Path("o"), Form()) == Path("o/song/report.json")
     beside = report_path(song, Path("o"), Form("{name}_{source}"))

@@ -96,7 +96,7 @@ def test_several_workers_write_the_files_of_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_that_is_missing_is_one_sentence_in_any_process(tmp_path):
+def test_a_model_that_is_missing_is_reported_in_one_sentence_in_any_process(tmp_path):
     for number in range(2):
         write(tmp_path / f"{number}.wav", number)
     code, lines, errors = run(tmp_path, "--model", "missing", "--jobs", "2")

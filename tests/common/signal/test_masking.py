@@ -34,7 +34,7 @@ def test_binary_mask_equals_nussl():
     np.testing.assert_array_equal(masks, golden["binary"])
 
 
-def test_binary_mask_gives_ties_and_silence_to_nobody():
+def test_binary_mask_gives_ties_and_silence_to_no_source():
     magnitudes = tf.constant([[[1.0, 2.0, 0.0]], [[1.0, 1.0, 0.0]], [[0.5, 0.0, 0.0]]])
     assert binary_mask(magnitudes).numpy().tolist() == [
         [[0.0, 1.0, 0.0]],

@@ -20,7 +20,7 @@ def saved(toys, config, checkpoint):
     return float(toys.weights(model.network)[0][0, 0])
 
 
-def test_averages_are_those_of_keras_and_the_training_goes_on_without(toys):
+def test_averages_are_those_of_keras_and_do_not_change_the_training(toys):
     plain = training.train(toys.config("plain"), toys.build)
     config = toys.config(ema=0.9)
     model = training.train(config, toys.build)

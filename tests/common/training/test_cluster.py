@@ -86,7 +86,7 @@ def test_one_process_is_no_worker(environment):
         ({"CLUSTER_PORT": "80"}, "CLUSTER_PORT=80: expected a port, 1024 to 65000"),
     ],
 )
-def test_what_slurm_lacks_is_one_sentence(changes, sentence):
+def test_a_setting_that_slurm_lacks_is_reported_in_one_sentence(changes, sentence):
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         cluster.worker({**SLURM, **changes})
 
@@ -118,7 +118,7 @@ def test_a_pod_of_an_indexed_job():
         ({"HOSTNAME": "mine"}, "HOSTNAME='mine': expected NAME-1"),
     ],
 )
-def test_what_a_pod_lacks_is_one_sentence(changes, sentence):
+def test_a_setting_that_a_pod_lacks_is_reported_in_one_sentence(changes, sentence):
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         cluster.worker({**POD, **changes})
 
@@ -138,7 +138,7 @@ def test_hosts_are_read_from_a_file(tmp_path):
         ("a:22\n", "names 'a:22'; expected the name"),
     ],
 )
-def test_unusable_files_of_hosts_are_one_sentence(tmp_path, text, sentence):
+def test_unusable_files_of_hosts_are_reported_in_one_sentence(tmp_path, text, sentence):
     if text is not None:
         (tmp_path / "hosts").write_text(text)
     with pytest.raises(ConfigError, match=sentence):
@@ -206,7 +206,7 @@ def test_a_command_runs_on_every_host(ssh, tmp_path, monkeypatch, capfd):
     ]
 
 
-def test_without_ssh_there_is_a_sentence(tmp_path, monkeypatch):
+def test_a_missing_ssh_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="--hosts needs ssh, which is not on PATH"):
         run(["true"], tmp_path)

@@ -109,7 +109,7 @@ def test_the_data_digest_of_an_earlier_release_is_accepted(toys):
     assert values["data_digest"] == "content"
 
 
-def test_a_finished_run_is_not_changed_and_goes_on_with_more_epochs(toys):
+def test_a_finished_run_is_not_changed_and_continues_with_more_epochs(toys):
     config = toys.config(epochs=1)
     done = training.train(config, toys.build)
     again = training.train(config, toys.build)

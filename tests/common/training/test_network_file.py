@@ -98,7 +98,7 @@ def test_another_network_is_refused_and_left_as_it_is(saved):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "head", "empty"])
-def test_damaged_files_are_one_sentence(saved, damage):
+def test_damaged_files_are_reported_in_one_sentence(saved, damage):
     folder, _ = saved
     content = bytearray((folder / NAME).read_bytes())
     if damage == "cut":

@@ -43,7 +43,7 @@ def test_other_cards_are_refused_in_one_sentence(tmp_path, change, words):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "3"])
-def test_no_card_at_all(tmp_path, text):
+def test_a_missing_card(tmp_path, text):
     (tmp_path / card.NAME).write_text(text)
     with pytest.raises(CardError, match="expected an object with the keys summary"):
         card.read(tmp_path)

@@ -59,7 +59,7 @@ def test_a_check_needs_no_destination():
         (["a", "b", "--output", "c"], "two destinations are named, b and c; give one"),
     ],
 )
-def test_bad_options_are_one_sentence(argv, sentence, capsys):
+def test_bad_options_are_reported_in_one_sentence(argv, sentence, capsys):
     assert run(argv) == (1,)
     assert capsys.readouterr().err == f"demo.convert: {sentence}\n"
 

@@ -58,7 +58,7 @@ def test_a_file_is_downloaded_once(server, tmp_path):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_download_that_broke_off_goes_on(server, tmp_path, monkeypatch, ranges):
+def test_an_interrupted_download_continues(server, tmp_path, monkeypatch, ranges):
     path = tmp_path / "weights.pth"
     monkeypatch.setattr(Handler, "breaks", 99)
     with pytest.raises(
@@ -136,12 +136,12 @@ def test_the_digest_of_the_first_download_is_recorded_and_compared(
     assert download.recorded(path) == first
 
 
-def test_a_damaged_record_is_one_sentence(server, tmp_path):
+def test_a_damaged_record_is_reported_in_one_sentence(server, tmp_path):
     (tmp_path / download.RECORD).write_text("{")
     with pytest.raises(DownloadError, match=r"is damaged .*; remove it"):
         download.obtain(server, tmp_path / "weights.pth")
 
 
-def test_no_network_is_one_sentence(tmp_path):
+def test_no_network_is_reported_in_one_sentence(tmp_path):
     with pytest.raises(DownloadError, match="put the file into"):
         download.obtain("http://127.0.0.1:9/none", tmp_path / "x.pth")

@@ -75,7 +75,7 @@ def test_nothing_is_written_where_the_stems_differ(tmp_path, capsys):
     assert not folder.exists()
 
 
-def test_a_folder_that_exists_stays_without_leave(tmp_path, capsys):
+def test_an_existing_folder_is_kept_without_the_option(tmp_path, capsys):
     folder = tmp_path / "out"
     export_command.write(export(), "onnx", folder)
     arguments = ["model", "--output", str(folder)]

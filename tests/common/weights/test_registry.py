@@ -262,7 +262,7 @@ def fetched(monkeypatch, tmp_path):
     return names
 
 
-def test_fetch_says_where_a_model_lies(fetched, tmp_path, capsys):
+def test_fetch_prints_the_path_of_a_model(fetched, tmp_path, capsys):
     output = tmp_path / "usb"
     assert registry.main(["fetch", "own", "good", "--output", str(output)]) == 0
     own, good = capsys.readouterr().out.splitlines()

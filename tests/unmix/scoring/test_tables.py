@@ -68,7 +68,7 @@ def test_published_and_ours():
         ({"subset": "train"}, "songs of train"),
     ],
 )
-def test_what_compares_with_nothing_stands_apart(change, words):
+def test_rows_without_a_counterpart_are_listed_separately(change, words):
     summary = {**SUMMARY, **change}
     text = tables.published_table([summary])
     published, apart = text.split("`umx`:")

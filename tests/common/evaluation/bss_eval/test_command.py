@@ -129,7 +129,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("said", BAD)
-def test_bad_folders_are_one_sentence(folders, capsys, said):
+def test_bad_folders_are_reported_in_one_sentence(folders, capsys, said):
     BAD[said](folders[1])
     code, out, error = run(capsys, *folders)
     assert (code, out) == (1, "")
@@ -137,7 +137,7 @@ def test_bad_folders_are_one_sentence(folders, capsys, said):
     assert error.count("\n") == 1
 
 
-def test_bad_windows_are_one_sentence(folders, capsys):
+def test_bad_windows_are_reported_in_one_sentence(folders, capsys):
     for words in (["--window", -1], ["--hop", 0]):
         code, _, error = run(capsys, *folders, *words)
         assert code == 1

@@ -304,8 +304,8 @@ MINIATURES: Mapping[str, Mapping[str, float]] = {
         "validation": 2,
         "eval": 2,
     },
-    "musdb": {"sample_rate": 16000, "seconds": 4.0, "train": 3, "test": 2},
-    "moisesdb": {"sample_rate": 16000, "seconds": 4.0, "songs": 3},
+    "musdb": {"sample_rate": 16000, "seconds": 4.0, "train": 4, "test": 2},
+    "moisesdb": {"sample_rate": 16000, "seconds": 4.0, "songs": 6},
     "wsj0_2mix": {"train": 4, "validation": 2, "test": 2},
     "wham": {"train": 4, "validation": 2, "test": 2},
 }

@@ -516,6 +516,11 @@ def _gradient(name: str) -> Colormap:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Separate items and plot them; return the exit code."""
+    options = _parser().parse_args(argv)
+    return exit_code("clustering.visualize", lambda: _main(options))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "clustering.visualize", description=main.__doc__, allow_abbrev=False
     )
@@ -549,8 +554,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--seed", type=int, help="of the random choice (default: another each time)")
     add_checkpoint(parser)
     add("--output", type=Path, help="default: that of the experiment file, or output")
-    options = parser.parse_args(argv)
-    return exit_code("clustering.visualize", lambda: _main(options))
+    return parser
 
 
 def _main(options: argparse.Namespace) -> int:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.config import load as load_config
 from common.signal.framing import Stft, analysis_window, synthesis_window
-from common.training.checkpoint import not_a_run, restore_network, run_of
+from common.training.checkpoint import not_a_run, run_of
 from common.weights.export_command import (
     Export,
     command,
@@ -27,11 +26,11 @@ from common.weights.export_command import (
 from common.weights.onnx_graph import Graph, write_graphs
 from mixit import light, published
 from mixit.basis import StftBasis
-from mixit.config import MixitConfig, Network
+from mixit.config import Network
 from mixit.google.restore import restore
 from mixit.layers import NORM_EPSILON, Activation, Projection
 from mixit.model import POWER_FLOOR, Block, Tdcn
-from mixit.separate import separator
+from mixit.separate import restore_run, separator
 
 NO_STFT = "its basis is the STFT, whose inverse is no operation of TFLite"
 AXES = {1: 2, 2: 1}
@@ -70,15 +69,11 @@ def export_network(network: Tdcn) -> Export:
 
 def _network(path: str | Path, checkpoint: str | None) -> Tdcn:
     path = published.resolve(path)
-    run = run_of(path)
-    if run is None:
-        if checkpoint is not None:
-            raise not_a_run(path, checkpoint)
-        return restore(path)[0]
-    config = load_config(MixitConfig, run / "config.json")
-    network = Tdcn(config.model, precision=config.train.precision)
-    restore_network(path, network, checkpoint)
-    return network
+    if run_of(path) is not None:
+        return restore_run(path, checkpoint)
+    if checkpoint is not None:
+        raise not_a_run(path, checkpoint)
+    return restore(path)[0]
 
 
 def graph(network: Tdcn) -> Graph:

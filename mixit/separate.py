@@ -110,29 +110,42 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
         front_padding,
         norm,
     )
-    run = run_of(path)
-    if run is not None:
+    if run_of(path) is not None:
         if metagraph or input_tensor or output_tensor or options != Options():
             raise CheckpointError(
                 f"{path} is a run folder, which states its model and has no meta "
                 "graph; leave out the options for TF1 checkpoints"
             )
-        config = load_config(MixitConfig, run / "config.json")
-        network = Tdcn(config.model, precision=config.train.precision)
-        restore_network(path, network, checkpoint)
-    elif checkpoint is not None:
+        return separator(restore_run(path, checkpoint), **chunks)
+    if checkpoint is not None:
         raise not_a_run(path, checkpoint)
-    else:
-        names = {
-            "input_tensor": input_tensor or INPUT,
-            "output_tensor": output_tensor or OUTPUT,
-        }
-        if metagraph:
-            _check_rate_alone(options)
-            rate = published.with_rate(locate(path), options).rate
-            return _of_graph(Shipped(path, **names), rate, chunks)
-        network, _ = restore(path, **names, **dataclasses.asdict(options))
-    return separator(network, segment_seconds, overlap)
+    tensors = {
+        "input_tensor": input_tensor or INPUT,
+        "output_tensor": output_tensor or OUTPUT,
+    }
+    if metagraph:
+        _check_rate_alone(options)
+        rate = published.with_rate(locate(path), options).rate
+        return _of_graph(Shipped(path, **tensors), rate, chunks)
+    network, _ = restore(path, **tensors, **dataclasses.asdict(options))
+    return separator(network, **chunks)
+
+
+def restore_run(path: Path, checkpoint: str | None = None) -> Tdcn:
+    """Restore the network of a run folder, or of the prefix of one of its checkpoints.
+
+    Args:
+        path: The folder or the prefix.
+        checkpoint: Choice among the checkpoints of a folder, see :func:`load`.
+
+    Raises:
+        CheckpointError: There is no checkpoint, or it is damaged or of another model.
+    """
+    folder = run_of(path) or path
+    config = load_config(MixitConfig, folder / "config.json")
+    network = Tdcn(config.model, precision=config.train.precision)
+    restore_network(path, network, checkpoint)
+    return network
 
 
 def separator(

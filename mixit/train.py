@@ -163,17 +163,7 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
         ConfigError: The batch cannot be divided into mixtures of mixtures, or there
             are too many outputs for the search.
     """
-    if config.batch_size < 2 or config.batch_size % 2:
-        raise ConfigError(
-            f"batch_size={config.batch_size}: expected an even number of mixtures for "
-            "each replica, because two make one mixture of mixtures"
-        )
-    outputs = config.model.num_sources
-    if config.assignment == "search" and 2**outputs > MOST_ASSIGNMENTS:
-        raise ConfigError(
-            f"model.num_sources={outputs}: {2**outputs} assignments are too many to "
-            "search; set assignment=least_squares, or use fewer outputs"
-        )
+    _check(config)
     pairs = config.batch_size // 2
     # A warm-up and a cosine count the steps of this run.
     with_moments = config.train.lr_schedule == "own" and not config.train.warmup_steps
@@ -205,6 +195,21 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
         },
         scalars=model.scalars,
     )
+
+
+def _check(config: MixitConfig) -> None:
+    """Check the batch size and the number of outputs."""
+    if config.batch_size < 2 or config.batch_size % 2:
+        raise ConfigError(
+            f"batch_size={config.batch_size}: expected an even number of mixtures for "
+            "each replica, because two make one mixture of mixtures"
+        )
+    outputs = config.model.num_sources
+    if config.assignment == "search" and 2**outputs > MOST_ASSIGNMENTS:
+        raise ConfigError(
+            f"model.num_sources={outputs}: {2**outputs} assignments are too many to "
+            "search; set assignment=least_squares, or use fewer outputs"
+        )
 
 
 def compiled(config: MixitConfig, replicas: int) -> MixitTraining:

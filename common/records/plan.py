@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +117,7 @@ def make_plan(
     _check_options(options, shards, jobs)
     _check_tracks(tracks)
     sample_rate = options.sample_rate or tracks[0].sample_rate
-    probe = reading.measure(_files(tracks)).__getitem__
-    with ThreadPoolExecutor(jobs) as pool:
-        probed = list(pool.map(lambda track: _probe_track(track, probe), tracks))
-    for track, sounds in zip(tracks, probed, strict=True):
-        _check_rates(track, sounds, tracks[0], options)
+    probed = _probe_all(tracks, options, jobs)
     channels = options.channels or probed[0][0].channels
     _check_channels([sound for sounds in probed for sound in sounds], options, channels)
     names = tuple(dict.fromkeys(name for track in tracks for name in track.sources))
@@ -136,11 +132,7 @@ def make_plan(
         for sound in sounds
     ]
     files = min(shards or -(-sum(lengths) * frame_bytes // SHARD_BYTES), len(tracks))
-    identity: list[object] = [options, sample_rate, channels, names, files]
-    for track, sounds in zip(tracks, probed, strict=True):
-        # The folder of a file is left out: a corpus may be moved.
-        identity += [track.name, track.sample_rate, track.samples]
-        identity += [sound[1:] for sound in sounds]
+    settings = options, sample_rate, channels, names, files
     return Plan(
         encoding=options.encoding,
         piece_samples=options.piece_samples,
@@ -154,7 +146,7 @@ def make_plan(
         cut=sum(fit.excess > 0 for fit in fits),
         misfit=_misfit(max(fits, key=lambda fit: abs(fit.excess))),
         shards=tuple(_even_parts(len(tracks), files)),
-        digest=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
+        digest=_digest(settings, tracks, probed),
     )
 
 
@@ -173,6 +165,19 @@ def converted(samples: int, source_rate: int, target_rate: int) -> int:
     (16000, 1)
     """
     return -(-samples * target_rate // source_rate)
+
+
+def _digest(
+    settings: Sequence[object],
+    tracks: Sequence[Track],
+    probed: Sequence[Sequence[_Probed]],
+) -> str:
+    """Hash what records depend on, without the folders: a corpus may be moved."""
+    identity = [*settings]
+    for track, sounds in zip(tracks, probed, strict=True):
+        identity += [track.name, track.sample_rate, track.samples]
+        identity += [sound[1:] for sound in sounds]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def _misfit(worst: _Fit) -> str:
@@ -196,6 +201,18 @@ def _files(tracks: tuple[Track, ...]) -> Iterator[Path]:
         mixture = [] if track.mixture is None else [track.mixture]
         for sound in [*track.sources.values(), *mixture]:
             yield from waveforms.files(sound)
+
+
+def _probe_all(
+    tracks: tuple[Track, ...], options: Options, jobs: int
+) -> list[list[_Probed]]:
+    """Probe the sounds of each track, and check their rates."""
+    probe = reading.measure(_files(tracks)).__getitem__
+    with ThreadPoolExecutor(jobs) as pool:
+        probed = list(pool.map(lambda track: _probe_track(track, probe), tracks))
+    for track, sounds in zip(tracks, probed, strict=True):
+        _check_rates(track, sounds, tracks[0], options)
+    return probed
 
 
 def _probe_track(track: Track, probe: Probe) -> list[_Probed]:

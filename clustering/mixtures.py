@@ -2,6 +2,10 @@
 
 A mixture is a function of the sounds, the configuration and a seed. Its annotation
 names every file, start and gain, so that :func:`remake` reproduces it exactly.
+
+All sources are equal here: none is a background, each lasts as long as the mixture, and
+a draw with a silent source is repeated as a whole. :mod:`common.corpora.mixing` draws
+backgrounds and foregrounds in the layout of FUSS.
 """
 
 from __future__ import annotations

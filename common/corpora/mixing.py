@@ -5,6 +5,12 @@ file of any audio format, is one kind of sound. A mixture has at most one source
 kind: a background that lasts throughout, and foregrounds placed at an offset. No
 recording, or with ``--by-time`` no part of one, is used in two splits. Short recordings
 are joined, long ones are read by excerpt, silent excerpts are skipped.
+
+A mixture is a function of the seed, its split and its number. It draws a kind of sound
+again where an excerpt turns out silent, so it reads files between its draws. Two other
+programs mix by rules of their own and share no draw with this one: ``mixit.augment``
+follows lists drawn without reading, ``clustering.mix`` sets levels against the first
+speaker.
 """
 
 from __future__ import annotations

@@ -4,6 +4,11 @@ The distributions are those of FUSS, which uses Scaper [1]: a background through
 up to three foregrounds of random onset and level. A foreground is never cut: if its end
 would pass that of the mixture it starts earlier, as in Scaper.
 
+No sound is read for a draw, and no file is drawn a second time before all files were
+drawn once, so that a mixture depends on those before it. :mod:`common.corpora.mixing`
+makes sets in the same layout from recordings of any length, whose draws depend on what
+is audible.
+
 [1] Salamon et al., Scaper: A Library for Soundscape Synthesis and Augmentation,
     WASPAA 2017.
 """

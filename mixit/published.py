@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 from common import files
 from common.evaluation import published as numbers
+from common.evaluation.table import markdown
 from common.files import user_path
 from common.training.checkpoint import CheckpointError
 from common.weights import bundled
@@ -345,10 +346,10 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     """
     row = None if summary.get("synthetic") else SCORES.get(summary.get("row") or "")
     names = measures(dict(summary))
-    lines = [_origin(summary, row), ""]
     head = ["measure", "mean", "deviation", _pool_name(summary)]
-    lines += _table([*head, "published"] if row else head, _cells(summary, names, row))
-    return "\n".join(lines) + "\n"
+    columns = [*head, "published"] if row else head
+    table = markdown(columns, _cells(summary, names, row))
+    return f"{_origin(summary, row)}\n\n{table}"
 
 
 def scores_table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -373,13 +374,13 @@ def scores_table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
             ours = _mean(real[name], measure) if name in real else NOT_RUN
             line += [ours, row.values.get(measure, NOT_ESTABLISHED)]
         cells.append([*line, row.source])
-    lines = _table([*head, "published in"], cells)
+    text = markdown([*head, "published in"], cells)
     made = [summary for summary in summaries if summary.get("synthetic")]
     if made:
-        lines += ["", "On synthetic sounds, which say nothing about recordings:", ""]
+        text += "\nOn synthetic sounds, which say nothing about recordings:\n\n"
         head = ["model", "examples", "1S", "MSi"]
-        lines += _table(head, [_synthetic_cells(summary) for summary in made])
-    return "\n".join(lines) + "\n"
+        text += markdown(head, [_synthetic_cells(summary) for summary in made])
+    return text
 
 
 def measures(summary: dict[str, Any]) -> list[str]:
@@ -430,11 +431,6 @@ def _mean(summary: Mapping[str, Any], measure: str) -> str:
 
 def _decibels(value: float | None) -> str:
     return "" if value is None else f"{value:.1f} dB"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def _is_moments(cell: Any) -> bool:

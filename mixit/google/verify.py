@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from common import __version__
 from common.errors import exit_code
+from common.evaluation.table import markdown
 from common.files import write_text
 from common.weights.download import recorded
 from mixit import published
@@ -85,14 +86,12 @@ def _result(name: str) -> str:
 def report(rows: Sequence[Sequence[str]]) -> str:
     """Format the rows of several models as Markdown."""
     now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    table = [HEAD, ["---"] * len(HEAD), *rows]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
     return (
         "# Published weights\n\n"
         f"{now}, tf-separation-suite {__version__}, TensorFlow {tf.__version__}. The "
         "native network was run beside the meta graph of each model on signals of "
         f"four lengths; differences are of full scale 1, and {TOLERANCE:g} is the "
-        f"largest accepted one.\n\n{lines}\n"
+        f"largest accepted one.\n\n{markdown(HEAD, rows)}"
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.evaluation.table import Row
+from common.evaluation.table import Row, markdown
 from common.files import replacing
 from common.plots import PlotError
 from unmix.config import UMX, UMXHQ, UnmixConfig
@@ -208,9 +208,9 @@ def summary_table(summary: Summary) -> str:
                 line.append(_published(row, target, metric))
         line += [_ratio(cells.get(name)) for name in spoken]
         rows.append([*line, str(cells["tracks"])])
-    head += [name.replace("_", " of the ") for name in spoken] + ["tracks"]
-    lines = [_origin(summary, row is not None), "", *_table(head, rows)]
-    return "\n".join(lines) + "\n"
+    head += [name.replace("_", " of the ") for name in spoken]
+    table = markdown([*head, "tracks"], rows)
+    return f"{_origin(summary, row is not None)}\n\n{table}"
 
 
 def published_table(summaries: Sequence[Summary] = ()) -> str:
@@ -239,13 +239,11 @@ def published_table(summaries: Sequence[Summary] = ()) -> str:
                 line.append(_published(row, target, metric))
                 line.append(NOT_RUN if value is None else _decibels(value))
             cells.append(line)
-    lines = _table(head, cells)
     others = [
         summary for summary in summaries if ours.get(summary.get("row")) is not summary
     ]
-    for other in others:
-        lines += ["", f"`{other.get('model')}`:", "", summary_table(other).rstrip()]
-    return "\n".join(lines) + "\n"
+    further = [f"\n`{each.get('model')}`:\n\n{summary_table(each)}" for each in others]
+    return "".join([markdown(head, cells), *further])
 
 
 def _origin(summary: Summary, has_row: bool) -> str:
@@ -274,11 +272,6 @@ def _ratio(value: float | None) -> str:
 
 def _decibels(value: float | None) -> str:
     return "none" if value is None else f"{value:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def plot_scores(

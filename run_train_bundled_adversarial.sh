@@ -21,7 +21,7 @@ python -m common.synthetic.miniature musdb "$data/paired" \
 python -m common.synthetic.miniature moisesdb "$data/unpaired" \
   --sample-rate 8192 --songs 40 --seed 1
 python -m adversarial.train with tiny output="$run" \
-  corpora.root="$data/paired" corpora.unpaired_root="$data/unpaired" \
+  corpora.data_root="$data/paired" corpora.unpaired_root="$data/unpaired" \
   head=mask num_layers=3 num_frames=32 initial_filters=12 disc_filters=8 num_disc=2 \
   batch_size=8 excerpts_reused=false epoch_it=100 patience=4 train.epochs=12 \
   init_from=sup init_sup_sep_lr=1e-3 init_unsup_sep_lr=3e-4 init_disc_lr=1e-3 \

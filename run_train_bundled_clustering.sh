@@ -18,7 +18,7 @@ data=$ROOT_DIR/clustering/bundled/data
 run=${RUN_DIR:-$ROOT_DIR/clustering/bundled/$(date +%Y-%m-%d_%H-%M-%S)}
 python -m common.synthetic.miniature musdb "$data" \
   --sample-rate 16000 --train 100 --test 10
-python -m clustering.train with tiny dataset=musdb root="$data" output="$run" \
+python -m clustering.train with tiny dataset=musdb data_root="$data" output="$run" \
   sources=vocals,drums+bass+other mixing=random segment_seconds=1.6 batch_size=8 \
   sample_rate=16000 window_samples=512 hop_samples=128 spectral.features.bins=257 \
   spectral.recurrent.hidden=64 spectral.embedding=12 cluster.percentile=95 \

@@ -63,9 +63,9 @@ done < <(find "$environment" -name '*.ogg' | sort)
 export PYTHONSAFEPATH=1
 mix "$data/sounds" "$data/mixtures" --train 1200 --valid 60 --test 200
 mix "$data/unheard" "$data/mixtures_unheard" --train 0 --valid 0 --test 100
-python -m unmix.train with umxse dataset=mix_folders root="$data/mixtures" output="$run" \
+python -m unmix.train with umxse dataset=mix_folders data_root="$data/mixtures" output="$run" \
   target=speech,noise target_dir=none interferer_dirs= model.hidden_size=192 \
-  source_augmentations=gain random_track_mix=true seq_dur=3 lr_decay_patience=5 patience=20 \
+  source_augmentations=gain random_track_mix=true segment_seconds=3 lr_decay_patience=5 patience=20 \
   train.epochs=30 train.steps_per_epoch=60 train.checkpoint_steps=60 train.log_steps=20 "$@"
 for test in mixtures mixtures_unheard; do
   PYTHONSAFEPATH='' python "$repo/benchmarks/bundled_scores.py" unmix "$run" \

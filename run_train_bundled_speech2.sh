@@ -50,9 +50,9 @@ done < <(find "$speech" -name '*.flac' | sort -V)
 
 python -m clustering.mix "$data/sounds" --output "$data/mixtures" --seconds 4 --snr -5 5 \
   --train 2400 --valid 120 --test 300
-python -m clustering.train with conv_tasnet dataset=wsj0_2mix root="$data/mixtures" \
+python -m clustering.train with conv_tasnet dataset=wsj0_2mix data_root="$data/mixtures" \
   output="$run" mixing=random snr_db=-5,5 sample_rate=8000 segment_seconds=2 batch_size=4 \
-  loss.inference_kind=snr clip_kind=norm clip=5 lr=1e-3 lr_decay_patience=2 \
+  loss.inference_kind=snr clip_norm=5 lr=1e-3 lr_decay_patience=2 \
   conv_tasnet.filterbank.filters=192 conv_tasnet.filterbank.size=40 \
   conv_tasnet.filterbank.stride=20 conv_tasnet.bottleneck=96 conv_tasnet.hidden=192 \
   conv_tasnet.skip=96 conv_tasnet.blocks=7 conv_tasnet.repeats=2 \

@@ -65,6 +65,9 @@ class ModelConfig:
         griffin_lim: Griffin-Lim iterations on the estimates; 0: the mixture's phase.
     """
 
+    # The name of the other packages.
+    RENAMED = MappingProxyType({"segment_seconds": "duration"})
+
     model_base_dir: str = "checkpoints"
     log_dir: str | None = "logs"
     batch_size: int = 64
@@ -109,7 +112,7 @@ class Corpora:
 
     Attributes:
         paired: Corpus of songs with their sources.
-        root: Its folder; none, only in ``tiny``: the miniature.
+        data_root: Its folder; none, only in ``tiny``: the miniature.
         unpaired: Corpus of unpaired mixtures and sources; none: there is no second
             phase, unless ``paired_tracks`` leaves some songs.
         unpaired_root: Its folder; none: the miniature.
@@ -137,10 +140,10 @@ class Corpora:
             they keep every sample, else float32.
     """
 
-    RENAMED = MappingProxyType({"foreign_pickle": None})
+    RENAMED = MappingProxyType({"root": "data_root", "foreign_pickle": None})
 
     paired: Paired = "musdb"
-    root: str | None = None
+    data_root: str | None = None
     unpaired: Paired | None = "moisesdb"
     unpaired_root: str | None = None
     voice: str = "vocals"

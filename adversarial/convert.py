@@ -255,7 +255,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     network, config = phases.restore(run), phases.read_config(phase)
     bundles.refuse_large(run, network.count_params(), form)
     corpora = replace(
-        config.corpora, root=None, unpaired_root=None, records=None, function=None
+        config.corpora, data_root=None, unpaired_root=None, records=None, function=None
     )
     bare = replace(config, output=None, corpora=corpora)
     parts = {"": (network, bare)}
@@ -276,7 +276,7 @@ def card_scores(config: AdversarialConfig, summary: Mapping[str, Any]) -> list[S
         where = f"{count} songs of the test split, {corpus}, medians at {rate} Hz"
         medians = {name: each["SDR"]["median"] for name, each in sources.items()}
         values = {n: round(each, 2) for n, each in medians.items() if each is not None}
-        recorded = bundles.is_recorded(config.corpora.root)
+        recorded = bundles.is_recorded(config.corpora.data_root)
         scores.append(Score("SDR", "dB", where, recorded, values))
     return scores
 

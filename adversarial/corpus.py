@@ -7,15 +7,14 @@ silent. Unpaired songs are listed for each of their sounds that is used.
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from adversarial.config import AdversarialConfig, Corpora
-from common import files
+from adversarial.song_lists import ACCOMPANIMENT, VOCALS, SongLists, from_function
 from common.config import ConfigError
 from common.corpora import (
     catalogue,
@@ -26,15 +25,13 @@ from common.corpora import (
     musdb,
     reading,
     song_folders,
-    sound_files,
     waveforms,
 )
 from common.corpora.track import CorpusError, Options, Sound, Track
 from common.files import user_path
-from common.synthetic.miniature import WRITERS
+from common.synthetic import miniature
 from common.training.loop import say
 
-ACCOMPANIMENT, VOCALS, MIXTURE = "accompaniment", "vocals", "mixture"
 TOLERANCE_SECONDS = 0.1
 """Largest difference in length of the files of a song; longer ones are trimmed."""
 MINIATURE: Mapping[str, Mapping[str, int]] = {
@@ -53,37 +50,10 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "mix_folders": {"train": 20, "valid": 4, "test": 4},
 }
 """Numbers of songs of the miniature of each corpus."""
-KEYS = {
-    "paired": ("train_sup",),
-    "unpaired": ("train_unsup",),
-    "valid": ("valid", "train_valid"),
-    "test": ("test", "train_test"),
-}
-"""Keys of the original's dictionary: those of its program, then those of its README."""
 SUPERVISED_ONLY = (
     "no unpaired songs: training is supervised only; name a corpus with "
     "corpora.unpaired=..., or leave some songs unpaired with corpora.paired_tracks=..."
 )
-
-
-class SongLists(NamedTuple):
-    """Songs by their part in the training.
-
-    Attributes:
-        paired: Songs with their mixture and sources.
-        mixtures: Songs whose mixture is used, without its sources.
-        accompaniments: Songs whose accompaniment is used.
-        vocals: Songs whose vocals are used.
-        valid: Paired songs of the validation.
-        test: Paired songs of the test.
-    """
-
-    paired: list[Track]
-    mixtures: list[Track]
-    accompaniments: list[Track]
-    vocals: list[Track]
-    valid: list[Track]
-    test: list[Track]
 
 
 class UnpairedSong(NamedTuple):
@@ -110,7 +80,8 @@ def list_songs(config: AdversarialConfig) -> SongLists:
         if function is None:
             songs = _from_corpora(config)
         else:
-            songs = from_dictionary(_call(function), function, Path.cwd())
+            songs = from_function(function)
+            _expect_aligned([*songs.paired, *songs.valid, *songs.test])
     songs = _select_voiced(songs, config.corpora.silent)
     _check_lists(songs)
     return songs
@@ -206,7 +177,7 @@ def _select_voiced(songs: SongLists, silent: bool) -> SongLists:
 
 def _from_corpora(config: AdversarialConfig) -> SongLists:
     corpora = config.corpora
-    root = _root(config, corpora.paired, corpora.root, 0)
+    root = _root(config, corpora.paired, corpora.data_root, 0)
     train, valid, test = (
         [group_accompaniment(track, corpora.voice) for track in split]
         for split in _splits(corpora, root)
@@ -251,26 +222,22 @@ def _root(config: AdversarialConfig, corpus: str, root: str | None, seed: int) -
     if corpus not in MINIATURE:
         raise ConfigError(
             f"the root of {corpus} is not set and it has no miniature; set "
-            "corpora.root or corpora.unpaired_root"
+            "corpora.data_root or corpora.unpaired_root"
         )
     rate = config.model_config.expected_sr
-    folder = files.cache_folder("miniature", f"{corpus}-{rate}-{seed}")
-    say(
-        f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
-        "nothing about real recordings"
-    )
-    counts = MINIATURE[corpus]
-    return WRITERS[corpus](folder, seed=seed, sample_rate=rate, **counts)
+    sizes = {"seed": seed, "sample_rate": rate, **MINIATURE[corpus]}
+    return miniature.cached(corpus, f"{corpus}-{rate}-{seed}", **sizes)
 
 
 def _unpaired_songs(config: AdversarialConfig) -> list[UnpairedSong]:
     """List the unpaired corpus; names begin with that of the corpus to be unique."""
     corpora = config.corpora
     corpus = str(corpora.unpaired)
-    if corpora.root is not None and corpora.unpaired_root is None:
+    if corpora.data_root is not None and corpora.unpaired_root is None:
         raise ConfigError(
             f"corpora.unpaired_root is not set; corpora.unpaired={corpus} needs it, "
-            "because corpora.root is no miniature; set it, or corpora.unpaired=none"
+            "because corpora.data_root is no miniature; set it, or "
+            "corpora.unpaired=none"
         )
     root = _root(config, corpus, corpora.unpaired_root, 1)
     songs = _all_songs(corpus, corpora, root)
@@ -487,121 +454,3 @@ def _read(
 ) -> list[Track]:
     options = Options(skip=corpora.skip, noise=True)
     return catalogue.tracks(corpus, root, split, options)
-
-
-def from_dictionary(lists: Mapping[str, Any], origin: str, folder: Path) -> SongLists:
-    """Read the dictionary of lists that the original documents.
-
-    Args:
-        lists: ``train_sup`` and ``valid`` and ``test`` (or ``train_valid`` and
-            ``train_test``) are lists of mixture, accompaniment and vocals;
-            ``train_unsup`` is a list of mixtures, one of accompaniments and one of
-            vocals. Each sound is a path, an object with a ``path``, or a number of
-            seconds, which stands for silence.
-        origin: Where it comes from, for errors.
-        folder: Folder of relative paths.
-
-    Raises:
-        ConfigError: A key is missing, or a value has another type.
-        CorpusError: Files of a song do not fit together.
-    """
-    paired, valid, test = (
-        _triples(_value(lists, KEYS[key], origin), f"{origin}, {KEYS[key][0]}", folder)
-        for key in ("paired", "valid", "test")
-    )
-    unpaired: Any = lists.get("train_unsup") or ([], [], [])
-    if not isinstance(unpaired, list | tuple) or len(unpaired) != 3:
-        raise ConfigError(
-            f"{origin}: train_unsup is no list of three lists; expected mixtures, "
-            "accompaniments, vocals"
-        )
-    mixtures, accompaniments, vocals = (
-        _singles(items, role, f"{origin}, train_unsup", folder)
-        for items, role in zip(unpaired, (MIXTURE, ACCOMPANIMENT, VOCALS), strict=True)
-    )
-    _expect_aligned([*paired, *valid, *test])
-    return SongLists(paired, mixtures, accompaniments, vocals, valid, test)
-
-
-def _call(function: str) -> Mapping[str, Any]:
-    """Import a function by its path and return its dictionary."""
-    module, _, name = function.partition(":")
-    try:
-        target = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"corpora.function={function!r} cannot be imported ({error}); expected "
-            "package.module:name of a function, in the current folder or installed"
-        ) from error
-    lists = target() if callable(target) else target
-    if not isinstance(lists, Mapping):
-        raise ConfigError(
-            f"corpora.function={function!r} gives {type(lists).__name__}; expected a "
-            f"dictionary with the keys {_documented_keys()}"
-        )
-    return lists
-
-
-def _value(lists: Mapping[str, Any], keys: Sequence[str], origin: str) -> Any:
-    for key in keys:
-        if key in lists:
-            return lists[key]
-    raise ConfigError(
-        f"{origin} has no {' or '.join(keys)}; expected the keys {_documented_keys()}, "
-        f"it has {', '.join(map(str, lists)) or 'none'}"
-    )
-
-
-def _documented_keys() -> str:
-    return ", ".join(names[-1] for names in KEYS.values())
-
-
-def _triples(items: Any, origin: str, folder: Path) -> list[Track]:
-    rows: list[tuple[str, dict[str, Path], Path]] = []
-    for number, item in enumerate(items):
-        if not isinstance(item, list | tuple) or len(item) != 3:
-            raise ConfigError(
-                f"{origin}: entry {number} is {item!r}; expected mixture, "
-                "accompaniment and vocals"
-            )
-        mix, *sources = (_path(sound, origin, folder) for sound in item)
-        if mix is None:
-            raise ConfigError(
-                f"{origin}: the mixture of entry {number} is a number of seconds; "
-                "expected a file, because only sources may be silent"
-            )
-        named = zip((ACCOMPANIMENT, VOCALS), sources, strict=True)
-        present = {name: file for name, file in named if file is not None}
-        rows.append((_unique_name(number, mix), present, mix))
-    return reading.make_tracks(rows, allow_cut=True)  # See _expect_aligned.
-
-
-def _singles(items: Any, role: str, origin: str, folder: Path) -> list[Track]:
-    paths = [_path(item, origin, folder) for item in items]
-    # Silence as a real example would teach a critic silence.
-    named = [
-        (f"{role} {_unique_name(number, path)}", path)
-        for number, path in enumerate(paths)
-        if path is not None
-    ]
-    if role == MIXTURE:
-        return reading.make_tracks((name, {}, path) for name, path in named)
-    return reading.make_tracks((name, {role: path}, None) for name, path in named)
-
-
-def _path(item: Any, origin: str, folder: Path) -> Path | None:
-    """Return the file of a sound, or None for silence."""
-    if isinstance(item, int | float) and not isinstance(item, bool):
-        return None
-    path = getattr(item, "path", item)
-    if not isinstance(path, str | Path):
-        raise ConfigError(
-            f"{origin}: {item!r} is no path, no object with a path and no number of "
-            "seconds"
-        )
-    return sound_files.listed(str(path), folder)
-
-
-def _unique_name(number: int, path: Path) -> str:
-    # Files of different songs may have one name, as may their folders.
-    return f"{number:04d} {path.parent.name}/{path.stem}"

@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from adversarial.config import AdversarialConfig
-from adversarial.corpus import SongLists
 from adversarial.excerpts import (
     STREAMS,
     Stream,
@@ -27,6 +26,7 @@ from adversarial.excerpts import (
     seed_at,
 )
 from adversarial.model import solve
+from adversarial.song_lists import SongLists
 from common import records
 from common.training.distribution import Example
 

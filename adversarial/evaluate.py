@@ -21,8 +21,9 @@ import numpy as np
 
 from adversarial import phases
 from adversarial.config import AdversarialConfig
-from adversarial.corpus import MIXTURE, list_songs, mixture_of
+from adversarial.corpus import list_songs, mixture_of
 from adversarial.separate import load
+from adversarial.song_lists import MIXTURE
 from common.audio import resample
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track
@@ -353,7 +354,7 @@ def _main(options: argparse.Namespace) -> int:
 
 def _test_config(config: AdversarialConfig, root: str | None) -> AdversarialConfig:
     """Remove the unpaired corpus if it has no test songs, so that it may be missing."""
-    corpora = replace(config.corpora, root=root or config.corpora.root)
+    corpora = replace(config.corpora, data_root=root or config.corpora.data_root)
     if not corpora.thirds:
         corpora = replace(corpora, unpaired=None)
     return replace(config, corpora=corpora)

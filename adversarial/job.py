@@ -28,7 +28,7 @@ MINIATURE = (
 
 def choose(words: Words) -> Choice:
     """Choose the published preset if there are corpora, else the miniatures."""
-    root = words.value("corpora.root", "MUSDB18_ROOT_DIR")
+    root = words.value("corpora.data_root", "MUSDB18_ROOT_DIR")
     unpaired = words.value("corpora.unpaired_root", "MOISESDB_ROOT_DIR")
     if not root and unpaired:
         raise ConfigError(
@@ -39,7 +39,7 @@ def choose(words: Words) -> Choice:
     if not root:
         preset = words.preset or "tiny"
         return Choice(preset, [], job.miniature(preset, MINIATURE), FOLDER)
-    given, lines = [f"corpora.root={root}"], [f"Training on MUSDB18 in {root}."]
+    given, lines = [f"corpora.data_root={root}"], [f"Training on MUSDB18 in {root}."]
     if unpaired:
         given.append(f"corpora.unpaired_root={unpaired}")
         lines.append(f"Unpaired songs from MoisesDB in {unpaired}.")

@@ -19,10 +19,10 @@ import tf_keras as keras
 
 from adversarial import corpus, data, evaluate, phases
 from adversarial.config import PRESETS, AdversarialConfig, validate
-from adversarial.corpus import SongLists
 from adversarial.model import UNet
 from adversarial.phases import SEMI_SUPERVISED, SUPERVISED
 from adversarial.separate import load
+from adversarial.song_lists import SongLists
 from adversarial.steps import SemiSupervisedTraining, SupervisedTraining, adam
 from adversarial.summaries import image_summaries
 from common import experiment, training
@@ -202,11 +202,11 @@ def _tested_step(path: Path) -> int | None:
 
 
 def _without_corpus(config: AdversarialConfig) -> str | None:
-    if config.corpora.root or config.corpora.function:
+    if config.corpora.data_root or config.corpora.function:
         return None
     return (
-        f"corpora.root is not set; name the folder of {config.corpora.paired} "
-        "(corpora.root=FOLDER, or MUSDB18_ROOT_DIR for "
+        f"corpora.data_root is not set; name the folder of {config.corpora.paired} "
+        "(corpora.data_root=FOLDER, or MUSDB18_ROOT_DIR for "
         "./run_train_model_on_musdb18_and_moisesdb.sh), or train 'with tiny' on the "
         "synthetic miniature"
     )

@@ -44,9 +44,7 @@ def waves(batch: int, samples: int) -> np.ndarray:
 
 def our_conv_tasnet(folder: Path) -> Work:
     """Take a training step of 5.05 million weights."""
-    config = our_config(
-        kind="conv_tasnet", segment_seconds=SECONDS, clip=CLIP, clip_kind="norm"
-    )
+    config = our_config(kind="conv_tasnet", segment_seconds=SECONDS, clip_norm=CLIP)
     return our_step(config, waves(PAIR, config.segment_samples))
 
 
@@ -73,7 +71,7 @@ def their_conv_tasnet(folder: Path) -> Work:
 
 def our_training(folder: Path) -> Work:
     """Take a training step of the recipe of WSJ0-2mix, spectra and targets included."""
-    config = our_config(optimizer="rmsprop", clip=200.0, clip_kind="norm")
+    config = our_config(optimizer="rmsprop", clip_norm=200.0)
     shape = config.spectral
     features = replace(shape.features, level="log", norm="none")
     heads = replace(

@@ -237,7 +237,7 @@ def our_items(folder: Path) -> Work:
 
     from clustering import data, objective, targets
 
-    config = our_config(root=str(folder / "corpus"))
+    config = our_config(data_root=str(folder / "corpus"))
     draw = data.training_example(config, data.load(config).train)
 
     @tf.function

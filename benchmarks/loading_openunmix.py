@@ -64,7 +64,7 @@ def ours(folder: Path, name: str) -> Work:
     from unmix.config import UMXHQ
 
     records = str(folder / "records") if "records" in name else None
-    config = dataclasses.replace(UMXHQ, root=str(folder / "hq"), records=records)
+    config = dataclasses.replace(UMXHQ, data_root=str(folder / "hq"), records=records)
     example = data.training_example(config, data.load(config).train)
     strategy = tf.distribute.get_strategy()
     batches = iter(distribution.training_batches(strategy, example, BATCH, 0))

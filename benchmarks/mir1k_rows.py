@@ -38,7 +38,7 @@ SPECTRAL = {
     "segment_seconds": 2.4,
     "batch_size": 16,
     "lr": 1e-3,
-    "clip_kind": "auto",
+    "clip_percentile": 10.0,
     "lr_decay_patience": 4,
     "train.epochs": 40,
     "train.steps_per_epoch": 75,
@@ -46,7 +46,7 @@ SPECTRAL = {
     "train.log_steps": 25,
 }
 WAVEFORM = {
-    **{key: SPECTRAL[key] for key in ("mixing", "snr_db", "clip_kind")},
+    **{key: SPECTRAL[key] for key in ("mixing", "snr_db", "clip_percentile")},
     "conv_tasnet.filterbank.filters": 128,
     "conv_tasnet.filterbank.size": 32,
     "conv_tasnet.filterbank.stride": 16,
@@ -74,7 +74,7 @@ UNMIX = {
     "target": "vocals,accompaniment",
     "source_augmentations": "gain",
     "random_track_mix": "true",
-    "seq_dur": 3.0,
+    "segment_seconds": 3.0,
     "lr_decay_patience": 6,
     "patience": 20,
     "train.epochs": 40,
@@ -186,9 +186,9 @@ def words(row: Row, root: Path, output: Path, seed: int, tiny: bool) -> list[str
         tiny: Train for a few steps, to try the way from sound to table.
     """
     corpus = {
-        "clustering": {"dataset": "mir1k", "root": root},
-        "unmix": {"dataset": "mir1k", "root": root},
-        "adversarial": {"corpora.paired": "mir1k", "corpora.root": root},
+        "clustering": {"dataset": "mir1k", "data_root": root},
+        "unmix": {"dataset": "mir1k", "data_root": root},
+        "adversarial": {"corpora.paired": "mir1k", "corpora.data_root": root},
         "mixit": {"dataset": "mir1k", "data_root": root},
     }[row.pillar]
     keys = {**row.keys, **(_few(row.keys) if tiny else {}), **corpus}

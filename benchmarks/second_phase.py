@@ -64,7 +64,7 @@ def main() -> None:
     songs = [str(word) for pair in SONGS.items() for word in pair]
     call("common.synthetic.miniature", "musdb", str(output / "songs"), *songs)
     common = {**COMMON, "corpora.paired_tracks": options.paired_tracks}
-    common["corpora.root"] = output / "songs"
+    common["corpora.data_root"] = output / "songs"
     first, *others = options.seeds
     sweep = [
         (output, first, phase, name, {**common, **keys})

@@ -244,6 +244,7 @@ ROOT_KEYS = {
     "clustering": "root",
     "adversarial": "corpora.root",
 }
+"""Keys of the corpus by earlier names: a table goes on by the same commands alone."""
 UNPAIRED_KEY = "corpora.unpaired_root"
 
 SHORT = {"train.epochs": 1, "train.steps_per_epoch": 2, "train.checkpoint_steps": 2}
@@ -265,7 +266,7 @@ TINY: Mapping[str, Keys] = {
         "model.bandwidth": 8000,
         "model.hidden_size": 8,
         "model.layers": 1,
-        "seq_dur": 1.0,
+        "segment_seconds": 1.0,
         "batch_size": 2,
     },
     "clustering": {

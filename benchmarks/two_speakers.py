@@ -73,7 +73,7 @@ def main() -> None:
 def plan(folder: Path, root: Path | None, options: argparse.Namespace) -> list[Run]:
     """List the runs on a set; a pair has the first preset and one seed only."""
     corpus = WORDS.get(folder.name, ())
-    corpus += () if root is None else ("dataset=wsj0_2mix", f"root={root}")
+    corpus += () if root is None else ("dataset=wsj0_2mix", f"data_root={root}")
     presets, seeds = options.presets, options.seeds
     runs = []
     for preset, seed in itertools.product(presets, seeds):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from types import MappingProxyType
+from typing import Any, Literal, cast, get_args
 
 from clustering import extension
 from clustering.cluster import Clustering
@@ -74,6 +75,23 @@ class Loss:
         _check_name("loss.inference_kind", self.inference_kind, choices)
 
 
+LIMITS = {"auto": "clip_percentile", "norm": "clip_norm"}
+"""Keys that limit the gradient, by the ``clip_kind`` of earlier releases."""
+
+
+def _clipping(old: Mapping[str, Any], base: ClusteringConfig) -> dict[str, Any]:
+    """Return the keys of today for ``clip`` and ``clip_kind``, or one of them."""
+    limits = {kind: getattr(base, key) for kind, key in LIMITS.items()}
+    before = next((kind for kind, limit in limits.items() if limit), "none")
+    kind = old.get("clip_kind", before)
+    if kind not in ("none", *LIMITS):
+        raise ConfigError(f"clip_kind={kind!r}: expected one of 'none', 'auto', 'norm'")
+    # It was 10 where nothing is clipped.
+    limit = old.get("clip", limits.get(before, 10.0))
+    new: dict[str, Any] = {"clip_norm": 0.0, "clip_percentile": None}
+    return new if kind == "none" else new | {LIMITS[kind]: limit}
+
+
 @dataclass(frozen=True)
 class ClusteringConfig:
     """Everything that a training run depends on.
@@ -95,7 +113,7 @@ class ClusteringConfig:
             frame begins with the sound, incomplete last frames are left out of
             training, and spectra have the energy of the sound.
         dataset: Name of the corpus, or the import path of a function.
-        root: Folder of the corpus; none, only in ``tiny`` presets: the miniature.
+        data_root: Folder of the corpus; none, only in ``tiny`` presets: the miniature.
         folders: For ``scaper``, ``snippets`` and ``mix_folders``: separate folders of
             splits, as ``test=/data/test_set``.
         sources: Names of the sources to separate, each a source of the corpus or
@@ -129,12 +147,15 @@ class ClusteringConfig:
         optimizer: Adam or RMSprop as in PyTorch, or gradient descent with momentum.
         lr: Learning rate at the start.
         weight_decay: Factor of each weight that is added to its gradient.
-        clip: Percentile of AutoClip, or largest norm of the gradient.
-        clip_kind: Meaning of ``clip``; ``"none"``: no clipping.
+        clip_norm: Largest norm of the gradient of all weights, 0 for no limit.
+        clip_percentile: Percentile of AutoClip, of the norms so far; none: no AutoClip.
         lr_decay_patience: Epochs without progress before the rate decays.
         lr_decay_gamma: Factor of the decay.
         patience: Epochs without progress before the run ends.
     """
+
+    RENAMED = MappingProxyType({"root": "data_root"})
+    CONVERTED = MappingProxyType({"clip": "clip_norm", "clip_kind": "clip_norm"})
 
     train: Schedule = Schedule(epochs=100, steps_per_epoch=500)
     kind: NetworkName | str = "dpcl"
@@ -148,7 +169,7 @@ class ClusteringConfig:
     hop_samples: int = 128
     frontend: Literal["nussl", "asteroid"] = "nussl"
     dataset: Dataset | str = "wsj0_2mix"
-    root: str | None = None
+    data_root: str | None = None
     folders: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     task: Literal["mix_clean", "mix_both", "mix_single"] = "mix_clean"
@@ -168,8 +189,8 @@ class ClusteringConfig:
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: float = 2e-4
     weight_decay: float = 0.0
-    clip: float = 10.0
-    clip_kind: Literal["none", "auto", "norm"] = "none"
+    clip_norm: float = 0.0
+    clip_percentile: float | None = None
     lr_decay_patience: int = 5
     lr_decay_gamma: float = 0.5
     patience: int = 30
@@ -188,6 +209,31 @@ class ClusteringConfig:
             raise ConfigError(
                 "excerpt=balanced needs sources of one track; expected mixing=tracks"
             )
+
+    @staticmethod
+    def converted(values: Mapping[str, Any], base: ClusteringConfig) -> dict[str, Any]:
+        """Replace ``clip`` and ``clip_kind`` by keys of today.
+
+        Args:
+            values: Values by dotted key.
+            base: Configuration that they change.
+
+        Raises:
+            ConfigError: The values have keys of today as well, or ``clip_kind`` is none
+                of its choices.
+        """
+        old = {key: values[key] for key in ("clip", "clip_kind") if key in values}
+        new = {key: value for key, value in values.items() if key not in old}
+        if not old:
+            return new
+        both = {key: new[key] for key in LIMITS.values() if key in new}
+        if both:
+            words = [f"{key}={value!r}" for key, value in {**old, **both}.items()]
+            raise ConfigError(
+                f"{' and '.join(words)}: clip became clip_norm and clip_percentile; "
+                "expected keys of today alone"
+            )
+        return new | _clipping(old, base)
 
     @property
     def role(self) -> NetworkName:

@@ -152,7 +152,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     net = network(config)
     restore_network(run, net)
     bundled.refuse_large(run, net.count_params(), form)
-    bare = replace(config, root=None, records=None, output=None)
+    bare = replace(config, data_root=None, records=None, output=None)
     scores = partial(card_scores, config)
     return bundled.write(run, folder, {"": (net, bare)}, load, form, scores)
 
@@ -168,7 +168,9 @@ def card_scores(config: ClusteringConfig, summary: Mapping[str, Any]) -> list[Sc
     where = f"{means['count']} sources of the test split of {config.dataset}"
     known = "si_sdr_improvement" in means
     values = {"mean": round(means["si_sdr_improvement"], 2)} if known else {}
-    return [Score("SI-SDRi", "dB", where, bundled.is_recorded(config.root), values)]
+    return [
+        Score("SI-SDRi", "dB", where, bundled.is_recorded(config.data_root), values)
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from clustering import extension
 from clustering.config import ClusteringConfig
-from common import files
 from common.corpora import catalogue, grouping, mix_folders, reading, scaper_output
 from common.corpora.track import CorpusError, Options, Track
 from common.files import user_path
-from common.synthetic.miniature import WRITERS
-from common.training.loop import say
+from common.synthetic import miniature
 
 FlatLayout = Callable[[ClusteringConfig, Path, str | None], list[Track]]
 """Function that lists a split below a root; for None all tracks in a folder."""
@@ -39,7 +37,7 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
 
 
 def root(config: ClusteringConfig) -> Path:
-    """Locate the corpus of a run, or make the miniature if ``root`` is not set.
+    """Locate the corpus of a run, or make the miniature if ``data_root`` is not set.
 
     Returns:
         Its folder; the current one if each split has its own folder.
@@ -47,10 +45,10 @@ def root(config: ClusteringConfig) -> Path:
     Raises:
         CorpusError: The folder does not exist.
     """
-    if config.folders and config.root is None:
+    if config.folders and config.data_root is None:
         return Path()
-    if config.root is not None:
-        folder = user_path(config.root)
+    if config.data_root is not None:
+        folder = user_path(config.data_root)
         if not folder.is_dir():
             raise CorpusError(
                 f"{config.dataset}: the root {folder} does not exist; check its name"
@@ -58,13 +56,12 @@ def root(config: ClusteringConfig) -> Path:
         return folder
     name = config.dataset
     if name not in MINIATURE:
-        raise CorpusError(f"dataset={name} has no miniature; name its folder by root=")
-    folder = files.cache_folder("miniature", f"{name}-{config.sample_rate}")
-    say(
-        f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
-        "nothing about real recordings"
-    )
-    return WRITERS[name](folder, sample_rate=config.sample_rate, **MINIATURE[name])
+        raise CorpusError(
+            f"dataset={name} has no miniature; name its folder by data_root="
+        )
+    rate = config.sample_rate
+    sizes = {"sample_rate": rate, **MINIATURE[name]}
+    return miniature.cached(name, f"{name}-{rate}", **sizes)
 
 
 def tracks(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
@@ -98,7 +95,7 @@ def _list(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
             "such as test=/data/test_set"
         )
     if split not in own:
-        if own and config.root is None:
+        if own and config.data_root is None:
             raise CorpusError(
                 f"{config.dataset}: no folder is named for the split {split!r}, only "
                 f"for {', '.join(own)}; add {split}=FOLDER to folders"
@@ -106,7 +103,7 @@ def _list(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
         return _list_below(config, folder, split)
     if config.dataset not in FLAT:
         raise CorpusError(
-            f"{config.dataset}: its splits lie below one root; expected root=..., "
+            f"{config.dataset}: its splits lie below one root; expected data_root=..., "
             f"and folders=... only for {', '.join(FLAT)}"
         )
     return FLAT[config.dataset](config, Path(own[split]), None)

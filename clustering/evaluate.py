@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -426,7 +426,7 @@ def _main(options: argparse.Namespace) -> int:
     if options.stoi:
         intelligibility.load(config.sample_rate)
     if options.data:
-        config = replace(config, root=options.data)
+        config = replace(config, data_root=options.data)
     root = corpus.root(config)
     every = corpus.tracks(config, root, options.split)
     if len(every[0].sources) > len(separator.sources):
@@ -446,18 +446,21 @@ def _main(options: argparse.Namespace) -> int:
     means |= {n: results[n].summary["all"] for n in get_args(IdealMask) if n in results}
     text = _text(config, means, options.split, len(tracks), root)
     if options.confidence:
-        confidence = results["confidence"]
-        correlations = rank_correlations(confidence.rows, results["scores"].rows)
-        text += f"\n{confidence_table(confidence.summary, correlations)}"
-        named = {
-            f"{name}_correlation": correlation
-            for name, correlation in correlations.items()
-        }
-        means["confidence"] = confidence.summary | named
+        means["confidence"], table = _confidences(results)
+        text += f"\n{table}"
     write_json(means, output / "summary.json")
     write_text(output / "summary.md", text)
     sys.stdout.write(text)
     return 0
+
+
+def _confidences(results: Mapping[str, Evaluation]) -> tuple[dict[str, Any], str]:
+    """Summarise confidences and their correlations with the scores; with a table."""
+    confidence = results["confidence"]
+    correlations = rank_correlations(confidence.rows, results["scores"].rows)
+    named = {f"{name}_correlation": each for name, each in correlations.items()}
+    table = confidence_table(confidence.summary, correlations)
+    return confidence.summary | named, table
 
 
 def _tasks(

@@ -6,7 +6,7 @@ the model to separate with::
 
     preset: tiny_chimera
     dataset: wham
-    root: ../wham
+    data_root: ../wham
     spectral:
       recurrent:
         hidden: 300
@@ -28,7 +28,15 @@ from clustering import extension
 from clustering.config import BUNDLED, ClusteringConfig, Dataset
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
-from common.config import ConfigError, flatten, keys, override, unknown_key
+from common.config import (
+    ConfigError,
+    aliases,
+    flatten,
+    keys,
+    override,
+    renamed,
+    unknown_key,
+)
 from common.experiment import take_option
 from common.files import user_path
 from common.training.loop import say
@@ -185,7 +193,7 @@ def with_data(
             f"{experiment.path} names no data set of the split {split!r}; expected it "
             "below datasets"
         )
-    names = ("dataset", "root", "folders", "sources", "task", "length", "skip")
+    names = ("dataset", "data_root", "folders", "sources", "task", "length", "skip")
     return replace(config, **{name: getattr(configs[0], name) for name in names})
 
 
@@ -208,12 +216,13 @@ def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
         raise ConfigError(f"preset={preset!r}: expected one of {', '.join(PRESETS)}")
     own = ("preset", "model")
     flat = flatten({key: value for key, value in values.items() if key not in own})
-    expected = keys(ClusteringConfig)
+    expected = [*keys(ClusteringConfig), *aliases(ClusteringConfig)]
     for key in flat:
         if key not in expected:
             raise ConfigError(unknown_key(key, [*own, *expected]))
-    if isinstance(flat.get("root"), str):
-        flat["root"] = str(locate(flat["root"], path))
+    flat = renamed(ClusteringConfig, flat, PRESETS[preset])
+    if isinstance(flat.get("data_root"), str):
+        flat["data_root"] = str(locate(flat["data_root"], path))
     config = override(PRESETS[preset], flat)
     name = values.get("model", config.output)
     if name is not None and not isinstance(name, str):
@@ -231,7 +240,10 @@ def _of_cookiecutter(values: Mapping[str, Any], path: Path) -> Experiment:
     data = _data(values, config, path)
     trained = [data[key].config for key in data if data[key].split != "test"]
     for other in trained[1:]:
-        if (other.dataset, other.root) != (trained[0].dataset, trained[0].root):
+        if (other.dataset, other.data_root) != (
+            trained[0].dataset,
+            trained[0].data_root,
+        ):
             raise ConfigError(
                 "datasets.train and datasets.val are of different corpora; expected "
                 "two splits of one"
@@ -290,7 +302,7 @@ def _with_corpus(
     """Set the corpus of a data set: one folder for a split, or a root."""
     split, mix = of
     if name not in CLASSES:
-        return replace(config, dataset=name, root=folder)
+        return replace(config, dataset=name, data_root=folder)
     path = Path(str(folder))
     speakers = SPEAKERS.get(path.name) == split and mix in SPEAKER_MIXES
     if name == "MixSourceFolder" and speakers:
@@ -314,7 +326,7 @@ def _speakers(config: ClusteringConfig, split: Path, mix: str) -> ClusteringConf
         )
     above = split.parents[2]
     root = above.parent if above.name == "2speakers" else above
-    changes = {"dataset": corpus, "root": str(root), "length": length}
+    changes = {"dataset": corpus, "data_root": str(root), "length": length}
     if corpus == "wham":
         changes["task"] = mix
     # The sources are those of the task.

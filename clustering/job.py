@@ -28,13 +28,13 @@ def choose(words: Words) -> Choice:
     """Choose the published preset if there is a corpus, else the miniature."""
     corpus = _corpus()
     dataset = words.value("dataset") or corpus
-    root = words.root("root", *VARIABLES)
+    root = words.root("data_root", *VARIABLES)
     folder = f"clustering/{corpus}"
     if not root:
         preset = words.preset or "tiny"
         lines = job.miniature(preset, _miniature(dataset))
         return Choice(preset, [f"dataset={dataset}"], lines, folder)
-    given = [f"dataset={dataset}", f"root={root}", RATE]
+    given = [f"dataset={dataset}", f"data_root={root}", RATE]
     line = f"Training on {dataset} in {root}."
     return Choice(words.preset or "dpcl", given, [line], folder, root)
 
@@ -42,11 +42,11 @@ def choose(words: Words) -> Choice:
 def choose_by_file(experiment: Experiment, words: Words) -> Choice:
     """Choose the training of an experiment file, with the corpus of the arguments."""
     path, config = experiment.path, experiment.config
-    named = words.root("root") or (
-        "" if config.root else words.root("root", *VARIABLES)
+    named = words.root("data_root") or (
+        "" if config.data_root else words.root("data_root", *VARIABLES)
     )
-    given = ["-p", str(path), *([f"root={named}"] if named else [])]
-    root = named or config.root or ""
+    given = ["-p", str(path), *([f"data_root={named}"] if named else [])]
+    root = named or config.data_root or ""
     lines = [f"Training on {config.dataset} by {path}."]
     return Choice(path.stem, given, lines, f"clustering/{path.stem}", root)
 

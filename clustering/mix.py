@@ -454,7 +454,7 @@ def _corpus_pools(
     from clustering.config import ClusteringConfig
     from common.config import override
 
-    values = {"dataset": options.dataset, "root": str(options.sounds)}
+    values = {"dataset": options.dataset, "data_root": str(options.sounds)}
     values |= {"sample_rate": options.corpus_rate or options.sample_rate}
     values |= {"allow_cut": options.allow_cut}
     values |= {"sources": options.group} if options.group else {}

@@ -2,7 +2,7 @@
 
 Each family has a common configuration and a table of rows. Values that a publication
 does not state are the defaults of :class:`ClusteringConfig`. The corpora
-of the papers and of nussl's experiments are licensed: name yours by ``root``.
+of the papers and of nussl's experiments are licensed: name yours by ``data_root``.
 
 [1] Hershey, Chen, Le Roux, Watanabe: Deep clustering, ICASSP 2016.
 [2] Wang, Le Roux, Hershey: Alternative objective functions for deep clustering, ICASSP
@@ -160,17 +160,17 @@ COOKIECUTTERS: Presets = {
     ),
 }
 
-NUSSL = replace(LARGE, dataset="wham", clip_kind="norm", clip=1e-2)
+NUSSL = replace(LARGE, dataset="wham", clip_norm=1e-2)
 RECIPES: Presets = {
     "nussl_wham_dpcl": NUSSL,
-    "nussl_wham_mi": replace(NUSSL, kind="mask_inference", clip=2e-5),
+    "nussl_wham_mi": replace(NUSSL, kind="mask_inference", clip_norm=2e-5),
     "nussl_wham_chimera": replace(
         NUSSL, kind="chimera", loss=Loss(inference=1000.0, target="msa")
     ),
 }
 
 # [4] weighs the masks by 0.75 against a loss of the embedding that is half of ours.
-AUTOCLIP = replace(LARGE, clip_kind="auto", clip=10.0)
+AUTOCLIP = replace(LARGE, clip_percentile=10.0)
 AUTOCLIP_MASKS = replace(AUTOCLIP, kind="mask_inference")
 AUTOCLIPS: Presets = {
     "autoclip_dc": AUTOCLIP,
@@ -212,8 +212,7 @@ ASTEROID_CHIMERA = ClusteringConfig(
     batch_size=32,
     optimizer="rmsprop",
     lr=1e-4,
-    clip_kind="norm",
-    clip=200.0,
+    clip_norm=200.0,
     patience=30,
 )
 ASTEROID_TASNET = replace(
@@ -227,7 +226,7 @@ ASTEROID_TASNET = replace(
     optimizer="adam",
     lr=1e-3,
     weight_decay=1e-5,
-    clip=5.0,
+    clip_norm=5.0,
 )
 ASTEROIDS: Presets = {
     "asteroid_wsj0_chimera": ASTEROID_CHIMERA,

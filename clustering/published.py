@@ -84,7 +84,7 @@ def row_of(config: ClusteringConfig) -> str:
     """
     embeds = config.kind in ("dpcl", "chimera")
     loss = config.loss.clustering_kind if embeds else ""
-    parts = config.kind, loss, "AutoClip" if config.clip_kind == "auto" else ""
+    parts = config.kind, loss, "AutoClip" if config.clip_percentile is not None else ""
     return ", ".join(filter(None, parts))
 
 

@@ -29,9 +29,11 @@ from clustering.config import ClusteringConfig
 from clustering.presets import PRESETS
 from common.config import (
     ConfigError,
-    from_dict,
+    aliases,
     key_types,
     load,
+    override,
+    renamed,
     save,
     to_dict,
     unknown_key,
@@ -180,14 +182,11 @@ def change_config(config: ClusteringConfig, changes: Changes) -> ClusteringConfi
     Raises:
         ConfigError: There is no such key, or the value does not fit.
     """
-    values = to_dict(config)
+    values: Changes = {}
     for key, value in changes.items():
-        if key == PRESET:
-            continue
-        for full in _full_keys(key):
-            *path, last = full.split(".")
-            _section(values, path)[last] = value
-    return from_dict(ClusteringConfig, values)
+        if key != PRESET:
+            values |= dict.fromkeys(_full_keys(key), value)
+    return override(config, renamed(ClusteringConfig, values, config))
 
 
 def change_everywhere(values: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
@@ -315,7 +314,7 @@ def _set_everywhere(values: dict[str, Any], key: str, value: Any) -> None:
 
 def _full_keys(key: str) -> list[str]:
     """Return the keys of the configuration that a key of a sweep sets."""
-    keys = list(key_types(ClusteringConfig))
+    keys = [*key_types(ClusteringConfig), *aliases(ClusteringConfig)]
     same = [full for full in keys if full.rpartition(".")[2] == key]
     if key not in keys and not same:
         raise ConfigError(unknown_key(key, keys))
@@ -327,7 +326,7 @@ def _is_list(key: str) -> bool:
     if key == PRESET:
         return False
     types = key_types(ClusteringConfig)
-    return any("tuple" in str(types[full]) for full in _full_keys(key))
+    return any("tuple" in str(types.get(full)) for full in _full_keys(key))
 
 
 def _tied(keys: str, values: str) -> Changes:

@@ -39,7 +39,8 @@ class ClusteringTraining(keras.Model):
         self.network = net
         self.config = config
         self.replicas = replicas
-        self.clip = AutoClip(config.clip) if config.clip_kind == "auto" else None
+        percentile = config.clip_percentile
+        self.clip = None if percentile is None else AutoClip(percentile)
         names = ["loss", *objective.terms(config), "gradient"]
         self.means = {name: keras.metrics.Mean(name) for name in names}
         self.built = True
@@ -90,10 +91,13 @@ class ClusteringTraining(keras.Model):
         return self._averages(losses, batch["weight"])
 
     def _clipped(self, gradients: Gradients) -> tuple[Gradients, tf.Tensor]:
-        if self.clip is not None:
-            return self.clip(gradients)
-        limit = self.config.clip if self.config.clip_kind == "norm" else float(2**100)
-        return clip_by_norm(gradients, limit)
+        """Clip by AutoClip, then by norm; also returns the norm before."""
+        if self.clip is None:
+            return clip_by_norm(gradients, self.config.clip_norm or float(2**100))
+        clipped, norm = self.clip(gradients)
+        if self.config.clip_norm:
+            clipped, _ = clip_by_norm(clipped, self.config.clip_norm)
+        return clipped, norm
 
     def _averages(
         self, losses: Mapping[str, tf.Tensor], weight: tf.Tensor | None = None
@@ -161,12 +165,13 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _without_corpus(config: ClusteringConfig) -> str | None:
-    if config.root is not None or config.folders:
+    if config.data_root is not None or config.folders:
         return None
     tiny = f"tiny_{config.kind}" if f"tiny_{config.kind}" in PRESETS else "tiny"
     return (
-        f"root is not set; name the folder of {config.dataset} (root=FOLDER, or "
-        "WSJ0_2MIX_ROOT_DIR or WHAM_ROOT_DIR for ./run_train_model_on_wsj0_2mix.sh), "
+        f"data_root is not set; name the folder of {config.dataset} "
+        "(data_root=FOLDER, or WSJ0_2MIX_ROOT_DIR or WHAM_ROOT_DIR for "
+        "./run_train_model_on_wsj0_2mix.sh), "
         f"or train 'with {tiny}' on the synthetic miniature"
     )
 

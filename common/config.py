@@ -22,13 +22,21 @@ from common.files import write_json
 
 Config = TypeVar("Config")
 
-FORMAT = 2
+FORMAT = 3
 """Number of the format of saved configurations; files without one have 1.
 
 It rises when a key is renamed or removed. The class that had the key then names it in
 ``RENAMED``, a mapping from the old dotted key to the new one, or to None where the key
 was removed. Keys are relative to that class. Keys that a saved configuration does not
 have keep their defaults.
+
+Command lines and configuration files may use the names in ``RENAMED`` for those of
+today. ``RENAMED`` may also hold the name that other packages have for the same thing.
+
+Old keys whose values have to be converted stand in ``CONVERTED`` of the outer class,
+mapped to the keys that replace them. Its static function ``converted`` takes values by
+dotted key, some of them of old keys, and the configuration that they change; it returns
+the values by the keys of today.
 
 Removed choices of a key are in ``REMOVED_CHOICES``, a mapping from the key to a mapping
 from the old choice to an equivalent one for separation. Such a run still separates, but
@@ -84,9 +92,7 @@ def override(config: Config, updates: Mapping[str, Any]) -> Config:
     >>> override(Small(), {"lr": "5e-4"})
     Small(lr=0.0005)
     """
-    for key, value in updates.items():
-        config = _replace(config, key, value)
-    return config
+    return _override(config, updates, "")
 
 
 def keys(cls: Any, where: str = "") -> list[str]:
@@ -192,7 +198,10 @@ def _saved(cls: Any, path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{path} has format {number}; this release reads up to {FORMAT}, so use "
             "the release that saved it, or a later one"
         )
-    values = renamed(cls, flatten(values))
+    try:
+        values = renamed(cls, flatten(values))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     table = {
         where + key: choices
         for where, group in _groups(cls)
@@ -206,15 +215,35 @@ def _saved(cls: Any, path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return values, removed
 
 
-def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename the keys of an earlier release to those of this one.
+def aliases(cls: Any) -> dict[str, str]:
+    """Map the other names of keys, of earlier releases or packages, to those of today.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Small:
+    ...     RENAMED = {"rate": "lr", "tower": None}
+    ...     lr: float = 0.1
+    >>> aliases(Small)
+    {'rate': 'lr'}
+    """
+    table = {old: new for old, new in _renamed(cls).items() if new is not None}
+    return table | dict(getattr(cls, "CONVERTED", {}))
+
+
+def renamed(
+    cls: type[Config], values: Mapping[str, Any], base: Config | None = None
+) -> dict[str, Any]:
+    """Rename keys of an earlier release, and other aliases, to those of this one.
 
     Args:
         cls: The configuration class.
         values: Value by dotted key.
+        base: Configuration that the values change; none: that of all defaults.
 
     Returns:
         Value by dotted key of ``cls``, without those of removed keys.
+
+    Raises:
+        ConfigError: A key has two values, one under each name.
 
     >>> @dataclasses.dataclass(frozen=True)
     ... class Small:
@@ -223,17 +252,29 @@ def renamed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     >>> renamed(Small, {"rate": 0.2, "tower": 3})
     {'lr': 0.2}
     """
-    table = {
+    table, types_ = _renamed(cls), key_types(cls)
+    new = {key: value for key, value in values.items() if key not in table}
+    for old, value in values.items():
+        key = table.get(old)
+        if key is None:
+            continue
+        annotation, other = types_[key], new.setdefault(key, value)
+        if _typed(annotation, value, old) != _typed(annotation, other, key):
+            raise ConfigError(
+                f"{old}={value!r} and {key}={other!r} are two values of one key; "
+                f"expected {key} alone, of which {old} is another name"
+            )
+    convert = getattr(cls, "converted", None)
+    return convert(new, base or cls()) if convert else new
+
+
+def _renamed(cls: Any) -> dict[str, str | None]:
+    """Map the names in ``RENAMED`` of a class and those within it to keys of today."""
+    return {
         where + old: name and where + name
         for where, group in _groups(cls)
         for old, name in getattr(group, "RENAMED", {}).items()
     }
-    new = {key: value for key, value in values.items() if key not in table}
-    for key in table.keys() & values.keys():
-        name = table[key]
-        if name is not None:
-            new.setdefault(name, values[key])
-    return new
 
 
 def _groups(cls: Any, where: str = "") -> Iterator[tuple[str, Any]]:
@@ -272,18 +313,23 @@ def _leaves(cls: Any, where: str) -> Iterator[tuple[str, Any]]:
             yield where + name, annotation
 
 
-def _replace(config: Any, key: str, value: Any, where: str = "") -> Any:
-    head, _, rest = key.partition(".")
+def _override(config: Any, updates: Mapping[str, Any], where: str) -> Any:
+    """Replace all fields at once, since one may be valid only beside another."""
     annotations = typing.get_type_hints(type(config))
-    if head not in annotations or bool(rest) != dataclasses.is_dataclass(
-        annotations[head]
-    ):
-        raise ConfigError(unknown_key(where + key, keys(type(config), where)))
-    if rest:
-        new = _replace(getattr(config, head), rest, value, f"{where}{head}.")
-    else:
-        new = _typed(annotations[head], value, where + key)
-    return dataclasses.replace(config, **{head: new})
+    new: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in updates.items():
+        head, _, rest = key.partition(".")
+        is_group = dataclasses.is_dataclass(annotations.get(head))
+        if head not in annotations or bool(rest) != is_group:
+            raise ConfigError(unknown_key(where + key, keys(type(config), where)))
+        if rest:
+            groups.setdefault(head, {})[rest] = value
+        else:
+            new[head] = _typed(annotations[head], value, where + key)
+    for head, values in groups.items():
+        new[head] = _override(getattr(config, head), values, f"{where}{head}.")
+    return dataclasses.replace(config, **new)
 
 
 def _typed(annotation: Any, value: Any, key: str) -> Any:

@@ -17,6 +17,7 @@ from typing import Any, Generic
 from common.config import (
     Config,
     ConfigError,
+    aliases,
     describe,
     from_dict,
     key_types,
@@ -68,13 +69,25 @@ class Command(Vocabulary[Config]):
 
 @dataclasses.dataclass
 class Request:
-    """The words of a command line, before any value is checked."""
+    """The words of a command line, before any value is checked.
+
+    Attributes:
+        preset: Name of the preset, None where there is none.
+        updates: Values by dotted key; later words replace those of earlier ones.
+        check: Whether it asks for a dry run.
+        show: Whether it asks for the configuration.
+        usage: Whether it asks for help.
+        layers: The same values as they are written: those of a file apart from those
+            on the command line before and after it, because one of them may have two
+            names for a key, with the same value, but not for two values.
+    """
 
     preset: str | None = None
     updates: dict[str, Any] = dataclasses.field(default_factory=dict)
     check: bool = False
     show: bool = False
     usage: bool = False
+    layers: list[dict[str, Any]] = dataclasses.field(default_factory=lambda: [{}])
 
 
 def run(command: Command[Any], argv: Sequence[str] | None = None) -> int:
@@ -117,9 +130,13 @@ def parse(command: Vocabulary[Any], arguments: Sequence[str]) -> Request:
             _flag(command, request, word, words)
         elif "=" in word:
             key, _, value = word.partition("=")
-            request.updates[_key(command, key)] = value
+            request.layers[-1][_key(command, key)] = value
         elif word != "with":
             _word(command, request, word)
+    base = command.presets[request.preset or command.default]
+    for layer in request.layers:
+        current = override(base, request.updates)
+        request.updates |= renamed(type(base), layer, current)
     return request
 
 
@@ -247,8 +264,7 @@ def _word(command: Vocabulary[Any], request: Request, word: str) -> None:
             )
         request.preset = word
     elif is_file(word):
-        config_type = type(command.presets[command.default])
-        request.updates.update(renamed(config_type, read_values(word)))
+        request.layers += [read_values(word), {}]
     else:
         names = ", ".join(command.presets)
         raise ConfigError(
@@ -266,19 +282,26 @@ def _flag(
         _word(command, request, value if equals else _next(rest, name))
         return
     key = command.aliases.get(name) or name.lstrip("-").replace("-", "_")
-    types = key_types(type(command.presets[command.default]))
+    values, types = request.layers[-1], _types(command)
     if key.startswith("no_") and _is_switch(types.get(key[3:])) and not equals:
-        request.updates[key[3:]] = False
+        values[key[3:]] = False
         return
     key = _key(command, key, word)
     if equals:
-        request.updates[key] = value
+        values[key] = value
     elif _is_switch(types[key]) and not _is_truth(rest):
-        request.updates[key] = True
+        values[key] = True
     elif _is_list(types[key]):
-        request.updates[key] = _several(command, rest, name)
+        values[key] = _several(command, rest, name)
     else:
-        request.updates[key] = _next(rest, name)
+        values[key] = _next(rest, name)
+
+
+def _types(command: Vocabulary[Any]) -> dict[str, Any]:
+    """Map each key, and each other name of one, to the type of its value."""
+    cls = type(command.presets[command.default])
+    types = key_types(cls)
+    return types | {old: types[new] for old, new in aliases(cls).items()}
 
 
 def _is_switch(annotation: Any) -> bool:
@@ -315,7 +338,7 @@ def _next(rest: list[str], name: str) -> str:
 
 def _key(command: Vocabulary[Any], key: str, shown: str | None = None) -> str:
     """Find a key by its dotted name or, if it is unique, by its last part."""
-    names = list(key_types(type(command.presets[command.default])))
+    names = list(_types(command))
     if key in names:
         return key
     same = [name for name in names if name.rpartition(".")[2] == key]
@@ -340,12 +363,13 @@ def usage(command: Command[Any]) -> str:
         "",
         f"keys, with the values of {command.default}:",
     ]
-    types = key_types(type(config))
-    values = {key: _value(config, key) for key in types}
-    lines += [
-        f"  {key}={values[key]!r}: {describe(annotation)}"
-        for key, annotation in types.items()
-    ]
+    others: dict[str, list[str]] = {}
+    for old, key in aliases(type(config)).items():
+        others.setdefault(key, []).append(old)
+    for key, annotation in key_types(type(config)).items():
+        text = f"  {key}={_value(config, key)!r}: {describe(annotation)}"
+        also = f" (also: {', '.join(others[key])})" if key in others else ""
+        lines.append(text + also)
     return "\n".join(lines) + "\n"
 
 

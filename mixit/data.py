@@ -40,12 +40,7 @@ def root(config: MixitConfig) -> Path:
             "(data_root=FOLDER, or FUSS_ROOT_DIR for ./run_train_model_on_fuss.sh), or "
             "train 'with tiny' on the synthetic miniature"
         )
-    folder = files.cache_folder("miniature", name)
-    say(
-        f"no data_root: using the synthetic miniature corpus in {folder}; its numbers "
-        "say nothing about real recordings"
-    )
-    return miniature.WRITERS[name](folder, sample_rate=rate)
+    return miniature.cached(name, name, sample_rate=rate)
 
 
 def find_root(folder: str | Path, dataset: str = "fuss") -> Path:

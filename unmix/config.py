@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from common.corpora.track import CorpusName
@@ -63,9 +64,9 @@ class UnmixConfig:
         target: Source to separate, or several, one network each: ``vocals,drums``.
         dataset: Corpus: MUSDB18 (stems or wav), another one by its name in
             ``common.corpora.catalogue``, or one of the folder layouts.
-        root: Folder of the corpus, or ``previews``: the 7-second previews of MUSDB18,
-            which are downloaded.
-        miniature: Without a root, make the synthetic miniature corpus.
+        data_root: Folder of the corpus, or ``previews``: the 7-second previews of
+            MUSDB18, which are downloaded.
+        miniature: Without a data root, make the synthetic miniature corpus.
         is_wav: Read MUSDB18 only from wav files; otherwise both layouts are read.
         resample: Resample files of another rate instead of refusing them.
         records: Folder for the records made from the corpus; none: in the cache.
@@ -77,7 +78,7 @@ class UnmixConfig:
         initial: Run folder, folder of the original's files, or name of a model with the
             initial weights of a new run.
         batch_size: Excerpts per replica and step.
-        seq_dur: Length of the training excerpts in seconds, at most 0: whole files.
+        segment_seconds: Length of the training excerpts, at most 0: whole files.
         samples_per_track: Excerpts of each track in one epoch, except for folder
             layouts.
         source_augmentations: Augmentations of each source of a training excerpt; none:
@@ -108,6 +109,8 @@ class UnmixConfig:
             phase of the mixture.
     """
 
+    RENAMED = MappingProxyType({"root": "data_root", "seq_dur": "segment_seconds"})
+
     model: Network = Network()
     train: Schedule = Schedule()
     target: tuple[Target, ...] = ("vocals",)
@@ -119,7 +122,7 @@ class UnmixConfig:
         "trackfolder_var",
         "unaligned",
     ] = "musdb"
-    root: str | None = None
+    data_root: str | None = None
     miniature: bool = False
     is_wav: bool = False
     resample: bool = False
@@ -128,7 +131,7 @@ class UnmixConfig:
     output: str | None = None
     initial: str | None = None
     batch_size: int = 16
-    seq_dur: float = 6.0
+    segment_seconds: float = 6.0
     samples_per_track: int = 64
     source_augmentations: tuple[Augmentation, ...] | None = None
     random_track_mix: bool | None = None
@@ -189,7 +192,7 @@ UMX_2019 = replace(
     UMX,
     model=Network(channels=1, bandwidth=15000.0),
     train=replace(UMX.train, seed=1),
-    seq_dur=5.0,
+    segment_seconds=5.0,
     source_augmentations=(),
     random_track_mix=False,
     patience=20,
@@ -215,7 +218,7 @@ TINY = UnmixConfig(
     target=("vocals", "drums", "bass", "other"),
     miniature=True,
     resample=True,
-    seq_dur=2.0,
+    segment_seconds=2.0,
     batch_size=8,
     lr=5e-3,
     lr_decay_patience=4,

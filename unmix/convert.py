@@ -96,7 +96,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
         target: replace(
             config,
             target=(target,),
-            root=None,
+            data_root=None,
             initial=None,
             records=None,
             output=None,

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from common import files
 from common.config import ConfigError
 from common.corpora import (
     catalogue,
@@ -111,18 +110,18 @@ def root(config: UnmixConfig) -> Path:
             named and the preset does not use the miniature.
         CorpusError: The folder does not exist, or holds no corpus.
     """
-    for key in ("root", *NEEDED.get(config.dataset, ())):
-        optional = key == "root" and config.dataset == "musdb"
+    for key in ("data_root", *NEEDED.get(config.dataset, ())):
+        optional = key == "data_root" and config.dataset == "musdb"
         if not optional and not getattr(config, key):
             raise ConfigError(
                 f"{key} is not set; dataset={config.dataset} needs it "
                 f"(--{key.replace('_', '-')} ...)"
             )
-    if config.root is None:
+    if config.data_root is None:
         return _without_root(config)
-    if config.root == PREVIEWS and config.dataset == "musdb":
+    if config.data_root == PREVIEWS and config.dataset == "musdb":
         return _previews()
-    folder = user_path(config.root)
+    folder = user_path(config.data_root)
     if config.dataset == "musdb":
         return musdb.find_root(folder)
     if not folder.is_dir():
@@ -229,18 +228,15 @@ def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Spli
 def _without_root(config: UnmixConfig) -> Path:
     if not config.miniature:
         raise ConfigError(
-            "root is not set; name the folder of MUSDB18 (root=FOLDER, --root FOLDER "
-            "or MUSDB18_ROOT_DIR for ./run_train_model_on_musdb18.sh), train 'with "
-            f"tiny' on the synthetic miniature, or use the "
-            f"{musdb.PREVIEW_SECONDS}-second previews (root={PREVIEWS})"
+            "data_root is not set; name the folder of MUSDB18 (data_root=FOLDER, "
+            "--data-root FOLDER or MUSDB18_ROOT_DIR for "
+            "./run_train_model_on_musdb18.sh), train 'with tiny' on the synthetic "
+            "miniature, or use the "
+            f"{musdb.PREVIEW_SECONDS}-second previews (data_root={PREVIEWS})"
         )
     rate = config.model.sample_rate
-    folder = files.cache_folder("miniature", f"musdb-{rate}")
-    say(
-        f"no root: using the synthetic miniature corpus in {folder}; its numbers say "
-        "nothing about real recordings"
-    )
-    return miniature.write_musdb(folder, sample_rate=rate, **MINIATURE_TRACKS)
+    sizes = {"sample_rate": rate, **MINIATURE_TRACKS}
+    return miniature.cached("musdb", f"musdb-{rate}", **sizes)
 
 
 def _previews() -> Path:
@@ -281,7 +277,7 @@ def _long_enough(
     """Leave out tracks shorter than an excerpt, and report them."""
     whole = split == "valid" and config.dataset not in (*POOLED, "aligned")
     window = config.model.window_samples / config.model.sample_rate
-    seconds = window if whole else max(window, config.seq_dur)
+    seconds = window if whole else max(window, config.segment_seconds)
     kept: list[Track] = []
     short: list[Track] = []
     for track in tracks:
@@ -294,12 +290,13 @@ def _long_enough(
     longest = max(short, key=lambda track: track.samples / track.sample_rate)
     lasts = longest.samples / longest.sample_rate
     counts = f"{len(short)} of {len(tracks)} tracks of the split {split!r}"
-    reason = f"shorter than {'a frame' if whole else 'seq_dur'} ({seconds:g} s)"
+    reason = f"shorter than {'a frame' if whole else 'segment_seconds'} ({seconds:g} s)"
     if not kept or lost:
         of = f" with {', '.join(sorted(lost))}" if kept else ""
         raise CorpusError(
             f"no track{of} is left: {counts} are {reason}; the longest of them, "
-            f"{longest.name}, lasts {lasts:.2f} s; lower seq_dur or add longer files"
+            f"{longest.name}, lasts {lasts:.2f} s; lower segment_seconds or add longer "
+            "files"
         )
     say(f"leaving out {counts}, {reason}, such as {longest.name} ({lasts:.2f} s)")
     return kept

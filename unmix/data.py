@@ -78,15 +78,15 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
         [targets, channels, samples].
 
     Raises:
-        ConfigError: Whole tracks (``seq_dur`` at most 0) in batches of several.
+        ConfigError: Whole tracks (``segment_seconds`` at most 0) in batches of several.
     """
     config = resolved(config)
     batches = config.batch_size, config.train.accumulate
-    if config.seq_dur <= 0 and batches != (1, 1):
+    if config.segment_seconds <= 0 and batches != (1, 1):
         raise ConfigError(
-            f"seq_dur={config.seq_dur:g} takes whole tracks, which differ in length; "
-            f"set batch_size=1 instead of {batches[0]} and train.accumulate=1 instead "
-            f"of {batches[1]}, or a positive seq_dur"
+            f"segment_seconds={config.segment_seconds:g} takes whole tracks, which "
+            f"differ in length; set batch_size=1 instead of {batches[0]} and "
+            f"train.accumulate=1 instead of {batches[1]}, or a positive segment_seconds"
         )
     # Augmented sources would not match a mixture that is a file.
     asked = config.source_augmentations or ()
@@ -109,8 +109,8 @@ def validation_example(config: UnmixConfig, split: Split) -> Example:
     """Make the function from a position to an example of the validation.
 
     These are whole tracks with their own mixtures, in batches of one because lengths
-    differ. Aligned tracks are cut to ``seq_dur`` as in the original, and source folders
-    give fixed random mixtures of that length.
+    differ. Aligned tracks are cut to ``segment_seconds`` as in the original, and source
+    folders give fixed random mixtures of that length.
 
     Args:
         config: Configuration with the corpus, the length and the seed.
@@ -159,9 +159,9 @@ class _Drawn(NamedTuple):
 
 
 def _excerpt_samples(config: UnmixConfig) -> int | None:
-    if config.seq_dur <= 0:
+    if config.segment_seconds <= 0:
         return None
-    return int(config.seq_dur * config.model.sample_rate)
+    return int(config.segment_seconds * config.model.sample_rate)
 
 
 def _uniform(seed: int, position: tf.Tensor, slots: int) -> tf.Tensor:

@@ -171,8 +171,10 @@ def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
     """Return the corpus: by the options, else of the run, else as for a training."""
     root = options.data or os.environ.get(ROOT_VARIABLE)
     if root:
-        return corpus.root(replace(UMX, root=root))
-    if config and (config.dataset == "musdb" or (config.root and _is_speech(config))):
+        return corpus.root(replace(UMX, data_root=root))
+    if config and (
+        config.dataset == "musdb" or (config.data_root and _is_speech(config))
+    ):
         return corpus.root(config)
     return corpus.root(UMX)
 

@@ -29,7 +29,7 @@ MINIATURE = (
 
 def choose(words: Words) -> Choice:
     """Choose the published preset if there is a corpus, else the miniature."""
-    root = words.root("root", *VARIABLES)
+    root = words.root("data_root", *VARIABLES)
     # The preset for speech has its own corpus, of speech and noise.
     data = ["dataset=musdb"] if words.preset == "umxse" else []
     if not root:
@@ -37,7 +37,7 @@ def choose(words: Words) -> Choice:
         lines = job.miniature(preset, MINIATURE)
         return Choice(preset, [TARGETS, *data], lines, FOLDER)
     preset = words.preset or _published(root)
-    given = [TARGETS, f"root={root}", *data]
+    given = [TARGETS, f"data_root={root}", *data]
     return Choice(preset, given, [f"Training on MUSDB18 in {root}."], FOLDER, root)
 
 

@@ -18,7 +18,7 @@ ALIASES = {
     "--interferences": "interferer_dirs",
     "--random-interferer-mix": "random_track_mix",
     "--silence-missing-targets": "silence_missing",
-    "--data_dir": "root",
+    "--data_dir": "data_root",
     "--model_dir": "output",
 }
 """The original's flags whose keys have other names here."""

@@ -24,6 +24,9 @@ NOISE_SECONDS = 2
 def digest(separator: Separator) -> str:
     """Hash the output of a separator for noise, and its other settings.
 
+    ``Separator.digest`` identifies the weights alone, for reports; scores depend on the
+    options of the separation as well, and separators of a user's own have no digest.
+
     Args:
         separator: The separator, which runs once on two seconds of noise.
 

@@ -12,7 +12,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from common import files
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -90,6 +92,26 @@ WRITERS: dict[str, Writer] = {
         write_snippets,
     )
 }
+
+
+def cached(corpus: str, folder: str, **sizes: Any) -> Path:
+    """Make the miniature in the cache, unless it is there, and print where.
+
+    Args:
+        corpus: Its layout, a key of :data:`WRITERS`.
+        folder: Name of its folder in the cache, one for each choice of sizes.
+        **sizes: Sizes and options of the layout.
+
+    Returns:
+        The folder of the corpus.
+    """
+    path = files.cache_folder("miniature", folder)
+    sys.stdout.write(
+        f"no corpus is named: using the synthetic miniature corpus in {path}; its "
+        "numbers say nothing about real recordings\n"
+    )
+    sys.stdout.flush()
+    return WRITERS[corpus](path, **sizes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

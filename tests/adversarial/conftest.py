@@ -56,7 +56,7 @@ def config(songs, tmp_path, monkeypatch):
     )
     corpora = Corpora(
         paired="track_folders",
-        root=str(songs / "paired"),
+        data_root=str(songs / "paired"),
         unpaired="track_folders",
         unpaired_root=str(songs / "unpaired"),
     )

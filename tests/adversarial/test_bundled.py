@@ -23,7 +23,7 @@ from common.weights.card import Card, Score
 def write_run(folder, phases=("sup", "semisup"), **changes):
     """A run as the training leaves it, without its training."""
     config = replace(TINY, model_config=replace(TINY.model_config, **changes))
-    config = replace(config, corpora=replace(config.corpora, root="/music"))
+    config = replace(config, corpora=replace(config.corpora, data_root="/music"))
     nets = {}
     for phase in phases:
         nets[phase] = UNet(config.model_config)
@@ -86,7 +86,7 @@ def test_the_semi_supervised_phase_is_bundled_without_paths(tmp_path, monkeypatc
     }
     config = json.loads((output / "config.json").read_text())
     assert config["output"] is None
-    assert config["corpora"]["root"] is None
+    assert config["corpora"]["data_root"] is None
     monkeypatch.setattr(phases, "BUNDLED", output.parent)
     for ours, theirs in zip(
         phases.restore("mini").variables, nets["semisup"].variables, strict=True

@@ -43,7 +43,10 @@ def config(**corpora):
 
 
 def both(made, unpaired="moisesdb", **more):
-    roots = {"root": str(made / "musdb"), "unpaired_root": str(made / str(unpaired))}
+    roots = {
+        "data_root": str(made / "musdb"),
+        "unpaired_root": str(made / str(unpaired)),
+    }
     return config(paired="musdb", unpaired=unpaired, **roots, **more)
 
 
@@ -63,7 +66,7 @@ def write_song(folder, **files):
 
 @pytest.mark.parametrize("layout", ["musdb", "dsd100", "ccmixter", "moisesdb"])
 def test_every_corpus_is_paired_and_unpaired(made, layout):
-    paired = config(paired=layout, root=str(made / layout), unpaired=None)
+    paired = config(paired=layout, data_root=str(made / layout), unpaired=None)
     songs = corpus.list_songs(paired)
     assert (
         counts(songs)
@@ -144,7 +147,7 @@ def test_unpaired_songs_that_are_held_out_are_left_out(made, tmp_path, capsys):
     write_song(songs / "Mixtures/Test/001 - A - B", mixture=(RATE, RATE))
     stems = dict.fromkeys(("vocals", "drums", "bass", "other"), (RATE, RATE))
     write_song(songs / "Sources/Test/001 - A - B", **stems)
-    roots = {"root": str(made / "musdb"), "unpaired_root": str(songs)}
+    roots = {"data_root": str(made / "musdb"), "unpaired_root": str(songs)}
     songs = corpus.list_songs(config(unpaired="dsd100", **roots))
     assert names(songs.mixtures) == ["dsd100/008 - Another - One", "dsd100/001 - A - B"]
     assert "1 of 3 unpaired songs are left out" in capsys.readouterr().out
@@ -164,7 +167,8 @@ def test_the_miniature_is_announced(monkeypatch, capsys):
     def writer(layout):
         return lambda folder, **more: asked.setdefault(layout, (folder, more))[0]
 
-    monkeypatch.setattr(corpus, "WRITERS", {k: writer(k) for k in corpus.MINIATURE})
+    made = {k: writer(k) for k in corpus.MINIATURE}
+    monkeypatch.setattr(miniature, "WRITERS", made)
     with pytest.raises(CorpusError, match="MUSDB18: the folder"):
         corpus.list_songs(config())
     assert asked["musdb"][1]["sample_rate"] == 8192
@@ -176,7 +180,7 @@ def test_track_folders_may_lack_any_sound(made, tmp_path, capsys):
     for split in ("train", "valid", "test"):
         write_song(tmp_path / "p" / split / "a", mix=same, vocals=same, band=same)
         write_song(tmp_path / "p" / split / "b", accompaniment=same)
-    roots = {"root": str(tmp_path / "p"), "paired": "track_folders"}
+    roots = {"data_root": str(tmp_path / "p"), "paired": "track_folders"}
     songs = corpus.list_songs(config(**roots, unpaired=None))
     output = capsys.readouterr().out
     assert (
@@ -203,7 +207,7 @@ def test_skip_leaves_out_songs_that_lack_a_file(made, tmp_path):
     songs = tmp_path / "moisesdb"
     shutil.copytree(made / "moisesdb", songs)
     next(songs.rglob("*.wav")).unlink()
-    settings = config(root=str(made / "musdb"), unpaired_root=str(songs))
+    settings = config(data_root=str(made / "musdb"), unpaired_root=str(songs))
     with pytest.raises(CorpusError, match="MoisesDB"):
         corpus.list_songs(settings)
     skipped = replace(settings, corpora=replace(settings.corpora, skip=True))
@@ -232,14 +236,14 @@ def test_songs_that_do_not_fit_are_named(tmp_path, files, sentence):
         write_song(tmp_path / split / "a", **files)
     with pytest.raises(CorpusError, match=sentence):
         corpus.list_songs(
-            config(paired="track_folders", root=str(tmp_path), unpaired=None)
+            config(paired="track_folders", data_root=str(tmp_path), unpaired=None)
         )
 
 
 def test_songs_are_cut_to_their_shortest_file_where_that_is_allowed(tmp_path):
     for split in ("train", "valid", "test"):
         write_song(tmp_path / split / "a", vocals=(40000, 8000), band=(8000, 8000))
-    keys = {"paired": "track_folders", "root": str(tmp_path), "unpaired": None}
+    keys = {"paired": "track_folders", "data_root": str(tmp_path), "unpaired": None}
     with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
         corpus.list_songs(config(**keys))
     assert corpus.list_songs(config(**keys, allow_cut=True)).paired[0].samples == 8000
@@ -252,7 +256,7 @@ def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
     broken.write_bytes(b"ID3 this is no sound")
     with pytest.raises(AudioError, match=str(broken)):
         corpus.list_songs(
-            config(paired="track_folders", root=str(tmp_path), unpaired=None)
+            config(paired="track_folders", data_root=str(tmp_path), unpaired=None)
         )
 
 
@@ -260,7 +264,7 @@ def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
     ("keys", "error", "sentence"),
     [
         (
-            {"root": "/nowhere"},
+            {"data_root": "/nowhere"},
             CorpusError,
             "musdb: the folder /nowhere does not exist",
         ),
@@ -270,12 +274,12 @@ def test_an_mp3_that_cannot_be_read_is_named(tmp_path):
             "the root of track_folders is not se",
         ),
         (
-            {"root": "MADE"},
+            {"data_root": "MADE"},
             ConfigError,
             "unpaired_root is not set; corpora.unpaired=moi",
         ),
         (
-            {"root": "MADE", "unpaired_root": "/gone"},
+            {"data_root": "MADE", "unpaired_root": "/gone"},
             CorpusError,
             "moisesdb: the folder /gone does not exist; .*corpora.unpaired=none",
         ),
@@ -394,7 +398,7 @@ def test_all_but_the_vocals_are_the_accompaniment():
 
 def test_few_paired_clips_of_mir1k_are_of_many_songs(made):
     root = str(made / "mir1k")
-    keys = {"paired": "mir1k", "root": root, "unpaired": None}
+    keys = {"paired": "mir1k", "data_root": root, "unpaired": None}
     paired, *unpaired, _, _ = corpus.list_songs(config(**keys, paired_tracks=3))
     songs = [track.name.rpartition("_")[0] for track in paired]
     assert len(set(songs)) == 3
@@ -407,7 +411,7 @@ def test_few_paired_clips_of_mir1k_are_of_many_songs(made):
 
 def test_a_source_may_take_the_part_of_the_vocals(tmp_path):
     root = miniature.write_wham(tmp_path / "wham", train=2, validation=2, test=2)
-    keys = {"paired": "wham", "root": str(root), "unpaired": None}
+    keys = {"paired": "wham", "data_root": str(root), "unpaired": None}
     songs = corpus.list_songs(config(**keys, voice="s1"))
     accompaniment = songs.paired[0].sources["accompaniment"]
     assert [file.parent.name for file in accompaniment.parts] == ["s2", "noise"]

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from adversarial import data, excerpts
 from adversarial.config import TINY
-from adversarial.corpus import SongLists
 from adversarial.images import magnitude
 from adversarial.model import solve
+from adversarial.song_lists import SongLists
 from common.audio import resample
 from common.config import ConfigError
 from common.corpora.track import CorpusError, Track

@@ -284,7 +284,7 @@ def test_songs_are_read_in_mono_at_the_working_rate(tmp_path):
 def run_folder(tmp_path_factory):
     base = tmp_path_factory.mktemp("run")
     root = miniature.write_musdb(base / "musdb", sample_rate=RATE, train=4, test=4)
-    corpora = replace(TINY.corpora, root=str(root), unpaired="moisesdb")
+    corpora = replace(TINY.corpora, data_root=str(root), unpaired="moisesdb")
     config = replace(TINY, corpora=replace(corpora, unpaired_root="/gone"))
     folder = base / "run" / "sup"
     folder.mkdir(parents=True)

@@ -27,18 +27,18 @@ def test_without_a_corpus_it_says_so_and_runs_everything(run_script, capsys):
         (
             [],
             {"MOISESDB_ROOT_DIR": "/my moises"},
-            "musdb_moisesdb corpora.root=/m corpora.unpaired_root=/my moises",
+            "musdb_moisesdb corpora.data_root=/m corpora.unpaired_root=/my moises",
         ),
-        ([], {}, "musdb_moisesdb corpora.root=/m corpora.unpaired=none"),
+        ([], {}, "musdb_moisesdb corpora.data_root=/m corpora.unpaired=none"),
         (
             ["alpha=1"],
             {},
-            "musdb_moisesdb corpora.root=/m corpora.unpaired=none alpha=1",
+            "musdb_moisesdb corpora.data_root=/m corpora.unpaired=none alpha=1",
         ),
         (
             ["corpora.unpaired=ccmixter"],
             {},
-            "musdb_moisesdb corpora.root=/m corpora.unpaired=ccmixter",
+            "musdb_moisesdb corpora.data_root=/m corpora.unpaired=ccmixter",
         ),
     ],
 )
@@ -60,7 +60,8 @@ def test_a_word_names_the_preset(run_script):
 def test_corpora_may_be_named_by_arguments(run_script):
     keys = ["corpora.root=/m", "corpora.unpaired_root=/u"]
     run_script(job, *keys, MUSDB18_ROOT_DIR="/other", SONG="s.wav")
-    head = f"adversarial.train with musdb_moisesdb {' '.join(keys)} "
+    given = "corpora.data_root=/m corpora.unpaired_root=/u"
+    head = f"adversarial.train with musdb_moisesdb {given} {' '.join(keys)} "
     assert run_script.steps[0].startswith(head)
 
 

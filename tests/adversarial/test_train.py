@@ -444,7 +444,7 @@ def words(config, *more):
     """A command line of the same corpora and networks."""
     keys = {
         "corpora.paired": "track_folders",
-        "corpora.root": config.corpora.root,
+        "corpora.root": config.corpora.data_root,
         "corpora.unpaired": "track_folders",
         "corpora.unpaired_root": config.corpora.unpaired_root,
         "output": config.output,
@@ -666,6 +666,6 @@ def test_the_number_of_workers_changes_no_batch(config):
 def test_a_published_preset_without_a_root_is_refused(preset, tmp_path, capsys):
     assert train.main(["with", preset, f"output={tmp_path / 'run'}"]) == 1
     said = capsys.readouterr().err
-    for word in ("corpora.root is not set", "MUSDB18_ROOT_DIR", "'with tiny'"):
+    for word in ("corpora.data_root is not set", "MUSDB18_ROOT_DIR", "'with tiny'"):
         assert word in said
     assert not (tmp_path / "run").exists()

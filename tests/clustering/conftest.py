@@ -36,7 +36,7 @@ def config(speakers, tmp_path, monkeypatch):
         cluster=Clustering(percentile=80.0, mask="binary"),
         window_samples=64,
         hop_samples=16,
-        root=str(speakers),
+        data_root=str(speakers),
         output=str(tmp_path / "run"),
         segment_seconds=0.1,
         batch_size=2,

@@ -96,7 +96,7 @@ def test_balanced_excerpts_begin_where_both_sources_are_loud(config, tmp_path):
             folder.mkdir(parents=True)
             soundfile.write(folder / "a.wav", wave, 8000, subtype="FLOAT")
     root = str(tmp_path / "corpus")
-    config = replace(config, dataset="mix_folders", root=root, segment_seconds=0.1)
+    config = replace(config, dataset="mix_folders", data_root=root, segment_seconds=0.1)
 
     def share(excerpt):
         chosen = replace(config, excerpt=excerpt)
@@ -114,7 +114,7 @@ def test_balanced_excerpts_begin_where_both_sources_are_loud(config, tmp_path):
 def wham(config, tmp_path):
     """The configuration of noisy mixtures."""
     root = WRITERS["wham"](tmp_path / "wham", train=4, validation=2, test=2)
-    return replace(config, dataset="wham", root=str(root), task="mix_both")
+    return replace(config, dataset="wham", data_root=str(root), task="mix_both")
 
 
 def test_the_noise_is_part_of_the_mixtures(wham):
@@ -257,13 +257,13 @@ def test_corpora_of_the_catalogue_are_read(config, tmp_path, name):
     root = WRITERS[name](tmp_path / name, sample_rate=8000, **counts[name])
     first = {"fuss": "background", "dsd100": "vocals", "ccmixter": "vocals"}
     sources = (first[name], "*")
-    config = replace(config, dataset=name, root=str(root), sources=sources)
+    config = replace(config, dataset=name, data_root=str(root), sources=sources)
     for split in ("train", "valid", "test"):
         assert tuple(corpus.tracks(config, root, split)[0].sources) == sources
 
 
 def test_a_corpus_without_a_miniature_needs_a_root(config):
-    config = replace(config, dataset="song_folders", root=None)
+    config = replace(config, dataset="song_folders", data_root=None)
     with pytest.raises(CorpusError, match="song_folders has no miniature; name"):
         corpus.root(config)
 
@@ -280,7 +280,7 @@ def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(config, tmp
             folder.mkdir(parents=True)
             wave = np.full(samples, 0.1)
             soundfile.write(folder / "a.wav", wave, config.sample_rate)
-    config = replace(config, dataset="mix_folders", root=str(tmp_path), sources=())
+    config = replace(config, dataset="mix_folders", data_root=str(tmp_path), sources=())
     with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
         data.load(config)
     assert data.load(replace(config, allow_cut=True)).train.lengths == [8000]

@@ -271,7 +271,7 @@ def test_scores_of_a_whole_real_test_set_are_compared_with_published_ones(
     (real / "miniature.json").unlink()
     monkeypatch.setattr(published, "TRACKS", 2)
     settings = json.loads((run / "config.json").read_text())
-    settings["clip_kind"] = "none"
+    settings["clip_percentile"] = None
     (run / "config.json").write_text(json.dumps(settings))
     assert evaluate.main([str(run), "--root", str(real), "--bss"]) == 0
     printed = capsys.readouterr().out

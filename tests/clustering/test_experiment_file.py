@@ -150,7 +150,7 @@ def test_an_experiment_on_music_is_translated(music, capsys):
     assert (config.lr_decay_gamma, config.lr_decay_patience) == (0.5, 5)
     assert (config.train.epochs, config.patience, config.train.seed) == (90, 90, 7)
     assert config.train.steps_per_epoch == 0
-    assert config.clip_kind == "none"
+    assert (config.clip_norm, config.clip_percentile) == (0.0, None)
     assert (config.loss.clustering, config.loss.clustering_kind) == (1.0, "batch")
     assert (config.loss.target, config.loss.weights) == ("psa", ("magnitude",))
     assert config.loss.threshold_db == -80.0
@@ -274,7 +274,9 @@ def test_folders_of_speakers_are_splits_of_one_corpus(music, mix, dataset, root)
     }
     read = experiment_file.translate(values, file)
     configs = [read.config, *(data.config for data in read.data.values())]
-    assert {(c.dataset, c.root, c.length) for c in configs} == {(dataset, root, "max")}
+    assert {(c.dataset, c.data_root, c.length) for c in configs} == {
+        (dataset, root, "max")
+    }
     assert [data.split for data in read.data.values()] == ["test", "train", "valid"]
     if dataset == "wham":
         assert read.config.task == "mix_both"
@@ -404,7 +406,7 @@ def test_plain_keys_change_a_preset(tmp_path):
     (tmp_path / "corpus").mkdir()
     values = {
         "preset": "tiny_chimera",
-        "root": "corpus",
+        "data_root": "corpus",
         "spectral": {"recurrent": {"hidden": 7}},
         "lr": "5e-4",
         "model": "mine",
@@ -414,7 +416,7 @@ def test_plain_keys_change_a_preset(tmp_path):
     assert read.config.spectral.recurrent.hidden == 7
     assert read.config.spectral.recurrent.layers == tiny.spectral.recurrent.layers
     assert (read.config.kind, read.config.lr) == ("chimera", 5e-4)
-    assert read.config.root == str(tmp_path / "corpus")
+    assert read.config.data_root == str(tmp_path / "corpus")
     assert experiment_file.model(read) == str(tmp_path / "mine")
     assert list(read.data) == ["train", "valid", "test"]
 
@@ -455,7 +457,7 @@ def test_the_experiment_of_the_package_is_that_of_its_model():
     folder = BUNDLED / "mini"
     assert experiment_file.model(read) == str(folder)
     assert read.data["test"].config.dataset == "snippets"
-    assert read.data["train"].config.root is None
+    assert read.data["train"].config.data_root is None
     mini = configuration.load(ClusteringConfig, folder / "config.json")
     assert (read.config.kind, read.config.stft) == (mini.kind, mini.stft)
     assert read.config.spectral.recurrent == mini.spectral.recurrent
@@ -465,7 +467,7 @@ def test_the_experiment_of_the_package_is_that_of_its_model():
 def test_the_commands_take_an_experiment_file(run, config, speakers, tmp_path, capsys):
     file = tmp_path / "own.yml"
     # Relative to the file, and not to the current folder.
-    values = {"preset": "tiny", "model": "run", "root": str(speakers)}
+    values = {"preset": "tiny", "model": "run", "data_root": str(speakers)}
     values |= {"cluster": {"percentile": 50.0, "mask": "soft"}}
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
     restored = weights.restore(file)

@@ -47,7 +47,7 @@ def of_user(config, own):
         clustering_kind="my_losses:even",
     )
     kind, dataset = "my_network:Plain", "my_corpus:pairs"
-    return replace(config, kind=kind, dataset=dataset, root=str(own), loss=loss)
+    return replace(config, kind=kind, dataset=dataset, data_root=str(own), loss=loss)
 
 
 def test_all_modules_of_the_page_are_run():
@@ -129,7 +129,7 @@ def test_unknown_losses_are_reported_in_one_sentence(config, key):
 
 def test_a_users_corpus_needs_its_folder_and_tracks(of_user, own):
     with pytest.raises(CorpusError, match="my_corpus:pairs has no miniature"):
-        data.load(replace(of_user, root=None))
+        data.load(replace(of_user, data_root=None))
     for file in (own / "valid").iterdir():
         file.unlink()
     with pytest.raises(CorpusError, match="my_corpus:pairs: no track of valid in"):

@@ -25,14 +25,18 @@ def test_without_a_corpus_it_says_so_and_runs_everything(run_script, capsys):
         (
             ["/my talk"],
             {"WSJ0_2MIX_ROOT_DIR": "/w"},
-            "dpcl dataset=wsj0_2mix root=/my talk",
+            "dpcl dataset=wsj0_2mix data_root=/my talk",
         ),
-        ([], {"WSJ0_2MIX_ROOT_DIR": "/w"}, "dpcl dataset=wsj0_2mix root=/w"),
-        ([], {"WHAM_ROOT_DIR": "/h"}, "dpcl dataset=wham root=/h"),
+        ([], {"WSJ0_2MIX_ROOT_DIR": "/w"}, "dpcl dataset=wsj0_2mix data_root=/w"),
+        ([], {"WHAM_ROOT_DIR": "/h"}, "dpcl dataset=wham data_root=/h"),
         (["--dataset", "wham", "/w"], {}, None),
-        (["/w", "--dataset", "wham"], {}, "dpcl dataset=wham root=/w"),
-        (["chimera", "/w"], {}, "chimera dataset=wsj0_2mix root=/w"),
-        (["with", "chimera", "--root", "/w"], {}, "chimera dataset=wsj0_2mix root=/w"),
+        (["/w", "--dataset", "wham"], {}, "dpcl dataset=wham data_root=/w"),
+        (["chimera", "/w"], {}, "chimera dataset=wsj0_2mix data_root=/w"),
+        (
+            ["with", "chimera", "--root", "/w"],
+            {},
+            "chimera dataset=wsj0_2mix data_root=/w",
+        ),
     ],
 )
 def test_the_corpus_is_named_in_several_ways(
@@ -54,7 +58,7 @@ def test_a_folder_without_a_slash_is_a_corpus(run_script, tmp_path, monkeypatch)
     (tmp_path / "talk").mkdir()
     monkeypatch.chdir(tmp_path)
     assert run_script(job, "talk") == 0
-    assert " root=talk " in run_script.steps[0]
+    assert " data_root=talk " in run_script.steps[0]
     assert run_script(job, "tolk") == 1
     assert not run_script.steps
 
@@ -90,4 +94,4 @@ def test_an_experiment_file_gives_the_configuration(run_script, capsys, tmp_path
     expected = f"clustering.train with mine -p {file} lr=1 output=/r"
     assert run_script.steps == [expected, "clustering.evaluate /r"]
     assert run_script(job, *options, "root=/mine", RUN_DIR="/r") == 0
-    assert f" -p {file} root=/mine lr=1 " in run_script.steps[0]
+    assert f" -p {file} data_root=/mine lr=1 " in run_script.steps[0]

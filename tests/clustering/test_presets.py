@@ -56,7 +56,12 @@ PAPERS = {
         "spectral.recurrent.layers": 4,
         "spectral.embedding": 20,
     },
-    "autoclip_dc": {"clip": 10.0, "lr": 1e-3, "batch_size": 25, "train.epochs": 100},
+    "autoclip_dc": {
+        "clip_percentile": 10.0,
+        "lr": 1e-3,
+        "batch_size": 25,
+        "train.epochs": 100,
+    },
     "autoclip_mi_wkm": {"loss.clustering_kind": "whitened", "loss.inference": 0.75},
     "autoclip_snr": {"segment_samples": 25536, "loss.inference_kind": "snr"},
     "conv_tasnet": {

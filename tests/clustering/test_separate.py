@@ -95,7 +95,7 @@ def test_stereo_is_scored(config, tmp_path, capsys):
             wave = 2 * wave if name == "mix" else wave
             soundfile.write(folder / "a.wav", wave, RATE, subtype="FLOAT")
     root = str(tmp_path / "corpus")
-    config = replace(config, dataset="mix_folders", root=root)
+    config = replace(config, dataset="mix_folders", data_root=root)
     run = tmp_path / "run"
     run.mkdir()
     save(config, run / "config.json")

@@ -21,7 +21,7 @@ def three(config, tmp_path):
     return replace(
         config,
         dataset="wsj0_3mix",
-        root=str(folder),
+        data_root=str(folder),
         spectral=replace(config.spectral, sources=3),
         cluster=replace(config.cluster, sources=3),
         tasnet=replace(config.tasnet, sources=3),
@@ -56,6 +56,6 @@ def test_three_speakers_are_scored(three, kind):
 def test_two_and_three_speakers_are_not_confused(three, speakers):
     two = replace(three, dataset="wsj0_2mix")
     with pytest.raises(CorpusError, match="holds s3, so its mixtures are of more"):
-        corpus.tracks(two, Path(str(three.root)), "test")
+        corpus.tracks(two, Path(str(three.data_root)), "test")
     with pytest.raises(CorpusError, match="WSJ0-3mix"):
         corpus.tracks(three, speakers, "test")

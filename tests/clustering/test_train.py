@@ -18,6 +18,7 @@ from common.config import ConfigError
 from common.corpora.track import CorpusError
 from common.signal.stft import stft
 
+CLIPPING = ({}, {"clip_norm": 1e-3}, {"clip_percentile": 10.0})
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 
 
@@ -59,14 +60,13 @@ def test_the_terms_of_a_chimera_add_up(config):
     assert objective.terms(config) == ("clustering", "inference")
 
 
-@pytest.mark.parametrize(("kind", "clip"), [("none", 1), ("norm", 1e-3), ("auto", 10)])
+@pytest.mark.parametrize("clipping", CLIPPING)
 @pytest.mark.one_lane
 def test_every_clipping_takes_steps_without_a_term_of_weight_zero(
-    config, kind, clip, monkeypatch
+    config, clipping, monkeypatch
 ):
     loss = replace(config.loss, inference=0.0)
-    changes = {"kind": "chimera", "loss": loss, "clip_kind": kind, "clip": float(clip)}
-    config = replace(config, **changes)
+    config = replace(config, kind="chimera", loss=loss, **clipping)
     monkeypatch.setattr(objective, "_inference", lambda *_: 1 / 0)
     model = training.train(config, build)
     lines = (Path(config.output) / "scalars.jsonl").read_text("utf-8").splitlines()
@@ -120,6 +120,14 @@ def test_embeddings_learn_the_loudest_source_whatever_the_mask_learns(config, ta
     assert float(objective.losses(config, prepared, ideal)["clustering"][0]) < 1e-6
 
 
+def test_a_gradient_is_limited_by_percentile_and_by_norm(config):
+    config = replace(config, clip_percentile=100.0, clip_norm=0.5)
+    model = build(config, tf.distribute.get_strategy()).model
+    clipped, norm = model._clipped([tf.constant([3.0, 4.0])])
+    np.testing.assert_allclose(clipped[0], [0.3, 0.4], rtol=1e-6)
+    assert float(norm) == 5.0
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -143,7 +151,7 @@ def test_more_sources_than_masks_is_reported_in_one_sentence(config):
 
 def test_a_missing_root_is_reported_in_one_sentence(config):
     with pytest.raises(CorpusError, match="wsj0_2mix: the root /nowhere does not"):
-        data.load(replace(config, root="/nowhere"))
+        data.load(replace(config, data_root="/nowhere"))
 
 
 def test_excerpts_are_functions_of_their_position(config):
@@ -181,7 +189,7 @@ def test_tracks_shorter_than_an_excerpt_end_with_silence(config):
 def test_a_published_preset_without_a_root_is_refused(preset, tmp_path, capsys):
     assert main(["with", preset, f"output={tmp_path / 'run'}"]) == 1
     said = capsys.readouterr().err
-    assert "root is not set" in said
+    assert "data_root is not set" in said
     assert "WSJ0_2MIX_ROOT_DIR" in said
     assert re.search("'with (tiny[a-z_]*)'", said)[1] in PRESETS
     assert not (tmp_path / "run").exists()

@@ -33,7 +33,7 @@ def snippets(config, tmp_path, monkeypatch):
     monkeypatch.setitem(corpus.WRITERS, "snippets", write)
     monkeypatch.chdir(tmp_path)
     groups = ("vocals", "drums+bass+other")
-    return replace(config, dataset="snippets", root=None, sources=groups)
+    return replace(config, dataset="snippets", data_root=None, sources=groups)
 
 
 def saved(config):

@@ -53,7 +53,12 @@ def test_unmix_lists_tracks_and_takes_a_source_as_target(corpus):
     target = next(iter(tracks[0].sources))
     tiny = unmix.config.TINY
     network = replace(tiny.model, sample_rate=RATE, channels=1)
-    keys = {"dataset": name, "root": root, "target": (target,), "seq_dur": 0.5}
+    keys = {
+        "dataset": name,
+        "data_root": root,
+        "target": (target,),
+        "segment_seconds": 0.5,
+    }
     config = replace(tiny, model=network, **keys)
     listed = unmix.corpus.tracks(config, unmix.corpus.root(config), "train")
     split = unmix.corpus.open_split(config, "train", listed)
@@ -64,7 +69,7 @@ def test_unmix_lists_tracks_and_takes_a_source_as_target(corpus):
 def test_clustering_lists_tracks_of_equal_sources(corpus):
     name, root, _ = corpus
     tiny = clustering.presets.PRESETS["tiny"]
-    config = replace(tiny, dataset=name, root=root, sample_rate=RATE)
+    config = replace(tiny, dataset=name, data_root=root, sample_rate=RATE)
     folder = clustering.corpus.root(config)
     tracks = clustering.corpus.tracks(config, folder, "train")
     assert tracks
@@ -79,7 +84,7 @@ def test_adversarial_takes_a_source_as_the_voice(corpus):
     corpora = replace(
         tiny.corpora,
         paired=name,
-        root=root,
+        data_root=root,
         unpaired=None,
         voice=voice,
         silent=False,

@@ -52,9 +52,9 @@ def config(music, tmp_path) -> UnmixConfig:
         model=MICRO,
         train=schedule,
         target=("vocals",),
-        root=str(music),
+        data_root=str(music),
         output=str(tmp_path / "run"),
-        seq_dur=0.5,
+        segment_seconds=0.5,
         batch_size=2,
     )
     return resolved(config)

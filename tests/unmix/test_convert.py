@@ -132,7 +132,7 @@ def test_the_bundled_model_is_checked_like_any_other(capsys):
 
 def make_run(folder, **changes):
     """A run of two targets as the training leaves it, without its training."""
-    config = override(TINY, {"target": "drums,bass", "root": "/music", **changes})
+    config = override(TINY, {"target": "drums,bass", "data_root": "/music", **changes})
     networks = {}
     for target in config.target:
         output = folder / target

@@ -35,21 +35,23 @@ def _own_cache(tmp_path, monkeypatch):
 def test_folders_need_a_root_and_their_names(tmp_path, dataset):
     config = UnmixConfig(dataset=dataset, **FOLDERS[dataset])
     assert corpus.targets(config) == ("vocals",)
-    with pytest.raises(ConfigError, match=f"root is not set; dataset={dataset} needs"):
+    with pytest.raises(
+        ConfigError, match=f"data_root is not set; dataset={dataset} needs"
+    ):
         corpus.root(config)
-    assert corpus.root(replace(config, root=str(tmp_path))) == tmp_path
+    assert corpus.root(replace(config, data_root=str(tmp_path))) == tmp_path
     with pytest.raises(CorpusError, match=r"the root .*/nowhere does not exist"):
-        corpus.root(replace(config, root=str(tmp_path / "nowhere")))
+        corpus.root(replace(config, data_root=str(tmp_path / "nowhere")))
     for key in FOLDERS[dataset]:
         empty = () if isinstance(FOLDERS[dataset][key], tuple) else None
         with pytest.raises(ConfigError, match=f"--{key.replace('_', '-')}"):
-            corpus.root(replace(config, root=str(tmp_path), **{key: empty}))
+            corpus.root(replace(config, data_root=str(tmp_path), **{key: empty}))
 
 
 @pytest.mark.parametrize("dataset", FOLDERS)
 def test_an_empty_split_is_reported_in_one_sentence(tmp_path, dataset):
     (tmp_path / "train").mkdir()
-    config = UnmixConfig(dataset=dataset, root=str(tmp_path), **FOLDERS[dataset])
+    config = UnmixConfig(dataset=dataset, data_root=str(tmp_path), **FOLDERS[dataset])
     with pytest.raises(CorpusError, match=r"is empty|does not exist"):
         corpus.tracks(config, corpus.root(config), "train")
 
@@ -59,16 +61,18 @@ def test_previews_are_taken_and_announced_where_they_are_asked_for(
 ):
     (tmp_path / "train").mkdir()
     monkeypatch.setattr(musdb, "preview", lambda: tmp_path)
-    assert corpus.root(replace(PRESETS["umx"], root="previews")) == tmp_path
+    assert corpus.root(replace(PRESETS["umx"], data_root="previews")) == tmp_path
     assert "7-second previews of MUSDB18" in capsys.readouterr().out
 
 
 def test_a_published_preset_without_a_root_is_refused(monkeypatch):
     monkeypatch.setattr(musdb, "preview", lambda: pytest.fail("downloaded"))
-    sentence = "root is not set; .*MUSDB18_ROOT_DIR.*'with tiny'.*root=previews"
+    sentence = (
+        "data_root is not set; .*MUSDB18_ROOT_DIR.*'with tiny'.*data_root=previews"
+    )
     for name in PRESETS:
         if name != "tiny":
-            config = replace(PRESETS[name], dataset="musdb", root=None)
+            config = replace(PRESETS[name], dataset="musdb", data_root=None)
             with pytest.raises(ConfigError, match=sentence):
                 corpus.root(config)
 
@@ -76,11 +80,11 @@ def test_a_published_preset_without_a_root_is_refused(monkeypatch):
 def test_previews_offline_are_reported_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSDB_PREVIEW_URL", (tmp_path / "none.zip").as_uri())
     with pytest.raises(CorpusError, match="needs the internet: name the folder"):
-        corpus.root(replace(PRESETS["umx"], root="previews"))
+        corpus.root(replace(PRESETS["umx"], data_root="previews"))
 
 
 def test_tiny_takes_the_miniature_at_its_rate_without_asking(monkeypatch):
-    monkeypatch.setattr(miniature, "write_musdb", lambda number, **k: number)
+    monkeypatch.setitem(miniature.WRITERS, "musdb", lambda place, **k: place)
     monkeypatch.setattr(musdb, "preview", lambda: pytest.fail("asked the network"))
     assert corpus.root(PRESETS["tiny"]).name == "musdb-16000"
 
@@ -110,9 +114,9 @@ def test_corpora_of_the_catalogue_give_excerpts(tmp_path, name, target, counts):
         SHORT,
         model=replace(SHORT.model, sample_rate=8000, channels=1),
         dataset=name,
-        root=str(folder),
+        data_root=str(folder),
         target=(target,),
-        seq_dur=0.1,
+        segment_seconds=0.1,
     )
     splits = data.load(config)
     assert splits.train.targets == (target,)
@@ -131,7 +135,7 @@ SHORT = UnmixConfig(
     dataset="trackfolder_fix",
     target_file="x.wav",
     interferer_files=("y.wav",),
-    seq_dur=0.25,
+    segment_seconds=0.25,
 )
 
 
@@ -143,23 +147,23 @@ def write_tracks(root: Path, *seconds: float) -> UnmixConfig:
             for name in "xy":
                 wave = np.full((round(length * 800), 2), 0.1)
                 soundfile.write(folder / f"{name}.wav", wave, 800)
-    return replace(SHORT, root=str(root))
+    return replace(SHORT, data_root=str(root))
 
 
 def test_short_tracks_are_left_out_and_named(tmp_path, capsys):
     train, valid = data.load(write_tracks(tmp_path, 0.25, 0.2, 0.3, 0.1))
     assert (train.rows, valid.rows) == (2, 4)
     assert (
-        "leaving out 2 of 4 tracks of the split 'train', shorter than seq_dur (0.25 s),"
-        " such as song 1 (0.20 s)"
+        "leaving out 2 of 4 tracks of the split 'train', shorter than segment_seconds "
+        "(0.25 s), such as song 1 (0.20 s)"
     ) in capsys.readouterr().out
 
 
 def test_only_short_tracks_are_an_error(tmp_path):
     with pytest.raises(
         CorpusError,
-        match=r"no track is left: 2 of 2 .*shorter than seq_dur \(0.25 s\).*song 1, "
-        r"lasts 0.20 s; lower seq_dur",
+        match=r"no track is left: 2 of 2 .*shorter than segment_seconds \(0.25 s\)"
+        r".*song 1, lasts 0.20 s; lower segment_seconds",
     ):
         data.load(write_tracks(tmp_path, 0.1, 0.2))
 
@@ -173,7 +177,7 @@ def test_only_short_sounds_of_one_source_are_an_error(tmp_path):
     config = replace(
         SHORT,
         dataset="sourcefolder",
-        root=str(tmp_path),
+        data_root=str(tmp_path),
         target_dir="voice",
         interferer_dirs=("noise",),
     )

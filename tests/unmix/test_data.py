@@ -25,7 +25,7 @@ SOURCES = musdb.SOURCES
 CONFIG = UnmixConfig(
     model=Network(sample_rate=RATE, window_samples=16, hop_samples=8),
     target=SOURCES,
-    seq_dur=SECONDS,
+    segment_seconds=SECONDS,
     batch_size=4,
     samples_per_track=8,
     source_augmentations=(),
@@ -54,7 +54,7 @@ def songs(root: Path, tracks: int = 3, samples: int = 200) -> UnmixConfig:
         for source, each in enumerate((*SOURCES, "mixture")):
             code = 10 * number + (9 if each == "mixture" else source)
             ramp(root / "train" / name / f"{each}.wav", code, samples)
-    return replace(CONFIG, root=str(root))
+    return replace(CONFIG, data_root=str(root))
 
 
 def examples(config: UnmixConfig, count: int, first: int = 0):
@@ -167,7 +167,7 @@ def test_each_split_has_records_of_its_own(tmp_path):
     config = replace(
         CONFIG,
         dataset="trackfolder_fix",
-        root=str(tmp_path),
+        data_root=str(tmp_path),
         target_file="x.wav",
         interferer_files=("y.wav",),
         records=str(tmp_path / "records"),
@@ -220,7 +220,7 @@ def folders(tmp_path):
             for source, name in enumerate("xyz"):
                 file = tmp_path / split / f"{track}/{name}.wav"
                 ramp(file, 10 * track + source, 200 + 10 * track + source)
-    return replace(CONFIG, root=str(tmp_path), target_file="x.wav")
+    return replace(CONFIG, data_root=str(tmp_path), target_file="x.wav")
 
 
 def test_aligned_keeps_input_and_output_together(folders):
@@ -270,8 +270,8 @@ def test_fixed_folders_take_every_target_once(folders, mixed):
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_variable_folders_take_what_there_is(folders, mixed):
-    Path(folders.root, "train/0/x.wav").unlink()
-    Path(folders.root, "train/3/z.wav").unlink()
+    Path(folders.data_root, "train/0/x.wav").unlink()
+    Path(folders.data_root, "train/3/z.wav").unlink()
     config = replace(
         folders,
         dataset="trackfolder_var",
@@ -302,7 +302,7 @@ def pools(tmp_path):
             ramp(tmp_path / split / f"voice/{number}.wav", 20 + number)
     return replace(
         CONFIG,
-        root=str(tmp_path),
+        data_root=str(tmp_path),
         dataset="sourcefolder",
         target_dir="voice",
         interferer_dirs=("noise",),
@@ -355,7 +355,7 @@ def test_unaligned_is_source_folders_without_splits(tmp_path):
         ramp(tmp_path / f"voice/{number}.wav", 20 + number)
     config = replace(
         CONFIG,
-        root=str(tmp_path),
+        data_root=str(tmp_path),
         dataset="unaligned",
         target_dir="voice",
         interferer_dirs=("noise",),
@@ -373,11 +373,11 @@ def test_whole_tracks_are_trained_on_one_by_one(folders):
         dataset="trackfolder_fix",
         interferer_files=("y.wav",),
         random_track_mix=False,
-        seq_dur=0.0,
+        segment_seconds=0.0,
     )
     train = data.load(config).train
     with pytest.raises(
-        ConfigError, match=r"seq_dur=0 takes whole tracks.*batch_size=1"
+        ConfigError, match=r"segment_seconds=0 takes whole tracks.*batch_size=1"
     ):
         data.training_example(config, train)
     lengths = {

@@ -118,6 +118,6 @@ def test_each_target_needs_a_source(joint, music, tmp_path, changes):
     if "dataset" in changes:
         (tmp_path / "train").symlink_to(music / "train")
         (tmp_path / "valid").symlink_to(music / "test")
-        changes = {**changes, "root": str(tmp_path)}
+        changes = {**changes, "data_root": str(tmp_path)}
     with pytest.raises(ConfigError, match="expected as many different names as"):
         build(replace(joint, **changes), tf.distribute.get_strategy())

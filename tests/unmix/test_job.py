@@ -30,7 +30,7 @@ def test_previews_are_a_root(run_script):
     run_script(job, "previews")
     training, evaluation = run_script.steps
     assert training.startswith("unmix.train with umx ")
-    assert " root=previews " in training
+    assert " data_root=previews " in training
     assert " --root=previews " in evaluation
 
 
@@ -54,7 +54,7 @@ def test_the_corpus_is_named_in_several_ways(
     run_script(job, *arguments, **environment)
     assert f"Training on MUSDB18 in {root}." in capsys.readouterr().out
     training, evaluation = run_script.steps
-    assert training.startswith(f"unmix.train with umx {FOUR} root={root} ")
+    assert training.startswith(f"unmix.train with umx {FOUR} data_root={root} ")
     assert f" --root={root} --evaldir " in evaluation
 
 
@@ -63,7 +63,7 @@ def test_a_configuration_file_may_name_corpus_and_run(run_script, tmp_path):
     file.write_text("root: /music\noutput: /old run\nlr: 0.5\n")
     run_script(job, str(file), MUSDB18_ROOT_DIR="/other")
     training, evaluation = run_script.steps
-    expected = f"unmix.train with umx {FOUR} root=/music {file} output=/old run"
+    expected = f"unmix.train with umx {FOUR} data_root=/music {file} output=/old run"
     assert training == expected
     assert evaluation.startswith("unmix.evaluate --model /old run --root=/music ")
 
@@ -81,7 +81,7 @@ def test_wav_files_are_named_as_the_published_row(run_script, tmp_path):
 def test_speech_enhancement_reads_musdb18_only_in_training(run_script):
     run_script(job, "umxse", "/music", RUN_DIR="/r")
     training, evaluation = run_script.steps
-    assert f"with umxse {FOUR} root=/music dataset=musdb " in training
+    assert f"with umxse {FOUR} data_root=/music dataset=musdb " in training
     expected = "unmix.evaluate --model /r --root=/music --evaldir /r/evaluation"
     assert evaluation == expected
 
@@ -91,7 +91,7 @@ def test_several_seeds_keep_the_best_of_each_target(run_script, words):
     arguments = ["/m", "epochs=3", *words, "--lr", "1"]
     assert run_script(job, *arguments, RUN_DIR="/old run") == 0
     *trainings, best, evaluation = run_script.steps
-    head = f"unmix.train with umx {FOUR} root=/m epochs=3 --lr 1 output=/old run/"
+    head = f"unmix.train with umx {FOUR} data_root=/m epochs=3 --lr 1 output=/old run/"
     assert trainings == [f"{head}seed{n} train.seed={n}" for n in (42, 43, 44, 45)]
     assert best == "unmix.seeds /old run"
     assert "--model /old run/best --root=/m --evaldir /old run/eval" in evaluation
@@ -137,4 +137,4 @@ def test_flags_of_the_original_reach_the_training(run_script, capsys):
     assert run_script(job, "/m", *flags, RUN_DIR="/r") == 0
     assert capsys.readouterr().out.count("--nb-workers has no effect") == 1
     words = "--quiet --no-cuda model.bidirectional=false output=/r"
-    assert run_script.steps[0] == f"unmix.train with umx {FOUR} root=/m {words}"
+    assert run_script.steps[0] == f"unmix.train with umx {FOUR} data_root=/m {words}"

@@ -48,7 +48,7 @@ def test_all_frames_of_all_mixtures_count(tmp_path, monkeypatch, block_frames):
     valid = tmp_path / "train" / musdb.VALIDATION[0]
     valid.symlink_to(tmp_path / "train" / "T0", target_is_directory=True)
     network = Network(sample_rate=800, window_samples=64, hop_samples=16)
-    config = UnmixConfig(model=network, root=str(tmp_path), seq_dur=0.1)
+    config = UnmixConfig(model=network, data_root=str(tmp_path), segment_seconds=0.1)
     mean, deviation = statistics.statistics(config, data.load(config).train)
     np.testing.assert_allclose(mean, np.mean(frames, axis=0), rtol=1e-5)
     np.testing.assert_allclose(deviation, np.std(frames, axis=0), rtol=1e-4)
@@ -63,7 +63,7 @@ def test_silent_bins_get_a_small_deviation(tmp_path):
         for each in ("mixture", *musdb.SOURCES):
             soundfile.write(folder / f"{each}.wav", wave, 800, subtype="FLOAT")
     network = Network(sample_rate=800, window_samples=64, hop_samples=16, channels=1)
-    config = UnmixConfig(model=network, root=str(tmp_path), seq_dur=0.1)
+    config = UnmixConfig(model=network, data_root=str(tmp_path), segment_seconds=0.1)
     split = data.load(config).train
     _, deviation = statistics.statistics(replace(config), split)
     assert deviation.argmax() == 8

@@ -73,8 +73,8 @@ def test_an_early_stop_is_final(config, capsys):
 @pytest.mark.slow
 def test_two_targets_in_one_command_have_a_folder_each(config, tmp_path):
     shape = [f"model.{key}={value}" for key, value in vars(config.model).items()]
-    schedule = ["epochs=1", "steps_per_epoch=2", "seq_dur=0.5", "batch_size=2"]
-    rest = ["--targets", "drums", "vocals", "--root", config.root]
+    schedule = ["epochs=1", "steps_per_epoch=2", "segment_seconds=0.5", "batch_size=2"]
+    rest = ["--targets", "drums", "vocals", "--root", config.data_root]
     output = tmp_path / "both"
     assert main(["with", "tiny", *shape, *schedule, *rest, f"output={output}"]) == 0
     assert {path.parent.name for path in output.glob("*/config.json")} >= {
@@ -111,7 +111,7 @@ def test_umxse_starts_from_speech_and_noise(tmp_path, capsys, monkeypatch):
     output = tmp_path / "run"
     words = ["with", "umxse", f"root={tmp_path / 'data'}", f"output={output}"]
     few = ["train.epochs=1", "nb_train_samples=1", "nb_valid_samples=1", "batch_size=1"]
-    assert main([*words, *few, "seq_dur=0.5", "model.hidden_size=8"]) == 0
+    assert main([*words, *few, "segment_seconds=0.5", "model.hidden_size=8"]) == 0
     assert "trained 1 steps for speech" in capsys.readouterr().out
     assert unmix.load(output).sources[0] == "speech"
     assert main([*words[:3], "target=speech,noise"]) == 1
@@ -122,7 +122,9 @@ def test_umxse_starts_from_speech_and_noise(tmp_path, capsys, monkeypatch):
     assert main(["with", "tiny", "dataset=trackfolder_fix", "target_file="]) == 1
     assert "target_file names; set target= to one name" in capsys.readouterr().err
     assert main(words[:2]) == 1
-    assert "root is not set; dataset=sourcefolder needs it" in capsys.readouterr().err
+    assert (
+        "data_root is not set; dataset=sourcefolder needs it" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("flag", [["--nb-workers", "4"], ["--nb_workers=4"]])

@@ -30,9 +30,9 @@ class SongLists(NamedTuple):
 
     Attributes:
         paired: Songs with their mixture and sources.
-        mixtures: Songs of which the mixture is used, without its sources.
-        accompaniments: Songs of which the accompaniment is used.
-        vocals: Songs of which the vocals are used.
+        mixtures: Songs whose mixture is used, without its sources.
+        accompaniments: Songs whose accompaniment is used.
+        vocals: Songs whose vocals are used.
         valid: Paired songs of the validation.
         test: Paired songs of the test.
     """

@@ -246,7 +246,7 @@ def test_a_closed_standard_output_is_reported_in_one_sentence(
     [
         (["-", "SONG", "--live"], "standard input is separated alone"),
         (["-", "--live", "--jobs", "2"], "standard input is separated alone"),
-        (["-", "--live", "--format", "input"], "nobody knows of standard input"),
+        (["-", "--live", "--format", "input"], "unknown for standard input"),
         (["-", "--live", "--preview"], "which a pipe does not have"),
         (["SONG", "--raw", "s16le,8000,1"], "raw describes standard input"),
         (["SONG", "--output", "-"], "takes one stem; choose it by --targets"),

@@ -1,10 +1,11 @@
 """Repeat a table of a paper: ``python benchmarks/reproduce.py TABLE --root CORPUS``.
 
 Every row of ``tables.py`` trains a preset or restores published weights, separates one
-test mixture, and evaluates on the test set, each step in a process of its own.
+test mixture, and evaluates on the test set, each step in its own process.
 ``DIR/TABLE.md`` holds the measured numbers beside the published ones, with tolerance,
-commit, versions, hours and commands. Stopped at any time, the same command goes on: a
-finished step is not repeated. ``--tiny`` takes small networks and made-up sounds.
+commit, versions, hours and commands. After an interruption the same command
+continues: finished steps are not repeated. ``--tiny`` uses small networks and synthetic
+sounds.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ Summary = Mapping[str, Any]
 
 
 class TableError(ValueError):
-    """A table that cannot be repeated as asked."""
+    """A table cannot be repeated with these options."""
 
 
 class Step(NamedTuple):
@@ -75,22 +76,22 @@ class Step(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is asked: the table, its corpora, the folder, and the options."""
+    """The table, its corpora, the output folder and the options."""
 
     name: str
     table: Table
     roots: Sequence[Path]
-    place: Path
+    output: Path
     tiny: bool = False
     limit: int | None = None
 
 
 Start = Callable[[Step, Path], int]
-"""Runs a step, with a file for what it prints; returns its exit code."""
+"""Runs a step with a file for its output; returns the exit code."""
 
 
 def main(argv: Sequence[str] | None = None, start: Start | None = None) -> int:
-    """Run the rows that are not finished and write the table; returns the exit code."""
+    """Run the unfinished rows and write the table; return the exit code."""
     options = _parser().parse_args(argv)
     return exit_code("run_table.sh", lambda: _main(options, start or spawn))
 
@@ -104,12 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", type=Path, required=True, metavar="DIR")
     add("--rows", nargs="+", metavar="ROW", help="default: all")
     add("--limit", type=int, metavar="N", help="test mixtures to score (default: all)")
-    add("--tiny", action="store_true", help="two steps on made-up sounds")
+    add("--tiny", action="store_true", help="two steps on synthetic sounds")
     return parser
 
 
 def _main(options: argparse.Namespace, start: Start) -> int:
-    table, place = TABLES[options.name], options.output.absolute()
+    table, output = TABLES[options.name], options.output.absolute()
     rows = options.rows or list(table.rows)
     unknown = [row for row in rows if row not in table.rows]
     if unknown:
@@ -117,23 +118,23 @@ def _main(options: argparse.Namespace, start: Start) -> int:
             f"{options.name} has no row {unknown[0]!r}; expected some of "
             f"{', '.join(table.rows)}"
         )
-    roots = prepare(table, place, options)
-    task = Task(options.name, table, roots, place, options.tiny, options.limit)
+    roots = prepare(table, output, options)
+    task = Task(options.name, table, roots, output, options.tiny, options.limit)
     failed = [row for row in rows if not run(task, row, start)]
     text = "\n".join(lines(task)) + "\n"
-    write_text(place / f"{options.name}.md", text)
-    sys.stdout.write(f"{text}\ntable: {place / f'{options.name}.md'}\n")
+    write_text(output / f"{options.name}.md", text)
+    sys.stdout.write(f"{text}\ntable: {output / f'{options.name}.md'}\n")
     for row in failed:
-        sys.stderr.write(f"run_table.sh: {row} failed, see {place / 'logs'}\n")
+        sys.stderr.write(f"run_table.sh: {row} failed, see {output / 'logs'}\n")
     return 1 if failed else 0
 
 
-def prepare(table: Table, place: Path, options: argparse.Namespace) -> list[Path]:
+def prepare(table: Table, output: Path, options: argparse.Namespace) -> list[Path]:
     """Make the miniatures of ``--tiny``, or check the corpora before hours of work."""
     corpora = [table.corpus, *filter(None, [table.unpaired])]
     if options.tiny:
         return [
-            miniature.WRITERS[each](place / "corpora" / each, **MINIATURES[each])
+            miniature.WRITERS[each](output / "corpora" / each, **MINIATURES[each])
             for each in corpora
         ]
     roots = [options.root, options.unpaired_root][: len(corpora)]
@@ -151,14 +152,14 @@ def prepare(table: Table, place: Path, options: argparse.Namespace) -> list[Path
 
 
 def run(task: Task, name: str, start: Start) -> bool:
-    """Run the steps of a row that are not finished; returns whether all are."""
-    folder = task.place / "rows" / name
+    """Run the unfinished steps of a row; return whether all are finished."""
+    folder = task.output / "rows" / name
     finished = read_steps(folder)
     for number, step in enumerate(steps(task, name)):
         if number < len(finished):
             _expect_same(folder, finished[number], step)
             continue
-        log = task.place / "logs" / f"{name}-{step.log}.log"
+        log = task.output / "logs" / f"{name}-{step.log}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         sys.stderr.write(f"{name}: python {step.command}\n")
         began, used = time.monotonic(), os.times()
@@ -198,7 +199,7 @@ def _expect_same(folder: Path, finished: Mapping[str, Any], step: Step) -> None:
 
 
 def spawn(step: Step, log: Path) -> int:
-    """Run a step in a process of its own."""
+    """Run a step in its own process."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("ab") as file:
         command = [sys.executable, "-m", step.module, *step.words]
@@ -211,7 +212,7 @@ def spawn(step: Step, log: Path) -> int:
 def steps(task: Task, name: str) -> list[Step]:
     """List the steps of a row: train or restore, separate a mixture, evaluate."""
     row, pillar = task.table.rows[name], task.table.pillar
-    folder = task.place / "rows" / name
+    folder = task.output / "rows" / name
     model = str(folder / "run") if row.preset else row.restore
     if row.restore and task.tiny:
         model = BUNDLED
@@ -243,9 +244,9 @@ def training(task: Task, row: Row, run_folder: str) -> list[str]:
 def mixture(task: Task) -> Path:
     """Find the first test mixture of the corpus."""
     for pattern in task.table.mixtures:
-        found = sorted(task.roots[0].glob(pattern))
-        if found:
-            return found[0]
+        files = sorted(task.roots[0].glob(pattern))
+        if files:
+            return files[0]
     raise TableError(
         f"{task.roots[0]} holds no test mixture; expected "
         f"{' or '.join(task.table.mixtures)}"
@@ -279,8 +280,8 @@ def lines(task: Task) -> Iterator[str]:
         yield "**Synthetic sounds: these numbers say nothing about real recordings.**\n"
     yield (
         f"Tolerance: {RESTORED} dB for published weights, {TRAINED} dB for a training. "
-        "Numbers compare over the whole test set. Hours leave out starts that were "
-        "broken off. `+` after a commit: with changes.\n"
+        "Numbers compare over the whole test set. Hours do not count starts "
+        "that were interrupted. `+` after a commit: with changes.\n"
     )
     head = ["row", "of", "measure", "measured", "published", "tolerance", "within"]
     cells = [cell for name in task.table.rows for cell in _numbers(task, name)]
@@ -293,11 +294,11 @@ def lines(task: Task) -> Iterator[str]:
     if done:
         yield "Commands, where DIR is `--output`:\n"
     for step in done:
-        yield f"- `python {step['command'].replace(str(task.place), 'DIR')}`"
+        yield f"- `python {step['command'].replace(str(task.output), 'DIR')}`"
 
 
 def _finished(task: Task, name: str) -> list[dict[str, Any]]:
-    return read_steps(task.place / "rows" / name)
+    return read_steps(task.output / "rows" / name)
 
 
 def _numbers(task: Task, name: str) -> Iterator[list[str]]:
@@ -331,7 +332,7 @@ def within(
     number: Number,
     tolerance: float,
 ) -> str:
-    """Tell whether a number is that of the publication, where both compare."""
+    """Tell whether a number equals the published one, if they can be compared."""
     if own is None or number.amount is None:
         return ""
     made_up = (task.roots[0] / miniature.MARKER).exists()
@@ -345,7 +346,7 @@ def read_summary(task: Task, name: str) -> Summary | None:
     """Read the summary of a row whose evaluation is finished."""
     if len(_finished(task, name)) < len(steps(task, name)):
         return None
-    file = task.place / "rows" / name / "evaluation" / "summary.json"
+    file = task.output / "rows" / name / "evaluation" / "summary.json"
     summary: Summary = json.loads(file.read_text("utf-8"))
     return summary
 
@@ -354,7 +355,7 @@ def _origin(task: Task, name: str) -> list[str]:
     row, finished = task.table.rows[name], _finished(task, name)
     made = f"preset `{row.preset}`" if row.preset else f"weights `{row.restore}`"
     if row.restore and task.tiny:
-        made = f"weights `{BUNDLED}`, in place of `{row.restore}`"
+        made = f"weights `{BUNDLED}`, instead of `{row.restore}`"
     hours = [f"{sum(s[key] for s in finished):.2f}" for key in ("hours", "cpu_hours")]
     commits = ", ".join(dict.fromkeys(step["commit"] for step in finished))
     return [f"`{name}`: {row.about}", made, *(hours if finished else ("", "")), commits]
@@ -384,7 +385,7 @@ MEASURED: Mapping[str, Callable[[Summary, Number], float | None]] = {
     "clustering": _clustering,
     "adversarial": _adversarial,
 }
-"""Number of a summary that stands beside a published one, by package."""
+"""Functions that return the number to compare with a published one, by package."""
 COUNTS: Mapping[str, Callable[[Summary], int]] = {
     "mixit": lambda summary: summary["examples"],
     "unmix": lambda summary: summary["tracks"],
@@ -395,7 +396,7 @@ COUNTS: Mapping[str, Callable[[Summary], int]] = {
         for measures in songs.values()
     ),
 }
-"""How much was measured, by package."""
+"""Functions that count the scored examples, by package."""
 
 
 if __name__ == "__main__":

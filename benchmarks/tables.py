@@ -1,7 +1,7 @@
 """The tables of the papers that ``benchmarks/reproduce.py`` repeats, as data.
 
-A row trains a preset, or restores published weights by their name. Which published
-numbers it stands beside is a row of ``published.csv`` in its package.
+A row trains a preset, or restores published weights by their name. The published
+numbers to compare it with are in ``published.csv`` of its package.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class Row(NamedTuple):
     """A separator of a table.
 
     Attributes:
-        about: What the table calls it.
-        published: Rows of ``published.csv`` that it stands beside.
-        preset: Preset to train; empty: nothing is trained.
+        about: Name in the table.
+        published: Rows of ``published.csv`` to compare it with.
+        preset: Preset to train; empty if nothing is trained.
         keys: Keys that differ from the preset.
-        restore: Name of published weights instead.
-        evaluation: Further words of the evaluation.
+        restore: Name of published weights, if they are used instead.
+        evaluation: Further arguments of the evaluation.
     """
 
     about: str
@@ -38,14 +38,14 @@ class Table(NamedTuple):
     """A table of a paper.
 
     Attributes:
-        title: What it is.
+        title: Title of the table.
         pillar: Package of its rows.
         corpus: Its corpus in ``common.corpora.catalogue``.
         tests: Number of test mixtures, or rows of scores, of the published ones.
         mixtures: Patterns of a test mixture in the corpus; the first is separated.
         rows: The rows by name.
         numbers: Name of the table in ``published.csv``.
-        condition: Condition of its numbers, where one alone is measured.
+        condition: Condition of its numbers, if only one is measured.
         unpaired: A second corpus, without pairs of mixtures and sources.
     """
 
@@ -312,4 +312,4 @@ MINIATURES: Mapping[str, Mapping[str, float]] = {
 }
 """Sizes of the corpora of ``--tiny``."""
 BUNDLED = "mini"
-"""Weights that ``--tiny`` restores in place of published ones, without a download."""
+"""Weights that ``--tiny`` restores instead of published ones, without a download."""

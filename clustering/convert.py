@@ -166,8 +166,8 @@ def card_scores(config: ClusteringConfig, summary: Mapping[str, Any]) -> list[Sc
     """
     means = summary["all"]
     where = f"{means['count']} sources of the test split of {config.dataset}"
-    known = "si_sdr_improvement" in means
-    values = {"mean": round(means["si_sdr_improvement"], 2)} if known else {}
+    has_score = "si_sdr_improvement" in means
+    values = {"mean": round(means["si_sdr_improvement"], 2)} if has_score else {}
     return [
         Score("SI-SDRi", "dB", where, bundled.is_recorded(config.data_root), values)
     ]

@@ -1,6 +1,6 @@
-"""Sound that comes or goes through a pipe, as it arrives, whatever its length.
+"""Read and write sound of any length through pipes while it arrives.
 
-wav and raw samples are decoded here, because libsndfile and ffmpeg end at the 4 GiB
+Wav and raw samples are decoded here, because libsndfile and ffmpeg stop at the 4 GiB
 that the header of a wav from a pipe states; ffmpeg decodes everything else.
 """
 
@@ -29,13 +29,13 @@ from common.audio.tags import NONE, kept_tags
 NAME = "standard input"
 READ_BYTES = 1 << 16
 MOST_HEADER_BYTES = 1 << 26
-"""A header with pictures stays below it; one beyond it is damaged."""
+"""Limit of the size of a header, with pictures; a longer one is damaged."""
 
 PLAIN = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-"""Bytes of a sample by libsndfile's name of it, of those that stand side by side."""
+"""Bytes of an uncompressed sample, by libsndfile's name of its type."""
 
 RAW_TYPES = {"s16le": "PCM_16", "s24le": "PCM_24", "f32le": "FLOAT"}
-"""libsndfile's names of raw samples, by those of ffmpeg."""
+"""libsndfile's names of the types of raw samples, by those of ffmpeg."""
 
 
 class Raw(NamedTuple):
@@ -53,20 +53,20 @@ def parse_raw(text: str) -> Raw:
         text: Type, rate and channels, such as ``s16le,44100,2``.
 
     Raises:
-        AudioError: It is something else.
+        AudioError: The text has another form.
 
     >>> parse_raw("s16le,44100,2")
     Raw(sample_type='s16le', sample_rate=44100, channels=2)
     """
-    kind, _, numbers = text.partition(",")
+    sample_type, _, numbers = text.partition(",")
     rate, _, channels = numbers.partition(",")
-    known = kind in RAW_TYPES and rate.isdecimal() and channels.isdecimal()
-    if not known or not (int(rate) and int(channels)):
+    is_layout = sample_type in RAW_TYPES and rate.isdecimal() and channels.isdecimal()
+    if not is_layout or not (int(rate) and int(channels)):
         raise AudioError(
             f"raw is {text!r}; expected type, rate in Hz and channels, such as "
             f"s16le,44100,2, of the types {', '.join(RAW_TYPES)}"
         )
-    return Raw(kind, int(rate), int(channels))
+    return Raw(sample_type, int(rate), int(channels))
 
 
 class PipedSound:
@@ -74,12 +74,12 @@ class PipedSound:
 
     Args:
         file: The pipe; it is read without a buffer.
-        raw: Layout of its samples where it has no header.
+        raw: Layout of its samples if it has no header.
 
     Attributes:
         sample_rate: In Hz.
         channels: Number of channels.
-        tags: Those before the samples, as `common.audio.tags` names them.
+        tags: Tags before the samples, named as in `common.audio.tags` names them.
 
     Raises:
         AudioError: The pipe is empty, or carries no sound or something that needs
@@ -232,7 +232,7 @@ class PipeWriter:
 
 
 class _Layout(NamedTuple):
-    """Samples of a pipe; length in bytes, None where nobody knows it."""
+    """Layout of the samples of a pipe; length in bytes, None if unknown."""
 
     sample_rate: int
     channels: int
@@ -301,9 +301,9 @@ def _wav_layout(head: bytes, length: int) -> _Layout | None:
     with file:
         if file.subtype not in PLAIN:
             return None
-        known = None if length in STREAMED else length
+        stated = None if length in STREAMED else length
         tags = kept_tags(file.copy_metadata())
-        return _Layout(file.samplerate, file.channels, file.subtype, known, tags)
+        return _Layout(file.samplerate, file.channels, file.subtype, stated, tags)
 
 
 def _raw_layout(raw: Raw) -> _Layout:

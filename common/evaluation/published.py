@@ -1,8 +1,8 @@
-"""Numbers of publications: ``published.csv`` of a pillar, with how each is known.
+"""Published numbers: ``published.csv`` of a pillar, with the status of each number.
 
 Each line names a table, a row of it, a condition and a measure, the number with its
-unit, the publication, and its status: ``read`` there, ``quoted by`` somebody else, or
-``unread``. An unread number has no value, so that none is ever printed.
+unit, the publication, and its status: ``read`` there, ``quoted by`` another one, or
+``unread``. Unread numbers have no value, so that they cannot be printed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Number(NamedTuple):
     Attributes:
         table: The table that it belongs to, such as ``wham``.
         row: Key of the row.
-        model: What was trained, and on what; empty where the key says it.
-        condition: What was measured, such as a source, a task or a test set.
+        model: The model and its training data; empty if the key states them.
+        condition: The source, task or test set that was measured.
         measure: The measure, such as ``SI-SDRi``.
-        value: The number as printed, with ``>`` where it is a bound; empty if unread.
+        value: The number as printed, with ``>`` if it is a bound; empty if unread.
         unit: Its unit.
         status: ``read``, ``quoted by ...`` or ``unread``.
         source: The publication.
@@ -102,13 +102,13 @@ def _number(path: Path, line: list[str]) -> Number:
             f"{len(Number._fields)}"
         )
     number = Number(*line)
-    known = number.status == READ or number.status.startswith(QUOTED)
-    if not known and number.status != UNREAD:
+    has_value = number.status == READ or number.status.startswith(QUOTED)
+    if not has_value and number.status != UNREAD:
         raise PublishedError(
             f"{path}: the status {number.status!r} is unknown; expected {READ}, "
             f"'{QUOTED}...' or {UNREAD}"
         )
-    if known != bool(number.value):
+    if has_value != bool(number.value):
         raise PublishedError(
             f"{path}: {number.row}, {number.measure} is {number.status} and its value "
             f"is {number.value!r}; unread numbers have none, and all others have one"

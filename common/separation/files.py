@@ -184,7 +184,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     stems = stem_paths(separator, source, folder, format, targets, form)
     # Beside stems of a part, a copy of the whole input would be wrong.
     suffix = None if part == WHOLE else audio.FORMATS[format].suffix
-    # Nobody has the bytes of a pipe once they are decoded.
+    # The bytes of a pipe are gone once they are decoded.
     copies = [] if pipe else copy_path(source, folder, form, suffix)
     paths = [*stems.values(), *copies]
     check_new([*paths, *map(part_path, paths)] if live else paths, source, overwrite)

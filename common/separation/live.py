@@ -1,4 +1,4 @@
-"""Separation while the sound still goes on: what it takes, and a stem to a pipe."""
+"""Separation while the sound arrives: its options, and a stem to standard output."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ WAVS = ("wav", "wav16", "wav24")
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Refuse options of the command line that do not go with pipes.
+    """Refuse options of the command line that cannot be used with pipes.
 
     Args:
-        options: Those that all pillars share.
+        options: The options that all packages share.
 
     Raises:
-        SeparationError: They do not.
+        SeparationError: An option cannot be used.
 
     >>> check({"input": ["a.wav"], "output": "out", "raw": None})
     """
@@ -57,19 +57,20 @@ def _check_output(options: Mapping[str, Any]) -> None:
         )
     if options["json"]:
         raise SeparationError(
-            "json is for standard output, which takes the stem; leave one of them out"
+            "--json and the stem would both be written to standard output; "
+            "leave one of them out"
         )
 
 
 def _check_input(options: Mapping[str, Any]) -> None:
     if options["input"] != [STANDARD_INPUT] or options["jobs"] > 1:
         raise SeparationError(
-            "standard input is separated alone as it comes; name no other input and "
-            "leave --jobs out"
+            "standard input is separated as it arrives, without other inputs; name no "
+            "other input and leave --jobs out"
         )
     if options["format"] == INPUT:
         raise SeparationError(
-            "format is input, which nobody knows of standard input as it comes; "
+            "format is input, which is unknown for standard input as it arrives; "
             "choose a format"
         )
 
@@ -80,7 +81,7 @@ def pour(loader: Loader, inputs: Sequence[Input], settings: Settings) -> int:
     Args:
         loader: Loads the model.
         inputs: One input.
-        settings: What is written; one target.
+        settings: Settings of the output, with one target.
 
     Returns:
         The exit code.
@@ -109,7 +110,7 @@ one input, not of 0; name one
         try:
             line = _pour(loader, inputs[0], settings, sink)
         except BrokenPipeError as error:
-            # Else Python would fail on the closed pipe once more when it ends.
+            # Otherwise Python would fail on the closed pipe again at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
             raise SeparationError(
                 "standard output was closed before the sound ended"

@@ -91,7 +91,7 @@ def test_measured_numbers_stand_beside_published_ones(tmp_path, monkeypatch):
     assert actual["trained", "1S"][3:7] == ["35.25 dB", "35.5 dB", "0.5 dB", NO]
     text = (tmp_path / "fuss_baseline.md").read_text()
     assert "Synthetic sounds: these numbers say nothing" in text
-    assert "weights `mini`, in place of `fuss_baseline`" in text
+    assert "weights `mini`, instead of `fuss_baseline`" in text
     for word in ("hours", "commit", "tensorflow", "`python -m mixit.train with"):
         assert word in text
     # As if the corpus were recorded.

@@ -133,7 +133,7 @@ def test_table_of_downloads(monkeypatch, capsys):
         "0",
     ]
     assert published.main(["nightingale"]) == 1
-    assert "nightingale is no published model" in capsys.readouterr().err
+    assert "nightingale is not a published model" in capsys.readouterr().err
 
 
 def test_report(unpack, tmp_path, capsys, monkeypatch):
@@ -318,7 +318,7 @@ def test_script_refuses_what_is_no_model(unpack, served, script, tmp_path):
     assert "bytes, expected 110260324" in text
     assert "inference.meta cannot be downloaded (HTTP Error 404" in text
     assert "model.tar.gz returned a web page instead of the file" in text
-    assert "dry_model.tar.gz is no archive" in text
+    assert "dry_model.tar.gz is not an archive" in text
     assert done.stdout.count("removed") == 3
     kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
     assert kept == {"inference.meta", download.RECORD}

@@ -29,4 +29,4 @@ def test_command(capsys):
     assert [row[0] for row in rows] == ["umxse", "umxse"]
     assert rows[0][2].endswith("/3786908/files/speech_f5e0d9f9.pth")
     assert published.main(["umx2"]) == 1
-    assert "umx2 is no published model" in capsys.readouterr().err
+    assert "umx2 is not a published model" in capsys.readouterr().err

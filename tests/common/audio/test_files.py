@@ -118,7 +118,7 @@ def test_what_an_encoder_loses_is_refused(tmp_path, name):
 
 def test_formats_of_ffmpeg_name_their_cure_without_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(AudioError, match=r"need ffmpeg to be written .*apt install"):
+    with pytest.raises(AudioError, match=r"need ffmpeg to be written.*apt install"):
         audio.write(tmp_path / "x.m4a", music(1, 9000), 44100, "m4a")
 
 

@@ -244,15 +244,15 @@ def test_a_closed_standard_output_is_reported_in_one_sentence(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["-", "SONG", "--live"], "standard input is separated alone"),
-        (["-", "--live", "--jobs", "2"], "standard input is separated alone"),
-        (["-", "--live", "--format", "input"], "nobody knows of standard input"),
+        (["-", "SONG", "--live"], "standard input is separated as it arrives"),
+        (["-", "--live", "--jobs", "2"], "standard input is separated as it arrives"),
+        (["-", "--live", "--format", "input"], "unknown for standard input"),
         (["-", "--live", "--preview"], "which a pipe does not have"),
         (["SONG", "--raw", "s16le,8000,1"], "raw describes standard input"),
         (["SONG", "--output", "-"], "takes one stem; choose it by --targets"),
         (["SONG", "SONG2", "--output", "-", "--targets", "rest"], "not of 2; name one"),
         (["SONG", "--output", "-", "--targets", "x"], "x is not among the model's"),
-        (["SONG", "--output", "-", "--targets", "rest", "--json"], "json is for"),
+        (["SONG", "--output", "-", "--targets", "rest", "--json"], "--json and the"),
         (
             ["SONG", "--output", "-", "--targets", "rest", "--format", "flac"],
             "format is flac, which standard output does not take",

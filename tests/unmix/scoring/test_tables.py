@@ -99,7 +99,7 @@ def test_rows_of_runs():
 def test_no_summary(tmp_path):
     path = tmp_path / "summary.json"
     path.write_text("[]")
-    with pytest.raises(ValueError, match=r"is no summary\.json of an evaluation"):
+    with pytest.raises(ValueError, match=r"is not a summary\.json of an evaluation"):
         tables.read_summary(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
 
@@ -82,6 +83,7 @@ class UnmixConfig:
             layouts.
         source_augmentations: Augmentations of each source of a training excerpt; none:
             gain and channelswap, or nothing for folder layouts.
+        augment: The chain of augmentations that all packages share, after these.
         random_track_mix: Sources of one excerpt come from different tracks; none: yes,
             except for folder layouts.
         balanced: Draw classes, not files, equally often.
@@ -131,6 +133,7 @@ class UnmixConfig:
     seq_dur: float = 6.0
     samples_per_track: int = 64
     source_augmentations: tuple[Augmentation, ...] | None = None
+    augment: Augment = Augment()
     random_track_mix: bool | None = None
     balanced: bool = False
     input_file: str | None = None

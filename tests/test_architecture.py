@@ -75,7 +75,6 @@ SINGLE_READER = {
     "common.layers.lstm_inference": "one of the three programs of the LSTM",
     "common.records.roomsim": "records of Google's room simulator",
     "common.separation.live": "separation while the sound goes on",
-    "common.separation.workers": "files at the same time, in processes",
     "common.separation.report": "what report.json states",
     "common.separation.source_order": "the order of sources over the chunks of a sound",
     "common.separation.upper_band": "sound above the band of a model",

@@ -227,9 +227,9 @@ def test_the_chain_of_augmentations_keeps_lengths_and_labels(config, index, shar
     chain = Augment((0.9, 1.1), (-6.0, 3.0), polarity=True)
     changed = replace(plain, augment=chain)
     drawn = data.pools(plain, index)
-    sources, labelled = index(data.training_example(plain, *drawn), 6)
-    ours, ours_labelled = index(data.training_example(changed, *drawn), 6)
-    again, _ = index(tf.function(data.training_example(changed, *drawn)), 6)
+    sources, labelled = draw_sources(data.training_example(plain, *drawn), 6)
+    ours, ours_labelled = draw_sources(data.training_example(changed, *drawn), 6)
+    again, _ = draw_sources(tf.function(data.training_example(changed, *drawn)), 6)
     assert ours.shape == sources.shape
     np.testing.assert_array_equal(ours_labelled, labelled)
     np.testing.assert_allclose(ours, again, atol=1e-5)

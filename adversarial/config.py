@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from common.config import ConfigError
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
 
@@ -169,6 +170,8 @@ class AdversarialConfig:
             ``model_config.epoch_it``.
         model_config: The networks, losses and steps.
         corpora: The songs.
+        augment: The chain of augmentations that all packages share; of unpaired songs
+            it changes speed, gain and polarity.
         phases: ``"both"``, or one phase alone.
         experiment_id: Name of the run folder below ``model_config.model_base_dir``;
             none: the date.
@@ -180,6 +183,7 @@ class AdversarialConfig:
     train: Schedule = Schedule(epochs=1000, steps_per_epoch=1000)
     model_config: ModelConfig = field(default_factory=ModelConfig)
     corpora: Corpora = field(default_factory=Corpora)
+    augment: Augment = Augment()
     phases: Literal["both", "sup", "semisup"] = "both"
     experiment_id: str | None = None
     output: str | None = None

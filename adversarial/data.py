@@ -7,7 +7,7 @@ themselves, so that the context of a mixture is the sound around it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,11 @@ import tensorflow as tf
 
 from adversarial.config import AdversarialConfig
 from adversarial.excerpts import (
+    MIXTURE_ROLE,
+    ROLES,
+    SOURCE_ROLES,
     STREAMS,
+    Draw,
     Stream,
     draws,
     excerpt_samples,
@@ -28,6 +32,8 @@ from adversarial.excerpts import (
 from adversarial.model import solve
 from adversarial.song_lists import SongLists
 from common import records
+from common.corpora.augmented import KEY, apply, augmented
+from common.corpora.augmented import draw as augment_draw
 from common.training.distribution import Example
 
 # No Python control flow on tensors, which AutoGraph would take seconds to find out.
@@ -101,6 +107,8 @@ def paired_example(config: AdversarialConfig, data: Data) -> Example:
         ``sources`` [2, samples] of its output: accompaniment, vocals.
     """
     draw = draws(config, "paired", data.paired)
+    if config.augment.is_on:
+        return _augmented_pair(config, data, draw)
 
     @unconverted
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -108,6 +116,45 @@ def paired_example(config: AdversarialConfig, data: Data) -> Example:
         return read_pair(config, data.paired, song, start)
 
     return example
+
+
+def _augmented_pair(
+    config: AdversarialConfig, data: Data, draw: Callable[[tf.Tensor], Draw]
+) -> Example:
+    """Make the function to a mixture of augmented sources, and to these."""
+    samples = excerpt_samples(config, with_context=True)
+    first = solve(config.model_config).context_frames * config.model_config.num_hop
+    last = first + excerpt_samples(config, with_context=False)
+    longer = config.augment.reading(samples) - samples
+
+    def whole(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        song, start, _ = draw(position)
+        waves = read_excerpt(
+            config, data.paired, song, start, with_context=True, longer=longer
+        )
+        waves = tf.ensure_shape(waves, [len(ROLES["paired"]), None])
+        return {"mixture": waves[MIXTURE_ROLE][0], "sources": waves[SOURCE_ROLES]}
+
+    changed = augmented(config.augment, config.train.seed, whole, samples)
+
+    @unconverted
+    def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        excerpt = changed(position)
+        sources = excerpt["sources"][:, first:last]
+        return {"mixture": excerpt["mixture"], "sources": sources}
+
+    return example
+
+
+def _augmented_alone(
+    config: AdversarialConfig, name: str, position: tf.Tensor, waves: tf.Tensor
+) -> tf.Tensor:
+    """Change an excerpt [1, samples] of an unpaired song."""
+    # Each stream has numbers of its own.
+    seed = config.train.seed + (1 + UNPAIRED.index(name)) * KEY
+    samples = excerpt_samples(config, name == MIXTURES)
+    drawn = augment_draw(config.augment, seed, position, 1)
+    return apply(config.augment, drawn, waves, samples)
 
 
 def unpaired_example(
@@ -132,9 +179,17 @@ def unpaired_example(
         excerpts = {}
         for name in names:
             song, start, gain = draw[name](position)
+            samples = excerpt_samples(config, name == MIXTURES)
             waves = read_excerpt(
-                config, streams[name], song, start, with_context=name == MIXTURES
+                config,
+                streams[name],
+                song,
+                start,
+                with_context=name == MIXTURES,
+                longer=config.augment.reading(samples) - samples,
             )
+            if config.augment.is_on:
+                waves = _augmented_alone(config, name, position, waves)
             excerpts[name] = gain * waves[0]
         return excerpts
 

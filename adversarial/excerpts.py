@@ -205,6 +205,7 @@ def read_excerpt(
     *,
     roles: slice = ALL_ROLES,
     with_context: bool,
+    longer: int = 0,
 ) -> tf.Tensor:
     """Read the samples of some frames of the sounds of a song.
 
@@ -219,12 +220,13 @@ def read_excerpt(
         roles: Sounds of the song.
         with_context: Read the frames of the separator's input, which begin earlier,
             instead of those of its output.
+        longer: Further samples to read after them.
 
     Returns:
         Float32 [roles, samples].
     """
     settings = config.model_config
-    samples = excerpt_samples(config, with_context)
+    samples = excerpt_samples(config, with_context) + longer
     context = solve(settings).context_frames if with_context else 0
     begin = tf.cast(start, tf.int64) - context * settings.num_hop
     begin -= settings.num_fft // 2

@@ -15,6 +15,7 @@ from clustering.losses.permutation_invariant import InferenceLoss
 from clustering.shapes import ConvTasnet, Spectral, Tasnet
 from clustering.targets import WeightName
 from common.config import ConfigError
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
 from common.signal.stft import Stft
 from common.training.schedule import Schedule
@@ -143,6 +144,7 @@ class ClusteringConfig:
         excerpt: ``"random"``: every position in a track is equally likely.
             ``"balanced"``: positions whose first frame has sources of similar level are
             preferred.
+        augment: The chain of augmentations that all packages share, after the levels.
         batch_size: Excerpts per replica and step.
         optimizer: Adam or RMSprop as in PyTorch, or gradient descent with momentum.
         lr: Learning rate at the start.
@@ -185,6 +187,7 @@ class ClusteringConfig:
     segment_seconds: float = 3.2
     curriculum: Curriculum = ()
     excerpt: Literal["random", "balanced"] = "random"
+    augment: Augment = Augment()
     batch_size: int = 40
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: float = 2e-4
@@ -204,6 +207,11 @@ class ClusteringConfig:
             raise ConfigError(
                 f"curriculum={self.curriculum}: expected pairs of an epoch and seconds "
                 "above 0, the first of epoch 0, the others of later and later ones"
+            )
+        if self.curriculum and self.augment.needs_length:
+            raise ConfigError(
+                "augment.speed and augment.remix take excerpts of one length; leave "
+                "curriculum out"
             )
         if self.excerpt == "balanced" and self.mixing == "random":
             raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from clustering import corpus
 from clustering.config import ClusteringConfig
 from common import records
 from common.config import ConfigError
+from common.corpora.augmentation import Augment
+from common.corpora.augmented import augmented
 from common.corpora.track import CorpusError, Sound, Track
 from common.records.sound_bank import Sounds, open_sounds
 from common.training.distribution import Example
@@ -154,6 +157,8 @@ def training_example(
     """
     if config.mixing == "random":
         _expect_speakers(split)
+    if config.augment.is_on:
+        return _augmented(config, split, replicas)
     count = len(split.names)
     tracks = len(split.lengths)
     rows = config.batch_size * config.train.accumulate * replicas
@@ -180,6 +185,21 @@ def training_example(
         return _mix(split, rows, starts, samples, gains)
 
     return example
+
+
+def _augmented(config: ClusteringConfig, split: Split, replicas: int) -> Example:
+    """Make the function to excerpts that the chain of augmentations changes."""
+    chain, samples = config.augment, config.segment_samples
+    if chain.remix and split.speakers is not None:
+        raise ConfigError(
+            "augment.remix may take one speaker twice; expected mixing=random, which "
+            "takes different ones"
+        )
+    seconds = chain.reading(samples) / config.sample_rate
+    plain = replace(config, augment=Augment(), segment_seconds=seconds)
+    example = training_example(plain, split, replicas)
+    length = None if config.curriculum else samples
+    return augmented(chain, config.train.seed, example, length)
 
 
 def validation_example(config: ClusteringConfig, split: Split) -> Example:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
 
@@ -87,6 +88,7 @@ class MixitConfig:
             does not read it again; a run with warm-up or cosine ignores the state.
         segment_seconds: Length of the training examples; shorter ones are padded with
             zeros, and a random excerpt is taken of longer ones.
+        augment: The chain of augmentations that all packages share.
         batch_size: Mixtures per replica and step, even: two make a mixture of mixtures;
             a labelled example counts as two.
         validation_examples: Mixtures of the validation split that are used, 0 for all.
@@ -123,6 +125,7 @@ class MixitConfig:
     output: str | None = None
     initial: str | None = None
     segment_seconds: float = 10.0
+    augment: Augment = Augment()
     batch_size: int = 6
     validation_examples: int = 800
     lr: float = 1e-4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from common import files, records
 from common.config import ConfigError
-from common.corpora import catalogue, fuss
+from common.corpora import augmented, catalogue, fuss
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusError, Options, Track
 from common.files import user_path
 from common.records import roomsim
@@ -223,6 +224,8 @@ def training_example(
         Function from a position to ``sources`` [mixtures = 2, sources, samples] and
         ``labelled``, a boolean.
     """
+    if config.augment.is_on:
+        return _augmented(config, unlabelled, labelled)
     seed = config.train.seed
     given = [pool for pool in (unlabelled, labelled) if pool is not None]
     most = max(len(pool.index.sources) for pool in given)
@@ -247,6 +250,31 @@ def training_example(
         return {"sources": sources, "labelled": with_labels}
 
     return example
+
+
+def _augmented(
+    config: MixitConfig, unlabelled: Pool | None, labelled: Pool | None
+) -> Example:
+    """Make the function to examples that the chain of augmentations changes."""
+    chain, seed, samples = config.augment, config.train.seed, segment_samples(config)
+    if chain.remix:
+        raise ConfigError(
+            "augment.remix takes sources of other recordings, which mixtures of "
+            "mixtures hold without it; leave it out"
+        )
+    seconds = chain.reading(samples) / config.model.sample_rate
+    plain = replace(config, augment=Augment(), segment_seconds=seconds)
+    example = training_example(plain, unlabelled, labelled)
+
+    def changed(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        excerpt = example(position)
+        mixtures, count = (int(n or 0) for n in excerpt["sources"].shape[:2])
+        waves = tf.reshape(excerpt["sources"], [mixtures * count, -1])
+        drawn = augmented.draw(chain, seed, position, mixtures * count)
+        waves = augmented.apply(chain, drawn, waves, samples)
+        return {**excerpt, "sources": tf.reshape(waves, [mixtures, count, samples])}
+
+    return changed
 
 
 def validation_example(config: MixitConfig, index: records.Index) -> Example:

@@ -177,19 +177,16 @@ def resolve(path: str | Path) -> Path:
 
     Args:
         path: Name of a bundled model, or of a published one, which is downloaded unless
-            it is in the cache, or any path, whose ``~`` is expanded. An existing
-            checkpoint or folder has priority over a name.
+            it is in the cache, or any path, whose ``~`` is expanded. A name has
+            priority over a checkpoint or folder of that name; ``./NAME`` is a path.
 
     Raises:
         CheckpointError: The archive of the model does not hold it.
         DownloadError: The model cannot be downloaded.
     """
-    named = user_path(path)
-    if named.exists() or _is_prefix(named):
-        return named
     if str(path) in MODELS:
         return _cached(str(path)) or fetch(str(path))
-    return bundled.find(BUNDLED, path) or named
+    return bundled.find(BUNDLED, path) or user_path(path)
 
 
 def fetch(name: str) -> Path:
@@ -242,10 +239,6 @@ def _unpack(archive: Path, target: Path) -> None:
                 f"{archive} is not an archive, or a damaged one ({error}); it was "
                 "removed, so start again to download it"
             ) from error
-
-
-def _is_prefix(path: Path) -> bool:
-    return Path(f"{path}.index").exists()
 
 
 def with_rate(prefix: Path, options: Options) -> Options:

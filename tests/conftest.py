@@ -12,6 +12,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 
 from common import job, training
+from common.corpora.augmentation import Augment
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -119,9 +120,12 @@ def half():
 
 @pytest.fixture
 def every_tool():
-    """Give a configuration averages, accumulation, a warm-up and a cosine."""
+    """Give a configuration averages, accumulation, warm-up, cosine, augmentations."""
     tools = {"accumulate": 2, "ema": 0.5, "lr_schedule": "cosine", "warmup_steps": 2}
-    return lambda config: replace(config, train=replace(config.train, **tools))
+    chain = Augment((0.95, 1.05), (-6.0, 3.0), polarity=True, swap=True)
+    return lambda config: replace(
+        config, train=replace(config.train, **tools), augment=chain
+    )
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
 
@@ -83,6 +84,7 @@ class UnmixConfig:
             layouts.
         source_augmentations: Augmentations of each source of a training excerpt; none:
             gain and channelswap, or nothing for folder layouts.
+        augment: The chain of augmentations that all packages share, after these.
         random_track_mix: Sources of one excerpt come from different tracks; none: yes,
             except for folder layouts.
         balanced: Draw classes, not files, equally often.
@@ -134,6 +136,7 @@ class UnmixConfig:
     segment_seconds: float = 6.0
     samples_per_track: int = 64
     source_augmentations: tuple[Augmentation, ...] | None = None
+    augment: Augment = Augment()
     random_track_mix: bool | None = None
     balanced: bool = False
     input_file: str | None = None

@@ -277,7 +277,11 @@ def _long_enough(
     """Leave out tracks shorter than an excerpt, and report them."""
     whole = split == "valid" and config.dataset not in (*POOLED, "aligned")
     window = config.model.window_samples / config.model.sample_rate
-    seconds = window if whole else max(window, config.segment_seconds)
+    excerpt = config.segment_seconds
+    if config.augment.is_on and split == "train" and excerpt > 0:
+        samples = config.augment.reading(round(excerpt * config.model.sample_rate))
+        excerpt = (samples + 1) / config.model.sample_rate
+    seconds = window if whole else max(window, excerpt)
     kept: list[Track] = []
     short: list[Track] = []
     for track in tracks:

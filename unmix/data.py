@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ import tensorflow as tf
 
 from common import records
 from common.config import ConfigError
+from common.corpora.augmentation import Augment
+from common.corpora.augmented import augmented
 from common.training.distribution import Example
 from unmix import corpus
 from unmix.config import FOLDER_LAYOUTS, UnmixConfig, resolved
@@ -88,6 +91,8 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
             f"differ in length; set batch_size=1 instead of {batches[0]} and "
             f"train.accumulate=1 instead of {batches[1]}, or a positive segment_seconds"
         )
+    if config.augment.is_on:
+        return _augmented(config, split)
     # Augmented sources would not match a mixture that is a file.
     asked = config.source_augmentations or ()
     augmentations = () if config.dataset == "aligned" else asked
@@ -103,6 +108,23 @@ def training_example(config: UnmixConfig, split: Split) -> Example:
         return _mix(split, drawn, _outputs(config, split), gains, swaps)
 
     return example
+
+
+def _augmented(config: UnmixConfig, split: Split) -> Example:
+    """Make the function to excerpts that the chain of augmentations changes."""
+    chain, samples = config.augment, _excerpt_samples(config)
+    if samples is None and chain.needs_length:
+        raise ConfigError(
+            "augment.speed and augment.remix take excerpts of one length; set a "
+            "positive seq_dur"
+        )
+    plain = replace(config, augment=Augment())
+    if samples is not None:
+        # Half a sample more, which is cut off, as seconds are rounded.
+        seconds = (chain.reading(samples) + 0.5) / config.model.sample_rate
+        plain = replace(plain, seq_dur=seconds)
+    example = training_example(plain, split)
+    return augmented(chain, config.train.seed, example, samples)
 
 
 def validation_example(config: UnmixConfig, split: Split) -> Example:

@@ -119,6 +119,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
             and (matrix.sum(0) == 1).all()
         ),
         digest=lambda: _digest(networks),
+        watch=network.watch,
     )
 
 

@@ -10,10 +10,10 @@ needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import NamedTuple, TypeVar, final
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +28,7 @@ from unmix.wiener import wiener
 CHUNK_FRAMES = 256
 """Frames of a chunk of the first pass; a constant, so that it compiles once."""
 THREADS = min(8, os.cpu_count() or 1)
+Item = TypeVar("Item")
 COVERED = 1e-10
 """Sum of squared windows below which no frame covers a sample."""
 
@@ -51,6 +52,38 @@ class WienerOptions:
     wiener_win_len: int | None = 300
     alpha: float = 1.0
     logit: float | None = None
+
+
+Tell = Callable[[float], object]
+"""Takes the fraction that is done."""
+
+
+class Steps:
+    """Counts the steps of one of several sounds.
+
+    >>> steps = Steps(print, 1, 2)
+    >>> steps.count = 2
+    >>> [item for item in steps.over("ab")]
+    0.75
+    1.0
+    ['a', 'b']
+    """
+
+    def __init__(self, tell: Tell | None, index: int, sounds: int) -> None:
+        self._tell, self._index, self._sounds = tell, index, sounds
+        self._done, self.count = 0, 1
+
+    def next(self) -> None:
+        """Tell that one more is done."""
+        self._done += 1
+        if self._tell:
+            self._tell((self._index + self._done / self.count) / self._sounds)
+
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass on items, each of which is a step."""
+        for item in items:
+            self.next()
+            yield item
 
 
 class Weights(NamedTuple):
@@ -107,6 +140,8 @@ class TwoPassSeparator:
         self.sums = None if identity else tf.constant(matrix, tf.float32)
         self.sources = len(matrix)
         self.hann = _hann(self.config.window_samples)
+        self._tell: Tell | None = None
+        self._steps = Steps(None, 0, 1)
         self.encode = graph(self._encoded)
         self.step = graph(self._stepped)
         self.decode = graph(self._decoded)
@@ -117,13 +152,20 @@ class TwoPassSeparator:
         self._magnitude = graph(self._magnitudes, jit_compile=exact)
         self._filter = graph(self._filtered, jit_compile=True)
 
+    def watch(self, tell: Tell | None) -> None:
+        """Let a function take the fraction of each call that is done; None ends it."""
+        self._tell = tell
+
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         """Separate float32 [batch, channels, samples] of one or two channels.
 
         Returns:
             Float32 [batch, sources, channels, samples].
         """
-        estimates = [self._one_or_two(channel) for channel in mixture]
+        estimates = []
+        for index, each in enumerate(mixture):
+            self._steps = Steps(self._tell, index, len(mixture))
+            estimates.append(self._one_or_two(each))
         return estimates[0][np.newaxis] if len(estimates) == 1 else np.stack(estimates)
 
     def _one_or_two(self, mixture: np.ndarray) -> np.ndarray:
@@ -153,12 +195,15 @@ class TwoPassSeparator:
         memory.
         """
         hop, window = self.config.hop_samples, self.options.wiener_win_len or frames
+        windows, chunks = -(-frames // window), -(-frames // CHUNK_FRAMES)
+        self._steps.count = windows + chunks + len(self.stacks)
         kept = self._first_pass(padded, frames)
         summed = np.zeros([self.sources, *padded.shape], np.float32)
         for start in range(0, frames, window):
             chunk = self._second_pass(kept, padded, window, start)
             covered = summed[..., start * hop : start * hop + chunk.shape[-1]]
             covered += chunk[..., : covered.shape[-1]]
+            self._steps.next()
         return summed
 
     def _first_pass(self, padded: np.ndarray, frames: int) -> list[np.ndarray]:
@@ -173,9 +218,9 @@ class TwoPassSeparator:
 
         with ThreadPoolExecutor(THREADS) as pool:
             chunks = pool.map(encode, range(0, frames, CHUNK_FRAMES))
-            encoded = np.concatenate(list(chunks))[:frames]
+            encoded = np.concatenate(list(self._steps.over(chunks)))[:frames]
             shares = np.split(encoded, len(self.stacks), axis=1)
-            return list(pool.map(run, self.stacks, shares))
+            return list(self._steps.over(pool.map(run, self.stacks, shares)))
 
     def _second_pass(
         self, kept: list[np.ndarray], padded: np.ndarray, window: int, start: int

@@ -12,10 +12,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -340,24 +340,18 @@ def walk(
     >>> [stems.shape for _, stems in walk(same, excerpt(path))]
     [(1, 1, 800)]
     """
-    tell, delay, done = progress or (lambda _: None), delay or Delay(), 0
-    tell(0.0)
+    delay = delay or Delay()
     rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
-    total = math.inf
-    if sound.samples is not None:
-        total = math.ceil(sound.samples * rate / sound.sample_rate)
-    for mixture, estimates in _rated(separator, sound, form, delay):
-        _complete(mixture, estimates, separator.sources, form.remainder)
-        delay.written += mixture.shape[1] / rate
-        if form.two_stems:
-            target = estimates[separator.sources.index(form.two_stems)]
-            yield mixture, np.stack([target, mixture - target])
-        else:
-            yield mixture, estimates
-        done += mixture.shape[1]
-        if done < total < math.inf:
-            tell(done / total)
-    tell(1.0)
+    with _progress(separator, sound, progress, delay) as tell:
+        for mixture, estimates in _rated(separator, sound, form, delay):
+            _complete(mixture, estimates, separator.sources, form.remainder)
+            delay.written += mixture.shape[1] / rate
+            if form.two_stems:
+                target = estimates[separator.sources.index(form.two_stems)]
+                yield mixture, np.stack([target, mixture - target])
+            else:
+                yield mixture, estimates
+            tell(delay.written)
 
 
 def _complete(
@@ -412,8 +406,7 @@ def _separated(
         blocks = _kept(blocks, waiting)
     streamed = _with_rest(separator, blocks) if with_rest else separator.stream(blocks)
     estimates = _resampled(streamed, separator.sample_rate, rate)
-    seconds = sound.samples and sound.samples / sound.sample_rate
-    for block in _progress(estimates, sound.path.name, seconds, rate):
+    for block in estimates:
         ready.push(block)
         here = min(ready.samples, waiting.samples)
         if here:
@@ -459,22 +452,60 @@ def _resampled(
         yield flat.reshape(*lead, flat.shape[-1])
 
 
+@contextmanager
 def _progress(
-    blocks: Iterator[np.ndarray], name: str, seconds: float | None, rate: int
-) -> Iterator[np.ndarray]:
-    """Show a progress bar in seconds of sound if stderr is a terminal."""
+    separator: Separator,
+    sound: Excerpt,
+    progress: Callable[[float], object] | None,
+    delay: Delay,
+) -> Iterator[Callable[[float], None]]:
+    """Give what takes the seconds that are done, and shows them where somebody watches.
+
+    While a pass through the network goes on, it brings that forward by its part of what
+    the pass adds.
+    """
+    seconds = sound.samples / sound.sample_rate if sound.samples else math.inf
+    added = seconds
+    if separator.latency_seconds < seconds:
+        added = separator.hop_seconds
+    most = 0.0
+    progress = progress or (lambda _: None)
+    progress(0.0)
+    with _bar(sound.path.name, seconds) as bar:
+
+        def tell(done: float) -> None:
+            nonlocal most
+            if most < done < seconds < math.inf:
+                progress(done / seconds)
+            if done > most:
+                bar.update(done - most)
+                most = done
+
+        if separator.watch and seconds < math.inf:
+            separator.watch(
+                lambda part: tell(min(seconds, delay.written + part * added))
+            )
+        try:
+            yield tell
+        finally:
+            if separator.watch:
+                separator.watch(None)
+    progress(1.0)
+
+
+def _bar(name: str, seconds: float) -> Any:
+    """Make a bar of seconds on stderr, which shows where somebody watches."""
     shape = "{desc}: {n:.0f} s"
-    if seconds:
+    if seconds < math.inf:
         shape = (
             "{desc}: {percentage:3.0f}% {bar} {n:.0f}/{total:.0f} s [{remaining} left]"
         )
     # Bars of several processes would overwrite each other.
-    if multiprocessing.parent_process():
-        yield from blocks
-        return
-    with tqdm(
-        total=seconds, desc=name, disable=None, leave=False, bar_format=shape
-    ) as bar:
-        for block in blocks:
-            yield block
-            bar.update(block.shape[-1] / rate)
+    hidden = True if multiprocessing.parent_process() else None
+    return tqdm(
+        total=None if seconds == math.inf else seconds,
+        desc=name,
+        disable=hidden,
+        leave=False,
+        bar_format=shape,
+    )

@@ -68,6 +68,8 @@ class Separator:
         complete: Whether the sources add up to the mixture.
         digest: Computes the SHA-256 of the weights and the configuration; None if it is
             unknown.
+        watch: Gives the network a function that takes the fraction of each pass that is
+            done, or None to remove it; None if the network does not report progress.
 
     Raises:
         SeparationError: If an attribute is out of its range.
@@ -91,6 +93,7 @@ class Separator:
     together: bool = False
     complete: bool = True
     digest: Callable[[], str] | None = None
+    watch: Callable[[Callable[[float], object] | None], None] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -228,6 +231,13 @@ class Separator:
         if self.segment_samples is None:
             return math.inf
         return (self.segment_samples + self.grid_samples - 1) / self.sample_rate
+
+    @property
+    def hop_seconds(self) -> float:
+        """Distance between two passes through the network; infinite where it is one."""
+        if self.segment_samples is None:
+            return math.inf
+        return self._hop_samples / self.sample_rate
 
     @property
     def _hop_samples(self) -> int:

@@ -191,7 +191,7 @@ def _serve(connection: Connection, loader: Loader) -> None:
     except (ValueError, OSError) as error:
         connection.send(str(error))
         return
-    connection.send(replace(separator, network=abs, digest=None))
+    connection.send(replace(separator, network=abs, digest=None, watch=None))
     sha256 = separator.digest and separator.digest()
     while True:
         try:

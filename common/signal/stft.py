@@ -49,7 +49,9 @@ def stft(waveform: tf.Tensor, params: Stft) -> tf.Tensor:
     padded = _pad(waveform, samples, frames, params)  # [..., padded samples]
     framed = tf.signal.frame(padded, params.window_samples, params.hop_samples)
     windowed = framed * tf.constant(analysis_window(params), tf.float32)
-    return tf.signal.rfft(windowed, [params.transform_samples])
+    # TensorFlow cannot extend the frames where there are none.
+    extended = _fit(windowed, params.transform_samples)
+    return tf.signal.rfft(extended, [params.transform_samples])
 
 
 def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:

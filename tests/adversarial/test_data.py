@@ -17,6 +17,7 @@ from adversarial.model import solve
 from adversarial.song_lists import SongLists
 from common.audio import resample
 from common.config import ConfigError
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusError, Track
 from common.training import distribution
 
@@ -117,6 +118,23 @@ def test_examples_depend_only_on_position_and_seed(opened):
     for name in data.UNPAIRED:
         waves = np.concatenate([one[name], other[name]])
         assert len(np.unique(waves, axis=0)) == len(waves), name
+
+
+def test_the_chain_of_augmentations_keeps_shapes_and_sums(opened):
+    chain = Augment((0.9, 1.1), (-6.0, 3.0), polarity=True, remix=True)
+    config = replace(TINY, augment=chain)
+    at = tf.constant(3, tf.int64)
+    plain = data.semi_supervised_example(TINY, opened)(at)
+    graph = tf.function(data.semi_supervised_example(config, opened))
+    one, again = graph(at), graph(at)
+    static = graph.get_concrete_function(tf.TensorSpec([], tf.int64)).output_shapes
+    assert all(each.is_fully_defined() for each in static.values())
+    for name, value in one.items():
+        assert value.shape == plain[name].shape
+        np.testing.assert_array_equal(value, again[name])
+        assert (np.abs(value - plain[name]).max() > 1e-3) == (name != "epsilon")
+    middle = one["mixture"][BEFORE - 256 : BEFORE - 256 + INSIDE]
+    np.testing.assert_allclose(middle, sum(one["sources"]), atol=1e-5)
 
 
 @pytest.mark.one_lane

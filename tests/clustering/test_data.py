@@ -12,6 +12,7 @@ from clustering import corpus, data
 from clustering.train import build
 from common import training
 from common.config import ConfigError
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusError, Track
 from common.synthetic.miniature import WRITERS
 from common.training import distribution
@@ -284,3 +285,29 @@ def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(config, tmp
     with pytest.raises(CorpusError, match="allow_cut=true cuts it"):
         data.load(config)
     assert data.load(replace(config, allow_cut=True)).train.lengths == [8000]
+
+
+@pytest.mark.parametrize("curriculum", [(), CURRICULUM])
+def test_the_chain_of_augmentations_keeps_lengths_and_sums(config, curriculum):
+    plain = replace(config, curriculum=curriculum)
+    speed = (1.0, 1.0) if curriculum else (0.9, 1.1)
+    changed = replace(plain, augment=Augment(speed, (-6.0, 3.0), polarity=True))
+    split = data.load(plain).train
+    assert lengths(changed, split) == lengths(plain, split)
+    ours, again, before = (
+        data.training_example(each, split)(tf.constant(5, tf.int64))
+        for each in (changed, changed, plain)
+    )
+    np.testing.assert_allclose(ours["mixture"], sum(ours["sources"]), atol=1e-6)
+    np.testing.assert_array_equal(ours["sources"], again["sources"])
+    assert np.abs(ours["sources"] - before["sources"]).max() > 1e-3
+
+
+def test_augmentations_that_do_not_fit_are_refused(config):
+    split = data.load(config).train
+    remix = Augment(remix=True)
+    with pytest.raises(ConfigError, match="leave curriculum out"):
+        replace(config, curriculum=CURRICULUM, augment=remix)
+    known = split._replace(speakers=np.zeros_like(split.numbers))
+    with pytest.raises(ConfigError, match="remix may take one speaker twice"):
+        data.training_example(replace(config, augment=remix), known)

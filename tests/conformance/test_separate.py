@@ -16,6 +16,7 @@ import pytest
 from common import audio
 from common.files import digest
 from common.separation import command, report
+from common.training.checkpoint import CheckpointError
 
 jsonschema = pytest.importorskip("jsonschema")
 PILLARS = ("mixit", "unmix", "adversarial", "clustering")
@@ -109,6 +110,18 @@ def test_all_words_work_in_every_pillar(pillar, tmp_path, capsys):
     np.testing.assert_allclose(sum(stems), part, atol=2 / 32768)
     # The command has loaded the model anew, and its digest is the same.
     assert model.digest() == good["model"]["sha256"]
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_a_name_goes_before_a_folder_and_a_path_is_a_path(
+    pillar, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    load = importlib.import_module(pillar).load
+    assert load("mini").sources
+    with pytest.raises(CheckpointError, match="mini"):
+        load("./mini")
 
 
 class SlowPipe(io.BytesIO):

@@ -41,7 +41,10 @@ PAGES = sorted(
 )
 SHELL = ("", "bash")
 SLOW = "run: slow"
-PROGRAMS = {"curl", "export", "ffmpeg", "git", "python3", "srun", "tensorboard"}
+PROGRAMS = {
+    *("arecord", "curl", "export", "ffmpeg", "ffplay", "git", "python3", "srun"),
+    "tensorboard",
+}
 """Commands that are not ours, and are not checked."""
 PASSED_ON = {"./run_train_model_on_fuss.sh": "mixit.train"}
 """Scripts that hand their words to a command."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 from common import records, training
 from common.config import ConfigError
 from common.corpora import fuss
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusError
 from mixit import data, evaluate
 from mixit.train import build
@@ -218,3 +219,21 @@ def test_tfrecords_without_a_split_are_reported_in_one_sentence(
     config = replace(config, data_root=str(tmp_path), records=None)
     with pytest.raises(CorpusError, match=r"no .* file of the split 'train'"):
         data.load_records(config, data.root(config), "train")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_chain_of_augmentations_keeps_lengths_and_labels(config, index, share):
+    plain = replace(config, labelled=share)
+    chain = Augment((0.9, 1.1), (-6.0, 3.0), polarity=True)
+    changed = replace(plain, augment=chain)
+    drawn = data.pools(plain, index)
+    sources, labelled = draw_sources(data.training_example(plain, *drawn), 6)
+    ours, ours_labelled = draw_sources(data.training_example(changed, *drawn), 6)
+    again, _ = draw_sources(tf.function(data.training_example(changed, *drawn)), 6)
+    assert ours.shape == sources.shape
+    np.testing.assert_array_equal(ours_labelled, labelled)
+    np.testing.assert_allclose(ours, again, atol=1e-5)
+    assert np.abs(ours - sources).max() > 0.01
+    assert not ours[labelled, 1].any()
+    with pytest.raises(ConfigError, match="remix takes sources of other"):
+        data.training_example(replace(plain, augment=Augment(remix=True)), *drawn)

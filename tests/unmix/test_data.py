@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from common.config import ConfigError
 from common.corpora import musdb
+from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusError
 from common.training import distribution
 from unmix import corpus, data
@@ -384,3 +385,33 @@ def test_whole_tracks_are_trained_on_one_by_one(folders):
         got["mixture"].shape[1] for got in examples(replace(config, batch_size=1), 4)
     }
     assert lengths == {200, 210, 220, 230}
+
+
+@pytest.mark.parametrize("seconds", [SECONDS, 0])
+def test_the_chain_of_augmentations_keeps_lengths_and_sums(tmp_path, seconds):
+    fixed = {"speed": (0.9, 1.1), "remix": True} if seconds else {}
+    chain = Augment(gain_db=(-6.0, 3.0), polarity=True, swap=True, **fixed)
+    plain = replace(songs(tmp_path), seq_dur=seconds, batch_size=1)
+    config = replace(plain, augment=chain)
+    split = data.load(config).train
+    changed, again = (data.training_example(config, split) for _ in range(2))
+    for number in range(3):
+        at = tf.constant(number, tf.int64)
+        one, other = changed(at), again(at)
+        before = data.training_example(plain, split)(at)
+        assert one["sources"].shape == before["sources"].shape
+        total = one["sources"].numpy().sum(0)
+        np.testing.assert_allclose(one["mixture"], total, atol=1e-3)
+        np.testing.assert_array_equal(one["sources"], other["sources"])
+        assert np.abs(one["sources"] - before["sources"]).max() > 0.1
+    whole = replace(config, seq_dur=0, augment=Augment(speed=(0.9, 1.1)))
+    with pytest.raises(ConfigError, match="set a positive seq_dur"):
+        data.training_example(whole, split)
+
+
+def test_an_excerpt_that_is_played_faster_needs_longer_songs(tmp_path):
+    chain = Augment(speed=(1.0, 1.1))
+    config = replace(songs(tmp_path, samples=LENGTH + 5), augment=chain)
+    with pytest.raises(CorpusError, match="no track is left"):
+        data.load(config)
+    assert data.load(replace(config, augment=Augment())).train.rows == 3

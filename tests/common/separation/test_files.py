@@ -171,6 +171,28 @@ def test_progress_is_counted_in_seconds_of_the_file(tmp_path, rate, monkeypatch)
     assert len(steps) > 2
 
 
+@pytest.mark.parametrize("seconds", [0.4, 3])
+def test_progress_moves_within_a_pass_of_a_network_that_tells(tmp_path, seconds):
+    listeners = []
+
+    def network(batch):
+        for step in range(4):
+            listeners[-1](step / 4)
+        return halves(batch)
+
+    audio.write(tmp_path / "a.wav", noise(1, round(seconds * RATE)), RATE)
+    watched, told = separator(network, watch=listeners.append), []
+    separate_file(watched, tmp_path / "a.wav", tmp_path, progress=told.append)
+    assert listeners[-1] is None
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0.0, 1.0)
+    steps = np.diff(told)
+    assert max(steps) <= max(0.251, 0.5 / seconds)
+    # Three steps of the first pass come before anything is written.
+    quarter = min(0.4, 0.375) / seconds / 4 if seconds > 0.5 else 0.25
+    np.testing.assert_allclose(told[1:4], quarter * np.arange(1, 4))
+
+
 def test_estimates_that_end_early_are_an_error_and_leave_nothing(tmp_path, song):
     class Short(Separator):
         def stream(self, blocks):

@@ -250,6 +250,15 @@ def test_masked_spectrograms_stay_bounded_at_the_rim(
     assert np.abs(estimates).max() < 4 * np.abs(noise).max()
 
 
+@pytest.mark.parametrize("samples", [0, 1, 63, 64])
+@pytest.mark.parametrize("transform", [64, 128])
+def test_a_sound_shorter_than_the_window_has_no_frames(samples, transform):
+    params = Stft(64, 16, transform, padding="none")
+    spectrum = stft(np.ones([2, samples], np.float32), params)
+    assert spectrum.shape == (2, samples // 64, 1 + transform // 2)
+    assert istft(spectrum, params, samples).shape == (2, samples)
+
+
 def test_the_limit_leaves_what_the_windows_cover():
     params = Stft(64, 32)
     signs = np.where(np.random.default_rng(0).uniform(size=[3, 64]) < 0.5, -1.0, 1.0)

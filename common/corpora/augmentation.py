@@ -1,0 +1,73 @@
+"""What the chain of augmentations changes, the same key in all packages.
+
+It stands apart from the chain, because configurations are read without TensorFlow too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from common.config import ConfigError
+
+TAPS = 32
+"""Samples that an interpolated one is made of."""
+
+SPEEDS = (0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What is changed of the sources of a training excerpt; by default nothing.
+
+    Attributes:
+        speed: Range of the factor by which all sources of an excerpt are played faster;
+            pitch changes with it.
+        gain_db: Range of the gain of each source, in dB.
+        polarity: Invert each source or not, with even chances.
+        swap: Exchange the two channels of each source or not, likewise.
+        remix: Take each source from this excerpt or from another one, likewise.
+
+    Raises:
+        ConfigError: A range is none.
+    """
+
+    speed: tuple[float, float] = (1.0, 1.0)
+    gain_db: tuple[float, float] = (0.0, 0.0)
+    polarity: bool = False
+    swap: bool = False
+    remix: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.speed
+        if not SPEEDS[0] <= low <= high <= SPEEDS[1]:
+            raise ConfigError(
+                f"augment.speed={low:g},{high:g}: expected two rising factors from "
+                f"{SPEEDS[0]:g} to {SPEEDS[1]:g}, such as 0.95,1.05"
+            )
+        low, high = self.gain_db
+        if not -math.inf < low <= high < math.inf:
+            raise ConfigError(
+                f"augment.gain_db={low:g},{high:g}: expected two rising gains in dB, "
+                "such as -6,6"
+            )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is changed."""
+        return self != Augment()
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether excerpts must have one length."""
+        return self.remix or self.speed != (1.0, 1.0)
+
+    def reading(self, samples: int) -> int:
+        """Count the samples to read for an excerpt, which a higher speed shortens.
+
+        >>> Augment(speed=(0.95, 1.05)).reading(1000), Augment().reading(1000)
+        (1083, 1000)
+        """
+        if self.speed == (1.0, 1.0):
+            return samples
+        return math.ceil(samples * self.speed[1]) + TAPS + 1

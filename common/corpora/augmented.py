@@ -1,0 +1,163 @@
+"""One chain of augmentations for all packages, as a function of seed and position.
+
+The sources of an excerpt change their speed, gain, polarity and channels, and come from
+several excerpts where that is switched on; the mixture is their sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from common.corpora.augmentation import TAPS, Augment
+
+Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
+"""Function from a position to an excerpt."""
+
+KEY = 1 << 41
+"""Added to the seed, so that nothing else draws these numbers."""
+
+OTHERS = 1 << 31
+"""Positions that sources of other excerpts are drawn from."""
+
+
+class Draw(NamedTuple):
+    """What is drawn for an excerpt: a factor, and one value for each source."""
+
+    speed: tf.Tensor
+    gains: tf.Tensor
+    swaps: tf.Tensor
+    remixes: tf.Tensor
+
+
+def draw(chain: Augment, seed: int, position: tf.Tensor, sources: int) -> Draw:
+    """Draw what is changed at a position.
+
+    Args:
+        chain: The chain.
+        seed: Seed of the run.
+        position: Position of the excerpt, int64.
+        sources: How many there are.
+
+    Returns:
+        Speed, float64; signed gains, float32 [sources]; and whether each source changes
+        its channels and comes from another excerpt, bool [sources].
+
+    >>> chain = Augment(polarity=True)
+    >>> one, same = (draw(chain, 0, tf.constant(5, tf.int64), 4) for _ in range(2))
+    >>> bool(tf.reduce_all(one.gains == same.gains)), sorted({*abs(one.gains.numpy())})
+    (True, [np.float32(1.0)])
+    """
+    key = tf.stack([tf.constant(seed + KEY, tf.int64), tf.cast(position, tf.int64)])
+    # One row more than there are sources, for what they share.
+    uniform = tf.random.stateless_uniform([sources + 1, 4], key, dtype=tf.float64)
+    own, shared = uniform[:-1], uniform[-1]
+    low, high = chain.gain_db
+    gains = tf.pow(tf.constant(10.0, tf.float64), (low + (high - low) * own[:, 0]) / 20)
+    signs = tf.where(own[:, 1] < 0.5 * chain.polarity, -1.0, 1.0)
+    slow, fast = chain.speed
+    return Draw(
+        slow + (fast - slow) * shared[0],
+        tf.cast(gains, tf.float32) * tf.cast(signs, tf.float32),
+        own[:, 2] < 0.5 * chain.swap,
+        own[:, 3] < 0.5 * chain.remix,
+    )
+
+
+def change_speed(waves: tf.Tensor, speed: tf.Tensor, samples: int) -> tf.Tensor:
+    """Play waveforms faster, by windowed sinc interpolation.
+
+    y[n] = sum_k x[k] c sinc(c (n s - k)) w(n s - k), c = min(1, 1 / s)
+
+    with the speed s and a Hann window w of :data:`TAPS` samples.
+
+    Args:
+        waves: Float32 [..., at least samples * speed + TAPS].
+        speed: Factor, float64.
+        samples: Length of the result.
+
+    Returns:
+        Float32 [..., samples]; it begins half of :data:`TAPS` after the beginning.
+
+    >>> ramp = tf.range(0.0, 200.0)
+    >>> change_speed(ramp, tf.constant(1.0, tf.float64), 3).numpy().tolist()
+    [16.0, 17.0, 18.0]
+    """
+    half = TAPS // 2
+    times = half + tf.range(samples, dtype=tf.float64) * speed
+    first = tf.cast(tf.floor(times), tf.int64) - half + 1
+    cutoff = tf.minimum(tf.constant(1.0, tf.float64), 1 / speed)
+    total = tf.zeros(tf.concat([tf.shape(waves)[:-1], [samples]], 0))
+    for tap in range(TAPS):
+        index = first + tap
+        distance = times - tf.cast(index, tf.float64)
+        angle = math.pi * cutoff * distance
+        sinc = tf.where(angle == 0.0, tf.ones_like(angle), tf.sin(angle) / angle)
+        weight = cutoff * sinc * tf.square(tf.cos(math.pi * distance / TAPS))
+        total += tf.gather(waves, index, axis=-1) * tf.cast(weight, tf.float32)
+    return tf.ensure_shape(total, [*waves.shape[:-1], samples])
+
+
+def apply(
+    chain: Augment, drawn: Draw, waves: tf.Tensor, samples: int | None
+) -> tf.Tensor:
+    """Change the sources of an excerpt.
+
+    Args:
+        chain: The chain.
+        drawn: From :func:`draw`.
+        waves: Float32 [sources, n] or [sources, channels, n].
+        samples: Length of the result; None: of an excerpt whose speed stays, n.
+
+    Returns:
+        The changed sources, of that length.
+    """
+    if chain.speed != (1.0, 1.0) and samples is not None:
+        waves = change_speed(waves, drawn.speed, samples)
+    if chain.swap and len(waves.shape) == 3 and waves.shape[1] == 2:
+        swaps = drawn.swaps[:, tf.newaxis, tf.newaxis]
+        waves = tf.where(swaps, waves[:, ::-1], waves)
+    return waves * tf.reshape(drawn.gains, [-1] + [1] * (len(waves.shape) - 1))
+
+
+def augmented(
+    chain: Augment, seed: int, example: Example, samples: int | None
+) -> Example:
+    """Make the function to augmented excerpts of that to excerpts.
+
+    What the sources leave of the mixture is one more source.
+
+    Args:
+        chain: The chain.
+        seed: Seed of the run.
+        example: Function from a position to ``mixture`` [..., n] and ``sources``
+            [sources, ..., n], where n is ``chain.reading(samples)``.
+        samples: Length of the excerpts; None where it differs and the speed stays.
+
+    Returns:
+        Function from a position to ``mixture`` and ``sources`` of that length; the
+        mixture is the sum of all sources.
+    """
+
+    def parts(position: tf.Tensor) -> tf.Tensor:
+        excerpt = example(position)
+        sources = excerpt["sources"]
+        rest = excerpt["mixture"] - tf.reduce_sum(sources, 0)
+        return tf.concat([sources, rest[tf.newaxis]], 0)
+
+    def changed(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        position = tf.cast(position, tf.int64)
+        waves = parts(position)
+        drawn = draw(chain, seed, position, int(waves.shape[0] or 0))
+        if chain.remix:
+            key = tf.stack([tf.constant(seed + KEY, tf.int64), -1 - position])
+            other = tf.random.stateless_uniform([], key, 0, OTHERS, tf.int64)
+            choice = tf.reshape(drawn.remixes, [-1] + [1] * (len(waves.shape) - 1))
+            waves = tf.where(choice, parts(other), waves)
+        waves = apply(chain, drawn, waves, samples)
+        return {"mixture": tf.reduce_sum(waves, 0), "sources": waves[:-1]}
+
+    return changed

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, Protocol
@@ -26,6 +27,7 @@ from common import audio
 from common.errors import exit_code
 from common.files import write_json
 from common.weights import registry
+from harmony_split import light
 from harmony_split.jobs import OVERVIEW, PREVIEW, UPLOAD, WHOLE, Part
 from harmony_split.limits import Limits, RefusedError, add_options, from_options
 from harmony_split.overview import overview
@@ -203,6 +205,7 @@ def main(
     """Run a worker until its standard input closes; return the exit code."""
     parser = argparse.ArgumentParser("harmony_split.worker", description=__doc__)
     parser.add_argument("--first", metavar="MODEL", help="is loaded before the others")
+    parser.add_argument("--light", metavar="FOLDER", type=Path, help="exported models")
     add_options(parser)
     options = parser.parse_args(argv)
     # Output of libraries must not mix with the events.
@@ -213,6 +216,9 @@ def main(
         events.write(json.dumps(event) + "\n")
         events.flush()
 
+    if options.light:
+        load = partial(light.load, options.light)
+        models = partial(light.entries, options.light)
     worker = Worker(load, from_options(vars(options)), send)
     return exit_code("worker", lambda: _serve(worker, send, models, options.first))
 

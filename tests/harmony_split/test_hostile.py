@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from harmony_split.limits import Limits, RefusedError
-from harmony_split.sound import decode, probe
+from harmony_split.sound import decode, limited, probe
 
 pytestmark = pytest.mark.one_lane
 
@@ -180,6 +180,9 @@ def test_the_decoder_has_limits_on_memory_and_time(tmp_path, song, packed):
         decode(source, tmp_path / "a.wav", starved)
     with pytest.raises(RefusedError, match="not sound"):
         probe(source, Limits(decoder_megabytes=5))
+    endless = ["/bin/sh", "-c", "while :; do :; done"]
+    done = subprocess.run(limited(endless, Limits(decoder_seconds=1), 0), check=False)
+    assert done.returncode < 0
     assert not (tmp_path / "a.wav").exists()
     decode(source, tmp_path / "a.wav", Limits())
     assert (tmp_path / "a.wav").exists()
@@ -310,6 +313,16 @@ def test_a_queue_that_is_full(serve, song, packed):
     assert answer.headers["retry-after"] == "60"
 
 
+def test_too_many_uploads(address):
+    host, port, page = address  # of one upload at a time
+    with socket.create_connection((host, port)) as connection:
+        connection.sendall(HEAD.encode() + bytes(5000))
+        over = time.monotonic() + 20
+        while not [*page.folder.iterdir()] and time.monotonic() < over:
+            time.sleep(0.01)
+        assert "Too many uploads" in refused(page.send(b"x"), 503, "busy")
+
+
 def test_a_disk_that_is_full(serve, song, packed):
     page = serve(disk_gigabytes=0.0001)
     assert "full" in refused(page.send(packed(song(1))), 507, "disk_full")
@@ -339,7 +352,7 @@ def address(web, serve, monkeypatch) -> Iterator[tuple[str, int, object]]:
     from harmony_split import intake
 
     monkeypatch.setattr(intake, "GRACE_SECONDS", 1.0)
-    page = serve(upload_rate=1000)
+    page = serve(upload_rate=1000, uploads=1)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(page.client.app, lifespan="off", log_level="critical")
     server = uvicorn.Server(config)

@@ -16,6 +16,9 @@ from common.weights.card import NOT_MEASURED, UNSTATED
 from harmony_split.limits import RefusedError
 from harmony_split.separation import Model
 
+WARM_SECONDS = 1
+"""Nothing is compiled at the first run."""
+
 
 def entries(folder: Path) -> list[registry.Entry]:
     """Describe the exported models of a folder, by the cards of the bundled ones.
@@ -63,7 +66,7 @@ def load(folder: Path, pillar: str, name: str) -> Model:
     for entry in entries(folder):
         if (entry.pillar, entry.name) == (pillar, name):
             light = importlib.import_module(f"{pillar}.light")
-            return Model(light.load(folder / pillar / name))
+            return Model(light.load(folder / pillar / name), WARM_SECONDS)
     raise RefusedError(
         "model_missing",
         f"The model {pillar}/{name} is not exported on this machine; choose another.",

@@ -37,7 +37,7 @@ MOST_MODELS = 4
 """Models that are kept in memory between jobs."""
 
 IDLE_SECONDS = 5.0
-"""Idle time after a job, after which another model is loaded."""
+"""Time without an order, after which another model is loaded."""
 
 LONGER_BY = 1.25
 """Only songs longer than their preview by this factor get one."""
@@ -250,6 +250,7 @@ def _serve(
             began, model = time.perf_counter(), cold.pop(0)
             worker.warm(model)
             send({"event": "warm", "model": model, "took": time.perf_counter() - began})
+            seconds = IDLE_SECONDS
             continue
         seconds = IDLE_SECONDS  # The next order arrives shortly after a job is done.
         if order["model"] in cold:  # the job itself compiles it

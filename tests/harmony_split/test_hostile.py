@@ -309,7 +309,7 @@ def test_a_queue_that_is_full(serve, song, packed):
     page.wait(first, lambda job: job["state"] == "separating")
     page.make(packed(song(0.1)))
     answer = page.send(packed(song(0.1)))
-    assert "1 songs wait" in refused(answer, 503, "busy")
+    assert "1 song at most" in refused(answer, 503, "busy")
     assert answer.headers["retry-after"] == "60"
 
 

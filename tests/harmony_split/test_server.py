@@ -50,6 +50,7 @@ def test_the_loudest_part_comes_first(serve, song, packed):
     np.testing.assert_allclose(page.stem(id_, STEMS[0], "preview"), excerpt)
     job = page.wait(id_, lambda job: job["remaining"])
     assert 0 < job["progress"] < 1
+    assert job["remaining"] < 3
     job = page.finish(id_)
     assert job["stems"]["samples"] == 48000
     assert page.client.get(f"/api/jobs/{id_}/preview.zip").status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from harmony_split import sound
 from harmony_split.limits import Limits, RefusedError
 from harmony_split.sound import decode, limited, probe
 
@@ -172,7 +174,7 @@ def test_samples_that_are_not_finite(page, packed):
     assert "nan at sample 0" in job["error"]["message"]
 
 
-def test_the_decoder_has_limits_on_memory_and_time(tmp_path, song, packed):
+def test_probe_and_decoder_have_limits(tmp_path, song, packed, monkeypatch):
     source = tmp_path / "upload"
     source.write_bytes(packed(song(1)))
     starved = Limits(decoder_megabytes=50)
@@ -183,6 +185,15 @@ def test_the_decoder_has_limits_on_memory_and_time(tmp_path, song, packed):
     endless = ["/bin/sh", "-c", "while :; do :; done"]
     done = subprocess.run(limited(endless, Limits(decoder_seconds=1), 0), check=False)
     assert done.returncode < 0
+    with monkeypatch.context() as patch:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        (folder / "ffprobe").write_text(f"#!/bin/sh\n{endless[-1]}\n")
+        (folder / "ffprobe").chmod(0o755)
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        patch.setattr(sound, "PROBE_SECONDS", 1)
+        with pytest.raises(RefusedError, match="takes longer than 1 seconds to read"):
+            probe(source, Limits())
     assert not (tmp_path / "a.wav").exists()
     decode(source, tmp_path / "a.wav", Limits())
     assert (tmp_path / "a.wav").exists()

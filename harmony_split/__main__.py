@@ -20,7 +20,7 @@ from common.errors import exit_code
 from common.files import cache_folder, user_path
 from harmony_split.limits import add_options, from_options
 
-MODEL = "unmix/mini"
+MODEL = "unmix/singing"
 PORT = 8765
 GRACE_SECONDS = 3
 BACKLOG = 512
@@ -45,6 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--token", help="secret that visitors show; --host beyond loopback needs it")
     add("--open", action="store_true", help="open the page in the browser")
     add("--model", default=MODEL, help="loaded first (default: %(default)s)")
+    add(
+        "--light",
+        metavar="FOLDER",
+        help="separate by onnxruntime, without TensorFlow, with the models that "
+        "'python -m PILLAR.export NAME --output FOLDER/PILLAR/NAME' wrote",
+    )
     add("--workers", type=int, default=1, help="processes that separate (default: 1)")
     add("--folder", help="of the jobs (default: harmony_split in the cache)")
     add_options(parser)
@@ -58,9 +64,10 @@ def _run(options: argparse.Namespace) -> int:
     import uvicorn
 
     from harmony_split.jobs import Jobs
-    from harmony_split.server import application
+    from harmony_split.server import WORKER, application
 
     limits = from_options(vars(options))
+    light = user_path(options.light) if options.light else None
     folder = (
         user_path(options.folder) if options.folder else cache_folder("harmony_split")
     )
@@ -69,8 +76,9 @@ def _run(options: argparse.Namespace) -> int:
     app = application(
         jobs,
         limits,
-        options.model,
+        options.model if light is None else _exported(options.model, light),
         workers=options.workers,
+        command=[*WORKER, f"--light={light}"] if light else WORKER,
         token=options.token,
         hosts=[options.host],
     )
@@ -113,6 +121,22 @@ def _check(options: argparse.Namespace) -> None:
             "everybody there could use this one; add --token SECRET, or leave --host "
             "out to serve this machine alone"
         )
+
+
+def _exported(model: str, folder: Path) -> str:
+    """Give the model that is loaded first: that of the options, or the first there is.
+
+    Raises:
+        ValueError: A model was chosen that is not among the exported ones.
+    """
+    from harmony_split.light import entries
+
+    names = [f"{entry.pillar}/{entry.name}" for entry in entries(folder)]
+    if model not in (MODEL, *names):
+        raise ValueError(
+            f"{model} is not exported in {folder}; expected one of {', '.join(names)}"
+        )
+    return model if model in names else names[0]
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,7 +12,7 @@ import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from harmony_split.jobs import UPLOAD, Job, Jobs, new_id
-from harmony_split.limits import GIGABYTE, Limits, RefusedError, size
+from harmony_split.limits import GIGABYTE, Limits, RefusedError, count, size
 from harmony_split.sound import Header, probe
 
 GRACE_SECONDS = 10.0
@@ -76,8 +76,8 @@ class Intake:
         if self._jobs.waiting() + self._uploads >= self._limits.queue:
             raise RefusedError(
                 "busy",
-                f"{self._limits.queue:g} songs wait already, the most that this server "
-                "takes; try again in some minutes.",
+                f"The queue is full: {count(self._limits.queue, 'song')} at most may "
+                "wait on this server; try again in some minutes.",
             )
         self._check_disk(int(stated or 0))
 
@@ -107,12 +107,12 @@ class Intake:
         )
 
     async def _receive(self, request: Request, path: Path) -> None:
-        count = 0
+        received = 0
         try:
             with path.open("xb") as file:
                 async for chunk in self._timed(request.stream()):
-                    count += len(chunk)
-                    if count > self._limits.upload_bytes:
+                    received += len(chunk)
+                    if received > self._limits.upload_bytes:
                         raise self._too_large()
                     file.write(chunk)
         except ClientDisconnect:
@@ -120,18 +120,18 @@ class Intake:
                 "broken_upload", "The upload broke off; send the file again."
             ) from None
         stated = request.headers.get("content-length")
-        if stated and int(stated) != count:
+        if stated and int(stated) != received:
             raise RefusedError(
                 "broken_upload",
-                f"The upload has {count} of {stated} bytes; send the file again.",
+                f"The upload has {received} of {stated} bytes; send the file again.",
             )
 
     async def _timed(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield the chunks of an upload that is not too slow."""
-        began, count = time.monotonic(), 0
+        began, received = time.monotonic(), 0
         while True:
             # The next byte must arrive by this time.
-            due = began + GRACE_SECONDS + count / self._limits.upload_rate
+            due = began + GRACE_SECONDS + received / self._limits.upload_rate
             try:
                 with anyio.fail_after(max(0.0, due - time.monotonic())):
                     chunk = await anext(chunks)
@@ -144,7 +144,7 @@ class Intake:
                     f"{size(self._limits.upload_rate)} in a second. Try again over a "
                     "better connection.",
                 ) from None
-            count += len(chunk)
+            received += len(chunk)
             yield chunk
 
 

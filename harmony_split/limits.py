@@ -127,8 +127,8 @@ def duration(seconds: float) -> str:
     """
     for size, unit in ((3600, "hour"), (60, "minute")):
         if seconds >= 2 * size or seconds == size:
-            return _count(seconds / size, unit)
-    return _count(seconds, "second")
+            return count(seconds / size, unit)
+    return count(seconds, "second")
 
 
 def size(bytes_: float) -> str:
@@ -143,6 +143,11 @@ def size(bytes_: float) -> str:
     return f"{bytes_:.0f} bytes"
 
 
-def _count(value: float, unit: str) -> str:
+def count(value: float, unit: str) -> str:
+    """Write a number of things.
+
+    >>> count(1, "song"), count(100, "song")
+    ('1 song', '100 songs')
+    """
     number = f"{value:.3g}"
     return f"{number} {unit}{'' if number == '1' else 's'}"

@@ -71,14 +71,11 @@ MODEL = _parameter(
 )
 WATCHED = _parameter("job", "query", _many(TEXT), "Identifiers of 1 to 100 jobs.")
 WATCHED["required"] = True
-STATES = [
-    "queued", "decoding", "separating", "done", "failed", "cancelled", "gone",
-]  # fmt: skip
+STATES = ["queued", "decoding", "separating", "done", "failed", "cancelled"]
+ERROR = _object(code={"type": "string", "enum": list(STATUS)}, message=TEXT)
 
 SCHEMAS: dict[str, Any] = {
-    "Error": _object(
-        error=_object(code={"type": "string", "enum": list(STATUS)}, message=TEXT)
-    ),
+    "Error": _object(error=ERROR),
     "Model": _object(
         name=TEXT, source=TEXT, licence=TEXT, score=TEXT, ready=TRUTH, bundled=TRUTH
     ),
@@ -106,11 +103,12 @@ SCHEMAS: dict[str, Any] = {
         progress=NUMBER,
         remaining=_nullable("number"),
         note=TEXT,
-        error={"anyOf": [_object(code=TEXT, message=TEXT), {"type": "null"}]},
+        error={"anyOf": [ERROR, {"type": "null"}]},
         position=_nullable("integer"),
         preview=_optional("Part"),
         stems=_optional("Part"),
     ),
+    "Gone": _object(id=TEXT, state={"const": "gone"}, error=ERROR),
     "Overview": _object(
         stems={
             "type": "object",
@@ -152,7 +150,11 @@ def _part(words: str) -> dict[str, Any]:
     }
 
 
-STREAM = _file("text/event-stream", "An event with a Job at first and at each change.")
+STREAM = _file(
+    "text/event-stream",
+    "Events, each with a Job in JSON as its data: at first, and at each change until "
+    "all are finished. A job that is not there has one event with Gone.",
+)
 BODY = {
     "required": True,
     "description": "The sound file itself, not a form.",
@@ -201,7 +203,7 @@ DOCUMENT: dict[str, Any] = {
         "title": TITLE,
         "version": common.__version__,
         "description": "Songs in, stems out. curl --data-binary @song.mp3 "
-        "'http://127.0.0.1:8765/api/jobs?model=unmix/mini' makes a job.",
+        "'http://127.0.0.1:8765/api/jobs?model=unmix/singing' makes a job.",
     },
     "paths": PATHS,
     "components": {"schemas": SCHEMAS},

@@ -164,7 +164,7 @@ class Pool:
         job = self._jobs.next()
         if job is None:
             return
-        slot.job, slot.began = job.id, time.monotonic()
+        slot.job, slot.began, slot.first = job.id, time.monotonic(), None
         self._jobs.change(job.id, state=DECODING, attempts=job.attempts + 1, progress=0)
         folder = str(self._jobs.folder(job.id))
         slot.send({"job": job.id, "folder": folder, "model": job.model})
@@ -198,16 +198,12 @@ class Pool:
     ) -> dict[str, Any]:
         """Return the attributes of the job that an event changes."""
         if event_name == "decoded":
-            slot.separating = time.monotonic()
             return {"state": SEPARATING}
         if event_name == "preview":
-            slot.separating = time.monotonic()
             return {"preview": _part(event)}
         if event_name == "progress":
             progress = event["progress"]
-            spent = time.monotonic() - slot.separating
-            remaining = spent * (1 - progress) / progress
-            return {"progress": progress, "remaining": round(remaining, 1)}
+            return {"progress": progress, "remaining": slot.remaining(progress)}
         if event_name == "done":
             return {
                 "state": DONE,
@@ -277,7 +273,18 @@ class _Slot:
         self.process: asyncio.subprocess.Process | None = None
         self.ready = False
         self.job: str | None = None
-        self.began = self.separating = 0.0
+        self.began = 0.0
+        self.first: tuple[float, float] | None = None
+
+    def remaining(self, progress: float) -> float | None:
+        """Seconds to go, by the pace since the first chunk, before which all begins."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first = now, progress
+        began, first = self.first
+        if progress <= first:
+            return None
+        return round((now - began) * (1 - progress) / (progress - first), 1)
 
     def send(self, order: dict[str, Any]) -> None:
         if self.process and self.process.stdin:

@@ -41,14 +41,16 @@ class Model:
 
     Args:
         separator: Separator of a package.
+        warm_seconds: Length of the sound of the first run.
     """
 
-    def __init__(self, separator: Separator) -> None:
+    def __init__(self, separator: Separator, warm_seconds: int = WARM_SECONDS) -> None:
         self._separator = separator
+        self._warm_seconds = warm_seconds
 
     def warm(self) -> None:
         """Run the network once, because the first run compiles it."""
-        samples = WARM_SECONDS * self._separator.sample_rate
+        samples = self._warm_seconds * self._separator.sample_rate
         noise = np.random.default_rng(0).standard_normal([2, samples])
         self._separator(0.01 * noise.astype(np.float32))
 

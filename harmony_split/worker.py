@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, Protocol
@@ -26,6 +27,7 @@ from common import audio
 from common.errors import exit_code
 from common.files import write_json
 from common.weights import registry
+from harmony_split import light
 from harmony_split.jobs import OVERVIEW, PREVIEW, UPLOAD, WHOLE, Part
 from harmony_split.limits import Limits, RefusedError, add_options, from_options
 from harmony_split.overview import overview
@@ -35,7 +37,7 @@ MOST_MODELS = 4
 """Models that are kept in memory between jobs."""
 
 IDLE_SECONDS = 5.0
-"""Idle time after a job, after which another model is loaded."""
+"""Time without an order, after which another model is loaded."""
 
 LONGER_BY = 1.25
 """Only songs longer than their preview by this factor get one."""
@@ -203,6 +205,7 @@ def main(
     """Run a worker until its standard input closes; return the exit code."""
     parser = argparse.ArgumentParser("harmony_split.worker", description=__doc__)
     parser.add_argument("--first", metavar="MODEL", help="is loaded before the others")
+    parser.add_argument("--light", metavar="FOLDER", type=Path, help="exported models")
     add_options(parser)
     options = parser.parse_args(argv)
     # Output of libraries must not mix with the events.
@@ -213,6 +216,9 @@ def main(
         events.write(json.dumps(event) + "\n")
         events.flush()
 
+    if options.light:
+        load = partial(light.load, options.light)
+        models = partial(light.entries, options.light)
     worker = Worker(load, from_options(vars(options)), send)
     return exit_code("worker", lambda: _serve(worker, send, models, options.first))
 
@@ -244,6 +250,7 @@ def _serve(
             began, model = time.perf_counter(), cold.pop(0)
             worker.warm(model)
             send({"event": "warm", "model": model, "took": time.perf_counter() - began})
+            seconds = IDLE_SECONDS
             continue
         seconds = IDLE_SECONDS  # The next order arrives shortly after a job is done.
         if order["model"] in cold:  # the job itself compiles it

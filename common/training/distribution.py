@@ -68,6 +68,15 @@ def choose(name: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy
     )
 
 
+def has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether several processes share the run.
+
+    >>> has_workers(tf.distribute.get_strategy())
+    False
+    """
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def of_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
     """Return a number of each worker.
 
@@ -78,7 +87,7 @@ def of_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
     Returns:
         The number of each worker, once for each of its replicas.
     """
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if not has_workers(strategy):
         return [number]
     here = strategy.run(lambda: tf.constant([number], tf.int64))
     return strategy.gather(here, 0).numpy().tolist()

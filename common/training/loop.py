@@ -134,6 +134,13 @@ def train(config: Any, build: Build) -> Any:
         if not job.records:
             raise
         raise TrainingError(_damage(error, job.records)) from error
+    except tf.errors.UnavailableError as error:
+        if not distribution.has_workers(job.model.distribute_strategy):
+            raise
+        raise TrainingError(
+            f"{folder}: another worker of this run has ended; start the same command "
+            "on all machines again to go on from the last checkpoint"
+        ) from error
     averages.use(True)
     return job.model
 

@@ -345,6 +345,11 @@ def killed_case(request):
     return MODELS[request.param]
 
 
+@pytest.fixture(params=ONE_A_PILLAR)
+def pillar_case(request):
+    return MODELS[request.param]
+
+
 # Of the networks that one class trains, all but one are slow.
 MARKS = {
     "adversarial_tiny_semisup": [pytest.mark.slow, pytest.mark.ci],

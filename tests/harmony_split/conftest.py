@@ -23,7 +23,7 @@ FAKE = Path(__file__).with_name("fake_worker.py")
 REPOSITORY = Path(__file__).resolve().parents[2]
 REPLACED = (
     "import sys; from harmony_split import __main__, server; "
-    "server.application.__kwdefaults__['command'] = {worker}; "
+    "server.WORKER = {worker}; "
     "sys.exit(__main__.main(sys.argv[1:]))"
 )
 """The command line with the worker that needs no TensorFlow."""

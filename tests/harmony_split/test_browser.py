@@ -21,6 +21,17 @@ import soundfile
 pytestmark = pytest.mark.slow
 SONG = os.environ.get("HARMONY_SPLIT_SONG", "")
 """Path of a recording for the tests of the bundled models, which skip without it."""
+LIGHT = os.environ.get("HARMONY_SPLIT_LIGHT", "")
+"""Folder of exported models; with it the same tests run without TensorFlow."""
+
+DEFAULTS = (
+    "unmix/singing",
+    "mixit/universal",
+    "adversarial/mini",
+    "clustering/speech2",
+)
+"""The bundled model of each pillar that its ``separate`` takes where none is named."""
+
 WIDTHS = (360, 768, 1440)
 SECONDS = 300
 DROP = """([data, name]) => {
@@ -71,7 +82,8 @@ def fake(spawn, tmp_path_factory) -> Any:
 
 @pytest.fixture(scope="module")
 def real(spawn, tmp_path_factory) -> Any:
-    return spawn(tmp_path_factory.mktemp("real"))
+    options = [f"--light={LIGHT}"] if LIGHT else []
+    return spawn(tmp_path_factory.mktemp("real"), *options)
 
 
 @pytest.fixture
@@ -127,6 +139,13 @@ def stems(tab) -> dict[str, np.ndarray]:
     return {
         name: stem_of(tab, name) for name in tab.locator(".stem h3").all_inner_texts()
     }
+
+
+def tapped(tab, start: float, seconds: float) -> np.ndarray:
+    """What the left loudspeaker plays from a second of the song on."""
+    heard = np.array(tab.evaluate(TAP % start, seconds), np.float32)
+    first = np.flatnonzero(heard)[0]
+    return heard[first : np.flatnonzero(heard)[-1] - 4096]
 
 
 def mix(tab, first: int, count: int) -> np.ndarray:
@@ -198,8 +217,7 @@ def test_a_loop_has_no_gap(visit, fake, song, packed):
     finished(tab)
     whole = sum(stems(tab).values())[:, 0]
     tab.evaluate("harmonySplit.open.mixer.setLoop([24000, 32500])")
-    captured = np.array(tab.evaluate(TAP % 3.5, 3.0), np.float32)
-    captured = captured[np.flatnonzero(captured)[0] :][:14000]
+    captured = tapped(tab, 3.5, 3)[:14000]
     expected = np.concatenate([whole[28000:32500], whole[24000:32500], whole[24000:]])
     np.testing.assert_allclose(captured, expected[:14000], atol=1e-4)
 
@@ -349,3 +367,67 @@ def test_a_real_song_by_the_bundled_model_of_each_pillar(visit, real, pillar):
     assert len(zipfile.ZipFile(download.value.path()).namelist()) == len(expected)
     tab.get_by_role("button", name="Delete now").click()
     tab.get_by_text("is deleted.").wait_for()
+
+
+@pytest.mark.parametrize("model", DEFAULTS)
+def test_a_real_song_through_every_control(visit, real, model):
+    if not SONG:
+        pytest.skip("HARMONY_SPLIT_SONG names no recording")
+    tab = visit(real)
+    tab.select_option("#model", model)
+    drop(tab, Path(SONG).read_bytes(), "My song.ogg")
+    tab.get_by_text(re.compile(r"Separating: \d+ %, about .* left")).wait_for()
+    assert 0 < tab.evaluate("document.querySelector('progress').value") < 1
+    finished(tab)
+    sounds = stems(tab)
+    name, *_, other = sounds
+    total = sum(sounds.values())[:, 0]
+    rate = tab.evaluate("harmonySplit.open.mixer.rate")
+
+    tab.click("#play")
+    tab.locator("#position").fill("60")
+    assert tab.inner_text("#time").startswith("1:00 / ")
+    tab.locator("#time", has_text="1:01 / ").wait_for()
+    tab.click("#play")
+    same(tapped(tab, 61.5, 2), total[round(61.5 * rate) :])
+
+    tab.get_by_role("button", name=f"Mute {name}").click()
+    tab.wait_for_timeout(500)  # until the gain has faded
+    same(tapped(tab, 20.5, 2), (total - sounds[name][:, 0])[round(20.5 * rate) :])
+
+    tab.locator("#position").fill("30")
+    tab.get_by_role("button", name="Loop from here").click()
+    tab.locator("#position").fill("31")
+    tab.get_by_role("button", name="Loop to here").click()
+    assert tab.inner_text("#loop") == "Loop from 0:30 to 0:31"
+    looped = (total - sounds[name][:, 0])[30 * rate : 31 * rate]
+    expected = np.concatenate([looped[rate // 2 :], looped, looped, looped])
+    same(tapped(tab, 30.5, 3), expected)
+
+    tab.get_by_role("button", name=f"Mute {name}").click()
+    tab.get_by_label(f"Volume {name}").fill("0.5")
+    tab.get_by_label(f"Pan {other}").fill("0.5")
+    part = slice(40 * rate, 44 * rate)
+    rest = total - 0.5 * sounds[name][:, 0] - sounds[other][:, 0]
+    panned = [np.cos(np.pi / 4), 1 + np.sin(np.pi / 4)] * sounds[other][part, :1]
+    mixed = rest[part, np.newaxis] + panned
+    np.testing.assert_allclose(mix(tab, 40 * rate, 4 * rate), mixed, atol=1e-5)
+
+    tab.select_option("#format", "flac")
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name=f"Download {other}", exact=True).click()
+    assert download.value.suggested_filename == f"My song - {other}.flac"
+    sound, _ = soundfile.read(download.value.path(), always_2d=True)
+    np.testing.assert_allclose(sound, np.clip(sounds[other], -1, 1), atol=1e-6)
+
+    drop(tab, Path(SONG).read_bytes(), "again.ogg")
+    tab.get_by_text("Separating: ").wait_for()
+    tab.get_by_role("button", name="Cancel: again.ogg").click()
+    tab.get_by_text("Cancelled; the files are removed.", exact=True).wait_for()
+    assert tab.inner_text("#mixer-song") == "My song.ogg"
+
+
+def same(heard: np.ndarray, expected: np.ndarray) -> None:
+    """Require that what was heard is the beginning of what is expected."""
+    assert len(heard) > 20000
+    np.testing.assert_allclose(heard, expected[: len(heard)], atol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from harmony_split import sound
 from harmony_split.limits import Limits, RefusedError
-from harmony_split.sound import decode, probe
+from harmony_split.sound import decode, limited, probe
 
 pytestmark = pytest.mark.one_lane
 
@@ -172,7 +174,7 @@ def test_samples_that_are_not_finite(page, packed):
     assert "nan at sample 0" in job["error"]["message"]
 
 
-def test_the_decoder_has_limits_on_memory_and_time(tmp_path, song, packed):
+def test_probe_and_decoder_have_limits(tmp_path, song, packed, monkeypatch):
     source = tmp_path / "upload"
     source.write_bytes(packed(song(1)))
     starved = Limits(decoder_megabytes=50)
@@ -180,6 +182,18 @@ def test_the_decoder_has_limits_on_memory_and_time(tmp_path, song, packed):
         decode(source, tmp_path / "a.wav", starved)
     with pytest.raises(RefusedError, match="not sound"):
         probe(source, Limits(decoder_megabytes=5))
+    endless = ["/bin/sh", "-c", "while :; do :; done"]
+    done = subprocess.run(limited(endless, Limits(decoder_seconds=1), 0), check=False)
+    assert done.returncode < 0
+    with monkeypatch.context() as patch:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        (folder / "ffprobe").write_text(f"#!/bin/sh\n{endless[-1]}\n")
+        (folder / "ffprobe").chmod(0o755)
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        patch.setattr(sound, "PROBE_SECONDS", 1)
+        with pytest.raises(RefusedError, match="takes longer than 1 seconds to read"):
+            probe(source, Limits())
     assert not (tmp_path / "a.wav").exists()
     decode(source, tmp_path / "a.wav", Limits())
     assert (tmp_path / "a.wav").exists()
@@ -306,8 +320,18 @@ def test_a_queue_that_is_full(serve, song, packed):
     page.wait(first, lambda job: job["state"] == "separating")
     page.make(packed(song(0.1)))
     answer = page.send(packed(song(0.1)))
-    assert "1 songs wait" in refused(answer, 503, "busy")
+    assert "1 song at most" in refused(answer, 503, "busy")
     assert answer.headers["retry-after"] == "60"
+
+
+def test_too_many_uploads(address):
+    host, port, page = address  # of one upload at a time
+    with socket.create_connection((host, port)) as connection:
+        connection.sendall(HEAD.encode() + bytes(5000))
+        over = time.monotonic() + 20
+        while not [*page.folder.iterdir()] and time.monotonic() < over:
+            time.sleep(0.01)
+        assert "Too many uploads" in refused(page.send(b"x"), 503, "busy")
 
 
 def test_a_disk_that_is_full(serve, song, packed):
@@ -339,7 +363,7 @@ def address(web, serve, monkeypatch) -> Iterator[tuple[str, int, object]]:
     from harmony_split import intake
 
     monkeypatch.setattr(intake, "GRACE_SECONDS", 1.0)
-    page = serve(upload_rate=1000)
+    page = serve(upload_rate=1000, uploads=1)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(page.client.app, lifespan="off", log_level="critical")
     server = uvicorn.Server(config)

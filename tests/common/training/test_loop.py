@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from common import training
 from common.config import from_dict, to_dict
-from common.training import distribution
+from common.training import distribution, loop
 from common.training.logs import read_scalars
 from common.training.resume import TrainingError
 from common.training.run_folder import RunFolderError
@@ -93,6 +94,20 @@ def test_workers_that_do_not_share_the_run_folder_raise(toys, monkeypatch):
     with pytest.raises(TrainingError, match=r"different steps \(0, 6\), so"):
         training.train(config, build)
     assert not starts
+
+
+@pytest.mark.one_lane
+def test_that_another_worker_has_ended_is_one_sentence(toys, monkeypatch):
+    def fails(*_):
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted")
+
+    monkeypatch.setattr(loop, "_fit", fails)
+    with pytest.raises(tf.errors.UnavailableError):  # none has ended without workers
+        training.train(toys.config("alone"), toys.build)
+    monkeypatch.setattr(distribution, "has_workers", lambda strategy: True)
+    monkeypatch.setattr(distribution, "of_workers", lambda strategy, step: [step] * 2)
+    with pytest.raises(TrainingError, match="another worker of this run has ended"):
+        training.train(toys.config("together"), toys.build)
 
 
 @pytest.mark.one_lane

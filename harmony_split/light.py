@@ -1,0 +1,73 @@
+"""Exported models as a worker uses them: run by onnxruntime, without TensorFlow.
+
+Each lies in ``FOLDER/PILLAR/NAME``, written by ``python -m PILLAR.export NAME --output
+FOLDER/PILLAR/NAME``. Their stems equal those of `harmony_split.separation` to 1e-5 of
+the peak.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from common.separation.exported import CONFIG, opened
+from common.weights import registry
+from common.weights.card import NOT_MEASURED, UNSTATED
+from harmony_split.limits import RefusedError
+from harmony_split.separation import Model
+
+WARM_SECONDS = 1
+"""Nothing is compiled at the first run."""
+
+
+def entries(folder: Path) -> list[registry.Entry]:
+    """Describe the exported models of a folder, by the cards of the bundled ones.
+
+    Args:
+        folder: Holds the folder ``PILLAR/NAME`` of each.
+
+    Raises:
+        ExportError: One of them is no export of its pillar, as ONNX.
+        FileNotFoundError: There is none.
+    """
+    paths = sorted(path.parent for path in folder.glob(f"*/*/{CONFIG}"))
+    found = [_entry(path) for path in paths if path.parent.name in registry.PILLARS]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder} holds no exported models; write one by 'python -m unmix.export "
+            f"singing --output {folder / 'unmix' / 'singing'}'"
+        )
+    return sorted(found, key=lambda entry: not entry.bundled)
+
+
+def _entry(path: Path) -> registry.Entry:
+    pillar, name = path.parent.name, path.name
+    opened(path, pillar)
+    (package,) = importlib.import_module(pillar).__path__
+    for entry in registry.shipped(pillar, Path(package) / "bundled"):
+        if entry.name == name:
+            return entry
+    exported = [registry.File(path, path.absolute().as_uri())]
+    source = "exported on this machine"
+    return registry.Entry(name, pillar, source, UNSTATED, NOT_MEASURED, True, exported)
+
+
+def load(folder: Path, pillar: str, name: str) -> Model:
+    """Load an exported model through the module ``light`` of its pillar.
+
+    Args:
+        folder: Holds the folder ``PILLAR/NAME`` of each.
+        pillar: Name of the package.
+        name: Name of the model within it.
+
+    Raises:
+        RefusedError: It is not there.
+    """
+    for entry in entries(folder):
+        if (entry.pillar, entry.name) == (pillar, name):
+            light = importlib.import_module(f"{pillar}.light")
+            return Model(light.load(folder / pillar / name), WARM_SECONDS)
+    raise RefusedError(
+        "model_missing",
+        f"The model {pillar}/{name} is not exported on this machine; choose another.",
+    )

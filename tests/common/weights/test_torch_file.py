@@ -106,7 +106,7 @@ def test_numbers_of_numpy_and_versions_beside_weights_are_plain():
 )
 def test_stand_ins_take_nothing_else(tmp_path, form, content):
     save(tmp_path / "w.pth", form, b"\x80\3" + content)
-    with pytest.raises(TorchFileError, match="damaged or no weight file"):
+    with pytest.raises(TorchFileError, match="damaged or not a weight file"):
         torch_file.read(tmp_path / "w.pth")
 
 

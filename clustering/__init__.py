@@ -26,7 +26,8 @@ def load(path: str | Path, **options: Any) -> Separator:
     """Make a separator; see :func:`clustering.separate.load` for the options.
 
     Args:
-        path: Run folder, or the name of a bundled model.
+        path: Run folder, the name of a bundled or published model, or a file of nussl,
+            asteroid or torchaudio.
         **options: Options of :func:`clustering.separate.load`.
 
     Returns:

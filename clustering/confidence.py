@@ -39,6 +39,7 @@ from clustering.cluster import Clustering, binary_masks, loudest, posterior_mask
 from clustering.config import ClusteringConfig
 from clustering.kmeans import Seed, distances, kmeans
 from clustering.losses import deep_clustering as losses
+from clustering.network import require_mono
 from common.signal.stft import stft
 
 MEASURES = ("posterior", "silhouette", "deep_clustering")
@@ -103,6 +104,7 @@ def mixture_confidences(
     Returns:
         Means over the channels of each of :data:`MEASURES`.
     """
+    require_mono(config)
     # Centred frames cover the whole sound, in any case of training.
     params = replace(config.stft, padding="constant_whole")
     magnitude = tf.abs(stft(tf.constant(mixture), params))

@@ -1,9 +1,9 @@
-"""Convert models of nussl 1.x: ``python -m clustering.convert SOURCE DEST``.
+"""Convert models of others: ``python -m clustering.convert SOURCE DEST``.
 
-The command restores a file of nussl's ``SeparationModel.save`` and compares our network
-with the graph of the file, computed module by module in float64 with numpy. Then it
-writes the run folder DEST, which :mod:`clustering.separate` loads. ``--check`` only
-compares.
+The command restores a file of nussl's ``SeparationModel.save``, or a Conv-TasNet of
+asteroid or torchaudio, and compares our network with that of the file, computed module
+by module in float64 with numpy. Then it writes the run folder DEST, which
+:mod:`clustering.separate` loads. ``--check`` only compares.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from clustering import load
+from clustering import conv_tasnet_file, load, weights
 from clustering.config import ClusteringConfig
+from clustering.conv_tasnet_file import ConvTasnetFile
+from clustering.models.layers import EPSILON, NORM_AXES
 from clustering.network import network
 from clustering.nussl import model_file
 from clustering.nussl.model_file import NusslModel
@@ -41,10 +43,11 @@ TOLERANCE = 1e-4
 """Largest accepted difference, relative to the largest number."""
 
 Weights = Mapping[str, np.ndarray]
+Model = NusslModel | ConvTasnetFile
 
 
-def check(model: NusslModel, frames: int = 40) -> float:
-    """Compare a network with the graph of its file, computed in float64.
+def check(model: Model, frames: int = 40) -> float:
+    """Compare a network with that of its file, computed in float64.
 
     Args:
         model: The restored model.
@@ -57,16 +60,14 @@ def check(model: NusslModel, frames: int = 40) -> float:
     Raises:
         CheckpointError: It is above 1e-4.
     """
-    magnitude = _noise(frames, model.network.config.features.bins)
-    expected = reference(model, magnitude)
-    differences = [
-        _difference(output, expected[name])
-        for run in (model.network, model.network.infer)
-        for name, output in _named(model, run(tf.constant(magnitude)))
-    ]
+    if isinstance(model, ConvTasnetFile):
+        pairs = _waveforms(model, frames)
+    else:
+        pairs = _spectra(model, frames)
+    differences = [_difference(*pair) for pair in pairs]
     if not max(differences) <= TOLERANCE:
         raise CheckpointError(
-            f"the network differs from its graph, computed in float64, by "
+            f"the network differs from that of its file, computed in float64, by "
             f"{max(differences):.3g}, expected at most {TOLERANCE:g}: it was not "
             "restored"
         )
@@ -85,8 +86,11 @@ def reference(model: NusslModel, magnitude: np.ndarray) -> dict[str, np.ndarray]
         if the graph has them.
     """
     modules, connections = model_file.parts(model.graph)
-    # Axes are those of nussl: [batch, frames, bins, 1], sources or dimensions last.
-    values = {model_file.INPUT: magnitude[..., np.newaxis].astype(np.float64)}
+    # Axes are those of nussl: [batch, frames, bins, channels], sources or dimensions
+    # last.
+    channels = model.network.config.features.channels
+    parts = magnitude.reshape(*magnitude.shape[:2], -1, channels)
+    values = {model_file.INPUT: parts.astype(np.float64)}
     for name, inputs in connections:
         prefix = f"layers.{name}."
         weights = {
@@ -102,12 +106,53 @@ def reference(model: NusslModel, magnitude: np.ndarray) -> dict[str, np.ndarray]
         numbers = values["embedding"]
         outputs["embedding"] = numbers.reshape(len(numbers), -1, numbers.shape[-1])
     if "mask" in values:
-        outputs["mask"] = values["mask"][:, :, :, 0].transpose(0, 3, 1, 2)
+        mask = values["mask"].reshape(*magnitude.shape, -1)
+        outputs["mask"] = mask.transpose(0, 3, 1, 2)
     return outputs
 
 
+def waveform_reference(model: ConvTasnetFile, waveform: np.ndarray) -> np.ndarray:
+    """Compute a Conv-TasNet in float64 from the tensors of its file.
+
+    Args:
+        model: The restored model, of which shape and tensors are read.
+        waveform: Mixture [batch, samples].
+
+    Returns:
+        Estimates [batch, sources, samples].
+    """
+    shape, names = model.network.config, model.names
+    bank, padding, samples = shape.filterbank, shape.padding, waveform.shape[-1]
+    double = {
+        name: np.asarray(each, np.float64) for name, each in model.tensors.items()
+    }
+    padded = np.pad(waveform.astype(np.float64), [(0, 0), (padding, padding)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, bank.size, -1)
+    encoded = windows[:, :: bank.stride] @ double[names.encoder][:, 0].T
+    encoded = np.maximum(encoded, 0.0) if shape.encoder_relu else encoded
+    net = _ConvTasnet(model, double)
+    rows = net.product(names.bottleneck, net.normalise(names.norm, encoded))
+    total = np.zeros([])
+    for number in range(shape.blocks * shape.repeats):
+        hidden = net.block(number, rows)
+        if shape.skip:
+            total = total + net.product(names.skip.format(number), hidden)
+        residual = names.residual.format(number)
+        if f"{residual}.weight" in double:
+            rows = rows + net.product(residual, hidden)
+    rows = net.rectify(f"{names.activation}.weight", total if shape.skip else rows)
+    mask = net.product(names.mask, rows).reshape(*rows.shape[:2], shape.sources, -1)
+    mask = MASKS[shape.mask_activation](mask)
+    frames = (mask * encoded[:, :, np.newaxis]) @ double[names.decoder][:, 0]
+    sound = np.zeros([len(waveform), shape.sources, samples + 2 * padding])
+    for number in range(frames.shape[1]):
+        start = number * bank.stride
+        sound[..., start : start + bank.size] += frames[:, number]
+    return sound[..., padding : padding + samples]
+
+
 def export(
-    model: NusslModel, folder: str | Path, sample_rate: int | None = None
+    model: Model, folder: str | Path, sample_rate: int | None = None
 ) -> ClusteringConfig:
     """Write the run folder of a model, all files or none.
 
@@ -117,16 +162,19 @@ def export(
         sample_rate: Rate in Hz, if the file does not state it.
 
     Raises:
-        CheckpointError: The folder exists, or see :func:`model_file.config`.
+        CheckpointError: The folder exists, or see :func:`weights.configuration`.
         OSError: It cannot be written.
     """
     folder = Path(folder)
     if folder.exists():
         raise CheckpointError(f"{folder} exists; name a folder that does not")
-    config = model_file.config(model, sample_rate)
+    config = weights.configuration(model, sample_rate)
     # Later the network of the configuration is loaded, so its names are saved.
     net = network(config)
-    model_file.assign(net, model.tensors, str(folder))
+    if isinstance(model, ConvTasnetFile):
+        conv_tasnet_file.assign(net, model.names, model.tensors, str(folder))
+    else:
+        model_file.assign(net, model.tensors, str(folder))
     with replacing_folder(folder) as work:
         save(config, work / CONFIG)
         save_network(work, net)
@@ -174,11 +222,11 @@ def card_scores(config: ClusteringConfig, summary: Mapping[str, Any]) -> list[Sc
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or convert a model of nussl 1.x; return the exit code."""
+    """Check or convert a model of others; return the exit code."""
     parser = convert_command.parser(
         "clustering.convert",
         main.__doc__,
-        "compare the network with its graph computed in float64, as before writing a "
+        "compare the network with that of the file in float64, as before writing a "
         f"run folder; refuse a largest difference above {TOLERANCE:g}",
     )
     parser.add_argument(
@@ -188,17 +236,49 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    model = model_file.load(options.source)
-    weights = sum(v.shape.num_elements() for v in model.network.trainable_variables)
-    sys.stdout.write(f"{options.source}: {model.kind}, {weights} weights\n")
+    model = weights.read(options.source)
+    count = sum(v.shape.num_elements() for v in model.network.trainable_variables)
+    sys.stdout.write(f"{options.source}: {model.kind}, {count} weights\n")
     sys.stdout.write(f"largest difference {check(model):.3g}\n")
     if options.dest:
-        config = export(model, options.dest, options.sample_rate)
-        sys.stdout.write(
-            f"{options.dest}: {config.kind}, {config.sample_rate} Hz, frames of "
-            f"{config.window_samples} every {config.hop_samples}\n"
+        rate = options.sample_rate
+        name = weights.publication(options.source)
+        config = export(
+            model, options.dest, weights.MODELS[name].sample_rate if name else rate
         )
+        sys.stdout.write(f"{options.dest}: {_description(config)}\n")
     return 0
+
+
+def _description(config: ClusteringConfig) -> str:
+    size, hop = config.window_samples, config.hop_samples
+    if config.kind == "conv_tasnet":
+        bank = config.conv_tasnet.filterbank
+        size, hop = bank.size, bank.stride
+    return f"{config.kind}, {config.sample_rate} Hz, frames of {size} every {hop}"
+
+
+def _spectra(model: NusslModel, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Outputs of a network on magnitudes, and what the file makes of them."""
+    magnitude = _noise(frames, model.network.config.features.bins)
+    expected = reference(model, magnitude)
+    return [
+        (output, expected[name])
+        for run in (model.network, model.network.infer)
+        for name, output in _named(model, run(tf.constant(magnitude)))
+    ]
+
+
+def _waveforms(
+    model: ConvTasnetFile, frames: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Outputs of a network on waveforms, and what the file makes of them."""
+    bank = model.network.config.filterbank
+    samples = bank.size + (frames - 1) * bank.stride + 1
+    waveform = np.random.default_rng(0).standard_normal([2, samples]) / 4
+    waveform = waveform.astype(np.float32)
+    output = model.network(tf.constant(waveform)).numpy()
+    return [(output, waveform_reference(model, waveform))]
 
 
 def _noise(frames: int, bins: int) -> np.ndarray:
@@ -245,10 +325,11 @@ def _instance_norm(_: Module, data: np.ndarray) -> np.ndarray:
 
 def _recurrent(module: Module, data: np.ndarray) -> np.ndarray:
     rows = data.reshape(*data.shape[:2], -1)
+    run = _gru if module.args.get("rnn_type") == "gru" else _lstm
     for layer in range(module.args["num_layers"]):
-        parts = [_lstm(module.weights, f"_l{layer}", rows)]
+        parts = [run(module.weights, f"_l{layer}", rows)]
         if module.args["bidirectional"]:
-            back = _lstm(module.weights, f"_l{layer}_reverse", rows[:, ::-1])
+            back = run(module.weights, f"_l{layer}_reverse", rows[:, ::-1])
             parts.append(back[:, ::-1])
         rows = np.concatenate(parts, axis=-1)
     return rows
@@ -272,6 +353,24 @@ def _lstm(weights: Weights, suffix: str, rows: np.ndarray) -> np.ndarray:
     return np.stack(outputs, axis=1)
 
 
+def _gru(weights: Weights, suffix: str, rows: np.ndarray) -> np.ndarray:
+    """Run a GRU: gates reset, update, new; h = (1 - z) n + z h."""
+    into, back, bias1, bias2 = (
+        weights[f"rnn.{name}{suffix}"]
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    inputs = np.split(rows @ into.T + bias1, 3, axis=-1)
+    hidden = np.zeros([len(rows), back.shape[1]])
+    outputs = []
+    for frame in range(rows.shape[1]):
+        own = np.split(hidden @ back.T + bias2, 3, axis=-1)
+        reset, update = (_sigmoid(inputs[k][:, frame] + own[k]) for k in (0, 1))
+        new = np.tanh(inputs[2][:, frame] + reset * own[2])
+        hidden = (1.0 - update) * new + update * hidden
+        outputs.append(hidden)
+    return np.stack(outputs, axis=1)
+
+
 def _embedding(module: Module, data: np.ndarray) -> np.ndarray:
     weights, activation = module.weights, module.args["activation"]
     rows = data.reshape(*data.shape[:2], -1)
@@ -279,7 +378,8 @@ def _embedding(module: Module, data: np.ndarray) -> np.ndarray:
         value = np.tanh(_linear(weights, "embed_linear.0", rows))
         rows = value * _sigmoid(_linear(weights, "embed_gate.0", rows))
     rows = _linear(weights, "linear", rows)
-    numbers = rows.reshape(*rows.shape[:2], -1, 1, module.args["embedding_size"])
+    channels, size = module.args.get("num_audio_channels", 1), "embedding_size"
+    numbers = rows.reshape(*rows.shape[:2], -1, channels, module.args[size])
     for name, function in ACTIVATIONS.items():
         if name in activation:
             numbers = function(numbers)
@@ -293,6 +393,50 @@ def _embedding(module: Module, data: np.ndarray) -> np.ndarray:
 
 def _linear(weights: Weights, name: str, rows: np.ndarray) -> np.ndarray:
     return rows @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+class _ConvTasnet(NamedTuple):
+    """The layers of a Conv-TasNet on [batch, frames, channels], in float64."""
+
+    model: ConvTasnetFile
+    tensors: Weights
+
+    def product(self, name: str, rows: np.ndarray) -> np.ndarray:
+        matrix = self.tensors[f"{name}.weight"][..., 0]
+        return rows @ matrix.T + self.tensors[f"{name}.bias"]
+
+    def rectify(self, name: str, rows: np.ndarray) -> np.ndarray:
+        return np.where(rows > 0.0, rows, self.tensors[name] * rows)
+
+    def normalise(self, name: str, rows: np.ndarray) -> np.ndarray:
+        gain, offset = (self.tensors[f"{name}.{s}"] for s in self.model.names.scale)
+        norm = self.model.network.config.norm
+        if norm == "cgLN":
+            count = rows.shape[2] * np.arange(1.0, rows.shape[1] + 1)[:, np.newaxis]
+            mean = np.cumsum(rows.sum(2, keepdims=True), 1) / count
+            squares = np.cumsum((rows**2).sum(2, keepdims=True), 1) / count
+            variance = squares - mean**2
+        else:
+            axes = tuple(NORM_AXES[norm])
+            mean, variance = (f(rows, axes, keepdims=True) for f in (np.mean, np.var))
+        return (rows - mean) / np.sqrt(variance + EPSILON) * gain + offset
+
+    def block(self, number: int, rows: np.ndarray) -> np.ndarray:
+        """Run a block up to its last normalisation."""
+        inner, shape = self.model.names.block.format(number), self.model.network.config
+        hidden = self.rectify(f"{inner}.1.weight", self.product(f"{inner}.0", rows))
+        hidden = self.normalise(f"{inner}.2", hidden)
+        name = f"{inner}.3.0" if shape.causal else f"{inner}.3"
+        dilation = 2 ** (number % shape.blocks)
+        reach = (shape.kernel - 1) * dilation
+        front = reach if shape.causal else reach // 2
+        padded = np.pad(hidden, [(0, 0), (front, reach - front), (0, 0)])
+        taps = self.tensors[f"{name}.weight"][:, 0].T
+        hidden = self.tensors[f"{name}.bias"] + sum(
+            tap * padded[:, index * dilation : index * dilation + hidden.shape[1]]
+            for index, tap in enumerate(taps)
+        )
+        return self.normalise(f"{inner}.5", self.rectify(f"{inner}.4.weight", hidden))
 
 
 def _mask(_: Module, mask: np.ndarray, data: np.ndarray) -> np.ndarray:
@@ -315,6 +459,14 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": _softmax,
 }
 """nussl applies the first of these that a head names, in this order."""
+
+MASKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda mask: mask,
+    "relu": ACTIVATIONS["relu"],
+    "sigmoid": _sigmoid,
+    "softmax": lambda mask: np.moveaxis(_softmax(np.moveaxis(mask, 2, -1)), -1, 2),
+}
+"""Activations of masks [batch, frames, sources, filters]; softmax is over sources."""
 
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "AmplitudeToDB": _decibels,

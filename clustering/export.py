@@ -24,8 +24,9 @@ from clustering.models import layers
 from clustering.models.conv_block import Block
 from clustering.models.spectral import FeatureStage, Head, SpectralNetwork
 from clustering.models.time_domain import ConvTasnet, Tasnet
+from clustering.network import require_mono
 from clustering.objective import SPECTRAL
-from clustering.separate import separator
+from clustering.separate import bank, is_levelled, separator
 from clustering.shapes import Activation
 from clustering.weights import restore
 from common.layers.batch_norm import EPSILON
@@ -61,6 +62,7 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
 
 def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
     """Prepare the export of a network with its configuration."""
+    require_mono(config)
     spectral = config.role in SPECTRAL
     shape = [None, None, config.stft.bins] if spectral else [None, None]
     waveform = sound(1, config.sample_rate)
@@ -81,8 +83,11 @@ def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
 def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that separation needs besides the network."""
     if config.role not in SPECTRAL:
-        shape = config.tasnet if config.role == "tasnet" else config.conv_tasnet
-        return {"size": shape.filterbank.size, "stride": shape.filterbank.stride}
+        return {
+            "size": bank(config).size,
+            "stride": bank(config).stride,
+            "levelled": is_levelled(config),
+        }
     if config.role != "dpcl":
         return {"stft": params}
     options = config.cluster
@@ -217,7 +222,7 @@ def _tasnet(graph: Graph, net: Tasnet) -> None:
 
 def _conv_tasnet(graph: Graph, net: ConvTasnet) -> None:
     mixture = graph.input("mixture", ["batch", "samples"])
-    encoded = _analysed(graph, net.analysis, mixture)
+    encoded = _analysed(graph, net.analysis, mixture, net.config.padding)
     if net.config.encoder_relu:
         encoded = graph("Relu", encoded)
     normal = _normalised(graph, net.input_norm, encoded)
@@ -227,7 +232,8 @@ def _conv_tasnet(graph: Graph, net: ConvTasnet) -> None:
         skips.append(skip)
     signal = graph("Sum", *skips) if net.config.skip else signal
     active = graph("PRelu", signal, net.activation.slope.numpy())
-    _finish(graph, net, encoded, _projected(graph, net.mask, active))
+    masks = _projected(graph, net.mask, active)
+    _finish(graph, net, encoded, masks, net.config.padding)
 
 
 def _block(graph: Graph, block: Block, signal: str) -> tuple[str, str | None]:
@@ -252,11 +258,12 @@ def _block(graph: Graph, block: Block, signal: str) -> tuple[str, str | None]:
     return graph("Add", signal, _projected(graph, block.residual, hidden)), skip
 
 
-def _analysed(graph: Graph, layer: Any, mixture: str) -> str:
+def _analysed(graph: Graph, layer: Any, mixture: str, padding: int = 0) -> str:
     """Filter waveforms [batch, samples] to [batch, filters, frames]."""
     filters = layer.filters.numpy().T[:, np.newaxis]
     line = graph("Unsqueeze", mixture, [1])
-    return graph("Conv", line, filters, strides=[layer.config.stride])
+    strides, pads = [layer.config.stride], [padding, padding]
+    return graph("Conv", line, filters, strides=strides, pads=pads)
 
 
 def _projected(graph: Graph, layer: layers.Linear, signal: str) -> str:
@@ -291,7 +298,9 @@ def _normalised_until_now(graph: Graph, signal: str, channels: int) -> str:
     return graph("Div", graph("Sub", signal, mean), deviation)
 
 
-def _finish(graph: Graph, net: Any, encoded: str, signal: str) -> None:
+def _finish(
+    graph: Graph, net: Any, encoded: str, signal: str, padding: int = 0
+) -> None:
     """Apply masks [batch, sources * filters, frames], and make waveforms."""
     config = net.config
     filters, sources = config.filterbank.filters, config.sources
@@ -304,7 +313,8 @@ def _finish(graph: Graph, net: Any, encoded: str, signal: str) -> None:
     masked = graph("Mul", masks, graph("Unsqueeze", encoded, [1]))
     flat = graph.reshape(masked, -1, filters, frames)
     back = net.synthesis.filters.numpy().T[:, np.newaxis]
-    line = graph("ConvTranspose", flat, back, strides=[config.filterbank.stride])
+    strides, pads = [config.filterbank.stride], [padding, padding]
+    line = graph("ConvTranspose", flat, back, strides=strides, pads=pads)
     estimates = graph.reshape(line, -1, sources, graph.length(line, 2))
     graph.output("estimates", estimates, ["batch", sources, "reached"])
 

@@ -74,6 +74,26 @@ def _masks(
     return cluster
 
 
+def levelled(estimates: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+    """Multiply all estimates by the gain that brings their sum nearest to the mixture.
+
+    A network trained by SI-SDR gives estimates of any level, some of them thousands of
+    times as loud as the mixture. The levels relative to each other are kept.
+
+    Args:
+        estimates: Float32 [batch, sources, samples].
+        mixture: Float32 [batch, samples].
+
+    Returns:
+        Float32 [batch, sources, samples].
+    """
+    total = estimates.astype(np.float64).sum(1)
+    power = np.sum(total**2, axis=-1)
+    along = np.sum(total * mixture, axis=-1)
+    gain = np.divide(along, power, out=np.ones_like(power), where=power > 0.0)
+    return (estimates * gain[:, np.newaxis, np.newaxis]).astype(np.float32)
+
+
 def _of_waveforms(exported: Exported) -> Network:
     """Estimate waveforms; zeros pad the last frame, which would be left out."""
     size, stride = exported.settings["size"], exported.settings["stride"]
@@ -82,7 +102,10 @@ def _of_waveforms(exported: Exported) -> Network:
     def estimate(waveform: np.ndarray) -> np.ndarray:
         samples = waveform.shape[-1]
         missing = max(size - samples, (size - samples) % stride)
-        return run(np.pad(waveform, [(0, 0), (0, missing)]))[..., :samples]
+        estimates = run(np.pad(waveform, [(0, 0), (0, missing)]))[..., :samples]
+        if exported.settings.get("levelled"):
+            return levelled(estimates, waveform)
+        return estimates
 
     return estimate
 

@@ -48,13 +48,30 @@ def network(config: ClusteringConfig, sources: int | None = None) -> keras.Model
     return model
 
 
+def require_mono(config: ClusteringConfig) -> None:
+    """Refuse a network of several channels at once.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    channels = config.spectral.features.channels
+    if config.role in HEADS and channels > 1:
+        raise ConfigError(
+            f"spectral.features.channels={channels}: such a network separates only; "
+            "expected one of a single channel"
+        )
+
+
 def _check_shape(config: ClusteringConfig, sources: int | None) -> None:
     """Refuse a shape that does not fit the transform or the corpus."""
     role, shape = config.role, config.spectral
     if role not in HEADS:
         _check(f"{role}.sources", getattr(config, role).sources, sources)
         return
-    _check("spectral.features.bins", shape.features.bins, config.stft.bins)
+    if sources is not None:
+        require_mono(config)
+    bins = config.stft.bins * shape.features.channels
+    _check("spectral.features.bins", shape.features.bins, bins)
     rate = config.sample_rate if shape.features.mels else None
     _check("spectral.features.mel_rate", shape.features.mel_rate, rate)
     if "mask" in HEADS[role]:

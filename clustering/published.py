@@ -1,4 +1,4 @@
-"""Published scores of the networks on mixtures of speakers, and the bundled models.
+"""Published scores of the networks on mixtures of speakers, and the models to load.
 
 ``published.csv`` holds the numbers, each with its source and whether it was read there
 or is quoted. ``python -m clustering.evaluate`` prints them beside its own.
@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from clustering import weights
 from clustering.config import BUNDLED, ClusteringConfig
+from clustering.weights import MODELS, Publication
 from common.evaluation import published as numbers
 from common.evaluation.published import Number
 from common.evaluation.table import markdown
-from common.weights.registry import Entry, shipped
+from common.weights.registry import Entry, published_file, shipped
 
 NOT_RUN = "not run here"
 NOT_MEASURED = "not measured"
+VERIFIED = "verified on a synthetic file of the same layout"
 TRACKS = 3000
 """Mixtures of the test set of each of these corpora."""
 RATE = 8000
@@ -104,5 +107,38 @@ def _here(
 
 
 def entries() -> list[Entry]:
-    """Describe the bundled models, for :mod:`common.weights.registry`."""
-    return shipped("clustering", BUNDLED)
+    """Describe all models for the registry, the bundled ones first."""
+    published = (_entry(name, model) for name, model in MODELS.items())
+    return [*shipped("clustering", BUNDLED), *published]
+
+
+def fetch(name: str) -> None:
+    """Download a publication that the cache does not hold.
+
+    Args:
+        name: Key of :data:`clustering.weights.MODELS`.
+
+    Raises:
+        DownloadError: It cannot be downloaded, or is another one than at first.
+    """
+    weights.fetch(name)
+
+
+def _entry(name: str, model: Publication) -> Entry:
+    path = weights.published_path(name)
+    return Entry(
+        name,
+        "clustering",
+        model.page or f"{model.host}/{model.path}",
+        model.licence,
+        model.score,
+        path.exists(),
+        [published_file(path, model.url, 4 * weights.WEIGHTS, True)],
+        {
+            "targets": "two speakers",
+            "sample rate": f"{model.sample_rate} Hz",
+            "also named": ", ".join(model.aliases),
+            "weights": weights.WEIGHTS,
+            "checked": VERIFIED,
+        },
+    )

@@ -15,6 +15,7 @@ import tf_keras as keras
 
 from clustering.cluster import cluster
 from clustering.config import ClusteringConfig
+from clustering.light import levelled
 from clustering.objective import SPECTRAL
 from clustering.shapes import Filterbank
 from clustering.weights import restore
@@ -40,9 +41,9 @@ def load(
     """Make a separator of a trained network.
 
     Args:
-        path: Run folder or prefix of one of its checkpoints, the name of a bundled
-            model, a model of nussl (``.pth``), or an experiment file (``.yml``) that
-            names one of these; see :func:`clustering.weights.restore`.
+        path: Run folder or prefix of one of its checkpoints, the name of a bundled or
+            published model, a file of nussl, asteroid or torchaudio, or an experiment
+            file (``.yml``) that names a model; see :func:`clustering.weights.restore`.
         consistent: Add the rest of the mixture to all estimates in equal parts.
         segment_seconds: Longest sound in one pass; longer sound is separated in
             chunks, whose sources are aligned over the overlap.
@@ -52,6 +53,7 @@ def load(
 
     Raises:
         CheckpointError: The folder holds no run, or its weights do not fit.
+        DownloadError: A published model cannot be downloaded.
     """
     net, config = restore(path, checkpoint=checkpoint)
     return separator(net, config, consistent, segment_seconds, overlap)
@@ -67,22 +69,27 @@ def separator(
     """Make a separator of a network."""
     spectral = config.role in SPECTRAL
     estimate = _of_spectra(net, config) if spectral else _of_waveforms(net, config)
-    count = sources(config)
+    count, levels = sources(config), is_levelled(config)
 
     def separate(mixture: np.ndarray) -> np.ndarray:
-        waveform = tf.constant(mixture[:, 0])
+        channels = mixture.shape[1]
+        waveform = tf.constant(mixture.reshape(-1, mixture.shape[-1]))
         estimates = estimate(waveform)
+        if levels:
+            estimates = tf.constant(levelled(estimates.numpy(), waveform.numpy()))
         if consistent:
             estimates = mixture_consistency(waveform, estimates)
-        return estimates.numpy()[:, :, np.newaxis]
+        split = estimates.numpy().reshape(-1, channels, *estimates.shape[1:])
+        return split.transpose(0, 2, 1, 3)
 
     return Separator(
         separate,
         sources=[f"source{number}" for number in range(count)],
         sample_rate=config.sample_rate,
+        channels=config.spectral.features.channels if spectral else 1,
         segment_seconds=segment_seconds,
         overlap=overlap,
-        grid_samples=config.hop_samples if spectral else _bank(config).stride,
+        grid_samples=config.hop_samples if spectral else bank(config).stride,
         digest=lambda: fingerprint(net.variables, *_facts(config)),
     )
 
@@ -91,6 +98,11 @@ def _facts(config: ClusteringConfig) -> tuple[Any, ...]:
     """List all that estimates depend on besides the weights."""
     shapes = config.spectral, config.tasnet, config.conv_tasnet
     return config.role, config.stft, config.cluster, config.sample_rate, *shapes
+
+
+def is_levelled(config: ClusteringConfig) -> bool:
+    """Whether the loss of a network leaves the level of its estimates open."""
+    return config.role not in SPECTRAL and config.loss.inference_kind == "si_sdr"
 
 
 def sources(config: ClusteringConfig) -> int:
@@ -106,43 +118,71 @@ def sources(config: ClusteringConfig) -> int:
 def _of_spectra(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
+    """Estimate waveforms [batch, sources, samples] by masks on the mixture.
+
+    Channels that a network takes at once follow one another in the batch.
+    """
     # Centred frames cover the whole sound, in any case of training.
     params = replace(config.stft, padding="constant_whole")
-    infer = getattr(net, "infer", net)
+    infer, channels = getattr(net, "infer", net), config.spectral.features.channels
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
         spectrum = stft(waveform, params)
-        magnitude = tf.abs(spectrum)
+        magnitude = _joined(tf.abs(spectrum), channels)
         outputs = infer(magnitude)
         if config.role == "dpcl":
             masks = cluster(outputs, magnitude, config.cluster).masks
         else:
             masks = outputs.mask if config.role == "chimera" else outputs
+        masks = _split(masks, channels)
         masked = tf.cast(masks, tf.complex64) * spectrum[:, tf.newaxis]
         return istft(masked, params, tf.shape(waveform)[-1])
 
     return estimate
 
 
+def _joined(magnitude: tf.Tensor, channels: int) -> tf.Tensor:
+    """[items * channels, frames, bins] -> [items, frames, bins * channels]."""
+    if channels == 1:
+        return magnitude
+    frames, bins = tf.unstack(tf.shape(magnitude)[1:])
+    parts = tf.reshape(magnitude, [-1, channels, frames, bins])
+    return tf.reshape(tf.transpose(parts, [0, 2, 3, 1]), [-1, frames, bins * channels])
+
+
+def _split(masks: tf.Tensor, channels: int) -> tf.Tensor:
+    """[items, sources, frames, bins * channels] -> [items * channels, sources, ...]."""
+    if channels == 1:
+        return masks
+    count, frames, bins = tf.unstack(tf.shape(masks)[1:])
+    parts = tf.reshape(masks, [-1, count, frames, bins // channels, channels])
+    parts = tf.transpose(parts, [0, 4, 1, 2, 3])
+    return tf.reshape(parts, [-1, count, frames, bins // channels])
+
+
 def _of_waveforms(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Estimate waveforms; zeros pad the last frame, which would be left out."""
-    bank = _bank(config)
+    filters = bank(config)
     run = graph(net, input_signature=[tf.TensorSpec([None, None], tf.float32)])
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
         samples = int(waveform.shape[-1] or 0)
-        missing = max(bank.size - samples, (bank.size - samples) % bank.stride)
+        short = filters.size - samples
+        missing = max(short, short % filters.stride)
         return run(tf.pad(waveform, [[0, 0], [0, missing]]))[..., :samples]
 
     return estimate
 
 
-def _bank(config: ClusteringConfig) -> Filterbank:
-    shape = config.tasnet if config.role == "tasnet" else config.conv_tasnet
-    return shape.filterbank
+def bank(config: ClusteringConfig) -> Filterbank:
+    """Filters of a network, as long as the part of a frame that needs sound."""
+    if config.role == "tasnet":
+        return config.tasnet.filterbank
+    shape = config.conv_tasnet
+    size = shape.filterbank.size - 2 * shape.padding
+    return replace(shape.filterbank, size=size)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -33,6 +33,8 @@ class Features:
         mels: Number of mel filters, each of sum 1, applied to the magnitude first; 0:
             none. Masks and embeddings still have all bins.
         mel_rate: Sample rate in Hz that the mel filters are made for.
+        channels: Channels of sound that the network sees at once, whose bins ``bins``
+            counts together; networks of several come from files and are not trained.
     """
 
     bins: int = 257
@@ -40,6 +42,7 @@ class Features:
     norm: FeatureNorm = "instance"
     mels: int = 0
     mel_rate: int = 16000
+    channels: int = 1
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ class ConvTasnet:
         mask_activation: Activation of the masks.
         causal: Whether blocks use no later frames; requires norm cLN or cgLN.
         encoder_relu: Whether the mixture is rectified after the filters.
+        padding: Zeros before and after a waveform, in samples, which the estimates do
+            not have; torchaudio's network has a stride of them.
     """
 
     filterbank: Filterbank = Filterbank()
@@ -156,3 +161,4 @@ class ConvTasnet:
     mask_activation: MaskActivation = "relu"
     causal: bool = False
     encoder_relu: bool = False
+    padding: int = 0

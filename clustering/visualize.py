@@ -29,6 +29,7 @@ from clustering.evaluate import read
 from clustering.experiment_file import Data, Experiment
 from clustering.gaussian_mixture import GaussianMixture
 from clustering.kmeans import distances
+from clustering.network import require_mono
 from clustering.objective import SPECTRAL
 from clustering.principal import Principal, principal
 from clustering.separate import separator
@@ -170,6 +171,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
         A view without a title and captions of its sources.
     """
     config, role = trained.config, trained.config.role
+    require_mono(config)
     # Centred frames cover the whole sound, in any case of training.
     params = replace(config.stft, padding="constant_whole")
     magnitude = tf.abs(stft(tf.constant(mixture[np.newaxis]), params))

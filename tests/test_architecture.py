@@ -46,7 +46,7 @@ LARGE_FOLDERS = {
     "common/corpora": 30,  # one for each corpus
     "common/training": 16,
     "mixit": 17,
-    "unmix": 25,
+    "unmix": 26,
     "adversarial": 20,
     "clustering": 36,  # of which ten are documented commands
 }
@@ -57,7 +57,6 @@ SINGLE_READER = {
     "adversarial.summaries": "the images of the original in TensorBoard",
     "clustering.analyze": "a documented command",
     "clustering.clipping": "AutoClip, a paper of its own",
-    "clustering.light": "separation without TensorFlow, a documented command",
     "clustering.mixtures": "mixtures drawn from clean sounds; mix is its command",
     "clustering.nussl.cookiecutter": "the experiment files of cookiecutter-nussl",
     "clustering.numpy_kmeans": "k-means without TensorFlow",

@@ -42,6 +42,8 @@ class Network:
         bandwidth: Highest input frequency of the network, in Hz (``bandwidth``).
         dropout: Fraction of the outputs of all but the last layer of the stack that
             is set to zero in training.
+        bridged: Whether the networks of all targets share two means, as those of X-UMX
+            do; they are trained together only (``end_to_end``).
     """
 
     sample_rate: int = 44100
@@ -53,6 +55,7 @@ class Network:
     bidirectional: bool = True
     bandwidth: float = 16000.0
     dropout: float = 0.4
+    bridged: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from common.training.checkpoint import CheckpointError
 from common.weights import bundled, convert_command, download, torch_file
 from common.weights.bundled import BUNDLED, Form
 from common.weights.card import Card, Score
-from unmix import load, original_folder, weights
+from unmix import load, original_folder, weights, xumx_file
 from unmix.config import UnmixConfig
-from unmix.model import OpenUnmix, folded
+from unmix.model import OpenUnmix, estimates, folded
 
 TOLERANCE = 1e-4
 """Largest difference of any two magnitudes, relative to the largest magnitude."""
@@ -47,7 +47,8 @@ def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
         folder: The folder to make.
 
     Raises:
-        CheckpointError: The folder exists, or the networks have different transforms.
+        CheckpointError: The folder exists, or the networks have different transforms,
+            or are bridged, for which the original has no form.
         OSError: It cannot be written.
     """
     folder = Path(folder)
@@ -58,6 +59,11 @@ def export(models: Mapping[str, OpenUnmix], folder: str | Path) -> None:
         raise CheckpointError(
             f"the networks of {', '.join(models) or 'no target'} have several rates or "
             "transforms; expected one, so export them one by one"
+        )
+    if any(model.config.bridged for model in models.values()):
+        raise CheckpointError(
+            "the networks are bridged (X-UMX), which Open-Unmix has no files for; "
+            "expected networks that stand alone"
         )
     with replacing_folder(folder) as work:
         for target, model in models.items():
@@ -140,9 +146,35 @@ def check(model: OpenUnmix, tensors: Tensors, frames: int = 64) -> float:
     magnitude = _noise(model, frames)
     expected = reference_estimate(tensors, magnitude)
     batch = tf.constant(magnitude[np.newaxis])
-    estimates = model(batch)[0].numpy(), folded_estimate(model, magnitude)
+    outputs = model(batch)[0].numpy(), folded_estimate(model, magnitude)
+    return _compared(outputs, expected)
+
+
+def check_bridged(
+    models: Mapping[str, OpenUnmix], tensors: Mapping[str, Tensors], frames: int = 64
+) -> float:
+    """Compare the networks of all targets of X-UMX with the same in float64.
+
+    Args:
+        models: Network of every target.
+        tensors: Their tensors by the names of Open-Unmix.
+        frames: Length of the noise that goes through both.
+
+    Returns:
+        Largest difference of the magnitudes, relative to the largest magnitude.
+
+    Raises:
+        CheckpointError: It is above 1e-4.
+    """
+    magnitude = _noise(next(iter(models.values())), frames)
+    expected = reference_estimates([tensors[t] for t in models], magnitude)
+    outputs = estimates([*models.values()], tf.constant(magnitude[np.newaxis]))
+    return _compared([np.stack([each[0].numpy() for each in outputs])], expected)
+
+
+def _compared(outputs: Sequence[np.ndarray], expected: np.ndarray) -> float:
     largest = float(np.abs(expected).max()) or 1.0
-    difference = max(float(np.abs(estimate - expected).max()) for estimate in estimates)
+    difference = max(float(np.abs(each - expected).max()) for each in outputs)
     if not difference / largest <= TOLERANCE:
         raise CheckpointError(
             f"the network differs from its tensors, computed by numpy in float64, by "
@@ -183,13 +215,47 @@ def reference_estimate(tensors: Tensors, magnitude: np.ndarray) -> np.ndarray:
     Returns:
         Magnitude of the target, of the same shape.
     """
-    double = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-    channels, frames, bins = magnitude.shape
+    double = _double(tensors)
+    encoded = _encoded(double, magnitude)
+    rows = np.concatenate([encoded, _recurrent(double, encoded)], axis=1)
+    return _masked(double, rows, magnitude)
+
+
+def reference_estimates(
+    tensors: Sequence[Tensors], magnitude: np.ndarray
+) -> np.ndarray:
+    """Estimate all targets of X-UMX by numpy in float64.
+
+    Args:
+        tensors: Weights of every target with the names and shapes of Open-Unmix.
+        magnitude: Magnitude of the mixture [channels, frames, bins].
+
+    Returns:
+        Magnitudes [targets, channels, frames, bins].
+    """
+    double = [_double(each) for each in tensors]
+    encoded = [_encoded(each, magnitude) for each in double]
+    bridge = np.mean(encoded, axis=0)
+    rows = [
+        np.concatenate([own, _recurrent(each, bridge)], axis=1)
+        for own, each in zip(encoded, double, strict=True)
+    ]
+    return np.stack([_masked(each, np.mean(rows, 0), magnitude) for each in double])
+
+
+def _double(tensors: Tensors) -> Tensors:
+    return {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+
+
+def _encoded(double: Tensors, magnitude: np.ndarray) -> np.ndarray:
     inputs = magnitude[..., : len(double["input_mean"])].astype(np.float64)
     rows = (inputs + double["input_mean"]) * double["input_scale"]
-    rows = rows.transpose(1, 0, 2).reshape(frames, -1)
-    encoded = np.tanh(_normalise(double, "bn1", rows @ double["fc1.weight"].T))
-    rows = np.concatenate([encoded, _recurrent(double, encoded)], axis=1)
+    rows = rows.transpose(1, 0, 2).reshape(magnitude.shape[1], -1)
+    return np.tanh(_normalise(double, "bn1", rows @ double["fc1.weight"].T))
+
+
+def _masked(double: Tensors, rows: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+    channels, frames, bins = magnitude.shape
     rows = np.maximum(_normalise(double, "bn2", rows @ double["fc2.weight"].T), 0.0)
     rows = _normalise(double, "bn3", rows @ double["fc3.weight"].T)
     mask = rows.reshape(frames, channels, bins).transpose(1, 0, 2)
@@ -273,10 +339,13 @@ def _main(options: argparse.Namespace) -> int:
             f"{options.named_input[0]} follows --targets; name SOURCE and DEST before"
         )
     models = weights.load(options.source, options.targets, options.checkpoint)
+    bridged = any(model.config.bridged for model in models.values())
     for target, model in models.items():
         sys.stdout.write(f"{target}: {_description(model)}\n")
-        if options.check:
+        if options.check and not bridged:
             _print_check(options.source, target, model)
+    if options.check and bridged:
+        _print_bridged(options.source, models)
     if options.dest:
         export(models, options.dest)
         _print_export(options.dest, models)
@@ -288,6 +357,16 @@ def _print_check(source: str, target: str, model: OpenUnmix) -> None:
     set_precision(model, "float32")
     difference = check(model, _source_tensors(source, target, model))
     sys.stdout.write(f"{target}: largest difference {difference:.3g}\n")
+
+
+def _print_bridged(source: str, models: Mapping[str, OpenUnmix]) -> None:
+    for model in models.values():
+        set_precision(model, "float32")
+    tensors = {t: _source_tensors(source, t, model) for t, model in models.items()}
+    difference = check_bridged(models, tensors)
+    sys.stdout.write(
+        f"{', '.join(models)}, bridged: largest difference {difference:.3g}\n"
+    )
 
 
 def _print_export(folder: str, models: Mapping[str, OpenUnmix]) -> None:
@@ -311,6 +390,8 @@ def _source_tensors(source: str, target: str, model: OpenUnmix) -> Tensors:
         return original_folder.collect(model)
     path = location.paths[target]
     download.verify(path, download.expected_digest(path) or "")
+    if location.joint:
+        return xumx_file.tensors(path)[target]
     return original_folder.read(path)
 
 

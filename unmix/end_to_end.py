@@ -18,6 +18,7 @@ from common.training.accumulation import Gradients, accumulate
 from unmix.config import UnmixConfig
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
+from unmix.model import estimates as magnitudes_of
 from unmix.wiener import windowed
 
 WINDOW_FRAMES = 300
@@ -102,7 +103,7 @@ class EndToEnd(keras.Model):
         if self.config.model.channels == 1:
             magnitude = tf.reduce_mean(magnitude, axis=1, keepdims=True)
         networks = list(self.network.values())
-        magnitudes = [network(magnitude, training=training) for network in networks]
+        magnitudes = magnitudes_of(networks, magnitude, training)
         estimates = windowed(
             tf.stack(magnitudes, axis=1),
             spectra,

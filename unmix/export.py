@@ -23,7 +23,7 @@ from common.weights.export_command import (
 )
 from common.weights.onnx_graph import Graph, write_graphs
 from unmix import light, weights
-from unmix.model import Affine, OpenUnmix, folded, num_bins
+from unmix.model import Affine, OpenUnmix, estimates, folded, num_bins
 from unmix.separate import load
 
 Networks = Mapping[str, OpenUnmix]
@@ -71,7 +71,7 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
 
 def _magnitudes(networks: Networks, magnitude: tf.Tensor) -> tf.Tensor:
     """Magnitudes of the targets [batch, targets, channels, frames, bins]."""
-    return tf.stack([network(magnitude) for network in networks.values()], axis=1)
+    return tf.stack(estimates([*networks.values()], magnitude), axis=1)
 
 
 def encoding(networks: Networks) -> Graph:
@@ -87,18 +87,24 @@ def encoding(networks: Networks) -> Graph:
     Raises:
         CheckpointError: A network computes in half precision.
     """
-    graph, hidden = Graph("encode"), []
+    graph, products = Graph("encode"), [folded(net) for net in networks.values()]
     for network in networks.values():
         require_float32(network)
     config, bins = network.config, network.input_bins
     rows = graph.input("magnitude", ["frames", config.channels * bins])
-    for network in networks.values():
-        products = folded(network)
-        inputs = graph("Tanh", _product(graph, rows, products.encode))
-        outputs = graph.recurrent(graph("Unsqueeze", inputs, [0]), network.lstm)
-        both = graph("Concat", inputs, graph("Squeeze", outputs, [0]), axis=1)
-        inner = graph("Relu", _product(graph, both, products.hidden))
-        hidden.append(graph("Unsqueeze", inner, [0]))
+    encoded = [graph("Tanh", _product(graph, rows, each.encode)) for each in products]
+    bridge, both = graph("Mean", *encoded) if config.bridged else "", []
+    for own, network in zip(encoded, networks.values(), strict=True):
+        inputs = graph("Unsqueeze", bridge or own, [0])
+        outputs = graph("Squeeze", graph.recurrent(inputs, network.lstm), [0])
+        both.append(graph("Concat", own, outputs, axis=1))
+    if config.bridged:
+        both = [graph("Mean", *both)] * len(both)
+    inner = [
+        graph("Relu", _product(graph, each, product.hidden))
+        for each, product in zip(both, products, strict=True)
+    ]
+    hidden = [graph("Unsqueeze", each, [0]) for each in inner]
     made = graph("Concat", *hidden, axis=0)
     graph.output("hidden", made, [len(hidden), "frames", config.hidden_size])
     return graph

@@ -2,10 +2,13 @@
 
 [1] Stöter, Uhlich, Liutkus, Mitsufuji: Open-Unmix - A Reference Implementation for
     Music Source Separation, Journal of Open Source Software, 2019.
+[2] Sawata, Uhlich, Takahashi, Mitsufuji: All for One and One for All: Improving Music
+    Separation by Bridging Networks, ICASSP 2021.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -151,6 +154,35 @@ class OpenUnmix(keras.Model):
             )
         self.input_mean.assign(-moments[0, : self.input_bins])
         self.input_scale.assign(1.0 / moments[1, : self.input_bins])
+
+
+def estimates(
+    networks: Sequence[OpenUnmix], magnitude: tf.Tensor, training: bool = False
+) -> list[tf.Tensor]:
+    """Estimate the magnitudes of all targets.
+
+    Bridged networks [2] share two means over the targets: that of the inputs of their
+    recurrent stacks, which goes into each stack, and that of these inputs beside the
+    outputs, which each mask is made of.
+
+    Args:
+        networks: Network of each target.
+        magnitude: Magnitude of the mixture [batch, channels, frames, bins].
+        training: As for one network.
+
+    Returns:
+        Magnitude of each target, of the same shape.
+    """
+    if not networks[0].config.bridged:
+        return [network(magnitude, training=training) for network in networks]
+    encoded = [network.encode(magnitude, training) for network in networks]
+    bridge = tf.add_n(encoded) / len(encoded)
+    rows = [
+        tf.concat([own, network.lstm(bridge, training)], axis=-1)
+        for own, network in zip(encoded, networks, strict=True)
+    ]
+    shared = tf.add_n(rows) / len(rows)
+    return [network.mask(shared, training) * magnitude for network in networks]
 
 
 class Dense(Product):

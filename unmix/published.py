@@ -60,8 +60,19 @@ def entries() -> list[Entry]:
 
 
 def _entry(name: str, model: Publication) -> Entry:
-    paths = [download_folder(name) / file for file in model.files.values()]
+    names = dict.fromkeys(model.files.values())
+    paths = [download_folder(name) / file for file in names]
     network = model.network
+    facts: dict[str, object] = {
+        "targets": ", ".join(model.files),
+        "sample rate": f"{network.sample_rate} Hz",
+        "channels": network.channels,
+    }
+    if model.weights is not None:
+        facts["hidden size"] = network.hidden_size
+        facts["weights"] = f"{model.weights} for each target"
+    if network.bridged:
+        facts["checked"] = "verified on a synthetic file of the same layout"
     return Entry(
         name,
         "unmix",
@@ -70,19 +81,20 @@ def _entry(name: str, model: Publication) -> Entry:
         _score(name),
         all(path.exists() for path in paths),
         [_file(model, path) for path in paths],
-        {
-            "targets": ", ".join(model.files),
-            "sample rate": f"{network.sample_rate} Hz",
-            "channels": network.channels,
-            "hidden size": network.hidden_size,
-            "weights": f"{model.weights} for each target",
-        },
+        facts,
     )
 
 
 def _file(model: Publication, path: Path) -> File:
-    size, head = 4 * model.weights, expected_digest(path) or ""
-    return published_file(path, model.url(path.name), size, True, head)
+    head = expected_digest(path) or ""
+    return published_file(path, model.url(path.name), _size(model), True, head)
+
+
+def _size(model: Publication) -> int | None:
+    """Return the size of each file of a publication, in bytes."""
+    if model.weights is None:
+        return None
+    return 4 * model.weights * len(model.files) // len(set(model.files.values()))
 
 
 def _score(name: str) -> str:
@@ -109,8 +121,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for name in names:
         model = MODELS[name]
-        for file in model.files.values():
-            row = name, download_folder(name), model.url(file), 4 * model.weights
+        for file in dict.fromkeys(model.files.values()):
+            size = _size(model) or "unknown"
+            row = name, download_folder(name), model.url(file), size
             sys.stdout.write("\t".join(map(str, row)) + "\n")
     return 0
 

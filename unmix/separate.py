@@ -59,8 +59,9 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     """Load the networks of several targets as a separator.
 
     Args:
-        path: Name of a publication (``umx``, ``umxhq``, ``umxl``, ``umxse``), run
-            folder, or folder as the original writes it.
+        path: Name of a publication (``umx``, ``umxhq``, ``umxl``, ``umxse``, ``xumx``,
+            ``xumxhq``, ``xumxl``), run folder, folder as the original writes it, or
+            file of X-UMX.
         targets: Networks to use; by default all. The filter adds the sound of missing
             targets to the others, so it is better to write fewer sources than to use
             fewer networks.
@@ -94,6 +95,8 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     memory.give_back()
     networks = weights.load(path, targets, checkpoint)
     _check_alike(networks)
+    if next(iter(networks.values())).config.bridged:
+        _check_whole(path, networks)
     names = [*networks]
     # The filter would turn a single target into the mixture: it needs the rest as well.
     rest = bool(residual) or (len(names) == 1 and niter > 0)
@@ -161,6 +164,16 @@ def _check_alike(networks: Mapping[str, OpenUnmix]) -> None:
                 f"the networks of {first} and {name} differ in shape or precision; "
                 "expected one for all targets, separate them one by one"
             )
+
+
+def _check_whole(path: str | Path, networks: Mapping[str, OpenUnmix]) -> None:
+    """Require all of the networks that share means."""
+    missing = [name for name in weights.locate(path).paths if name not in networks]
+    if missing:
+        raise SeparationError(
+            f"the networks of {path} are bridged, so each of them needs all; expected "
+            f"{', '.join(missing)} as well, so write fewer sources instead"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

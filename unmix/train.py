@@ -109,6 +109,11 @@ def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job
         return _job(
             config, strategy, splits, EndToEnd(networks, config, replicas), networks
         )
+    if shape.bridged:
+        raise ConfigError(
+            "model.bridged=True: such networks are trained together; expected "
+            "end_to_end=True and all targets"
+        )
     network = OpenUnmix(shape, precision)
     model = UnmixTraining(network, config, replicas)
     return _job(config, strategy, splits, model, {splits.train.targets[0]: network})

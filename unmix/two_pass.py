@@ -213,14 +213,17 @@ class TwoPassSeparator:
             return self.encode(self._chunk(padded, start, CHUNK_FRAMES)).numpy()
 
         def run(stack: RecurrentStack, share: np.ndarray) -> np.ndarray:
-            outputs = stack.infer(tf.constant(share[np.newaxis])).numpy()[0]
+            inputs = share if bridge is None else bridge
+            outputs = stack.infer(tf.constant(inputs[np.newaxis])).numpy()[0]
             return np.concatenate([share, outputs], axis=1)
 
         with ThreadPoolExecutor(THREADS) as pool:
             chunks = pool.map(encode, range(0, frames, CHUNK_FRAMES))
             encoded = np.concatenate(list(self._steps.over(chunks)))[:frames]
             shares = np.split(encoded, len(self.stacks), axis=1)
-            return list(self._steps.over(pool.map(run, self.stacks, shares)))
+            bridge = np.mean(shares, axis=0) if self.config.bridged else None
+            kept = list(self._steps.over(pool.map(run, self.stacks, shares)))
+        return kept if bridge is None else [np.mean(kept, axis=0)] * len(kept)
 
     def _second_pass(
         self, kept: list[np.ndarray], padded: np.ndarray, window: int, start: int
@@ -247,10 +250,14 @@ class TwoPassSeparator:
         """Encode, continue from the states and decode."""
         encoded, rows, after = self._encoded(chunk), [], []
         shares = tf.split(encoded, len(self.stacks), axis=1)
+        bridge = tf.reduce_mean(shares, axis=0) if self.config.bridged else None
         for stack, share, state in zip(self.stacks, shares, states, strict=True):
-            outputs, last = stack.stream(share[tf.newaxis], state)
+            inputs = share if bridge is None else bridge
+            outputs, last = stack.stream(inputs[tf.newaxis], state)
             rows.append(tf.concat([share, outputs[0]], axis=1))
             after.append(last)
+        if bridge is not None:
+            rows = [tf.reduce_mean(rows, axis=0)] * len(rows)
         return self._decoded(chunk, tf.stack(rows), count), after
 
     def _encoded(self, chunk: tf.Tensor) -> tf.Tensor:

@@ -1,8 +1,8 @@
 """Locate and load the weights of networks.
 
 A network is named by a publication (``umxhq``, downloaded into the cache once), a
-bundled model (``mini``), a run folder of a training or one of its checkpoints, or a
-folder of ``TARGET.pth`` files in the format of the original.
+bundled model (``mini``), a run folder of a training or one of its checkpoints, a folder
+of ``TARGET.pth`` files in the format of the original, or a file of X-UMX by asteroid.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from common.training.checkpoint import (
 )
 from common.weights import bundled
 from common.weights.download import DownloadError, expected_digest, obtain
-from unmix import original_folder
+from unmix import original_folder, xumx_file
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network, UnmixConfig
 from unmix.model import OpenUnmix
 
@@ -40,6 +40,7 @@ HOST = "https://zenodo.org/records"
 
 UNSTATED = "none is stated; the original's code is MIT"
 NON_COMMERCIAL = "CC BY-NC-SA 4.0"
+NOT_VERIFIED = "not verified, see its record; asteroid's code is MIT"
 logger = logging.getLogger(__name__)
 
 
@@ -50,16 +51,16 @@ class Publication:
     Attributes:
         record: Number of the record on Zenodo.
         files: File by target, in the order of the sources. The eight digits in its name
-            are the first of its SHA-256.
+            are the first of its SHA-256. Networks that are bridged lie in one file.
         network: Shape of the networks.
-        weights: Number of trained weights of each.
+        weights: Number of trained weights of each, None if it is not known.
         licence: Licence of the weights.
     """
 
     record: int
     files: Mapping[str, str]
     network: Network
-    weights: int
+    weights: int | None
     licence: str
 
     def url(self, file: str) -> str:
@@ -74,6 +75,16 @@ def _music(record: int, heads: str, network: Network, weights: int) -> Publicati
     names = {target: f"{target}-{head}.pth" for target, head in targets}
     licence = NON_COMMERCIAL if network == UMXL.model else UNSTATED
     return Publication(record, names, network, weights, licence)
+
+
+def _bridged(
+    record: int, file: str, network: Network, weights: int | None
+) -> Publication:
+    """Describe the four targets of X-UMX, which lie in one file."""
+    targets = "vocals", "drums", "bass", "other"
+    shape = dataclasses.replace(network, bridged=True)
+    files = dict.fromkeys(targets, file)
+    return Publication(record, files, shape, weights, NOT_VERIFIED)
 
 
 MODELS: Mapping[str, Publication] = MappingProxyType(
@@ -94,6 +105,11 @@ MODELS: Mapping[str, Publication] = MappingProxyType(
             1_583_622,
             UNSTATED,
         ),
+        "xumx": _bridged(4704231, "pretrained_xumx.pth", UMX.model, 8_893_348),
+        "xumxhq": _bridged(
+            4740378, "pretrained_xumx_musdb18HQ.pth", UMXHQ.model, 8_893_348
+        ),
+        "xumxl": _bridged(7128659, "pretrained_xumxl.pth", UMX.model, None),
     }
 )
 """Publications by the names that ``unmix.load`` takes."""
@@ -107,12 +123,14 @@ class Location(NamedTuple):
         paths: Run folder of each target, or its weight file.
         trained_here: Whether ``paths`` are run folders.
         network: Shape of the networks, if their publication states it.
+        joint: Whether all targets are in one file of X-UMX, which states their shape.
     """
 
     folder: Path
     paths: Mapping[str, Path]
     trained_here: bool
     network: Network | None = None
+    joint: bool = False
 
 
 def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
@@ -120,8 +138,8 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
 
     Args:
         path: Name of a publication or of the bundled model, run folder or prefix of
-            one of its checkpoints, or folder in the format of the original. An
-            existing path has priority over the name of a publication.
+            one of its checkpoints, folder in the format of the original, or file of
+            X-UMX. An existing path has priority over the name of a publication.
         targets: Names of the targets; by default all.
 
     Raises:
@@ -131,15 +149,20 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
     if is_published(path):
         name = str(path)
         downloads = fetch(name, targets)
-        return Location(download_folder(name), downloads, False, MODELS[name].network)
+        shape = MODELS[name].network
+        return Location(download_folder(name), downloads, False, shape, shape.bridged)
     folder = bundled.find(BUNDLED, path) or files.user_path(path)
+    if folder.is_file():
+        paths = dict.fromkeys(xumx_file.targets(folder), folder)
+        return Location(folder, _chosen(folder, paths, targets), False, joint=True)
     run_folders = runs(run_of(folder) or folder)
     if run_folders:
         return Location(folder, _chosen(folder, run_folders, targets), True)
     if not folder.is_dir():
         raise CheckpointError(
             f"{path} does not exist; expected a run folder, a folder as the original "
-            f"writes it, or one of {', '.join([bundled.NAME, *MODELS])}"
+            "writes it, a file of X-UMX, or one of "
+            f"{', '.join([bundled.NAME, *MODELS])}"
         )
     weight_files = original_folder.files(folder)
     return Location(folder, _chosen(folder, weight_files, targets), False)
@@ -180,10 +203,19 @@ def load(
         }
     if checkpoint is not None:
         raise not_a_run(path, checkpoint)
+    if location.joint:
+        return xumx_file.load(*_joint(location))
     return {
         target: _read(file, target, location.network)
         for target, file in location.paths.items()
     }
+
+
+def _joint(location: Location) -> tuple[Path, list[str]]:
+    """Return the one file of some targets, which must hold all of them."""
+    path, chosen = next(iter(location.paths.values())), list(location.paths)
+    _chosen(path, dict.fromkeys(xumx_file.targets(path), path), chosen)
+    return path, chosen
 
 
 def _restored(

@@ -81,8 +81,8 @@ class ConvTasnet(keras.Model):
         name: Name of the model.
 
     Raises:
-        ValueError: The kernel is even, or the normalisation of a causal network is not
-            causal.
+        ValueError: The kernel is even, the padding longer than half a filter, or the
+            normalisation of a causal network is not causal.
 
     >>> config = shapes.ConvTasnet(bottleneck=4, hidden=6, skip=4, blocks=2, repeats=1)
     >>> ConvTasnet(config)(tf.zeros([3, 400])).shape
@@ -120,6 +120,9 @@ class ConvTasnet(keras.Model):
             Estimates [batch, sources, samples]. Samples after the last
             whole frame, less than a stride, are zero.
         """
+        padding, samples = self.config.padding, tf.shape(mixture)[-1]
+        if padding:
+            mixture = tf.pad(mixture, [[0, 0], [padding, padding]])
         encoded = self.analysis(mixture)
         if self.config.encoder_relu:
             encoded = tf.nn.relu(encoded)
@@ -131,7 +134,8 @@ class ConvTasnet(keras.Model):
         signal = tf.add_n(skips) if self.config.skip else signal
         rows = self.mask(self.activation(signal))
         mask = masks(rows, self.config.sources, self.config.mask_activation)
-        return self.synthesis(mask * encoded[:, tf.newaxis], tf.shape(mixture)[-1])
+        masked = mask * encoded[:, tf.newaxis]
+        return self.synthesis(masked, samples + padding)[..., padding:]
 
 
 class Analysis(keras.layers.Layer):
@@ -226,6 +230,11 @@ def _filters(layer: keras.layers.Layer, config: Filterbank) -> tf.Variable:
 def _check(config: shapes.ConvTasnet) -> None:
     if config.kernel % 2 == 0:
         raise ValueError(f"model.kernel={config.kernel}: expected an odd number")
+    if not 0 <= 2 * config.padding <= config.filterbank.size:
+        raise ValueError(
+            f"model.padding={config.padding}: expected no less than 0 and no more than "
+            f"half a filter, {config.filterbank.size // 2}"
+        )
     if config.causal and config.norm not in ("cLN", "cgLN"):
         raise ValueError(
             f"model.norm={config.norm} of a causal network uses later frames: expected "

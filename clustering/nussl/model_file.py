@@ -137,7 +137,7 @@ def config(model: NusslModel, sample_rate: int | None = None) -> ClusteringConfi
         CheckpointError: The sample rate is unknown, or there is no such transform here.
     """
     shape = model.network.config
-    window = 2 * (shape.features.bins - 1)
+    window = 2 * (shape.features.bins // shape.features.channels - 1)
     sources = shape.sources if "mask" in model.heads else 2
     return ClusteringConfig(
         kind=model.kind,
@@ -164,11 +164,12 @@ def translate(graph: Any) -> tuple[shapes.Spectral, tuple[HeadName, ...]]:
     problem = _difference(modules, connections, graph["output"], heads)
     if problem:
         raise _foreign(problem)
-    recurrent, features = _recurrent(modules), _features(modules)
+    recurrent, features = _recurrent(modules), _features(modules, heads[0])
     values: dict[str, Any] = {}
     for name, size in (("embedding", "embedding"), ("mask", "sources")):
         if name in heads:
-            values[size], values[f"{name}_activation"] = _head(modules, name)
+            bins = features.bins // features.channels, features.channels
+            values[size], values[f"{name}_activation"] = _head(modules, name, bins)
     return shapes.Spectral(features, recurrent, **values), heads
 
 
@@ -223,9 +224,14 @@ def assign(
     check_fit(
         source, variables, kept, lambda n: _misfit(n, kept[n], variables[n].shape)
     )
+    gated = network.stack.recurrent.kind == "gru"
     for name, variable in variables.items():
         # Matrices of nussl are [outputs, inputs], and keep axes of length 1.
-        variable.assign(np.float32(kept[name]).T.reshape(variable.shape))
+        value = np.asarray(kept[name], np.float32)
+        if gated and name.startswith("layers.recurrent_stack.rnn."):
+            reset, update, new = np.split(value, 3)
+            value = np.concatenate([update, reset, new])
+        variable.assign(value.T.reshape(variable.shape))
 
 
 def table(network: SpectralNetwork) -> Table:
@@ -408,14 +414,20 @@ def _foreign(problem: str) -> GraphError:
     )
 
 
-def _features(modules: Modules) -> shapes.Features:
+def _features(modules: Modules, head: HeadName) -> shapes.Features:
     _arguments(modules, "log_spectrogram")
     batch = modules["normalization"]["class"] == "BatchNorm"
     fixed = {"num_features": 1, "feature_dim": 2, "eps": 1e-5, "momentum": 0.1}
     fixed |= {"affine": batch, "track_running_stats": batch}
     _arguments(modules, "normalization", fixed=fixed)
     bins = modules["recurrent_stack"]["args"]["num_features"]
-    return shapes.Features(bins, norm="batch" if batch else "instance")
+    channels = modules[head]["args"].get("num_audio_channels", 1)
+    if type(channels) is not int or channels < 1 or bins % channels:
+        raise _unknown_value(
+            head, "num_audio_channels", channels, f"a divisor of the {bins} features"
+        )
+    norm: shapes.FeatureNorm = "batch" if batch else "instance"
+    return shapes.Features(bins, norm=norm, channels=channels)
 
 
 def _recurrent(modules: Modules) -> shapes.Recurrent:
@@ -425,11 +437,13 @@ def _recurrent(modules: Modules) -> shapes.Recurrent:
         modules,
         name,
         (*sizes, "bidirectional", "dropout"),
-        {"init_forget": True},
-        {"rnn_type": "lstm", "batch_first": True},
+        {"init_forget": True, "rnn_type": "lstm"},
+        {"batch_first": True},
         sizes,
     )
-    dropout, forget = args["dropout"], bool(args["init_forget"])
+    dropout, forget, kind = args["dropout"], bool(args["init_forget"]), args["rnn_type"]
+    if kind not in ("lstm", "gru"):
+        raise _unknown_value(name, "rnn_type", kind, "'lstm' or 'gru'")
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise _unknown_value(name, "dropout", dropout, "a number from 0 to below 1")
     return shapes.Recurrent(
@@ -439,13 +453,17 @@ def _recurrent(modules: Modules) -> shapes.Recurrent:
         float(dropout),
         initial="xavier" if forget else "uniform",
         forget_bias=1.0 if forget else None,
+        kind=kind,
     )
 
 
-def _head(modules: Modules, name: str) -> tuple[int, tuple[Any, ...]]:
+def _head(
+    modules: Modules, name: str, bins: tuple[int, int]
+) -> tuple[int, tuple[Any, ...]]:
     """Read the number of outputs of a head for each bin, and their activations."""
     sizes = ("num_features", "hidden_size", "embedding_size")
-    fixed = {"num_audio_channels": 1, "bias": True, "reshape": True, "dim_to_embed": -1}
+    fixed: dict[str, Any] = {"bias": True, "reshape": True, "dim_to_embed": -1}
+    fixed |= {"num_features": bins[0], "num_audio_channels": bins[1]}
     args = _arguments(modules, name, (*sizes, "activation"), {}, fixed, sizes)
     value = args["activation"]
     names = [value] if isinstance(value, str) else value

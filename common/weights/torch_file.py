@@ -53,6 +53,9 @@ class TorchFileError(ValueError):
 def read(path: str | Path) -> Any:
     """Read what ``torch.save`` wrote: numbers, texts, containers and tensors.
 
+    Numbers of numpy and PyTorch's version, which toolkits write beside weights, are
+    read as plain numbers and as a text.
+
     Args:
         path: The file.
 
@@ -148,6 +151,67 @@ class _Parameter:
         return tensor
 
 
+class _Type:
+    """Type of a number of numpy, whose order of bytes the pickle states afterwards."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if code not in (*STORAGES.values(), "b1"):
+            raise ValueError(f"a number of type {code[:80]!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _MakeType:
+    """Type of numpy that the pickle calls to make the type of a number."""
+
+    __slots__ = ()
+
+    def __call__(self, code: str, *_: Any) -> _Type:
+        return _Type(code)
+
+
+class _Scalar:
+    """Function of numpy that the pickle calls to make a number of its bytes."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: _Type, content: bytes) -> Any:
+        (number,) = np.frombuffer(content, kind.dtype)
+        return number.item()
+
+
+class _Encode:
+    """Function that the pickle calls to write bytes as text."""
+
+    __slots__ = ()
+
+    def __call__(self, text: str, encoding: str) -> bytes:
+        if encoding != "latin1":
+            raise ValueError(f"bytes written in {encoding[:80]!r}")
+        return text.encode("latin1")
+
+
+def _version() -> type[str]:
+    """Make the type of a version number, a text; anew, since a pickle could change it.
+
+    It must be a type: the pickle makes an object of it without a call.
+    """
+
+    class Version(str):
+        __slots__ = ()
+
+        def __new__(cls, text: str) -> str:  # type: ignore[misc]
+            if not isinstance(text, str):
+                raise ValueError("a version that is no text")
+            return text
+
+    return Version
+
+
 class _Unpickler(pickle.Unpickler):
     """Unpickler that accepts only the names in a file of tensors.
 
@@ -163,10 +227,8 @@ class _Unpickler(pickle.Unpickler):
             return OrderedDict
         if module == "torch" and name in STORAGES:
             return _StorageType(np.dtype(STORAGES[name]).newbyteorder(self._order))
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _Tensor()
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return _Parameter()
+        if (module, name) in NAMES:
+            return NAMES[module, name]()
         raise _RefusedError(
             f"names {module}.{name}, which is no part of a tensor; it was not run. "
             "Expected a dictionary of tensors, as torch.save(model.state_dict()) makes"
@@ -179,6 +241,19 @@ class _Unpickler(pickle.Unpickler):
         if number < 0:
             raise ValueError(f"storage {key} of {number} elements")
         return self._storage(storage_type, key, number)
+
+
+NAMES: Mapping[tuple[str, str], Callable[[], Any]] = {
+    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+    ("torch._utils", "_rebuild_parameter"): _Parameter,
+    # Scores and versions that toolkits write beside the weights.
+    ("numpy", "dtype"): _MakeType,
+    ("numpy.core.multiarray", "scalar"): _Scalar,
+    ("numpy._core.multiarray", "scalar"): _Scalar,
+    ("_codecs", "encode"): _Encode,
+    ("torch.torch_version", "TorchVersion"): _version,
+}
+"""What makes the stand-in for a function or type that a file may name."""
 
 
 def _read_zip(file: BinaryIO) -> Any:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import convert, separate, shapes
+from clustering import convert, separate, shapes, weights
 from clustering.config import ClusteringConfig
+from clustering.export import export_network
 from clustering.models.spectral import SpectralNetwork
 from clustering.network import HEADS, network
 from clustering.nussl import model_file
 from common import config as configuration
+from common.config import ConfigError
 from common.training.checkpoint import CheckpointError, restore_network
 from common.weights import torch_file
 from common.weights.torch_file import TorchFileError
@@ -147,6 +149,41 @@ def test_what_nussl_computed(path):
     heads = restored.network(tf.constant(file["in/mix_magnitude"][..., 0]))
     expected = file["eval/mask"][..., 0, :].transpose(0, 3, 1, 2)
     np.testing.assert_allclose(heads.mask[:, :, ::10], expected, atol=2e-6)
+
+
+def test_two_channels_and_gated_units_are_those_of_nussl():
+    restored = model_file.load(GOLDEN / "nussl_stereo_gru.pth")
+    shape = restored.network.config
+    assert (shape.features.bins, shape.features.channels) == (18, 2)
+    assert shape.recurrent.kind == "gru"
+    with np.load(GOLDEN / "nussl_stereo_gru.npz") as file:
+        magnitude = file["magnitude"].reshape(1, 24, 18)
+        embedding, mask = file["embedding"].reshape(1, -1, 4), file["mask"]
+    for run in (restored.network, restored.network.infer):
+        heads = run(tf.constant(magnitude))
+        np.testing.assert_allclose(heads.embedding, embedding, atol=1e-5)
+        ours = tf.reshape(heads.mask, [1, 2, 24, 9, 2])
+        np.testing.assert_allclose(ours, mask.transpose(0, 4, 1, 2, 3), atol=1e-5)
+    assert convert.check(restored) < 1e-5
+
+
+def test_two_channels_are_separated_at_once(tmp_path):
+    run = tmp_path / "run"
+    assert convert.main([str(GOLDEN / "nussl_stereo_gru.pth"), str(run)]) == 0
+    separator, draw = separate.load(run, consistent=True), np.random.default_rng(0)
+    assert (separator.channels, separator.sample_rate) == (2, 8000)
+    mixture = draw.standard_normal([2, 100]).astype(np.float32) / 8
+    estimates = np.stack([*separator(mixture).values()])
+    np.testing.assert_allclose(estimates.sum(0), mixture, atol=1e-6)
+    # The network sees both channels: another second one changes the first.
+    other = np.stack([mixture[0], mixture[1, ::-1]])
+    changed = np.stack([*separator(other).values()])
+    assert np.abs(changed[:, 0] - estimates[:, 0]).max() > 1e-4
+    trained = weights.restore(run)
+    with pytest.raises(ConfigError, match="channels=2: such a network separates only"):
+        network(trained.config, 2)
+    with pytest.raises(ConfigError, match="expected one of a single channel"):
+        export_network(*trained)
 
 
 @KINDS
@@ -323,12 +360,13 @@ def test_modules_that_are_fed_otherwise(path):
 @pytest.mark.parametrize(
     ("kind", "name", "values", "match"),
     [
-        ("dpcl", "recurrent_stack", {"rnn_type": "gru"}, "rnn_type=gru; expected 'l"),
+        ("dpcl", "recurrent_stack", {"rnn_type": "rnn"}, "rnn_type=rnn; expected 'l"),
         ("dpcl", "recurrent_stack", {"dropout": 1.5}, "dropout=1.5; expected a number"),
         ("dpcl", "recurrent_stack", {"hidden_size": 0}, "hidden_size=0; expected a wh"),
         ("dpcl", "recurrent_stack", {"depth": 3}, "has the unknown argument depth"),
         ("dpcl", "normalization", {"eps": 1e-3}, r"eps=0.001; expected 1e-05"),
         ("dpcl", "embedding", {"num_audio_channels": 2}, "num_audio_channels=2; exp"),
+        ("dpcl", "embedding", {"num_features": 8}, "num_features=8; expected 9"),
         ("dpcl", "embedding", {"bias": False}, "bias=False; expected True"),
         (
             "dpcl",

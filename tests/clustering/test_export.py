@@ -41,6 +41,7 @@ CONFIGS = {
     "cLN": conv_tasnet(norm="cLN", causal=True, encoder_relu=True),
     "cgLN": conv_tasnet(norm="cgLN", mask_activation="none"),
     "fgLN": conv_tasnet(norm="fgLN", mask_activation="sigmoid"),
+    "padded": conv_tasnet(padding=CONV.conv_tasnet.filterbank.size // 2),
 }
 
 

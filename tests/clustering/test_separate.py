@@ -12,6 +12,7 @@ import tf_keras as keras
 
 from clustering import evaluate, separate
 from clustering.network import network
+from clustering.presets import PRESETS
 from common.config import save
 from common.signal.metrics import si_sdr
 from common.training.checkpoint import save_network
@@ -84,6 +85,21 @@ def test_frames_of_asteroid_reach_all_of_a_sound(config):
         mixture = noise(2, samples)
         estimates = spoken(separator, mixture)
         np.testing.assert_allclose(estimates.sum(0), mixture, atol=1e-5)
+
+
+def test_the_level_that_si_sdr_leaves_open_is_that_of_the_mixture():
+    config = PRESETS["tiny_conv_tasnet"]
+    assert config.loss.inference_kind == "si_sdr"
+    net, mixture = network(config), noise(2, 900)
+    estimates = spoken(separate.separator(net, config), mixture)
+    net.synthesis.filters.assign(-1000.0 * net.synthesis.filters)
+    again = spoken(separate.separator(net, config), mixture)
+    np.testing.assert_allclose(again, estimates, atol=1e-5)
+    total = estimates.sum(0)
+    # No other gain brings the sum nearer to the mixture.
+    np.testing.assert_allclose(np.sum(total * (mixture - total), -1), 0.0, atol=1e-5)
+    config = replace(config, loss=replace(config.loss, inference_kind="snr"))
+    assert np.abs(spoken(separate.separator(net, config), mixture)).max() > 10.0
 
 
 def test_stereo_is_scored(config, tmp_path, capsys):

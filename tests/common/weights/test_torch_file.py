@@ -12,7 +12,8 @@ import pytest
 from common.weights import torch_file
 from common.weights.torch_file import TorchFileError
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "original_micro"
+GOLDENS = Path(__file__).parents[2] / "golden"
+GOLDEN = GOLDENS / "unmix" / "original_micro"
 FORMS = pytest.mark.parametrize("form", ["zip", "legacy"])
 
 
@@ -78,6 +79,45 @@ def test_both_forms_hold_the_same():
     for name, value in new.items():
         np.testing.assert_array_equal(value, old[name])
     assert float(np.std(new["lstm.weight_hh_l1"])) > 0.1
+
+
+def test_numbers_of_numpy_and_versions_beside_weights_are_plain():
+    folder = GOLDENS / "clustering" / "published"
+    scores = torch_file.read(folder / "asteroid_noisy.pth")["infos"]["final_metrics"]
+    assert scores == {"si_sdr": 9.94, "stoi_imp": pytest.approx(0.2), "tracks": 3000}
+    assert {type(each) for each in scores.values()} == {float, int}
+    content = torch_file.read(folder / "asteroid_causal.pth")
+    version = content["infos"]["software_versions"]["torch_version"]
+    assert (type(version), version) == (str, "2.13.0+cpu")
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "content",
+    [
+        # A type that is no number, a text in another encoding, two numbers at once,
+        # and a version that is none, or is given an attribute.
+        b"cnumpy\ndtype\n(X\1\0\0\0OtR.",
+        b"c_codecs\nencode\n(X\1\0\0\0aX\6\0\0\0base64tR.",
+        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(X\2\0\0\0u1tRC\2abtR.",
+        b"ctorch.torch_version\nTorchVersion\n(K\1t\x81.",
+        b"ctorch.torch_version\nTorchVersion\n}X\1\0\0\0aK\1sb.",
+    ],
+)
+def test_stand_ins_take_nothing_else(tmp_path, form, content):
+    save(tmp_path / "w.pth", form, b"\x80\3" + content)
+    with pytest.raises(TorchFileError, match="damaged or not a weight file"):
+        torch_file.read(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("code", [">f4", "<f8", ">f2"])
+def test_numbers_in_either_order_of_bytes(tmp_path, code):
+    numbers = np.array([-2.5], code)
+    kind, data = pickle.dumps(numbers.dtype, 2)[2:-1], numbers.tobytes()
+    content = b"\x80\3cnumpy.core.multiarray\nscalar\n(" + kind
+    content += b"C" + bytes([len(data)]) + data + b"tR."
+    save(tmp_path / "w.pth", "zip", content)
+    assert torch_file.read(tmp_path / "w.pth") == -2.5
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -1,0 +1,381 @@
+"""Conv-TasNet as asteroid and torchaudio save it, as our network with its weights.
+
+asteroid's ``serialize`` writes a dictionary with the name of the class, its arguments
+and its tensors (asteroid 0.7, ``models/base_models.py``). torchaudio saves tensors
+alone, those of ``conv_tasnet_base`` (torchaudio 2, ``models/conv_tasnet.py``), a
+network that pads a waveform by a stride at both ends. Nothing in such a file is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from clustering import shapes
+from clustering.config import ClusteringConfig, Loss
+from clustering.models.layers import Linear
+from clustering.models.time_domain import ConvTasnet
+from clustering.shapes import ChannelNorm, Filterbank, MaskActivation
+from common.training.checkpoint import CheckpointError
+from common.weights import torch_file
+from common.weights.foreign_tensors import check_fit
+from common.weights.torch_file import TorchFileError
+
+CLASS = "ConvTasNet"
+REQUIRED = ("n_src", "n_filters", "kernel_size", "bn_chan", "hid_chan")
+DEFAULTS: Mapping[str, Any] = {
+    "out_chan": None,
+    "n_blocks": 8,
+    "n_repeats": 3,
+    "skip_chan": 128,
+    "conv_kernel_size": 3,
+    "norm_type": "gLN",
+    "mask_act": "sigmoid",
+    "in_chan": None,
+    "causal": False,
+    "fb_name": "free",
+    "stride": None,
+    "encoder_activation": None,
+    "sample_rate": None,
+}
+"""What asteroid takes where a file leaves an argument out."""
+
+STACK = 8
+"""Blocks of a repeat of ``conv_tasnet_base``; the tensors do not say the number."""
+
+MASKS: Mapping[str, MaskActivation] = {
+    "linear": "none",
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+    "softmax": "softmax",
+}
+
+
+class Names(NamedTuple):
+    """Names of the layers of a network in a file, ``{}`` the number of a block."""
+
+    encoder: str
+    norm: str
+    bottleneck: str
+    block: str
+    residual: str
+    skip: str
+    activation: str
+    mask: str
+    decoder: str
+    scale: tuple[str, str]
+
+
+ASTEROID = Names(
+    "encoder.filterbank._filters",
+    "masker.bottleneck.0",
+    "masker.bottleneck.1",
+    "masker.TCN.{}.shared_block",
+    "masker.TCN.{}.res_conv",
+    "masker.TCN.{}.skip_conv",
+    "masker.mask_net.0",
+    "masker.mask_net.1",
+    "decoder.filterbank._filters",
+    ("gamma", "beta"),
+)
+TORCHAUDIO = Names(
+    "encoder.weight",
+    "mask_generator.input_norm",
+    "mask_generator.input_conv",
+    "mask_generator.conv_layers.{}.conv_layers",
+    "mask_generator.conv_layers.{}.res_out",
+    "mask_generator.conv_layers.{}.skip_out",
+    "mask_generator.output_prelu",
+    "mask_generator.output_conv",
+    "decoder.weight",
+    ("weight", "bias"),
+)
+
+Tensors = Mapping[str, Any]
+"""Tensor by its name in the file; a damaged file may hold something else."""
+
+
+class ArgumentError(ValueError):
+    """An argument of a network that ours does not have."""
+
+
+@dataclass(frozen=True)
+class ConvTasnetFile:
+    """A Conv-TasNet of asteroid or torchaudio, restored.
+
+    Attributes:
+        network: Our network, with the weights of the file.
+        names: Names of its layers in the file.
+        tensors: Tensors of the file.
+        sample_rate: Rate in Hz, None where the file does not say it.
+    """
+
+    network: ConvTasnet
+    names: Names
+    tensors: Mapping[str, np.ndarray]
+    sample_rate: int | None
+
+    kind = "conv_tasnet"
+
+
+def is_one(content: Any) -> bool:
+    """Whether what a file holds is a network of asteroid, or of torchaudio.
+
+    >>> is_one({"model_name": "ConvTasNet", "state_dict": {}})
+    True
+    """
+    if not isinstance(content, Mapping):
+        return False
+    return "model_name" in content or TORCHAUDIO.encoder in content
+
+
+def load(path: str | Path) -> ConvTasnetFile:
+    """Restore a Conv-TasNet that asteroid or torchaudio saved.
+
+    Args:
+        path: The file, such as ``pytorch_model.bin`` or ``model.pth``.
+
+    Raises:
+        CheckpointError: It holds another network, or a tensor is missing or does not
+            fit.
+        TorchFileError: The file is damaged, or names a class; nothing of it was run.
+        OSError: It cannot be opened.
+    """
+    content = torch_file.read(path)
+    if not is_one(content):
+        raise TorchFileError(
+            f"{path} is no network of asteroid or torchaudio; expected a dictionary "
+            "with model_name, model_args and state_dict, or tensors of conv_tasnet_base"
+        )
+    try:
+        shape, names, rate = _described(content)
+        network = ConvTasnet(shape)
+    except ValueError as error:
+        raise CheckpointError(f"{path} cannot be converted: {error}") from error
+    tensors = content if names is TORCHAUDIO else content["state_dict"]
+    assign(network, names, tensors, str(path))
+    return ConvTasnetFile(network, names, tensors, rate)
+
+
+def config(model: ConvTasnetFile, sample_rate: int | None = None) -> ClusteringConfig:
+    """Make the configuration of a network; training is as in a new run here.
+
+    Args:
+        model: The network.
+        sample_rate: Rate in Hz, where the file does not say it.
+
+    Raises:
+        CheckpointError: The sample rate is unknown, or another one than in the file.
+    """
+    rate = model.sample_rate or sample_rate
+    if rate is None or rate < 1:
+        raise CheckpointError(
+            "the file does not say its sample rate; give that of the training with "
+            "--sample-rate HZ"
+        )
+    if sample_rate not in (None, rate):
+        raise CheckpointError(
+            f"--sample-rate {sample_rate}: expected {rate}, as the file says"
+        )
+    return ClusteringConfig(
+        kind="conv_tasnet",
+        conv_tasnet=model.network.config,
+        loss=Loss(inference_kind="si_sdr"),
+        sample_rate=rate,
+    )
+
+
+def table(network: ConvTasnet, names: Names) -> dict[str, tf.Variable]:
+    """List the variables of a network by their names in a file."""
+
+    def normalisation(name: str, layer: Any) -> dict[str, tf.Variable]:
+        gain, offset = names.scale
+        return {f"{name}.{gain}": layer.gamma, f"{name}.{offset}": layer.beta}
+
+    variables = {
+        names.encoder: network.analysis.filters,
+        **normalisation(names.norm, network.input_norm),
+        **_linear(names.bottleneck, network.bottleneck),
+        f"{names.activation}.weight": network.activation.slope,
+        **_linear(names.mask, network.mask),
+        names.decoder: network.synthesis.filters,
+    }
+    for number, block in enumerate(network.blocks):
+        inner = names.block.format(number)
+        # asteroid cuts off what a causal convolution is ahead, in a layer of its own.
+        taps = f"{inner}.3.0" if network.config.causal else f"{inner}.3"
+        variables |= {
+            **_linear(f"{inner}.0", block.widen),
+            f"{inner}.1.weight": block.activation1.slope,
+            **normalisation(f"{inner}.2", block.norm1),
+            **_linear(taps, block.depthwise),
+            f"{inner}.4.weight": block.activation2.slope,
+            **normalisation(f"{inner}.5", block.norm2),
+        }
+        if block.skip is not None:
+            variables |= _linear(names.skip.format(number), block.skip)
+        if names is ASTEROID or block is not network.blocks[-1]:
+            variables |= _linear(names.residual.format(number), block.residual)
+    return variables
+
+
+def assign(network: ConvTasnet, names: Names, tensors: Tensors, source: str) -> None:
+    """Give every variable of a network its tensor.
+
+    Args:
+        network: The network.
+        names: Names of its layers in the file.
+        tensors: Tensors by these names.
+        source: Where they come from, for the error.
+
+    Raises:
+        CheckpointError: Tensors are missing, extra, misshapen or not finite; all of
+            them are named.
+    """
+    variables = table(network, names)
+    check_fit(
+        source,
+        variables,
+        tensors,
+        lambda name: _misfit(name, tensors[name], variables[name].shape.as_list()),
+    )
+    if names is TORCHAUDIO:
+        # The last block of torchaudio has no such path, and nothing reads ours.
+        for variable in network.blocks[-1].residual.variables:
+            variable.assign(tf.zeros_like(variable))
+    for name, variable in variables.items():
+        # Their matrices have outputs before inputs, and axes of length 1.
+        variable.assign(np.float32(tensors[name]).T.reshape(variable.shape))
+
+
+def _described(content: Tensors) -> tuple[shapes.ConvTasnet, Names, int | None]:
+    """Find shape, names and sample rate of the network of a file."""
+    if "model_name" not in content:
+        return _of_tensors(content), TORCHAUDIO, None
+    name, args = content["model_name"], content.get("model_args")
+    if name != CLASS:
+        raise ArgumentError(
+            f"it is the network {str(name)[:80]} of asteroid; expected {CLASS}, the "
+            "only one of them that there is here"
+        )
+    whole = isinstance(args, Mapping) and isinstance(content.get("state_dict"), Mapping)
+    if not isinstance(args, Mapping) or not whole:
+        raise ArgumentError("it lacks model_args or state_dict; expected both")
+    values = _arguments(args)
+    rate = values["sample_rate"]
+    return _of_arguments(values), ASTEROID, None if rate is None else int(rate)
+
+
+def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the arguments of a network, all of which must be understood."""
+    values = {**DEFAULTS, **args}
+    for name in values:
+        if name not in (*REQUIRED, *DEFAULTS):
+            raise ArgumentError(f"it has the unknown argument {str(name)[:80]}")
+    for name in REQUIRED:
+        if name not in values:
+            raise ArgumentError(f"it lacks the argument {name}")
+    sizes = (*REQUIRED, "n_blocks", "n_repeats", "conv_kernel_size")
+    for name in sizes:
+        if type(values[name]) is not int or values[name] < 1:
+            raise _unknown(name, values[name], "a whole number above 0")
+    rate, filters = values["sample_rate"], values["n_filters"]
+    if rate is not None and (not isinstance(rate, int | float) or not rate >= 1):
+        raise _unknown("sample_rate", rate, "a number of Hz")
+    known: dict[str, tuple[Any, ...]] = {
+        "in_chan": (None, filters),
+        "out_chan": (None, 0, filters),
+        "fb_name": ("free", "FreeFB"),
+        "norm_type": get_args(ChannelNorm),
+        "mask_act": tuple(MASKS),
+        "encoder_activation": (None, "linear", "relu"),
+        "causal": (False, True),
+    }
+    for name, expected in known.items():
+        if values[name] not in expected:
+            raise _unknown(name, values[name], " or ".join(map(str, expected)))
+    return values
+
+
+def _of_arguments(values: Mapping[str, Any]) -> shapes.ConvTasnet:
+    size, norm = values["kernel_size"], values["norm_type"]
+    if values["causal"] and norm not in ("cLN", "cgLN"):
+        # So asteroid does, with a warning.
+        norm = "cLN"
+    return shapes.ConvTasnet(
+        Filterbank(values["n_filters"], size, values["stride"] or size // 2),
+        values["bn_chan"],
+        values["hid_chan"],
+        values["skip_chan"] or 0,
+        values["conv_kernel_size"],
+        values["n_blocks"],
+        values["n_repeats"],
+        values["n_src"],
+        cast(ChannelNorm, norm),
+        MASKS[values["mask_act"]],
+        bool(values["causal"]),
+        values["encoder_activation"] == "relu",
+    )
+
+
+def _of_tensors(tensors: Tensors) -> shapes.ConvTasnet:
+    """Derive the shape from the tensors of torchaudio's ``conv_tasnet_base``."""
+    inner = TORCHAUDIO.block.format(0)
+    wanted = {
+        TORCHAUDIO.encoder: 3,
+        f"{inner}.0.weight": 3,
+        f"{inner}.3.weight": 3,
+        f"{TORCHAUDIO.mask}.weight": 3,
+    }
+    sizes = {name: np.shape(tensors.get(name, ())) for name in wanted}
+    lacking = [name for name, rank in wanted.items() if len(sizes[name]) != rank]
+    if lacking:
+        raise ArgumentError(f"it lacks {', '.join(lacking)} of torchaudio's ConvTasNet")
+    (filters, _, size), (hidden, width, _), (_, _, kernel), (outputs, *_) = (
+        sizes[name] for name in wanted
+    )
+    count = sum(name.endswith(".conv_layers.0.weight") for name in tensors)
+    if count % STACK or size % 2:
+        raise ArgumentError(
+            f"it has {count} blocks and filters of {size} samples; expected whole "
+            f"repeats of {STACK} and an even length, as conv_tasnet_base has"
+        )
+    return shapes.ConvTasnet(
+        Filterbank(filters, size, size // 2),
+        width,
+        hidden,
+        width,
+        kernel,
+        STACK,
+        count // STACK,
+        max(outputs // max(filters, 1), 1),
+        mask_activation="relu",
+        padding=size // 2,
+    )
+
+
+def _linear(name: str, layer: Linear | Any) -> dict[str, tf.Variable]:
+    return {f"{name}.weight": layer.kernel, f"{name}.bias": layer.bias}
+
+
+def _misfit(name: str, value: Any, expected: list[int | None]) -> list[str]:
+    wanted = [size for size in reversed(expected) if size != 1]
+    shape = getattr(value, "shape", type(value).__name__)
+    if (
+        not isinstance(value, np.ndarray)
+        or [n for n in value.shape if n != 1] != wanted
+    ):
+        return [f"misshapen {name}: {shape}, expected {expected[::-1]}"]
+    return [] if np.isfinite(value).all() else [f"not finite: {name}"]
+
+
+def _unknown(name: str, value: Any, expected: str) -> ArgumentError:
+    return ArgumentError(
+        f"it has {name}={str(value)[:80]}; expected {expected}, for which there is a "
+        "network here"
+    )

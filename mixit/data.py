@@ -265,8 +265,8 @@ def _augmented(
     seconds = chain.reading(samples) / config.model.sample_rate
     plain = replace(config, augment=Augment(), segment_seconds=seconds)
     example = training_example(plain, unlabelled, labelled)
-    pools = [pool for pool in (unlabelled, labelled) if pool is not None]
-    count = 2 * max(len(pool.index.sources) for pool in pools)
+    used = [pool for pool in (unlabelled, labelled) if pool is not None]
+    count = 2 * max(len(pool.index.sources) for pool in used)
 
     def changed(position: tf.Tensor) -> dict[str, tf.Tensor]:
         excerpt = example(position)

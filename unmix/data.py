@@ -116,13 +116,13 @@ def _augmented(config: UnmixConfig, split: Split) -> Example:
     if samples is None and chain.needs_length:
         raise ConfigError(
             "augment.speed and augment.remix take excerpts of one length; set a "
-            "positive seq_dur"
+            "positive segment_seconds"
         )
     plain = replace(config, augment=Augment())
     if samples is not None:
         # Half a sample more, which is cut off, as seconds are rounded.
         seconds = (chain.reading(samples) + 0.5) / config.model.sample_rate
-        plain = replace(plain, seq_dur=seconds)
+        plain = replace(plain, segment_seconds=seconds)
     example = training_example(plain, split)
     return augmented(chain, config.train.seed, example, samples)
 

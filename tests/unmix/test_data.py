@@ -391,7 +391,7 @@ def test_whole_tracks_are_trained_on_one_by_one(folders):
 def test_the_chain_of_augmentations_keeps_lengths_and_sums(tmp_path, seconds):
     fixed = {"speed": (0.9, 1.1), "remix": True} if seconds else {}
     chain = Augment(gain_db=(-6.0, 3.0), polarity=True, swap=True, **fixed)
-    plain = replace(songs(tmp_path), seq_dur=seconds, batch_size=1)
+    plain = replace(songs(tmp_path), segment_seconds=seconds, batch_size=1)
     config = replace(plain, augment=chain)
     split = data.load(config).train
     changed, again = (data.training_example(config, split) for _ in range(2))
@@ -404,8 +404,8 @@ def test_the_chain_of_augmentations_keeps_lengths_and_sums(tmp_path, seconds):
         np.testing.assert_allclose(one["mixture"], total, atol=1e-3)
         np.testing.assert_array_equal(one["sources"], other["sources"])
         assert np.abs(one["sources"] - before["sources"]).max() > 0.1
-    whole = replace(config, seq_dur=0, augment=Augment(speed=(0.9, 1.1)))
-    with pytest.raises(ConfigError, match="set a positive seq_dur"):
+    whole = replace(config, segment_seconds=0, augment=Augment(speed=(0.9, 1.1)))
+    with pytest.raises(ConfigError, match="set a positive segment_seconds"):
         data.training_example(whole, split)
 
 

@@ -265,14 +265,15 @@ def _augmented(
     seconds = chain.reading(samples) / config.model.sample_rate
     plain = replace(config, augment=Augment(), segment_seconds=seconds)
     example = training_example(plain, unlabelled, labelled)
+    used = [pool for pool in (unlabelled, labelled) if pool is not None]
+    count = 2 * max(len(pool.index.sources) for pool in used)
 
     def changed(position: tf.Tensor) -> dict[str, tf.Tensor]:
         excerpt = example(position)
-        mixtures, count = (int(n or 0) for n in excerpt["sources"].shape[:2])
-        waves = tf.reshape(excerpt["sources"], [mixtures * count, -1])
-        drawn = augmented.draw(chain, seed, position, mixtures * count)
+        waves = tf.reshape(excerpt["sources"], [count, -1])
+        drawn = augmented.draw(chain, seed, position, count)
         waves = augmented.apply(chain, drawn, waves, samples)
-        return {**excerpt, "sources": tf.reshape(waves, [mixtures, count, samples])}
+        return {**excerpt, "sources": tf.reshape(waves, [2, count // 2, samples])}
 
     return changed
 

@@ -175,9 +175,9 @@ def test_one_line_for_each_model(monkeypatch, capsys):
     )
     assert registry.main(["list"]) == 0
     _, first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("a     one     no      ~2.5 MB")
+    assert first.startswith("a     one      no      ~2.5 MB")
     assert first.endswith(" ...  01234567 abcdefab")
-    assert second.startswith("b     two     yes     unknown")
+    assert second.startswith("b     two      yes     unknown")
     assert second.endswith("0" * 64)
 
 

@@ -144,6 +144,8 @@ class Writer:
             raise self._failure(error) from error
         try:
             self._start()
+            if self._growing:
+                self._show()
         except BaseException:
             self._discard()
             raise

@@ -124,6 +124,13 @@ def test_a_name_goes_before_a_folder_and_a_path_is_a_path(
         load("./mini")
 
 
+def readable_samples(path):
+    try:
+        return audio.probe(path).samples
+    except audio.AudioError:  # a header without samples
+        return 0
+
+
 class SlowPipe(io.BytesIO):
     """Gives a quarter of a second at a time and looks at the stems meanwhile."""
 
@@ -132,7 +139,7 @@ class SlowPipe(io.BytesIO):
         self.folder, self.seen = folder, []
 
     def read(self, size):
-        stems = [audio.probe(path).samples for path in self.folder.rglob("*.part.wav")]
+        stems = [readable_samples(path) for path in self.folder.rglob("*.part.wav")]
         self.seen.append((self.tell(), min(stems, default=0)))
         return super().read(min(size, RATE))
 
@@ -161,7 +168,7 @@ def test_stems_of_a_pipe_grow_to_those_of_the_file(pillar, tmp_path, monkeypatch
     (report_path,) = live.rglob("*report.json")
     latency = json.loads(report_path.read_text("utf-8"))["latency_seconds"]
     assert 4 < latency < 6.5
-    early = [written for read, written in pipe.seen if read == 4 * RATE * 8]
+    early = [written for read, written in pipe.seen if read >= 4 * RATE * 8]
     behind = [r / 4 / RATE - w / RATE for r, w in pipe.seen if r < len(data)]
     assert min(early) > RATE
     assert max(behind) <= latency + 0.25

@@ -31,13 +31,13 @@ def entries(folder: Path) -> list[registry.Entry]:
         FileNotFoundError: There is none.
     """
     paths = sorted(path.parent for path in folder.glob(f"*/*/{CONFIG}"))
-    found = [_entry(path) for path in paths if path.parent.name in registry.PILLARS]
-    if not found:
+    models = [_entry(path) for path in paths if path.parent.name in registry.PILLARS]
+    if not models:
         raise FileNotFoundError(
             f"{folder} holds no exported models; write one by 'python -m unmix.export "
             f"singing --output {folder / 'unmix' / 'singing'}'"
         )
-    return sorted(found, key=lambda entry: not entry.bundled)
+    return sorted(models, key=lambda entry: not entry.bundled)
 
 
 def _entry(path: Path) -> registry.Entry:

@@ -1,7 +1,7 @@
 """Seconds of a training step of both phases, data included, and how long it waits.
 
 ``python benchmarks/adversarial_step.py`` prints a table: the network and the batches of
-the original on made-up songs, a round of the second phase being ten critic steps and
+the original on synthetic songs, a round of the second phase being ten critic steps and
 one of the separator. Beside ours stand the seconds that the original's graph took on
 two quiet cores, without its data.
 """

@@ -42,12 +42,12 @@ class Cost(NamedTuple):
 
 def readable_seconds(folder: Path) -> float:
     """Seconds of the shortest stem that somebody reads now."""
-    found = []
+    lengths = []
     for path in folder.rglob("*.part.wav"):
         if path.stat().st_size > 100 and "original" not in path.name:
             info = soundfile.info(path)
-            found.append(info.frames / info.samplerate)
-    return min(found, default=0.0)
+            lengths.append(info.frames / info.samplerate)
+    return min(lengths, default=0.0)
 
 
 def measure(pillar: str, model: str, song: Path, seconds: float) -> Cost:

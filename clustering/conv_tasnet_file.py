@@ -326,18 +326,18 @@ def _of_arguments(values: Mapping[str, Any]) -> shapes.ConvTasnet:
 def _of_tensors(tensors: Tensors) -> shapes.ConvTasnet:
     """Derive the shape from the tensors of torchaudio's ``conv_tasnet_base``."""
     inner = TORCHAUDIO.block.format(0)
-    wanted = {
+    ranks = {
         TORCHAUDIO.encoder: 3,
         f"{inner}.0.weight": 3,
         f"{inner}.3.weight": 3,
         f"{TORCHAUDIO.mask}.weight": 3,
     }
-    sizes = {name: np.shape(tensors.get(name, ())) for name in wanted}
-    lacking = [name for name, rank in wanted.items() if len(sizes[name]) != rank]
+    sizes = {name: np.shape(tensors.get(name, ())) for name in ranks}
+    lacking = [name for name, rank in ranks.items() if len(sizes[name]) != rank]
     if lacking:
         raise ArgumentError(f"it lacks {', '.join(lacking)} of torchaudio's ConvTasNet")
     (filters, _, size), (hidden, width, _), (_, _, kernel), (outputs, *_) = (
-        sizes[name] for name in wanted
+        sizes[name] for name in ranks
     )
     count = sum(name.endswith(".conv_layers.0.weight") for name in tensors)
     if count % STACK or size % 2:
@@ -364,12 +364,9 @@ def _linear(name: str, layer: Linear | Any) -> dict[str, tf.Variable]:
 
 
 def _misfit(name: str, value: Any, expected: list[int | None]) -> list[str]:
-    wanted = [size for size in reversed(expected) if size != 1]
+    axes = [size for size in reversed(expected) if size != 1]
     shape = getattr(value, "shape", type(value).__name__)
-    if (
-        not isinstance(value, np.ndarray)
-        or [n for n in value.shape if n != 1] != wanted
-    ):
+    if not isinstance(value, np.ndarray) or [n for n in value.shape if n != 1] != axes:
         return [f"misshapen {name}: {shape}, expected {expected[::-1]}"]
     return [] if np.isfinite(value).all() else [f"not finite: {name}"]
 

@@ -24,20 +24,20 @@ def entries(folder: Path) -> list[registry.Entry]:
     """Describe the exported models of a folder, by the cards of the bundled ones.
 
     Args:
-        folder: Holds the folder ``PILLAR/NAME`` of each.
+        folder: Folder with a folder ``PACKAGE/NAME`` for each.
 
     Raises:
-        ExportError: One of them is no export of its pillar, as ONNX.
-        FileNotFoundError: There is none.
+        ExportError: One of them is not an ONNX export of its package.
+        FileNotFoundError: The folder has no exported models.
     """
     paths = sorted(path.parent for path in folder.glob(f"*/*/{CONFIG}"))
-    found = [_entry(path) for path in paths if path.parent.name in registry.PILLARS]
-    if not found:
+    models = [_entry(path) for path in paths if path.parent.name in registry.PILLARS]
+    if not models:
         raise FileNotFoundError(
             f"{folder} holds no exported models; write one by 'python -m unmix.export "
             f"singing --output {folder / 'unmix' / 'singing'}'"
         )
-    return sorted(found, key=lambda entry: not entry.bundled)
+    return sorted(models, key=lambda entry: not entry.bundled)
 
 
 def _entry(path: Path) -> registry.Entry:
@@ -56,7 +56,7 @@ def load(folder: Path, pillar: str, name: str) -> Model:
     """Load an exported model through the module ``light`` of its pillar.
 
     Args:
-        folder: Holds the folder ``PILLAR/NAME`` of each.
+        folder: Folder with a folder ``PACKAGE/NAME`` for each.
         pillar: Name of the package.
         name: Name of the model within it.
 

@@ -193,16 +193,16 @@ def _of(target: str, state: Tensors) -> dict[str, Any]:
 
 def _names(target: str, state: Tensors) -> dict[str, str]:
     """Return the names of a target's tensors in Open-Unmix, by those in the file."""
-    found, word = {}, re.escape(target)
+    renamed, word = {}, re.escape(target)
     for name in state:
         scale = re.match(SCALES.format(word), str(name))
         if scale:
-            found[name] = scale[1]
+            renamed[name] = scale[1]
         for theirs, ours in LAYERS.items():
             begin = re.match(theirs.format(word), str(name))
             if begin:
-                found[name] = ours + str(name)[begin.end() :]
-    return found
+                renamed[name] = ours + str(name)[begin.end() :]
+    return renamed
 
 
 def _unknown(path: Path, name: str, value: Any, expected: str) -> CheckpointError:

@@ -87,8 +87,8 @@ def test_a_run_folder_separates_as_the_file(tmp_path, capsys):
     sound, estimates = reference("torchaudio")
     stems = separate.load(run)(sound)
     ours = np.stack([*stems.values()], axis=1)
-    wanted = levelled(estimates, sound)
-    np.testing.assert_allclose(ours, wanted, atol=1e-5 * abs(wanted).max())
+    expected = levelled(estimates, sound)
+    np.testing.assert_allclose(ours, expected, atol=1e-5 * abs(expected).max())
 
 
 def test_weights_that_differ_are_noticed():
@@ -156,5 +156,5 @@ def test_a_causal_network_of_another_normalisation_takes_that_of_asteroid(tmp_pa
     values = content("causal") | {"infos": {}}
     values["model_args"]["norm_type"] = "gLN"
     torch_file.write(tmp_path / "model.pth", values)
-    found = conv_tasnet_file.load(tmp_path / "model.pth")
-    assert found.network.config.norm == "cLN"
+    actual = conv_tasnet_file.load(tmp_path / "model.pth")
+    assert actual.network.config.norm == "cLN"

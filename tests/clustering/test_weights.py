@@ -99,8 +99,8 @@ def test_the_command_separates_by_a_cached_publication(
     arguments = [str(tmp_path / "talk.wav"), "--model", name]
     assert separate.main([*arguments, "--output", str(tmp_path / "stems")]) == 0
     stems = sorted((tmp_path / "stems").rglob("source*.wav"))
-    found = np.stack([soundfile.read(path, dtype="float32")[0] for path in stems])
-    np.testing.assert_allclose(found, estimates, atol=1e-5 * abs(estimates).max())
+    actual = np.stack([soundfile.read(path, dtype="float32")[0] for path in stems])
+    np.testing.assert_allclose(actual, estimates, atol=1e-5 * abs(estimates).max())
     assert convert.main([name, "--check"]) == 0
     assert "largest difference" in capsys.readouterr().out
 

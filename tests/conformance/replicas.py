@@ -49,8 +49,8 @@ def train(case, strategy):
     batches, steps = distribution.validation_batches(
         strategy, held_out, HELD_OUT, share
     )
-    found = model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
-    return {"train": history["loss"][0], "held_out": found["loss"], **weights(model)}
+    actual = model.evaluate(batches, steps=steps, verbose=0, return_dict=True)
+    return {"train": history["loss"][0], "held_out": actual["loss"], **weights(model)}
 
 
 def main(folder, names, layouts):

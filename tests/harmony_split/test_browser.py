@@ -143,9 +143,9 @@ def stems(tab) -> dict[str, np.ndarray]:
 
 def tapped(tab, start: float, seconds: float) -> np.ndarray:
     """What the left loudspeaker plays from a second of the song on."""
-    heard = np.array(tab.evaluate(TAP % start, seconds), np.float32)
-    first = np.flatnonzero(heard)[0]
-    return heard[first : np.flatnonzero(heard)[-1] - 4096]
+    sound = np.array(tab.evaluate(TAP % start, seconds), np.float32)
+    first = np.flatnonzero(sound)[0]
+    return sound[first : np.flatnonzero(sound)[-1] - 4096]
 
 
 def mix(tab, first: int, count: int) -> np.ndarray:
@@ -427,7 +427,7 @@ def test_a_real_song_through_every_control(visit, real, model):
     assert tab.inner_text("#mixer-song") == "My song.ogg"
 
 
-def same(heard: np.ndarray, expected: np.ndarray) -> None:
-    """Require that what was heard is the beginning of what is expected."""
-    assert len(heard) > 20000
-    np.testing.assert_allclose(heard, expected[: len(heard)], atol=1e-4)
+def same(captured: np.ndarray, expected: np.ndarray) -> None:
+    """Require that the captured sound is the beginning of the expected one."""
+    assert len(captured) > 20000
+    np.testing.assert_allclose(captured, expected[: len(captured)], atol=1e-4)

@@ -84,7 +84,7 @@ def test_previews_offline_are_reported_in_one_sentence(tmp_path, monkeypatch):
 
 
 def test_tiny_takes_the_miniature_at_its_rate_without_asking(monkeypatch):
-    monkeypatch.setitem(miniature.WRITERS, "musdb", lambda place, **k: place)
+    monkeypatch.setitem(miniature.WRITERS, "musdb", lambda folder, **k: folder)
     monkeypatch.setattr(musdb, "preview", lambda: pytest.fail("asked the network"))
     assert corpus.root(PRESETS["tiny"]).name == "musdb-16000"
 

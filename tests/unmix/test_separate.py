@@ -69,16 +69,16 @@ def test_estimates_are_those_of_the_original(name):
 
 
 def test_a_pass_tells_how_far_it_is():
-    separator, told = unmix.load(MODEL, wiener_win_len=20), []
-    separator.watch(told.append)
+    separator, fractions = unmix.load(MODEL, wiener_win_len=20), []
+    separator.watch(fractions.append)
     sound = np.random.default_rng(1).standard_normal([4, 40_000]).astype(np.float32)
     separator(sound)
     separator.watch(None)
     separator(sound[:1])
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1.0)
-    assert len(told) > 20
-    assert max(np.diff(told)) < 0.1
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1.0)
+    assert len(fractions) > 20
+    assert max(np.diff(fractions)) < 0.1
 
 
 @pytest.mark.one_lane

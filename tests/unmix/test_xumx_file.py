@@ -62,11 +62,11 @@ def test_magnitudes_are_those_of_the_original(golden):
     # The file lists drums first.
     order = [networks["drums"], networks["vocals"]]
     ours = tf.stack(estimates(order, tf.constant(golden["mixture"][np.newaxis])))
-    wanted = golden["magnitudes"]
-    np.testing.assert_allclose(ours[:, 0], wanted, atol=1e-5 * wanted.max())
+    expected = golden["magnitudes"]
+    np.testing.assert_allclose(ours[:, 0], expected, atol=1e-5 * expected.max())
     tensors = xumx_file.tensors(FILE)
     double = convert.reference_estimates([*tensors.values()], golden["mixture"])
-    np.testing.assert_allclose(double, wanted, atol=1e-5 * wanted.max())
+    np.testing.assert_allclose(double, expected, atol=1e-5 * expected.max())
 
 
 def test_sound_is_that_of_the_original(published, golden):
@@ -74,12 +74,12 @@ def test_sound_is_that_of_the_original(published, golden):
     assert (separator.sample_rate, separator.sources) == (44100, ("vocals", "drums"))
     stems = separator(golden["sound"][0])
     ours = np.stack([stems["drums"], stems["vocals"]])
-    wanted = golden["estimates"]
+    expected = golden["estimates"]
     # The original leaves out the end that no whole hop reaches.
-    ours = ours[..., : wanted.shape[-1]]
+    ours = ours[..., : expected.shape[-1]]
     inside = slice(16, -16)
     np.testing.assert_allclose(
-        ours[..., inside], wanted[..., inside], atol=1e-5 * abs(wanted).max()
+        ours[..., inside], expected[..., inside], atol=1e-5 * abs(expected).max()
     )
 
 
@@ -90,9 +90,9 @@ def test_bridged_networks_train_together(golden):
     with tf.GradientTape() as tape:
         sound = model.separate(tf.constant(golden["sound"]))
         loss = tf.reduce_mean(sound**2)
-    wanted, inside = golden["estimates"][::-1], slice(16, 280)
+    expected, inside = golden["estimates"][::-1], slice(16, 280)
     np.testing.assert_allclose(
-        sound[0, ..., inside], wanted[..., inside], atol=1e-5 * abs(wanted).max()
+        sound[0, ..., inside], expected[..., inside], atol=1e-5 * abs(expected).max()
     )
     gradients = tape.gradient(loss, model.trainable_variables)
     assert not [each for each in gradients if each is None]
@@ -128,21 +128,21 @@ def test_the_exported_graphs_are_bridged(tmp_path, golden):
         graph.save(tmp_path / "graph.onnx")
         session = onnxruntime.InferenceSession(tmp_path / "graph.onnx")
         (values,) = session.run(None, {name: values})
-    wanted = golden["magnitudes"][::-1]
-    np.testing.assert_allclose(values * mixture, wanted, atol=1e-5 * wanted.max())
+    expected = golden["magnitudes"][::-1]
+    np.testing.assert_allclose(values * mixture, expected, atol=1e-5 * expected.max())
 
 
 def test_the_registry_counts_one_file(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
-    found = {each.name: each for each in registry.entries() if each.pillar == "unmix"}
-    assert [file.size for file in found["xumx"].files] == [16 * 8_893_348]
-    assert [file.size for file in found["xumxl"].files] == [None]
+    actual = {each.name: each for each in registry.entries() if each.pillar == "unmix"}
+    assert [file.size for file in actual["xumx"].files] == [16 * 8_893_348]
+    assert [file.size for file in actual["xumxl"].files] == [None]
     assert (
-        found["xumxhq"]
+        actual["xumxhq"]
         .files[0]
         .address.endswith("/4740378/files/pretrained_xumx_musdb18HQ.pth")
     )
-    assert found["xumx"].licence.startswith("not verified")
+    assert actual["xumx"].licence.startswith("not verified")
 
 
 def test_a_bridged_network_is_not_trained_alone():

@@ -81,13 +81,13 @@ def test_channels_are_exchanged_and_sources_come_from_two_excerpts():
     for ours, theirs in zip(swapped.numpy(), plain, strict=True):
         equal = [np.array_equal(ours, each) for each in (theirs, theirs[::-1])]
         assert sum(equal) == 1
-    found = set()
+    actual = set()
     for number in range(8):
         before = stereo(50)(position(number))["sources"].numpy()
         after = augmented(Augment(remix=True), 0, stereo(50), 50)(position(number))
         same = np.isclose(after["sources"], before).all((1, 2))
-        found |= {*same.tolist()}
-    assert found == {True, False}
+        actual |= {*same.tolist()}
+    assert actual == {True, False}
 
 
 @pytest.mark.parametrize(

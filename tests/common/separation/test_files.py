@@ -181,16 +181,16 @@ def test_progress_moves_within_a_pass_of_a_network_that_tells(tmp_path, seconds)
         return halves(batch)
 
     audio.write(tmp_path / "a.wav", noise(1, round(seconds * RATE)), RATE)
-    watched, told = separator(network, watch=listeners.append), []
-    separate_file(watched, tmp_path / "a.wav", tmp_path, progress=told.append)
+    watched, fractions = separator(network, watch=listeners.append), []
+    separate_file(watched, tmp_path / "a.wav", tmp_path, progress=fractions.append)
     assert listeners[-1] is None
-    assert told == sorted(told)
-    assert (told[0], told[-1]) == (0.0, 1.0)
-    steps = np.diff(told)
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    steps = np.diff(fractions)
     assert max(steps) <= max(0.251, 0.5 / seconds)
     # Three steps of the first pass come before anything is written.
     quarter = min(0.4, 0.375) / seconds / 4 if seconds > 0.5 else 0.25
-    np.testing.assert_allclose(told[1:4], quarter * np.arange(1, 4))
+    np.testing.assert_allclose(fractions[1:4], quarter * np.arange(1, 4))
 
 
 def test_estimates_that_end_early_are_an_error_and_leave_nothing(tmp_path, song):

@@ -124,7 +124,7 @@ BAD = {
         f / "vocals.flac", ESTIMATES[1], RATE, "flac"
     ),
     "estimates holds no stem": empty,
-    "estimates is no folder": shutil.rmtree,
+    "estimates is not a folder": shutil.rmtree,
 }
 
 

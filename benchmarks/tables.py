@@ -240,9 +240,9 @@ TABLES: Mapping[str, Table] = {
 
 ROOT_KEYS = {
     "mixit": "data_root",
-    "unmix": "root",
-    "clustering": "root",
-    "adversarial": "corpora.root",
+    "unmix": "data_root",
+    "clustering": "data_root",
+    "adversarial": "corpora.data_root",
 }
 """Keys of the corpus by earlier names: a table goes on by the same commands alone."""
 UNPAIRED_KEY = "corpora.unpaired_root"

@@ -174,7 +174,7 @@ def test_the_pair_is_scored_separately(corpus_root):
     """Vocals have the score of the pair, not that among all, as museval has it."""
     song = corpus_root / "test" / "a - good"
     names = ("vocals", "drums", "accompaniment")
-    files = run.references(song, names)
+    files = run.references(run.Song("a", song), names)
     # Estimates that are other stems: nothing is perfect, so no score is infinite.
     guesses = dict.fromkeys(names, song / "mixture.wav")
     held = json.loads(worker.score("a", files, guesses))
@@ -190,7 +190,7 @@ def test_the_pair_is_scored_separately(corpus_root):
 
 def test_what_does_not_fit_is_reported(corpus_root, tmp_path):
     song = corpus_root / "test" / "a - good"
-    files = run.references(song, PAIR)
+    files = run.references(run.Song("a", song), PAIR)
     wide = tmp_path / "wide.wav"
     audio.write(wide, np.repeat(audio.read(song / "mixture.wav")[0], 2, 0), RATE)
     with pytest.raises(ScoringError, match="estimated vocals has 2 channels"):
@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_reported(corpus_root, tmp_path):
 @pytest.mark.slow
 def test_a_singular_matrix_is_scored(corpus_root, monkeypatch):
     song = corpus_root / "test" / "a - good"
-    files = run.references(song, PAIR)
+    files = run.references(run.Song("a", song), PAIR)
     guesses = dict.fromkeys(PAIR, song / "mixture.wav")
     usual = json.loads(worker.score("a", files, guesses))
 
@@ -222,7 +222,7 @@ def test_a_singular_matrix_is_scored(corpus_root, monkeypatch):
 @pytest.mark.slow
 def test_a_killed_process_costs_one_song(corpus_root):
     song = corpus_root / "test" / "a - good"
-    files = run.references(song, PAIR)
+    files = run.references(run.Song("a", song), PAIR)
     guesses = dict.fromkeys(PAIR, song / "mixture.wav")
     with run.Scorers(1) as scorers:
         lost = scorers.submit(worker.Job("a", files, guesses))
@@ -544,9 +544,11 @@ def speech_root(tmp_path_factory):
         sounds["mixture"] = sum(sounds.values())
         for part, wave in sounds.items():
             mono = wave[np.newaxis].astype(np.float32)
-            audio.write(root / "songs/test" / name / f"{part}.wav", mono, RATE)
             folder = "mix" if part == "mixture" else part
-            audio.write(root / "folders/test" / folder / f"{name}.wav", mono, RATE)
+            songs = root / "songs/test" / name / f"{part}.wav"
+            for path in (songs, root / "folders/test" / folder / f"{name}.wav"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                audio.write(path, mono, RATE)
     return root
 
 
@@ -561,9 +563,7 @@ def test_speech_has_its_intelligibility_beside_that_of_the_mixture(
     folders = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
     scored = evaluate.evaluate(separator, songs[:1], folders, stoi=True)
     assert not scored.failed
-    parts = [
-        audio.read(songs[0].file(p, songs[0].path))[0] for p in ("speech", "mixture")
-    ]
+    parts = [audio.read(songs[0].file(p))[0] for p in ("speech", "mixture")]
     made = audio.read(folders.estimates / "a" / "speech.wav")[0]
     expected = [stoi(parts[0][0], each[0], RATE) for each in (made, parts[1])]
     (row,) = [each for each in scored.rows if each["target"] == "speech"]

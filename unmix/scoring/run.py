@@ -64,16 +64,12 @@ class Song(NamedTuple):
     path: Path
     pooled: bool = False
 
-    def file(self, part: str, folder: Path) -> Path:
-        """Return the file of a source or of the mixture.
-
-        Args:
-            part: The source, or ``"mixture"``.
-            folder: The path, or a folder that the stem file was decoded to.
-        """
+    def file(self, part: str) -> Path:
+        """Return the wav file of a source, or of ``"mixture"``."""
         if not self.pooled:
-            return _sound(folder / f"{part}.wav")
-        return _sound(folder / (MIX if part == MIXTURE else part) / f"{self.name}.wav")
+            return _sound(self.path / f"{part}.wav")
+        folder = self.path / (MIX if part == MIXTURE else part)
+        return _sound(folder / f"{self.name}.wav")
 
 
 @dataclass(frozen=True)
@@ -145,32 +141,26 @@ def scored_targets(sources: Sequence[str]) -> list[str]:
     return targets
 
 
-def references(
-    song: Song, folder: Path, targets: Iterable[str]
-) -> dict[str, list[Path]]:
+def references(song: Song, targets: Iterable[str]) -> dict[str, list[Path]]:
     """Return the files whose sums are the references of targets.
 
     Args:
-        song: The song.
-        folder: Its folder of wav files.
+        song: The song, as wav files.
         targets: Names in :data:`PARTS`.
 
     Raises:
         CorpusError: A file, or the mixture, does not exist.
     """
-    files = {
-        target: [song.file(part, folder) for part in PARTS[target]]
-        for target in targets
-    }
+    files = {target: [song.file(part) for part in PARTS[target]] for target in targets}
     needed = [
-        song.file(MIXTURE, folder),
+        song.file(MIXTURE),
         *(file for paths in files.values() for file in paths),
     ]
     missing = dict.fromkeys(file.name for file in needed if not file.is_file())
     if missing:
         raise CorpusError(
-            f"{folder} lacks {', '.join(missing)}; it holds "
-            f"{reading.contents(folder)}: unpack it again"
+            f"{song.path} lacks {', '.join(missing)}; it holds "
+            f"{reading.contents(song.path)}: unpack it again"
         )
     return files
 
@@ -307,11 +297,9 @@ def _separate(
     stoi: bool,
 ) -> Job:
     """Write the estimates of a song as 32-bit wav, into its folder or a scratch one."""
-    folder = song.path
-    if not folder.is_dir():
-        folder = musdb.decode(song.path, work / "stems")
-    sums = references(song, folder, targets)
-    mixture = song.file(MIXTURE, folder)
+    if not song.path.is_dir():
+        song = song._replace(path=musdb.decode(song.path, work / "stems"))
+    sums, mixture = references(song, targets), song.file(MIXTURE)
     stems = separate_file(separator, mixture, work / "made").folder
     if estimates:
         kept = estimates / song.name

@@ -158,7 +158,9 @@ def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
             f"into {path.parent}"
         )
     _record(path, download)
+    files.sync(part)
     part.replace(path)
+    files.sync(path.parent)
 
 
 def _problem(path: Path, part: Path, download: Download, expected: Download) -> str:

@@ -1,0 +1,8 @@
+"""Programs that the tests start, which find one another in their own folder."""
+
+collect_ignore = [
+    "file_operations.py",
+    "network_operations.py",
+    "operation.py",
+    "trials.py",
+]

@@ -3,6 +3,7 @@
 collect_ignore = [
     "file_operations.py",
     "network_operations.py",
+    "kills.py",
     "operation.py",
     "trials.py",
 ]

@@ -48,6 +48,7 @@ int faults_arm(const char *below, int kind, int which) {
   return 0;
 }
 
+int faults_kind(void) { return fault; }
 int faults_calls(void) { return state->calls; }
 const char *faults_name(void) { return state->name; }
 const char *faults_log(void) { return state->log; }

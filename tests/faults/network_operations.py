@@ -142,17 +142,17 @@ def bundled_before(folder: Path) -> None:
 
 
 def save_steps(folder: Path) -> int:
-    """Take five steps and save after each, one also as the best and a kept one."""
+    """Take three steps and save after each, one also as the best and a kept one."""
 
     def run() -> int:
         model = keras.Model()
         model.network = tf.Module()
         model.network.weight = tf.Variable(np.zeros(50, np.float32))
-        store = Checkpoints(folder / OUT, model, keep=2)
+        store = Checkpoints(folder / OUT, model, keep=1)
         restored = store.restore_latest()
-        for step in range(restored.step if restored else 0, 5):
+        for step in range(restored.step if restored else 0, 3):
             model.network.weight.assign(np.sin(model.network.weight.numpy() + step))
-            if step == 3:
+            if step == 1:
                 store.save_best(step + 1, {"step": step})
                 store.save_kept(step + 1, {"step": step})
             store.save(step + 1, {"step": step})

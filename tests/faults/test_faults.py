@@ -68,7 +68,7 @@ def test_each_call_of_each_operation_fails(library, module):
         ("out.write_text('half')", "is neither that of before nor the new one"),
         ("draft.write_text('x'); draft.replace(out)", "has its name before its bytes"),
         ("open(out, 'a').write('x')", "restart gave other results"),
-        ("unkind(out)", "not one sentence"),
+        ("unkind(out)", "exit code 99"),
     ],
 )
 def test_careless_programs_are_noticed(library, tmp_path, program, sentence):

@@ -31,6 +31,9 @@ COUNT, KILL, TORN, FULL, BROKEN = range(5)
 FAULTS = {"kill": KILL, "torn write": TORN, "ENOSPC": FULL, "EIO": BROKEN}
 ENDS = {0: "borne", 1: "refused"}
 MOST_SECONDS = 60
+ERRORS, STATES = "errors.txt", "states.pickle"
+"""Files beside the folder of an operation."""
+
 SUMMARY = " files are done, "
 """In the last line of a batch, after a sentence for each file that has failed."""
 
@@ -65,10 +68,9 @@ def run(
 ) -> Ended:
     """Run an operation in a fork, in which call ``number`` fails."""
     LIBRARY.faults_arm(os.fsencode(folder), fault, number)
-    log = folder.parent / "errors.txt"
     child = os.fork()
     if not child:
-        _become(operation, folder, log)
+        _become(operation, folder)
     end = time.monotonic() + MOST_SECONDS
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
         if time.monotonic() > end:
@@ -79,17 +81,24 @@ def run(
     calls = LIBRARY.faults_calls()
     steps = LIBRARY.faults_log().decode()
     LIBRARY.faults_arm(b"", COUNT, 0)
-    return Ended(code, log.read_text("utf-8"), calls, struck, steps)
+    errors = (folder.parent / ERRORS).read_text("utf-8")
+    return Ended(code, errors, calls, struck, steps)
 
 
-def _become(operation: Operation, folder: Path, log: Path) -> None:
+def _become(operation: Operation, folder: Path) -> None:
+    """Run an operation in this process and end it; write what it found and left."""
     code = 99
     try:
-        handle = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        handle = os.open(folder.parent / ERRORS, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        # Of a run that may be killed another one will look at what it left.
+        states = [state(operation, folder)] if LIBRARY.faults_kind() == COUNT else []
         code = operation.run(folder)
+        if states:
+            states.append(state(operation, folder))
+            (folder.parent / STATES).write_bytes(pickle.dumps(states))
     except BaseException:
         traceback.print_exc()
     finally:
@@ -143,11 +152,10 @@ def hidden(folder: Path) -> list[str]:
 
 
 def problems(
-    operation: Operation, folder: Path, before: State, after: State, ended: Ended
+    operation: Operation, now: State, before: State, after: State, ended: Ended
 ) -> list[str]:
     """List what a fault did that it must not do."""
     found = [f"exit code {ended.code}"] if ended.code not in (0, 1, -9) else []
-    now = in_fork(lambda: state(operation, folder))
     if ended.code == 0 and now != after:
         found.append(f"success with other results: {differing(now, after)}")
     sentences = [line for line in ended.errors.splitlines() if SUMMARY not in line]
@@ -183,18 +191,13 @@ def differing(one: State, other: State) -> list[str]:
     return sorted(n for n in {*one, *other} if one.get(n) != other.get(n))
 
 
-def restarted(
-    operation: Operation, folder: Path, after: State, swept: bool
-) -> list[str]:
-    """List what a restart without faults leaves wrong."""
-    ended = run(operation, folder)
-    now = in_fork(lambda: state(operation, folder))
+def restarted(ended: Ended, now: State, after: State) -> list[str]:
+    """List what a restart without faults left wrong."""
     found = []
     if ended.code:
         found.append(f"restart ended with {ended.code}: {ended.errors[-2000:]!r}")
     if now != after:
         found.append(f"restart gave other results: {differing(now, after)}")
-    found += [f"restart left {name}" for name in hidden(folder) if swept]
     return found
 
 
@@ -212,11 +215,16 @@ def trial(operation: Operation, root: Path, every: int) -> dict[str, Any]:
         shutil.copytree(template, folder, copy_function=shutil.copy2)
         return folder
 
+    def looked() -> tuple[Ended, State, State]:
+        """Run without faults, and say what it found and what it left."""
+        (folder.parent / STATES).unlink(missing_ok=True)
+        ended = run(operation, folder)
+        assert (folder.parent / STATES).exists(), ended.errors
+        return ended, *pickle.loads((folder.parent / STATES).read_bytes())
+
     fresh()
-    before = in_fork(lambda: state(operation, folder))
-    undisturbed = run(operation, folder)
+    undisturbed, before, after = looked()
     assert undisturbed.code == 0, undisturbed.errors
-    after = in_fork(lambda: state(operation, folder))
     result: dict[str, Any] = {"calls": undisturbed.calls, "injected": 0}
     result |= {"killed": 0, "refused": 0, "borne": 0}
     began = time.monotonic()
@@ -229,9 +237,12 @@ def trial(operation: Operation, root: Path, every: int) -> dict[str, Any]:
             ended = run(operation, fresh(), kind, number)
             if not ended.struck:
                 break
-            wrong = problems(operation, folder, before, after, ended)
-            # What a process leaves that has succeeded, the next that writes removes.
-            wrong += restarted(operation, folder, after, ended.code != 0)
+            again, left, now = looked()
+            wrong = problems(operation, left, before, after, ended)
+            wrong += restarted(again, now, after)
+            if ended.code:
+                # What a success leaves, the next process removes that writes there.
+                wrong += [f"restart left {name}" for name in hidden(folder)]
             result["injected"] += 1
             result[ENDS.get(ended.code, "killed")] += 1
             found += [f"{fault} at call {number} ({ended.struck}): {w}" for w in wrong]

@@ -267,9 +267,10 @@ def _finished_part(folder: Path, plan: Plan, number: int) -> dict[str, Any] | No
     try:
         part = json.loads(_sidecar(folder, plan, number).read_text("utf-8"))
         size = _shard_path(folder, plan, number).stat().st_size
-    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        is_finished = part["plan"] == plan.digest and part["shard"]["bytes"] == size
+    # Somebody has changed it, or a disk has.
+    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    is_finished = part.get("plan") == plan.digest and part["shard"]["bytes"] == size
     return part if is_finished else None
 
 

@@ -137,7 +137,7 @@ def read(path: Path) -> Report:
     """
     try:
         report = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     is_ours = isinstance(report, dict) and report.get("format") == FORMAT
     return report if is_ours else {}

@@ -105,7 +105,10 @@ def recorded(path: Path) -> Download | None:
     True
     """
     values = _records(path.parent).get(path.name)
-    return Download(**values) if values else None
+    try:
+        return Download(**values) if values else None
+    except TypeError as error:
+        raise _damaged(path.parent / RECORD, error) from error
 
 
 def expected_digest(path: Path) -> str | None:
@@ -124,11 +127,14 @@ def _records(folder: Path) -> dict[str, Any]:
         return {}
     try:
         return dict(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DownloadError(
-            f"{path} is damaged ({error}); remove it, and the next download writes it "
-            "again"
-        ) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"{path} is damaged ({error}); remove it, and the next download writes it again"
+    )
 
 
 def _record(path: Path, download: Download) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import pickle
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -184,17 +185,23 @@ def shards(folder: Path) -> list[bytes]:
 
 
 def read_index(path: Path) -> None:
+    beside(path)
     load_index(path.parent)
 
 
 def read_shard(path: Path) -> None:
-    """Read a shard beside the index of a whole one, which states its size."""
-    if not (path.parent / INDEX_NAME).exists():
-        with tempfile.TemporaryDirectory() as other:
-            record_folders(Path(other))
-            index = (Path(other) / INDEX_NAME).read_text("utf-8")
-        (path.parent / INDEX_NAME).write_text(index, "utf-8")
+    beside(path)
     verify(path.parent)
+
+
+def beside(path: Path) -> None:
+    """Put the other file of a folder of records beside one of them."""
+    if len(list(path.parent.iterdir())) > 1:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for each in record_folders(Path(folder)).iterdir():
+            if each.name != path.name:
+                shutil.copy(each, path.parent)
 
 
 def sidecars(folder: Path) -> list[bytes]:
@@ -277,7 +284,7 @@ TARGETS = {
     "mixing_list": Target(mixing_list.read, mixing_lists, (CorpusError,)),
     "clip_list": Target(
         lambda path: clip_list.read([path], 2, seconds=10.0),
-        lambda folder: [b"a.mp4,0,10,b.mp4,2.5,10\nc.mp4,1,5,d.mp4,0,3\n"],
+        lambda folder: [b"a.mp4,0,9,0,b.mp4,2.5,9,0.5\nc.mp4,1,5,1,d.mp4,0,3,2\n"],
         (CorpusError,),
     ),
     "fuss_list": Target(
@@ -328,7 +335,7 @@ class Reader:
         try:
             self._target.read(self._path)
         except self._target.errors as error:
-            lines = str(error).splitlines()
+            lines = str(error).split("\n")
             return None if len(lines) == 1 else ValueError(f"{len(lines)} lines")
         except Exception as error:
             return error

@@ -17,6 +17,9 @@ import pytest
 
 HERE = Path(__file__).parent
 COMPILER = shutil.which("cc")
+KILLS = 20
+"""Kills of each training; ``kills.py`` takes any number."""
+
 LEAST = 20
 """Faults that any operation meets, and kills and errors of disks among them."""
 
@@ -60,6 +63,20 @@ def test_files_are_whole_or_absent_at_any_fault(library):
 @pytest.mark.parametrize("module", ["file_operations", "network_operations"])
 def test_each_call_of_each_operation_fails(library, module):
     expect_all_borne(trials(library, 1, module))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pillar", ["adversarial", "clustering", "mixit", "unmix"])
+def test_random_kills_end_with_the_same_bits(tmp_path, pillar):
+    results = tmp_path / "kills.json"
+    program = [sys.executable, str(HERE / "kills.py"), str(results), str(KILLS), "1"]
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    subprocess.run([*program, pillar], env=environment, check=True)
+    found = json.loads(results.read_text("utf-8"))[pillar]
+    assert found["problems"] == []
+    # A run may end before its time to be killed has come.
+    assert found["killed"] >= KILLS
 
 
 @pytest.mark.parametrize(

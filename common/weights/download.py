@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from common import files
+from common.errors import CURES
 
 LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
@@ -149,8 +150,11 @@ def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
     part = path.with_name(f"{path.name}.part")
     LOG.info("downloading %s", url)
     try:
-        _download(url, part)
+        with files.naming(part):
+            _download(url, part)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in CURES:
+            raise
         raise DownloadError(
             f"{url} cannot be downloaded ({error}); connect to the network and start "
             f"again to go on, or put the file into {path.parent}"
@@ -164,9 +168,10 @@ def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
             f"into {path.parent}"
         )
     _record(path, download)
-    files.sync(part)
-    part.replace(path)
-    files.sync(path.parent)
+    with files.naming(path):
+        files.sync(part)
+        part.replace(path)
+        files.sync(path.parent)
 
 
 def _problem(path: Path, part: Path, download: Download, expected: Download) -> str:

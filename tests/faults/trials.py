@@ -34,6 +34,9 @@ MOST_SECONDS = 60
 ERRORS, STATES = "errors.txt", "states.pickle"
 """Files beside the folder of an operation."""
 
+RAW = ("[Errno", ".partial-", ".replaced-", ".lock")
+"""What a sentence names only where nobody has written it."""
+
 SUMMARY = " files are done, "
 """In the last line of a batch, after a sentence for each file that has failed."""
 
@@ -161,6 +164,8 @@ def problems(
     sentences = [line for line in ended.errors.splitlines() if SUMMARY not in line]
     if ended.code == 1 and len(sentences) != 1:
         found.append(f"not one sentence: {ended.errors[-2000:]!r}")
+    if ended.code == 1 and any(word in ended.errors for word in RAW):
+        found.append(f"not a sentence for a reader: {ended.errors!r}")
     for name, content in now.items():
         is_whole = content in (before.get(name), after.get(name))
         if not is_whole and not operation.unfinished(Path(name).name):

@@ -186,6 +186,7 @@ OPERATIONS = {
         write_records,
         # What a shard holds stands beside it until the index is written.
         unfinished=lambda name: fnmatch.fnmatch(name, "records-*-of-*.json"),
+        leftover=lambda name: fnmatch.fnmatch(name, "*/records-*-of-*.json"),
     ),
     "evaluation": Operation(scored_before, score),
     "conversion": Operation(nothing, to_original),
@@ -195,6 +196,10 @@ OPERATIONS = {
     ),
     "bundle": Operation(bundled_before, lambda folder: write_model(folder, Form())),
     "checkpoint": Operation(
-        nothing, save_steps, unfinished=lambda name: True, content=tensors
+        nothing,
+        save_steps,
+        unfinished=lambda name: True,
+        content=tensors,
+        synced=False,
     ),
 }

@@ -28,9 +28,14 @@ class Operation:
         run: Runs it in that folder; returns the exit code.
         unfinished: Whether a file of that name may be incomplete.
         content: Returns what two runs have in common of a file.
+        leftover: Whether a file of that name may stay after a restart.
+        synced: Whether each file is on disk before it has its name; TensorFlow writes
+            checkpoints otherwise, of which a run takes the newest whole one.
     """
 
     prepare: Callable[[Path], object]
     run: Callable[[Path], int]
     unfinished: Callable[[str], bool] = lambda name: False
     content: Callable[[Path], Any] = digest
+    leftover: Callable[[str], bool] = lambda name: False
+    synced: bool = True

@@ -11,7 +11,7 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -164,9 +164,7 @@ class Checkpoints:
         if self._scratch or intact[::-1] == _listed(folder):
             return
         if intact:
-            listed = [f'all_model_checkpoint_paths: "{name}"' for name in intact[::-1]]
-            lines = [f'model_checkpoint_path: "{intact[0]}"', *listed]
-            write_text(folder / LIST, "\n".join(lines) + "\n")
+            write_text(folder / LIST, _list(folder, intact[::-1]))
         else:
             (folder / LIST).unlink(missing_ok=True)
         self._latest = self._manager("latest", self._keep)
@@ -380,6 +378,19 @@ def _newest_first(folder: Path) -> list[Path]:
     latest, *others = (_prefixes(folder / name) for name in FOLDERS)
     rest = sorted(itertools.chain(*others), key=_step, reverse=True)
     return [*latest, *rest]
+
+
+def _list(folder: Path, names: Sequence[str]) -> str:
+    """Return a list of TensorFlow of checkpoints, oldest first.
+
+    What has no time is never removed.
+    """
+    lines = [f'model_checkpoint_path: "{names[-1]}"']
+    for name in names:
+        time = max(file.stat().st_mtime for file in folder.glob(f"{name}.*"))
+        lines.append(f'all_model_checkpoint_paths: "{name}"')
+        lines.append(f"all_model_checkpoint_timestamps: {time!r}")
+    return "\n".join(lines) + "\n"
 
 
 def _listed(folder: Path) -> list[str]:

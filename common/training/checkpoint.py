@@ -182,9 +182,10 @@ class Checkpoints:
                 sync(file)
             sync(folder)
         except (tf.errors.OpError, OSError) as error:
+            reason = getattr(error, "strerror", None) or _first_line(error)
             raise OSError(
                 f"checkpoint of step {step} cannot be written to {self._folder} "
-                f"({_first_line(error)}); free space or choose another output, then "
+                f"({reason}); free space or choose another output, then "
                 "run the same command again to continue from the checkpoint before"
             ) from error
 

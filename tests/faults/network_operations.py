@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from unmix.model import OpenUnmix
 RATE = 8192
 STACK = shapes.Recurrent(hidden=3, layers=1, dropout=0.0)
 SMALL = ClusteringConfig(
-    spectral=shapes.Spectral(shapes.Features(9), STACK, 4, ("tanh",))
+    spectral=shapes.Spectral(shapes.Features(), STACK, 2, ("tanh",))
 )
 
 
@@ -128,7 +129,7 @@ def write_model(folder: Path, form: Form) -> int:
         out = folder / OUT / "model"
         if not (form.publish and out.exists()):
             parts = {"": (constant(network(SMALL)), SMALL)}
-            bundled.write(folder / "run", out, parts, load, form)
+            bundled.write(folder / "run", out, parts, load, form, lambda summary: [])
         return 0
 
     return exit_code("convert", run)
@@ -162,10 +163,9 @@ def save_steps(folder: Path) -> int:
 
 
 def tensors(path: Path) -> Any:
-    """Read a checkpoint by its index, without its count of saves."""
+    """Read a checkpoint by its index, without its count of saves, or a list of them."""
     if path.name == "checkpoint":
-        lines = path.read_text("utf-8").splitlines()
-        return [line for line in lines if "timestamp" not in line]
+        return path.read_text("utf-8").splitlines()[0]  # the newest one
     if path.suffix != ".index":
         return path.suffix
     reader = tf.train.load_checkpoint(str(path.with_suffix("")))
@@ -200,6 +200,8 @@ OPERATIONS = {
         save_steps,
         unfinished=lambda name: True,
         content=tensors,
+        # What a kill leaves after the last step, no later step removes.
+        leftover=lambda name: bool(re.search(r"latest/(step-2|.*temp|.*tmp)", name)),
         synced=False,
     ),
 }

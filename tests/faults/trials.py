@@ -257,6 +257,8 @@ def trial(operation: Operation, root: Path, every: int) -> dict[str, Any]:
             result["injected"] += 1
             result[ENDS.get(ended.code, "killed")] += 1
             found += [f"{fault} at call {number} ({ended.struck}): {w}" for w in wrong]
+        sys.stdout.write(f"{fault}: {result}, {len(found)} problems\n")
+        sys.stdout.flush()
     return {**result, "seconds": round(time.monotonic() - began), "problems": found}
 
 

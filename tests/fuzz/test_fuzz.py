@@ -44,7 +44,7 @@ FINDS = {
         DEEP, LONG, b"a: " + LONG, b"a: &a [*a]", LAUGHS, b"preset: [1]",
         b"a: !!timestamp x", b"a: !!set [1]", b"a: !!bool x", b"a: !!int ''",
     ],
-    "fuss_list": [b"a.wav\t" + b"b" * 5000 + b".wav\n"],
+    "fuss_list": [b"a.wav\t" + b"b" * 5000 + b".wav\n", b"a.wav\t~b\0.wav\n"],
     "index": [DEEP, LONG],
     "mixing_list": [DEEP],
     "pickle": [b"ccollections\nOrdered\x0bDict\n.", b"cos\nsystem\n(Vecho\ntR."],

@@ -109,6 +109,7 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
             return reuse.find(folder, plan) or _keep_or_write(plan, folder, jobs)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", error)
+        reason = str(reason).rpartition("; ")[2]  # TensorFlow names the draft before
         raise RecordsError(
             f"The records could not be written into {folder} ({reason}); make room "
             "there and give the same command, which goes on with what is missing."

@@ -254,10 +254,22 @@ def variables(prefix: str | Path) -> list[str]:
 
 
 def save_network(folder: str | Path, network: Any) -> None:
-    """Save only a network, as the best checkpoint of a run folder."""
+    """Save only a network, as the best checkpoint of a run folder.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     best = literal(Path(folder) / "best")
     checkpoint = tf.train.Checkpoint(network=network)
-    tf.train.CheckpointManager(checkpoint, best, 1, checkpoint_name="step").save(0)
+    manager = tf.train.CheckpointManager(checkpoint, best, 1, checkpoint_name="step")
+    try:
+        manager.save(0)
+    except tf.errors.OpError as error:
+        reason = error.message.rpartition("; ")[2]
+        raise OSError(
+            f"the weights of a network cannot be written ({reason}); free space or "
+            "choose another folder"
+        ) from error
 
 
 def run_of(path: str | Path) -> Path | None:

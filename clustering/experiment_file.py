@@ -382,15 +382,18 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         with Path(path).open(encoding="utf-8") as file:
             values = yaml.load(file, PlainLoader)
-        refuse_endless(values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except ConfigError:
+        raise
     # What a constructor of YAML meets in a value of a wrong tag.
     except Exception as error:
         problem = " ".join(str(error).split())
         raise ConfigError(
             f"{path} cannot be read ({problem}); expected YAML that maps keys to values"
         ) from error
+    try:
+        refuse_endless(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(
             f"{path} holds no mapping of names to values; expected sections such as "

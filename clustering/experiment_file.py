@@ -34,6 +34,7 @@ from common.config import (
     flatten,
     keys,
     override,
+    refuse_endless,
     renamed,
     unknown_key,
 )
@@ -212,7 +213,7 @@ def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
     """Read a file with the keys of the command line."""
     values = expand(values, "value")
     preset = values.get("preset", "dpcl")
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise ConfigError(f"preset={preset!r}: expected one of {', '.join(PRESETS)}")
     own = ("preset", "model")
     flat = flatten({key: value for key, value in values.items() if key not in own})
@@ -381,11 +382,18 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         with Path(path).open(encoding="utf-8") as file:
             values = yaml.load(file, PlainLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except ConfigError:
+        raise
+    # What a constructor of YAML meets in a value of a wrong tag.
+    except Exception as error:
         problem = " ".join(str(error).split())
         raise ConfigError(
             f"{path} cannot be read ({problem}); expected YAML that maps keys to values"
         ) from error
+    try:
+        refuse_endless(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(
             f"{path} holds no mapping of names to values; expected sections such as "

@@ -45,6 +45,9 @@ its training cannot continue.
 
 FORMAT_KEY = "format"
 
+MOST_VALUES = 100_000
+"""Values in a file that somebody wrote."""
+
 
 class ConfigError(ValueError):
     """A key that does not exist, or a value of the wrong type."""
@@ -122,7 +125,9 @@ def read_values(path: str | Path) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        refuse_endless(values)
+    # What a constructor of YAML meets in a value of a wrong tag.
+    except Exception as error:
         problem = " ".join(str(error).split())
         raise ConfigError(
             f"configuration file {path} cannot be read ({problem}); expected YAML or "
@@ -135,6 +140,31 @@ def read_values(path: str | Path) -> dict[str, Any]:
         )
     values.pop(FORMAT_KEY, None)
     return flatten(values)
+
+
+def refuse_endless(values: Any) -> None:
+    """Refuse values that hold themselves, or one another so often that none ends.
+
+    An alias of YAML stands for any number of values in a few bytes.
+
+    Raises:
+        ConfigError: There are too many values.
+
+    >>> refuse_endless({"layers": [1, 2]})
+    """
+    waiting, count = [values], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise ConfigError(
+                f"it holds more than {MOST_VALUES} values; write out what its aliases "
+                "(*name) stand for"
+            )
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
 
 
 def flatten(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
@@ -187,7 +217,7 @@ def _saved(cls: Any, path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the values of a file by current keys, with replacements of old choices."""
     try:
         values = dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not a readable configuration ({error}); expected the "
             "config.json of a run folder"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -9,6 +10,31 @@ from collections.abc import Callable
 
 TEMPORARY_BYTES = 1 << 20
 """Bytes that a command needs in the temporary folder: TensorFlow writes code there."""
+
+SPACE = "free some space there, or choose a folder on another disk"
+CURES = {
+    errno.ENOSPC: SPACE,
+    errno.EDQUOT: SPACE,
+    errno.EIO: "the disk or its connection fails, so choose a folder on another one",
+}
+"""What to do about errors that a disk gives in the middle of a work."""
+
+
+def sentence(error: BaseException) -> str:
+    """Return the text of an error, with what to do where a disk has failed.
+
+    >>> sentence(OSError(errno.ENOSPC, "No space left on device", "a.wav"))
+    'a.wav: No space left on device; free some space there, or choose a folder on \
+another disk'
+    >>> sentence(ValueError("a.wav is empty"))
+    'a.wav is empty'
+    """
+    cure = CURES.get(error.errno or 0) if isinstance(error, OSError) else None
+    if not isinstance(error, OSError) or cure is None:
+        return str(error)
+    name = error.filename2 or error.filename
+    what = f"{os.fsdecode(name)}: " if isinstance(name, str | bytes) else ""
+    return f"{what}{error.strerror}; {cure}"
 
 
 def exit_code(program: str, action: Callable[[], int]) -> int:
@@ -34,7 +60,7 @@ def exit_code(program: str, action: Callable[[], int]) -> int:
     except (ValueError, OSError) as error:
         if os.environ.get("SEPARATION_TRACEBACK"):
             raise
-        sys.stderr.write(f"{program}: {error}\n")
+        sys.stderr.write(f"{program}: {sentence(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: interrupted\n")

@@ -19,6 +19,9 @@ from typing import Any, TextIO
 PREFIX = ".partial-"
 """First letters of the names of all drafts."""
 
+OLD_PREFIX = ".replaced-"
+"""First letters of the name of a folder that another one takes the place of."""
+
 DIGEST_BYTES = 1 << 20
 """Bytes of a file that are read at once for its digest."""
 
@@ -65,16 +68,52 @@ def replacing(path: str | Path) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    _sweep(path.parent)
-    draft, handle = _create_file(path)
+    with naming(path):
+        _sweep(path.parent)
+        draft, handle = _create_file(path)
+        try:
+            yield draft
+            sync(draft)
+            draft.replace(path)
+            sync(path.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+            _close(handle)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Let errors of the system name a path where they name a draft, or nothing.
+
+    Writing to an open file raises errors without a name.
+
+    Args:
+        path: What is written.
+
+    >>> with naming("a.txt"):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    Traceback (most recent call last):
+    ...
+    OSError: [Errno 28] No space left on device: 'a.txt'
+    """
     try:
-        yield draft
-        sync(draft)
-        draft.replace(path)
-        sync(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-        _close(handle)
+        yield
+    except OSError as error:
+        names = [name for name in (error.filename, error.filename2) if name]
+        if error.errno and (not names or any(map(_is_draft, names))):
+            error.filename = os.fspath(path)
+            if error.filename2 is not None:
+                del error.filename2
+        raise
+
+
+def _is_draft(name: str | bytes) -> bool:
+    parts = Path(os.fsdecode(name)).parts
+    return any(
+        part.startswith((PREFIX, OLD_PREFIX))
+        or (part.startswith(".") and part.endswith((".lock", ".part")))
+        for part in parts
+    )
 
 
 @contextmanager
@@ -94,10 +133,10 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     """
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(_old(path)):
+    with naming(path), locked(_old(path)):
         _recover(path)
     refuse_existing(path, overwrite=overwrite)
-    with scratch_folder(path.parent) as draft:
+    with naming(path), scratch_folder(path.parent) as draft:
         yield draft
         for folder, _, names in os.walk(draft):
             for name in names:
@@ -222,7 +261,8 @@ def locked(path: Path) -> Iterator[None]:
     hidden = path.parent / f".{path.name}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = _hold(hidden)
+        with naming(path):
+            held = _hold(hidden)
     except OSError as error:
         if not _is_in_cache(path):
             raise
@@ -234,8 +274,9 @@ def locked(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # Windows does not remove an open file; the next process does.
-            with suppress(PermissionError):
+            # It blocks nobody. Windows does not remove an open file; the next
+            # process does.
+            with suppress(OSError):
                 hidden.unlink()
 
 
@@ -421,7 +462,7 @@ def _recover(path: Path) -> None:
 
 
 def _old(path: Path) -> Path:
-    return path.with_name(f".replaced-{path.name}")
+    return path.with_name(f"{OLD_PREFIX}{path.name}")
 
 
 def sync(path: Path) -> None:

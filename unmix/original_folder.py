@@ -306,7 +306,7 @@ def _described(path: Path, shape: Shape) -> tuple[int, int]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no JSON ({error}); copy it again") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} holds no JSON object; copy it again")

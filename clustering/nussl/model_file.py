@@ -316,7 +316,7 @@ def _graph(path: str | Path, text: Any) -> Any:
     try:
         # A dictionary may have tuples instead of the lists of JSON.
         return json.loads(text if isinstance(text, str) else json.dumps(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: its config is no JSON ({error}); expected what nussl writes"
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ def inspect(path: Path, stream: int = 0) -> Sound:
     _check_file(path)
     file = None if stream else open_file(path)
     if file is None:
+        is_whole(path)
         return _ffprobe(path, stream)
     with file:
         in_wav = file.subtype.startswith("MPEG") and file.format != "MP3"
@@ -132,6 +134,11 @@ def open_file(path: Path) -> _Forward | None:
 def _check_file(path: Path) -> None:
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises without permission)
         raise AudioError(f"{path} is a folder; give a sound file.")
+    if _is_stream(path):
+        raise AudioError(
+            f"{path} is a pipe or a device, which cannot be read twice; give a sound "
+            "file, or send the sound to standard input and give - instead."
+        )
     try:
         with path.open("rb") as file:
             if file.read(1):
@@ -141,6 +148,15 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise AudioError(f"{path} cannot be opened: {error.strerror}.") from error
     raise AudioError(f"{path} is empty (0 bytes); copy or download it again.")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is that of a pipe, a socket or a device."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _check_start(sound: Sound, start: int, there: int) -> None:
@@ -193,7 +209,7 @@ def _sndfile_chunks(
             for skip in _lengths(start, chunk_samples):
                 _read_frames(file, skip, sound)
         else:
-            file.seek(start)
+            _seek(file, start, sound)
         for length in _lengths(left, chunk_samples):
             frames = _read_frames(file, length, sound)
             if len(frames):
@@ -207,14 +223,25 @@ def _lengths(total: int, chunk: int) -> Iterator[int]:
         yield min(chunk, total - done)
 
 
+def _seek(file: _Forward, start: int, sound: Sound) -> None:
+    try:
+        file.seek(start)
+    except soundfile.LibsndfileError as error:  # a flac that breaks off
+        raise _damage(sound, error) from error
+
+
+def _damage(sound: Sound, error: soundfile.LibsndfileError) -> AudioError:
+    return AudioError(
+        f"{sound.path} is damaged or breaks off "
+        f"({error.error_string.rstrip('.')}); copy or download it again."
+    )
+
+
 def _read_frames(file: _Forward, frames: int, sound: Sound) -> np.ndarray:
     try:
         chunk = file.read(frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{sound.path} is damaged or breaks off "
-            f"({error.error_string.rstrip('.')}); copy or download it again."
-        ) from error
+        raise _damage(sound, error) from error
     # Some mp3 encoders count the frame of their header as sound.
     slack = MP3_FRAME_SAMPLES if file.format == "MP3" else 0
     if len(chunk) + slack < frames:

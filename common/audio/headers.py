@@ -1,8 +1,8 @@
 """Compare the headers of sound files with the bytes that the files hold.
 
-libsndfile reads a truncated wav, only the first song of a chained ogg, an mp3 up to a
-guessed length and a FLAC up to the stated length without an error. The functions here
-detect these files.
+libsndfile reads a truncated wav, au, caf or w64, only the first song of a chained ogg,
+an mp3 up to a guessed length and a FLAC up to the stated length without an error. The
+functions here detect these files.
 
 References:
     RFC 9639, "Free Lossless Audio Codec (FLAC)", 2024.
@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,17 +36,19 @@ class AudioError(ValueError):
     """Sound that cannot be read or written as asked."""
 
 
-def is_whole(path: Path, container: str) -> bool:
+def is_whole(path: Path, container: str = "") -> bool:
     """Return whether libsndfile reads the whole sound of a file.
 
     Args:
-        path: A file that libsndfile opens.
-        container: libsndfile's name of its format, such as ``"WAV"``.
+        path: A sound file.
+        container: libsndfile's name of its format, such as ``"WAV"``; empty where it
+            does not open the file.
 
     Returns:
         False if ffmpeg is needed, which reads every packet: for an ogg of several
-        streams in a row, an mp3 or wav without a stated length, or a FLAC that states
-        no length or too short a one.
+        streams in a row, an mp3 or wav without a stated length, a FLAC that states no
+        length or too short a one, or a voc, whose headers of blocks libsndfile reads as
+        samples.
 
     Raises:
         AudioError: The file ends before the sound that its header promises.
@@ -56,24 +59,29 @@ def is_whole(path: Path, container: str) -> bool:
     >>> is_whole(path, "WAV")
     True
     """
-    check = {
-        "OGG": _is_single_ogg,
-        "MP3": _is_measured_mp3,
-        "FLAC": _is_measured_flac,
-    }.get(container, _check_chunks)
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
+        magic = file.read(4)
+        file.seek(0)
+        check = CHECKS.get(container) or MAGIC.get(magic, _check_chunks)
         return check(path, file, size)
 
 
 def _check_chunks(path: Path, file: BinaryIO, size: int) -> bool:
-    """Compare the data chunk of RIFF, RIFX, RF64 and AIFF files with their size."""
+    """Compare the data chunk of RIFF, RIFX, RF64 and AIFF files with their size.
+
+    Of an AVI it is the whole of the first RIFF.
+    """
     magic, stated, wide = *struct.unpack("<4sI", file.read(8).ljust(8)), None
     if magic not in {b"RIFF", b"RIFX", b"RF64", b"FORM"}:
         return True
     order = ">" if magic in {b"RIFX", b"FORM"} else "<"
     position = 12
+    if file.read(4) == b"AVI ":
+        if stated not in STREAMED:
+            _check_bytes(path, stated, size - 8)
+        return True
     while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack(order + "4sI", file.read(8))
@@ -88,6 +96,64 @@ def _check_chunks(path: Path, file: BinaryIO, size: int) -> bool:
             return length > 0 or stated + 8 == size or position + 8 == size
         position += 8 + length + length % 2
     return True
+
+
+def _check_au(path: Path, file: BinaryIO, size: int) -> bool:
+    """Compare the size in the header of an AU file with the bytes behind it."""
+    magic, head = file.read(4), file.read(8).ljust(8)
+    first, length = struct.unpack("<II" if magic == b"dns." else ">II", head)
+    if length not in STREAMED:
+        _check_bytes(path, length, size - first)
+    # libsndfile knows one of the sizes for a length that is not known.
+    return length == ELSEWHERE or length not in STREAMED
+
+
+def _check_caf(path: Path, file: BinaryIO, size: int) -> bool:
+    """Compare the chunks of a Core Audio file with its size."""
+    position = 8
+    while position + 12 <= size:
+        file.seek(position)
+        name, length = struct.unpack(">4sQ", file.read(12))
+        position += 12
+        if name == b"data":
+            if length not in STREAMED:
+                _check_bytes(path, length, size - position)
+            return True
+        position += length
+    return True
+
+
+def _check_w64(path: Path, file: BinaryIO, size: int) -> bool:
+    """Compare the chunks of a Sony Wave64 file with its size."""
+    position = 40
+    while position + 24 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4s12xQ", file.read(24))
+        if name == b"data" and length not in STREAMED:
+            _check_bytes(path, length - 24, size - position - 24)
+            # libsndfile reads to the end of the file, whatever is there.
+            return length + -length % 8 >= size - position
+        if name == b"data" or length < 24:
+            return True
+        position += length + -length % 8
+    return True
+
+
+def _check_voc(path: Path, file: BinaryIO, size: int) -> bool:
+    """Compare the blocks of a Creative Voice file with its size.
+
+    Of several blocks libsndfile takes the headers for samples, so ffmpeg reads them.
+    """
+    file.seek(20)
+    position = int.from_bytes(file.read(2), "little")
+    while 0 < position < size:
+        file.seek(position)
+        block, length = file.read(1), int.from_bytes(file.read(3), "little")
+        if block == b"\0":
+            break
+        _check_bytes(path, length, size - position - 4)
+        position += 4 + length
+    return False
 
 
 def _check_bytes(path: Path, promised: int, there: int) -> None:
@@ -195,6 +261,22 @@ def _crc8(data: bytes) -> int:
         for _ in range(8):
             crc = (crc << 1) ^ (0x107 if crc & 0x80 else 0)
     return crc
+
+
+Check = Callable[[Path, BinaryIO, int], bool]
+
+CHECKS: dict[str, Check] = {"MP3": _is_measured_mp3, "FLAC": _is_measured_flac}
+"""Checks by libsndfile's name of the container, of those that tags may precede."""
+
+MAGIC: dict[bytes, Check] = {
+    b"OggS": _is_single_ogg,
+    b".snd": _check_au,
+    b"dns.": _check_au,
+    b"caff": _check_caf,
+    b"riff": _check_w64,
+    b"Crea": _check_voc,
+}
+"""Checks by the first bytes of a file; all others are those of chunks."""
 
 
 def wav_header(

@@ -177,6 +177,10 @@ def read_list(root: Path, split: str) -> list[Example]:
             f"FUSS: {path} is not UTF-8 text ({error.reason} at byte {error.start}); "
             "save it as UTF-8."
         ) from error
+    if "\0" in text:
+        raise CorpusError(
+            f"FUSS: {path} holds a byte 0, which no list of files does; copy it again."
+        )
     examples = list(_parse(path, text))
     if not examples:
         raise CorpusError(f"FUSS: {path} names no example; every line is empty.")
@@ -243,7 +247,7 @@ def _check_files(path: Path, examples: Sequence[Example]) -> None:
         (file, example.line)
         for example in examples
         for file in example.sources
-        if not file.is_file()
+        if not os.path.isfile(file)  # noqa: PTH113 (is_file raises for long names)
     ]
     if missing:
         file, line = missing[0]

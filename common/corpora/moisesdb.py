@@ -129,7 +129,14 @@ def _describe(folder: Path) -> _Described:
             if any(row.get("has_bleed", False) for row in stem["tracks"]):
                 bleeding.add(name)
         artist = str(content.get("artist") or folder.name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise CorpusError(
             f"{path} is not the description of a song ({error!r}); expected "
             '{"artist": ..., "stems": [{"stemName": ..., "tracks": [{"id": ..., '

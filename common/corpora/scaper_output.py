@@ -75,7 +75,18 @@ def tracks(
 
 
 def _lay_out(jams: Path) -> completeness.Row:
-    events, recorded = _annotation(jams)
+    try:
+        return _rows(jams, *_annotation(jams))
+    except CorpusError:
+        raise
+    # Whatever another structure lacks, and paths that no disk holds.
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise _foreign(jams, error) from error
+
+
+def _rows(
+    jams: Path, events: list[Mapping[str, Any]], recorded: Mapping[str, Any]
+) -> completeness.Row:
     paths = recorded.get("isolated_events_audio_path") or []
     if paths:
         files = [_resolve(path, jams) for path in paths]
@@ -110,11 +121,15 @@ def _annotation(jams: Path) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]
         if any(not {"label", "role"} <= set(event) for event in events):
             raise KeyError("label, role")
         return events, annotation.get("sandbox", {}).get("scaper", {})
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise CorpusError(
-            f"{CORPUS}: {jams} holds no annotation of Scaper ({type(error).__name__}); "
-            "remove it, or generate the soundscape again."
-        ) from error
+    except (StopIteration, RecursionError) as error:
+        raise _foreign(jams, error) from error
+
+
+def _foreign(jams: Path, error: Exception) -> CorpusError:
+    return CorpusError(
+        f"{CORPUS}: {jams} holds no annotation of Scaper ({type(error).__name__}); "
+        "remove it, or generate the soundscape again."
+    )
 
 
 def _resolve(recorded: str, jams: Path) -> Path:

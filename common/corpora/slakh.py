@@ -213,7 +213,8 @@ def rendered_stems(folder: Path) -> dict[str, Mapping[str, Any]]:
         return {
             name: stem for name, stem in stems.items() if stem.get("audio_rendered")
         }
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+    # Whatever a constructor of YAML meets, and another structure lacks.
+    except Exception as error:
         raise CorpusError(
             f"Slakh2100: {path} is not the metadata of a track with its stems "
             f"({type(error).__name__}); unpack the track again."

@@ -18,7 +18,7 @@ from typing import Any, final
 
 import numpy as np
 
-from common.files import write_text
+from common.files import naming, write_text
 
 Row = dict[str, Any]
 """Cells by column: texts, whole numbers, floats and booleans."""
@@ -59,7 +59,10 @@ class Rows(UserDict[str, Row]):
     def __setitem__(self, name: str, row: Row) -> None:
         """Keep a row and append it to the file."""
         super().__setitem__(name, row)
-        with self.part.open("a", encoding="utf-8", newline="") as file:
+        with (
+            naming(self.path),
+            self.part.open("a", encoding="utf-8", newline="") as file,
+        ):
             file.write(_lines([self._cells(row)]))
 
     def finish(self, names: Iterable[str]) -> None:

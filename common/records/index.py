@@ -168,7 +168,7 @@ def load_index(folder: str | Path) -> Index:
             f"{folder} holds no {INDEX_NAME}, which a finished set of records has; "
             "check the path, or write the records (again) into it."
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecordsError(
             f"{path} is not valid JSON ({error}); copy or write the records again."
         ) from None

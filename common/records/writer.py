@@ -109,6 +109,7 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
             return reuse.find(folder, plan) or _keep_or_write(plan, folder, jobs)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", error)
+        reason = str(reason).rpartition("; ")[2]  # TensorFlow names the draft before
         raise RecordsError(
             f"The records could not be written into {folder} ({reason}); make room "
             "there and give the same command, which goes on with what is missing."
@@ -267,9 +268,10 @@ def _finished_part(folder: Path, plan: Plan, number: int) -> dict[str, Any] | No
     try:
         part = json.loads(_sidecar(folder, plan, number).read_text("utf-8"))
         size = _shard_path(folder, plan, number).stat().st_size
-    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        is_finished = part["plan"] == plan.digest and part["shard"]["bytes"] == size
+    # Somebody has changed it, or a disk has.
+    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    is_finished = part.get("plan") == plan.digest and part["shard"]["bytes"] == size
     return part if is_finished else None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from common import audio
 from common.audio.decoding import inspect
+from common.errors import sentence
 from common.files import digest, refuse_overwriting, write_json
 from common.separation import report as reports
 from common.separation.files import WHOLE, Part, separate_file
@@ -151,7 +152,7 @@ def attempt(separator: Separator, each: Input, settings: Settings) -> Outcome:
     except (ValueError, OSError) as error:
         if os.environ.get("SEPARATION_TRACEBACK"):
             traceback.print_exc()
-        text = str(error)
+        text = sentence(error)
     except Exception as error:
         # A bug, or too little memory for this file: other files may succeed.
         traceback.print_exc()

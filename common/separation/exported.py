@@ -22,6 +22,7 @@ from common.separation.separator import Network, Separator
 
 CONFIG = "config.json"
 VERSION = 1
+KEYS = {"version", "package", "format", "separator"}
 SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite", "savedmodel": ""}
 CHUNKS = (
     "sources", "sample_rate", "channels", "segment_seconds", "overlap", "named",
@@ -105,18 +106,18 @@ expected a folder that python -m mixit.export MODEL --format onnx wrote
     expected = f"a folder that python -m {package}.export MODEL --format onnx wrote"
     try:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExportError(
             f"{folder} holds no {CONFIG} of an export; expected {expected}"
         ) from error
-    if not isinstance(config, dict) or "separator" not in config:
+    if not isinstance(config, dict) or not config.keys() >= KEYS:
         raise ExportError(f"{folder} is not an exported network; expected {expected}")
     if (config["package"], config["format"]) != (package, "onnx"):
         raise ExportError(
             f"{folder} holds a network of {config['package']} as {config['format']}; "
             f"expected {expected}"
         )
-    if config["version"] > VERSION:
+    if not isinstance(config["version"], int) or config["version"] > VERSION:
         raise ExportError(
             f"{folder} has version {config['version']} and this program reads up to "
             f"{VERSION}; update it"

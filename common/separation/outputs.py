@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from common import audio
-from common.files import claimed, refuse_overwriting, scratch_folder, sync
+from common.files import (
+    claimed,
+    naming,
+    refuse_overwriting,
+    scratch_folder,
+    sync,
+)
 from common.separation.separator import SeparationError, Separator
 
 Rate = Literal["input", "model"]
@@ -320,7 +326,10 @@ def staged(folder: Path, paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     """
     with working_folder(folder) as hidden:
         drafts = {path: hidden / f"{i}{path.suffix}" for i, path in enumerate(paths)}
-        yield drafts
+        try:
+            yield drafts
+        except audio.AudioError as error:
+            raise _named(error, drafts) from error
         _publish(drafts)
 
 
@@ -372,13 +381,23 @@ def _claim(draft: Path, stack: ExitStack) -> None:
         raise _cannot_take_stems(draft.parent, error) from error
 
 
+def _named(error: audio.AudioError, drafts: Mapping[Path, Path]) -> audio.AudioError:
+    """Let an error name stems and not their drafts."""
+    text = str(error)
+    for path, draft in drafts.items():
+        text = text.replace(str(draft), str(path))
+    return audio.AudioError(text)
+
+
 def _publish(drafts: dict[Path, Path]) -> None:
     """Give drafts that are whole their names."""
-    for draft in drafts.values():
-        sync(draft)
     for path, draft in drafts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.replace(path)
+        with naming(path):
+            sync(draft)
+    for path, draft in drafts.items():
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(path)
 
 
 @contextmanager

@@ -130,14 +130,22 @@ def failed(label: str, error: str) -> Report:
 
 
 def read(path: Path) -> Report:
-    """Read a report; return an empty one if there is none that can be read.
+    """Read a report; return an empty one if there is none, or something else.
+
+    Args:
+        path: Its path.
+
+    Raises:
+        OSError: There is a file that cannot be read.
 
     >>> read(Path("no/report.json"))
     {}
     """
     try:
         report = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return {}
+    except (ValueError, RecursionError):
         return {}
     is_ours = isinstance(report, dict) and report.get("format") == FORMAT
     return report if is_ours else {}

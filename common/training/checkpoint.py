@@ -7,9 +7,11 @@ the state of the callbacks. A run resumes from ``latest``, separation uses ``bes
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Collection, Mapping
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from common.files import user_path, write_text
+from common.files import sync, user_path, write_text
 from common.training import network_file
 from common.training.averages import Averages
 from common.training.literal_path import literal
@@ -28,6 +30,9 @@ FOLDERS = ("latest", "best", "kept")
 STEP = re.compile(r"(step-(\d+))\.(index|data-\d+-of-\d+)")
 
 CONFIG = "config.json"
+
+LIST = "checkpoint"
+"""File in which TensorFlow lists the checkpoints of a folder."""
 
 
 class CheckpointError(ValueError):
@@ -117,6 +122,9 @@ class Checkpoints:
     def restore_latest(self) -> Restored | None:
         """Restore the newest readable checkpoint, if the folder has any.
 
+        The latest ones come first: what an epoch saves besides is saved again with
+        them if a kill came between.
+
         Returns:
             The step and the state of :meth:`save`, or None for a new run.
 
@@ -131,12 +139,13 @@ class Checkpoints:
             except CheckpointError as error:
                 problems[path] = str(error)
                 continue
-            if problems:
-                self._leave_out(problems)
+            self._list_intact(problems)
             self.averages.restored()
             step, skipped = int(self._step.numpy()), tuple(problems.values())
             return Restored(step, self._state.values, skipped)
-        if problems:
+        # A run that was killed while it wrote its first checkpoint begins anew.
+        lists = [self._folder / name / LIST for name in FOLDERS]
+        if problems and any(each.exists() for each in lists):
             raise CheckpointError(
                 f"{next(iter(problems.values()))}; none of the {len(problems)} "
                 f"checkpoints in {self._folder} can be restored and nothing was "
@@ -144,34 +153,39 @@ class Checkpoints:
             )
         return None
 
-    def _leave_out(self, damaged: Collection[Path]) -> None:
-        """Remove damaged checkpoints from the list that ``keep`` counts.
+    def _list_intact(self, damaged: Collection[Path]) -> None:
+        """Bring the list that ``keep`` counts in line with the checkpoints.
 
-        Their files stay until the run reaches their step again.
+        Damaged ones are left out, and their files stay until the run reaches their step
+        again; one that was written just before a kill may not be in the list yet.
         """
-        if self._scratch:
-            return
         folder = self._folder / "latest"
         intact = [prefix.name for prefix in _prefixes(folder) if prefix not in damaged]
+        if self._scratch or intact[::-1] == _listed(folder):
+            return
         if intact:
-            listed = [f'all_model_checkpoint_paths: "{name}"' for name in intact[::-1]]
-            lines = [f'model_checkpoint_path: "{intact[0]}"', *listed]
-            write_text(folder / "checkpoint", "\n".join(lines) + "\n")
+            write_text(folder / LIST, _list(folder, intact[::-1]))
         else:
-            (folder / "checkpoint").unlink(missing_ok=True)
+            (folder / LIST).unlink(missing_ok=True)
         self._latest = self._manager("latest", self._keep)
 
     def _write(self, manager: Any, step: int, state: Mapping[str, Any]) -> None:
         _check_finite(self._model, step)
         self._state.values = dict(state)
         self._step.assign(step)
+        folder = Path(manager.directory)
         try:
+            _remove_drafts(folder)
             with self.averages.used():
                 manager.save(checkpoint_number=step)
+            for file in folder.glob(f"step-{step}.*"):
+                sync(file)
+            sync(folder)
         except (tf.errors.OpError, OSError) as error:
+            reason = getattr(error, "strerror", None) or _first_line(error)
             raise OSError(
                 f"checkpoint of step {step} cannot be written to {self._folder} "
-                f"({_first_line(error)}); free space or choose another output, then "
+                f"({reason}); free space or choose another output, then "
                 "run the same command again to continue from the checkpoint before"
             ) from error
 
@@ -240,10 +254,22 @@ def variables(prefix: str | Path) -> list[str]:
 
 
 def save_network(folder: str | Path, network: Any) -> None:
-    """Save only a network, as the best checkpoint of a run folder."""
+    """Save only a network, as the best checkpoint of a run folder.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     best = literal(Path(folder) / "best")
     checkpoint = tf.train.Checkpoint(network=network)
-    tf.train.CheckpointManager(checkpoint, best, 1, checkpoint_name="step").save(0)
+    manager = tf.train.CheckpointManager(checkpoint, best, 1, checkpoint_name="step")
+    try:
+        manager.save(0)
+    except tf.errors.OpError as error:
+        reason = error.message.rpartition("; ")[2]
+        raise OSError(
+            f"the weights of a network cannot be written ({reason}); free space or "
+            "choose another folder"
+        ) from error
 
 
 def run_of(path: str | Path) -> Path | None:
@@ -361,9 +387,38 @@ def exist(folder: str | Path) -> bool:
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    """Return all checkpoints of a run folder, newest first."""
-    prefixes = [path for name in FOLDERS for path in _prefixes(folder / name)]
-    return sorted(prefixes, key=_step, reverse=True)
+    """Return the latest checkpoints of a run folder, and then all others."""
+    latest, *others = (_prefixes(folder / name) for name in FOLDERS)
+    rest = sorted(itertools.chain(*others), key=_step, reverse=True)
+    return [*latest, *rest]
+
+
+def _list(folder: Path, names: Sequence[str]) -> str:
+    """Return a list of TensorFlow of checkpoints, oldest first.
+
+    What has no time is never removed.
+    """
+    lines = [f'model_checkpoint_path: "{names[-1]}"']
+    for name in names:
+        time = max(file.stat().st_mtime for file in folder.glob(f"{name}.*"))
+        lines.append(f'all_model_checkpoint_paths: "{name}"')
+        lines.append(f"all_model_checkpoint_timestamps: {time!r}")
+    return "\n".join(lines) + "\n"
+
+
+def _listed(folder: Path) -> list[str]:
+    """Return the names in the list of TensorFlow, oldest first."""
+    state = tf.train.get_checkpoint_state(literal(folder))
+    paths = state.all_model_checkpoint_paths if state else ()
+    return [Path(path).name for path in paths]
+
+
+def _remove_drafts(folder: Path) -> None:
+    """Remove what TensorFlow had begun to write before a kill."""
+    for draft in folder.glob("step-*_temp"):
+        shutil.rmtree(draft)
+    for draft in folder.glob(f"{LIST}.tmp*"):
+        draft.unlink()
 
 
 def _current_first(folder: Path) -> list[Path]:

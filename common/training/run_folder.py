@@ -203,7 +203,7 @@ def _read(folder: Path) -> dict[str, Any]:
         return {}
     try:
         return dict(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RunFolderError(
             f"{path} is damaged ({error}); copy it again or name another output"
         ) from error

@@ -105,7 +105,7 @@ def read(folder: Path) -> Card | None:
         return None
     try:
         return _card(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise CardError(
             f"{path} is not the card of a model ({error}); expected an object with "
             f"the keys {', '.join(_fields(Card))}"

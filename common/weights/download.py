@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from common import files
+from common.errors import CURES
 
 LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30
@@ -105,7 +106,10 @@ def recorded(path: Path) -> Download | None:
     True
     """
     values = _records(path.parent).get(path.name)
-    return Download(**values) if values else None
+    try:
+        return Download(**values) if values else None
+    except TypeError as error:
+        raise _damaged(path.parent / RECORD, error) from error
 
 
 def expected_digest(path: Path) -> str | None:
@@ -124,11 +128,14 @@ def _records(folder: Path) -> dict[str, Any]:
         return {}
     try:
         return dict(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DownloadError(
-            f"{path} is damaged ({error}); remove it, and the next download writes it "
-            "again"
-        ) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"{path} is damaged ({error}); remove it, and the next download writes it again"
+    )
 
 
 def _record(path: Path, download: Download) -> None:
@@ -143,8 +150,11 @@ def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
     part = path.with_name(f"{path.name}.part")
     LOG.info("downloading %s", url)
     try:
-        _download(url, part)
+        with files.naming(part):
+            _download(url, part)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in CURES:
+            raise
         raise DownloadError(
             f"{url} cannot be downloaded ({error}); connect to the network and start "
             f"again to go on, or put the file into {path.parent}"
@@ -158,7 +168,10 @@ def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
             f"into {path.parent}"
         )
     _record(path, download)
-    part.replace(path)
+    with files.naming(path):
+        files.sync(part)
+        part.replace(path)
+        files.sync(path.parent)
 
 
 def _problem(path: Path, part: Path, download: Download, expected: Download) -> str:

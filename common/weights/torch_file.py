@@ -229,8 +229,10 @@ class _Unpickler(pickle.Unpickler):
             return _StorageType(np.dtype(STORAGES[name]).newbyteorder(self._order))
         if (module, name) in NAMES:
             return NAMES[module, name]()
+        # A name may hold anything, such as line breaks.
+        shown = f"{module}.{name}"[:200].encode("unicode_escape").decode()
         raise _RefusedError(
-            f"names {module}.{name}, which is no part of a tensor; it was not run. "
+            f"names {shown}, which is no part of a tensor; it was not run. "
             "Expected a dictionary of tensors, as torch.save(model.state_dict()) makes"
         )
 

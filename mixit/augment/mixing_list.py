@@ -320,7 +320,7 @@ def read(path: Path) -> list[Mixture]:
             Mixture(row["name"], tuple(Event(**event) for event in row["events"]))
             for row in rows
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorpusError(
             f"{path} is not a mixing list ({error}); remove the folder and make the "
             "set again."

@@ -92,13 +92,60 @@ def test_the_newest_intact_checkpoint_is_restored(saved, change):
     assert len(skipped) == (change == "damaged")
 
 
+@pytest.mark.parametrize("parts", ["data", "index"])
+def test_a_run_whose_first_checkpoint_was_cut_off_begins_anew(toys, parts):
+    config = toys.config()
+    toys.kill(config, 2)
+    latest = toys.folder / "run" / "latest"
+    # TensorFlow writes its list last, and the index after the data.
+    (latest / "checkpoint").unlink()
+    index = latest / "step-1.index"
+    if parts == "data":
+        index.unlink()
+    else:
+        index.write_bytes(index.read_bytes()[:20])
+    model = training.train(config, toys.build)
+    assert int(model.optimizer.iterations.numpy()) == 12
+
+
+def test_a_kill_between_best_and_latest_repeats_both(saved):
+    folder, model = saved
+    store = Checkpoints(folder, model, keep=3)
+    store.save_best(4, {})
+    assert Checkpoints(folder, model, keep=3).restore_latest().step == 3
+    damage(folder / "latest" / "step-3")
+    assert Checkpoints(folder, model, keep=3).restore_latest().step == 2
+
+
+def test_a_checkpoint_that_no_list_names_counts_as_kept(saved):
+    folder, model = saved
+    latest = folder / "latest"
+    before = (latest / "checkpoint").read_text()
+    Checkpoints(folder, model, keep=4).save(4, {})
+    (latest / "checkpoint").write_text(before)
+    store = Checkpoints(folder, model, keep=2)
+    assert store.restore_latest().step == 4
+    store.save(5, {})
+    assert steps(latest) == [4, 5]
+
+
+def test_drafts_of_a_killed_save_are_removed(saved):
+    folder, model = saved
+    (folder / "latest" / "step-3_temp").mkdir()
+    (folder / "latest" / "step-3_temp" / "part.tempstate1").write_bytes(b"half")
+    (folder / "latest" / "checkpoint.tmp12").write_bytes(b"half")
+    Checkpoints(folder, model, keep=3).save(4, {})
+    names = {path.name for path in (folder / "latest").iterdir()}
+    assert not [name for name in names if "temp" in name or "tmp" in name]
+
+
 def test_damaged_checkpoints_do_not_count_as_kept(saved):
     folder, model = saved
     damage(folder / "latest" / "step-3")
     store = Checkpoints(folder, model, keep=2)
     store.restore_latest()
     store.save(4, {})
-    assert set(steps(folder / "latest")) >= {2, 4}
+    assert set(steps(folder / "latest")) == {2, 3, 4}  # the damaged one stays
 
 
 def test_the_folder_is_unchanged_if_none_can_be_restored(toys):

@@ -148,7 +148,9 @@ class SlowPipe(io.BytesIO):
 def test_stems_of_a_pipe_grow_to_those_of_the_file(pillar, tmp_path, monkeypatch):
     main = importlib.import_module(f"{pillar}.separate").main
     segment = 10 if pillar == "unmix" else 4  # frames of the Wiener filter are longer
-    length = (segment + 8) * RATE + 77
+    load = importlib.import_module(pillar).load
+    expected = load("mini", segment_seconds=segment).latency_seconds
+    length = round((expected + 6) * RATE)
     wave = 0.1 * np.random.default_rng(0).standard_normal((2, length))
     wave *= 1 + np.sin(np.arange(wave.shape[1]) / 5000)
     song = tmp_path / "stdin.wav"
@@ -169,8 +171,8 @@ def test_stems_of_a_pipe_grow_to_those_of_the_file(pillar, tmp_path, monkeypatch
     assert stems == whole
     (report_path,) = live.rglob("*report.json")
     latency = json.loads(report_path.read_text("utf-8"))["latency_seconds"]
-    assert segment < latency < segment + 2.5
-    early = [w for read, w in pipe.seen if read >= 4 * RATE * (segment + 4)]
+    assert segment < latency < expected + 2.5
+    early = [w for read, w in pipe.seen if read >= 4 * RATE * (expected + 3)]
     behind = [r / 4 / RATE - w / RATE for r, w in pipe.seen if r < len(data)]
     assert min(early) > RATE
     assert max(behind) <= latency + 0.25

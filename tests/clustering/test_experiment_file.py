@@ -373,7 +373,7 @@ def test_a_sweep_that_is_not_applied_is_hinted_at(music):
         ),
         ("a: !!python/name:os.system", "line 1: the tag !!python/name:os.system"),
         ("a: !own 1", "own"),
-        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' stands twice"),
+        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' occurs twice"),
         ("- 1", "holds no mapping"),
         ("3: 1", "holds no mapping"),
         ("a: [", "cannot be read"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from adversarial import corpus
+from adversarial import corpus, song_lists
 from adversarial.config import TINY, Corpora
 from common.audio.headers import AudioError
 from common.config import ConfigError
@@ -328,7 +328,7 @@ def test_a_function_gives_the_documented_dictionary(sounds, monkeypatch, keys):
         keys[0]: [triple("one")],
         keys[1]: [triple("two")],
     }
-    monkeypatch.setattr(corpus, "_call", lambda function: lists)
+    monkeypatch.setattr(song_lists, "_call", lambda function: lists)
     songs = corpus.list_songs(config(function="mine:songs"))
     assert counts(songs) == [2, 1, 1, 2, 1, 1]
     first, second = songs.paired
@@ -382,7 +382,7 @@ def test_a_dictionary_of_another_form_is_refused(
     songs = {"train_sup": [triple("one")], "valid": [triple("one")]}
     lists = {**songs, "test": [triple("two")], **change}
     lists = {key: value for key, value in lists.items() if value is not None}
-    monkeypatch.setattr(corpus, "_call", lambda function: lists)
+    monkeypatch.setattr(song_lists, "_call", lambda function: lists)
     with pytest.raises(error, match=sentence):
         corpus.list_songs(config(function="mine:songs"))
 

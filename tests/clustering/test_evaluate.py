@@ -214,7 +214,7 @@ def test_the_command_scores_ideal_masks_and_prints_what_was_published(run, capsy
     ratio, own = (means[name]["si_sdr"] for name in ("ideal_ratio", "all"))
     assert ratio > own
     assert evaluate.SYNTHETIC in printed
-    assert "| dpcl, classic | SDRi | 10.30 dB | not run here | Isik" in printed
+    assert "| dpcl, classic | SDRi | 10.3 dB | not run here | Isik" in printed
     assert (run / "evaluation/summary.md").read_text() == printed
     names = {file.name for file in (run / "evaluation").iterdir()}
     tables = {"scores.csv", "ideal_binary.csv", "ideal_ratio.csv"}
@@ -277,7 +277,7 @@ def test_scores_of_a_whole_real_test_set_are_compared_with_published_ones(
     printed = capsys.readouterr().out
     assert evaluate.SYNTHETIC not in printed
     means = json.loads((run / "evaluation/summary.json").read_text())["all"]
-    for measure, published_ in (("bss_sdr_improvement", "10.30"), ("si_sdr", "10.20")):
+    for measure, published_ in (("bss_sdr_improvement", "10.3"), ("si_sdr", "10.2")):
         here = f"{published_} dB | {means[measure]:.2f} dB |"
         assert here in printed
 

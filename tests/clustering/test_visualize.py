@@ -15,6 +15,7 @@ from common import audio, plots
 from common import config as configuration
 from common.corpora import waveforms
 from common.corpora.track import Track
+from common.synthetic import miniature
 from common.synthetic.miniature import MARKER
 from common.training.checkpoint import save_network
 
@@ -28,9 +29,9 @@ FILES = ["mixture.wav", "source0.wav", "source1.wav", "viz.png"]
 @pytest.fixture
 def snippets(config, tmp_path, monkeypatch):
     """A configuration of three snippets of half a second, in an own current folder."""
-    write = corpus.WRITERS["snippets"]
+    write = miniature.WRITERS["snippets"]
     monkeypatch.setitem(corpus.MINIATURE, "snippets", {"test": 3, "seconds": 0.5})
-    monkeypatch.setitem(corpus.WRITERS, "snippets", write)
+    monkeypatch.setitem(miniature.WRITERS, "snippets", write)
     monkeypatch.chdir(tmp_path)
     groups = ("vocals", "drums+bass+other")
     return replace(config, dataset="snippets", data_root=None, sources=groups)

@@ -231,13 +231,15 @@ def _embed_bands(network):
 
 def _clustering(preset, inputs, closeness_db, no_gradient=()):
     config = clustering.presets.PRESETS[preset]
+    # Trained by SI-SDR, each chunk would get a gain of its own, as its level is open.
+    levels = replace(config, loss=replace(config.loss, inference_kind="snr"))
     small = _clustering_small(config)
     return Case(
         network=lambda: clustering.network.network(config),
         training=lambda replicas: _clustering_training(small, replicas),
         example=_clustering_example,
         inputs=inputs,
-        separator=lambda *given: _clustering_separator(given[0], config, given[1]),
+        separator=lambda *given: _clustering_separator(given[0], levels, given[1]),
         load=clustering.separate.load,
         small=lambda: (clustering.network.network(small), small),
         command=(

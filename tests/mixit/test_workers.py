@@ -109,7 +109,7 @@ def test_chief_by_environment(monkeypatch):
 
 def test_devices_that_are_not_there():
     assert len(tf.config.list_logical_devices("CPU")) == 2
-    with pytest.raises(ValueError, match="replicas=9, but 2 CPU devices"):
+    with pytest.raises(ValueError, match="replicas=9 asked for, but 2 CPU devices"):
         distribution.choose("mirrored", 9)
     with pytest.raises(ValueError, match="needs the environment variable TF_CONFIG"):
         distribution.choose("multiworker")

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from tqdm import tqdm
+
 from common.files import scratch_folder
 from common.separation.batch import Outcome, Settings, attempt, failure
 from common.separation.inputs import Input
@@ -186,6 +188,8 @@ def _serve(connection: Connection, loader: Loader) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stdout = sys.stderr  # standard output is for the lines about files
+    # Its default lock holds a semaphore of the system, which a kill would leave behind.
+    tqdm.set_lock(threading.RLock())
     try:
         separator = loader()
     except (ValueError, OSError) as error:

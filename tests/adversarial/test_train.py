@@ -186,7 +186,7 @@ def test_finished_phases_are_neither_trained_nor_tested_again(config, monkeypatc
     config = changed(config, phases="sup")
     train.run(config)
     before = read_scalars(f"{config.output}/sup")
-    monkeypatch.setattr(evaluate, "score", None)
+    monkeypatch.setattr(evaluate, "evaluate", None)
     assert train.run(config) == 0
     assert read_scalars(f"{config.output}/sup") == before
 
@@ -406,7 +406,9 @@ def test_the_second_phase_starts_with_new_weights_or_the_best_of_the_first(
     config = changed(config, model_config__init_from=source)
     new = values(made(config, "sup").model.network)
     training.train(phases.part(config, "sup"), train.build)
-    start = made(config, "semisup").model.network
+    job = made(config, "semisup")
+    job.start()
+    start = job.model.network
     learnt = UNet(config.model_config)
     restore_network(f"{config.output}/sup", learnt)
     assert not equal(new, values(learnt))
@@ -492,7 +494,7 @@ def test_weights_of_another_number_of_layers_are_refused(config):
     training.train(phases.part(config, "sup"), train.build)
     other = changed(config, model_config__init_from="sup", model_config__num_layers=2)
     with pytest.raises(CheckpointError, match=r"saved by another configuration"):
-        made(other, "semisup")
+        made(other, "semisup").start()
 
 
 class Killed(BaseException):

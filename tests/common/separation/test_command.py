@@ -263,7 +263,7 @@ def test_a_process_shows_no_traceback(tmp_path):
     program = """
         import sys
         from common.separation import Separator
-        from common.separation_command import command
+        from common.separation.command import command
 
         def load(model):
             raise ValueError("model has no weights; train it first")

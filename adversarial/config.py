@@ -137,8 +137,7 @@ class Corpora:
         records: Folder of the records of the songs; none: in the cache.
         records_encoding: Encoding of the records, which are always made unless it is
             auto: 16 bits, float32 or 16 bits compressed without loss; auto: 16 bits
-                where
-            they keep every sample, else float32.
+            where they keep every sample, else float32.
     """
 
     RENAMED = MappingProxyType({"root": "data_root", "foreign_pickle": None})

@@ -133,8 +133,7 @@ class ClusteringConfig:
             format are read directly, others as records in the cache.
         records_encoding: Encoding of the records, which are always made unless it is
             auto: 16 bits, float32 or 16 bits compressed without loss; auto: 16 bits
-                where
-            they keep every sample, else float32.
+            where they keep every sample, else float32.
         resample: Resample files of another rate instead of refusing them.
         output: Run folder.
         segment_seconds: Length of an excerpt; shorter tracks end with silence.

@@ -127,7 +127,9 @@ def _inference(config: ClusteringConfig, batch: Batch, outputs: tf.Tensor) -> tf
     """Compare masked magnitudes or waveforms with their targets."""
     name, estimates, target = config.loss.inference_kind, outputs, batch.targets
     if batch.spectrum is not None and name in RATIOS:
-        masked = tf.cast(outputs, tf.complex64) * batch.spectrum[:, tf.newaxis]
+        # The gradient of a cast to complex would warn of the imaginary part.
+        mask = tf.complex(outputs, tf.zeros_like(outputs))
+        masked = mask * batch.spectrum[:, tf.newaxis]
         target = batch.sources
         estimates = istft(masked, config.stft, tf.shape(target)[-1])
     elif batch.spectrum is not None:

@@ -76,8 +76,7 @@ class UnmixConfig:
         records: Folder for the records made from the corpus; none: in the cache.
         records_encoding: Encoding of the records, which are always made unless it is
             auto: 16 bits, float32 or 16 bits compressed without loss; auto: 16 bits
-                where
-            they keep every sample, else float32.
+            where they keep every sample, else float32.
         output: Run folder; none: a new one named by the date.
         initial: Run folder, folder of the original's files, or name of a model with the
             initial weights of a new run.

@@ -223,9 +223,20 @@ def _announce(separator: Separator, each: Input, stems: Mapping[str, Path]) -> N
     """Print where stems grow, and how far they lie behind the sound."""
     names = ", ".join(str(part_path(path)) for path in stems.values())
     sys.stderr.write(
-        f"separate: {each.label}: {names} can be read from now on, about "
-        f"{separator.latency_seconds:.1f} s of sound behind the input, the length of "
-        "--segment\n"
+        f"separate: {each.label}: {names} can be read from now on, "
+        f"{describe_latency(separator)}\n"
+    )
+
+
+def describe_latency(separator: Separator) -> str:
+    """Describe how far the stems lie behind the sound.
+
+    >>> describe_latency(Separator(abs, ["a"], 8000, segment_seconds=2.0))
+    'about 2.0 s of sound behind the input; a shorter --segment is closer'
+    """
+    return (
+        f"about {separator.latency_seconds:.1f} s of sound behind the input; a shorter "
+        "--segment is closer"
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
+from common.audio.encoding import GROWING
 from common.audio.pipes import PipeWriter
-from common.separation.batch import Settings
+from common.separation.batch import Settings, describe_latency
 from common.separation.files import Delay, check_latency, excerpt, walk
 from common.separation.inputs import STANDARD_INPUT, Input
 from common.separation.outputs import INPUT, check_targets
@@ -30,7 +31,7 @@ def check(options: Mapping[str, Any]) -> None:
     Raises:
         SeparationError: An option cannot be used.
 
-    >>> check({"input": ["a.wav"], "output": "out", "raw": None})
+    >>> check({"input": ["a"], "output": "b", "raw": None, "live": False})
     """
     reads = STANDARD_INPUT in options["input"]
     writes = options["output"] == STANDARD_OUTPUT
@@ -40,6 +41,11 @@ def check(options: Mapping[str, Any]) -> None:
         )
     if writes:
         _check_output(options)
+    if options["live"] and options["format"] not in (*GROWING, INPUT):
+        raise SeparationError(
+            f"format is {options['format']}, which cannot be read while it is written; "
+            f"with --live expected {', '.join(GROWING)}"
+        )
     if reads and (writes or options["live"]):
         _check_input(options)
 
@@ -131,8 +137,7 @@ def _pour(loader: Loader, each: Input, settings: Settings, sink: Any) -> str:
     delay = Delay()
     sys.stderr.write(
         f"separate: {target} of {each.label}: {sound.channels} channels at {rate} Hz, "
-        f"about {separator.latency_seconds:.1f} s of sound behind the input, the "
-        "length of --segment\n"
+        f"{describe_latency(separator)}\n"
     )
     for _, stems in walk(separator, sound, form, delay=delay):
         writer.write(stems[index])

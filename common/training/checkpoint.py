@@ -324,6 +324,8 @@ def is_choice(word: str) -> bool:
 def find(folder: str | Path, checkpoint: str | None = None) -> Path:
     """Return the prefix of a checkpoint of a run folder: by default best, else latest.
 
+    A first best one that a kill cut off does not count.
+
     Args:
         folder: A run folder, the prefix of one checkpoint, which is returned, or the
             folder of a bundled or published model, whose file of weights is returned.
@@ -341,7 +343,7 @@ def find(folder: str | Path, checkpoint: str | None = None) -> Path:
         return folder
     for name in ("best", "latest"):
         prefixes = _current_first(Path(folder) / name)
-        if prefixes:
+        if prefixes and not (name == "best" and _is_cut_off(prefixes[0])):
             return prefixes[0]
     if (folder / network_file.NAME).is_file():
         return folder / network_file.NAME
@@ -425,6 +427,20 @@ def _current_first(folder: Path) -> list[Path]:
     """Return the checkpoint in the list of TensorFlow, or all if there is no list."""
     listed = tf.train.latest_checkpoint(literal(folder))
     return [folder / Path(listed).name] if listed else _prefixes(folder)
+
+
+def _is_cut_off(prefix: Path) -> bool:
+    """Whether a kill came while the first checkpoint of a folder was written.
+
+    TensorFlow writes its list last, and the index after the data.
+    """
+    if (prefix.parent / LIST).exists():
+        return False
+    try:
+        tf.train.load_checkpoint(literal(prefix))
+    except (tf.errors.OpError, ValueError):
+        return True
+    return False
 
 
 def _prefixes(folder: Path) -> list[Path]:

@@ -257,7 +257,7 @@ def test_a_closed_standard_output_is_reported_in_one_sentence(
             ["SONG", "--output", "-", "--targets", "rest", "--format", "flac"],
             "format is flac, which standard output does not take",
         ),
-        (["SONG", "--live", "--format", "aiff"], "aiff cannot be read while"),
+        (["SONG", "--live", "--format", "aiff"], "format is aiff, which cannot be"),
     ],
 )
 def test_what_pipes_do_not_take(tmp_path, monkeypatch, capsys, words, sentence):

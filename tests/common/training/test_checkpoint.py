@@ -205,6 +205,19 @@ def test_best_is_used_before_latest(saved):
         find(folder / "nothing")
 
 
+@pytest.mark.parametrize("index", [None, b"", b"torn"])
+def test_a_first_best_that_was_cut_off_gives_way_to_the_latest(saved, index):
+    folder, model = saved
+    Checkpoints(folder, model).save_best(1, {})
+    best = folder / "best"
+    (best / "checkpoint").unlink()
+    assert find(folder) == best / "step-1"
+    (best / "step-1.index").unlink()
+    if index is not None:
+        (best / "step-1.index").write_bytes(index)
+    assert find(folder) == folder / "latest" / "step-3"
+
+
 @pytest.fixture
 def chosen(saved):
     """Return the same folder with a best checkpoint of step 4 and a kept one of 5."""

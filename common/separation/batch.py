@@ -43,6 +43,7 @@ class Settings:
         overwrite: Replace stems that exist.
         skip_done: Skip files with a valid report, and replace the stems of others.
         live: As `separate_file` takes it.
+        activity_seconds: As `separate_file` takes it.
         model: Name of the model as the user gave it.
         model_sha256: SHA-256 of the model; None if it is unknown.
         options: Options that affect the samples of the stems.
@@ -56,6 +57,7 @@ class Settings:
     overwrite: bool = False
     skip_done: bool = False
     live: bool = False
+    activity_seconds: float | None = None
     model: str = ""
     model_sha256: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -204,6 +206,7 @@ def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
         form=form,
         part=settings.part,
         live=settings.live,
+        activity_seconds=settings.activity_seconds,
     )
     facts["input"] |= _content(each, facts["input"])
     made = reports.done(summary, facts, report.parent)

@@ -37,7 +37,7 @@ from common.weights import registry
 SHARED = (
     "input", "model", "output", "name", "format", "segment", "overlap", "targets",
     "two_stems", "start", "duration", "preview", "rate", "overwrite", "skip_done",
-    "device", "jobs", "json", "live", "raw",
+    "device", "jobs", "json", "live", "raw", "activity",
 )  # fmt: skip
 """Options that every package has."""
 
@@ -359,6 +359,15 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         help="print a line of JSON for each file, and nothing else, to standard output",
     )
     add(
+        "--activity",
+        type=float,
+        nargs="?",
+        const=1.0,
+        metavar="SECONDS",
+        help="state the level of mixture and stems in windows of so many seconds "
+        "(default: 1) in report.json, and when each stem is active",
+    )
+    add(
         "--version",
         action="version",
         version=f"{__suite__} {__version__}",
@@ -417,6 +426,8 @@ def _settings(shared: Mapping[str, Any], options: Mapping[str, Any]) -> Settings
         form = replace(form, pattern=shared["name"])
     model = Path(shared["model"]).name or str(shared["model"])
     decisive = {name: shared[name] for name in SEPARATING}
+    if shared["activity"] is not None:  # which a report without it lacks
+        decisive["activity"] = shared["activity"]
     own = {name: value for name, value in options.items() if name != "checkpoint"}
     seconds = PREVIEW_SECONDS if shared["preview"] else shared["duration"]
     return Settings(
@@ -428,6 +439,7 @@ def _settings(shared: Mapping[str, Any], options: Mapping[str, Any]) -> Settings
         overwrite=shared["overwrite"],
         skip_done=shared["skip_done"],
         live=shared["live"],
+        activity_seconds=shared["activity"],
         model=str(shared["model"]),
         options={**own, **decisive},
     )

@@ -38,7 +38,7 @@ from common.separation.outputs import (
     stem_paths,
 )
 from common.separation.separator import Queue, SeparationError, Separator
-from common.separation.summary import Meter, Summary
+from common.separation.summary import Activity, Meter, Summary
 from common.separation.upper_band import Pair, complete
 
 PREVIEW_SECONDS = 20.0
@@ -138,6 +138,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     form: Form = FOLDERS,
     part: Part = WHOLE,
     live: bool = False,
+    activity_seconds: float | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Summary:
     """Separate a sound file, mostly to ``{output}/{input's stem}/{source}.{suffix}``.
@@ -157,6 +158,8 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
         part: Part of the input to separate.
         live: Write each chunk as soon as it is certain, to stems that others may read
             and that end in ``.part`` before their suffix until all are complete.
+        activity_seconds: Length of the windows in which the summary states the levels
+            of mixture and stems over time; None: it does not.
         progress: Called with the fraction done, from 0 to 1, at the beginning and
             after each chunk; an exception in it ends the separation without a trace.
             If the length is unknown, it is called with 0, and with 1 at the end.
@@ -194,7 +197,8 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
     tags = pipe.tags if pipe else read_tags(source)
     sources = [*stems] if form.two_stems else [*separator.sources]
-    meter, delay = Meter(len(sources)), Delay()
+    window = _window_samples(activity_seconds, rate)
+    meter, delay = Meter(len(sources), window), Delay()
     drafted = growing if live else staged
     with drafted(folder, paths) as drafts, ExitStack() as stack:
 
@@ -229,6 +233,27 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
         start_seconds=sound.start / sound.sample_rate,
         rest_of=form.two_stems,
         latency_seconds=delay.most if live else None,
+        activity=_activity(meter, window / rate, sources, stems) if window else None,
+    )
+
+
+def _window_samples(seconds: float | None, rate: int) -> int | None:
+    """Return the length of the windows of the levels over time, if any."""
+    if seconds is None:
+        return None
+    if not (math.isfinite(seconds) and seconds * rate >= 1):
+        raise SeparationError(
+            f"activity is {seconds:g} s; expected the length of a window, such as 1"
+        )
+    return round(seconds * rate)
+
+
+def _activity(
+    meter: Meter, seconds: float, sources: Sequence[str], stems: Iterable[str]
+) -> Activity:
+    mixture, *levels = meter.levels_db().tolist()
+    return Activity(
+        seconds, mixture, {name: levels[sources.index(name)] for name in stems}
     )
 
 

@@ -111,7 +111,31 @@ def done(summary: Summary, facts: Mapping[str, Any], folder: Path) -> Report:
         "real_time_factor": round(summary.elapsed_seconds / seconds, 5),
         "residual_db": _number(summary.residual_db),
         "latency_seconds": summary.latency_seconds,
+        "activity": _over_time(summary),
         "versions": _versions(),
+    }
+
+
+def _over_time(summary: Summary) -> dict[str, Any] | None:
+    """State the levels over time, and when each stem is active, in the input's time."""
+    activity, start = summary.activity, summary.start_seconds
+    if activity is None:
+        return None
+    end = start + summary.samples / summary.sample_rate
+    stems = {
+        name: {
+            "levels_db": [_number(round(level, 2)) for level in levels],
+            "active": [
+                [round(start + first, 3), round(min(start + last, end), 3)]
+                for first, last in activity.intervals(name)
+            ],
+        }
+        for name, levels in activity.stems_db.items()
+    }
+    return {
+        "window_seconds": activity.window_seconds,
+        "mixture_db": [_number(round(level, 2)) for level in activity.mixture_db],
+        "stems": stems,
     }
 
 

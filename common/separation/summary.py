@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+ACTIVE_DB = 20.0
+"""Most that a window of an active stem lies below the loudest window of the stem."""
+AUDIBLE_DB = 40.0
+"""Most that it lies below the loudest window of the mixture."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Levels of a mixture and its stems over time.
+
+    Attributes:
+        window_seconds: Length of a window; the last one may be shorter.
+        mixture_db: Mean power of the mixture in each window, in dB of full scale.
+        stems_db: The same of each stem.
+    """
+
+    window_seconds: float
+    mixture_db: Sequence[float]
+    stems_db: Mapping[str, Sequence[float]]
+
+    def intervals(self, stem: str) -> list[tuple[float, float]]:
+        """List when a stem is active, as pairs of first and last second.
+
+        In a window that is active the stem is at most 20 dB below its own loudest
+        window and at most 40 dB below the loudest window of the mixture.
+
+        >>> Activity(1.0, [0.0] * 4, {"a": [-9.0, -5.0, -30.0, -6.0]}).intervals("a")
+        [(0.0, 2.0), (3.0, 4.0)]
+        """
+        levels = np.asarray(self.stems_db[stem])
+        least = max(levels.max() - ACTIVE_DB, max(self.mixture_db) - AUDIBLE_DB)
+        active = np.isfinite(levels) & (levels >= least)
+        edges = np.flatnonzero(np.diff(active, prepend=False, append=False))
+        pairs = edges.reshape(-1, 2) * self.window_seconds
+        return [(float(start), float(end)) for start, end in pairs]
 
 
 @dataclass(frozen=True)
@@ -32,6 +68,7 @@ class Summary:
         rest_of: Source whose stem is written beside the mixture minus that stem.
         latency_seconds: Sound between what was read and what was written at most, where
             stems could be read while they grew; else None.
+        activity: Levels of mixture and stems over time; None where not asked for.
     """
 
     name: str
@@ -48,6 +85,7 @@ class Summary:
     start_seconds: float = 0.0
     rest_of: str | None = None
     latency_seconds: float | None = None
+    activity: Activity | None = None
 
     def __str__(self) -> str:
         seconds = self.samples / self.sample_rate
@@ -90,16 +128,21 @@ class Meter:
 
     Args:
         sources: Number of the estimates.
+        window_samples: Length of the windows of :meth:`levels_db`, if any.
 
-    >>> meter = Meter(1)
+    >>> meter = Meter(1, window_samples=8)
     >>> meter.add(np.full([2, 10], 1.0), np.full([1, 2, 10], 0.5))
     >>> meter.samples, float(meter.peaks[0]), round(meter.residual_db, 2)
     (10, 0.5, -6.02)
+    >>> meter.levels_db().round(2).tolist()
+    [[0.0, 0.0], [-6.02, -6.02]]
     """
 
-    def __init__(self, sources: int) -> None:
+    def __init__(self, sources: int, window_samples: int | None = None) -> None:
         self.samples = 0
         self.peaks = np.zeros(sources)
+        self._window_samples = window_samples
+        self._windows: list[np.ndarray] = []
         self._values = 0
         self._energies = np.zeros(sources)
         self._mixture = self._residual = 0.0
@@ -107,12 +150,33 @@ class Meter:
     def add(self, mixture: np.ndarray, estimates: np.ndarray) -> None:
         """Add a chunk [channels, n] and its estimates [sources, channels, n]."""
         residual = mixture - estimates.sum(0, dtype=np.float64)
+        if self._window_samples and mixture.size:
+            self._add_windows(np.stack([mixture, *estimates]), self._window_samples)
         self.samples += mixture.shape[1]
         self._values += mixture.size
         self.peaks = np.maximum(self.peaks, np.abs(estimates).max((1, 2)))
         self._energies += np.square(estimates, dtype=np.float64).sum((1, 2))
         self._mixture += float(np.square(mixture, dtype=np.float64).sum())
         self._residual += float(np.square(residual).sum())
+
+    def _add_windows(self, sounds: np.ndarray, window: int) -> None:
+        """Add the powers of sounds [sounds, channels, n] to those of their windows."""
+        powers = np.square(sounds, dtype=np.float64).mean(1)
+        begun = self.samples % window
+        starts = np.arange(window - begun, powers.shape[1], window)
+        sums = np.add.reduceat(powers, np.concatenate([[0], starts]), axis=1).T
+        if begun:
+            self._windows[-1] += sums[0]
+        self._windows.extend(sums[1:] if begun else sums)
+
+    def levels_db(self) -> np.ndarray:
+        """Mean powers in dB of full scale, of the mixture and each source by window."""
+        window = self._window_samples or 1
+        lengths = np.full(len(self._windows), window)
+        lengths[-1] = self.samples - window * (len(lengths) - 1)
+        powers = np.stack(self._windows, axis=1) / lengths
+        with np.errstate(divide="ignore"):
+            return 10.0 * np.log10(powers)
 
     def level_db(self, source: int) -> float:
         """Mean power of a source, in dB of full scale."""

@@ -99,11 +99,37 @@ def test_a_line_and_a_file_state_what_was_made(song, out, reports):
     assert line["versions"]["suite"] == __version__
 
 
+def test_the_report_states_levels_over_time_and_when_a_stem_is_active(
+    tmp_path, out, reports
+):
+    bursts = np.zeros([2, 30_000], np.float32)
+    bursts[:, 6_000:10_000] = 0.4
+    bursts[0, 20_000:20_400] = 0.02
+    bursts[:, 26_000:] = 0.2
+    audio.write(tmp_path / "a.wav", bursts, RATE)
+    words = "--activity", "0.5", "--start", "0.25", "--format", "wav16"
+    code, (line,) = reports(tmp_path / "a.wav", "--output", out, *words)
+    activity = line["activity"]
+    read = bursts[:, 2_000:].astype(np.float64)
+    windows = [read[:, i : i + 4_000] for i in range(0, 28_000, 4_000)]
+    with np.errstate(divide="ignore"):
+        levels = [10 * np.log10(np.square(window).mean()) for window in windows]
+    numbers = [-np.inf if each == "-inf" else each for each in activity["mixture_db"]]
+    assert (code, activity["window_seconds"]) == (0, 0.5)
+    assert numbers == pytest.approx(levels, abs=0.02)
+    rest = activity["stems"]["rest"]
+    assert rest["levels_db"][1] == pytest.approx(levels[1] + 20 * np.log10(0.25), 0.01)
+    assert rest["active"] == [[0.75, 1.25], [3.25, 3.75]]
+    assert reports(tmp_path / "a.wav", "--output", tmp_path)[1][0]["activity"] is None
+
+
 def test_silence_has_a_report_too(tmp_path, out, reports):
     audio.write(tmp_path / "a.wav", np.zeros([1, 900], np.float32), RATE)
-    code, (line,) = reports(tmp_path / "a.wav", "--output", out)
+    code, (line,) = reports(tmp_path / "a.wav", "--output", out, "--activity")
     assert code == 0
     assert line["stems"]["vocals"]["level_db"] == line["residual_db"] == "-inf"
+    silent = {"levels_db": ["-inf"], "active": []}
+    assert line["activity"]["stems"] == {"vocals": silent, "rest": silent}
 
 
 def test_nothing_but_json_goes_to_standard_output(song, out, capsys):
@@ -167,6 +193,7 @@ def test_a_fault_of_the_program_does_not_stop_the_others(tmp_path, out, capsys):
         ["--duration", "0.5"],
         ["--sample-rate", "model"],
         ["--name", "{track}/x_{source}"],
+        ["--activity"],
     ],
 )
 def test_other_options_are_not_done(song, out, reports, words):
@@ -280,6 +307,7 @@ def test_stems_go_where_the_name_says(song, out):
         (["--start", "-1"], "start is -1 s; expected 0 or more"),
         (["--duration", "0"], "duration is 0 s; expected more than 0"),
         (["--start", "5"], "start 5 s leaves nothing of"),
+        (["--activity", "0"], "activity is 0 s; expected the length of a window"),
         (["--jobs", "0"], "jobs is 0; expected 1 or more"),
         (["--device", "tpu"], "device is 'tpu'; expected cpu, gpu or gpu:1"),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
@@ -19,9 +18,6 @@ from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
 from common.signal.stft import Stft
 from common.training.schedule import Schedule
-
-BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the bundled models, a run folder each."""
 
 NetworkName = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
 Dataset = Literal[CorpusName, "snippets"]

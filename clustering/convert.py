@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from clustering import conv_tasnet_file, load, weights
+from clustering import conv_tasnet_file, load, published, weights
 from clustering.config import ClusteringConfig
 from clustering.conv_tasnet_file import ConvTasnetFile
 from clustering.models.layers import EPSILON, NORM_AXES
@@ -242,9 +242,9 @@ def _main(options: argparse.Namespace) -> int:
     sys.stdout.write(f"largest difference {check(model):.3g}\n")
     if options.dest:
         rate = options.sample_rate
-        name = weights.publication(options.source)
+        name = published.publication(options.source)
         config = export(
-            model, options.dest, weights.MODELS[name].sample_rate if name else rate
+            model, options.dest, published.MODELS[name].sample_rate if name else rate
         )
         sys.stdout.write(f"{options.dest}: {_description(config)}\n")
     return 0

@@ -27,7 +27,8 @@ from scipy.stats import spearmanr
 from clustering import corpus, experiment_file, published
 from clustering.confidence import MEASURES as CONFIDENCES
 from clustering.confidence import mixture_confidences
-from clustering.config import BUNDLED, ClusteringConfig
+from clustering.config import ClusteringConfig
+from clustering.published import BUNDLED
 from clustering.separate import SEGMENT_SECONDS
 from clustering.separate import separator as separator_of
 from clustering.weights import Trained, restore, restore_named
@@ -45,7 +46,7 @@ from common.signal.metrics import sdr, si_sdr
 from common.signal.permutation import best_permutation, permute
 from common.signal.stft import Stft, istft, stft
 from common.synthetic import miniature
-from common.weights import bundled
+from common.weights.registry import find_bundled
 
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
@@ -513,7 +514,7 @@ def _restore(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Pa
             output = experiment_file.output(experiment) / output.name
         return trained, config, output
     trained = restore(options.model, checkpoint=options.checkpoint)
-    own = bundled.find(BUNDLED, options.model)
+    own = find_bundled(BUNDLED, options.model)
     output = command.results_folder(options, None if own else user_path(options.model))
     return trained, trained.config, output
 

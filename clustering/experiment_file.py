@@ -25,9 +25,10 @@ from typing import Any, NamedTuple, get_args
 import yaml
 
 from clustering import extension
-from clustering.config import BUNDLED, ClusteringConfig, Dataset
+from clustering.config import ClusteringConfig, Dataset
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
+from clustering.published import BUNDLED
 from common.config import (
     ConfigError,
     aliases,
@@ -41,7 +42,7 @@ from common.config import (
 from common.experiment import take_option
 from common.files import user_path
 from common.training.loop import say
-from common.weights import bundled
+from common.weights.registry import find_bundled
 
 SUFFIXES = (".yml", ".yaml")
 PYTHON = "tag:yaml.org,2002:python/"
@@ -162,7 +163,7 @@ def model(experiment: Experiment) -> str:
             "model_path, or model in a file of plain keys"
         )
     name = expand(experiment.model, f"{experiment.path}: the model")
-    return str(bundled.find(BUNDLED, name) or locate(name, experiment.path))
+    return str(find_bundled(BUNDLED, name) or locate(name, experiment.path))
 
 
 def output(experiment: Experiment) -> Path:

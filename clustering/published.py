@@ -6,16 +6,26 @@ or is quoted. ``python -m clustering.evaluate`` prints them beside its own.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from clustering import weights
-from clustering.config import BUNDLED, ClusteringConfig
-from clustering.weights import MODELS, Publication
 from common.evaluation import published as numbers
 from common.evaluation.published import Number
 from common.evaluation.table import markdown
+from common.files import cache_folder
+from common.weights.download import obtain
 from common.weights.registry import Entry, published_file, shipped
+
+if TYPE_CHECKING:
+    from clustering.config import ClusteringConfig
+
+BUNDLED = Path(__file__).parent / "bundled"
+"""Folder of the bundled models."""
 
 NOT_RUN = "not run here"
 NOT_MEASURED = "not measured"
@@ -35,6 +45,101 @@ PUBLISHED: Sequence[Number] = tuple(
     number for number in numbers.read(Path(__file__).parent) if number.value
 )
 """Numbers at 8 kHz for mixtures cut to the shorter utterance."""
+
+
+HUGGING_FACE = "https://huggingface.co"
+PYTORCH = "https://download.pytorch.org"
+"""Hosts of publications; the environment variable ``CLUSTERING_URL`` names another."""
+
+BY_SA = "CC BY-SA 4.0; the notice in its card says 3.0"
+NOISE = f"{BY_SA}; trained with noise under CC BY-NC 4.0"
+NOT_VERIFIED = "not verified; torchaudio's code is BSD-2-Clause"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A network that others published.
+
+    Attributes:
+        host: Where it lies.
+        path: Path of its file there.
+        licence: Of the weights.
+        sample_rate: In Hz.
+        score: What its authors measured.
+        aliases: Other names of it.
+        page: Address of a page about it; empty where there is none but the file.
+    """
+
+    host: str
+    path: str
+    licence: str
+    sample_rate: int
+    score: str
+    aliases: tuple[str, ...] = ()
+    page: str = ""
+
+    @property
+    def url(self) -> str:
+        """Address of the file."""
+        root = os.environ.get("CLUSTERING_URL") or self.host
+        return f"{root.rstrip('/')}/{self.path}"
+
+
+def _asteroid(
+    repository: str, rate: int, licence: str, score: str, *aliases: str
+) -> Publication:
+    """Describe a Conv-TasNet of asteroid by its repository on Hugging Face."""
+    path = f"{repository}/resolve/main/pytorch_model.bin"
+    names, page = (repository, *aliases), f"{HUGGING_FACE}/{repository}"
+    return Publication(HUGGING_FACE, path, licence, rate, score, names, page)
+
+
+LIBRI2MIX = "JorisCos/ConvTasNet_Libri2Mix"
+MODELS: Mapping[str, Publication] = MappingProxyType(
+    {
+        "convtasnet_libri2mix": _asteroid(
+            f"{LIBRI2MIX}_sepclean_8k", 8000, BY_SA, "SI-SDRi 14.8 dB (Libri2Mix, min)"
+        ),
+        "convtasnet_libri2mix_16k": _asteroid(
+            f"{LIBRI2MIX}_sepclean_16k",
+            16000,
+            BY_SA,
+            "SI-SDRi 15.2 dB (Libri2Mix, min)",
+        ),
+        "convtasnet_libri2mix_noisy": _asteroid(
+            f"{LIBRI2MIX}_sepnoisy_8k",
+            8000,
+            NOISE,
+            "SI-SDRi 11.9 dB (noisy Libri2Mix, min)",
+        ),
+        "convtasnet_libri2mix_noisy_16k": _asteroid(
+            f"{LIBRI2MIX}_sepnoisy_16k",
+            16000,
+            NOISE,
+            "SI-SDRi 12.6 dB (noisy Libri2Mix, min)",
+        ),
+        "convtasnet_wham": _asteroid(
+            "mpariente/ConvTasNet_WHAM_sepclean",
+            8000,
+            f"{BY_SA}; trained with WSJ0, for research only",
+            "SI-SDRi 16.2 dB (WHAM! without noise, min)",
+            "mpariente/ConvTasNet_WHAM!_sepclean",
+        ),
+        "conv_tasnet_base_libri2mix": Publication(
+            PYTORCH,
+            "torchaudio/models/conv_tasnet_base_libri2mix.pt",
+            NOT_VERIFIED,
+            8000,
+            "not measured",
+            ("CONVTASNET_BASE_LIBRI2MIX",),
+        ),
+    }
+)
+"""Publications by name: Conv-TasNet of two speakers, of 5.05 million weights."""
+
+WEIGHTS = 5_050_545
+"""Weights of each of them; torchaudio's has fewer by one path."""
 
 
 def rows(config: ClusteringConfig) -> list[Number]:
@@ -112,20 +217,49 @@ def entries() -> list[Entry]:
     return [*shipped("clustering", BUNDLED), *published]
 
 
-def fetch(name: str) -> None:
-    """Download a publication that the cache does not hold.
+def publication(path: str | Path) -> str | None:
+    """Return the name of a publication in :data:`MODELS`, None for anything else.
 
     Args:
-        name: Key of :data:`clustering.weights.MODELS`.
+        path: Its name, or one of its aliases. What exists goes before it.
+
+    >>> publication("JorisCos/ConvTasNet_Libri2Mix_sepclean_8k")
+    'convtasnet_libri2mix'
+    """
+    if Path(path).exists():
+        return None
+    for name, model in MODELS.items():
+        if str(path) in (name, *model.aliases):
+            return name
+    return None
+
+
+def path_of(name: str) -> Path:
+    """Return the path in the cache that a publication is downloaded to.
+
+    >>> path_of("convtasnet_libri2mix").name
+    'pytorch_model.bin'
+    """
+    return cache_folder("published", name) / Path(MODELS[name].path).name
+
+
+def fetch(name: str) -> Path:
+    """Download the file of a publication that the cache does not hold.
+
+    Args:
+        name: Key of :data:`MODELS`.
 
     Raises:
         DownloadError: It cannot be downloaded, or is another one than at first.
     """
-    weights.fetch(name)
+    path = path_of(name)
+    if not path.exists():
+        logger.info("%s: licence of the weights: %s", name, MODELS[name].licence)
+    return obtain(MODELS[name].url, path)
 
 
 def _entry(name: str, model: Publication) -> Entry:
-    path = weights.published_path(name)
+    path = path_of(name)
     return Entry(
         name,
         "clustering",
@@ -133,12 +267,12 @@ def _entry(name: str, model: Publication) -> Entry:
         model.licence,
         model.score,
         path.exists(),
-        [published_file(path, model.url, 4 * weights.WEIGHTS, True)],
+        [published_file(path, model.url, 4 * WEIGHTS, True)],
         {
             "targets": "two speakers",
             "sample rate": f"{model.sample_rate} Hz",
             "also named": ", ".join(model.aliases),
-            "weights": weights.WEIGHTS,
+            "weights": WEIGHTS,
             "checked": VERIFIED,
         },
     )

@@ -8,23 +8,20 @@ model or a file.
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import tf_keras as keras
 
-from clustering import conv_tasnet_file, experiment_file
-from clustering.config import BUNDLED, ClusteringConfig
+from clustering import conv_tasnet_file, experiment_file, published
+from clustering.config import ClusteringConfig
 from clustering.conv_tasnet_file import ConvTasnetFile
 from clustering.experiment_file import Experiment
 from clustering.network import network
 from clustering.nussl import model_file
 from clustering.nussl.model_file import NusslModel
+from clustering.published import BUNDLED
 from common import files
 from common.config import ConfigError, override
 from common.config import load as load_config
@@ -35,104 +32,11 @@ from common.training.checkpoint import (
     restore_network,
     run_of,
 )
-from common.weights import bundled, torch_file
-from common.weights.download import obtain
+from common.weights import torch_file
+from common.weights.registry import bundled_names, find_bundled
 from common.weights.torch_file import TorchFileError
 
 TORCH = (".pth", ".pt", ".bin")
-HUGGING_FACE = "https://huggingface.co"
-PYTORCH = "https://download.pytorch.org"
-"""Hosts of publications; the environment variable ``CLUSTERING_URL`` names another."""
-
-BY_SA = "CC BY-SA 4.0; the notice in its card says 3.0"
-NOISE = f"{BY_SA}; trained with noise under CC BY-NC 4.0"
-NOT_VERIFIED = "not verified; torchaudio's code is BSD-2-Clause"
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Publication:
-    """A network that others published.
-
-    Attributes:
-        host: Where it lies.
-        path: Path of its file there.
-        licence: Of the weights.
-        sample_rate: In Hz.
-        score: What its authors measured.
-        aliases: Other names of it.
-        page: Address of a page about it; empty where there is none but the file.
-    """
-
-    host: str
-    path: str
-    licence: str
-    sample_rate: int
-    score: str
-    aliases: tuple[str, ...] = ()
-    page: str = ""
-
-    @property
-    def url(self) -> str:
-        """Address of the file."""
-        root = os.environ.get("CLUSTERING_URL") or self.host
-        return f"{root.rstrip('/')}/{self.path}"
-
-
-def _asteroid(
-    repository: str, rate: int, licence: str, score: str, *aliases: str
-) -> Publication:
-    """Describe a Conv-TasNet of asteroid by its repository on Hugging Face."""
-    path = f"{repository}/resolve/main/pytorch_model.bin"
-    names, page = (repository, *aliases), f"{HUGGING_FACE}/{repository}"
-    return Publication(HUGGING_FACE, path, licence, rate, score, names, page)
-
-
-LIBRI2MIX = "JorisCos/ConvTasNet_Libri2Mix"
-MODELS: Mapping[str, Publication] = MappingProxyType(
-    {
-        "convtasnet_libri2mix": _asteroid(
-            f"{LIBRI2MIX}_sepclean_8k", 8000, BY_SA, "SI-SDRi 14.8 dB (Libri2Mix, min)"
-        ),
-        "convtasnet_libri2mix_16k": _asteroid(
-            f"{LIBRI2MIX}_sepclean_16k",
-            16000,
-            BY_SA,
-            "SI-SDRi 15.2 dB (Libri2Mix, min)",
-        ),
-        "convtasnet_libri2mix_noisy": _asteroid(
-            f"{LIBRI2MIX}_sepnoisy_8k",
-            8000,
-            NOISE,
-            "SI-SDRi 11.9 dB (noisy Libri2Mix, min)",
-        ),
-        "convtasnet_libri2mix_noisy_16k": _asteroid(
-            f"{LIBRI2MIX}_sepnoisy_16k",
-            16000,
-            NOISE,
-            "SI-SDRi 12.6 dB (noisy Libri2Mix, min)",
-        ),
-        "convtasnet_wham": _asteroid(
-            "mpariente/ConvTasNet_WHAM_sepclean",
-            8000,
-            f"{BY_SA}; trained with WSJ0, for research only",
-            "SI-SDRi 16.2 dB (WHAM! without noise, min)",
-            "mpariente/ConvTasNet_WHAM!_sepclean",
-        ),
-        "conv_tasnet_base_libri2mix": Publication(
-            PYTORCH,
-            "torchaudio/models/conv_tasnet_base_libri2mix.pt",
-            NOT_VERIFIED,
-            8000,
-            "not measured",
-            ("CONVTASNET_BASE_LIBRI2MIX",),
-        ),
-    }
-)
-"""Publications by name: Conv-TasNet of two speakers, of 5.05 million weights."""
-
-WEIGHTS = 5_050_545
-"""Weights of each of them; torchaudio's has fewer by one path."""
 
 
 class Trained(NamedTuple):
@@ -164,19 +68,19 @@ def restore(
     suffix = Path(path).suffix.lower()
     if suffix in experiment_file.SUFFIXES:
         return restore_named(experiment_file.read(path), checkpoint)
-    if publication(path) or suffix in TORCH:
+    if published.publication(path) or suffix in TORCH:
         if checkpoint is not None:
             raise not_a_run(path, checkpoint)
         model = read(path)
         return Trained(model.network, configuration(model, sample_rate))
-    folder = bundled.find(BUNDLED, path) or files.user_path(path)
+    folder = find_bundled(BUNDLED, path) or files.user_path(path)
     run = run_of(folder)
     if run is None:
         raise CheckpointError(
-            f"{folder} holds no {CONFIG}; expected a run folder, the name of a model "
-            f"that comes with the package, {bundled.NAME}, or of a published one, "
-            f"{', '.join(MODELS)}, a file of nussl, asteroid or torchaudio "
-            "(.pth, .pt, .bin) or an experiment file (.yml)"
+            f"{folder} holds no {CONFIG}; expected a run folder, a model by name "
+            f"({', '.join([*bundled_names(BUNDLED), *published.MODELS])}), a file of "
+            "nussl, asteroid or torchaudio (.pth, .pt, .bin) or an experiment file "
+            "(.yml)"
         )
     config = load_config(ClusteringConfig, run / CONFIG)
     net = network(config)
@@ -208,10 +112,10 @@ def read(path: str | Path) -> NusslModel | ConvTasnetFile:
         DownloadError: A publication cannot be downloaded.
         TorchFileError: The file is damaged, or names a class; nothing of it was run.
     """
-    name = publication(path)
+    name = published.publication(path)
     if name:
-        model = conv_tasnet_file.load(fetch(name))
-        return replace(model, sample_rate=MODELS[name].sample_rate)
+        model = conv_tasnet_file.load(published.fetch(name))
+        return replace(model, sample_rate=published.MODELS[name].sample_rate)
     path = files.user_path(path)
     try:
         of_asteroid = path.is_file() and conv_tasnet_file.is_one(torch_file.read(path))
@@ -236,44 +140,3 @@ def configuration(
     if isinstance(model, ConvTasnetFile):
         return conv_tasnet_file.config(model, sample_rate)
     return model_file.config(model, sample_rate)
-
-
-def publication(path: str | Path) -> str | None:
-    """Return the name of a publication in :data:`MODELS`, None for anything else.
-
-    Args:
-        path: Its name, or one of its aliases. What exists goes before it.
-
-    >>> publication("JorisCos/ConvTasNet_Libri2Mix_sepclean_8k")
-    'convtasnet_libri2mix'
-    """
-    if Path(path).exists():
-        return None
-    for name, model in MODELS.items():
-        if str(path) in (name, *model.aliases):
-            return name
-    return None
-
-
-def published_path(name: str) -> Path:
-    """Return the path in the cache that a publication is downloaded to.
-
-    >>> published_path("convtasnet_libri2mix").name
-    'pytorch_model.bin'
-    """
-    return files.cache_folder("published", name) / Path(MODELS[name].path).name
-
-
-def fetch(name: str) -> Path:
-    """Download the file of a publication that the cache does not hold.
-
-    Args:
-        name: Key of :data:`MODELS`.
-
-    Raises:
-        DownloadError: It cannot be downloaded, or is another one than at first.
-    """
-    path = published_path(name)
-    if not path.exists():
-        logger.info("%s: licence of the weights: %s", name, MODELS[name].licence)
-    return obtain(MODELS[name].url, path)

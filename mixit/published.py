@@ -23,19 +23,19 @@ import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import files
 from common.evaluation import published as numbers
 from common.evaluation.table import markdown
 from common.files import user_path
-from common.training.checkpoint import CheckpointError
-from common.weights import bundled
 from common.weights.card import NOT_MEASURED
 from common.weights.download import DownloadError, obtain
-from common.weights.registry import Entry, published_file, shipped
+from common.weights.registry import Entry, find_bundled, published_file, shipped
 from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
-from mixit.google.architecture import Options
+
+if TYPE_CHECKING:
+    from mixit.google.architecture import Options
 
 BUNDLED = Path(__file__).parent / "bundled"
 """Folder of the bundled models."""
@@ -181,12 +181,11 @@ def resolve(path: str | Path) -> Path:
             priority over a checkpoint or folder of that name; ``./NAME`` is a path.
 
     Raises:
-        CheckpointError: The archive of the model does not hold it.
-        DownloadError: The model cannot be downloaded.
+        DownloadError: The model cannot be downloaded, or its archive lacks it.
     """
     if str(path) in MODELS:
         return _cached(str(path)) or fetch(str(path))
-    return bundled.find(BUNDLED, path) or user_path(path)
+    return find_bundled(BUNDLED, path) or user_path(path)
 
 
 def fetch(name: str) -> Path:
@@ -199,8 +198,8 @@ def fetch(name: str) -> Path:
         Prefix of its checkpoint in the cache.
 
     Raises:
-        CheckpointError: The archive of the model does not hold it.
-        DownloadError: A file cannot be downloaded or is not the published one.
+        DownloadError: A file cannot be downloaded or is not the published one, or the
+            archive lacks the model.
     """
     model, cached = MODELS[name], folder(name)
     logger.info("%s: licence of the weights: %s", name, model.licence)
@@ -211,7 +210,7 @@ def fetch(name: str) -> Path:
             _unpack(path, cached / path.name.removesuffix(".tar.gz"))
     prefix = _cached(name)
     if prefix is None:
-        raise CheckpointError(
+        raise DownloadError(
             f"{cached} does not hold {model.prefix} after the download; remove the "
             "folder and start again"
         )

@@ -61,7 +61,6 @@ SINGLE_READER = {
     "clustering.nussl.cookiecutter": "the experiment files of cookiecutter-nussl",
     "clustering.numpy_kmeans": "k-means without TensorFlow",
     "clustering.principal": "principal components, for the plot",
-    "clustering.published": "published scores",
     "common.audio.ffmpeg_encoder": "encoding by ffmpeg through a pipe",
     "common.audio.excerpts": "excerpts of wav files inside a graph",
     "common.corpora.mir1k": "a corpus",

@@ -8,22 +8,102 @@ the cache, for a machine without internet.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from common.evaluation import published as numbers
+from common.files import cache_folder
 from common.weights.card import NOT_MEASURED
-from common.weights.download import expected_digest
+from common.weights.download import DownloadError, expected_digest, obtain
 from common.weights.registry import Entry, File, published_file, shipped
-from unmix import weights
-from unmix.weights import (
-    BUNDLED,
-    HOST,
-    MODELS,
-    Publication,
-    download_folder,
+from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network
+
+BUNDLED = Path(__file__).parent / "bundled"
+"""Folder of the bundled models."""
+
+HOST = "https://zenodo.org/records"
+"""Host of the records; the environment variable ``UNMIX_URL`` replaces it."""
+
+UNSTATED = "none is stated; the original's code is MIT"
+NON_COMMERCIAL = "CC BY-NC-SA 4.0"
+NOT_VERIFIED = "not verified, see its record; asteroid's code is MIT"
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """The networks of one publication.
+
+    Attributes:
+        record: Number of the record on Zenodo.
+        files: File by target, in the order of the sources. The eight digits in its name
+            are the first of its SHA-256. Networks that are bridged lie in one file.
+        network: Shape of the networks.
+        weights: Number of trained weights of each, None if it is not known.
+        licence: Licence of the weights.
+    """
+
+    record: int
+    files: Mapping[str, str]
+    network: Network
+    weights: int | None
+    licence: str
+
+    def url(self, file: str) -> str:
+        """Return the address of one of the files."""
+        root = os.environ.get("UNMIX_URL") or HOST
+        return f"{root.rstrip('/')}/{self.record}/files/{file}"
+
+
+def _music(record: int, heads: str, network: Network, weights: int) -> Publication:
+    """Describe four targets by the first digits of their SHA-256."""
+    targets = zip(("vocals", "drums", "bass", "other"), heads.split(), strict=True)
+    names = {target: f"{target}-{head}.pth" for target, head in targets}
+    licence = NON_COMMERCIAL if network == UMXL.model else UNSTATED
+    return Publication(record, names, network, weights, licence)
+
+
+def _bridged(
+    record: int, file: str, network: Network, weights: int | None
+) -> Publication:
+    """Describe the four targets of X-UMX, which lie in one file."""
+    targets = "vocals", "drums", "bass", "other"
+    shape = dataclasses.replace(network, bridged=True)
+    files = dict.fromkeys(targets, file)
+    return Publication(record, files, shape, weights, NOT_VERIFIED)
+
+
+MODELS: Mapping[str, Publication] = MappingProxyType(
+    {
+        "umx": _music(
+            3370486, "c8df74a5 5a48008b 646024d3 f8e132cc", UMX.model, 8_893_348
+        ),
+        "umxhq": _music(
+            3370489, "b62c91ce 9619578f 8d85a5bd b52fbbf7", UMXHQ.model, 8_893_348
+        ),
+        "umxl": _music(
+            5069601, "bccbd9aa 69e0ebd4 2ca1ce51 c8c5b3e6", UMXL.model, 28_257_188
+        ),
+        "umxse": Publication(
+            3786908,
+            {"speech": "speech_f5e0d9f9.pth", "noise": "noise_04a6fc2d.pth"},
+            UMXSE.model,
+            1_583_622,
+            UNSTATED,
+        ),
+        "xumx": _bridged(4704231, "pretrained_xumx.pth", UMX.model, 8_893_348),
+        "xumxhq": _bridged(
+            4740378, "pretrained_xumx_musdb18HQ.pth", UMXHQ.model, 8_893_348
+        ),
+        "xumxl": _bridged(7128659, "pretrained_xumxl.pth", UMX.model, None),
+    }
 )
+"""Publications by the names that ``unmix.load`` takes."""
 
 
 def _scores() -> dict[str, dict[str, dict[str, float]]]:
@@ -41,16 +121,57 @@ targets, one iteration of the filter. All numbers are quoted from the authors.
 """
 
 
-def fetch(name: str) -> None:
+def folder(name: str) -> Path:
+    """Return the folder of the cache that a publication is downloaded to.
+
+    >>> folder("umxhq").name
+    'umxhq'
+    """
+    return cache_folder("published", name)
+
+
+def is_published(path: str | Path) -> bool:
+    """Whether a name is that of a publication and not an existing path.
+
+    >>> is_published("umxhq")
+    True
+    """
+    return str(path) in MODELS and not Path(path).exists()
+
+
+def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
     """Download the files of a publication that the cache does not hold.
 
     Args:
-        name: Key of :data:`unmix.weights.MODELS`.
+        name: Name of the publication.
+        targets: The targets; by default all.
+
+    Returns:
+        File in the cache by target, in the order of the targets.
 
     Raises:
-        DownloadError: A file cannot be downloaded or is not the published one.
+        DownloadError: There is no such target, or a file cannot be downloaded or is
+            not the published one.
     """
-    weights.fetch(name)
+    publication = MODELS[name]
+    chosen = list(publication.files) if targets is None else list(targets)
+    unknown = [target for target in chosen if target not in publication.files]
+    if unknown:
+        raise DownloadError(
+            f"{name} has no target {unknown[0]}; expected one of "
+            f"{', '.join(publication.files)}"
+        )
+    paths = {target: folder(name) / publication.files[target] for target in chosen}
+    missing = [path for path in paths.values() if not path.exists()]
+    if missing:
+        logger.info("%s: licence of the weights: %s", name, publication.licence)
+    for path in missing:
+        try:
+            obtain(publication.url(path.name), path, expected_digest(path) or "")
+        except DownloadError as error:
+            urls = ", ".join(publication.url(file.name) for file in missing)
+            raise DownloadError(f"{error}; {name} needs {urls}") from error
+    return paths
 
 
 def entries() -> list[Entry]:
@@ -61,7 +182,7 @@ def entries() -> list[Entry]:
 
 def _entry(name: str, model: Publication) -> Entry:
     names = dict.fromkeys(model.files.values())
-    paths = [download_folder(name) / file for file in names]
+    paths = [folder(name) / file for file in names]
     network = model.network
     facts: dict[str, object] = {
         "targets": ", ".join(model.files),
@@ -123,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = MODELS[name]
         for file in dict.fromkeys(model.files.values()):
             size = _size(model) or "unknown"
-            row = name, download_folder(name), model.url(file), size
+            row = name, folder(name), model.url(file), size
             sys.stdout.write("\t".join(map(str, row)) + "\n")
     return 0
 

@@ -8,11 +8,8 @@ of ``TARGET.pth`` files in the format of the original, or a file of X-UMX by ast
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from common import files
@@ -25,94 +22,13 @@ from common.training.checkpoint import (
     run_of,
     variables,
 )
-from common.weights import bundled
-from common.weights.download import DownloadError, expected_digest, obtain
-from unmix import original_folder, xumx_file
-from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network, UnmixConfig
+from common.weights.registry import bundled_names, find_bundled
+from unmix import original_folder, published, xumx_file
+from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix
+from unmix.published import BUNDLED
 
 CONFIG = "config.json"
-BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the bundled models."""
-
-HOST = "https://zenodo.org/records"
-"""Host of the records; the environment variable ``UNMIX_URL`` replaces it."""
-
-UNSTATED = "none is stated; the original's code is MIT"
-NON_COMMERCIAL = "CC BY-NC-SA 4.0"
-NOT_VERIFIED = "not verified, see its record; asteroid's code is MIT"
-logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Publication:
-    """The networks of one publication.
-
-    Attributes:
-        record: Number of the record on Zenodo.
-        files: File by target, in the order of the sources. The eight digits in its name
-            are the first of its SHA-256. Networks that are bridged lie in one file.
-        network: Shape of the networks.
-        weights: Number of trained weights of each, None if it is not known.
-        licence: Licence of the weights.
-    """
-
-    record: int
-    files: Mapping[str, str]
-    network: Network
-    weights: int | None
-    licence: str
-
-    def url(self, file: str) -> str:
-        """Return the address of one of the files."""
-        root = os.environ.get("UNMIX_URL") or HOST
-        return f"{root.rstrip('/')}/{self.record}/files/{file}"
-
-
-def _music(record: int, heads: str, network: Network, weights: int) -> Publication:
-    """Describe four targets by the first digits of their SHA-256."""
-    targets = zip(("vocals", "drums", "bass", "other"), heads.split(), strict=True)
-    names = {target: f"{target}-{head}.pth" for target, head in targets}
-    licence = NON_COMMERCIAL if network == UMXL.model else UNSTATED
-    return Publication(record, names, network, weights, licence)
-
-
-def _bridged(
-    record: int, file: str, network: Network, weights: int | None
-) -> Publication:
-    """Describe the four targets of X-UMX, which lie in one file."""
-    targets = "vocals", "drums", "bass", "other"
-    shape = dataclasses.replace(network, bridged=True)
-    files = dict.fromkeys(targets, file)
-    return Publication(record, files, shape, weights, NOT_VERIFIED)
-
-
-MODELS: Mapping[str, Publication] = MappingProxyType(
-    {
-        "umx": _music(
-            3370486, "c8df74a5 5a48008b 646024d3 f8e132cc", UMX.model, 8_893_348
-        ),
-        "umxhq": _music(
-            3370489, "b62c91ce 9619578f 8d85a5bd b52fbbf7", UMXHQ.model, 8_893_348
-        ),
-        "umxl": _music(
-            5069601, "bccbd9aa 69e0ebd4 2ca1ce51 c8c5b3e6", UMXL.model, 28_257_188
-        ),
-        "umxse": Publication(
-            3786908,
-            {"speech": "speech_f5e0d9f9.pth", "noise": "noise_04a6fc2d.pth"},
-            UMXSE.model,
-            1_583_622,
-            UNSTATED,
-        ),
-        "xumx": _bridged(4704231, "pretrained_xumx.pth", UMX.model, 8_893_348),
-        "xumxhq": _bridged(
-            4740378, "pretrained_xumx_musdb18HQ.pth", UMXHQ.model, 8_893_348
-        ),
-        "xumxl": _bridged(7128659, "pretrained_xumxl.pth", UMX.model, None),
-    }
-)
-"""Publications by the names that ``unmix.load`` takes."""
 
 
 class Location(NamedTuple):
@@ -146,12 +62,12 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
         CheckpointError: There are no weights, or none of such a target.
         DownloadError: A publication cannot be downloaded.
     """
-    if is_published(path):
+    if published.is_published(path):
         name = str(path)
-        downloads = fetch(name, targets)
-        shape = MODELS[name].network
-        return Location(download_folder(name), downloads, False, shape, shape.bridged)
-    folder = bundled.find(BUNDLED, path) or files.user_path(path)
+        downloads = published.fetch(name, targets)
+        shape = published.MODELS[name].network
+        return Location(published.folder(name), downloads, False, shape, shape.bridged)
+    folder = find_bundled(BUNDLED, path) or files.user_path(path)
     if folder.is_file():
         paths = dict.fromkeys(xumx_file.targets(folder), folder)
         return Location(folder, _chosen(folder, paths, targets), False, joint=True)
@@ -162,7 +78,7 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
         raise CheckpointError(
             f"{path} does not exist; expected a run folder, a folder as the original "
             "writes it, a file of X-UMX, or one of "
-            f"{', '.join([bundled.NAME, *MODELS])}"
+            f"{', '.join([*bundled_names(BUNDLED), *published.MODELS])}"
         )
     weight_files = original_folder.files(folder)
     return Location(folder, _chosen(folder, weight_files, targets), False)
@@ -193,7 +109,7 @@ def load(
     >>> load("mini", ["bass"])["bass"].config.sample_rate
     16000
     """
-    if checkpoint is not None and is_published(path):
+    if checkpoint is not None and published.is_published(path):
         raise not_a_run(path, checkpoint)
     location = locate(path, targets)
     if location.trained_here:
@@ -282,64 +198,11 @@ def runs(folder: Path) -> dict[str, Path]:
 
 def run_config(path: str | Path) -> UnmixConfig | None:
     """Read the configuration of a run, None for other networks."""
-    if is_published(path):
+    if published.is_published(path):
         return None
-    folder = bundled.find(BUNDLED, path) or files.user_path(path)
+    folder = find_bundled(BUNDLED, path) or files.user_path(path)
     first = next(iter(runs(run_of(folder) or folder).values()), None)
     return load_config(UnmixConfig, first / CONFIG) if first else None
-
-
-def download_folder(name: str) -> Path:
-    """Return the folder of the cache that a publication is downloaded to.
-
-    >>> download_folder("umxhq").name
-    'umxhq'
-    """
-    return files.cache_folder("published", name)
-
-
-def is_published(path: str | Path) -> bool:
-    """Whether a name is that of a publication and not an existing path.
-
-    >>> is_published("umxhq")
-    True
-    """
-    return str(path) in MODELS and not Path(path).exists()
-
-
-def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
-    """Download the files of a publication that the cache does not hold.
-
-    Args:
-        name: Name of the publication.
-        targets: The targets; by default all.
-
-    Returns:
-        File in the cache by target, in the order of the targets.
-
-    Raises:
-        DownloadError: There is no such target, or a file cannot be downloaded or is
-            not the published one.
-    """
-    publication, folder = MODELS[name], download_folder(name)
-    chosen = list(publication.files) if targets is None else list(targets)
-    unknown = [target for target in chosen if target not in publication.files]
-    if unknown:
-        raise DownloadError(
-            f"{name} has no target {unknown[0]}; expected one of "
-            f"{', '.join(publication.files)}"
-        )
-    paths = {target: folder / publication.files[target] for target in chosen}
-    missing = [path for path in paths.values() if not path.exists()]
-    if missing:
-        logger.info("%s: licence of the weights: %s", name, publication.licence)
-    for path in missing:
-        try:
-            obtain(publication.url(path.name), path, expected_digest(path) or "")
-        except DownloadError as error:
-            urls = ", ".join(publication.url(file.name) for file in missing)
-            raise DownloadError(f"{error}; {name} needs {urls}") from error
-    return paths
 
 
 def _chosen(

@@ -63,18 +63,6 @@ SUMMARY = "evaluation/summary.json"
 """Where ``python -m X.evaluate RUN`` puts the means of the test split."""
 
 
-def find(models: Path, name: str | Path) -> Path | None:
-    """Return the run folder of a bundled model, or None for any other name.
-
-    Args:
-        models: Folder of the bundled models of a package.
-        name: A name of a model, or any other text.
-    """
-    folder = models / name
-    is_name = Path(name).name == str(name)
-    return folder if is_name and (folder / CONFIG).exists() else None
-
-
 def refuse_large(run: str | Path, weights: int, form: Form) -> None:
     """Refuse a model that would make the package too large.
 

@@ -116,6 +116,27 @@ def _bundled(pillar: str) -> list[Entry]:
     return shipped(pillar, Path(folder) / "bundled")
 
 
+def bundled_names(models: Path) -> list[str]:
+    """List the names of the bundled models of a package.
+
+    Args:
+        models: Folder of its bundled models.
+    """
+    return sorted(path.parent.name for path in models.glob(f"*/{CONFIG}"))
+
+
+def find_bundled(models: Path, name: str | Path) -> Path | None:
+    """Return the run folder of a bundled model, or None for any other name.
+
+    Args:
+        models: Folder of the bundled models of a package.
+        name: A name of a model, or any other text.
+    """
+    folder = models / name
+    is_name = Path(name).name == str(name)
+    return folder if is_name and (folder / CONFIG).exists() else None
+
+
 def shipped(pillar: str, folder: Path) -> list[Entry]:
     """Describe the models that come with a package.
 

@@ -8,10 +8,11 @@ import pytest
 
 import clustering
 from clustering import corpus, evaluate, separate
-from clustering.config import BUNDLED, ClusteringConfig
+from clustering.config import ClusteringConfig
 from clustering.convert import bundle
 from clustering.network import network
 from clustering.presets import PRESETS
+from clustering.published import BUNDLED
 from common.config import ConfigError, save
 from common.config import load as load_config
 from common.synthetic import miniature

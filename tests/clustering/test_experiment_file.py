@@ -14,10 +14,11 @@ from clustering import (
     weights,
 )
 from clustering import train as train_command
-from clustering.config import BUNDLED, ClusteringConfig
+from clustering.config import ClusteringConfig
 from clustering.network import network
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
+from clustering.published import BUNDLED
 from common import audio
 from common import config as configuration
 from common.config import ConfigError

@@ -54,7 +54,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def put(name, file):
-    path = weights.published_path(name)
+    path = published.path_of(name)
     path.parent.mkdir(parents=True)
     path.write_bytes((GOLDEN / file).read_bytes())
 
@@ -66,16 +66,16 @@ def test_a_publication_is_downloaded_once_and_its_digest_kept(server):
     assert server.asked == [f"{path}/pytorch_model.bin"]
     clustering.load("JorisCos/ConvTasNet_Libri2Mix_sepclean_8k")
     assert len(server.asked) == 1
-    record = download.recorded(weights.published_path(NAME))
+    record = download.recorded(published.path_of(NAME))
     assert record.size == len(server.content)
     (entry,) = (each for each in published.entries() if each.name == NAME)
     assert (entry.cached, entry.files[0].sha256) == (True, record.sha256)
     assert "comes with" not in registry.fetch(entry)
     assert entry.facts["checked"] == "verified on a synthetic file of the same layout"
-    weights.published_path(NAME).unlink()
+    published.path_of(NAME).unlink()
     server.content += b" "
     with pytest.raises(DownloadError, match="at the first download"):
-        weights.fetch(NAME)
+        published.fetch(NAME)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_a_rate_that_a_file_lacks_is_that_of_its_publication(cache):
 
 
 def test_names(tmp_path, monkeypatch):
-    assert weights.publication("mpariente/ConvTasNet_WHAM!_sepclean") == (
+    assert published.publication("mpariente/ConvTasNet_WHAM!_sepclean") == (
         "convtasnet_wham"
     )
-    assert weights.publication("speech2") is None
+    assert published.publication("speech2") is None
     monkeypatch.chdir(tmp_path)
     (tmp_path / "convtasnet_wham").mkdir()
-    assert weights.publication("convtasnet_wham") is None
+    assert published.publication("convtasnet_wham") is None
     with pytest.raises(CheckpointError, match=r"convtasnet_wham, conv_tasnet_base"):
         weights.restore("convtasnet_wham")
 

@@ -1,6 +1,6 @@
 """The registry and the list of downloads."""
 
-from unmix import published, weights
+from unmix import published
 
 
 def test_the_registry_lists_what_is_cached_and_what_would_be_downloaded(
@@ -12,11 +12,11 @@ def test_the_registry_lists_what_is_cached_and_what_would_be_downloaded(
         (entry,) = (each for each in published.entries() if each.name == "umxse")
         return entry.cached, [(file.size, file.about) for file in entry.files]
 
-    guess = 4 * weights.MODELS["umxse"].weights
+    guess = 4 * published.MODELS["umxse"].weights
     assert umxse() == (False, [(guess, True), (guess, True)])
-    folder = weights.download_folder("umxse")
+    folder = published.folder("umxse")
     folder.mkdir(parents=True)
-    speech, noise = weights.MODELS["umxse"].files.values()
+    speech, noise = published.MODELS["umxse"].files.values()
     (folder / noise).write_bytes(bytes(10))
     assert umxse() == (False, [(guess, True), (10, False)])
     (folder / speech).write_bytes(bytes(20))

@@ -23,7 +23,7 @@ from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
 from common.weights import download
 from common.weights.download import DownloadError, expected_digest
-from unmix import original_folder, weights
+from unmix import original_folder, published, weights
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix
 
@@ -182,9 +182,9 @@ def server(tmp_path, monkeypatch):
         monkeypatch.setenv("UNMIX_URL", f"http://127.0.0.1:{running.server_port}/")
         head = hashlib.sha256(CONTENT).hexdigest()[:8]
         files = {"vocals": f"vocals-{head}.pth", "bass": f"bass_{head}.pth"}
-        small = replace(weights.MODELS["umx"], record=7, files=files)
-        models = MappingProxyType({**weights.MODELS, "small": small})
-        monkeypatch.setattr(weights, "MODELS", models)
+        small = replace(published.MODELS["umx"], record=7, files=files)
+        models = MappingProxyType({**published.MODELS, "small": small})
+        monkeypatch.setattr(published, "MODELS", models)
         yield running
         running.shutdown()
         thread.join()
@@ -198,7 +198,7 @@ def test_addresses(monkeypatch):
     monkeypatch.delenv("UNMIX_URL", raising=False)
     urls = [
         model.url(file)
-        for model in weights.MODELS.values()
+        for model in published.MODELS.values()
         for file in model.files.values()
     ]
     assert len(set(urls)) == 17
@@ -208,24 +208,24 @@ def test_addresses(monkeypatch):
     assert f"{zenodo}/5069601/files/drums-69e0ebd4.pth" in urls
     assert f"{zenodo}/3786908/files/noise_04a6fc2d.pth" in urls
     assert f"{zenodo}/7128659/files/pretrained_xumxl.pth" in urls
-    assert list(weights.MODELS["umxl"].files) == ["vocals", "drums", "bass", "other"]
-    assert list(weights.MODELS["umxse"].files) == ["speech", "noise"]
-    for model in weights.MODELS.values():
+    assert list(published.MODELS["umxl"].files) == ["vocals", "drums", "bass", "other"]
+    assert list(published.MODELS["umxse"].files) == ["speech", "noise"]
+    for model in published.MODELS.values():
         for file in model.files.values():
-            digest = expected_digest(weights.download_folder("x") / file)
+            digest = expected_digest(published.folder("x") / file)
             # asteroid's names have none: the first download records it.
             assert (digest is None) == model.network.bridged
-    assert weights.MODELS["umxl"].licence == "CC BY-NC-SA 4.0"
+    assert published.MODELS["umxl"].licence == "CC BY-NC-SA 4.0"
 
 
 def test_download_once(server):
-    actual = weights.fetch("small")
+    actual = published.fetch("small")
     assert list(actual) == ["vocals", "bass"]
     assert actual["vocals"].read_bytes() == CONTENT
     assert server.asked[0] == f"/7/files/{actual['vocals'].name}"
-    assert weights.fetch("small", ["bass"]) == {"bass": actual["bass"]}
+    assert published.fetch("small", ["bass"]) == {"bass": actual["bass"]}
     assert len(server.asked) == 2
-    assert names(weights.download_folder("small")) == sorted(
+    assert names(published.folder("small")) == sorted(
         [*(p.name for p in actual.values()), download.RECORD]
     )
 
@@ -235,21 +235,21 @@ def test_without_a_network_the_error_lists_all_files_and_their_folder(
 ):
     monkeypatch.setenv("UNMIX_URL", "http://127.0.0.1:1")
     with pytest.raises(DownloadError) as error:
-        weights.fetch("small")
-    for file in weights.MODELS["small"].files.values():
+        published.fetch("small")
+    for file in published.MODELS["small"].files.values():
         assert f"http://127.0.0.1:1/7/files/{file}" in str(error.value)
-    assert f"into {weights.download_folder('small')}" in str(error.value)
+    assert f"into {published.folder('small')}" in str(error.value)
 
 
 def test_unknown_target(server):
     with pytest.raises(DownloadError, match="small has no target choir; expected one"):
-        weights.fetch("small", ["choir"])
+        published.fetch("small", ["choir"])
     assert not server.asked
 
 
 def test_what_exists_goes_before_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert weights.is_published("umxhq")
-    assert not weights.is_published("mine")
+    assert published.is_published("umxhq")
+    assert not published.is_published("mine")
     (tmp_path / "umxhq").mkdir()
-    assert not weights.is_published("umxhq")
+    assert not published.is_published("umxhq")

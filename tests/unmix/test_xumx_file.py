@@ -11,7 +11,7 @@ import unmix
 from common.separation.separator import SeparationError
 from common.training.checkpoint import CheckpointError
 from common.weights import registry, torch_file
-from unmix import convert, export, weights, xumx_file
+from unmix import convert, export, published, weights, xumx_file
 from unmix.config import PRESETS, Network
 from unmix.end_to_end import EndToEnd
 from unmix.model import estimates
@@ -29,15 +29,15 @@ def golden():
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
+def in_cache(tmp_path, monkeypatch):
     """The file in the cache, under the name of a publication of its targets."""
     monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
     small = replace(
-        weights.MODELS["xumx"],
+        published.MODELS["xumx"],
         files=dict.fromkeys(["vocals", "drums"], "pretrained_xumx.pth"),
     )
-    monkeypatch.setattr(weights, "MODELS", {**weights.MODELS, "xumx": small})
-    folder = weights.download_folder("xumx")
+    monkeypatch.setattr(published, "MODELS", {**published.MODELS, "xumx": small})
+    folder = published.folder("xumx")
     folder.mkdir(parents=True)
     (folder / "pretrained_xumx.pth").write_bytes(FILE.read_bytes())
 
@@ -69,7 +69,7 @@ def test_magnitudes_are_those_of_the_original(golden):
     np.testing.assert_allclose(double, expected, atol=1e-5 * expected.max())
 
 
-def test_sound_is_that_of_the_original(published, golden):
+def test_sound_is_that_of_the_original(in_cache, golden):
     separator = unmix.load("xumx", niter=0)
     assert (separator.sample_rate, separator.sources) == (44100, ("vocals", "drums"))
     stems = separator(golden["sound"][0])

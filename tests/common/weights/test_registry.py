@@ -298,3 +298,9 @@ def test_command():
     command = [sys.executable, "-m", "common.weights.registry", "list", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert {"mini", "umxhq"} <= {entry["name"] for entry in json.loads(result.stdout)}
+
+
+def test_the_list_needs_no_tensorflow():
+    words = "import sys; from common.weights import registry; registry.entries()"
+    test = f"{words}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", test], check=False).returncode == 0

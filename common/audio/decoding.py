@@ -300,7 +300,7 @@ def _streams(path: Path) -> list[dict[str, Any]]:
     import ffmpeg
 
     try:
-        streams = ffmpeg.probe(_url(path), v="error", select_streams="a")["streams"]
+        probed = ffmpeg.probe(_url(path), v="error", select_streams="a")
     except ffmpeg.Error as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines() or ["?"]
         reason = lines[-1].removeprefix(_url(path) + ": ")
@@ -308,9 +308,17 @@ def _streams(path: Path) -> list[dict[str, Any]]:
             f"{path} is not audio that libsndfile or ffmpeg reads ({reason}); "
             "give a sound file."
         ) from error
+    streams = list(probed["streams"])
     if not streams:
         raise AudioError(f"{path} holds no sound; give a file with an audio stream.")
-    return list(streams)
+    form = probed["format"]["format_name"]
+    if streams[0].get("codec_name") == f"pcm_{form}":
+        raise AudioError(
+            f"{path} holds samples without a header ({form}), so its rate and channels "
+            f"are unknown; convert it, such as by ffmpeg -f {form} -ar RATE -ac "
+            f"CHANNELS -i {path.name} {path.stem}.wav."
+        )
+    return streams
 
 
 def _url(path: Path) -> str:

@@ -651,6 +651,15 @@ def test_blockwise_writing_is_one_file(tmp_path, name):
     np.testing.assert_allclose(whole, parts, rtol=0, atol=tolerance)
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["sw", "al"])
+def test_samples_without_a_header_are_refused(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(AudioError, match=r"without a header \(.*unknown; convert it"):
+        audio.probe(path)
+
+
 @pytest.mark.parametrize("name", audio.GROWING)
 def test_a_growing_file_is_read_while_it_is_written(tmp_path, name):
     kind = audio.FORMATS[name]

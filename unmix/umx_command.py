@@ -17,8 +17,8 @@ from common import audio
 from common.errors import exit_code
 from common.files import refuse_overwriting
 from common.separation.command import Names
-from common.separation.files import Part, separate_file
-from common.separation.inputs import output_names
+from common.separation.files import separate_file
+from common.separation.inputs import Part, output_names
 from common.separation.outputs import Form, stem_paths
 from common.separation.separator import SeparationError
 from common.separation.summary import Summary

@@ -15,8 +15,8 @@ from common.audio.decoding import inspect
 from common.errors import sentence
 from common.files import digest, refuse_overwriting, write_json
 from common.separation import report as reports
-from common.separation.files import WHOLE, Part, separate_file
-from common.separation.inputs import Input, Inputs, refuse_mixing
+from common.separation.files import separate_file
+from common.separation.inputs import WHOLE, Input, Inputs, Part, refuse_mixing
 from common.separation.outputs import (
     INPUT,
     Form,

@@ -18,8 +18,13 @@ from common.audio.pipes import RAW_TYPES, Raw, parse_raw
 from common.errors import exit_code
 from common.separation import live
 from common.separation.batch import Outcome, Settings, check_outputs
-from common.separation.files import PREVIEW_SECONDS, Part
-from common.separation.inputs import STANDARD_INPUT, Inputs, find
+from common.separation.inputs import (
+    PREVIEW_SECONDS,
+    STANDARD_INPUT,
+    Inputs,
+    Part,
+    find,
+)
 from common.separation.outputs import (
     FIELDS,
     FOLDERS,

@@ -13,19 +13,24 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from common import audio
-from common.audio.decoding import inspect
 from common.audio.pipes import PipedSound
 from common.audio.resample import ResampleStream
 from common.audio.tags import read_tags
-from common.separation.inputs import STANDARD_INPUT, STDIN_NAME
+from common.separation.inputs import (
+    STANDARD_INPUT,
+    WHOLE,
+    Excerpt,
+    Part,
+    excerpt,
+    path_or_pipe,
+)
 from common.separation.outputs import (
     FOLDERS,
     Form,
@@ -40,68 +45,6 @@ from common.separation.outputs import (
 from common.separation.separator import Queue, SeparationError, Separator
 from common.separation.summary import Activity, Meter, Summary
 from common.separation.upper_band import Pair, complete
-
-PREVIEW_SECONDS = 20.0
-"""Length of a preview."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """The part of a sound that is separated.
-
-    Attributes:
-        start: First second.
-        seconds: Length at most; None reaches to the end.
-        loudest: Take the loudest part of that length instead, wherever it starts.
-
-    Raises:
-        SeparationError: A number is out of range.
-    """
-
-    start: float = 0.0
-    seconds: float | None = None
-    loudest: bool = False
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.start) and self.start >= 0):
-            raise SeparationError(f"start is {self.start:g} s; expected 0 or more")
-        if self.seconds is None:
-            return
-        if not (math.isfinite(self.seconds) and self.seconds > 0):
-            raise SeparationError(
-                f"duration is {self.seconds:g} s; expected more than 0"
-            )
-
-
-WHOLE = Part()
-"""The whole sound."""
-
-
-class Excerpt(NamedTuple):
-    """The part of a file or a pipe that is read; no length if it is unknown.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp(), "a.wav")
-    >>> audio.write(path, np.zeros([1, 100], np.float32), 8000)
-    >>> excerpt(path).samples
-    100
-    """
-
-    path: Path
-    sample_rate: int
-    channels: int
-    start: int
-    samples: int | None
-    pipe: PipedSound | None = None
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Read it, [channels, samples] of at most a second at a time."""
-        if self.pipe:
-            yield from self.pipe.blocks(self.start, self.samples)
-        else:
-            yield from audio.blocks(
-                self.path, self.sample_rate, self.start, self.samples
-            )
 
 
 class Delay:
@@ -182,7 +125,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     {'b': 0.25, 'c': 0.25}
     """
     began, folder = time.perf_counter(), Path(output)
-    source, pipe = _path_or_pipe(input)
+    source, pipe = path_or_pipe(input)
     format = format_for(source, format)  # noqa: A001
     stems = stem_paths(separator, source, folder, format, targets, form)
     # Beside stems of a part, a copy of the whole input would be wrong.
@@ -267,75 +210,6 @@ def check_latency(separator: Separator) -> None:
             "the model takes the whole sound at once, so nothing is certain before its "
             "end; set segment_seconds"
         )
-
-
-def excerpt(
-    source: str | os.PathLike[str] | PipedSound,
-    part: Part = WHOLE,
-    counted: bool = True,
-) -> Excerpt:
-    """Choose the part of a sound to read.
-
-    Args:
-        source: A file, or the sound of a pipe.
-        part: Part of it to read.
-        counted: Whether to count the samples of a file that does not state how many it
-            has, for which it is decoded once.
-
-    Raises:
-        SeparationError: The part lies behind the end, or is the loudest of a pipe.
-        AudioError: The file cannot be read.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp(), "a.wav")
-    >>> audio.write(path, np.zeros([1, 8000], np.float32), 8000)
-    >>> excerpt(path, Part(0.5))[1:5]
-    (8000, 1, 4000, 4000)
-    """
-    path, pipe = _path_or_pipe(source)
-    rate, channels, there = _layout(path, pipe, counted)
-    start, samples = round(part.start * rate), there
-    if part.loudest:
-        start = _loudest(path, pipe, part)
-    if part.seconds is not None:
-        samples = max(1, round(part.seconds * rate))
-    if there is not None and start >= there:
-        raise SeparationError(
-            f"start {part.start:g} s leaves nothing of {path}, which lasts "
-            f"{there / rate:.2f} s; start before its end"
-        )
-    if there is not None and samples is not None:
-        samples = min(samples, there - start)
-    return Excerpt(path, rate, channels, start, samples, pipe)
-
-
-def _path_or_pipe(
-    source: str | os.PathLike[str] | PipedSound,
-) -> tuple[Path, PipedSound | None]:
-    if isinstance(source, PipedSound):
-        return Path(STDIN_NAME), source
-    return Path(source), None
-
-
-def _layout(
-    path: Path, pipe: PipedSound | None, counted: bool
-) -> tuple[int, int, int | None]:
-    """Rate, channels and samples, None if they have not been counted."""
-    if pipe:
-        return pipe.sample_rate, pipe.channels, None
-    if counted:
-        return audio.probe(path)
-    sound = inspect(path)
-    return sound.sample_rate, sound.channels, sound.samples
-
-
-def _loudest(path: Path, pipe: PipedSound | None, part: Part) -> int:
-    if pipe:
-        raise SeparationError(
-            "a preview is the loudest part of a whole sound, which a pipe does not "
-            "have; name a file, or choose the part by --start and --duration"
-        )
-    return audio.loudest(path, part.seconds or PREVIEW_SECONDS)
 
 
 def walk(

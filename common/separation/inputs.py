@@ -1,16 +1,24 @@
-"""Inputs of a separation: files, folders with all sound in them, standard input."""
+"""Inputs of a separation: files, folders with all sound in them, standard input.
+
+:func:`excerpt` is the part of one of them that is read.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
+import numpy as np
+
+from common import audio
+from common.audio.decoding import inspect
 from common.audio.encoding import Writer
 from common.audio.pipes import PipedSound, Raw
 from common.corpora.sound_files import is_junk, is_sound
@@ -20,6 +28,9 @@ STANDARD_INPUT = "-"
 STDIN_NAME = "stdin"
 FORMATS = {"s16le": "wav16", "s24le": "wav24", "f32le": "wav"}
 """Formats of files that hold raw samples, by the type of these."""
+
+PREVIEW_SECONDS = 20.0
+"""Length of a preview."""
 
 SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au"),
@@ -265,3 +276,136 @@ def refuse_mixing(inputs: Inputs, outputs: Sequence[Path], output: Path) -> None
                     f"{path} would lie among the sounds of {folder}; choose another "
                     "--output, such as a folder in it"
                 )
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a sound that is separated.
+
+    Attributes:
+        start: First second.
+        seconds: Length at most; None reaches to the end.
+        loudest: Take the loudest part of that length instead, wherever it starts.
+
+    Raises:
+        SeparationError: A number is out of range.
+    """
+
+    start: float = 0.0
+    seconds: float | None = None
+    loudest: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and self.start >= 0):
+            raise SeparationError(f"start is {self.start:g} s; expected 0 or more")
+        if self.seconds is None:
+            return
+        if not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise SeparationError(
+                f"duration is {self.seconds:g} s; expected more than 0"
+            )
+
+
+WHOLE = Part()
+"""The whole sound."""
+
+
+class Excerpt(NamedTuple):
+    """The part of a file or a pipe that is read; no length if it is unknown.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "a.wav")
+    >>> audio.write(path, np.zeros([1, 100], np.float32), 8000)
+    >>> excerpt(path).samples
+    100
+    """
+
+    path: Path
+    sample_rate: int
+    channels: int
+    start: int
+    samples: int | None
+    pipe: PipedSound | None = None
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Read it, [channels, samples] of at most a second at a time."""
+        if self.pipe:
+            yield from self.pipe.blocks(self.start, self.samples)
+        else:
+            yield from audio.blocks(
+                self.path, self.sample_rate, self.start, self.samples
+            )
+
+
+def excerpt(
+    source: str | os.PathLike[str] | PipedSound,
+    part: Part = WHOLE,
+    counted: bool = True,
+) -> Excerpt:
+    """Choose the part of a sound to read.
+
+    Args:
+        source: A file, or the sound of a pipe.
+        part: Part of it to read.
+        counted: Whether to count the samples of a file that does not state how many it
+            has, for which it is decoded once.
+
+    Raises:
+        SeparationError: The part lies behind the end, or is the loudest of a pipe.
+        AudioError: The file cannot be read.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "a.wav")
+    >>> audio.write(path, np.zeros([1, 8000], np.float32), 8000)
+    >>> excerpt(path, Part(0.5))[1:5]
+    (8000, 1, 4000, 4000)
+    """
+    path, pipe = path_or_pipe(source)
+    rate, channels, there = _layout(path, pipe, counted)
+    start, samples = round(part.start * rate), there
+    if part.loudest:
+        start = _loudest(path, pipe, part)
+    if part.seconds is not None:
+        samples = max(1, round(part.seconds * rate))
+    if there is not None and start >= there:
+        raise SeparationError(
+            f"start {part.start:g} s leaves nothing of {path}, which lasts "
+            f"{there / rate:.2f} s; start before its end"
+        )
+    if there is not None and samples is not None:
+        samples = min(samples, there - start)
+    return Excerpt(path, rate, channels, start, samples, pipe)
+
+
+def path_or_pipe(
+    source: str | os.PathLike[str] | PipedSound,
+) -> tuple[Path, PipedSound | None]:
+    """Return the path of an input, and its pipe if it is one.
+
+    >>> path_or_pipe("a.wav")[1] is None
+    True
+    """
+    if isinstance(source, PipedSound):
+        return Path(STDIN_NAME), source
+    return Path(source), None
+
+
+def _layout(
+    path: Path, pipe: PipedSound | None, counted: bool
+) -> tuple[int, int, int | None]:
+    """Rate, channels and samples, None if they have not been counted."""
+    if pipe:
+        return pipe.sample_rate, pipe.channels, None
+    if counted:
+        return audio.probe(path)
+    sound = inspect(path)
+    return sound.sample_rate, sound.channels, sound.samples
+
+
+def _loudest(path: Path, pipe: PipedSound | None, part: Part) -> int:
+    if pipe:
+        raise SeparationError(
+            "a preview is the loudest part of a whole sound, which a pipe does not "
+            "have; name a file, or choose the part by --start and --duration"
+        )
+    return audio.loudest(path, part.seconds or PREVIEW_SECONDS)

@@ -11,8 +11,8 @@ from typing import Any
 from common.audio.encoding import GROWING
 from common.audio.pipes import PipeWriter
 from common.separation.batch import Settings, describe_latency
-from common.separation.files import Delay, check_latency, excerpt, walk
-from common.separation.inputs import STANDARD_INPUT, Input
+from common.separation.files import Delay, check_latency, walk
+from common.separation.inputs import STANDARD_INPUT, Input, excerpt
 from common.separation.outputs import INPUT, check_targets
 from common.separation.separator import SeparationError
 from common.separation.workers import Loader

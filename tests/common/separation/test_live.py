@@ -19,7 +19,8 @@ from common import audio
 from common.audio.pipes import PipedSound
 from common.files import claimed
 from common.separation.command import command
-from common.separation.files import Delay, excerpt, separate_file, walk
+from common.separation.files import Delay, separate_file, walk
+from common.separation.inputs import excerpt
 from common.separation.outputs import Form
 from common.separation.separator import SeparationError, Separator
 

@@ -20,6 +20,7 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -82,8 +83,19 @@ def main() -> None:
         measure(estimator, tracks, options.limit, output)
     text = write(output)
     if options.report:
-        write_text(options.report, text)
+        report(text, output, options.report)
     sys.stdout.write(f"{text}\ntable: {output / 'mir1k.md'}\n")
+
+
+def report(text: str, output: Path, path: Path) -> None:
+    """Write the table to a file, and the learning curves to a folder beside it."""
+    folder = path.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    links = []
+    for plot in sorted((output / "curves").glob("*.png")):
+        shutil.copyfile(plot, folder / plot.name)
+        links.append(f"[{plot.stem}]({folder.name}/{plot.name})")
+    write_text(path, f"{text}\nLearning curves: {', '.join(links)}.\n")
 
 
 def _options() -> argparse.Namespace:
@@ -94,7 +106,11 @@ def _options() -> argparse.Namespace:
     add("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     add("--seeds", type=int, nargs="+", default=[0])
     add("--models", nargs="*", default=[], metavar="PACKAGE:MODEL")
-    add("--report", type=Path, help="write the table to this file as well")
+    add(
+        "--report",
+        type=Path,
+        help="file to write the table to as well, with the learning curves beside it",
+    )
     add("--limit", type=int, help="clips to measure, default all")
     add("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
     add(
@@ -154,7 +170,7 @@ def train(name: str, seed: int, corpus: Path, output: Path, tiny: bool) -> None:
     command += words(row, corpus, run, seed, tiny)
     logs = output / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
+    began, resumed = time.monotonic(), run.exists()
     with (logs / f"{run.name}.log").open("ab") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, **THREADS}, stdout=log, stderr=log
@@ -165,6 +181,7 @@ def train(name: str, seed: int, corpus: Path, output: Path, tiny: bool) -> None:
     cost = {
         "wall_hours": (time.monotonic() - began) / 3600,
         "cpu_hours": (used.ru_utime + used.ru_stime) / 3600,
+        "resumed": resumed,
         "command": " ".join(command[1:]),
     }
     write_text(run / "done", json.dumps(cost))

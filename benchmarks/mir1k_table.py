@@ -105,7 +105,7 @@ def lines(rows: Sequence[Mapping[str, Any]], output: Path) -> Iterator[str]:
     yield (
         "dB over the test clips, weighted by length, mixed at 0 dB; BSS Eval 3. Means "
         "of the seeds, in brackets least and greatest. CPU hours of one "
-        f"training, without starts that were broken off. The two clips are "
+        "training, where it was not interrupted. The two clips are "
         f"{' and '.join(SEPARATED)}.\n"
     )
     yield (
@@ -191,8 +191,10 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _hours(output: Path, name: str) -> str:
-    hours = _cost(output, name).get("cpu_hours")
-    return "" if hours is None else f"{hours:.1f}"
+    cost = _cost(output, name)
+    # What a start before an interruption took is not known.
+    is_known = "cpu_hours" in cost and not cost.get("resumed")
+    return f"{cost['cpu_hours']:.1f}" if is_known else ""
 
 
 def _cost(output: Path, name: str) -> dict[str, Any]:

@@ -39,6 +39,15 @@ def _model(entry: Entry) -> Sequence[str]:
     )
 
 
+def mir1k() -> str:
+    """Return the measured and the published rows of ``benchmarks/mir1k.md``."""
+    text = (REPOSITORY / "benchmarks/mir1k.md").read_text("utf-8")
+    lines = [line.split("|")[1:-1] for line in text.splitlines() if line[:1] == "|"]
+    return "".join(f"|{'|'.join(cells[:COLUMNS])}|\n" for cells in lines)
+
+
+COLUMNS = 5
+"""Of that table: the separator and the measures of the whole test set."""
 SEPARATES: Mapping[str, str] = {
     "mixit": "any sounds into unnamed sources",
     "unmix": "vocals, drums, bass, other",
@@ -46,7 +55,7 @@ SEPARATES: Mapping[str, str] = {
     "clustering": "unnamed sources",
 }
 """Of published models that do not state it."""
-TABLES: Mapping[str, Callable[[], str]] = {"models": models}
+TABLES: Mapping[str, Callable[[], str]] = {"models": models, "mir1k": mir1k}
 
 
 def filled(text: str) -> str:

@@ -47,6 +47,8 @@ def test_clips_count_by_their_length_and_seeds_alike(made, tmp_path):
     mean = "8.00 (7.00 to 9.00)"
     cells = [mean, mean, mean, mean, "8.50 (8.00 to 9.00)", "2", "0.5"]
     assert [cell.strip() for cell in row.split("|")[2:-1]] == cells
+    (tmp_path / "unmix-0" / "done").write_text(json.dumps({**record, "resumed": True}))
+    assert f"| {mean} | 8.50 (8.00 to 9.00) | 2 |  |" in made.write(tmp_path)
     assert "**2 clips, not the 825" in text
     assert "`python -m unmix.train with umx output=DIR/u`" in text
     assert text.index("the mixture itself") < text.index("| unmix")

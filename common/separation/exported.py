@@ -68,6 +68,8 @@ class Exported:
         # An arena keeps its largest size, once for each length of sound.
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
+        # Waiting threads would spin, for a third more time of the processor.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads := os.environ.get("OMP_NUM_THREADS"):
             options.intra_op_num_threads = int(threads)
         session = runtime.InferenceSession(

@@ -125,13 +125,19 @@ def load_records(
 
     Raises:
         CorpusError: The corpus lacks the split or a file.
-        ConfigError: The corpus has another sample rate than the model.
+        ConfigError: The corpus has another sample rate than the model, or ``spread``
+            is set and it is of roomsim.
         RecordsError: A recording cannot be read or written, without ``config.skip``.
     """
     model_rate = config.model.sample_rate
     own = Path(config.records) / part if config.records else None
     folder = (own or _default_folder(config.dataset, corpus, model_rate)) / split
     if config.dataset == "fuss" and not _is_fuss(corpus):
+        if spread is not None:
+            raise ConfigError(
+                f"{corpus} holds records of roomsim, which one machine converts; leave "
+                "out --beam"
+            )
         return _roomsim_records(config, corpus, split, folder)
     bad: list[BadTrack] | None = [] if config.skip else None
     examples = tracks(corpus, split, model_rate, config.dataset, bad)

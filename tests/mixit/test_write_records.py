@@ -90,6 +90,12 @@ def test_bad_recordings_give_code_1_or_are_listed(
     assert missing.name in index.skipped[0].reason
 
 
+def test_records_of_roomsim_are_no_work_for_a_pipeline(tmp_path, capsys):
+    (tmp_path / "train.tfrecord").touch()
+    assert write_records.main(words(tmp_path, tmp_path / "out", "--beam")) == 1
+    assert "which one machine converts; leave out --beam" in capsys.readouterr().err
+
+
 KILLED = """
 import sys
 from common.records import plan

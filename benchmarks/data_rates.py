@@ -117,7 +117,9 @@ def _clips(folder: Path, clips: int) -> list[list[Any]]:
     (folder / "clips.csv").write_text("\n".join(rows) + "\n")
     words = ["--videos", str(folder / "videos"), "--train", str(folder / "clips.csv")]
     result = []
-    for name, more in _ways(["--jobs", "1"], ["--jobs", "2"]).items():
+    for name, more in _ways(
+        one_thread=["--jobs", "1"], two_threads=["--jobs", "2"]
+    ).items():
         output = str(folder / f"clips {name}")
         command = [*words, "--output", output, *more]
         count = len(set(rows))
@@ -150,31 +152,22 @@ def _records(folder: Path, clips: int) -> list[list[Any]]:
         root = folder / f"corpus{sources}"
         _noise(root, sources, count)
         words = ["--data", str(root), "--splits", "train"]
-        # Records take the processors that the process may use.
-        for name, more in _ways([], []).items():
+        for name, more in _ways(threads=[]).items():
             output = str(folder / f"{what} {name}")
             command = [*words, "--output", output, *more]
-            if name != "Beam":
-                os.sched_setaffinity(0, _processors(name))
             spent = _spent(lambda command=command: _run(write_records.main, command))
-            os.sched_setaffinity(0, _processors("2 threads"))
             result.append([what, name, count, *spent])
             shutil.rmtree(output)
     return result
 
 
-def _ways(one: list[str], two: list[str]) -> dict[str, list[str]]:
+def _ways(**threads: list[str]) -> dict[str, list[str]]:
     """Options of the ways to write, by name."""
-    ways = {"1 thread": one, "2 threads": two}
+    ways = {name.replace("_", " "): more for name, more in threads.items()}
     if importlib.util.find_spec("apache_beam"):
         mode = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
         ways["Beam, 2 processes"] = ["--beam", "--runner=DirectRunner", *mode]
     return ways
-
-
-def _processors(name: str) -> set[int]:
-    everyone = range(os.cpu_count() or 1)
-    return set(everyone[:1]) if name == "1 thread" else set(everyone)
 
 
 def _run(main: Callable[[list[str]], int], words: list[str]) -> None:

@@ -343,7 +343,12 @@ def _page(
             f"| {what} | {way} | {count} | {wall:.1f} | {cpu:.1f} | {rate:.1f} "
             f"| {clips / rate / 3600:.1f} |"
         )
-    lines += [
+    return "\n".join(lines + (_readers(rows, quick) if rows else [])) + "\n"
+
+
+def _readers(rows: dict[str, dict[str, float]], quick: bool) -> list[str]:
+    """Write the section on reading and training in Markdown."""
+    lines = [
         "",
         "## Reading and training",
         "",
@@ -367,7 +372,7 @@ def _page(
             f"| {row} | `{preset}` | {count} | {read:.1f} | {same:.2f} | {real:.2f} "
             f"| {read / same:.0f} | {got['wait']:.2%} | {cost:.1%} |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ EXTRAS = {
     # Export as ONNX. Separation without TensorFlow is installed by
     # constraints/light.txt, because an extra cannot take a requirement away.
     "onnx": ["onnx>=1.16,<2", "onnxruntime>=1.20,<1.29"],
+    # Records and clips made by the workers of a cluster: --beam of mixit.yfcc and of
+    # mixit.write_records.
+    "beam": ["apache-beam>=2.77,<3"],
     # The page in the browser; ffmpeg has to be on PATH as well.
     "web": ["starlette>=0.46,<2", "uvicorn>=0.30,<1"],
     # For ./run_docs.sh; releases for Python 3.10 do not go with each other.

@@ -13,6 +13,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,6 +30,7 @@ LOCK_SECONDS = 0.1
 """Time between two attempts at a lock on Windows."""
 
 _swept: set[tuple[int, Path]] = set()
+_sees_locks: ContextVar[bool] = ContextVar("sees_locks", default=True)
 
 
 def _optional(name: str) -> Any:
@@ -69,7 +71,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     with naming(path):
-        _sweep(path.parent)
+        sweep(path.parent)
         draft, handle = _create_file(path)
         try:
             yield draft
@@ -158,7 +160,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
     Raises:
         OSError: ``parent`` cannot be written.
     """
-    _sweep(parent)
+    sweep(parent)
     draft, handle = _create_folder(parent)
     try:
         yield draft
@@ -216,6 +218,31 @@ def _claim(path: Path) -> int | None:
         if _has_name(handle, path):
             return handle
         os.close(handle)
+
+
+@contextmanager
+def beside_other_machines() -> Iterator[None]:
+    """Leave drafts alone that look abandoned, within this context.
+
+    Many shared file systems do not show the locks of other machines, so that a draft
+    that another machine writes would be removed.
+    """
+    token = _sees_locks.set(False)
+    try:
+        yield
+    finally:
+        _sees_locks.reset(token)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the drafts of killed processes, once per process and folder."""
+    key = (os.getpid(), folder.absolute())
+    if key in _swept or _fcntl is None or not _sees_locks.get():
+        return
+    _swept.add(key)
+    for draft in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # Held by its writer, or removed by another process.
+            _remove_unlocked(draft)
 
 
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
@@ -417,17 +444,6 @@ def _has_name(handle: int, path: Path) -> bool:
     with suppress(FileNotFoundError):
         return path.stat().st_ino == os.fstat(handle).st_ino
     return False
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the drafts of killed processes, once per process and folder."""
-    key = (os.getpid(), folder.absolute())
-    if key in _swept or _fcntl is None:
-        return
-    _swept.add(key)
-    for draft in folder.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # Held by its writer, or removed by another process.
-            _remove_unlocked(draft)
 
 
 def _remove_unlocked(draft: Path) -> None:

@@ -82,6 +82,8 @@ class MixitConfig:
         records_encoding: Encoding of the records: 16 bits, float32 or 16 bits
             compressed without loss; auto: 16 bits where they keep every sample, else
             float32.
+        skip: Leave out recordings that cannot be read and list them in the index of
+            the records, instead of an error that names them.
         output: Run folder; none: a new one named by the date.
         initial: Run folder, TF1 checkpoint or name of a model with the initial weights
             of a new run, and the state of the optimizer if it holds one. A resumed run
@@ -122,6 +124,7 @@ class MixitConfig:
     resample: bool = False
     records: str | None = None
     records_encoding: Literal["auto", "pcm16", "float32", "flac"] = "auto"
+    skip: bool = False
     output: str | None = None
     initial: str | None = None
     segment_seconds: float = 10.0

@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from common import files, records
+from common.beam import Spread
 from common.config import ConfigError
 from common.corpora import augmented, catalogue, fuss
 from common.corpora.augmentation import Augment
-from common.corpora.track import CorpusError, Options, Track
+from common.corpora.track import BadTrack, CorpusError, Options, Track
 from common.files import user_path
 from common.records import roomsim
 from common.synthetic import miniature
@@ -62,7 +63,11 @@ def find_root(folder: str | Path, dataset: str = "fuss") -> Path:
 
 
 def tracks(
-    corpus: Path, split: str, sample_rate: int, dataset: str = "fuss"
+    corpus: Path,
+    split: str,
+    sample_rate: int,
+    dataset: str = "fuss",
+    bad: list[BadTrack] | None = None,
 ) -> list[Track]:
     """List the examples of a split.
 
@@ -72,13 +77,18 @@ def tracks(
         sample_rate: Rate in Hz of records of roomsim, which do not state theirs, and
             of the folder to read if a corpus has several.
         dataset: Name of the corpus.
+        bad: Takes the examples of FUSS that are left out because a file of theirs
+            cannot be read; other corpora leave out those that lack a file. None makes
+            each an error.
 
     Raises:
         CorpusError: The corpus lacks the split or a file.
     """
-    if dataset == "fuss" and not _is_fuss(corpus):
-        return roomsim.tracks(corpus, split, sample_rate)
-    options = Options(sample_rate=sample_rate, noise=True)
+    if dataset == "fuss":
+        if not _is_fuss(corpus):
+            return roomsim.tracks(corpus, split, sample_rate)
+        return fuss.tracks(corpus, split, bad=bad)
+    options = Options(sample_rate=sample_rate, noise=True, skip=bad is not None)
     return catalogue.tracks(dataset, corpus, SPLITS[split], options)
 
 
@@ -95,7 +105,11 @@ def labelled_records(config: MixitConfig) -> records.Index | None:
 
 
 def load_records(
-    config: MixitConfig, corpus: Path, split: str, part: str = ""
+    config: MixitConfig,
+    corpus: Path,
+    split: str,
+    part: str = "",
+    spread: Spread | None = None,
 ) -> records.Index:
     """Make the records of a split if they are missing, and open them.
 
@@ -104,20 +118,29 @@ def load_records(
         corpus: Folder of the corpus, from :func:`root`.
         split: ``train``, ``validation`` or ``eval``.
         part: Folder within ``config.records``, for a second corpus.
+        spread: As for :func:`common.records.write`.
 
     Returns:
         The index of the records.
 
     Raises:
         CorpusError: The corpus lacks the split or a file.
-        ConfigError: The corpus has another sample rate than the model.
+        ConfigError: The corpus has another sample rate than the model, or ``spread``
+            is set and it is of roomsim.
+        RecordsError: A recording cannot be read or written, without ``config.skip``.
     """
     model_rate = config.model.sample_rate
     own = Path(config.records) / part if config.records else None
     folder = (own or _default_folder(config.dataset, corpus, model_rate)) / split
     if config.dataset == "fuss" and not _is_fuss(corpus):
+        if spread is not None:
+            raise ConfigError(
+                f"{corpus} holds records of roomsim, which one machine converts; leave "
+                "out --beam"
+            )
         return _roomsim_records(config, corpus, split, folder)
-    examples = tracks(corpus, split, model_rate, config.dataset)
+    bad: list[BadTrack] | None = [] if config.skip else None
+    examples = tracks(corpus, split, model_rate, config.dataset, bad)
     rate = examples[0].sample_rate
     if rate != model_rate and not config.resample:
         raise ConfigError(
@@ -128,13 +151,22 @@ def load_records(
     if encoding == records.AUTO:
         sounds = (sound for track in examples for sound in track.sources.values())
         encoding = records.lossless(sounds, model_rate, 1)
-    return records.write(
-        examples,
-        records.folder_of(folder, encoding, "pcm16"),
-        encoding=encoding,
-        sample_rate=model_rate,
-        channels=1,
-    )
+    try:
+        return records.write(
+            examples,
+            records.folder_of(folder, encoding, "pcm16"),
+            encoding=encoding,
+            sample_rate=model_rate,
+            channels=1,
+            bad=bad or (),
+            skip=config.skip,
+            spread=spread,
+        )
+    except records.BadTracksError as error:
+        raise records.RecordsError(
+            f"{error}; put back or repair what is broken, or leave it out with "
+            "skip=true"
+        ) from error
 
 
 def _roomsim_records(

@@ -28,7 +28,7 @@ TEN_FILES = {
     "convert.py",
 }
 LEVELS = (
-    ("child_processes", "cpus", "errors", "startup"),
+    ("beam", "child_processes", "cpus", "errors", "startup"),
     ("files",),
     ("config", "plots"),
     ("audio", "signal"),
@@ -44,8 +44,9 @@ LEVELS = (
 MOST_FILES = 14
 LARGE_FOLDERS = {
     "common/corpora": 30,  # one for each corpus
+    "common/records": 15,
     "common/training": 16,
-    "mixit": 17,
+    "mixit": 18,
     "unmix": 26,
     "adversarial": 20,
     "clustering": 36,  # of which ten are documented commands

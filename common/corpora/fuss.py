@@ -19,7 +19,7 @@ import numpy as np
 
 from common import audio
 from common.corpora import reading, sound_files
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import BadTrack, CorpusError, Track
 from common.corpora.writing import quantise, write_wav
 from common.files import user_path, write_text
 
@@ -120,7 +120,13 @@ def source_names(count: int) -> tuple[str, ...]:
     return ("background", *(f"foreground_{index}" for index in range(1, count)))
 
 
-def tracks(root: Path | str, split: str, *, samples: int | None = None) -> list[Track]:
+def tracks(
+    root: Path | str,
+    split: str,
+    *,
+    samples: int | None = None,
+    bad: list[BadTrack] | None = None,
+) -> list[Track]:
     """Return a split as tracks whose mixture is the sum of their sources.
 
     Args:
@@ -128,6 +134,8 @@ def tracks(root: Path | str, split: str, *, samples: int | None = None) -> list[
         split: ``"train"``, ``"validation"`` or ``"eval"``.
         samples: Length to which readers pad or cut every track, as the original program
             does; None takes the length of each track's longest source.
+        bad: Takes the examples that are left out because a file of theirs is missing,
+            broken or empty; None makes each an error.
 
     Returns:
         Tracks in the order of the list, named after their mixture files.
@@ -137,12 +145,17 @@ def tracks(root: Path | str, split: str, *, samples: int | None = None) -> list[
             the files differ in sample rate.
     """
     root = find_root(root)
-    examples = read_list(root, split)
-    infos = reading.measure(file for example in examples for file in example.sources)
+    examples = read_list(root, split, check_files=bad is None)
+    named = dict(zip(_names(root, examples), examples, strict=True))
+    files = [file for example in examples for file in example.sources]
+    if bad is None:
+        infos = reading.measure(files)
+    else:
+        infos = _leave_out(root / list_name(split), named, files, bad)
     rate = _one_rate(infos)
     _compare_size(root, split, len(examples))
     result = []
-    for name, example in zip(_names(root, examples), examples, strict=True):
+    for name, example in named.items():
         length = max(infos[file].samples for file in example.sources)
         sources = dict(
             zip(source_names(len(example.sources)), example.sources, strict=True)
@@ -151,12 +164,13 @@ def tracks(root: Path | str, split: str, *, samples: int | None = None) -> list[
     return result
 
 
-def read_list(root: Path, split: str) -> list[Example]:
+def read_list(root: Path, split: str, *, check_files: bool = True) -> list[Example]:
     """Return the examples of a split, after a check that their sources exist.
 
     Args:
         root: Folder of the lists.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
+        check_files: Make that check.
 
     Returns:
         The examples, with paths below the root.
@@ -184,7 +198,8 @@ def read_list(root: Path, split: str) -> list[Example]:
     examples = list(_parse(path, text))
     if not examples:
         raise CorpusError(f"FUSS: {path} names no example; every line is empty.")
-    _check_files(path, examples)
+    if check_files:
+        _check_files(path, examples)
     return examples
 
 
@@ -274,6 +289,34 @@ def _names(root: Path, examples: Sequence[Example]) -> list[str]:
             )
         names[name] = example.line
     return list(names)
+
+
+def _leave_out(
+    path: Path,
+    named: dict[str, Example],
+    files: Sequence[Path],
+    bad: list[BadTrack],
+) -> dict[Path, audio.AudioInfo]:
+    """Move the examples with a file that cannot be read from one list to the other."""
+    infos, faults = reading.readable(files)
+    reasons = {file: str(fault) for file, fault in faults.items()}
+    reasons |= {
+        file: f"{file} holds no sound (0 samples)"
+        for file, info in infos.items()
+        if info.samples == 0
+    }
+    for name, example in list(named.items()):
+        reason = next((reasons[f] for f in example.sources if f in reasons), None)
+        if reason is not None:
+            bad.append(BadTrack(name, reason))
+            del named[name]
+    if not named:
+        raise CorpusError(
+            f"FUSS: {path} names no example that can be read; the first: "
+            f"{bad[0].reason}; unpack the archive again."
+        )
+    used = {file for example in named.values() for file in example.sources}
+    return {file: info for file, info in infos.items() if file in used}
 
 
 def _one_rate(infos: dict[Path, audio.AudioInfo]) -> int:

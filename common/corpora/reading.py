@@ -79,11 +79,33 @@ def measure(files: Iterable[Path]) -> dict[Path, audio.AudioInfo]:
     Raises:
         AudioError: One of them cannot be read.
     """
+    infos, faults = readable(files)
+    for fault in faults.values():
+        raise fault
+    return infos
+
+
+def readable(
+    files: Iterable[Path],
+) -> tuple[dict[Path, audio.AudioInfo], dict[Path, audio.AudioError]]:
+    """Return rate, channels and length of the files that can be read, and all faults.
+
+    >>> infos, faults = readable([Path("not/there.wav")])
+    >>> infos, list(faults)
+    ({}, [PosixPath('not/there.wav')])
+    """
     unique = list(dict.fromkeys(files))
     batches = [unique[at : at + BATCH] for at in range(0, len(unique), BATCH)]
     with ThreadPoolExecutor(THREADS) as pool:
-        infos = [info for part in pool.map(_measure, batches) for info in part]
-    return dict(zip(unique, infos, strict=True))
+        results = [result for part in pool.map(_measure, batches) for result in part]
+    infos: dict[Path, audio.AudioInfo] = {}
+    faults: dict[Path, audio.AudioError] = {}
+    for file, result in zip(unique, results, strict=True):
+        if isinstance(result, audio.AudioError):
+            faults[file] = result
+        else:
+            infos[file] = result
+    return infos, faults
 
 
 def missing(files: Iterable[Path]) -> set[Path]:
@@ -103,12 +125,19 @@ def missing(files: Iterable[Path]) -> set[Path]:
     return lacking
 
 
-def _measure(files: Sequence[Path]) -> list[audio.AudioInfo]:
+def _measure(files: Sequence[Path]) -> list[audio.AudioInfo | audio.AudioError]:
     plain = map(plain_wav.read, files)
     return [
-        audio.AudioInfo(*head[:3]) if head else audio.probe(file)
+        audio.AudioInfo(*head[:3]) if head else _probe(file)
         for file, head in zip(files, plain, strict=True)
     ]
+
+
+def _probe(file: Path) -> audio.AudioInfo | audio.AudioError:
+    try:
+        return audio.probe(file)
+    except audio.AudioError as error:
+        return error
 
 
 def names(folder: Path | str) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,13 @@ CorpusName = Literal[
 
 class CorpusError(ValueError):
     """A corpus folder with another layout than expected."""
+
+
+class BadTrack(NamedTuple):
+    """A track that is left out, with a sentence that says why."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from common.records.flac import flac_decoder
 from common.records.format import ENCODINGS, RecordsError
 from common.records.index import Entry, Index, load_index
 from common.records.reader import excerpt, shuffled
-from common.records.writer import write
+from common.records.writer import BadTracksError, write
 
 __all__ = [
     "AUTO",
     "ENCODINGS",
+    "BadTracksError",
     "Entry",
     "Index",
     "RecordsError",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.corpora.track import BadTrack
 from common.files import write_text
 from common.records.format import ENCODINGS, RecordsError
 
@@ -73,6 +74,7 @@ class Index:
         shards: The files.
         tracks: The tracks, in the order of the call that wrote them.
         plan: Digest of the tracks, files and options.
+        skipped: Tracks that could not be read or written, and are left out.
     """
 
     folder: Path
@@ -86,6 +88,7 @@ class Index:
     shards: tuple[Shard, ...]
     tracks: tuple[Entry, ...]
     plan: str
+    skipped: tuple[BadTrack, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -141,7 +144,10 @@ def save_index(index: Index) -> None:
     lines = [f"{_json(key)}: {_json(value)}" for key, value in head.items()]
     shards = [_json(shard._asdict()) for shard in index.shards]
     tracks = [_json(_track_fields(index, entry)) for entry in index.tracks]
-    for key, rows in (("shards", shards), ("tracks", tracks)):
+    tables = {"shards": shards, "tracks": tracks}
+    if index.skipped:
+        tables["skipped"] = [_json(bad._asdict()) for bad in index.skipped]
+    for key, rows in tables.items():
         lines.append(f"{_json(key)}: [\n  " + ",\n  ".join(rows) + "\n ]")
     write_text(index.folder / INDEX_NAME, "{\n " + ",\n ".join(lines) + "\n}\n")
 
@@ -209,6 +215,7 @@ def _parse(folder: Path, fields: Any) -> Index:
             sources=sources,
             shards=tuple(Shard(**shard) for shard in fields["shards"]),
             tracks=tuple(_entry(track, sources) for track in fields["tracks"]),
+            skipped=tuple(BadTrack(**bad) for bad in fields.get("skipped", [])),
         )
     except (KeyError, TypeError) as error:
         raise RecordsError(

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +69,17 @@ class Plan:
     misfit: str
     shards: tuple[tuple[int, int], ...]
     digest: str
+
+    def part(self, number: int) -> Plan:
+        """Return the plan of one shard, with its tracks alone."""
+        first, end = self.shards[number]
+        return replace(
+            self,
+            tracks=self.tracks[first:end],
+            samples=self.samples[first:end],
+            rates=self.rates[first:end],
+            shards=((0, end - first),),
+        )
 
 
 class _Probed(NamedTuple):

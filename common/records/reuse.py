@@ -21,6 +21,7 @@ from common.records.chunks import records
 from common.records.format import RecordsError
 from common.records.index import INDEX_NAME, Index, load_index
 from common.records.plan import Plan
+from common.records.shards import BAD_SOUND
 
 SAME_NAME = "same.json"
 """File of the other plans that make the same records as the index beside it."""
@@ -68,9 +69,8 @@ def makes_same(plan: Plan, index: Index, jobs: int) -> bool:
         index: Index of the finished records.
         jobs: Number of shards to make in parallel.
 
-    Raises:
-        AudioError: A sound file cannot be read.
-        RecordsError: A sound cannot be written as the plan asks.
+    Returns:
+        False too if a sound cannot be read or written, which the writer then reports.
     """
     if not _has_same_options(plan, index):
         return False
@@ -84,7 +84,10 @@ def makes_same(plan: Plan, index: Index, jobs: int) -> bool:
     ):
 
         def compare(number: int) -> bool:
-            made = _digest(plan, number, progress, stop)
+            try:
+                made = _digest(plan, number, progress, stop)
+            except BAD_SOUND:
+                return False
             return made == index.shards[number].sha256
 
         try:

@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
 
 from common import cpus, files
-from common.corpora.track import Track
-from common.files import write_text
+from common.beam import PipelineError, Spread
+from common.corpora.track import BadTrack, Track
 from common.records import reuse
-from common.records.chunks import records
-from common.records.format import FRAMING_BYTES, RecordsError
-from common.records.index import (
-    INDEX_NAME,
-    Entry,
-    Index,
-    Shard,
-    save_index,
-)
+from common.records.format import RecordsError
+from common.records.index import INDEX_NAME, Entry, Index, save_index
 from common.records.plan import Options, Plan, make_plan
+from common.records.shards import (
+    JOB_SUFFIX,
+    PATTERNS,
+    Report,
+    read_report,
+    report_path,
+    run_job,
+    save_job,
+    shard_path,
+    write_shard,
+)
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """State that the threads of one write share."""
+NAMED = 3
+"""Number of bad tracks that a message names; the index names all."""
 
-    plan: Plan
-    folder: Path
-    progress: tqdm
-    stop: threading.Event = field(default_factory=threading.Event)
+
+class BadTracksError(RecordsError):
+    """Tracks that cannot be read or written."""
 
 
 class _StoppedError(Exception):
     """Another shard failed, so this one is abandoned."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Records to write: the plan, the folder, and the options of :func:`write`."""
+
+    plan: Plan
+    folder: Path
+    jobs: int
+    bad: tuple[BadTrack, ...]
+    skip: bool
+    spread: Spread | None
 
 
 def write(  # noqa: PLR0913 (each is one independent choice of the caller)
@@ -58,6 +68,9 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     channels: int | None = None,
     shards: int | None = None,
     jobs: int | None = None,
+    bad: Sequence[BadTrack] = (),
+    skip: bool = False,
+    spread: Spread | None = None,
 ) -> Index:
     """Write tracks as sharded records with an index.
 
@@ -82,13 +95,21 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
         shards: Number of files, at most that of tracks; by default files of about
             128 MiB.
         jobs: Number of threads, by default one for each processor.
+        bad: Tracks that the caller could not read, for the index.
+        skip: Leave out tracks whose sounds cannot be read or written, and list them in
+            the index, instead of an error at the end that names them.
+        spread: Function that writes the shards by calling another one with each of
+            several job files, on machines that see all files under the same paths; by
+            default the threads of this process write them.
 
     Returns:
         The index of the finished records.
 
     Raises:
+        BadTracksError: If tracks cannot be read or written. All others are written, and
+            with ``skip`` the next call only leaves the bad ones out.
         RecordsError: If a track or an option does not fit, or the disk is full.
-        AudioError: If a sound file cannot be read.
+        AudioError: If the header of a sound file cannot be read.
 
     >>> import tempfile, numpy
     >>> tone = numpy.full((1, 100), 0.5, numpy.float32)
@@ -100,14 +121,22 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
     jobs = jobs or cpus.count()
     options = Options(encoding, piece_samples, sample_rate, channels)
     plan = make_plan(tracks, options, shards, jobs)
+    job = _Job(plan, folder, jobs, tuple(bad), skip, spread)
     finished = reuse.find(folder, plan)
-    if finished is not None:
-        return finished
+    if finished is None:
+        finished = _write_locked(job)
+    return _accepted(finished, skip)
+
+
+def _write_locked(job: _Job) -> Index:
+    folder = job.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with files.locked(folder):
-            return reuse.find(folder, plan) or _keep_or_write(plan, folder, jobs)
+            return reuse.find(folder, job.plan) or _keep_or_write(job)
     except (OSError, tf.errors.OpError) as error:
+        if isinstance(error, PipelineError):
+            raise
         reason = getattr(error, "strerror", None) or getattr(error, "message", error)
         reason = str(reason).rpartition("; ")[2]  # TensorFlow names the draft before
         raise RecordsError(
@@ -116,16 +145,41 @@ def write(  # noqa: PLR0913 (each is one independent choice of the caller)
         ) from error
 
 
-def _keep_or_write(plan: Plan, folder: Path, jobs: int) -> Index:
+def _accepted(index: Index, skip: bool) -> Index:
+    """Return records from which no track is left out, or may be."""
+    if not index.skipped:
+        return index
+    if not skip:
+        raise BadTracksError(_named(index.skipped, len(index) + len(index.skipped)))
+    logger.warning(
+        "%s: these are left out and listed in %s: %s",
+        *(index.folder, INDEX_NAME),
+        _named(index.skipped, len(index) + len(index.skipped)),
+    )
+    return index
+
+
+def _named(bad: Sequence[BadTrack], count: int) -> str:
+    """Return a sentence with the number of bad tracks and the first of them.
+
+    >>> _named([BadTrack("a", "a.wav is empty")], 3)
+    "1 of 3 tracks cannot be read or written: 'a' (a.wav is empty)"
+    """
+    rows = [f"{name!r} ({reason})" for name, reason in bad[:NAMED]]
+    rows += [f"and {len(bad) - NAMED} more"] if len(bad) > NAMED else []
+    return f"{len(bad)} of {count} tracks cannot be read or written: {', '.join(rows)}"
+
+
+def _keep_or_write(job: _Job) -> Index:
     """Reuse equal records, else write new ones and leave the old to their readers."""
     earlier = None
-    for earlier in _readable_indexes(folder):
-        if reuse.makes_same(plan, earlier, jobs):
-            reuse.add_plan(earlier, plan)
+    for earlier in _readable_indexes(job.folder):
+        if reuse.makes_same(job.plan, earlier, job.jobs):
+            reuse.add_plan(earlier, job.plan)
             return earlier
     if earlier is None:
-        return _write_missing(plan, folder, jobs)
-    subfolder = reuse.plan_folder(folder, plan)
+        return _write_missing(job)
+    subfolder = reuse.plan_folder(job.folder, job.plan)
     logger.warning(
         "%s holds records of other tracks, files or options; writing new ones into %s. "
         "The old ones can be deleted once no run reads them.",
@@ -133,7 +187,7 @@ def _keep_or_write(plan: Plan, folder: Path, jobs: int) -> Index:
         subfolder,
     )
     subfolder.mkdir(exist_ok=True)
-    return _write_missing(plan, subfolder, jobs)
+    return _write_missing(replace(job, folder=subfolder))
 
 
 def _readable_indexes(folder: Path) -> Iterator[Index]:
@@ -144,8 +198,9 @@ def _readable_indexes(folder: Path) -> Iterator[Index]:
             logger.warning("Records are left out or written anew: %s", index)
 
 
-def _write_missing(plan: Plan, folder: Path, jobs: int) -> Index:
-    written = _clear(folder, plan)
+def _write_missing(job: _Job) -> Index:
+    plan, folder = job.plan, job.folder
+    written = _clear(job)
     if plan.misfit:
         logger.warning(
             "%s: cut to the length of their track: %d sounds, padded with "
@@ -155,71 +210,91 @@ def _write_missing(plan: Plan, folder: Path, jobs: int) -> Index:
             plan.padded,
             plan.misfit,
         )
-    progress = tqdm(
-        total=len(plan.tracks), desc=str(folder), unit="track", disable=None
-    )
-    with progress:
-        progress.update(sum(len(part["tracks"]) for part in written.values()))
-        job = _Job(plan, folder, progress)
-        missing = set(range(len(plan.shards))) - set(written)
-        written.update(_write_shards(job, sorted(missing), jobs))
-    index = _assemble(plan, folder, [written[number] for number in sorted(written)])
+    missing = [number for number in range(len(plan.shards)) if number not in written]
+    write = _write_by_threads if job.spread is None else _write_by_jobs
+    written.update(write(job, missing))
+    reports = [written[number] for number in sorted(written)]
+    bad = [*job.bad, *(track for report in reports for track in report.bad)]
+    if bad and not job.skip:
+        raise BadTracksError(_named(bad, len(plan.tracks) + len(job.bad)))
+    index = _assemble(plan, folder, reports, bad)
+    if not index.tracks:
+        raise BadTracksError(_named(bad, len(bad)))
     save_index(index)
     for number in written:
-        _sidecar(folder, plan, number).unlink()
+        shard = shard_path(folder, plan, number)
+        report_path(shard).unlink()
+        shard.with_suffix(JOB_SUFFIX).unlink(missing_ok=True)
     return index
 
 
-def _write_shards(
-    job: _Job, numbers: list[int], jobs: int
-) -> dict[int, dict[str, Any]]:
-    with ThreadPoolExecutor(min(jobs, len(numbers)) or 1) as pool:
-        futures = {pool.submit(_write_shard, job, number): number for number in numbers}
+def _write_by_jobs(job: _Job, numbers: list[int]) -> dict[int, Report]:
+    """Write shards on other machines, and read the reports that these have left."""
+    assert job.spread is not None
+    paths = [shard_path(job.folder, job.plan, number) for number in numbers]
+    parts = [job.plan.part(number) for number in numbers]
+    saved = [save_job(part, path) for part, path in zip(parts, paths, strict=True)]
+    if saved:
+        job.spread(run_job, list(map(str, saved)))
+    reports = [read_report(path, part) for path, part in zip(paths, parts, strict=True)]
+    lacking = [path for path, report in zip(paths, reports, strict=True) if not report]
+    if lacking:
+        raise RecordsError(
+            f"The workers ended, but {len(lacking)} of {len(paths)} shards, first "
+            f"{lacking[0].name}, are not in {job.folder}; they must see this folder "
+            "under the same path, as on a shared disk."
+        )
+    return {
+        number: report
+        for number, report in zip(numbers, reports, strict=True)
+        if report is not None
+    }
+
+
+def _write_by_threads(job: _Job, numbers: list[int]) -> dict[int, Report]:
+    plan, stop = job.plan, threading.Event()
+    there = len(plan.tracks) - sum(
+        end - first for first, end in (plan.shards[number] for number in numbers)
+    )
+    progress = tqdm(
+        total=len(plan.tracks),
+        initial=there,
+        desc=str(job.folder),
+        unit="track",
+        disable=None,
+    )
+
+    def proceed() -> None:
+        if stop.is_set():
+            raise _StoppedError
+        progress.update()
+
+    def work(number: int) -> Report:
+        path = shard_path(job.folder, plan, number)
         try:
-            parts = {futures[done]: done.result() for done in as_completed(futures)}
+            return write_shard(plan.part(number), path, proceed)
+        except BaseException:
+            stop.set()
+            raise
+
+    with progress, ThreadPoolExecutor(min(job.jobs, len(numbers)) or 1) as pool:
+        futures = {pool.submit(work, number): number for number in numbers}
+        try:
+            return {futures[done]: done.result() for done in as_completed(futures)}
         finally:
-            job.stop.set()
-    return {number: part for number, part in parts.items() if part is not None}
+            stop.set()
 
 
-def _write_shard(job: _Job, number: int) -> dict[str, Any] | None:
-    """Write one shard and return its part of the index; None if another one failed."""
-    path = _shard_path(job.folder, job.plan, number)
-    first, end = job.plan.shards[number]
-    content = hashlib.sha256()
-    tracks = []
-    offset = 0
-    try:
-        with (
-            files.replacing(path) as draft,
-            closing(tf.io.TFRecordWriter(str(draft))) as writer,
-        ):
-            for position in range(first, end):
-                if job.stop.is_set():
-                    raise _StoppedError
-                offsets = []
-                for record in records(job.plan, position):
-                    writer.write(record)
-                    content.update(record)
-                    offsets.append(offset)
-                    offset += len(record) + FRAMING_BYTES
-                tracks.append(offsets)
-                job.progress.update()
-        shard = Shard(path.name, offset, content.hexdigest())
-        part = {"plan": job.plan.digest, "shard": shard._asdict(), "tracks": tracks}
-        write_text(_sidecar(job.folder, job.plan, number), json.dumps(part))
-        return part
-    except _StoppedError:
-        return None
-    except BaseException:
-        job.stop.set()
-        raise
-
-
-def _assemble(plan: Plan, folder: Path, parts: list[dict[str, Any]]) -> Index:
+def _assemble(
+    plan: Plan, folder: Path, reports: list[Report], bad: list[BadTrack]
+) -> Index:
     entries = []
-    for number, (part, (first, _)) in enumerate(zip(parts, plan.shards, strict=True)):
-        for position, offsets in enumerate(part["tracks"], start=first):
+    for number, (report, (first, _)) in enumerate(
+        zip(reports, plan.shards, strict=True)
+    ):
+        for position, offsets in enumerate(report.tracks, start=first):
+            if not offsets:  # a bad track
+                continue
             track = plan.tracks[position]
             present = tuple(name for name in plan.sources if name in track.sources)
             stored = track.mixture is not None
@@ -236,48 +311,31 @@ def _assemble(plan: Plan, folder: Path, parts: list[dict[str, Any]]) -> Index:
         piece_samples=plan.piece_samples,
         padded=plan.padded,
         cut=plan.cut,
-        shards=tuple(Shard(**part["shard"]) for part in parts),
+        shards=tuple(report.shard for report in reports),
         tracks=tuple(entries),
         plan=plan.digest,
+        skipped=tuple(bad),
     )
 
 
-def _clear(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
+def _clear(job: _Job) -> dict[int, Report]:
     """Remove the files of an earlier write, except finished shards of the same plan."""
+    folder, plan = job.folder, job.plan
     # The index goes first, because the shards that it describes are about to change.
     for name in (INDEX_NAME, reuse.SAME_NAME):
         (folder / name).unlink(missing_ok=True)
+    shards = [shard_path(folder, plan, number) for number in range(len(plan.shards))]
+    reports = {number: read_report(path, plan) for number, path in enumerate(shards)}
+    # Without skip, bad tracks are tried again.
     finished = {
-        number: part
-        for number in range(len(plan.shards))
-        if (part := _finished_part(folder, plan, number)) is not None
+        number: report
+        for number, report in reports.items()
+        if report is not None and (job.skip or not report.bad)
     }
-    kept = {_shard_path(folder, plan, number) for number in finished}
-    kept |= {_sidecar(folder, plan, number) for number in finished}
-    patterns = ("records-*-of-*.tfrecord", "records-*-of-*.json")
+    kept = {shards[number] for number in finished}
+    kept |= {report_path(path) for path in kept}
     temporary = (".records-*.partial", f".{INDEX_NAME}.*.partial")
-    for path in [
-        path for pattern in (*patterns, *temporary) for path in folder.glob(pattern)
-    ]:
-        if path not in kept:
+    for pattern in (*PATTERNS, *temporary):
+        for path in set(folder.glob(pattern)) - kept:
             path.unlink(missing_ok=True)
     return finished
-
-
-def _finished_part(folder: Path, plan: Plan, number: int) -> dict[str, Any] | None:
-    try:
-        part = json.loads(_sidecar(folder, plan, number).read_text("utf-8"))
-        size = _shard_path(folder, plan, number).stat().st_size
-        is_finished = part["plan"] == plan.digest and part["shard"]["bytes"] == size
-    # Somebody has changed it, or a disk has.
-    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return part if is_finished else None
-
-
-def _shard_path(folder: Path, plan: Plan, number: int) -> Path:
-    return folder / f"records-{number:05d}-of-{len(plan.shards):05d}.tfrecord"
-
-
-def _sidecar(folder: Path, plan: Plan, number: int) -> Path:
-    return _shard_path(folder, plan, number).with_suffix(".json")

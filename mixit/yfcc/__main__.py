@@ -10,6 +10,9 @@ with ever fewer leading folders, and last as VIDEOS/ab.mp4.
 The mixtures of mixtures of ``--moms`` become the eval split of DIR/moms, with their two
 clips as sources: ``python -m mixit.evaluate --model RUN --data DIR/moms --moms
 sources`` scores them. Run again, the command makes only missing files.
+
+``--beam --runner=FlinkRunner ...``, the last words, makes the same files on the workers
+of an Apache Beam pipeline with these options, which must see all folders as they are.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from common import beam
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -66,7 +70,15 @@ def _main(options: argparse.Namespace) -> int:
     for name, clips in lists.items():
         root = options.output / MOMS if name == MOMS else options.output
         split = "eval" if name == MOMS else name
-        done = make(clips, options.videos, root, split, recipe, jobs=options.jobs)
+        done = make(
+            clips,
+            options.videos,
+            root,
+            split,
+            recipe,
+            jobs=options.jobs,
+            spread=beam.spread(options.beam),
+        )
         sys.stdout.write(_summary(name, clips, done, root / fuss.list_name(split)))
     return 0
 
@@ -99,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--header", choices=("auto", "yes", "no"), default="auto", help="of the lists")
     add("--strict", action="store_true", help="refuse lists with a bad row")
     add("--jobs", type=int, help="threads (default: one for each CPU)")
+    beam.add_option(parser)
     return parser
 
 

@@ -7,8 +7,10 @@ interrupted run can continue.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,22 +18,25 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from common import files
+from common.beam import Spread
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.corpora.writing import quantise, write_wav
-from common.files import replacing, write_json
+from common.files import replacing, write_json, write_text
 from mixit.yfcc import clip_list, video_sound
 from mixit.yfcc.clip_list import Clip, ClipList, Row, Skip
 from mixit.yfcc.video_sound import ClipError
 
 WAV_HEADER_BYTES = 44
 AT_A_TIME = 256
-"""Number of rows that are given to the threads together."""
+"""Number of rows that are given to the threads, or to another machine, together."""
+SHARED = "every worker must see all folders under the same paths, as on a shared disk"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def make(
     recipe: Recipe,
     *,
     jobs: int | None = None,
+    spread: Spread | None = None,
 ) -> Counter[str]:
     """Make the examples of a split, then its list.
 
@@ -73,6 +79,9 @@ def make(
         split: ``"train"``, ``"validation"`` or ``"eval"``.
         recipe: Length and rate of the examples.
         jobs: Threads; None takes one for each CPU. The result does not depend on it.
+        spread: Function that makes the examples by calling another one with each of
+            several job files, on machines that see all folders under the same paths;
+            by default the threads of this process make them, to the same bytes.
 
     Returns:
         Number of examples ``"written"``, of those among them that existed ``"before"``,
@@ -86,9 +95,17 @@ def make(
         raise CorpusError(f"The folder of videos {videos} does not exist.")
     video_sound.need_ffmpeg()
     _claim(root, split, clips, recipe)
-    work = partial(_make_example, root, split, videos, recipe)
     rows = list(zip(clips.rows, clip_list.names(clips.rows), strict=True))
-    made = list(_in_threads(work, rows, jobs, split))
+    batches = root / f".batches_{split}"
+    if spread is None:
+        work = partial(_make_example, root, split, videos, recipe)
+        made = list(_in_threads(work, rows, jobs, split))
+    else:
+        batches.mkdir(exist_ok=True)
+        saved = _save_batches(batches, (root, split, videos, recipe), rows)
+        made = _by_jobs(saved, spread)
+        for folder in (root / split, *(root / split).glob("*_sources")):
+            files.sweep(folder)
     passed_over = [result.skip for result in made if result.skip]
     skipped = clips.skipped + passed_over
     done = Counter(skip.reason for skip in skipped)
@@ -104,7 +121,35 @@ def make(
         )
     lines = [result.line for result in made if result.skip is None]
     fuss.write_list(root, split, lines)
+    shutil.rmtree(batches, ignore_errors=True)
     return done
+
+
+@files.beside_other_machines()
+def make_batch(job: str) -> None:
+    """Make the examples of a job file, and write beside it what became of each.
+
+    Args:
+        job: Path of the file, which :func:`make` writes for another machine.
+
+    Raises:
+        CorpusError: The machine lacks the job file, ffmpeg or the folder of the videos.
+    """
+    result = _result(Path(job))
+    if result.is_file():
+        return
+    video_sound.need_ffmpeg()
+    try:
+        batch = json.loads(Path(job).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{job} cannot be read ({error}); {SHARED}.") from error
+    root, videos = Path(batch["root"]), Path(batch["videos"])
+    if not videos.is_dir():
+        raise CorpusError(f"The folder of videos {videos} is not here; {SHARED}.")
+    recipe = Recipe(**batch["recipe"])
+    work = partial(_make_example, root, batch["split"], videos, recipe)
+    made = [work((_row(row), name)) for row, name in batch["rows"]]
+    write_json(made, result)
 
 
 def pad_clip(part: np.ndarray, offset: int, samples: int) -> np.ndarray:
@@ -177,18 +222,69 @@ def _in_threads(
                 yield made
 
 
+def _save_batches(
+    folder: Path,
+    where: tuple[Path, str, Path, Recipe],
+    rows: Sequence[tuple[Row, str]],
+) -> list[Path]:
+    """Write the rows as job files for :func:`make_batch`, named by their content."""
+    root, split, videos, recipe = where
+    shared = {
+        "root": str(root.absolute()),
+        "split": split,
+        "videos": str(videos.absolute()),
+        "recipe": asdict(recipe),
+    }
+    saved = []
+    for first in range(0, len(rows), AT_A_TIME):
+        text = json.dumps({**shared, "rows": rows[first : first + AT_A_TIME]})
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        path = folder / f"{first:09d}-{digest}.json"
+        if not path.exists():
+            write_text(path, text)
+        saved.append(path)
+    return saved
+
+
+def _by_jobs(saved: Sequence[Path], spread: Spread) -> list[Made]:
+    """Make the batches that have no result, and read what became of every row."""
+    missing = [str(job) for job in saved if not _result(job).is_file()]
+    if missing:
+        spread(make_batch, missing)
+    lacking = [job for job in saved if not _result(job).is_file()]
+    if lacking:
+        raise CorpusError(
+            f"The workers ended, but {len(lacking)} of {len(saved)} batches, first "
+            f"{_result(lacking[0])}, are not made; {SHARED}."
+        )
+    return [
+        Made(line, was_there, None if skip is None else Skip(*skip))
+        for job in saved
+        for line, was_there, skip in json.loads(_result(job).read_text("utf-8"))
+    ]
+
+
+def _result(job: Path) -> Path:
+    return job.with_suffix(".made")
+
+
+def _row(fields: Sequence[Any]) -> Row:
+    table, line, clips = fields
+    return Row(table, line, tuple(Clip(*clip) for clip in clips))
+
+
 def _make_example(
     root: Path, split: str, videos: Path, recipe: Recipe, named: tuple[Row, str]
 ) -> Made:
     """Make the files of a row, the mixture last, unless they exist."""
     row, name = named
-    files = [f"{split}/{name}.wav"]
+    names = [f"{split}/{name}.wav"]
     if len(row.clips) > 1:
         for number, clip in enumerate(row.clips, 1):
             source = f"{number}_{clip_list.clip_name(clip)}.wav"
-            files.append(f"{split}/{name}_sources/{source}")
-    line = "\t".join(files if len(files) > 1 else files * 2)
-    paths = [root / file for file in files]
+            names.append(f"{split}/{name}_sources/{source}")
+    line = "\t".join(names if len(names) > 1 else names * 2)
+    paths = [root / name for name in names]
     if all(_is_whole(path, recipe) for path in paths):
         return Made(line, was_there=True)
     clip = row.clips[0]

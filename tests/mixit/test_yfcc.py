@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from common import records
+from common import beam, records
 from common.corpora import fuss
+from common.corpora.track import CorpusError
 from mixit import data, evaluate
 from mixit.config import TINY
 from mixit.yfcc import __main__ as yfcc
@@ -215,6 +216,41 @@ def test_a_complete_result_is_not_made_again(videos, tmp_path, capsys, monkeypat
         capsys.readouterr().out
     )
     assert content(tmp_path / "out") == before
+
+
+def test_jobs_of_a_pipeline_make_the_same_corpus(videos, made, tmp_path, monkeypatch):
+    header = [("video", "start", "end", "offset")]
+    path = write(tmp_path / "clips.csv", header + [row[:4] for row in CLIPS])
+    words = [*command(videos, tmp_path / "out", train=path), "--beam"]
+    monkeypatch.setattr(clip_corpus, "AT_A_TIME", 4)
+    runs = []
+
+    def killed(work, jobs):
+        runs.append(len(jobs))
+        for job in jobs[1:3]:
+            work(job)
+            work(job)  # as a runner may do
+        raise OSError("the cluster is gone")
+
+    def whole(work, jobs):
+        runs.append(len(jobs))
+        for job in reversed(jobs):
+            work(job)
+
+    for spread, code in ((killed, 1), (lambda work, jobs: None, 1), (whole, 0)):
+        monkeypatch.setattr(beam, "spread", lambda options, spread=spread: spread)
+        assert yfcc.main(words) == code
+    assert runs == [5, 3]
+    assert content(tmp_path / "out") == content(made)
+
+
+def test_a_worker_that_lacks_what_it_needs_is_told(videos, tmp_path):
+    with pytest.raises(CorpusError, match=r"no\.json cannot be read .*shared disk"):
+        clip_corpus.make_batch(str(tmp_path / "no.json"))
+    job = {"root": str(tmp_path), "split": "train", "videos": "/no/videos"}
+    (tmp_path / "a.json").write_text(json.dumps(job))
+    with pytest.raises(CorpusError, match=r"/no/videos is not here; every worker"):
+        clip_corpus.make_batch(str(tmp_path / "a.json"))
 
 
 @pytest.mark.parametrize(

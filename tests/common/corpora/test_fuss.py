@@ -49,6 +49,24 @@ def test_a_list_becomes_tracks(tmp_path):
     ]
 
 
+def test_bad_examples_are_left_out_and_named_on_request(tmp_path):
+    sound(tmp_path / "good.wav")
+    sound(tmp_path / "empty.wav", 0)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    names = ("good", "missing", "broken", "empty")
+    lines = "".join(f"{name}/mix.wav\tgood.wav\t{name}.wav\n" for name in names)
+    example_list(tmp_path, lines)
+    bad = []
+    (track,) = fuss.tracks(tmp_path, "train", bad=bad)
+    assert track.sources["foreground_1"] == tmp_path / "good.wav"
+    assert [each.name for each in bad] == [f"{name}/mix" for name in names[1:]]
+    for name, each in zip(names[1:], bad, strict=True):
+        assert f"{name}.wav" in each.reason
+    example_list(tmp_path, "a.wav\tmissing.wav\n")
+    with pytest.raises(CorpusError, match=r"no example that can be read.*missing\.wav"):
+        fuss.tracks(tmp_path, "train", bad=[])
+
+
 @pytest.mark.parametrize("below", ["", *fuss.FOLDERS])
 def test_the_root_is_found_from_its_parents(tmp_path, below):
     example_list(tmp_path / below, "m\ts\n", "eval")

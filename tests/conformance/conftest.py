@@ -335,6 +335,24 @@ def case(request):
 
 ONE_A_PILLAR = ("adversarial_tiny", "clustering_tiny", "mixit_tiny", "unmix_tiny")
 OTHERS = set(MODELS) - set(ONE_A_PILLAR)
+EVERY_NETWORK = (
+    "test_variables_are_those_of_the_committed_list",
+    "test_forward_pass_is_golden",
+    "test_checkpoints_of_earlier_releases_load",
+)
+"""Tests of the battery that the second lane runs on every network."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave to one lane what other networks do in the same way on the second one."""
+    for item in items:
+        if item.path.name != "test_battery.py" or item.originalname in EVERY_NETWORK:
+            continue
+        given = item.callspec.params
+        replicas = given.get("training_case", "mixit_tiny")
+        if given.get("case") in OTHERS or replicas != "mixit_tiny":
+            item.add_marker(pytest.mark.one_lane)
 
 
 @pytest.fixture(

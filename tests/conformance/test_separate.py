@@ -80,7 +80,6 @@ def test_each_readme_points_to_the_table(pillar):
 
 
 @pytest.mark.parametrize("pillar", PILLARS)
-@pytest.mark.one_lane
 def test_all_words_work_in_every_pillar(pillar, tmp_path, capsys):
     main = importlib.import_module(f"{pillar}.separate").main
     wave = 0.1 * np.random.default_rng(0).standard_normal((2, 3 * RATE // 2))

@@ -39,7 +39,7 @@ ONE_LANE = (
     *("unmix/test_data", "clustering/test_mix", "clustering/test_reorganize"),
     *("mixit/test_clip_list", "mixit/test_mixing_list", "mixit/test_video_sound"),
     "mixit/test_yfcc",
-    # Commands around networks, which the battery and the tests of models run.
+    # Commands around networks that the battery and the tests of models run.
     *("*/test_bundled", "*/test_job", "*/test_presets", "*/test_published"),
     *("adversarial/test_evaluate", "adversarial/test_separate"),
     *("clustering/test_analyze", "clustering/test_evaluate"),
@@ -52,8 +52,8 @@ ONE_LANE = (
 )
 """Folders and modules that are tested on one lane.
 
-They hold what no version of TensorFlow, Keras or numpy changes, or go through
-TensorFlow as other tests of the second lane do. Single tests carry the mark themselves.
+They check what no version of TensorFlow, Keras or numpy changes, or use TensorFlow as
+other tests of the second lane do. Single tests carry the mark themselves.
 """
 
 

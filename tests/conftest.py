@@ -1,8 +1,11 @@
 """Two logical CPUs and quiet TensorFlow for every test."""
 
+import functools
 import gc
 import os
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -13,6 +16,62 @@ import pytest
 
 from common import job, training
 from common.corpora.augmentation import Augment
+
+HERE = Path(__file__).parent
+ONE_LANE = (
+    # Texts, tables, command lines, pages, installation and other programs.
+    *("benchmarks", "docs", "faults", "fuzz", "harmony_split"),
+    *("test_architecture", "test_get_fuss", "test_packaging", "test_scripts"),
+    *("common/test_child_processes", "common/test_config", "common/test_errors"),
+    *("common/test_experiment", "common/test_files", "common/test_job"),
+    *("common/test_plots", "common/test_startup"),
+    *("common/weights/test_card", "common/weights/test_download"),
+    *("common/weights/test_registry", "common/evaluation/test_published"),
+    # Files of sound, folders of corpora and of stems, and what is drawn from them.
+    *("common/audio/test_files", "common/audio/test_pipes", "common/corpora"),
+    *("common/synthetic", "common/separation/test_batch"),
+    *("common/separation/test_files", "common/separation/test_inputs"),
+    *("common/separation/test_live", "common/separation/test_odd_sound"),
+    *("common/separation/test_outputs", "common/separation/test_workers"),
+    *("conformance/test_corpora", "conformance/test_keys"),
+    *("conformance/test_odd_sound", "conformance/test_separate"),
+    *("adversarial/test_corpus", "adversarial/test_data", "unmix/test_corpus"),
+    *("unmix/test_data", "clustering/test_mix", "clustering/test_reorganize"),
+    *("mixit/test_clip_list", "mixit/test_mixing_list", "mixit/test_video_sound"),
+    "mixit/test_yfcc",
+    # Commands around networks that the battery and the tests of models run.
+    *("*/test_bundled", "*/test_job", "*/test_presets", "*/test_published"),
+    *("adversarial/test_evaluate", "adversarial/test_separate"),
+    *("clustering/test_analyze", "clustering/test_evaluate"),
+    *("clustering/test_experiment_file", "clustering/test_extension"),
+    *("clustering/test_separate", "clustering/test_sweep"),
+    *("clustering/test_three_speakers", "clustering/test_visualize"),
+    *("common/training/test_accumulation", "common/training/test_cluster"),
+    *("common/training/test_logs", "mixit/test_augment", "mixit/test_evaluate"),
+    *("mixit/test_results", "unmix/test_stream"),
+)
+"""Folders and modules that are tested on one lane.
+
+They check what no version of TensorFlow, Keras or numpy changes, or use TensorFlow as
+other tests of the second lane do. Single tests carry the mark themselves.
+"""
+
+
+@functools.cache
+def is_of_one_lane(module: Path) -> bool:
+    """Whether a module is among those of ``ONE_LANE``."""
+    if not module.is_relative_to(HERE):
+        return False  # the examples of the packages
+    name = module.relative_to(HERE).with_suffix("").as_posix()
+    return any(fnmatch(name, each) or fnmatch(name, f"{each}/*") for each in ONE_LANE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of one lane, before a lane leaves them out."""
+    for item in items:
+        if is_of_one_lane(item.path):
+            item.add_marker(pytest.mark.one_lane)
 
 
 def pytest_configure(config: pytest.Config) -> None:

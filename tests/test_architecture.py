@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.one_lane
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAPERS = ("mixit", "unmix", "adversarial", "clustering")
 PILLARS = [name for name in PAPERS if (REPOSITORY / name / "__init__.py").exists()]
@@ -145,6 +143,13 @@ def public(node: ast.AST, inside: str = "") -> Iterator[tuple[str, ast.AST]]:
             yield inside + child.name, child
             if isinstance(child, ast.ClassDef):
                 yield from public(child, f"{inside}{child.name}.")
+
+
+def test_modules_of_one_lane_exist(request):
+    conftest = Path(__file__).with_name("conftest.py")
+    names = request.config.pluginmanager.get_plugin(str(conftest)).ONE_LANE
+    for name in names:
+        assert [*conftest.parent.glob(name), *conftest.parent.glob(f"{name}.py")], name
 
 
 def test_there_is_something_to_check():

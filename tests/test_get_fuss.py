@@ -28,8 +28,6 @@ import pytest
 from common import audio
 from common.corpora import fuss
 
-pytestmark = pytest.mark.one_lane
-
 SCRIPT = Path(__file__).resolve().parents[1] / "get_fuss.sh"
 DRY = "FUSS_ssdata.tar.gz"
 PAGE = b"<!DOCTYPE html><html><body>Moved</body></html>" * 50

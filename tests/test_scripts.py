@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.one_lane
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 CORPORA = {
     "fuss": "mixit",
@@ -37,6 +35,7 @@ case "$1 ${2:-}" in
     sed "s|$A_VENV|$3|g" "$A_VENV/bin/activate" >"$3/bin/activate"
     cp "$0" "$3/bin/python"
     ;;
+  "-m uv") [[ -z "${NO_UV:-}" ]] ;;
   "-m pip") printf '%s\\n' "${PIP_SAYS:-Collecting numpy}"; exit "${PIP_EXIT:-0}" ;;
   "-m "*.job) exit "${JOB_EXIT:-0}" ;;
 esac
@@ -147,6 +146,25 @@ def test_setup_installs_a_lane_with_its_constraints(machine, lane, folder, extra
     (pip,) = machine.called("-m pip install")
     assert pip.endswith(f"-c {machine.clone}/constraints/{lane}.txt -e .[{extras}]")
     assert (machine.clone / folder / ".ready").exists()
+
+
+@pytest.mark.parametrize("fails", ["", "1"])
+def test_uv_installs_the_same_and_pip_where_it_fails(machine, fails):
+    mirror = "https://mirror/simple"
+    done = machine.setup(INSTALLER="uv", PIP_INDEX_URL=mirror, NO_UV=fails)
+    assert done.returncode == 0, done.stderr
+    same = f"-c {machine.clone}/constraints/current.txt -e .[plots,web,docs,dev]"
+    (uv,) = machine.called("-m uv pip install")
+    assert uv.endswith(f"--default-index {mirror} {same}")
+    _, *pip = machine.called("-m pip install")
+    assert [line.endswith(same) for line in pip] == [True] * bool(fails)
+    assert ("trying pip" in done.stderr) == bool(fails)
+
+
+def test_another_installer_is_refused(machine):
+    done = machine.setup(INSTALLER="conda")
+    assert done.returncode == 1
+    one_line(done, "INSTALLER=conda", "INSTALLER=uv")
 
 
 def test_second_setup_calls_neither_venv_nor_pip(machine):

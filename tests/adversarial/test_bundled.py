@@ -34,7 +34,6 @@ def write_run(folder, phases=("sup", "semisup"), **changes):
     return nets
 
 
-@pytest.mark.one_lane
 def test_new_songs_are_separated(tmp_path):
     separator, gains = adversarial.load("mini"), []
     output = miniature.write_musdb(

@@ -94,7 +94,6 @@ def test_frames_are_those_of_the_whole_song_at_target_edges_too(opened, tracks):
     np.testing.assert_allclose(part, expected, atol=1e-5)
 
 
-@pytest.mark.one_lane
 def test_examples_depend_only_on_position_and_seed(opened):
     graph = tf.function(data.semi_supervised_example(TINY, opened))
     one, again, other = (graph(tf.constant(p, tf.int64)) for p in (3, 3, 4))
@@ -137,7 +136,6 @@ def test_the_chain_of_augmentations_keeps_shapes_and_sums(opened):
     np.testing.assert_allclose(middle, sum(one["sources"]), atol=1e-5)
 
 
-@pytest.mark.one_lane
 def test_streams_are_independent_and_gains_are_of_unpaired_excerpts(opened, tracks):
     example = tf.function(data.unpaired_example(TINY, opened))
     drawn = [example(tf.constant(p, tf.int64)) for p in range(60)]

@@ -102,7 +102,6 @@ def test_museval_measures_are_medians_over_seconds():
         np.testing.assert_allclose(measured[f"museval_{name}"], expected, rtol=1e-6)
 
 
-@pytest.mark.one_lane
 def test_silence_is_named_and_has_no_scores(tmp_path):
     tracks = [
         song("loud", vocals=noise(0), accompaniment=noise(1)),
@@ -120,7 +119,6 @@ def test_silence_is_named_and_has_no_scores(tmp_path):
     assert cells["SDR"]["mean"] == cells["SDR"]["median"] == loud["SDR"]["vocals"]
 
 
-@pytest.mark.one_lane
 def test_a_network_that_has_died_is_scored_and_named(tmp_path):
     dead = Separator(
         lambda batch: np.stack([0 * batch, batch], 1), SOURCES, RATE, named=True
@@ -132,7 +130,6 @@ def test_a_network_that_has_died_is_scored_and_named(tmp_path):
     assert row["SDR"]["vocals"] < -10
 
 
-@pytest.mark.one_lane
 def test_a_row_for_each_song_and_the_bandwidth_beside_it(tmp_path):
     tracks = [
         song("A - B", vocals=noise(0), accompaniment=noise(1)),
@@ -191,7 +188,6 @@ def test_rows_of_another_network_are_not_reused(tmp_path, monkeypatch):
     assert values == evaluate.evaluate(leaky(0.7), tracks, tmp_path / "other").summary
 
 
-@pytest.mark.one_lane
 def test_an_evaluation_killed_before_more_training_starts_again(
     run_folder, tmp_path, monkeypatch, capsys
 ):
@@ -237,7 +233,6 @@ def test_rows_of_another_copy_of_the_songs_are_not_reused(tmp_path, monkeypatch)
     assert values == evaluate.evaluate(leaky(), second, tmp_path / "other").summary
 
 
-@pytest.mark.one_lane
 def test_edge_cases_have_numbers_or_none(tmp_path):
     same = noise(0)
     second = noise(2, 2 * RATE)

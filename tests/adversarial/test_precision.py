@@ -16,6 +16,7 @@ from common.training.logs import read_scalars
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
     config, half, every_tool, trained_twice
 ):

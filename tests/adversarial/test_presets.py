@@ -75,7 +75,6 @@ SLOW = {("tiny", "semisup"), ("musdb_moisesdb", "sup")}
         for pair in itertools.product(PRESETS, train.TRAINING)
     ],
 )
-@pytest.mark.one_lane
 def test_some_steps_lower_the_loss(name, phase):
     first, *_, last = losses_of(small(PRESETS[name], phase))
     assert last < (1 - FALL) * first

@@ -21,8 +21,6 @@ from common.config import save
 from common.separation.separator import SeparationError
 from common.training.checkpoint import CheckpointError, save_network
 
-pytestmark = pytest.mark.one_lane
-
 RATE = 8192
 ROOT = Path(__file__).parents[2]
 

@@ -19,7 +19,6 @@ from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
 
 
-@pytest.mark.one_lane
 def test_it_separates_held_out_sounds(tmp_path):
     separator = clustering.load("mini")
     config = load_config(ClusteringConfig, BUNDLED / "mini/config.json")
@@ -45,7 +44,6 @@ def test_small_complete_and_without_paths():
     assert " dB" in card
 
 
-@pytest.mark.one_lane
 def test_a_run_is_bundled_and_its_card_is_kept(config, tmp_path):
     net = network(config)
     run, output = tmp_path / "run", tmp_path / "model"
@@ -75,7 +73,6 @@ def test_a_large_one_is_not_bundled(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.one_lane
 def test_speech2_makes_two_estimates_that_nearly_add_up_to_a_second():
     separator = clustering.load("speech2")
     rng = np.random.default_rng(0)

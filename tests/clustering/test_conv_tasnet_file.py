@@ -78,6 +78,7 @@ def test_float64_is_that_of_the_original(case):
     np.testing.assert_allclose(ours, estimates, atol=1e-5 * abs(estimates).max())
 
 
+@pytest.mark.one_lane
 def test_a_run_folder_separates_as_the_file(tmp_path, capsys):
     source, run = str(GOLDEN / "torchaudio.pt"), tmp_path / "run"
     assert convert.main([source, str(run)]) == 1

@@ -152,7 +152,6 @@ def test_bss_eval_of_edge_cases_is_a_number_or_nan(waves):
     ).all()
 
 
-@pytest.mark.one_lane
 def test_a_killed_evaluation_of_a_model_that_was_trained_further(
     run, config, tmp_path, monkeypatch, capsys
 ):
@@ -181,7 +180,6 @@ def test_a_killed_evaluation_of_a_model_that_was_trained_further(
     capsys.readouterr()
 
 
-@pytest.mark.one_lane
 def test_splits_have_folders_of_their_own(run, capsys):
     for split in ("test", "valid"):
         assert evaluate.main([str(run), "--split", split]) == 0
@@ -251,7 +249,6 @@ def test_confidence_needs_an_embedding(config):
         evaluate.evaluate_confidence(trained, [])
 
 
-@pytest.mark.one_lane
 def test_several_jobs_and_a_limit_give_the_same_rows(run, capsys):
     tables = []
     for words in (["--jobs", "2"], ["--limit", "1"]):
@@ -282,7 +279,6 @@ def test_scores_of_a_whole_real_test_set_are_compared_with_published_ones(
         assert here in printed
 
 
-@pytest.mark.one_lane
 def test_the_noise_of_a_mixture_lowers_the_scores(speakers, run, tmp_path, capsys):
     noisy = tmp_path / "noisy"
     shutil.copytree(speakers, noisy)

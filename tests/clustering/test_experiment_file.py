@@ -25,8 +25,6 @@ from common.config import ConfigError
 from common.training.checkpoint import CheckpointError, save_network
 from common.weights import torch_file
 
-pytestmark = pytest.mark.one_lane
-
 REPOSITORY = Path(__file__).parents[2]
 MUSIC = """
 algorithm_config:

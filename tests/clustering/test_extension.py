@@ -54,7 +54,6 @@ def test_all_modules_of_the_page_are_run():
     assert set(MODULES) == {"my_network", "my_losses", "my_corpus"}
 
 
-@pytest.mark.one_lane
 def test_a_users_network_loss_and_corpus_train_separate_and_are_scored(of_user):
     model = training.train(of_user, build)
     assert type(model.network).__name__ == "Plain"

@@ -135,7 +135,6 @@ def losses_of(config):
         for name in PRESETS
     ],
 )
-@pytest.mark.one_lane
 def test_some_steps_lower_the_loss(name):
     first, *_, last = losses_of(small(PRESETS[name]))
     if PRESETS[name].loss.inference_kind in objective.RATIOS:

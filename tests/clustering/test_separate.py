@@ -17,8 +17,6 @@ from common.config import save
 from common.signal.metrics import si_sdr
 from common.training.checkpoint import save_network
 
-pytestmark = pytest.mark.one_lane
-
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 RATE = 8000
 FRAMES = {"window_samples": 256, "hop_samples": 64}

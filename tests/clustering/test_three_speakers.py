@@ -29,7 +29,6 @@ def three(config, tmp_path):
     )
 
 
-@pytest.mark.one_lane
 def test_three_speakers_are_loaded_trained_on_and_separated(three):
     (track,) = corpus.tracks(three, corpus.root(three), "test")
     waves = [audio.read(file)[0] for file in track.sources.values()]

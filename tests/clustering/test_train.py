@@ -24,14 +24,12 @@ KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 
 # Presets train those that are slow, and the battery separates with them.
 SLOW = ("mask_inference", "tasnet")
+MARKS = {"chimera": ()} | dict.fromkeys(SLOW, pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else [])
-        for kind in KINDS
-    ],
+    [pytest.param(k, marks=MARKS.get(k, pytest.mark.one_lane)) for k in KINDS],
 )
 def test_every_kind_trains_separates_and_is_scored(config, kind, capsys):
     config = replace(config, kind=kind)

@@ -19,8 +19,6 @@ from common.synthetic import miniature
 from common.synthetic.miniature import MARKER
 from common.training.checkpoint import save_network
 
-pytestmark = pytest.mark.one_lane
-
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 SLOW = ("chimera", "tasnet")
 FILES = ["mixture.wav", "source0.wav", "source1.wav", "viz.png"]

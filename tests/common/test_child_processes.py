@@ -10,8 +10,6 @@ import pytest
 
 from common import child_processes
 
-pytestmark = pytest.mark.one_lane
-
 PARENT = """
 import sys
 from common import child_processes

@@ -8,8 +8,6 @@ import pytest
 
 from common import plots
 
-pytestmark = pytest.mark.one_lane
-
 RATE = 8000
 
 

@@ -11,8 +11,6 @@ import pytest
 import common
 from common.startup import choose_device
 
-pytestmark = pytest.mark.one_lane
-
 ROOT = str(Path(common.__file__).parents[1])
 NOISY = """
 import os, sys

@@ -240,9 +240,14 @@ def test_restored_in_a_new_process(case, name, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_and_the_same_command_again(killed_case, tmp_path):
-    schedule = ["epochs=2", "steps_per_epoch=8", "checkpoint_steps=3"]
+def test_killed_and_the_same_command_again(
+    killed_case, write_corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+    schedule = ["epochs=2", "steps_per_epoch=4", "checkpoint_steps=3"]
     module, *words = [*killed_case.command, *schedule]
+    words = [word.format(corpus=tmp_path) for word in words]
+    write_corpus(module.partition(".")[0], tmp_path)
     straight, broken = tmp_path / "straight", tmp_path / "broken \u00e9"
     # A process of its own is only needed where one is killed.
     main = importlib.import_module(module).main

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from common import training
 from common.config import load
-from common.synthetic import miniature
 from common.training.checkpoint import CONFIG
 from common.training.logs import read_scalars
 from common.training.run_folder import RunFolderError
@@ -23,33 +21,6 @@ CLASSES = {
     "adversarial": "AdversarialConfig",
     "clustering": "ClusteringConfig",
 }
-
-
-def write_songs(folder, names):
-    """Write songs of one second in folders of tracks."""
-    for number, name in enumerate(names):
-        noise = np.random.default_rng(number).normal(0, 0.1, [2, 8192])
-        (folder / name).mkdir(parents=True)
-        sounds = {"vocals": noise[0], "accompaniment": noise[1], "mixture": sum(noise)}
-        for role, sound in sounds.items():
-            soundfile.write(folder / name / f"{role}.wav", sound, 8192, "FLOAT")
-
-
-def write_corpus(pillar, folder):
-    """Write a corpus like that of the committed run."""
-    if pillar == "mixit":
-        sizes = {"train": 8, "validation": 3, "eval": 4}
-        miniature.write_fuss(folder / "fuss", seconds=1.0, **sizes)
-    elif pillar == "unmix":
-        sizes = {"train": 3, "test": 1, "seconds": 1.0}
-        miniature.write_musdb(folder / "musdb", sample_rate=8000, **sizes)
-    elif pillar == "clustering":
-        sizes = {"train": 6, "validation": 2, "test": 2}
-        miniature.WRITERS["wsj0_2mix"](folder / "talkers", **sizes)
-    else:
-        for split, names in {"train": "abc", "valid": "d", "test": "e"}.items():
-            write_songs(folder / "songs" / "paired" / split, names)
-        write_songs(folder / "songs" / "unpaired", "xyz")
 
 
 def unpacked(run, folder):
@@ -64,7 +35,9 @@ def unpacked(run, folder):
 @pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("run", sorted(RUNS.iterdir()), ids=lambda run: run.name)
-def test_a_run_of_an_earlier_release_continues(run, tmp_path, monkeypatch, capsys):
+def test_a_run_of_an_earlier_release_continues(
+    run, write_corpus, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
     pillar = run.name.partition("-")[0]
     write_corpus(pillar, tmp_path)

@@ -199,7 +199,6 @@ def check_pip(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.one_lane
 def test_commands_are_those_of_the_programs(page, check):
     texts = [block.text for block in blocks(page) if block.language in SHELL]
     for text in texts:
@@ -321,7 +320,6 @@ def in_python(page: str) -> list[Block]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if in_python(page)])
-@pytest.mark.one_lane
 def test_python_runs(page, page_folder):
     run(page, slow=False)
 

@@ -20,8 +20,6 @@ from harmony_split import sound
 from harmony_split.limits import Limits, RefusedError
 from harmony_split.sound import decode, limited, probe
 
-pytestmark = pytest.mark.one_lane
-
 SECRET = "a secret of some length"
 
 

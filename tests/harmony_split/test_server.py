@@ -19,8 +19,6 @@ import soundfile
 
 from harmony_split.openapi import DOCUMENT
 
-pytestmark = pytest.mark.one_lane
-
 STEMS = ["high", "low"]
 
 

@@ -22,7 +22,6 @@ def separator():
     return mixit.load("mini")
 
 
-@pytest.mark.one_lane
 def test_it_separates_held_out_sounds(separator, tmp_path_factory):
     folder = tmp_path_factory.mktemp("new") / "fuss"
     corpus = miniature.write_fuss(
@@ -36,7 +35,6 @@ def test_it_separates_held_out_sounds(separator, tmp_path_factory):
     np.testing.assert_allclose(sum(estimates.values()), mixture, atol=1e-5)
 
 
-@pytest.mark.one_lane
 def test_two_sounds_are_separated(separator, tmp_path):
     corpus = miniature.write_fuss(
         tmp_path / "fuss", seed=5, seconds=4.0, train=1, validation=1, eval=12
@@ -67,7 +65,6 @@ def test_small_and_without_paths():
     assert '"output": null' in (folder / "config.json").read_text()
 
 
-@pytest.mark.one_lane
 def test_a_run_is_bundled(run, tmp_path):
     bundle(run, tmp_path / "other")
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
@@ -84,7 +81,6 @@ def test_a_large_one_is_not(tmp_path):
         bundle(tmp_path, tmp_path / "other")
 
 
-@pytest.mark.one_lane
 def test_the_outputs_of_universal_add_up_to_a_second_of_sound():
     universal = mixit.load("universal")
     rng = np.random.default_rng(0)

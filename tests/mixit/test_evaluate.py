@@ -84,7 +84,6 @@ def test_google_scores_and_summary(golden, listed, tmp_path):
     assert metrics.report(summary) == str(golden["summary"])
 
 
-@pytest.mark.one_lane
 def test_google_words(golden, listed, run, tmp_path, capsys):
     output = tmp_path / "out" / "mine.csv"
     words = ["-cp", str(run), "-dp", str(listed), "-op", str(output), "--limit", "2"]
@@ -100,7 +99,6 @@ def test_google_words(golden, listed, run, tmp_path, capsys):
     assert "2Si" in capsys.readouterr().out
 
 
-@pytest.mark.one_lane
 def test_google_words_for_a_checkpoint_and_its_graph(
     listed, tmp_path, capsys, monkeypatch
 ):
@@ -231,7 +229,6 @@ class Killed(BaseException):
     """Stands for a kill that leaves nothing but the files."""
 
 
-@pytest.mark.one_lane
 def test_an_interrupted_evaluation_continues(
     run, corpus, tmp_path, monkeypatch, capsys
 ):
@@ -264,7 +261,6 @@ def test_an_interrupted_evaluation_continues(
     assert not list(broken.glob(".*"))
 
 
-@pytest.mark.one_lane
 def test_an_interrupted_evaluation_of_a_network_that_was_trained_further(
     run, corpus, tmp_path, monkeypatch
 ):
@@ -295,7 +291,6 @@ def test_an_interrupted_evaluation_of_a_network_that_was_trained_further(
     assert broken == straight
 
 
-@pytest.mark.one_lane
 def test_splits_have_folders_of_their_own(run, corpus, tmp_path):
     copied = tmp_path / "run"
     shutil.copytree(run, copied)
@@ -323,7 +318,6 @@ def test_rows_of_another_model_are_not_taken_up(tmp_path):
     assert names == ["grüße, 1", "a"]
 
 
-@pytest.mark.one_lane
 def test_mixtures_of_mixtures(run, corpus, tmp_path, capsys):
     words = ["--model", str(run), "--output", str(tmp_path), "--moms"]
     assert evaluate.main([*words, "--data", str(corpus)]) == 0
@@ -403,7 +397,6 @@ def test_committed_table_is_generated(capsys):
         (["--table", __file__], "is not a summary.json of an evaluation"),
     ],
 )
-@pytest.mark.one_lane
 def test_bad_input(run, corpus, tmp_path, capsys, words, sentence):
     model = ["--model", str(run), "--output", str(tmp_path)] if words else []
     words = [str(corpus) if word == "corpus" else word for word in words]

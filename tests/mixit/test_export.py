@@ -40,6 +40,7 @@ def test_graph_equals_the_network(run_onnx, shape, samples):
     np.testing.assert_allclose(actual, expected, atol=1e-5 * abs(expected).max())
 
 
+@pytest.mark.one_lane
 def test_bundled_model_separates_without_tensorflow(tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")

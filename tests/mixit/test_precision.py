@@ -18,7 +18,6 @@ def noise(*shape):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
     config, half, every_tool, trained_twice
 ):

@@ -48,7 +48,6 @@ def losses_of(config):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.one_lane
 def test_some_steps_lower_the_loss(name):
     first, *_, last = losses_of(small(PRESETS[name]))
     assert last < first - FALL_DB[name]

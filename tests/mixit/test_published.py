@@ -22,8 +22,6 @@ from mixit.google import verify
 from mixit.google.architecture import Options
 from mixit.google.restore import restore
 
-pytestmark = pytest.mark.one_lane
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "run_verify_published_weights.sh"
 

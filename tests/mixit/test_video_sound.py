@@ -13,8 +13,6 @@ from common.audio.resample import resample
 from mixit.yfcc import video_sound
 from mixit.yfcc.video_sound import ClipError
 
-pytestmark = pytest.mark.one_lane
-
 if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
     pytest.skip("videos are made with ffmpeg", allow_module_level=True)
 

@@ -20,8 +20,6 @@ from mixit.config import TINY
 from mixit.yfcc import __main__ as yfcc
 from mixit.yfcc import clip_corpus, clip_list, video_sound
 
-pytestmark = pytest.mark.one_lane
-
 if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
     pytest.skip("videos are made with ffmpeg", allow_module_level=True)
 

@@ -12,7 +12,6 @@ NAMES = {"singing": ("vocals", "accompaniment"), "enhance": ("speech", "noise")}
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.one_lane
 def test_the_stems_of_a_second_are_its_sum(name):
     separator = unmix.load(name)
     assert separator.sources == NAMES[name]

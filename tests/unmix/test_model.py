@@ -56,6 +56,7 @@ def test_estimates_of_the_original(folder):
 @pytest.mark.parametrize(
     "recurrence", ["bi", pytest.param("uni", marks=pytest.mark.slow)]
 )
+@pytest.mark.one_lane
 def test_five_steps_of_the_original(recurrence):
     golden = np.load(GOLDEN / "five_steps.npz")
     config = replace(SMALL, layers=3, bidirectional=recurrence == "bi")
@@ -166,6 +167,7 @@ def test_dropout_in_training_only():
     assert np.abs(first - second).max() > 1e-3
 
 
+@pytest.mark.one_lane
 def test_replicas_equal_one():
     mixture, config = noise(4, 2, 9, 65), replace(SMALL, layers=1)
 

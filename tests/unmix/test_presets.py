@@ -51,7 +51,6 @@ def losses_of(config):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.one_lane
 def test_some_steps_lower_the_loss(name):
     first, *_, last = losses_of(small(PRESETS[name]))
     assert last < (1 - FALL) * first

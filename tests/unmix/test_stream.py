@@ -16,8 +16,6 @@ from unmix.config import Network
 from unmix.model import OpenUnmix
 from unmix.stream import Stream, compile_ahead
 
-pytestmark = pytest.mark.one_lane
-
 RATE, WINDOW, HOP = 8000, 128, 32
 SHAPE = {"stereo": 2, "mono": 1}
 

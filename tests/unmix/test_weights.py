@@ -119,6 +119,7 @@ def song(tmp_path_factory):
     return track
 
 
+@pytest.mark.one_lane
 def test_the_bundled_model_separates_unknown_music(song):
     separator = unmix.load("mini")
     assert separator.sources == musdb.SOURCES

@@ -83,6 +83,7 @@ def test_sound_is_that_of_the_original(in_cache, golden):
     )
 
 
+@pytest.mark.one_lane
 def test_bridged_networks_train_together(golden):
     networks = weights.load(FILE)
     config = replace(PRESETS["tiny"], model=NETWORK, niter=0)
@@ -98,6 +99,7 @@ def test_bridged_networks_train_together(golden):
     assert not [each for each in gradients if each is None]
 
 
+@pytest.mark.one_lane
 def test_check_and_forms_that_do_not_exist(tmp_path, capsys):
     assert convert.main([str(FILE), "--check"]) == 0
     assert "vocals, drums, bridged: largest difference" in capsys.readouterr().out
@@ -107,6 +109,7 @@ def test_check_and_forms_that_do_not_exist(tmp_path, capsys):
         unmix.load(FILE, ["vocals"])
 
 
+@pytest.mark.one_lane
 def test_a_network_of_other_weights_is_noticed():
     networks, tensors = weights.load(FILE), xumx_file.tensors(FILE)
     networks["drums"].output_mean.assign_add(tf.ones([17]))

@@ -11,8 +11,6 @@ from common.corpora.catalogue import CORPORA
 from common.corpora.track import CorpusError, CorpusName, Options
 from common.synthetic.miniature import WRITERS
 
-pytestmark = pytest.mark.one_lane
-
 SOURCES = {
     "musdb": {"vocals", "drums", "bass", "other"},
     "moisesdb": {"vocals", "drums", "bass", "other"},

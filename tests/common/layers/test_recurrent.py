@@ -250,6 +250,7 @@ def test_only_the_last_layer_is_left_whole():
     np.testing.assert_array_equal(stack(inputs), stack(inputs))
 
 
+@pytest.mark.one_lane
 def test_replicas_equal_one():
     inputs, slope = tf.constant(noise(4, 11, 5)), noise(4, 11, 12, seed=3)
     alone = make(5, 6, layers=2, dropout=0.4)

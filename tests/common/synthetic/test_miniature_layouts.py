@@ -23,8 +23,6 @@ from common.corpora import (
 )
 from common.synthetic import miniature, scenes
 
-pytestmark = pytest.mark.one_lane
-
 SHORT = {"seconds": 0.5}
 WRITERS = {
     "wsj0_2mix": {"train": 2, "validation": 1, "test": 2},

@@ -81,6 +81,7 @@ def test_averages_start_with_the_weights_of_another_run(toys):
     assert toys.weights(model.network)[0] == pytest.approx(5.0, abs=0.02)
 
 
+@pytest.mark.one_lane
 def test_replicas_average_as_one_does(toys):
     config = toys.config("one", ema=0.5, warmup_steps=3)
     schedule = replace(config.train, strategy="mirrored", replicas=2)

@@ -146,6 +146,7 @@ def test_only_a_new_run_takes_the_weights_of_another(toys):
     assert starts == [config.output]
 
 
+@pytest.mark.one_lane
 def test_the_global_batch_is_divided_among_the_current_replicas(toys, capsys):
     undisturbed = toys.config("undisturbed", epochs=2)
     straight = training.train(undisturbed, toys.build)

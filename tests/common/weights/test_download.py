@@ -9,8 +9,6 @@ import pytest
 from common.weights import download
 from common.weights.download import DownloadError
 
-pytestmark = pytest.mark.one_lane
-
 CONTENT = bytes(range(256)) * 400
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 

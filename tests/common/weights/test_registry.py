@@ -16,8 +16,6 @@ from common.weights.card import Card, Score
 from common.weights.download import DownloadError
 from common.weights.registry import Entry, File
 
-pytestmark = pytest.mark.one_lane
-
 REPOSITORY = Path(__file__).resolve().parents[3]
 BUNDLED = sorted(path.parent for path in REPOSITORY.glob("*/bundled/*/config.json"))
 

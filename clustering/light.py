@@ -50,13 +50,16 @@ def _of_spectra(exported: Exported) -> Network:
     params = Stft(**exported.settings["stft"])
     run, masks = exported.session("model"), _masks(exported.settings)
 
-    def estimate(waveform: np.ndarray) -> np.ndarray:
+    def one(waveform: np.ndarray) -> np.ndarray:
         spectrum = stft(waveform, params)
         magnitude = np.abs(spectrum)
         masked = masks(run(magnitude), magnitude) * spectrum[:, np.newaxis]
         return istft(masked, params, waveform.shape[-1])
 
-    return estimate
+    # Embeddings are many times as large as the sound: channel by channel.
+    return lambda waveforms: np.concatenate(
+        [one(each[np.newaxis]) for each in waveforms]
+    )
 
 
 def _masks(

@@ -128,6 +128,13 @@ def measure_memory(size: dict[str, int], name: str) -> dict[str, float]:
 def table(size: dict[str, int], timed: dict[str, Any], held: dict[str, Any]) -> str:
     """Write the table in Markdown."""
     rows = {name: _row(timed["runs"][name], held[name]) for name in NAMES}
+    turns.record(
+        f"MixIT loss with gradient, {size['sources']} estimates",
+        {
+            NAMES[name]: turns.timed(timed["runs"][name], peak=held[name]["megabytes"])
+            for name in ("ours", "unrolled")
+        },
+    )
     count = 2 ** size["sources"]
     lines = [
         "# MixIT loss, forward and backward",

@@ -23,7 +23,7 @@ import turns
 
 NAMES = {"unrolled": "all assignments, unrolled", "ours": "`mixit.loss.mixit`"}
 FULL = {"batch": 3, "sources": 8, "samples": 160_000, "runs": 15}
-QUICK = {"batch": 2, "sources": 4, "samples": 4_000, "runs": 3}
+QUICK = {"batch": 2, "sources": 6, "samples": 40_000, "runs": 5}
 MEASURED_STEPS = 3
 Step = Callable[[Any, Any], Any]
 

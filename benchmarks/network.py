@@ -28,7 +28,7 @@ NAMES = {
     "fused": "`mixit.model`, fused by XLA",
 }
 FULL = {"frames": 4000, "bottleneck": 256, "channels": 512, "blocks": 8, "runs": 25}
-QUICK = {"frames": 200, "bottleneck": 16, "channels": 32, "blocks": 3, "runs": 2}
+QUICK = {"frames": 1000, "bottleneck": 256, "channels": 512, "blocks": 3, "runs": 5}
 Run = Callable[[Any], Any]
 
 

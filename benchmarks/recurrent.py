@@ -28,7 +28,7 @@ NAMES = {
     "loop": "`common.layers.recurrent` without XLA",
 }
 FULL = {"frames": 1292, "excerpt": 255, "batch": 16, "units": 256, "runs": 5}
-QUICK = {"frames": 40, "excerpt": 9, "batch": 2, "units": 8, "runs": 2}
+QUICK = {"frames": 300, "excerpt": 60, "batch": 8, "units": 128, "runs": 3}
 TARGETS, LAYERS = 4, 3
 Run = Callable[[Any], Any]
 Times = dict[str, list[tuple[float, float]]]

@@ -41,11 +41,11 @@ PEERS = {
         f"{NO_TORCHAUDIO}; import openunmix.utils, openunmix.data, musdb, soundfile",
         ("torch", "openunmix", "musdb", "numpy"),
     ),
-    # It imports them at its start, whatever is used.
+    # A package that it needs imports requests without requiring it.
     "asteroid": Peer(
         (TORCH, "asteroid==0.7.0", "requests"),
         "",
-        "import asteroid.losses, asteroid.models, asteroid.dsp.vad",
+        f"{NO_TORCHAUDIO}; import asteroid.losses, asteroid.models, asteroid.dsp.vad",
         ("torch", "asteroid", "asteroid-filterbanks", "numpy"),
     ),
     # Its requirement soxbindings must be compiled and is replaced by sox.
@@ -54,7 +54,8 @@ PEERS = {
             *(TORCH, "scikit-learn", "librosa", "matplotlib", "museval", "musdb"),
             *("pyyaml", "zarr<3", "ffmpy", "pytorch-ignite<0.5", "tensorboard", "jams"),
             *("norbert", "tqdm", "termtables", "gpytorch", "ffmpeg-python", "sox"),
-            *("importlib-resources", "pyloudnorm", "numpy<2", "setuptools<81"),
+            *("importlib-resources", "pyloudnorm", "numpy<2", "scipy<1.13"),
+            "setuptools<81",
         ),
         "nussl==1.1.9",
         "import nussl, sklearn.cluster, soundfile",

@@ -2,7 +2,8 @@
 
 ``python benchmarks/results.py FOLDER``: FOLDER holds, for each benchmark NAME,
 ``NAME.jsonl`` with its comparisons (:func:`turns.record`), ``NAME.md`` with what it
-printed, and ``NAME.failed`` with the reason if it could not run. ``FOLDER/peers.json``
+printed, ``NAME.done`` once it has ended, and ``NAME.failed`` with the reason if it could
+not run. ``FOLDER/peers.json``
 has the versions of the peers, and ``--quick`` says that the sizes were small.
 """
 
@@ -102,7 +103,10 @@ def failure(folder: Path, name: str) -> str:
     reason = folder / f"{name}.failed"
     if reason.exists():
         return reason.read_text("utf-8").strip().replace("|", "/") or "it failed"
-    return "" if (folder / f"{name}.md").exists() else "it was not started"
+    if (folder / f"{name}.done").exists():
+        return ""
+    started = (folder / f"{name}.md").exists()
+    return "it was stopped before its end" if started else "it was not started"
 
 
 def printed(folder: Path, name: str) -> list[str]:
@@ -133,7 +137,9 @@ def head(folder: Path, quick: bool) -> list[str]:
         *[f"- Environment of {each}." for each in known],
         f"- Load at the end: {os.getloadavg()[2]:.1f} of 15 minutes. Other programs "
         "used the machine at the same time. They slow down both sides of a "
-        "comparison, which work in turn; CPU time is the fairer measure.",
+        "comparison, which work in turn; CPU time is the fairer measure. On a busy "
+        "machine, threads of PyTorch spend CPU time waiting for each other, so that "
+        "ratios to it are higher than on a quiet one.",
         "",
     ]
 
@@ -154,7 +160,7 @@ def text(folder: Path, quick: bool) -> str:
             continue
         lines += ["", f"### `{name}.py`: {benchmark.what}", ""]
         if failed[name]:
-            lines += [f"**Not run to its end: {failed[name]}**", ""]
+            lines += [f"**No complete result: {failed[name]}**", *[""] * bool(rows)]
         if rows:
             lines += [
                 f"| | ratio | {' | '.join(COLUMNS.values())} | turns |",

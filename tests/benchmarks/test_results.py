@@ -22,6 +22,8 @@ def folder(results, tmp_path):
     """Figures of one benchmark, the failure of one, and nothing of all others."""
     (tmp_path / "peers.json").write_text(json.dumps({"nussl": "torch 1.2.3"}))
     (tmp_path / "bss_eval.md").write_text("# BSS Eval\n\n## One song\n\ntext\n")
+    (tmp_path / "bss_eval.done").touch()
+    (tmp_path / "network.md").write_text("# half")
     (tmp_path / "against_nussl.failed").write_text("nussl cannot be installed here: x")
     return tmp_path
 
@@ -48,8 +50,9 @@ def test_nothing_is_recorded_without_a_file(results, folder, monkeypatch):
 def test_a_benchmark_that_did_not_run_is_named(results, folder):
     text = results.text(folder, quick=False)
     assert "### `against_nussl.py`" in text
-    assert "**Not run to its end: nussl cannot be installed here: x**" in text
-    assert text.count("it was not started") == len(results.BENCHMARKS) - 2
+    assert "**No complete result: nussl cannot be installed here: x**" in text
+    assert "it was stopped before its end" in text
+    assert text.count("it was not started") == len(results.BENCHMARKS) - 3
 
 
 def test_every_benchmark_is_run_or_named_as_a_training(results):

@@ -2,9 +2,9 @@
 
 ``python benchmarks/results.py FOLDER``: FOLDER holds, for each benchmark NAME,
 ``NAME.jsonl`` with its comparisons (:func:`turns.record`), ``NAME.md`` with what it
-printed, ``NAME.done`` once it has ended, and ``NAME.failed`` with the reason if it could
-not run. ``FOLDER/peers.json``
-has the versions of the peers, and ``--quick`` says that the sizes were small.
+printed, ``NAME.done`` once it has ended, and ``NAME.failed`` with the reason if it
+could not run. ``FOLDER/peers.json`` has the versions of the peers, and ``--quick`` says
+that the sizes were small.
 """
 
 from __future__ import annotations

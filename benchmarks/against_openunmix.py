@@ -214,6 +214,8 @@ def main() -> int:
     if arguments.role:
         turns.serve(ROLES[arguments.role](arguments.folder, arguments.options))
         return 0
+    if arguments.quick:
+        arguments.runs = 2
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "weights"
         worker(sys.executable, folder, "make").end()

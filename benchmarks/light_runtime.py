@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+import turns
 
 ROOT = Path(__file__).resolve().parents[1]
 PILLARS = {"mixit": 8000, "unmix": 16000, "adversarial": 8192, "clustering": 16000}
@@ -52,12 +53,6 @@ def spend(*command: str, python: str) -> Cost:
         raise RuntimeError(f"{' '.join(command)} ended with {status}")
     wall = time.perf_counter() - began
     return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-
-
-def least(runs: int, *command: str, python: str) -> Cost:
-    """Least cost of some runs, each number by itself."""
-    costs = [spend(*command, python=python) for _ in range(runs)]
-    return Cost(*map(min, zip(*costs, strict=True)))
 
 
 def environment(folder: Path) -> str:
@@ -103,10 +98,18 @@ def compare(folder: Path, python: str, pillar: str, seconds: int, runs: int) -> 
     shared = "--overwrite", "--output", str(folder / "stems")
     light = [f"{pillar}.light", sound, "--model", model, *shared]
     ours = [f"{pillar}.separate", sound, "--model", "mini", *shared]
-    costs = (
-        least(runs, *light, python=python),
-        least(runs, *ours, python=sys.executable),
+    spent: dict[str, list[Cost]] = {"without TensorFlow": [], "with TensorFlow": []}
+    for _ in range(runs):
+        spent["without TensorFlow"].append(spend(*light, python=python))
+        spent["with TensorFlow"].append(spend(*ours, python=sys.executable))
+    turns.record(
+        f"`{pillar}.separate` of {seconds} s",
+        {
+            name: [{"wall": c.wall, "cpu": c.cpu, "peak": c.megabytes} for c in costs]
+            for name, costs in spent.items()
+        },
     )
+    costs = [Cost(*map(min, zip(*each, strict=True))) for each in spent.values()]
     cells = " | ".join(
         f"{a:.{digits}f} | {b:.{digits}f}"
         for a, b, digits in zip(*costs, (1, 1, 0), strict=True)
@@ -147,6 +150,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--long", nargs="*", default=list(PILLARS))
     options = parser.parse_args()
+    options.runs = 1 if options.quick else options.runs
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         python = environment(folder / "environment")

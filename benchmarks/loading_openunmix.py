@@ -3,7 +3,8 @@
 ``python benchmarks/loading_openunmix.py --python PYTHON``: PYTHON is the interpreter of
 an environment with openunmix 1.3.0, torch and musdb, which needs ffmpeg (torchaudio may
 be broken there, it is not used). Excerpts of 6 s, mixed from random tracks with both
-augmentations, in batches of 16. The table goes to ``loading_openunmix.md``.
+augmentations, in batches of 16. All load in turn. The table goes to
+``loading_openunmix.md``; ``--quick`` takes two turns on short songs and writes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import turns
 
-RATE, SONGS, SONG_SECONDS = 44_100, 6, 120
+RATE, SONGS = 44_100, 6
 BATCH = 16
 SOURCES = ("vocals", "drums", "bass", "other")
 BATCHES = {
@@ -35,7 +36,7 @@ BATCHES = {
 Work = Callable[[], None]
 
 
-def make(folder: Path) -> Work:
+def make(folder: Path, seconds: int) -> Work:
     """Write a corpus of noise."""
     import numpy as np
     import soundfile
@@ -45,7 +46,7 @@ def make(folder: Path) -> Work:
         for song in range(count):
             track_folder = folder / "hq" / split / f"Artist - Song {song}"
             track_folder.mkdir(parents=True)
-            shape = len(SOURCES), SONG_SECONDS * RATE, 2
+            shape = len(SOURCES), seconds * RATE, 2
             sources = rng.integers(-3000, 3000, shape, np.int16)
             for name, source in zip(SOURCES, sources, strict=True):
                 soundfile.write(track_folder / f"{name}.wav", source, RATE)
@@ -108,8 +109,8 @@ def original(folder: Path, name: str) -> Work:
 
 def work_of(folder: Path, name: str) -> Work:
     """Make what a process does that has this name."""
-    if name == "make":
-        return make(folder)
+    if name.startswith("make"):
+        return make(folder, int(name.removeprefix("make ")))
     return (ours if name.startswith("ours") else original)(folder, name)
 
 
@@ -119,8 +120,15 @@ def worker(python: str, folder: Path, name: str) -> turns.Worker:
     return turns.Worker(words, not name.startswith("original"))
 
 
-def table(answers: dict[str, list[turns.Spent]]) -> str:
+def table(answers: turns.Answers) -> str:
     """Items per second of each, and how many times the original's."""
+    turns.record(
+        f"Loading of {BATCH} excerpts of 6 s",
+        {
+            name: [{k: time[k] / BATCHES[name] for k in ("wall", "cpu")} for time in of]
+            for name, of in answers.items()
+        },
+    )
     speeds = {
         name: BATCHES[name] * BATCH / statistics.median(time["wall"] for time in times)
         for name, times in answers.items()
@@ -137,30 +145,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--role", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
         turns.serve(work_of(options.folder, options.role))
         return 0
+    runs, seconds = (2, 20) if options.quick else (options.runs, 120)
     with tempfile.TemporaryDirectory() as track_folder:
         folder = Path(track_folder)
-        worker(sys.executable, folder, "make").end()
-        answers: dict[str, list[turns.Spent]] = {}
-        for name in BATCHES:
-            python = options.python if name.startswith("original") else sys.executable
-            program = worker(python, folder, name)
-            answers[name] = [program.ask() for _ in range(options.runs + 1)][1:]
+        worker(sys.executable, folder, f"make {seconds}").end()
+        programs = {
+            name: worker(
+                options.python if name.startswith("original") else sys.executable,
+                folder,
+                name,
+            )
+            for name in BATCHES
+        }
+        answers = turns.compare(programs, runs)
+        for program in programs.values():
             program.end()
     text = (
         "# Loading beside the original, openunmix 1.3.0 with musdb\n\nExcerpts of 6 s "
         "from wav in MUSDB18-HQ's layout, written by `python "
         f"benchmarks/loading_openunmix.py`; {os.cpu_count()} cores of a shared "
-        f"machine, medians of {options.runs} runs. Files are in the system's "
+        f"machine, medians of {runs} runs in turn. Files are in the system's "
         "cache.\n\n" + table(answers)
     )
     sys.stdout.write(text)
-    Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
+    if not options.quick:
+        Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
     return 0
 
 

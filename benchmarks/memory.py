@@ -23,6 +23,7 @@ FULL = {2.0: (True, False), 4.0: (True, False), 10.0: (True, False)}
 QUICK = {0.5: (True, False)}
 SOURCES = 4
 """Sources of a recording of FUSS."""
+CHECKPOINTING = {"gradient checkpointing": True, "without": False}
 
 
 def measure(preset: str, seconds: float, checkpointing: bool) -> dict[str, float]:
@@ -77,6 +78,10 @@ def table(results: dict[float, dict[bool, dict[str, float]]], version: str) -> s
             for checkpointing, got in pair.items()
         ]
         if len(pair) == 2:
+            turns.record(
+                f"Training step of MixIT on {seconds:g} s",
+                {name: [_spent(pair[kind])] for name, kind in CHECKPOINTING.items()},
+            )
             memory, cpu = (pair[True][k] / pair[False][k] for k in ("gigabytes", "cpu"))
             lines.append(f"| {seconds:g} | ratio | {memory:.2f} | {cpu:.2f} | | |")
     return "\n".join([*lines, ""])
@@ -102,6 +107,10 @@ def main() -> int:
     if not arguments.quick:
         Path(__file__).with_suffix(".md").write_text(written, encoding="utf-8")
     return 0
+
+
+def _spent(got: dict[str, float]) -> dict[str, float]:
+    return {"wall": got["wall"], "cpu": got["cpu"], "peak": 1024 * got["gigabytes"]}
 
 
 def _ask(preset: str, seconds: float, checkpointing: bool) -> Any:

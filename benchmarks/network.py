@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import turns
+
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {
     "products": "its matrix products alone",
@@ -26,7 +28,7 @@ NAMES = {
     "fused": "`mixit.model`, fused by XLA",
 }
 FULL = {"frames": 4000, "bottleneck": 256, "channels": 512, "blocks": 8, "runs": 25}
-QUICK = {"frames": 200, "bottleneck": 16, "channels": 32, "blocks": 3, "runs": 2}
+QUICK = {"frames": 1000, "bottleneck": 256, "channels": 512, "blocks": 3, "runs": 5}
 Run = Callable[[Any], Any]
 
 
@@ -143,8 +145,17 @@ def measure(size: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def table(mode: str, runs: dict[str, list[list[float]]]) -> list[str]:
-    """Write one table in Markdown."""
+def table(measured: dict[str, Any], mode: str) -> list[str]:
+    """Record one comparison and write its table in Markdown."""
+    runs: dict[str, list[list[float]]] = measured[mode]
+    turns.record(
+        f"Blocks of the TDCN++, {mode}, TensorFlow {measured['version']}",
+        {
+            NAMES[name]: turns.timed(runs[name])
+            for name in ("graph", "plain", "products", "fused")
+            if name in runs
+        },
+    )
     lines = [
         f"| {mode} | wall s | CPU s | lowest CPU s | CPU of the products | lowest |",
         "|---|---|---|---|---|---|",
@@ -183,8 +194,8 @@ def text(size: dict[str, int], measured: list[dict[str, Any]]) -> str:
             f"Load {each['load']:.1f}. Differences from the port, of the largest "
             f"output: {differences}.",
             "",
-            *table("inference", each["inference"]),
-            *table("training", each["training"]),
+            *table(each, "inference"),
+            *table(each, "training"),
         ]
     return "\n".join(lines)
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import turns
+
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {
     "keras": "`Bidirectional(LSTM)` of Keras",
@@ -26,7 +28,7 @@ NAMES = {
     "loop": "`common.layers.recurrent` without XLA",
 }
 FULL = {"frames": 1292, "excerpt": 255, "batch": 16, "units": 256, "runs": 5}
-QUICK = {"frames": 40, "excerpt": 9, "batch": 2, "units": 8, "runs": 2}
+QUICK = {"frames": 300, "excerpt": 60, "batch": 8, "units": 128, "runs": 3}
 TARGETS, LAYERS = 4, 3
 Run = Callable[[Any], Any]
 Times = dict[str, list[tuple[float, float]]]
@@ -132,8 +134,8 @@ def text(size: dict[str, int], measured: list[dict[str, Any]]) -> str:
             f"value: outputs {each['differences']['inference']:.0e}, gradients "
             f"{each['differences']['training']:.0e}.",
             "",
-            *_table("inference", each["inference"]),
-            *_table("training", each["training"]),
+            *_table(each, "inference"),
+            *_table(each, "training"),
         ]
     return "\n".join(lines)
 
@@ -206,8 +208,17 @@ def _interleaved(
     return spent, results
 
 
-def _table(mode: str, runs: Times) -> list[str]:
-    """Write one table in Markdown."""
+def _table(measured: dict[str, Any], mode: str) -> list[str]:
+    """Record one comparison and write its table in Markdown."""
+    runs: Times = measured[mode]
+    turns.record(
+        f"The recurrent stack, {mode}, TensorFlow {measured['version']}",
+        {
+            NAMES[name]: turns.timed(runs[name])
+            for name in ("ours", "keras", "loop")
+            if name in runs
+        },
+    )
     lines = [
         f"| {mode} | wall s | CPU s | lowest CPU s | Keras takes | of the lowest |",
         "|---|---|---|---|---|---|",

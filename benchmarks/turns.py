@@ -1,7 +1,9 @@
 """Time and memory of programs that do the same work in turn, each in its own process.
 
 A program calls :func:`serve`. The benchmark starts several as :class:`Worker` and gives
-them the same work in turn, so that other load on the machine affects them all.
+them the same work in turn, so that other load on the machine affects them all. Where
+the environment variable ``BENCHMARK_RECORD`` names a file, each comparison is added to
+it, for ``results.py``.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 Spent = dict[str, float]
+Answers = Mapping[str, Sequence[Mapping[str, float]]]
+"""What each program spent in every turn, ours first."""
+
+RECORD = "BENCHMARK_RECORD"
 COLUMNS = ("wall s", "CPU s", "lowest CPU s", "peak MB")
 
 
@@ -77,8 +83,10 @@ def serve(work: Callable[..., Any]) -> None:
         _reply({"wall": wall, "cpu": cpu, "peak": megabytes("VmHWM")})
 
 
-def compare(workers: Mapping[str, Worker], runs: int, *what: Any) -> dict[str, Spent]:
-    """Let all do the same in turn; medians, lowest CPU seconds and peak memory of each.
+def compare(
+    workers: Mapping[str, Worker], runs: int, *what: Any
+) -> dict[str, list[Spent]]:
+    """Let all do the same in turn; what each spent in every turn.
 
     Args:
         workers: Programs by name.
@@ -89,11 +97,39 @@ def compare(workers: Mapping[str, Worker], runs: int, *what: Any) -> dict[str, S
     for _ in range(runs + 1):
         for name, worker in workers.items():
             answers[name].append(worker.ask(*what))
-    return {name: _summary(times[1:]) for name, times in answers.items()}
+    return {name: times[1:] for name, times in answers.items()}
 
 
-def table(title: str, results: Mapping[str, Spent]) -> str:
-    """Make lines of Markdown: each program, and what the others take of the first's."""
+def record(title: str, answers: Answers) -> None:
+    """Add a comparison to the file that ``BENCHMARK_RECORD`` names.
+
+    Args:
+        title: What was done.
+        answers: What each program spent: ``cpu``, ``wall`` and ``peak``, or some.
+    """
+    if RECORD in os.environ:
+        with Path(os.environ[RECORD]).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"title": title, "answers": answers}) + "\n")
+
+
+def timed(pairs: Sequence[Sequence[float]], **more: float) -> list[Spent]:
+    """Name the numbers of turns, each a pair of wall and CPU seconds.
+
+    >>> timed([(2.0, 3.0)], peak=5.0)
+    [{'wall': 2.0, 'cpu': 3.0, 'peak': 5.0}]
+    """
+    return [{"wall": wall, "cpu": cpu, **more} for wall, cpu in pairs]
+
+
+def table(title: str, answers: Answers) -> str:
+    """Record a comparison; make lines of Markdown with it.
+
+    Returns:
+        Medians, lowest CPU seconds and peak memory of each program, and what the others
+        take of the first's.
+    """
+    record(title, answers)
+    results = {name: _summary(times) for name, times in answers.items()}
     (first, ours), *others = results.items()
     lines = [
         f"\n## {title}\n\n| | {' | '.join(COLUMNS)} |\n",
@@ -118,7 +154,7 @@ def megabytes(field: str) -> float:
     raise OSError(f"/proc/self/status has no {field}; this script needs Linux")
 
 
-def _summary(answers: list[Spent]) -> Spent:
+def _summary(answers: Sequence[Mapping[str, float]]) -> Spent:
     cpu = [answer["cpu"] for answer in answers]
     return {
         "wall": statistics.median(answer["wall"] for answer in answers),

@@ -32,6 +32,8 @@ BAD_SOUND = (AudioError, CorpusError, RecordsError)
 PATTERNS = ("records-*-of-*.tfrecord", "records-*-of-*.json")
 """Names of shards, and of their reports and jobs."""
 JOB_SUFFIX = ".job.json"
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""Errors of reading JSON that somebody has changed, or a disk has."""
 
 
 class Report(NamedTuple):
@@ -101,8 +103,7 @@ def read_report(path: Path, plan: Plan) -> Report | None:
             written["plan"] == plan.digest and shard.bytes == path.stat().st_size
         )
         report = Report(shard, written["tracks"], bad)
-    # Somebody has changed it, or a disk has.
-    except (FileNotFoundError, ValueError, LookupError, TypeError, RecursionError):
+    except (FileNotFoundError, *DAMAGED):
         return None
     return report if is_finished else None
 
@@ -209,7 +210,7 @@ def _read_job(job: Path) -> Plan:
             f"There is no {job}; this machine must see the folder of the records under "
             "the path that it has where the pipeline was started."
         ) from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise RecordsError(
             f"{job} is damaged ({error}); give the command that wrote it again."
         ) from None

@@ -26,10 +26,12 @@ from common import audio
 from common.audio import decoding, headers, plain_wav
 from common.config import ConfigError, save
 from common.corpora import fuss, scaper_output
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import Channel, CorpusError, Sum, Track
 from common.evaluation.table import Rows
 from common.records import RecordsError, roomsim, verify, write
 from common.records.index import INDEX_NAME, load_index
+from common.records.plan import Options, make_plan
+from common.records.shards import _read_job, read_report, save_job
 from common.separation import report
 from common.training import network_file
 from common.training.checkpoint import CheckpointError
@@ -204,19 +206,28 @@ def beside(path: Path) -> None:
                 shutil.copy(each, path.parent)
 
 
-def sidecars(folder: Path) -> list[bytes]:
+def shard_reports(folder: Path) -> list[bytes]:
     part = {"plan": "x", "shard": {"name": "a", "bytes": 3, "sha256": ""}}
     return [json.dumps({**part, "tracks": [[0]]}).encode()]
 
 
-def read_sidecar(path: Path) -> None:
+def read_shard_report(path: Path) -> None:
     from types import SimpleNamespace
 
-    from common.records import writer
-
     plan: Any = SimpleNamespace(shards=[(0, 1)], digest="x")
-    path.with_name("records-00000-of-00001.tfrecord").write_bytes(b"abc")
-    writer._finished_part(path.parent, plan, 0)
+    shard = path.with_name("records-00000-of-00001.tfrecord")
+    shard.write_bytes(b"abc")
+    read_report(shard, plan)
+
+
+def shard_jobs(folder: Path) -> list[bytes]:
+    sound = np.zeros([1, 400], np.float32)
+    audio.write(folder / "a.wav", sound, 8000)
+    sources = {"a": folder / "a.wav", "b": Channel(folder / "a.wav", 0)}
+    track = Track("a", 8000, 400, sources, Sum(tuple(sources.values())))
+    options = Options("pcm16", None, None, None)
+    plan = make_plan([track], options, None, 1).part(0)
+    return [save_job(plan, folder / "a.tfrecord").read_bytes()]
 
 
 def roomsims(folder: Path) -> list[bytes]:
@@ -277,8 +288,9 @@ TARGETS = {
     "shard": Target(
         read_shard, shards, (RecordsError,), "records-00000-of-00001.tfrecord"
     ),
-    "sidecar": Target(
-        read_sidecar, sidecars, (RecordsError,), "records-00000-of-00001.json"
+    "shard_job": Target(_read_job, shard_jobs, (RecordsError,), "a.job.json"),
+    "shard_report": Target(
+        read_shard_report, shard_reports, (RecordsError,), "records-00000-of-00001.json"
     ),
     "roomsim": Target(read_roomsim, roomsims, (CorpusError,)),
     "mixing_list": Target(mixing_list.read, mixing_lists, (CorpusError,)),

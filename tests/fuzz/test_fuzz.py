@@ -49,7 +49,8 @@ FINDS = {
     "mixing_list": [DEEP],
     "pickle": [b"ccollections\nOrdered\x0bDict\n.", b"cos\nsystem\n(Vecho\ntR."],
     "report": [DEEP],
-    "sidecar": [DEEP, LONG, b"[]", b'{"plan": "x"}', b'{"plan": "x", "shard": []}'],
+    "shard_job": [DEEP, LONG, b"[]", b'{"tracks": 3}'],
+    "shard_report": [DEEP, LONG, b'{"plan": "x"}', b'{"plan": "x", "shard": []}'],
     "soundscape": [DEEP, soundscape("a" * 5000), soundscape(3), soundscape("")],
 }  # fmt: skip
 SLOW = {"roomsim": 8, "shard": 8, "experiment": 15}

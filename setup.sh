@@ -180,7 +180,7 @@ install_packages() {
   say "installing the packages of LANE=$lane (about 2 GB, some minutes); log: $log"
   if [[ "${INSTALLER:-pip}" == uv ]]; then
     if install_by_uv >"$log" 2>&1; then return; fi
-    say "uv could not install the packages of LANE=$lane: trying pip"
+    say "uv could not install the packages of LANE=$lane ($(tail -n 1 -- "$log")): trying pip"
   fi
   if (cd -- "$repo" && "$venv/bin/python" -m pip install --disable-pip-version-check \
     --no-input -c "$constraints" -e ".[$extras]") 2>&1 | tee -- "$log" |

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import os
 import statistics
 import sys
@@ -98,9 +97,10 @@ def original(folder: Path, name: str) -> Work:
     loader: Any = torch.utils.data.DataLoader(
         dataset, batch_size=BATCH, shuffle=True, num_workers=workers
     )
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
 
     def work() -> None:
+        # Anew, as workers would load ahead while others have their turn.
+        batches = iter(loader)
         for _ in range(BATCHES[name]):
             next(batches)
 

@@ -18,6 +18,7 @@ from common.separation.exported import Exported, command, opened
 from common.separation.separator import Network, Separator
 from common.signal.framing import Stft
 from common.signal.numpy_stft import istft, stft
+from common.training import memory
 
 
 def load(path: str | Path, *, consistent: bool = False, **options: Any) -> Separator:
@@ -47,6 +48,7 @@ def load(path: str | Path, *, consistent: bool = False, **options: Any) -> Separ
 
 def _of_spectra(exported: Exported) -> Network:
     """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
+    memory.give_back()
     params = Stft(**exported.settings["stft"])
     run, masks = exported.session("model"), _masks(exported.settings)
 

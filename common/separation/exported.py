@@ -19,7 +19,6 @@ import numpy as np
 from common.files import digest
 from common.separation import command as separation
 from common.separation.separator import Network, Separator
-from common.training import memory
 
 CONFIG = "config.json"
 VERSION = 1
@@ -156,7 +155,6 @@ def _of_folder(
     checkpoint: str | None = None,
     **settings: Any,
 ) -> Separator:
-    memory.give_back()
     if checkpoint is not None:
         raise ExportError(
             f"{path} holds one network and no checkpoints; leave {checkpoint} out"

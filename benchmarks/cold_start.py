@@ -134,13 +134,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     pillars = list(PILLARS)[:1] if options.quick else list(PILLARS)
-    text = ""
-    for part in tables(pillars, 2 if options.quick else options.runs):
-        sys.stdout.write(part)
-        sys.stdout.flush()
-        text += part
-    if not options.quick:
-        Path(__file__).with_suffix(".md").write_text(text, "utf-8")
+    runs = 2 if options.quick else options.runs
+    turns.publish(tables(pillars, runs), __file__, options.quick)
     return 0
 
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import turns
 from light_runtime import PILLARS, spend
 
 FORMATS = "onnx", "savedmodel", "tflite"
@@ -51,10 +52,7 @@ def main() -> int:
             with tempfile.TemporaryDirectory() as folder:
                 lines.append(measure(Path(folder), pillar, form))
             sys.stderr.write(f"{lines[-1]}\n")
-    text = "\n".join([*lines, ""])
-    sys.stdout.write(text)
-    if not options.quick:
-        Path(__file__).with_suffix(".md").write_text(text, "utf-8")
+    turns.publish(["\n".join([*lines, ""])], __file__, options.quick)
     return 0
 
 

@@ -65,10 +65,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             lines.append(measure(Path(folder), pillar))
         sys.stderr.write(f"{lines[-1]}\n")
-    text = "\n".join([*lines, ""])
-    sys.stdout.write(text)
-    if not options.quick:
-        Path(__file__).with_suffix(".md").write_text(text, "utf-8")
+    turns.publish(["\n".join([*lines, ""])], __file__, options.quick)
     return 0
 
 

@@ -14,7 +14,6 @@ import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import turns
@@ -186,13 +185,8 @@ def main() -> int:
         work: Any = ROLES[role](*what)
         turns.serve(work)
         return 0
-    text = ""
-    for part in tables(options.quick, 2 if options.quick else options.runs):
-        sys.stdout.write(part)
-        sys.stdout.flush()
-        text += part
-    if not options.quick:
-        Path(__file__).with_suffix(".md").write_text(text, "utf-8")
+    runs = 2 if options.quick else options.runs
+    turns.publish(tables(options.quick, runs), __file__, options.quick)
     return 0
 
 

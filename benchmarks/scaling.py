@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import flops
+import turns
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -388,10 +389,8 @@ def main() -> int:
     sizes = sorted({cost.gradient_bytes for cost in costs.values()})
     exchanged = dict(zip(sizes, exchange(sizes), strict=True))
     gpu = Gpu(options.gpu, options.utilisation)
-    text = table(costs, exchanged, gpu, options.link)
-    sys.stdout.write(text)
-    if not options.quick:
-        Path(__file__).with_suffix(".md").write_text(text, "utf-8")
+    page = table(costs, exchanged, gpu, options.link)
+    turns.publish([page], __file__, options.quick)
     return 0
 
 

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,23 @@ def record(title: str, answers: Answers) -> None:
     if RECORD in os.environ:
         with Path(os.environ[RECORD]).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"title": title, "answers": answers}) + "\n")
+
+
+def publish(parts: Iterable[str], program: str, quick: bool) -> None:
+    """Print the parts of a page as they come, and write it beside the benchmark.
+
+    Args:
+        parts: Texts of Markdown, one after another.
+        program: File of the benchmark; the page has the suffix ``.md``.
+        quick: Only print.
+    """
+    text = ""
+    for part in parts:
+        sys.stdout.write(part)
+        sys.stdout.flush()
+        text += part
+    if not quick:
+        Path(program).with_suffix(".md").write_text(text, "utf-8")
 
 
 def timed(pairs: Sequence[Sequence[float]], **more: float) -> list[Spent]:

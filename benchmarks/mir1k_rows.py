@@ -136,6 +136,19 @@ MIXIT = {
     "train.checkpoint_steps": 100,
     "train.log_steps": 25,
 }
+# The same network for longer, on voices and accompaniments that never met, at other
+# speeds and levels.
+AUGMENTED = {
+    **ADVERSARIAL,
+    "phases": "sup",
+    "augment.speed": "0.8,1.25",
+    "augment.gain_db": "-4,4",
+    "augment.remix": "true",
+    "patience": 30,
+    "train.epochs": 80,
+    "train.lr_schedule": "cosine",
+    "train.ema": 0.999,
+}
 FEW = {"corpora.paired_tracks": 20}
 SECOND = {**FEW, "phases": "semisup"}
 LABELLED = {"labelled": 20 / 171}
@@ -168,6 +181,12 @@ ROWS: Mapping[str, Row] = {
         "museval",
         {**ADVERSARIAL, "phases": "sup"},
         "supervised, 171 clips",
+    ),
+    "adversarial_171_augmented": Row(
+        "adversarial",
+        "museval",
+        AUGMENTED,
+        "supervised, 171 clips, remixed at speeds of 0.8 to 1.25, 80 epochs",
     ),
     "conv_tasnet": Row("clustering", "conv_tasnet", WAVEFORM, "Conv-TasNet"),
     "mixit": Row("mixit", "fuss", MIXIT, "MixIT, no labels"),

@@ -11,7 +11,9 @@ HERE = Path(__file__).resolve().parent
 # may join them by accident, least of all ``tests``.
 PACKAGES = [
     "adversarial",
+    "adversarial.songs",
     "clustering",
+    "clustering.clusterers",
     "clustering.losses",
     "clustering.models",
     "clustering.nussl",
@@ -33,6 +35,8 @@ PACKAGES = [
     "mixit.google",
     "mixit.yfcc",
     "unmix",
+    "unmix.filtering",
+    "unmix.openunmix",
     "unmix.scoring",
 ]
 
@@ -112,7 +116,7 @@ COMMANDS = [
     "unmix-train = unmix.train:main",
     "unmix-separate = unmix.separate:main",
     # For those who type umx, the original's command, beside which it may stand.
-    "umx-tf = unmix.umx_command:main",
+    "umx-tf = unmix.openunmix.umx_command:main",
     "unmix-evaluate = unmix.evaluate:main",
     "unmix-convert = unmix.convert:main",
     "unmix-export = unmix.export:main",

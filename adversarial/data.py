@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from adversarial.config import AdversarialConfig
-from adversarial.excerpts import (
+from adversarial.model import solve
+from adversarial.songs.excerpts import (
     MIXTURE_ROLE,
     ROLES,
     SOURCE_ROLES,
@@ -29,8 +30,7 @@ from adversarial.excerpts import (
     read_pair,
     seed_at,
 )
-from adversarial.model import solve
-from adversarial.song_lists import SongLists
+from adversarial.songs.song_lists import SongLists
 from common import records
 from common.corpora.augmented import KEY, apply, augmented
 from common.corpora.augmented import draw as augment_draw

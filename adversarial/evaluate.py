@@ -21,9 +21,9 @@ import numpy as np
 
 from adversarial import phases
 from adversarial.config import AdversarialConfig
-from adversarial.corpus import list_songs, mixture_of
 from adversarial.separate import load
-from adversarial.song_lists import MIXTURE
+from adversarial.songs.corpus import list_songs, mixture_of
+from adversarial.songs.song_lists import MIXTURE
 from common.audio import resample
 from common.corpora import waveforms
 from common.corpora.track import CorpusError, Sound, Track

@@ -64,7 +64,8 @@ def first_test_song(run: str) -> str:
         ConfigError: No mixture is a file, so that there is none to separate.
     """
     # With TensorFlow, which must not stay in memory during the training.
-    from adversarial import corpus, phases
+    from adversarial import phases
+    from adversarial.songs import corpus
     from common.corpora import waveforms
 
     config = phases.read_config(phases.locate(run))

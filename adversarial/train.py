@@ -17,12 +17,13 @@ from pathlib import Path
 import tensorflow as tf
 import tf_keras as keras
 
-from adversarial import corpus, data, evaluate, phases
+from adversarial import data, evaluate, phases
 from adversarial.config import PRESETS, AdversarialConfig, validate
 from adversarial.model import UNet
 from adversarial.phases import SEMI_SUPERVISED, SUPERVISED
 from adversarial.separate import load
-from adversarial.song_lists import SongLists
+from adversarial.songs import corpus
+from adversarial.songs.song_lists import SongLists
 from adversarial.steps import SemiSupervisedTraining, SupervisedTraining, adam
 from adversarial.summaries import image_summaries
 from common import experiment, training

@@ -67,7 +67,7 @@ def our_config(**changes: Any) -> Any:
     from dataclasses import replace
 
     from clustering.config import ClusteringConfig
-    from clustering.shapes import Features, Recurrent, Spectral
+    from clustering.models.shapes import Features, Recurrent, Spectral
 
     shape = Spectral(
         features=Features(bins=BINS, norm="batch"),
@@ -87,7 +87,7 @@ def our_step(config: Any, sources: np.ndarray) -> Work:
     """Take training steps as the command does, spectra and targets included."""
     import tensorflow as tf
 
-    from clustering.network import network
+    from clustering.models.network import network
     from clustering.train import ClusteringTraining
     from common.training import distribution
     from common.training.optimizer import optimizer
@@ -199,7 +199,7 @@ def our_kmeans(folder: Path) -> Work:
     """Cluster the points of an utterance."""
     import tensorflow as tf
 
-    from clustering.kmeans import kmeans
+    from clustering.clusterers.kmeans import kmeans
 
     points = {name: tf.constant([utterance(n)]) for name, n in CLUSTERED.items()}
     run = tf.function(
@@ -235,7 +235,8 @@ def our_items(folder: Path) -> Work:
     """Read items and make what a training step needs of each."""
     import tensorflow as tf
 
-    from clustering import data, objective, targets
+    from clustering import data
+    from clustering.losses import objective, targets
 
     config = our_config(data_root=str(folder / "corpus"))
     draw = data.training_example(config, data.load(config).train)

@@ -180,7 +180,8 @@ def adversarial_step(config: Any, phase: str) -> Step:
 
 def clustering_step(config: Any) -> Step:
     """Make a step on a mixture of two sources."""
-    from clustering import network, train
+    from clustering import train
+    from clustering.models import network
     from common.training.optimizer import optimizer
 
     made = network.network(config)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clustering.confidence import MEASURES as CONFIDENCES
+from clustering.clusterers.confidence import MEASURES as CONFIDENCES
 from clustering.config import ClusteringConfig
 from common.config import ConfigError, flatten, load, to_dict
 from common.errors import exit_code

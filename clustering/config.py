@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 from clustering import extension
-from clustering.cluster import Clustering
+from clustering.clusterers.cluster import Clustering
 from clustering.losses.deep_clustering import Normalization
 from clustering.losses.permutation_invariant import InferenceLoss
-from clustering.shapes import ConvTasnet, Spectral, Tasnet
-from clustering.targets import WeightName
+from clustering.losses.targets import WeightName
+from clustering.models.shapes import ConvTasnet, Spectral, Tasnet
 from common.config import ConfigError
 from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
@@ -52,7 +52,7 @@ class Loss:
         inference: Weight of the loss of the masks, or of the waveforms.
         inference_kind: Loss of masked magnitudes or of waveforms, or an import path.
             Ratios are of waveforms, for which masked spectra are transformed back.
-        target: Target magnitudes of the masks, see :mod:`clustering.targets`.
+        target: Target magnitudes of the masks, see :mod:`clustering.losses.targets`.
         weights: Weights of the points of the embedding.
         threshold_db: Level for ``"threshold"``, in dB.
     """

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, cast, get_args
 import numpy as np
 import tensorflow as tf
 
-from clustering import shapes
 from clustering.config import ClusteringConfig, Loss
+from clustering.models import shapes
 from clustering.models.layers import Linear
+from clustering.models.shapes import ChannelNorm, Filterbank, MaskActivation
 from clustering.models.time_domain import ConvTasnet
-from clustering.shapes import ChannelNorm, Filterbank, MaskActivation
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
 from common.weights.foreign_tensors import check_fit

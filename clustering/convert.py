@@ -23,7 +23,7 @@ from clustering import conv_tasnet_file, load, published, weights
 from clustering.config import ClusteringConfig
 from clustering.conv_tasnet_file import ConvTasnetFile
 from clustering.models.layers import EPSILON, NORM_AXES
-from clustering.network import network
+from clustering.models.network import network
 from clustering.nussl import model_file
 from clustering.nussl.model_file import NusslModel
 from common.config import load as load_config

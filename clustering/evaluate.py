@@ -24,10 +24,11 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import spearmanr
 
-from clustering import corpus, experiment_file, published
-from clustering.confidence import MEASURES as CONFIDENCES
-from clustering.confidence import mixture_confidences
+from clustering import corpus, published
+from clustering.clusterers.confidence import MEASURES as CONFIDENCES
+from clustering.clusterers.confidence import mixture_confidences
 from clustering.config import ClusteringConfig
+from clustering.nussl import experiment_file
 from clustering.published import BUNDLED
 from clustering.separate import SEGMENT_SECONDS
 from clustering.separate import separator as separator_of
@@ -239,7 +240,8 @@ def evaluate_confidence(
         jobs: Number of tracks to measure at once.
 
     Returns:
-        The measures of :mod:`clustering.confidence` of each track, and their means.
+        The measures of :mod:`clustering.clusterers.confidence` of each track, and
+        their means.
 
     Raises:
         ConfigError: The network has no embedding.

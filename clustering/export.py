@@ -20,14 +20,14 @@ import tf_keras as keras
 
 from clustering import light
 from clustering.config import ClusteringConfig, NetworkName
+from clustering.losses.objective import SPECTRAL
 from clustering.models import layers
 from clustering.models.conv_block import Block
+from clustering.models.network import require_mono
+from clustering.models.shapes import Activation
 from clustering.models.spectral import FeatureStage, Head, SpectralNetwork
 from clustering.models.time_domain import ConvTasnet, Tasnet
-from clustering.network import require_mono
-from clustering.objective import SPECTRAL
 from clustering.separate import bank, is_levelled, separator
-from clustering.shapes import Activation
 from clustering.weights import restore
 from common.layers.batch_norm import EPSILON
 from common.signal.numpy_stft import stft
@@ -92,7 +92,7 @@ def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any
         return {"stft": params}
     options = config.cluster
     draws = 2 + int(math.log(options.sources))
-    # The random numbers of clustering.kmeans.
+    # The random numbers of clustering.clusterers.kmeans.
     size = [1, options.restarts, options.sources * draws]
     chances = tf.random.stateless_uniform(size, (0, 0)).numpy()
     chances = chances.reshape(options.restarts, options.sources, draws)

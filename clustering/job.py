@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from clustering.experiment_file import Experiment, pop_option
+from clustering.nussl.experiment_file import Experiment, pop_option
 from clustering.presets import PRESETS
 from common import job
 from common.config import ConfigError

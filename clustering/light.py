@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from clustering import numpy_kmeans
+from clustering.clusterers import numpy_kmeans
+from common import memory
 from common.separation.exported import Exported, command, opened
 from common.separation.separator import Network, Separator
 from common.signal.framing import Stft
 from common.signal.numpy_stft import istft, stft
-from common.training import memory
 
 
 def load(path: str | Path, *, consistent: bool = False, **options: Any) -> Separator:

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clustering.cluster import Clustering
+from clustering.clusterers.cluster import Clustering
 from clustering.config import CONV_TASNET, TASNET, ClusteringConfig, Loss
-from clustering.shapes import (
+from clustering.models.shapes import (
     ConvTasnet,
     Features,
     Filterbank,

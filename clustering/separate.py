@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.cluster import cluster
+from clustering.clusterers.cluster import cluster
 from clustering.config import ClusteringConfig
 from clustering.light import levelled
-from clustering.objective import SPECTRAL
-from clustering.shapes import Filterbank
+from clustering.losses.objective import SPECTRAL
+from clustering.models.shapes import Filterbank
 from clustering.weights import restore
 from common.separation.command import command
 from common.separation.separator import Separator, graph

@@ -24,8 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clustering import analyze, experiment_file
+from clustering import analyze
 from clustering.config import ClusteringConfig
+from clustering.nussl import experiment_file
 from clustering.presets import PRESETS
 from common.config import (
     ConfigError,

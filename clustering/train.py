@@ -9,10 +9,12 @@ from dataclasses import replace
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering import data, experiment_file, objective
+from clustering import data
 from clustering.clipping import AutoClip, Gradients, clip_by_norm
 from clustering.config import ClusteringConfig
-from clustering.network import network
+from clustering.losses import objective
+from clustering.models.network import network
+from clustering.nussl import experiment_file
 from clustering.presets import PRESETS
 from common import experiment, training
 from common.errors import exit_code

@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from clustering import corpus, experiment_file
-from clustering.cluster import Clustered, cluster, loudest, posterior_masks
-from clustering.confidence import confidences
+from clustering import corpus
+from clustering.clusterers.cluster import Clustered, cluster, loudest, posterior_masks
+from clustering.clusterers.confidence import confidences
+from clustering.clusterers.gaussian_mixture import GaussianMixture
+from clustering.clusterers.kmeans import distances
+from clustering.clusterers.principal import Principal, principal
 from clustering.config import ClusteringConfig
 from clustering.evaluate import read
-from clustering.experiment_file import Data, Experiment
-from clustering.gaussian_mixture import GaussianMixture
-from clustering.kmeans import distances
-from clustering.network import require_mono
-from clustering.objective import SPECTRAL
-from clustering.principal import Principal, principal
+from clustering.losses.objective import SPECTRAL
+from clustering.models.network import require_mono
+from clustering.nussl import experiment_file
+from clustering.nussl.experiment_file import Data, Experiment
 from clustering.separate import separator
 from clustering.weights import Trained, restore, restore_named
 from common import audio, plots
@@ -79,8 +80,8 @@ class View:
         clearness: Confidence of the assignment, 0 to 1, float32 [frames, bins]; None
             without masks.
         principal: Loud points of the embedding; None without an embedding.
-        confidences: Measures of :mod:`clustering.confidence` by name; empty without an
-            embedding.
+        confidences: Measures of :mod:`clustering.clusterers.confidence` by name; empty
+            without an embedding.
     """
 
     title: str

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import tf_keras as keras
 
-from clustering import conv_tasnet_file, experiment_file, published
+from clustering import conv_tasnet_file, published
 from clustering.config import ClusteringConfig
 from clustering.conv_tasnet_file import ConvTasnetFile
-from clustering.experiment_file import Experiment
-from clustering.network import network
-from clustering.nussl import model_file
+from clustering.models.network import network
+from clustering.nussl import experiment_file, model_file
+from clustering.nussl.experiment_file import Experiment
 from clustering.nussl.model_file import NusslModel
 from clustering.published import BUNDLED
 from common import files

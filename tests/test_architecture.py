@@ -43,23 +43,23 @@ MOST_FILES = 14
 LARGE_FOLDERS = {
     "common/corpora": 30,  # one for each corpus
     "common/records": 15,
-    "common/training": 16,
+    "common/training": 15,
     "mixit": 18,
-    "unmix": 26,
-    "adversarial": 20,
-    "clustering": 36,  # of which ten are documented commands
+    "unmix": 19,
+    "adversarial": 17,
+    "clustering": 24,  # of which twelve are documented commands
 }
 """Folders that hold more, with the most that they may."""
 SINGLE_READER = {
-    "adversarial.excerpts": "how songs become excerpts, for training and validation",
+    "adversarial.songs.excerpts": "how songs become excerpts of training",
     "adversarial.light": "separation without TensorFlow, a documented command",
     "adversarial.summaries": "the images of the original in TensorBoard",
     "clustering.analyze": "a documented command",
     "clustering.clipping": "AutoClip, a paper of its own",
     "clustering.mixtures": "mixtures drawn from clean sounds; mix is its command",
     "clustering.nussl.cookiecutter": "the experiment files of cookiecutter-nussl",
-    "clustering.numpy_kmeans": "k-means without TensorFlow",
-    "clustering.principal": "principal components, for the plot",
+    "clustering.clusterers.numpy_kmeans": "k-means without TensorFlow",
+    "clustering.clusterers.principal": "principal components, for the plot",
     "common.audio.ffmpeg_encoder": "encoding by ffmpeg through a pipe",
     "common.audio.excerpts": "excerpts of wav files inside a graph",
     "common.corpora.mir1k": "a corpus",
@@ -85,7 +85,7 @@ SINGLE_READER = {
     "mixit.yfcc.video_sound": "the sound of videos",
     "unmix.end_to_end": "the training through the Wiener filter",
     "unmix.light": "separation without TensorFlow, a documented command",
-    "unmix.numpy_wiener": "the Wiener filter without TensorFlow",
+    "unmix.filtering.numpy_wiener": "the Wiener filter without TensorFlow",
     "unmix.scoring.run": "songs scored in processes of their own",
     "unmix.statistics": "mean and deviation of the training set",
     "unmix.stream": "separation of sound as it arrives",

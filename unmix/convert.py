@@ -28,9 +28,10 @@ from common.training.checkpoint import CheckpointError
 from common.weights import bundled, convert_command, download, torch_file
 from common.weights.bundled import BUNDLED, Form
 from common.weights.card import Card, Score
-from unmix import load, original_folder, weights, xumx_file
+from unmix import load, weights
 from unmix.config import UnmixConfig
 from unmix.model import OpenUnmix, estimates, folded
+from unmix.openunmix import original_folder, xumx_file
 
 TOLERANCE = 1e-4
 """Largest difference of any two magnitudes, relative to the largest magnitude."""

@@ -16,10 +16,10 @@ import tf_keras as keras
 from common.signal.stft import Stft, istft, stft
 from common.training.accumulation import Gradients, accumulate
 from unmix.config import UnmixConfig
+from unmix.filtering.wiener import windowed
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
 from unmix.model import estimates as magnitudes_of
-from unmix.wiener import windowed
 
 WINDOW_FRAMES = 300
 """Frames in a window of the filter, as in separation."""

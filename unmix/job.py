@@ -12,7 +12,7 @@ from common.config import ConfigError
 from common.experiment import Vocabulary
 from common.job import Choice, Report, Step, Words
 from unmix.config import PRESETS
-from unmix.original_flags import ALIASES, SWITCHES, translate_flags
+from unmix.openunmix.original_flags import ALIASES, SWITCHES, translate_flags
 
 VARIABLES = "MUSDB18_ROOT_DIR", "MUSDB_PATH"
 """Variables with the corpus; the second is that of the original."""

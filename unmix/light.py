@@ -2,7 +2,7 @@
 
 ``FOLDER`` is the output of ``python -m unmix.export`` with ``--format onnx``. The
 networks run in onnxruntime, the transforms and the Wiener filter in numpy, in the two
-passes of :mod:`unmix.two_pass`.
+passes of :mod:`unmix.filtering.two_pass`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common.separation.exported import Exported, command, opened
 from common.separation.separator import Separator
 from common.signal.framing import Stft, window
 from common.signal.numpy_stft import frames, overlap_and_add, squared_window_sum
-from unmix.numpy_wiener import Options, wiener
+from unmix.filtering.numpy_wiener import Options, wiener
 
 WINDOW_FRAMES = 300
 CHUNK_FRAMES = 256

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from common.errors import exit_code
 from common.training import checkpoint
 from common.training.checkpoint import CheckpointError
-from unmix import original_folder, weights
+from unmix import weights
+from unmix.openunmix import original_folder
 
 BEST = "best"
 PATTERN = "seed*"

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from common import memory
 from common.errors import exit_code
 from common.separation.command import add_checkpoint, command
 from common.separation.separator import SeparationError, Separator
-from common.training import memory
 from common.weights.fingerprint import fingerprint
 from unmix import stream, weights
+from unmix.filtering.two_pass import TwoPassSeparator, WienerOptions
 from unmix.model import OpenUnmix
-from unmix.two_pass import TwoPassSeparator, WienerOptions
 
 SEGMENT_SECONDS = 56.0
 OVERLAP = 0.125

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from common.separation.outputs import check_targets
 from common.separation.separator import SeparationError, Separator
-from unmix.two_pass import COVERED, TwoPassSeparator
+from unmix.filtering.two_pass import COVERED, TwoPassSeparator
 
 FEW, MANY = 16, 256
 """Sizes of a chunk in frames besides one; each is compiled once."""

@@ -32,7 +32,7 @@ from unmix.corpus import Split
 from unmix.end_to_end import EndToEnd
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix
-from unmix.original_flags import ALIASES, translate_flags
+from unmix.openunmix.original_flags import ALIASES, translate_flags
 from unmix.statistics import statistics
 
 

@@ -23,9 +23,10 @@ from common.training.checkpoint import (
     variables,
 )
 from common.weights.registry import bundled_names, find_bundled
-from unmix import original_folder, published, xumx_file
+from unmix import published
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix
+from unmix.openunmix import original_folder, xumx_file
 from unmix.published import BUNDLED
 
 CONFIG = "config.json"

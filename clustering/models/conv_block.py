@@ -28,7 +28,7 @@ from clustering.models.layers import (
     Normalisation,
     ParametricRelu,
 )
-from clustering.shapes import ConvTasnet
+from clustering.models.shapes import ConvTasnet
 from common.layers.precision import matmul
 from common.training.schedule import Precision
 

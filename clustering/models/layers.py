@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.shapes import ChannelNorm, Recurrent
+from clustering.models.shapes import ChannelNorm, Recurrent
 from common.layers.precision import Product
 from common.layers.recurrent import RecurrentStack
 

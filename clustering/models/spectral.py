@@ -24,7 +24,7 @@ import tf_keras as keras
 
 from clustering.losses.deep_clustering import unit_norm
 from clustering.models.layers import Linear, recurrent_stack
-from clustering.shapes import Activation, Features, Level, Recurrent, Spectral
+from clustering.models.shapes import Activation, Features, Level, Recurrent, Spectral
 from common.layers.batch_norm import EPSILON, BatchNormalisation
 
 HeadName = Literal["embedding", "mask"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering import shapes
+from clustering.models import shapes
 from clustering.models.conv_block import Block
 from clustering.models.layers import (
     Linear,
@@ -20,7 +20,7 @@ from clustering.models.layers import (
     ParametricRelu,
     recurrent_stack,
 )
-from clustering.shapes import Filterbank, MaskActivation
+from clustering.models.shapes import Filterbank, MaskActivation
 
 
 class Tasnet(keras.Model):

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clustering import shapes
-from clustering.cluster import Clustering
+from clustering.clusterers.cluster import Clustering
 from clustering.config import ClusteringConfig
+from clustering.models import shapes
 from clustering.models.layers import Linear
+from clustering.models.network import HEADS
 from clustering.models.spectral import Head, HeadName, SpectralNetwork
-from clustering.network import HEADS
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
 from common.weights.foreign_tensors import check_fit

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from common.training import memory
+from common import memory
 from common.training.schedule import Strategy
 
 Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]

@@ -23,8 +23,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from common import memory
 from common.records import Index, explain
-from common.training import cluster, distribution, memory, run_folder
+from common.training import cluster, distribution, run_folder
 from common.training.averages import Averages
 from common.training.checkpoint import Checkpoints
 from common.training.logs import Scalars

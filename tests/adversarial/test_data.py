@@ -10,11 +10,12 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from adversarial import data, excerpts
+from adversarial import data
 from adversarial.config import TINY
 from adversarial.images import magnitude
 from adversarial.model import solve
-from adversarial.song_lists import SongLists
+from adversarial.songs import excerpts
+from adversarial.songs.song_lists import SongLists
 from common.audio import resample
 from common.config import ConfigError
 from common.corpora.augmentation import Augment

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adversarial import corpus, evaluate, loss, phases, steps, train
+from adversarial import evaluate, loss, phases, steps, train
 from adversarial.config import PRESETS
 from adversarial.evaluate import MEASURES
 from adversarial.images import (
@@ -18,6 +18,7 @@ from adversarial.images import (
     source_images,
 )
 from adversarial.model import UNet
+from adversarial.songs import corpus
 from common import experiment, training
 from common.config import override
 from common.training import resume

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from clustering.cluster import Clustering
+from clustering.clusterers.cluster import Clustering
+from clustering.models.shapes import ConvTasnet, Features, Filterbank, Recurrent, Tasnet
 from clustering.presets import TINY
-from clustering.shapes import ConvTasnet, Features, Filterbank, Recurrent, Tasnet
 from common.synthetic import miniature
 from common.training.schedule import Schedule
 

@@ -10,7 +10,7 @@ import clustering
 from clustering import corpus, evaluate, separate
 from clustering.config import ClusteringConfig
 from clustering.convert import bundle
-from clustering.network import network
+from clustering.models.network import network
 from clustering.presets import PRESETS
 from clustering.published import BUNDLED
 from common.config import ConfigError, save

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from clustering import conv_tasnet_file, convert, separate, weights
 from clustering.light import levelled
-from clustering.shapes import ConvTasnet, Filterbank
+from clustering.models.shapes import ConvTasnet, Filterbank
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
 

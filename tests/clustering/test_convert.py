@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import convert, separate, shapes, weights
+from clustering import convert, separate, weights
 from clustering.config import ClusteringConfig
 from clustering.export import export_network
+from clustering.models import shapes
+from clustering.models.network import HEADS, network
 from clustering.models.spectral import SpectralNetwork
-from clustering.network import HEADS, network
 from clustering.nussl import model_file
 from common import config as configuration
 from common.config import ConfigError

@@ -13,7 +13,7 @@ import soundfile
 import tf_keras as keras
 
 from clustering import evaluate, published
-from clustering.network import network
+from clustering.models.network import network
 from clustering.weights import Trained
 from common.config import ConfigError, save
 from common.corpora.track import Track

@@ -8,7 +8,7 @@ import pytest
 import clustering
 from clustering import light
 from clustering.export import export, export_network, graph
-from clustering.network import network
+from clustering.models.network import network
 from clustering.presets import PRESETS
 from common.training.checkpoint import CheckpointError
 from common.weights.export_command import sound, write

@@ -11,8 +11,9 @@ import soundfile
 import tensorflow as tf
 
 import clustering
-from clustering import data, evaluate, extension, objective, separate
-from clustering.network import network
+from clustering import data, evaluate, extension, separate
+from clustering.losses import objective
+from clustering.models.network import network
 from clustering.train import build
 from common import training
 from common.config import ConfigError

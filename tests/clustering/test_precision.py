@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 import clustering
-from clustering.network import network
+from clustering.models.network import network
 from clustering.separate import separator
 from clustering.train import build
 from clustering.weights import restore

@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering import objective
 from clustering.config import ClusteringConfig
-from clustering.network import network
+from clustering.losses import objective
+from clustering.models.network import network
+from clustering.models.shapes import Recurrent
 from clustering.presets import PRESETS
-from clustering.shapes import Recurrent
 from clustering.train import ClusteringTraining
 from common.training.optimizer import optimizer
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from clustering import evaluate, separate
-from clustering.network import network
+from clustering.models.network import network
 from clustering.presets import PRESETS
 from common.config import save
 from common.signal.metrics import si_sdr

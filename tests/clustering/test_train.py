@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import data, evaluate, objective, separate
-from clustering.network import network
+from clustering import data, evaluate, separate
+from clustering.losses import objective
+from clustering.models.network import network
 from clustering.presets import PRESETS
 from clustering.train import build, main
 from common import training

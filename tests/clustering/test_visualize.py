@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from clustering import corpus, separate, visualize
-from clustering.network import network
-from clustering.principal import principal
+from clustering.clusterers.principal import principal
+from clustering.models.network import network
 from clustering.visualize import COLOURS, View, assignment, plot
 from common import audio, plots
 from common import config as configuration

@@ -16,10 +16,10 @@ import adversarial.config
 import adversarial.model
 import adversarial.separate
 import adversarial.train
-import clustering.network
+import clustering.models.network
+import clustering.models.shapes
 import clustering.presets
 import clustering.separate
-import clustering.shapes
 import clustering.train
 import mixit.config
 import mixit.model
@@ -182,17 +182,17 @@ def _semi_supervised_example(position):
     }
 
 
-STACK = clustering.shapes.Recurrent(hidden=6, layers=1, dropout=0.0)
+STACK = clustering.models.shapes.Recurrent(hidden=6, layers=1, dropout=0.0)
 
 
 def _clustering_small(config):
     """The same kind of network in some kilobytes."""
-    bank = clustering.shapes.Filterbank(8, 16, 8)
+    bank = clustering.models.shapes.Filterbank(8, 16, 8)
     return replace(
         config,
         spectral=replace(config.spectral, recurrent=STACK, embedding=4),
-        tasnet=clustering.shapes.Tasnet(bank, STACK),
-        conv_tasnet=clustering.shapes.ConvTasnet(
+        tasnet=clustering.models.shapes.Tasnet(bank, STACK),
+        conv_tasnet=clustering.models.shapes.ConvTasnet(
             bank, bottleneck=4, hidden=6, skip=4, blocks=2, repeats=1
         ),
         lr=1e-4,
@@ -200,7 +200,7 @@ def _clustering_small(config):
 
 
 def _clustering_training(config, replicas):
-    network = clustering.network.network(config)
+    network = clustering.models.network.network(config)
     model = clustering.train.ClusteringTraining(network, config, replicas)
     model.compile(optimizer(config.optimizer, config.lr, config.weight_decay))
     model.optimizer.build(network.trainable_variables)
@@ -238,13 +238,13 @@ def _clustering(preset, inputs, closeness_db, no_gradient=()):
     levels = replace(config, loss=replace(config.loss, inference_kind="snr"))
     small = _clustering_small(config)
     return Case(
-        network=lambda: clustering.network.network(config),
+        network=lambda: clustering.models.network.network(config),
         training=lambda replicas: _clustering_training(small, replicas),
         example=_clustering_example,
         inputs=inputs,
         separator=lambda *given: _clustering_separator(given[0], levels, given[1]),
         load=clustering.separate.load,
-        small=lambda: (clustering.network.network(small), small),
+        small=lambda: (clustering.models.network.network(small), small),
         command=(
             *("clustering.train", "with", preset, "data_root={corpus}/talkers"),
             *("segment_seconds=0.2", "batch_size=2"),

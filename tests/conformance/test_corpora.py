@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import adversarial.config
-import adversarial.corpus
+import adversarial.songs.corpus
 import clustering.corpus
 import clustering.presets
 import mixit.config
@@ -92,7 +92,7 @@ def test_adversarial_takes_a_source_as_the_voice(corpus):
     )
     if all(set(track.sources) == {voice} for track in tracks):
         pytest.skip("its tracks have one source each")
-    songs = adversarial.corpus.list_songs(replace(tiny, corpora=corpora))
+    songs = adversarial.songs.corpus.list_songs(replace(tiny, corpora=corpora))
     assert set(songs.paired[0].sources) == {"vocals", "accompaniment"}
 
 

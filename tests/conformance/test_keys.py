@@ -8,7 +8,8 @@ import adversarial.job
 import clustering.job
 import mixit.job
 import unmix.job
-from clustering import experiment_file, sweep
+from clustering import sweep
+from clustering.nussl import experiment_file
 from common import experiment
 from common.config import ConfigError, flatten, keys, load, save, to_dict
 from common.training.run_folder import RunFolderError, prepare

@@ -16,9 +16,9 @@ from file_operations import noise
 from operation import OUT, Operation, digest
 
 from adversarial import evaluate
-from clustering import shapes
 from clustering.config import ClusteringConfig
-from clustering.network import network
+from clustering.models import shapes
+from clustering.models.network import network
 from common import audio, records
 from common.config import save
 from common.corpora.track import Track

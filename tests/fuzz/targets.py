@@ -19,8 +19,8 @@ import soundfile
 import tensorflow as tf
 import yaml
 
-from clustering import experiment_file
 from clustering.config import ClusteringConfig
+from clustering.nussl import experiment_file
 from clustering.presets import PRESETS
 from common import audio
 from common.audio import decoding, headers, plain_wav

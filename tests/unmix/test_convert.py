@@ -9,9 +9,10 @@ import pytest
 from common.config import ConfigError, override, save
 from common.training.checkpoint import CheckpointError, save_network
 from common.weights import torch_file
-from unmix import convert, original_folder, weights
+from unmix import convert, weights
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix
+from unmix.openunmix import original_folder
 
 MICRO = Network(8000, 128, 32, 2, 16, 3, True, 3200.0, 0.4)
 

@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from common.signal.stft import Stft, stft
 from common.training.optimizer import optimizer
-from unmix import convert, original_folder, weights
+from unmix import convert, weights
 from unmix.config import PRESETS, UMX, Network
 from unmix.loss import spectrogram_loss
 from unmix.model import OpenUnmix, folded, num_bins, num_input_bins
+from unmix.openunmix import original_folder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix"
 SMALL = Network(8000, 128, 32, 2, 16, 2, True, 3200.0, 0.0)

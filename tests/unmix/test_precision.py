@@ -11,9 +11,9 @@ from common.signal.stft import Stft, stft
 from common.training.averages import Averages
 from common.training.logs import read_scalars
 from unmix import separate, weights
+from unmix.filtering.two_pass import TwoPassSeparator, WienerOptions
 from unmix.model import OpenUnmix
 from unmix.train import build
-from unmix.two_pass import TwoPassSeparator, WienerOptions
 
 
 def noise(*shape):

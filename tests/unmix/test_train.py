@@ -19,10 +19,10 @@ from common.config import ConfigError
 from common.training.logs import read_scalars
 from common.training.optimizer import optimizer
 from common.training.run_folder import RunFolderError
-from unmix import original_folder
 from unmix.config import UMX, Network
 from unmix.model import OpenUnmix
-from unmix.original_flags import translate_flags
+from unmix.openunmix import original_folder
+from unmix.openunmix.original_flags import translate_flags
 from unmix.train import UnmixTraining, build, main
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "five_steps.npz"

@@ -23,9 +23,10 @@ from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
 from common.weights import download
 from common.weights.download import DownloadError, expected_digest
-from unmix import original_folder, published, weights
+from unmix import published, weights
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix
+from unmix.openunmix import original_folder
 
 REPOSITORY = Path(__file__).parents[2]
 MICRO = Network(8000, 128, 32, 2, 16, 3, True, 3200.0, 0.4)

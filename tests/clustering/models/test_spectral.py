@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import shapes
+from clustering.models import shapes
 from clustering.models.spectral import FeatureStage, Head, SpectralNetwork, level
 from clustering.nussl import model_file
 from common.training.checkpoint import CheckpointError

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import shapes
+from clustering.models import shapes
 from clustering.models.layers import Depthwise, Normalisation
+from clustering.models.shapes import Filterbank
 from clustering.models.time_domain import ConvTasnet, Tasnet, masks
-from clustering.shapes import Filterbank
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 SMALL = shapes.ConvTasnet(Filterbank(16, 16, 8), 8, 12, 8, blocks=3, repeats=2)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import confidence
-from clustering.cluster import Clustering
-from clustering.confidence import MEASURES, confidences
-from clustering.kmeans import center, lloyd
+from clustering.clusterers import confidence
+from clustering.clusterers.cluster import Clustering
+from clustering.clusterers.confidence import MEASURES, confidences
+from clustering.clusterers.kmeans import center, lloyd
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
+GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 
 
 def from_start(points, centroids):

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple, get_args
 
 import tensorflow as tf
 
-from clustering import gaussian_mixture
-from clustering.gaussian_mixture import GaussianMixture
-from clustering.kmeans import Seed, distances, kmeans
-from clustering.targets import vad
+from clustering.clusterers import gaussian_mixture
+from clustering.clusterers.gaussian_mixture import GaussianMixture
+from clustering.clusterers.kmeans import Seed, distances, kmeans
+from clustering.losses.targets import vad
 
 Method = Literal["kmeans", "gmm"]
 MaskName = Literal["soft", "binary", "posterior"]

@@ -35,11 +35,16 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.cluster import Clustering, binary_masks, loudest, posterior_masks
+from clustering.clusterers.cluster import (
+    Clustering,
+    binary_masks,
+    loudest,
+    posterior_masks,
+)
+from clustering.clusterers.kmeans import Seed, distances, kmeans
 from clustering.config import ClusteringConfig
-from clustering.kmeans import Seed, distances, kmeans
 from clustering.losses import deep_clustering as losses
-from clustering.network import require_mono
+from clustering.models.network import require_mono
 from common.signal.stft import stft
 
 MEASURES = ("posterior", "silhouette", "deep_clustering")
@@ -54,8 +59,8 @@ def confidences(
 ) -> dict[str, tf.Tensor]:
     """Measure how well the loud points of each item fall into clusters of k-means.
 
-    The points are those of :func:`clustering.cluster.loudest`; nussl leaves out the
-    point at the threshold itself.
+    The points are those of :func:`clustering.clusterers.cluster.loudest`; nussl leaves
+    out the point at the threshold itself.
 
     Args:
         embedding: float32 [batch, points, dim].

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from clustering.kmeans import Seed, kmeans
+from clustering.clusterers.kmeans import Seed, kmeans
 
 FLOOR = 1e-6
 """Variance added to every dimension, as in scikit-learn."""

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from unmix.wiener import wiener, windowed
+from unmix.filtering.wiener import wiener, windowed
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "unmix" / "wiener.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "wiener.npz"
 CASES = [name for name in np.load(GOLDEN).files if name.startswith("y")]
 OPTIONS = [
     {"niter": 0},

@@ -11,13 +11,14 @@ import unmix
 from common.separation.separator import SeparationError
 from common.training.checkpoint import CheckpointError
 from common.weights import registry, torch_file
-from unmix import convert, export, published, weights, xumx_file
+from unmix import convert, export, published, weights
 from unmix.config import PRESETS, Network
 from unmix.end_to_end import EndToEnd
 from unmix.model import estimates
+from unmix.openunmix import xumx_file
 from unmix.train import build
 
-FOLDER = Path(__file__).parents[1] / "golden" / "unmix" / "xumx"
+FOLDER = Path(__file__).parents[2] / "golden" / "unmix" / "xumx"
 FILE = FOLDER / "xumx.pth"
 NETWORK = Network(44100, 32, 8, 2, 8, 2, True, 11 * 44100 / 32, bridged=True)
 

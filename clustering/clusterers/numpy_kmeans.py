@@ -1,4 +1,4 @@
-"""K-means and masks of :mod:`clustering.cluster` in numpy, for use without TensorFlow.
+"""K-means and the masks of :mod:`.cluster` in numpy, for use without TensorFlow.
 
 The caller gives the random numbers of the seeding, so that the centroids equal those
 of TensorFlow.
@@ -36,7 +36,7 @@ def masks(
     Args:
         embedding: float32 [points, dim], points = frames * bins, bins fastest.
         magnitude: Of the mixture, float32 [frames, bins], not negative.
-        options: Options of :class:`clustering.cluster.Clustering`, by name.
+        options: Options of :class:`clustering.clusterers.cluster.Clustering`, by name.
         chances: Uniform random numbers [restarts, sources, draws].
 
     Returns:
@@ -128,7 +128,7 @@ def _weights(flat: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
 
 
 def _masks(away: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    """Masks [sources, points] by the distances; see :mod:`clustering.cluster`."""
+    """Masks [sources, points] by the distances; see :mod:`.cluster`."""
     if options["mask"] == "binary":
         nearest = np.argmin(away, 0)
         return (np.arange(len(away))[:, np.newaxis] == nearest).astype(np.float32)

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from adversarial.config import AdversarialConfig, ModelConfig
-from adversarial.corpus import mixture_of
 from adversarial.model import solve
-from adversarial.song_lists import ACCOMPANIMENT, MIXTURE, VOCALS
+from adversarial.songs.corpus import mixture_of
+from adversarial.songs.song_lists import ACCOMPANIMENT, MIXTURE, VOCALS
 from common import records
 from common.config import ConfigError
 from common.corpora.track import CorpusError, Sound, Track

@@ -9,11 +9,12 @@ import pytest
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
 from common.weights.torch_file import TorchFileError
-from unmix import convert, original_folder, weights
+from unmix import convert, weights
 from unmix.config import Network
 from unmix.model import OpenUnmix
+from unmix.openunmix import original_folder
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "unmix"
+GOLDEN = Path(__file__).parents[2] / "golden" / "unmix"
 MICRO = Network(8000, 128, 32, 2, 16, 3, True, 3200.0, 0.4)
 
 

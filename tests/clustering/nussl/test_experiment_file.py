@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from clustering import (
-    evaluate,
-    experiment_file,
-    separate,
-    weights,
-)
+from clustering import evaluate, separate, weights
 from clustering import train as train_command
 from clustering.config import ClusteringConfig
-from clustering.network import network
-from clustering.nussl import cookiecutter
+from clustering.models.network import network
+from clustering.nussl import cookiecutter, experiment_file
 from clustering.presets import PRESETS
 from clustering.published import BUNDLED
 from common import audio
@@ -25,7 +20,7 @@ from common.config import ConfigError
 from common.training.checkpoint import CheckpointError, save_network
 from common.weights import torch_file
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 MUSIC = """
 algorithm_config:
   class: DeepClustering

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from adversarial import corpus, song_lists
 from adversarial.config import TINY, Corpora
+from adversarial.songs import corpus, song_lists
 from common.audio.headers import AudioError
 from common.config import ConfigError
 from common.corpora.track import CorpusError, Sum, Track

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import gaussian_mixture
-from clustering.cluster import (
+from clustering.clusterers import gaussian_mixture
+from clustering.clusterers.cluster import (
     Clustering,
     cluster,
     loudest,
@@ -17,7 +17,7 @@ from clustering.cluster import (
     soft_masks,
 )
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
+GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from unmix import numpy_wiener
-from unmix.numpy_wiener import Options
-from unmix.wiener import wiener
+from unmix.filtering import numpy_wiener
+from unmix.filtering.numpy_wiener import Options
+from unmix.filtering.wiener import wiener
 
 OPTIONS = [
     Options(),

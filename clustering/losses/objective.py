@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, cast
 
 import tensorflow as tf
 
-from clustering import extension, targets
+from clustering import extension
 from clustering.config import ClusteringConfig
+from clustering.losses import targets
 from clustering.losses.deep_clustering import (
     Normalization,
     deep_clustering,
@@ -45,13 +46,30 @@ class Batch(NamedTuple):
 
 
 def terms(config: ClusteringConfig) -> tuple[str, ...]:
-    """List the terms whose weighted sum is the loss of a configuration."""
+    """List the terms whose weighted sum is the loss of a configuration.
+
+    >>> from clustering.presets import NETWORKS
+    >>> terms(NETWORKS["dpcl"]), terms(NETWORKS["chimera"])
+    (('clustering',), ('clustering', 'inference'))
+    """
     both = "clustering", "inference"
     return {"dpcl": both[:1], "chimera": both}.get(config.role, both[1:])
 
 
 def prepare(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Batch:
-    """Transform a batch to the input and the targets of the network."""
+    """Transform a batch to the input and the targets of the network.
+
+    Args:
+        config: Configuration with the transform and the target.
+        batch: ``mixture`` [batch, samples] and ``sources`` [batch, sources, samples].
+
+    >>> from clustering.presets import NETWORKS
+    >>> batch = {"mixture": tf.zeros([1, 1024]), "sources": tf.zeros([1, 2, 1024])}
+    >>> prepare(NETWORKS["mask_inference"], batch).input.shape[-1]
+    257
+    >>> prepare(NETWORKS["tasnet"], batch).input.shape[-1]
+    1024
+    """
     mixture, sources = batch["mixture"], batch["sources"]
     if config.role not in SPECTRAL:
         return Batch(mixture, sources, None, None, sources)
@@ -78,6 +96,14 @@ def losses(
 
     Returns:
         ``loss`` and each of :func:`terms` with a weight, float32 [batch].
+
+    >>> from clustering.presets import NETWORKS
+    >>> sources = tf.constant([[[3.0, 1.0, 2.0], [1.0, 2.0, 0.0]]])
+    >>> mixture = tf.reduce_sum(sources, 1)
+    >>> batch = prepare(NETWORKS["tasnet"], {"mixture": mixture, "sources": sources})
+    >>> values = losses(NETWORKS["tasnet"], batch, batch.targets)
+    >>> sorted(values), bool(values["loss"] < -60.0)
+    (['inference', 'loss'], True)
     """
     weights = check_weights(config)
     values, both = {}, config.role == "chimera"
@@ -96,6 +122,10 @@ def check_weights(config: ClusteringConfig) -> dict[str, float]:
 
     Raises:
         ConfigError: No term has a weight, or one has a negative weight.
+
+    >>> from clustering.presets import NETWORKS
+    >>> check_weights(NETWORKS["chimera"])
+    {'clustering': 1.0, 'inference': 100.0}
     """
     weights = {name: getattr(config.loss, name) for name in terms(config)}
     if min(weights.values()) < 0 or not any(weights.values()):

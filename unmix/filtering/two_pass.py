@@ -22,8 +22,8 @@ from common.layers.lstm_training import State
 from common.layers.recurrent import RecurrentStack
 from common.separation.separator import graph
 from unmix.config import Network
+from unmix.filtering.wiener import wiener
 from unmix.model import Folded, OpenUnmix, folded
-from unmix.wiener import wiener
 
 CHUNK_FRAMES = 256
 """Frames of a chunk of the first pass; a constant, so that it compiles once."""
@@ -35,7 +35,7 @@ COVERED = 1e-10
 
 @dataclass(frozen=True)
 class WienerOptions:
-    """Options of the Wiener filter, see :func:`unmix.wiener.wiener`.
+    """Options of the Wiener filter, see :func:`unmix.filtering.wiener.wiener`.
 
     Attributes:
         niter: Iterations of expectation maximisation.

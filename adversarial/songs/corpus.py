@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adversarial.config import AdversarialConfig, Corpora
-from adversarial.song_lists import ACCOMPANIMENT, VOCALS, SongLists, from_function
+from adversarial.songs.song_lists import ACCOMPANIMENT, VOCALS, SongLists, from_function
 from common.config import ConfigError
 from common.corpora import (
     catalogue,

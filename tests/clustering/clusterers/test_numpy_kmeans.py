@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from clustering import numpy_kmeans
-from clustering.cluster import Clustering, cluster, loudest
+from clustering.clusterers import numpy_kmeans
+from clustering.clusterers.cluster import Clustering, cluster, loudest
 from clustering.config import ClusteringConfig
 from clustering.export import _settings
 

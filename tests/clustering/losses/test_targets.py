@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering.targets import (
+from clustering.losses.targets import (
     class_balance,
     ideal_binary,
     magnitude_ratio,
@@ -18,7 +18,7 @@ from clustering.targets import (
 )
 from common.signal.stft import Stft, stft
 
-GOLDENS = Path(__file__).parents[1] / "golden"
+GOLDENS = Path(__file__).parents[2] / "golden"
 NUSSL = Stft(256, 64, None, "sqrt_hann", "constant_whole", "window_sum")
 
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
-from unmix import original_folder
 from unmix.config import Network
 from unmix.model import OpenUnmix
+from unmix.openunmix import original_folder
 
 CLASS = "XUMX"
 SIZES = ("window_length", "in_chan", "n_hop", "hidden_size", "nb_channels", "nb_layers")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering.kmeans import center, distances, kmeans, lloyd
+from clustering.clusterers.kmeans import center, distances, kmeans, lloyd
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clustering"
+GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 
 
 def from_start(points, centroids, weights=None, **options):

@@ -1,4 +1,4 @@
-"""The Wiener filter of :mod:`unmix.wiener` in numpy, for use without TensorFlow.
+"""The Wiener filter of :mod:`.wiener` in numpy, for use without TensorFlow.
 
 Bins are independent, so a few are filtered at a time to save memory.
 """
@@ -16,7 +16,7 @@ BINS_AT_ONCE = 128
 
 
 class Options(NamedTuple):
-    """Options of the filter, as in :func:`unmix.wiener.wiener`.
+    """Options of the filter, as in :func:`unmix.filtering.wiener.wiener`.
 
     Attributes:
         niter: Iterations of expectation maximisation.

@@ -1,0 +1,1 @@
+"""Cluster embeddings into masks, and measure how far to trust them."""

@@ -1,0 +1,1 @@
+"""The Wiener filter and the separators that go through it."""

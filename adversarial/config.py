@@ -175,6 +175,9 @@ class AdversarialConfig:
         experiment_id: Name of the run folder below ``model_config.model_base_dir``;
             none: the date.
         output: Run folder, anywhere.
+        initial: Model with the initial weights of the separator in each phase that
+            begins: a run folder, a checkpoint of the original, or a bundled model.
+            With ``init_from=sup`` the second phase begins with those of the first.
     """
 
     RENAMED = MappingProxyType({"precision": "train.precision"})
@@ -186,6 +189,7 @@ class AdversarialConfig:
     phases: Literal["both", "sup", "semisup"] = "both"
     experiment_id: str | None = None
     output: str | None = None
+    initial: str | None = None
 
 
 LEAST = {

@@ -102,7 +102,7 @@ def load(
         SeparationError: An option is out of range.
     """
     return separator(
-        _network(path, checkpoint, settings),
+        restored(path, checkpoint, **settings),
         sample_rate=sample_rate,
         tile_frames=tile_frames,
         griffin_lim=griffin_lim,
@@ -111,10 +111,12 @@ def load(
     )
 
 
-def _network(
-    path: str | Path, checkpoint: str | None, settings: dict[str, Any]
-) -> UNet:
-    """Restore a network of this program or of the original."""
+def restored(path: str | Path, checkpoint: str | None = None, **settings: Any) -> UNet:
+    """Restore a network of this program or of the original; see :func:`load`.
+
+    >>> restored("mini").config.expected_sr
+    8192
+    """
     unknown = [name for name in settings if name not in convert.OPTIONS]
     if unknown:
         raise TypeError(f"load() got an unexpected keyword argument {unknown[0]!r}")

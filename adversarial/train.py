@@ -21,7 +21,7 @@ from adversarial import data, evaluate, phases
 from adversarial.config import PRESETS, AdversarialConfig, validate
 from adversarial.model import UNet
 from adversarial.phases import SEMI_SUPERVISED, SUPERVISED
-from adversarial.separate import load
+from adversarial.separate import load, restored
 from adversarial.songs import corpus
 from adversarial.songs.song_lists import SongLists
 from adversarial.steps import SemiSupervisedTraining, SupervisedTraining, adam
@@ -29,7 +29,7 @@ from adversarial.summaries import image_summaries
 from common import experiment, training
 from common.errors import exit_code
 from common.files import write_json
-from common.training import cluster, distribution
+from common.training import cluster, distribution, network_file
 from common.training.checkpoint import restore_network
 from common.training.logs import Sounds
 from common.training.plateau import EarlyStopping
@@ -39,6 +39,9 @@ TRAINING: Mapping[str, type[SupervisedTraining]] = {
     SEMI_SUPERVISED: SemiSupervisedTraining,
 }
 """Training model of each phase."""
+
+SHAPE = "num_layers", "initial_filters", "head"
+"""Settings that initial weights must share; these do not depend on the others."""
 
 TEST = "test.json"
 """File of a phase's loss and scores on the test songs."""
@@ -110,7 +113,7 @@ def build(
         earlier_digest=opened.paired.sounds.earlier_digest,
         # The reuse of excerpts depends on the batch size of each replica.
         divisible=not config.model_config.excerpts_reused,
-        start=lambda: start_from_supervised(config, model.network),
+        start=lambda: start(config, model.network),
         callbacks=lambda step: _callbacks(config, opened, model, step),
         scalars=lambda split: _scalars(model, split),
     )
@@ -135,10 +138,23 @@ def compiled(config: AdversarialConfig, replicas: int = 1) -> SupervisedTraining
     return model
 
 
-def start_from_supervised(config: AdversarialConfig, separator: UNet) -> None:
-    """Restore the weights of the first phase if the second starts with them."""
+def start(config: AdversarialConfig, separator: UNet) -> None:
+    """Give the separator the weights of the first phase, or of another model.
+
+    Raises:
+        CheckpointError: There is no such model.
+        ConfigError: It has another shape.
+    """
     if config.phases == SEMI_SUPERVISED and config.model_config.init_from == "sup":
         restore_network(Path(str(config.output)).parent / SUPERVISED, separator)
+    elif config.initial is not None:
+        other, name = restored(config.initial), f"initial={config.initial}"
+        shapes = [
+            {f"model_config.{key}": getattr(settings, key) for key in SHAPE}
+            for settings in (other.config, config.model_config)
+        ]
+        network_file.expect_same_shape(name, *shapes)
+        network_file.copy(other, separator, name)
 
 
 def _callbacks(

@@ -132,6 +132,8 @@ class ClusteringConfig:
             where they keep every sample, else float32.
         resample: Resample files of another rate instead of refusing them.
         output: Run folder.
+        initial: Model with the initial weights of a new run: a run folder, the name of
+            a bundled or published model, or a file of nussl, asteroid or torchaudio.
         segment_seconds: Length of an excerpt; shorter tracks end with silence.
         curriculum: Pairs of an epoch and the length of an excerpt in seconds from that
             epoch on, the first of epoch 0; the validation has the last. None: always
@@ -179,6 +181,7 @@ class ClusteringConfig:
     records_encoding: Literal["auto", "pcm16", "float32", "flac"] = "auto"
     resample: bool = False
     output: str | None = None
+    initial: str | None = None
     segment_seconds: float = 3.2
     curriculum: Curriculum = ()
     excerpt: Literal["random", "balanced"] = "random"

@@ -16,6 +16,7 @@ from clustering.losses import objective
 from clustering.models.network import network
 from clustering.nussl import experiment_file
 from clustering.presets import PRESETS
+from clustering.weights import start_from
 from common import experiment, training
 from common.errors import exit_code
 from common.training import distribution
@@ -134,6 +135,7 @@ def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> trainin
         digest=train.sounds.digest,
         earlier_digest=train.sounds.earlier_digest,
         steps_per_epoch=steps,
+        start=lambda: start_from(model.network, config),
         callbacks=lambda step: _callbacks(config),
     )
 

@@ -8,9 +8,10 @@ model or a file.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tf_keras as keras
 
@@ -23,8 +24,9 @@ from clustering.nussl.experiment_file import Experiment
 from clustering.nussl.model_file import NusslModel
 from clustering.published import BUNDLED
 from common import files
-from common.config import ConfigError, override
+from common.config import ConfigError, flatten, override
 from common.config import load as load_config
+from common.training import network_file
 from common.training.checkpoint import (
     CONFIG,
     CheckpointError,
@@ -37,6 +39,8 @@ from common.weights.registry import bundled_names, find_bundled
 from common.weights.torch_file import TorchFileError
 
 TORCH = (".pth", ".pt", ".bin")
+IRRELEVANT = "dropout", "dropout_last", "initial", "forget_bias", "mel_rate"
+"""Values of a shape that have no effect on a trained network."""
 
 
 class Trained(NamedTuple):
@@ -86,6 +90,33 @@ def restore(
     net = network(config)
     restore_network(folder, net, checkpoint)
     return Trained(net, config)
+
+
+def start_from(net: keras.Model, config: ClusteringConfig) -> None:
+    """Give a new network the weights of the model that its configuration names.
+
+    Args:
+        net: The network to be trained.
+        config: Its configuration; without ``initial`` nothing is changed.
+
+    Raises:
+        CheckpointError: There is no such model.
+        ConfigError: Its network has another type or shape.
+    """
+    if config.initial is None:
+        return
+    other = restore(config.initial, config.sample_rate)
+    name = f"initial={config.initial}"
+    network_file.expect_same_shape(name, _shape(other.config), _shape(config))
+    network_file.copy(other.net, net, name)
+
+
+def _shape(config: ClusteringConfig) -> dict[str, Any]:
+    """Return the values that determine the variables of a network."""
+    group = config.role if config.role in ("tasnet", "conv_tasnet") else "spectral"
+    values = flatten({group: dataclasses.asdict(getattr(config, group))})
+    relevant = [key for key in values if key.rpartition(".")[2] not in IRRELEVANT]
+    return {"kind": config.kind, **{key: values[key] for key in relevant}}
 
 
 def restore_named(experiment: Experiment, checkpoint: str | None = None) -> Trained:

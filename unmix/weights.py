@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common import files
+from common.config import flatten
 from common.config import load as load_config
+from common.training import network_file
 from common.training.checkpoint import (
     CheckpointError,
     find,
@@ -165,19 +167,12 @@ def start_from(model: OpenUnmix, path: str | Path, target: str) -> None:
         target: Its target.
 
     Raises:
-        CheckpointError: It does not exist, or has another shape.
+        CheckpointError: It does not exist.
+        ConfigError: It has another shape.
     """
     other = load(path, [target])[target]
-    ours, theirs = _shape(model), _shape(other)
-    if ours != theirs:
-        differing = [key for key in ours if ours[key] != theirs[key]]
-        raise CheckpointError(
-            f"initial={path}: its network of {target} has "
-            + ", ".join(f"model.{key}={theirs[key]}" for key in differing)
-            + ", expected "
-            + ", ".join(str(ours[key]) for key in differing)
-            + "; set the same"
-        )
+    name = f"initial={path}: its network of {target}"
+    network_file.expect_same_shape(name, _shape(other), _shape(model))
     original_folder.assign(model, original_folder.collect(other), str(path))
 
 
@@ -230,4 +225,4 @@ def _shape(model: OpenUnmix) -> dict[str, float]:
         # Bandwidths that end within the same bin are the same.
         bandwidth=model.input_bins * model.config.sample_rate / 2 / model.bins,
     )
-    return dataclasses.asdict(config)
+    return flatten({"model": dataclasses.asdict(config)})

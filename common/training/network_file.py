@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common.config import ConfigError
 from common.files import replacing
 
 NAME = "weights.safetensors"
@@ -62,7 +63,12 @@ def restore(path: Path, network: Any) -> None:
             the network; nothing is changed then.
         OSError: It cannot be read.
     """
-    tensors, targets = read(path), variables(network)
+    _assign(read(path), network, str(path))
+
+
+def _assign(tensors: Mapping[str, np.ndarray], network: Any, name: str) -> None:
+    """Assign tensors to the variables of a network, if they are exactly its own."""
+    targets = variables(network)
     shapes = {name: tuple(variable.shape) for name, variable in targets.items()}
     problems = [f"lacks {name}" for name in shapes if name not in tensors]
     problems += [f"holds {name}" for name in tensors if name not in shapes]
@@ -73,11 +79,50 @@ def restore(path: Path, network: Any) -> None:
     ]
     if problems:
         raise NetworkFileError(
-            f"{path} does not fit this model ({len(problems)} differences, the first: "
+            f"{name} does not fit this model ({len(problems)} differences, the first: "
             f"it {problems[0]}); it was saved by another configuration"
         )
-    for name, variable in targets.items():
-        variable.assign(tensors[name].astype(variable.dtype.as_numpy_dtype))
+    for key, variable in targets.items():
+        variable.assign(tensors[key].astype(variable.dtype.as_numpy_dtype))
+
+
+def copy(source: Any, network: Any, name: str) -> None:
+    """Assign the weights of a network to another one of the same architecture.
+
+    Args:
+        source: Built network, or a dictionary of networks by name.
+        network: The other one.
+        name: What the source is, for the message.
+
+    Raises:
+        NetworkFileError: Their variables are not the same; nothing is changed then.
+    """
+    tensors = {key: value.numpy() for key, value in variables(source).items()}
+    _assign(tensors, network, name)
+
+
+def expect_same_shape(
+    name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]
+) -> None:
+    """Refuse initial weights of a network of another shape.
+
+    Args:
+        name: What has these weights, for the message.
+        theirs: Values by key that determine the shape of that network.
+        ours: Those of the network to be trained.
+
+    Raises:
+        ConfigError: Any of them differ.
+
+    >>> expect_same_shape("initial=old", {"model.layers": 3}, {"model.layers": 2})
+    Traceback (most recent call last):
+    common.config.ConfigError: initial=old has model.layers=3, expected 2; set the same
+    """
+    keys = [key for key in ours if theirs.get(key) != ours[key]]
+    if keys:
+        values = ", ".join(f"{key}={theirs.get(key)}" for key in keys)
+        expected = ", ".join(str(ours[key]) for key in keys)
+        raise ConfigError(f"{name} has {values}, expected {expected}; set the same")
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

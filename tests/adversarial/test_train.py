@@ -20,7 +20,7 @@ from adversarial.images import (
 from adversarial.model import UNet
 from adversarial.songs import corpus
 from common import experiment, training
-from common.config import override
+from common.config import ConfigError, override
 from common.training import resume
 from common.training.checkpoint import CheckpointError, find, restore_network
 from common.training.logs import read_scalars
@@ -397,6 +397,20 @@ def test_bfloat16_is_limited_to_the_convolutions_and_stays_near(config, batch):
     dtypes = {v.dtype for critic in models[1].critics for v in critic.variables}
     assert dtypes == {tf.float32}
     assert {layer.compute_dtype for layer in network.heads} == {"float32"}
+
+
+def test_a_run_starts_from_the_weights_of_another_model(config):
+    of_mini = {"num_layers": 3, "initial_filters": 12, "head": "mask"}
+    of_mini = {f"model_config__{key}": value for key, value in of_mini.items()}
+    network = UNet(changed(config, **of_mini).model_config)
+    train.start(changed(config, phases="sup", initial="mini", **of_mini), network)
+    assert equal(values(network), values(phases.restore("mini")))
+    wrong = changed(config, initial="mini", model_config__num_layers=2)
+    sentence = (
+        r"initial=mini has model_config\.num_layers=3, .* expected 2, .*; set the"
+    )
+    with pytest.raises(ConfigError, match=sentence):
+        train.start(wrong, UNet(wrong.model_config))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import data, evaluate, separate
+from clustering import data, evaluate, separate, weights
 from clustering.losses import objective
 from clustering.models.network import network
 from clustering.presets import PRESETS
@@ -146,6 +146,25 @@ def test_networks_fit_their_data(config, change, sentence):
 def test_more_sources_than_masks_is_reported_in_one_sentence(config):
     with pytest.raises(ConfigError, match=r"spectral\.sources=2; expected 3"):
         network(replace(config, kind="chimera"), 3)
+
+
+def test_a_run_starts_from_the_weights_of_another_model(config):
+    theirs = weights.restore("speech2")
+    config = replace(config, kind="conv_tasnet", initial="speech2")
+    like = replace(config, conv_tasnet=theirs.config.conv_tasnet)
+    net = network(like)
+    weights.start_from(net, like)
+    for own, other in zip(net.variables, theirs.net.variables, strict=True):
+        np.testing.assert_array_equal(own, other)
+    with pytest.raises(
+        ConfigError,
+        match=r"conv_tasnet.bottleneck=96, .* expected .* 8, .*; set the same",
+    ):
+        weights.start_from(network(config), config)
+    with pytest.raises(ConfigError, match=r"initial=speech2 has kind=conv_tasnet, "):
+        weights.start_from(
+            network(replace(config, kind="dpcl")), replace(config, kind="dpcl")
+        )
 
 
 def test_a_missing_root_is_reported_in_one_sentence(config):

@@ -18,6 +18,7 @@ import tf_keras as keras
 import unmix
 from common import audio
 from common import config as configuration
+from common.config import ConfigError
 from common.corpora import musdb
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
@@ -105,7 +106,7 @@ def test_start_from(folder):
     assert_equal(model, weights.load(folder)["vocals"])
     wider = OpenUnmix(replace(MICRO, hidden_size=32, hop_samples=64))
     with pytest.raises(
-        CheckpointError,
+        ConfigError,
         match=r"model\.hop_samples=32, model\.hidden_size=16, expected 64, 32",
     ):
         weights.start_from(wider, folder, "vocals")

@@ -51,6 +51,7 @@ BENCHMARKS = {
     "first_preview": Benchmark("the web page with TensorFlow and without"),
     "folder_of_songs": Benchmark("one command for 100 songs, and one for each"),
     "growth": Benchmark("growth with length, batch, outputs and cores"),
+    "field_day": Benchmark("a day of field recordings, and a kill"),
     "data_rates": Benchmark("rates of reading and writing data"),
     "adversarial_step": Benchmark("the graph of the original, quoted"),
     "live": Benchmark("latency of stems that are read while they are written"),

@@ -213,6 +213,13 @@ def test_gradient_flows_only_through_the_best_assignment():
     np.testing.assert_allclose(tape.gradient(loss, estimates), expected, atol=1e-6)
 
 
+def test_as_many_estimates_as_mixtures_are_enough():
+    references = np.random.default_rng(0).standard_normal((1, 2, 100))
+    references = references.astype(np.float32)
+    _, assignment = mixit(references, references[:, ::-1])
+    assert assignment.numpy()[0].tolist() == [[0, 1], [1, 0]]
+
+
 def test_bad_counts_are_reported():
     with pytest.raises(ValueError, match="3 mixtures cannot be made of 2 estimates"):
         mixit(tf.zeros([1, 3, 10]), tf.zeros([1, 2, 10]))

@@ -212,3 +212,7 @@ def test_plain_wav_files_are_probed_without_a_decoder(tmp_path, monkeypatch):
     assert (track.sample_rate, track.samples) == (8000, 800)
     options = plan.Options("pcm16", None, None, 1)
     assert plan.make_plan([track], options, None, 1).samples == (800,)
+
+
+def test_sizes_are_those_of_the_published_set():
+    assert fuss.SIZES == {"train": 20000, "validation": 1000, "eval": 1000}

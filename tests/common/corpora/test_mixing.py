@@ -248,3 +248,14 @@ def test_overwrite_replaces_only_sets(sources, tmp_path):
     with pytest.raises(FileExistsError, match="is not empty"):
         mixing.make(sources, tmp_path / "out", COUNTS, RECIPE, overwrite=True)
     assert (tmp_path / "out/thesis.txt").read_text() == "keep"
+
+
+def test_sources_fade_for_5_ms_and_are_steady_between(tmp_path):
+    tone(tmp_path / "a.wav", [300], 2.0)
+    recipe = mixing.Recipe(seconds=0.5, max_sources=1)
+    mixing.make([tmp_path / "a.wav"], tmp_path / "o", {"train": 1}, recipe)
+    track = fuss.tracks(tmp_path / "o", "train")[0]
+    wave = samples_of(track.sources["background"])
+    steady = np.std(wave[len(wave) // 2 :][:800])
+    assert np.abs(wave[:8]).max() < 0.2 * steady
+    assert np.std(wave[80:880]) == pytest.approx(steady, rel=0.02)

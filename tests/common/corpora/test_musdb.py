@@ -232,3 +232,13 @@ def test_a_failing_preview_raises_and_leaves_nothing(tmp_path, monkeypatch, cont
     with pytest.raises(CorpusError, match="needs the internet: name the folder"):
         musdb.preview()
     assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_preview_without_songs_raises_and_leaves_nothing(tmp_path, monkeypatch):
+    archive = tmp_path / "preview.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("readme.txt", "moved")
+    monkeypatch.setenv("MUSDB_PREVIEW_URL", archive.as_uri())
+    with pytest.raises(CorpusError, match="train"):
+        musdb.preview()
+    assert not list((tmp_path / "cache").iterdir())

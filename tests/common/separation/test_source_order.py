@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from common.separation.source_order import match_beginnings
+from common.separation.source_order import match_beginnings, match_channels
 
 
 @pytest.mark.parametrize("sources", [1, 2, 5, 9])
@@ -21,3 +21,15 @@ def test_order_stays_in_silence():
     after = np.arange(4.0)[:, np.newaxis, np.newaxis]
     silence = np.zeros([4, 1, 1])
     np.testing.assert_array_equal(match_beginnings(silence, after), after)
+
+
+def test_channels_are_ordered_by_the_spectra_of_the_whole_sound():
+    # Alike in their first second, and different only after it.
+    noise = np.random.default_rng(0).standard_normal([2, 120_000])
+    left = np.cumsum(noise, -1)
+    left[:, :80_000] = noise[0, :80_000]
+    left[1, 80_000:] = noise[1, 80_000:]
+    right = -0.1 * left[::-1]
+    matched = match_channels(np.stack([left, right], 1))
+    np.testing.assert_array_equal(matched[:, 0], left)
+    np.testing.assert_array_equal(matched[:, 1], right[::-1])

@@ -59,3 +59,11 @@ def test_weights_broadcast_over_the_batch():
     mixture, estimates = tf.ones([2, 4]), tf.zeros([2, 2, 4])
     out = mixture_consistency(mixture, estimates, tf.constant([0.25, 0.75]))
     np.testing.assert_allclose(out[:, 0], np.full((2, 4), 0.25))
+
+
+def test_binary_masks_of_a_batch_are_those_of_its_items():
+    magnitudes = (
+        np.random.default_rng(1).integers(0, 3, (3, 2, 5, 4)).astype(np.float32)
+    )
+    alone = [binary_mask(item).numpy() for item in magnitudes]
+    np.testing.assert_array_equal(binary_mask(magnitudes), alone)

@@ -1,11 +1,15 @@
-"""State of callbacks is restored by name."""
+"""What is saved when, and the state of callbacks is restored by name."""
+
+import math
+from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
 from common import training
 from common.training.logs import read_scalars
 from common.training.plateau import EarlyStopping, Plateau
-from common.training.resume import Saver, TrainingError
+from common.training.resume import RequireFinite, Saver, TrainingError
 from common.training.schedule import Schedule
 
 
@@ -58,3 +62,39 @@ def test_best_and_metrics_of_an_unfinished_epoch_are_restored(toys):
     ends = [x for x in read_scalars(config.output) if "epoch" in x]
     train = [x["position"] for x in ends if x["split"] == "train"]
     assert train == pytest.approx([7.5, 23.5, 39.5])
+
+
+def test_what_is_saved_within_an_epoch_and_after_it():
+    saved = []
+    store = SimpleNamespace(
+        save=lambda step, state: saved.append(("latest", step, state["best"])),
+        save_best=lambda step, state: saved.append(("best", step, state["best"])),
+        save_kept=lambda step, state: saved.append(("kept", step, state["best"])),
+    )
+    schedule = Schedule(steps_per_epoch=4, checkpoint_steps=3, keep_every_epochs=2)
+    callback = Saver(store, schedule, {}, 0, {"global_batch": 8})
+    for epoch, loss in enumerate([0.5, 0.7]):
+        for batch in range(4):
+            callback.on_train_batch_end(batch)
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+    assert saved == [
+        ("latest", 3, math.inf),
+        ("best", 4, 0.5),
+        ("latest", 4, 0.5),
+        ("latest", 6, 0.5),
+        ("kept", 8, 0.5),
+        ("latest", 8, 0.5),
+    ]
+
+
+def test_the_loss_is_named_before_what_else_is_not_finite(tmp_path):
+    callback = RequireFinite(tmp_path)
+    callback.set_model(
+        SimpleNamespace(optimizer=SimpleNamespace(iterations=tf.constant(7)))
+    )
+    callback.on_train_batch_end(0, None)
+    callback.on_train_batch_end(0, {"critic": 1.0, "loss": 2.0})
+    with pytest.raises(TrainingError, match=r"^loss is nan at step 7; "):
+        callback.on_train_batch_end(0, {"critic": math.inf, "loss": math.nan})
+    with pytest.raises(TrainingError, match=r"^critic is inf at step 7; "):
+        callback.on_train_batch_end(0, {"critic": math.inf, "loss": 1.0})

@@ -1,12 +1,13 @@
 """A run folder holds one run, of this release or an earlier one."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 
 import pytest
 
 from common.config import ConfigError, load
-from common.training.run_folder import RunFolderError, divided, prepare, record
+from common.training.run_folder import RunFolderError, divided, name, prepare, record
 from common.training.schedule import Schedule
 
 
@@ -105,3 +106,17 @@ def test_runs_of_earlier_releases_have_a_global_batch(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"starts": [{"replicas": 3}]}))
     config, total = divided(tmp_path, Now(), 2)
     assert (config.batch_size, total) == (6, 12)
+
+
+def test_a_new_run_has_the_global_batch_of_its_replicas(tmp_path):
+    config, total = divided(tmp_path, Now(Schedule(accumulate=2)), 3)
+    assert (config.batch_size, total) == (4, 24)
+
+
+def test_a_run_without_a_folder_is_named_by_package_preset_and_date(monkeypatch):
+    monkeypatch.setenv("ROOT_DIR", "/data/runs")
+    assert re.fullmatch(
+        r"/data/runs/mixit/tiny/\d{4}-\d\d-\d\d_.*", name("", "mixit", "tiny")
+    )
+    monkeypatch.delenv("ROOT_DIR")
+    assert name(None, "mixit", "tiny").startswith("runs/mixit/tiny/")

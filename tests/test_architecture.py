@@ -47,7 +47,7 @@ LARGE_FOLDERS = {
     "mixit": 18,
     "unmix": 19,
     "adversarial": 17,
-    "clustering": 24,  # of which twelve are documented commands
+    "clustering": 25,  # of which twelve are documented commands
 }
 """Folders that hold more, with the most that they may."""
 SINGLE_READER = {
@@ -56,10 +56,10 @@ SINGLE_READER = {
     "adversarial.summaries": "the images of the original in TensorBoard",
     "clustering.analyze": "a documented command",
     "clustering.clipping": "AutoClip, a paper of its own",
+    "clustering.plot": "the plot of a separated item",
     "clustering.mixtures": "mixtures drawn from clean sounds; mix is its command",
     "clustering.nussl.cookiecutter": "the experiment files of cookiecutter-nussl",
     "clustering.clusterers.numpy_kmeans": "k-means without TensorFlow",
-    "clustering.clusterers.principal": "principal components, for the plot",
     "common.audio.ffmpeg_encoder": "encoding by ffmpeg through a pipe",
     "common.audio.excerpts": "excerpts of wav files inside a graph",
     "common.corpora.mir1k": "a corpus",

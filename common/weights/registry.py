@@ -150,9 +150,7 @@ def shipped(pillar: str, folder: Path) -> list[Entry]:
     Raises:
         CardError: A card is damaged or incomplete.
     """
-    return [
-        _shipped(pillar, path.parent) for path in sorted(folder.glob(f"*/{CONFIG}"))
-    ]
+    return [_shipped(pillar, folder / name) for name in bundled_names(folder)]
 
 
 def _shipped(pillar: str, folder: Path) -> Entry:

@@ -10,7 +10,7 @@ import pytest
 from clustering import corpus, separate, visualize
 from clustering.clusterers.principal import principal
 from clustering.models.network import network
-from clustering.visualize import COLOURS, View, assignment, plot
+from clustering.plot import COLOURS, View, assignment, plot
 from common import audio, plots
 from common import config as configuration
 from common.corpora import waveforms

@@ -1,12 +1,14 @@
-"""Scores on MUSDB18: ``python -m unmix.evaluate --model RUN --data MUSDB``.
+"""Scores on MUSDB18 or another corpus: ``python -m unmix.evaluate --model RUN``.
 
 ``OUTPUT/test/SONG.json`` holds the scores of every second by BSS Eval 4, in museval's
 form, ``scores.csv`` their medians for each song, ``summary.json`` and ``summary.md``
 the medians over all songs beside the published ones, and ``scores.png`` a plot. The
 flags of the original's ``evaluate.py``, and of ``eval.py`` of 2019, work as well.
 
-Models of speech and noise are scored on ``DATA/test/NAME/{mixture,speech,noise}.wav``,
-or on ``DATA/test/{mix,speech,noise}/NAME.wav``; ``--stoi`` adds the intelligibility of
+The corpus is that of the run, or ``--dataset NAME --data FOLDER``, see
+:mod:`common.corpora.catalogue`. Models of speech and noise are scored on
+``DATA/test/NAME/{mixture,speech,noise}.wav``, or on
+``DATA/test/{mix,speech,noise}/NAME.wav``; ``--stoi`` adds the intelligibility of
 speech.
 
 Songs are scored in worker processes while the next ones are separated. After an
@@ -19,13 +21,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from common import plots
-from common.corpora.track import CorpusError
+from common.corpora import catalogue
+from common.corpora.track import CorpusError, CorpusName
 from common.evaluation import command, intelligibility
 from common.evaluation.table import Row
 from common.files import refuse_overwriting, user_path, write_json, write_text
@@ -39,13 +42,13 @@ from unmix import corpus, weights
 from unmix.config import UMX, UnmixConfig
 from unmix.published import SCORES
 from unmix.scoring import tables
-from unmix.scoring.run import (
-    PROGRAM,
+from unmix.scoring.run import PROGRAM, Folders, check_record, evaluate
+from unmix.scoring.songs import (
     SPEECH_PARTS,
-    Folders,
-    check_record,
-    evaluate,
+    Song,
     find_songs,
+    find_tracks,
+    parts_of,
     scored_targets,
 )
 from unmix.scoring.worker import (
@@ -60,7 +63,8 @@ from unmix.separate import add_filter_options, filter_options, load
 
 ROOT_VARIABLE = "MUSDB_PATH"
 """Variable with the corpus if there is no ``--data``, as in the original."""
-SPLITS = {"train": "train", "test": "test"}
+SPLITS = {"train": "train", "valid": "valid", "test": "test"}
+MUSDB: CorpusName = "musdb"
 ALIASES = {"split": ["--subset"], "jobs": ["--cores"], "output": ["--evaldir"]}
 """Flags of the original's programs."""
 
@@ -75,13 +79,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser(
         PROGRAM,
-        "Score a model (default: umxl) on MUSDB18 as museval does. Without --data the "
-        f"corpus is that of {ROOT_VARIABLE} or of the run, else the previews. Each of "
-        "--jobs takes 0.3 GB, and 0.2 GB a minute of four targets.",
+        "Score a model (default: umxl) on MUSDB18, or on the corpus of the run, as "
+        f"museval does. Without --data MUSDB18 is that of {ROOT_VARIABLE} or of the "
+        "run, else the previews. Each of --jobs takes 0.3 GB, and 0.2 GB a minute of "
+        "four targets.",
         splits=SPLITS,
         aliases=ALIASES,
     )
     add = parser.add_argument
+    add(
+        "--dataset",
+        choices=list(catalogue.CORPORA),
+        metavar="NAME",
+        help=f"corpus in --data, of {', '.join(catalogue.CORPORA)} (default: that of "
+        f"the run, else {MUSDB})",
+    )
     add(
         "--targets",
         nargs="+",
@@ -123,14 +135,16 @@ def _main(options: argparse.Namespace) -> int:
     _check(options)
     options.model = options.model or "umxl"
     config = weights.run_config(options.model)
-    root = _root(options, config)
-    songs = find_songs(root, options.split, is_wav=options.is_wav)[: options.limit]
+    dataset = options.dataset or _dataset(config)
+    root = _root(options, config, dataset)
+    songs = _songs(options, dataset, root)[: options.limit]
     path = user_path(options.model)
     is_folder = run_of(path) is not None or path.is_dir()
     output = command.results_folder(options, path if is_folder else None)
     folders = _folders(options, root, output)
-    separator = _load(options)
+    separator = _load(options, parts_of(songs))
     settings = {
+        **({} if dataset == MUSDB else {"dataset": dataset}),
         "subset": options.split,
         "root": str(root.resolve()),
         "options": _score_options(options),
@@ -141,14 +155,16 @@ def _main(options: argparse.Namespace) -> int:
     evaluation = evaluate(separator, songs, folders, options.jobs, stoi=options.stoi)
     if not evaluation.rows:
         raise CorpusError(f"none of the {len(songs)} songs in {root} has scores")
-    row = options.row or (options.model if options.model in SCORES else None)
-    row = row or (tables.row_of(config) if config else None)
+    row = options.row
+    if dataset == MUSDB and row is None:
+        row = options.model if options.model in SCORES else None
+        row = row or (tables.row_of(config) if config else None)
     summary = {
         "model": options.model,
         **settings,
         "row": None if row == "none" else row,
         "synthetic": (root / miniature.MARKER).exists(),
-        "museval": _museval(separator),
+        "museval": _museval(scored_targets(separator.sources, parts_of(songs))),
         **evaluation.summary,
     }
     _write(summary, evaluation.rows, output)
@@ -167,8 +183,32 @@ def _check(options: argparse.Namespace) -> None:
         hide_gpus()
 
 
-def _root(options: argparse.Namespace, config: UnmixConfig | None) -> Path:
+def _dataset(config: UnmixConfig | None) -> CorpusName:
+    """Return the corpus of a run; layouts of folders without a test set have none."""
+    if config is None or _is_speech(config) or config.dataset not in catalogue.CORPORA:
+        return MUSDB
+    return cast(CorpusName, config.dataset)
+
+
+def _songs(options: argparse.Namespace, dataset: str, root: Path) -> list[Song]:
+    if dataset != MUSDB:
+        return find_tracks(dataset, root, options.split)
+    if options.split == "valid":
+        raise CorpusError(
+            "--split valid: MUSDB18 has no folder of validation songs, they are among "
+            "those of --split train; expected train or test"
+        )
+    return find_songs(root, options.split, is_wav=options.is_wav)
+
+
+def _root(
+    options: argparse.Namespace, config: UnmixConfig | None, dataset: CorpusName
+) -> Path:
     """Return the corpus: by the options, else of the run, else as for a training."""
+    if dataset != MUSDB:
+        own = config.data_root if config and config.dataset == dataset else None
+        named = replace(UMX, dataset=dataset, data_root=options.data or own)
+        return corpus.root(named)
     root = options.data or os.environ.get(ROOT_VARIABLE)
     if root:
         return corpus.root(replace(UMX, data_root=root))
@@ -191,7 +231,7 @@ def _folders(options: argparse.Namespace, root: Path, output: Path) -> Folders:
     return Folders(output / options.split, kept)
 
 
-def _load(options: argparse.Namespace) -> Separator:
+def _load(options: argparse.Namespace, parts: Mapping[str, Sequence[str]]) -> Separator:
     """Load the model; by default a song is filtered in one window, as published."""
     separator = load(
         options.model,
@@ -200,7 +240,7 @@ def _load(options: argparse.Namespace) -> Separator:
         segment_seconds=None,
         checkpoint=options.checkpoint,
     )
-    targets = scored_targets(separator.sources)
+    targets = scored_targets(separator.sources, parts)
     if options.stoi and not {*targets} & {*SPEECH}:
         raise ScoringError(
             f"--stoi measures speech and the model makes {', '.join(targets)}; leave "
@@ -218,9 +258,9 @@ def _score_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _museval(separator: Separator) -> dict[str, Any]:
+def _museval(targets: Sequence[str]) -> dict[str, Any]:
     """Describe the scores: sources, windows and medians."""
-    groups = scored_together(scored_targets(separator.sources))
+    groups = scored_together(targets)
     return {
         "mode": MODE,
         "window_seconds": WINDOW_SECONDS,

@@ -19,7 +19,7 @@ from common.synthetic import miniature
 from unmix import convert, evaluate
 from unmix.config import Network
 from unmix.model import OpenUnmix
-from unmix.scoring import run, tables, worker
+from unmix.scoring import run, songs, tables, worker
 from unmix.scoring.worker import ScoringError
 
 RATE = 8000
@@ -74,7 +74,7 @@ def scored(corpus_root, tmp_path_factory):
     """Folders of one evaluation of them all, and why some have no scores."""
     results = tmp_path_factory.mktemp("results")
     folders = run.Folders(results / "scores" / "test", results / "estimates" / "test")
-    actual = run.find_songs(corpus_root, "test")
+    actual = songs.find_songs(corpus_root, "test")
     evaluation = evaluate.evaluate(blurred(*PAIR), actual, folders, jobs=2)
     return folders, evaluation
 
@@ -157,24 +157,24 @@ def test_songs_with_scores_are_skipped(scored, corpus_root, tmp_path):
         raise AssertionError("separated a song that has scores")
 
     separator = Separator(never, PAIR, RATE, 2, named=True)
-    good = [s for s in run.find_songs(corpus_root, "test") if "good" in s.name]
+    good = [s for s in songs.find_songs(corpus_root, "test") if "good" in s.name]
     assert evaluate.evaluate(separator, good, folders).failed == ()
     after = {each.name: each.read_bytes() for each in folders.scores.iterdir()}
     assert before == after
 
 
 def test_four_targets_without_their_sum_are_scored_together():
-    assert run.scored_targets(["residual", *reversed(STEMS)]) == list(STEMS)
-    assert run.scored_targets(["accompaniment", "vocals"]) == list(PAIR)
+    assert songs.scored_targets(["residual", *reversed(STEMS)]) == list(STEMS)
+    assert songs.scored_targets(["accompaniment", "vocals"]) == list(PAIR)
     with pytest.raises(CorpusError, match="makes vocals, residual, and museval needs"):
-        run.scored_targets(["vocals", "residual"])
+        songs.scored_targets(["vocals", "residual"])
 
 
 def test_the_pair_is_scored_separately(corpus_root):
     """Vocals have the score of the pair, not that among all, as museval has it."""
     song = corpus_root / "test" / "a - good"
     names = ("vocals", "drums", "accompaniment")
-    files = run.references(run.Song("a", song), names)
+    files = songs.references(songs.Song("a", song), names)
     # Estimates that are other stems: nothing is perfect, so no score is infinite.
     guesses = dict.fromkeys(names, song / "mixture.wav")
     held = json.loads(worker.score("a", files, guesses))
@@ -190,7 +190,7 @@ def test_the_pair_is_scored_separately(corpus_root):
 
 def test_what_does_not_fit_is_reported(corpus_root, tmp_path):
     song = corpus_root / "test" / "a - good"
-    files = run.references(run.Song("a", song), PAIR)
+    files = songs.references(songs.Song("a", song), PAIR)
     wide = tmp_path / "wide.wav"
     audio.write(wide, np.repeat(audio.read(song / "mixture.wav")[0], 2, 0), RATE)
     with pytest.raises(ScoringError, match="estimated vocals has 2 channels"):
@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_reported(corpus_root, tmp_path):
 @pytest.mark.slow
 def test_a_singular_matrix_is_scored(corpus_root, monkeypatch):
     song = corpus_root / "test" / "a - good"
-    files = run.references(run.Song("a", song), PAIR)
+    files = songs.references(songs.Song("a", song), PAIR)
     guesses = dict.fromkeys(PAIR, song / "mixture.wav")
     usual = json.loads(worker.score("a", files, guesses))
 
@@ -222,7 +222,7 @@ def test_a_singular_matrix_is_scored(corpus_root, monkeypatch):
 @pytest.mark.slow
 def test_a_killed_process_costs_one_song(corpus_root):
     song = corpus_root / "test" / "a - good"
-    files = run.references(run.Song("a", song), PAIR)
+    files = songs.references(songs.Song("a", song), PAIR)
     guesses = dict.fromkeys(PAIR, song / "mixture.wav")
     with run.Scorers(1) as scorers:
         lost = scorers.submit(worker.Job("a", files, guesses))
@@ -346,16 +346,16 @@ def _submitted(submit):
 
 def test_empty_and_missing_folders(tmp_path):
     with pytest.raises(CorpusError, match="does not exist"):
-        run.find_songs(tmp_path / "nowhere", "test")
+        songs.find_songs(tmp_path / "nowhere", "test")
     (tmp_path / "test").mkdir()
     with pytest.raises(CorpusError, match="holds no song but nothing"):
-        run.find_songs(tmp_path, "test")
+        songs.find_songs(tmp_path, "test")
     with pytest.raises(CorpusError, match="train does not exist"):
-        run.find_songs(tmp_path, "train")
+        songs.find_songs(tmp_path, "train")
     (tmp_path / "test" / "x.stem.mp4").touch()
-    assert [each.name for each in run.find_songs(tmp_path, "test")] == ["x"]
+    assert [each.name for each in songs.find_songs(tmp_path, "test")] == ["x"]
     with pytest.raises(CorpusError, match="or leave out --is-wav"):
-        run.find_songs(tmp_path, "test", is_wav=True)
+        songs.find_songs(tmp_path, "test", is_wav=True)
 
 
 @pytest.fixture
@@ -499,7 +499,7 @@ def test_stem_file_equals_museval_on_musdb(tmp_path):
     shutil.copy(file, tmp_path / "db" / "test")
     folders = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
     separator = Separator(blurred(*PAIR).network, PAIR, 44100, 2, named=True)
-    actual = run.find_songs(tmp_path / "db", "test")
+    actual = songs.find_songs(tmp_path / "db", "test")
     assert evaluate.evaluate(separator, actual, folders).failed == ()
     (track,) = musdb.DB(root=str(tmp_path / "db"), subsets="test").tracks
     assert track.name == actual[0].name
@@ -557,13 +557,13 @@ def test_speech_has_its_intelligibility_beside_that_of_the_mixture(
     speech_root, layout, tmp_path
 ):
     stoi = pytest.importorskip("pystoi").stoi
-    songs = run.find_songs(speech_root / layout, "test")
-    assert [song.name for song in songs] == ["a", "b"]
+    talks = songs.find_songs(speech_root / layout, "test")
+    assert [song.name for song in talks] == ["a", "b"]
     separator = blurred("speech", "noise")
     folders = run.Folders(tmp_path / "scores" / "test", tmp_path / "made" / "test")
-    scored = evaluate.evaluate(separator, songs[:1], folders, stoi=True)
+    scored = evaluate.evaluate(separator, talks[:1], folders, stoi=True)
     assert not scored.failed
-    parts = [audio.read(songs[0].file(p))[0] for p in ("speech", "mixture")]
+    parts = [audio.read(talks[0].file(p))[0] for p in ("speech", "mixture")]
     made = audio.read(folders.estimates / "a" / "speech.wav")[0]
     expected = [stoi(parts[0][0], each[0], RATE) for each in (made, parts[1])]
     (row,) = [each for each in scored.rows if each["target"] == "speech"]
@@ -585,3 +585,56 @@ def test_stoi_of_music_is_refused(corpus_root, tmp_path, capsys):
     assert (
         "--stoi measures speech and the model makes vocals" in capsys.readouterr().err
     )
+
+
+@pytest.fixture(scope="module")
+def bands(tmp_path_factory):
+    """A corpus of songs without a stored mixture, in a layout of its own."""
+    root = tmp_path_factory.mktemp("bands")
+    rng = np.random.default_rng(2)
+    for name, sources in {
+        "a": ("vocals", "oud", "drums"),
+        "b": ("vocals", "drums"),
+        "c": ("oud", "drums"),
+    }.items():
+        folder = root / "test" / name
+        folder.mkdir(parents=True)
+        for source in sources:
+            stem = 0.1 * rng.standard_normal([2, 2 * RATE]).astype(np.float32)
+            audio.write(folder / f"{source}.flac", stem, RATE, "flac")
+    return root
+
+
+def test_tracks_of_any_corpus_are_scored(bands, tmp_path):
+    tracks = songs.find_tracks("song_folders", bands, "test")
+    assert songs.parts_of(tracks)["accompaniment"] == ["drums", "oud"]
+    folders = run.Folders(tmp_path / "scores" / "test")
+    scored = evaluate.evaluate(blurred(*PAIR), tracks, folders)
+    assert scored.failed == ("c",)
+    assert "c lacks vocals, accompaniment; it holds" in scored.summary["failed"]["c"]
+    stems = {
+        path.stem: audio.read(path)[0].astype(float)
+        for path in (bands / "test" / "a").iterdir()
+    }
+    expected = by_hand(
+        [stems["vocals"].T, (stems["oud"] + stems["drums"]).T],
+        [wave.T for wave in blurred(*PAIR)(sum(stems.values()).astype("f")).values()],
+    )
+    for number, target in enumerate(PAIR):
+        for metric, values in frames(folders.json("a"), target).items():
+            np.testing.assert_allclose(values, expected[metric][number], atol=2e-4)
+
+
+def test_a_run_is_scored_on_its_own_corpus(tmp_path, capsys):
+    root = miniature.write_mir1k(tmp_path / "mir1k", train=2, test=2)
+    words = ["singing", "--dataset", "mir1k", "--data", str(root)]
+    words += ["--output", str(tmp_path / "out"), "--limit", "1"]
+    assert evaluate.main(words) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    assert (summary["dataset"], summary["tracks"], summary["row"]) == ("mir1k", 1, None)
+    assert list(summary["targets"]) == list(PAIR)
+    assert "Synthetic sounds" in capsys.readouterr().out
+    assert evaluate.main(["mini", "--dataset", "moisesdb"]) == 1
+    assert "data_root is not set; dataset=moisesdb" in capsys.readouterr().err
+    assert evaluate.main(["mini", "--split", "valid", "--data", str(tmp_path)]) == 1
+    assert "expected train or test" in capsys.readouterr().err

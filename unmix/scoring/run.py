@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,55 +21,28 @@ from types import TracebackType
 from typing import Any, NamedTuple, final
 
 from common import cpus
-from common.corpora import musdb, reading, sound_files
-from common.corpora.mix_folders import SUFFIXES
-from common.corpora.track import CorpusError
+from common.corpora import musdb
 from common.evaluation import score_key
 from common.evaluation.command import Evaluation
 from common.files import scratch_folder, write_json, write_text
 from common.separation.files import separate_file
 from common.separation.separator import Separator
 from common.training.loop import say
-from unmix.corpus import COMPOUND
 from unmix.scoring import tables
+from unmix.scoring.songs import (
+    MIXTURE,
+    Song,
+    parts_of,
+    references,
+    scored_targets,
+    written,
+)
 from unmix.scoring.worker import Job, ScoringError
 
 PROGRAM = "unmix.evaluate"
-SPEECH_PARTS = ("speech", "noise")
-PARTS = {
-    **{name: (name,) for name in musdb.SOURCES},
-    **COMPOUND,
-    **{name: (name,) for name in SPEECH_PARTS},
-}
-"""Targets with a reference and their parts, in museval's order."""
-MIXTURE = "mixture"
-MIX = "mix"
-"""Folder of the mixtures where each source has its own folder."""
 CURE = "name another --output, or give --overwrite without --limit to score all again"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 CODE = Path(__file__).resolve().parents[2]
-
-
-class Song(NamedTuple):
-    """A song of MUSDB18.
-
-    Attributes:
-        name: ``Artist - Title``.
-        path: Folder of its wav files, or its stem file; or the folder that holds a
-            folder of each source.
-        pooled: Whether the sounds of all songs lie in a folder for each source.
-    """
-
-    name: str
-    path: Path
-    pooled: bool = False
-
-    def file(self, part: str) -> Path:
-        """Return the wav file of a source, or of ``"mixture"``."""
-        if not self.pooled:
-            return _sound(self.path / f"{part}.wav")
-        folder = self.path / (MIX if part == MIXTURE else part)
-        return _sound(folder / f"{self.name}.wav")
 
 
 @dataclass(frozen=True)
@@ -93,80 +66,6 @@ class Folders:
         subset = self.scores.name
         name = "evaluation" if subset == "test" else f"evaluation-{subset}"
         return self.scores.with_name(f"{name}.json")
-
-
-def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[Song]:
-    """List the songs of a folder of MUSDB18 by name, without opening them.
-
-    Args:
-        root: Folder of the corpus.
-        subset: ``"test"``, or ``"train"`` including the validation songs.
-        is_wav: Leave stem files out.
-
-    Raises:
-        CorpusError: There is no song.
-    """
-    folder = reading.folder_of("MUSDB18", musdb.find_root(root) / subset, "songs")
-    if (folder / MIX).is_dir():
-        return [Song(path.stem, folder, True) for path in _mixtures(folder / MIX)]
-    songs = musdb.songs(folder, is_wav=is_wav)
-    if not songs:
-        raise CorpusError(
-            f"MUSDB18: {folder} holds no song but {reading.contents(folder)}; unpack "
-            "the corpus there" + (", or leave out --is-wav" if is_wav else "")
-        )
-    return [Song(name, songs[name]) for name in sorted(songs)]
-
-
-def _mixtures(folder: Path) -> list[Path]:
-    return sorted(sound_files.sounds(folder, SUFFIXES))
-
-
-def scored_targets(sources: Sequence[str]) -> list[str]:
-    """Return the sources that museval scores, in its order.
-
-    Raises:
-        CorpusError: There are fewer than the two that it needs.
-
-    >>> scored_targets(["drums", "vocals", "residual"])
-    ['vocals', 'drums']
-    """
-    targets = [target for target in PARTS if target in sources]
-    if len(targets) < 2:
-        raise CorpusError(
-            f"the model makes {', '.join(sources)}, and museval needs at least two of "
-            f"{', '.join(PARTS)}: give --residual accompaniment for vocals alone, or "
-            "--aggregate"
-        )
-    return targets
-
-
-def references(song: Song, targets: Iterable[str]) -> dict[str, list[Path]]:
-    """Return the files whose sums are the references of targets.
-
-    Args:
-        song: The song, as wav files.
-        targets: Names in :data:`PARTS`.
-
-    Raises:
-        CorpusError: A file, or the mixture, does not exist.
-    """
-    files = {target: [song.file(part) for part in PARTS[target]] for target in targets}
-    needed = [
-        song.file(MIXTURE),
-        *(file for paths in files.values() for file in paths),
-    ]
-    missing = dict.fromkeys(file.name for file in needed if not file.is_file())
-    if missing:
-        raise CorpusError(
-            f"{song.path} lacks {', '.join(missing)}; it holds "
-            f"{reading.contents(song.path)}: unpack it again"
-        )
-    return files
-
-
-def _sound(path: Path) -> Path:
-    return sound_files.find(path) or path
 
 
 def check_record(
@@ -248,7 +147,7 @@ def evaluate(
     Raises:
         CorpusError: Less than two sources have references.
     """
-    targets = scored_targets(separator.sources)
+    targets = scored_targets(separator.sources, parts_of(songs))
     folders.scores.mkdir(parents=True, exist_ok=True)
     near = folders.estimates or folders.scores
     near.mkdir(parents=True, exist_ok=True)
@@ -297,9 +196,12 @@ def _separate(
     stoi: bool,
 ) -> Job:
     """Write the estimates of a song as 32-bit wav, into its folder or a scratch one."""
-    if not song.path.is_dir():
+    parts = parts_of([song])
+    if song.track is not None:
+        song = written(song.track, targets, work / "stems")
+    elif not song.path.is_dir():
         song = song._replace(path=musdb.decode(song.path, work / "stems"))
-    sums, mixture = references(song, targets), song.file(MIXTURE)
+    sums, mixture = references(song, targets, parts), song.file(MIXTURE)
     stems = separate_file(separator, mixture, work / "made").folder
     if estimates:
         kept = estimates / song.name

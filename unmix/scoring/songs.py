@@ -1,0 +1,208 @@
+"""Songs to score, of MUSDB18 or any corpus, with their targets and references.
+
+Each target of a model is compared with the sum of some sources of a song.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from common import audio
+from common.corpora import catalogue, musdb, reading, sound_files, waveforms
+from common.corpora.mix_folders import SUFFIXES
+from common.corpora.track import CorpusError, Options, Sound, Sum, Track
+from unmix.corpus import COMPOUND
+
+SPEECH_PARTS = ("speech", "noise")
+PARTS = {
+    **{name: (name,) for name in musdb.SOURCES},
+    **COMPOUND,
+    **{name: (name,) for name in SPEECH_PARTS},
+}
+"""Targets with a reference and their parts, in museval's order."""
+MIXTURE = "mixture"
+VOCALS, ACCOMPANIMENT = "vocals", "accompaniment"
+MIX = "mix"
+"""Folder of the mixtures where each source has its own folder."""
+
+
+class Song(NamedTuple):
+    """A song of MUSDB18, or a track of another corpus.
+
+    Attributes:
+        name: ``Artist - Title``.
+        path: Folder of its wav files, or its stem file; or the folder that holds a
+            folder of each source; or the folder of the other corpus.
+        pooled: Whether the sounds of all songs lie in a folder for each source.
+        track: The track of another corpus, whose sounds are written as wav files
+            before they are scored.
+    """
+
+    name: str
+    path: Path
+    pooled: bool = False
+    track: Track | None = None
+
+    def file(self, part: str) -> Path:
+        """Return the wav file of a source, or of ``"mixture"``."""
+        if not self.pooled:
+            return _sound(self.path / f"{part}.wav")
+        folder = self.path / (MIX if part == MIXTURE else part)
+        return _sound(folder / f"{self.name}.wav")
+
+
+def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[Song]:
+    """List the songs of a folder of MUSDB18 by name, without opening them.
+
+    Args:
+        root: Folder of the corpus.
+        subset: ``"test"``, or ``"train"`` including the validation songs.
+        is_wav: Leave stem files out.
+
+    Raises:
+        CorpusError: There is no song.
+    """
+    folder = reading.folder_of("MUSDB18", musdb.find_root(root) / subset, "songs")
+    if (folder / MIX).is_dir():
+        return [Song(path.stem, folder, True) for path in _mixtures(folder / MIX)]
+    songs = musdb.songs(folder, is_wav=is_wav)
+    if not songs:
+        raise CorpusError(
+            f"MUSDB18: {folder} holds no song but {reading.contents(folder)}; unpack "
+            "the corpus there" + (", or leave out --is-wav" if is_wav else "")
+        )
+    return [Song(name, songs[name]) for name in sorted(songs)]
+
+
+def find_tracks(
+    dataset: str, root: Path, split: str, options: Options | None = None
+) -> list[Song]:
+    """List the tracks of any corpus by its name in the catalogue.
+
+    Args:
+        dataset: Name of the corpus.
+        root: Its folder.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        options: Options of reading it.
+
+    Raises:
+        CorpusError: There is no track, or one lacks a file.
+    """
+    tracks = catalogue.tracks(dataset, root, split, options or Options())
+    return [Song(track.name, root, track=track) for track in tracks]
+
+
+def parts_of(songs: Sequence[Song]) -> Mapping[str, Sequence[str]]:
+    """Return the sources that add up to each target with a reference.
+
+    Args:
+        songs: Songs of one corpus.
+
+    >>> track = Track("a", 8000, 4, {"vocals": Path("v.wav"), "oud": Path("o.wav")})
+    >>> parts_of([Song("a", Path("corpus"), track=track)])
+    {'vocals': ['vocals'], 'oud': ['oud'], 'accompaniment': ['oud']}
+    """
+    tracks = [song.track for song in songs if song.track is not None]
+    if not tracks:
+        return PARTS
+    sources = dict.fromkeys(name for track in tracks for name in track.sources)
+    parts = {name: [name] for name in sources}
+    others = [name for name in sources if name != VOCALS]
+    if VOCALS in sources and others:
+        parts.setdefault(ACCOMPANIMENT, others)
+    return parts
+
+
+def scored_targets(
+    sources: Sequence[str], parts: Mapping[str, Sequence[str]] = PARTS
+) -> list[str]:
+    """Return the sources that museval scores, in its order.
+
+    Args:
+        sources: Sources of a model.
+        parts: From :func:`parts_of`.
+
+    Raises:
+        CorpusError: There are fewer than the two that it needs.
+
+    >>> scored_targets(["drums", "vocals", "residual"])
+    ['vocals', 'drums']
+    """
+    targets = [target for target in parts if target in sources]
+    if len(targets) < 2:
+        raise CorpusError(
+            f"the model makes {', '.join(sources)}, and museval needs at least two of "
+            f"{', '.join(parts)}: give --residual accompaniment for vocals alone, or "
+            "--aggregate"
+        )
+    return targets
+
+
+def references(
+    song: Song,
+    targets: Iterable[str],
+    parts: Mapping[str, Sequence[str]] = PARTS,
+) -> dict[str, list[Path]]:
+    """Return the files whose sums are the references of targets.
+
+    Args:
+        song: The song, as wav files.
+        targets: Names in ``parts``.
+        parts: From :func:`parts_of`.
+
+    Raises:
+        CorpusError: A file, or the mixture, does not exist.
+    """
+    files = {target: [song.file(part) for part in parts[target]] for target in targets}
+    needed = [
+        song.file(MIXTURE),
+        *(file for paths in files.values() for file in paths),
+    ]
+    missing = dict.fromkeys(file.name for file in needed if not file.is_file())
+    if missing:
+        raise CorpusError(
+            f"{song.path} lacks {', '.join(missing)}; it holds "
+            f"{reading.contents(song.path)}: unpack it again"
+        )
+    return files
+
+
+def written(track: Track, targets: Sequence[str], folder: Path) -> Song:
+    """Write the mixture and the sources of a track as 32-bit wav files.
+
+    Raises:
+        CorpusError: The track lacks a target, which has no score then.
+    """
+    parts = parts_of([Song(track.name, folder, track=track)])
+    missing = [target for target in targets if target not in parts]
+    if missing:
+        raise CorpusError(
+            f"{track.name} lacks {', '.join(missing)}; it holds "
+            f"{', '.join(track.sources)}, and BSS Eval needs every target of a track"
+        )
+    mixture = track.mixture if track.mixture is not None else _sum(track)
+    folder.mkdir(parents=True)
+    for name, sound in {MIXTURE: mixture, **track.sources}.items():
+        about = waveforms.info(sound, track.sample_rate)
+        rate = about.sample_rate or track.sample_rate
+        with audio.Writer(folder / f"{name}.wav", rate, about.channels) as file:
+            for block in waveforms.blocks(sound, audio.CHUNK_SAMPLES):
+                file.write(block)
+    return Song(track.name, folder)
+
+
+def _sum(track: Track) -> Sound:
+    """Return the sum of the sources of a track."""
+    sounds = track.sources.values()
+    groups = [sound.parts if isinstance(sound, Sum) else (sound,) for sound in sounds]
+    return Sum(tuple(part for group in groups for part in group))
+
+
+def _mixtures(folder: Path) -> list[Path]:
+    return sorted(sound_files.sounds(folder, SUFFIXES))
+
+
+def _sound(path: Path) -> Path:
+    return sound_files.find(path) or path

@@ -36,7 +36,7 @@ CALLS, CALL_SECONDS = 200, 4
 BLOCK_SECONDS = 60
 ACTIVITY_SECONDS = 60
 SMALL = "universal"
-FORMAT = "flac"
+FORMAT, SUFFIX = "flac16", "flac"
 LIMIT_MB = 2000
 """What a day must not need more of."""
 
@@ -106,7 +106,7 @@ def killed(folder: Path, seconds: int, count: int) -> str:
     recordings = folder / "recordings"
     recordings.mkdir(exist_ok=True)
     for number in range(count):
-        recording(recordings / f"{number:02}.{FORMAT}", seconds, number + 1)
+        recording(recordings / f"{number:02}.{SUFFIX}", seconds, number + 1)
     whole, broken = folder / "whole", folder / "broken"
     words = ["mixit.separate", str(recordings), "--model", SMALL, "--format", FORMAT]
     words += ["--skip-done"]
@@ -122,7 +122,7 @@ def killed(folder: Path, seconds: int, count: int) -> str:
     before = {path: path.stat().st_mtime_ns for path in reports(broken)}
     spend(*words, "--output", str(broken), python=sys.executable)
     again = [path for path in before if path.stat().st_mtime_ns != before[path]]
-    stems = [path.relative_to(whole) for path in sorted(whole.rglob(f"*.{FORMAT}"))]
+    stems = [path.relative_to(whole) for path in sorted(whole.rglob(f"*.{SUFFIX}"))]
     _, other, missing = filecmp.cmpfiles(whole, broken, map(str, stems), shallow=False)
     return (
         f"\n{count} recordings of {seconds} s in a folder, killed by SIGKILL when "
@@ -153,9 +153,9 @@ def page(folder: Path, quick: bool) -> Iterator[str]:
         "| model | hours | outputs | wall s per second | CPU s per second | "
         "peak MB | windows of activity |\n|---|---|---|---|---|---|---|\n"
     )
-    sound = recording(folder / f"day-{day}.{FORMAT}", day)
+    sound = recording(folder / f"day-{day}.{SUFFIX}", day)
     yield separated(sound, day, SMALL, folder / "stems")
-    sound = recording(folder / f"part-{part}.{FORMAT}", part)
+    sound = recording(folder / f"part-{part}.{SUFFIX}", part)
     bird = full_network(folder / "bird4")
     yield separated(sound, part, str(bird), folder / "stems")
     yield killed(folder, shorter, 6)

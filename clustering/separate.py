@@ -69,7 +69,7 @@ def separator(
     """Make a separator of a network."""
     spectral = config.role in SPECTRAL
     estimate = _of_spectra(net, config) if spectral else _of_waveforms(net, config)
-    count, levels = sources(config), is_levelled(config)
+    count, levels = source_count(config), is_levelled(config)
 
     def separate(mixture: np.ndarray) -> np.ndarray:
         channels = mixture.shape[1]
@@ -105,7 +105,7 @@ def is_levelled(config: ClusteringConfig) -> bool:
     return config.role not in SPECTRAL and config.loss.inference_kind == "si_sdr"
 
 
-def sources(config: ClusteringConfig) -> int:
+def source_count(config: ClusteringConfig) -> int:
     """Count the sources that a configuration separates."""
     counts = {
         "dpcl": config.cluster.sources,

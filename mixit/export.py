@@ -28,7 +28,7 @@ from mixit import light, published
 from mixit.basis import StftBasis
 from mixit.config import Network
 from mixit.google.restore import restore
-from mixit.layers import NORM_EPSILON, Activation, Projection
+from mixit.layers import NORM_EPSILON, PreluNorm, Projection
 from mixit.model import POWER_FLOOR, Block, Tdcn
 from mixit.separate import restore_run, separator
 
@@ -246,7 +246,7 @@ def _block(graph: Graph, block: Block, inputs: str, config: Network) -> str:
     return _projected(graph, _activated(graph, convolved, block.norm2), block.narrow)
 
 
-def _activated(graph: Graph, signal: str, layer: Activation) -> str:
+def _activated(graph: Graph, signal: str, layer: PreluNorm) -> str:
     active = graph("PRelu", signal, layer.slope.numpy())
     return _normalised(graph, active, layer, layer.axes)
 

@@ -71,7 +71,7 @@ class Projection(Product):
         return self.product(inputs, kernel)
 
 
-class Activation(keras.layers.Layer):
+class PreluNorm(keras.layers.Layer):
     """Parametric ReLU, then a normalisation.
 
     Args:
@@ -147,7 +147,7 @@ def fusion_pays() -> bool:
 
 
 def fused_layers(
-    wide: tf.Tensor, norm1: Activation, convolve: Depthwise, norm2: Activation
+    wide: tf.Tensor, norm1: PreluNorm, convolve: Depthwise, norm2: PreluNorm
 ) -> tf.Tensor:
     """Apply three layers one after another in one XLA program.
 

@@ -18,7 +18,7 @@ from common.signal.masking import mixture_consistency
 from common.training.schedule import Precision
 from mixit.basis import LearnedBasis, StftBasis
 from mixit.config import Network
-from mixit.layers import Activation, Depthwise, Projection, fused_layers
+from mixit.layers import Depthwise, PreluNorm, Projection, fused_layers
 
 MASKS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sigmoid": tf.sigmoid,
@@ -153,11 +153,11 @@ class Block(keras.layers.Layer):
         width, channels = config.bottleneck, config.conv_channels
         dilation = 2 ** (index % config.num_dilations)
         self.widen = Projection(width, channels, scale=1.0, name=f"{self.name}/widen")
-        self.norm1 = Activation(config.norm, name=f"{self.name}/norm1")
+        self.norm1 = PreluNorm(config.norm, name=f"{self.name}/norm1")
         self.convolve = Depthwise(
             channels, config.kernel_size, dilation, name=f"{self.name}/conv"
         )
-        self.norm2 = Activation(config.norm, name=f"{self.name}/norm2")
+        self.norm2 = PreluNorm(config.norm, name=f"{self.name}/norm2")
         # The residual path weighs more the later the block, as in Google's program.
         scale = 0.9**index if config.block_scale == "exponential" else None
         self.narrow = Projection(

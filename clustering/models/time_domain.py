@@ -229,14 +229,14 @@ def _filters(layer: keras.layers.Layer, config: Filterbank) -> tf.Variable:
 
 def _check(config: shapes.ConvTasnet) -> None:
     if config.kernel % 2 == 0:
-        raise ValueError(f"model.kernel={config.kernel}: expected an odd number")
+        raise ValueError(f"conv_tasnet.kernel={config.kernel}: expected an odd number")
     if not 0 <= 2 * config.padding <= config.filterbank.size:
         raise ValueError(
-            f"model.padding={config.padding}: expected no less than 0 and no more than "
+            f"conv_tasnet.padding={config.padding}: expected at least 0 and at most "
             f"half a filter, {config.filterbank.size // 2}"
         )
     if config.causal and config.norm not in ("cLN", "cgLN"):
         raise ValueError(
-            f"model.norm={config.norm} of a causal network uses later frames: expected "
-            "cLN or cgLN"
+            f"conv_tasnet.norm={config.norm} of a causal network uses later frames: "
+            "expected cLN or cgLN"
         )

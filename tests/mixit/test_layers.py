@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from mixit import layers, separate
 from mixit.config import Network
-from mixit.layers import NORM_AXES, NORM_EPSILON, Activation, Depthwise
+from mixit.layers import NORM_AXES, NORM_EPSILON, Depthwise, PreluNorm
 from mixit.model import Tdcn
 from mixit.separate import separator
 
@@ -53,7 +53,7 @@ def test_depthwise_at_lengths_that_do_and_do_not_fill_its_rows(size, dilation):
 
 @pytest.mark.parametrize("slope", [-0.5, 0.1, 1.7])
 def test_activation_takes_any_slope(slope):
-    layer = Activation()
+    layer = PreluNorm()
     layer.slope.assign(slope)
     inputs = np.random.default_rng(0).standard_normal((3, 50, 4)).astype(np.float32)
     np.testing.assert_allclose(layer(inputs), normalised(inputs, slope), atol=2e-6)
@@ -64,13 +64,13 @@ def test_moments_are_exact_over_many_frames(level):
     """Minutes of frames, and channels whose mean is large beside their deviation."""
     noise = np.random.default_rng(1).standard_normal((1, 60_001, 3))
     inputs = (level + noise * [0.1, 1.0, 3.0]).astype(np.float32)
-    layer = Activation()
+    layer = PreluNorm()
     np.testing.assert_allclose(layer(inputs), normalised(inputs, 0.1), atol=5e-5)
 
 
 def test_constant_channels_become_zero():
     inputs = np.full([1, 999, 2], [1e-3, 70.0], np.float32)
-    np.testing.assert_allclose(Activation()(inputs), np.zeros([1, 999, 2]), atol=1e-3)
+    np.testing.assert_allclose(PreluNorm()(inputs), np.zeros([1, 999, 2]), atol=1e-3)
 
 
 def normalised(inputs, slope):
@@ -83,7 +83,7 @@ def normalised(inputs, slope):
 
 @pytest.mark.parametrize("norm", NORM_AXES)
 def test_one_program_does_what_the_layers_do(norm):
-    norm1, norm2 = Activation(norm), Activation(norm)
+    norm1, norm2 = PreluNorm(norm), PreluNorm(norm)
     for number, variable in enumerate(norm1.weights + norm2.weights):
         variable.assign(tf.fill(variable.shape, 0.3 + 0.2 * number))
     for dilation, frames in ((1, 40), (4, 40), (16, 40), (16, 5)):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mixit.config import Network
 from mixit.google.restore import restore
-from mixit.layers import NORM_AXES, NORM_EPSILON, Activation, Depthwise
+from mixit.layers import NORM_AXES, NORM_EPSILON, Depthwise, PreluNorm
 from mixit.model import Tdcn
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit" / "small"
@@ -190,7 +190,7 @@ def test_start_values():
 
 @pytest.mark.parametrize("norm", NORM_AXES)
 def test_gradient_of_the_activation(norm):
-    layer = Activation(norm)
+    layer = PreluNorm(norm)
     for variable, value in (
         (layer.slope, 0.3),
         (layer.gamma, [1.4]),

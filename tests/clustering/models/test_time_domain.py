@@ -266,8 +266,8 @@ def test_masks_of_softmax_sum_to_one():
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"kernel": 4}, "model.kernel=4: expected an odd number"),
-        ({"causal": True}, "model.norm=gLN of a causal network uses later frames"),
+        ({"kernel": 4}, "conv_tasnet.kernel=4: expected an odd number"),
+        ({"causal": True}, "conv_tasnet.norm=gLN of a causal network"),
     ],
 )
 def test_shapes_of_no_network(change, problem):

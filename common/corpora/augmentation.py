@@ -13,6 +13,9 @@ from common.config import ConfigError
 TAPS = 32
 """Samples that an interpolated one is made of."""
 
+PHASES = 256
+"""Steps of the speed in a factor of 1, of some 7 cents."""
+
 SPEEDS = (0.5, 2.0)
 
 
@@ -21,8 +24,8 @@ class Augment:
     """What is changed of the sources of a training excerpt; by default nothing.
 
     Attributes:
-        speed: Range of the factor by which all sources of an excerpt are played faster;
-            pitch changes with it.
+        speed: Range of the factor by which all sources of an excerpt are played faster,
+            in steps of 1 / 256; pitch changes with it.
         gain_db: Range of the gain of each source, in dB.
         polarity: Invert each source or not, with even chances.
         swap: Exchange the two channels of each source or not, likewise.

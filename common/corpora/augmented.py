@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from common.corpora.augmentation import TAPS, Augment
+from common.corpora.augmentation import PHASES, TAPS, Augment
 
 Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
 """Function from a position to an excerpt."""
@@ -43,8 +43,9 @@ def draw(chain: Augment, seed: int, position: tf.Tensor, sources: int) -> Draw:
         sources: How many there are.
 
     Returns:
-        Speed, float64; signed gains, float32 [sources]; and whether each source changes
-        its channels and comes from another excerpt, bool [sources].
+        Speed, float64, a multiple of 1 / PHASES; signed gains, float32 [sources]; and
+        whether each source changes its channels and comes from another excerpt, bool
+        [sources].
 
     >>> chain = Augment(polarity=True)
     >>> one, same = (draw(chain, 0, tf.constant(5, tf.int64), 4) for _ in range(2))
@@ -58,9 +59,10 @@ def draw(chain: Augment, seed: int, position: tf.Tensor, sources: int) -> Draw:
     low, high = chain.gain_db
     gains = tf.pow(tf.constant(10.0, tf.float64), (low + (high - low) * own[:, 0]) / 20)
     signs = tf.where(own[:, 1] < 0.5 * chain.polarity, -1.0, 1.0)
-    slow, fast = chain.speed
+    fastest = math.floor(chain.speed[1] * PHASES)
+    slowest = min(math.ceil(chain.speed[0] * PHASES), fastest)
     return Draw(
-        slow + (fast - slow) * shared[0],
+        (slowest + tf.floor((fastest - slowest + 1) * shared[0])) / PHASES,
         tf.cast(gains, tf.float32) * tf.cast(signs, tf.float32),
         own[:, 2] < 0.5 * chain.swap,
         own[:, 3] < 0.5 * chain.remix,
@@ -72,11 +74,13 @@ def change_speed(waves: tf.Tensor, speed: tf.Tensor, samples: int) -> tf.Tensor:
 
     y[n] = sum_k x[k] c sinc(c (n s - k)) w(n s - k), c = min(1, 1 / s)
 
-    with the speed s and a Hann window w of :data:`TAPS` samples.
+    with the speed s and a Hann window w of :data:`TAPS` samples. The weights repeat
+    after :data:`PHASES` samples of the result, so these are one matrix product for all
+    such blocks.
 
     Args:
         waves: Float32 [..., at least samples * speed + TAPS].
-        speed: Factor, float64.
+        speed: Factor, float64, a multiple of 1 / PHASES.
         samples: Length of the result.
 
     Returns:
@@ -86,19 +90,31 @@ def change_speed(waves: tf.Tensor, speed: tf.Tensor, samples: int) -> tf.Tensor:
     >>> change_speed(ramp, tf.constant(1.0, tf.float64), 3).numpy().tolist()
     [16.0, 17.0, 18.0]
     """
-    half = TAPS // 2
-    times = half + tf.range(samples, dtype=tf.float64) * speed
-    first = tf.cast(tf.floor(times), tf.int64) - half + 1
+    step = tf.cast(tf.round(speed * PHASES), tf.int32)  # of the blocks in waves
+    blocks = -(-samples // PHASES)
+    leading, length = tf.shape(waves)[:-1], (blocks + 1) * step
+    missing = tf.maximum(0, length - tf.shape(waves)[-1])
+    tail = tf.zeros(tf.concat([leading, [missing]], 0))
+    padded = tf.concat([waves, tail], -1)[..., :length]
+    rows = tf.reshape(padded, tf.concat([leading, [blocks + 1, step]], 0))
+    seen = tf.concat([rows[..., :-1, :], rows[..., 1:, :TAPS]], -1)
+    played = tf.matmul(seen, _interpolation(step))
+    flat = tf.reshape(played, tf.concat([leading, [blocks * PHASES]], 0))
+    return tf.ensure_shape(flat[..., :samples], [*waves.shape[:-1], samples])
+
+
+def _interpolation(step: tf.Tensor) -> tf.Tensor:
+    """Weights of the samples of a block in each sample of the result [step+TAPS, P]."""
+    speed = tf.cast(step, tf.float64) / PHASES
+    times = TAPS // 2 + tf.range(PHASES, dtype=tf.float64) * speed
+    samples = tf.range(step + TAPS)[:, tf.newaxis]
+    distance = times - tf.cast(samples, tf.float64)
     cutoff = tf.minimum(tf.constant(1.0, tf.float64), 1 / speed)
-    total = tf.zeros(tf.concat([tf.shape(waves)[:-1], [samples]], 0))
-    for tap in range(TAPS):
-        index = first + tap
-        distance = times - tf.cast(index, tf.float64)
-        angle = math.pi * cutoff * distance
-        sinc = tf.where(angle == 0.0, tf.ones_like(angle), tf.sin(angle) / angle)
-        weight = cutoff * sinc * tf.square(tf.cos(math.pi * distance / TAPS))
-        total += tf.gather(waves, index, axis=-1) * tf.cast(weight, tf.float32)
-    return tf.ensure_shape(total, [*waves.shape[:-1], samples])
+    angle = math.pi * cutoff * distance
+    sinc = tf.where(angle == 0.0, tf.ones_like(angle), tf.sin(angle) / angle)
+    window = tf.square(tf.cos(math.pi * distance / TAPS))
+    weights = tf.where(tf.abs(distance) < TAPS / 2, cutoff * sinc * window, 0.0)
+    return tf.cast(weights, tf.float32)
 
 
 def apply(

@@ -54,6 +54,7 @@ def test_each_draw_has_its_range():
     gains = np.array([each.gains for each in drawn])
     decibels = 20 * np.log10(np.abs(gains))
     assert 0.95 <= speeds.min() < 0.955
+    assert len({*speeds.tolist()}) == 25  # all multiples of 1 / 256
     assert 1.045 < speeds.max() <= 1.05
     assert -6.001 < decibels.min() < -5.9
     assert 2.9 < decibels.max() < 3.001
@@ -67,9 +68,10 @@ def test_each_draw_has_its_range():
     assert not np.any([still.swaps, still.remixes])
 
 
-@pytest.mark.parametrize("speed", [0.95, 1.0, 1.05])
+@pytest.mark.parametrize("speed", [0.5, 243 / 256, 1.0, 269 / 256, 1.25])
 def test_a_faster_tone_is_higher(speed):
-    tone = np.sin(2 * np.pi * 1000 * np.arange(9000) / RATE).astype(np.float32)
+    needed = Augment(speed=(0.5, speed)).reading(8000)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(needed) / RATE).astype(np.float32)
     played = change_speed(tone, tf.constant(speed, tf.float64), 8000).numpy()
     times = (16 + np.arange(8000) * speed) / RATE
     np.testing.assert_allclose(played, np.sin(2 * np.pi * 1000 * times), atol=2e-3)

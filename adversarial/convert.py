@@ -257,7 +257,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     corpora = replace(
         config.corpora, data_root=None, unpaired_root=None, records=None, function=None
     )
-    bare = replace(config, output=None, corpora=corpora)
+    bare = replace(config, output=None, initial=None, corpora=corpora)
     parts = {"": (network, bare)}
     scores = partial(card_scores, config)
     return bundles.write(phase, folder, parts, adversarial.load, form, scores)

@@ -200,7 +200,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
     net = network(config)
     restore_network(run, net)
     bundled.refuse_large(run, net.count_params(), form)
-    bare = replace(config, data_root=None, records=None, output=None)
+    bare = replace(config, data_root=None, records=None, initial=None, output=None)
     scores = partial(card_scores, config)
     return bundled.write(run, folder, {"": (net, bare)}, load, form, scores)
 

@@ -49,11 +49,12 @@ def test_a_run_is_bundled_and_its_card_is_kept(config, tmp_path):
     run, output = tmp_path / "run", tmp_path / "model"
     run.mkdir()
     save_network(run, net)
-    save(config, run / "config.json")
+    save(replace(config, initial=str(tmp_path)), run / "config.json")
     output.mkdir()
     (output / "README.md").write_text("card")
     (output / "old").write_text("old")
     bundle(run, output)
+    assert str(tmp_path) not in (output / "config.json").read_text()
     actual = {path.name for path in output.iterdir()}
     assert actual == {"README.md", "card.json", "config.json", "weights.safetensors"}
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)

@@ -16,6 +16,7 @@ import ast
 import copy
 import importlib.machinery
 import json
+import linecache
 import os
 import random
 import signal
@@ -321,7 +322,10 @@ def _test(mutant: Mutant) -> None:
     path = str(ROOT / mutant.file)
     loader = importlib.machinery.SourceFileLoader
     original = loader.get_code
-    code = compile(planted(mutant), path, "exec")
+    text = ast.unparse(planted(mutant))
+    code = compile(text, path, "exec")
+    # AutoGraph reads the source of a function. Without a time it is not read anew.
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
 
     def get_code(self, name):  # type: ignore[no-untyped-def]
         return code if self.path == path else original(self, name)

@@ -283,3 +283,12 @@ def test_the_encoding_of_records_is_as_asked(tracks, tmp_path):
     lists = SongLists(*[[tracks["a"]]] * len(SongLists._fields))
     opened = data.open_split(replace(TINY, corpora=corpora), "valid", lists)
     assert opened.sounds.records.encoding == "flac"
+
+
+def test_any_seed_gives_random_numbers_of_its_own():
+    def numbers(seed):
+        config = replace(TINY, train=replace(TINY.train, seed=seed))
+        return excerpts.seed_at(config, 0, tf.constant(5, tf.int64)).numpy().tolist()
+
+    seeds = [0, 1, -1, 2**63 - 2, 2**63 + 7]
+    assert len({tuple(numbers(seed)) for seed in seeds}) == len(seeds)

@@ -59,3 +59,9 @@ def test_gradients_of_silence_are_finite(level):
         assert np.isfinite(value).all()
         assert np.isfinite(slope).all()
         assert (slope[:, 1:] == 0).all()
+
+
+def test_the_penalty_does_not_depend_on_the_length():
+    estimates, mixture = outputs(SOUND)
+    long = sparsity(tf.tile(estimates, [1, 1, 50]), tf.tile(mixture, [1, 50]))
+    np.testing.assert_allclose(sparsity(estimates, mixture), long, rtol=1e-6)

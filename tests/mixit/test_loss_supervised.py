@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mixit.loss import supervised
+from mixit.loss import ACTIVE_RMS, supervised
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mixit" / "supervised.npz"
 
@@ -122,3 +122,12 @@ def test_silent_references_of_weight_zero_do_not_change_the_loss():
     expected = supervised(voice, voice, mixture, zero_weight=0.0)
     np.testing.assert_array_equal(supervised(voice, endless, mixture, 0.0), expected)
     assert np.isinf(supervised(voice, endless, mixture, 1.0)).all()
+
+
+def test_a_reference_at_the_bound_is_silent():
+    references = tf.constant([[[ACTIVE_RMS], [0.5]]])
+    estimates = tf.constant([[[0.1], [0.4]]])
+    mixture = tf.reduce_sum(references, axis=1)
+    loss = supervised(references, estimates, mixture, zero_weight=0.0)
+    sounding = 10 * np.log10(0.1**2 + 1e-3 * 0.5**2 + 1e-8)
+    assert float(loss[0]) == pytest.approx(sounding / 2, rel=1e-5)

@@ -216,3 +216,10 @@ def test_plain_wav_files_are_probed_without_a_decoder(tmp_path, monkeypatch):
 
 def test_sizes_are_those_of_the_published_set():
     assert fuss.SIZES == {"train": 20000, "validation": 1000, "eval": 1000}
+
+
+def test_a_list_is_checked_for_missing_files_unless_asked_otherwise(tmp_path):
+    example_list(tmp_path, "a.wav\tmissing.wav\n")
+    with pytest.raises(CorpusError, match=r"missing\.wav, which does not exist"):
+        fuss.read_list(tmp_path, "train")
+    assert len(fuss.read_list(tmp_path, "train", check_files=False)) == 1

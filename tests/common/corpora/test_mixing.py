@@ -259,3 +259,20 @@ def test_sources_fade_for_5_ms_and_are_steady_between(tmp_path):
     steady = np.std(wave[len(wave) // 2 :][:800])
     assert np.abs(wave[:8]).max() < 0.2 * steady
     assert np.std(wave[80:880]) == pytest.approx(steady, rel=0.02)
+
+
+def test_takes_of_one_or_two_channels_are_equally_loud_with_pauses_between(tmp_path):
+    for channels in (1, 2):
+        tone(tmp_path / f"in/{channels}.wav", [300], 0.15, channels=channels)
+    (takes,) = find_kinds([tmp_path / "in"]).values()
+    pauses = []
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        sound, _ = mixing.draw_sound(takes, 4000, 8000, random, active_share=0.1)
+        sounding = np.flatnonzero(sound)
+        sound = sound[sounding[0] : sounding[-1] + 1]
+        pauses.append(len(sound) - 2 * 1200)
+        first, second = np.std(sound[200:1000]), np.std(sound[-1000:-200])
+        assert first == pytest.approx(second, rel=0.02)
+    assert -10 < min(pauses) <= max(pauses) <= 800
+    assert max(pauses) > 100

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from dataclasses import FrozenInstanceError
 from types import SimpleNamespace
 
 import jsonschema
@@ -471,3 +472,21 @@ def test_progress_is_reported_from_start_to_end(song, out):
     with pytest.raises(KeyboardInterrupt):
         separate_file(separator, song, out / "b", progress=stop)
     assert not (out / "b").exists()
+
+
+def test_the_trace_of_a_bad_file_is_printed_on_request(
+    tmp_path, out, capsys, monkeypatch
+):
+    (tmp_path / "bad.wav").write_bytes(b"RIFF no sound")
+    printed = []
+    for value in ("", "1"):
+        monkeypatch.setenv("SEPARATION_TRACEBACK", value)
+        assert run(tmp_path / "bad.wav", "--output", out) == 1
+        printed.append("Traceback" in capsys.readouterr().err)
+    assert printed == [False, True]
+
+
+def test_an_outcome_cannot_be_changed_after_it_was_reported():
+    outcome = batch.Outcome("song.wav: 2 stems", {"status": "done"})
+    with pytest.raises(FrozenInstanceError):
+        outcome.line = "song.wav: 3 stems"

@@ -1,5 +1,6 @@
 """Files in, stems out: lengths, levels, formats and all-or-nothing."""
 
+import io
 import math
 import subprocess
 import sys
@@ -406,3 +407,18 @@ def test_sources_that_are_not_all_leave_the_rest(tmp_path):
             np.square(spectra[0][band]).sum() / np.square(spectra[1][band]).sum()
         )
         assert ratio == pytest.approx(gain, rel=0.05)
+
+
+def test_a_bar_is_shown_on_a_terminal_by_the_main_process_alone(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    shown = []
+    for parent in (None, "the main process"):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        monkeypatch.setattr(stems.multiprocessing, "parent_process", lambda p=parent: p)
+        with stems._bar("song.wav", 3.0) as bar:
+            bar.update(3.0)
+        shown.append("song.wav" in sys.stderr.getvalue())
+    assert shown == [True, False]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from common.separation import source_order
 from common.separation.source_order import match_beginnings, match_channels
 
 
@@ -33,3 +34,17 @@ def test_channels_are_ordered_by_the_spectra_of_the_whole_sound():
     matched = match_channels(np.stack([left, right], 1))
     np.testing.assert_array_equal(matched[:, 0], left)
     np.testing.assert_array_equal(matched[:, 1], right[::-1])
+
+
+def test_frames_fade_in_and_out_alike():
+    """Sound is compared by what lies within the frames, played from either end."""
+    frame = source_order.FRAME_SAMPLES
+    noise = np.random.default_rng(1).standard_normal([2, 4, frame])
+    left, edges = noise[0], 3 * noise[1, ::-1]
+    right = left[::-1].copy()
+    right[:, [0, -1]] = edges[:, [0, -1]]
+    left[:, [0, -1]] = edges[::-1, [0, -1]][::-1]
+    matched = match_channels(np.stack([left, right], 1))
+    np.testing.assert_array_equal(matched[:, 1], right[::-1])
+    cosines = source_order._cosines(left, left[:, ::-1])
+    np.testing.assert_allclose(cosines.diagonal(), 1.0, rtol=1e-9)

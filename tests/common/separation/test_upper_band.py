@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.fft
 
 from common.audio.resample import resample
 from common.separation import upper_band
@@ -56,3 +57,22 @@ def test_silent_estimates_share_alike():
     mixture = noise(1, 3000)
     parts = completed(mixture, np.zeros([2, 1, 3000], np.float32), 700)
     np.testing.assert_allclose(parts[0], mixture / 2, atol=1e-7)
+
+
+def test_only_sound_within_the_bounds_of_the_band_counts():
+    """A loud tone below a quarter of the band takes nothing of what lies above it."""
+    seconds = np.arange(RATE) / RATE
+    inside = 0.1 * np.sin(2 * np.pi * 3000 * seconds)
+    below = 0.9 * np.sin(2 * np.pi * 800 * seconds)
+    estimates = np.stack([inside, below])[:, np.newaxis].astype(np.float32)
+    upper = 0.1 * noise(1, RATE)
+    parts = completed(estimates.sum(0) + upper, estimates, 5000) - estimates
+    inner = slice(1000, -1000)
+    np.testing.assert_allclose(parts[0, :, inner], upper[:, inner], atol=1e-4)
+    np.testing.assert_allclose(parts[1, :, inner], 0.0, atol=1e-4)
+
+
+def test_transforms_have_the_next_length_without_a_prime_above_five():
+    lengths = [1, 7, 29, 256, 706, 1412, 1533, 4095]
+    expected = [scipy.fft.next_fast_len(samples, real=True) for samples in lengths]
+    assert [upper_band._fft_length(samples) for samples in lengths] == expected

@@ -67,3 +67,9 @@ def test_binary_masks_of_a_batch_are_those_of_its_items():
     )
     alone = [binary_mask(item).numpy() for item in magnitudes]
     np.testing.assert_array_equal(binary_mask(magnitudes), alone)
+
+
+def test_a_sum_as_small_as_the_floor_is_halved():
+    masks = ratio_mask(tf.constant([[[0.75e-10, 3.0]], [[0.25e-10, 1.0]]]))
+    np.testing.assert_allclose(masks[:, 0, 0], [0.375, 0.125], rtol=1e-5)
+    np.testing.assert_allclose(masks[:, 0, 1], [0.75, 0.25], rtol=1e-5)

@@ -64,3 +64,14 @@ def test_a_perfect_estimate_scores_eighty():
     assert float(si_sdr(sound, 0.3 * sound)) == pytest.approx(80, abs=0.01)
     assert float(si_sdr(sound, silence)) == pytest.approx(-80)
     assert float(si_sdr(silence, silence)) == pytest.approx(-80)
+
+
+def test_the_mean_of_each_signal_of_a_batch_is_removed():
+    target, offsets = noise(3, 2, 500), noise(3, 2, 1, seed=2)
+    estimate = target + 0.1 * noise(3, 2, 500, seed=1)
+    actual = si_sdr(target + offsets, estimate - offsets, zero_mean=True)
+    alone = [
+        [si_sdr(a, b, zero_mean=True) for a, b in zip(*pair, strict=True)]
+        for pair in zip(target, estimate, strict=True)
+    ]
+    np.testing.assert_allclose(actual, alone, atol=1e-3)

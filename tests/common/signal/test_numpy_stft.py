@@ -34,3 +34,12 @@ def test_short_sounds_are_mirrored_after_zeros(samples):
     params, sound = Stft(64, 16, padding="reflect"), np.ones([1, samples], np.float32)
     expected = stft.stft(sound, params).numpy()
     np.testing.assert_allclose(numpy_stft.stft(sound, params), expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("shape", [[70], [2, 3, 70]])
+def test_a_sound_may_have_any_leading_axes(shape):
+    sound = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    for params in PARAMS:
+        expected = stft.stft(sound, params).numpy()
+        actual = numpy_stft.stft(sound, params)
+        np.testing.assert_allclose(actual, expected, atol=5e-6)

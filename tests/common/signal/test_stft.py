@@ -49,7 +49,7 @@ def numpy_stft(signal, params):
 
 
 @pytest.mark.parametrize("params", SMALL, ids=lambda p: p.padding)
-@pytest.mark.parametrize("samples", [64, 65, 79, 80, 81, 96, 500])
+@pytest.mark.parametrize("samples", [33, 48, 64, 65, 79, 80, 81, 96, 500])
 def test_equals_numpy_at_every_length(params, samples):
     signal = noise(samples)
     expected = numpy_stft(signal, params)

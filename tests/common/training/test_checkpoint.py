@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from common import training
 from common.training.checkpoint import (
@@ -279,3 +280,11 @@ def test_every_choice_has_its_own_folder_of_scores(chosen):
         "evaluation-step-2",
         "evaluation-train-step-4",
     ]
+
+
+@pytest.mark.one_lane
+def test_weights_that_cannot_be_written_are_one_sentence_with_the_reason(toys):
+    (toys.folder / "file").touch()
+    network = keras.Sequential([keras.layers.Dense(1, input_shape=(1,))])
+    with pytest.raises(OSError, match=r"cannot be written \(.*[Nn]ot a directory\)"):
+        save_network(toys.folder / "file" / "run", network)

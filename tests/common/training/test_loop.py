@@ -1,6 +1,7 @@
 """Interrupted runs end with the same bits as undisturbed ones."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,3 +194,44 @@ def test_a_missing_run_json_does_not_change_the_global_batch(toys):
 def test_sacred_does_not_change_the_configuration(toys):
     config = toys.config()
     assert from_dict(type(config), to_dict(config)) == config
+
+
+@pytest.mark.parametrize("damaged", [0, 1, None])
+def test_the_damaged_records_are_named_else_the_first(monkeypatch, damaged):
+    texts = [f"{name} is intact" for name in ("train", "valid")]
+    if damaged is not None:
+        texts[damaged] = "a shard is damaged"
+    monkeypatch.setattr(loop, "explain", lambda error, index: texts[index])
+    assert loop._damage(OSError(), [0, 1]) == texts[damaged or 0]
+
+
+def test_data_without_a_length_need_steps_per_epoch(toys):
+    def endless(each, strategy):
+        return replace(
+            toys.build(each, strategy), steps_per_epoch=loop.Job.steps_per_epoch
+        )
+
+    with pytest.raises(TrainingError, match=r"steps_per_epoch=0: expected at least 1"):
+        training.train(toys.config(steps_per_epoch=0), endless)
+
+
+@pytest.mark.parametrize(
+    ("restored", "words"),
+    [([1.0, -2.0], None), ([1.0, -2.1], "differs by 0.1"), ([1.0], "shorter")],
+)
+def test_a_check_compares_all_weights_of_both_processes(
+    toys, monkeypatch, restored, words
+):
+    monkeypatch.setattr(
+        loop, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1)
+    )
+    weights = [
+        [np.full(3, value) for value in each] for each in ([1.0, -2.0], restored)
+    ]
+    monkeypatch.setattr(loop, "_three_steps", lambda *_: (weights[0], 0.5))
+    monkeypatch.setattr(loop, "_check_again", lambda *_: weights[1])
+    if words is None:
+        assert loop.check(toys.config(), toys.build) == 0
+    else:
+        with pytest.raises(ValueError, match=words):
+            loop.check(toys.config(), toys.build)

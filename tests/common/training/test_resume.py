@@ -73,7 +73,7 @@ def test_what_is_saved_within_an_epoch_and_after_it():
     )
     schedule = Schedule(steps_per_epoch=4, checkpoint_steps=3, keep_every_epochs=2)
     callback = Saver(store, schedule, {}, 0, {"global_batch": 8})
-    for epoch, loss in enumerate([0.5, 0.7]):
+    for epoch, loss in enumerate([0.5, 0.7, 0.5]):
         for batch in range(4):
             callback.on_train_batch_end(batch)
         callback.on_epoch_end(epoch, {"val_loss": loss})
@@ -84,6 +84,8 @@ def test_what_is_saved_within_an_epoch_and_after_it():
         ("latest", 6, 0.5),
         ("kept", 8, 0.5),
         ("latest", 8, 0.5),
+        ("latest", 9, 0.5),
+        ("latest", 12, 0.5),
     ]
 
 

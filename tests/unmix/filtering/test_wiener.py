@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from unmix.filtering.wiener import wiener, windowed
+from unmix.filtering.wiener import _sum_frames, wiener, windowed
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "wiener.npz"
 CASES = [name for name in np.load(GOLDEN).files if name.startswith("y")]
@@ -233,3 +233,18 @@ def test_shapes_that_do_not_go_together():
         wiener(magnitudes, mixture, niter=-1)
     with pytest.raises(ValueError, match="window_frames is 0"):
         windowed(magnitudes, mixture, 0)
+
+
+def test_windows_have_300_frames_as_in_the_original():
+    magnitudes, mixture = sound(frames=602, bins=3)
+    expected = windowed(magnitudes, mixture, 300)
+    np.testing.assert_array_equal(windowed(magnitudes, mixture), expected)
+    others = windowed(magnitudes, mixture, 301)
+    assert not np.array_equal(others, expected)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 9])
+def test_frames_are_summed_in_any_number(frames):
+    spectra = np.random.default_rng(0).standard_normal([2, 16, frames, 5])
+    actual = _sum_frames(tf.constant(spectra))
+    np.testing.assert_allclose(actual, spectra.sum(2), rtol=1e-12)

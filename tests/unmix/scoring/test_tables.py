@@ -46,6 +46,8 @@ def test_medians_leave_out_seconds_and_songs_without_scores(tmp_path):
     tables.write_csv(rows, tmp_path / "scores.csv")
     lines = (tmp_path / "scores.csv").read_text("utf-8").splitlines()
     assert lines[1:3] == ["a,vocals,2.0,2.0,2.0,2.0", "b,vocals,,,,"]
+    exact = tables.rows_of({"a": {"vocals": dict.fromkeys(tables.METRICS, 1 / 3)}})
+    assert tables.summarise(exact)["vocals"]["SDR"] == 0.33333, "digits of museval"
     path.write_text("{")
     with pytest.raises(ValueError, match=r"a\.json holds no scores of museval"):
         tables.read_scores(path)
@@ -82,6 +84,11 @@ def test_summary_table():
     assert lines[4] == (
         "| vocals | 6.00 | 6.32 | 12.00 | 13.33 | 6.50 | 6.52 | none | 11.93 | 50 |"
     )
+    spoken = HERE | {"STOI": 0.87654, "STOI_mixture": None}
+    lines = tables.summary_table(
+        {**SUMMARY, "targets": {"vocals": spoken}}
+    ).splitlines()
+    assert lines[4].endswith("| none | 11.93 | 0.877 |  | 50 |")
     bare = tables.summary_table({**SUMMARY, "row": None})
     assert "published |" not in bare
     assert "There is no published number for this model." in bare
@@ -112,8 +119,10 @@ def test_plot():
     figure = tables.plot_scores(rows, "a $model", {"vocals": {"SDR": 1.5}})
     points = [line for line in figure.axes[0].lines if line.get_marker() == "."]
     assert sorted(points[0].get_ydata()) == [1.0, 2.0]
+    assert max(abs(points[0].get_xdata() - 1.0)) < 0.5, "beside its box"
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     assert list(marks[0].get_ydata()) == [1.5]
+    assert list(marks[0].get_xdata()) == [1.0]
     assert not [line for line in figure.axes[1].lines if line.get_marker() == "D"]
     with pytest.raises(PlotError, match="no scores to plot"):
         tables.plot_scores([], "nothing")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import lapack
 
 from common.evaluation.bss_eval import filters
 
@@ -71,3 +72,16 @@ def test_levels_do_not_make_a_matrix_singular():
         for sounds in (references, gains * references)
     )
     np.testing.assert_allclose(uneven * gains[:, 0], even, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_condition_is_estimated_from_below(channels):
+    references = RNG.standard_normal([1, channels, 200]).cumsum(axis=2)
+    products = filters.correlations(references, references, slice(0, 200), 8)
+    products = products[:, :channels]
+    upper = filters._gram(products, np.zeros(channels))
+    matrix = np.triu(upper) + np.triu(upper, 1).T
+    factor, failed = lapack.dpotrf(matrix, lower=1)
+    assert not failed
+    exact = 1 / np.linalg.cond(matrix, 1)
+    assert exact / 3 < filters._condition(products, factor) <= exact * (1 + 1e-6)

@@ -6,7 +6,8 @@ condition, a statement left out. Each is compiled in a process of its own, forke
 TensorFlow was imported, which runs the fast tests named for the module, doctests
 included. An error that no test detects is a survivor. ``DIR/mutants.jsonl`` holds a
 line for each; after an interruption the same command goes on. ``--report`` writes the
-figures and the survivors in Markdown.
+figures and the survivors in Markdown, each survivor with its verdict in
+``mutants.csv``: why no test detects it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import csv
 import importlib.machinery
 import json
 import linecache
@@ -22,6 +24,7 @@ import random
 import signal
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -123,6 +126,8 @@ FUNCTIONS = {
     "any": "all",
     "all": "any",
 }
+VERDICTS = Path(__file__).with_suffix(".csv")
+"""Why an error needs no test, by its module and its change."""
 UNCHANGED = -1
 """Stands for a node where nothing is changed."""
 SECONDS = 240
@@ -292,6 +297,14 @@ def planted(mutant: Mutant) -> ast.Module:
     return ast.fix_missing_locations(Planter().visit(tree))
 
 
+def compiled(mutant: Mutant) -> types.CodeType:
+    """Compile the module with the error in it, and show AutoGraph the same source."""
+    path, text = str(ROOT / mutant.file), ast.unparse(planted(mutant))
+    # An entry without a time of modification is not read anew from the file.
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+    return compile(text, path, "exec")
+
+
 def run(mutant: Mutant) -> str:
     """Run the tests with the error in a process of its own; give the verdict."""
     child = os.fork()
@@ -322,10 +335,7 @@ def _test(mutant: Mutant) -> None:
     path = str(ROOT / mutant.file)
     loader = importlib.machinery.SourceFileLoader
     original = loader.get_code
-    text = ast.unparse(planted(mutant))
-    code = compile(text, path, "exec")
-    # AutoGraph reads the source of a function. Without a time it is not read anew.
-    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+    code = compiled(mutant)
 
     def get_code(self, name):  # type: ignore[no-untyped-def]
         return code if self.path == path else original(self, name)
@@ -356,8 +366,17 @@ def report(rows: list[dict]) -> str:
     survivors = [row for row in rows if row["verdict"] == "survived"]
     share = 100 * (1 - len(survivors) / max(1, len(rows)))
     lines += ["", f"{share:.1f} % of {len(rows)} errors were detected. Survivors:", ""]
-    lines += [f"- `{r['file']}:{r['line']}` `{r['change']}`" for r in survivors]
+    verdicts = _verdicts()
+    for row in survivors:
+        verdict = verdicts.get((row["file"], row["change"]), "no verdict yet")
+        lines.append(f"- `{row['file']}:{row['line']}` `{row['change']}`: {verdict}")
     return "\n".join(lines) + "\n"
+
+
+def _verdicts() -> dict[tuple[str, str], str]:
+    with VERDICTS.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        return {(row["file"], row["change"]): row["verdict"] for row in rows}
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_silent_estimates_share_alike():
 def test_only_sound_within_the_bounds_of_the_band_counts():
     """A loud tone below a quarter of the band takes nothing of what lies above it."""
     seconds = np.arange(RATE) / RATE
-    inside = 0.1 * np.sin(2 * np.pi * 3000 * seconds)
+    inside = 0.1 * np.sin(2 * np.pi * 1500 * seconds)
     below = 0.9 * np.sin(2 * np.pi * 800 * seconds)
     estimates = np.stack([inside, below])[:, np.newaxis].astype(np.float32)
     upper = 0.1 * noise(1, RATE)

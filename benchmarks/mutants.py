@@ -54,7 +54,8 @@ TESTS = {
     ),
     "common/training/run_folder.py": "tests/common/training/test_run_folder.py",
     "common/training/loop.py": (
-        "tests/common/training/test_loop.py tests/common/training/test_averages.py"
+        "tests/common/training/test_loop.py tests/common/training/test_averages.py "
+        "tests/unmix/test_train.py::test_an_early_stop_is_final"
     ),
     "common/corpora/musdb.py": "tests/common/corpora/test_musdb.py",
     "common/corpora/moisesdb.py": "tests/common/corpora/test_moisesdb.py",

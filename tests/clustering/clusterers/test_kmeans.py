@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering.clusterers.kmeans import center, distances, kmeans, lloyd
+from clustering.clusterers.kmeans import _seeds, center, distances, kmeans, lloyd
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 
@@ -177,3 +177,17 @@ def test_distances_keep_small_ones_and_their_gradient():
 def test_errors_say_what_was_expected(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_starts_are_as_good_as_those_of_scikit_learn():
+    """With a single draw of each centroid they are worse by a fifth."""
+    from sklearn.cluster import kmeans_plusplus
+
+    points = np.random.default_rng(5).normal(size=(300, 2)).astype(np.float32)
+    starts = _seeds(center(points[None]), 8, 200, (0, 0))[0].numpy()
+    theirs = [kmeans_plusplus(points, 8, random_state=n)[0] for n in range(200)]
+    ours, expected = (
+        np.square(points - each[:, :, np.newaxis]).sum(-1).min(1).sum(-1).mean()
+        for each in (starts + points.mean(0), np.stack(theirs))
+    )
+    assert ours == pytest.approx(expected, rel=0.04)

@@ -108,6 +108,14 @@ def test_runs_of_earlier_releases_have_a_global_batch(tmp_path):
     assert (config.batch_size, total) == (6, 12)
 
 
+def test_a_global_batch_smaller_than_configured_is_divided(tmp_path):
+    begun(tmp_path, {})
+    starts = {"starts": [{"replicas": 1, "global_batch": 2}]}
+    (tmp_path / "run.json").write_text(json.dumps(starts))
+    config, total = divided(tmp_path, Now(), 2)
+    assert (config.batch_size, total) == (1, 2)
+
+
 def test_a_new_run_has_the_global_batch_of_its_replicas(tmp_path):
     config, total = divided(tmp_path, Now(Schedule(accumulate=2)), 3)
     assert (config.batch_size, total) == (4, 24)

@@ -299,10 +299,18 @@ def planted(mutant: Mutant) -> ast.Module:
 
 
 def compiled(mutant: Mutant) -> types.CodeType:
-    """Compile the module with the error in it, and show AutoGraph the same source."""
+    """Compile the module with the error in it, and let its source be the same."""
     path, text = str(ROOT / mutant.file), ast.unparse(planted(mutant))
+    lines = text.splitlines(keepends=True)
     # An entry without a time of modification is not read anew from the file.
-    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+    linecache.cache[path] = (len(text), None, lines, path)
+    read = linecache.updatecache
+
+    def updatecache(filename, module_globals=None):  # type: ignore[no-untyped-def]
+        return lines if filename == path else read(filename, module_globals)
+
+    # AutoGraph does read it anew, before it translates a function.
+    linecache.updatecache = updatecache
     return compile(text, path, "exec")
 
 

@@ -56,8 +56,7 @@ def test_waveform_loss_of_silence_and_of_the_truth(level):
     assert (wrong.numpy() > losses.numpy()).all()
 
 
-def test_a_target_at_the_power_of_silence_counts_half():
-    """Estimating nothing of it, where it should be the mixture, costs log(1 + 1)."""
+def test_the_truth_gains_only_3_db_at_the_power_of_silence():
     true = 1e-6 * np.ones([1, 1, 2, 500], np.float32)
     losses = waveform_loss(tf.constant(true), tf.constant(true)).numpy()
     np.testing.assert_allclose(losses, 10 * np.log10(1.001 / 2.001), rtol=1e-4)

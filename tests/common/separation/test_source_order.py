@@ -36,15 +36,16 @@ def test_channels_are_ordered_by_the_spectra_of_the_whole_sound():
     np.testing.assert_array_equal(matched[:, 1], right[::-1])
 
 
-def test_frames_fade_in_and_out_alike():
-    """Sound is compared by what lies within the frames, played from either end."""
-    frame = source_order.FRAME_SAMPLES
-    noise = np.random.default_rng(1).standard_normal([2, 4, frame])
-    left, edges = noise[0], 3 * noise[1, ::-1]
+def test_sources_are_compared_by_what_lies_within_the_frames_not_at_their_edges():
+    random, frame = np.random.default_rng(1), source_order.FRAME_SAMPLES
+    left = random.standard_normal([4, frame])
     right = left[::-1].copy()
-    right[:, [0, -1]] = edges[:, [0, -1]]
-    left[:, [0, -1]] = edges[::-1, [0, -1]][::-1]
+    left[:, [0, -1]] = right[:, [0, -1]] = 3 * random.standard_normal([4, 2])
     matched = match_channels(np.stack([left, right], 1))
     np.testing.assert_array_equal(matched[:, 1], right[::-1])
-    cosines = source_order._cosines(left, left[:, ::-1])
+
+
+def test_frames_fade_out_as_they_fade_in():
+    sounds = np.random.default_rng(2).standard_normal([3, source_order.FRAME_SAMPLES])
+    cosines = source_order._cosines(sounds, sounds[:, ::-1])
     np.testing.assert_allclose(cosines.diagonal(), 1.0, rtol=1e-9)

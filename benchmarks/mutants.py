@@ -70,7 +70,15 @@ TESTS = {
         "tests/mixit/test_loss_log_mse.py tests/mixit/test_loss_sparsity.py "
         "tests/mixit/test_loss_supervised.py"
     ),
-    "mixit/metrics.py": "tests/mixit/test_metrics.py tests/mixit/test_evaluate.py",
+    "mixit/metrics.py": (
+        "tests/mixit/test_metrics.py "
+        "tests/mixit/test_evaluate.py::test_more_outputs_than_sources "
+        "tests/mixit/test_evaluate.py::test_over_and_under_separation "
+        "tests/mixit/test_evaluate.py::test_silent_examples_are_left_out "
+        "tests/mixit/test_evaluate.py::test_too_few_outputs "
+        "tests/mixit/test_evaluate.py::test_summary_pools_sources_not_examples "
+        "tests/mixit/test_evaluate.py::test_more_sources_than_fuss_has_get_lines_of_their_own"
+    ),
     "mixit/summaries.py": "tests/mixit/test_summaries.py tests/mixit/test_results.py",
     "unmix/loss.py": "tests/unmix/test_loss.py",
     "unmix/filtering/wiener.py": "tests/unmix/filtering/test_wiener.py",

@@ -1,0 +1,348 @@
+"""Learning beside each peer: the same sounds, the same CPU seconds.
+
+``python benchmarks/duels.py --peers DIR --output DIR``: DIR/NAME/bin/python is the
+interpreter of each peer, as ``peer_environments.py`` makes it. The learners are in
+``duel_ours.py`` and ``duel_theirs.py``, what they share in ``duel_data.py``. Tables and
+curves go to ``duels.md`` and ``duels/``; ``--only`` names the duels of the page. A run
+that has ended in the output is not repeated. Fails where ours scores more than 0.2 dB
+below the peer, or where losses that must be equal are not. ``--quick`` takes 5 seconds
+and one seed and writes no page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duel_data as data
+import numpy as np
+import peer_environments
+import scaling
+import turns
+from commands import THREADS
+
+from common import plots
+from common.files import replacing, write_json
+
+LEARNERS = {
+    side: Path(__file__).with_name(f"duel_{side}s.py") for side in ("our", "their")
+}
+PICTURES = Path(__file__).with_name("duels")
+OURS = "tensorflow", "tf-keras", "numpy"
+TOLERANCE, MARGIN = 1e-4, -0.2
+COLOURS = {"our": "#0072b2", "their": "#d55e00"}
+
+
+class Duel(NamedTuple):
+    """Two learners.
+
+    Attributes:
+        title: Its heading.
+        peer: Environment of the peer.
+        first: Who runs first, and gives the other its weights.
+        measure: What is measured on the held-out sounds.
+        compared: The losses that must be equal, in words.
+        text: What is equal and what is not.
+        sounds: Name of the sounds.
+        decibels: Whether the losses are in dB, and are compared as energies.
+    """
+
+    title: str
+    peer: str
+    first: str
+    measure: str
+    compared: str
+    text: str
+    sounds: str = "speech"
+    decibels: bool = False
+
+
+IMPROVEMENT = "improvement of the SI-SDR"
+STEPS = "losses of the first 20 steps"
+DUELS = {
+    "conv_tasnet": Duel(
+        "Conv-TasNet and asteroid",
+        "asteroid",
+        "their",
+        IMPROVEMENT,
+        STEPS,
+        "asteroid's `ConvTasNet` (N=64, L=32, B=Sc=32, H=64, X=4, R=2) with "
+        "`PITLossWrapper(pairwise_neg_sisdr)` and the `conv_tasnet` of `clustering`. "
+        "Equal: the weights, which asteroid draws and ours reads from its file, the "
+        "loss, Adam with 1e-3, the limit of the gradient's norm (5).",
+        decibels=True,
+    ),
+    "deep_clustering": Duel(
+        "Deep clustering and nussl",
+        "nussl",
+        "their",
+        IMPROVEMENT,
+        STEPS,
+        "nussl's `build_recurrent_dpcl` (two BLSTM layers of 64, 20 dimensions, no "
+        "dropout) with `DeepClusteringLoss` and `TrainClosure`, and `dpcl` of "
+        "`clustering`. Equal: the weights, which nussl draws and ours reads from its "
+        "file, the loss, Adam with 1e-3, and the k-means and binary masks by which "
+        "both are measured. Not equal: nussl gets spectra, targets and weights of the "
+        "points that its transforms made before the clock starts, as its cache does; "
+        "ours computes them from waveforms in every step.",
+    ),
+    "open_unmix": Duel(
+        "Open-Unmix and openunmix",
+        "openunmix",
+        "our",
+        "energy of the vocals' magnitudes over that of their error",
+        STEPS,
+        "openunmix's `OpenUnmix` (three BLSTM layers, width 56, no dropout), mean "
+        "square error and Adam (1e-3, decay 1e-5) as in its `train.py`, and `unmix`, "
+        "on excerpts of synthetic songs in stereo at 16 kHz. Equal: the weights, which "
+        "ours draws and converts, the loss, the optimizer; both transform waveforms in "
+        "every step.",
+        "music",
+    ),
+    "mixit": Duel(
+        "MixIT and asteroid",
+        "asteroid",
+        "their",
+        IMPROVEMENT,
+        "losses of the same estimates",
+        "asteroid's `TDConvNetpp` between the free filters of its filterbanks, with "
+        "`mixture_consistency` and the search of `MixITLossWrapper`, and `mixit` with "
+        "its `tiny` network: 4 outputs, two mixtures of two speakers in each mixture "
+        "of mixtures, 128 filters of 64 samples, 2 x 6 blocks of 64 and 128 channels. "
+        "Equal: the loss (saturated at 30 dB), Adam with 1e-3, the limit of the "
+        "gradient's norm (5). Not equal: the networks and their weights. asteroid's "
+        "has a skip path of 64 channels in each block, which it cannot be built "
+        "without, connections between repeats, and norms with gain and offset for each "
+        "channel; ours is Google's. The best two of the four outputs are measured.",
+        decibels=True,
+    ),
+}
+SECOND_PHASE = (
+    "\n## The adversarial phase and the supervised one\n\n"
+    "[second_phase.md](second_phase.md) has this comparison with five seeds.\n"
+)
+
+
+class Result(NamedTuple):
+    """The two runs of a seed."""
+
+    seed: int
+    our: Mapping[str, Any]
+    their: Mapping[str, Any]
+
+    @property
+    def gain(self) -> float:
+        """How far ours is above the peer in the end, in dB."""
+        return float(self.our["curve"][-1][2] - self.their["curve"][-1][2])
+
+
+def apart(result: Result, decibels: bool) -> float:
+    """Return the largest relative difference of the losses that must be equal.
+
+    >>> apart(Result(0, {"same": [1.0, 2.02]}, {"same": [1.0, 2.0]}), False)
+    0.01
+    """
+    ours, theirs = (np.array(side["same"]) for side in (result.our, result.their))
+    if decibels:
+        return round(float(np.max(np.abs(10 ** ((ours - theirs) / 10) - 1))), 9)
+    return round(float(np.max(np.abs(ours / theirs - 1))), 9)
+
+
+def table(results: Sequence[Result], peer: str) -> Iterator[str]:
+    """Make lines of Markdown of the scores at the end.
+
+    >>> side = {"curve": [(30.0, 90, 4.0)]}
+    >>> list(table([Result(0, side, {"curve": [(30.0, 60, 3.5)]})], "p"))[2]
+    '| 0 | 4.00 dB | 3.50 dB | +0.50 dB | 90 | 60 |'
+    """
+    yield f"| seed | ours | {peer} | difference | our steps | steps of {peer} |"
+    yield f"|{'---|' * 6}"
+    rows = []
+    for result in results:
+        (_, mine, score), (_, theirs, other) = (
+            side["curve"][-1] for side in (result.our, result.their)
+        )
+        rows.append((score, other, result.gain, mine, theirs))
+        yield f"| {result.seed} | {_cells(rows[-1])} |"
+    if len(rows) > 1:
+        means = [statistics.mean(column) for column in zip(*rows, strict=True)]
+        yield f"| mean | {_cells(means)} |"
+
+
+def faults(name: str, results: Sequence[Result]) -> list[str]:
+    """List where ours is below the peer, or equal losses are not."""
+    found = []
+    for result in results:
+        where = f"{name}, seed {result.seed}"
+        if not result.gain >= MARGIN:
+            found.append(f"{where}: {result.gain:+.2f} dB; expected {MARGIN} or more")
+        if not (difference := apart(result, DUELS[name].decibels)) <= TOLERANCE:
+            found.append(f"{where}: losses are {difference:.1e} apart")
+    return found
+
+
+def section(name: str, results: Sequence[Result]) -> str:
+    """Write the part of the page about a duel."""
+    duel = DUELS[name]
+    compared = max(apart(result, duel.decibels) for result in results)
+    unit = "as ratios of energies, " if duel.decibels else ""
+    lines = [
+        f"\n## {duel.title}\n",
+        f"{duel.text}\n",
+        f"Largest relative difference of the {duel.compared}, {unit}of all seeds: "
+        f"{compared:.1e}. Table and curves: {duel.measure} of the held-out sounds.\n",
+        *table(results, duel.peer),
+    ]
+    if below := [line for line in faults(name, results) if " dB" in line]:
+        lines += ["", "**Ours is below:** " + "; ".join(below) + "."]
+    picture = f"{PICTURES.name}/{name}.png"
+    return "\n".join([*lines, "", f"![Curves of {duel.title}]({picture})", ""])
+
+
+def draw(name: str, results: Sequence[Result]) -> None:
+    """Plot the scores over the CPU seconds."""
+    figure = plots.new_figure(7.0, 3.6)
+    axes = figure.subplots()
+    for side, label in (("our", "ours"), ("their", DUELS[name].peer)):
+        for number, result in enumerate(results):
+            seconds, _, scores = zip(*getattr(result, side)["curve"][1:], strict=True)
+            style = {"color": COLOURS[side], "marker": ".", "linewidth": 1.2}
+            axes.plot(seconds, scores, label="" if number else label, **style)
+    axes.set_xlabel("CPU seconds")
+    axes.set_ylabel("dB")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    PICTURES.mkdir(exist_ok=True)
+    plots.save(figure, PICTURES / f"{name}.png")
+
+
+def head(options: argparse.Namespace, peers: Sequence[str]) -> str:
+    """Describe what all duels share, the machine and the versions."""
+    ours = ", ".join(f"{name} {version(name)}" for name in OURS)
+    known = [
+        peer_environments.versions(
+            options.peers / peer, peer_environments.PEERS[peer][3]
+        )
+        for peer in peers
+    ]
+    return (
+        "# Duels of learning\n\nWritten by `python benchmarks/duels.py --peers DIR "
+        f"--output DIR --seconds {options.seconds:g}`. Each learner has a process of "
+        f"its own, one thread and {options.seconds:g} s of its CPU time. The clock "
+        "stands still for both during the import, the first step, in which TensorFlow "
+        "traces its program, and the evaluations, the first of which comes after that "
+        "step. Both read the same arrays in the same order, batches of "
+        f"{data.BATCH} excerpts of 2 s; the speech is {data.TRAINING} mixtures of two "
+        f"synthetic speakers at 8 kHz, and {data.HELD_OUT} held-out ones of the same "
+        "speakers. Higher is better everywhere. These small networks learn for a short "
+        "time, so the scores are those of early learning and not of the methods.\n\n"
+        f"- Machine: {scaling.processor()}, {os.cpu_count()} cores, shared with other "
+        "programs, which affect CPU time too.\n"
+        f"- This suite: Python {platform.python_version()}, {ours}.\n"
+        + "".join(f"- Peer: {versions}.\n" for versions in known)
+    )
+
+
+def prepare(output: Path, seeds: Sequence[int], names: Sequence[str]) -> None:
+    """Write sounds and the order of their excerpts, where they are missing."""
+    output.mkdir(parents=True, exist_ok=True)
+    for sounds in dict.fromkeys(DUELS[name].sounds for name in names):
+        path = output / f"{sounds}.npz"
+        if not path.exists() and sounds == "music":
+            run(sys.executable, "our", "music", output)
+        elif not path.exists():
+            with replacing(path) as draft, draft.open("wb") as file:
+                np.savez(file, **data.speech())
+        with np.load(path) as arrays:
+            count = len(arrays["train"])
+        for seed in seeds:
+            np.save(output / f"{sounds}, order {seed}.npy", data.order(seed, count))
+
+
+def fight(name: str, seed: int, options: argparse.Namespace) -> Result:
+    """Let both learn, one after the other; what has ended is read."""
+    duel, sides = DUELS[name], {}
+    others = {"our": "their", "their": "our"}
+    for side in (duel.first, others[duel.first]):
+        words = f"{side} {name}, seed {seed}, {options.seconds:g} s"
+        path = options.output / f"{words}.json"
+        if not path.exists():
+            sys.stderr.write(f"{words}\n")
+            python = options.peers / duel.peer / "bin" / "python"
+            program = sys.executable if side == "our" else str(python)
+            arguments = name, options.output, seed, options.seconds
+            write_json(run(program, side, *arguments), path)
+        sides[side] = json.loads(path.read_text("utf-8"))
+    return Result(seed, sides["our"], sides["their"])
+
+
+def run(program: str, side: str, *words: Any) -> Any:
+    """Run a learner in its own process; return its result."""
+    done = subprocess.run(
+        [program, str(LEARNERS[side]), *map(str, words)],
+        env={
+            **os.environ,
+            **THREADS,
+            "PYTHONPATH": str(turns.ROOT) if side == "our" else "",
+            "CUDA_VISIBLE_DEVICES": "-1",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    for line in done.stdout.splitlines():
+        if line.startswith("result "):
+            return json.loads(line.removeprefix("result "))
+    return None
+
+
+def main() -> int:
+    """Let all learn, write the page, and return 1 if ours is worse."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", type=Path, required=True)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=list(DUELS), default=list(DUELS))
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    if options.quick:
+        options.seconds, options.seeds = 5.0, [0]
+    with tempfile.TemporaryDirectory() as temporary:
+        options.output = (options.output or Path(temporary)).absolute()
+        prepare(options.output, options.seeds, options.only)
+        results = {
+            name: [fight(name, seed, options) for seed in options.seeds]
+            for name in options.only
+        }
+    peers = list(dict.fromkeys(DUELS[name].peer for name in results))
+    parts = [head(options, peers)]
+    parts += [section(name, each) for name, each in results.items()]
+    turns.publish([*parts, SECOND_PHASE], __file__, options.quick)
+    if not options.quick:
+        for name, each in results.items():
+            draw(name, each)
+    wrong = [line for name, each in results.items() for line in faults(name, each)]
+    sys.stderr.write("".join(f"{line}\n" for line in wrong))
+    return int(bool(wrong))
+
+
+def _cells(row: Sequence[float]) -> str:
+    score, other, gain, mine, theirs = row
+    return (
+        f"{score:.2f} dB | {other:.2f} dB | {gain:+.2f} dB | {mine:.0f} | {theirs:.0f}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,7 +21,7 @@ BATCH, STEPS = 4, 20_000
 LIMIT_DB = 40.0
 """Points that are further below the loudest one do not move centres."""
 ROUNDS = 10
-MARKS = 6
+MARKS = 5
 """Evaluations after the first."""
 FIRST = 20
 """Steps whose losses are compared."""
@@ -185,7 +185,9 @@ def magnitude_snr(estimates: np.ndarray, targets: np.ndarray) -> float:
 
 
 def play(learners: Mapping[str, Callable[[Path, int], Learner]]) -> None:
-    """Let a learner learn, as the words of the command line say; print the result."""
-    name, folder, seed, seconds = sys.argv[1:]
-    result = race(learners[name](Path(folder), int(seed)), float(seconds))
-    sys.stdout.write(f"result {json.dumps(result)}\n")
+    """Let a learner learn from each seed of the command line; print the results."""
+    name, folder, seconds, *seeds = sys.argv[1:]
+    for seed in map(int, seeds):
+        result = race(learners[name](Path(folder), seed), float(seconds))
+        sys.stdout.write(f"result {json.dumps({'seed': seed, **result})}\n")
+        sys.stdout.flush()

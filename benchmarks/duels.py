@@ -238,14 +238,15 @@ def head(options: argparse.Namespace, peers: Sequence[str]) -> str:
     return (
         "# Duels of learning\n\nWritten by `python benchmarks/duels.py --peers DIR "
         f"--output DIR --seconds {options.seconds:g}`. Each learner has a process of "
-        f"its own, one thread and {options.seconds:g} s of its CPU time. The clock "
-        "stands still for both during the import, the first step, in which TensorFlow "
-        "traces its program, and the evaluations, the first of which comes after that "
-        "step. Both read the same arrays in the same order, batches of "
-        f"{data.BATCH} excerpts of 2 s; the speech is {data.TRAINING} mixtures of two "
-        f"synthetic speakers at 8 kHz, and {data.HELD_OUT} held-out ones of the same "
-        "speakers. Higher is better everywhere. These small networks learn for a short "
-        "time, so the scores are those of early learning and not of the methods.\n\n"
+        f"its own, one thread and, for each seed, {options.seconds:g} s of its CPU "
+        "time. The clock stands still for both during the import, the first step, in "
+        "which TensorFlow traces its program, and the evaluations, the first of which "
+        "comes after that step. Both read the same arrays in the same order, batches "
+        f"of {data.BATCH} excerpts of 2 s; the speech is {data.TRAINING} mixtures of "
+        f"two synthetic speakers at 8 kHz, and {data.HELD_OUT} held-out ones of the "
+        "same speakers. Higher is better everywhere. Small networks learn for a short "
+        "time here, so the scores are those of early learning and not of the "
+        "methods.\n\n"
         f"- Machine: {scaling.processor()}, {os.cpu_count()} cores, shared with other "
         "programs, which affect CPU time too.\n"
         f"- This suite: Python {platform.python_version()}, {ours}.\n"
@@ -259,7 +260,7 @@ def prepare(output: Path, seeds: Sequence[int], names: Sequence[str]) -> None:
     for sounds in dict.fromkeys(DUELS[name].sounds for name in names):
         path = output / f"{sounds}.npz"
         if not path.exists() and sounds == "music":
-            run(sys.executable, "our", "music", output)
+            list(run(sys.executable, "our", "music", output))
         elif not path.exists():
             with replacing(path) as draft, draft.open("wb") as file:
                 np.savez(file, **data.speech())
@@ -269,41 +270,62 @@ def prepare(output: Path, seeds: Sequence[int], names: Sequence[str]) -> None:
             np.save(output / f"{sounds}, order {seed}.npy", data.order(seed, count))
 
 
-def fight(name: str, seed: int, options: argparse.Namespace) -> Result:
-    """Let both learn, one after the other; what has ended is read."""
-    duel, sides = DUELS[name], {}
-    others = {"our": "their", "their": "our"}
+def fight(name: str, options: argparse.Namespace) -> list[Result]:
+    """Let both learn from all seeds, one after the other; what has ended is read."""
+    duel, others = DUELS[name], {"our": "their", "their": "our"}
     for side in (duel.first, others[duel.first]):
-        words = f"{side} {name}, seed {seed}, {options.seconds:g} s"
-        path = options.output / f"{words}.json"
-        if not path.exists():
-            sys.stderr.write(f"{words}\n")
-            python = options.peers / duel.peer / "bin" / "python"
-            program = sys.executable if side == "our" else str(python)
-            arguments = name, options.output, seed, options.seconds
-            write_json(run(program, side, *arguments), path)
-        sides[side] = json.loads(path.read_text("utf-8"))
-    return Result(seed, sides["our"], sides["their"])
+        missing = [
+            seed
+            for seed in options.seeds
+            if not ended(options, side, name, seed).exists()
+        ]
+        if not missing:
+            continue
+        sys.stderr.write(f"{side} {name}, seeds {missing}\n")
+        python = options.peers / duel.peer / "bin" / "python"
+        program = sys.executable if side == "our" else str(python)
+        words = name, options.output, options.seconds, *missing
+        for result in run(program, side, *words):
+            write_json(result, ended(options, side, name, result["seed"]))
+    return [
+        Result(
+            seed,
+            *(
+                json.loads(ended(options, side, name, seed).read_text("utf-8"))
+                for side in others
+            ),
+        )
+        for seed in options.seeds
+    ]
 
 
-def run(program: str, side: str, *words: Any) -> Any:
-    """Run a learner in its own process; return its result."""
-    done = subprocess.run(
-        [program, str(LEARNERS[side]), *map(str, words)],
-        env={
-            **os.environ,
-            **THREADS,
-            "PYTHONPATH": str(turns.ROOT) if side == "our" else "",
-            "CUDA_VISIBLE_DEVICES": "-1",
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    for line in done.stdout.splitlines():
-        if line.startswith("result "):
-            return json.loads(line.removeprefix("result "))
-    return None
+def ended(options: argparse.Namespace, side: str, name: str, seed: int) -> Path:
+    """Return the file of a run's result."""
+    words = f"{side} {name}, seed {seed}, {options.seconds:g} s.json"
+    return Path(options.output, words)
+
+
+def run(program: str, side: str, *words: Any) -> Iterator[Any]:
+    """Run a learner in its own process; yield its results as they come.
+
+    Raises:
+        SystemExit: It failed; it has printed why.
+    """
+    environment = {
+        **os.environ,
+        **THREADS,
+        "PYTHONPATH": str(turns.ROOT) if side == "our" else "",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    command = [program, str(LEARNERS[side]), *map(str, words)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout or ():
+            if line.startswith("result "):
+                yield json.loads(line.removeprefix("result "))
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed, see its messages above")
 
 
 def main() -> int:
@@ -321,10 +343,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         options.output = (options.output or Path(temporary)).absolute()
         prepare(options.output, options.seeds, options.only)
-        results = {
-            name: [fight(name, seed, options) for seed in options.seeds]
-            for name in options.only
-        }
+        results = {name: fight(name, options) for name in options.only}
     peers = list(dict.fromkeys(DUELS[name].peer for name in results))
     parts = [head(options, peers)]
     parts += [section(name, each) for name, each in results.items()]

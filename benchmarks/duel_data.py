@@ -48,8 +48,8 @@ def race(learner: Learner, seconds: float) -> dict[str, Any]:
     """Learn for a number of CPU seconds.
 
     Returns:
-        ``curve``, rows of CPU seconds, steps and dB; the losses of the first steps as
-        ``first``; and ``same``, those that must be equal for both learners.
+        ``curve``, rows of CPU seconds, steps and dB, and ``same``, the losses that must
+        be equal for both learners.
     """
     losses = [learner.step(next(learner.batches))]
     spent, curve = 0.0, [(0.0, 1, learner.score())]
@@ -61,6 +61,15 @@ def race(learner: Learner, seconds: float) -> dict[str, Any]:
         curve.append((spent, len(losses), learner.score()))
     same = losses[:FIRST] if learner.same is None else [learner.same]
     return {"curve": curve, "same": same}
+
+
+def again(learner: Learner) -> dict[str, Any]:
+    """Take the first steps with the excerpts of each batch in the reverse order.
+
+    Only rounding tells the losses from those of :func:`race`.
+    """
+    batches = (next(learner.batches) for _ in range(FIRST))
+    return {"same": [learner.step(_reversed(batch)) for batch in batches]}
 
 
 def speech() -> dict[str, np.ndarray]:
@@ -185,9 +194,19 @@ def magnitude_snr(estimates: np.ndarray, targets: np.ndarray) -> float:
 
 
 def play(learners: Mapping[str, Callable[[Path, int], Learner]]) -> None:
-    """Let a learner learn from each seed of the command line; print the results."""
+    """Let a learner learn from each seed of the command line; print the results.
+
+    For 0 seconds it takes the first steps again.
+    """
     name, folder, seconds, *seeds = sys.argv[1:]
     for seed in map(int, seeds):
-        result = race(learners[name](Path(folder), seed), float(seconds))
+        learner = learners[name](Path(folder), seed)
+        result = race(learner, float(seconds)) if float(seconds) else again(learner)
         sys.stdout.write(f"result {json.dumps({'seed': seed, **result})}\n")
         sys.stdout.flush()
+
+
+def _reversed(batch: Any) -> Any:
+    if isinstance(batch, dict):
+        return {name: tensor.flip(0) for name, tensor in batch.items()}
+    return batch[::-1].copy()

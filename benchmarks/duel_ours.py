@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,7 +60,9 @@ def our_conv_tasnet(folder: Path, seed: int) -> Learner:
 
     from clustering import conv_tasnet_file
     from clustering.config import Loss
+    from common.training import distribution
 
+    distribution.prepare(seed)
     network = conv_tasnet_file.load(folder / f"conv_tasnet {seed}.pth").network
     loss = Loss(inference_kind="si_sdr")
     config = our_config(kind="conv_tasnet", loss=loss, clip_norm=CLIP)
@@ -75,7 +78,9 @@ def our_deep_clustering(folder: Path, seed: int) -> Learner:
 
     from clustering.nussl import model_file
     from common.signal.stft import stft
+    from common.training import distribution
 
+    distribution.prepare(seed)
     network = model_file.load(folder / f"deep_clustering {seed}.pth").network
     config = our_config(kind="dpcl", spectral=network.config)
     batches, valid = data.read(folder, "speech", seed)
@@ -117,7 +122,10 @@ def our_open_unmix(folder: Path, seed: int) -> Learner:
     job = _music(folder)
     job.start()
     model = job.model
-    convert.export({TARGET: model.network}, folder / f"open_unmix {seed}")
+    weights = folder / f"open_unmix {seed}"
+    # An interrupted run has left the same weights.
+    shutil.rmtree(weights, ignore_errors=True)
+    convert.export({TARGET: model.network}, weights)
     batches, valid = data.read(folder, "music", seed)
     step = our_step(model, [model.loss_mean])
     mixture, target = (model.magnitude(tf.constant(valid[:, part])) for part in (0, 1))

@@ -63,13 +63,10 @@ def race(learner: Learner, seconds: float) -> dict[str, Any]:
     return {"curve": curve, "same": same}
 
 
-def again(learner: Learner) -> dict[str, Any]:
-    """Take the first steps with the excerpts of each batch in the reverse order.
-
-    Only rounding tells the losses from those of :func:`race`.
-    """
+def first_steps(learner: Learner) -> dict[str, Any]:
+    """Take the steps whose losses are compared, and no more."""
     batches = (next(learner.batches) for _ in range(FIRST))
-    return {"same": [learner.step(_reversed(batch)) for batch in batches]}
+    return {"same": [learner.step(batch) for batch in batches]}
 
 
 def speech() -> dict[str, np.ndarray]:
@@ -193,20 +190,16 @@ def magnitude_snr(estimates: np.ndarray, targets: np.ndarray) -> float:
     return float(10 * np.log10(np.sum(targets**2, dtype=np.float64) / error))
 
 
-def play(learners: Mapping[str, Callable[[Path, int], Learner]]) -> None:
+def play(learners: Mapping[str, Callable[..., Learner]]) -> None:
     """Let a learner learn from each seed of the command line; print the results.
 
-    For 0 seconds it takes the first steps again.
+    For 0 seconds it takes the first steps, in float64.
     """
     name, folder, seconds, *seeds = sys.argv[1:]
     for seed in map(int, seeds):
-        learner = learners[name](Path(folder), seed)
-        result = race(learner, float(seconds)) if float(seconds) else again(learner)
+        if float(seconds):
+            result = race(learners[name](Path(folder), seed), float(seconds))
+        else:
+            result = first_steps(learners[name](Path(folder), seed, exact=True))
         sys.stdout.write(f"result {json.dumps({'seed': seed, **result})}\n")
         sys.stdout.flush()
-
-
-def _reversed(batch: Any) -> Any:
-    if isinstance(batch, dict):
-        return {name: tensor.flip(0) for name, tensor in batch.items()}
-    return batch[::-1].copy()

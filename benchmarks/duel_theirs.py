@@ -1,6 +1,7 @@
 """The peers' learners of the duels, which ``duels.py`` starts; see ``duel_data.race``.
 
 Networks, losses and optimizers are their own. Each runs in the environment of its peer.
+``exact`` asks for float64, to tell rounding from a difference.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ HIDDEN, LAYERS, DIM, BINS = 64, 2, 20, 129
 OUTPUTS, COEFFICIENTS, WIDTH, CHANNELS, BLOCKS, REPEATS = 4, 128, 64, 128, 6, 2
 
 
-def their_conv_tasnet(folder: Path, seed: int) -> Learner:
+def their_conv_tasnet(folder: Path, seed: int, exact: bool = False) -> Learner:
     """Conv-TasNet of asteroid, as its recipe for WHAM! trains it."""
     torch = _torch(seed)
     from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
@@ -32,12 +33,14 @@ def their_conv_tasnet(folder: Path, seed: int) -> Learner:
     content = {"model_name": "ConvTasNet", "model_args": model.get_model_args()}
     content["state_dict"] = model.state_dict()
     torch.save(content, folder / f"conv_tasnet {seed}.pth")
+    real = torch.float64 if exact else torch.float32
+    model = model.to(real)
     loss = PITLossWrapper(pairwise_neg_sisdr, pit_from="pw_mtx")
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     batches, valid = data.read(folder, "speech", seed)
 
     def step(batch: np.ndarray) -> float:
-        sources = torch.from_numpy(batch)
+        sources = torch.from_numpy(batch).to(real)
         optimizer.zero_grad()
         value = loss(model(sources.sum(1)), sources)
         value.backward()
@@ -54,7 +57,7 @@ def their_conv_tasnet(folder: Path, seed: int) -> Learner:
     return Learner(step, score, batches)
 
 
-def their_deep_clustering(folder: Path, seed: int) -> Learner:
+def their_deep_clustering(folder: Path, seed: int, exact: bool = False) -> Learner:
     """Deep clustering of nussl, from spectra and targets that are made before."""
     torch = _torch(seed)
     import nussl
@@ -65,6 +68,8 @@ def their_deep_clustering(folder: Path, seed: int) -> Learner:
         build(BINS, HIDDEN, LAYERS, True, 0.0, DIM, activations)
     )
     model.save(str(folder / f"deep_clustering {seed}.pth"))
+    real = torch.float64 if exact else torch.float32
+    model = model.to(real)
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     losses = {"DeepClusteringLoss": {"weight": 1.0}}
     closure = nussl.ml.train.closures.TrainClosure(losses, optimizer, model)
@@ -74,7 +79,10 @@ def their_deep_clustering(folder: Path, seed: int) -> Learner:
     held_out = torch.stack([nussl_item(sources)["mix_magnitude"] for sources in valid])
     rows = np.load(folder / f"speech, order {seed}.npy")
     batches = (
-        {name: torch.stack([items[index][name] for index in row]) for name in items[0]}
+        {
+            name: torch.stack([items[index][name] for index in row]).to(real)
+            for name in items[0]
+        }
         for row in rows
     )
 
@@ -116,7 +124,7 @@ def nussl_item(sources: np.ndarray) -> Any:
     return {name: torch.as_tensor(item[name]).float() for name in names}
 
 
-def their_open_unmix(folder: Path, seed: int) -> Learner:
+def their_open_unmix(folder: Path, seed: int, exact: bool = False) -> Learner:
     """Open-Unmix as the script of openunmix trains it."""
     torch = _torch(seed)
     import openunmix.transforms
@@ -127,19 +135,23 @@ def their_open_unmix(folder: Path, seed: int) -> Learner:
     for parameter in network.parameters():
         parameter.requires_grad = True
     network.lstm.dropout = 0.0
+    real = torch.float64 if exact else torch.float32
+    network = network.to(real)
     transform, _ = openunmix.transforms.make_filterbanks(1024, 512, sample_rate=16000)
     encoder = torch.nn.Sequential(
         transform, openunmix.transforms.ComplexNorm(mono=False)
-    )
+    ).to(real)
     optimizer = torch.optim.Adam(network.parameters(), lr=LR, weight_decay=1e-5)
     batches, valid = data.read(folder, "music", seed)
-    mixture, target = (encoder(torch.from_numpy(valid[:, part])) for part in (0, 1))
+    valid = torch.from_numpy(valid).to(real)
+    mixture, target = (encoder(valid[:, part]) for part in (0, 1))
 
     def step(batch: np.ndarray) -> float:
         network.train()
         optimizer.zero_grad()
-        estimate = network(encoder(torch.from_numpy(batch[:, 0])))
-        expected = encoder(torch.from_numpy(batch[:, 1]))
+        sounds = torch.from_numpy(batch).to(real)
+        estimate = network(encoder(sounds[:, 0]))
+        expected = encoder(sounds[:, 1])
         loss = torch.nn.functional.mse_loss(estimate, expected)
         loss.backward()
         optimizer.step()
@@ -153,7 +165,7 @@ def their_open_unmix(folder: Path, seed: int) -> Learner:
     return Learner(step, score, batches)
 
 
-def their_mixit(folder: Path, seed: int) -> Learner:
+def their_mixit(folder: Path, seed: int, exact: bool = False) -> Learner:
     """Mixture invariant training by the TDCN++, the search and the rule of asteroid."""
     torch = _torch(seed)
     from asteroid.dsp.consistency import mixture_consistency

@@ -143,16 +143,18 @@ def their_open_unmix(folder: Path, seed: int, exact: bool = False) -> Learner:
     ).to(real)
     optimizer = torch.optim.Adam(network.parameters(), lr=LR, weight_decay=1e-5)
     batches, valid = data.read(folder, "music", seed)
-    valid = torch.from_numpy(valid).to(real)
-    mixture, target = (encoder(valid[:, part]) for part in (0, 1))
+
+    def magnitudes(batch: np.ndarray) -> list[Any]:
+        parts = (torch.from_numpy(batch[:, part].copy()) for part in (0, 1))
+        return [encoder(waves.to(real)) for waves in parts]
+
+    mixture, target = magnitudes(valid)
 
     def step(batch: np.ndarray) -> float:
         network.train()
         optimizer.zero_grad()
-        sounds = torch.from_numpy(batch).to(real)
-        estimate = network(encoder(sounds[:, 0]))
-        expected = encoder(sounds[:, 1])
-        loss = torch.nn.functional.mse_loss(estimate, expected)
+        sounds, expected = magnitudes(batch)
+        loss = torch.nn.functional.mse_loss(network(sounds), expected)
         loss.backward()
         optimizer.step()
         return loss.item()

@@ -58,7 +58,10 @@ BENCHMARKS = {
     "exporting": Benchmark("export"),
 }
 
-TRAININGS = "bundled_scores", "mir1k", "reproduce", "second_phase", "two_speakers"
+TRAININGS = (
+    *("bundled_scores", "duels", "mir1k", "reproduce", "second_phase"),
+    "two_speakers",
+)
 """Programs of trainings, which take hours and have tables of their own."""
 
 OURS = "tensorflow", "tf-keras", "numpy", "scipy", "onnxruntime", "museval"

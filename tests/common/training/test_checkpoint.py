@@ -286,5 +286,5 @@ def test_every_choice_has_its_own_folder_of_scores(chosen):
 def test_weights_that_cannot_be_written_are_one_sentence_with_the_reason(toys):
     (toys.folder / "file").touch()
     network = keras.Sequential([keras.layers.Dense(1, input_shape=(1,))])
-    with pytest.raises(OSError, match=r"cannot be written \(.*[Nn]ot a directory\)"):
+    with pytest.raises(OSError, match=r"cannot be written \(.*(?i:not) a directory\)"):
         save_network(toys.folder / "file" / "run", network)

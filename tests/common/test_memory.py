@@ -10,7 +10,7 @@ import pytest
 HOLES = """
 import re
 import numpy as np
-from common.training import memory
+from common import memory
 if {give_back}:
     memory.give_back()
 np.ones(30 << 20, np.uint8)

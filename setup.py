@@ -116,7 +116,7 @@ COMMANDS = [
     "unmix-train = unmix.train:main",
     "unmix-separate = unmix.separate:main",
     # For those who type umx, the original's command, beside which it may stand.
-    "umx-tf = unmix.openunmix.umx_command:main",
+    "umx-tf = unmix.umx_command:main",
     "unmix-evaluate = unmix.evaluate:main",
     "unmix-convert = unmix.convert:main",
     "unmix-export = unmix.export:main",

@@ -45,7 +45,7 @@ LARGE_FOLDERS = {
     "common/records": 15,
     "common/training": 15,
     "mixit": 18,
-    "unmix": 19,
+    "unmix": 20,
     "adversarial": 17,
     "clustering": 25,  # of which twelve are documented commands
 }

@@ -30,7 +30,7 @@ COMMANDS = {
     "mixit-light": "mixit.light:main",
     "unmix-train": "unmix.train:main",
     "unmix-separate": "unmix.separate:main",
-    "umx-tf": "unmix.openunmix.umx_command:main",
+    "umx-tf": "unmix.umx_command:main",
     "unmix-evaluate": "unmix.evaluate:main",
     "unmix-convert": "unmix.convert:main",
     "unmix-export": "unmix.export:main",

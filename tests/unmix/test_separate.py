@@ -11,9 +11,8 @@ import pytest
 import unmix
 from common import audio
 from common.separation.separator import SeparationError
-from unmix import separate, weights
+from unmix import separate, umx_command, weights
 from unmix.filtering.two_pass import TwoPassSeparator, WienerOptions
-from unmix.openunmix import umx_command
 
 MODEL = Path(__file__).resolve().parents[1] / "golden" / "unmix" / "estimates"
 MONO = MODEL.parent / "original_micro_mono"

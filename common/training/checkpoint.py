@@ -20,9 +20,9 @@ import numpy as np
 import tensorflow as tf
 
 from common.files import sync, user_path, write_text
+from common.literal_path import literal
 from common.training import network_file
 from common.training.averages import Averages
-from common.training.literal_path import literal
 
 FOLDERS = ("latest", "best", "kept")
 """Folders of a run that hold checkpoints."""

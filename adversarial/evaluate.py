@@ -339,7 +339,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> int:
     if options.model is None:
-        raise CorpusError("no model is named; give a run folder, a checkpoint or mini")
+        raise CorpusError(
+            "no model is named; give a run folder, a checkpoint or singing"
+        )
     path = phases.locate(options.model)
     separator = load(path, checkpoint=options.checkpoint)
     config = _test_config(phases.read_config(path), options.data)

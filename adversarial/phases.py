@@ -179,8 +179,8 @@ def newest(base: str | Path = BASE) -> Path:
     if not times:
         raise CheckpointError(
             f"there is no run with a checkpoint below {Path(base).resolve()}; name "
-            "another folder, or singing, which comes with the package, by --checkpoint, "
-            "or train a network: python -m adversarial.train"
+            "another folder, or singing, which comes with the package, by "
+            "--checkpoint, or train a network: python -m adversarial.train"
         )
     return max(times, key=lambda run: (times[run], run.name))
 

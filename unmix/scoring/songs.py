@@ -76,21 +76,18 @@ def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[S
     return [Song(name, songs[name]) for name in sorted(songs)]
 
 
-def find_tracks(
-    dataset: str, root: Path, split: str, options: Options | None = None
-) -> list[Song]:
+def find_tracks(dataset: str, root: Path, split: str) -> list[Song]:
     """List the tracks of any corpus by its name in the catalogue.
 
     Args:
         dataset: Name of the corpus.
         root: Its folder.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        options: Options of reading it.
 
     Raises:
         CorpusError: There is no track, or one lacks a file.
     """
-    tracks = catalogue.tracks(dataset, root, split, options or Options())
+    tracks = catalogue.tracks(dataset, root, split, Options())
     return [Song(track.name, root, track=track) for track in tracks]
 
 

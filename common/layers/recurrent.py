@@ -118,7 +118,8 @@ class RecurrentStack(keras.layers.Layer):
             if masks is not None and layer:
                 signal *= masks(layer)
             weights = [cell.tensors() for cell in cells]
-            signal = tf.concat(_trained(self.kind, signal, weights), axis=-1)
+            outputs = _trained(self.kind, signal, weights, training)
+            signal = tf.concat(outputs, axis=-1)
         if masks is not None and self.dropout_last:
             signal *= masks(len(self.cells))
         return tf.transpose(signal, [1, 0, 2])
@@ -290,7 +291,7 @@ def _start(initial: Initial, forget_bias: float | None, gates: int) -> Start:
 
 
 def _trained(
-    kind: CellType, signal: tf.Tensor, weights: list[Weights]
+    kind: CellType, signal: tf.Tensor, weights: list[Weights], training: bool
 ) -> list[tf.Tensor]:
     """Run all directions of a layer, differentiably."""
     if kind == "gru" or lstm_cudnn.available():
@@ -300,7 +301,20 @@ def _trained(
             for weight, reverse in zip(weights, (False, True), strict=False)
         ]
     shares = [lstm_training.input_share(signal, weight) for weight in weights]
-    return lstm_training.recurrence(shares, [weight[1] for weight in weights])
+    recurrent = [weight[1] for weight in weights]
+    if training and _worth_compiling(signal, recurrent[0]):
+        return lstm_training.compiled_recurrence(shares, recurrent)
+    return lstm_training.recurrence(shares, recurrent)
+
+
+def _worth_compiling(signal: tf.Tensor, recurrent: tf.Tensor) -> bool:
+    """Whether a narrow layer is trained in a graph on excerpts of one length.
+
+    XLA compiles a program for each shape.
+    """
+    narrow = (recurrent.shape[0] or 0) <= lstm_training.NARROW
+    fixed = not tf.executing_eagerly() and signal.shape.is_fully_defined()
+    return narrow and fixed and lstm_inference.compiles()
 
 
 def _fastest(kind: CellType) -> Run:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from common.layers import lstm_cudnn, lstm_inference
+from common.layers import lstm_cudnn, lstm_inference, lstm_training
 from common.layers.recurrent import RecurrentStack
 from common.signal.stft import Stft, stft
 
@@ -180,6 +180,30 @@ def test_gradient_is_the_derived_one(bidirectional):
         for got, expected in zip(ours, derived, strict=True):
             assert np.abs(expected).max() > 1e-3 or frames == 1
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=3e-6)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_compiled_training_is_the_loop(bidirectional, monkeypatch):
+    stack = make(5, 6, layers=2, bidirectional=bidirectional)
+    inputs = noise(3, 12, 5)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(stack(inputs, training=True)))
+        return [loss, *tape.gradient(loss, stack.trainable_weights)]
+
+    compiled = tf.function(gradients, autograph=False)
+    assert "XlaMustCompile" in str(
+        compiled.get_concrete_function().graph.as_graph_def()
+    )
+    actual = compiled()
+    monkeypatch.setattr(lstm_training, "NARROW", 5)
+    loop = tf.function(gradients, autograph=False)
+    assert "XlaMustCompile" not in str(
+        loop.get_concrete_function().graph.as_graph_def()
+    )
+    for got, expected in zip(actual, loop(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=3e-6)
 
 
 @pytest.mark.parametrize("xla", [True, False])

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -140,8 +140,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
     tags = pipe.tags if pipe else read_tags(source)
     sources = [*stems] if form.two_stems else [*separator.sources]
-    window = _window_samples(activity_seconds, rate)
-    meter, delay = Meter(len(sources), window), Delay()
+    meter, delay = Meter(len(sources), _window_samples(activity_seconds, rate)), Delay()
     drafted = growing if live else staged
     with drafted(folder, paths) as drafts, ExitStack() as stack:
 
@@ -153,31 +152,38 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
 
         writers = {name: open_writer(path) for name, path in stems.items()}
         mixed = [open_writer(path) for path in copies if part != WHOLE]
-        for mixture, estimates in walk(separator, sound, form, progress, delay):
-            meter.add(mixture, estimates)
-            for name, writer in writers.items():
-                writer.write(estimates[sources.index(name)])
-            for writer in mixed:
-                writer.write(mixture)
+        numbered = {sources.index(name): writer for name, writer in writers.items()}
+        _write(walk(separator, sound, form, progress, delay), numbered, mixed, meter)
         for path in copies if part == WHOLE else ():
             shutil.copyfile(source, drafts[path])
     return Summary(
         name=STANDARD_INPUT if pipe else source.name,
         folder=paths[0].parent,
-        samples=meter.samples,
         sample_rate=rate,
         elapsed_seconds=time.perf_counter() - began,
-        residual_db=meter.residual_db,
-        peaks={name: float(meter.peaks[sources.index(name)]) for name in stems},
-        levels_db={name: meter.level_db(sources.index(name)) for name in stems},
         clipped={name: writer.clipped for name, writer in writers.items()},
         channels=sound.channels,
         paths=stems,
         start_seconds=sound.start / sound.sample_rate,
         rest_of=form.two_stems,
         latency_seconds=delay.most if live else None,
-        activity=_activity(meter, window / rate, sources, stems) if window else None,
+        **_levels(meter, rate, sources, stems),
     )
+
+
+def _write(
+    pairs: Iterable[Pair],
+    stems: Mapping[int, audio.Writer],
+    mixtures: Sequence[audio.Writer],
+    meter: Meter,
+) -> None:
+    """Write blocks of stems, by the number of their source, and of the mixture."""
+    for mixture, estimates in pairs:
+        meter.add(mixture, estimates)
+        for number, writer in stems.items():
+            writer.write(estimates[number])
+        for writer in mixtures:
+            writer.write(mixture)
 
 
 def _window_samples(seconds: float | None, rate: int) -> int | None:
@@ -191,13 +197,23 @@ def _window_samples(seconds: float | None, rate: int) -> int | None:
     return round(seconds * rate)
 
 
-def _activity(
-    meter: Meter, seconds: float, sources: Sequence[str], stems: Iterable[str]
-) -> Activity:
-    mixture, *levels = meter.levels_db().tolist()
-    return Activity(
-        seconds, mixture, {name: levels[sources.index(name)] for name in stems}
-    )
+def _levels(
+    meter: Meter, rate: int, sources: Sequence[str], stems: Iterable[str]
+) -> dict[str, Any]:
+    """Return the fields of a summary that its meter gives."""
+    numbers = {name: sources.index(name) for name in stems}
+    activity = None
+    if meter.window_samples:
+        mixture, *levels = meter.levels_db().tolist()
+        windows = {name: levels[number] for name, number in numbers.items()}
+        activity = Activity(meter.window_samples / rate, mixture, windows)
+    return {
+        "samples": meter.samples,
+        "residual_db": meter.residual_db,
+        "peaks": {name: float(meter.peaks[number]) for name, number in numbers.items()},
+        "levels_db": {name: meter.level_db(number) for name, number in numbers.items()},
+        "activity": activity,
+    }
 
 
 def check_latency(separator: Separator) -> None:

@@ -141,7 +141,7 @@ class Meter:
     def __init__(self, sources: int, window_samples: int | None = None) -> None:
         self.samples = 0
         self.peaks = np.zeros(sources)
-        self._window_samples = window_samples
+        self.window_samples = window_samples
         self._windows: list[np.ndarray] = []
         self._values = 0
         self._energies = np.zeros(sources)
@@ -150,8 +150,8 @@ class Meter:
     def add(self, mixture: np.ndarray, estimates: np.ndarray) -> None:
         """Add a chunk [channels, n] and its estimates [sources, channels, n]."""
         residual = mixture - estimates.sum(0, dtype=np.float64)
-        if self._window_samples and mixture.size:
-            self._add_windows(np.stack([mixture, *estimates]), self._window_samples)
+        if self.window_samples and mixture.size:
+            self._add_windows(np.stack([mixture, *estimates]), self.window_samples)
         self.samples += mixture.shape[1]
         self._values += mixture.size
         self.peaks = np.maximum(self.peaks, np.abs(estimates).max((1, 2)))
@@ -171,7 +171,7 @@ class Meter:
 
     def levels_db(self) -> np.ndarray:
         """Mean powers in dB of full scale, of the mixture and each source by window."""
-        window = self._window_samples or 1
+        window = self.window_samples or 1
         lengths = np.full(len(self._windows), window)
         lengths[-1] = self.samples - window * (len(lengths) - 1)
         powers = np.stack(self._windows, axis=1) / lengths

@@ -12,8 +12,9 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,27 +91,13 @@ def train(config: Any, build: Build) -> Any:
             batch cannot be divided among the replicas.
         CheckpointError: There are checkpoints and none can be restored.
     """
-    folder = Path(config.output)
+    folder, chief = Path(config.output), cluster.is_chief()
     job, batch, averages = _start(config, build)
-    steps = config.train.steps_per_epoch or job.steps_per_epoch
-    if steps < 1:
-        raise TrainingError(
-            f"train.steps_per_epoch={steps}: expected at least 1, because these data "
-            "have no epochs of their own"
-        )
-    schedule = replace(config.train, steps_per_epoch=steps)
+    schedule = _schedule(config.train, job)
     # Every replica returns the metrics of all; the default would add them up.
     job.model.distribute_reduction_method = "first"
-    chief = cluster.is_chief()
     store = Checkpoints(folder, job.model, schedule.keep, chief, averages)
-    restored = store.restore_latest()
-    step, state, skipped = restored or (0, {}, ())
-    _expect_one_step(folder, job.model.distribute_strategy, step)
-    if restored is None:
-        job.start()
-        averages.restart()
-    for sentence in skipped:
-        say(f"{folder}: {sentence}: going on from step {step}")
+    step, state = _restore(store, job, averages, folder)
     _check_batch(folder, state, batch)
     if chief:
         digest = job.digest or job.records[0].digest
@@ -127,10 +114,44 @@ def train(config: Any, build: Build) -> Any:
     saver = Saver(store, schedule, callbacks, step, state)
     if saver.stopped:
         say(f"{folder}: this run has stopped early")
-        averages.use(True)
-        return job.model
+    else:
+        with _explained(folder, job):
+            _fit(job, schedule, step, [*saver.all, averages])
+    averages.use(True)
+    return job.model
+
+
+def _schedule(schedule: Schedule, job: Job) -> Schedule:
+    """Return the schedule with the steps of an epoch, its own or those of the data."""
+    steps = schedule.steps_per_epoch or job.steps_per_epoch
+    if steps < 1:
+        raise TrainingError(
+            f"train.steps_per_epoch={steps}: expected at least 1, because these data "
+            "have no epochs of their own"
+        )
+    return replace(schedule, steps_per_epoch=steps)
+
+
+def _restore(
+    store: Checkpoints, job: Job, averages: Averages, folder: Path
+) -> tuple[int, Mapping[str, Any]]:
+    """Restore the latest checkpoint, or start a new run: the step and the state."""
+    restored = store.restore_latest()
+    step, state, skipped = restored or (0, {}, ())
+    _expect_one_step(folder, job.model.distribute_strategy, step)
+    if restored is None:
+        job.start()
+        averages.restart()
+    for sentence in skipped:
+        say(f"{folder}: {sentence}: going on from step {step}")
+    return step, state
+
+
+@contextmanager
+def _explained(folder: Path, job: Job) -> Iterator[None]:
+    """Raise errors that name the damaged record, or say that a worker has ended."""
     try:
-        _fit(job, schedule, step, [*saver.all, averages])
+        yield
     except tf.errors.DataLossError as error:
         if not job.records:
             raise
@@ -142,8 +163,6 @@ def train(config: Any, build: Build) -> Any:
             f"{folder}: another worker of this run has ended; start the same command "
             "on all machines again to go on from the last checkpoint"
         ) from error
-    averages.use(True)
-    return job.model
 
 
 def check(config: Any, build: Build) -> int:

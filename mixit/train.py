@@ -49,9 +49,9 @@ class MixitTraining(keras.Model):
         self.config = config
         self.replicas = replicas
         self.loss_mean = keras.metrics.Mean("loss")
-        self.parts = 1 if config.labelled == 1.0 else 2
-        self.names = summaries.signal_names(config.model.num_sources, self.parts)
-        suffixes = SUPERVISED if self.parts == 1 else summaries.INVARIANT
+        self.num_mixtures = 1 if config.labelled == 1.0 else 2
+        self.names = summaries.signal_names(config.model.num_sources, self.num_mixtures)
+        suffixes = SUPERVISED if self.num_mixtures == 1 else summaries.INVARIANT
         self.seen = summaries.Summaries(self.names, suffixes, "seen")
         self.held_out = summaries.Summaries(self.names, suffixes, "held_out")
         self.built = True
@@ -59,8 +59,8 @@ class MixitTraining(keras.Model):
     @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Separate mixtures of mixtures and take one optimizer step."""
-        parts = self.config.train.accumulate
-        gradients, (losses, estimates) = accumulate(self.gradients_of, batch, parts)
+        count = self.config.train.accumulate
+        gradients, (losses, estimates) = accumulate(self.gradients_of, batch, count)
         weights = self.network.trainable_variables
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         self.loss_mean.update_state(losses)
@@ -102,9 +102,11 @@ class MixitTraining(keras.Model):
             together, *apart = tf.split(self.network(tf.concat(everything, axis=0)), 3)
             losses = self._invariant(mixtures, together)
             self.loss_mean.update_state(losses, tf.reduce_mean(weights, axis=1))
-        parts = (tf.unstack(tensor, axis=1) for tensor in (batch["sources"], weights))
+        sources_of, weight_of = (
+            tf.unstack(tensor, axis=1) for tensor in (batch["sources"], weights)
+        )
         for sources, weight, estimates, mixture in zip(
-            *parts, apart, singles, strict=True
+            sources_of, weight_of, apart, singles, strict=True
         ):
             if self.config.labelled == 1.0:
                 losses = self._supervised(sources, estimates, mixture)
@@ -122,7 +124,9 @@ class MixitTraining(keras.Model):
     def _measure(self, batch: Mapping[str, tf.Tensor], estimates: tf.Tensor) -> None:
         """Measure a training batch if its outputs can be aligned to all sources."""
         mixture = tf.reduce_sum(batch["sources"], axis=[1, 2])
-        sources = summaries.arrange(batch["sources"][:, : self.parts], self.names)
+        sources = summaries.arrange(
+            batch["sources"][:, : self.num_mixtures], self.names
+        )
         self.seen.reset_state()
         if sources is not None:
             self.seen.update_state(sources, estimates, mixture)
@@ -174,24 +178,26 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     drawn = data.pools(config, train, labelled)
     valid = data.load_records(config, corpus, "validation")
     model = compiled(config, strategy.num_replicas_in_sync)
-    seen = data.training_example(config, *drawn)
-    example = data.validation_example(config, valid)
+    train_example = data.training_example(config, *drawn)
+    valid_example = data.validation_example(config, valid)
     count = data.validation_count(config, valid)
     return training.Job(
         model=model,
         train=lambda step: distribution.training_batches(
-            strategy, seen, pairs_of_step, step
+            strategy, train_example, pairs_of_step, step
         ),
-        valid=lambda: distribution.validation_batches(strategy, example, count, pairs),
+        valid=lambda: distribution.validation_batches(
+            strategy, valid_example, count, pairs
+        ),
         records=(train, valid) if labelled is None else (train, valid, labelled),
         start=lambda: (
             config.initial and start_from(model, config.initial, with_moments)
         ),
         callbacks=lambda step: {
-            "training_sounds": _seen_sounds(
-                config, model, seen, pairs_of_step * model.replicas, step
+            "training_sounds": _training_sounds(
+                config, model, train_example, pairs_of_step * model.replicas, step
             ),
-            "sounds": _sounds(config, model, example, step),
+            "sounds": _sounds(config, model, valid_example, step),
         },
         scalars=model.scalars,
     )
@@ -252,7 +258,7 @@ def _main(config: MixitConfig, check: bool) -> int:
     return 0
 
 
-def _seen_sounds(
+def _training_sounds(
     config: MixitConfig, model: Any, example: Any, rows: int, start_step: int
 ) -> summaries.TrainingSounds:
     """Make the callback for summaries of training examples, as in Google's program."""
@@ -260,7 +266,10 @@ def _seen_sounds(
     def sources(step: int) -> tf.Tensor:
         positions = [tf.constant((step - 1) * rows + i, tf.int64) for i in range(3)]
         return tf.stack(
-            [example(position)["sources"][: model.parts] for position in positions]
+            [
+                example(position)["sources"][: model.num_mixtures]
+                for position in positions
+            ]
         )
 
     return summaries.TrainingSounds(

@@ -154,9 +154,12 @@ class UNet:
 def form(sample_rate: str) -> Form:
     """Return how stems are written; see :func:`adversarial.separate.form`."""
     native = sample_rate != "model"
-    pattern, original = "{name}_{source}", "{name}_original"
-    rate, remainder = ("input", "accompaniment") if native else ("model", None)
-    return Form(pattern, original, rate, remainder)  # type: ignore[arg-type]
+    return Form(
+        "{name}_{source}",
+        original=True,
+        rate="input" if native else "model",
+        remainder="accompaniment" if native else None,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

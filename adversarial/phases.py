@@ -17,6 +17,7 @@ from common.files import user_path
 from common.training import network_file, run_folder
 from common.training.checkpoint import CheckpointError, restore_network
 from common.training.resume import TrainingError
+from common.weights.registry import find_bundled
 
 SUPERVISED, SEMI_SUPERVISED = "sup", "semisup"
 """Names of the phases and of their folders."""
@@ -108,7 +109,7 @@ def locate(path: str | Path) -> Path:
     Raises:
         CheckpointError: There is no checkpoint, or it is not of a run.
     """
-    folder = bundled(path)
+    folder = find_bundled(BUNDLED, path)
     if folder is not None:
         return folder
     path = user_path(newest() if str(path) == NEWEST else path)
@@ -133,20 +134,9 @@ def locate(path: str | Path) -> Path:
     )
 
 
-def bundled(name: str | Path) -> Path | None:
-    """Return the run folder of a bundled model, or None for any other name.
-
-    >>> bundled("runs/mini") is None
-    True
-    """
-    folder = BUNDLED / name
-    is_name = Path(name).name == str(name)
-    return folder if is_name and (folder / CONFIG).exists() else None
-
-
 def original_checkpoint(path: str | Path) -> Path | None:
     """Return the path of a checkpoint of the original, or None for any other path."""
-    if str(path) == NEWEST or bundled(path):
+    if str(path) == NEWEST or find_bundled(BUNDLED, path):
         return None
     path = user_path(path)
     if Path(f"{path}.index").is_file():

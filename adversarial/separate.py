@@ -182,6 +182,7 @@ def separator(
         grid_samples=geometry.period * config.num_hop,
         context_samples=_context_samples(network, options),
         together=options.masks,
+        complete=options.masks or (config.head == "mask" and not options.griffin_lim),
         digest=lambda: fingerprint(network.variables, config),
     )
 

@@ -43,6 +43,8 @@ def load(path: str | Path, *, consistent: bool = False, **options: Any) -> Separ
             estimates = estimates + rest / np.float32(estimates.shape[1])
         return estimates[:, :, np.newaxis]
 
+    if consistent:
+        options["complete"] = True
     return exported.separator(separate, **options)
 
 

@@ -33,9 +33,8 @@ from clustering.mixtures import (
     Pool,
     draw,
 )
-from common import files
+from common import audio, files
 from common.corpora import reading, sound_files
-from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError, Track
 from common.corpora.waveforms import fingerprint, identity, modified
 from common.errors import exit_code
@@ -222,7 +221,7 @@ def _paths(folder: Path, rules: SplitRules) -> list[str]:
     """Return the paths of the sounds to use, relative to the folder."""
     paths = sorted(
         file.relative_to(folder).as_posix()
-        for file in sound_files.sounds_below(folder, SUFFIXES)
+        for file in sound_files.sounds_below(folder, audio.SUFFIXES)
     )
     used = _matcher(rules.match) if rules.match else lambda path: True
     excluded = _matcher(rules.exclude) if rules.exclude else lambda path: False

@@ -366,9 +366,13 @@ def _read(sound: Path | Channel | Sum, start: int, samples: int) -> np.ndarray:
         return channels[sound.channel : sound.channel + 1]
     total = np.zeros((1, samples), np.float32)
     for part in sound.parts:
-        if not isinstance(part, np.ndarray):
-            mono = _read(part, start, samples).mean(axis=0, keepdims=True)
-            total[:, : mono.shape[1]] += mono
+        if isinstance(part, np.ndarray):
+            raise CorpusError(
+                "a source is a sum with an array, which the list of a mixture cannot "
+                "name; expected sums of files"
+            )
+        mono = _read(part, start, samples).mean(axis=0, keepdims=True)
+        total[:, : mono.shape[1]] += mono
     return total
 
 

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from common import audio
 from common.corpora import reading, sound_files
-from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import replacing, user_path
@@ -50,7 +50,7 @@ def reorganize(
     listed: Collection[str] | None = None,
     *,
     make_copy: bool = False,
-    suffixes: Sequence[str] = SUFFIXES,
+    suffixes: Sequence[str] = audio.SUFFIXES,
 ) -> int:
     """Link or copy the sounds of a folder to other paths.
 
@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         *("--audio-extensions", "--audio_extensions"),
         nargs="+",
-        default=SUFFIXES,
+        default=audio.SUFFIXES,
         help="suffixes of the files to take",
     )
     return parser

@@ -23,7 +23,6 @@ from tqdm import tqdm
 from common import audio
 from common.audio.resample import ResampleStream
 from common.corpora import sound_files
-from common.corpora.recordings import SUFFIXES
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from common.files import holds, user_path
@@ -69,7 +68,7 @@ def tree(
     sample_rate: int,
     *,
     audio_format: str = "wav",
-    suffixes: Sequence[str] = SUFFIXES,
+    suffixes: Sequence[str] = audio.SUFFIXES,
     workers: int = 1,
 ) -> Counter[str]:
     """Write all sounds of a tree at another rate.
@@ -206,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         *("--audio-extensions", "--audio_extensions"),
         nargs="+",
-        default=SUFFIXES,
+        default=audio.SUFFIXES,
         help="suffixes of the files to convert",
     )
     return parser

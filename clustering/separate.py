@@ -90,6 +90,7 @@ def separator(
         segment_seconds=segment_seconds,
         overlap=overlap,
         grid_samples=config.hop_samples if spectral else bank(config).stride,
+        complete=consistent or _masks_add_up(config),
         digest=lambda: fingerprint(net.variables, *_facts(config)),
     )
 
@@ -98,6 +99,12 @@ def _facts(config: ClusteringConfig) -> tuple[Any, ...]:
     """List all that estimates depend on besides the weights."""
     shapes = config.spectral, config.tasnet, config.conv_tasnet
     return config.role, config.stft, config.cluster, config.sample_rate, *shapes
+
+
+def _masks_add_up(config: ClusteringConfig) -> bool:
+    """Whether the masks of the spectrum add up to 1 at all points."""
+    softmax = config.spectral.mask_activation[-1:] == ("softmax",)
+    return config.role == "dpcl" or (config.role in SPECTRAL and softmax)
 
 
 def is_levelled(config: ClusteringConfig) -> bool:

@@ -23,7 +23,6 @@ from harmony_split.limits import RefusedError
 
 QUEUED, DECODING, SEPARATING = "queued", "decoding", "separating"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
-WAITING = (QUEUED,)
 RUNNING = (DECODING, SEPARATING)
 FINISHED = (DONE, FAILED, CANCELLED)
 ID_BYTES = 16

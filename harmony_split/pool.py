@@ -27,6 +27,7 @@ from harmony_split.jobs import (
 )
 from harmony_split.limits import Limits, RefusedError, duration
 
+FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
 LINE_BYTES = 1 << 20
 logger = logging.getLogger("harmony_split")
@@ -99,14 +100,21 @@ class Pool:
 
     async def _keep(self, slot: _Slot) -> None:
         """Run one worker after the other."""
-        deaths = 0
+        pause = FIRST_PAUSE_SECONDS
         while True:
-            worked = await self._run(slot)
-            deaths = 0 if worked else deaths + 1
-            await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, 0.1 * 2**deaths))
+            try:
+                worked = await self._run(slot)
+            except Exception:
+                # Such as a full disk. If this task ended, no song would be separated.
+                logger.exception("a worker could not be run or understood")
+                worked = False
+            pause = FIRST_PAUSE_SECONDS if worked else 2 * pause
+            pause = min(LONGEST_PAUSE_SECONDS, pause)
+            await asyncio.sleep(pause)
 
     async def _run(self, slot: _Slot) -> bool:
         """Run a worker until it dies; return whether it has done any work."""
+        self._lost(slot)  # if an error has prevented this before
         process = await _started(self._command)
         slot.process, worked = process, False
         try:
@@ -219,10 +227,13 @@ class Pool:
 
     def _lost(self, slot: _Slot) -> None:
         """Requeue the job of a worker that died, or fail it."""
-        id_ = slot.job
-        slot.ready, slot.job = False, None
-        if id_ is None or self._stopping:
-            return
+        slot.ready = False
+        if slot.job is not None and not self._stopping:
+            self._requeue(slot.job)
+        slot.job = None
+
+    def _requeue(self, id_: str) -> None:
+        """Let a job begin again, unless it did so too often or nobody wants it."""
         if not self._is_at_work(id_):
             self._jobs.remove_files(id_)
             return

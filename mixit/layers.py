@@ -141,7 +141,7 @@ class Depthwise(keras.layers.Layer):
 
 
 def fusion_pays() -> bool:
-    """Whether :func:`fused_layers` is faster: on CPUs, but not in TensorFlow 2.16."""
+    """Whether :func:`fused_layers` is faster: on CPUs, from TensorFlow 2.21 on."""
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     return version >= (2, 21) and not tf.config.list_physical_devices("GPU")
 

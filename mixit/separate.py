@@ -173,6 +173,7 @@ def separator(
         segment_seconds=segment_seconds,
         overlap=overlap,
         grid_samples=network.config.hop_samples,
+        complete=network.config.mixture_consistency != "none",
         digest=lambda: fingerprint(network.variables, network.config),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from common import experiment, training
+from common import experiment, records, training
 from common.config import ConfigError
 from common.training import cluster, distribution
 from common.training.accumulation import Gradients, accumulate
@@ -190,6 +191,8 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
             strategy, valid_example, count, pairs
         ),
         records=(train, valid) if labelled is None else (train, valid, labelled),
+        digest="" if labelled is None else _digest(train, labelled),
+        earlier_digest=train.digest,
         start=lambda: (
             config.initial and start_from(model, config.initial, with_moments)
         ),
@@ -201,6 +204,12 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
         },
         scalars=model.scalars,
     )
+
+
+def _digest(*indexes: records.Index) -> str:
+    """Digest of several records."""
+    joined = " ".join(index.digest for index in indexes)
+    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def _check(config: MixitConfig) -> None:

@@ -59,12 +59,17 @@ def load(
     rest = bool(residual) or (len(names) == 1 and niter > 0)
     if residual:
         names.append(residual if isinstance(residual, str) else RESIDUAL)
-        options["complete"] = True
+    add_up = niter > 0 or (softmask and logit is None)
+    complete = bool(add_up and (residual or exported.config["separator"]["complete"]))
     chosen = Options(niter, softmask, rest, alpha, logit)
     network = TwoPass(exported, chosen, wiener_win_len, len(names))
     hop = network.params.hop_samples
     return exported.separator(
-        network, sources=names, grid_samples=(wiener_win_len or 1) * hop, **options
+        network,
+        sources=names,
+        grid_samples=(wiener_win_len or 1) * hop,
+        complete=complete,
+        **options,
     )
 
 

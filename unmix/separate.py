@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from common import memory
 from common.errors import exit_code
-from common.separation.command import add_checkpoint, command
+from common.separation.command import add_checkpoint, command, is_file
 from common.separation.separator import SeparationError, Separator
 from common.weights.fingerprint import fingerprint
 from unmix import stream, weights
@@ -58,10 +57,12 @@ def load(  # noqa: PLR0913 (each is one independent choice)
 ) -> Separator:
     """Load the networks of several targets as a separator.
 
+    It sets the memory allocators of the whole process, see :mod:`common.memory`.
+
     Args:
-        path: Name of a publication (``umx``, ``umxhq``, ``umxl``, ``umxse``, ``xumx``,
-            ``xumxhq``, ``xumxl``), run folder, folder as the original writes it, or
-            file of X-UMX.
+        path: Name of a bundled model (``singing``, ``enhance``, ``mini``) or of a
+            publication (``umx``, ``umxhq``, ``umxl``, ``umxse``, ``xumx``, ``xumxhq``,
+            ``xumxl``), run folder, folder as the original writes it, or file of X-UMX.
         targets: Networks to use; by default all. The filter adds the sound of missing
             targets to the others, so it is better to write fewer sources than to use
             fewer networks.
@@ -118,7 +119,8 @@ def load(  # noqa: PLR0913 (each is one independent choice)
         grid_samples=(wiener_win_len or 1) * config.hop_samples,
         pairs=True,
         complete=bool(
-            (residual or any(whole <= {*networks} for whole in WHOLES))
+            (niter > 0 or (softmask and logit is None))
+            and (residual or any(whole <= {*networks} for whole in WHOLES))
             and (matrix.sum(0) == 1).all()
         ),
         digest=lambda: _digest(networks),
@@ -159,7 +161,8 @@ def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarr
 def _check_alike(networks: Mapping[str, OpenUnmix]) -> None:
     (first, one), *others = networks.items()
     for name, other in others:
-        if (other.config, other.precision) != (one.config, one.precision):
+        shapes = weights.shape(one), weights.shape(other)
+        if shapes[0] != shapes[1] or one.precision != other.precision:
             raise SeparationError(
                 f"the networks of {first} and {name} differ in shape or precision; "
                 "expected one for all targets, separate them one by one"
@@ -283,9 +286,9 @@ class Residual(argparse.Action):
     ) -> None:
         """Store the name in the namespace, or a file in ``named_input``."""
         word = values if isinstance(values, str) else ""
-        is_file = os.sep in word or Path(word).suffix
-        setattr(namespace, self.dest, True if is_file else values)
-        if is_file:
+        names_file = is_file(word)
+        setattr(namespace, self.dest, True if names_file else values)
+        if names_file:
             namespace.named_input = [*namespace.named_input, values]
 
 

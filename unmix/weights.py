@@ -172,7 +172,7 @@ def start_from(model: OpenUnmix, path: str | Path, target: str) -> None:
     """
     other = load(path, [target])[target]
     name = f"initial={path}: its network of {target}"
-    network_file.expect_same_shape(name, _shape(other), _shape(model))
+    network_file.expect_same_shape(name, shape(other), shape(model))
     original_folder.assign(model, original_folder.collect(other), str(path))
 
 
@@ -217,8 +217,8 @@ def _chosen(
     return {target: paths[target] for target in targets or paths}
 
 
-def _shape(model: OpenUnmix) -> dict[str, float]:
-    """Return the values that determine the shape of a network."""
+def shape(model: OpenUnmix) -> dict[str, float]:
+    """Return the values that determine the shape of a network, by their keys."""
     config = dataclasses.replace(
         model.config,
         dropout=0.0,

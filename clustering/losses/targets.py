@@ -59,12 +59,12 @@ def psa(sources: tf.Tensor, mixture: tf.Tensor, truncated: bool = True) -> tf.Te
     [3.0, -1.0]
     """
     mixture = tf.expand_dims(mixture, -3)
-    loudness = tf.abs(mixture)
+    magnitude = tf.abs(mixture)
     # The direction first: the product of two quiet bins would underflow float32.
-    real = tf.math.divide_no_nan(tf.math.real(mixture), loudness)
-    imaginary = tf.math.divide_no_nan(tf.math.imag(mixture), loudness)
+    real = tf.math.divide_no_nan(tf.math.real(mixture), magnitude)
+    imaginary = tf.math.divide_no_nan(tf.math.imag(mixture), magnitude)
     part = tf.math.real(sources) * real + tf.math.imag(sources) * imaginary
-    return tf.minimum(tf.maximum(part, 0.0), loudness) if truncated else part
+    return tf.minimum(tf.maximum(part, 0.0), magnitude) if truncated else part
 
 
 def irm(sources: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
@@ -169,9 +169,9 @@ def magnitude_ratio(mixture: tf.Tensor) -> tf.Tensor:
     >>> magnitude_ratio(tf.constant([[[3.0, 1.0]]])).numpy().round(3).tolist()
     [[1.5, 0.5]]
     """
-    loudness = _points(mixture)
-    count = tf.cast(tf.shape(loudness)[-1], tf.float32)
-    return loudness * count / (tf.reduce_sum(loudness, -1, keepdims=True) + 1e-6)
+    magnitude = _points(mixture)
+    count = tf.cast(tf.shape(magnitude)[-1], tf.float32)
+    return magnitude * count / (tf.reduce_sum(magnitude, -1, keepdims=True) + 1e-6)
 
 
 def threshold(mixture: tf.Tensor, decibels: float = -40.0) -> tf.Tensor:
@@ -206,9 +206,9 @@ def vad(mixture: tf.Tensor, decibels: float = 40.0) -> tf.Tensor:
     >>> vad(tf.constant([[[10.0, 0.2, 0.05]]])).numpy().tolist()
     [[1.0, 1.0, 0.0]]
     """
-    loudness = _points(mixture)
-    loudest = tf.reduce_max(loudness, -1, keepdims=True)
-    return tf.cast(loudness > 10.0 ** (-decibels / 20.0) * loudest, tf.float32)
+    magnitude = _points(mixture)
+    loudest = tf.reduce_max(magnitude, -1, keepdims=True)
+    return tf.cast(magnitude > 10.0 ** (-decibels / 20.0) * loudest, tf.float32)
 
 
 def class_balance(assignment: tf.Tensor) -> tf.Tensor:

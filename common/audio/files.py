@@ -38,6 +38,14 @@ CHUNK_SAMPLES = 1 << 16
 STEPS_PER_SECOND = 2
 """Positions in a second at which the loudest excerpt may begin."""
 
+SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au"),
+    *(".snd", ".caf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a"),
+    *(".m4b", ".aac", ".ac3", ".eac3", ".dts", ".wma", ".wv", ".ape", ".tta", ".mka"),
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp"),
+)
+"""Suffixes of files that may hold sound; others in a folder are left out."""
+
 CONTAINERS = {"WAVEX": "WAV", "RF64": "WAV"}
 NAMES = {
     (file_format.container, file_format.subtype): name
@@ -269,4 +277,4 @@ def loudest(path: Name, seconds: float) -> int:
         return 0
     sums = np.convolve(energies, np.ones(width), "valid")
     start = int(np.argmax(sums)) * step
-    return min(start, info.samples - round(seconds * info.sample_rate))
+    return max(0, min(start, info.samples - round(seconds * info.sample_rate)))

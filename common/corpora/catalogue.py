@@ -23,7 +23,7 @@ from common.corpora import (
     song_folders,
     speaker_mixtures,
 )
-from common.corpora.completeness import part_of
+from common.corpora.completeness import HELD_OUT
 from common.corpora.track import CorpusError, Options, Track
 
 Reader = Callable[[Path, str, Options], list[Track]]
@@ -71,7 +71,7 @@ def _dsd100(root: Path, split: str, options: Options) -> list[Track]:
     if split == "test":
         return dsd100.tracks(root, "test", skip=options.skip)
     songs = dsd100.tracks(root, "train", skip=options.skip)
-    return part_of(dsd100.CORPUS, songs, split)
+    return reading.divide(songs, HELD_OUT)[split == "valid"]
 
 
 def _mir1k(root: Path, split: str, options: Options) -> list[Track]:

@@ -40,10 +40,6 @@ REMOTES = {
 }
 """Archives below REMOTE; ``get_fuss.sh`` fetches them."""
 LICENCE = "CC BY 4.0; the source clips are CC0 from freesound.org (FSD50K)"
-CITATION = (
-    "S. Wisdom et al., What's all the FUSS about free universal sound separation "
-    "data?, ICASSP 2021, arXiv:2011.00803"
-)
 
 
 class Example(NamedTuple):

@@ -72,22 +72,6 @@ def group(
     return kept
 
 
-def against_rest(
-    tracks: Iterable[Track], target: str, rest: str = "accompaniment"
-) -> list[Track]:
-    """Return tracks of one source and the sum of all others.
-
-    Args:
-        tracks: The tracks.
-        target: Name or label of the source, such as the vocals.
-        rest: Name of the sum of the others.
-
-    Raises:
-        CorpusError: No track has the target.
-    """
-    return group(tracks, {target: [target]}, rest=rest)
-
-
 def by_label(tracks: Iterable[Track]) -> list[Track]:
     """Return tracks whose sources are the sums of each label, such as ``piano``."""
     tracks = list(tracks)

@@ -42,7 +42,6 @@ SPLITS = {"train": "train", "valid": "train", "test": "test"}
 SUFFIXES = (".stem.mp4", ".stem.m4a")
 DECODED_FROM = "decoded-from.txt"
 """File in a folder of decoded stems with the fingerprint of the stem file."""
-SAMPLE_RATE = 44100
 VALIDATION = (
     "Actions - One Minute Smile",
     "Clara Berry And Wooldog - Waltz For My Victims",

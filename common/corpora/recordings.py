@@ -13,12 +13,6 @@ from common import audio
 from common.corpora import sound_files
 from common.corpora.track import CorpusError
 
-SUFFIXES = (
-    *(".aac", ".aif", ".aiff", ".au", ".flac", ".m4a", ".mka", ".mkv"),
-    *(".mov", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"),
-    *(".webm", ".wma", ".wv"),
-)
-"""Suffixes of recordings in a folder; a file that is named itself may have any."""
 TIME_PARTS = {"train": (0.0, 0.65), "validation": (0.65, 0.75), "eval": (0.75, 1.0)}
 """Part of a recording for each split, if recordings are cut in time."""
 FILE_SHARES = {"eval": 0.2, "validation": 0.1}
@@ -63,11 +57,11 @@ def find_kinds(sources: Sequence[Path]) -> dict[str, list[Recording]]:
             raise CorpusError(f"The source {source} does not exist.")
         files = [source]
         if source.is_dir():
-            files = sound_files.sounds_below(source, SUFFIXES)
+            files = sound_files.sounds_below(source, audio.SUFFIXES)
         if not files:
             raise CorpusError(
                 f"The folder {source} holds no recording; looked to any depth for "
-                f"{' '.join(SUFFIXES)}."
+                f"{' '.join(audio.SUFFIXES)}."
             )
         if str(source) in kinds:
             raise CorpusError(f"The source {source} is named twice; name it once.")

@@ -3,7 +3,9 @@
 The example layout is flat, ``<root>/<split>/<track>_<source>.wav``. Copy this file,
 change :func:`tracks` to find your files, add it to ``CORPORA`` of
 ``common/corpora/catalogue.py`` and its name to ``CorpusName`` of
-``common/corpora/track.py``: then all four packages can train on it.
+``common/corpora/track.py``: then all four packages can train on it. For the tests
+of this repository, name the module in ``SINGLE_READER`` of
+``tests/test_architecture.py`` and the corpus in ``docs/corpora.md``.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Names(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """Store the names in the namespace, and files in ``named_input``."""
-        files = [word for word in values[1:] if _is_file(word)]
+        files = [word for word in values[1:] if is_file(word)]
         words = [word for word in values if word not in files]
         names = [
             name.strip() for word in words for name in word.split(",") if name.strip()
@@ -86,7 +86,12 @@ class Names(argparse.Action):
         namespace.named_input = [*namespace.named_input, *files]
 
 
-def _is_file(word: str) -> bool:
+def is_file(word: str) -> bool:
+    """Whether a word after names of sources is an input file.
+
+    >>> is_file("songs/a"), is_file("a.wav"), is_file("vocals"), is_file("-")
+    (True, True, False, True)
+    """
     return word == STANDARD_INPUT or os.sep in word or bool(Path(word).suffix)
 
 
@@ -153,6 +158,7 @@ def command(  # noqa: PLR0913 (each is one choice of a package)
         parser.error("--preview chooses its part itself; leave out --start, --duration")
     plain = replace(FOLDERS, rate=shared["rate"])
     shared["form"] = form(options) if form else plain
+    shared["rate"] = shared["form"].rate
     if options["checkpoint"] is None:
         del options["checkpoint"]
     return exit_code("separate", lambda: _run(load, shared, options))

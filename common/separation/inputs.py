@@ -32,14 +32,6 @@ FORMATS = {"s16le": "wav16", "s24le": "wav24", "f32le": "wav"}
 PREVIEW_SECONDS = 20.0
 """Length of a preview."""
 
-SUFFIXES = (
-    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au"),
-    *(".snd", ".caf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a"),
-    *(".m4b", ".aac", ".ac3", ".eac3", ".dts", ".wma", ".wv", ".ape", ".tta", ".mka"),
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp"),
-)
-"""Suffixes of files that may hold sound; others in a folder are left out."""
-
 
 @dataclass(frozen=True)
 class Input:
@@ -200,7 +192,7 @@ def walk(folder: Path, output: Path) -> tuple[list[Path], list[Path]]:
             continue
         seen.add(os.path.realpath(parent))
         for name in names:
-            if is_sound(name, SUFFIXES):
+            if is_sound(name, audio.SUFFIXES):
                 sounds.append(Path(parent, name))
             elif not is_junk(name):
                 others.append(Path(parent, name))

@@ -65,7 +65,7 @@ class Separator:
             changed are not used, so estimates are those of one long pass.
         together: Whether a mono network sees all channels at once, [1, channels,
             samples], and each of them has its estimates.
-        complete: Whether the sources add up to the mixture.
+        complete: Whether the sources add up to the mixture, whatever it is.
         digest: Computes the SHA-256 of the weights and the configuration; None if it is
             unknown.
         watch: Gives the network a function that takes the fraction of each pass that is
@@ -91,7 +91,7 @@ class Separator:
     pairs: bool = False
     context_samples: int = 0
     together: bool = False
-    complete: bool = True
+    complete: bool = False
     digest: Callable[[], str] | None = None
     watch: Callable[[Callable[[float], object] | None], None] | None = None
 

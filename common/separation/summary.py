@@ -117,10 +117,12 @@ class Summary:
     @property
     def _residual(self) -> str:
         if self.residual_db == -math.inf:
-            return "sum of stems equals the mixture"
+            return "sum of all sources equals the mixture"
         if self.residual_db == math.inf:
-            return "the mixture is silent and the stems are not"
-        return f"sum of stems differs from the mixture by {self.residual_db:.1f} dB"
+            return "the mixture is silent and the sources are not"
+        return (
+            f"sum of all sources differs from the mixture by {self.residual_db:.1f} dB"
+        )
 
 
 class Meter:
@@ -149,8 +151,10 @@ class Meter:
 
     def add(self, mixture: np.ndarray, estimates: np.ndarray) -> None:
         """Add a chunk [channels, n] and its estimates [sources, channels, n]."""
+        if not mixture.size:
+            return
         residual = mixture - estimates.sum(0, dtype=np.float64)
-        if self.window_samples and mixture.size:
+        if self.window_samples:
             self._add_windows(np.stack([mixture, *estimates]), self.window_samples)
         self.samples += mixture.shape[1]
         self._values += mixture.size

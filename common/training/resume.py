@@ -31,7 +31,9 @@ class TrainingError(ValueError):
 
 
 class Saver(keras.callbacks.Callback):
-    """Save the run and restore its callbacks and metrics, after all other callbacks.
+    """Save the run and restore its callbacks and metrics.
+
+    It follows the callbacks whose state it saves, and precedes the averages of weights.
 
     Args:
         store: The checkpoints of the run folder.

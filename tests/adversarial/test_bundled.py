@@ -55,7 +55,7 @@ def test_new_songs_are_separated(tmp_path):
 
 
 def test_the_bundled_model_is_small_and_holds_no_paths():
-    folder = phases.bundled("mini")
+    folder = registry.find_bundled(phases.BUNDLED, "mini")
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3_000_000
     config = json.loads((folder / "config.json").read_text())

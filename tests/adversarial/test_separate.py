@@ -121,6 +121,18 @@ def test_the_estimates_of_a_mask_head_sum_to_the_mixture():
     np.testing.assert_allclose(sum(actual.values()), mixture, atol=1e-6)
 
 
+def test_only_masks_are_stated_to_add_up():
+    made = [
+        separate.separator(network(head), sample_rate=rate)
+        for head, rate in (
+            ("softplus", "model"),
+            ("mask", "model"),
+            ("softplus", "input"),
+        )
+    ]
+    assert [each.complete for each in made] == [False, True, True]
+
+
 def test_estimates_have_the_magnitude_that_the_network_says(net):
     mixture = noise(1, 2 * RATE)
     spectrum = _spectrum(mixture, net)

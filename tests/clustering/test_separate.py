@@ -52,10 +52,17 @@ def test_every_length_comes_out_as_long(separator):
 
 def test_masked_sources_add_up(config):
     separator = separate.separator(network(config), config)
+    assert separator.complete
     tone = 0.3 * np.sin(np.arange(900) * 0.7, dtype=np.float32)[np.newaxis]
     for mixture in (noise(1, 1), noise(1, 900), tone):
         estimates = spoken(separator, mixture)
         np.testing.assert_allclose(estimates.sum(0), mixture, atol=1e-5)
+
+
+def test_waveforms_add_up_only_if_they_are_made_to(config):
+    config = replace(config, kind="conv_tasnet")
+    made = [separate.separator(network(config), config, each) for each in (False, True)]
+    assert [each.complete for each in made] == [False, True]
 
 
 def test_channels_are_separated_each_by_itself(separator):

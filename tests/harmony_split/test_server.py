@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from harmony_split import pool
 from harmony_split.openapi import DOCUMENT
 
 STEMS = ["high", "low"]
@@ -163,6 +164,23 @@ def test_a_job_that_kills_its_worker_is_given_up_and_others_continue(
     assert job["state"] == "failed"
     assert "ended 2 times" in job["error"]["message"]
     assert page.finish(good)["state"] == "done"
+
+
+def test_an_error_while_a_worker_starts_is_logged_and_it_is_started_again(
+    serve, song, packed, monkeypatch, caplog
+):
+    started, calls = pool._started, []
+
+    async def started_later(command):
+        calls.append(command)
+        if len(calls) < 3:
+            raise OSError("cannot allocate memory")
+        return await started(command)
+
+    monkeypatch.setattr(pool, "_started", started_later)
+    page = serve()
+    assert page.finish(page.make(packed(song(1))))["state"] == "done"
+    assert "cannot allocate memory" in caplog.text
 
 
 def test_a_model_that_fails_says_why(page, song, packed):

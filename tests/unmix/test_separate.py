@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,20 @@ def test_existing_stems_stay(song, tmp_path, capsys):
     assert umx_command.main(words) == 0
     assert umx_command.main(words) == 1
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_only_filtered_estimates_add_up(separator):
+    assert not separator.complete  # vocals and drums alone
+    assert unmix.load(MODEL, residual=True).complete
+    assert not unmix.load(MODEL, residual=True, niter=0).complete
+    assert unmix.load(MODEL, residual=True, niter=0, softmask=True).complete
+
+
+def test_networks_that_differ_in_dropout_alone_are_joined(monkeypatch):
+    pair = weights.load(MODEL, ["vocals", "drums"])
+    pair["drums"].config = replace(pair["drums"].config, dropout=0.1)
+    monkeypatch.setattr(weights, "load", lambda *_: pair)
+    assert unmix.load("dropout").sources == ("vocals", "drums")
 
 
 def test_networks_of_different_shapes_are_refused(monkeypatch):

@@ -36,13 +36,13 @@ class FirstEstimates(NamedTuple):
     Attributes:
         gains: [..., targets, channels, frames, bins].
         carrier: [..., channels, frames, bins].
-        loudness: Squared magnitude of the carrier, None if all of it is 1.
+        power: Squared magnitude of the carrier, None if all of it is 1.
         total: Sum of the gains of all sources [..., channels, frames, bins].
     """
 
     gains: tf.Tensor
     carrier: Planes
-    loudness: tf.Tensor | None
+    power: tf.Tensor | None
     total: tf.Tensor
 
 
@@ -231,8 +231,8 @@ def _first_moments(first: FirstEstimates) -> tuple[tf.Tensor, Planes]:
     """Energy and cross products of the first estimates, with few passes over them."""
     gains, turn = first.gains, _cross(first.carrier)
     energy = tf.square(gains)
-    if first.loudness is not None:
-        energy *= first.loudness[..., tf.newaxis, :, :, :]
+    if first.power is not None:
+        energy *= first.power[..., tf.newaxis, :, :, :]
     both = gains[..., 0, :, :] * gains[..., -1, :, :]
     return energy, Planes(*(both * part[..., tf.newaxis, :, :] for part in turn))
 

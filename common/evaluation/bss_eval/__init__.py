@@ -289,6 +289,9 @@ def _ordered(
         orders = np.array(list(itertools.permutations(identity)))
     sir = square[WINDOWED.index("SIR"), identity, orders].mean(axis=1)
     if options.mode == "v4":
+        # One silent window makes museval keep the given order; here it does not count.
+        sounding = ~np.isnan(sir).any(axis=0)
+        sir = sir[:, sounding if sounding.any() else slice(None)]
         sir = sir.mean(axis=1, keepdims=True)
     # Among equal orders the first is taken; a window without a ratio keeps the order.
     order = orders[np.argmax(sir, axis=0)].T

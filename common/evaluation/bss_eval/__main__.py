@@ -19,7 +19,6 @@ import numpy as np
 
 from common import audio
 from common.corpora import sound_files
-from common.corpora.recordings import SUFFIXES
 from common.errors import exit_code
 from common.evaluation.bss_eval import WINDOWED, MeasureError, Options, Ratios, evaluate
 from common.evaluation.table import markdown
@@ -87,7 +86,7 @@ def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise MeasureError(f"{folder} is not a folder; name one that holds stems")
     files: dict[str, Path] = {}
-    for file in sound_files.sounds(folder, SUFFIXES):
+    for file in sound_files.sounds(folder, audio.SUFFIXES):
         if file.stem == MIXTURE:
             continue
         if file.stem in files:

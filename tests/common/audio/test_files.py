@@ -209,7 +209,10 @@ def test_the_loudest_excerpt_is_found(tmp_path):
     assert audio.loudest(tmp_path / "a.wav", 20) == 0
     sound[:, -3000:] = 0.9
     audio.write(tmp_path / "a.wav", sound, 8000)
-    assert audio.loudest(tmp_path / "a.wav", 3) <= 56000
+    assert audio.loudest(tmp_path / "a.wav", 3) == 56000
+    # A little shorter than the excerpt, and longer than its steps.
+    audio.write(tmp_path / "short.wav", np.full((1, 220_490), 0.5, np.float32), 11025)
+    assert audio.loudest(tmp_path / "short.wav", 20) == 0
 
 
 def test_a_long_ogg_does_not_overflow_the_encoder(tmp_path):

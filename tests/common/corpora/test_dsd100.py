@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.corpora import dsd100, waveforms
+from common.corpora import catalogue, dsd100, waveforms
 from common.corpora.track import CorpusError
 from common.synthetic import miniature
 
@@ -67,3 +67,13 @@ def test_missing_splits_and_folders_raise(root, tmp_path):
         dsd100.tracks(empty, "train")
     with pytest.raises(CorpusError, match=r"Mixtures/Test does not exist"):
         dsd100.tracks(empty, "test")
+
+
+def test_a_tenth_of_the_songs_of_training_is_the_validation(tmp_path):
+    root = miniature.write_dsd100(
+        tmp_path, sample_rate=8000, seconds=0.1, train=20, test=1
+    )
+    parts = [catalogue.tracks("dsd100", root, split) for split in ("train", "valid")]
+    assert [len(part) for part in parts] == [18, 2]
+    together = {track.name for part in parts for track in part}
+    assert together == {track.name for track in dsd100.tracks(root, "train")}

@@ -27,10 +27,11 @@ def levels(track: Track) -> dict[str, float]:
 
 
 SONG = {"vocals": 1, "drums": 2, "bass": 4, "other": 8}
+VOCALS = {"vocals": ["vocals"]}
 
 
 def test_vocals_against_the_rest():
-    (song,) = grouping.against_rest([track(**SONG)], "vocals")
+    (song,) = grouping.group([track(**SONG)], VOCALS, rest="accompaniment")
     assert levels(song) == {"vocals": 1, "accompaniment": 14}
     assert song.mixture == Path("mix")
 
@@ -53,7 +54,7 @@ def test_a_label_selects_all_its_sources_and_a_name_one():
 
 
 def test_groups_of_groups_are_one_sum():
-    (song,) = grouping.against_rest([track(**SONG)], "vocals")
+    (song,) = grouping.group([track(**SONG)], VOCALS, rest="accompaniment")
     (song,) = grouping.group([song], {"all": ["vocals", "accompaniment"]})
     assert isinstance(song.sources["all"], Sum)
     assert len(song.sources["all"].parts) == 4

@@ -49,7 +49,7 @@ def test_one_line_per_file_and_code_zero(tmp_path, song, capsys):
     assert printed.err == ""
     line = printed.out
     assert line.startswith(f"song.wav: 2 stems of 1.1 s in {tmp_path / 'out' / 'song'}")
-    assert "x real time, sum of stems " in line
+    assert "x real time, sum of all sources " in line
     assert line.count("\n") == 1
     assert audio.probe(tmp_path / "out" / "song" / "vocals.wav").samples == 9000
 

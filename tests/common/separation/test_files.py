@@ -208,10 +208,10 @@ def test_estimates_that_end_early_are_an_error_and_leave_nothing(tmp_path, song)
 def test_silence_and_equality_are_stated_in_words(tmp_path):
     audio.write(tmp_path / "a.wav", np.zeros((1, 900), np.float32), RATE)
     summary = separate_file(separator(), tmp_path / "a.wav", tmp_path)
-    assert str(summary).endswith("sum of stems equals the mixture")
+    assert str(summary).endswith("sum of all sources equals the mixture")
     add = separator(lambda batch: np.stack([batch + 1, batch], 1))
     summary = separate_file(add, tmp_path / "a.wav", tmp_path, overwrite=True)
-    assert str(summary).endswith("the mixture is silent and the stems are not")
+    assert str(summary).endswith("the mixture is silent and the sources are not")
 
 
 def test_targets_choose_the_stems_but_not_the_residual(tmp_path, song):
@@ -380,16 +380,31 @@ def test_one_source_takes_what_the_others_leave(tmp_path):
 def test_stems_of_a_model_of_a_lower_rate_add_up(tmp_path, rate, samples):
     mixture = noise(2, samples)
     audio.write(tmp_path / "a.wav", mixture, rate)
-    summary = separate_file(separator(), tmp_path / "a.wav", tmp_path)
+    both = separator(complete=True)
+    summary = separate_file(both, tmp_path / "a.wav", tmp_path)
     stems = [audio.read(tmp_path / "a" / f"{n}.wav")[0] for n in ("vocals", "rest")]
     assert stems[0].shape == mixture.shape
     np.testing.assert_allclose(sum(stems), mixture, atol=2e-7)
     assert summary.residual_db < -120
     form = Form(rate="model")
-    low = separate_file(
-        separator(), tmp_path / "a.wav", tmp_path, form=form, overwrite=True
-    )
+    low = separate_file(both, tmp_path / "a.wav", tmp_path, form=form, overwrite=True)
     assert low.sample_rate == RATE
+
+
+def test_sound_that_a_model_removes_stays_removed(tmp_path):
+    def without_tone(batch):
+        spectrum = np.fft.rfft(batch, axis=-1)
+        spectrum[..., np.abs(spectrum).argmax()] = 0.0
+        rest = np.fft.irfft(spectrum, batch.shape[-1]).astype(np.float32)
+        return halves(rest)
+
+    tone = sine(2 * RATE, 2 * RATE)
+    audio.write(tmp_path / "a.wav", tone + 0.1 * noise(1, 2 * RATE), 2 * RATE)
+    model = separator(without_tone, segment_seconds=1.0)
+    separate_file(model, tmp_path / "a.wav", tmp_path)
+    for name in ("vocals", "rest"):
+        stem = audio.read(tmp_path / "a" / f"{name}.wav")[0]
+        assert abs(np.vdot(stem, tone)) < 0.02 * np.vdot(tone, tone)
 
 
 def test_sources_that_are_not_all_leave_the_rest(tmp_path):

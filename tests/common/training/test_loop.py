@@ -217,7 +217,8 @@ def test_data_without_a_length_need_steps_per_epoch(toys):
 
 @pytest.mark.parametrize(
     ("restored", "words"),
-    [([1.0, -2.0], None), ([1.0, -2.1], "differs by 0.1"), ([1.0], "shorter")],
+    [([1.0, -2.0], None), ([1.0, -2.1], "differs by 0.1"), ([1.0], "shorter")]
+    + [([1.0, np.nan], "differs by nan")],
 )
 def test_a_check_compares_all_weights_of_both_processes(
     toys, monkeypatch, restored, words

@@ -198,6 +198,15 @@ def test_crossed_estimates_are_put_in_order():
     assert bss_eval.evaluate(*sounds, options).order.tolist() == [[1] * 3, [0] * 3]
 
 
+def test_a_silent_window_does_not_hide_the_order():
+    references, estimates = NOISE[:, np.newaxis].copy(), OTHER[::-1, np.newaxis]
+    references[:, :, :RATE] = 0.0
+    options = bss_eval.Options(window=RATE, hop=RATE, permute=True, length=16)
+    actual = bss_eval.evaluate(references, estimates, options)
+    assert np.isnan(actual.sdr[:, 0]).all()
+    assert actual.order.tolist() == [[1], [0]]
+
+
 def test_nine_estimates_have_too_many_orders():
     with pytest.raises(bss_eval.MeasureError, match="orders of 9 estimates"):
         bss_eval.evaluate(*np.ones([2, 9, 1, 4]), bss_eval.Options(permute=True))

@@ -153,7 +153,12 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
         writers = {name: open_writer(path) for name, path in stems.items()}
         mixed = [open_writer(path) for path in copies if part != WHOLE]
         numbered = {sources.index(name): writer for name, writer in writers.items()}
-        _write(walk(separator, sound, form, progress, delay), numbered, mixed, meter)
+        _write(
+            separated_blocks(separator, sound, form, progress, delay),
+            numbered,
+            mixed,
+            meter,
+        )
         for path in copies if part == WHOLE else ():
             shutil.copyfile(source, drafts[path])
     return Summary(
@@ -228,7 +233,7 @@ def check_latency(separator: Separator) -> None:
         )
 
 
-def walk(
+def separated_blocks(
     separator: Separator,
     sound: Excerpt,
     form: Form = FOLDERS,
@@ -252,7 +257,7 @@ def walk(
     >>> path = Path(tempfile.mkdtemp(), "a.wav")
     >>> audio.write(path, np.ones([1, 800], np.float32), 8000)
     >>> same = Separator(lambda x: x[:, None], ["all"], 8000)
-    >>> [stems.shape for _, stems in walk(same, excerpt(path))]
+    >>> [stems.shape for _, stems in separated_blocks(same, excerpt(path))]
     [(1, 1, 800)]
     """
     delay = delay or Delay()

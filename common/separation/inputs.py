@@ -95,7 +95,7 @@ def find(
     for path in (Path(word) for word in words if word != STANDARD_INPUT):
         sounds = [path]
         if path in folders:
-            sounds, others = walk(path, output)
+            sounds, others = list_sounds(path, output)
             left_out += others
         for sound in sounds:
             file = _absolute(sound)
@@ -156,7 +156,7 @@ def _name(file: Path, root: Path) -> str:
     return file.relative_to(root).with_suffix("").as_posix()
 
 
-def walk(folder: Path, output: Path) -> tuple[list[Path], list[Path]]:
+def list_sounds(folder: Path, output: Path) -> tuple[list[Path], list[Path]]:
     """List the sound files in a folder and its subfolders, sorted by path.
 
     Links are followed, each folder once. Hidden files, files of the operating system
@@ -176,7 +176,7 @@ def walk(folder: Path, output: Path) -> tuple[list[Path], list[Path]]:
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name in ("b.wav", "a.MP3", "cover.jpg", "._a.wav"):
     ...     (folder / name).touch()
-    >>> [[path.name for path in paths] for paths in walk(folder, folder / "out")]
+    >>> [[path.name for path in paths] for paths in list_sounds(folder, folder / "out")]
     [['a.MP3', 'b.wav'], ['cover.jpg']]
     """
     sounds, others, seen = [], [], {os.path.realpath(output)}

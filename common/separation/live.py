@@ -11,7 +11,7 @@ from typing import Any
 from common.audio.encoding import GROWING
 from common.audio.pipes import PipeWriter
 from common.separation.batch import Settings, describe_latency
-from common.separation.files import Delay, check_latency, walk
+from common.separation.files import Delay, check_latency, separated_blocks
 from common.separation.inputs import STANDARD_INPUT, Input, excerpt
 from common.separation.outputs import INPUT, check_targets
 from common.separation.separator import SeparationError
@@ -139,7 +139,7 @@ def _pour(loader: Loader, each: Input, settings: Settings, sink: Any) -> str:
         f"separate: {target} of {each.label}: {sound.channels} channels at {rate} Hz, "
         f"{describe_latency(separator)}\n"
     )
-    for _, stems in walk(separator, sound, form, delay=delay):
+    for _, stems in separated_blocks(separator, sound, form, delay=delay):
         writer.write(stems[index])
     clipped = f", {writer.clipped} samples clipped" if writer.clipped else ""
     return (

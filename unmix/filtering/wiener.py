@@ -267,8 +267,8 @@ def _solve(model: SpatialModel, x: Planes, noise: tf.Tensor) -> Planes:
     cross = Planes(*(_mix(model.power, part) for part in model.cross))
     left, right = variance[..., :1, :, :], variance[..., 1:, :, :]
     # If all targets have one direction, the last term is a difference of equal numbers.
-    volume = tf.maximum(left * right - _power(cross), 0.0)
-    inverse = 1.0 / (noise * (noise + left + right) + volume)
+    determinant = tf.maximum(left * right - _power(cross), 0.0)
+    inverse = 1.0 / (noise * (noise + left + right) + determinant)
     others = noise + tf.reverse(variance, [-3])
     back = _across(cross, x)
     real, imag = (others * p - q for p, q in zip(x, back, strict=True))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from common.separation.inputs import find, output_names, walk
+from common.separation.inputs import find, list_sounds, output_names
 from common.separation.separator import SeparationError
 
 
@@ -51,17 +51,19 @@ def test_a_file_beside_a_folder_with_its_name(tree):
 
 
 def test_the_stems_in_a_folder_are_not_its_sounds(tree):
-    sounds, _ = walk(tree, tree / "c")
+    sounds, _ = list_sounds(tree, tree / "c")
     assert [path.parent.name for path in sounds] == ["b", "a"]
     with pytest.raises(SeparationError, match="is the input and the --output"):
-        walk(tree, tree / "a" / "..")
+        list_sounds(tree, tree / "a" / "..")
 
 
 def test_links_are_followed_once(tree):
     (tree / "a" / "b" / "loop").symlink_to(tree / "a")
     (tree / "c" / "linked").symlink_to(tree / "a" / "b")
-    assert len(walk(tree / "a", tree / "out")[0]) == 2
-    names = [path.relative_to(tree).as_posix() for path in walk(tree / "c", tree)[0]]
+    assert len(list_sounds(tree / "a", tree / "out")[0]) == 2
+    names = [
+        path.relative_to(tree).as_posix() for path in list_sounds(tree / "c", tree)[0]
+    ]
     assert names == ["c/linked/loop/x.wav", "c/linked/x.MP3", "c/x.wav"]
 
 
@@ -69,7 +71,7 @@ def test_links_are_followed_once(tree):
 def test_a_folder_that_cannot_be_read_is_named(tree):
     (tree / "a" / "b").chmod(0)
     with pytest.raises(SeparationError, match=r"a/b cannot be read: Permission"):
-        walk(tree / "a", tree / "out")
+        list_sounds(tree / "a", tree / "out")
     (tree / "a" / "b").chmod(0o755)
 
 

@@ -19,7 +19,7 @@ from common import audio
 from common.audio.pipes import PipedSound
 from common.files import claimed
 from common.separation.command import command
-from common.separation.files import Delay, separate_file, walk
+from common.separation.files import Delay, separate_file, separated_blocks
 from common.separation.inputs import excerpt
 from common.separation.outputs import Form
 from common.separation.separator import SeparationError, Separator
@@ -132,7 +132,7 @@ def test_a_file_has_the_same_stems_whether_they_grow_or_not(tmp_path, song):
 
 def test_a_file_is_not_read_further_than_a_segment_before_its_stems(song):
     delay, read = Delay(), []
-    for mixture, _ in walk(load("tiny"), excerpt(song), delay=delay):
+    for mixture, _ in separated_blocks(load("tiny"), excerpt(song), delay=delay):
         read.append(delay.read)
         assert mixture.shape[1]
     assert read[0] < 2.5

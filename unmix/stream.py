@@ -19,9 +19,11 @@ from typing import BinaryIO, final
 import numpy as np
 import tensorflow as tf
 
+from common.audio.encoding import quantised
 from common.separation.outputs import check_targets
 from common.separation.separator import SeparationError, Separator
-from unmix.filtering.two_pass import COVERED, TwoPassSeparator
+from common.signal.framing import COVERED
+from unmix.filtering.two_pass import TwoPassSeparator
 
 FEW, MANY = 16, 256
 """Sizes of a chunk in frames besides one; each is compiled once."""
@@ -313,8 +315,7 @@ def _encoded(estimates: np.ndarray, sample_type: np.dtype, tally: Tally) -> byte
     frames = estimates.reshape(-1, estimates.shape[-1]).T
     if sample_type.kind == "i":
         tally.clipped += int(np.count_nonzero(np.abs(frames) > 1))
-        steps = np.rint(frames * np.float32(FULL_SCALE))
-        frames = np.clip(steps, -FULL_SCALE, FULL_SCALE - 1)
+        frames = quantised(frames, 16)
     return frames.astype(sample_type).tobytes()
 
 

@@ -21,6 +21,7 @@ import tensorflow as tf
 from common.layers.lstm_training import State
 from common.layers.recurrent import RecurrentStack
 from common.separation.separator import graph
+from common.signal.framing import COVERED
 from unmix.config import Network
 from unmix.filtering.wiener import wiener
 from unmix.model import Folded, OpenUnmix, folded
@@ -29,8 +30,6 @@ CHUNK_FRAMES = 256
 """Frames of a chunk of the first pass; a constant, so that it compiles once."""
 THREADS = min(8, os.cpu_count() or 1)
 Item = TypeVar("Item")
-COVERED = 1e-10
-"""Sum of squared windows below which no frame covers a sample."""
 
 
 @dataclass(frozen=True)

@@ -143,26 +143,17 @@ def _main(options: argparse.Namespace) -> int:
     output = command.results_folder(options, path if is_folder else None)
     folders = _folders(options, root, output)
     separator = _load(options, parts_of(songs))
-    settings = {
-        **({} if dataset == MUSDB else {"dataset": dataset}),
-        "subset": options.split,
-        "root": str(root.resolve()),
-        "options": _score_options(options),
-    }
+    settings = _settings(options, dataset, root)
     names = [song.name for song in songs]
     repeated = (names if options.limit else None) if options.overwrite else ()
     check_record(separator, folders, settings, repeated)
     evaluation = evaluate(separator, songs, folders, options.jobs, stoi=options.stoi)
     if not evaluation.rows:
         raise CorpusError(f"none of the {len(songs)} songs in {root} has scores")
-    row = options.row
-    if dataset == MUSDB and row is None:
-        row = options.model if options.model in SCORES else None
-        row = row or (tables.row_of(config) if config else None)
     summary = {
         "model": options.model,
         **settings,
-        "row": None if row == "none" else row,
+        "row": _row(options, dataset, config),
         "synthetic": (root / miniature.MARKER).exists(),
         "museval": _museval(scored_targets(separator.sources, parts_of(songs))),
         **evaluation.summary,
@@ -170,6 +161,27 @@ def _main(options: argparse.Namespace) -> int:
     _write(summary, evaluation.rows, output)
     say(f"results: {output}")
     return 1 if evaluation.failed else 0
+
+
+def _settings(options: argparse.Namespace, dataset: str, root: Path) -> dict[str, Any]:
+    """List what scores depend on besides the model."""
+    return {
+        **({} if dataset == MUSDB else {"dataset": dataset}),
+        "subset": options.split,
+        "root": str(root.resolve()),
+        "options": _score_options(options),
+    }
+
+
+def _row(
+    options: argparse.Namespace, dataset: str, config: UnmixConfig | None
+) -> str | None:
+    """Choose the row of the published table to compare with, if any."""
+    row = options.row
+    if dataset == MUSDB and row is None:
+        row = options.model if options.model in SCORES else None
+        row = row or (tables.row_of(config) if config else None)
+    return None if row == "none" else row
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -202,8 +202,16 @@ LEAST = {
     "num_workers": 0,
     "min_replacement_rate": 1,
     "patience": 0,
+    "tile_hop": 0,
+    "griffin_lim": 0,
+    "alpha": 0,
+    "beta": 0,
+    "lam": 0,
+    "init_disc_lr": 0,
+    "init_sup_sep_lr": 0,
+    "init_unsup_sep_lr": 0,
 }
-"""Least value of the integers of :class:`ModelConfig`; networks check their own."""
+"""Least value of the numbers of :class:`ModelConfig`; networks check their own."""
 
 
 def validate(config: ModelConfig) -> None:

@@ -42,6 +42,7 @@ DATABASES = {
     "moisesdb": "MoisesDB",
     "mir1k": "MIR-1K",
     "track_folders": "folders",
+    "function": "Unknown",
 }
 """Names of the corpora in the tables."""
 
@@ -349,14 +350,24 @@ def _main(options: argparse.Namespace) -> int:
     tracks = getattr(list_songs(config), options.split)[: options.limit]
     own = find_bundled(phases.BUNDLED, options.model)
     output = command.results_folder(options, None if own else path)
-    result = evaluate(separator, tracks, output, config.corpora.paired, options.jobs)
+    result = evaluate(separator, tracks, output, database_of(config), options.jobs)
     sys.stdout.write(table(result.summary))
     say(f"results: {output}")
     return 0
 
 
+def database_of(config: AdversarialConfig) -> str:
+    """Name the corpus of the songs whose names do not begin with one."""
+    return "function" if config.corpora.function else config.corpora.paired
+
+
 def _test_config(config: AdversarialConfig, root: str | None) -> AdversarialConfig:
     """Remove the unpaired corpus if it has no test songs, so that it may be missing."""
+    if root and config.corpora.function:
+        raise CorpusError(
+            f"--data is {root}, but the songs of this run are those of "
+            f"corpora.function={config.corpora.function}; leave --data out"
+        )
     corpora = replace(config.corpora, data_root=root or config.corpora.data_root)
     if not corpora.thirds:
         corpora = replace(corpora, unpaired=None)

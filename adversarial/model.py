@@ -73,6 +73,8 @@ def solve(config: ModelConfig) -> Geometry:
     _check_sizes(config)
     bins, frames = config.num_fft // 2, config.num_frames
     input_bins, output_bins = solve_axis(bins, config.num_layers)
+    if output_bins < bins + 1:  # a spectrum has one bin more than half the window
+        input_bins, output_bins = solve_axis(bins + 1, config.num_layers)
     input_frames, output_frames = solve_axis(frames, config.num_layers)
     return Geometry(
         input_bins,

@@ -205,7 +205,7 @@ def test(config: AdversarialConfig, songs: SongLists, step: int) -> None:
     loss = model.evaluate(batches, steps=steps, verbose=0, return_dict=True)["loss"]
     with tf.summary.create_file_writer(str(folder / "events" / "test")).as_default():
         tf.summary.scalar("test_loss", loss, step)
-    output, database = folder / "evaluation", config.corpora.paired
+    output, database = folder / "evaluation", evaluate.database_of(config)
     scores = evaluate.evaluate(load(folder), songs.test, output, database).summary
     write_json({"step": step, "test_loss": loss, **scores}, folder / TEST)
     training.say(f"test loss {loss:.4f}\n{evaluate.table(scores)}")

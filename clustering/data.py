@@ -169,11 +169,13 @@ def training_example(
         drawn = tf.random.stateless_uniform([count, 3], key, dtype=tf.float64)
         rows = tf.fill([count], records.shuffled(position, tracks, config.train.seed))
         starts = tf.fill([count], drawn[0, 1])
+        samples = _samples(config, position // epoch)
         if config.excerpt == "balanced":
             draws = tf.random.stateless_uniform(
                 [CANDIDATES + 1], key + tf.constant([0, CANDIDATE_KEY], tf.int64)
             )
-            starts = tf.fill([count], _balanced(config, split, rows, draws))
+            start = _balanced(config, split, rows, draws, samples)
+            starts = tf.fill([count], start)
         if config.mixing == "random":
             rows = _different_speakers(split, rows[0], drawn[:, 0])
             starts = drawn[:, 1]
@@ -181,7 +183,6 @@ def training_example(
         if config.snr_db is not None:
             low, high = config.snr_db
             gains = tf.cast(low + (high - low) * drawn[:, 2], tf.float32)
-        samples = _samples(config, position // epoch)
         return _mix(split, rows, starts, samples, gains)
 
     return example
@@ -263,18 +264,24 @@ def _samples(config: ClusteringConfig, epoch: tf.Tensor) -> int | tf.Tensor:
 
 
 def _balanced(
-    config: ClusteringConfig, split: Split, rows: tf.Tensor, draws: tf.Tensor
+    config: ClusteringConfig,
+    split: Split,
+    rows: tf.Tensor,
+    draws: tf.Tensor,
+    excerpt: int | tf.Tensor,
 ) -> tf.Tensor:
     """Choose a start in a track at which its sources have similar levels.
 
-    A frame is read at every candidate. Candidates are ranked by the product of the
-    fractions of energy of the sources, and one of the upper half is drawn uniformly.
+    At every candidate the first frame of an excerpt of so many samples is read.
+    Candidates are ranked by the product of the fractions of energy of the sources, and
+    one of the upper half is drawn uniformly.
     """
     count = len(split.names)
     candidates = tf.cast(draws[:CANDIDATES], tf.float64)
     length = tf.gather(split.lengths, rows[0])
     samples = tf.minimum(tf.constant(config.window_samples, tf.int64), length)
-    starts = tf.cast(candidates * tf.cast(length - samples + 1, tf.float64), tf.int64)
+    last = length - tf.minimum(tf.cast(excerpt, tf.int64), length)
+    starts = tf.cast(candidates * tf.cast(last + 1, tf.float64), tf.int64)
     numbers = tf.repeat(tf.gather(split.numbers, rows[0]), CANDIDATES)
     waves = split.sounds.read(
         numbers, tf.tile(tf.minimum(starts, length - samples), [count]), samples

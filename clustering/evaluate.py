@@ -13,6 +13,7 @@ last measured track.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
@@ -90,7 +91,7 @@ def scores(
         stoi_rate: Sample rate in Hz to add :data:`STOI_MEASURES`; 0: without them.
 
     Returns:
-        Each of the measures, [sources], all but STOI in dB.
+        Each of the measures, [sources], all but STOI in dB; NaN of silent sources.
 
     >>> waves = np.eye(2, 8, dtype=np.float32)
     >>> scores(waves.sum(0), waves, waves[::-1], False)["si_sdr"].round().tolist()
@@ -109,7 +110,10 @@ def scores(
         compared = ordered.numpy(), np.broadcast_to(mixture, references.shape)
         for name, sounds in zip(STOI_MEASURES, compared, strict=True):
             measured[name] = intelligibility.stoi(references, sounds, stoi_rate)
-    return measured
+    sounding = references.any(axis=-1)
+    return {
+        name: np.where(sounding, values, np.nan) for name, values in measured.items()
+    }
 
 
 def bss_ratios(
@@ -280,10 +284,12 @@ def rank_correlations(
     for row in scored:
         track = row["name"].rpartition("/")[0]
         levels.setdefault(track, []).append(float(row["si_sdr"]))
-    means = [float(np.mean(levels[row["name"]])) for row in confidence]
+    pairs = [(row, _mean(levels[row["name"]])) for row in confidence]
+    sounding = [(row, mean) for row, mean in pairs if not np.isnan(mean)]
+    means = [mean for _, mean in sounding]
     correlations = {}
     for measure in CONFIDENCES:
-        values = [float(row[measure]) for row in confidence]
+        values = [float(row[measure]) for row, _ in sounding]
         if min(len(set(values)), len(set(means))) > 2:
             correlations[measure] = float(spearmanr(values, means).statistic)
     return correlations
@@ -361,7 +367,7 @@ def _evaluate(
         measured = []
         for index, name in enumerate(_names(track)):
             values = {m: [channel[m][index] for channel in channels] for m in columns}
-            means = {m: float(np.mean(values[m])) for m in columns}
+            means = {m: _mean(values[m]) for m in columns}
             measured.append({"name": name, **means})
         return measured
 
@@ -371,6 +377,12 @@ def _evaluate(
         saved.update({row["name"]: row for row in measured})
     finished = [saved[name] for track in tracks for name in _names(track)]
     return Evaluation(finished, summary(finished))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Average what is defined; NaN if nothing is."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else math.nan
 
 
 def _columns(bss: bool, stoi: bool) -> tuple[str, ...]:

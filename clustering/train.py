@@ -18,6 +18,7 @@ from clustering.nussl import experiment_file
 from clustering.presets import PRESETS
 from clustering.weights import start_from
 from common import experiment, training
+from common.config import ConfigError
 from common.errors import exit_code
 from common.training import distribution
 from common.training.accumulation import accumulate
@@ -111,7 +112,13 @@ class ClusteringTraining(keras.Model):
 
 
 def build(config: ClusteringConfig, strategy: tf.distribute.Strategy) -> training.Job:
-    """Make the job of a configuration."""
+    """Make the job of a configuration.
+
+    Raises:
+        ConfigError: The batch is empty, or network, loss and corpus do not fit.
+    """
+    if config.batch_size < 1:
+        raise ConfigError(f"batch_size={config.batch_size}: expected at least 1")
     objective.check_weights(config)
     train, valid = data.load(config)
     replicas = strategy.num_replicas_in_sync

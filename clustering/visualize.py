@@ -155,11 +155,14 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
     )
 
 
-def captions(track: Track, references: np.ndarray, estimates: np.ndarray) -> list[str]:
+def captions(
+    track: Track, mixture: np.ndarray, references: np.ndarray, estimates: np.ndarray
+) -> list[str]:
     """Return the heading of each estimate, with its SI-SDR if there is a reference.
 
     Args:
         track: The item.
+        mixture: Float32 [samples].
         references: Float32 [references, samples].
         estimates: Float32 [estimates, samples].
     """
@@ -168,7 +171,7 @@ def captions(track: Track, references: np.ndarray, estimates: np.ndarray) -> lis
         return names
     truth = tf.constant(references)
     pairs = si_sdr(truth[:, tf.newaxis], tf.constant(estimates)[tf.newaxis])
-    before = si_sdr(truth, tf.reduce_sum(truth, axis=0, keepdims=True))
+    before = si_sdr(truth, tf.constant(mixture)[tf.newaxis])
     order = best_permutation(-pairs)[1].numpy()
     for index, (name, number) in enumerate(zip(track.sources, order, strict=True)):
         is_new = name not in names[number] and not re.fullmatch(r"source\d+", name)
@@ -321,7 +324,7 @@ def _visualize(trained: Trained, track: Track, title: str, folder: Path) -> None
     seen = replace(
         seen,
         title=f"{title}{track.name} ({seconds:.1f} s{part}), {config.kind}",
-        captions=captions(track, references[:, 0], estimates[:, 0]),
+        captions=captions(track, mixture[0], references[:, 0], estimates[:, 0]),
     )
     write(folder, {"mixture": mixture, **stems}, seen)
 

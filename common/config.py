@@ -12,6 +12,7 @@ import ast
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -373,7 +374,7 @@ def _typed(annotation: Any, value: Any, key: str) -> Any:
     for candidate in candidates:
         try:
             return _convert(candidate, value if _is_text(candidate, value) else literal)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
     raise ConfigError(f"{key}={value!r}: expected {describe(annotation)}")
 
@@ -422,6 +423,8 @@ def _convert(annotation: Any, value: Any) -> Any:
     if isinstance(value, bool) and annotation is not bool:
         raise TypeError
     if annotation is float and isinstance(value, int | float):
+        if math.isnan(value):
+            raise ValueError
         return float(value)
     if annotation is str and isinstance(value, str | Path | int | float):
         return str(value)

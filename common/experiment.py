@@ -165,7 +165,8 @@ def take_option(
     while words:
         word = words.pop(0)
         if word == name:
-            values.append(words.pop(0) if words else None)
+            has_value = words and not words[0].startswith("--")
+            values.append(words.pop(0) if has_value else None)
         elif word.startswith(f"{name}="):
             values.append(word.partition("=")[2])
         else:
@@ -331,8 +332,9 @@ def _is_truth(rest: Sequence[str]) -> bool:
 
 
 def _next(rest: list[str], name: str) -> str:
-    if not rest:
-        raise ConfigError(f"{name} needs a value after it")
+    if not rest or rest[0].startswith("--"):
+        after = f", not {rest[0]}" if rest else ""
+        raise ConfigError(f"{name} needs a value after it{after}")
     return rest.pop(0)
 
 

@@ -468,7 +468,11 @@ def _exchange(draft: Path, path: Path) -> None:
     elif path.is_dir():
         path.rmdir()
     draft.replace(path)
-    shutil.rmtree(old, ignore_errors=True)
+    if old.exists():
+        # A kill from here on leaves a draft, which the next process removes.
+        stale = path.with_name(f"{PREFIX}{secrets.token_hex(8)}")
+        old.replace(stale)
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _recover(path: Path) -> None:
@@ -500,7 +504,8 @@ def _hold(path: Path) -> TextIO:
     """Lock a file that still has its name once it is locked."""
     while True:
         file = path.open("w")
-        lock(file.fileno())
+        with suppress(OSError):  # the file system may have no locks
+            lock(file.fileno())
         try:
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file

@@ -15,6 +15,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from common.errors import exit_code
 from common.files import cache_folder, user_path
@@ -115,6 +116,10 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.workers < 1:
         raise ValueError(f"--workers is {options.workers}; expected at least 1")
+    if not 0 <= options.port < 1 << 16:
+        raise ValueError(f"--port is {options.port}; expected 0 to 65535")
+    if options.token and not (options.token.isascii() and options.token.isprintable()):
+        raise ValueError("--token has other characters than those of ASCII")
     if not (options.token or _is_loopback(options.host)):
         raise ValueError(
             f"--host {options.host} lets other machines in, and without a token "
@@ -168,7 +173,7 @@ def _announce(listener: socket.socket, options: argparse.Namespace) -> None:
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{host}:{port}/"
     if options.token:
-        address += f"?token={options.token}"
+        address += f"?token={quote(options.token, safe='')}"
     sys.stdout.write(f"harmony_split: {address} (Ctrl+C ends it)\n")
     sys.stdout.flush()
     if options.open:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import (
@@ -89,7 +89,7 @@ class Guard:
         return self._check_token(scope, headers)
 
     def _check_host(self, headers: Headers) -> None:
-        name = urlsplit(f"//{headers.get('host', '')}").hostname
+        name = _split(f"//{headers.get('host', '')}").hostname
         if self._token is None and name not in self._hosts:
             raise RefusedError(
                 "cross_origin",
@@ -127,11 +127,19 @@ class Guard:
         return hmac.compare_digest(shown.encode(), (self._token or "").encode())
 
 
+def _split(address: str) -> SplitResult:
+    """Split an address; an invalid one is that of another site."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
 def _check_origin(headers: Headers) -> None:
     """Refuse requests of other pages; programs such as curl send no origin."""
     origin = headers.get("origin")
     site = headers.get("sec-fetch-site", "none")
-    foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+    foreign = origin is not None and _split(origin).netloc != headers.get("host")
     if foreign or site not in ("same-origin", "none"):
         raise RefusedError(
             "cross_origin",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 import secrets
 import shutil
 import sqlite3
@@ -20,6 +22,8 @@ from typing import Any
 
 from common import files
 from harmony_split.limits import RefusedError
+
+logger = logging.getLogger("harmony_split")
 
 QUEUED, DECODING, SEPARATING = "queued", "decoding", "separating"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
@@ -99,6 +103,10 @@ STRUCTURED = ("preview", "whole", "error")
 COLUMNS = tuple(column.name for column in fields(Job))
 
 
+_ID = re.compile(r"[\w-]{22}", re.ASCII)
+"""Names of the folders that a server makes, see :func:`new_id`."""
+
+
 def new_id() -> str:
     """Draw the identifier of a job: 128 bits, 22 letters."""
     return secrets.token_urlsafe(ID_BYTES)
@@ -117,8 +125,10 @@ class Jobs:
 
     def __init__(self, folder: Path, keep_seconds: float) -> None:
         self.files = folder / "jobs"
+        is_new = not folder.exists()
         self.files.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
+        if is_new:
+            folder.chmod(0o700)
         self._lock = _own(folder)
         self._keep_seconds = keep_seconds
         self._database = sqlite3.connect(
@@ -205,8 +215,9 @@ class Jobs:
 
     def delete(self, id_: str) -> None:
         """Remove a job and all of its files."""
-        self._database.execute("DELETE FROM jobs WHERE id = ?", [id_])
+        # First the files: on a full disk the database cannot be written before.
         self.remove_files(id_)
+        self._database.execute("DELETE FROM jobs WHERE id = ?", [id_])
         self._notify()
 
     def remove_files(self, id_: str) -> None:
@@ -249,7 +260,7 @@ class Jobs:
         )
         ids = {id_ for (id_,) in self._database.execute("SELECT id FROM jobs")}
         for path in self.files.iterdir():
-            if path.name not in ids:
+            if _ID.fullmatch(path.name) and path.name not in ids:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _select(self, condition: str, *values: Any) -> Iterator[Job]:
@@ -273,6 +284,8 @@ def _own(folder: Path) -> Any:
             f"another server keeps its jobs in {folder}; end it or give this one "
             "another --folder"
         ) from None
+    except OSError:
+        logger.warning("%s has no locks; run one server on it only", folder)
     return lock
 
 

@@ -60,6 +60,9 @@ CONTENT_TYPES = {
     ".flac": "audio/flac",
     ".ogg": "audio/ogg",
     ".mp3": "audio/mpeg",
+    ".aiff": "audio/aiff",
+    ".m4a": "audio/mp4",
+    ".opus": "audio/ogg",
 }
 ATTACHED = {"Content-Disposition": "attachment"}
 """Has no file name, so that the page can name the file after the song."""
@@ -190,8 +193,12 @@ class Server:
     async def sweep(self) -> None:
         """Remove expired jobs at regular intervals."""
         while True:
-            if count := self._jobs.remove_expired():
-                logger.info("%d jobs have expired", count)
+            try:
+                if count := self._jobs.remove_expired():
+                    logger.info("%d jobs have expired", count)
+            except Exception:
+                # Such as a full disk. If this task ended, it would stay full.
+                logger.exception("expired jobs cannot be removed")
             await asyncio.sleep(SWEEP_SECONDS)
 
     def _check_model(self, model: str) -> None:

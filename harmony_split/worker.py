@@ -166,8 +166,9 @@ class Worker:
             self._send({"job": job, "event": "progress", "progress": progress})
 
         part = self._separate(job, folder / f"{WHOLE}.wav", model, tell)
-        (folder / f"{WHOLE}.wav").unlink()
+        # First the event: a job whose stems are there does not begin again.
         self._send({"job": job, "event": "done", "part": vars(part)})
+        (folder / f"{WHOLE}.wav").unlink(missing_ok=True)
 
     def _separate(
         self, job: str, path: Path, model: Model, tell: Callable[[float], None]

@@ -301,11 +301,12 @@ def _main(options: argparse.Namespace) -> int:
             f"nothing was measured: every example of {split} in {root} is silent, or "
             "there is none to pair"
         )
-    summary = {**_origin(options, root, split), **summary}
+    is_whole = dataset == "fuss" and split == "eval" and options.limit is None
+    summary = {**_origin(options, root, split, is_whole), **summary}
     rows.finish(row["example"] for row in measured)
     _write(summary, path)
     sys.stdout.write(f"{split} split of {root}\n{published.summary_table(summary)}")
-    for track in _richest(tracks)[: options.draw]:
+    for track in _richest(tracks)[: max(0, options.draw)]:
         draw(separator, track, path.parent / track.name)
     sys.stdout.write(f"results: {path.parent}\n")
     return 0
@@ -391,10 +392,16 @@ def _scores_path(options: argparse.Namespace, split: str) -> Path:
     return folder if folder.suffix == ".csv" else folder / "scores.csv"
 
 
-def _origin(options: argparse.Namespace, root: Path, split: str) -> dict[str, Any]:
-    """Describe model and data of the measurement, and its published row."""
-    config = _config(options.model)
-    row = options.row or (published.row_of(config) if config else None)
+def _origin(
+    options: argparse.Namespace, root: Path, split: str, is_whole: bool
+) -> dict[str, Any]:
+    """Describe model and data of the measurement, and its published row.
+
+    By itself a row is chosen only for all examples that were published.
+    """
+    config, row = _config(options.model), options.row
+    if row is None and config and is_whole and options.moms is None:
+        row = published.row_of(config)
     return {
         "model": str(options.model),
         "data": str(root),

@@ -297,8 +297,10 @@ def row_of(config: MixitConfig) -> str | None:
         config: Configuration of the run.
 
     Returns:
-        Its name in ``SCORES``; None if network or losses differ.
+        Its name in ``SCORES``; None if network, losses or corpus differ.
     """
+    if config.dataset != "fuss":
+        return None
     if config.sparsity != "none":
         shape = dataclasses.replace(config.model, num_sources=FUSS.model.num_sources)
         return "sparse" if shape == FUSS.model and not config.labelled else None

@@ -112,10 +112,17 @@ class MixitTraining(keras.Model):
             if self.config.labelled == 1.0:
                 losses = self._supervised(sources, estimates, mixture)
                 self.loss_mean.update_state(losses, weight)
-            self.held_out.update_state(sources, estimates, mixture, weight)
-        measured = self.held_out.result()
-        table = {tag: measured[tag] for tag in (MSI, ONE_SOURCE)}
-        return {"loss": self.loss_mean.result(), **table}
+            if self._can_align(sources):
+                self.held_out.update_state(sources, estimates, mixture, weight)
+        result = {"loss": self.loss_mean.result()}
+        if self._can_align(batch["sources"]):
+            measured = self.held_out.result()
+            result |= {tag: measured[tag] for tag in (MSI, ONE_SOURCE)}
+        return result
+
+    def _can_align(self, sources: tf.Tensor) -> bool:
+        """Whether there are outputs for all of the sources [..., sources, samples]."""
+        return (sources.shape[-2] or 0) <= self.config.model.num_sources
 
     def scalars(self, split: str) -> dict[str, float]:
         """Return all measures of the last logged batch, or of the last validation."""
@@ -213,7 +220,7 @@ def _digest(*indexes: records.Index) -> str:
 
 
 def _check(config: MixitConfig) -> None:
-    """Check the batch size and the number of outputs."""
+    """Check the batch size, the number of outputs and options that need each other."""
     if config.batch_size < 2 or config.batch_size % 2:
         raise ConfigError(
             f"batch_size={config.batch_size}: expected an even number of mixtures for "
@@ -224,6 +231,21 @@ def _check(config: MixitConfig) -> None:
         raise ConfigError(
             f"model.num_sources={outputs}: {2**outputs} assignments are too many to "
             "search; set assignment=least_squares, or use fewer outputs"
+        )
+    if (config.sparsity == "none") != (config.sparsity_weight == 0.0):
+        raise ConfigError(
+            f"sparsity={config.sparsity}, sparsity_weight={config.sparsity_weight:g}: "
+            "one has no effect without the other; set both, or leave both out"
+        )
+    if config.labelled_root is not None and config.labelled == 0.0:
+        raise ConfigError(
+            f"labelled_root={config.labelled_root} with labelled=0: no example would "
+            "be drawn from it; set labelled to its part of the examples, such as 0.5"
+        )
+    if config.segment_seconds <= 0.0 or config.validation_examples < 0:
+        raise ConfigError(
+            f"segment_seconds={config.segment_seconds:g} and validation_examples="
+            f"{config.validation_examples}; expected more than 0 s and at least 0 (all)"
         )
 
 
@@ -300,7 +322,8 @@ def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
             [example(tf.constant(i, tf.int64))["sources"][0] for i in range(3)]
         )
         mixture = tf.reduce_sum(sources, axis=1)
-        return summaries.sounds(mixture, sources, model.network(mixture), model.names)
+        known = sources if (sources.shape[1] or 0) <= len(model.names) else None
+        return summaries.sounds(mixture, known, model.network(mixture), model.names)
 
     rate = config.model.sample_rate
     return Sounds(

@@ -99,7 +99,13 @@ class UnmixTraining(keras.Model):
 
 
 def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job:
-    """Make the job of a configuration of one target, or of all of them together."""
+    """Make the job of a configuration of one target, or of all of them together.
+
+    Raises:
+        ConfigError: The batch is empty, or the targets do not fit the corpus.
+    """
+    if config.batch_size < 1:
+        raise ConfigError(f"batch_size={config.batch_size}: expected at least 1")
     splits = data.load(config)
     shape, precision = config.model, config.train.precision
     replicas = strategy.num_replicas_in_sync

@@ -246,6 +246,11 @@ def _unpaired_songs(config: AdversarialConfig) -> list[UnpairedSong]:
         track = group_accompaniment(song.track, corpora.voice)
         track = replace(track, name=f"{corpus}/{track.name}")
         named.append(song._replace(track=track))
+    if corpora.unpaired_tracks < 0:
+        raise CorpusError(
+            f"corpora.unpaired_tracks={corpora.unpaired_tracks}; expected 0 (all) or "
+            "more"
+        )
     return named[: corpora.unpaired_tracks or None]
 
 

@@ -76,6 +76,8 @@ def _check_shape(config: ClusteringConfig, sources: int | None) -> None:
     _check("spectral.features.mel_rate", shape.features.mel_rate, rate)
     if "mask" in HEADS[role]:
         _check("spectral.sources", shape.sources, sources)
+    if role == "dpcl":
+        _check("cluster.sources", config.cluster.sources, sources)
 
 
 def _own(config: ClusteringConfig) -> keras.Model:

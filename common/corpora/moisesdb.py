@@ -155,7 +155,7 @@ def _file(folder: Path, track: Mapping[str, Any]) -> Path:
 
 def _plain_name(name: Any) -> str:
     # A description is untrusted, and must not lead out of its folder.
-    if not isinstance(name, str) or not name or Path(name).name != name:
+    if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
         raise ValueError(f"{name!r} is no name of a file or folder")
     return name
 

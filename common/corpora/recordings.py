@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,9 +50,11 @@ def find_kinds(sources: Sequence[Path]) -> dict[str, list[Recording]]:
         Full recordings of each source, by the source's path.
 
     Raises:
-        CorpusError: A source is missing, named twice or holds no recording.
+        CorpusError: A source is missing, named twice or holds no recording, or a
+            recording lies in two sources.
     """
-    kinds = {}
+    kinds: dict[str, list[Recording]] = {}
+    owners: dict[str, str] = {}
     for source in sources:
         if not source.exists():
             raise CorpusError(f"The source {source} does not exist.")
@@ -65,6 +68,14 @@ def find_kinds(sources: Sequence[Path]) -> dict[str, list[Recording]]:
             )
         if str(source) in kinds:
             raise CorpusError(f"The source {source} is named twice; name it once.")
+        for file in files:
+            # Two sources are divided apart, so it could be in training and test.
+            owner = owners.setdefault(os.path.realpath(file), str(source))
+            if owner != str(source):
+                raise CorpusError(
+                    f"The recording {file} lies in {owner} and in {source}; name "
+                    "sources that share none."
+                )
         with ThreadPoolExecutor(THREADS) as pool:
             infos = pool.map(audio.probe, files)
             kinds[str(source)] = [

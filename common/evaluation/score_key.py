@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common.corpora import waveforms
 from common.corpora.track import Channel, Sound, Sum, Track
 from common.separation.separator import Separator
 
@@ -74,11 +76,18 @@ def _described(track: Track) -> tuple[Any, ...]:
 
 
 def _identified(sound: Sound) -> Any:
-    """Name the file of a sound, or hash its samples."""
+    """Name the file of a sound and its content, or hash its samples."""
     if isinstance(sound, Sum):
         return [_identified(part) for part in sound.parts]
     if isinstance(sound, Channel):
-        return str(sound.file.absolute()), sound.channel
+        return _stamped(sound.file), sound.channel
     if isinstance(sound, Path):
-        return str(sound.absolute())
+        return _stamped(sound)
     return sound.shape, hashlib.sha256(sound.tobytes()).hexdigest()
+
+
+def _stamped(file: Path) -> tuple[str, str]:
+    """Return the path of a file and a digest of parts of it; none of a missing file."""
+    with suppress(OSError):
+        return str(file.absolute()), waveforms.fingerprint(file)
+    return str(file.absolute()), ""

@@ -190,7 +190,8 @@ def _wav_files(sounds: Sequence[Sound], rate: int, channels: int) -> WavFiles | 
     if len(layouts) < len(files) or len(formats) > 1:
         return None
     _, file_channels, sample_rate = formats.pop()
-    if sample_rate != rate or file_channels < channels:
+    # Two of more than two channels would be read without a word.
+    if sample_rate != rate or not channels <= file_channels <= max(2, channels):
         return None
     return WavFiles(layouts)
 

@@ -195,7 +195,7 @@ def _window_samples(seconds: float | None, rate: int) -> int | None:
     """Return the length of the windows of the levels over time, if any."""
     if seconds is None:
         return None
-    if not (math.isfinite(seconds) and seconds * rate >= 1):
+    if not 1 <= seconds * rate < math.inf:
         raise SeparationError(
             f"activity is {seconds:g} s; expected the length of a window, such as 1"
         )

@@ -29,6 +29,9 @@ STDIN_NAME = "stdin"
 FORMATS = {"s16le": "wav16", "s24le": "wav24", "f32le": "wav"}
 """Formats of files that hold raw samples, by the type of these."""
 
+MOST_RATE = 1 << 31
+"""Highest sample rate that a file can state, in Hz."""
+
 PREVIEW_SECONDS = 20.0
 """Length of a preview."""
 
@@ -213,6 +216,10 @@ def _refuse(error: OSError) -> NoReturn:
 
 def _standard_input(scratch: Path | None, raw: Raw | None) -> Input:
     """Open standard input, or write it to a file."""
+    if sys.stdin is None:
+        raise SeparationError(
+            "standard input is closed; send a file to it, or name a file instead of -"
+        )
     if sys.stdin.isatty():
         raise SeparationError(
             "standard input is a terminal, which has no sound; send a file to it, such "
@@ -288,11 +295,12 @@ class Part:
     loudest: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.start) and self.start >= 0):
+        # Infinite in samples too.
+        if not (math.isfinite(self.start * MOST_RATE) and self.start >= 0):
             raise SeparationError(f"start is {self.start:g} s; expected 0 or more")
         if self.seconds is None:
             return
-        if not (math.isfinite(self.seconds) and self.seconds > 0):
+        if not (math.isfinite(self.seconds * MOST_RATE) and self.seconds > 0):
             raise SeparationError(
                 f"duration is {self.seconds:g} s; expected more than 0"
             )

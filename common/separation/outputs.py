@@ -6,12 +6,13 @@ so.
 
 from __future__ import annotations
 
+import errno
 import os
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 from common import audio
@@ -120,7 +121,9 @@ def check_pattern(pattern: str) -> None:
             f"name is {pattern!r} with the unknown field {{{unknown[0]}}}; expected "
             f"{', '.join(f'{{{field}}}' for field in FIELDS)}"
         )
-    if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
+    windows = PureWindowsPath(pattern)
+    leads_out = windows.anchor or ".." in windows.parts or pattern.startswith("~")
+    if leads_out:
         raise SeparationError(
             f"name is {pattern!r}, which leads out of the output folder; start it "
             "below that folder, and name the folder by --output"
@@ -390,13 +393,15 @@ def _named(error: audio.AudioError, drafts: Mapping[Path, Path]) -> audio.AudioE
 
 
 def _publish(drafts: dict[Path, Path]) -> None:
-    """Give drafts that are whole their names."""
+    """Give drafts that are whole their names, if each of them can have its own."""
     for path, draft in drafts.items():
         with naming(path):
             sync(draft)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(path.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     for path, draft in drafts.items():
         with naming(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(path)
 
 

@@ -113,7 +113,8 @@ class Separator:
             )
         if self.segment_seconds is None:
             return
-        if not (math.isfinite(self.segment_seconds) and self.segment_samples):
+        samples = self.segment_seconds * self.sample_rate
+        if not (math.isfinite(samples) and self.segment_samples):
             raise SeparationError(
                 f"segment is {self.segment_seconds:g} s; expected at least one sample "
                 f"({1 / self.sample_rate:g} s)"

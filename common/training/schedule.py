@@ -66,6 +66,16 @@ class Schedule:
                 f"train.accumulate={self.accumulate}: expected at least 1, the number "
                 "of batches whose gradients make one step"
             )
+        for name in ("epochs", "checkpoint_steps", "log_steps", "keep"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"train.{name}={getattr(self, name)}: expected at least 1"
+                )
+        for name in ("steps_per_epoch", "keep_every_epochs", "replicas"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    f"train.{name}={getattr(self, name)}: expected at least 0"
+                )
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(
                 f"train.ema={self.ema:g}: expected at least 0 (no average) and less "

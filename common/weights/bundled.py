@@ -18,7 +18,12 @@ from typing import Any
 import numpy as np
 
 from common.config import ConfigError, save
-from common.files import replacing_folder, user_path, write_text
+from common.files import (
+    refuse_replacing_folder,
+    replacing_folder,
+    user_path,
+    write_text,
+)
 from common.separation.separator import Separator
 from common.synthetic.building import MARKER
 from common.training import network_file
@@ -107,10 +112,14 @@ def write(
         The card.
 
     Raises:
-        OSError: The folder cannot be written, or a published one exists.
+        OSError: The folder cannot be written, or one exists that is published or is
+            no bundled model.
+        OverwriteError: The folder is or holds the run.
     """
     folder = Path(folder)
-    with replacing_folder(folder, overwrite=not form.publish) as work:
+    refuse_replacing_folder(folder, [run])
+    overwrite = not form.publish and (folder / card.NAME).exists()
+    with replacing_folder(folder, overwrite=overwrite) as work:
         for name, (network, config) in parts.items():
             (work / name).mkdir(exist_ok=True)
             save(config, work / name / CONFIG)

@@ -213,10 +213,15 @@ def _download_rest(url: str, part: Path) -> None:
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
+        length = error.headers.get("Content-Range", f"bytes */{start}")
         error.close()
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
             raise
-        return  # The partial file is complete.
+        if length == f"bytes */{start}":
+            return  # The partial file is complete.
+        part.unlink()  # It is of another file, which was as long or longer.
+        _download_rest(url, part)
+        return
     resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
     with answer:
         _refuse_page(url, answer.headers)

@@ -252,3 +252,10 @@ def test_a_song_is_covered_by_the_next_length_that_fits(layers):
 def test_invalid_sizes_are_refused(key, value, expected):
     with pytest.raises(ConfigError, match=f"{key}={value}; expected {expected}"):
         solve(ModelConfig(**{key: value}))
+
+
+@pytest.mark.parametrize(("layers", "size"), [(2, 500), (4, 580), (4, 900), (4, 512)])
+def test_the_output_has_a_row_for_each_bin(layers, size):
+    geometry = solve(ModelConfig(num_layers=layers, num_fft=size))
+    assert geometry.output_bins >= size // 2 + 1
+    assert size != 512 or (geometry.input_bins, geometry.output_bins) == (350, 258)

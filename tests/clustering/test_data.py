@@ -107,6 +107,19 @@ def test_balanced_excerpts_begin_where_both_sources_are_loud(config, tmp_path):
 
     assert share("random") == pytest.approx(0.36, abs=0.15)
     assert share("balanced") > 0.55
+    config = replace(config, segment_seconds=1.5)
+
+    def begins_loud(excerpt):
+        chosen = replace(config, excerpt=excerpt)
+        seen = data.training_example(chosen, data.load(chosen).train)
+        actual = [seen(tf.constant(p, tf.int64))["sources"][1] for p in range(60)]
+        return np.mean([np.any(each[: config.window_samples]) for each in actual])
+
+    # An excerpt may begin up to 1.5 s, and the second source only sounds from 2 s on.
+    assert begins_loud("balanced") == begins_loud("random") == 0.0
+    config = replace(config, segment_seconds=0.6)
+    assert begins_loud("random") == pytest.approx(0.17, abs=0.1)
+    assert begins_loud("balanced") > 0.25
     with pytest.raises(ConfigError, match="excerpt=balanced needs sources of one"):
         replace(config, excerpt="balanced", mixing="random")
 

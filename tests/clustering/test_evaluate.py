@@ -125,9 +125,12 @@ def test_a_silent_source_has_no_ratio_and_is_left_out_of_the_mean(waves):
     rows = {}
     means = evaluate.evaluate(leaking(tracks), tracks, rows, bss=True).summary
     assert np.isnan(rows["quiet/a"]["bss_sdr"])
+    assert np.isnan(rows["quiet/b"]["si_sdr"])
     assert means["all"]["count"] == 4
     loud = [rows[f"loud/{name}"]["bss_sdr"] for name in "ab"]
     assert means["all"]["bss_sdr"] == pytest.approx(np.mean(loud))
+    sounding = [rows[name]["si_sdr"] for name in ("quiet/a", "loud/a", "loud/b")]
+    assert means["all"]["si_sdr"] == pytest.approx(np.mean(sounding))
     some = [rows[name] for name in ("quiet/b", "loud/a")]
     only = evaluate.summary(some)
     assert "bss_sdr" not in only["b"]

@@ -186,12 +186,15 @@ def test_a_failed_plot_keeps_the_former_files(snippets, monkeypatch, capsys):
 def test_captions_follow_the_order_of_the_estimates():
     truth = np.eye(2, 50, dtype=np.float32)
     named = Track("a", 8000, 50, {"low": Path("l"), "high": Path("h")})
-    actual = visualize.captions(named, truth, truth[::-1])
+    mixture = truth.sum(0) + np.eye(50, dtype=np.float32)[2:4].sum(0)
+    actual = visualize.captions(named, mixture, truth, truth[::-1])
     assert actual[0].startswith("source0 (high): SI-SDR 80")
+    assert actual[0].endswith("mixture -4.8 dB")  # one part of four
     assert actual[1].startswith("source1 (low): SI-SDR 80")
     plain = Track("a", 8000, 50, {"source0": Path("l"), "source1": Path("h")})
-    assert visualize.captions(plain, truth, truth)[1].startswith("source1: SI-SDR")
-    assert visualize.captions(plain, truth, truth[:1]) == ["source0"]
+    same = visualize.captions(plain, mixture, truth, truth)
+    assert same[1].startswith("source1: SI-SDR")
+    assert visualize.captions(plain, mixture, truth, truth[:1]) == ["source0"]
 
 
 def test_folders_have_eight_digits():

@@ -67,6 +67,9 @@ def test_spellings_mean_the_same(line):
         ("--no-flag=true", "unknown configuration key '--no-flag=true'"),
         ("bogus", "'bogus' is neither a preset (small, large)"),
         ("--lr", "--lr needs a value after it"),
+        ("--output --check", "--output needs a value after it, not --check"),
+        ("with lr=nan", "lr='nan': expected a number"),
+        (f"with lr=1{'0' * 400}", "expected a number"),
     ],
 )
 def test_bad_lines_are_reported_in_one_sentence(line, sentence, capsys):

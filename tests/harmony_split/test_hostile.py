@@ -260,6 +260,13 @@ def test_posts_of_the_page_itself(page, song, packed):
     assert page.send(packed(song(0.1)), headers=headers).status_code == 202
 
 
+def test_addresses_that_are_none(page, song, packed):
+    headers = {"Host": "["}
+    refused(page.client.get("/api/models", headers=headers), 403, "cross_origin")
+    answer = page.send(packed(song(1)), headers={"Origin": "http://["})
+    refused(answer, 403, "cross_origin")
+
+
 def test_another_name_for_the_server(page):
     answer = page.client.get("/api/models", headers={"Host": "evil.example"})
     assert "evil.example" in refused(answer, 403, "cross_origin")

@@ -39,11 +39,29 @@ def test_a_folder_that_another_server_has(web, tmp_path, capsys):
     jobs.close()
 
 
+def test_foreign_files_in_the_folder_stay(web, tmp_path):
+    from harmony_split.jobs import Jobs, new_id
+
+    foreign, stale = tmp_path / "jobs" / "thesis", tmp_path / "jobs" / new_id()
+    for folder in (foreign, stale):
+        folder.mkdir(parents=True)
+        (folder / "data.txt").write_text("mine")
+    tmp_path.chmod(0o755)
+    Jobs(tmp_path, 3600).close()
+    assert (foreign / "data.txt").read_text() == "mine"
+    assert not stale.exists()
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
 def test_no_ffprobe_and_no_workers(web, monkeypatch, capsys):
     assert command.main(["--workers=0"]) == 1
     assert "--workers is 0" in capsys.readouterr().err
     assert command.main(["--queue=0"]) == 1
     assert "queue is 0" in capsys.readouterr().err
+    assert command.main(["--port=99999"]) == 1
+    assert "--port is 99999; expected 0 to 65535" in capsys.readouterr().err
+    assert command.main(["--token=ключ"]) == 1
+    assert "--token has other characters" in capsys.readouterr().err
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert command.main([]) == 1
     assert "apt install ffmpeg" in capsys.readouterr().err

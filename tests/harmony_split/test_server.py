@@ -18,6 +18,7 @@ import pytest
 import soundfile
 
 from harmony_split import pool
+from harmony_split.jobs import new_id
 from harmony_split.openapi import DOCUMENT
 
 STEMS = ["high", "low"]
@@ -214,11 +215,11 @@ def test_jobs_and_files_outlive_the_server(serve, song, packed):
 
 
 def test_files_without_a_job_are_removed_at_the_start(serve):
+    page, name = serve(), new_id()
+    (page.folder / name).mkdir()
+    (page.folder / name / "upload").write_bytes(b"RIFF")
     page = serve()
-    (page.folder / "half").mkdir()
-    (page.folder / "half" / "upload").write_bytes(b"RIFF")
-    page = serve()
-    assert not (page.folder / "half").exists()
+    assert not (page.folder / name).exists()
 
 
 def test_jobs_expire(serve, song, packed):

@@ -17,6 +17,7 @@ import tensorflow as tf
 import mixit
 from common import training
 from common.config import FORMAT, ConfigError, to_dict
+from common.synthetic.miniature import WRITERS
 from common.training import resume
 from common.training.checkpoint import CheckpointError
 from common.training.logs import read_scalars
@@ -43,7 +44,11 @@ def weights(model):
             "clip_norm": 5.0,
         },
         pytest.param(
-            {"gradient_checkpointing": True, "sparsity": "l1_l2"},
+            {
+                "gradient_checkpointing": True,
+                "sparsity": "l1_l2",
+                "sparsity_weight": 1.0,
+            },
             marks=pytest.mark.slow,
             id="gradient checkpointing",
         ),
@@ -197,6 +202,39 @@ def test_corrupt_record_is_named(config, tmp_path):
 def test_odd_batch(config, batch_size):
     with pytest.raises(ConfigError, match=f"batch_size={batch_size}: expected an even"):
         training.train(replace(config, batch_size=batch_size), build)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sparsity": "l1_l2"}, "sparsity_weight=0: one has no effect"),
+        ({"sparsity_weight": 0.1}, "sparsity=none, sparsity_weight=0.1: one has no"),
+        ({"labelled_root": "/data"}, "labelled_root=/data with labelled=0"),
+        ({"segment_seconds": 0.0}, "segment_seconds=0 and validation_examples"),
+        ({"validation_examples": -1}, "validation_examples=-1; expected"),
+    ],
+)
+def test_options_without_an_effect_or_out_of_range_are_refused(
+    config, changes, sentence
+):
+    with pytest.raises(ConfigError, match=sentence):
+        training.train(replace(config, **changes), build)
+
+
+@pytest.mark.one_lane
+def test_a_corpus_may_have_more_sources_than_the_network_outputs(config, tmp_path):
+    root = WRITERS["moisesdb"](tmp_path / "songs", sample_rate=8000, seconds=1, songs=4)
+    config = replace(
+        config,
+        dataset="moisesdb",
+        data_root=str(root),
+        records=str(tmp_path / "records"),
+        model=replace(config.model, num_sources=2),
+        train=replace(config.train, epochs=1, steps_per_epoch=1, checkpoint_steps=1),
+    )
+    training.train(config, build)
+    (line,) = [x for x in read_scalars(config.output) if x["split"] == "validation"]
+    assert np.isfinite(line["loss"])
 
 
 def test_no_corpus(config, capsys):

@@ -129,3 +129,25 @@ def _solved(model: _Spatial, x: np.ndarray, noise: float) -> np.ndarray:
 def _across(cross: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Multiply both channels by the covariance of the other."""
     return np.stack([cross * x[1], cross.conj() * x[0]], axis=-3)
+
+
+def check_options(
+    niter: int, softmask: bool, alpha: float, logit: float | None
+) -> None:
+    """Refuse options of the filter that are out of range or have no effect.
+
+    Raises:
+        ValueError: There are fewer than no iterations, or masks are shaped that are not
+            used.
+
+    >>> check_options(1, True, 2.0, None)
+    """
+    if niter < 0:
+        raise ValueError(
+            f"niter is {niter}; expected the number of iterations, 0 for none"
+        )
+    if not softmask and (alpha != 1.0 or logit):
+        raise ValueError(
+            f"alpha={alpha} and logit={logit} shape the masks of softmask, which is "
+            "off; set softmask, or leave alpha at 1 and logit at none"
+        )

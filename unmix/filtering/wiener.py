@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from unmix.filtering.numpy_wiener import check_options
+
 # Steepness of the compression of masks in [3].
 SLOPE = 15.0
 
@@ -120,7 +122,7 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
     """
     magnitudes, mixture = map(tf.convert_to_tensor, (magnitudes, mixture))
     _check_shapes(magnitudes, mixture)
-    _check_options(niter, softmask, alpha, logit)
+    check_options(niter, softmask, alpha, logit)
     if magnitudes.shape[-3] != mixture.shape[-3]:
         magnitudes = tf.repeat(magnitudes, mixture.shape[-3], axis=-3)
     x = Planes(*(tf.cast(f(mixture), tf.float64) for f in (tf.math.real, tf.math.imag)))
@@ -371,18 +373,4 @@ def _check_shapes(magnitudes: tf.Tensor, mixture: tf.Tensor) -> None:
         raise ValueError(
             f"the magnitudes have shape {magnitudes.shape} and the mixture "
             f"{mixture.shape}; expected the same frames and bins, of one transform"
-        )
-
-
-def _check_options(
-    niter: int, softmask: bool, alpha: float, logit: float | None
-) -> None:
-    if niter < 0:
-        raise ValueError(
-            f"niter is {niter}; expected the number of iterations, 0 for none"
-        )
-    if not softmask and (alpha != 1.0 or logit):
-        raise ValueError(
-            f"alpha={alpha} and logit={logit} shape the masks of softmask, which is "
-            "off; set softmask, or leave alpha at 1 and logit at none"
         )

@@ -46,6 +46,15 @@ def test_another_track_or_option_is_another_key():
     assert len(set(keys)) == len(keys)
 
 
+def test_another_content_is_another_key(tmp_path):
+    track = replace(TRACK, sources={"a": tmp_path / "a.wav"})
+    keys = []
+    for content in (b"one", b"two"):
+        (tmp_path / "a.wav").write_bytes(content)
+        keys.append(score_key.key("model", [track]))
+    assert keys[0] != keys[1]
+
+
 def test_order_and_working_folder_change_no_key(tmp_path, monkeypatch):
     tracks = [TRACK, replace(TRACK, name="u")]
     absolute = Path("a.wav").absolute()

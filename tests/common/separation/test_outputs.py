@@ -59,6 +59,8 @@ def test_a_name_with_braces_and_dots_stays():
         ("../{source}", "leads out of the output folder"),
         ("{track}/../../{source}", "leads out of the output folder"),
         ("~/{source}", "leads out of the output folder"),
+        (r"..\..\{source}", "leads out of the output folder"),
+        ("C:/stems/{source}", "leads out of the output folder"),
     ],
 )
 def test_bad_patterns_are_reported_in_one_sentence(pattern, words):

@@ -82,6 +82,14 @@ def test_a_published_folder_is_not_replaced(published, capsys):
     assert card.read(folder) == before
 
 
+def test_a_folder_that_is_no_bundled_model_is_not_replaced(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    convert = importlib.import_module("adversarial.convert")
+    assert convert.main([str(mini("adversarial")), str(tmp_path), "--bundle"]) == 1
+    assert "is not empty" in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
 def test_nothing_is_trained_into_the_folder_of_a_model(published):
     folder, _ = published("adversarial")
     with pytest.raises(RunFolderError, match="holds the weights of a model"):

@@ -24,7 +24,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.seen.append(asked)
         start = asked if self.ranges else 0
         if start >= len(self.body):
-            self.send_error(416)
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(self.body)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         self.send_response(206 if self.ranges and start else 200)
         rest = self.body[start:]
@@ -83,6 +86,12 @@ def test_a_connection_that_breaks_off_is_made_again(server, tmp_path, monkeypatc
 def test_a_whole_part_needs_no_more_bytes(server, tmp_path):
     (tmp_path / "weights.pth.part").write_bytes(CONTENT)
     assert download.obtain(server, tmp_path / "weights.pth", DIGEST).exists()
+
+
+def test_a_part_of_another_file_is_not_taken_for_the_whole(server, tmp_path):
+    (tmp_path / "weights.pth.part").write_bytes(CONTENT + b"more")
+    path = download.obtain(server, tmp_path / "weights.pth")
+    assert path.read_bytes() == CONTENT
 
 
 def test_another_file_is_refused_and_removed(server, tmp_path):

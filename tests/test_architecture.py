@@ -78,7 +78,6 @@ SINGLE_READER = {
     "mixit.yfcc.video_sound": "the sound of videos",
     "unmix.end_to_end": "the training through the Wiener filter",
     "unmix.light": "separation without TensorFlow, a documented command",
-    "unmix.filtering.numpy_wiener": "the Wiener filter without TensorFlow",
     "unmix.scoring.run": "songs scored in processes of their own",
     "unmix.statistics": "mean and deviation of the training set",
     "unmix.stream": "separation of sound as it arrives",

@@ -28,7 +28,7 @@ python "$repo/benchmarks/music4_corpus.py" --album "$album" --midi "$midi" \
   --singing "$singing" --output "$data"
 PYTHONSAFEPATH=1 python -m unmix.train with umx dataset=song_folders data_root="$data" \
   records="$data/records" output="$run" target=vocals,drums,bass,other \
-  model.channels=1 model.hidden_size=128 model.bandwidth=11000 segment_seconds=3 \
+  model.channels=1 model.hidden_size=128 model.bandwidth=9000 segment_seconds=3 \
   augment.speed=0.9,1.1 train.seed=0 train.epochs=20 train.steps_per_epoch=100 \
   train.checkpoint_steps=100 train.log_steps=25 train.ema=0.999 train.lr_schedule=cosine "$@"
 python "$repo/benchmarks/bundled_scores.py" unmix "$run" \

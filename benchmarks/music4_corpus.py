@@ -44,8 +44,8 @@ MIDI_PIECES = 4
 SPLIT_OF_SONG = {"Sodium": "test", "Francium": "test", "Rubidium": "valid"}
 """Songs of the album that are not for training."""
 VALID_SINGERS = ("titon", "yifen")
-VALID_EVERY = 10
-"""One of so many MIDI files is for validation."""
+SPLITS_OF_FILES = (*("train", None) * 4, "train", "valid")
+"""Splits of ten MIDI files, for each ten in the order of their names."""
 
 NAMES = {
     "vocals": r"VOX",
@@ -61,6 +61,7 @@ BASS_HZ, BASS_SHARE = 100.0, 0.5
 DRUM_CHANNEL = 9
 BASSES = range(32, 40)
 """Programs of General MIDI."""
+KEPT = ("set_tempo", "control_change", "pitchwheel")
 KITS = (0, 0, 0, 8, 16, 24, 25, 32, 40)
 PAN, SOUND_OFF = 10, 120
 """Controls."""
@@ -87,20 +88,20 @@ def main() -> int:
 def make(options: argparse.Namespace) -> int:
     """Write the pieces of the album, then those of the MIDI files."""
     if mido is None:
-        raise ValueError("reading MIDI files needs mido, which is not installed; "
-                         "install it: pip install mido")
+        raise ValueError(
+            "reading MIDI files needs mido, which is not installed; "
+            "install it: pip install mido"
+        )
     for song in folders_of_stems(options.album):
         write_song(song, options.output)
-    files = sorted(options.midi.rglob("*.mid"))
     singing = {split: chunks(options.singing, split) for split in ("train", "valid")}
-    for number, file in enumerate(files):
-        split = "valid" if number % VALID_EVERY == VALID_EVERY - 1 else "train"
-        if (options.output / split / f"{file.stem}-00").exists():
-            continue
-        sources = play(file, draw(number), options.sound_font)
-        voices = [take(singing[split], number * MIDI_PIECES + k)
-                  for k in range(MIDI_PIECES)]
-        write_pieces(file.stem, sources, options.output / split, voices)
+    for number, file in enumerate(sorted(options.midi.rglob("*.mid"))):
+        split = SPLITS_OF_FILES[number % len(SPLITS_OF_FILES)]
+        if split and not (options.output / split / f"{file.stem}-00").exists():
+            numbers = range(number * MIDI_PIECES, (number + 1) * MIDI_PIECES)
+            voices = [take(singing[split], each) for each in numbers]
+            sources = play(file, draw(number), options.sound_font)
+            write_pieces(file.stem, sources, options.output / split, voices)
     return 0
 
 
@@ -108,8 +109,10 @@ def folders_of_stems(album: Path) -> list[Path]:
     """Find the folders of the songs, such as ``1.Hydrogen``."""
     folders = sorted({file.parent for file in album.rglob("*_Stem_*.m4a")})
     if not folders:
-        raise ValueError(f"{album} holds no file *_Stem_*.m4a; expected the album in a "
-                         "folder of stems for each song")
+        raise ValueError(
+            f"{album} holds no file *_Stem_*.m4a; expected the album in a "
+            "folder of stems for each song"
+        )
     return folders
 
 
@@ -129,9 +132,11 @@ def write_song(folder: Path, output: Path) -> None:
 
 
 def add_stems(folder: Path) -> Sources:
-    """Add the stems of each source; the small copy of a stem counts where it is alone."""
-    files = {file.stem.removesuffix("_mobile"): file
-             for file in sorted(folder.glob("*_Stem_*.m4a"), reverse=True)}
+    """Add the stems of each source, small copies where there is no other file."""
+    files = {
+        file.stem.removesuffix("_mobile"): file
+        for file in sorted(folder.glob("*_Stem_*.m4a"), reverse=True)
+    }
     sources: dict[str, np.ndarray] = {}
     for name, file in sorted(files.items()):
         wave = read(file)
@@ -159,7 +164,9 @@ def source_of(name: str, wave: np.ndarray) -> str:
 def read(file: Path) -> np.ndarray:
     """Read a file as stereo at 44.1 kHz."""
     wave, rate = audio.read(file)
-    return np.broadcast_to(resample(wave, rate, RATE), (2, -(-wave.shape[1] * RATE // rate)))
+    return np.broadcast_to(
+        resample(wave, rate, RATE), (2, -(-wave.shape[1] * RATE // rate))
+    )
 
 
 def levelled(sources: Sources, level_db: float = -18.0) -> Sources:
@@ -167,8 +174,9 @@ def levelled(sources: Sources, level_db: float = -18.0) -> Sources:
     mixture = sum(sources.values())
     gain = 10 ** (level_db / 20) / max(rms(np.asarray(mixture)), 1e-9)
     peak = max(float(np.abs(wave).max()) for wave in sources.values())
-    return {name: min(gain, 0.99 / max(peak, 1e-9)) * wave
-            for name, wave in sources.items()}
+    return {
+        name: min(gain, 0.99 / max(peak, 1e-9)) * wave for name, wave in sources.items()
+    }
 
 
 def rms(wave: np.ndarray) -> float:
@@ -189,8 +197,9 @@ def write_pieces(
     starts = range(0, max(length - samples, 0) + 1, step)
     # The first piece comes last, because it tells that the song is whole.
     for number, start in reversed(list(enumerate(starts))):
-        piece = {source: wave[:, start : start + samples]
-                 for source, wave in sources.items()}
+        piece = {
+            source: wave[:, start : start + samples] for source, wave in sources.items()
+        }
         if voices:
             piece["vocals"] = voices[number % len(voices)]
         write(output / f"{name}-{number:02d}", piece)
@@ -229,8 +238,7 @@ def draw(seed: int) -> Performance:
     """Draw how to play a file: half of the programs become others of their family."""
     dice = random.Random(seed)
     programs = [
-        dice.randrange(FAMILY) + p - p % FAMILY
-        if dice.random() < 0.5 else p
+        dice.randrange(FAMILY) + p - p % FAMILY if dice.random() < 0.5 else p
         for p in range(128)
     ]
     return Performance(
@@ -263,8 +271,9 @@ def synthesise(part: Path, wave: Path, room: float, sound_font: Path) -> None:
     """Play a MIDI file to a wav file by fluidsynth."""
     words = ["fluidsynth", "-ni", "-q", "-r", str(RATE), "-g", "0.4", "-O", "float"]
     words += ["-o", f"synth.reverb.level={room:.2f}", "-T", "wav", "-F", str(wave)]
-    subprocess.run([*words, str(sound_font), str(part)], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [*words, str(sound_font), str(part)], check=True, capture_output=True
+    )
 
 
 def fitted(wave: np.ndarray, level_db: float) -> np.ndarray:
@@ -284,8 +293,9 @@ def part_of(song: Any, source: str, performance: Performance) -> Any:
     """Keep the notes of one source of a song."""
     track = mido.MidiTrack()
     for channel, pan in enumerate(performance.pans):
-        track.append(mido.Message("control_change", channel=channel, control=PAN,
-                                  value=pan))
+        track.append(
+            mido.Message("control_change", channel=channel, control=PAN, value=pan)
+        )
     kit = mido.Message("program_change", channel=DRUM_CHANNEL, program=performance.kit)
     track.append(kit)
     last = 0
@@ -304,8 +314,28 @@ def part_of(song: Any, source: str, performance: Performance) -> Any:
 def events(
     song: Any, source: str, performance: Performance
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the messages of one source with their ticks, to the end of the last piece."""
+    """Yield the messages of one source with their ticks."""
     programs, sounding = [0] * 16, {}
+    for tick, message in timed(song):
+        if message.type in ("note_on", "note_off"):
+            note = message.channel, message.note
+            if message.type == "note_on" and message.velocity:
+                sounding[note] = sounds(message.channel, programs[message.channel])
+            is_kept = sounding.get(note) == source
+            changed = transposed(message, performance.transposition)
+        elif message.type == "program_change":
+            programs[message.channel] = message.program
+            is_kept = message.channel != DRUM_CHANNEL
+            changed = message.copy(program=performance.programs[message.program])
+        else:
+            is_kept = message.type in KEPT and not message.is_cc(PAN)
+            changed = message
+        if is_kept:
+            yield tick, changed
+
+
+def timed(song: Any) -> Iterator[tuple[int, Any]]:
+    """Yield ticks and messages to the end of the last piece."""
     tick, seconds, tempo = 0, 0.0, 500_000
     for message in mido.merge_tracks(song.tracks):
         tick += message.time
@@ -314,20 +344,7 @@ def events(
             return
         if message.type == "set_tempo":
             tempo = message.tempo
-            yield tick, message
-        elif message.type == "program_change":
-            programs[message.channel] = message.program
-            if message.channel != DRUM_CHANNEL:
-                yield tick, message.copy(program=performance.programs[message.program])
-        elif message.type in ("note_on", "note_off"):
-            note = message.channel, message.note
-            if message.type == "note_on" and message.velocity:
-                sounding[note] = sounds(message.channel, programs[message.channel])
-            if sounding.get(note) == source:
-                yield tick, transposed(message, performance.transposition)
-        elif message.type in ("control_change", "pitchwheel"):
-            if not message.is_cc(PAN):
-                yield tick, message
+        yield tick, message
 
 
 def sounds(channel: int, program: int) -> str:
@@ -358,8 +375,9 @@ def chunks(root: Path, split: str) -> list[list[Path]]:
     if not singers:
         raise ValueError(f"{root} holds no clip *.wav for {split}; expected MIR-1K")
     # Clips last 8 s on average.
-    groups = [files[k : k + 4] for files in singers.values()
-              for k in range(0, len(files), 3)]
+    groups = [
+        files[k : k + 4] for files in singers.values() for k in range(0, len(files), 3)
+    ]
     random.Random(0).shuffle(groups)
     return groups
 

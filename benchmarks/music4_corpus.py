@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,15 +88,17 @@ def main() -> int:
 
 def make(options: argparse.Namespace) -> int:
     """Write the pieces of the album, then those of the MIDI files."""
-    if mido is None:
-        raise ValueError(
-            "reading MIDI files needs mido, which is not installed; "
-            "install it: pip install mido"
-        )
+    check(options.sound_font)
     for song in folders_of_stems(options.album):
         write_song(song, options.output)
     singing = {split: chunks(options.singing, split) for split in ("train", "valid")}
-    for number, file in enumerate(sorted(options.midi.rglob("*.mid"))):
+    files = sorted(options.midi.rglob("*.mid"), key=lambda file: file.name)
+    if len(files) < len(SPLITS_OF_FILES):
+        raise ValueError(
+            f"{options.midi} holds {len(files)} files *.mid, expected at least "
+            f"{len(SPLITS_OF_FILES)}, the last of which is for validation"
+        )
+    for number, file in enumerate(files):
         split = SPLITS_OF_FILES[number % len(SPLITS_OF_FILES)]
         if split and not (options.output / split / f"{file.stem}-00").exists():
             numbers = range(number * MIDI_PIECES, (number + 1) * MIDI_PIECES)
@@ -103,6 +106,25 @@ def make(options: argparse.Namespace) -> int:
             sources = play(file, draw(number), options.sound_font)
             write_pieces(file.stem, sources, options.output / split, voices)
     return 0
+
+
+def check(sound_font: Path) -> None:
+    """Require what MIDI files are read and played with."""
+    if mido is None:
+        raise ValueError(
+            "reading MIDI files needs mido, which is not installed; install it: pip "
+            "install mido"
+        )
+    if shutil.which("fluidsynth") is None:
+        raise ValueError(
+            "playing MIDI files needs fluidsynth, which is not on PATH; install it: "
+            "apt install fluidsynth"
+        )
+    if not sound_font.is_file():
+        raise ValueError(
+            f"the sound font {sound_font} does not exist; install it by apt install "
+            "fluid-soundfont-gm, or name another one by --sound-font"
+        )
 
 
 def folders_of_stems(album: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -115,13 +116,35 @@ def test_the_notes_of_a_song_are_divided_among_three_sources(corpus):
             assert performance.programs[program] in corpus.BASSES
 
 
-def test_mido_is_asked_for_by_name(corpus, monkeypatch, capsys, tmp_path):
+@pytest.fixture
+def run(corpus, monkeypatch, tmp_path):
+    """Run the command on an empty folder with all programs there."""
+    monkeypatch.setattr(corpus, "mido", corpus)
+    monkeypatch.setattr(corpus.shutil, "which", lambda name: f"/usr/bin/{name}")
+    (tmp_path / "a.sf2").touch()
+    words = ["music4_corpus", "--sound-font", str(tmp_path / "a.sf2")]
+    for name in ("album", "midi", "singing", "output"):
+        words += [f"--{name}", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", words)
+    return corpus.main
+
+
+def test_what_is_missing_is_named_with_a_cure(run, corpus, monkeypatch, capsys):
+    def error():
+        assert run() == 1
+        return capsys.readouterr().err
+
+    assert "no file *_Stem_*.m4a" in error()
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--sound-font", "no.sf2"])
+    assert "no.sf2 does not exist" in error()
+    monkeypatch.setattr(corpus.shutil, "which", lambda name: None)
+    assert "apt install fluidsynth" in error()
     monkeypatch.setattr(corpus, "mido", None)
-    words = [
-        word
-        for name in ("album", "midi", "singing", "output")
-        for word in (f"--{name}", str(tmp_path))
-    ]
-    monkeypatch.setattr("sys.argv", ["music4_corpus", *words])
-    assert corpus.main() == 1
-    assert "pip install mido" in capsys.readouterr().err
+    assert "pip install mido" in error()
+
+
+def test_a_folder_of_few_midi_files_is_refused(run, corpus, monkeypatch, capsys):
+    monkeypatch.setattr(corpus, "folders_of_stems", lambda album: [])
+    monkeypatch.setattr(corpus, "chunks", lambda root, split: [])
+    assert run() == 1
+    assert "holds 0 files *.mid, expected at least 10" in capsys.readouterr().err

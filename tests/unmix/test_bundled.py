@@ -8,7 +8,11 @@ import pytest
 import unmix
 from unmix import weights
 
-NAMES = {"singing": ("vocals", "accompaniment"), "enhance": ("speech", "noise")}
+NAMES = {
+    "singing": ("vocals", "accompaniment"),
+    "enhance": ("speech", "noise"),
+    "music4": ("vocals", "drums", "bass", "other"),
+}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,16 +27,11 @@ run=${RUN_DIR:-$ROOT_DIR/unmix/music4/$(date +%Y-%m-%d_%H-%M-%S)}
 python "$repo/benchmarks/music4_corpus.py" --album "$album" --midi "$midi" \
   --singing "$singing" --output "$data"
 export PYTHONSAFEPATH=1
-train() { # output arguments
-  python -m unmix.train with umx dataset=song_folders data_root="$data" \
-    records="$data/records" output="$1" target=vocals,drums,bass,other model.channels=1 \
-    model.hop_samples=2048 model.hidden_size=128 model.bandwidth=9000 segment_seconds=3 \
-    train.steps_per_epoch=100 train.checkpoint_steps=100 train.log_steps=25 \
-    train.ema=0.99 train.lr_schedule=cosine "${@:2}"
-}
-train "$run-first" lr=2e-3 train.seed=0 train.epochs=12 "$@"
-train "$run" initial="$run-first" lr=1e-3 train.seed=1 train.epochs=8 \
-  augment.speed=0.9,1.1 "$@"
+python -m unmix.train with umx dataset=song_folders data_root="$data" records="$data/records" \
+  output="$run" target=vocals,drums,bass,other model.channels=1 model.hop_samples=2048 \
+  model.hidden_size=128 model.bandwidth=9000 segment_seconds=3 lr=2e-3 train.seed=0 \
+  train.epochs=12 train.steps_per_epoch=100 train.checkpoint_steps=100 train.log_steps=25 \
+  train.ema=0.99 train.lr_schedule=cosine "$@"
 PYTHONSAFEPATH='' python "$repo/benchmarks/bundled_scores.py" unmix "$run" \
   --dataset song_folders --data "$data" --output "$run/test.json"
 python -m unmix.convert "$run" "$repo/unmix/bundled/music4" --bundle --half

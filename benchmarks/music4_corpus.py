@@ -1,9 +1,8 @@
 """Make the corpus of the bundled model ``music4``: an album, MIDI files and singing.
 
 ``python benchmarks/music4_corpus.py --album DIR --midi DIR --singing DIR --output DIR``
-writes pieces of 20 s in folders of songs, ``<split>/<piece>/{vocals,drums,bass,
-other}.flac`` at 44.1 kHz, and whole songs for the test. A run that was interrupted goes
-on where it stopped.
+writes pieces of 20 s as folders of songs, ``<split>/<piece>/{vocals,drums,bass,
+other}.flac`` at 44.1 kHz. A run that was interrupted goes on where it stopped.
 
 ``--album`` is the album Everything is Free in its stems, ``--midi`` a folder of MIDI
 files, which fluidsynth plays source by source, ``--singing`` MIR-1K. A song from MIDI
@@ -139,18 +138,14 @@ def folders_of_stems(album: Path) -> list[Path]:
 
 
 def write_song(folder: Path, output: Path) -> None:
-    """Write a song of the album: pieces that overlap by half, or the whole for test."""
+    """Write the pieces of a song of the album, which overlap by half in training."""
     name = folder.name.split(".")[-1]
     split = SPLIT_OF_SONG.get(name, "train")
     target = output / split
     if (target / f"{name}-00").exists():
         return
-    sources = levelled(add_stems(folder))
-    if split == "test":
-        write(target / f"{name}-00", sources)
-    else:
-        step = PIECE_SECONDS // 2 if split == "train" else PIECE_SECONDS
-        write_pieces(name, sources, target, (), step)
+    step = PIECE_SECONDS // 2 if split == "train" else PIECE_SECONDS
+    write_pieces(name, levelled(add_stems(folder)), target, (), step)
 
 
 def add_stems(folder: Path) -> Sources:

@@ -36,7 +36,7 @@ def test_small_with_a_card_and_without_paths(name):
     for path in files:
         if path.name == "config.json":
             assert '"output": null' in path.read_text()
-            assert '"root": null' in path.read_text()
+            assert 'root": null' in path.read_text()
     (score, *_) = json.loads((folder / "card.json").read_text())["scores"]
     assert score["recorded"]
     text = (folder / "README.md").read_text()

@@ -77,8 +77,8 @@ def score(separator: Separator, track: Track, spoken: Sequence[str]) -> Scores:
         name for name, audible in zip(track.sources, is_audible, strict=True) if audible
     ]
     references = references[is_audible]
-    window = round(WINDOW_SECONDS * separator.sample_rate)
-    params = Stft(window, window // 4, window="sqrt_hann", padding="constant_whole")
+    hop = round(WINDOW_SECONDS * separator.sample_rate / 4)
+    params = Stft(4 * hop, hop, window="sqrt_hann", padding="constant_whole")
     outputs = separator(mixture)
     matched = (
         np.stack([outputs[name] for name in names])

@@ -8,7 +8,11 @@ import pytest
 import unmix
 from unmix import weights
 
-NAMES = {"singing": ("vocals", "accompaniment"), "enhance": ("speech", "noise")}
+NAMES = {
+    "singing": ("vocals", "accompaniment"),
+    "enhance": ("speech", "noise"),
+    "music4": ("vocals", "drums", "bass", "other"),
+}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,7 +36,7 @@ def test_small_with_a_card_and_without_paths(name):
     for path in files:
         if path.name == "config.json":
             assert '"output": null' in path.read_text()
-            assert '"root": null' in path.read_text()
+            assert 'root": null' in path.read_text()
     (score, *_) = json.loads((folder / "card.json").read_text())["scores"]
     assert score["recorded"]
     text = (folder / "README.md").read_text()

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Trains the bundled model that separates music into four stems.
+#
+#   ALBUM_DIR=/data/everythingisremixed MIDI_DIR=/data/midi MIR1K_DIR=/data/MIR-1K \
+#     ./run_train_bundled_music4.sh                an hour on one core
+#   ./run_train_bundled_music4.sh train.seed=1     arguments go to the training
+#   RUN_DIR=runs/unmix/music4/2030-01-31_12-00-00 ./run_train_bundled_music4.sh
+#                                                  continues that run
+#
+# ALBUM_DIR holds the stems of the album Everything is Free (CC0), MIDI_DIR any MIDI files,
+# which fluidsynth plays with the sound font FluidR3, MIR1K_DIR the singing. Two songs of
+# the album are for the test, one for validation. benchmarks/music4_corpus.py makes the
+# corpus; it needs mido, fluidsynth and ffmpeg.
+# It replaces unmix/bundled/music4; its scores belong on the card there. See setup.sh for
+# the other variables it reads.
+set -euo pipefail
+repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=setup.sh
+source "$repo/setup.sh"
+
+album=${ALBUM_DIR:?name the folder of the album}
+midi=${MIDI_DIR:?name the folder of the MIDI files}
+singing=${MIR1K_DIR:?name the folder of MIR-1K}
+data=$ROOT_DIR/unmix/music4/data
+run=${RUN_DIR:-$ROOT_DIR/unmix/music4/$(date +%Y-%m-%d_%H-%M-%S)}
+
+python "$repo/benchmarks/music4_corpus.py" --album "$album" --midi "$midi" \
+  --singing "$singing" --output "$data"
+export PYTHONSAFEPATH=1
+python -m unmix.train with umx dataset=song_folders data_root="$data" records="$data/records" \
+  output="$run" target=vocals,drums,bass,other model.channels=1 model.hop_samples=2048 \
+  model.hidden_size=128 model.bandwidth=9000 segment_seconds=3 lr=2e-3 train.seed=0 \
+  train.epochs=12 train.steps_per_epoch=100 train.checkpoint_steps=100 train.log_steps=25 \
+  train.ema=0.99 train.lr_schedule=cosine "$@"
+PYTHONSAFEPATH='' python "$repo/benchmarks/bundled_scores.py" unmix "$run" \
+  --dataset song_folders --data "$data" --output "$run/test.json"
+python -m unmix.convert "$run" "$repo/unmix/bundled/music4" --bundle --half

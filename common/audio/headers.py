@@ -235,7 +235,10 @@ def _flac_frame_end(header: bytes, block: int) -> int | None:
     after = 4 + digits
     wide = {6: 1, 7: 2}.get(size, 0)
     crc = after + wide + {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    if size == 0 or digits == 8 or _crc8(header[: crc + 1]):
+    # Reserved values, for eight bits of checksum are not enough.
+    if size == 0 or rate == 15 or header[3] >> 4 > 10 or header[3] & 1:
+        return None
+    if digits == 8 or _crc8(header[: crc + 1]):
         return None
     number = header[4] & (0x7F >> (digits if digits > 1 else 0))
     for byte in header[5:after]:

@@ -14,6 +14,9 @@ from common.weights import bundled, card
 from common.weights.bundled import Form
 from common.weights.card import Card
 
+OF_BUNDLES = {"source", "dest", "output", "bundle", "publish", "half", "licence"}
+"""Words of the command line that ``--bundle`` and ``--publish`` use."""
+
 
 def parser(
     program: str, description: str | None, check: str
@@ -80,7 +83,7 @@ def command(
     options = parser.parse_intermixed_args(argv)
 
     def work() -> int:
-        _check(options)
+        _check(options, parser)
         if not (options.bundle or options.publish):
             return run(options)
         form = Form(options.half, options.publish, options.licence)
@@ -102,7 +105,7 @@ def _loss(distortion: float) -> str:
     return f"whose estimates differ by {-distortion:.1f} dB"
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Check the options, and use DEST and --output as one destination."""
     if options.dest and options.output:
         raise CheckpointError(
@@ -116,6 +119,13 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("bundle", "publish"):
         if options.dest is None and getattr(options, name):
             raise CheckpointError(f"--{name} writes a folder; name a DEST")
+    other = [name for name in vars(options) if name not in OF_BUNDLES]
+    for name in other if options.bundle or options.publish else ():
+        if getattr(options, name) != parser.get_default(name):
+            raise CheckpointError(
+                f"--{name.replace('_', '-')} has no effect with --bundle and --publish, "
+                "which write the best weights of a whole run; leave it out"
+            )
     if not (options.bundle or options.publish) and (options.half or options.licence):
         raise CheckpointError(
             "--half and --licence belong to --bundle and --publish; give one of these, "

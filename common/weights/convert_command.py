@@ -123,8 +123,8 @@ def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
     for name in other if options.bundle or options.publish else ():
         if getattr(options, name) != parser.get_default(name):
             raise CheckpointError(
-                f"--{name.replace('_', '-')} has no effect with --bundle and --publish, "
-                "which write the best weights of a whole run; leave it out"
+                f"--{name.replace('_', '-')} has no effect with --bundle and "
+                "--publish, which write the best weights of a run; leave it out"
             )
     if not (options.bundle or options.publish) and (options.half or options.licence):
         raise CheckpointError(

@@ -56,7 +56,11 @@ def test_a_check_needs_no_destination():
             "--half and --licence belong to --bundle and --publish; give one of these, "
             "or leave them out",
         ),
-        (["a", "b", "--bundle", "--check"], "--check has no effect with --bundle"),
+        (
+            ["a", "b", "--bundle", "--check"],
+            "--check has no effect with --bundle and --publish, which write the "
+            "best weights of a run; leave it out",
+        ),
         (["a", "b", "--output", "c"], "two destinations are named, b and c; give one"),
     ],
 )

@@ -44,7 +44,6 @@ AIM = 8.0
 """Improvement in dB that was aimed at for the best network."""
 IDEAL = {"ideal_binary": "ideal binary mask", "ideal_ratio": "ideal ratio mask"}
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-GENDERS = {"F": "female", "M": "male"}
 GROUPS = {"all": "all", "same": "same gender", "different": "different gender"}
 
 
@@ -342,16 +341,28 @@ def table(scores: Scores, output: Path, genders: Mapping[str, str]) -> Iterator[
         minutes = [60 * each["cpu_hours"] for each in cost if not each.get("resumed")]
         cells = [*_cells(rows), str(len(rows)), str(_steps(output, group_[0]))]
         cells.append(f"{statistics.mean(minutes):.1f}" if minutes else "")
-        yield f"| {NETWORKS[network].about} | {count} | {' | '.join(cells)} |"
+        heard = women(output, count, genders)
+        yield f"| {NETWORKS[network].about} | {heard} | {' | '.join(cells)} |"
     bundled = output / "scores" / BUNDLED / "scores.csv"
     if bundled.exists():
         cells = _cells([group(gains(bundled), genders)])
-        about_ = f"the bundled Conv-TasNet `{BUNDLED}`"
-        yield f"| {about_} | {max(COUNTS)} | {' | '.join(cells)} | 1 | 13500 | 96 |"
+        card = f"[`{BUNDLED}`](../clustering/bundled/{BUNDLED}/README.md)"
+        about_ = f"the bundled {card}, trained for hours"
+        yield f"| {about_} | {max(COUNTS)} | {' | '.join(cells)} | | | |"
     for mask, name in IDEAL.items():
         for file in sorted(output.glob(f"scores/*/{mask}.csv"))[:1]:
             cells = _cells([group(gains(file), genders)])
             yield f"| {name} | | {' | '.join(cells)} | | | |"
+
+
+def women(output: Path, count: int, genders: Mapping[str, str]) -> str:
+    """Write the number of speakers of a training, and how many of them are female."""
+    lines = (output / "lists" / f"{count}.txt").read_text("utf-8").splitlines()
+    paths = [line.split("/") for line in lines]
+    female = {name for part, name, _ in paths if part == "train"} & {
+        name for name, gender in genders.items() if gender == "F"
+    }
+    return f"{count} ({len(female)} female)" if genders else str(count)
 
 
 def by_point(scores: Scores) -> dict[tuple[str, int], list[Run]]:
@@ -411,9 +422,7 @@ def _gap(scores: Scores, output: Path, network: str, counts: Sequence[int]) -> s
         run = next(run for run in scores if run[:2] == (network, count))
         curves = losses(output / "runs" / run.name)
         gaps.append(f"{curves['valid'][-1][1] - curves['train'][-1][1]:.3f}")
-    return (
-        f"In the end the validation loss lies {', '.join(gaps)} above the training's."
-    )
+    return f"The last validation losses lie {', '.join(gaps)} above the training's."
 
 
 def losses(run: Path) -> dict[str, list[tuple[int, float]]]:

@@ -315,6 +315,9 @@ def findings(runs: Runs, output: Path) -> Iterator[str]:
         }
         for row, names in runs.items()
     }
+    missing = [row.about for name, row in ROWS.items() if name not in means]
+    if missing:
+        yield f"- Not trained yet: {'; '.join(missing)}."
     without = [row for row in ("mixit", "sparse") if row in means]
     if without:
         best = max(without, key=lambda row: means[row]["MSi"])

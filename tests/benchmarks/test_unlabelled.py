@@ -50,6 +50,7 @@ def test_the_page_says_what_labels_and_sparsity_change(unlabelled, tmp_path):
     assert "an MSi of 6 dB without labels, is not reached: 3.0 dB (MixIT" in text
     assert "1.5 dB of PIT, is reached: MixIT, no labels lies 1.0 dB below" in text
     assert "over-separation from 25% to 12%, 1S by +3.0 dB and MSi by -1.0 dB" in text
+    assert "Not trained yet: 10 % labelled; 50 % labelled." in text
     assert "- mixit-0: `python -m x output=DIR/runs/mixit-0`" in text
     assert (tmp_path / "unlabelled" / unlabelled.PICTURE).stat().st_size > 1000
 

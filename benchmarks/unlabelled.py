@@ -39,8 +39,8 @@ SPEECH_FOLDERS = 5
 READER = re.compile(r"\d+-\d+-\d+")
 """Name of an utterance of LibriSpeech, which is speech and no other recording."""
 RATE, SECONDS = 16000, 4
-MIXTURES = {"train": 2000, "validation": 80, "eval": 300}
-UNHEARD_MIXTURES = {"train": 1, "validation": 1, "eval": 100}
+MIXTURES = {"train": 1200, "validation": 60, "eval": 200}
+UNHEARD_MIXTURES = {"train": 1, "validation": 1, "eval": 60}
 PICTURE = "learning.png"
 AIM, GAP = 6.0, 1.5
 """Aims in dB: MSi of MixIT, and how far its 2Si may lie below that of PIT."""
@@ -56,14 +56,14 @@ NETWORK = {
     "model.num_dilations": 6,
     "model.num_repeats": 2,
 }
-EPOCH, EPOCHS = 100, 5
+EPOCH, EPOCHS = 100, 4
 SCHEDULE = {
-    "segment_seconds": 3,
+    "segment_seconds": 2,
     "batch_size": 16,
     "clip_norm": 5,
     "lr": 2e-3,
     "lr_decay_steps": 600,
-    "validation_examples": 80,
+    "validation_examples": 60,
     "train.epochs": EPOCHS,
     "train.steps_per_epoch": EPOCH,
     "train.checkpoint_steps": EPOCH,

@@ -309,8 +309,9 @@ def about(scores: Scores, genders: Mapping[str, str]) -> Iterator[str]:
     """Describe what was done."""
     tested = next(iter(scores.values()))
     groups = group(tested, genders)
-    sizes = ", ".join(
-        f"{len(groups[name])} of {GROUPS[name]}s" for name in ("same", "different")
+    sizes = (
+        f"{len(groups['same'])} of the same gender, {len(groups['different'])} of "
+        "different ones"
     )
     yield (
         "By `python benchmarks/speakers.py --root SPEECH --genders SPEAKERS.TXT "
@@ -487,7 +488,7 @@ def draw(scores: Scores, output: Path, genders: Mapping[str, str]) -> None:
                 right.plot(steps, values, style, color=colour, label=label)
         right.set_xlabel("step")
         right.set_ylabel("loss")
-        right.set_title("validation (lines) and training (dots)")
+        right.set_title("loss of validation (lines) and training (dots)")
         right.legend()
     plots.save(figure, output / "speakers" / PICTURE)
 

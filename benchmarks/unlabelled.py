@@ -366,8 +366,8 @@ def curve(output: Path, name: str, tag: str) -> list[tuple[int, float]]:
 def draw(runs: Runs, output: Path) -> None:
     """Plot the measures of the validation over the steps, by row."""
     titles = {
-        MSI: "improvement in mixtures of several sources (dB)",
-        ONE_SOURCE: "single sources (dB)",
+        MSI: "mixtures of several sources: improvement",
+        ONE_SOURCE: "single sources",
     }
     figure = plots.new_figure(9.0, 3.6)
     for axes, (tag, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):

@@ -328,12 +328,22 @@ def findings(runs: Runs, output: Path) -> Iterator[str]:
         )
     if without and "pit" in means:
         best = max(without, key=lambda row: means[row]["2Si"])
-        gap = means["pit"]["2Si"] - means[best]["2Si"]
+        pit = means["pit"]
+        gap = pit["2Si"] - means[best]["2Si"]
         yield (
             f"- The aim, a 2Si within {GAP:g} dB of PIT, is {_reached(gap <= GAP)}: "
             f"{ROWS[best].about} lies {abs(gap):.1f} dB "
             f"{'below' if gap > 0 else 'above'} PIT."
         )
+        if gap < 0:
+            yield (
+                "- PIT is behind, so that this aim says little: these are the first "
+                "steps of a training. The loss with labels counts the outputs that "
+                "must be silent as well, and PIT leads in single sources, with a 1S of "
+                f"{pit['1S']:.1f} dB against {means[best]['1S']:.1f} dB. "
+                "[`universal`](../mixit/bundled/universal/README.md) has learned from "
+                "all labels for longer."
+            )
     if len(without) == len(("mixit", "sparse")):
         plain, sparse = means["mixit"], means["sparse"]
         yield (

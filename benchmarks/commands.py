@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from common.files import write_text
@@ -58,3 +58,22 @@ def train(module: str, words: Sequence[str], run: Path) -> None:
         "command": " ".join(command[1:]),
     }
     write_text(run / "done", json.dumps(cost))
+
+
+def listed(runs: Mapping[str, Path], output: Path) -> Iterator[str]:
+    """Yield lines of Markdown: the first command, and what differs in the others.
+
+    Args:
+        runs: Run folders of trainings that have ended, by name.
+        output: Folder that the lines call DIR.
+    """
+    first: list[str] = []
+    for name, run in runs.items():
+        command = json.loads((run / "done").read_text("utf-8"))["command"]
+        words = command.replace(str(output), "DIR").split()
+        if first:
+            differing = " ".join(word for word in words if word not in first)
+            yield f"- {name}: `{differing}`"
+        else:
+            yield f"- {name}: `python {' '.join(words)}`"
+            first = words

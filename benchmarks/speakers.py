@@ -302,7 +302,9 @@ def page(scores: Scores, output: Path, genders: Mapping[str, str]) -> Iterator[s
     yield ""
     yield from findings(scores, output)
     yield f"\n![Improvement by speakers, and loss by steps](speakers/{PICTURE})\n"
-    yield from trainings(scores, output)
+    yield "The first training, and what differs in the others; DIR is --output:\n"
+    runs = {run.name: output / "runs" / run.name for run in scores}
+    yield from commands.listed(runs, output)
 
 
 def about(scores: Scores, genders: Mapping[str, str]) -> Iterator[str]:
@@ -442,14 +444,6 @@ def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
             split_ = "train" if record["split"] == "train" else "valid"
             curves[split_].append((record["step"], record["loss"]))
     return curves
-
-
-def trainings(scores: Scores, output: Path) -> Iterator[str]:
-    """Yield the commands of the trainings."""
-    yield "Trainings, where DIR is --output:\n"
-    for run in scores:
-        command = _cost(output, run).get("command", "").replace(str(output), "DIR")
-        yield f"- {run.name}: `python {command}`"
 
 
 def _cost(output: Path, run: Run) -> dict[str, Any]:

@@ -263,10 +263,9 @@ def page(runs: Runs, output: Path) -> Iterator[str]:
     yield ""
     yield from findings(runs, output)
     yield f"\n![Improvement on the validation by steps](unlabelled/{PICTURE})\n"
-    yield "Trainings, where DIR is --output:\n"
-    for name in itertools.chain(*runs.values()):
-        command = cost(output, name)["command"].replace(str(output), "DIR")
-        yield f"- {name}: `python {command}`"
+    yield "The first training, and what differs in the others; DIR is --output:\n"
+    names = itertools.chain(*runs.values())
+    yield from commands.listed({name: output / "runs" / name for name in names}, output)
 
 
 def table(runs: Runs, output: Path, test: str) -> Iterator[str]:
@@ -389,7 +388,7 @@ def draw(runs: Runs, output: Path) -> None:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step")
         axes.set_ylabel("SI-SNR on the validation (dB)")
-        axes.legend(fontsize=8)
+    axes.legend(fontsize=8)
     plots.save(figure, output / "unlabelled" / PICTURE)
 
 

@@ -52,7 +52,8 @@ def test_the_page_says_what_labels_and_sparsity_change(unlabelled, tmp_path):
     assert "PIT is behind" not in text
     assert "over-separation from 25% to 12%, 1S by +3.0 dB and MSi by -1.0 dB" in text
     assert "Not trained yet: 10 % labelled; 50 % labelled." in text
-    assert "- mixit-0: `python -m x output=DIR/runs/mixit-0`" in text
+    assert "- mixit-0: `python -m x output=DIR/runs/mixit-0`\n" in text
+    assert "- sparse-0: `output=DIR/runs/sparse-0`\n" in text
     assert (tmp_path / "unlabelled" / unlabelled.PICTURE).stat().st_size > 1000
 
 

@@ -407,13 +407,9 @@ def findings(scores: Scores, output: Path) -> Iterator[str]:
                 f"- {named.about}: {last - first:+.2f} dB from {counts[0]} to "
                 f"{counts[-1]} speakers. {_gap(scores, output, network, counts)}"
             )
-    missing = [
-        f"{named.about} on {count} speakers"
-        for (network, named), count in itertools.product(NETWORKS.items(), COUNTS)
-        if (network, count) not in points
-    ]
-    if missing:
-        yield f"- Not trained yet: {', '.join(missing)}."
+        missing = [str(count) for count in COUNTS if count not in counts]
+        if missing:
+            yield f"- Not trained yet: {named.about} on {', '.join(missing)} speakers."
     bundled = output / "scores" / BUNDLED / "scores.csv"
     best = max(points.values())
     if bundled.exists():

@@ -18,19 +18,16 @@ import argparse
 import functools
 import hashlib
 import importlib
-import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import commands
 import numpy as np
-from commands import ROOT, THREADS
 from mir1k_rows import ROWS, TIMES, words
 from mir1k_scores import GLOBAL, Clip, ordered, shared_out
 from mir1k_table import write
@@ -163,28 +160,8 @@ def sources(track: Track) -> np.ndarray:
 def train(name: str, seed: int, corpus: Path, output: Path, tiny: bool) -> None:
     """Train a row by its command, and record its cost."""
     run = output / f"{name}-{seed}"
-    if (run / "done").exists():
-        return
     row = ROWS[name]
-    command = [sys.executable, "-m", f"{row.pillar}.train"]
-    command += words(row, corpus, run, seed, tiny)
-    logs = output / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    began, resumed = time.monotonic(), run.exists()
-    with (logs / f"{run.name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **THREADS}, stdout=log, stderr=log
-        )
-        _, status, used = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{run.name}: the training failed, see {log.name}")
-    cost = {
-        "wall_hours": (time.monotonic() - began) / 3600,
-        "cpu_hours": (used.ru_utime + used.ru_stime) / 3600,
-        "resumed": resumed,
-        "command": " ".join(command[1:]),
-    }
-    write_text(run / "done", json.dumps(cost))
+    commands.train(row.pillar, words(row, corpus, run, seed, tiny), run)
 
 
 def bounds() -> Iterator[Estimator]:

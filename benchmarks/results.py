@@ -60,7 +60,7 @@ BENCHMARKS = {
 
 TRAININGS = (
     *("bundled_scores", "duels", "mir1k", "reproduce", "second_phase"),
-    "two_speakers",
+    *("speakers", "two_speakers", "unlabelled"),
 )
 """Programs of trainings, which take hours and have tables of their own."""
 

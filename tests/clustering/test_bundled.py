@@ -50,7 +50,7 @@ def test_a_run_is_bundled_and_its_card_is_kept(config, tmp_path):
     run.mkdir()
     save_network(run, net)
     save(replace(config, initial=str(tmp_path)), run / "config.json")
-    output.mkdir()
+    bundle(run, output)
     (output / "README.md").write_text("card")
     (output / "old").write_text("old")
     bundle(run, output)

@@ -151,7 +151,7 @@ def make_run(folder, **changes):
 def test_a_run_is_bundled_in_place_of_another(tmp_path):
     networks = make_run(tmp_path / "run", **{"model.hidden_size": 8})
     output = tmp_path / "model"
-    output.mkdir()
+    convert.bundle(tmp_path / "run", output)
     (output / "README.md").write_text("card")
     (output / "old").write_text("old")
     convert.bundle(tmp_path / "run", output)

@@ -282,6 +282,8 @@ def _main(options: argparse.Namespace) -> int:
         return 0
     if not options.model:
         raise CorpusError("no model is named; give --model RUN, or a TF1 checkpoint")
+    if options.draw < 0:
+        raise CorpusError(f"--draw is {options.draw}; expected 0 or more")
     separator = _load(options)
     root, split, dataset = _data(options)
     seconds = FUSS_SECONDS if options.data_list_path else None
@@ -306,7 +308,7 @@ def _main(options: argparse.Namespace) -> int:
     rows.finish(row["example"] for row in measured)
     _write(summary, path)
     sys.stdout.write(f"{split} split of {root}\n{published.summary_table(summary)}")
-    for track in _richest(tracks)[: max(0, options.draw)]:
+    for track in _richest(tracks)[: options.draw]:
         draw(separator, track, path.parent / track.name)
     sys.stdout.write(f"results: {path.parent}\n")
     return 0

@@ -394,6 +394,7 @@ def test_committed_table_is_generated(capsys):
         (["--data", "corpus", "--seconds", "0"], "examples of 0 s: expected at least"),
         (["--data", "corpus", "--moms", "--limit", "1"], "there is none to pair"),
         (["--data", "corpus", "--limit", "0"], "--limit is 0; expected at least 1"),
+        (["--data", "corpus", "--draw", "-1"], "--draw is -1; expected 0 or more"),
         (["--table", __file__], "is not a summary.json of an evaluation"),
     ],
 )

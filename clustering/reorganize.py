@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import filecmp
 import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -117,13 +118,12 @@ def _expect_listed(
 
 def _put(file: Path, output: Path, make_copy: bool) -> None:
     """Link or copy a file, unless an earlier run did."""
-    if output.is_symlink() and not output.exists():
-        output.unlink()  # The linked sound was moved.
     if output.exists():
-        same = output.samefile(file) or output.stat().st_size == file.stat().st_size
-        if not same:
+        if not (output.samefile(file) or filecmp.cmp(output, file, shallow=False)):
             raise CorpusError(f"{output} is another sound than {file}; remove it.")
-        return
+        if not (make_copy and output.is_symlink()):
+            return
+    output.unlink(missing_ok=True)  # A link to a sound that was moved or is copied now.
     output.parent.mkdir(parents=True, exist_ok=True)
     if make_copy:
         with replacing(output) as draft:

@@ -48,7 +48,7 @@ def convert(source: Path, target: Path, sample_rate: int, audio_format: str) -> 
     """
     info = audio.probe(source)
     samples = -(-info.samples * sample_rate // info.sample_rate)
-    if _is_done(source, target, sample_rate, samples):
+    if _is_done(source, target, sample_rate, samples, audio_format):
         return "kept"
     target.parent.mkdir(parents=True, exist_ok=True)
     stream = ResampleStream(info.sample_rate, sample_rate, info.channels)
@@ -124,8 +124,10 @@ def _write(writer: audio.Writer, chunk: np.ndarray) -> float:
     return float(np.max(np.abs(chunk)))
 
 
-def _is_done(source: Path, target: Path, sample_rate: int, samples: int) -> bool:
-    """Whether a file has the time of its sound, the rate and the length."""
+def _is_done(
+    source: Path, target: Path, sample_rate: int, samples: int, audio_format: str
+) -> bool:
+    """Whether a file has the time of its sound, the rate, the length and the format."""
     if not target.is_file():
         return False
     # A sound that replaced another one may be older than the result.
@@ -133,7 +135,8 @@ def _is_done(source: Path, target: Path, sample_rate: int, samples: int) -> bool
     if abs(elapsed) > TIME_STEP:
         return False
     info = audio.probe(target)
-    return info.sample_rate == sample_rate and info.samples == samples
+    is_alike = info.sample_rate == sample_rate and info.samples == samples
+    return is_alike and audio.format_of(target) == audio_format
 
 
 def _pairs(

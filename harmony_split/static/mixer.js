@@ -21,6 +21,7 @@ class Wav {
 
   async dataStart() {
     this.start ??= getBytes(this.address, 0, HEADER_BYTES - 1).then(findData);
+    this.start.catch(() => (this.start = null)); // so that another attempt may succeed
     return this.start;
   }
 
@@ -114,6 +115,7 @@ export class Mixer extends EventTarget {
     if (this.position >= this.samples) this.position = 0;
     this.dispatchEvent(new Event("play"));
     await this.context.resume();
+    if (this.paused) return; // meanwhile
     this.begin();
   }
 
@@ -187,8 +189,7 @@ export class Mixer extends EventTarget {
   }
 
   begin() {
-    this.generation += 1;
-    this.segments = [];
+    this.stop(); // A change of the loop may have begun before.
     this.last = null;
     this.next = Math.round(this.position);
     this.fill(this.generation);

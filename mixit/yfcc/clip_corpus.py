@@ -104,6 +104,8 @@ def make(
         batches.mkdir(exist_ok=True)
         saved = _save_batches(batches, (root, split, videos, recipe), rows)
         made = _by_jobs(saved, spread)
+        # What became of the clips is known here; another run tries missing ones again.
+        shutil.rmtree(batches, ignore_errors=True)
         for folder in (root / split, *(root / split).glob("*_sources")):
             files.sweep(folder)
     passed_over = [result.skip for result in made if result.skip]
@@ -121,7 +123,6 @@ def make(
         )
     lines = [result.line for result in made if result.skip is None]
     fuss.write_list(root, split, lines)
-    shutil.rmtree(batches, ignore_errors=True)
     return done
 
 

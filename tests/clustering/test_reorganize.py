@@ -87,7 +87,16 @@ def test_bad_input_is_reported_in_one_sentence(songs, tmp_path, capsys):
 def test_another_sound_at_the_output_is_left_alone(songs, tmp_path, capsys):
     taken = tmp_path / "new" / "vocals" / "one.wav"
     taken.parent.mkdir(parents=True)
-    taken.write_text("mine, and longer than theirs")
+    (theirs,) = songs.rglob("one/vocals.wav")
+    mine = b"mine".ljust(theirs.stat().st_size)
+    taken.write_bytes(mine)
     assert run(songs, tmp_path / "new", "split_folder_by_class") == 1
     assert "is another sound" in capsys.readouterr().err
-    assert taken.read_text().startswith("mine")
+    assert taken.read_bytes() == mine
+
+
+def test_copies_replace_links(songs, tmp_path):
+    new = tmp_path / "new"
+    for words in ([], ["--make-copy"]):
+        assert run(songs, new, "split_folder_by_class", *words) == 0
+    assert not (new / "vocals" / "one.wav").is_symlink()

@@ -85,8 +85,8 @@ def test_clipping_of_integers_is_reported(tmp_path, capsys):
     (tmp_path / "in.wav").rename(tmp_path / "in" / "a.wav")
     assert run(tmp_path / "in", tmp_path / "out", "--format", "wav16") == 0
     assert "peaks of 1 sounds" in capsys.readouterr().err
-    assert run(tmp_path / "in", tmp_path / "float") == 0
-    assert np.abs(audio.read(tmp_path / "float" / "a.wav")[0]).max() > 1.0
+    assert run(tmp_path / "in", tmp_path / "out", "--format", "wav") == 0
+    assert np.abs(audio.read(tmp_path / "out" / "a.wav")[0]).max() > 1.0
 
 
 def test_bad_input_is_reported_in_one_sentence(music, tmp_path, capsys):

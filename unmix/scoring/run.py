@@ -88,8 +88,16 @@ def check_record(
     path = folders.record()
     path.parent.mkdir(parents=True, exist_ok=True)
     record = json.loads(json.dumps({**settings, "digest": score_key.digest(separator)}))
-    existing = sorted(folders.scores.glob("*.json"))
-    removed = [file for file in existing if repeated is None or file.stem in repeated]
+    # Names of songs of some corpora have folders.
+    existing = sorted(folders.scores.rglob("*.json"))
+    names = [
+        file.relative_to(folders.scores).with_suffix("").as_posix() for file in existing
+    ]
+    removed = [
+        file
+        for file, name in zip(existing, names, strict=True)
+        if repeated is None or name in repeated
+    ]
     if len(removed) < len(existing):
         _compare(_read_record(path), record, folders.scores)
     for file in removed:
@@ -180,7 +188,7 @@ def _evaluation(
     seconds = tables.median(map(tables.count_seconds, files.values()))
     summary = {
         "tracks": len(files),
-        "seconds": seconds,
+        "seconds": seconds if files else None,
         "failed": dict(failed),
         "targets": tables.summarise(rows),
     }

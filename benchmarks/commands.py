@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -77,3 +79,23 @@ def listed(runs: Mapping[str, Path], output: Path) -> Iterator[str]:
         else:
             yield f"- {name}: `python {' '.join(words)}`"
             first = words
+
+
+def add_page_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a benchmark whose page grows with its trainings."""
+    add = parser.add_argument
+    add("--output", type=Path, required=True)
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--report", type=Path, help="file to write the page to as well")
+    add("--page", action="store_true", help="only write the page")
+    add("--quick", action="store_true", help="20 steps and 10 mixtures")
+
+
+def publish(text: str, picture: Path, report: Path | None) -> None:
+    """Print a page, and write it to a report with its picture in a folder beside."""
+    if report:
+        write_text(report, text)
+        folder = report.with_suffix("")
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(picture, folder / picture.name)
+    sys.stdout.write(text)

@@ -16,7 +16,6 @@ import argparse
 import csv
 import itertools
 import json
-import shutil
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -101,12 +100,7 @@ def main() -> None:
         if not options.quick:
             evaluate(BUNDLED, output / "scores" / BUNDLED, output)
     text = write(output, options.genders)
-    if options.report:
-        write_text(options.report, text)
-        folder = options.report.with_suffix("")
-        folder.mkdir(exist_ok=True)
-        shutil.copyfile(output / "speakers" / PICTURE, folder / PICTURE)
-    sys.stdout.write(text)
+    commands.publish(text, output / "speakers" / PICTURE, options.report)
 
 
 def _options() -> argparse.Namespace:
@@ -114,13 +108,9 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--root", type=Path, help="folder of the utterances")
     add("--genders", type=Path, help="SPEAKERS.TXT of LibriSpeech")
-    add("--output", type=Path, required=True)
+    commands.add_page_options(parser)
     add("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     add("--speakers", type=int, nargs="+", default=list(COUNTS))
-    add("--seeds", type=int, nargs="+", default=[0])
-    add("--report", type=Path, help="file to write the page to as well")
-    add("--page", action="store_true", help="only write the page")
-    add("--quick", action="store_true", help="20 steps and 10 mixtures")
     options = parser.parse_args()
     if options.root is None and not options.page:
         parser.error("name the folder of the utterances by --root")

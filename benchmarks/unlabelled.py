@@ -18,9 +18,7 @@ import itertools
 import json
 import math
 import re
-import shutil
 import statistics
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,24 +102,15 @@ def main() -> None:
             measure(name, seed, output, options.quick)
             write(output)
     text = write(output)
-    if options.report:
-        write_text(options.report, text)
-        folder = options.report.with_suffix("")
-        folder.mkdir(exist_ok=True)
-        shutil.copyfile(output / "unlabelled" / PICTURE, folder / PICTURE)
-    sys.stdout.write(text)
+    commands.publish(text, output / "unlabelled" / PICTURE, options.report)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--root", type=Path, help="folder of the folders of sounds")
-    add("--output", type=Path, required=True)
+    commands.add_page_options(parser)
     add("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    add("--seeds", type=int, nargs="+", default=[0])
-    add("--report", type=Path, help="file to write the page to as well")
-    add("--page", action="store_true", help="only write the page")
-    add("--quick", action="store_true", help="20 steps and 10 mixtures")
     options = parser.parse_args()
     if options.root is None and not options.page:
         parser.error("name the folder of the sounds by --root")

@@ -54,7 +54,7 @@ NETWORK = {
     "model.num_dilations": 6,
     "model.num_repeats": 2,
 }
-EPOCH, EPOCHS = 100, 4
+EPOCH, EPOCHS = 100, 20
 SCHEDULE = {
     "segment_seconds": 2,
     "batch_size": 16,

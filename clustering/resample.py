@@ -25,7 +25,8 @@ from common.audio.resample import ResampleStream
 from common.corpora import sound_files
 from common.corpora.track import CorpusError
 from common.errors import exit_code
-from common.files import holds, user_path
+from common.files import user_path
+from common.overwriting import holds
 
 TIME_STEP = 2.0
 """Resolution of file times in seconds; FAT stores even ones."""

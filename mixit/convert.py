@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from common.config import load as load_config
-from common.files import refuse_overwriting, user_path
+from common.files import user_path
+from common.overwriting import refuse_overwriting
 from common.training import run_folder
 from common.training.checkpoint import CheckpointError, restore_network, save_network
 from common.weights import bundled, convert_command

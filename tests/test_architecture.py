@@ -27,7 +27,7 @@ TEN_FILES = {
 }
 LEVELS = (
     ("beam", "child_processes", "cpus", "errors", "literal_path", "memory", "startup"),
-    ("files",),
+    ("files", "overwriting"),
     ("config", "plots"),
     ("audio", "signal"),
     ("corpora", "synthetic"),

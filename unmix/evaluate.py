@@ -31,7 +31,8 @@ from common.corpora import catalogue
 from common.corpora.track import CorpusError, CorpusName
 from common.evaluation import command, intelligibility
 from common.evaluation.table import Row
-from common.files import refuse_overwriting, user_path, write_json, write_text
+from common.files import user_path, write_json, write_text
+from common.overwriting import refuse_overwriting
 from common.separation.command import Names
 from common.separation.separator import Separator
 from common.startup import hide_gpus

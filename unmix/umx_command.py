@@ -15,7 +15,7 @@ from pathlib import Path
 
 from common import audio
 from common.errors import exit_code
-from common.files import refuse_overwriting
+from common.overwriting import refuse_overwriting
 from common.separation.command import Names
 from common.separation.files import separate_file
 from common.separation.inputs import Part, output_names

@@ -34,7 +34,8 @@ from common.corpora import fuss
 from common.corpora.recordings import Kinds, Recording, divide, find_kinds
 from common.corpora.track import CorpusError
 from common.errors import exit_code
-from common.files import refuse_replacing_folder, replacing_folder
+from common.files import replacing_folder
+from common.overwriting import refuse_replacing_folder
 from common.synthetic.synthesis import ramps
 
 BACKGROUND_DB = -25.0

@@ -13,7 +13,8 @@ from typing import Any
 from common import audio
 from common.audio.decoding import inspect
 from common.errors import sentence
-from common.files import digest, refuse_overwriting, write_json
+from common.files import digest, write_json
+from common.overwriting import refuse_overwriting
 from common.separation import report as reports
 from common.separation.files import separate_file
 from common.separation.inputs import WHOLE, Input, Inputs, Part, refuse_mixing

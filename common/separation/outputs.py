@@ -16,13 +16,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 from common import audio
-from common.files import (
-    claimed,
-    naming,
-    refuse_overwriting,
-    scratch_folder,
-    sync,
-)
+from common.files import claimed, naming, scratch_folder, sync
+from common.overwriting import refuse_overwriting
 from common.separation.separator import SeparationError, Separator
 
 Rate = Literal["input", "model"]

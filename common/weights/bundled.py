@@ -18,12 +18,8 @@ from typing import Any
 import numpy as np
 
 from common.config import ConfigError, save
-from common.files import (
-    refuse_replacing_folder,
-    replacing_folder,
-    user_path,
-    write_text,
-)
+from common.files import replacing_folder, user_path, write_text
+from common.overwriting import refuse_replacing_folder
 from common.separation.separator import Separator
 from common.synthetic.building import MARKER
 from common.training import network_file

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from common import audio
-from common.files import OverwriteError
+from common.overwriting import OverwriteError
 from common.separation import files as stems
 from common.separation.files import separate_file
 from common.separation.outputs import Form

@@ -19,7 +19,7 @@ from common.overwriting import refuse_overwriting
 from common.separation.command import Names
 from common.separation.files import separate_file
 from common.separation.inputs import Part, output_names
-from common.separation.outputs import Form, stem_paths
+from common.separation.outputs import Form, outputs_of
 from common.separation.separator import SeparationError
 from common.separation.summary import Summary
 from common.startup import hide_gpus
@@ -84,7 +84,7 @@ def _main(options: argparse.Namespace) -> int:
     stems = [
         stem
         for path, folder in folders.items()
-        for stem in stem_paths(separator, path, folder, format_, None, FORM).values()
+        for stem in outputs_of(path, separator, folder, format_, form=FORM).paths
     ]
     refuse_overwriting(stems, inputs)
     part = _part(options)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from common import audio
 from common.audio.decoding import inspect
 from common.errors import sentence
 from common.files import digest, write_json
@@ -21,11 +20,10 @@ from common.separation.inputs import WHOLE, Input, Inputs, Part, refuse_mixing
 from common.separation.outputs import (
     INPUT,
     Form,
-    copy_path,
     format_for,
+    outputs_of,
     part_path,
     report_path,
-    stem_paths,
 )
 from common.separation.report import Report
 from common.separation.separator import SeparationError, Separator
@@ -124,12 +122,15 @@ def _outputs(separator: Separator, each: Input, settings: Settings) -> list[Path
         except ValueError:  # attempt reports it
             chosen = "wav"
     form = replace(settings.form, name=each.name)
-    stems = stem_paths(
-        separator, each.path, settings.folder, chosen, settings.targets, form
-    )
-    suffix = None if settings.part == WHOLE else audio.FORMATS[chosen].suffix
-    copies = copy_path(each.path, settings.folder, form, suffix)
-    paths = [*stems.values(), *copies]
+    paths = outputs_of(
+        each.path,
+        separator,
+        settings.folder,
+        chosen,
+        settings.targets,
+        form,
+        whole=settings.part == WHOLE,
+    ).paths
     if settings.live:
         paths += [part_path(path) for path in paths]
     return [*paths, report_path(each.path, settings.folder, form)]
@@ -179,10 +180,10 @@ def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
         inspect(each.path)  # says what is wrong with it
     form = replace(settings.form, name=each.name)
     report = report_path(each.path, settings.folder, form)
-    format_ = format_for(each.path, settings.format)
-    stems = stem_paths(
-        separator, each.path, settings.folder, format_, settings.targets, form
+    outputs = outputs_of(
+        each.path, separator, settings.folder, settings.format, settings.targets, form
     )
+    stems, format_ = outputs.stems, outputs.format
     facts = {
         "input": _describe(each),
         "model": {"name": settings.model, "sha256": settings.model_sha256},

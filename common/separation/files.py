@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,10 @@ from common.separation.outputs import (
     FOLDERS,
     Form,
     check_new,
-    copy_path,
-    format_for,
     growing,
+    outputs_of,
     part_path,
     staged,
-    stem_paths,
 )
 from common.separation.separator import Queue, SeparationError, Separator
 from common.separation.summary import Activity, Meter, Summary
@@ -124,42 +123,38 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     1.0
     {'b': 0.25, 'c': 0.25}
     """
-    began, folder = time.perf_counter(), Path(output)
+    began, whole = time.perf_counter(), part == WHOLE
     source, pipe = path_or_pipe(input)
-    format = format_for(source, format)  # noqa: A001
-    stems = stem_paths(separator, source, folder, format, targets, form)
-    # Beside stems of a part, a copy of the whole input would be wrong.
-    suffix = None if part == WHOLE else audio.FORMATS[format].suffix
-    # The bytes of a pipe are gone once they are decoded.
-    copies = [] if pipe else copy_path(source, folder, form, suffix)
-    paths = [*stems.values(), *copies]
+    if pipe:  # its bytes are gone once they are decoded
+        form = replace(form, original=False)
+    outputs = outputs_of(
+        source, separator, Path(output), format, targets, form, whole=whole
+    )
+    paths = outputs.paths
     check_new([*paths, *map(part_path, paths)] if live else paths, source, overwrite)
     sound = excerpt(input, part, counted=not live)
     if live:
         check_latency(separator)
     rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
     tags = pipe.tags if pipe else read_tags(source)
-    sources = [*stems] if form.two_stems else [*separator.sources]
+    sources = [*outputs.stems] if form.two_stems else [*separator.sources]
     meter, delay = Meter(len(sources), _window_samples(activity_seconds, rate)), Delay()
     drafted = growing if live else staged
-    with drafted(folder, paths) as drafts, ExitStack() as stack:
+    with drafted(outputs.folder, paths) as drafts, ExitStack() as stack:
 
         def open_writer(path: Path) -> audio.Writer:
             writer = audio.Writer(
-                drafts[path], rate, sound.channels, format, tags, growing=live
+                drafts[path], rate, sound.channels, outputs.format, tags, growing=live
             )
             return stack.enter_context(writer)
 
-        writers = {name: open_writer(path) for name, path in stems.items()}
-        mixed = [open_writer(path) for path in copies if part != WHOLE]
+        writers = {name: open_writer(path) for name, path in outputs.stems.items()}
+        # Beside stems of a part, a copy of the whole input would be wrong.
+        mixed = [] if whole else [open_writer(path) for path in outputs.copies]
         numbered = {sources.index(name): writer for name, writer in writers.items()}
-        _write(
-            separated_blocks(separator, sound, form, progress, delay),
-            numbered,
-            mixed,
-            meter,
-        )
-        for path in copies if part == WHOLE else ():
+        blocks = separated_blocks(separator, sound, form, progress, delay)
+        _write(blocks, numbered, mixed, meter)
+        for path in outputs.copies if whole else ():
             shutil.copyfile(source, drafts[path])
     return Summary(
         name=STANDARD_INPUT if pipe else source.name,
@@ -168,11 +163,11 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
         elapsed_seconds=time.perf_counter() - began,
         clipped={name: writer.clipped for name, writer in writers.items()},
         channels=sound.channels,
-        paths=stems,
+        paths=outputs.stems,
         start_seconds=sound.start / sound.sample_rate,
         rest_of=form.two_stems,
         latency_seconds=delay.most if live else None,
-        **_levels(meter, rate, sources, stems),
+        **_levels(meter, rate, sources, outputs.stems),
     )
 
 

@@ -205,47 +205,68 @@ def format_for(source: Path, format: str) -> str:  # noqa: A002
     return format
 
 
-def stem_paths(
-    separator: Separator,
-    source: Path,
-    folder: Path,
-    format: str,  # noqa: A002
-    targets: Sequence[str] | None,
-    form: Form,
-) -> dict[str, Path]:
-    """Path of each stem that is written.
+@dataclass(frozen=True)
+class Outputs:
+    """Files that are written for an input.
 
-    Raises:
-        SeparationError: A target or the format is unknown.
-
-    >>> separator = Separator(lambda x: x[:, None], ("vocals",), 8000)
-    >>> song, output = Path("song.mp3"), Path("out")
-    >>> str(stem_paths(separator, song, output, "flac", None, FOLDERS)["vocals"])
-    'out/song/vocals.flac'
+    Attributes:
+        folder: Output folder.
+        format: A key of `audio.FORMATS`.
+        stems: Path of each stem.
+        copies: Path of the copy of the mixture, if there is one.
     """
-    names = stem_names(separator, targets, form)
-    suffix = audio.FORMATS[format_for(source, format)].suffix
-    return {name: output_path(source, folder, form, name, suffix) for name in names}
+
+    folder: Path
+    format: str
+    stems: Mapping[str, Path]
+    copies: Sequence[Path]
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [*self.stems.values(), *self.copies]
 
 
-def copy_path(
-    source: Path, folder: Path, form: Form, suffix: str | None = None
-) -> list[Path]:
-    """Path of the copy of the input, if it is to be copied.
+def outputs_of(
+    source: Path,
+    separator: Separator,
+    folder: Path,
+    format: str = "wav",  # noqa: A002
+    targets: Sequence[str] | None = None,
+    form: Form = FOLDERS,
+    *,
+    whole: bool = True,
+) -> Outputs:
+    """Name the files that are written for an input.
 
     Args:
         source: The input.
+        separator: The model; its network is not used.
         folder: Output folder.
-        form: Which files are written.
-        suffix: Of the copy; None takes that of the input.
+        format: A key of `audio.FORMATS`, or ``"input"`` for that of the input.
+        targets: Sources to write; None writes all.
+        form: Which files are written, and their paths.
+        whole: The whole input is separated, so that its copy is in its own format; the
+            copy of a part is in that of the stems.
 
-    >>> copy_path(Path("song.mp3"), Path("out"), FOLDERS)
-    []
+    Raises:
+        SeparationError: A target or the format is unknown.
+        AudioError: The format of the input cannot be written.
+
+    >>> separator = Separator(lambda x: x[:, None], ("vocals",), 8000)
+    >>> outputs = outputs_of(Path("song.mp3"), separator, Path("out"), "flac")
+    >>> [path.as_posix() for path in outputs.paths]
+    ['out/song/vocals.flac']
     """
-    if not form.original:
-        return []
-    ending = source.suffix if suffix is None else suffix
-    return [output_path(source, folder, form, ORIGINAL, ending)]
+    format = format_for(source, format)  # noqa: A001
+    suffix = audio.FORMATS[format].suffix
+
+    def path(name: str, suffix: str) -> Path:
+        return output_path(source, folder, form, name, suffix)
+
+    stems = {name: path(name, suffix) for name in stem_names(separator, targets, form)}
+    copy = path(ORIGINAL, source.suffix if whole else suffix) if form.original else None
+    return Outputs(folder, format, stems, [copy] if copy else [])
 
 
 def report_path(source: Path, folder: Path, form: Form) -> Path:

@@ -9,9 +9,9 @@ from common.separation.outputs import (
     Form,
     check_pattern,
     output_path,
+    outputs_of,
     report_path,
     stem_names,
-    stem_paths,
 )
 from common.separation.separator import SeparationError, Separator
 
@@ -89,7 +89,7 @@ def test_the_report_is_written_where_a_stem_would_be():
 def test_two_stems_are_the_source_and_what_it_leaves():
     form = Form(two_stems="drums")
     assert stem_names(SEPARATOR, None, form) == ["drums", "no_drums"]
-    paths = stem_paths(SEPARATOR, Path("a.wav"), Path("o"), "flac", None, form)
-    assert paths["no_drums"] == Path("o/a/no_drums.flac")
+    outputs = outputs_of(Path("a.wav"), SEPARATOR, Path("o"), "flac", form=form)
+    assert outputs.stems["no_drums"] == Path("o/a/no_drums.flac")
     with pytest.raises(SeparationError, match="bass is not among the model's sources"):
         stem_names(SEPARATOR, None, Form(two_stems="bass"))

@@ -96,7 +96,7 @@ def load(path: str | Path, settings: ModelConfig | None = None) -> Restored:
     for scope in _critic_scopes(tensors):
         critics[scope] = Critic(config, scope)
         variables |= critic_variables(critics[scope], scope)
-    check_fit(str(path), variables, tensors, lambda n: _misfit(n, tensors, variables))
+    check_fit(str(path), variables, tensors, lambda n: _mismatch(n, tensors, variables))
     for name, variable in variables.items():
         variable.assign(tensors[name])
     return Restored(separator, critics, tensors)
@@ -388,7 +388,7 @@ def _variables(name: str, layers: Sequence[keras.layers.Layer]) -> Variables:
     return variables
 
 
-def _misfit(name: str, tensors: Tensors, variables: Variables) -> list[str]:
+def _mismatch(name: str, tensors: Tensors, variables: Variables) -> list[str]:
     tensor, shape = tensors[name], tuple(variables[name].shape)
     if np.shape(tensor) != shape:
         return [f"misshapen {name}: {np.shape(tensor)}, expected {shape}"]

@@ -121,10 +121,10 @@ def measure(size: dict[str, int]) -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
-    from mixit.layers import fusion_pays
+    from mixit.layers import is_fusion_faster
 
     runs, weights = build(size)
-    if not fusion_pays():
+    if not is_fusion_faster():
         del runs["fused"]
     core = tf.random.stateless_normal([1, size["frames"], size["bottleneck"]], [1, 2])
     inference = {k: tf.function(run, autograph=False) for k, run in runs.items()}

@@ -242,7 +242,7 @@ def assign(network: ConvTasnet, names: Names, tensors: Tensors, source: str) -> 
         source,
         variables,
         tensors,
-        lambda name: _misfit(name, tensors[name], variables[name].shape.as_list()),
+        lambda name: _mismatch(name, tensors[name], variables[name].shape.as_list()),
     )
     if names is TORCHAUDIO:
         # The last block of torchaudio has no such path, and nothing reads ours.
@@ -363,7 +363,7 @@ def _linear(name: str, layer: Linear | Any) -> dict[str, tf.Variable]:
     return {f"{name}.weight": layer.kernel, f"{name}.bias": layer.bias}
 
 
-def _misfit(name: str, value: Any, expected: list[int | None]) -> list[str]:
+def _mismatch(name: str, value: Any, expected: list[int | None]) -> list[str]:
     axes = [size for size in reversed(expected) if size != 1]
     shape = getattr(value, "shape", type(value).__name__)
     if not isinstance(value, np.ndarray) or [n for n in value.shape if n != 1] != axes:

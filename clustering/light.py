@@ -50,7 +50,7 @@ def load(path: str | Path, *, consistent: bool = False, **options: Any) -> Separ
 
 def _of_spectra(exported: Exported) -> Network:
     """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
-    memory.give_back()
+    memory.release_memory()
     params = Stft(**exported.settings["stft"])
     run, masks = exported.session("model"), _masks(exported.settings)
 

@@ -44,7 +44,7 @@ class View:
         magnitude: Of the mixture, float32 [frames, bins].
         spectra: Of the estimates, float32 [sources, frames, bins].
         masks: Float32 [sources, frames, bins], 0 to 1; None without masks.
-        clearness: Confidence of the assignment, 0 to 1, float32 [frames, bins]; None
+        confidence: Confidence of the assignment, 0 to 1, float32 [frames, bins]; None
             without masks.
         principal: Loud points of the embedding; None without an embedding.
         confidences: Measures of :mod:`clustering.clusterers.confidence` by name; empty
@@ -60,7 +60,7 @@ class View:
     magnitude: np.ndarray
     spectra: np.ndarray
     masks: np.ndarray | None = None
-    clearness: np.ndarray | None = None
+    confidence: np.ndarray | None = None
     principal: Principal | None = None
     confidences: Mapping[str, float] = field(default_factory=dict)
 
@@ -197,7 +197,7 @@ def _draw_mixture(figure: SubFigure, view: View) -> None:
     spectrogram, assigned, clear = figure.subplots(1, 3, sharey=True)
     _draw_spectrogram(spectrogram, view, view.magnitude, "the mixture")
     _draw_assignment(assigned, view)
-    _draw_map(clear, view, np.asarray(view.clearness), "viridis", (0.0, 1.0))
+    _draw_map(clear, view, np.asarray(view.confidence), "viridis", (0.0, 1.0))
     clear.set_title("confidence of the assignment", fontsize=10)
     for axes in (assigned, clear):
         axes.set_ylabel("")

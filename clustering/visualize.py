@@ -140,7 +140,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
     outputs = getattr(trained.net, "infer", trained.net)(magnitude)
     if role == "mask_inference":
         masks = outputs[0].numpy()
-        return replace(waveforms, masks=masks, clearness=_clearness(masks))
+        return replace(waveforms, masks=masks, confidence=_confidence_margin(masks))
     embedding = outputs if role == "dpcl" else outputs.embedding
     clustered = cluster(embedding, magnitude, config.cluster)
     masks = (clustered.masks if role == "dpcl" else outputs.mask)[0].numpy()
@@ -149,7 +149,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
     return replace(
         waveforms,
         masks=masks,
-        clearness=_clearness(weights if role == "dpcl" else masks),
+        confidence=_confidence_margin(weights if role == "dpcl" else masks),
         principal=_loud_points(embedding, magnitude, weights, centres, config),
         confidences={name: float(value[0]) for name, value in measures.items()},
     )
@@ -234,7 +234,7 @@ def _loud_points(
     return principal(embedding[0].numpy()[loud], labels[loud], centres)
 
 
-def _clearness(weights: np.ndarray) -> np.ndarray:
+def _confidence_margin(weights: np.ndarray) -> np.ndarray:
     """Excess of the largest weight over equal weights, 0 to 1."""
     total = np.maximum(weights.sum(axis=0), 1e-8)
     largest, count = weights.max(axis=0) / total, len(weights)

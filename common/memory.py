@@ -25,7 +25,7 @@ def keep() -> None:
     os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(megabytes))
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Make the C library release the memory of large arrays as soon as they are freed.
 
     Otherwise glibc raises its threshold to the size of each freed array, and the

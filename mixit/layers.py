@@ -140,7 +140,7 @@ class Depthwise(keras.layers.Layer):
         return _convolve(inputs, kernel, self.dilation) + self.bias
 
 
-def fusion_pays() -> bool:
+def is_fusion_faster() -> bool:
     """Whether :func:`fused_layers` is faster: on CPUs, from TensorFlow 2.21 on."""
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     return version >= (2, 21) and not tf.config.list_physical_devices("GPU")

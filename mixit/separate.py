@@ -39,7 +39,7 @@ from mixit.convert import add_options
 from mixit.google.architecture import Options
 from mixit.google.graph import INPUT, OUTPUT, Shipped
 from mixit.google.restore import restore
-from mixit.layers import fusion_pays
+from mixit.layers import is_fusion_faster
 from mixit.model import Tdcn
 
 SEGMENT_SECONDS = 10.0
@@ -159,7 +159,7 @@ def separator(
     )
     # Chunks of long sound have one or two lengths in frames, each compiled once.
     segment = segment_seconds * network.config.sample_rate - 0.5
-    fused_from = segment if fusion_pays() else math.inf
+    fused_from = segment if is_fusion_faster() else math.inf
 
     def separate(mixture: np.ndarray) -> np.ndarray:
         run = fused if mixture.shape[-1] >= fused_from else plain

@@ -93,7 +93,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     ('vocals', 'drums', 'bass', 'other')
     """
     memory.keep()
-    memory.give_back()
+    memory.release_memory()
     networks = weights.load(path, targets, checkpoint)
     _check_alike(networks)
     if next(iter(networks.values())).config.bridged:

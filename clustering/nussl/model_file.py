@@ -222,7 +222,7 @@ def assign(
     variables = table(network)
     kept = {name: value for name, value in tensors.items() if not IGNORED.match(name)}
     check_fit(
-        source, variables, kept, lambda n: _misfit(n, kept[n], variables[n].shape)
+        source, variables, kept, lambda n: _mismatch(n, kept[n], variables[n].shape)
     )
     gated = network.stack.recurrent.kind == "gru"
     for name, variable in variables.items():
@@ -267,7 +267,7 @@ def _linear(prefix: str, layer: Linear) -> Table:
     return {f"{prefix}.weight": layer.kernel, f"{prefix}.bias": layer.bias}
 
 
-def _misfit(name: str, value: np.ndarray, shape: tf.TensorShape) -> list[str]:
+def _mismatch(name: str, value: np.ndarray, shape: tf.TensorShape) -> list[str]:
     expected = tuple(shape)[::-1]
     if [n for n in np.shape(value) if n != 1] != [n for n in expected if n != 1]:
         return [f"misshapen {name}: {np.shape(value)}, expected {expected}"]

@@ -48,7 +48,7 @@ TRIES = 20
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MixingOptions:
     """Parameters of the mixtures.
 
     Attributes:
@@ -77,7 +77,7 @@ def make(
     sources: Sequence[Path],
     output: Path,
     counts: Mapping[str, int],
-    recipe: Recipe,
+    options: MixingOptions,
     *,
     jobs: int | None = None,
     overwrite: bool = False,
@@ -88,7 +88,7 @@ def make(
         sources: Folders or files, each one kind of sound.
         output: Folder to make.
         counts: Number of mixtures of each split; a split of 0 is left out.
-        recipe: Parameters of the mixtures.
+        options: Parameters of the mixtures.
         jobs: Threads; None takes one for each CPU. The result does not depend on
             it.
         overwrite: Replace an earlier set in that folder.
@@ -98,19 +98,19 @@ def make(
         ``"silent <source>"`` that of the silent excerpts of a source.
 
     Raises:
-        CorpusError: The sources are missing, too few or silent, or the recipe is
+        CorpusError: The sources are missing, too few or silent, or the options are
             impossible.
         FileExistsError: The output folder is in use.
     """
     counts = {split: counts[split] for split in fuss.SPLITS if counts.get(split)}
-    _check(recipe, counts)
+    _check(options, counts)
     kinds = find_kinds(sources)
-    if len(kinds) < recipe.max_sources:
+    if len(kinds) < options.max_sources:
         raise CorpusError(
-            f"Mixtures of {recipe.max_sources} sources need as many kinds of sound; "
+            f"Mixtures of {options.max_sources} sources need as many kinds of sound; "
             f"{len(kinds)} given; name more folders or lower --max-sources."
         )
-    splits = divide(kinds, list(counts), by_time=recipe.by_time, seed=recipe.seed)
+    splits = divide(kinds, list(counts), by_time=options.by_time, seed=options.seed)
     lists = [output / fuss.list_name(split) for split in fuss.SPLITS]
     refuse_replacing_folder(output, sources)
     replace = overwrite and any(path.is_file() for path in lists)
@@ -120,7 +120,7 @@ def make(
         ThreadPoolExecutor(jobs or os.cpu_count()) as pool,
     ):
         for split, count in counts.items():
-            work = partial(_make_example, root, split, splits[split], recipe)
+            work = partial(_make_example, root, split, splits[split], options)
             results = list(pool.map(work, range(count)))
             fuss.write_list(root, split, [line for line, _ in results])
             for line, silent in results:
@@ -209,25 +209,25 @@ def _active_share(sound: np.ndarray, sample_rate: int) -> float:
 
 
 def _make_example(
-    root: Path, split: str, kinds: Kinds, recipe: Recipe, index: int
+    root: Path, split: str, kinds: Kinds, options: MixingOptions, index: int
 ) -> tuple[str, Counter[str]]:
     """Write one example; return its line of the list and its silent excerpts."""
-    rng = np.random.default_rng([recipe.seed, fuss.SPLITS.index(split), index])
-    samples = round(recipe.seconds * recipe.sample_rate)
-    count = _draw_count(split, recipe, rng)
+    rng = np.random.default_rng([options.seed, fuss.SPLITS.index(split), index])
+    samples = round(options.seconds * options.sample_rate)
+    count = _draw_count(split, options, rng)
     sources = np.zeros((count, samples))
     names, skipped = list(kinds), Counter[str]()
     for row in range(count):
         role = "foreground" if row else "background"
         length = round(samples * rng.uniform(0.5, 1.0)) if row else samples
-        level = BACKGROUND_DB + (rng.uniform(*recipe.snr_range) if row else 0.0)
-        candidates = _candidates(names, kinds, 0.0 if row else recipe.seconds)
+        level = BACKGROUND_DB + (rng.uniform(*options.snr_range) if row else 0.0)
+        candidates = _candidates(names, kinds, 0.0 if row else options.seconds)
         for name in map(str, rng.permutation(candidates)):
             names.remove(name)
             sound, silent = draw_sound(
                 kinds[name],
                 length,
-                recipe.sample_rate,
+                options.sample_rate,
                 rng,
                 active_share=ACTIVE_SHARE[role],
             )
@@ -236,13 +236,13 @@ def _make_example(
                 break
         else:
             raise CorpusError(
-                f"No source is left for a {role} of {recipe.seconds:g} s in split "
+                f"No source is left for a {role} of {options.seconds:g} s in split "
                 f"{split}: too short or silent; lower --seconds or add recordings."
             )
         offset = int(rng.integers(samples - len(sound) + 1))
         sound = sound * 10 ** (level / 20) / np.sqrt(np.mean(sound**2))
         sources[row, offset : offset + len(sound)] = sound
-    return fuss.write_example(root, split, index, sources, recipe.sample_rate), skipped
+    return fuss.write_example(root, split, index, sources, options.sample_rate), skipped
 
 
 def _candidates(names: Sequence[str], kinds: Kinds, seconds: float) -> list[str]:
@@ -254,31 +254,33 @@ def _candidates(names: Sequence[str], kinds: Kinds, seconds: float) -> list[str]
     ]
 
 
-def _draw_count(split: str, recipe: Recipe, rng: np.random.Generator) -> int:
+def _draw_count(split: str, options: MixingOptions, rng: np.random.Generator) -> int:
     """Return the number of sources of an example."""
-    if recipe.max_sources == 1:
+    if options.max_sources == 1:
         return 1
     if split != "train":
-        return int(rng.integers(1, recipe.max_sources + 1))
-    if rng.random() < recipe.single_share:
+        return int(rng.integers(1, options.max_sources + 1))
+    if rng.random() < options.single_share:
         return 1
-    return int(rng.integers(2, recipe.max_sources + 1))
+    return int(rng.integers(2, options.max_sources + 1))
 
 
-def _check(recipe: Recipe, counts: Mapping[str, int]) -> None:
+def _check(options: MixingOptions, counts: Mapping[str, int]) -> None:
     """Raise an error for parameters out of range."""
     if not counts or min(counts.values()) < 0:
         raise CorpusError(f"The numbers of mixtures are {dict(counts)}; ask for some.")
     for name in ("seconds", "sample_rate", "max_sources"):
-        if getattr(recipe, name) <= 0:
-            raise CorpusError(f"{name} is {getattr(recipe, name)}; it must be above 0.")
-    if recipe.snr_range[0] > recipe.snr_range[1]:
+        if getattr(options, name) <= 0:
+            raise CorpusError(
+                f"{name} is {getattr(options, name)}; it must be above 0."
+            )
+    if options.snr_range[0] > options.snr_range[1]:
         raise CorpusError(
-            f"snr_range is {recipe.snr_range}; the lower level comes first."
+            f"snr_range is {options.snr_range}; the lower level comes first."
         )
-    if not 0 <= recipe.single_share <= 1:
+    if not 0 <= options.single_share <= 1:
         raise CorpusError(
-            f"single_share is {recipe.single_share}; it must lie between 0 and 1."
+            f"single_share is {options.single_share}; it must lie between 0 and 1."
         )
 
 
@@ -297,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Write the set of the command line and print its counts."""
-    recipe = Recipe(
+    mixing = MixingOptions(
         seconds=options.seconds,
         sample_rate=options.rate,
         max_sources=options.max_sources,
@@ -310,7 +312,7 @@ def _run(options: argparse.Namespace) -> int:
         options.sources,
         options.output,
         {split: getattr(options, split) for split in fuss.SPLITS},
-        recipe,
+        mixing,
         jobs=options.jobs,
         overwrite=options.overwrite,
     )
@@ -328,7 +330,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    defaults = Recipe()
+    defaults = MixingOptions()
     parser = argparse.ArgumentParser(
         prog="python -m common.corpora.mixing",
         description=__doc__.split("\n\n")[1],

@@ -155,7 +155,7 @@ def make_plan(
         rates=tuple(tuple(sound.sample_rate for sound in sounds) for sounds in probed),
         padded=sum(fit.excess < 0 for fit in fits),
         cut=sum(fit.excess > 0 for fit in fits),
-        misfit=_misfit(max(fits, key=lambda fit: abs(fit.excess))),
+        misfit=_mismatch(max(fits, key=lambda fit: abs(fit.excess))),
         shards=tuple(_even_parts(len(tracks), files)),
         digest=_digest(settings, tracks, probed),
     )
@@ -191,7 +191,7 @@ def _digest(
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def _misfit(worst: _Fit) -> str:
+def _mismatch(worst: _Fit) -> str:
     # Lengths at other rates are rounded up, by at most one sample.
     if abs(worst.excess) <= 1:
         return ""

@@ -136,7 +136,7 @@ def _examples(path: Path) -> Iterator[tuple[list[np.ndarray], float]]:
         first = offset + HEAD_BYTES + start
         mapped = content[first : first + values.nbytes]
         rows = np.frombuffer(mapped, "<f4").reshape(-1, 1, mixture.size)
-        yield list(rows), _misfit(mixture, rows.sum(axis=(0, 1)))
+        yield list(rows), _mismatch(mixture, rows.sum(axis=(0, 1)))
         offset += len(record) + FRAMING_BYTES
         number += 1
     if not number:
@@ -152,7 +152,7 @@ def _parse(record: bytes) -> tuple[np.ndarray, np.ndarray]:
     return parsed[MIXTURE].numpy(), parsed[SOURCES].numpy()
 
 
-def _misfit(mixture: np.ndarray, total: np.ndarray) -> float:
+def _mismatch(mixture: np.ndarray, total: np.ndarray) -> float:
     """Largest difference between a mixture and a sum, 0 within the tolerance."""
     fits = np.allclose(mixture, total, RELATIVE, ABSOLUTE)
     return 0.0 if fits else float(np.abs(mixture - total).max())

@@ -374,7 +374,7 @@ def _progress(
     progress: Callable[[float], object] | None,
     delay: Delay,
 ) -> Iterator[Callable[[float], None]]:
-    """Give what takes the seconds that are done, and shows them where somebody watches.
+    """Yield a callback of the seconds that are done, which also moves the bar.
 
     While a pass through the network goes on, it brings that forward by its part of what
     the pass adds.

@@ -29,7 +29,7 @@ from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.errors import exit_code
 from mixit.yfcc import clip_list
-from mixit.yfcc.clip_corpus import Recipe, counts, make
+from mixit.yfcc.clip_corpus import ClipFormat, counts, make
 from mixit.yfcc.clip_list import ClipList
 
 MOMS = "moms"
@@ -43,10 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    recipe = Recipe(options.seconds, options.sample_rate)
-    if not (math.isfinite(recipe.seconds) and recipe.samples > 0 < recipe.sample_rate):
+    clip_format = ClipFormat(options.seconds, options.sample_rate)
+    if not (
+        math.isfinite(clip_format.seconds)
+        and clip_format.samples > 0 < clip_format.sample_rate
+    ):
         raise CorpusError(
-            f"--seconds {recipe.seconds:g} and --sample-rate {recipe.sample_rate} make "
+            f"--seconds {clip_format.seconds:g} and --sample-rate {clip_format.sample_rate} make "
             "no example; both must be above 0."
         )
     if options.jobs is not None and options.jobs < 1:
@@ -62,7 +65,7 @@ def _main(options: argparse.Namespace) -> int:
         lists[name] = clip_list.read(
             paths,
             2 if name == MOMS else 1,
-            seconds=recipe.seconds,
+            seconds=clip_format.seconds,
             header=options.header,
             strict=options.strict,
         )
@@ -75,7 +78,7 @@ def _main(options: argparse.Namespace) -> int:
             options.videos,
             root,
             split,
-            recipe,
+            clip_format,
             jobs=options.jobs,
             spread=beam.spread(options.beam),
         )
@@ -94,7 +97,7 @@ def _summary(name: str, clips: ClipList, done: Counter[str], path: Path) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    usual = Recipe()
+    usual = ClipFormat()
     parser = argparse.ArgumentParser(
         "python -m mixit.yfcc",
         description=__doc__,

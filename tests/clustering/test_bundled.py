@@ -63,7 +63,7 @@ def test_a_run_is_bundled_and_its_card_is_kept(config, tmp_path):
         np.testing.assert_array_equal(got[name], estimate)
 
 
-def test_a_large_one_is_not_bundled(tmp_path):
+def test_a_large_model_is_not_bundled(tmp_path):
     config = replace(PRESETS["dpcl"], output=str(tmp_path))
     save(config, tmp_path / "config.json")
     with pytest.raises(CheckpointError, match="holds no checkpoint"):

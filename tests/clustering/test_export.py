@@ -87,7 +87,7 @@ def test_networks_on_waveforms_separate_without_tensorflow(tmp_path):
     assert light.load(tmp_path / "x")(short)["source0"].shape == (1, 3)
 
 
-def test_what_has_no_program_is_refused_by_name(tmp_path):
+def test_networks_without_an_exported_program_are_refused_by_name(tmp_path):
     cluster = dataclasses.replace(TINY.cluster, method="gmm")
     config = dataclasses.replace(TINY, kind="dpcl", cluster=cluster)
     made = export_network(network(config), config)

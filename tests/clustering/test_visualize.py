@@ -263,7 +263,7 @@ def test_maps_have_time_across_and_frequency_up():
     panels = {axes.get_title(): axes for axes in plot(view).get_axes()}
     maps = {f"mask of source{k}": mask for k, mask in enumerate(view.masks)}
     title = next(name for name in panels if name.startswith("assignment"))
-    maps |= {title: assignment(view), "confidence of the assignment": view.clearness}
+    maps |= {title: assignment(view), "confidence of the assignment": view.confidence}
     for name, values in maps.items():
         (image,) = panels[name].images
         np.testing.assert_allclose(image.get_array(), values.T, atol=1e-6)

@@ -20,7 +20,7 @@ def test_it_prints_how_to_continue(run_script, capsys):
     assert expected in capsys.readouterr().out
 
 
-def test_it_says_what_is_where(run_script, capsys):
+def test_the_last_lines_name_the_outputs(run_script, capsys):
     run_script(mixit_job, RUN_DIR="/old run")
     assert capsys.readouterr().out.splitlines()[-5:] == [
         "Weights and configuration  /old run",

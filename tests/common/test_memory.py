@@ -11,8 +11,8 @@ HOLES = """
 import re
 import numpy as np
 from common import memory
-if {give_back}:
-    memory.give_back()
+if {release_memory}:
+    memory.release_memory()
 np.ones(30 << 20, np.uint8)
 arrays = [np.ones(4 << 20, np.uint8) for _ in range(50)]
 del arrays[:-1]
@@ -21,8 +21,8 @@ with open("/proc/self/status") as status:
 """
 
 
-def kilobytes(give_back):
-    code = HOLES.format(give_back=give_back)
+def kilobytes(release_memory):
+    code = HOLES.format(release_memory=release_memory)
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

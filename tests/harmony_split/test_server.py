@@ -199,7 +199,7 @@ def test_a_separation_that_takes_too_long_is_ended(serve, song, packed):
     assert not (page.folder / id_).exists()
 
 
-def test_jobs_and_files_outlive_the_server(serve, song, packed):
+def test_jobs_and_files_survive_a_restart_of_the_server(serve, song, packed):
     page = serve()
     done = page.make(packed(song(1)))
     page.finish(done)

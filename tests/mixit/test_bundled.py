@@ -75,7 +75,7 @@ def test_a_run_is_bundled(run, tmp_path):
         np.testing.assert_array_equal(got[name], estimate)
 
 
-def test_a_large_one_is_not(tmp_path):
+def test_a_large_model_is_not_bundled(tmp_path):
     save(replace(FUSS, output="x"), tmp_path / "config.json")
     with pytest.raises(ConfigError, match="9067009 weights; a bundled model has at"):
         bundle(tmp_path, tmp_path / "other")

@@ -1,4 +1,4 @@
-"""The evaluation: Google's numbers, rows that outlive a kill, and bad input."""
+"""The evaluation: Google's numbers, rows that survive a kill, and bad input."""
 
 import csv
 import json

@@ -121,13 +121,13 @@ def test_long_sound_is_fused_and_short_sound_is_not(monkeypatch):
         return plain(mixture, fused)
 
     monkeypatch.setattr(network, "images", images)
-    monkeypatch.setattr(separate, "fusion_pays", lambda: True)
+    monkeypatch.setattr(separate, "is_fusion_faster", lambda: True)
     noise = np.random.default_rng(0).standard_normal(9_990).astype(np.float32)
     model = separator(network, segment_seconds=0.5)
     fused = model(noise)
     model(noise[:3999])
     assert lengths == {True: [4000, 4000, 4000, 4006], False: [3999]}
-    monkeypatch.setattr(separate, "fusion_pays", lambda: False)
+    monkeypatch.setattr(separate, "is_fusion_faster", lambda: False)
     expected = separator(network, segment_seconds=0.5)(noise)
     for name, estimate in expected.items():
         np.testing.assert_allclose(fused[name], estimate, atol=1e-5)

@@ -399,7 +399,7 @@ def test_several_lists_make_one_split(videos, tmp_path):
     one = write(tmp_path / "1.csv", [(f"{FOLDER}/deep.mov", 0, 1, 0)])
     two = write(tmp_path / "2.csv", [("half.mov", 1, 2, 0)])
     clips = clip_list.read([one, two], 1, seconds=2)
-    recipe = clip_corpus.Recipe(2.0, 8000)
+    recipe = clip_corpus.ClipFormat(2.0, 8000)
     done = clip_corpus.make(clips, videos, tmp_path / "out", "validation", recipe)
     assert done["written"] == 2
     tracks = fuss.tracks(tmp_path / "out", "validation")

@@ -26,7 +26,7 @@ def test_a_published_preset_without_a_corpus_announces_no_miniature(run_script, 
     assert run_script.steps[0].startswith("unmix.train with umx target")
 
 
-def test_previews_are_a_root(run_script):
+def test_previews_train_and_evaluate_on_the_previews(run_script):
     run_script(job, "previews")
     training, evaluation = run_script.steps
     assert training.startswith("unmix.train with umx ")

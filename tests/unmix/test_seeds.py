@@ -61,7 +61,7 @@ def test_best_of_every_target_is_a_run_folder(folder, capsys):
     assert kept == {"vocals": 9.0, "bass": 8.0}
 
 
-def test_again_with_a_better_seed(folder):
+def test_a_better_seed_replaces_the_best_run(folder):
     seeds.keep_best(folder)
     (folder / "best" / ".vocals.part").symlink_to("broken off")
     make_run(folder / "seed11" / "vocals", "vocals", 0.125, value=11)

@@ -156,7 +156,7 @@ def test_bad_options_are_named(options, sentence):
 
 
 @pytest.mark.one_lane
-def test_house_words(song, tmp_path, capsys):
+def test_aliases_of_options(song, tmp_path, capsys):
     words = [str(song), "--model", str(MODEL), "--output", str(tmp_path / "out")]
     assert separate.main([*words, "--residual", "rest", "--targets", "rest"]) == 0
     written = sorted(f.name for f in (tmp_path / "out" / "song").iterdir())

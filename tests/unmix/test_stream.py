@@ -132,7 +132,7 @@ def test_latency(loaded, options, expected):
         assert expected - 2 * HOP < max(behind) + waited <= expected
 
 
-def test_what_was_returned_does_not_hear_what_follows(separator):
+def test_returned_blocks_do_not_depend_on_later_input(separator):
     one, other = sound(2, 900), sound(2, 900)
     other[:, 500:] = sound(2, 400, seed=1)
     outputs = [Stream(separator).push(mixture[:, :500]) for mixture in (one, other)]

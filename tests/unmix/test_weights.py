@@ -250,7 +250,7 @@ def test_unknown_target(server):
     assert not server.asked
 
 
-def test_what_exists_goes_before_a_name(tmp_path, monkeypatch):
+def test_an_existing_path_is_taken_before_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert published.is_published("umxhq")
     assert not published.is_published("mine")

@@ -194,7 +194,7 @@ def assign(model: OpenUnmix, tensors: Tensors, source: str) -> None:
         name: value for name, value in tensors.items() if not IGNORED.match(name)
     }
     shapes = {name: tuple(table[name].shape)[::-1] for name in table}
-    check_fit(source, table, weights, lambda n: _misfit(n, weights[n], shapes[n]))
+    check_fit(source, table, weights, lambda n: _mismatch(n, weights[n], shapes[n]))
     for name, variable in table.items():
         variable.assign(np.asarray(weights[name], np.float32).T)
 
@@ -328,7 +328,7 @@ def _norm(name: str, layer: BatchNormalisation) -> dict[str, tf.Variable]:
     return {f"{name}.{key}": getattr(layer, o) for key, o in NORMALISATION.items()}
 
 
-def _misfit(name: str, value: object, expected: tuple[int | None, ...]) -> list[str]:
+def _mismatch(name: str, value: object, expected: tuple[int | None, ...]) -> list[str]:
     if not isinstance(value, np.ndarray) or value.shape != expected:
         shape = getattr(value, "shape", type(value).__name__)
         return [f"misshapen {name}: {shape}, expected {expected}"]

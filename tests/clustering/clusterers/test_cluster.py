@@ -159,7 +159,7 @@ def test_silence_and_one_point(method):
         np.testing.assert_allclose(actual.masks.numpy().sum(1), 1, rtol=1e-5)
 
 
-def test_one_source_has_it_all():
+def test_all_points_belong_to_the_only_source():
     embedding, magnitude, _ = scene()
     for mask in ("soft", "binary", "posterior"):
         actual = cluster(embedding, magnitude, Clustering(1, mask=mask)).masks

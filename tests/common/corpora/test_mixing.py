@@ -15,7 +15,7 @@ from common.corpora.recordings import divide, find_kinds
 from common.corpora.track import CorpusError
 
 COUNTS = {"train": 12, "validation": 3, "eval": 6}
-RECIPE = mixing.Recipe(seconds=0.5)
+RECIPE = mixing.MixingOptions(seconds=0.5)
 
 
 def tone(path: Path, pitches_hz, seconds=1.0, rate=8000, channels=1, level=0.3) -> None:
@@ -87,7 +87,7 @@ def test_few_recordings_are_cut_in_time(tmp_path):
     tone(tmp_path / "a.wav", [300] * 65 + [400] * 10 + [500] * 25, 4.0)
     tone(tmp_path / "b.wav", [1300] * 65 + [1400] * 10 + [1500] * 25, 4.0)
     files = [tmp_path / "a.wav", tmp_path / "b.wav"]
-    recipe = mixing.Recipe(seconds=0.4, by_time=True)
+    recipe = mixing.MixingOptions(seconds=0.4, by_time=True)
     mixing.make(files, tmp_path / "out", COUNTS, recipe)
     expected = {"train": 300, "validation": 400, "eval": 500}
     for split, hertz in expected.items():
@@ -100,7 +100,7 @@ def test_few_recordings_are_cut_in_time(tmp_path):
 
 def test_bytes_depend_on_the_seed_and_not_on_the_threads(sources, tmp_path):
     def contents(name: str, seed: int, jobs: int) -> list[bytes]:
-        recipe = mixing.Recipe(seconds=0.5, seed=seed)
+        recipe = mixing.MixingOptions(seconds=0.5, seed=seed)
         mixing.make(sources, tmp_path / name, COUNTS, recipe, jobs=jobs)
         files = sorted((tmp_path / name).rglob("*.*"))
         return [path.read_bytes() for path in files if path.is_file()]
@@ -115,7 +115,7 @@ def test_silent_excerpts_are_skipped_and_counted(tmp_path):
     gap = np.zeros(64000)
     gap[:16000] = 0.2 * np.sin(np.arange(16000))
     soundfile.write(tmp_path / "gap.wav", gap, 8000)
-    recipe = mixing.Recipe(seconds=0.5, single_share=0.0)
+    recipe = mixing.MixingOptions(seconds=0.5, single_share=0.0)
     done = mixing.make(
         [tmp_path / "a/whole.wav", tmp_path / "gap.wav"],
         tmp_path / "out",
@@ -132,7 +132,7 @@ def test_silent_excerpts_are_skipped_and_counted(tmp_path):
 def test_silent_recordings_raise_and_leave_nothing(tmp_path):
     tone(tmp_path / "a.wav", [300], 2.0)
     soundfile.write(tmp_path / "b.wav", np.zeros(16000), 8000)
-    recipe = mixing.Recipe(seconds=0.5, single_share=0.0)
+    recipe = mixing.MixingOptions(seconds=0.5, single_share=0.0)
     files = [tmp_path / "a.wav", tmp_path / "b.wav"]
     with pytest.raises(CorpusError, match="No source is left for a foreground"):
         mixing.make(files, tmp_path / "out", {"train": 3}, recipe)
@@ -148,7 +148,7 @@ def test_loud_sources_are_scaled_together(tmp_path):
         clicks *= 0.01
         clicks[::1000] = 0.9
         soundfile.write(path, clicks, rate)
-    recipe = mixing.Recipe(seconds=0.5, single_share=0.0, snr_range=(20, 20))
+    recipe = mixing.MixingOptions(seconds=0.5, single_share=0.0, snr_range=(20, 20))
     files = [tmp_path / "a", tmp_path / "b"]
     mixing.make(files, tmp_path / "out", {"train": 4}, recipe)
     for track in fuss.tracks(tmp_path / "out", "train"):
@@ -162,7 +162,7 @@ def test_an_offset_does_not_count_as_sound(tmp_path):
     tone(tmp_path / "a.wav", [300], 2.0)
     wave, rate = soundfile.read(tmp_path / "a.wav")
     soundfile.write(tmp_path / "a.wav", 0.1 * wave + 0.4, rate)
-    recipe = mixing.Recipe(seconds=0.5, max_sources=1)
+    recipe = mixing.MixingOptions(seconds=0.5, max_sources=1)
     mixing.make([tmp_path / "a.wav"], tmp_path / "o", {"train": 1}, recipe)
     for track in fuss.tracks(tmp_path / "o", "train"):
         wave = samples_of(track.sources["background"]) / 32768
@@ -183,7 +183,7 @@ def test_an_offset_does_not_count_as_sound(tmp_path):
     ],
 )
 def test_an_impossible_recipe_raises(sources, tmp_path, change, message):
-    recipe = mixing.Recipe(**{"seconds": 0.5, **change})
+    recipe = mixing.MixingOptions(**{"seconds": 0.5, **change})
     with pytest.raises(CorpusError, match=message):
         mixing.make(sources, tmp_path / "out", COUNTS, recipe)
     assert not (tmp_path / "out").exists()
@@ -252,7 +252,7 @@ def test_overwrite_replaces_only_sets(sources, tmp_path):
 
 def test_sources_fade_for_5_ms_and_are_steady_between(tmp_path):
     tone(tmp_path / "a.wav", [300], 2.0)
-    recipe = mixing.Recipe(seconds=0.5, max_sources=1)
+    recipe = mixing.MixingOptions(seconds=0.5, max_sources=1)
     mixing.make([tmp_path / "a.wav"], tmp_path / "o", {"train": 1}, recipe)
     track = fuss.tracks(tmp_path / "o", "train")[0]
     wave = samples_of(track.sources["background"])

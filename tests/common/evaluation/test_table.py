@@ -1,4 +1,4 @@
-"""Rows that outlive a kill, in their order, whole and with their types."""
+"""Rows that survive a kill, in their order, whole and with their types."""
 
 import pytest
 

@@ -43,13 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    clip_format = ClipFormat(options.seconds, options.sample_rate)
-    if not (
-        math.isfinite(clip_format.seconds)
-        and clip_format.samples > 0 < clip_format.sample_rate
-    ):
+    shape = ClipFormat(options.seconds, options.sample_rate)
+    if not (math.isfinite(shape.seconds) and shape.samples > 0 < shape.sample_rate):
         raise CorpusError(
-            f"--seconds {clip_format.seconds:g} and --sample-rate {clip_format.sample_rate} make "
+            f"--seconds {shape.seconds:g} and --sample-rate {shape.sample_rate} make "
             "no example; both must be above 0."
         )
     if options.jobs is not None and options.jobs < 1:
@@ -65,7 +62,7 @@ def _main(options: argparse.Namespace) -> int:
         lists[name] = clip_list.read(
             paths,
             2 if name == MOMS else 1,
-            seconds=clip_format.seconds,
+            seconds=shape.seconds,
             header=options.header,
             strict=options.strict,
         )
@@ -78,7 +75,7 @@ def _main(options: argparse.Namespace) -> int:
             options.videos,
             root,
             split,
-            clip_format,
+            shape,
             jobs=options.jobs,
             spread=beam.spread(options.beam),
         )

@@ -65,7 +65,7 @@ def make(
     videos: Path,
     root: Path,
     split: str,
-    clip_format: ClipFormat,
+    shape: ClipFormat,
     *,
     jobs: int | None = None,
     spread: Spread | None = None,
@@ -77,7 +77,7 @@ def make(
         videos: Folder of the videos.
         root: Folder of the corpus; complete files in it are kept.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
-        clip_format: Length and rate of the examples.
+        shape: Length and rate of the examples.
         jobs: Threads; None takes one for each CPU. The result does not depend on it.
         spread: Function that makes the examples by calling another one with each of
             several job files, on machines that see all folders under the same paths;
@@ -94,15 +94,15 @@ def make(
     if not videos.is_dir():
         raise CorpusError(f"The folder of videos {videos} does not exist.")
     video_sound.need_ffmpeg()
-    _claim(root, split, clips, clip_format)
+    _claim(root, split, clips, shape)
     rows = list(zip(clips.rows, clip_list.names(clips.rows), strict=True))
     batches = root / f".batches_{split}"
     if spread is None:
-        work = partial(_make_example, root, split, videos, clip_format)
+        work = partial(_make_example, root, split, videos, shape)
         made = list(_in_threads(work, rows, jobs, split))
     else:
         batches.mkdir(exist_ok=True)
-        saved = _save_batches(batches, (root, split, videos, clip_format), rows)
+        saved = _save_batches(batches, (root, split, videos, shape), rows)
         made = _by_jobs(saved, spread)
         # What became of the clips is known here; another run tries missing ones again.
         shutil.rmtree(batches, ignore_errors=True)
@@ -147,8 +147,8 @@ def make_batch(job: str) -> None:
     root, videos = Path(batch["root"]), Path(batch["videos"])
     if not videos.is_dir():
         raise CorpusError(f"The folder of videos {videos} is not here; {SHARED}.")
-    clip_format = ClipFormat(**batch["recipe"])
-    work = partial(_make_example, root, batch["split"], videos, clip_format)
+    shape = ClipFormat(**batch["recipe"])
+    work = partial(_make_example, root, batch["split"], videos, shape)
     made = [work((_row(row), name)) for row, name in batch["rows"]]
     write_json(made, result)
 
@@ -186,13 +186,13 @@ def find_video(videos: Path, name: str) -> Path:
     raise ClipError("missing", f"looked for as {detail}")
 
 
-def _claim(root: Path, split: str, clips: ClipList, clip_format: ClipFormat) -> None:
+def _claim(root: Path, split: str, clips: ClipList, shape: ClipFormat) -> None:
     """Reserve a split for this format and list, or refuse if it holds another."""
     if root.exists() and not root.is_dir():
         raise CorpusError(f"{root} is a file; choose another --output.")
     root.mkdir(parents=True, exist_ok=True)
     path, folder = root / f"recipe_{split}.json", root / split
-    mine = {**asdict(clip_format), "clips": clips.digest()}
+    mine = {**asdict(shape), "clips": clips.digest()}
     listed = (root / fuss.list_name(split)).is_file()
     if listed or (folder.is_dir() and any(folder.iterdir())):
         theirs = {}
@@ -229,12 +229,12 @@ def _save_batches(
     rows: Sequence[tuple[Row, str]],
 ) -> list[Path]:
     """Write the rows as job files for :func:`make_batch`, named by their content."""
-    root, split, videos, clip_format = where
+    root, split, videos, shape = where
     shared = {
         "root": str(root.absolute()),
         "split": split,
         "videos": str(videos.absolute()),
-        "recipe": asdict(clip_format),
+        "recipe": asdict(shape),
     }
     saved = []
     for first in range(0, len(rows), AT_A_TIME):
@@ -278,7 +278,7 @@ def _make_example(
     root: Path,
     split: str,
     videos: Path,
-    clip_format: ClipFormat,
+    shape: ClipFormat,
     named: tuple[Row, str],
 ) -> Made:
     """Make the files of a row, the mixture last, unless they exist."""
@@ -290,28 +290,28 @@ def _make_example(
             names.append(f"{split}/{name}_sources/{source}")
     line = "\t".join(names if len(names) > 1 else names * 2)
     paths = [root / name for name in names]
-    if all(_is_whole(path, clip_format) for path in paths):
+    if all(_is_whole(path, shape) for path in paths):
         return Made(line, was_there=True)
     clip = row.clips[0]
     try:
         waves = []
         for clip in row.clips:
-            waves.append(_read(videos, clip, clip_format))
+            waves.append(_read(videos, clip, shape))
     except ClipError as error:
         skip = Skip(row.table, row.line, clip.video, error.reason, error.detail)
         return Made(line, skip=skip)
     for path, wave in reversed(list(zip(paths, _integers(waves), strict=True))):
-        _write_whole(path, wave, clip_format.sample_rate)
+        _write_whole(path, wave, shape.sample_rate)
     return Made(line)
 
 
-def _read(videos: Path, clip: Clip, clip_format: ClipFormat) -> np.ndarray:
+def _read(videos: Path, clip: Clip, shape: ClipFormat) -> np.ndarray:
     """Read the example of one clip, [samples], full scale +-1."""
-    rate = clip_format.sample_rate
+    rate = shape.sample_rate
     path = find_video(videos, clip.video)
     length = max(1, round((clip.end - clip.start) * rate))
     part = video_sound.read(path, round(clip.start * rate), length, rate)
-    return pad_clip(part, round(clip.offset * rate), clip_format.samples)
+    return pad_clip(part, round(clip.offset * rate), shape.samples)
 
 
 def _integers(waves: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -322,9 +322,9 @@ def _integers(waves: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [whole.sum(axis=0), *whole]
 
 
-def _is_whole(path: Path, clip_format: ClipFormat) -> bool:
+def _is_whole(path: Path, shape: ClipFormat) -> bool:
     try:
-        return path.stat().st_size == WAV_HEADER_BYTES + 2 * clip_format.samples
+        return path.stat().st_size == WAV_HEADER_BYTES + 2 * shape.samples
     except FileNotFoundError:
         return False
 

@@ -44,8 +44,8 @@ class ModelConfig:
         cache_size: Number of excerpts that windows are drawn from.
         num_workers: Number of examples read in parallel; 0: chosen by TensorFlow.
         duration: Length of an excerpt in seconds.
-        min_replacement_rate: New excerpts for each batch; each then serves
-            ``batch_size / min_replacement_rate`` windows.
+        min_replacement_rate: New excerpts for each batch, also a fraction; each then
+            serves ``batch_size / min_replacement_rate`` windows.
         num_layers: Number of halvings in the separator.
         initial_filters: Filters of the separator's first layer.
         disc_filters: Filters of the critics' first layer.
@@ -89,7 +89,7 @@ class ModelConfig:
     cache_size: int = 64
     num_workers: int = 4
     duration: float = 10.0
-    min_replacement_rate: int = 8
+    min_replacement_rate: float = 8
     num_layers: int = 4
     initial_filters: int = 16
     disc_filters: int = 32
@@ -200,7 +200,7 @@ LEAST = {
     "expected_sr": 1,
     "cache_size": 1,
     "num_workers": 0,
-    "min_replacement_rate": 1,
+    "min_replacement_rate": 1e-3,
     "patience": 0,
     "tile_hop": 0,
     "griffin_lim": 0,

@@ -55,7 +55,7 @@ def mixture_images(
     """
     image = magnitude(waveform, config)
     bins = config.num_fft // 2 + 1
-    centre = pad_output(crop(image, bins, geometry.output_frames), geometry)
+    centre = pad_bins(crop(image, bins, geometry.output_frames), geometry.output_bins)
     return MixtureImages(tf.math.log1p(pad_bins(image, geometry.input_bins)), centre)
 
 
@@ -74,19 +74,13 @@ def source_images(
         ln(1 + magnitude) [batch, 2, bins, frames, 1].
     """
     magnitudes = [magnitude(waveforms[:, source], config) for source in range(2)]
-    padded = [pad_output(image, geometry) for image in magnitudes]
+    padded = [pad_bins(image, geometry.output_bins) for image in magnitudes]
     return tf.math.log1p(tf.stack(padded, axis=1))
 
 
 def critic_images(images: tf.Tensor, geometry: Geometry) -> tf.Tensor:
     """Crop images [..., bins, frames, 1] of the output's size to the critics' input."""
     return crop(images, geometry.critic_bins, geometry.critic_frames)
-
-
-def pad_output(images: tf.Tensor, geometry: Geometry) -> tf.Tensor:
-    """Add the rows of zeros above the highest bin that the separator's output has."""
-    missing = geometry.output_bins - int(images.shape[1] or 0)
-    return tf.pad(images, [[0, 0], [0, missing], [0, 0], [0, 0]])
 
 
 def pad_bins(images: tf.Tensor, bins: int) -> tf.Tensor:

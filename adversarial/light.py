@@ -129,7 +129,8 @@ class UNet:
         hop = min(self.settings["tile_frames"] or count, count)
         logs = self._in_tiles(images, count, hop)
         # The network has the accompaniment first.
-        linear = np.expm1(logs[:, ::-1, :bins]).swapaxes(2, 3)
+        below = (logs.shape[2] - bins) // 2
+        linear = np.expm1(logs[:, ::-1, below : below + bins]).swapaxes(2, 3)
         return linear.reshape(batch, channels, 2, count, bins)
 
     def _in_tiles(self, images: np.ndarray, count: int, hop: int) -> np.ndarray:

@@ -44,7 +44,8 @@ class Options:
     Attributes:
         tile_frames: Frames that the network estimates at once, 0: all. A multiple of
             its period affects memory and time only.
-        griffin_lim: Griffin-Lim iterations on the estimates.
+        griffin_lim: Griffin-Lim iterations on the estimates; the original counts the
+            phase of the mixture as its first.
         masks: Apply ratio masks to the mixture, the same ones to all channels,
             estimated from their mean; instead of estimated magnitudes.
 
@@ -266,7 +267,9 @@ def estimate_magnitudes(
         tf.linalg.matrix_transpose(flat)[..., tf.newaxis], geometry.input_bins
     )
     logs = _in_tiles(estimate, images, geometry, min(tile_frames or frames, frames))
-    linear = tf.linalg.matrix_transpose(tf.math.expm1(logs[:, ::-1, :bins, :, 0]))
+    below = (geometry.output_bins - bins) // 2
+    logs = logs[:, ::-1, below : below + bins, :, 0]
+    linear = tf.linalg.matrix_transpose(tf.math.expm1(logs))
     return tf.reshape(linear, [batch, channels, len(SOURCES), frames, bins])
 
 

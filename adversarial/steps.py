@@ -156,16 +156,20 @@ class SemiSupervisedTraining(SupervisedTraining):
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take ``num_disc`` steps of both critics, then one step of the separator.
 
-        Each step of the critics has new unpaired songs.
+        Each step of the critics has new unpaired songs; their scalars are averaged.
         """
-        scalars: dict[str, tf.Tensor] = {}
         step: Any = self.critic_step
         if not tf.distribute.has_strategy():
             # Traced once, because each trace takes seconds. Replicas cannot add up
             # their gradients within a graph of its own.
             step = tf.function(step, autograph=False)
-        for number in range(self.settings.num_disc):
-            scalars = step({name: batch[name][:, number] for name in UNPAIRED})
+        rounds = [
+            step({name: batch[name][:, number] for name in UNPAIRED})
+            for number in range(self.settings.num_disc)
+        ]
+        scalars = {
+            tag: tf.reduce_mean([each[tag] for each in rounds], 0) for tag in rounds[0]
+        }
         return self.update_means({**scalars, **self.separator_step(batch)})
 
     def critic_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

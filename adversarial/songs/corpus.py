@@ -257,8 +257,12 @@ def _unpaired_songs(config: AdversarialConfig) -> list[UnpairedSong]:
 def _thirds(
     songs: list[UnpairedSong],
 ) -> tuple[list[UnpairedSong], list[Track], list[Track]]:
-    """Divide songs into thirds for training, validation and test, in their order."""
-    first, second = len(songs) // 3, 2 * len(songs) // 3
+    """Divide songs into thirds for training, validation and test, in their order.
+
+    Songs that are left over go to the test, as in the original.
+    """
+    first = len(songs) // 3
+    second = 2 * first
     valid, test = (
         [song.track for song in third if ACCOMPANIMENT in song.track.sources]
         for third in (songs[first:second], songs[second:])

@@ -7,6 +7,7 @@ drawn and excerpts read within a graph.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -152,13 +153,15 @@ def draws(
     hop, frames = settings.num_hop, solve(settings).output_frames
     available = _excerpt_frames(settings, with_context=name in ("paired", "mixtures"))
     order_seed = len(STREAMS) * config.train.seed + number
+    rate = Fraction(settings.min_replacement_rate).limit_denominator(1000)
+    fresh = rate / settings.batch_size
 
     def draw(position: tf.Tensor) -> Draw:
         position = tf.cast(position, tf.int64)
         window_draw = _uniform(seed_at(config, number, position))
         excerpt = position
         if settings.excerpts_reused:
-            oldest = position * settings.min_replacement_rate // settings.batch_size
+            oldest = position * fresh.numerator // fresh.denominator
             excerpt = oldest + _integer_below(window_draw[0], settings.cache_size)
         excerpt_draw = _uniform(seed_at(config, len(STREAMS) + number, excerpt))
         song = records.shuffled(excerpt, len(stream.samples), order_seed)
@@ -290,7 +293,11 @@ def _stream(
 def _read(
     stream: Stream, song: tf.Tensor, roles: slice, start: tf.Tensor, samples: tf.Tensor
 ) -> tf.Tensor:
-    """Read samples [roles, samples] of the sounds of a song; silence is zeros."""
+    """Read samples [roles, samples] of the sounds of a song; silence is zeros.
+
+    Samples beyond full scale stay, where the original clips them: clipped sources would
+    not add up to their mixture.
+    """
     all_numbers = tf.gather(stream.numbers, song)
     numbers = all_numbers[roles]
     is_sound = numbers != SILENCE

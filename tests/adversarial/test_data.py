@@ -169,6 +169,11 @@ def test_excerpts_serve_as_often_as_in_the_cache_of_the_original(opened):
     assert len({(int(d.song), int(d.start)) for d in drawn}) > 150
     first, last = set(seen[:16]), set(seen[-16:])
     assert not first & last
+    half = settings(batch_size=16, min_replacement_rate=0.5, cache_size=16)
+    draw = tf.function(excerpts.draws(half, "paired", opened.paired), autograph=False)
+    drawn = [draw(tf.constant(p, tf.int64)) for p in range(16 * 20)]
+    # An excerpt is replaced every second batch.
+    assert 20 <= len({(int(d.song), float(d.gain)) for d in drawn}) <= 26
     fresh = settings(excerpts_reused=False)
     draw = tf.function(excerpts.draws(fresh, "paired", opened.paired), autograph=False)
     drawn = [draw(tf.constant(p, tf.int64)) for p in range(100)]

@@ -8,7 +8,7 @@ import pytest
 import adversarial
 from adversarial import light
 from adversarial.config import PRESETS
-from adversarial.export import export, graph
+from adversarial.export import export, export_network, graph
 from adversarial.model import UNet
 from common.separation.separator import SeparationError
 from common.weights.export_command import sound, write
@@ -39,6 +39,20 @@ def test_bundled_model_separates_without_tensorflow(folder, options):
     peak = max(abs(each).max() for each in expected.values())
     for name, estimate in expected.items():
         np.testing.assert_allclose(actual[name], estimate, atol=1e-5 * peak)
+
+
+def test_rows_below_the_spectrum_are_left_out_without_tensorflow_too():
+    """Where the output has several rows more than the spectrum has bins."""
+    tiny = PRESETS["tiny"].model_config
+    sizes = {"num_fft": 400, "num_hop": 200, "num_layers": 4}
+    network = UNet(dataclasses.replace(tiny, head="mask", **sizes))
+
+    def estimate(images):
+        return network(images[..., np.newaxis])[..., 0].numpy()
+
+    made = light.UNet(estimate, export_network(network).settings, masks=False)
+    mixture = sound(1, 8192, 1.0)[np.newaxis]
+    np.testing.assert_allclose(made(mixture).sum(1), mixture, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", ["relu", "softplus"])

@@ -5,7 +5,13 @@ import pytest
 import tensorflow as tf
 
 from adversarial.config import ModelConfig
-from adversarial.images import crop, magnitude, pad_bins
+from adversarial.images import (
+    crop,
+    magnitude,
+    mixture_images,
+    pad_bins,
+    source_images,
+)
 from adversarial.model import solve
 from common.signal.stft import Stft, istft, stft
 
@@ -73,6 +79,22 @@ def test_output_and_input_have_the_same_bins():
         image = tf.random.stateless_uniform([1, 257, 4, 1], [1, 2])
         centre = crop(pad_bins(image, geometry.input_bins), geometry.output_bins, 4)
         np.testing.assert_array_equal(centre, pad_bins(image, geometry.output_bins))
+
+
+@pytest.mark.parametrize("num_fft", [512, 400, 1000])
+def test_targets_and_mixture_have_their_bins_in_the_same_rows(num_fft):
+    config = ModelConfig(num_fft=num_fft, num_hop=num_fft // 2, num_frames=16)
+    geometry = solve(config)
+    samples = num_fft + (geometry.input_frames - 1) * config.num_hop
+    song = tf.constant(noise(samples)[np.newaxis])
+    seen = mixture_images(song, config, geometry)
+    rows, frames = geometry.output_bins, geometry.output_frames
+    inner = crop(seen.log, rows, frames)
+    np.testing.assert_allclose(tf.math.expm1(inner), seen.linear, atol=1e-4)
+    begin = geometry.context_frames * config.num_hop
+    part = song[:, begin : begin + num_fft + (frames - 1) * config.num_hop]
+    targets = source_images(tf.stack([part, part], 1), config, geometry)
+    np.testing.assert_allclose(targets[:, 0], inner, atol=1e-5)
 
 
 def test_the_crop_is_the_centre():

@@ -115,9 +115,12 @@ def _miss(wave, net, mixture):
     return np.square(np.abs(_spectrum(wave, net))[0] - expected).sum()
 
 
-def test_the_estimates_of_a_mask_head_sum_to_the_mixture():
+@pytest.mark.parametrize("num_fft", [512, 400])
+def test_the_estimates_of_a_mask_head_sum_to_the_mixture(num_fft):
+    """Also where the output has several rows more than the spectrum has bins."""
     mixture = noise(2, 3 * RATE + 5)
-    actual = separate.separator(network("mask"))(mixture)
+    net = network("mask", num_fft=num_fft, num_hop=num_fft // 2, num_layers=4)
+    actual = separate.separator(net)(mixture)
     np.testing.assert_allclose(sum(actual.values()), mixture, atol=1e-6)
 
 

@@ -129,6 +129,7 @@ def test_songs_without_vocals_or_with_bleed_are_no_examples_for_critics(made):
 
 def test_a_third_of_the_unpaired_for_each_list(made):
     songs = corpus.list_songs(both(made, thirds=True))
+    # Songs that are left over go to the test.
     assert counts(songs) == [5, 2, 2, 2, 4, 5]
     assert names(songs.valid)[2].startswith("moisesdb/")
     assert not set(names(songs.mixtures)) & set(names(songs.valid + songs.test))

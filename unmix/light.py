@@ -19,6 +19,7 @@ from common.separation.exported import Exported, command, opened
 from common.separation.separator import Separator
 from common.signal.framing import Stft, window
 from common.signal.numpy_stft import frames, overlap_and_add, squared_window_sum
+from unmix.filtering.ending import steady_ending
 from unmix.filtering.numpy_wiener import Options, check_options, wiener
 
 WINDOW_FRAMES = 300
@@ -128,7 +129,10 @@ class TwoPass:
             summed[..., at : at + made.shape[-1]] += made
         total = squared_window_sum(self.params, count)
         summed[..., : len(total)] /= total
-        return summed[..., half : half + samples]
+        estimates = summed[..., half : half + samples]
+        hop = self.params.hop_samples
+        steady_ending(estimates, mixture, self._hann, hop, samples)
+        return estimates
 
     def _spectra(
         self, padded: np.ndarray, count: int, size: int

@@ -23,6 +23,7 @@ from common.audio.encoding import quantised
 from common.separation.outputs import check_targets
 from common.separation.separator import SeparationError, Separator
 from common.signal.framing import COVERED
+from unmix.filtering.ending import steady_ending
 from unmix.filtering.two_pass import TwoPassSeparator
 
 FEW, MANY = 16, 256
@@ -124,7 +125,8 @@ class Stream:
         if not self._received:
             raise SeparationError("the mixture has no samples; give at least one")
         self._ended, half = True, self._half
-        newest, pads = self._newest, [(0, 0), (0, half)]
+        last = newest = self._newest
+        pads = [(0, 0), (0, half)]
         if self._received <= half:
             # A sound too short for the padding is extended by zeros, as in one pass.
             newest = np.pad(newest, [(0, 0), (0, half + 1 - self._received)])
@@ -136,7 +138,15 @@ class Stream:
         rest = self._taken(max(0, end - self._frames * self.hop_samples))
         surplus = max(0, self._frames * self.hop_samples - end)
         made = made[..., : made.shape[-1] - surplus]
-        return np.concatenate([made, rest], axis=-1)
+        estimates = np.concatenate([made, rest], axis=-1)
+        steady_ending(
+            estimates[..., -last.shape[1] :],
+            last[: self.channels, -estimates.shape[-1] :],
+            self._network.hann,
+            self.hop_samples,
+            self._received,
+        )
+        return estimates
 
     def _run(self, frames: int) -> np.ndarray:
         """Separate the next frames; return the samples that no later one covers."""

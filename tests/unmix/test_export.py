@@ -31,7 +31,8 @@ def test_bundled_model_separates_without_tensorflow(folder, options):
     assert (other.sources, other.complete) == (whole.sources, whole.complete)
     assert other.grid_samples == whole.grid_samples
     for channels in (1, 3):
-        mixture = sound(channels, 16000, 3.0)
+        # The last frame ends one sample after the sound.
+        mixture = sound(channels, 16000, 3.0)[:, : 93 * 512 - 1]
         expected, actual = whole(mixture), other(mixture)
         peak = max(abs(each).max() for each in expected.values())
         for name, estimate in expected.items():

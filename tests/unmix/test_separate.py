@@ -106,6 +106,20 @@ def test_any_sound_is_separated(separator, channels, samples):
         np.testing.assert_allclose(estimates["drums"][2:4], alone["drums"], atol=1e-6)
 
 
+def test_the_last_samples_are_not_louder_than_the_others():
+    """The last frame of 1024 samples ends one sample after the sound."""
+    separator = unmix.load("mini")
+    hop = separator.network.config.hop_samples
+    seconds = np.arange(40 * hop - 1) / separator.sample_rate
+    tones = 2 * np.pi * np.array([[220.0], [440.0]]) * seconds
+    sound = 0.1 * (np.sin(tones) + np.sin(2.1 * tones))
+    estimates = separator(sound.astype(np.float32))
+    for estimate in estimates.values():
+        inner = np.abs(estimate[:, hop:-hop]).max()
+        assert np.abs(estimate[:, -hop:]).max() < 2 * inner
+    np.testing.assert_allclose(sum(estimates.values()), sound, atol=1e-5)
+
+
 def test_silence_stays_silence(separator):
     for estimate in separator(np.zeros([2, 3000], np.float32)).values():
         assert not estimate.any()

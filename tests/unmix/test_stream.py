@@ -20,8 +20,10 @@ RATE, WINDOW, HOP = 8000, 128, 32
 SHAPE = {"stereo": 2, "mono": 1}
 
 
-def folder_of(folder, channels, bidirectional=False, targets=("vocals", "drums")):
-    config = Network(RATE, WINDOW, HOP, channels, 8, 1, bidirectional, 3200.0, 0.0)
+def folder_of(
+    folder, channels, bidirectional=False, targets=("vocals", "drums"), hop=HOP
+):
+    config = Network(RATE, WINDOW, hop, channels, 8, 1, bidirectional, 3200.0, 0.0)
     models, random = {}, np.random.default_rng(7)
     for target in targets:
         models[target] = model = OpenUnmix(config)
@@ -91,6 +93,12 @@ def test_sizes_of_blocks_do_not_matter(separator, sizes):
 @pytest.mark.parametrize("samples", [1, 2, 63, 64, 65, 96, 127, 128, 129, 640])
 def test_any_length(separator, samples):
     assert_whole(separator, sound(2, samples), (50,))
+
+
+@pytest.mark.parametrize("samples", [63, 639])
+def test_the_end_of_a_sound_with_hops_of_half_a_window(tmp_path, samples):
+    folder = folder_of(tmp_path / "model", 2, hop=WINDOW // 2)
+    assert_whole(separate.load(folder, niter=0), sound(2, samples), (50,))
 
 
 @pytest.mark.parametrize(

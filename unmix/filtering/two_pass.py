@@ -23,6 +23,7 @@ from common.layers.recurrent import RecurrentStack
 from common.separation.separator import graph
 from common.signal.framing import COVERED
 from unmix.config import Network
+from unmix.filtering.ending import steady_ending
 from unmix.filtering.wiener import wiener
 from unmix.model import Folded, OpenUnmix, folded
 
@@ -185,7 +186,9 @@ class TwoPassSeparator:
             self.hann, config.hop_samples, frames, padded.shape[-1]
         )
         half = config.window_samples // 2
-        return summed[..., half : half + samples]
+        estimates = summed[..., half : half + samples]
+        steady_ending(estimates, mixture, self.hann, config.hop_samples, samples)
+        return estimates
 
     def _overlapped(self, padded: np.ndarray, frames: int) -> np.ndarray:
         """Run both passes; windowed and overlapped [sources, channels, samples].

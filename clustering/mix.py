@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -140,8 +141,8 @@ def divide(pool: Pool, rules: SplitRules) -> dict[str, Pool]:
     held = max(least, round(HELD_OUT * len(items)))
     if len(items) < 3 * least:
         raise CorpusError(
-            f"clean sounds: {len(items)} {'labels' if rules.by_label else 'names'} "
-            f"cannot be divided into train, valid and test of {least} or more each; "
+            f"The sounds have {len(items)} {'labels' if rules.by_label else 'names'}, "
+            f"too few for train, valid and test of {least} or more each; "
             "add more, or define the splits by --test-files and --valid-files."
         )
     order = np.random.default_rng(rules.seed).permutation(len(items))
@@ -418,6 +419,11 @@ def _main(options: argparse.Namespace) -> int:
     for split in used:
         labels = ", ".join(f"{k} ({len(v)})" for k, v in sorted(pools[split].items()))
         sys.stdout.write(f"{split}: {counts[split]} mixtures of {labels}\n")
+    sys.stdout.write(
+        f"To train on them: python -m clustering.train with PRESET dataset={layout} "
+        f"data_root={shlex.quote(str(options.output))} "
+        f"sample_rate={config.sample_rate}\n"
+    )
     sys.stdout.write(f"{options.output}{'' if is_new else ': already complete'}\n")
     return 0
 

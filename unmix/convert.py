@@ -371,7 +371,7 @@ def _print_bridged(source: str, models: Mapping[str, OpenUnmix]) -> None:
 
 
 def _print_export(folder: str, models: Mapping[str, OpenUnmix]) -> None:
-    sys.stdout.write(f"{folder}: {len(models)} targets\n")
+    sys.stdout.write(f"{folder}: {', '.join(models)}\n")
     odd = [
         target
         for target, model in models.items()

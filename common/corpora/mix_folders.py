@@ -87,7 +87,8 @@ def rows(
     if not names:
         raise CorpusError(
             f"{corpus}: {', '.join(parts)} in {folder} hold no sound "
-            f"({', '.join(SUFFIXES)}); unpack or generate the corpus there."
+            f"({', '.join(SUFFIXES)}); unpack or generate the corpus there, or name "
+            "another layout by dataset."
         )
     # Joining texts takes a third of the time of joining paths.
     return [

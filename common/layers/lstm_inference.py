@@ -72,7 +72,10 @@ def _program(width: int, units: int, size: int, reverse: bool) -> Any:
         tuple(tf.TensorSpec(shape) for shape in shapes),
         tuple(tf.TensorSpec([None, units]) for _ in range(2)),
     )
-    return tf.function(run, input_signature=signature, autograph=False)
+    program = tf.function(run, input_signature=signature, autograph=False)
+    # Each program is traced once, but TensorFlow counts those of all sizes together.
+    program._omit_frequent_tracing_warning = True
+    return program
 
 
 def _single(

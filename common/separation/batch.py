@@ -255,8 +255,14 @@ def _remove(
             "replace it, or choose another --output"
         )
     there = any(path.exists() for path in stems.values())
-    replaces = settings.overwrite or settings.skip_done or not there
-    if replaces and report.exists():
+    replaces = settings.overwrite or settings.skip_done
+    others = reports.other_stems(before, report.parent, stems)
+    if others and not replaces and not there:
+        raise SeparationError(
+            f"{report} describes {', '.join(others)} beside it; give --overwrite to "
+            "replace the report, or choose another --output or --name"
+        )
+    if (replaces or not there) and report.exists():
         report.unlink()
 
 

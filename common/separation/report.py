@@ -175,6 +175,25 @@ def read(path: Path) -> Report:
     return report if is_ours else {}
 
 
+def other_stems(report: Report, folder: Path, stems: Mapping[str, Path]) -> list[str]:
+    """Name the stems of a report that exist and are not among others.
+
+    Args:
+        report: From :func:`read`.
+        folder: Folder of the report.
+        stems: Path of each other stem.
+
+    >>> other_stems({"stems": {"a": {"path": "lost.wav"}}}, Path(), {})
+    []
+    """
+    with suppress(KeyError, TypeError, AttributeError):  # The report was edited.
+        paths = [folder / stem["path"] for stem in report["stems"].values()]
+        return [
+            path.name for path in paths if path.is_file() and path not in stems.values()
+        ]
+    return []
+
+
 def holds(
     report: Report,
     folder: Path,

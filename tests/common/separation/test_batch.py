@@ -205,6 +205,20 @@ def test_other_options_are_not_done(song, out, reports, words):
     assert (code, line["status"]) == (0, "skipped")
 
 
+def test_the_report_on_other_stems_stays_without_overwrite(song, out, reports, capsys):
+    words = (song, "--output", out, "--targets")
+    assert reports(*words, "vocals")[0] == 0
+    before = (out / "song" / "report.json").read_bytes()
+    code, (line,) = reports(*words, "rest")
+    assert code == 1
+    assert "describes vocals.wav beside it; give --overwrite" in line["error"]
+    assert (out / "song" / "report.json").read_bytes() == before
+    assert not (out / "song" / "rest.wav").exists()
+    assert reports(*words, "rest", "--overwrite")[0] == 0
+    (out / "song" / "rest.wav").unlink()
+    assert reports(*words, "vocals", "--overwrite")[0] == 0
+
+
 def test_only_another_content_of_the_input_is_not_done(song, out, reports):
     words = [song, "--output", out, "--skip-done"]
     assert run(*words) == 0

@@ -272,7 +272,7 @@ def test_sources_of_a_corpus_are_mixed_by_its_splits(tmp_path):
         (("--speaker", "(zz)"), "finds no speaker in a/a_0.wav"),
         (("--sources", "9", *TAKES), "mixtures of 9 sources need as many labels"),
         (("--sources", "1"), "a mixture has 2 or more"),
-        (("--sources", "3"), "cannot be divided into train, valid and test"),
+        (("--sources", "3"), "too few for train, valid and test"),
         (("--seconds", "2", "1", *TAKES), "expected the lower bound first"),
         (("--test-files", "_0"), "the split valid has no sounds"),
         (("--dataset", "musdb"), "musdb"),

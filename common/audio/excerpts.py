@@ -9,7 +9,6 @@ deterministic runs would otherwise read with one thread.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ import soundfile
 import tensorflow as tf
 
 from common.audio import plain_wav
-from common.audio.headers import AudioError, is_whole
+from common.audio.headers import AudioError, chunks, is_whole
 
 ENCODINGS: dict[str, np.dtype] = {"PCM_16": np.dtype("<i2"), "FLOAT": np.dtype("<f4")}
 SCALES = {"PCM_16": 1 / 32768, "FLOAT": 1.0}
@@ -30,18 +29,18 @@ class WavLayout(NamedTuple):
 
     Attributes:
         path: The file.
-        encoding: Key of :data:`ENCODINGS`.
-        channels: Number of channels.
         sample_rate: Rate in Hz.
+        channels: Number of channels.
         samples: Length in samples.
+        encoding: Key of :data:`ENCODINGS`.
         first_byte: Byte at which the samples begin.
     """
 
     path: Path
-    encoding: str
-    channels: int
     sample_rate: int
+    channels: int
     samples: int
+    encoding: str
     first_byte: int
 
 
@@ -64,30 +63,30 @@ def layout(path: Path) -> WavLayout | None:
     >>> layout(file).first_byte
     44
     """
-    head = plain_wav.read(path)
-    if head is not None:
-        rate, channels, samples, encoding, first = head
-        if encoding not in ENCODINGS:
-            return None
-        return WavLayout(path, encoding, channels, rate, samples, first)
+    head = plain_wav.read(path) or _probed_header(path)
+    if head is None or head.encoding not in ENCODINGS:
+        return None
+    return WavLayout(path, *head)
+
+
+def _probed_header(path: Path) -> plain_wav.Header | None:
+    """Return the header of a wav that only libsndfile reads, such as a WAVEX."""
     try:
         info = soundfile.info(path)
     except (soundfile.LibsndfileError, TypeError):
         return None
     if info.format not in ("WAV", "WAVEX") or info.subtype not in ENCODINGS:
         return None
-    first, length = _data_chunk(path)
-    frame_bytes = info.channels * ENCODINGS[info.subtype].itemsize
-    if not is_whole(path, info.format) or length < info.frames * frame_bytes:
+    if not is_whole(path, info.format):
         return None
-    return WavLayout(
-        path,
-        info.subtype,
-        info.channels,
-        info.samplerate,
-        info.frames,
-        first,
-    )
+    sound_bytes = info.frames * info.channels * ENCODINGS[info.subtype].itemsize
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        for name, length, first in chunks(file):
+            if name == b"data" and min(length, size - first) >= sound_bytes:
+                facts = info.samplerate, info.channels, info.frames, info.subtype
+                return plain_wav.Header(*facts, first)
+    return None
 
 
 class WavFiles:
@@ -143,17 +142,3 @@ class WavFiles:
                     )
             wave[:] = frames.T
         return waves
-
-
-def _data_chunk(path: Path) -> tuple[int, int]:
-    """First byte and number of bytes of the samples; nothing where there are none."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        position = 12
-        while position + 8 <= size:
-            file.seek(position)
-            name, length = struct.unpack("<4sI", file.read(8))
-            if name == b"data":
-                return position + 8, min(length, size - position - 8)
-            position += 8 + length + length % 2
-    return 0, 0

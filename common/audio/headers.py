@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,6 +68,28 @@ def is_whole(path: Path, container: str = "") -> bool:
         return check(path, file, size)
 
 
+def chunks(file: BinaryIO, order: str = "<") -> Iterator[tuple[bytes, int, int]]:
+    """Walk the chunks of a RIFF or AIFF file.
+
+    Args:
+        file: The file, which is moved to the first byte of each chunk.
+        order: Byte order of the sizes, as in `struct`.
+
+    Yields:
+        Name, stated number of bytes and first byte of each chunk.
+
+    >>> import io
+    >>> wav = io.BytesIO(wav_header(8000, 1, 2, 100))
+    >>> [(name, length) for name, length, _ in chunks(wav)]
+    [(b'JUNK', 28), (b'fmt ', 16), (b'data', 200)]
+    """
+    position = file.seek(12)
+    while len(head := file.read(8)) == 8:
+        name, length = struct.unpack(order + "4sI", head)
+        yield name, length, position + 8
+        position = file.seek(position + 8 + length + length % 2)
+
+
 def _check_chunks(path: Path, file: BinaryIO, size: int) -> bool:
     """Compare the data chunk of RIFF, RIFX, RF64 and AIFF files with their size.
 
@@ -77,24 +99,19 @@ def _check_chunks(path: Path, file: BinaryIO, size: int) -> bool:
     if magic not in {b"RIFF", b"RIFX", b"RF64", b"FORM"}:
         return True
     order = ">" if magic in {b"RIFX", b"FORM"} else "<"
-    position = 12
     if file.read(4) == b"AVI ":
         if stated not in STREAMED:
             _check_bytes(path, stated, size - 8)
         return True
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack(order + "4sI", file.read(8))
-        if name == b"ds64" and position + 24 <= size:
+    for name, length, first_byte in chunks(file, order):
+        if name == b"ds64" and first_byte + 16 <= size:
             wide = struct.unpack("<8xQ", file.read(16))[0]
         if name in {b"data", b"SSND"}:
-            if wide is not None and length == ELSEWHERE:
-                length = wide
-            if length not in STREAMED:
-                _check_bytes(path, length, size - position - 8)
+            promised = length if wide is None or length != ELSEWHERE else wide
+            if promised not in STREAMED:
+                _check_bytes(path, promised, size - first_byte)
             # No size, as programs write to a pipe: libsndfile then reads no samples.
-            return length > 0 or stated + 8 == size or position + 8 == size
-        position += 8 + length + length % 2
+            return promised > 0 or stated + 8 == size or first_byte == size
     return True
 
 

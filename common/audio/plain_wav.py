@@ -6,9 +6,12 @@ times faster than a decoder. All other files are left to the decoder and its err
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from typing import NamedTuple
+
+from common.audio.headers import chunks
 
 HEAD_BYTES = 512
 ENCODINGS = {
@@ -67,15 +70,12 @@ def read(path: str | os.PathLike[str]) -> Header | None:
 def _parse(head: bytes, size: int) -> Header | None:
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
-    position, form = 12, None
-    while position + 8 <= len(head):
-        name, length = struct.unpack_from("<4sI", head, position)
-        position += 8
-        if name == b"fmt " and position + 16 <= len(head):
-            form = struct.unpack_from("<HHIIHH", head, position)
+    form = None
+    for name, length, first_byte in chunks(io.BytesIO(head)):
+        if name == b"fmt " and first_byte + 16 <= len(head):
+            form = struct.unpack_from("<HHIIHH", head, first_byte)
         if name == b"data":
-            return _header(form, length, position, size)
-        position += length + length % 2
+            return _header(form, length, first_byte, size)
     return None
 
 

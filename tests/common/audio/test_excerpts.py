@@ -44,6 +44,22 @@ def test_samples_are_found_behind_other_chunks(tmp_path):
     np.testing.assert_array_equal(got[0], audio.read(path, 5, 10)[0])
 
 
+@pytest.mark.parametrize("form", ["WAV", "WAVEX"])
+@pytest.mark.parametrize("extra", [0, 700])
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_headers_that_only_the_decoder_reads(tmp_path, form, extra, is_streamed):
+    path = tmp_path / "a.wav"
+    samples = np.linspace(-0.5, 0.5, 60)
+    soundfile.write(path, samples, 8000, "PCM_16", format=form)
+    whole = path.read_bytes()
+    position = whole.index(b"data")
+    stated = b"\xff" * 4 if is_streamed else whole[position + 4 : position + 8]
+    more = b"bext" + extra.to_bytes(4, "little") + bytes(extra) if extra else b""
+    start, sound = whole[:position] + more + b"data" + stated, whole[position + 8 :]
+    path.write_bytes(start + sound)
+    assert layout(path) == (path, 8000, 1, 60, "PCM_16", len(start))
+
+
 def test_works_in_a_dataset_with_lengths_of_their_own(tmp_path):
     paths = [
         write(tmp_path / f"{samples}.wav", samples=samples) for samples in (50, 70)

@@ -26,7 +26,7 @@ TEN_FILES = {
     "convert.py",
 }
 LEVELS = (
-    ("beam", "child_processes", "cpus", "errors", "literal_path", "memory", "startup"),
+    ("beam", "child_processes", "cpus", "errors", "memory", "startup"),
     ("files", "overwriting"),
     ("config", "plots"),
     ("audio", "signal"),

@@ -7,6 +7,8 @@ the state of the callbacks. A run resumes from ``latest``, separation uses ``bes
 
 from __future__ import annotations
 
+import atexit
+import functools
 import itertools
 import json
 import re
@@ -20,7 +22,6 @@ import numpy as np
 import tensorflow as tf
 
 from common.files import sync, user_path, write_text
-from common.literal_path import literal
 from common.training import network_file
 from common.training.averages import Averages
 
@@ -33,6 +34,9 @@ CONFIG = "config.json"
 
 LIST = "checkpoint"
 """File in which TensorFlow lists the checkpoints of a folder."""
+
+SPECIAL = frozenset("[]*?\\")
+"""Characters that TensorFlow takes for patterns in the paths of checkpoints."""
 
 
 class CheckpointError(ValueError):
@@ -244,6 +248,42 @@ def restore_training(folder: str | Path, model: Any) -> Path:
         inner = tf.train.Checkpoint(optimizer=model.optimizer)
         _restore(tf.train.Checkpoint(model=inner), str(path))
     return path
+
+
+def literal(path: str | Path) -> str:
+    r"""Return a path to the same file or folder for TensorFlow.
+
+    TensorFlow finds the files of a checkpoint by a pattern, and no escaping of the
+    characters of :data:`SPECIAL` both matches and opens them. Instead, a folder whose
+    path has some is opened by a symbolic link in a temporary folder.
+
+    Args:
+        path: Prefix of a checkpoint, or a folder of checkpoints. Its parent must exist.
+
+    Returns:
+        The path itself, or a path by a link to its parent, which lasts as long as the
+        process.
+
+    >>> literal("runs/mine/latest")
+    'runs/mine/latest'
+    >>> Path(literal("runs/mine[1]/latest")).name
+    'latest'
+    """
+    absolute = Path(path).absolute()
+    # On Windows a backslash separates folders and is not special.
+    if SPECIAL.isdisjoint(absolute.parent.as_posix()):
+        return str(path)
+    return str(_link(absolute.parent) / absolute.name)
+
+
+@functools.cache
+def _link(folder: Path) -> Path:
+    """Return a link to a folder, which is removed with the process."""
+    scratch = TemporaryDirectory(prefix="link-")
+    atexit.register(scratch.cleanup)
+    link = Path(scratch.name, "folder")
+    link.symlink_to(folder, target_is_directory=True)
+    return link
 
 
 def variables(prefix: str | Path) -> list[str]:

@@ -12,8 +12,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from common.literal_path import literal
-from common.training.checkpoint import CheckpointError
+from common.training.checkpoint import CheckpointError, literal
 
 v1 = tf.compat.v1  # noqa: TID251 (TF1 is used only here)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from common.download import obtain
 from common.evaluation import published as numbers
 from common.evaluation.published import Number
 from common.evaluation.table import markdown
 from common.files import cache_folder
-from common.weights.download import obtain
 from common.weights.registry import Entry, published_file, shipped
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import files
+from common.download import DownloadError, obtain
 from common.evaluation import published as numbers
 from common.evaluation.table import markdown
 from common.files import user_path
 from common.weights.card import NOT_MEASURED
-from common.weights.download import DownloadError, obtain
 from common.weights.registry import Entry, find_bundled, published_file, shipped
 from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
 

@@ -25,7 +25,7 @@ ONE_LANE = (
     *("common/test_child_processes", "common/test_config", "common/test_errors"),
     *("common/test_experiment", "common/test_files", "common/test_job"),
     *("common/test_plots", "common/test_startup"),
-    *("common/weights/test_card", "common/weights/test_download"),
+    *("common/weights/test_card", "common/test_download"),
     *("common/weights/test_registry", "common/evaluation/test_published"),
     # Files of sound, folders of corpora and of stems, and what is drawn from them.
     *("common/audio/test_files", "common/audio/test_pipes", "common/corpora"),

@@ -27,7 +27,7 @@ TEN_FILES = {
 }
 LEVELS = (
     ("beam", "child_processes", "cpus", "errors", "memory", "startup"),
-    ("files", "overwriting"),
+    ("download", "files", "overwriting"),
     ("config", "plots"),
     ("audio", "signal"),
     ("corpora", "synthetic"),

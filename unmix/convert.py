@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common import download
 from common.config import load as load_config
 from common.files import replacing_folder, write_json
 from common.layers.batch_norm import EPSILON
 from common.layers.precision import set_precision
 from common.separation.command import Names, add_checkpoint
 from common.training.checkpoint import CheckpointError
-from common.weights import bundled, convert_command, download, torch_file
+from common.weights import bundled, convert_command, torch_file
 from common.weights.bundled import BUNDLED, Form
 from common.weights.card import Card, Score
 from unmix import load, weights

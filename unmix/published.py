@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from common.download import DownloadError, expected_digest, obtain
 from common.evaluation import published as numbers
 from common.files import cache_folder
 from common.weights.card import NOT_MEASURED
-from common.weights.download import DownloadError, expected_digest, obtain
 from common.weights.registry import Entry, File, published_file, shipped
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network
 

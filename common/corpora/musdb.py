@@ -16,9 +16,6 @@ import hashlib
 import logging
 import os
 import shutil
-import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +23,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common import cpus, files
+from common import cpus, download, files
 from common.audio.decoding import FFMPEG_CURE
 from common.corpora import reading, sound_files, waveforms
 from common.corpora.track import CorpusError, Track
+from common.download import DownloadError
 from common.files import replacing_folder, user_path
 
 LOG = logging.getLogger(__name__)
@@ -287,16 +285,19 @@ def _laid_out(name: str, folder: Path) -> tuple[str, dict[str, Path], Path]:
 
 def _fetch_preview(folder: Path) -> None:
     url = os.environ.get("MUSDB_PREVIEW_URL", PREVIEW_URL)
-    with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".partial") as part:
-        try:
-            with urllib.request.urlopen(url, timeout=20) as answer:
-                shutil.copyfileobj(answer, part)
-            with replacing_folder(folder) as work, zipfile.ZipFile(part) as archive:
-                archive.extractall(work)
-                find_root(work)
-        except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:
-            raise CorpusError(
-                f"downloading the {PREVIEW_SECONDS}-second previews of MUSDB18 from "
-                f"{url} fails ({error}); it needs the internet: name the folder of the "
-                "corpus instead (--root FOLDER)"
-            ) from error
+    downloads = folder.with_name(f"{folder.name}-download")
+    try:
+        file = download.obtain(url, downloads / Path(PREVIEW_URL).name)
+        with replacing_folder(folder) as work, zipfile.ZipFile(file) as archive:
+            archive.extractall(work)
+            find_root(work)
+    except (DownloadError, zipfile.BadZipFile) as error:
+        raise CorpusError(
+            f"downloading the {PREVIEW_SECONDS}-second previews of MUSDB18 from {url} "
+            f"fails ({error}); it needs the internet: name the folder of the corpus "
+            "instead (--root FOLDER)"
+        ) from error
+    finally:
+        # The next attempt continues an unfinished download.
+        if not list(downloads.glob("*.part")):
+            shutil.rmtree(downloads, ignore_errors=True)

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from common import files
+from common.download import DownloadError, recorded, verify
 from common.errors import exit_code
 from common.files import digest
 from common.weights import card
 from common.weights.card import NOT_MEASURED, UNSTATED
-from common.weights.download import DownloadError, recorded, verify
 
 PILLARS = ("mixit", "unmix", "adversarial", "clustering")
 UNKNOWN = "unknown"

@@ -15,10 +15,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from common import __version__
+from common.download import recorded
 from common.errors import exit_code
 from common.evaluation.table import markdown
 from common.files import write_text
-from common.weights.download import recorded
 from mixit import published
 from mixit.google.graph import TOLERANCE, Shipped
 from mixit.google.restore import check, restore

@@ -12,9 +12,10 @@ import soundfile
 import clustering
 from clustering import convert, published, separate, weights
 from clustering.light import levelled
+from common import download
+from common.download import DownloadError
 from common.training.checkpoint import CheckpointError
-from common.weights import download, registry
-from common.weights.download import DownloadError
+from common.weights import registry
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clustering" / "published"
 NAME = "convtasnet_libri2mix"

@@ -11,13 +11,13 @@ from unittest import mock
 import numpy as np
 from operation import OUT, Operation, digest
 
-from common import audio
+from common import audio, download
 from common.errors import exit_code
 from common.evaluation.table import Rows
 from common.files import replacing_folder, write_json, write_text
 from common.separation.command import command
 from common.separation.separator import Separator
-from common.weights import card, download, torch_file
+from common.weights import card, torch_file
 from common.weights.card import Card
 
 RATE = 8000

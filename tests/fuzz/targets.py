@@ -22,11 +22,12 @@ import yaml
 from clustering.config import ClusteringConfig
 from clustering.nussl import experiment_file
 from clustering.presets import PRESETS
-from common import audio
+from common import audio, download
 from common.audio import decoding, headers, plain_wav
 from common.config import ConfigError, save
 from common.corpora import fuss, scaper_output
 from common.corpora.track import Channel, CorpusError, Sum, Track
+from common.download import DownloadError
 from common.evaluation.table import Rows
 from common.records import RecordsError, roomsim, verify, write
 from common.records.index import INDEX_NAME, load_index
@@ -36,9 +37,8 @@ from common.separation import report
 from common.training import network_file
 from common.training.checkpoint import CheckpointError
 from common.training.network_file import NetworkFileError
-from common.weights import card, download, tf1, torch_file
+from common.weights import card, tf1, torch_file
 from common.weights.card import Card, CardError
-from common.weights.download import DownloadError
 from common.weights.torch_file import TorchFileError
 from mixit.augment import mixing_list
 from mixit.yfcc import clip_list

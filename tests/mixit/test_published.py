@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import mixit
+from common import download
+from common.download import DownloadError
 from common.files import write_json
 from common.training.checkpoint import CheckpointError
-from common.weights import download
-from common.weights.download import DownloadError
 from mixit import published
 from mixit.google import verify
 from mixit.google.architecture import Options

@@ -16,14 +16,13 @@ import tensorflow as tf
 import tf_keras as keras
 
 import unmix
-from common import audio
+from common import audio, download
 from common import config as configuration
 from common.config import ConfigError
 from common.corpora import musdb
+from common.download import DownloadError, expected_digest
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
-from common.weights import download
-from common.weights.download import DownloadError, expected_digest
 from unmix import published, weights
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import shutil
+import urllib.error
 import zipfile
 from pathlib import Path
 
@@ -210,17 +212,46 @@ def test_is_wav_ignores_stem_files(tmp_path):
         musdb.tracks(tmp_path, "test", is_wav=True)
 
 
-def test_the_preview_is_downloaded_once(tmp_path, monkeypatch):
-    song(tmp_path / "made" / "train" / "A")
-    archive = tmp_path / "preview.zip"
+def preview_archive(folder):
+    song(folder / "made" / "train" / "A")
+    archive = folder / "preview.zip"
     with zipfile.ZipFile(archive, "w") as file:
-        for path in (tmp_path / "made").rglob("*.wav"):
-            file.write(path, path.relative_to(tmp_path / "made"))
+        for path in (folder / "made").rglob("*.wav"):
+            file.write(path, path.relative_to(folder / "made"))
+    return archive
+
+
+def test_the_preview_is_downloaded_once(tmp_path, monkeypatch):
+    archive = preview_archive(tmp_path)
     monkeypatch.setenv("MUSDB_PREVIEW_URL", archive.as_uri())
     folder = musdb.preview()
     archive.unlink()
     assert musdb.preview() == folder
     assert (folder / "train" / "A" / "vocals.wav").is_file()
+    assert list((tmp_path / "cache").iterdir()) == [folder]
+
+
+def test_an_interrupted_preview_continues(tmp_path, monkeypatch):
+    content = preview_archive(tmp_path).read_bytes()
+    starts = []
+
+    def serve(request, timeout):
+        starts.append(int(request.headers["Range"][6:-1]))
+        rest = content[starts[-1] :]
+        answer = io.BytesIO(rest[:100] if len(starts) == 1 else rest)
+        answer.status = 206
+        answer.headers = {"Content-Length": str(len(rest))}
+        if len(starts) == 2:
+            raise urllib.error.URLError("no network")
+        return answer
+
+    monkeypatch.setattr("urllib.request.urlopen", serve)
+    with pytest.raises(CorpusError, match="start again to go on"):
+        musdb.preview()
+    folder = musdb.preview()
+    assert starts == [0, 100, 100]
+    assert (folder / "train" / "A" / "vocals.wav").is_file()
+    assert list((tmp_path / "cache").iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("content", [None, b"<html>not an archive</html>"])

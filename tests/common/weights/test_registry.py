@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from common.download import DownloadError
 from common.files import cache_folder
 from common.weights import card, registry
 from common.weights.card import Card, Score
-from common.weights.download import DownloadError
 from common.weights.registry import Entry, File
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from common.weights import download
-from common.weights.download import DownloadError
+from common import download
+from common.download import DownloadError
 
 CONTENT = bytes(range(256)) * 400
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

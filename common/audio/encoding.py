@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple
@@ -23,6 +22,7 @@ from common.audio.decoding import check_finite
 from common.audio.ffmpeg_encoder import LEAST_SECONDS, FfmpegEncoder
 from common.audio.headers import AudioError, wav_header
 from common.audio.tags import NONE, set_tags, wav_chunk
+from common.files import replacing
 
 CHUNK_SAMPLES = 1 << 16  # libsndfile's ogg encoder overflows its stack on long chunks
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -121,34 +121,31 @@ class Writer:
         self.samples = 0
         self.clipped = 0
         self._format = _checked_format(self.path, sample_rate, channels, format)
-        hidden = f".{secrets.token_hex(8)}{self._format.suffix}"
         self._growing = growing
         if growing and format not in GROWING:
             raise AudioError(
                 f"{self.path}: {format} cannot be read while it is written; choose "
                 f"one of {', '.join(GROWING)}."
             )
-        self._temporary = self.path if growing else self.path.with_name(hidden)
         self._tags = tags
         self._tail = wav_chunk(tags) if self._format.container == "WAV" else b""
         self._encoder: soundfile.SoundFile | None = None
         self._ffmpeg: FfmpegEncoder | None = None
+        self._opened = contextlib.ExitStack()
 
     def __enter__(self) -> Writer:
         if os.path.isdir(self.path):  # noqa: PTH112 (is_dir raises without permission)
             raise AudioError(f"{self.path} is a folder; give the name of a file.")
-        try:
-            mode = "wb+" if self._growing else "xb+"
-            self._sink = _Sink(self._temporary.open(mode))
-        except OSError as error:
-            raise self._failure(error) from error
-        try:
-            self._start()
+        with self._reported(), contextlib.ExitStack() as stack:
+            path = self.path
+            if not self._growing:
+                path = stack.enter_context(replacing(path))
+            self._sink = _Sink(path.open("wb+"))
+            stack.callback(self._close)
+            self._start(path)
             if self._growing:
                 self._show()
-        except BaseException:
-            self._discard()
-            raise
+            self._opened = stack.pop_all()
         return self
 
     def __exit__(
@@ -157,11 +154,11 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if error_type is None:
-                self._finish()
-        finally:
-            self._discard()
+        # The caller's error is not one of this file, whose name it must not get.
+        with contextlib.suppress(_Abandoned), self._reported(), self._opened:
+            if error is not None:
+                raise _Abandoned
+            self._finish()
 
     def write(self, waveform: np.ndarray) -> None:
         """Append samples.
@@ -203,13 +200,13 @@ class Writer:
                 "write wav instead."
             )
 
-    def _start(self) -> None:
+    def _start(self, path: Path) -> None:
         file_format = self._format
         if file_format.container == "WAV":
             self._sink.write(self._wav_header())
         elif file_format.container == "FFMPEG":
             self._ffmpeg = FfmpegEncoder(
-                self._temporary,
+                path,
                 file_format.subtype,
                 self.sample_rate,
                 self.channels,
@@ -259,7 +256,8 @@ class Writer:
             encoder = self._encoder
             self._encode(lambda: encoder.write(frames))
         elif ffmpeg := self._ffmpeg:
-            self._feed(lambda: ffmpeg.write(frames))
+            with self._reported():
+                ffmpeg.write(frames)
         else:
             self._sink.write(packed(frames, bits))
         self._check_sink()
@@ -274,10 +272,11 @@ class Writer:
                 f"{self.path} could not be encoded ({error}); write wav instead."
             ) from error
 
-    def _feed(self, action: Callable[[], object]) -> None:
-        """Run a call of the encoder by ffmpeg."""
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Let errors of the system say what could not be written."""
         try:
-            action()
+            yield
         except OSError as error:
             raise self._failure(error) from error
 
@@ -301,18 +300,13 @@ class Writer:
             self._encode(encoder.close)
         elif self._ffmpeg:
             self._check_length()
-            self._feed(self._ffmpeg.close)
+            self._ffmpeg.close()
         else:
             self._sink.write(b"\0" * (self._sink.tell() % 2) + self._tail)
             self._sink.seek(0)
             self._sink.write(self._wav_header(len(self._tail)))
         self._check_sink()
-        try:
-            self._sink.file.close()
-            if not self._growing:
-                self._temporary.replace(self.path)
-        except OSError as error:
-            raise self._failure(error) from error
+        self._sink.file.close()
 
     def _check_length(self) -> None:
         if self.samples < LEAST_SECONDS * self.sample_rate:
@@ -321,8 +315,8 @@ class Writer:
                 f"loses; it takes {LEAST_SECONDS:g} s or more, write wav instead."
             )
 
-    def _discard(self) -> None:
-        """Close all open files and remove the temporary one, if it still exists."""
+    def _close(self) -> None:
+        """Close what is still open."""
         if self._ffmpeg:
             self._ffmpeg.stop()
         if self._encoder:
@@ -330,9 +324,10 @@ class Writer:
                 self._encoder.close()
         with contextlib.suppress(OSError):
             self._sink.file.close()
-        if not self._growing:
-            with contextlib.suppress(OSError):
-                self._temporary.unlink(missing_ok=True)
+
+
+class _Abandoned(Exception):  # noqa: N818 (no error: it ends a draft)
+    """The caller's part of a `with` failed."""
 
 
 class _Sink:

@@ -1,5 +1,6 @@
 """Every format in, clear words for what is broken, nothing half written."""
 
+import errno
 import os
 import resource
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from common import audio
+from common import audio, files
 from common.audio import encoding
 from common.audio import headers as containers
 from common.audio.files import AudioError
@@ -776,6 +777,32 @@ def test_nothing_appears_before_the_end(tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert (tmp_path / "x.wav").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize(
+    "name", ["wav16", "flac16", pytest.param("m4a", marks=needs_ffmpeg)]
+)
+def test_a_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch, name):
+    path, synced = tmp_path / f"x{audio.FORMATS[name].suffix}", []
+
+    def sync(written):
+        synced.append((written, path.exists(), written.stat().st_size))
+
+    monkeypatch.setattr(files, "sync", sync)
+    audio.write(path, np.zeros((1, 1000)), 8000, name)
+    (draft, existed, size), (folder, *_) = synced
+    assert draft.name.startswith(files.PREFIX)
+    assert (existed, size, folder) == (False, path.stat().st_size, tmp_path)
+
+
+def test_an_error_of_the_caller_gets_no_name(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"^\[Errno 5\] of the input$") as caught,
+        audio.Writer(tmp_path / "x.wav", 8000, 1),
+    ):
+        raise OSError(errno.EIO, "of the input")
+    assert caught.value.filename is None
+    assert not os.listdir(tmp_path)  # noqa: PTH208
 
 
 @pytest.mark.parametrize("name", list(audio.FORMATS))

@@ -19,7 +19,8 @@ from typing import BinaryIO, final
 import numpy as np
 import tensorflow as tf
 
-from common.audio.encoding import quantised
+from common.audio.encoding import FORMATS
+from common.audio.pipes import PLAIN, RAW_TYPES, decoded, encoded
 from common.separation.outputs import check_targets
 from common.separation.separator import SeparationError, Separator
 from common.signal.framing import COVERED
@@ -28,9 +29,6 @@ from unmix.filtering.two_pass import TwoPassSeparator
 
 FEW, MANY = 16, 256
 """Sizes of a chunk in frames besides one; each is compiled once."""
-FORMATS: dict[str, np.dtype] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
-"""Sample types by their names in ffmpeg."""
-FULL_SCALE = 32768
 
 
 @final
@@ -281,7 +279,7 @@ def pump(
     Args:
         stream: The new stream.
         names: Names of the sources to write, in this order.
-        formats: Formats of the samples to read and to write, see :data:`FORMATS`.
+        formats: Formats of the samples to read and to write, keys of `RAW_TYPES`.
         source: Input with interleaved channels.
         sink: Output, flushed as soon as samples are complete.
 
@@ -289,44 +287,37 @@ def pump(
         The counts.
     """
     rows = [stream.sources.index(name) for name in names]
+    format_in, format_out = (FORMATS[RAW_TYPES[name]] for name in formats)
     tally = Tally()
 
     def run(work: Callable[..., np.ndarray], *block: np.ndarray) -> None:
         start = time.perf_counter()
         estimates = work(*block)[rows]
         tally.seconds += time.perf_counter() - start
-        sink.write(_encoded(estimates, FORMATS[formats[1]], tally))
+        channels = estimates.reshape(-1, estimates.shape[-1])
+        data, clipped = encoded(channels, format_out.bits)
+        tally.clipped += clipped
+        sink.write(data)
         sink.flush()
 
-    for block in _blocks(source, stream, FORMATS[formats[0]], tally):
+    for block in _blocks(source, stream, format_in.subtype, tally):
         run(stream.push, block)
     run(stream.flush)
     return tally
 
 
 def _blocks(
-    source: BinaryIO, stream: Stream, sample_type: np.dtype, tally: Tally
+    source: BinaryIO, stream: Stream, subtype: str, tally: Tally
 ) -> Iterator[np.ndarray]:
     """Read blocks [channels, samples] of the lengths that arrive."""
-    width, rest = stream.channels * sample_type.itemsize, b""
+    width, rest = stream.channels * PLAIN[subtype], b""
     while received := source.read1(FEW * stream.hop_samples * width):  # type: ignore[attr-defined]
         rest += received
         samples = len(rest) // width
-        frames = np.frombuffer(rest, sample_type, samples * stream.channels)
+        block = decoded(rest[: samples * width], stream.channels, subtype)
         rest = rest[samples * width :]
         tally.samples, tally.left_over = tally.samples + samples, len(rest)
-        scale = FULL_SCALE if sample_type.kind == "i" else 1
-        block = frames.reshape(samples, stream.channels).T / np.float32(scale)
-        yield block.astype(np.float32, copy=False)
-
-
-def _encoded(estimates: np.ndarray, sample_type: np.dtype, tally: Tally) -> bytes:
-    """Interleave the channels of all sources."""
-    frames = estimates.reshape(-1, estimates.shape[-1]).T
-    if sample_type.kind == "i":
-        tally.clipped += int(np.count_nonzero(np.abs(frames) > 1))
-        frames = quantised(frames, 16)
-    return frames.astype(sample_type).tobytes()
+        yield block
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -334,11 +325,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--format-in",
-        choices=FORMATS,
+        choices=RAW_TYPES,
         default="s16le",
         help="of the samples read (default: %(default)s)",
     )
-    add("--format-out", choices=FORMATS, help="of those written (default: the same)")
+    add("--format-out", choices=RAW_TYPES, help="of those written (default: the same)")
     add("--rate", type=int, metavar="HZ", help="must be the model's (default)")
     add("--channels", type=int, default=2, help="channels read, 1 or 2 (default: 2)")
 

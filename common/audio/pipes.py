@@ -34,8 +34,8 @@ MOST_HEADER_BYTES = 1 << 26
 PLAIN = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 """Bytes of an uncompressed sample, by libsndfile's name of its type."""
 
-RAW_TYPES = {"s16le": "PCM_16", "s24le": "PCM_24", "f32le": "FLOAT"}
-"""libsndfile's names of the types of raw samples, by those of ffmpeg."""
+RAW_TYPES = {"s16le": "wav16", "s24le": "wav24", "f32le": "wav"}
+"""Keys of `FORMATS` with the same samples, by ffmpeg's names of raw ones."""
 
 
 class Raw(NamedTuple):
@@ -160,7 +160,7 @@ class PipedSound:
             rest += data
             whole = len(rest) - len(rest) % width
             if whole:
-                yield _decoded(rest[:whole], layout)
+                yield decoded(rest[:whole], layout.channels, layout.subtype)
             rest = rest[whole:]
         if self._decoder:
             self._decoder.check()
@@ -222,12 +222,10 @@ class PipeWriter:
 
     def write(self, waveform: np.ndarray) -> None:
         """Write float [channels, samples], full scale +-1."""
-        frames = np.ascontiguousarray(waveform.T, np.float32)
-        self.samples += len(frames)
-        if self._bits:
-            self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
-            frames = quantised(frames, self._bits)
-        self._file.write(packed(frames, self._bits))
+        data, clipped = encoded(waveform, self._bits)
+        self.samples += waveform.shape[1]
+        self.clipped += clipped
+        self._file.write(data)
         self._file.flush()
 
 
@@ -307,23 +305,55 @@ def _wav_layout(head: bytes, length: int) -> _Layout | None:
 
 
 def _raw_layout(raw: Raw) -> _Layout:
-    subtype = RAW_TYPES[raw.sample_type]
+    subtype = FORMATS[RAW_TYPES[raw.sample_type]].subtype
     return _Layout(raw.sample_rate, raw.channels, subtype, None, NONE)
 
 
-def _decoded(data: bytes, layout: _Layout) -> np.ndarray:
-    """Decode little-endian samples as libsndfile does in a file."""
+def decoded(data: bytes, channels: int, subtype: str) -> np.ndarray:
+    r"""Decode little-endian samples as libsndfile does in a file.
+
+    Args:
+        data: The samples, interleaved.
+        channels: Number of channels.
+        subtype: A key of `PLAIN`.
+
+    Returns:
+        Float32 [channels, samples], full scale +-1.
+
+    >>> decoded(b"\0\x40\0\xc0", 2, "PCM_16").tolist()
+    [[0.5], [-0.5]]
+    """
     frames, _ = soundfile.read(
         io.BytesIO(data),
         dtype="float32",
         always_2d=True,
-        samplerate=layout.sample_rate,
-        channels=layout.channels,
+        samplerate=1,
+        channels=channels,
         format="RAW",
-        subtype=layout.subtype,
+        subtype=subtype,
         endian="LITTLE",
     )
     return np.ascontiguousarray(frames.T)
+
+
+def encoded(waveform: np.ndarray, bits: int | None) -> tuple[bytes, int]:
+    r"""Encode samples little-endian, with the channels interleaved.
+
+    Args:
+        waveform: Float [channels, samples], full scale +-1.
+        bits: Bits of integer samples; None for float32.
+
+    Returns:
+        The bytes, and how many samples beyond full scale were clipped.
+
+    >>> encoded(np.array([[0.5], [-2.0]]), 16)
+    (b'\x00@\x00\x80', 1)
+    """
+    frames = np.ascontiguousarray(waveform.T, np.float32)
+    if not bits:
+        return packed(frames, bits), 0
+    clipped = int(np.count_nonzero(np.abs(frames) > 1))
+    return packed(quantised(frames, bits), bits), clipped
 
 
 class _Decoder:

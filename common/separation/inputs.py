@@ -20,14 +20,12 @@ import numpy as np
 from common import audio
 from common.audio.decoding import inspect
 from common.audio.encoding import Writer
-from common.audio.pipes import PipedSound, Raw
+from common.audio.pipes import RAW_TYPES, PipedSound, Raw
 from common.corpora.sound_files import is_junk, is_sound
 from common.separation.separator import SeparationError
 
 STANDARD_INPUT = "-"
 STDIN_NAME = "stdin"
-FORMATS = {"s16le": "wav16", "s24le": "wav24", "f32le": "wav"}
-"""Formats of files that hold raw samples, by the type of these."""
 
 MOST_RATE = 1 << 31
 """Highest sample rate that a file can state, in Hz."""
@@ -243,7 +241,8 @@ def _standard_input(scratch: Path | None, raw: Raw | None) -> Input:
 def _raw_input(path: Path, raw: Raw) -> Input:
     """Write raw samples to a wav."""
     sound = PipedSound(sys.stdin.buffer, raw)
-    with Writer(path, raw.sample_rate, raw.channels, FORMATS[raw.sample_type]) as file:
+    wav = RAW_TYPES[raw.sample_type]
+    with Writer(path, raw.sample_rate, raw.channels, wav) as file:
         for block in sound.blocks():
             file.write(block)
     return Input(path, STDIN_NAME, STANDARD_INPUT)

@@ -223,6 +223,18 @@ def test_command_writes_the_target(separator, monkeypatch, capsys):
     assert "real-time factor" in err
 
 
+def test_command_reads_and_writes_24_bits(separator, monkeypatch, capsys):
+    steps = np.ascontiguousarray(np.rint(sound(2, 3000) * 2**23).T, "<i4")
+    raw = steps.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    words = ["--targets", "drums", "--format-in", "s24le"]
+    code, out, _ = command(monkeypatch, capsys, separator, words, raw)
+    assert code == 0
+    wide = np.pad(np.frombuffer(out, np.uint8).reshape(-1, 3), [(0, 0), (1, 0)])
+    written = wide.view("<i4").reshape(-1, 2).T / 2**31
+    expected = separator((steps.T / 2**23).astype(np.float32))["drums"]
+    np.testing.assert_allclose(written, np.clip(expected, -1, 1), atol=1e-6)
+
+
 def test_command_writes_all_targets_in_the_order_asked(separator, monkeypatch, capsys):
     mixture, words = sound(1, 3000), ["--format-in", "f32le", "--channels", "1"]
     raw = mixture.T.astype("<f4").tobytes()

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from common import audio
-from common.audio import AudioError, pipes
+from common.audio import AudioError, encoding, pipes
 from common.audio.pipes import PipedSound, Raw, parse_raw
 
 RATE = 8000
@@ -97,8 +97,9 @@ def test_ffmpeg_decodes_the_rest(tmp_path, subtype):
 @pytest.mark.parametrize("sample_type", list(pipes.RAW_TYPES))
 def test_raw_samples(tmp_path, sample_type):
     path = tmp_path / "a.wav"
-    data = wav(path, pipes.RAW_TYPES[sample_type])
-    data = data[-(40_000 * 2 * pipes.PLAIN[pipes.RAW_TYPES[sample_type]]) :]
+    subtype = encoding.FORMATS[pipes.RAW_TYPES[sample_type]].subtype
+    data = wav(path, subtype)
+    data = data[-(40_000 * 2 * pipes.PLAIN[subtype]) :]
     layout = parse_raw(f"{sample_type},{RATE},2")
     read = joined(PipedSound(io.BytesIO(data), layout))
     np.testing.assert_array_equal(read, audio.read(path)[0])

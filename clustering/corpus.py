@@ -32,6 +32,7 @@ MINIATURE: Mapping[str, Mapping[str, int]] = {
     "scaper": {"train": 60, "valid": 10, "test": 10},
     "snippets": {"test": 30},
     "mix_folders": {},
+    "song_folders": {"train": 20, "valid": 4, "test": 4},
 }
 """Numbers of tracks of the miniature in the layout of a corpus."""
 

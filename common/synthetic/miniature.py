@@ -30,6 +30,7 @@ from common.synthetic.miniature_music import (
     write_scaper,
     write_slakh,
     write_snippets,
+    write_song_folders,
 )
 from common.synthetic.miniature_speech import (
     write_mix_folders,
@@ -90,6 +91,7 @@ WRITERS: dict[str, Writer] = {
         write_dsd100,
         write_ccmixter,
         write_snippets,
+        write_song_folders,
     )
 }
 

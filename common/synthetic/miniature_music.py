@@ -69,6 +69,19 @@ def write_ccmixter(folder: Path, sizes: Sizes) -> None:
         write_sum(song, "{}.wav", "mix", pair, sizes.sample_rate)
 
 
+@layout(
+    "song_folders",
+    {"train": 4, "valid": 2, "test": 2},
+    sample_rate=16000,
+    seconds=4.0,
+)
+def write_song_folders(folder: Path, sizes: Sizes) -> None:
+    """Write ``{train,valid,test}/<song>/<stem>.wav``, stereo songs in stems."""
+    for split, index, rng in sizes.draws(14):
+        song = folder / split / f"Song {index + 1:02d}"
+        write_sum(song, "{}.wav", "mixture", _song(sizes, rng), sizes.sample_rate)
+
+
 @layout("remixpacks600", {"train": 4, "test": 2}, sample_rate=16000, seconds=4.0)
 def write_remixpacks600(folder: Path, sizes: Sizes) -> None:
     """Write ``organized_{train,test}/<song>/<stem>.*``, stems in wav and flac."""

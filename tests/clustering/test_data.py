@@ -276,12 +276,6 @@ def test_corpora_of_the_catalogue_are_read(config, tmp_path, name):
         assert tuple(corpus.tracks(config, root, split)[0].sources) == sources
 
 
-def test_a_corpus_without_a_miniature_needs_a_root(config):
-    config = replace(config, dataset="song_folders", data_root=None)
-    with pytest.raises(CorpusError, match="song_folders has no miniature; name"):
-        corpus.root(config)
-
-
 def test_the_encoding_of_records_is_the_configured_one(config, tmp_path):
     config = replace(config, records=str(tmp_path), records_encoding="flac")
     assert data.load(config).train.sounds.records.encoding == "flac"

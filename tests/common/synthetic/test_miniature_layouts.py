@@ -18,6 +18,7 @@ from common.corpora import (
     remixpacks600,
     scaper_output,
     slakh,
+    song_folders,
     speaker_mixtures,
     waveforms,
 )
@@ -33,6 +34,7 @@ WRITERS = {
     "remixpacks600": {**SHORT, "train": 2, "test": 1},
     "scaper": {**SHORT, "train": 2, "valid": 1, "test": 1},
     "mix_folders": {**SHORT, "train": 2, "valid": 1, "test": 1},
+    "song_folders": {**SHORT, "train": 2, "valid": 1, "test": 1},
 }
 READERS = {
     "wsj0_2mix": speaker_mixtures.tracks,
@@ -45,6 +47,7 @@ READERS = {
     "remixpacks600": remixpacks600.tracks,
     "scaper": scaper_output.tracks,
     "mix_folders": mix_folders.tracks,
+    "song_folders": song_folders.tracks,
 }
 COUNTS = {
     "wsj0_2mix": (2, 1, 2),
@@ -55,6 +58,7 @@ COUNTS = {
     "remixpacks600": (1, 1, 1),
     "scaper": (2, 1, 1),
     "mix_folders": (2, 1, 1),
+    "song_folders": (2, 1, 1),
 }
 
 

@@ -33,7 +33,7 @@ from common.evaluation.table import Row, Rows, markdown
 from common.files import write_json, write_text
 from common.separation.separator import Separator
 from common.training.loop import say
-from common.weights.registry import find_bundled
+from common.weights import bundled
 
 DATABASES = {
     "musdb": "MUSDB18",
@@ -348,7 +348,7 @@ def _main(options: argparse.Namespace) -> int:
     separator = load(path, checkpoint=options.checkpoint)
     config = _test_config(phases.read_config(path), options.data)
     tracks = getattr(list_songs(config), options.split)[: options.limit]
-    own = find_bundled(phases.BUNDLED, options.model)
+    own = bundled.find("adversarial", options.model)
     output = command.results_folder(options, None if own else path)
     result = evaluate(separator, tracks, output, database_of(config), options.jobs)
     sys.stdout.write(table(result.summary))

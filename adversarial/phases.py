@@ -17,16 +17,13 @@ from common.files import user_path
 from common.training import network_file, run_folder
 from common.training.checkpoint import CheckpointError, restore_network
 from common.training.resume import TrainingError
-from common.weights.registry import find_bundled
+from common.weights import bundled
 
 SUPERVISED, SEMI_SUPERVISED = "sup", "semisup"
 """Names of the phases and of their folders."""
 
 PREFERRED = SEMI_SUPERVISED, SUPERVISED
 """The phases in the order in which their weights are preferred."""
-
-BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the bundled models."""
 
 NEWEST = "newest"
 BASE = ModelConfig().model_base_dir
@@ -109,7 +106,7 @@ def locate(path: str | Path) -> Path:
     Raises:
         CheckpointError: There is no checkpoint, or it is not of a run.
     """
-    folder = find_bundled(BUNDLED, path)
+    folder = bundled.find("adversarial", path)
     if folder is not None:
         return folder
     path = user_path(newest() if str(path) == NEWEST else path)
@@ -136,7 +133,7 @@ def locate(path: str | Path) -> Path:
 
 def original_checkpoint(path: str | Path) -> Path | None:
     """Return the path of a checkpoint of the original, or None for any other path."""
-    if str(path) == NEWEST or find_bundled(BUNDLED, path):
+    if str(path) == NEWEST or bundled.find("adversarial", path):
         return None
     path = user_path(path)
     if Path(f"{path}.index").is_file():

@@ -30,7 +30,6 @@ from clustering.clusterers.confidence import MEASURES as CONFIDENCES
 from clustering.clusterers.confidence import mixture_confidences
 from clustering.config import ClusteringConfig
 from clustering.nussl import experiment_file
-from clustering.published import BUNDLED
 from clustering.separate import SEGMENT_SECONDS
 from clustering.separate import separator as separator_of
 from clustering.weights import Trained, restore, restore_named
@@ -48,7 +47,7 @@ from common.signal.metrics import sdr, si_sdr
 from common.signal.permutation import best_permutation, permute
 from common.signal.stft import Stft, istft, stft
 from common.synthetic import miniature
-from common.weights.registry import find_bundled
+from common.weights import bundled
 
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
@@ -528,7 +527,7 @@ def _restore(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Pa
             output = experiment_file.output(experiment) / output.name
         return trained, config, output
     trained = restore(options.model, checkpoint=options.checkpoint)
-    own = find_bundled(BUNDLED, options.model)
+    own = bundled.find("clustering", options.model)
     output = command.results_folder(options, None if own else user_path(options.model))
     return trained, trained.config, output
 

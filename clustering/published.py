@@ -19,13 +19,10 @@ from common.evaluation import published as numbers
 from common.evaluation.published import Number
 from common.evaluation.table import markdown
 from common.files import cache_folder
-from common.weights.registry import Entry, published_file, shipped
+from common.weights.entry import Entry, published_file
 
 if TYPE_CHECKING:
     from clustering.config import ClusteringConfig
-
-BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the bundled models."""
 
 NOT_RUN = "not run here"
 NOT_MEASURED = "not measured"
@@ -212,9 +209,8 @@ def _here(
 
 
 def entries() -> list[Entry]:
-    """Describe all models for the registry, the bundled ones first."""
-    published = (_entry(name, model) for name, model in MODELS.items())
-    return [*shipped("clustering", BUNDLED), *published]
+    """Describe all models for the registry."""
+    return [_entry(name, model) for name, model in MODELS.items()]
 
 
 def publication(path: str | Path) -> str | None:

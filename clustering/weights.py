@@ -22,7 +22,6 @@ from clustering.models.network import network
 from clustering.nussl import experiment_file, model_file
 from clustering.nussl.experiment_file import Experiment
 from clustering.nussl.model_file import NusslModel
-from clustering.published import BUNDLED
 from common import files
 from common.config import ConfigError, flatten, override
 from common.config import load as load_config
@@ -34,8 +33,7 @@ from common.training.checkpoint import (
     restore_network,
     run_of,
 )
-from common.weights import torch_file
-from common.weights.registry import bundled_names, find_bundled
+from common.weights import bundled, torch_file
 from common.weights.torch_file import TorchFileError
 
 TORCH = (".pth", ".pt", ".bin")
@@ -77,14 +75,14 @@ def restore(
             raise not_a_run(path, checkpoint)
         model = read(path)
         return Trained(model.network, configuration(model, sample_rate))
-    folder = find_bundled(BUNDLED, path) or files.user_path(path)
+    folder = bundled.find("clustering", path) or files.user_path(path)
     run = run_of(folder)
     if run is None:
+        names = ", ".join([*bundled.names("clustering"), *published.MODELS])
         raise CheckpointError(
             f"{folder} holds no {CONFIG}; expected a run folder, a model by name "
-            f"({', '.join([*bundled_names(BUNDLED), *published.MODELS])}), a file of "
-            "nussl, asteroid or torchaudio (.pth, .pt, .bin) or an experiment file "
-            "(.yml)"
+            f"({names}), a file of nussl, asteroid or torchaudio (.pth, .pt, .bin) or "
+            "an experiment file (.yml)"
         )
     config = load_config(ClusteringConfig, run / CONFIG)
     net = network(config)

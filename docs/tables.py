@@ -13,7 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.files import write_text
-from common.weights.registry import Entry, entries
+from common.weights.entry import Entry
+from common.weights.registry import entries
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs/models.md")

@@ -11,8 +11,9 @@ import importlib
 from pathlib import Path
 
 from common.separation.exported import CONFIG, opened
-from common.weights import registry
+from common.weights import bundled, registry
 from common.weights.card import NOT_MEASURED, UNSTATED
+from common.weights.entry import Entry, File
 from harmony_split.limits import RefusedError
 from harmony_split.separation import Model
 
@@ -20,7 +21,7 @@ WARM_SECONDS = 1
 """Nothing is compiled at the first run."""
 
 
-def entries(folder: Path) -> list[registry.Entry]:
+def entries(folder: Path) -> list[Entry]:
     """Describe the exported models of a folder, by the cards of the bundled ones.
 
     Args:
@@ -40,16 +41,15 @@ def entries(folder: Path) -> list[registry.Entry]:
     return sorted(models, key=lambda entry: not entry.bundled)
 
 
-def _entry(path: Path) -> registry.Entry:
+def _entry(path: Path) -> Entry:
     pillar, name = path.parent.name, path.name
     opened(path, pillar)
-    (package,) = importlib.import_module(pillar).__path__
-    for entry in registry.shipped(pillar, Path(package) / "bundled"):
+    for entry in bundled.entries(pillar):
         if entry.name == name:
             return entry
-    exported = [registry.File(path, path.absolute().as_uri())]
+    exported = [File(path, path.absolute().as_uri())]
     source = "exported on this machine"
-    return registry.Entry(name, pillar, source, UNSTATED, NOT_MEASURED, True, exported)
+    return Entry(name, pillar, source, UNSTATED, NOT_MEASURED, True, exported)
 
 
 def load(folder: Path, pillar: str, name: str) -> Model:

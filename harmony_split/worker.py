@@ -27,6 +27,7 @@ from common import audio
 from common.errors import exit_code
 from common.files import write_json
 from common.weights import registry
+from common.weights.entry import Entry
 from harmony_split import light
 from harmony_split.jobs import OVERVIEW, PREVIEW, UPLOAD, WHOLE, Part
 from harmony_split.limits import Limits, RefusedError, add_options, from_options
@@ -54,7 +55,7 @@ class Model(Protocol):
 
 
 Load = Callable[[str, str], Model]
-Models = Callable[[], Sequence[registry.Entry]]
+Models = Callable[[], Sequence[Entry]]
 
 
 class CancelledError(Exception):
@@ -68,7 +69,7 @@ def load_model(pillar: str, name: str) -> Model:
     return separation.load(pillar, name)
 
 
-def describe(entry: registry.Entry) -> dict[str, Any]:
+def describe(entry: Entry) -> dict[str, Any]:
     """Return the attributes of a model that the page shows."""
     return {
         "name": f"{entry.pillar}/{entry.name}",

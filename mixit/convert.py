@@ -30,7 +30,7 @@ from mixit import load, published
 from mixit.config import FUSS, MixitConfig
 from mixit.google import graph
 from mixit.google.architecture import CONSISTENCIES, NORMS
-from mixit.google.graph import TOLERANCE, Shipped
+from mixit.google.graph import TOLERANCE, MetaGraph
 from mixit.google.restore import OPTIONS, check, restore
 from mixit.model import Tdcn
 
@@ -84,11 +84,9 @@ def _main(options: argparse.Namespace) -> int:
     chosen = {name: getattr(options, name) for name in OPTIONS}
     network, difference = restore(source, **tensors, **chosen)
     if options.check and difference is None:
-        difference = check(network, Shipped(source, **tensors))
+        difference = check(network, MetaGraph(source, **tensors))
     if difference is not None:
-        sys.stdout.write(
-            f"largest difference from the shipped graph: {difference:.3g}\n"
-        )
+        sys.stdout.write(f"largest difference from the meta graph: {difference:.3g}\n")
     if dest:
         config = dataclasses.replace(FUSS, model=network.config, output=str(dest))
         run_folder.prepare(dest, config)

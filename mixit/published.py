@@ -30,15 +30,14 @@ from common.download import DownloadError, obtain
 from common.evaluation import published as numbers
 from common.evaluation.table import markdown
 from common.files import user_path
+from common.weights import bundled
 from common.weights.card import NOT_MEASURED
-from common.weights.registry import Entry, find_bundled, published_file, shipped
+from common.weights.entry import Entry, published_file
 from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
 
 if TYPE_CHECKING:
     from mixit.google.architecture import Options
 
-BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the bundled models."""
 SYNTHETIC = "verified on a synthetic file of the same layout"
 VERIFIED = "verified on the published file"
 
@@ -185,7 +184,7 @@ def resolve(path: str | Path) -> Path:
     """
     if str(path) in MODELS:
         return _cached(str(path)) or fetch(str(path))
-    return find_bundled(BUNDLED, path) or user_path(path)
+    return bundled.find("mixit", path) or user_path(path)
 
 
 def fetch(name: str) -> Path:
@@ -257,9 +256,8 @@ def with_rate(prefix: Path, options: Options) -> Options:
 
 
 def entries() -> list[Entry]:
-    """Describe all models, the bundled ones first, for the registry."""
-    models = (_entry(name, model) for name, model in MODELS.items())
-    return [*shipped("mixit", BUNDLED), *models]
+    """Describe all models for the registry."""
+    return [_entry(name, model) for name, model in MODELS.items()]
 
 
 def _entry(name: str, model: Model) -> Entry:

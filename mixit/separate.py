@@ -37,7 +37,7 @@ from mixit import published
 from mixit.config import MixitConfig
 from mixit.convert import add_options
 from mixit.google.architecture import Options
-from mixit.google.graph import INPUT, OUTPUT, Shipped
+from mixit.google.graph import INPUT, OUTPUT, MetaGraph
 from mixit.google.restore import restore
 from mixit.layers import is_fusion_faster
 from mixit.model import Tdcn
@@ -126,7 +126,7 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
     if metagraph:
         _check_rate_alone(options)
         rate = published.with_rate(locate(path), options).rate
-        return _of_graph(Shipped(path, **tensors), rate, chunks)
+        return _of_graph(MetaGraph(path, **tensors), rate, chunks)
     network, _ = restore(path, **tensors, **dataclasses.asdict(options))
     return separator(network, **chunks)
 
@@ -189,20 +189,20 @@ def _check_rate_alone(options: Options) -> None:
         )
 
 
-def _of_graph(shipped: Shipped, sample_rate: int, chunks: dict) -> Separator:
+def _of_graph(meta_graph: MetaGraph, sample_rate: int, chunks: dict) -> Separator:
     """Make a separator of a meta graph, which estimates at one microphone."""
-    if shipped.num_mics > 1:
+    if meta_graph.num_mics > 1:
         raise MetaGraphError(
-            f"the meta graph takes {shipped.num_mics} microphones and estimates the "
-            "sources at the first alone; use mixit.google.graph.Shipped, or "
+            f"the meta graph takes {meta_graph.num_mics} microphones and estimates the "
+            "sources at the first alone; use mixit.google.graph.MetaGraph, or "
             "leave metagraph out"
         )
     return Separator(
-        lambda mixture: shipped(mixture)[:, :, np.newaxis],
-        sources=tuple(f"source{i}" for i in range(shipped.num_sources)),
+        lambda mixture: meta_graph(mixture)[:, :, np.newaxis],
+        sources=tuple(f"source{i}" for i in range(meta_graph.num_sources)),
         sample_rate=sample_rate,
-        grid_samples=shipped.hop_samples,
-        digest=lambda: fingerprint([], *map(digest, shipped.files)),
+        grid_samples=meta_graph.hop_samples,
+        digest=lambda: fingerprint([], *map(digest, meta_graph.files)),
         **chunks,
     )
 

@@ -70,6 +70,7 @@ SINGLE_READER = {
     "common.separation.upper_band": "sound above the band of a model",
     "common.synthetic.miniature_music": "layouts of music",
     "common.synthetic.miniature_speech": "layouts of speech",
+    "common.weights.registry": "a documented command",
     "mixit.augment.realisation": "how a mixture of FUSS is made from its list",
     "mixit.augment.sums": "the check of a corpus on disk",
     "mixit.light": "separation without TensorFlow, a documented command",

@@ -20,11 +20,8 @@ from common.download import DownloadError, expected_digest, obtain
 from common.evaluation import published as numbers
 from common.files import cache_folder
 from common.weights.card import NOT_MEASURED
-from common.weights.registry import Entry, File, published_file, shipped
+from common.weights.entry import Entry, File, published_file
 from unmix.config import UMX, UMXHQ, UMXL, UMXSE, Network
-
-BUNDLED = Path(__file__).parent / "bundled"
-"""Folder of the bundled models."""
 
 HOST = "https://zenodo.org/records"
 """Host of the records; the environment variable ``UNMIX_URL`` replaces it."""
@@ -175,9 +172,8 @@ def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
 
 
 def entries() -> list[Entry]:
-    """Describe all models for the registry, the bundled ones first."""
-    published = (_entry(name, model) for name, model in MODELS.items())
-    return [*shipped("unmix", BUNDLED), *published]
+    """Describe all models for the registry."""
+    return [_entry(name, model) for name, model in MODELS.items()]
 
 
 def _entry(name: str, model: Publication) -> Entry:

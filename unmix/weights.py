@@ -24,12 +24,11 @@ from common.training.checkpoint import (
     run_of,
     variables,
 )
-from common.weights.registry import bundled_names, find_bundled
+from common.weights import bundled
 from unmix import published
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix
 from unmix.openunmix import original_folder, xumx_file
-from unmix.published import BUNDLED
 
 CONFIG = "config.json"
 
@@ -70,7 +69,7 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
         downloads = published.fetch(name, targets)
         shape = published.MODELS[name].network
         return Location(published.folder(name), downloads, False, shape, shape.bridged)
-    folder = find_bundled(BUNDLED, path) or files.user_path(path)
+    folder = bundled.find("unmix", path) or files.user_path(path)
     if folder.is_file():
         paths = dict.fromkeys(xumx_file.targets(folder), folder)
         return Location(folder, _chosen(folder, paths, targets), False, joint=True)
@@ -78,10 +77,10 @@ def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
     if run_folders:
         return Location(folder, _chosen(folder, run_folders, targets), True)
     if not folder.is_dir():
+        names = ", ".join([*bundled.names("unmix"), *published.MODELS])
         raise CheckpointError(
             f"{path} does not exist; expected a run folder, a folder as the original "
-            "writes it, a file of X-UMX, or one of "
-            f"{', '.join([*bundled_names(BUNDLED), *published.MODELS])}"
+            f"writes it, a file of X-UMX, or one of {names}"
         )
     weight_files = original_folder.files(folder)
     return Location(folder, _chosen(folder, weight_files, targets), False)
@@ -196,7 +195,7 @@ def run_config(path: str | Path) -> UnmixConfig | None:
     """Read the configuration of a run, None for other networks."""
     if published.is_published(path):
         return None
-    folder = find_bundled(BUNDLED, path) or files.user_path(path)
+    folder = bundled.find("unmix", path) or files.user_path(path)
     first = next(iter(runs(run_of(folder) or folder).values()), None)
     return load_config(UnmixConfig, first / CONFIG) if first else None
 

@@ -28,7 +28,6 @@ from clustering import extension
 from clustering.config import ClusteringConfig, Dataset
 from clustering.nussl import cookiecutter
 from clustering.presets import PRESETS
-from clustering.published import BUNDLED
 from common.config import (
     ConfigError,
     aliases,
@@ -42,7 +41,7 @@ from common.config import (
 from common.experiment import take_option
 from common.files import user_path
 from common.training.loop import say
-from common.weights.registry import find_bundled
+from common.weights import bundled
 
 SUFFIXES = (".yml", ".yaml")
 PYTHON = "tag:yaml.org,2002:python/"
@@ -163,7 +162,7 @@ def model(experiment: Experiment) -> str:
             "model_path, or model in a file of plain keys"
         )
     name = expand(experiment.model, f"{experiment.path}: the model")
-    return str(find_bundled(BUNDLED, name) or locate(name, experiment.path))
+    return str(bundled.find("clustering", name) or locate(name, experiment.path))
 
 
 def output(experiment: Experiment) -> Path:

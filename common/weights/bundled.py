@@ -1,9 +1,9 @@
-"""Folders of models for separation only: bundled with a package, or published.
+"""Models that come with a package, so that separation works offline.
 
-Such a folder holds ``config.json`` without paths, ``weights.safetensors``,
-``card.json`` and ``README.md``. Bundled models are in the folder ``bundled`` of a
-package, so that separation works offline. ``python -m X.convert RUN FOLDER --bundle``
-or ``--publish`` writes one, and ``X.load`` reads it.
+They are in the folder ``bundled`` of the package, each in a folder of its name that
+holds ``config.json`` without paths, ``weights.safetensors``, ``card.json`` and
+``README.md``. ``python -m X.convert RUN FOLDER --bundle`` writes such a folder, or
+``--publish`` one for other places, and ``X.load`` reads it.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.config import ConfigError, save
-from common.files import replacing_folder, user_path, write_text
+from common.files import digest, replacing_folder, user_path, write_text
 from common.overwriting import refuse_replacing_folder
-from common.separation.separator import Separator
-from common.synthetic.building import MARKER
-from common.training import network_file
-from common.training.checkpoint import run_of
 from common.weights import card
-from common.weights.card import Card, Score
+from common.weights.card import NOT_MEASURED, UNSTATED, Card, Score
+from common.weights.entry import Entry, File
 
-NAME = "mini"
+# The list of models needs no TensorFlow.
+if TYPE_CHECKING:
+    from common.separation.separator import Separator
+
+PACKAGES = Path(__file__).resolve().parents[2]
+"""Folder of all packages."""
 README = "README.md"
 CONFIG = "config.json"
+WEIGHTS = ("*.data-*-of-*", "*.pth", "*.safetensors")
 MOST_BYTES = 6_000_000
 """Size of the weights of a bundled model."""
 
@@ -62,6 +65,72 @@ Scores = Callable[[Mapping[str, Any]], Sequence[Score]]
 """From the ``summary.json`` of an evaluation to the scores of a card."""
 SUMMARY = "evaluation/summary.json"
 """Where ``python -m X.evaluate RUN`` puts the means of the test split."""
+
+
+def folder_of(pillar: str) -> Path:
+    """Return the folder of the bundled models of a package.
+
+    >>> folder_of("unmix").relative_to(PACKAGES).as_posix()
+    'unmix/bundled'
+    """
+    return PACKAGES / pillar / "bundled"
+
+
+def names(pillar: str) -> list[str]:
+    """List the names of the bundled models of a package."""
+    return sorted(path.parent.name for path in folder_of(pillar).glob(f"*/{CONFIG}"))
+
+
+def find(pillar: str, name: str | Path) -> Path | None:
+    """Return the folder of a bundled model, or None for any other name.
+
+    Args:
+        pillar: Name of the package.
+        name: A name of a model, or any other text; ``./mini`` is a path.
+    """
+    model = folder_of(pillar) / name
+    is_name = Path(name).name == str(name)
+    return model if is_name and (model / CONFIG).exists() else None
+
+
+def entries(pillar: str) -> list[Entry]:
+    """Describe the bundled models of a package, by their cards.
+
+    Args:
+        pillar: Name of the package; without bundled models it has no entries.
+
+    Raises:
+        CardError: A card is damaged or incomplete.
+    """
+    return [_entry(pillar, folder_of(pillar) / name) for name in names(pillar)]
+
+
+def _entry(pillar: str, model: Path) -> Entry:
+    about = card.read(model)
+    paths = sorted(path for suffix in WEIGHTS for path in model.rglob(suffix))
+    return Entry(
+        model.name,
+        pillar,
+        "comes with the package",
+        about.licence if about else UNSTATED,
+        about.score if about else NOT_MEASURED,
+        True,
+        [File(path, "", path.stat().st_size, sha256=digest(path)) for path in paths],
+        _facts(about) if about else {},
+    )
+
+
+def _facts(about: Card) -> dict[str, Any]:
+    scores = "; ".join(map(str, about.scores[1:]))
+    facts = {
+        "summary": about.summary,
+        "sources": ", ".join(about.sources),
+        "sample rate": f"{about.sample_rate} Hz",
+        "channels": about.channels,
+        "trained on": about.trained_on,
+        "trained by": about.command,
+    }
+    return facts | ({"further scores": scores} if scores else {})
 
 
 def refuse_large(run: str | Path, weights: int, form: Form) -> None:
@@ -112,6 +181,9 @@ def write(
             no bundled model.
         OverwriteError: The folder is or holds the run.
     """
+    from common.training import network_file
+    from common.training.checkpoint import run_of
+
     folder = Path(folder)
     refuse_replacing_folder(folder, [run])
     overwrite = not form.publish and (folder / card.NAME).exists()
@@ -150,6 +222,8 @@ def _evaluated(run: Path, scores: Scores) -> tuple[Score, ...]:
 
 def is_recorded(root: str | None) -> bool:
     """Return whether the corpus of a run is there and none of synthetic sounds."""
+    from common.synthetic.building import MARKER
+
     if root is None:
         return False
     folder = user_path(root)
@@ -167,7 +241,7 @@ def _card(card_of_run: Card | None, separator: Separator, parts: Parts) -> Card:
     )
 
 
-def loss(original: Separator, stored: Separator) -> float:
+def stored_sdr(original: Separator, stored: Separator) -> float:
     """Compare the estimates of a network before and after it was stored.
 
     Args:

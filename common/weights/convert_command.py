@@ -88,7 +88,7 @@ def command(
             return run(options)
         form = Form(options.half, options.publish, options.licence)
         about = bundle(options.source, options.dest, form)
-        distortion = bundled.loss(load(options.source), load(options.dest))
+        distortion = bundled.stored_sdr(load(options.source), load(options.dest))
         sys.stdout.write(
             f"{options.dest}: the network of {options.source}, {_loss(distortion)}\n"
             f"licence: {about.licence}; held-out score: {about.score}; "

@@ -1,9 +1,8 @@
 """List, describe and download models: ``list``, ``show NAME``, ``fetch NAME``.
 
-The module ``published`` of a package lists its pretrained and bundled models by the
-function ``entries``, and downloads a pretrained one by ``fetch``. A package without
-this module has only the models in its folder ``bundled``; one that is not installed is
-skipped.
+The module ``published`` of a package lists its pretrained models by the function
+``entries``, and downloads one by ``fetch``. A package without this module has only
+bundled models; one that is not installed is skipped.
 """
 
 from __future__ import annotations
@@ -14,23 +13,20 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from common import files
-from common.download import DownloadError, recorded, verify
+from common.download import DownloadError, verify
 from common.errors import exit_code
 from common.files import digest
-from common.weights import card
-from common.weights.card import NOT_MEASURED, UNSTATED
+from common.weights import bundled
+from common.weights.entry import Entry, File
 
 PILLARS = ("mixit", "unmix", "adversarial", "clustering")
 UNKNOWN = "unknown"
 NOT_DOWNLOADED = "unknown until first download"
-CONFIG = "config.json"
-WEIGHTS = ("*.data-*-of-*", "*.pth", "*.safetensors")
 MOST_LETTERS = 60
 HEAD = 8
 NAME_HELP = "its name, or PACKAGE/NAME"
@@ -40,169 +36,25 @@ class RegistryError(ValueError):
     """A name that no model has."""
 
 
-@dataclass(frozen=True)
-class File:
-    """One file of weights.
-
-    Attributes:
-        path: Its path, also before it is downloaded.
-        address: Where it is published; empty if it is bundled.
-        size: Size in bytes, None where it is unknown.
-        about: Whether the size is computed from the number of weights.
-        sha256: SHA-256 or its head, empty where it is unknown.
-    """
-
-    path: Path
-    address: str = ""
-    size: int | None = None
-    about: bool = False
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One model.
-
-    Attributes:
-        name: Name for ``load`` and ``--model`` of the package.
-        pillar: Name of the package.
-        source: Where it comes from.
-        licence: Of the weights.
-        score: Its score on held-out sound, or ``not measured``.
-        cached: Whether it is on this machine, ready to be loaded.
-        files: Its weights.
-        facts: Further facts by name.
-    """
-
-    name: str
-    pillar: str
-    source: str
-    licence: str
-    score: str
-    cached: bool
-    files: Sequence[File]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def bundled(self) -> bool:
-        """Whether it comes with the package."""
-        return not any(file.address for file in self.files)
-
-    @property
-    def size(self) -> int | None:
-        """Size of all files in bytes, None where one is unknown."""
-        unknown = any(file.size is None for file in self.files)
-        return None if unknown else sum(file.size or 0 for file in self.files)
-
-
 def entries() -> list[Entry]:
     """Return the models of all installed packages, bundled ones first."""
-    models: list[Entry] = []
-    for pillar in PILLARS:
-        try:
-            module = importlib.import_module(f"{pillar}.published")
-        except ModuleNotFoundError as error:
-            if error.name not in (pillar, f"{pillar}.published"):
-                raise
-            models += _bundled(pillar) if error.name != pillar else []
-            continue
-        models += module.entries()
+    models = [
+        entry
+        for pillar in PILLARS
+        for entry in (*bundled.entries(pillar), *_published(pillar))
+    ]
     return sorted(models, key=lambda entry: not entry.bundled)
 
 
-def _bundled(pillar: str) -> list[Entry]:
-    """Describe the models of a package that has no published ones."""
-    (folder,) = importlib.import_module(pillar).__path__
-    return shipped(pillar, Path(folder) / "bundled")
-
-
-def bundled_names(models: Path) -> list[str]:
-    """List the names of the bundled models of a package.
-
-    Args:
-        models: Folder of its bundled models.
-    """
-    return sorted(path.parent.name for path in models.glob(f"*/{CONFIG}"))
-
-
-def find_bundled(models: Path, name: str | Path) -> Path | None:
-    """Return the run folder of a bundled model, or None for any other name.
-
-    Args:
-        models: Folder of the bundled models of a package.
-        name: A name of a model, or any other text.
-    """
-    folder = models / name
-    is_name = Path(name).name == str(name)
-    return folder if is_name and (folder / CONFIG).exists() else None
-
-
-def shipped(pillar: str, folder: Path) -> list[Entry]:
-    """Describe the models that come with a package.
-
-    Args:
-        pillar: Name of the package.
-        folder: Holds a run folder for each model, with its :class:`card.Card`.
-
-    Returns:
-        One entry for each model.
-
-    Raises:
-        CardError: A card is damaged or incomplete.
-    """
-    return [_shipped(pillar, folder / name) for name in bundled_names(folder)]
-
-
-def _shipped(pillar: str, folder: Path) -> Entry:
-    about = card.read(folder)
-    paths = sorted(path for suffix in WEIGHTS for path in folder.rglob(suffix))
-    return Entry(
-        folder.name,
-        pillar,
-        "comes with the package",
-        about.licence if about else UNSTATED,
-        about.score if about else NOT_MEASURED,
-        True,
-        [File(path, "", path.stat().st_size, sha256=digest(path)) for path in paths],
-        _facts(about) if about else {},
-    )
-
-
-def _facts(about: card.Card) -> dict[str, Any]:
-    scores = "; ".join(map(str, about.scores[1:]))
-    facts = {
-        "summary": about.summary,
-        "sources": ", ".join(about.sources),
-        "sample rate": f"{about.sample_rate} Hz",
-        "channels": about.channels,
-        "trained on": about.trained_on,
-        "trained by": about.command,
-    }
-    return facts | ({"further scores": scores} if scores else {})
-
-
-def published_file(
-    path: Path,
-    address: str,
-    size: int | None = None,
-    about: bool = False,
-    sha256: str = "",
-) -> File:
-    """Describe a file that is downloaded, by the record of its download if any.
-
-    Args:
-        path: Its path, also before it is downloaded.
-        address: Where it is published.
-        size: Its published size in bytes, None where that is unknown.
-        about: Whether the size is computed from the number of weights.
-        sha256: Its published SHA-256 or the head of it; empty where that is unknown.
-    """
-    download = recorded(path)
-    if download:
-        return File(path, address, download.size, sha256=download.sha256)
-    if path.exists():
-        return File(path, address, path.stat().st_size, sha256=sha256)
-    return File(path, address, size, about, sha256)
+def _published(pillar: str) -> Sequence[Entry]:
+    """Describe the models of a package that others published, if it has any."""
+    try:
+        module = importlib.import_module(f"{pillar}.published")
+    except ModuleNotFoundError as error:
+        if error.name not in (pillar, f"{pillar}.published"):
+            raise
+        return []
+    return module.entries()
 
 
 def table(models: Sequence[Entry]) -> str:

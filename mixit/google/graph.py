@@ -318,8 +318,8 @@ def framing(path: str | Path) -> tuple[int, int]:
 
 
 @final
-class Shipped:
-    """The shipped graph as a network.
+class MetaGraph:
+    """A meta graph as a network.
 
     Args:
         path: Prefix or folder of the checkpoint; the meta graph is beside it.
@@ -379,21 +379,21 @@ class Shipped:
         return np.concatenate(estimates)[..., :samples]
 
 
-def largest_difference(network: Any, shipped: Shipped) -> float:
-    """Compare the native network with the shipped graph on signals of several lengths.
+def largest_difference(network: Any, meta_graph: MetaGraph) -> float:
+    """Compare the native network with the meta graph on signals of several lengths.
 
     Args:
         network: From [batch, mics, samples] to [batch, sources, samples], with its
             shape as ``config``.
-        shipped: The graph.
+        meta_graph: The graph.
 
     Returns:
         Largest difference of any two samples, full scale 1; infinity if the numbers
         of sources differ or a sample is not finite.
     """
     worst = 0.0
-    for mixture in _signals(network.config, shipped.num_mics):
-        expected, actual = shipped(mixture), np.asarray(network(mixture))
+    for mixture in _signals(network.config, meta_graph.num_mics):
+        expected, actual = meta_graph(mixture), np.asarray(network(mixture))
         if expected.shape != actual.shape:
             return float("inf")
         difference = float(np.abs(expected - actual).max())

@@ -26,7 +26,7 @@ from mixit import published
 from mixit.config import Network
 from mixit.google import graph
 from mixit.google.architecture import NORMS, Options, derive, norm_names
-from mixit.google.graph import TOLERANCE, Shipped, largest_difference
+from mixit.google.graph import TOLERANCE, MetaGraph, largest_difference
 from mixit.google.names import SLOTS, STEM, ordered, read
 from mixit.model import Tdcn
 
@@ -156,7 +156,7 @@ def restore(
     assign(network, tensors)
     if beside is None or not graph.has(beside, input_tensor):
         return network, None
-    return network, check(network, Shipped(prefix, input_tensor, output_tensor))
+    return network, check(network, MetaGraph(prefix, input_tensor, output_tensor))
 
 
 def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
@@ -204,8 +204,8 @@ def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
     return int(optimizer.iterations.numpy())
 
 
-def check(network: Tdcn, shipped: Shipped) -> float:
-    """Compare a native network with the shipped graph.
+def check(network: Tdcn, meta_graph: MetaGraph) -> float:
+    """Compare a native network with the meta graph.
 
     Returns:
         Largest difference of any two samples, full scale 1.
@@ -213,10 +213,10 @@ def check(network: Tdcn, shipped: Shipped) -> float:
     Raises:
         CheckpointError: It is above 1e-4, so the network differs from the graph.
     """
-    difference = largest_difference(network, shipped)
+    difference = largest_difference(network, meta_graph)
     if not difference <= TOLERANCE:
         raise CheckpointError(
-            f"the native network differs from the shipped graph by {difference:.3g}, "
+            f"the native network differs from the meta graph by {difference:.3g}, "
             f"expected at most {TOLERANCE:g}; {graph.AS_IT_IS}"
         )
     return difference

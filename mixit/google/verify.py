@@ -20,7 +20,7 @@ from common.errors import exit_code
 from common.evaluation.table import markdown
 from common.files import write_text
 from mixit import published
-from mixit.google.graph import TOLERANCE, Shipped
+from mixit.google.graph import TOLERANCE, MetaGraph
 from mixit.google.restore import check, restore
 from mixit.published import MODELS
 
@@ -51,7 +51,7 @@ def verify(name: str) -> tuple[bool, list[str]]:
         prefix = published.resolve(name)
         network, difference = restore(prefix, sample_rate=model.sample_rate)
         if difference is None:
-            difference = check(network, Shipped(prefix))
+            difference = check(network, MetaGraph(prefix))
     except (ValueError, OSError) as error:
         reason = str(error).replace("|", "/")
         unknown = ["?"] * 5

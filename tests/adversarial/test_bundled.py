@@ -16,7 +16,7 @@ from common.corpora import musdb
 from common.signal import metrics
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
-from common.weights import card, registry
+from common.weights import bundled, card, registry
 from common.weights.card import Card, Score
 
 
@@ -55,7 +55,7 @@ def test_new_songs_are_separated(tmp_path):
 
 
 def test_the_bundled_model_is_small_and_holds_no_paths():
-    folder = registry.find_bundled(phases.BUNDLED, "mini")
+    folder = bundled.find("adversarial", "mini")
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3_000_000
     config = json.loads((folder / "config.json").read_text())
@@ -86,12 +86,11 @@ def test_the_semi_supervised_phase_is_bundled_without_paths(tmp_path, monkeypatc
     config = json.loads((output / "config.json").read_text())
     assert config["output"] is None
     assert config["corpora"]["data_root"] is None
-    monkeypatch.setattr(phases, "BUNDLED", output.parent)
+    monkeypatch.setattr(bundled, "folder_of", lambda pillar: output.parent)
     for ours, theirs in zip(
         phases.restore("mini").variables, nets["semisup"].variables, strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
-    monkeypatch.setattr(adversarial, "__path__", [str(tmp_path / "adversarial")])
     monkeypatch.setattr(registry, "PILLARS", ("adversarial",))
     (entry,) = registry.entries()
     assert (entry.name, entry.licence) == ("mini", "Apache-2.0")

@@ -12,16 +12,17 @@ from clustering.config import ClusteringConfig
 from clustering.convert import bundle
 from clustering.models.network import network
 from clustering.presets import PRESETS
-from clustering.published import BUNDLED
 from common.config import ConfigError, save
 from common.config import load as load_config
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
+from common.weights import bundled
 
 
 def test_it_separates_held_out_sounds(tmp_path):
     separator = clustering.load("mini")
-    config = load_config(ClusteringConfig, BUNDLED / "mini/config.json")
+    model = bundled.folder_of("clustering") / "mini"
+    config = load_config(ClusteringConfig, model / "config.json")
     output = miniature.write_musdb(
         tmp_path / "new", seed=77, sample_rate=16000, train=1, test=4
     )
@@ -33,7 +34,7 @@ def test_it_separates_held_out_sounds(tmp_path):
 
 
 def test_small_complete_and_without_paths():
-    folder = BUNDLED / "mini"
+    folder = bundled.folder_of("clustering") / "mini"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3_000_000
     text = (folder / "config.json").read_text()
@@ -85,7 +86,7 @@ def test_speech2_makes_two_estimates_that_nearly_add_up_to_a_second():
 
 
 def test_the_card_of_speech2_states_scores_on_recordings():
-    folder = BUNDLED / "speech2"
+    folder = bundled.folder_of("clustering") / "speech2"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 6_000_000
     assert '"output": null' in (folder / "config.json").read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from clustering import published
 from clustering.config import ClusteringConfig
-from common.weights import card, registry
+from common.weights import bundled, card, registry
 
 WANG = "Wang et al. 2018, quoted by AutoClip"
 ISIK = "Isik et al. 2016, abstract"
@@ -89,10 +89,10 @@ def test_only_the_whole_test_set_compares(change, split, count, same):
 
 
 def test_the_registry_asks_for_the_models_that_come_along(tmp_path, monkeypatch):
-    (tmp_path / "little").mkdir()
-    (tmp_path / "little/config.json").write_text("{}")
-    about = card.read(published.BUNDLED / "mini")
-    card.write(replace(about, licence="MIT"), tmp_path / "little")
-    monkeypatch.setattr(published, "BUNDLED", tmp_path)
+    (tmp_path / "clustering/little").mkdir(parents=True)
+    (tmp_path / "clustering/little/config.json").write_text("{}")
+    about = card.read(bundled.folder_of("clustering") / "mini")
+    card.write(replace(about, licence="MIT"), tmp_path / "clustering/little")
+    monkeypatch.setattr(bundled, "folder_of", lambda pillar: tmp_path / pillar)
     actual = {entry.name: entry for entry in registry.entries()}
     assert (actual["little"].pillar, actual["little"].licence) == ("clustering", "MIT")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common import audio
-from common.weights.registry import Entry, File
+from common.weights.entry import Entry, File
 from harmony_split import worker
 from harmony_split.jobs import Part
 from harmony_split.limits import RefusedError

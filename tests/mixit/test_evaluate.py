@@ -115,11 +115,11 @@ def test_google_words_for_a_checkpoint_and_its_graph(
     graph.touch()
     given = {}
 
-    def shipped(path, **options):
+    def meta_graph(path, **options):
         given.update(options)
         return replace(even(4), sample_rate=16000)
 
-    monkeypatch.setattr(evaluate, "load", shipped)
+    monkeypatch.setattr(evaluate, "load", meta_graph)
     assert evaluate.main([*words, "-mp", str(graph)]) == 0
     assert given == {"metagraph": True}
 

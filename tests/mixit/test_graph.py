@@ -15,7 +15,7 @@ from common.weights.tf1 import MetaGraphError, Session
 from mixit import convert, separate
 from mixit.config import FUSS
 from mixit.google import graph as metagraph
-from mixit.google.graph import Shipped, largest_difference
+from mixit.google.graph import MetaGraph, largest_difference
 from mixit.google.restore import restore, start_from
 from mixit.train import compiled
 
@@ -70,11 +70,11 @@ def test_facts_and_outputs(unpack, name):
     )
     network, difference = restore(folder)
     assert difference < 1e-5
-    shipped = Shipped(folder)
+    meta_graph = MetaGraph(folder)
     for mixture, expected in pairs:
         np.testing.assert_allclose(network(mixture), expected, atol=1e-5)
-        np.testing.assert_allclose(shipped(mixture), expected, atol=1e-6)
-    assert largest_difference(network, shipped) < 1e-5
+        np.testing.assert_allclose(meta_graph(mixture), expected, atol=1e-6)
+    assert largest_difference(network, meta_graph) < 1e-5
 
 
 def test_networks_one_after_another_run_as_they_are(unpack):
@@ -228,12 +228,12 @@ def test_what_the_facts_do_not_tell_is_compared_in_any_case(unpack, tmp_path, ca
 
     edited(folder / "inference.meta", square)
     for load in (restore, mixit.load):
-        with pytest.raises(CheckpointError, match="differs from the shipped graph by"):
+        with pytest.raises(CheckpointError, match="differs from the meta graph by"):
             load(folder)
     run = tmp_path / "run"
     for words in ([], ["--check"]):
         assert convert.main([str(folder), str(run), *words]) == 1
-        assert "differs from the shipped graph by" in capsys.readouterr().err
+        assert "differs from the meta graph by" in capsys.readouterr().err
     assert not run.exists()
 
 
@@ -294,7 +294,7 @@ def test_graph_without_the_expected_tensors(unpack, capsys):
         node.input[:] = [renamed(source) for source in node.input]
 
     edited(folder / "inference.meta", rename)
-    for load in (restore, Shipped):
+    for load in (restore, MetaGraph):
         with pytest.raises(
             MetaGraphError, match=r"has no tensor .*denoised_wav"
         ) as error:
@@ -313,7 +313,7 @@ def test_damaged_graph(unpack, left):
     folder, _ = unpack("scopes")
     path = folder / "inference.meta"
     path.write_bytes(path.read_bytes()[:left])
-    for load in (restore, Shipped):
+    for load in (restore, MetaGraph):
         with pytest.raises(MetaGraphError, match=r"inference\.meta") as error:
             load(folder)
         assert "copy it again" in str(error.value)
@@ -377,7 +377,7 @@ def test_check_refuses_what_differs(unpack, tmp_path, capsys):
     folder, _ = unpack("scopes")
     run = tmp_path / "run"
     assert convert.main([str(folder), str(run), "--check"]) == 0
-    assert "largest difference from the shipped graph: " in capsys.readouterr().out
+    assert "largest difference from the meta graph: " in capsys.readouterr().out
     assert (run / "config.json").exists()
     other = tmp_path / "other"
     assert convert.main([str(folder), str(other), "--check", "--hop-samples", "8"]) == 1

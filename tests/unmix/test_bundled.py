@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import unmix
-from unmix import weights
+from common.weights import bundled
 
 NAMES = {
     "singing": ("vocals", "accompaniment"),
@@ -30,7 +30,7 @@ def test_the_stems_of_a_second_are_its_sum(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_small_with_a_card_and_without_paths(name):
-    folder = weights.BUNDLED / name
+    folder = bundled.folder_of("unmix") / name
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 6_000_000
     for path in files:

@@ -8,7 +8,7 @@ import pytest
 
 from common.config import ConfigError, override, save
 from common.training.checkpoint import CheckpointError, save_network
-from common.weights import torch_file
+from common.weights import bundled, torch_file
 from unmix import convert, weights
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix
@@ -113,7 +113,7 @@ def test_check_compares_names_that_hold_a_digest(folder, capsys):
 
 
 def test_the_bundled_model_is_small_complete_and_without_paths():
-    folder = weights.BUNDLED / "mini"
+    folder = bundled.folder_of("unmix") / "mini"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3_000_000
     configs = [path for path in files if path.name == "config.json"]

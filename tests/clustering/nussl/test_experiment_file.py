@@ -13,12 +13,11 @@ from clustering.config import ClusteringConfig
 from clustering.models.network import network
 from clustering.nussl import cookiecutter, experiment_file
 from clustering.presets import PRESETS
-from clustering.published import BUNDLED
 from common import audio
 from common import config as configuration
 from common.config import ConfigError
 from common.training.checkpoint import CheckpointError, save_network
-from common.weights import torch_file
+from common.weights import bundled, torch_file
 
 REPOSITORY = Path(__file__).parents[3]
 MUSIC = """
@@ -448,7 +447,7 @@ def test_names_are_searched_beside_the_file_first(tmp_path, monkeypatch):
 
 def test_the_experiment_of_the_package_is_that_of_its_model():
     read = experiment_file.read(REPOSITORY / "best_model/config.yml")
-    folder = BUNDLED / "mini"
+    folder = bundled.folder_of("clustering") / "mini"
     assert experiment_file.model(read) == str(folder)
     assert read.data["test"].config.dataset == "snippets"
     assert read.data["train"].config.data_root is None

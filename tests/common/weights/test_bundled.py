@@ -116,8 +116,9 @@ def test_loss_is_that_of_the_worst_estimate():
         def __call__(self, mixture):
             return {"a": mixture, "b": mixture * (1 + self.error)}
 
-    assert bundled.loss(Fake(0.0), Fake(0.0)) == float("inf")
-    np.testing.assert_allclose(bundled.loss(Fake(0.0), Fake(0.1)), 20.0, atol=1e-3)
+    assert bundled.stored_sdr(Fake(0.0), Fake(0.0)) == float("inf")
+    actual = bundled.stored_sdr(Fake(0.0), Fake(0.1))
+    np.testing.assert_allclose(actual, 20.0, atol=1e-3)
 
 
 SUMMARIES = {
@@ -181,3 +182,11 @@ def test_a_published_run_has_the_scores_of_its_evaluation(tmp_path):
     (run / "latest" / "step-2.index").touch()
     os.utime(file, (1, 1))
     assert convert.bundle(run, tmp_path / "later", publish).scores == ()
+
+
+def test_bundled_models_are_found_by_name_only():
+    assert {"mini", "singing"} <= set(bundled.names("unmix"))
+    assert bundled.find("unmix", "mini") == bundled.folder_of("unmix") / "mini"
+    for word in ("./mini", "unmix/mini", "vocals", ""):
+        assert bundled.find("unmix", word) is None
+    assert bundled.names("absent") == bundled.entries("absent") == []

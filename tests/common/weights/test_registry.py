@@ -12,9 +12,9 @@ import pytest
 
 from common.download import DownloadError
 from common.files import cache_folder
-from common.weights import card, registry
+from common.weights import bundled, card, registry
 from common.weights.card import Card, Score
-from common.weights.registry import Entry, File
+from common.weights.entry import Entry, File
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BUNDLED = sorted(path.parent for path in REPOSITORY.glob("*/bundled/*/config.json"))
@@ -107,7 +107,7 @@ def test_what_is_in_the_cache(monkeypatch, tmp_path):
     assert "expected f5e0d9f9...: damaged" in registry.describe(models["umxse"])
 
 
-def test_shipped_models_are_described_by_their_cards(tmp_path):
+def test_bundled_models_are_described_by_their_cards(tmp_path, monkeypatch):
     (tmp_path / "small" / "vocals").mkdir(parents=True)
     (tmp_path / "small" / "config.json").write_text("{}")
     first, second = (Score("SDR", "dB", f"{n} songs", True, {"a": n}) for n in (5, 6))
@@ -118,7 +118,8 @@ def test_shipped_models_are_described_by_their_cards(tmp_path):
     (tmp_path / "no model").mkdir()
     (tmp_path / "without card").mkdir()
     (tmp_path / "without card" / "config.json").write_text("{}")
-    entry, bare = registry.shipped("unmix", tmp_path)
+    monkeypatch.setattr(bundled, "folder_of", lambda pillar: tmp_path)
+    entry, bare = bundled.entries("unmix")
     assert entry == Entry(
         "small",
         "unmix",

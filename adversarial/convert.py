@@ -251,7 +251,7 @@ def bundle(run: str | Path, folder: str | Path, form: Form = BUNDLED) -> Card:
         ConfigError: The network is too large for the package.
         CheckpointError: The run has no checkpoint.
     """
-    phase = phases.locate(run)
+    phase = phases.locate(run).path
     network, config = phases.restore(run), phases.read_config(phase)
     bundles.refuse_large(run, network.count_params(), form)
     corpora = replace(

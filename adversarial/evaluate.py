@@ -33,7 +33,6 @@ from common.evaluation.table import Row, Rows, markdown
 from common.files import write_json, write_text
 from common.separation.separator import Separator
 from common.training.loop import say
-from common.weights import bundled
 
 DATABASES = {
     "musdb": "MUSDB18",
@@ -344,12 +343,11 @@ def _main(options: argparse.Namespace) -> int:
         raise CorpusError(
             "no model is named; give a run folder, a checkpoint or singing"
         )
-    path = phases.locate(options.model)
-    separator = load(path, checkpoint=options.checkpoint)
-    config = _test_config(phases.read_config(path), options.data)
+    location = phases.locate(options.model)
+    config = _test_config(phases.read_config(location.path), options.data)
+    separator = load(location.path, checkpoint=options.checkpoint)
     tracks = getattr(list_songs(config), options.split)[: options.limit]
-    own = bundled.find("adversarial", options.model)
-    output = command.results_folder(options, None if own else path)
+    output = command.results_folder(options, location.own)
     result = evaluate(separator, tracks, output, database_of(config), options.jobs)
     sys.stdout.write(table(result.summary))
     say(f"results: {output}")

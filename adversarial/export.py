@@ -17,7 +17,6 @@ import tensorflow as tf
 from adversarial import light, phases
 from adversarial.model import UNet
 from adversarial.separate import separator
-from common.training.checkpoint import CheckpointError
 from common.weights.export_command import Export, command, core_module, require_float32
 from common.weights.onnx_graph import Graph, write_graphs
 
@@ -33,11 +32,6 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
     Raises:
         CheckpointError: The network cannot be loaded.
     """
-    if phases.original_checkpoint(path) is not None:
-        raise CheckpointError(
-            f"{path} is a checkpoint of the original; make a run folder of it first: "
-            "python -m adversarial.convert"
-        )
     return export_network(phases.restore(path, checkpoint))
 
 

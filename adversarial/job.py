@@ -68,7 +68,7 @@ def first_test_song(run: str) -> str:
     from adversarial.songs import corpus
     from common.corpora import waveforms
 
-    config = phases.read_config(phases.locate(run))
+    config = phases.read_config(phases.locate(run).path)
     for song in corpus.list_songs(config).test:
         files = waveforms.files(corpus.mixture_of(song))
         if len(files) == 1:

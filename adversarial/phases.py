@@ -13,11 +13,10 @@ from adversarial.config import AdversarialConfig, ModelConfig
 from adversarial.model import UNet
 from common.config import load as load_config
 from common.config import override
-from common.files import user_path
 from common.training import network_file, run_folder
 from common.training.checkpoint import CheckpointError, restore_network
 from common.training.resume import TrainingError
-from common.weights import bundled
+from common.weights.locate import Location, Models, locate_model
 
 SUPERVISED, SEMI_SUPERVISED = "sup", "semisup"
 """Names of the phases and of their folders."""
@@ -26,6 +25,7 @@ PREFERRED = SEMI_SUPERVISED, SUPERVISED
 """The phases in the order in which their weights are preferred."""
 
 NEWEST = "newest"
+MODELS = Models("adversarial", f"{NEWEST}, a checkpoint of the original")
 BASE = ModelConfig().model_base_dir
 CONFIG = "config.json"
 RECORD = "run.json"
@@ -78,73 +78,71 @@ def link_events(config: AdversarialConfig) -> None:
         link.symlink_to(phase / "events", target_is_directory=True)
 
 
-def restore(path: str | Path, checkpoint: str | None = None) -> UNet:
+def restore(word: str | Path, checkpoint: str | None = None) -> UNet:
     """Restore the separator of a run.
 
     Args:
-        path: See :func:`locate`.
+        word: See :func:`locate`.
         checkpoint: Checkpoint of a folder: ``latest``, ``best`` or ``step-N``; by
             default the best, else the latest.
 
     Raises:
         CheckpointError: There is no checkpoint, or it does not fit its configuration.
     """
-    path = locate(path)
+    path = locate(word).path
     config = read_config(path)
     network = UNet(config.model_config, config.train.precision)
     restore_network(path, network, checkpoint)
     return network
 
 
-def locate(path: str | Path) -> Path:
-    """Find the folder of a phase, or the prefix of one of its checkpoints.
+def locate(word: str | Path, checkpoint: str | None = None) -> Location:
+    """Find the folder of a phase, or a checkpoint of a phase or of the original.
 
     Args:
-        path: Run folder, of which the semi-supervised phase is preferred; folder of a
-            phase; prefix of a checkpoint; ``newest``; or the name of a bundled model.
+        word: Name of a bundled model, ``newest``, run folder, of which the
+            semi-supervised phase is preferred, folder of a phase, or prefix of a
+            checkpoint; prefix or folder of a checkpoint of the original.
+        checkpoint: Choice among the checkpoints of a folder, if any.
 
     Raises:
-        CheckpointError: There is no checkpoint, or it is not of a run.
+        CheckpointError: It names nothing, a run without a checkpoint, or weights
+            without a choice of checkpoints.
     """
-    folder = bundled.find("adversarial", path)
-    if folder is not None:
-        return folder
-    path = user_path(newest() if str(path) == NEWEST else path)
-    if Path(f"{path}.index").is_file():
-        return _prefix_of_run(path)
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{path} is neither a run folder nor a checkpoint nor a bundled model; "
-            "check its name"
-        )
-    if not (path / CONFIG).exists():
-        raise CheckpointError(
-            f"{path} holds no {CONFIG}; expected a run folder of adversarial.train, "
-            "or convert a checkpoint of the original by adversarial.convert first"
-        )
-    for folder in (path, *(path / phase for phase in PREFERRED)):
+    path = newest() if str(word) == NEWEST else word
+    location = locate_model(path, MODELS, checkpoint)
+    run = location.run
+    if run is None or location.path != run:
+        return location
+    for folder in (run, *(run / phase for phase in PREFERRED)):
         if _is_trained(folder):
-            return folder
+            return location._replace(path=folder, run=folder)
     raise CheckpointError(
-        f"{path} holds no checkpoint (looked for best/ and latest/, also in "
+        f"{run} holds no checkpoint (looked for best/ and latest/, also in "
         f"{' and '.join(PREFERRED)}); continue its training first"
     )
 
 
-def original_checkpoint(path: str | Path) -> Path | None:
-    """Return the path of a checkpoint of the original, or None for any other path."""
-    if str(path) == NEWEST or bundled.find("adversarial", path):
-        return None
-    path = user_path(path)
-    if Path(f"{path}.index").is_file():
-        return None if (path.parent.parent / CONFIG).exists() else path
-    is_run = (path / CONFIG).exists()
-    return path if not is_run and any(path.glob("*.index")) else None
+def is_original(location: Location) -> bool:
+    """Return whether a path is that of a checkpoint of the original."""
+    path = location.path
+    return location.run is None and (not path.is_dir() or any(path.glob("*.index")))
 
 
 def read_config(path: Path) -> AdversarialConfig:
-    """Read the configuration of a path that :func:`locate` found."""
+    """Read the configuration of the folder of a phase, or of one of its checkpoints.
+
+    Raises:
+        CheckpointError: It is not of a run.
+    """
     folder = path if path.is_dir() else path.parent.parent
+    if not (folder / CONFIG).exists():
+        problem = "" if path.is_dir() else f"{path} is not in a run folder: "
+        raise CheckpointError(
+            f"{problem}{folder} holds no {CONFIG}; expected a run folder of "
+            "adversarial.train, or convert a checkpoint of the original by "
+            "adversarial.convert first"
+        )
     return load_config(AdversarialConfig, folder / CONFIG)
 
 
@@ -170,17 +168,6 @@ def newest(base: str | Path = BASE) -> Path:
             "--checkpoint, or train a network: python -m adversarial.train"
         )
     return max(times, key=lambda run: (times[run], run.name))
-
-
-def _prefix_of_run(prefix: Path) -> Path:
-    """Return the prefix of a checkpoint if it lies in a run folder."""
-    if not (prefix.parent.parent / CONFIG).exists():
-        raise CheckpointError(
-            f"{prefix} is not in a run folder ({prefix.parent.parent} holds no "
-            f"{CONFIG}); a checkpoint of the original goes through adversarial.convert "
-            "first"
-        )
-    return prefix
 
 
 def _is_trained(folder: Path) -> bool:

@@ -25,7 +25,7 @@ from common.separation.outputs import Form
 from common.separation.separator import Network, SeparationError, Separator, graph
 from common.signal.masking import ratio_mask
 from common.signal.stft import Stft, istft, stft
-from common.training.checkpoint import CheckpointError, is_choice, not_a_run
+from common.training.checkpoint import CheckpointError, is_choice
 from common.weights.fingerprint import fingerprint
 
 SOURCES = "vocals", "accompaniment"
@@ -121,11 +121,9 @@ def restored(path: str | Path, checkpoint: str | None = None, **settings: Any) -
     unknown = [name for name in settings if name not in convert.OPTIONS]
     if unknown:
         raise TypeError(f"load() got an unexpected keyword argument {unknown[0]!r}")
-    original = phases.original_checkpoint(path)
-    if original is not None:
-        if checkpoint is not None:
-            raise not_a_run(path, checkpoint)
-        restored = convert.load(original, convert.settings(**settings))
+    location = phases.locate(path, checkpoint)
+    if phases.is_original(location):
+        restored = convert.load(location.path, convert.settings(**settings))
         convert.check(restored)
         return restored.separator
     surplus = [name for name, value in settings.items() if value is not None]
@@ -374,7 +372,7 @@ def _load(path: str, **options: Any) -> Separator:
     if path != phases.NEWEST:
         return load(path, **options)
     run = phases.newest()
-    sys.stdout.write(f"newest run: {phases.locate(run)}\n")
+    sys.stdout.write(f"newest run: {phases.locate(run).path}\n")
     return load(run, **options)
 
 

@@ -38,6 +38,7 @@ from common.training.checkpoint import (
 from common.weights import bundled, convert_command
 from common.weights.bundled import BUNDLED, Form
 from common.weights.card import Card, Score
+from common.weights.locate import locate_model
 
 TOLERANCE = 1e-4
 """Largest accepted difference, relative to the largest number."""
@@ -236,16 +237,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    model = weights.read(options.source)
+    location = locate_model(options.source, weights.MODELS)
+    model = weights.read(location)
     count = sum(v.shape.num_elements() for v in model.network.trainable_variables)
     sys.stdout.write(f"{options.source}: {model.kind}, {count} weights\n")
     sys.stdout.write(f"largest difference {check(model):.3g}\n")
     if options.dest:
         rate = options.sample_rate
-        name = published.publication(options.source)
-        config = export(
-            model, options.dest, published.MODELS[name].sample_rate if name else rate
-        )
+        if location.published:
+            rate = published.MODELS[location.name].sample_rate
+        config = export(model, options.dest, rate)
         sys.stdout.write(f"{options.dest}: {_description(config)}\n")
     return 0
 

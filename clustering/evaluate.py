@@ -32,7 +32,7 @@ from clustering.config import ClusteringConfig
 from clustering.nussl import experiment_file
 from clustering.separate import SEGMENT_SECONDS
 from clustering.separate import separator as separator_of
-from clustering.weights import Trained, restore, restore_named
+from clustering.weights import MODELS, Trained, restore, restore_named
 from common.audio import resample
 from common.config import ConfigError
 from common.corpora import waveforms
@@ -40,14 +40,14 @@ from common.corpora.track import CorpusError, Track
 from common.evaluation import bss_eval, command, intelligibility, score_key
 from common.evaluation.command import Evaluation
 from common.evaluation.table import Row, Rows, markdown
-from common.files import user_path, write_json, write_text
+from common.files import write_json, write_text
 from common.separation.separator import Separator
 from common.signal.masking import binary_mask, ratio_mask
 from common.signal.metrics import sdr, si_sdr
 from common.signal.permutation import best_permutation, permute
 from common.signal.stft import Stft, istft, stft
 from common.synthetic import miniature
-from common.weights import bundled
+from common.weights.locate import locate_model
 
 MEASURES = ("si_sdr", "sdr", "si_sdr_improvement", "sdr_improvement")
 BSS_MEASURES = ("bss_sdr", "bss_sir", "bss_sar", "bss_sdr_improvement")
@@ -527,8 +527,8 @@ def _restore(options: argparse.Namespace) -> tuple[Trained, ClusteringConfig, Pa
             output = experiment_file.output(experiment) / output.name
         return trained, config, output
     trained = restore(options.model, checkpoint=options.checkpoint)
-    own = bundled.find("clustering", options.model)
-    output = command.results_folder(options, None if own else user_path(options.model))
+    location = locate_model(options.model, MODELS)
+    output = command.results_folder(options, location.own)
     return trained, trained.config, output
 
 

@@ -135,6 +135,11 @@ MODELS: Mapping[str, Publication] = MappingProxyType(
 )
 """Publications by name: Conv-TasNet of two speakers, of 5.05 million weights."""
 
+ALIASES = MappingProxyType(
+    {alias: name for name, model in MODELS.items() for alias in model.aliases}
+)
+"""Names of publications by other names of them."""
+
 WEIGHTS = 5_050_545
 """Weights of each of them; torchaudio's has fewer by one path."""
 
@@ -211,23 +216,6 @@ def _here(
 def entries() -> list[Entry]:
     """Describe all models for the registry."""
     return [_entry(name, model) for name, model in MODELS.items()]
-
-
-def publication(path: str | Path) -> str | None:
-    """Return the name of a publication in :data:`MODELS`, None for anything else.
-
-    Args:
-        path: Its name, or one of its aliases. What exists goes before it.
-
-    >>> publication("JorisCos/ConvTasNet_Libri2Mix_sepclean_8k")
-    'convtasnet_libri2mix'
-    """
-    if Path(path).exists():
-        return None
-    for name, model in MODELS.items():
-        if str(path) in (name, *model.aliases):
-            return name
-    return None
 
 
 def path_of(name: str) -> Path:

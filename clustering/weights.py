@@ -22,21 +22,25 @@ from clustering.models.network import network
 from clustering.nussl import experiment_file, model_file
 from clustering.nussl.experiment_file import Experiment
 from clustering.nussl.model_file import NusslModel
-from common import files
 from common.config import ConfigError, flatten, override
 from common.config import load as load_config
 from common.training import network_file
 from common.training.checkpoint import (
     CONFIG,
     CheckpointError,
-    not_a_run,
     restore_network,
-    run_of,
 )
-from common.weights import bundled, torch_file
+from common.weights import torch_file
+from common.weights.locate import Location, Models, locate_model
 from common.weights.torch_file import TorchFileError
 
-TORCH = (".pth", ".pt", ".bin")
+MODELS = Models(
+    "clustering",
+    "a file of nussl, asteroid or torchaudio (.pth, .pt, .bin), an experiment file "
+    "(.yml)",
+    published.MODELS,
+    published.ALIASES,
+)
 IRRELEVANT = "dropout", "dropout_last", "initial", "forget_bias", "mel_rate"
 """Values of a shape that have no effect on a trained network."""
 
@@ -67,26 +71,15 @@ def restore(
         ConfigError: The experiment file is invalid or names no model.
         DownloadError: A publication cannot be downloaded.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in experiment_file.SUFFIXES:
+    if experiment_file.is_file(path):
         return restore_named(experiment_file.read(path), checkpoint)
-    if published.publication(path) or suffix in TORCH:
-        if checkpoint is not None:
-            raise not_a_run(path, checkpoint)
-        model = read(path)
+    location = locate_model(path, MODELS, checkpoint)
+    if location.run is None:
+        model = read(location)
         return Trained(model.network, configuration(model, sample_rate))
-    folder = bundled.find("clustering", path) or files.user_path(path)
-    run = run_of(folder)
-    if run is None:
-        names = ", ".join([*bundled.names("clustering"), *published.MODELS])
-        raise CheckpointError(
-            f"{folder} holds no {CONFIG}; expected a run folder, a model by name "
-            f"({names}), a file of nussl, asteroid or torchaudio (.pth, .pt, .bin) or "
-            "an experiment file (.yml)"
-        )
-    config = load_config(ClusteringConfig, run / CONFIG)
+    config = load_config(ClusteringConfig, location.run / CONFIG)
     net = network(config)
-    restore_network(folder, net, checkpoint)
+    restore_network(location.path, net, checkpoint)
     return Trained(net, config)
 
 
@@ -129,25 +122,31 @@ def restore_named(experiment: Experiment, checkpoint: str | None = None) -> Trai
     return Trained(net, override(config, experiment.masks))
 
 
-def read(path: str | Path) -> NusslModel | ConvTasnetFile:
+def read(location: Location) -> NusslModel | ConvTasnetFile:
     """Restore the network of a file of another program.
 
     Args:
-        path: The file, or the name of a publication.
+        location: Of the file, or of a publication.
 
     Raises:
-        CheckpointError: It holds no network that there is here, or its weights do not
-            fit.
+        CheckpointError: It is a run, no file, or holds no network that there is here,
+            or its weights do not fit.
         DownloadError: A publication cannot be downloaded.
         TorchFileError: The file is damaged, or names a class; nothing of it was run.
     """
-    name = published.publication(path)
-    if name:
-        model = conv_tasnet_file.load(published.fetch(name))
-        return replace(model, sample_rate=published.MODELS[name].sample_rate)
-    path = files.user_path(path)
+    if location.published:
+        model = conv_tasnet_file.load(published.fetch(location.name))
+        return replace(model, sample_rate=published.MODELS[location.name].sample_rate)
+    path = location.path
+    if location.run is not None:
+        raise CheckpointError(
+            f"{path} is of this suite and needs no conversion; give it to "
+            "clustering.separate as it is"
+        )
+    if not path.is_file():
+        raise CheckpointError(f"{path} holds no {CONFIG}; {MODELS.expected}")
     try:
-        of_asteroid = path.is_file() and conv_tasnet_file.is_one(torch_file.read(path))
+        of_asteroid = conv_tasnet_file.is_one(torch_file.read(path))
     except TorchFileError:
         # The other reader knows more about what else nussl keeps in a file.
         of_asteroid = False

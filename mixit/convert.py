@@ -26,7 +26,7 @@ from common.weights import bundled, convert_command
 from common.weights.bundled import BUNDLED, Form
 from common.weights.card import Card, Score
 from common.weights.tf1 import locate
-from mixit import load, published
+from mixit import load, weights
 from mixit.config import FUSS, MixitConfig
 from mixit.google import graph
 from mixit.google.architecture import CONSISTENCIES, NORMS
@@ -76,7 +76,7 @@ def _main(options: argparse.Namespace) -> int:
     dest = options.dest and user_path(options.dest)
     if dest and (dest / "config.json").exists():
         raise CheckpointError(f"{dest} holds a run already; name another folder")
-    source = published.resolve(options.source)
+    source = weights.locate(options.source).path
     if dest:
         refuse_overwriting([dest], [source, locate(source).parent])
     tensors = {"input_tensor": options.input_tensor}

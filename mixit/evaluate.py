@@ -33,8 +33,8 @@ from common.evaluation.table import Row, Rows
 from common.files import user_path, write_json, write_text
 from common.separation.separator import Separator
 from common.synthetic import miniature
-from common.training.checkpoint import CheckpointError, run_of
-from mixit import data, metrics, published
+from common.training.checkpoint import CheckpointError
+from mixit import data, metrics, published, weights
 from mixit.config import Dataset, MixitConfig
 from mixit.convert import add_options
 from mixit.google.restore import OPTIONS
@@ -321,7 +321,7 @@ def _load(options: argparse.Namespace) -> Separator:
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if options.metagraph_path:
         graph = user_path(options.metagraph_path)
-        model = published.resolve(options.model)
+        model = weights.locate(options.model).path
         beside = model if model.is_dir() else model.parent
         if not graph.is_file() or graph.parent.resolve() != beside.resolve():
             raise CheckpointError(
@@ -390,7 +390,7 @@ def _estimates(separator: Separator, mixture: np.ndarray) -> np.ndarray:
 def _scores_path(options: argparse.Namespace, split: str) -> Path:
     """Return the path of the table, which a flag of the original may name."""
     options.split = split
-    folder = command.results_folder(options, published.resolve(options.model))
+    folder = command.results_folder(options, weights.locate(options.model).own)
     return folder if folder.suffix == ".csv" else folder / "scores.csv"
 
 
@@ -414,7 +414,7 @@ def _origin(
 
 
 def _config(model: str) -> MixitConfig | None:
-    run = run_of(published.resolve(model))
+    run = weights.locate(model).run
     return load_config(MixitConfig, run / "config.json") if run else None
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from common.signal.framing import Stft, analysis_window, synthesis_window
-from common.training.checkpoint import not_a_run, run_of
 from common.weights.export_command import (
     Export,
     command,
@@ -24,13 +23,13 @@ from common.weights.export_command import (
     sound,
 )
 from common.weights.onnx_graph import Graph, write_graphs
-from mixit import light, published
+from mixit import light, weights
 from mixit.basis import StftBasis
 from mixit.config import Network
 from mixit.google.restore import restore
 from mixit.layers import NORM_EPSILON, PreluNorm, Projection
 from mixit.model import POWER_FLOOR, Block, Tdcn
-from mixit.separate import restore_run, separator
+from mixit.separate import separator
 
 NO_STFT = "its basis is the STFT, whose inverse is no operation of TFLite"
 AXES = {1: 2, 2: 1}
@@ -68,12 +67,10 @@ def export_network(network: Tdcn) -> Export:
 
 
 def _network(path: str | Path, checkpoint: str | None) -> Tdcn:
-    path = published.resolve(path)
-    if run_of(path) is not None:
-        return restore_run(path, checkpoint)
-    if checkpoint is not None:
-        raise not_a_run(path, checkpoint)
-    return restore(path)[0]
+    location = weights.locate(path, checkpoint)
+    if location.run is not None:
+        return weights.restore_run(location, checkpoint)
+    return restore(location.path)[0]
 
 
 def graph(network: Tdcn) -> Graph:

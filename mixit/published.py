@@ -29,8 +29,6 @@ from common import files
 from common.download import DownloadError, obtain
 from common.evaluation import published as numbers
 from common.evaluation.table import markdown
-from common.files import user_path
-from common.weights import bundled
 from common.weights.card import NOT_MEASURED
 from common.weights.entry import Entry, published_file
 from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
@@ -171,20 +169,16 @@ def folder(name: str) -> Path:
     return files.cache_folder("published", name)
 
 
-def resolve(path: str | Path) -> Path:
-    """Return the checkpoint of a name or a path.
+def checkpoint(name: str) -> Path:
+    """Return the prefix of a published checkpoint, downloaded unless it is cached.
 
     Args:
-        path: Name of a bundled model, or of a published one, which is downloaded unless
-            it is in the cache, or any path, whose ``~`` is expanded. A name has
-            priority over a checkpoint or folder of that name; ``./NAME`` is a path.
+        name: Key of :data:`MODELS`.
 
     Raises:
-        DownloadError: The model cannot be downloaded, or its archive lacks it.
+        DownloadError: It cannot be downloaded, or its archive lacks it.
     """
-    if str(path) in MODELS:
-        return _cached(str(path)) or fetch(str(path))
-    return bundled.find("mixit", path) or user_path(path)
+    return _cached(name) or fetch(name)
 
 
 def fetch(name: str) -> Path:

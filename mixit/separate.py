@@ -19,7 +19,6 @@ from typing import Any, get_args
 import numpy as np
 import tensorflow as tf
 
-from common.config import load as load_config
 from common.files import digest, user_path
 from common.separation.command import RATE_HELP, command
 from common.separation.outputs import Form, Rate
@@ -27,14 +26,11 @@ from common.separation.separator import SeparationError, Separator, graph
 from common.training.checkpoint import (
     CheckpointError,
     is_choice,
-    not_a_run,
-    restore_network,
-    run_of,
 )
 from common.weights.fingerprint import fingerprint
+from common.weights.locate import exists
 from common.weights.tf1 import MetaGraphError, locate
-from mixit import published
-from mixit.config import MixitConfig
+from mixit import published, weights
 from mixit.convert import add_options
 from mixit.google.architecture import Options
 from mixit.google.graph import INPUT, OUTPUT, MetaGraph
@@ -99,7 +95,7 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
             network differs from the meta graph beside it.
         MetaGraphError: The meta graph is damaged, or it is missing and required.
     """
-    path = published.resolve(path)
+    location = weights.locate(path, checkpoint)
     chunks = {"segment_seconds": segment_seconds, "overlap": overlap}
     options = Options(
         num_dilations,
@@ -110,42 +106,23 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
         front_padding,
         norm,
     )
-    if run_of(path) is not None:
+    if location.run is not None:
         if metagraph or input_tensor or output_tensor or options != Options():
             raise CheckpointError(
                 f"{path} is a run folder, which states its model and has no meta "
                 "graph; leave out the options for TF1 checkpoints"
             )
-        return separator(restore_run(path, checkpoint), **chunks)
-    if checkpoint is not None:
-        raise not_a_run(path, checkpoint)
+        return separator(weights.restore_run(location, checkpoint), **chunks)
     tensors = {
         "input_tensor": input_tensor or INPUT,
         "output_tensor": output_tensor or OUTPUT,
     }
     if metagraph:
         _check_rate_alone(options)
-        rate = published.with_rate(locate(path), options).rate
-        return _of_graph(MetaGraph(path, **tensors), rate, chunks)
-    network, _ = restore(path, **tensors, **dataclasses.asdict(options))
+        rate = published.with_rate(locate(location.path), options).rate
+        return _of_graph(MetaGraph(location.path, **tensors), rate, chunks)
+    network, _ = restore(location.path, **tensors, **dataclasses.asdict(options))
     return separator(network, **chunks)
-
-
-def restore_run(path: Path, checkpoint: str | None = None) -> Tdcn:
-    """Restore the network of a run folder, or of the prefix of one of its checkpoints.
-
-    Args:
-        path: The folder or the prefix.
-        checkpoint: Choice among the checkpoints of a folder, see :func:`load`.
-
-    Raises:
-        CheckpointError: There is no checkpoint, or it is damaged or of another model.
-    """
-    folder = run_of(path) or path
-    config = load_config(MixitConfig, folder / "config.json")
-    network = Tdcn(config.model, precision=config.train.precision)
-    restore_network(path, network, checkpoint)
-    return network
 
 
 def separator(
@@ -231,7 +208,7 @@ def _load(
 
     Google's ``--checkpoint`` is the path of a checkpoint, which names the model.
     """
-    if checkpoint and not is_choice(checkpoint) and _exists(user_path(checkpoint)):
+    if checkpoint and not is_choice(checkpoint) and exists(user_path(checkpoint)):
         path, checkpoint = checkpoint, None
     separator = load(path, checkpoint=checkpoint, **_without_form(options))
     outputs = len(separator.sources)
@@ -241,11 +218,6 @@ def _load(
             "leave it out, and give --targets to write some of them"
         )
     return separator
-
-
-def _exists(path: Path) -> bool:
-    """Whether a path is a file or folder or the prefix of a checkpoint."""
-    return path.exists() or Path(f"{path}.index").exists()
 
 
 def _form(options: Mapping[str, Any]) -> Form:

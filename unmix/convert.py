@@ -387,12 +387,12 @@ def _print_export(folder: str, models: Mapping[str, OpenUnmix]) -> None:
 
 def _source_tensors(source: str, target: str, model: OpenUnmix) -> Tensors:
     """Read the original tensors of a network again."""
-    location = weights.locate(source, [target])
-    if location.trained_here:
+    located = weights.locate(source, [target])
+    if located.trained_here:
         return original_folder.collect(model)
-    path = location.paths[target]
+    path = located.paths[target]
     download.verify(path, download.expected_digest(path) or "")
-    if location.joint:
+    if located.joint:
         return xumx_file.tensors(path)[target]
     return original_folder.read(path)
 

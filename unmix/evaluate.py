@@ -31,14 +31,14 @@ from common.corpora import catalogue
 from common.corpora.track import CorpusError, CorpusName
 from common.evaluation import command, intelligibility
 from common.evaluation.table import Row
-from common.files import user_path, write_json, write_text
+from common.files import write_json, write_text
 from common.overwriting import refuse_overwriting
 from common.separation.command import Names
 from common.separation.separator import Separator
 from common.startup import hide_gpus
 from common.synthetic import miniature
-from common.training.checkpoint import run_of
 from common.training.loop import say
+from common.weights.locate import locate_model
 from unmix import corpus, weights
 from unmix.config import UMX, UnmixConfig
 from unmix.published import SCORES
@@ -139,9 +139,8 @@ def _main(options: argparse.Namespace) -> int:
     dataset = options.dataset or _dataset(config)
     root = _root(options, config, dataset)
     songs = _songs(options, dataset, root)[: options.limit]
-    path = user_path(options.model)
-    is_folder = run_of(path) is not None or path.is_dir()
-    output = command.results_folder(options, path if is_folder else None)
+    model = locate_model(options.model, weights.MODELS).own
+    output = command.results_folder(options, model)
     folders = _folders(options, root, output)
     separator = _load(options, parts_of(songs))
     settings = _settings(options, dataset, root)

@@ -127,15 +127,6 @@ def folder(name: str) -> Path:
     return cache_folder("published", name)
 
 
-def is_published(path: str | Path) -> bool:
-    """Whether a name is that of a publication and not an existing path.
-
-    >>> is_published("umxhq")
-    True
-    """
-    return str(path) in MODELS and not Path(path).exists()
-
-
 def fetch(name: str, targets: Sequence[str] | None = None) -> dict[str, Path]:
     """Download the files of a publication that the cache does not hold.
 

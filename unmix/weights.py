@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from common import files
 from common.config import flatten
 from common.config import load as load_config
 from common.training import network_file
 from common.training.checkpoint import (
+    CONFIG,
     CheckpointError,
     find,
     not_a_run,
@@ -24,20 +24,22 @@ from common.training.checkpoint import (
     run_of,
     variables,
 )
-from common.weights import bundled
+from common.weights.locate import Models, locate_model
 from unmix import published
 from unmix.config import Network, UnmixConfig
 from unmix.model import OpenUnmix
 from unmix.openunmix import original_folder, xumx_file
 
-CONFIG = "config.json"
+MODELS = Models(
+    "unmix", "a folder as the original writes it, a file of X-UMX", published.MODELS
+)
 
 
-class Location(NamedTuple):
-    """Paths of the weights of some targets.
+class Targets(NamedTuple):
+    """Where the weights of some targets lie.
 
     Attributes:
-        folder: The folder, or the checkpoint, of all of them.
+        folder: What was named: the folder, file or checkpoint of all of them.
         paths: Run folder of each target, or its weight file.
         trained_here: Whether ``paths`` are run folders.
         network: Shape of the networks, if their publication states it.
@@ -46,44 +48,44 @@ class Location(NamedTuple):
 
     folder: Path
     paths: Mapping[str, Path]
-    trained_here: bool
+    trained_here: bool = False
     network: Network | None = None
     joint: bool = False
 
 
-def locate(path: str | Path, targets: Sequence[str] | None = None) -> Location:
+def locate(
+    path: str | Path,
+    targets: Sequence[str] | None = None,
+    checkpoint: str | None = None,
+) -> Targets:
     """Find the weights of targets, and download pretrained ones.
 
     Args:
-        path: Name of a publication or of the bundled model, run folder or prefix of
-            one of its checkpoints, folder in the format of the original, or file of
-            X-UMX. An existing path has priority over the name of a publication.
+        path: Name of a bundled model, run folder or prefix of one of its checkpoints,
+            folder in the format of the original, file of X-UMX, or name of a
+            publication. An existing path has priority over a publication.
         targets: Names of the targets; by default all.
+        checkpoint: Choice among those of a run folder; other weights have none.
 
     Raises:
-        CheckpointError: There are no weights, or none of such a target.
+        CheckpointError: There are no weights, none of such a target, or no choice.
         DownloadError: A publication cannot be downloaded.
     """
-    if published.is_published(path):
-        name = str(path)
-        downloads = published.fetch(name, targets)
-        shape = published.MODELS[name].network
-        return Location(published.folder(name), downloads, False, shape, shape.bridged)
-    folder = bundled.find("unmix", path) or files.user_path(path)
-    if folder.is_file():
-        paths = dict.fromkeys(xumx_file.targets(folder), folder)
-        return Location(folder, _chosen(folder, paths, targets), False, joint=True)
-    run_folders = runs(run_of(folder) or folder)
+    location = locate_model(path, MODELS)
+    folder = location.path
+    run_folders = runs(location.run or folder)
     if run_folders:
-        return Location(folder, _chosen(folder, run_folders, targets), True)
-    if not folder.is_dir():
-        names = ", ".join([*bundled.names("unmix"), *published.MODELS])
-        raise CheckpointError(
-            f"{path} does not exist; expected a run folder, a folder as the original "
-            f"writes it, a file of X-UMX, or one of {names}"
-        )
-    weight_files = original_folder.files(folder)
-    return Location(folder, _chosen(folder, weight_files, targets), False)
+        return Targets(folder, _chosen(folder, run_folders, targets), True)
+    if checkpoint is not None:
+        raise not_a_run(path, checkpoint)
+    if location.published:
+        network = published.MODELS[location.name].network
+        files = published.fetch(location.name, targets)
+        return Targets(folder, files, network=network, joint=network.bridged)
+    if folder.is_file():
+        files = dict.fromkeys(xumx_file.targets(folder), folder)
+        return Targets(folder, _chosen(folder, files, targets), joint=True)
+    return Targets(folder, _chosen(folder, original_folder.files(folder), targets))
 
 
 def load(
@@ -111,27 +113,23 @@ def load(
     >>> load("mini", ["bass"])["bass"].config.sample_rate
     16000
     """
-    if checkpoint is not None and published.is_published(path):
-        raise not_a_run(path, checkpoint)
-    location = locate(path, targets)
-    if location.trained_here:
+    located = locate(path, targets, checkpoint)
+    if located.trained_here:
         return {
-            target: _restored(location.folder, run, target, checkpoint)
-            for target, run in location.paths.items()
+            target: _restored(located.folder, run, target, checkpoint)
+            for target, run in located.paths.items()
         }
-    if checkpoint is not None:
-        raise not_a_run(path, checkpoint)
-    if location.joint:
-        return xumx_file.load(*_joint(location))
+    if located.joint:
+        return xumx_file.load(*_joint(located.paths))
     return {
-        target: _read(file, target, location.network)
-        for target, file in location.paths.items()
+        target: _read(file, target, located.network)
+        for target, file in located.paths.items()
     }
 
 
-def _joint(location: Location) -> tuple[Path, list[str]]:
+def _joint(paths: Mapping[str, Path]) -> tuple[Path, list[str]]:
     """Return the one file of some targets, which must hold all of them."""
-    path, chosen = next(iter(location.paths.values())), list(location.paths)
+    path, chosen = next(iter(paths.values())), list(paths)
     _chosen(path, dict.fromkeys(xumx_file.targets(path), path), chosen)
     return path, chosen
 
@@ -192,11 +190,13 @@ def runs(folder: Path) -> dict[str, Path]:
 
 
 def run_config(path: str | Path) -> UnmixConfig | None:
-    """Read the configuration of a run, None for other networks."""
-    if published.is_published(path):
-        return None
-    folder = bundled.find("unmix", path) or files.user_path(path)
-    first = next(iter(runs(run_of(folder) or folder).values()), None)
+    """Read the configuration of a run, None for other networks.
+
+    Raises:
+        CheckpointError: There is no such model.
+    """
+    location = locate_model(path, MODELS)
+    first = next(iter(runs(location.run or location.path).values()), None)
     return load_config(UnmixConfig, first / CONFIG) if first else None
 
 

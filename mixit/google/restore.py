@@ -19,10 +19,9 @@ from common.training.checkpoint import (
     CheckpointError,
     restore_network,
     restore_training,
-    run_of,
 )
 from common.weights.tf1 import locate
-from mixit import published
+from mixit import published, weights
 from mixit.config import Network
 from mixit.google import graph
 from mixit.google.architecture import NORMS, Options, derive, norm_names
@@ -142,13 +141,13 @@ def restore(
             network differs from the graph.
         MetaGraphError: The meta graph beside it is damaged or of another model.
     """
-    path = published.resolve(path)
-    if run_of(path) is not None:
+    location = weights.locate(path)
+    if location.run is not None:
         raise CheckpointError(
             f"{path} is of this suite and needs no conversion; give it to "
             "mixit.separate as it is"
         )
-    prefix = locate(path)
+    prefix = locate(location.path)
     tensors, beside = read(prefix), graph.find(prefix)
     facts = graph.read(beside, output_tensor) if beside else None
     stated = published.with_rate(prefix, Options(**options))
@@ -176,8 +175,9 @@ def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
     Raises:
         CheckpointError: The weights are not those of the model's network.
     """
-    path = published.resolve(path)
-    if run_of(path) is not None:
+    location = weights.locate(path)
+    path = location.path
+    if location.run is not None:
         if with_moments:
             restore_training(path, model)
         else:

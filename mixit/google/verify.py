@@ -48,7 +48,7 @@ def verify(name: str) -> tuple[bool, list[str]]:
     """
     model = MODELS[name]
     try:
-        prefix = published.resolve(name)
+        prefix = published.checkpoint(name)
         network, difference = restore(prefix, sample_rate=model.sample_rate)
         if difference is None:
             difference = check(network, MetaGraph(prefix))

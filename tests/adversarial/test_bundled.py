@@ -105,7 +105,7 @@ def test_a_large_network_is_not_bundled(tmp_path, capsys):
     assert (
         convert.main([str(tmp_path / "none"), str(tmp_path / "model"), "--bundle"]) == 1
     )
-    assert "none is neither a run folder" in capsys.readouterr().err
+    assert "none does not exist; expected a run folder" in capsys.readouterr().err
 
 
 def test_a_run_without_a_checkpoint_leaves_the_bundled_model(tmp_path):

@@ -301,7 +301,7 @@ def test_paths_that_are_no_run_are_named(tmp_path):
     (tmp_path / "542621_sup-1001.index").write_text("")
     save(TINY, tmp_path / "config.json")
     cases = {
-        "nothing": "is neither a run folder nor a checkpoint",
+        "nothing": "does not exist; expected a run folder",
         "folder": r"holds no config.json",
         "542621_sup-1001": "is not in a run folder",
         ".": r"holds no checkpoint .* semisup and sup",

@@ -16,6 +16,7 @@ from common import download
 from common.download import DownloadError
 from common.training.checkpoint import CheckpointError
 from common.weights import registry
+from common.weights.locate import locate_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clustering" / "published"
 NAME = "convtasnet_libri2mix"
@@ -116,13 +117,12 @@ def test_a_rate_that_a_file_lacks_is_that_of_its_publication(cache):
 
 
 def test_names(tmp_path, monkeypatch):
-    assert published.publication("mpariente/ConvTasNet_WHAM!_sepclean") == (
-        "convtasnet_wham"
-    )
-    assert published.publication("speech2") is None
+    alias = locate_model("mpariente/ConvTasNet_WHAM!_sepclean", weights.MODELS)
+    assert (alias.name, alias.published) == ("convtasnet_wham", True)
+    assert not locate_model("speech2", weights.MODELS).published
     monkeypatch.chdir(tmp_path)
     (tmp_path / "convtasnet_wham").mkdir()
-    assert published.publication("convtasnet_wham") is None
+    assert not locate_model("convtasnet_wham", weights.MODELS).published
     with pytest.raises(CheckpointError, match=r"convtasnet_wham, conv_tasnet_base"):
         weights.restore("convtasnet_wham")
 

@@ -11,7 +11,7 @@ from common import audio
 from common.config import ConfigError, save
 from common.corpora import fuss
 from common.synthetic import miniature
-from mixit import published
+from mixit import weights
 from mixit.config import FUSS
 from mixit.convert import bundle
 from mixit.evaluate import evaluate
@@ -59,7 +59,7 @@ def _si_sdr(reference, estimate):
 
 
 def test_small_and_without_paths():
-    folder = published.resolve("mini")
+    folder = weights.locate("mini").path
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size < 3_000_000
     assert '"output": null' in (folder / "config.json").read_text()
@@ -93,7 +93,7 @@ def test_the_outputs_of_universal_add_up_to_a_second_of_sound():
 
 
 def test_the_card_of_universal_states_scores_on_recordings():
-    folder = published.resolve("universal")
+    folder = weights.locate("universal").path
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size < 6_000_000
     assert '"output": null' in (folder / "config.json").read_text()

@@ -99,6 +99,16 @@ def test_google_words(golden, listed, run, tmp_path, capsys):
     assert "2Si" in capsys.readouterr().out
 
 
+def test_scores_of_a_bundled_model_are_not_written_into_the_package(
+    listed, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    model = replace(even(4), sample_rate=16000)
+    monkeypatch.setattr(evaluate, "load", lambda *_, **__: model)
+    assert evaluate.main(["mini", "-dp", str(listed), "--limit", "1"]) == 0
+    assert (tmp_path / "evaluation" / "mini" / "scores.csv").exists()
+
+
 def test_google_words_for_a_checkpoint_and_its_graph(
     listed, tmp_path, capsys, monkeypatch
 ):

@@ -101,7 +101,7 @@ def test_name_that_cannot_be_downloaded(monkeypatch):
     monkeypatch.setenv("GRESEARCH_URL", "http://127.0.0.1:9")
     with pytest.raises(DownloadError, match=r"inference.meta cannot be downloaded"):
         mixit.load("bird4")
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
+    with pytest.raises(CheckpointError, match="nightingale does not exist; expected"):
         mixit.load("nightingale")
 
 

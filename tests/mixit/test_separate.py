@@ -50,14 +50,17 @@ def test_command(run, song, tmp_path, capsys):
     assert separate.main([*words, "--overwrite", "--targets", "source1"]) == 0
 
 
-@pytest.mark.parametrize("broken", ["nothing", "empty"])
-def test_no_model(tmp_path, song, capsys, broken):
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [("nothing", "does not exist; expected a run"), ("empty", "is no checkpoint")],
+)
+def test_no_model(tmp_path, song, capsys, broken, sentence):
     folder = tmp_path / broken
     if broken == "empty":
         folder.mkdir()
     assert separate.main([str(song), "--model", str(folder)]) == 1
-    assert "is no checkpoint" in capsys.readouterr().err
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
+    assert sentence in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match=sentence):
         mixit.load(folder)
 
 

@@ -304,7 +304,7 @@ def test_an_evaluation_that_was_killed_and_the_model_changed(
     (root / "train").mkdir()
     model = scaled(1.0)
     monkeypatch.setattr(evaluate, "load", lambda *_, **__: model)
-    words = ["model", "--root", str(root), "--row", "none", "--evaldir"]
+    words = ["umx", "--root", str(root), "--row", "none", "--evaldir"]
     made = run._separate
 
     def killed(separator, song, *rest):
@@ -375,14 +375,14 @@ def fixed_model(monkeypatch):
 def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     """The words of 2019: model in front, outdir and evaldir."""
     output = tmp_path / "scores"
-    words = ["model", "--root", str(corpus_root), "--evaldir", str(output)]
+    words = ["umx", "--root", str(corpus_root), "--evaldir", str(output)]
     words += ["--outdir", str(tmp_path / "kept"), "--limit", "2", "--row", "umx"]
     assert evaluate.main([*words, "--targets", "vocals", "--residual", PAIR[1]]) == 1
     said = capsys.readouterr()
     assert "b - silent: the reference of vocals is silent" in said.err
     assert "a - good: SDR vocals" in said.out
     assert fixed_model == {
-        "model": "model",
+        "model": "umx",
         "targets": ["vocals"],
         "niter": 1,
         "softmask": False,

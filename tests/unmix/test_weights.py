@@ -23,6 +23,7 @@ from common.corpora import musdb
 from common.download import DownloadError, expected_digest
 from common.synthetic import miniature
 from common.training.checkpoint import CheckpointError, save_network
+from common.weights.locate import locate_model
 from unmix import published, weights
 from unmix.config import TINY, Network
 from unmix.model import OpenUnmix
@@ -62,7 +63,8 @@ def test_the_configuration_of_a_run(folder):
     assert weights.run_config("mini").target == ("vocals",)
     assert weights.run_config("umxhq") is None
     assert weights.run_config(folder) is None
-    assert weights.run_config("nowhere") is None
+    with pytest.raises(CheckpointError, match="nowhere does not exist; expected"):
+        weights.run_config("nowhere")
 
 
 def test_run_folder(tmp_path):
@@ -251,7 +253,6 @@ def test_unknown_target(server):
 
 def test_an_existing_path_is_taken_before_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert published.is_published("umxhq")
-    assert not published.is_published("mine")
+    assert locate_model("umxhq", weights.MODELS).published
     (tmp_path / "umxhq").mkdir()
-    assert not published.is_published("umxhq")
+    assert not locate_model("umxhq", weights.MODELS).published

@@ -20,6 +20,8 @@ from common.signal.stft import Stft
 from common.training.schedule import Schedule
 
 NetworkName = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
+ON_SPECTRA = "dpcl", "mask_inference", "chimera"
+"""Networks on spectra; the others are on waveforms."""
 Dataset = Literal[CorpusName, "snippets"]
 Target = Literal["psa", "psa_untruncated", "msa", "irm"]
 Curriculum = tuple[tuple[int, float], ...]

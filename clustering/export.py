@@ -19,8 +19,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from clustering import light
-from clustering.config import ClusteringConfig, NetworkName
-from clustering.losses.objective import SPECTRAL
+from clustering.config import ON_SPECTRA, ClusteringConfig, NetworkName
 from clustering.models import layers
 from clustering.models.conv_block import Block
 from clustering.models.network import require_mono
@@ -63,7 +62,7 @@ def export(path: str | Path, checkpoint: str | None = None) -> Export:
 def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
     """Prepare the export of a network with its configuration."""
     require_mono(config)
-    spectral = config.role in SPECTRAL
+    spectral = config.role in ON_SPECTRA
     shape = [None, None, config.stft.bins] if spectral else [None, None]
     waveform = sound(1, config.sample_rate)
     params = replace(config.stft, padding="constant_whole")
@@ -82,7 +81,7 @@ def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
 
 def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that separation needs besides the network."""
-    if config.role not in SPECTRAL:
+    if config.role not in ON_SPECTRA:
         return {
             "size": bank(config).size,
             "stride": bank(config).stride,

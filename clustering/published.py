@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from common.download import obtain
-from common.evaluation import published as numbers
-from common.evaluation.published import Number
-from common.evaluation.table import markdown
 from common.files import cache_folder
 from common.weights.entry import Entry, published_file
 
 if TYPE_CHECKING:
     from clustering.config import ClusteringConfig
+    from common.evaluation.published import Number
 
 NOT_RUN = "not run here"
 NOT_MEASURED = "not measured"
@@ -37,12 +35,6 @@ NAMES = {
     "SDRi": "bss_sdr_improvement",
 }
 """Our names of the measures, by those of papers."""
-
-PUBLISHED: Sequence[Number] = tuple(
-    number for number in numbers.read(Path(__file__).parent) if number.value
-)
-"""Numbers at 8 kHz for mixtures cut to the shorter utterance."""
-
 
 HUGGING_FACE = "https://huggingface.co"
 PYTORCH = "https://download.pytorch.org"
@@ -147,13 +139,22 @@ WEIGHTS = 5_050_545
 def rows(config: ClusteringConfig) -> list[Number]:
     """List the published scores on the corpus and the task of a run.
 
+    They are at 8 kHz, for mixtures cut to the shorter utterance.
+
     >>> from clustering.config import ClusteringConfig
     >>> rows(ClusteringConfig())[0].text
     '10.3 dB'
     """
+    # Separation needs no scores.
+    from common.evaluation import published as numbers
+
     task = config.task if config.dataset == "wham" else "mix_clean"
     run = config.dataset, task
-    return [each for each in PUBLISHED if (each.table, each.condition) == run]
+    return [
+        number
+        for number in numbers.read(Path(__file__).parent)
+        if number.value and (number.table, number.condition) == run
+    ]
 
 
 def is_comparable(config: ClusteringConfig, split: str, count: int) -> bool:
@@ -175,6 +176,8 @@ def table(
     Returns:
         A table of Markdown, empty for a corpus without published scores.
     """
+    from common.evaluation.table import markdown
+
     published = rows(config)
     if not published:
         return ""

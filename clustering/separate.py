@@ -14,9 +14,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from clustering.clusterers.cluster import cluster
-from clustering.config import ClusteringConfig
+from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.light import levelled
-from clustering.losses.objective import SPECTRAL
 from clustering.models.shapes import Filterbank
 from clustering.weights import restore
 from common.separation.command import command
@@ -67,7 +66,7 @@ def separator(
     overlap: float = 0.25,
 ) -> Separator:
     """Make a separator of a network."""
-    spectral = config.role in SPECTRAL
+    spectral = config.role in ON_SPECTRA
     estimate = _of_spectra(net, config) if spectral else _of_waveforms(net, config)
     count, levels = source_count(config), is_levelled(config)
 
@@ -104,12 +103,12 @@ def _facts(config: ClusteringConfig) -> tuple[Any, ...]:
 def _masks_add_up(config: ClusteringConfig) -> bool:
     """Whether the masks of the spectrum add up to 1 at all points."""
     softmax = config.spectral.mask_activation[-1:] == ("softmax",)
-    return config.role == "dpcl" or (config.role in SPECTRAL and softmax)
+    return config.role == "dpcl" or (config.role in ON_SPECTRA and softmax)
 
 
 def is_levelled(config: ClusteringConfig) -> bool:
     """Whether the loss of a network leaves the level of its estimates open."""
-    return config.role not in SPECTRAL and config.loss.inference_kind == "si_sdr"
+    return config.role not in ON_SPECTRA and config.loss.inference_kind == "si_sdr"
 
 
 def source_count(config: ClusteringConfig) -> int:

@@ -23,9 +23,8 @@ from clustering.clusterers.confidence import confidences
 from clustering.clusterers.gaussian_mixture import GaussianMixture
 from clustering.clusterers.kmeans import distances
 from clustering.clusterers.principal import Principal, principal
-from clustering.config import ClusteringConfig
+from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.evaluate import read
-from clustering.losses.objective import SPECTRAL
 from clustering.models.network import require_mono
 from clustering.nussl import experiment_file
 from clustering.nussl.experiment_file import Data, Experiment
@@ -135,7 +134,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
         magnitude[0].numpy(),
         tf.abs(stft(tf.constant(estimates), params)).numpy(),
     )
-    if role not in SPECTRAL:
+    if role not in ON_SPECTRA:
         return waveforms
     outputs = getattr(trained.net, "infer", trained.net)(magnitude)
     if role == "mask_inference":
@@ -296,7 +295,7 @@ def _main(options: argparse.Namespace) -> int:
             f"{source.path} has no data set {missing[0]!r}; expected one of "
             f"{', '.join(source.data) or 'none'}"
         )
-    if trained.config.role not in SPECTRAL:
+    if trained.config.role not in ON_SPECTRA:
         say(f"{trained.config.kind} has no embedding and no masks of a spectrogram")
     elif trained.config.role == "mask_inference":
         say("mask_inference has no embedding: its panels are left out")

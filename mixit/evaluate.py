@@ -262,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--row",
-        choices=[*published.SCORES, "none"],
+        choices=[*published.scores(), "none"],
         help="published row to print beside; default: the one that the run repeats",
     )
     add(

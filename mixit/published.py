@@ -13,6 +13,7 @@ miniature has its own table without published numbers.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -27,8 +28,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import files
 from common.download import DownloadError, obtain
-from common.evaluation import published as numbers
-from common.evaluation.table import markdown
 from common.weights.card import NOT_MEASURED
 from common.weights.entry import Entry, published_file
 from mixit.config import FUSS, FUSS_SUPERVISED, MixitConfig
@@ -143,7 +142,15 @@ class PublishedScore(NamedTuple):
     source: str
 
 
-def _scores() -> dict[str, PublishedScore]:
+@functools.cache
+def scores() -> Mapping[str, PublishedScore]:
+    """Return the published rows by the preset that reproduces each.
+
+    The row ``sparse`` is that of any run with this loss.
+    """
+    # Separation needs no scores.
+    from common.evaluation import published as numbers
+
     rows: dict[str, PublishedScore] = {}
     for number in numbers.read(Path(__file__).parent):
         row = rows.get(number.row)
@@ -154,10 +161,6 @@ def _scores() -> dict[str, PublishedScore]:
             number.model, number.condition, values, number.source
         )
     return rows
-
-
-SCORES = _scores()
-"""Rows by the preset that reproduces them; ``sparse``: any run with that loss."""
 
 
 def folder(name: str) -> Path:
@@ -275,7 +278,7 @@ def _entry(name: str, model: Model) -> Entry:
 
 
 def _score(name: str) -> str:
-    row = SCORES[ROWS[name]] if name in ROWS else None
+    row = scores()[ROWS[name]] if name in ROWS else None
     if row is None or not row.values:
         return NOT_MEASURED
     values = ", ".join(f"{measure} {value}" for measure, value in row.values.items())
@@ -289,7 +292,7 @@ def row_of(config: MixitConfig) -> str | None:
         config: Configuration of the run.
 
     Returns:
-        Its name in ``SCORES``; None if network, losses or corpus differ.
+        Its name in :func:`scores`; None if network, losses or corpus differ.
     """
     if config.dataset != "fuss":
         return None
@@ -324,13 +327,15 @@ def summary_table(summary: Mapping[str, Any]) -> str:
 
     Args:
         summary: Of :func:`mixit.metrics.summarise` or
-            ``summarise_mixtures``, with ``row`` (a name in ``SCORES`` or None) and
+            ``summarise_mixtures``, with ``row`` (a name in :func:`scores` or None) and
             ``synthetic``.
 
     Returns:
         A line of origin and a table, with a published column if there is a row.
     """
-    row = None if summary.get("synthetic") else SCORES.get(summary.get("row") or "")
+    from common.evaluation.table import markdown
+
+    row = None if summary.get("synthetic") else scores().get(summary.get("row") or "")
     names = measures(dict(summary))
     head = ["measure", "mean", "deviation", _pool_name(summary)]
     columns = [*head, "published"] if row else head
@@ -347,6 +352,8 @@ def scores_table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
     Returns:
         A table of the published rows, and one of the runs on synthetic sounds.
     """
+    from common.evaluation.table import markdown
+
     real = {
         summary.get("row"): summary
         for summary in summaries
@@ -354,7 +361,7 @@ def scores_table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
     }
     head = ["preset", "model", "test set", "1S", "published", "MSi", "published"]
     cells = []
-    for name, row in SCORES.items():
+    for name, row in scores().items():
         line = [f"`{name}`", row.model, row.test_set]
         for measure in ("1S", "MSi"):
             ours = _mean(real[name], measure) if name in real else NOT_RUN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,7 @@ SINGLE_READER = {
     "clustering.clipping": "AutoClip, a paper of its own",
     "clustering.plot": "the plot of a separated item",
     "clustering.mixtures": "mixtures drawn from clean sounds; mix is its command",
+    "clustering.losses.objective": "the loss of each network",
     "clustering.nussl.cookiecutter": "the experiment files of cookiecutter-nussl",
     "clustering.clusterers.numpy_kmeans": "k-means without TensorFlow",
     "common.audio.ffmpeg_encoder": "encoding by ffmpeg through a pipe",
@@ -106,8 +107,13 @@ def parse(module: str) -> ast.Module:
 @functools.cache
 def imported(tree: ast.Module) -> list[str]:
     """Every dotted name that a module imports, anywhere in it."""
+    return names_of(ast.walk(tree))
+
+
+def names_of(nodes: Iterable[ast.AST]) -> list[str]:
+    """Every dotted name that statements import."""
     names = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -342,6 +348,44 @@ def importers() -> dict[str, set[str]]:
                     modules[target].add(name)
                     break
     return modules
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node below another one that runs when its module is imported."""
+    for child in ast.iter_child_nodes(node):
+        test = ast.unparse(child.test) if isinstance(child, ast.If) else ""
+        if "TYPE_CHECKING" not in test and not isinstance(child, ast.FunctionDef):
+            yield child
+            yield from run_at_import(child)
+
+
+def reached(name: str) -> set[str]:
+    """Modules of the product that the import of a module imports, itself included."""
+    modules = {
+        m.removesuffix(".py").replace("/", ".").removesuffix(".__init__"): m
+        for m in MODULES
+    }
+    seen: set[str] = set()
+    queue = [name]
+    while queue:
+        module = queue.pop()
+        if module in modules and module not in seen:
+            seen.add(module)
+            queue += names_of(run_at_import(parse(modules[module])))
+            queue.append(module.rpartition(".")[0])
+        elif module not in modules and "." in module:
+            queue.append(module.rpartition(".")[0])
+    return seen
+
+
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_separation_imports_neither_scoring_nor_training(pillar):
+    modules = reached(f"{pillar}.separate")
+    assert {"common.weights.locate", "common.training.checkpoint"} <= modules
+    assert "common.evaluation.table" in reached(f"{pillar}.evaluate")
+    assert not {name for name in modules if name.startswith("common.evaluation")}
+    others = {f"{pillar}.evaluate", f"{pillar}.train", "common.training.loop"}
+    assert not modules & others
 
 
 def test_a_module_with_one_reader_is_an_idea_of_its_own():

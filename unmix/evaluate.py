@@ -41,7 +41,7 @@ from common.training.loop import say
 from common.weights.locate import locate_model
 from unmix import corpus, weights
 from unmix.config import UMX, UnmixConfig
-from unmix.published import SCORES
+from unmix.published import medians
 from unmix.scoring import tables
 from unmix.scoring.run import PROGRAM, Folders, check_record, evaluate
 from unmix.scoring.songs import (
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--row",
-        choices=[*SCORES, "none"],
+        choices=[*medians(), "none"],
         help="published row to print beside; default: the one that the model repeats",
     )
     add(
@@ -179,7 +179,7 @@ def _row(
     """Choose the row of the published table to compare with, if any."""
     row = options.row
     if dataset == MUSDB and row is None:
-        row = options.model if options.model in SCORES else None
+        row = options.model if options.model in medians() else None
         row = row or (tables.row_of(config) if config else None)
     return None if row == "none" else row
 
@@ -292,7 +292,7 @@ def _write(summary: tables.Summary, rows: Sequence[Row], output: Path) -> None:
     sys.stdout.write(text)
     title = f"{summary['model']}, {summary['tracks']} songs of {summary['subset']}"
     title += ", synthetic sounds" if summary["synthetic"] else ""
-    row = None if summary["synthetic"] else SCORES.get(summary["row"] or "")
+    row = None if summary["synthetic"] else medians().get(summary["row"] or "")
     try:
         plots.save(tables.plot_scores(rows, title, row), output / "scores.png")
     except plots.PlotError as error:

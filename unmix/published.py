@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import logging
 import os
 import sys
@@ -17,7 +18,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common.download import DownloadError, expected_digest, obtain
-from common.evaluation import published as numbers
 from common.files import cache_folder
 from common.weights.card import NOT_MEASURED
 from common.weights.entry import Entry, File, published_file
@@ -103,19 +103,22 @@ MODELS: Mapping[str, Publication] = MappingProxyType(
 """Publications by the names that ``unmix.load`` takes."""
 
 
-def _scores() -> dict[str, dict[str, dict[str, float]]]:
+@functools.cache
+def medians() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    """Return published medians in dB by publication, target and metric.
+
+    They are of the test set of MUSDB18, four targets, one iteration of the filter. All
+    numbers are quoted from the authors.
+    """
+    # Separation needs no scores.
+    from common.evaluation import published as numbers
+
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for number in numbers.read(Path(__file__).parent):
         if number.amount is not None:
             cells = rows.setdefault(number.row, {}).setdefault(number.condition, {})
             cells[number.measure] = number.amount
     return rows
-
-
-SCORES: Mapping[str, Mapping[str, Mapping[str, float]]] = _scores()
-"""Medians in dB by publication, target and metric: the test set of MUSDB18, four
-targets, one iteration of the filter. All numbers are quoted from the authors.
-"""
 
 
 def folder(name: str) -> Path:
@@ -207,9 +210,9 @@ def _size(model: Publication) -> int | None:
 
 def _score(name: str) -> str:
     """Return the medians of the signal-to-distortion ratio as text."""
-    if name not in SCORES:
+    if name not in medians():
         return NOT_MEASURED
-    values = (f"{target} {row['SDR']}" for target, row in SCORES[name].items())
+    values = (f"{target} {row['SDR']}" for target, row in medians()[name].items())
     return f"SDR {', '.join(values)} dB (MUSDB18 test, medians)"
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import tensorflow as tf
 
 from clustering import extension
-from clustering.config import ClusteringConfig
+from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.losses import targets
 from clustering.losses.deep_clustering import (
     Normalization,
@@ -19,7 +19,6 @@ from clustering.losses.permutation_invariant import InferenceLoss, pit
 from common.config import ConfigError
 from common.signal.stft import istft, stft
 
-SPECTRAL = ("dpcl", "mask_inference", "chimera")
 RATIOS = ("si_sdr", "snr")
 """Losses that are defined only for waveforms."""
 
@@ -71,7 +70,7 @@ def prepare(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Batch:
     1024
     """
     mixture, sources = batch["mixture"], batch["sources"]
-    if config.role not in SPECTRAL:
+    if config.role not in ON_SPECTRA:
         return Batch(mixture, sources, None, None, sources)
     spectrum, spectra = stft(mixture, config.stft), stft(sources, config.stft)
     functions = {

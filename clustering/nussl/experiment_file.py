@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,7 +41,6 @@ from common.config import (
 )
 from common.experiment import take_option
 from common.files import user_path
-from common.training.loop import say
 from common.weights import bundled
 
 SUFFIXES = (".yml", ".yaml")
@@ -105,7 +105,7 @@ def read(path: str | Path) -> Experiment:
     experiment = translate(values, path)
     ignored = cookiecutter.ignored(values) if cookiecutter.is_experiment(values) else []
     if ignored:
-        say(f"{path}: without meaning here: {', '.join(ignored)}")
+        sys.stdout.write(f"{path}: without meaning here: {', '.join(ignored)}\n")
     return experiment
 
 

@@ -21,7 +21,7 @@ from common.evaluation.table import Row, markdown
 from common.files import replacing
 from common.plots import PlotError
 from unmix.config import UMX, UMXHQ, UnmixConfig
-from unmix.published import SCORES
+from unmix.published import medians
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -188,13 +188,13 @@ def summary_table(summary: Summary) -> str:
 
     Args:
         summary: Scores by target in ``targets``, ``row`` (a name in
-            :data:`unmix.published.SCORES` or None), ``tracks``, ``seconds``,
+            :func:`unmix.published.medians` or None), ``tracks``, ``seconds``,
             ``subset`` and ``synthetic``.
 
     Returns:
         A line of origin, and a table, with published numbers if there are any.
     """
-    row = None if summary.get("synthetic") else SCORES.get(summary.get("row") or "")
+    row = None if summary.get("synthetic") else medians().get(summary.get("row") or "")
     head = ["target"]
     for metric in METRICS:
         head += [metric, "published"] if row else [metric]
@@ -230,7 +230,7 @@ def published_table(summaries: Sequence[Summary] = ()) -> str:
     for metric in METRICS:
         head += [f"{metric} published", "here"]
     cells = []
-    for name, row in SCORES.items():
+    for name, row in medians().items():
         for target in row:
             line = [f"`{name}`", target]
             here = ours.get(name, {}).get("targets", {}).get(target, {})

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
 from clustering import extension
-from clustering.clusterers.cluster import Clustering
 from clustering.losses.deep_clustering import Normalization
 from clustering.losses.permutation_invariant import InferenceLoss
 from clustering.losses.targets import WeightName
@@ -23,12 +22,13 @@ NetworkName = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasne
 ON_SPECTRA = "dpcl", "mask_inference", "chimera"
 """Networks on spectra; the others are on waveforms."""
 Dataset = Literal[CorpusName, "snippets"]
+Method = Literal["kmeans", "gmm"]
+MaskName = Literal["soft", "binary", "posterior"]
 Target = Literal["psa", "psa_untruncated", "msa", "irm"]
 Curriculum = tuple[tuple[int, float], ...]
 
 SPECTRAL = Spectral(embedding_activation=("tanh",))
 TASNET, CONV_TASNET = Tasnet(), ConvTasnet()
-CLUSTER = Clustering(percentile=95.0)
 
 
 def _check_name(key: str, value: str, choices: Sequence[str]) -> None:
@@ -74,6 +74,72 @@ class Loss:
         _check_name("loss.inference_kind", self.inference_kind, choices)
 
 
+@dataclass(frozen=True)
+class Clustering:
+    """Options of the clustering of embeddings and of the masks.
+
+    Attributes:
+        sources: Number of masks.
+        method: ``"kmeans"``, or ``"gmm"``, Gaussians with full covariances, whose
+            responsibilities are the masks.
+        percentile: Points are clustered if their magnitude is not below this percentile
+            of the item, 0 to 100; 0 takes all. See ``loudest`` in
+            :mod:`clustering.clusterers.cluster`.
+        within_db: Of these, only points less than this number of dB below the loudest
+            point of the item are clustered, as by the weight ``"vad"`` of training;
+            none: all of them.
+        mask: Masks of k-means: see ``soft_masks``, ``posterior_masks`` and
+            ``binary_masks`` there. A Gaussian mixture has binary masks or its
+            responsibilities.
+        beta: Decay of soft and posterior masks with the distance, above 0.
+        restarts: Independent starts of k-means.
+        weighted: Whether points are weighted by their magnitude.
+        order_by_size: Put the source with the largest mask first.
+
+    Raises:
+        ValueError: A value is invalid.
+    """
+
+    sources: int = 2
+    method: Method = "kmeans"
+    percentile: float = 90.0
+    within_db: float | None = None
+    mask: MaskName = "soft"
+    beta: float = 5.0
+    restarts: int = 1
+    weighted: bool = False
+    order_by_size: bool = True
+
+    def __post_init__(self) -> None:
+        for name, names in (("method", Method), ("mask", MaskName)):
+            value, choices = getattr(self, name), get_args(names)
+            if value not in choices:
+                raise ValueError(
+                    f"{name} is {value!r}; expected one of {', '.join(choices)}"
+                )
+        for name in ("sources", "restarts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        check_percentile(self.percentile)
+        if self.within_db is not None and not self.within_db > 0:
+            raise ValueError(
+                f"within_db is {self.within_db}; expected none or a number above 0"
+            )
+        if not self.beta > 0:
+            raise ValueError(f"beta is {self.beta}; expected a number above 0")
+
+
+def check_percentile(percentile: float) -> None:
+    """Refuse what is no percentile.
+
+    Raises:
+        ValueError: It is below 0 or above 100.
+    """
+    if not 0 <= percentile <= 100:
+        raise ValueError(f"percentile is {percentile}; expected 0 to 100")
+
+
+CLUSTER = Clustering(percentile=95.0)
 LIMITS = {"auto": "clip_percentile", "norm": "clip_norm"}
 """Keys that limit the gradient, by the ``clip_kind`` of earlier releases."""
 

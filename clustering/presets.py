@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clustering.clusterers.cluster import Clustering
-from clustering.config import CONV_TASNET, TASNET, ClusteringConfig, Loss
+from clustering.config import CONV_TASNET, TASNET, Clustering, ClusteringConfig, Loss
 from clustering.models.shapes import (
     ConvTasnet,
     Features,

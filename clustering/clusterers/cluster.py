@@ -6,74 +6,18 @@ and of 2019.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from clustering.clusterers import gaussian_mixture
 from clustering.clusterers.gaussian_mixture import GaussianMixture
 from clustering.clusterers.kmeans import Seed, distances, kmeans
+from clustering.config import Clustering, check_percentile
 from clustering.losses.targets import vad
 
-Method = Literal["kmeans", "gmm"]
-MaskName = Literal["soft", "binary", "posterior"]
 Model = tf.Tensor | GaussianMixture
 """Centroids, float32 [batch, sources, dim], or a mixture of Gaussians."""
-
-
-@dataclass(frozen=True)
-class Clustering:
-    """Options of the clustering of embeddings and of the masks.
-
-    Attributes:
-        sources: Number of masks.
-        method: ``"kmeans"``, or ``"gmm"``, Gaussians with full covariances, whose
-            responsibilities are the masks.
-        percentile: Points are clustered if their magnitude is not below this percentile
-            of the item, 0 to 100; 0 takes all. See :func:`loudest`.
-        within_db: Of these, only points less than this number of dB below the loudest
-            point of the item are clustered, as by the weight ``"vad"`` of training;
-            none: all of them.
-        mask: Masks of k-means: see :func:`soft_masks`, :func:`posterior_masks` and
-            :func:`binary_masks`. A Gaussian mixture has binary masks or its
-            responsibilities.
-        beta: Decay of soft and posterior masks with the distance, above 0.
-        restarts: Independent starts of k-means.
-        weighted: Whether points are weighted by their magnitude.
-        order_by_size: Put the source with the largest mask first.
-
-    Raises:
-        ValueError: A value is invalid.
-    """
-
-    sources: int = 2
-    method: Method = "kmeans"
-    percentile: float = 90.0
-    within_db: float | None = None
-    mask: MaskName = "soft"
-    beta: float = 5.0
-    restarts: int = 1
-    weighted: bool = False
-    order_by_size: bool = True
-
-    def __post_init__(self) -> None:
-        for name, names in (("method", Method), ("mask", MaskName)):
-            value, choices = getattr(self, name), get_args(names)
-            if value not in choices:
-                raise ValueError(
-                    f"{name} is {value!r}; expected one of {', '.join(choices)}"
-                )
-        for name in ("sources", "restarts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        _check_percentile(self.percentile)
-        if self.within_db is not None and not self.within_db > 0:
-            raise ValueError(
-                f"within_db is {self.within_db}; expected none or a number above 0"
-            )
-        if not self.beta > 0:
-            raise ValueError(f"beta is {self.beta}; expected a number above 0")
 
 
 class Clustered(NamedTuple):
@@ -247,7 +191,7 @@ def loudest(magnitude: tf.Tensor, percentile: float) -> tf.Tensor:
     >>> loudest([[5.0, 1.0, 3.0, 4.0, 2.0]], 50.0).numpy()[0].tolist()
     [0, 2, 3]
     """
-    _check_percentile(percentile)
+    check_percentile(percentile)
     magnitude = tf.convert_to_tensor(magnitude)
     total = tf.shape(magnitude)[1]
     if percentile == 0:
@@ -295,8 +239,3 @@ def _checked(embedding: tf.Tensor, magnitude: tf.Tensor) -> tuple[tf.Tensor, tf.
             "point for each bin of each frame"
         )
     return embedding, magnitude
-
-
-def _check_percentile(percentile: float) -> None:
-    if not 0 <= percentile <= 100:
-        raise ValueError(f"percentile is {percentile}; expected 0 to 100")

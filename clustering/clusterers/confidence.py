@@ -35,14 +35,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from clustering.clusterers.cluster import (
-    Clustering,
-    binary_masks,
-    loudest,
-    posterior_masks,
-)
+from clustering.clusterers.cluster import binary_masks, loudest, posterior_masks
 from clustering.clusterers.kmeans import Seed, distances, kmeans
-from clustering.config import ClusteringConfig
+from clustering.config import Clustering, ClusteringConfig
 from clustering.losses import deep_clustering as losses
 from clustering.models.network import require_mono
 from common.signal.stft import stft

@@ -36,7 +36,7 @@ def masks(
     Args:
         embedding: float32 [points, dim], points = frames * bins, bins fastest.
         magnitude: Of the mixture, float32 [frames, bins], not negative.
-        options: Options of :class:`clustering.clusterers.cluster.Clustering`, by name.
+        options: Options of :class:`clustering.config.Clustering`, by name.
         chances: Uniform random numbers [restarts, sources, draws].
 
     Returns:

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clustering.clusterers.cluster import Clustering
-from clustering.config import ClusteringConfig
+from clustering.config import Clustering, ClusteringConfig
 from clustering.models import shapes
 from clustering.models.layers import Linear
 from clustering.models.network import HEADS

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from clustering.clusterers.cluster import Clustering
+from clustering.config import Clustering
 from clustering.models.shapes import ConvTasnet, Features, Filterbank, Recurrent, Tasnet
 from clustering.presets import TINY
 from common.synthetic import miniature

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from clustering.clusterers import gaussian_mixture
 from clustering.clusterers.cluster import (
-    Clustering,
     cluster,
     loudest,
     masks,
     posterior_masks,
     soft_masks,
 )
+from clustering.config import Clustering
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from clustering.clusterers import confidence
-from clustering.clusterers.cluster import Clustering
 from clustering.clusterers.confidence import MEASURES, confidences
 from clustering.clusterers.kmeans import center, lloyd
+from clustering.config import Clustering
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clustering.clusterers import numpy_kmeans
-from clustering.clusterers.cluster import Clustering, cluster, loudest
-from clustering.config import ClusteringConfig
+from clustering.clusterers.cluster import cluster, loudest
+from clustering.config import Clustering, ClusteringConfig
 from clustering.export import _settings
 
 OPTIONS = [

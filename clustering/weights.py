@@ -28,6 +28,7 @@ from common.training import network_file
 from common.training.checkpoint import (
     CONFIG,
     CheckpointError,
+    not_a_run,
     restore_network,
 )
 from common.weights import torch_file
@@ -71,16 +72,18 @@ def restore(
         ConfigError: The experiment file is invalid or names no model.
         DownloadError: A publication cannot be downloaded.
     """
+    location = locate_model(path, MODELS)
+    if location.run is not None:
+        config = load_config(ClusteringConfig, location.run / CONFIG)
+        net = network(config)
+        restore_network(location.path, net, checkpoint)
+        return Trained(net, config)
     if experiment_file.is_file(path):
         return restore_named(experiment_file.read(path), checkpoint)
-    location = locate_model(path, MODELS, checkpoint)
-    if location.run is None:
-        model = read(location)
-        return Trained(model.network, configuration(model, sample_rate))
-    config = load_config(ClusteringConfig, location.run / CONFIG)
-    net = network(config)
-    restore_network(location.path, net, checkpoint)
-    return Trained(net, config)
+    if checkpoint is not None:
+        raise not_a_run(path, checkpoint)
+    model = read(location)
+    return Trained(model.network, configuration(model, sample_rate))
 
 
 def start_from(net: keras.Model, config: ClusteringConfig) -> None:

@@ -81,7 +81,9 @@ def locate(
     if location.published:
         network = published.MODELS[location.name].network
         files = published.fetch(location.name, targets)
-        return Targets(folder, files, network=network, joint=network.bridged)
+        if not network.bridged:
+            return Targets(folder, files, network=network)
+        folder, targets = next(iter(files.values())), list(files)
     if folder.is_file():
         files = dict.fromkeys(xumx_file.targets(folder), folder)
         return Targets(folder, _chosen(folder, files, targets), joint=True)
@@ -120,18 +122,11 @@ def load(
             for target, run in located.paths.items()
         }
     if located.joint:
-        return xumx_file.load(*_joint(located.paths))
+        return xumx_file.load(located.folder, list(located.paths))
     return {
         target: _read(file, target, located.network)
         for target, file in located.paths.items()
     }
-
-
-def _joint(paths: Mapping[str, Path]) -> tuple[Path, list[str]]:
-    """Return the one file of some targets, which must hold all of them."""
-    path, chosen = next(iter(paths.values())), list(paths)
-    _chosen(path, dict.fromkeys(xumx_file.targets(path), path), chosen)
-    return path, chosen
 
 
 def _restored(

@@ -117,5 +117,5 @@ def exists(path: Path) -> bool:
 def _nearest(word: str, models: Models) -> str:
     """Return the end of a message with the names that are similar to a word."""
     names = [*bundled.names(models.pillar), *models.published, *models.aliases]
-    near = difflib.get_close_matches(word, names)
+    near = difflib.get_close_matches(word, names, n=2)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -66,9 +66,9 @@ class LearnedBasis(keras.layers.Layer):
 class StftBasis(keras.layers.Layer):
     """The STFT with a square-root Hann window; magnitudes are normalised as a whole.
 
-    As in Google's program there is a frame for every hop, the last ones padded with
-    zeros. The first samples are covered by one frame only, unless there is padding in
-    front.
+    As in Google's program, the window is that of TensorFlow, and there is a frame for
+    every hop, the last ones padded with zeros. The first samples are covered by one
+    frame only, unless there is padding in front.
 
     Args:
         config: Shape of the network.
@@ -78,7 +78,9 @@ class StftBasis(keras.layers.Layer):
         super().__init__(dtype="float32", **kwargs)
         window, hop = config.window_samples, config.hop_samples
         self.params = Stft(
-            window, hop, transform_samples(window), window="sqrt_hann", padding="end"
+            *(window, hop, transform_samples(window)),
+            window="sqrt_hann_tf",
+            padding="end",
         )
         self.coefficients = self.params.bins
         self.front = window - hop if config.front_padding else 0

@@ -271,7 +271,7 @@ def images(
     window, hop = (
         round(sample_rate * seconds) for seconds in (window_seconds, hop_seconds)
     )
-    params = Stft(window, hop, 2 ** (window - 1).bit_length(), "sqrt_hann", "end")
+    params = Stft(window, hop, 2 ** (window - 1).bit_length(), "sqrt_hann_tf", "end")
     return {
         _image_tag(tag): _draw(waveform, params) for tag, waveform in waveforms.items()
     }

@@ -15,7 +15,7 @@ import numpy as np
 Length = Any
 """A number of samples or frames: an int, or a scalar int32 tensor of a graph."""
 
-Window = Literal["hann", "sqrt_hann"]
+Window = Literal["hann", "sqrt_hann", "sqrt_hann_tf"]
 Padding = Literal["none", "end", "constant", "reflect", "constant_whole"]
 Scale = Literal["none", "window_sum", "tight"]
 
@@ -38,11 +38,13 @@ class Stft:
     """Parameters of a short-time Fourier transform.
 
     Attributes:
-        window_samples: Length of the periodic window, in samples.
+        window_samples: Length of the window, in samples.
         hop_samples: Distance of neighbouring frames, in samples, at most the window.
         fft_samples: Length of the transform; frames are zero padded at their end up
             to it. None means ``window_samples``.
-        window: ``"hann"``, or ``"sqrt_hann"``, its square root.
+        window: ``"hann"``, periodic, or ``"sqrt_hann"``, its square root, or
+            ``"sqrt_hann_tf"``, that of ``tf.signal.hann_window``, which is periodic for
+            even lengths and symmetric for odd ones.
         padding: Padding of n samples before framing (W window, H hop):
             ``"none"``: nothing; 1 + (n - W) // H frames, none if n < W; samples
             beyond the last frame are lost.
@@ -142,14 +144,16 @@ def num_frames(samples: Length, params: Stft) -> Length:
 
 
 def window(params: Stft) -> np.ndarray:
-    """Make the periodic window in float64, [window_samples].
+    """Make the window in float64, [window_samples].
 
     >>> window(Stft(4, 2)).round(3).tolist()
     [0.0, 0.5, 1.0, 0.5]
     """
-    phase = 2 * math.pi * np.arange(params.window_samples) / params.window_samples
-    hann = 0.5 - 0.5 * np.cos(phase)
-    return np.sqrt(hann) if params.window == "sqrt_hann" else hann
+    period = size = params.window_samples
+    if params.window == "sqrt_hann_tf" and size % 2:
+        period = size - 1
+    hann = 0.5 - 0.5 * np.cos(2 * math.pi * np.arange(size) / period)
+    return hann if params.window == "hann" else np.sqrt(hann)
 
 
 def analysis_window(params: Stft) -> np.ndarray:
@@ -185,7 +189,7 @@ def rim_gain(params: Stft) -> float:
 
 def _check_names(params: Stft) -> None:
     rules = {
-        "window": ("hann", "sqrt_hann"),
+        "window": ("hann", "sqrt_hann", "sqrt_hann_tf"),
         "padding": ("none", "end", "constant", "reflect", "constant_whole"),
         "scale": ("none", "window_sum", "tight"),
     }

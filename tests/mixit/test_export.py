@@ -22,6 +22,7 @@ SHAPES = [
     {"basis": "stft", "norm": "global_layer_norm", "num_mics": 2},
     {"basis": "stft", "front_padding": True, "mixture_consistency": "magsq"},
     {"basis": "stft", "mixture_consistency": "uniform"},
+    {"basis": "stft", "window_samples": 33, "hop_samples": 8},
     {"basis": "learned", "mixture_consistency": "none"},
 ]
 

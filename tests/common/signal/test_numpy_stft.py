@@ -9,6 +9,7 @@ from common.signal.framing import Stft
 PARAMS = [
     Stft(64, 16),
     Stft(40, 20, 64, "sqrt_hann", "end"),
+    Stft(33, 8, 64, "sqrt_hann_tf", "end"),
     Stft(64, 16, padding="constant"),
     Stft(64, 32, padding="reflect"),
     Stft(40, 16, 64, "sqrt_hann", "constant_whole", "window_sum"),

@@ -30,10 +30,9 @@ from common.corpora.track import CorpusError, Track
 from common.evaluation import command, score_key
 from common.evaluation.command import Evaluation
 from common.evaluation.table import Row, Rows
-from common.files import user_path, write_json, write_text
+from common.files import write_json, write_text
 from common.separation.separator import Separator
 from common.synthetic import miniature
-from common.training.checkpoint import CheckpointError
 from mixit import data, metrics, published, weights
 from mixit.config import Dataset, MixitConfig
 from mixit.convert import add_options
@@ -236,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         *("-mp", "--metagraph_path"),
-        help="run this graph beside the checkpoint as it is",
+        help="run this meta graph with the weights of the checkpoint, as it is",
     )
     add(
         "-dp", "--data_list_path", help="SPLIT_example_list.txt, for --data and --split"
@@ -315,20 +314,12 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> Separator:
-    """Load the model; with a meta graph, run that graph."""
+    """Load the model; with the path of a meta graph, run that graph."""
     names = (*OPTIONS, "checkpoint")
     chosen: dict[str, Any] = {name: getattr(options, name) for name in names}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if options.metagraph_path:
-        graph = user_path(options.metagraph_path)
-        model = weights.locate(options.model).path
-        beside = model if model.is_dir() else model.parent
-        if not graph.is_file() or graph.parent.resolve() != beside.resolve():
-            raise CheckpointError(
-                f"--metagraph_path is {graph}; expected a file in {beside}, beside the "
-                "checkpoint: copy it there, or leave it out"
-            )
-        chosen["metagraph"] = True
+        chosen["metagraph"] = options.metagraph_path
     return load(options.model, **chosen)
 
 

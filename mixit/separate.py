@@ -55,7 +55,7 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
     mixture_consistency: str | None = None,
     front_padding: bool | None = None,
     norm: str | None = None,
-    metagraph: bool = False,
+    metagraph: bool | str | Path = False,
     input_tensor: str | None = None,
     output_tensor: str | None = None,
     checkpoint: str | None = None,
@@ -80,7 +80,8 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
         front_padding: Whether the STFT begins with frames that hold zeros.
         norm: ``instance_norm`` over frames, ``layer_norm`` over channels or
             ``global_layer_norm`` over both, whatever the checkpoint calls it.
-        metagraph: Run the meta graph of a TF1 checkpoint as it is.
+        metagraph: Run the meta graph of a TF1 checkpoint as it is: the one beside it,
+            or the file of this path.
         input_tensor: Name of its input [1, mics, samples], by default Google's.
         output_tensor: Name of its output [1, sources, samples], likewise.
         checkpoint: Of a run folder: ``latest``, ``best`` or ``step-N``; by default the
@@ -120,7 +121,8 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
     if metagraph:
         _check_rate_alone(options)
         rate = published.with_rate(locate(location.path), options).rate
-        return _of_graph(MetaGraph(location.path, **tensors), rate, chunks)
+        file = None if metagraph is True else user_path(metagraph)
+        return _of_graph(MetaGraph(location.path, **tensors, file=file), rate, chunks)
     network, _ = restore(location.path, **tensors, **dataclasses.asdict(options))
     return separator(network, **chunks)
 

@@ -322,9 +322,10 @@ class MetaGraph:
     """A meta graph as a network.
 
     Args:
-        path: Prefix or folder of the checkpoint; the meta graph is beside it.
+        path: Prefix or folder of the checkpoint.
         input_tensor: Name of the mixture [1, mics, samples].
         output_tensor: Name of the estimates [1, sources, samples].
+        file: The meta graph; None finds the one beside the checkpoint.
 
     Attributes:
         num_mics: Microphones of its input.
@@ -342,13 +343,19 @@ class MetaGraph:
         path: str | Path,
         input_tensor: str = INPUT,
         output_tensor: str = OUTPUT,
+        file: Path | None = None,
     ) -> None:
         prefix = locate(path)
-        meta_graph = find(prefix)
+        meta_graph = file or find(prefix)
         if meta_graph is None:
             raise MetaGraphError(
                 f"{prefix.parent} holds no meta graph (inference.meta or "
                 f"{prefix.name}.meta); copy it there, or leave metagraph out"
+            )
+        if not meta_graph.is_file():
+            raise MetaGraphError(
+                f"the meta graph {meta_graph} is no file; expected one that TensorFlow "
+                "1 exported, such as inference.meta; correct the path"
             )
         weights = prefix.parent.glob(f"{prefix.name}.data-*")
         self.files = (meta_graph, *sorted(weights))

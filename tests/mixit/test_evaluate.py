@@ -119,10 +119,9 @@ def test_google_words_for_a_checkpoint_and_its_graph(
     assert evaluate.main([*words, "--num-dilations", "3", "--row", "none"]) == 0
     assert "There is no published number" in capsys.readouterr().out
     assert (tmp_path / "evaluation" / "scores.csv").exists()
-    graph = tmp_path / "inference.meta"
-    assert evaluate.main([*words, "-mp", str(graph)]) == 1
-    assert "inference.meta; expected a file in" in capsys.readouterr().err
-    graph.touch()
+    graph = str(tmp_path / "elsewhere" / "graph.meta")
+    assert evaluate.main([*words, "-mp", graph]) == 1
+    assert "graph.meta is no file; expected one that" in capsys.readouterr().err
     given = {}
 
     def meta_graph(path, **options):
@@ -130,8 +129,8 @@ def test_google_words_for_a_checkpoint_and_its_graph(
         return replace(even(4), sample_rate=16000)
 
     monkeypatch.setattr(evaluate, "load", meta_graph)
-    assert evaluate.main([*words, "-mp", str(graph)]) == 0
-    assert given == {"metagraph": True}
+    assert evaluate.main([*words, "-mp", graph]) == 0
+    assert given == {"metagraph": graph}
 
 
 def even(outputs):

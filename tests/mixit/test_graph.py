@@ -91,6 +91,16 @@ def test_networks_one_after_another_run_as_they_are(unpack):
     assert stereo["source0"].shape == (2, mixture.shape[-1])
 
 
+def test_the_named_graph_is_run_wherever_it_is(unpack, tmp_path):
+    folder, ((mixture, expected), *_) = unpack("scopes")
+    graph = tmp_path / "graph.meta"
+    (folder / "inference.meta").rename(graph)
+    for path in (graph, str(graph)):
+        estimates = mixit.load(folder, metagraph=path)(mixture[0])
+        np.testing.assert_allclose(estimates["source0"], expected[:, 0], atol=1e-6)
+        (folder / "inference.meta").touch()  # another one, which is not opened
+
+
 @pytest.mark.one_lane
 def test_sounds_shorter_than_a_frame(unpack):
     folder, ((mixture, _), *_) = unpack("skips_magsq")

@@ -69,7 +69,7 @@ def tracks(
     dataset: str = "fuss",
     bad: list[BadTrack] | None = None,
 ) -> list[Track]:
-    """List the examples of a split.
+    """List the examples of a split; of a file of FUSS, the first channel.
 
     Args:
         corpus: Folder of the corpus, from :func:`find_root`.
@@ -87,7 +87,7 @@ def tracks(
     if dataset == "fuss":
         if not _is_fuss(corpus):
             return roomsim.tracks(corpus, split, sample_rate)
-        return fuss.tracks(corpus, split, bad=bad)
+        return fuss.tracks(corpus, split, bad=bad, first_channel=True)
     options = Options(sample_rate=sample_rate, noise=True, skip=bad is not None)
     return catalogue.tracks(dataset, corpus, SPLITS[split], options)
 

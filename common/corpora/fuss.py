@@ -19,7 +19,7 @@ import numpy as np
 
 from common import audio
 from common.corpora import reading, sound_files
-from common.corpora.track import BadTrack, CorpusError, Track
+from common.corpora.track import BadTrack, Channel, CorpusError, Sound, Track
 from common.corpora.writing import quantise, write_wav
 from common.files import user_path, write_text
 
@@ -122,6 +122,7 @@ def tracks(
     *,
     samples: int | None = None,
     bad: list[BadTrack] | None = None,
+    first_channel: bool = False,
 ) -> list[Track]:
     """Return a split as tracks whose mixture is the sum of their sources.
 
@@ -132,6 +133,8 @@ def tracks(
             does; None takes the length of each track's longest source.
         bad: Takes the examples that are left out because a file of theirs is missing,
             broken or empty; None makes each an error.
+        first_channel: Take the first channel of files with several, as the original
+            program does.
 
     Returns:
         Tracks in the order of the list, named after their mixture files.
@@ -153,9 +156,10 @@ def tracks(
     result = []
     for name, example in named.items():
         length = max(infos[file].samples for file in example.sources)
-        sources = dict(
-            zip(source_names(len(example.sources)), example.sources, strict=True)
-        )
+        sounds: Sequence[Sound] = example.sources
+        if first_channel:
+            sounds = [_first_channel(file, infos[file]) for file in example.sources]
+        sources = dict(zip(source_names(len(sounds)), sounds, strict=True))
         result.append(Track(name, rate, samples or length, sources))
     return result
 
@@ -313,6 +317,11 @@ def _leave_out(
         )
     used = {file for example in named.values() for file in example.sources}
     return {file: info for file, info in infos.items() if file in used}
+
+
+def _first_channel(file: Path, info: audio.AudioInfo) -> Sound:
+    # A mono file stays a path, so that its records are those of earlier releases.
+    return file if info.channels == 1 else Channel(file, 0)
 
 
 def _one_rate(infos: dict[Path, audio.AudioInfo]) -> int:

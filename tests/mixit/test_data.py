@@ -143,6 +143,21 @@ def test_24_bits_are_kept(config, tmp_path):
     np.testing.assert_array_equal(read, expected)
 
 
+def test_the_first_channel_of_a_list_is_trained_on_and_evaluated(config, tmp_path):
+    wave = np.random.default_rng(0).uniform(-1, 1, (4000, 2))
+    config = of_files(config, tmp_path / "c", wave, 8000, "PCM_16")
+    expected, _ = soundfile.read(tmp_path / "c" / "a.wav", dtype="float32")
+    index = data.load_records(config, data.root(config), "train")
+    assert index.encoding == "pcm16"
+    read = records.excerpt(index, 0, 0, 4000)["sources"][0, 0]
+    np.testing.assert_array_equal(read, expected[:, 0])
+    track, _ = data.tracks(data.root(config), "train", 8000)
+    np.testing.assert_array_equal(evaluate.read_sources(track, 8000)[0], expected[:, 0])
+    track, _ = fuss.tracks(config.data_root, "train")
+    mean = evaluate.read_sources(track, 8000)[0]
+    np.testing.assert_allclose(mean, expected.mean(axis=1), atol=1e-7)
+
+
 def test_flac_is_as_exact_as_16_bits_and_separate_from_it(config, index):
     small = data.load_records(
         replace(config, records_encoding="flac"), data.root(config), "train"

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from common.corpora import fuss
-from common.corpora.track import CorpusError
+from common.corpora.track import Channel, CorpusError
 from common.records import plan
 
 
@@ -164,6 +164,18 @@ def test_equal_mixture_names_in_two_folders_are_made_unique(tmp_path):
     example_list(tmp_path, "a/m.wav\ts.wav\nb/m.wav\ts.wav\nb/n.wav\ts.wav\n")
     names = [track.name for track in fuss.tracks(tmp_path, "train")]
     assert names == ["a/m", "b/m", "n"]
+
+
+def test_the_first_channel_is_taken_on_request(tmp_path):
+    sound(tmp_path / "mono.wav")
+    soundfile.write(tmp_path / "stereo.wav", np.zeros((80, 2)), 8000)
+    example_list(tmp_path, "m.wav\tmono.wav\tstereo.wav\n")
+    (whole,) = fuss.tracks(tmp_path, "train")
+    (first,) = fuss.tracks(tmp_path, "train", first_channel=True)
+    assert whole.sources["foreground_1"] == tmp_path / "stereo.wav"
+    assert first.sources["foreground_1"] == Channel(tmp_path / "stereo.wav", 0)
+    # Records of mono files stay those of earlier releases.
+    assert first.sources["background"] == whole.sources["background"]
 
 
 def test_a_part_of_the_published_set_warns(tmp_path, caplog):

@@ -76,7 +76,7 @@ def mixit(
         estimates: Separated sources [batch, sources, samples].
         max_snr: Signal-to-noise ratio at which the loss saturates, in dB.
         allow: Assignments that may be chosen, each the mixture of every source; None
-            allows all.
+            or an empty list allows all.
         deny: Assignments that may not be chosen.
 
     Returns:
@@ -314,7 +314,7 @@ def assignments(
     """
     denied = _listed("deny", mixtures, sources, deny or ())
     allowed: Iterable[tuple[int, ...]]
-    if allow is None:
+    if allow is None or len(allow) == 0:
         _check_number(mixtures, sources)
         allowed = itertools.product(range(mixtures), repeat=sources)
     else:

@@ -229,11 +229,19 @@ def test_bad_counts_are_reported():
         )
 
 
+def test_an_empty_list_allows_all():
+    np.testing.assert_array_equal(assignments(2, 3, allow=[]), assignments(2, 3))
+    denied = assignments(2, 2, allow=(), deny=[(0, 1)])
+    assert denied.tolist() == [[0, 0], [1, 0], [1, 1]]
+
+
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ({"allow": []}, "no assignment of 3 estimates to 2 mixtures is left"),
-        ({"allow": [(0, 1, 1)], "deny": [(0, 1, 1)]}, "no assignment of 3 estimates"),
+        (
+            {"allow": [(0, 1, 1)], "deny": [(0, 1, 1)]},
+            "no assignment of 3 estimates to 2 mixtures is left",
+        ),
         ({"allow": [(0, 1)]}, r"allow list holds \(0, 1\); expected 3 numbers .* 1"),
         ({"deny": [(0, 1, 2)]}, r"deny list holds \(0, 1, 2\); expected 3 numbers"),
     ],

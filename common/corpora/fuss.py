@@ -275,19 +275,21 @@ def _check_files(path: Path, examples: Sequence[Example]) -> None:
 
 
 def _names(root: Path, examples: Sequence[Example]) -> list[str]:
-    """Return unique names: those of the mixtures, with the folder if two are equal."""
-    count = Counter(example.mixture.stem for example in examples)
-    names: dict[str, int] = {}
-    for example in examples:
-        name = example.mixture.stem
-        if count[name] > 1:
-            name = os.path.relpath(example.mixture.with_suffix(""), root)
-        if name in names:
-            raise CorpusError(
-                f"FUSS: lines {names[name]} and {example.line} both name the mixture "
-                f"{example.mixture}; keep one of them."
-            )
-        names[name] = example.line
+    """Return unique names: those of the mixtures, with the folder if two are equal.
+
+    Mixtures of one path are numbered from the second on, as their sources may differ.
+    """
+    paths = [each.mixture.parent / each.mixture.stem for each in examples]
+    folders = Counter(path.name for path in set(paths))
+    names: dict[str, None] = {}
+    used: Counter[str] = Counter()
+    for path in paths:
+        plain = path.name if folders[path.name] == 1 else os.path.relpath(path, root)
+        name = plain
+        while name in names:
+            used[plain] += 1
+            name = f"{plain}-{used[plain] + 1}"
+        names[name] = None
     return list(names)
 
 

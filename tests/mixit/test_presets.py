@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
+from mixit import data
 from mixit.config import PRESETS
 from mixit.train import compiled
 
@@ -51,3 +52,13 @@ def losses_of(config):
 def test_some_steps_lower_the_loss(name):
     first, *_, last = losses_of(small(PRESETS[name]))
     assert last < first - FALL_DB[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"), [("fuss", 6), ("yfcc100m", 6), ("fuss_supervised", 3)]
+)
+def test_the_validation_has_the_whole_batches_of_google(name, batch):
+    """Its programs round 800 examples to batches, and take the first of the list."""
+    examples = batch * round(800 / batch)
+    assert PRESETS[name].validation_examples == examples
+    assert data.validation_count(PRESETS[name], range(1000)) == -(-examples // 2)

@@ -317,6 +317,15 @@ class ClusteringConfig:
         return extension.network("kind", self.kind, get_args(NetworkName)).role
 
     @property
+    def clusters(self) -> bool:
+        """Whether masks are made of the embedding, by clustering.
+
+        A chimera whose masks have no part in the loss separates by its embedding.
+        """
+        untrained = self.role == "chimera" and self.loss.inference == 0
+        return self.role == "dpcl" or untrained
+
+    @property
     def stft(self) -> Stft:
         """The transform of the networks on spectra."""
         nussl = self.frontend == "nussl"

@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -72,7 +73,7 @@ def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
         separator(net, config),
         core_module(net, net, tf.TensorSpec(shape, tf.float32)),
         example,
-        lambda folder: write_graphs(folder, model=graph(net)),
+        lambda folder: write_graphs(folder, model=graph(net, config.clusters)),
         light.load,
         _settings(config, asdict(params)),
         _refused(config),
@@ -87,7 +88,7 @@ def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any
             "stride": bank(config).stride,
             "levelled": is_levelled(config),
         }
-    if config.role != "dpcl":
+    if not config.clusters:
         return {"stft": params}
     options = config.cluster
     draws = 2 + int(math.log(options.sources))
@@ -103,16 +104,17 @@ def _refused(config: ClusteringConfig) -> dict[str, str]:
     refused = {} if config.role == "conv_tasnet" else {"tflite": NO_LOOPS}
     if config.kind not in get_args(NetworkName):
         refused["onnx"] = f"kind={config.kind} is a custom network"
-    elif config.role == "dpcl" and config.cluster.method != "kmeans":
+    elif config.clusters and config.cluster.method != "kmeans":
         refused["onnx"] = f"cluster.method={config.cluster.method} needs TensorFlow"
     return refused
 
 
-def graph(net: keras.Model) -> Graph:
+def graph(net: keras.Model, embedding: bool = False) -> Graph:
     """Write a network as a graph.
 
     Args:
         net: The network.
+        embedding: Whether the output of a network on spectra is its embedding.
 
     Returns:
         From magnitudes [batch, frames, bins] to embeddings [batch, points, dim] or
@@ -124,7 +126,7 @@ def graph(net: keras.Model) -> Graph:
     """
     require_float32(net)
     writers: dict[type, Callable[[Graph, Any], None]] = {
-        SpectralNetwork: _spectral,
+        SpectralNetwork: partial(_spectral, embedding=embedding),
         Tasnet: _tasnet,
         ConvTasnet: _conv_tasnet,
     }
@@ -133,21 +135,21 @@ def graph(net: keras.Model) -> Graph:
     return made
 
 
-def _spectral(graph: Graph, net: SpectralNetwork) -> None:
-    """Write masks, or the embedding of a network without masks."""
+def _spectral(graph: Graph, net: SpectralNetwork, embedding: bool) -> None:
+    """Write the masks or the embedding."""
     bins = net.config.features.bins
     magnitude = graph.input("magnitude", ["batch", "frames", bins])
     features = _features(graph, net.stack.features, magnitude)
     rows = graph.recurrent(features, net.stack.recurrent)
-    if net.mask is not None:
+    if net.mask is not None and not embedding:
         masks = graph.transpose(_head(graph, net.mask, rows), 0, 3, 1, 2)
         graph.output("masks", masks, ["batch", net.mask.size, "frames", bins])
         return
     head: Any = net.embedding
     numbers = _head(graph, head, rows)
     points = graph("Mul", graph.length(numbers, 1), [bins])
-    embedding = graph.reshape(numbers, 0, points, head.size)
-    graph.output("embedding", embedding, ["batch", "points", head.size])
+    made = graph.reshape(numbers, 0, points, head.size)
+    graph.output("embedding", made, ["batch", "points", head.size])
 
 
 def _features(graph: Graph, stage: FeatureStage, magnitude: str) -> str:

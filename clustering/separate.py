@@ -97,13 +97,14 @@ def separator(
 def _facts(config: ClusteringConfig) -> tuple[Any, ...]:
     """List all that estimates depend on besides the weights."""
     shapes = config.spectral, config.tasnet, config.conv_tasnet
-    return config.role, config.stft, config.cluster, config.sample_rate, *shapes
+    role = "dpcl" if config.clusters else config.role
+    return role, config.stft, config.cluster, config.sample_rate, *shapes
 
 
 def _masks_add_up(config: ClusteringConfig) -> bool:
     """Whether the masks of the spectrum add up to 1 at all points."""
     softmax = config.spectral.mask_activation[-1:] == ("softmax",)
-    return config.role == "dpcl" or (config.role in ON_SPECTRA and softmax)
+    return config.clusters or (config.role in ON_SPECTRA and softmax)
 
 
 def is_levelled(config: ClusteringConfig) -> bool:
@@ -113,8 +114,9 @@ def is_levelled(config: ClusteringConfig) -> bool:
 
 def source_count(config: ClusteringConfig) -> int:
     """Count the sources that a configuration separates."""
+    if config.clusters:
+        return config.cluster.sources
     counts = {
-        "dpcl": config.cluster.sources,
         "tasnet": config.tasnet.sources,
         "conv_tasnet": config.conv_tasnet.sources,
     }
@@ -136,8 +138,9 @@ def _of_spectra(
         spectrum = stft(waveform, params)
         magnitude = _joined(tf.abs(spectrum), channels)
         outputs = infer(magnitude)
-        if config.role == "dpcl":
-            masks = cluster(outputs, magnitude, config.cluster).masks
+        if config.clusters:
+            embedding = outputs.embedding if config.role == "chimera" else outputs
+            masks = cluster(embedding, magnitude, config.cluster).masks
         else:
             masks = outputs.mask if config.role == "chimera" else outputs
         masks = _split(masks, channels)

@@ -142,13 +142,13 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
         return replace(waveforms, masks=masks, confidence=_confidence_margin(masks))
     embedding = outputs if role == "dpcl" else outputs.embedding
     clustered = cluster(embedding, magnitude, config.cluster)
-    masks = (clustered.masks if role == "dpcl" else outputs.mask)[0].numpy()
+    masks = (clustered.masks if config.clusters else outputs.mask)[0].numpy()
     weights, centres = _aligned(masks, clustered, embedding, config.cluster.beta)
     measures = confidences(embedding, magnitude, config.cluster)
     return replace(
         waveforms,
         masks=masks,
-        confidence=_confidence_margin(weights if role == "dpcl" else masks),
+        confidence=_confidence_margin(weights if config.clusters else masks),
         principal=_loud_points(embedding, magnitude, weights, centres, config),
         confidences={name: float(value[0]) for name, value in measures.items()},
     )

@@ -76,7 +76,7 @@ def _check_shape(config: ClusteringConfig, sources: int | None) -> None:
     _check("spectral.features.mel_rate", shape.features.mel_rate, rate)
     if "mask" in HEADS[role]:
         _check("spectral.sources", shape.sources, sources)
-    if role == "dpcl":
+    if config.clusters:
         _check("cluster.sources", config.cluster.sources, sources)
 
 

@@ -61,6 +61,17 @@ def test_graph_equals_the_network(run_onnx, name):
     np.testing.assert_allclose(actual, expected, atol=1e-5 * abs(expected).max())
 
 
+def test_a_chimera_without_trained_masks_is_exported_with_its_embedding(run_onnx):
+    loss = dataclasses.replace(TINY.loss, inference=0.0)
+    config = dataclasses.replace(TINY, kind="chimera", loss=loss)
+    net = network(config)
+    inputs = np.random.default_rng(0).gamma(0.5, size=[2, 5, config.stft.bins])
+    inputs = inputs.astype(np.float32)
+    actual = run_onnx(graph(net, config.clusters), inputs)
+    np.testing.assert_allclose(actual, net(inputs).embedding, atol=1e-5)
+    assert export_network(net, config).settings["cluster"]["sources"] == 2
+
+
 @pytest.mark.parametrize("consistent", [False, True])
 def test_bundled_model_separates_without_tensorflow(tmp_path, consistent):
     pytest.importorskip("onnx")

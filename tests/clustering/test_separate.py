@@ -83,6 +83,21 @@ def test_a_silent_channel_leaves_the_other_alone(separator):
     assert estimates[:, 0].any()
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_chimera_separates_by_the_head_that_was_trained(config, weight):
+    loss = replace(config.loss, inference=weight)
+    config = replace(config, kind="chimera", loss=loss)
+    net, mixture = network(config), noise(1, 900)
+    separator = separate.separator(net, config)
+    assert separator.complete == (weight == 0.0)
+    before = spoken(separator, mixture)
+    unused = net.embedding if weight else net.mask
+    unused.linear.kernel.assign(-3.0 * unused.linear.kernel)
+    np.testing.assert_array_equal(spoken(separator, mixture), before)
+    assert PRESETS["asteroid_wsj0_chimera"].clusters
+    assert not PRESETS["chimera"].clusters
+
+
 def test_frames_of_asteroid_reach_all_of_a_sound(config):
     config = replace(config, frontend="asteroid")
     separator = separate.separator(network(config), config)

@@ -15,7 +15,7 @@ from clustering.models.shapes import ConvTasnet, Spectral, Tasnet
 from common.config import ConfigError
 from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
-from common.signal.stft import Stft
+from common.signal.framing import Padding, Scale, Stft, Window
 from common.training.schedule import Schedule
 
 NetworkName = Literal["dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet"]
@@ -26,6 +26,12 @@ Method = Literal["kmeans", "gmm"]
 MaskName = Literal["soft", "binary", "posterior"]
 Target = Literal["psa", "psa_untruncated", "msa", "irm"]
 Curriculum = tuple[tuple[int, float], ...]
+
+FRONTENDS: Mapping[str, tuple[Window, Padding, Scale]] = {
+    "nussl": ("sqrt_hann", "constant_whole", "window_sum"),
+    "nussl_old": ("hann", "constant_whole", "none"),
+    "asteroid": ("sqrt_hann", "none", "tight"),
+}
 
 SPECTRAL = Spectral(embedding_activation=("tanh",))
 TASNET, CONV_TASNET = Tasnet(), ConvTasnet()
@@ -174,8 +180,11 @@ class ClusteringConfig:
         window_samples: Length of a frame of the spectra.
         hop_samples: Distance between frames.
         frontend: Transform of the networks on spectra. ``"nussl"``: frames are centred
-            and spectra divided by the sum of the window. ``"asteroid"``: the first
-            frame begins with the sound, incomplete last frames are left out of
+            and spectra, of square-root Hann windows, divided by the sum of the window.
+            ``"nussl_old"``, of nussl before 1.0: the same frames, Hann windows and no
+            scale; where windows overlap by more than a half, the original has further
+            frames at both ends, of which less than a half is sound. ``"asteroid"``: the
+            first frame begins with the sound, incomplete last frames are left out of
             training, and spectra have the energy of the sound.
         dataset: Name of the corpus, or the import path of a function.
         data_root: Folder of the corpus; none, only in ``tiny`` presets: the miniature.
@@ -234,7 +243,7 @@ class ClusteringConfig:
     sample_rate: int = 16000
     window_samples: int = 512
     hop_samples: int = 128
-    frontend: Literal["nussl", "asteroid"] = "nussl"
+    frontend: Literal["nussl", "nussl_old", "asteroid"] = "nussl"
     dataset: Dataset | str = "wsj0_2mix"
     data_root: str | None = None
     folders: tuple[str, ...] = ()
@@ -328,14 +337,8 @@ class ClusteringConfig:
     @property
     def stft(self) -> Stft:
         """The transform of the networks on spectra."""
-        nussl = self.frontend == "nussl"
-        return Stft(
-            self.window_samples,
-            self.hop_samples,
-            window="sqrt_hann",
-            padding="constant_whole" if nussl else "none",
-            scale="window_sum" if nussl else "tight",
-        )
+        window, padding, scale = FRONTENDS[self.frontend]
+        return Stft(self.window_samples, self.hop_samples, None, window, padding, scale)
 
     @property
     def segment_samples(self) -> int:

@@ -118,6 +118,7 @@ COOKIECUTTER = ClusteringConfig(
     ),
     loss=Loss(clustering_kind="batch", inference_kind="mse"),
     cluster=Clustering(percentile=95.0, mask="posterior", weighted=True),
+    frontend="nussl_old",
     dataset="musdb",
     sources=VOCALS,
     resample=True,

@@ -93,6 +93,9 @@ IGNORED = (
 LEVEL = "librosa"
 """Scale of the magnitudes in these experiments."""
 
+FRONTEND = "nussl_old"
+"""Their transform."""
+
 LOSSES = {"pit:l1": "l1", "pit:mse": "mse"}
 
 WHERE = "model_config"
@@ -177,6 +180,7 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in flat.items():
         _check(key, value)
     result = {new: flat[old] for old, new in RENAMED.items() if old in flat}
+    result["frontend"] = FRONTEND
     result |= _lengths(flat) | _clustering(flat)
     if "model_config" in values:
         bins = int(flat.get("dataset_config.n_fft", 512)) // 2 + 1

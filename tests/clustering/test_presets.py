@@ -14,6 +14,7 @@ from clustering.models.network import network
 from clustering.models.shapes import Recurrent
 from clustering.presets import PRESETS
 from clustering.train import ClusteringTraining
+from common.signal.stft import stft
 from common.training.optimizer import optimizer
 
 STEPS = 20
@@ -111,6 +112,19 @@ def tones(config):
 
 
 LIMITS = (300, 900), (1500, 3000)
+
+
+def test_spectra_of_nussl_before_1_0():
+    config = replace(PRESETS["seed001"], window_samples=32, hop_samples=8)
+    chirp = np.sin(np.arange(100) ** 2 / 90.0).astype(np.float32)
+    # By e_stft of that release, without its first frame.
+    expected = [
+        [2.486585, 0.514727, 0.005959],
+        [0.126499, 2.449124, 0.069803],
+        [0.458639, 0.490606, 1.540492],
+    ]
+    magnitude = np.abs(stft(chirp, config.stft))[[0, 5, 13]]
+    np.testing.assert_allclose(magnitude[:, [0, 3, 9]], expected, atol=2e-6)
 
 
 @functools.cache  # Some presets differ in their corpora alone.

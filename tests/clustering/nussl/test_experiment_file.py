@@ -452,7 +452,8 @@ def test_the_experiment_of_the_package_is_that_of_its_model():
     assert read.data["test"].config.dataset == "snippets"
     assert read.data["train"].config.data_root is None
     mini = configuration.load(ClusteringConfig, folder / "config.json")
-    assert (read.config.kind, read.config.stft) == (mini.kind, mini.stft)
+    assert (read.config.kind, read.config.stft.bins) == (mini.kind, mini.stft.bins)
+    assert read.config.hop_samples == mini.hop_samples
     assert read.config.spectral.recurrent == mini.spectral.recurrent
     assert network(read.config).count_params() == network(mini).count_params()
 

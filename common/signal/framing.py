@@ -60,9 +60,10 @@ class Stft:
             hop; 1 + ceil(n / H) frames.
         scale: ``"window_sum"`` divides the spectrogram by the sum of the window, so
             that a sine of amplitude a peaks at a / 2. ``"tight"`` multiplies it with
-            2 sqrt(hop / (window * transform)), as asteroid does: with square-root Hann
-            windows the squares of all bins, the first and last by half, add up to
-            those of the signal. ``"none"`` is the plain sum.
+            2 sqrt(hop / (window * transform)), and the bins of 0 Hz and half the rate
+            by the root of one half as well, as asteroid does: with square-root Hann
+            windows the squares of all bins add up to those of the signal. ``"none"``
+            is the plain sum.
 
     Raises:
         StftError: If a length or a name is invalid.
@@ -176,6 +177,21 @@ def synthesis_window(params: Stft) -> np.ndarray:
     if params.padding == "end":
         shape = shape / _endless_sum(shape**2, params.hop_samples)
     return shape * scale
+
+
+def bin_gains(params: Stft) -> np.ndarray | None:
+    """Make the gains of the bins in float32, [bins]; none: all are 1.
+
+    >>> bin_gains(Stft(4, 2, scale="tight")).round(3)
+    array([0.707, 1.   , 0.707], dtype=float32)
+    """
+    if params.scale != "tight":
+        return None
+    gains = np.ones(params.bins, np.float32)
+    # All other bins stand for two frequencies, one of them negative.
+    single = [0] if params.transform_samples % 2 else [0, -1]
+    gains[single] = math.sqrt(0.5)
+    return gains
 
 
 def rim_gain(params: Stft) -> float:

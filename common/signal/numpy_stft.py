@@ -8,6 +8,7 @@ from common.signal.framing import (
     COVERED,
     Stft,
     analysis_window,
+    bin_gains,
     num_frames,
     rim_gain,
     synthesis_window,
@@ -32,7 +33,9 @@ def stft(waveform: np.ndarray, params: Stft) -> np.ndarray:
     shape = analysis_window(params).astype(np.float32)
     padded = _padded(waveform, count, params)
     windowed = frames(padded, params, count) * shape
-    return np.fft.rfft(windowed, params.transform_samples).astype(np.complex64)
+    spectrogram = np.fft.rfft(windowed, params.transform_samples).astype(np.complex64)
+    gains = bin_gains(params)
+    return spectrogram if gains is None else spectrogram * gains
 
 
 def istft(spectrogram: np.ndarray, params: Stft, samples: int) -> np.ndarray:
@@ -50,6 +53,8 @@ def istft(spectrogram: np.ndarray, params: Stft, samples: int) -> np.ndarray:
     >>> bool(abs(istft(stft(ones, params), params, 700) - 1).max() < 1e-6)
     True
     """
+    gains = bin_gains(params)
+    spectrogram = spectrogram if gains is None else spectrogram / gains
     made = np.fft.irfft(spectrogram, params.transform_samples).astype(np.float32)
     made = made[..., : params.window_samples]
     shape = synthesis_window(params).astype(np.float32)

@@ -19,6 +19,7 @@ from common.signal.framing import (
     StftError,
     analysis_window,
     at_least,
+    bin_gains,
     num_frames,
     rim_gain,
     synthesis_window,
@@ -51,7 +52,9 @@ def stft(waveform: tf.Tensor, params: Stft) -> tf.Tensor:
     windowed = framed * tf.constant(analysis_window(params), tf.float32)
     # TensorFlow cannot extend the frames where there are none.
     extended = _fit(windowed, params.transform_samples)
-    return tf.signal.rfft(extended, [params.transform_samples])
+    spectrogram = tf.signal.rfft(extended, [params.transform_samples])
+    gains = bin_gains(params)
+    return spectrogram if gains is None else spectrogram * tf.constant(gains + 0j)
 
 
 def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:
@@ -71,6 +74,9 @@ def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:
     True
     """
     spectrogram = tf.convert_to_tensor(spectrogram, tf.complex64)
+    gains = bin_gains(params)
+    if gains is not None:
+        spectrogram = spectrogram / tf.constant(gains + 0j)
     frames = tf.signal.irfft(spectrogram, [params.transform_samples])
     frames = _slice(frames, 0, params.window_samples)
     windowed = frames * tf.constant(synthesis_window(params), tf.float32)

@@ -185,7 +185,7 @@ class ClusteringConfig:
             scale; where windows overlap by more than a half, the original has further
             frames at both ends, of which less than a half is sound. ``"asteroid"``: the
             first frame begins with the sound, incomplete last frames are left out of
-            training, and spectra have the energy of the sound.
+            training, spectra have the energy of the sound, and magnitudes a floor.
         dataset: Name of the corpus, or the import path of a function.
         data_root: Folder of the corpus; none, only in ``tiny`` presets: the miniature.
         folders: For ``scaper``, ``snippets`` and ``mix_folders``: separate folders of
@@ -339,6 +339,11 @@ class ClusteringConfig:
         """The transform of the networks on spectra."""
         window, padding, scale = FRONTENDS[self.frontend]
         return Stft(self.window_samples, self.hop_samples, None, window, padding, scale)
+
+    @property
+    def power_floor(self) -> float:
+        """Number that the front end adds to the squares of magnitudes."""
+        return 1e-8 if self.frontend == "asteroid" else 0.0
 
     @property
     def segment_samples(self) -> int:

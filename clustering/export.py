@@ -67,7 +67,9 @@ def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
     shape = [None, None, config.stft.bins] if spectral else [None, None]
     waveform = sound(1, config.sample_rate)
     params = replace(config.stft, padding="constant_whole")
-    example = abs(stft(waveform, params)) if spectral else waveform
+    example = waveform
+    if spectral:
+        example = light.magnitude(stft(waveform, params), config.power_floor)
     return Export(
         "clustering",
         separator(net, config),
@@ -88,15 +90,16 @@ def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any
             "stride": bank(config).stride,
             "levelled": is_levelled(config),
         }
+    transform = {"stft": params, "power_floor": config.power_floor}
     if not config.clusters:
-        return {"stft": params}
+        return transform
     options = config.cluster
     draws = 2 + int(math.log(options.sources))
     # The random numbers of clustering.clusterers.kmeans.
     size = [1, options.restarts, options.sources * draws]
     chances = tf.random.stateless_uniform(size, (0, 0)).numpy()
     chances = chances.reshape(options.restarts, options.sources, draws)
-    return {"stft": params, "cluster": asdict(options), "chances": chances.tolist()}
+    return transform | {"cluster": asdict(options), "chances": chances.tolist()}
 
 
 def _refused(config: ClusteringConfig) -> dict[str, str]:

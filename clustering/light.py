@@ -52,12 +52,13 @@ def _of_spectra(exported: Exported) -> Network:
     """Estimate waveforms [batch, sources, samples] by masks on the mixture."""
     memory.release_memory()
     params = Stft(**exported.settings["stft"])
+    floor = exported.settings.get("power_floor", 0.0)
     run, masks = exported.session("model"), _masks(exported.settings)
 
     def one(waveform: np.ndarray) -> np.ndarray:
         spectrum = stft(waveform, params)
-        magnitude = np.abs(spectrum)
-        masked = masks(run(magnitude), magnitude) * spectrum[:, np.newaxis]
+        inputs = magnitude(spectrum, floor)
+        masked = masks(run(inputs), inputs) * spectrum[:, np.newaxis]
         return istft(masked, params, waveform.shape[-1])
 
     # Embeddings are many times as large as the sound: channel by channel.
@@ -79,6 +80,16 @@ def _masks(
         return np.stack([numpy_kmeans.masks(*pair, options, chances) for pair in pairs])
 
     return cluster
+
+
+def magnitude(spectrum: np.ndarray, power_floor: float) -> np.ndarray:
+    """Compute sqrt(|X|^2 + floor) as :func:`clustering.models.spectral.magnitude`.
+
+    >>> magnitude(np.array([3.0 + 4.0j], np.complex64), 1e-8).tolist()
+    [5.0]
+    """
+    plain = np.abs(spectrum)
+    return np.sqrt(plain**2 + np.float32(power_floor)) if power_floor else plain
 
 
 def levelled(estimates: np.ndarray, mixture: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from clustering.clusterers.cluster import cluster
 from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.light import levelled
 from clustering.models.shapes import Filterbank
+from clustering.models.spectral import magnitude
 from clustering.weights import restore
 from common.separation.command import command
 from common.separation.separator import Separator, graph
@@ -98,7 +99,9 @@ def _facts(config: ClusteringConfig) -> tuple[Any, ...]:
     """List all that estimates depend on besides the weights."""
     shapes = config.spectral, config.tasnet, config.conv_tasnet
     role = "dpcl" if config.clusters else config.role
-    return role, config.stft, config.cluster, config.sample_rate, *shapes
+    facts = role, config.stft, config.cluster, config.sample_rate, *shapes
+    # Those of other front ends stay as they were before there was a floor.
+    return (*facts, config.power_floor) if config.power_floor else facts
 
 
 def _masks_add_up(config: ClusteringConfig) -> bool:
@@ -136,11 +139,11 @@ def _of_spectra(
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
         spectrum = stft(waveform, params)
-        magnitude = _joined(tf.abs(spectrum), channels)
-        outputs = infer(magnitude)
+        inputs = _joined(magnitude(spectrum, config.power_floor), channels)
+        outputs = infer(inputs)
         if config.clusters:
             embedding = outputs.embedding if config.role == "chimera" else outputs
-            masks = cluster(embedding, magnitude, config.cluster).masks
+            masks = cluster(embedding, inputs, config.cluster).masks
         else:
             masks = outputs.mask if config.role == "chimera" else outputs
         masks = _split(masks, channels)
@@ -150,12 +153,12 @@ def _of_spectra(
     return estimate
 
 
-def _joined(magnitude: tf.Tensor, channels: int) -> tf.Tensor:
+def _joined(magnitudes: tf.Tensor, channels: int) -> tf.Tensor:
     """[items * channels, frames, bins] -> [items, frames, bins * channels]."""
     if channels == 1:
-        return magnitude
-    frames, bins = tf.unstack(tf.shape(magnitude)[1:])
-    parts = tf.reshape(magnitude, [-1, channels, frames, bins])
+        return magnitudes
+    frames, bins = tf.unstack(tf.shape(magnitudes)[1:])
+    parts = tf.reshape(magnitudes, [-1, channels, frames, bins])
     return tf.reshape(tf.transpose(parts, [0, 2, 3, 1]), [-1, frames, bins * channels])
 
 

@@ -25,6 +25,7 @@ from clustering.clusterers.kmeans import distances
 from clustering.clusterers.principal import Principal, principal
 from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.evaluate import read
+from clustering.models import spectral
 from clustering.models.network import require_mono
 from clustering.nussl import experiment_file
 from clustering.nussl.experiment_file import Data, Experiment
@@ -123,7 +124,8 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
     require_mono(config)
     # Centred frames cover the whole sound, in any case of training.
     params = replace(config.stft, padding="constant_whole")
-    magnitude = tf.abs(stft(tf.constant(mixture[np.newaxis]), params))
+    spectrum = stft(tf.constant(mixture[np.newaxis]), params)
+    magnitude = spectral.magnitude(spectrum, config.power_floor)
     waveforms = View(
         "",
         config.sample_rate,

@@ -39,6 +39,7 @@ from clustering.clusterers.cluster import binary_masks, loudest, posterior_masks
 from clustering.clusterers.kmeans import Seed, distances, kmeans
 from clustering.config import Clustering, ClusteringConfig
 from clustering.losses import deep_clustering as losses
+from clustering.models import spectral
 from clustering.models.network import require_mono
 from common.signal.stft import stft
 
@@ -107,7 +108,8 @@ def mixture_confidences(
     require_mono(config)
     # Centred frames cover the whole sound, in any case of training.
     params = replace(config.stft, padding="constant_whole")
-    magnitude = tf.abs(stft(tf.constant(mixture), params))
+    spectrum = stft(tf.constant(mixture), params)
+    magnitude = spectral.magnitude(spectrum, config.power_floor)
     outputs = getattr(net, "infer", net)(magnitude)
     embedding = outputs if config.role == "dpcl" else outputs.embedding
     measures = confidences(embedding, magnitude, config.cluster)

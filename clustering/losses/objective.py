@@ -16,6 +16,7 @@ from clustering.losses.deep_clustering import (
     whitened_kmeans,
 )
 from clustering.losses.permutation_invariant import InferenceLoss, pit
+from clustering.models.spectral import magnitude
 from common.config import ConfigError
 from common.signal.stft import istft, stft
 
@@ -73,14 +74,16 @@ def prepare(config: ClusteringConfig, batch: Mapping[str, tf.Tensor]) -> Batch:
     if config.role not in ON_SPECTRA:
         return Batch(mixture, sources, None, None, sources)
     spectrum, spectra = stft(mixture, config.stft), stft(sources, config.stft)
+    floor = config.power_floor
+    plain, magnitudes = magnitude(spectrum, floor), magnitude(spectra, floor)
     functions = {
         "msa": lambda: targets.msa(spectra),
-        "irm": lambda: targets.irm(spectra, spectrum),
+        "irm": lambda: targets.irm(magnitudes, plain),
         "psa": lambda: targets.psa(spectra, spectrum),
         "psa_untruncated": lambda: targets.psa(spectra, spectrum, truncated=False),
     }
-    target, magnitudes = functions[config.loss.target](), tf.abs(spectra)
-    return Batch(tf.abs(spectrum), target, magnitudes, spectrum, sources)
+    target = functions[config.loss.target]()
+    return Batch(plain, target, magnitudes, spectrum, sources)
 
 
 def losses(

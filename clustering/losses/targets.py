@@ -73,20 +73,19 @@ def irm(sources: tf.Tensor, mixture: tf.Tensor) -> tf.Tensor:
     |X| |S_s| / sum_s |S_s|, so that the target mask of a source is its ratio.
 
     Args:
-        sources: Spectra, complex64 [batch, sources, frames, bins].
-        mixture: Spectrum, complex64 [batch, frames, bins].
+        sources: Magnitudes, float32 [batch, sources, frames, bins].
+        mixture: Magnitude, float32 [batch, frames, bins].
 
     Returns:
         float32 [batch, sources, frames, bins], 0 where all sources are.
 
-    >>> sources = tf.constant([[[[3.0 + 0.0j]], [[-1.0 + 0.0j]]]])
-    >>> irm(sources, tf.constant([[[2.0 + 0.0j]]])).numpy().ravel().tolist()
+    >>> sources = tf.constant([[[[3.0]], [[1.0]]]])
+    >>> irm(sources, tf.constant([[[2.0]]])).numpy().ravel().tolist()
     [1.5, 0.5]
     """
-    magnitudes = tf.abs(sources)
-    total = tf.reduce_sum(magnitudes, -3, keepdims=True)
-    ratios = tf.math.divide_no_nan(magnitudes, total)
-    return ratios * tf.abs(mixture)[..., tf.newaxis, :, :]
+    total = tf.reduce_sum(sources, -3, keepdims=True)
+    ratios = tf.math.divide_no_nan(sources, total)
+    return ratios * mixture[..., tf.newaxis, :, :]
 
 
 def ideal_binary(magnitudes: tf.Tensor) -> tf.Tensor:

@@ -232,6 +232,23 @@ class Head(keras.layers.Layer):
         return numbers
 
 
+def magnitude(spectrum: tf.Tensor, power_floor: float = 0.0) -> tf.Tensor:
+    """Compute sqrt(|X|^2 + floor), the input of a network.
+
+    Args:
+        spectrum: Spectrum of any shape, complex64.
+        power_floor: The floor, as in :class:`clustering.config.ClusteringConfig`.
+
+    Returns:
+        float32 of the same shape.
+
+    >>> magnitude(tf.constant([3.0 + 4.0j, 0.0]), 1e-8).numpy().round(4).tolist()
+    [5.0, 9.999999747378752e-05]
+    """
+    plain = tf.abs(spectrum)
+    return tf.sqrt(plain**2 + power_floor) if power_floor else plain
+
+
 def level(magnitude: tf.Tensor, scale: Level) -> tf.Tensor:
     """Convert magnitudes to a logarithmic scale.
 
@@ -240,7 +257,7 @@ def level(magnitude: tf.Tensor, scale: Level) -> tf.Tensor:
         scale: ``"decibels"``: 10 log10(max(magnitude^2, 1e-8)), as nussl 1.x does;
             ``"librosa"``: 20 log10(max(magnitude, 1e-5)), no less than 80 dB below the
             item's loudest point, as nussl did before; ``"log"``: ln(magnitude + 1e-8),
-            as asteroid does.
+            as asteroid does with the magnitudes of its front end.
 
     Returns:
         Levels of the same shape.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import clustering
-from clustering import light
+from clustering import light, separate
 from clustering.export import export, export_network, graph
 from clustering.models.network import network
 from clustering.presets import PRESETS
@@ -70,6 +70,19 @@ def test_a_chimera_without_trained_masks_is_exported_with_its_embedding(run_onnx
     actual = run_onnx(graph(net, config.clusters), inputs)
     np.testing.assert_allclose(actual, net(inputs).embedding, atol=1e-5)
     assert export_network(net, config).settings["cluster"]["sources"] == 2
+
+
+def test_magnitudes_of_asteroid_are_exported(tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    config = spectral({"level": "log", "norm": "none"})
+    config = dataclasses.replace(config, frontend="asteroid")
+    net, mixture = network(config), sound(1, 8000, 0.5)
+    mixture[:, 1000:] *= 1e-6
+    assert write(export_network(net, config), "onnx", tmp_path / "x") <= 1e-5
+    expected = separate.separator(net, config)(mixture)
+    for name, estimate in light.load(tmp_path / "x")(mixture).items():
+        np.testing.assert_allclose(estimate, expected[name], atol=1e-5)
 
 
 @pytest.mark.parametrize("consistent", [False, True])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ import tensorflow as tf
 import tf_keras as keras
 
 from clustering import evaluate, separate
+from clustering.losses import objective
 from clustering.models.network import network
+from clustering.models.spectral import level
 from clustering.presets import PRESETS
 from common.config import save
 from common.signal.metrics import si_sdr
 from common.training.checkpoint import save_network
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 RATE = 8000
 FRAMES = {"window_samples": 256, "hop_samples": 64}
@@ -105,6 +109,24 @@ def test_frames_of_asteroid_reach_all_of_a_sound(config):
         mixture = noise(2, samples)
         estimates = spoken(separator, mixture)
         np.testing.assert_allclose(estimates.sum(0), mixture, atol=1e-5)
+
+
+def test_training_and_separation_see_the_magnitudes_of_asteroid(config):
+    golden = np.load(GOLDEN / "stft_asteroid.npz")
+    mixture, expected = np.atleast_2d(golden["mixture"]), golden["magnitude"]
+    config = replace(config, kind="mask_inference", frontend="asteroid")
+    batch = {"mixture": mixture, "sources": mixture[:, np.newaxis]}
+    seen = [objective.prepare(config, batch).input]
+
+    def equal(magnitude):
+        seen.append(magnitude[:, 2 : 2 + seen[0].shape[1]])
+        return tf.repeat(tf.ones_like(magnitude)[:, tf.newaxis], 2, 1)
+
+    spoken(separate.separator(equal, config), mixture)
+    for magnitude in seen:
+        np.testing.assert_allclose(magnitude[0], expected, atol=1e-7)
+    silence = objective.prepare(config, {k: 0.0 * v for k, v in batch.items()}).input
+    np.testing.assert_allclose(level(silence, "log"), np.log(1e-4), rtol=1e-4)
 
 
 def test_the_level_that_si_sdr_leaves_open_is_that_of_the_mixture():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
@@ -339,6 +339,11 @@ class ClusteringConfig:
         """The transform of the networks on spectra."""
         window, padding, scale = FRONTENDS[self.frontend]
         return Stft(self.window_samples, self.hop_samples, None, window, padding, scale)
+
+    @property
+    def whole_stft(self) -> Stft:
+        """The transform of separation: its frames cover all of a sound."""
+        return replace(self.stft, padding="constant_whole")
 
     @property
     def power_floor(self) -> float:

@@ -224,7 +224,7 @@ def evaluate_ideal(
     stoi: bool = False,
 ) -> Evaluation:
     """Score ideal masks of the transform of a configuration; see :func:`evaluate`."""
-    estimate = partial(oracle, params=config.stft, mask=mask)
+    estimate = partial(oracle, params=config.whole_stft, mask=mask)
     return _evaluate(estimate, tracks, config.sample_rate, rows, jobs, bss, stoi)
 
 
@@ -492,7 +492,7 @@ def _tasks(
     tasks = {"scores": Task(digest, columns, partial(evaluate, separator, **extra))}
     for mask in get_args(IdealMask) if options.oracle else ():
         score = partial(evaluate_ideal, mask, config, **extra)
-        tasks[mask] = Task(f"{mask} {config.stft}", columns, score)
+        tasks[mask] = Task(f"{mask} {config.whole_stft}", columns, score)
     if options.confidence:
         score = partial(evaluate_confidence, trained)
         tasks["confidence"] = Task(digest, CONFIDENCES, score)

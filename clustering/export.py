@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -66,7 +66,7 @@ def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
     spectral = config.role in ON_SPECTRA
     shape = [None, None, config.stft.bins] if spectral else [None, None]
     waveform = sound(1, config.sample_rate)
-    params = replace(config.stft, padding="constant_whole")
+    params = config.whole_stft
     example = waveform
     if spectral:
         example = light.magnitude(stft(waveform, params), config.power_floor)

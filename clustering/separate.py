@@ -133,8 +133,7 @@ def _of_spectra(
 
     Channels that a network takes at once follow one another in the batch.
     """
-    # Centred frames cover the whole sound, in any case of training.
-    params = replace(config.stft, padding="constant_whole")
+    params = config.whole_stft
     infer, channels = getattr(net, "infer", net), config.spectral.features.channels
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:

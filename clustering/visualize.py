@@ -122,8 +122,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
     """
     config, role = trained.config, trained.config.role
     require_mono(config)
-    # Centred frames cover the whole sound, in any case of training.
-    params = replace(config.stft, padding="constant_whole")
+    params = config.whole_stft
     spectrum = stft(tf.constant(mixture[np.newaxis]), params)
     magnitude = spectral.magnitude(spectrum, config.power_floor)
     waveforms = View(

@@ -29,7 +29,6 @@ mixtures of spoken digits at -1.3 dB, and all six correlations are within 0.2 of
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -106,8 +105,7 @@ def mixture_confidences(
         Means over the channels of each of :data:`MEASURES`.
     """
     require_mono(config)
-    # Centred frames cover the whole sound, in any case of training.
-    params = replace(config.stft, padding="constant_whole")
+    params = config.whole_stft
     spectrum = stft(tf.constant(mixture), params)
     magnitude = spectral.magnitude(spectrum, config.power_floor)
     outputs = getattr(net, "infer", net)(magnitude)

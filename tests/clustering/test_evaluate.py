@@ -206,6 +206,19 @@ def test_ideal_masks_separate_sources_in_disjoint_bands(mask):
     np.testing.assert_allclose(actual[..., inner], tones[..., inner], atol=0.02)
 
 
+def test_ideal_masks_reach_all_of_a_sound_with_every_front_end(config, waves):
+    sources = {
+        name: wave[np.newaxis, :50] for name, wave in zip("ab", waves, strict=True)
+    }
+    track = Track("t", 8000, 50, sources)
+    rows = {}
+    for frontend in ("nussl", "asteroid"):
+        of = replace(config, frontend=frontend)
+        rows[frontend] = evaluate.evaluate_ideal("ideal_ratio", of, [track]).rows
+    for ours, other in zip(*rows.values(), strict=True):
+        assert ours["si_sdr"] == pytest.approx(other["si_sdr"], abs=1e-3)
+
+
 def test_the_command_scores_ideal_masks_and_prints_what_was_published(run, capsys):
     assert evaluate.main([str(run), "--oracle"]) == 0
     printed = capsys.readouterr().out

@@ -1,7 +1,8 @@
 """Soundscapes of Scaper 1.3, or of an older fork, with their isolated events.
 
 ``<root>/<split>/<name>.{wav,jams}`` with ``<name>_events/foreground0_dog.wav`` (1.3) or
-``<name>_sources/foreground/0.wav`` (the fork). The jams of 1.3 hold absolute
+``<name>_sources/foreground/0.wav`` (the fork, whose events may name their file as
+``audio_path``, and whose sounds are cut to the shortest). The jams of 1.3 hold absolute
 paths of the machine that made them: if these do not exist, the files are looked for
 beside the jams.
 
@@ -92,7 +93,7 @@ def _rows(
         files = [_resolve(path, jams) for path in paths]
     else:
         events = [event for event in events if event["role"] == "foreground"]
-        files = _numbered(jams.with_name(f"{jams.stem}_sources") / "foreground")
+        files = _of_the_fork(events, jams.with_name(f"{jams.stem}_sources"))
     if not files:
         raise CorpusError(
             f"{CORPUS}: {jams} names no isolated events and there is no folder "
@@ -152,7 +153,8 @@ def _soundscape(jams: Path, recorded: Mapping[str, Any]) -> Path:
 
 
 def _check_lengths(tracks: Sequence[Track]) -> None:
-    """Raise an error for events that are not padded to their soundscape."""
+    """Raise an error for events of Scaper 1.3 that are not padded."""
+    tracks = [track for track in tracks if not _is_of_the_fork(track)]
     mixtures = [track.mixture for track in tracks if isinstance(track.mixture, Path)]
     infos = reading.measure(mixtures)
     for track, mixture in zip(tracks, mixtures, strict=True):
@@ -164,6 +166,30 @@ def _check_lengths(tracks: Sequence[Track]) -> None:
                 f"it {shortest:.2f} s; expected events padded to the soundscape; "
                 "generate it again with save_isolated_events=True."
             )
+
+
+def _is_of_the_fork(track: Track) -> bool:
+    files = [each for each in track.sources.values() if isinstance(each, Path)]
+    return any(f"{track.name}_sources" in file.parts for file in files)
+
+
+def _of_the_fork(events: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """List the files that events name, else those in the order of their numbers."""
+    named = [event.get("audio_path") for event in events]
+    if not any(named):
+        return _numbered(folder / "foreground")
+    missing = [event["label"] for event in events if not event.get("audio_path")]
+    if missing:
+        raise CorpusError(
+            f"{CORPUS}: the events {', '.join(map(str, missing))} of {folder} have no "
+            "audio_path, which others have; generate the soundscape again."
+        )
+    paths = [folder.joinpath(*PureWindowsPath(str(name)).parts) for name in named]
+    return [
+        # Names have no suffix, and may have a dot.
+        sound_files.find(path, *SUFFIXES) or path.with_name(path.name + SUFFIXES[0])
+        for path in paths
+    ]
 
 
 def _numbered(folder: Path) -> list[Path]:

@@ -19,11 +19,13 @@ def sound(path, level):
     soundfile.write(path, np.full(80, level / 64), 8000)
 
 
-def write_jams(folder, name, labels, scaper, roles=None):
+def write_jams(folder, name, labels, scaper, roles=None, paths=()):
     data = [
         {"time": 0.0, "value": {"label": label, "role": role}, "confidence": 1.0}
         for label, role in zip(labels, roles or ["foreground"] * 9, strict=False)
     ]
+    for event, path in zip(data, paths, strict=False):
+        event["value"]["audio_path"] = path
     annotation = {"namespace": "scaper", "data": data, "sandbox": {"scaper": scaper}}
     other = {"namespace": "beat", "data": []}
     content = {"annotations": [other, annotation], "file_metadata": {}, "sandbox": {}}
@@ -71,6 +73,29 @@ def test_events_of_both_layouts_are_named_by_label(tmp_path, write):
     groups = {"animals": ["dog"]}
     (grouped, _) = scaper_output.tracks(tmp_path, "train", groups=groups, rest="other")
     assert levels(grouped) == {"animals": 5, "other": 2}
+
+
+def test_events_of_the_fork_may_name_their_files(tmp_path):
+    folder = tmp_path / "train"
+    folder.mkdir()
+    old(folder, "a", ["vocals", "drums"])
+    roles = ["foreground", "background", "foreground"]
+    labels, paths = ["vocals", "hum", "drums"], ["foreground/1", None, "foreground/0"]
+    write_jams(folder, "a", labels, {}, roles, paths)
+    (track,) = scaper_output.tracks(tmp_path, "train")
+    assert levels(track) == {"vocals::0": 2, "drums::0": 1}
+    write_jams(folder, "a", labels, {}, roles, ["foreground/1"])
+    with pytest.raises(CorpusError, match=r"events drums of .*a_sources have no audio"):
+        scaper_output.tracks(tmp_path, "train")
+
+
+def test_sounds_of_the_fork_are_cut_to_the_shortest(tmp_path, caplog):
+    (tmp_path / "train").mkdir()
+    old(tmp_path / "train", "a")
+    soundfile.write(tmp_path / "train/a.wav", np.full(8000, 0.1), 8000)
+    (track,) = scaper_output.tracks(tmp_path, "train")
+    assert track.samples == 80
+    assert "cut" in caplog.text
 
 
 def test_paths_of_windows_are_found_by_name(tmp_path):

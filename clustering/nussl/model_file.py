@@ -280,14 +280,16 @@ def _read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, An
             f"{path} is no file; expected one as SeparationModel.save of nussl writes"
         )
     try:
-        content = torch_file.read(path)
+        # Trainers of nussl keep parameters and transforms of the data beside weights.
+        content = torch_file.read(path, inert="nussl")
     except TorchFileError as error:
         if "it was not run" not in str(error):
             raise
         raise TorchFileError(
-            f"{error}; nussl keeps objects of its own beside the weights where it is "
-            "given data to save with, and leaves them out in SeparationModel.load("
-            f"{str(path)!r})[0].save(NEW)"
+            f"{error}; nussl keeps objects beside the weights where it is given data "
+            "to save with; save without these: model, metadata = SeparationModel."
+            f"load({str(path)!r}); model.save(NEW, metadata={{'sample_rate': metadata["
+            "'sample_rate'], 'stft_params': tuple(metadata['stft_params'])})"
         ) from error
     content = content if isinstance(content, Mapping) else {}
     metadata, state = content.get("metadata", {}), content.get("state_dict", {})

@@ -50,7 +50,7 @@ class TorchFileError(ValueError):
     """A weight file that is damaged, or holds more than plain tensors."""
 
 
-def read(path: str | Path) -> Any:
+def read(path: str | Path, inert: str | None = None) -> Any:
     """Read what ``torch.save`` wrote: numbers, texts, containers and tensors.
 
     Numbers of numpy and PyTorch's version, which toolkits write beside weights, are
@@ -58,6 +58,8 @@ def read(path: str | Path) -> Any:
 
     Args:
         path: The file.
+        inert: Name of a package whose objects are read as the tuples of the arguments
+            that they were made of, without their state; nothing of it is imported.
 
     Returns:
         The object, with numpy arrays instead of tensors, in the file's byte order.
@@ -72,7 +74,8 @@ def read(path: str | Path) -> Any:
         head = file.read(4)
         file.seek(0)
         try:
-            return _read_zip(file) if head == b"PK\3\4" else _read_legacy(file)
+            read_ = _read_zip if head == b"PK\3\4" else _read_legacy
+            return read_(file, inert)
         except _RefusedError as error:
             raise TorchFileError(f"{path} {error}") from error
         # Any of these, because damaged bytes can be any pickle.
@@ -212,15 +215,32 @@ def _version() -> type[str]:
     return Version
 
 
+def _inert() -> type[tuple[Any, ...]]:
+    """Make a type for objects of which nothing but their arguments is kept; anew."""
+
+    class Inert(tuple[Any, ...]):
+        __slots__ = ()
+
+        def __new__(cls, *args: Any) -> Inert:
+            return super().__new__(cls, args)
+
+        def __setstate__(self, state: Any) -> None:
+            """Leave out the state."""
+
+    return Inert
+
+
 class _Unpickler(pickle.Unpickler):
     """Unpickler that accepts only the names in a file of tensors.
 
     The objects that it returns have no attributes that a pickle could set.
     """
 
-    def __init__(self, file: BinaryIO, order: Order, find: Find) -> None:
+    def __init__(
+        self, file: BinaryIO, order: Order, find: Find, inert: str | None
+    ) -> None:
         super().__init__(file, encoding="utf-8")
-        self._order, self._storage = order, find
+        self._order, self._storage, self._inert = order, find, inert
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -229,6 +249,8 @@ class _Unpickler(pickle.Unpickler):
             return _StorageType(np.dtype(STORAGES[name]).newbyteorder(self._order))
         if (module, name) in NAMES:
             return NAMES[module, name]()
+        if self._inert and f"{module}.".startswith(f"{self._inert}."):
+            return _inert()
         # A name may hold anything, such as line breaks.
         shown = f"{module}.{name}"[:200].encode("unicode_escape").decode()
         raise _RefusedError(
@@ -258,7 +280,7 @@ NAMES: Mapping[tuple[str, str], Callable[[], Any]] = {
 """What makes the stand-in for a function or type that a file may name."""
 
 
-def _read_zip(file: BinaryIO) -> Any:
+def _read_zip(file: BinaryIO, inert: str | None) -> Any:
     archive = zipfile.ZipFile(file)
     names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(names) != 1:
@@ -276,7 +298,7 @@ def _read_zip(file: BinaryIO) -> Any:
         return storages[key]
 
     content = _entry(archive, names[0])
-    return _Unpickler(BytesIO(content), ">" if big else "<", find).load()
+    return _Unpickler(BytesIO(content), ">" if big else "<", find, inert).load()
 
 
 def _entry(archive: zipfile.ZipFile, name: str, default: bytes | None = None) -> bytes:
@@ -288,7 +310,7 @@ def _entry(archive: zipfile.ZipFile, name: str, default: bytes | None = None) ->
     return archive.read(name)
 
 
-def _read_legacy(file: BufferedReader) -> Any:
+def _read_legacy(file: BufferedReader, inert: str | None) -> Any:
     left = os.fstat(file.fileno()).st_size
     storages: dict[str, np.ndarray] = {}
 
@@ -302,7 +324,7 @@ def _read_legacy(file: BufferedReader) -> Any:
         return storages[key]
 
     def load(order: Order = "<") -> Any:
-        return _Unpickler(file, order, find).load()
+        return _Unpickler(file, order, find, inert).load()
 
     if (load(), load()) != (MAGIC, PROTOCOL):
         raise ValueError("it does not begin as one")

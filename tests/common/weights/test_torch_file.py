@@ -230,6 +230,21 @@ def test_every_way_to_name_a_function_is_watched(tmp_path, form, content):
 
 
 @FORMS
+def test_objects_of_an_inert_package_are_the_tuples_of_their_arguments(tmp_path, form):
+    made = b"\x80\2](cos.path\nStft\nK\x10K\4\x86\x81cos\nAll\n)\x81}K\1K\2sbe."
+    save(tmp_path / "w.pth", form, made)
+    read = torch_file.read(tmp_path / "w.pth", inert="os")
+    assert read == [(16, 4), ()]
+    for package in (None, "o", "os.path"):
+        with pytest.raises(TorchFileError, match=r"names os.* which is no part"):
+            torch_file.read(tmp_path / "w.pth", inert=package)
+    changed = b"\x80\2cos\nStft\n}X\1\0\0\0aK\1sb."
+    save(tmp_path / "w.pth", form, changed)
+    with pytest.raises(TorchFileError, match="damaged or not a weight file"):
+        torch_file.read(tmp_path / "w.pth", inert="os")
+
+
+@FORMS
 def test_a_pickle_cannot_change_what_it_is_given(tmp_path, form):
     content = b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n}X\1\0\0\0aK\1sb."
     save(tmp_path / "w.pth", form, content)

@@ -30,7 +30,6 @@ RENAMED = {
     "dataset_config.n_fft": "window_samples",
     "dataset_config.hop_length": "hop_samples",
     "dataset_config.sample_rate": "sample_rate",
-    "dataset_config.output_type": "loss.target",
     "dataset_config.weight_type": "loss.weights",
     "dataset_config.weight_threshold": "loss.threshold_db",
     "dataset_config.excerpt_selection_strategy": "excerpt",
@@ -50,6 +49,8 @@ RENAMED = {
 FIXED: Mapping[str, tuple[Any, ...]] = {
     "dataset_config.format": ("rnn",),
     "dataset_config.num_channels": (1,),
+    # That of "msa" is cut off at the mixture in the original.
+    "dataset_config.output_type": ("psa",),
     "dataset_config.fraction_of_dataset": (1.0,),
     "dataset_config.use_librosa_stft": (False,),
     "train_config.class": ("Trainer",),

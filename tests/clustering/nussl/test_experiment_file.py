@@ -301,7 +301,7 @@ def test_variables_are_replaced_where_they_are_used(music, monkeypatch):
         ("dataset_config.fraction_of_dataset", 0.5, "is 0.5; only 1.0 has"),
         ("algorithm_config.args.enhancement_amount", 0.3, "is 0.3; only 0.0 has"),
         ("algorithm_config.class", "Melodia", "'DeepClustering' or"),
-        ("dataset_config.output_type", "ibm", "loss.target='ibm'"),
+        ("dataset_config.output_type", "msa", "is 'msa'; only 'psa' has"),
         ("dataset_config.hop_length", 0, "whole numbers above 0"),
         ("dataset_config.hop_length", None, "expected hop_length and sample_rate"),
         (

@@ -308,9 +308,14 @@ def _steps(steps: Sequence[Mapping[str, Any]], first: int) -> dict[int, int]:
 
 def _clustering(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the clustering, in which points are weighted by their magnitude."""
-    if flat.get("algorithm_config.class") != "DeepClustering":
-        return {}
     binary = flat.get("algorithm_config.args.mask_type", "soft") == "binary"
+    if flat.get("algorithm_config.class") != "DeepClustering":
+        if binary:
+            raise ConfigError(
+                "algorithm_config.args.mask_type is 'binary'; only 'soft' has a "
+                "counterpart here for other classes than DeepClustering"
+            )
+        return {}
     return {
         "cluster.weighted": True,
         "cluster.mask": "binary" if binary else "posterior",

@@ -218,6 +218,16 @@ def test_masks_are_translated(music):
     assert (config.loss.inference, config.loss.inference_kind) == (0.5, "mse")
 
 
+def test_binary_masks_of_a_mask_network_are_refused(music):
+    values, file = music
+    values["algorithm_config"] = {
+        "class": "DeepMaskEstimation",
+        "args": {"model_path": "m", "mask_type": "binary"},
+    }
+    with pytest.raises(ConfigError, match=r"mask_type is 'binary'; only 'soft' has"):
+        experiment_file.translate(values, file)
+
+
 def test_a_curriculum_is_translated(music):
     values, file = music
     values["train_config"]["initial_length"] = 100

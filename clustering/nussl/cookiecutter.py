@@ -182,7 +182,7 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
         _check(key, value)
     result = {new: flat[old] for old, new in RENAMED.items() if old in flat}
     result["frontend"] = FRONTEND
-    result |= _lengths(flat) | _clustering(flat)
+    result = _clustering(flat) | result | _lengths(flat)
     if "model_config" in values:
         bins = int(flat.get("dataset_config.n_fft", 512)) // 2 + 1
         result |= _network(values["model_config"], bins)
@@ -317,6 +317,8 @@ def _clustering(flat: Mapping[str, Any]) -> dict[str, Any]:
             )
         return {}
     return {
+        # What the original takes where the file names none.
+        "cluster.percentile": 0.0,
         "cluster.weighted": True,
         "cluster.mask": "binary" if binary else "posterior",
     }

@@ -228,6 +228,14 @@ def test_binary_masks_of_a_mask_network_are_refused(music):
         experiment_file.translate(values, file)
 
 
+def test_without_a_percentile_all_points_are_clustered(music):
+    values, file = music
+    put(values, "algorithm_config.args.percentile", None)
+    read = experiment_file.translate(values, file)
+    assert read.config.cluster.percentile == 0.0
+    assert read.masks["cluster.percentile"] == 0.0
+
+
 def test_a_curriculum_is_translated(music):
     values, file = music
     values["train_config"]["initial_length"] = 100

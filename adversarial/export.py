@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras as keras
 
 from adversarial import light, phases
 from adversarial.model import UNet
@@ -115,12 +115,12 @@ def _magnitudes(graph: Graph, network: UNet, outputs: str, centre: str) -> str:
     return graph("Log", graph("Add", graph("Mul", masks, linear), 1.0))
 
 
-def _convolved(graph: Graph, image: str, layer: Any) -> str:
+def _convolved(graph: Graph, image: str, layer: keras.layers.Layer) -> str:
     kernel = layer.kernel.numpy().transpose(3, 2, 0, 1)
     return graph("Conv", image, kernel, layer.bias.numpy())
 
 
-def _upsampled(graph: Graph, image: str, layer: Any) -> str:
+def _upsampled(graph: Graph, image: str, layer: keras.layers.Layer) -> str:
     kernel = layer.kernel.numpy().transpose(3, 2, 0, 1)
     return graph("ConvTranspose", image, kernel, layer.bias.numpy(), strides=[2, 2])
 

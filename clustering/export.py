@@ -26,7 +26,7 @@ from clustering.models.conv_block import Block
 from clustering.models.network import require_mono
 from clustering.models.shapes import Activation
 from clustering.models.spectral import FeatureStage, Head, SpectralNetwork
-from clustering.models.time_domain import ConvTasnet, Tasnet
+from clustering.models.time_domain import Analysis, ConvTasnet, Tasnet
 from clustering.separate import bank, is_levelled, separator
 from clustering.weights import restore
 from common.layers.batch_norm import EPSILON
@@ -262,7 +262,7 @@ def _block(graph: Graph, block: Block, signal: str) -> tuple[str, str | None]:
     return graph("Add", signal, _projected(graph, block.residual, hidden)), skip
 
 
-def _analysed(graph: Graph, layer: Any, mixture: str, padding: int = 0) -> str:
+def _analysed(graph: Graph, layer: Analysis, mixture: str, padding: int = 0) -> str:
     """Filter waveforms [batch, samples] to [batch, filters, frames]."""
     filters = layer.filters.numpy().T[:, np.newaxis]
     line = graph("Unsqueeze", mixture, [1])
@@ -303,7 +303,11 @@ def _normalised_until_now(graph: Graph, signal: str, channels: int) -> str:
 
 
 def _finish(
-    graph: Graph, net: Any, encoded: str, signal: str, padding: int = 0
+    graph: Graph,
+    net: Tasnet | ConvTasnet,
+    encoded: str,
+    signal: str,
+    padding: int = 0,
 ) -> None:
     """Apply masks [batch, sources * filters, frames], and make waveforms."""
     config = net.config

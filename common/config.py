@@ -17,11 +17,18 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from common.files import write_json
 
-Config = TypeVar("Config")
+
+class Dataclass(Protocol):
+    """An instance of any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+Config = TypeVar("Config", bound=Dataclass)
 
 FORMAT = 3
 """Number of the format of saved configurations; files without one have 1.
@@ -54,7 +61,7 @@ class ConfigError(ValueError):
     """A key that does not exist, or a value of the wrong type."""
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: Dataclass) -> dict[str, Any]:
     """Turn a configuration into plain nested dictionaries and lists, ready for JSON.
 
     >>> @dataclasses.dataclass(frozen=True)
@@ -99,7 +106,7 @@ def override(config: Config, updates: Mapping[str, Any]) -> Config:
     return _override(config, updates, "")
 
 
-def keys(cls: Any, where: str = "") -> list[str]:
+def keys(cls: type[Dataclass], where: str = "") -> list[str]:
     """List the dotted keys of a configuration class.
 
     >>> @dataclasses.dataclass(frozen=True)
@@ -111,7 +118,7 @@ def keys(cls: Any, where: str = "") -> list[str]:
     return [key for key, _ in _leaves(cls, where)]
 
 
-def key_types(cls: Any) -> dict[str, Any]:
+def key_types(cls: type[Dataclass]) -> dict[str, Any]:
     """Map every dotted key of a configuration class to the type of its value."""
     return dict(_leaves(cls, ""))
 
@@ -183,7 +190,7 @@ def flatten(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     return flat
 
 
-def save(config: Any, path: str | Path) -> None:
+def save(config: Dataclass, path: str | Path) -> None:
     """Write a configuration as JSON; the file is whole or absent."""
     write_json({FORMAT_KEY: FORMAT, **to_dict(config)}, path)
 
@@ -204,7 +211,7 @@ def load(cls: type[Config], path: str | Path) -> Config:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def removed_choices(cls: Any, path: str | Path) -> dict[str, Any]:
+def removed_choices(cls: type[Dataclass], path: str | Path) -> dict[str, Any]:
     """Return the choices of a saved configuration that were removed later, by key.
 
     Raises:
@@ -214,7 +221,9 @@ def removed_choices(cls: Any, path: str | Path) -> dict[str, Any]:
     return {key: values[key] for key in removed}
 
 
-def _saved(cls: Any, path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _saved(
+    cls: type[Dataclass], path: str | Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read the values of a file by current keys, with replacements of old choices."""
     try:
         values = dict(json.loads(Path(path).read_text(encoding="utf-8")))
@@ -246,7 +255,7 @@ def _saved(cls: Any, path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return values, removed
 
 
-def aliases(cls: Any) -> dict[str, str]:
+def aliases(cls: type[Dataclass]) -> dict[str, str]:
     """Map the other names of keys, of earlier releases or packages, to those of today.
 
     >>> @dataclasses.dataclass(frozen=True)
@@ -299,7 +308,7 @@ def renamed(
     return convert(new, base or cls()) if convert else new
 
 
-def _renamed(cls: Any) -> dict[str, str | None]:
+def _renamed(cls: type[Dataclass]) -> dict[str, str | None]:
     """Map the names in ``RENAMED`` of a class and those within it to keys of today."""
     return {
         where + old: name and where + name
@@ -344,7 +353,7 @@ def _leaves(cls: Any, where: str) -> Iterator[tuple[str, Any]]:
             yield where + name, annotation
 
 
-def _override(config: Any, updates: Mapping[str, Any], where: str) -> Any:
+def _override(config: Config, updates: Mapping[str, Any], where: str) -> Config:
     """Replace all fields at once, since one may be valid only beside another."""
     annotations = typing.get_type_hints(type(config))
     new: dict[str, Any] = {}

@@ -27,7 +27,7 @@ from mixit import light, weights
 from mixit.basis import StftBasis
 from mixit.config import Network
 from mixit.google.restore import restore
-from mixit.layers import NORM_EPSILON, PreluNorm, Projection
+from mixit.layers import NORM_EPSILON, MagnitudeNorm, PreluNorm, Projection
 from mixit.model import POWER_FLOOR, Block, Tdcn
 from mixit.separate import separator
 
@@ -248,7 +248,9 @@ def _activated(graph: Graph, signal: str, layer: PreluNorm) -> str:
     return _normalised(graph, active, layer, layer.axes)
 
 
-def _normalised(graph: Graph, signal: str, layer: Any, axes: Sequence[int]) -> str:
+def _normalised(
+    graph: Graph, signal: str, layer: PreluNorm | MagnitudeNorm, axes: Sequence[int]
+) -> str:
     """Normalise over axes of [batch, frames, channels]; one gain and one offset."""
     normal = graph.normalised(signal, [AXES[axis] for axis in axes], NORM_EPSILON)
     return graph("Add", graph("Mul", normal, layer.gamma.numpy()), layer.beta.numpy())

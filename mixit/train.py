@@ -290,7 +290,11 @@ def _main(config: MixitConfig, check: bool) -> int:
 
 
 def _training_sounds(
-    config: MixitConfig, model: Any, example: Any, rows: int, start_step: int
+    config: MixitConfig,
+    model: MixitTraining,
+    example: distribution.Example,
+    rows: int,
+    start_step: int,
 ) -> summaries.TrainingSounds:
     """Make the callback for summaries of training examples, as in Google's program."""
 
@@ -314,7 +318,12 @@ def _training_sounds(
     )
 
 
-def _sounds(config: MixitConfig, model: Any, example: Any, step: int) -> Sounds:
+def _sounds(
+    config: MixitConfig,
+    model: MixitTraining,
+    example: distribution.Example,
+    step: int,
+) -> Sounds:
     """Make the callback for summaries of three mixtures of the validation."""
 
     def sounds() -> dict[str, tf.Tensor]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
@@ -36,7 +35,7 @@ class Averages(keras.callbacks.Callback):
         in_use: Whether the network holds the averages.
     """
 
-    def __init__(self, model: Any, momentum: float) -> None:
+    def __init__(self, model: keras.Model, momentum: float) -> None:
         super().__init__()
         self.in_use = False
         self._momentum = momentum
@@ -81,20 +80,20 @@ class Averages(keras.callbacks.Callback):
         finally:
             self.use(before)
 
-    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Validate with the averages."""
         self.use(True)
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Train with the weights."""
         self.use(False)
 
-    def _extend(self, model: Any) -> None:
+    def _extend(self, model: keras.Model) -> None:
         """Update the averages after each step, in its graph."""
         step = model.train_step
 
         @tf.autograph.experimental.do_not_convert
-        def train_step(batch: Any) -> Any:
+        def train_step(batch: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
             logs = step(batch)
             for weight, average in self._pairs():
                 average.assign(

@@ -20,10 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tf_keras as keras
 
 from common.files import sync, user_path, write_text
 from common.training import network_file
 from common.training.averages import Averages
+from common.training.network_file import Networks
 
 FOLDERS = ("latest", "best", "kept")
 """Folders of a run that hold checkpoints."""
@@ -90,7 +92,7 @@ class Checkpoints:
     def __init__(
         self,
         folder: str | Path,
-        model: Any,
+        model: keras.Model,
         keep: int = 2,
         chief: bool = True,
         averages: Averages | None = None,
@@ -173,7 +175,9 @@ class Checkpoints:
             (folder / LIST).unlink(missing_ok=True)
         self._latest = self._manager("latest", self._keep)
 
-    def _write(self, manager: Any, step: int, state: Mapping[str, Any]) -> None:
+    def _write(
+        self, manager: tf.train.CheckpointManager, step: int, state: Mapping[str, Any]
+    ) -> None:
         _check_finite(self._model, step)
         self._state.values = dict(state)
         self._step.assign(step)
@@ -202,7 +206,7 @@ class Checkpoints:
 
 
 def restore_network(
-    folder: str | Path, network: Any, checkpoint: str | None = None
+    folder: str | Path, network: Networks, checkpoint: str | None = None
 ) -> Path:
     """Restore a built network from a run folder, the best checkpoint before the latest.
 
@@ -229,7 +233,7 @@ def restore_network(
     return path
 
 
-def restore_training(folder: str | Path, model: Any) -> Path:
+def restore_training(folder: str | Path, model: keras.Model) -> Path:
     """Restore the network of a model and, if it was saved, the state of its optimizer.
 
     Args:
@@ -293,7 +297,7 @@ def variables(prefix: str | Path) -> list[str]:
     return [*tf.train.load_checkpoint(literal(prefix)).get_variable_to_shape_map()]
 
 
-def save_network(folder: str | Path, network: Any) -> None:
+def save_network(folder: str | Path, network: Networks) -> None:
     """Save only a network, as the best checkpoint of a run folder.
 
     Raises:
@@ -519,7 +523,7 @@ def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
         ) from error
 
 
-def _check_finite(model: Any, step: int) -> None:
+def _check_finite(model: keras.Model, step: int) -> None:
     bad = [v.name for v in model.trainable_variables if not _finite(v)]
     if bad:
         raise CheckpointError(
@@ -528,7 +532,7 @@ def _check_finite(model: Any, step: int) -> None:
         )
 
 
-def _finite(variable: Any) -> bool:
+def _finite(variable: tf.Variable) -> bool:
     return bool(np.isfinite(variable.numpy()).all())
 
 

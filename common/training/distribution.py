@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +19,9 @@ from common.training.schedule import Strategy
 
 Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
 """Graph function from a position (int64) to one example, without other state."""
+
+Batches = Iterable[Mapping[str, tf.Tensor]]
+"""The data of a run for ``fit``: the batches of each replica, step by step."""
 
 
 def prepare(seed: int) -> None:
@@ -99,7 +102,7 @@ def training_batches(
     batch_size: int,
     start_step: int,
     workers: int = 0,
-) -> Any:
+) -> Batches:
     """Return the endless training data of a run, from any step on.
 
     Args:
@@ -119,7 +122,7 @@ def training_batches(
 
 def validation_batches(
     strategy: tf.distribute.Strategy, example: Example, count: int, batch_size: int
-) -> tuple[Any, int]:
+) -> tuple[Batches, int]:
     """Return one pass over all examples; padding of the last batch has weight 0.
 
     Args:
@@ -149,7 +152,7 @@ def _batches(
     batch_size: int,
     steps: tf.data.Dataset[Any],
     workers: int = 0,
-) -> Any:
+) -> Batches:
     """Return the examples of the replicas of each process, in order."""
     rows = batch_size * strategy.num_replicas_in_sync
     # No example has Python control flow on tensors; the look for it takes seconds.

@@ -55,7 +55,7 @@ class Scalars(keras.callbacks.Callback):
             _cut(self._path, start_step)
 
     def on_train_batch_end(
-        self, batch: int, logs: Mapping[str, Any] | None = None
+        self, batch: int, logs: Mapping[str, float] | None = None
     ) -> None:
         """Write the running means of the epoch every ``every`` steps."""
         self._step += 1
@@ -63,7 +63,7 @@ class Scalars(keras.callbacks.Callback):
             values = {key: float(value) for key, value in (logs or {}).items()}
             self._write("train", {**self._more("train"), **values})
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write the means of the epoch, those of validation without their prefix."""
         values = {key: float(value) for key, value in (logs or {}).items()}
         valid = {k[4:]: v for k, v in values.items() if k.startswith("val_")}
@@ -72,7 +72,7 @@ class Scalars(keras.callbacks.Callback):
         if valid:
             self._write("validation", {**self._more("validation"), **valid}, epoch + 1)
 
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Flush all events to disk."""
         for writer in self._writers.values():
             writer.flush()
@@ -132,12 +132,12 @@ class Sounds(keras.callbacks.Callback):
         self._step = start_step
 
     def on_train_batch_end(
-        self, batch: int, logs: Mapping[str, Any] | None = None
+        self, batch: int, logs: Mapping[str, float] | None = None
     ) -> None:
         """Count the steps."""
         self._step += 1
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write at most three examples of every sound."""
         sounds = self._sounds()
         with self._writer.as_default(step=self._step):

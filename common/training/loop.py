@@ -29,8 +29,10 @@ from common.records import Index, explain
 from common.training import cluster, distribution, run_folder
 from common.training.averages import Averages
 from common.training.checkpoint import Checkpoints
+from common.training.distribution import Batches
 from common.training.logs import Scalars
 from common.training.resume import Progress, RequireFinite, Saver, TrainingError
+from common.training.run_folder import Run
 from common.training.schedule import Schedule
 
 
@@ -56,24 +58,24 @@ class Job:
             but not printed.
     """
 
-    model: Any
-    train: Callable[[int], Any]
-    valid: Callable[[], tuple[Any, int]]
+    model: keras.Model
+    train: Callable[[int], Batches]
+    valid: Callable[[], tuple[Batches, int]]
     records: Sequence[Index]
     digest: str = ""
     earlier_digest: str = ""
     steps_per_epoch: int = 0
     divisible: bool = True
-    start: Callable[[], Any] = lambda: None
+    start: Callable[[], object] = lambda: None
     callbacks: Callable[[int], Mapping[str, keras.callbacks.Callback]] = lambda step: {}
     scalars: Callable[[str], Mapping[str, float]] = lambda split: {}
 
 
-Build = Callable[[Any, tf.distribute.Strategy], Job]
+Build = Callable[[Run, tf.distribute.Strategy], Job]
 """Function from a configuration to a job, called in the scope of the strategy."""
 
 
-def train(config: Any, build: Build) -> Any:
+def train(config: Run, build: Build[Run]) -> keras.Model:
     """Train a model from the start or from its latest checkpoint to the end.
 
     Args:
@@ -91,7 +93,7 @@ def train(config: Any, build: Build) -> Any:
             batch cannot be divided among the replicas.
         CheckpointError: There are checkpoints and none can be restored.
     """
-    folder, chief = Path(config.output), cluster.is_chief()
+    folder, chief = run_folder.path_of(config), cluster.is_chief()
     job, batch, averages = _start(config, build)
     schedule = _schedule(config.train, job)
     # Every replica returns the metrics of all; the default would add them up.
@@ -165,7 +167,7 @@ def _explained(folder: Path, job: Job) -> Iterator[None]:
         ) from error
 
 
-def check(config: Any, build: Build) -> int:
+def check(config: Run, build: Build[Run]) -> int:
     """Dry run: two steps, save, restore in a new process, a third step in both.
 
     Args:
@@ -238,9 +240,9 @@ class Batch(NamedTuple):
         return f"global batch {self.global_batch}, {part} for each replica"
 
 
-def _start(config: Any, build: Build) -> tuple[Job, Batch, Averages]:
+def _start(config: Run, build: Build[Run]) -> tuple[Job, Batch, Averages]:
     """Seed, choose devices, prepare the folder and build the job."""
-    schedule, folder = config.train, Path(config.output)
+    schedule, folder = config.train, run_folder.path_of(config)
     distribution.prepare(schedule.seed)
     strategy = distribution.choose(schedule.strategy, schedule.replicas)
     if cluster.is_chief():
@@ -283,7 +285,12 @@ def _check_batch(folder: Path, state: Mapping[str, Any], batch: Batch) -> None:
         )
 
 
-def _fit(job: Job, schedule: Schedule, step: int, callbacks: Sequence[Any]) -> None:
+def _fit(
+    job: Job,
+    schedule: Schedule,
+    step: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
     """Finish an interrupted epoch, then run the remaining ones."""
     epoch, done = divmod(step, schedule.steps_per_epoch)
     if done:
@@ -299,7 +306,7 @@ def _fit_epochs(
     schedule: Schedule,
     start_step: int,
     end_epoch: int,
-    callbacks: Sequence[Any],
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     valid, valid_steps = job.valid()
     epoch, done = divmod(start_step, schedule.steps_per_epoch)
@@ -315,7 +322,7 @@ def _fit_epochs(
     )
 
 
-def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
+def _three_steps(config: Run, build: Build[Run]) -> tuple[list[np.ndarray], float]:
     """Train two steps, save, validate, train a third; return its weights and loss."""
     job, _, averages = _start(config, build)
     job.start()
@@ -327,19 +334,20 @@ def _three_steps(config: Any, build: Build) -> tuple[list[np.ndarray], float]:
         f"peak memory of a step: {most / 1e9:.2f} GB of {user}, "
         f"{before / 1e9:.2f} GB before it"
     )
-    Checkpoints(config.output, job.model, averages=averages).save(2, {})
+    Checkpoints(run_folder.path_of(config), job.model, averages=averages).save(2, {})
     valid, _ = job.valid()
     loss = job.model.evaluate(valid, steps=1, verbose=0, return_dict=True)["loss"]
     say(f"two steps, validation loss {loss:.4f}, checkpoint saved")
     return _third_step(job), loss
 
 
-def _check_again(config: Any, build: Build, parent: int) -> list[np.ndarray]:
+def _check_again(config: Run, build: Build[Run], parent: int) -> list[np.ndarray]:
     """Restore the checkpoint of the dry run and return the weights of a third step."""
     job, _, averages = _start(config, build)
-    store = Checkpoints(config.output, job.model, averages=averages)
+    folder = run_folder.path_of(config)
+    store = Checkpoints(folder, job.model, averages=averages)
     while store.restore_latest() is None:
-        if os.getppid() != parent or not Path(config.output).exists():
+        if os.getppid() != parent or not folder.exists():
             raise TrainingError("check failed before it had saved a checkpoint")
         time.sleep(0.2)
     return _third_step(job)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import collections
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +30,23 @@ class NetworkFileError(ValueError):
     """A file that is damaged, or of another network."""
 
 
-def write(path: Path, network: Any, half: bool = False) -> None:
+class BuiltNetwork(Protocol):
+    """A network that has its variables: a built Keras model, or any ``tf.Module``."""
+
+    @property
+    def variables(self) -> Sequence[tf.Variable]:
+        """All variables, those of normalisations included."""
+
+    @property
+    def trainable_variables(self) -> Sequence[tf.Variable]:
+        """The variables that an optimizer changes."""
+
+
+Networks = BuiltNetwork | Mapping[str, BuiltNetwork]
+"""A network, or several by name, as one for each target."""
+
+
+def write(path: Path, network: Networks, half: bool = False) -> None:
     """Write the variables of a network; the file is whole or absent.
 
     Args:
@@ -51,7 +67,7 @@ def write(path: Path, network: Any, half: bool = False) -> None:
         draft.write_bytes(save(tensors, {DIGEST: _digest(tensors)}))
 
 
-def restore(path: Path, network: Any) -> None:
+def restore(path: Path, network: Networks) -> None:
     """Assign the tensors of a file to the variables of a network.
 
     Args:
@@ -66,7 +82,7 @@ def restore(path: Path, network: Any) -> None:
     _assign(read(path), network, str(path))
 
 
-def _assign(tensors: Mapping[str, np.ndarray], network: Any, name: str) -> None:
+def _assign(tensors: Mapping[str, np.ndarray], network: Networks, name: str) -> None:
     """Assign tensors to the variables of a network, if they are exactly its own."""
     targets = variables(network)
     shapes = {name: tuple(variable.shape) for name, variable in targets.items()}
@@ -86,7 +102,7 @@ def _assign(tensors: Mapping[str, np.ndarray], network: Any, name: str) -> None:
         variable.assign(tensors[key].astype(variable.dtype.as_numpy_dtype))
 
 
-def copy(source: Any, network: Any, name: str) -> None:
+def copy(source: Networks, network: Networks, name: str) -> None:
     """Assign the weights of a network to another one of the same architecture.
 
     Args:
@@ -102,7 +118,7 @@ def copy(source: Any, network: Any, name: str) -> None:
 
 
 def expect_same_shape(
-    name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]
+    name: str, theirs: Mapping[str, object], ours: Mapping[str, object]
 ) -> None:
     """Refuse initial weights of a network of another shape.
 
@@ -152,7 +168,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def variables(network: Any) -> Mapping[str, tf.Variable]:
+def variables(network: Networks) -> Mapping[str, tf.Variable]:
     """Return the variables of a network by their names in a checkpoint.
 
     Args:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import tf_keras as keras
 
@@ -55,7 +54,7 @@ class Plateau(keras.callbacks.Callback):
         self.bad_epochs = 0
         self.cooldown_left = 0
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count the epoch and lower the learning rate after too many bad ones."""
         if not self.step(_value(logs, self._monitor)):
             return
@@ -114,7 +113,7 @@ class EarlyStopping(keras.callbacks.Callback):
         self.bad_epochs = 0
         self.stopped = False
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count the epoch and stop the training after too many bad ones."""
         self.stopped = self.step(_value(logs, self._monitor))
         if self.stopped:
@@ -145,7 +144,7 @@ class EarlyStopping(keras.callbacks.Callback):
         return self.bad_epochs >= self._patience
 
 
-def _value(logs: Mapping[str, Any] | None, monitor: str) -> float:
+def _value(logs: Mapping[str, float] | None, monitor: str) -> float:
     """Return the monitored loss of an epoch."""
     if not logs or monitor not in logs:
         measured = ", ".join(logs or ())

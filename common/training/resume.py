@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 
 from common.training.checkpoint import Checkpoints
@@ -73,14 +74,14 @@ class Saver(keras.callbacks.Callback):
         states = (self._state or {}).values()
         return any(state.get("stopped", False) for state in states)
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: keras.Model) -> None:
         """Copy the metrics of an unfinished epoch before fit resets them."""
         super().set_model(model)
         if self._is_resumed_within_epoch:
             self._metrics = [v.numpy() for v in _accumulators(model)]
             self._is_resumed_within_epoch = False
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Restore the state of the other callbacks, after they have reset it.
 
         Raises:
@@ -92,7 +93,9 @@ class Saver(keras.callbacks.Callback):
         for name, values in self._state.items():
             vars(self._others[name]).update(values)
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_begin(
+        self, epoch: int, logs: Mapping[str, float] | None = None
+    ) -> None:
         """Restore the metric accumulators of an unfinished epoch."""
         if self._metrics is not None:
             for variable, value in zip(
@@ -102,7 +105,7 @@ class Saver(keras.callbacks.Callback):
             self._metrics = None
 
     def on_train_batch_end(
-        self, batch: int, logs: Mapping[str, Any] | None = None
+        self, batch: int, logs: Mapping[str, float] | None = None
     ) -> None:
         """Save within the epoch; ``on_epoch_end`` saves after validation."""
         self._step += 1
@@ -110,12 +113,13 @@ class Saver(keras.callbacks.Callback):
         if self._step % self._schedule.checkpoint_steps == 0 and not at_end:
             self._store.save(self._step, self._states())
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Save the latest, the best and the kept checkpoint."""
-        schedule, value = self._schedule, (logs or {}).get(self._schedule.best)
-        better = value is not None and float(value) < self._best
+        schedule = self._schedule
+        value = float((logs or {}).get(schedule.best, math.inf))
+        better = value < self._best
         if better:
-            self._best = float(value)  # type: ignore[arg-type]
+            self._best = value
         self._state = _states(self._others)
         if better:
             self._store.save_best(self._step, self._states())
@@ -153,7 +157,7 @@ class Progress(keras.callbacks.ProgbarLogger):
         super().set_params({**params, **counts})
 
     def on_train_batch_end(
-        self, batch: int, logs: Mapping[str, Any] | None = None
+        self, batch: int, logs: Mapping[str, float] | None = None
     ) -> None:
         """Count the steps of the epoch that were taken before the resume."""
         super().on_train_batch_end(batch + self._done, logs)
@@ -170,7 +174,7 @@ class RequireFinite(keras.callbacks.Callback):
         self._folder = folder
 
     def on_train_batch_end(
-        self, batch: int, logs: Mapping[str, Any] | None = None
+        self, batch: int, logs: Mapping[str, float] | None = None
     ) -> None:
         """Check the running means, which one bad step makes non-finite."""
         values = {key: float(value) for key, value in (logs or {}).items()}
@@ -185,7 +189,7 @@ class RequireFinite(keras.callbacks.Callback):
             )
 
 
-def _accumulators(model: Any) -> list[Any]:
+def _accumulators(model: keras.Model) -> list[tf.Variable]:
     return [variable for metric in model.metrics for variable in metric.variables]
 
 
@@ -216,7 +220,7 @@ def _named(states: Mapping[str, State]) -> dict[str, State]:
     return named
 
 
-def _states(callbacks: Mapping[str, Any]) -> dict[str, State]:
+def _states(callbacks: Mapping[str, keras.callbacks.Callback]) -> dict[str, State]:
     """Return the public attributes of plain values of each callback."""
     states = {name: _plain(vars(callback)) for name, callback in callbacks.items()}
     return {name: values for name, values in states.items() if values}

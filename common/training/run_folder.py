@@ -10,11 +10,12 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from common import __version__
 from common.config import (
     ConfigError,
+    Dataclass,
     flatten,
     key_types,
     load,
@@ -24,8 +25,22 @@ from common.config import (
     to_dict,
 )
 from common.files import write_json
+from common.training.schedule import Schedule
 
-Config = TypeVar("Config")
+
+class RunConfig(Dataclass, Protocol):
+    """The configuration of a run: a frozen dataclass with at least these two keys."""
+
+    @property
+    def output(self) -> str | None:
+        """The run folder; None lets the command line name one."""
+
+    @property
+    def train(self) -> Schedule:
+        """Length of the run in epochs and steps, its checkpoints and its devices."""
+
+
+Run = TypeVar("Run", bound=RunConfig)
 
 MAY_CHANGE = (
     "output",
@@ -68,7 +83,18 @@ def name(output: str | None, pillar: str, preset: str) -> str:
     return str(Path(os.environ.get("ROOT_DIR") or "runs") / pillar / preset / date())
 
 
-def prepare(folder: Path, config: Any) -> None:
+def path_of(config: RunConfig) -> Path:
+    """Return the run folder that a configuration names.
+
+    Raises:
+        RunFolderError: It names none.
+    """
+    if config.output is None:
+        raise RunFolderError("output is not set; name the run folder, as output=FOLDER")
+    return Path(config.output)
+
+
+def prepare(folder: Path, config: Dataclass) -> None:
     """Make a run folder, or check that it holds the same run.
 
     A run that failed before its first checkpoint is overwritten.
@@ -97,7 +123,7 @@ def prepare(folder: Path, config: Any) -> None:
         ) from error
 
 
-def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
+def divided(folder: Path, config: Run, replicas: int) -> tuple[Run, int]:
     """Divide the global batch of a run among the current replicas and their batches.
 
     The position of the data is the step times the global batch, so another global batch
@@ -119,7 +145,7 @@ def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
     keys = key_types(type(config))
     key = next(key for key in keys if key.rpartition(".")[2] == "batch_size")
     values = flatten(to_dict(config))
-    size, accumulate = int(values[key]), int(values["train.accumulate"])
+    size, accumulate = int(values[key]), config.train.accumulate
     batches = replicas * accumulate
     total = _global_batch(folder, size) or size * batches
     if total % batches:
@@ -135,11 +161,11 @@ def divided(folder: Path, config: Config, replicas: int) -> tuple[Config, int]:
 
 def record(
     folder: Path,
-    config: Any,
+    config: Dataclass,
     step: int,
     digest: str,
     earlier_digest: str = "",
-    **facts: Any,
+    **facts: object,
 ) -> None:
     """Add a start of a run, with its environment, to run.json.
 
@@ -220,7 +246,7 @@ def _global_batch(folder: Path, size: int) -> int | None:
     return int(starts[-1].get("global_batch") or size * starts[-1]["replicas"])
 
 
-def _check_same(path: Path, config: Any) -> None:
+def _check_same(path: Path, config: Dataclass) -> None:
     try:
         then = flatten(to_dict(load(type(config), path)))
     except ConfigError as error:

@@ -13,11 +13,11 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from common.config import ConfigError, save
+from common.config import ConfigError, Dataclass, save
 from common.files import digest, replacing_folder, user_path, write_text
 from common.overwriting import refuse_replacing_folder
 from common.weights import card
@@ -26,6 +26,8 @@ from common.weights.entry import Entry, File
 
 # The list of models needs no TensorFlow.
 if TYPE_CHECKING:
+    import tf_keras as keras
+
     from common.separation.separator import Separator
 
 PACKAGES = Path(__file__).resolve().parents[2]
@@ -58,7 +60,7 @@ class Form:
 BUNDLED = Form()
 """The form of a bundled model in full precision."""
 
-Parts = Mapping[str, tuple[Any, Any]]
+Parts: TypeAlias = "Mapping[str, tuple[keras.Model | None, Dataclass]]"
 """Network, or None, and configuration by the folder within that of the model."""
 
 Scores = Callable[[Mapping[str, Any]], Sequence[Score]]

@@ -22,6 +22,7 @@ from common.files import digest, replacing_folder, user_path, write_json
 from common.separation.exported import CHUNKS, CONFIG, SUFFIXES, VERSION
 from common.separation.separator import Separator
 from common.training.checkpoint import CheckpointError
+from common.training.network_file import BuiltNetwork
 
 SEED = 7
 SECONDS = 2.0
@@ -56,7 +57,9 @@ class Export:
 
 
 def core_module(
-    network: Any, call: Callable[[tf.Tensor], Any], spec: tf.TensorSpec
+    network: BuiltNetwork | list[BuiltNetwork],
+    call: Callable[[tf.Tensor], object],
+    spec: tf.TensorSpec,
 ) -> Any:
     """Make the module to save: the variables, and one function of them.
 
@@ -251,7 +254,7 @@ def _quiet() -> Iterator[None]:
         os.close(before)
 
 
-def _array(outputs: Any) -> np.ndarray:
+def _array(outputs: object) -> np.ndarray:
     """Join all outputs into one array [values]."""
     return np.concatenate([np.ravel(output) for output in tf.nest.flatten(outputs)])
 

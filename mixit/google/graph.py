@@ -23,7 +23,9 @@ from common.weights.tf1 import (
     locate,
     read_meta_graph,
 )
+from mixit.config import Network
 from mixit.layers import NORM_EPSILON
+from mixit.model import Tdcn
 
 INPUT = "input_audio/receiver_audio:0"
 OUTPUT = "denoised_waveforms:0"
@@ -386,7 +388,7 @@ class MetaGraph:
         return np.concatenate(estimates)[..., :samples]
 
 
-def largest_difference(network: Any, meta_graph: MetaGraph) -> float:
+def largest_difference(network: Tdcn, meta_graph: MetaGraph) -> float:
     """Compare the native network with the meta graph on signals of several lengths.
 
     Args:
@@ -408,7 +410,7 @@ def largest_difference(network: Any, meta_graph: MetaGraph) -> float:
     return worst
 
 
-def _signals(config: Any, mics: int) -> Iterator[np.ndarray]:
+def _signals(config: Network, mics: int) -> Iterator[np.ndarray]:
     """Noise, a chord that fades, and hiss [3, mics, samples] of growing lengths."""
     draw, rate = np.random.default_rng(0), config.sample_rate
     window = config.window_samples

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras as keras
 
 from common.training.checkpoint import (
     CheckpointError,
@@ -27,7 +28,8 @@ from mixit.google import graph
 from mixit.google.architecture import NORMS, Options, derive, norm_names
 from mixit.google.graph import TOLERANCE, MetaGraph, largest_difference
 from mixit.google.names import SLOTS, STEM, ordered, read
-from mixit.model import Tdcn
+from mixit.layers import Projection
+from mixit.model import Block, Tdcn
 
 OPTIONS = tuple(field.name for field in fields(Options))
 """Names of properties that a checkpoint may not state."""
@@ -158,7 +160,7 @@ def restore(
     return network, check(network, MetaGraph(prefix, input_tensor, output_tensor))
 
 
-def start_from(model: Any, path: str | Path, with_moments: bool = True) -> int:
+def start_from(model: keras.Model, path: str | Path, with_moments: bool = True) -> int:
     """Initialise a training with the weights of a run folder or a TF1 checkpoint.
 
     If the checkpoint has the moments of Adam, they and the step may be restored too, so
@@ -245,7 +247,7 @@ def _long_axes(shape: Any) -> list[int]:
     return [int(size) for size in shape if int(size) != 1]
 
 
-def _projection(root: str, layer: Any) -> dict[str, tf.Variable]:
+def _projection(root: str, layer: Projection) -> dict[str, tf.Variable]:
     scope = f"{root}/dense" if root else "dense"
     table = {f"{scope}/kernel": layer.kernel}
     if layer.bias is not None:
@@ -255,7 +257,7 @@ def _projection(root: str, layer: Any) -> dict[str, tf.Variable]:
     return table
 
 
-def _block(root: str, block: Any, norm: str) -> dict[str, tf.Variable]:
+def _block(root: str, block: Block, norm: str) -> dict[str, tf.Variable]:
     table = {
         **_projection(f"{root}/dense1", block.widen),
         **_projection(f"{root}/dense2", block.narrow),

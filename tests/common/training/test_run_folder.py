@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from common.config import ConfigError, load
-from common.training.run_folder import RunFolderError, divided, name, prepare, record
+from common.training.run_folder import (
+    RunFolderError,
+    divided,
+    name,
+    path_of,
+    prepare,
+    record,
+)
 from common.training.schedule import Schedule
 
 
@@ -23,12 +30,19 @@ class Now:
     batch_size: int = 4
     added: str = "default"
     records_encoding: str = "auto"
+    output: str | None = None
 
 
 def begun(folder, values):
     (folder / "latest").mkdir()
     (folder / "latest" / "step-1.index").touch()
     (folder / "config.json").write_text(json.dumps(values))
+
+
+def test_a_configuration_without_output_has_no_run_folder(tmp_path):
+    assert path_of(Now(output=str(tmp_path))) == tmp_path
+    with pytest.raises(RunFolderError, match="output is not set; name the run folder"):
+        path_of(Now())
 
 
 def test_keys_of_earlier_releases_are_accepted(tmp_path):

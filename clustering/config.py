@@ -323,7 +323,8 @@ class ClusteringConfig:
         """Name of the network; for a custom one, of the network that it replaces."""
         if self.kind in get_args(NetworkName):
             return cast(NetworkName, self.kind)
-        return extension.network("kind", self.kind, get_args(NetworkName)).role
+        own = extension.network("kind", self.kind, get_args(NetworkName))
+        return cast(NetworkName, own.role)
 
     @property
     def clusters(self) -> bool:

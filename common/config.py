@@ -70,7 +70,7 @@ def to_dict(config: Dataclass) -> dict[str, Any]:
     >>> to_dict(Small())
     {'widths': [1, 2]}
     """
-    return _plain(dataclasses.asdict(config))
+    return {key: _plain(value) for key, value in dataclasses.asdict(config).items()}
 
 
 def from_dict(cls: type[Config], values: Mapping[str, Any], where: str = "") -> Config:

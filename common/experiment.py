@@ -232,9 +232,9 @@ def _sacred(command: Command[Any], preset: str) -> Any:
     SETTINGS.CAPTURE_MODE = "no"
     experiment = Experiment(command.name, interactive=True, save_git_info=False)
     experiment.logger = _logger(command.name)
-    experiment.add_config(to_dict(command.presets[preset]))
+    experiment.add_config(to_dict(command.presets[preset]))  # type: ignore[no-untyped-call]
     for name, values in command.presets.items():
-        experiment.add_named_config(name, to_dict(values))
+        experiment.add_named_config(name, to_dict(values))  # type: ignore[no-untyped-call]
     return experiment
 
 

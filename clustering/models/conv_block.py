@@ -33,6 +33,7 @@ from common.layers.precision import matmul
 from common.training.schedule import Precision
 
 Tensors = tuple[tf.Tensor, ...]
+Function = Callable[..., Any]
 
 
 class Block(keras.layers.Layer):
@@ -146,7 +147,7 @@ def fused_block(
     Returns:
         Residual and skip path, concatenated [batch, frames, width + skip].
     """
-    run: Callable[[Callable], Callable] = _compiled if compiled else lambda f: f
+    run: Callable[[Function], Function] = _compiled if compiled else lambda f: f
 
     @tf.custom_gradient
     def core(
@@ -360,5 +361,5 @@ def _product(
 
 
 @cache
-def _compiled(function: Callable) -> Any:
+def _compiled(function: Function) -> Function:
     return tf.function(function, jit_compile=True, autograph=False)

@@ -100,7 +100,10 @@ def change_speed(waves: tf.Tensor, speed: tf.Tensor, samples: int) -> tf.Tensor:
     seen = tf.concat([rows[..., :-1, :], rows[..., 1:, :TAPS]], -1)
     played = tf.matmul(seen, _interpolation(step))
     flat = tf.reshape(played, tf.concat([leading, [blocks * PHASES]], 0))
-    return tf.ensure_shape(flat[..., :samples], [*waves.shape[:-1], samples])
+    fixed: tf.Tensor = tf.ensure_shape(
+        flat[..., :samples], [*waves.shape[:-1], samples]
+    )
+    return fixed
 
 
 def _interpolation(step: tf.Tensor) -> tf.Tensor:

@@ -209,4 +209,5 @@ def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     first, second = (
         np.pad(block, [(0, 0), (0, longest - block.shape[1])]) for block in (one, other)
     )
-    return first + second
+    total: np.ndarray = first + second
+    return total

@@ -97,5 +97,6 @@ def _fit_channels(block: np.ndarray, channels: int) -> np.ndarray:
     if block.shape[0] == channels:
         return block
     if channels == 1:
-        return block.mean(axis=0, keepdims=True)
+        mono: np.ndarray = block.mean(axis=0, keepdims=True)
+        return mono
     return np.repeat(block, channels, axis=0)

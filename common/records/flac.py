@@ -74,13 +74,15 @@ def decode(
     frames = tf.numpy_function(
         _decode_in_python, [blobs, samples, channels], tf.int16, stateful=False
     )
-    return tf.ensure_shape(frames, blobs.shape + [None, channels])
+    fixed: tf.Tensor = tf.ensure_shape(frames, blobs.shape + [None, channels])
+    return fixed
 
 
 def _decode_one(blob: tf.Tensor) -> tf.Tensor:
     import tensorflow_io as tfio
 
-    return tfio.audio.decode_flac(blob, dtype=tf.int16)
+    frames: tf.Tensor = tfio.audio.decode_flac(blob, dtype=tf.int16)
+    return frames
 
 
 def _decode_in_graph(blobs: tf.Tensor, samples: tf.Tensor, channels: int) -> tf.Tensor:

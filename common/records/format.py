@@ -83,7 +83,7 @@ def example(
     if mixture is not None:
         features["mixture"] = _bytes([mixture])
     message = tf.train.Example(features=tf.train.Features(feature=features))
-    return message.SerializeToString(deterministic=True)
+    return bytes(message.SerializeToString(deterministic=True))
 
 
 def _feature(value: str | int) -> tf.train.Feature:

@@ -67,7 +67,9 @@ def shuffled(position: tf.Tensor, count: int, seed: int) -> tf.Tensor:
     random = tf.random.experimental  # type: ignore[attr-defined]
     epoch_seed = random.stateless_fold_in(seeds, position // count)
     index = tf.math.floormod(position, tf.constant(count, tf.int64))
-    return random.index_shuffle(index, epoch_seed, tf.constant(count - 1, tf.int64))
+    last = tf.constant(count - 1, tf.int64)
+    shuffled_index: tf.Tensor = random.index_shuffle(index, epoch_seed, last)
+    return shuffled_index
 
 
 def read_records(
@@ -90,7 +92,8 @@ def read_records(
         byte_offsets=[offset],
     )
     records = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
-    return records.take(count).batch(count).get_single_element()
+    serialized: tf.Tensor = records.take(count).batch(count).get_single_element()
+    return serialized
 
 
 def _read_blobs(
@@ -135,7 +138,8 @@ def _cut(frames: tf.Tensor, begin: tf.Tensor, samples: int | tf.Tensor) -> tf.Te
     back = samples - front - (end - first)
     edges = [tf.zeros(2, tf.int32), tf.stack([front, back]), tf.zeros(2, tf.int32)]
     padded = tf.pad(frames[:, first:end], tf.stack(edges))
-    return tf.ensure_shape(padded, [None, static_length, None])
+    fixed: tf.Tensor = tf.ensure_shape(padded, [None, static_length, None])
+    return fixed
 
 
 def _waveforms(

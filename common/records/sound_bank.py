@@ -198,7 +198,7 @@ def _wav_files(sounds: Sequence[Sound], rate: int, channels: int) -> WavFiles | 
 
 def _length(sound: Sound, track: Track, sound_format: _Format) -> int:
     if isinstance(sound, np.ndarray):
-        return sound.shape[1]
+        return int(sound.shape[1])
     return -(-track.samples * sound_format.sample_rate // track.sample_rate)
 
 

@@ -50,7 +50,8 @@ class Exported:
     @property
     def settings(self) -> dict[str, Any]:
         """Settings of the network, as its package wrote them."""
-        return self.config["settings"]
+        settings: dict[str, Any] = self.config["settings"]
+        return settings
 
     def session(self, name: str) -> Callable[..., np.ndarray]:
         """Load a graph as a function of its inputs that returns its first output.
@@ -78,7 +79,9 @@ class Exported:
         names = [tensor.name for tensor in session.get_inputs()]
 
         def run(*inputs: np.ndarray) -> np.ndarray:
-            return session.run(None, dict(zip(names, inputs, strict=True)))[0]
+            feeds = dict(zip(names, inputs, strict=True))
+            output: np.ndarray = session.run(None, feeds)[0]
+            return output
 
         return run
 

@@ -251,7 +251,8 @@ class Separator:
         """Run one block: [channels, samples] -> [sources, channels, samples]."""
         channels = len(mixture)
         if self.together:
-            return self._run(mixture[np.newaxis])[0]
+            together: np.ndarray = self._run(mixture[np.newaxis])[0]
+            return together
         if self.channels == 1:
             estimates = self._run(mixture[:, np.newaxis])  # [channels, sources, 1, ...]
             estimates = estimates[:, :, 0].swapaxes(0, 1)

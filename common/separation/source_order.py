@@ -52,7 +52,9 @@ def match_beginnings(before: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     """
     sources, _, overlap = before.shape
     beginnings = estimates[..., :overlap].reshape(sources, -1)
-    return estimates[_assign(before.reshape(sources, -1) @ beginnings.T)]
+    order = _assign(before.reshape(sources, -1) @ beginnings.T)
+    ordered: np.ndarray = estimates[order]
+    return ordered
 
 
 def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -180,7 +180,8 @@ class Meter:
         lengths[-1] = self.samples - window * (len(lengths) - 1)
         powers = np.stack(self._windows, axis=1) / lengths
         with np.errstate(divide="ignore"):
-            return 10.0 * np.log10(powers)
+            levels: np.ndarray = 10.0 * np.log10(powers)
+        return levels
 
     def level_db(self, source: int) -> float:
         """Mean power of a source, in dB of full scale."""

@@ -146,4 +146,5 @@ def at_level(wave: np.ndarray, level_db: float) -> np.ndarray:
     # In double precision all versions of numpy round to the same 16 bits.
     wave = wave.astype(np.float64)
     level = np.sqrt(np.mean(wave**2))
-    return wave * (10 ** (level_db / 20) / max(level, 1e-9))
+    scaled: np.ndarray = wave * (10 ** (level_db / 20) / max(level, 1e-9))
+    return scaled

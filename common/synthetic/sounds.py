@@ -279,7 +279,8 @@ def _damping(softness: float, sample_rate: int) -> np.ndarray:
 def _pluck(noise: np.ndarray, pick: float, pole: float) -> np.ndarray:
     """Low-pass noise twice and notch it by the position of the pick, 0 to 1."""
     soft = signal.lfilter([(1 - pole) ** 2], np.poly([pole, pole]), noise)
-    return soft - np.roll(soft, max(1, round(pick * len(noise))))
+    plucked: np.ndarray = soft - np.roll(soft, max(1, round(pick * len(noise))))
+    return plucked
 
 
 def _whistle(samples: int, knots_hz: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -309,7 +310,9 @@ def _snare(sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     wires = synthesis.coloured_noise(
         len(seconds), sample_rate, rng, rng.uniform(1500, 2600), 0.9
     )
-    return 0.35 * head + 0.3 * wires * np.exp(-seconds / rng.uniform(0.04, 0.09))
+    decay = np.exp(-seconds / rng.uniform(0.04, 0.09))
+    hit: np.ndarray = 0.35 * head + 0.3 * wires * decay
+    return hit
 
 
 def _hat(sample_rate: int, rng: np.random.Generator) -> np.ndarray:

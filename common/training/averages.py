@@ -94,7 +94,7 @@ class Averages(keras.callbacks.Callback):
 
         @tf.autograph.experimental.do_not_convert
         def train_step(batch: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
-            logs = step(batch)
+            logs: Mapping[str, tf.Tensor] = step(batch)
             for weight, average in self._pairs():
                 average.assign(
                     self._momentum * average + (1.0 - self._momentum) * weight

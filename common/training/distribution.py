@@ -93,7 +93,8 @@ def of_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
     if not has_workers(strategy):
         return [number]
     here = strategy.run(lambda: tf.constant([number], tf.int64))
-    return strategy.gather(here, 0).numpy().tolist()
+    numbers: list[int] = strategy.gather(here, 0).numpy().tolist()
+    return numbers
 
 
 def training_batches(
@@ -172,7 +173,8 @@ def _batches(
         )
         return built.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
-    return strategy.distribute_datasets_from_function(pipeline)
+    batches: Batches = strategy.distribute_datasets_from_function(pipeline)
+    return batches
 
 
 # A second strategy would reset the connections of the other workers.

@@ -172,7 +172,8 @@ class WarmedRate(keras.optimizers.schedules.LearningRateSchedule, tf.Module):
             length = max(1, self.cosine_steps - self.warmup_steps)
             part = tf.clip_by_value((now - self.warmup_steps) / length, 0.0, 1.0)
             factor *= (1.0 + tf.cos(math.pi * part)) / 2.0
-        return tf.cast(base, tf.float32) * tf.cast(factor, tf.float32)
+        rate: tf.Tensor = tf.cast(base, tf.float32) * tf.cast(factor, tf.float32)
+        return rate
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of an equal learning rate."""
@@ -216,7 +217,8 @@ def base_rate(optimizer: keras.optimizers.Optimizer) -> tf.Variable:
     0.5
     """
     schedule = optimizer._learning_rate
-    return schedule.base if isinstance(schedule, WarmedRate) else schedule
+    base: tf.Variable = schedule.base if isinstance(schedule, WarmedRate) else schedule
+    return base
 
 
 def optimizer(

@@ -44,23 +44,22 @@ class Graph:
         self._constants: dict[tuple[Any, ...], str] = {}
         self._initializers: list[Any] = []
 
-    def __call__(self, op: str, *inputs: Any, outputs: int = 1, **options: Any) -> Any:
+    def __call__(self, op: str, *inputs: Any, **options: Any) -> str:
         """Add an operation.
 
         Args:
             op: Its type, such as ``"MatMul"``.
             *inputs: Tensors by name, or numbers and arrays, which become constants;
                 None leaves an optional input out.
-            outputs: How many it has.
             **options: Its attributes.
 
         Returns:
-            Name of its output, or names if there are several.
+            Name of its first output.
         """
-        names = [f"{op}_{len(self.nodes)}_{i}" for i in range(outputs)]
+        name = f"{op}_{len(self.nodes)}_0"
         tensors = [self._named(value) for value in inputs]
-        self.nodes.append(_onnx().helper.make_node(op, tensors, names, **options))
-        return names if outputs > 1 else names[0]
+        self.nodes.append(_onnx().helper.make_node(op, tensors, [name], **options))
+        return name
 
     def input(self, name: str, shape: Sequence[int | str]) -> str:
         """Add an input of float32; a name in its shape stands for any length."""

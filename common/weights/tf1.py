@@ -108,7 +108,8 @@ class Session:
 
     def __call__(self, array: np.ndarray) -> np.ndarray:
         """Compute the output of one input."""
-        return self._session.run(self._output, {self._input: array})
+        output: np.ndarray = self._session.run(self._output, {self._input: array})
+        return output
 
 
 def check_tensors(meta: Any, tensors: Iterable[str], path: str | Path) -> None:

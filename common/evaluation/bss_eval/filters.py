@@ -124,7 +124,8 @@ def correlations(
         x = scipy.fft.rfft(blocks[:, :inner, :step], size).conj()
         y = scipy.fft.rfft(blocks)
         total += contiguous(x, (2, 1, 0)) @ contiguous(y, (2, 0, 1))
-    return scipy.fft.irfft(np.moveaxis(total, 0, -1), size)[..., :length]
+    lags: np.ndarray = scipy.fft.irfft(np.moveaxis(total, 0, -1), size)
+    return lags[..., :length]
 
 
 def contiguous(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -183,7 +184,9 @@ def _solve(products: np.ndarray, right: np.ndarray) -> np.ndarray:
     matrix = _gram(unit, EPSILON / scale**2).T
     factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
     if not failed and _condition(unit, factor) > EPSILON:
-        return lapack.dpotrs(factor, right / repeated, lower=1)[0] / repeated
+        solution: np.ndarray = lapack.dpotrs(factor, right / repeated, lower=1)[0]
+        solution /= repeated
+        return solution
     del matrix, factor
     matrix = _gram(products, np.zeros(inner)).T
     values, vectors = scipy.linalg.eigh(
@@ -191,13 +194,14 @@ def _solve(products: np.ndarray, right: np.ndarray) -> np.ndarray:
     )
     large = values > len(values) * EPSILON * values[-1]
     vectors = vectors[:, large]
-    return vectors @ ((vectors.T @ right) / values[large, np.newaxis])
+    shortest: np.ndarray = vectors @ ((vectors.T @ right) / values[large, np.newaxis])
+    return shortest
 
 
 def _condition(products: np.ndarray, factor: np.ndarray) -> float:
     """Estimate the reciprocal condition number of a factored matrix from below."""
     both = np.abs(products).sum(axis=2) + np.abs(products[..., 1:]).sum(axis=2).T
-    return lapack.dpocon(factor, both.sum(axis=0).max(), uplo="L")[0]
+    return float(lapack.dpocon(factor, both.sum(axis=0).max(), uplo="L")[0])
 
 
 def _gram(products: np.ndarray, added: np.ndarray) -> np.ndarray:

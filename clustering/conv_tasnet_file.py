@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from clustering.config import ClusteringConfig, Loss
 from clustering.models import shapes
-from clustering.models.layers import Linear
+from clustering.models.layers import Depthwise, Linear
 from clustering.models.shapes import ChannelNorm, Filterbank, MaskActivation
 from clustering.models.time_domain import ConvTasnet
 from common.training.checkpoint import CheckpointError
@@ -123,7 +123,7 @@ class ConvTasnetFile:
     kind = "conv_tasnet"
 
 
-def is_one(content: Any) -> bool:
+def is_one(content: object) -> bool:
     """Whether what a file holds is a network of asteroid, or of torchaudio.
 
     >>> is_one({"model_name": "ConvTasNet", "state_dict": {}})
@@ -359,7 +359,7 @@ def _of_tensors(tensors: Tensors) -> shapes.ConvTasnet:
     )
 
 
-def _linear(name: str, layer: Linear | Any) -> dict[str, tf.Variable]:
+def _linear(name: str, layer: Linear | Depthwise) -> dict[str, tf.Variable]:
     return {f"{name}.weight": layer.kernel, f"{name}.bias": layer.bias}
 
 
@@ -371,7 +371,7 @@ def _mismatch(name: str, value: Any, expected: list[int | None]) -> list[str]:
     return [] if np.isfinite(value).all() else [f"not finite: {name}"]
 
 
-def _unknown(name: str, value: Any, expected: str) -> ArgumentError:
+def _unknown(name: str, value: object, expected: str) -> ArgumentError:
     return ArgumentError(
         f"it has {name}={str(value)[:80]}; expected {expected}, for which there is a "
         "network here"

@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.config import ConfigError
+
+if TYPE_CHECKING:
+    import tf_keras as keras
 
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -44,7 +47,7 @@ def function(key: str, path: str) -> Callable[..., Any]:
     return value
 
 
-def network(key: str, path: str, roles: Sequence[str]) -> Any:
+def network(key: str, path: str, roles: Sequence[str]) -> type[keras.Model]:
     """Import the class of a network.
 
     Args:
@@ -69,7 +72,7 @@ def network(key: str, path: str, roles: Sequence[str]) -> Any:
     return value
 
 
-def _named(key: str, path: str) -> Any:
+def _named(key: str, path: str) -> object:
     module, _, name = path.partition(":")
     try:
         imported = importlib.import_module(module)

@@ -150,7 +150,7 @@ def read_values(path: str | Path) -> dict[str, Any]:
     return flatten(values)
 
 
-def refuse_endless(values: Any) -> None:
+def refuse_endless(values: object) -> None:
     """Refuse values that hold themselves, or one another so often that none ends.
 
     An alias of YAML stands for any number of values in a few bytes.
@@ -388,7 +388,7 @@ def _typed(annotation: Any, value: Any, key: str) -> Any:
     raise ConfigError(f"{key}={value!r}: expected {describe(annotation)}")
 
 
-def _is_text(annotation: Any, value: Any) -> bool:
+def _is_text(annotation: Any, value: object) -> bool:
     """Whether a value stays text, even if it looks like a number or ``none``."""
     choices = (
         typing.get_args(annotation)

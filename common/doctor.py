@@ -18,8 +18,10 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import common
@@ -75,7 +77,7 @@ def examine() -> dict[str, Any]:
         "cpus": _cpus(),
         "gpus": gpus(loaded["tensorflow"], problems),
         "ffmpeg": ffmpeg(problems),
-        "formats": formats(loaded["soundfile"] and loaded["numpy"], problems),
+        "formats": formats(bool(loaded["soundfile"] and loaded["numpy"]), problems),
         "disk": {
             str(Path(folder).resolve()): _free(folder, problems)
             for folder in (".", tempfile.gettempdir())
@@ -146,13 +148,13 @@ def _version(name: str) -> str | None:
     return None
 
 
-def _import(module: str) -> Any:
+def _import(module: str) -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module(module)
 
 
-def _load(name: str, version: str | None, problems: list[Problem]) -> Any:
+def _load(name: str, version: str | None, problems: list[Problem]) -> ModuleType | None:
     """Import a package; report any failure and return None."""
     try:
         return _import(MODULES[name])
@@ -237,7 +239,7 @@ def describe(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rows(value: Any) -> list[str]:
+def _rows(value: object) -> list[str]:
     if isinstance(value, dict):
         return [f"{key:16} {fact or 'not installed'}" for key, fact in value.items()]
     return value if isinstance(value, list) else [value or "none"]
@@ -260,7 +262,7 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def gpus(tf: Any, problems: list[Problem]) -> list[str]:
+def gpus(tf: ModuleType | None, problems: list[Problem]) -> list[str]:
     """Multiply matrices on every GPU that TensorFlow sees.
 
     Args:
@@ -281,7 +283,7 @@ def gpus(tf: Any, problems: list[Problem]) -> list[str]:
     return [multiply(tf, name, problems) for name in names]
 
 
-def _open_gpus(tf: Any, problems: list[Problem]) -> list[str]:
+def _open_gpus(tf: ModuleType, problems: list[Problem]) -> list[str]:
     """Return the names of the GPUs that TensorFlow opens."""
     try:
         return [device.name for device in tf.config.list_logical_devices("GPU")]
@@ -292,7 +294,7 @@ def _open_gpus(tf: Any, problems: list[Problem]) -> list[str]:
     return []
 
 
-def multiply(tf: Any, name: str, problems: list[Problem]) -> str:
+def multiply(tf: ModuleType, name: str, problems: list[Problem]) -> str:
     """Compute a product on a device, and check that it was computed there.
 
     Args:
@@ -346,7 +348,7 @@ def ffmpeg(problems: list[Problem]) -> str | None:
     return None
 
 
-def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
+def formats(possible: bool, problems: list[Problem]) -> dict[str, str]:
     """Write and read a tone in every format, in some only with ffmpeg.
 
     Args:
@@ -379,7 +381,12 @@ def formats(possible: Any, problems: list[Problem]) -> dict[str, str]:
     return results
 
 
-def _attempt(what: str, write: Any, read: Any, problems: list[Problem]) -> str:
+def _attempt(
+    what: str,
+    write: Callable[..., object],
+    read: Callable[..., Any],
+    problems: list[Problem],
+) -> str:
     """Write and read a tone, which must keep its length and level."""
     try:
         write()

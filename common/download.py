@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -239,7 +239,7 @@ def _refuse_page(url: str, headers: Mapping[str, str]) -> None:
         )
 
 
-def _copy(answer: Any, file: Any, name: str) -> None:
+def _copy(answer: http.client.HTTPResponse, file: IO[bytes], name: str) -> None:
     length = answer.headers.get("Content-Length")
     size, received = None if length is None else int(length), 0
     bar = tqdm(desc=name, total=size, unit="B", unit_scale=True, disable=None)

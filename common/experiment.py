@@ -8,6 +8,7 @@ warns of wrong types, so every value passes through :mod:`common.config` first.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -240,8 +241,6 @@ def _sacred(command: Command[Any], preset: str) -> Any:
 
 def _logger(name: str) -> Any:
     """Silence Sacred, because the command prints better messages itself."""
-    import logging
-
     logger = logging.getLogger(f"sacred.{name}")
     logger.setLevel(logging.CRITICAL)
     return logger
@@ -305,17 +304,17 @@ def _types(command: Vocabulary[Any]) -> dict[str, Any]:
     return types | {old: types[new] for old, new in aliases(cls).items()}
 
 
-def _is_switch(annotation: Any) -> bool:
+def _is_switch(annotation: object) -> bool:
     """Whether the values of a key are true and false, and none at most."""
     return annotation is bool or bool in typing.get_args(annotation)
 
 
-def _is_list(annotation: Any) -> bool:
+def _is_list(annotation: object) -> bool:
     types = (annotation, *typing.get_args(annotation))
     return any(typing.get_origin(option) is tuple for option in types)
 
 
-def _several(command: Vocabulary[Any], rest: list[str], name: str) -> Any:
+def _several(command: Vocabulary[Any], rest: list[str], name: str) -> str | list[str]:
     """Take the words up to the next flag, key or preset."""
     words = [_next(rest, name)]
     while rest and not (

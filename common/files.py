@@ -268,7 +268,7 @@ def write_text(path: str | Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8", newline="")
 
 
-def write_json(values: Any, path: str | Path) -> None:
+def write_json(values: object, path: str | Path) -> None:
     """Write values as indented JSON so that the file is whole or absent."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 

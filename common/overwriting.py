@@ -6,7 +6,6 @@ import os
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 
 class OverwriteError(ValueError):
@@ -77,7 +76,7 @@ def holds(folder: str | Path, path: str | Path) -> bool:
     return any(keys & _keys(folder) for folder in (whole, *whole.parents))
 
 
-def _keys(path: str | Path) -> set[tuple[Any, ...]]:
+def _keys(path: str | Path) -> set[tuple[object, ...]]:
     """Return keys that are equal for all names of one file."""
     name = unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
     try:

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
 LEGACY = "TF_USE_LEGACY_KERAS"
@@ -35,7 +34,7 @@ class Finder:
 
     @classmethod
     def find_spec(
-        cls, name: str, path: Any = None, target: Any = None
+        cls, name: str, path: object = None, target: object = None
     ) -> ModuleSpec | None:
         """Return the specification of TensorFlow, whose loader calls :func:`_load`."""
         if name != "tensorflow":

@@ -281,7 +281,9 @@ def _mean(signal: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
     return tf.matmul(ones, signal) / tf.cast(frames, signal.dtype)
 
 
-def _weight(layer: keras.layers.Layer, name: str, *args: Any, **kwargs: Any) -> Any:
+def _weight(
+    layer: keras.layers.Layer, name: str, *args: Any, **kwargs: Any
+) -> tf.Variable:
     """Add a weight named after its layer, because names are part of checkpoints."""
     return layer.add_weight(f"{layer.name}/{name}", *args, **kwargs)
 

@@ -426,7 +426,7 @@ def _decibels(value: float | None) -> str:
     return "" if value is None else f"{value:.1f} dB"
 
 
-def _is_moments(cell: Any) -> bool:
+def _is_moments(cell: object) -> bool:
     return isinstance(cell, dict) and "deviation" in cell
 
 

@@ -146,7 +146,7 @@ def _singles(items: Any, role: str, origin: str, folder: Path) -> list[Track]:
     return reading.make_tracks((name, {role: path}, None) for name, path in named)
 
 
-def _path(item: Any, origin: str, folder: Path) -> Path | None:
+def _path(item: object, origin: str, folder: Path) -> Path | None:
     """Return the file of a sound, or None for silence."""
     if isinstance(item, int | float) and not isinstance(item, bool):
         return None

@@ -244,7 +244,7 @@ def _is_ignored(key: str) -> bool:
     return not translated and any(fnmatchcase(key, name) for name in IGNORED)
 
 
-def _check(key: str, value: Any) -> None:
+def _check(key: str, value: object) -> None:
     if key in FIXED:
         if value not in FIXED[key]:
             supported = " or ".join(repr(choice) for choice in FIXED[key])
@@ -467,7 +467,7 @@ def _arguments(modules: Modules, name: str) -> dict[str, Any]:
     return args
 
 
-def _require(name: str, args: Mapping[str, Any], key: str, expected: Any) -> None:
+def _require(name: str, args: Mapping[str, Any], key: str, expected: object) -> None:
     if args.get(key, expected) != expected:
         raise ConfigError(
             f"{WHERE}.modules.{name}.args.{key} is {args[key]}; expected {expected}, "

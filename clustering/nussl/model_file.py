@@ -302,7 +302,7 @@ def _read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, An
     return graph, _without_aliases(state), metadata
 
 
-def _are_tensors(state: Any) -> bool:
+def _are_tensors(state: object) -> bool:
     return (
         isinstance(state, Mapping)
         and bool(state)
@@ -515,7 +515,7 @@ def _arguments(
     return values
 
 
-def _unknown_value(name: str, key: str, value: Any, expected: str) -> GraphError:
+def _unknown_value(name: str, key: str, value: object, expected: str) -> GraphError:
     return GraphError(
         f"module {name} has {key}={str(value)[:80]}; expected {expected}, for which "
         "there is a network here"

@@ -153,7 +153,7 @@ def _file(folder: Path, track: Mapping[str, Any]) -> Path:
     return sound_files.find(folder / name) or folder / name
 
 
-def _plain_name(name: Any) -> str:
+def _plain_name(name: object) -> str:
     # A description is untrusted, and must not lead out of its folder.
     if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
         raise ValueError(f"{name!r} is no name of a file or folder")

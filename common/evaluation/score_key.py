@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +49,7 @@ def digest(separator: Separator) -> str:
     return content.hexdigest()
 
 
-def key(model: str, tracks: Sequence[Track], **settings: Any) -> str:
+def key(model: str, tracks: Sequence[Track], **settings: object) -> str:
     """Return a text with all that the scores of a model on some tracks depend on.
 
     Args:
@@ -69,13 +68,13 @@ def key(model: str, tracks: Sequence[Track], **settings: Any) -> str:
     return "\n".join([model, repr(dict(sorted(settings.items()))), *lines])
 
 
-def _described(track: Track) -> tuple[Any, ...]:
+def _described(track: Track) -> tuple[object, ...]:
     sounds = {name: _identified(sound) for name, sound in track.sources.items()}
     mixture = None if track.mixture is None else _identified(track.mixture)
     return track.name, track.sample_rate, track.samples, sounds, mixture
 
 
-def _identified(sound: Sound) -> Any:
+def _identified(sound: Sound) -> object:
     """Name the file of a sound and its content, or hash its samples."""
     if isinstance(sound, Sum):
         return [_identified(part) for part in sound.parts]

@@ -77,7 +77,7 @@ class Rows(UserDict[str, Row]):
             if file.name.startswith(prefix) and PART.fullmatch(file.name, len(prefix)):
                 file.unlink(missing_ok=True)
 
-    def _cells(self, row: Row) -> list[Any]:
+    def _cells(self, row: Row) -> list[object]:
         return [row[column] for column in self._columns]
 
     def _take_up(self) -> None:
@@ -134,7 +134,7 @@ def read(lines: Iterable[str], texts: int = 1) -> list[Row]:
     ]
 
 
-def number(value: Any) -> float:
+def number(value: float | np.floating) -> float:
     """Shorten a float32 to the digits that identify it.
 
     >>> number(np.float32(0.1))
@@ -143,13 +143,13 @@ def number(value: Any) -> float:
     return float(str(np.float32(value)))
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> bool | int | float:
     if text in ("True", "False"):
         return text == "True"
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def _lines(rows: Iterable[Sequence[Any]]) -> str:
+def _lines(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 import tf_keras as keras
 
@@ -86,7 +84,7 @@ def _sum_of_replicas(value: tf.Tensor) -> tf.Tensor:
 
 
 def _moving(
-    layer: Any, name: str, shape: tuple[int, ...], initializer: str
+    layer: keras.layers.Layer, name: str, shape: tuple[int, ...], initializer: str
 ) -> tf.Variable:
     """Make a moving average, which is equal on all replicas."""
     return layer.add_weight(

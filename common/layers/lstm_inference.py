@@ -9,7 +9,7 @@ once would be fetched from memory for every frame.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -17,6 +17,8 @@ from common.layers.lstm_training import State, Weights
 
 SIZES = (16, 256)
 """Frames of a program; the small size is for streams. One frame needs no program."""
+
+Program = Callable[[tf.Tensor, Weights, State], tuple[tf.Tensor, State]]
 
 
 @functools.lru_cache(maxsize=1)
@@ -53,7 +55,7 @@ def direction(
 
 
 @functools.lru_cache(maxsize=64)
-def _program(width: int, units: int, size: int, reverse: bool) -> Any:
+def _program(width: int, units: int, size: int, reverse: bool) -> Program:
     """Make the graph of one direction, which is traced once for all lengths."""
 
     def run(

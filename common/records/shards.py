@@ -222,7 +222,7 @@ def _track(row: dict[str, Any]) -> Track:
     return Track(row["name"], row["sample_rate"], row["samples"], sources, mixture)
 
 
-def _pack(sound: Sound) -> Any:
+def _pack(sound: Sound) -> object:
     """Turn a sound in files into JSON: a path, a path and a channel, or a sum."""
     if isinstance(sound, Sum):
         return {"sum": [_pack(part) for part in sound.parts]}

@@ -408,7 +408,7 @@ def _progress(
     progress(1.0)
 
 
-def _bar(name: str, seconds: float) -> Any:
+def _bar(name: str, seconds: float) -> tqdm:
     """Make a bar of seconds on stderr, which shows where somebody watches."""
     shape = "{desc}: {n:.0f} s"
     if seconds < math.inf:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from typing import Any
+from typing import IO, Any
 
 from common.audio.encoding import GROWING
 from common.audio.pipes import PipeWriter
@@ -125,7 +125,7 @@ one input, not of 0; name one
     return 0
 
 
-def _pour(loader: Loader, each: Input, settings: Settings, sink: Any) -> str:
+def _pour(loader: Loader, each: Input, settings: Settings, sink: IO[bytes]) -> str:
     separator = loader()
     check_latency(separator)
     check_targets(separator, settings.targets)

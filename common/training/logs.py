@@ -156,7 +156,7 @@ class Sounds(keras.callbacks.Callback):
             tf.summary.image(f"{tag}_spectrogram", image, max_outputs=3)
 
 
-def sound_writer(path: Path, chief: bool) -> Any:
+def sound_writer(path: Path, chief: bool) -> tf.summary.SummaryWriter:
     """Make the writer of sounds and images of a folder of events.
 
     Args:

@@ -15,12 +15,15 @@ added after the sum over replicas, so its strength does not depend on their numb
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import tensorflow as tf
 import tf_keras as keras
 
 from common.training.schedule import Schedule
+
+LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
+"""A learning rate: constant, or a schedule over the updates of an optimizer."""
 
 
 class _Decaying:
@@ -182,8 +185,11 @@ class WarmedRate(keras.optimizers.schedules.LearningRateSchedule, tf.Module):
 
 
 def learning_rate(
-    schedule: Schedule, start: float, own: Any = None, updates: int = 1
-) -> Any:
+    schedule: Schedule,
+    start: float,
+    own: keras.optimizers.schedules.LearningRateSchedule | None = None,
+    updates: int = 1,
+) -> LearningRate:
     """Return the learning rate that a configuration asks for.
 
     Args:
@@ -222,7 +228,7 @@ def base_rate(optimizer: keras.optimizers.Optimizer) -> tf.Variable:
 
 
 def optimizer(
-    name: Literal["adam", "rmsprop", "sgd"], learning_rate: Any, decay: float
+    name: Literal["adam", "rmsprop", "sgd"], learning_rate: LearningRate, decay: float
 ) -> keras.optimizers.Optimizer:
     """Return the optimizer of a configuration, not yet built.
 

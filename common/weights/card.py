@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from common.config import ConfigError, from_dict, to_dict
+from common.config import ConfigError, Dataclass, from_dict, to_dict
 
 NAME = "card.json"
 NOT_MEASURED = "not measured"
@@ -169,11 +169,11 @@ def _score(values: Mapping[str, Any]) -> Score:
     return dataclasses.replace(from_dict(Score, plain), values=numbers)
 
 
-def _require_all(cls: Any, values: Mapping[str, Any]) -> None:
+def _require_all(cls: type[Dataclass], values: Mapping[str, Any]) -> None:
     missing = [key for key in _fields(cls) if key not in values]
     if missing:
         raise ConfigError(f"{', '.join(missing)} missing in a {cls.__name__.lower()}")
 
 
-def _fields(cls: Any) -> Sequence[str]:
+def _fields(cls: type[Dataclass]) -> Sequence[str]:
     return [field.name for field in dataclasses.fields(cls)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class Variable(Protocol):
         """Return the values."""
 
 
-def fingerprint(variables: Iterable[Variable], *facts: Any) -> str:
+def fingerprint(variables: Iterable[Variable], *facts: object) -> str:
     """Compute the SHA-256 of a network.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
 from common.training.checkpoint import CheckpointError
 
@@ -11,7 +10,7 @@ from common.training.checkpoint import CheckpointError
 def check_fit(
     source: str,
     expected: Collection[str],
-    tensors: Mapping[str, Any],
+    tensors: Mapping[str, object],
     misfit: Callable[[str], list[str]],
 ) -> None:
     """Refuse tensors that are not exactly those of a network, naming all that differ.

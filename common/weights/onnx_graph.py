@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from common.layers.recurrent import Direction, RecurrentStack
 from common.training.checkpoint import CheckpointError
 
 OPSET = 17
@@ -21,6 +23,9 @@ IR_VERSION = 8
 
 LSTM_ORDER = (0, 3, 1, 2)
 """Index among our gates (input, forget, cell, output) of each gate of ONNX."""
+
+Constant = float | Sequence[int] | np.ndarray
+"""A number, an array, or lengths that become a constant of the graph."""
 
 
 class Graph:
@@ -44,7 +49,7 @@ class Graph:
         self._constants: dict[tuple[Any, ...], str] = {}
         self._initializers: list[Any] = []
 
-    def __call__(self, op: str, *inputs: Any, **options: Any) -> str:
+    def __call__(self, op: str, *inputs: str | Constant | None, **options: Any) -> str:
         """Add an operation.
 
         Args:
@@ -97,14 +102,16 @@ class Graph:
         """Reorder the axes."""
         return self("Transpose", tensor, perm=order)
 
-    def slice(self, tensor: str, axis: int, start: Any, stop: Any) -> str:
+    def slice(self, tensor: str, axis: int, start: int | str, stop: int | str) -> str:
         """Cut an axis; bounds are numbers or tensors [1]."""
         bounds = (
             [bound] if isinstance(bound, int) else bound for bound in (start, stop)
         )
         return self("Slice", tensor, *bounds, [axis])
 
-    def pad(self, tensor: str, rank: int, axis: int, front: Any, back: Any) -> str:
+    def pad(
+        self, tensor: str, rank: int, axis: int, front: int | str, back: int | str
+    ) -> str:
         """Put zeros around an axis; lengths are numbers or tensors [1]."""
         before, after = np.zeros(axis, np.int64), np.zeros(rank - 1 - axis, np.int64)
         ends = [[end] if isinstance(end, int) else end for end in (front, back)]
@@ -127,7 +134,7 @@ class Graph:
         deviation = self("Sqrt", self("Add", variance, epsilon))
         return self("Div", centred, deviation)
 
-    def recurrent(self, rows: str, stack: Any) -> str:
+    def recurrent(self, rows: str, stack: RecurrentStack) -> str:
         """Run a :class:`common.layers.recurrent.RecurrentStack`.
 
         Args:
@@ -165,12 +172,12 @@ class Graph:
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
 
-    def _named(self, value: Any) -> str:
+    def _named(self, value: str | Constant | None) -> str:
         if value is None:
             return ""
         return value if isinstance(value, str) else self._constant(value)
 
-    def _constant(self, value: Any) -> str:
+    def _constant(self, value: Constant) -> str:
         """Add a constant: float32, or int64 for whole numbers; equal ones once."""
         array = np.asarray(value)
         array = array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
@@ -189,11 +196,11 @@ def write_graphs(folder: Path, **graphs: Graph) -> None:
         graph.save(folder / f"{name}.onnx")
 
 
-def _gates_first(cell: Any, cell_type: str) -> tuple[np.ndarray, ...]:
+def _gates_first(cell: Direction, cell_type: str) -> tuple[np.ndarray, ...]:
     """Weights of a direction in the order of ONNX: W, R, and both biases as one."""
     order = LSTM_ORDER if cell_type == "lstm" else (0, 1, 2)
 
-    def ordered(weight: Any) -> np.ndarray:
+    def ordered(weight: tf.Variable) -> np.ndarray:
         parts = np.split(weight.numpy(), len(order), axis=-1)
         return np.concatenate([parts[gate] for gate in order], axis=-1).T
 

@@ -145,7 +145,7 @@ def _listed(names: list[str]) -> str:
     return (shown or "none") + (", ..." if len(names) > 8 else "")
 
 
-def _tensor(graph: Any, name: str, path: str | Path) -> Any:
+def _tensor(graph: tf.Graph, name: str, path: str | Path) -> Any:
     try:
         return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
     except (KeyError, ValueError) as error:

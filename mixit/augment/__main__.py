@@ -78,7 +78,7 @@ def make(folders: Folders, recipe: Recipe, *, jobs: int | None = None) -> Counte
     return done
 
 
-def _digest(held: Mapping[str, Any]) -> str:
+def _digest(held: Mapping[str, object]) -> str:
     """Return a short digest of the contents of a folder."""
     return hashlib.sha256(json.dumps(held).encode()).hexdigest() if held else ""
 
@@ -87,7 +87,7 @@ def _list_name(split: str) -> str:
     return f"{split}_mixing_list.jsonl"
 
 
-def _check_same(output: Path, identity: Mapping[str, Any]) -> None:
+def _check_same(output: Path, identity: Mapping[str, object]) -> None:
     """Refuse to continue a set of another recipe."""
     held = _read_recipe(output)
     for name, value in identity.items():

@@ -205,7 +205,7 @@ def _names(target: str, state: Tensors) -> dict[str, str]:
     return renamed
 
 
-def _unknown(path: Path, name: str, value: Any, expected: str) -> CheckpointError:
+def _unknown(path: Path, name: str, value: object, expected: str) -> CheckpointError:
     return CheckpointError(
         f"{path} has {name}={str(value)[:80]}; expected {expected}, for which there is "
         "a network here"

@@ -54,7 +54,8 @@ def _published(pillar: str) -> Sequence[Entry]:
         if error.name not in (pillar, f"{pillar}.published"):
             raise
         return []
-    return module.entries()
+    entries: Sequence[Entry] = module.entries()
+    return entries
 
 
 def table(models: Sequence[Entry]) -> str:

@@ -367,7 +367,7 @@ def draw(runs: Runs, output: Path) -> None:
         MSI: "mixtures of several sources: improvement",
         ONE_SOURCE: "single sources",
     }
-    figure = plots.new_figure(9.0, 3.6)
+    figure = plots.new_figure(11.0, 3.6)
     for axes, (tag, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         for (row, named), colour in zip(ROWS.items(), COLOURS, strict=True):
             for index, name in enumerate(runs.get(row, ())):
@@ -377,7 +377,7 @@ def draw(runs: Runs, output: Path) -> None:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step")
         axes.set_ylabel("SI-SNR on the validation (dB)")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     plots.save(figure, output / "unlabelled" / PICTURE)
 
 

@@ -18,10 +18,11 @@ import tf_keras as keras
 
 from common import experiment, training
 from common.config import ConfigError
+from common.config import load as load_config
 from common.errors import exit_code
 from common.signal.stft import Stft, stft
 from common.startup import hide_gpus
-from common.training import distribution
+from common.training import checkpoint, distribution
 from common.training.accumulation import Gradients, accumulate
 from common.training.loop import say
 from common.training.optimizer import learning_rate, optimizer
@@ -223,7 +224,29 @@ def _run(arguments: Sequence[str]) -> int:
         main=_main,
         aliases=ALIASES,
     )
-    return experiment.run(command, translate_flags(arguments))
+    words = translate_flags(arguments)
+    return experiment.run(command, [*words, *_target(command, words)])
+
+
+def _target(command: experiment.Command[Any], words: Sequence[str]) -> list[str]:
+    """Name the target of a folder layout by its file or folder, as the original does.
+
+    A run that has a checkpoint under the name in ``target``, as runs of earlier
+    releases have, resumes under that name.
+    """
+    request = experiment.parse(command, words)
+    config: UnmixConfig = experiment.configure(command, request)
+    key = corpus.TARGET_KEY.get(config.dataset)
+    named = key is not None and getattr(config, key)
+    if request.usage or config.end_to_end or len(config.target) > 1 or not named:
+        return []
+    folder = Path(config.output or "")
+    if config.output and checkpoint.exist(folder):
+        earlier = load_config(UnmixConfig, folder / weights.CONFIG).target
+        if earlier == config.target:
+            return []
+    (name,) = corpus.targets(config)
+    return [f"target={(Path(name).name,)}"]
 
 
 def _main(config: UnmixConfig, check: bool) -> int:

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ import tf_keras as keras
 
 import unmix
 from common import audio, training
-from common.config import ConfigError
+from common.config import ConfigError, load, save
+from common.training.checkpoint import save_network
 from common.training.logs import read_scalars
 from common.training.optimizer import optimizer
 from common.training.run_folder import RunFolderError
-from unmix.config import UMX, Network
+from unmix import weights
+from unmix.config import UMX, Network, UnmixConfig
 from unmix.model import OpenUnmix
 from unmix.openunmix import original_folder
 from unmix.openunmix.original_flags import translate_flags
@@ -125,6 +128,40 @@ def test_umxse_starts_from_speech_and_noise(tmp_path, capsys, monkeypatch):
     assert (
         "data_root is not set; dataset=sourcefolder needs it" in capsys.readouterr().err
     )
+
+
+FOLDER_FLAGS = {
+    "aligned": ["--input-file", "noisy.wav", "--output-file", "speech.wav"],
+    "sourcefolder": ["--target-dir", "near/speech", "--interferer-dirs", "noise"],
+    "trackfolder_fix": ["--target-file", "speech.wav", "--interferer-files", "n.wav"],
+}
+
+
+@pytest.mark.parametrize("dataset", FOLDER_FLAGS)
+def test_the_target_of_a_folder_layout_names_its_network(
+    tmp_path, monkeypatch, dataset
+):
+    trained = []
+
+    def train(config, build):
+        trained.append(config.target)
+        save_network(Path(config.output), OpenUnmix(config.model))
+        save(config, Path(config.output) / "config.json")
+        return SimpleNamespace(optimizer=SimpleNamespace(iterations=tf.constant(1)))
+
+    monkeypatch.setattr(training, "train", train)
+    output = tmp_path / "run"
+    small = ["model.hidden_size=2", "model.layers=1", "model.window_samples=64"]
+    words = [*FOLDER_FLAGS[dataset], f"dataset={dataset}", f"output={output}"]
+    words = ["with", "umx", *small, f"root={tmp_path}", *words]
+    assert main(words) == main(words) == 0
+    assert list(weights.load(output)) == ["speech"]
+    # A run of an earlier release resumes under the name that it has.
+    saved = load(UnmixConfig, output / "config.json")
+    save(replace(saved, target=("vocals",)), output / "config.json")
+    assert main(words) == 0
+    assert list(weights.load(output)) == ["vocals"]
+    assert trained == [("speech",), ("speech",), ("vocals",)]
 
 
 @pytest.mark.parametrize("flag", [["--nb-workers", "4"], ["--nb_workers=4"]])

@@ -13,7 +13,7 @@ from common.training.schedule import Schedule
 Target = str
 """Name of a source, such as ``vocals``, and of the file that holds its weights."""
 
-Augmentation = Literal["gain", "channelswap"]
+Augmentation = Literal["gain", "channelswap", "force_stereo"]
 
 FOLDER_LAYOUTS = (
     "aligned",
@@ -85,7 +85,8 @@ class UnmixConfig:
         samples_per_track: Excerpts of each track in one epoch, except for folder
             layouts.
         source_augmentations: Augmentations of each source of a training excerpt; none:
-            gain and channelswap, or nothing for folder layouts.
+            gain and channelswap, or nothing for folder layouts. ``force_stereo`` takes
+            the first two channels of files of more, in the validation as well.
         augment: The chain of augmentations that all packages share, after these.
         random_track_mix: Sources of one excerpt come from different tracks; none: yes,
             except for folder layouts.

@@ -20,7 +20,7 @@ from common.corpora import (
     source_folders,
     track_folders,
 )
-from common.corpora.track import CorpusError, Options, Sound, Track
+from common.corpora.track import Channel, CorpusError, Options, Sound, Track
 from common.files import user_path
 from common.records.sound_bank import Sounds, open_sounds
 from common.synthetic import miniature
@@ -209,6 +209,8 @@ def open_split(config: UnmixConfig, split: str, tracks: Sequence[Track]) -> Spli
             named[f"{track.name}/{source}"] = sound, track
         if track.mixture is not None:
             named[f"{track.name}/{MIXTURE}"] = track.mixture, track
+    if "force_stereo" in (config.source_augmentations or ()):
+        named = _first_two(named)
     numbers = {name: number for number, name in enumerate(named)}
     sounds = open_sounds(
         named,
@@ -304,6 +306,19 @@ def _long_enough(
         )
     say(f"leaving out {counts}, {reason}, such as {longest.name} ({lasts:.2f} s)")
     return kept
+
+
+def _first_two(
+    named: Mapping[str, tuple[Sound, Track]],
+) -> dict[str, tuple[Sound, Track]]:
+    """Replace files of more than two channels by their first two."""
+    files = {sound for sound, _ in named.values() if isinstance(sound, Path)}
+    infos = reading.measure(files)
+    pairs = {f: Channel(f, 0, 2) for f, info in infos.items() if info.channels > 2}
+    return {
+        name: (pairs.get(sound, sound) if isinstance(sound, Path) else sound, track)
+        for name, (sound, track) in named.items()
+    }
 
 
 def _rows(

@@ -12,15 +12,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel of a sound file, a sound of one channel.
+    """One channel of a sound file as a sound, or several in a row.
 
     Attributes:
         file: The file.
-        channel: Index of the channel, from 0.
+        channel: Index of the first channel, from 0.
+        count: Number of channels.
     """
 
     file: Path
     channel: int
+    count: int = 1
 
 
 @dataclass(frozen=True)

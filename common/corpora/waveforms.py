@@ -41,7 +41,9 @@ def label(sound: Sound) -> str:
     if isinstance(sound, Sum):
         return " + ".join(map(label, sound.parts))
     if isinstance(sound, Channel):
-        return f"{sound.file}, channel {sound.channel}"
+        last = sound.channel + sound.count - 1
+        more = f" to {last}" if sound.count > 1 else ""
+        return f"{sound.file}, channel {sound.channel}{more}"
     return str(sound) if isinstance(sound, Path) else f"array {list(sound.shape)}"
 
 
@@ -73,12 +75,13 @@ def info(
         )
     if isinstance(sound, Channel):
         of_file = probe(sound.file)
-        if not 0 <= sound.channel < of_file.channels:
+        last = sound.channel + sound.count - 1
+        if not 0 <= sound.channel <= last < of_file.channels:
             raise CorpusError(
                 f"{sound.file} has {of_file.channels} channels, so there is no channel "
-                f"{sound.channel} (counted from 0); check the file."
+                f"{last} (counted from 0); check the file."
             )
-        return of_file._replace(channels=1)
+        return of_file._replace(channels=sound.count)
     if isinstance(sound, Path):
         return probe(sound)
     return audio.AudioInfo(sample_rate, *sound.shape)
@@ -120,7 +123,8 @@ def identity(
     if isinstance(sound, Sum):
         return tuple(identity(part, stamp) for part in sound.parts)
     if isinstance(sound, Channel):
-        return (*identity(sound.file, stamp), sound.channel)
+        count = (sound.count,) if sound.count > 1 else ()
+        return (*identity(sound.file, stamp), sound.channel, *count)
     if isinstance(sound, Path):
         return (sound.name, sound.stat().st_size, stamp(sound))
     content = hashlib.sha256(np.ascontiguousarray(sound).data).hexdigest()
@@ -153,7 +157,7 @@ def blocks(sound: Sound, block_samples: int) -> Iterator[np.ndarray]:
     elif isinstance(sound, Channel):
         info(sound, 0)
         for block in audio.blocks(sound.file, block_samples):
-            yield block[sound.channel : sound.channel + 1]
+            yield block[sound.channel : sound.channel + sound.count]
     elif isinstance(sound, Path):
         yield from audio.blocks(sound, block_samples)
     else:

@@ -79,7 +79,8 @@ def _identified(sound: Sound) -> object:
     if isinstance(sound, Sum):
         return [_identified(part) for part in sound.parts]
     if isinstance(sound, Channel):
-        return _stamped(sound.file), sound.channel
+        count = (sound.count,) if sound.count > 1 else ()
+        return _stamped(sound.file), sound.channel, *count
     if isinstance(sound, Path):
         return _stamped(sound)
     return sound.shape, hashlib.sha256(sound.tobytes()).hexdigest()

@@ -227,7 +227,7 @@ def _pack(sound: Sound) -> object:
     if isinstance(sound, Sum):
         return {"sum": [_pack(part) for part in sound.parts]}
     if isinstance(sound, Channel):
-        return [str(sound.file.absolute()), sound.channel]
+        return [str(sound.file.absolute()), sound.channel, sound.count]
     if isinstance(sound, np.ndarray):
         raise RecordsError(
             f"an array {list(sound.shape)} cannot be read by other machines; write "
@@ -240,5 +240,5 @@ def _unpack(packed: Any) -> Any:
     if isinstance(packed, dict):
         return Sum(tuple(_unpack(part) for part in packed["sum"]))
     if isinstance(packed, list):
-        return Channel(Path(packed[0]), packed[1])
+        return Channel(Path(packed[0]), *packed[1:])
     return Path(packed)

@@ -127,7 +127,8 @@ def open_sounds(
         The bank, numbered in the order of ``named``.
 
     Raises:
-        ConfigError: A sound has another rate and ``resample`` is off.
+        ConfigError: A sound has another rate and ``resample`` is off, or one has
+            more than two channels and ``downmix`` is off.
         AudioError: A file cannot be read.
     """
     sounds = [sound for sound, _ in named.values()]
@@ -141,7 +142,8 @@ def open_sounds(
     # A mono model reads all channels of its corpus, and averages their magnitudes.
     most = max(stored.channels for stored in formats)
     if not downmix:
-        channels = min(2, max(channels, most))
+        _expect_stereo(formats)
+        channels = max(channels, most)
     mixed = downmix and most > channels
     may_read_wav = not folder and not mixed and encoding == records.AUTO
     wav = _wav_files(sounds, sample_rate, channels) if may_read_wav else None
@@ -177,6 +179,16 @@ def _formats(named: Mapping[str, tuple[Sound, Track]]) -> list[_Format]:
     return formats
 
 
+def _expect_stereo(formats: Sequence[_Format]) -> None:
+    for stored in formats:
+        if stored.channels > 2:
+            raise ConfigError(
+                f"{stored.label} has {stored.channels} channels, expected 2 at most; "
+                "convert it to stereo, or take its first two channels (in unmix by "
+                "source_augmentations=force_stereo)"
+            )
+
+
 def _wav_files(sounds: Sequence[Sound], rate: int, channels: int) -> WavFiles | None:
     """Return the sounds as wav files of one format, or None if they are none."""
     files = [sound for sound in sounds if isinstance(sound, Path)]
@@ -190,8 +202,7 @@ def _wav_files(sounds: Sequence[Sound], rate: int, channels: int) -> WavFiles | 
     if len(layouts) < len(files) or len(formats) > 1:
         return None
     _, file_channels, sample_rate = formats.pop()
-    # Two of more than two channels would be read without a word.
-    if sample_rate != rate or not channels <= file_channels <= max(2, channels):
+    if sample_rate != rate or file_channels < channels:
         return None
     return WavFiles(layouts)
 

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from common.config import ConfigError
+from common import experiment
+from common.config import ConfigError, override
 from common.corpora import musdb
 from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusError
@@ -348,6 +349,32 @@ def test_statistics_of_source_folders_take_the_middle(pools):
     assert count == pools.nb_train_samples
     got = example(tf.constant(3, tf.int64))
     assert origin(got["sources"][0].numpy())[1] == 60
+
+
+def test_channels_of_source_folders_are_forced_to_stereo(tmp_path):
+    for split in ("train", "valid"):
+        for source, channels in (("voice", 3), ("noise", 1)):
+            path = tmp_path / split / source / "a.wav"
+            path.parent.mkdir(parents=True)
+            wave = np.full([200, channels], 0.5) * np.arange(1, channels + 1) / 4
+            soundfile.write(path, wave, RATE, subtype="FLOAT")
+    words = ["dataset=sourcefolder", "target_dir=voice", "interferer_dirs=noise"]
+    flag = ["--source-augmentations", "gain", "force_stereo"]
+    request = experiment.parse(
+        experiment.Vocabulary("unmix.train", {"own": CONFIG}, "own"),
+        [*words, f"data_root={tmp_path}", *flag],
+    )
+    config = override(CONFIG, request.updates)
+    (got,) = examples(config, 1)
+    left, right = got["sources"][0]
+    np.testing.assert_allclose(right, 2 * left)
+    one, other = got["mixture"] - got["sources"][0]
+    np.testing.assert_array_equal(one, other)
+    assert left.any()
+    assert one.any()
+    valid = data.load(config).valid
+    got = data.validation_example(config, valid)(tf.constant(0, tf.int64))
+    np.testing.assert_allclose(got["sources"][0, 0], 0.125)
 
 
 def test_unaligned_is_source_folders_without_splits(tmp_path):

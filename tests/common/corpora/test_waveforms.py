@@ -95,8 +95,9 @@ def test_sounds_that_do_not_fit_together_raise(stereo, tmp_path, other, sentence
         waveforms.info(Sum((stereo, other(tmp_path / "x.wav"))), 0)
 
 
-def test_a_missing_channel_raises(stereo):
+@pytest.mark.parametrize("channels", [(2,), (1, 2)])
+def test_a_missing_channel_raises(stereo, channels):
     with pytest.raises(CorpusError, match=r"stereo.wav has 2 channels.*channel 2"):
-        next(waveforms.blocks(Channel(stereo, 2), 10))
+        next(waveforms.blocks(Channel(stereo, *channels), 10))
     with pytest.raises(audio.AudioError, match=r"none\.wav"):
         waveforms.info(Path("none.wav"), 0)

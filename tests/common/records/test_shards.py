@@ -34,7 +34,12 @@ def tracks(tmp_path):
     files = [sound(tmp_path / "in" / f"{n} ü.wav", n, 1 + n % 2) for n in range(6)]
     return [
         Track("files", RATE, SAMPLES, {"x": files[0], "y": files[2]}),
-        Track("channel", RATE, SAMPLES, {"y": Channel(files[1], 1)}),
+        Track(
+            "channel",
+            RATE,
+            SAMPLES,
+            {"x": Channel(files[1], 0, 2), "y": Channel(files[1], 1)},
+        ),
         Track("sum", RATE, SAMPLES, {"x": Sum((files[0], Channel(files[3], 0)))}),
         Track("mixture", RATE, SAMPLES - 9, {"x": files[2]}, files[4]),
         Track("low", RATE // 2, SAMPLES // 2, {"x": files[4]}),

@@ -59,8 +59,10 @@ def test_wav_and_records_give_the_same_bits(tmp_path):
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 def test_more_than_two_channels_are_refused(tmp_path, suffix):
     pair = write(tmp_path / f"a.{suffix}", channels=6)
-    with pytest.raises(ValueError, match="has 6 channels, expected 2"):
-        open_pairs(pair)
+    sentence = "has 6 channels, expected 2 at most; .*source_augmentations=force_stereo"
+    for channels in (1, 2):
+        with pytest.raises(ConfigError, match=sentence):
+            open_pairs(pair, channels=channels)
 
 
 def test_another_rate_raises_or_is_resampled(tmp_path):

@@ -7,7 +7,7 @@ files, a target and its interferers. ``variable``: all other files are interfere
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from common.corpora import reading, sound_files
@@ -37,14 +37,16 @@ def aligned(
         output_file: Name or pattern of the target, whose stem names the source.
 
     Raises:
-        CorpusError: The split is empty, or a track lacks one of the two.
+        CorpusError: The split is empty, or no track has both; those that lack one are
+            left out and named.
     """
     source = Path(output_file).stem
-    rows = []
-    for folder in _track_folders(Path(root), split, "aligned"):
-        mixture = _first(folder, input_file, "input_file", is_pattern=True)
-        target = _first(folder, output_file, "output_file", is_pattern=True)
-        rows.append((folder.name, {source: target}, mixture))
+    keys = {input_file: "input_file", output_file: "output_file"}
+    folders = _track_folders(Path(root), split, "aligned")
+    rows = [
+        (folder.name, {source: files[output_file]}, files[input_file])
+        for folder, files in _with_all(folders, keys, _match)
+    ]
     return reading.make_tracks(rows)
 
 
@@ -63,20 +65,23 @@ def fixed(
         interferer_files: Names of the other sources.
 
     Raises:
-        CorpusError: The split is empty, or a track lacks a file.
+        CorpusError: The split is empty, or no track has all files; those that lack one
+            are left out and named.
     """
     names = (target_file, *interferer_files)
-    rows = []
-    for folder in _track_folders(Path(root), split, "trackfolder_fix"):
-        files = [_first(folder, name, "target_file") for name in names[:1]]
-        files += [_first(folder, name, "interferer_files") for name in names[1:]]
-        sources = dict(zip((Path(name).stem for name in names), files, strict=True))
-        if len(sources) < len(names):
-            raise CorpusError(
-                f"trackfolder_fix: two of {', '.join(names)} have one name without "
-                "their suffix; rename one of them."
-            )
-        rows.append((folder.name, sources, None))
+    keys = dict.fromkeys(interferer_files, "interferer_files")
+    keys = {target_file: "target_file", **keys}
+    folders = _track_folders(Path(root), split, "trackfolder_fix")
+    found = _with_all(folders, keys, sound_files.in_track)
+    if len({Path(name).stem for name in names}) < len(names):
+        raise CorpusError(
+            f"trackfolder_fix: two of {', '.join(names)} have one name without "
+            "their suffix; rename one of them."
+        )
+    rows = [
+        (folder.name, {Path(name).stem: files[name] for name in names}, None)
+        for folder, files in found
+    ]
     return reading.make_tracks(rows)
 
 
@@ -152,22 +157,51 @@ def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:
     yield from folders
 
 
-def _first(folder: Path, name: str, key: str, *, is_pattern: bool = False) -> Path:
+def _with_all(
+    folders: Iterable[Path],
+    keys: Mapping[str, str],
+    find: Callable[[Path, str, str], Path],
+) -> list[tuple[Path, dict[str, Path]]]:
+    """Return the tracks that have all files, by their names; name the others.
+
+    Args:
+        folders: Folders of the tracks.
+        keys: Configuration key of each name.
+        find: Returns the path of a file by folder, name and key.
+    """
+    found, lacking = [], {}
+    for folder in folders:
+        files = {name: find(folder, name, key) for name, key in keys.items()}
+        missing = [name for name, file in files.items() if not file.is_file()]
+        if missing:
+            lacks = ", ".join(f"{name} ({keys[name]})" for name in missing)
+            lacking[folder] = f"the track {folder} lacks {lacks}"
+        else:
+            found.append((folder, files))
+    if lacking and not found:
+        first, sentence = next(iter(lacking.items()))
+        raise CorpusError(
+            f"{sentence}, and no other track has all files; it holds "
+            f"{reading.contents(first)}; add the files, or correct the keys."
+        )
+    if lacking:
+        sentences = "; ".join(lacking.values())
+        LOG.warning("leaving out %d tracks: %s", len(lacking), sentences)
+    return found
+
+
+def _match(folder: Path, name: str, key: str) -> Path:
+    """Return the file of a name, else the first that matches it as a pattern."""
     file = sound_files.in_track(folder, name, key)
-    matches = [file] if file.is_file() else []
-    if is_pattern and not matches:
-        matches = [
-            path
-            for path in sorted(folder.glob(name))
-            if path.is_file()
-            and not any(map(sound_files.is_junk, path.relative_to(folder).parts))
-        ]
-    if matches:
-        return matches[0]
-    raise CorpusError(
-        f"The track {folder} lacks {name} ({key}); it holds "
-        f"{reading.contents(folder)}; add the file, correct {key}, or remove the track."
+    if file.is_file():
+        return file
+    matches = (
+        path
+        for path in sorted(folder.glob(name))
+        if path.is_file()
+        and not any(map(sound_files.is_junk, path.relative_to(folder).parts))
     )
+    return next(matches, file)
 
 
 def _warn_of_mixture(folder: Path, files: Sequence[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +70,30 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("layout", CALLS)
-def test_a_track_without_its_target_raises(tmp_path, layout):
+def test_a_variable_track_without_its_target_raises(tmp_path):
     folder(tmp_path / "train" / "good", x=9, y=9)
     folder(tmp_path / "train" / "poor", x=9)
     with pytest.raises(CorpusError, match=r"track .*train/poor lacks .*y.wav.* x.wav"):
+        CALLS["variable"](tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["aligned", "fixed"])
+def test_tracks_that_lack_a_file_are_left_out_and_named(tmp_path, layout, caplog):
+    folder(tmp_path / "train" / "good", x=9, y=9)
+    folder(tmp_path / "train" / "poor", x=9)
+    folder(tmp_path / "train" / "none", y=9)
+    assert [track.name for track in CALLS[layout](tmp_path)] == ["good"]
+    assert "leaving out 2 tracks" in caplog.text
+    assert "train/none lacks x.wav (in" in caplog.text
+    assert re.search(r"train/poor lacks y.wav \((output|target)_file\)", caplog.text)
+
+
+@pytest.mark.parametrize("layout", ["aligned", "fixed"])
+def test_tracks_that_all_lack_a_file_raise(tmp_path, layout):
+    folder(tmp_path / "train" / "poor", x=9)
+    folder(tmp_path / "train" / "more", x=9, z=9)
+    sentence = r"track .*train/more lacks y.wav .*no other.* holds x.wav, z.wav;"
+    with pytest.raises(CorpusError, match=sentence):
         CALLS[layout](tmp_path)
 
 

@@ -93,7 +93,8 @@ class UnmixConfig:
         balanced: Draw classes, not files, equally often.
         input_file: Mixture of an aligned corpus, a name or a pattern.
         output_file: Target of an aligned corpus.
-        target_dir: Target folder of a source folder corpus.
+        target_dir: Target folder of a source folder corpus; none: for ``unaligned``
+            the name of the target.
         interferer_dirs: Folders of the other sources of a source folder corpus.
         target_file: Target of a track folder corpus.
         interferer_files: Other sources of a track folder corpus.

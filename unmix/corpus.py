@@ -32,7 +32,7 @@ Layout = Callable[[UnmixConfig, Path, str], list[Track]]
 NEEDED = {
     "aligned": ("input_file", "output_file"),
     "sourcefolder": ("target_dir", "interferer_dirs"),
-    "unaligned": ("target_dir", "interferer_dirs"),
+    "unaligned": ("interferer_dirs",),
     "trackfolder_fix": ("target_file", "interferer_files"),
     "trackfolder_var": ("target_file",),
 }
@@ -156,8 +156,16 @@ def targets(config: UnmixConfig) -> tuple[str, ...]:
     key = TARGET_KEY.get(config.dataset)
     if key is None:
         return config.target
-    name = str(getattr(config, key))
-    return (name if key == "target_dir" else Path(name).stem,)
+    if key == "target_dir":
+        return (_target_dir(config),)
+    return (Path(str(getattr(config, key))).stem,)
+
+
+def _target_dir(config: UnmixConfig) -> str:
+    """Return the folder of the target; in 2019 the name of the target itself."""
+    if config.target_dir is None and config.dataset == "unaligned":
+        return config.target[0]
+    return str(config.target_dir)
 
 
 def parts(
@@ -259,7 +267,7 @@ def _sources(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     read = source_folders.unaligned
     if config.dataset == "sourcefolder":
         read = source_folders.tracks
-    names = (*config.interferer_dirs, str(config.target_dir))
+    names = (*config.interferer_dirs, _target_dir(config))
     return read(folder, split, names, config.ext)
 
 
@@ -371,7 +379,7 @@ def _pools(
     samples: np.ndarray,
 ) -> tuple[list[Slot], list[str]]:
     """Make a slot of the sounds of each folder, ordered by class."""
-    names = [*config.interferer_dirs, str(config.target_dir)]
+    names = [*config.interferer_dirs, _target_dir(config)]
     slots = []
     for name in names:
         own = sorted(track.name for track in tracks if name in track.sources)

@@ -242,7 +242,7 @@ def _target(command: experiment.Command[Any], words: Sequence[str]) -> list[str]
         return []
     folder = Path(config.output or "")
     if config.output and checkpoint.exist(folder):
-        earlier = load_config(UnmixConfig, folder / weights.CONFIG).target
+        earlier = load_config(UnmixConfig, folder / "config.json").target
         if earlier == config.target:
             return []
     (name,) = corpus.targets(config)

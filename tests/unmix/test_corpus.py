@@ -20,7 +20,7 @@ from unmix.config import PRESETS, Network, UnmixConfig
 FOLDERS = {
     "aligned": {"input_file": "mixture.wav", "output_file": "vocals.wav"},
     "sourcefolder": {"target_dir": "vocals", "interferer_dirs": ("noise",)},
-    "unaligned": {"target_dir": "vocals", "interferer_dirs": ("noise",)},
+    "unaligned": {"interferer_dirs": ("noise",)},
     "trackfolder_fix": {"target_file": "vocals.wav", "interferer_files": ("b.wav",)},
     "trackfolder_var": {"target_file": "vocals.wav"},
 }

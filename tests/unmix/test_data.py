@@ -377,7 +377,10 @@ def test_channels_of_source_folders_are_forced_to_stereo(tmp_path):
     np.testing.assert_allclose(got["sources"][0, 0], 0.125)
 
 
-def test_unaligned_is_source_folders_without_splits(tmp_path):
+@pytest.mark.parametrize(
+    "names", [{"target_dir": "voice"}, {"target": ("voice",)}], ids=["now", "2019"]
+)
+def test_unaligned_is_source_folders_without_splits(tmp_path, names):
     for number in range(10):
         ramp(tmp_path / f"noise/{number}.wav", number)
         ramp(tmp_path / f"voice/{number}.wav", 20 + number)
@@ -385,7 +388,7 @@ def test_unaligned_is_source_folders_without_splits(tmp_path):
         CONFIG,
         data_root=str(tmp_path),
         dataset="unaligned",
-        target_dir="voice",
+        **names,
         interferer_dirs=("noise",),
     )
     train, valid = data.load(config)

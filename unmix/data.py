@@ -300,14 +300,30 @@ def _pooled(
     start: Literal["drawn", "middle"],
     position: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
-    """Mix sounds drawn at a position, from a random start or the middle."""
+    """Mix sounds drawn at a position, from a random start or near the middle."""
     offset = VALID_SEED if start == "drawn" else 0
     uniform = _uniform(config.train.seed + offset, position, len(split.slots))
-    if start == "middle":
-        middle = np.array([[1, 1, 0, 1, 1]]), np.array([[0, 0, 0.5, 0, 0]])
-        uniform = uniform * middle[0] + middle[1]
     drawn = _draw(config, split, position, uniform)
+    if start == "middle":
+        drawn = drawn._replace(starts=_middles(config, drawn))
     return _mix(split, drawn, _outputs(config, split))
+
+
+def _middles(config: UnmixConfig, drawn: _Drawn) -> list[tf.Tensor]:
+    """Return the starts of the original's statistics, which halve to whole seconds."""
+    rate = config.model.sample_rate
+    excerpt = tf.cast(drawn.samples, tf.float64) / rate
+    if config.segment_seconds > 0:
+        excerpt = tf.constant(config.segment_seconds, tf.float64)
+    starts = []
+    for slot, row in zip(drawn.slots, drawn.rows, strict=True):
+        length = tf.gather(slot.lengths, row)
+        last = length - tf.cast(drawn.samples, tf.int64)
+        second = tf.cast(length, tf.float64) / rate // 2 - excerpt // 2
+        start = tf.cast(tf.maximum(second, 0), tf.int64) * rate
+        # The original would read less where the excerpt does not fit.
+        starts.append(tf.minimum(start, last))
+    return starts
 
 
 def _whole(

@@ -343,12 +343,24 @@ def test_validation_of_source_folders_is_fixed(pools):
         assert not np.array_equal(trained["mixture"], each)
 
 
-def test_statistics_of_source_folders_take_the_middle(pools):
-    train = data.load(pools).train
-    example, count = data.whole_mixtures(pools, train)
+@pytest.mark.parametrize(
+    ("samples", "seconds", "expected"),
+    [(69, 2.0, 20), (69, 6.0, 0), (90, 6.0, 10), (20, 1.9, 1), (69, 0.0, 0)],
+)
+def test_statistics_of_source_folders_start_at_whole_seconds_near_the_middle(
+    pools, tmp_path, samples, seconds, expected
+):
+    for file in tmp_path.rglob("*.wav"):
+        wave = np.stack([np.arange(samples) / 1024] * 2, axis=1)
+        soundfile.write(file, wave, 10, subtype="FLOAT")
+    model = replace(pools.model, sample_rate=10)
+    config = replace(pools, model=model, segment_seconds=seconds)
+    train = data.load(config).train
+    example, count = data.whole_mixtures(config, train)
     assert count == pools.nb_train_samples
     got = example(tf.constant(3, tf.int64))
-    assert origin(got["sources"][0].numpy())[1] == 60
+    start, *_ = 1024 * got["sources"][0, 0].numpy()
+    assert round(float(start)) == expected
 
 
 def test_channels_of_source_folders_are_forced_to_stereo(tmp_path):

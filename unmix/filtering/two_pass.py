@@ -171,7 +171,10 @@ class TwoPassSeparator:
     def _one_or_two(self, mixture: np.ndarray) -> np.ndarray:
         """Separate equal channels as one if the networks use their mean.
 
-        Their covariance has rank one, which float32 cannot invert.
+        It halves the work. The numbers are those of the original's filter for one
+        channel, which adds the regularisation of 1e-5 once to the power of the mixture.
+        For two equal channels it adds half of that, which changes the estimates by up
+        to a relative 1e-4, and by more where the sound is very quiet.
         """
         mono = self.config.channels == 1 and (mixture == mixture[:1]).all()
         estimates = self._one(mixture[:1] if mono else mixture)

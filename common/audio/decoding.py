@@ -239,7 +239,7 @@ def _damage(sound: Sound, error: soundfile.LibsndfileError) -> AudioError:
 
 def _read_frames(file: _Forward, frames: int, sound: Sound) -> np.ndarray:
     try:
-        chunk = file.read(frames, dtype="float32", always_2d=True)
+        chunk: np.ndarray = file.read(frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise _damage(sound, error) from error
     # Some mp3 encoders count the frame of their header as sound.

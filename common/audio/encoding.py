@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 import soundfile
@@ -23,6 +23,8 @@ from common.audio.ffmpeg_encoder import LEAST_SECONDS, FfmpegEncoder
 from common.audio.headers import AudioError, wav_header
 from common.audio.tags import NONE, set_tags, wav_chunk
 from common.files import replacing
+
+Result = TypeVar("Result")
 
 CHUNK_SAMPLES = 1 << 16  # libsndfile's ogg encoder overflows its stack on long chunks
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -352,7 +354,7 @@ class _Sink:
     def tell(self) -> int:
         return self._try(self.file.tell)
 
-    def _try(self, action: Callable[..., Any], *arguments: Any) -> Any:
+    def _try(self, action: Callable[..., Result], *arguments: object) -> Result | int:
         try:
             return action(*arguments)
         except OSError as error:

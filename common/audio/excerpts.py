@@ -123,7 +123,9 @@ class WavFiles:
             self._read, (numbers, starts, samples), tf.float32, stateful=False
         )
         static_length = samples if isinstance(samples, int) else None
-        return tf.ensure_shape(waves, [numbers.shape[0], self.channels, static_length])
+        shape = [numbers.shape[0], self.channels, static_length]
+        fixed: tf.Tensor = tf.ensure_shape(waves, shape)
+        return fixed
 
     def _read(
         self, numbers: np.ndarray, starts: np.ndarray, samples: int

@@ -149,7 +149,7 @@ def _check_w64(path: Path, file: BinaryIO, size: int) -> bool:
         if name == b"data" and length not in STREAMED:
             _check_bytes(path, length - 24, size - position - 24)
             # libsndfile reads to the end of the file, whatever is there.
-            return length + -length % 8 >= size - position
+            return bool(length + -length % 8 >= size - position)
         if name == b"data" or length < 24:
             return True
         position += length + -length % 8
@@ -209,7 +209,8 @@ def _is_measured_mp3(path: Path, file: BinaryIO, size: int) -> bool:
     rest = size - start
     if rest < length - 2048:  # encoders differ in whether this frame counts itself
         _check_bytes(path, length, rest)
-    return rest - length <= max(4096, length // 100)  # tags may follow, not music
+    # tags may follow, not music
+    return bool(rest - length <= max(4096, length // 100))
 
 
 def _behind_id3(file: BinaryIO) -> int:

@@ -96,11 +96,11 @@ def scores(
     >>> scores(waves.sum(0), waves, waves[::-1], False)["si_sdr"].round().tolist()
     [80.0, 80.0]
     """
-    truth, unseparated = tf.constant(references), tf.constant(mixture)
-    pairs = si_sdr(truth[:, tf.newaxis], tf.constant(estimates)[tf.newaxis])
+    targets, unseparated = tf.constant(references), tf.constant(mixture)
+    pairs = si_sdr(targets[:, tf.newaxis], tf.constant(estimates)[tf.newaxis])
     ordered = permute(tf.constant(estimates), best_permutation(-pairs)[1])
-    after = {"si_sdr": si_sdr(truth, ordered), "sdr": sdr(truth, ordered)}
-    before = {"si_sdr": si_sdr(truth, unseparated), "sdr": sdr(truth, unseparated)}
+    after = {"si_sdr": si_sdr(targets, ordered), "sdr": sdr(targets, ordered)}
+    before = {"si_sdr": si_sdr(targets, unseparated), "sdr": sdr(targets, unseparated)}
     gains = {f"{name}_improvement": after[name] - before[name] for name in after}
     measured = {name: np.asarray(value) for name, value in (after | gains).items()}
     if bss:

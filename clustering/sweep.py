@@ -287,7 +287,7 @@ def run(folder: Path, runs: Plan, start: Start) -> list[str]:
     return failed
 
 
-def start_python(words: Sequence[str]) -> int:
+def run_module(words: Sequence[str]) -> int:
     """Run a module in its own process that shares the standard output."""
     return subprocess.run([sys.executable, "-m", *words], check=False).returncode
 
@@ -356,7 +356,7 @@ def _write_configurations(folder: Path, runs: Plan) -> dict[str, Path]:
     return files
 
 
-def main(argv: Sequence[str] | None = None, start: Start = start_python) -> int:
+def main(argv: Sequence[str] | None = None, start: Start = run_module) -> int:
     """Run a sweep; return the exit code, 1 if a run failed."""
     options = _parser().parse_args(argv)
     return exit_code("clustering.sweep", lambda: _main(options, start))

@@ -169,9 +169,9 @@ def captions(
     names = [f"source{number}" for number in range(len(estimates))]
     if len(references) > len(estimates):
         return names
-    truth = tf.constant(references)
-    pairs = si_sdr(truth[:, tf.newaxis], tf.constant(estimates)[tf.newaxis])
-    before = si_sdr(truth, tf.constant(mixture)[tf.newaxis])
+    targets = tf.constant(references)
+    pairs = si_sdr(targets[:, tf.newaxis], tf.constant(estimates)[tf.newaxis])
+    before = si_sdr(targets, tf.constant(mixture)[tf.newaxis])
     order = best_permutation(-pairs)[1].numpy()
     for index, (name, number) in enumerate(zip(track.sources, order, strict=True)):
         is_new = name not in names[number] and not re.fullmatch(r"source\d+", name)

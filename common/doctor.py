@@ -60,7 +60,7 @@ def examine() -> dict[str, Any]:
     problems: list[Problem] = []
     packages = {name: _version(name) for name in (*MODULES, "tensorflow-io")}
     loaded = {name: _load(name, packages[name], problems) for name in MODULES}
-    lane = judge_lane(
+    lane = check_lane(
         packages["tensorflow"],
         packages["tf-keras"],
         packages["tensorflow-io"],
@@ -86,7 +86,7 @@ def examine() -> dict[str, Any]:
     }
 
 
-def judge_lane(
+def check_lane(
     tensorflow: str | None,
     tf_keras: str | None,
     tensorflow_io: str | None,
@@ -103,7 +103,7 @@ def judge_lane(
     Returns:
         The lane, or a description of another set of versions.
 
-    >>> judge_lane("2.21.0", "2.21.0", None, [])
+    >>> check_lane("2.21.0", "2.21.0", None, [])
     'current: TensorFlow 2.21 with numpy 2, without tensorflow-io'
     """
     if tensorflow is None:

@@ -52,7 +52,7 @@ class Rows(UserDict[str, Row]):
         self.part = self.path.with_name(f".{self.path.stem}.{digest[:12]}.part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.part.exists():
-            self._take_up()
+            self._resume()
         else:
             write_text(self.part, _lines([self._columns]))
 
@@ -80,7 +80,7 @@ class Rows(UserDict[str, Row]):
     def _cells(self, row: Row) -> list[object]:
         return [row[column] for column in self._columns]
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         """Read the rows of an interrupted evaluation, without incomplete ones."""
         text = self.part.read_text(encoding="utf-8", errors="replace")
         for line in text[: text.rfind("\n") + 1].splitlines(keepends=True)[1:]:

@@ -414,12 +414,12 @@ def _run(
     loader = Loader(load, shared["model"], options, shared["device"])
     with ExitStack() as stack:
         scratch: Path | None = None
-        pours = shared["output"] == live.STANDARD_OUTPUT
-        if STANDARD_INPUT in shared["input"] and not (settings.live or pours):
+        to_stdout = shared["output"] == live.STANDARD_OUTPUT
+        if STANDARD_INPUT in shared["input"] and not (settings.live or to_stdout):
             scratch = stack.enter_context(working_folder(settings.folder))
         inputs = find(shared["input"], settings.folder, scratch, shared["raw"])
-        if pours:
-            return live.pour(loader, inputs.files, settings)
+        if to_stdout:
+            return live.write_to_stdout(loader, inputs.files, settings)
         lines = stack.enter_context(_lines(shared["json"]))
         workers = _workers(loader, min(shared["jobs"], len(inputs.files)))
         stack.callback(workers.close)

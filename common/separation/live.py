@@ -81,7 +81,7 @@ def _check_input(options: Mapping[str, Any]) -> None:
         )
 
 
-def pour(loader: Loader, inputs: Sequence[Input], settings: Settings) -> int:
+def write_to_stdout(loader: Loader, inputs: Sequence[Input], settings: Settings) -> int:
     """Write a stem to standard output while its sound is read.
 
     Args:
@@ -95,7 +95,7 @@ def pour(loader: Loader, inputs: Sequence[Input], settings: Settings) -> int:
     Raises:
         SeparationError: Standard output is a terminal or was closed.
 
-    >>> pour(Loader(abs, "mini", {}), [], Settings("-"))
+    >>> write_to_stdout(Loader(abs, "mini", {}), [], Settings("-"))
     Traceback (most recent call last):
     ...
     common.separation.separator.SeparationError: standard output takes the stem of \
@@ -114,7 +114,7 @@ one input, not of 0; name one
     sink = sys.stdout.buffer
     with redirect_stdout(sys.stderr):
         try:
-            line = _pour(loader, inputs[0], settings, sink)
+            line = _write_to_stdout(loader, inputs[0], settings, sink)
         except BrokenPipeError as error:
             # Otherwise Python would fail on the closed pipe again at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
@@ -125,7 +125,9 @@ one input, not of 0; name one
     return 0
 
 
-def _pour(loader: Loader, each: Input, settings: Settings, sink: IO[bytes]) -> str:
+def _write_to_stdout(
+    loader: Loader, each: Input, settings: Settings, sink: IO[bytes]
+) -> str:
     separator = loader()
     check_latency(separator)
     check_targets(separator, settings.targets)

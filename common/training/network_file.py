@@ -118,14 +118,14 @@ def copy(source: Networks, network: Networks, name: str) -> None:
 
 
 def expect_same_shape(
-    name: str, theirs: Mapping[str, object], ours: Mapping[str, object]
+    name: str, source: Mapping[str, object], target: Mapping[str, object]
 ) -> None:
     """Refuse initial weights of a network of another shape.
 
     Args:
         name: What has these weights, for the message.
-        theirs: Values by key that determine the shape of that network.
-        ours: Those of the network to be trained.
+        source: Values by key that determine the shape of that network.
+        target: Those of the network to be trained.
 
     Raises:
         ConfigError: Any of them differ.
@@ -134,10 +134,10 @@ def expect_same_shape(
     Traceback (most recent call last):
     common.config.ConfigError: initial=old has model.layers=3, expected 2; set the same
     """
-    keys = [key for key in ours if theirs.get(key) != ours[key]]
+    keys = [key for key in target if source.get(key) != target[key]]
     if keys:
-        values = ", ".join(f"{key}={theirs.get(key)}" for key in keys)
-        expected = ", ".join(str(ours[key]) for key in keys)
+        values = ", ".join(f"{key}={source.get(key)}" for key in keys)
+        expected = ", ".join(str(target[key]) for key in keys)
         raise ConfigError(f"{name} has {values}, expected {expected}; set the same")
 
 

@@ -102,12 +102,12 @@ def describe(model: Entry) -> str:
             f"file: {file.path}",
             *([f"  from: {file.address}"] if file.address else []),
             f"  size: {_megabytes(file.size, file.about)}",
-            f"  SHA-256: {_judged(file)}",
+            f"  SHA-256: {_digest_status(file)}",
         ]
     return "\n".join(lines) + "\n"
 
 
-def _judged(file: File) -> str:
+def _digest_status(file: File) -> str:
     """Return the SHA-256, in full if the file exists."""
     if not file.path.exists():
         return f"{file.sha256}..." if file.sha256 else NOT_DOWNLOADED

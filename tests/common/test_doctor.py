@@ -35,7 +35,7 @@ ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROO
 )
 def test_lanes(tensorflow, tf_keras, tensorflow_io, lane, faults):
     problems = []
-    actual = doctor.judge_lane(tensorflow, tf_keras, tensorflow_io, problems)
+    actual = doctor.check_lane(tensorflow, tf_keras, tensorflow_io, problems)
     assert len(problems) == len(faults)
     assert re.match(lane, actual)
     for what, problem in zip(faults, problems, strict=True):

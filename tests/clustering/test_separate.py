@@ -207,16 +207,17 @@ def worst(separator, sources):
 
 
 MEASURE = """
-import resource, sys
+import sys
 from clustering import separate
+from common import memory
 code = separate.main(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print("peak", memory.peak()[1] >> 20)
 sys.exit(code)
 """
 
 
 @pytest.mark.slow
-def test_ten_minutes_need_the_memory_of_four(config, tmp_path):
+def test_twenty_minutes_need_the_memory_of_four(config, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     features = replace(config.spectral.features, bins=129)
@@ -225,7 +226,7 @@ def test_ten_minutes_need_the_memory_of_four(config, tmp_path):
     save(config, run / "config.json")
     save_network(run, network(config))
     peaks = []
-    for minutes in (4, 10):
+    for minutes in (4, 20):
         file = tmp_path / f"long{minutes}.wav"
         soundfile.write(file, bursts(minutes).sum(0), RATE)
         words = [str(file), "--model", str(run), "--output", str(tmp_path / "out")]
@@ -239,7 +240,8 @@ def test_ten_minutes_need_the_memory_of_four(config, tmp_path):
         for source in range(2):
             stem = tmp_path / "out" / file.stem / f"source{source}.wav"
             assert soundfile.info(stem).frames == minutes * 60 * RATE
-    assert peaks[1] < peaks[0] + 60
+    # Allocators differ by up to 100 MB from run to run.
+    assert peaks[1] < peaks[0] + 110
 
 
 def test_a_home_folder_that_is_not_known_is_reported_in_one_sentence():

@@ -3,8 +3,7 @@
 ``<root>/{train,test}/<Artist - Title>/{mixture,vocals,drums,bass,other}.wav`` is the
 layout of MUSDB18-HQ, ``<root>/{train,test}/<Artist - Title>.stem.mp4`` that of MUSDB18.
 Stem files are decoded once, all five streams in one pass of ffmpeg, into the layout of
-the wav files in the cache. The samples are kept as the decoder makes them, in float32,
-because AAC may exceed full scale; 150 songs take about 60 GB.
+the wav files in the cache.
 
 References:
     Rafii, Liutkus, Stoter, Mimilakis, Bittner: The MUSDB18 corpus for music separation,
@@ -14,7 +13,6 @@ References:
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 import os
 import shutil
@@ -40,11 +38,6 @@ STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 SPLITS = {"train": "train", "valid": "train", "test": "test"}
 """Folder of each split."""
 SUFFIXES = (".stem.mp4", ".stem.m4a")
-ENCODING_VARIABLE = "MUSDB_STEMS"
-"""Variable with the encoding of decoded stems, a key of :data:`CODECS`."""
-CODECS = {"float32": "pcm_f32le", "pcm16": "pcm_s16le"}
-"""Codec of each encoding, the default first. Earlier releases wrote and clipped to 16
-bits, which runs that began with them need to resume."""
 DECODED_FROM = "decoded-from.txt"
 """File in a folder of decoded stems with the fingerprint of the stem file."""
 VALIDATION = (
@@ -173,14 +166,13 @@ def preview() -> Path:
     return folder
 
 
-def decode(stem_file: Path, folder: Path, encoding: str = "float32") -> Path:
-    """Decode all streams of a stem file into wav files, in one pass.
+def decode(stem_file: Path, folder: Path) -> Path:
+    """Decode all streams of a stem file into 16-bit wav files, in one pass.
 
     Args:
         stem_file: A file of five audio streams.
         folder: Folder to make, with a file for each of :data:`STREAMS`; one that was
             decoded from a file of the same content is kept.
-        encoding: Encoding of the samples, a key of :data:`CODECS`.
 
     Returns:
         The folder.
@@ -200,9 +192,7 @@ def decode(stem_file: Path, folder: Path, encoding: str = "float32") -> Path:
     with replacing_folder(folder, overwrite=True) as work:
         source = ffmpeg.input(f"file:{stem_file.absolute()}")
         outputs = [
-            source[f"a:{index}"].output(
-                str(work / f"{name}.wav"), acodec=CODECS[encoding]
-            )
+            source[f"a:{index}"].output(str(work / f"{name}.wav"), acodec="pcm_s16le")
             for index, name in enumerate(STREAMS)
         ]
         job = ffmpeg.merge_outputs(*outputs)
@@ -266,24 +256,12 @@ def _wav_folders(songs: Sequence[Path], parent: Path) -> list[Path]:
     if not encoded:
         return list(songs)
     digest = hashlib.sha256(str(parent.resolve()).encode()).hexdigest()[:12]
-    encoding = _encoding()
-    suffix = "" if encoding == "pcm16" else f"-{encoding}"
-    target = files.cache_folder(f"musdb18-{digest}{suffix}", parent.name)
+    target = files.cache_folder(f"musdb18-{digest}", parent.name)
     folders = {song: target / _title(song) for song in encoded}
     with ThreadPoolExecutor(cpus.count()) as pool:
-        work = pool.map(decode, encoded, folders.values(), itertools.repeat(encoding))
+        work = pool.map(decode, encoded, folders.values())
         list(tqdm(work, f"decoding into {target}", len(encoded), disable=None))
     return [folders.get(song, song) for song in songs]
-
-
-def _encoding() -> str:
-    encoding = os.environ.get(ENCODING_VARIABLE) or next(iter(CODECS))
-    if encoding not in CODECS:
-        raise CorpusError(
-            f"{ENCODING_VARIABLE}={encoding}: expected one of {', '.join(CODECS)}; "
-            "correct or unset it"
-        )
-    return encoding
 
 
 def _title(stem_file: Path) -> str:

@@ -133,9 +133,7 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         OSError: The parent folder cannot be written.
     """
     path = Path(path).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with naming(path), locked(_old(path)):
-        _recover(path)
+    recover_folder(path)
     refuse_existing(path, overwrite=overwrite)
     with naming(path), scratch_folder(path.parent) as draft:
         yield draft
@@ -147,6 +145,22 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             refuse_existing(path, overwrite=overwrite)
             _exchange(draft, path)
         sync(path.parent)
+
+
+def recover_folder(path: str | Path) -> None:
+    """Restore a folder that a process was killed while replacing.
+
+    Args:
+        path: Its name; parents are made.
+
+    Raises:
+        OSError: The parent folder cannot be written.
+    """
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with naming(path), locked(_old(path)):
+        if _old(path).is_dir() and not path.exists():
+            _old(path).replace(path)
 
 
 @contextmanager
@@ -472,12 +486,6 @@ def _exchange(draft: Path, path: Path) -> None:
         stale = path.with_name(f"{PREFIX}{secrets.token_hex(8)}")
         old.replace(stale)
         shutil.rmtree(stale, ignore_errors=True)
-
-
-def _recover(path: Path) -> None:
-    """Restore a folder that a kill left between its two names."""
-    if _old(path).is_dir() and not path.exists():
-        _old(path).replace(path)
 
 
 def _old(path: Path) -> Path:

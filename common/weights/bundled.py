@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from common.config import ConfigError, Dataclass, save
-from common.files import digest, replacing_folder, user_path, write_text
+from common.files import (
+    digest,
+    recover_folder,
+    replacing_folder,
+    user_path,
+    write_text,
+)
 from common.overwriting import refuse_replacing_folder
 from common.weights import card
 from common.weights.card import NOT_MEASURED, UNSTATED, Card, Score
@@ -188,6 +194,7 @@ def write(
 
     folder = Path(folder)
     refuse_replacing_folder(folder, [run])
+    recover_folder(folder)  # Otherwise its card is missed after a kill.
     overwrite = not form.publish and (folder / card.NAME).exists()
     with replacing_folder(folder, overwrite=overwrite) as work:
         for name, (network, config) in parts.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,17 @@ def constant(model: Any) -> Any:
         wave = np.sin(np.arange(count) * 0.7 + number).reshape(variable.shape)
         variable.assign(wave.astype(variable.dtype.as_numpy_dtype))
     return model
+
+
+@contextmanager
+def complete_if_refused(out: Path | None) -> Iterator[None]:
+    """Let a command refuse a folder that its killed run has completed."""
+    existed = out is not None and out.exists()
+    try:
+        yield
+    except FileExistsError:
+        if not existed:
+            raise
 
 
 def write_sounds(folder: Path) -> None:
@@ -99,9 +112,8 @@ def to_original(folder: Path) -> int:
     config = replace(unmix_config.TINY.model, hidden_size=4)
 
     def run() -> int:
-        # A folder that exists is refused, so it has to be complete where it exists.
-        if not (folder / OUT / "umx").exists():
-            models = {"vocals": constant(OpenUnmix(config))}
+        models = {"vocals": constant(OpenUnmix(config))}
+        with complete_if_refused(folder / OUT / "umx"):
             convert.export(models, folder / OUT / "umx")
         return 0
 
@@ -112,10 +124,10 @@ def to_run(folder: Path) -> int:
     """Convert weights to a run folder, with a checkpoint of TensorFlow."""
 
     def run() -> int:
-        if not (folder / OUT / "run").exists():
-            with replacing_folder(folder / OUT / "run") as work:
-                save(SMALL, work / "config.json")
-                save_network(work, constant(network(SMALL)))
+        out = folder / OUT / "run"
+        with complete_if_refused(out), replacing_folder(out) as work:
+            save(SMALL, work / "config.json")
+            save_network(work, constant(network(SMALL)))
         return 0
 
     return exit_code("convert", run)
@@ -127,8 +139,8 @@ def write_model(folder: Path, form: Form) -> int:
 
     def run() -> int:
         out = folder / OUT / "model"
-        if not (form.publish and out.exists()):
-            parts = {"": (constant(network(SMALL)), SMALL)}
+        parts = {"": (constant(network(SMALL)), SMALL)}
+        with complete_if_refused(out if form.publish else None):
             bundled.write(folder / "run", out, parts, load, form, lambda summary: [])
         return 0
 
@@ -184,8 +196,9 @@ OPERATIONS = {
     "records": Operation(
         write_sounds,
         write_records,
-        # What a shard holds stands beside it until the index is written.
-        unfinished=lambda name: fnmatch.fnmatch(name, "records-*-of-*.json"),
+        # A shard counts once the index names it. Until then it may lack tracks that
+        # could not be read, which its report beside it names.
+        unfinished=lambda name: fnmatch.fnmatch(name, "records-*-of-*.*"),
         leftover=lambda name: fnmatch.fnmatch(name, "*/records-*-of-*.json"),
     ),
     "evaluation": Operation(scored_before, score),

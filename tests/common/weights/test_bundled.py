@@ -19,6 +19,7 @@ from common.training import network_file, run_folder
 from common.training.run_folder import RunFolderError
 from common.weights import bundled, card
 from common.weights.bundled import Form
+from common.weights.card import Card
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -88,6 +89,18 @@ def test_a_folder_that_is_no_bundled_model_is_not_replaced(tmp_path, capsys):
     assert convert.main([str(mini("adversarial")), str(tmp_path), "--bundle"]) == 1
     assert "is not empty" in capsys.readouterr().err
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_bundled_model_caught_between_two_names_is_replaced(tmp_path):
+    between = tmp_path / ".replaced-model"
+    between.mkdir()
+    card.write(Card("An earlier model", ("vocals",), 8192, 1), between)
+    (between / "README.md").write_text("Kept\n", encoding="utf-8")
+    convert = importlib.import_module("adversarial.convert")
+    words = [str(mini("adversarial")), str(tmp_path / "model"), "--bundle"]
+    assert convert.main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "README.md").read_text("utf-8") == "Kept\n"
 
 
 def test_nothing_is_trained_into_the_folder_of_a_model(published):

@@ -9,7 +9,8 @@ folders train, dev and test, or the corpus as published, undivided.
 ``--rows`` and ``--seeds`` choose what is trained, ``--models unmix:mini`` measures
 existing models. After an interruption the same command continues. Each separator has a
 file of scores in ``DIR/scores``; ``DIR/mir1k.md`` and ``DIR/mir1k.csv`` hold the table
-of all of them, ``DIR/curves`` a plot of each training.
+of all of them, ``DIR/curves`` a plot of each training. ``--report benchmarks/mir1k.md``
+adds the rows to the page, whose earlier ones stay in ``benchmarks/mir1k/rows.csv``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import functools
 import hashlib
 import importlib
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ import commands
 import numpy as np
 from mir1k_rows import ROWS, TIMES, words
 from mir1k_scores import GLOBAL, Clip, ordered, shared_out
-from mir1k_table import write
+from mir1k_table import publish, write
 
 from clustering.evaluate import IdealMask, oracle
 from common.audio.resample import resample
@@ -80,19 +80,8 @@ def main() -> None:
         measure(estimator, tracks, options.limit, output)
     text = write(output)
     if options.report:
-        report(text, output, options.report)
-    sys.stdout.write(f"{text}\ntable: {output / 'mir1k.md'}\n")
-
-
-def report(text: str, output: Path, path: Path) -> None:
-    """Write the table to a file, and the learning curves to a folder beside it."""
-    folder = path.with_suffix("")
-    folder.mkdir(exist_ok=True)
-    links = []
-    for plot in sorted((output / "curves").glob("*.png")):
-        shutil.copyfile(plot, folder / plot.name)
-        links.append(f"[{plot.stem}]({folder.name}/{plot.name})")
-    write_text(path, f"{text}\nLearning curves: {', '.join(links)}.\n")
+        text = publish(output, options.report)
+    sys.stdout.write(f"{text}\ntable: {options.report or output / 'mir1k.md'}\n")
 
 
 def _options() -> argparse.Namespace:
@@ -106,7 +95,7 @@ def _options() -> argparse.Namespace:
     add(
         "--report",
         type=Path,
-        help="file to write the table to as well, with the learning curves beside it",
+        help="page to add the rows to, with a folder of rows and learning curves",
     )
     add("--limit", type=int, help="clips to measure, default all")
     add("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")

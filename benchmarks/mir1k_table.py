@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,18 +62,71 @@ PUBLISHED = (
 
 
 def write(output: Path) -> str:
-    """Write the table as Markdown and CSV, and the plots; return the Markdown."""
+    """Write the rows of all files of scores as Markdown and CSV, and the plots."""
     rows = [summary(file) for file in sorted((output / "scores").glob("[!.]*.csv"))]
-    rows = [row for row in rows if row["clips"]]
-    rows.sort(key=lambda row: (_rank(row["row"]), row["seed"]))
-    with replacing(output / "mir1k.csv") as draft, draft.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    text = "\n".join(lines(rows, output)) + "\n"
-    write_text(output / "mir1k.md", text)
+    rows = [row | _cost(output, row) for row in rows if row["clips"]]
+    _write_rows(rows, output / "mir1k.csv")
     for row in {(row["row"], row["seed"]) for row in rows}:
         draw(output, *row)
+    return _write_table(rows, output / "mir1k.md")
+
+
+def publish(output: Path, page: Path) -> str:
+    """Write the table to a page, and to a folder beside it its rows and the curves.
+
+    Rows of that folder that were not measured again stay, so that a table may be
+    measured in parts, on several machines.
+
+    Args:
+        output: Where the rows were measured, after :func:`write`.
+        page: The page; the folder has its name without a suffix.
+
+    Returns:
+        The table as Markdown.
+    """
+    folder = page.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    for plot in (output / "curves").glob("*.png"):
+        shutil.copyfile(plot, folder / plot.name)
+    rows = {}
+    for file in (folder / "rows.csv", output / "mir1k.csv"):
+        rows |= {(row["row"], row["seed"]): row for row in _read_rows(file)}
+    _write_rows(list(rows.values()), folder / "rows.csv")
+    plots = sorted(folder.glob("*.png"))
+    links = [f"[{plot.stem}]({folder.name}/{plot.name})" for plot in plots]
+    return _write_table(
+        _read_rows(folder / "rows.csv"),
+        page,
+        f"\nLearning curves: {', '.join(links)}.\n",
+    )
+
+
+def _read_rows(file: Path) -> list[dict[str, Any]]:
+    """Read rows; a cell without a number is not a number."""
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows: list[dict[str, Any]] = list(csv.DictReader(opened))
+    for row in rows:
+        for name in row.keys() - {"row", "seed", "command"}:
+            row[name] = float(row[name] or "nan")
+    return rows
+
+
+def _write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    rows = sorted(rows, key=_rank)
+    with replacing(path) as draft, draft.open("w", newline="") as file:
+        columns = dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_table(
+    rows: Sequence[Mapping[str, Any]], path: Path, further: str = ""
+) -> str:
+    text = "\n".join(lines(sorted(rows, key=_rank))) + "\n" + further
+    write_text(path, text)
     return text
 
 
@@ -96,12 +150,12 @@ def summary(file: Path) -> dict[str, Any]:
     return row
 
 
-def lines(rows: Sequence[Mapping[str, Any]], output: Path) -> Iterator[str]:
+def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines of the Markdown: our rows, then the published ones, then the commands."""
     yield "# MIR-1K: separating a voice from its accompaniment\n"
     count = max((row["clips"] for row in rows), default=0)
     if count != CLIPS:
-        yield f"**{count} clips, not the {CLIPS} of the published rows.**\n"
+        yield f"**{count:.0f} clips, not the {CLIPS} of the published rows.**\n"
     yield (
         "dB over the test clips, weighted by length, mixed at 0 dB; BSS Eval 3. Means "
         "of the seeds, in brackets least and greatest. CPU hours of one "
@@ -120,7 +174,7 @@ def lines(rows: Sequence[Mapping[str, Any]], output: Path) -> Iterator[str]:
         groups[row["row"]].append(row)
     for name, group in groups.items():
         cells = [_spread(group, column) for column in (*columns, *others)]
-        cells += ["" if name in BOUNDS else str(len(group)), _hours(output, name)]
+        cells += ["" if name in BOUNDS else str(len(group)), _hours(group)]
         yield f"| {about(name)} | {' | '.join(cells)} |"
     for row in PUBLISHED:
         numbers = [f"{number:.2f}" for number in row.numbers or ()] or ["?"] * len(
@@ -131,15 +185,12 @@ def lines(rows: Sequence[Mapping[str, Any]], output: Path) -> Iterator[str]:
         yield f"| {' | '.join(cells)} | | |"
     yield ""
     yield from (f"- {row.about}: {row.status}." for row in PUBLISHED)
-    commands = {name: _cost(output, name).get("command", "") for name in ROWS}
-    commands = {
-        name: command_line for name, command_line in commands.items() if command_line
-    }
-    if commands:
+    commands = {name: group[0].get("command") for name, group in groups.items()}
+    if any(commands.values()):
         yield from ("", "Trainings with seed 0, where DIR is --output:", "")
-    for name, command_line in commands.items():
-        command = command_line.replace(str(output), "DIR")
-        yield f"- {ROWS[name].pillar}, {ROWS[name].about}: `python {command}`"
+    for name, command in commands.items():
+        if name in ROWS and command:
+            yield f"- {ROWS[name].pillar}, {ROWS[name].about}: `python {command}`"
 
 
 def about(name: str) -> str:
@@ -182,22 +233,30 @@ def _spread(group: Sequence[Mapping[str, Any]], column: str) -> str:
     return f"{mean} ({min(values):.2f} to {max(values):.2f})"
 
 
-def _rank(name: str) -> tuple[int, str]:
-    order = [*BOUNDS, *ROWS]
+def _rank(row: Mapping[str, Any]) -> tuple[int, str, str]:
+    name, order = row["row"], [*BOUNDS, *ROWS]
     matches = [at for at, prefix in enumerate(order) if name.startswith(prefix)]
-    return (
-        max(matches, key=lambda at: len(order[at])) if matches else len(order)
-    ), name
+    rank = max(matches, key=lambda at: len(order[at])) if matches else len(order)
+    return rank, name, row["seed"]
 
 
-def _hours(output: Path, name: str) -> str:
-    cost = _cost(output, name)
-    # What a start before an interruption took is not known.
-    is_known = "cpu_hours" in cost and not cost.get("resumed")
-    return f"{cost['cpu_hours']:.1f}" if is_known else ""
+def _hours(group: Sequence[Mapping[str, Any]]) -> str:
+    hours = [row.get("cpu_hours", np.nan) for row in group]
+    return "" if np.isnan(hours).all() else f"{np.nanmean(hours):.1f}"
 
 
-def _cost(output: Path, name: str) -> dict[str, Any]:
-    file = output / f"{name}-0" / "done"
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    return json.loads(text) if text else {}
+def _cost(output: Path, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hours and command of a training, no hours where it was interrupted."""
+    # Separators of one network that differ in the separation have one training.
+    trained = max(
+        (name for name in ROWS if row["row"].startswith(name)), key=len, default=""
+    )
+    file = output / f"{trained}-{row['seed']}" / "done"
+    if not file.is_file():
+        return {}
+    record = json.loads(file.read_text(encoding="utf-8"))
+    hours = np.nan if record.get("resumed") else record["cpu_hours"]
+    return {
+        "cpu_hours": hours,
+        "command": record["command"].replace(str(output), "DIR"),
+    }

@@ -62,3 +62,17 @@ def test_published_numbers_tell_whether_they_were_read(made, tmp_path):
     assert "network (quoted) | 7.45 | 13.08 | 9.68 |" in text
     assert "(unread) | ? | ? | ? |" in text
     assert "| ideal ratio mask | inf |" in text
+
+
+def test_rows_that_were_measured_elsewhere_stay_on_the_page(made, tmp_path):
+    page = tmp_path / "page.md"
+    for place, name, value in (("a", "unmix-0", 8.0), ("b", "unmix-1", 9.0)):
+        (tmp_path / place).mkdir()
+        write_scores(tmp_path / place, name, [("x", 100, value)])
+        made.write(tmp_path / place)
+        text = made.publish(tmp_path / place, page)
+    assert "| 8.50 (8.00 to 9.00) |" in text
+    write_scores(tmp_path / "b", "unmix-1", [("x", 100, 10.0)])
+    made.write(tmp_path / "b")
+    assert "| 9.00 (8.00 to 10.00) |" in made.publish(tmp_path / "b", page)
+    assert page.read_text("utf-8").startswith("# MIR-1K")

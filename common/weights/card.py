@@ -99,13 +99,14 @@ def read(folder: Path) -> Card | None:
 
     Raises:
         CardError: The card is damaged, or a key is missing, unknown or of another type.
+        OSError: It cannot be read.
     """
     path = folder / NAME
     if not path.exists():
         return None
     try:
         return _card(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CardError(
             f"{path} is not the card of a model ({error}); expected an object with "
             f"the keys {', '.join(_fields(Card))}"

@@ -27,7 +27,7 @@ from common.corpora.track import Track
 from common.errors import exit_code
 from common.files import replacing_folder, write_text
 from common.separation.separator import Separator
-from common.training.checkpoint import Checkpoints, save_network
+from common.training.checkpoint import CheckpointError, Checkpoints, save_network
 from common.weights import bundled, card
 from common.weights.bundled import Form
 from common.weights.card import Card
@@ -57,7 +57,7 @@ def complete_if_refused(out: Path | None) -> Iterator[None]:
     existed = out is not None and out.exists()
     try:
         yield
-    except FileExistsError:
+    except (FileExistsError, CheckpointError):
         if not existed:
             raise
 

@@ -151,7 +151,9 @@ def state(operation: Operation, folder: Path) -> State:
 
 
 def hidden(folder: Path) -> list[str]:
-    return [str(p.relative_to(folder)) for p in (folder / OUT).rglob(".*")]
+    """List hidden files but locks, which block nobody and go with the next holder."""
+    found = (path for path in (folder / OUT).rglob(".*") if path.suffix != ".lock")
+    return [str(path.relative_to(folder)) for path in found]
 
 
 def problems(

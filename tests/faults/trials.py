@@ -138,11 +138,12 @@ def in_fork(function: Callable[[], Any]) -> Any:
 
 
 def state(operation: Operation, folder: Path) -> State:
-    """Read all results of an operation, a damaged one as its error."""
+    """Read all results of an operation but drafts, a damaged one as its error."""
     found: State = {}
     for path in sorted((folder / OUT).rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and "/." not in name:
+        is_draft = "/." in name or "_temp/" in name  # the second is TensorFlow's
+        if path.is_file() and not is_draft:
             try:
                 found[name] = operation.content(path)
             except Exception as error:

@@ -54,7 +54,6 @@ SINGLE_READER = {
     "clustering.losses.objective": "the loss of each network",
     "clustering.nussl.cookiecutter": "the experiment files of cookiecutter-nussl",
     "clustering.clusterers.numpy_kmeans": "k-means without TensorFlow",
-    "common.audio.ffmpeg_encoder": "encoding by ffmpeg through a pipe",
     "common.audio.excerpts": "excerpts of wav files inside a graph",
     "common.corpora.mir1k": "a corpus",
     "common.corpora.remixpacks600": "a corpus",

@@ -1,16 +1,11 @@
-"""Sound files of any container, in and out, in chunks: probe, read, blocks, write."""
+"""Read and write sound files of any container, at once or in chunks."""
 
 from __future__ import annotations
 
+from common.audio.encoding import CHUNK_SAMPLES, FORMATS, GROWING, Writer
 from common.audio.files import (
-    CHUNK_SAMPLES,
-    FORMATS,
-    GROWING,
     SUFFIXES,
-    AudioError,
     AudioInfo,
-    Format,
-    Writer,
     blocks,
     format_of,
     loudest,
@@ -18,6 +13,7 @@ from common.audio.files import (
     read,
     write,
 )
+from common.audio.headers import AudioError
 
 __all__ = [
     "CHUNK_SAMPLES",
@@ -26,7 +22,6 @@ __all__ = [
     "SUFFIXES",
     "AudioError",
     "AudioInfo",
-    "Format",
     "Writer",
     "blocks",
     "format_of",

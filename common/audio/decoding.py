@@ -9,8 +9,7 @@ import logging
 import os
 import shutil
 import stat
-import threading
-from collections import deque
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -18,12 +17,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import soundfile
 
+from common.audio.ffmpeg import FFMPEG_CURE, Ffmpeg, ffmpeg_url
 from common.audio.headers import AudioError, is_whole
 
-FFMPEG_CURE = (
-    "install it with 'apt install ffmpeg', 'brew install ffmpeg' or "
-    "'conda install -c conda-forge ffmpeg'"
-)
 MP3_FRAME_SAMPLES = 1152
 BROKEN_OFF = ("partial file", "ended prematurely")
 
@@ -300,10 +296,10 @@ def _streams(path: Path) -> list[dict[str, Any]]:
     import ffmpeg
 
     try:
-        probed = ffmpeg.probe(_url(path), v="error", select_streams="a")
+        probed = ffmpeg.probe(ffmpeg_url(path), v="error", select_streams="a")
     except ffmpeg.Error as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines() or ["?"]
-        reason = lines[-1].removeprefix(_url(path) + ": ")
+        reason = lines[-1].removeprefix(f"{ffmpeg_url(path)}: ")
         raise AudioError(
             f"{path} is not audio that libsndfile or ffmpeg reads ({reason}); "
             "give a sound file."
@@ -321,25 +317,15 @@ def _streams(path: Path) -> list[dict[str, Any]]:
     return streams
 
 
-def _url(path: Path) -> str:
-    return f"file:{path.absolute()}"  # neither an option nor a protocol of ffmpeg
-
-
 def _ffmpeg_chunks(
     sound: Sound, chunk_samples: int, start: int, samples: int | None
 ) -> Iterator[np.ndarray]:
     """Decode through a pipe; samples before the excerpt are decoded and dropped."""
-    import ffmpeg
-
-    graph = ffmpeg.input(_url(sound.path)).output(
-        "pipe:", map=f"0:a:{sound.stream}", format="f32le", acodec="pcm_f32le"
-    )
-    command = graph.global_args("-nostdin", "-loglevel", "error")
-    process = command.run_async(pipe_stdout=True, pipe_stderr=True)
-    remarks: deque[bytes] = deque(maxlen=20)
-    listener = threading.Thread(target=remarks.extend, args=(process.stderr,))
-    listener.start()
-    pipe, channels = process.stdout, sound.channels
+    words = ["-nostdin", "-i", ffmpeg_url(sound.path), "-map", f"0:a:{sound.stream}"]
+    words += ["-c:a", "pcm_f32le", "-f", "f32le", "pipe:"]
+    ffmpeg = Ffmpeg(words, stdout=subprocess.PIPE)
+    pipe, channels = ffmpeg.process.stdout, sound.channels
+    assert pipe is not None
     try:
         before = sum(p.shape[1] for p in _pipe(pipe, channels, chunk_samples, start))
         decoded = 0
@@ -347,19 +333,11 @@ def _ffmpeg_chunks(
             decoded += chunk.shape[1]
             yield chunk
         if samples is None or decoded < samples:
-            code = process.wait()
-            listener.join()
-            check_ending(
-                sound, code, [line.decode(errors="replace") for line in remarks]
-            )
+            check_ending(sound, *ffmpeg.wait())
         if not decoded:
             _check_start(sound, start, before)
     finally:
-        process.kill()
-        process.wait()
-        listener.join()
-        pipe.close()
-        process.stderr.close()
+        ffmpeg.stop()
 
 
 def _pipe(
@@ -378,29 +356,29 @@ def _pipe(
         left = None if left is None else left - count
 
 
-def check_ending(sound: Sound, code: int, remarks: list[str]) -> None:
+def check_ending(sound: Sound, code: int, log: list[str]) -> None:
     """Raise an error for a failed decoder or a truncated file; log other messages.
 
     Args:
         sound: The decoded sound.
         code: Exit code of ffmpeg.
-        remarks: Lines of its standard error.
+        log: Lines of its log.
 
     Raises:
         AudioError: The sound is damaged or truncated.
 
     >>> check_ending(Sound(Path("a.m4a"), 8000, 1, None, 0), 0, [])
     """
-    last = remarks[-1].strip() if remarks else "no reason given"
+    last = log[-1] if log else "no reason given"
     if code:
         raise AudioError(
             f"{sound.path} is damaged: ffmpeg stops ({last}); "
             "copy or download it again."
         )
-    cut = [line.strip() for line in remarks if any(w in line for w in BROKEN_OFF)]
+    cut = [line for line in log if any(words in line for words in BROKEN_OFF)]
     if cut:
         raise AudioError(
             f"{sound.path} breaks off (ffmpeg: {cut[-1]}); copy or download it again."
         )
-    if remarks:
+    if log:
         logging.getLogger(__name__).warning("ffmpeg on %s: %s", sound.path, last)

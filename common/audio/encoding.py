@@ -19,9 +19,9 @@ import numpy as np
 import soundfile
 
 from common.audio.decoding import check_finite
-from common.audio.ffmpeg_encoder import LEAST_SECONDS, FfmpegEncoder
+from common.audio.ffmpeg import LEAST_SECONDS, FfmpegEncoder
 from common.audio.headers import AudioError, wav_header
-from common.audio.tags import NONE, set_tags, wav_chunk
+from common.audio.tags import NONE, ffmpeg_options, set_tags, wav_chunk
 from common.files import replacing
 
 Result = TypeVar("Result")
@@ -212,7 +212,7 @@ class Writer:
                 file_format.subtype,
                 self.sample_rate,
                 self.channels,
-                self._tags,
+                ffmpeg_options(self._tags),
             )
         else:
             self._encode(self._open_encoder)
@@ -251,9 +251,8 @@ class Writer:
 
     def _write_frames(self, frames: np.ndarray) -> None:
         bits = self._format.bits
-        if bits:
-            self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
-            frames = quantised(frames, bits)
+        frames, clipped = quantised(frames, bits)
+        self.clipped += clipped
         if self._encoder:
             encoder = self._encoder
             self._encode(lambda: encoder.write(frames))
@@ -362,23 +361,33 @@ class _Sink:
             return 0
 
 
-def quantised(frames: np.ndarray, bits: int) -> np.ndarray:
+def quantised(frames: np.ndarray, bits: int | None) -> tuple[np.ndarray, int]:
     """Round to integers: int16, or int32 with the bits at its upper end.
 
-    >>> quantised(np.array([0.5, 2.0], np.float32), 16).tolist()
-    [16384, 32767]
+    Args:
+        frames: Float32 of any shape, full scale +-1.
+        bits: Bits of integer samples; None leaves the floats as they are.
+
+    Returns:
+        The integers, and how many samples beyond full scale were clipped.
+
+    >>> quantised(np.array([0.5, 2.0], np.float32), 16)
+    (array([16384, 32767], dtype=int16), 1)
     """
+    if not bits:
+        return frames, 0
+    clipped = int(np.count_nonzero(np.abs(frames) > 1))
     full = 2 ** (bits - 1)
     steps = np.clip(np.rint(frames * np.float32(full)), -full, full - 1)
     if bits == 16:
-        return steps.astype("<i2")
-    return steps.astype("<i4") << (32 - bits)
+        return steps.astype("<i2"), clipped
+    return steps.astype("<i4") << (32 - bits), clipped
 
 
 def packed(frames: np.ndarray, bits: int | None) -> bytes:
     r"""Return samples as little-endian bytes of a wav.
 
-    >>> packed(quantised(np.array([0.5], np.float32), 24), 24)
+    >>> packed(quantised(np.array([0.5], np.float32), 24)[0], 24)
     b'\x00\x00@'
     """
     if bits == 24:

@@ -15,26 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from common.audio.decoding import codec, decode, inspect, open_file
-from common.audio.encoding import FORMATS, GROWING, Format, Writer
+from common.audio.encoding import CHUNK_SAMPLES, FORMATS, Writer
 from common.audio.headers import AudioError
 
-__all__ = [
-    "FORMATS",
-    "GROWING",
-    "AudioError",
-    "AudioInfo",
-    "Format",
-    "Writer",
-    "blocks",
-    "format_of",
-    "loudest",
-    "probe",
-    "read",
-    "write",
-]
-
 Name = str | os.PathLike[str]
-CHUNK_SAMPLES = 1 << 16
 STEPS_PER_SECOND = 2
 """Positions in a second at which the loudest excerpt may begin."""
 

@@ -14,15 +14,16 @@ import shutil
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
 import soundfile
 
-from common.audio.decoding import FFMPEG_CURE, Sound, check_ending, check_finite
+from common.audio.decoding import Sound, check_ending, check_finite
 from common.audio.encoding import FORMATS, packed, quantised
+from common.audio.ffmpeg import FFMPEG_CURE, Ffmpeg
 from common.audio.headers import ELSEWHERE, STREAMED, AudioError, wav_header
 from common.audio.tags import NONE, kept_tags
 
@@ -349,15 +350,12 @@ def encoded(waveform: np.ndarray, bits: int | None) -> tuple[bytes, int]:
     >>> encoded(np.array([[0.5], [-2.0]]), 16)
     (b'\x00@\x00\x80', 1)
     """
-    frames = np.ascontiguousarray(waveform.T, np.float32)
-    if not bits:
-        return packed(frames, bits), 0
-    clipped = int(np.count_nonzero(np.abs(frames) > 1))
-    return packed(quantised(frames, bits), bits), clipped
+    frames, clipped = quantised(np.ascontiguousarray(waveform.T, np.float32), bits)
+    return packed(frames, bits), clipped
 
 
-class _Decoder:
-    """ffmpeg between a pipe and a wav of floats."""
+class _Decoder(Ffmpeg):
+    """An ffmpeg that decodes a pipe to a wav of floats."""
 
     def __init__(self, head: bytes, pipe: _Counted) -> None:
         if not shutil.which("ffmpeg"):
@@ -365,29 +363,23 @@ class _Decoder:
                 f"{NAME} is neither wav nor raw samples, which needs ffmpeg, and there "
                 f"is none on PATH; {FFMPEG_CURE}."
             )
-        command = ["ffmpeg", "-v", "error", "-i", "pipe:0", "-map", "0:a:0"]
-        command += ["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
-        self._process = subprocess.Popen(
-            command,
+        words = ["-i", "pipe:0", "-map", "0:a:0", "-c:a", "pcm_f32le"]
+        super().__init__(
+            [*words, "-f", "wav", "pipe:1"],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
         )
-        self._remarks: list[str] = []
-        self._feeder = self._start(lambda: self._feed(head, pipe))
-        self._listener = self._start(self._listen)
-        assert self._process.stdout is not None
-        self.output = _Counted(self._process.stdout)
-
-    def _start(self, work: Callable[[], None]) -> threading.Thread:
         # A daemon, as the pipe may stay open when the program ends.
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        return thread
+        self._feeder = threading.Thread(
+            target=self._feed, args=(head, pipe), daemon=True
+        )
+        self._feeder.start()
+        assert self.process.stdout is not None
+        self.output = _Counted(self.process.stdout)
 
     def _feed(self, data: bytes, pipe: _Counted) -> None:
-        sink = self._process.stdin
+        sink = self.process.stdin
         assert sink is not None
         while data:
             with contextlib.suppress(OSError, ValueError):  # ffmpeg has ended
@@ -396,17 +388,12 @@ class _Decoder:
         with contextlib.suppress(OSError):
             sink.close()
 
-    def _listen(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._remarks.append(line.decode(errors="replace"))
-
     def layout(self) -> _Layout:
         """Read the header of ffmpeg's output."""
         head = self.output.exactly(12)
         if not head:
-            self._end()
-            reason = self._remarks[-1].strip() if self._remarks else "it has no sound"
+            _, log = self.wait()
+            reason = log[-1] if log else "it has no sound"
             raise AudioError(
                 f"{NAME} is not audio that can be read from a pipe ({reason}); send "
                 "wav, or save it to a file first"
@@ -416,21 +403,6 @@ class _Decoder:
         return layout
 
     def check(self) -> None:
-        """Refuse the end of a decoder that gave up, and wait for that of the pipe."""
-        code = self._end()
-        check_ending(Sound(Path(NAME), 0, 0, None, 0), code, self._remarks)
+        """Raise an error if ffmpeg failed, and wait for the end of the pipe."""
+        check_ending(Sound(Path(NAME), 0, 0, None, 0), *self.wait())
         self._feeder.join()
-
-    def stop(self) -> None:
-        """End the process, whatever it does."""
-        self._process.kill()
-        self._end()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            with contextlib.suppress(OSError):
-                pipe.close()
-
-    def _end(self) -> int:
-        code = self._process.wait()
-        self._listener.join()
-        return code

@@ -11,6 +11,7 @@ from pathlib import Path
 import soundfile
 
 from common.audio.decoding import open_file
+from common.audio.ffmpeg import ffmpeg_url
 
 NONE: Mapping[str, str] = {}
 RIFF_NAMES = {
@@ -74,9 +75,7 @@ def _probed(path: Path) -> dict[str, str]:
     import ffmpeg
 
     try:
-        probed = ffmpeg.probe(
-            f"file:{path.absolute()}", v="error", select_streams="a:0"
-        )
+        probed = ffmpeg.probe(ffmpeg_url(path), v="error", select_streams="a:0")
     except ffmpeg.Error:
         return {}
     ours = {theirs: name for name, theirs in FFMPEG_NAMES.items()}

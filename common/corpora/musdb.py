@@ -24,7 +24,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common import cpus, download, files
-from common.audio.decoding import FFMPEG_CURE
+from common.audio.ffmpeg import FFMPEG_CURE
 from common.corpora import reading, sound_files, waveforms
 from common.corpora.track import CorpusError, Track
 from common.download import DownloadError

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.audio.decoding import BROKEN_OFF, FFMPEG_CURE, check_finite
+from common.audio.decoding import BROKEN_OFF, check_finite
+from common.audio.ffmpeg import FFMPEG_CURE
 from common.audio.headers import AudioError
 from common.audio.resample import resample
 from common.corpora.track import CorpusError

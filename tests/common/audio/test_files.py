@@ -15,9 +15,8 @@ import soundfile
 import tensorflow as tf
 
 from common import audio, files
-from common.audio import encoding
+from common.audio import AudioError, encoding
 from common.audio import headers as containers
-from common.audio.files import AudioError
 from common.audio.tags import read_tags
 
 needs_ffmpeg = pytest.mark.skipif(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from common.audio.files import AudioError
+from common.audio import AudioError
 from common.audio.resample import ResampleStream, resample
 
 RATES = [

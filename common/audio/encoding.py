@@ -1,9 +1,9 @@
 """Write sound files in all formats; a file appears whole or not at all.
 
 Integers are rounded to the nearest step of 1 / 2^(bits - 1), so that samples of a 16 or
-24 bit file are written back bit for bit. This module writes wav itself, because only
-then can a file become RF64 when it is already long; ffmpeg encodes m4a and opus, and
-libsndfile all others.
+24 bit file are written back bit for bit. This module writes wav itself, because a file
+that grows beyond 4 GiB has to become RF64; ffmpeg encodes m4a and opus, and libsndfile
+all others.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class Writer:
         )
 
     def _show(self) -> None:
-        """Let others read what is written; a wav first gets the header of it."""
+        """Flush the samples, with an up-to-date header if it is a wav, for readers."""
         self._sink.flush()
         if self._format.container == "WAV":
             end = self._sink.tell()
@@ -264,7 +264,7 @@ class Writer:
         self._check_sink()
 
     def _encode(self, action: Callable[[], object]) -> None:
-        """Run a call of libsndfile; AssertionError is soundfile's short write."""
+        """Call libsndfile and report its errors; a short write is an AssertionError."""
         try:
             action()
         except (soundfile.LibsndfileError, AssertionError) as error:
@@ -275,7 +275,7 @@ class Writer:
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
-        """Let errors of the system say what could not be written."""
+        """Turn errors of the system into errors that name the file and a cure."""
         try:
             yield
         except OSError as error:
@@ -294,7 +294,7 @@ class Writer:
     def _finish(self) -> None:
         if not self.samples:
             raise AudioError(
-                f"{self.path} was given no samples, so it was not written."
+                f"{self.path} would hold no samples, so it was not written."
             )
         if self._encoder:
             encoder, self._encoder = self._encoder, None
@@ -317,7 +317,7 @@ class Writer:
             )
 
     def _close(self) -> None:
-        """Close what is still open."""
+        """Close all that is still open, without errors."""
         if self._ffmpeg:
             self._ffmpeg.stop()
         if self._encoder:
@@ -327,8 +327,8 @@ class Writer:
             self._sink.file.close()
 
 
-class _Abandoned(Exception):  # noqa: N818 (no error: it ends a draft)
-    """The caller's part of a `with` failed."""
+class _Abandoned(Exception):  # noqa: N818 (no error: it discards a draft)
+    """Discards the file of a `with` block that failed."""
 
 
 class _Sink:
@@ -424,8 +424,7 @@ def _checked_format(path: Path, sample_rate: int, channels: int, name: str) -> F
 def _takes_rate(file_format: Format, sample_rate: int) -> bool:
     if file_format.subtype in RATES:
         return sample_rate in RATES[file_format.subtype]
-    if (
-        file_format.container == "FLAC" and sample_rate > 65535
-    ):  # stated in units of 10 Hz
+    # Above 65535 Hz, FLAC states rates in units of 10 Hz.
+    if file_format.container == "FLAC" and sample_rate > 65535:
         return sample_rate % 10 == 0 and sample_rate <= file_format.max_rate
     return int(sample_rate) == sample_rate and 1 <= sample_rate <= file_format.max_rate

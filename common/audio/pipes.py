@@ -1,4 +1,4 @@
-"""Read and write sound of any length through pipes while it arrives.
+"""Read and write sound of any length through pipes as it arrives.
 
 Wav and raw samples are decoded here, because libsndfile and ffmpeg stop at the 4 GiB
 that the header of a wav from a pipe states; ffmpeg decodes everything else.
@@ -71,7 +71,7 @@ def parse_raw(text: str) -> Raw:
 
 
 class PipedSound:
-    """The sound of a pipe, which can be read once.
+    """Sound from a pipe, which can be read once.
 
     Args:
         file: The pipe; it is read without a buffer.
@@ -118,7 +118,7 @@ class PipedSound:
             raise
 
     def blocks(self, start: int = 0, samples: int | None = None) -> Iterator[Any]:
-        """Decode what arrives.
+        """Decode samples as they arrive.
 
         Args:
             start: First sample.
@@ -151,7 +151,7 @@ class PipedSound:
             )
 
     def _blocks(self) -> Iterator[np.ndarray]:
-        """Decode to the end, and check that it is one."""
+        """Decode to the end, and check that nothing is missing."""
         layout, rest = self._layout, b""
         source = self._decoder.output if self._decoder else self._input
         width = layout.channels * PLAIN[layout.subtype]
@@ -174,23 +174,23 @@ class PipedSound:
                 f"{NAME} ends {len(rest)} bytes after its last sample of "
                 f"{layout.channels} channels; it breaks off, or --raw is another"
             )
-        while self._input.read(READ_BYTES):  # what follows the samples of a wav
+        while self._input.read(READ_BYTES):  # chunks after the samples of a wav
             pass
 
     def close(self) -> None:
-        """End the decoder; the pipe stays open."""
+        """Stop the decoder; the pipe stays open."""
         if self._decoder:
             self._decoder.stop()
 
     def facts(self) -> dict[str, Any]:
-        """Return ``bytes`` and ``sha256`` of what came, once it has ended."""
+        """Return ``bytes`` and ``sha256`` of the input, once it has ended."""
         if not self._input.ended:
             return {}
         return {"bytes": self._input.bytes, "sha256": self._input.sha256.hexdigest()}
 
 
 class PipeWriter:
-    """A wav that does not know its length, written as its samples come.
+    """A wav of unknown length, written as its samples arrive.
 
     Args:
         file: The pipe.
@@ -245,7 +245,7 @@ class _Readable(Protocol):
 
 
 class _Counted:
-    """A pipe whose bytes are counted."""
+    """A pipe that counts and hashes the bytes read from it."""
 
     def __init__(self, file: _Readable) -> None:
         self._file = file
@@ -254,7 +254,7 @@ class _Counted:
         self.ended = False
 
     def read(self, size: int) -> bytes:
-        """Return what is there, at most so many bytes; none at the end."""
+        """Return the next bytes that are available; none at the end."""
         data = self._file.read(size) or b""
         self.bytes += len(data)
         self.sha256.update(data)
@@ -262,7 +262,7 @@ class _Counted:
         return data
 
     def exactly(self, size: int) -> bytes:
-        """Wait for so many bytes; there are fewer at the end."""
+        """Wait for a number of bytes; fewer come only at the end."""
         parts, left = [], size
         while left and (data := self.read(left)):
             parts.append(data)
@@ -271,7 +271,7 @@ class _Counted:
 
 
 def _wav_head(pipe: _Counted, head: bytes) -> tuple[bytes, int]:
-    """Read the header of a wav; returns it with the length that it states."""
+    """Read the header of a wav; return it with the data size that it states."""
     wide = None
     while len(head) < MOST_HEADER_BYTES:
         chunk = pipe.exactly(8)
@@ -289,7 +289,7 @@ def _wav_head(pipe: _Counted, head: bytes) -> tuple[bytes, int]:
 
 
 def _wav_layout(head: bytes, length: int) -> _Layout | None:
-    """Let libsndfile read a header; None for samples that it has to decode."""
+    """Parse a header with libsndfile; return None for compressed samples."""
     silence = bytes(4096)
     data = b"RIFF" + head[4:].replace(b"ds64", b"JUNK", 1)[:-4]
     data += struct.pack("<I", len(silence)) + silence

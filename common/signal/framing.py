@@ -22,15 +22,14 @@ Scale = Literal["none", "window_sum", "tight"]
 COVERED = 1e-10
 """Squared window sum below which a sample counts as outside all frames."""
 
-
-RIM_GAIN = 4.0
+EDGE_GAIN = 4.0
 """Largest sample of a result, relative to the sum of the peaks of the frames there.
 
-No sample whose squared window sum is at least 1 / 4 reaches it."""
+It limits only samples whose squared window sum is below 1 / 4."""
 
 
 class StftError(ValueError):
-    """Transform parameters that describe no transform."""
+    """Parameters of a transform that are out of range."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Stft:
             frames, at least one. The inverse uses the dual window of an endless
             signal, which leaves the first and last W - H samples faded.
             ``"constant"``: W / 2 zeros at both ends; 1 + n // H frames. With H = W /
-            2 and n no whole number of hops the last samples lie on the rim of one
+            2 and n no whole number of hops the last samples lie at the edge of one
             window, as in librosa, and are restored with few digits.
             ``"reflect"``: the signal mirrored over W / 2 samples at both ends; 1 + n
             // H frames. A signal too short to mirror is first extended by zeros.
@@ -145,7 +144,7 @@ def num_frames(samples: Length, params: Stft) -> Length:
 
 
 def window(params: Stft) -> np.ndarray:
-    """Make the window in float64, [window_samples].
+    """Return the window in float64, [window_samples].
 
     >>> window(Stft(4, 2)).round(3).tolist()
     [0.0, 0.5, 1.0, 0.5]
@@ -158,7 +157,7 @@ def window(params: Stft) -> np.ndarray:
 
 
 def analysis_window(params: Stft) -> np.ndarray:
-    """Make the window of the frames of :func:`common.signal.stft.stft`.
+    """Return the analysis window, which :func:`common.signal.stft.stft` applies.
 
     >>> float(analysis_window(Stft(4, 2, scale="window_sum")).sum())
     1.0
@@ -167,7 +166,7 @@ def analysis_window(params: Stft) -> np.ndarray:
 
 
 def synthesis_window(params: Stft) -> np.ndarray:
-    """Make the window of the frames of :func:`common.signal.stft.istft`.
+    """Return the synthesis window, which :func:`common.signal.stft.istft` applies.
 
     >>> synthesis_window(Stft(4, 2, padding="end")).round(3).tolist()
     [0.0, 1.0, 1.0, 1.0]
@@ -180,7 +179,7 @@ def synthesis_window(params: Stft) -> np.ndarray:
 
 
 def bin_gains(params: Stft) -> np.ndarray | None:
-    """Make the gains of the bins in float32, [bins]; none: all are 1.
+    """Return the gains of the bins, float32 [bins], or None if all are 1.
 
     >>> bin_gains(Stft(4, 2, scale="tight")).round(3)
     array([0.707, 1.   , 0.707], dtype=float32)
@@ -194,13 +193,13 @@ def bin_gains(params: Stft) -> np.ndarray | None:
     return gains
 
 
-def rim_gain(params: Stft) -> float:
+def edge_gain(params: Stft) -> float:
     """Return the largest sample of a result, relative to the peaks of its frames.
 
-    >>> rim_gain(Stft(4, 2))
+    >>> edge_gain(Stft(4, 2))
     4.0
     """
-    return RIM_GAIN / _factor(params)
+    return EDGE_GAIN / _factor(params)
 
 
 def _check_names(params: Stft) -> None:
@@ -216,7 +215,7 @@ def _check_names(params: Stft) -> None:
 
 
 def at_least(least: int, count: Length) -> Length:
-    """Raise a number to another one if it is lower.
+    """Return the larger of a bound and a count, an int or a tensor.
 
     >>> at_least(1, -3)
     1
@@ -229,7 +228,7 @@ def at_least(least: int, count: Length) -> Length:
 
 
 def _factor(params: Stft) -> float:
-    """Return the scale of a spectrogram of the plain sum."""
+    """Return the factor by which the scale multiplies the plain sum."""
     if params.scale == "window_sum":
         return float(1.0 / window(params).sum())
     if params.scale == "tight":

@@ -8,7 +8,7 @@ import tensorflow as tf
 def ratio_mask(
     magnitudes: tf.Tensor, power: float = 1.0, floor: float = 1e-10
 ) -> tf.Tensor:
-    r"""Divide every bin among the sources in proportion to their magnitudes.
+    r"""Compute ratio masks, which divide each bin in proportion to the magnitudes.
 
     .. math:: m_s = \frac{|X_s|^p}{floor + \sum_k |X_k|^p}
 
@@ -28,7 +28,7 @@ def ratio_mask(
 
 
 def binary_mask(magnitudes: tf.Tensor) -> tf.Tensor:
-    """Assign every bin to its loudest source, if there is a single loudest one.
+    """Compute binary masks, which assign each bin to its single loudest source.
 
     Args:
         magnitudes: float32 [..., sources, frames, bins], not negative.
@@ -50,7 +50,7 @@ def binary_mask(magnitudes: tf.Tensor) -> tf.Tensor:
 def mixture_consistency(
     mixture: tf.Tensor, estimates: tf.Tensor, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Correct estimates by the smallest change that makes them sum to the mixture.
+    """Make estimates sum to the mixture by the smallest change (mixture consistency).
 
     out_s = e_s + w_s (x - sum_k e_k), Wisdom et al., "Differentiable consistency
     constraints for improved deep speech enhancement" (2019), eq. (10).
@@ -71,7 +71,7 @@ def mixture_consistency(
     estimates = tf.convert_to_tensor(estimates)
     missing = mixture - tf.reduce_sum(estimates, -2)
     if weights is None:
-        shares = 1.0 / tf.cast(tf.shape(estimates)[-2], estimates.dtype)
+        fractions = 1.0 / tf.cast(tf.shape(estimates)[-2], estimates.dtype)
     else:
-        shares = tf.expand_dims(weights, -1)
-    return estimates + shares * tf.expand_dims(missing, -2)
+        fractions = tf.expand_dims(weights, -1)
+    return estimates + fractions * tf.expand_dims(missing, -2)

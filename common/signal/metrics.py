@@ -16,7 +16,7 @@ NEARLY_EQUAL = 0.01
 
 
 def sdr(reference: tf.Tensor, estimate: tf.Tensor) -> tf.Tensor:
-    """Compare the power of the reference with the power of the difference.
+    """Compute the signal-to-distortion ratio (SDR), or SNR, of an estimate.
 
     10 log10((mean t^2 + 1e-8) / (mean (t - e)^2 + 1e-8))
 
@@ -39,7 +39,7 @@ def sdr(reference: tf.Tensor, estimate: tf.Tensor) -> tf.Tensor:
 def si_sdr(
     reference: tf.Tensor, estimate: tf.Tensor, zero_mean: bool = False
 ) -> tf.Tensor:
-    r"""Compare an estimate with its projection on the reference, whatever its gain.
+    r"""Compute the scale-invariant SDR of an estimate, whatever its gain.
 
     With both signals at unit norm and their inner product c:
 

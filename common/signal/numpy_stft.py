@@ -9,15 +9,15 @@ from common.signal.framing import (
     Stft,
     analysis_window,
     bin_gains,
+    edge_gain,
     num_frames,
-    rim_gain,
     synthesis_window,
     window,
 )
 
 
 def stft(waveform: np.ndarray, params: Stft) -> np.ndarray:
-    """Transform waveforms to spectrograms.
+    """Compute the short-time Fourier transform (STFT) of waveforms.
 
     Args:
         waveform: float32 [..., samples].
@@ -39,7 +39,7 @@ def stft(waveform: np.ndarray, params: Stft) -> np.ndarray:
 
 
 def istft(spectrogram: np.ndarray, params: Stft, samples: int) -> np.ndarray:
-    """Turn spectrograms back into waveforms, the inverse of :func:`stft`.
+    """Compute waveforms from spectrograms, the inverse of :func:`stft`.
 
     Args:
         spectrogram: complex64 [..., frames, bins].
@@ -136,4 +136,4 @@ def _limit(made: np.ndarray, params: Stft) -> np.ndarray:
     peaks = abs(made).max(-1)
     reach = -(-params.window_samples // params.hop_samples)
     summed = overlap_and_add(np.repeat(peaks[..., np.newaxis], reach, -1), 1)
-    return np.float32(rim_gain(params)) * np.repeat(summed, params.hop_samples, -1)
+    return np.float32(edge_gain(params)) * np.repeat(summed, params.hop_samples, -1)

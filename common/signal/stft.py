@@ -20,8 +20,8 @@ from common.signal.framing import (
     analysis_window,
     at_least,
     bin_gains,
+    edge_gain,
     num_frames,
-    rim_gain,
     synthesis_window,
     window,
 )
@@ -30,7 +30,7 @@ __all__ = ["Stft", "StftError", "istft", "num_frames", "stft"]
 
 
 def stft(waveform: tf.Tensor, params: Stft) -> tf.Tensor:
-    """Transform waveforms to spectrograms.
+    """Compute the short-time Fourier transform (STFT) of waveforms.
 
     X[f, k] = sum_n w[n] x[f H + n] exp(-2 pi i k n / N) over the padded signal.
 
@@ -58,7 +58,7 @@ def stft(waveform: tf.Tensor, params: Stft) -> tf.Tensor:
 
 
 def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:
-    """Turn spectrograms back into waveforms, the inverse of :func:`stft`.
+    """Compute waveforms from spectrograms, the inverse of :func:`stft`.
 
     Args:
         spectrogram: complex64 [..., frames, bins].
@@ -78,23 +78,19 @@ def istft(spectrogram: tf.Tensor, params: Stft, samples: Length) -> tf.Tensor:
     if gains is not None:
         spectrogram = spectrogram / tf.constant(gains + 0j)
     frames = tf.signal.irfft(spectrogram, [params.transform_samples])
-    frames = _slice(frames, 0, params.window_samples)
+    frames = frames[..., : params.window_samples]
     windowed = frames * tf.constant(synthesis_window(params), tf.float32)
     summed = tf.signal.overlap_and_add(windowed, params.hop_samples)
     if params.padding != "end":
         summed = summed / _squared_window_sum(tf.shape(frames)[-2], params)
         limit = _limit(frames, params)
         summed = tf.maximum(tf.minimum(summed, limit), -limit)
-    return _fit(_slice(summed, params.front_samples, None), samples)
+    return _fit(summed[..., params.front_samples :], samples)
 
 
 def _last_length(tensor: tf.Tensor) -> Length:
     """Return the last axis as an int if it is static."""
     return tensor.shape[-1] if tensor.shape[-1] is not None else tf.shape(tensor)[-1]
-
-
-def _slice(tensor: tf.Tensor, start: Length, stop: Length | None) -> tf.Tensor:
-    return tensor[..., start:stop]
 
 
 def _zeros(like: tf.Tensor, samples: Length) -> tf.Tensor:
@@ -120,8 +116,8 @@ def _pad(
 def _mirror(waveform: tf.Tensor, samples: Length, half: int) -> tf.Tensor:
     missing = at_least(0, half + 1 - samples)
     extended = tf.concat([waveform, _zeros(waveform, missing)], -1)
-    head = tf.reverse(_slice(extended, 1, half + 1), [-1])
-    tail = tf.reverse(_slice(extended, -half - 1, -1), [-1])
+    head = tf.reverse(extended[..., 1 : half + 1], [-1])
+    tail = tf.reverse(extended[..., -half - 1 : -1], [-1])
     return tf.concat([head, extended, tail], -1)
 
 
@@ -130,7 +126,7 @@ def _fit(signal: tf.Tensor, samples: Length) -> tf.Tensor:
     missing = at_least(0, samples - _last_length(signal))
     if not isinstance(missing, int) or missing:
         signal = tf.concat([signal, _zeros(signal, missing)], -1)
-    signal = _slice(signal, 0, samples)
+    signal = signal[..., :samples]
     if isinstance(samples, int):
         signal.set_shape(signal.shape[:-1] + [samples])
     return signal
@@ -154,4 +150,4 @@ def _limit(frames: tf.Tensor, params: Stft) -> tf.Tensor:
     ones = tf.ones([reach], peaks.dtype)
     summed = tf.signal.overlap_and_add(peaks[..., tf.newaxis] * ones, 1)
     samples = (tf.shape(frames)[-2] - 1) * hop + length
-    return rim_gain(params) * _slice(tf.repeat(summed, hop, -1), 0, samples)
+    return edge_gain(params) * tf.repeat(summed, hop, -1)[..., :samples]

@@ -11,7 +11,7 @@ from common.layers.lstm_training import State, Weights
 
 @functools.lru_cache(maxsize=1)
 def available() -> bool:
-    """Whether a GPU of NVIDIA is visible and this TensorFlow is built for it."""
+    """Return whether an NVIDIA GPU is visible and TensorFlow is built for CUDA."""
     built = tf.test.is_built_with_cuda()
     return built and bool(tf.config.list_physical_devices("GPU"))
 

@@ -23,7 +23,7 @@ Program = Callable[[tf.Tensor, Weights, State], tuple[tf.Tensor, State]]
 
 @functools.lru_cache(maxsize=1)
 def compiles() -> bool:
-    """Whether this TensorFlow has an XLA compiler for the device in use."""
+    """Return whether this TensorFlow has an XLA compiler for the device in use."""
     with tf.init_scope():
         try:
             tf.function(tf.square, jit_compile=True)(tf.constant(2.0))
@@ -56,7 +56,7 @@ def direction(
 
 @functools.lru_cache(maxsize=64)
 def _program(width: int, units: int, size: int, reverse: bool) -> Program:
-    """Make the graph of one direction, which is traced once for all lengths."""
+    """Build the graph of one direction, which is traced once for all lengths."""
 
     def run(
         inputs: tf.Tensor, weights: Weights, state: State
@@ -131,15 +131,15 @@ def block(
     kernel, recurrent, bias, recurrent_bias = weights
     size, batch = tf.unstack(tf.shape(inputs)[:2])
     rows = tf.reshape(inputs, [size * batch, kernel.shape[0]])
-    shares = tf.matmul(rows, kernel) + (bias + recurrent_bias)
-    shares = tf.reshape(shares, [size, batch, kernel.shape[1]])
+    projections = tf.matmul(rows, kernel) + (bias + recurrent_bias)
+    projections = tf.reshape(projections, [size, batch, kernel.shape[1]])
     outputs = tf.zeros([size, batch, recurrent.shape[0]])
 
     def step(
         time: tf.Tensor, state: State, outputs: tf.Tensor
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
         output, cell = state
-        gates = shares[time] + tf.matmul(output, recurrent)
+        gates = projections[time] + tf.matmul(output, recurrent)
         output, cell = _gated(gates, cell)
         outputs = tf.tensor_scatter_nd_update(outputs, [[time]], output[tf.newaxis])
         return time + 1, (output, cell), outputs
@@ -152,6 +152,6 @@ def block(
 
 def _gated(gates: tf.Tensor, cell: tf.Tensor) -> State:
     """Compute the output and the new cell from the gates before their activations."""
-    enter, forget, new, leave = tf.split(gates, 4, axis=1)
-    cell = tf.sigmoid(forget) * cell + tf.sigmoid(enter) * tf.tanh(new)
-    return tf.sigmoid(leave) * tf.tanh(cell), cell
+    gate_in, forget, candidate, gate_out = tf.split(gates, 4, axis=1)
+    cell = tf.sigmoid(forget) * cell + tf.sigmoid(gate_in) * tf.tanh(candidate)
+    return tf.sigmoid(gate_out) * tf.tanh(cell), cell

@@ -34,38 +34,39 @@ ACTIVATIONS = (tf.sigmoid, tf.sigmoid, tf.tanh, tf.sigmoid)
 
 
 def recurrence(
-    shares: Sequence[tf.Tensor], recurrent: Sequence[tf.Tensor]
+    projections: Sequence[tf.Tensor], recurrent: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
     """Run one layer forward in time and, if there is a second direction, backward.
 
-    With the gates' inputs a = share(t) + h(t-1) U, at every frame t
+    With the inputs of the gates a = x(t) W + b + h(t-1) U, at every frame t
     c(t) = sigmoid(a_f) c(t-1) + sigmoid(a_i) tanh(a_c) and
     h(t) = sigmoid(a_o) tanh(c(t)), from h = c = 0.
 
     Args:
-        shares: The input's share of the gates' inputs, biases included, for every
-            direction [frames, batch, 4 * units].
+        projections: x W + b of every direction, from :func:`input_projection`.
         recurrent: Matrix U of every direction [units, 4 * units].
 
     Returns:
         h of every direction [frames, batch, units]; differentiable once.
     """
-    count = len(shares)
+    count = len(projections)
 
     @tf.custom_gradient
     def run(*arguments: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., Any]]:
-        shares, recurrent = arguments[:count], arguments[count:]
-        zero = tf.zeros_like(shares[0][0, :, : recurrent[0].shape[0]])
+        projections, recurrent = arguments[:count], arguments[count:]
+        zero = tf.zeros_like(projections[0][0, :, : recurrent[0].shape[0]])
         states = [(zero, zero)] * count
-        tensors, _ = _forward(shares, recurrent, states, REVERSED[:count], keep=True)
-        kept = [_Kept(*tensor) for tensor in tensors]
+        tensors, _ = _forward(
+            projections, recurrent, states, REVERSED[:count], save=True
+        )
+        saved = [_Saved(*tensor) for tensor in tensors]
 
         def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
-            return _backward(upstream, recurrent, kept)
+            return _backward(upstream, recurrent, saved)
 
-        return [direction.outputs for direction in kept], gradient
+        return [direction.outputs for direction in saved], gradient
 
-    return run(*shares, *recurrent)
+    return run(*projections, *recurrent)
 
 
 compiled_recurrence = tf.function(recurrence, jit_compile=True, autograph=False)
@@ -86,13 +87,13 @@ def direction(
     Returns:
         Outputs [frames, batch, units], and the state after the last frame that was run.
     """
-    share = input_share(inputs, weights)
-    kept, states = _forward([share], [weights[1]], [state], [reverse], keep=False)
-    return kept[0][0], states[0]
+    projection = input_projection(inputs, weights)
+    saved, states = _forward([projection], [weights[1]], [state], [reverse], save=False)
+    return saved[0][0], states[0]
 
 
-def input_share(inputs: tf.Tensor, weights: Weights) -> tf.Tensor:
-    """Input's share of the gates' inputs [frames, batch, 4 * units], with biases."""
+def input_projection(inputs: tf.Tensor, weights: Weights) -> tf.Tensor:
+    """Return x W and both biases for all frames, [frames, batch, 4 * units]."""
     kernel, _, bias, recurrent_bias = weights
     # One product of matrices; tf.matmul would compute one for each frame.
     rows = tf.reshape(inputs, [-1, kernel.shape[0]])
@@ -103,7 +104,7 @@ def input_share(inputs: tf.Tensor, weights: Weights) -> tf.Tensor:
     )
 
 
-class _Kept(NamedTuple):
+class _Saved(NamedTuple):
     """Values of one direction that the gradient needs."""
 
     outputs: tf.Tensor
@@ -115,48 +116,45 @@ class _Kept(NamedTuple):
 
 
 def _forward(
-    shares: Sequence[tf.Tensor],
+    projections: Sequence[tf.Tensor],
     recurrent: Sequence[tf.Tensor],
     states: Sequence[State],
     reverses: Sequence[bool],
-    keep: bool,
+    save: bool,
 ) -> tuple[list[Any], list[State]]:
-    """Loop over the frames; without a gradient only the outputs are kept."""
-    frames = tf.shape(shares[0])[0]
+    """Loop over the frames; save what the gradient needs, or the outputs alone."""
+    frames = tf.shape(projections[0])[0]
     # One product for each gate: a single product with all four matrices takes half as
     # long again, because its long rows are fetched slowly.
     parts = [tf.split(matrix, 4, axis=1) for matrix in recurrent]
     arrays = []
     for (_, cell), reverse in zip(states, reverses, strict=True):
         arrays.append([_array(frames, cell)])
-        if keep:
+        if save:
             cells = _array(frames + 1, cell).write(frames if reverse else 0, cell)
             arrays[-1] += [_array(frames), cells]
 
     def step(time: tf.Tensor, states: Any, arrays: Any) -> Any:
         after, written = [], []
-        for share, matrices, (output, cell), kept, reverse in zip(
-            shares, parts, states, arrays, reverses, strict=True
+        for projection, matrices, (output, cell), saved, reverse in zip(
+            projections, parts, states, arrays, reverses, strict=True
         ):
             frame = frames - 1 - time if reverse else time
-            seen = tf.split(share[frame], 4, axis=1)
-            enter, forget, new, leave = (
+            inputs = tf.split(projection[frame], 4, axis=1)
+            gate_in, forget, candidate, gate_out = (
                 activate(tf.matmul(output, matrix) + gate)
                 for activate, matrix, gate in zip(
-                    ACTIVATIONS, matrices, seen, strict=True
+                    ACTIVATIONS, matrices, inputs, strict=True
                 )
             )
-            gates = tf.concat([enter, forget, new, leave], axis=1)
-            later_cell = forget * cell + enter * new
-            later = leave * tf.tanh(later_cell)
-            after.append((later, later_cell))
-            frames_ = frame, frame, frame + (not reverse)
-            values = later, gates, later_cell
+            gates = tf.concat([gate_in, forget, candidate, gate_out], axis=1)
+            next_cell = forget * cell + gate_in * candidate
+            next_output = gate_out * tf.tanh(next_cell)
+            after.append((next_output, next_cell))
+            cell_row = frame + (not reverse), next_cell
+            rows = (frame, next_output), (frame, gates), cell_row
             written.append(
-                [
-                    array.write(where, value)
-                    for array, where, value in zip(kept, frames_, values, strict=False)
-                ]
+                [array.write(*row) for array, row in zip(saved, rows, strict=False)]
             )
         return time + 1, after, written
 
@@ -166,60 +164,63 @@ def _forward(
         (tf.constant(0), list(states), arrays),
         maximum_iterations=frames,
     )
-    kept = [[array.stack() for array in group] for group in arrays]
-    for (outputs, *_), share in zip(kept, shares, strict=True):
-        outputs.set_shape([*share.shape[:2], (share.shape[2] or 0) // 4])
-    return kept, list(states)
+    saved = [[array.stack() for array in group] for group in arrays]
+    for (outputs, *_), projection in zip(saved, projections, strict=True):
+        outputs.set_shape([*projection.shape[:2], (projection.shape[2] or 0) // 4])
+    return saved, list(states)
 
 
 def _backward(
-    upstream: Sequence[tf.Tensor], recurrent: Sequence[tf.Tensor], kept: Sequence[_Kept]
+    upstream: Sequence[tf.Tensor],
+    recurrent: Sequence[tf.Tensor],
+    saved: Sequence[_Saved],
 ) -> list[tf.Tensor]:
-    """Loop back over the frames: gradients of the shares and of the matrices."""
+    """Loop back over the frames; return the gradients of projections and matrices."""
     frames = tf.shape(upstream[0])[0]
     zero = tf.zeros_like(upstream[0][0])
     # Transposed once: inside the loop it would take eight times as long.
-    turned = [tf.transpose(matrix) for matrix in recurrent]
+    transposed = [tf.transpose(matrix) for matrix in recurrent]
 
     def step(time: tf.Tensor, states: Any, arrays: Any) -> Any:
         after, written = [], []
-        for direction, (outputs, gates, cells) in enumerate(kept):
+        for direction, (outputs, gates, cells) in enumerate(saved):
             later, later_cell = states[direction]
             frame = frames - 1 - time if direction else time
             before = cells[frame + direction]
             output = outputs[frame]
-            shown = tf.tanh(cells[frame + 1 - direction])
-            enter, forget, new, leave = tf.split(gates[frame], 4, axis=1)
-            slope = upstream[direction][frame] + later
-            cell = later_cell + slope * (leave - output * shown)
-            slopes = tf.concat(
+            activated = tf.tanh(cells[frame + 1 - direction])
+            gate_in, forget, candidate, gate_out = tf.split(gates[frame], 4, axis=1)
+            output_gradient = upstream[direction][frame] + later
+            cell = later_cell + output_gradient * (gate_out - output * activated)
+            gate_gradients = tf.concat(
                 [
-                    cell * new * enter * (1.0 - enter),
+                    cell * candidate * gate_in * (1.0 - gate_in),
                     cell * before * forget * (1.0 - forget),
-                    cell * enter * (1.0 - new * new),
-                    slope * output * (1.0 - leave),
+                    cell * gate_in * (1.0 - candidate * candidate),
+                    output_gradient * output * (1.0 - gate_out),
                 ],
                 axis=1,
             )
-            earlier = tf.matmul(slopes, turned[direction])
+            earlier = tf.matmul(gate_gradients, transposed[direction])
             after.append((earlier, cell * forget))
-            written.append(arrays[direction].write(frame, slopes))
+            written.append(arrays[direction].write(frame, gate_gradients))
         return time - 1, after, written
 
     _, _, arrays = tf.while_loop(
         lambda time, *_: time >= 0,
         step,
-        (frames - 1, [(zero, zero)] * len(kept), [_array(frames) for _ in kept]),
+        (frames - 1, [(zero, zero)] * len(saved), [_array(frames) for _ in saved]),
         maximum_iterations=frames,
     )
-    shares, matrices = [], []
+    projections, matrices = [], []
     for direction, array in enumerate(arrays):
-        share, outputs = array.stack(), kept[direction].outputs
-        share.set_shape([*outputs.shape[:2], 4 * (outputs.shape[2] or 0)])
-        pair = (outputs[1:], share[:-1]) if direction else (outputs[:-1], share[1:])
-        shares.append(share)
-        matrices.append(tf.tensordot(*pair, [[0, 1], [0, 1]]))
-    return shares + matrices
+        projection, outputs = array.stack(), saved[direction].outputs
+        projection.set_shape([*outputs.shape[:2], 4 * (outputs.shape[2] or 0)])
+        projections.append(projection)
+        before = outputs[1:] if direction else outputs[:-1]
+        after = projection[:-1] if direction else projection[1:]
+        matrices.append(tf.tensordot(before, after, [[0, 1], [0, 1]]))
+    return projections + matrices
 
 
 def _array(size: tf.Tensor, like: tf.Tensor | None = None) -> tf.TensorArray:

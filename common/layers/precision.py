@@ -12,7 +12,7 @@ from common.training.schedule import Precision
 
 
 class Product(keras.layers.Layer):
-    """A layer whose product with a matrix has the precision of its network.
+    """A layer whose matrix product has the precision set for its network.
 
     Attributes:
         product_dtype: Type of the factors; results and weights are float32.
@@ -36,7 +36,7 @@ def matmul(
     transpose_a: bool = False,
     transpose_b: bool = False,
 ) -> tf.Tensor:
-    """Multiply matrices whose factors have a precision; the result is float32.
+    """Multiply matrices in a precision; the result is float32.
 
     >>> pair = tf.constant([[1.001]]), tf.constant([[1.0]])
     >>> [float(matmul(*pair, dtype)[0, 0]) for dtype in ("float32", "bfloat16")]
@@ -47,7 +47,7 @@ def matmul(
 
 
 def set_precision(network: tf.Module, precision: Precision) -> None:
-    """Set the precision of all products of a network that are not exact.
+    """Set the precision of all products of a network but the exact ones.
 
     Only this network is affected; the global policy of Keras is neither read nor set.
 

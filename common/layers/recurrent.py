@@ -35,7 +35,7 @@ Start = Callable[[tuple[int, ...]], keras.initializers.Initializer]
 
 
 class RecurrentStack(keras.layers.Layer):
-    """Recurrent layers one after another.
+    """Stack of recurrent layers, LSTM or GRU.
 
     Every direction has two biases, as cuDNN and PyTorch have: the steps of an optimizer
     move their sum twice as far as one bias.
@@ -83,7 +83,11 @@ class RecurrentStack(keras.layers.Layer):
     ) -> None:
         super().__init__(name=name, dtype="float32")
         _check(inputs, units, layers, dropout)
-        gates = _gates(kind)
+        if kind not in GATES:
+            raise ValueError(
+                f"kind={kind!r} of a recurrent stack; expected 'lstm' or 'gru'"
+            )
+        gates = GATES[kind]
         start = _start(initial, forget_bias if kind == "lstm" else None, gates)
         self.kind, self.dropout_last = kind, dropout_last
         self.inputs, self.units, self.dropout = inputs, units, dropout
@@ -144,7 +148,7 @@ class RecurrentStack(keras.layers.Layer):
         return tf.transpose(signal, [1, 0, 2])
 
     def initial_state(self, batch: int) -> list[State]:
-        """Make the state before the first frame: output and cell of every layer."""
+        """Return the state before the first frame: output and cell of every layer."""
         zero = tf.zeros([batch, self.units])
         return [(zero, zero) for _ in self.cells]
 
@@ -185,7 +189,7 @@ class RecurrentStack(keras.layers.Layer):
         return tf.transpose(inputs, [1, 0, 2])
 
     def _drawn(self) -> tf.Variable:
-        """Make the variable of the seed and the number of masks drawn."""
+        """Create the variable of the seed and of the number of masks drawn."""
         seed = keras.initializers.RandomUniform(0, 2**31 - 1)
         return self.add_weight(
             f"{self.name}/drawn",
@@ -198,7 +202,7 @@ class RecurrentStack(keras.layers.Layer):
         )
 
     def _masks(self, signal: tf.Tensor) -> Callable[[int], tf.Tensor]:
-        """Count this step; make the function from a layer to the mask of its input.
+        """Count this step; return a function from a layer to the mask of its input.
 
         The mask of a row depends on its index in the batch of all replicas, so that
         replicas draw the masks of one replica with the whole batch.
@@ -260,16 +264,8 @@ class Direction(keras.layers.Layer):
         return kernel, recurrent, bias, recurrent_bias
 
 
-def _gates(kind: CellType) -> int:
-    if kind not in GATES:
-        raise ValueError(
-            f"kind={kind!r} of a recurrent stack; expected 'lstm' or 'gru'"
-        )
-    return GATES[kind]
-
-
 def _start(initial: Initial, forget_bias: float | None, gates: int) -> Start:
-    """Make the initializers of matrices [rows, gates * units] and their biases."""
+    """Return the initializers of matrices [rows, gates * units] and biases."""
     if initial not in ("uniform", "xavier"):
         raise ValueError(
             f"initial={initial!r} of a recurrent stack; expected 'uniform' or 'xavier'"
@@ -300,15 +296,15 @@ def _trained(
             run(signal, weight, _zeros(signal, weight), reverse)[0]
             for weight, reverse in zip(weights, (False, True), strict=False)
         ]
-    shares = [lstm_training.input_share(signal, weight) for weight in weights]
+    projections = [lstm_training.input_projection(signal, each) for each in weights]
     recurrent = [weight[1] for weight in weights]
     if training and _worth_compiling(signal, recurrent[0]):
-        return lstm_training.compiled_recurrence(shares, recurrent)
-    return lstm_training.recurrence(shares, recurrent)
+        return lstm_training.compiled_recurrence(projections, recurrent)
+    return lstm_training.recurrence(projections, recurrent)
 
 
 def _worth_compiling(signal: tf.Tensor, recurrent: tf.Tensor) -> bool:
-    """Whether a narrow layer is trained in a graph on excerpts of one length.
+    """Return whether a narrow layer is trained in a graph on excerpts of one length.
 
     XLA compiles a program for each shape.
     """
@@ -340,7 +336,7 @@ def _check(inputs: int, units: int, layers: int, dropout: float) -> None:
             )
     if not 0.0 <= dropout < 1.0:
         raise ValueError(
-            f"dropout={dropout} of a recurrent stack; expected a part in [0, 1)"
+            f"dropout={dropout} of a recurrent stack; expected a fraction in [0, 1)"
         )
 
 
@@ -349,9 +345,10 @@ def gru_direction(
 ) -> tuple[tf.Tensor, State]:
     """Run one direction from a state; differentiable.
 
-    With the shares x(t) = inputs W + b of the input and r(t) = h(t-1) U + c of the
-    output before, h = z h(t-1) + (1 - z) tanh(x_n + sigmoid(x_r + r_r) r_n), where z =
-    sigmoid(x_z + r_z): the reset gate acts after the product, unlike in [1].
+    With the projections x(t) = inputs W + b and r(t) = h(t-1) U + c of the input and of
+    the previous output, h = z h(t-1) + (1 - z) tanh(x_n + sigmoid(x_r + r_r) r_n),
+    where z = sigmoid(x_z + r_z). The reset gate acts after the product, as in cuDNN and
+    PyTorch; in the paper (Cho et al., EMNLP 2014) it acts before.
 
     Args:
         inputs: Inputs [frames, batch, inputs].
@@ -370,15 +367,15 @@ def gru_direction(
     TensorShape([5, 4, 3])
     """
     kernel, recurrent, bias, recurrent_bias = weights
-    shares = tf.tensordot(inputs, kernel, 1) + bias
+    projections = tf.tensordot(inputs, kernel, 1) + bias
 
-    def frame(before: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-        update, reset, new = tf.split(share, 3, axis=-1)
-        own = tf.split(before @ recurrent + recurrent_bias, 3, axis=-1)
-        keep = tf.sigmoid(update + own[0])
-        candidate = tf.tanh(new + tf.sigmoid(reset + own[1]) * own[2])
-        return keep * before + (1.0 - keep) * candidate
+    def frame(before: tf.Tensor, projection: tf.Tensor) -> tf.Tensor:
+        x_z, x_r, x_n = tf.split(projection, 3, axis=-1)
+        r_z, r_r, r_n = tf.split(before @ recurrent + recurrent_bias, 3, axis=-1)
+        update = tf.sigmoid(x_z + r_z)
+        candidate = tf.tanh(x_n + tf.sigmoid(x_r + r_r) * r_n)
+        return update * before + (1.0 - update) * candidate
 
-    outputs = tf.scan(frame, shares, state[0], reverse=reverse)
+    outputs = tf.scan(frame, projections, state[0], reverse=reverse)
     last = outputs[0 if reverse else -1]
     return outputs, (last, last)

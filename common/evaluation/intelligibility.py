@@ -15,12 +15,16 @@ LEAST_RATE = 8000
 """Lowest sample rate in Hz, because the bands of the measure end at 4.3 kHz."""
 
 
+LEAST_SECONDS = 0.1
+"""Length below which pystoi fails; it needs 0.4 s of speech for a value."""
+
+
 class IntelligibilityError(ValueError):
     """Sounds that cannot be measured, or a missing package."""
 
 
 def load(sample_rate: int) -> Any:
-    """Import pystoi, to measure sounds of a rate in Hz.
+    """Import pystoi, for sounds of a sample rate in Hz.
 
     Raises:
         IntelligibilityError: It is not installed, or the rate is too low.
@@ -41,7 +45,7 @@ def load(sample_rate: int) -> Any:
 
 
 def stoi(references: np.ndarray, estimates: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Measure the intelligibility of estimates of clean speech, [1].
+    """Compute the STOI [1] of estimates of clean speech.
 
     Args:
         references: Clean speech, float [sources, samples].
@@ -63,7 +67,7 @@ def stoi(references: np.ndarray, estimates: np.ndarray, sample_rate: int) -> np.
 def _one(
     pystoi: Any, reference: np.ndarray, estimate: np.ndarray, sample_rate: int
 ) -> float:
-    if not reference.any():
+    if not reference.any() or len(reference) < LEAST_SECONDS * sample_rate:
         return np.nan
     with warnings.catch_warnings():
         # For too few frames of speech it warns and returns 1e-5.

@@ -145,14 +145,15 @@ def _fitted(wave: np.ndarray, samples: int, rate: int) -> np.ndarray:
 
 
 def _options(options: argparse.Namespace, rate: int) -> Options:
-    """Turn seconds into samples, rounded down as by museval."""
+    """Convert seconds to samples, rounded down as in museval."""
     seconds = options.window
     if seconds is None:
         seconds = 1.0 if options.mode == "v4" else 0.0
-    if seconds < 0 or (options.hop is not None and options.hop <= 0):
+    has_hop = options.hop is None or 0 < options.hop < math.inf
+    if not (0 <= seconds < math.inf and has_hop):
         raise MeasureError(
             f"--window is {seconds:g} s and --hop {options.hop} s; expected a window "
-            "of 0 s, which is all, or more, and a hop above 0 s"
+            "of 0 s (the whole sound) or more, and a hop of more than 0 s"
         )
     window = math.floor(seconds * rate) if seconds else math.inf
     hop = window if options.hop is None else math.floor(options.hop * rate)
@@ -164,7 +165,7 @@ def _options(options: argparse.Namespace, rate: int) -> Options:
 def _described(
     ratios: Ratios, names: tuple[list[str], list[str]], options: Options, rate: int
 ) -> dict[str, Any]:
-    """Arrange ratios by source, for JSON; None where there is none or it is infinite.
+    """Arrange ratios by source for JSON, with None for NaN and infinity.
 
     The frames of a source have the form of museval's.
     """
@@ -215,11 +216,11 @@ def _median(values: np.ndarray) -> float | None:
 
 
 def _table(result: dict[str, Any]) -> str:
-    """Write the medians over the windows that have a ratio as a table."""
+    """Format the medians over the windows with a finite ratio as a table."""
     head = ["source", *WINDOWED]
     rows = [
-        [each["name"], *(_cell(each["median"][name]) for name in WINDOWED)]
-        for each in result["targets"]
+        [target["name"], *(_cell(target["median"][name]) for name in WINDOWED)]
+        for target in result["targets"]
     ]
     return markdown(head, rows)
 

@@ -1,6 +1,7 @@
 """Intelligibility of speech, where pystoi is installed, and a sentence where not."""
 
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ def test_silence_and_sounds_that_are_too_short_have_none(speech):
     actual = stoi(references, speech, 8000)
     assert np.isnan(actual).tolist() == [False, True]
     assert np.isnan(stoi(speech[:, :1000], speech[:, :1000], 8000)).all()
+
+
+def test_pystoi_which_fails_on_less_than_a_frame_does_not_get_it(speech, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pystoi", types.ModuleType("pystoi"))
+    assert np.isnan(stoi(speech[:, :200], speech[:, :200], 8000)).all()
 
 
 def test_a_missing_pystoi_is_reported_with_the_command_that_installs_it(

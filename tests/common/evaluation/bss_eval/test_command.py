@@ -138,7 +138,8 @@ def test_bad_folders_are_reported_in_one_sentence(folders, capsys, said):
 
 
 def test_bad_windows_are_reported_in_one_sentence(folders, capsys):
-    for words in (["--window", -1], ["--hop", 0]):
+    bad = ["--window", -1], ["--hop", 0], ["--window", "inf"], ["--window", "nan"]
+    for words in (*bad, ["--hop", "inf"], ["--hop", "nan"]):
         code, _, error = run(capsys, *folders, *words)
         assert code == 1
         assert "expected a window" in error

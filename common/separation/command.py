@@ -18,6 +18,7 @@ from common.audio.pipes import RAW_TYPES, Raw, parse_raw
 from common.errors import exit_code
 from common.separation import live
 from common.separation.batch import Outcome, Settings, check_outputs
+from common.separation.files import check_latency
 from common.separation.inputs import (
     PREVIEW_SECONDS,
     STANDARD_INPUT,
@@ -87,7 +88,7 @@ class Names(argparse.Action):
 
 
 def is_file(word: str) -> bool:
-    """Whether a word after names of sources is an input file.
+    """Return whether a word after names of sources is an input file.
 
     >>> is_file("songs/a"), is_file("a.wav"), is_file("vocals"), is_file("-")
     (True, True, False, True)
@@ -424,6 +425,8 @@ def _run(
         workers = _workers(loader, min(shared["jobs"], len(inputs.files)))
         stack.callback(workers.close)
         check_targets(workers.separator, shared["targets"])
+        if settings.live:
+            check_latency(workers.separator)
         check_outputs(workers.separator, inputs, settings)
         _say_left_out(inputs)
         return _report(workers.run(inputs.files, settings), len(inputs.files), lines)

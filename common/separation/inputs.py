@@ -1,6 +1,6 @@
-"""Inputs of a separation: files, folders with all sound in them, standard input.
+"""Find the inputs of a separation: files, all sound in folders, standard input.
 
-:func:`excerpt` is the part of one of them that is read.
+:func:`excerpt` chooses the part of an input that is read.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def find(
         SeparationError: A folder holds no sound or cannot be read, standard input is
             empty, or two files differ in their suffix or in case alone.
 
-    >>> [each.name for each in find(["a.wav", "d/b.mp3"], Path("o"), Path("s")).files]
+    >>> [file.name for file in find(["a.wav", "d/b.mp3"], Path("o"), Path("s")).files]
     ['a', 'b']
     """
     folders = [Path(word) for word in words if os.path.isdir(word)]  # noqa: PTH112
@@ -135,7 +135,7 @@ def _absolute(path: Path) -> Path:
 
 
 def _names(paths: dict[Path, Path], roots: dict[Path, Path]) -> dict[Path, str]:
-    """Name each file, with further folders where files of several folders share one."""
+    """Name each file, with the folders that tell files of one name apart."""
     groups = defaultdict(list)
     for file, root in roots.items():
         groups[_name(file, root).casefold()].append(file)
@@ -213,7 +213,7 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 def _standard_input(scratch: Path | None, raw: Raw | None) -> Input:
-    """Open standard input, or write it to a file."""
+    """Open standard input as a pipe, or write it to a file."""
     if sys.stdin is None:
         raise SeparationError(
             "standard input is closed; send a file to it, or name a file instead of -"
@@ -226,9 +226,12 @@ def _standard_input(scratch: Path | None, raw: Raw | None) -> Input:
     if scratch is None:
         pipe = PipedSound(sys.stdin.buffer, raw)
         return Input(Path(STDIN_NAME), STDIN_NAME, STANDARD_INPUT, pipe)
+    # {parent} in --name is then the current folder, not the hidden one.
+    folder = scratch / (Path.cwd().name or STDIN_NAME)
+    folder.mkdir()
     if raw is not None:
-        return _raw_input(scratch / f"{STDIN_NAME}.wav", raw)
-    path = scratch / STDIN_NAME
+        return _raw_input(folder / f"{STDIN_NAME}.wav", raw)
+    path = folder / STDIN_NAME
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     if not path.stat().st_size:
@@ -327,7 +330,7 @@ class Excerpt(NamedTuple):
     pipe: PipedSound | None = None
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Read it, [channels, samples] of at most a second at a time."""
+        """Read blocks [channels, samples] of at most a second."""
         if self.pipe:
             yield from self.pipe.blocks(self.start, self.samples)
         else:
@@ -392,7 +395,7 @@ def path_or_pipe(
 def _layout(
     path: Path, pipe: PipedSound | None, counted: bool
 ) -> tuple[int, int, int | None]:
-    """Rate, channels and samples, None if they have not been counted."""
+    """Return the rate, the channels and the samples, None if they are not counted."""
     if pipe:
         return pipe.sample_rate, pipe.channels, None
     if counted:

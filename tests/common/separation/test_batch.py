@@ -437,6 +437,17 @@ def test_a_format_that_is_not_written_fails_alone(tmp_path, song, out, capsys):
     assert printed.out.startswith("song.wav: 2 stems")
 
 
+def test_a_model_without_a_segment_is_refused_by_live_before_any_work(
+    song, out, capsys
+):
+    assert run(song, "--output", out) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    capsys.readouterr()
+    assert run(song, "--output", out, "--live", "--overwrite") == 1
+    assert capsys.readouterr().err.startswith("separate: the model takes the whole")
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
+
+
 def test_standard_input_is_an_input(song, out, reports, monkeypatch):
     data = song.read_bytes()
     for status in ("done", "skipped"):
@@ -447,6 +458,18 @@ def test_standard_input_is_an_input(song, out, reports, monkeypatch):
     assert sorted(path.name for path in out.iterdir()) == ["stdin"]
     stem, _ = audio.read(out / "stdin" / "vocals.wav")
     np.testing.assert_array_equal(stem, np.float32(0.75) * audio.read(song)[0])
+
+
+def test_the_parent_of_standard_input_is_the_current_folder(
+    tmp_path, song, out, monkeypatch
+):
+    source = SimpleNamespace(buffer=io.BytesIO(song.read_bytes()), isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdin", source)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run("-", "--output", out, "--name", "{parent}-{source}") == 0
+    names = ["here-report.json", "here-rest.wav", "here-vocals.wav"]
+    assert sorted(path.name for path in out.iterdir()) == names
 
 
 def test_names_of_bytes_that_are_no_text_are_printed(tmp_path, song, out, reports):

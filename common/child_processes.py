@@ -112,16 +112,11 @@ def send_through_stdin(process: Process, number: signal.Signals) -> None:
         process.stdin.flush()
 
 
-def listen(stream: IO[str] | None = None) -> None:
-    """Take lines of the standard input as signals to this process, its end as SIGTERM.
-
-    Args:
-        stream: Stream to read instead.
-    """
-    lines = sys.stdin if stream is None else stream
+def listen() -> None:
+    """Take lines of standard input as signals to this process, its end as SIGTERM."""
 
     def read() -> None:
-        for line in lines:
+        for line in sys.stdin:
             os.kill(os.getpid(), signal.Signals[line.strip()])
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -186,7 +185,7 @@ def _load_tfio(problems: list[Problem]) -> None:
 
 
 def _suite(problems: list[Problem]) -> str:
-    """Check that the package named common is that of this suite, and only this one."""
+    """Check that the package named common is that of this suite alone."""
     where = str(Path(common.__file__ or "?").parent)
     if getattr(common, "__suite__", None) != SUITE:
         what = f"the package common in {where} is not of {SUITE}"
@@ -372,36 +371,30 @@ def formats(possible: bool, problems: list[Problem]) -> dict[str, str]:
             if by_ffmpeg and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
                 continue
             path = Path(folder, name + need.suffix)
-            results[name] = _attempt(
-                f"{name} files" + " through ffmpeg" * by_ffmpeg,
-                lambda path=path, name=name: audio.write(path, tone, 16000, name),
-                lambda path=path: audio.read(path),
-                problems,
-            )
+            reason = _write_and_read(path, tone, name)
+            results[name] = "fails" if reason else "reads and writes"
+            if reason:
+                what = f"{name} files{' through ffmpeg' * by_ffmpeg} do not work"
+                cure = "pip install --upgrade soundfile, for a newer libsndfile"
+                if by_ffmpeg:
+                    cure = "install a complete build of ffmpeg"
+                problems.append(Problem(f"{what} ({reason})", cure, False))
     return results
 
 
-def _attempt(
-    what: str,
-    write: Callable[..., object],
-    read: Callable[..., Any],
-    problems: list[Problem],
-) -> str:
-    """Write and read a tone, which must keep its length and level."""
+def _write_and_read(path: Path, tone: Any, name: str) -> str:
+    """Write and read a tone; return what is wrong with it, empty if nothing is."""
+    from common import audio
+
     try:
-        write()
-        waveform, rate = read()
-        error = abs(float((waveform**2).mean()) - 0.125)
-        if rate == 16000 and 8000 <= waveform.shape[1] < 12000 and error < 0.03:
-            return "reads and writes"
-        reason = f"came back as {list(waveform.shape)} at {rate} Hz"
+        audio.write(path, tone, 16000, name)
+        waveform, rate = audio.read(path)
     except Exception as error:
-        reason = first_line(error)
-    cure = "pip install --upgrade soundfile, which brings a newer libsndfile"
-    if "ffmpeg" in what:
-        cure = "install a complete build of ffmpeg"
-    problems.append(Problem(f"{what} do not work ({reason})", cure, False))
-    return "fails"
+        return first_line(error)
+    difference = abs(float((waveform**2).mean()) - 0.125)
+    if rate == 16000 and 8000 <= waveform.shape[1] < 12000 and difference < 0.03:
+        return ""
+    return f"came back as {list(waveform.shape)} at {rate} Hz"
 
 
 def check_tensorflow() -> int:

@@ -214,7 +214,7 @@ def _recorded(command: Command[Config], experiment: Any, config: Config) -> int:
 
     def main(_config: Mapping[str, Any]) -> int:
         values = {key: value for key, value in _config.items() if key in own}
-        return command.main(from_dict(type(config), _thawed(values)), False)
+        return command.main(from_dict(type(config), values), False)
 
     own = to_dict(config)
     folder = Path(own["output"])
@@ -232,27 +232,13 @@ def _sacred(command: Command[Any], preset: str) -> Any:
     # Sacred's capture loses printed lines in short runs: the run keeps its own logs.
     SETTINGS.CAPTURE_MODE = "no"
     experiment = Experiment(command.name, interactive=True, save_git_info=False)
-    experiment.logger = _logger(command.name)
+    logger = logging.getLogger(f"sacred.{command.name}")
+    logger.setLevel(logging.CRITICAL)  # the command prints better messages itself
+    experiment.logger = logger  # type: ignore[assignment]
     experiment.add_config(to_dict(command.presets[preset]))  # type: ignore[no-untyped-call]
     for name, values in command.presets.items():
         experiment.add_named_config(name, to_dict(values))  # type: ignore[no-untyped-call]
     return experiment
-
-
-def _logger(name: str) -> Any:
-    """Silence Sacred, because the command prints better messages itself."""
-    logger = logging.getLogger(f"sacred.{name}")
-    logger.setLevel(logging.CRITICAL)
-    return logger
-
-
-def _thawed(value: Any) -> Any:
-    """Copy Sacred's read-only containers into plain ones."""
-    if isinstance(value, Mapping):
-        return {key: _thawed(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_thawed(item) for item in value]
-    return value
 
 
 def _word(command: Vocabulary[Any], request: Request, word: str) -> None:

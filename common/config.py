@@ -407,7 +407,8 @@ def _literal(value: Any) -> Any:
         return words[value.lower()]
     try:
         return ast.literal_eval(value)
-    except (SyntaxError, ValueError):
+    # The parser gives up on a text of thousands of brackets or signs by the latter two.
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return value
 
 

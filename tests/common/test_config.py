@@ -66,6 +66,7 @@ def _holder(value):
     [
         ({"lr": "abc"}, "lr='abc': expected a number"),
         ({"lr": "true"}, "lr='true': expected a number"),
+        ({"lr": "-" * 100_000}, "-': expected a number"),
         ({"inner.layers": "2.5"}, "inner.layers='2.5': expected a whole number"),
         ({"flag": "1"}, "flag='1': expected true or false"),
         ({"kind": "c"}, "expected one of 'a', 'b'"),

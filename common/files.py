@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 PREFIX = ".partial-"
-"""First letters of the names of all drafts."""
+"""Prefix of the names of all drafts."""
 
 OLD_PREFIX = ".replaced-"
-"""First letters of the name of a folder that another one takes the place of."""
+"""Prefix of the name of a folder while another one replaces it."""
 
 DIGEST_BYTES = 1 << 20
 """Bytes of a file that are read at once for its digest."""
@@ -84,7 +84,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Let errors of the system name a path where they name a draft, or nothing.
+    """Let errors of the system name a path instead of its draft, or of nothing.
 
     Writing to an open file raises errors without a name.
 
@@ -235,7 +235,7 @@ def _claim(path: Path) -> int | None:
 
 @contextmanager
 def beside_other_machines() -> Iterator[None]:
-    """Leave drafts alone that look abandoned, within this context.
+    """Keep drafts that look abandoned, within this context.
 
     Many shared file systems do not show the locks of other machines, so that a draft
     that another machine writes would be removed.
@@ -259,7 +259,7 @@ def sweep(folder: Path) -> None:
 
 
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse a name for a new folder that is taken.
+    """Refuse a name for a new folder that exists.
 
     Args:
         path: The name.
@@ -453,7 +453,7 @@ def _is_locked(handle: int, draft: Path) -> bool:
 
 
 def _has_name(handle: int, path: Path) -> bool:
-    """Say whether an open file is that of a path."""
+    """Return whether an open file is that of a path."""
     with suppress(FileNotFoundError):
         return path.stat().st_ino == os.fstat(handle).st_ino
     return False

@@ -1,6 +1,6 @@
-"""Decode sound files by libsndfile if it reads the whole file, else by ffmpeg.
+"""Decode sound files with libsndfile where it reads the whole file, else with ffmpeg.
 
-Both yield chunks one after the other, in the memory of one chunk.
+Both yield one chunk after another, in the memory of one chunk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BROKEN_OFF = ("partial file", "ended prematurely")
 
 
 class Sound(NamedTuple):
-    """Format of an audio stream; the length is None if ffmpeg reads it."""
+    """An audio stream of a file; the length is None if ffmpeg decodes it."""
 
     path: Path
     sample_rate: int
@@ -101,7 +101,7 @@ def decode(
 
 
 class _Forward(soundfile.SoundFile):
-    """A file that is read without the seek that soundfile makes after every read.
+    """A file that is read without the seek that soundfile makes after each read.
 
     In some mp3 files these seeks land at a wrong position, which is audible.
     """
@@ -111,7 +111,7 @@ class _Forward(soundfile.SoundFile):
 
 
 def open_file(path: Path) -> _Forward | None:
-    """Open a file by libsndfile; return None if it cannot read the file.
+    """Open a file with libsndfile; return None if it cannot read the file.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "tone.wav")
@@ -147,7 +147,7 @@ def _check_file(path: Path) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a path is that of a pipe, a socket or a device."""
+    """Return whether a path is a pipe, a socket or a device."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -155,12 +155,12 @@ def _is_stream(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def _check_start(sound: Sound, start: int, there: int) -> None:
-    if not there:
+def _check_start(sound: Sound, start: int, samples: int) -> None:
+    if not samples:
         raise AudioError(f"{sound.path} holds no samples; give a file with sound.")
-    if start >= there:
+    if start >= samples:
         raise AudioError(
-            f"{sound.path} holds {there} samples; an excerpt cannot start at {start}."
+            f"{sound.path} holds {samples} samples; an excerpt cannot start at {start}."
         )
 
 
@@ -266,12 +266,10 @@ def codec(path: Path) -> str:
 
 
 def _ffprobe(path: Path, stream: int) -> Sound:
-    """Describe an audio stream of a file by ffprobe."""
+    """Probe an audio stream of a file with ffprobe."""
     streams = _streams(path)
     if stream >= len(streams):
-        count = (
-            "1 audio stream" if len(streams) == 1 else f"{len(streams)} audio streams"
-        )
+        count = f"{len(streams)} audio stream{'s' * (len(streams) > 1)}"
         raise AudioError(
             f"{path} holds {count}, so stream {stream} does not exist; "
             f"expected 0 to {len(streams) - 1}."
@@ -287,7 +285,7 @@ def _ffprobe(path: Path, stream: int) -> Sound:
 
 
 def _streams(path: Path) -> list[dict[str, Any]]:
-    """Ask ffprobe for the audio streams of a file, at least one."""
+    """List the audio streams of a file, at least one, with ffprobe."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise AudioError(
             f"{path} needs ffmpeg to be read, and ffmpeg or ffprobe is not on PATH; "

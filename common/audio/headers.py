@@ -116,12 +116,12 @@ def _check_chunks(path: Path, file: BinaryIO, size: int) -> bool:
 
 
 def _check_au(path: Path, file: BinaryIO, size: int) -> bool:
-    """Compare the size in the header of an AU file with the bytes behind it."""
+    """Compare the size in the header of an AU file with the bytes after it."""
     magic, head = file.read(4), file.read(8).ljust(8)
     first, length = struct.unpack("<II" if magic == b"dns." else ">II", head)
     if length not in STREAMED:
         _check_bytes(path, length, size - first)
-    # libsndfile knows one of the sizes for a length that is not known.
+    # Of the sizes that stand for an unknown length, libsndfile accepts one.
     return length == ELSEWHERE or length not in STREAMED
 
 
@@ -173,11 +173,11 @@ def _check_voc(path: Path, file: BinaryIO, size: int) -> bool:
     return False
 
 
-def _check_bytes(path: Path, promised: int, there: int) -> None:
-    if there < promised:
+def _check_bytes(path: Path, promised: int, present: int) -> None:
+    if present < promised:
         raise AudioError(
             f"{path} breaks off: its header promises {promised} bytes of sound, "
-            f"{max(there, 0)} are there; copy or download it again."
+            f"{max(present, 0)} are there; copy or download it again."
         )
 
 
@@ -214,7 +214,7 @@ def _is_measured_mp3(path: Path, file: BinaryIO, size: int) -> bool:
 
 
 def _behind_id3(file: BinaryIO) -> int:
-    """Skips tags at the beginning; returns where they end."""
+    """Skip ID3 tags at the beginning; return where they end."""
     head, start = file.read(10), 0
     if head[:3] == b"ID3" and len(head) == 10:
         a, b, c, d = head[6:]  # seven bits each
@@ -223,7 +223,7 @@ def _behind_id3(file: BinaryIO) -> int:
 
 
 def _is_measured_flac(path: Path, file: BinaryIO, size: int) -> bool:
-    """Compares the stated samples with the end of the last frame [RFC 9639, 8.2]."""
+    """Compare the stated samples with the end of the last frame [RFC 9639, 8.2]."""
     _behind_id3(file)
     head = file.read(42)
     block = int.from_bytes(head[8:10], "big")
@@ -240,7 +240,7 @@ def _is_measured_flac(path: Path, file: BinaryIO, size: int) -> bool:
 
 
 def _flac_frame_end(header: bytes, block: int) -> int | None:
-    """Returns the sample behind a frame, None for what is no frame [RFC 9639, 9.1].
+    """Return the sample after a frame, None if it is not a frame [RFC 9639, 9.1].
 
     Args:
         header: Its first 16 bytes, more than a header has.
@@ -253,7 +253,7 @@ def _flac_frame_end(header: bytes, block: int) -> int | None:
     after = 4 + digits
     wide = {6: 1, 7: 2}.get(size, 0)
     crc = after + wide + {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    # Reserved values, for eight bits of checksum are not enough.
+    # Reserved values are checked too, because eight bits of checksum are not enough.
     if size == 0 or rate == 15 or header[3] >> 4 > 10 or header[3] & 1:
         return None
     if digits == 8 or _crc8(header[: crc + 1]):
@@ -266,7 +266,7 @@ def _flac_frame_end(header: bytes, block: int) -> int | None:
 
 
 def _flac_block(size: int, stated: bytes) -> int:
-    """Returns the samples of a frame by their code, or as they are stated."""
+    """Return the number of samples of a frame, by its code or as stated."""
     if stated:
         return int.from_bytes(stated, "big") + 1
     if size == 1:
@@ -275,7 +275,7 @@ def _flac_block(size: int, stated: bytes) -> int:
 
 
 def _crc8(data: bytes) -> int:
-    """Computes the CRC of a frame's header, 0 with the CRC behind it."""
+    """Compute the CRC of a frame header, which is 0 if it ends with its own CRC."""
     crc = 0
     for byte in data:
         crc ^= byte

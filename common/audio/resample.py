@@ -65,8 +65,8 @@ class ResampleStream:
                 )
         self._rates = int(source_rate), int(target_rate)
         self._channels = channels
-        self._taken = 0
-        self._given = 0
+        self._received = 0
+        self._returned = 0
         self._ended = False
         self._soxr = None
         if source_rate != target_rate:
@@ -75,7 +75,7 @@ class ResampleStream:
             )
 
     def push(self, block: np.ndarray, last: bool = False) -> np.ndarray:
-        """Take a block, and return the samples that are complete.
+        """Convert a block; return the samples that are complete.
 
         Args:
             block: Float [channels, samples], of any length including 0.
@@ -103,7 +103,7 @@ class ResampleStream:
     def _convert(
         self, converter: soxr.ResampleStream, block: np.ndarray, last: bool
     ) -> np.ndarray:
-        self._taken += block.shape[1]
+        self._received += block.shape[1]
         source, target = self._rates
         if last:
             # soxr rounds the length; silence after the end makes it reach the ceiling.
@@ -111,7 +111,7 @@ class ResampleStream:
             block = np.concatenate([block, silence], axis=1)
         chunk = converter.resample_chunk(np.ascontiguousarray(block.T), last=last).T
         if last:
-            left = -(-self._taken * target // source) - self._given
+            left = -(-self._received * target // source) - self._returned
             chunk = chunk[:, :left]
-        self._given += chunk.shape[1]
+        self._returned += chunk.shape[1]
         return np.ascontiguousarray(chunk)

@@ -60,7 +60,7 @@ def read_tags(path: Path) -> dict[str, str]:
 
 
 def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return those of a file's tags that are kept.
+    """Select the tags that are kept.
 
     >>> kept_tags({"title": "Blue", "software": "Lavf", "album": ""})
     {'title': 'Blue'}
@@ -69,7 +69,7 @@ def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _probed(path: Path) -> dict[str, str]:
-    """Read tags by ffprobe, of the container and of its first audio stream."""
+    """Read the tags of a container and its first audio stream with ffprobe."""
     if not shutil.which("ffprobe"):
         return {}
     import ffmpeg
@@ -80,14 +80,14 @@ def _probed(path: Path) -> dict[str, str]:
         return {}
     ours = {theirs: name for name, theirs in FFMPEG_NAMES.items()}
     tags: dict[str, str] = {}
-    for each in (*probed["streams"], probed["format"]):
-        for name, text in each.get("tags", {}).items():
+    for part in (*probed["streams"], probed["format"]):
+        for name, text in part.get("tags", {}).items():
             tags[ours.get(name.lower(), name.lower())] = text
     return tags
 
 
 def set_tags(file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
-    """Set those tags of a new file that its container has.
+    """Set the tags that the container of a new file supports.
 
     Args:
         file: Open for writing, without samples.

@@ -50,7 +50,7 @@ def digest(separator: Separator) -> str:
 
 
 def key(model: str, tracks: Sequence[Track], **settings: object) -> str:
-    """Return a text with all that the scores of a model on some tracks depend on.
+    """Return a text of all that the scores of a model on tracks depend on.
 
     Args:
         model: Of :func:`digest`, or a text that identifies another estimator.
@@ -87,7 +87,7 @@ def _identified(sound: Sound) -> object:
 
 
 def _stamped(file: Path) -> tuple[str, str]:
-    """Return the path of a file and a digest of parts of it; none of a missing file."""
+    """Return the path of a file and a digest of parts of it, empty if it is missing."""
     with suppress(OSError):
         return str(file.absolute()), waveforms.fingerprint(file)
     return str(file.absolute()), ""

@@ -64,7 +64,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome for one file.
+    """Result of one file of a batch.
 
     Attributes:
         line: One line of text for the user.
@@ -113,17 +113,17 @@ def check_outputs(separator: Separator, inputs: Inputs, settings: Settings) -> N
     refuse_mixing(inputs, outputs, settings.folder)
 
 
-def _outputs(separator: Separator, each: Input, settings: Settings) -> list[Path]:
-    """Paths of all files that are written for an input."""
+def _outputs(separator: Separator, item: Input, settings: Settings) -> list[Path]:
+    """List the paths of all files that are written for an input."""
     chosen = settings.format
     if chosen == INPUT:
         try:
-            chosen = format_for(each.path, INPUT)
+            chosen = format_for(item.path, INPUT)
         except ValueError:  # attempt reports it
             chosen = "wav"
-    form = replace(settings.form, name=each.name)
+    form = replace(settings.form, name=item.name)
     paths = outputs_of(
-        each.path,
+        item.path,
         separator,
         settings.folder,
         chosen,
@@ -133,15 +133,15 @@ def _outputs(separator: Separator, each: Input, settings: Settings) -> list[Path
     ).paths
     if settings.live:
         paths += [part_path(path) for path in paths]
-    return [*paths, report_path(each.path, settings.folder, form)]
+    return [*paths, report_path(item.path, settings.folder, form)]
 
 
-def attempt(separator: Separator, each: Input, settings: Settings) -> Outcome:
+def attempt(separator: Separator, item: Input, settings: Settings) -> Outcome:
     """Separate or skip a file; return a failure as an outcome instead of raising.
 
     Args:
         separator: The model.
-        each: The file.
+        item: The file.
         settings: Settings of the batch.
 
     >>> import tempfile
@@ -152,7 +152,7 @@ def attempt(separator: Separator, each: Input, settings: Settings) -> Outcome:
     'failed'
     """
     try:
-        return _separate(separator, each, settings)
+        return _separate(separator, item, settings)
     except (ValueError, OSError) as error:
         if os.environ.get("SEPARATION_TRACEBACK"):
             traceback.print_exc()
@@ -161,46 +161,46 @@ def attempt(separator: Separator, each: Input, settings: Settings) -> Outcome:
         # A bug, or too little memory for this file: other files may succeed.
         traceback.print_exc()
         text = f"{type(error).__name__}: {error}".splitlines()[0]
-    return failure(each, text)
+    return failure(item, text)
 
 
-def failure(each: Input, text: str) -> Outcome:
+def failure(item: Input, text: str) -> Outcome:
     """Make the outcome of a file that could not be separated.
 
     >>> failure(Input(Path("a.wav"), "a", "a.wav"), "a.wav is empty").line
     'a.wav is empty'
     """
-    text = text.replace(str(each.path), each.label)
-    line = text if each.label in text else f"{each.label}: {text}"
-    return Outcome(line, reports.failed(each.label, text))
+    text = text.replace(str(item.path), item.label)
+    line = text if item.label in text else f"{item.label}: {text}"
+    return Outcome(line, reports.failed(item.label, text))
 
 
-def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
-    if not each.pipe and not each.path.is_file():
-        inspect(each.path)  # says what is wrong with it
-    form = replace(settings.form, name=each.name)
-    report = report_path(each.path, settings.folder, form)
+def _separate(separator: Separator, item: Input, settings: Settings) -> Outcome:
+    if not item.pipe and not item.path.is_file():
+        inspect(item.path)  # says what is wrong with it
+    form = replace(settings.form, name=item.name)
+    report = report_path(item.path, settings.folder, form)
     outputs = outputs_of(
-        each.path, separator, settings.folder, settings.format, settings.targets, form
+        item.path, separator, settings.folder, settings.format, settings.targets, form
     )
     stems, format_ = outputs.stems, outputs.format
     facts = {
-        "input": _describe(each),
+        "input": _describe(item),
         "model": {"name": settings.model, "sha256": settings.model_sha256},
         "options": {**settings.options, "format": format_},
     }
     before = reports.read(report)
     if settings.skip_done and reports.holds(
-        before, report.parent, each.path, facts, stems
+        before, report.parent, item.path, facts, stems
     ):
-        line = f"{each.label}: skipped, done in {report.parent}"
+        line = f"{item.label}: skipped, done in {report.parent}"
         return Outcome(line, before | {"status": "skipped"})
     _remove(report, before, stems, settings)
     if settings.live:
-        _announce(separator, each, stems)
+        _announce(separator, item, stems)
     summary = separate_file(
         separator,
-        each.pipe or each.path,
+        item.pipe or item.path,
         settings.folder,
         format=format_,
         targets=settings.targets,
@@ -210,25 +210,25 @@ def _separate(separator: Separator, each: Input, settings: Settings) -> Outcome:
         live=settings.live,
         activity_seconds=settings.activity_seconds,
     )
-    facts["input"] |= _content(each, facts["input"])
+    facts["input"] |= _content(item, facts["input"])
     made = reports.done(summary, facts, report.parent)
     report.parent.mkdir(parents=True, exist_ok=True)
     write_json(made, report)
     return Outcome(str(summary), made)
 
 
-def _describe(each: Input) -> dict[str, Any]:
+def _describe(item: Input) -> dict[str, Any]:
     """Describe an input before it is read."""
-    if each.pipe:
-        return {"path": each.label}
-    return reports.describe_input(each.path, each.label)
+    if item.pipe:
+        return {"path": item.label}
+    return reports.describe_input(item.path, item.label)
 
 
-def _announce(separator: Separator, each: Input, stems: Mapping[str, Path]) -> None:
+def _announce(separator: Separator, item: Input, stems: Mapping[str, Path]) -> None:
     """Print where stems grow, and how far they lie behind the sound."""
     names = ", ".join(str(part_path(path)) for path in stems.values())
     sys.stderr.write(
-        f"separate: {each.label}: {names} can be read from now on, "
+        f"separate: {item.label}: {names} can be read from now on, "
         f"{describe_latency(separator)}\n"
     )
 
@@ -248,7 +248,7 @@ def describe_latency(separator: Separator) -> str:
 def _remove(
     report: Path, before: Report, stems: Mapping[str, Path], settings: Settings
 ) -> None:
-    """Remove a report before the stems that it describes are replaced."""
+    """Remove the report on stems that are about to be replaced."""
     if report.exists() and not before and not settings.overwrite:
         raise SeparationError(
             f"{report} exists and is not a report of this program; give --overwrite to "
@@ -266,13 +266,13 @@ def _remove(
         report.unlink()
 
 
-def _content(each: Input, before: Mapping[str, Any]) -> dict[str, Any]:
+def _content(item: Input, before: Mapping[str, Any]) -> dict[str, Any]:
     """Compute the SHA-256 of an input, which must not have changed meanwhile."""
-    if each.pipe:
-        return each.pipe.facts()
-    sha256 = digest(each.path)
-    if reports.describe_input(each.path, each.label) != before:
+    if item.pipe:
+        return item.pipe.facts()
+    sha256 = digest(item.path)
+    if reports.describe_input(item.path, item.label) != before:
         raise SeparationError(
-            f"{each.label} changed while it was separated; separate it again"
+            f"{item.label} changed while it was separated; separate it again"
         )
     return {"sha256": sha256}

@@ -47,7 +47,7 @@ from common.separation.upper_band import Pair, complete
 
 
 class Delay:
-    """Follows how far what is written lies behind what is read, in seconds.
+    """Measures how many seconds the written sound lags behind the sound read.
 
     >>> delay = Delay()
     >>> for _ in delay.reading([np.zeros([1, 800])] * 3, 8000):
@@ -83,7 +83,7 @@ def separate_file(  # noqa: PLR0913 (each is one independent choice)
     activity_seconds: float | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Summary:
-    """Separate a sound file, mostly to ``{output}/{input's stem}/{source}.{suffix}``.
+    """Separate a sound file into ``{output}/{input without suffix}/{source}.{suffix}``.
 
     The stems have the channels and the exact length of the input, and its tags where
     their format has them. They appear all together or not at all.
@@ -177,7 +177,7 @@ def _write(
     mixtures: Sequence[audio.Writer],
     meter: Meter,
 ) -> None:
-    """Write blocks of stems, by the number of their source, and of the mixture."""
+    """Write blocks of stems, by the index of their source, and of the mixture."""
     for mixture, estimates in pairs:
         meter.add(mixture, estimates)
         for number, writer in stems.items():
@@ -187,7 +187,7 @@ def _write(
 
 
 def _window_samples(seconds: float | None, rate: int) -> int | None:
-    """Return the length of the windows of the levels over time, if any."""
+    """Return the samples of a window of the levels over time; None without them."""
     if seconds is None:
         return None
     if not 1 <= seconds * rate < math.inf:
@@ -200,7 +200,7 @@ def _window_samples(seconds: float | None, rate: int) -> int | None:
 def _levels(
     meter: Meter, rate: int, sources: Sequence[str], stems: Iterable[str]
 ) -> dict[str, Any]:
-    """Return the fields of a summary that its meter gives."""
+    """Return the fields of a summary that the meter has measured."""
     numbers = {name: sources.index(name) for name in stems}
     activity = None
     if meter.window_samples:
@@ -315,10 +315,10 @@ def _separated(
     waiting, ready = Queue(), Queue()
     blocks = delay.reading(sound.blocks(), sound.sample_rate)
     if rate == sound.sample_rate:
-        blocks = _kept(blocks, waiting)
+        blocks = _tee(blocks, waiting)
     blocks = _resampled(blocks, sound.sample_rate, separator.sample_rate)
     if rate != sound.sample_rate:
-        blocks = _kept(blocks, waiting)
+        blocks = _tee(blocks, waiting)
     streamed = _with_rest(separator, blocks) if with_rest else separator.stream(blocks)
     estimates = _resampled(streamed, separator.sample_rate, rate)
     for block in estimates:
@@ -332,7 +332,8 @@ def _separated(
         )
 
 
-def _kept(blocks: Iterator[np.ndarray], queue: Queue) -> Iterator[np.ndarray]:
+def _tee(blocks: Iterator[np.ndarray], queue: Queue) -> Iterator[np.ndarray]:
+    """Pass on blocks, and queue them too."""
     for block in blocks:
         queue.push(block)
         yield block
@@ -343,7 +344,7 @@ def _with_rest(
 ) -> Iterator[np.ndarray]:
     """Separate blocks, with the mixture minus all sources as one more source."""
     mixtures = Queue()
-    for estimates in separator.stream(_kept(blocks, mixtures)):
+    for estimates in separator.stream(_tee(blocks, mixtures)):
         rest = mixtures.take(estimates.shape[-1]) - estimates.sum(0)
         yield np.concatenate([estimates, rest[np.newaxis]])
 
@@ -374,10 +375,9 @@ def _progress(
     progress: Callable[[float], object] | None,
     delay: Delay,
 ) -> Iterator[Callable[[float], None]]:
-    """Yield a callback of the seconds that are done, which also moves the bar.
+    """Yield a callback for the seconds done, which reports and draws the progress.
 
-    While a pass through the network goes on, it brings that forward by its part of what
-    the pass adds.
+    During a pass through the network, the fraction of it that is done counts too.
     """
     seconds = sound.samples / sound.sample_rate if sound.samples else math.inf
     added = seconds
@@ -409,7 +409,7 @@ def _progress(
 
 
 def _bar(name: str, seconds: float) -> tqdm:
-    """Make a bar of seconds on stderr, which shows where somebody watches."""
+    """Make a progress bar in seconds on standard error, shown on a terminal only."""
     shape = "{desc}: {n:.0f} s"
     if seconds < math.inf:
         shape = (

@@ -126,25 +126,25 @@ one input, not of 0; name one
 
 
 def _write_to_stdout(
-    loader: Loader, each: Input, settings: Settings, sink: IO[bytes]
+    loader: Loader, item: Input, settings: Settings, sink: IO[bytes]
 ) -> str:
     separator = loader()
     check_latency(separator)
     check_targets(separator, settings.targets)
     (target,) = settings.targets or ()
     index, form = list(separator.sources).index(target), settings.form
-    sound = excerpt(each.pipe or each.path, settings.part, counted=False)
+    sound = excerpt(item.pipe or item.path, settings.part, counted=False)
     rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
     writer = PipeWriter(sink, rate, sound.channels, settings.format)
     delay = Delay()
     sys.stderr.write(
-        f"separate: {target} of {each.label}: {sound.channels} channels at {rate} Hz, "
+        f"separate: {target} of {item.label}: {sound.channels} channels at {rate} Hz, "
         f"{describe_latency(separator)}\n"
     )
     for _, stems in separated_blocks(separator, sound, form, delay=delay):
         writer.write(stems[index])
     clipped = f", {writer.clipped} samples clipped" if writer.clipped else ""
     return (
-        f"{each.label}: {target} of {writer.samples / rate:.1f} s, up to "
+        f"{item.label}: {target} of {writer.samples / rate:.1f} s, up to "
         f"{delay.most:.2f} s behind the sound{clipped}"
     )

@@ -126,7 +126,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def output_path(source: Path, folder: Path, form: Form, stem: str, suffix: str) -> Path:
-    """Path of a file that is written for an input.
+    """Return the path of a file that is written for an input.
 
     Args:
         source: The input.
@@ -166,7 +166,7 @@ def output_path(source: Path, folder: Path, form: Form, stem: str, suffix: str) 
 def stem_names(
     separator: Separator, targets: Sequence[str] | None, form: Form
 ) -> list[str]:
-    """Names of the stems that are written.
+    """List the names of the stems that are written.
 
     Raises:
         SeparationError: A target is unknown.
@@ -270,7 +270,7 @@ def outputs_of(
 
 
 def report_path(source: Path, folder: Path, form: Form) -> Path:
-    """Path of the report on an input, named as a stem of the source ``report``.
+    """Return the path of the report, that of a stem of the source ``report``.
 
     >>> report_path(Path("song.mp3"), Path("out"), FOLDERS).as_posix()
     'out/song/report.json'
@@ -304,7 +304,7 @@ def check_new(paths: Sequence[Path], source: Path, overwrite: bool) -> None:
 
 @contextmanager
 def working_folder(folder: Path) -> Iterator[Path]:
-    """Make a hidden folder inside a folder, which is made too if missing.
+    """Make a hidden folder inside a folder, which is made if it is missing.
 
     On exit the hidden folder is removed, and so are empty folders that were made.
 
@@ -353,7 +353,7 @@ def staged(folder: Path, paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
 
 
 def part_path(path: Path) -> Path:
-    """Path of a stem while it grows.
+    """Return the path of a stem while it grows.
 
     >>> part_path(Path("out/vocals.wav")).as_posix()
     'out/vocals.part.wav'
@@ -365,8 +365,8 @@ def part_path(path: Path) -> Path:
 def growing(folder: Path, paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     """Give each path a draft beside it, which others may read while it grows.
 
-    All of them get their names at the end. Where anything fails none of them does, and
-    drafts and folders that were made go away; after a kill the drafts stay.
+    All of them get their names at the end. If anything fails, none of them does, and
+    drafts and folders that were made are removed; after a kill the drafts stay.
 
     Raises:
         SeparationError: A folder cannot be made or written to.
@@ -401,7 +401,7 @@ def _claim(draft: Path, stack: ExitStack) -> None:
 
 
 def _named(error: audio.AudioError, drafts: Mapping[Path, Path]) -> audio.AudioError:
-    """Let an error name stems and not their drafts."""
+    """Replace the names of drafts in an error by those of the stems."""
     text = str(error)
     for path, draft in drafts.items():
         text = text.replace(str(draft), str(path))
@@ -409,7 +409,7 @@ def _named(error: audio.AudioError, drafts: Mapping[Path, Path]) -> audio.AudioE
 
 
 def _publish(drafts: dict[Path, Path]) -> None:
-    """Give drafts that are whole their names, if each of them can have its own."""
+    """Rename complete drafts, after a check that each of them can be renamed."""
     for path, draft in drafts.items():
         with naming(path):
             sync(draft)
@@ -423,8 +423,8 @@ def _publish(drafts: dict[Path, Path]) -> None:
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Make a folder; at the end those that were made and hold nothing are removed."""
-    # Path.exists raises in folders that may not be searched.
+    """Make a folder; at the end, remove the folders made that are empty."""
+    # Path.exists raises an error in folders without permission to search.
     made = [at for at in (folder, *folder.parents) if not os.path.exists(at)]  # noqa: PTH110
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -117,7 +117,7 @@ def done(summary: Summary, facts: Mapping[str, Any], folder: Path) -> Report:
 
 
 def _over_time(summary: Summary) -> dict[str, Any] | None:
-    """State the levels over time, and when each stem is active, in the input's time."""
+    """Return the levels over time, and when each stem is active, in input time."""
     activity, start = summary.activity, summary.start_seconds
     if activity is None:
         return None
@@ -252,7 +252,7 @@ def _is_of_input(
 
 
 def _number(decibels: float) -> float | str:
-    """Return a number, or text for infinity, which JSON lacks."""
+    """Return a number, or a text for infinity, which JSON lacks."""
     return decibels if math.isfinite(decibels) else str(decibels)
 
 

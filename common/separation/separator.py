@@ -24,7 +24,7 @@ CHUNK_SAMPLES = 1 << 18
 
 
 class SeparationError(ValueError):
-    """Sound, or options, that cannot be separated as asked."""
+    """A sound that cannot be separated, or options that do not fit."""
 
 
 @final
@@ -188,19 +188,19 @@ class Separator:
         segment, hop = self.segment_samples or math.inf, self._hop_samples
         queue = Queue()
         pending: np.ndarray | None = None  # estimates that begin where the queue does
-        given = 0  # samples of them that were yielded
+        yielded = 0  # samples of them
         for block in _checked(blocks, 1 if self.pairs else self.channels):
             queue.push(block)
             if pending is None and queue.samples >= segment:
                 pending = self._separate(queue.peek(int(segment)))
             while pending is not None:
                 certain = min(hop, self._certain(queue.samples))
-                yield from _chunks(pending[..., given:certain])
-                given = certain
+                yield from _chunks(pending[..., yielded:certain])
+                yielded = certain
                 if queue.samples < hop + segment:
                     break
                 # Other arrays are released before the network needs memory.
-                pending, given = pending[..., hop:].copy(), 0
+                pending, yielded = pending[..., hop:].copy(), 0
                 queue.drop(hop)
                 pending = self._join(pending, self._separate(queue.peek(int(segment))))
         if not queue.samples:
@@ -215,7 +215,7 @@ class Separator:
         yield from _chunks(pending)
 
     def _certain(self, samples: int) -> int:
-        """Count the estimates of a block that hold wherever the sound ends.
+        """Count the estimates of a block that are final wherever the sound ends.
 
         The last block ends with the sound and begins on a frame, at the earliest here
         where the sound has as many samples from the beginning of this block on.
@@ -225,7 +225,7 @@ class Separator:
 
     @property
     def latency_seconds(self) -> float:
-        """Sound that :meth:`stream` needs beyond a sample until its estimates are out.
+        """Sound that :meth:`stream` reads beyond a sample before it yields estimates.
 
         Infinite without a limit of the segment.
         """
@@ -248,7 +248,7 @@ class Separator:
         return max(self.grid_samples, hop - hop % self.grid_samples)
 
     def _separate(self, mixture: np.ndarray) -> np.ndarray:
-        """Run one block: [channels, samples] -> [sources, channels, samples]."""
+        """Separate one block: [channels, samples] -> [sources, channels, samples]."""
         channels = len(mixture)
         if self.together:
             together: np.ndarray = self._run(mixture[np.newaxis])[0]
@@ -317,8 +317,8 @@ class Queue:
 
     def peek(self, samples: int) -> np.ndarray:
         """Return the first samples without removing them."""
-        taken, there = [self._chunks.popleft()], 0
-        while (there := there + taken[-1].shape[-1]) < samples:
+        taken, total = [self._chunks.popleft()], 0
+        while (total := total + taken[-1].shape[-1]) < samples:
             taken.append(self._chunks.popleft())
         joined = np.concatenate(taken, -1) if len(taken) > 1 else taken[0]
         self._chunks.appendleft(joined)
@@ -397,7 +397,7 @@ def _check_block(block: np.ndarray, expected: int) -> None:
 
 
 def graph(function: Callable[..., Any], **options: Any) -> Any:
-    """Make a ``tf.function`` of a method or closure that each separator makes anew.
+    """Make a ``tf.function`` of a method or closure, of which each separator has one.
 
     TensorFlow counts the traces of all functions with the same code together, and
     warns of retracing when a process makes its fifth separator, although each traces

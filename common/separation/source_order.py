@@ -58,7 +58,7 @@ def match_beginnings(before: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
 
 def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Cosine of each pair of magnitude spectra, [sources, samples] twice -> [i, j]."""
+    """Compute the cosines of magnitude spectra, [sources, samples] twice -> [i, j]."""
     step = FRAME_SAMPLES * FRAMES_AT_ONCE
     products = np.zeros((len(first), len(second)))
     energy_first, energy_second = np.zeros(len(first)), np.zeros(len(second))
@@ -72,7 +72,7 @@ def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _magnitudes(signals: np.ndarray) -> np.ndarray:
-    """Magnitudes of side by side sine-windowed frames, [sources, frames x bins]."""
+    """Compute magnitudes of adjacent sine-windowed frames, [sources, frames x bins]."""
     padded = np.pad(signals, [(0, 0), (0, -signals.shape[1] % FRAME_SAMPLES)])
     window = np.sin(np.pi * (np.arange(FRAME_SAMPLES) + 0.5) / FRAME_SAMPLES)
     frames = padded.reshape(len(signals), -1, FRAME_SAMPLES) * window

@@ -126,7 +126,7 @@ class Summary:
 
 
 class Meter:
-    """Accumulates levels over the chunks of a file.
+    """Accumulates the levels of mixture and sources over the chunks of a file.
 
     Args:
         sources: Number of the estimates.
@@ -164,7 +164,7 @@ class Meter:
         self._residual += float(np.square(residual).sum())
 
     def _add_windows(self, sounds: np.ndarray, window: int) -> None:
-        """Add the powers of sounds [sounds, channels, n] to those of their windows."""
+        """Add the powers of sounds [sounds, channels, n] to their windows."""
         powers = np.square(sounds, dtype=np.float64).mean(1)
         begun = self.samples % window
         starts = np.arange(window - begun, powers.shape[1], window)
@@ -174,7 +174,7 @@ class Meter:
         self._windows.extend(sums[1:] if begun else sums)
 
     def levels_db(self) -> np.ndarray:
-        """Mean powers in dB of full scale, of the mixture and each source by window."""
+        """Return mean powers in dB of full scale, [mixture and sources, windows]."""
         window = self.window_samples or 1
         lengths = np.full(len(self._windows), window)
         lengths[-1] = self.samples - window * (len(lengths) - 1)
@@ -184,7 +184,7 @@ class Meter:
         return levels
 
     def level_db(self, source: int) -> float:
-        """Mean power of a source, in dB of full scale."""
+        """Return the mean power of a source, in dB of full scale."""
         return _decibel(self._energies[source], self._values)
 
     @property

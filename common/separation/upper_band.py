@@ -73,7 +73,7 @@ def complete(
 
 
 def _fft_length(samples: int) -> int:
-    """Smallest length from samples on without a prime above 5, for a fast transform.
+    """Return the next length without a prime factor above 5, for a fast transform.
 
     The 1412 samples of a window at 44.1 kHz are 4 times a prime.
     """
@@ -87,7 +87,7 @@ def _fft_length(samples: int) -> int:
 def _shares(
     estimates: np.ndarray, hop: int, chosen: np.ndarray, before: np.ndarray | None
 ) -> np.ndarray:
-    """Shares of the frames, preceded by those of the last frame, [..., 1 + frames]."""
+    """Compute the shares in frames, after those of the last one, [..., 1 + frames]."""
     if before is None:  # the first frame begins one hop before the sound
         estimates = np.pad(estimates, [(0, 0), (0, 0), (hop, 0)])
     window = np.sin(np.pi * np.arange(2 * hop) / (2 * hop)) ** 2

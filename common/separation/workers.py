@@ -78,7 +78,7 @@ class InProcess:
             yield attempt(self.separator, file, settings)
 
     def close(self) -> None:
-        """Do nothing; there is no process to end."""
+        """Do nothing, since there is no process to end."""
 
 
 class WorkerPool:
@@ -115,13 +115,13 @@ class WorkerPool:
         while busy := {w.connection: w for w in self._workers if w.task}:
             for connection in wait(list(busy)):
                 worker = busy[connection]
-                each, answer = worker.task, worker.receive()
-                assert each is not None
+                item, answer = worker.task, worker.receive()
+                assert item is not None
                 if isinstance(answer, Separator):  # it has just been loaded
                     continue
                 if not isinstance(answer, Outcome):
                     self._workers.remove(worker)
-                    answer = failure(each, answer or worker.death())
+                    answer = failure(item, answer or worker.death())
                     dead = True
                     worker = self._start() if waiting else worker
                 worker.task = None
@@ -158,10 +158,10 @@ class _Worker:
         theirs.close()
         self.task: Input | None = None
 
-    def begin(self, each: Input, settings: Settings) -> None:
-        self.task = each
+    def begin(self, item: Input, settings: Settings) -> None:
+        self.task = item
         with contextlib.suppress(OSError):  # it has died, as receive will report
-            self.connection.send((each, settings))
+            self.connection.send((item, settings))
 
     def receive(self) -> Any:
         """Wait for an answer; return None if the worker has died."""
@@ -199,11 +199,11 @@ def _serve(connection: Connection, loader: Loader) -> None:
     sha256 = separator.digest and separator.digest()
     while True:
         try:
-            each, settings = connection.recv()
+            item, settings = connection.recv()
         except EOFError:
             return
         settings = replace(settings, model_sha256=sha256)
-        connection.send(attempt(separator, each, settings))
+        connection.send(attempt(separator, item, settings))
 
 
 def _end_with_parent() -> None:

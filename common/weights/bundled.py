@@ -218,11 +218,11 @@ def write(
 
 
 def _evaluated(run: Path, scores: Scores) -> tuple[Score, ...]:
-    """Return the scores of a run, none where its weights are newer or it has none."""
+    """Return the scores of a run; none if there are none or its weights are newer."""
     path = run / SUMMARY
     if not path.is_file():
         return ()
-    trained = (each.stat().st_mtime for each in run.rglob("*.index"))
+    trained = (file.stat().st_mtime for file in run.rglob("*.index"))
     if path.stat().st_mtime < max(trained, default=0.0):
         return ()
     made = scores(json.loads(path.read_text("utf-8")))
@@ -230,7 +230,7 @@ def _evaluated(run: Path, scores: Scores) -> tuple[Score, ...]:
 
 
 def is_recorded(root: str | None) -> bool:
-    """Return whether the corpus of a run is there and none of synthetic sounds."""
+    """Return whether the corpus of a run exists and is not the synthetic miniature."""
     from common.synthetic.building import MARKER
 
     if root is None:
@@ -274,7 +274,7 @@ def _sdr(expected: np.ndarray, actual: np.ndarray) -> float:
 
 
 def _probe(sample_rate: int, channels: int) -> np.ndarray:
-    """Make a gliding tone with overtones over beats of noise."""
+    """Make a gliding tone with overtones, and bursts of noise."""
     random = np.random.default_rng(0)
     time = np.arange(round(PROBE_SECONDS * sample_rate)) / sample_rate
     phase = 2.0 * np.pi * 220.0 * (time + 0.05 * np.sin(2.0 * time))

@@ -1,4 +1,4 @@
-"""The command line of export, the same in every package."""
+"""The command line of export, with the same options in every package."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from common.errors import exit_code
 from common.files import digest, replacing_folder, user_path, write_json
+from common.separation.command import add_checkpoint
 from common.separation.exported import CHUNKS, CONFIG, SUFFIXES, VERSION
 from common.separation.separator import Separator
 from common.training.checkpoint import CheckpointError
@@ -133,7 +134,7 @@ def _parser(program: str, description: str | None) -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="folder to write: the network, and config.json with its digest",
     )
-    add("--checkpoint", metavar="WHICH", help="of a run folder: latest, best or step-N")
+    add_checkpoint(parser)
     add("--overwrite", action="store_true", help="replace a folder that exists")
     return parser
 
@@ -279,18 +280,17 @@ def _describe(export: Export, form: str, folder: Path) -> None:
     write_json(config, folder / CONFIG)
 
 
-def sound(channels: int, sample_rate: int, seconds: float = SECONDS) -> np.ndarray:
-    """Make two tones with overtones, each with pauses of its own, above noise.
+def sound(channels: int, sample_rate: int) -> np.ndarray:
+    """Make a test sound of two seconds: two intermittent harmonic tones and noise.
 
     Args:
         channels: Number of channels, each with another balance.
         sample_rate: In Hz.
-        seconds: Length.
 
     Returns:
         Float32 [channels, samples].
     """
-    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    time = np.arange(round(SECONDS * sample_rate)) / sample_rate
     tones = [_tone(110.0, 3.0, time), _tone(277.2, 1.7, time)]
     noise = np.random.default_rng(SEED).normal(0.0, 0.03, [channels, len(time)])
     balance = np.linspace(0.2, 0.8, channels)[:, np.newaxis] if channels > 1 else 0.5
@@ -299,6 +299,6 @@ def sound(channels: int, sample_rate: int, seconds: float = SECONDS) -> np.ndarr
 
 
 def _tone(pitch: float, rate: float, time: np.ndarray) -> np.ndarray:
-    """Make a tone [samples] that swells and fades some times a second."""
+    """Make a harmonic tone [samples] that swells and fades ``rate`` times a second."""
     waves = (np.sin(2 * np.pi * n * pitch * time) / n for n in range(1, 9))
     return np.sin(np.pi * rate * time) ** 2 * sum(waves)

@@ -85,7 +85,7 @@ class Graph:
         )
 
     def length(self, tensor: str, axis: int) -> str:
-        """Length of an axis, int64 [1]."""
+        """Return the length of an axis, int64 [1]."""
         return self("Slice", self("Shape", tensor), [axis], [axis + 1])
 
     def reshape(self, tensor: str, *shape: int | str) -> str:
@@ -103,7 +103,7 @@ class Graph:
         return self("Transpose", tensor, perm=order)
 
     def slice(self, tensor: str, axis: int, start: int | str, stop: int | str) -> str:
-        """Cut an axis; bounds are numbers or tensors [1]."""
+        """Slice along an axis; bounds are numbers or tensors [1]."""
         bounds = (
             [bound] if isinstance(bound, int) else bound for bound in (start, stop)
         )
@@ -112,23 +112,24 @@ class Graph:
     def pad(
         self, tensor: str, rank: int, axis: int, front: int | str, back: int | str
     ) -> str:
-        """Put zeros around an axis; lengths are numbers or tensors [1]."""
+        """Pad an axis by zeros; lengths are numbers or tensors [1]."""
         before, after = np.zeros(axis, np.int64), np.zeros(rank - 1 - axis, np.int64)
         ends = [[end] if isinstance(end, int) else end for end in (front, back)]
         parts = [before, ends[0], after, before, ends[1], after]
         return self("Pad", tensor, self("Concat", *parts, axis=0))
 
     def mean(self, tensor: str, axes: Sequence[int]) -> str:
-        """Average over axes, which stay with length 1.
+        """Average over axes, which keep length 1.
 
-        One axis after the other: sums of fewer numbers keep more digits.
+        The axes are averaged one after another, because sums of fewer numbers keep more
+        digits.
         """
         for axis in sorted(axes, reverse=True):
             tensor = self("ReduceMean", tensor, axes=[axis], keepdims=1)
         return tensor
 
     def normalised(self, tensor: str, axes: Sequence[int], epsilon: float) -> str:
-        """Shift and scale to mean 0 and variance 1 over axes."""
+        """Normalise to mean 0 and variance 1 over axes."""
         centred = self("Sub", tensor, self.mean(tensor, axes))
         variance = self.mean(self("Mul", centred, centred), axes)
         deviation = self("Sqrt", self("Add", variance, epsilon))
@@ -197,7 +198,7 @@ def write_graphs(folder: Path, **graphs: Graph) -> None:
 
 
 def _gates_first(cell: Direction, cell_type: str) -> tuple[np.ndarray, ...]:
-    """Weights of a direction in the order of ONNX: W, R, and both biases as one."""
+    """Return the weights of a direction as ONNX has them: W, R and both biases."""
     order = LSTM_ORDER if cell_type == "lstm" else (0, 1, 2)
 
     def ordered(weight: tf.Variable) -> np.ndarray:

@@ -186,8 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="cache folder to write to, for use on another machine as its "
         "SEPARATION_CACHE (default: the cache of this user)",
     )
-    for each in (listing, showing):
-        each.add_argument("--json", action="store_true", help="print a list in JSON")
+    for command in (listing, showing):
+        command.add_argument("--json", action="store_true", help="print a list in JSON")
     options = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return exit_code("common.weights.registry", lambda: _main(options))

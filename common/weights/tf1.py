@@ -153,7 +153,7 @@ def _tensor(graph: tf.Graph, name: str, path: str | Path) -> Any:
 
 
 def _restore(saver: Any, session: Any, checkpoint: str) -> None:
-    """Restore without the line that TensorFlow logs about it."""
+    """Restore a checkpoint, without the line that TensorFlow logs."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("WARNING")
@@ -223,7 +223,7 @@ def read(
 
 
 def _named(folder: Path) -> Path | None:
-    """Prefix named by the ``checkpoint`` file, even if the folder was moved since."""
+    """Return the prefix in the ``checkpoint`` file, also after the folder was moved."""
     state = tf.train.get_checkpoint_state(str(folder))
     if state is None or not state.model_checkpoint_path:
         return None

@@ -107,11 +107,11 @@ def write(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 class _RefusedError(ValueError):
-    """Error whose text continues a sentence that begins with the file name."""
+    """A refused file; the text continues a sentence that begins with its name."""
 
 
 class _StorageType:
-    """Type of a storage, which the pickle names as a class."""
+    """Stand-in for the class of a storage."""
 
     __slots__ = ("dtype",)
 
@@ -120,7 +120,7 @@ class _StorageType:
 
 
 class _Tensor:
-    """Function of PyTorch that the pickle calls to make a tensor of a storage."""
+    """Stand-in for PyTorch's function that makes a tensor of a storage."""
 
     __slots__ = ()
 
@@ -146,7 +146,7 @@ class _Tensor:
 
 
 class _Parameter:
-    """Function of PyTorch that the pickle calls to make a parameter of a tensor."""
+    """Stand-in for PyTorch's function that makes a parameter of a tensor."""
 
     __slots__ = ()
 
@@ -155,7 +155,7 @@ class _Parameter:
 
 
 class _Type:
-    """Type of a number of numpy, whose order of bytes the pickle states afterwards."""
+    """Type of a number of numpy, whose byte order the pickle states afterwards."""
 
     __slots__ = ("dtype",)
 
@@ -169,7 +169,7 @@ class _Type:
 
 
 class _MakeType:
-    """Type of numpy that the pickle calls to make the type of a number."""
+    """Stand-in for numpy's ``dtype``, which makes the type of a number."""
 
     __slots__ = ()
 
@@ -178,7 +178,7 @@ class _MakeType:
 
 
 class _Scalar:
-    """Function of numpy that the pickle calls to make a number of its bytes."""
+    """Stand-in for numpy's function that makes a number of its bytes."""
 
     __slots__ = ()
 
@@ -188,7 +188,7 @@ class _Scalar:
 
 
 class _Encode:
-    """Function that the pickle calls to write bytes as text."""
+    """Stand-in for the function that encodes a text, by which pickles store bytes."""
 
     __slots__ = ()
 
@@ -199,9 +199,10 @@ class _Encode:
 
 
 def _version() -> type[str]:
-    """Make the type of a version number, a text; anew, since a pickle could change it.
+    """Make a new stand-in for PyTorch's type of a version, a text.
 
-    It must be a type: the pickle makes an object of it without a call.
+    It is a type, because the pickle makes its object without a call; and a new one,
+    because a pickle could change it.
     """
 
     class Version(str):
@@ -216,7 +217,7 @@ def _version() -> type[str]:
 
 
 def _inert() -> type[tuple[Any, ...]]:
-    """Make a type for objects of which nothing but their arguments is kept; anew."""
+    """Make a new type for objects of which only the arguments are kept."""
 
     class Inert(tuple[Any, ...]):
         __slots__ = ()
@@ -302,7 +303,7 @@ def _read_zip(file: BinaryIO, inert: str | None) -> Any:
 
 
 def _entry(archive: zipfile.ZipFile, name: str, default: bytes | None = None) -> bytes:
-    """Read an entry, none of which PyTorch compresses: no small file becomes large."""
+    """Read an uncompressed entry, as all of PyTorch's are: a small file stays small."""
     if default is not None and name not in archive.namelist():
         return default
     if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:

@@ -36,7 +36,7 @@ class MeasureError(ValueError):
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure.
+    """Options of BSS Eval.
 
     Attributes:
         mode: ``"v4"``: the filters are those of the whole sound. ``"v3"``: each window
@@ -98,7 +98,7 @@ def evaluate(
     estimates: Sounds,
     options: Options = WHOLE,
 ) -> Ratios:
-    """Measure estimates against references.
+    """Compute SDR, ISR, SIR and SAR of estimates.
 
     Args:
         references: Float [sources, channels, samples], or a sequence of [channels,
@@ -229,7 +229,7 @@ def _pairs(sources: int, permute: bool) -> list[tuple[int, int]]:
 
 
 def _is_silent(sound: np.ndarray, window: slice) -> bool:
-    """Whether the sum over the channels is zero throughout, which museval refuses."""
+    """Return whether the sum of the channels is zero throughout, as museval tests."""
     starts = range(window.start, window.stop, CHUNK_SAMPLES)
     stops = (min(start + CHUNK_SAMPLES, window.stop) for start in starts)
     chunks = (sound[:, slice(*b)] for b in zip(starts, stops, strict=True))
@@ -262,7 +262,7 @@ def _fit(
 
 
 def _ratios(parts: Parts, images: bool) -> list[np.ndarray]:
-    """Divide energies: SDR, ISR, SIR and SAR in dB."""
+    """Return SDR, ISR, SIR and SAR in dB, the ratios of energies."""
     sir = _decibels(parts.own, parts.interference)
     sar = _decibels(parts.every, parts.artifacts)
     if images:

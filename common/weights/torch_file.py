@@ -119,39 +119,30 @@ class _StorageType:
         self.dtype = dtype
 
 
-class _Tensor:
+def _rebuild_tensor(
+    storage: np.ndarray,
+    offset: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    *_: Any,
+) -> np.ndarray:
     """Stand-in for PyTorch's function that makes a tensor of a storage."""
-
-    __slots__ = ()
-
-    def __call__(
-        self,
-        storage: np.ndarray,
-        offset: int,
-        shape: tuple[int, ...],
-        strides: tuple[int, ...],
-        *_: Any,
-    ) -> np.ndarray:
-        last = offset + sum(
-            (size - 1) * step for size, step in zip(shape, strides, strict=True)
-        )
-        numbers = [offset, *shape, *strides]
-        inside = min(numbers) >= 0 and (0 in shape or last < storage.size)
-        # A step of 0 would let a few bytes stand for any number of elements.
-        if not inside or math.prod(shape) > storage.size:
-            raise ValueError(f"tensor of shape {shape} reaches beyond its storage")
-        steps = [step * storage.itemsize for step in strides]
-        # Even one element is a view: the old form fills the storages afterwards.
-        return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps)
+    last = offset + sum(
+        (size - 1) * step for size, step in zip(shape, strides, strict=True)
+    )
+    numbers = [offset, *shape, *strides]
+    inside = min(numbers) >= 0 and (0 in shape or last < storage.size)
+    # A step of 0 would let a few bytes stand for any number of elements.
+    if not inside or math.prod(shape) > storage.size:
+        raise ValueError(f"tensor of shape {shape} reaches beyond its storage")
+    steps = [step * storage.itemsize for step in strides]
+    # Even one element is a view: the old form fills the storages afterwards.
+    return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps)
 
 
-class _Parameter:
+def _rebuild_parameter(tensor: np.ndarray, *_: Any) -> np.ndarray:
     """Stand-in for PyTorch's function that makes a parameter of a tensor."""
-
-    __slots__ = ()
-
-    def __call__(self, tensor: np.ndarray, *_: Any) -> np.ndarray:
-        return tensor
+    return tensor
 
 
 class _Type:
@@ -168,34 +159,22 @@ class _Type:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _MakeType:
+def _make_type(code: str, *_: Any) -> _Type:
     """Stand-in for numpy's ``dtype``, which makes the type of a number."""
-
-    __slots__ = ()
-
-    def __call__(self, code: str, *_: Any) -> _Type:
-        return _Type(code)
+    return _Type(code)
 
 
-class _Scalar:
+def _scalar(number_type: _Type, content: bytes) -> Any:
     """Stand-in for numpy's function that makes a number of its bytes."""
-
-    __slots__ = ()
-
-    def __call__(self, kind: _Type, content: bytes) -> Any:
-        (number,) = np.frombuffer(content, kind.dtype)
-        return number.item()
+    (number,) = np.frombuffer(content, number_type.dtype)
+    return number.item()
 
 
-class _Encode:
+def _encode(text: str, encoding: str) -> bytes:
     """Stand-in for the function that encodes a text, by which pickles store bytes."""
-
-    __slots__ = ()
-
-    def __call__(self, text: str, encoding: str) -> bytes:
-        if encoding != "latin1":
-            raise ValueError(f"bytes written in {encoding[:80]!r}")
-        return text.encode("latin1")
+    if encoding != "latin1":
+        raise ValueError(f"bytes written in {encoding[:80]!r}")
+    return text.encode("latin1")
 
 
 def _version() -> type[str]:
@@ -248,8 +227,11 @@ class _Unpickler(pickle.Unpickler):
             return OrderedDict
         if module == "torch" and name in STORAGES:
             return _StorageType(np.dtype(STORAGES[name]).newbyteorder(self._order))
-        if (module, name) in NAMES:
-            return NAMES[module, name]()
+        if (module, name) in FUNCTIONS:
+            # A function has attributes that a pickle could set, but its call has none.
+            return FUNCTIONS[module, name].__call__  # type: ignore[operator]
+        if (module, name) == ("torch.torch_version", "TorchVersion"):
+            return _version()
         if self._inert and f"{module}.".startswith(f"{self._inert}."):
             return _inert()
         # A name may hold anything, such as line breaks.
@@ -268,17 +250,16 @@ class _Unpickler(pickle.Unpickler):
         return self._storage(storage_type, key, number)
 
 
-NAMES: Mapping[tuple[str, str], Callable[[], Any]] = {
-    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
-    ("torch._utils", "_rebuild_parameter"): _Parameter,
-    # Scores and versions that toolkits write beside the weights.
-    ("numpy", "dtype"): _MakeType,
-    ("numpy.core.multiarray", "scalar"): _Scalar,
-    ("numpy._core.multiarray", "scalar"): _Scalar,
-    ("_codecs", "encode"): _Encode,
-    ("torch.torch_version", "TorchVersion"): _version,
+FUNCTIONS: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    # Scores that toolkits write beside the weights.
+    ("numpy", "dtype"): _make_type,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("_codecs", "encode"): _encode,
 }
-"""What makes the stand-in for a function or type that a file may name."""
+"""Stand-ins for the functions that a file may name."""
 
 
 def _read_zip(file: BinaryIO, inert: str | None) -> Any:

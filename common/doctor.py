@@ -8,6 +8,7 @@ and read back. The exit code is 1 if something required is missing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -134,16 +135,12 @@ def _minor(version: str) -> tuple[int, int]:
 
 
 def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        pass
-    if name == "tensorflow":  # other builds of TensorFlow have other package names
-        for other in ("tensorflow-cpu", "tensorflow-intel", "tensorflow-rocm"):
-            try:
-                return metadata.version(other)
-            except metadata.PackageNotFoundError:
-                continue
+    names = [name]
+    if name == "tensorflow":  # other builds have other package names
+        names += ["tensorflow-cpu", "tensorflow-intel", "tensorflow-rocm"]
+    for candidate in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(candidate)
     return None
 
 

@@ -445,11 +445,11 @@ def _close(handle: int | None) -> None:
         os.close(handle)
 
 
-def _is_locked(handle: int, draft: Path) -> bool:
-    """Lock a draft if the file system can; return whether it still has its name."""
+def _is_locked(handle: int, path: Path) -> bool:
+    """Lock a file if the file system can; return whether it still has its name."""
     with suppress(OSError):
         lock(handle)
-    return _has_name(handle, draft)
+    return _has_name(handle, path)
 
 
 def _has_name(handle: int, path: Path) -> bool:
@@ -511,11 +511,6 @@ def _hold(path: Path) -> TextIO:
     """Lock a file that still has its name once it is locked."""
     while True:
         file = path.open("w")
-        with suppress(OSError):  # the file system may have no locks
-            lock(file.fileno())
-        try:
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                return file
-        except FileNotFoundError:
-            pass  # The process before has removed it: make a new one.
-        file.close()
+        if _is_locked(file.fileno(), path):
+            return file
+        file.close()  # the process before has removed it

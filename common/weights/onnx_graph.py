@@ -68,21 +68,13 @@ class Graph:
 
     def input(self, name: str, shape: Sequence[int | str]) -> str:
         """Add an input of float32; a name in its shape stands for any length."""
-        onnx = _onnx()
-        element_type = onnx.TensorProto.FLOAT
-        self._inputs.append(
-            onnx.helper.make_tensor_value_info(name, element_type, shape)
-        )
+        self._inputs.append(_float_tensor(name, shape))
         return name
 
     def output(self, name: str, tensor: str, shape: Sequence[int | str]) -> None:
         """Name a tensor of float32 as an output."""
-        onnx = _onnx()
-        self.nodes.append(onnx.helper.make_node("Identity", [tensor], [name]))
-        element_type = onnx.TensorProto.FLOAT
-        self._outputs.append(
-            onnx.helper.make_tensor_value_info(name, element_type, shape)
-        )
+        self.nodes.append(_onnx().helper.make_node("Identity", [tensor], [name]))
+        self._outputs.append(_float_tensor(name, shape))
 
     def length(self, tensor: str, axis: int) -> str:
         """Return the length of an axis, int64 [1]."""
@@ -189,6 +181,11 @@ class Graph:
             made = _onnx().numpy_helper.from_array(np.ascontiguousarray(array), name)
             self._initializers.append(made)
         return self._constants[key]
+
+
+def _float_tensor(name: str, shape: Sequence[int | str]) -> Any:
+    onnx = _onnx()
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 
 
 def write_graphs(folder: Path, **graphs: Graph) -> None:

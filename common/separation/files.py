@@ -257,8 +257,8 @@ def separated_blocks(
     """
     delay = delay or Delay()
     rate = separator.sample_rate if form.rate == "model" else sound.sample_rate
-    with _progress(separator, sound, progress, delay) as tell:
-        for mixture, estimates in _rated(separator, sound, form, delay):
+    with _progress(separator, sound, progress, delay) as report:
+        for mixture, estimates in _full_band(separator, sound, form, delay):
             _complete(mixture, estimates, separator.sources, form.remainder)
             delay.written += mixture.shape[1] / rate
             if form.two_stems:
@@ -266,7 +266,7 @@ def separated_blocks(
                 yield mixture, np.stack([target, mixture - target])
             else:
                 yield mixture, estimates
-            tell(delay.written)
+            report(delay.written)
 
 
 def _complete(
@@ -283,13 +283,13 @@ def _complete(
     estimates[index] = mixture - others.sum(0, dtype=np.float64)
 
 
-def _rated(
+def _full_band(
     separator: Separator, sound: Excerpt, form: Form, delay: Delay
 ) -> Iterator[Pair]:
     """Yield [channels, n] and [sources, channels, n] at the rate of the stems.
 
-    The sound above the band of a model of a lower rate is divided among its sources.
-    If the sources are not the whole mixture, the rest takes part as one more source.
+    The sound above the band of a model of a lower rate is divided among its sources. If
+    these do not add up to the mixture, the rest of it counts as one more source.
     """
     model, rate = separator.sample_rate, sound.sample_rate
     if form.rate == "model" or model >= rate or form.remainder:
@@ -388,7 +388,7 @@ def _progress(
     progress(0.0)
     with _bar(sound.path.name, seconds) as bar:
 
-        def tell(done: float) -> None:
+        def report(done: float) -> None:
             nonlocal most
             if most < done < seconds < math.inf:
                 progress(done / seconds)
@@ -398,10 +398,10 @@ def _progress(
 
         if separator.watch and seconds < math.inf:
             separator.watch(
-                lambda part: tell(min(seconds, delay.written + part * added))
+                lambda part: report(min(seconds, delay.written + part * added))
             )
         try:
-            yield tell
+            yield report
         finally:
             if separator.watch:
                 separator.watch(None)

@@ -36,7 +36,7 @@ def test_silence_and_sounds_that_are_too_short_have_none(speech):
     assert np.isnan(stoi(speech[:, :1000], speech[:, :1000], 8000)).all()
 
 
-def test_pystoi_which_fails_on_less_than_a_frame_does_not_get_it(speech, monkeypatch):
+def test_a_sound_of_less_than_a_frame_of_pystoi_has_none(speech, monkeypatch):
     monkeypatch.setitem(sys.modules, "pystoi", types.ModuleType("pystoi"))
     assert np.isnan(stoi(speech[:, :200], speech[:, :200], 8000)).all()
 

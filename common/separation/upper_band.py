@@ -73,7 +73,7 @@ def complete(
 
 
 def _fft_length(samples: int) -> int:
-    """Return the next length without a prime factor above 5, for a fast transform.
+    """Return the smallest length from samples on without a prime factor above 5.
 
     The 1412 samples of a window at 44.1 kHz are 4 times a prime.
     """

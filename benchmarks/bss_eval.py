@@ -64,11 +64,10 @@ def _stem(
 ) -> np.ndarray:
     """Make a stem, float32 [2, samples]: coloured noise, or recordings repeated."""
     from common import audio
-    from common.corpora.recordings import SUFFIXES
     from common.corpora.sound_files import sounds
 
     if recordings:
-        files = sounds(recordings, SUFFIXES)
+        files = sounds(recordings, audio.SUFFIXES)
         wave, _ = audio.read(files[number % len(files)])
         return np.stack([np.resize(wave[0], samples), np.resize(wave[-1], samples)])
     wave = 0.03 * rng.standard_normal([2, samples], dtype=np.float32)

@@ -19,6 +19,7 @@ from common.config import ConfigError
 from common.corpora import (
     catalogue,
     ccmixter,
+    completeness,
     dsd100,
     grouping,
     moisesdb,
@@ -399,7 +400,7 @@ def _folders(corpora: Corpora, root: Path) -> Splits:
 
 
 def _all_folders(corpora: Corpora, root: Path) -> list[UnpairedSong]:
-    split = "train" if song_folders.is_divided(root) else None
+    split = "train" if completeness.has_splits(root) else None
     return _unmarked(song_folders.tracks(root, split))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.corpora import (
     ccmixter,
+    completeness,
     dsd100,
     fuss,
     mir1k,
@@ -23,7 +24,6 @@ from common.corpora import (
     song_folders,
     speaker_mixtures,
 )
-from common.corpora.completeness import HELD_OUT
 from common.corpora.track import CorpusError, Options, Track
 
 Reader = Callable[[Path, str, Options], list[Track]]
@@ -70,8 +70,15 @@ def _dsd100(root: Path, split: str, options: Options) -> list[Track]:
     """Return a split; a fixed tenth of the training songs is the validation split."""
     if split == "test":
         return dsd100.tracks(root, "test", skip=options.skip)
+    completeness.expect_split(dsd100.CORPUS, split)
     songs = dsd100.tracks(root, "train", skip=options.skip)
-    return reading.divide(songs, HELD_OUT)[split == "valid"]
+    part = completeness.training_part(songs, split)
+    if not part:
+        raise CorpusError(
+            f"{dsd100.CORPUS}: the split {split!r} is empty, because {root} holds one "
+            "song for train and valid; unpack the corpus there."
+        )
+    return part
 
 
 def _mir1k(root: Path, split: str, options: Options) -> list[Track]:

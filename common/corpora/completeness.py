@@ -38,7 +38,7 @@ def complete(corpus: str, laid_out: Iterable[Row], *, skip: bool = False) -> lis
         CorpusError: A file is missing; with ``skip``, every track lacks one.
     """
     rows = list(laid_out)
-    files_of_rows = [_files(row) for row in rows]
+    files_of_rows = [files_of(row) for row in rows]
     missing = reading.missing(itertools.chain.from_iterable(files_of_rows))
     firsts = [next((f for f in files if f in missing), None) for files in files_of_rows]
     complete = [row for row, first in zip(rows, firsts, strict=True) if first is None]
@@ -49,7 +49,8 @@ def complete(corpus: str, laid_out: Iterable[Row], *, skip: bool = False) -> lis
     return complete
 
 
-def _files(row: Row) -> list[Path]:
+def files_of(row: Row) -> list[Path]:
+    """Return the files of all sounds of a track, the mixture's last."""
     sounds = [*row[1].values(), *([row[2]] if row[2] is not None else [])]
     return [file for sound in sounds for file in waveforms.files(sound)]
 
@@ -97,6 +98,11 @@ def expect_split(corpus: str, split: str, splits: Iterable[str] = SPLITS) -> Non
         raise CorpusError(f"{corpus}: no split {split!r}; it has {', '.join(splits)}.")
 
 
+def has_splits(folder: Path) -> bool:
+    """Return whether a folder holds folders of splits."""
+    return any((folder / split).is_dir() for split in SPLITS)
+
+
 def split_folder(
     corpus: str, root: Path | str, split: str | None, purpose: str
 ) -> Path:
@@ -114,9 +120,22 @@ def split_folder(
     if split is not None:
         expect_split(corpus, split)
     folder = reading.folder_of(corpus, user_path(root), purpose)
-    if split is None or not any((folder / name).is_dir() for name in SPLITS):
+    if split is None or not has_splits(folder):
         return folder
     return reading.folder_of(corpus, folder / split, purpose)
+
+
+def training_part(items: Sequence[Item], split: str) -> list[Item]:
+    """Return the items of a training set for train, or its fixed tenth for valid.
+
+    A single item is for train.
+
+    >>> [len(training_part(range(20), split)) for split in ("train", "valid")]
+    [18, 2]
+    """
+    if len(items) < 2:
+        return list(items) if split == "train" else []
+    return reading.divide(items, HELD_OUT)[split == "valid"]
 
 
 def part_of(corpus: str, items: Sequence[Item], split: str) -> list[Item]:

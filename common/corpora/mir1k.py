@@ -1,8 +1,8 @@
 """MIR-1K: karaoke clips of Chinese pop songs, the accompaniment left, the voice right.
 
-``MIR-1K/Wavfile/<singer>_<song>_<clip>.wav`` are 1000 clips of 16 kHz,
-``MIR-1K/UndividedWavfile/<singer>_<song>.wav`` the 110 songs that they are cut from.
-The mixture is the sum of the two channels. Where ``Wavfile`` holds the folders
+``MIR-1K/Wavfile/<singer>_<song>_<clip>.wav`` are 1000 clips of 16 kHz; the 110 songs
+that they are cut from, in ``MIR-1K/UndividedWavfile``, are not read. The mixture is the
+sum of the two channels. Where ``Wavfile`` holds the folders
 ``train``, ``dev`` and ``test``, as the copy of Huang et al. does (171, 4 and 825 clips,
 both sources of a clip equally loud), these are the splits.
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
@@ -28,22 +27,18 @@ from common.files import user_path
 LOG = logging.getLogger(__name__)
 
 CORPUS = "MIR-1K"
-FOLDERS = {"clips": "Wavfile", "songs": "UndividedWavfile"}
+FOLDER = "Wavfile"
+CLIP = "<singer>_<song>_<clip>.wav"
 CHANNELS = {"vocals": 1, "accompaniment": 0}
 TRAIN_SINGERS = ("abjones", "amy")
 """The male and the female singer of the usual training set."""
-TOTALS = {"clips": 1000, "songs": 110}
+COUNT = 1000
+"""Clips of the published corpus."""
 DIVISION = {"train": ("train", 171), "valid": ("dev", 4), "test": ("test", 825)}
 """Folder and number of clips of each split of Huang et al."""
 
 
-def tracks(
-    root: Path | str,
-    split: str,
-    *,
-    units: str = "clips",
-    train_singers: Sequence[str] = TRAIN_SINGERS,
-) -> list[Track]:
+def tracks(root: Path | str, split: str) -> list[Track]:
     """Return a split as tracks of ``vocals`` and ``accompaniment``.
 
     Folders ``train``, ``dev`` and ``test`` are the splits where they exist. Otherwise
@@ -54,8 +49,6 @@ def tracks(
     Args:
         root: The folder MIR-1K, or the one that holds it.
         split: ``"train"``, ``"valid"`` or ``"test"`` (all other singers).
-        units: ``"clips"`` or ``"songs"``.
-        train_singers: Singers of train and valid, where no folders divide the clips.
 
     Returns:
         Tracks by name, whose mixture is the sum of their sources.
@@ -64,13 +57,9 @@ def tracks(
         CorpusError: The split is empty, or a file does not have two channels.
     """
     completeness.expect_split(CORPUS, split)
-    if units not in FOLDERS:
-        raise CorpusError(f"{CORPUS}: units={units!r}; expected {', '.join(FOLDERS)}.")
-    clips = _find(user_path(root), FOLDERS[units])
-    if units == "clips" and is_divided(clips):
-        chosen = _folder(clips, split)
-    else:
-        chosen = _undivided(clips, split, units, train_singers)
+    clips = _find(user_path(root))
+    is_divided = any((clips / folder).is_dir() for folder, _ in DIVISION.values())
+    chosen = _folder(clips, split) if is_divided else _undivided(clips, split)
     _check_channels(chosen)
     return reading.make_tracks(
         (file.stem, {name: Channel(file, at) for name, at in CHANNELS.items()}, None)
@@ -78,33 +67,25 @@ def tracks(
     )
 
 
-def is_divided(root: Path) -> bool:
-    """Return whether a folder of clips has the folders of Huang et al."""
-    return any((root / folder).is_dir() for folder, _ in DIVISION.values())
-
-
 def _folder(clips: Path, split: str) -> list[Path]:
     folder, count = DIVISION[split]
-    purpose = "<singer>_<song>_<clip>.wav"
-    files = _sounds(reading.folder_of(CORPUS, clips / folder, purpose))
+    files = _sounds(reading.folder_of(CORPUS, clips / folder, CLIP))
     LOG.info("%s: %r is the folder %s, as Huang et al. divide", CORPUS, split, folder)
     completeness.expect_count(CORPUS, split, len(files), [count])
     return files
 
 
-def _undivided(
-    clips: Path, split: str, units: str, train_singers: Sequence[str]
-) -> list[Path]:
+def _undivided(clips: Path, split: str) -> list[Path]:
     files = _sounds(clips)
     _warn_undivided(clips)
-    completeness.expect_count(CORPUS, "all", len(files), [TOTALS[units]])
-    chosen = _part(files, split, train_singers)
+    completeness.expect_count(CORPUS, "all", len(files), [COUNT])
+    chosen = _part(files, split)
     if not chosen:
         singers = sorted({_singer(file) for file in files})
         raise CorpusError(
             f"{CORPUS}: the split {split!r} is empty: {clips} holds the singers "
-            f"{', '.join(singers)}; train_singers={', '.join(train_singers)} leaves "
-            "none for it."
+            f"{', '.join(singers)}; {' and '.join(TRAIN_SINGERS)} are for train and "
+            "valid, all others for test; unpack the corpus there."
         )
     return chosen
 
@@ -123,20 +104,16 @@ def _warn_undivided(clips: Path) -> None:
 def _sounds(clips: Path) -> list[Path]:
     files = sound_files.sounds(clips, ".wav")
     if not files:
-        raise CorpusError(
-            f"{CORPUS}: {clips} should hold <singer>_<song>_<clip>.wav and holds "
-            f"{reading.contents(clips)}; unpack the corpus there."
-        )
+        raise reading.misplaced(CORPUS, clips, CLIP)
     return files
 
 
-def _find(root: Path, folder: str) -> Path:
-    purpose = f"MIR-1K with its folder {folder}"
-    reading.folder_of(CORPUS, root, purpose)
+def _find(root: Path) -> Path:
+    reading.folder_of(CORPUS, root, f"MIR-1K with its folder {FOLDER}")
     for parent in (root, *reading.subfolders(root)):
-        if (parent / folder).is_dir():
-            return parent / folder
-    return reading.folder_of(CORPUS, root / folder, "<singer>_<song>_<clip>.wav")
+        if (parent / FOLDER).is_dir():
+            return parent / FOLDER
+    return reading.folder_of(CORPUS, root / FOLDER, CLIP)
 
 
 def _singer(file: Path) -> str:
@@ -147,17 +124,13 @@ def _song(file: Path) -> str:
     return "_".join(file.stem.split("_")[:2])
 
 
-def _part(files: list[Path], split: str, train_singers: Sequence[str]) -> list[Path]:
-    training = [file for file in files if _singer(file) in train_singers]
+def _part(files: list[Path], split: str) -> list[Path]:
+    training = [file for file in files if _singer(file) in TRAIN_SINGERS]
     if split == "test":
         return [file for file in files if file not in set(training)]
     songs = sorted({_song(file) for file in training})
-    if len(songs) < 2:
-        return training if split == "train" else []
-    held_out = set(reading.divide(songs, completeness.HELD_OUT)[1])
-    return [
-        file for file in training if (_song(file) in held_out) == (split == "valid")
-    ]
+    chosen = set(completeness.training_part(songs, split))
+    return [file for file in training if _song(file) in chosen]
 
 
 def _check_channels(files: list[Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,10 +28,13 @@ LOSS_SHARE = 0.05
 """Largest share of its longest sound that a track may lose."""
 LOSS_SECONDS = 0.5
 """Length that a track may lose even if that is a larger share."""
+SEED = 42
+"""Seed of the division of a corpus that has no splits, the same on every machine."""
 _may_cut: ContextVar[bool] = ContextVar("may_cut", default=False)
 FileSound = Path | Channel | Sum
 """A sound in files, whose rate and length can be probed."""
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def folder_of(corpus: str, folder: Path, purpose: str) -> Path:
@@ -67,6 +70,23 @@ def contents(folder: Path) -> str:
     return ", ".join(entries[:5]) + (", ..." if len(entries) > 5 else "") or "nothing"
 
 
+def misplaced(
+    corpus: str, folder: Path, expected: str, cure: str = "unpack the corpus there"
+) -> CorpusError:
+    """Return the error for a folder that holds something else than a corpus.
+
+    Args:
+        corpus: Name of the layout, with the split if the folder is that of a split.
+        folder: The folder.
+        expected: Files or folders that it should hold.
+        cure: What to do.
+    """
+    return CorpusError(
+        f"{corpus}: {folder} should hold {expected} and holds {contents(folder)}; "
+        f"{cure}."
+    )
+
+
 def subfolders(folder: Path) -> list[Path]:
     """Return the subfolders of a folder by name, without hidden and system ones."""
     entries = (path for path in folder.iterdir() if not sound_files.is_junk(path.name))
@@ -95,17 +115,31 @@ def readable(
     ({}, [PosixPath('not/there.wav')])
     """
     unique = list(dict.fromkeys(files))
-    batches = [unique[at : at + BATCH] for at in range(0, len(unique), BATCH)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        results = [result for part in pool.map(_measure, batches) for result in part]
     infos: dict[Path, audio.AudioInfo] = {}
     faults: dict[Path, audio.AudioError] = {}
-    for file, result in zip(unique, results, strict=True):
+    for file, result in zip(unique, in_batches(_measure, unique), strict=True):
         if isinstance(result, audio.AudioError):
             faults[file] = result
         else:
             infos[file] = result
     return infos, faults
+
+
+def in_batches(
+    function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]
+) -> list[Result]:
+    """Call a function with batches of items in threads, and join its results.
+
+    Args:
+        function: Function from a batch to its results.
+        items: The items.
+
+    >>> in_batches(lambda batch: [2 * item for item in batch], range(3))
+    [0, 2, 4]
+    """
+    batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [result for part in pool.map(function, batches) for result in part]
 
 
 def missing(files: Iterable[Path]) -> set[Path]:
@@ -269,15 +303,12 @@ def _warn_once(sentence: str) -> None:
     LOG.warning(sentence)
 
 
-def divide(
-    items: Sequence[Item], share: float, seed: int = 42
-) -> tuple[list[Item], list[Item]]:
+def divide(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
     """Divide a list at random by a fixed seed, keeping the order within the parts.
 
     Args:
         items: The list.
         share: Share of the second part, which has at least one item.
-        seed: Seed of the division.
 
     Returns:
         The larger and the smaller part.
@@ -286,6 +317,6 @@ def divide(
     [18, 2]
     """
     count = max(1, round(share * len(items)))
-    chosen = set(np.random.default_rng(seed).permutation(len(items))[:count].tolist())
+    chosen = set(np.random.default_rng(SEED).permutation(len(items))[:count].tolist())
     first = [item for index, item in enumerate(items) if index not in chosen]
     return first, [items[index] for index in sorted(chosen)]

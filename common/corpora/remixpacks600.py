@@ -7,25 +7,18 @@ never published, and its authors tested on MUSDB18.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
 from common.corpora.mix_folders import SUFFIXES
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import Track
 from common.files import user_path
 
 CORPUS = "RemixPacks600"
 SOURCES = ("vocals", "drums", "bass", "other")
 
 
-def tracks(
-    root: Path | str,
-    split: str,
-    *,
-    sources: Sequence[str] = SOURCES,
-    skip: bool = False,
-) -> list[Track]:
+def tracks(root: Path | str, split: str, *, skip: bool = False) -> list[Track]:
     """Return songs as tracks of four sources, whose mixture is their sum.
 
     Without a folder for valid a fixed tenth of the training songs is held out.
@@ -33,7 +26,6 @@ def tracks(
     Args:
         root: Folder of the corpus, or one that holds ``remixpacks600``.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        sources: Names of the files, without suffix.
         skip: Leave out songs that lack a file, with a warning, instead of raising.
 
     Returns:
@@ -45,7 +37,7 @@ def tracks(
     completeness.expect_split(CORPUS, split)
     songs = _songs(user_path(root), split)
     rows = [
-        (song.name, {name: _file(song, name) for name in sources}, None)
+        (song.name, {name: _file(song, name) for name in SOURCES}, None)
         for song in songs
     ]
     return reading.make_tracks(completeness.complete(CORPUS, rows, skip=skip))
@@ -57,16 +49,17 @@ def _songs(root: Path, split: str) -> list[Path]:
     if folder is not None:
         songs = reading.subfolders(folder)
         if split == "train" and _folder(root, "valid") is None:
-            songs = _part(songs, split)
+            songs = completeness.training_part(songs, split)
     else:
         folder = _folder(root, "train") if split == "valid" else None
-        songs = _part(reading.subfolders(folder), split) if folder else []
+        songs = reading.subfolders(folder) if folder else []
+        songs = completeness.training_part(songs, split)
     if not songs:
-        raise CorpusError(
-            f"{CORPUS}: the split {split!r} is empty: {folder or root} should hold "
-            f"{'a folder for each song' if folder else f'organized_{split}'} and holds "
-            f"{reading.contents(folder or root)}; those who made the collection tested "
-            "on MUSDB18."
+        raise reading.misplaced(
+            f"{CORPUS}: the split {split!r} is empty",
+            folder or root,
+            "a folder for each song" if folder else f"organized_{split}",
+            "those who made the collection tested on MUSDB18",
         )
     return songs
 
@@ -78,12 +71,6 @@ def _folder(root: Path, split: str) -> Path | None:
             if (folder / name).is_dir():
                 return folder / name
     return None
-
-
-def _part(songs: list[Path], split: str) -> list[Path]:
-    if len(songs) < 2:
-        return songs if split == "train" else []
-    return reading.divide(songs, completeness.HELD_OUT)[split == "valid"]
 
 
 def _file(song: Path, name: str) -> Path:

@@ -18,12 +18,6 @@ CORPUS = "track folders"
 MIXTURES = ("mixture", "mix")
 
 
-def is_divided(root: Path | str) -> bool:
-    """Return whether a corpus has folders of splits."""
-    root = user_path(root)
-    return any((root / split).is_dir() for split in completeness.SPLITS)
-
-
 def tracks(root: Path | str, split: str | None = None) -> list[Track]:
     """Return folders as tracks, whose sources are named after their files.
 
@@ -45,10 +39,8 @@ def tracks(root: Path | str, split: str | None = None) -> list[Track]:
         folder = folder / split
     songs = reading.subfolders(reading.folder_of(CORPUS, folder, "a folder a song"))
     if not songs:
-        raise CorpusError(
-            f"{CORPUS}: {folder} should hold a folder for each song and holds "
-            f"{reading.contents(folder)}; check the root."
-        )
+        expected = "a folder for each song"
+        raise reading.misplaced(CORPUS, folder, expected, "check the root")
     return reading.make_tracks(_row(song) for song in songs)
 
 

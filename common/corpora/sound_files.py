@@ -83,6 +83,16 @@ def find(path: Path, *suffixes: str) -> Path | None:
     return next((files[n] for n in map(_with_small_suffix, names) if n in files), None)
 
 
+def path_of(path: Path, *suffixes: str) -> Path:
+    """Return an existing file as :func:`find`, else the path with the first suffix.
+
+    >>> path_of(Path("not/there"), ".flac", ".wav")
+    PosixPath('not/there.flac')
+    """
+    first = suffixes[0] if suffixes else ""
+    return find(path, *suffixes) or path.with_name(path.name + first)
+
+
 def in_track(track: Path, name: str, key: str) -> Path:
     """Return the path of a file or folder of a track by its literal name.
 
@@ -102,7 +112,7 @@ def in_track(track: Path, name: str, key: str) -> Path:
             f"{key}={name!r}: expected a name in each folder, such as {key}=vocals.wav "
             "or without its suffix for a folder; set it to a relative name"
         )
-    return find(track / name) or track / name
+    return path_of(track / name)
 
 
 def listed(text: str, folder: Path) -> Path:

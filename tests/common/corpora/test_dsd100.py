@@ -77,3 +77,14 @@ def test_a_tenth_of_the_songs_of_training_is_the_validation(tmp_path):
     assert [len(part) for part in parts] == [18, 2]
     together = {track.name for part in parts for track in part}
     assert together == {track.name for track in dsd100.tracks(root, "train")}
+
+
+def test_a_corpus_that_cannot_be_divided_raises(tmp_path):
+    root = miniature.write_dsd100(
+        tmp_path, sample_rate=8000, seconds=0.1, train=1, test=1
+    )
+    assert len(catalogue.tracks("dsd100", root, "train")) == 1
+    with pytest.raises(CorpusError, match=r"'valid' is empty, because .* one song"):
+        catalogue.tracks("dsd100", root, "valid")
+    with pytest.raises(CorpusError, match="no split 'eval'; it has train, valid, test"):
+        catalogue.tracks("dsd100", root, "eval")

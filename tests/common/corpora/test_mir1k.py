@@ -38,8 +38,6 @@ def test_the_voice_is_the_right_channel(root, caplog):
     assert [each.shape for each in waves] == [(1, 80)] * 2
     assert [each[0, 0] for each in waves] == [-0.5, 0.25]
     assert "'all' has 12 tracks, the published set 1000" in caplog.text
-    (song,) = mir1k.tracks(root, "test", units="songs")
-    assert song.name == "bobon_1"
 
 
 def test_songs_are_held_out_whole(root):
@@ -52,11 +50,6 @@ def test_songs_are_held_out_whole(root):
     songs = [{name.rsplit("_", 1)[0] for name in part} for part in (train, valid)]
     assert not songs[0] & songs[1]
     assert len(songs[1]) == 1
-
-
-def test_other_singers_may_train(root):
-    tracks = mir1k.tracks(root, "test", train_singers=["bobon"])
-    assert {each.name.split("_")[0] for each in tracks} == {"abjones", "amy"}
 
 
 @pytest.fixture

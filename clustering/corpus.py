@@ -81,7 +81,7 @@ def tracks(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
     if config.sources:
         groups = {n: n.split(JOINED) for n in config.sources if n != REST}
         rest = REST if REST in config.sources else None
-        return grouping.group(listed, groups, rest=rest, complete=True)
+        return grouping.group(listed, groups, rest=rest)
     if config.dataset in ("slakh", "scaper", "snippets"):
         return grouping.numbered(listed)
     return listed

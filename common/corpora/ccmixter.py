@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import Track
 from common.files import user_path
 
 CORPUS = "CCMixter"
@@ -56,13 +56,9 @@ def _songs(root: Path) -> list[Path]:
         songs = [s for s in subfolders if any(sound_files.find(s / n) for n in names)]
         if songs:
             return songs
-    raise CorpusError(
-        f"{CORPUS}: {root} should hold ccmixter_corpus/<song>/{MIXTURE} and holds "
-        f"{reading.contents(root)}; unpack the corpus there."
-    )
+    raise reading.misplaced(CORPUS, root, f"ccmixter_corpus/<song>/{MIXTURE}")
 
 
 def _row(song: Path) -> completeness.Row:
-    paths = {source: song / name for source, name in FILES.items()}
-    files = {name: sound_files.find(file) or file for name, file in paths.items()}
-    return song.name, files, sound_files.find(song / MIXTURE) or song / MIXTURE
+    files = {name: sound_files.path_of(song / file) for name, file in FILES.items()}
+    return song.name, files, sound_files.path_of(song / MIXTURE)

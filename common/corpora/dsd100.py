@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.corpora import completeness, reading, sound_files
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import Track
 from common.files import user_path
 
 CORPUS = "DSD100"
@@ -43,11 +43,8 @@ def tracks(root: Path | str, split: str, *, skip: bool = False) -> list[Track]:
     folder = root / "Mixtures" / SPLITS[split]
     songs = reading.subfolders(reading.folder_of(CORPUS, folder, "a folder a song"))
     if not songs:
-        raise CorpusError(
-            f"{CORPUS}: the split {split!r} is empty: {folder} should hold a folder "
-            f"for each song and holds {reading.contents(folder)}; unpack the corpus "
-            "there."
-        )
+        empty = f"{CORPUS}: the split {split!r} is empty"
+        raise reading.misplaced(empty, folder, "a folder for each song")
     rows = [_row(root / "Sources" / SPLITS[split], song) for song in songs]
     rows = completeness.complete(CORPUS, rows, skip=skip)
     completeness.expect_count(CORPUS, split, len(rows), (COUNT,))
@@ -59,14 +56,10 @@ def _find_root(folder: Path) -> Path:
     for root in (folder, *reading.subfolders(folder)):
         if (root / "Mixtures").is_dir():
             return root
-    raise CorpusError(
-        f"{CORPUS}: {folder} should hold Mixtures and Sources and holds "
-        f"{reading.contents(folder)}; unpack the corpus there."
-    )
+    raise reading.misplaced(CORPUS, folder, "Mixtures and Sources")
 
 
 def _row(sources: Path, song: Path) -> completeness.Row:
-    paths = {name: sources / song.name / f"{name}.wav" for name in SOURCES}
-    files = {name: sound_files.find(file) or file for name, file in paths.items()}
-    mixture = song / "mixture.wav"
-    return song.name, files, sound_files.find(mixture) or mixture
+    folder = sources / song.name
+    files = {name: sound_files.path_of(folder / f"{name}.wav") for name in SOURCES}
+    return song.name, files, sound_files.path_of(song / "mixture.wav")

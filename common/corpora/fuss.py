@@ -120,7 +120,6 @@ def tracks(
     root: Path | str,
     split: str,
     *,
-    samples: int | None = None,
     bad: list[BadTrack] | None = None,
     first_channel: bool = False,
 ) -> list[Track]:
@@ -129,15 +128,14 @@ def tracks(
     Args:
         root: Folder of the lists, or a parent as in :func:`find_root`.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
-        samples: Length to which readers pad or cut every track, as the original program
-            does; None takes the length of each track's longest source.
         bad: Takes the examples that are left out because a file of theirs is missing,
             broken or empty; None makes each an error.
         first_channel: Take the first channel of files with several, as the original
             program does.
 
     Returns:
-        Tracks in the order of the list, named after their mixture files.
+        Tracks in the order of the list, named after their mixture files, as long as
+        their longest source.
 
     Raises:
         CorpusError: The list is missing, empty or malformed, names missing files, or
@@ -155,12 +153,12 @@ def tracks(
     _compare_size(root, split, len(examples))
     result = []
     for name, example in named.items():
-        length = max(infos[file].samples for file in example.sources)
+        samples = max(infos[file].samples for file in example.sources)
         sounds: Sequence[Sound] = example.sources
         if first_channel:
             sounds = [_first_channel(file, infos[file]) for file in example.sources]
         sources = dict(zip(source_names(len(sounds)), sounds, strict=True))
-        result.append(Track(name, rate, samples or length, sources))
+        result.append(Track(name, rate, samples, sources))
     return result
 
 

@@ -20,30 +20,27 @@ COUNT = "::"
 
 
 def group(
-    tracks: Iterable[Track],
+    tracks: Sequence[Track],
     groups: Mapping[str, Sequence[str]],
     *,
     rest: str | None = None,
-    complete: bool = False,
 ) -> list[Track]:
     """Return tracks whose sources are sums of groups of their sources.
 
-    A track keeps its mixture if every source is in a group. Otherwise its mixture is
-    the sum of the groups.
+    Tracks that lack a group are left out, with a warning. A track keeps its mixture if
+    every source is in a group. Otherwise its mixture is the sum of the groups.
 
     Args:
         tracks: The tracks.
         groups: Names or labels of the sources of each group, by the group's name.
         rest: Name of the group of all other sources, or None to leave those out.
-        complete: Leave out tracks that lack any group, with a warning; otherwise only
-            tracks without a single group are left out.
 
     Returns:
         Tracks whose sources are the groups, in the order of ``groups``.
 
     Raises:
-        CorpusError: No track has a source of a group, a source is in two groups, or no
-            track is left.
+        CorpusError: No track has a source of a group, a source is in two groups, or
+            every track lacks a group.
 
     >>> stems = {name: Path(name) for name in ("vocals", "drums", "bass")}
     >>> song = Track("a", 8000, 9, stems)
@@ -51,16 +48,14 @@ def group(
     >>> list(grouped.sources), len(grouped.sources["band"].parts)
     (['voice', 'band'], 2)
     """
-    tracks = list(tracks)
     owners = _owners(tracks, groups, rest)
     names = [*groups, *([rest] if rest is not None else [])]
     grouped = [_group(track, owners, names, rest) for track in tracks]
-    needed = len(names) if complete else 1
-    kept = [track for track in grouped if len(track.sources) >= needed]
+    kept = [track for track in grouped if len(track.sources) == len(names)]
     if not kept:
         raise CorpusError(
-            f"None of {len(tracks)} tracks has {'all' if complete else 'any'} of "
-            f"{', '.join(names)}; choose other groups."
+            f"None of {len(tracks)} tracks has all of {', '.join(names)}; choose other "
+            "groups."
         )
     if len(kept) < len(tracks):
         LOG.warning(
@@ -70,13 +65,6 @@ def group(
             ", ".join(names),
         )
     return kept
-
-
-def by_label(tracks: Iterable[Track]) -> list[Track]:
-    """Return tracks whose sources are the sums of each label, such as ``piano``."""
-    tracks = list(tracks)
-    labels = dict.fromkeys(label(name) for track in tracks for name in track.sources)
-    return group(tracks, {name: [name] for name in labels})
 
 
 def numbered(tracks: Iterable[Track]) -> list[Track]:

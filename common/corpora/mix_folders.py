@@ -15,6 +15,7 @@ from common.corpora.track import CorpusError, Track
 from common.files import user_path
 
 CORPUS = "mix folders"
+MIX = "mix"
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 
 
@@ -22,7 +23,6 @@ def tracks(
     root: Path | str,
     split: str | None,
     *,
-    mix: str = "mix",
     sources: Sequence[str] | None = None,
     skip: bool = False,
 ) -> list[Track]:
@@ -31,7 +31,6 @@ def tracks(
     Args:
         root: Folder of the corpus.
         split: ``"train"``, ``"valid"`` or ``"test"``; None takes the root itself.
-        mix: Folder of the mixtures; if it is absent they are the sums.
         sources: Folders of the sources, in this order; None takes all but ``mix``.
         skip: Leave out names that a folder lacks, with a warning, instead of raising.
 
@@ -46,14 +45,12 @@ def tracks(
         sources = [
             subfolder.name
             for subfolder in reading.subfolders(folder)
-            if subfolder.name != mix
+            if subfolder.name != MIX
         ]
     if not sources:
-        raise CorpusError(
-            f"{CORPUS}: {folder} should hold a folder for each source and holds "
-            f"{reading.contents(folder)}; check the root."
-        )
-    laid_out = rows(CORPUS, folder, mix if (folder / mix).is_dir() else None, sources)
+        expected = "a folder for each source"
+        raise reading.misplaced(CORPUS, folder, expected, "check the root")
+    laid_out = rows(CORPUS, folder, MIX if (folder / MIX).is_dir() else None, sources)
     if split is not None and folder == user_path(root):
         laid_out = completeness.part_of(CORPUS, laid_out, split)
     return reading.make_tracks(completeness.complete(CORPUS, laid_out, skip=skip))

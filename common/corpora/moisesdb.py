@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.corpora import completeness, reading, sound_files, waveforms
+from common.corpora import completeness, reading, sound_files
 from common.corpora.track import CorpusError, Sum, Track
 from common.files import user_path
 
@@ -103,16 +103,10 @@ def songs(root: Path | str, *, skip: bool = False) -> list[Song]:
 def _song_folders(root: Path) -> list[Path]:
     reading.folder_of(CORPUS, root, "moisesdb_v0.1")
     for folder in (root, *reading.subfolders(root)):
-        subfolders = reading.subfolders(folder)
-        song_folders = [
-            subfolder for subfolder in subfolders if (subfolder / INDEX).is_file()
-        ]
-        if song_folders:
-            return song_folders
-    raise CorpusError(
-        f"{CORPUS}: {root} should hold moisesdb_v0.1/<song>/{INDEX} and holds "
-        f"{reading.contents(root)}; unpack the corpus there."
-    )
+        found = [s for s in reading.subfolders(folder) if (s / INDEX).is_file()]
+        if found:
+            return found
+    raise reading.misplaced(CORPUS, root, f"moisesdb_v0.1/<song>/{INDEX}")
 
 
 def _describe(folder: Path) -> _Described:
@@ -150,7 +144,7 @@ def _describe(folder: Path) -> _Described:
 
 def _file(folder: Path, track: Mapping[str, Any]) -> Path:
     name = f"{_plain_name(track['id'])}.{_plain_name(track['extension'])}"
-    return sound_files.find(folder / name) or folder / name
+    return sound_files.path_of(folder / name)
 
 
 def _plain_name(name: object) -> str:
@@ -173,7 +167,7 @@ def _sum(files: Sequence[Path]) -> Path | Sum:
 
 def _one_rate(rows: Sequence[completeness.Row], skip: bool) -> list[completeness.Row]:
     """Return the songs whose files have one rate, so that they can be added up."""
-    files = {row[0]: _files(row) for row in rows}
+    files = {row[0]: completeness.files_of(row) for row in rows}
     infos = reading.measure(file for paths in files.values() for file in paths)
     kept, faults = [], []
     for row in rows:
@@ -190,7 +184,3 @@ def _one_rate(rows: Sequence[completeness.Row], skip: bool) -> list[completeness
         fault = f"{CORPUS}: {fault}, first: {faults[0]}; resample one"
         completeness.report(fault, skip=skip and bool(kept))
     return kept
-
-
-def _files(row: completeness.Row) -> list[Path]:
-    return [file for sound in row[1].values() for file in waveforms.files(sound)]

@@ -270,8 +270,8 @@ def _title(stem_file: Path) -> str:
 
 
 def _laid_out(name: str, folder: Path) -> tuple[str, dict[str, Path], Path]:
-    paths = {source: folder / f"{source}.wav" for source in ("mixture", *SOURCES)}
-    files = {source: sound_files.find(file) or file for source, file in paths.items()}
+    names = ("mixture", *SOURCES)
+    files = {name: sound_files.path_of(folder / f"{name}.wav") for name in names}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing:
         raise CorpusError(

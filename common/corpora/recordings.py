@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from common import audio
-from common.corpora import sound_files
+from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError
 
 TIME_PARTS = {"train": (0.0, 0.65), "validation": (0.65, 0.75), "eval": (0.75, 1.0)}
@@ -19,7 +18,6 @@ TIME_PARTS = {"train": (0.0, 0.65), "validation": (0.65, 0.75), "eval": (0.75, 1
 FILE_SHARES = {"eval": 0.2, "validation": 0.1}
 MANY = 10
 """Kinds with this many recordings are divided by file even with --by-time."""
-THREADS = 8
 
 
 class Recording(NamedTuple):
@@ -76,12 +74,10 @@ def find_kinds(sources: Sequence[Path]) -> dict[str, list[Recording]]:
                     f"The recording {file} lies in {owner} and in {source}; name "
                     "sources that share none."
                 )
-        with ThreadPoolExecutor(THREADS) as pool:
-            infos = pool.map(audio.probe, files)
-            kinds[str(source)] = [
-                Recording(file, info.sample_rate, 0, info.samples)
-                for file, info in zip(files, infos, strict=True)
-            ]
+        kinds[str(source)] = [
+            Recording(file, info.sample_rate, 0, info.samples)
+            for file, info in reading.measure(files).items()
+        ]
     return kinds
 
 

@@ -28,25 +28,13 @@ TOLERANCE_SECONDS = 0.1
 """Largest difference between event and soundscape, because resampling rounds."""
 
 
-def tracks(
-    root: Path | str,
-    split: str | None,
-    *,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    rest: str | None = None,
-    complete: bool = False,
-    skip: bool = False,
-) -> list[Track]:
-    """Return soundscapes as tracks of their events.
+def tracks(root: Path | str, split: str | None, *, skip: bool = False) -> list[Track]:
+    """Return soundscapes as tracks of their events, ``dog::0``, ``dog::1``, ``car::0``.
 
     Args:
         root: Folder of the corpus; without folders of splits a tenth of the soundscapes
             is held out for each of valid and test.
         split: ``"train"``, ``"valid"`` or ``"test"``; None takes the root itself.
-        groups: Labels of the events of each source, by its name; None makes every event
-            a source, ``dog::0``, ``dog::1``, ``car::0``.
-        rest: Name of the group of all other labels.
-        complete: Leave out soundscapes that lack a group, as :func:`grouping.group`.
         skip: Leave out soundscapes that lack a file, with a warning, instead of
             raising.
 
@@ -60,19 +48,15 @@ def tracks(
     folder = completeness.split_folder(CORPUS, root, split, "soundscapes (*.jams)")
     jams_files = sound_files.sounds(folder, ".jams")
     if not jams_files:
-        raise CorpusError(
-            f"{CORPUS}: {folder} should hold soundscapes (*.jams, *.wav) and holds "
-            f"{reading.contents(folder)}; check the root."
-        )
+        expected = "soundscapes (*.jams, *.wav)"
+        raise reading.misplaced(CORPUS, folder, expected, "check the root")
     if split is not None and folder == user_path(root):
         jams_files = completeness.part_of(CORPUS, jams_files, split)
     rows = [_lay_out(jams) for jams in jams_files]
     rows = completeness.complete(CORPUS, rows, skip=skip)
     tracks = reading.make_tracks(rows, allow_cut=True)
     _check_lengths(tracks)
-    if groups is None:
-        return tracks
-    return grouping.group(tracks, groups, rest=rest, complete=complete)
+    return tracks
 
 
 def _lay_out(jams: Path) -> completeness.Row:
@@ -185,11 +169,7 @@ def _of_the_fork(events: Sequence[Mapping[str, Any]], folder: Path) -> list[Path
             "audio_path, which others have; generate the soundscape again."
         )
     paths = [folder.joinpath(*PureWindowsPath(str(name)).parts) for name in named]
-    return [
-        # Names have no suffix, and may have a dot.
-        sound_files.find(path, *SUFFIXES) or path.with_name(path.name + SUFFIXES[0])
-        for path in paths
-    ]
+    return [sound_files.path_of(path, *SUFFIXES) for path in paths]
 
 
 def _numbered(folder: Path) -> list[Path]:

@@ -34,47 +34,29 @@ COUNTS = {"train": (1500, 1289), "valid": (375, 270), "test": (225, 151)}
 SUFFIXES = (".flac", ".wav")
 
 
-def tracks(
-    root: Path | str,
-    split: str,
-    *,
-    groups: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
-    rest: str | None = None,
-    complete: bool = False,
-    skip: bool = False,
-) -> list[Track]:
-    """Return a split as tracks of instruments, or of groups of them.
+def tracks(root: Path | str, split: str, *, skip: bool = False) -> list[Track]:
+    """Return a split as tracks of stems, ``piano::0``, ``piano::1``, ``drums::0``.
+
+    The names are ``drums`` and those of :data:`FAMILIES`.
 
     Args:
         root: Folder of the corpus, or one that holds it.
         split: ``"train"``, ``"valid"``, ``"test"`` or ``"omitted"``.
-        groups: Instruments that are sources, such as ``["piano", "guitar", "bass",
-            "drums"]``, or groups of them by name; None makes every stem a source,
-            ``piano::0``, ``piano::1``, ``drums::0``. Names are ``drums`` and those of
-            :data:`FAMILIES`.
-        rest: Name of the group of all others; None leaves them out, also from the
-            mixture.
-        complete: Leave out tracks that lack a group, as :func:`grouping.group`.
         skip: Leave out tracks that lack a file, with a warning, instead of raising.
 
     Returns:
         Tracks sorted by name.
 
     Raises:
-        CorpusError: A stem is declared as rendered but absent, a metadata.yaml cannot
-            be read, or no track has a group.
+        CorpusError: A stem is declared as rendered but absent, or a metadata.yaml
+            cannot be read.
     """
     completeness.expect_split(CORPUS, split, SPLITS)
     folders = _folders(user_path(root), split)
     with ThreadPoolExecutor(reading.THREADS) as pool:
         rows = list(pool.map(_lay_out, folders))
     rendered = _without_faults(rows, skip)
-    tracks = reading.make_tracks(completeness.complete(CORPUS, rendered, skip=skip))
-    if groups is None:
-        return tracks
-    if not isinstance(groups, Mapping):
-        groups = {group: [group] for group in groups}
-    return grouping.group(tracks, groups, rest=rest, complete=complete)
+    return reading.make_tracks(completeness.complete(CORPUS, rendered, skip=skip))
 
 
 def _folders(root: Path, split: str) -> list[Path]:
@@ -90,11 +72,8 @@ def _folders(root: Path, split: str) -> list[Path]:
     else:
         folder, folders = root, _undivided(root, split)
     if not folders:
-        raise CorpusError(
-            f"{CORPUS}: the split {split!r} is empty: {folder} should hold "
-            f"TrackXXXXX/metadata.yaml and holds {reading.contents(folder)}; unpack "
-            "the corpus there."
-        )
+        empty = f"{CORPUS}: the split {split!r} is empty"
+        raise reading.misplaced(empty, folder, "TrackXXXXX/metadata.yaml")
     return folders
 
 
@@ -108,16 +87,16 @@ def _undivided(root: Path, split: str) -> list[Path]:
 
 
 def _track_folders(folder: Path) -> list[Path]:
-    subfolders = reading.subfolders(folder)
-    return [
-        subfolder for subfolder in subfolders if (subfolder / "metadata.yaml").is_file()
-    ]
+    folders = reading.subfolders(folder)
+    return [track for track in folders if (track / "metadata.yaml").is_file()]
 
 
 def _lay_out(folder: Path) -> tuple[completeness.Row, str | None]:
     """Return the files of a track, and its fault if there is one."""
     stems = rendered_stems(folder)
-    files = {name: _file(folder / "stems", name) for name in stems}
+    files = {
+        name: sound_files.path_of(folder / "stems" / name, *SUFFIXES) for name in stems
+    }
     labels = [instrument(stem) for stem in stems.values()]
     sources = dict(zip(grouping.count_labels(labels), files.values(), strict=True))
     absent = [name for name, file in files.items() if not file.is_file()]
@@ -129,12 +108,8 @@ def _lay_out(folder: Path) -> tuple[completeness.Row, str | None]:
         )
     elif not stems:
         fault = f"{folder / 'metadata.yaml'} lists no stem as rendered"
-    return (folder.name, sources, _file(folder, "mix")), fault
-
-
-def _file(folder: Path, name: str) -> Path:
-    plain = folder / f"{name}{SUFFIXES[0]}"
-    return sound_files.find(folder / name, *SUFFIXES) or plain
+    mixture = sound_files.path_of(folder / "mix", *SUFFIXES)
+    return (folder.name, sources, mixture), fault
 
 
 def _without_faults(

@@ -76,15 +76,14 @@ def tracks(  # noqa: PLR0913 (each is one independent choice of the set)
     folder = _find(corpus, user_path(root), subfolder, speakers)
     count = 1 if task == "mix_single" else speakers
     sources = [f"s{number + 1}" for number in range(count)]
-    _check_folders(corpus, folder, [task, *sources, *(TASKS[task] if noise else ())])
+    sources += TASKS[task] if noise else ()
+    _check_folders(corpus, folder, [task, *sources])
     if (folder / f"s{speakers + 1}").is_dir():
         raise CorpusError(
             f"{corpus}: {folder} holds s{speakers + 1}, so its mixtures are of more "
             f"than {speakers} speakers; read them as such, or check the root."
         )
-    laid_out = mix_folders.rows(
-        corpus, folder, task, [*sources, *(TASKS[task] if noise else ())]
-    )
+    laid_out = mix_folders.rows(corpus, folder, task, sources)
     completeness.expect_count(corpus, split, len(laid_out), [COUNTS[split]])
     rows = completeness.complete(corpus, laid_out, skip=skip)
     made = reading.make_tracks(rows)
@@ -137,13 +136,8 @@ def _check(corpus: str, task: str, length: str, noise: bool) -> None:
 def _find(corpus: str, root: Path, subfolder: str, speakers: int) -> Path:
     """Return the folder of a split, or raise an error with the existing ones."""
     reading.folder_of(corpus, root, f"the mixtures, such as {subfolder}")
-    nested = root / f"{speakers}speakers"
-    bases = [
-        nested,
-        root,
-        *(folder / nested.name for folder in reading.subfolders(root)),
-    ]
-    bases += reading.subfolders(root)
+    folders, nested = reading.subfolders(root), f"{speakers}speakers"
+    bases = [root / nested, root, *(folder / nested for folder in folders), *folders]
     for base in bases:
         if (base / subfolder).is_dir():
             return base / subfolder
@@ -154,10 +148,8 @@ def _find(corpus: str, root: Path, subfolder: str, speakers: int) -> Path:
         if folder.is_dir()
     ]
     if not existing:
-        raise CorpusError(
-            f"{corpus}: {root} holds no {subfolder} but {reading.contents(root)}; "
-            "generate the mixtures there, or check the root."
-        )
+        cure = "generate the mixtures there, or check the root"
+        raise reading.misplaced(corpus, root, subfolder, cure)
     nearest = max(sorted(set(existing)), key=lambda each: _similarity(each, subfolder))
     raise CorpusError(
         f"{corpus}: {root} holds {nearest} and no {subfolder}; set "

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.corpora import reading, sound_files
-from common.corpora.track import CorpusError, Options, Track
+from common.corpora.track import Options, Track
 from common.files import user_path
 
 SUFFIX = ".wav"
@@ -41,9 +41,7 @@ def tracks(root: Path, split: str, options: Options) -> list[Track]:
         name, _, source = file.name[: -len(SUFFIX)].rpartition("_")
         sources.setdefault(name, {})[source] = file
     if not sources:
-        raise CorpusError(
-            f"template: the split {split!r} is empty: {folder} holds no "
-            f"<track>_<source>{SUFFIX} but {reading.contents(folder)}; check the root."
-        )
+        empty = f"template: the split {split!r} is empty"
+        raise reading.misplaced(empty, folder, f"<track>_<source>{SUFFIX}")
     # Rates, channels and lengths are read from the files.
     return reading.make_tracks((name, sources[name], None) for name in sources)

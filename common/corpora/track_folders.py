@@ -7,7 +7,7 @@ files, a target and its interferers. ``variable``: all other files are interfere
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from common.corpora import reading, sound_files
@@ -127,34 +127,33 @@ def variable(
     return reading.make_tracks(rows)
 
 
-def _track_folders(root: Path, split: str, layout: str) -> Iterator[Path]:
-    """Yield the track folders of a split."""
-    root = reading.folder_of(layout, user_path(root), "train and valid")
-    undivided = layout == "aligned" and not any(
-        (root / each).is_dir() for each in ("train", "valid")
-    )
-    if not undivided:
-        parent = reading.folder_of(layout, root / split, "a folder for each track")
-        folders = reading.subfolders(parent)
+def _track_folders(root: Path, split: str, layout: str) -> list[Path]:
+    """Return the track folders of a split."""
+    parent = reading.folder_of(layout, user_path(root), "train and valid")
+    if layout == "aligned" and not any(
+        (parent / each).is_dir() for each in ("train", "valid")
+    ):
+        folders = _part(parent, split)
     else:
-        parent, folders = root, reading.subfolders(root)
-        if len(folders) > 1:
-            parts = reading.divide(folders, VALIDATION_SHARE)
-            folders = parts[split == "valid"]
-            if split == "valid":
-                LOG.warning(
-                    "%s has no folders train and valid: %d of its tracks are held out",
-                    root,
-                    len(folders),
-                )
-        else:
-            folders = []
+        parent = reading.folder_of(layout, parent / split, "a folder for each track")
+        folders = reading.subfolders(parent)
     if not folders:
-        raise CorpusError(
-            f"{layout}: the split {split!r} is empty: {parent} should hold a folder "
-            f"for each track and holds {reading.contents(parent)}; check the root."
-        )
-    yield from folders
+        empty = f"{layout}: the split {split!r} is empty"
+        expected = "a folder for each track"
+        raise reading.misplaced(empty, parent, expected, "check the root")
+    return folders
+
+
+def _part(root: Path, split: str) -> list[Path]:
+    """Return the tracks of a split of a root without folders of splits."""
+    folders = reading.subfolders(root)
+    if len(folders) < 2:
+        return []
+    part = reading.divide(folders, VALIDATION_SHARE)[split == "valid"]
+    if split == "valid":
+        sentence = "%s has no folders train and valid: %d of its tracks are held out"
+        LOG.warning(sentence, root, len(part))
+    return part
 
 
 def _with_all(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,9 @@ def lossless(sounds: Iterable[Sound], sample_rate: int, channels: int) -> str:
             return "float32"
         file = sound.file if isinstance(sound, Channel) else sound
         files[file] = files.get(file, True) and isinstance(sound, Channel)
+    exact = partial(_exact, sample_rate=sample_rate, channels=channels)
     rows = list(files.items())
-    size = reading.BATCH
-    batches = [rows[at : at + size] for at in range(0, len(rows), size)]
-    with ThreadPoolExecutor(reading.THREADS) as pool:
-        exact = pool.map(lambda rows: _exact(rows, sample_rate, channels), batches)
-        return "pcm16" if all(exact) else "float32"
+    return "pcm16" if all(reading.in_batches(exact, rows)) else "float32"
 
 
 def folder_of(folder: Path, encoding: str, default: str) -> Path:
@@ -56,14 +53,16 @@ def folder_of(folder: Path, encoding: str, default: str) -> Path:
     return folder if encoding == default else Path(f"{folder}-{encoding}")
 
 
-def _exact(rows: Sequence[tuple[Path, bool]], sample_rate: int, channels: int) -> bool:
+def _exact(
+    rows: Sequence[tuple[Path, bool]], sample_rate: int, channels: int
+) -> list[bool]:
     """Return whether 16 bits keep all files; some are read for a single channel."""
-    for file, is_single in rows:
-        encoding, rate, file_channels = _format(file)
-        fits = is_single or file_channels <= channels
-        if encoding not in EXACT or rate != sample_rate or not fits:
-            return False
-    return True
+    formats = ((*_format(file), is_single) for file, is_single in rows)
+    exact = (
+        encoding in EXACT and rate == sample_rate and (single or count <= channels)
+        for encoding, rate, count, single in formats
+    )
+    return [all(exact)]
 
 
 def _format(file: Path) -> tuple[str, int, int]:

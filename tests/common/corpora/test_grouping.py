@@ -49,8 +49,6 @@ def test_a_label_selects_all_its_sources_and_a_name_one():
     assert levels(song) == {"keys": 3, "other": 12}
     (song,) = grouping.group([band], {"second": ["piano::1"], "first": ["piano"]})
     assert levels(song) == {"second": 2, "first": 1}
-    (song,) = grouping.by_label([band])
-    assert levels(song) == {"piano": 3, "guitar": 4, "drums": 8}
 
 
 def test_groups_of_groups_are_one_sum():
@@ -61,15 +59,12 @@ def test_groups_of_groups_are_one_sum():
     assert levels(song) == {"all": 15}
 
 
-def test_tracks_that_lack_a_group_are_kept_or_left_out(caplog):
+def test_tracks_that_lack_a_group_are_left_out(caplog):
     songs = [track("a", **SONG), track("b", drums=2), track("c", horn=1)]
     groups = {"vocals": ["vocals"], "drums": ["drums"]}
-    kept = grouping.group(songs, groups)
-    assert [list(each.sources) for each in kept] == [["vocals", "drums"], ["drums"]]
-    assert "1 of 3 tracks lack one of vocals, drums and are left out" in caplog.text
-    (complete,) = grouping.group(songs, groups, complete=True)
+    (complete,) = grouping.group(songs, groups)
     assert complete.name == "a"
-    assert "2 of 3 tracks" in caplog.text
+    assert "2 of 3 tracks lack one of vocals, drums and are left out" in caplog.text
 
 
 def test_sources_are_in_the_order_of_the_groups():
@@ -95,4 +90,4 @@ def test_wrong_groups_raise(groups, options, sentence):
 def test_no_complete_track_raises():
     songs = [track(vocals=1), track(drums=1)]
     with pytest.raises(CorpusError, match="None of 2 tracks has all of v, d"):
-        grouping.group(songs, {"v": ["vocals"], "d": ["drums"]}, complete=True)
+        grouping.group(songs, {"v": ["vocals"], "d": ["drums"]})

@@ -70,9 +70,6 @@ def test_events_of_both_layouts_are_named_by_label(tmp_path, write):
     assert (first.name, second.name) == ("00000000", "00000001")
     assert levels(first) == {"dog::0": 1, "car::0": 2, "dog::1": 4}
     assert first.mixture == tmp_path / "train" / "00000000.wav"
-    groups = {"animals": ["dog"]}
-    (grouped, _) = scaper_output.tracks(tmp_path, "train", groups=groups, rest="other")
-    assert levels(grouped) == {"animals": 5, "other": 2}
 
 
 def test_events_of_the_fork_may_name_their_files(tmp_path):

@@ -66,26 +66,6 @@ def test_every_rendered_stem_is_a_source(root, caplog):
     assert "'train' has 3 tracks, the published set 1500 or 1289" in caplog.text
 
 
-def test_instruments_and_groups(root):
-    names = ["piano", "guitar", "bass", "drums"]
-    with pytest.raises(CorpusError, match=r"'guitar' .* none of 3 tracks"):
-        slakh.tracks(root, "train", groups=names)
-    names.remove("guitar")
-    first, *_, last = slakh.tracks(root, "train", groups=names, rest="other")
-    levels = {name: level(sound) for name, sound in first.sources.items()}
-    assert levels == {"piano": 9, "bass": 2, "drums": 4, "other": 16}
-    assert first.mixture is not None
-    assert list(last.sources) == ["drums"]
-    groups = {"keys": ["piano"], "rhythm": ["bass", "drums"]}
-    complete = slakh.tracks(root / "slakh2100_flac_redux", "train", groups=groups)[0]
-    assert {name: level(each) for name, each in complete.sources.items()} == {
-        "keys": 9,
-        "rhythm": 6,
-    }
-    assert complete.mixture is None
-    assert len(slakh.tracks(root, "train", groups=groups, complete=True)) == 2
-
-
 def test_a_missing_rendered_stem_raises_or_its_track_is_left_out(root, caplog):
     gone = root / "slakh2100_flac_redux/train/Track00001/stems/S03.flac"
     gone.unlink()

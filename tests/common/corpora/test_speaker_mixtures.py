@@ -116,7 +116,7 @@ def test_wrong_options_raise(wsj0, options, sentence):
 
 def test_another_root_raises(tmp_path):
     (tmp_path / "audio").mkdir()
-    with pytest.raises(CorpusError, match="holds no wav8k/min/tr but audio"):
+    with pytest.raises(CorpusError, match="should hold wav8k/min/tr and holds audio"):
         speaker_mixtures.tracks(tmp_path, "train")
     with pytest.raises(CorpusError, match="no split 'tr'; it has train, valid, test"):
         speaker_mixtures.tracks(tmp_path, "tr")

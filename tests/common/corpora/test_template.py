@@ -27,5 +27,5 @@ def test_files_become_tracks_that_can_be_written_as_records(tmp_path):
 def test_an_empty_split_raises(tmp_path):
     (tmp_path / "valid").mkdir()
     (tmp_path / "valid" / "x.txt").touch()
-    with pytest.raises(CorpusError, match=r"'valid' is empty.* but x.txt"):
+    with pytest.raises(CorpusError, match=r"'valid' is empty.* and holds x.txt"):
         template.tracks(tmp_path, "valid", Options())

@@ -16,19 +16,19 @@ speaker.
 from __future__ import annotations
 
 import argparse
-import os
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy import signal
 
-from common import audio
+from common import audio, cpus
 from common.audio.resample import resample
 from common.corpora import fuss
 from common.corpora.recordings import Kinds, Recording, divide, find_kinds
@@ -117,7 +117,7 @@ def make(
     made: Counter[str] = Counter()
     with (
         replacing_folder(output, overwrite=replace) as root,
-        ThreadPoolExecutor(jobs or os.cpu_count()) as pool,
+        ThreadPoolExecutor(jobs or cpus.count()) as pool,
     ):
         for split, count in counts.items():
             work = partial(_make_example, root, split, splits[split], options)
@@ -270,13 +270,15 @@ def _check(options: MixingOptions, counts: Mapping[str, int]) -> None:
     if not counts or min(counts.values()) < 0:
         raise CorpusError(f"The numbers of mixtures are {dict(counts)}; ask for some.")
     for name in ("seconds", "sample_rate", "max_sources"):
-        if getattr(options, name) <= 0:
+        if not 0 < getattr(options, name) < math.inf:
             raise CorpusError(
-                f"{name} is {getattr(options, name)}; it must be above 0."
+                f"{name} is {getattr(options, name)}; it must be above 0 and finite."
             )
-    if options.snr_range[0] > options.snr_range[1]:
+    low, high = options.snr_range
+    if not -math.inf < low <= high < math.inf:
         raise CorpusError(
-            f"snr_range is {options.snr_range}; the lower level comes first."
+            f"snr_range is {low:g}, {high:g}; the lower level comes first, and "
+            "both are numbers of dB."
         )
     if not 0 <= options.single_share <= 1:
         raise CorpusError(
@@ -299,15 +301,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Write the set of the command line and print its counts."""
-    mixing = MixingOptions(
-        seconds=options.seconds,
-        sample_rate=options.rate,
-        max_sources=options.max_sources,
-        single_share=options.single_share,
-        snr_range=tuple(options.snr_range),
-        by_time=options.by_time,
-        seed=options.seed,
-    )
+    names = [field.name for field in fields(MixingOptions)]
+    mixing = MixingOptions(**{name: getattr(options, name) for name in names})
     made = make(
         options.sources,
         options.output,
@@ -340,7 +335,8 @@ def _parser() -> argparse.ArgumentParser:
     add("sources", nargs="+", type=Path, help="folder or file, one kind of sound each")
     add("--output", type=Path, required=True, help="folder to make")
     add("--seconds", type=float, default=defaults.seconds, help="length of a mixture")
-    add("--rate", type=int, default=defaults.sample_rate, help="sample rate in Hz")
+    rate = defaults.sample_rate
+    add("--rate", dest="sample_rate", type=int, default=rate, help="sample rate in Hz")
     add("--train", type=int, default=200, help="mixtures for training")
     add("--validation", type=int, default=20, help="mixtures for validation")
     add("--eval", type=int, default=40, help="mixtures for evaluation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -178,7 +179,9 @@ def test_an_offset_does_not_count_as_sound(tmp_path):
         ({"max_sources": 3}, "need as many kinds of sound; 2 given"),
         ({"seconds": 60.0}, "No source is left for a background of 60 s"),
         ({"seconds": 0.0}, r"seconds is 0\.0; it must be above 0"),
+        ({"seconds": math.inf}, "seconds is inf; it must be above 0 and finite"),
         ({"snr_range": (5.0, -5.0)}, "the lower level comes first"),
+        ({"snr_range": (math.nan, 5.0)}, "snr_range is nan, 5;"),
         ({"single_share": 2.0}, "must lie between 0 and 1"),
     ],
 )

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -170,18 +170,17 @@ def draw(
         )
     gains = _draw_gains(levels, config.snr_db, rng)
     scaled = np.stack(waves) * np.array(gains)[:, np.newaxis]
-    peak = max(np.abs(scaled).max(), np.abs(scaled.sum(axis=0)).max())
     annotation: Annotation = {
         "sample_rate": config.sample_rate,
         "samples": samples,
         "fade": fade,
-        "gain": float(min(1.0, writing.HEADROOM / peak)),
+        "gain": writing.headroom_gain(scaled),
         "sources": [
             {"label": label, "gain": gain, "parts": [_describe(part) for part in parts]}
             for label, gain, parts in zip(labels, gains, rows, strict=True)
         ],
     }
-    return annotation, _to_int16(scaled, annotation["gain"])
+    return annotation, writing.to_int16(scaled, annotation["gain"])
 
 
 def remake(annotation: Annotation) -> np.ndarray:
@@ -203,7 +202,7 @@ def remake(annotation: Annotation) -> np.ndarray:
         waves.append(_render(parts, samples, rate, annotation["fade"]))
         gains.append(source["gain"])
     scaled = np.stack(waves) * np.array(gains)[:, np.newaxis]
-    return _to_int16(scaled, annotation["gain"])
+    return writing.to_int16(scaled, annotation["gain"])
 
 
 def mixture_name(mixture: Mixture) -> str:
@@ -411,10 +410,6 @@ def _level_db(wave: np.ndarray) -> float:
     return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64)) + 1e-12))
 
 
-def _to_int16(scaled: np.ndarray, gain: float) -> np.ndarray:
-    return np.round(scaled * (gain * 32767)).astype(np.int16)
-
-
 def _numbered(mixture: Mixture) -> list[str]:
     return [f"s{number + 1}" for number in range(len(mixture.sources))]
 
@@ -434,33 +429,21 @@ def _write_folders(folder: Path, mixture: Mixture, names: Sequence[str]) -> str:
     return name
 
 
-def _jams(stem: str, events: Sequence[str], mixture: Mixture) -> dict[str, object]:
+def _jams(stem: str, events: Sequence[str], mixture: Mixture) -> dict[str, Any]:
     """Return the annotation of Scaper for its events, without absolute paths."""
     annotation = mixture.annotation
-    seconds = annotation["samples"] / annotation["sample_rate"]
-    levels = [_level_db(wave) for wave in mixture.sources]
-    data = []
+    first, *_ = levels = [_level_db(wave) for wave in mixture.sources]
+    listed = []
     for label, level, source in zip(
         _labels(mixture), levels, annotation["sources"], strict=True
     ):
-        first = source["parts"][0]
-        value = {
-            "label": label,
-            "role": "foreground",
-            "source_file": first["files"][0]["file"],
-            "source_time": first["start"] / first["sample_rate"],
-            "event_time": 0.0,
-            "event_duration": seconds,
-            "snr": level - levels[0],
-            "pitch_shift": None,
-            "time_stretch": None,
-        }
-        entry = {"time": 0.0, "duration": seconds, "value": value, "confidence": 1.0}
-        data.append(entry)
+        part = source["parts"][0]
+        start = part["start"] / part["sample_rate"]
+        file = part["files"][0]["file"]
+        listed.append(writing.Event(label, file, start, level - first))
     paths = {
         "soundscape_audio_path": f"{stem}.wav",
         "isolated_events_audio_path": events,
     }
-    scaper = {"namespace": "scaper", "data": data, "sandbox": {"scaper": paths}}
-    metadata = {"duration": seconds, "title": "", "jams_version": "0.3.4"}
-    return {"annotations": [scaper], "file_metadata": metadata, "sandbox": {}}
+    seconds = annotation["samples"] / annotation["sample_rate"]
+    return writing.jams(listed, seconds, paths)

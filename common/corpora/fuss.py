@@ -20,7 +20,7 @@ import numpy as np
 from common import audio
 from common.corpora import reading, sound_files
 from common.corpora.track import BadTrack, Channel, CorpusError, Sound, Track
-from common.corpora.writing import quantise, write_wav
+from common.corpora.writing import write_sum
 from common.files import user_path, write_text
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ REMOTES = {
     "licences": "FUSS_license_doc.tar.gz",
 }
 """Archives below REMOTE; ``get_fuss.sh`` fetches them."""
-LICENCE = "CC BY 4.0; the source clips are CC0 from freesound.org (FSD50K)"
 
 
 class Example(NamedTuple):
@@ -220,10 +219,9 @@ def write_example(
     stem = f"{split}/example{index:05d}"
     labels = ["background0", *(f"foreground{i}" for i in range(len(sources) - 1))]
     names = [f"{stem}.wav", *(f"{stem}_sources/{label}_sound.wav" for label in labels)]
-    pcm = quantise(sources)
-    # The sum fits 16 bits: quantise leaves room for it.
-    for name, wave in zip(names, [pcm.sum(axis=0), *pcm], strict=True):
-        write_wav(root / name, wave, sample_rate)
+    mixture, *files = names
+    named = dict(zip(files, sources, strict=True))
+    write_sum(root, "{}", mixture, named, sample_rate)
     return "\t".join(names)
 
 

@@ -64,7 +64,6 @@ PREVIEW_URL = (
     "MUSDB18-7-STEMS.zip"
 )
 PREVIEW_SECONDS = 7
-LICENCE = "academic use only; 48 tracks CC BY-NC-SA 3.0 or 4.0, 102 restricted"
 
 
 def find_root(folder: Path | str) -> Path:
@@ -114,9 +113,8 @@ def tracks(root: Path | str, split: str, *, is_wav: bool = False) -> list[Track]
     if not by_name:
         stems = " or ".join(f"*{suffix}" for suffix in SUFFIXES)
         layouts = "folders of wav files" if is_wav else f"wav folders or {stems}"
-        raise CorpusError(
-            f"MUSDB18: the split {split!r} is empty: {folder} holds no {layouts} but "
-            f"{reading.contents(folder)}; unpack the corpus there."
+        raise reading.misplaced(
+            f"MUSDB18: the split {split!r} is empty", folder, layouts
         )
     names = _held_out(folder, sorted(by_name), split)
     folders = _wav_folders([by_name[name] for name in names], folder)

@@ -151,27 +151,6 @@ def layout(
     return lambda write: Writer(name, write, counts, {**common, **defaults})
 
 
-def write_sum(
-    folder: Path,
-    pattern: str,
-    mixture: str,
-    sources: Mapping[str, np.ndarray],
-    sample_rate: int,
-) -> None:
-    """Write sources and their exact sum as 16-bit files of one folder.
-
-    Args:
-        folder: The folder; made as needed.
-        pattern: Name of a file, with ``{}`` for the name of the source.
-        mixture: Name of the mixture in ``pattern``.
-        sources: Each [samples] or [channels, samples], full scale +-1.
-        sample_rate: In Hz.
-    """
-    pcm = writing.quantise(np.stack(list(sources.values())))
-    for name, wave in zip((mixture, *sources), [pcm.sum(axis=0), *pcm], strict=True):
-        writing.write_wav(folder / pattern.format(name), wave, sample_rate)
-
-
 def _check(values: Mapping[str, float]) -> None:
     for name, value in values.items():
         least = 0 if name in MAY_BE_ZERO else 1e-3

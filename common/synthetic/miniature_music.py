@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -15,8 +15,9 @@ import yaml
 
 from common import audio
 from common.corpora import writing
+from common.corpora.writing import write_sum
 from common.synthetic import scenes, sounds, voices
-from common.synthetic.building import Sizes, layout, write_sum
+from common.synthetic.building import Sizes, layout
 
 DSD100_SPLITS = {"train": "Dev", "test": "Test"}
 SINGERS = {
@@ -46,15 +47,11 @@ def write_musdb(folder: Path, sizes: Sizes) -> None:
 def write_dsd100(folder: Path, sizes: Sizes) -> None:
     """Write ``{Mixtures,Sources}/{Dev,Test}/<song>``, stereo music of four stems."""
     for split, index, rng in sizes.draws(12):
-        stems = _song(sizes, rng)
-        pcm = writing.quantise(np.stack(list(stems.values())))
         name = f"{index + 1:03d} - Miniature {split} - Song {index + 1:02d}"
-        song = Path(DSD100_SPLITS[split], name)
-        mixture = folder / "Mixtures" / song / "mixture.wav"
-        writing.write_wav(mixture, pcm.sum(axis=0), sizes.sample_rate)
-        for source, wave in zip(stems, pcm, strict=True):
-            file = folder / "Sources" / song / f"{source}.wav"
-            writing.write_wav(file, wave, sizes.sample_rate)
+        song = f"{DSD100_SPLITS[split]}/{name}"
+        stems = {f"Sources/{song}/{n}": wave for n, wave in _song(sizes, rng).items()}
+        mixture = f"Mixtures/{song}/mixture"
+        write_sum(folder, "{}.wav", mixture, stems, sizes.sample_rate)
 
 
 @layout("ccmixter", {"songs": 6}, sample_rate=16000, seconds=7.0)
@@ -172,12 +169,12 @@ def _write_soundscape(
     waves = [stem.mean(axis=0) for stem in stems.values()]
     events = dict(zip(files, waves, strict=True))
     write_sum(folder, "{}", f"{name}.wav", events, sizes.sample_rate)
-    content = _jams(labels, sizes.samples / sizes.sample_rate)
+    paths: dict[str, object] = {}
     if version >= 1.3:
-        content["annotations"][0]["sandbox"]["scaper"] = {
-            "soundscape_audio_path": f"{MISSING}/{name}.wav",
-            "isolated_events_audio_path": [f"{MISSING}/{file}" for file in files],
-        }
+        paths["soundscape_audio_path"] = f"{MISSING}/{name}.wav"
+        paths["isolated_events_audio_path"] = [f"{MISSING}/{file}" for file in files]
+    listed = [writing.Event(label, f"{MISSING}/{label}.wav") for label in labels]
+    content = writing.jams(listed, sizes.samples / sizes.sample_rate, paths)
     text = json.dumps(content, indent=1)
     (folder / f"{name}.jams").write_text(text, encoding="utf-8")
 
@@ -187,31 +184,6 @@ def _event_files(name: str, labels: list[str], version: float) -> list[str]:
         events = [f"foreground{index}_{label}" for index, label in enumerate(labels)]
         return [f"{name}_events/{event}.wav" for event in events]
     return [f"{name}_sources/foreground/{index}.wav" for index in range(len(labels))]
-
-
-def _jams(labels: list[str], seconds: float) -> dict[str, Any]:
-    """Return the content of a JAMS file that Scaper writes about its events."""
-
-    def event(label: str) -> Mapping[str, str | float | None]:
-        return {
-            "label": label,
-            "role": "foreground",
-            "source_file": f"{MISSING}/{label}.wav",
-            "source_time": 0.0,
-            "event_time": 0.0,
-            "event_duration": seconds,
-            "snr": 0.0,
-            "pitch_shift": None,
-            "time_stretch": None,
-        }
-
-    data = [
-        {"time": 0.0, "duration": seconds, "value": event(label), "confidence": 1.0}
-        for label in labels
-    ]
-    annotation = {"namespace": "scaper", "data": data, "sandbox": {"scaper": {}}}
-    about = {"duration": seconds, "title": "", "jams_version": "0.3.4"}
-    return {"annotations": [annotation], "file_metadata": about, "sandbox": {}}
 
 
 class _Player(NamedTuple):

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from common.corpora import writing
+from common.corpora.writing import write_sum
 from common.synthetic import scenes, sounds, voices
-from common.synthetic.building import Sizes, layout, write_sum
+from common.synthetic.building import Sizes, layout
 
 SPLITS = {"train": "tr", "validation": "cv", "test": "tt"}
 """Folder of each split."""

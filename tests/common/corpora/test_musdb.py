@@ -208,7 +208,7 @@ def test_wrong_layouts_raise(tmp_path, make, split, sentence):
 def test_is_wav_ignores_stem_files(tmp_path):
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / f"A{musdb.SUFFIXES[0]}").touch()
-    with pytest.raises(CorpusError, match="no folders of wav files"):
+    with pytest.raises(CorpusError, match="should hold folders of wav files and holds"):
         musdb.tracks(tmp_path, "test", is_wav=True)
 
 

@@ -15,7 +15,9 @@ added after the sum over replicas, so its strength does not depend on their numb
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import tensorflow as tf
 import tf_keras as keras
@@ -27,9 +29,17 @@ LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedul
 
 
 class _Decaying:
-    """Weight decay as part of the gradient."""
+    """Optimizer with weight decay in the gradient; the other base is Keras' own."""
 
-    decay: float
+    DEFAULTS: ClassVar[Mapping[str, float]]
+    """Options of the optimizer of Keras that differ from its own defaults."""
+
+    def __init__(
+        self, learning_rate: float = 1e-3, decay: float = 0.0, **options: Any
+    ) -> None:
+        options = {**self.DEFAULTS, "jit_compile": False, **options}
+        super().__init__(learning_rate, **options)  # type: ignore[call-arg]
+        self.decay = decay
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Update one tensor; ``iterations`` still counts the steps before this one."""
@@ -58,16 +68,7 @@ class Adam(_Decaying, keras.optimizers.Adam):
         decay: Weight decay: factor of each weight that is added to its gradient.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        decay: float = 0.0,
-        name: str = "Adam",
-        **options: Any,
-    ) -> None:
-        options = {"epsilon": 1e-8, "jit_compile": False, **options}
-        super().__init__(learning_rate, name=name, **options)
-        self.decay = decay
+    DEFAULTS = MappingProxyType({"epsilon": 1e-8})
 
     def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Update one tensor by its gradient, which includes the decay."""
@@ -94,16 +95,7 @@ class RmsProp(_Decaying, keras.optimizers.RMSprop):
         decay: Weight decay: factor of each weight that is added to its gradient.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        decay: float = 0.0,
-        name: str = "RMSprop",
-        **options: Any,
-    ) -> None:
-        options = {"rho": 0.99, "epsilon": 1e-8, "jit_compile": False, **options}
-        super().__init__(learning_rate, name=name, **options)
-        self.decay = decay
+    DEFAULTS = MappingProxyType({"rho": 0.99, "epsilon": 1e-8})
 
     def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Update one tensor by its gradient, which includes the decay."""
@@ -123,16 +115,7 @@ class Sgd(_Decaying, keras.optimizers.SGD):
         decay: Weight decay: factor of each weight that is added to its gradient.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        decay: float = 0.0,
-        name: str = "SGD",
-        **options: Any,
-    ) -> None:
-        options = {"momentum": 0.9, "jit_compile": False, **options}
-        super().__init__(learning_rate, name=name, **options)
-        self.decay = decay
+    DEFAULTS = MappingProxyType({"momentum": 0.9})
 
     def move(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
         """Update one tensor by its gradient, which includes the decay."""

@@ -215,9 +215,8 @@ def _refuse_model(folder: Path) -> None:
 
 def _is_started(folder: Path) -> bool:
     """Return whether a run has saved a checkpoint."""
-    from common.training import (
-        checkpoint,
-    )  # imports TensorFlow, which names do not need
+    # It imports TensorFlow, which the name of a run folder does not need.
+    from common.training import checkpoint
 
     return checkpoint.exist(folder)
 
@@ -281,16 +280,8 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """Return the commit of the code, or None outside a git clone."""
-    folder = Path(__file__).resolve().parent
-    command = [
-        "git",
-        "-C",
-        str(folder),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-    ]
+    folder = str(Path(__file__).resolve().parent)
+    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

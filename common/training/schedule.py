@@ -10,6 +10,11 @@ from common.config import ConfigError
 Strategy = Literal["auto", "one", "mirrored", "multiworker"]
 Precision = Literal["float32", "bfloat16"]
 Rate = Literal["own", "cosine"]
+LEAST = {
+    0: ("steps_per_epoch", "keep_every_epochs", "replicas", "warmup_steps"),
+    1: ("epochs", "checkpoint_steps", "log_steps", "keep", "accumulate"),
+}
+"""Keys of a schedule by their least value."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +66,14 @@ class Schedule:
     warmup_steps: int = 0
 
     def __post_init__(self) -> None:
-        if self.accumulate < 1:
-            raise ConfigError(
-                f"train.accumulate={self.accumulate}: expected at least 1, the number "
-                "of batches whose gradients make one step"
-            )
-        for name in ("epochs", "checkpoint_steps", "log_steps", "keep"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"train.{name}={getattr(self, name)}: expected at least 1"
-                )
-        for name in ("steps_per_epoch", "keep_every_epochs", "replicas"):
-            if getattr(self, name) < 0:
-                raise ConfigError(
-                    f"train.{name}={getattr(self, name)}: expected at least 0"
-                )
+        for least, names in LEAST.items():
+            for name in names:
+                if getattr(self, name) < least:
+                    raise ConfigError(
+                        f"train.{name}={getattr(self, name)}: expected at least {least}"
+                    )
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(
                 f"train.ema={self.ema:g}: expected at least 0 (no average) and less "
                 "than 1, such as 0.999"
-            )
-        if self.warmup_steps < 0:
-            raise ConfigError(
-                f"train.warmup_steps={self.warmup_steps}: expected at least 0 (no "
-                "warm-up)"
             )

@@ -1,6 +1,6 @@
-"""What the chain of augmentations changes, the same key in all packages.
+"""Configuration of the augmentation of training excerpts, the same in all packages.
 
-It stands apart from the chain, because configurations are read without TensorFlow too.
+:mod:`common.corpora.augmented` applies it; configurations are read without TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from common.config import ConfigError
 
 TAPS = 32
-"""Samples that an interpolated one is made of."""
+"""Length of the interpolation filter, in samples."""
 
 PHASES = 256
 """Steps of the speed in a factor of 1, of some 7 cents."""
@@ -21,18 +21,18 @@ SPEEDS = (0.5, 2.0)
 
 @dataclass(frozen=True)
 class Augment:
-    """What is changed of the sources of a training excerpt; by default nothing.
+    """Augmentation of the sources of a training excerpt; by default none.
 
     Attributes:
         speed: Range of the factor by which all sources of an excerpt are played faster,
             in steps of 1 / 256; pitch changes with it.
         gain_db: Range of the gain of each source, in dB.
-        polarity: Invert each source or not, with even chances.
-        swap: Exchange the two channels of each source or not, likewise.
-        remix: Take each source from this excerpt or from another one, likewise.
+        polarity: Invert the polarity of each source with a probability of 1/2.
+        swap: Exchange the two channels of each source with a probability of 1/2.
+        remix: Take each source from another excerpt with a probability of 1/2.
 
     Raises:
-        ConfigError: A range is none.
+        ConfigError: A range is not valid.
     """
 
     speed: tuple[float, float] = (1.0, 1.0)
@@ -66,7 +66,7 @@ class Augment:
         return self.remix or self.speed != (1.0, 1.0)
 
     def reading(self, samples: int) -> int:
-        """Count the samples to read for an excerpt, which a higher speed shortens.
+        """Return the number of samples to read for an excerpt; more if played faster.
 
         >>> Augment(speed=(0.95, 1.05)).reading(1000), Augment().reading(1000)
         (1083, 1000)

@@ -1,7 +1,7 @@
-"""One chain of augmentations for all packages, as a function of seed and position.
+"""Augmentation of training excerpts, as a function of the seed and the position.
 
-The sources of an excerpt change their speed, gain, polarity and channels, and come from
-several excerpts where that is switched on; the mixture is their sum.
+The speed, gain, polarity and channels of the sources change, and sources of several
+excerpts are remixed, as :class:`Augment` says; the mixture is the sum of the sources.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Example = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
 """Function from a position to an excerpt."""
 
 KEY = 1 << 41
-"""Added to the seed, so that nothing else draws these numbers."""
+"""Added to the seed, so that no other draw uses the same random numbers."""
 
 OTHERS = 1 << 31
-"""Positions that sources of other excerpts are drawn from."""
+"""Number of positions from which the sources of other excerpts are drawn."""
 
 
 class Draw(NamedTuple):
-    """What is drawn for an excerpt: a factor, and one value for each source."""
+    """Random parameters of an excerpt: one speed, and the others for each source."""
 
     speed: tf.Tensor
     gains: tf.Tensor
@@ -34,13 +34,13 @@ class Draw(NamedTuple):
 
 
 def draw(chain: Augment, seed: int, position: tf.Tensor, sources: int) -> Draw:
-    """Draw what is changed at a position.
+    """Draw the random parameters of the excerpt at a position.
 
     Args:
-        chain: The chain.
+        chain: The augmentation.
         seed: Seed of the run.
         position: Position of the excerpt, int64.
-        sources: How many there are.
+        sources: Number of sources.
 
     Returns:
         Speed, float64, a multiple of 1 / PHASES; signed gains, float32 [sources]; and
@@ -107,7 +107,7 @@ def change_speed(waves: tf.Tensor, speed: tf.Tensor, samples: int) -> tf.Tensor:
 
 
 def _interpolation(step: tf.Tensor) -> tf.Tensor:
-    """Weights of the samples of a block in each sample of the result [step+TAPS, P]."""
+    """Return the weights of a block's samples in each of the result [step+TAPS, P]."""
     speed = tf.cast(step, tf.float64) / PHASES
     times = TAPS // 2 + tf.range(PHASES, dtype=tf.float64) * speed
     samples = tf.range(step + TAPS)[:, tf.newaxis]
@@ -123,13 +123,13 @@ def _interpolation(step: tf.Tensor) -> tf.Tensor:
 def apply(
     chain: Augment, drawn: Draw, waves: tf.Tensor, samples: int | None
 ) -> tf.Tensor:
-    """Change the sources of an excerpt.
+    """Apply drawn parameters to the sources of an excerpt.
 
     Args:
-        chain: The chain.
-        drawn: From :func:`draw`.
+        chain: The augmentation.
+        drawn: Parameters, from :func:`draw`.
         waves: Float32 [sources, n] or [sources, channels, n].
-        samples: Length of the result; None: of an excerpt whose speed stays, n.
+        samples: Length of the result; None keeps n, for an unchanged speed.
 
     Returns:
         The changed sources, of that length.
@@ -145,16 +145,16 @@ def apply(
 def augmented(
     chain: Augment, seed: int, example: Example, samples: int | None
 ) -> Example:
-    """Make the function to augmented excerpts of that to excerpts.
+    """Return a function from a position to the augmented excerpt there.
 
-    What the sources leave of the mixture is one more source.
+    The mixture minus its sources is one more source.
 
     Args:
-        chain: The chain.
+        chain: The augmentation.
         seed: Seed of the run.
         example: Function from a position to ``mixture`` [..., n] and ``sources``
             [sources, ..., n], where n is ``chain.reading(samples)``.
-        samples: Length of the excerpts; None where it differs and the speed stays.
+        samples: Length of the excerpts; None if lengths vary, with an unchanged speed.
 
     Returns:
         Function from a position to ``mixture`` and ``sources`` of that length; the

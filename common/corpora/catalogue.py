@@ -81,14 +81,6 @@ def _dsd100(root: Path, split: str, options: Options) -> list[Track]:
     return part
 
 
-def _mir1k(root: Path, split: str, options: Options) -> list[Track]:
-    return mir1k.tracks(root, split)
-
-
-def _song_folders(root: Path, split: str, options: Options) -> list[Track]:
-    return song_folders.tracks(root, split)
-
-
 def _speakers(corpus: str) -> Reader:
     def read(root: Path, split: str, options: Options) -> list[Track]:
         return speaker_mixtures.tracks(
@@ -115,7 +107,7 @@ CORPORA: Mapping[str, Reader] = {
     "moisesdb": _complete(moisesdb.tracks),
     "dsd100": _dsd100,
     "ccmixter": _complete(ccmixter.tracks),
-    "mir1k": _mir1k,
+    "mir1k": lambda root, split, _: mir1k.tracks(root, split),
     "slakh": _complete(slakh.tracks),
     "remixpacks600": _complete(remixpacks600.tracks),
     "wsj0_2mix": _speakers("wsj0_2mix"),
@@ -123,6 +115,6 @@ CORPORA: Mapping[str, Reader] = {
     "wham": _speakers("wham"),
     "scaper": _complete(scaper_output.tracks),
     "mix_folders": _complete(mix_folders.tracks),
-    "song_folders": _song_folders,
+    "song_folders": lambda root, split, _: song_folders.tracks(root, split),
 }
 """Function that reads a split, by the name of the corpus."""

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 def files(folder: Path, split: str) -> list[Path]:
-    """List the files of a split.
+    """Return the TFRecord files of a split.
 
     Args:
         folder: Folder of the corpus.
@@ -57,7 +57,7 @@ def files(folder: Path, split: str) -> list[Path]:
 
 
 def _split(path: Path) -> str | None:
-    """Name the split of a file by the last word that names one."""
+    """Return the split of a file by the last word of its path that names one."""
     if path.name.startswith(".") or OWN_FILES.match(path.name):
         return None
     words = SPLITS.findall(path.as_posix())
@@ -146,14 +146,14 @@ def _examples(path: Path) -> Iterator[tuple[list[np.ndarray], float]]:
 
 
 def _parse(record: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Read the flat lists of an example, empty where they are missing."""
+    """Return the flat lists of an example, empty where they are missing."""
     floats = tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True)
     parsed = tf.io.parse_single_example(record, {MIXTURE: floats, SOURCES: floats})
     return parsed[MIXTURE].numpy(), parsed[SOURCES].numpy()
 
 
 def _mismatch(mixture: np.ndarray, total: np.ndarray) -> float:
-    """Largest difference between a mixture and a sum, 0 within the tolerance."""
+    """Return the largest difference of a mixture from a sum, 0 if tolerated."""
     fits = np.allclose(mixture, total, RELATIVE, ABSOLUTE)
     return 0.0 if fits else float(np.abs(mixture - total).max())
 

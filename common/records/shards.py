@@ -37,7 +37,7 @@ DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class Report(NamedTuple):
-    """What is known of a finished shard.
+    """Report of a finished shard, its part of the index.
 
     Attributes:
         shard: Name, size and digest of the file.

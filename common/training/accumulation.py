@@ -40,8 +40,8 @@ def accumulate(
     if parts == 1:
         return gradients_of(batch)
     if not tf.distribute.has_strategy():
-        # Traced once, not for each part. Replicas cannot add up the moments of their
-        # batch normalisation within a graph of its own.
+        # Trace the function once, not for each part. With a strategy, replicas cannot
+        # add up the moments of their batch normalisation in a nested graph.
         gradients_of = tf.function(gradients_of, autograph=False)
     sums, values = gradients_of(_part(batch, parts, 0))
     each = [values]

@@ -128,8 +128,8 @@ class Checkpoints:
     def restore_latest(self) -> Restored | None:
         """Restore the newest readable checkpoint, if the folder has any.
 
-        The latest ones come first: what an epoch saves besides is saved again with
-        them if a kill came between.
+        The latest ones are tried first: after a kill between the best or kept
+        checkpoint of an epoch and its latest one, the epoch saves all of them again.
 
         Returns:
             The step and the state of :meth:`save`, or None for a new run.
@@ -440,9 +440,9 @@ def _newest_first(folder: Path) -> list[Path]:
 
 
 def _list(folder: Path, names: Sequence[str]) -> str:
-    """Return a list of TensorFlow of checkpoints, oldest first.
+    """Return the content of TensorFlow's list of checkpoints, oldest first.
 
-    What has no time is never removed.
+    TensorFlow never removes a checkpoint without a time.
     """
     lines = [f'model_checkpoint_path: "{names[-1]}"']
     for name in names:
@@ -453,14 +453,14 @@ def _list(folder: Path, names: Sequence[str]) -> str:
 
 
 def _listed(folder: Path) -> list[str]:
-    """Return the names in the list of TensorFlow, oldest first."""
+    """Return the names in TensorFlow's list of checkpoints, oldest first."""
     state = tf.train.get_checkpoint_state(literal(folder))
     paths = state.all_model_checkpoint_paths if state else ()
     return [Path(path).name for path in paths]
 
 
 def _remove_drafts(folder: Path) -> None:
-    """Remove what TensorFlow had begun to write before a kill."""
+    """Remove the unfinished files of a write that was killed."""
     for draft in folder.glob("step-*_temp"):
         shutil.rmtree(draft)
     for draft in folder.glob(f"{LIST}.tmp*"):
@@ -468,13 +468,13 @@ def _remove_drafts(folder: Path) -> None:
 
 
 def _current_first(folder: Path) -> list[Path]:
-    """Return the checkpoint in the list of TensorFlow, or all if there is no list."""
+    """Return the checkpoint in TensorFlow's list, or all if there is no list."""
     listed = tf.train.latest_checkpoint(literal(folder))
     return [folder / Path(listed).name] if listed else _prefixes(folder)
 
 
 def _is_cut_off(prefix: Path) -> bool:
-    """Whether a kill came while the first checkpoint of a folder was written.
+    """Return whether a kill interrupted the first checkpoint of a folder.
 
     TensorFlow writes its list last, and the index after the data.
     """

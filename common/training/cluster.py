@@ -84,7 +84,7 @@ def is_chief() -> bool:
 
 
 def worker(environment: Environment) -> Worker | None:
-    """Return the worker that this process is by Slurm or Kubernetes.
+    """Return this process as a worker of a run, as Slurm or Kubernetes started it.
 
     Args:
         environment: Variables of the process.
@@ -103,7 +103,7 @@ def worker(environment: Environment) -> Worker | None:
 
 
 def slurm_worker(environment: Environment) -> Worker | None:
-    """Return the worker that a task of ``srun`` is.
+    """Return a task of ``srun`` as a worker.
 
     Tasks are counted over the machines in their order, as with ``--distribution=block``
     (the default).
@@ -137,7 +137,7 @@ def slurm_worker(environment: Environment) -> Worker | None:
 
 
 def kubernetes_worker(environment: Environment) -> Worker | None:
-    """Return the worker that a pod of an indexed Job is.
+    """Return a pod of an indexed Job as a worker.
 
     The pods find each other by a headless service, which is the ``subdomain`` of their
     template. Its name is in ``JOB_SERVICE``, the number of pods in ``JOB_COMPLETIONS``,

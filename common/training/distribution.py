@@ -58,21 +58,16 @@ def choose(name: Strategy = "auto", replicas: int = 0) -> tf.distribute.Strategy
         ValueError: There are fewer devices than asked for, or no ``TF_CONFIG``.
     """
     gpus = len(tf.config.get_visible_devices("GPU"))
-    if name == "auto":
-        several = "multiworker" if "TF_CONFIG" in os.environ else "mirrored"
-        is_several = "TF_CONFIG" in os.environ or gpus > 1 or replicas > 1
-        return choose(several if is_several else "one", replicas)  # type: ignore[arg-type]
-    if name == "multiworker":
+    is_auto = name == "auto"
+    if name == "multiworker" or (is_auto and "TF_CONFIG" in os.environ):
         return _multiworker()
-    return (
-        _mirrored(gpus, replicas)
-        if name == "mirrored"
-        else tf.distribute.get_strategy()
-    )
+    if name == "mirrored" or (is_auto and max(gpus, replicas) > 1):
+        return _mirrored(gpus, replicas)
+    return tf.distribute.get_strategy()
 
 
 def has_workers(strategy: tf.distribute.Strategy) -> bool:
-    """Whether several processes share the run.
+    """Return whether several processes share the run.
 
     >>> has_workers(tf.distribute.get_strategy())
     False
@@ -81,7 +76,7 @@ def has_workers(strategy: tf.distribute.Strategy) -> bool:
 
 
 def of_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
-    """Return a number of each worker.
+    """Gather one number from each worker.
 
     Args:
         strategy: The strategy of the run; with one process there is one worker.
@@ -156,7 +151,7 @@ def _batches(
 ) -> Batches:
     """Return the examples of the replicas of each process, in order."""
     rows = batch_size * strategy.num_replicas_in_sync
-    # No example has Python control flow on tensors; the look for it takes seconds.
+    # Examples have no Python control flow on tensors; the search for it takes seconds.
     example = tf.autograph.experimental.do_not_convert(example)
 
     def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset[Any]:

@@ -157,7 +157,7 @@ class Sounds(keras.callbacks.Callback):
 
 
 def sound_writer(path: Path, chief: bool) -> tf.summary.SummaryWriter:
-    """Make the writer of sounds and images of a folder of events.
+    """Return the writer of sounds and images to a folder of events.
 
     Args:
         path: The folder.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ from common.synthetic import scenes, sounds, synthesis, voices
 LOG = logging.getLogger(__name__)
 
 MARKER = "miniature.json"
-MAY_BE_ZERO = ("seed", "train", "validation", "valid", "eval", "test")
+LEAST = {
+    **dict.fromkeys(("seed", "train", "validation", "valid", "eval", "test"), 0),
+    # The period of the highest string is then three samples.
+    "sample_rate": 2000,
+}
+"""Least values of parameters; others must be above 0."""
 README = """This is the miniature corpus {layout}: synthetic sounds, made by code.
 
 Nothing here was recorded, and nothing of the real data set is in it but its layout.
@@ -153,9 +159,11 @@ def layout(
 
 def _check(values: Mapping[str, float]) -> None:
     for name, value in values.items():
-        least = 0 if name in MAY_BE_ZERO else 1e-3
-        if not value >= least:
-            raise CorpusError(f"{name} is {value}; it must be {least:g} or more.")
+        least = LEAST.get(name, 1e-3)
+        if not least <= value < math.inf:
+            raise CorpusError(
+                f"{name} is {value}; it must be {least:g} or more, and finite."
+            )
 
 
 def _build(folder: Path, writer: Writer, values: Mapping[str, float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -164,7 +165,8 @@ def test_concurrent_calls_write_it_once(tmp_path, monkeypatch):
     ("wrong", "message"),
     [
         ({"seconds": 0.0}, r"seconds is 0\.0"),
-        ({"sample_rate": -1}, "sample_rate is -1"),
+        ({"seconds": math.inf}, r"seconds is inf; .* and finite"),
+        ({"sample_rate": 1000}, "sample_rate is 1000; it must be 2000 or more"),
         ({"seed": -3}, "seed is -3"),
         ({"train": -1}, "train is -1"),
         ({"max_sources": 9}, "max_sources is 9"),

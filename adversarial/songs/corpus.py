@@ -345,9 +345,7 @@ def _expect_aligned(tracks: Sequence[Track]) -> None:
 
 
 def _files(track: Track) -> list[Path]:
-    sounds = [*track.sources.values()]
-    sounds += [track.mixture] if track.mixture is not None else []
-    return [file for sound in sounds for file in waveforms.files(sound)]
+    return [file for sound in track.sounds for file in waveforms.files(sound)]
 
 
 # The splits of each corpus with its sources, and all its songs without.

@@ -91,6 +91,16 @@ class Track:
     mixture: Sound | None = None
     speakers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def sounds(self) -> list[Sound]:
+        """Sounds of the sources, and then of the mixture if it has its own.
+
+        >>> Track("a", 8000, 9, {"x": Path("x.wav")}, Path("mix.wav")).sounds
+        [PosixPath('x.wav'), PosixPath('mix.wav')]
+        """
+        mixture = [] if self.mixture is None else [self.mixture]
+        return [*self.sources.values(), *mixture]
+
 
 @dataclass(frozen=True)
 class Options:

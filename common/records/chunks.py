@@ -28,11 +28,9 @@ def records(plan: Plan, position: int) -> Iterator[bytes]:
     """
     track, samples = plan.tracks[position], plan.samples[position]
     step = plan.piece_samples or samples
-    sounds = list(track.sources.values())
-    sounds += [] if track.mixture is None else [track.mixture]
     chunks = [
         _chunks(sound, rate, plan, samples)
-        for sound, rate in zip(sounds, plan.rates[position], strict=True)
+        for sound, rate in zip(track.sounds, plan.rates[position], strict=True)
     ]
     streams = dict(zip(track.sources, chunks, strict=False))
     mixture = None if track.mixture is None else chunks[-1]

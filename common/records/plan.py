@@ -207,18 +207,13 @@ def _even_parts(count: int, parts: int) -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise(edges)
 
 
-def _files(tracks: tuple[Track, ...]) -> Iterator[Path]:
-    for track in tracks:
-        mixture = [] if track.mixture is None else [track.mixture]
-        for sound in [*track.sources.values(), *mixture]:
-            yield from waveforms.files(sound)
-
-
 def _probe_all(
     tracks: tuple[Track, ...], options: Options, jobs: int
 ) -> list[list[_Probed]]:
     """Probe the sounds of each track, and check their rates."""
-    probe = reading.measure(_files(tracks)).__getitem__
+    every = [sound for track in tracks for sound in track.sounds]
+    files = [file for sound in every for file in waveforms.files(sound)]
+    probe = reading.measure(files).__getitem__
     with ThreadPoolExecutor(jobs) as pool:
         probed = list(pool.map(lambda track: _probe_track(track, probe), tracks))
     for track, sounds in zip(tracks, probed, strict=True):
@@ -227,13 +222,11 @@ def _probe_all(
 
 
 def _probe_track(track: Track, probe: Probe) -> list[_Probed]:
-    probed = [
-        _probe_sound(track, f"source {name!r}", sound, probe)
-        for name, sound in track.sources.items()
+    roles = [*(f"source {name!r}" for name in track.sources), "mixture"]
+    return [
+        _probe_sound(track, role, sound, probe)
+        for role, sound in zip(roles, track.sounds, strict=False)
     ]
-    if track.mixture is not None:
-        probed.append(_probe_sound(track, "mixture", track.mixture, probe))
-    return probed
 
 
 def _probe_sound(track: Track, role: str, sound: Sound, probe: Probe) -> _Probed:
@@ -281,7 +274,7 @@ def _check_tracks(tracks: tuple[Track, ...]) -> None:
                 f"Two tracks are named {track.name!r}; names must differ in one set."
             )
         names.add(track.name)
-        if track.samples < 1 or not (track.sources or track.mixture is not None):
+        if track.samples < 1 or not track.sounds:
             raise RecordsError(
                 f"Track {track.name!r} has {track.samples} samples and "
                 f"{len(track.sources)} sources; leave out what is empty."

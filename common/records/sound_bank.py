@@ -50,9 +50,7 @@ class Sounds:
         self.source = source
         self.scale = source.scale if isinstance(source, WavFiles) else 1.0
         if isinstance(source, WavFiles):
-            self.samples = np.array(
-                [stored.samples for stored in source.layouts], np.int64
-            )
+            self.samples = np.array([wav.samples for wav in source.layouts], np.int64)
         else:
             self.samples = source.tables.samples
 
@@ -155,7 +153,7 @@ def open_sounds(
     ]
     default = records.lossless(sounds, sample_rate, channels)
     encoding = default if encoding == records.AUTO else encoding
-    folder = Path(folder or _default_folder(named, sample_rate, mixed))
+    folder = Path(folder or _default_folder(formats, sample_rate, mixed))
     index = records.write(
         tracks,
         records.folder_of(folder, encoding, default),
@@ -195,10 +193,8 @@ def _wav_files(sounds: Sequence[Sound], rate: int, channels: int) -> WavFiles | 
     if len(files) < len(sounds):
         return None
     with ThreadPoolExecutor(reading.THREADS) as pool:
-        layouts = [stored for stored in pool.map(layout, files) if stored is not None]
-    formats = {
-        (stored.encoding, stored.channels, stored.sample_rate) for stored in layouts
-    }
+        layouts = [wav for wav in pool.map(layout, files) if wav is not None]
+    formats = {(wav.encoding, wav.channels, wav.sample_rate) for wav in layouts}
     if len(layouts) < len(files) or len(formats) > 1:
         return None
     _, file_channels, sample_rate = formats.pop()
@@ -221,13 +217,8 @@ def _digest(source: WavFiles, stamp: Callable[[Path], int | str]) -> str:
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
-def _default_folder(
-    named: Mapping[str, tuple[Sound, Track]], rate: int, mixed: bool
-) -> Path:
-    labels = [
-        name if isinstance(sound, np.ndarray) else waveforms.label(sound)
-        for name, (sound, _) in named.items()
-    ]
+def _default_folder(formats: Sequence[_Format], rate: int, mixed: bool) -> Path:
+    labels = [stored.label for stored in formats]
     identity = f"{labels} {rate}{' downmix' if mixed else ''}"
     digest = hashlib.sha256(identity.encode()).hexdigest()
     return files.cache_folder("records", f"sounds-{digest[:12]}")

@@ -231,24 +231,20 @@ def _write_missing(job: _Job) -> Index:
 def _write_by_jobs(job: _Job, numbers: list[int]) -> dict[int, Report]:
     """Write shards on other machines, and read the reports that these have left."""
     assert job.spread is not None
-    paths = [shard_path(job.folder, job.plan, number) for number in numbers]
-    parts = [job.plan.part(number) for number in numbers]
-    saved = [save_job(part, path) for part, path in zip(parts, paths, strict=True)]
+    paths = {number: shard_path(job.folder, job.plan, number) for number in numbers}
+    saved = [str(save_job(job.plan.part(n), path)) for n, path in paths.items()]
     if saved:
-        job.spread(run_job, list(map(str, saved)))
-    reports = [read_report(path, part) for path, part in zip(paths, parts, strict=True)]
-    lacking = [path for path, report in zip(paths, reports, strict=True) if not report]
+        job.spread(run_job, saved)
+    found = {number: read_report(path, job.plan) for number, path in paths.items()}
+    reports = {number: report for number, report in found.items() if report}
+    lacking = [path.name for number, path in paths.items() if number not in reports]
     if lacking:
         raise RecordsError(
             f"The workers ended, but {len(lacking)} of {len(paths)} shards, first "
-            f"{lacking[0].name}, are not in {job.folder}; they must see this folder "
-            "under the same path, as on a shared disk."
+            f"{lacking[0]}, are not in {job.folder}; they must see this folder under "
+            "the same path, as on a shared disk."
         )
-    return {
-        number: report
-        for number, report in zip(numbers, reports, strict=True)
-        if report is not None
-    }
+    return reports
 
 
 def _write_by_threads(job: _Job, numbers: list[int]) -> dict[int, Report]:

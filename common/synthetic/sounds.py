@@ -1,9 +1,11 @@
 """Physically motivated sounds, synthesised from a seeded generator.
 
-Each function takes ``(samples, sample_rate, rng)`` and returns float32 ``[samples]``
-with a peak of 0.5, no offset and faded ends. Pitches, tempi and timbres are drawn from
-ranges, so that a network must generalise from some seeds to others. The sounds start at
-once; scenes add silence before an event.
+Each function takes ``(samples, sample_rate, rng)``: the length, at least 1, the rate in
+Hz, and a seeded generator, of which equal ones give equal sounds. It returns float32
+[samples] with a peak of 0.5, no offset and faded ends. Pitches, tempi and timbres are
+drawn from ranges, so that a network must generalise from some seeds to others. The
+sounds start at once, and those of :data:`SUSTAINED` have no pauses; scenes add silence
+before an event.
 """
 
 from __future__ import annotations
@@ -35,14 +37,7 @@ def plucked_string(
 ) -> np.ndarray:
     """Return a melody on plucked strings (Karplus and Strong 1983, tuned loop).
 
-    Args:
-        samples: Length, at least 1.
-        sample_rate: In Hz.
-        rng: Seeded generator; equal generators give equal sounds.
-        pitch_hz: Lowest and highest pitch of the melody, in Hz.
-
-    Returns:
-        float32 [samples], peak 0.5.
+    ``pitch_hz`` is the lowest and the highest pitch of the melody.
 
     >>> plucked_string(8000, 8000, np.random.default_rng(0)).shape
     (8000,)
@@ -73,14 +68,7 @@ def bowed_string(
 ) -> np.ndarray:
     """Return a legato melody on a bowed string: sawtooth, vibrato, resonant body.
 
-    Args:
-        samples: Length, at least 1.
-        sample_rate: In Hz.
-        rng: Seeded generator; equal generators give equal sounds.
-        pitch_hz: Lowest and highest pitch of the melody, in Hz.
-
-    Returns:
-        float32 [samples], peak 0.5, sounding throughout.
+    ``pitch_hz`` is the lowest and the highest pitch of the melody.
 
     >>> bowed_string(8000, 8000, np.random.default_rng(0)).dtype
     dtype('float32')
@@ -110,14 +98,6 @@ def bowed_string(
 def struck_bar(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Return tuned bars struck by a mallet: decaying modes at inharmonic ratios.
 
-    Args:
-        samples: Length, at least 1.
-        sample_rate: In Hz.
-        rng: Seeded generator; equal generators give equal sounds.
-
-    Returns:
-        float32 [samples], peak 0.5.
-
     >>> float(abs(struck_bar(8000, 8000, np.random.default_rng(0))).max())
     0.5
     """
@@ -144,13 +124,7 @@ def struck_bar(samples: int, sample_rate: int, rng: np.random.Generator) -> np.n
 def chirps(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Return birdsong: motifs of swept whistles, each repeated a few times.
 
-    Args:
-        samples: Length, at least 1.
-        sample_rate: In Hz; the whistles stay below 7 kHz and 0.43 of it.
-        rng: Seeded generator; equal generators give equal sounds.
-
-    Returns:
-        float32 [samples], peak 0.5.
+    The whistles stay below 7 kHz and 0.43 of the sample rate.
 
     >>> chirps(8000, 8000, np.random.default_rng(0)).shape
     (8000,)
@@ -176,14 +150,6 @@ def chirps(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarr
 def rain(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Return rain: a broad hiss of distant drops and the ringing of near ones.
 
-    Args:
-        samples: Length, at least 1.
-        sample_rate: In Hz.
-        rng: Seeded generator; equal generators give equal sounds.
-
-    Returns:
-        float32 [samples], peak 0.5, sounding throughout.
-
     >>> rain(8000, 8000, np.random.default_rng(0)).shape
     (8000,)
     """
@@ -206,14 +172,6 @@ def rain(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray
 
 def engine(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Return a combustion engine: uneven firings at a drifting rate in an exhaust.
-
-    Args:
-        samples: Length, at least 1.
-        sample_rate: In Hz.
-        rng: Seeded generator; equal generators give equal sounds.
-
-    Returns:
-        float32 [samples], peak 0.5, sounding throughout.
 
     >>> engine(8000, 8000, np.random.default_rng(0)).shape
     (8000,)
@@ -239,14 +197,6 @@ def engine(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarr
 
 def drums(samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """Return a drum pattern of sixteen steps: kick, snare and hat.
-
-    Args:
-        samples: Length, at least 1.
-        sample_rate: In Hz.
-        rng: Seeded generator; equal generators give equal sounds.
-
-    Returns:
-        float32 [samples], peak 0.5.
 
     >>> drums(8000, 8000, np.random.default_rng(0)).shape
     (8000,)

@@ -61,7 +61,7 @@ class Averages(keras.callbacks.Callback):
         self.use(False)
 
     def use(self, in_use: bool) -> None:
-        """Exchange weights and averages if the network holds the other ones."""
+        """Exchange weights and averages, unless the network holds those asked for."""
         if in_use == self.in_use:
             return
         for weight, average in self._pairs():

@@ -13,6 +13,10 @@ import tf_keras as keras
 
 from common.training.optimizer import base_rate
 
+LOSS = "val_loss"
+"""Name of the validation loss in the logs of Keras."""
+THRESHOLD = 1e-4
+"""Relative improvement over the best loss of a good epoch."""
 # A smaller change of the learning rate is skipped.
 LEAST_CHANGE = 1e-8
 
@@ -20,15 +24,13 @@ LEAST_CHANGE = 1e-8
 class Plateau(keras.callbacks.Callback):
     """Lower the learning rate after more bad epochs in a row than ``patience``.
 
-    An epoch is bad unless its loss is below the best one by the relative threshold.
+    An epoch is bad unless its loss is below the best one by a relative 1e-4.
     During the cooldown after a change no epoch counts as bad.
 
     Args:
         patience: Bad epochs in a row before the learning rate is lowered.
         factor: Factor of the learning rate.
         cooldown: Epochs after a change that do not count as bad.
-        threshold: Relative improvement over the best loss of a good epoch.
-        monitor: Name of the loss.
 
     Attributes:
         best: Lowest loss so far.
@@ -37,26 +39,19 @@ class Plateau(keras.callbacks.Callback):
     """
 
     def __init__(
-        self,
-        patience: int = 80,
-        factor: float = 0.3,
-        cooldown: int = 10,
-        threshold: float = 1e-4,
-        monitor: str = "val_loss",
+        self, patience: int = 80, factor: float = 0.3, cooldown: int = 10
     ) -> None:
         super().__init__()
         self._patience = patience
         self._factor = factor
         self._cooldown = cooldown
-        self._threshold = threshold
-        self._monitor = monitor
         self.best = math.inf
         self.bad_epochs = 0
         self.cooldown_left = 0
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count the epoch and lower the learning rate after too many bad ones."""
-        if not self.step(_value(logs, self._monitor)):
+        if not self.step(_loss(logs)):
             return
         rate = base_rate(self.model.optimizer)
         old = float(rate.numpy())
@@ -76,7 +71,7 @@ class Plateau(keras.callbacks.Callback):
         >>> [plateau.step(loss) for loss in (1.0, 0.5, 0.6, 0.7)]
         [False, False, False, True]
         """
-        if loss < self.best * (1.0 - self._threshold):
+        if loss < self.best * (1.0 - THRESHOLD):
             self.best, self.bad_epochs = loss, 0
         else:
             self.bad_epochs += 1
@@ -97,7 +92,6 @@ class EarlyStopping(keras.callbacks.Callback):
 
     Args:
         patience: Epochs without a lower loss before the training stops.
-        monitor: Name of the loss.
 
     Attributes:
         best: Lowest loss so far, None before the first.
@@ -105,17 +99,16 @@ class EarlyStopping(keras.callbacks.Callback):
         stopped: Whether the training was stopped.
     """
 
-    def __init__(self, patience: int = 140, monitor: str = "val_loss") -> None:
+    def __init__(self, patience: int = 140) -> None:
         super().__init__()
         self._patience = patience
-        self._monitor = monitor
         self.best: float | None = None
         self.bad_epochs = 0
         self.stopped = False
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Count the epoch and stop the training after too many bad ones."""
-        self.stopped = self.step(_value(logs, self._monitor))
+        self.stopped = self.step(_loss(logs))
         if self.stopped:
             self.model.stop_training = True
 
@@ -144,12 +137,12 @@ class EarlyStopping(keras.callbacks.Callback):
         return self.bad_epochs >= self._patience
 
 
-def _value(logs: Mapping[str, float] | None, monitor: str) -> float:
-    """Return the monitored loss of an epoch."""
-    if not logs or monitor not in logs:
+def _loss(logs: Mapping[str, float] | None) -> float:
+    """Return the validation loss of an epoch."""
+    if not logs or LOSS not in logs:
         measured = ", ".join(logs or ())
         raise ValueError(
-            f"{monitor} is not among the values of the epoch ({measured}); the "
+            f"{LOSS} is not among the values of the epoch ({measured}); the "
             "learning rate and the end of the training need a validation"
         )
-    return float(logs[monitor])
+    return float(logs[LOSS])

@@ -50,9 +50,10 @@ def test_early_stops_equal_the_original(patience):
 
 
 def test_only_an_improvement_beyond_the_threshold_counts():
-    plateau = Plateau(patience=0, cooldown=0, threshold=1e-2)
-    assert [plateau.step(loss) for loss in (1.0, 0.98, 0.971)] == [False, False, True]
-    assert plateau.best == 0.98
+    plateau = Plateau(patience=0, cooldown=0)
+    losses = (1.0, 0.9998, 0.99975)
+    assert [plateau.step(loss) for loss in losses] == [False, False, True]
+    assert plateau.best == 0.9998
     assert plateau.step(math.nan)
     stopping = EarlyStopping(patience=3)
     assert not stopping.step(1.0)

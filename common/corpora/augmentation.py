@@ -45,14 +45,14 @@ class Augment:
         low, high = self.speed
         if not SPEEDS[0] <= low <= high <= SPEEDS[1]:
             raise ConfigError(
-                f"augment.speed={low:g},{high:g}: expected two rising factors from "
-                f"{SPEEDS[0]:g} to {SPEEDS[1]:g}, such as 0.95,1.05"
+                f"augment.speed={low:g},{high:g}: expected the lowest and the "
+                f"highest factor, {SPEEDS[0]:g} to {SPEEDS[1]:g}, such as 0.95,1.05"
             )
         low, high = self.gain_db
         if not -math.inf < low <= high < math.inf:
             raise ConfigError(
-                f"augment.gain_db={low:g},{high:g}: expected two rising gains in dB, "
-                "such as -6,6"
+                f"augment.gain_db={low:g},{high:g}: expected the lowest and the "
+                "highest gain in dB, such as -6,6"
             )
 
     @property

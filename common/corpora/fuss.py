@@ -127,8 +127,8 @@ def tracks(
     Args:
         root: Folder of the lists, or a parent as in :func:`find_root`.
         split: ``"train"``, ``"validation"`` or ``"eval"``.
-        bad: Takes the examples that are left out because a file of theirs is missing,
-            broken or empty; None makes each an error.
+        bad: List to which the examples with a missing, broken or empty file are
+            added, which are then left out; None raises an error for the first.
         first_channel: Take the first channel of files with several, as the original
             program does.
 
@@ -295,7 +295,7 @@ def _leave_out(
     files: Sequence[Path],
     bad: list[BadTrack],
 ) -> dict[Path, audio.AudioInfo]:
-    """Move the examples with a file that cannot be read from one list to the other."""
+    """Leave out the examples with a file that cannot be read; add them to ``bad``."""
     infos, faults = reading.readable(files)
     reasons = {file: str(fault) for file, fault in faults.items()}
     reasons |= {

@@ -242,9 +242,8 @@ def make_tracks(
         # Lengths at other rates are rounded up, by at most one sample.
         if max(lengths) - samples > 1:
             losses.append(_loss(name, rate, sounds, lengths))
-    if not (allow_cut or may_cut()):
-        _refuse_losses(losses)
-    _report_losses(losses, len(tracks))
+    if losses:
+        _report_losses(losses, len(tracks), allow_cut or may_cut())
     return tracks
 
 
@@ -276,8 +275,9 @@ def _loss(
     return _Loss(name, sounds[shortest], sounds[longest], kept, full)
 
 
-def _refuse_losses(losses: Sequence[_Loss]) -> None:
-    for loss in losses:
+def _report_losses(losses: Sequence[_Loss], tracks: int, allow_cut: bool) -> None:
+    """Refuse the first large cut, unless it is allowed, and warn of the worst."""
+    for loss in [] if allow_cut else losses:
         if loss.seconds > max(LOSS_SECONDS, LOSS_SHARE * loss.full):
             raise CorpusError(
                 "a track is as long as its shortest sound, which would cut more than "
@@ -285,11 +285,6 @@ def _refuse_losses(losses: Sequence[_Loss]) -> None:
                 "shorter sound with silence, cut the longer one, or leave the track "
                 "out; in a training allow_cut=true cuts it."
             )
-
-
-def _report_losses(losses: Sequence[_Loss], tracks: int) -> None:
-    if not losses:
-        return
     worst = max(losses, key=lambda loss: loss.seconds)
     _warn_once(
         f"{len(losses)} of {tracks} tracks are cut to their shortest sound; the "

@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel of a sound file as a sound, or several in a row.
+    """One channel of a sound file, or several consecutive ones.
 
     Attributes:
         file: The file.

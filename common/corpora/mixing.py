@@ -274,6 +274,8 @@ def _check(options: MixingOptions, counts: Mapping[str, int]) -> None:
             raise CorpusError(
                 f"{name} is {getattr(options, name)}; it must be above 0 and finite."
             )
+    if options.seed < 0:
+        raise CorpusError(f"seed is {options.seed}; it must be 0 or more.")
     low, high = options.snr_range
     if not -math.inf < low <= high < math.inf:
         raise CorpusError(

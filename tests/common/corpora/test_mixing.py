@@ -181,6 +181,7 @@ def test_an_offset_does_not_count_as_sound(tmp_path):
         ({"seconds": 0.0}, r"seconds is 0\.0; it must be above 0"),
         ({"seconds": math.inf}, "seconds is inf; it must be above 0 and finite"),
         ({"snr_range": (5.0, -5.0)}, "the lower level comes first"),
+        ({"seed": -1}, "seed is -1; it must be 0 or more"),
         ({"snr_range": (math.nan, 5.0)}, "snr_range is nan, 5;"),
         ({"single_share": 2.0}, "must lie between 0 and 1"),
     ],

@@ -158,7 +158,7 @@ def run_job(job: str) -> None:
 def _attempt(
     plan: Plan, path: Path, proceed: Callable[[], None], bad: dict[int, BadTrack]
 ) -> Report:
-    """Write a shard without the tracks that are known to be bad; add those that are."""
+    """Write a shard without the tracks in ``bad``; add others that cannot be read."""
     content, offset = hashlib.sha256(), 0
     tracks: list[list[int]] = [[] for _ in plan.tracks]
     with (

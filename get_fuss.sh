@@ -8,7 +8,7 @@
 #   ./get_fuss.sh all              all of these
 #
 # After an interruption the same command continues; what is there already is neither
-# downloaded nor unpacked again. Needs curl, tar, gzip and GNU coreutils.
+# downloaded nor unpacked again. Needs curl, tar, gzip, GNU coreutils and findutils.
 #   ROOT_DIR            where everything is written; default: the folder runs beside this file
 #   DOWNLOAD_DIR        the archives; default $ROOT_DIR/download
 #   DEV_DATA_DIR        the mixtures; default $ROOT_DIR/fuss_dev
@@ -72,15 +72,11 @@ describe() { # part; sets archive, goal and what the unpacked folder must hold
   url=${base%/}/$archive
 }
 
-bytes() { # file
-  if [[ -e "$1" ]]; then stat -L -c %s -- "$1"; else echo 0; fi
-}
+bytes() { stat -L -c %s -- "$1" 2>/dev/null || echo 0; } # file
 
 human() { # bytes
-  local unit=1000000000 name=GB
-  if (($1 < 1000000)); then unit=1000 name=kB; elif (($1 < unit)); then unit=1000000 name=MB; fi
-  local tenths=$((($1 * 10 + unit / 2) / unit))
-  echo "$((tenths / 10)).$((tenths % 10)) $name"
+  LC_ALL=C numfmt --to=si --round=nearest --format=%.1f --suffix=B -- "$1" |
+    sed 's/[A-Z]*$/ &/; s/K/k/'
 }
 
 is_gzip() { # file; two bytes tell an archive from a web page
@@ -249,18 +245,15 @@ is_unpacked() { # refuses a folder of something else
 }
 
 unpack() { # into a folder beside the goal, which is moved when it is whole
-  local depth each found='' missing
+  local found missing
   unpacking=$goal.unpacking
   say "Unpacking $archive into $goal."
   mkdir -- "$unpacking"
   run tar -xzf "$file" -C "$unpacking" --no-same-owner --no-same-permissions ||
     fail "$file could not be unpacked into ${goal%/*}: see the lines above."
-  for depth in '' '/*' '/*/*' '/*/*/*'; do # archives nest the folder differently
-    for each in "$unpacking"$depth; do
-      if [[ -z "$found" && -e "$each/${needs[0]}" ]]; then found=$each; fi
-    done
-    if [[ -n "$found" ]]; then break; fi
-  done
+  # Archives nest the folder differently: the outermost is the right one.
+  found=$(find "$unpacking" -maxdepth 4 -name "${needs[0]}" -printf '%d %h\n' |
+    sort -n | sed -n '1s/^[0-9]* //p')
   [[ -n "$found" ]] || fail "$file holds no ${needs[0]}: it is another archive; delete it and start again."
   missing=$(lacking "$found")
   [[ -z "$missing" ]] || fail "$file lacks $missing: it is another archive; delete it and start again."
@@ -271,13 +264,9 @@ unpack() { # into a folder beside the goal, which is moved when it is whole
 }
 
 count_examples() { # beside the published numbers
-  local name line number numbers=()
+  local name numbers=()
   for name in "${needs[@]}"; do
-    number=0
-    while read -r line || [[ -n "$line" ]]; do
-      if [[ -n "$line" ]]; then number=$((number + 1)); fi
-    done <"$goal/$name"
-    numbers+=("$number")
+    numbers+=("$(grep -c '[^[:space:]]' -- "$goal/$name" || true)")
   done
   say "$goal holds ${numbers[0]} training, ${numbers[1]} validation and ${numbers[2]} evaluation examples."
   [[ "${numbers[*]}" == '20000 1000 1000' ]] ||

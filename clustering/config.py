@@ -126,7 +126,8 @@ class Clustering:
         for name in ("sources", "restarts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        check_percentile(self.percentile)
+        if not 0 <= self.percentile <= 100:
+            raise ValueError(f"percentile is {self.percentile}; expected 0 to 100")
         if self.within_db is not None and not self.within_db > 0:
             raise ValueError(
                 f"within_db is {self.within_db}; expected none or a number above 0"
@@ -135,17 +136,6 @@ class Clustering:
             raise ValueError(f"beta is {self.beta}; expected a number above 0")
 
 
-def check_percentile(percentile: float) -> None:
-    """Refuse what is no percentile.
-
-    Raises:
-        ValueError: It is below 0 or above 100.
-    """
-    if not 0 <= percentile <= 100:
-        raise ValueError(f"percentile is {percentile}; expected 0 to 100")
-
-
-CLUSTER = Clustering(percentile=95.0)
 LIMITS = {"auto": "clip_percentile", "norm": "clip_norm"}
 """Keys that limit the gradient, by the ``clip_kind`` of earlier releases."""
 
@@ -239,7 +229,7 @@ class ClusteringConfig:
     tasnet: Tasnet = TASNET
     conv_tasnet: ConvTasnet = CONV_TASNET
     loss: Loss = Loss()
-    cluster: Clustering = CLUSTER
+    cluster: Clustering = Clustering(percentile=95.0)
     sample_rate: int = 16000
     window_samples: int = 512
     hop_samples: int = 128

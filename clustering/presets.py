@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clustering.config import CONV_TASNET, TASNET, Clustering, ClusteringConfig, Loss
+from clustering.config import Clustering, ClusteringConfig, Loss
 from clustering.models.shapes import (
     ConvTasnet,
     Features,
@@ -219,7 +219,6 @@ ASTEROID_TASNET = replace(
     ASTEROID_CHIMERA,
     kind="tasnet",
     spectral=DPCL.spectral,
-    tasnet=TASNET,
     loss=WAVEFORM,
     frontend="nussl",
     dataset="wham",
@@ -234,7 +233,6 @@ ASTEROIDS: Presets = {
     "asteroid_wham_convtasnet": replace(
         ASTEROID_TASNET,
         kind="conv_tasnet",
-        conv_tasnet=CONV_TASNET,
         batch_size=8,
         weight_decay=0.0,
     ),

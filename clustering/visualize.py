@@ -22,14 +22,13 @@ from clustering.clusterers.cluster import Clustered, cluster, loudest, posterior
 from clustering.clusterers.confidence import confidences
 from clustering.clusterers.gaussian_mixture import GaussianMixture
 from clustering.clusterers.kmeans import distances
-from clustering.clusterers.principal import Principal, principal
 from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.evaluate import read
 from clustering.models import spectral
 from clustering.models.network import require_mono
 from clustering.nussl import experiment_file
 from clustering.nussl.experiment_file import Data, Experiment
-from clustering.plot import View, plot
+from clustering.plot import Principal, View, plot, principal
 from clustering.separate import separator
 from clustering.weights import Trained, restore, restore_named
 from common import audio, plots

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from clustering.clusterers import gaussian_mixture
 from clustering.clusterers.gaussian_mixture import GaussianMixture
-from clustering.clusterers.kmeans import Seed, distances, kmeans
-from clustering.config import Clustering, check_percentile
+from clustering.clusterers.kmeans import distances, kmeans
+from clustering.config import Clustering
 from clustering.losses.targets import vad
 
 Model = tf.Tensor | GaussianMixture
@@ -28,10 +28,7 @@ class Clustered(NamedTuple):
 
 
 def cluster(
-    embedding: tf.Tensor,
-    magnitude: tf.Tensor,
-    params: Clustering,
-    seed: Seed = (0, 0),
+    embedding: tf.Tensor, magnitude: tf.Tensor, params: Clustering
 ) -> Clustered:
     """Find the sources of each item and their masks.
 
@@ -42,10 +39,10 @@ def cluster(
         embedding: float32 [batch, points, dim], points = frames * bins, bins fastest.
         magnitude: Magnitude of the mixture, float32 [batch, frames, bins].
         params: Options.
-        seed: Two integers; the same ones give the same masks.
 
     Returns:
-        Masks of sum 1 over the sources, and the model in their order.
+        Masks of sum 1 over the sources, the same in each call, and the model in their
+        order.
 
     Raises:
         ValueError: The shapes do not fit.
@@ -64,10 +61,10 @@ def cluster(
         weights = tf.gather(weights, indices, batch_dims=1)
     model: Model
     if params.method == "gmm":
-        model = gaussian_mixture.fit(points, params.sources, weights, seed=seed)
+        model = gaussian_mixture.fit(points, params.sources, weights)
     else:
         model = kmeans(
-            points, params.sources, weights, seed=seed, restarts=params.restarts
+            points, params.sources, weights, restarts=params.restarts
         ).centroids
     unordered = masks(embedding, magnitude, model, params)
     if not params.order_by_size:
@@ -185,13 +182,9 @@ def loudest(magnitude: tf.Tensor, percentile: float) -> tf.Tensor:
     Returns:
         Ascending indices of the points, int32 [batch, count].
 
-    Raises:
-        ValueError: The percentile is out of range.
-
     >>> loudest([[5.0, 1.0, 3.0, 4.0, 2.0]], 50.0).numpy()[0].tolist()
     [0, 2, 3]
     """
-    check_percentile(percentile)
     magnitude = tf.convert_to_tensor(magnitude)
     total = tf.shape(magnitude)[1]
     if percentile == 0:

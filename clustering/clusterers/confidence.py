@@ -35,7 +35,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from clustering.clusterers.cluster import binary_masks, loudest, posterior_masks
-from clustering.clusterers.kmeans import Seed, distances, kmeans
+from clustering.clusterers.kmeans import distances, kmeans
 from clustering.config import Clustering, ClusteringConfig
 from clustering.losses import deep_clustering as losses
 from clustering.models import spectral
@@ -47,10 +47,7 @@ SILHOUETTE_POINTS = 1000
 
 
 def confidences(
-    embedding: tf.Tensor,
-    magnitude: tf.Tensor,
-    params: Clustering,
-    seed: Seed = (0, 0),
+    embedding: tf.Tensor, magnitude: tf.Tensor, params: Clustering
 ) -> dict[str, tf.Tensor]:
     """Measure how well the loud points of each item fall into clusters of k-means.
 
@@ -61,7 +58,6 @@ def confidences(
         embedding: float32 [batch, points, dim].
         magnitude: float32 [batch, points], or [batch, frames, bins] of as many points.
         params: Options with the number of sources and the percentile of loud points.
-        seed: Two integers.
 
     Returns:
         float32 [batch] for each of :data:`MEASURES`.
@@ -82,11 +78,11 @@ def confidences(
     magnitude = tf.reshape(magnitude, tf.shape(embedding)[:2])
     loud = loudest(magnitude, params.percentile)
     points = tf.gather(embedding, loud, batch_dims=1)
-    centroids = kmeans(points, params.sources, seed=seed).centroids
+    centroids = kmeans(points, params.sources).centroids
     levels = tf.gather(magnitude, loud, batch_dims=1)
     return {
         "posterior": posterior(points, centroids),
-        "silhouette": silhouette(points, centroids, seed),
+        "silhouette": silhouette(points, centroids),
         "deep_clustering": deep_clustering(points, centroids, levels),
     }
 
@@ -135,9 +131,7 @@ def posterior(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     return (sources * largest - 1) / (sources - 1)
 
 
-def silhouette(
-    points: tf.Tensor, centroids: tf.Tensor, seed: Seed = (0, 0)
-) -> tf.Tensor:
+def silhouette(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """Compare the distances within clusters with those to the next cluster, [2].
 
     mean_n (b_n - a_n) / max(a_n, b_n), where a_n is the mean distance to the others of
@@ -148,7 +142,6 @@ def silhouette(
     Args:
         points: float32 [batch, points, dim].
         centroids: float32 [batch, sources, dim].
-        seed: Two integers for the choice of the points.
 
     Returns:
         float32 [batch], -1 to 1; 0 if all points have one cluster.
@@ -158,7 +151,7 @@ def silhouette(
     """
     points = tf.convert_to_tensor(points)
     total = tf.shape(points)[1]
-    order = tf.random.stateless_uniform([total], tf.convert_to_tensor(seed, tf.int32))
+    order = tf.random.stateless_uniform([total], (0, 0))
     some = tf.gather(points, tf.argsort(order)[:SILHOUETTE_POINTS], axis=1)
     members = tf.cast(binary_masks(distances(some, centroids)), tf.float64)
     sums = tf.matmul(members, _pairwise(tf.cast(some, tf.float64)))

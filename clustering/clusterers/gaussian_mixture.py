@@ -12,13 +12,19 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from clustering.clusterers.kmeans import Seed, kmeans
+from clustering.clusterers.kmeans import kmeans
 
 FLOOR = 1e-6
 """Variance added to every dimension, as in scikit-learn."""
 
 TINY = 1e-15
 """Weight added to every component, so that one without points has a mean."""
+
+ROUNDS = 100
+"""Maximum number of rounds."""
+
+TOLERANCE = 1e-3
+"""An item has converged when the mean log likelihood of its points changes by less."""
 
 
 class GaussianMixture(NamedTuple):
@@ -36,13 +42,7 @@ class GaussianMixture(NamedTuple):
 
 
 def fit(
-    points: tf.Tensor,
-    components: int,
-    weights: tf.Tensor | None = None,
-    *,
-    seed: Seed = (0, 0),
-    rounds: int = 100,
-    tolerance: float = 1e-3,
+    points: tf.Tensor, components: int, weights: tf.Tensor | None = None
 ) -> GaussianMixture:
     """Fit a mixture by expectation maximisation, from the clusters of k-means.
 
@@ -50,10 +50,6 @@ def fit(
         points: float32 [batch, points, dim], at least one point.
         components: Number of Gaussians, at least 1.
         weights: float32 [batch, points], not negative; None for equal ones.
-        seed: Two integers for the seeds of k-means.
-        rounds: Maximum number of rounds.
-        tolerance: An item has converged when the mean log likelihood of its points
-            changes by less.
 
     Returns:
         The mixture.
@@ -65,7 +61,7 @@ def fit(
     >>> sorted(mixture.means.numpy().ravel().round(3).tolist())
     [1.0, 11.0]
     """
-    clusters = kmeans(points, components, weights, seed=seed)
+    clusters = kmeans(points, components, weights)
     points = tf.cast(tf.stop_gradient(tf.convert_to_tensor(points)), tf.float64)
     members = tf.one_hot(clusters.labels, components, axis=1, dtype=tf.float64)
     weights = _normalised(points, weights)
@@ -82,13 +78,13 @@ def fit(
         better = _maximised(points, tf.exp(logs - total) * weights)
         mixture = _where(moving, better, mixture)
         likelihood = tf.reduce_sum(total * weights, [1, 2])
-        moving &= tf.abs(likelihood - before) >= tolerance
+        moving &= tf.abs(likelihood - before) >= TOLERANCE
         return number + 1, mixture, likelihood, moving
 
     nothing = tf.reduce_sum(weights, [1, 2])
     return tf.while_loop(
         lambda number, mixture, before, moving: (
-            (number < rounds) & tf.reduce_any(moving)
+            (number < ROUNDS) & tf.reduce_any(moving)
         ),
         once,
         (0, start, nothing - math.inf, nothing > 0),

@@ -14,6 +14,10 @@ import tensorflow as tf
 Seed = tuple[int, int] | tf.Tensor
 """Two integers, or int32 [2], the seed of all random numbers."""
 
+TOLERANCE = 1e-4
+"""A restart has converged when the squared moves of its centroids sum up to no more
+than this fraction of the mean variance of a dimension."""
+
 
 class Clusters(NamedTuple):
     """Result of k-means.
@@ -60,8 +64,6 @@ def kmeans(
     *,
     seed: Seed = (0, 0),
     restarts: int = 1,
-    max_rounds: int = 300,
-    tolerance: float = 1e-4,
 ) -> Clusters:
     """Find centroids with a small sum of weighted squared distances.
 
@@ -77,8 +79,6 @@ def kmeans(
             equal.
         seed: Two integers; the same ones give the same result.
         restarts: Independent starts, of which the one with the least inertia is kept.
-        max_rounds: Maximum number of rounds.
-        tolerance: See :func:`lloyd`.
 
     Returns:
         Clusters, in no particular order.
@@ -94,13 +94,10 @@ def kmeans(
         if count < 1:
             raise ValueError(f"{name} is {count}; expected at least 1")
     data = center(points, weights)
-    starts = _seeds(data, clusters, restarts, seed)
-    return lloyd(data, starts, max_rounds, tolerance)
+    return lloyd(data, _seeds(data, clusters, restarts, seed))
 
 
-def lloyd(
-    data: Data, centroids: tf.Tensor, max_rounds: int = 300, tolerance: float = 1e-4
-) -> Clusters:
+def lloyd(data: Data, centroids: tf.Tensor, max_rounds: int = 300) -> Clusters:
     """Move centroids to the means of their points until they converge.
 
     c_k = sum_n w_n x_n / sum_n w_n over the points nearest to c_k [1]; among equally
@@ -113,8 +110,6 @@ def lloyd(
         centroids: Starts of each restart, with the mean of the points subtracted,
             float32 [batch, restarts, clusters, dim].
         max_rounds: Maximum number of rounds; 0 keeps the centroids.
-        tolerance: A restart has converged when the squared moves of its centroids sum
-            up to no more than this fraction of the mean variance of a dimension.
 
     Returns:
         Clusters of the restart with the least inertia, in the order of its starts.
@@ -124,7 +119,7 @@ def lloyd(
     >>> lloyd(data, starts[:, tf.newaxis]).centroids.numpy().round(3).tolist()
     [[[9.0], [1.0]]]
     """
-    return _best(data, _rounds(data, centroids, max_rounds, tolerance))
+    return _best(data, _rounds(data, centroids, max_rounds))
 
 
 def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
@@ -243,13 +238,11 @@ def _draw(data: Data, nearest: tf.Tensor, chance: tf.Tensor) -> tf.Tensor:
     return tf.gather(data.points, tf.minimum(indices, last), batch_dims=1)
 
 
-def _rounds(
-    data: Data, start: tf.Tensor, max_rounds: int, tolerance: float
-) -> tf.Tensor:
+def _rounds(data: Data, start: tf.Tensor, max_rounds: int) -> tf.Tensor:
     """Move centroids [batch, restarts, clusters, dim] until they converge."""
     batch, restarts = tf.shape(data.points)[0], start.shape[1]
     start += tf.zeros([batch, 1, 1, 1])
-    rest = tolerance * data.variance
+    rest = TOLERANCE * data.variance
 
     def once(
         number: tf.Tensor, centroids: tf.Tensor, moving: tf.Tensor

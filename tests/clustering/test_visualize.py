@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from clustering import corpus, separate, visualize
-from clustering.clusterers.principal import principal
 from clustering.models.network import network
-from clustering.plot import COLOURS, View, assignment, plot
+from clustering.plot import COLOURS, View, assignment, plot, principal
 from common import audio, plots
 from common import config as configuration
 from common.corpora import waveforms

@@ -47,7 +47,7 @@ def test_finds_the_inertia_of_scikit_learn(weighted):
     weights = rng.gamma(0.5, size=400).astype(np.float32) if weighted else None
     theirs = KMeans(4, n_init=5, random_state=0).fit(points, sample_weight=weights)
     batched = None if weights is None else weights[None]
-    ours = kmeans(points[None], 4, batched, restarts=20, tolerance=0.0)
+    ours = kmeans(points[None], 4, batched, restarts=20)
     assert float(ours.inertia[0]) <= theirs.inertia_ * 1.001
     # From their centroids nothing moves, so the definitions are the same.
     again = from_start(points[None], theirs.cluster_centers_[None], batched)

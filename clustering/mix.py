@@ -241,7 +241,7 @@ def _split_by_pattern(paths: Iterable[str], rules: SplitRules) -> dict[str, str]
     for split, pattern in (("valid", rules.valid), ("test", rules.test)):
         if pattern is None:
             continue
-        held = [path for path in splits if _matcher(pattern)(path)]
+        held = list(filter(_matcher(pattern), splits))
         if not held:
             raise CorpusError(
                 f"clean sounds: --{split}-files {pattern!r} matches none of "

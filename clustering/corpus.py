@@ -15,6 +15,7 @@ from common.synthetic import miniature
 FlatLayout = Callable[[ClusteringConfig, Path, str | None], list[Track]]
 """Function that lists a split below a root; for None all tracks in a folder."""
 
+SPLITS = ("train", "valid", "test")
 JOINED = "+"
 REST = "*"
 MINIATURE: Mapping[str, Mapping[str, int]] = {
@@ -90,10 +91,10 @@ def tracks(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
 def _list(config: ClusteringConfig, folder: Path, split: str) -> list[Track]:
     """List the tracks below the root, or in the separate folder of the split."""
     own = dict(pair.split("=", 1) for pair in config.folders if "=" in pair)
-    if len(own) < len(config.folders):
+    if len(own) < len(config.folders) or not own.keys() <= set(SPLITS):
         raise CorpusError(
-            f"folders={','.join(config.folders)}; expected a folder for each split, "
-            "such as test=/data/test_set"
+            f"folders={','.join(config.folders)}; expected one folder for each of "
+            f"{', '.join(SPLITS)}, or for some of them, such as test=/data/test_set"
         )
     if split not in own:
         if own and config.data_root is None:

@@ -51,6 +51,11 @@ CLASSES = {"Scaper": "scaper", "MixSourceFolder": "mix_folders"}
 SPLITS = {"train": "train", "val": "valid", "validation": "valid", "valid": "valid"}
 """Splits by the keys of data sets; any other key is a test set."""
 SPEAKERS = {"tr": "train", "cv": "valid", "tt": "test"}
+CORPUS_KEYS = (
+    *("dataset", "data_root", "folders", "sources", "task", "length", "skip"),
+    "allow_cut",
+)
+"""Keys that determine the tracks of a data set."""
 SPEAKER_MIXES = {"mix": "wsj0_2mix", "mix_clean": "wham", "mix_both": "wham"}
 
 
@@ -194,8 +199,7 @@ def with_data(
             f"{experiment.path} names no data set of the split {split!r}; expected it "
             "below datasets"
         )
-    names = ("dataset", "data_root", "folders", "sources", "task", "length", "skip")
-    return replace(config, **{name: getattr(configs[0], name) for name in names})
+    return replace(config, **{name: getattr(configs[0], name) for name in CORPUS_KEYS})
 
 
 def locate(name: str, beside: Path) -> Path:

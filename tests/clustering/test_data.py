@@ -294,6 +294,12 @@ def test_tracks_are_cut_to_their_shortest_file_where_that_is_allowed(config, tmp
     assert data.load(replace(config, allow_cut=True)).train.lengths == [8000]
 
 
+def test_a_folder_for_no_split_is_refused(config):
+    config = replace(config, dataset="mix_folders", folders=("val=/data",))
+    with pytest.raises(CorpusError, match=r"folders=val=/data; expected .* valid"):
+        corpus.tracks(config, corpus.root(config), "valid")
+
+
 @pytest.mark.parametrize("curriculum", [(), CURRICULUM])
 def test_the_chain_of_augmentations_keeps_lengths_and_sums(config, curriculum):
     plain = replace(config, curriculum=curriculum)

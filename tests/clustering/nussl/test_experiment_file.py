@@ -447,6 +447,13 @@ def test_plain_keys_are_checked(tmp_path, values, sentence):
         experiment_file.translate(values, tmp_path / "a.yml")
 
 
+def test_the_data_of_a_file_are_read_by_its_keys(tmp_path):
+    (tmp_path / "own.yml").write_text("allow_cut: true\nskip: true\n")
+    experiment = experiment_file.read(tmp_path / "own.yml")
+    config = experiment_file.with_data(ClusteringConfig(), experiment, "test")
+    assert (config.allow_cut, config.skip) == (True, True)
+
+
 def test_a_file_without_a_model_says_so(tmp_path):
     read = experiment_file.translate({"preset": "tiny"}, tmp_path / "a.yml")
     with pytest.raises(ConfigError, match=r"a\.yml names no model"):

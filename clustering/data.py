@@ -133,8 +133,13 @@ def _own_mixtures(config: ClusteringConfig, tracks: Sequence[Track]) -> bool:
 
 def epoch_steps(config: ClusteringConfig, split: Split, replicas: int) -> int:
     """Count the steps of an epoch: as configured, or one pass over all tracks."""
-    rows = config.batch_size * config.train.accumulate * replicas
-    return config.train.steps_per_epoch or -(-len(split.lengths) // rows)
+    excerpts = _step_excerpts(config, replicas)
+    return config.train.steps_per_epoch or -(-len(split.lengths) // excerpts)
+
+
+def _step_excerpts(config: ClusteringConfig, replicas: int) -> int:
+    """Count the excerpts of a step over all replicas."""
+    return config.batch_size * config.train.accumulate * replicas
 
 
 def training_example(
@@ -161,8 +166,7 @@ def training_example(
         return _augmented(config, split, replicas)
     count = len(split.names)
     tracks = len(split.lengths)
-    rows = config.batch_size * config.train.accumulate * replicas
-    epoch = epoch_steps(config, split, replicas) * rows
+    epoch = epoch_steps(config, split, replicas) * _step_excerpts(config, replicas)
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:
         key = tf.stack([tf.constant(config.train.seed, tf.int64), position])
@@ -272,9 +276,9 @@ def _balanced(
 ) -> tf.Tensor:
     """Choose a start in a track at which its sources have similar levels.
 
-    At every candidate the first frame of an excerpt of so many samples is read.
-    Candidates are ranked by the product of the fractions of energy of the sources, and
-    one of the upper half is drawn uniformly.
+    At every candidate the first frame of the excerpt is read. Candidates are ranked by
+    the product of the fractions of energy of the sources, and one of the upper half is
+    drawn uniformly.
     """
     count = len(split.names)
     candidates = tf.cast(draws[:CANDIDATES], tf.float64)

@@ -3,8 +3,7 @@
 One row for each source of a track goes to ``scores.csv`` and the means to
 ``summary.json`` and ``summary.md``, beside published scores on the corpus. Estimates
 are aligned with the sources by the order of highest SI-SDR, one order for a whole
-track.
- ``--oracle`` scores ideal masks of the same transform as well, ``--bss`` adds the
+track. ``--oracle`` scores ideal masks of the same transform as well, ``--bss`` adds the
 ratios of BSS Eval, ``--stoi`` the intelligibility of speech, ``--confidence`` the
 confidence in each embedding. After an interruption the same command continues after the
 last measured track.
@@ -173,8 +172,8 @@ def read(track: Track, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """
     sounds = list(track.sources.values())
     sounds += [] if track.mixture is None else [track.mixture]
-    read_ = [waveforms.read(sound, track.sample_rate) for sound in sounds]
-    waves = [resample.resample(wave, rate, sample_rate) for wave, rate in read_]
+    pairs = [waveforms.read(sound, track.sample_rate) for sound in sounds]
+    waves = [resample.resample(wave, rate, sample_rate) for wave, rate in pairs]
     channels = max(len(wave) for wave in waves)
     samples = min(wave.shape[1] for wave in waves)
     alike = [np.broadcast_to(wave[:, :samples], [channels, samples]) for wave in waves]
@@ -323,21 +322,6 @@ def _written(measure: str, mean: float) -> str:
     return f"{mean:.3f}" if measure in STOI_MEASURES else f"{mean:.2f} dB"
 
 
-def confidence_table(
-    means: Mapping[str, float], correlations: Mapping[str, float]
-) -> str:
-    """Format confidences and their correlations as a table of Markdown."""
-    rows = [
-        [
-            m,
-            f"{means[m]:.2f}",
-            f"{correlations[m]:.2f}" if m in correlations else "none",
-        ]
-        for m in CONFIDENCES
-    ]
-    return markdown(["confidence", "mean", "rank correlation with SI-SDR"], rows)
-
-
 def _evaluate(
     estimate: Estimate,
     tracks: Sequence[Track],
@@ -353,14 +337,9 @@ def _evaluate(
     def measure(track: Track) -> list[Row]:
         mixture, references = read(track, sample_rate)
         estimates = estimate(mixture, references)
+        rate = sample_rate if stoi else 0
         channels = [
-            scores(
-                mixture[c],
-                references[:, c],
-                estimates[:, c],
-                bss,
-                sample_rate if stoi else 0,
-            )
+            scores(mixture[c], references[:, c], estimates[:, c], bss, rate)
             for c in range(len(mixture))
         ]
         measured = []
@@ -442,17 +421,17 @@ def _main(options: argparse.Namespace) -> int:
     if options.data:
         config = replace(config, data_root=options.data)
     root = corpus.root(config)
-    every = corpus.tracks(config, root, options.split)
-    if len(every[0].sources) > len(separator.sources):
+    split = corpus.tracks(config, root, options.split)
+    if len(split[0].sources) > len(separator.sources):
         raise CorpusError(
-            f"{every[0].name} has {len(every[0].sources)} sources and the model "
+            f"{split[0].name} has {len(split[0].sources)} sources and the model "
             f"{len(separator.sources)} outputs; group them by sources=..."
         )
-    tracks = every[: options.limit]
+    tracks = split[: options.limit]
     results = {}
     for name, task in _tasks(options, trained, config, separator).items():
         # The limit is not part of the key, so rows of shorter evaluations are used.
-        key = score_key.key(task.model, every, sample_rate=config.sample_rate)
+        key = score_key.key(task.model, split, sample_rate=config.sample_rate)
         rows = Rows(output / f"{name}.csv", ("name", *task.columns), key)
         results[name] = task.evaluate(tracks, rows, options.jobs)
         rows.finish(row["name"] for row in results[name].rows)
@@ -460,8 +439,8 @@ def _main(options: argparse.Namespace) -> int:
     means |= {n: results[n].summary["all"] for n in get_args(IdealMask) if n in results}
     text = _text(config, means, options.split, len(tracks), root)
     if options.confidence:
-        means["confidence"], table = _confidences(results)
-        text += f"\n{table}"
+        means["confidence"], confidence_text = _confidences(results)
+        text += f"\n{confidence_text}"
     write_json(means, output / "summary.json")
     write_text(output / "summary.md", text)
     sys.stdout.write(text)
@@ -469,12 +448,21 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _confidences(results: Mapping[str, Evaluation]) -> tuple[dict[str, Any], str]:
-    """Summarise confidences and their correlations with the scores; with a table."""
+    """Return confidences and their correlations with the scores, and their table."""
     confidence = results["confidence"]
+    means = confidence.summary
     correlations = rank_correlations(confidence.rows, results["scores"].rows)
-    named = {f"{name}_correlation": each for name, each in correlations.items()}
-    table = confidence_table(confidence.summary, correlations)
-    return confidence.summary | named, table
+    cells = [
+        [
+            measure,
+            f"{means[measure]:.2f}",
+            f"{correlations[measure]:.2f}" if measure in correlations else "none",
+        ]
+        for measure in CONFIDENCES
+    ]
+    text = markdown(["confidence", "mean", "rank correlation with SI-SDR"], cells)
+    named = {f"{name}_correlation": value for name, value in correlations.items()}
+    return means | named, text
 
 
 def _tasks(
@@ -484,10 +472,8 @@ def _tasks(
     separator: Separator,
 ) -> dict[str, Task]:
     """List the evaluations to run by the names of their tables."""
-    digest, extra = (
-        score_key.digest(separator),
-        {"bss": options.bss, "stoi": options.stoi},
-    )
+    digest = score_key.digest(separator)
+    extra = {"bss": options.bss, "stoi": options.stoi}
     columns = _columns(**extra)
     tasks = {"scores": Task(digest, columns, partial(evaluate, separator, **extra))}
     for mask in get_args(IdealMask) if options.oracle else ():

@@ -273,6 +273,25 @@ class ClusteringConfig:
                 f"curriculum={self.curriculum}: expected pairs of an epoch and seconds "
                 "above 0, the first of epoch 0, the others of later and later ones"
             )
+        seconds = [self.segment_seconds, *(length for _, length in self.curriculum)]
+        # The frames of asteroid's front end are whole.
+        least = self.window_samples if self.frontend == "asteroid" else 1
+        if round(min(seconds) * self.sample_rate) < least:
+            raise ConfigError(
+                f"an excerpt of {min(seconds)} s at sample_rate={self.sample_rate} is "
+                f"too short; expected at least {least} samples in segment_seconds and "
+                "curriculum"
+            )
+        if self.clip_norm < 0:
+            raise ConfigError(
+                f"clip_norm={self.clip_norm}: expected 0 for no limit, or a number "
+                "above 0"
+            )
+        if not 0 <= (self.clip_percentile or 0) <= 100:
+            raise ConfigError(
+                f"clip_percentile={self.clip_percentile}: expected none or 0 to 100, "
+                "such as 10"
+            )
         if self.curriculum and self.augment.needs_length:
             raise ConfigError(
                 "augment.speed and augment.remix take excerpts of one length; leave "

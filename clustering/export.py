@@ -27,7 +27,7 @@ from clustering.models.network import require_mono
 from clustering.models.shapes import Activation
 from clustering.models.spectral import FeatureStage, Head, SpectralNetwork
 from clustering.models.time_domain import Analysis, ConvTasnet, Tasnet
-from clustering.separate import bank, is_levelled, separator
+from clustering.separate import frame, is_levelled, separator
 from clustering.weights import restore
 from common.layers.batch_norm import EPSILON
 from common.signal.numpy_stft import stft
@@ -85,11 +85,7 @@ def export_network(net: keras.Model, config: ClusteringConfig) -> Export:
 def _settings(config: ClusteringConfig, params: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that separation needs besides the network."""
     if config.role not in ON_SPECTRA:
-        return {
-            "size": bank(config).size,
-            "stride": bank(config).stride,
-            "levelled": is_levelled(config),
-        }
+        return {**frame(config)._asdict(), "levelled": is_levelled(config)}
     transform = {"stft": params, "power_floor": config.power_floor}
     if not config.clusters:
         return transform

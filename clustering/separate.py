@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +15,6 @@ import tf_keras as keras
 from clustering.clusterers.cluster import cluster
 from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.light import levelled
-from clustering.models.shapes import Filterbank
 from clustering.models.spectral import magnitude
 from clustering.weights import restore
 from common.separation.command import command
@@ -89,7 +87,7 @@ def separator(
         channels=config.spectral.features.channels if spectral else 1,
         segment_seconds=segment_seconds,
         overlap=overlap,
-        grid_samples=config.hop_samples if spectral else bank(config).stride,
+        grid_samples=config.hop_samples if spectral else frame(config).stride,
         complete=consistent or _masks_add_up(config),
         digest=lambda: fingerprint(net.variables, *_facts(config)),
     )
@@ -175,25 +173,31 @@ def _of_waveforms(
     net: keras.Model, config: ClusteringConfig
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Estimate waveforms; zeros pad the last frame, which would be left out."""
-    filters = bank(config)
+    size, stride = frame(config)
     run = graph(net, input_signature=[tf.TensorSpec([None, None], tf.float32)])
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
         samples = int(waveform.shape[-1] or 0)
-        short = filters.size - samples
-        missing = max(short, short % filters.stride)
+        missing = max(size - samples, (size - samples) % stride)
         return run(tf.pad(waveform, [[0, 0], [0, missing]]))[..., :samples]
 
     return estimate
 
 
-def bank(config: ClusteringConfig) -> Filterbank:
-    """Filters of a network, as long as the part of a frame that needs sound."""
+class Frame(NamedTuple):
+    """Samples of sound that the first frame needs, and the distance between frames."""
+
+    size: int
+    stride: int
+
+
+def frame(config: ClusteringConfig) -> Frame:
+    """Return the frames of a network on waveforms."""
     if config.role == "tasnet":
-        return config.tasnet.filterbank
-    shape = config.conv_tasnet
-    size = shape.filterbank.size - 2 * shape.padding
-    return replace(shape.filterbank, size=size)
+        bank, padding = config.tasnet.filterbank, 0
+    else:
+        bank, padding = config.conv_tasnet.filterbank, config.conv_tasnet.padding
+    return Frame(bank.size - 2 * padding, bank.stride)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.config import ConfigError
 from common.layers.recurrent import CellType, Initial
 
 Activation = Literal[
@@ -16,6 +17,15 @@ Level = Literal["decibels", "librosa", "log"]
 FeatureNorm = Literal["instance", "batch", "none"]
 ChannelNorm = Literal["gLN", "cLN", "cgLN", "fgLN"]
 MaskActivation = Literal["sigmoid", "relu", "softmax", "none"]
+
+
+def _check_sizes(where: str, shape: object, *names: str) -> None:
+    """Refuse a shape with a size below 1."""
+    for name in names:
+        if getattr(shape, name) < 1:
+            raise ConfigError(
+                f"{where}.{name}={getattr(shape, name)}: expected at least 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,9 @@ class Features:
     mels: int = 0
     mel_rate: int = 16000
     channels: int = 1
+
+    def __post_init__(self) -> None:
+        _check_sizes("spectral.features", self, "bins", "channels")
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,9 @@ class Spectral:
     sources: int = 2
     mask_activation: tuple[Activation, ...] = ("sigmoid",)
 
+    def __post_init__(self) -> None:
+        _check_sizes("spectral", self, "embedding", "sources")
+
 
 @dataclass(frozen=True)
 class Filterbank:
@@ -106,6 +122,9 @@ class Filterbank:
     filters: int = 512
     size: int = 16
     stride: int = 8
+
+    def __post_init__(self) -> None:
+        _check_sizes("filterbank", self, "filters", "size", "stride")
 
 
 @dataclass(frozen=True)
@@ -125,6 +144,9 @@ class Tasnet:
     sources: int = 2
     norm: ChannelNorm | None = "gLN"
     mask_activation: MaskActivation = "sigmoid"
+
+    def __post_init__(self) -> None:
+        _check_sizes("tasnet", self, "sources")
 
 
 @dataclass(frozen=True)
@@ -147,6 +169,10 @@ class ConvTasnet:
         encoder_relu: Whether the mixture is rectified after the filters.
         padding: Zeros before and after a waveform, in samples, which the estimates do
             not have; torchaudio's network has a stride of them.
+
+    Raises:
+        ConfigError: A size is below 1, the kernel is even, the padding is longer than
+            half a filter, or the normalisation of a causal network is not causal.
     """
 
     filterbank: Filterbank = Filterbank()
@@ -162,3 +188,23 @@ class ConvTasnet:
     causal: bool = False
     encoder_relu: bool = False
     padding: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = ("bottleneck", "hidden", "kernel", "blocks", "repeats", "sources")
+        _check_sizes("conv_tasnet", self, *sizes)
+        if self.skip < 0:
+            raise ConfigError(f"conv_tasnet.skip={self.skip}: expected 0 or more")
+        if self.kernel % 2 == 0:
+            raise ConfigError(
+                f"conv_tasnet.kernel={self.kernel}: expected an odd number"
+            )
+        if not 0 <= 2 * self.padding <= self.filterbank.size:
+            raise ConfigError(
+                f"conv_tasnet.padding={self.padding}: expected at least 0 and at most "
+                f"half a filter, {self.filterbank.size // 2}"
+            )
+        if self.causal and self.norm not in ("cLN", "cgLN"):
+            raise ConfigError(
+                f"conv_tasnet.norm={self.norm} of a causal network uses later frames: "
+                "expected cLN or cgLN"
+            )

@@ -55,10 +55,6 @@ class SpectralNetwork(keras.Model):
     Args:
         config: Its shape.
         heads: ``"embedding"``, ``"mask"`` or both.
-        name: Name of the model.
-
-    Raises:
-        ValueError: An activation does not exist.
 
     >>> magnitude = tf.ones([1, 3, 257])
     >>> SpectralNetwork(Spectral(), ["embedding"])(magnitude).shape
@@ -68,12 +64,9 @@ class SpectralNetwork(keras.Model):
     """
 
     def __init__(
-        self,
-        config: Spectral,
-        heads: Sequence[HeadName] = ("embedding", "mask"),
-        name: str = "spectral",
+        self, config: Spectral, heads: Sequence[HeadName] = ("embedding", "mask")
     ) -> None:
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name="spectral", dtype="float32")
         self.config, bins = config, config.features.bins
         self.stack = SpectralStack(config.features, config.recurrent)
         width = self.stack.width
@@ -121,17 +114,14 @@ class SpectralStack(keras.layers.Layer):
     Args:
         features: Input features of the recurrent layers.
         recurrent: Shape of the recurrent layers.
-        name: Name of the layer.
 
     >>> stack = SpectralStack(Features(bins=5), Recurrent(hidden=3))
     >>> stack(tf.ones([2, 7, 5])).shape
     TensorShape([2, 7, 6])
     """
 
-    def __init__(
-        self, features: Features, recurrent: Recurrent, name: str = "stack"
-    ) -> None:
-        super().__init__(name=name, dtype="float32")
+    def __init__(self, features: Features, recurrent: Recurrent) -> None:
+        super().__init__(name="stack", dtype="float32")
         self.features = FeatureStage(features)
         self.recurrent = recurrent_stack(self.features.width, recurrent)
         self.width = self.recurrent.units * self.recurrent.directions
@@ -151,14 +141,13 @@ class FeatureStage(keras.layers.Layer):
 
     Args:
         config: Level, normalisation and mel filters.
-        name: Name of the layer.
 
     >>> FeatureStage(Features(bins=5))(tf.ones([2, 7, 5])).shape
     TensorShape([2, 7, 5])
     """
 
-    def __init__(self, config: Features, name: str = "features") -> None:
-        super().__init__(name=name, dtype="float32")
+    def __init__(self, config: Features) -> None:
+        super().__init__(name="features", dtype="float32")
         self.config = config
         self.filters = None
         if config.mels:
@@ -166,7 +155,7 @@ class FeatureStage(keras.layers.Layer):
         self.width = config.mels or config.bins
         self.norm = None
         if config.norm == "batch":
-            self.norm = BatchNormalisation((), f"{name}/norm")
+            self.norm = BatchNormalisation((), "features/norm")
         self.built = True
 
     def call(self, magnitude: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -193,9 +182,6 @@ class Head(keras.layers.Layer):
             tanh(A h) sigmoid(B h) with square matrices A and B, comes before the map.
         name: Name of the layer, which the names of its weights begin with.
 
-    Raises:
-        ValueError: An activation does not exist.
-
     >>> head = Head(3, 5, 2, ["sigmoid"], name="head")
     >>> head(tf.zeros([4, 7, 3])).shape
     TensorShape([4, 7, 5, 2])
@@ -211,7 +197,6 @@ class Head(keras.layers.Layer):
         name: str,
     ) -> None:
         super().__init__(name=name, dtype="float32")
-        _check(name, activations)
         self.bins, self.size = bins, size
         self.names = tuple(a for a in activations if a != "gated_tanh")
         self.value = self.gate = None
@@ -316,13 +301,3 @@ def _points(numbers: tf.Tensor) -> tf.Tensor:
     """[batch, frames, bins, dim] -> [batch, frames * bins, dim]."""
     batch, frames, bins, _ = tf.unstack(tf.shape(numbers))
     return tf.reshape(numbers, [batch, frames * bins, numbers.shape[-1]])
-
-
-def _check(name: str, activations: Sequence[str]) -> None:
-    names = [*ACTIVATIONS, "gated_tanh"]
-    for activation in activations:
-        if activation not in names:
-            raise ValueError(
-                f"model.{name}_activation={activation!r}: expected some of "
-                f"{', '.join(names)}"
-            )

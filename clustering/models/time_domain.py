@@ -32,15 +32,14 @@ class Tasnet(keras.Model):
 
     Args:
         config: Its shape.
-        name: Name of the model.
 
     >>> model = Tasnet(shapes.Tasnet(recurrent=shapes.Recurrent(hidden=4, layers=2)))
     >>> model(tf.zeros([3, 400])).shape
     TensorShape([3, 2, 400])
     """
 
-    def __init__(self, config: shapes.Tasnet, name: str = "tasnet") -> None:
-        super().__init__(name=name, dtype="float32")
+    def __init__(self, config: shapes.Tasnet) -> None:
+        super().__init__(name="tasnet", dtype="float32")
         self.config, filters = config, config.filterbank.filters
         self.analysis = Analysis(config.filterbank, name="analysis")
         self.gate = Analysis(config.filterbank, name="gate")
@@ -78,20 +77,14 @@ class ConvTasnet(keras.Model):
 
     Args:
         config: Its shape.
-        name: Name of the model.
-
-    Raises:
-        ValueError: The kernel is even, the padding longer than half a filter, or the
-            normalisation of a causal network is not causal.
 
     >>> config = shapes.ConvTasnet(bottleneck=4, hidden=6, skip=4, blocks=2, repeats=1)
     >>> ConvTasnet(config)(tf.zeros([3, 400])).shape
     TensorShape([3, 2, 400])
     """
 
-    def __init__(self, config: shapes.ConvTasnet, name: str = "conv_tasnet") -> None:
-        super().__init__(name=name, dtype="float32")
-        _check(config)
+    def __init__(self, config: shapes.ConvTasnet) -> None:
+        super().__init__(name="conv_tasnet", dtype="float32")
         self.config, filters = config, config.filterbank.filters
         self.analysis = Analysis(config.filterbank, name="analysis")
         self.input_norm = Normalisation(config.norm, filters, "input_norm")
@@ -225,18 +218,3 @@ def _filters(layer: keras.layers.Layer, config: Filterbank) -> tf.Variable:
     normal = keras.initializers.RandomNormal(stddev=deviation)
     shape = (config.size, config.filters)
     return layer.add_weight(f"{layer.name}/filters", shape, initializer=normal)
-
-
-def _check(config: shapes.ConvTasnet) -> None:
-    if config.kernel % 2 == 0:
-        raise ValueError(f"conv_tasnet.kernel={config.kernel}: expected an odd number")
-    if not 0 <= 2 * config.padding <= config.filterbank.size:
-        raise ValueError(
-            f"conv_tasnet.padding={config.padding}: expected at least 0 and at most "
-            f"half a filter, {config.filterbank.size // 2}"
-        )
-    if config.causal and config.norm not in ("cLN", "cgLN"):
-        raise ValueError(
-            f"conv_tasnet.norm={config.norm} of a causal network uses later frames: "
-            "expected cLN or cgLN"
-        )

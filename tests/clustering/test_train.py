@@ -167,6 +167,22 @@ def test_a_run_starts_from_the_weights_of_another_model(config):
         )
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"segment_seconds": 0.0}, "0.0 s at sample_rate=8000 is too short"),
+        ({"segment_seconds": -1.0}, "an excerpt of -1.0 s"),
+        ({"curriculum": ((0, 1e-5), (1, 0.1))}, "an excerpt of 1e-05 s"),
+        ({"frontend": "asteroid", "segment_seconds": 0.005}, "at least 64 samples"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0: expected 0 for no limit"),
+        ({"clip_percentile": 101.0}, "clip_percentile=101.0: expected none or 0 to"),
+    ],
+)
+def test_values_that_no_training_can_use_are_refused(config, change, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        replace(config, **change)
+
+
 def test_a_missing_root_is_reported_in_one_sentence(config):
     with pytest.raises(CorpusError, match="wsj0_2mix: the root /nowhere does not"):
         data.load(replace(config, data_root="/nowhere"))

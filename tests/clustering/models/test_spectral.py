@@ -211,8 +211,3 @@ def test_tensors_that_do_not_fit():
         model_file.assign(model, file, "model.pth")
     for problem in ("missing layers.mask", "extra layers.more", "misshapen", "finite"):
         assert problem in str(error.value)
-
-
-def test_an_activation_that_does_not_exist():
-    with pytest.raises(ValueError, match=r"model.mask_activation='sin'"):
-        SpectralNetwork(replace(CHIMERA, mask_activation=("sin",)))

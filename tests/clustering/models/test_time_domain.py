@@ -11,6 +11,7 @@ from clustering.models import shapes
 from clustering.models.layers import Depthwise, Normalisation
 from clustering.models.shapes import Filterbank
 from clustering.models.time_domain import ConvTasnet, Tasnet, masks
+from common.config import ConfigError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 SMALL = shapes.ConvTasnet(Filterbank(16, 16, 8), 8, 12, 8, blocks=3, repeats=2)
@@ -268,8 +269,16 @@ def test_masks_of_softmax_sum_to_one():
     [
         ({"kernel": 4}, "conv_tasnet.kernel=4: expected an odd number"),
         ({"causal": True}, "conv_tasnet.norm=gLN of a causal network"),
+        ({"padding": 9}, "conv_tasnet.padding=9: expected at least 0 and at most half"),
+        ({"bottleneck": 0}, "conv_tasnet.bottleneck=0: expected at least 1"),
+        ({"skip": -1}, "conv_tasnet.skip=-1: expected 0 or more"),
     ],
 )
 def test_shapes_of_no_network(change, problem):
-    with pytest.raises(ValueError, match=problem):
-        ConvTasnet(replace(SMALL, **change))
+    with pytest.raises(ConfigError, match=problem):
+        replace(SMALL, **change)
+
+
+def test_filters_without_a_stride_are_refused():
+    with pytest.raises(ConfigError, match=r"filterbank\.stride=0: expected at least"):
+        Filterbank(16, 16, 0)

@@ -332,8 +332,8 @@ class ClusteringConfig:
         """Name of the network; for a custom one, of the network that it replaces."""
         if self.kind in get_args(NetworkName):
             return cast(NetworkName, self.kind)
-        own = extension.network("kind", self.kind, get_args(NetworkName))
-        return cast(NetworkName, own.role)
+        custom = extension.network(self.kind, get_args(NetworkName))
+        return cast(NetworkName, custom.role)
 
     @property
     def clusters(self) -> bool:

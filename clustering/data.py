@@ -242,16 +242,19 @@ def _expect_speakers(split: Split) -> None:
     if split.speakers is None:
         return
     speakers = [set(column.tolist()) for column in split.speakers.T]
-    for number, own in enumerate(speakers):
+    for number, candidates in enumerate(speakers):
         # Each of them may already be used by a different earlier source.
         all_taken = any(
-            all(speaker in before for speaker, before in zip(own, order, strict=True))
-            for order in itertools.permutations(speakers[:number], len(own))
+            all(
+                speaker in before
+                for speaker, before in zip(candidates, order, strict=True)
+            )
+            for order in itertools.permutations(speakers[:number], len(candidates))
         )
-        if all_taken and -1 not in own:
+        if all_taken and -1 not in candidates:
             raise CorpusError(
                 f"mixing=random needs a different speaker for each source, and the "
-                f"{len(split.lengths)} training tracks have only {len(own)} in "
+                f"{len(split.lengths)} training tracks have only {len(candidates)} in "
                 f"{split.names[number]}, who may already speak in the sources before "
                 "it; add speakers, or set mixing=tracks"
             )

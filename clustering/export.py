@@ -249,8 +249,8 @@ def _block(graph: Graph, block: Block, signal: str) -> tuple[str, str | None]:
         taps,
         layer.bias.numpy(),
         group=len(taps),
-        dilations=[layer.offsets[1] if len(layer.offsets) > 1 else 1],
-        pads=layer.padding[1],
+        dilations=[layer.dilation],
+        pads=[-layer.shifts[0], layer.shifts[-1]],
     )
     active = graph("PRelu", convolved, block.activation2.slope.numpy())
     hidden = _normalised(graph, block.norm2, active)

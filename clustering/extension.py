@@ -47,12 +47,11 @@ def function(key: str, path: str) -> Callable[..., Any]:
     return value
 
 
-def network(key: str, path: str, roles: Sequence[str]) -> type[keras.Model]:
+def network(path: str, roles: Sequence[str]) -> type[keras.Model]:
     """Import the class of a network.
 
     Args:
-        key: Key of the configuration, for errors.
-        path: Its import path.
+        path: Its import path, the value of ``kind``.
         roles: Values that its attribute ``role`` may have.
 
     Raises:
@@ -60,13 +59,13 @@ def network(key: str, path: str, roles: Sequence[str]) -> type[keras.Model]:
     """
     import tf_keras as keras
 
-    value = _named(key, path)
+    value = _named("kind", path)
     if not (isinstance(value, type) and issubclass(value, keras.Model)):
-        raise ConfigError(f"{key}={path!r}: expected a subclass of tf_keras.Model")
+        raise ConfigError(f"kind={path!r}: expected a subclass of tf_keras.Model")
     role = getattr(value, "role", None)
     if role not in roles:
         raise ConfigError(
-            f"{key}={path!r}: its attribute role is {role!r}; expected one of "
+            f"kind={path!r}: its attribute role is {role!r}; expected one of "
             f"{', '.join(roles)}, whose input and outputs it must have"
         )
     return value

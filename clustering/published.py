@@ -51,7 +51,7 @@ class Publication:
     """A network that others published.
 
     Attributes:
-        host: Where it lies.
+        host: Address of the host of its file.
         path: Path of its file there.
         licence: Of the weights.
         sample_rate: In Hz.
@@ -209,11 +209,11 @@ def _here(
     ideal = row.row.startswith("ideal")
     if means is None or not (ideal or row.row == row_of(config)):
         return NOT_RUN
-    own = means.get(row.row if ideal else "all")
-    if own is None:
+    measured = means.get(row.row if ideal else "all")
+    if measured is None:
         return NOT_RUN
     measure = NAMES[row.measure]
-    return f"{own[measure]:.2f} dB" if measure in own else NOT_MEASURED
+    return f"{measured[measure]:.2f} dB" if measure in measured else NOT_MEASURED
 
 
 def entries() -> list[Entry]:

@@ -40,7 +40,7 @@ def split_folder_by_class(file: Path) -> Path:
     """
     if not file.parent.name:
         raise CorpusError(
-            f"{file} lies in no folder; expected <song>/<class>{file.suffix}."
+            f"{file} is in no folder; expected <song>/<class>{file.suffix}."
         )
     return Path(file.stem, f"{file.parent.name}{file.suffix}")
 

@@ -15,6 +15,7 @@ import tf_keras as keras
 from clustering.clusterers.cluster import cluster
 from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.light import levelled
+from clustering.models.network import infer
 from clustering.models.spectral import magnitude
 from clustering.weights import restore
 from common.separation.command import command
@@ -132,17 +133,14 @@ def _of_spectra(
     Channels that a network takes at once follow one another in the batch.
     """
     params = config.whole_stft
-    infer, channels = getattr(net, "infer", net), config.spectral.features.channels
+    channels = config.spectral.features.channels
 
     def estimate(waveform: tf.Tensor) -> tf.Tensor:
         spectrum = stft(waveform, params)
         inputs = _joined(magnitude(spectrum, config.power_floor), channels)
-        outputs = infer(inputs)
+        embedding, masks = infer(net, config.role, inputs)
         if config.clusters:
-            embedding = outputs.embedding if config.role == "chimera" else outputs
             masks = cluster(embedding, inputs, config.cluster).masks
-        else:
-            masks = outputs.mask if config.role == "chimera" else outputs
         masks = _split(masks, channels)
         masked = tf.cast(masks, tf.complex64) * spectrum[:, tf.newaxis]
         return istft(masked, params, tf.shape(waveform)[-1])

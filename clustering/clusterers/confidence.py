@@ -39,7 +39,7 @@ from clustering.clusterers.kmeans import distances, kmeans
 from clustering.config import Clustering, ClusteringConfig
 from clustering.losses import deep_clustering as losses
 from clustering.models import spectral
-from clustering.models.network import require_mono
+from clustering.models.network import infer, require_mono
 from common.signal.stft import stft
 
 MEASURES = ("posterior", "silhouette", "deep_clustering")
@@ -104,8 +104,7 @@ def mixture_confidences(
     params = config.whole_stft
     spectrum = stft(tf.constant(mixture), params)
     magnitude = spectral.magnitude(spectrum, config.power_floor)
-    outputs = getattr(net, "infer", net)(magnitude)
-    embedding = outputs if config.role == "dpcl" else outputs.embedding
+    embedding = infer(net, config.role, magnitude).embedding
     measures = confidences(embedding, magnitude, config.cluster)
     return {name: float(tf.reduce_mean(value)) for name, value in measures.items()}
 

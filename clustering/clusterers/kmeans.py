@@ -139,10 +139,9 @@ def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     [[[5.0], [1.0]]]
     """
     points = tf.convert_to_tensor(points, tf.float32)
-    each = tf.unstack(tf.convert_to_tensor(centroids, tf.float32), axis=1)
     squares = [
-        tf.reduce_sum(tf.math.squared_difference(points, one[:, tf.newaxis]), -1)
-        for one in each
+        tf.reduce_sum(tf.math.squared_difference(points, centroid[:, tf.newaxis]), -1)
+        for centroid in tf.unstack(tf.convert_to_tensor(centroids, tf.float32), axis=1)
     ]
     return tf.sqrt(tf.maximum(tf.stack(squares, 1), 1e-24))
 

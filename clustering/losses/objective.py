@@ -16,6 +16,7 @@ from clustering.losses.deep_clustering import (
     whitened_kmeans,
 )
 from clustering.losses.permutation_invariant import InferenceLoss, pit
+from clustering.models.network import named_outputs
 from clustering.models.spectral import magnitude
 from common.config import ConfigError
 from common.signal.stft import istft, stft
@@ -108,12 +109,11 @@ def losses(
     (['inference', 'loss'], True)
     """
     weights = check_weights(config)
-    values, both = {}, config.role == "chimera"
+    embedding, estimates = named_outputs(config.role, outputs)
+    values = {}
     if weights.get("clustering"):
-        embedding = outputs.embedding if both else outputs
         values["clustering"] = _clustering(config, batch, embedding)
     if weights.get("inference"):
-        estimates = outputs.mask if both else outputs
         values["inference"] = _inference(config, batch, estimates)
     total = tf.add_n([weights[name] * value for name, value in values.items()])
     return {"loss": total, **values}
@@ -148,8 +148,8 @@ def _clustering(
     )
     name = loss.clustering_kind
     if extension.is_path(name):
-        own = extension.function("loss.clustering_kind", name)
-        return own(embedding, assignment, weights)
+        custom = extension.function("loss.clustering_kind", name)
+        return custom(embedding, assignment, weights)
     if name == "whitened":
         return whitened_kmeans(embedding, assignment, weights)
     return deep_clustering(embedding, assignment, weights, cast(Normalization, name))

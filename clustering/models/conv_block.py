@@ -27,6 +27,7 @@ from clustering.models.layers import (
     Linear,
     Normalisation,
     ParametricRelu,
+    shifted,
 )
 from clustering.models.shapes import ConvTasnet
 from common.layers.precision import matmul
@@ -168,15 +169,17 @@ def fused_block(
 
         def gradient(upstream: tf.Tensor) -> Tensors:
             last = _Last(upstream, run(_activate)(convolved, w.slope2), mean2, inverse2)
-            grads2, share, tilt, level = _narrow_gradients(last, w, matrix, dtype)
-            before, bent = run(_before_norm)(convolved, share, w.slope2, tilt, level)
-            slope2 = tf.reduce_sum(bent)
+            grads2, *parts = _narrow_gradients(last, w, matrix, dtype)
+            before, slope_terms = run(_before_norm)(convolved, w.slope2, *parts)
+            slope2 = tf.reduce_sum(slope_terms)
             products = run(_tap_products)(wide, before, w.slope1, shifts)
             first = _First(before, products, mean1, inverse1)
-            grads1, tilt, level = _tap_gradients(first, w, shifts)
-            norm = w.slope1, gain1, tilt, level
-            before, bent = run(_before_convolution)(wide, before, norm, w.taps, shifts)
-            slope1 = tf.reduce_sum(bent)
+            grads1, factor, constant = _tap_gradients(first, w, shifts)
+            norm = w.slope1, gain1, factor, constant
+            before, slope_terms = run(_before_convolution)(
+                wide, before, norm, w.taps, shifts
+            )
+            slope1 = tf.reduce_sum(slope_terms)
             rows, inputs = _rows(before), _rows(signal)
             widen = matmul(inputs, rows, dtype, transpose_a=True)
             back = matmul(rows, w.widen, dtype, transpose_b=True)
@@ -224,11 +227,11 @@ def _narrow_gradients(
     narrow = w.gamma2[:, tf.newaxis] * moved + w.beta2[:, tf.newaxis] * total
     count = _count(last.active)
     along = tf.reduce_sum(matrix * normal, [1, 2], keepdims=True) / count
-    level = tf.reduce_sum(sums * tf.reduce_sum(matrix, 0), 2, keepdims=True) / count
-    tilt = last.inverse**2 * along
+    constant = tf.reduce_sum(sums * tf.reduce_sum(matrix, 0), 2, keepdims=True) / count
+    factor = last.inverse**2 * along
     share = _product(last.upstream * last.inverse, tf.transpose(matrix), dtype)
-    level = last.inverse * level - last.mean * tilt
-    return (gamma, beta, narrow, total), share, tilt, level
+    constant = last.inverse * constant - last.mean * factor
+    return (gamma, beta, narrow, total), share, factor, constant
 
 
 def _tap_gradients(
@@ -242,14 +245,14 @@ def _tap_gradients(
     taps = w.taps[:, tf.newaxis, tf.newaxis]
     moved, total = (tf.reduce_sum(taps * part, 0) for part in (normal, sums))
     gamma, beta = (tf.reduce_sum(part, [0, 1]) for part in (moved, total))
-    seen = w.gamma1 * normal + w.beta1 * sums
+    parts = w.gamma1 * normal + w.beta1 * sums
     count = _count(first.before)
     along = tf.reduce_sum(w.gamma1 * moved, 2, keepdims=True) / count
-    level = tf.reduce_sum(w.gamma1 * total, 2, keepdims=True) / count
-    tilt = first.inverse**2 * along
-    level = first.inverse * level - first.mean * tilt
+    constant = tf.reduce_sum(w.gamma1 * total, 2, keepdims=True) / count
+    factor = first.inverse**2 * along
+    constant = first.inverse * constant - first.mean * factor
     bias = tf.reduce_sum(whole, [0, 1])
-    return (gamma, beta, tf.reduce_sum(seen, [1, 2]), bias), tilt, level
+    return (gamma, beta, tf.reduce_sum(parts, [1, 2]), bias), factor, constant
 
 
 def _activate(signal: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
@@ -266,8 +269,8 @@ def _convolved(
     """Activate, normalise by a gain and an offset, and convolve."""
     slope, gain, offset = norm
     normal = _activate(wide, slope) * gain + offset
-    seen = zip(tf.unstack(taps), _shifted(normal, shifts), strict=True)
-    return sum((tap * part for tap, part in seen), bias)
+    parts = zip(tf.unstack(taps), shifted(normal, shifts), strict=True)
+    return sum((tap * part for tap, part in parts), bias)
 
 
 def _scaled(outputs: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
@@ -276,15 +279,19 @@ def _scaled(outputs: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor) -> tf.Tensor
 
 def _before_norm(
     signal: tf.Tensor,
-    share: tf.Tensor,
     slope: tf.Tensor,
-    tilt: tf.Tensor,
-    level: tf.Tensor,
+    share: tf.Tensor,
+    factor: tf.Tensor,
+    constant: tf.Tensor,
 ) -> Tensors:
-    """Gradient before an activation, and the terms of the gradient of its slope."""
-    before = share - _activate(signal, slope) * tilt - level
-    bent = tf.minimum(signal, 0.0) * before
-    return tf.where(signal > 0.0, before, slope * before), bent
+    """Gradient before an activation, and the terms of the gradient of its slope.
+
+    That behind it is share - factor a - constant, for the activated signal a that the
+    normalisation takes.
+    """
+    before = share - _activate(signal, slope) * factor - constant
+    slope_terms = tf.minimum(signal, 0.0) * before
+    return tf.where(signal > 0.0, before, slope * before), slope_terms
 
 
 def _before_convolution(
@@ -295,26 +302,18 @@ def _before_convolution(
     shifts: tuple[int, ...],
 ) -> Tensors:
     """Gradient before the convolution and the activation and norm in front of it."""
-    slope, gain, tilt, level = norm
+    slope, gain, factor, constant = norm
     mirrored = tuple(-shift for shift in shifts)
-    seen = zip(tf.unstack(taps), _shifted(upstream, mirrored), strict=True)
-    share = tf.add_n([tap * part for tap, part in seen]) * gain
-    return _before_norm(wide, share, slope, tilt, level)
+    parts = zip(tf.unstack(taps), shifted(upstream, mirrored), strict=True)
+    share = tf.add_n([tap * part for tap, part in parts]) * gain
+    return _before_norm(wide, slope, share, factor, constant)
 
 
 def _tap_products(
     wide: tf.Tensor, upstream: tf.Tensor, slope: tf.Tensor, shifts: tuple[int, ...]
 ) -> Tensors:
-    seen = _shifted(_activate(wide, slope), shifts)
-    return tuple(part * upstream for part in seen)
-
-
-def _shifted(signal: tf.Tensor, shifts: tuple[int, ...]) -> list[tf.Tensor]:
-    """Shift the frames, with zeros beyond both ends."""
-    front, back = max(0, -min(shifts)), max(0, *shifts)
-    frames = signal.shape[1] or tf.shape(signal)[1]
-    padded = tf.pad(signal, [[0, 0], [front, back], [0, 0]])
-    return [padded[:, front + shift : front + shift + frames] for shift in shifts]
+    parts = shifted(_activate(wide, slope), shifts)
+    return tuple(part * upstream for part in parts)
 
 
 def _unseen(signal: tf.Tensor, shift: int) -> tf.Tensor:

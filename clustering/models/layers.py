@@ -6,7 +6,7 @@ Processing, 2019.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tf_keras as keras
@@ -123,9 +123,8 @@ class Depthwise(keras.layers.Layer):
         super().__init__(name=name, dtype="float32")
         reach = (size - 1) * dilation
         front = reach if causal else reach // 2
-        self.offsets = [tap * dilation for tap in range(size)]
-        self.shifts = tuple(offset - front for offset in self.offsets)
-        self.padding = [[0, 0], [front, reach - front], [0, 0]]
+        self.dilation = dilation
+        self.shifts = tuple(tap * dilation - front for tap in range(size))
         self.kernel = self.add_weight(
             f"{name}/kernel", (size, channels), initializer=uniform(size)
         )
@@ -137,7 +136,7 @@ class Depthwise(keras.layers.Layer):
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """Convolve [batch, frames, channels]."""
         kernel = tf.convert_to_tensor(self.kernel)
-        return _convolve(signal, kernel, self.offsets, self.padding) + self.bias
+        return _convolve(signal, kernel, self.shifts) + self.bias
 
 
 def recurrent_stack(inputs: int, config: Recurrent) -> RecurrentStack:
@@ -164,6 +163,14 @@ def recurrent_stack(inputs: int, config: Recurrent) -> RecurrentStack:
     )
 
 
+def shifted(signal: tf.Tensor, shifts: Sequence[int]) -> list[tf.Tensor]:
+    """Shift the frames of [batch, frames, channels], with zeros beyond both ends."""
+    front, back = max(0, -min(shifts)), max(0, *shifts)
+    frames = signal.shape[1] or tf.shape(signal)[1]
+    padded = tf.pad(signal, [[0, 0], [front, back], [0, 0]])
+    return [padded[:, front + shift : front + shift + frames] for shift in shifts]
+
+
 def uniform(inputs: int) -> keras.initializers.Initializer:
     """Make PyTorch's initializer of layers, uniform in +-1 / sqrt(inputs)."""
     return keras.initializers.RandomUniform(-(inputs**-0.5), inputs**-0.5)
@@ -182,14 +189,13 @@ def _moments(signal: tf.Tensor, norm: ChannelNorm) -> Gradients:
 
 
 def _convolve(
-    signal: tf.Tensor, kernel: tf.Tensor, offsets: list[int], padding: list[list[int]]
+    signal: tf.Tensor, kernel: tf.Tensor, shifts: tuple[int, ...]
 ) -> tf.Tensor:
     """Sum the shifted signals, each times its tap.
 
     The custom gradient avoids that every shifted signal is kept.
     """
-    front, back = padding[1]
-    mirrored = [[0, 0], [back, front], [0, 0]]
+    mirrored = [-shift for shift in reversed(shifts)]
 
     @tf.custom_gradient
     def convolve(
@@ -197,20 +203,16 @@ def _convolve(
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], Gradients]]:
         taps = tf.unstack(kernel)
 
-        def shifted(signal: tf.Tensor, padding: list[list[int]]) -> list[tf.Tensor]:
-            frames, padded = tf.shape(signal)[1], tf.pad(signal, padding)
-            return [padded[:, offset : offset + frames] for offset in offsets]
-
         def gradient(upstream: tf.Tensor) -> Gradients:
             pairs = zip(reversed(taps), shifted(upstream, mirrored), strict=True)
             before = tf.add_n([tap * part for tap, part in pairs])
             slopes = [
                 tf.reduce_sum(part * upstream, [0, 1])
-                for part in shifted(signal, padding)
+                for part in shifted(signal, shifts)
             ]
             return before, tf.stack(slopes)
 
-        pairs = zip(taps, shifted(signal, padding), strict=True)
+        pairs = zip(taps, shifted(signal, shifts), strict=True)
         return tf.add_n([tap * part for tap, part in pairs]), gradient
 
     return convolve(signal, kernel)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
+import tensorflow as tf
 import tf_keras as keras
 
 from clustering import extension
 from clustering.config import ClusteringConfig, NetworkName
-from clustering.models.spectral import HeadName, SpectralNetwork
+from clustering.models.spectral import HeadName, Outputs, SpectralNetwork
 from clustering.models.time_domain import ConvTasnet, Tasnet
 from common.config import ConfigError
 from common.layers.precision import set_precision
@@ -48,6 +49,24 @@ def network(config: ClusteringConfig, sources: int | None = None) -> keras.Model
     return model
 
 
+def infer(net: keras.Model, role: NetworkName, magnitude: tf.Tensor) -> Outputs:
+    """Run a network on spectra by its fastest programs without a gradient.
+
+    Args:
+        net: The network.
+        role: Name of the network that it is or replaces.
+        magnitude: Magnitude of the mixture [batch, frames, bins].
+    """
+    return named_outputs(role, getattr(net, "infer", net)(magnitude))
+
+
+def named_outputs(role: NetworkName, outputs: Any) -> Outputs:
+    """Name the outputs of a network; estimated waveforms take the place of masks."""
+    if role == "chimera":
+        return Outputs(outputs.embedding, outputs.mask)
+    return Outputs(outputs, None) if role == "dpcl" else Outputs(None, outputs)
+
+
 def require_mono(config: ClusteringConfig) -> None:
     """Refuse a network of several channels at once.
 
@@ -82,7 +101,7 @@ def _check_shape(config: ClusteringConfig, sources: int | None) -> None:
 
 def _own(config: ClusteringConfig) -> keras.Model:
     """Make the custom network of the import path in ``kind``."""
-    model = extension.network("kind", config.kind, get_args(NetworkName))(config)
+    model = extension.network(config.kind, get_args(NetworkName))(config)
     if not model.built:
         raise ConfigError(
             f"kind={config.kind!r}: its variables do not exist yet; create them in "

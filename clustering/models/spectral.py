@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -43,10 +43,13 @@ ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 class Outputs(NamedTuple):
-    """Embedding [batch, points, dim], and masks [batch, sources, frames, bins]."""
+    """Embedding [batch, points, dim], and masks [batch, sources, frames, bins].
 
-    embedding: tf.Tensor
-    mask: tf.Tensor
+    None for what a network does not have.
+    """
+
+    embedding: Any
+    mask: Any
 
 
 class SpectralNetwork(keras.Model):

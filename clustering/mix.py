@@ -293,7 +293,7 @@ def _label(path: str, rules: SplitRules) -> tuple[str, str]:
         label, _, name = path.partition("/")
         if not name:
             raise CorpusError(
-                f"clean sounds: {path} lies in no folder that would name its label; "
+                f"clean sounds: {path} is in no folder that would name its label; "
                 "sort sounds into folders, or name a pattern with --speaker."
             )
         return label, name
@@ -341,14 +341,16 @@ def _validate(
         raise CorpusError(f"--sources is {config.sources}; a mixture has 2 or more.")
     if config.sample_rate < 1:
         raise CorpusError(f"--sample-rate is {config.sample_rate} Hz; expected 1 up.")
-    for flag, bounds, least in (
-        ("--seconds", config.seconds, 0.0),
-        ("--snr", config.snr_db, -np.inf),
+    if config.seed < 0:
+        raise CorpusError(f"--seed is {config.seed}; expected 0 or more.")
+    for flag, bounds, least, unit in (
+        ("--seconds", config.seconds, 1 / config.sample_rate, "a sample or more"),
+        ("--snr", config.snr_db, -np.finfo(float).max, "in dB"),
     ):
-        if bounds and not least < bounds[0] <= bounds[1]:
+        if bounds and not least <= bounds[0] <= bounds[1]:
             raise CorpusError(
                 f"{flag} is {bounds[0]:g} {bounds[1]:g}; expected the lower bound "
-                "first, and lengths above 0."
+                f"first, {unit}."
             )
     empty = [split for split in counts if not pools.get(split)]
     if empty:

@@ -1,13 +1,17 @@
 """A corpus and a configuration that train in seconds."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from clustering.config import Clustering
+from clustering.models.network import network
 from clustering.models.shapes import ConvTasnet, Features, Filterbank, Recurrent, Tasnet
 from clustering.presets import TINY
+from common.config import save
 from common.synthetic import miniature
+from common.training.checkpoint import save_network
 from common.training.schedule import Schedule
 
 STACK = Recurrent(hidden=8, layers=1, dropout=0.0)
@@ -41,3 +45,23 @@ def config(speakers, tmp_path, monkeypatch):
         segment_seconds=0.1,
         batch_size=2,
     )
+
+
+@pytest.fixture
+def save_run():
+    """Function that writes the run folder of an untrained network."""
+
+    def write(config):
+        folder = Path(config.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        save(config, folder / "config.json")
+        save_network(folder, network(config))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def run(config, save_run):
+    """A run folder of an untrained network."""
+    return save_run(config)

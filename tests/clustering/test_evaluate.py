@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +14,7 @@ import tf_keras as keras
 from clustering import evaluate, published
 from clustering.models.network import network
 from clustering.weights import Trained
-from common.config import ConfigError, save
+from common.config import ConfigError
 from common.corpora.track import Track
 from common.separation.separator import Separator
 from common.signal.metrics import si_sdr
@@ -26,16 +25,6 @@ from common.training.checkpoint import save_network
 @pytest.fixture
 def waves():
     return np.random.default_rng(0).standard_normal([2, 4000]).astype(np.float32)
-
-
-@pytest.fixture
-def run(config):
-    """A run folder of an untrained network."""
-    folder = Path(config.output)
-    folder.mkdir()
-    save_network(folder, network(config))
-    save(config, folder / "config.json")
-    return folder
 
 
 def test_estimates_are_scored_in_their_best_order(waves):

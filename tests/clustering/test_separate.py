@@ -16,9 +16,7 @@ from clustering.losses import objective
 from clustering.models.network import network
 from clustering.models.spectral import level
 from clustering.presets import PRESETS
-from common.config import save
 from common.signal.metrics import si_sdr
-from common.training.checkpoint import save_network
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
@@ -144,7 +142,7 @@ def test_the_level_that_si_sdr_leaves_open_is_that_of_the_mixture():
     assert np.abs(spoken(separate.separator(net, config), mixture)).max() > 10.0
 
 
-def test_stereo_is_scored(config, tmp_path, capsys):
+def test_stereo_is_scored(config, save_run, tmp_path, capsys):
     for split in ("train", "valid", "test"):
         for name in ("mix", "s1", "s2"):
             folder = tmp_path / "corpus" / split / name
@@ -153,11 +151,7 @@ def test_stereo_is_scored(config, tmp_path, capsys):
             wave = 2 * wave if name == "mix" else wave
             soundfile.write(folder / "a.wav", wave, RATE, subtype="FLOAT")
     root = str(tmp_path / "corpus")
-    config = replace(config, dataset="mix_folders", data_root=root)
-    run = tmp_path / "run"
-    run.mkdir()
-    save(config, run / "config.json")
-    save_network(run, network(config))
+    run = save_run(replace(config, dataset="mix_folders", data_root=root))
     assert evaluate.main([str(run)]) == 0
     assert "| s2 |" in capsys.readouterr().out
     whole = np.stack(list(separate.load(run)(noise(2, 900)).values()))
@@ -217,14 +211,10 @@ sys.exit(code)
 
 
 @pytest.mark.slow
-def test_twenty_minutes_need_the_memory_of_four(config, tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
+def test_twenty_minutes_need_the_memory_of_four(config, save_run, tmp_path):
     features = replace(config.spectral.features, bins=129)
     spectral = replace(config.spectral, features=features, embedding=4)
-    config = replace(config, spectral=spectral, **FRAMES)
-    save(config, run / "config.json")
-    save_network(run, network(config))
+    run = save_run(replace(config, spectral=spectral, **FRAMES))
     peaks = []
     for minutes in (4, 20):
         file = tmp_path / f"long{minutes}.wav"

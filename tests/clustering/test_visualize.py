@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 
 from clustering import corpus, separate, visualize
-from clustering.models.network import network
 from clustering.plot import COLOURS, View, assignment, plot, principal
 from common import audio, plots
-from common import config as configuration
 from common.corpora import waveforms
 from common.corpora.track import Track
 from common.synthetic import miniature
 from common.synthetic.miniature import MARKER
-from common.training.checkpoint import save_network
 
 KINDS = ("dpcl", "mask_inference", "chimera", "tasnet", "conv_tasnet")
 SLOW = ("chimera", "tasnet")
@@ -32,15 +29,6 @@ def snippets(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     groups = ("vocals", "drums+bass+other")
     return replace(config, dataset="snippets", data_root=None, sources=groups)
-
-
-def saved(config):
-    """Write the run folder of a network that nobody has trained."""
-    folder = Path(config.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    configuration.save(config, folder / "config.json")
-    save_network(folder, network(config))
-    return str(folder)
 
 
 @pytest.fixture
@@ -64,8 +52,10 @@ def figures(monkeypatch):
         for kind in KINDS
     ],
 )
-def test_every_network_is_drawn_with_its_panels(snippets, figures, kind, capsys):
-    run = saved(replace(snippets, kind=kind))
+def test_every_network_is_drawn_with_its_panels(
+    snippets, save_run, figures, kind, capsys
+):
+    run = str(save_run(replace(snippets, kind=kind)))
     assert visualize.main(["-p", run, "--seed", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     folder = Path(lines[-1])
@@ -88,16 +78,16 @@ def test_every_network_is_drawn_with_its_panels(snippets, figures, kind, capsys)
     assert lacks == (kind not in ("dpcl", "chimera"))
 
 
-def test_the_plot_is_twenty_by_ten_inches(snippets, capsys):
-    assert visualize.main(["-p", saved(snippets), "-f", "00000001"]) == 0
+def test_the_plot_is_twenty_by_ten_inches(snippets, save_run, capsys):
+    assert visualize.main(["-p", str(save_run(snippets)), "-f", "00000001"]) == 0
     from matplotlib.image import imread
 
     file = Path("output/viz/test/00000001/viz.png")
     assert imread(file).shape[:2] == (1500, 3000)
 
 
-def test_items_are_chosen_by_name_and_seed(snippets, figures, capsys):
-    run = saved(snippets)
+def test_items_are_chosen_by_name_and_seed(snippets, save_run, figures, capsys):
+    run = str(save_run(snippets))
 
     def made(*words):
         assert visualize.main(["-p", run, *words]) == 0
@@ -109,10 +99,12 @@ def test_items_are_chosen_by_name_and_seed(snippets, figures, capsys):
     assert made("--seed", "1", "--output", "o") == [f"o{first[0][6:]}"]
 
 
-def test_every_data_set_has_an_item_of_its_own(config, figures, tmp_path, capsys):
+def test_every_data_set_has_an_item_of_its_own(
+    config, save_run, figures, tmp_path, capsys
+):
     words = [
         "-p",
-        saved(config),
+        str(save_run(config)),
         "-e",
         "valid",
         "test",
@@ -128,12 +120,12 @@ def test_every_data_set_has_an_item_of_its_own(config, figures, tmp_path, capsys
     assert first.shape != second.shape or not np.array_equal(first, second)
 
 
-def test_the_seed_s_command_works(snippets, figures, tmp_path, capsys):
+def test_the_seed_s_command_works(snippets, save_run, figures, tmp_path, capsys):
     text = (Path(__file__).parents[2] / "best_model/config.yml").read_text()
     (tmp_path / "best_model").mkdir()
     file = tmp_path / "best_model/config.yml"
     # The network of this test, beside the file.
-    saved(replace(snippets, output=str(tmp_path / "best_model/run")))
+    save_run(replace(snippets, output=str(tmp_path / "best_model/run")))
     file.write_text(text.replace("model_path: mini", "model_path: run"))
     assert visualize.main(["-p", "best_model/config.yml"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -150,9 +142,9 @@ def test_the_seed_s_command_works(snippets, figures, tmp_path, capsys):
     ],
 )
 def test_unknown_items_and_data_sets_are_reported_in_one_sentence(
-    snippets, words, sentence, capsys
+    snippets, save_run, words, sentence, capsys
 ):
-    assert visualize.main(["-p", saved(snippets), *words]) == 1
+    assert visualize.main(["-p", str(save_run(snippets)), *words]) == 1
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
@@ -166,8 +158,8 @@ def test_unknown_words_are_refused(capsys):
     assert "unrecognized arguments: --sed 3" in capsys.readouterr().err
 
 
-def test_a_failed_plot_keeps_the_former_files(snippets, monkeypatch, capsys):
-    run = saved(snippets)
+def test_a_failed_plot_keeps_the_former_files(snippets, save_run, monkeypatch, capsys):
+    run = str(save_run(snippets))
     folder = Path("output/viz/test/00000001")
     folder.mkdir(parents=True)
     (folder / "mixture.wav").write_text("before")

@@ -58,8 +58,8 @@ def our_conv_tasnet(folder: Path, seed: int) -> Learner:
     """Conv-TasNet from the weights that asteroid drew."""
     import tensorflow as tf
 
-    from clustering import conv_tasnet_file
     from clustering.config import Loss
+    from clustering.foreign import conv_tasnet_file
     from common.training import distribution
 
     distribution.prepare(seed)
@@ -76,12 +76,12 @@ def our_deep_clustering(folder: Path, seed: int) -> Learner:
     """Deep clustering from the weights that nussl drew."""
     import tensorflow as tf
 
-    from clustering.nussl import model_file
+    from clustering.foreign import nussl_file
     from common.signal.stft import stft
     from common.training import distribution
 
     distribution.prepare(seed)
-    network = model_file.load(folder / f"deep_clustering {seed}.pth").network
+    network = nussl_file.load(folder / f"deep_clustering {seed}.pth").network
     config = our_config(kind="dpcl", spectral=network.config)
     batches, valid = data.read(folder, "speech", seed)
     mixtures = valid.sum(1)

@@ -28,7 +28,7 @@ from clustering import corpus, published
 from clustering.clusterers.confidence import MEASURES as CONFIDENCES
 from clustering.clusterers.confidence import mixture_confidences
 from clustering.config import ClusteringConfig
-from clustering.nussl import experiment_file
+from clustering.foreign import experiment_file
 from clustering.separate import SEGMENT_SECONDS
 from clustering.separate import separator as separator_of
 from clustering.weights import MODELS, Trained, restore, restore_named

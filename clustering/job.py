@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from clustering.nussl.experiment_file import Experiment, pop_option
+from clustering.foreign.experiment_file import Experiment, pop_option
 from clustering.presets import PRESETS
 from common import job
 from common.config import ConfigError
@@ -34,9 +34,9 @@ def choose(words: Words) -> Choice:
         preset = words.preset or "tiny"
         lines = job.miniature(preset, _miniature(dataset))
         return Choice(preset, [f"dataset={dataset}"], lines, folder)
-    given = [f"dataset={dataset}", f"data_root={root}", RATE]
+    arguments = [f"dataset={dataset}", f"data_root={root}", RATE]
     line = f"Training on {dataset} in {root}."
-    return Choice(words.preset or "dpcl", given, [line], folder, root)
+    return Choice(words.preset or "dpcl", arguments, [line], folder, root)
 
 
 def choose_by_file(experiment: Experiment, words: Words) -> Choice:
@@ -45,10 +45,10 @@ def choose_by_file(experiment: Experiment, words: Words) -> Choice:
     named = words.root("data_root") or (
         "" if config.data_root else words.root("data_root", *VARIABLES)
     )
-    given = ["-p", str(path), *([f"data_root={named}"] if named else [])]
+    arguments = ["-p", str(path), *([f"data_root={named}"] if named else [])]
     root = named or config.data_root or ""
     lines = [f"Training on {config.dataset} by {path}."]
-    return Choice(path.stem, given, lines, f"clustering/{path.stem}", root)
+    return Choice(path.stem, arguments, lines, f"clustering/{path.stem}", root)
 
 
 def evaluate(run: str, _words: Words, _choice: Choice) -> Iterator[Step]:

@@ -26,7 +26,7 @@ from typing import Any
 
 from clustering import analyze
 from clustering.config import ClusteringConfig
-from clustering.nussl import experiment_file
+from clustering.foreign import experiment_file
 from clustering.presets import PRESETS
 from common.config import (
     ConfigError,

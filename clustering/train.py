@@ -12,9 +12,9 @@ import tf_keras as keras
 from clustering import data
 from clustering.clipping import AutoClip, Gradients, clip_by_norm
 from clustering.config import ClusteringConfig
+from clustering.foreign import experiment_file
 from clustering.losses import objective
 from clustering.models.network import network
-from clustering.nussl import experiment_file
 from clustering.presets import PRESETS
 from clustering.weights import start_from
 from common import experiment, training

@@ -24,10 +24,10 @@ from clustering.clusterers.gaussian_mixture import GaussianMixture
 from clustering.clusterers.kmeans import distances
 from clustering.config import ON_SPECTRA, ClusteringConfig
 from clustering.evaluate import read
+from clustering.foreign import experiment_file
+from clustering.foreign.experiment_file import Data, Experiment
 from clustering.models import spectral
-from clustering.models.network import require_mono
-from clustering.nussl import experiment_file
-from clustering.nussl.experiment_file import Data, Experiment
+from clustering.models.network import infer, require_mono
 from clustering.plot import Principal, View, plot, principal
 from clustering.separate import separator
 from clustering.weights import Trained, restore, restore_named
@@ -119,7 +119,7 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
     Returns:
         A view without a title and captions of its sources.
     """
-    config, role = trained.config, trained.config.role
+    config = trained.config
     require_mono(config)
     params = config.whole_stft
     spectrum = stft(tf.constant(mixture[np.newaxis]), params)
@@ -134,15 +134,14 @@ def view(trained: Trained, mixture: np.ndarray, estimates: np.ndarray) -> View:
         magnitude[0].numpy(),
         tf.abs(stft(tf.constant(estimates), params)).numpy(),
     )
-    if role not in ON_SPECTRA:
+    if config.role not in ON_SPECTRA:
         return waveforms
-    outputs = getattr(trained.net, "infer", trained.net)(magnitude)
-    if role == "mask_inference":
-        masks = outputs[0].numpy()
+    embedding, mask = infer(trained.net, config.role, magnitude)
+    if embedding is None:
+        masks = mask[0].numpy()
         return replace(waveforms, masks=masks, confidence=_confidence_margin(masks))
-    embedding = outputs if role == "dpcl" else outputs.embedding
     clustered = cluster(embedding, magnitude, config.cluster)
-    masks = (clustered.masks if config.clusters else outputs.mask)[0].numpy()
+    masks = (clustered.masks if config.clusters else mask)[0].numpy()
     weights, centres = _aligned(masks, clustered, embedding, config.cluster.beta)
     measures = confidences(embedding, magnitude, config.cluster)
     return replace(
@@ -174,9 +173,9 @@ def captions(
     order = best_permutation(-pairs)[1].numpy()
     for index, (name, number) in enumerate(zip(track.sources, order, strict=True)):
         is_new = name not in names[number] and not re.fullmatch(r"source\d+", name)
-        own = f" ({name})" if is_new else ""
+        suffix = f" ({name})" if is_new else ""
         names[number] += (
-            f"{own}: SI-SDR {float(pairs[index, number]):.1f} dB, "
+            f"{suffix}: SI-SDR {float(pairs[index, number]):.1f} dB, "
             f"mixture {float(before[index]):.1f} dB"
         )
     return names

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import tf_keras as keras
 
-from clustering import conv_tasnet_file, published
+from clustering import published
 from clustering.config import ClusteringConfig
-from clustering.conv_tasnet_file import ConvTasnetFile
+from clustering.foreign import conv_tasnet_file, experiment_file, nussl_file
+from clustering.foreign.conv_tasnet_file import ConvTasnetFile
+from clustering.foreign.experiment_file import Experiment
+from clustering.foreign.nussl_file import NusslModel
 from clustering.models.network import network
-from clustering.nussl import experiment_file, model_file
-from clustering.nussl.experiment_file import Experiment
-from clustering.nussl.model_file import NusslModel
 from common.config import ConfigError, flatten, override
 from common.config import load as load_config
 from common.training import network_file
@@ -83,7 +83,7 @@ def restore(
     if checkpoint is not None:
         raise not_a_run(path, checkpoint)
     model = read(location)
-    return Trained(model.network, configuration(model, sample_rate))
+    return Trained(model.network, model.config(sample_rate))
 
 
 def start_from(net: keras.Model, config: ClusteringConfig) -> None:
@@ -122,7 +122,7 @@ def restore_named(experiment: Experiment, checkpoint: str | None = None) -> Trai
             "run folder, the name of a model of the package, or a .pth of nussl"
         )
     net, config = restore(name, experiment.config.sample_rate, checkpoint)
-    return Trained(net, override(config, experiment.masks))
+    return Trained(net, override(config, experiment.clustering))
 
 
 def read(location: Location) -> NusslModel | ConvTasnetFile:
@@ -153,21 +153,4 @@ def read(location: Location) -> NusslModel | ConvTasnetFile:
     except TorchFileError:
         # The other reader knows more about what else nussl keeps in a file.
         of_asteroid = False
-    return conv_tasnet_file.load(path) if of_asteroid else model_file.load(path)
-
-
-def configuration(
-    model: NusslModel | ConvTasnetFile, sample_rate: int | None = None
-) -> ClusteringConfig:
-    """Make the configuration of a network of another program.
-
-    Args:
-        model: From :func:`read`.
-        sample_rate: Rate in Hz, where the file does not say it.
-
-    Raises:
-        CheckpointError: The sample rate is unknown, or another one than in the file.
-    """
-    if isinstance(model, ConvTasnetFile):
-        return conv_tasnet_file.config(model, sample_rate)
-    return model_file.config(model, sample_rate)
+    return conv_tasnet_file.load(path) if of_asteroid else nussl_file.load(path)

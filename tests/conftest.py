@@ -43,7 +43,7 @@ ONE_LANE = (
     *("*/test_bundled", "*/test_job", "*/test_presets", "*/test_published"),
     *("adversarial/test_evaluate", "adversarial/test_separate"),
     *("clustering/test_analyze", "clustering/test_evaluate"),
-    *("clustering/nussl/test_experiment_file", "clustering/test_extension"),
+    *("clustering/foreign/test_experiment_file", "clustering/test_extension"),
     *("clustering/test_separate", "clustering/test_sweep"),
     *("clustering/test_three_speakers", "clustering/test_visualize"),
     *("common/training/test_accumulation", "common/training/test_cluster"),

@@ -13,10 +13,10 @@ import tensorflow as tf
 from clustering import convert, separate, weights
 from clustering.config import ClusteringConfig
 from clustering.export import export_network
+from clustering.foreign import nussl_file
 from clustering.models import shapes
 from clustering.models.network import HEADS, network
 from clustering.models.spectral import SpectralNetwork
-from clustering.nussl import model_file
 from common import config as configuration
 from common.config import ConfigError
 from common.training.checkpoint import CheckpointError, restore_network
@@ -89,7 +89,7 @@ def state(kind):
     """Draw tensors by nussl's names, each of which is listed twice there."""
     model, draw = SpectralNetwork(SHAPES[kind], HEADS[kind]), np.random.default_rng(5)
     tensors = {}
-    for name, variable in model_file.table(model).items():
+    for name, variable in nussl_file.table(model).items():
         value = 0.4 * draw.standard_normal(variable.shape)
         # A decibel's mean and variance, and gains that are not near 0.
         value = np.abs(value) + 0.5 if name.endswith("_var") else value
@@ -113,7 +113,7 @@ def save(path, kind, config=None, tensors=None, **metadata):
 
 def refused(path, match):
     with pytest.raises(ValueError, match=match) as error:
-        model_file.load(path)
+        nussl_file.load(path)
     sentence = str(error.value)
     assert str(path) in sentence
     assert "\n" not in sentence
@@ -126,7 +126,7 @@ def path(tmp_path):
 
 @KINDS
 def test_every_kind_is_restored(path, kind):
-    restored = model_file.load(save(path, kind))
+    restored = nussl_file.load(save(path, kind))
     assert restored.network.config == SHAPES[kind]
     assert (restored.kind, restored.heads) == (kind, HEADS[kind])
     assert convert.check(restored) < 1e-5
@@ -146,14 +146,14 @@ def test_what_nussl_computed(path):
     config["modules"]["embedding"] = head(33, 24, 5, ["sigmoid", "unit_norm"])
     config["modules"]["mask"] = head(33, 24, 2, ["sigmoid"])
     tensors = {name[2:]: file[name] for name in file.files if name.startswith("w/")}
-    restored = model_file.load(save(path, "chimera", config, tensors))
+    restored = nussl_file.load(save(path, "chimera", config, tensors))
     heads = restored.network(tf.constant(file["in/mix_magnitude"][..., 0]))
     expected = file["eval/mask"][..., 0, :].transpose(0, 3, 1, 2)
     np.testing.assert_allclose(heads.mask[:, :, ::10], expected, atol=2e-6)
 
 
 def test_two_channels_and_gated_units_are_those_of_nussl():
-    restored = model_file.load(GOLDEN / "nussl_stereo_gru.pth")
+    restored = nussl_file.load(GOLDEN / "nussl_stereo_gru.pth")
     shape = restored.network.config
     assert (shape.features.bins, shape.features.channels) == (18, 2)
     assert shape.recurrent.kind == "gru"
@@ -192,14 +192,14 @@ def test_run_folder(path, tmp_path, kind):
     run = tmp_path / "runs" / "converted"
     params = {"hop_length": 8, "window_type": "sqrt_hann"}
     save(path, kind, sample_rate=8000, stft_params=params)
-    convert.export(model_file.load(path), run)
+    convert.export(nussl_file.load(path), run)
     config = configuration.load(ClusteringConfig, run / "config.json")
     assert (config.kind, config.cluster.percentile) == (kind, 90.0)
     assert (config.sample_rate, config.hop_samples) == (8000, 8)
     net = network(config)
     restore_network(run, net)
     magnitude = tf.abs(tf.random.stateless_normal([2, 11, 9], [1, 2]))
-    theirs = model_file.load(path).network(magnitude)
+    theirs = nussl_file.load(path).network(magnitude)
     tf.nest.map_structure(np.testing.assert_array_equal, net(magnitude), theirs)
     separator = separate.load(run)
     count = 3 if kind == "mask_inference" else 2
@@ -217,7 +217,7 @@ def test_a_run_folder_is_written(path, tmp_path, capsys, option):
 
 
 def test_sample_rate(path, tmp_path):
-    restored, run = model_file.load(save(path, "dpcl")), tmp_path / "run"
+    restored, run = nussl_file.load(save(path, "dpcl")), tmp_path / "run"
     with pytest.raises(CheckpointError, match="give that of the training with --sam"):
         convert.export(restored, run)
     assert not run.exists()
@@ -242,9 +242,9 @@ def test_sample_rate(path, tmp_path):
     ],
 )
 def test_transforms_that_a_run_folder_cannot_hold(path, metadata, rate, match):
-    restored = model_file.load(save(path, "dpcl", **metadata))
+    restored = nussl_file.load(save(path, "dpcl", **metadata))
     with pytest.raises(CheckpointError, match=match):
-        model_file.config(restored, rate)
+        restored.config(rate)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_networks_on_waveforms_are_refused_in_one_sentence(path, capsys, name, k
 
 
 def test_a_network_of_other_weights_is_noticed(path):
-    restored = model_file.load(save(path, "chimera"))
+    restored = nussl_file.load(save(path, "chimera"))
     restored.network.mask.linear.bias.assign_add(tf.ones([18]))
     with pytest.raises(CheckpointError, match=r"in float64, by .* was not restored"):
         convert.check(restored)
@@ -309,13 +309,13 @@ def test_what_a_trainer_of_nussl_keeps_beside_weights_is_read(path):
         with zipfile.ZipFile(path, "w") as archive:
             for each, content in entries.items():
                 archive.writestr(each, content.replace(text, params))
-        restored = model_file.load(path)
+        restored = nussl_file.load(path)
         if problem is None:
-            config = model_file.config(restored)
+            config = restored.config()
             assert (config.sample_rate, config.hop_samples) == (8000, 8)
             continue
         with pytest.raises(CheckpointError, match=problem):
-            model_file.config(restored)
+            restored.config()
 
 
 def test_foreign_class_is_refused_and_not_run(path, tmp_path):
@@ -327,7 +327,7 @@ def test_foreign_class_is_refused_and_not_run(path, tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model/data.pkl", content)
     with pytest.raises(TorchFileError, match=r"names .*exec, .* it was not run"):
-        model_file.load(path)
+        nussl_file.load(path)
     refused(path, r"without these: model, metadata = .*load\(.*'sample_rate'")
     assert not written.exists()
 
@@ -428,13 +428,13 @@ def test_arguments_that_are_missing(path):
 def test_activations_in_the_order_of_nussl(given, expected):
     config = graph("dpcl")
     config["modules"]["embedding"]["args"]["activation"] = given
-    assert model_file.translate(config)[0].embedding_activation == expected
+    assert nussl_file.translate(config)[0].embedding_activation == expected
 
 
 def test_start_of_a_stack():
     config = graph("dpcl")
     config["modules"]["recurrent_stack"]["args"]["init_forget"] = False
-    tensors = model_file.translate(config)[0].recurrent
+    tensors = nussl_file.translate(config)[0].recurrent
     assert (tensors.initial, tensors.forget_bias) == ("uniform", None)
 
 

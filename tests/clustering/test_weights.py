@@ -112,7 +112,7 @@ def test_a_rate_that_a_file_lacks_is_that_of_its_publication(cache):
     assert weights.restore("CONVTASNET_BASE_LIBRI2MIX").config.sample_rate == 8000
     with pytest.raises(CheckpointError, match="so latest cannot be chosen"):
         weights.restore("convtasnet_wham", checkpoint="latest")
-    with pytest.raises(CheckpointError, match="does not say its sample rate"):
+    with pytest.raises(CheckpointError, match="does not state its sample rate"):
         weights.restore(GOLDEN / "torchaudio.pt")
 
 

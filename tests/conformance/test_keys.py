@@ -9,7 +9,7 @@ import clustering.job
 import mixit.job
 import unmix.job
 from clustering import sweep
-from clustering.nussl import experiment_file
+from clustering.foreign import experiment_file
 from common import experiment
 from common.config import ConfigError, flatten, keys, load, save, to_dict
 from common.training.run_folder import RunFolderError, prepare

@@ -20,7 +20,7 @@ import tensorflow as tf
 import yaml
 
 from clustering.config import ClusteringConfig
-from clustering.nussl import experiment_file
+from clustering.foreign import experiment_file
 from clustering.presets import PRESETS
 from common import audio, download
 from common.audio import decoding, headers, plain_wav

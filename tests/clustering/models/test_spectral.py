@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from clustering.foreign import nussl_file
 from clustering.models import shapes
 from clustering.models.spectral import FeatureStage, Head, SpectralNetwork, level
-from clustering.nussl import model_file
 from common.training.checkpoint import CheckpointError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
@@ -38,7 +38,7 @@ def noise(*shape, seed=0):
 
 def nussl_chimera():
     file, model = golden("nussl_chimera"), SpectralNetwork(CHIMERA)
-    model_file.assign(model, weights(file), "nussl_chimera")
+    nussl_file.assign(model, weights(file), "nussl_chimera")
     return file, model, tf.constant(file["in/mix_magnitude"][..., 0])
 
 
@@ -61,7 +61,7 @@ def test_each_head_alone_is_that_of_the_chimera():
         alone = SpectralNetwork(CHIMERA, [name])
         file = weights(golden("nussl_chimera"))
         kept = {k: v for k, v in file.items() if f".{other}." not in k}
-        model_file.assign(alone, kept, "nussl_chimera")
+        nussl_file.assign(alone, kept, "nussl_chimera")
         np.testing.assert_array_equal(alone(magnitude), heads[number])
         np.testing.assert_allclose(alone.infer(magnitude), heads[number], atol=1e-5)
 
@@ -208,6 +208,6 @@ def test_tensors_that_do_not_fit():
     file["layers.embedding.linear.bias"] = np.zeros(3, np.float32)
     file["layers.mask.linear.weight"] = np.full((66, 24), np.nan, np.float32)
     with pytest.raises(CheckpointError, match="4 tensors do not fit") as error:
-        model_file.assign(model, file, "model.pth")
+        nussl_file.assign(model, file, "model.pth")
     for problem in ("missing layers.mask", "extra layers.more", "misshapen", "finite"):
         assert problem in str(error.value)

@@ -10,13 +10,13 @@ import yaml
 from clustering import evaluate, separate, weights
 from clustering import train as train_command
 from clustering.config import ClusteringConfig
+from clustering.foreign import cookiecutter, experiment_file
 from clustering.models.network import network
-from clustering.nussl import cookiecutter, experiment_file
 from clustering.presets import PRESETS
 from common import audio
 from common import config as configuration
 from common.config import ConfigError
-from common.training.checkpoint import CheckpointError, save_network
+from common.training.checkpoint import CheckpointError
 from common.weights import bundled, torch_file
 
 REPOSITORY = Path(__file__).parents[3]
@@ -108,16 +108,6 @@ def music(tmp_path):
     file = tmp_path / "config.yml"
     file.write_text(MUSIC, encoding="utf-8")
     return experiment_file.read_yaml(file), file
-
-
-@pytest.fixture
-def run(config):
-    """A run folder of a network that nobody has trained."""
-    folder = Path(config.output)
-    folder.mkdir(parents=True)
-    configuration.save(config, folder / "config.json")
-    save_network(folder, network(config))
-    return folder
 
 
 def put(values, key, value):
@@ -233,7 +223,7 @@ def test_without_a_percentile_all_points_are_clustered(music):
     put(values, "algorithm_config.args.percentile", None)
     read = experiment_file.translate(values, file)
     assert read.config.cluster.percentile == 0.0
-    assert read.masks["cluster.percentile"] == 0.0
+    assert read.clustering["cluster.percentile"] == 0.0
 
 
 def test_a_curriculum_is_translated(music):

@@ -17,13 +17,21 @@ import numpy as np
 import tensorflow as tf
 
 from clustering.config import ClusteringConfig, Loss
+from clustering.foreign.tensors import (
+    NetworkError,
+    Table,
+    Tensors,
+    assign,
+    linear,
+    sample_rate,
+    unknown_value,
+)
 from clustering.models import shapes
-from clustering.models.layers import Depthwise, Linear
+from clustering.models.layers import Normalisation
 from clustering.models.shapes import ChannelNorm, Filterbank, MaskActivation
 from clustering.models.time_domain import ConvTasnet
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
-from common.weights.foreign_tensors import check_fit
 from common.weights.torch_file import TorchFileError
 
 CLASS = "ConvTasNet"
@@ -96,13 +104,6 @@ TORCHAUDIO = Names(
     ("weight", "bias"),
 )
 
-Tensors = Mapping[str, Any]
-"""Tensor by its name in the file; a damaged file may hold something else."""
-
-
-class ArgumentError(ValueError):
-    """An argument of a network that ours does not have."""
-
 
 @dataclass(frozen=True)
 class ConvTasnetFile:
@@ -112,7 +113,7 @@ class ConvTasnetFile:
         network: Our network, with the weights of the file.
         names: Names of its layers in the file.
         tensors: Tensors of the file.
-        sample_rate: Rate in Hz, None where the file does not say it.
+        sample_rate: Rate in Hz, None where the file does not state it.
     """
 
     network: ConvTasnet
@@ -121,6 +122,23 @@ class ConvTasnetFile:
     sample_rate: int | None
 
     kind = "conv_tasnet"
+
+    def config(self, requested_rate: int | None = None) -> ClusteringConfig:
+        """Make the configuration of the network; training is as in a new run here.
+
+        Args:
+            requested_rate: Sample rate in Hz, where the file does not state it.
+
+        Raises:
+            CheckpointError: The sample rate is unknown, or another one than in the
+                file.
+        """
+        return ClusteringConfig(
+            kind="conv_tasnet",
+            conv_tasnet=self.network.config,
+            loss=Loss(inference_kind="si_sdr"),
+            sample_rate=sample_rate(self.sample_rate, requested_rate),
+        )
 
 
 def is_one(content: object) -> bool:
@@ -158,51 +176,27 @@ def load(path: str | Path) -> ConvTasnetFile:
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be converted: {error}") from error
     tensors = content if names is TORCHAUDIO else content["state_dict"]
-    assign(network, names, tensors, str(path))
+    assign(table(network, names), tensors, str(path))
+    if names is TORCHAUDIO:
+        # The last block of torchaudio has no such path, and nothing reads ours.
+        for variable in network.blocks[-1].residual.variables:
+            variable.assign(tf.zeros_like(variable))
     return ConvTasnetFile(network, names, tensors, rate)
 
 
-def config(model: ConvTasnetFile, sample_rate: int | None = None) -> ClusteringConfig:
-    """Make the configuration of a network; training is as in a new run here.
-
-    Args:
-        model: The network.
-        sample_rate: Rate in Hz, where the file does not say it.
-
-    Raises:
-        CheckpointError: The sample rate is unknown, or another one than in the file.
-    """
-    rate = model.sample_rate or sample_rate
-    if rate is None or rate < 1:
-        raise CheckpointError(
-            "the file does not say its sample rate; give that of the training with "
-            "--sample-rate HZ"
-        )
-    if sample_rate not in (None, rate):
-        raise CheckpointError(
-            f"--sample-rate {sample_rate}: expected {rate}, as the file says"
-        )
-    return ClusteringConfig(
-        kind="conv_tasnet",
-        conv_tasnet=model.network.config,
-        loss=Loss(inference_kind="si_sdr"),
-        sample_rate=rate,
-    )
-
-
-def table(network: ConvTasnet, names: Names) -> dict[str, tf.Variable]:
+def table(network: ConvTasnet, names: Names) -> Table:
     """List the variables of a network by their names in a file."""
 
-    def normalisation(name: str, layer: Any) -> dict[str, tf.Variable]:
+    def normalisation(name: str, layer: Normalisation) -> Table:
         gain, offset = names.scale
         return {f"{name}.{gain}": layer.gamma, f"{name}.{offset}": layer.beta}
 
     variables = {
         names.encoder: network.analysis.filters,
         **normalisation(names.norm, network.input_norm),
-        **_linear(names.bottleneck, network.bottleneck),
+        **linear(names.bottleneck, network.bottleneck),
         f"{names.activation}.weight": network.activation.slope,
-        **_linear(names.mask, network.mask),
+        **linear(names.mask, network.mask),
         names.decoder: network.synthesis.filters,
     }
     for number, block in enumerate(network.blocks):
@@ -210,47 +204,18 @@ def table(network: ConvTasnet, names: Names) -> dict[str, tf.Variable]:
         # asteroid cuts off what a causal convolution is ahead, in a layer of its own.
         taps = f"{inner}.3.0" if network.config.causal else f"{inner}.3"
         variables |= {
-            **_linear(f"{inner}.0", block.widen),
+            **linear(f"{inner}.0", block.widen),
             f"{inner}.1.weight": block.activation1.slope,
             **normalisation(f"{inner}.2", block.norm1),
-            **_linear(taps, block.depthwise),
+            **linear(taps, block.depthwise),
             f"{inner}.4.weight": block.activation2.slope,
             **normalisation(f"{inner}.5", block.norm2),
         }
         if block.skip is not None:
-            variables |= _linear(names.skip.format(number), block.skip)
+            variables |= linear(names.skip.format(number), block.skip)
         if names is ASTEROID or block is not network.blocks[-1]:
-            variables |= _linear(names.residual.format(number), block.residual)
+            variables |= linear(names.residual.format(number), block.residual)
     return variables
-
-
-def assign(network: ConvTasnet, names: Names, tensors: Tensors, source: str) -> None:
-    """Give every variable of a network its tensor.
-
-    Args:
-        network: The network.
-        names: Names of its layers in the file.
-        tensors: Tensors by these names.
-        source: Where they come from, for the error.
-
-    Raises:
-        CheckpointError: Tensors are missing, extra, misshapen or not finite; all of
-            them are named.
-    """
-    variables = table(network, names)
-    check_fit(
-        source,
-        variables,
-        tensors,
-        lambda name: _mismatch(name, tensors[name], variables[name].shape.as_list()),
-    )
-    if names is TORCHAUDIO:
-        # The last block of torchaudio has no such path, and nothing reads ours.
-        for variable in network.blocks[-1].residual.variables:
-            variable.assign(tf.zeros_like(variable))
-    for name, variable in variables.items():
-        # Their matrices have outputs before inputs, and axes of length 1.
-        variable.assign(np.float32(tensors[name]).T.reshape(variable.shape))
 
 
 def _described(content: Tensors) -> tuple[shapes.ConvTasnet, Names, int | None]:
@@ -259,13 +224,13 @@ def _described(content: Tensors) -> tuple[shapes.ConvTasnet, Names, int | None]:
         return _of_tensors(content), TORCHAUDIO, None
     name, args = content["model_name"], content.get("model_args")
     if name != CLASS:
-        raise ArgumentError(
+        raise NetworkError(
             f"it is the network {str(name)[:80]} of asteroid; expected {CLASS}, the "
             "only one of them that there is here"
         )
     whole = isinstance(args, Mapping) and isinstance(content.get("state_dict"), Mapping)
     if not isinstance(args, Mapping) or not whole:
-        raise ArgumentError("it lacks model_args or state_dict; expected both")
+        raise NetworkError("it lacks model_args or state_dict; expected both")
     values = _arguments(args)
     rate = values["sample_rate"]
     return _of_arguments(values), ASTEROID, None if rate is None else int(rate)
@@ -276,18 +241,18 @@ def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
     values = {**DEFAULTS, **args}
     for name in values:
         if name not in (*REQUIRED, *DEFAULTS):
-            raise ArgumentError(f"it has the unknown argument {str(name)[:80]}")
+            raise NetworkError(f"it has the unknown argument {str(name)[:80]}")
     for name in REQUIRED:
         if name not in values:
-            raise ArgumentError(f"it lacks the argument {name}")
+            raise NetworkError(f"it lacks the argument {name}")
     sizes = (*REQUIRED, "n_blocks", "n_repeats", "conv_kernel_size")
     for name in sizes:
         if type(values[name]) is not int or values[name] < 1:
-            raise _unknown(name, values[name], "a whole number above 0")
+            raise unknown_value("it", name, values[name], "a whole number above 0")
     rate, filters = values["sample_rate"], values["n_filters"]
     if rate is not None and (not isinstance(rate, int | float) or not rate >= 1):
-        raise _unknown("sample_rate", rate, "a number of Hz")
-    known: dict[str, tuple[Any, ...]] = {
+        raise unknown_value("it", "sample_rate", rate, "a number of Hz")
+    supported: dict[str, tuple[Any, ...]] = {
         "in_chan": (None, filters),
         "out_chan": (None, 0, filters),
         "fb_name": ("free", "FreeFB"),
@@ -296,9 +261,11 @@ def _arguments(args: Mapping[str, Any]) -> dict[str, Any]:
         "encoder_activation": (None, "linear", "relu"),
         "causal": (False, True),
     }
-    for name, expected in known.items():
+    for name, expected in supported.items():
         if values[name] not in expected:
-            raise _unknown(name, values[name], " or ".join(map(str, expected)))
+            raise unknown_value(
+                "it", name, values[name], " or ".join(map(str, expected))
+            )
     return values
 
 
@@ -335,13 +302,13 @@ def _of_tensors(tensors: Tensors) -> shapes.ConvTasnet:
     sizes = {name: np.shape(tensors.get(name, ())) for name in ranks}
     lacking = [name for name, rank in ranks.items() if len(sizes[name]) != rank]
     if lacking:
-        raise ArgumentError(f"it lacks {', '.join(lacking)} of torchaudio's ConvTasNet")
+        raise NetworkError(f"it lacks {', '.join(lacking)} of torchaudio's ConvTasNet")
     (filters, _, size), (hidden, width, _), (_, _, kernel), (outputs, *_) = (
         sizes[name] for name in ranks
     )
     count = sum(name.endswith(".conv_layers.0.weight") for name in tensors)
     if count % STACK or size % 2:
-        raise ArgumentError(
+        raise NetworkError(
             f"it has {count} blocks and filters of {size} samples; expected whole "
             f"repeats of {STACK} and an even length, as conv_tasnet_base has"
         )
@@ -356,23 +323,4 @@ def _of_tensors(tensors: Tensors) -> shapes.ConvTasnet:
         max(outputs // max(filters, 1), 1),
         mask_activation="relu",
         padding=size // 2,
-    )
-
-
-def _linear(name: str, layer: Linear | Depthwise) -> dict[str, tf.Variable]:
-    return {f"{name}.weight": layer.kernel, f"{name}.bias": layer.bias}
-
-
-def _mismatch(name: str, value: Any, expected: list[int | None]) -> list[str]:
-    axes = [size for size in reversed(expected) if size != 1]
-    shape = getattr(value, "shape", type(value).__name__)
-    if not isinstance(value, np.ndarray) or [n for n in value.shape if n != 1] != axes:
-        return [f"misshapen {name}: {shape}, expected {expected[::-1]}"]
-    return [] if np.isfinite(value).all() else [f"not finite: {name}"]
-
-
-def _unknown(name: str, value: object, expected: str) -> ArgumentError:
-    return ArgumentError(
-        f"it has {name}={str(value)[:80]}; expected {expected}, for which there is a "
-        "network here"
     )

@@ -27,7 +27,7 @@ import yaml
 
 from clustering import extension
 from clustering.config import ClusteringConfig, Dataset
-from clustering.nussl import cookiecutter
+from clustering.foreign import cookiecutter
 from clustering.presets import PRESETS
 from common.config import (
     ConfigError,
@@ -77,7 +77,7 @@ class Experiment:
         model: Model to separate with: a run folder, a bundled model or one of nussl;
             None if the file names none.
         output: Output folder, as written in the file.
-        masks: Keys of ``cluster`` that replace those of the model.
+        clustering: Keys of ``cluster`` that replace those of the model.
     """
 
     path: Path
@@ -85,7 +85,7 @@ class Experiment:
     data: Mapping[str, Data]
     model: str | None = None
     output: str = "output"
-    masks: Mapping[str, Any] = field(default_factory=dict)
+    clustering: Mapping[str, Any] = field(default_factory=dict)
 
 
 def is_file(name: str | Path) -> bool:
@@ -234,8 +234,8 @@ def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
         raise ConfigError(f"model={name!r}: expected a text")
     splits = ("train", "valid", "test")
     data = {split: Data(config, split) for split in splits}
-    masks = {k: v for k, v in flat.items() if k.startswith("cluster.")}
-    return Experiment(path, config, data, name, masks=masks)
+    clustering = {k: v for k, v in flat.items() if k.startswith("cluster.")}
+    return Experiment(path, config, data, name, clustering=clustering)
 
 
 def _of_cookiecutter(values: Mapping[str, Any], path: Path) -> Experiment:
@@ -258,14 +258,14 @@ def _of_cookiecutter(values: Mapping[str, Any], path: Path) -> Experiment:
         config = replace(trained[0], folders=tuple(folders))
     args = values.get("algorithm_config", {}).get("args") or {}
     info = values.get("info") or {}
-    masks = {k: v for k, v in translated.items() if k.startswith("cluster.")}
+    clustering = {k: v for k, v in translated.items() if k.startswith("cluster.")}
     return Experiment(
         path,
         config,
         data,
         args.get("model_path"),
         str(info.get("output_folder", "output")),
-        masks,
+        clustering,
     )
 
 
@@ -274,44 +274,49 @@ def _data(
 ) -> dict[str, Data]:
     data = {}
     mix = values.get("dataset_config", {}).get("mix_folder")
-    for key, each in (values.get("datasets") or {}).items():
-        where = f"datasets.{key}"
-        if not isinstance(each, Mapping):
-            raise ConfigError(f"{where} is {each!r}; expected a class and a folder")
-        for name in each:
-            if name not in ("class", "folder"):
-                names = [f"{where}.class", f"{where}.folder"]
-                raise ConfigError(unknown_key(f"{where}.{name}", names))
-        expected = (*CLASSES, *get_args(Dataset))
-        is_own = extension.is_path(str(each.get("class")))
-        if each.get("class") not in expected and not is_own:
-            raise ConfigError(
-                f"{where}.class is {each.get('class')!r}; expected one of "
-                f"{', '.join(expected)}"
-            )
-        name, folder = each["class"], each.get("folder")
-        if folder is None and name in CLASSES:
-            raise ConfigError(f"{where}.folder is missing; name the folder of the data")
+    for key, entry in (values.get("datasets") or {}).items():
+        where, split = f"datasets.{key}", SPLITS.get(key, "test")
+        name, folder = _class_and_folder(where, entry)
         if folder is not None:
             # An unused data set may be on a disk of another machine.
-            folder = str(expand(folder, f"{where}.folder"))
-            folder = str(locate(folder, path))
-        split = SPLITS.get(key, "test")
-        data[key] = Data(_with_corpus(config, name, folder, (split, mix)), split)
+            folder = str(locate(str(expand(folder, f"{where}.folder")), path))
+        data[key] = Data(_with_corpus(config, name, folder, split, mix), split)
     return data
 
 
+def _class_and_folder(where: str, entry: Any) -> tuple[str, str | None]:
+    """Validate the entry of a data set."""
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"{where} is {entry!r}; expected a class and a folder")
+    for key in entry:
+        if key not in ("class", "folder"):
+            names = [f"{where}.class", f"{where}.folder"]
+            raise ConfigError(unknown_key(f"{where}.{key}", names))
+    name, folder = entry.get("class"), entry.get("folder")
+    expected = (*CLASSES, *get_args(Dataset))
+    if name not in expected and not extension.is_path(str(name)):
+        raise ConfigError(
+            f"{where}.class is {name!r}; expected one of {', '.join(expected)}"
+        )
+    if folder is None and name in CLASSES:
+        raise ConfigError(f"{where}.folder is missing; name the folder of the data")
+    return str(name), folder
+
+
 def _with_corpus(
-    config: ClusteringConfig, name: str, folder: str | None, of: tuple[str, str | None]
+    config: ClusteringConfig,
+    name: str,
+    folder: str | None,
+    split: str,
+    mix: str | None,
 ) -> ClusteringConfig:
     """Set the corpus of a data set: one folder for a split, or a root."""
-    split, mix = of
     if name not in CLASSES:
         return replace(config, dataset=name, data_root=folder)
     path = Path(str(folder))
-    speakers = SPEAKERS.get(path.name) == split and mix in SPEAKER_MIXES
-    if name == "MixSourceFolder" and speakers:
-        return _speakers(config, path, str(mix))
+    is_speakers = SPEAKERS.get(path.name) == split and mix in SPEAKER_MIXES
+    if name == "MixSourceFolder" and is_speakers:
+        return _with_speakers(config, path, str(mix))
     if name == "MixSourceFolder" and mix not in (None, "mix"):
         raise ConfigError(
             f"dataset_config.mix_folder is {mix!r} and {folder} does not end in the "
@@ -321,8 +326,8 @@ def _with_corpus(
     return replace(config, dataset=CLASSES[name], folders=(f"{split}={folder}",))
 
 
-def _speakers(config: ClusteringConfig, split: Path, mix: str) -> ClusteringConfig:
-    """Find the root of WSJ0-2mix or WHAM! above the folder of a split."""
+def _with_speakers(config: ClusteringConfig, split: Path, mix: str) -> ClusteringConfig:
+    """Set the root of WSJ0-2mix or WHAM! above the folder of a split."""
     corpus, length = SPEAKER_MIXES[mix], split.parent.name
     if length not in ("min", "max") or not split.parents[1].name.startswith("wav"):
         raise ConfigError(

@@ -23,13 +23,19 @@ import numpy as np
 import tensorflow as tf
 
 from clustering.config import Clustering, ClusteringConfig
+from clustering.foreign import tensors as foreign_tensors
+from clustering.foreign.tensors import (
+    NetworkError,
+    Table,
+    linear,
+    sample_rate,
+    unknown_value,
+)
 from clustering.models import shapes
-from clustering.models.layers import Linear
 from clustering.models.network import HEADS
 from clustering.models.spectral import Head, HeadName, SpectralNetwork
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
-from common.weights.foreign_tensors import check_fit
 from common.weights.torch_file import TorchFileError
 
 INPUT = "mixture"
@@ -55,9 +61,6 @@ GATED, NONLINEAR, NORM = (
 Modules = dict[str, dict[str, Any]]
 """Class and arguments of the modules of a model, by name."""
 
-Table = dict[str, tf.Variable]
-"""Variable of a network by nussl's name."""
-
 IGNORED = re.compile(r".*num_batches_tracked$")
 RECURRENT = {
     "weight_ih": "kernel",
@@ -71,10 +74,6 @@ BATCH = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-
-
-class GraphError(ValueError):
-    """A graph without an equivalent network here."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,32 @@ class NusslModel:
         """Name of the network."""
         return next(kind for kind, heads in HEADS.items() if heads == self.heads)
 
+    def config(self, requested_rate: int | None = None) -> ClusteringConfig:
+        """Make the configuration of the network.
+
+        The file does not state how the model was trained and how its embedding is
+        clustered: training has the defaults of a new run, clustering those of nussl
+        1.x.
+
+        Args:
+            requested_rate: Sample rate in Hz, if the file does not state it.
+
+        Raises:
+            CheckpointError: The sample rate is unknown, or there is no such transform
+                here.
+        """
+        shape = self.network.config
+        window = 2 * (shape.features.bins // shape.features.channels - 1)
+        sources = shape.sources if "mask" in self.heads else 2
+        return ClusteringConfig(
+            kind=self.kind,
+            spectral=shape,
+            cluster=Clustering(sources=sources),
+            sample_rate=sample_rate(self.metadata.get("sample_rate"), requested_rate),
+            window_samples=window,
+            hop_samples=_hop(self.metadata, window),
+        )
+
 
 def load(path: str | Path) -> NusslModel:
     """Restore a model that nussl saved.
@@ -122,32 +147,6 @@ def load(path: str | Path) -> NusslModel:
     return NusslModel(network, heads, graph, tensors, metadata)
 
 
-def config(model: NusslModel, sample_rate: int | None = None) -> ClusteringConfig:
-    """Make the configuration of a model.
-
-    The file does not state how the model was trained and how its embedding is
-    clustered: training has the defaults of a new run, clustering those of nussl 1.x.
-
-    Args:
-        model: The model.
-        sample_rate: Rate in Hz, if the file does not state it.
-
-    Raises:
-        CheckpointError: The sample rate is unknown, or there is no such transform here.
-    """
-    shape = model.network.config
-    window = 2 * (shape.features.bins // shape.features.channels - 1)
-    sources = shape.sources if "mask" in model.heads else 2
-    return ClusteringConfig(
-        kind=model.kind,
-        spectral=shape,
-        cluster=Clustering(sources=sources),
-        sample_rate=_sample_rate(model.metadata, sample_rate),
-        window_samples=window,
-        hop_samples=_hop(model.metadata, window),
-    )
-
-
 def translate(graph: Any) -> tuple[shapes.Spectral, tuple[HeadName, ...]]:
     """Find the shape and the heads of the network that a graph describes.
 
@@ -155,7 +154,7 @@ def translate(graph: Any) -> tuple[shapes.Spectral, tuple[HeadName, ...]]:
         graph: Configuration of a ``SeparationModel`` of nussl.
 
     Raises:
-        GraphError: It is not such a configuration, or there is no such network here.
+        NetworkError: It is not such a configuration, or there is no such network here.
     """
     modules, connections = parts(graph)
     names: tuple[HeadName, ...] = "embedding", "mask"
@@ -176,7 +175,7 @@ def parts(graph: Any) -> tuple[Modules, list[Any]]:
     """Split a graph into modules and connections, its input renamed to ``mixture``.
 
     Raises:
-        GraphError: It is not the configuration of a model of nussl.
+        NetworkError: It is not the configuration of a model of nussl.
     """
     try:
         modules = {
@@ -195,7 +194,7 @@ def parts(graph: Any) -> tuple[Modules, list[Any]]:
         set(graph["output"])
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         problem = f"{type(error).__name__}: {str(error)[:80]}"
-        raise GraphError(
+        raise NetworkError(
             f"its configuration is not that of a model of nussl ({problem}); expected "
             "modules, connections and output"
         ) from error
@@ -218,19 +217,15 @@ def assign(
         CheckpointError: Tensors are missing, extra, misshapen or not finite; the
             message names all of them.
     """
-    variables = table(network)
     kept = {name: value for name, value in tensors.items() if not IGNORED.match(name)}
-    check_fit(
-        source, variables, kept, lambda n: _mismatch(n, kept[n], variables[n].shape)
-    )
-    gated = network.stack.recurrent.kind == "gru"
-    for name, variable in variables.items():
-        # Matrices of nussl are [outputs, inputs], and keep axes of length 1.
-        value = np.asarray(kept[name], np.float32)
-        if gated and name.startswith("layers.recurrent_stack.rnn."):
-            reset, update, new = np.split(value, 3)
-            value = np.concatenate([update, reset, new])
-        variable.assign(value.T.reshape(variable.shape))
+    variables = table(network)
+    foreign_tensors.assign(variables, kept, source)
+    if network.stack.recurrent.kind == "gru":
+        # The gates of PyTorch begin with the reset, those of Keras with the update.
+        gated = [v for name, v in variables.items() if "recurrent_stack" in name]
+        for variable in gated:
+            reset, update, new = tf.split(variable, 3, axis=-1)
+            variable.assign(tf.concat([update, reset, new], -1))
 
 
 def table(network: SpectralNetwork) -> Table:
@@ -255,22 +250,11 @@ def table(network: SpectralNetwork) -> Table:
 
 
 def _head_table(prefix: str, head: Head) -> Table:
-    variables = _linear(f"{prefix}.linear", head.linear)
+    variables = linear(f"{prefix}.linear", head.linear)
     if head.value is not None and head.gate is not None:
-        variables |= _linear(f"{prefix}.embed_linear.0", head.value)
-        variables |= _linear(f"{prefix}.embed_gate.0", head.gate)
+        variables |= linear(f"{prefix}.embed_linear.0", head.value)
+        variables |= linear(f"{prefix}.embed_gate.0", head.gate)
     return variables
-
-
-def _linear(prefix: str, layer: Linear) -> Table:
-    return {f"{prefix}.weight": layer.kernel, f"{prefix}.bias": layer.bias}
-
-
-def _mismatch(name: str, value: np.ndarray, shape: tf.TensorShape) -> list[str]:
-    expected = tuple(shape)[::-1]
-    if [n for n in np.shape(value) if n != 1] != [n for n in expected if n != 1]:
-        return [f"misshapen {name}: {np.shape(value)}, expected {expected}"]
-    return [] if np.isfinite(value).all() else [f"not finite: {name}"]
 
 
 def _read(path: str | Path) -> tuple[Any, dict[str, np.ndarray], Mapping[str, Any]]:
@@ -333,23 +317,6 @@ def _without_aliases(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def _sample_rate(metadata: Mapping[str, Any], requested: int | None) -> int:
-    stored = metadata.get("sample_rate")
-    if stored is None and requested is None:
-        raise CheckpointError(
-            "the file does not state its sample rate; give that of the training with "
-            "--sample-rate HZ"
-        )
-    if requested is not None and stored not in (None, requested):
-        raise CheckpointError(
-            f"--sample-rate {requested}: expected {stored}, as stated in the file"
-        )
-    rate = requested if stored is None else stored
-    if type(rate) is not int or rate < 1:
-        raise CheckpointError(f"sample rate {rate}: expected a whole number above 0")
-    return rate
-
-
 def _hop(metadata: Mapping[str, Any], window: int) -> int:
     """Read the distance of frames; nussl's default is a quarter of the window."""
     stored = metadata.get("stft_params")
@@ -397,18 +364,18 @@ def _difference(
     for name in names:
         if name not in modules:
             return f"no module {name}"
-    for own, built in zip_longest(connections, expected):
-        if own is None:
+    for actual, built in zip_longest(connections, expected):
+        if actual is None:
             return f"nothing that feeds module {built[0]} with {built[1]}"
-        if own != built:
-            return f"module {own[0]} fed with {own[1]}"
+        if actual != built:
+            return f"module {actual[0]} fed with {actual[1]}"
     results = {"embedding": "embedding", "mask": "estimates"}
     missing = sorted({results[name] for name in heads} - set(output))
     return f"no output {missing[0]}" if missing else None
 
 
-def _foreign(problem: str) -> GraphError:
-    return GraphError(
+def _foreign(problem: str) -> NetworkError:
+    return NetworkError(
         f"it has {problem}, for which there is no network here; expected what nussl "
         "builds for deep clustering, mask inference or chimera (its end-to-end and "
         "dual-path networks are not among them)"
@@ -424,8 +391,11 @@ def _features(modules: Modules, head: HeadName) -> shapes.Features:
     bins = modules["recurrent_stack"]["args"]["num_features"]
     channels = modules[head]["args"].get("num_audio_channels", 1)
     if type(channels) is not int or channels < 1 or bins % channels:
-        raise _unknown_value(
-            head, "num_audio_channels", channels, f"a divisor of the {bins} features"
+        raise unknown_value(
+            f"module {head}",
+            "num_audio_channels",
+            channels,
+            f"a divisor of the {bins} features",
         )
     norm: shapes.FeatureNorm = "batch" if batch else "instance"
     return shapes.Features(bins, norm=norm, channels=channels)
@@ -444,9 +414,11 @@ def _recurrent(modules: Modules) -> shapes.Recurrent:
     )
     dropout, forget, kind = args["dropout"], bool(args["init_forget"]), args["rnn_type"]
     if kind not in ("lstm", "gru"):
-        raise _unknown_value(name, "rnn_type", kind, "'lstm' or 'gru'")
+        raise unknown_value(f"module {name}", "rnn_type", kind, "'lstm' or 'gru'")
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise _unknown_value(name, "dropout", dropout, "a number from 0 to below 1")
+        raise unknown_value(
+            f"module {name}", "dropout", dropout, "a number from 0 to below 1"
+        )
     return shapes.Recurrent(
         args["hidden_size"],
         args["num_layers"],
@@ -470,8 +442,8 @@ def _head(
     names = [value] if isinstance(value, str) else value
     supported = [*GATED, *NONLINEAR, *NORM, "none"]
     if not isinstance(names, list | tuple) or any(n not in supported for n in names):
-        raise _unknown_value(
-            name, "activation", value, f"some of {', '.join(supported)}"
+        raise unknown_value(
+            f"module {name}", "activation", value, f"some of {', '.join(supported)}"
         )
     # nussl searches a text for each name: gated_tanh also contains tanh.
     rows = (GATED, NONLINEAR, NORM)
@@ -498,25 +470,20 @@ def _arguments(
         sizes: Arguments that must be whole numbers above 0.
 
     Raises:
-        GraphError: An argument is unknown, missing, or has another value.
+        NetworkError: An argument is unknown, missing, or has another value.
     """
     values, fixed = {**(defaults or {}), **modules[name]["args"]}, fixed or {}
     for key, value in values.items():
         if key not in (*required, *(defaults or {}), *fixed):
-            raise GraphError(f"module {name} has the unknown argument {key}")
+            raise NetworkError(f"module {name} has the unknown argument {key}")
         if value != fixed.get(key, value):
-            raise _unknown_value(name, key, value, repr(fixed[key]))
+            raise unknown_value(f"module {name}", key, value, repr(fixed[key]))
     for key in required:
         if key not in values:
-            raise GraphError(f"module {name} lacks the argument {key}")
+            raise NetworkError(f"module {name} lacks the argument {key}")
     for key in sizes:
         if type(values[key]) is not int or values[key] < 1:
-            raise _unknown_value(name, key, values[key], "a whole number above 0")
+            raise unknown_value(
+                f"module {name}", key, values[key], "a whole number above 0"
+            )
     return values
-
-
-def _unknown_value(name: str, key: str, value: object, expected: str) -> GraphError:
-    return GraphError(
-        f"module {name} has {key}={str(value)[:80]}; expected {expected}, for which "
-        "there is a network here"
-    )

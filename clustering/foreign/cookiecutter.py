@@ -406,9 +406,11 @@ def _parts(config: Any) -> tuple[Modules, Inputs]:
             "by name and connections as pairs of a name and a list of names"
         ) from error
     for name in inputs:
-        own = modules.get(name, {}).get("class")
-        if own not in ARGUMENTS:
-            raise _foreign(f"{name} is of the class {own}", ", ".join(ARGUMENTS))
+        module_class = modules.get(name, {}).get("class")
+        if module_class not in ARGUMENTS:
+            raise _foreign(
+                f"{name} is of the class {module_class}", ", ".join(ARGUMENTS)
+            )
     return modules, inputs
 
 
@@ -420,15 +422,15 @@ def _normalisation(name: str, modules: Modules, inputs: Inputs) -> str:
         if len(before) != 1 or before[0] not in inputs:
             raise _foreign(f"{name} is fed with {before}", f"a way from {INPUT}")
         name = before[0]
-        own = modules[name]["class"]
-        if own not in BEFORE_STACK:
+        module_class = modules[name]["class"]
+        if module_class not in BEFORE_STACK:
             raise _foreign(
-                f"{name} of the class {own} is on the way", f"{BEFORE_STACK}"
+                f"{name} of the class {module_class} is on the way", f"{BEFORE_STACK}"
             )
         args = _arguments(modules, name)
-        if own == "MelProjection":
+        if module_class == "MelProjection":
             _require(name, args, "num_mels", -1)
-        elif own == "BatchNorm":
+        elif module_class == "BatchNorm":
             _require(name, args, "use_batch_norm", False)
         elif args.get("use_instance_norm", True):
             norm = "instance"

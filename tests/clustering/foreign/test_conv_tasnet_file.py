@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering import conv_tasnet_file, convert, separate, weights
+from clustering import convert, separate, weights
+from clustering.foreign import conv_tasnet_file
+from clustering.foreign.float64 import waveform_reference
 from clustering.light import levelled
 from clustering.models.shapes import ConvTasnet, Filterbank
 from common.training.checkpoint import CheckpointError
 from common.weights import torch_file
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "clustering" / "published"
+GOLDEN = Path(__file__).parents[2] / "golden" / "clustering" / "published"
 NOISY = ConvTasnet(Filterbank(8, 16, 8), 4, 6, 5, blocks=2, repeats=2)
 CAUSAL = replace(
     NOISY, norm="cgLN", mask_activation="sigmoid", causal=True, encoder_relu=True
@@ -73,7 +75,7 @@ def test_estimates_are_those_of_the_original(case):
 def test_float64_is_that_of_the_original(case):
     sound, estimates = reference(case)
     model = conv_tasnet_file.load(GOLDEN / FILES[case][0])
-    ours = convert.waveform_reference(model, whole(sound, model.network.config))
+    ours = waveform_reference(model, whole(sound, model.network.config))
     ours = ours[..., : sound.shape[-1]]
     np.testing.assert_allclose(ours, estimates, atol=1e-5 * abs(estimates).max())
 

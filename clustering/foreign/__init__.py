@@ -1,0 +1,1 @@
+"""Read models of nussl, asteroid and torchaudio, and experiment files of nussl."""

@@ -1,1 +1,0 @@
-"""Read models and experiment files of nussl."""

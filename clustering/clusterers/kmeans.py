@@ -68,8 +68,11 @@ def kmeans(
     """Find centroids with a small sum of weighted squared distances.
 
     min_c sum_n w_n min_k |x_n - c_k|^2, by the rounds of [1] from the seeds of [2];
-    each seed is the best of 2 + ln(clusters) draws. The result of an
-    item does not depend on the others of the batch.
+    each seed is the best of 2 + ln(clusters) draws. A round moves c_k to the mean
+    sum_n w_n x_n / sum_n w_n of its nearest points; among equally near centroids the
+    first one is taken. A centroid without points moves to the point with the largest
+    weighted squared distance, the next such centroid to the second largest, as in
+    scikit-learn. The result of an item does not depend on the others of the batch.
 
     Args:
         points: float32 [batch, points, dim], at least one point.
@@ -93,33 +96,8 @@ def kmeans(
     for name, count in (("clusters", clusters), ("restarts", restarts)):
         if count < 1:
             raise ValueError(f"{name} is {count}; expected at least 1")
-    data = center(points, weights)
-    return lloyd(data, _seeds(data, clusters, restarts, seed))
-
-
-def lloyd(data: Data, centroids: tf.Tensor, max_rounds: int = 300) -> Clusters:
-    """Move centroids to the means of their points until they converge.
-
-    c_k = sum_n w_n x_n / sum_n w_n over the points nearest to c_k [1]; among equally
-    near centroids the first one is taken. A centroid without points moves to the point
-    with the largest weighted squared distance, the next such centroid to the second
-    largest, as in scikit-learn.
-
-    Args:
-        data: From :func:`center`.
-        centroids: Starts of each restart, with the mean of the points subtracted,
-            float32 [batch, restarts, clusters, dim].
-        max_rounds: Maximum number of rounds; 0 keeps the centroids.
-
-    Returns:
-        Clusters of the restart with the least inertia, in the order of its starts.
-
-    >>> data = center(tf.constant([[[0.0], [2.0], [9.0]]]))
-    >>> starts = tf.constant([[[8.0], [1.0]]]) - data.mean
-    >>> lloyd(data, starts[:, tf.newaxis]).centroids.numpy().round(3).tolist()
-    [[[9.0], [1.0]]]
-    """
-    return _best(data, _rounds(data, centroids, max_rounds))
+    data = _centered(points, weights)
+    return _lloyd(data, _seeds(data, clusters, restarts, seed))
 
 
 def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
@@ -146,19 +124,8 @@ def distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.maximum(tf.stack(squares, 1), 1e-24))
 
 
-def center(points: tf.Tensor, weights: tf.Tensor | None = None) -> Data:
-    """Subtract the weighted mean of the points of each item.
-
-    Args:
-        points: As for :func:`kmeans`.
-        weights: As for :func:`kmeans`.
-
-    Raises:
-        ValueError: The shapes do not fit.
-
-    >>> center(tf.constant([[[1.0], [3.0]]])).points.numpy().ravel().tolist()
-    [-1.0, 1.0]
-    """
+def _centered(points: tf.Tensor, weights: tf.Tensor | None) -> Data:
+    """Subtract the weighted mean of the points of each item, and validate both."""
     points = tf.stop_gradient(tf.convert_to_tensor(points, tf.float32))
     if points.shape.rank != 3 or 0 in points.shape[1:]:
         raise ValueError(
@@ -237,7 +204,7 @@ def _draw(data: Data, nearest: tf.Tensor, chance: tf.Tensor) -> tf.Tensor:
     return tf.gather(data.points, tf.minimum(indices, last), batch_dims=1)
 
 
-def _rounds(data: Data, start: tf.Tensor, max_rounds: int) -> tf.Tensor:
+def _lloyd(data: Data, start: tf.Tensor, max_rounds: int = 300) -> Clusters:
     """Move centroids [batch, restarts, clusters, dim] until they converge."""
     batch, restarts = tf.shape(data.points)[0], start.shape[1]
     start += tf.zeros([batch, 1, 1, 1])
@@ -251,11 +218,12 @@ def _rounds(data: Data, start: tf.Tensor, max_rounds: int) -> tf.Tensor:
         centroids = tf.where(moving[..., tf.newaxis, tf.newaxis], means, centroids)
         return number + 1, centroids, moving & (shift > rest)
 
-    return tf.while_loop(
+    _, centroids, _ = tf.while_loop(
         lambda number, centroids, moving: (number < max_rounds) & tf.reduce_any(moving),
         once,
         (0, start, tf.ones([batch, restarts], tf.bool)),
-    )[1]
+    )
+    return _best(data, centroids)
 
 
 def _means(data: Data, centroids: tf.Tensor) -> tf.Tensor:

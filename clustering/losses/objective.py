@@ -15,14 +15,11 @@ from clustering.losses.deep_clustering import (
     deep_clustering,
     whitened_kmeans,
 )
-from clustering.losses.permutation_invariant import InferenceLoss, pit
+from clustering.losses.permutation_invariant import RATIOS, InferenceLoss, pit
 from clustering.models.network import named_outputs
 from clustering.models.spectral import magnitude
 from common.config import ConfigError
 from common.signal.stft import istft, stft
-
-RATIOS = ("si_sdr", "snr")
-"""Losses that are defined only for waveforms."""
 
 
 class Batch(NamedTuple):

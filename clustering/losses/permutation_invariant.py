@@ -19,7 +19,10 @@ import tensorflow as tf
 from common.signal.permutation import best_permutation, permute
 
 InferenceLoss = Literal["l1", "mse", "si_sdr", "snr"]
-"""Names of the costs of an estimate, see :func:`in_order`."""
+"""Names of the costs of an estimate, see :func:`pit`."""
+
+RATIOS = ("si_sdr", "snr")
+"""Costs that are defined only for waveforms."""
 
 # Added to energies in divisors and to their ratio, so that costs are at most 80 dB and
 # finite for a perfect estimate.
@@ -27,16 +30,23 @@ EPSILON = 1e-8
 
 
 def pit(
-    estimates: tf.Tensor,
-    sources: tf.Tensor,
-    loss: InferenceLoss = "l1",
+    estimates: tf.Tensor, sources: tf.Tensor, loss: InferenceLoss = "l1"
 ) -> tf.Tensor:
     r"""Average the costs of the estimates in the best order of each example, [1].
 
     .. math:: \min_\pi \frac 1 S \sum_s c(e_{\pi(s)}, y_s)
 
     With more estimates than sources the best subset of them counts, and the others have
-    no cost. For the costs c see :func:`in_order`.
+    no cost. The cost c is the mean of ``|e - y|`` for ``"l1"``, that of its square for
+    ``"mse"``, or a negative ratio in dB,
+
+    .. math:: -10 \log_{10}\left(\frac{|t|^2}{|e - t|^2 + \epsilon} + \epsilon\right)
+
+    where t is y for ``"snr"`` and its projection ``<e, y> y / (|y|^2 + 1e-8)`` for
+    ``"si_sdr"``, [2], of waveforms without their means. With both terms of
+    1e-8 the cost of a perfect estimate is finite; nussl has no gradient there. Silent
+    sources may have any estimate and are left out of the mean of ratios; nussl and
+    asteroid add a constant 80 dB.
 
     Args:
         estimates: float32 [batch, estimates, frames, bins] or [..., samples], no
@@ -45,85 +55,40 @@ def pit(
         loss: ``"l1"``, ``"mse"``, ``"si_sdr"`` or ``"snr"``.
 
     Returns:
-        float32 [batch]. Its gradient is that of the best order.
+        float32 [batch]; 0 for ratios if all sources are silent. The gradient is that of
+        the best order.
 
     Raises:
         ValueError: The loss is not one of these, or shapes do not fit.
 
     >>> pit([[[1.0, 2.0], [5.0, 6.0]]], [[[5.0, 6.0], [1.0, 4.0]]]).numpy().tolist()
     [0.5]
-    """
-    estimates, sources = _checked(estimates, sources, loss)
-    # Only the cost of the best order keeps tensors for its gradient.
-    costs = pairwise(tf.stop_gradient(estimates), sources, loss)
-    _, permutation = best_permutation(costs)
-    ordered = permute(estimates, permutation)
-    return in_order(ordered, sources, loss)
-
-
-def in_order(
-    estimates: tf.Tensor,
-    sources: tf.Tensor,
-    loss: InferenceLoss = "l1",
-) -> tf.Tensor:
-    r"""Average the costs of estimates that are in the order of the sources.
-
-    ``"l1"`` is the mean of ``|e - y|``, ``"mse"`` that of its square. The ratios are,
-    in dB and negative,
-
-    .. math:: -10 \log_{10}\left(\frac{|t|^2}{|e - t|^2 + \epsilon} + \epsilon\right)
-
-    where t is y for ``"snr"`` and its projection ``<e, y> y / (|y|^2 + 1e-8)`` for
-    ``"si_sdr"``, [2], of waveforms without their means. With both terms of
-    1e-8 the cost of a perfect estimate is finite; nussl has no gradient there. Silent
-    sources are left out of the mean; nussl and asteroid add a constant 80 dB.
-
-    Args:
-        estimates: float32 [batch, sources, frames, bins] or [..., samples].
-        sources: float32 of the same shape.
-        loss: As for :func:`pit`.
-
-    Returns:
-        float32 [batch]; 0 for ratios if all sources are silent.
-
-    Raises:
-        ValueError: The loss is not one of these, or shapes do not fit.
-
-    >>> in_order([[[3.0, -3.0]]], [[[1.0, -1.0]]], "snr").numpy().round(1)
+    >>> pit([[[3.0, -3.0]]], [[[1.0, -1.0]]], "snr").numpy().round(1)
     array([6.], dtype=float32)
     """
     estimates, sources = _checked(estimates, sources, loss)
-    if loss not in ("si_sdr", "snr"):
+    # Only the cost of the best order keeps tensors for its gradient.
+    costs = _pairwise(tf.stop_gradient(estimates), sources, loss)
+    ordered = permute(estimates, best_permutation(costs)[1])
+    return _in_order(ordered, sources, loss)
+
+
+def _in_order(
+    estimates: tf.Tensor, sources: tf.Tensor, loss: InferenceLoss
+) -> tf.Tensor:
+    """Average the costs of estimates that are in the order of the sources, [batch]."""
+    if loss not in RATIOS:
         return tf.reduce_mean(_difference(estimates, sources, loss), -1)
     costs, audible = _ratio(estimates, sources, loss)
     return tf.reduce_sum(costs, -1) / tf.maximum(tf.reduce_sum(audible, -1), 1.0)
 
 
-def pairwise(
-    estimates: tf.Tensor,
-    sources: tf.Tensor,
-    loss: InferenceLoss = "l1",
+def _pairwise(
+    estimates: tf.Tensor, sources: tf.Tensor, loss: InferenceLoss
 ) -> tf.Tensor:
-    """Compute the costs of all pairs of an estimate and a source.
-
-    Args:
-        estimates: float32 [batch, estimates, ...], as for :func:`pit`.
-        sources: float32 [batch, sources, ...].
-        loss: As for :func:`pit`.
-
-    Returns:
-        Costs c of :func:`in_order`, float32 [batch, sources, estimates]; 0 for the
-        ratios of a silent source, which may then have any estimate.
-
-    Raises:
-        ValueError: The loss is not one of these, or shapes do not fit.
-
-    >>> pairwise([[[1.0], [5.0]]], [[[5.0], [2.0]]]).numpy().tolist()
-    [[[4.0, 0.0], [1.0, 3.0]]]
-    """
-    estimates, sources = _checked(estimates, sources, loss)
+    """Compute the costs of all pairs [batch, sources, estimates]."""
     estimates, sources = estimates[:, tf.newaxis], sources[:, :, tf.newaxis]
-    if loss in ("si_sdr", "snr"):
+    if loss in RATIOS:
         return _ratio(estimates, sources, loss)[0]
     return _difference(estimates, sources, loss, inner=estimates.shape.rank - 3)
 
@@ -139,8 +104,8 @@ def _checked(
     fits = estimates.shape.rank == sources.shape.rank and estimates.shape[
         2:
     ].is_compatible_with(sources.shape[2:])
-    if not fits or (sources.shape.rank != 3 and loss in ("si_sdr", "snr")):
-        axes = "samples" if loss in ("si_sdr", "snr") else "frames, bins"
+    if not fits or (sources.shape.rank != 3 and loss in RATIOS):
+        axes = "samples" if loss in RATIOS else "frames, bins"
         raise ValueError(
             f"estimates {estimates.shape} and sources {sources.shape} do not fit; "
             f"expected [batch, sources, {axes}] of both for {loss!r}"

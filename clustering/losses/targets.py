@@ -12,7 +12,7 @@ rows of an embedding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import tensorflow as tf
 
@@ -131,19 +131,10 @@ def point_weights(
     Returns:
         float32 [batch, points], not negative.
 
-    Raises:
-        ValueError: A name is not one of the four.
-
     >>> mixture, assignment = tf.constant([[[3.0, 0.001]]]), tf.eye(2)[tf.newaxis]
     >>> point_weights(mixture, assignment, ["magnitude", "vad"]).numpy().round(2)
     array([[2., 0.]], dtype=float32)
     """
-    unknown = [name for name in names if name not in get_args(WeightName)]
-    if unknown:
-        raise ValueError(
-            f"weight is {unknown[0]!r}; expected some of "
-            f"{', '.join(get_args(WeightName))}"
-        )
     functions = {
         "magnitude": lambda: magnitude_ratio(mixture),
         "threshold": lambda: threshold(mixture, threshold_db),

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from clustering.clusterers import confidence
 from clustering.clusterers.confidence import MEASURES, confidences
-from clustering.clusterers.kmeans import center, lloyd
+from clustering.clusterers.kmeans import _centered, _lloyd
 from clustering.config import Clustering
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
@@ -16,8 +16,8 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 
 def from_start(points, centroids):
     """Run the rounds of k-means from one start [batch, clusters, dim]."""
-    data = center(points)
-    return lloyd(data, (centroids - data.mean)[:, tf.newaxis])
+    data = _centered(points, None)
+    return _lloyd(data, (centroids - data.mean)[:, tf.newaxis])
 
 
 @pytest.fixture(scope="module")

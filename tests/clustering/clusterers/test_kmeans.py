@@ -6,15 +6,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clustering.clusterers.kmeans import _seeds, center, distances, kmeans, lloyd
+from clustering.clusterers.kmeans import (
+    _centered,
+    _lloyd,
+    _seeds,
+    distances,
+    kmeans,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "clustering"
 
 
 def from_start(points, centroids, weights=None, **options):
     """Run the rounds alone, from one start [batch, clusters, dim]."""
-    data = center(points, weights)
-    return lloyd(data, (centroids - data.mean)[:, tf.newaxis], **options)
+    data = _centered(points, weights)
+    return _lloyd(data, (centroids - data.mean)[:, tf.newaxis], **options)
 
 
 def blobs(clusters=3, points=600, dim=5, noise=0.1, seed=0):
@@ -184,7 +190,7 @@ def test_starts_are_as_good_as_those_of_scikit_learn():
     from sklearn.cluster import kmeans_plusplus
 
     points = np.random.default_rng(5).normal(size=(300, 2)).astype(np.float32)
-    starts = _seeds(center(points[None]), 8, 200, (0, 0))[0].numpy()
+    starts = _seeds(_centered(points[None], None), 8, 200, (0, 0))[0].numpy()
     theirs = [kmeans_plusplus(points, 8, random_state=n)[0] for n in range(200)]
     ours, expected = (
         np.square(points - each[:, :, np.newaxis]).sum(-1).min(1).sum(-1).mean()

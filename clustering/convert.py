@@ -24,7 +24,7 @@ from clustering.config import ClusteringConfig
 from clustering.foreign.conv_tasnet_file import ConvTasnetFile
 from clustering.foreign.float64 import magnitude_reference, waveform_reference
 from clustering.foreign.nussl_file import NusslModel
-from clustering.models.network import network
+from clustering.models.network import named_outputs, network
 from common.config import load as load_config
 from common.config import save
 from common.files import replacing_folder
@@ -172,38 +172,30 @@ def _description(config: ClusteringConfig) -> str:
 
 
 def _spectra(model: NusslModel, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Outputs of a network on magnitudes, and what the file makes of them."""
-    magnitude = _noise(frames, model.network.config.features.bins)
+    """Outputs of a network on magnitudes of all levels, and those of the file."""
+    random = np.random.default_rng(0)
+    shape = (2, frames, model.network.config.features.bins)
+    levels = 10.0 ** random.uniform(-5.0, 0.0, shape)
+    magnitude = levels * np.abs(random.standard_normal(shape))
+    magnitude = magnitude.astype(np.float32)
     expected = magnitude_reference(model, magnitude)
-    return [
-        (output, expected[name])
-        for run in (model.network, model.network.infer)
-        for name, output in _named(model, run(tf.constant(magnitude)))
-    ]
+    pairs = []
+    for run in (model.network, model.network.infer):
+        outputs = named_outputs(model.kind, run(tf.constant(magnitude)))._asdict()
+        pairs += [(outputs[name].numpy(), expected[name]) for name in model.heads]
+    return pairs
 
 
 def _waveforms(
     model: ConvTasnetFile, frames: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Outputs of a network on waveforms, and what the file makes of them."""
+    """Outputs of a network on waveforms, and those of the file."""
     bank = model.network.config.filterbank
     samples = bank.size + (frames - 1) * bank.stride + 1
     waveform = np.random.default_rng(0).standard_normal([2, samples]) / 4
     waveform = waveform.astype(np.float32)
     output = model.network(tf.constant(waveform)).numpy()
     return [(output, waveform_reference(model, waveform))]
-
-
-def _noise(frames: int, bins: int) -> np.ndarray:
-    """Draw magnitudes [2, frames, bins] of all levels."""
-    random, shape = np.random.default_rng(0), (2, frames, bins)
-    levels = 10.0 ** random.uniform(-5.0, 0.0, shape)
-    return (levels * np.abs(random.standard_normal(shape))).astype(np.float32)
-
-
-def _named(model: NusslModel, outputs: Any) -> list[tuple[str, np.ndarray]]:
-    each = outputs if isinstance(outputs, tuple) else (outputs,)
-    return [(n, o.numpy()) for n, o in zip(model.heads, each, strict=True)]
 
 
 def _difference(output: np.ndarray, expected: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clustering.config import Clustering, ClusteringConfig
+from clustering.config import Clustering, ClusteringConfig, NetworkName
 from clustering.foreign import tensors as foreign_tensors
 from clustering.foreign.tensors import (
     NetworkError,
@@ -95,7 +95,7 @@ class NusslModel:
     metadata: Mapping[str, Any]
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> NetworkName:
         """Name of the network."""
         return next(kind for kind, heads in HEADS.items() if heads == self.heads)
 
@@ -222,8 +222,7 @@ def assign(
     foreign_tensors.assign(variables, kept, source)
     if network.stack.recurrent.kind == "gru":
         # The gates of PyTorch begin with the reset, those of Keras with the update.
-        gated = [v for name, v in variables.items() if "recurrent_stack" in name]
-        for variable in gated:
+        for variable in (v for n, v in variables.items() if "recurrent_stack" in n):
             reset, update, new = tf.split(variable, 3, axis=-1)
             variable.assign(tf.concat([update, reset, new], -1))
 

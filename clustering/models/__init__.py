@@ -1,1 +1,1 @@
-"""The networks, one file each."""
+"""The networks, their layers and shapes, and the one that a configuration names."""

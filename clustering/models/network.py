@@ -15,7 +15,7 @@ from clustering.models.time_domain import ConvTasnet, Tasnet
 from common.config import ConfigError
 from common.layers.precision import set_precision
 
-HEADS: Mapping[str, tuple[HeadName, ...]] = {
+HEADS: Mapping[NetworkName, tuple[HeadName, ...]] = {
     "dpcl": ("embedding",),
     "mask_inference": ("mask",),
     "chimera": ("embedding", "mask"),

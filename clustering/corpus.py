@@ -116,7 +116,13 @@ def _list_below(config: ClusteringConfig, root: Path, split: str) -> list[Track]
         return _list_by_function(config, root, split)
     if config.dataset in FLAT:
         return FLAT[config.dataset](config, root, split)
-    return catalogue.tracks(config.dataset, root, split, _options(config))
+    options = Options(
+        sample_rate=config.sample_rate,
+        length=config.length,
+        task=config.task,
+        skip=config.skip,
+    )
+    return catalogue.tracks(config.dataset, root, split, options)
 
 
 def _list_by_function(config: ClusteringConfig, root: Path, split: str) -> list[Track]:
@@ -137,15 +143,6 @@ def noisy(config: ClusteringConfig) -> bool:
     """Whether mixtures may hold more than their sources, such as noise."""
     noise = config.dataset == "wham" and config.task != "mix_clean"
     return noise or config.dataset == "mix_folders"
-
-
-def _options(config: ClusteringConfig) -> Options:
-    return Options(
-        sample_rate=config.sample_rate,
-        length=config.length,
-        task=config.task,
-        skip=config.skip,
-    )
 
 
 def _scaper(config: ClusteringConfig, folder: Path, split: str | None) -> list[Track]:

@@ -12,7 +12,7 @@ or to masks of ``magnitude_spectrogram``. Any other graph is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -177,6 +177,9 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: A key is unknown, or a value has no counterpart here.
     """
+    for name in (*SECTIONS, "info"):
+        if not isinstance(values.get(name) or {}, Mapping):
+            raise ConfigError(f"{name} is {values[name]!r}; expected keys below it")
     flat = {key: value for key, value in _flat(values).items() if not _is_ignored(key)}
     for key, value in flat.items():
         _check(key, value)
@@ -184,7 +187,7 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
     result["frontend"] = FRONTEND
     result = _clustering(flat) | result | _lengths(flat)
     if "model_config" in values:
-        bins = int(flat.get("dataset_config.n_fft", 512)) // 2 + 1
+        bins = flat.get("dataset_config.n_fft", 512) // 2 + 1
         result |= _network(values["model_config"], bins)
         result |= {"spectral.features.bins": bins, "spectral.features.level": LEVEL}
     result |= _losses(flat)
@@ -206,7 +209,7 @@ def sources(values: Mapping[str, Any]) -> tuple[str, ...]:
     Raises:
         ConfigError: The names of some sources are missing.
     """
-    section = values.get("dataset_config", {})
+    section = values.get("dataset_config") or {}
     groups = [list(group) for group in section.get("group_sources") or []]
     labels = list(section.get("source_labels") or [])
     ignored = list(section.get("ignore_sources") or [])
@@ -220,7 +223,7 @@ def sources(values: Mapping[str, Any]) -> tuple[str, ...]:
     grouped = [name for group in groups for name in group]
     single = [name for name in labels if name not in (*grouped, *ignored)]
     joined = ["+".join(group) for group in groups]
-    algorithm = values.get("algorithm_config", {}).get("args", {})
+    algorithm = (values.get("algorithm_config") or {}).get("args") or {}
     missing = algorithm.get("num_sources", len(joined) + 1) - len(joined)
     if not labels and missing > 1:
         raise ConfigError(
@@ -245,6 +248,10 @@ def _is_ignored(key: str) -> bool:
 
 
 def _check(key: str, value: object) -> None:
+    if key in TYPES:
+        expected, is_valid = TYPES[key]
+        if not is_valid(value):
+            raise ConfigError(f"{key} is {value!r}; expected {expected}")
     if key in FIXED:
         if value not in FIXED[key]:
             supported = " or ".join(repr(choice) for choice in FIXED[key])
@@ -252,16 +259,42 @@ def _check(key: str, value: object) -> None:
                 f"{key} is {value!r}; only {supported} has a counterpart here"
             )
     elif key not in RENAMED and key not in TRANSLATED:
-        supported_keys = [
-            *RENAMED,
-            *FIXED,
-            *TRANSLATED,
-            *IGNORED,
-            "model_config",
-            "datasets",
-            "info",
-        ]
-        raise ConfigError(unknown_key(key, supported_keys))
+        translated = (*RENAMED, *FIXED, *TRANSLATED, *IGNORED)
+        raise ConfigError(unknown_key(key, (*translated, *SECTIONS, "info")))
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_list(value: object) -> bool:
+    return value is None or isinstance(value, list | tuple)
+
+
+def _are_names(value: Any) -> bool:
+    return _is_list(value) and all(isinstance(name, str) for name in value or ())
+
+
+def _are_groups(value: Any) -> bool:
+    return _is_list(value) and all(names and _are_names(names) for names in value or ())
+
+
+TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "info.output_folder": ("a text", _is_text),
+    "algorithm_config.args.model_path": ("a text", _is_text),
+    "algorithm_config.args.num_sources": ("a whole number", _is_whole),
+    "dataset_config.n_fft": ("a whole number", _is_whole),
+    "dataset_config.group_sources": ("a list of lists of names", _are_groups),
+    "dataset_config.ignore_sources": ("a list of names", _are_names),
+    "dataset_config.source_labels": ("a list of names", _are_names),
+    "dataset_config.source_folders": ("a list of names", _are_names),
+    "train_config.loss_function": ("a list of losses", _is_list),
+}
+"""Values of keys that are used here before a configuration checks their types."""
 
 
 def _lengths(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,7 +366,8 @@ def _losses(flat: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": networks[algorithm]} if algorithm else {}
     losses: dict[str, Any] = {}
     for triple in triples:
-        name, _, weight = triple if len(triple) == 3 else (triple, None, None)
+        is_triple = isinstance(triple, list | tuple) and len(triple) == 3
+        name, _, weight = triple if is_triple else (str(triple), None, None)
         if name == "dpcl" and weight is not None:
             losses |= {"loss.clustering": weight, "loss.clustering_kind": "batch"}
         elif name in LOSSES and weight is not None:
@@ -369,7 +403,13 @@ def _network(config: Any, bins: int) -> dict[str, Any]:
     stack = _arguments(modules, stacks[0])
     _require(stacks[0], stack, "num_features", bins)
     result = {f"spectral.recurrent.{STACK[k]}": stack[k] for k in STACK if k in stack}
-    width = stack.get("hidden_size", 300) * (2 if stack.get("bidirectional") else 1)
+    width = stack.get("hidden_size", 300)
+    if type(width) is not int:
+        raise ConfigError(
+            f"{WHERE}.modules.{stacks[0]}.args.hidden_size is {width!r}; expected a "
+            "whole number"
+        )
+    width *= 2 if stack.get("bidirectional") else 1
     heads = [n for n in inputs if modules[n].get("class") == "Embedding"]
     masks = _masks(modules, inputs)
     for name in heads:
@@ -451,7 +491,12 @@ def _masks(modules: Modules, inputs: Inputs) -> set[str]:
 
 def _head(args: Mapping[str, Any], is_mask: bool) -> dict[str, Any]:
     size, head = ("sources", "mask") if is_mask else ("embedding", "embedding")
-    activation = [ACTIVATIONS.get(str(a), a) for a in args.get("activation", ())]
+    names = args.get("activation", ())
+    if not isinstance(names, list | tuple):
+        raise ConfigError(
+            f"{WHERE}: the activation of a head is {names!r}; expected a list of names"
+        )
+    activation = [ACTIVATIONS.get(str(name), name) for name in names]
     return {
         f"spectral.{size}": args.get("embedding_size", 2 if is_mask else 20),
         f"spectral.{head}_activation": activation,

@@ -256,7 +256,7 @@ def _of_cookiecutter(values: Mapping[str, Any], path: Path) -> Experiment:
     if trained:
         folders = dict.fromkeys(f for data_set in trained for f in data_set.folders)
         config = replace(trained[0], folders=tuple(folders))
-    args = values.get("algorithm_config", {}).get("args") or {}
+    args = (values.get("algorithm_config") or {}).get("args") or {}
     info = values.get("info") or {}
     clustering = {k: v for k, v in translated.items() if k.startswith("cluster.")}
     return Experiment(
@@ -273,7 +273,7 @@ def _data(
     values: Mapping[str, Any], config: ClusteringConfig, path: Path
 ) -> dict[str, Data]:
     data = {}
-    mix = values.get("dataset_config", {}).get("mix_folder")
+    mix = (values.get("dataset_config") or {}).get("mix_folder")
     for key, entry in (values.get("datasets") or {}).items():
         where, split = f"datasets.{key}", SPLITS.get(key, "test")
         name, folder = _class_and_folder(where, entry)

@@ -419,7 +419,7 @@ def _main(options: argparse.Namespace) -> int:
     if options.stoi:
         intelligibility.load(config.sample_rate)
     if options.data:
-        config = replace(config, data_root=options.data)
+        config = replace(config, data_root=options.data, folders=())
     root = corpus.root(config)
     split = corpus.tracks(config, root, options.split)
     if len(split[0].sources) > len(separator.sources):

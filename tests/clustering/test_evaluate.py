@@ -172,6 +172,27 @@ def test_a_killed_evaluation_of_a_model_that_was_trained_further(
     capsys.readouterr()
 
 
+def test_a_named_corpus_replaces_the_folders_of_a_run(
+    config, save_run, tmp_path, capsys
+):
+    for root, level in (("old", 1.0), ("new", 0.5)):
+        for number in (1, 2):
+            folder = tmp_path / root / "test" / f"s{number}"
+            folder.mkdir(parents=True)
+            wave = level * np.random.default_rng(number).uniform(-0.3, 0.3, 900)
+            soundfile.write(folder / f"{root}.wav", wave, 8000, subtype="FLOAT")
+    folders = (f"test={tmp_path / 'old' / 'test'}",)
+    config = replace(config, dataset="mix_folders", data_root=None, folders=folders)
+    run = save_run(config)
+    names = []
+    for words in ([], ["--data", str(tmp_path / "new")]):
+        assert evaluate.main([str(run), *words]) == 0
+        lines = (run / "evaluation/scores.csv").read_text("utf-8").splitlines()
+        names.append(lines[1].partition("/")[0])
+    assert names == ["old", "new"]
+    capsys.readouterr()
+
+
 def test_splits_have_folders_of_their_own(run, capsys):
     for split in ("test", "valid"):
         assert evaluate.main([str(run), "--split", split]) == 0

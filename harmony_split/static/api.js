@@ -2,6 +2,10 @@
 
 const UNREACHABLE =
   "The server cannot be reached; check that it runs, then try again.";
+const MOST_WATCHED = 100; // jobs in one request, as the server accepts
+const REOPEN_MILLISECONDS = 2000;
+
+export const FINISHED = ["done", "failed", "cancelled", "gone"];
 
 async function ask(address, options = {}) {
   let answer;
@@ -16,7 +20,8 @@ async function ask(address, options = {}) {
 
 async function failure(answer) {
   try {
-    return new Error((await answer.json()).error.message);
+    const { code, message } = (await answer.json()).error;
+    return Object.assign(new Error(message), { code });
   } catch {
     return new Error(`The server answers with status ${answer.status}; try again.`);
   }
@@ -25,7 +30,16 @@ async function failure(answer) {
 export const getModels = async () => (await ask("/api/models")).json();
 export const getJob = async (id) => (await ask(`/api/jobs/${id}`)).json();
 export const cancelJob = (id) => ask(`/api/jobs/${id}/cancel`, { method: "POST" });
-export const deleteJob = (id) => ask(`/api/jobs/${id}`, { method: "DELETE" });
+
+// A job that the server does not have any more, such as an expired one, is no failure.
+export async function deleteJob(id) {
+  try {
+    await ask(`/api/jobs/${id}`, { method: "DELETE" });
+  } catch (error) {
+    if (error.code !== "not_found") throw error;
+  }
+}
+
 export const getOverview = async (id, part) =>
   (await ask(`/api/jobs/${id}/${part}/overview`)).json();
 
@@ -63,23 +77,29 @@ export function upload(file, model, report) {
   return { job, abort: () => request.abort() };
 }
 
-// Follow jobs by Server-Sent Events; returns a function that ends it.
+// Follow jobs by Server-Sent Events until all have finished, some at a time; returns a
+// function that ends it.
 export function watch(ids, take) {
-  if (!ids.length) return () => {};
-  const address = `/api/events?${ids.map((id) => `job=${id}`).join("&")}`;
+  const unfinished = new Set(ids);
   let source, again;
   const open = () => {
-    source = new EventSource(address);
-    source.onmessage = (event) => take(JSON.parse(event.data));
+    const jobs = [...unfinished].slice(0, MOST_WATCHED).map((id) => `job=${id}`);
+    if (!jobs.length) return;
+    source = new EventSource(`/api/events?${jobs.join("&")}`);
+    source.onmessage = (event) => {
+      const job = JSON.parse(event.data);
+      if (FINISHED.includes(job.state)) unfinished.delete(job.id);
+      take(job);
+    };
     source.onerror = () => {
-      // The stream ends when nothing more changes, or the server has gone away.
+      // The stream ends when all of these have finished, or the server has gone away.
       source.close();
-      again = setTimeout(open, 2000);
+      again = setTimeout(open, REOPEN_MILLISECONDS);
     };
   };
   open();
   return () => {
-    source.close();
+    source?.close();
     clearTimeout(again);
   };
 }

@@ -1,16 +1,15 @@
 // The page: files in, songs with their progress, and the mixer of one of them.
 
 import {
-  cancelJob, deleteJob, getModels, getOverview, stemAddress, upload, watch,
+  FINISHED, cancelJob, deleteJob, getModels, getOverview, stemAddress, upload, watch,
 } from "/static/api.js";
 import { Mixer } from "/static/mixer.js";
+import { forget, remember, storedSongs } from "/static/songs.js";
 import { Strip, element } from "/static/stems.js";
 import { wavOf } from "/static/wav.js";
 
-const SONGS = "harmony_split songs";
 const SKIP_SECONDS = 5;
 const MEASURE_MILLISECONDS = 4000;
-const FINISHED = ["done", "failed", "cancelled", "gone"];
 const get = (id) => document.getElementById(id);
 
 let server = null; // models, formats and limits
@@ -158,7 +157,7 @@ async function send(song) {
     const job = await sending.job;
     song.id = job.id;
     song.file = song.abort = null;
-    remember();
+    remember(song);
     update(song, job);
     watchAll();
     openLater(song);
@@ -266,7 +265,7 @@ async function removeSong(song) {
   songs = songs.filter((other) => other !== song);
   song.card.item.remove();
   get("no-songs").hidden = songs.length > 0;
-  remember();
+  forget(song);
   watchAll();
   say(`${song.name} is deleted.`);
   get("files").focus();
@@ -283,38 +282,28 @@ async function copyLink(song) {
   }
 }
 
-// Names stay in this browser; the server never learns them.
-function remember() {
-  const kept = songs.filter(({ id }) => id).map(({ id, name, size: bytes, type, seconds }) =>
-    ({ id, name, size: bytes, type, seconds }));
-  localStorage.setItem(SONGS, JSON.stringify(kept));
-}
-
 function recall() {
-  const kept = JSON.parse(localStorage.getItem(SONGS) ?? "[]");
   const linked = new URLSearchParams(location.hash.slice(1));
   const id = linked.get("job");
-  if (id && !kept.some((song) => song.id === id)) {
-    kept.unshift({ id, name: linked.get("name") ?? "A song" });
+  if (id && !storedSongs().some((song) => song.id === id)) {
+    remember({ id, name: linked.get("name") ?? "A song" });
   }
+  const kept = storedSongs();
   for (const song of kept.reverse()) {
     songs.unshift(song);
     addCard(song);
     if (song.id === id || kept.length === 1) song.opening = true;
   }
   if (id) history.replaceState(null, "", "/");
-  remember();
   watchAll();
 }
 
 function watchAll() {
   unwatch();
-  const ids = songs.filter(({ id, job }) => id && !FINISHED.includes(job?.state));
-  unwatch = watch(ids.map(({ id }) => id), (job) => {
+  const watched = songs.filter(({ id, job }) => id && !FINISHED.includes(job?.state));
+  unwatch = watch(watched.map(({ id }) => id), (job) => {
     const song = songs.find(({ id }) => id === job.id);
-    if (!song || FINISHED.includes(song.job?.state)) return;
-    update(song, job);
-    if (FINISHED.includes(job.state)) watchAll();
+    if (song && !FINISHED.includes(song.job?.state)) update(song, job);
   });
 }
 

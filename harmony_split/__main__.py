@@ -129,7 +129,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _exported(model: str, folder: Path) -> str:
-    """Give the model that is loaded first: that of the options, or the first there is.
+    """Return the model that is loaded first: that of the options, or any exported one.
 
     Raises:
         ValueError: A model was chosen that is not among the exported ones.
@@ -152,7 +152,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Open the socket here, so that a taken port is one sentence.
+    """Open the socket to serve on, so that a port in use is one sentence.
 
     Raises:
         OSError: The address cannot be served on.
@@ -163,7 +163,7 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise OSError(
             f"{host} port {port} cannot be served on ({error.strerror}); choose "
-            "another --port, or end the server that has it"
+            "another --port, or end the server that uses it"
         ) from error
 
 

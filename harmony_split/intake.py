@@ -81,12 +81,15 @@ class Intake:
             )
         self._check_disk(int(stated or 0))
 
-    def _check_disk(self, needed: int) -> None:
-        """Refuse an upload that would not fit beside existing and expected files."""
+    def has_room(self, needed: int) -> bool:
+        """Return whether bytes fit on the disk beside existing and expected files."""
         room = self._limits.disk_gigabytes * GIGABYTE
-        used = folder_bytes(self._jobs.files) + self._jobs.reserved()
+        used = _folder_bytes(self._jobs.files) + self._jobs.reserved()
         free = shutil.disk_usage(self._jobs.files).free
-        if used + needed > room or needed > free:
+        return used + needed <= room and needed <= free
+
+    def _check_disk(self, needed: int) -> None:
+        if not self.has_room(needed):
             raise RefusedError(
                 "disk_full",
                 f"The song may need {size(needed)} and the room for songs on this "
@@ -148,7 +151,7 @@ class Intake:
             yield chunk
 
 
-def folder_bytes(folder: Path) -> int:
+def _folder_bytes(folder: Path) -> int:
     """Sum the sizes of all files below a folder."""
     total = 0
     for path in folder.rglob("*"):

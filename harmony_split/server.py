@@ -31,7 +31,7 @@ from starlette.staticfiles import StaticFiles
 
 from common import audio
 from harmony_split.guard import Guard, policy
-from harmony_split.intake import Intake, folder_bytes
+from harmony_split.intake import Intake
 from harmony_split.jobs import (
     FINISHED,
     GONE,
@@ -42,7 +42,7 @@ from harmony_split.jobs import (
     Job,
     Jobs,
 )
-from harmony_split.limits import GIGABYTE, Limits, RefusedError
+from harmony_split.limits import Limits, RefusedError
 from harmony_split.openapi import DOCUMENT
 from harmony_split.pool import Pool
 
@@ -67,6 +67,10 @@ CONTENT_TYPES = {
 ATTACHED = {"Content-Disposition": "attachment"}
 """Has no file name, so that the page can name the file after the song."""
 
+FULL = (
+    "The room for songs on this server is full; take the stems as wav, which need no "
+    "more of it."
+)
 WORKER = (sys.executable, "-m", "harmony_split.worker")
 logger = logging.getLogger("harmony_split")
 
@@ -90,17 +94,17 @@ class Server:
         self._encoding = asyncio.Lock()
 
     async def page(self, _: Request) -> Response:
-        """The page, with a nonce for the style of the waveforms."""
+        """Return the page, with a nonce for the style of the waveforms."""
         nonce = secrets.token_urlsafe(16)
         text = (STATIC / "index.html").read_text("utf-8").replace("NONCE", nonce)
         return HTMLResponse(text, headers={"Content-Security-Policy": policy(nonce)})
 
     async def document(self, _: Request) -> Response:
-        """The OpenAPI document."""
+        """Return the OpenAPI document."""
         return JSONResponse(DOCUMENT)
 
     async def models(self, _: Request) -> Response:
-        """Models, formats and limits."""
+        """Return models, formats and limits."""
         return JSONResponse(
             {
                 "models": await self._pool.models(),
@@ -124,7 +128,7 @@ class Server:
         return JSONResponse(self._view(job), 202, headers)
 
     async def show(self, request: Request) -> Response:
-        """The state of a job."""
+        """Return the state of a job."""
         return JSONResponse(self._view(self._job(request)))
 
     async def cancel(self, request: Request) -> Response:
@@ -142,7 +146,7 @@ class Server:
         return Response(status_code=204)
 
     async def events(self, request: Request) -> Response:
-        """The states of one or several jobs as they change."""
+        """Stream the states of one or several jobs as they change."""
         ids = request.query_params.getlist("job")
         if "id" in request.path_params:
             ids = [self._job(request).id]
@@ -159,12 +163,12 @@ class Server:
         )
 
     async def overview(self, request: Request) -> Response:
-        """Waveforms and spectrograms of the stems of a part."""
+        """Return waveforms and spectrograms of the stems of a part."""
         folder, _ = self._part(request)
         return FileResponse(folder / OVERVIEW, media_type="application/json")
 
     async def stem(self, request: Request) -> Response:
-        """One stem as a file."""
+        """Return one stem as a file."""
         folder, stems = self._part(request)
         stem, _, suffix = request.path_params["file"].rpartition(".")
         chosen = self._format(request, suffix) if stem in stems else ""
@@ -180,7 +184,7 @@ class Server:
         )
 
     async def archive(self, request: Request) -> Response:
-        """All stems in one zip."""
+        """Return all stems in one zip."""
         folder, stems = self._part(request)
         chosen = self._format(request)
         paths = [await self._encoded(folder, stem, chosen) for stem in stems]
@@ -223,8 +227,8 @@ class Server:
     def _job(self, request: Request) -> Job:
         return self._jobs.get(request.path_params["id"])
 
-    def _part(self, request: Request) -> tuple[Path, tuple[str, ...]]:
-        """Folder and stems of the part of a job that a request names."""
+    def _part(self, request: Request) -> tuple[Path, Sequence[str]]:
+        """Return folder and stems of the part of a job that a request names."""
         job = self._job(request)
         name = PARTS[request.url.path.split("/")[4].removesuffix(".zip")]
         part = job.whole if name == WHOLE else job.preview
@@ -254,21 +258,13 @@ class Server:
         try:
             async with self._encoding:
                 if not target.exists():
-                    self._check_disk(source.stat().st_size)
+                    if not self._intake.has_room(source.stat().st_size):
+                        raise RefusedError("disk_full", FULL)
                     target.parent.mkdir(exist_ok=True)
                     await asyncio.to_thread(_encode, source, target, chosen)
         except FileNotFoundError:  # deleted meanwhile
             raise RefusedError("not_found", GONE) from None
         return target
-
-    def _check_disk(self, needed: int) -> None:
-        used = folder_bytes(self._jobs.files) + self._jobs.reserved()
-        if used + needed > self._limits.disk_gigabytes * GIGABYTE:
-            raise RefusedError(
-                "disk_full",
-                "The room for songs on this server is full; take the stems as wav, "
-                "which need no more of it.",
-            )
 
     def _view(self, job: Job) -> dict[str, Any]:
         """Return the public attributes of a job."""

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -29,10 +29,14 @@ QUEUED, DECODING, SEPARATING = "queued", "decoding", "separating"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 RUNNING = (DECODING, SEPARATING)
 FINISHED = (DONE, FAILED, CANCELLED)
+"""States of a job; as text, these tuples are lists in SQL."""
+
 ID_BYTES = 16
 UPLOAD, WHOLE, PREVIEW = "upload", "whole", "preview"
-"""Files of a job: what was sent; the song as wav, and a folder of its stems; and the
-same of its loudest part."""
+"""Files of a job: the upload; the song as wav and the folder of its stems, both of this
+name; and the same of its loudest part."""
+
+SONG = f"{WHOLE}.wav"
 
 OVERVIEW = "overview.json"
 """File of waveforms and spectrograms, beside the stems."""
@@ -60,7 +64,7 @@ class Part:
     samples: int
     sample_rate: int
     channels: int
-    stems: tuple[str, ...]
+    stems: Sequence[str]
     elapsed: float = 0.0
 
 
@@ -155,7 +159,7 @@ class Jobs:
         marks = ", ".join("?" * len(COLUMNS))
         self._database.execute(
             f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES ({marks})",
-            [_stored(job, name) for name in COLUMNS],
+            [_stored(name, getattr(job, name)) for name in COLUMNS],
         )
         self._notify()
         return job
@@ -175,11 +179,8 @@ class Jobs:
         if "state" in values:
             values["expires"] = time.time() + self._keep_seconds
         names = ", ".join(f"{name} = ?" for name in values)
-        stored = [_plain(name, value) for name, value in values.items()]
-        self._database.execute(
-            f"UPDATE jobs SET {names} WHERE id = ?",
-            [*stored, id_],
-        )
+        stored = [_stored(name, value) for name, value in values.items()]
+        self._database.execute(f"UPDATE jobs SET {names} WHERE id = ?", [*stored, id_])
         self._notify()
 
     def next(self) -> Job | None:
@@ -203,10 +204,8 @@ class Jobs:
 
     def reserved(self) -> int:
         """Sum the bytes of disk that jobs which are not finished may need."""
-        marks = ", ".join("?" * len(FINISHED))
         return self._number(
-            f"SELECT coalesce(sum(reserved), 0) FROM jobs WHERE state NOT IN ({marks})",
-            *FINISHED,
+            f"SELECT coalesce(sum(reserved), 0) FROM jobs WHERE state NOT IN {FINISHED}"
         )
 
     def folder(self, id_: str) -> Path:
@@ -226,16 +225,11 @@ class Jobs:
 
     def remove_expired(self) -> int:
         """Remove expired jobs; return their number."""
-        marks = ", ".join("?" * len(FINISHED))
-        over = [
-            job.id
-            for job in self._select(
-                f"WHERE expires < ? AND state IN ({marks})", time.time(), *FINISHED
-            )
-        ]
-        for id_ in over:
-            self.delete(id_)
-        return len(over)
+        condition = f"WHERE expires < ? AND state IN {FINISHED}"
+        expired = list(self._select(condition, time.time()))
+        for job in expired:
+            self.delete(job.id)
+        return len(expired)
 
     def listen(self) -> asyncio.Event:
         """Return an event that is set at every change, until `unlisten`."""
@@ -253,10 +247,9 @@ class Jobs:
 
     def _recover(self) -> None:
         """Requeue the jobs of a killed server; remove files without a job."""
-        marks = ", ".join("?" * len(RUNNING))
         self._database.execute(
-            f"UPDATE jobs SET state = ?, attempts = 0 WHERE state IN ({marks})",
-            [QUEUED, *RUNNING],
+            f"UPDATE jobs SET state = ?, attempts = 0 WHERE state IN {RUNNING}",
+            [QUEUED],
         )
         ids = {id_ for (id_,) in self._database.execute("SELECT id FROM jobs")}
         for path in self.files.iterdir():
@@ -289,11 +282,8 @@ def _own(folder: Path) -> Any:
     return lock
 
 
-def _stored(job: Job, name: str) -> Any:
-    return _plain(name, getattr(job, name))
-
-
-def _plain(name: str, value: Any) -> Any:
+def _stored(name: str, value: Any) -> Any:
+    """Return the value of a column; parts and errors are kept as JSON."""
     if name not in STRUCTURED or value is None:
         return value
     return json.dumps(vars(value) if isinstance(value, Part) else value)
@@ -305,5 +295,5 @@ def _job(row: dict[str, Any]) -> Job:
             row[name] = json.loads(row[name])
     for name in ("preview", "whole"):
         if row[name] is not None:
-            row[name] = Part(**row[name] | {"stems": tuple(row[name]["stems"])})
+            row[name] = Part(**row[name])
     return Job(**row)

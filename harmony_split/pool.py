@@ -21,6 +21,7 @@ from harmony_split.jobs import (
     QUEUED,
     RUNNING,
     SEPARATING,
+    SONG,
     Job,
     Jobs,
     Part,
@@ -60,12 +61,12 @@ class Pool:
         self._stopping = False
 
     async def models(self) -> list[dict[str, Any]]:
-        """Models as a worker lists them, best default first; waits for the first."""
+        """Wait for the first worker, and list its models, the best default first."""
         await self._known.wait()
         return self._models
 
     def known_models(self) -> list[dict[str, Any]]:
-        """Models that a worker has listed; none before a worker has started."""
+        """List the models of the workers; none before a worker has started."""
         return self._models
 
     def start(self) -> None:
@@ -78,11 +79,6 @@ class Pool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def processes(self) -> list[int]:
-        """Process ids of the workers."""
-        running = [slot.process for slot in self._slots if slot.process]
-        return [process.pid for process in running]
 
     def cancel(self, job: Job) -> None:
         """End a job and remove its files.
@@ -197,6 +193,8 @@ class Pool:
             self._jobs.change(id_, **self._values(slot, event_name, event))
         if event_name in ("done", "failed", "cancelled"):
             logger.info("job %s...: %s", id_[:4], event_name)
+            if event_name == "done":
+                (self._jobs.folder(id_) / SONG).unlink(missing_ok=True)
             if event_name == "failed" or not at_work:
                 self._jobs.remove_files(id_)
             slot.job = None
@@ -208,14 +206,14 @@ class Pool:
         if event_name == "decoded":
             return {"state": SEPARATING}
         if event_name == "preview":
-            return {"preview": _part(event)}
+            return {"preview": Part(**event["part"])}
         if event_name == "progress":
             progress = event["progress"]
             return {"progress": progress, "remaining": slot.remaining(progress)}
         if event_name == "done":
             return {
                 "state": DONE,
-                "whole": _part(event),
+                "whole": Part(**event["part"]),
                 "progress": 1,
                 "remaining": 0,
                 "note": "",
@@ -233,7 +231,7 @@ class Pool:
         slot.job = None
 
     def _requeue(self, id_: str) -> None:
-        """Let a job begin again, unless it did so too often or nobody wants it."""
+        """Let a job begin again, unless it did so too often or is cancelled."""
         if not self._is_at_work(id_):
             self._jobs.remove_files(id_)
             return
@@ -336,7 +334,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     while process.stdout and await process.stdout.read(LINE_BYTES):
         pass
     await process.wait()
-
-
-def _part(event: dict[str, Any]) -> Part:
-    return Part(**event["part"] | {"stems": tuple(event["part"]["stems"])})

@@ -29,7 +29,7 @@ from common.files import write_json
 from common.weights import registry
 from common.weights.entry import Entry
 from harmony_split import light
-from harmony_split.jobs import OVERVIEW, PREVIEW, UPLOAD, WHOLE, Part
+from harmony_split.jobs import OVERVIEW, PREVIEW, SONG, UPLOAD, Part
 from harmony_split.limits import Limits, RefusedError, add_options, from_options
 from harmony_split.overview import overview
 from harmony_split.sound import decode
@@ -77,7 +77,7 @@ def describe(entry: Entry) -> dict[str, Any]:
         "licence": entry.licence,
         "score": entry.score,
         "ready": entry.cached,
-        "bundled": not any(file.address for file in entry.files),
+        "bundled": entry.bundled,
     }
 
 
@@ -141,22 +141,22 @@ class Worker:
         self._send({"job": job, "event": "failed", "code": code, "message": message})
 
     def _decode(self, job: str, folder: Path) -> None:
-        whole = folder / f"{WHOLE}.wav"
-        if whole.exists():  # an earlier worker died after this step
+        song = folder / SONG
+        if song.exists():  # an earlier worker died after this step
             return
-        decode(folder / UPLOAD, whole, self._limits, lambda: job in self.cancelled)
-        if whole.exists():
+        decode(folder / UPLOAD, song, self._limits, lambda: job in self.cancelled)
+        if song.exists():
             (folder / UPLOAD).unlink()
 
     def _preview(self, job: str, folder: Path, model: Model) -> None:
         """Separate the loudest part first, if the song is longer."""
-        whole, excerpt = folder / f"{WHOLE}.wav", folder / f"{PREVIEW}.wav"
-        info = audio.probe(whole)
+        song, excerpt = folder / SONG, folder / f"{PREVIEW}.wav"
+        info = audio.probe(song)
         seconds = self._limits.preview_seconds
         if info.samples <= LONGER_BY * seconds * info.sample_rate:
             return
-        start = audio.loudest(whole, seconds)
-        sound, rate = audio.read(whole, start, round(seconds * info.sample_rate))
+        start = audio.loudest(song, seconds)
+        sound, rate = audio.read(song, start, round(seconds * info.sample_rate))
         audio.write(excerpt, sound, rate)
         part = self._separate(job, excerpt, model, lambda _: None)
         part = replace(part, start=start / rate)
@@ -166,10 +166,10 @@ class Worker:
         def tell(progress: float) -> None:
             self._send({"job": job, "event": "progress", "progress": progress})
 
-        part = self._separate(job, folder / f"{WHOLE}.wav", model, tell)
-        # First the event: a job whose stems are there does not begin again.
+        # The server removes the wav once it has recorded that the job is done; without
+        # it a job could not begin again.
+        part = self._separate(job, folder / SONG, model, tell)
         self._send({"job": job, "event": "done", "part": vars(part)})
-        (folder / f"{WHOLE}.wav").unlink(missing_ok=True)
 
     def _separate(
         self, job: str, path: Path, model: Model, tell: Callable[[float], None]
@@ -195,7 +195,7 @@ class Worker:
 
 def _sentence(error: Exception, folder: Path) -> str:
     """Return the text of an error without the paths of this machine."""
-    text = str(error).replace(f"{folder / WHOLE}.wav", "the song")
+    text = str(error).replace(str(folder / SONG), "the song")
     return text.replace(str(folder), "the folder of the job")
 
 

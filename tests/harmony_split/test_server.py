@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -19,7 +20,9 @@ import soundfile
 
 from harmony_split import pool
 from harmony_split.jobs import new_id
+from harmony_split.limits import Limits
 from harmony_split.openapi import DOCUMENT
+from harmony_split.worker import Worker
 
 STEMS = ["high", "low"]
 
@@ -153,6 +156,19 @@ def test_a_worker_that_dies_begins_its_job_again(page, song, packed, caplog):
     lines = [record.getMessage() for record in caplog.records]
     assert "a worker ended with -9; starting another" in lines
     np.testing.assert_allclose(page.stem(id_, "low"), 0.25 * song(2))
+
+
+def test_a_job_whose_end_was_not_recorded_is_separated_again(tmp_path, song, packed):
+    """The server may be killed before it records what the worker has sent."""
+    load = runpy.run_path(str(Path(__file__).with_name("fake_worker.py")))["load"]
+    order = {"job": "a", "folder": str(tmp_path), "model": "fake/halves"}
+    (tmp_path / "upload").write_bytes(packed(song(1)))
+    for _ in range(2):
+        events = []
+        at_work = Worker(load, Limits(), events.append)
+        at_work.prepare(order)
+        at_work.run(order)
+        assert [event["event"] for event in events][-1] == "done", events
 
 
 def test_a_job_that_kills_its_worker_is_given_up_and_others_continue(

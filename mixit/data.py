@@ -130,7 +130,7 @@ def load_records(
         RecordsError: A recording cannot be read or written, without ``config.skip``.
     """
     model_rate = config.model.sample_rate
-    own = Path(config.records) / part if config.records else None
+    own = user_path(config.records) / part if config.records else None
     folder = (own or _default_folder(config.dataset, corpus, model_rate)) / split
     if config.dataset == "fuss" and not _is_fuss(corpus):
         if spread is not None:
@@ -217,7 +217,8 @@ def pools(
         The recordings without labels and those with; None if no example is drawn.
 
     Raises:
-        ConfigError: The share is not from 0 to 1, or leaves one kind without any.
+        ConfigError: The share is not from 0 to 1, or leaves no recordings with or none
+            without labels.
     """
     share = config.labelled
     if not 0 <= share <= 1:
@@ -259,16 +260,16 @@ def training_example(
     if config.augment.is_on:
         return _augmented(config, unlabelled, labelled)
     seed = config.train.seed
-    given = [pool for pool in (unlabelled, labelled) if pool is not None]
-    most = max(len(pool.index.sources) for pool in given)
+    used = [pool for pool in (unlabelled, labelled) if pool is not None]
+    most = max(len(pool.index.sources) for pool in used)
 
     def pair(position: tf.Tensor) -> tf.Tensor:
         positions = (2 * position, 2 * position + 1)
-        drawn = [_recording(config, given[0], offset, most) for offset in positions]
+        drawn = [_recording(config, used[0], each, most) for each in positions]
         return tf.stack(drawn)
 
     def alone(position: tf.Tensor) -> tf.Tensor:
-        sources = _recording(config, given[-1], position, most)
+        sources = _recording(config, used[-1], position, most)
         return tf.stack([sources, tf.zeros_like(sources)])
 
     def example(position: tf.Tensor) -> dict[str, tf.Tensor]:

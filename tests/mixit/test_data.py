@@ -21,6 +21,15 @@ def index(config, corpus):
     return data.load_records(config, data.root(config), "train")
 
 
+def test_a_tilde_in_the_folder_of_records_is_the_home(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = replace(config, records="~/records")
+    index = data.load_records(config, data.root(config), "train")
+    assert index.folder.is_relative_to(tmp_path / "records")
+    assert not (tmp_path / "~").exists()
+
+
 def draw_sources(example, count):
     """Sources of the first examples and whether they have labels."""
     drawn = [example(tf.constant(i, tf.int64)) for i in range(count)]

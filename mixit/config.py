@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Literal
 
+from common.config import ConfigError
 from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
-
-Dataset = CorpusName
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,17 @@ class Network:
         "pred_source"
     )
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and value < 1:
+                raise ConfigError(f"model.{field.name}={value}: expected at least 1")
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(
+                f"model.kernel_size={self.kernel_size}: expected an odd number of "
+                "frames, so that a kernel has a middle"
+            )
+
 
 @dataclass(frozen=True)
 class MixitConfig:
@@ -118,7 +128,7 @@ class MixitConfig:
 
     model: Network = Network()
     train: Schedule = Schedule()
-    dataset: Dataset = "fuss"
+    dataset: CorpusName = "fuss"
     data_root: str | None = None
     miniature: bool = False
     resample: bool = False
@@ -155,7 +165,7 @@ FUSS = MixitConfig(
 )
 
 # The model of the YFCC100m rows: the same network and schedule on clips without labels.
-YFCC100M = replace(FUSS)
+YFCC100M = FUSS
 
 # The baseline of FUSS, arXiv 2011.00803: STFT basis, four outputs, labels.
 FUSS_SUPERVISED = replace(

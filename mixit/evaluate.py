@@ -26,7 +26,7 @@ from common import audio, plots
 from common.audio.resample import resample
 from common.config import load as load_config
 from common.corpora import fuss, waveforms
-from common.corpora.track import CorpusError, Track
+from common.corpora.track import CorpusError, CorpusName, Track
 from common.evaluation import command, score_key
 from common.evaluation.command import Evaluation
 from common.evaluation.table import Row, Rows
@@ -34,12 +34,12 @@ from common.files import write_json, write_text
 from common.separation.separator import Separator
 from common.synthetic import miniature
 from mixit import data, metrics, published, weights
-from mixit.config import Dataset, MixitConfig
+from mixit.config import MixitConfig
 from mixit.convert import add_options
 from mixit.google.restore import OPTIONS
 from mixit.separate import load
 
-# Google's program pads or cuts every example to this.
+# Google's program pads or trims every example to this.
 FUSS_SECONDS = 10.0
 
 Group = Sequence[Track]
@@ -143,8 +143,8 @@ def listed(path: str | Path) -> tuple[Path, str]:
     return path.parent, splits[path.name]
 
 
-def cut(tracks: Sequence[Track], seconds: float | None) -> list[Track]:
-    """Set the length to which tracks are padded or cut on reading; None keeps theirs.
+def with_length(tracks: Sequence[Track], seconds: float | None) -> list[Track]:
+    """Set the length to which tracks are padded or trimmed; None keeps their own.
 
     Raises:
         CorpusError: The length is less than a sample.
@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--dataset",
-        choices=get_args(Dataset),
+        choices=get_args(CorpusName),
         metavar="NAME",
         help="corpus in --data (default: the run's, else fuss)",
     )
@@ -243,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--seconds",
         type=float,
-        help="pad or cut every example to this; default: its own length, with -dp 10",
+        help="pad or trim every example to this; default: its own length, with -dp 10",
     )
     add(
         "--moms",
@@ -285,15 +285,16 @@ def _main(options: argparse.Namespace) -> int:
         raise CorpusError(f"--draw is {options.draw}; expected 0 or more")
     separator = _load(options)
     root, split, dataset = _data(options)
-    seconds = FUSS_SECONDS if options.data_list_path else None
-    seconds = seconds if options.seconds is None else options.seconds
-    rate = separator.sample_rate
-    every = cut(data.tracks(root, split, rate, dataset), seconds)
-    tracks = every[: options.limit]
+    seconds, rate = options.seconds, separator.sample_rate
+    if seconds is None and options.data_list_path:
+        seconds = FUSS_SECONDS
+    whole = with_length(data.tracks(root, split, rate, dataset), seconds)
+    tracks = whole[: options.limit]
     path = _scores_path(options, split)
     # Without the limit, so that examples of a shorter evaluation are used again.
-    key = score_key.key(score_key.digest(separator), every, moms=options.moms)
-    rows = Rows(path, _columns(options, separator), key)
+    key = score_key.key(score_key.digest(separator), whole, moms=options.moms)
+    columns = metrics.columns(len(separator.sources))
+    rows = Rows(path, metrics.mixture_columns() if options.moms else columns, key)
     if len(rows):
         sys.stdout.write(f"continuing after {len(rows)} examples in {rows.part}\n")
     measured, summary, _ = _measure(options, separator, tracks, rows)
@@ -302,12 +303,15 @@ def _main(options: argparse.Namespace) -> int:
             f"nothing was measured: every example of {split} in {root} is silent, or "
             "there is none to pair"
         )
-    is_whole = dataset == "fuss" and split == "eval" and options.limit is None
+    is_whole = (dataset, split, options.limit) == ("fuss", "eval", None)
+    is_whole = is_whole and options.seconds in (None, FUSS_SECONDS)
     summary = {**_origin(options, root, split, is_whole), **summary}
     rows.finish(row["example"] for row in measured)
     _write(summary, path)
     sys.stdout.write(f"{split} split of {root}\n{published.summary_table(summary)}")
-    for track in _richest(tracks)[: options.draw]:
+    # Those with the most sources first.
+    by_sources = sorted(tracks, key=lambda track: -len(track.sources))
+    for track in by_sources[: options.draw]:
         draw(separator, track, path.parent / track.name)
     sys.stdout.write(f"results: {path.parent}\n")
     return 0
@@ -350,12 +354,6 @@ def _measure(
         return evaluate(separator, tracks, rows, options.jobs)
     group = pairs if options.moms == "neighbours" else of_mixtures
     return evaluate_mixtures(separator, group(tracks), rows, options.jobs)
-
-
-def _columns(options: argparse.Namespace, separator: Separator) -> list[str]:
-    if options.moms is None:
-        return metrics.columns(len(separator.sources))
-    return metrics.mixture_columns()
 
 
 def _collect(
@@ -417,11 +415,6 @@ def _write(summary: dict[str, Any], path: Path) -> None:
         texts[path.with_name(f"{path.stem}_summary.txt")] = metrics.report(summary)
     for target, text in texts.items():
         write_text(target, text)
-
-
-def _richest(tracks: Sequence[Track]) -> list[Track]:
-    """Sort tracks by number of sources, the largest first; else keep their order."""
-    return sorted(tracks, key=lambda track: -len(track.sources))
 
 
 if __name__ == "__main__":

@@ -19,13 +19,7 @@ from common.training.optimizer import learning_rate
 from mixit import data, summaries
 from mixit.config import ALIASES, PRESETS, MixitConfig
 from mixit.google.restore import start_from
-from mixit.loss import (
-    MOST_ASSIGNMENTS,
-    least_squares,
-    mixit,
-    sparsity,
-    supervised,
-)
+from mixit.loss import MOST_ASSIGNMENTS, least_squares, mixit, sparsity, supervised
 from mixit.model import Tdcn
 
 MSI = "SNR/snr_gain_invariant/improvement_signals_mean_min2src_ref_nonzero"
@@ -172,8 +166,8 @@ def build(config: MixitConfig, strategy: tf.distribute.Strategy) -> training.Job
     """Make the job of a configuration.
 
     Raises:
-        ConfigError: The batch cannot be divided into mixtures of mixtures, or there
-            are too many outputs for the search.
+        ConfigError: The batch cannot be divided into mixtures of mixtures, there are
+            too few outputs, or too many for the search, or an option is out of range.
     """
     _check(config)
     pairs = config.batch_size // 2
@@ -220,7 +214,7 @@ def _digest(*indexes: records.Index) -> str:
 
 
 def _check(config: MixitConfig) -> None:
-    """Check the batch size, the number of outputs and options that need each other."""
+    """Check ranges, the number of outputs and options that need each other."""
     if config.batch_size < 2 or config.batch_size % 2:
         raise ConfigError(
             f"batch_size={config.batch_size}: expected an even number of mixtures for "
@@ -232,6 +226,15 @@ def _check(config: MixitConfig) -> None:
             f"model.num_sources={outputs}: {2**outputs} assignments are too many to "
             "search; set assignment=least_squares, or use fewer outputs"
         )
+    if outputs < 2 and config.labelled < 1.0:
+        raise ConfigError(
+            f"model.num_sources={outputs}: expected at least 2 outputs, one for each "
+            "mixture; train with labelled=1, or use more outputs"
+        )
+    for name, least in (("lr", 0), ("lr_decay_steps", 1), ("clip_norm", 0)):
+        value = getattr(config, name)
+        if value < least:
+            raise ConfigError(f"{name}={value:g}: expected at least {least}")
     if (config.sparsity == "none") != (config.sparsity_weight == 0.0):
         raise ConfigError(
             f"sparsity={config.sparsity}, sparsity_weight={config.sparsity_weight:g}: "
@@ -331,8 +334,10 @@ def _sounds(
             [example(tf.constant(i, tf.int64))["sources"][0] for i in range(3)]
         )
         mixture = tf.reduce_sum(sources, axis=1)
-        known = sources if (sources.shape[1] or 0) <= len(model.names) else None
-        return summaries.sounds(mixture, known, model.network(mixture), model.names)
+        # With more sources than outputs nothing can be aligned.
+        references = sources if (sources.shape[1] or 0) <= len(model.names) else None
+        estimates = model.network(mixture)
+        return summaries.sounds(mixture, references, estimates, model.names)
 
     rate = config.model.sample_rate
     return Sounds(

@@ -61,7 +61,9 @@ def test_files_are_read_as_google_reads_them(golden, listed):
 
 def test_google_scores_and_summary(golden, listed, tmp_path):
     network = restore(GOLDEN / "small", num_dilations=3)[0]
-    tracks = evaluate.cut(fuss.tracks(listed.parent, "eval"), evaluate.FUSS_SECONDS)
+    tracks = evaluate.with_length(
+        fuss.tracks(listed.parent, "eval"), evaluate.FUSS_SECONDS
+    )
     rows = Rows(tmp_path / "scores.csv", metrics.columns(4), "")
     measured, summary, _ = evaluate.evaluate(separate.separator(network), tracks, rows)
     rows.finish(row["example"] for row in measured)
@@ -378,6 +380,17 @@ def test_which_published_row_a_run_repeats():
     assert published.row_of(sparse) == "sparse"
     assert published.row_of(TINY) is None
     assert published.row_of(replace(FUSS, model=many)) is None
+
+
+def test_a_published_row_is_for_all_examples_at_their_length(
+    run, corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(published, "row_of", lambda _: "fuss")
+    words = ["--model", str(run), "--data", str(corpus), "--output", str(tmp_path)]
+    for more, row in (([], "fuss"), (["--seconds=0.5"], None), (["--limit=2"], None)):
+        assert evaluate.main([*words, *more]) == 0
+        summary = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+        assert summary["row"] == row
 
 
 def test_committed_table_is_generated(capsys):

@@ -22,7 +22,7 @@ from common.training import resume
 from common.training.checkpoint import CheckpointError
 from common.training.logs import read_scalars
 from common.training.run_folder import RunFolderError
-from mixit.config import PRESETS
+from mixit.config import PRESETS, TINY
 from mixit.separate import separator
 from mixit.train import MSI, build, main
 
@@ -212,6 +212,9 @@ def test_odd_batch(config, batch_size):
         ({"labelled_root": "/data"}, "labelled_root=/data with labelled=0"),
         ({"segment_seconds": 0.0}, "segment_seconds=0 and validation_examples"),
         ({"validation_examples": -1}, "validation_examples=-1; expected"),
+        ({"model": replace(TINY.model, num_sources=1)}, "num_sources=1: expected at"),
+        ({"clip_norm": -1.0}, "clip_norm=-1: expected at least 0"),
+        ({"lr_decay_steps": 0}, "lr_decay_steps=0: expected at least 1"),
     ],
 )
 def test_options_without_an_effect_or_out_of_range_are_refused(
@@ -219,6 +222,21 @@ def test_options_without_an_effect_or_out_of_range_are_refused(
 ):
     with pytest.raises(ConfigError, match=sentence):
         training.train(replace(config, **changes), build)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        # Fused blocks would weigh other frames than those that are trained.
+        ("kernel_size=4", "model.kernel_size=4: expected an odd number of frames"),
+        ("hop_samples=0", "model.hop_samples=0: expected at least 1"),
+        ("num_sources=0", "model.num_sources=0: expected at least 1"),
+    ],
+)
+def test_shapes_of_no_network_are_refused(config, capsys, word, sentence):
+    words = ["with", "tiny", f"model.{word}", f"output={config.output}"]
+    assert main(words) == 1
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.one_lane

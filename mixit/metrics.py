@@ -13,8 +13,8 @@ ICASSP 2021.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,7 @@ import tensorflow as tf
 from common.evaluation.table import Row, number
 from common.signal.metrics import si_sdr
 from common.signal.permutation import best_permutation, permute
-from mixit.loss import ACTIVE_RMS, least_squares, log_mse, mixit, pad_sources
+from mixit.loss import ACTIVE_RMS, least_squares, mixit, pad_sources
 from mixit.published import RATES, measures
 
 # Most outputs for which all assignments are tried; 2^S of them for two mixtures.
@@ -53,31 +53,6 @@ PER_MIXTURE = ("sisnr_improvement", "sisnr_mixture", "sisnr_separated")
 MOST_SOURCES = 4
 
 
-class Scores(NamedTuple):
-    """Measures of a batch of examples.
-
-    Attributes:
-        separated: SI-SNR of the aligned estimates [batch, sources] in dB.
-        mixture: SI-SNR of the mixture taken as an estimate [batch, sources] in dB.
-        active_references: Which references are not silent [batch, sources].
-        active_estimates: Which aligned estimates are not negligible [batch, sources].
-        reference_power: Mean power of the references [batch, sources].
-        estimate_power: Mean power of the aligned estimates [batch, sources].
-    """
-
-    separated: tf.Tensor
-    mixture: tf.Tensor
-    active_references: tf.Tensor
-    active_estimates: tf.Tensor
-    reference_power: tf.Tensor
-    estimate_power: tf.Tensor
-
-    @property
-    def improvement(self) -> tf.Tensor:
-        """SI-SNR gained over the mixture [batch, sources] in dB."""
-        return self.separated - self.mixture
-
-
 def si_snr_costs(references: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:
     """Negative SI-SNR of every pair, from products of the signals.
 
@@ -95,32 +70,33 @@ def si_snr_costs(references: tf.Tensor, estimates: tf.Tensor) -> tf.Tensor:
 
 
 def align(
-    references: tf.Tensor, estimates: tf.Tensor, by: str = "si_snr"
+    references: tf.Tensor,
+    estimates: tf.Tensor,
+    costs: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Put estimates into the order of the references that they fit best.
 
     Missing references are silent. Silent references take the remaining estimates: with
-    ``si_snr`` any, with ``log_mse`` preferably quiet ones.
+    :func:`si_snr_costs` any, with :func:`mixit.loss.log_mse` preferably quiet ones.
+    Google's programs use the first in evaluation and the second while training.
 
     Args:
         references: Waveforms [batch, references, samples]; silent ones are padding.
         estimates: Waveforms [batch, estimates, samples], at least as many.
-        by: What the alignment minimises, ``si_snr`` or ``log_mse``.
+        costs: Cost [batch, references, estimates] of every pair; the alignment
+            minimises their sum.
 
     Returns:
         References and aligned estimates, both [batch, estimates, samples].
 
     Raises:
-        ValueError: There are more references than estimates, or no such alignment.
+        ValueError: There are more references than estimates.
 
     >>> voices = tf.constant([[[1.0, -1.0, 0.0], [0.0, 1.0, -1.0]]])
-    >>> _, aligned = align(voices, tf.reverse(voices, [1]), by="log_mse")
+    >>> _, aligned = align(voices, tf.reverse(voices, [1]), si_snr_costs)
     >>> bool(tf.reduce_all(aligned == voices))
     True
     """
-    costs = {"si_snr": si_snr_costs, "log_mse": log_mse}
-    if by not in costs:
-        raise ValueError(f"by is {by!r}; expected one of {', '.join(costs)}")
     needed, count = references.shape[1] or 0, estimates.shape[1] or 0
     if needed > count:
         raise ValueError(
@@ -129,84 +105,8 @@ def align(
             "out silent references"
         )
     references = pad_sources(references, count)
-    _, permutation = best_permutation(costs[by](references, estimates))
+    _, permutation = best_permutation(costs(references, estimates))
     return references, permute(estimates, permutation)
-
-
-def score(
-    references: tf.Tensor, estimates: tf.Tensor, mixture: tf.Tensor, by: str = "si_snr"
-) -> Scores:
-    """Align estimates to references and measure them, section 3 of [2].
-
-    Args:
-        references: Waveforms [batch, references, samples]; silent ones are padding.
-        estimates: Waveforms [batch, estimates, samples], at least as many.
-        mixture: Waveforms [batch, samples].
-        by: What the alignment minimises: ``si_snr`` in evaluation, ``log_mse`` while
-            training, as Google's programs do.
-
-    Returns:
-        The measures, one for each estimate: missing references are silent.
-
-    Raises:
-        ValueError: There are more references than estimates.
-    """
-    references, aligned = align(references, estimates, by)
-    power, aligned_power = _power(references), _power(aligned)
-    active = tf.sqrt(power) > ACTIVE_RMS
-    return Scores(
-        separated=si_sdr(references, aligned),
-        mixture=si_sdr(references, mixture[:, tf.newaxis]),
-        active_references=active,
-        active_estimates=_active(power, aligned_power, active),
-        reference_power=power,
-        estimate_power=aligned_power,
-    )
-
-
-def score_mixtures(
-    mixtures: tf.Tensor, estimates: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Reconstruct mixtures from the estimates of their sum, and measure them.
-
-    The test of [1] for recordings whose sources are unknown: every estimate is
-    added to the mixture that the loss assigns it to.
-
-    Args:
-        mixtures: Waveforms [batch, mixtures, samples].
-        estimates: Estimates for their sum [batch, estimates, samples].
-
-    Returns:
-        SI-SNR of the reconstructed mixtures, and of the sum as an estimate of each,
-        both [batch, mixtures] in dB.
-
-    Raises:
-        ValueError: There are more mixtures than estimates.
-    """
-    count = estimates.shape[1] or 0
-    find = mixit if count <= MOST_SEARCHED else least_squares
-    _, assignment = find(mixtures, estimates)
-    together = tf.reduce_sum(mixtures, axis=1, keepdims=True)
-    again = tf.matmul(assignment, estimates)
-    return si_sdr(mixtures, again), si_sdr(mixtures, together)
-
-
-def _active(
-    reference_power: tf.Tensor, power: tf.Tensor, active: tf.Tensor
-) -> tf.Tensor:
-    """Find the estimates that are not negligible beside the weakest reference."""
-    loud = tf.where(active, reference_power, power.dtype.max)
-    weakest = tf.reduce_min(loud, axis=-1, keepdims=True)
-    return power > ACTIVE_POWER_RATIO * weakest
-
-
-def _unit(waveform: tf.Tensor) -> tf.Tensor:
-    energy = tf.reduce_sum(tf.square(waveform), axis=-1, keepdims=True)
-    return waveform * tf.math.rsqrt(tf.maximum(energy, 1e-16))
-
-
-def _power(waveform: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_mean(tf.square(waveform), axis=-1)
 
 
 def columns(outputs: int) -> list[str]:
@@ -222,24 +122,24 @@ def columns(outputs: int) -> list[str]:
     return names
 
 
-def mixture_columns(mixtures: int = 2) -> list[str]:
-    """Columns of a table of mixtures of mixtures.
+def mixture_columns() -> list[str]:
+    """Columns of a table of mixtures of two mixtures.
 
     >>> mixture_columns()[:3]
     ['example', 'sisnr_improvement_mix1', 'sisnr_improvement_mix2']
     """
-    numbers = _numbers("mix", mixtures)
+    numbers = _numbers("mix", 2)
     return ["example", *(name + suffix for name in PER_MIXTURE for suffix in numbers)]
 
 
 def row(
     name: str, sources: np.ndarray, estimates: np.ndarray, mixture: np.ndarray
 ) -> Row:
-    """Measure one example.
+    """Align the estimates of one example and measure them, section 3 of [2].
 
     Args:
         name: Name of the example.
-        sources: References [sources, samples].
+        sources: References [sources, samples]; silent ones are padding.
         estimates: Outputs of a model [outputs, samples].
         mixture: The separated mixture [samples].
 
@@ -257,15 +157,45 @@ def row(
             f"{name} has {len(sources)} sources and the model {outputs} outputs; every "
             "source needs an output: take a model with more, or a set with fewer"
         )
-    batch = [
-        tf.constant(signal[np.newaxis]) for signal in (sources, estimates, mixture)
-    ]
-    scores = score(batch[0], batch[1], batch[2])
-    return {"example": name, **_per_source(scores), **_per_example(scores)}
+    batch = tf.constant(sources[np.newaxis]), tf.constant(estimates[np.newaxis])
+    references, aligned = align(*batch, si_snr_costs)
+    separated = si_sdr(references, aligned)
+    unseparated = si_sdr(references, tf.constant(mixture[np.newaxis, np.newaxis]))
+    power, aligned_power = _power(references), _power(aligned)
+    active_references = tf.sqrt(power) > ACTIVE_RMS
+    active_estimates = _active(power, aligned_power, active_references)
+    pairs = active_references & active_estimates
+    per_source = {
+        "power_separated": aligned_power,
+        "power_sources": power,
+        "sisnr_improvement": separated - unseparated,
+        "sisnr_mixture": unseparated,
+        "sisnr_separated": separated,
+        "weights_active_pairs": pairs,
+        "weights_active_refs": active_references,
+        "weights_active_seps": active_estimates,
+    }
+    num_references, num_estimates, num_pairs = (
+        int(flags.numpy().sum())
+        for flags in (active_references, active_estimates, pairs)
+    )
+    return {
+        "example": name,
+        **_numbered("source", per_source),
+        "num_active_refs": num_references,
+        "num_active_seps": num_estimates,
+        "num_active_pairs": num_pairs,
+        "under_separation": float(num_estimates < num_references),
+        "equal_separation": float(num_estimates == num_references),
+        "over_separation": float(num_estimates > num_references),
+    }
 
 
 def mixture_row(name: str, mixtures: np.ndarray, estimates: np.ndarray) -> Row:
-    """Measure how well mixtures are reconstructed from estimates of their sum.
+    """Reconstruct mixtures from the estimates of their sum, and measure them.
+
+    The test of [1] for recordings whose sources are unknown: every estimate is
+    added to the mixture that the loss assigns it to.
 
     Args:
         name: Name of the example.
@@ -273,22 +203,26 @@ def mixture_row(name: str, mixtures: np.ndarray, estimates: np.ndarray) -> Row:
         estimates: Outputs of a model for their sum [outputs, samples].
 
     Returns:
-        Cells by :func:`mixture_columns`.
+        Cells by :func:`mixture_columns`: SI-SNR of the reconstructed mixtures, and of
+        the sum as an estimate of each.
+
+    Raises:
+        ValueError: There are more mixtures than estimates.
     """
-    signals = (tf.constant(signal[np.newaxis]) for signal in (mixtures, estimates))
-    again, together = score_mixtures(*signals)
-    after, before = again.numpy()[0], together.numpy()[0]
+    references, outputs = (
+        tf.constant(signal[np.newaxis]) for signal in (mixtures, estimates)
+    )
+    find = mixit if len(estimates) <= MOST_SEARCHED else least_squares
+    _, assignment = find(references, outputs)
+    separated = si_sdr(references, tf.matmul(assignment, outputs))
+    mixture = tf.reduce_sum(references, axis=1, keepdims=True)
+    unseparated = si_sdr(references, mixture)
     values = {
-        "sisnr_improvement": after - before,
-        "sisnr_mixture": before,
-        "sisnr_separated": after,
+        "sisnr_improvement": separated - unseparated,
+        "sisnr_mixture": unseparated,
+        "sisnr_separated": separated,
     }
-    cells = {
-        measure + suffix: number(value)
-        for measure, array in values.items()
-        for suffix, value in zip(_numbers("mix", len(array)), array, strict=True)
-    }
-    return {"example": name, **cells}
+    return {"example": name, **_numbered("mix", values)}
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
@@ -331,9 +265,8 @@ def summarise_mixtures(rows: Sequence[Row]) -> dict[str, Any]:
 
 def report(summary: dict[str, Any]) -> str:
     """Format a summary of sources in the lines of the FUSS baseline's program."""
-    counts = [int(name.rstrip("Si")) for name in measures(summary) if name != "MSi"]
+    several = [int(name.rstrip("Si")) for name in measures(summary)[1:-1]]
     lines = ["Final statistics:", _line("SI-SNR", [1], summary["1S"])]
-    several = [count for count in counts if count > 1]
     lines += [_line("SI-SNRi", [count], summary[f"{count}Si"]) for count in several]
     lines.append(_line("SI-SNRi", several, summary["MSi"]))
     lines += [f"{name.title()} separation: {summary[name]:.2f}" for name in RATES]
@@ -353,40 +286,33 @@ def moments(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "deviation": deviation, "sources": len(values)}
 
 
-def _per_source(scores: Scores) -> Row:
-    pairs = scores.active_references & scores.active_estimates
-    tensors = {
-        "power_separated": scores.estimate_power,
-        "power_sources": scores.reference_power,
-        "sisnr_improvement": scores.improvement,
-        "sisnr_mixture": scores.mixture,
-        "sisnr_separated": scores.separated,
-        "weights_active_pairs": pairs,
-        "weights_active_refs": scores.active_references,
-        "weights_active_seps": scores.active_estimates,
-    }
+def _active(
+    reference_power: tf.Tensor, power: tf.Tensor, active: tf.Tensor
+) -> tf.Tensor:
+    """Find the estimates that are not negligible beside the weakest reference."""
+    loud = tf.where(active, reference_power, power.dtype.max)
+    weakest = tf.reduce_min(loud, axis=-1, keepdims=True)
+    return power > ACTIVE_POWER_RATIO * weakest
+
+
+def _unit(waveform: tf.Tensor) -> tf.Tensor:
+    energy = tf.reduce_sum(tf.square(waveform), axis=-1, keepdims=True)
+    return waveform * tf.math.rsqrt(tf.maximum(energy, 1e-16))
+
+
+def _power(waveform: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.square(waveform), axis=-1)
+
+
+def _numbered(noun: str, tensors: Mapping[str, tf.Tensor]) -> Row:
+    """Cells ``{measure}_{noun}{i}`` of measures [1, signals]."""
     cells: Row = {}
     for measure, tensor in tensors.items():
         values = tensor.numpy()[0]
-        for suffix, value in zip(_numbers("source", len(values)), values, strict=True):
-            cells[measure + suffix] = (
-                bool(value) if values.dtype == bool else number(value)
-            )
+        for suffix, value in zip(_numbers(noun, len(values)), values, strict=True):
+            is_flag = values.dtype == bool
+            cells[measure + suffix] = bool(value) if is_flag else number(value)
     return cells
-
-
-def _per_example(scores: Scores) -> Row:
-    references = scores.active_references.numpy()[0]
-    estimates = scores.active_estimates.numpy()[0]
-    active_references, active_estimates = int(references.sum()), int(estimates.sum())
-    return {
-        "num_active_refs": active_references,
-        "num_active_seps": active_estimates,
-        "num_active_pairs": int((references & estimates).sum()),
-        "under_separation": float(active_estimates < active_references),
-        "equal_separation": float(active_estimates == active_references),
-        "over_separation": float(active_estimates > active_references),
-    }
 
 
 def _values(rows: Sequence[Row], count: int) -> list[float]:

@@ -17,7 +17,7 @@ import tf_keras as keras
 from common.signal.metrics import sdr, si_sdr
 from common.signal.stft import Stft, stft
 from common.training.logs import sound_writer, write_examples
-from mixit.loss import ACTIVE_RMS
+from mixit.loss import ACTIVE_RMS, log_mse, pad_sources
 from mixit.metrics import align
 
 MEASURES = {"snr_residual": sdr, "snr_gain_invariant": si_sdr}
@@ -41,10 +41,6 @@ class Tally(NamedTuple):
     sums: tf.Tensor
     counts: tf.Tensor
 
-    def means(self) -> tf.Tensor:
-        """Mean of each tag [tags] in dB; 0 if nothing was selected."""
-        return tf.math.divide_no_nan(self.sums, self.counts)
-
 
 def signal_names(num_sources: int, mixtures: int = 2) -> tuple[str, ...]:
     """Name the outputs of a model by the references that they are aligned to.
@@ -65,11 +61,10 @@ def signal_names(num_sources: int, mixtures: int = 2) -> tuple[str, ...]:
     ('background', 'foreground_1')
     """
     names = []
-    for index in range(mixtures):
-        share = num_sources // mixtures + (index < num_sources % mixtures)
+    for index, count in enumerate(_outputs_of_mixtures(num_sources, mixtures)):
         mark = f"mix{index + 1}_" if mixtures > 1 else ""
-        each = ("background", *(f"foreground_{i}" for i in range(1, share)))
-        names += [mark + name for name in each[:share]]
+        roles = ("background", *(f"foreground_{i}" for i in range(1, count)))
+        names += [mark + role for role in roles[:count]]
     return tuple(names)
 
 
@@ -84,14 +79,11 @@ def arrange(sources: tf.Tensor, names: Sequence[str]) -> tf.Tensor | None:
         Waveforms [batch, outputs, samples], silent where a mixture has fewer sources
         than names; None where one has more, because then nothing can be aligned.
     """
-    mixtures, most = sources.shape[1] or 0, sources.shape[2] or 0
-    padded = []
-    for index in range(mixtures):
-        share = len(names) // mixtures + (index < len(names) % mixtures)
-        if most > share:
-            return None
-        padded.append(tf.pad(sources[:, index], [[0, 0], [0, share - most], [0, 0]]))
-    return tf.concat(padded, axis=1)
+    outputs = _outputs_of_mixtures(len(names), sources.shape[1] or 0)
+    if (sources.shape[2] or 0) > min(outputs):
+        return None
+    mixtures = zip(tf.unstack(sources, axis=1), outputs, strict=True)
+    return tf.concat([pad_sources(mixture, n) for mixture, n in mixtures], axis=1)
 
 
 def tags(names: Sequence[str], suffixes: Sequence[str] = INVARIANT) -> tuple[str, ...]:
@@ -122,8 +114,6 @@ def scalars(
     mixture: tf.Tensor,
     example_weight: tf.Tensor | None = None,
     suffixes: Sequence[str] = INVARIANT,
-    *,
-    aligned: bool = False,
 ) -> Tally:
     """Measure a batch: sums and counts of all scalars, to be added up over a set.
 
@@ -137,7 +127,6 @@ def scalars(
         mixture: Waveforms [batch, samples].
         example_weight: Weight of each example [batch], 0 for padding; None: 1.
         suffixes: As for :func:`tags`.
-        aligned: Whether sources and estimates are in the same order already.
 
     Returns:
         Sums and counts in the order of :func:`tags`.
@@ -145,8 +134,7 @@ def scalars(
     Raises:
         ValueError: There are more references than estimates, or an unknown suffix.
     """
-    if not aligned:
-        sources, estimates = align(sources, estimates, by="log_mse")
+    sources, estimates = align(sources, estimates, log_mse)
     values = []
     for measure in MEASURES.values():
         before = measure(sources, mixture[:, tf.newaxis])
@@ -238,7 +226,7 @@ def sounds(
     """
     waveforms = {"mixture": mixture}
     if sources is not None:
-        sources, estimates = align(sources, estimates, by="log_mse")
+        sources, estimates = align(sources, estimates, log_mse)
     for index, name in enumerate(names):
         waveforms[f"separated_{name}_audio"] = estimates[:, index]
         if sources is not None:
@@ -337,6 +325,11 @@ class TrainingSounds(keras.callbacks.Callback):
                 waveforms, images(waveforms, self._sample_rate), self._sample_rate
             )
         self._writer.flush()
+
+
+def _outputs_of_mixtures(outputs: int, mixtures: int) -> list[int]:
+    """Divide outputs among mixtures; the first ones take the remainder."""
+    return [outputs // mixtures + (i < outputs % mixtures) for i in range(mixtures)]
 
 
 def _selected(sources: tf.Tensor, suffix: str) -> tf.Tensor:

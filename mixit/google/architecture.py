@@ -188,22 +188,18 @@ def _bins(rows: int) -> int:
 def _framing(
     shapes: Shapes, sizes: _Sizes, options: Options, facts: Facts
 ) -> tuple[int, int]:
-    """Return window and hop in samples: given, from the graph, or the defaults."""
-    if ENCODER in shapes:
-        kernel, part = shapes[ENCODER][0], 2
-        fits, whole = (lambda window: window == kernel), f"the basis has {kernel}"
-    else:
-        kernel, part = 2 * (sizes.coefficients - 1), 4
-        fits = lambda window: transform_samples(window) == kernel  # noqa: E731
-        whole = f"the transform has {kernel}"
+    """Return window and hop in samples: options, from the graph, or the defaults."""
+    learned = ENCODER in shapes
+    longest = shapes[ENCODER][0] if learned else 2 * (sizes.coefficients - 1)
     window = _agreed("window_samples", options.window_samples, facts.window_samples)
-    window = kernel if window is None else window
-    if not fits(window):
+    window = longest if window is None else window
+    if (window if learned else transform_samples(window)) != longest:
         raise CheckpointError(
-            f"window_samples is {window}, but {whole} samples; leave it out"
+            f"window_samples is {window}, but the {'basis' if learned else 'transform'}"
+            f" has {longest} samples; leave it out"
         )
     hop = _agreed("hop_samples", options.hop_samples, facts.hop_samples)
-    hop = max(1, window // part) if hop is None else hop
+    hop = max(1, window // (2 if learned else 4)) if hop is None else hop
     if not 1 <= hop <= window:
         raise CheckpointError(
             f"hop_samples is {hop}, but a window has {window} samples; expected 1 to "
@@ -212,14 +208,14 @@ def _framing(
     return window, hop
 
 
-def _agreed(name: str, given: Any, stated: Any) -> Any:
+def _agreed(name: str, option: Any, stated: Any) -> Any:
     """Return an option, or the value in the graph, or None without either."""
-    if None not in (given, stated) and given != stated:
+    if None not in (option, stated) and option != stated:
         raise CheckpointError(
-            f"{name} is {given}, but the meta graph beside the checkpoint has "
+            f"{name} is {option}, but the meta graph beside the checkpoint has "
             f"{stated}; give that, or leave it out"
         )
-    return stated if given is None else given
+    return stated if option is None else option
 
 
 def _front_padding(learned: bool, usual: int, options: Options, facts: Facts) -> bool:
@@ -262,20 +258,20 @@ def _numbers(shapes: Shapes, pattern: str) -> set[tuple[int, ...]]:
 
 
 def _dilations(shapes: Shapes, blocks: int, options: Options, facts: Facts) -> int:
-    """Count the blocks of one repeat: from the skips, as given, from the graph."""
-    given, stated = options.num_dilations, facts.dilations
+    """Count the blocks of one repeat: by the skips, the option or the graph."""
+    option, stated = options.num_dilations, facts.dilations
     if edges := _edges(shapes):
         length = _length_of_repeats(edges, blocks)
-        if given not in (None, length):
+        if option not in (None, length):
             raise CheckpointError(
-                f"num_dilations is {given}, but the skip connections lead from repeats "
-                f"of {length} blocks; leave it out"
+                f"num_dilations is {option}, but the skip connections lead from repeats"
+                f" of {length} blocks; leave it out"
             )
     elif stated:
         length = next((i for i, d in enumerate(stated) if i and d == 1), len(stated))
-        length = _agreed("num_dilations", given, length)
+        length = _agreed("num_dilations", option, length)
     else:
-        length = PUBLISHED_DILATIONS if given is None else given
+        length = PUBLISHED_DILATIONS if option is None else option
     if length < 1 or blocks % length:
         raise CheckpointError(
             f"{blocks} blocks make no whole repeats of {length} dilations; give "
@@ -317,17 +313,17 @@ def norm_names(names: Iterable[str]) -> list[str]:
 
 def _norm(shapes: Shapes, options: Options, facts: Facts) -> str:
     """Return the axes of the norms, which their name alone may not state."""
-    listed, given = norm_names(shapes), options.norm
+    listed, option = norm_names(shapes), options.norm
     if len(listed) != 1 or listed[0] not in NORMS:
         raise CheckpointError(
             f"{BLOCK}/normact1 has the norms {', '.join(listed) or 'none'}; expected "
             f"one of {', '.join(NORMS)}"
         )
-    if given not in (None, *NORM_AXES):
+    if option not in (None, *NORM_AXES):
         raise CheckpointError(
-            f"norm is {given!r}; expected one of {', '.join(NORM_AXES)}"
+            f"norm is {option!r}; expected one of {', '.join(NORM_AXES)}"
         )
-    meanings, norm = NORMS[listed[0]], _agreed("norm", given, facts.norm)
+    meanings, norm = NORMS[listed[0]], _agreed("norm", option, facts.norm)
     if norm is None and len(meanings) > 1:
         raise CheckpointError(
             f"the checkpoint names its norms {listed[0]}, which Google's dcase2020 "
@@ -339,19 +335,19 @@ def _norm(shapes: Shapes, options: Options, facts: Facts) -> str:
     if norm not in meanings:
         raise CheckpointError(
             f"norm is {norm}, but the checkpoint names its norms {listed[0]}; "
-            + ("leave it out" if given else "the meta graph is of another model")
+            + ("leave it out" if option else "the meta graph is of another model")
         )
     return norm
 
 
 def _consistency(shapes: Shapes, options: Options, facts: Facts) -> str:
-    given, weights = options.mixture_consistency, WEIGHTING in shapes
-    if given is not None and given not in CONSISTENCIES:
-        derived = ", ".join(CONSISTENCIES)
+    option, weights = options.mixture_consistency, WEIGHTING in shapes
+    if option not in (None, *CONSISTENCIES):
         raise CheckpointError(
-            f"mixture_consistency is {given!r}; expected one of {derived}"
+            f"mixture_consistency is {option!r}; expected one of "
+            f"{', '.join(CONSISTENCIES)}"
         )
-    consistency = _agreed("mixture_consistency", given, facts.mixture_consistency)
+    consistency = _agreed("mixture_consistency", option, facts.mixture_consistency)
     if consistency is None and not weights:
         logger.warning(
             "mixture consistency: none, because the checkpoint has no weights for "
@@ -362,6 +358,6 @@ def _consistency(shapes: Shapes, options: Options, facts: Facts) -> str:
         raise CheckpointError(
             f"mixture_consistency is {consistency}, but the checkpoint "
             f"{'has' if weights else 'lacks'} {WEIGHTING}, the weights of pred_source; "
-            + ("leave it out" if given else "the meta graph is of another model")
+            + ("leave it out" if option else "the meta graph is of another model")
         )
     return consistency or "pred_source"

@@ -224,10 +224,10 @@ def _consistency_of(nodes: Nodes, weights: Any) -> str:
 
 def _mask(nodes: Nodes) -> str | None:
     names = [name for name in nodes if re.search(r"(^|/)mask(_\d+)?$", name)]
-    kinds = {_source(nodes, name).op.lower() for name in names}
-    if kinds <= {"sigmoid", "relu"} and len(kinds) < 2:
-        return next(iter(kinds), None)
-    raise _UnknownError(f"activates its masks by {', '.join(sorted(kinds))}")
+    activations = {_source(nodes, name).op.lower() for name in names}
+    if activations <= {"sigmoid", "relu"} and len(activations) < 2:
+        return next(iter(activations), None)
+    raise _UnknownError(f"activates its masks by {', '.join(sorted(activations))}")
 
 
 def _norm(nodes: Nodes) -> str | None:
@@ -297,19 +297,11 @@ def has(path: str | Path, tensor: str) -> bool:
     return any(node.name == _name(tensor) for node in nodes)
 
 
-def framing(path: str | Path) -> tuple[int, int]:
+def _least_and_hop(path: Path) -> tuple[int, int]:
     """Return the shortest mixture that a graph separates, and the hop of its frames.
 
-    The learned basis has no frame for shorter sounds.
-
-    Args:
-        path: File of the meta graph.
-
-    Returns:
-        Both in samples, 1 if the graph does not state them.
-
-    Raises:
-        MetaGraphError: The file is damaged.
+    Both are in samples, 1 if the graph does not state them. The learned basis has no
+    frame for shorter sounds.
     """
     nodes = {node.name: node for node in read_meta_graph(path).graph_def.node}
     scopes = "(conv_encoder/frame|complex_spectrogram)/"
@@ -370,7 +362,7 @@ class MetaGraph:
                 "with known numbers of both"
             )
         self.num_mics, self.num_sources = int(fed[1] or 0), int(computed[1] or 0)
-        self._least, self.hop_samples = framing(meta_graph)
+        self._least, self.hop_samples = _least_and_hop(meta_graph)
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         """Separate mixtures one by one.

@@ -1,38 +1,19 @@
-"""Read tensors of a TF1 checkpoint by names that do not depend on the graph."""
+"""Names of the tensors of a TF1 checkpoint that do not depend on the graph."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
-
-import numpy as np
 
 from common.training.checkpoint import CheckpointError
-from common.weights import tf1
 
+# Tensors of the optimizer, and the step.
 SLOTS = re.compile(r"/Adam(_1)?$|(^|/)(beta[12]_power|global_step)$")
 SCOPE = re.compile(
     r"(?:^|/)((?:conv_block_\d+|res_dense_\d+_to_\d+|initial_dense|conv_encoder"
     r"|conv_decoder|mix_weights|layer_norm_on_mag)/.*)"
 )
 STEM = "improved_tdcn"
-
-
-def read(path: str | Path, slots: bool = False) -> dict[str, np.ndarray]:
-    """Read the tensors of a TF1 checkpoint.
-
-    Args:
-        path: As in :func:`common.weights.tf1.locate`.
-        slots: Read those of the optimizer and the step too.
-
-    Returns:
-        Tensor by the name that it has in the checkpoint.
-
-    Raises:
-        CheckpointError: There is no checkpoint, or it is damaged.
-    """
-    return tf1.read(path, None if slots else SLOTS)
 
 
 def canonical(name: str) -> str:

@@ -21,13 +21,13 @@ from common.training.checkpoint import (
     restore_network,
     restore_training,
 )
-from common.weights.tf1 import locate
+from common.weights.tf1 import locate, read
 from mixit import published, weights
 from mixit.config import Network
 from mixit.google import graph
 from mixit.google.architecture import NORMS, Options, derive, norm_names
 from mixit.google.graph import TOLERANCE, MetaGraph, largest_difference
-from mixit.google.names import SLOTS, STEM, ordered, read
+from mixit.google.names import SLOTS, STEM, ordered
 from mixit.layers import Projection
 from mixit.model import Block, Tdcn
 
@@ -76,27 +76,20 @@ def assign(network: Tdcn, tensors: Mapping[str, np.ndarray]) -> None:
     """
     names_by_key = ordered(tensors)
     table = _table(network, names_by_key)
-    problems = [f"missing {name}" for name in table if name not in names_by_key]
-    problems += [
-        f"extra {names_by_key[name]}" for name in names_by_key if name not in table
-    ]
-    for name, variable in table.items():
-        shape = (
-            np.shape(tensors[names_by_key[name]])
-            if name in names_by_key
-            else variable.shape
-        )
-        if _long_axes(shape) != _long_axes(variable.shape):
-            expected = tuple(variable.shape)
+    problems = [f"missing {key}" for key in table if key not in names_by_key]
+    problems += [f"extra {n}" for key, n in names_by_key.items() if key not in table]
+    for key in (key for key in table if key in names_by_key):
+        shape, expected = np.shape(tensors[names_by_key[key]]), tuple(table[key].shape)
+        if _long_axes(shape) != _long_axes(expected):
             problems.append(
-                f"misshapen {names_by_key[name]}: {shape}, expected {expected}"
+                f"misshapen {names_by_key[key]}: {shape}, expected {expected}"
             )
     if problems:
         raise CheckpointError(
             f"{len(problems)} tensors do not fit the network: {'; '.join(problems)}"
         )
-    for name, variable in table.items():
-        variable.assign(np.reshape(tensors[names_by_key[name]], variable.shape))
+    for key, variable in table.items():
+        variable.assign(np.reshape(tensors[names_by_key[key]], variable.shape))
 
 
 def architecture(
@@ -107,7 +100,7 @@ def architecture(
     """Derive the network; see :func:`mixit.google.architecture.derive`.
 
     Args:
-        tensors: Tensor by name, as :func:`mixit.google.names.read` gives them.
+        tensors: Tensor by the name that it has in the checkpoint.
         options: Properties that names and shapes do not state.
         facts: Facts of the meta graph.
 
@@ -150,7 +143,7 @@ def restore(
             "mixit.separate as it is"
         )
     prefix = locate(location.path)
-    tensors, beside = read(prefix), graph.find(prefix)
+    tensors, beside = read(prefix, SLOTS), graph.find(prefix)
     facts = graph.read(beside, output_tensor) if beside else None
     stated = published.with_rate(prefix, Options(**options))
     network = Tdcn(architecture(tensors, stated, facts))
@@ -185,7 +178,7 @@ def start_from(model: keras.Model, path: str | Path, with_moments: bool = True) 
         else:
             restore_network(path, model.network)
         return int(model.optimizer.iterations.numpy())
-    tensors = read(path, slots=True)
+    tensors = read(path)
     names_by_key = ordered(name for name in tensors if not SLOTS.search(name))
     _check_graph(model.network.config, tensors, path)
     assign(model.network, {name: tensors[name] for name in names_by_key.values()})
@@ -227,8 +220,8 @@ def check(network: Tdcn, meta_graph: MetaGraph) -> float:
 def _table(network: Tdcn, names_by_key: Mapping[str, str]) -> dict[str, tf.Variable]:
     """Map names to variables, with the name of our norm in the checkpoint."""
     norms = norm_names(names_by_key)
-    known = len(norms) == 1 and network.config.norm in NORMS.get(norms[0], ())
-    return names(network, norms[0] if known else None)
+    is_ours = len(norms) == 1 and network.config.norm in NORMS.get(norms[0], ())
+    return names(network, norms[0] if is_ours else None)
 
 
 def _check_graph(

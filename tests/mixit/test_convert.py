@@ -11,6 +11,7 @@ import pytest
 
 import mixit
 from common.training.checkpoint import CheckpointError
+from common.weights import tf1
 from common.weights.tf1 import locate
 from mixit import convert, evaluate
 from mixit.config import FUSS, Network
@@ -28,7 +29,7 @@ THREE = Options(num_dilations=3)
 
 @pytest.fixture(scope="module")
 def tensors():
-    return names.read(SMALL)
+    return tf1.read(SMALL, names.SLOTS)
 
 
 @pytest.fixture
@@ -274,7 +275,7 @@ def test_missing_weights_for_the_consistency_are_reported_once(unpack, caplog):
 
 
 def test_folder_without_checkpoint_file_takes_the_latest_step(copy, tensors):
-    assert names.read(copy).keys() == tensors.keys()
+    assert tf1.read(copy, names.SLOTS).keys() == tensors.keys()
     for step in (9, 10):
         for file in SMALL.glob("model.ckpt*"):
             shutil.copy(file, copy / file.name.replace("ckpt", f"ckpt-{step}"))
@@ -301,12 +302,12 @@ def test_truncated_checkpoint(copy, part, left):
 def test_missing_file(copy, part):
     (copy / f"model.ckpt.{part}").unlink()
     with pytest.raises(CheckpointError, match=rf"lacks its file model.ckpt.{part}"):
-        names.read(copy / "model.ckpt")
+        tf1.read(copy / "model.ckpt", names.SLOTS)
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(CheckpointError, match="is no checkpoint"):
-        names.read(tmp_path)
+        tf1.read(tmp_path, names.SLOTS)
 
 
 def test_weights_of_something_else(tmp_path):
@@ -319,11 +320,11 @@ def test_weights_of_something_else(tmp_path):
 
 def test_optimizer_is_left_out_or_taken():
     prefix = GOLDEN / "train_small" / "model.ckpt-6"
-    assert not [n for n in names.read(prefix) if "Adam" in n or "step" in n]
+    assert not [n for n in tf1.read(prefix, names.SLOTS) if "Adam" in n or "step" in n]
     config = restore.restore(prefix, num_dilations=3)[0].config
     model = compiled(replace(FUSS, model=config), replicas=1)
     assert restore.start_from(model, prefix) == 6
-    tensors = names.read(prefix)
+    tensors = tf1.read(prefix, names.SLOTS)
     tables = restore.names(model.network), ordered(tensors)
     for key, variable in tables[0].items():
         np.testing.assert_array_equal(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.weights import tf1
 from mixit.config import FUSS
 from mixit.google import names, restore
 from mixit.train import MixitTraining, compiled
@@ -33,7 +34,7 @@ def model():
     prefix = GOLDEN / "train_small"
     network = restore.restore(prefix, num_dilations=3)[0]
     model = compiled(replace(FUSS, model=network.config), replicas=1)
-    restore.assign(model.network, names.read(prefix))
+    restore.assign(model.network, tf1.read(prefix, names.SLOTS))
     reader = tf.train.load_checkpoint(str(prefix / "model.ckpt-6"))
     optimizer = model.optimizer
     optimizer.iterations.assign(6)

@@ -18,7 +18,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -138,7 +137,7 @@ class PublishedScore(NamedTuple):
 
     model: str
     test_set: str
-    values: Mapping[str, str]
+    values: dict[str, str]
     source: str
 
 
@@ -153,13 +152,10 @@ def scores() -> Mapping[str, PublishedScore]:
 
     rows: dict[str, PublishedScore] = {}
     for number in numbers.read(Path(__file__).parent):
-        row = rows.get(number.row)
-        values = dict(row.values) if row else {}
+        empty = PublishedScore(number.model, number.condition, {}, number.source)
+        row = rows.setdefault(number.row, empty)
         if number.value:
-            values[number.measure] = number.text
-        rows[number.row] = PublishedScore(
-            number.model, number.condition, values, number.source
-        )
+            row.values[number.measure] = number.text
     return rows
 
 
@@ -336,10 +332,10 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     from common.evaluation.table import markdown
 
     row = None if summary.get("synthetic") else scores().get(summary.get("row") or "")
-    names = measures(dict(summary))
-    head = ["measure", "mean", "deviation", _pool_name(summary)]
+    pooled = "mixtures" if "MoMi" in summary else "sources"
+    head = ["measure", "mean", "deviation", pooled]
     columns = [*head, "published"] if row else head
-    table = markdown(columns, _cells(summary, names, row))
+    table = markdown(columns, _cells(summary, row))
     return f"{_origin(summary, row)}\n\n{table}"
 
 
@@ -368,17 +364,25 @@ def scores_table(summaries: Sequence[Mapping[str, Any]] = ()) -> str:
             line += [ours, row.values.get(measure, NOT_ESTABLISHED)]
         cells.append([*line, row.source])
     text = markdown([*head, "published in"], cells)
-    made = [summary for summary in summaries if summary.get("synthetic")]
-    if made:
+    synthetic = [
+        [f"`{summary.get('model')}`", str(summary["examples"])]
+        + [_mean(summary, measure) for measure in ("1S", "MSi")]
+        for summary in summaries
+        if summary.get("synthetic")
+    ]
+    if synthetic:
         text += "\nOn synthetic sounds, which say nothing about recordings:\n\n"
-        head = ["model", "examples", "1S", "MSi"]
-        text += markdown(head, [_synthetic_cells(summary) for summary in made])
+        text += markdown(["model", "examples", "1S", "MSi"], synthetic)
     return text
 
 
-def measures(summary: dict[str, Any]) -> list[str]:
+def measures(summary: Mapping[str, Any]) -> list[str]:
     """List the measures of a summary that are means of dB, in their order."""
-    return [name for name, cell in summary.items() if _is_moments(cell)]
+    return [
+        name
+        for name, cell in summary.items()
+        if isinstance(cell, dict) and "deviation" in cell
+    ]
 
 
 def _origin(summary: Mapping[str, Any], row: PublishedScore | None) -> str:
@@ -389,15 +393,9 @@ def _origin(summary: Mapping[str, Any], row: PublishedScore | None) -> str:
     return f"Published: {row.model}, measured on {row.test_set} ({row.source})."
 
 
-def _pool_name(summary: Mapping[str, Any]) -> str:
-    return "mixtures" if "MoMi" in summary else "sources"
-
-
-def _cells(
-    summary: Mapping[str, Any], names: Sequence[str], row: PublishedScore | None
-) -> list[list[str]]:
+def _cells(summary: Mapping[str, Any], row: PublishedScore | None) -> list[list[str]]:
     lines = []
-    for name in names:
+    for name in measures(summary):
         cell = summary[name]
         numbers = [_mean(summary, name), _decibels(cell["deviation"])]
         line = [name, *numbers, str(cell["sources"])]
@@ -410,11 +408,6 @@ def _cells(
     return lines
 
 
-def _synthetic_cells(summary: Mapping[str, Any]) -> list[str]:
-    measured = [_mean(summary, measure) for measure in ("1S", "MSi")]
-    return [f"`{summary.get('model')}`", str(summary["examples"]), *measured]
-
-
 def _mean(summary: Mapping[str, Any], measure: str) -> str:
     cell = summary.get(measure)
     if cell is None:
@@ -424,28 +417,3 @@ def _mean(summary: Mapping[str, Any], measure: str) -> str:
 
 def _decibels(value: float | None) -> str:
     return "" if value is None else f"{value:.1f} dB"
-
-
-def _is_moments(cell: object) -> bool:
-    return isinstance(cell, dict) and "deviation" in cell
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print name, folder, address and size of every download; return the exit code."""
-    names = list(sys.argv[1:] if argv is None else argv) or list(MODELS)
-    unknown = [name for name in names if name not in MODELS]
-    if unknown:
-        sys.stderr.write(
-            f"mixit.published: {unknown[0]} is not a published model; expected "
-            f"{', '.join(MODELS)}\n"
-        )
-        return 1
-    for name in names:
-        for file, size in MODELS[name].files.items():
-            row = name, folder(name), MODELS[name].url(file), size
-            sys.stdout.write("\t".join(map(str, row)) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -28,7 +28,6 @@ async function failure(answer) {
 }
 
 export const getModels = async () => (await ask("/api/models")).json();
-export const getJob = async (id) => (await ask(`/api/jobs/${id}`)).json();
 export const cancelJob = (id) => ask(`/api/jobs/${id}/cancel`, { method: "POST" });
 
 // A job that the server does not have any more, such as an expired one, is no failure.

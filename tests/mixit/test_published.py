@@ -119,21 +119,6 @@ def test_name_that_is_downloaded(unpack):
     assert mixit.load("fuss_baseline_dry").sample_rate == 16000
 
 
-def test_table_of_downloads(monkeypatch, capsys):
-    monkeypatch.setenv("ZENODO_URL", "http://here/")
-    assert published.main(["bird8", "fuss_baseline"]) == 0
-    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [row[0] for row in rows] == ["bird8"] * 3 + ["fuss_baseline"]
-    assert rows[2][3] == "113406052"
-    assert rows[3][1:] == [
-        str(published.folder("fuss_baseline")),
-        "http://here/FUSS_baseline_model.tar.gz",
-        "0",
-    ]
-    assert published.main(["nightingale"]) == 1
-    assert "nightingale is not a published model" in capsys.readouterr().err
-
-
 def test_report(unpack, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("GRESEARCH_URL", "http://127.0.0.1:9")
     lay_out(unpack, "yfcc100m", "scopes", published.folder("yfcc100m"))

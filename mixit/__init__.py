@@ -26,7 +26,8 @@ def load(path: str | Path, **options: Any) -> Separator:
     """Make a separator; see :func:`mixit.separate.load` for the options.
 
     Args:
-        path: Output folder of a training run, or a checkpoint of Google's program.
+        path: Run folder, checkpoint of Google's program, or name of a bundled or
+            published model.
         **options: Options of :func:`mixit.separate.load`.
 
     Returns:

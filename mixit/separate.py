@@ -23,10 +23,7 @@ from common.files import digest, user_path
 from common.separation.command import RATE_HELP, command
 from common.separation.outputs import Form, Rate
 from common.separation.separator import SeparationError, Separator, graph
-from common.training.checkpoint import (
-    CheckpointError,
-    is_choice,
-)
+from common.training.checkpoint import CheckpointError, is_choice
 from common.weights.fingerprint import fingerprint
 from common.weights.locate import exists
 from common.weights.tf1 import MetaGraphError, locate
@@ -41,6 +38,8 @@ from mixit.model import Tdcn
 SEGMENT_SECONDS = 10.0
 DEFAULT = "universal"
 """Model of the command line: speech, music and other sounds, bundled."""
+FORM = ("stem", "stem_rate")
+"""Options of the stems, which a model does not take."""
 
 
 def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state)
@@ -70,8 +69,8 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
             prefix or folder of a TF1 checkpoint, or ``universal`` or ``mini``, which
             come with the package, or the name of a model in
             :data:`mixit.published.MODELS`.
-        segment_seconds: Longest part that goes through the network in one pass.
-        overlap: Fraction of a segment that it shares with the next one, 0 to 0.5.
+        segment_seconds: Longest chunk that goes through the network in one pass.
+        overlap: Fraction of a chunk that it shares with the next one, 0 to below 1.
         num_dilations: Blocks of one repeat, by default 8.
         window_samples: Length of a frame.
         hop_samples: Distance between frames.
@@ -89,7 +88,7 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
 
     Returns:
         The separator; its sources are named source0, source1, ... in the order of the
-        outputs. The order is kept from block to block, but has no meaning.
+        outputs. The order is kept from chunk to chunk, but has no meaning.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or of another model, or the
@@ -159,8 +158,8 @@ def separator(
 
 def _check_rate_alone(options: Options) -> None:
     """Refuse options that do not apply to a meta graph that is run as it is."""
-    given = dataclasses.asdict(dataclasses.replace(options, sample_rate=None))
-    names = [name for name, value in given.items() if value is not None]
+    others = dataclasses.asdict(dataclasses.replace(options, sample_rate=None))
+    names = [name for name, value in others.items() if value is not None]
     if names:
         raise MetaGraphError(
             f"the meta graph is run as it is, whatever {' and '.join(names)}; leave "
@@ -212,7 +211,8 @@ def _load(
     """
     if checkpoint and not is_choice(checkpoint) and exists(user_path(checkpoint)):
         path, checkpoint = checkpoint, None
-    separator = load(path, checkpoint=checkpoint, **_without_form(options))
+    chosen = {name: value for name, value in options.items() if name not in FORM}
+    separator = load(path, checkpoint=checkpoint, **chosen)
     outputs = len(separator.sources)
     if num_sources not in (None, outputs):
         raise SeparationError(
@@ -226,11 +226,6 @@ def _form(options: Mapping[str, Any]) -> Form:
     """Return the form with stems named after the output file, if there is one."""
     stem, rate = options["stem"], options["stem_rate"]
     return Form("{name}/{source}" if stem is None else f"{stem}_{{source}}", rate=rate)
-
-
-def _without_form(options: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("stem", "stem_rate")
-    return {name: value for name, value in options.items() if name not in names}
 
 
 class FolderOrFile(argparse.Action):

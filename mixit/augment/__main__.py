@@ -168,9 +168,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _make(options: argparse.Namespace) -> int:
     """Make the set of the options and print its counts."""
-    names = asdict(Recipe())
-    given = {key: value for key, value in vars(options).items() if key in names}
-    recipe = Recipe(**{key: value for key, value in given.items() if value is not None})
+    values = {name: getattr(options, name) for name in asdict(Recipe())}
+    recipe = Recipe(**{name: v for name, v in values.items() if v is not None})
     folders = Folders(options.sources, options.rooms, options.output)
     done = make(folders, recipe, jobs=options.jobs)
     for split in recipe.counts:

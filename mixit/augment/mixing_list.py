@@ -1,8 +1,8 @@
 """Mixing lists: file, excerpt, offset, level and room of every source of a mixture.
 
 The distributions are those of FUSS, which uses Scaper [1]: a background throughout, and
-up to three foregrounds of random onset and level. A foreground is never cut: if its end
-would pass that of the mixture it starts earlier, as in Scaper.
+up to three foregrounds of random onset and level. A foreground is never trimmed: if it
+would end after the mixture it starts earlier, as in Scaper.
 
 No sound is read for a draw, and no file is drawn a second time before all files were
 drawn once, so that a mixture depends on those before it. :mod:`common.corpora.mixing`
@@ -198,28 +198,19 @@ def draw(recipe: Recipe, split: str, files: Mapping[str, int]) -> list[Mixture]:
         CorpusError: There is no background, no foreground although some are required,
             or too few labels.
     """
-    backgrounds, foregrounds = divide(files, recipe.samples)
-    _check_enough(recipe, split, backgrounds, foregrounds)
+    parts = divide(files, recipe.samples)
+    _check_enough(recipe, split, *parts)
     seed = (recipe.seed, fuss.SPLITS.index(split))
-    behind = endless(backgrounds, *seed, BACKGROUNDS)
-    before = endless(foregrounds, *seed, FOREGROUNDS)
+    backgrounds = endless(parts[0], *seed, BACKGROUNDS)
+    foregrounds = endless(parts[1], *seed, FOREGROUNDS)
     mixtures = []
     count = recipe.counts[split]
     for number in range(count):
         rng = np.random.default_rng([*seed, MIXTURES, number])
-        chosen = [next(behind)]
+        chosen = [next(backgrounds)]
         for _ in range(rng.integers(recipe.max_foregrounds + 1)):
-            if recipe.unique_labels:
-                used = set(map(_label, chosen))
-                chosen.append(
-                    next(
-                        candidate
-                        for candidate in before
-                        if _label(candidate) not in used
-                    )
-                )
-            else:
-                chosen.append(next(before))
+            used = set(map(_label, chosen)) if recipe.unique_labels else set()
+            chosen.append(next(f for f in foregrounds if _label(f) not in used))
         events = [_place(rng, name, files[name], recipe.samples) for name in chosen]
         events[0] = events[0]._replace(snr_db=None)
         name = f"{split}/example{number:0{len(str(count))}d}"

@@ -70,7 +70,7 @@ def realise(folders: Folders, recipe: Recipe, mixture: Mixture) -> int | None:
     Raises:
         CorpusError: A source became shorter, or a response has another sample rate.
     """
-    if all(is_whole(r / name, recipe) for r in folders.sets for name in mixture.files):
+    if all(_is_whole(r / name, recipe) for r in folders.sets for name in mixture.files):
         return None
     sounds = [render(folders.sources, source, recipe) for source in mixture.events]
     dry = quantise(np.stack(sounds))
@@ -118,16 +118,8 @@ def render(folder: Path, event: Event, recipe: Recipe) -> np.ndarray:
     return np.pad(sound, (event.offset, recipe.samples - event.offset - len(sound)))
 
 
-def is_whole(path: Path, recipe: Recipe) -> bool:
-    """Return whether a sound was already written.
-
-    Args:
-        path: The file.
-        recipe: Recipe with the length.
-
-    Returns:
-        Whether it exists with the right length.
-    """
+def _is_whole(path: Path, recipe: Recipe) -> bool:
+    """Return whether a sound was already written, with the length of the recipe."""
     return path.is_file() and path.stat().st_size == HEADER_BYTES + 2 * recipe.samples
 
 

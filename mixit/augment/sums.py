@@ -48,7 +48,7 @@ def check(
         root: Folder of the lists.
         samples: Expected length of every file.
         sample_rate: In Hz.
-        fix: Whether to pad or cut sources and to rewrite wrong mixtures.
+        fix: Whether to pad or trim sources and to rewrite wrong mixtures.
         jobs: Threads; None takes one for each CPU.
 
     Returns:
@@ -59,10 +59,10 @@ def check(
     """
     lists = [name for name in fuss.SPLITS if (root / fuss.list_name(name)).is_file()]
     examples = [example for split in lists for example in fuss.read_list(root, split)]
-    look = partial(_examine, samples=samples, sample_rate=sample_rate, fix=fix)
+    examine = partial(_examine, samples=samples, sample_rate=sample_rate, fix=fix)
     with ThreadPoolExecutor(jobs or cpus.count()) as pool:
         results = tqdm(
-            pool.map(look, examples),
+            pool.map(examine, examples),
             desc="check",
             total=len(examples),
             unit="mixture",
@@ -84,14 +84,15 @@ def report(root: Path, count: int, faults: Sequence[Sequence[Fault]]) -> int:
     """
     for group in faults[:SHOWN]:
         for fault in group:
-            corrected = "; corrected" if fault.corrected else ""
-            sys.stdout.write(f"{fault.file}: {fault.problem}{corrected}\n")
+            end = "; corrected" if fault.corrected else ""
+            sys.stdout.write(f"{fault.file}: {fault.problem}{end}\n")
     if len(faults) > SHOWN:
         sys.stdout.write(f"... and {len(faults) - SHOWN} more\n")
     left = sum(not all(fault.corrected for fault in group) for group in faults)
-    count_corrected = len(faults) - left
-    said = f", {count_corrected} corrected, {left} left" if count_corrected else ""
-    sys.stdout.write(f"{root}: {count} examples checked, {len(faults)} wrong{said}\n")
+    corrected = len(faults) - left
+    outcome = f", {corrected} corrected, {left} left" if corrected else ""
+    checked = f"{count} examples checked, {len(faults)} wrong{outcome}"
+    sys.stdout.write(f"{root}: {checked}\n")
     return 1 if left else 0
 
 
@@ -136,7 +137,7 @@ def _read(path: Path, sample_rate: int) -> tuple[np.ndarray, str]:
 
 
 def _fit(waveform: np.ndarray, samples: int) -> np.ndarray:
-    """Pad or cut the end of a waveform."""
+    """Pad or trim the end of a waveform."""
     waveform = waveform[:, :samples]
     return np.pad(waveform, ((0, 0), (0, samples - waveform.shape[1])))
 
@@ -159,8 +160,8 @@ def _correct(
 
     If the sum would clip, all files are scaled down and written with 16 bits.
     """
-    kinds = {FORMATS.get(soundfile.info(p).subtype, "wav") for p in example.sources}
-    file_format = kinds.pop() if len(kinds) == 1 else "wav"
+    formats = {FORMATS.get(soundfile.info(p).subtype, "wav") for p in example.sources}
+    file_format = formats.pop() if len(formats) == 1 else "wav"
     if file_format != "wav" and np.abs(sources.sum(axis=0)).max() > 32767 / 32768:
         file_format, changed = "wav16", list(range(len(sources)))
         sources = quantise(sources) / 32768

@@ -51,14 +51,14 @@ def _main(options: argparse.Namespace) -> int:
         )
     if options.jobs is not None and options.jobs < 1:
         raise CorpusError(f"--jobs is {options.jobs}; it must be 1 or more.")
-    given = {name: getattr(options, name) for name in (*fuss.SPLITS, MOMS)}
-    given = {name: paths for name, paths in given.items() if paths}
-    if not given:
+    named = {name: getattr(options, name) for name in (*fuss.SPLITS, MOMS)}
+    named = {name: paths for name, paths in named.items() if paths}
+    if not named:
         raise CorpusError(
             "No list is named; give --train, --validation, --eval or --moms LIST.csv."
         )
     lists = {}
-    for name, paths in given.items():
+    for name, paths in named.items():
         lists[name] = clip_list.read(
             paths,
             2 if name == MOMS else 1,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from common import files
+from common import cpus, files
 from common.beam import Spread
 from common.corpora import fuss
 from common.corpora.track import CorpusError
@@ -35,7 +34,7 @@ from mixit.yfcc.video_sound import ClipError
 
 WAV_HEADER_BYTES = 44
 AT_A_TIME = 256
-"""Number of rows that are given to the threads, or to another machine, together."""
+"""Number of rows that the threads, or another machine, take at a time."""
 SHARED = "every worker must see all folders under the same paths, as on a shared disk"
 
 
@@ -104,7 +103,7 @@ def make(
         batches.mkdir(exist_ok=True)
         saved = _save_batches(batches, (root, split, videos, shape), rows)
         made = _by_jobs(saved, spread)
-        # What became of the clips is known here; another run tries missing ones again.
+        # The results are read; another run tries the skipped clips again.
         shutil.rmtree(batches, ignore_errors=True)
         for folder in (root / split, *(root / split).glob("*_sources")):
             files.sweep(folder)
@@ -154,7 +153,7 @@ def make_batch(job: str) -> None:
 
 
 def pad_clip(part: np.ndarray, offset: int, samples: int) -> np.ndarray:
-    """Pad a clip with silence at its offset; a rounding excess at the end is cut.
+    """Pad a clip with silence at its offset; an excess by rounding is trimmed.
 
     >>> pad_clip(np.ones(2), 1, 4)
     array([0., 1., 1., 0.], dtype=float32)
@@ -216,7 +215,7 @@ def _in_threads(
 ) -> Iterator[Made]:
     """Yield results in the order of the rows, in the memory of a few of them."""
     bar = tqdm(total=len(rows), desc=split, unit="clip", disable=None)
-    with bar, ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+    with bar, ThreadPoolExecutor(jobs or cpus.count()) as pool:
         for first in range(0, len(rows), AT_A_TIME):
             for made in pool.map(work, rows[first : first + AT_A_TIME]):
                 bar.update()

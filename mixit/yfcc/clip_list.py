@@ -119,17 +119,15 @@ def names(rows: Sequence[Row]) -> list[str]:
     >>> names([one, one._replace(line=2)])
     ['y_1250', 'y_1250-2']
     """
-    taken: set[str] = set()
-    given = []
+    unique: dict[str, Row] = {}
     for row in rows:
         plain = name = "+".join(map(clip_name, row.clips))
         number = 1
-        while name in taken:
+        while name in unique:
             number += 1
             name = f"{plain}-{number}"
-        taken.add(name)
-        given.append(name)
-    return given
+        unique[name] = row
+    return list(unique)
 
 
 def clip_name(clip: Clip) -> str:

@@ -246,11 +246,13 @@ class Jobs:
             event.set()
 
     def _recover(self) -> None:
-        """Requeue the jobs of a killed server; remove files without a job."""
+        """Requeue the jobs of a killed server; remove files that nothing needs."""
         self._database.execute(
             f"UPDATE jobs SET state = ?, attempts = 0 WHERE state IN {RUNNING}",
             [QUEUED],
         )
+        for job in self._select("WHERE state = ?", DONE):
+            (self.folder(job.id) / SONG).unlink(missing_ok=True)
         ids = {id_ for (id_,) in self._database.execute("SELECT id FROM jobs")}
         for path in self.files.iterdir():
             if _ID.fullmatch(path.name) and path.name not in ids:

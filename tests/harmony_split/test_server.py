@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from harmony_split import pool
-from harmony_split.jobs import new_id
+from harmony_split.jobs import DONE, SONG, Job, Jobs, new_id
 from harmony_split.limits import Limits
 from harmony_split.openapi import DOCUMENT
 from harmony_split.worker import Worker
@@ -236,6 +236,17 @@ def test_files_without_a_job_are_removed_at_the_start(serve):
     (page.folder / name / "upload").write_bytes(b"RIFF")
     page = serve()
     assert not (page.folder / name).exists()
+
+
+def test_the_decoded_song_of_a_finished_job_is_removed_at_the_start(tmp_path):
+    """The server may be killed after it has recorded the end and before it does so."""
+    jobs = Jobs(tmp_path, 3600)
+    job = jobs.add(Job(new_id(), "fake/halves", state=DONE))
+    jobs.folder(job.id).mkdir()
+    (jobs.folder(job.id) / SONG).write_bytes(b"RIFF")
+    jobs.close()
+    Jobs(tmp_path, 3600).close()
+    assert [*jobs.folder(job.id).iterdir()] == []
 
 
 def test_jobs_expire(serve, song, packed):

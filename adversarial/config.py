@@ -43,7 +43,7 @@ class ModelConfig:
             the original's cache have no effect.
         cache_size: Number of excerpts that windows are drawn from.
         num_workers: Number of examples read in parallel; 0: chosen by TensorFlow.
-        duration: Length of an excerpt in seconds.
+        segment_seconds: Length of an excerpt (``duration`` of the original).
         min_replacement_rate: New excerpts for each batch, also a fraction; each then
             serves ``batch_size / min_replacement_rate`` windows.
         num_layers: Number of halvings in the separator.
@@ -66,8 +66,8 @@ class ModelConfig:
         griffin_lim: Griffin-Lim iterations on the estimates; 0: the mixture's phase.
     """
 
-    # The name of the other packages.
-    RENAMED = MappingProxyType({"segment_seconds": "duration"})
+    # The original's name, which earlier releases saved.
+    RENAMED = MappingProxyType({"duration": "segment_seconds"})
 
     model_base_dir: str = "checkpoints"
     log_dir: str | None = "logs"
@@ -88,7 +88,7 @@ class ModelConfig:
     excerpts_reused: bool = True
     cache_size: int = 64
     num_workers: int = 4
-    duration: float = 10.0
+    segment_seconds: float = 10.0
     min_replacement_rate: float = 8
     num_layers: int = 4
     initial_filters: int = 16
@@ -247,7 +247,7 @@ TINY = AdversarialConfig(
         initial_filters=4,
         disc_filters=4,
         num_disc=2,
-        duration=4.0,
+        segment_seconds=4.0,
         init_sup_sep_lr=1e-3,
         init_unsup_sep_lr=1e-3,
         init_disc_lr=1e-3,

@@ -37,7 +37,7 @@ def measure(phase: str, batch: int, steps: int) -> tuple[float, float]:
     from common.training import distribution
 
     distribution.prepare(0)
-    keys = {"model_config.batch_size": batch, "model_config.duration": 5.0}
+    keys = {"model_config.batch_size": batch, "model_config.segment_seconds": 5.0}
     config = phases.part(override(PRESETS["musdb_moisesdb"], keys), phase)
     job = train.build(config, tf.distribute.get_strategy())
     batches = iter(job.train(0))

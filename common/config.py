@@ -30,7 +30,7 @@ class Dataclass(Protocol):
 
 Config = TypeVar("Config", bound=Dataclass)
 
-FORMAT = 3
+FORMAT = 4
 """Number of the format of saved configurations; files without one have 1.
 
 It rises when a key is renamed or removed. The class that had the key then names it in
@@ -39,7 +39,8 @@ was removed. Keys are relative to that class. Keys that a saved configuration do
 have keep their defaults.
 
 Command lines and configuration files may use the names in ``RENAMED`` for those of
-today. ``RENAMED`` may also hold the name that other packages have for the same thing.
+today. ``RENAMED`` may also hold the name that the original or another package has for
+the same thing.
 
 Old keys whose values have to be converted stand in ``CONVERTED`` of the outer class,
 mapped to the keys that replace them. Its static function ``converted`` takes values by

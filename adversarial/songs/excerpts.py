@@ -322,13 +322,15 @@ def _integer_below(uniform: tf.Tensor, count: tf.Tensor | int) -> tf.Tensor:
 def _excerpt_frames(settings: ModelConfig, with_context: bool) -> int:
     """Count the frames of an excerpt that an output of the separator may have."""
     geometry = solve(settings)
-    frames = 1 + int(settings.duration * settings.expected_sr) // settings.num_hop
+    frames = (
+        1 + int(settings.segment_seconds * settings.expected_sr) // settings.num_hop
+    )
     if with_context:
         frames -= 2 * geometry.context_frames
     if settings.excerpts_reused and frames < geometry.output_frames:
         least = (geometry.input_frames - 1) * settings.num_hop / settings.expected_sr
         raise ConfigError(
-            f"model_config.duration={settings.duration}; expected at least "
+            f"model_config.segment_seconds={settings.segment_seconds}; expected at least "
             f"{least:.2f} s, the length of the separator's input; raise it, or lower "
             "model_config.num_frames or model_config.num_layers"
         )

@@ -52,7 +52,7 @@ def config(songs, tmp_path, monkeypatch):
         disc_filters=2,
         batch_size=2,
         epoch_it=3,
-        duration=0.5,
+        segment_seconds=0.5,
     )
     corpora = Corpora(
         paired="track_folders",

@@ -269,14 +269,18 @@ def test_songs_shorter_than_a_window_are_left_out_and_reported(tracks, capsys):
 
 
 def test_an_excerpt_shorter_than_a_window_is_named(opened):
-    with pytest.raises(ConfigError, match=r"duration=1.0; expected at least 1.16 s"):
-        data.paired_example(settings(duration=1.0), opened)
-    data.paired_example(settings(duration=1.0, excerpts_reused=False), opened)
+    with pytest.raises(
+        ConfigError, match=r"segment_seconds=1.0; expected at least 1.16 s"
+    ):
+        data.paired_example(settings(segment_seconds=1.0), opened)
+    data.paired_example(settings(segment_seconds=1.0, excerpts_reused=False), opened)
 
 
 def test_mixtures_need_excerpts_with_context_and_sources_none(opened):
-    config = settings(duration=1.0)
-    with pytest.raises(ConfigError, match=r"duration=1.0; expected at least 1.16 s"):
+    config = settings(segment_seconds=1.0)
+    with pytest.raises(
+        ConfigError, match=r"segment_seconds=1.0; expected at least 1.16 s"
+    ):
         data.unpaired_example(config, opened, ("mixtures",))
     data.unpaired_example(config, opened, ("accompaniments", "vocals"))
 

@@ -625,7 +625,7 @@ def test_keys_are_spelled_as_in_the_original():
         "mono_downmix": True,
         "cache_size": 64,
         "num_workers": 4,
-        "duration": 10,
+        "segment_seconds": 10,
         "min_replacement_rate": 8,
         "num_layers": 4,
     }

@@ -270,7 +270,13 @@ MODELS = {
         command=(
             *("adversarial.train", "with", "tiny", "phases=semisup"),
             *("initial_filters=2", "disc_filters=2", "num_disc=1", "num_layers=1"),
-            *("batch_size=2", "epoch_it=4", "num_fft=64", "num_hop=32", "duration=0.5"),
+            *(
+                "batch_size=2",
+                "epoch_it=4",
+                "num_fft=64",
+                "num_hop=32",
+                "segment_seconds=0.5",
+            ),
             *("corpora.paired=track_folders", "corpora.unpaired=track_folders"),
             "corpora.data_root={corpus}/songs/paired",
             "corpora.unpaired_root={corpus}/songs/unpaired",

@@ -18,7 +18,7 @@ VOCABULARIES = {
     package.__name__.partition(".")[0]: package.SCRIPT.vocabulary
     for package in (adversarial.job, clustering.job, mixit.job, unmix.job)
 }
-SEGMENT = {"adversarial": "model_config.duration"}
+SEGMENT = {"adversarial": "model_config.segment_seconds"}
 CORPUS = {"adversarial": "corpora.data_root"}
 PAIRS = [
     ("unmix", "root=/x", "data_root=/x"),
@@ -32,7 +32,7 @@ PAIRS = [
     ("clustering", "nussl_wham_dpcl clip=3", "nussl_wham_dpcl clip_norm=3"),
     ("adversarial", "corpora.root=/x", "corpora.data_root=/x"),
     ("adversarial", "root=/x", "data_root=/x"),
-    ("adversarial", "segment_seconds=3", "model_config.duration=3"),
+    ("adversarial", "duration=3", "segment_seconds=3"),
     ("adversarial", "precision=bfloat16", "train.precision=bfloat16"),
 ]
 
@@ -94,7 +94,7 @@ def test_other_names_of_keys_mean_the_same(package, old, new):
         (
             "adversarial",
             "segment_seconds=3 duration=4",
-            "expected model_config.duration",
+            "expected model_config.segment_seconds",
         ),
         ("clustering", "clip=5 clip_norm=4", "clip='5' and clip_norm='4': clip became"),
         ("clustering", "clip_kind=x", "clip_kind='x': expected one of 'none', 'auto'"),
@@ -119,9 +119,12 @@ def test_the_command_line_replaces_another_name_in_a_file(tmp_path):
     config = configure("unmix", f"{file} data_root=/y")
     assert (config.data_root, config.segment_seconds) == ("/y", 2.0)
     assert configure("unmix", f"data_root=/y {file}").data_root == "/x"
-    file.write_text("corpora: {root: /x}\nmodel_config: {segment_seconds: 4}\n")
+    file.write_text("corpora: {root: /x}\nmodel_config: {duration: 4}\n")
     config = configure("adversarial", f"{file}")
-    assert (config.corpora.data_root, config.model_config.duration) == ("/x", 4.0)
+    assert (config.corpora.data_root, config.model_config.segment_seconds) == (
+        "/x",
+        4.0,
+    )
     file.write_text("clip: 3\nclip_kind: norm\n")
     assert configure("clustering", f"{file} clip_norm=4").clip_norm == 4.0
     file.write_text("root: /x\ndata_root: /y\n")
@@ -132,7 +135,10 @@ def test_the_command_line_replaces_another_name_in_a_file(tmp_path):
 EARLIER = {
     "unmix": {"root": "data_root", "seq_dur": "segment_seconds"},
     "clustering": {"root": "data_root"},
-    "adversarial": {"corpora.root": "corpora.data_root"},
+    "adversarial": {
+        "corpora.root": "corpora.data_root",
+        "model_config.duration": "model_config.segment_seconds",
+    },
 }
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,15 +21,71 @@ from common.separation.separator import SeparationError, Separator
 from common.signal.framing import Stft
 from common.signal.numpy_stft import istft, stft
 
-RATES = ("model", "input", "native")
+SOURCES = "vocals", "accompaniment"
+"""Sources of the separation; the network has them in reverse order."""
 LEAST = 1e-10
 """Magnitude below which the mixture has no phase for an estimate."""
+DESCRIPTION = (
+    "Separate singing from its accompaniment, to FOLDER/INPUT_vocals.wav and "
+    "FOLDER/INPUT_accompaniment.wav beside a copy of the original."
+)
+Rate = Literal["model", "input", "native"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sound passes through the network.
+
+    Attributes:
+        sample_rate: ``"model"``: estimates as published, of each channel on its own;
+            ``"input"`` or ``"native"``: ratio masks, the same for all channels,
+            estimated from their mean.
+        tile_frames: Frames that the network estimates at once, 0: all. A multiple of
+            its period affects memory and time only.
+        griffin_lim: Griffin-Lim iterations on the estimates; the original counts the
+            phase of the mixture as its first.
+
+    Raises:
+        SeparationError: A rate is unknown, or a number is negative.
+    """
+
+    sample_rate: Rate
+    tile_frames: int
+    griffin_lim: int
+
+    def __post_init__(self) -> None:
+        if self.sample_rate not in get_args(Rate):
+            raise SeparationError(
+                f"sample_rate is {self.sample_rate!r}; expected "
+                f"{' or '.join(get_args(Rate))}"
+            )
+        for name in ("tile_frames", "griffin_lim"):
+            if getattr(self, name) < 0:
+                raise SeparationError(
+                    f"{name} is {getattr(self, name)}; expected at least 0"
+                )
+
+    @property
+    def masks(self) -> bool:
+        """Whether ratio masks are applied to the mixture."""
+        return self.sample_rate != "model"
+
+    def context_samples(self, params: Stft, context_frames: int) -> int:
+        """Return the context of an estimated sample on either side.
+
+        Args:
+            params: The transform.
+            context_frames: Frames of context on either side of the network's output.
+        """
+        window = -(-params.window_samples // params.hop_samples)
+        frames = context_frames + window * (1 + self.griffin_lim)
+        return frames * params.hop_samples
 
 
 def load(
     path: str | Path,
     *,
-    sample_rate: str = "model",
+    sample_rate: Rate = "model",
     tile_frames: int | None = None,
     griffin_lim: int | None = None,
     **options: Any,
@@ -37,31 +94,26 @@ def load(
 
     Args:
         path: Folder that :mod:`adversarial.export` wrote.
-        sample_rate: ``"model"``: estimates as published; ``"input"``: ratio masks, the
-            same for all channels, for sound of any sample rate.
-        tile_frames: Frames that the network estimates at once, 0 for all; by default
-            that of its configuration.
-        griffin_lim: Griffin-Lim iterations, by default those of its configuration.
+        sample_rate: See :class:`Options`.
+        tile_frames: See :class:`Options`; by default that of its configuration.
+        griffin_lim: See :class:`Options`; by default that of its configuration.
         **options: ``segment_seconds`` and ``overlap``, by default as exported.
 
     Raises:
         ExportError: The folder holds no such network, or a damaged one.
         SeparationError: An option is out of range.
     """
-    if sample_rate not in RATES:
-        raise SeparationError(
-            f"sample_rate is {sample_rate!r}; expected {' or '.join(RATES)}"
-        )
     exported = opened(path, "adversarial")
-    settings = dict(exported.settings)
-    chosen = {"tile_frames": tile_frames, "griffin_lim": griffin_lim}
-    settings |= {name: value for name, value in chosen.items() if value is not None}
-    for name in chosen:
-        if settings[name] < 0:
-            raise SeparationError(f"{name} is {settings[name]}; expected at least 0")
-    unet = UNet(exported.session("model"), settings, masks=sample_rate != "model")
+    settings = exported.settings
+    chosen = Options(
+        sample_rate,
+        settings["tile_frames"] if tile_frames is None else tile_frames,
+        settings["griffin_lim"] if griffin_lim is None else griffin_lim,
+    )
+    unet = UNet(exported.session("model"), settings, chosen)
+    context = chosen.context_samples(unet.params, settings["context_frames"])
     return exported.separator(
-        unet, context_samples=unet.context_samples, together=unet.masks, **options
+        unet, context_samples=context, together=chosen.masks, **options
     )
 
 
@@ -71,27 +123,19 @@ class UNet:
     Args:
         estimate: The network, from log magnitudes to those of both sources.
         settings: Settings in the export.
-        masks: Apply ratio masks to the mixture, the same ones to all channels.
+        options: How a sound passes through the network.
     """
 
     def __init__(
         self,
         estimate: Callable[[np.ndarray], np.ndarray],
         settings: Mapping[str, Any],
-        masks: bool,
+        options: Options,
     ) -> None:
-        self.estimate, self.settings, self.masks = estimate, settings, masks
+        self.estimate, self.settings, self.options = estimate, settings, options
         self.params = Stft(
             settings["num_fft"], settings["num_hop"], padding=settings["center_pad"]
         )
-
-    @property
-    def context_samples(self) -> int:
-        """The context of an estimated sample on either side."""
-        settings, hop = self.settings, self.params.hop_samples
-        window = -(-self.params.window_samples // hop)
-        frames = settings["context_frames"] + window * (1 + settings["griffin_lim"])
-        return frames * hop
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         """Separate float32 [batch, channels, samples].
@@ -101,16 +145,17 @@ class UNet:
         """
         samples = mixture.shape[-1]
         spectrum = self._transformed(mixture)[:, :, np.newaxis]
-        inputs = spectrum.mean(1, keepdims=True) if self.masks else spectrum
+        masks = self.options.masks
+        inputs = spectrum.mean(1, keepdims=True) if masks else spectrum
         magnitude = np.abs(inputs)
         estimates = self._magnitudes(magnitude[:, :, 0])
-        if self.masks:
+        if masks:
             gains = estimates / (np.float32(1e-10) + estimates.sum(2, keepdims=True))
         else:
             gains = estimates / np.maximum(magnitude, np.float32(LEAST))
             gains = np.where(magnitude > LEAST, gains, np.float32(0.0))
         spectra = gains * spectrum
-        for _ in range(self.settings["griffin_lim"]):
+        for _ in range(self.options.griffin_lim):
             spectra = self._consistent(spectra, samples)
         return istft(spectra, self.params, samples).swapaxes(1, 2)
 
@@ -126,7 +171,7 @@ class UNet:
         missing = self.settings["input_bins"] - bins
         below = missing // 2
         images = np.pad(flat, [(0, 0), (below, missing - below), (0, 0)])
-        hop = min(self.settings["tile_frames"] or count, count)
+        hop = min(self.options.tile_frames or count, count)
         logs = self._in_tiles(images, count, hop)
         # The network has the accompaniment first.
         below = (logs.shape[2] - bins) // 2
@@ -152,14 +197,20 @@ class UNet:
         return consistent * (np.abs(spectra) / magnitude)
 
 
-def form(sample_rate: str) -> Form:
-    """Return how stems are written; see :func:`adversarial.separate.form`."""
+def form(sample_rate: Rate) -> Form:
+    """Return how stems are written.
+
+    Args:
+        sample_rate: ``"model"``: the estimates, at the rate of the network; ``"input"``
+            or ``"native"``: at the rate of the input, where the accompaniment is the
+            mixture minus the vocals, including the band above that of the network.
+    """
     native = sample_rate != "model"
     return Form(
         "{name}_{source}",
         original=True,
         rate="input" if native else "model",
-        remainder="accompaniment" if native else None,
+        remainder=SOURCES[1] if native else None,
     )
 
 
@@ -168,24 +219,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command(
         load,
         argv,
-        "Separate singing from its accompaniment, to FOLDER/INPUT_vocals.wav and "
-        "FOLDER/INPUT_accompaniment.wav beside a copy of the original.",
-        configure=_configure,
+        DESCRIPTION,
+        configure=add_options,
         form=lambda options: form(options["sample_rate"]),
     )
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of :class:`Options`."""
     add = parser.add_argument
     add(
         "--sample-rate",
         default="input",
-        choices=RATES,
-        help="of the stems: that of the input, or that of the model, as published "
-        "(default: %(default)s)",
+        choices=get_args(Rate),
+        help="of the stems: that of the input (or native), of which the vocals are "
+        "taken below half the model's rate and all else is accompaniment, or that of "
+        "the model, as published (default: %(default)s)",
     )
-    add("--tile-frames", type=int, help="frames at once (default: the model's own)")
-    add("--griffin-lim", type=int, help="iterations (default: the model's own)")
+    add(
+        "--tile-frames",
+        type=int,
+        metavar="FRAMES",
+        help="frames that are estimated at once, 0 for all of a segment (default: the "
+        "model's own)",
+    )
+    add(
+        "--griffin-lim",
+        type=int,
+        metavar="ITERATIONS",
+        help="iterations that improve the phase (default: the model's own, mostly 0)",
+    )
 
 
 if __name__ == "__main__":

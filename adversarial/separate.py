@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,50 +18,25 @@ import tensorflow as tf
 from adversarial import convert, phases
 from adversarial.config import ModelConfig
 from adversarial.images import pad_bins
+from adversarial.light import (
+    DESCRIPTION,
+    LEAST,
+    SOURCES,
+    Options,
+    Rate,
+    add_options,
+    form,
+)
 from adversarial.model import Geometry, UNet, covering
 from common.separation.command import command
-from common.separation.outputs import Form
-from common.separation.separator import Network, SeparationError, Separator, graph
+from common.separation.separator import Network, Separator, graph
 from common.signal.masking import ratio_mask
 from common.signal.stft import Stft, istft, stft
 from common.training.checkpoint import CheckpointError, is_choice
 from common.weights.fingerprint import fingerprint
 
-SOURCES = "vocals", "accompaniment"
-"""Sources of the separation; the network has them in reverse order."""
 SEGMENT_SECONDS = 60.0
 OVERLAP = 0.0
-LEAST = 1e-10
-"""Magnitude below which the mixture has no phase for an estimate."""
-Rate = Literal["model", "input", "native"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a sound passes through the network.
-
-    Attributes:
-        tile_frames: Frames that the network estimates at once, 0: all. A multiple of
-            its period affects memory and time only.
-        griffin_lim: Griffin-Lim iterations on the estimates; the original counts the
-            phase of the mixture as its first.
-        masks: Apply ratio masks to the mixture, the same ones to all channels,
-            estimated from their mean; instead of estimated magnitudes.
-
-    Raises:
-        SeparationError: A number is negative.
-    """
-
-    tile_frames: int = 0
-    griffin_lim: int = 0
-    masks: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("tile_frames", "griffin_lim"):
-            if getattr(self, name) < 0:
-                raise SeparationError(
-                    f"{name} is {getattr(self, name)}; expected at least 0"
-                )
 
 
 def load(
@@ -83,9 +57,12 @@ def load(
             phase; prefix of a checkpoint; ``newest``: the newest run below
             ``checkpoints``; the name of a bundled model; or prefix or folder of a
             checkpoint of the original.
-        sample_rate: See :func:`separator`.
-        tile_frames: See :func:`separator`.
-        griffin_lim: See :func:`separator`.
+        sample_rate: ``"model"``: estimates as published, of each channel on its own;
+            ``"input"``: ratio masks, the same for all channels, for sound of any sample
+            rate; ``"native"`` is its older name.
+        tile_frames: Frames that the network estimates at once; 0: all of a segment;
+            none: that of its configuration.
+        griffin_lim: Griffin-Lim iterations; none: those of its configuration.
         segment_seconds: Longest sound in one pass; longer sound is separated in chunks,
             with the estimates of one long pass.
         overlap: Overlap of neighbouring chunks as a fraction of a segment; at least the
@@ -148,27 +125,20 @@ def separator(
 
     Args:
         network: The network.
-        sample_rate: ``"model"``: estimates as published, of each channel on its own;
-            ``"input"``: ratio masks, the same for all channels, for sound of any sample
-            rate, see :func:`form`; ``"native"`` is its older name.
-        tile_frames: Frames that the network estimates at once; 0: all of a segment;
-            none: that of its configuration.
-        griffin_lim: Griffin-Lim iterations; none: those of its configuration.
+        sample_rate: See :func:`load`, as for all other options.
+        tile_frames: Frames that the network estimates at once.
+        griffin_lim: Griffin-Lim iterations.
         segment_seconds: Longest sound in one pass.
         overlap: Overlap of neighbouring chunks as a fraction of a segment.
 
     Raises:
         SeparationError: An option is out of range.
     """
-    if sample_rate not in get_args(Rate):
-        raise SeparationError(
-            f"sample_rate is {sample_rate!r}; expected {' or '.join(get_args(Rate))}"
-        )
     config, geometry = network.config, network.geometry
     options = Options(
+        sample_rate,
         config.tile_hop if tile_frames is None else tile_frames,
         config.griffin_lim if griffin_lim is None else griffin_lim,
-        masks=sample_rate != "model",
     )
     return Separator(
         separation_pass(network, options),
@@ -179,7 +149,9 @@ def separator(
         named=True,
         # Only shifts by whole periods leave the estimates unchanged.
         grid_samples=geometry.period * config.num_hop,
-        context_samples=_context_samples(network, options),
+        context_samples=options.context_samples(
+            _params(config), geometry.context_frames
+        ),
         together=options.masks,
         complete=options.masks or (config.head == "mask" and not options.griffin_lim),
         digest=lambda: fingerprint(network.variables, config),
@@ -309,33 +281,8 @@ def _gains(estimates: tf.Tensor, magnitude: tf.Tensor) -> tf.Tensor:
     return tf.where(magnitude > LEAST, gains, tf.zeros_like(gains))
 
 
-def _context_samples(network: UNet, options: Options) -> int:
-    """Return the context of an estimated sample on either side."""
-    config = network.config
-    window = -(-config.num_fft // config.num_hop)
-    frames = network.geometry.context_frames + window * (1 + options.griffin_lim)
-    return frames * config.num_hop
-
-
 def _params(config: ModelConfig) -> Stft:
     return Stft(config.num_fft, config.num_hop, padding=config.center_pad)
-
-
-def form(sample_rate: Rate = "model") -> Form:
-    """Return how stems are written.
-
-    Args:
-        sample_rate: ``"model"``: the estimates, at the rate of the network; ``"input"``
-            or ``"native"``: at the rate of the input, where the accompaniment is the
-            mixture minus the vocals, including the band above that of the network.
-    """
-    native = sample_rate != "model"
-    return Form(
-        "{name}_{source}",
-        original=True,
-        rate="input" if native else "model",
-        remainder=SOURCES[1] if native else None,
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -343,8 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command(
         _load,
         argv,
-        "Separate singing from its accompaniment, to FOLDER/INPUT_vocals.wav and "
-        "FOLDER/INPUT_accompaniment.wav beside a copy of the original.",
+        DESCRIPTION,
         pillar="adversarial",
         model=phases.NEWEST,
         configure=_configure,
@@ -377,29 +323,7 @@ def _load(path: str, **options: Any) -> Separator:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options of :func:`load`."""
-    add = parser.add_argument
-    add(
-        "--sample-rate",
-        default="input",
-        choices=get_args(Rate),
-        help="of the stems: that of the input (or native), of which the vocals are "
-        "taken below half the model's rate and all else is accompaniment, or that of "
-        "the model, as published (default: %(default)s)",
-    )
-    add(
-        "--tile-frames",
-        type=int,
-        metavar="FRAMES",
-        help="frames that are estimated at once, 0 for all of a segment (default: the "
-        "model's own)",
-    )
-    add(
-        "--griffin-lim",
-        type=int,
-        metavar="ITERATIONS",
-        help="iterations that improve the phase (default: the model's own, mostly 0)",
-    )
+    add_options(parser)
     convert.add_options(parser)
 
 

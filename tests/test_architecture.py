@@ -45,7 +45,6 @@ LARGE_FOLDERS = {"common/corpora": 30}
 """Folders that hold more, with the most that they may: one file for each corpus."""
 SINGLE_READER = {
     "adversarial.songs.excerpts": "how songs become excerpts of training",
-    "adversarial.light": "separation without TensorFlow, a documented command",
     "adversarial.summaries": "the images of the original in TensorBoard",
     "clustering.analyze": "a documented command",
     "clustering.clipping": "AutoClip, a paper of its own",

@@ -330,8 +330,8 @@ def _excerpt_frames(settings: ModelConfig, with_context: bool) -> int:
     if settings.excerpts_reused and frames < geometry.output_frames:
         least = (geometry.input_frames - 1) * settings.num_hop / settings.expected_sr
         raise ConfigError(
-            f"model_config.segment_seconds={settings.segment_seconds}; expected at least "
-            f"{least:.2f} s, the length of the separator's input; raise it, or lower "
-            "model_config.num_frames or model_config.num_layers"
+            f"model_config.segment_seconds={settings.segment_seconds}; expected at "
+            f"least {least:.2f} s, the length of the separator's input; raise it, or "
+            "lower model_config.num_frames or model_config.num_layers"
         )
     return frames

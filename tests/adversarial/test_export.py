@@ -50,7 +50,8 @@ def test_rows_below_the_spectrum_are_left_out_without_tensorflow_too():
     def estimate(images):
         return network(images[..., np.newaxis])[..., 0].numpy()
 
-    made = light.UNet(estimate, export_network(network).settings, masks=False)
+    options = light.Options("model", 0, 0)
+    made = light.UNet(estimate, export_network(network).settings, options)
     mixture = sound(1, 8192, 1.0)[np.newaxis]
     np.testing.assert_allclose(made(mixture).sum(1), mixture, atol=1e-5)
 

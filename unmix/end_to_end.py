@@ -16,13 +16,12 @@ import tf_keras as keras
 from common.signal.stft import Stft, istft, stft
 from common.training.accumulation import Gradients, accumulate
 from unmix.config import UnmixConfig
+from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options
 from unmix.filtering.wiener import windowed
 from unmix.loss import waveform_loss
 from unmix.model import OpenUnmix
 from unmix.model import estimates as magnitudes_of
 
-WINDOW_FRAMES = 300
-"""Frames in a window of the filter, as in separation."""
 CHUNK_FRAMES = 5 * WINDOW_FRAMES
 """Frames of a chunk of a validation track, to bound the memory."""
 
@@ -104,13 +103,10 @@ class EndToEnd(keras.Model):
             magnitude = tf.reduce_mean(magnitude, axis=1, keepdims=True)
         networks = list(self.network.values())
         magnitudes = magnitudes_of(networks, magnitude, training)
-        estimates = windowed(
-            tf.stack(magnitudes, axis=1),
-            spectra,
-            WINDOW_FRAMES,
-            niter=self.config.niter,
-            residual=len(networks) == 1 and self.config.niter > 0,
-        )[:, : len(networks)]
+        niter = self.config.niter
+        options = Options(niter, residual=len(networks) == 1 and niter > 0)
+        estimates = windowed(tf.stack(magnitudes, axis=1), spectra, options=options)
+        estimates = estimates[:, : len(networks)]
         return istft(estimates, self.stft, tf.shape(mixture)[-1])
 
     def separate_in_chunks(self, mixture: tf.Tensor) -> tf.Tensor:

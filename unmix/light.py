@@ -20,9 +20,8 @@ from common.separation.separator import Separator
 from common.signal.framing import Stft, window
 from common.signal.numpy_stft import frames, overlap_and_add, squared_window_sum
 from unmix.filtering.ending import steady_ending
-from unmix.filtering.numpy_wiener import Options, check_options, wiener
+from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options, wiener
 
-WINDOW_FRAMES = 300
 CHUNK_FRAMES = 256
 RESIDUAL = "residual"
 
@@ -54,7 +53,6 @@ def load(
     Raises:
         ExportError: The folder holds no such networks, or damaged ones.
     """
-    check_options(niter, softmask, alpha, logit)
     exported = opened(path, "unmix")
     names = [*exported.config["separator"]["sources"]]
     # The filter would turn a single target into the mixture: it needs the rest as well.

@@ -18,12 +18,12 @@ from common.separation.command import add_checkpoint, command, is_file
 from common.separation.separator import SeparationError, Separator
 from common.weights.fingerprint import fingerprint
 from unmix import stream, weights
-from unmix.filtering.two_pass import TwoPassSeparator, WienerOptions
+from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options
+from unmix.filtering.two_pass import TwoPassSeparator
 from unmix.model import OpenUnmix
 
 SEGMENT_SECONDS = 56.0
 OVERLAP = 0.125
-WINDOW_FRAMES = 300
 RESIDUAL = "residual"
 WHOLES = (
     {"vocals", "drums", "bass", "other"},
@@ -104,8 +104,8 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     if residual:
         names.append(residual if isinstance(residual, str) else RESIDUAL)
     matrix = _sums(names, len(networks) + rest, aggregate)
-    wiener = WienerOptions(niter, softmask, rest, wiener_win_len, alpha, logit)
-    network = TwoPassSeparator(networks, wiener, matrix)
+    options = Options(niter, softmask, rest, alpha, logit)
+    network = TwoPassSeparator(networks, options, wiener_win_len, matrix)
     config = network.config
     return Separator(
         network,

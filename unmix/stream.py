@@ -63,7 +63,7 @@ class Stream:
                 f"the stream has {channels} channels; expected 1 or 2, so separate "
                 "more of them in pairs"
             )
-        config, wiener = self._network.config, self._network.options
+        config = self._network.config
         self.sources, self.sample_rate = separator.sources, separator.sample_rate
         self.window_samples, self.hop_samples = (
             config.window_samples,
@@ -71,7 +71,7 @@ class Stream:
         )
         self.channels, self._half = channels, config.window_samples // 2
         # Frames in a window of the filter; without the filter, one.
-        self._together = wiener.wiener_win_len if wiener.niter else None
+        self._together = self._network.window if self._network.options.niter else None
         waiting = (self._together or 1) * config.hop_samples
         self.latency_samples = self.window_samples + waiting
         self._states = [stack.initial_state(1) for stack in self._network.stacks]
@@ -242,7 +242,7 @@ def _network(separator: Separator) -> TwoPassSeparator:
             "the networks have two directions, of which one begins at the end of the "
             "sound; a stream needs networks trained with model.bidirectional=false"
         )
-    if network.options.niter and not network.options.wiener_win_len:
+    if network.options.niter and not network.window:
         raise SeparationError(
             "the filter takes the whole sound, which a stream never has; set niter=0, "
             "or wiener_win_len to a number of frames"

@@ -11,7 +11,8 @@ from common.signal.stft import Stft, stft
 from common.training.averages import Averages
 from common.training.logs import read_scalars
 from unmix import separate, weights
-from unmix.filtering.two_pass import TwoPassSeparator, WienerOptions
+from unmix.filtering.numpy_wiener import Options
+from unmix.filtering.two_pass import TwoPassSeparator
 from unmix.model import OpenUnmix
 from unmix.train import build
 
@@ -23,7 +24,7 @@ def noise(*shape):
 
 def magnitudes(networks, mixture):
     """Magnitudes [targets, channels, frames, bins] that separation filters."""
-    separator = TwoPassSeparator(networks, WienerOptions(niter=0))
+    separator = TwoPassSeparator(networks, Options(niter=0))
     params = Stft(
         networks["vocals"].config.window_samples, separator.config.hop_samples
     )
@@ -44,7 +45,7 @@ def test_a_run_with_every_tool_resumes_to_the_bit_and_separates_as_trained(
     networks = weights.load(config.output, checkpoint="latest")
     assert networks["vocals"].precision == "bfloat16"
     mixture = noise(2, 3000)
-    spectra = tf.abs(TwoPassSeparator(networks, WienerOptions())._spectra(mixture))
+    spectra = tf.abs(TwoPassSeparator(networks, Options())._spectra(mixture))
     validated = straight.network(spectra[tf.newaxis])[0].numpy()
     single = OpenUnmix(config.model)
     single.set_weights(straight.network.get_weights())

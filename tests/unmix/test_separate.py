@@ -13,7 +13,8 @@ import unmix
 from common import audio
 from common.separation.separator import SeparationError
 from unmix import separate, umx_command, weights
-from unmix.filtering.two_pass import TwoPassSeparator, WienerOptions
+from unmix.filtering.numpy_wiener import Options
+from unmix.filtering.two_pass import TwoPassSeparator
 
 MODEL = Path(__file__).resolve().parents[1] / "golden" / "unmix" / "estimates"
 MONO = MODEL.parent / "original_micro_mono"
@@ -126,7 +127,7 @@ def test_silence_stays_silence(separator):
 
 @pytest.mark.one_lane
 def test_a_mono_network_takes_equal_and_different_channels():
-    network = TwoPassSeparator(weights.load(MONO), WienerOptions(residual=True))
+    network = TwoPassSeparator(weights.load(MONO), Options(residual=True))
     sound = np.random.default_rng(3).standard_normal([1, 2, 2000]).astype(np.float32)
     equal = np.repeat(sound[:, :1], 2, axis=1)
     one = network(equal[:, :1])

@@ -1,29 +1,43 @@
-"""The Wiener filter of :mod:`.wiener` in numpy, for use without TensorFlow.
+"""The Wiener filter of :mod:`.wiener` in numpy, without TensorFlow, and its options.
 
 Bins are independent, so a few are filtered at a time to save memory.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+WINDOW_FRAMES = 300
+"""Frames in a window of the filter, as in the original."""
 SLOPE = 15.0
+"""Steepness of the compression of masks."""
 SCALE = 10.0
+"""Largest magnitude of the mixture in the iterations."""
 EPS = 1e-10
+"""Energy of the noise in the model of the iterations."""
 BINS_AT_ONCE = 128
 
 
-class Options(NamedTuple):
-    """Options of the filter, as in :func:`unmix.filtering.wiener.wiener`.
+@dataclass(frozen=True)
+class Options:
+    """Options of the filter.
 
     Attributes:
-        niter: Iterations of expectation maximisation.
+        niter: Iterations of expectation maximisation, 0 for the first estimates.
         softmask: Start from ratio masks instead of the phase of the mixture.
-        residual: Add the mixture minus the targets as one more source.
-        alpha: Exponent of the ratio masks.
-        logit: Centre of their compression, None for none.
+        residual: Add a last target, the mixture minus the first estimates.
+        alpha: Exponent of the magnitudes in the masks; the original had it up to
+            version 1.0. Only with ``softmask``.
+        logit: Mask value that is mapped to one half; higher and lower values are pushed
+            towards 1 and 0 by 1 / (1 + exp(-15 (mask - logit))), as in the original of
+            April 2019; None or 0 leaves the masks. Only with ``softmask``.
+
+    Raises:
+        ValueError: There are fewer than no iterations, or masks are shaped that are not
+            used.
     """
 
     niter: int = 1
@@ -31,6 +45,18 @@ class Options(NamedTuple):
     residual: bool = False
     alpha: float = 1.0
     logit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.niter < 0:
+            raise ValueError(
+                f"niter is {self.niter}; expected the number of iterations, 0 for none"
+            )
+        if not self.softmask and (self.alpha != 1.0 or self.logit):
+            raise ValueError(
+                f"alpha={self.alpha} and logit={self.logit} shape the masks of "
+                "softmask, which is off; set softmask, or leave alpha at 1 and logit "
+                "at none"
+            )
 
 
 class _Spatial(NamedTuple):
@@ -129,25 +155,3 @@ def _solved(model: _Spatial, x: np.ndarray, noise: float) -> np.ndarray:
 def _across(cross: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Multiply both channels by the covariance of the other."""
     return np.stack([cross * x[1], cross.conj() * x[0]], axis=-3)
-
-
-def check_options(
-    niter: int, softmask: bool, alpha: float, logit: float | None
-) -> None:
-    """Refuse options of the filter that are out of range or have no effect.
-
-    Raises:
-        ValueError: There are fewer than no iterations, or masks are shaped that are not
-            used.
-
-    >>> check_options(1, True, 2.0, None)
-    """
-    if niter < 0:
-        raise ValueError(
-            f"niter is {niter}; expected the number of iterations, 0 for none"
-        )
-    if not softmask and (alpha != 1.0 or logit):
-        raise ValueError(
-            f"alpha={alpha} and logit={logit} shape the masks of softmask, which is "
-            "off; set softmask, or leave alpha at 1 and logit at none"
-        )

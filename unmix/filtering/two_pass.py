@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar, final
 
 import numpy as np
@@ -21,9 +20,11 @@ import tensorflow as tf
 from common.layers.lstm_training import State
 from common.layers.recurrent import RecurrentStack
 from common.separation.separator import graph
-from common.signal.framing import COVERED
+from common.signal.framing import COVERED, Stft
+from common.signal.framing import window as analysis_window
 from unmix.config import Network
 from unmix.filtering.ending import steady_ending
+from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options
 from unmix.filtering.wiener import wiener
 from unmix.model import Folded, OpenUnmix, folded
 
@@ -31,27 +32,6 @@ CHUNK_FRAMES = 256
 """Frames of a chunk of the first pass; a constant, so that it compiles once."""
 THREADS = min(8, os.cpu_count() or 1)
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class WienerOptions:
-    """Options of the Wiener filter, see :func:`unmix.filtering.wiener.wiener`.
-
-    Attributes:
-        niter: Iterations of expectation maximisation.
-        softmask: Start from ratio masks instead of the phase of the mixture.
-        residual: Add the mixture minus the targets as one more source.
-        wiener_win_len: Frames in a window of the filter, None for all.
-        alpha: Exponent of the ratio masks.
-        logit: Centre of their compression, None for none.
-    """
-
-    niter: int = 1
-    softmask: bool = False
-    residual: bool = False
-    wiener_win_len: int | None = 300
-    alpha: float = 1.0
-    logit: float | None = None
 
 
 Tell = Callable[[float], object]
@@ -107,6 +87,7 @@ class TwoPassSeparator:
     Args:
         networks: Trained networks of one shape, by target.
         options: Options of the filter.
+        window: Frames in a window of the filter, None for all.
         sums: Matrix from targets, and a residual if any, to the returned sources
             [sources, targets]; None returns the targets themselves.
 
@@ -123,12 +104,13 @@ class TwoPassSeparator:
     def __init__(
         self,
         networks: Mapping[str, OpenUnmix],
-        options: WienerOptions,
+        options: Options,
+        window: int | None = WINDOW_FRAMES,
         sums: np.ndarray | None = None,
     ) -> None:
         models = list(networks.values())
         self.config: Network = models[0].config
-        self.options = options
+        self.options, self.window = options, window
         self.stacks: list[RecurrentStack] = [model.lstm for model in models]
         # Folding would round other factors to half precision than training does.
         self.unfolded = models if models[0].precision != "float32" else []
@@ -139,7 +121,8 @@ class TwoPassSeparator:
         identity = np.array_equal(matrix, np.eye(count))
         self.sums = None if identity else tf.constant(matrix, tf.float32)
         self.sources = len(matrix)
-        self.hann = _hann(self.config.window_samples)
+        params = Stft(self.config.window_samples, self.config.hop_samples)
+        self.hann = analysis_window(params).astype(np.float32)
         self._tell: Tell | None = None
         self._steps = Steps(None, 0, 1)
         self.encode = graph(self._encoded)
@@ -199,7 +182,7 @@ class TwoPassSeparator:
         Windows run one at a time, because the filter uses all cores and most of the
         memory.
         """
-        hop, window = self.config.hop_samples, self.options.wiener_win_len or frames
+        hop, window = self.config.hop_samples, self.window or frames
         windows, chunks = -(-frames // window), -(-frames // CHUNK_FRAMES)
         self._steps.count = windows + chunks + len(self.stacks)
         kept = self._first_pass(padded, frames)
@@ -319,16 +302,7 @@ class TwoPassSeparator:
 
     def _filtered(self, magnitudes: tf.Tensor, spectra: tf.Tensor) -> tf.Tensor:
         """Spectra of the targets [targets, 2, frames, bins]."""
-        options = self.options
-        return wiener(
-            magnitudes,
-            spectra,
-            options.niter,
-            options.softmask,
-            options.residual,
-            options.alpha,
-            options.logit,
-        )
+        return wiener(magnitudes, spectra, self.options)
 
     def _summed(self, estimates: tf.Tensor) -> tf.Tensor:
         """Sources, of which each is a sum of targets."""
@@ -364,11 +338,6 @@ def _reflected(mixture: np.ndarray, half: int) -> np.ndarray:
     missing = max(0, half + 1 - mixture.shape[-1])
     longer = np.pad(mixture, [(0, 0), (0, missing)])
     return np.pad(longer, [(0, 0), (half, half)], mode="reflect")
-
-
-def _hann(size: int) -> np.ndarray:
-    phase = 2 * np.pi * np.arange(size) / size
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
 
 
 def _squared_window_sum(

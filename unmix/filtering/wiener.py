@@ -15,14 +15,13 @@ multi-channel music recordings, ICASSP 2015.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from unmix.filtering.numpy_wiener import check_options
+from unmix.filtering.numpy_wiener import EPS, SCALE, SLOPE, WINDOW_FRAMES, Options
 
-# Steepness of the compression of masks in [3].
-SLOPE = 15.0
+DEFAULT = Options()
 
 
 class Planes(NamedTuple):
@@ -63,17 +62,8 @@ class SpatialModel(NamedTuple):
     cross: Planes
 
 
-def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
-    magnitudes: tf.Tensor,
-    mixture: tf.Tensor,
-    niter: int = 1,
-    softmask: bool = False,
-    residual: bool = False,
-    alpha: float = 1.0,
-    logit: float | None = None,
-    *,
-    scale_factor: float = 10.0,
-    eps: float = 1e-10,
+def wiener(
+    magnitudes: tf.Tensor, mixture: tf.Tensor, options: Options = DEFAULT
 ) -> tf.Tensor:
     r"""Separate a mixture with the magnitudes of its targets.
 
@@ -95,17 +85,7 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
         magnitudes: float [..., targets, channels or 1, frames, bins], not negative.
         mixture: complex64 or complex128 [..., channels, frames, bins] of one or two
             channels.
-        niter: Iterations of expectation maximisation, 0 for the first estimates.
-        softmask: Start from ratio masks, rather than from the magnitudes with the phase
-            of the mixture.
-        residual: Add a last target, the mixture minus the first estimates.
-        alpha: Exponent of the magnitudes in the masks; the original had it up to
-            version 1.0. Only with ``softmask``.
-        logit: Mask value that is mapped to one half; higher and lower values are pushed
-            towards 1 and 0 by 1 / (1 + exp(-15 (mask - logit))) of [3], as in the
-            original of April 2019; None or 0 leaves the masks. Only with ``softmask``.
-        scale_factor: Largest magnitude of the mixture in the iterations.
-        eps: Energy of the noise in the model of the iterations.
+        options: Options of the filter; the compression of masks is that of [3].
 
     Returns:
         Spectrograms [..., targets (+ 1), channels, frames, bins], of the type of the
@@ -113,26 +93,27 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
         masks in bins where a target is not zero.
 
     Raises:
-        ValueError: The shapes or the options are inconsistent.
+        ValueError: The shapes are inconsistent.
 
     >>> mixture = tf.constant([[[3.0 + 4.0j]]], tf.complex64)
-    >>> estimates = wiener(tf.constant([[[[2.0]]]]), mixture, niter=0, residual=True)
+    >>> estimates = wiener(
+    ...     tf.constant([[[[2.0]]]]), mixture, Options(niter=0, residual=True)
+    ... )
     >>> [f"{each:.2f}" for each in estimates.numpy().ravel()]
     ['1.20+1.60j', '1.80+2.40j']
     """
     magnitudes, mixture = map(tf.convert_to_tensor, (magnitudes, mixture))
     _check_shapes(magnitudes, mixture)
-    check_options(niter, softmask, alpha, logit)
     if magnitudes.shape[-3] != mixture.shape[-3]:
         magnitudes = tf.repeat(magnitudes, mixture.shape[-3], axis=-3)
     x = Planes(*(tf.cast(f(mixture), tf.float64) for f in (tf.math.real, tf.math.imag)))
-    if softmask:
-        first = _ratio_masks(magnitudes, x, alpha, logit, eps)
+    if options.softmask:
+        first = _ratio_masks(magnitudes, x, options)
     else:
         first = _mixture_phase(magnitudes, x)
-    if residual:
+    if options.residual:
         first = _append_residual(first)
-    y = _planes(first) if niter == 0 else _maximise(first, x, niter, scale_factor, eps)
+    y = _maximise(first, x, options.niter) if options.niter else _planes(first)
     part = tf.float32 if mixture.dtype == tf.complex64 else tf.float64
     return tf.complex(tf.cast(y.real, part), tf.cast(y.imag, part))
 
@@ -140,8 +121,8 @@ def wiener(  # noqa: PLR0913 (each is one independent choice of the caller)
 def windowed(
     magnitudes: tf.Tensor,
     mixture: tf.Tensor,
-    window_frames: int | None = 300,
-    **options: Any,
+    window_frames: int = WINDOW_FRAMES,
+    options: Options = DEFAULT,
 ) -> tf.Tensor:
     """Apply :func:`wiener` separately to windows of a spectrogram.
 
@@ -151,31 +132,23 @@ def windowed(
     Args:
         magnitudes: float [..., targets, channels or 1, frames, bins].
         mixture: complex [..., channels, frames, bins].
-        window_frames: Length of the windows, of which the last may be shorter; None:
-            one window.
-        options: Options of :func:`wiener`.
+        window_frames: Length of the windows, of which the last may be shorter.
+        options: Options of the filter.
 
     Returns:
         Spectrograms [..., targets (+ 1), channels, frames, bins].
 
     Raises:
-        ValueError: The window has no frames, or as :func:`wiener`.
+        ValueError: The shapes are inconsistent.
 
     >>> sound = tf.complex(tf.random.stateless_normal([2, 7, 3], [1, 2]), 0.0)
     >>> windowed(tf.abs(sound)[tf.newaxis], sound, window_frames=4).shape.as_list()
     [1, 2, 7, 3]
     """
-    if window_frames is None:
-        return wiener(magnitudes, mixture, **options)
-    if window_frames < 1:
-        raise ValueError(
-            f"window_frames is {window_frames}; expected at least 1, or None to "
-            "filter the whole at once"
-        )
     magnitudes, mixture = map(tf.convert_to_tensor, (magnitudes, mixture))
     length = min(window_frames, mixture.shape[-2] or window_frames)
     estimates = wiener(
-        _split_windows(magnitudes, length), _split_windows(mixture, length), **options
+        _split_windows(magnitudes, length), _split_windows(mixture, length), options
     )
     joined = _join_windows(estimates)[..., : tf.shape(mixture)[-2], :]
     shape = [*estimates.shape[1:-2], *mixture.shape[-2:]]
@@ -192,16 +165,14 @@ def _mixture_phase(magnitudes: tf.Tensor, x: Planes) -> FirstEstimates:
     return FirstEstimates(tf.cast(magnitudes, tf.float64), carrier, None, total)
 
 
-def _ratio_masks(
-    magnitudes: tf.Tensor, x: Planes, alpha: float, logit: float | None, eps: float
-) -> FirstEstimates:
+def _ratio_masks(magnitudes: tf.Tensor, x: Planes, options: Options) -> FirstEstimates:
     """Multiply the mixture by the ratio mask of each target."""
     gains = tf.cast(magnitudes, tf.float64)
-    if alpha != 1.0:
-        gains = tf.pow(gains, alpha)
-    gains /= eps + tf.reduce_sum(gains, axis=-4, keepdims=True)
-    if logit:
-        gains = tf.sigmoid(SLOPE * (gains - logit))
+    if options.alpha != 1.0:
+        gains = tf.pow(gains, options.alpha)
+    gains /= EPS + tf.reduce_sum(gains, axis=-4, keepdims=True)
+    if options.logit:
+        gains = tf.sigmoid(SLOPE * (gains - options.logit))
     return FirstEstimates(gains, x, _power(x), tf.ones_like(x.real))
 
 
@@ -212,20 +183,18 @@ def _append_residual(first: FirstEstimates) -> FirstEstimates:
     return first._replace(gains=tf.concat([first.gains, rest], axis=-4))
 
 
-def _maximise(
-    first: FirstEstimates, x: Planes, niter: int, scale_factor: float, eps: float
-) -> Planes:
+def _maximise(first: FirstEstimates, x: Planes, niter: int) -> Planes:
     """Run the iterations of expectation maximisation.
 
     The original attenuates a loud mixture; more noise has the same effect.
     """
     loudest = tf.reduce_max(_power(x), axis=[-3, -2, -1])[..., tf.newaxis, tf.newaxis]
-    scale = tf.maximum(loudest / scale_factor**2, 1.0)
-    model = _model(*_first_moments(first), eps * scale)
-    y = _filter(model, x, eps**0.5 * scale[..., tf.newaxis])
+    scale = tf.maximum(loudest / SCALE**2, 1.0)
+    model = _model(*_first_moments(first), EPS * scale)
+    y = _filter(model, x, EPS**0.5 * scale[..., tf.newaxis])
     for _ in range(niter - 1):
-        model = _model(_power(y), _cross(y), eps * scale)
-        y = _filter(model, x, eps**0.5 * scale[..., tf.newaxis])
+        model = _model(_power(y), _cross(y), EPS * scale)
+        y = _filter(model, x, EPS**0.5 * scale[..., tf.newaxis])
     return y
 
 

@@ -25,5 +25,5 @@ def test_estimates_equal_those_of_tensorflow(options, channels):
     mixture[:, 2, :5] = 0.0
     magnitudes = random.gamma(0.5, 20.0, [3, channels, 9, 140]).astype(np.float32)
     actual = numpy_wiener.wiener(magnitudes, mixture, options)
-    expected = wiener(magnitudes, mixture, *options).numpy()
+    expected = wiener(magnitudes, mixture, options).numpy()
     np.testing.assert_allclose(actual, expected, atol=1e-6 * abs(expected).max())

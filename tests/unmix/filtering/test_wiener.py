@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from unmix.filtering import wiener as module
+from unmix.filtering.numpy_wiener import Options
 from unmix.filtering.wiener import _sum_frames, wiener, windowed
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "wiener.npz"
 CASES = [name for name in np.load(GOLDEN).files if name.startswith("y")]
 OPTIONS = [
-    {"niter": 0},
-    {"niter": 0, "softmask": True},
-    {"niter": 1},
-    {"niter": 1, "residual": True},
-    {"niter": 2, "softmask": True, "residual": True},
+    Options(niter=0),
+    Options(niter=0, softmask=True),
+    Options(niter=1),
+    Options(niter=1, residual=True),
+    Options(niter=2, softmask=True, residual=True),
 ]
-EVERY = pytest.mark.parametrize("options", OPTIONS, ids="-".join)
+EVERY = pytest.mark.parametrize("options", OPTIONS, ids=str)
 
 
 def sound(channels=2, targets=3, frames=20, bins=17, seed=0):
@@ -50,9 +52,7 @@ def test_numbers_of_the_original(case):
     estimates = wiener(
         tf.constant(golden[f"v{channels}"].transpose(3, 2, 0, 1)),
         tf.constant(x.transpose(2, 0, 1)),
-        niter,
-        bool(softmask),
-        bool(residual),
+        Options(niter, bool(softmask), bool(residual)),
     )
     expected = (np.moveaxis(golden[case], 3, -1) @ [1.0, 1j]).transpose(3, 2, 0, 1)
     assert estimates.dtype == tf.complex128
@@ -65,11 +65,11 @@ def test_numbers_of_the_original(case):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_silence_gives_zeros(options, channels):
     magnitudes, mixture = sound(channels)
-    silence = wiener(0.0 * magnitudes, 0.0 * mixture, **options)
+    silence = wiener(0.0 * magnitudes, 0.0 * mixture, options)
     np.testing.assert_array_equal(silence, np.zeros_like(silence))
     gaps = np.ones([20, 17], np.float32)
     gaps[5:9] = gaps[:, 3] = 0.0
-    estimates = wiener(magnitudes * gaps, mixture * gaps, **options).numpy()
+    estimates = wiener(magnitudes * gaps, mixture * gaps, options).numpy()
     np.testing.assert_array_equal(estimates * (1.0 - gaps), np.zeros_like(estimates))
 
 
@@ -78,9 +78,9 @@ def test_compiled_equals_eager(channels):
     for options in OPTIONS[channels::2]:
         magnitudes, mixture = sound(channels)
         compiled = tf.function(wiener, jit_compile=True)
-        actual = compiled(magnitudes, mixture, **options)
+        actual = compiled(magnitudes, mixture, options)
         assert actual.dtype == tf.complex64
-        close(actual, wiener(magnitudes, mixture, **options), 1e-6)
+        close(actual, wiener(magnitudes, mixture, options), 1e-6)
 
 
 @EVERY
@@ -90,12 +90,12 @@ def test_frames_of_zeros_at_the_end_change_nothing(options):
         tf.pad(each, [[0, 0]] * (each.ndim - 2) + [[0, 13], [0, 0]])
         for each in (magnitudes, mixture)
     ]
-    estimates = wiener(*longer, **options)
-    close(estimates[..., :20, :], wiener(magnitudes, mixture, **options), 1e-6)
+    estimates = wiener(*longer, options)
+    close(estimates[..., :20, :], wiener(magnitudes, mixture, options), 1e-6)
     assert not estimates.numpy()[..., 20:, :].any()
 
 
-def test_channels_that_are_all_the_same():
+def test_channels_that_are_all_the_same(monkeypatch):
     # With a mono model every matrix has rank one but for the noise, and loud sounds
     # leave float32 no digit of the determinant.
     magnitudes, mixture = sound(channels=1, targets=2, frames=400, bins=33)
@@ -105,19 +105,21 @@ def test_channels_that_are_all_the_same():
         assert stereo.shape == (2, 2, 400, 33)
         close(stereo[:, 0], stereo[:, 1], 1e-6)
         # A direction counts once, so the noise of the model is half as strong.
-        mono = wiener(level * magnitudes, level * mixture, eps=0.25e-10)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "EPS", 0.25e-10)
+            mono = wiener(level * magnitudes, level * mixture)
         close(stereo[:, :1], mono, 1e-5)
     # Far above the mixture, where nothing but rounding is left of the determinant.
-    assert np.isfinite(wiener(1e6 * magnitudes, both, niter=2)).all()
+    assert np.isfinite(wiener(1e6 * magnitudes, both, Options(niter=2))).all()
 
 
 def test_what_sums_to_the_mixture():
     magnitudes, mixture = sound()
-    shares = wiener(magnitudes, mixture, niter=0, softmask=True)
+    shares = wiener(magnitudes, mixture, Options(niter=0, softmask=True))
     close(tf.reduce_sum(shares, 0), mixture, 1e-6)
     for softmask in (False, True):
-        plain = wiener(magnitudes, mixture, 0, softmask)
-        more = wiener(magnitudes, mixture, 0, softmask, residual=True)
+        plain = wiener(magnitudes, mixture, Options(0, softmask))
+        more = wiener(magnitudes, mixture, Options(0, softmask, residual=True))
         close(more[:-1], plain, 1e-7)
         rest = mixture - tf.reduce_sum(plain, 0)
         np.testing.assert_allclose(more[-1], rest, atol=1e-5)
@@ -125,7 +127,7 @@ def test_what_sums_to_the_mixture():
 
 def test_first_estimates_have_the_magnitudes_given_and_the_phase_of_the_mixture():
     magnitudes, mixture = sound()
-    estimates = wiener(magnitudes, mixture, niter=0)
+    estimates = wiener(magnitudes, mixture, Options(niter=0))
     close(tf.abs(estimates), magnitudes, 1e-6)
     turned = (estimates * tf.math.conj(mixture)).numpy()
     close(turned.imag + np.abs(turned), np.abs(turned), 1e-6)
@@ -137,7 +139,9 @@ def test_iterations_find_the_directions():
     true = np.array([[1.0, 0.2], [0.3, 1.0]])[..., np.newaxis, np.newaxis] * parts
     noisy = np.abs(true) * random.uniform(0.6, 1.4, true.shape)
     error = [
-        np.square(np.abs(wiener(noisy, tf.constant(true.sum(0)), n) - true)).sum()
+        np.square(
+            np.abs(wiener(noisy, tf.constant(true.sum(0)), Options(n)) - true)
+        ).sum()
         for n in (0, 1, 2)
     ]
     assert error[1] < 0.4 * error[0]
@@ -148,36 +152,37 @@ def test_alpha_and_logit_shape_the_masks():
     magnitudes, mixture = sound()
     v, x = magnitudes.numpy().astype(np.float64), mixture.numpy()
     shares = v**2 / (v**2).sum(0)
-    squared = wiener(magnitudes, mixture, 0, True, alpha=2.0)
+    squared = wiener(magnitudes, mixture, Options(0, True, alpha=2.0))
     close(squared, shares * x, 1e-6)
-    drawn = wiener(magnitudes, mixture, 0, True, alpha=2.0, logit=0.4)
+    drawn = wiener(magnitudes, mixture, Options(0, True, alpha=2.0, logit=0.4))
     close(drawn, x / (1.0 + np.exp(-15.0 * (shares - 0.4))), 1e-6)
-    zero = wiener(magnitudes, mixture, 0, True, alpha=2.0, logit=0.0)
+    zero = wiener(magnitudes, mixture, Options(0, True, alpha=2.0, logit=0.0))
     np.testing.assert_array_equal(zero, squared)
     with pytest.raises(ValueError, match=r"alpha=2\.0 and logit=None .*softmask"):
-        wiener(magnitudes, mixture, alpha=2.0)
+        Options(alpha=2.0)
     with pytest.raises(ValueError, match=r"logit=0\.4 .*softmask"):
-        wiener(magnitudes, mixture, logit=0.4)
+        Options(logit=0.4)
 
 
 def test_a_mask_for_both_channels():
     magnitudes, mixture = sound()
-    one = wiener(magnitudes[:, :1], mixture, residual=True)
-    both = wiener(tf.repeat(magnitudes[:, :1], 2, axis=1), mixture, residual=True)
+    one = wiener(magnitudes[:, :1], mixture, Options(residual=True))
+    both = wiener(
+        tf.repeat(magnitudes[:, :1], 2, axis=1), mixture, Options(residual=True)
+    )
     np.testing.assert_array_equal(one, both)
 
 
 @EVERY
-@pytest.mark.parametrize("length", [8, 20, 64, None])
+@pytest.mark.parametrize("length", [8, 20, 64])
 def test_windows_are_filtered_each_by_itself(options, length):
     magnitudes, mixture = sound()
-    estimates = windowed(magnitudes, mixture, length, **options)
-    step = length or 20
+    estimates = windowed(magnitudes, mixture, length, options)
     parts = [
         wiener(
-            magnitudes[..., i : i + step, :], mixture[..., i : i + step, :], **options
+            magnitudes[..., i : i + length, :], mixture[..., i : i + length, :], options
         )
-        for i in range(0, 20, step)
+        for i in range(0, 20, length)
     ]
     close(estimates, tf.concat(parts, axis=-2), 1e-6)
 
@@ -205,7 +210,7 @@ def test_gradients_reach_the_magnitudes(softmask):
     magnitudes, mixture = tf.cast(magnitudes, tf.float64) * gap, mixture * gap
 
     def loss(v):
-        estimates = wiener(v, mixture, 1, softmask, True)
+        estimates = wiener(v, mixture, Options(1, softmask, True))
         return tf.reduce_sum(tf.square(tf.abs(estimates[:2] - mixture + 1.0)))
 
     with tf.GradientTape() as tape:
@@ -231,9 +236,7 @@ def test_shapes_that_do_not_go_together():
         with pytest.raises(ValueError, match=words):
             wiener(v, x)
     with pytest.raises(ValueError, match="niter is -1"):
-        wiener(magnitudes, mixture, niter=-1)
-    with pytest.raises(ValueError, match="window_frames is 0"):
-        windowed(magnitudes, mixture, 0)
+        Options(niter=-1)
 
 
 def test_windows_have_300_frames_as_in_the_original():

@@ -13,7 +13,6 @@ References:
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
 import zipfile
@@ -29,8 +28,6 @@ from common.corpora import reading, sound_files, waveforms
 from common.corpora.track import CorpusError, Track
 from common.download import DownloadError
 from common.files import replacing_folder, user_path
-
-LOG = logging.getLogger(__name__)
 
 SOURCES = ("vocals", "drums", "bass", "other")
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
@@ -231,13 +228,9 @@ def _held_out(folder: Path, names: Sequence[str], split: str) -> list[str]:
             )
         _, valid = reading.divide(names, OTHER_SHARE)
         if split == "valid":
-            LOG.warning(
-                "%s holds none of MUSDB18's validation tracks: holding out %d of its "
-                "%d tracks: %s",
-                folder,
-                len(valid),
-                len(names),
-                ", ".join(valid),
+            reading.warn_once(
+                f"{folder} holds none of MUSDB18's validation tracks: holding out "
+                f"{len(valid)} of its {len(names)} tracks: {', '.join(valid)}"
             )
     chosen = [name for name in names if (name in valid) == (split == "valid")]
     if not chosen:

@@ -286,14 +286,14 @@ def _report_losses(losses: Sequence[_Loss], tracks: int, allow_cut: bool) -> Non
                 "out; in a training allow_cut=true cuts it."
             )
     worst = max(losses, key=lambda loss: loss.seconds)
-    _warn_once(
+    warn_once(
         f"{len(losses)} of {tracks} tracks are cut to their shortest sound; the "
         f"worst is {worst}"
     )
 
 
 @functools.cache
-def _warn_once(sentence: str) -> None:
+def warn_once(sentence: str) -> None:
     """Warn only once, because a process may read one corpus several times."""
     LOG.warning(sentence)
 

@@ -37,6 +37,9 @@ from unmix.openunmix import original_folder, xumx_file
 TOLERANCE = 1e-4
 """Largest difference of any two magnitudes, relative to the largest magnitude."""
 
+NOISE_FRAMES = 64
+"""Length of the noise for the comparison of networks."""
+
 Tensors = Mapping[str, np.ndarray]
 """Tensor by the original's name."""
 
@@ -130,48 +133,29 @@ def card_scores(summary: Mapping[str, Any]) -> list[Score]:
     return [Score("SDR", "dB", where, not summary["synthetic"], values)]
 
 
-def check(model: OpenUnmix, tensors: Tensors, frames: int = 64) -> float:
-    """Compare a network with its reference in numpy and float64.
+def check(models: Mapping[str, OpenUnmix], tensors: Mapping[str, Tensors]) -> float:
+    """Compare networks with their reference in numpy and float64.
 
     Args:
-        model: The network.
-        tensors: Its tensors by the original's names.
-        frames: Length of the noise for the comparison.
+        models: Networks of one shape by target; bridged ones need all others.
+        tensors: Their tensors by the original's names, by target.
 
     Returns:
-        Largest difference of the magnitudes, relative to the largest magnitude, of both
-        the network for training and the one for separation.
+        Largest difference of the magnitudes, relative to the largest magnitude, of the
+        networks for training and, unless they are bridged, of those for separation.
 
     Raises:
         CheckpointError: It is above 1e-4.
     """
-    magnitude = _noise(model, frames)
-    expected = reference_estimate(tensors, magnitude)
+    networks = [*models.values()]
+    magnitude, bridged = _noise(networks[0]), networks[0].config.bridged
+    double = [tensors[target] for target in models]
+    expected = reference_estimates(double, magnitude, bridged)
     batch = tf.constant(magnitude[np.newaxis])
-    outputs = model(batch)[0].numpy(), folded_estimate(model, magnitude)
+    outputs = [np.stack([each[0].numpy() for each in estimates(networks, batch)])]
+    if not bridged:
+        outputs.append(np.stack([folded_estimate(n, magnitude) for n in networks]))
     return _compared(outputs, expected)
-
-
-def check_bridged(
-    models: Mapping[str, OpenUnmix], tensors: Mapping[str, Tensors], frames: int = 64
-) -> float:
-    """Compare the networks of all targets of X-UMX with the same in float64.
-
-    Args:
-        models: Network of every target.
-        tensors: Their tensors by the names of Open-Unmix.
-        frames: Length of the noise that goes through both.
-
-    Returns:
-        Largest difference of the magnitudes, relative to the largest magnitude.
-
-    Raises:
-        CheckpointError: It is above 1e-4.
-    """
-    magnitude = _noise(next(iter(models.values())), frames)
-    expected = reference_estimates([tensors[t] for t in models], magnitude)
-    outputs = estimates([*models.values()], tf.constant(magnitude[np.newaxis]))
-    return _compared([np.stack([each[0].numpy() for each in outputs])], expected)
 
 
 def _compared(outputs: Sequence[np.ndarray], expected: np.ndarray) -> float:
@@ -207,42 +191,29 @@ def folded_estimate(model: OpenUnmix, magnitude: np.ndarray) -> np.ndarray:
     return mask.reshape(frames, channels, bins).transpose(1, 0, 2) * magnitude
 
 
-def reference_estimate(tensors: Tensors, magnitude: np.ndarray) -> np.ndarray:
+def reference_estimates(
+    tensors: Sequence[Tensors], magnitude: np.ndarray, bridged: bool
+) -> np.ndarray:
     """Estimate by numpy in float64 from the original's tensors, as a slow reference.
 
     Args:
-        tensors: Weights with the names and shapes of the original.
+        tensors: Weights of each target with the names and shapes of the original.
         magnitude: Magnitude of the mixture [channels, frames, bins].
-
-    Returns:
-        Magnitude of the target, of the same shape.
-    """
-    double = _double(tensors)
-    encoded = _encoded(double, magnitude)
-    rows = np.concatenate([encoded, _recurrent(double, encoded)], axis=1)
-    return _masked(double, rows, magnitude)
-
-
-def reference_estimates(
-    tensors: Sequence[Tensors], magnitude: np.ndarray
-) -> np.ndarray:
-    """Estimate all targets of X-UMX by numpy in float64.
-
-    Args:
-        tensors: Weights of every target with the names and shapes of Open-Unmix.
-        magnitude: Magnitude of the mixture [channels, frames, bins].
+        bridged: Whether the networks share two means, as those of X-UMX.
 
     Returns:
         Magnitudes [targets, channels, frames, bins].
     """
     double = [_double(each) for each in tensors]
     encoded = [_encoded(each, magnitude) for each in double]
-    bridge = np.mean(encoded, axis=0)
+    inputs = [np.mean(encoded, axis=0)] * len(encoded) if bridged else encoded
     rows = [
-        np.concatenate([own, _recurrent(each, bridge)], axis=1)
-        for own, each in zip(encoded, double, strict=True)
+        np.concatenate([own, _recurrent(each, its_input)], axis=1)
+        for own, each, its_input in zip(encoded, double, inputs, strict=True)
     ]
-    return np.stack([_masked(each, np.mean(rows, 0), magnitude) for each in double])
+    rows = [np.mean(rows, axis=0)] * len(rows) if bridged else rows
+    pairs = zip(double, rows, strict=True)
+    return np.stack([_masked(each, row, magnitude) for each, row in pairs])
 
 
 def _double(tensors: Tensors) -> Tensors:
@@ -301,11 +272,11 @@ def _sigmoid(value: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * np.tanh(0.5 * value)
 
 
-def _noise(model: OpenUnmix, frames: int) -> np.ndarray:
+def _noise(model: OpenUnmix) -> np.ndarray:
     """Draw magnitudes with the mean and deviation of the network's statistics."""
     mean, scale = -model.input_mean.numpy(), np.abs(model.input_scale.numpy())
     deviation = 1.0 / np.maximum(scale, 1e-6)
-    shape = [model.config.channels, frames, model.bins]
+    shape = [model.config.channels, NOISE_FRAMES, model.bins]
     noise = np.abs(np.random.default_rng(0).standard_normal(shape))
     inputs = noise[..., : len(mean)] * deviation + np.maximum(mean, 0.0)
     noise[..., : len(mean)] = inputs
@@ -345,29 +316,26 @@ def _main(options: argparse.Namespace) -> int:
     for target, model in models.items():
         sys.stdout.write(f"{target}: {_description(model)}\n")
         if options.check and not bridged:
-            _print_check(options.source, target, model)
+            _print_check(options.source, {target: model})
     if options.check and bridged:
-        _print_bridged(options.source, models)
+        _print_check(options.source, models)
     if options.dest:
         export(models, options.dest)
         _print_export(options.dest, models)
     return 0
 
 
-def _print_check(source: str, target: str, model: OpenUnmix) -> None:
-    # In float32, so that only tensors matter, not the rounding of half precision.
-    set_precision(model, "float32")
-    difference = check(model, _source_tensors(source, target, model))
-    sys.stdout.write(f"{target}: largest difference {difference:.3g}\n")
-
-
-def _print_bridged(source: str, models: Mapping[str, OpenUnmix]) -> None:
-    for model in models.values():
+def _print_check(source: str, models: Mapping[str, OpenUnmix]) -> None:
+    """Check networks together, and print the largest difference."""
+    tensors = {}
+    for target, model in models.items():
+        # In float32, so that only tensors matter, not the rounding of half precision.
         set_precision(model, "float32")
-    tensors = {t: _source_tensors(source, t, model) for t, model in models.items()}
-    difference = check_bridged(models, tensors)
+        tensors[target] = _source_tensors(source, target, model)
+    bridged = ", bridged" if next(iter(models.values())).config.bridged else ""
     sys.stdout.write(
-        f"{', '.join(models)}, bridged: largest difference {difference:.3g}\n"
+        f"{', '.join(models)}{bridged}: largest difference "
+        f"{check(models, tensors):.3g}\n"
     )
 
 

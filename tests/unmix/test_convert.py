@@ -67,10 +67,11 @@ def test_export_is_what_the_original_writes(folder, tmp_path):
 
 @pytest.mark.one_lane
 def test_check_refuses_other_weights(folder):
-    model = weights.load(folder)["vocals"]
-    model.fc2.kernel.assign(1.01 * model.fc2.kernel)
+    models = weights.load(folder)
+    models["vocals"].fc2.kernel.assign(1.01 * models["vocals"].fc2.kernel)
+    tensors = {"vocals": torch_file.read(folder / "vocals.pth")}
     with pytest.raises(CheckpointError, match="was not restored"):
-        convert.check(model, torch_file.read(folder / "vocals.pth"))
+        convert.check(models, tensors)
 
 
 def test_export_writes_all_or_nothing(folder, tmp_path, monkeypatch):

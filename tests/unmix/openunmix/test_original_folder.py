@@ -40,7 +40,7 @@ def test_folder_of_the_original(folder):
     tensors = torch_file.read(folder / "vocals.pth")
     kernel = models["vocals"].lstm.cells[2][1].recurrent_kernel
     np.testing.assert_array_equal(kernel, tensors["lstm.weight_hh_l2_reverse"].T)
-    assert convert.check(models["vocals"], tensors) < 1e-5
+    assert convert.check(models, {"vocals": tensors}) < 1e-5
 
 
 def test_legacy_file_is_the_same(folder):

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusName
 from common.training.schedule import Schedule
 
-Target = str
-"""Name of a source, such as ``vocals``, and of the file that holds its weights."""
-
 Augmentation = Literal["gain", "channelswap", "force_stereo"]
 
-FOLDER_LAYOUTS = (
-    "aligned",
-    "sourcefolder",
-    "trackfolder_fix",
-    "trackfolder_var",
-    "unaligned",
-)
+FolderLayout = Literal[
+    "aligned", "sourcefolder", "trackfolder_fix", "trackfolder_var", "unaligned"
+]
 """Folder layouts of Open-Unmix for own data, with one target."""
+
+FOLDER_LAYOUTS = get_args(FolderLayout)
 
 
 @dataclass(frozen=True)
@@ -119,15 +114,8 @@ class UnmixConfig:
 
     model: Network = Network()
     train: Schedule = Schedule()
-    target: tuple[Target, ...] = ("vocals",)
-    dataset: Literal[
-        CorpusName,
-        "aligned",
-        "sourcefolder",
-        "trackfolder_fix",
-        "trackfolder_var",
-        "unaligned",
-    ] = "musdb"
+    target: tuple[str, ...] = ("vocals",)
+    dataset: Literal[CorpusName, FolderLayout] = "musdb"
     data_root: str | None = None
     miniature: bool = False
     is_wav: bool = False
@@ -250,10 +238,10 @@ def resolved(config: UnmixConfig) -> UnmixConfig:
     """
     is_corpus = config.dataset not in FOLDER_LAYOUTS
     if config.source_augmentations is None:
-        augmentations: tuple[Augmentation, ...] = ()
-        if is_corpus:
-            augmentations = ("gain", "channelswap")
-        config = replace(config, source_augmentations=augmentations)
+        augmentations: tuple[Augmentation, ...] = ("gain", "channelswap")
+        config = replace(
+            config, source_augmentations=augmentations if is_corpus else ()
+        )
     if config.random_track_mix is None:
         config = replace(config, random_track_mix=is_corpus)
     return config

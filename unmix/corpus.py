@@ -6,7 +6,7 @@ drawn for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,7 @@ from common.files import user_path
 from common.records.sound_bank import Sounds, open_sounds
 from common.synthetic import miniature
 from common.training.loop import say
-from unmix.config import UnmixConfig
-
-Layout = Callable[[UnmixConfig, Path, str], list[Track]]
+from unmix.config import FOLDER_LAYOUTS, UnmixConfig
 
 NEEDED = {
     "aligned": ("input_file", "output_file"),
@@ -142,9 +140,9 @@ def tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
     Raises:
         CorpusError: The split is empty or a track lacks a file.
     """
-    if config.dataset in LAYOUTS:
+    if config.dataset in FOLDER_LAYOUTS:
         with reading.cutting(config.allow_cut):
-            return LAYOUTS[config.dataset](config, folder, split)
+            return _folder_tracks(config, folder, split)
     options = Options(
         config.model.sample_rate, is_wav=config.is_wav, allow_cut=config.allow_cut
     )
@@ -181,7 +179,7 @@ def parts(
     Raises:
         ConfigError: The corpus has no such target.
     """
-    if config.dataset in LAYOUTS:
+    if config.dataset in FOLDER_LAYOUTS:
         return (target,)
     sums: dict[str, tuple[str, ...]] = {name: (name,) for name in sources}
     for name, summands in COMPOUND.items():
@@ -258,27 +256,23 @@ def _previews() -> Path:
     return musdb.find_root(folder)
 
 
-def _aligned(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
-    names = str(config.input_file), str(config.output_file)
-    return track_folders.aligned(folder, split, *names)
-
-
-def _sources(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
+def _folder_tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
+    """List the tracks of a split of one of the folder layouts."""
+    target_file = str(config.target_file)
+    if config.dataset == "aligned":
+        names = str(config.input_file), str(config.output_file)
+        return track_folders.aligned(folder, split, *names)
+    if config.dataset == "trackfolder_fix":
+        others = config.interferer_files
+        return track_folders.fixed(folder, split, target_file, others)
+    if config.dataset == "trackfolder_var":
+        silence = config.silence_missing
+        return track_folders.variable(folder, split, target_file, config.ext, silence)
     read = source_folders.unaligned
     if config.dataset == "sourcefolder":
         read = source_folders.tracks
-    names = (*config.interferer_dirs, _target_dir(config))
-    return read(folder, split, names, config.ext)
-
-
-def _fixed(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
-    target, others = str(config.target_file), config.interferer_files
-    return track_folders.fixed(folder, split, target, others)
-
-
-def _variable(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
-    target, silence = str(config.target_file), config.silence_missing
-    return track_folders.variable(folder, split, target, config.ext, silence)
+    sources = (*config.interferer_dirs, _target_dir(config))
+    return read(folder, split, sources, config.ext)
 
 
 def _long_enough(
@@ -337,7 +331,7 @@ def _rows(
 ) -> tuple[list[Slot], list[str]]:
     """Make slots whose rows are the tracks; the last one holds a stored mixture."""
     names, rows = list(tracks[0].sources), [list(track.sources) for track in tracks]
-    if config.dataset not in LAYOUTS:
+    if config.dataset not in FOLDER_LAYOUTS:
         # A missing source of a track is silent.
         names = list(dict.fromkeys(name for row in rows for name in row))
         rows = [names] * len(tracks)
@@ -398,12 +392,3 @@ def _class(name: str, balanced: bool) -> str:
     """Return the class of a sound, its first folder, if sampling is balanced."""
     below = name.split("/")[1:-1]
     return below[0] if balanced and below else ""
-
-
-LAYOUTS: Mapping[str, Layout] = {
-    "aligned": _aligned,
-    "sourcefolder": _sources,
-    "unaligned": _sources,
-    "trackfolder_fix": _fixed,
-    "trackfolder_var": _variable,
-}

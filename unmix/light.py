@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from common.separation.command import is_file
 from common.separation.exported import Exported, command, opened
 from common.separation.separator import Separator
 from common.signal.framing import Stft, window
@@ -174,26 +175,69 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def add_filter_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the filter that :func:`load` takes."""
+def add_filter_options(
+    parser: argparse.ArgumentParser,
+    niter: int = 1,
+    window: int | None = WINDOW_FRAMES,
+    window_help: str = "frames that are filtered at once (default: %(default)s)",
+) -> None:
+    """Add the options of :func:`load` for the filter.
+
+    Args:
+        parser: The parser.
+        niter: Default of ``--niter``.
+        window: Default of ``--wiener-win-len``.
+        window_help: Its help.
+    """
+    parser.set_defaults(named_input=[])
     add = parser.add_argument
-    add("--niter", type=int, default=1, help="iterations of the filter (default: 1)")
+    add(
+        "--niter",
+        type=int,
+        default=niter,
+        help="iterations of the filter (default: %(default)s)",
+    )
     add("--softmask", action="store_true", help="start from ratio masks")
     add(
         "--residual",
+        nargs="?",
+        const=True,
         default=False,
+        action=Residual,
         metavar="NAME",
         help="also write the rest of the mixture, under this name",
     )
     add(
         "--wiener-win-len",
         type=int,
-        default=WINDOW_FRAMES,
+        default=window,
         metavar="FRAMES",
-        help="frames that are filtered at once (default: %(default)s)",
+        help=window_help,
     )
     add("--alpha", type=float, default=1.0, help="exponent of the masks of --softmask")
     add("--logit", type=float, help="centre of the compression of these masks")
+
+
+class Residual(argparse.Action):
+    """Reads the name of the residual, if there is one, and passes on a file.
+
+    A word with a folder or a suffix is an input file. A parser with this action sets
+    the default of ``named_input`` to ``[]``.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | bool | Sequence[str] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the name in the namespace, or a file in ``named_input``."""
+        word = values if isinstance(values, str) else ""
+        names_file = is_file(word)
+        setattr(namespace, self.dest, True if names_file else values)
+        if names_file:
+            namespace.named_input = [*namespace.named_input, values]
 
 
 if __name__ == "__main__":

@@ -14,17 +14,16 @@ import numpy as np
 
 from common import memory
 from common.errors import exit_code
-from common.separation.command import add_checkpoint, command, is_file
+from common.separation.command import Names, add_checkpoint, command
 from common.separation.separator import SeparationError, Separator
 from common.weights.fingerprint import fingerprint
-from unmix import stream, weights
+from unmix import light, stream, weights
 from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options
 from unmix.filtering.two_pass import TwoPassSeparator
 from unmix.model import OpenUnmix
 
 SEGMENT_SECONDS = 56.0
 OVERLAP = 0.125
-RESIDUAL = "residual"
 WHOLES = (
     {"vocals", "drums", "bass", "other"},
     {"vocals", "accompaniment"},
@@ -102,7 +101,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     # The filter would turn a single target into the mixture: it needs the rest as well.
     rest = bool(residual) or (len(names) == 1 and niter > 0)
     if residual:
-        names.append(residual if isinstance(residual, str) else RESIDUAL)
+        names.append(residual if isinstance(residual, str) else light.RESIDUAL)
     matrix = _sums(names, len(networks) + rest, aggregate)
     options = Options(niter, softmask, rest, alpha, logit)
     network = TwoPassSeparator(networks, options, wiener_win_len, matrix)
@@ -196,53 +195,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def add_filter_options(
-    parser: argparse.ArgumentParser,
-    niter: int = 1,
-    window: int | None = WINDOW_FRAMES,
-    window_help: str = "frames that are filtered at once (default: %(default)s)",
-) -> None:
+def add_filter_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """Add the options of :func:`load` for the filter.
 
     Args:
         parser: The parser.
-        niter: Default of ``--niter``.
-        window: Default of ``--wiener-win-len``.
-        window_help: Its help.
+        **defaults: Of :func:`unmix.light.add_filter_options`.
     """
-    parser.set_defaults(named_input=[])
-    add = parser.add_argument
-    add(
-        "--niter",
-        type=int,
-        default=niter,
-        help="iterations of the filter (default: %(default)s)",
-    )
-    add("--softmask", action="store_true", help="start from ratio masks")
-    add(
-        "--residual",
-        nargs="?",
-        const=True,
-        default=False,
-        action=Residual,
-        metavar="NAME",
-        help="also write the rest of the mixture, under this name",
-    )
-    add(
-        "--wiener-win-len",
-        type=int,
-        default=window,
-        metavar="FRAMES",
-        help=window_help,
-    )
-    add(
+    light.add_filter_options(parser, **defaults)
+    parser.add_argument(
         "--aggregate",
         type=parse_sums,
         metavar="JSON",
         help='write sums, such as \'{"accompaniment": ["drums", "bass", "other"]}\'',
     )
-    add("--alpha", type=float, default=1.0, help="exponent of the masks of --softmask")
-    add("--logit", type=float, help="centre of the compression of these masks")
 
 
 def filter_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -270,28 +236,6 @@ def parse_sums(text: str) -> dict[str, list[str]]:
     return sources
 
 
-class Residual(argparse.Action):
-    """Reads the name of the residual, if there is one, and passes on a file.
-
-    A word with a folder or a suffix is an input file. A parser with this action sets
-    the default of ``named_input`` to ``[]``.
-    """
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | bool | Sequence[str] | None,
-        option_string: str | None = None,
-    ) -> None:
-        """Store the name in the namespace, or a file in ``named_input``."""
-        word = values if isinstance(values, str) else ""
-        names_file = is_file(word)
-        setattr(namespace, self.dest, True if names_file else values)
-        if names_file:
-            namespace.named_input = [*namespace.named_input, values]
-
-
 def _stream(argv: Sequence[str]) -> int:
     """Separate standard input to standard output; return the exit code."""
     parser = argparse.ArgumentParser(
@@ -304,6 +248,7 @@ def _stream(argv: Sequence[str]) -> int:
     add(
         "--targets",
         nargs="+",
+        action=Names,
         metavar="SOURCE,...",
         help="write these only, in this order (default: all)",
     )
@@ -314,8 +259,6 @@ def _stream(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.named_input:
         parser.error(f"--stream reads no file; leave out {options.named_input[0]}")
-    words = [word.split(",") for word in options.targets or ()]
-    options.targets = [name for word in words for name in word if name] or None
     return exit_code("separate", lambda: _run_stream(options))
 
 

@@ -26,7 +26,7 @@ PREFERRED = SEMI_SUPERVISED, SUPERVISED
 
 NEWEST = "newest"
 MODELS = Models("adversarial", f"{NEWEST}, a checkpoint of the original")
-BASE = ModelConfig().model_base_dir
+BASE = Path(ModelConfig().model_base_dir)
 CONFIG = "config.json"
 RECORD = "run.json"
 
@@ -146,24 +146,21 @@ def read_config(path: Path) -> AdversarialConfig:
     return load_config(AdversarialConfig, folder / CONFIG)
 
 
-def newest(base: str | Path = BASE) -> Path:
-    """Find the run that started or resumed last, by the records of the runs.
-
-    Args:
-        base: Folder of run folders.
+def newest() -> Path:
+    """Find the run below ``checkpoints`` that started or resumed last, by its record.
 
     Raises:
         CheckpointError: There is no run with a checkpoint.
     """
     times: dict[Path, str] = {}
-    for record in [*Path(base).glob(f"*/{RECORD}"), *Path(base).glob(f"*/*/{RECORD}")]:
+    for record in [*BASE.glob(f"*/{RECORD}"), *BASE.glob(f"*/*/{RECORD}")]:
         folder = record.parent
         if _is_trained(folder):
             run = folder.parent if folder.name in PREFERRED else folder
             times[run] = max(times.get(run, ""), _last_start(record))
     if not times:
         raise CheckpointError(
-            f"there is no run with a checkpoint below {Path(base).resolve()}; name "
+            f"there is no run with a checkpoint below {BASE.resolve()}; name "
             "another folder, or singing, which comes with the package, by "
             "--checkpoint, or train a network: python -m adversarial.train"
         )

@@ -30,7 +30,7 @@ UNPAIRED_TAGS = (
 CRITIC_TAGS = "disc_loss", "disc_real", "disc_fake", "wasserstein_dist", "grad_pen"
 """Tags of each critic, after its name: ``acc_disc_disc_loss``."""
 
-UNPAIRED = "mixtures", "accompaniments", "vocals", "epsilon"
+CRITIC_ENTRIES = "mixtures", "accompaniments", "vocals", "epsilon"
 """Entries of a batch that hold unpaired songs, one for each critic step."""
 
 
@@ -83,12 +83,16 @@ class SupervisedTraining(keras.Model):
     @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Take a step of the separator on paired songs."""
+        return self.update_means(self.separator_step(batch))
+
+    def separator_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Take a step of the separator; return the scalars of each example by tag."""
         gradients, scalars = accumulate(
             self.gradients_of, batch, self.config.train.accumulate
         )
         weights = self.network.trainable_variables
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        return self.update_means(scalars)
+        return scalars
 
     def gradients_of(
         self, batch: Mapping[str, tf.Tensor]
@@ -164,7 +168,7 @@ class SemiSupervisedTraining(SupervisedTraining):
             # their gradients within a graph of its own.
             step = tf.function(step, autograph=False)
         rounds = [
-            step({name: batch[name][:, number] for name in UNPAIRED})
+            step({name: batch[name][:, number] for name in CRITIC_ENTRIES})
             for number in range(self.settings.num_disc)
         ]
         scalars = {
@@ -229,19 +233,10 @@ class SemiSupervisedTraining(SupervisedTraining):
         scalars = {**values, "disc_loss": losses, "wasserstein_dist": distance}
         return gradients, scalars
 
-    def separator_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Take a step of the separator on paired and unpaired songs at once."""
-        gradients, scalars = accumulate(
-            self.gradients_of, batch, self.config.train.accumulate
-        )
-        weights = self.network.trainable_variables
-        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        return scalars
-
     def gradients_of(
         self, batch: Mapping[str, tf.Tensor]
     ) -> tuple[Gradients, dict[str, tf.Tensor]]:
-        """Compute the gradients of the separator on a batch, and scalars by tag."""
+        """Compute the gradients for paired and unpaired songs at once, and scalars."""
         settings, geometry = self.settings, self.geometry
         paired = mixture_images(batch["mixture"], settings, geometry)
         sources = source_images(batch["sources"], settings, geometry)

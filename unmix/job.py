@@ -68,7 +68,7 @@ def report(run: str, words: Words) -> Report:
     files = [
         ("Weights and configuration", model),
         ("Scores", f"{run}/evaluation/summary.md"),
-        ("The same, drawn", f"{run}/evaluation/scores.png"),
+        ("Box plot of the scores", f"{run}/evaluation/scores.png"),
     ]
     separate = f"python -m unmix.separate FILE --model {shlex.quote(model)}"
     commands = [

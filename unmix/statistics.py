@@ -46,10 +46,10 @@ class Moments:
         rows = rows.astype(np.float64, copy=False)
         mean = rows.mean(axis=0)
         total = self.count + len(rows)
-        apart = mean - self.mean
+        shift = mean - self.mean
         self.squares += np.square(rows - mean).sum(axis=0)
-        self.squares += np.square(apart) * (self.count * len(rows) / total)
-        self.mean += apart * (len(rows) / total)
+        self.squares += np.square(shift) * (self.count * len(rows) / total)
+        self.mean += shift * (len(rows) / total)
         self.count = total
 
     @property

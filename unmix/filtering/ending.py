@@ -15,7 +15,7 @@ def steady_ending(
     hop_samples: int,
     samples: int,
 ) -> None:
-    """Blend estimates into shares of the mixture where no window is large, in place.
+    """Blend estimates into the scaled mixture where no window is large, in place.
 
     With hops of half a window the last samples of a sound may lie at the very edge of
     the last frame. The inverse transform divides by the window there, which in the
@@ -41,12 +41,12 @@ def steady_ending(
     count = len(weights)
     if not count:
         return
-    known = slice(-len(hann) // 2, -count)
-    gains = np.einsum("sct,ct->sc", estimates[..., known], mixture[:, known])
-    power = np.square(mixture[:, known]).sum(-1)
+    before = slice(-len(hann) // 2, -count)
+    gains = np.einsum("sct,ct->sc", estimates[..., before], mixture[:, before])
+    power = np.square(mixture[:, before]).sum(-1)
     gains /= np.where(power > 0, power, 1.0)
-    shares = gains[..., np.newaxis] * mixture[:, -count:]
-    estimates[..., -count:] = weights * estimates[..., -count:] + (1 - weights) * shares
+    scaled = gains[..., np.newaxis] * mixture[:, -count:]
+    estimates[..., -count:] = weights * estimates[..., -count:] + (1 - weights) * scaled
 
 
 def _ending_weights(hann: np.ndarray, hop: int, after: int) -> np.ndarray:

@@ -34,12 +34,12 @@ THREADS = min(8, os.cpu_count() or 1)
 Item = TypeVar("Item")
 
 
-Tell = Callable[[float], object]
+Progress = Callable[[float], object]
 """Takes the fraction that is done."""
 
 
 class Steps:
-    """Counts the steps of one of several sounds.
+    """Reports the progress of the steps of one of several sounds.
 
     >>> steps = Steps(print, 1, 2)
     >>> steps.count = 2
@@ -49,15 +49,15 @@ class Steps:
     ['a', 'b']
     """
 
-    def __init__(self, tell: Tell | None, index: int, sounds: int) -> None:
-        self._tell, self._index, self._sounds = tell, index, sounds
+    def __init__(self, report: Progress | None, index: int, sounds: int) -> None:
+        self._report, self._index, self._sounds = report, index, sounds
         self._done, self.count = 0, 1
 
     def next(self) -> None:
-        """Tell that one more is done."""
+        """Report one more step as done."""
         self._done += 1
-        if self._tell:
-            self._tell((self._index + self._done / self.count) / self._sounds)
+        if self._report:
+            self._report((self._index + self._done / self.count) / self._sounds)
 
     def over(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pass on items, each of which is a step."""
@@ -123,7 +123,7 @@ class TwoPassSeparator:
         self.sources = len(matrix)
         params = Stft(self.config.window_samples, self.config.hop_samples)
         self.hann = analysis_window(params).astype(np.float32)
-        self._tell: Tell | None = None
+        self._report: Progress | None = None
         self._steps = Steps(None, 0, 1)
         self.encode = graph(self._encoded)
         self.step = graph(self._stepped)
@@ -135,9 +135,9 @@ class TwoPassSeparator:
         self._magnitude = graph(self._magnitudes, jit_compile=exact)
         self._filter = graph(self._filtered, jit_compile=True)
 
-    def watch(self, tell: Tell | None) -> None:
-        """Let a function take the fraction of each call that is done; None ends it."""
-        self._tell = tell
+    def watch(self, report: Progress | None) -> None:
+        """Report the fraction of each call that is done to a function, if any."""
+        self._report = report
 
     def __call__(self, mixture: np.ndarray) -> np.ndarray:
         """Separate float32 [batch, channels, samples] of one or two channels.
@@ -147,7 +147,7 @@ class TwoPassSeparator:
         """
         estimates = []
         for index, each in enumerate(mixture):
-            self._steps = Steps(self._tell, index, len(mixture))
+            self._steps = Steps(self._report, index, len(mixture))
             estimates.append(self._one_or_two(each))
         return estimates[0][np.newaxis] if len(estimates) == 1 else np.stack(estimates)
 
@@ -200,17 +200,17 @@ class TwoPassSeparator:
         def encode(start: int) -> np.ndarray:
             return self.encode(self._chunk(padded, start, CHUNK_FRAMES)).numpy()
 
-        def run(stack: RecurrentStack, share: np.ndarray) -> np.ndarray:
-            inputs = share if bridge is None else bridge
+        def run(stack: RecurrentStack, own: np.ndarray) -> np.ndarray:
+            inputs = own if bridge is None else bridge
             outputs = stack.infer(tf.constant(inputs[np.newaxis])).numpy()[0]
-            return np.concatenate([share, outputs], axis=1)
+            return np.concatenate([own, outputs], axis=1)
 
         with ThreadPoolExecutor(THREADS) as pool:
             chunks = pool.map(encode, range(0, frames, CHUNK_FRAMES))
             encoded = np.concatenate(list(self._steps.over(chunks)))[:frames]
-            shares = np.split(encoded, len(self.stacks), axis=1)
-            bridge = np.mean(shares, axis=0) if self.config.bridged else None
-            kept = list(self._steps.over(pool.map(run, self.stacks, shares)))
+            by_target = np.split(encoded, len(self.stacks), axis=1)
+            bridge = np.mean(by_target, axis=0) if self.config.bridged else None
+            kept = list(self._steps.over(pool.map(run, self.stacks, by_target)))
         return kept if bridge is None else [np.mean(kept, axis=0)] * len(kept)
 
     def _second_pass(
@@ -237,12 +237,12 @@ class TwoPassSeparator:
     ) -> tuple[tf.Tensor, list[list[State]]]:
         """Encode, continue from the states and decode."""
         encoded, rows, after = self._encoded(chunk), [], []
-        shares = tf.split(encoded, len(self.stacks), axis=1)
-        bridge = tf.reduce_mean(shares, axis=0) if self.config.bridged else None
-        for stack, share, state in zip(self.stacks, shares, states, strict=True):
-            inputs = share if bridge is None else bridge
+        by_target = tf.split(encoded, len(self.stacks), axis=1)
+        bridge = tf.reduce_mean(by_target, axis=0) if self.config.bridged else None
+        for stack, own, state in zip(self.stacks, by_target, states, strict=True):
+            inputs = own if bridge is None else bridge
             outputs, last = stack.stream(inputs[tf.newaxis], state)
-            rows.append(tf.concat([share, outputs[0]], axis=1))
+            rows.append(tf.concat([own, outputs[0]], axis=1))
             after.append(last)
         if bridge is not None:
             rows = [tf.reduce_mean(rows, axis=0)] * len(rows)

@@ -146,7 +146,7 @@ def _main(options: argparse.Namespace) -> int:
     settings = _settings(options, dataset, root)
     names = [song.name for song in songs]
     repeated = (names if options.limit else None) if options.overwrite else ()
-    check_record(separator, folders, settings, repeated)
+    check_record(separator, folders, settings, repeated, songs)
     evaluation = evaluate(separator, songs, folders, options.jobs, stoi=options.stoi)
     if not evaluation.rows:
         raise CorpusError(f"none of the {len(songs)} songs in {root} has scores")

@@ -177,14 +177,14 @@ def test_the_pair_is_scored_separately(corpus_root):
     files = songs.references(songs.Song("a", song), names)
     # Estimates that are other stems: nothing is perfect, so no score is infinite.
     guesses = dict.fromkeys(names, song / "mixture.wav")
-    held = json.loads(worker.score("a", files, guesses))
+    held = json.loads(worker.score(files, guesses))
     assert [each["name"] for each in held["targets"]] == [
         "drums",
         "vocals",
         "accompaniment",
     ]
     two = {name: files[name] for name in PAIR}
-    pair = json.loads(worker.score("a", two, {name: guesses[name] for name in PAIR}))
+    pair = json.loads(worker.score(two, {name: guesses[name] for name in PAIR}))
     assert held["targets"][1:] == pair["targets"]
 
 
@@ -194,12 +194,12 @@ def test_what_does_not_fit_is_reported(corpus_root, tmp_path):
     wide = tmp_path / "wide.wav"
     audio.write(wide, np.repeat(audio.read(song / "mixture.wav")[0], 2, 0), RATE)
     with pytest.raises(ScoringError, match="estimated vocals has 2 channels"):
-        worker.score("a", files, {"vocals": wide, "accompaniment": wide})
+        worker.score(files, {"vocals": wide, "accompaniment": wide})
     silent = tmp_path / "silent.wav"
     audio.write(silent, np.zeros([1, round(1.5 * RATE)], np.float32), RATE)
     guesses = {"vocals": silent, "accompaniment": song / "mixture.wav"}
     with pytest.raises(ScoringError, match="estimate of vocals is silent"):
-        worker.score("a", files, guesses)
+        worker.score(files, guesses)
 
 
 @pytest.mark.slow
@@ -207,13 +207,13 @@ def test_a_singular_matrix_is_scored(corpus_root, monkeypatch):
     song = corpus_root / "test" / "a - good"
     files = songs.references(songs.Song("a", song), PAIR)
     guesses = dict.fromkeys(PAIR, song / "mixture.wav")
-    usual = json.loads(worker.score("a", files, guesses))
+    usual = json.loads(worker.score(files, guesses))
 
     def singular(matrix, vectors):
         raise np.linalg.LinAlgError
 
     monkeypatch.setattr(np.linalg, "solve", singular)
-    again = json.loads(worker.score("a", files, guesses))
+    again = json.loads(worker.score(files, guesses))
     for one, other in zip(usual["targets"], again["targets"], strict=True):
         metrics = [each["frames"][0]["metrics"] for each in (one, other)]
         assert metrics[0]["SDR"] == pytest.approx(metrics[1]["SDR"], abs=1e-3)
@@ -283,6 +283,40 @@ def test_scores_of_another_model_do_not_stay_beside_those_of_some_songs(tmp_path
     assert [each.stem for each in folders.scores.iterdir()] == ["b"]
     run.check_record(scaled(2.0), folders, {}, None)
     assert not list(folders.scores.iterdir())
+
+
+def test_scores_of_a_song_that_has_changed_are_not_continued(corpus_root, tmp_path):
+    root = tmp_path / "db"
+    for name in ("a - good", "e - good"):
+        shutil.copytree(corpus_root / "test" / name, root / "test" / name)
+    folders = run.Folders(tmp_path / "scores" / "test")
+
+    def check(limit=None, repeated=()):
+        found = songs.find_songs(root, "test")[:limit]
+        run.check_record(blurred(*PAIR), folders, {}, repeated, found)
+
+    check()
+    folders.scores.mkdir()
+    folders.json("a - good").write_text("{}")
+    noisy(root / "test" / "new", 3, 1.5, 1)
+    for stem in ("mixture", "bass"):
+        new = root / "test" / "new" / f"{stem}.wav"
+        new.replace(root / "test" / "e - good" / new.name)
+    shutil.rmtree(root / "test" / "new")
+    check()  # no scores of the song that has changed
+    folders.json("e - good").write_text("{}")
+    bass = root / "test" / "a - good" / "bass.wav"
+    wave, rate = audio.read(bass)
+    audio.write(bass, 0.5 * wave, rate, "wav16")
+    with pytest.raises(ScoringError, match="scores of 'a - good' from before its sou"):
+        check()
+    check(limit=1, repeated=["a - good"])
+    assert [each.stem for each in folders.scores.iterdir()] == ["e - good"]
+    check()
+    record = json.loads(folders.record().read_text())
+    assert set(record.pop("songs")) == {"a - good", "e - good"}
+    folders.record().write_text(json.dumps(record))  # as earlier releases wrote it
+    check()
 
 
 def test_subsets_have_records_of_their_own(tmp_path):

@@ -32,6 +32,7 @@ from unmix.scoring import tables
 from unmix.scoring.songs import (
     MIXTURE,
     Song,
+    digest,
     parts_of,
     references,
     scored_targets,
@@ -42,6 +43,8 @@ from unmix.scoring.worker import Job, ScoringError
 PROGRAM = "unmix.evaluate"
 CURE = "name another --output, or give --overwrite without --limit to score all again"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+SONGS = "songs"
+"""Key of the record with a digest of the sounds of each song."""
 CODE = Path(__file__).resolve().parents[2]
 
 
@@ -73,42 +76,57 @@ def check_record(
     folders: Folders,
     settings: Mapping[str, Any],
     repeated: Collection[str] | None = (),
+    songs: Sequence[Song] = (),
 ) -> None:
-    """Refuse to continue with scores of another model or other options.
+    """Refuse to continue with scores of another model, other options or other sounds.
 
     Args:
         separator: The model, identified by :func:`common.evaluation.score_key.digest`.
         folders: Folders of the scores; the record is beside them.
         settings: Further values that scores depend on.
         repeated: Songs whose scores are removed, to be scored again; None: all songs.
+        songs: The songs to score.
 
     Raises:
-        ScoringError: Remaining scores are of another model or other options.
+        ScoringError: Remaining scores are of another model, other options or songs
+            whose sounds have changed.
     """
     path = folders.record()
     path.parent.mkdir(parents=True, exist_ok=True)
     record = json.loads(json.dumps({**settings, "digest": score_key.digest(separator)}))
+    contents = {song.name: digest(song) for song in songs}
     # Names of songs of some corpora have folders.
-    existing = sorted(folders.scores.rglob("*.json"))
-    names = [
-        file.relative_to(folders.scores).with_suffix("").as_posix() for file in existing
-    ]
-    removed = [
-        file
-        for file, name in zip(existing, names, strict=True)
-        if repeated is None or name in repeated
-    ]
-    if len(removed) < len(existing):
-        _compare(_read_record(path), record, folders.scores)
-    for file in removed:
-        file.unlink()
-    write_json(record, path)
+    existing = {
+        file.relative_to(folders.scores).with_suffix("").as_posix(): file
+        for file in sorted(folders.scores.rglob("*.json"))
+    }
+    removed = set(existing) if repeated is None else existing.keys() & {*repeated}
+    remaining = existing.keys() - removed
+    kept: dict[str, str] = {}
+    if remaining:
+        earlier = _read_record(path) or {}
+        _compare(earlier, record, folders.scores)
+        kept = {n: d for n, d in earlier.get(SONGS, {}).items() if n in remaining}
+        _compare_contents(kept, contents, folders.scores)
+    for name in removed:
+        existing[name].unlink()
+    write_json({**record, SONGS: {**kept, **contents}}, path)
 
 
-def _compare(
-    kept: Mapping[str, Any] | None, record: Mapping[str, Any], scores: Path
+def _compare_contents(
+    kept: Mapping[str, str], contents: Mapping[str, str], scores: Path
 ) -> None:
-    if kept is None:
+    """Refuse songs of other contents; records of earlier releases have none."""
+    for name, content in contents.items():
+        if kept.get(name, content) != content:
+            raise ScoringError(
+                f"{scores} holds scores of {name!r} from before its sounds changed; "
+                f"{CURE}"
+            )
+
+
+def _compare(kept: Mapping[str, Any], record: Mapping[str, Any], scores: Path) -> None:
+    if not kept:
         raise ScoringError(
             f"{scores} holds scores without a record in the folder above, so they "
             f"may be of any model; {CURE}"

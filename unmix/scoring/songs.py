@@ -5,6 +5,7 @@ Each target of a model is compared with the sum of some sources of a song.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +52,30 @@ class Song(NamedTuple):
             return _sound(self.path / f"{part}.wav")
         folder = self.path / (MIX if part == MIXTURE else part)
         return _sound(folder / f"{self.name}.wav")
+
+
+def digest(song: Song) -> str:
+    """Hash the names, the sizes and parts of the files of a song.
+
+    Args:
+        song: The song, whose missing files are left out.
+
+    Returns:
+        SHA-256 in hexadecimal digits, the same after the corpus is moved.
+    """
+    sounds: list[Sound]
+    if song.track is not None:
+        mixture = song.track.mixture
+        sounds = [*song.track.sources.values()]
+        sounds += [] if mixture is None else [mixture]
+    elif song.path.is_dir():
+        parts = dict.fromkeys(part for parts in PARTS.values() for part in parts)
+        files = [song.file(part) for part in (MIXTURE, *parts)]
+        sounds = [file for file in files if file.is_file()]
+    else:
+        sounds = [song.path]
+    identities = [waveforms.identity(each, waveforms.fingerprint) for each in sounds]
+    return hashlib.sha256(repr(identities).encode()).hexdigest()
 
 
 def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[Song]:

@@ -49,7 +49,6 @@ class Job(NamedTuple):
 
 
 def score(
-    name: str,
     references: Mapping[str, Sequence[Path | str]],
     estimates: Mapping[str, Path | str],
     mixture: Path | str | None = None,
@@ -57,7 +56,6 @@ def score(
     """Score the estimates of one song as museval does.
 
     Args:
-        name: Name of the song.
         references: Sound files by target, in museval's order; several are added up.
         estimates: Sound file by target.
         mixture: Sound file of the mixture, to add the intelligibility of speech.
@@ -73,13 +71,13 @@ def score(
         IntelligibilityError: STOI cannot be measured.
     """
     sums = {target: _sum(files) for target, files in references.items()}
-    guesses = {target: audio.read(file) for target, file in estimates.items()}
-    rate = _check_alike(sums, guesses)
+    waves = {target: audio.read(file) for target, file in estimates.items()}
+    rate = _check_alike(sums, waves)
     _refuse_silence("reference", sums)
-    _refuse_silence("estimate", guesses)
+    _refuse_silence("estimate", waves)
     samples = min(wave.shape[1] for wave, _ in sums.values())
     pairs = {
-        target: (wave[:, :samples], _fitted(guesses[target][0], samples))
+        target: (wave[:, :samples], _fitted(waves[target][0], samples))
         for target, (wave, _) in sums.items()
     }
     if mixture is None:
@@ -187,7 +185,7 @@ def main() -> int:
 
 def _answer(job: Job) -> dict[str, str]:
     try:
-        return {"scores": score(*job)}
+        return {"scores": score(job.references, job.estimates, job.mixture)}
     except (ValueError, OSError) as error:
         return {"error": str(error)}
     except MemoryError:

@@ -7,7 +7,8 @@ the corpora.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,6 +84,9 @@ def from_function(function: str) -> SongLists:
 def _call(function: str) -> Mapping[str, Any]:
     """Import a function by its path and return its dictionary."""
     module, _, name = function.partition(":")
+    # The installed command, unlike python -m, does not search the current folder.
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)
     try:
         target = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
@@ -115,7 +119,7 @@ def _documented_keys() -> str:
 
 def _triples(items: Any, origin: str, folder: Path) -> list[Track]:
     rows: list[tuple[str, dict[str, Path], Path]] = []
-    for number, item in enumerate(items):
+    for number, item in enumerate(_iterable(items, origin)):
         if not isinstance(item, list | tuple) or len(item) != 3:
             raise ConfigError(
                 f"{origin}: entry {number} is {item!r}; expected mixture, "
@@ -133,8 +137,14 @@ def _triples(items: Any, origin: str, folder: Path) -> list[Track]:
     return reading.make_tracks(rows, allow_cut=True)  # checked later
 
 
+def _iterable(items: Any, origin: str) -> Iterable[Any]:
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        raise ConfigError(f"{origin} holds {items!r}; expected a list of sounds")
+    return items
+
+
 def _singles(items: Any, role: str, origin: str, folder: Path) -> list[Track]:
-    paths = [_path(item, origin, folder) for item in items]
+    paths = [_path(item, origin, folder) for item in _iterable(items, origin)]
     # Silence as a real example would teach a critic silence.
     named = [
         (f"{role} {_unique_name(number, path)}", path)

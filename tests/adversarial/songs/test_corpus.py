@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -344,7 +345,9 @@ def test_a_function_gives_the_documented_dictionary(sounds, monkeypatch, keys):
 def test_the_function_is_imported_by_its_path(sounds, monkeypatch):
     code = "def songs():\n    return {'train_sup': [], 'valid': [], 'test': []}\n"
     (sounds / "my_songs.py").write_text(code)
-    monkeypatch.syspath_prepend(str(sounds))
+    # As a console script, which does not search the current folder.
+    elsewhere = [folder for folder in sys.path if folder not in ("", str(sounds))]
+    monkeypatch.setattr(sys, "path", elsewhere)
     with pytest.raises(CorpusError, match="there are 0 songs in the list 'paired'"):
         corpus.list_songs(config(function="my_songs:songs"))
 
@@ -369,6 +372,12 @@ def test_the_function_is_imported_by_its_path(sounds, monkeypatch):
             "mixture of entry 0 i",
         ),
         ({"train_sup": [(None, 1.0, 2.0)]}, ConfigError, "None is no path, no object"),
+        ({"train_sup": 3}, ConfigError, "train_sup holds 3; expected a list"),
+        (
+            {"train_unsup": [["one/mix.wav"], None, []]},
+            ConfigError,
+            "train_unsup holds None; expected a list",
+        ),
         ({"train_unsup": [["one/mix.wav"]]}, ConfigError, "no list of three lists"),
         (
             {"train_unsup": [["one/mix.wav"], [], [2.0]]},

@@ -78,7 +78,7 @@ class EndToEnd(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss on whole tracks with equal weights, separated in chunks."""
+        """Compute the loss on whole tracks of equal weight, separated in chunks."""
         estimates = self.separate_in_chunks(batch["mixture"])
         losses = waveform_loss(estimates, batch["sources"])
         self.loss_mean.update_state(losses, batch["weight"])

@@ -186,7 +186,7 @@ def estimates(
 
 
 class Dense(Product):
-    """Product with a matrix.
+    """A dense layer without bias: the product with a matrix.
 
     Args:
         inputs: Width of the input.

@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
     memory.release_memory()
     networks = weights.load(path, targets, checkpoint)
     _check_alike(networks)
-    if next(iter(networks.values())).config.bridged:
-        _check_whole(path, networks)
+    _check_whole(path, networks)
     names = [*networks]
     # The filter would turn a single target into the mixture: it needs the rest as well.
     rest = bool(residual) or (len(names) == 1 and niter > 0)
@@ -117,11 +116,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
         # Chunks begin with windows of the filter.
         grid_samples=(wiener_win_len or 1) * config.hop_samples,
         pairs=True,
-        complete=bool(
-            (niter > 0 or (softmask and logit is None))
-            and (residual or any(whole <= {*networks} for whole in WHOLES))
-            and (matrix.sum(0) == 1).all()
-        ),
+        complete=_is_complete(networks, options, bool(residual), matrix),
         digest=lambda: _digest(networks),
         watch=network.watch,
     )
@@ -136,7 +131,7 @@ def _digest(networks: Mapping[str, OpenUnmix]) -> str:
 
 
 def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarray:
-    """Matrix from the filter's outputs to the sources."""
+    """Make the matrix from the filter's outputs to the sources."""
     if len(set(names)) < len(names):
         raise SeparationError(
             f"residual is named {names[-1]!r} like a target; choose another name"
@@ -157,6 +152,15 @@ def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarr
     return matrix
 
 
+def _is_complete(
+    targets: Collection[str], options: Options, residual: bool, sums: np.ndarray
+) -> bool:
+    """Return whether the sources add up to the mixture, whatever it is."""
+    shared = options.niter > 0 or (options.softmask and options.logit is None)
+    whole = residual or any(parts <= {*targets} for parts in WHOLES)
+    return bool(shared and whole and (sums.sum(0) == 1).all())
+
+
 def _check_alike(networks: Mapping[str, OpenUnmix]) -> None:
     (first, one), *others = networks.items()
     for name, other in others:
@@ -169,7 +173,9 @@ def _check_alike(networks: Mapping[str, OpenUnmix]) -> None:
 
 
 def _check_whole(path: str | Path, networks: Mapping[str, OpenUnmix]) -> None:
-    """Require all of the networks that share means."""
+    """Require all networks of a bridged model, which share means."""
+    if not next(iter(networks.values())).config.bridged:
+        return
     missing = [name for name in weights.locate(path).paths if name not in networks]
     if missing:
         raise SeparationError(

@@ -84,7 +84,7 @@ class UnmixTraining(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss on whole tracks with equal weights."""
+        """Compute the loss on whole tracks, which all have equal weight."""
         estimate = self.network(self.magnitude(batch["mixture"]))
         target = self.magnitude(batch["sources"][:, 0])
         losses = spectrogram_loss(estimate, target)
@@ -92,7 +92,7 @@ class UnmixTraining(keras.Model):
         return {"loss": self.loss_mean.result()}
 
     def magnitude(self, waveform: tf.Tensor) -> tf.Tensor:
-        """Magnitudes [batch, channels, frames, bins]; their mean for mono networks."""
+        """Compute magnitudes [batch, channels or 1, frames, bins]."""
         magnitude = tf.abs(stft(waveform, self.stft))
         if self.config.model.channels == 1:
             return tf.reduce_mean(magnitude, axis=1, keepdims=True)

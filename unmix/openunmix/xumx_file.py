@@ -151,7 +151,7 @@ def _check_sources(path: Path, sources: Any) -> None:
 
 
 def _check_tensors(path: Path, sources: Sequence[str], state: Tensors) -> None:
-    """Refuse another window than Hann's, and tensors of no target."""
+    """Refuse a window other than Hann's, and tensors of no target."""
     for name in WINDOWS:
         window = state.get(name)
         if window is None:

@@ -36,7 +36,7 @@ from unmix.scoring.songs import (
     parts_of,
     references,
     scored_targets,
-    written,
+    write_wavs,
 )
 from unmix.scoring.worker import Job, ScoringError
 
@@ -224,7 +224,7 @@ def _separate(
     """Write the estimates of a song as 32-bit wav, into its folder or a scratch one."""
     parts = parts_of([song])
     if song.track is not None:
-        song = written(song.track, targets, work / "stems")
+        song = write_wavs(song.track, targets, work / "stems")
     elif not song.path.is_dir():
         song = song._replace(path=musdb.decode(song.path, work / "stems"))
     sums, mixture = references(song, targets, parts), song.file(MIXTURE)

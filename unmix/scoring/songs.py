@@ -191,7 +191,7 @@ def references(
     return files
 
 
-def written(track: Track, targets: Sequence[str], folder: Path) -> Song:
+def write_wavs(track: Track, targets: Sequence[str], folder: Path) -> Song:
     """Write the mixture and the sources of a track as 32-bit wav files.
 
     Raises:

@@ -78,7 +78,6 @@ SINGLE_READER = {
     "mixit.yfcc.clip_corpus": "a corpus from clip lists",
     "mixit.yfcc.video_sound": "the sound of videos",
     "unmix.end_to_end": "the training through the Wiener filter",
-    "unmix.light": "separation without TensorFlow, a documented command",
     "unmix.scoring.run": "songs scored in processes of their own",
     "unmix.statistics": "mean and deviation of the training set",
     "unmix.stream": "separation of sound as it arrives",

@@ -21,7 +21,7 @@ from common.separation.separator import Separator
 from common.signal.framing import Stft, window
 from common.signal.numpy_stft import frames, overlap_and_add, squared_window_sum
 from unmix.filtering.ending import steady_ending
-from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options, wiener
+from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options, grid_frames, wiener
 
 CHUNK_FRAMES = 256
 RESIDUAL = "residual"
@@ -68,7 +68,7 @@ def load(
     return exported.separator(
         network,
         sources=names,
-        grid_samples=(wiener_win_len or 1) * hop,
+        grid_samples=grid_frames(wiener_win_len) * hop,
         complete=complete,
         **options,
     )

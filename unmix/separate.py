@@ -18,7 +18,7 @@ from common.separation.command import Names, add_checkpoint, command
 from common.separation.separator import SeparationError, Separator
 from common.weights.fingerprint import fingerprint
 from unmix import light, stream, weights
-from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options
+from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options, grid_frames
 from unmix.filtering.two_pass import TwoPassSeparator
 from unmix.model import OpenUnmix
 
@@ -114,7 +114,7 @@ def load(  # noqa: PLR0913 (each is one independent choice)
         overlap=overlap,
         named=True,
         # Chunks begin with windows of the filter.
-        grid_samples=(wiener_win_len or 1) * config.hop_samples,
+        grid_samples=grid_frames(wiener_win_len) * config.hop_samples,
         pairs=True,
         complete=_is_complete(networks, options, bool(residual), matrix),
         digest=lambda: _digest(networks),
@@ -138,6 +138,11 @@ def _sums(names: Sequence[str], inputs: int, aggregate: Sums | None) -> np.ndarr
         )
     sums = {name: [name] for name in names} if aggregate is None else aggregate
     matrix = np.zeros([len(sums), inputs], np.float32)
+    if not all(sums.values()) or not sums:
+        raise SeparationError(
+            f"aggregate is {aggregate}; expected one source or more, each the sum of "
+            f"some of {', '.join(names)}"
+        )
     for row, (new, parts) in enumerate(sums.items()):
         unknown = [part for part in parts if part not in names]
         if unknown:

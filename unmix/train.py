@@ -36,6 +36,9 @@ from unmix.model import OpenUnmix
 from unmix.openunmix.original_flags import ALIASES, translate_flags
 from unmix.statistics import statistics
 
+COUNTS = "batch_size", "samples_per_track", "nb_train_samples", "nb_valid_samples"
+"""Keys of numbers of excerpts."""
+
 
 class UnmixTraining(keras.Model):
     """The network of one target together with its loss.
@@ -103,10 +106,12 @@ def build(config: UnmixConfig, strategy: tf.distribute.Strategy) -> training.Job
     """Make the job of a configuration of one target, or of all of them together.
 
     Raises:
-        ConfigError: The batch is empty, or the targets do not fit the corpus.
+        ConfigError: A number of excerpts is below 1, or the targets do not fit the
+            corpus.
     """
-    if config.batch_size < 1:
-        raise ConfigError(f"batch_size={config.batch_size}: expected at least 1")
+    for key in COUNTS:
+        if getattr(config, key) < 1:
+            raise ConfigError(f"{key}={getattr(config, key)}: expected at least 1")
     splits = data.load(config)
     shape, precision = config.model, config.train.precision
     replicas = strategy.num_replicas_in_sync

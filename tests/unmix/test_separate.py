@@ -159,6 +159,9 @@ def test_aggregate_sums(separator):
     ("options", "sentence"),
     [
         ({"aggregate": {"rest": ["bass"]}}, "aggregate makes 'rest' of 'bass'"),
+        ({"aggregate": {}}, "aggregate is {}; expected one source or more"),
+        ({"aggregate": {"rest": []}}, "each the sum of some of vocals, drums"),
+        ({"wiener_win_len": -5}, "wiener_win_len is -5; expected the frames"),
         ({"residual": "drums"}, "residual is named 'drums' like a target"),
         ({"targets": ["bass"]}, "has no target bass"),
     ],

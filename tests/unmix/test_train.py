@@ -173,3 +173,9 @@ def test_a_flag_without_effect_takes_its_value_along_and_no_more(flag, capsys):
 def test_a_flag_that_means_something_else_is_refused():
     with pytest.raises(ConfigError, match=r"^--debug is refused: .* use --check"):
         translate_flags(["--epochs", "3", "--debug"])
+
+
+@pytest.mark.parametrize("key", ["batch_size", "samples_per_track", "nb_valid_samples"])
+def test_numbers_of_excerpts_below_one_are_refused(config, key):
+    with pytest.raises(ConfigError, match=rf"^{key}=0: expected at least 1$"):
+        build(replace(config, **{key: 0}), tf.distribute.get_strategy())

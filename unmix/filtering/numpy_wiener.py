@@ -59,6 +59,26 @@ class Options:
             )
 
 
+def grid_frames(window: int | None) -> int:
+    """Return the number of frames of which chunks begin at a multiple.
+
+    Args:
+        window: Frames in a window of the filter; None or 0: a whole segment.
+
+    Raises:
+        ValueError: The number is negative.
+
+    >>> grid_frames(300), grid_frames(None)
+    (300, 1)
+    """
+    if window is not None and window < 0:
+        raise ValueError(
+            f"wiener_win_len is {window}; expected the frames in a window of the "
+            "filter, or 0 for all of a segment"
+        )
+    return window or 1
+
+
 class _Spatial(NamedTuple):
     """Covariance of each target: power [targets, frames, bins] times one for each bin.
 

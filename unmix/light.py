@@ -19,7 +19,12 @@ from common.separation.command import is_file
 from common.separation.exported import Exported, command, opened
 from common.separation.separator import Separator
 from common.signal.framing import Stft, window
-from common.signal.numpy_stft import frames, overlap_and_add, squared_window_sum
+from common.signal.numpy_stft import (
+    frames,
+    overlap_and_add,
+    reflected,
+    squared_window_sum,
+)
 from unmix.filtering.ending import steady_ending
 from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options, grid_frames, wiener
 
@@ -113,9 +118,7 @@ class TwoPass:
     def _one(self, mixture: np.ndarray) -> np.ndarray:
         samples, half = mixture.shape[-1], self.params.front_samples
         count = 1 + samples // self.params.hop_samples
-        missing = max(0, half + 1 - samples)
-        longer = np.pad(mixture, [(0, 0), (0, missing)])
-        padded = np.pad(longer, [(0, 0), (half, half)], mode="reflect")
+        padded = reflected(mixture, half)
         rows = [
             self._rows(block) for _, block in self._spectra(padded, count, CHUNK_FRAMES)
         ]

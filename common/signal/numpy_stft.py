@@ -107,6 +107,18 @@ def squared_window_sum(params: Stft, count: int) -> np.ndarray:
     return np.where(total > COVERED, total, np.float32(1.0))
 
 
+def reflected(waveform: np.ndarray, samples: int) -> np.ndarray:
+    """Pad waveforms by reflection at both ends; short ones are first extended by zeros.
+
+    >>> reflected(np.array([1, 2, 3]), 2).tolist()
+    [3, 2, 1, 2, 3, 2, 1]
+    """
+    lead = [(0, 0)] * (waveform.ndim - 1)
+    missing = max(0, samples + 1 - waveform.shape[-1])
+    longer = np.pad(waveform, [*lead, (0, missing)])
+    return np.pad(longer, [*lead, (samples, samples)], mode="reflect")
+
+
 def _padded(waveform: np.ndarray, count: int, params: Stft) -> np.ndarray:
     """Surround a signal so that plain framing gives exactly ``count`` frames."""
     if params.padding == "none":
@@ -115,9 +127,7 @@ def _padded(waveform: np.ndarray, count: int, params: Stft) -> np.ndarray:
     front = params.front_samples
     reach = params.window_samples + (count - 1) * params.hop_samples
     if params.padding == "reflect":
-        missing = max(0, front + 1 - waveform.shape[-1])
-        longer = np.pad(waveform, [*lead, (0, missing)])
-        waveform = np.pad(longer, [*lead, (front, front)], mode="reflect")
+        waveform = reflected(waveform, front)
     else:
         waveform = np.pad(waveform, [*lead, (front, 0)])
     return _fitted(waveform, reach)

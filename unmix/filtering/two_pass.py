@@ -22,6 +22,7 @@ from common.layers.recurrent import RecurrentStack
 from common.separation.separator import graph
 from common.signal.framing import COVERED, Stft
 from common.signal.framing import window as analysis_window
+from common.signal.numpy_stft import reflected
 from unmix.config import Network
 from unmix.filtering.ending import steady_ending
 from unmix.filtering.numpy_wiener import WINDOW_FRAMES, Options
@@ -166,7 +167,7 @@ class TwoPassSeparator:
     def _one(self, mixture: np.ndarray) -> np.ndarray:
         config, samples = self.config, mixture.shape[-1]
         frames = 1 + samples // config.hop_samples
-        padded = _reflected(mixture, config.window_samples // 2)
+        padded = reflected(mixture, config.window_samples // 2)
         summed = self._overlapped(padded, frames)
         summed /= _squared_window_sum(
             self.hann, config.hop_samples, frames, padded.shape[-1]
@@ -331,13 +332,6 @@ def _gathered(parts: list[Folded]) -> Weights:
         [(tf.constant(p.hidden.kernel), tf.constant(p.hidden.bias)) for p in parts],
         [(tf.constant(p.decode.kernel), tf.constant(p.decode.bias)) for p in parts],
     )
-
-
-def _reflected(mixture: np.ndarray, half: int) -> np.ndarray:
-    """Pad by reflection, after zeros if the sound is shorter than half a window."""
-    missing = max(0, half + 1 - mixture.shape[-1])
-    longer = np.pad(mixture, [(0, 0), (0, missing)])
-    return np.pad(longer, [(0, 0), (half, half)], mode="reflect")
 
 
 def _squared_window_sum(

@@ -32,7 +32,7 @@ from unmix.scoring import tables
 from unmix.scoring.songs import (
     MIXTURE,
     Song,
-    digest,
+    fingerprint,
     parts_of,
     references,
     scored_targets,
@@ -94,7 +94,7 @@ def check_record(
     path = folders.record()
     path.parent.mkdir(parents=True, exist_ok=True)
     record = json.loads(json.dumps({**settings, "digest": score_key.digest(separator)}))
-    contents = {song.name: digest(song) for song in songs}
+    contents = {song.name: fingerprint(song) for song in songs}
     # Names of songs of some corpora have folders.
     existing = {
         file.relative_to(folders.scores).with_suffix("").as_posix(): file

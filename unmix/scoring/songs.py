@@ -54,7 +54,7 @@ class Song(NamedTuple):
         return _sound(folder / f"{self.name}.wav")
 
 
-def digest(song: Song) -> str:
+def fingerprint(song: Song) -> str:
     """Hash the names, the sizes and parts of the files of a song.
 
     Args:

@@ -202,7 +202,7 @@ def test_critics_take_their_steps_and_the_separator_one(config, batch):
 def test_critic_and_separator_steps_change_only_their_own_weights(config, batch):
     model = model_of(config, "semisup")
     separator, critics = values(model.network), [values(c) for c in model.critics]
-    model.critic_step({k: batch[k][:, 0] for k in steps.UNPAIRED})
+    model.critic_step({k: batch[k][:, 0] for k in steps.CRITIC_ENTRIES})
     assert equal(values(model.network), separator)
     moved = [values(critic) for critic in model.critics]
     assert not any(equal(a, b) for a, b in zip(moved, critics, strict=True))
@@ -223,7 +223,7 @@ def test_each_step_of_the_critics_has_examples_of_its_own(config, batch, monkeyp
     )
     model.train_step(batch)
     assert len(seen) == config.model_config.num_disc
-    for name in steps.UNPAIRED:
+    for name in steps.CRITIC_ENTRIES:
         assert np.abs(seen[0][name] - seen[1][name]).max() > 1e-3, name
     last = batch["mixtures"][:, -1]
     assert all(np.abs(each["mixtures"] - last).max() > 1e-3 for each in seen)
@@ -335,7 +335,7 @@ def test_terms_of_weight_zero_are_not_computed(config, batch, monkeypatch):
     total, scalars = model.unsupervised_loss(unpaired, mixture)
     np.testing.assert_array_equal(total, [0.0, 0.0])
     assert scalars == {}
-    waves = {k: batch[k][:, 0] for k in steps.UNPAIRED}
+    waves = {k: batch[k][:, 0] for k in steps.CRITIC_ENTRIES}
     scalars = model.critic_step(waves)
     assert "voice_disc_disc_loss" in scalars
     assert "voice_disc_grad_pen" not in scalars
@@ -344,7 +344,10 @@ def test_terms_of_weight_zero_are_not_computed(config, batch, monkeypatch):
 
 def test_a_step_of_a_critic_is_that_of_the_paper(config, batch):
     model = model_of(changed(config, model_config__lam=7.0), "semisup")
-    settings, batch = config.model_config, {k: batch[k][:, 0] for k in steps.UNPAIRED}
+    settings, batch = (
+        config.model_config,
+        {k: batch[k][:, 0] for k in steps.CRITIC_ENTRIES},
+    )
     seen = mixture_images(batch["mixtures"], settings, model.geometry).log
     waves = tf.stack([batch["accompaniments"], batch["vocals"]], axis=1)
     real = source_images(waves, settings, model.geometry)[:, 1, 1:-1, 1:-1]

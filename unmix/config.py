@@ -94,6 +94,8 @@ class UnmixConfig:
         target_file: Target of a track folder corpus.
         interferer_files: Other sources of a track folder corpus.
         silence_missing: Use silence for a missing target.
+        skip: Leave out tracks of a corpus that lack a file, with a warning, instead of
+            an error.
         allow_cut: Cut a track to its shortest file, however much is lost.
         ext: Suffix of the files of a folder corpus.
         nb_train_samples: Excerpts of an epoch of a source folder corpus.
@@ -138,6 +140,7 @@ class UnmixConfig:
     target_file: str | None = None
     interferer_files: tuple[str, ...] = ()
     silence_missing: bool = False
+    skip: bool = False
     allow_cut: bool = False
     ext: str = ".wav"
     nb_train_samples: int = 1000

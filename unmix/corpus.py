@@ -115,6 +115,11 @@ def root(config: UnmixConfig) -> Path:
                 f"{key} is not set; dataset={config.dataset} needs it "
                 f"(--{key.replace('_', '-')} ...)"
             )
+    if config.skip and config.dataset in FOLDER_LAYOUTS:
+        raise ConfigError(
+            f"skip=true has no effect on dataset={config.dataset}, which leaves out "
+            "incomplete tracks or takes silence_missing=true; leave skip out"
+        )
     if config.data_root is None:
         return _without_root(config)
     if config.data_root == PREVIEWS and config.dataset == "musdb":
@@ -144,7 +149,10 @@ def tracks(config: UnmixConfig, folder: Path, split: str) -> list[Track]:
         with reading.cutting(config.allow_cut):
             return _folder_tracks(config, folder, split)
     options = Options(
-        config.model.sample_rate, is_wav=config.is_wav, allow_cut=config.allow_cut
+        config.model.sample_rate,
+        is_wav=config.is_wav,
+        skip=config.skip,
+        allow_cut=config.allow_cut,
     )
     return catalogue.tracks(config.dataset, folder, split, options)
 

@@ -11,7 +11,7 @@ import soundfile
 import tensorflow as tf
 
 from common.config import ConfigError
-from common.corpora import musdb
+from common.corpora import musdb, waveforms
 from common.corpora.track import CorpusError
 from common.synthetic import miniature
 from unmix import corpus, data
@@ -128,6 +128,27 @@ def test_corpora_of_the_catalogue_give_excerpts(tmp_path, name, target, counts):
     assert np.abs(track["mixture"]).max() > 0.0
     with pytest.raises(ConfigError, match=f"'kazoo' is no source of dataset={name}"):
         data.load(replace(config, target=("kazoo",)))
+
+
+def test_tracks_that_lack_a_file_are_left_out_on_request(tmp_path):
+    folder = miniature.write_moisesdb(tmp_path, sample_rate=8000, seconds=1.0, songs=10)
+    config = replace(
+        SHORT,
+        model=replace(SHORT.model, sample_rate=8000, channels=1),
+        dataset="moisesdb",
+        data_root=str(folder),
+    )
+    songs = corpus.tracks(config, folder, "train")
+    source = next(iter(songs[0].sources.values()))
+    next(iter(waveforms.files(source))).unlink()
+    with pytest.raises(CorpusError, match="leave incomplete tracks out with skip"):
+        corpus.tracks(config, folder, "train")
+    skipping = replace(config, skip=True)
+    names = [track.name for track in corpus.tracks(skipping, folder, "train")]
+    assert songs[0].name not in names
+    assert len(names) >= 7
+    with pytest.raises(ConfigError, match="skip=true has no effect on dataset=track"):
+        corpus.root(replace(SHORT, data_root=str(folder), skip=True))
 
 
 SHORT = UnmixConfig(

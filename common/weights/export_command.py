@@ -280,17 +280,18 @@ def _describe(export: Export, form: str, folder: Path) -> None:
     write_json(config, folder / CONFIG)
 
 
-def sound(channels: int, sample_rate: int) -> np.ndarray:
-    """Make a test sound of two seconds: two intermittent harmonic tones and noise.
+def sound(channels: int, sample_rate: int, seconds: float = SECONDS) -> np.ndarray:
+    """Make a test sound: two intermittent harmonic tones and noise.
 
     Args:
         channels: Number of channels, each with another balance.
         sample_rate: In Hz.
+        seconds: Length.
 
     Returns:
         Float32 [channels, samples].
     """
-    time = np.arange(round(SECONDS * sample_rate)) / sample_rate
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
     tones = [_tone(110.0, 3.0, time), _tone(277.2, 1.7, time)]
     noise = np.random.default_rng(SEED).normal(0.0, 0.03, [channels, len(time)])
     balance = np.linspace(0.2, 0.8, channels)[:, np.newaxis] if channels > 1 else 0.5

@@ -94,8 +94,8 @@ class UnmixConfig:
         target_file: Target of a track folder corpus.
         interferer_files: Other sources of a track folder corpus.
         silence_missing: Use silence for a missing target.
-        skip: Leave out tracks of a corpus that lack a file, with a warning, instead of
-            an error.
+        skip: Leave out tracks that lack a file, with a warning, in corpora that
+            otherwise refuse them, such as MoisesDB.
         allow_cut: Cut a track to its shortest file, however much is lost.
         ext: Suffix of the files of a folder corpus.
         nb_train_samples: Excerpts of an epoch of a source folder corpus.

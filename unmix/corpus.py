@@ -117,8 +117,8 @@ def root(config: UnmixConfig) -> Path:
             )
     if config.skip and config.dataset in FOLDER_LAYOUTS:
         raise ConfigError(
-            f"skip=true has no effect on dataset={config.dataset}, which leaves out "
-            "incomplete tracks or takes silence_missing=true; leave skip out"
+            f"skip=true has no effect on dataset={config.dataset}, a folder "
+            "layout; leave skip out"
         )
     if config.data_root is None:
         return _without_root(config)

@@ -138,7 +138,8 @@ def _main(options: argparse.Namespace) -> int:
     config = weights.run_config(options.model)
     dataset = options.dataset or _dataset(config)
     root = _root(options, config, dataset)
-    songs = _songs(options, dataset, root)[: options.limit]
+    skip = config is not None and config.dataset == dataset and config.skip
+    songs = _songs(options, dataset, root, skip)[: options.limit]
     model = locate_model(options.model, weights.MODELS).own
     output = command.results_folder(options, model)
     folders = _folders(options, root, output)
@@ -202,9 +203,11 @@ def _dataset(config: UnmixConfig | None) -> CorpusName:
     return cast(CorpusName, config.dataset)
 
 
-def _songs(options: argparse.Namespace, dataset: str, root: Path) -> list[Song]:
+def _songs(
+    options: argparse.Namespace, dataset: str, root: Path, skip: bool
+) -> list[Song]:
     if dataset != MUSDB:
-        return find_tracks(dataset, root, options.split)
+        return find_tracks(dataset, root, options.split, skip=skip)
     if options.split == "valid":
         raise CorpusError(
             "--split valid: MUSDB18 has no folder of validation songs, they are among "

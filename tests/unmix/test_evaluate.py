@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from common import audio
+from common.corpora import waveforms
 from common.corpora.track import CorpusError
 from common.separation.separator import Separator
 from common.synthetic import miniature
@@ -317,6 +318,25 @@ def test_scores_of_a_song_that_has_changed_are_not_continued(corpus_root, tmp_pa
     assert set(record.pop("songs")) == {"a - good", "e - good"}
     folders.record().write_text(json.dumps(record))  # as earlier releases wrote it
     check()
+
+
+def test_a_song_that_cannot_be_read_does_not_stop_the_record_of_the_others(
+    corpus_root, tmp_path
+):
+    found = songs.find_songs(corpus_root, "test")[:1]
+    missing = songs.Song("gone", tmp_path / "gone.stem.mp4")
+    folders = run.Folders(tmp_path / "test")
+    run.check_record(blurred(*PAIR), folders, {}, (), [missing, *found])
+    assert list(json.loads(folders.record().read_text())["songs"]) == [found[0].name]
+
+
+def test_a_run_that_left_tracks_out_is_scored_without_them(tmp_path):
+    root = miniature.write_moisesdb(tmp_path, sample_rate=8000, seconds=1.0, songs=10)
+    track = songs.find_tracks("moisesdb", root, "train")[0].track
+    next(iter(waveforms.files(next(iter(track.sources.values()))))).unlink()
+    with pytest.raises(CorpusError, match="skip=True"):
+        songs.find_tracks("moisesdb", root, "test")
+    assert songs.find_tracks("moisesdb", root, "test", skip=True)
 
 
 def test_subsets_have_records_of_their_own(tmp_path):

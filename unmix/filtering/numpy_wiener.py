@@ -36,8 +36,8 @@ class Options:
             April 2019; None or 0 leaves the masks. Only with ``softmask``.
 
     Raises:
-        ValueError: There are fewer than no iterations, or masks are shaped that are not
-            used.
+        ValueError: ``niter`` is negative, or ``alpha`` or ``logit`` is set without
+            ``softmask``.
     """
 
     niter: int = 1

@@ -6,6 +6,7 @@ them is of the same model and options.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -94,7 +95,7 @@ def check_record(
     path = folders.record()
     path.parent.mkdir(parents=True, exist_ok=True)
     record = json.loads(json.dumps({**settings, "digest": score_key.digest(separator)}))
-    contents = {song.name: fingerprint(song) for song in songs}
+    contents = _contents(songs)
     # Names of songs of some corpora have folders.
     existing = {
         file.relative_to(folders.scores).with_suffix("").as_posix(): file
@@ -113,10 +114,22 @@ def check_record(
     write_json({**record, SONGS: {**kept, **contents}}, path)
 
 
+def _contents(songs: Sequence[Song]) -> dict[str, str]:
+    """Return the fingerprints of songs, without those that cannot be read.
+
+    :func:`evaluate` reports these and continues with the others.
+    """
+    contents = {}
+    for song in songs:
+        with contextlib.suppress(OSError):
+            contents[song.name] = fingerprint(song)
+    return contents
+
+
 def _compare_contents(
     kept: Mapping[str, str], contents: Mapping[str, str], scores: Path
 ) -> None:
-    """Refuse songs of other contents; records of earlier releases have none."""
+    """Refuse songs whose sounds have changed; earlier releases recorded none."""
     for name, content in contents.items():
         if kept.get(name, content) != content:
             raise ScoringError(

@@ -58,16 +58,17 @@ def fingerprint(song: Song) -> str:
     """Hash the names, the sizes and parts of the files of a song.
 
     Args:
-        song: The song, whose missing files are left out.
+        song: The song; missing files of a folder are left out.
 
     Returns:
         SHA-256 in hexadecimal digits, the same after the corpus is moved.
+
+    Raises:
+        OSError: A file cannot be read.
     """
-    sounds: list[Sound]
+    sounds: Sequence[Sound]
     if song.track is not None:
-        mixture = song.track.mixture
-        sounds = [*song.track.sources.values()]
-        sounds += [] if mixture is None else [mixture]
+        sounds = song.track.sounds
     elif song.path.is_dir():
         parts = dict.fromkeys(part for parts in PARTS.values() for part in parts)
         files = [song.file(part) for part in (MIXTURE, *parts)]
@@ -101,18 +102,21 @@ def find_songs(root: Path | str, subset: str, *, is_wav: bool = False) -> list[S
     return [Song(name, songs[name]) for name in sorted(songs)]
 
 
-def find_tracks(dataset: str, root: Path, split: str) -> list[Song]:
+def find_tracks(
+    dataset: str, root: Path, split: str, *, skip: bool = False
+) -> list[Song]:
     """List the tracks of any corpus by its name in the catalogue.
 
     Args:
         dataset: Name of the corpus.
         root: Its folder.
         split: ``"train"``, ``"valid"`` or ``"test"``.
+        skip: Leave out tracks that lack a file, as the training of the model did.
 
     Raises:
-        CorpusError: There is no track, or one lacks a file.
+        CorpusError: There is no track, or one lacks a file, without ``skip``.
     """
-    tracks = catalogue.tracks(dataset, root, split, Options())
+    tracks = catalogue.tracks(dataset, root, split, Options(skip=skip))
     return [Song(track.name, root, track=track) for track in tracks]
 
 

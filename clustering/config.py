@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -276,13 +277,15 @@ class ClusteringConfig:
         seconds = [self.segment_seconds, *(length for _, length in self.curriculum)]
         # The frames of asteroid's front end are whole.
         least = self.window_samples if self.frontend == "asteroid" else 1
+        if not math.isfinite(max(seconds)):
+            raise ConfigError("segment_seconds and curriculum: expected finite lengths")
         if round(min(seconds) * self.sample_rate) < least:
             raise ConfigError(
                 f"an excerpt of {min(seconds)} s at sample_rate={self.sample_rate} is "
                 f"too short; expected at least {least} samples in segment_seconds and "
                 "curriculum"
             )
-        if self.clip_norm < 0:
+        if not 0 <= self.clip_norm < math.inf:
             raise ConfigError(
                 f"clip_norm={self.clip_norm}: expected 0 for no limit, or a number "
                 "above 0"

@@ -344,13 +344,14 @@ def _validate(
     if config.seed < 0:
         raise CorpusError(f"--seed is {config.seed}; expected 0 or more.")
     for flag, bounds, least, unit in (
-        ("--seconds", config.seconds, 1 / config.sample_rate, "a sample or more"),
-        ("--snr", config.snr_db, -np.finfo(float).max, "in dB"),
+        ("--seconds", config.seconds, 1 / config.sample_rate, "at least one sample"),
+        ("--snr", config.snr_db, -np.finfo(float).max, "finite numbers of dB"),
     ):
-        if bounds and not least <= bounds[0] <= bounds[1]:
+        is_finite = not bounds or np.isfinite(bounds[1] - bounds[0])
+        if bounds and not (is_finite and least <= bounds[0] <= bounds[1]):
             raise CorpusError(
                 f"{flag} is {bounds[0]:g} {bounds[1]:g}; expected the lower bound "
-                f"first, {unit}."
+                f"first, and {unit}."
             )
     empty = [split for split in counts if not pools.get(split)]
     if empty:

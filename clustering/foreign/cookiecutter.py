@@ -187,7 +187,8 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
     result["frontend"] = FRONTEND
     result = _clustering(flat) | result | _lengths(flat)
     if "model_config" in values:
-        bins = flat.get("dataset_config.n_fft", 512) // 2 + 1
+        bins = _whole("dataset_config.n_fft", flat.get("dataset_config.n_fft", 512))
+        bins = bins // 2 + 1
         result |= _network(values["model_config"], bins)
         result |= {"spectral.features.bins": bins, "spectral.features.level": LEVEL}
     result |= _losses(flat)
@@ -224,7 +225,8 @@ def sources(values: Mapping[str, Any]) -> tuple[str, ...]:
     single = [name for name in labels if name not in (*grouped, *ignored)]
     joined = ["+".join(group) for group in groups]
     algorithm = (values.get("algorithm_config") or {}).get("args") or {}
-    missing = algorithm.get("num_sources", len(joined) + 1) - len(joined)
+    count = algorithm.get("num_sources", len(joined) + 1)
+    missing = _whole("algorithm_config.args.num_sources", count) - len(joined)
     if not labels and missing > 1:
         raise ConfigError(
             f"dataset_config.group_sources leaves {missing} sources without a name; "
@@ -248,7 +250,8 @@ def _is_ignored(key: str) -> bool:
 
 
 def _check(key: str, value: object) -> None:
-    if key in TYPES:
+    # The type of what ${NAME} stands for is checked where the configuration is made.
+    if key in TYPES and not (isinstance(value, str) and "${" in value):
         expected, is_valid = TYPES[key]
         if not is_valid(value):
             raise ConfigError(f"{key} is {value!r}; expected {expected}")
@@ -267,8 +270,17 @@ def _is_text(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _is_whole(value: object) -> bool:
-    return type(value) is int
+def _is_name(value: object) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _whole(key: str, value: object) -> int:
+    """Return a whole number, which may be a text, as in the environment."""
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    raise ConfigError(f"{key} is {value!r}; expected a whole number")
 
 
 def _is_list(value: object) -> bool:
@@ -284,10 +296,8 @@ def _are_groups(value: Any) -> bool:
 
 
 TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "info.output_folder": ("a text", _is_text),
+    "info.output_folder": ("a name", _is_name),
     "algorithm_config.args.model_path": ("a text", _is_text),
-    "algorithm_config.args.num_sources": ("a whole number", _is_whole),
-    "dataset_config.n_fft": ("a whole number", _is_whole),
     "dataset_config.group_sources": ("a list of lists of names", _are_groups),
     "dataset_config.ignore_sources": ("a list of names", _are_names),
     "dataset_config.source_labels": ("a list of names", _are_names),
@@ -403,12 +413,8 @@ def _network(config: Any, bins: int) -> dict[str, Any]:
     stack = _arguments(modules, stacks[0])
     _require(stacks[0], stack, "num_features", bins)
     result = {f"spectral.recurrent.{STACK[k]}": stack[k] for k in STACK if k in stack}
-    width = stack.get("hidden_size", 300)
-    if type(width) is not int:
-        raise ConfigError(
-            f"{WHERE}.modules.{stacks[0]}.args.hidden_size is {width!r}; expected a "
-            "whole number"
-        )
+    key = f"{WHERE}.modules.{stacks[0]}.args.hidden_size"
+    width = _whole(key, stack.get("hidden_size", 300))
     width *= 2 if stack.get("bidirectional") else 1
     heads = [n for n in inputs if modules[n].get("class") == "Embedding"]
     masks = _masks(modules, inputs)

@@ -78,8 +78,8 @@ def sample_rate(stored: object, requested: int | None) -> int:
     """Return the sample rate in Hz that a file states, or else the requested one.
 
     Args:
-        stored: What the file states; None if it states none.
-        requested: Of the command line or of a publication, if any.
+        stored: What the file or its publication states; None if neither does.
+        requested: Of the command line, an experiment or a new run, if any.
 
     Raises:
         CheckpointError: The rate is unknown or invalid, or the two differ.
@@ -94,7 +94,7 @@ def sample_rate(stored: object, requested: int | None) -> int:
         )
     if requested is not None and stored not in (None, requested):
         raise CheckpointError(
-            f"--sample-rate {requested}: expected {stored}, as stated in the file"
+            f"--sample-rate {requested}: expected {stored}, the rate of the model"
         )
     rate = requested if stored is None else stored
     if type(rate) is not int or rate < 1:

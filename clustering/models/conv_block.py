@@ -286,8 +286,8 @@ def _before_norm(
 ) -> Tensors:
     """Gradient before an activation, and the terms of the gradient of its slope.
 
-    That behind it is share - factor a - constant, for the activated signal a that the
-    normalisation takes.
+    The gradient after the activation is share - factor * a - constant, where the
+    activated signal a is the input of the normalisation.
     """
     before = share - _activate(signal, slope) * factor - constant
     slope_terms = tf.minimum(signal, 0.0) * before

@@ -123,9 +123,6 @@ class Filterbank:
     size: int = 16
     stride: int = 8
 
-    def __post_init__(self) -> None:
-        _check_sizes("filterbank", self, "filters", "size", "stride")
-
 
 @dataclass(frozen=True)
 class Tasnet:
@@ -146,6 +143,7 @@ class Tasnet:
     mask_activation: MaskActivation = "sigmoid"
 
     def __post_init__(self) -> None:
+        _check_sizes("tasnet.filterbank", self.filterbank, "filters", "size", "stride")
         _check_sizes("tasnet", self, "sources")
 
 
@@ -190,6 +188,8 @@ class ConvTasnet:
     padding: int = 0
 
     def __post_init__(self) -> None:
+        filters = ("filters", "size", "stride")
+        _check_sizes("conv_tasnet.filterbank", self.filterbank, *filters)
         sizes = ("bottleneck", "hidden", "kernel", "blocks", "repeats", "sources")
         _check_sizes("conv_tasnet", self, *sizes)
         if self.skip < 0:

@@ -329,7 +329,7 @@ def test_variables_are_replaced_where_they_are_used(music, monkeypatch):
         ("dataset_config.group_sources", 3, "expected a list of lists of names"),
         ("dataset_config.group_sources", ["drums"], "expected a list of lists"),
         ("dataset_config.source_labels", "drums", "expected a list of names"),
-        ("dataset_config.n_fft", "512", "n_fft is '512'; expected a whole number"),
+        ("dataset_config.n_fft", "wide", "n_fft is 'wide'; expected a whole number"),
         ("train_config.loss_function", 3, "expected a list of losses"),
         ("train_config.loss_function", [["dpcl"]], "expected a loss"),
         ("info", 3, "info is 3; expected keys below it"),
@@ -359,6 +359,17 @@ def test_a_key_without_a_counterpart_is_reported_in_one_sentence(
         experiment_file.translate(values, file)
     assert str(error.value).startswith(f"{file}: ")
     assert "\n" not in str(error.value)
+
+
+def test_numbers_may_be_texts_or_variables_of_the_environment(music):
+    values, file = music
+    expected = experiment_file.translate(values, file)
+    put(values, "dataset_config.n_fft", "512")
+    assert experiment_file.translate(values, file) == expected
+    section = {"algorithm_config": {"args": {"num_sources": "${SPEAKERS}"}}}
+    assert cookiecutter.translate(section)["cluster.sources"] == "${SPEAKERS}"
+    named = {"info": {"output_folder": 2019}}
+    cookiecutter.translate(named)
 
 
 def test_another_way_to_the_stack_is_refused(music):

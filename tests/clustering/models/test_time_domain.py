@@ -281,4 +281,4 @@ def test_shapes_of_no_network(change, problem):
 
 def test_filters_without_a_stride_are_refused():
     with pytest.raises(ConfigError, match=r"filterbank\.stride=0: expected at least"):
-        Filterbank(16, 16, 0)
+        replace(SMALL, filterbank=Filterbank(16, 16, 0))

@@ -82,6 +82,8 @@ export function watch(ids, take) {
   const unfinished = new Set(ids);
   let source, again;
   const open = () => {
+    clearTimeout(again);
+    again = null;
     const jobs = [...unfinished].slice(0, MOST_WATCHED).map((id) => `job=${id}`);
     if (!jobs.length) return;
     source = new EventSource(`/api/events?${jobs.join("&")}`);
@@ -89,10 +91,18 @@ export function watch(ids, take) {
       const job = JSON.parse(event.data);
       if (FINISHED.includes(job.state)) unfinished.delete(job.id);
       take(job);
+      // Others take the places of those that have finished.
+      if (!unfinished.has(job.id) && unfinished.size >= jobs.length && !again) {
+        again = setTimeout(() => {
+          source.close();
+          open();
+        }, REOPEN_MILLISECONDS);
+      }
     };
     source.onerror = () => {
       // The stream ends when all of these have finished, or the server has gone away.
       source.close();
+      clearTimeout(again);
       again = setTimeout(open, REOPEN_MILLISECONDS);
     };
   };

@@ -76,7 +76,7 @@ bytes() { stat -L -c %s -- "$1" 2>/dev/null || echo 0; } # file
 
 human() { # bytes
   LC_ALL=C numfmt --to=si --round=nearest --format=%.1f --suffix=B -- "$1" |
-    sed 's/[A-Z]*$/ &/; s/K/k/'
+    sed 's/[A-Za-z]*$/ &/; s/K/k/' # numfmt writes K or k, by its version
 }
 
 is_gzip() { # file; two bytes tell an archive from a web page

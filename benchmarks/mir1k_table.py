@@ -153,7 +153,7 @@ def summary(file: Path) -> dict[str, Any]:
 def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines of the Markdown: our rows, then the published ones, then the commands."""
     yield "# MIR-1K: separating a voice from its accompaniment\n"
-    count = max((row["clips"] for row in rows), default=0)
+    count = min((row["clips"] for row in rows), default=0)
     if count != CLIPS:
         yield f"**{count:.0f} clips, not the {CLIPS} of the published rows.**\n"
     yield (
@@ -185,7 +185,7 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} | | |"
     yield ""
     yield from (f"- {row.about}: {row.status}." for row in PUBLISHED)
-    commands = {name: group[0].get("command") for name, group in groups.items()}
+    commands = {row["row"]: row.get("command") for row in rows if row["seed"] == "0"}
     if any(commands.values()):
         yield from ("", "Trainings with seed 0, where DIR is --output:", "")
     for name, command in commands.items():

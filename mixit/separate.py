@@ -70,7 +70,7 @@ def load(  # noqa: PLR0913 (each is one property that a checkpoint may not state
             come with the package, or the name of a model in
             :data:`mixit.published.MODELS`.
         segment_seconds: Longest chunk that goes through the network in one pass.
-        overlap: Fraction of a chunk that it shares with the next one, 0 to below 1.
+        overlap: Fraction of a chunk that it shares with the next one, above 0, below 1.
         num_dilations: Blocks of one repeat, by default 8.
         window_samples: Length of a frame.
         hop_samples: Distance between frames.

@@ -76,7 +76,7 @@ def _dsd100(root: Path, split: str, options: Options) -> list[Track]:
     if not part:
         raise CorpusError(
             f"{dsd100.CORPUS}: the split {split!r} is empty, because {root} holds one "
-            "song for train and valid; unpack the corpus there."
+            "complete song for train and valid; unpack the corpus there."
         )
     return part
 

@@ -280,7 +280,7 @@ def _check(options: MixingOptions, counts: Mapping[str, int]) -> None:
     if not -math.inf < low <= high < math.inf:
         raise CorpusError(
             f"snr_range is {low:g}, {high:g}; the lower level comes first, and "
-            "both are numbers of dB."
+            "both must be finite, in dB."
         )
     if not 0 <= options.single_share <= 1:
         raise CorpusError(

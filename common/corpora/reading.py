@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 THREADS = 8
 BATCH = 256
-"""Number of files that a thread probes at once, because submitting one is slower."""
+"""Most files that a thread probes at once, because submitting one is slower."""
 LOSS_SHARE = 0.05
 """Largest share of its longest sound that a track may lose."""
 LOSS_SECONDS = 0.5
@@ -73,7 +74,7 @@ def contents(folder: Path) -> str:
 def misplaced(
     corpus: str, folder: Path, expected: str, cure: str = "unpack the corpus there"
 ) -> CorpusError:
-    """Return the error for a folder that holds something else than a corpus.
+    """Return the error for a folder that does not hold what a corpus should.
 
     Args:
         corpus: Name of the layout, with the split if the folder is that of a split.
@@ -137,7 +138,8 @@ def in_batches(
     >>> in_batches(lambda batch: [2 * item for item in batch], range(3))
     [0, 2, 4]
     """
-    batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
+    size = max(1, min(BATCH, math.ceil(len(items) / THREADS)))
+    batches = [items[at : at + size] for at in range(0, len(items), size)]
     with ThreadPoolExecutor(THREADS) as pool:
         return [result for part in pool.map(function, batches) for result in part]
 

@@ -14,9 +14,8 @@ import numpy as np
 LEAST_RATE = 8000
 """Lowest sample rate in Hz, because the bands of the measure end at 4.3 kHz."""
 
-
 LEAST_SECONDS = 0.1
-"""Length below which pystoi fails; it needs 0.4 s of speech for a value."""
+"""Shorter sounds are not measured: pystoi fails below 26 ms, and needs 0.4 s."""
 
 
 class IntelligibilityError(ValueError):

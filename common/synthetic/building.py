@@ -28,7 +28,7 @@ LEAST = {
     # The period of the highest string is then three samples.
     "sample_rate": 2000,
 }
-"""Least values of parameters; others must be above 0."""
+"""Least values of parameters; that of all others is 0.001."""
 README = """This is the miniature corpus {layout}: synthetic sounds, made by code.
 
 Nothing here was recorded, and nothing of the real data set is in it but its layout.

@@ -109,6 +109,7 @@ def entries(pillar: str) -> list[Entry]:
 
     Raises:
         CardError: A card is damaged or incomplete.
+        OSError: A card cannot be read.
     """
     return [_entry(pillar, folder_of(pillar) / name) for name in names(pillar)]
 

@@ -99,7 +99,7 @@ def read(folder: Path) -> Card | None:
 
     Raises:
         CardError: The card is damaged, or a key is missing, unknown or of another type.
-        OSError: It cannot be read.
+        OSError: The file of the card cannot be read.
     """
     path = folder / NAME
     if not path.exists():

@@ -188,7 +188,7 @@ def _bins(rows: int) -> int:
 def _framing(
     shapes: Shapes, sizes: _Sizes, options: Options, facts: Facts
 ) -> tuple[int, int]:
-    """Return window and hop in samples: options, from the graph, or the defaults."""
+    """Return window and hop in samples, from the options, the graph or the defaults."""
     learned = ENCODER in shapes
     longest = shapes[ENCODER][0] if learned else 2 * (sizes.coefficients - 1)
     window = _agreed("window_samples", options.window_samples, facts.window_samples)

@@ -152,7 +152,7 @@ def state(operation: Operation, folder: Path) -> State:
 
 
 def hidden(folder: Path) -> list[str]:
-    """List hidden files but locks, which block nobody and go with the next holder."""
+    """List hidden files but locks, which the next holder removes."""
     found = (path for path in (folder / OUT).rglob(".*") if path.suffix != ".lock")
     return [str(path.relative_to(folder)) for path in found]
 

@@ -149,11 +149,11 @@ def _options(options: argparse.Namespace, rate: int) -> Options:
     seconds = options.window
     if seconds is None:
         seconds = 1.0 if options.mode == "v4" else 0.0
-    has_hop = options.hop is None or 0 < options.hop < math.inf
-    if not (0 <= seconds < math.inf and has_hop):
+    is_hop = options.hop is None or 0 < options.hop < math.inf
+    if not (0 <= seconds < math.inf and is_hop):
         raise MeasureError(
             f"--window is {seconds:g} s and --hop {options.hop} s; expected a window "
-            "of 0 s (the whole sound) or more, and a hop of more than 0 s"
+            "of 0 s (the whole sound) or more and a hop above 0 s, both finite"
         )
     window = math.floor(seconds * rate) if seconds else math.inf
     hop = window if options.hop is None else math.floor(options.hop * rate)

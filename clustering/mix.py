@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 import shlex
 import shutil
@@ -34,7 +33,7 @@ from clustering.mixtures import (
     Pool,
     draw,
 )
-from common import audio, files
+from common import audio, cpus, files
 from common.corpora import reading, sound_files
 from common.corpora.track import CorpusError, Track
 from common.corpora.waveforms import fingerprint, identity, modified
@@ -196,7 +195,7 @@ def make(
         work.mkdir(parents=True, exist_ok=True)
         tasks = [(split, index) for split in counts for index in range(counts[split])]
         write = partial(_write, work, pools, config, layout)
-        with ThreadPoolExecutor(jobs or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(jobs or cpus.count()) as pool:
             done = pool.map(lambda task: write(*task), tasks)
             list(tqdm(done, "mix", len(tasks), disable=None, leave=False))
         shutil.rmtree(work / ".done")
@@ -496,7 +495,7 @@ def _parser() -> argparse.ArgumentParser:
     for split, count in COUNTS.items():
         add(f"--{split}", type=int, default=count, help=f"number of mixtures: {count}")
     add("--seed", type=int, default=default.seed)
-    add("--num-workers", type=int, help="threads (default: one for each CPU)")
+    add("--num-workers", type=cpus.threads, help="threads (default: all CPUs)")
     return parser
 
 

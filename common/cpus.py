@@ -1,7 +1,8 @@
-"""The number of CPUs that this process may use."""
+"""The number of CPUs that this process may use, and of threads to use them."""
 
 from __future__ import annotations
 
+import argparse
 import os
 
 
@@ -17,3 +18,17 @@ def count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def threads(text: str) -> int:
+    """Read a number of threads from a command line, as ``type`` of an option.
+
+    Raises:
+        ArgumentTypeError: It is no whole number of at least 1.
+
+    >>> threads("2")
+    2
+    """
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")

@@ -361,7 +361,7 @@ def _parser() -> argparse.ArgumentParser:
         "--by-time", action="store_true", help="cut recordings in time if there are few"
     )
     add("--seed", type=int, default=defaults.seed, help="seed of every draw")
-    add("--jobs", type=int, default=None, help="threads (default: one for each CPU)")
+    add("--jobs", type=cpus.threads, help="threads (default: one for each CPU)")
     add("--overwrite", action="store_true", help="replace an earlier set")
     return parser
 

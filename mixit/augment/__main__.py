@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="align reverberant sources with the dry ones",
     )
-    add("--jobs", type=int, help="threads (default: one for each CPU)")
+    add("--jobs", type=cpus.threads, help="threads (default: one for each CPU)")
     add("--check", type=Path, metavar="ROOT", help="check the sums of a set instead")
     add("--fix", action="store_true", help="repair the faults that --check reports")
     return parser

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import beam
+from common import beam, cpus
 from common.corpora import fuss
 from common.corpora.track import CorpusError
 from common.errors import exit_code
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sample-rate", type=int, default=usual.sample_rate, help="default 16000 Hz")
     add("--header", choices=("auto", "yes", "no"), default="auto", help="of the lists")
     add("--strict", action="store_true", help="refuse lists with a bad row")
-    add("--jobs", type=int, help="threads (default: one for each CPU)")
+    add("--jobs", type=cpus.threads, help="threads (default: one for each CPU)")
     beam.add_option(parser)
     return parser
 

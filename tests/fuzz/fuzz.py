@@ -37,7 +37,7 @@ except ImportError:
 INSTRUMENTED = [
     "common.audio", "common.config", "common.corpora", "common.evaluation.table",
     "common.records", "common.separation.report", "common.training.network_file",
-    "common.weights", "clustering.foreign.experiment_file", "clustering.foreign",
+    "common.weights", "clustering.foreign",
     "mixit.augment.mixing_list", "mixit.yfcc.clip_list", "json", "yaml", "zipfile",
     "pickle", "csv",
 ]  # fmt: skip

@@ -92,8 +92,8 @@ def publish(output: Path, page: Path) -> str:
     for file in (folder / "rows.csv", output / "mir1k.csv"):
         rows |= {(row["row"], row["seed"]): row for row in _read_rows(file)}
     _write_rows(list(rows.values()), folder / "rows.csv")
-    plots = sorted(folder.glob("*.png"))
-    links = [f"[{plot.stem}]({folder.name}/{plot.name})" for plot in plots]
+    curves = sorted(folder.glob("*.png"))
+    links = [f"[{plot.stem}]({folder.name}/{plot.name})" for plot in curves]
     return _write_table(
         _read_rows(folder / "rows.csv"),
         page,

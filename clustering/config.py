@@ -278,7 +278,10 @@ class ClusteringConfig:
         # The frames of asteroid's front end are whole.
         least = self.window_samples if self.frontend == "asteroid" else 1
         if not math.isfinite(max(seconds)):
-            raise ConfigError("segment_seconds and curriculum: expected finite lengths")
+            raise ConfigError(
+                f"an excerpt of {max(seconds)} s; expected a finite length in "
+                "segment_seconds and curriculum"
+            )
         if round(min(seconds) * self.sample_rate) < least:
             raise ConfigError(
                 f"an excerpt of {min(seconds)} s at sample_rate={self.sample_rate} is "

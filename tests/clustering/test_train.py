@@ -172,6 +172,8 @@ def test_a_run_starts_from_the_weights_of_another_model(config):
     [
         ({"segment_seconds": 0.0}, "0.0 s at sample_rate=8000 is too short"),
         ({"segment_seconds": -1.0}, "an excerpt of -1.0 s"),
+        ({"segment_seconds": float("inf")}, "an excerpt of inf s; expected a finite"),
+        ({"clip_norm": float("inf")}, "clip_norm=inf: expected 0 for no limit"),
         ({"curriculum": ((0, 1e-5), (1, 0.1))}, "an excerpt of 1e-05 s"),
         ({"frontend": "asteroid", "segment_seconds": 0.005}, "at least 64 samples"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0: expected 0 for no limit"),

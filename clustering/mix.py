@@ -195,7 +195,7 @@ def make(
         work.mkdir(parents=True, exist_ok=True)
         tasks = [(split, index) for split in counts for index in range(counts[split])]
         write = partial(_write, work, pools, config, layout)
-        with ThreadPoolExecutor(jobs or cpus.count()) as pool:
+        with ThreadPoolExecutor(cpus.threads(jobs)) as pool:
             done = pool.map(lambda task: write(*task), tasks)
             list(tqdm(done, "mix", len(tasks), disable=None, leave=False))
         shutil.rmtree(work / ".done")
@@ -401,6 +401,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
+    jobs = cpus.threads(options.jobs)
     config = MixtureConfig(
         sources=options.sources,
         labels=options.labels,
@@ -416,7 +417,7 @@ def _main(options: argparse.Namespace) -> int:
         pools = _corpus_pools(options, used)
     else:
         pools = folder_pools(options.sounds, _rules(options))
-    layout, jobs = options.layout, options.num_workers
+    layout = options.layout
     is_new = make(pools, options.output, counts, config, layout=layout, jobs=jobs)
     for split in used:
         labels = ", ".join(f"{k} ({len(v)})" for k, v in sorted(pools[split].items()))
@@ -495,7 +496,7 @@ def _parser() -> argparse.ArgumentParser:
     for split, count in COUNTS.items():
         add(f"--{split}", type=int, default=count, help=f"number of mixtures: {count}")
     add("--seed", type=int, default=default.seed)
-    add("--num-workers", type=cpus.threads, help="threads (default: all CPUs)")
+    add("--jobs", "--num-workers", type=int, help="threads (default: all CPUs)")
     return parser
 
 

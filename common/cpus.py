@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 
 
@@ -20,15 +19,20 @@ def count() -> int:
     return os.cpu_count() or 1
 
 
-def threads(text: str) -> int:
-    """Read a number of threads from a command line, as ``type`` of an option.
+def threads(jobs: int | None) -> int:
+    """Return the number of threads to start.
+
+    Args:
+        jobs: The number that was asked for; None takes one for each CPU.
 
     Raises:
-        ArgumentTypeError: It is no whole number of at least 1.
+        ValueError: It is below 1.
 
-    >>> threads("2")
+    >>> threads(2)
     2
+    >>> threads(None) == count()
+    True
     """
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of at least 1")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"--jobs is {jobs}; expected at least 1")
+    return jobs or count()

@@ -117,7 +117,7 @@ def make(
     made: Counter[str] = Counter()
     with (
         replacing_folder(output, overwrite=replace) as root,
-        ThreadPoolExecutor(jobs or cpus.count()) as pool,
+        ThreadPoolExecutor(cpus.threads(jobs)) as pool,
     ):
         for split, count in counts.items():
             work = partial(_make_example, root, split, splits[split], options)
@@ -310,7 +310,7 @@ def _run(options: argparse.Namespace) -> int:
         options.output,
         {split: getattr(options, split) for split in fuss.SPLITS},
         mixing,
-        jobs=options.jobs,
+        jobs=cpus.threads(options.jobs),
         overwrite=options.overwrite,
     )
     for split in fuss.SPLITS:
@@ -361,7 +361,7 @@ def _parser() -> argparse.ArgumentParser:
         "--by-time", action="store_true", help="cut recordings in time if there are few"
     )
     add("--seed", type=int, default=defaults.seed, help="seed of every draw")
-    add("--jobs", type=cpus.threads, help="threads (default: one for each CPU)")
+    add("--jobs", type=int, help="threads (default: one for each CPU)")
     add("--overwrite", action="store_true", help="replace an earlier set")
     return parser
 

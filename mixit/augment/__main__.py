@@ -128,7 +128,7 @@ def _realise_all(
     """Realise the mixing list of a split, then write its example lists."""
     mixtures = mixing_list.read(folders.output / _list_name(split))
     done = Counter(f"{split} of {len(mixture.events)}" for mixture in mixtures)
-    with ThreadPoolExecutor(jobs or cpus.count()) as pool:
+    with ThreadPoolExecutor(cpus.threads(jobs)) as pool:
         results = pool.map(partial(realise, folders, recipe), mixtures)
         for silent in tqdm(
             results, desc=split, total=len(mixtures), unit="mixture", disable=None
@@ -155,8 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Make or check a set."""
-    if options.jobs is not None and options.jobs < 1:
-        raise CorpusError(f"--jobs is {options.jobs}; it starts at 1.")
+    options.jobs = cpus.threads(options.jobs)
     if options.check is not None:
         return _check(options)
     if options.fix:
@@ -229,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="align reverberant sources with the dry ones",
     )
-    add("--jobs", type=cpus.threads, help="threads (default: one for each CPU)")
+    add("--jobs", type=int, help="threads (default: one for each CPU)")
     add("--check", type=Path, metavar="ROOT", help="check the sums of a set instead")
     add("--fix", action="store_true", help="repair the faults that --check reports")
     return parser

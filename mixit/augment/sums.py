@@ -60,7 +60,7 @@ def check(
     lists = [name for name in fuss.SPLITS if (root / fuss.list_name(name)).is_file()]
     examples = [example for split in lists for example in fuss.read_list(root, split)]
     examine = partial(_examine, samples=samples, sample_rate=sample_rate, fix=fix)
-    with ThreadPoolExecutor(jobs or cpus.count()) as pool:
+    with ThreadPoolExecutor(cpus.threads(jobs)) as pool:
         results = tqdm(
             pool.map(examine, examples),
             desc="check",

@@ -49,8 +49,7 @@ def _main(options: argparse.Namespace) -> int:
             f"--seconds {shape.seconds:g} and --sample-rate {shape.sample_rate} make "
             "no example; both must be above 0."
         )
-    if options.jobs is not None and options.jobs < 1:
-        raise CorpusError(f"--jobs is {options.jobs}; it must be 1 or more.")
+    jobs = cpus.threads(options.jobs)
     named = {name: getattr(options, name) for name in (*fuss.SPLITS, MOMS)}
     named = {name: paths for name, paths in named.items() if paths}
     if not named:
@@ -76,7 +75,7 @@ def _main(options: argparse.Namespace) -> int:
             root,
             split,
             shape,
-            jobs=options.jobs,
+            jobs=jobs,
             spread=beam.spread(options.beam),
         )
         sys.stdout.write(_summary(name, clips, done, root / fuss.list_name(split)))
@@ -110,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sample-rate", type=int, default=usual.sample_rate, help="default 16000 Hz")
     add("--header", choices=("auto", "yes", "no"), default="auto", help="of the lists")
     add("--strict", action="store_true", help="refuse lists with a bad row")
-    add("--jobs", type=cpus.threads, help="threads (default: one for each CPU)")
+    add("--jobs", type=int, help="threads (default: one for each CPU)")
     beam.add_option(parser)
     return parser
 

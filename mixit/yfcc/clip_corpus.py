@@ -215,7 +215,7 @@ def _in_threads(
 ) -> Iterator[Made]:
     """Yield results in the order of the rows, in the memory of a few of them."""
     bar = tqdm(total=len(rows), desc=split, unit="clip", disable=None)
-    with bar, ThreadPoolExecutor(jobs or cpus.count()) as pool:
+    with bar, ThreadPoolExecutor(cpus.threads(jobs)) as pool:
         for first in range(0, len(rows), AT_A_TIME):
             for made in pool.map(work, rows[first : first + AT_A_TIME]):
                 bar.update()

@@ -2,12 +2,17 @@
 
 import pytest
 
+from clustering import mix
 from common.corpora import mixing
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two"])
-def test_numbers_below_one_are_refused_by_the_name_of_the_option(capsys, text):
-    with pytest.raises(SystemExit) as end:
-        mixing.main(["--jobs", text])
-    assert end.value.code == 2
-    assert f"argument --jobs: '{text}': expected a whole num" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("command", "words"), [(mixing.main, ["."]), (mix.main, ["."])]
+)
+def test_numbers_below_one_are_refused_in_one_sentence(
+    command, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert command([*words, "--output", "out", "--jobs", "0"]) == 1
+    assert capsys.readouterr().err.endswith("--jobs is 0; expected at least 1\n")
+    assert not (tmp_path / "out").exists()

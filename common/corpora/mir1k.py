@@ -47,7 +47,7 @@ def tracks(root: Path | str, split: str) -> list[Track]:
     song are alike.
 
     Args:
-        root: The folder MIR-1K, or the one that holds it.
+        root: The folder MIR-1K, the one that holds it, or the folder of the clips.
         split: ``"train"``, ``"valid"`` or ``"test"`` (all other singers).
 
     Returns:
@@ -58,8 +58,7 @@ def tracks(root: Path | str, split: str) -> list[Track]:
     """
     completeness.expect_split(CORPUS, split)
     clips = _find(user_path(root))
-    is_divided = any((clips / folder).is_dir() for folder, _ in DIVISION.values())
-    chosen = _folder(clips, split) if is_divided else _undivided(clips, split)
+    chosen = _folder(clips, split) if _is_divided(clips) else _undivided(clips, split)
     _check_channels(chosen)
     return reading.make_tracks(
         (file.stem, {name: Channel(file, at) for name, at in CHANNELS.items()}, None)
@@ -110,10 +109,16 @@ def _sounds(clips: Path) -> list[Path]:
 
 def _find(root: Path) -> Path:
     reading.folder_of(CORPUS, root, f"MIR-1K with its folder {FOLDER}")
+    if root.name == FOLDER or _is_divided(root):
+        return root
     for parent in (root, *reading.subfolders(root)):
         if (parent / FOLDER).is_dir():
             return parent / FOLDER
     return reading.folder_of(CORPUS, root / FOLDER, CLIP)
+
+
+def _is_divided(clips: Path) -> bool:
+    return any((clips / folder).is_dir() for folder, _ in DIVISION.values())
 
 
 def _singer(file: Path) -> str:

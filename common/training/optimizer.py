@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import tensorflow as tf
 import tf_keras as keras
 
+from common.config import ConfigError
 from common.training.schedule import Schedule
 
 LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
@@ -185,9 +186,14 @@ def learning_rate(
         A number or schedule for an optimizer of Keras; without warm-up and cosine that
         of the package.
 
+    Raises:
+        ConfigError: The start is negative.
+
     >>> learning_rate(Schedule(), 0.1)
     0.1
     """
+    if start < 0.0:
+        raise ConfigError(f"lr={start:g}: expected at least 0")
     if schedule.lr_schedule == "cosine":
         steps = schedule.epochs * schedule.steps_per_epoch
         return WarmedRate(start, updates * schedule.warmup_steps, updates * steps)
@@ -226,6 +232,7 @@ def optimizer(
 
     Raises:
         ValueError: There is no such optimizer.
+        ConfigError: The weight decay is negative.
 
     >>> optimizer("adam", 1e-3, 1e-5).epsilon
     1e-08
@@ -233,4 +240,6 @@ def optimizer(
     classes = {"adam": Adam, "rmsprop": RmsProp, "sgd": Sgd}
     if name not in classes:
         raise ValueError(f"optimizer is {name!r}; expected one of {', '.join(classes)}")
+    if decay < 0.0:
+        raise ConfigError(f"weight_decay={decay:g}: expected at least 0")
     return classes[name](learning_rate, decay)

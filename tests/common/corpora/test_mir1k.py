@@ -81,6 +81,13 @@ def test_folders_divide_where_they_are(divided, caplog):
     assert "divided by singer" not in caplog.text
 
 
+def test_the_root_may_be_the_folder_of_the_clips(divided, root):
+    clips = root / "MIR-1K/Wavfile"
+    assert [track.name for track in mir1k.tracks(clips, "valid")] == ["abjones_5_08"]
+    renamed = clips.rename(root / "mir1k")
+    assert len(mir1k.tracks(renamed, "train")) == 2
+
+
 def test_the_split_of_clips_by_singer_is_reported(root, caplog):
     for split in ("train", "test"):
         mir1k.tracks(root, split)

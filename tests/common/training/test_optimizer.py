@@ -8,8 +8,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from common import training
+from common.config import ConfigError
 from common.training.logs import read_scalars
-from common.training.optimizer import optimizer
+from common.training.optimizer import learning_rate, optimizer
+from common.training.schedule import Schedule
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "unmix" / "first_step.npz"
 ALGORITHMS = pytest.mark.parametrize("name", ["adam", "rmsprop"])
@@ -146,6 +148,13 @@ def test_configuration_makes_an_equal_one(name):
 def test_an_unknown_optimizer_raises():
     with pytest.raises(ValueError, match="'adamw'; expected one of adam, rmsprop, sgd"):
         optimizer("adamw", 1e-3, 0.0)
+
+
+def test_negative_rates_and_decays_raise():
+    with pytest.raises(ConfigError, match=r"lr=-0\.1: expected at least 0"):
+        learning_rate(Schedule(), -0.1)
+    with pytest.raises(ConfigError, match="weight_decay=-1: expected at least 0"):
+        optimizer("adam", 0.1, -1.0)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])

@@ -51,7 +51,8 @@ class Download(NamedTuple):
 def obtain(url: str, path: Path, sha256: str = "", size: int | None = None) -> Path:
     """Download a file, unless it exists.
 
-    An interrupted download continues where it ended if the server supports ranges. The
+    An interrupted download continues where it ended if the server supports ranges and
+    still has the same version (RFC 9110, If-Range). The
     file appears under its name when it is complete and its SHA-256 equals the published
     one and that of the first download, which :data:`RECORD` keeps.
 
@@ -168,6 +169,7 @@ def _obtain(url: str, path: Path, sha256: str, size: int | None) -> None:
             f"into {path.parent}"
         )
     _record(path, download)
+    _version(part).unlink(missing_ok=True)
     with files.naming(path):
         files.sync(part)
         part.replace(path)
@@ -208,8 +210,11 @@ def _download(url: str, part: Path) -> None:
 
 def _download_rest(url: str, part: Path) -> None:
     """Download the rest of a file, or all of it where the server has no ranges."""
-    start = _size(part)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"})
+    start, version = _size(part), _version(part)
+    headers = {"Range": f"bytes={start}-"}
+    if start and version.exists():
+        headers["If-Range"] = version.read_text("utf-8")
+    request = urllib.request.Request(url, headers=headers)
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
@@ -225,8 +230,26 @@ def _download_rest(url: str, part: Path) -> None:
     resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
     with answer:
         _refuse_page(url, answer.headers)
-        with part.open("ab" if resumed else "wb") as file:
+        if not resumed:
+            part.unlink(missing_ok=True)
+            _keep_version(answer.headers, version)
+        with part.open("ab") as file:
             _copy(answer, file, part.stem)
+
+
+def _version(part: Path) -> Path:
+    """Return the file of the version that a partial file is of."""
+    return part.with_name(f"{part.name}.version")
+
+
+def _keep_version(headers: Mapping[str, str], file: Path) -> None:
+    """Write the strong entity tag of a file, else its date, for a later If-Range."""
+    tag = headers.get("ETag", "W/")
+    version = headers.get("Last-Modified") if tag.startswith("W/") else tag
+    if version is None:
+        file.unlink(missing_ok=True)
+    else:
+        files.write_text(file, version)
 
 
 def _refuse_page(url: str, headers: Mapping[str, str]) -> None:

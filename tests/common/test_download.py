@@ -17,12 +17,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Serves a body with or without ranges, or breaks off in the middle."""
 
     ranges, breaks, seen = True, 0, []
+    header, version = "ETag", None
     body, kind = CONTENT, "application/octet-stream"
 
     def do_GET(self):
         asked = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
         self.seen.append(asked)
-        start = asked if self.ranges else 0
+        same = self.headers.get("If-Range") in (None, self.version)
+        start = asked if self.ranges and same else 0
         if start >= len(self.body):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(self.body)}")
@@ -32,6 +34,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if self.ranges and start else 200)
         rest = self.body[start:]
         self.send_header("Content-Type", self.kind)
+        if self.version:
+            self.send_header(self.header, self.version)
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
         broken = len(self.seen) <= self.breaks
@@ -73,6 +77,31 @@ def test_an_interrupted_download_continues(server, tmp_path, monkeypatch, ranges
     download.obtain(server, path, DIGEST)
     assert path.read_bytes() == CONTENT
     assert Handler.seen[asked] > 0
+
+
+@pytest.mark.parametrize("header", ["ETag", "Last-Modified"])
+def test_a_part_of_another_version_is_downloaded_again(
+    server, tmp_path, monkeypatch, header
+):
+    path = tmp_path / "weights.pth"
+    monkeypatch.setattr(Handler, "header", header)
+    monkeypatch.setattr(Handler, "version", '"first"')
+    monkeypatch.setattr(Handler, "breaks", 99)
+    with pytest.raises(DownloadError, match="start again to go on"):
+        download.obtain(server, path)
+    monkeypatch.setattr(Handler, "breaks", 0)
+    monkeypatch.setattr(Handler, "version", '"second"')
+    monkeypatch.setattr(Handler, "body", CONTENT[::-1] * 2)
+    download.obtain(server, path)
+    assert path.read_bytes() == CONTENT[::-1] * 2
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_part_of_the_same_version_continues(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(Handler, "version", '"first"')
+    monkeypatch.setattr(Handler, "breaks", 2)
+    download.obtain(server, tmp_path / "weights.pth", DIGEST)
+    assert Handler.seen[0] == 0 < Handler.seen[1] < Handler.seen[2]
 
 
 def test_a_connection_that_breaks_off_is_made_again(server, tmp_path, monkeypatch):

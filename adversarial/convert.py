@@ -274,8 +274,8 @@ def card_scores(config: AdversarialConfig, summary: Mapping[str, Any]) -> list[S
     for corpus, sources in summary["databases"].items():
         count = max(measures["SDR"]["count"] for measures in sources.values())
         where = f"{count} songs of the test split, {corpus}, medians at {rate} Hz"
-        medians = {name: each["SDR"]["median"] for name, each in sources.items()}
-        values = {n: round(each, 2) for n, each in medians.items() if each is not None}
+        medians = {name: rows["SDR"]["median"] for name, rows in sources.items()}
+        values = {n: round(sdr, 2) for n, sdr in medians.items() if sdr is not None}
         recorded = bundles.is_recorded(config.corpora.data_root)
         scores.append(Score("SDR", "dB", where, recorded, values))
     return scores

@@ -172,7 +172,8 @@ class SemiSupervisedTraining(SupervisedTraining):
             for number in range(self.settings.num_disc)
         ]
         scalars = {
-            tag: tf.reduce_mean([each[tag] for each in rounds], 0) for tag in rounds[0]
+            tag: tf.reduce_mean([losses[tag] for losses in rounds], 0)
+            for tag in rounds[0]
         }
         return self.update_means({**scalars, **self.separator_step(batch)})
 

@@ -63,7 +63,7 @@ def _of_spectra(exported: Exported) -> Network:
 
     # Embeddings are many times as large as the sound: channel by channel.
     return lambda waveforms: np.concatenate(
-        [one(each[np.newaxis]) for each in waveforms]
+        [one(waveform[np.newaxis]) for waveform in waveforms]
     )
 
 

@@ -55,7 +55,7 @@ def peak() -> tuple[str, int]:
     ]
     used = {gpu: tf.config.experimental.get_memory_info(gpu)["peak"] for gpu in gpus}
     if used:
-        return max(used.items(), key=lambda each: each[1])
+        return max(used.items(), key=lambda item: item[1])
     return "the process", _peak_of_process()
 
 

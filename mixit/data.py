@@ -265,7 +265,7 @@ def training_example(
 
     def pair(position: tf.Tensor) -> tf.Tensor:
         positions = (2 * position, 2 * position + 1)
-        drawn = [_recording(config, used[0], each, most) for each in positions]
+        drawn = [_recording(config, used[0], index, most) for index in positions]
         return tf.stack(drawn)
 
     def alone(position: tf.Tensor) -> tf.Tensor:

@@ -418,10 +418,10 @@ def _listed(
 ) -> set[tuple[int, ...]]:
     """Check the assignments of a list."""
     chosen = {tuple(map(int, item)) for item in listed}
-    for each in sorted(chosen):
-        if len(each) != sources or not set(each) <= set(range(mixtures)):
+    for row in sorted(chosen):
+        if len(row) != sources or not set(row) <= set(range(mixtures)):
             raise ValueError(
-                f"the {name} list holds {each}; expected {sources} numbers from 0 to "
+                f"the {name} list holds {row}; expected {sources} numbers from 0 to "
                 f"{mixtures - 1}, the mixture of each estimate"
             )
     return chosen

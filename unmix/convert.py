@@ -129,7 +129,7 @@ def card_scores(summary: Mapping[str, Any]) -> list[Score]:
     """
     where = f"{summary['tracks']} songs of the split {summary['subset']}, medians"
     medians = {name: cells["SDR"] for name, cells in summary["targets"].items()}
-    values = {n: round(each, 2) for n, each in medians.items() if each is not None}
+    values = {n: round(sdr, 2) for n, sdr in medians.items() if sdr is not None}
     return [Score("SDR", "dB", where, not summary["synthetic"], values)]
 
 
@@ -152,7 +152,7 @@ def check(models: Mapping[str, OpenUnmix], tensors: Mapping[str, Tensors]) -> fl
     double = [tensors[target] for target in models]
     expected = reference_estimates(double, magnitude, bridged)
     batch = tf.constant(magnitude[np.newaxis])
-    outputs = [np.stack([each[0].numpy() for each in estimates(networks, batch)])]
+    outputs = [np.stack([made[0].numpy() for made in estimates(networks, batch)])]
     if not bridged:
         outputs.append(np.stack([folded_estimate(n, magnitude) for n in networks]))
     return _compared(outputs, expected)
@@ -160,7 +160,7 @@ def check(models: Mapping[str, OpenUnmix], tensors: Mapping[str, Tensors]) -> fl
 
 def _compared(outputs: Sequence[np.ndarray], expected: np.ndarray) -> float:
     largest = float(np.abs(expected).max()) or 1.0
-    difference = max(float(np.abs(each - expected).max()) for each in outputs)
+    difference = max(float(np.abs(output - expected).max()) for output in outputs)
     if not difference / largest <= TOLERANCE:
         raise CheckpointError(
             f"the network differs from its tensors, computed by numpy in float64, by "
@@ -204,16 +204,16 @@ def reference_estimates(
     Returns:
         Magnitudes [targets, channels, frames, bins].
     """
-    double = [_double(each) for each in tensors]
-    encoded = [_encoded(each, magnitude) for each in double]
+    double = [_double(network) for network in tensors]
+    encoded = [_encoded(network, magnitude) for network in double]
     inputs = [np.mean(encoded, axis=0)] * len(encoded) if bridged else encoded
     rows = [
-        np.concatenate([own, _recurrent(each, its_input)], axis=1)
-        for own, each, its_input in zip(encoded, double, inputs, strict=True)
+        np.concatenate([own, _recurrent(network, its_input)], axis=1)
+        for own, network, its_input in zip(encoded, double, inputs, strict=True)
     ]
     rows = [np.mean(rows, axis=0)] * len(rows) if bridged else rows
     pairs = zip(double, rows, strict=True)
-    return np.stack([_masked(each, row, magnitude) for each, row in pairs])
+    return np.stack([_masked(network, row, magnitude) for network, row in pairs])
 
 
 def _double(tensors: Tensors) -> Tensors:

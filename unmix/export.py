@@ -92,7 +92,7 @@ def encoding(networks: Networks) -> Graph:
         require_float32(network)
     config, bins = network.config, network.input_bins
     rows = graph.input("magnitude", ["frames", config.channels * bins])
-    encoded = [graph("Tanh", _product(graph, rows, each.encode)) for each in products]
+    encoded = [graph("Tanh", _product(graph, rows, part.encode)) for part in products]
     bridge, both = graph("Mean", *encoded) if config.bridged else "", []
     for own, network in zip(encoded, networks.values(), strict=True):
         inputs = graph("Unsqueeze", bridge or own, [0])
@@ -101,10 +101,10 @@ def encoding(networks: Networks) -> Graph:
     if config.bridged:
         both = [graph("Mean", *both)] * len(both)
     inner = [
-        graph("Relu", _product(graph, each, product.hidden))
-        for each, product in zip(both, products, strict=True)
+        graph("Relu", _product(graph, joined, product.hidden))
+        for joined, product in zip(both, products, strict=True)
     ]
-    hidden = [graph("Unsqueeze", each, [0]) for each in inner]
+    hidden = [graph("Unsqueeze", rows, [0]) for rows in inner]
     made = graph("Concat", *hidden, axis=0)
     graph.output("hidden", made, [len(hidden), "frames", config.hidden_size])
     return graph

@@ -71,7 +71,7 @@ def waveform_reference(model: ConvTasnetFile, waveform: np.ndarray) -> np.ndarra
     shape, names = model.network.config, model.names
     bank, padding, samples = shape.filterbank, shape.padding, waveform.shape[-1]
     double = {
-        name: np.asarray(each, np.float64) for name, each in model.tensors.items()
+        name: np.asarray(tensor, np.float64) for name, tensor in model.tensors.items()
     }
     padded = np.pad(waveform.astype(np.float64), [(0, 0), (padding, padding)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, bank.size, -1)

@@ -275,7 +275,7 @@ def _names(root: Path, examples: Sequence[Example]) -> list[str]:
 
     Mixtures of one path are numbered from the second on, as their sources may differ.
     """
-    paths = [each.mixture.parent / each.mixture.stem for each in examples]
+    paths = [example.mixture.with_suffix("") for example in examples]
     folders = Counter(path.name for path in set(paths))
     names: dict[str, None] = {}
     used: Counter[str] = Counter()

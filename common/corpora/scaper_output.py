@@ -98,9 +98,9 @@ def _annotation(jams: Path) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]
     try:
         content = json.loads(jams.read_text(encoding="utf-8"))
         annotation = next(
-            each
-            for each in content["annotations"]
-            if each["namespace"] in ("scaper", "sound_event")
+            part
+            for part in content["annotations"]
+            if part["namespace"] in ("scaper", "sound_event")
         )
         events = [event["value"] for event in annotation["data"]]
         if any(not {"label", "role"} <= set(event) for event in events):
@@ -153,7 +153,7 @@ def _check_lengths(tracks: Sequence[Track]) -> None:
 
 
 def _is_of_the_fork(track: Track) -> bool:
-    files = [each for each in track.sources.values() if isinstance(each, Path)]
+    files = [file for file in track.sources.values() if isinstance(file, Path)]
     return any(f"{track.name}_sources" in file.parts for file in files)
 
 

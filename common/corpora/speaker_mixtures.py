@@ -150,7 +150,7 @@ def _find(corpus: str, root: Path, subfolder: str, speakers: int) -> Path:
     if not existing:
         cure = "generate the mixtures there, or check the root"
         raise reading.misplaced(corpus, root, subfolder, cure)
-    nearest = max(sorted(set(existing)), key=lambda each: _similarity(each, subfolder))
+    nearest = max(sorted(set(existing)), key=lambda name: _similarity(name, subfolder))
     raise CorpusError(
         f"{corpus}: {root} holds {nearest} and no {subfolder}; set "
         f"sample_rate and length to those of the folder, or generate {subfolder}."

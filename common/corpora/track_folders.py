@@ -131,7 +131,7 @@ def _track_folders(root: Path, split: str, layout: str) -> list[Path]:
     """Return the track folders of a split."""
     parent = reading.folder_of(layout, user_path(root), "train and valid")
     if layout == "aligned" and not any(
-        (parent / each).is_dir() for each in ("train", "valid")
+        (parent / name).is_dir() for name in ("train", "valid")
     ):
         folders = _part(parent, split)
     else:

@@ -296,7 +296,7 @@ def _trained(
             run(signal, weight, _zeros(signal, weight), reverse)[0]
             for weight, reverse in zip(weights, (False, True), strict=False)
         ]
-    projections = [lstm_training.input_projection(signal, each) for each in weights]
+    projections = [lstm_training.input_projection(signal, w) for w in weights]
     recurrent = [weight[1] for weight in weights]
     if training and _worth_compiling(signal, recurrent[0]):
         return lstm_training.compiled_recurrence(projections, recurrent)

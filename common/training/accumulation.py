@@ -44,15 +44,15 @@ def accumulate(
         # add up the moments of their batch normalisation in a nested graph.
         gradients_of = tf.function(gradients_of, autograph=False)
     sums, values = gradients_of(_part(batch, parts, 0))
-    each = [values]
+    parts_of_values = [values]
     for number in range(1, parts):
         # Otherwise TensorFlow runs the parts in parallel, with the memory of all.
         with tf.control_dependencies([g for g in sums if g is not None]):
             part = tf.nest.map_structure(tf.identity, _part(batch, parts, number))
         gradients, values = gradients_of(part)
         sums = [_sum(*pair) for pair in zip(sums, gradients, strict=True)]
-        each.append(values)
-    joined: Any = tf.nest.map_structure(_join, *each)
+        parts_of_values.append(values)
+    joined: Any = tf.nest.map_structure(_join, *parts_of_values)
     return [None if g is None else g / parts for g in sums], joined
 
 

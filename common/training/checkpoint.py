@@ -151,7 +151,7 @@ class Checkpoints:
             return Restored(step, self._state.values, skipped)
         # A run that was killed while it wrote its first checkpoint begins anew.
         lists = [self._folder / name / LIST for name in FOLDERS]
-        if problems and any(each.exists() for each in lists):
+        if problems and any(file.exists() for file in lists):
             raise CheckpointError(
                 f"{next(iter(problems.values()))}; none of the {len(problems)} "
                 f"checkpoints in {self._folder} can be restored and nothing was "
@@ -417,9 +417,9 @@ def _chosen(folder: Path, checkpoint: str) -> Path:
     if matches:
         return matches[0]
     names = (
-        f"{name} ({', '.join(path.name for path in reversed(each))})"
-        for name, each in by_folder.items()
-        if each
+        f"{name} ({', '.join(path.name for path in reversed(paths))})"
+        for name, paths in by_folder.items()
+        if paths
     )
     raise CheckpointError(
         f"{folder} holds no checkpoint {checkpoint}; it holds "

@@ -233,9 +233,9 @@ class Batch(NamedTuple):
     accumulate: int = 1
 
     def __str__(self) -> str:
-        each = self.global_batch // (self.replicas * self.accumulate)
-        part = f"{each}" if self.accumulate == 1 else f"{self.accumulate} times {each}"
-        if each == self.global_batch:
+        size = self.global_batch // (self.replicas * self.accumulate)
+        part = f"{size}" if self.accumulate == 1 else f"{self.accumulate} times {size}"
+        if size == self.global_batch:
             return f"global batch {self.global_batch}"
         return f"global batch {self.global_batch}, {part} for each replica"
 
@@ -248,11 +248,11 @@ def _start(config: Run, build: Build[Run]) -> tuple[Job, Batch, Averages]:
     if cluster.is_chief():
         run_folder.prepare(folder, config)
     replicas = int(strategy.num_replicas_in_sync)
-    each, total = run_folder.divided(folder, config, replicas)
+    divided, total = run_folder.divided(folder, config, replicas)
     with strategy.scope():
-        job = build(each, strategy)
+        job = build(divided, strategy)
         averages = Averages(job.model, schedule.ema)
-    if each != config and not job.divisible:
+    if divided != config and not job.divisible:
         raise run_folder.RunFolderError(
             f"{folder} was started with another number of replicas than {replicas}, "
             "and its examples depend on the batch size of each; set train.replicas to "

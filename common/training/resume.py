@@ -181,7 +181,7 @@ class RequireFinite(keras.callbacks.Callback):
         bad = [item for item in values.items() if not math.isfinite(item[1])]
         if bad:
             # If the loss is not finite either, it is the one to report.
-            name, value = min(bad, key=lambda each: each[0] != "loss")
+            name, value = min(bad, key=lambda item: item[0] != "loss")
             step = int(self.model.optimizer.iterations.numpy())
             raise TrainingError(
                 f"{name} is {value} at step {step}; the last good checkpoint is kept "

@@ -361,8 +361,8 @@ def _value(name: str, value: Any, arrays: list[np.ndarray]) -> bytes:
     """
     if isinstance(value, Mapping):
         items = (
-            _value(str(key), key, arrays) + _value(str(key), each, arrays)
-            for key, each in value.items()
+            _value(str(key), key, arrays) + _value(str(key), entry, arrays)
+            for key, entry in value.items()
         )
         return _EMPTY_ORDERED_DICT + b"(" + b"".join(items) + b"u"
     if isinstance(value, list | tuple):

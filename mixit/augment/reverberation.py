@@ -113,7 +113,7 @@ def mix_info(mixture: Mixture) -> str:
     whole, *sources = mixture.files
     events = zip(sources, mixture.events, strict=True)
     return f"{whole} = " + " + ".join(
-        f"{name} * {each.response}" for name, each in events
+        f"{name} * {event.response}" for name, event in events
     )
 
 

@@ -147,9 +147,9 @@ class TwoPassSeparator:
             Float32 [batch, sources, channels, samples].
         """
         estimates = []
-        for index, each in enumerate(mixture):
+        for index, item in enumerate(mixture):
             self._steps = Steps(self._report, index, len(mixture))
-            estimates.append(self._one_or_two(each))
+            estimates.append(self._one_or_two(item))
         return estimates[0][np.newaxis] if len(estimates) == 1 else np.stack(estimates)
 
     def _one_or_two(self, mixture: np.ndarray) -> np.ndarray:

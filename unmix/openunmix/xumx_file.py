@@ -144,7 +144,7 @@ def _check_values(path: Path, args: Mapping[str, Any]) -> None:
 
 def _check_sources(path: Path, sources: Any) -> None:
     names = isinstance(sources, list | tuple) and bool(sources)
-    if not names or not all(isinstance(each, str) for each in sources):
+    if not names or not all(isinstance(name, str) for name in sources):
         raise _unknown(path, "sources", sources, "names")
     if len(set(sources)) < len(sources):
         raise _unknown(path, "sources", sources, "different names")

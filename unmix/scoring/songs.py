@@ -75,7 +75,7 @@ def fingerprint(song: Song) -> str:
         sounds = [file for file in files if file.is_file()]
     else:
         sounds = [song.path]
-    identities = [waveforms.identity(each, waveforms.fingerprint) for each in sounds]
+    identities = [waveforms.identity(file, waveforms.fingerprint) for file in sounds]
     return hashlib.sha256(repr(identities).encode()).hexdigest()
 
 

@@ -64,7 +64,7 @@ def read_scores(path: Path) -> Medians:
 
 def _song_scores(target: Mapping[str, Any]) -> dict[str, float]:
     frames = [frame["metrics"] for frame in target["frames"]]
-    medians = {name: median(each[name] for each in frames) for name in METRICS}
+    medians = {name: median(frame[name] for frame in frames) for name in METRICS}
     stoi = {name: float(target[key]) for name, key in STOI.items() if key in target}
     return medians | stoi
 
@@ -145,7 +145,7 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
         writer.writerow(["track", "target", *columns])
         for row in rows:
             values = (row.get(metric) for metric in columns)
-            scores = [each if each is None else round(each, 5) for each in values]
+            scores = [None if value is None else round(value, 5) for value in values]
             writer.writerow([row["track"], row["target"], *scores])
 
 
@@ -199,7 +199,9 @@ def summary_table(summary: Summary) -> str:
     for metric in METRICS:
         head += [metric, "published"] if row else [metric]
     rows = []
-    spoken = [m for m in STOI if any(m in each for each in summary["targets"].values())]
+    spoken = [
+        m for m in STOI if any(m in cells for cells in summary["targets"].values())
+    ]
     for target, cells in summary["targets"].items():
         line = [target]
         for metric in METRICS:
@@ -242,7 +244,9 @@ def published_table(summaries: Sequence[Summary] = ()) -> str:
     others = [
         summary for summary in summaries if ours.get(summary.get("row")) is not summary
     ]
-    further = [f"\n`{each.get('model')}`:\n\n{summary_table(each)}" for each in others]
+    further = [
+        f"\n`{other.get('model')}`:\n\n{summary_table(other)}" for other in others
+    ]
     return "".join([markdown(head, cells), *further])
 
 

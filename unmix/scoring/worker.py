@@ -93,9 +93,9 @@ def _stoi(
 ) -> dict[str, float]:
     """Measure the intelligibility of an estimate and of the mixture, over channels."""
     measured = (
-        intelligibility.stoi(reference, each, rate) for each in (estimate, mixture)
+        intelligibility.stoi(reference, sound, rate) for sound in (estimate, mixture)
     )
-    means = [round(float(np.mean(each)), 5) for each in measured]
+    means = [round(float(np.mean(channels)), 5) for channels in measured]
     return dict(zip(("stoi", "stoi_mixture"), means, strict=True))
 
 

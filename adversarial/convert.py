@@ -334,7 +334,7 @@ def reference_critic(tensors: Tensors, scope: str, images: np.ndarray) -> np.nda
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or convert a checkpoint of the original; return the exit code."""
+    """Check or convert a checkpoint of the original program."""
     parser = convert_command.parser(
         "adversarial.convert",
         main.__doc__,
@@ -351,12 +351,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name in OPTIONS[:-1]:
         default = getattr(ModelConfig, name)
         flag = f"--{name.replace('_', '-')}"
-        group.add_argument(flag, type=int, metavar="N", help=f"default {default}")
+        group.add_argument(flag, type=int, metavar="N", help=f"default: {default}")
     group.add_argument(
         "--center-pad",
         choices=get_args(get_type_hints(ModelConfig)["center_pad"]),
-        help=f"padding at both ends of a sound, default {ModelConfig.center_pad}: "
-        "reflect for networks trained with librosa before 0.10",
+        help="padding at both ends of a sound; networks trained with librosa before "
+        f"0.10 need reflect (default: {ModelConfig.center_pad})",
     )
 
 

@@ -332,7 +332,7 @@ def _check_names(tracks: Sequence[Track]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score a run on its test songs; return the exit code."""
+    """Score a run on its test songs."""
     splits = {"valid": "valid", "test": "test"}
     parser = command.parser("adversarial.evaluate", main.__doc__, splits=splits)
     return command.command(parser, _main, argv)

@@ -232,22 +232,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--sample-rate",
         default="input",
         choices=get_args(Rate),
-        help="of the stems: that of the input (or native), of which the vocals are "
-        "taken below half the model's rate and all else is accompaniment, or that of "
-        "the model, as published (default: %(default)s)",
+        help="rate of the stems: that of the input (or native), where everything above "
+        "the model's band goes to the accompaniment, or that of the model, as "
+        "published (default: %(default)s)",
     )
     add(
         "--tile-frames",
         type=int,
         metavar="FRAMES",
-        help="frames that are estimated at once, 0 for all of a segment (default: the "
-        "model's own)",
+        help="frames that the network estimates at once; 0: all of a segment "
+        "(default: the model's own)",
     )
     add(
         "--griffin-lim",
         type=int,
         metavar="ITERATIONS",
-        help="iterations that improve the phase (default: the model's own, mostly 0)",
+        help="Griffin-Lim iterations (default: the model's own, mostly 0)",
     )
 
 

@@ -139,7 +139,7 @@ def card_scores(config: ClusteringConfig, summary: Mapping[str, Any]) -> list[Sc
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or convert a model of others; return the exit code."""
+    """Check or convert a model of nussl 1.x, asteroid or torchaudio."""
     parser = convert_command.parser(
         "clustering.convert",
         main.__doc__,
@@ -147,7 +147,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"run folder; refuse a largest difference above {TOLERANCE:g}",
     )
     parser.add_argument(
-        "--sample-rate", type=int, metavar="HZ", help="if the file does not state it"
+        "--sample-rate",
+        type=int,
+        metavar="HZ",
+        help="rate of the model, if the file does not state it",
     )
     return convert_command.command(parser, _main, bundle, load, argv)
 

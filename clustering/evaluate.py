@@ -391,7 +391,7 @@ def _expect_embedding(config: ClusteringConfig) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Score a model; return the exit code."""
+    """Score a model on the mixtures of a corpus."""
     parser = command.parser("clustering.evaluate", main.__doc__)
     add = parser.add_argument
     add(
@@ -400,7 +400,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="experiment file (.yml) with the model and the data",
     )
-    add("--oracle", action="store_true", help="score ideal masks of the transform too")
+    add("--oracle", action="store_true", help="also score ideal masks")
     add("--bss", action="store_true", help="add SDR, SIR and SAR of BSS Eval")
     add("--stoi", action="store_true", help="add STOI of speech, which needs pystoi")
     add(

@@ -477,26 +477,63 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("sounds", type=Path, help="folder of sounds by label, or of the corpus")
     add("--output", type=Path, required=True, help="folder to make")
-    add("--layout", default="wsj0_2mix", choices=list(LAYOUTS), help="of the output")
+    add(
+        "--layout",
+        default="wsj0_2mix",
+        choices=list(LAYOUTS),
+        help="layout of the output (default: %(default)s)",
+    )
     add("--dataset", help="corpus that the folder holds, named as in training")
     add("--group", help="sources of the corpus, such as vocals,drums+bass+other")
-    add("--allow-cut", action="store_true", help="cut tracks to their shortest file")
-    add("--corpus-rate", type=int, help="rate that the corpus names its folders by")
-    add("--sources", type=int, default=default.sources, help="sources of a mixture")
-    add("--labels", default=default.labels, choices=["speakers", "classes"])
-    add("--coherent", action="store_true", help="same excerpt of sounds of one name")
-    add("--seconds", type=float, nargs="+", help="length, or shortest and longest")
-    add("--snr", type=float, nargs="+", help="level against the first source, in dB")
-    add("--sample-rate", type=int, default=default.sample_rate, help="in Hz")
-    add("--speaker", help="pattern whose group is the label; else the first folder")
-    add("--test-files", help="pattern, or @FILE of paths: sounds only for the test")
-    add("--valid-files", help="the same for the validation")
-    add("--match", help="pattern of the sounds to use")
-    add("--exclude", help="pattern of sounds to leave out")
+    add("--allow-cut", action="store_true", help="trim tracks to their shortest file")
+    add("--corpus-rate", type=int, help="rate in the names of the corpus's folders")
+    add(
+        "--sources",
+        type=int,
+        default=default.sources,
+        help="sources of a mixture (default: %(default)s)",
+    )
+    add(
+        "--labels",
+        default=default.labels,
+        choices=["speakers", "classes"],
+        help="what the labels are (default: %(default)s)",
+    )
+    add("--coherent", action="store_true", help="same excerpt of files of equal names")
+    add(
+        "--seconds",
+        type=float,
+        nargs="+",
+        help="length of a mixture, or shortest and longest",
+    )
+    add(
+        "--snr",
+        type=float,
+        nargs="+",
+        help="level relative to the first source in dB, or lowest and highest",
+    )
+    add(
+        "--sample-rate",
+        type=int,
+        default=default.sample_rate,
+        help="rate of the mixtures, in Hz (default: %(default)s)",
+    )
+    add(
+        "--speaker",
+        help="regular expression whose group is the label (default: the first folder)",
+    )
+    add(
+        "--test-files",
+        help="regular expression, or @FILE of paths: sounds for the test split only",
+    )
+    add("--valid-files", help="the same for the validation split")
+    add("--match", help="regular expression of the sounds to use")
+    add("--exclude", help="regular expression of the sounds to leave out")
     for split, count in COUNTS.items():
-        add(f"--{split}", type=int, default=count, help=f"number of mixtures: {count}")
-    add("--seed", type=int, default=default.seed)
-    add("--jobs", "--num-workers", type=int, help="threads (default: all CPUs)")
+        about = f"number of mixtures of {split} (default: {count})"
+        add(f"--{split}", type=int, default=count, help=about)
+    add("--seed", type=int, default=default.seed, help="default: %(default)s")
+    add("--jobs", "--num-workers", type=int, help="threads (default: one for each CPU)")
     return parser
 
 

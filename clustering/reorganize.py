@@ -162,11 +162,15 @@ def _read_list(file: Path | None) -> set[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("clustering.reorganize", description=__doc__)
     add = parser.add_argument
-    add("--input-path", "--input_path", type=Path, required=True, help="folder")
-    add("--output-path", "--output_path", type=Path, required=True, help="folder")
+    about = "folder of the sounds"
+    add("--input-path", "--input_path", type=Path, required=True, help=about)
+    about = "folder to make"
+    add("--output-path", "--output_path", type=Path, required=True, help=about)
     add("--org-func", "--org_func", choices=[BY_CLASS, BY_FILE], required=True)
-    add("--org-file", "--org_file", type=Path, help="list of paths, one a line")
-    add("--make-copy", "--make_copy", action="store_true", help="copy, do not link")
+    about = "file with one path in each line, for split_folder_by_file"
+    add("--org-file", "--org_file", type=Path, help=about)
+    about = "copy the files instead of linking them"
+    add("--make-copy", "--make_copy", action="store_true", help=about)
     add(
         *("--audio-extensions", "--audio_extensions"),
         nargs="+",

@@ -201,11 +201,16 @@ def _main(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("clustering.resample", description=__doc__)
     add = parser.add_argument
-    add("--input-path", "--input_path", type=Path, required=True, help="folder")
-    add("--output-path", "--output_path", type=Path, required=True, help="folder")
-    add("--sample-rate", "--sample_rate", type=int, required=True, help="in Hz")
-    add("--num-workers", "--num_workers", type=int, default=1, help="files at once")
-    add("--format", default="wav", choices=list(audio.FORMATS), help="wav is float")
+    about = "folder of the sounds"
+    add("--input-path", "--input_path", type=Path, required=True, help=about)
+    about = "folder to write"
+    add("--output-path", "--output_path", type=Path, required=True, help=about)
+    about = "rate of the results in Hz"
+    add("--sample-rate", "--sample_rate", type=int, required=True, help=about)
+    about = "files at the same time (default: 1)"
+    add("--num-workers", "--num_workers", type=int, default=1, help=about)
+    about = "format of the results; wav is 32-bit float (default: wav)"
+    add("--format", default="wav", choices=list(audio.FORMATS), help=about)
     add(
         *("--audio-extensions", "--audio_extensions"),
         nargs="+",

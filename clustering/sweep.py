@@ -397,7 +397,7 @@ def _text(value: object) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("clustering.sweep", description=__doc__)
     add = parser.add_argument
-    add("words", nargs="*", help="preset and key=value,value")
+    add("words", nargs="*", help="preset and keys, such as lr=1e-3,2e-4")
     add("-p", dest="file", type=Path, help="experiment file with a sweep")
     add("--output", type=Path, help="folder of the runs")
     add("--dry-run", action="store_true", help="print the runs and stop")

@@ -242,7 +242,7 @@ def _confidence_margin(weights: np.ndarray) -> np.ndarray:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Separate items and plot them; return the exit code."""
+    """Separate items of a data set and plot them."""
     options = _parser().parse_args(argv)
     return exit_code("clustering.visualize", lambda: _main(options))
 
@@ -278,9 +278,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="data sets, such as test or val (default: test)",
     )
-    add("--seed", type=int, help="of the random choice (default: another each time)")
+    add("--seed", type=int, help="seed of the random choice (default: random)")
     add_checkpoint(parser)
-    add("--output", type=Path, help="default: that of the experiment file, or output")
+    about = "folder of the results (default: that of the experiment file, else output)"
+    add("--output", type=Path, help=about)
     return parser
 
 

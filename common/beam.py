@@ -24,8 +24,8 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         "--beam",
         nargs=argparse.REMAINDER,
         metavar="OPTION",
-        help="make the files by an Apache Beam pipeline with all options that follow, "
-        "such as --runner=DirectRunner; stands last",
+        help="make the files by an Apache Beam pipeline; all words that follow are "
+        "options of Beam, such as --runner=DirectRunner",
     )
 
 

@@ -471,7 +471,7 @@ def describe(annotation: Any) -> str:
         int: "a whole number",
         float: "a number",
         bool: "true or false",
-        str: "a text",
+        str: "a string",
         type(None): "none",
     }
     if typing.get_origin(annotation) is typing.Literal:
@@ -482,7 +482,7 @@ def describe(annotation: Any) -> str:
         parts = [describe(part) for part in typing.get_args(annotation)]
         return f"a list of {len(parts)}: {', '.join(parts)}"
     if typing.get_origin(annotation) is tuple:
-        return f"a list of which each is {describe(typing.get_args(annotation)[0])}"
+        return f"a list, each item {describe(typing.get_args(annotation)[0])}"
     if len(_candidates(annotation)) > 1:
         return " or ".join(describe(c) for c in _candidates(annotation))
     return words.get(annotation, getattr(annotation, "__name__", str(annotation)))

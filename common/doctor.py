@@ -1,8 +1,8 @@
-"""Check this machine and the installation, with a cure for each problem.
+"""Check this machine and the installation, and print a remedy for each problem.
 
-``python -m common.doctor`` prints a report, ``--json`` for programs. The checks try
-things out: packages are imported, a product is computed on every GPU, sound is written
-and read back. The exit code is 1 if something required is missing.
+``python -m common.doctor`` prints a report, with ``--json`` for programs. It imports
+every package, multiplies matrices on every GPU, and writes and reads sound in every
+format. The exit code is 1 if something required is missing.
 """
 
 from __future__ import annotations
@@ -437,7 +437,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--tensorflow",
         action="store_true",
-        help="only check that TensorFlow computes, on every GPU or else on the CPU",
+        help="only check that TensorFlow works, on every GPU or else on the CPU",
     )
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -339,6 +339,7 @@ def _key(command: Vocabulary[Any], key: str, shown: str | None = None) -> str:
 def usage(command: Command[Any]) -> str:
     """List presets, options and every key with its default and type."""
     config = command.presets[command.default]
+    package = command.name.partition(".")[0]
     lines = [
         f"usage: python -m {command.name} [--check] [with] [PRESET] [FILE.yml]"
         " [key=value | --key value]...",
@@ -348,7 +349,8 @@ def usage(command: Command[Any]) -> str:
         "",
         f"presets: {', '.join(command.presets)} (default: {command.default})",
         "",
-        f"keys, with the values of {command.default}:",
+        f"keys, described in {package}/config.py, with the values of "
+        f"{command.default}:",
     ]
     others: dict[str, list[str]] = {}
     for old, key in aliases(type(config)).items():

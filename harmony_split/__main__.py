@@ -41,19 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--port",
         type=int,
         default=PORT,
-        help="0 takes a free one (default: %(default)s)",
+        help="port to serve on; 0 takes a free one (default: %(default)s)",
     )
-    add("--token", help="secret that visitors show; --host beyond loopback needs it")
+    add("--token", help="secret of the visitors; required unless --host is loopback")
     add("--open", action="store_true", help="open the page in the browser")
-    add("--model", default=MODEL, help="loaded first (default: %(default)s)")
+    add("--model", default=MODEL, help="model to load first (default: %(default)s)")
     add(
         "--light",
         metavar="FOLDER",
         help="separate by onnxruntime, without TensorFlow, with the models that "
-        "'python -m PILLAR.export NAME --output FOLDER/PILLAR/NAME' wrote",
+        "'python -m PACKAGE.export NAME --output FOLDER/PACKAGE/NAME' wrote",
     )
     add("--workers", type=int, default=1, help="processes that separate (default: 1)")
-    add("--folder", help="of the jobs (default: harmony_split in the cache)")
+    add("--folder", help="folder of the jobs (default: harmony_split in the cache)")
     add_options(parser)
     options = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -25,17 +25,17 @@ class Limits:
     """
 
     upload_megabytes: float = _limit(50, "largest file, in MB")
-    song_minutes: float = _limit(10, "longest sound, decoded, in minutes")
-    channels: int = _limit(8, "most channels of a sound")
+    song_minutes: float = _limit(10, "longest decoded sound, in minutes")
+    channels: int = _limit(8, "largest number of channels")
     uploads: int = _limit(64, "uploads at the same time")
     upload_rate: float = _limit(2000, "slowest upload after 10 s, in bytes per second")
-    queue: int = _limit(100, "jobs that wait at the same time")
+    queue: int = _limit(100, "jobs that wait in the queue")
     job_minutes: float = _limit(30, "longest separation of one song, in minutes")
-    attempts: int = _limit(3, "times that a job is begun when its worker dies")
-    disk_gigabytes: float = _limit(20, "room for all jobs together, in GB")
+    attempts: int = _limit(3, "attempts at a job whose worker dies")
+    disk_gigabytes: float = _limit(20, "disk space for all jobs together, in GB")
     keep_hours: float = _limit(24, "hours after which a finished job is removed")
-    decoder_megabytes: int = _limit(2000, "memory of a process that decodes, in MB")
-    decoder_seconds: int = _limit(120, "CPU time of a process that decodes, in s")
+    decoder_megabytes: int = _limit(2000, "memory of a decoding process, in MB")
+    decoder_seconds: int = _limit(120, "CPU time of a decoding process, in seconds")
     preview_seconds: float = _limit(20, "length of the preview, in seconds")
 
     def __post_init__(self) -> None:

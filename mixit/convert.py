@@ -36,7 +36,7 @@ from mixit.model import Tdcn
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert a TF1 checkpoint to a run folder; return the exit code."""
+    """Convert a TF1 checkpoint to a run folder."""
     parser = convert_command.parser(
         "mixit.convert",
         main.__doc__,
@@ -54,15 +54,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the fields of :class:`Options`, which a TF1 checkpoint may not state."""
     group = parser.add_argument_group("TF1 checkpoints")
     add = group.add_argument
-    add("--num-dilations", type=int, help="blocks of one repeat")
-    add("--window-samples", type=int, help="length of a frame")
-    add("--hop-samples", type=int, help="distance between frames")
-    add("--sample-rate", type=int, help="in Hz")
+    add("--num-dilations", type=int, help="blocks in each repeat")
+    add("--window-samples", type=int, help="length of a frame in samples")
+    add("--hop-samples", type=int, help="distance between frames in samples")
+    add("--sample-rate", type=int, help="rate of the training in Hz")
     add("--mixture-consistency", choices=CONSISTENCIES)
     add(
         "--front-padding",
         action=argparse.BooleanOptionalAction,
-        help="whether the STFT begins with frames that hold zeros",
+        help="whether the signal is padded with zeros before the first frame",
     )
     add(
         "--norm",

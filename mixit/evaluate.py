@@ -235,40 +235,44 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         *("-mp", "--metagraph_path"),
-        help="run this meta graph with the weights of the checkpoint, as it is",
+        help="run this meta graph unchanged, with the weights of the checkpoint",
     )
     add(
-        "-dp", "--data_list_path", help="SPLIT_example_list.txt, for --data and --split"
+        "-dp",
+        "--data_list_path",
+        help="SPLIT_example_list.txt, instead of --data and --split",
     )
     add(
         "--seconds",
         type=float,
-        help="pad or trim every example to this; default: its own length, with -dp 10",
+        help="pad or trim every example to this length (default: its own length; with "
+        "-dp, 10)",
     )
     add(
         "--moms",
         nargs="?",
         const="neighbours",
         choices=("neighbours", "sources"),
-        help="measure mixtures of mixtures: the sums of neighbours in the list, or the "
-        "examples themselves where their sources are mixtures",
+        help="measure mixtures of mixtures: sums of neighbours in the list, or "
+        "(sources) the examples themselves, whose sources are mixtures",
     )
     add(
         "--draw",
         type=int,
         default=0,
-        help="examples to write as sound and plot",
+        help="number of examples to write as sound and plot",
     )
     add(
         "--row",
         choices=[*published.scores(), "none"],
-        help="published row to print beside; default: the one that the run repeats",
+        help="published row to compare with (default: the one of the run's preset)",
     )
     add(
         "--table",
         nargs="*",
         metavar="SUMMARY",
-        help="only print the table of published numbers with those of summary.json",
+        help="only print the table of published scores, with those of these "
+        "summary.json files",
     )
     add_options(parser)
     return parser

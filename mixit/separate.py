@@ -278,21 +278,21 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action=StemsOrTraining,
         default=argparse.SUPPRESS,
         metavar="{input,model,HZ}",
-        help=f"{RATE_HELP}; a number is that of the training of a TF1 checkpoint",
+        help=f"{RATE_HELP}; a number states the rate of a TF1 checkpoint in Hz",
     )
     parser.add_argument(
         "--metagraph",
         action="store_true",
-        help="run the meta graph beside a TF1 checkpoint as it is",
+        help="run the meta graph beside a TF1 checkpoint unchanged",
     )
     add = parser.add_argument
     add(
         *("--input-tensor", "-it", "--input_tensor"),
-        help=f"of the meta graph, default {INPUT}",
+        help=f"input of the meta graph (default: {INPUT})",
     )
     add(
         *("--output-tensor", "-ot", "--output_tensor"),
-        help=f"of the meta graph, default {OUTPUT}",
+        help=f"output of the meta graph (default: {OUTPUT})",
     )
     _add_google_words(parser)
 
@@ -313,13 +313,15 @@ def _add_google_words(parser: argparse.ArgumentParser) -> None:
         *("--segment", "-bs", "--block_size_in_seconds"),
         type=float,
         metavar="SECONDS",
-        help="longest sound in one pass, in seconds (default: 10)",
+        help="longest sound that goes through the network in one pass, in seconds "
+        "(default: 10)",
     )
     add(
         *("--checkpoint", "-c"),
         metavar="WHICH",
-        help="of a run folder: latest, best or step-N (default: best if there is "
-        "one, else latest); or the path of a TF1 checkpoint, instead of MODEL",
+        help="which checkpoint of a run folder: latest, best or step-N (default: best "
+        "if there is one, else latest); or the path of a TF1 checkpoint, instead of "
+        "--model",
     )
     add(
         *("-ns", "--num_sources"),

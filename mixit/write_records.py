@@ -73,10 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", required=True, metavar="RECORDS", help="folder of the records")
     add("--dataset", choices=list(catalogue.CORPORA), default="fuss", metavar="NAME")
     add("--splits", nargs="+", choices=list(data.SPLITS), default=list(USED))
-    add("--sample-rate", type=int, default=16000, help="of the model; default 16000 Hz")
+    about = "rate of the model in Hz (default: 16000)"
+    add("--sample-rate", type=int, default=16000, help=about)
     encodings = (records.AUTO, *records.ENCODINGS)
-    add("--encoding", choices=encodings, default=records.AUTO, help="default auto")
-    add("--resample", action="store_true", help="convert a corpus of another rate")
+    about = "encoding of the samples (default: auto)"
+    add("--encoding", choices=encodings, default=records.AUTO, help=about)
+    add("--resample", action="store_true", help="resample a corpus of another rate")
     add("--skip", action="store_true", help="leave out recordings that cannot be read")
     beam.add_option(parser)
     return parser

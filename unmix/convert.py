@@ -300,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="+",
         action=Names,
         metavar="SOURCE,...",
-        help="by default all",
+        help="networks to convert (default: all)",
     )
     add_checkpoint(parser)
     return convert_command.command(parser, _main, bundle, load, argv)

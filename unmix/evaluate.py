@@ -81,9 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser(
         PROGRAM,
         "Score a model (default: umxl) on MUSDB18, or on the corpus of the run, as "
-        f"museval does. Without --data MUSDB18 is that of {ROOT_VARIABLE} or of the "
-        "run, else the previews. Each of --jobs takes 0.3 GB, and 0.2 GB a minute of "
-        "four targets.",
+        f"museval does. Without --data, MUSDB18 is read from {ROOT_VARIABLE} or from "
+        "the folder of the run, else its previews are downloaded. Each of --jobs needs "
+        "0.3 GB, and 0.2 GB more for each minute of four targets.",
         splits=SPLITS,
         aliases=ALIASES,
     )
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--outdir", metavar="ESTIMATES", help="keep the estimates here, as 32-bit wav")
     add("--is-wav", action="store_true", help="leave out stem files")
-    add("--overwrite", action="store_true", help="score all again")
+    add("--overwrite", action="store_true", help="score all songs again")
     add("--stoi", action="store_true", help="add STOI of speech, which needs pystoi")
     add("--no-cuda", action="store_true", help="use no GPU")
     add_filter_options(
@@ -116,13 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--row",
         choices=[*medians(), "none"],
-        help="published row to print beside; default: the one that the model repeats",
+        help="published row to compare with (default: the one of the model's preset)",
     )
     add(
         "--table",
         nargs="*",
         metavar="SUMMARY",
-        help="only print the table of published numbers with those of summary.json",
+        help="only print the table of published scores, with those of these "
+        "summary.json files",
     )
     add("--input", help=argparse.SUPPRESS)
     return parser

@@ -208,7 +208,7 @@ def add_filter_options(
         default=False,
         action=Residual,
         metavar="NAME",
-        help="also write the rest of the mixture, under this name",
+        help="also write the residual, under this name",
     )
     add(
         "--wiener-win-len",
@@ -218,7 +218,7 @@ def add_filter_options(
         help=window_help,
     )
     add("--alpha", type=float, default=1.0, help="exponent of the masks of --softmask")
-    add("--logit", type=float, help="centre of the compression of these masks")
+    add("--logit", type=float, help="centre of the logistic function of these masks")
 
 
 class Residual(argparse.Action):

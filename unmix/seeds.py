@@ -101,7 +101,7 @@ def table(runs: Mapping[str, Sequence[Run]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Keep the best run of every target; return the exit code."""
+    """Keep the best of several runs, for every target."""
     parser = argparse.ArgumentParser("unmix.seeds", description=main.__doc__)
     parser.add_argument("folder", help="holds a run folder for each seed")
     options = parser.parse_args(argv)

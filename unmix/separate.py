@@ -197,9 +197,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command(
         load,
         argv,
-        "Separate music into its stems; --stream --help shows how to separate raw "
-        "samples from standard input as they arrive. The options of the original's umx "
-        "belong to umx-tf.",
+        "Separate music into its stems. '--stream --help' describes the separation of "
+        "raw samples as they arrive. The options of the original's umx are those of "
+        "umx-tf.",
         pillar="unmix",
         model="umxhq",
         configure=add_filter_options,
@@ -261,7 +261,7 @@ def _stream(argv: Sequence[str]) -> int:
         nargs="+",
         action=Names,
         metavar="SOURCE,...",
-        help="write these only, in this order (default: all)",
+        help="write only these sources, in this order (default: all)",
     )
     add_filter_options(
         parser, niter=0, window_help="frames in a window of the filter (default: 300)"

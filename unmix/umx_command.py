@@ -40,21 +40,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(named_input=[])
     add = parser.add_argument
     add("input", nargs="*", help="sound files of any format and rate")
-    add("--input", dest="named_input", action="append", help="a sound file (2019)")
-    add("--model", default="umxl", help="publication, or folder (default: umxl)")
+    about = "a sound file (flag of 2019)"
+    add("--input", dest="named_input", action="append", help=about)
+    about = "name of a published model, or folder (default: umxl)"
+    add("--model", default="umxl", help=about)
     add(
         "--targets",
         nargs="+",
         action=Names,
         metavar="SOURCE,...",
-        help="networks to use, by default all",
+        help="networks to use (default: all)",
     )
     add("--outdir", help="folder of the results")
     add("--ext", default=".wav", help="suffix of the results (default: .wav)")
-    add("--start", type=float, default=0.0, help="first second to separate")
-    add("--duration", type=float, help="seconds to separate, by default to the end")
+    about = "start of the part to separate, in seconds (default: 0)"
+    add("--start", type=float, default=0.0, help=about)
+    about = "length of the part to separate, in seconds (default: to the end)"
+    add("--duration", type=float, help=about)
     add_filter_options(parser)
-    add("--samplerate", type=int, help="must be the model's")
+    add("--samplerate", type=int, help="rate of the model; others are refused")
     add("--no-cuda", action="store_true", help="use no GPU")
     add("--audio-backend", help="no effect: every format is read")
     add("--filterbank", default="torch", choices=["torch"])

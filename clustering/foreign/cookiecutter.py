@@ -297,7 +297,7 @@ def _are_groups(value: Any) -> bool:
 
 TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "info.output_folder": ("a name", _is_name),
-    "algorithm_config.args.model_path": ("a text", _is_text),
+    "algorithm_config.args.model_path": ("a string", _is_text),
     "dataset_config.group_sources": ("a list of lists of names", _are_groups),
     "dataset_config.ignore_sources": ("a list of names", _are_names),
     "dataset_config.source_labels": ("a list of names", _are_names),

@@ -231,7 +231,7 @@ def _of_keys(values: Mapping[str, Any], path: Path) -> Experiment:
     config = override(PRESETS[preset], flat)
     name = values.get("model", config.output)
     if name is not None and not isinstance(name, str):
-        raise ConfigError(f"model={name!r}: expected a text")
+        raise ConfigError(f"model={name!r}: expected a string")
     splits = ("train", "valid", "test")
     data = {split: Data(config, split) for split in splits}
     clustering = {k: v for k, v in flat.items() if k.startswith("cluster.")}

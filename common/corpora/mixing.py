@@ -1,10 +1,10 @@
 """Make a set in the layout of FUSS from your recordings.
 
 ``python -m common.corpora.mixing SOURCE... --output DIR``: every SOURCE, a folder or a
-file of any audio format, is one kind of sound. A mixture has at most one source of each
-kind: a background that lasts throughout, and foregrounds placed at an offset. No
+file of any audio format, is one class of sound. A mixture has at most one source of
+each class: a background over its whole length, and foregrounds placed at an offset. No
 recording, or with ``--by-time`` no part of one, is used in two splits. Short recordings
-are joined, long ones are read by excerpt, silent excerpts are skipped.
+are joined, excerpts are taken of long ones, and silent excerpts are skipped.
 
 A mixture is a function of the seed, its split and its number. It draws a kind of sound
 again where an excerpt turns out silent, so it reads files between its draws. Two other
@@ -310,7 +310,7 @@ def _run(options: argparse.Namespace) -> int:
         options.output,
         {split: getattr(options, split) for split in fuss.SPLITS},
         mixing,
-        jobs=cpus.threads(options.jobs),
+        jobs=cpus.threads(getattr(options, "jobs", None)),
         overwrite=options.overwrite,
     )
     for split in fuss.SPLITS:
@@ -334,20 +334,32 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("sources", nargs="+", type=Path, help="folder or file, one kind of sound each")
-    add("--output", type=Path, required=True, help="folder to make")
+    suppressed = argparse.SUPPRESS  # keeps "default: None" out of the help
+    add("sources", nargs="+", type=Path, help="folder or file, each one class of sound")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        default=suppressed,
+        help="folder to make",
+    )
     add("--seconds", type=float, default=defaults.seconds, help="length of a mixture")
     rate = defaults.sample_rate
     add("--rate", dest="sample_rate", type=int, default=rate, help="sample rate in Hz")
     add("--train", type=int, default=200, help="mixtures for training")
     add("--validation", type=int, default=20, help="mixtures for validation")
     add("--eval", type=int, default=40, help="mixtures for evaluation")
-    add("--max-sources", type=int, default=defaults.max_sources, help="sources at most")
+    add(
+        "--max-sources",
+        type=int,
+        default=defaults.max_sources,
+        help="largest number of sources of a mixture",
+    )
     add(
         "--single-share",
         type=float,
         default=defaults.single_share,
-        help="share of training mixtures of one source",
+        help="fraction of training mixtures that have one source",
     )
     add(
         "--snr-range",
@@ -355,14 +367,21 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         default=defaults.snr_range,
         metavar=("LOW", "HIGH"),
-        help="foreground over background in dB",
+        help="level of a foreground relative to the background, in dB",
     )
     add(
-        "--by-time", action="store_true", help="cut recordings in time if there are few"
+        "--by-time",
+        action="store_true",
+        help="where a class has few recordings, divide them in time among the splits",
     )
     add("--seed", type=int, default=defaults.seed, help="seed of every draw")
-    add("--jobs", type=int, help="threads (default: one for each CPU)")
-    add("--overwrite", action="store_true", help="replace an earlier set")
+    add(
+        "--jobs",
+        type=int,
+        default=suppressed,
+        help="threads (default: one for each CPU)",
+    )
+    add("--overwrite", action="store_true", help="replace a set that exists")
     return parser
 
 

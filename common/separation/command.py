@@ -56,8 +56,8 @@ SEPARATING = (
 NONE: Mapping[str, Sequence[str]] = {}
 
 RATE_HELP = (
-    "of the stems: input, with all that lies above the model's band divided among the "
-    "sources, or model, as published (default: input)"
+    "rate of the stems: that of the input, with the sound above the model's band "
+    "divided among the sources, or that of the model, as published (default: input)"
 )
 
 
@@ -203,9 +203,9 @@ def _add_inputs(
         "input",
         nargs="*",
         metavar="INPUT",
-        help="sound files of any format and rate, folders, of which all sound files at "
-        "any depth are taken, or - for standard input, in any format that ffmpeg "
-        "reads; files that share a name go to the folders that they are in",
+        help="sound files of any format and rate; folders, whose sound files at any "
+        "depth are separated; or - for standard input in any format that ffmpeg reads. "
+        "Stems of files with equal names keep the folders of their inputs",
     )
     if "input" in words:
         add(
@@ -213,13 +213,13 @@ def _add_inputs(
             dest="named_input",
             action="append",
             metavar="INPUT",
-            help="one more input",
+            help="another input",
         )
     add(
         "--raw",
         type=_raw,
         metavar="TYPE,HZ,CHANNELS",
-        help="standard input is raw samples, such as s16le,44100,2; types: "
+        help="standard input holds raw samples, such as s16le,44100,2; types: "
         + ", ".join(RAW_TYPES),
     )
     add(
@@ -227,18 +227,18 @@ def _add_inputs(
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="first second that is separated (default: 0)",
+        help="start of the part to separate, in seconds (default: 0)",
     )
     add(
         "--duration",
         type=float,
         metavar="SECONDS",
-        help="how much is separated, in seconds (default: to the end)",
+        help="length of the part to separate, in seconds (default: to the end)",
     )
     add(
         "--preview",
         action="store_true",
-        help=f"separate the loudest {PREVIEW_SECONDS:g} s alone",
+        help=f"separate only the loudest {PREVIEW_SECONDS:g} s",
     )
 
 
@@ -262,7 +262,7 @@ def _add_model(
         *words.get("model", ()),
         default=model,
         required=model is None,
-        help="name of a published model, run folder or checkpoint "
+        help="name of a model (see --list), run folder or checkpoint "
         + ("(required)" if model is None else "(default: %(default)s)"),
     )
     add_checkpoint(group)
@@ -272,20 +272,21 @@ def _add_model(
         nargs=0,
         const=pillar,
         default=argparse.SUPPRESS,
-        help="print the models that have a name, and exit",
+        help="list the pretrained and bundled models, and exit",
     )
     add(
         "--segment",
         type=float,
         metavar="SECONDS",
-        help="longest sound in one pass, in seconds (default: the model's own)",
+        help="longest sound that goes through the network in one pass, in seconds "
+        "(default: the model's own)",
     )
     add(
         "--overlap",
         type=float,
         metavar="FRACTION",
-        help="part of a segment that neighbours share, 0 to below 1 (default: the "
-        "model's own, mostly 0.25)",
+        help="fraction of a segment by which neighbouring chunks overlap, from 0 to "
+        "below 1 (default: the model's own, mostly 0.25)",
     )
     add(
         "--device",
@@ -305,28 +306,28 @@ def _add_stems(
         *words.get("output", ()),
         default="separated",
         metavar="FOLDER",
-        help="folder of the stems, or - for standard output, as a wav of the one stem "
-        "that --targets names (default: %(default)s)",
+        help="folder of the stems, or - to write the one stem that --targets names to "
+        "standard output, as wav (default: %(default)s)",
     )
     add(
         "--live",
         action="store_true",
-        help="write each chunk as soon as it is certain, to NAME.part.wav until all is "
-        "whole; standard input is separated as it comes",
+        help="write each chunk as soon as it is final, to NAME.part.wav until the stem "
+        "is complete; standard input is separated as it arrives",
     )
     add(
         "--name",
         metavar="PATTERN",
-        help="path of a stem in it, such as {parent}/{track}/{source}, without its "
-        "suffix, of these fields: "
+        help="path of a stem in the output folder, without suffix, such as "
+        "{parent}/{track}/{source}; fields: "
         + "; ".join(f"{{{field}}}: {what}" for field, what in FIELDS.items()),
     )
     add(
         "--format",
         default="wav",
         choices=[*audio.FORMATS, INPUT],
-        help="of the stems; wav is 32-bit float, flac and aiff have 24 bits, input is "
-        "container and bit depth of the input (default: %(default)s)",
+        help="format of the stems; wav is 32-bit float, flac and aiff have 24 bits, "
+        "input is container and bit depth of the input (default: %(default)s)",
     )
     add("--sample-rate", dest="rate", choices=get_args(Rate), help=RATE_HELP)
     which = group.add_mutually_exclusive_group()
@@ -335,12 +336,12 @@ def _add_stems(
         nargs="+",
         action=Names,
         metavar="SOURCE,...",
-        help="write these only, such as vocals,drums (default: all)",
+        help="write only these sources, such as vocals,drums (default: all)",
     )
     which.add_argument(
         "--two-stems",
         metavar="SOURCE",
-        help="write this one and the mixture minus it, such as vocals and no_vocals",
+        help="write this source and the mixture minus it, such as vocals and no_vocals",
     )
 
 
@@ -353,8 +354,8 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     again.add_argument(
         *("--skip-done", "--skip-existing"),
         action="store_true",
-        help="leave out files whose report.json is of the same input, model and "
-        "options, and replace the stems of others",
+        help="skip files whose report.json states the same input, model and options, "
+        "and replace the stems of the others",
     )
     add = group.add_argument
     add(
@@ -362,13 +363,14 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="files at the same time, each in a process with a model of its own "
-        "(default: %(default)s)",
+        help="files to separate at the same time, each in its own process with its own "
+        "model (default: %(default)s)",
     )
     add(
         "--json",
         action="store_true",
-        help="print a line of JSON for each file, and nothing else, to standard output",
+        help="print one line of JSON for each file to standard output, and nothing "
+        "else there",
     )
     add(
         "--activity",
@@ -376,8 +378,8 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=1.0,
         metavar="SECONDS",
-        help="state the level of mixture and stems in windows of so many seconds "
-        "(default: 1) in report.json, and when each stem is active",
+        help="add to report.json the level of mixture and stems in windows of this "
+        "length (default: 1), and when each stem is active",
     )
     add(
         "--version",
@@ -398,8 +400,8 @@ def add_checkpoint(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="WHICH",
-        help="of a run folder: latest, best or step-N (default: best if there is one, "
-        "else latest)",
+        help="which checkpoint of a run folder: latest, best or step-N (default: best "
+        "if there is one, else latest)",
     )
 
 

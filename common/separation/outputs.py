@@ -36,11 +36,11 @@ REST = "no_{}"
 FIELDS = {
     "name": "folders and track",
     "folders": "folders of the input below the folder that was named",
-    "track": "its file name without the suffix",
-    "parent": "the folder that it is in",
+    "track": "file name of the input without suffix",
+    "parent": "name of its folder",
     "ext": "its suffix without the dot",
-    "model": "the model",
-    "source": "the source, such as vocals",
+    "model": "name of the model",
+    "source": "name of the source, such as vocals",
 }
 """Fields of the pattern of a path, with their meaning."""
 

@@ -34,11 +34,11 @@ def parser(
     """
     made = argparse.ArgumentParser(program, description=description)
     add = made.add_argument
-    add("source", metavar="SOURCE", help="weights of the original, or their name")
-    add("dest", nargs="?", metavar="DEST", help="run folder to write")
+    add("source", metavar="SOURCE", help="weights to read, or the name of a model")
+    add("dest", nargs="?", metavar="DEST", help="folder to write")
     add("--output", metavar="DEST", help="the same as DEST")
     add("--check", action="store_true", help=check)
-    group = made.add_argument_group("models without their training")
+    group = made.add_argument_group("models without the state of their training")
     add = group.add_argument
     add(
         "--bundle",
@@ -49,12 +49,12 @@ def parser(
     add(
         "--publish",
         action="store_true",
-        help="write it to a new folder DEST for others, with a model card",
+        help="write it to a new folder DEST, with a model card, to be published",
     )
     add(
         "--half",
         action="store_true",
-        help="store matrices in float16, and print the loss",
+        help="store matrices in float16, and print the resulting error",
     )
     add("--licence", metavar="SPDX", help="licence of the weights, for the card")
     return made

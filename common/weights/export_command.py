@@ -125,14 +125,14 @@ def _parser(program: str, description: str | None) -> argparse.ArgumentParser:
         "--format",
         choices=sorted(SUFFIXES),
         default="onnx",
-        help="onnx for separation without TensorFlow, by the command that ends in "
-        ".light; savedmodel or tflite for programs of your own (default: onnx)",
+        help="onnx for separation without TensorFlow by the package's command light; "
+        "savedmodel or tflite for programs of your own (default: onnx)",
     )
     add(
         "--output",
         required=True,
         metavar="FOLDER",
-        help="folder to write: the network, and config.json with its digest",
+        help="folder for the network and its config.json",
     )
     add_checkpoint(parser)
     add("--overwrite", action="store_true", help="replace a folder that exists")

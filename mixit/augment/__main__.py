@@ -206,22 +206,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mixit.augment",
         description="Make new mixtures from the single sources and room responses of "
-        "FUSS, or check a set.",
+        "FUSS, or check a set of mixtures.",
     )
     add = parser.add_argument
     add("--sources", type=Path, help="folder of single sources (fsd_data)")
-    add("--rooms", type=Path, help="folder of responses (rir_data); none: dry only")
+    rooms = "folder of room impulse responses (rir_data); none: only dry mixtures"
+    add("--rooms", type=Path, help=rooms)
     add("--output", type=Path, help="folder to make or to continue")
     for split in fuss.SPLITS:
-        add(f"--{split}", type=int, help=f"mixtures of {split} ({usual.counts[split]})")
-    add("--seed", type=int, help=f"seed of every draw ({usual.seed})")
-    add("--seconds", type=float, help=f"length of a mixture ({usual.seconds:g})")
-    add("--sample-rate", type=int, help=f"of all files, in Hz ({usual.sample_rate})")
-    add("--max-foregrounds", type=int, help=f"at most ({usual.max_foregrounds})")
+        about = f"mixtures of {split} (default: {usual.counts[split]})"
+        add(f"--{split}", type=int, help=about)
+    add("--seed", type=int, help=f"seed of every draw (default: {usual.seed})")
+    about = f"length of a mixture in seconds (default: {usual.seconds:g})"
+    add("--seconds", type=float, help=about)
+    about = f"rate of all files in Hz (default: {usual.sample_rate})"
+    add("--sample-rate", type=int, help=about)
+    about = f"most foregrounds of a mixture (default: {usual.max_foregrounds})"
+    add("--max-foregrounds", type=int, help=about)
     add(
         "--unique-labels",
         action="store_true",
-        help="at most one file of a folder in a mixture",
+        help="use at most one file of a folder in a mixture",
     )
     add(
         "--align-sources",

@@ -96,7 +96,7 @@ def report(rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Verify published models and write the report; return the exit code."""
+    """Compare published models with their meta graphs, and write a report."""
     parser = argparse.ArgumentParser("mixit.google.verify", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MODELS))
     parser.add_argument(

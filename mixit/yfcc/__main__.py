@@ -105,10 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     for split in fuss.SPLITS:
         add(f"--{split}", type=Path, nargs="+", help=f"clip lists for {split}")
     add("--moms", type=Path, nargs="+", help="lists of mixtures of mixtures")
-    add("--seconds", type=float, default=usual.seconds, help="length; default 10")
-    add("--sample-rate", type=int, default=usual.sample_rate, help="default 16000 Hz")
-    add("--header", choices=("auto", "yes", "no"), default="auto", help="of the lists")
-    add("--strict", action="store_true", help="refuse lists with a bad row")
+    about = "length of an example in seconds (default: 10)"
+    add("--seconds", type=float, default=usual.seconds, help=about)
+    about = "rate of the examples in Hz (default: 16000)"
+    add("--sample-rate", type=int, default=usual.sample_rate, help=about)
+    about = "whether the lists begin with a header (default: auto)"
+    add("--header", choices=("auto", "yes", "no"), default="auto", help=about)
+    add("--strict", action="store_true", help="reject lists that contain a bad row")
     add("--jobs", type=int, help="threads (default: one for each CPU)")
     beam.add_option(parser)
     return parser

@@ -207,7 +207,7 @@ def test_help_shows_other_names():
     )
     text = experiment.usage(command)
     assert "segment_seconds=2.0: a number (also: seq_dur)" in text
-    assert "data_root=None: a text or none (also: root)" in text
+    assert "data_root=None: a string or none (also: root)" in text
 
 
 def test_the_configuration_is_shown_under_the_names_of_today(capfd):

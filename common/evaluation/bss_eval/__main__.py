@@ -38,26 +38,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--mode",
         choices=["v3", "v4"],
         default="v4",
-        help="filters of each window (v3) or of the whole sound (v4, the default)",
+        help="distortion filters for each window (v3) or for the whole sound (v4, the "
+        "default)",
     )
     add(
         "--window",
         type=float,
         metavar="S",
-        help="seconds of a window; 0: all in one (default: 1 in v4, 0 in v3)",
+        help="length of a window in seconds; 0: one for the whole sound (default: 1 in "
+        "v4, 0 in v3)",
     )
     add("--hop", type=float, metavar="S", help="seconds between windows (default: S)")
     add(
         "--sources",
         action="store_true",
-        help="forgive a filter, as bss_eval_sources (default: bss_eval_images)",
+        help="allow a filter on the sources, as bss_eval_sources does (default: as "
+        "bss_eval_images)",
     )
     add(
         "--permute",
         action="store_true",
-        help="find the order of the estimates, whose names may then be any",
+        help="find the order of the estimates, whatever their names",
     )
-    add("--json", action="store_true", help="print all windows as JSON, not medians")
+    about = "print the scores of all windows as JSON instead of the medians"
+    add("--json", action="store_true", help=about)
     options = parser.parse_args(argv)
     return exit_code(PROGRAM, lambda: _main(options))
 

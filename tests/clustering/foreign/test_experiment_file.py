@@ -325,7 +325,7 @@ def test_variables_are_replaced_where_they_are_used(music, monkeypatch):
         ("datasets.test.folders", "a", r"did you mean 'datasets\.test\.folder'"),
         ("datasets.test.folder", None, "datasets.test.folder is missing"),
         ("algorithm_config.args.num_sources", "two", "expected a whole number"),
-        ("algorithm_config.args.model_path", 3, "model_path is 3; expected a text"),
+        ("algorithm_config.args.model_path", 3, "model_path is 3; expected a string"),
         ("dataset_config.group_sources", 3, "expected a list of lists of names"),
         ("dataset_config.group_sources", ["drums"], "expected a list of lists"),
         ("dataset_config.source_labels", "drums", "expected a list of names"),
@@ -452,7 +452,7 @@ def test_plain_keys_change_a_preset(tmp_path):
         ({"lrr": 1}, "unknown configuration key 'lrr'"),
         ({"spectral": {"hidden": 1}}, "spectral.hidden"),
         ({"lr": "fast"}, "lr='fast': expected a number"),
-        ({"model": 3}, "model=3: expected a text"),
+        ({"model": 3}, "model=3: expected a string"),
     ],
 )
 def test_plain_keys_are_checked(tmp_path, values, sentence):

@@ -115,7 +115,7 @@ class Guard:
             return None
         error = RefusedError(
             "not_authorised",
-            "This server asks for its token; open the address with ?token=TOKEN that "
+            "This server requires its token; open the address with ?token=TOKEN that "
             "it prints when it starts, or send 'Authorization: Bearer TOKEN'.",
         )
         more = {"WWW-Authenticate": "Bearer"}

@@ -77,7 +77,7 @@ class Intake:
             raise RefusedError(
                 "busy",
                 f"The queue is full: {count(self._limits.queue, 'song')} at most may "
-                "wait on this server; try again in some minutes.",
+                "wait on this server; try again in a few minutes.",
             )
         self._check_disk(int(stated or 0))
 
@@ -92,8 +92,9 @@ class Intake:
         if not self.has_room(needed):
             raise RefusedError(
                 "disk_full",
-                f"The song may need {size(needed)} and the room for songs on this "
-                "server is full; delete one or try again when others have expired.",
+                f"The song may need {size(needed)}, and the disk space for songs on "
+                "this server is used up; delete one or try again when others have "
+                "expired.",
             )
 
     def _needed(self, header: Header) -> int:
@@ -105,8 +106,8 @@ class Intake:
         is_ = f"has {size(stated)}" if stated else "is larger"
         return RefusedError(
             "too_large",
-            f"The file {is_}; this server takes up to {size(self._limits.upload_bytes)}"
-            ". Save it as mp3, m4a or ogg, or cut it.",
+            f"The file {is_}; this server accepts up to {size(self._limits.upload_bytes)}"
+            ". Save it as mp3, m4a or ogg, or shorten it.",
         )
 
     async def _receive(self, request: Request, path: Path) -> None:
@@ -120,13 +121,14 @@ class Intake:
                     file.write(chunk)
         except ClientDisconnect:
             raise RefusedError(
-                "broken_upload", "The upload broke off; send the file again."
+                "broken_upload", "The upload was interrupted; send the file again."
             ) from None
         stated = request.headers.get("content-length")
         if stated and int(stated) != received:
             raise RefusedError(
                 "broken_upload",
-                f"The upload has {received} of {stated} bytes; send the file again.",
+                f"The upload ended after {received} of {stated} bytes; send the file "
+                "again.",
             )
 
     async def _timed(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -144,8 +146,8 @@ class Intake:
                 raise RefusedError(
                     "too_slow",
                     "The upload is too slow: less than "
-                    f"{size(self._limits.upload_rate)} in a second. Try again over a "
-                    "better connection.",
+                    f"{size(self._limits.upload_rate)} per second. Try again over a "
+                    "faster connection.",
                 ) from None
             received += len(chunk)
             yield chunk

@@ -276,7 +276,7 @@ def _own(folder: Path) -> Any:
     except BlockingIOError:
         lock.close()
         raise BlockingIOError(
-            f"another server keeps its jobs in {folder}; end it or give this one "
+            f"another server uses the folder {folder}; stop it or start this one with "
             "another --folder"
         ) from None
     except OSError:

@@ -67,7 +67,7 @@ FORMAT = _parameter(
     "Format of the file, by default that of the suffix; wav is 32-bit float.",
 )
 MODEL = _parameter(
-    "model", "query", TEXT, "Name of a model; the first of /api/models by default."
+    "model", "query", TEXT, "Name of a model (default: the first of /api/models)."
 )
 WATCHED = _parameter("job", "query", _many(TEXT), "Identifiers of 1 to 100 jobs.")
 WATCHED["required"] = True
@@ -134,7 +134,7 @@ def _operation(
 
 def _part(words: str) -> dict[str, Any]:
     """Addresses below ``/api/jobs/{id}/stems`` or ``/preview``."""
-    stem = _file("audio/*", "The file; ranges are answered.")
+    stem = _file("audio/*", "The file; range requests are supported.")
     archive = _file("application/zip", "The zip.")
     view = _json("Overview", "By the name of the stem.")
     return {
@@ -152,8 +152,9 @@ def _part(words: str) -> dict[str, Any]:
 
 STREAM = _file(
     "text/event-stream",
-    "Events, each with a Job in JSON as its data: at first, and at each change until "
-    "all are finished. A job that is not there has one event with Gone.",
+    "Events, each with a Job in JSON as its data: one at the start, and one at each "
+    "change until all jobs are finished. A job that does not exist has one event with "
+    "Gone.",
 )
 BODY = {
     "required": True,
@@ -170,7 +171,8 @@ PATHS: dict[str, Any] = {
     },
     "/api/models": {
         "get": _operation(
-            "Models, formats and limits", {"200": _json("Models", "All of them.")}
+            "Models, formats and limits",
+            {"200": _json("Models", "What the server offers.")},
         )
     },
     "/api/events": {"get": _operation("Watch several jobs", {"200": STREAM}, WATCHED)},
@@ -180,13 +182,13 @@ PATHS: dict[str, Any] = {
         )
     },
     "/api/jobs/{id}": {
-        "get": _operation("State of a job", {"200": _json("Job", "As it is.")}, ID),
+        "get": _operation("State of a job", {"200": _json("Job", "The state.")}, ID),
         "delete": _operation(
             "Remove a job and its files", {"204": {"description": "Removed."}}, ID
         ),
     },
     "/api/jobs/{id}/cancel": {
-        "post": _operation("End a job", {"200": _json("Job", "Cancelled.")}, ID)
+        "post": _operation("Cancel a job", {"200": _json("Job", "Cancelled.")}, ID)
     },
     "/api/jobs/{id}/events": {"get": _operation("Watch a job", {"200": STREAM}, ID)},
 }

@@ -242,7 +242,7 @@ class Pool:
         else:
             self._give_up(
                 id_,
-                f"The process at work on this song ended {attempts} times; try a "
+                f"The process that separates this song crashed {attempts} times; try a "
                 "shorter song or another model.",
             )
 
@@ -260,7 +260,7 @@ class Pool:
             self._give_up(
                 slot.job,
                 f"The separation takes longer than {time_given}, the most that this "
-                "server gives a song; try a shorter song or a smaller model.",
+                "server allows; try a shorter song or a smaller model.",
             )
 
     def _give_up(self, id_: str, message: str) -> None:

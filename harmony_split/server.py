@@ -68,8 +68,8 @@ ATTACHED = {"Content-Disposition": "attachment"}
 """Has no file name, so that the page can name the file after the song."""
 
 FULL = (
-    "The room for songs on this server is full; take the stems as wav, which need no "
-    "more of it."
+    "The disk space for songs on this server is used up; download the stems as wav, "
+    "which needs no more of it."
 )
 WORKER = (sys.executable, "-m", "harmony_split.worker")
 logger = logging.getLogger("harmony_split")

@@ -126,8 +126,8 @@ def too_long(limits: Limits) -> RefusedError:
     """Return the refusal of a sound that is too long."""
     return RefusedError(
         "too_long",
-        f"The sound plays for longer than {duration(limits.song_seconds)}, the most "
-        "that this server takes; cut it and try again.",
+        f"The sound is longer than {duration(limits.song_seconds)}, the most that this "
+        "server accepts; shorten it and try again.",
     )
 
 
@@ -181,7 +181,7 @@ def _reason(remarks: str, source: Path, code: int) -> str:
             str(source), "The file"
         )
     return (
-        "The file needs more memory or time to decode than this server gives; save "
+        "The file needs more memory or time to decode than this server allows; save "
         "the sound again as flac or wav."
     )
 

@@ -1,7 +1,7 @@
 // Requests to the server; every failure is an Error whose message is for the person.
 
 const UNREACHABLE =
-  "The server cannot be reached; check that it runs, then try again.";
+  "The server cannot be reached; check that it is running, then try again.";
 const MOST_WATCHED = 100; // jobs in one request, as the server accepts
 const REOPEN_MILLISECONDS = 2000;
 
@@ -23,7 +23,7 @@ async function failure(answer) {
     const { code, message } = (await answer.json()).error;
     return Object.assign(new Error(message), { code });
   } catch {
-    return new Error(`The server answers with status ${answer.status}; try again.`);
+    return new Error(`The server answered with status ${answer.status}; try again.`);
   }
 }
 
@@ -65,9 +65,9 @@ export function upload(file, model, report) {
       else reject(new Error(body?.error?.message ?? UNREACHABLE));
     };
     request.onerror = fail(
-      "The upload broke off; check that the server runs, then try again.",
+      "The upload was interrupted; check that the server is running, then try again.",
     );
-    request.onabort = fail("The upload is cancelled.");
+    request.onabort = fail("The upload was cancelled.");
   });
   request.responseType = "json";
   request.open("POST", `/api/jobs${model ? `?model=${encodeURIComponent(model)}` : ""}`);

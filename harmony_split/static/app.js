@@ -123,12 +123,12 @@ function refuse({ size: bytes, seconds }) {
   if (!server) return "";
   const { bytes: most, seconds: longest } = server.limits;
   if (bytes > most) {
-    return `The file has ${size(bytes)}; this server takes up to ${size(most)}. ` +
-      "Save it as mp3, m4a or ogg, or cut it.";
+    return `The file has ${size(bytes)}; this server accepts up to ${size(most)}. ` +
+      "Save it as mp3, m4a or ogg, or shorten it.";
   }
   if (seconds > longest) {
-    return `The song plays for ${clock(seconds)}; this server takes up to ` +
-      `${clock(longest)}. Cut it and try again.`;
+    return `The song lasts ${clock(seconds)}; this server accepts up to ` +
+      `${clock(longest)}. Shorten it and try again.`;
   }
   return "";
 }
@@ -239,8 +239,8 @@ function words(job) {
     case "decoding": return `${note}Reading the file.`;
     case "separating": return note + separating();
     case "done": return `Done. Kept until ${new Date(1000 * job.expires).toLocaleString()}.`;
-    case "cancelled": return "Cancelled; the files are removed.";
-    default: return job.error?.message ?? "It failed; try again.";
+    case "cancelled": return "Cancelled; the files have been removed.";
+    default: return job.error?.message ?? "The separation failed; try again.";
   }
 }
 
@@ -267,7 +267,7 @@ async function removeSong(song) {
   get("no-songs").hidden = songs.length > 0;
   forget(song);
   watchAll();
-  say(`${song.name} is deleted.`);
+  say(`${song.name} has been deleted.`);
   get("files").focus();
 }
 
@@ -276,7 +276,7 @@ async function copyLink(song) {
   const link = `${location.origin}/#${words_}`;
   try {
     await navigator.clipboard.writeText(link);
-    say("The private link is copied; whoever has it can hear and delete the song.");
+    say("The private link is copied; anyone who has it can listen to and delete the song.");
   } catch {
     say(`The private link: ${link}`);
   }

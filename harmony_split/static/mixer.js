@@ -65,7 +65,7 @@ function findData(bytes) {
     if (view.getUint32(at) === 0x64617461) return at + 8; // "data"
     at += 8 + view.getUint32(at + 4, true);
   }
-  throw new Error("A stem is not a wav file; load the page again.");
+  throw new Error("A stem is not a wav file; reload the page.");
 }
 
 // Looks like a media element, so that the waveforms follow it.

@@ -194,7 +194,7 @@ def test_a_song_is_dropped_played_mixed_and_deleted(visit, fake, song, packed):
     finished(tab)
     assert "My song.wav" in tab.inner_text("#songs")
     tab.get_by_role("button", name="Delete now").click()
-    tab.get_by_text("My song.wav is deleted.").wait_for()
+    tab.get_by_text("My song.wav has been deleted.").wait_for()
     assert tab.is_hidden("#mixer")
     tab.reload()
     tab.wait_for_selector("#no-songs:not([hidden])")
@@ -252,7 +252,7 @@ def test_progress_preview_and_cancel(visit, fake, song, packed):
     drop(tab, packed(song(1)), "next.wav")
     tab.get_by_text("In the queue: next").wait_for()
     tab.get_by_role("button", name="Cancel: long.wav").click()
-    tab.get_by_text("Cancelled; the files are removed.", exact=True).wait_for()
+    tab.get_by_text("Cancelled; the files have been removed.", exact=True).wait_for()
     tab.get_by_text(re.compile("^Done. Kept until")).wait_for()
 
 
@@ -366,7 +366,7 @@ def test_a_real_song_by_the_bundled_model_of_each_pillar(visit, real, pillar):
         tab.get_by_role("link", name="Download all as zip").click()
     assert len(zipfile.ZipFile(download.value.path()).namelist()) == len(expected)
     tab.get_by_role("button", name="Delete now").click()
-    tab.get_by_text("is deleted.").wait_for()
+    tab.get_by_text("has been deleted.").wait_for()
 
 
 @pytest.mark.parametrize("model", DEFAULTS)
@@ -423,7 +423,7 @@ def test_a_real_song_through_every_control(visit, real, model):
     drop(tab, Path(SONG).read_bytes(), "again.ogg")
     tab.get_by_text("Separating: ").wait_for()
     tab.get_by_role("button", name="Cancel: again.ogg").click()
-    tab.get_by_text("Cancelled; the files are removed.", exact=True).wait_for()
+    tab.get_by_text("Cancelled; the files have been removed.", exact=True).wait_for()
     assert tab.inner_text("#mixer-song") == "My song.ogg"
 
 

@@ -84,7 +84,7 @@ def test_of_a_film_only_the_sound_is_decoded(page, ffmpeg):
 def test_too_large_by_its_header(serve):
     page = serve(upload_megabytes=0.01)
     message = refused(page.send(bytes(10_001)), 413, "too_large")
-    assert message.startswith("The file has 10 kB; this server takes up to 10 kB")
+    assert message.startswith("The file has 10 kB; this server accepts up to 10 kB")
     nothing_stays(page)
 
 
@@ -310,7 +310,7 @@ def test_a_token_opens_the_server(serve):
     assert client.get("/api/models", headers=right).status_code == 200
     answer = client.get("/?token=wrong", headers={"Accept": "text/html"})
     assert answer.status_code == 401
-    assert answer.text.startswith("This server asks for its token")
+    assert answer.text.startswith("This server requires its token")
     answer = client.get("/", params={"token": SECRET}, follow_redirects=False)
     assert answer.status_code == 303
     cookie = answer.headers["set-cookie"].lower()

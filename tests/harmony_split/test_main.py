@@ -35,7 +35,7 @@ def test_a_folder_that_another_server_has(web, tmp_path, capsys):
 
     jobs = Jobs(tmp_path, 3600)
     assert command.main(["--port=0", f"--folder={tmp_path}"]) == 1
-    assert "another server keeps its jobs" in capsys.readouterr().err
+    assert "another server uses the folder" in capsys.readouterr().err
     jobs.close()
 
 

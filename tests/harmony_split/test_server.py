@@ -179,7 +179,7 @@ def test_a_job_that_kills_its_worker_is_given_up_and_others_continue(
     good = page.make(packed(song(1)))
     job = page.finish(bad)
     assert job["state"] == "failed"
-    assert "ended 2 times" in job["error"]["message"]
+    assert "crashed 2 times" in job["error"]["message"]
     assert page.finish(good)["state"] == "done"
 
 

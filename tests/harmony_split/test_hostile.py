@@ -341,7 +341,7 @@ def test_too_many_uploads(address):
 
 def test_a_disk_that_is_full(serve, song, packed):
     page = serve(disk_gigabytes=0.0001)
-    assert "full" in refused(page.send(packed(song(1))), 507, "disk_full")
+    assert "used up" in refused(page.send(packed(song(1))), 507, "disk_full")
     nothing_stays(page)
 
 

@@ -110,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     add_filter_options(
         parser,
         window=None,
-        window_help="frames that are filtered at once; default: all of a song, as "
-        "published, which takes 1.6 GB a minute: with 300 frames a quarter of it",
+        window_help="frames that are filtered at once (default: all of a song, as "
+        "published, which needs 1.7 GB for each minute; 300 frames need 0.2 GB)",
     )
     add(
         "--row",

@@ -48,15 +48,15 @@ PUBLISHED = (
     Published(
         "Huang et al., ISMIR 2014 and TASLP 2015, their best recurrent network",
         (7.45, 13.08, 9.68),
-        "quoted: the table could not be read, only the abstract, which gives gains of "
-        "2.30 to 2.48 dB GNSDR and 4.32 to 5.42 dB GSIR over earlier systems; the two "
-        "clips are sounds that lie beside their program",
+        "quoted: only the abstract was available, which states gains of 2.30 to 2.48 "
+        "dB GNSDR and 4.32 to 5.42 dB GSIR over earlier systems; the NSDR of two clips "
+        "was measured on separated sounds that come with their program",
         f"{statistics.mean(SEPARATED.values()):.2f}",
     ),
     Published(
         "SVSGAN, arXiv 1710.11428",
         None,
-        "unread: only the abstract could be read, which gives no number",
+        "not read: only the abstract was available, which states no score",
     ),
 )
 
@@ -157,9 +157,9 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if count != CLIPS:
         yield f"**{count:.0f} clips, not the {CLIPS} of the published rows.**\n"
     yield (
-        "dB over the test clips, weighted by length, mixed at 0 dB; BSS Eval 3. Means "
-        "of the seeds, in brackets least and greatest. CPU hours of one "
-        "training, where it was not interrupted. The two clips are "
+        "Means over the test clips in dB, weighted by length; mixed at 0 dB, BSS Eval "
+        "3. With several seeds: their mean, with minimum and maximum in brackets. CPU "
+        "hours are those of one training, if it was not interrupted. The two clips are "
         f"{' and '.join(SEPARATED)}.\n"
     )
     yield (
@@ -187,7 +187,7 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from (f"- {row.about}: {row.status}." for row in PUBLISHED)
     commands = {row["row"]: row.get("command") for row in rows if row["seed"] == "0"}
     if any(commands.values()):
-        yield from ("", "Trainings with seed 0, where DIR is --output:", "")
+        yield from ("", "Training commands with seed 0; DIR is --output:", "")
     for name, command in commands.items():
         if name in ROWS and command:
             yield f"- {ROWS[name].pillar}, {ROWS[name].about}: `python {command}`"

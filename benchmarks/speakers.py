@@ -283,7 +283,7 @@ Scores = Mapping[Run, Mapping[str, float]]
 
 def page(scores: Scores, output: Path, genders: Mapping[str, str]) -> Iterator[str]:
     """Yield the lines of the page."""
-    yield "# Speakers that were never heard\n"
+    yield "# Unseen speakers\n"
     if not scores:
         yield "No training has been measured yet."
         return
@@ -292,7 +292,7 @@ def page(scores: Scores, output: Path, genders: Mapping[str, str]) -> Iterator[s
     yield ""
     yield from findings(scores, output)
     yield f"\n![Improvement by speakers, and loss by steps](speakers/{PICTURE})\n"
-    yield "The first training, and what differs in the others; DIR is --output:\n"
+    yield "The first training, and how the others differ; DIR is --output:\n"
     runs = {run.name: output / "runs" / run.name for run in scores}
     yield from commands.listed(runs, output)
 
@@ -306,19 +306,19 @@ def about(scores: Scores, genders: Mapping[str, str]) -> Iterator[str]:
         "different ones"
     )
     yield (
-        "By `python benchmarks/speakers.py --root SPEECH --genders SPEAKERS.TXT "
-        "--output DIR`. SPEECH has an utterance of each of 251 speakers (LibriSpeech "
-        "train-clean-100, CC BY 4.0), here at 8 kHz: 201 speakers to train, 25 to "
-        "choose the epoch, 25 to test. Trainings hear 3, 12, 50 or all of the 201, at "
-        "0.9, 1.0 and 1.1 times their speed, two at a time within 5 dB, paired and cut "
-        "anew for each excerpt. All trainings of a network have equally many steps. "
-        "The numbers are dB of SI-SDR over the mixture, means over both speakers of "
-        f"{len(tested)} mixtures of 4 s of the test speakers"
-        f"{f' ({sizes})' if groups['same'] else ''}, in brackets least and greatest "
-        "of the seeds.\n"
+        "Written by `python benchmarks/speakers.py --root SPEECH --genders "
+        "SPEAKERS.TXT --output DIR`. SPEECH has one utterance of each of 251 speakers "
+        "(LibriSpeech train-clean-100, CC BY 4.0), here at 8 kHz: 201 speakers for "
+        "training, 25 for validation, 25 for the test. Trainings use 3, 12, 50 or all "
+        "of the 201, at 0.9, 1.0 and 1.1 times their speed, two at a time within 5 dB, "
+        "with random pairs and excerpts. All trainings of a network have the same "
+        "number of steps. The table shows the improvement of SI-SDR over the mixture in "
+        f"dB, means over both speakers of {len(tested)} mixtures of 4 s of the test "
+        f"speakers{f' ({sizes})' if groups['same'] else ''}; with several seeds, "
+        "minimum and maximum in brackets.\n"
     )
     if groups["same"]:
-        yield "The genders are those of LibriSpeech's SPEAKERS.TXT.\n"
+        yield "LibriSpeech's SPEAKERS.TXT states the genders.\n"
 
 
 def table(scores: Scores, output: Path, genders: Mapping[str, str]) -> Iterator[str]:
@@ -399,15 +399,15 @@ def findings(scores: Scores, output: Path) -> Iterator[str]:
             )
         missing = [str(count) for count in COUNTS if count not in counts]
         if missing:
-            yield f"- Not trained yet: {named.about} on {', '.join(missing)} speakers."
+            yield f"- Not trained: {named.about} on {', '.join(missing)} speakers."
     bundled = output / "scores" / BUNDLED / "scores.csv"
     best = max(points.values())
     if bundled.exists():
         best = max(best, statistics.mean(gains(bundled).values()))
     reached = "is reached" if best >= AIM else "is not reached"
     yield (
-        f"- The aim, {AIM:g} dB for speakers that were never heard, {reached}: the "
-        f"best row has {best:.2f} dB."
+        f"- The aim of {AIM:g} dB for unseen speakers {reached}: the best row has "
+        f"{best:.2f} dB."
     )
 
 
@@ -418,7 +418,10 @@ def _gap(scores: Scores, output: Path, network: str, counts: Sequence[int]) -> s
         run = next(run for run in scores if run[:2] == (network, count))
         curves = losses(output / "runs" / run.name)
         gaps.append(f"{curves['valid'][-1][1] - curves['train'][-1][1]:.3f}")
-    return f"The last validation losses lie {', '.join(gaps)} above the training's."
+    return (
+        "The final validation losses are higher than the training losses by "
+        f"{', '.join(gaps)}."
+    )
 
 
 def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
@@ -468,7 +471,7 @@ def draw(scores: Scores, output: Path, genders: Mapping[str, str]) -> None:
                 right.plot(steps, values, style, color=colour, label=label)
         right.set_xlabel("step")
         right.set_ylabel("loss")
-        right.set_title("loss of validation (lines) and training (dots)")
+        right.set_title("loss: validation (lines), training (dots)")
         right.legend()
     plots.save(figure, output / "speakers" / PICTURE)
 

@@ -88,7 +88,7 @@ ROWS = {
 }
 TESTS = {
     "mixtures": "Held-out recordings",
-    "unheard": "A class of sound and a speaker that no training heard",
+    "unheard": "An unseen class of sound and an unseen speaker",
 }
 
 
@@ -229,22 +229,23 @@ def page(runs: Runs, output: Path) -> Iterator[str]:
         yield "No training has been measured yet."
         return
     yield (
-        "By `python benchmarks/unlabelled.py --root SOUNDS --output DIR`: mixtures of "
-        "one to three sources within 5 dB of each other, 4 s at 16 kHz, of speech "
-        "(LibriSpeech), nine classes of environmental sound (ESC-10), spoken digits "
-        "(Free Spoken Digit Dataset), music and animals. A fifth of the recordings of "
-        "each kind is for the test, a tenth chooses the epoch; where there are few, "
-        f"they are cut in time. The class {UNHEARD} and the speaker {UNHEARD_SPEAKER} "
-        "are in the second test alone. One network with four outputs and equally many "
-        "steps for each row. Without labels a training example is a mixture of two "
-        "mixtures, thus of up to six sources; with labels it is one mixture.\n"
+        "Written by `python benchmarks/unlabelled.py --root SOUNDS --output DIR`. "
+        "Mixtures of one to three sources within 5 dB of each other, 4 s at 16 kHz, of "
+        "speech (LibriSpeech), nine classes of environmental sound (ESC-10), spoken "
+        "digits (Free Spoken Digit Dataset), music and animals. A fifth of the "
+        "recordings of each class is for the test, a tenth for validation; classes of "
+        f"few recordings are divided in time. The class {UNHEARD} and the speaker "
+        f"{UNHEARD_SPEAKER} are only in the second test. All rows have the same network "
+        "with four outputs and the same number of steps. Without labels, a training "
+        "example is a mixture of two mixtures, that is of up to six sources; with "
+        "labels it is one mixture.\n"
     )
     yield (
-        "By `python -m mixit.evaluate`, in dB: 1S is the SI-SNR of single sources, "
-        "MSi, 2Si and 3Si are improvements of the SI-SNR in mixtures of several, two "
-        "and three sources, of the active estimates. Under- and over-separation are "
-        "the shares of mixtures with fewer and with more active estimates than "
-        "sources. Where there are several seeds, means, and least and greatest."
+        "Scores by `python -m mixit.evaluate`, in dB: 1S is the SI-SNR of single "
+        "sources; MSi, 2Si and 3Si are the SI-SNR improvement of the active estimates "
+        "in mixtures of several, two and three sources. Under- and over-separation are "
+        "the fractions of mixtures with fewer and with more active estimates than "
+        "sources. With several seeds: mean, minimum and maximum."
     )
     for test, title in TESTS.items():
         yield from ("", f"## {title}", "")
@@ -252,7 +253,7 @@ def page(runs: Runs, output: Path) -> Iterator[str]:
     yield ""
     yield from findings(runs, output)
     yield f"\n![Improvement on the validation by steps](unlabelled/{PICTURE})\n"
-    yield "The first training, and what differs in the others; DIR is --output:\n"
+    yield "The first training, and how the others differ; DIR is --output:\n"
     names = itertools.chain(*runs.values())
     yield from commands.listed({name: output / "runs" / name for name in names}, output)
 
@@ -305,22 +306,22 @@ def findings(runs: Runs, output: Path) -> Iterator[str]:
     }
     missing = [row.about for name, row in ROWS.items() if name not in means]
     if missing:
-        yield f"- Not trained yet: {'; '.join(missing)}."
+        yield f"- Not trained: {'; '.join(missing)}."
     without = [row for row in ("mixit", "sparse") if row in means]
     if without:
         best = max(without, key=lambda row: means[row]["MSi"])
         value = means[best]["MSi"]
         yield (
-            f"- The aim, an MSi of {AIM:g} dB without labels, is "
-            f"{_reached(value >= AIM)}: {value:.1f} dB ({ROWS[best].about})."
+            f"- The aim of {AIM:g} dB MSi without labels is {_reached(value >= AIM)}: "
+            f"{value:.1f} dB ({ROWS[best].about})."
         )
     if without and "pit" in means:
         best = max(without, key=lambda row: means[row]["2Si"])
         pit = means["pit"]
         gap = pit["2Si"] - means[best]["2Si"]
         yield (
-            f"- The aim, a 2Si within {GAP:g} dB of PIT, is {_reached(gap <= GAP)}: "
-            f"{ROWS[best].about} lies {abs(gap):.1f} dB "
+            f"- The aim of a 2Si within {GAP:g} dB of PIT is {_reached(gap <= GAP)}: "
+            f"{ROWS[best].about} is {abs(gap):.1f} dB "
             f"{'below' if gap > 0 else 'above'} PIT."
         )
         if gap < 0:

@@ -60,7 +60,7 @@ def test_published_numbers_tell_whether_they_were_read(made, tmp_path):
     write_scores(tmp_path, "ideal_ratio", [("x", 100, 120.0)])
     text = made.write(tmp_path)
     assert "network (quoted) | 7.45 | 13.08 | 9.68 |" in text
-    assert "(unread) | ? | ? | ? |" in text
+    assert "(not read) | ? | ? | ? |" in text
     assert "| ideal ratio mask | inf |" in text
 
 

@@ -72,8 +72,8 @@ def test_the_page_has_gains_by_gender_and_growth(speakers, output):
     assert "| ideal ratio mask | | 12.50 |  | 12.50 | 0% |" in text
     assert "+8.75 dB from 3 to 12 speakers" in text
     assert "lie 0.050, 0.010 above" in text
-    assert f"Not trained yet: {name} on 50, 201 speakers." in text
-    assert "8 dB for speakers that were never heard, is reached: the best row" in text
+    assert f"Not trained: {name} on 50, 201 speakers." in text
+    assert "8 dB for unseen speakers is reached: the best row" in text
     assert "- deep_clustering-3-0: `python -m x output=DIR/runs/deep_clus" in text
     assert (output / "speakers" / speakers.PICTURE).stat().st_size > 1000
 

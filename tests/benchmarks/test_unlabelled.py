@@ -51,7 +51,7 @@ def test_the_page_says_what_labels_and_sparsity_change(unlabelled, tmp_path):
     assert "1.5 dB of PIT, is reached: MixIT, no labels lies 1.0 dB below" in text
     assert "PIT is behind" not in text
     assert "over-separation from 25% to 12%, 1S by +3.0 dB and MSi by -1.0 dB" in text
-    assert "Not trained yet: 10 % labelled; 50 % labelled." in text
+    assert "Not trained: 10 % labelled; 50 % labelled." in text
     assert "- mixit-0: `python -m x output=DIR/runs/mixit-0`\n" in text
     assert "- sparse-0: `output=DIR/runs/sparse-0`\n" in text
     assert (tmp_path / "unlabelled" / unlabelled.PICTURE).stat().st_size > 1000

@@ -223,4 +223,6 @@ def _torch() -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(peers.main(__file__, "Beside asteroid 0.7.0 on PyTorch", ROLES, PARTS))
+    sys.exit(
+        peers.main(__file__, "Compared with asteroid 0.7.0 on PyTorch", ROLES, PARTS)
+    )

@@ -348,5 +348,5 @@ def theirs() -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    TITLE = "Beside nussl 1.1.9 on PyTorch and scikit-learn"
+    TITLE = "Compared with nussl 1.1.9 on PyTorch and scikit-learn"
     sys.exit(peers.main(__file__, TITLE, ROLES, PARTS))

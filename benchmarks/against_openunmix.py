@@ -220,12 +220,12 @@ def main() -> int:
         folder = Path(temporary) / "weights"
         worker(sys.executable, folder, "make").end()
         text = (
-            "# Beside the original, openunmix 1.3.0 on PyTorch\n\nFour targets, 512 "
-            "wide, one round of the filter, random weights; written by `python "
+            "# Compared with the original, openunmix 1.3.0 on PyTorch\n\nFour targets, "
+            "512 wide, one iteration of the filter, random weights; written by `python "
             f"benchmarks/against_openunmix.py`. {os.cpu_count()} cores of a shared "
-            f"machine, load {os.getloadavg()[0]:.1f}: CPU seconds, of all threads, are "
-            "the fairer ones. "
-            f"Medians of {arguments.runs} runs in turn, one of 240 s.\n"
+            f"machine, load {os.getloadavg()[0]:.1f}; CPU seconds, summed over all "
+            "threads, are the fairer measure. "
+            f"Medians of {arguments.runs} alternating runs, one run of 240 s.\n"
         )
         parts = [measure(arguments.python, folder, arguments.runs, arguments.quick)]
         if not arguments.quick:

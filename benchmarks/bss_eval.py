@@ -143,7 +143,7 @@ def table(
         "1 s, filters of 512 samples; written by `python benchmarks/bss_eval.py`.",
         "",
         f"{packages}, Python {platform.python_version()}; {_processor()}, one core of "
-        f"{os.cpu_count()} that others used as well, so that CPU seconds count; "
+        f"{os.cpu_count()} of a shared machine, so CPU seconds are the fairer measure; "
         f"{dt.date.today():%Y-%m-%d}. Memory is the peak of the process with the "
         "sounds, which are float32.",
         "",

@@ -108,7 +108,7 @@ def tables(pillars: Sequence[str], runs: int) -> Iterator[str]:
     """Measure everything; parts of the text."""
     yield (
         "# Cold start and size\n\nWritten by `python benchmarks/cold_start.py`; from "
-        f"the start of a process to its end, medians of {runs} runs in turn.\n\n"
+        f"the start of a process to its end, medians of {runs} alternating runs.\n\n"
         "| | wall s | CPU s | peak MB |\n|---|---|---|---|\n"
     )
     with tempfile.TemporaryDirectory() as folder:

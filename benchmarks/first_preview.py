@@ -137,9 +137,9 @@ def table(rows: Sequence[str], runs: int) -> str:
         "written by `python benchmarks/first_preview.py`.",
         "",
         f"TensorFlow {version('tensorflow')}, onnxruntime {version('onnxruntime')}, "
-        f"{os.cpu_count()} cores of a machine that others load; least of {runs} runs. "
+        f"{os.cpu_count()} cores of a shared machine; minimum of {runs} runs. "
         "Worker: from the start of the server until a worker has listed its models. "
-        "Cold: the song is sent as soon as the server listens. Warm: once more.",
+        "Cold: the song is sent as soon as the server listens. Warm: a second upload.",
         "",
         "| model | worker TensorFlow | worker light | cold TensorFlow | cold light "
         "| warm TensorFlow | warm light |",

@@ -125,14 +125,14 @@ def table(rows: list[str], size: float, runs: int) -> str:
         "# Separation without TensorFlow",
         "",
         "`python -m X.light` with the exported bundled models in a fresh environment, "
-        "beside `python -m X.separate --model mini`; written by "
+        "compared with `python -m X.separate --model mini`; written by "
         "`python benchmarks/light_runtime.py`.",
         "",
         f"The packages of the environment take {size:.0f} MB unpacked, without pip and "
         f"bytecode. TensorFlow {version('tensorflow')}, {os.cpu_count()} cores of a "
-        f"machine that others load; least of {runs} runs for 10 s, one run for longer "
-        "sound. Time is from the start of the command to its end, when all stems are "
-        "there; CPU counts all cores; memory is the peak of the process.",
+        f"shared machine; minimum of {runs} runs for 10 s, one run for longer sound. "
+        "Time is from the start of the command to its end, when all stems are written; "
+        "CPU counts all cores; memory is the peak of the process.",
         "",
         "| bundled model of | sound s | light s | TensorFlow s | light CPU s "
         "| TensorFlow CPU s | light MB | TensorFlow MB |",

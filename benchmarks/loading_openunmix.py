@@ -168,10 +168,10 @@ def main() -> int:
         for program in programs.values():
             program.end()
     text = (
-        "# Loading beside the original, openunmix 1.3.0 with musdb\n\nExcerpts of 6 s "
-        "from wav in MUSDB18-HQ's layout, written by `python "
+        "# Loading compared with the original, openunmix 1.3.0 with musdb\n\nExcerpts "
+        "of 6 s from wav in MUSDB18-HQ's layout, written by `python "
         f"benchmarks/loading_openunmix.py`; {os.cpu_count()} cores of a shared "
-        f"machine, medians of {runs} runs in turn. Files are in the system's "
+        f"machine, medians of {runs} alternating runs. Files are in the system's "
         "cache.\n\n" + table(answers)
     )
     sys.stdout.write(text)

@@ -144,8 +144,9 @@ def table(size: dict[str, int], timed: dict[str, Any], held: dict[str, Any]) -> 
         "`python benchmarks/mixit_loss.py`.",
         "",
         f"TensorFlow {timed['version']}, {os.cpu_count()} cores of a shared machine, "
-        f"load {os.getloadavg()[0]:.1f}: CPU seconds, of all threads, are the fairer "
-        f"ones. Medians of {size['runs']} runs in turn; memory is the peak of a "
+        f"load {os.getloadavg()[0]:.1f}; CPU seconds, summed over all threads, are the "
+        f"fairer measure. Medians of {size['runs']} alternating runs; memory is the "
+        "peak of a "
         "process of its own above what it held with the signals loaded, graph "
         "included.",
         "",

@@ -86,9 +86,9 @@ def main(file: str, head: str, roles: Roles, parts: Mapping[str, Part]) -> int:
     text = (
         f"# {head}\n\nWritten by `python benchmarks/{Path(file).name} --threads "
         f"{options.threads}`. {os.cpu_count()} cores of a shared machine, whose load "
-        "stands under each table. CPU seconds, of all threads, are the fairer ones; "
-        "where the machine is busy PyTorch's threads spend some waiting for each "
-        f"other, one thread has no other. Medians of {options.runs} runs in turn.\n"
+        "is stated below each table. CPU seconds, summed over all threads, are the "
+        "fairer measure; on a busy machine they include the time that PyTorch's "
+        f"threads wait for each other. Medians of {options.runs} alternating runs.\n"
     )
     sys.stdout.write(text)
     with tempfile.TemporaryDirectory() as folder:

@@ -122,8 +122,9 @@ def text(size: dict[str, int], measured: list[dict[str, Any]]) -> str:
         f"- Training: output and gradient by all weights and by the input, batch "
         f"{size['batch']}, {size['excerpt']} frames, without dropout.",
         "",
-        f"{os.cpu_count()} cores of a shared machine: CPU seconds, of all threads, are "
-        f"the fairer ones. Medians of {size['runs']} runs in turn.",
+        f"{os.cpu_count()} cores of a shared machine; CPU seconds, summed over all "
+        "threads, are the fairer measure. Medians of "
+        f"{size['runs']} alternating runs.",
         "",
     ]
     for each in measured:

@@ -142,9 +142,9 @@ def head(folder: Path, quick: bool) -> list[str]:
         *[f"- Environment of {each}." for each in known],
         f"- Load at the end: {os.getloadavg()[2]:.1f} of 15 minutes. Other programs "
         "used the machine at the same time. They slow down both sides of a "
-        "comparison, which work in turn; CPU time is the fairer measure. On a busy "
-        "machine, threads of PyTorch spend CPU time waiting for each other, so that "
-        "ratios to it are higher than on a quiet one.",
+        "comparison, whose runs alternate; CPU time is the fairer measure. On a busy "
+        "machine, threads of PyTorch spend CPU time waiting for each other, so the "
+        "ratios to it are higher than on an idle one.",
         "",
     ]
 

@@ -349,7 +349,7 @@ def _head(gpu: Gpu) -> list[str]:
         "<!-- begin -->",
         "",
         f"TensorFlow {version('tensorflow')}, {processor()}, {os.cpu_count()} cores of "
-        f"a machine that others used as well; {time.strftime('%Y-%m-%d')}. Measured: "
+        f"a shared machine; {time.strftime('%Y-%m-%d')}. Measured: "
         f"the CPU time, which is that of all threads, the faster of {RUNS} runs, and "
         "the exchange, wall time of two processes that add up a vector of as many "
         "bytes over loopback. Counted: the weights, the gradients (float32), and the "

@@ -312,8 +312,8 @@ def about(scores: Scores, genders: Mapping[str, str]) -> Iterator[str]:
         "training, 25 for validation, 25 for the test. Trainings use 3, 12, 50 or all "
         "of the 201, at 0.9, 1.0 and 1.1 times their speed, two at a time within 5 dB, "
         "with random pairs and excerpts. All trainings of a network have the same "
-        "number of steps. The table shows the improvement of SI-SDR over the mixture in "
-        f"dB, means over both speakers of {len(tested)} mixtures of 4 s of the test "
+        "number of steps. The table shows the improvement of SI-SDR over the mixture "
+        f"in dB, means over both speakers of {len(tested)} mixtures of 4 s of the test "
         f"speakers{f' ({sizes})' if groups['same'] else ''}; with several seeds, "
         "minimum and maximum in brackets.\n"
     )

@@ -3,18 +3,18 @@
 #
 #   ./get_fuss.sh                  dry mixtures: 8.9 GB, about 25 GB more unpacked
 #   ./get_fuss.sh reverberant      reverberant mixtures: 7.9 GB, about 25 GB more
-#   ./get_fuss.sh sources rooms    single sounds and room responses, to mix anew
+#   ./get_fuss.sh sources rooms    single sounds and room impulse responses, for new mixtures
 #   ./get_fuss.sh licence          the licence texts
 #   ./get_fuss.sh all              all of these
 #
-# After an interruption the same command continues; what is there already is neither
-# downloaded nor unpacked again. Needs curl, tar, gzip, GNU coreutils and findutils.
+# After an interruption the same command continues; complete parts are neither downloaded
+# nor unpacked again. Needs curl, tar, gzip, GNU coreutils and findutils.
 #   ROOT_DIR            where everything is written; default: the folder runs beside this file
-#   DOWNLOAD_DIR        the archives; default $ROOT_DIR/download
-#   DEV_DATA_DIR        the mixtures; default $ROOT_DIR/fuss_dev
-#   RAW_DATA_DIR        sources and rooms; default $ROOT_DIR/fuss_sources_and_rirs
-#   FUSS_URL            folder of the archives, for a mirror or your own set
-#   FUSS_RECORD_URL     JSON with their sizes and md5 sums; empty: none is used
+#   DOWNLOAD_DIR        folder of the archives; default $ROOT_DIR/download
+#   DEV_DATA_DIR        folder of the mixtures; default $ROOT_DIR/fuss_dev
+#   RAW_DATA_DIR        folder of sources and rooms; default $ROOT_DIR/fuss_sources_and_rirs
+#   FUSS_URL            address of the folder of the archives, for a mirror or your own set
+#   FUSS_RECORD_URL     JSON with their sizes and md5 sums; empty: no such check
 #   FUSS_RETRY_SECONDS  pause after a broken connection, doubled each time; default 2
 # The set is CC BY 4.0, its source clips are CC0 from freesound.org (FSD50K).
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Repeats a table of a paper, or measures separators beside published numbers.
+# Repeats a table of a paper, or compares the packages with published scores.
 #
 #   ./run_table.sh mixit --root /data/fuss        MixIT on FUSS
 #   ./run_table.sh fuss_baseline --root /data/fuss      the baseline of FUSS, with labels
@@ -15,7 +15,7 @@
 #                                                 the copy of Huang et al. in folders
 #                                                 train, dev and test
 #   ./run_table.sh mir1k --root /data/MIR-1K --seeds 0 1 2 --rows unmix chimera
-#   ./run_table.sh TABLE --tiny                   minutes, a few steps on synthetic sounds
+#   ./run_table.sh TABLE --tiny                   a trial of minutes on synthetic sounds
 #   ./run_table.sh TABLE --root DIR --rows ROW... some rows of the table
 #   ./run_table.sh --list                         this list
 #

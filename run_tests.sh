@@ -2,8 +2,8 @@
 # Runs the fast tests on one lane; arguments go to pytest.
 #
 #   ./run_tests.sh                   every fast test, two at a time
-#   LANE=tfio ./run_tests.sh         of these, the ones that versions of libraries can change:
-#                                    all but those marked one_lane
+#   LANE=tfio ./run_tests.sh         the fast tests that depend on versions of libraries:
+#                                    all except those marked one_lane
 #   LANE=tfio ./run_tests.sh -n 2    every fast test on that lane
 #   ./run_tests.sh -m slow           subprocesses, kills, small trainings
 #   ./run_tests.sh -m ci             the slow tests that .ci/run runs

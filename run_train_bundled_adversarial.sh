@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the small model that comes with the package, on synthetic music made by code.
+# Trains the bundled model mini on synthetic music.
 #
 #   ./run_train_bundled_adversarial.sh                 both phases, half an hour on two cores
 #   ./run_train_bundled_adversarial.sh train.seed=1    arguments go to the training

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains the small model that comes with the package, on synthetic music made by code.
+# Trains the bundled model mini on synthetic music.
 #
-#   ./run_train_bundled_clustering.sh                  some 15 minutes on two cores
+#   ./run_train_bundled_clustering.sh                  about 15 minutes on two cores
 #   ./run_train_bundled_clustering.sh train.seed=1     arguments go to the training
 #   RUN_DIR=runs/clustering/bundled/2030-01-31_12-00-00 ./run_train_bundled_clustering.sh
 #                                                       continues that run

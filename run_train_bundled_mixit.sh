@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains the small model that comes with the package, on synthetic sounds made by code.
+# Trains the bundled model mini on synthetic sounds.
 #
-#   ./run_train_bundled_mixit.sh                  some 10 minutes on two cores
+#   ./run_train_bundled_mixit.sh                  about 10 minutes on two cores
 #   ./run_train_bundled_mixit.sh train.seed=1     arguments go to the training
 #
 # It replaces mixit/bundled/mini; its scores belong on the card there. See setup.sh for the

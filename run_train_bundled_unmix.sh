@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains the small model that comes with the package, on synthetic music made by code.
+# Trains the bundled model mini on synthetic music.
 #
-#   ./run_train_bundled_unmix.sh                  some 15 minutes on two cores
+#   ./run_train_bundled_unmix.sh                  about 15 minutes on two cores
 #   ./run_train_bundled_unmix.sh train.seed=1     arguments go to the training
 #   RUN_DIR=runs/unmix/bundled/2030-01-31_12-00-00 ./run_train_bundled_unmix.sh
 #                                                  continues that run

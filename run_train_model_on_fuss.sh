@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Trains MixIT on FUSS, evaluates it, separates one held-out mixture and draws it.
+# Trains MixIT on FUSS, evaluates it, and separates and plots one held-out mixture.
 #
 #   FUSS_ROOT_DIR=/data/fuss ./run_train_model_on_fuss.sh     the published preset
-#   ./run_train_model_on_fuss.sh                              a few minutes, no data
+#   ./run_train_model_on_fuss.sh                              synthetic data, a few minutes
 #   ./run_train_model_on_fuss.sh batch_size=4 epochs=20       changes of the preset
 #   ./run_train_model_on_fuss.sh tiny                         another preset, then changes
 #   RUN_DIR=runs/mixit/fuss/2030-01-31_12-00-00 ./run_train_model_on_fuss.sh

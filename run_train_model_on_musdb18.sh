@@ -3,13 +3,13 @@
 #
 #   ./run_train_model_on_musdb18.sh /data/musdb18hq         the published preset
 #   MUSDB18_ROOT_DIR=/data/musdb18hq ./run_train_model_on_musdb18.sh       the same
-#   ./run_train_model_on_musdb18.sh                         some minutes, no data
-#   ./run_train_model_on_musdb18.sh previews                on previews of 7 seconds
+#   ./run_train_model_on_musdb18.sh                         synthetic data, a few minutes
+#   ./run_train_model_on_musdb18.sh previews                on the 7-second previews
 #   ./run_train_model_on_musdb18.sh /data/musdb18hq --target vocals lr=5e-4
 #                                                           changes of the preset
 #   ./run_train_model_on_musdb18.sh /data/musdb18hq --seeds 4
-#                               four times, with the seeds 42 to 45, and for each target
-#                               the run of the lowest validation loss, as the authors did
+#                               with the seeds 42 to 45, keeping for each target the run
+#                               with the lowest validation loss, as the authors did
 #   RUN_DIR=runs/unmix/musdb18/2030-01-31_12-00-00 ./run_train_model_on_musdb18.sh
 #                                                           continues that run
 #   ./run_train_model_on_musdb18.sh --check                 two steps, then stop

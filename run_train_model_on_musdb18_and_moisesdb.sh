@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Trains the separation of singing on MUSDB18, first with its sources only and then with the
-# unpaired songs of MoisesDB as well; scores both, and separates a song.
+# Trains the separation of singing on MUSDB18, first supervised and then also with the
+# unpaired songs of MoisesDB; scores both phases, and separates a song.
 #
 #   MUSDB18_ROOT_DIR=/data/musdb18hq MOISESDB_ROOT_DIR=/data/moisesdb \
 #     ./run_train_model_on_musdb18_and_moisesdb.sh            the published setting
 #   MUSDB18_ROOT_DIR=/data/musdb18 ./run_train_model_on_musdb18_and_moisesdb.sh
 #                                                             supervised only
-#   ./run_train_model_on_musdb18_and_moisesdb.sh              some minutes, no data
+#   ./run_train_model_on_musdb18_and_moisesdb.sh              synthetic data, a few minutes
 #   ./run_train_model_on_musdb18_and_moisesdb.sh museval alpha=0.01
 #                                                 another preset, and changes of it
 #   RUN_DIR=runs/adversarial/musdb18_and_moisesdb/2030-01-31_12-00-00 \

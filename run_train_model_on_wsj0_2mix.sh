@@ -5,7 +5,7 @@
 #   WSJ0_2MIX_ROOT_DIR=/data/wsj0-2mix ./run_train_model_on_wsj0_2mix.sh      the same
 #   WHAM_ROOT_DIR=/data/wham ./run_train_model_on_wsj0_2mix.sh task=mix_both
 #                                                             on WHAM! instead
-#   ./run_train_model_on_wsj0_2mix.sh                         some minutes, no data
+#   ./run_train_model_on_wsj0_2mix.sh                         synthetic data, a few minutes
 #   ./run_train_model_on_wsj0_2mix.sh chimera /data/wsj0-2mix batch_size=16
 #                                                 another preset, and changes of it
 #   RUN_DIR=runs/clustering/wsj0_2mix/2030-01-31_12-00-00 ./run_train_model_on_wsj0_2mix.sh

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Downloads the models that Google published, runs the native network beside the meta
-# graph of each, and writes a report.
+# Downloads the models that Google published, compares our network with the meta graph of
+# each, and writes a report.
 #
-#   ./run_verify_published_weights.sh                   all of them, some 600 MB
-#   ./run_verify_published_weights.sh yfcc100m bird4    these
+#   ./run_verify_published_weights.sh                   all of them, about 600 MB
+#   ./run_verify_published_weights.sh yfcc100m bird4    only these
 #   GRESEARCH_URL=... ZENODO_URL=... ./run_verify_published_weights.sh
 #                                                       from other hosts
 #

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares one virtual environment with one lane of packages; if it is ready already, this
+# Makes a virtual environment with the packages of one lane. If it exists already, this
 # takes less than a second.
 #
 #   ./setup.sh          makes the environment
@@ -7,15 +7,15 @@
 #
 # These variables are read from the environment; nothing has to be edited:
 #   LANE               current (default; TensorFlow 2.21) or tfio (2.16 + tensorflow-io)
-#   PYTHON             interpreter that a new environment is made from
-#   INSTALLER          pip (default) or uv, which takes a third of the time; if it fails, pip
+#   PYTHON             Python interpreter for a new environment
+#   INSTALLER          pip (default), or uv, which takes a third of the time (pip if it fails)
 #   ROOT_DIR           where runs are written; default: the folder runs beside this file
-#   FUSS_ROOT_DIR      the FUSS corpus, where there is one
-#   YFCC100M_ROOT_DIR  the YFCC100m clips, where there are any
-#   MUSDB18_ROOT_DIR   the MUSDB18 or MUSDB18-HQ corpus, where there is one
-#   MOISESDB_ROOT_DIR  the MoisesDB corpus, where there is one
+#   FUSS_ROOT_DIR      folder of the FUSS corpus, if there is one
+#   YFCC100M_ROOT_DIR  folder of the YFCC100m clips, if there are any
+#   MUSDB18_ROOT_DIR   folder of MUSDB18 or MUSDB18-HQ, if there is one
+#   MOISESDB_ROOT_DIR  folder of MoisesDB, if there is one
 #
-# Sourcing exports LANE and ROOT_DIR (and the corpora where they are set) and
+# Sourcing exports LANE and ROOT_DIR (and the folders of corpora that are set) and
 # activates .venv (current) or .venv-tfio (tfio). It changes no shell option, sets
 # nothing else and never ends the shell that sources it.
 

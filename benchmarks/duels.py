@@ -78,7 +78,7 @@ DUELS = {
         "`PITLossWrapper(pairwise_neg_sisdr)` and the `conv_tasnet` of `clustering`. "
         "Equal: the weights, which asteroid draws and ours reads from its file, the "
         "loss, Adam with 1e-3, the limit of the gradient's norm (5). With seed 2 the "
-        "losses part after the first step: one of 255,744 values before a PReLU of the "
+        "losses diverge after the first step: one of 255,744 inputs of a PReLU in the "
         "third block is -5e-7 in float64 and positive in our float32. With that sign "
         "changed, the gradients in float64 equal ours to 4e-6.",
     ),
@@ -237,9 +237,10 @@ def equality(duel: Duel, results: Sequence[Result]) -> str:
         f"{duel.peer} in float64, by seed: {each}; of {duel.peer} in float32: {own}; "
         f"of both in float32 from each other: {direct}. A difference from float64 up "
         f"to {TOLERANCE:.0e} is expected, or up to {ROOM} times that of {duel.peer}, "
-        "whose only difference is rounding. Rounding counts where a value lies at the "
-        "kink of a ReLU, which then passes another gradient, and in the first step of "
-        "Adam, which divides a gradient by its own size, however small it is."
+        "whose only difference is rounding. Rounding has a large effect where the "
+        "input of a ReLU is close to zero, which changes the gradient, and in the "
+        "first step of Adam, which divides each gradient by its own magnitude, "
+        "however small."
     )
 
 
@@ -271,15 +272,15 @@ def head(options: argparse.Namespace, peers: Sequence[str]) -> str:
     ]
     return (
         "# Duels of learning\n\nWritten by `python benchmarks/duels.py --peers DIR "
-        f"--output DIR --seconds {options.seconds:g}`. Each learner has a process of "
-        f"its own, one thread and, for each seed, {options.seconds:g} s of its CPU "
-        "time. The clock stands still for both during the import, the first step, in "
-        "which TensorFlow traces its program, and the evaluations, the first of which "
-        "comes after that step. Both read the same arrays in the same order, batches "
+        f"--output DIR --seconds {options.seconds:g}`. Each learner has its own "
+        f"process, one thread and, for each seed, {options.seconds:g} s of CPU time, "
+        "not counting the import, the first step, in which TensorFlow traces its "
+        "graph, and the evaluations, the first of which follows that step. Both read "
+        "the same arrays in the same order, batches "
         f"of {data.BATCH} excerpts of 2 s; the speech is {data.TRAINING} mixtures of "
         f"two synthetic speakers at 8 kHz, and {data.HELD_OUT} held-out ones of the "
-        "same speakers. Higher is better everywhere. Small networks learn for a short "
-        "time here, so the scores are those of early learning and not of the "
+        "same speakers. Higher is better everywhere. Small networks are trained for a "
+        "short time, so the scores show early learning and not the quality of the "
         "methods.\n\n"
         f"- Machine: {scaling.processor()}, {os.cpu_count()} cores, shared with other "
         "programs, which affect CPU time too.\n"

@@ -4,11 +4,11 @@
 #   benchmarks/run.sh            hours
 #   benchmarks/run.sh --quick    small sizes, about 15 minutes on two quiet cores
 #
-# The environments of the peers are made in PEERS_DIR (default: .venv-peers beside
+# The environments of the other programs are made in PEERS_DIR (default: .venv-peers beside
 # setup.sh); GOOGLE_DIR is a clone of google-research/sound-separation, made there unless
-# it is named. What cannot be installed or fails is named in the results. OUTPUT is the
-# folder for the figures of each benchmark; what has ended there is not repeated. The
-# active environment is used, else that of setup.sh.
+# it is set. The results list what cannot be installed or fails. OUTPUT is the folder for
+# the figures of each benchmark; finished ones are not repeated. The active environment is
+# used, else that of setup.sh.
 set -uo pipefail
 repo=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=setup.sh

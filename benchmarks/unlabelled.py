@@ -236,9 +236,9 @@ def page(runs: Runs, output: Path) -> Iterator[str]:
         "recordings of each class is for the test, a tenth for validation; classes of "
         f"few recordings are divided in time. The class {UNHEARD} and the speaker "
         f"{UNHEARD_SPEAKER} are only in the second test. All rows have the same "
-        "network with four outputs and the same number of steps. Without labels, a training "
-        "example is a mixture of two mixtures, that is of up to six sources; with "
-        "labels it is one mixture.\n"
+        "network with four outputs and the same number of steps. Without labels, a "
+        "training example is a mixture of two mixtures, that is of up to six sources; "
+        "with labels it is one mixture.\n"
     )
     yield (
         "Scores by `python -m mixit.evaluate`, in dB: 1S is the SI-SNR of single "

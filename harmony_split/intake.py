@@ -107,7 +107,8 @@ class Intake:
         return RefusedError(
             "too_large",
             f"The file {is_}; this server accepts up to "
-            f"{size(self._limits.upload_bytes)}. Save it as mp3, m4a or ogg, or shorten it.",
+            f"{size(self._limits.upload_bytes)}. Save it as mp3, m4a or ogg, or "
+            "shorten it.",
         )
 
     async def _receive(self, request: Request, path: Path) -> None:

@@ -47,8 +47,8 @@ def test_the_page_says_what_labels_and_sparsity_change(unlabelled, tmp_path):
     assert text.count(f"| MixIT, no labels | {cells} |") == len(unlabelled.TESTS)
     assert "| 12.0 | 2.0 | 2.5 |  | 50% |" in text
     assert "| PIT, all labelled | 20.0 | 5.0 | 4.5 | 5.5 | 50% | 25% | 25% | 1" in text
-    assert "an MSi of 6 dB without labels, is not reached: 3.0 dB (MixIT" in text
-    assert "1.5 dB of PIT, is reached: MixIT, no labels lies 1.0 dB below" in text
+    assert "of 6 dB MSi without labels is not reached: 3.0 dB (MixIT" in text
+    assert "1.5 dB of PIT is reached: MixIT, no labels is 1.0 dB below" in text
     assert "PIT is behind" not in text
     assert "over-separation from 25% to 12%, 1S by +3.0 dB and MSi by -1.0 dB" in text
     assert "Not trained: 10 % labelled; 50 % labelled." in text
@@ -61,8 +61,8 @@ def test_a_short_training_with_labels_is_named_as_such(unlabelled, tmp_path):
     write_training(unlabelled, tmp_path, "mixit-0", (9.0, 6.0, 6.5, 2.0))
     write_training(unlabelled, tmp_path, "pit-0", (20.0, 5.0, 6.0, 5.5))
     text = unlabelled.write(tmp_path)
-    assert "without labels, is reached: 6.0 dB" in text
-    assert "MixIT, no labels lies 0.5 dB above PIT." in text
+    assert "without labels is reached: 6.0 dB" in text
+    assert "MixIT, no labels is 0.5 dB above PIT." in text
     assert "PIT is behind" in text
     assert "a 1S of 20.0 dB against 9.0 dB." in text
 

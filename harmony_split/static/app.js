@@ -48,7 +48,8 @@ async function askServer() {
   }
   const { bytes, seconds, keep_hours: hours } = server.limits;
   get("limits").textContent =
-    `Up to ${size(bytes)} and ${clock(seconds)} minutes each; kept for ${hours} hours.`;
+    `Up to ${size(bytes)} and ${Number((seconds / 60).toFixed(1))} minutes each; ` +
+    `kept for ${hours} hours.`;
   const select = get("model");
   select.replaceChildren(
     choices("On this server", server.models.filter((model) => model.ready)),

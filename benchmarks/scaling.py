@@ -354,8 +354,9 @@ def _head(gpu: Gpu) -> list[str]:
         "the exchange, wall time of two processes that add up a vector of as many "
         "bytes over loopback. Counted: the weights, the gradients (float32), and the "
         "operations of matrix products, convolutions and transforms. Estimated: "
-        f"everything with a GPU, a {gpu.name} of {PEAKS[gpu.name] / 1e12:g} TFLOP/s in "
-        f"float32, of which a step is assumed to reach {100 * gpu.utilisation:g} %.",
+        f"everything about GPUs. The GPU is the {gpu.name}, "
+        f"{PEAKS[gpu.name] / 1e12:g} TFLOP/s in float32, of which a step is assumed to "
+        f"reach {100 * gpu.utilisation:g} %.",
         "",
     ]
 

@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import soundfile
 
+from common.audio.channel_order import restored
 from common.audio.ffmpeg import FFMPEG_CURE, Ffmpeg, ffmpeg_url
 from common.audio.headers import AudioError, is_whole
 
@@ -209,7 +210,7 @@ def _sndfile_chunks(
         for length in _lengths(left, chunk_samples):
             frames = _read_frames(file, length, sound)
             if len(frames):
-                yield np.ascontiguousarray(frames.T)
+                yield np.ascontiguousarray(restored(frames, file.format).T)
             if len(frames) < length:
                 return
 

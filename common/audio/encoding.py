@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import numpy as np
 import soundfile
 
+from common.audio.channel_order import stored
 from common.audio.decoding import check_finite
 from common.audio.ffmpeg import LEAST_SECONDS, FfmpegEncoder
 from common.audio.headers import AudioError, wav_header
@@ -255,7 +256,8 @@ class Writer:
         self.clipped += clipped
         if self._encoder:
             encoder = self._encoder
-            self._encode(lambda: encoder.write(frames))
+            ordered = stored(frames, self._format.container)
+            self._encode(lambda: encoder.write(ordered))
         elif ffmpeg := self._ffmpeg:
             with self._reported():
                 ffmpeg.write(frames)

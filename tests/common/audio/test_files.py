@@ -91,6 +91,27 @@ def test_lossy_formats_come_close(tmp_path, name, floor, channels):
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize(
+    ("channels", "layout"),
+    [(3, "3.0"), (4, "quad"), (5, "5.0"), (6, "5.1"), (7, "6.1"), (8, "7.1")],
+)
+def test_an_ogg_keeps_every_channel_at_its_loudspeaker(tmp_path, channels, layout):
+    # Low tones, because the encoder keeps no others of the low frequencies.
+    pitches = 40 + 10 * np.arange(channels)[:, np.newaxis]
+    waveform = 0.3 * np.sin(2 * np.pi * pitches * np.arange(44100) / 44100)
+    audio.write(tmp_path / "ours.ogg", waveform, 44100, "ogg")
+    audio.write(tmp_path / "x.wav", waveform, 44100, "wav")
+    said = ["-channel_layout", layout]
+    ffmpeg(*said, "-i", tmp_path / "x.wav", "-c:a", "libvorbis", tmp_path / "ff.ogg")
+    ffmpeg("-i", tmp_path / "ours.ogg", "-c:a", "pcm_f32le", tmp_path / "back.wav")
+    for name in ("ours.ogg", "ff.ogg", "back.wav"):
+        back = audio.read(tmp_path / name)[0]
+        for channel in range(channels):
+            found = best_error(back[[channel]], waveform[[channel]])
+            assert found > 10, (name, channel)
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_formats_of_ffmpeg_come_close(tmp_path, channels, rate):

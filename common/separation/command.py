@@ -420,7 +420,13 @@ def _run(
         to_stdout = shared["output"] == live.STANDARD_OUTPUT
         if STANDARD_INPUT in shared["input"] and not (settings.live or to_stdout):
             scratch = stack.enter_context(working_folder(settings.folder))
-        inputs = find(shared["input"], settings.folder, scratch, shared["raw"])
+        inputs = find(
+            shared["input"],
+            settings.folder,
+            scratch,
+            shared["raw"],
+            is_suffix_kept="{ext}" in settings.form.pattern,
+        )
         if to_stdout:
             return live.write_to_stdout(loader, inputs.files, settings)
         lines = stack.enter_context(_lines(shared["json"]))

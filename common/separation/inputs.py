@@ -30,6 +30,9 @@ STDIN_NAME = "stdin"
 MOST_RATE = 1 << 31
 """Highest sample rate that a file can state, in Hz."""
 
+APART = '"{name}.{ext}/{source}"'
+"""Pattern of paths that tells apart files that differ in their suffix."""
+
 PREVIEW_SECONDS = 20.0
 """Length of a preview."""
 
@@ -67,7 +70,12 @@ class Inputs:
 
 
 def find(
-    words: Sequence[str], output: Path, scratch: Path | None, raw: Raw | None = None
+    words: Sequence[str],
+    output: Path,
+    scratch: Path | None,
+    raw: Raw | None = None,
+    *,
+    is_suffix_kept: bool = False,
 ) -> Inputs:
     """List the sound files of the inputs.
 
@@ -76,6 +84,8 @@ def find(
         output: Folder of the stems, which is skipped inside an input.
         scratch: Folder that standard input is written to; None reads it as it arrives.
         raw: Layout of the samples of standard input if it has no header.
+        is_suffix_kept: Whether the output paths hold the suffix, so that files that
+            differ in it alone may share a name.
 
     Returns:
         The files, each once, under names that tell them apart. Those of one folder have
@@ -83,7 +93,7 @@ def find(
 
     Raises:
         SeparationError: A folder holds no sound or cannot be read, standard input is
-            empty, or two files differ in their suffix or in case alone.
+            empty, or two files differ in case alone or in a suffix that is not kept.
 
     >>> [file.name for file in find(["a.wav", "d/b.mp3"], Path("o"), Path("s")).files]
     ['a', 'b']
@@ -102,7 +112,9 @@ def find(
             file = _absolute(sound)
             paths.setdefault(file, sound)
             roots.setdefault(file, shared if path in folders else file.parent)
-    names = _names(paths, roots)
+    names = _names(roots)
+    if not is_suffix_kept:
+        _refuse_alike(names, paths, f"rename one, or give --name {APART}")
     files = [Input(paths[file], name, str(paths[file])) for file, name in names.items()]
     if STANDARD_INPUT in words:
         files.append(_standard_input(scratch, raw))
@@ -126,7 +138,8 @@ def output_names(inputs: Sequence[Path]) -> dict[Path, str]:
     ['a', 'd1/b', 'd2/b']
     """
     paths = {_absolute(path): path for path in inputs}
-    names = _names(paths, {file: file.parent for file in paths})
+    names = _names({file: file.parent for file in paths})
+    _refuse_alike(names, paths, "rename one or separate them into different folders")
     return {paths[file]: name for file, name in names.items()}
 
 
@@ -134,23 +147,28 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are)
 
 
-def _names(paths: dict[Path, Path], roots: dict[Path, Path]) -> dict[Path, str]:
+def _names(roots: dict[Path, Path]) -> dict[Path, str]:
     """Name each file, with the folders that tell files of one name apart."""
     groups = defaultdict(list)
     for file, root in roots.items():
         groups[_name(file, root).casefold()].append(file)
-    names, seen = {}, dict[str, Path]()
+    names = {}
     for file, root in roots.items():
         group = groups[_name(file, root).casefold()]
-        name = _name(file, Path(os.path.commonpath([roots[path] for path in group])))
+        shared = Path(os.path.commonpath([roots[path] for path in group]))
+        names[file] = _name(file, shared)
+    return names
+
+
+def _refuse_alike(names: dict[Path, str], paths: dict[Path, Path], cure: str) -> None:
+    seen: dict[str, Path] = {}
+    for file, name in names.items():
         other = seen.setdefault(name.casefold(), file)
         if other != file:
             raise SeparationError(
                 f"{paths[other]} and {paths[file]} would both be written under the "
-                f"name {name}; rename one or separate them into different --output"
+                f"name {name}; {cure}"
             )
-        names[file] = name
-    return names
 
 
 def _name(file: Path, root: Path) -> str:

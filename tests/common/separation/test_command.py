@@ -130,6 +130,24 @@ def test_inputs_with_the_same_outputs_are_an_error(tmp_path, song, capsys, other
     assert not (tmp_path / "song").exists()
 
 
+def test_the_suffix_tells_inputs_of_one_name_apart(tmp_path, song, capsys):
+    audio.write(tmp_path / "song.flac", *audio.read(song), "flac")
+    both, out = [song, tmp_path / "song.flac"], tmp_path / "out"
+    assert run(*both, "--output", out) == 1
+    pattern = "{name}.{ext}/{source}"
+    assert f'give --name "{pattern}"' in capsys.readouterr().err
+    assert run(*both, "--output", out, "--name", pattern) == 0
+    assert names(out) == ["song.flac", "song.wav"]
+    assert names(out / "song.flac") == names(out / "song.wav")
+
+
+def test_a_suffix_in_capitals_tells_no_inputs_apart(tmp_path, song, capsys):
+    (tmp_path / "SONG.WAV").write_bytes(song.read_bytes())
+    both, pattern = [song, tmp_path / "SONG.WAV"], "{name}.{ext}/{source}"
+    assert run(*both, "--output", tmp_path / "out", "--name", pattern) == 1
+    assert "would be written twice" in capsys.readouterr().err
+
+
 def test_inputs_of_one_name_are_written_by_their_folders(tmp_path, song, capsys):
     for folder in ("d1", "d2"):
         (tmp_path / folder).mkdir()

@@ -47,6 +47,7 @@ from unmix.scoring.run import PROGRAM, Folders, check_record, evaluate
 from unmix.scoring.songs import (
     SPEECH_PARTS,
     Song,
+    check_residual,
     find_songs,
     find_tracks,
     parts_of,
@@ -257,6 +258,8 @@ def _load(options: argparse.Namespace, parts: Mapping[str, Sequence[str]]) -> Se
         checkpoint=options.checkpoint,
     )
     targets = scored_targets(separator.sources, parts)
+    if options.residual in targets:
+        check_residual(options.residual, separator.sources, parts)
     if options.stoi and not {*targets} & {*SPEECH}:
         raise ScoringError(
             f"--stoi measures speech and the model makes {', '.join(targets)}; leave "

@@ -171,6 +171,19 @@ def test_four_targets_without_their_sum_are_scored_together():
         songs.scored_targets(["vocals", "residual"])
 
 
+def test_what_four_targets_leave_is_not_scored_as_the_accompaniment(
+    corpus_root, monkeypatch, tmp_path, capsys
+):
+    separator = blurred(*STEMS, "accompaniment")
+    monkeypatch.setattr(evaluate, "load", lambda *_, **__: separator)
+    words = ["umx", "--root", str(corpus_root), "--evaldir", str(tmp_path / "scores")]
+    assert evaluate.main([*words, "--residual", "accompaniment"]) == 1
+    said = capsys.readouterr().err
+    assert "accompaniment would be scored without drums, bass, other" in said
+    assert "give --targets vocals too" in said
+    songs.check_residual("rest", ["vocals", "rest"], {"vocals": [], "rest": ["rest"]})
+
+
 def test_the_pair_is_scored_separately(corpus_root):
     """Vocals have the score of the pair, not that among all, as museval has it."""
     song = corpus_root / "test" / "a - good"

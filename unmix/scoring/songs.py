@@ -160,10 +160,35 @@ def scored_targets(
     if len(targets) < 2:
         raise CorpusError(
             f"the model makes {', '.join(sources)}, and museval needs at least two of "
-            f"{', '.join(parts)}: give --residual accompaniment for vocals alone, or "
+            f"{', '.join(parts)}: give --targets vocals --residual accompaniment, or "
             "--aggregate"
         )
     return targets
+
+
+def check_residual(
+    name: str, sources: Iterable[str], parts: Mapping[str, Sequence[str]] = PARTS
+) -> None:
+    """Refuse a residual that cannot be the source of its name.
+
+    Args:
+        name: Name of what the other sources leave of the mixture.
+        sources: Sources of the model, with the residual.
+        parts: From :func:`parts_of`.
+
+    Raises:
+        CorpusError: Another source is a part of it, or of an unknown one.
+
+    >>> check_residual("accompaniment", ["vocals", "accompaniment"])
+    """
+    others = [source for source in sources if source != name]
+    taken = [each for each in others if each not in parts or each in parts[name]]
+    if taken:
+        raise CorpusError(
+            f"{name} would be scored without {', '.join(taken)}, because --residual is "
+            f"what {', '.join(others)} leave of the mixture; give --targets vocals "
+            "too, or another name"
+        )
 
 
 def references(

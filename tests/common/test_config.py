@@ -1,4 +1,4 @@
-"""Typed overrides, and sentences for whatever does not fit."""
+"""Typed overrides, and errors for keys and values that do not fit."""
 
 from dataclasses import dataclass
 from typing import Literal

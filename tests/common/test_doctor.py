@@ -1,4 +1,4 @@
-"""The doctor tells the truth about every lane and survives what is missing."""
+"""The doctor recognises the lanes and reports what is missing or does not work."""
 
 import json
 import os

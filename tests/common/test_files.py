@@ -76,7 +76,7 @@ with files.replacing(Path(sys.argv[1], "a.txt")) as draft:
 """
 
 
-def test_the_next_process_removes_what_a_kill_left(tmp_path, monkeypatch):
+def test_the_next_process_removes_drafts_of_a_killed_one(tmp_path, monkeypatch):
     code = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
     assert code.returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob(".partial-*"))) == 2
@@ -107,7 +107,7 @@ def test_a_folder_is_replaced_only_on_request(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_folder_caught_between_two_names_comes_back(tmp_path):
+def test_a_folder_of_a_killed_replacement_is_restored(tmp_path):
     folder = tmp_path / "a"
     folder.mkdir()
     (folder / "b").write_text("old")
@@ -213,7 +213,7 @@ def test_the_lock_ends_with_an_error(tmp_path):
         lambda folder: torch_file.write(folder / "a.pth", {"name": "a"}),
     ],
 )
-def test_many_writers_of_one_file_do_not_meet(tmp_path, write):
+def test_many_threads_write_one_file(tmp_path, write):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, [tmp_path] * 200))
     (file,) = tmp_path.iterdir()

@@ -1,4 +1,4 @@
-"""TensorFlow starts without a word, and with its words where something fails."""
+"""TensorFlow starts silently, and shows its messages where something fails."""
 
 import os
 import subprocess

@@ -62,7 +62,7 @@ def test_a_file_of_zero_bytes(serve):
     [b"<html><script>", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(5000), b"RIFF",
      b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile a\n"],
 )  # fmt: skip
-def test_what_is_no_sound(page, body):
+def test_files_that_are_not_sound_are_refused(page, body):
     assert "not sound" in refused(page.send(body), 415, "not_audio")
 
 
@@ -208,7 +208,7 @@ def test_probe_and_decoder_have_limits(tmp_path, song, packed, monkeypatch):
         "/api/jobs/../../etc/passwd",
     ],
 )
-def test_paths_lead_nowhere(page, path):
+def test_paths_outside_the_page_are_not_found(page, path):
     connection = page.client.get(path)
     assert connection.status_code == 404
     assert b"sqlite" not in connection.content
@@ -260,7 +260,7 @@ def test_posts_of_the_page_itself(page, song, packed):
     assert page.send(packed(song(0.1)), headers=headers).status_code == 202
 
 
-def test_addresses_that_are_none(page, song, packed):
+def test_invalid_addresses_are_refused(page, song, packed):
     headers = {"Host": "["}
     refused(page.client.get("/api/models", headers=headers), 403, "cross_origin")
     answer = page.send(packed(song(1)), headers={"Origin": "http://["})
@@ -352,7 +352,7 @@ def test_a_model_that_is_not_here(page):
     assert page.send(b"x", "../../etc").status_code == 409
 
 
-def test_cookies_that_are_none(web):
+def test_invalid_cookies_are_refused(web):
     from harmony_split import guard
 
     gate = guard.Guard(lambda *_: None, SECRET)  # type: ignore[arg-type, return-value]

@@ -77,11 +77,11 @@ def test_works_in_a_dataset_with_lengths_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("name", "subtype"), [("a.flac", "PCM_16"), ("a.wav", "PCM_24"), ("a.wav", "ULAW")]
 )
-def test_what_must_be_decoded_is_no_plain_wav(tmp_path, name, subtype):
+def test_files_that_must_be_decoded_have_no_layout(tmp_path, name, subtype):
     assert layout(write(tmp_path / name, subtype)) is None
 
 
-def test_what_is_no_sound_is_no_plain_wav(tmp_path):
+def test_files_that_are_not_sound_have_no_layout(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF nothing of the kind")
     assert layout(tmp_path / "a.wav") is None
 

@@ -63,7 +63,7 @@ def best_error(estimate, reference, shifts=range(-2, 3)):
 @pytest.mark.parametrize("name", LOSSLESS)
 @pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize("samples", [1, 777])
-def test_lossless_formats_come_back(tmp_path, name, channels, samples):
+def test_lossless_formats_keep_every_bit(tmp_path, name, channels, samples):
     kind = audio.FORMATS[name]
     bits = kind.bits or 24
     full = 2 ** (bits - 1)
@@ -81,7 +81,7 @@ def test_lossless_formats_come_back(tmp_path, name, channels, samples):
 
 @pytest.mark.parametrize(("name", "floor"), [("ogg", 18), ("mp3", 18)])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_lossy_formats_come_close(tmp_path, name, floor, channels):
+def test_lossy_formats_keep_the_sound(tmp_path, name, floor, channels):
     waveform = music(channels, 44100)
     path = tmp_path / f"x.{name}"
     audio.write(path, waveform, 44100, name)
@@ -114,7 +114,7 @@ def test_an_ogg_keeps_every_channel_at_its_loudspeaker(tmp_path, channels, layou
 @needs_ffmpeg
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 44100])
-def test_formats_of_ffmpeg_come_close(tmp_path, channels, rate):
+def test_formats_of_ffmpeg_keep_the_sound(tmp_path, channels, rate):
     waveform = music(channels, 44100, rate)
     audio.write(tmp_path / "x.m4a", waveform, rate, "m4a")
     back, m4a_rate = audio.read(tmp_path / "x.m4a")
@@ -131,7 +131,7 @@ def test_formats_of_ffmpeg_come_close(tmp_path, channels, rate):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("name", ["m4a", "opus"])
-def test_what_an_encoder_loses_is_refused(tmp_path, name):
+def test_sounds_that_an_encoder_loses_are_refused(tmp_path, name):
     with pytest.raises(AudioError, match=r"1 samples, which its encoder loses"):
         audio.write(tmp_path / f"x.{name}", np.zeros((1, 1), np.float32), 44100, name)
     assert not os.listdir(tmp_path)  # noqa: PTH208
@@ -164,7 +164,7 @@ LOST = {"aiff": {"album", "date", "genre", "tracknumber"}, "mp3": {"copyright"}}
 
 
 @pytest.mark.parametrize("name", list(audio.FORMATS))
-def test_tags_come_back(tmp_path, name):
+def test_tags_are_written_and_read(tmp_path, name):
     kind = audio.FORMATS[name]
     path = tmp_path / f"x{kind.suffix}"
     waveform = music(1, 4001, 48000)
@@ -279,7 +279,7 @@ def test_silence_is_sound(tmp_path):
 @pytest.mark.parametrize(
     "name", ["-i.wav", "-", "a b.wav", "grün 音楽.flac", "x:y.wav"]
 )
-def test_awkward_names(tmp_path, monkeypatch, name):
+def test_unusual_file_names_are_read(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     suffix = os.path.splitext(name)[1]  # noqa: PTH122
     audio.write("plain" + (suffix or ".wav"), music(1, 50), 8000, suffix[1:] or "wav")
@@ -900,7 +900,9 @@ def test_a_folder_without_permission(tmp_path):
         ("wma", 48000, 1, "format 'wma' is not one of wav, wav16"),
     ],
 )
-def test_what_formats_cannot_hold(tmp_path, name, rate, channels, words):
+def test_rates_and_channels_that_a_format_lacks_raise(
+    tmp_path, name, rate, channels, words
+):
     with pytest.raises(AudioError, match=words):
         audio.Writer(tmp_path / f"x.{name}", rate, channels, name)
 

@@ -114,7 +114,7 @@ def test_raw_layouts_are_checked(text):
 
 
 @pytest.mark.parametrize("name", ["wav", pytest.param("flac", marks=needs_ffmpeg)])
-def test_samples_come_while_the_pipe_is_open(tmp_path, name):
+def test_samples_are_read_while_the_pipe_is_open(tmp_path, name):
     path = tmp_path / f"a.{name}"
     soundfile.write(path, noise(2, 20 * RATE).T, RATE, "PCM_16")
     data = path.read_bytes()

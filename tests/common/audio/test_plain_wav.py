@@ -14,7 +14,7 @@ KINDS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_header_says_what_the_decoder_says(tmp_path, kind, channels):
+def test_headers_equal_those_of_the_decoder(tmp_path, kind, channels):
     file = tmp_path / "a.wav"
     soundfile.write(file, np.full((101, channels), 0.25), 22050, kind)
     head = plain_wav.read(file)
@@ -47,7 +47,7 @@ def test_chunks_before_the_samples_are_passed_over(tmp_path):
         lambda whole: whole[:24] + bytes(4) + whole[28:],
     ],
 )
-def test_what_is_not_plain_is_left_to_the_decoder(tmp_path, broken):
+def test_other_files_are_left_to_the_decoder(tmp_path, broken):
     file = tmp_path / "a.wav"
     soundfile.write(file, np.zeros(100), 8000, "PCM_16")
     file.write_bytes(broken(file.read_bytes()))

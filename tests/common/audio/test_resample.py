@@ -40,7 +40,7 @@ def test_the_length_is_the_ceiling(source, target, samples):
 
 
 @pytest.mark.parametrize(("source", "target"), RATES)
-def test_a_sine_stays_where_it_is(source, target):
+def test_a_sine_keeps_its_frequency_level_and_phase(source, target):
     seconds = 0.5
     frequency = 0.2 * min(source, target)
     phase = 2 * np.pi * frequency / source * np.arange(int(seconds * source))
@@ -50,7 +50,7 @@ def test_a_sine_stays_where_it_is(source, target):
     np.testing.assert_allclose(result[0, middle], np.sin(phase)[middle], atol=2e-6)
 
 
-def test_what_the_lower_rate_cannot_hold_is_removed():
+def test_frequencies_above_half_the_lower_rate_are_removed():
     phase = 2 * np.pi * 9000 / 44100 * np.arange(44100)
     result = resample(np.sin(phase)[None].astype(np.float32), 44100, 16000)
     assert np.abs(result[0, 2000:-2000]).max() < 1e-6
@@ -102,7 +102,7 @@ def test_a_stream_holds_little_back():
         ((8000, 8000, 0), "channels is 0"),
     ],
 )
-def test_rates_that_are_none(arguments, words):
+def test_invalid_rates_and_channels_raise(arguments, words):
     with pytest.raises(AudioError, match=words):
         ResampleStream(*arguments)
 

@@ -54,7 +54,7 @@ def test_songs_are_held_out_whole(root):
 
 @pytest.fixture
 def divided(tmp_path):
-    """The copy of Huang et al. in small; its folders part singers as it pleases."""
+    """A small corpus in the layout of Huang et al., whose folders share singers."""
     for folder, names in {
         "train": ["abjones_5_01", "amy_9_01"],
         "dev": ["abjones_5_08"],

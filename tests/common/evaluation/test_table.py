@@ -31,7 +31,7 @@ def test_a_finished_table_has_the_order_that_is_asked_for(tmp_path):
     assert actual == [row(song, title=f"{song}, live") for song in "abc"]
 
 
-def test_rows_are_taken_up_with_their_types_but_not_what_a_kill_broke(tmp_path):
+def test_whole_rows_are_resumed_with_their_types(tmp_path):
     rows = table(tmp_path)
     rows["a"] = row("a")
     rows["b"] = row("b", SDR=float("-inf"), frames=-4, active=False)
@@ -45,7 +45,7 @@ def test_rows_are_taken_up_with_their_types_but_not_what_a_kill_broke(tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["c,7,1.2\n", "c,7,loud,3,True\n"])
-def test_rows_that_do_not_fit_come_again(tmp_path, broken):
+def test_damaged_rows_are_computed_again(tmp_path, broken):
     rows = table(tmp_path)
     rows["a"] = row("a")
     with rows.part.open("a") as file:
@@ -59,7 +59,7 @@ def test_another_key_begins_again_and_keeps_the_rows_of_the_first(tmp_path):
     assert list(table(tmp_path)) == ["a"]
 
 
-def test_a_finished_table_removes_what_other_models_left(tmp_path):
+def test_a_finished_table_removes_partial_tables_of_other_models(tmp_path):
     table(tmp_path, "a model that was trained on since")["a"] = row("a")
     (tmp_path / ".scores.notes.part").touch()
     rows = table(tmp_path)

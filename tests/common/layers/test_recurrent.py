@@ -340,7 +340,7 @@ def test_initialisation():
             np.testing.assert_array_equal(bias, np.repeat([0.0, 1.0, 0.0, 0.0], 16))
 
 
-def test_cudnn_gets_what_it_expects(monkeypatch):
+def test_cudnn_gets_parameters_in_its_layout(monkeypatch):
     """A stand-in reads the parameters back as cuDNN's manual lays them out."""
 
     def cudnn(input, input_h, input_c, params, sequence_lengths, **options):  # noqa: A002

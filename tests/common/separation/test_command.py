@@ -1,4 +1,4 @@
-"""The command line: exit codes, one line per error, and what it tells the reader."""
+"""The command line: options, exit codes, one line for each error, help."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def test_one_line_per_file_and_code_zero(tmp_path, song, capsys):
     assert audio.probe(tmp_path / "out" / "song" / "vocals.wav").samples == 9000
 
 
-def test_all_words_are_obeyed(tmp_path, song):
+def test_options_change_the_outputs(tmp_path, song):
     out = tmp_path / "out"
     words = ["--format", "flac", "--segment", "0.25", "--overlap", "0.5"]
     assert run(song, "--output", out, *words, "--targets", "rest") == 0

@@ -173,7 +173,7 @@ def test_progress_is_counted_in_seconds_of_the_file(tmp_path, rate, monkeypatch)
 
 
 @pytest.mark.parametrize("seconds", [0.4, 3])
-def test_progress_moves_within_a_pass_of_a_network_that_tells(tmp_path, seconds):
+def test_progress_moves_within_a_pass_of_a_network_that_reports_it(tmp_path, seconds):
     listeners = []
 
     def network(batch):
@@ -364,7 +364,7 @@ def test_another_form_puts_stems_side_by_side_with_the_original(tmp_path, song):
         separate_file(separator(), song, tmp_path / "out", form=form)
 
 
-def test_one_source_takes_what_the_others_leave(tmp_path):
+def test_the_remainder_goes_to_one_source(tmp_path):
     mixture = noise(2, 30_000)
     audio.write(tmp_path / "a.wav", mixture, 44_100)
     form = Form(remainder="rest")

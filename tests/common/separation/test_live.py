@@ -1,5 +1,4 @@
-"""Stems while the sound goes on: early, equal to those of the file, and never taken
-for whole."""
+"""Live separation: early stems, equal to those of a file, and marked as partial."""
 
 import io
 import json
@@ -261,7 +260,9 @@ def test_a_closed_standard_output_is_reported_in_one_sentence(
         (["SONG", "--live", "--format", "aiff"], "format is aiff, which cannot be"),
     ],
 )
-def test_what_pipes_do_not_take(tmp_path, monkeypatch, capsys, words, sentence):
+def test_options_that_pipes_do_not_support_are_refused(
+    tmp_path, monkeypatch, capsys, words, sentence
+):
     song = tmp_path / "song.wav"
     audio.write(song, noise(1, 900), RATE)
     (tmp_path / "song2.wav").write_bytes(song.read_bytes())

@@ -1,4 +1,4 @@
-"""Whatever sound comes: stems of its length, rate and channels, or one sentence."""
+"""Unusual sounds: stems of their length, rate and channels, or one sentence."""
 
 import os
 import shutil
@@ -126,7 +126,7 @@ def test_lossy_containers(tmp_path, separate, name, codec):
 
 @needs_ffmpeg
 @pytest.mark.parametrize("picture", ["video.mp4", "cover.mp3", "cover.m4a"])
-def test_the_sound_beside_pictures(tmp_path, separate, picture):
+def test_the_sound_of_videos_and_of_files_with_covers(tmp_path, separate, picture):
     drawn = ["-f", "lavfi", "-i", "testsrc=duration=0.2:size=32x32:rate=10"]
     encoder = ["-c:v", "mpeg4"]
     if picture.startswith("cover"):
@@ -218,7 +218,7 @@ def test_a_header_that_promises_too_much(tmp_path, separate, name):
 
 
 @pytest.mark.parametrize("name", sorted(set(SIZES) - {"a.w64"}))
-def test_a_header_that_promises_less_is_believed(tmp_path, separate, name):
+def test_samples_beyond_the_stated_length_are_not_read(tmp_path, separate, name):
     soundfile.write(tmp_path / name, tone(), RATE, "PCM_16")
     lie(tmp_path / name, BYTES // 2)
     mixture, _ = separate(tmp_path / name)
@@ -228,7 +228,7 @@ def test_a_header_that_promises_less_is_believed(tmp_path, separate, name):
 
 
 @needs_ffmpeg
-def test_what_follows_the_sound_of_a_w64_is_not_taken_for_sound(tmp_path, separate):
+def test_chunks_after_the_samples_of_a_w64_are_not_read(tmp_path, separate):
     soundfile.write(tmp_path / "a.w64", tone(), RATE, "PCM_16")
     lie(tmp_path / "a.w64", BYTES // 2)
     assert soundfile.info(tmp_path / "a.w64").frames == SAMPLES

@@ -86,7 +86,7 @@ def test_the_report_is_written_where_a_stem_would_be():
     assert beside == Path("o/song_report.json")
 
 
-def test_two_stems_are_the_source_and_what_it_leaves():
+def test_two_stems_are_a_source_and_the_rest():
     form = Form(two_stems="drums")
     assert stem_names(SEPARATOR, None, form) == ["drums", "no_drums"]
     outputs = outputs_of(Path("a.wav"), SEPARATOR, Path("o"), "flac", form=form)

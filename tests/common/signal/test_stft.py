@@ -257,7 +257,7 @@ def test_a_sound_shorter_than_the_window_has_no_frames(samples, transform):
     assert istft(spectrum, params, samples).shape == (2, samples)
 
 
-def test_the_limit_leaves_what_the_windows_cover():
+def test_the_limit_does_not_change_samples_within_the_windows():
     params = Stft(64, 32)
     signs = np.where(np.random.default_rng(0).uniform(size=[3, 64]) < 0.5, -1.0, 1.0)
     window = np.hanning(65)[:-1]

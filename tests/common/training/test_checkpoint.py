@@ -207,7 +207,7 @@ def test_best_is_used_before_latest(saved):
 
 
 @pytest.mark.parametrize("index", [None, b"", b"torn"])
-def test_a_first_best_that_was_cut_off_gives_way_to_the_latest(saved, index):
+def test_the_latest_is_used_if_the_first_best_is_incomplete(saved, index):
     folder, model = saved
     Checkpoints(folder, model).save_best(1, {})
     best = folder / "best"

@@ -44,7 +44,7 @@ def test_a_task_of_slurm():
     }
 
 
-def test_a_step_of_slurm_goes_before_its_job():
+def test_variables_of_a_slurm_step_have_priority_over_its_job():
     whole = {
         "SLURM_NTASKS": "9",
         "SLURM_JOB_NODELIST": "n[1-9]",

@@ -73,7 +73,7 @@ def test_half_stores_matrices_in_half_the_bytes(saved):
     assert int(other.steps) == 7
 
 
-def test_what_float16_cannot_hold_stays(saved):
+def test_values_beyond_float16_stay_float32(saved):
     folder, network = saved
     network.dense.kernel.assign(tf.fill([3, 4], 1e6))
     network_file.write(folder / NAME, network, half=True)

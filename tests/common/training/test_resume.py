@@ -64,7 +64,7 @@ def test_best_and_metrics_of_an_unfinished_epoch_are_restored(toys):
     assert train == pytest.approx([7.5, 23.5, 39.5])
 
 
-def test_what_is_saved_within_an_epoch_and_after_it():
+def test_checkpoints_are_saved_within_and_after_an_epoch():
     saved = []
     store = SimpleNamespace(
         save=lambda step, state: saved.append(("latest", step, state["best"])),
@@ -89,7 +89,7 @@ def test_what_is_saved_within_an_epoch_and_after_it():
     ]
 
 
-def test_the_loss_is_named_before_what_else_is_not_finite(tmp_path):
+def test_the_loss_is_reported_before_other_values_that_are_not_finite(tmp_path):
     callback = RequireFinite(tmp_path)
     callback.set_model(
         SimpleNamespace(optimizer=SimpleNamespace(iterations=tf.constant(7)))

@@ -25,7 +25,7 @@ def write_run(folder):
     return folder
 
 
-def test_the_name_of_a_bundled_model_goes_before_all():
+def test_the_name_of_a_bundled_model_has_priority_over_a_path():
     folder = bundled.folder_of("unmix") / "mini"
     mini = locate_model("mini", MODELS)
     assert mini == Location(folder, folder, "mini")
@@ -35,7 +35,7 @@ def test_the_name_of_a_bundled_model_goes_before_all():
     assert locate_model("./mini", MODELS) == Location(Path("mini"), Path("mini"))
 
 
-def test_a_path_goes_before_a_publication():
+def test_a_path_has_priority_over_a_published_name():
     publication = locate_model("umx", MODELS)
     assert publication == Location(Path("umx"), None, "umx")
     assert (publication.published, publication.own) == (True, None)

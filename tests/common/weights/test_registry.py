@@ -1,4 +1,4 @@
-"""The registry of models: what the pillars tell, as a table, in full and as JSON."""
+"""The registry of models: lists as a table and as JSON, details, downloads."""
 
 import hashlib
 import importlib
@@ -32,7 +32,7 @@ def model(name="small", pillar="unmix", **changes):
 
 
 def offer(monkeypatch, **pillars):
-    """Let pillars of these names tell of these models, and no others be there."""
+    """Replace the pillars by some of these names with these models."""
     monkeypatch.setattr(registry, "PILLARS", ("absent", *pillars))
     for pillar, models in pillars.items():
         module = types.ModuleType(f"{pillar}.published")
@@ -89,7 +89,7 @@ def test_published_facts(monkeypatch, tmp_path):
     assert len(models["mixit/mini"].files[0].sha256) == 64
 
 
-def test_what_is_in_the_cache(monkeypatch, tmp_path):
+def test_cached_models_have_sizes_and_are_checked(monkeypatch, tmp_path):
     monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path))
     umxse = next(entry for entry in registry.entries() if entry.name == "umxse")
     for file in umxse.files:
@@ -142,7 +142,7 @@ def test_bundled_models_are_described_by_their_cards(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("folder", BUNDLED, ids=lambda path: "/".join(path.parts[-3:]))
-def test_cards_of_bundled_models_say_what_they_are(folder):
+def test_cards_describe_the_bundled_models(folder):
     about, text = card.read(folder), (folder / "README.md").read_text("utf-8")
     pillar = folder.parents[1].name
     separator = importlib.import_module(pillar).load(folder.name)
@@ -180,7 +180,7 @@ def test_one_line_for_each_model(monkeypatch, capsys):
     assert second.endswith("0" * 64)
 
 
-def test_digests_that_the_first_download_will_tell(monkeypatch, capsys):
+def test_digests_are_unknown_before_the_first_download(monkeypatch, capsys):
     offer(monkeypatch, one=[model(files=[File(Path("a"), "https://host/a")])])
     registry.main(["list"])
     assert capsys.readouterr().out.endswith("  unknown until first download\n")
@@ -278,7 +278,7 @@ def test_a_model_that_fails_does_not_stop_the_others(fetched, capsys):
     assert captured.out.startswith("one/good: 1 file")
 
 
-def test_fetch_compares_what_is_there(fetched, capsys, tmp_path, monkeypatch):
+def test_fetch_checks_existing_files(fetched, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["one.published"], "fetch", lambda name: None)
     (tmp_path / "cache" / "good").mkdir(parents=True)
     (tmp_path / "cache" / "good" / "weights").write_bytes(b"damaged")

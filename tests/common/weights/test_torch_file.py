@@ -120,7 +120,7 @@ def test_numbers_in_either_order_of_bytes(tmp_path, code):
     assert torch_file.read(tmp_path / "w.pth") == -2.5
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_tensors_are_read_as_written(tmp_path):
     written = {
         "matrix": np.arange(6, dtype=np.float32).reshape(2, 3),
         "transposed": np.arange(6, dtype=np.float64).reshape(2, 3).T,
@@ -169,7 +169,7 @@ def test_plain_data_beside_tensors(tmp_path):
 
 
 @pytest.mark.parametrize("value", [{1}, b"bytes", object(), 1j])
-def test_what_is_no_plain_data_is_not_written(tmp_path, value):
+def test_other_objects_are_not_written(tmp_path, value):
     with pytest.raises(TorchFileError, match="x has elements of type"):
         torch_file.write(tmp_path / "w.pth", {"metadata": {"x": value}})
     assert not list(tmp_path.iterdir())
@@ -223,7 +223,7 @@ def test_foreign_functions_are_refused_and_not_run(tmp_path, form, how, protocol
         b"ccommon.weights.torch_file\nread\n.",
     ],
 )
-def test_every_way_to_name_a_function_is_watched(tmp_path, form, content):
+def test_functions_are_refused_however_a_pickle_names_them(tmp_path, form, content):
     save(tmp_path / "w.pth", form, content)
     with pytest.raises(TorchFileError, match="which is no part of a tensor"):
         torch_file.read(tmp_path / "w.pth")

@@ -179,17 +179,6 @@ def test_system_files_are_no_recordings(tmp_path):
     assert len(kinds[str(tmp_path)]) == 18
 
 
-def test_stem_files_have_two_suffixes_and_one_song(tmp_path):
-    for name in ("A.stem.mp4", "B.stem.m4a", "C.STEM.MP4", "._A.stem.mp4", "D.mp4"):
-        (tmp_path / name).touch()
-    (tmp_path / "E").mkdir()
-    assert list(musdb.songs(tmp_path)) == ["A", "B", "C", "E"]
-    assert list(musdb.songs(tmp_path, is_wav=True)) == ["E"]
-    (tmp_path / "A.stem.m4a").touch()
-    with pytest.raises(CorpusError, match="both stems of one song"):
-        musdb.songs(tmp_path)
-
-
 @pytest.mark.parametrize("name", ["vocals [dry].wav", "what?.wav", "a*b.wav"])
 def test_names_are_not_patterns(tmp_path, name):
     for split in ("train", "valid"):

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from common import training
-from common.config import ConfigError
 from common.training.logs import read_scalars
 from common.training.run_folder import RunFolderError
-from common.training.schedule import Schedule
 
 
 def run(toys, name, **changes):
@@ -55,11 +53,3 @@ def test_a_global_batch_that_cannot_be_divided_raises(toys):
     sentence = "batch of 6, which 2 replicas cannot .* to a number that divides it by 2"
     with pytest.raises(RunFolderError, match=sentence):
         training.train(replace(config, train=schedule), toys.build)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("accumulate", 0), ("ema", 1.0), ("warmup_steps", -1)]
-)
-def test_values_out_of_range_raise(key, value):
-    with pytest.raises(ConfigError, match=f"train.{key}={value:g}: expected at least"):
-        Schedule(**{key: value})

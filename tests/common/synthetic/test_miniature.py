@@ -154,9 +154,10 @@ def test_concurrent_calls_write_it_once(tmp_path, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(scenes, "universal_mixture", counted)
+    folder = tmp_path / "mini"
     with ThreadPoolExecutor(3) as pool:
-        for _ in range(3):
-            pool.submit(miniature.write_fuss, tmp_path / "mini", **SMALL)
+        writing = [pool.submit(miniature.write_fuss, folder, **SMALL) for _ in range(3)]
+    assert [each.result() for each in writing] == [folder] * 3
     assert len(calls) == sum(SMALL[split] for split in fuss.SPLITS)
     assert [each.name for each in tmp_path.iterdir()] == ["mini"]
 

@@ -161,6 +161,7 @@ def test_unknown_lengths_in_a_graph_equal_eager(params, batch):
         eager = stft(signal, params)
         assert spectrum.shape == (*batch, num_frames(samples, params), params.bins)
         np.testing.assert_allclose(spectrum, eager, atol=1e-6)
+        np.testing.assert_allclose(back, istft(eager, params, samples), atol=1e-6)
         assert back.shape == signal.shape
 
 

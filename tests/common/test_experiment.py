@@ -187,7 +187,10 @@ def test_usage_and_configuration_are_shown(capsys):
     assert e.run(command(None), ["--help"]) == 0
     text = capsys.readouterr().out
     assert "model.layers=3: a whole number" in text
-    assert e.run(command(None), ["print_config", "with", "large"]) == 0
+    assert e.run(command(None), ["print_config", "with", "large", "seed=3"]) == 0
+    text = capsys.readouterr().out
+    for line in ("lr = 0.5", "seed = 3", "layers = 3"):
+        assert line in text
 
 
 def test_a_run_folder_may_have_letters_of_patterns(tmp_path):

@@ -55,7 +55,7 @@ def test_a_callback_may_be_added_before_others():
     assert (stopping.bad_epochs, plateau.cooldown_left) == (3, 2)
 
 
-def test_best_and_metrics_of_an_unfinished_epoch_are_restored(toys):
+def test_metrics_of_an_unfinished_epoch_are_restored(toys):
     config = toys.config()
     toys.kill(config, 6)
     training.train(config, toys.build)
@@ -73,10 +73,7 @@ def test_checkpoints_are_saved_within_and_after_an_epoch():
     )
     schedule = Schedule(steps_per_epoch=4, checkpoint_steps=3, keep_every_epochs=2)
     callback = Saver(store, schedule, {}, 0, {"global_batch": 8})
-    for epoch, loss in enumerate([0.5, 0.7, 0.5]):
-        for batch in range(4):
-            callback.on_train_batch_end(batch)
-        callback.on_epoch_end(epoch, {"val_loss": loss})
+    train(callback, [0.5, 0.7, 0.5])
     assert saved == [
         ("latest", 3, math.inf),
         ("best", 4, 0.5),
@@ -87,6 +84,18 @@ def test_checkpoints_are_saved_within_and_after_an_epoch():
         ("latest", 9, 0.5),
         ("latest", 12, 0.5),
     ]
+    saved.clear()
+    resumed = Saver(store, schedule, {}, 12, {"best": 0.5, "callbacks": {}})
+    train(resumed, [0.6])
+    assert saved == [("latest", 15, 0.5), ("latest", 16, 0.5)]
+
+
+def train(callback, losses):
+    """Let a callback see epochs of four steps with these validation losses."""
+    for epoch, loss in enumerate(losses):
+        for batch in range(4):
+            callback.on_train_batch_end(batch)
+        callback.on_epoch_end(epoch, {"val_loss": loss})
 
 
 def test_the_loss_is_reported_before_other_values_that_are_not_finite(tmp_path):

@@ -14,7 +14,7 @@ from common.overwriting import (
 
 @pytest.fixture
 def sound(tmp_path):
-    path = tmp_path / "Song.wav"
+    path = tmp_path / "S\u00f6ng.wav"
     path.write_text("precious")
     return path
 
@@ -27,11 +27,12 @@ def spellings(sound):
     (folder / "other").symlink_to(folder)
     return [
         sound,
-        folder / "x" / ".." / "Song.wav",
+        folder / "x" / ".." / sound.name,
         link,
         hard,
-        folder / "other" / "Song.wav",
-        folder / "song.WAV",
+        folder / "other" / sound.name,
+        folder / "s\u00f6ng.WAV",
+        folder / "So\u0308ng.wav",  # the same letter in two characters
         os.path.relpath(sound),
     ]
 
@@ -40,7 +41,7 @@ def test_every_spelling_of_an_input_is_refused(sound):
     for spelling in spellings(sound):
         with pytest.raises(OverwriteError, match="would be replaced; choose another"):
             refuse_overwriting(["fine.wav", spelling], ["other.wav", sound])
-    refuse_overwriting([sound.parent / "Song2.wav", sound.parent], [sound])
+    refuse_overwriting([sound.parent / "Song.wav", sound.parent], [sound])
 
 
 def test_a_folder_that_holds_an_input_is_not_replaced(sound):

@@ -65,7 +65,7 @@ def test_an_error_of_one_item_ends_the_evaluation():
         list(command.each(lambda item: 1 / item, [1, 0, 1], 2))
 
 
-def test_results_are_in_the_run_folder_by_default(tmp_path):
+def test_results_are_in_the_run_folder_by_default(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     given = options([str(tmp_path)])[1]
     assert command.results_folder(given, tmp_path) == tmp_path / "evaluation"
@@ -75,5 +75,9 @@ def test_results_are_in_the_run_folder_by_default(tmp_path):
     assert command.results_folder(options(["mini"])[1], None).as_posix() == (
         "evaluation/mini"
     )
-    given = options(["mini", "--output", "there"])[1]
-    assert command.results_folder(given, None).as_posix() == "there"
+    weights = tmp_path / "foreign" / "vocals.pth"
+    given = options([str(weights)])[1]
+    assert command.results_folder(given, weights) == weights.parent / "evaluation"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = options(["mini", "--output", "~/there"])[1]
+    assert command.results_folder(given, None) == tmp_path / "there"

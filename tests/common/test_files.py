@@ -1,5 +1,6 @@
 """Files that are whole or absent, locks between processes, the cache folder."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 
@@ -62,6 +64,7 @@ def test_many_processes_write_one_file(tmp_path):
         writer.join()
     assert [writer.exitcode for writer in writers] == [0] * 4
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert json.loads((tmp_path / "a.json").read_text())["text"] in "abcd"
 
 
 KILLED = """
@@ -91,6 +94,17 @@ def test_a_draft_that_is_being_written_is_not_removed(tmp_path, monkeypatch):
         monkeypatch.setattr(files, "_swept", set())
         files.write_text(tmp_path / "b.txt", "whole")
     assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_drafts_of_other_machines_are_not_removed(tmp_path, monkeypatch):
+    """A shared file system may not show their locks, so they look abandoned."""
+    draft = tmp_path / f"{files.PREFIX}of-another-machine.txt"
+    draft.write_text("half")
+    for keeps in (files.beside_other_machines, nullcontext):
+        monkeypatch.setattr(files, "_swept", set())
+        with keeps():
+            files.write_text(tmp_path / "a.txt", "whole")
+        assert draft.exists() == (keeps is not nullcontext)
 
 
 def test_a_folder_is_replaced_only_on_request(tmp_path):
@@ -125,7 +139,9 @@ def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
     assert files.cache_folder("a") == tmp_path / "x" / "tf-separation-suite" / "a"
 
 
-def test_without_a_home_the_cache_names_its_variable(monkeypatch):
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without a home folder, and no variable that names a cache."""
     for name in ("SEPARATION_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
 
@@ -133,6 +149,10 @@ def test_without_a_home_the_cache_names_its_variable(monkeypatch):
         raise RuntimeError
 
     monkeypatch.setattr(files.Path, "home", no_home)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_the_cache_names_its_variable():
     with pytest.raises(FileNotFoundError, match="set SEPARATION_CACHE to a folder"):
         files.cache_folder("records")
 
@@ -147,16 +167,8 @@ def test_a_cache_that_cannot_be_written_names_its_variable(monkeypatch, tmp_path
         raise AssertionError
 
 
-def test_without_a_home_a_folder_outside_the_cache_keeps_its_error(
-    monkeypatch, tmp_path
-):
-    for name in ("SEPARATION_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-    def no_home():
-        raise RuntimeError
-
-    monkeypatch.setattr(files.Path, "home", no_home)
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_a_folder_outside_the_cache_keeps_its_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError), files.locked(tmp_path / "file" / "a" / "b"):
         raise AssertionError

@@ -1,4 +1,4 @@
-"""Work on the workers of an Apache Beam pipeline; all but the first need Beam."""
+"""Work on the workers of an Apache Beam pipeline, where Beam is installed."""
 
 from __future__ import annotations
 

@@ -482,7 +482,7 @@ def test_names_of_bytes_that_are_no_text_are_printed(tmp_path, song, out, report
     assert run(path, "--output", out, "--overwrite") == 0
 
 
-def test_version_and_models_end_the_command(capsys):
+def test_version_ends_the_command(capsys):
     with pytest.raises(SystemExit) as stop:
         run("--version")
     assert stop.value.code == 0

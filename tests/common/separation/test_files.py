@@ -266,7 +266,7 @@ def test_stems_of_one_file_name_do_not_share_a_draft(tmp_path, song):
 
 def test_bad_input_leaves_none_of_the_folders_that_it_needed(tmp_path):
     (tmp_path / "bad.wav").write_text("no sound")
-    with pytest.raises(ValueError, match="bad"):
+    with pytest.raises(audio.AudioError, match=r"bad\.wav is not audio"):
         separate_file(separator(), tmp_path / "bad.wav", tmp_path / "a" / "b" / "c")
     assert names(tmp_path) == ["bad.wav"]
 
@@ -288,7 +288,7 @@ def test_all_stems_or_none(tmp_path, song):
 def test_a_broken_file_leaves_nothing(tmp_path, song):
     whole = song.read_bytes()
     song.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="song"):
+    with pytest.raises(audio.AudioError, match=r"song\.wav breaks off"):
         separate_file(separator(), song, tmp_path / "out")
     assert names(tmp_path) == ["song.wav"]
 

@@ -92,7 +92,7 @@ def test_another_network_is_refused_and_left_as_it_is(saved):
     folder, _ = saved
     other = Network(width=5)
     before = other.dense.kernel.numpy()
-    with pytest.raises(CheckpointError, match=r"2 differences.*shape \(4,\)|\(3, 4\)"):
+    with pytest.raises(CheckpointError, match=r"2 differences.*bias of shape \(4,\)"):
         restore_network(folder, other)
     np.testing.assert_array_equal(other.dense.kernel, before)
 

@@ -78,11 +78,14 @@ def test_nothing_is_written_where_the_stems_differ(tmp_path, capsys):
 def test_an_existing_folder_is_kept_without_the_option(tmp_path, capsys):
     folder = tmp_path / "out"
     export_command.write(export(), "onnx", folder)
+    (folder / "model.onnx").write_bytes(b"mine")
     arguments = ["model", "--output", str(folder)]
     assert command("x.export", None, lambda *_: export(), arguments) == 1
-    assert (
-        command("x.export", None, lambda *_: export(), [*arguments, "--overwrite"]) == 0
-    )
+    assert "is not empty; choose another" in capsys.readouterr().err
+    assert (folder / "model.onnx").read_bytes() == b"mine"
+    arguments.append("--overwrite")
+    assert command("x.export", None, lambda *_: export(), arguments) == 0
+    assert (folder / "model.onnx").read_bytes() == b"graph"
 
 
 def test_formats_are_refused_by_name(tmp_path):

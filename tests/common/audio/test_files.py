@@ -1,5 +1,6 @@
 """Every format in, clear words for what is broken, nothing half written."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -825,18 +826,25 @@ def test_an_error_of_the_caller_gets_no_name(tmp_path):
     assert not os.listdir(tmp_path)  # noqa: PTH208
 
 
-@pytest.mark.parametrize("name", list(audio.FORMATS))
-@pytest.mark.parametrize("limit", [20_000, 0])
-def test_a_full_disk(tmp_path, name, limit):
-    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
-    noise = 0.5 * np.random.default_rng(0).uniform(-1, 1, (1, 200_000))
+@contextlib.contextmanager
+def disk_of(size):
+    """Let no file grow beyond a size in bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
-        with pytest.raises(AudioError, match="could not be written: File too large"):
-            audio.write(path, noise, 44100, name)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("name", list(audio.FORMATS))
+@pytest.mark.parametrize("size", [20_000, 0])
+def test_a_full_disk(tmp_path, name, size):
+    path = tmp_path / f"x{audio.FORMATS[name].suffix}"
+    noise = 0.5 * np.random.default_rng(0).uniform(-1, 1, (1, 200_000))
+    message = "could not be written: File too large"
+    with disk_of(size), pytest.raises(AudioError, match=message):
+        audio.write(path, noise, 44100, name)
     assert not os.listdir(tmp_path)  # noqa: PTH208
 
 
@@ -847,13 +855,8 @@ def test_a_disk_that_fills_at_the_last_moment(tmp_path, name):
     audio.write(path, noise, 44100, name)
     size = path.stat().st_size
     path.unlink()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, hard))
-    try:
-        with pytest.raises(AudioError, match="could not be written"):
-            audio.write(path, noise, 44100, name)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with disk_of(size - 1), pytest.raises(AudioError, match="could not be written"):
+        audio.write(path, noise, 44100, name)
     assert not os.listdir(tmp_path)  # noqa: PTH208
 
 

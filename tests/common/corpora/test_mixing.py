@@ -208,6 +208,17 @@ def test_missing_empty_and_few_sources_raise(tmp_path):
         mixing.make([tmp_path / "one.wav"], tmp_path / "out", {"train": 0}, RECIPE)
 
 
+def test_a_recording_of_two_sources_raises(sources, tmp_path):
+    """Sources are divided apart, so it could be in two splits."""
+    low = tmp_path / "in/low"
+    with pytest.raises(CorpusError, match=r"low/0\.wav lies in .*low and in .*0\.wav;"):
+        find_kinds([low, low / "0.wav"])
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/a.wav").symlink_to(low / "3.wav")
+    with pytest.raises(CorpusError, match=r"a\.wav lies in .*low and in .*linked;"):
+        find_kinds([*sources, tmp_path / "linked"])
+
+
 def test_the_command_writes_a_set_and_prints_counts(sources, tmp_path, capsys):
     arguments = [*map(str, sources), "--output", str(tmp_path / "out")]
     arguments += [

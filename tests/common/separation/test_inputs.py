@@ -3,11 +3,14 @@
 import io
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from common.separation.inputs import find, list_sounds, output_names
+from common import audio
+from common.separation.inputs import Part, excerpt, find, list_sounds, output_names
 from common.separation.separator import SeparationError
 
 
@@ -67,12 +70,17 @@ def test_links_are_followed_once(tree):
     assert names == ["c/linked/loop/x.wav", "c/linked/x.MP3", "c/x.wav"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_cannot_be_read_is_named(tree):
+    tree.chmod(0o755)
     (tree / "a" / "b").chmod(0)
-    with pytest.raises(SeparationError, match=r"a/b cannot be read: Permission"):
-        list_sounds(tree / "a", tree / "out")
-    (tree / "a" / "b").chmod(0o755)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may read everything
+    try:
+        with pytest.raises(SeparationError, match=r"a/b cannot be read: Permission"):
+            list_sounds(Path("a"), tree / "out")
+    finally:
+        os.seteuid(user)
+        (tree / "a" / "b").chmod(0o755)
 
 
 def test_files_that_differ_in_their_suffix_are_refused(tree):
@@ -102,6 +110,21 @@ def test_standard_input_without_sound_is_reported_in_one_sentence(
     monkeypatch.setattr(sys, "stdin", source)
     with pytest.raises(SeparationError, match=words):
         find(["-"], tree / "out", tree)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (Part(0.005), (40, 60)),
+        (Part(0.005, 9.0), (40, 60)),
+        (Part(0.005, 0.001), (40, 8)),
+        (Part(0.005, 1e-9), (40, 1)),
+    ],
+)
+def test_a_part_ends_with_the_file_and_has_a_sample(tmp_path, part, expected):
+    audio.write(tmp_path / "a.wav", np.zeros([1, 100], np.float32), 8000)
+    actual = excerpt(tmp_path / "a.wav", part)
+    assert (actual.start, actual.samples) == expected
 
 
 def test_names_of_files_are_made_distinct(tree):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from common.files import digest
 from common.separation import exported
 from common.separation.exported import Exported, ExportError, opened
 
@@ -78,6 +79,14 @@ def test_damaged_graphs_are_refused(tmp_path):
     exported = opened(config(tmp_path, files=files), "mixit")
     with pytest.raises(ExportError, match="is damaged: its SHA-256 begins with"):
         exported.session("model")
+
+
+def test_a_missing_onnxruntime_is_reported_with_the_cure(tmp_path, monkeypatch):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    files = {"model.onnx": digest(tmp_path / "model.onnx")}
+    with pytest.raises(ExportError, match="pip install onnxruntime"):
+        opened(config(tmp_path, files=files), "mixit").session("model")
 
 
 def test_missing_graphs_are_refused(tmp_path):

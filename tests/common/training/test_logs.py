@@ -27,16 +27,21 @@ def fit(callbacks, epochs=2):
     model().fit(*data, validation_data=data, callbacks=callbacks, **options)
 
 
-def events(folder):
-    """Return every summary of a folder as (tag, plugin, step)."""
-    summaries = []
+def summaries(folder):
+    """Yield the step and the value of every summary of a folder."""
     for path in sorted(folder.glob("events.out*")):
         for record in tf.data.TFRecordDataset(str(path)):
             event = tf.compat.v1.Event.FromString(record.numpy())  # noqa: TID251
             for value in event.summary.value:
-                plugin = value.metadata.plugin_data.plugin_name
-                summaries.append((value.tag, plugin, event.step))
-    return summaries
+                yield event.step, value
+
+
+def events(folder):
+    """Return every summary of a folder as (tag, plugin, step)."""
+    return [
+        (value.tag, value.metadata.plugin_data.plugin_name, step)
+        for step, value in summaries(folder)
+    ]
 
 
 def test_scalars_go_to_json_lines_and_tensorboard(tmp_path):
@@ -71,11 +76,19 @@ def test_lines_after_the_checkpoint_are_removed(tmp_path):
 
 
 def test_sounds_are_written_as_audio_and_spectrograms(tmp_path):
-    waveform = tf.constant(np.sin(np.arange(1600.0) / 5)[np.newaxis], tf.float32)
+    waveform = tf.constant(1.5 * np.sin(np.arange(1600.0) / 5)[np.newaxis], tf.float32)
     fit([Sounds(tmp_path, lambda: {"mixture": waveform}, 8000, start_step=0)], epochs=1)
-    summaries = events(tmp_path / "events" / "validation")
-    assert ("mixture_audio", "audio", 4) in summaries
-    assert ("mixture_spectrogram", "images", 4) in summaries
+    folder = tmp_path / "events" / "validation"
+    assert events(folder) == [
+        ("mixture_audio", "audio", 4),
+        ("mixture_spectrogram", "images", 4),
+    ]
+    _, value = next(summaries(folder))
+    (encoded,) = tf.make_ndarray(value.tensor)[:, 0]
+    sound, rate = tf.audio.decode_wav(encoded)
+    clipped = np.clip(waveform[0], -1, 1)
+    np.testing.assert_allclose(sound[:, 0], clipped, atol=1 / 32768)
+    assert rate == 8000
 
 
 def test_three_examples_have_the_tags_of_tensorflow_1(tmp_path):
@@ -91,7 +104,9 @@ def test_three_examples_have_the_tags_of_tensorflow_1(tmp_path):
 
 
 def test_only_the_chief_writes(tmp_path):
-    fit([Scalars(tmp_path, every=1, start_step=0, chief=False)], epochs=1)
+    scalars = Scalars(tmp_path, every=1, start_step=0, chief=False)
+    sounds = {"mixture": tf.zeros([1, 1600])}
+    fit([scalars, Sounds(tmp_path, lambda: sounds, 8000, 0, chief=False)], epochs=1)
     assert not list(tmp_path.iterdir())
 
 

@@ -34,6 +34,7 @@ def test_functions_of_a_separator_change_no_digest():
 def test_another_track_or_option_is_another_key():
     changed = [
         replace(TRACK, name="u"),
+        replace(TRACK, sample_rate=16000),
         replace(TRACK, samples=5),
         replace(TRACK, mixture=Path("m.wav")),
         replace(TRACK, sources={**TRACK.sources, "a": Path("b.wav")}),

@@ -65,6 +65,14 @@ def test_more_than_two_channels_are_refused(tmp_path, suffix):
             open_pairs(pair, channels=channels)
 
 
+def test_channels_are_averaged_on_request(tmp_path):
+    path, track = write(tmp_path / "a.wav", channels=6)
+    sounds = open_pairs((path, track), channels=1, downmix=True)
+    assert sounds.channels == 1
+    wave, _ = soundfile.read(path, 100, 7, dtype="float32")
+    np.testing.assert_allclose(read(sounds, 0, 7, 100), [wave.mean(1)], atol=1e-6)
+
+
 def test_another_rate_raises_or_is_resampled(tmp_path):
     pairs = write(tmp_path / "a.wav"), write(tmp_path / "b.wav", rate=1600)
     with pytest.raises(ConfigError, match=r"b.wav has 1600 Hz, the model 800 Hz; set"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -58,12 +59,9 @@ def test_a_large_cut_raises(tmp_path, caplog):
 )
 def test_a_cut_raises_only_beyond_both_limits(tmp_path, short, long, raises):
     _, sounds, _ = row(tmp_path, "a", [short, long])
-    try:
+    expected = pytest.raises(CorpusError, match="off track 'a'")
+    with expected if raises else nullcontext():
         reading.make_tracks([("a", sounds, None)])
-    except CorpusError:
-        assert raises
-    else:
-        assert not raises
 
 
 def test_lengths_rounded_between_rates_are_not_cut(tmp_path, caplog):

@@ -83,16 +83,24 @@ def test_uncentred_inverse_is_exact_away_from_the_ends(params):
     np.testing.assert_allclose(back[inner], signal[inner], atol=1e-6)
 
 
-def test_end_padding_synthesises_with_the_dual_window_of_tensorflow():
+@pytest.mark.parametrize(
+    "params", [MIXIT, Stft(41, 20, 64, "sqrt_hann_tf", "end")], ids=["even", "odd"]
+)
+def test_end_padding_has_the_windows_of_tensorflow(params):
+    length, signal = params.window_samples, noise(200)
     spectrum = tf.complex(noise(9, 33), noise(9, 33, seed=1))
 
     def window(length, dtype):
         return tf.sqrt(tf.signal.hann_window(length, dtype=dtype))
 
+    expected = tf.signal.stft(signal, length, 20, 64, window, pad_end=False)
+    actual = stft(signal, params)[: len(expected)]
+    np.testing.assert_allclose(actual, expected, atol=2e-6)
     expected = tf.signal.inverse_stft(
-        spectrum, 40, 20, 64, tf.signal.inverse_stft_window_fn(20, window)
+        spectrum, length, 20, 64, tf.signal.inverse_stft_window_fn(20, window)
     )
-    np.testing.assert_allclose(istft(spectrum, MIXIT, 200), expected, atol=2e-7)
+    actual = istft(spectrum, params, len(expected))
+    np.testing.assert_allclose(actual, expected, atol=2e-7)
 
 
 @pytest.mark.parametrize(

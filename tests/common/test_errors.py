@@ -25,6 +25,17 @@ def test_a_fault_of_the_program_keeps_its_traceback():
         errors.exit_code("demo", fail(KeyError("x")))
 
 
+def test_an_interrupt_is_one_line_with_the_code_of_a_shell(capsys):
+    assert errors.exit_code("demo", fail(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "demo: interrupted\n"
+
+
+def test_errors_keep_their_traceback_on_request(monkeypatch):
+    monkeypatch.setenv("SEPARATION_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="expected 2"):
+        errors.exit_code("demo", fail(ValueError("x=1: expected 2")))
+
+
 def test_a_full_temporary_folder_is_one_line(capsys, monkeypatch):
     full = functools.partial(Path("/dev/full").open, "wb")
     monkeypatch.setattr(errors.tempfile, "TemporaryFile", full)

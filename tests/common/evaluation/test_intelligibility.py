@@ -2,6 +2,7 @@
 
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -36,9 +37,35 @@ def test_silence_and_sounds_that_are_too_short_have_none(speech):
     assert np.isnan(stoi(speech[:, :1000], speech[:, :1000], 8000)).all()
 
 
-def test_a_sound_of_less_than_a_frame_of_pystoi_has_none(speech, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pystoi", types.ModuleType("pystoi"))
-    assert np.isnan(stoi(speech[:, :200], speech[:, :200], 8000)).all()
+@pytest.fixture
+def calls(monkeypatch):
+    """Calls of a stand-in for pystoi, which finds too few frames in half a second."""
+    calls = []
+
+    def measured(*call):
+        calls.append(call)
+        if len(call[0]) < 4000:
+            warnings.warn("Not enough STFT frames", RuntimeWarning, stacklevel=1)
+        return 0.5
+
+    pystoi = types.SimpleNamespace(stoi=measured)
+    monkeypatch.setitem(sys.modules, "pystoi", pystoi)
+    return calls
+
+
+def test_each_source_is_measured_against_its_reference(speech, calls):
+    references = np.stack([speech[0], 0 * speech[0]])
+    actual = stoi(references, 2 * speech, 8000)
+    np.testing.assert_array_equal(actual, [0.5, np.nan])
+    ((reference, estimate, rate),) = calls
+    np.testing.assert_array_equal([reference, estimate], [speech[0], 2 * speech[0]])
+    assert rate == 8000
+
+
+@pytest.mark.parametrize(("samples", "measured"), [(200, 0), (3000, 2)])
+def test_sounds_of_too_few_frames_have_none(speech, calls, samples, measured):
+    assert np.isnan(stoi(speech[:, :samples], speech[:, :samples], 8000)).all()
+    assert len(calls) == measured  # pystoi itself fails on the shorter one
 
 
 def test_a_missing_pystoi_is_reported_with_the_command_that_installs_it(

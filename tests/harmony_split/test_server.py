@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from harmony_split import pool
+from harmony_split import pool, worker
 from harmony_split.jobs import DONE, SONG, Job, Jobs, new_id
 from harmony_split.limits import Limits
 from harmony_split.openapi import DOCUMENT
@@ -72,6 +72,13 @@ def test_events_report_each_step_and_the_end(page, song, packed):
     progress = [event["progress"] for event in events if event["id"] == id_]
     assert progress == sorted(progress)
     assert [e["state"] for e in events if e["id"] == first][-1] == "done"
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_events_of_no_or_too_many_jobs_are_refused(page, count):
+    answer = page.client.get("/api/events", params={"job": ["x"] * count})
+    assert answer.status_code == 400
+    assert f"names {count} jobs; expected" in answer.json()["error"]["message"]
 
 
 def test_stems_come_in_every_format_and_as_zip(page, song, packed):
@@ -168,7 +175,19 @@ def test_a_job_whose_end_was_not_recorded_is_separated_again(tmp_path, song, pac
         at_work = Worker(load, Limits(), events.append)
         at_work.prepare(order)
         at_work.run(order)
-        assert [event["event"] for event in events][-1] == "done", events
+        # The song is too short for a preview.
+        names = {event["event"] for event in events}
+        assert names <= {"decoded", "progress", "done"}
+        assert events[-1]["event"] == "done"
+
+
+def test_a_worker_keeps_the_models_that_it_used_last(monkeypatch):
+    monkeypatch.setattr(worker, "MOST_MODELS", 2)
+    loaded = []
+    at_work = Worker(lambda _, name: loaded.append(name) or name, Limits(), print)
+    for name in "abacab":
+        assert at_work.model(f"fake/{name}") == name
+    assert loaded == ["a", "b", "c", "b"]
 
 
 def test_a_job_that_kills_its_worker_is_given_up_and_others_continue(

@@ -2,7 +2,11 @@
 
 import functools
 import gc
+import json
 import os
+import socket
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -15,6 +19,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 
 from common import job, training
+from common.config import flatten, to_dict
 from common.corpora.augmentation import Augment
 
 HERE = Path(__file__).parent
@@ -115,6 +120,44 @@ def trained_twice(monkeypatch, tmp_path):
         return [straight, training.train(broken, build)]
 
     return trained_twice
+
+
+@pytest.fixture(scope="session")
+def train_command():
+    """Write the training of a package with a configuration as a command."""
+
+    def train_command(package: str, config: Any, **changes: Any) -> list[str]:
+        values = {**flatten(to_dict(config)), **changes}
+        words = [f"{key}={value}" for key, value in values.items()]
+        return [sys.executable, "-m", f"{package}.train", "with", "tiny", *words]
+
+    return train_command
+
+
+@pytest.fixture(scope="session")
+def start_workers():
+    """Start the processes of one training over loopback, as on several machines.
+
+    Each has the command that a function gives for its index.
+    """
+
+    def start_workers(command: Any, count: int, **options: Any) -> list[Any]:
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+        for each in sockets:
+            each.close()
+        paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        started = []
+        for index in range(count):
+            task = {"type": "worker", "index": index}
+            cluster = json.dumps({"cluster": {"worker": addresses}, "task": task})
+            variables = {**environment, **({"TF_CONFIG": cluster} if count > 1 else {})}
+            process = subprocess.Popen(command(index), env=variables, **options)
+            started.append(process)
+        return started
+
+    return start_workers
 
 
 VARIABLES = (

@@ -1,41 +1,12 @@
 """Two real processes train both phases, as two machines would."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.config import flatten, override, to_dict
-
-
-def words(config, **changes):
-    """Write a configuration as a command line."""
-    values = {**flatten(to_dict(config)), **changes}
-    return ["with", "tiny", *(f"{key}={value}" for key, value in values.items())]
-
-
-def start(config, task=None):
-    environment = dict(os.environ)
-    if task is not None:
-        environment["TF_CONFIG"] = json.dumps(task)
-    command = [sys.executable, "-m", "adversarial.train", *words(config)]
-    return subprocess.Popen(command, env=environment)
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+from common.config import override
 
 
 def weights(folder):
@@ -47,7 +18,9 @@ def weights(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one_in_both_phases(config, tmp_path):
+def test_two_processes_give_the_numbers_of_one_in_both_phases(
+    config, tmp_path, train_command, start_workers
+):
     rates = dict.fromkeys(
         ("init_sup_sep_lr", "init_unsup_sep_lr", "init_disc_lr"), 1e-4
     )
@@ -59,14 +32,10 @@ def test_two_processes_give_the_numbers_of_one_in_both_phases(config, tmp_path):
         override(config, {"output": str(tmp_path / name), "model_config.batch_size": n})
         for name, n in (("one", 4), ("two", 2))
     )
-    assert start(one).wait(timeout=600) == 0
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    tasks = [
-        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": n}}
-        for n in range(2)
-    ]
-    processes = [start(two, task) for task in tasks]
-    assert [each.wait(timeout=600) for each in processes] == [0, 0]
+    for each, count in ((one, 1), (two, 2)):
+        command = train_command("adversarial", each)
+        processes = start_workers(lambda _, command=command: command, count)
+        assert [process.wait(timeout=600) for process in processes] == [0] * count
     for phase, count in (("sup", 12), ("semisup", 30)):
         alone, together = (weights(Path(c.output) / phase) for c in (one, two))
         assert alone.keys() == together.keys()

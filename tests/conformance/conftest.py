@@ -37,7 +37,7 @@ from common.training.optimizer import optimizer
 
 @dataclass(frozen=True)
 class Case:
-    """What the battery needs to know of a model.
+    """What the battery needs of a model.
 
     Attributes:
         network: Builds the separation network of the ``tiny`` preset.
@@ -445,3 +445,16 @@ def _write_corpus(pillar, folder):
 def write_corpus():
     """Write the corpus of a package to a folder."""
     return _write_corpus
+
+
+@pytest.fixture
+def prepared_command(tmp_path, monkeypatch):
+    """Write the corpus of a training; returns its module and words."""
+    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+
+    def prepared_command(case, *more):
+        module, *words = [*case.command, *more]
+        _write_corpus(module.partition(".")[0], tmp_path)
+        return [module, *(word.format(corpus=tmp_path) for word in words)]
+
+    return prepared_command

@@ -215,6 +215,7 @@ def test_checkpoints_of_earlier_releases_load(case, name):
     for folder in folders:
         golden = np.load(folder / "outputs.npz")
         estimates = case.load(folder)(golden["mixture"])
+        assert {*estimates} == {*golden} - {"mixture"}
         for source, estimate in estimates.items():
             np.testing.assert_allclose(estimate, golden[source], atol=2e-5)
 
@@ -240,14 +241,9 @@ def test_restored_in_a_new_process(case, name, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_and_the_same_command_again(
-    killed_case, write_corpus, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("SEPARATION_CACHE", str(tmp_path / "cache"))
+def test_killed_and_the_same_command_again(killed_case, prepared_command, tmp_path):
     schedule = ["epochs=2", "steps_per_epoch=4", "checkpoint_steps=3"]
-    module, *words = [*killed_case.command, *schedule]
-    words = [word.format(corpus=tmp_path) for word in words]
-    write_corpus(module.partition(".")[0], tmp_path)
+    module, *words = prepared_command(killed_case, *schedule)
     straight, broken = tmp_path / "straight", tmp_path / "broken \u00e9"
     # A process of its own is only needed where one is killed.
     main = importlib.import_module(module).main
@@ -266,8 +262,18 @@ def test_killed_and_the_same_command_again(
         np.testing.assert_array_equal(saved(runs[1])[name], tensor, err_msg=name)
 
 
+@pytest.mark.slow
+def test_a_dry_run_passes_and_writes_nothing(pillar_case, prepared_command, tmp_path):
+    module, *words = prepared_command(pillar_case, f"output={tmp_path / 'run'}")
+    command = [sys.executable, "-m", module, "--check", *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "check passed"
+    assert not (tmp_path / "run").exists()
+
+
 def saved(folder):
-    """Every tensor of the latest checkpoint, without what tells where it was saved."""
+    """Every tensor of the latest checkpoint, without the paths it was saved at."""
     # A kill may come before TensorFlow has written its list of checkpoints.
     reader = tf.train.load_checkpoint(str(find(folder, "latest")))
     return {

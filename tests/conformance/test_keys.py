@@ -43,7 +43,7 @@ def configure(package, line):
 
 
 def as_flags(line):
-    """The same words with --key value in place of key=value."""
+    """The same words with --key value instead of key=value."""
     return " ".join(
         f"--{word.partition('=')[0].replace('_', '-')} {word.partition('=')[2]}"
         if "=" in word

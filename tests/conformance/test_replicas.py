@@ -1,10 +1,7 @@
 """Devices and processes share a training; a process of them dies and comes back."""
 
-import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +14,6 @@ from common.training.checkpoint import find
 
 pytestmark = pytest.mark.slow
 PROGRAM = str(Path(__file__).with_name("replicas.py"))
-REPOSITORY = Path(__file__).parents[2]
 TRAININGS = (
     "adversarial_tiny",
     "adversarial_tiny_semisup",
@@ -42,32 +38,12 @@ def program(folder, *layouts):
     ]
 
 
-def environment(**variables):
-    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables}
-
-
-def workers(command, count, **options):
-    """Start the processes of one training over loopback."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    started = []
-    for index in range(count):
-        task = {"type": "worker", "index": index}
-        cluster = {"cluster": {"worker": addresses}, "task": task}
-        variables = environment(TF_CONFIG=json.dumps(cluster))
-        started.append(subprocess.Popen(command(index), env=variables, **options))
-    return started
-
-
 def end(processes):
     return [process.wait(timeout=SECONDS) for process in processes]
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory):
+def trainings(tmp_path_factory, start_workers):
     """Folders of every process, by the layout of its devices."""
     base = tmp_path_factory.mktemp("trainings")
     here = ("one", "mirrored2", "mirrored4")
@@ -76,11 +52,12 @@ def trainings(tmp_path_factory):
         own = [base / f"{index}_of_{count}" for index in range(count)]
         for folder in own:
             folder.mkdir()
-        started = workers(lambda i, own=own: program(own[i], "multiworker"), count)
+        started = start_workers(
+            lambda i, own=own: program(own[i], "multiworker"), count
+        )
         assert end(started) == [0] * count
         folders[f"workers{count}"] = own
-    variables = environment()
-    subprocess.run(program(base, *here), check=True, timeout=SECONDS, env=variables)
+    assert end(start_workers(lambda _: program(base, *here), 1)) == [0]
     return folders
 
 
@@ -98,18 +75,20 @@ def test_replicas_give_the_numbers_of_one(trainings, name, layout):
             )
 
 
-def test_a_worker_that_dies_and_comes_back(pillar_case, tmp_path):
-    module, *words = pillar_case.command
-    words += ["epochs=2", "steps_per_epoch=8", "checkpoint_steps=3"]
+def test_a_worker_that_dies_and_comes_back(
+    pillar_case, prepared_command, tmp_path, start_workers
+):
+    schedule = ["epochs=2", "steps_per_epoch=8", "checkpoint_steps=3"]
+    module, *words = prepared_command(pillar_case, *schedule)
 
     def command(folder):
         return [sys.executable, "-m", module, *words, f"output={folder}"]
 
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    assert end(workers(lambda _: command(straight), 2)) == [0, 0]
+    assert end(start_workers(lambda _: command(straight), 2)) == [0, 0]
     errors = tmp_path / "errors"
     with errors.open("w") as file:
-        chief, other = workers(lambda _: command(broken), 2, stderr=file)
+        chief, other = start_workers(lambda _: command(broken), 2, stderr=file)
     while not list((broken / pillar_case.phase).glob("latest/step-*.index")):
         assert chief.poll() is None
         time.sleep(0.05)
@@ -118,7 +97,7 @@ def test_a_worker_that_dies_and_comes_back(pillar_case, tmp_path):
     assert chief.wait(timeout=SECONDS) == 1  # ends by itself, in a sentence
     assert "another worker of this run has ended; start" in errors.read_text()
     assert "Traceback" not in errors.read_text()
-    assert end(workers(lambda _: command(broken), 2)) == [0, 0]
+    assert end(start_workers(lambda _: command(broken), 2)) == [0, 0]
     ends = [saved(folder / pillar_case.phase) for folder in (straight, broken)]
     assert ends[0].keys() == ends[1].keys()
     for key, tensor in ends[0].items():
@@ -126,7 +105,7 @@ def test_a_worker_that_dies_and_comes_back(pillar_case, tmp_path):
 
 
 def saved(folder):
-    """Every tensor of the latest checkpoint, without what tells where it was saved."""
+    """Every tensor of the latest checkpoint, without the paths it was saved at."""
     reader = tf.train.load_checkpoint(str(find(folder, "latest")))
     return {
         name: reader.get_tensor(name)

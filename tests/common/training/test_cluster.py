@@ -160,6 +160,11 @@ def test_one_process_is_the_chief(monkeypatch, machines, task, chief):
     assert cluster.is_chief() is chief
 
 
+def test_a_process_without_tf_config_is_the_chief(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert cluster.is_chief()
+
+
 @pytest.mark.parametrize("text", ["no json", "{}", '{"task": {"type": "worker"}}'])
 def test_a_wrong_tf_config_raises(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)

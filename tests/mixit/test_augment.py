@@ -191,9 +191,9 @@ def test_a_stopped_run_continues_to_the_same_bytes(made, folders, monkeypatch, c
     damaged = folders.output / "ssdata_reverb/validation/example1.wav"
     damaged.write_bytes(damaged.read_bytes()[:100])
     assert augment.main(command(folders)) == 0
-    said = capsys.readouterr().out
-    assert "validation: 1 mixtures made, 2 there before" in said
-    assert f"train: {10 - there} mixtures made, {there} there before" in said
+    printed = capsys.readouterr().out
+    assert "validation: 1 mixtures made, 2 there before" in printed
+    assert f"train: {10 - there} mixtures made, {there} there before" in printed
     assert contents(folders.output) == contents(made.output)
 
 
@@ -211,10 +211,10 @@ def test_silence_stays_silent_and_is_reported(tmp_path, capsys):
     arguments = command(folders, "--validation", "0", "--train", "20")
     del arguments[2:4]
     assert augment.main(arguments) == 0
-    said = capsys.readouterr().out
-    assert "validation: left out" in said
+    printed = capsys.readouterr().out
+    assert "validation: left out" in printed
     assert not any(ints(path).any() for path in folders.output.rglob("back*.wav"))
-    assert "20 of the new sources are silent" in said
+    assert "20 of the new sources are silent" in printed
     # The other is -81 dB and is taken for -70 dB.
     mixtures = mixing_list.read(folders.output / "train_mixing_list.jsonl")
     foregrounds = 0
@@ -243,18 +243,18 @@ def test_what_would_clip_is_scaled_as_a_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "sentence"),
     [
         (["--seed", "3"], "(seed was 2020, now 3)"),
         (["--train", "11"], "(train was 10, now 11)"),
         (["--align-sources"], "(align_sources was False, now True)"),
     ],
 )
-def test_another_recipe_is_refused(made, more, said, capsys):
+def test_another_recipe_is_refused(made, more, sentence, capsys):
     before = contents(made.output)
     assert augment.main(command(made, *more)) == 1
     message = capsys.readouterr().err
-    assert said in message
+    assert sentence in message
     assert message.count("\n") == 1
     assert contents(made.output) == before
 
@@ -272,7 +272,7 @@ def test_other_sources_and_rooms_are_refused(raw, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
         (["--train", "-1"], "train is -1; it starts at 0"),
         (["--seed", "-1"], "seed is -1"),
@@ -292,11 +292,11 @@ def test_other_sources_and_rooms_are_refused(raw, tmp_path):
     ],
 )
 def test_bad_options_are_reported_in_one_sentence_and_write_nothing(
-    folders, arguments, said, capsys
+    folders, arguments, sentence, capsys
 ):
     assert augment.main(command(folders, *arguments)) == 1
     message = capsys.readouterr().err
-    assert said in message
+    assert sentence in message
     assert message.count("\n") == 1
     assert not folders.output.exists()
 
@@ -307,13 +307,13 @@ def test_no_options_are_reported_in_one_sentence(capsys):
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "sentence"),
     [
         ("background", "has 0 background responses (*background*.wav)"),
         ("foreground", "has 0 foreground responses (*foreground*.wav)"),
     ],
 )
-def test_a_room_that_lacks_a_response_is_refused(folders, tmp_path, missing, said):
+def test_a_room_that_lacks_a_response_is_refused(folders, tmp_path, missing, sentence):
     rooms = tmp_path / "rooms"
     names = {"background0", "foreground0", "foreground1", "foreground2"}
     for split in ("train", "validation"):
@@ -322,7 +322,7 @@ def test_a_room_that_lacks_a_response_is_refused(folders, tmp_path, missing, sai
                 write(rooms / split / "rirs_1" / f"{name}.wav", noise(10, 0))
     with pytest.raises(CorpusError) as caught:
         make(Folders(folders.sources, rooms, folders.output), RECIPE)
-    assert said in str(caught.value)
+    assert sentence in str(caught.value)
     assert "rirs_1" in str(caught.value)
     assert not folders.output.exists()
 

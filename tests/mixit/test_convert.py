@@ -86,14 +86,6 @@ def size_of(config):
     return config.window_samples // 2 + 1
 
 
-@pytest.mark.parametrize("samples", [8000, 59, 41, 40])
-def test_small(samples):
-    golden = np.load(SMALL / "outputs.npz")
-    network = restore.restore(SMALL, num_dilations=3)[0]
-    estimates = network(golden[f"in_{samples}"])
-    np.testing.assert_allclose(estimates, golden[f"out_{samples}"], atol=1e-5)
-
-
 @pytest.mark.parametrize("variant", ["none", "noscale", "ln", "stft"])
 def test_variants(unpack, variant):
     folder, pairs = unpack(f"variant_{variant}")

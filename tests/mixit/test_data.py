@@ -12,6 +12,7 @@ from common.config import ConfigError
 from common.corpora import fuss
 from common.corpora.augmentation import Augment
 from common.corpora.track import CorpusError
+from common.synthetic import miniature
 from mixit import data, evaluate
 from mixit.train import build
 
@@ -51,6 +52,23 @@ def test_without_labels_partners_come_from_the_whole_set(config, index):
     assert sorted(both[0].tracks) == list(range(8))
 
 
+def test_every_recording_is_drawn_once_an_epoch_from_another_start(config, index):
+    whole = replace(config, segment_seconds=1.0)
+    pools = data.pools(config, index)
+    sources, _ = draw_sources(data.training_example(whole, *pools), 8)
+    first, second = (np.unique(each, axis=0) for each in sources.reshape(2, 8, -1))
+    assert len(first) == 8
+    np.testing.assert_array_equal(first, second)
+    halves, _ = draw_sources(data.training_example(config, *pools), 8)
+    assert len(np.unique(halves.reshape(16, -1), axis=0)) == 16
+
+
+def test_the_noise_of_a_corpus_of_speech_is_a_source(tmp_path):
+    root = miniature.write_wham(tmp_path / "wham", train=1, validation=1, test=1)
+    (track,) = data.tracks(root, "train", 8000, "wham")
+    assert {*track.sources} == {"s1", "s2", "noise"}
+
+
 def test_labelled_examples_are_not_mixed_with_others(config, index):
     config = replace(config, labelled=1.0)
     example = data.training_example(config, *data.pools(config, index))
@@ -80,6 +98,9 @@ def test_labels_from_another_corpus(config, index, corpus):
     without, with_labels = data.pools(config, index, other)
     assert len(without.tracks) == len(with_labels.tracks) == 8
     assert with_labels.index.folder != without.index.folder
+    alone = data.pools(replace(config, labelled=1.0), index, other)
+    assert alone[0] is None
+    assert alone[1].index is other
 
 
 @pytest.mark.parametrize(
@@ -222,8 +243,8 @@ def test_roomsim_records_are_trained_on_and_evaluated(config, rooms, tmp_path, c
     )
     model = training.train(config, build)
     assert model.optimizer.iterations == 2
-    said = capsys.readouterr().out
-    assert "roomsim: 4 examples of train, 1 s with up to 2 sources" in said
+    printed = capsys.readouterr().out
+    assert "roomsim: 4 examples of train, 1 s with up to 2 sources" in printed
     index = data.load_records(config, data.root(config), "train")
     assert index.encoding == "float32"
     for position, track in enumerate(data.tracks(rooms, "train", 8000)):

@@ -111,6 +111,19 @@ def test_scores_of_a_bundled_model_are_not_written_into_the_package(
     assert (tmp_path / "evaluation" / "mini" / "scores.csv").exists()
 
 
+def test_examples_of_a_list_have_10_s_and_those_with_most_sources_are_drawn(
+    listed, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(evaluate, "draw", lambda _, track, folder: drawn.append(track))
+    model = replace(even(4), sample_rate=16000)
+    monkeypatch.setattr(evaluate, "load", lambda *_, **__: model)
+    words = ["mini", "-dp", str(listed), "--output", str(tmp_path)]
+    assert evaluate.main([*words, "--limit", "4", "--draw", "2"]) == 0
+    assert [len(track.sources) for track in drawn] == [4, 3]
+    assert {track.samples for track in drawn} == {160_000}
+
+
 def test_google_words_for_a_checkpoint_and_its_graph(
     listed, tmp_path, capsys, monkeypatch
 ):
@@ -145,7 +158,7 @@ def even(outputs):
 
 
 def perfect(track, outputs):
-    """A separator that knows the sources of a track, in another order."""
+    """A separator that returns the sources of a track, in another order."""
     sources = np.zeros((outputs, track.samples), np.float32)
     own = np.concatenate(list(track.sources.values()))
     sources[outputs - len(own) :] = own

@@ -163,14 +163,16 @@ def test_rooms_take_turns_and_sources_their_responses_in_order(drawn):
         f"train/rirs_{n}": Room([f"{n}/b0", f"{n}/b1"], [f"{n}/f{i}" for i in range(3)])
         for n in range(7)
     }
-    furnished = assign_rooms(drawn[:70], rooms, RECIPE, "train")
+    with_rooms = assign_rooms(drawn[:70], rooms, RECIPE, "train")
     numbers = []
-    for mixture, bare in zip(furnished, drawn, strict=False):
+    for mixture, without in zip(with_rooms, drawn, strict=False):
         responses = [event.response for event in mixture.events]
         number = responses[0].split("/")[0]
         names = ["b0", "f0", "f1", "f2"][: len(responses)]
         assert responses == [f"{number}/{name}" for name in names]
-        assert [e._replace(response=None) for e in mixture.events] == list(bare.events)
+        assert [e._replace(response=None) for e in mixture.events] == list(
+            without.events
+        )
         numbers.append(number)
     turns = [tuple(numbers[s : s + 7]) for s in range(0, 70, 7)]
     assert all(len(set(turn)) == 7 for turn in turns)

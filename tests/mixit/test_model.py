@@ -23,8 +23,10 @@ def small():
 @pytest.mark.parametrize("samples", [8000, 59, 41, 40])
 def test_outputs_of_google(small, samples):
     golden = np.load(GOLDEN / "outputs.npz")
-    estimates = small(golden[f"in_{samples}"][:, 0])
-    np.testing.assert_allclose(estimates, golden[f"out_{samples}"], atol=2e-6)
+    mixture, expected = golden[f"in_{samples}"], golden[f"out_{samples}"]
+    # With and without an axis of microphones.
+    for waveform in (mixture, mixture[:, 0]):
+        np.testing.assert_allclose(small(waveform), expected, atol=2e-6)
 
 
 @pytest.mark.parametrize(

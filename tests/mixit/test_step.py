@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from common.weights import tf1
+from mixit import loss
 from mixit.config import FUSS
 from mixit.google import names, restore
 from mixit.train import MixitTraining, compiled
@@ -126,6 +127,74 @@ def test_an_odd_validation_scores_every_mixture_once():
     alone = validation(silent, tf.constant([[1.0, 0.0]] * 3), 1.0)
     assert odd[1] == pytest.approx(alone[1], rel=1e-5)
     assert odd[2] == pytest.approx(alone[2], rel=1e-4)
+
+
+def test_the_last_pair_of_an_odd_validation_counts_half():
+    sources = tf.random.stateless_normal([2, 2, 2, 500], [1, 2])
+    sources = sources * tf.reshape([1.0, 0.1], [2, 1, 1, 1])
+    counted = tf.constant([[1.0, 1.0], [1.0, 0.0]])
+    first, last = (
+        validation(sources[i : i + 1], counted[:1], 0.0)[1] for i in range(2)
+    )
+    loss = validation(sources, counted, 0.0)[1]
+    assert loss == pytest.approx((first + 0.5 * last) / 1.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"max_snr": 10.0}, lambda s, e, m: loss.mixit(s.sum(2), e, 10.0)[0]),
+        (
+            {"assignment": "least_squares", "max_snr": 10.0},
+            lambda s, e, m: loss.least_squares(s.sum(2), e, 10.0)[0],
+        ),
+        (
+            {"labelled": 1.0, "zero_weight": 0.2},
+            lambda s, e, m: loss.supervised(s[:, 0], e, m, 0.2),
+        ),
+        (
+            {"labelled": 0.5},
+            lambda s, e, m: tf.stack(
+                [
+                    loss.supervised(s[:, 0], e, m)[0],
+                    loss.mixit(s.sum(2), e)[0][1],
+                ]
+            ),
+        ),
+        (
+            {"sparsity": "l1_l2", "sparsity_weight": 3.0},
+            lambda s, e, m: loss.mixit(s.sum(2), e)[0] + 3 * loss.sparsity(e, m),
+        ),
+    ],
+)
+def test_the_loss_follows_its_options(changes, expected):
+    draw = np.random.default_rng(0)
+    sources = draw.normal(size=(2, 2, 2, 500)).astype(np.float32)
+    sources[0, 1] = 0.0  # the silent partner of a labelled mixture
+    mixture = tf.constant(sources.sum((1, 2)))
+    leaks = draw.uniform(size=(4, 4, 1, 1))
+    estimates = (leaks * sources.transpose(1, 2, 0, 3).reshape(4, 2, 500)).sum(1)
+    estimates = tf.constant(estimates.transpose(1, 0, 2), tf.float32)
+    model = MixitTraining(None, replace(FUSS, **changes), 1)
+    batch = {"sources": tf.constant(sources), "labelled": tf.constant([True, False])}
+    actual = model._training_losses(batch, estimates)
+    goal = expected(sources, estimates, mixture)
+    np.testing.assert_allclose(actual, goal, rtol=1e-6)
+    assert (
+        np.abs(
+            actual - MixitTraining(None, FUSS, 1)._training_losses(batch, estimates)
+        ).max()
+        > 0.01
+    )
+
+
+def test_the_optimizer_follows_the_configuration():
+    config = replace(FUSS, model=replace(FUSS.model, num_repeats=1), clip_norm=0.3)
+    config = replace(config, lr=1e-2, lr_decay_steps=100, lr_decay_rate=0.25)
+    optimizer = compiled(config, 1).optimizer
+    assert (optimizer.global_clipnorm, optimizer.epsilon) == (0.3, 1e-8)
+    # The rate decays from one step to the next, not once in 100 steps.
+    assert float(optimizer._learning_rate(50)) == pytest.approx(5e-3, rel=1e-6)
 
 
 def test_a_supervised_validation_separates_only_single_mixtures():

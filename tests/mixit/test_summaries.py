@@ -259,7 +259,7 @@ def test_sounding_estimates_are_aligned(batch):
         np.testing.assert_array_equal(source, batch["ref"][:, index])
 
 
-def watched(folder, sources, **options):
+def written(folder, sources, **options):
     """Tags and steps that five steps of a network of two outputs write."""
     network = keras.Sequential([keras.layers.Dense(1, input_shape=(1,))])
     network.compile(keras.optimizers.Adam(jit_compile=False), "mse")
@@ -274,12 +274,12 @@ def watched(folder, sources, **options):
 
 def test_training_examples_are_shown(tmp_path):
     sources = noise(2, 2, 1, 400)
-    actual = watched(tmp_path / "a", sources, every=2, start_step=1)
+    actual = written(tmp_path / "a", sources, every=2, start_step=1)
     assert {step for _, step in actual} == {2, 4, 6}
     shown = {tag for tag, step in actual if step == 4}
     assert {"mixture/audio/1", "source_mix2_background_spectrogram/image/0"} <= shown
     assert len(shown) == 2 * 2 * 5
-    more = watched(tmp_path / "b", noise(2, 2, 3, 400), every=5, start_step=0)
+    more = written(tmp_path / "b", noise(2, 2, 3, 400), every=5, start_step=0)
     tagged = {tag for tag, _ in more}
     assert not any(tag.startswith("source") for tag in tagged)
     assert "separated_mix2_background_audio/audio/0" in tagged

@@ -63,8 +63,8 @@ def test_a_changed_sample_is_found_and_corrected(root, step, code, capsys):
 
     change(root / MIXTURE, changed)
     assert check(root) == code
-    said = capsys.readouterr().out
-    assert ("example00001.wav: differs from the sum by up to" in said) == bool(code)
+    printed = capsys.readouterr().out
+    assert ("example00001.wav: differs from the sum by up to" in printed) == bool(code)
     assert ints(root / MIXTURE)[at] == expected[at] + step
     assert check(root, "--fix") == 0
     assert ("1 corrected, 0 left" in capsys.readouterr().out) == bool(code)
@@ -88,8 +88,8 @@ def test_a_source_of_another_length_is_padded_or_cut(root, length, capsys):
     other = ints(source(root, "background0"))
     change(source(root), lambda wave: np.resize(wave, length))
     assert check(root) == 1
-    said = capsys.readouterr().out
-    assert f"foreground0_sound.wav: {length} samples, not {SAMPLES}" in said
+    printed = capsys.readouterr().out
+    assert f"foreground0_sound.wav: {length} samples, not {SAMPLES}" in printed
     assert check(root, "--fix") == 0
     expected = before.copy()
     expected[length:] = 0
@@ -117,16 +117,16 @@ def test_what_cannot_be_corrected_is_left_and_reported(root, capsys):
     mixture = (root / MIXTURE).read_bytes()
     source(root).write_bytes(b"RIFF....")
     assert check(root, "--fix") == 1
-    said = capsys.readouterr().out
-    assert "foreground0_sound.wav: unreadable" in said
-    assert "; corrected" not in said
-    assert said.count(str(source(root))) == 1
+    printed = capsys.readouterr().out
+    assert "foreground0_sound.wav: unreadable" in printed
+    assert "; corrected" not in printed
+    assert printed.count(str(source(root))) == 1
     change(source(root, "background0"), lambda wave: wave, rate=16000)
     (root / "train/example00000.wav").unlink()
     assert check(root, "--fix") == 1
-    said = capsys.readouterr().out
-    assert "background0_sound.wav: 16000 Hz instead of 8000 Hz" in said
-    assert "3 examples checked, 2 wrong, 1 corrected, 1 left" in said
+    printed = capsys.readouterr().out
+    assert "background0_sound.wav: 16000 Hz instead of 8000 Hz" in printed
+    assert "3 examples checked, 2 wrong, 1 corrected, 1 left" in printed
     assert (root / MIXTURE).read_bytes() == mixture
 
 
@@ -165,10 +165,10 @@ def test_only_a_few_wrong_examples_are_shown(tmp_path, capsys):
     for index in range(8):
         (tmp_path / f"eval/example{index:05d}.wav").unlink()
     assert check(tmp_path) == 1
-    said = capsys.readouterr().out
-    assert said.count("unreadable") == 5
-    assert "... and 3 more" in said
-    assert "8 examples checked, 8 wrong" in said
+    printed = capsys.readouterr().out
+    assert printed.count("unreadable") == 5
+    assert "... and 3 more" in printed
+    assert "8 examples checked, 8 wrong" in printed
 
 
 def test_a_set_of_the_recipe_is_checked_by_its_recipe(tmp_path, capsys):

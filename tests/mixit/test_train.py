@@ -1,14 +1,10 @@
-"""Runs that are broken off, spread, or fed with what they cannot eat."""
+"""Trainings that are interrupted, distributed, or have unusable data."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +18,7 @@ from common.training import resume
 from common.training.checkpoint import CheckpointError
 from common.training.logs import read_scalars
 from common.training.run_folder import RunFolderError
+from mixit import summaries, train
 from mixit.config import PRESETS, TINY
 from mixit.separate import separator
 from mixit.train import MSI, build, main
@@ -65,10 +62,15 @@ def test_every_way_of_training_runs_and_lowers_its_loss(config, changes):
 
 
 @pytest.mark.one_lane
-def test_a_run_starts_from_the_weights_of_another(config, run):
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_a_run_starts_from_the_weights_of_another(config, run, warmup):
     strategy = tf.distribute.get_strategy()
-    job = build(replace(config, initial=str(run)), strategy)
+    schedule = replace(config.train, warmup_steps=warmup)
+    job = build(replace(config, initial=str(run), train=schedule), strategy)
     job.start()
+    # With a warm-up the steps and moments of the other run would be out of place.
+    moments = [tf.reduce_any(each != 0) for each in job.model.optimizer._momentums]
+    assert any(moments) == (not warmup)
     expected = mixit.load(run)
     mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 4000)).astype(np.float32)
     estimates = separator(job.model.network)(mixture)
@@ -76,6 +78,17 @@ def test_a_run_starts_from_the_weights_of_another(config, run):
         np.testing.assert_array_equal(estimates[name], estimate)
     with pytest.raises(CheckpointError, match="nowhere"):
         build(replace(config, initial="nowhere"), strategy).start()
+
+
+def test_training_sounds_are_the_first_examples_of_their_step(config, monkeypatch):
+    monkeypatch.setattr(
+        summaries, "TrainingSounds", lambda _, sources, *__, **___: sources
+    )
+    model = SimpleNamespace(num_mixtures=2, names=())
+    sources = train._training_sounds(
+        config, model, lambda position: {"sources": tf.fill([2, 1, 8], position)}, 6, 0
+    )
+    assert sources(3)[:, 0, 0, 0].numpy().tolist() == [12, 13, 14]
 
 
 def test_too_many_outputs_for_the_search(config):
@@ -89,38 +102,13 @@ def moved(config, folder, **changes):
     return replace(config, output=str(folder), train=schedule)
 
 
-class Killed(BaseException):
-    """Stands for a kill that leaves nothing but the files."""
-
-
-def break_off_at(monkeypatch, step):
-    finite = resume.RequireFinite.on_train_batch_end
-
-    def kill(self, batch, logs=None):
-        finite(self, batch, logs)
-        if int(self.model.optimizer.iterations.numpy()) == step:
-            raise Killed
-
-    monkeypatch.setattr(resume.RequireFinite, "on_train_batch_end", kill)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [3, 5])
-def test_broken_off_runs_end_with_the_same_bits(config, tmp_path, monkeypatch, step):
-    straight = weights(training.train(config, build))
-    broken = moved(config, tmp_path / "broken")
-    assert_same_after_break(config, broken, step, straight, monkeypatch)
-
-
-def assert_same_after_break(config, broken, step, straight, monkeypatch):
-    with monkeypatch.context() as patch:
-        break_off_at(patch, step)
-        with pytest.raises(Killed):
-            training.train(broken, build)
-    resumed = weights(training.train(broken, build))
-    for a, b in zip(straight, resumed, strict=True):
+def test_broken_off_runs_end_with_the_same_bits(config, tmp_path, trained_twice, step):
+    straight, resumed = trained_twice(config, build, step)
+    for a, b in zip(weights(straight), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert read_scalars(broken.output) == read_scalars(config.output)
+    assert read_scalars(tmp_path / "broken") == read_scalars(config.output)
 
 
 @pytest.fixture
@@ -284,49 +272,6 @@ def test_data_are_a_function_of_the_step(config):
     later = next(iter(job.train(3)))["sources"].numpy()
     np.testing.assert_array_equal(first[3], later)
     assert np.abs(first[0] - first[1]).max() > 1e-3
-
-
-@pytest.mark.slow
-def test_check_in_a_new_process():
-    command = [sys.executable, "-m", "mixit.train", "--check", "with", "tiny"]
-    start = time.monotonic()
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == "check passed"
-    assert time.monotonic() - start < 300
-
-
-@pytest.mark.slow
-def test_sigkill_and_the_same_command_again(config, corpus, tmp_path):
-    words = [f"{k}={v}" for k, v in _flat(config.model, "model.").items()]
-    words += [f"data_root={corpus}", f"records={corpus.parent / 'records'}"]
-    words += ["epochs=4", "steps_per_epoch=8", "checkpoint_steps=3"]
-    words += ["segment_seconds=0.5", "batch_size=4"]
-    base = [sys.executable, "-m", "mixit.train", "with", "tiny", *words]
-    straight, broken = tmp_path / "straight", tmp_path / "broken é"
-    subprocess.run([*base, f"output={straight}"], check=True)
-    process = subprocess.Popen([*base, f"output={broken}"])
-    while not list(broken.glob("latest/step-*.index")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    subprocess.run([*base, f"output={broken}"], check=True)
-    assert _tensors(straight) == _tensors(broken)
-
-
-def _flat(config, prefix):
-    return {prefix + key: value for key, value in to_dict(config).items()}
-
-
-def _tensors(folder):
-    reader = tf.train.load_checkpoint(str(folder / "latest"))
-    names = reader.get_variable_to_shape_map()
-    return {
-        name: reader.get_tensor(name).tobytes()
-        for name in names
-        if "state" not in name and "save_counter" not in name and "OBJECT" not in name
-    }
 
 
 @pytest.mark.slow

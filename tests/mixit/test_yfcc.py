@@ -202,11 +202,11 @@ def test_a_complete_result_is_not_made_again(videos, tmp_path, capsys, monkeypat
     cut.write_bytes(cut.read_bytes()[:-2])
     starts, read = [], video_sound.read
 
-    def watched(path, start, *words):
+    def recorded(path, start, *words):
         starts.append(start / RATE)
         return read(path, start, *words)
 
-    monkeypatch.setattr(video_sound, "read", watched)
+    monkeypatch.setattr(video_sound, "read", recorded)
     capsys.readouterr()
     assert yfcc.main(words) == 0
     assert sorted(starts) == [0, 2]
@@ -242,7 +242,7 @@ def test_jobs_of_a_pipeline_make_the_same_corpus(videos, made, tmp_path, monkeyp
     assert content(tmp_path / "out") == content(made)
 
 
-def test_a_worker_that_lacks_what_it_needs_is_told(videos, tmp_path):
+def test_a_worker_without_the_shared_files_is_refused(videos, tmp_path):
     with pytest.raises(CorpusError, match=r"no\.json cannot be read .*shared disk"):
         clip_corpus.make_batch(str(tmp_path / "no.json"))
     job = {"root": str(tmp_path), "split": "train", "videos": "/no/videos"}

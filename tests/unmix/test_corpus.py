@@ -1,4 +1,4 @@
-"""Which corpus a configuration means, and what is said where it means none."""
+"""Which corpus a configuration names, and the errors where it names none."""
 
 from __future__ import annotations
 

@@ -445,9 +445,9 @@ def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     words = ["umx", "--root", str(corpus_root), "--evaldir", str(output)]
     words += ["--outdir", str(tmp_path / "kept"), "--limit", "2", "--row", "umx"]
     assert evaluate.main([*words, "--targets", "vocals", "--residual", PAIR[1]]) == 1
-    said = capsys.readouterr()
-    assert "b - silent: the reference of vocals is silent" in said.err
-    assert "a - good: SDR vocals" in said.out
+    printed = capsys.readouterr()
+    assert "b - silent: the reference of vocals is silent" in printed.err
+    assert "a - good: SDR vocals" in printed.out
     assert fixed_model == {
         "model": "umx",
         "targets": ["vocals"],
@@ -470,7 +470,7 @@ def test_command(corpus_root, scored, fixed_model, tmp_path, capsys):
     assert summary["targets"]["vocals"]["SDR"] == np.median(medians)
     assert "| vocals |" in (output / "summary.md").read_text("utf-8")
     assert "6.32" in (output / "summary.md").read_text("utf-8")
-    assert "which is not comparable" in said.out
+    assert "which is not comparable" in printed.out
     with (output / "scores.csv").open(encoding="utf-8") as file:
         assert file.readline() == "track,target,SDR,SIR,SAR,ISR\n"
     assert (output / "scores.png").stat().st_size > 10_000

@@ -196,11 +196,11 @@ def test_replicas_equal_one():
         return [strategy.reduce("sum", each, axis=None) for each in actual]
 
     expected = gradients(one, mixture, 1)
-    for variable, got, want in zip(
+    for variable, ours, theirs in zip(
         one.trainable_variables, both(), expected, strict=True
     ):
         np.testing.assert_allclose(
-            got, want, rtol=1e-4, atol=1e-6, err_msg=variable.name
+            ours, theirs, rtol=1e-4, atol=1e-6, err_msg=variable.name
         )
     for name, value in original_folder.collect(one).items():
         np.testing.assert_allclose(

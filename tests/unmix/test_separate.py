@@ -70,7 +70,7 @@ def test_estimates_are_those_of_the_original(name):
     assert separator.sources == names[: 2 + (residual == "1")]
 
 
-def test_a_pass_tells_how_far_it_is():
+def test_a_pass_reports_its_progress():
     separator, fractions = unmix.load(MODEL, wiener_win_len=20), []
     separator.watch(fractions.append)
     sound = np.random.default_rng(1).standard_normal([4, 40_000]).astype(np.float32)
@@ -148,11 +148,14 @@ def test_a_single_target_is_filtered_against_the_rest():
 
 
 @pytest.mark.one_lane
-def test_aggregate_sums(separator):
+def test_aggregate_sums(separator, caplog):
     summed = unmix.load(MODEL, aggregate={"all": ["vocals", "drums"]})
     apart = separator(AUDIO[0])
     together = summed(AUDIO[0])["all"]
     np.testing.assert_allclose(together, apart["vocals"] + apart["drums"], atol=1e-6)
+    assert not caplog.messages
+    unmix.load(MODEL, aggregate={"voice": ["vocals"]})
+    assert caplog.messages == ["aggregate leaves out drums"]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +165,8 @@ def test_aggregate_sums(separator):
         ({"aggregate": {}}, "aggregate is {}; expected one source or more"),
         ({"aggregate": {"rest": []}}, "each the sum of some of vocals, drums"),
         ({"wiener_win_len": -5}, "wiener_win_len is -5; expected the frames"),
+        ({"alpha": 2.0}, "alpha=2"),
+        ({"logit": 0.4}, "logit=0.4"),
         ({"residual": "drums"}, "residual is named 'drums' like a target"),
         ({"targets": ["bass"]}, "has no target bass"),
     ],
@@ -296,8 +301,3 @@ def test_networks_of_different_shapes_are_refused(monkeypatch):
     monkeypatch.setattr(weights, "load", lambda *_: pair)
     with pytest.raises(SeparationError, match="networks of a and b differ"):
         unmix.load("pair")
-
-
-def test_a_home_folder_that_is_not_known_is_reported_in_one_sentence():
-    with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
-        separate.load("~no-such-user/run")

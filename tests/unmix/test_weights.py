@@ -115,7 +115,7 @@ def test_start_from(folder):
 
 @pytest.fixture(scope="module")
 def song(tmp_path_factory):
-    """A piece that is in no training set."""
+    """Music that is in no training set."""
     folder = tmp_path_factory.mktemp("new") / "musdb"
     corpus = miniature.write_musdb(folder, seed=77, sample_rate=16000, train=1, test=1)
     (track,) = musdb.tracks(corpus, "test")

@@ -244,7 +244,10 @@ def test_edge_cases_have_numbers_or_none(tmp_path):
     ]
     evaluate.evaluate(leaky(), tracks, tmp_path)
     for row in json.loads((tmp_path / "scores.json").read_text()):
-        assert all(set(row[measure]) == set(SOURCES) for measure in MEASURES)
+        for measure in MEASURES:
+            assert set(row[measure]) == set(SOURCES)
+            values = row[measure].values()
+            assert all(value is None or math.isfinite(value) for value in values)
     perfect = np.stack([same, noise(1)])
     values = scores(perfect, perfect, perfect.sum(0), RATE)
     assert (values["SDR"] > 100).all()
@@ -293,9 +296,9 @@ def run_folder(tmp_path_factory):
 
 def test_the_command_scores_a_run(run_folder, capsys):
     assert evaluate.main([str(run_folder), "--limit", "1"]) == 0
-    said = capsys.readouterr().out
-    assert "| MUSDB18 | vocals | 1 | 4.1 kHz |" in said
-    assert said.rstrip().endswith(f"results: {run_folder / 'sup' / 'evaluation'}")
+    printed = capsys.readouterr().out
+    assert "| MUSDB18 | vocals | 1 | 4.1 kHz |" in printed
+    assert printed.rstrip().endswith(f"results: {run_folder / 'sup' / 'evaluation'}")
     (row,) = json.loads((run_folder / "sup" / "evaluation" / "scores.json").read_text())
     assert row["Silent"] == []
     assert all(np.isfinite(list(row[measure].values())).all() for measure in MEASURES)

@@ -1,4 +1,4 @@
-"""The separator against the original's numbers, and what its heads and lengths keep."""
+"""The separator against the original's numbers; its heads and lengths."""
 
 from pathlib import Path
 

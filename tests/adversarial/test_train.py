@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adversarial import evaluate, loss, phases, steps, train
+from adversarial import evaluate, loss, phases, steps, summaries, train
 from adversarial.config import PRESETS
 from adversarial.evaluate import MEASURES
 from adversarial.images import (
+    critic_images,
     crop,
     mixture_images,
     pad_bins,
@@ -190,6 +191,71 @@ def test_finished_phases_are_neither_trained_nor_tested_again(config, monkeypatc
     monkeypatch.setattr(evaluate, "evaluate", None)
     assert train.run(config) == 0
     assert read_scalars(f"{config.output}/sup") == before
+
+
+def test_images_have_low_frequencies_at_the_bottom(config, batch):
+    model = model_of(config, "semisup")
+    paired = {"mixture": batch["mixture"], "sources": batch["sources"]}
+    unpaired = {name: batch[name][:, 0] for name in steps.CRITIC_ENTRIES}
+    examples = (
+        lambda at, stream=stream: {name: wave[at % 2] for name, wave in stream.items()}
+        for stream in (paired, unpaired)
+    )
+    actual = summaries.image_summaries(model, *examples)()
+    order = [0, 1, 0]
+    mixtures, others = (
+        mixture_images(tf.gather(wave, order), model.settings, model.geometry)
+        for wave in (batch["mixture"], batch["mixtures"][:, 0])
+    )
+    estimates, fake = model.network(mixtures.log), model.network(others.log)
+    waves = tf.stack([unpaired["accompaniments"], unpaired["vocals"]], axis=1)
+    waves = tf.gather(waves, order)
+    real = source_images(waves, model.settings, model.geometry)
+    expected = {"sep_acc_norm": estimates[:, 0], "sep_voice_norm": estimates[:, 1]}
+    for source, k in (("acc", 0), ("voice", 1)):
+        for name, image in (("real", real), ("fake", fake)):
+            cut = critic_images(image[:, k], model.geometry)
+            expected[f"{source}_disc_{name}_input"] = cut
+    assert actual.keys() == expected.keys()
+    for tag, image in expected.items():
+        np.testing.assert_allclose(actual[tag], image[:, ::-1], atol=1e-5, err_msg=tag)
+
+
+def test_the_validation_counts_the_frames_of_songs_and_no_others(config, batch):
+    model = model_of(config, "sup")
+    frames = model.geometry.output_frames
+
+    def loss(weights):
+        model.means["loss"].reset_state()
+        weights = {"frame_weight": weights, "weight": tf.ones([2])}
+        return float(model.test_step({**batch, **weights})["loss"])
+
+    marks = np.random.default_rng(0).integers(0, 2, [2, frames])
+    parts = [loss(tf.constant(each, tf.float32)) for each in (marks, 1 - marks)]
+    share = marks.mean()
+    whole = loss(tf.ones([2, frames]))
+    assert parts[0] != pytest.approx(whole, rel=1e-4)
+    expected = share * parts[0] + (1 - share) * parts[1]
+    assert whole == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_optimizers_follow_the_configuration(config):
+    rates = {"init_sup_sep_lr": 1e-3, "init_unsup_sep_lr": 2e-3, "init_disc_lr": 3e-3}
+    values = {"adam_beta1": 0.4, "adam_beta2": 0.8, "adam_epsilon": 1e-5, "num_disc": 3}
+    values = {f"model_config__{key}": x for key, x in {**rates, **values}.items()}
+    config = changed(config, **values, train__lr_schedule="cosine")
+    config = changed(config, train__steps_per_epoch=10, train__epochs=2)
+    one, two = (model_of(config, phase) for phase in ("sup", "semisup"))
+    optimizers = {1e-3: one.optimizer, 2e-3: two.optimizer}
+    for rate, each in [
+        *optimizers.items(),
+        *((3e-3, e) for e in two.critic_optimizers),
+    ]:
+        assert (each.beta_1, each.beta_2, each.epsilon) == (0.4, 0.8, 1e-5)
+        # At the start and after half of the steps, of which a critic takes three each.
+        for step, factor in ((0, 1.0), (10 if rate < 3e-3 else 30, 0.5)):
+            actual = float(each._learning_rate(step))
+            assert actual == pytest.approx(factor * rate, rel=1e-5)
 
 
 def test_critics_take_their_steps_and_the_separator_one(config, batch):
@@ -551,7 +617,7 @@ def assert_goes_on(config, tmp_path, monkeypatch, stops):
 
 
 def saved(folder):
-    """Every tensor of the latest checkpoint, without what tells where it was saved."""
+    """Every tensor of the latest checkpoint, without the paths it was saved at."""
     reader = tf.train.load_checkpoint(str(folder / "latest"))
     ends = "/.ATTRIBUTES/VARIABLE_VALUE"
     names = [n for n in reader.get_variable_to_shape_map() if n.endswith(ends)]
@@ -685,7 +751,7 @@ def test_the_number_of_workers_changes_no_batch(config):
 @pytest.mark.parametrize("preset", [each for each in PRESETS if each != "tiny"])
 def test_a_published_preset_without_a_root_is_refused(preset, tmp_path, capsys):
     assert train.main(["with", preset, f"output={tmp_path / 'run'}"]) == 1
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for word in ("corpora.data_root is not set", "MUSDB18_ROOT_DIR", "'with tiny'"):
-        assert word in said
+        assert word in printed
     assert not (tmp_path / "run").exists()

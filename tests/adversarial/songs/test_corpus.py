@@ -158,9 +158,9 @@ def test_unpaired_songs_that_are_held_out_are_left_out(made, tmp_path, capsys):
 def test_no_unpaired_corpus_is_supervised_only(made, capsys):
     songs = corpus.list_songs(both(made, unpaired=None))
     corpus.report(songs)
-    said = capsys.readouterr().out
-    assert "songs: 5 paired, 0 mixtures, 0 accompaniments, 0 vocals, 2 valid" in said
-    assert "training is supervised only; name a corpus" in said
+    printed = capsys.readouterr().out
+    assert "songs: 5 paired, 0 mixtures, 0 accompaniments, 0 vocals, 2 valid" in printed
+    assert "training is supervised only; name a corpus" in printed
 
 
 def test_the_miniature_is_announced(monkeypatch, capsys):

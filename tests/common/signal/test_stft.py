@@ -112,17 +112,26 @@ def test_end_padding_has_at_least_one_frame(samples, frames):
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect"])
-@pytest.mark.parametrize("size", [(512, 256), (2048, 512), (256, 64)])
-def test_equals_librosa(mode, size):
+@pytest.mark.parametrize(
+    ("size", "samples"),
+    [
+        ((512, 256), 8000),
+        ((512, 256), 78 * 256),
+        ((512, 256), 700),
+        ((2048, 512), 8000),
+        ((256, 64), 8000),
+    ],
+)
+def test_equals_librosa(mode, size, samples):
     import librosa
 
-    signal = noise(8000)
+    signal = noise(samples)
     params = Stft(*size, padding=mode)
     theirs = librosa.stft(signal, n_fft=size[0], hop_length=size[1], pad_mode=mode)
     np.testing.assert_allclose(stft(signal, params), theirs.T, atol=3e-5)
     masked = theirs * noise(*theirs.shape, seed=2)
-    back = librosa.istft(masked, hop_length=size[1], n_fft=size[0], length=8000)
-    np.testing.assert_allclose(istft(masked.T, params, 8000), back, atol=2e-6)
+    back = librosa.istft(masked, hop_length=size[1], n_fft=size[0], length=samples)
+    np.testing.assert_allclose(istft(masked.T, params, samples), back, atol=2e-6)
 
 
 @pytest.mark.parametrize(

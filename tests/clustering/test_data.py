@@ -240,12 +240,14 @@ def test_too_few_speakers_are_refused(config, voices, enough):
 
 def test_levels_are_set_only_between_sources_that_are_not_silent(config):
     tone = np.sin(np.arange(900, dtype=np.float32))
-    silence, murmur = np.zeros(900, np.float32), 1e-5 * tone
+    silence, murmur, quiet = (
+        np.float32(level) * tone for level in (0.0, 10 ** (-61 / 20), 10 ** (-59 / 20))
+    )
     decibels = tf.constant([0.0, -6.0])
     for first, second in [(silence, tone), (murmur, tone), (tone, silence)]:
         actual = data._levelled(tf.constant(np.stack([first, second])), decibels)
         np.testing.assert_array_equal(actual, [first, second])
-    actual = data._levelled(tf.constant(np.stack([tone, 0.1 * tone])), decibels)
+    actual = data._levelled(tf.constant(np.stack([tone, quiet])), decibels)
     powers = np.square(actual).mean(axis=1)
     assert 10 * np.log10(powers[1] / powers[0]) == pytest.approx(-6.0, abs=1e-4)
 

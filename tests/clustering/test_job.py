@@ -29,7 +29,6 @@ def test_without_a_corpus_it_says_so_and_runs_everything(run_script, capsys):
         ),
         ([], {"WSJ0_2MIX_ROOT_DIR": "/w"}, "dpcl dataset=wsj0_2mix data_root=/w"),
         ([], {"WHAM_ROOT_DIR": "/h"}, "dpcl dataset=wham data_root=/h"),
-        (["--dataset", "wham", "/w"], {}, None),
         (["/w", "--dataset", "wham"], {}, "dpcl dataset=wham data_root=/w"),
         (["chimera", "/w"], {}, "chimera dataset=wsj0_2mix data_root=/w"),
         (
@@ -39,19 +38,17 @@ def test_without_a_corpus_it_says_so_and_runs_everything(run_script, capsys):
         ),
     ],
 )
-def test_the_corpus_is_named_in_several_ways(
-    run_script, capsys, arguments, environment, words
-):
-    code = run_script(job, *arguments, RUN_DIR="/r", **environment)
-    if words is None:  # a folder after the first key or flag is none of the words
-        assert code == 1
-        assert "'/w' is neither a preset" in capsys.readouterr().err
-        return
-    assert code == 0
+def test_the_corpus_is_named_in_several_ways(run_script, arguments, environment, words):
+    assert run_script(job, *arguments, RUN_DIR="/r", **environment) == 0
     training, evaluation = run_script.steps
     assert training.startswith(f"clustering.train with {words} sample_rate=8000 ")
     assert training.endswith(" output=/r")
     assert evaluation == "clustering.evaluate /r"
+
+
+def test_a_folder_after_the_first_flag_is_refused(run_script, capsys):
+    assert run_script(job, "--dataset", "wham", "/w") == 1
+    assert "'/w' is neither a preset" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_slash_is_a_corpus(run_script, tmp_path, monkeypatch):

@@ -61,6 +61,19 @@ def test_masked_sources_add_up(config):
         np.testing.assert_allclose(estimates.sum(0), mixture, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("activation", "complete"), [("softmax", True), ("sigmoid", False)]
+)
+def test_masks_add_up_only_by_a_softmax(config, activation, complete):
+    spectral = replace(config.spectral, mask_activation=(activation,))
+    config = replace(config, kind="mask_inference", spectral=spectral)
+    separator = separate.separator(network(config), config)
+    assert separator.complete is complete
+    sound = noise(1, 900)
+    missing = spoken(separator, sound).sum(0) - sound
+    assert bool(abs(missing).max() < 1e-5) is complete
+
+
 def test_waveforms_add_up_only_if_they_are_made_to(config):
     config = replace(config, kind="conv_tasnet")
     made = [separate.separator(network(config), config, each) for each in (False, True)]
@@ -232,8 +245,3 @@ def test_twenty_minutes_need_the_memory_of_four(config, save_run, tmp_path):
             assert soundfile.info(stem).frames == minutes * 60 * RATE
     # Allocators differ by up to 100 MB from run to run.
     assert peaks[1] < peaks[0] + 110
-
-
-def test_a_home_folder_that_is_not_known_is_reported_in_one_sentence():
-    with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
-        separate.load("~no-such-user/run")

@@ -105,15 +105,92 @@ def test_estimates_that_are_the_targets_cost_nothing(config):
     assert float(objective.losses(config, prepared, masks[:, ::-1])["loss"][0]) < 1e-6
 
 
+def noisy(count=3):
+    """Sources and noise as a batch, and the spectra of the sources and the mixture."""
+    waves = np.random.default_rng(0).standard_normal([1, count + 1, 800])
+    waves = waves.astype(np.float32)
+    batch = {"mixture": tf.constant(waves.sum(1)), "sources": waves[:, :count]}
+    return {name: tf.constant(wave) for name, wave in batch.items()}
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("msa", lambda s, x: np.abs(s)),
+        ("irm", lambda s, x: np.abs(x) * np.abs(s) / np.abs(s).sum(1, keepdims=True)),
+        ("psa", lambda s, x: (s * x.conj() / np.abs(x)).real.clip(0, np.abs(x))),
+        ("psa_untruncated", lambda s, x: (s * x.conj() / np.abs(x)).real),
+    ],
+)
+def test_masks_learn_the_configured_target(config, target, expected):
+    config = replace(config, loss=replace(config.loss, target=target))
+    batch = noisy()
+    sources, mixture = (
+        stft(batch[k], config.stft).numpy() for k in ("sources", "mixture")
+    )
+    actual = objective.prepare(config, batch).targets
+    goal = expected(sources, mixture[:, np.newaxis])
+    np.testing.assert_allclose(actual, goal, atol=2e-4 * np.abs(goal).max())
+
+
+def test_a_ratio_compares_the_waveforms_of_masked_mixtures(config):
+    loss = replace(config.loss, inference_kind="snr")
+    config = replace(config, kind="mask_inference", loss=loss)
+    batch = {k: v - tf.reduce_mean(v, -1, keepdims=True) for k, v in noisy(2).items()}
+    prepared = objective.prepare(config, batch)
+    masks = tf.stack(
+        [0.7 * tf.ones_like(prepared.input), 0.2 * tf.ones_like(prepared.input)], 1
+    )
+    actual = objective.losses(config, prepared, masks)["loss"]
+    mixture, sources = (batch[name].numpy() for name in ("mixture", "sources"))
+    error = [
+        10 * np.log10(np.square(s).sum() / np.square(s - g * mixture[0]).sum())
+        for order in ((0.7, 0.2), (0.2, 0.7))
+        for s, g in zip(sources[0], order, strict=True)
+    ]
+    best = max(np.mean(error[:2]), np.mean(error[2:]))
+    np.testing.assert_allclose(actual, [-best], rtol=1e-4)
+
+
+def test_points_below_the_configured_level_have_no_weight(config):
+    batch = noisy(2)
+
+    def change(threshold):
+        loss = replace(config.loss, weights=("threshold",), threshold_db=threshold)
+        chosen = replace(config, kind="dpcl", loss=loss)
+        prepared = objective.prepare(chosen, batch)
+        level = 20 * np.log10(prepared.input / tf.reduce_max(prepared.input))
+        size = [np.prod(level.shape), 4]
+        one = np.random.default_rng(1).standard_normal([1, *size]).astype(np.float32)
+        other = np.where(level.reshape(1, -1, 1) < -10, -one, one)
+        values = [
+            objective.losses(chosen, prepared, tf.math.l2_normalize(each, -1))
+            for each in (one, other)
+        ]
+        return abs(float(values[0]["loss"][0] - values[1]["loss"][0]))
+
+    assert change(-10.0) == 0.0
+    assert change(-20.0) > 1e-3
+
+
+def test_the_plateau_and_the_stop_follow_the_configuration(config):
+    config = replace(config, lr_decay_patience=7, lr_decay_gamma=0.4, patience=9)
+    actual = build(config, tf.distribute.get_strategy()).callbacks(0)
+    plateau = actual["plateau"]
+    assert (plateau._patience, plateau._factor, plateau._cooldown) == (7, 0.4, 0)
+    assert actual["early_stopping"]._patience == 9
+    cosine = replace(config, train=replace(config.train, lr_schedule="cosine"))
+    job = build(cosine, tf.distribute.get_strategy())
+    assert set(job.callbacks(0)) == {"early_stopping"}
+
+
 @pytest.mark.parametrize("target", ["psa", "psa_untruncated", "msa", "irm"])
 def test_embeddings_learn_the_loudest_source_whatever_the_mask_learns(config, target):
     """Three sources and noise, of which truncated targets are equal in many bins."""
     config = replace(config, kind="dpcl", loss=replace(config.loss, target=target))
-    waves = np.random.default_rng(0).standard_normal([1, 4, 800]).astype(np.float32)
-    sources = tf.constant(waves[:, :3])
-    batch = {"mixture": tf.constant(waves.sum(1)), "sources": sources}
+    batch = noisy()
     prepared = objective.prepare(config, batch)
-    magnitudes = np.abs(stft(sources, config.stft))
+    magnitudes = np.abs(stft(batch["sources"], config.stft))
     loudest = np.eye(3)[magnitudes.argmax(1).reshape(1, -1)]
     ideal = tf.constant(loudest, tf.float32)
     assert float(objective.losses(config, prepared, ideal)["clustering"][0]) < 1e-6
@@ -127,20 +204,12 @@ def test_a_gradient_is_limited_by_percentile_and_by_norm(config):
     assert float(norm) == 5.0
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"window_samples": 128}, "spectral.features.bins=33; expected 65"),
-        ({"kind": "tasnet", "tasnet": PRESETS["tasnet"].tasnet}, None),
-    ],
-)
-def test_networks_fit_their_data(config, change, sentence):
-    changed = replace(config, **change)
-    if sentence is None:
-        assert network(changed, 2).count_params()
-        return
-    with pytest.raises(ConfigError, match=sentence):
-        network(changed, 2)
+def test_bins_that_are_not_those_of_the_window_are_refused(config):
+    wide = replace(config, window_samples=128)
+    with pytest.raises(ConfigError, match=r"spectral\.features\.bins=33; expected 65"):
+        network(wide, 2)
+    waves = replace(wide, kind="tasnet", tasnet=PRESETS["tasnet"].tasnet)
+    assert network(waves, 2).count_params()
 
 
 def test_more_sources_than_masks_is_reported_in_one_sentence(config):
@@ -212,6 +281,35 @@ def test_random_mixtures_have_the_levels_asked_for(config):
     np.testing.assert_allclose(10 * np.log10(both[:, 1] / both[:, 0]), -6.0, atol=1e-3)
 
 
+@pytest.mark.parametrize("mixing", ["tracks", "random"])
+def test_only_sources_of_different_tracks_begin_at_different_times(
+    config, mixing, monkeypatch
+):
+    config = replace(config, mixing=mixing)
+    monkeypatch.setattr(data, "_mix", lambda _, rows, starts, *__: {"starts": starts})
+    make = data.training_example(config, data.load(config).train)
+    starts = np.stack([make(tf.constant(p, tf.int64))["starts"] for p in range(9)])
+    assert len(np.unique(starts)) == (18 if mixing == "random" else 9)
+
+
+def test_an_empty_batch_is_refused(config):
+    with pytest.raises(ConfigError, match=r"^batch_size=0: expected at least 1$"):
+        build(replace(config, batch_size=0), tf.distribute.get_strategy())
+
+
+def test_the_validation_takes_the_middle_of_every_track(config):
+    split = data.load(config).valid
+    whole = replace(config, segment_seconds=float(split.lengths.max()) / 8000)
+    for position, length in enumerate(split.lengths):
+        at = tf.constant(position, tf.int64)
+        track, middle = (
+            data.validation_example(each, split)(at)["mixture"]
+            for each in (whole, config)
+        )
+        start = (length - config.segment_samples + 1) // 2
+        np.testing.assert_array_equal(middle, track[start : start + len(middle)])
+
+
 def test_tracks_shorter_than_an_excerpt_end_with_silence(config):
     config = replace(config, segment_seconds=30.0)
     split = data.load(config).train
@@ -224,8 +322,8 @@ def test_tracks_shorter_than_an_excerpt_end_with_silence(config):
 @pytest.mark.parametrize("preset", [each for each in PRESETS if each[:4] != "tiny"])
 def test_a_published_preset_without_a_root_is_refused(preset, tmp_path, capsys):
     assert main(["with", preset, f"output={tmp_path / 'run'}"]) == 1
-    said = capsys.readouterr().err
-    assert "data_root is not set" in said
-    assert "WSJ0_2MIX_ROOT_DIR" in said
-    assert re.search("'with (tiny[a-z_]*)'", said)[1] in PRESETS
+    printed = capsys.readouterr().err
+    assert "data_root is not set" in printed
+    assert "WSJ0_2MIX_ROOT_DIR" in printed
+    assert re.search("'with (tiny[a-z_]*)'", printed)[1] in PRESETS
     assert not (tmp_path / "run").exists()

@@ -124,6 +124,13 @@ def test_a_name_goes_before_a_folder_and_a_path_is_a_path(
         load("./mini")
 
 
+@pytest.mark.parametrize("pillar", PILLARS)
+def test_an_unknown_home_folder_is_reported_in_one_sentence(pillar):
+    load = importlib.import_module(f"{pillar}.separate").load
+    with pytest.raises(FileNotFoundError, match="~no-such-user/run: the home folder"):
+        load("~no-such-user/run")
+
+
 def readable_samples(path):
     try:
         return audio.probe(path).samples

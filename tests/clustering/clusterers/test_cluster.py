@@ -166,7 +166,7 @@ def test_all_points_belong_to_the_only_source():
         np.testing.assert_allclose(actual, 1)
 
 
-def test_far_points_tell_soft_from_posterior():
+def test_soft_and_posterior_masks_differ_at_far_points():
     away = np.array([[[50.0], [51.0]]], np.float32)
     np.testing.assert_allclose(soft_masks(away)[0, :, 0], 0.5, atol=1e-6)
     expected = 1 / (1 + np.exp(-5))
